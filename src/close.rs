@@ -1,0 +1,123 @@
+//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4), valid by construction.
+//!
+//! Whether a Close is due, and in which order it is sent, is the connection's.
+use crate::{error::ProtocolError, frame::MAX_CONTROL_LEN};
+
+/// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
+///
+/// Those that stand for something that was *not* on the wire (1005, 1006, 1015) have no value, so
+/// they cannot be sent; see [`close_frame`](crate::Connection::close_frame) for how a missing code
+/// and a missing Close are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// 1000: the purpose of the connection is fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// 1001: a server goes down, a page is left.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// 1002: the peer broke the protocol.
+    pub const PROTOCOL_ERROR: Self = Self(1002);
+    /// 1003: data of a kind this end does not accept (text where it wants binary, say).
+    pub const UNSUPPORTED_DATA: Self = Self(1003);
+    /// 1007: data that does not match its type, such as text that is not UTF-8.
+    pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// 1008: against a policy of this end, when no other code fits.
+    pub const POLICY_VIOLATION: Self = Self(1008);
+    /// 1009: too big to process.
+    pub const MESSAGE_TOO_BIG: Self = Self(1009);
+    /// 1010: a client wanted an extension that the server did not agree to; only a client sends it.
+    pub const MANDATORY_EXTENSION: Self = Self(1010);
+    /// 1011: this end met an error of its own.
+    pub const INTERNAL_ERROR: Self = Self(1011);
+    /// 1012: the service restarts; come back after a random delay (IANA registry).
+    pub const SERVICE_RESTART: Self = Self(1012);
+    /// 1013: overloaded; come back later (IANA registry).
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// 1014: a gateway got an invalid response from its upstream (IANA registry).
+    pub const BAD_GATEWAY: Self = Self(1014);
+
+    /// The code, or `None` where it must not appear in a Close frame: below 1000, 1004–1006, 1015,
+    /// unassigned ones up to 2999, 5000 and above.
+    #[inline]
+    pub const fn new(code: u16) -> Option<Self> {
+        match code {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => Some(Self(code)),
+            _ => None,
+        }
+    }
+
+    /// The number, as on the wire.
+    #[inline]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> Self {
+        code.0
+    }
+}
+
+impl core::fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The body of a Close frame. Where an empty body is possible, an `Option` of it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CloseFrame<'a> {
+    /// Why the connection closes.
+    pub code: CloseCode,
+    /// Something for a log, not for people (§7.1.6); at most 123 bytes when sent. What a peer sent
+    /// may hold control characters: print it with `{:?}`.
+    pub reason: &'a str,
+}
+
+/// The longest reason: what a control frame holds besides the code.
+const MAX_REASON: usize = MAX_CONTROL_LEN - 2;
+
+impl<'a> CloseFrame<'a> {
+    /// A code with no reason.
+    pub const fn new(code: CloseCode) -> Self {
+        Self { code, reason: "" }
+    }
+
+    /// A code and a reason.
+    pub const fn with_reason(code: CloseCode, reason: &'a str) -> Self {
+        Self { code, reason }
+    }
+
+    /// Parses the payload of a Close frame; `None` for an empty one (§5.5.1).
+    ///
+    /// # Errors
+    ///
+    /// [`BadClose`](ProtocolError::BadClose) for a single byte or a code that must not appear,
+    /// [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
+    pub fn parse(payload: &'a [u8]) -> Result<Option<Self>, ProtocolError> {
+        let Some((code, reason)) = payload.split_first_chunk() else {
+            return if payload.is_empty() { Ok(None) } else { Err(ProtocolError::BadClose) };
+        };
+        let code = CloseCode::new(u16::from_be_bytes(*code)).ok_or(ProtocolError::BadClose)?;
+        let reason = core::str::from_utf8(reason).map_err(|_| ProtocolError::BadUtf8)?;
+        Ok(Some(Self { code, reason }))
+    }
+
+    /// The payload, with its length; `None` if the reason is too long.
+    pub(crate) fn encode(self) -> Option<([u8; MAX_CONTROL_LEN], usize)> {
+        let mut out = [0; MAX_CONTROL_LEN];
+        let (code, rest) = out.split_first_chunk_mut()?;
+        *code = self.code.get().to_be_bytes();
+        rest.get_mut(..self.reason.len())?.copy_from_slice(self.reason.as_bytes());
+        debug_assert!(self.reason.len() <= MAX_REASON);
+        Some((out, 2 + self.reason.len()))
+    }
+}
+
+impl From<CloseCode> for CloseFrame<'_> {
+    fn from(code: CloseCode) -> Self {
+        Self::new(code)
+    }
+}

@@ -1,0 +1,271 @@
+//! Limits and policies of a connection, each with its default and its reason; what a handshake
+//! agreed on.
+use alloc::string::String;
+use core::time::Duration;
+
+/// Which end of the connection this is (RFC 6455 §5.1): a client masks what it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Sends masked frames, receives unmasked ones.
+    Client,
+    /// Sends unmasked frames, receives masked ones.
+    Server,
+}
+
+/// Settings of a connection and of its opening handshake. The defaults are safe against hostile
+/// peers; every count and every wait has a bound.
+///
+/// ```
+/// use tickwire::Config;
+/// use std::time::Duration;
+///
+/// let config = Config::default().max_message(64 << 10).close_timeout(Duration::from_secs(1));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    pub(crate) read_buffer: usize,
+    pub(crate) max_message: usize,
+    pub(crate) max_frame: Option<usize>,
+    pub(crate) max_fragments: u32,
+    pub(crate) high_water: usize,
+    pub(crate) cork_limit: usize,
+    pub(crate) vectored_from: usize,
+    pub(crate) auto_pong: bool,
+    pub(crate) auto_close: bool,
+    pub(crate) stamp_reads: bool,
+    pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) frame_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) max_head: usize,
+    pub(crate) max_headers: usize,
+    pub(crate) max_request_line: usize,
+    pub(crate) max_interim: u32,
+    pub(crate) max_refusal_body: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            read_buffer: 16 << 10,
+            max_message: 16 << 20,
+            max_frame: None,
+            max_fragments: 128 << 10,
+            high_water: 1 << 20,
+            cork_limit: 64 << 10,
+            vectored_from: 4 << 10,
+            auto_pong: true,
+            auto_close: true,
+            stamp_reads: false,
+            heartbeat: None,
+            handshake_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            frame_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+            max_head: 64 << 10,
+            max_headers: 128,
+            max_request_line: 8 << 10,
+            max_interim: 8,
+            max_refusal_body: 4 << 10,
+        }
+    }
+}
+
+impl Config {
+    /// The longest message received whole, in bytes; default 16 MiB. A longer one fails the
+    /// connection with Close 1009 at the frame header that says so, before a byte of it is stored.
+    ///
+    /// Stops a peer from filling memory. Messages received in chunks are not bounded by it.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// The longest frame received, in bytes; default: as [`max_message`](Self::max_message). A
+    /// longer one fails the connection with Close 1009. Holds for chunks too.
+    pub fn max_frame(mut self, bytes: usize) -> Self {
+        self.max_frame = Some(bytes);
+        self
+    }
+
+    /// The most fragments in a message received whole; default 131,072. More fail the connection
+    /// with Close 1008.
+    ///
+    /// Stops a peer from keeping a message open for ever with empty fragments, which no limit on
+    /// bytes would notice.
+    pub fn max_fragments(mut self, count: u32) -> Self {
+        self.max_fragments = count;
+        self
+    }
+
+    /// The size of the buffer that the stream is read into, in bytes; default 16 KiB, which stays
+    /// in the processor's first-level cache; at least 512. It grows for a larger message as the
+    /// message arrives.
+    pub fn read_buffer(mut self, bytes: usize) -> Self {
+        self.read_buffer = bytes.max(512);
+        self
+    }
+
+    /// How much may be fed and not yet written, in bytes; default 1 MiB. Feeding is refused with
+    /// [`SendError::Full`](crate::SendError::Full) once this much is buffered; a message that
+    /// begins below it is taken whole, whatever its length.
+    ///
+    /// Stops a peer that does not read from filling memory with what is meant for it.
+    pub fn high_water(mut self, bytes: usize) -> Self {
+        self.high_water = bytes;
+        self
+    }
+
+    /// How much an adapter lets a batch of replies grow before it writes in the middle of the
+    /// batch, in bytes; default 64 KiB.
+    pub fn cork_limit(mut self, bytes: usize) -> Self {
+        self.cork_limit = bytes;
+        self
+    }
+
+    /// From which length on a shared payload is written from where it lies instead of being
+    /// copied, in bytes; default 4 KiB. A client masks, and so always copies.
+    pub fn vectored_from(mut self, bytes: usize) -> Self {
+        self.vectored_from = bytes.max(1);
+        self
+    }
+
+    /// Whether Pings are answered by themselves (§5.5.2); default yes. Otherwise answer the
+    /// [`Event::Ping`](crate::Event::Ping)s yourself, with
+    /// [`pong`](crate::Sender::pong).
+    pub fn auto_pong(mut self, yes: bool) -> Self {
+        self.auto_pong = yes;
+        self
+    }
+
+    /// Whether a Close from the peer is answered by itself (§5.5.1); default yes. Otherwise answer
+    /// it yourself, with [`close`](crate::Sender::close).
+    pub fn auto_close(mut self, yes: bool) -> Self {
+        self.auto_close = yes;
+        self
+    }
+
+    /// Whether the adapters note when each read was made, for
+    /// [`Info::read_at`](crate::Info::read_at); default no, since it reads the clock for each
+    /// read, some 20 ns.
+    pub fn stamp_reads(mut self, yes: bool) -> Self {
+        self.stamp_reads = yes;
+        self
+    }
+
+    /// Pings a silent peer and gives up a dead one; default off.
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// How long the opening handshake may take; default 10 s. Stops peers from holding sockets
+    /// with a head that trickles in.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long to wait for the peer's Close after ours, and, as a client, for the server to close
+    /// the stream after that; default 5 s.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// How long one frame may take from its first byte to its last; default 60 s. Not for messages
+    /// received in chunks. Stops peers that send a byte now and then to hold a connection.
+    pub fn frame_timeout(mut self, timeout: Duration) -> Self {
+        self.frame_timeout = timeout;
+        self
+    }
+
+    /// How long the stream may refuse every byte; default 30 s. Stops peers that never read.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// The longest head of a request or response, in bytes; default 64 KiB. A server answers a
+    /// longer one with 431.
+    pub fn max_head(mut self, bytes: usize) -> Self {
+        self.max_head = bytes;
+        self
+    }
+
+    /// The most headers in a head; default and most 128. A server answers more with 431.
+    pub fn max_headers(mut self, count: usize) -> Self {
+        self.max_headers = count.min(128);
+        self
+    }
+
+    /// The longest request line, in bytes; default 8 KiB. A server answers a longer one with 414.
+    pub fn max_request_line(mut self, bytes: usize) -> Self {
+        self.max_request_line = bytes;
+        self
+    }
+
+    /// The most interim (1xx) responses a client skips before the real one; default 8.
+    pub fn max_interim(mut self, count: u32) -> Self {
+        self.max_interim = count;
+        self
+    }
+
+    /// How much of a refusal's body a client keeps, in bytes; default 4 KiB.
+    pub fn max_refusal_body(mut self, bytes: usize) -> Self {
+        self.max_refusal_body = bytes;
+        self
+    }
+
+    /// `max_frame` with its default resolved.
+    pub(crate) fn frame_limit(&self) -> usize {
+        self.max_frame.unwrap_or(self.max_message)
+    }
+}
+
+/// When to ping, and when to give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Heartbeat {
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+}
+
+impl Heartbeat {
+    /// A Ping when nothing was received for `interval` (to 1.25 times that); the connection fails
+    /// with [`PongTimeout`](crate::RecvError::PongTimeout) when nothing at all arrives within
+    /// `timeout` after the Ping was written. Any byte received is a sign of life.
+    pub const fn new(interval: Duration, timeout: Duration) -> Self {
+        Self { interval, timeout }
+    }
+}
+
+/// What both ends agreed on in the opening handshake. Can be made by hand, for framing without
+/// HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Negotiated {
+    subprotocol: Option<String>,
+}
+
+impl Negotiated {
+    pub(crate) const NOTHING: Self = Self { subprotocol: None };
+
+    /// Nothing but frames.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a subprotocol (§1.9).
+    pub fn with_subprotocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocol = Some(name.into());
+        self
+    }
+
+    /// The subprotocol, if one was agreed on.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+}

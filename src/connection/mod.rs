@@ -1,0 +1,468 @@
+//! The connection's state machine: a [`Receiver`], a [`Sender`], timers, and the policy that joins
+//! them.
+//!
+//! The halves share nothing. What one owes the other (a Pong, the answering Close, the Close that
+//! reports a violation) passes through [`respond`], the only place where both are in scope. How a
+//! connection comes into being is `handshake`'s; reading, writing and telling the time, the
+//! adapters'.
+pub(crate) mod memory;
+pub(crate) mod out_buffer;
+mod receiver;
+mod recv_buffer;
+mod sender;
+pub(crate) mod timers;
+
+pub use out_buffer::Outgoing;
+pub use receiver::{Receiver, Step};
+pub(crate) use recv_buffer::RecvBuffer;
+pub use sender::{Position, Sender};
+
+use crate::{
+    close::CloseFrame,
+    config::{Config, Negotiated, Role},
+    entropy::Entropy,
+    error::RecvError,
+    message::{Event, Info, Message},
+    time::Time,
+};
+use alloc::{boxed::Box, vec::Vec};
+use core::time::Duration;
+use memory::Memory;
+use receiver::Delivery;
+use timers::{Phase, Timers};
+
+/// One open WebSocket connection without its stream: bytes in, events out; messages in, bytes out.
+///
+/// The order of calls, in an event loop of one's own:
+///
+/// ```
+/// use tickwire::{Connection, RecvError, Sender, Message, Step, Ending};
+/// use std::io::{self, Read, Write};
+///
+/// /// Called when the stream is readable or writable.
+/// fn ready<S: Read + Write>(
+///     conn: &mut Connection,
+///     stream: &mut S,
+///     mut handle: impl FnMut(Message<'_>, &mut Sender),
+/// ) -> Result<bool, Box<dyn std::error::Error>> {
+///     loop {
+///         let step = conn.step();
+///         if !matches!(step, Ok(Step::Message | Step::Ping | Step::Pong | Step::Close)) {
+///             // The batch is over, or a Close has to go: write until it would block.
+///             if let Err(error) = write(conn, stream) {
+///                 eprintln!("write failed: {error}"); // what is still readable comes first
+///                 conn.write_failed();
+///             }
+///         }
+///         match step {
+///             Ok(Step::Message) => {
+///                 let (rx, tx) = conn.split_mut();
+///                 if let Some(message) = rx.message() {
+///                     handle(message, tx);
+///                 }
+///             }
+///             Ok(Step::Ping | Step::Pong | Step::Close) => {} // answered already
+///             Ok(Step::NeedInput) => match stream.read(conn.spare_mut()) {
+///                 Ok(0) => conn.end_of_stream(),
+///                 Ok(n) => conn.commit(n),
+///                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+///                 Err(e) => return Err(e.into()),
+///             },
+///             // See `ending` for how to end the stream well.
+///             Ok(Step::Closed) => return Ok(conn.ending() != Ending::Done),
+///             Err(error) if conn.ending() == Ending::Done => return Err(error.into()),
+///             Err(_) => return Ok(true),
+///         }
+///     }
+/// }
+///
+/// fn write(conn: &mut Connection, stream: &mut impl Write) -> io::Result<()> {
+///     use bytes::Buf;
+///     loop {
+///         let mut out = conn.sender().outgoing();
+///         if !out.has_remaining() {
+///             return Ok(());
+///         }
+///         match stream.write(out.chunk()) {
+///             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+///             Ok(n) => out.advance(n),
+///             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+///                 conn.write_blocked();
+///                 return Ok(());
+///             }
+///             Err(e) => return Err(e),
+///         }
+///     }
+/// }
+/// ```
+///
+/// - **Inputs**: [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit),
+///   [`end_of_stream`](Self::end_of_stream), [`write_failed`](Self::write_failed),
+///   [`write_blocked`](Self::write_blocked), [`handle_timeout`](Self::handle_timeout).
+/// - **Commands**: those of [`Sender`], through [`sender`](Self::sender) or
+///   [`split_mut`](Self::split_mut).
+/// - **Outputs**: [`step`](Self::step), then [`message`](Self::message) or [`event`](Self::event);
+///   [`Sender::outgoing`]; [`poll_timeout`](Self::poll_timeout); [`ending`](Self::ending).
+#[derive(Debug)]
+pub struct Connection {
+    rx: Receiver,
+    tx: Sender,
+    timers: Timers,
+    ends: Ends,
+    write_timeout: Duration,
+    negotiated: Option<Box<Negotiated>>,
+}
+
+/// What is known about the end of the stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    pub(crate) client: bool,
+    /// The stream was shut for writing.
+    pub(crate) shut: bool,
+}
+
+/// What to do with the stream once [`step`](Connection::step) says [`Closed`](Step::Closed) or
+/// fails.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Write what is outgoing: our Close is in it.
+    Flush,
+    /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down).
+    ShutDown,
+    /// Read into [`spare_mut`](Connection::spare_mut) until the stream ends; nothing is kept. A
+    /// server that closed with unread input would have its last bytes, the Close among them, thrown
+    /// away by the reset that this causes; a client leaves it to the server to close first
+    /// (RFC 6455 §7.1.1).
+    Discard,
+    /// Drop the stream. (Or, where [`auto_close`](Config::auto_close) is off and the peer's Close
+    /// is not answered: nothing, until it is.)
+    Done,
+}
+
+impl Connection {
+    /// The server's end of a connection whose opening handshake is done.
+    pub fn server(config: &Config, negotiated: Negotiated) -> Self {
+        Self::new(Role::Server, config, negotiated, None)
+    }
+
+    /// The client's end of a connection whose opening handshake is done. `entropy` is where its
+    /// masking keys come from.
+    pub fn client(
+        config: &Config,
+        negotiated: Negotiated,
+        entropy: impl Entropy + Send + 'static,
+    ) -> Self {
+        Self::new(Role::Client, config, negotiated, Some(Box::new(entropy)))
+    }
+
+    pub(crate) fn new(
+        role: Role,
+        config: &Config,
+        negotiated: Negotiated,
+        entropy: Option<Box<dyn Entropy + Send>>,
+    ) -> Self {
+        let plain = negotiated == Negotiated::default();
+        Self {
+            rx: Receiver::new(role, config),
+            tx: Sender::new(config, entropy),
+            timers: Timers::new(config),
+            ends: Ends { client: role == Role::Client, shut: false },
+            write_timeout: config.write_timeout,
+            negotiated: (!plain).then(|| Box::new(negotiated)),
+        }
+    }
+
+    /// Takes over what a handshake has read, and queues its response.
+    pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[u8]) {
+        self.rx.begin_with(input);
+        self.tx.begin_with(response);
+    }
+
+    /// Takes buffers from `memory` and gives them back there.
+    pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
+        self.rx.set_memory(memory);
+        self.tx.set_memory(memory);
+    }
+
+    // Inputs.
+
+    /// Where to read the stream into: never empty. Ends the current message. See
+    /// [`Receiver::spare_mut`].
+    #[inline]
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        self.rx.spare_mut()
+    }
+
+    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut).
+    ///
+    /// # Panics
+    ///
+    /// When `n` is more than there was room for.
+    #[inline]
+    pub fn commit(&mut self, n: usize) {
+        self.rx.commit(n);
+    }
+
+    /// [`commit`](Self::commit), and when the bytes came, for
+    /// [`Info::read_at`](crate::Info::read_at).
+    ///
+    /// # Panics
+    ///
+    /// When `n` is more than there was room for.
+    #[inline]
+    pub fn commit_at(&mut self, n: usize, time: Time) {
+        self.rx.commit_at(n, time);
+    }
+
+    /// Says that the stream ended. What was received whole is still delivered; then, if no Close
+    /// came, [`UnexpectedEof`](RecvError::UnexpectedEof).
+    pub fn end_of_stream(&mut self) {
+        self.rx.end_of_stream();
+    }
+
+    /// Says that the stream failed to write. The sending half is closed and emptied
+    /// ([`unsent`](Sender::unsent) says of how much); receiving goes on until the stream ends, at
+    /// most for [`close_timeout`](Config::close_timeout), since what the peer said last may tell
+    /// why.
+    pub fn write_failed(&mut self) {
+        self.tx.write_failed();
+    }
+
+    /// Says that the stream refused bytes for now; from here the write timer runs, until it takes
+    /// some.
+    pub fn write_blocked(&mut self) {
+        self.tx.blocked();
+    }
+
+    /// Says that the stream was shut for writing, as [`ending`](Self::ending) asked.
+    pub fn shut_down(&mut self) {
+        self.ends.shut = true;
+    }
+
+    /// Says that nobody reads for now, or that reading goes on: while it is paused, silence is not
+    /// held against the peer, and only the timers on writing and closing run.
+    pub fn set_paused(&mut self, paused: bool) {
+        self.timers.set_paused(paused);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None`: not before something
+    /// else happens. A time already past means at once.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let timers = self.timers.poll(&self.rx, &self.tx, self.phase(), self.ends.client);
+        let stall = self.tx.stall().poll();
+        [timers, stall].into_iter().flatten().min()
+    }
+
+    /// Tells the time. Early and repeated calls are harmless.
+    ///
+    /// Call it after a read that would have waited, or while reading is
+    /// [paused](Self::set_paused): a Pong that lies unread in the system would not count as a sign
+    /// of life.
+    ///
+    /// # Errors
+    ///
+    /// A deadline has passed: [`PongTimeout`](RecvError::PongTimeout),
+    /// [`FrameTimeout`](RecvError::FrameTimeout), [`CloseTimeout`](RecvError::CloseTimeout),
+    /// [`WriteTimeout`](RecvError::WriteTimeout). [`step`](Self::step) repeats it.
+    pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
+        let phase = self.phase();
+        let Self { rx, tx, timers, .. } = self;
+        let mut told = timers.handle(now, rx, tx, phase, self.ends.client);
+        if told.is_ok() && tx.stall_mut().handle(now, self.write_timeout) {
+            tx.write_failed();
+            told = Err(RecvError::WriteTimeout);
+        }
+        told.inspect_err(|&error| rx.fail(error))
+    }
+
+    // Outputs.
+
+    /// Consumes input up to the next event, and queues the reply it calls for.
+    ///
+    /// The result borrows nothing; what arrived is at [`message`](Self::message) or
+    /// [`event`](Self::event) until the next call that receives.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`], once all that came before it has been delivered; repeated by every later
+    /// call. Where the peer is to be told why, a Close is queued.
+    #[inline]
+    pub fn step(&mut self) -> Result<Step, RecvError> {
+        match self.rx.quick() {
+            Some(step) => Ok(step),
+            None => self.step_slow(),
+        }
+    }
+
+    #[inline(never)]
+    pub(crate) fn step_slow(&mut self) -> Result<Step, RecvError> {
+        self.rx.step_slow(Delivery::Whole, &mut self.tx)
+    }
+
+    /// [`step`](Self::step), but stops at each piece of a message as it arrives, which is then at
+    /// [`Receiver::chunk`]: for messages one would not hold in memory.
+    ///
+    /// Neither [`max_message`](Config::max_message), [`max_fragments`](Config::max_fragments) nor
+    /// [`frame_timeout`](Config::frame_timeout) applies to a message received in pieces;
+    /// [`max_frame`](Config::max_frame) does. A call of `step` in the middle of one skips the rest
+    /// of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn step_chunk(&mut self) -> Result<Step, RecvError> {
+        self.rx.step_chunk(&mut self.tx)
+    }
+
+    /// The message that `step` stopped at, if it was one.
+    #[inline]
+    pub fn message(&self) -> Option<Message<'_>> {
+        self.rx.message()
+    }
+
+    /// What `step` stopped at.
+    pub fn event(&self) -> Option<Event<'_>> {
+        self.rx.event()
+    }
+
+    /// What is known about the current message besides its payload.
+    pub fn info(&self) -> Info {
+        self.rx.info()
+    }
+
+    /// What to do with the stream once [`step`](Self::step) says [`Closed`](Step::Closed) or fails.
+    pub fn ending(&self) -> Ending {
+        match self.phase() {
+            Phase::Flushing => Ending::Flush,
+            Phase::Shutting => Ending::ShutDown,
+            Phase::Discarding => Ending::Discard,
+            Phase::Open | Phase::Closing | Phase::Over => Ending::Done,
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        self.timers.phase(&self.rx, &self.tx, self.ends.client, self.ends.shut)
+    }
+
+    // The halves.
+
+    /// The receiving half.
+    #[inline]
+    pub fn receiver(&mut self) -> &mut Receiver {
+        &mut self.rx
+    }
+
+    /// The sending half.
+    #[inline]
+    pub fn sender(&mut self) -> &mut Sender {
+        &mut self.tx
+    }
+
+    /// Both halves at once: a message borrowed from the first leaves the second free.
+    ///
+    /// A message cannot outlive the next receiving call:
+    ///
+    /// ```compile_fail,E0502
+    /// fn keep(conn: &mut tickwire::Connection) {
+    ///     let first = conn.message();
+    ///     let _ = conn.step();
+    ///     println!("{first:?}");
+    /// }
+    /// ```
+    #[inline]
+    pub fn split_mut(&mut self) -> (&mut Receiver, &mut Sender) {
+        (&mut self.rx, &mut self.tx)
+    }
+
+    /// The parts, for a connection that is used from two tasks or threads.
+    #[cfg(feature = "std")]
+    pub(crate) fn into_parts(self) -> Parts {
+        let Self { rx, tx, timers, ends, write_timeout, negotiated } = self;
+        Parts { rx, tx, timers, ends, write_timeout, negotiated }
+    }
+
+    /// Takes the receive buffer away, as a rule before a wait; see [`Receiver::reclaim`].
+    #[inline]
+    pub fn reclaim(&mut self) -> Vec<u8> {
+        self.rx.reclaim()
+    }
+
+    // Getters.
+
+    /// What the opening handshake agreed on.
+    pub fn negotiated(&self) -> &Negotiated {
+        static NOTHING: Negotiated = Negotiated::NOTHING;
+        self.negotiated.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// Which end this is.
+    pub fn role(&self) -> Role {
+        if self.ends.client { Role::Client } else { Role::Server }
+    }
+
+    /// The peer's Close: `None` while none came, and for one with an empty body. What this end
+    /// sent is at [`Sender::close_frame`].
+    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
+        self.rx.close_frame()
+    }
+
+    /// The close code of the connection (§7.1.5) as other APIs number it: that of the peer's
+    /// Close, 1005 for one without a code, 1006 while none came.
+    pub fn close_code(&self) -> u16 {
+        self.rx.close_code()
+    }
+
+    /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
+    /// written.
+    pub fn was_clean(&self) -> bool {
+        self.rx.is_closed() && self.tx.close_written()
+    }
+
+    /// Where the connection stands, as in a browser: open, closing once a Close was sent or
+    /// received, closed once nothing more will be received or sent.
+    pub fn ready_state(&self) -> ReadyState {
+        match self.phase() {
+            Phase::Open => ReadyState::Open,
+            Phase::Over if !self.rx.is_closed() || self.tx.is_closed() => ReadyState::Closed,
+            Phase::Over | Phase::Closing | Phase::Flushing => ReadyState::Closing,
+            Phase::Shutting | Phase::Discarding => ReadyState::Closing,
+        }
+    }
+}
+
+/// Where a connection stands. A browser's `CONNECTING` is a handshake here. Only moves forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReadyState {
+    /// Messages pass both ways.
+    Open = 1,
+    /// A Close was sent, queued or received, or a violation is being reported.
+    Closing = 2,
+    /// It is over; the stream can go.
+    Closed = 3,
+}
+
+/// A connection taken apart.
+#[cfg(feature = "std")]
+pub(crate) struct Parts {
+    pub(crate) rx: Receiver,
+    pub(crate) tx: Sender,
+    pub(crate) timers: Timers,
+    pub(crate) ends: Ends,
+    pub(crate) write_timeout: Duration,
+    pub(crate) negotiated: Option<Box<Negotiated>>,
+}
+
+/// What the receiving half owes the sending half after a step.
+fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Sender) {
+    match step {
+        Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
+        Ok(Step::Close) if tx.auto_close => tx.answer_close(rx.close_frame()),
+        Err(error) => {
+            if let Some(code) = error.close_code() {
+                tx.fail(code);
+            }
+        }
+        Ok(_) => {}
+    }
+}

@@ -1,0 +1,722 @@
+//! The receiving half: wire bytes in, one event at a time out, borrowed from the buffer.
+//!
+//! Rules inside one header are `Header::parse`'s; rules across frames, and which bits this
+//! connection allows, are in [`Receiver::check`]; limits are in [`Receiver::check_limits`]. What a
+//! frame calls for on the sending side is `respond`'s.
+use super::{Sender, memory::Memory, recv_buffer::RecvBuffer, respond};
+use crate::{
+    close::CloseFrame,
+    config::{Config, Role},
+    error::{ProtocolError, RecvError, shown},
+    frame::{Header, OpCode},
+    kernel::{self, validated_str},
+    mask::Masker,
+    message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
+    time::Time,
+    utf8::{self, Utf8Validator},
+};
+use alloc::{boxed::Box, vec::Vec};
+use core::ops::Range;
+
+/// Where [`step`](super::Connection::step) stopped. Borrows nothing, so that it can be matched on
+/// in a loop that reads and writes; what arrived is at [`message`](Receiver::message) or
+/// [`event`](Receiver::event).
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A whole data message, or, from [`step_chunk`](super::Connection::step_chunk), a piece.
+    Message,
+    /// A Ping; its Pong is queued.
+    Ping,
+    /// A Pong.
+    Pong,
+    /// A Close; its answer is queued, unless this end closed first.
+    Close,
+    /// The input is used up: write what is queued, then read.
+    NeedInput,
+    /// The peer's Close was seen: nothing more will arrive.
+    Closed,
+}
+
+/// The receiving half of a [`Connection`](super::Connection).
+#[derive(Debug)]
+pub struct Receiver {
+    buf: RecvBuffer,
+    /// What `step` stopped at.
+    current: Current,
+    /// Where that lies in the buffer. Invariant: while `current` is a text message, these bytes
+    /// are valid UTF-8, whole, and nothing writes to them.
+    view: (usize, usize),
+    /// Whole messages shorter than this may be taken by `quick`. Not 0 only where the next frame
+    /// begins a new message and the connection is open, so that one compare asks for the state and
+    /// for the limits.
+    quick_below: usize,
+    /// The mask bit that every frame of the peer must carry, as in its second byte.
+    mask_bit: u8,
+    /// Something arrived since the timers last asked.
+    heard: bool,
+    eof: bool,
+    /// The message in progress is being handed out in chunks, and the first one was.
+    chunking: bool,
+    state: State,
+    /// The message in progress across frames.
+    message: Option<DataKind>,
+    /// Fragments of it so far.
+    fragments: u32,
+    utf8: Utf8Validator,
+    /// All bytes committed so far, modulo 2⁶⁴: places in the stream, to tell frames apart.
+    total: u64,
+    /// Where in the stream the frame in progress began.
+    begun: u64,
+    read_at: Option<Time>,
+    max_message: usize,
+    max_frame: usize,
+    max_fragments: u32,
+    close: Option<Box<Close>>,
+}
+
+/// A Close frame's payload, which passed [`CloseFrame::parse`].
+#[derive(Debug)]
+struct Close {
+    len: usize,
+    bytes: [u8; 125],
+}
+
+/// A binary frame shorter than this is left where it is until it is whole.
+const SMALL: u64 = 4 << 10;
+
+/// How the caller wants the message that is coming.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    Whole,
+    Chunks,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A frame header comes next.
+    Header,
+    /// Inside a data frame.
+    Payload {
+        remaining: u64,
+        fin: bool,
+        mask: Option<Masker>,
+    },
+    /// Inside a control frame whose payload is not all here.
+    Control {
+        opcode: OpCode,
+        len: usize,
+        mask: Option<Masker>,
+    },
+    /// The peer's Close was seen.
+    Closed,
+    Failed(RecvError),
+}
+
+/// What `event` shows.
+#[derive(Clone, Copy, Debug)]
+enum Current {
+    Nothing,
+    Message(DataKind),
+    Chunk { kind: DataKind, last: bool },
+    Control(OpCode),
+}
+
+impl Receiver {
+    pub(super) fn new(role: Role, config: &Config) -> Self {
+        let mut receiver = Self {
+            buf: RecvBuffer::new(config.read_buffer),
+            current: Current::Nothing,
+            view: (0, 0),
+            quick_below: 0,
+            mask_bit: if role == Role::Server { 0x80 } else { 0 },
+            heard: false,
+            eof: false,
+            chunking: false,
+            state: State::Header,
+            message: None,
+            fragments: 0,
+            utf8: Utf8Validator::default(),
+            total: 0,
+            begun: 0,
+            read_at: None,
+            max_message: config.max_message,
+            max_frame: config.frame_limit(),
+            max_fragments: config.max_fragments,
+            close: None,
+        };
+        receiver.set_quick();
+        receiver
+    }
+
+    /// Takes over the handshake's buffer, with what came right behind the head.
+    pub(super) fn begin_with(&mut self, buf: RecvBuffer) {
+        self.total = buf.wire().len() as u64;
+        self.buf = buf;
+    }
+
+    pub(super) fn set_memory(&mut self, memory: &'static Memory) {
+        self.buf.set_memory(memory);
+    }
+
+    // Inputs.
+
+    /// Where to read the stream into: 1 byte or more, typically
+    /// [`read_buffer`](Config::read_buffer). Ends the current message.
+    #[inline]
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        self.current = Current::Nothing;
+        let mut rest = 0;
+        if self.quick_below > 0 {
+            self.buf.release();
+        } else {
+            rest = self.rest();
+        }
+        self.buf.spare_mut(self.max_message, rest)
+    }
+
+    /// What the frame in progress still lacks, as far as it may come into the buffer.
+    #[inline(never)]
+    fn rest(&mut self) -> usize {
+        match self.state {
+            State::Payload { remaining, .. } => {
+                let here = self.buf.wire().len() as u64;
+                let limit = if self.chunking { usize::MAX } else { self.max_message };
+                usize::try_from(remaining.saturating_sub(here)).map_or(limit, |n| n.min(limit))
+            }
+            State::Closed | State::Failed(_) => {
+                self.buf.clear(); // what comes now is not looked at
+                0
+            }
+            State::Header | State::Control { .. } => 0,
+        }
+    }
+
+    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut).
+    ///
+    /// # Panics
+    ///
+    /// When `n` is more than there was room for.
+    #[inline]
+    pub fn commit(&mut self, n: usize) {
+        self.heard = true;
+        self.total = self.total.wrapping_add(n as u64);
+        self.buf.commit(n);
+    }
+
+    /// [`commit`](Self::commit), and when the bytes came, for [`Info::read_at`].
+    ///
+    /// # Panics
+    ///
+    /// When `n` is more than there was room for.
+    #[inline]
+    pub fn commit_at(&mut self, n: usize, time: Time) {
+        self.read_at = Some(time);
+        self.commit(n);
+    }
+
+    /// Says that the stream ended. What was received whole is still delivered; then, if no Close
+    /// came, [`UnexpectedEof`](RecvError::UnexpectedEof).
+    pub fn end_of_stream(&mut self) {
+        self.settle();
+        self.eof = true;
+        self.quick_below = 0;
+    }
+
+    /// Gives the receiver a buffer to read into, of any length, initialised by its owner; what is
+    /// in its present one moves. Ends the current message.
+    ///
+    /// For those who share buffers among connections; without it, one is allocated when needed.
+    #[inline]
+    pub fn lend(&mut self, buffer: Vec<u8>) {
+        self.settle();
+        self.buf.lend(buffer);
+    }
+
+    /// Takes the buffer away, as a rule before a wait: empty if there is none to take. Ends the
+    /// current message.
+    ///
+    /// A partial frame of up to an eighth of the buffer moves to a small one that the connection
+    /// keeps; with more than that in it the buffer stays.
+    #[inline]
+    pub fn reclaim(&mut self) -> Vec<u8> {
+        self.settle();
+        self.buf.reclaim()
+    }
+
+    /// Whether there is a buffer to read into, lent or allocated.
+    #[inline]
+    pub fn has_buffer(&self) -> bool {
+        self.buf.has_buffer()
+    }
+
+    /// Ends the current message, and brings the buffer's cursors up to date.
+    #[inline]
+    fn settle(&mut self) {
+        self.current = Current::Nothing;
+        if self.quick_below > 0 {
+            self.buf.release();
+        }
+    }
+
+    // Outputs.
+
+    /// Consumes input up to the next event; what it calls for is queued in `tx`. See
+    /// [`Connection::step`](super::Connection::step).
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`], repeated by every later call.
+    #[inline]
+    pub fn step(&mut self, tx: &mut Sender) -> Result<Step, RecvError> {
+        match self.quick() {
+            Some(step) => Ok(step),
+            None => self.step_slow(Delivery::Whole, tx),
+        }
+    }
+
+    /// [`step`](Self::step), but stops at each piece of a message, which is then at
+    /// [`chunk`](Self::chunk). See [`Connection::step_chunk`](super::Connection::step_chunk).
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn step_chunk(&mut self, tx: &mut Sender) -> Result<Step, RecvError> {
+        self.step_slow(Delivery::Chunks, tx)
+    }
+
+    /// The common case, decided in a few compares: the input is used up, or a whole message in one
+    /// frame of less than 64 KiB is here. All else, violations too, changes nothing and is left to
+    /// `step_slow`.
+    #[inline(always)]
+    pub(super) fn quick(&mut self) -> Option<Step> {
+        let next = self.buf.next;
+        if next == self.buf.end && self.quick_below > 0 {
+            self.current = Current::Nothing;
+            return Some(Step::NeedInput);
+        }
+        // What lies beyond `end` is stale, but then `to` is beyond `end` too.
+        let head = u64::from_le_bytes(*self.buf.bytes.get(next..)?.first_chunk()?);
+        let [b0, b1, ..] = head.to_le_bytes();
+        // FIN, no reserved bit, text or binary; the mask bit as it must be.
+        if b0.wrapping_sub(0x81) > 1 || (b1 ^ self.mask_bit) & 0x80 != 0 {
+            return None;
+        }
+        let (mut len, mut from, mut key) = (usize::from(b1 & 0x7f), next + 2, head >> 16);
+        if len >= 126 {
+            if len == 127 {
+                return None;
+            }
+            len = usize::from((key as u16).swap_bytes());
+            if len < 126 {
+                return None;
+            }
+            (from, key) = (from + 2, key >> 16);
+        }
+        from += usize::from(self.mask_bit >> 5);
+        let to = from + len;
+        if to > self.buf.end || len >= self.quick_below {
+            return None;
+        }
+        let key = (self.mask_bit != 0).then_some((key as u32).to_le_bytes());
+        let payload = self.buf.bytes.get_mut(from..to)?;
+        if b0 == 0x82 {
+            if let Some(key) = key {
+                kernel::xor_in_place(payload, key);
+            }
+            self.current = Current::Message(DataKind::Binary);
+        } else {
+            if !quick_text(payload, key) {
+                return None;
+            }
+            self.current = Current::Message(DataKind::Text);
+        }
+        self.buf.next = to;
+        self.view = (from, to);
+        Some(Step::Message)
+    }
+
+    #[inline(never)]
+    pub(super) fn step_slow(
+        &mut self,
+        delivery: Delivery,
+        tx: &mut Sender,
+    ) -> Result<Step, RecvError> {
+        self.settle();
+        let step = self.walk(delivery);
+        if let Err(error) = step {
+            self.state = State::Failed(error);
+        }
+        self.set_quick();
+        respond(&step, self, tx);
+        step
+    }
+
+    fn set_quick(&mut self) {
+        let between = matches!(self.state, State::Header) && self.message.is_none();
+        let limit = self.max_message.min(self.max_frame).saturating_add(1);
+        self.quick_below = if between && !self.eof { limit } else { 0 };
+    }
+
+    /// The state machine.
+    fn walk(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
+        loop {
+            match &mut self.state {
+                State::Header => {
+                    if let [b0, b1, ..] = *self.buf.wire() {
+                        self.check(b0, b1)?;
+                    }
+                    let Some((header, len)) = Header::parse(self.buf.wire())? else {
+                        return self.starved();
+                    };
+                    let whole = delivery == Delivery::Whole && !self.chunking;
+                    self.check_limits(&header, whole)?;
+                    if whole && self.waits(&header, len) {
+                        return self.starved();
+                    }
+                    self.begun = self.place();
+                    self.buf.skip(len);
+                    self.begin(header);
+                }
+                State::Payload { .. } => {
+                    if let Some(step) = self.take_payload(delivery)? {
+                        return Ok(step);
+                    }
+                }
+                &mut State::Control { opcode, len, mask } => {
+                    if self.buf.wire().len() < len {
+                        return self.starved();
+                    }
+                    return self.take_control(opcode, len, mask);
+                }
+                State::Closed => return Ok(Step::Closed),
+                State::Failed(error) => return Err(*error),
+            }
+        }
+    }
+
+    /// The rules that span frames, and what this connection allows: all that the first two bytes
+    /// of a frame can break.
+    fn check(&self, b0: u8, b1: u8) -> Result<(), ProtocolError> {
+        // §5.2: no extension that gives the reserved bits a meaning is agreed on.
+        if b0 & 0x70 != 0 {
+            return Err(ProtocolError::ReservedBits);
+        }
+        let opcode = OpCode::from_bits(b0).ok_or(ProtocolError::ReservedOpCode)?;
+        // §5.1: a client masks every frame, a server none.
+        match (self.mask_bit, b1 & 0x80) {
+            (0x80, 0) => return Err(ProtocolError::MaskRequired),
+            (0, 0x80) => return Err(ProtocolError::MaskForbidden),
+            _ => {}
+        }
+        // §5.4: the fragments of a message follow each other.
+        match (opcode, self.message) {
+            (OpCode::Continuation, None) => Err(ProtocolError::UnexpectedContinuation),
+            (OpCode::Text | OpCode::Binary, Some(_)) => Err(ProtocolError::ExpectedContinuation),
+            _ => Ok(()),
+        }
+    }
+
+    /// §10.4: limits on a data frame, and on the message it would make.
+    fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
+        if header.opcode.is_control() {
+            return Ok(());
+        }
+        if whole {
+            self.check_message(header.payload_len, self.fragments.saturating_add(1))?;
+        }
+        if header.payload_len > self.max_frame as u64 {
+            return Err(RecvError::FrameTooBig { limit: shown(self.max_frame) });
+        }
+        Ok(())
+    }
+
+    /// Whether a message may have `more` bytes, and so many fragments.
+    fn check_message(&self, more: u64, fragments: u32) -> Result<(), RecvError> {
+        let kept = self.buf.message().len();
+        if more > self.max_message.saturating_sub(kept) as u64 {
+            return Err(RecvError::MessageTooBig { limit: shown(self.max_message) });
+        }
+        if fragments > self.max_fragments {
+            return Err(RecvError::TooManyFragments { limit: self.max_fragments });
+        }
+        Ok(())
+    }
+
+    /// Whether to leave a frame where it is until all of it is here: a small one of binary data.
+    /// `quick` takes it then; there is nothing to find out earlier.
+    fn waits(&self, header: &Header, len: usize) -> bool {
+        header.opcode == OpCode::Binary
+            && header.fin
+            && header.payload_len < SMALL
+            && ((self.buf.wire().len() - len) as u64) < header.payload_len
+    }
+
+    /// The state that a checked header puts us in.
+    fn begin(&mut self, header: Header) {
+        let mask = header.masking_key.map(Masker::new);
+        let kind = match header.opcode {
+            OpCode::Continuation => self.message,
+            OpCode::Text => Some(DataKind::Text),
+            OpCode::Binary => Some(DataKind::Binary),
+            opcode @ (OpCode::Close | OpCode::Ping | OpCode::Pong) => {
+                let len = header.payload_len as usize; // at most 125
+                self.state = State::Control { opcode, len, mask };
+                return;
+            }
+        };
+        self.message = kind;
+        self.fragments = self.fragments.saturating_add(1);
+        self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
+    }
+
+    /// Takes what is here of a data frame: each byte once, when it arrives.
+    fn take_payload(&mut self, delivery: Delivery) -> Result<Option<Step>, RecvError> {
+        let whole = delivery == Delivery::Whole && !self.chunking;
+        if let (true, &State::Payload { remaining, .. }) = (whole, &self.state) {
+            // Again, since a frame begun while chunks were asked for was not held against these.
+            self.check_message(remaining, self.fragments)?;
+        }
+        let (State::Payload { remaining, fin, mask }, Some(kind)) = (&mut self.state, self.message)
+        else {
+            return Ok(None); // `begin` set both
+        };
+        let here = self.buf.wire().len();
+        let n = usize::try_from(*remaining).map_or(here, |r| r.min(here));
+        let range = self.buf.take_into_message(n);
+        let piece = self.buf.get_mut(range);
+        if let Some(mask) = mask {
+            mask.apply(piece);
+        }
+        if kind == DataKind::Text {
+            self.utf8.push(piece).map_err(|_| ProtocolError::BadUtf8)?;
+        }
+        *remaining -= n as u64;
+        let done = *remaining == 0;
+        let last = done && *fin;
+        if done {
+            self.state = State::Header;
+        }
+        if last {
+            if kind == DataKind::Text {
+                self.utf8.finish().map_err(|_| ProtocolError::BadUtf8)?;
+            }
+            (self.message, self.fragments) = (None, 0);
+        }
+        let range = self.buf.message();
+        if delivery == Delivery::Chunks && (last || !range.is_empty()) {
+            self.chunking = !last;
+            return Ok(Some(self.show(Current::Chunk { kind, last }, range, Step::Message)));
+        }
+        if self.chunking {
+            // A whole message was asked for: the rest of the one in chunks is skipped.
+            self.buf.release();
+            self.chunking = !last;
+        } else if whole && last {
+            return Ok(Some(self.show(Current::Message(kind), range, Step::Message)));
+        }
+        if done { Ok(None) } else { self.starved().map(Some) }
+    }
+
+    fn take_control(
+        &mut self,
+        opcode: OpCode,
+        len: usize,
+        mask: Option<Masker>,
+    ) -> Result<Step, RecvError> {
+        let range = self.buf.take_aside(len);
+        let payload = self.buf.get_mut(range.clone());
+        if let Some(mut mask) = mask {
+            mask.apply(payload);
+        }
+        self.state = State::Header;
+        let step = match opcode {
+            OpCode::Ping => Step::Ping,
+            OpCode::Pong => Step::Pong,
+            _ => {
+                CloseFrame::parse(payload)?;
+                let mut close = Close { len, bytes: [0; 125] };
+                if let Some(bytes) = close.bytes.get_mut(..len) {
+                    bytes.copy_from_slice(payload);
+                }
+                self.close = Some(Box::new(close));
+                self.state = State::Closed;
+                Step::Close
+            }
+        };
+        self.current = Current::Control(opcode);
+        self.view = (range.start, range.end);
+        Ok(step)
+    }
+
+    /// What lies at `range` is what `step` stopped at, and is let go by the buffer's cursors.
+    fn show(&mut self, current: Current, range: Range<usize>, step: Step) -> Step {
+        self.current = current;
+        self.view = (range.start, range.end);
+        self.buf.release();
+        step
+    }
+
+    fn starved(&self) -> Result<Step, RecvError> {
+        if self.eof { Err(RecvError::UnexpectedEof) } else { Ok(Step::NeedInput) }
+    }
+
+    /// The message the last `step` stopped at, if it was one. It can be asked for again until the
+    /// next receiving call.
+    #[inline]
+    pub fn message(&self) -> Option<Message<'_>> {
+        match self.current {
+            Current::Message(DataKind::Text) => Some(Message::Text(validated_str(self.payload()))),
+            Current::Message(DataKind::Binary) => Some(Message::Binary(self.payload())),
+            _ => None,
+        }
+    }
+
+    /// The piece the last [`step_chunk`](Self::step_chunk) stopped at, if it was one.
+    #[inline]
+    pub fn chunk(&self) -> Option<Chunk<'_>> {
+        match self.current {
+            Current::Chunk { kind, last } => Some(Chunk { kind, data: self.payload(), last }),
+            _ => None,
+        }
+    }
+
+    /// What the last `step` stopped at; `None` for `NeedInput`, `Closed` and chunks.
+    pub fn event(&self) -> Option<Event<'_>> {
+        match self.current {
+            Current::Nothing | Current::Chunk { .. } => None,
+            Current::Message(_) => self.message().map(Event::Message),
+            Current::Control(OpCode::Ping) => Some(Event::Ping(self.payload())),
+            Current::Control(OpCode::Pong) => Some(Event::Pong(self.payload())),
+            Current::Control(_) => Some(Event::Close(self.close_frame())),
+        }
+    }
+
+    /// What is known about the current message besides its payload. Costs a look at the next
+    /// header.
+    pub fn info(&self) -> Info {
+        Info::new(self.quick_below > 0 && more(self.buf.wire()), self.read_at)
+    }
+
+    /// The current message, to keep. One that fills most of the buffer takes the buffer along, and
+    /// a new one is allocated; a smaller one is copied. Ends the current message.
+    pub fn take_message(&mut self) -> Option<OwnedMessage> {
+        let Current::Message(kind) = self.current else {
+            return None;
+        };
+        self.settle();
+        let payload = self.buf.take_message(self.view.0..self.view.1);
+        Some(OwnedMessage::from_validated(kind, payload))
+    }
+
+    /// [`take_message`](Self::take_message), whatever the kind, as shared bytes.
+    pub fn take_bytes(&mut self) -> Option<bytes::Bytes> {
+        self.take_message().map(OwnedMessage::into_payload)
+    }
+
+    #[inline]
+    pub(super) fn payload(&self) -> &[u8] {
+        self.buf.get(self.view.0..self.view.1)
+    }
+
+    // Getters.
+
+    /// Whether the peer's Close was received.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Why nothing more can be received, if so.
+    pub fn error(&self) -> Option<RecvError> {
+        match self.state {
+            State::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The peer's Close: `None` while none came, and for one with an empty body.
+    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
+        let close = self.close.as_deref()?;
+        CloseFrame::parse(close.bytes.get(..close.len)?).ok().flatten()
+    }
+
+    /// The close code of the connection (§7.1.5) as other APIs number it: that of the peer's
+    /// Close, 1005 for one without a code, 1006 while none came.
+    pub fn close_code(&self) -> u16 {
+        match (&self.close, self.close_frame()) {
+            (_, Some(frame)) => frame.code.get(),
+            (Some(_), None) => 1005,
+            (None, None) => 1006,
+        }
+    }
+
+    /// Whether nothing will be received any more.
+    pub(super) fn ended(&self) -> bool {
+        matches!(self.state, State::Closed | State::Failed(_))
+    }
+
+    pub(super) fn at_eof(&self) -> bool {
+        self.eof
+    }
+
+    /// Repeats `error` from now on, unless there is one already or the peer has closed.
+    pub(super) fn fail(&mut self, error: RecvError) {
+        if !self.ended() {
+            self.settle();
+            self.state = State::Failed(error);
+            self.quick_below = 0;
+        }
+    }
+
+    /// Whether something arrived since the last call.
+    pub(super) fn take_heard(&mut self) -> bool {
+        core::mem::take(&mut self.heard)
+    }
+
+    /// Where in the stream the first byte not consumed lies.
+    fn place(&self) -> u64 {
+        self.total.wrapping_sub(self.buf.wire().len() as u64)
+    }
+
+    /// Where in the stream the frame began that is not all here, if there is one and its time is
+    /// limited.
+    pub(super) fn partial_frame(&self) -> Option<u64> {
+        match self.state {
+            State::Payload { .. } | State::Control { .. } if !self.chunking => Some(self.begun),
+            State::Header if !self.buf.wire().is_empty() => Some(self.place()),
+            _ => None,
+        }
+    }
+}
+
+/// Whether `wire` begins, behind any whole control frames, with a whole unfragmented data message.
+fn more(mut wire: &[u8]) -> bool {
+    while let Ok(Some((header, len))) = Header::parse(wire) {
+        let Some(rest) = wire.get(len..).filter(|rest| rest.len() as u64 >= header.payload_len)
+        else {
+            return false;
+        };
+        if !header.opcode.is_control() {
+            return header.fin && header.opcode != OpCode::Continuation;
+        }
+        if header.opcode == OpCode::Close {
+            return false;
+        }
+        wire = rest.get(header.payload_len as usize..).unwrap_or_default();
+    }
+    false
+}
+
+/// Unmasks and checks a whole text. Where it is not valid, puts the masked bytes back for
+/// `step_slow`, which finds the same and says so.
+#[inline(never)]
+fn quick_text(payload: &mut [u8], key: Option<[u8; 4]>) -> bool {
+    if let Some(key) = key {
+        kernel::xor_in_place(payload, key);
+    }
+    let valid = utf8::is_valid(payload);
+    if let (false, Some(key)) = (valid, key) {
+        kernel::xor_in_place(payload, key);
+    }
+    valid
+}

@@ -1,0 +1,797 @@
+//! The sending half: messages in, wire bytes out.
+//!
+//! Who may send what and when, and who overtakes whom, is here; how the bytes lie, and where frames
+//! begin, is `OutBuffer`'s; what the peer's frames call for comes through `respond`.
+use super::{
+    memory::Memory,
+    out_buffer::{OutBuffer, Outgoing, Stall},
+};
+use crate::{
+    close::{CloseCode, CloseFrame},
+    config::Config,
+    entropy::{Entropy, Keys},
+    error::{SendError, shown},
+    frame::{MAX_CONTROL_LEN, OpCode},
+    kernel,
+    message::{Chunk, DataKind, Message},
+    prepared::{Prepared, opcode},
+    utf8::Utf8Validator,
+};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use bytes::{Bytes, BytesMut};
+
+/// How far the bytes fed had come when a message was fed, to be asked about with
+/// [`is_written`](Sender::is_written).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "dropping it is fine, if nobody will ask whether the message was written"]
+pub struct Position(u64);
+
+/// Set in the position of a message that overtook; those have a count of their own.
+const FIRST: u64 = 1 << 63;
+
+/// The sending half of a [`Connection`](super::Connection).
+///
+/// Feeding does no I/O; [`outgoing`](Self::outgoing) is what to write.
+#[derive(Debug)]
+pub struct Sender {
+    out: OutBuffer,
+    /// Nothing is admitted once this much is buffered. 0 unless open and between messages, so
+    /// that one compare asks for the state and for the limit.
+    admit_below: usize,
+    /// A client's masking keys; `None` for a server.
+    keys: Option<Box<Keys>>,
+    high_water: usize,
+    cork_limit: usize,
+    vectored_from: usize,
+    pub(super) auto_pong: bool,
+    pub(super) auto_close: bool,
+    state: State,
+    owed: Owed,
+    /// Messages that overtake and have no place yet.
+    first: VecDeque<Bytes>,
+    first_waiting: usize,
+    /// Bytes of such messages ever fed.
+    first_fed: u64,
+    /// What was taken out to be written elsewhere and is not written yet.
+    held: Held,
+    /// Where the last data ends, if what was queued behind it is a control frame that ends at
+    /// `control_end`.
+    data_end: u64,
+    control_end: u64,
+    /// What was fed in order and ends behind this was dropped.
+    lost_from: u64,
+    unsent: u64,
+    close: Option<Box<(CloseCode, Box<str>)>>,
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// A message in chunks is not finished.
+    MidMessage(DataKind, Utf8Validator),
+    /// A Close was queued, or the stream refused a write.
+    Closed {
+        broken: bool,
+    },
+}
+
+/// Control frames that wait to be put in front of the data.
+#[derive(Debug)]
+struct Owed {
+    /// The newest Ping not answered; older ones need no answer (§5.5.3), so a flood costs one.
+    pong: Option<Control>,
+    ping: Option<Control>,
+    /// Which Ping is the heartbeat's, and how far it has come.
+    beat: Beat,
+    /// A Close that overtakes: that of a violation, or of an abort.
+    close: Option<Control>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Control {
+    len: u8,
+    payload: [u8; MAX_CONTROL_LEN],
+}
+
+/// How far the heartbeat's Ping has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beat {
+    None,
+    Owed,
+    Overtaking,
+    /// Queued in order, up to here.
+    Queued(u64),
+    Written,
+}
+
+/// What a writer of a split connection has taken.
+#[derive(Debug, Default)]
+struct Held {
+    len: usize,
+    first: usize,
+    written: u64,
+}
+
+impl Control {
+    fn new(payload: &[u8]) -> Option<Self> {
+        let mut control = Self { len: payload.len() as u8, payload: [0; MAX_CONTROL_LEN] };
+        control.payload.get_mut(..payload.len())?.copy_from_slice(payload);
+        Some(control)
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.payload.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+impl Sender {
+    /// `entropy` is a client's.
+    pub(super) fn new(config: &Config, entropy: Option<Box<dyn Entropy + Send>>) -> Self {
+        Self {
+            out: OutBuffer::default(),
+            admit_below: config.high_water,
+            keys: entropy.map(|source| Box::new(Keys::new(source))),
+            high_water: config.high_water,
+            cork_limit: config.cork_limit,
+            vectored_from: config.vectored_from,
+            auto_pong: config.auto_pong,
+            auto_close: config.auto_close,
+            state: State::Open,
+            owed: Owed { pong: None, ping: None, beat: Beat::None, close: None },
+            first: VecDeque::new(),
+            first_waiting: 0,
+            first_fed: 0,
+            held: Held::default(),
+            data_end: 0,
+            control_end: 0,
+            lost_from: u64::MAX,
+            unsent: 0,
+            close: None,
+        }
+    }
+
+    /// Queues the handshake's response.
+    pub(super) fn begin_with(&mut self, response: &[u8]) {
+        self.out.append(response);
+        self.out.begin_frames();
+        self.control_end = self.out.fed();
+    }
+
+    pub(super) fn set_memory(&mut self, memory: &'static Memory) {
+        self.out.set_memory(memory);
+    }
+
+    /// Says that the stream has no vectored writes: what would be written from where it lies is
+    /// copied instead, so that a header never travels alone.
+    pub(crate) fn set_flat(&mut self) {
+        self.vectored_from = usize::MAX;
+    }
+
+    // Commands.
+
+    /// Queues a message. One copy of the payload; a client masks on the way.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](SendError::Full), [`Closed`](SendError::Closed),
+    /// [`MessageInProgress`](SendError::MessageInProgress); nothing was queued then.
+    #[inline]
+    pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
+        let message = message.into();
+        self.admit()?;
+        self.frame(0x80 | opcode(message.kind()) as u8, message.as_bytes());
+        Ok(self.position())
+    }
+
+    /// Queues a binary message whose payload is shared. From
+    /// [`vectored_from`](Config::vectored_from) on, a server writes it from where it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Self::feed).
+    pub fn feed_bytes(&mut self, payload: Bytes) -> Result<Position, SendError> {
+        self.admit()?;
+        self.frame_shared(DataKind::Binary, payload);
+        Ok(self.position())
+    }
+
+    /// Queues a message that owns its payload, as [`feed_bytes`](Self::feed_bytes) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Self::feed).
+    pub fn feed_owned(
+        &mut self,
+        message: crate::message::OwnedMessage,
+    ) -> Result<Position, SendError> {
+        self.admit()?;
+        let kind = message.kind();
+        self.frame_shared(kind, message.into_payload());
+        Ok(self.position())
+    }
+
+    /// Queues a message encoded beforehand. Small ones are copied, larger ones shared; a client
+    /// masks, and so always copies.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Self::feed).
+    #[inline]
+    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
+        self.admit()?;
+        let frame = message.frame();
+        if self.keys.is_some() {
+            self.frame(0x80 | opcode(message.kind()) as u8, message.payload());
+        } else if frame.len() < self.vectored_from {
+            self.out.append(frame);
+        } else {
+            self.frame_shared(message.kind(), frame.slice_ref(message.payload()));
+        }
+        Ok(self.position())
+    }
+
+    /// Queues a piece of a message, as a fragment (§5.4); with [`last`](Chunk::last) the message
+    /// ends. Until then other data is refused; control frames are not.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Self::feed), where [`MessageInProgress`](SendError::MessageInProgress) means
+    /// that the kind is not that of the pieces before; [`BadUtf8`](SendError::BadUtf8) when the
+    /// pieces of a text cannot be, or do not end as, valid UTF-8. Nothing was queued then.
+    pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
+        let Chunk { kind, data, last } = chunk;
+        let (first, mut utf8) = match &self.state {
+            State::Open => (true, Utf8Validator::default()),
+            State::MidMessage(begun, utf8) if *begun == kind => (false, utf8.clone()),
+            State::MidMessage(..) => return Err(SendError::MessageInProgress),
+            State::Closed { .. } => return Err(SendError::Closed),
+        };
+        if !self.has_room() {
+            return Err(self.full());
+        }
+        if kind == DataKind::Text {
+            utf8.push(data).map_err(|_| SendError::BadUtf8)?;
+            if last {
+                utf8.finish().map_err(|_| SendError::BadUtf8)?;
+            }
+        }
+        let opcode = if first { opcode(kind) } else { OpCode::Continuation };
+        self.frame(u8::from(last) << 7 | opcode as u8, data);
+        self.out.open = !last;
+        self.state = if last { State::Open } else { State::MidMessage(kind, utf8) };
+        self.set_admission();
+        Ok(self.position())
+    }
+
+    /// Queues a message in front of all messages that have not begun to be written, behind others
+    /// fed this way: for what must not wait, such as a cancel behind quotes. One allocation.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Self::feed), but [`Full`](SendError::Full) only at twice
+    /// [`high_water`](Config::high_water), and never
+    /// [`MessageInProgress`](SendError::MessageInProgress): it then goes behind the last chunk.
+    pub fn feed_first<'m>(
+        &mut self,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Position, SendError> {
+        let message = message.into();
+        if self.is_closed() {
+            return Err(SendError::Closed);
+        }
+        if self.buffered_amount() >= self.high_water.saturating_mul(2) {
+            return Err(self.full());
+        }
+        let key = self.keys.as_mut().map(|keys| keys.next());
+        let payload = message.as_bytes();
+        let mut frame = BytesMut::zeroed(HEAD + payload.len());
+        let n = encode(&mut frame, 0x80 | opcode(message.kind()) as u8, payload, key);
+        frame.truncate(n);
+        self.first.push_back(frame.freeze());
+        self.first_waiting += n;
+        self.first_fed = self.first_fed.wrapping_add(n as u64);
+        Ok(Position(FIRST | self.first_fed))
+    }
+
+    /// Queues a Ping in front of the data. Of several that wait only the newest is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlTooLong`](SendError::ControlTooLong) above 125 bytes;
+    /// [`Closed`](SendError::Closed). Never [`Full`](SendError::Full).
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.owed.ping = Some(self.control(payload)?); // serves as the heartbeat's, if one waits
+        Ok(())
+    }
+
+    /// Queues a Pong in front of the data: nobody need ask for it (§5.5.3). Of several that wait
+    /// only the newest is sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.owed.pong = Some(self.control(payload)?);
+        Ok(())
+    }
+
+    fn control(&self, payload: &[u8]) -> Result<Control, SendError> {
+        if self.is_closed() {
+            return Err(SendError::Closed);
+        }
+        Control::new(payload).ok_or(SendError::ControlTooLong)
+    }
+
+    /// Starts the closing handshake, or answers the peer's Close: a Close goes out behind all that
+    /// was fed. It is the last thing this half sends. `None` sends an empty body.
+    ///
+    /// A message in chunks that is not finished stays unfinished, which the peer will notice.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed) when that was done before;
+    /// [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
+    /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server.
+    pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), SendError> {
+        let frame = frame.into();
+        let body = self.close_body(frame)?;
+        self.close_in_order(frame, &body);
+        Ok(())
+    }
+
+    /// Closes at once: the Close goes out at the next frame boundary, and what was fed and has not
+    /// begun to be written is dropped; see [`unsent`](Self::unsent).
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    pub fn abort<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), SendError> {
+        let frame = frame.into();
+        let body = self.close_body(frame)?;
+        self.close_now(frame, body);
+        Ok(())
+    }
+
+    fn close_body(&self, frame: Option<CloseFrame<'_>>) -> Result<Control, SendError> {
+        if self.is_closed() {
+            return Err(SendError::Closed);
+        }
+        let Some(frame) = frame else {
+            return Ok(Control { len: 0, payload: [0; MAX_CONTROL_LEN] });
+        };
+        // §7.4.1: only a client misses an extension.
+        if frame.code == CloseCode::MANDATORY_EXTENSION && self.keys.is_none() {
+            return Err(SendError::BadCloseCode);
+        }
+        let (payload, len) = frame.encode().ok_or(SendError::ReasonTooLong)?;
+        Ok(Control { len: len as u8, payload })
+    }
+
+    fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &Control) {
+        self.settle(); // what is owed goes before, since nothing may come after
+        self.drop_first();
+        self.queue_control(OpCode::Close, body.payload());
+        self.closed(frame);
+    }
+
+    fn close_now(&mut self, frame: Option<CloseFrame<'_>>, body: Control) {
+        (self.owed.ping, self.owed.pong) = (None, None);
+        self.owed.close = Some(body);
+        self.closed(frame);
+        if self.held.len == 0 {
+            self.settle();
+        }
+    }
+
+    fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
+        self.close = frame.map(|f| Box::new((f.code, Box::from(f.reason))));
+        self.state = State::Closed { broken: false };
+        self.set_admission();
+    }
+
+    /// Drops messages that overtake and found no place.
+    fn drop_first(&mut self) {
+        self.unsent += self.first_waiting as u64;
+        self.first_waiting = 0;
+        self.first.clear();
+    }
+
+    /// Says that the stream failed to write: this half is closed, and what it held is dropped; see
+    /// [`unsent`](Self::unsent).
+    pub(super) fn write_failed(&mut self) {
+        self.unsent += (self.out.clear() + self.held.len) as u64;
+        self.drop_first();
+        self.lost_from = if self.held.len > 0 { self.held.written } else { self.out.written() };
+        self.held = Held::default();
+        self.owed = Owed { pong: None, ping: None, beat: Beat::None, close: None };
+        self.state = State::Closed { broken: true };
+        self.set_admission();
+    }
+
+    // What the receiving half owes.
+
+    pub(super) fn answer_ping(&mut self, payload: &[u8]) {
+        if !self.is_closed() {
+            self.owed.pong = Control::new(payload);
+        }
+    }
+
+    /// Answers the peer's Close with its code (§5.5.1).
+    pub(super) fn answer_close(&mut self, frame: Option<CloseFrame<'_>>) {
+        if !self.is_closed() {
+            let frame = frame.map(|f| CloseFrame::new(f.code));
+            let code = frame.map(|f| f.code.get().to_be_bytes());
+            if let Some(body) = Control::new(code.as_ref().map_or(&[], |code| &code[..])) {
+                self.close_in_order(frame, &body);
+            }
+        }
+    }
+
+    /// Reports a violation to the peer.
+    pub(super) fn fail(&mut self, code: CloseCode) {
+        if let (false, Some(body)) = (self.is_closed(), Control::new(&code.get().to_be_bytes())) {
+            self.close_now(Some(CloseFrame::new(code)), body);
+        }
+    }
+
+    // The heartbeat.
+
+    pub(super) fn owe_beat(&mut self) {
+        if !self.is_closed() && self.owed.beat != Beat::Owed {
+            if self.owed.ping.is_none() {
+                self.owed.ping = Control::new(&[]);
+            }
+            self.owed.beat = Beat::Owed;
+        }
+    }
+
+    /// Whether the heartbeat's Ping was written.
+    pub(super) fn beat_written(&self) -> bool {
+        let beat = self.owed.beat;
+        // A buffer that is held elsewhere was looked at in `note`.
+        let beat = if self.held.len == 0 { beat.seen(&self.out) } else { beat };
+        beat == Beat::Written
+    }
+
+    // Outputs.
+
+    /// The bytes to write next, as a [`Buf`](bytes::Buf). Control frames that wait join them here,
+    /// once for each write.
+    #[inline]
+    pub fn outgoing(&mut self) -> Outgoing<'_> {
+        if self.owes() {
+            self.settle();
+        }
+        Outgoing(&mut self.out)
+    }
+
+    /// Gives what waits beside the buffer its place in it.
+    #[cold]
+    #[inline(never)]
+    fn settle(&mut self) {
+        let mut out = core::mem::take(&mut self.out);
+        self.settle_in(&mut out);
+        self.out = out;
+    }
+
+    /// The same for `out`, which is this sender's own buffer, taken out.
+    fn settle_in(&mut self, out: &mut OutBuffer) {
+        if let Some(body) = self.owed.close.take() {
+            // Nothing follows a Close, and this one waits for nothing but the frame under way.
+            self.unsent += (self.out.clear() + out.truncate()) as u64;
+            self.drop_first();
+            self.lost_from = out.fed();
+            let mut frame = [0; CONTROL_ROOM];
+            let n = self.encode_control(&mut frame, OpCode::Close, body.payload());
+            out.append(frame.get(..n).unwrap_or_default());
+            return;
+        }
+        if out.takes_controls() {
+            let mut frames = [0; 2 * CONTROL_ROOM];
+            let mut n = 0;
+            let beat = self.owed.beat == Beat::Owed;
+            for (opcode, control) in
+                [(OpCode::Pong, self.owed.pong.take()), (OpCode::Ping, self.owed.ping.take())]
+            {
+                if let (Some(control), Some(room)) = (control, frames.get_mut(n..)) {
+                    n += self.encode_control(room, opcode, control.payload());
+                }
+            }
+            let frames = frames.get(..n).unwrap_or_default();
+            if !frames.is_empty() {
+                if out.len() > 0 {
+                    out.overtake(frames);
+                } else {
+                    self.append_control(out, frames);
+                }
+                if beat {
+                    let overtaking = !out.takes_controls();
+                    self.owed.beat =
+                        if overtaking { Beat::Overtaking } else { Beat::Queued(out.fed()) };
+                }
+            }
+        }
+        while let Some(frame) = self.first.pop_front() {
+            let n = frame.len();
+            match out.overtake_message(frame) {
+                Ok(()) => self.first_waiting -= n,
+                Err(frame) => return self.first.push_front(frame),
+            }
+        }
+    }
+
+    /// Queues a control frame in order.
+    fn queue_control(&mut self, opcode: OpCode, payload: &[u8]) {
+        let mut frame = [0; CONTROL_ROOM];
+        let n = self.encode_control(&mut frame, opcode, payload);
+        let mut out = core::mem::take(&mut self.out);
+        self.append_control(&mut out, frame.get(..n).unwrap_or_default());
+        self.out = out;
+    }
+
+    fn append_control(&mut self, out: &mut OutBuffer, frames: &[u8]) {
+        if out.fed() != self.control_end {
+            self.data_end = out.fed();
+        }
+        out.append(frames);
+        self.control_end = out.fed();
+    }
+
+    fn encode_control(&mut self, to: &mut [u8], opcode: OpCode, payload: &[u8]) -> usize {
+        let key = self.keys.as_mut().map(|keys| keys.next());
+        encode(to, 0x80 | opcode as u8, payload, key)
+    }
+
+    /// Takes the out buffer away, if nothing is in it: empty if there is none to take.
+    #[inline]
+    pub fn reclaim(&mut self) -> Vec<u8> {
+        self.out.reclaim()
+    }
+
+    /// Gives the sender a buffer to encode into, of any length, initialised by its owner.
+    #[inline]
+    pub fn lend(&mut self, buffer: Vec<u8>) {
+        self.out.lend(buffer);
+    }
+
+    // For a split connection, whose writer writes without holding the sender.
+
+    /// Moves what is to be written into `held`, which is empty, or gives what waits a place there.
+    /// Says whether anything is to be written.
+    #[cfg(feature = "std")]
+    pub(crate) fn take_out(&mut self, held: &mut OutBuffer) -> bool {
+        if held.len() > 0 {
+            if self.owes() {
+                self.settle_in(held);
+            }
+        } else {
+            if self.owes() {
+                self.settle();
+            }
+            core::mem::swap(&mut self.out, held);
+            self.out.continue_from(held);
+        }
+        self.note(held);
+        held.len() > 0
+    }
+
+    /// Notes how far `held` was written.
+    #[cfg(feature = "std")]
+    pub(crate) fn note(&mut self, held: &OutBuffer) {
+        self.owed.beat = self.owed.beat.seen(held);
+        self.held = Held { len: held.len(), first: held.first_len(), written: held.written() };
+        self.set_admission();
+    }
+
+    // Getters.
+
+    /// How many bytes were fed and not yet written: whole frames, control frames included. (A
+    /// browser's `bufferedAmount` counts payloads only.)
+    pub fn buffered_amount(&self) -> usize {
+        let owed = [&self.owed.pong, &self.owed.ping, &self.owed.close];
+        let frame = 2 + if self.keys.is_some() { 4 } else { 0 };
+        let owed: usize = owed.into_iter().flatten().map(|c| frame + usize::from(c.len)).sum();
+        self.out.len() + self.held.len + self.first_waiting + owed
+    }
+
+    /// Whether there is anything to write.
+    #[inline]
+    pub fn has_outgoing(&self) -> bool {
+        self.out.len() > 0 || self.owes()
+    }
+
+    #[inline]
+    fn owes(&self) -> bool {
+        self.owed.pong.is_some()
+            || self.owed.ping.is_some()
+            || self.owed.close.is_some()
+            || !self.first.is_empty()
+    }
+
+    /// Whether less is buffered than [`high_water`](Config::high_water): one more message of any
+    /// length would be admitted, if this half is open.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.out.len() + self.held.len < self.high_water
+    }
+
+    /// Whether enough is buffered to be written before the batch ends
+    /// ([`cork_limit`](Config::cork_limit)).
+    #[inline]
+    pub fn wants_write(&self) -> bool {
+        self.out.len() >= self.cork_limit
+    }
+
+    /// The position now: behind the last message fed, whether or not it was written. Unchanged by
+    /// control frames and by [`feed_first`](Self::feed_first), so that two of them tell whether a
+    /// dropped `send` had fed its message.
+    pub fn fed(&self) -> Position {
+        let fed = self.out.fed();
+        Position(if fed == self.control_end { self.data_end } else { fed } & !FIRST)
+    }
+
+    /// Whether the stream took all bytes up to this position. Never becomes true for what was
+    /// dropped.
+    pub fn is_written(&self, position: Position) -> bool {
+        let Position(at) = position;
+        if at & FIRST != 0 {
+            let waiting = self.first_waiting + self.out.first_len() + self.held.first;
+            let written = self.first_fed.wrapping_sub(waiting as u64);
+            // Where some were dropped, it is not known which.
+            return written >= at & !FIRST && self.unsent == 0;
+        }
+        let written = if self.held.len > 0 { self.held.written } else { self.out.written() };
+        written.min(self.lost_from) >= at
+    }
+
+    /// How many bytes of what was fed were dropped, since a violation, an
+    /// [`abort`](Self::abort) or a failed write ended this half first.
+    pub fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
+    /// Whether this half is closed: a Close was queued, or the stream refused a write.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
+    /// The Close that was queued; `None` while none was, and for an empty body.
+    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
+        let (code, reason) = &**self.close.as_ref()?;
+        Some(CloseFrame { code: *code, reason })
+    }
+
+    /// Whether our Close was written.
+    pub(super) fn close_written(&self) -> bool {
+        matches!(self.state, State::Closed { broken: false })
+            && !self.has_outgoing()
+            && self.held.len == 0
+    }
+
+    /// Whether the stream failed to write.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.state, State::Closed { broken: true })
+    }
+
+    pub(super) fn stall(&self) -> Stall {
+        self.out.stall
+    }
+
+    pub(super) fn stall_mut(&mut self) -> &mut Stall {
+        &mut self.out.stall
+    }
+
+    /// Says that the stream refuses bytes for now.
+    pub(super) fn blocked(&mut self) {
+        self.out.blocked();
+    }
+
+    #[inline]
+    fn position(&self) -> Position {
+        Position(self.out.fed() & !FIRST)
+    }
+
+    fn set_admission(&mut self) {
+        let open = matches!(self.state, State::Open);
+        self.admit_below = if open { self.high_water.saturating_sub(self.held.len) } else { 0 };
+    }
+
+    #[inline]
+    fn admit(&self) -> Result<(), SendError> {
+        if self.out.len() < self.admit_below { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    #[cold]
+    fn refusal(&self) -> SendError {
+        match self.state {
+            State::Open => self.full(),
+            State::MidMessage(..) => SendError::MessageInProgress,
+            State::Closed { .. } => SendError::Closed,
+        }
+    }
+
+    fn full(&self) -> SendError {
+        SendError::Full { buffered: shown(self.buffered_amount()), limit: shown(self.high_water) }
+    }
+
+    /// Header and payload in one pass over one reserved region.
+    #[inline]
+    fn frame(&mut self, b0: u8, payload: &[u8]) {
+        let key = self.keys.as_mut().map(|keys| keys.next());
+        let n = encode(self.out.room(HEAD + payload.len()), b0, payload, key);
+        self.out.filled(n);
+    }
+
+    fn frame_shared(&mut self, kind: DataKind, payload: Bytes) {
+        let b0 = 0x80 | opcode(kind) as u8;
+        if self.keys.is_some() || payload.len() < self.vectored_from {
+            return self.frame(b0, &payload);
+        }
+        if let Some(head) = self.out.room(HEAD).first_chunk_mut() {
+            let n = header(head, b0, payload.len(), None);
+            self.out.filled(n);
+            self.out.splice(payload);
+        }
+    }
+}
+
+impl Beat {
+    /// How far it has come, seeing what `out` still holds.
+    fn seen(self, out: &OutBuffer) -> Self {
+        match self {
+            Self::Overtaking if out.takes_controls() => Self::Written,
+            Self::Queued(at) if out.written() >= at => Self::Written,
+            other => other,
+        }
+    }
+}
+
+/// The room a header is stored in, as one array.
+const HEAD: usize = 16;
+/// The room for a control frame, header stored as one array.
+const CONTROL_ROOM: usize = HEAD + MAX_CONTROL_LEN;
+
+/// Encodes a frame; returns its length. `to` has room for `HEAD` bytes and the payload.
+#[inline]
+fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
+    let Some(head) = to.first_chunk_mut() else {
+        return 0; // all callers give the room
+    };
+    let at = header(head, b0, payload.len(), key);
+    let end = at + payload.len();
+    if let Some(to) = to.get_mut(at..end) {
+        match key {
+            Some(key) => kernel::copy_xor(to, payload, key),
+            None => to.copy_from_slice(payload),
+        }
+    }
+    end
+}
+
+/// Stores a header; returns its length.
+#[inline]
+fn header(head: &mut [u8; HEAD], b0: u8, len: usize, key: Option<[u8; 4]>) -> usize {
+    let bit = if key.is_some() { 0x80 } else { 0 };
+    head[0] = b0;
+    let mut n = match len {
+        0..=125 => {
+            head[1] = bit | len as u8;
+            2
+        }
+        126..=0xffff => {
+            head[1] = bit | 126;
+            [head[2], head[3]] = (len as u16).to_be_bytes();
+            4
+        }
+        _ => {
+            head[1] = bit | 127;
+            head[2..10].copy_from_slice(&(len as u64).to_be_bytes());
+            10
+        }
+    };
+    if let Some(key) = key {
+        head[n..n + 4].copy_from_slice(&key);
+        n += 4;
+    }
+    n
+}

@@ -1,0 +1,242 @@
+//! Deadlines as a pure function of the time told.
+//!
+//! Receiving only sets a flag: no clock is read and no timer moved for a message. A timer that was
+//! never armed is due at once, and its first call arms it, so that nothing but `handle_timeout`
+//! takes the time. Sleeping until a deadline, and telling the time, is the adapters'.
+use super::{Receiver, Sender, out_buffer::Stall};
+use crate::{
+    config::{Config, Heartbeat},
+    error::RecvError,
+    time::Time,
+};
+use core::time::Duration;
+
+/// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// All deadlines but the one on writing, which goes with the bytes to write.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    heartbeat: Option<Heartbeat>,
+    frame_timeout: Duration,
+    close_timeout: Duration,
+    beat: Beat,
+    /// Where the partial frame began, and until when it has to be whole.
+    frame: Option<(u64, Time)>,
+    /// The phase of the end, and until when it has to be over.
+    end: Option<(Phase, Time)>,
+    /// Nobody reads: what would arrive is not missed.
+    paused: bool,
+    /// The last phase took too long: the stream goes as it is.
+    given_up: bool,
+}
+
+#[derive(Debug)]
+enum Beat {
+    Unarmed,
+    /// Something arrived, or so many quarters of the interval passed without.
+    Listening {
+        silent: u8,
+        until: Time,
+    },
+    /// A Ping is on its way out, or was when reading was paused.
+    Pinging,
+    Pinged {
+        until: Time,
+    },
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// Our Close is queued or sent; the peer's is awaited.
+    Closing,
+    /// Nothing more is received; our Close, and what is before it, is being written.
+    Flushing,
+    /// All is written; the stream is to be shut for writing.
+    Shutting,
+    /// What still comes is discarded, until the stream ends.
+    Discarding,
+    Over,
+}
+
+impl Timers {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            heartbeat: config.heartbeat,
+            frame_timeout: config.frame_timeout,
+            close_timeout: config.close_timeout,
+            beat: Beat::Unarmed,
+            frame: None,
+            end: None,
+            paused: false,
+            given_up: false,
+        }
+    }
+
+    pub(crate) fn set_paused(&mut self, paused: bool) {
+        if self.paused && !paused {
+            // What stood still gets its full time again.
+            self.frame = None;
+            if let Beat::Pinged { .. } = self.beat {
+                self.beat = Beat::Pinging;
+            }
+        }
+        self.paused = paused;
+    }
+
+    /// Where the connection stands. `shut`: the stream was shut for writing.
+    pub(crate) fn phase(&self, rx: &Receiver, tx: &Sender, client: bool, shut: bool) -> Phase {
+        let error = rx.error();
+        let network = error.is_some_and(|e| e.close_code().is_none());
+        if !rx.is_closed() && error.is_none() {
+            return if tx.is_closed() { Phase::Closing } else { Phase::Open };
+        }
+        if self.given_up || network || tx.is_broken() || !tx.is_closed() {
+            return Phase::Over;
+        }
+        if !tx.close_written() {
+            return Phase::Flushing;
+        }
+        // §7.1.1: the server closes first; a client waits for that, unless it was the one to fail.
+        let waits = client && error.is_none();
+        match (shut || waits, rx.at_eof()) {
+            (false, _) => Phase::Shutting,
+            (true, false) => Phase::Discarding,
+            (true, true) => Phase::Over,
+        }
+    }
+
+    /// How long a phase may take.
+    fn bound(&self, phase: Phase, rx: &Receiver, client: bool) -> Option<Duration> {
+        let brief = self.close_timeout.min(LINGER);
+        let failed = rx.error().is_some();
+        match phase {
+            Phase::Closing => Some(self.close_timeout),
+            Phase::Flushing if failed => Some(brief),
+            Phase::Flushing => Some(self.close_timeout),
+            Phase::Discarding if client && !failed => Some(self.close_timeout),
+            Phase::Discarding => Some(brief),
+            Phase::Open | Phase::Shutting | Phase::Over => None,
+        }
+    }
+
+    /// When to call `handle` next.
+    pub(crate) fn poll(
+        &self,
+        rx: &Receiver,
+        tx: &Sender,
+        phase: Phase,
+        client: bool,
+    ) -> Option<Time> {
+        let end = self.bound(phase, rx, client).map(|_| match self.end {
+            Some((of, until)) if of == phase => until,
+            _ => Time::ZERO,
+        });
+        if self.paused || rx.error().is_some() || rx.is_closed() {
+            return end;
+        }
+        let frame = rx.partial_frame().map(|at| match self.frame {
+            Some((of, until)) if of == at => until,
+            _ => Time::ZERO,
+        });
+        let beat = match self.beat {
+            _ if self.heartbeat.is_none() || phase != Phase::Open => None,
+            Beat::Unarmed => Some(Time::ZERO),
+            Beat::Pinging => tx.beat_written().then_some(Time::ZERO),
+            Beat::Listening { until, .. } | Beat::Pinged { until } => Some(until),
+        };
+        [end, frame, beat].into_iter().flatten().min()
+    }
+
+    pub(crate) fn handle(
+        &mut self,
+        now: Time,
+        rx: &mut Receiver,
+        tx: &mut Sender,
+        phase: Phase,
+        client: bool,
+    ) -> Result<(), RecvError> {
+        if let Some(bound) = self.bound(phase, rx, client) {
+            let until = match self.end {
+                Some((of, until)) if of == phase => until,
+                _ => now + bound,
+            };
+            self.end = Some((phase, until));
+            if now >= until {
+                self.given_up = true;
+                match phase {
+                    Phase::Closing => return Err(RecvError::CloseTimeout),
+                    Phase::Flushing => {
+                        tx.write_failed();
+                        return Err(rx.error().unwrap_or(RecvError::CloseTimeout));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if self.paused || rx.error().is_some() || rx.is_closed() {
+            return Ok(());
+        }
+        self.frame = match (rx.partial_frame(), self.frame) {
+            (None, _) => None,
+            (Some(at), Some((of, until))) if of == at && now >= until => {
+                return Err(RecvError::FrameTimeout);
+            }
+            (Some(at), Some((of, until))) if of == at => Some((at, until)),
+            (Some(at), _) => Some((at, now + self.frame_timeout)),
+        };
+        match self.heartbeat {
+            Some(heartbeat) if phase == Phase::Open => self.beat(now, heartbeat, rx, tx),
+            _ => Ok(()),
+        }
+    }
+
+    fn beat(
+        &mut self,
+        now: Time,
+        heartbeat: Heartbeat,
+        rx: &mut Receiver,
+        tx: &mut Sender,
+    ) -> Result<(), RecvError> {
+        let listen = |silent| Beat::Listening { silent, until: now + heartbeat.interval / 4 };
+        self.beat = match self.beat {
+            Beat::Listening { until, .. } | Beat::Pinged { until } if now < until => return Ok(()),
+            _ if rx.take_heard() => listen(0),
+            Beat::Unarmed => listen(0),
+            Beat::Listening { silent: 3.., .. } => {
+                tx.owe_beat();
+                Beat::Pinging
+            }
+            Beat::Listening { silent, .. } => listen(silent + 1),
+            Beat::Pinging if tx.beat_written() => Beat::Pinged { until: now + heartbeat.timeout },
+            Beat::Pinging => return Ok(()),
+            Beat::Pinged { .. } => return Err(RecvError::PongTimeout),
+        };
+        Ok(())
+    }
+}
+
+/// The deadline on writing: runs while the stream refuses every byte.
+impl Stall {
+    pub(crate) fn poll(self) -> Option<Time> {
+        match self {
+            Self::No => None,
+            Self::Unarmed => Some(Time::ZERO),
+            Self::Until(at) => Some(at),
+        }
+    }
+
+    /// Whether it has refused for too long.
+    pub(crate) fn handle(&mut self, now: Time, timeout: Duration) -> bool {
+        match *self {
+            Self::No => false,
+            Self::Unarmed => {
+                *self = Self::Until(now + timeout);
+                false
+            }
+            Self::Until(at) => now >= at,
+        }
+    }
+}

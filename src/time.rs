@@ -1,0 +1,55 @@
+//! Time as the caller tells it. The core never reads a clock.
+use core::{
+    ops::{Add, Sub},
+    time::Duration,
+};
+
+/// A point in time: how long after an epoch of the caller's choice, the same one for all calls on
+/// a connection. It has to come from a clock that never goes backwards.
+///
+/// Arithmetic saturates: a deadline too far away to be expressed never comes.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use tickwire::Time;
+///
+/// let epoch = Instant::now();
+/// let now = Time::new(epoch.elapsed());
+/// assert_eq!(now + Duration::from_secs(1) - now, Duration::from_secs(1));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(Duration);
+
+impl Time {
+    /// The caller's epoch.
+    pub const ZERO: Self = Self(Duration::ZERO);
+
+    /// The time `since_epoch` after the caller's epoch.
+    #[inline]
+    pub const fn new(since_epoch: Duration) -> Self {
+        Self(since_epoch)
+    }
+
+    /// How long after the caller's epoch this is.
+    #[inline]
+    pub const fn since_epoch(self) -> Duration {
+        self.0
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+    #[inline]
+    fn add(self, d: Duration) -> Self {
+        Self(self.0.saturating_add(d))
+    }
+}
+
+impl Sub for Time {
+    type Output = Duration;
+    /// How long after `earlier` this is; zero if it is before it.
+    #[inline]
+    fn sub(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}

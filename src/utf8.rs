@@ -1,0 +1,140 @@
+//! UTF-8 checked piece by piece (RFC 6455 §8.1), failing at the first impossible byte.
+//!
+//! The validation itself is `simdutf8`'s; here is only what joins a character cut in two.
+
+/// The pieces so far cannot be the beginning of any valid text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct InvalidUtf8;
+
+/// Whether a whole payload is valid.
+#[inline]
+pub(crate) fn is_valid(bytes: &[u8]) -> bool {
+    simdutf8::basic::from_utf8(bytes).is_ok()
+}
+
+/// Carries a character whose bytes come in two or more pieces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Utf8Validator {
+    /// The first bytes of a character that is not complete. Invariant: `partial[..len]` is the
+    /// beginning of a valid one, `len <= 3`.
+    partial: [u8; 4],
+    len: u8,
+}
+
+impl Utf8Validator {
+    /// Takes the next piece of a text.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<(), InvalidUtf8> {
+        while self.len > 0 {
+            let Some((&first, rest)) = bytes.split_first() else {
+                return Ok(());
+            };
+            bytes = rest;
+            let at = usize::from(self.len);
+            self.partial[at] = first;
+            match core::str::from_utf8(&self.partial[..=at]) {
+                Ok(_) => self.len = 0,
+                Err(e) if e.error_len().is_some() => return Err(InvalidUtf8),
+                Err(_) => self.len += 1,
+            }
+        }
+        match simdutf8::compat::from_utf8(bytes) {
+            Ok(_) => Ok(()),
+            Err(e) if e.error_len().is_some() => Err(InvalidUtf8),
+            Err(e) => {
+                let tail = bytes.get(e.valid_up_to()..).unwrap_or_default();
+                let (n, partial) = (tail.len(), self.partial.get_mut(..tail.len()));
+                partial.ok_or(InvalidUtf8)?.copy_from_slice(tail);
+                self.len = n as u8;
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the text, and is ready for the next.
+    pub(crate) fn finish(&mut self) -> Result<(), InvalidUtf8> {
+        if core::mem::take(&mut self.len) == 0 { Ok(()) } else { Err(InvalidUtf8) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    /// What the standard library says of the whole, and at which byte it is known to be wrong.
+    fn oracle(bytes: &[u8]) -> Result<bool, usize> {
+        match core::str::from_utf8(bytes) {
+            Ok(_) => Ok(true),
+            Err(e) => match e.error_len() {
+                None => Ok(false),
+                // The byte that makes it impossible: the last of the invalid sequence, or the one
+                // behind it when that is no continuation. Found by trying prefixes.
+                Some(_) => Err((e.valid_up_to()..bytes.len())
+                    .find(|&i| {
+                        core::str::from_utf8(&bytes[..=i]).is_err_and(|e| e.error_len().is_some())
+                    })
+                    .unwrap_or(bytes.len())),
+            },
+        }
+    }
+
+    fn agrees(bytes: &[u8]) {
+        let want = oracle(bytes);
+        // Byte by byte it fails exactly at the impossible byte.
+        let mut v = Utf8Validator::default();
+        let failed = bytes.iter().position(|&b| v.push(&[b]).is_err());
+        match want {
+            Err(at) => assert_eq!(failed, Some(at), "{bytes:02x?}"),
+            Ok(complete) => {
+                assert_eq!(failed, None, "{bytes:02x?}");
+                assert_eq!(v.finish().is_ok(), complete, "{bytes:02x?}");
+            }
+        }
+        // Cut in two anywhere it says the same.
+        for cut in 0..=bytes.len() {
+            let mut v = Utf8Validator::default();
+            let pushed = v.push(&bytes[..cut]).and_then(|()| v.push(&bytes[cut..]));
+            assert_eq!(pushed.is_ok(), want.is_ok(), "{bytes:02x?} at {cut}");
+            if pushed.is_ok() {
+                assert_eq!(v.finish().is_ok(), want == Ok(true));
+            }
+        }
+    }
+
+    #[test]
+    fn it_agrees_with_the_standard_library_on_every_lead_and_boundary() {
+        let edges = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xe0, 0xff];
+        for a in 0..=255 {
+            agrees(&[a]);
+            for b in edges {
+                agrees(&[a, b]);
+                agrees(&[b'x', a, b, b'y']);
+                for c in edges {
+                    agrees(&[a, b, c]);
+                    for d in [0x7f, 0x80, 0xbf, 0xc0] {
+                        agrees(&[a, b, c, d]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_agrees_around_the_blocks_of_simd() {
+        for bad in [
+            &b"\xff"[..],
+            b"\xed\xa0\x80",
+            b"\xf4\x90\x80\x80",
+            b"\xc0\x80",
+            "é".as_bytes(),
+            "😀".as_bytes(),
+        ] {
+            for at in [14, 15, 16, 17, 30, 31, 32, 33, 62, 63, 64, 65, 127, 128] {
+                let mut bytes: Vec<u8> = alloc::vec![b'a'; at];
+                bytes.extend_from_slice(bad);
+                bytes.extend_from_slice(b"tail");
+                agrees(&bytes);
+            }
+        }
+    }
+}
