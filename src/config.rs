@@ -251,7 +251,11 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
-    pub(crate) const NOTHING: Self = Self { subprotocol: None };
+    /// What a connection without its own has; most agree on nothing, and need no room for it.
+    pub(crate) fn or_nothing(this: Option<&Self>) -> &Self {
+        static NOTHING: Negotiated = Negotiated { subprotocol: None };
+        this.unwrap_or(&NOTHING)
+    }
 
     /// Nothing but frames.
     pub fn new() -> Self {

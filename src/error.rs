@@ -4,6 +4,10 @@
 //! All are `Copy` and small, and carry no text from the wire. The handshake's are in
 //! [`handshake`](crate::handshake); what the adapters return is `Error`.
 use crate::close::CloseCode;
+#[cfg(feature = "std")]
+use crate::handshake::HandshakeError;
+#[cfg(feature = "std")]
+use std::boxed::Box;
 
 /// The peer broke RFC 6455. Fatal; a Close with [`close_code`](Self::close_code) is queued for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -156,4 +160,57 @@ pub enum SendError {
 /// A length as the errors show it.
 pub(crate) fn shown(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// What a call on an adapter can fail with: one of the core's errors, or the stream's.
+#[cfg(feature = "std")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer or the network ended the connection. Fatal.
+    #[error(transparent)]
+    Recv(#[from] RecvError),
+    /// The caller asked for what cannot be sent, or not now. Nothing was queued.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The stream failed. Fatal.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A stream that does not block has nothing now, or the caller's read or write timeout passed.
+    /// Nothing is lost; call again.
+    #[error("the operation would block")]
+    WouldBlock,
+    /// The opening handshake failed.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The server answered the opening handshake with another status than 101.
+    #[error(transparent)]
+    Refused(Box<crate::handshake::client::Refusal>),
+    /// Not a URL to connect to.
+    #[error(transparent)]
+    Url(#[from] crate::url::UrlError),
+    /// A header or subprotocol that cannot be sent.
+    #[error(transparent)]
+    Header(#[from] crate::handshake::HeaderError),
+    /// A `wss` URL where TLS is not built in.
+    #[error("TLS is not built in: connect the stream yourself and use `client`")]
+    NoTls,
+}
+
+#[cfg(feature = "std")]
+impl Error {
+    /// Whether the same attempt may succeed later: the network failed, or the server said that it
+    /// is overloaded or not itself. `false` for what a retry cannot mend, such as a bad URL, a
+    /// violation, or a refusal of who we are.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Recv(error) => error.is_retryable(),
+            Self::Io(_) | Self::WouldBlock => true,
+            Self::Handshake(error) => error.is_retryable(),
+            Self::Refused(refusal) => {
+                HandshakeError::Refused { status: refusal.status() }.is_retryable()
+            }
+            Self::Send(_) | Self::Url(_) | Self::Header(_) | Self::NoTls => false,
+        }
+    }
 }

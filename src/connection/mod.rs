@@ -28,7 +28,8 @@ use crate::{
 use alloc::{boxed::Box, vec::Vec};
 use core::time::Duration;
 use memory::Memory;
-use receiver::Delivery;
+pub(crate) use receiver::Delivery;
+
 use timers::{Phase, Timers};
 
 /// One open WebSocket connection without its stream: bytes in, events out; messages in, bytes out.
@@ -140,6 +141,17 @@ pub enum Ending {
     Done,
 }
 
+impl From<Phase> for Ending {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Flushing => Self::Flush,
+            Phase::Shutting => Self::ShutDown,
+            Phase::Discarding => Self::Discard,
+            Phase::Open | Phase::Closing | Phase::Over => Self::Done,
+        }
+    }
+}
+
 impl Connection {
     /// The server's end of a connection whose opening handshake is done.
     pub fn server(config: &Config, negotiated: Negotiated) -> Self {
@@ -249,7 +261,7 @@ impl Connection {
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None`: not before something
     /// else happens. A time already past means at once.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let timers = self.timers.poll(&self.rx, &self.tx, self.phase(), self.ends.client);
+        let timers = self.timers.poll(&self.rx, &self.tx, self.phase(), self.ends);
         let stall = self.tx.stall().poll();
         [timers, stall].into_iter().flatten().min()
     }
@@ -268,7 +280,7 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         let phase = self.phase();
         let Self { rx, tx, timers, .. } = self;
-        let mut told = timers.handle(now, rx, tx, phase, self.ends.client);
+        let mut told = timers.handle(now, rx, tx, phase, self.ends);
         if told.is_ok() && tx.stall_mut().handle(now, self.write_timeout) {
             tx.write_failed();
             told = Err(RecvError::WriteTimeout);
@@ -296,8 +308,10 @@ impl Connection {
     }
 
     #[inline(never)]
-    pub(crate) fn step_slow(&mut self) -> Result<Step, RecvError> {
-        self.rx.step_slow(Delivery::Whole, &mut self.tx)
+    fn step_slow(&mut self) -> Result<Step, RecvError> {
+        let step = self.rx.step_slow(Delivery::Whole);
+        respond(&step, &self.rx, &mut self.tx);
+        step
     }
 
     /// [`step`](Self::step), but stops at each piece of a message as it arrives, which is then at
@@ -333,16 +347,11 @@ impl Connection {
 
     /// What to do with the stream once [`step`](Self::step) says [`Closed`](Step::Closed) or fails.
     pub fn ending(&self) -> Ending {
-        match self.phase() {
-            Phase::Flushing => Ending::Flush,
-            Phase::Shutting => Ending::ShutDown,
-            Phase::Discarding => Ending::Discard,
-            Phase::Open | Phase::Closing | Phase::Over => Ending::Done,
-        }
+        self.phase().into()
     }
 
     fn phase(&self) -> Phase {
-        self.timers.phase(&self.rx, &self.tx, self.ends.client, self.ends.shut)
+        self.timers.phase(&self.rx, &self.tx, self.ends)
     }
 
     // The halves.
@@ -392,8 +401,7 @@ impl Connection {
 
     /// What the opening handshake agreed on.
     pub fn negotiated(&self) -> &Negotiated {
-        static NOTHING: Negotiated = Negotiated::NOTHING;
-        self.negotiated.as_deref().unwrap_or(&NOTHING)
+        Negotiated::or_nothing(self.negotiated.as_deref())
     }
 
     /// Which end this is.
@@ -454,7 +462,7 @@ pub(crate) struct Parts {
 }
 
 /// What the receiving half owes the sending half after a step.
-fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Sender) {
+pub(crate) fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Sender) {
     match step {
         Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
         Ok(Step::Close) if tx.auto_close => tx.answer_close(rx.close_frame()),

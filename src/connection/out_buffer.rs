@@ -69,8 +69,9 @@ enum Kind {
 }
 
 /// Whether the stream refuses bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stall {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stall {
+    #[default]
     No,
     /// It does, and no time was told yet.
     Unarmed,
@@ -106,13 +107,13 @@ impl Default for OutBuffer {
 }
 
 impl OutBuffer {
-    pub(super) fn set_memory(&mut self, memory: &'static Memory) {
+    pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.memory = memory;
     }
 
     /// How many bytes are to be written.
     #[inline]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.end - self.sent + self.spliced
     }
 
@@ -210,7 +211,7 @@ impl OutBuffer {
 
     /// Gives the buffer away, if nothing is in it.
     #[inline]
-    pub(super) fn reclaim(&mut self) -> Vec<u8> {
+    pub(crate) fn reclaim(&mut self) -> Vec<u8> {
         if self.end > 0 { Vec::new() } else { core::mem::take(&mut self.bytes) }
     }
 
@@ -354,7 +355,7 @@ impl OutBuffer {
     }
 
     /// Drops everything. Says how many bytes that were.
-    pub(super) fn clear(&mut self) -> usize {
+    pub(crate) fn clear(&mut self) -> usize {
         let dropped = self.len();
         let written = self.written();
         self.splices.clear();
@@ -367,7 +368,7 @@ impl OutBuffer {
     }
 
     /// Says that the stream refused bytes.
-    pub(super) fn blocked(&mut self) {
+    pub(crate) fn blocked(&mut self) {
         if self.stall == Stall::No && self.len() > 0 {
             self.stall = Stall::Unarmed;
         }
@@ -446,7 +447,7 @@ impl OutBuffer {
 ///
 /// `advance` panics when told of more bytes than there are.
 #[derive(Debug)]
-pub struct Outgoing<'a>(pub(super) &'a mut OutBuffer);
+pub struct Outgoing<'a>(pub(crate) &'a mut OutBuffer);
 
 impl Outgoing<'_> {
     /// All of it, when it is one slice, as it is unless a payload is shared or a control frame

@@ -87,7 +87,7 @@ const SMALL: u64 = 4 << 10;
 
 /// How the caller wants the message that is coming.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivery {
+pub(crate) enum Delivery {
     Whole,
     Chunks,
 }
@@ -271,7 +271,11 @@ impl Receiver {
     pub fn step(&mut self, tx: &mut Sender) -> Result<Step, RecvError> {
         match self.quick() {
             Some(step) => Ok(step),
-            None => self.step_slow(Delivery::Whole, tx),
+            None => {
+                let step = self.step_slow(Delivery::Whole);
+                respond(&step, self, tx);
+                step
+            }
         }
     }
 
@@ -282,14 +286,16 @@ impl Receiver {
     ///
     /// As [`step`](Self::step).
     pub fn step_chunk(&mut self, tx: &mut Sender) -> Result<Step, RecvError> {
-        self.step_slow(Delivery::Chunks, tx)
+        let step = self.step_slow(Delivery::Chunks);
+        respond(&step, self, tx);
+        step
     }
 
     /// The common case, decided in a few compares: the input is used up, or a whole message in one
     /// frame of less than 64 KiB is here. All else, violations too, changes nothing and is left to
     /// `step_slow`.
     #[inline(always)]
-    pub(super) fn quick(&mut self) -> Option<Step> {
+    pub(crate) fn quick(&mut self) -> Option<Step> {
         let next = self.buf.next;
         if next == self.buf.end && self.quick_below > 0 {
             self.current = Current::Nothing;
@@ -336,19 +342,15 @@ impl Receiver {
         Some(Step::Message)
     }
 
+    /// All that `quick` does not decide. `respond` has to follow.
     #[inline(never)]
-    pub(super) fn step_slow(
-        &mut self,
-        delivery: Delivery,
-        tx: &mut Sender,
-    ) -> Result<Step, RecvError> {
+    pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         self.settle();
         let step = self.walk(delivery);
         if let Err(error) = step {
             self.state = State::Failed(error);
         }
         self.set_quick();
-        respond(&step, self, tx);
         step
     }
 
@@ -660,7 +662,7 @@ impl Receiver {
     }
 
     /// Repeats `error` from now on, unless there is one already or the peer has closed.
-    pub(super) fn fail(&mut self, error: RecvError) {
+    pub(crate) fn fail(&mut self, error: RecvError) {
         if !self.ended() {
             self.settle();
             self.state = State::Failed(error);

@@ -110,6 +110,7 @@ struct Held {
     len: usize,
     first: usize,
     written: u64,
+    stall: Stall,
 }
 
 impl Control {
@@ -132,7 +133,7 @@ impl Sender {
             admit_below: config.high_water,
             keys: entropy.map(|source| Box::new(Keys::new(source))),
             high_water: config.high_water,
-            cork_limit: config.cork_limit,
+            cork_limit: config.cork_limit.min(config.high_water),
             vectored_from: config.vectored_from,
             auto_pong: config.auto_pong,
             auto_close: config.auto_close,
@@ -398,7 +399,7 @@ impl Sender {
 
     /// Says that the stream failed to write: this half is closed, and what it held is dropped; see
     /// [`unsent`](Self::unsent).
-    pub(super) fn write_failed(&mut self) {
+    pub(crate) fn write_failed(&mut self) {
         self.unsent += (self.out.clear() + self.held.len) as u64;
         self.drop_first();
         self.lost_from = if self.held.len > 0 { self.held.written } else { self.out.written() };
@@ -560,7 +561,9 @@ impl Sender {
     /// Says whether anything is to be written.
     #[cfg(feature = "std")]
     pub(crate) fn take_out(&mut self, held: &mut OutBuffer) -> bool {
-        if held.len() > 0 {
+        if self.is_broken() {
+            held.clear();
+        } else if held.len() > 0 {
             if self.owes() {
                 self.settle_in(held);
             }
@@ -575,11 +578,20 @@ impl Sender {
         held.len() > 0
     }
 
-    /// Notes how far `held` was written.
+    /// Notes how far `held` was written; to be called after each write.
     #[cfg(feature = "std")]
     pub(crate) fn note(&mut self, held: &OutBuffer) {
+        if self.is_broken() {
+            return;
+        }
         self.owed.beat = self.owed.beat.seen(held);
-        self.held = Held { len: held.len(), first: held.first_len(), written: held.written() };
+        let stall = match (held.stall, self.held.stall) {
+            (Stall::No, _) => Stall::No,
+            (refused, Stall::No) => refused,
+            (_, since) => since,
+        };
+        let (len, first, written) = (held.len(), held.first_len(), held.written());
+        self.held = Held { len, first, written, stall };
         self.set_admission();
     }
 
@@ -662,7 +674,7 @@ impl Sender {
     }
 
     /// Whether our Close was written.
-    pub(super) fn close_written(&self) -> bool {
+    pub(crate) fn close_written(&self) -> bool {
         matches!(self.state, State::Closed { broken: false })
             && !self.has_outgoing()
             && self.held.len == 0
@@ -673,12 +685,13 @@ impl Sender {
         matches!(self.state, State::Closed { broken: true })
     }
 
-    pub(super) fn stall(&self) -> Stall {
-        self.out.stall
+    /// Whether the stream refuses bytes, and since when.
+    pub(crate) fn stall(&self) -> Stall {
+        if self.held.len > 0 { self.held.stall } else { self.out.stall }
     }
 
-    pub(super) fn stall_mut(&mut self) -> &mut Stall {
-        &mut self.out.stall
+    pub(crate) fn stall_mut(&mut self) -> &mut Stall {
+        if self.held.len > 0 { &mut self.held.stall } else { &mut self.out.stall }
     }
 
     /// Says that the stream refuses bytes for now.

@@ -3,7 +3,7 @@
 //! Receiving only sets a flag: no clock is read and no timer moved for a message. A timer that was
 //! never armed is due at once, and its first call arms it, so that nothing but `handle_timeout`
 //! takes the time. Sleeping until a deadline, and telling the time, is the adapters'.
-use super::{Receiver, Sender, out_buffer::Stall};
+use super::{Ends, Receiver, Sender, out_buffer::Stall};
 use crate::{
     config::{Config, Heartbeat},
     error::RecvError,
@@ -86,8 +86,8 @@ impl Timers {
         self.paused = paused;
     }
 
-    /// Where the connection stands. `shut`: the stream was shut for writing.
-    pub(crate) fn phase(&self, rx: &Receiver, tx: &Sender, client: bool, shut: bool) -> Phase {
+    /// Where the connection stands.
+    pub(crate) fn phase(&self, rx: &Receiver, tx: &Sender, ends: Ends) -> Phase {
         let error = rx.error();
         let network = error.is_some_and(|e| e.close_code().is_none());
         if !rx.is_closed() && error.is_none() {
@@ -100,8 +100,8 @@ impl Timers {
             return Phase::Flushing;
         }
         // §7.1.1: the server closes first; a client waits for that, unless it was the one to fail.
-        let waits = client && error.is_none();
-        match (shut || waits, rx.at_eof()) {
+        let waits = ends.client && error.is_none();
+        match (ends.shut || waits, rx.at_eof()) {
             (false, _) => Phase::Shutting,
             (true, false) => Phase::Discarding,
             (true, true) => Phase::Over,
@@ -109,14 +109,14 @@ impl Timers {
     }
 
     /// How long a phase may take.
-    fn bound(&self, phase: Phase, rx: &Receiver, client: bool) -> Option<Duration> {
+    fn bound(&self, phase: Phase, rx: &Receiver, ends: Ends) -> Option<Duration> {
         let brief = self.close_timeout.min(LINGER);
         let failed = rx.error().is_some();
         match phase {
             Phase::Closing => Some(self.close_timeout),
             Phase::Flushing if failed => Some(brief),
             Phase::Flushing => Some(self.close_timeout),
-            Phase::Discarding if client && !failed => Some(self.close_timeout),
+            Phase::Discarding if ends.client && !failed => Some(self.close_timeout),
             Phase::Discarding => Some(brief),
             Phase::Open | Phase::Shutting | Phase::Over => None,
         }
@@ -128,9 +128,9 @@ impl Timers {
         rx: &Receiver,
         tx: &Sender,
         phase: Phase,
-        client: bool,
+        ends: Ends,
     ) -> Option<Time> {
-        let end = self.bound(phase, rx, client).map(|_| match self.end {
+        let end = self.bound(phase, rx, ends).map(|_| match self.end {
             Some((of, until)) if of == phase => until,
             _ => Time::ZERO,
         });
@@ -156,9 +156,9 @@ impl Timers {
         rx: &mut Receiver,
         tx: &mut Sender,
         phase: Phase,
-        client: bool,
+        ends: Ends,
     ) -> Result<(), RecvError> {
-        if let Some(bound) = self.bound(phase, rx, client) {
+        if let Some(bound) = self.bound(phase, rx, ends) {
             let until = match self.end {
                 Some((of, until)) if of == phase => until,
                 _ => now + bound,

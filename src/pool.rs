@@ -1,0 +1,82 @@
+//! Buffers kept by thread, lent to the connections of the tokio adapter while they have something
+//! to read or to write, so that a connection that waits holds none.
+//!
+//! Any length is kept, so that what a large message needed is there for the next one.
+use crate::connection::memory::Memory;
+use std::{cell::RefCell, vec, vec::Vec};
+
+/// The most that is kept for one thread, in bytes.
+const MOST: usize = 4 << 20;
+
+struct Pool {
+    /// The last one given is the first taken: it is still in the processor's cache.
+    free: Vec<Vec<u8>>,
+    /// The length of all in `free`.
+    bytes: usize,
+}
+
+std::thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
+}
+
+/// The pool of the thread that asks.
+pub(crate) static THREAD: Memory = Memory { take, give };
+
+/// A buffer of at least `len` initialised bytes; what they are is left over from its last use.
+#[inline]
+pub(crate) fn take(len: usize) -> Vec<u8> {
+    let kept = POOL.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();
+    kept.unwrap_or_else(|| vec![0; len])
+}
+
+/// Back for the next connection.
+#[inline]
+pub(crate) fn give(buffer: Vec<u8>) {
+    if !buffer.is_empty() {
+        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // else the thread is ending
+    }
+}
+
+impl Pool {
+    #[inline]
+    fn take(&mut self, len: usize) -> Option<Vec<u8>> {
+        let buffer = match self.free.last() {
+            Some(last) if last.len() >= len => self.free.pop(),
+            _ => {
+                let at = self.free.iter().rposition(|b| b.len() >= len)?;
+                Some(self.free.remove(at))
+            }
+        }?;
+        self.bytes -= buffer.len();
+        Some(buffer)
+    }
+
+    #[inline]
+    fn give(&mut self, buffer: Vec<u8>) {
+        if buffer.len() <= MOST - self.bytes {
+            self.bytes += buffer.len();
+            self.free.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_one_that_is_long_enough_is_taken_and_no_more_than_the_bound_is_kept() {
+        let mut pool = Pool { free: Vec::new(), bytes: 0 };
+        for len in [100, 5000, 200] {
+            pool.give(vec![0; len]);
+        }
+        assert_eq!(pool.take(150).map(|b| b.len()), Some(200));
+        assert_eq!(pool.take(150).map(|b| b.len()), Some(5000));
+        assert_eq!(pool.take(150), None);
+        assert_eq!(pool.bytes, 100);
+        for _ in 0..10 {
+            pool.give(vec![0; MOST / 4]);
+        }
+        assert_eq!((pool.free.len(), pool.bytes), (4, 100 + 3 * (MOST / 4)));
+    }
+}

@@ -1,0 +1,221 @@
+//! The client's opening handshake on a tokio stream, and connecting to a URL.
+use super::{
+    WebSocket,
+    handshake::until,
+    io::{poll_read, poll_write_slice},
+};
+use crate::{
+    config::Config,
+    entropy::SystemEntropy,
+    error::Error,
+    handshake::{
+        HandshakeError,
+        client::{self, Request},
+    },
+    time::Time,
+};
+use ::tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    time::Instant,
+};
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Connects to a `ws` URL, with TCP_NODELAY on. For headers, subprotocols and the like, make a
+/// [`Request`] and use [`connect_with`].
+///
+/// Resolving, connecting and the opening handshake together are bounded by
+/// [`handshake_timeout`](Config::handshake_timeout). Nothing is followed: a redirect is a refusal.
+///
+/// Cancel safe: dropped, there is no connection.
+///
+/// # Errors
+///
+/// [`Error::Url`], [`Error::NoTls`], [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`]
+/// for another status than 101.
+///
+/// ```no_run
+/// use tickwire::{Config, tokio::connect};
+///
+/// # async fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
+/// ws.send("subscribe").await?;
+/// while let Some((message, info)) = ws.recv_info().await? {
+///     if !info.more {
+///         println!("{message:?}"); // the newest of a burst
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
+    connect_with(&Request::new(url)?, config).await
+}
+
+/// [`connect`], with all that a [`Request`] can ask for.
+///
+/// Cancel safe, as [`connect`].
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_with(
+    request: &Request,
+    config: &Config,
+) -> Result<WebSocket<MaybeTls>, Error> {
+    let target = request.target();
+    if target.secure() {
+        return Err(Error::NoTls);
+    }
+    let began = Instant::now();
+    let by = began.checked_add(config.handshake_timeout);
+    let dial = async {
+        let stream = TcpStream::connect((target.host(), target.port())).await?;
+        stream.set_nodelay(true)?;
+        Ok::<_, io::Error>(stream)
+    };
+    let stream = until(by, dial).await.ok_or(HandshakeError::Timeout)??;
+    shake(MaybeTls(Inner::Plain(stream)), request, config, began).await
+}
+
+/// The opening handshake as a client, over a stream of the caller's: TLS, a proxy, a Unix socket.
+///
+/// Cancel safe in that there is no connection then; the stream goes with the future.
+///
+/// # Errors
+///
+/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for another status than 101.
+pub async fn client<S>(io: S, request: &Request, config: &Config) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    shake(io, request, config, Instant::now()).await
+}
+
+async fn shake<S>(
+    mut io: S,
+    request: &Request,
+    config: &Config,
+    began: Instant,
+) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
+    let mut clock = Duration::ZERO;
+    loop {
+        match handshake.step() {
+            Ok(true) => break,
+            Ok(false) => {}
+            Err(HandshakeError::Refused { .. }) => return Err(refused(handshake)),
+            Err(error) => return Err(error.into()),
+        }
+        match handshake.handle_timeout(Time::new(clock)) {
+            Ok(()) => {}
+            Err(HandshakeError::Refused { .. }) => return Err(refused(handshake)),
+            Err(error) => return Err(error.into()),
+        }
+        let by = handshake.poll_timeout().and_then(|at| began.checked_add(at.since_epoch()));
+        let writing = !handshake.outgoing().is_empty();
+        let moved = poll_fn(|cx| {
+            if writing {
+                poll_write_slice(&mut io, handshake.outgoing(), cx)
+            } else {
+                poll_read(&mut io, handshake.spare_mut(), cx)
+            }
+        });
+        match until(by, moved).await {
+            Some(Ok(n)) if writing => {
+                handshake.advance(n);
+                if handshake.outgoing().is_empty() {
+                    until(by, io.flush()).await.unwrap_or(Ok(()))?;
+                }
+            }
+            Some(Ok(0)) => handshake.end_of_stream(),
+            Some(Ok(n)) => handshake.commit(n),
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
+        }
+        clock = began.elapsed();
+    }
+    Ok(WebSocket::with_config(io, handshake.into_connection()?, config))
+}
+
+fn refused(handshake: client::Handshake) -> Error {
+    match handshake.into_refusal() {
+        Some(refusal) => Error::Refused(Box::new(refusal)),
+        None => HandshakeError::Incomplete.into(),
+    }
+}
+
+/// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for
+/// that and it is built in.
+#[derive(Debug)]
+pub struct MaybeTls(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Plain(TcpStream),
+}
+
+impl MaybeTls {
+    /// The TCP stream, below TLS if there is any.
+    pub fn tcp(&self) -> &TcpStream {
+        let Inner::Plain(stream) = &self.0;
+        stream
+    }
+
+    fn plain(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
+        let Inner::Plain(stream) = &mut self.get_mut().0;
+        Pin::new(stream)
+    }
+}
+
+impl AsyncRead for MaybeTls {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.plain().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for MaybeTls {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.plain().poll_write(cx, buf)
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.plain().poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp().is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.plain().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.plain().poll_shutdown(cx)
+    }
+}

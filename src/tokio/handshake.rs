@@ -1,0 +1,186 @@
+//! The server's opening handshake on a tokio stream.
+use super::{
+    WebSocket,
+    io::{poll_read, write_all},
+};
+use crate::{
+    config::Config,
+    error::Error,
+    handshake::{
+        HandshakeError,
+        server::{self, Accept, Refuse, Request},
+    },
+};
+use ::tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout_at},
+};
+use std::{
+    future::{Future, poll_fn},
+    time::Duration,
+};
+
+/// How long a refused peer may go on sending before the stream is dropped.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Reads an opening request and accepts it, whatever it asks for. Use [`Handshake`] to look first:
+/// at the path, at who is asking, at the [origin](crate::handshake::server::Origins).
+///
+/// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream.
+///
+/// Not cancel safe in that the stream goes with the future.
+///
+/// # Errors
+///
+/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`].
+pub async fn accept<S>(io: S, config: &Config) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    Handshake::read(io, config).await?.accept(Accept::new()).await
+}
+
+/// An opening request that was read and is to be accepted or refused, at leisure.
+#[derive(Debug)]
+pub struct Handshake<S> {
+    io: S,
+    handshake: server::Handshake,
+    config: Config,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
+    /// Reads a request and checks all that RFC 6455 §4.2.1 asks for. A bad one is refused: answered
+    /// with its status, and the stream ended.
+    ///
+    /// Not cancel safe in that the stream goes with the future.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] for a bad request, or one that is not whole within
+    /// [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`].
+    pub async fn read(io: S, config: &Config) -> Result<Self, Error> {
+        let (this, checked) = Self::read_any(io, config).await?;
+        match checked {
+            Ok(()) => Ok(this),
+            Err(error) => {
+                let refusal = this.handshake.refusal(error);
+                // That the peer would not take the answer is of no interest to anybody.
+                let _ = this.end(&refusal).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// [`read`](Self::read), but a request that is well-formed HTTP and not a good opening request
+    /// comes back as well, to be answered with [`refuse`](Self::refuse): for servers that also
+    /// have a page to show.
+    ///
+    /// Not cancel safe in that the stream goes with the future.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]. What is wrong with the request is the second value.
+    pub async fn read_any(
+        io: S,
+        config: &Config,
+    ) -> Result<(Self, Result<(), HandshakeError>), Error> {
+        let handshake = server::Handshake::new(config);
+        let mut this = Self { io, handshake, config: config.clone() };
+        let checked = this.fill().await?;
+        Ok((this, checked))
+    }
+
+    async fn fill(&mut self) -> Result<Result<(), HandshakeError>, Error> {
+        let epoch = Instant::now();
+        let mut clock = Duration::ZERO;
+        loop {
+            match self.handshake.step() {
+                Ok(true) => return Ok(Ok(())),
+                Ok(false) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+            // The first call arms the timer.
+            let told = self.handshake.handle_timeout(crate::time::Time::new(clock));
+            if let Err(error) = told {
+                return Ok(Err(error));
+            }
+            let by = self.handshake.poll_timeout().map(|at| at.since_epoch());
+            let Self { io, handshake, .. } = self;
+            let read = poll_fn(|cx| poll_read(io, handshake.spare_mut(), cx));
+            match until(by.and_then(|by| epoch.checked_add(by)), read).await {
+                Some(Ok(0)) => handshake.end_of_stream(),
+                Some(Ok(n)) => handshake.commit(n),
+                Some(Err(error)) => return Err(error.into()),
+                None => {}
+            }
+            clock = epoch.elapsed();
+        }
+    }
+
+    /// The request. `None` only when [`read_any`](Self::read_any) met what is not HTTP at all.
+    pub fn try_request(&self) -> Option<Request<'_>> {
+        self.handshake.request()
+    }
+
+    /// Accepts, and writes the response before it returns.
+    ///
+    /// Not cancel safe in that the stream goes with the future.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]; [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found
+    /// bad.
+    pub async fn accept(self, accept: Accept<'_>) -> Result<WebSocket<S>, Error> {
+        let mut ws = self.accept_corked(accept)?;
+        ws.flush().await?;
+        Ok(ws)
+    }
+
+    /// Accepts, and leaves the response to be written with the first messages, in one write: by
+    /// the next flush, or the next receiving call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found bad.
+    pub fn accept_corked(self, accept: Accept<'_>) -> Result<WebSocket<S>, Error> {
+        let Self { io, handshake, config } = self;
+        let conn = handshake.accept(accept)?;
+        Ok(WebSocket::with_config(io, conn, &config))
+    }
+
+    /// Refuses: writes the response and ends the stream.
+    ///
+    /// Not cancel safe in that the stream goes with the future.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the response could not be written.
+    pub async fn refuse(self, refuse: Refuse) -> Result<(), Error> {
+        let response = self.handshake.refuse(&refuse);
+        self.end(&response).await
+    }
+
+    /// Writes, shuts for writing, and drains, so that unread input does not turn FIN into RST.
+    async fn end(mut self, response: &[u8]) -> Result<(), Error> {
+        let by = Instant::now().checked_add(self.config.write_timeout);
+        match until(by, write_all(&mut self.io, response)).await {
+            Some(written) => written?,
+            None => return Err(crate::error::RecvError::WriteTimeout.into()),
+        }
+        let drain = async {
+            let _ = self.io.shutdown().await;
+            let mut sink = vec![0; 4 << 10];
+            while let Ok(1..) = poll_fn(|cx| poll_read(&mut self.io, &mut sink, cx)).await {}
+        };
+        let _ = until(Instant::now().checked_add(LINGER), drain).await;
+        Ok(())
+    }
+}
+
+/// `future`, or `None` when that takes too long.
+pub(super) async fn until<F: Future>(by: Option<Instant>, future: F) -> Option<F::Output> {
+    match by {
+        Some(by) => timeout_at(by, future).await.ok(),
+        None => Some(future.await),
+    }
+}

@@ -1,0 +1,213 @@
+//! What the whole and the split WebSocket have in common: one read, a write of all there is, and
+//! sleeping until a deadline.
+use crate::{
+    connection::{Connection, Outgoing, Sender},
+    error::RecvError,
+    time::Time,
+};
+use ::tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+use bytes::Buf;
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+/// The most slices given to one vectored write.
+const SLICES: usize = 32;
+
+#[inline]
+pub(super) fn poll_read<S: AsyncRead + Unpin>(
+    io: &mut S,
+    spare: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut buf = ReadBuf::new(spare);
+    ready!(Pin::new(io).poll_read(cx, &mut buf))?;
+    Poll::Ready(Ok(buf.filled().len()))
+}
+
+/// Writes until nothing is left, then flushes. What the stream took is forgotten at once. `dirty`:
+/// it took something since it was last flushed.
+#[inline]
+pub(super) fn poll_write<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    tx: &mut Sender,
+    dirty: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    loop {
+        let mut out = tx.outgoing();
+        if !out.has_remaining() {
+            break;
+        }
+        let n = ready!(poll_write_once(io, &out, usize::MAX, cx))?;
+        out.advance(n);
+        *dirty = true;
+    }
+    if *dirty {
+        ready!(Pin::new(io).poll_flush(cx))?;
+        *dirty = false;
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// One write, of about `most` bytes.
+#[inline]
+pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    out: &Outgoing<'_>,
+    most: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let io = Pin::new(io);
+    let written = match out.single() {
+        Some(bytes) => io.poll_write(cx, bytes.get(..most).unwrap_or(bytes)),
+        None => {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = out.chunks_vectored(&mut slices);
+            io.poll_write_vectored(cx, slices.get(..filled).unwrap_or_default())
+        }
+    };
+    match ready!(written) {
+        Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        written => Poll::Ready(written),
+    }
+}
+
+/// One write of bytes.
+pub(super) fn poll_write_slice<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    bytes: &[u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    Poll::Ready(match ready!(Pin::new(io).poll_write(cx, bytes)) {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        written => written,
+    })
+}
+
+/// Writes all of `bytes`.
+pub(super) async fn write_all<S: AsyncWrite + Unpin>(io: &mut S, bytes: &[u8]) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let n = poll_fn(|cx| poll_write_slice(io, rest, cx)).await?;
+        rest = rest.get(n..).unwrap_or_default();
+    }
+    poll_fn(|cx| Pin::new(&mut *io).poll_flush(cx)).await
+}
+
+/// The same error, for a second one who is to be told.
+pub(super) fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error.kind().into(),
+    }
+}
+
+/// What has deadlines.
+pub(super) trait Deadlines {
+    /// When the next one is.
+    fn next(&mut self) -> Option<Time>;
+    /// Tells the time.
+    fn tell(&mut self, now: Time) -> Result<(), RecvError>;
+    /// Whether something is to be written.
+    fn writes(&mut self) -> bool;
+}
+
+impl Deadlines for Connection {
+    fn next(&mut self) -> Option<Time> {
+        self.poll_timeout()
+    }
+    fn tell(&mut self, now: Time) -> Result<(), RecvError> {
+        self.handle_timeout(now)
+    }
+    fn writes(&mut self) -> bool {
+        self.sender().has_outgoing()
+    }
+}
+
+/// A clock, and a sleep until the next deadline, made when one is first armed.
+#[derive(Debug)]
+pub(super) struct Alarm {
+    epoch: Instant,
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// A deadline that passed when there was nothing left to receive that could show it.
+    error: Option<RecvError>,
+}
+
+impl Alarm {
+    pub(super) fn new() -> Self {
+        Self { epoch: Instant::now(), sleep: None, error: None }
+    }
+
+    /// Another one, of the same clock.
+    pub(super) fn twin(&self) -> Self {
+        Self { epoch: self.epoch, ..Self::new() }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        Time::new(self.epoch.elapsed())
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<RecvError> {
+        self.error.take()
+    }
+
+    /// Waits for the next deadline. `Ready` when one has passed that changed something.
+    #[inline]
+    pub(super) fn poll(&mut self, of: &mut impl Deadlines, cx: &mut Context<'_>) -> Poll<()> {
+        match of.next() {
+            None => Poll::Pending,
+            Some(at) => self.poll_until(at, of, cx),
+        }
+    }
+
+    #[inline(never)]
+    fn poll_until(
+        &mut self,
+        mut at: Time,
+        of: &mut impl Deadlines,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        loop {
+            let now = self.now();
+            if at > now {
+                ready!(self.poll_sleep(at.since_epoch(), cx));
+            } else {
+                let wrote = of.writes();
+                if let Err(error) = of.tell(now) {
+                    self.error = Some(error);
+                    return Poll::Ready(());
+                }
+                if !wrote && of.writes() {
+                    return Poll::Ready(());
+                }
+            }
+            match of.next() {
+                None => return Poll::Ready(()), // a phase has ended
+                Some(next) => at = next,
+            }
+        }
+    }
+
+    fn poll_sleep(&mut self, after: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        // Farther than that tokio cannot sleep; waking up once in a while does no harm.
+        let after = after.min(self.epoch.elapsed() + Duration::from_secs(365 * 24 * 60 * 60));
+        let at = self.epoch + after;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}

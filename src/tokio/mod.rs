@@ -1,0 +1,604 @@
+//! The connection on a tokio stream: any `AsyncRead + AsyncWrite`.
+//!
+//! A loop without a protocol rule in it: parse; when the input is used up, write once, then read
+//! once; again. So what is fed while input is at hand leaves in one write, and a batch of messages
+//! costs one read and one write.
+//!
+//! ```no_run
+//! use tickwire::{Config, tokio::accept};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let (stream, _) = listener.accept().await?;
+//! stream.set_nodelay(true)?;
+//! let mut ws = accept(stream, &Config::default()).await?;
+//! while let Some((message, reply)) = ws.recv_reply().await? {
+//!     reply.feed(message)?; // an echo
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Cancel safety.** All state lives in the [`WebSocket`], none in a future: a future may be
+//! dropped at any await point and nothing is lost, repeated or cut. Each method says what that
+//! means for it.
+//!
+//! **Timers.** The deadlines of [`Config`] are driven by whichever call waits; nothing is spawned.
+//! While no call waits, nobody looks at the clock, so keep receiving. They need a runtime with its
+//! time driver on (`enable_time` or `enable_all`); tokio panics without it as soon as one is armed.
+//!
+//! **Memory.** A connection that waits holds no buffers: they are lent to it, from a pool of the
+//! thread, when something arrives or is sent.
+mod connect;
+mod handshake;
+mod io;
+mod link;
+mod split;
+
+pub use connect::{MaybeTls, client, connect, connect_with};
+pub use handshake::{Handshake, accept};
+pub use split::{Halves, Reader, Writer};
+
+use crate::{
+    close::CloseFrame,
+    config::{Config, Negotiated},
+    connection::{Connection, Ending, Position, ReadyState, Sender, Step},
+    error::{Error, RecvError, SendError},
+    message::{Chunk, Event, Info, Message, OwnedMessage},
+    pool,
+    prepared::Prepared,
+};
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use bytes::Bytes;
+use io::{Alarm, poll_read, poll_write};
+use link::{Link, Ready, Want};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+/// A WebSocket over `S`.
+#[derive(Debug)]
+pub struct WebSocket<S> {
+    io: S,
+    conn: Connection,
+    alarm: Alarm,
+    /// The stream took bytes that it was not yet asked to flush.
+    dirty: bool,
+    /// Nobody reads, as the core was told.
+    paused: bool,
+    /// [`Config::stamp_reads`].
+    stamp: bool,
+    /// Why there is no message: put here by a poll, taken by the call that returns it, so that
+    /// nothing wide goes through futures.
+    failed: Option<Error>,
+    /// How the stream failed first; returned once there is nothing more to receive.
+    io_error: Option<std::io::Error>,
+}
+
+impl<S> WebSocket<S> {
+    /// Joins a stream and a connection whose opening handshake is done.
+    pub fn from_parts(io: S, mut conn: Connection) -> Self
+    where
+        S: AsyncWrite,
+    {
+        conn.set_memory(&pool::THREAD);
+        if !io.is_write_vectored() {
+            conn.sender().set_flat();
+        }
+        Self {
+            io,
+            conn,
+            alarm: Alarm::new(),
+            dirty: false,
+            paused: false,
+            stamp: false,
+            failed: None,
+            io_error: None,
+        }
+    }
+
+    /// Takes the two apart again.
+    pub fn into_parts(self) -> (S, Connection) {
+        (self.io, self.conn)
+    }
+
+    fn with_config(io: S, conn: Connection, config: &Config) -> Self
+    where
+        S: AsyncWrite,
+    {
+        Self { stamp: config.stamp_reads, ..Self::from_parts(io, conn) }
+    }
+
+    /// The stream.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// The stream. What is read from or written to it directly is lost to, or breaks into, the
+    /// WebSocket's own.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.io
+    }
+
+    /// The sending half: everything that needs no I/O.
+    #[inline]
+    pub fn sender(&mut self) -> &mut Sender {
+        self.conn.sender()
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// What the opening handshake agreed on.
+    pub fn negotiated(&self) -> &Negotiated {
+        self.conn.negotiated()
+    }
+
+    /// The peer's Close; see [`Connection::close_frame`].
+    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
+        self.conn.close_frame()
+    }
+
+    /// The close code of the connection; see [`Connection::close_code`].
+    pub fn close_code(&self) -> u16 {
+        self.conn.close_code()
+    }
+
+    /// Whether both Close frames have passed.
+    pub fn was_clean(&self) -> bool {
+        self.conn.was_clean()
+    }
+
+    /// Where the connection stands.
+    pub fn ready_state(&self) -> ReadyState {
+        self.conn.ready_state()
+    }
+
+    /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush), or
+    /// when a receiving call has used up its input.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    #[inline]
+    pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
+        self.conn.sender().feed(message)
+    }
+
+    /// Queues a shared payload; see [`Sender::feed_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    pub fn feed_bytes(&mut self, payload: Bytes) -> Result<Position, SendError> {
+        self.conn.sender().feed_bytes(payload)
+    }
+
+    /// Queues a message encoded beforehand; see [`Sender::feed_prepared`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    #[inline]
+    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
+        self.conn.sender().feed_prepared(message)
+    }
+
+    /// Queues a piece of a message; see [`Sender::feed_chunk`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed_chunk`].
+    pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
+        self.conn.sender().feed_chunk(chunk)
+    }
+
+    /// Queues a message in front of the others; see [`Sender::feed_first`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed_first`].
+    pub fn feed_first<'m>(
+        &mut self,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Position, SendError> {
+        self.conn.sender().feed_first(message)
+    }
+
+    /// The position behind the last message fed; see [`Sender::fed`].
+    pub fn fed(&mut self) -> Position {
+        self.conn.sender().fed()
+    }
+
+    /// Whether the stream took all up to here; see [`Sender::is_written`].
+    pub fn is_written(&mut self, position: Position) -> bool {
+        self.conn.sender().is_written(position)
+    }
+
+    /// How many bytes were fed and not yet written; see [`Sender::buffered_amount`].
+    pub fn buffered_amount(&mut self) -> usize {
+        self.conn.sender().buffered_amount()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    // Receiving.
+
+    /// The next message, or `None` once the peer has closed and been answered.
+    ///
+    /// The message is borrowed from the buffer it was read into, and lives until the next call.
+    /// What was fed is written when the input is used up.
+    ///
+    /// Cancel safe: a message is consumed only by the call after the one that returned it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recv`] for what the peer or the network did, [`Error::Io`]; each once all that came
+    /// before has been received. Later calls fail as well.
+    #[inline]
+    pub fn recv(&mut self) -> Recv<'_, S> {
+        Recv(Some(self))
+    }
+
+    /// [`recv`](Self::recv), and what is known besides the payload: above all whether another
+    /// message is at hand, so that one can act on the newest only. Costs a look at the next header.
+    ///
+    /// Cancel safe, as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    #[inline]
+    pub async fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
+        if poll_fn(|cx| self.poll_message(cx)).await == Ready::End {
+            return self.ended();
+        }
+        let info = self.conn.info();
+        Ok(self.conn.message().map(|message| (message, info)))
+    }
+
+    /// [`recv`](Self::recv), together with the sending half to answer through, while the message is
+    /// alive. What is fed to it leaves in one write when the input is used up, or earlier when
+    /// [`cork_limit`](Config::cork_limit) is passed.
+    ///
+    /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
+    /// so that one reply to each never fails with `Full`: a peer that does not read is not listened
+    /// to, and, should that last, ended by the write timeout. (Two ends that answer each message
+    /// with more can stop each other this way.) After our own Close messages are discarded, up to
+    /// the peer's Close.
+    ///
+    /// Cancel safe, as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    #[inline]
+    pub async fn recv_reply(&mut self) -> Result<Option<(Message<'_>, &mut Sender)>, Error> {
+        // Nothing to write first, and a message at hand: nearly always so in a batch.
+        let tx = self.conn.sender();
+        let free = !tx.wants_write() && !tx.is_closed();
+        if !(free && self.conn.step() == Ok(Step::Message))
+            && poll_fn(|cx| self.poll_reply(cx)).await == Ready::End
+        {
+            return self.ended();
+        }
+        let (rx, tx) = self.conn.split_mut();
+        Ok(rx.message().map(|message| (message, tx)))
+    }
+
+    /// The next message or control frame; for proxies, and where
+    /// [`auto_pong`](Config::auto_pong) or [`auto_close`](Config::auto_close) is off. `None` after
+    /// the peer's Close.
+    ///
+    /// Cancel safe, as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
+        if poll_fn(|cx| self.poll_more(cx, Want::Event)).await == Ready::End {
+            return self.ended();
+        }
+        Ok(self.conn.event())
+    }
+
+    /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
+    /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
+    /// middle of a message skips the rest of it.
+    ///
+    /// Cancel safe, as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
+        if poll_fn(|cx| self.poll_more(cx, Want::Chunk)).await == Ready::End {
+            return self.ended();
+        }
+        Ok(self.conn.receiver().chunk())
+    }
+
+    /// [`recv`](Self::recv), but the message is the caller's to keep; see
+    /// [`Receiver::take_message`](crate::Receiver::take_message).
+    ///
+    /// Cancel safe, as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
+        if poll_fn(|cx| self.poll_message(cx)).await == Ready::End {
+            return self.ended();
+        }
+        Ok(self.conn.receiver().take_message())
+    }
+
+    // Sending.
+
+    /// Waits for room, feeds a message, and writes all that is buffered: when it returns, the
+    /// stream has taken the message.
+    ///
+    /// Cancel safe: dropped before there was room, nothing was sent; dropped later, the message
+    /// goes out whole with the next flush, so it must not be sent again. [`fed`](Self::fed), asked
+    /// before and after, tells which.
+    ///
+    /// It does not read: two peers that both send before they receive can stop each other. Split,
+    /// or feed and receive.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] for what cannot be sent, [`Error::Io`] when the stream fails; what was
+    /// received is still delivered then.
+    pub async fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+        self.ready().await?;
+        let _ = self.feed(message)?;
+        self.flush().await
+    }
+
+    /// Waits until there is room for a message of any length, writing if need be. Does not read.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] when the sending half is closed, [`Error::Io`] when the stream fails.
+    pub async fn ready(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_room(cx)).await
+    }
+
+    /// Writes all that is buffered. Does not read.
+    ///
+    /// Cancel safe: what was not written leaves with the next flush.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the stream fails, [`Error::Recv`] when it took nothing for
+    /// [`write_timeout`](Config::write_timeout).
+    #[inline]
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush(cx, false)).await
+    }
+
+    /// Sends a Ping at once, in front of the data; see [`Sender::ping`].
+    ///
+    /// Cancel safe, as [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.conn.sender().ping(payload)?;
+        self.flush().await
+    }
+
+    /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
+    /// discards up to the peer's Close and ends the stream as that takes. Bounded by
+    /// [`close_timeout`](Config::close_timeout) for each of these.
+    ///
+    /// Cancel safe: call it again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
+    /// means a clean end.
+    pub async fn close<'f>(
+        &mut self,
+        frame: impl Into<Option<CloseFrame<'f>>>,
+    ) -> Result<(), Error> {
+        match self.conn.sender().close(frame) {
+            Ok(()) | Err(SendError::Closed) => {}
+            Err(error) => return Err(error.into()),
+        }
+        while poll_fn(|cx| self.poll_more(cx, Want::Message)).await == Ready::Item {}
+        self.ended::<()>().map(drop)
+    }
+
+    // Polls.
+
+    #[inline(always)]
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+        match self.conn.step() {
+            Ok(Step::Message) => Poll::Ready(Ready::Item),
+            // All but the control frames, which are answered already, is found again.
+            _ => self.poll_more(cx, Want::Message),
+        }
+    }
+
+    #[inline(never)]
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+        let tx = self.conn.sender();
+        if tx.wants_write() || !tx.has_room() {
+            if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+                self.write_failed(error);
+            }
+            if !self.conn.sender().has_room() {
+                ready!(self.poll_paused(cx));
+            }
+        }
+        loop {
+            match ready!(self.poll_more(cx, Want::Message)) {
+                Ready::Item if self.conn.sender().is_closed() => {} // nothing can answer it
+                ready => return Poll::Ready(ready),
+            }
+        }
+    }
+
+    /// [`poll_write`](Self::poll_write), where nobody reads while it waits. `enough`: until there
+    /// is room.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Result<(), Error>> {
+        loop {
+            match self.poll_write(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => {
+                    let told = io::again(&error);
+                    self.write_failed(told);
+                    return Poll::Ready(Err(Error::Io(error)));
+                }
+                Poll::Pending if enough && self.conn.sender().has_room() => {
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Pending => ready!(self.poll_paused(cx)),
+            }
+            if let Some(error) = self.conn.receiver().error() {
+                return Poll::Ready(Err(error.into()));
+            }
+        }
+    }
+
+    /// Waits for a deadline on writing or closing: nobody reads meanwhile.
+    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.paused {
+            self.set_paused(true);
+        }
+        self.alarm.poll(&mut self.conn, cx)
+    }
+
+    #[cold]
+    fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        self.conn.set_paused(paused);
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.conn.sender().is_closed() {
+            return Poll::Ready(Err(SendError::Closed.into()));
+        }
+        if self.conn.sender().has_room() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush(cx, true)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link for WebSocket<S> {
+    #[inline]
+    fn step(&mut self, want: Want) -> Result<Step, RecvError> {
+        match want {
+            Want::Message | Want::Event => self.conn.step(),
+            Want::Chunk => self.conn.step_chunk(),
+        }
+    }
+
+    #[inline]
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if !self.dirty && !self.conn.sender().has_outgoing() {
+            return Poll::Ready(Ok(()));
+        }
+        let written = poll_write(&mut self.io, self.conn.sender(), &mut self.dirty, cx);
+        if written.is_pending() {
+            self.conn.write_blocked();
+        }
+        written
+    }
+
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.paused {
+            self.set_paused(false);
+        }
+        poll_read(&mut self.io, self.conn.spare_mut(), cx)
+    }
+
+    #[inline]
+    fn commit(&mut self, n: usize) {
+        if self.stamp {
+            self.conn.commit_at(n, self.alarm.now());
+        } else {
+            self.conn.commit(n);
+        }
+    }
+
+    fn end_of_stream(&mut self) {
+        self.conn.end_of_stream();
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(Pin::new(&mut self.io).poll_shutdown(cx)).unwrap_or(()); // as good as shut
+        self.conn.shut_down();
+        Poll::Ready(())
+    }
+
+    fn ending(&mut self) -> Ending {
+        self.conn.ending()
+    }
+
+    #[inline]
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.alarm.poll(&mut self.conn, cx)
+    }
+
+    #[inline]
+    fn rest(&mut self) {
+        pool::give(self.conn.receiver().reclaim());
+        pool::give(self.conn.sender().reclaim());
+    }
+
+    #[cold]
+    fn write_failed(&mut self, error: std::io::Error) {
+        self.conn.write_failed();
+        self.dirty = false;
+        self.io_failed(error);
+    }
+
+    #[cold]
+    fn io_failed(&mut self, error: std::io::Error) {
+        self.io_error.get_or_insert(error);
+    }
+
+    fn take_io_error(&mut self) -> Option<std::io::Error> {
+        self.io_error.take()
+    }
+
+    fn take_late(&mut self) -> Option<RecvError> {
+        self.alarm.take_error()
+    }
+
+    fn failed(&mut self) -> &mut Option<Error> {
+        &mut self.failed
+    }
+}
+
+/// [`WebSocket::recv`] under way. A pointer and nothing else, where an `async fn` would keep a
+/// state of its own and that of every future in it.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Recv<'a, S>(Option<&'a mut WebSocket<S>>);
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Future for Recv<'a, S> {
+    type Output = Result<Option<Message<'a>>, Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(ws) = self.0.as_mut() else {
+            return Poll::Pending; // polled after completion
+        };
+        match ready!(ws.poll_message(cx)) {
+            Ready::End => Poll::Ready(ws.ended()),
+            Ready::Item => Poll::Ready(Ok(self.0.take().and_then(|ws| ws.conn.message()))),
+        }
+    }
+}
