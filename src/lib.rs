@@ -1,4 +1,126 @@
-//! lib
+//! RFC 6455 WebSocket for small, urgent, binary messages: market data and order entry, game state,
+//! devices.
+//!
+//! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): bytes, time and entropy
+//!   are handed in, so that it runs under any runtime, in a test, in a fuzzer, without `std`.
+//! - Thin adapters on it: `tokio` and `blocking`, loops without a protocol rule in them.
+//! - A received message is **borrowed**: a slice of the buffer the socket was read into. In steady
+//!   state nothing is allocated, and a batch of messages costs one read and one write.
+//! - Every check of the RFC is made, every count has a limit, and a violation gives a precise error
+//!   here and the right close code there.
+//!
+#![cfg_attr(
+    feature = "tokio",
+    doc = r##"
+# A server
+
+```no_run
+use tickwire::{Config, tokio::accept};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:9000").await?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        tokio::spawn(async move {
+            let mut ws = accept(stream, &Config::default()).await?;
+            while let Some((message, reply)) = ws.recv_reply().await? {
+                reply.feed(message)?; // replies to a batch leave in one write
+            }
+            Ok::<_, tickwire::Error>(())
+        });
+    }
+}
+```
+
+# A client
+
+```no_run
+use tickwire::{CloseCode, CloseFrame, Config, tokio::connect};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
+    ws.send(b"subscribe").await?;
+    while let Some((message, info)) = ws.recv_info().await? {
+        if !info.more {
+            println!("{message:?}"); // only the newest of a burst
+            break;
+        }
+    }
+    ws.close(CloseFrame::new(CloseCode::NORMAL)).await?;
+    Ok(())
+}
+```
+"##
+)]
+//! # Your own I/O
+//!
+//! ```
+//! use bytes::Buf;
+//! use tickwire::{Config, Connection, Message, Negotiated, Step};
+//!
+//! let mut server = Connection::server(&Config::default(), Negotiated::new());
+//! let wire = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // "Hello", masked (§5.7)
+//! server.spare_mut()[..wire.len()].copy_from_slice(wire);
+//! server.commit(wire.len());
+//!
+//! assert_eq!(server.step()?, Step::Message);
+//! let (rx, tx) = server.split_mut(); // the message leaves the sending half free
+//! if let Some(message) = rx.message() {
+//!     assert_eq!(message, Message::Text("Hello"));
+//!     tx.feed(message)?;
+//! }
+//! assert_eq!(server.step()?, Step::NeedInput);
+//! assert_eq!(server.sender().outgoing().chunk(), b"\x81\x05Hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The whole loop is at [`Connection`].
+//!
+//! # The life of a byte
+//!
+//! ```text
+//! socket -> spare_mut | commit -> step -> message()    a slice of that buffer, unmasked in place
+//!                                    |
+//!                                    v replies
+//! socket <- advance <- outgoing <- Sender <- feed      one copy, masked on the way by a client
+//! ```
+//!
+//! # Which call
+//!
+//! | to | call | and |
+//! |---|---|---|
+//! | receive | `recv` | borrow it; [`Message::to_owned`] or `recv_owned` keeps it |
+//! | act on the newest only | `recv_info` | skip while [`Info::more`] |
+//! | answer each message | `recv_reply` | `feed` to the sender that comes with it |
+//! | see Pings and Closes | `recv_event` | answer them yourself, if [`Config`] says so |
+//! | take what memory would not hold | `recv_chunk` | pieces as they arrive |
+//! | send now | `send` | it has reached the socket when it returns |
+//! | send several | `feed` .. `flush` | one write |
+//! | send one to many | [`Prepared`] and `feed_prepared` | encoded once |
+//! | overtake what waits | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
+//! | use two tasks or threads | `into_split` | Pings are answered by the reader |
+//!
+//! # Features
+//!
+//! - `std` (default): the `blocking` adapter, `SystemEntropy`, vectored output, CPU detection.
+//! - `tokio` (default): the `tokio` adapter.
+//!
+//! Without either the core is `no_std` and needs `alloc`. Features only add.
+//!
+//! # Guarantees
+//!
+//! - Nothing a peer sends makes this crate panic, hang, or use memory beyond a small multiple of
+//!   the limits in [`Config`], whose defaults are finite. Memory follows the bytes received, never
+//!   the length announced.
+//! - What was received before a violation or a broken stream is delivered first.
+//! - Every future of the tokio adapter can be dropped at any point without loss.
+//! - Illegal frames cannot be built: close codes, reasons and control payloads are checked before a
+//!   byte is queued.
+//! - `unsafe` is in one file, `kernel.rs`: a call behind a CPU check, and the `str` of bytes that
+//!   were validated.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -274,7 +274,6 @@ impl<'a> Authority<'a> {
     /// Whether both name the same host and port, for a scheme that is `secure` or not.
     pub(crate) fn same(&self, other: &Self, secure: bool) -> bool {
         self.host.eq_ignore_ascii_case(other.host)
-            && self.v6 == other.v6
             && self.zone == other.zone
             && self.port_or_default(secure) == other.port_or_default(secure)
     }
