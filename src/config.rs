@@ -96,7 +96,7 @@ impl Config {
     /// Stops a peer from keeping a message open for ever with empty fragments, which no limit on
     /// bytes would notice.
     pub fn max_fragments(mut self, count: u32) -> Self {
-        self.max_fragments = count;
+        self.max_fragments = count.max(1);
         self
     }
 

@@ -128,6 +128,8 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "std")]
+pub mod blocking;
 pub mod close;
 mod config;
 mod connection;
@@ -136,6 +138,8 @@ mod error;
 pub mod frame;
 pub mod handshake;
 mod kernel;
+#[cfg(feature = "std")]
+mod link;
 pub mod mask;
 mod message;
 #[cfg(feature = "tokio")]

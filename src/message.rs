@@ -185,7 +185,8 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether the bytes already read hold another complete, unfragmented data message, right
-    /// behind this one or behind control frames. Says nothing about what the system still holds.
+    /// behind this one or behind control frames. Says nothing about what the system still holds, nor
+    /// whether a text is valid UTF-8.
     pub more: bool,
     /// When the read that completed the message was made, if that was said
     /// ([`commit_at`](crate::Connection::commit_at)).

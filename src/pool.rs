@@ -40,10 +40,12 @@ pub(crate) fn give(buffer: Vec<u8>) {
 impl Pool {
     #[inline]
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
+        let fits = |b: &Vec<u8>| (len..=2 * len).contains(&b.len());
         let buffer = match self.free.last() {
-            Some(last) if last.len() >= len => self.free.pop(),
+            Some(last) if fits(last) => self.free.pop(),
             _ => {
-                let at = self.free.iter().rposition(|b| b.len() >= len)?;
+                let any = || self.free.iter().rposition(|b| b.len() >= len);
+                let at = self.free.iter().rposition(fits).or_else(any)?;
                 Some(self.free.remove(at))
             }
         }?;

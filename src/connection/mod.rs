@@ -27,6 +27,7 @@ use crate::{
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::time::Duration;
+#[cfg(feature = "tokio")]
 use memory::Memory;
 pub(crate) use receiver::Delivery;
 
@@ -192,6 +193,7 @@ impl Connection {
     }
 
     /// Takes buffers from `memory` and gives them back there.
+    #[cfg(feature = "tokio")]
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.rx.set_memory(memory);
         self.tx.set_memory(memory);
@@ -258,11 +260,19 @@ impl Connection {
         self.timers.set_paused(paused);
     }
 
+    /// Says that the times told from now on have another epoch: all deadlines are armed anew.
+    #[cfg(feature = "std")]
+    pub(crate) fn restart_clock(&mut self) {
+        self.timers.restart();
+        self.tx.stall_mut().restart();
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None`: not before something
     /// else happens. A time already past means at once.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let timers = self.timers.poll(&self.rx, &self.tx, self.phase(), self.ends);
-        let stall = self.tx.stall().poll();
+        let phase = self.phase();
+        let timers = self.timers.poll(&self.rx, &self.tx, phase, self.ends);
+        let stall = self.tx.stall().poll().filter(|_| phase != Phase::Over);
         [timers, stall].into_iter().flatten().min()
     }
 
@@ -281,7 +291,7 @@ impl Connection {
         let phase = self.phase();
         let Self { rx, tx, timers, .. } = self;
         let mut told = timers.handle(now, rx, tx, phase, self.ends);
-        if told.is_ok() && tx.stall_mut().handle(now, self.write_timeout) {
+        if told.is_ok() && phase != Phase::Over && tx.stall_mut().handle(now, self.write_timeout) {
             tx.write_failed();
             told = Err(RecvError::WriteTimeout);
         }
@@ -384,6 +394,12 @@ impl Connection {
         (&mut self.rx, &mut self.tx)
     }
 
+    /// The shortest of all that is waited for here.
+    #[cfg(feature = "std")]
+    pub(crate) fn shortest_timeout(&self) -> Duration {
+        self.timers.shortest().min(self.write_timeout)
+    }
+
     /// The parts, for a connection that is used from two tasks or threads.
     #[cfg(feature = "std")]
     pub(crate) fn into_parts(self) -> Parts {
@@ -466,11 +482,10 @@ pub(crate) fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Se
     match step {
         Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
         Ok(Step::Close) if tx.auto_close => tx.answer_close(rx.close_frame()),
-        Err(error) => {
-            if let Some(code) = error.close_code() {
-                tx.fail(code);
-            }
-        }
+        Err(error) => match error.close_code() {
+            Some(code) => tx.fail(code),
+            None => tx.write_failed(), // there is nobody to write to
+        },
         Ok(_) => {}
     }
 }

@@ -19,6 +19,9 @@ use bytes::{Buf, Bytes};
 
 /// What a buffer is made for, when its first frame is smaller.
 const FIRST: usize = 16 << 10;
+/// A buffer longer than this is given up, once it was emptied so many times without being needed.
+const LARGE: usize = 4 * FIRST;
+const CALM: u8 = 64;
 
 #[derive(Debug)]
 pub(crate) struct OutBuffer {
@@ -45,6 +48,10 @@ pub(crate) struct OutBuffer {
     /// A message in chunks is open at the end, so that only a continuation may follow.
     pub(super) open: bool,
     pub(super) stall: Stall,
+    /// The stream took a part of a slice: less than it was offered.
+    partial: bool,
+    /// How many times a large buffer was emptied that was hardly used.
+    calm: u8,
     memory: &'static Memory,
 }
 
@@ -101,12 +108,15 @@ impl Default for OutBuffer {
             origin: 0,
             open: false,
             stall: Stall::No,
+            partial: false,
+            calm: 0,
             memory: &HEAP,
         }
     }
 }
 
 impl OutBuffer {
+    #[cfg(feature = "tokio")]
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.memory = memory;
     }
@@ -129,6 +139,7 @@ impl OutBuffer {
     }
 
     /// Counts on from where `before` ends.
+    #[cfg(feature = "std")]
     pub(super) fn continue_from(&mut self, before: &Self) {
         self.origin = before.fed().wrapping_sub(self.end as u64);
         self.open = before.open;
@@ -163,7 +174,8 @@ impl OutBuffer {
         let rest = self.end - self.sent;
         if self.sent > 0 && self.sent >= rest {
             self.boundary(); // moves `mark` up to `sent`, or to the frame under way
-            if self.mark >= self.end - self.mark {
+            // `mark` is ahead of `sent` while a handshake's response is under way.
+            if self.mark <= self.sent && self.mark >= self.end - self.mark {
                 self.let_go();
                 if self.bytes.len() - self.end >= n {
                     return;
@@ -197,8 +209,22 @@ impl OutBuffer {
 
     #[inline]
     fn rewind(&mut self) {
+        if self.bytes.len() > LARGE {
+            self.calm_down();
+        }
         self.origin = self.origin.wrapping_add(self.end as u64);
         (self.mark, self.sent, self.end) = (0, 0, 0);
+        self.partial = false;
+    }
+
+    /// Gives up a large buffer that is no longer needed.
+    #[cold]
+    fn calm_down(&mut self) {
+        self.calm = if self.end > self.bytes.len() / 4 { 0 } else { self.calm + 1 };
+        if self.calm == CALM {
+            self.calm = 0;
+            (self.memory.give)(core::mem::take(&mut self.bytes));
+        }
     }
 
     /// Takes a buffer to fill, where there is none.
@@ -235,16 +261,17 @@ impl OutBuffer {
         self.find(|_| true)
     }
 
-    /// The first such place where, besides, a message begins; `None` where that is not known yet.
+    /// The first such place where a message begins; `None` where that is not known yet.
     fn message_boundary(&mut self) -> Option<Boundary> {
-        let found = self.find(|next| next.is_some_and(|opcode| opcode != OpCode::Continuation));
+        // Behind control frames, so that the answer is the same before and after data is fed, and
+        // those that overtake keep their order.
+        let found = self.find(|opcode| matches!(opcode, OpCode::Text | OpCode::Binary));
         (found.at < self.end || !self.open).then_some(found)
     }
 
     /// Walks our own headers from `mark` to the first boundary at or behind `sent` that is
-    /// `wanted`, told what the next data frame is, or to the end. Moves `mark` on, at most to
-    /// `sent`.
-    fn find(&mut self, wanted: impl Fn(Option<OpCode>) -> bool) -> Boundary {
+    /// `wanted`, told what the next frame is, or to the end. Moves `mark` on, at most to `sent`.
+    fn find(&mut self, wanted: impl Fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {
             if at <= self.sent {
@@ -258,13 +285,16 @@ impl OutBuffer {
             {
                 splices += 1;
             }
-            if at == self.end || (at >= self.sent && wanted(self.data_opcode(at))) {
+            if at == self.end {
                 return Boundary { at, splices };
             }
             let Some((header, len)) = self.header(at) else {
                 debug_assert!(false, "a frame of ours is none");
                 return Boundary { at: self.end, splices: self.splices.len() };
             };
+            if at >= self.sent && wanted(header.opcode) {
+                return Boundary { at, splices };
+            }
             at += len;
             let spliced = self.splices.iter().skip(splices).find(|s| s.kind == Kind::Payload);
             if spliced.is_none_or(|s| s.at != at) {
@@ -277,33 +307,34 @@ impl OutBuffer {
         Header::parse(self.bytes.get(at..self.end)?).ok().flatten()
     }
 
-    /// What the first data frame at or behind `at` is.
-    fn data_opcode(&self, mut at: usize) -> Option<OpCode> {
-        loop {
-            let (header, len) = self.header(at)?;
-            if !header.opcode.is_control() {
-                return Some(header.opcode);
-            }
-            at += len + header.payload_len as usize; // control payloads are never spliced
-        }
-    }
-
     /// Whether control frames may overtake now: those that did before are written.
     #[inline]
     pub(super) fn takes_controls(&self) -> bool {
         self.controls.is_empty()
     }
 
-    /// Puts whole control frames before all frames that have not begun to be written. What lies
-    /// behind stays where it is.
-    pub(super) fn overtake(&mut self, frames: &[u8]) {
+    /// Where control frames that are to overtake are encoded, before they are placed.
+    pub(super) fn controls(&mut self) -> &mut Vec<u8> {
         debug_assert!(self.takes_controls());
-        let Boundary { at, splices } = self.boundary();
-        self.controls.extend_from_slice(frames);
-        self.spliced += frames.len();
-        self.aside += frames.len();
+        &mut self.controls
+    }
+
+    /// Puts them before all data frames that have not begun to be written. What lies behind stays
+    /// where it is.
+    pub(super) fn place_controls(&mut self) {
+        let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
+        self.spliced += self.controls.len();
+        self.aside += self.controls.len();
         let splice = Splice { at, kind: Kind::Controls, begun: false, bytes: Bytes::new() };
         self.splices.insert(splices, splice);
+    }
+
+    /// Puts them at the end.
+    pub(super) fn append_controls(&mut self) {
+        let controls = core::mem::take(&mut self.controls);
+        self.append(&controls);
+        self.controls = controls;
+        self.controls.clear();
     }
 
     /// Puts a whole message before the first message that has not begun to be written, behind
@@ -322,6 +353,24 @@ impl OutBuffer {
         Ok(())
     }
 
+    /// How many bytes are to be written up to the end of the last control frame, given that those
+    /// which did not overtake are the first in the buffer; and to the end of what is no frame.
+    #[cfg(feature = "std")]
+    pub(super) fn urgent(&self) -> usize {
+        if let Some(i) = self.splices.iter().position(|s| s.kind == Kind::Controls) {
+            let upto = self.splices.iter().take(i + 1);
+            let at = self.splices.get(i).map_or(self.sent, |s| s.at);
+            return at - self.sent + upto.map(|s| self.content(s).len()).sum::<usize>();
+        }
+        let mut at = self.mark;
+        while let Some((header, len)) = self.header(at)
+            && header.opcode.is_control()
+        {
+            at += len + header.payload_len as usize; // control payloads are never spliced
+        }
+        at.saturating_sub(self.sent)
+    }
+
     /// How many bytes of messages that overtake are to be written.
     pub(super) fn first_len(&self) -> usize {
         self.aside - (self.controls.len() - self.controls_sent)
@@ -332,7 +381,8 @@ impl OutBuffer {
         let before = self.len();
         let aside = self.aside;
         let fed = self.fed();
-        let Boundary { at, splices } = self.boundary();
+        // A control frame that waits in order stays: it is not what was fed.
+        let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         let mut i = 0;
         self.splices.retain(|splice| {
             i += 1;
@@ -363,8 +413,13 @@ impl OutBuffer {
         (self.spliced, self.aside, self.controls_sent) = (0, 0, 0);
         (self.mark, self.sent, self.end) = (0, 0, 0);
         self.origin = written;
-        self.stall = Stall::No;
+        (self.stall, self.partial) = (Stall::No, false);
         dropped
+    }
+
+    /// Whether the stream was offered what is here, and did not take all of it.
+    pub(super) fn refused(&self) -> bool {
+        self.partial || self.stall != Stall::No
     }
 
     /// Says that the stream refused bytes.
@@ -391,9 +446,13 @@ impl OutBuffer {
     #[inline]
     fn advance(&mut self, n: usize) {
         assert!(n <= self.len(), "advanced past the end");
+        if n == 0 {
+            return; // no progress
+        }
         self.stall = Stall::No;
         if self.splices.is_empty() {
             self.sent += n;
+            self.partial = true;
             if self.sent == self.end {
                 self.rewind();
             }
@@ -408,6 +467,7 @@ impl OutBuffer {
             let Some(splice) = self.splices.front_mut().filter(|s| s.at == self.sent) else {
                 let stop = self.splices.front().map_or(self.end, |s| s.at);
                 let take = n.min(stop - self.sent);
+                self.partial = take < stop - self.sent;
                 self.sent += take;
                 n -= take;
                 continue;
@@ -417,6 +477,7 @@ impl OutBuffer {
                 Kind::Payload | Kind::First => splice.bytes.len(),
             };
             let take = n.min(left);
+            self.partial = take < left;
             splice.begun = true;
             match splice.kind {
                 Kind::Controls => self.controls_sent += take,

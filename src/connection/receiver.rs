@@ -3,7 +3,9 @@
 //! Rules inside one header are `Header::parse`'s; rules across frames, and which bits this
 //! connection allows, are in [`Receiver::check`]; limits are in [`Receiver::check_limits`]. What a
 //! frame calls for on the sending side is `respond`'s.
-use super::{Sender, memory::Memory, recv_buffer::RecvBuffer, respond};
+#[cfg(feature = "tokio")]
+use super::memory::Memory;
+use super::{Sender, recv_buffer::RecvBuffer, respond};
 use crate::{
     close::CloseFrame,
     config::{Config, Role},
@@ -58,6 +60,8 @@ pub struct Receiver {
     eof: bool,
     /// The message in progress is being handed out in chunks, and the first one was.
     chunking: bool,
+    /// What is left of it is not wanted: a whole message was asked for.
+    skipping: bool,
     state: State,
     /// The message in progress across frames.
     message: Option<DataKind>,
@@ -133,6 +137,7 @@ impl Receiver {
             heard: false,
             eof: false,
             chunking: false,
+            skipping: false,
             state: State::Header,
             message: None,
             fragments: 0,
@@ -155,6 +160,7 @@ impl Receiver {
         self.buf = buf;
     }
 
+    #[cfg(feature = "tokio")]
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
         self.buf.set_memory(memory);
     }
@@ -199,7 +205,7 @@ impl Receiver {
     /// When `n` is more than there was room for.
     #[inline]
     pub fn commit(&mut self, n: usize) {
-        self.heard = true;
+        self.heard |= n > 0;
         self.total = self.total.wrapping_add(n as u64);
         self.buf.commit(n);
     }
@@ -362,6 +368,7 @@ impl Receiver {
 
     /// The state machine.
     fn walk(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
+        self.skipping |= self.chunking && delivery == Delivery::Whole;
         loop {
             match &mut self.state {
                 State::Header => {
@@ -506,14 +513,12 @@ impl Receiver {
             (self.message, self.fragments) = (None, 0);
         }
         let range = self.buf.message();
-        if delivery == Delivery::Chunks && (last || !range.is_empty()) {
+        if self.skipping {
+            self.buf.release();
+            (self.chunking, self.skipping) = (!last, !last);
+        } else if delivery == Delivery::Chunks && (last || !range.is_empty()) {
             self.chunking = !last;
             return Ok(Some(self.show(Current::Chunk { kind, last }, range, Step::Message)));
-        }
-        if self.chunking {
-            // A whole message was asked for: the rest of the one in chunks is skipped.
-            self.buf.release();
-            self.chunking = !last;
         } else if whole && last {
             return Ok(Some(self.show(Current::Message(kind), range, Step::Message)));
         }
@@ -597,7 +602,8 @@ impl Receiver {
     /// What is known about the current message besides its payload. Costs a look at the next
     /// header.
     pub fn info(&self) -> Info {
-        Info::new(self.quick_below > 0 && more(self.buf.wire()), self.read_at)
+        let between = matches!(self.state, State::Header) && self.message.is_none();
+        Info::new(between && more(self.buf.wire(), self.mask_bit), self.read_at)
     }
 
     /// The current message, to keep. One that fills most of the buffer takes the buffer along, and
@@ -670,6 +676,12 @@ impl Receiver {
         }
     }
 
+    /// Whether something arrived since `take_heard` was last called.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn heard(&self) -> bool {
+        self.heard
+    }
+
     /// Whether something arrived since the last call.
     pub(super) fn take_heard(&mut self) -> bool {
         core::mem::take(&mut self.heard)
@@ -682,7 +694,7 @@ impl Receiver {
 
     /// Where in the stream the frame began that is not all here, if there is one and its time is
     /// limited.
-    pub(super) fn partial_frame(&self) -> Option<u64> {
+    pub(crate) fn partial_frame(&self) -> Option<u64> {
         match self.state {
             State::Payload { .. } | State::Control { .. } if !self.chunking => Some(self.begun),
             State::Header if !self.buf.wire().is_empty() => Some(self.place()),
@@ -691,9 +703,14 @@ impl Receiver {
     }
 }
 
-/// Whether `wire` begins, behind any whole control frames, with a whole unfragmented data message.
-fn more(mut wire: &[u8]) -> bool {
+/// Whether `wire` begins, behind any whole control frames, with a whole unfragmented data message,
+/// whose header breaks no rule.
+fn more(mut wire: &[u8], mask_bit: u8) -> bool {
     while let Ok(Some((header, len))) = Header::parse(wire) {
+        let legal = matches!(*wire, [b0, b1, ..] if b0 & 0x70 == 0 && b1 & 0x80 == mask_bit);
+        if !legal {
+            return false;
+        }
         let Some(rest) = wire.get(len..).filter(|rest| rest.len() as u64 >= header.payload_len)
         else {
             return false;

@@ -61,6 +61,7 @@ impl RecvBuffer {
         }
     }
 
+    #[cfg(feature = "tokio")]
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
         self.memory = memory;
     }
@@ -172,8 +173,8 @@ impl RecvBuffer {
     fn exchange(&mut self, bytes: Vec<u8>) {
         let stashed = self.stashed;
         let old = self.replace(bytes);
-        if stashed {
-            self.small = old;
+        if stashed && old.len() <= self.base / 8 {
+            self.small = old; // a larger one is not the connection's to keep over the waits to come
         } else if !old.is_empty() {
             (self.memory.give)(old);
         }
@@ -212,8 +213,20 @@ impl RecvBuffer {
         }
         let mut small = core::mem::take(&mut self.small);
         if small.len() < kept + wire + SLACK {
-            small = vec![0; (kept + wire + SLACK).next_power_of_two().max(64)];
+            let len = (kept + wire + SLACK).next_power_of_two().max(64);
+            if len > self.base / 8 {
+                let lent = (self.memory.take)(len);
+                if lent.len() <= 2 * len {
+                    return self.stash_in(lent);
+                }
+                (self.memory.give)(lent); // so large a one would be pinned by little
+            }
+            small = vec![0; len];
         }
+        self.stash_in(small)
+    }
+
+    fn stash_in(&mut self, small: Vec<u8>) -> Vec<u8> {
         let bytes = self.replace(small);
         self.stashed = true;
         bytes
@@ -245,7 +258,7 @@ impl RecvBuffer {
             }
             return self.get_mut(0..self.base);
         }
-        let large = rest > 0 && kept + wire + rest > self.base / 2;
+        let large = rest > 0 && rest.saturating_add(kept + wire) > self.base / 2;
         let (want, least) = if large {
             self.calm = 0;
             (rest.min(MAX_READ), rest.min(self.base))
@@ -264,7 +277,12 @@ impl RecvBuffer {
     /// beyond what the longest message needs; at that length it moves whatever that costs.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
-        if self.next - kept >= kept + wire {
+        if self.next - self.msg_end >= wire {
+            // The gap that control frames left behind a long message closes without moving that.
+            self.bytes.copy_within(self.next..self.end, self.msg_end);
+            (self.next, self.end) = (self.msg_end, self.msg_end + wire);
+        }
+        if self.room() < least && self.next - kept >= kept + wire {
             self.compact();
         }
         let most = limit.saturating_add(self.base).saturating_add(SLACK);

@@ -2,10 +2,9 @@
 //!
 //! Who may send what and when, and who overtakes whom, is here; how the bytes lie, and where frames
 //! begin, is `OutBuffer`'s; what the peer's frames call for comes through `respond`.
-use super::{
-    memory::Memory,
-    out_buffer::{OutBuffer, Outgoing, Stall},
-};
+#[cfg(feature = "tokio")]
+use super::memory::Memory;
+use super::out_buffer::{OutBuffer, Outgoing, Stall};
 use crate::{
     close::{CloseCode, CloseFrame},
     config::Config,
@@ -23,7 +22,6 @@ use bytes::{Bytes, BytesMut};
 /// How far the bytes fed had come when a message was fed, to be asked about with
 /// [`is_written`](Sender::is_written).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[must_use = "dropping it is fine, if nobody will ask whether the message was written"]
 pub struct Position(u64);
 
 /// Set in the position of a message that overtook; those have a count of their own.
@@ -50,7 +48,7 @@ pub struct Sender {
     /// Messages that overtake and have no place yet.
     first: VecDeque<Bytes>,
     first_waiting: usize,
-    /// Bytes of such messages ever fed.
+    /// Bytes of such messages ever fed, without those dropped.
     first_fed: u64,
     /// What was taken out to be written elsewhere and is not written yet.
     held: Held,
@@ -76,16 +74,25 @@ enum State {
 }
 
 /// Control frames that wait to be put in front of the data.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Owed {
-    /// The newest Ping not answered; older ones need no answer (§5.5.3), so a flood costs one.
-    pong: Option<Control>,
+    /// The payloads of Pongs, each behind its length.
+    pongs: Vec<u8>,
+    /// How many Pings those answer, up to `MAX_PONGS`.
+    pinged: u8,
     ping: Option<Control>,
     /// Which Ping is the heartbeat's, and how far it has come.
     beat: Beat,
-    /// A Close that overtakes: that of a violation, or of an abort.
-    close: Option<Control>,
+    /// A Close that overtakes: that of an abort at once, that of a violation when the stream does
+    /// not take what is before it.
+    close: Option<(Control, AtOnce)>,
 }
+
+type AtOnce = bool;
+
+/// So many Pings that wait are answered each; of more, only the newest (§5.5.3), so that a flood
+/// costs one Pong.
+const MAX_PONGS: u8 = 16;
 
 #[derive(Clone, Copy, Debug)]
 struct Control {
@@ -94,8 +101,9 @@ struct Control {
 }
 
 /// How far the heartbeat's Ping has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Beat {
+    #[default]
     None,
     Owed,
     Overtaking,
@@ -138,7 +146,7 @@ impl Sender {
             auto_pong: config.auto_pong,
             auto_close: config.auto_close,
             state: State::Open,
-            owed: Owed { pong: None, ping: None, beat: Beat::None, close: None },
+            owed: Owed::default(),
             first: VecDeque::new(),
             first_waiting: 0,
             first_fed: 0,
@@ -158,12 +166,14 @@ impl Sender {
         self.control_end = self.out.fed();
     }
 
+    #[cfg(feature = "tokio")]
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
         self.out.set_memory(memory);
     }
 
     /// Says that the stream has no vectored writes: what would be written from where it lies is
     /// copied instead, so that a header never travels alone.
+    #[cfg(feature = "std")]
     pub(crate) fn set_flat(&mut self) {
         self.vectored_from = usize::MAX;
     }
@@ -305,14 +315,15 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a Pong in front of the data: nobody need ask for it (§5.5.3). Of several that wait
-    /// only the newest is sent.
+    /// Queues a Pong in front of the data: nobody need ask for it (§5.5.3). Of more than 16 that
+    /// wait only the newest is sent.
     ///
     /// # Errors
     ///
     /// As [`ping`](Self::ping).
     pub fn pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
-        self.owed.pong = Some(self.control(payload)?);
+        let control = self.control(payload)?;
+        self.owed.push_pong(control.payload());
         Ok(())
     }
 
@@ -349,7 +360,7 @@ impl Sender {
     pub fn abort<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), SendError> {
         let frame = frame.into();
         let body = self.close_body(frame)?;
-        self.close_now(frame, body);
+        self.close_now(frame, body, true);
         Ok(())
     }
 
@@ -371,13 +382,23 @@ impl Sender {
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &Control) {
         self.settle(); // what is owed goes before, since nothing may come after
         self.drop_first();
-        self.queue_control(OpCode::Close, body.payload());
+        let mut out = core::mem::take(&mut self.out);
+        // Also what waits for others to overtake, in order.
+        let pongs = core::mem::take(&mut self.owed.pongs);
+        for pong in payloads(&pongs).filter_map(Control::new) {
+            self.append_control(&mut out, OpCode::Pong, &pong);
+        }
+        if let Some(ping) = self.owed.ping.take() {
+            self.append_control(&mut out, OpCode::Ping, &ping);
+        }
+        self.append_control(&mut out, OpCode::Close, body);
+        self.out = out;
         self.closed(frame);
     }
 
-    fn close_now(&mut self, frame: Option<CloseFrame<'_>>, body: Control) {
-        (self.owed.ping, self.owed.pong) = (None, None);
-        self.owed.close = Some(body);
+    fn close_now(&mut self, frame: Option<CloseFrame<'_>>, body: Control, at_once: AtOnce) {
+        self.data_end = self.fed().0;
+        self.owed.close = Some((body, at_once));
         self.closed(frame);
         if self.held.len == 0 {
             self.settle();
@@ -393,6 +414,7 @@ impl Sender {
     /// Drops messages that overtake and found no place.
     fn drop_first(&mut self) {
         self.unsent += self.first_waiting as u64;
+        self.first_fed = self.first_fed.wrapping_sub(self.first_waiting as u64);
         self.first_waiting = 0;
         self.first.clear();
     }
@@ -400,11 +422,18 @@ impl Sender {
     /// Says that the stream failed to write: this half is closed, and what it held is dropped; see
     /// [`unsent`](Self::unsent).
     pub(crate) fn write_failed(&mut self) {
-        self.unsent += (self.out.clear() + self.held.len) as u64;
+        self.data_end = self.fed().0;
+        let first = (self.out.first_len() + self.held.first) as u64;
+        self.first_fed = self.first_fed.wrapping_sub(first);
+        let written = if self.held.len > 0 { self.held.written } else { self.out.written() };
+        // What was fed in order ends at `data_end`, or, once some was dropped, where that began.
+        let end = self.data_end.min(self.lost_from);
+        self.unsent += first + end.saturating_sub(written);
         self.drop_first();
-        self.lost_from = if self.held.len > 0 { self.held.written } else { self.out.written() };
+        self.out.clear();
+        self.lost_from = self.lost_from.min(written);
         self.held = Held::default();
-        self.owed = Owed { pong: None, ping: None, beat: Beat::None, close: None };
+        self.owed = Owed::default();
         self.state = State::Closed { broken: true };
         self.set_admission();
     }
@@ -413,7 +442,7 @@ impl Sender {
 
     pub(super) fn answer_ping(&mut self, payload: &[u8]) {
         if !self.is_closed() {
-            self.owed.pong = Control::new(payload);
+            self.owed.push_pong(payload);
         }
     }
 
@@ -428,10 +457,11 @@ impl Sender {
         }
     }
 
-    /// Reports a violation to the peer.
+    /// Reports a violation to the peer: behind the replies to what came before it, unless the
+    /// stream does not take those.
     pub(super) fn fail(&mut self, code: CloseCode) {
         if let (false, Some(body)) = (self.is_closed(), Control::new(&code.get().to_be_bytes())) {
-            self.close_now(Some(CloseFrame::new(code)), body);
+            self.close_now(Some(CloseFrame::new(code)), body, false);
         }
     }
 
@@ -477,70 +507,76 @@ impl Sender {
 
     /// The same for `out`, which is this sender's own buffer, taken out.
     fn settle_in(&mut self, out: &mut OutBuffer) {
-        if let Some(body) = self.owed.close.take() {
+        if let Some((body, _)) = self.owed.close.take_if(|(_, at_once)| *at_once || out.refused()) {
             // Nothing follows a Close, and this one waits for nothing but the frame under way.
+            self.owed = Owed::default();
+            let first = self.out.first_len() + out.first_len();
             self.unsent += (self.out.clear() + out.truncate()) as u64;
+            let dropped = (first - out.first_len()) as u64;
+            self.first_fed = self.first_fed.wrapping_sub(dropped);
             self.drop_first();
             self.lost_from = out.fed();
-            let mut frame = [0; CONTROL_ROOM];
-            let n = self.encode_control(&mut frame, OpCode::Close, body.payload());
-            out.append(frame.get(..n).unwrap_or_default());
-            return;
+            return self.append_control(out, OpCode::Close, &body);
         }
-        if out.takes_controls() {
-            let mut frames = [0; 2 * CONTROL_ROOM];
-            let mut n = 0;
-            let beat = self.owed.beat == Beat::Owed;
-            for (opcode, control) in
-                [(OpCode::Pong, self.owed.pong.take()), (OpCode::Ping, self.owed.ping.take())]
-            {
-                if let (Some(control), Some(room)) = (control, frames.get_mut(n..)) {
-                    n += self.encode_control(room, opcode, control.payload());
-                }
-            }
-            let frames = frames.get(..n).unwrap_or_default();
-            if !frames.is_empty() {
-                if out.len() > 0 {
-                    out.overtake(frames);
-                } else {
-                    self.append_control(out, frames);
-                }
-                if beat {
-                    let overtaking = !out.takes_controls();
-                    self.owed.beat =
-                        if overtaking { Beat::Overtaking } else { Beat::Queued(out.fed()) };
-                }
-            }
+        if out.takes_controls() && self.owed.controls() {
+            self.place_controls(out);
         }
         while let Some(frame) = self.first.pop_front() {
             let n = frame.len();
             match out.overtake_message(frame) {
                 Ok(()) => self.first_waiting -= n,
-                Err(frame) => return self.first.push_front(frame),
+                Err(frame) => {
+                    self.first.push_front(frame);
+                    break;
+                }
             }
         }
+        // What was fed before a violation has been written.
+        if out.len() == 0
+            && self.out.len() == 0
+            && let Some((body, _)) = self.owed.close.take()
+        {
+            self.drop_first();
+            self.append_control(out, OpCode::Close, &body);
+        }
     }
 
-    /// Queues a control frame in order.
-    fn queue_control(&mut self, opcode: OpCode, payload: &[u8]) {
-        let mut frame = [0; CONTROL_ROOM];
-        let n = self.encode_control(&mut frame, opcode, payload);
-        let mut out = core::mem::take(&mut self.out);
-        self.append_control(&mut out, frame.get(..n).unwrap_or_default());
-        self.out = out;
+    /// Pongs, then a Ping.
+    fn place_controls(&mut self, out: &mut OutBuffer) {
+        let frames = out.controls();
+        for payload in payloads(&self.owed.pongs) {
+            push_control(frames, &mut self.keys, OpCode::Pong, payload);
+        }
+        self.owed.pongs.clear();
+        self.owed.pinged = 0;
+        if let Some(ping) = self.owed.ping.take() {
+            push_control(frames, &mut self.keys, OpCode::Ping, ping.payload());
+        }
+        let overtake = out.len() > 0;
+        if overtake {
+            out.place_controls();
+        } else {
+            self.in_order(out, OutBuffer::append_controls);
+        }
+        if self.owed.beat == Beat::Owed {
+            self.owed.beat = if overtake { Beat::Overtaking } else { Beat::Queued(out.fed()) };
+        }
     }
 
-    fn append_control(&mut self, out: &mut OutBuffer, frames: &[u8]) {
-        if out.fed() != self.control_end {
+    /// Appends to `out`, keeping apart where the data ends.
+    fn in_order(&mut self, out: &mut OutBuffer, append: impl FnOnce(&mut OutBuffer)) {
+        if out.fed() != self.control_end && self.lost_from == u64::MAX {
             self.data_end = out.fed();
         }
-        out.append(frames);
+        append(out);
         self.control_end = out.fed();
     }
 
-    fn encode_control(&mut self, to: &mut [u8], opcode: OpCode, payload: &[u8]) -> usize {
+    fn append_control(&mut self, out: &mut OutBuffer, opcode: OpCode, control: &Control) {
+        let mut frame = [0; CONTROL_ROOM];
         let key = self.keys.as_mut().map(|keys| keys.next());
-        encode(to, 0x80 | opcode as u8, payload, key)
+        let n = encode(&mut frame, 0x80 | opcode as u8, control.payload(), key);
+        self.in_order(out, |out| out.append(frame.get(..n).unwrap_or_default()));
     }
 
     /// Takes the out buffer away, if nothing is in it: empty if there is none to take.
@@ -571,11 +607,30 @@ impl Sender {
             if self.owes() {
                 self.settle();
             }
-            core::mem::swap(&mut self.out, held);
-            self.out.continue_from(held);
+            if self.out.len() > 0 {
+                core::mem::swap(&mut self.out, held);
+                self.out.continue_from(held);
+            }
         }
         self.note(held);
         held.len() > 0
+    }
+
+    /// [`take_out`](Self::take_out) for a thread that must not be kept from reading: says how many
+    /// of the bytes in `held` have to go out so that no control frame waits. All of them, if a
+    /// Close is queued; else none that was fed, but the rest of a frame begun.
+    #[cfg(feature = "std")]
+    pub(crate) fn take_out_owed(&mut self, held: &mut OutBuffer) -> usize {
+        if self.is_closed() {
+            self.take_out(held);
+            return held.len();
+        }
+        if held.len() > 0 || self.owed.controls() {
+            self.take_out(held);
+        } else {
+            self.note(held);
+        }
+        held.urgent()
     }
 
     /// Notes how far `held` was written; to be called after each write.
@@ -600,24 +655,23 @@ impl Sender {
     /// How many bytes were fed and not yet written: whole frames, control frames included. (A
     /// browser's `bufferedAmount` counts payloads only.)
     pub fn buffered_amount(&self) -> usize {
-        let owed = [&self.owed.pong, &self.owed.ping, &self.owed.close];
         let frame = 2 + if self.keys.is_some() { 4 } else { 0 };
-        let owed: usize = owed.into_iter().flatten().map(|c| frame + usize::from(c.len)).sum();
+        let close = self.owed.close.map_or(0, |(body, _)| frame + usize::from(body.len));
+        let owed = self.owed.len(frame) + close;
         self.out.len() + self.held.len + self.first_waiting + owed
     }
 
     /// Whether there is anything to write.
     #[inline]
     pub fn has_outgoing(&self) -> bool {
-        self.out.len() > 0 || self.owes()
+        // What overtakes waits for the end of a message in chunks.
+        let first = !self.first.is_empty() && !self.out.open;
+        self.out.len() > 0 || first || self.owed.controls() || self.owed.close.is_some()
     }
 
     #[inline]
-    fn owes(&self) -> bool {
-        self.owed.pong.is_some()
-            || self.owed.ping.is_some()
-            || self.owed.close.is_some()
-            || !self.first.is_empty()
+    pub(crate) fn owes(&self) -> bool {
+        self.owed.controls() || self.owed.close.is_some() || !self.first.is_empty()
     }
 
     /// Whether less is buffered than [`high_water`](Config::high_water): one more message of any
@@ -639,7 +693,9 @@ impl Sender {
     /// dropped `send` had fed its message.
     pub fn fed(&self) -> Position {
         let fed = self.out.fed();
-        Position(if fed == self.control_end { self.data_end } else { fed } & !FIRST)
+        // Where some was dropped, `data_end` is how far it was before.
+        let behind_data = fed == self.control_end || self.lost_from != u64::MAX;
+        Position(if behind_data { self.data_end } else { fed } & !FIRST)
     }
 
     /// Whether the stream took all bytes up to this position. Never becomes true for what was
@@ -648,15 +704,13 @@ impl Sender {
         let Position(at) = position;
         if at & FIRST != 0 {
             let waiting = self.first_waiting + self.out.first_len() + self.held.first;
-            let written = self.first_fed.wrapping_sub(waiting as u64);
-            // Where some were dropped, it is not known which.
-            return written >= at & !FIRST && self.unsent == 0;
+            return self.first_fed.wrapping_sub(waiting as u64) >= at & !FIRST;
         }
         let written = if self.held.len > 0 { self.held.written } else { self.out.written() };
         written.min(self.lost_from) >= at
     }
 
-    /// How many bytes of what was fed were dropped, since a violation, an
+    /// How many bytes of the messages fed, in frames, were dropped, since a violation, an
     /// [`abort`](Self::abort) or a failed write ended this half first.
     pub fn unsent(&self) -> u64 {
         self.unsent
@@ -681,7 +735,7 @@ impl Sender {
     }
 
     /// Whether the stream failed to write.
-    pub(super) fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         matches!(self.state, State::Closed { broken: true })
     }
 
@@ -746,6 +800,52 @@ impl Sender {
             self.out.splice(payload);
         }
     }
+}
+
+impl Owed {
+    fn push_pong(&mut self, payload: &[u8]) {
+        if self.pinged == MAX_PONGS {
+            self.pongs.clear();
+        } else {
+            self.pinged += 1;
+        }
+        self.pongs.push(payload.len() as u8); // at most 125
+        self.pongs.extend_from_slice(payload);
+    }
+
+    #[inline]
+    fn controls(&self) -> bool {
+        !self.pongs.is_empty() || self.ping.is_some()
+    }
+
+    /// How many bytes the Pongs and the Ping will be; `frame` is what a header takes.
+    fn len(&self, frame: usize) -> usize {
+        let pongs: usize = payloads(&self.pongs).map(|payload| frame + payload.len()).sum();
+        pongs + self.ping.as_ref().map_or(0, |ping| frame + usize::from(ping.len))
+    }
+}
+
+/// Payloads that each lie behind their length.
+fn payloads(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let (&len, tail) = rest.split_first()?;
+        let (payload, tail) = tail.split_at_checked(usize::from(len))?;
+        rest = tail;
+        Some(payload)
+    })
+}
+
+/// Encodes a control frame behind others.
+fn push_control(
+    frames: &mut Vec<u8>,
+    keys: &mut Option<Box<Keys>>,
+    opcode: OpCode,
+    payload: &[u8],
+) {
+    let key = keys.as_mut().map(|keys| keys.next());
+    let mut frame = [0; CONTROL_ROOM];
+    let n = encode(&mut frame, 0x80 | opcode as u8, payload, key);
+    frames.extend_from_slice(frame.get(..n).unwrap_or_default());
 }
 
 impl Beat {

@@ -41,8 +41,10 @@ enum Beat {
     },
     /// A Ping is on its way out, or was when reading was paused.
     Pinging,
+    /// Until when something has to arrive, and when to look whether it did.
     Pinged {
         until: Time,
+        look: Time,
     },
 }
 
@@ -73,6 +75,23 @@ impl Timers {
             paused: false,
             given_up: false,
         }
+    }
+
+    /// The shortest of all that is waited for here.
+    #[cfg(feature = "std")]
+    pub(super) fn shortest(&self) -> Duration {
+        let ends = self.frame_timeout.min(self.close_timeout);
+        self.heartbeat.map_or(ends, |h| ends.min(h.interval / 4).min(h.timeout))
+    }
+
+    /// Forgets all times told.
+    #[cfg(feature = "std")]
+    pub(super) fn restart(&mut self) {
+        (self.frame, self.end, self.paused) = (None, None, false);
+        self.beat = match self.beat {
+            Beat::Pinging | Beat::Pinged { .. } => Beat::Pinging,
+            Beat::Unarmed | Beat::Listening { .. } => Beat::Unarmed,
+        };
     }
 
     pub(crate) fn set_paused(&mut self, paused: bool) {
@@ -145,12 +164,24 @@ impl Timers {
             _ if self.heartbeat.is_none() || phase != Phase::Open => None,
             Beat::Unarmed => Some(Time::ZERO),
             Beat::Pinging => tx.beat_written().then_some(Time::ZERO),
-            Beat::Listening { until, .. } | Beat::Pinged { until } => Some(until),
+            Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } => Some(at),
         };
         [end, frame, beat].into_iter().flatten().min()
     }
 
     pub(crate) fn handle(
+        &mut self,
+        now: Time,
+        rx: &mut Receiver,
+        tx: &mut Sender,
+        phase: Phase,
+        ends: Ends,
+    ) -> Result<(), RecvError> {
+        // Where a deadline has passed, there is nobody to write to either.
+        self.judge(now, rx, tx, phase, ends).inspect_err(|_| tx.write_failed())
+    }
+
+    fn judge(
         &mut self,
         now: Time,
         rx: &mut Receiver,
@@ -169,7 +200,6 @@ impl Timers {
                 match phase {
                     Phase::Closing => return Err(RecvError::CloseTimeout),
                     Phase::Flushing => {
-                        tx.write_failed();
                         return Err(rx.error().unwrap_or(RecvError::CloseTimeout));
                     }
                     _ => {}
@@ -200,9 +230,13 @@ impl Timers {
         rx: &mut Receiver,
         tx: &mut Sender,
     ) -> Result<(), RecvError> {
-        let listen = |silent| Beat::Listening { silent, until: now + heartbeat.interval / 4 };
+        let soon = now + heartbeat.interval / 4;
+        let listen = |silent| Beat::Listening { silent, until: soon };
+        let pinged = |until: Time| Beat::Pinged { until, look: until.min(soon) };
         self.beat = match self.beat {
-            Beat::Listening { until, .. } | Beat::Pinged { until } if now < until => return Ok(()),
+            Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } if now < at => {
+                return Ok(());
+            }
             _ if rx.take_heard() => listen(0),
             Beat::Unarmed => listen(0),
             Beat::Listening { silent: 3.., .. } => {
@@ -210,8 +244,9 @@ impl Timers {
                 Beat::Pinging
             }
             Beat::Listening { silent, .. } => listen(silent + 1),
-            Beat::Pinging if tx.beat_written() => Beat::Pinged { until: now + heartbeat.timeout },
+            Beat::Pinging if tx.beat_written() => pinged(now + heartbeat.timeout),
             Beat::Pinging => return Ok(()),
+            Beat::Pinged { until, .. } if now < until => pinged(until),
             Beat::Pinged { .. } => return Err(RecvError::PongTimeout),
         };
         Ok(())
@@ -220,6 +255,13 @@ impl Timers {
 
 /// The deadline on writing: runs while the stream refuses every byte.
 impl Stall {
+    #[cfg(feature = "std")]
+    pub(super) fn restart(&mut self) {
+        if let Self::Until(_) = self {
+            *self = Self::Unarmed;
+        }
+    }
+
     pub(crate) fn poll(self) -> Option<Time> {
         match self {
             Self::No => None,

@@ -103,16 +103,24 @@ impl Request {
     ///
     /// [`HeaderError::BadSubprotocol`] if one is empty or not a token,
     /// [`RepeatedSubprotocol`](HeaderError::RepeatedSubprotocol) if one is there twice.
-    pub fn subprotocols(mut self, names: &[&str]) -> Result<Self, HeaderError> {
-        for (i, name) in names.iter().enumerate() {
+    pub fn subprotocols<'a, T>(
+        mut self,
+        names: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Self, HeaderError>
+    where
+        T: AsRef<str> + ?Sized + 'a,
+    {
+        let mut checked: Vec<String> = Vec::new();
+        for name in names.into_iter().map(AsRef::as_ref) {
             if !head::is_token(name.as_bytes()) {
                 return Err(HeaderError::BadSubprotocol);
             }
-            if names.iter().take(i).any(|before| before == name) {
+            if checked.iter().any(|before| before == name) {
                 return Err(HeaderError::RepeatedSubprotocol);
             }
+            checked.push(name.into());
         }
-        self.subprotocols = names.iter().map(|name| name.to_string()).collect();
+        self.subprotocols = checked;
         Ok(self)
     }
 

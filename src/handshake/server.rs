@@ -443,6 +443,11 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// What an adapter shows where no request was understood.
+    #[cfg(feature = "std")]
+    pub(crate) const NONE: Self =
+        Self { head: &[], parsed: RequestHead { method: 0, target: 0, len: 0 } };
+
     /// The method: `GET` if it passed the checks.
     pub fn method(&self) -> &'a str {
         self.parsed.parts(self.head).0
@@ -545,7 +550,7 @@ impl fmt::Debug for Request<'_> {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Accept<'a> {
-    subprotocols: &'a [&'a str],
+    subprotocols: Vec<&'a str>,
     /// Encoded headers, each with its line end.
     lines: String,
 }
@@ -558,8 +563,11 @@ impl<'a> Accept<'a> {
 
     /// The subprotocols spoken here, best first (RFC 6455 §4.2.2): the first that the client
     /// offers too, with regard to case, is agreed on; if there is none, none is.
-    pub fn subprotocols(mut self, names: &'a [&'a str]) -> Self {
-        self.subprotocols = names;
+    pub fn subprotocols<T>(mut self, names: impl IntoIterator<Item = &'a T>) -> Self
+    where
+        T: AsRef<str> + ?Sized + 'a,
+    {
+        self.subprotocols = names.into_iter().map(AsRef::as_ref).collect();
         self
     }
 
@@ -576,8 +584,8 @@ impl<'a> Accept<'a> {
 
     /// Ours that the client offers too.
     fn choose(&self, request: &Request<'_>) -> Option<&'a str> {
-        let offered = |ours: &&&str| request.subprotocols().any(|theirs| theirs == **ours);
-        self.subprotocols.iter().find(offered).copied()
+        let offered = |ours: &&str| request.subprotocols().any(|theirs| theirs == *ours);
+        self.subprotocols.iter().copied().find(offered)
     }
 }
 

@@ -117,9 +117,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         }
     }
 
-    /// The request. `None` only when [`read_any`](Self::read_any) met what is not HTTP at all.
-    pub fn try_request(&self) -> Option<Request<'_>> {
-        self.handshake.request()
+    /// The request. Its method is empty where [`read_any`](Self::read_any) met what is not HTTP.
+    pub fn request(&self) -> Request<'_> {
+        self.handshake.request().unwrap_or(Request::NONE)
     }
 
     /// Accepts, and writes the response before it returns.

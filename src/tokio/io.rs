@@ -106,14 +106,6 @@ pub(super) async fn write_all<S: AsyncWrite + Unpin>(io: &mut S, bytes: &[u8]) -
     poll_fn(|cx| Pin::new(&mut *io).poll_flush(cx)).await
 }
 
-/// The same error, for a second one who is to be told.
-pub(super) fn again(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => error.kind().into(),
-    }
-}
-
 /// What has deadlines.
 pub(super) trait Deadlines {
     /// When the next one is.
@@ -122,6 +114,8 @@ pub(super) trait Deadlines {
     fn tell(&mut self, now: Time) -> Result<(), RecvError>;
     /// Whether something is to be written.
     fn writes(&mut self) -> bool;
+    /// Whether something was received since the heartbeat last asked.
+    fn heard(&mut self) -> bool;
 }
 
 impl Deadlines for Connection {
@@ -133,6 +127,9 @@ impl Deadlines for Connection {
     }
     fn writes(&mut self) -> bool {
         self.sender().has_outgoing()
+    }
+    fn heard(&mut self) -> bool {
+        self.receiver().heard()
     }
 }
 
@@ -159,8 +156,9 @@ impl Alarm {
         Time::new(self.epoch.elapsed())
     }
 
-    pub(super) fn take_error(&mut self) -> Option<RecvError> {
-        self.error.take()
+    /// A deadline that passed when the peer had closed already.
+    pub(super) fn error(&self) -> Option<RecvError> {
+        self.error
     }
 
     /// Waits for the next deadline. `Ready` when one has passed that changed something.
@@ -184,6 +182,11 @@ impl Alarm {
             if at > now {
                 ready!(self.poll_sleep(at.since_epoch(), cx));
             } else {
+                // A task that used up its budget cannot read: that nothing came means nothing then.
+                // The timer shares the budget.
+                if at > Time::ZERO && !of.heard() {
+                    ready!(self.poll_sleep(at.since_epoch(), cx));
+                }
                 let wrote = of.writes();
                 if let Err(error) = of.tell(now) {
                     self.error = Some(error);

@@ -32,7 +32,6 @@
 mod connect;
 mod handshake;
 mod io;
-mod link;
 mod split;
 
 pub use connect::{MaybeTls, client, connect, connect_with};
@@ -44,6 +43,7 @@ use crate::{
     config::{Config, Negotiated},
     connection::{Connection, Ending, Position, ReadyState, Sender, Step},
     error::{Error, RecvError, SendError},
+    link::{Link, Ready, Want, again},
     message::{Chunk, Event, Info, Message, OwnedMessage},
     pool,
     prepared::Prepared,
@@ -51,7 +51,6 @@ use crate::{
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use bytes::Bytes;
 use io::{Alarm, poll_read, poll_write};
-use link::{Link, Ready, Want};
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -84,6 +83,7 @@ impl<S> WebSocket<S> {
         S: AsyncWrite,
     {
         conn.set_memory(&pool::THREAD);
+        conn.restart_clock();
         if !io.is_write_vectored() {
             conn.sender().set_flat();
         }
@@ -404,7 +404,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-    /// means a clean end.
+    /// means that the peer's Close was seen; [`was_clean`](Self::was_clean) says whether ours could
+    /// be written.
     pub async fn close<'f>(
         &mut self,
         frame: impl Into<Option<CloseFrame<'f>>>,
@@ -452,9 +453,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Result<(), Error>> {
         loop {
             match self.poll_write(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => {
+                    pool::give(self.conn.sender().reclaim());
+                    if !self.conn.sender().is_broken() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    // It failed before, in a receiving call or by a deadline: what was fed is gone.
+                    let lost = match (&self.io_error, self.conn.receiver().error()) {
+                        (Some(error), _) => again(error).into(),
+                        (None, Some(error)) => error.into(),
+                        (None, None) => SendError::Closed.into(),
+                    };
+                    return Poll::Ready(Err(lost));
+                }
                 Poll::Ready(Err(error)) => {
-                    let told = io::again(&error);
+                    let told = again(&error);
                     self.write_failed(told);
                     return Poll::Ready(Err(Error::Io(error)));
                 }
@@ -495,6 +508,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link for WebSocket<S> {
+    const ALWAYS_LOOKS: bool = true;
+
     #[inline]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         match want {
@@ -573,8 +588,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link for WebSocket<S> {
         self.io_error.take()
     }
 
-    fn take_late(&mut self) -> Option<RecvError> {
-        self.alarm.take_error()
+    fn late(&self) -> Option<RecvError> {
+        self.alarm.error()
     }
 
     fn failed(&mut self) -> &mut Option<Error> {

@@ -14,8 +14,7 @@
 //! it, so that waker wakes both.
 use super::{
     WebSocket,
-    io::{Alarm, Deadlines, again, poll_read, poll_write_once},
-    link::{Link, Ready, Want},
+    io::{Alarm, Deadlines, poll_read, poll_write_once},
 };
 use crate::{
     close::CloseFrame,
@@ -25,6 +24,7 @@ use crate::{
         out_buffer::OutBuffer, respond, timers::Timers,
     },
     error::{Error, RecvError, SendError},
+    link::{Link, Ready, Want, again},
     message::{Chunk, Event, Info, Message, OwnedMessage},
     pool,
     prepared::Prepared,
@@ -239,7 +239,8 @@ impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
     /// What was fed and received before goes along. A message in chunks that is not finished is
     /// finished by the [`Writer`].
     pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W> {
-        let Self { io, conn, alarm, dirty, stamp, io_error, .. } = self;
+        let Self { io, mut conn, alarm, dirty, stamp, io_error, .. } = self;
+        conn.set_paused(false);
         let (read, write) = split(io);
         let Parts { rx, tx, timers, ends, write_timeout, negotiated } = conn.into_parts();
         let mut held = OutBuffer::default();
@@ -377,6 +378,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link for Reader<R, W> {
+    const ALWAYS_LOOKS: bool = true;
+
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         if want == Want::Chunk {
             return self.step_slow(Delivery::Chunks);
@@ -397,9 +400,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link for Reader<R, W> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if !self.rx.has_buffer() {
-            self.shared.wakers.park(Side::Reader, cx); // it had to wait, or never read
-        }
         poll_read(&mut self.io, self.rx.spare_mut(), cx)
     }
 
@@ -458,8 +458,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link for Reader<R, W> {
         self.shared.queue().io_error.take()
     }
 
-    fn take_late(&mut self) -> Option<RecvError> {
-        self.alarm.take_error()
+    fn late(&self) -> Option<RecvError> {
+        self.alarm.error()
     }
 
     fn failed(&mut self) -> &mut Option<Error> {
@@ -488,17 +488,34 @@ impl<W> Deadlines for ReaderDeadlines<'_, W> {
         let phase = self.timers.phase(self.rx, &queue.tx, self.ends);
         let mut told = self.timers.handle(now, self.rx, &mut queue.tx, phase, self.ends);
         if told.is_ok() {
-            told = queue.tell(now, self.shared.write_timeout);
+            told = match queue.ended {
+                Some(error) => Err(error), // the writer's alarm found it first
+                None => queue.tell(now, self.shared.write_timeout),
+            };
         }
         told.inspect_err(|&error| self.rx.fail(error))
     }
 
     fn writes(&mut self) -> bool {
-        self.shared.queue().tx.has_outgoing()
+        self.shared.queue().tx.owes() // not what was fed, which is the writer's to flush
+    }
+
+    fn heard(&mut self) -> bool {
+        self.rx.heard()
     }
 }
 
 impl Queue {
+    /// Why what was fed will not be written, if so.
+    fn lost(&self) -> Option<Error> {
+        match (self.ended, &self.io_error) {
+            (Some(error), _) => Some(error.into()),
+            (None, Some(error)) if self.tx.is_broken() => Some(again(error).into()),
+            (None, None) if self.tx.is_broken() => Some(SendError::Closed.into()),
+            _ => None,
+        }
+    }
+
     /// The deadline on writing.
     fn tell(&mut self, now: Time, timeout: Duration) -> Result<(), RecvError> {
         if self.tx.stall_mut().handle(now, timeout) {
@@ -674,8 +691,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             if let Poll::Ready(Err(error)) = written {
                 return Poll::Ready(Err(error.into()));
             }
-            if let Some(error) = self.shared.queue().ended {
-                return Poll::Ready(Err(error.into()));
+            let lost = self.shared.queue().lost();
+            if let Some(error) = lost {
+                return Poll::Ready(Err(error));
             }
             if written.is_ready() || (enough && self.with(|tx| tx.has_room())) {
                 return Poll::Ready(Ok(()));
@@ -699,6 +717,10 @@ impl<W> Deadlines for WriterDeadline<'_, W> {
     }
 
     fn writes(&mut self) -> bool {
+        true
+    }
+
+    fn heard(&mut self) -> bool {
         true
     }
 }

@@ -1,7 +1,9 @@
-//! The loop, written once for the whole WebSocket and for the reading half of a split one: parse;
-//! when the input is used up, write once, then read once; again.
+//! The loop of both adapters, written once for the whole WebSocket and for the reading half of a
+//! split one: parse; when the input is used up, write once, then read once; again.
 //!
-//! What a step means is the core's to say; here is only what follows in I/O.
+//! What a step means is the core's to say; here is only what follows in I/O. `Pending` means that
+//! the stream would block: under tokio it wakes the task later; in `blocking` the poll has waited
+//! already, for as long as it may.
 use crate::{
     connection::{Ending, Step},
     error::{Error, RecvError},
@@ -14,7 +16,7 @@ use std::{
 /// What a poll found. One byte: a `Result<Step, _>` through futures is stored in narrow pieces and
 /// loaded as a wide one, which costs more than the step.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ready {
+pub(crate) enum Ready {
     /// What was wanted: it is the connection's current message, event or chunk.
     Item,
     /// The end, or an error, which is in `failed`.
@@ -23,14 +25,17 @@ pub(super) enum Ready {
 
 /// What a call waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Want {
+pub(crate) enum Want {
     Message,
     Event,
     Chunk,
 }
 
 /// A connection and its stream.
-pub(super) trait Link {
+pub(crate) trait Link {
+    /// `poll_alarm` may be asked at any time, not only when the stream would block.
+    const ALWAYS_LOOKS: bool;
+
     fn step(&mut self, want: Want) -> Result<Step, RecvError>;
     /// Writes what is queued, as far as the stream takes it.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -51,7 +56,7 @@ pub(super) trait Link {
     fn io_failed(&mut self, error: io::Error);
     fn take_io_error(&mut self) -> Option<io::Error>;
     /// A deadline that passed when nothing was left to receive.
-    fn take_late(&mut self) -> Option<RecvError>;
+    fn late(&self) -> Option<RecvError>;
     /// Why there is no item: put here by a poll, taken by the call that returns it.
     fn failed(&mut self) -> &mut Option<Error>;
 
@@ -114,7 +119,14 @@ pub(super) trait Link {
                     Ok(n) => self.commit(n),
                 }),
             };
-            if done.is_pending() && self.poll_alarm(cx).is_pending() {
+            // Deadlines hold also for a stream that never has to wait.
+            let late = if done.is_pending() || Self::ALWAYS_LOOKS {
+                self.poll_alarm(cx)
+            } else {
+                Poll::Ready(())
+            };
+            if done.is_pending() && late.is_pending() {
+                self.rest();
                 return Poll::Pending;
             }
         }
@@ -126,9 +138,17 @@ pub(super) trait Link {
                 Some(io) if error.close_code().is_none() => Error::Io(io),
                 _ => Error::Recv(error),
             }),
-            Ok(_) => self.take_late().map(Error::Recv),
+            Ok(_) => self.late().map(Error::Recv),
         };
         *self.failed() = failed;
         Poll::Ready(Ready::End)
+    }
+}
+
+/// The same error, for a second one who is to be told.
+pub(crate) fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error.kind().into(),
     }
 }

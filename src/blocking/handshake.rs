@@ -1,0 +1,234 @@
+//! The server's opening handshake on a stream that blocks.
+use super::{
+    Stream, WebSocket,
+    io::{Timeout, flush, read, write_slice},
+    settled,
+};
+use crate::{
+    config::Config,
+    error::{Error, RecvError},
+    handshake::{
+        HandshakeError,
+        server::{self, Accept, Refuse, Request},
+    },
+    time::Time,
+};
+use std::{
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+/// How long a refused peer may go on sending before the stream is dropped.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Reads an opening request and accepts it, whatever it asks for, with TCP_NODELAY on. Use
+/// [`Handshake`] to look first: at the path, at who is asking, at the
+/// [origin](crate::handshake::server::Origins).
+///
+/// Waits for at most [`handshake_timeout`](Config::handshake_timeout), and
+/// [`write_timeout`](Config::write_timeout) for the answer.
+///
+/// # Errors
+///
+/// As [`Handshake::read`].
+pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> {
+    Handshake::read(io, config)?.accept(Accept::new())
+}
+
+/// An opening request that was read and is to be accepted or refused, at leisure.
+#[derive(Debug)]
+pub struct Handshake<S> {
+    wire: Wire<S>,
+    handshake: server::Handshake,
+    config: Config,
+}
+
+impl<S: Stream> Handshake<S> {
+    /// Reads a request and checks all that RFC 6455 §4.2.1 asks for. A bad one is refused: answered
+    /// with its status, and the stream ended.
+    ///
+    /// Sets TCP_NODELAY, where there is such a thing, and the stream's timeouts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] for a bad request, which has been answered, or one that is not whole
+    /// within [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`];
+    /// [`Error::WouldBlock`] for a stream that does not block: let it block until it is accepted,
+    /// or use [`server::Handshake`] and [`WebSocket::from_parts`].
+    pub fn read(io: S, config: &Config) -> Result<Self, Error> {
+        let (this, checked) = Self::read_any(io, config)?;
+        match checked {
+            Ok(()) => Ok(this),
+            Err(error) => {
+                let refusal = this.handshake.refusal(error);
+                // That the peer would not take the answer is of no interest to anybody.
+                let _ = this.end(&refusal);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// [`read`](Self::read), but a request that is well-formed HTTP and not a good opening request
+    /// comes back as well, to be answered with [`refuse`](Self::refuse): for servers that also
+    /// have a page to show.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::WouldBlock`]. What is wrong with the request is the second value.
+    pub fn read_any(io: S, config: &Config) -> Result<(Self, Result<(), HandshakeError>), Error> {
+        let handshake = server::Handshake::new(config);
+        let mut this =
+            Self { wire: Wire::new(io, Instant::now()), handshake, config: config.clone() };
+        let checked = this.fill()?;
+        Ok((this, checked))
+    }
+
+    fn fill(&mut self) -> Result<Result<(), HandshakeError>, Error> {
+        let Self { wire, handshake, .. } = self;
+        loop {
+            match handshake.step() {
+                Ok(true) => return Ok(Ok(())),
+                Ok(false) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+            // The first call arms the timer.
+            if let Err(error) = handshake.handle_timeout(wire.now()) {
+                return Ok(Err(error));
+            }
+            let by = handshake.poll_timeout();
+            match wire.read(handshake.spare_mut(), by)? {
+                Some(0) => handshake.end_of_stream(),
+                Some(n) => handshake.commit(n),
+                None => {}
+            }
+        }
+    }
+
+    /// The request. Its method is empty where [`read_any`](Self::read_any) met what is not HTTP.
+    pub fn request(&self) -> Request<'_> {
+        self.handshake.request().unwrap_or(Request::NONE)
+    }
+
+    /// Accepts, and writes the response before it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]; [`Error::Recv`] when the stream took nothing for
+    /// [`write_timeout`](Config::write_timeout); [`Error::Handshake`] for a request that
+    /// [`read_any`](Self::read_any) found bad.
+    pub fn accept(self, accept: Accept<'_>) -> Result<WebSocket<S>, Error> {
+        let mut ws = self.accept_corked(accept)?;
+        ws.flush()?;
+        Ok(ws)
+    }
+
+    /// Accepts, and leaves the response to be written with the first messages, in one write: by
+    /// the next flush, or the next receiving call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found bad.
+    pub fn accept_corked(self, accept: Accept<'_>) -> Result<WebSocket<S>, Error> {
+        let Self { wire, handshake, config } = self;
+        let conn = handshake.accept(accept)?;
+        Ok(WebSocket::with_config(wire.io, conn, &config, (wire.read_timeout, wire.write_timeout)))
+    }
+
+    /// Refuses: writes the response, ends the stream, and waits up to a second for the peer to end
+    /// its side, since unread input would take the response away from it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the response could not be written, [`Error::Recv`] when that took longer
+    /// than [`write_timeout`](Config::write_timeout).
+    pub fn refuse(self, refuse: Refuse) -> Result<(), Error> {
+        let response = self.handshake.refuse(&refuse);
+        self.end(&response)
+    }
+
+    /// Writes, shuts for writing, and drains, so that unread input does not turn FIN into RST.
+    fn end(mut self, response: &[u8]) -> Result<(), Error> {
+        let wire = &mut self.wire;
+        let by = wire.now() + self.config.write_timeout;
+        let mut rest = response;
+        while !rest.is_empty() {
+            match wire.write(rest, Some(by))? {
+                Some(n) => rest = rest.get(n..).unwrap_or_default(),
+                None if wire.now() >= by => return Err(RecvError::WriteTimeout.into()),
+                None => {}
+            }
+        }
+        let _ = wire.io.shutdown();
+        let by = wire.now() + LINGER;
+        let mut sink = [0; 4 << 10];
+        while wire.now() < by && !matches!(wire.read(&mut sink, Some(by)), Ok(Some(0)) | Err(_)) {}
+        Ok(())
+    }
+}
+
+/// A stream during the handshake: each read and write ends by some time.
+#[derive(Debug)]
+pub(super) struct Wire<S> {
+    pub(super) io: S,
+    pub(super) read_timeout: Timeout,
+    pub(super) write_timeout: Timeout,
+    epoch: Instant,
+    /// When a call would have blocked, if none has done anything since.
+    blocked_at: Option<Time>,
+}
+
+impl<S: Stream> Wire<S> {
+    /// `epoch` is when the handshake began.
+    pub(super) fn new(io: S, epoch: Instant) -> Self {
+        let _ = io.set_nodelay(true); // if that fails, reading will too
+        let (read_timeout, write_timeout) = (Timeout::default(), Timeout::default());
+        Self { io, read_timeout, write_timeout, epoch, blocked_at: None }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        Time::new(self.epoch.elapsed())
+    }
+
+    /// One read. `None`: it is time.
+    pub(super) fn read(&mut self, to: &mut [u8], by: Option<Time>) -> Result<Option<usize>, Error> {
+        let rest = self.rest(by);
+        let _ = self.read_timeout.set(rest, |to| self.io.set_read_timeout(to));
+        let done = read(&mut self.io, to);
+        self.outcome(done, rest.filter(|_| self.read_timeout.is_set()))
+    }
+
+    /// One write. `None`: it is time.
+    pub(super) fn write(&mut self, from: &[u8], by: Option<Time>) -> Result<Option<usize>, Error> {
+        let rest = self.rest(by);
+        let _ = self.write_timeout.set(rest, |to| self.io.set_write_timeout(to));
+        let done = write_slice(&mut self.io, from);
+        if matches!(done, Poll::Ready(Ok(n)) if n == from.len()) {
+            settled(flush(&mut self.io))??;
+        }
+        self.outcome(done, rest.filter(|_| self.write_timeout.is_set()))
+    }
+
+    fn rest(&self, by: Option<Time>) -> Option<Duration> {
+        by.map(|by| (by - self.now()).max(Duration::from_millis(1)))
+    }
+
+    fn outcome(
+        &mut self,
+        done: Poll<std::io::Result<usize>>,
+        tick: Option<Duration>,
+    ) -> Result<Option<usize>, Error> {
+        let (Poll::Pending, Some(tick)) = (&done, tick) else {
+            self.blocked_at = None;
+            return match done {
+                Poll::Ready(done) => Ok(Some(done?)),
+                Poll::Pending => Err(Error::WouldBlock),
+            };
+        };
+        // Two in a row that took no time: the stream does not block. See `io`.
+        let now = self.now();
+        match self.blocked_at.replace(now) {
+            Some(at) if now - at < tick / 2 => Err(Error::WouldBlock),
+            _ => Ok(None),
+        }
+    }
+}

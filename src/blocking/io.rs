@@ -1,0 +1,410 @@
+//! What the whole and the split WebSocket have in common: one read, one write, and for how long
+//! they block.
+//!
+//! A read or a write blocks for a *tick* at most, so that deadlines are seen to in between; a
+//! stream keeps the tick it has for as long as that will do, since telling it is a system call.
+//! That a call would block means one of two things: the tick has passed, or the stream does not
+//! block at all. Nothing tells the two apart but time, and time is not looked at before every read:
+//! only a call that would block, right behind another one, in less than half its tick, says that
+//! the stream does not block. (The first may come early for a tick, as systems count them from
+//! their last; the second cannot.)
+use super::Stream;
+use crate::{connection::Outgoing, time::Time};
+use bytes::Buf;
+use std::{
+    io::{self, IoSlice},
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+/// The most slices given to one vectored write.
+const SLICES: usize = 32;
+/// The longest a read blocks while a deadline is armed.
+const LONGEST: Duration = Duration::from_secs(1);
+/// The shortest, and how long a read blocks while there is something to write.
+const SHORTEST: Duration = Duration::from_millis(10);
+/// The longest a write blocks before the other things are looked at.
+pub(super) const WRITE_TICK: Duration = Duration::from_millis(50);
+/// How long, with input at hand all the time, until a stream that refused bytes is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+#[inline]
+pub(super) fn read<S: Stream>(io: &mut S, spare: &mut [u8]) -> Poll<io::Result<usize>> {
+    loop {
+        if let Some(done) = outcome(io.read(spare)) {
+            return done;
+        }
+    }
+}
+
+/// One write, of no more than `most` bytes, or, if not `exact`, of about so many: a large payload
+/// goes along with its header.
+#[inline]
+pub(super) fn write<S: Stream>(
+    io: &mut S,
+    out: &Outgoing<'_>,
+    most: usize,
+    exact: bool,
+) -> Poll<io::Result<usize>> {
+    match out.single() {
+        Some(bytes) => write_slice(io, bytes.get(..most).unwrap_or(bytes)),
+        None => write_slices(io, out, most, exact),
+    }
+}
+
+#[inline(never)]
+fn write_slices<S: Stream>(
+    io: &mut S,
+    out: &Outgoing<'_>,
+    most: usize,
+    exact: bool,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let filled = out.chunks_vectored(&mut slices);
+    let slices = slices.get(..filled).unwrap_or_default();
+    let mut len = 0;
+    let fit = slices.iter().take_while(|slice| {
+        let before = len;
+        len += slice.len();
+        if exact { len <= most } else { before < most }
+    });
+    match slices.get(..fit.count()) {
+        None | Some([]) => {
+            let bytes = out.chunk();
+            write_slice(io, bytes.get(..most).unwrap_or(bytes))
+        }
+        Some(slices) => loop {
+            if let Some(done) = outcome(some(io.write_vectored(slices))) {
+                return done;
+            }
+        },
+    }
+}
+
+/// One write of bytes.
+#[inline]
+pub(super) fn write_slice<S: Stream>(io: &mut S, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        if let Some(done) = outcome(some(io.write(bytes))) {
+            return done;
+        }
+    }
+}
+
+pub(super) fn flush<S: Stream>(io: &mut S) -> Poll<io::Result<()>> {
+    loop {
+        if let Some(done) = outcome(io.flush()) {
+            return done;
+        }
+    }
+}
+
+fn some(written: io::Result<usize>) -> io::Result<usize> {
+    match written {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        written => written,
+    }
+}
+
+/// `None`: to be tried again.
+#[inline]
+fn outcome<T>(result: io::Result<T>) -> Option<Poll<io::Result<T>>> {
+    match result {
+        Ok(done) => Some(Poll::Ready(Ok(done))),
+        Err(error) => match error.kind() {
+            io::ErrorKind::Interrupted => None,
+            io::ErrorKind::WouldBlock => Some(Poll::Pending),
+            // What Windows calls a timeout that was set. Elsewhere the system means by it that the
+            // peer is gone.
+            io::ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
+                Some(Poll::Pending)
+            }
+            _ => Some(Poll::Ready(Err(error))),
+        },
+    }
+}
+
+/// The timeout of a stream, for one direction.
+#[derive(Debug, Default)]
+pub(super) struct Timeout {
+    /// What it was last set to; `None`: to nothing, by us.
+    set: Option<Duration>,
+    /// The stream has no such thing.
+    missing: bool,
+}
+
+impl Timeout {
+    pub(super) fn set(
+        &mut self,
+        to: Option<Duration>,
+        tell: impl FnOnce(Option<Duration>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if self.set == to {
+            return Ok(());
+        }
+        if self.missing {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let to = to.map(|to| to.max(Duration::from_micros(1))); // zero would be an error
+        match tell(to) {
+            Ok(()) => self.set = to,
+            Err(error) => {
+                self.missing = error.kind() == io::ErrorKind::Unsupported;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets it, unless it is shorter as it is.
+    fn lower(
+        &mut self,
+        limit: Option<Duration>,
+        tell: impl FnOnce(Option<Duration>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match limit {
+            Some(Duration::ZERO) => Err(io::ErrorKind::InvalidInput.into()),
+            Some(most) if !self.within(most) => self.set(limit, tell),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is one of ours.
+    pub(super) fn is_set(&self) -> bool {
+        self.set.is_some()
+    }
+
+    /// Whether a call blocks no longer than this.
+    #[inline]
+    fn within(&self, most: Duration) -> bool {
+        self.set.is_some_and(|set| set <= most)
+    }
+}
+
+/// What the last call that did nothing was stuck at.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stuck {
+    /// Nothing: there was no call.
+    Free,
+    /// The stream, with this tick; `None`: not one of ours.
+    Stream(Option<Duration>),
+}
+
+/// A clock, ticks, and how long the call under way has waited.
+#[derive(Debug)]
+pub(super) struct Patience {
+    epoch: Instant,
+    /// The longest a read blocks while a deadline is armed.
+    tick: Duration,
+    /// How long the caller lets a call wait for input, and for room.
+    pub(super) read_limit: Option<Duration>,
+    pub(super) write_limit: Option<Duration>,
+    pub(super) stuck: Stuck,
+    /// When a call would have blocked, if none has done anything since.
+    blocked_at: Option<Time>,
+    /// How long this call has waited since one of the stream's did something.
+    waited: Duration,
+    /// When the stream last refused bytes, if it took none since.
+    refused: Option<Time>,
+    /// It was not tried again, since there might be input.
+    skipped: bool,
+}
+
+impl Patience {
+    /// `shortest`: of all deadlines.
+    pub(super) fn new(shortest: Duration) -> Self {
+        Self {
+            epoch: Instant::now(),
+            tick: (shortest / 4).clamp(SHORTEST, LONGEST),
+            read_limit: None,
+            write_limit: None,
+            stuck: Stuck::Free,
+            blocked_at: None,
+            waited: Duration::ZERO,
+            refused: None,
+            skipped: false,
+        }
+    }
+
+    /// Another one, of the same clock.
+    pub(super) fn twin(&self) -> Self {
+        Self { epoch: self.epoch, ..Self::new(self.tick * 4) }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        Time::new(self.epoch.elapsed())
+    }
+
+    /// A call begins.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        self.blocked_at = None;
+        self.waited = Duration::ZERO;
+    }
+
+    /// What the caller lets reads wait, told to the stream at once, which may not be able to.
+    pub(super) fn limit_reads<S: Stream>(
+        &mut self,
+        io: &S,
+        timeout: &mut Timeout,
+        limit: Option<Duration>,
+    ) -> io::Result<()> {
+        timeout.lower(limit, |to| io.set_read_timeout(to))?;
+        self.read_limit = limit;
+        Ok(())
+    }
+
+    /// The same for writes.
+    pub(super) fn limit_writes<S: Stream>(
+        &mut self,
+        io: &S,
+        timeout: &mut Timeout,
+        limit: Option<Duration>,
+    ) -> io::Result<()> {
+        timeout.lower(limit, |to| io.set_write_timeout(to))?;
+        self.write_limit = limit;
+        Ok(())
+    }
+
+    // Before a read or write.
+
+    /// Has reads block no longer than they may: `armed` says whether there is a deadline.
+    #[inline]
+    pub(super) fn before_read<S: Stream>(
+        &mut self,
+        io: &S,
+        timeout: &mut Timeout,
+        brief: bool,
+        armed: impl FnOnce() -> bool,
+    ) {
+        let most = if brief { SHORTEST } else { self.tick };
+        if timeout.within(most) && self.read_limit.is_none() {
+            return; // it will do, whether or not it has to
+        }
+        self.limit_read(io, timeout, brief, armed());
+    }
+
+    #[inline(never)]
+    fn limit_read<S: Stream>(&mut self, io: &S, timeout: &mut Timeout, brief: bool, armed: bool) {
+        let tick = match (brief, armed) {
+            (true, _) => Some(SHORTEST),
+            (false, true) => Some(self.tick),
+            (false, false) => None,
+        };
+        if let Some(most) = earlier(tick, self.rest(self.read_limit))
+            && !timeout.within(most)
+        {
+            // A stream that cannot is read all the same.
+            let _ = timeout.set(Some(most), |to| io.set_read_timeout(to));
+        }
+    }
+
+    /// Has writes block no longer than they may.
+    #[inline]
+    pub(super) fn before_write<S: Stream>(&mut self, io: &S, timeout: &mut Timeout) {
+        let most = WRITE_TICK.min(self.tick);
+        if timeout.within(most) && self.write_limit.is_none() {
+            return;
+        }
+        let most = self.rest(self.write_limit).map_or(most, |rest| rest.min(most));
+        if !timeout.within(most) {
+            let _ = timeout.set(Some(most), |to| io.set_write_timeout(to));
+        }
+    }
+
+    /// How much is left of what the caller allows.
+    fn rest(&self, limit: Option<Duration>) -> Option<Duration> {
+        limit.map(|limit| limit.saturating_sub(self.waited).max(Duration::from_millis(1)))
+    }
+
+    // After one.
+
+    /// The stream took or gave something.
+    #[inline]
+    pub(super) fn moved(&mut self) {
+        self.blocked_at = None;
+        self.waited = Duration::ZERO;
+        self.stuck = Stuck::Free;
+    }
+
+    /// Whether a read that began then had to wait.
+    #[inline]
+    pub(super) fn was_slow(&self, began: Option<Time>) -> bool {
+        began.is_some_and(|began| self.now() - began >= SHORTEST)
+    }
+
+    /// A read would block.
+    pub(super) fn no_input(&mut self, timeout: &Timeout) {
+        self.stuck = Stuck::Stream(timeout.set);
+        // What came before it may have been a write.
+        self.blocked_at = self.blocked_at.max(self.refused);
+    }
+
+    /// A write would block.
+    pub(super) fn refused(&mut self, timeout: &Timeout) {
+        let now = self.now();
+        self.stuck = Stuck::Stream(timeout.set);
+        self.refused = Some(now);
+        self.skipped = false;
+    }
+
+    /// The stream took all there was.
+    #[inline]
+    pub(super) fn written(&mut self) {
+        self.refused = None;
+        self.skipped = false;
+    }
+
+    /// Whether the stream refused bytes and took none since.
+    #[inline]
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// Whether, before a read, not to write: the stream just refused bytes, and as long as there is
+    /// input, that is what may get the peer to take some.
+    #[inline]
+    pub(super) fn skips_write(&mut self) -> bool {
+        let Some(at) = self.refused else { return false };
+        self.skipped = self.now() - at < RETRY;
+        if self.skipped {
+            self.stuck = Stuck::Free;
+        }
+        self.skipped
+    }
+
+    /// Whether a call that would block is to be made again: the tick passed, and the caller's
+    /// patience did not. Writing is tried first, if it was left out.
+    pub(super) fn go_on(&mut self, now: Time, limit: Option<Duration>) -> bool {
+        let left_out = core::mem::take(&mut self.skipped);
+        if left_out {
+            self.refused = None;
+        }
+        let tick = match self.stuck {
+            Stuck::Free => return true,
+            Stuck::Stream(None) => return left_out,
+            Stuck::Stream(Some(tick)) => tick,
+        };
+        let before = self.blocked_at.replace(now);
+        self.waited += tick;
+        let at_once = before.is_some_and(|at| now - at < tick / 2);
+        left_out || !(at_once || limit.is_some_and(|limit| self.waited >= limit))
+    }
+
+    /// After a tick: the next one ends with the next deadline; without one there is none.
+    pub(super) fn adjust<S: Stream>(
+        &self,
+        io: &S,
+        timeout: &mut Timeout,
+        next: Option<Time>,
+        now: Time,
+    ) {
+        let next = next.map(|at| (at - now).clamp(SHORTEST, self.tick));
+        let most = earlier(next, self.rest(self.read_limit));
+        let _ = timeout.set(most, |to| io.set_read_timeout(to));
+    }
+}
+
+fn earlier(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    [a, b].into_iter().flatten().min()
+}

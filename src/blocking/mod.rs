@@ -1,0 +1,721 @@
+//! The connection on a stream that blocks: any `Read + Write`.
+//!
+//! A loop without a protocol rule in it: parse; when the input is used up, write once, then read
+//! once; again. So what is fed while input is at hand leaves in one write, and a batch of messages
+//! costs one read and one write.
+//!
+//! ```no_run
+//! use std::net::TcpListener;
+//! use tickwire::{Config, blocking::accept};
+//!
+//! # fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! for stream in listener.incoming() {
+//!     let stream = stream?;
+//!     std::thread::spawn(move || {
+//!         let mut ws = accept(stream, &Config::default())?;
+//!         while let Some((message, reply)) = ws.recv_reply()? {
+//!             reply.feed(message)?; // an echo
+//!         }
+//!         Ok::<_, tickwire::Error>(())
+//!     });
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Waiting.** Every call waits for as long as it takes, within the limits of [`Config`], unless
+//! [`set_read_timeout`](WebSocket::set_read_timeout) or
+//! [`set_write_timeout`](WebSocket::set_write_timeout) says otherwise. When such a time has passed,
+//! or where the stream does not block and would have to, a call returns
+//! [`Error::WouldBlock`]: nothing is lost, nothing is cut, and the same call goes on.
+//!
+//! **Timers.** The deadlines of [`Config`] are driven by whichever call waits. For that the
+//! adapter uses the stream's own timeouts, so set none there: a read blocks for at most a second
+//! while a deadline is armed, a write for some 50 ms. While no call waits, nobody looks at the
+//! clock, so keep receiving. A deadline may be late by a quarter of the shortest one, and by a
+//! second at most.
+//!
+//! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
+mod connect;
+mod handshake;
+mod io;
+mod split;
+mod stream;
+
+pub use connect::{MaybeTls, client, connect, connect_with};
+pub use handshake::{Handshake, accept};
+pub use split::{Reader, Writer};
+pub use stream::{Plain, Stream};
+
+use crate::{
+    close::CloseFrame,
+    config::{Config, Negotiated},
+    connection::{Connection, Ending, Position, ReadyState, Sender, Step},
+    error::{Error, RecvError, SendError},
+    link::{Link, Ready, Want, again},
+    message::{Chunk, Event, Info, Message, OwnedMessage},
+    prepared::Prepared,
+    time::Time,
+};
+use bytes::{Buf, Bytes};
+use io::{Patience, Timeout};
+use std::{
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+/// A WebSocket over `S`.
+#[derive(Debug)]
+pub struct WebSocket<S> {
+    io: S,
+    conn: Connection,
+    patience: Patience,
+    read_timeout: Timeout,
+    write_timeout: Timeout,
+    /// The stream took bytes that it was not yet asked to flush.
+    dirty: bool,
+    /// Nobody reads, as the core was told.
+    paused: bool,
+    /// The last read was not in vain, so that nobody has looked at the clock.
+    busy: bool,
+    /// But it had to wait, in the middle of a frame.
+    slow: bool,
+    /// A deadline has changed something, before a read.
+    told: bool,
+    /// [`Config::stamp_reads`].
+    stamp: bool,
+    /// Why there is no message.
+    failed: Option<Error>,
+    /// How the stream failed first; returned once there is nothing more to receive.
+    io_error: Option<std::io::Error>,
+    /// A deadline that passed when there was nothing left to receive that could show it.
+    late: Option<RecvError>,
+}
+
+/// The polls here wait by themselves, and wake nobody.
+fn context() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+/// What a poll that has waited says.
+fn settled<T>(poll: Poll<T>) -> Result<T, Error> {
+    match poll {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => Err(Error::WouldBlock),
+    }
+}
+
+impl<S> WebSocket<S> {
+    /// Joins a stream and a connection whose opening handshake is done. Sets nothing on the stream.
+    pub fn from_parts(io: S, mut conn: Connection) -> Self
+    where
+        S: Stream,
+    {
+        conn.restart_clock();
+        if !io.writes_vectored() {
+            conn.sender().set_flat();
+        }
+        Self {
+            io,
+            patience: Patience::new(conn.shortest_timeout()),
+            conn,
+            read_timeout: Timeout::default(),
+            write_timeout: Timeout::default(),
+            dirty: false,
+            paused: false,
+            busy: false,
+            slow: false,
+            told: false,
+            stamp: false,
+            failed: None,
+            io_error: None,
+            late: None,
+        }
+    }
+
+    /// Takes the two apart again. The stream keeps the timeouts that were set on it.
+    pub fn into_parts(self) -> (S, Connection) {
+        (self.io, self.conn)
+    }
+
+    /// After a handshake, which has left its timeouts.
+    fn with_config(io: S, conn: Connection, config: &Config, timeouts: (Timeout, Timeout)) -> Self
+    where
+        S: Stream,
+    {
+        let (read_timeout, write_timeout) = timeouts;
+        let stamp = config.stamp_reads;
+        Self { stamp, read_timeout, write_timeout, ..Self::from_parts(io, conn) }
+    }
+
+    /// The stream.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// The stream. What is read from or written to it directly is lost to, or breaks into, the
+    /// WebSocket's own. Its timeouts are the WebSocket's to set.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.io
+    }
+
+    /// The sending half: everything that needs no I/O.
+    #[inline]
+    pub fn sender(&mut self) -> &mut Sender {
+        self.conn.sender()
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// What the opening handshake agreed on.
+    pub fn negotiated(&self) -> &Negotiated {
+        self.conn.negotiated()
+    }
+
+    /// The peer's Close; see [`Connection::close_frame`].
+    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
+        self.conn.close_frame()
+    }
+
+    /// The close code of the connection; see [`Connection::close_code`].
+    pub fn close_code(&self) -> u16 {
+        self.conn.close_code()
+    }
+
+    /// Whether both Close frames have passed.
+    pub fn was_clean(&self) -> bool {
+        self.conn.was_clean()
+    }
+
+    /// Where the connection stands.
+    pub fn ready_state(&self) -> ReadyState {
+        self.conn.ready_state()
+    }
+
+    /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush), or
+    /// when a receiving call has used up its input.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    #[inline]
+    pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
+        self.conn.sender().feed(message)
+    }
+
+    /// Queues a shared payload; see [`Sender::feed_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    pub fn feed_bytes(&mut self, payload: Bytes) -> Result<Position, SendError> {
+        self.conn.sender().feed_bytes(payload)
+    }
+
+    /// Queues a message encoded beforehand; see [`Sender::feed_prepared`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    #[inline]
+    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
+        self.conn.sender().feed_prepared(message)
+    }
+
+    /// Queues a piece of a message; see [`Sender::feed_chunk`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed_chunk`].
+    pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
+        self.conn.sender().feed_chunk(chunk)
+    }
+
+    /// Queues a message in front of the others; see [`Sender::feed_first`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed_first`].
+    pub fn feed_first<'m>(
+        &mut self,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Position, SendError> {
+        self.conn.sender().feed_first(message)
+    }
+
+    /// The position behind the last message fed; see [`Sender::fed`].
+    pub fn fed(&mut self) -> Position {
+        self.conn.sender().fed()
+    }
+
+    /// Whether the stream took all up to here; see [`Sender::is_written`].
+    pub fn is_written(&mut self, position: Position) -> bool {
+        self.conn.sender().is_written(position)
+    }
+
+    /// How many bytes were fed and not yet written; see [`Sender::buffered_amount`].
+    pub fn buffered_amount(&mut self) -> usize {
+        self.conn.sender().buffered_amount()
+    }
+}
+
+impl<S: Stream> WebSocket<S> {
+    // Timeouts.
+
+    /// For how long a receiving call may wait while nothing arrives, before it returns
+    /// [`Error::WouldBlock`]; `None`, as at first, for as long as it takes. Any byte that arrives
+    /// starts the time anew.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for zero, and what [`Stream::set_read_timeout`] says: a stream that has no
+    /// timeouts cannot do this.
+    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
+        self.patience.limit_reads(&self.io, &mut self.read_timeout, timeout)
+    }
+
+    /// For how long a sending call may wait while the stream takes nothing, before it returns
+    /// [`Error::WouldBlock`]; `None`, as at first, for as long as it takes. Unlike
+    /// [`Config::write_timeout`] it does not end the connection.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for zero, and what [`Stream::set_write_timeout`] says: a stream that has no
+    /// timeouts cannot do this.
+    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
+        self.patience.limit_writes(&self.io, &mut self.write_timeout, timeout)
+    }
+
+    // Receiving.
+
+    /// The next message, or `None` once the peer has closed and been answered.
+    ///
+    /// The message is borrowed from the buffer it was read into, and lives until the next call.
+    /// What was fed is written when the input is used up. Waits for input; while the stream takes
+    /// nothing, input is received all the same, so that two peers cannot stop each other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recv`] for what the peer or the network did, [`Error::Io`]; each once all that came
+    /// before has been received. Later calls fail as well. [`Error::WouldBlock`] is no failure: call
+    /// again.
+    #[inline]
+    pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
+        if self.conn.step() != Ok(Step::Message) && self.wait_for(Want::Message)? == Ready::End {
+            return self.ended();
+        }
+        Ok(self.conn.message())
+    }
+
+    /// [`recv`](Self::recv), and what is known besides the payload: above all whether another
+    /// message is at hand, so that one can act on the newest only. Costs a look at the next header.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    #[inline]
+    pub fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
+        if self.conn.step() != Ok(Step::Message) && self.wait_for(Want::Message)? == Ready::End {
+            return self.ended();
+        }
+        let info = self.conn.info();
+        Ok(self.conn.message().map(|message| (message, info)))
+    }
+
+    /// [`recv`](Self::recv), together with the sending half to answer through, while the message is
+    /// alive. What is fed to it leaves in one write when the input is used up, or earlier when
+    /// [`cork_limit`](Config::cork_limit) is passed.
+    ///
+    /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
+    /// so that one reply to each never fails with `Full`: a peer that does not read is not listened
+    /// to, and, should that last, ended by the write timeout. (Two ends that answer each message
+    /// with more can stop each other this way.) After our own Close messages are discarded, up to
+    /// the peer's Close.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    #[inline]
+    pub fn recv_reply(&mut self) -> Result<Option<(Message<'_>, &mut Sender)>, Error> {
+        // Nothing to write first, and a message at hand: nearly always so in a batch.
+        let tx = self.conn.sender();
+        let free = !tx.wants_write() && !tx.is_closed();
+        if !(free && self.conn.step() == Ok(Step::Message)) && self.wait_reply()? == Ready::End {
+            return self.ended();
+        }
+        let (rx, tx) = self.conn.split_mut();
+        Ok(rx.message().map(|message| (message, tx)))
+    }
+
+    /// The next message or control frame; for proxies, and where
+    /// [`auto_pong`](Config::auto_pong) or [`auto_close`](Config::auto_close) is off. `None` after
+    /// the peer's Close.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
+        if self.wait_for(Want::Event)? == Ready::End {
+            return self.ended();
+        }
+        Ok(self.conn.event())
+    }
+
+    /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
+    /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
+    /// middle of a message skips the rest of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
+        if self.wait_for(Want::Chunk)? == Ready::End {
+            return self.ended();
+        }
+        Ok(self.conn.receiver().chunk())
+    }
+
+    /// [`recv`](Self::recv), but the message is the caller's to keep; see
+    /// [`Receiver::take_message`](crate::Receiver::take_message).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
+        if self.wait_for(Want::Message)? == Ready::End {
+            return self.ended();
+        }
+        Ok(self.conn.receiver().take_message())
+    }
+
+    // Sending.
+
+    /// Waits for room, feeds a message, and writes all that is buffered: when it returns, the
+    /// stream has taken the message.
+    ///
+    /// It does not read: two peers that both send before they receive can stop each other. Split,
+    /// or feed and receive.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] for what cannot be sent, [`Error::Io`] when the stream fails; what was
+    /// received is still delivered then. [`Error::WouldBlock`] before there was room, and nothing
+    /// was sent; or later, and the message goes out whole with the next flush, so it must not be
+    /// sent again. [`fed`](Self::fed), asked before and after, tells which.
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+        self.ready()?;
+        let _ = self.feed(message)?;
+        self.flush()
+    }
+
+    /// Waits until there is room for a message of any length, writing if need be. Does not read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] when the sending half is closed, [`Error::Io`] when the stream fails,
+    /// [`Error::WouldBlock`] when there is no room yet.
+    pub fn ready(&mut self) -> Result<(), Error> {
+        if self.conn.sender().is_closed() {
+            return Err(SendError::Closed.into());
+        }
+        if self.conn.sender().has_room() {
+            return Ok(());
+        }
+        self.write_out(true)
+    }
+
+    /// Writes all that is buffered. Does not read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the stream fails, [`Error::Recv`] when it took nothing for
+    /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] when something is left; it
+    /// leaves with the next flush.
+    #[inline]
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.write_out(false)
+    }
+
+    /// Sends a Ping at once, in front of the data; see [`Sender::ping`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.conn.sender().ping(payload)?;
+        self.flush()
+    }
+
+    /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
+    /// discards up to the peer's Close and ends the stream as that takes. Bounded by
+    /// [`close_timeout`](Config::close_timeout) for each of these.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
+    /// means that the peer's Close was seen; [`was_clean`](Self::was_clean) says whether ours could
+    /// be written. After [`Error::WouldBlock`] call it again.
+    pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
+        match self.conn.sender().close(frame) {
+            Ok(()) | Err(SendError::Closed) => {}
+            Err(error) => return Err(error.into()),
+        }
+        while self.wait_for(Want::Message)? == Ready::Item {}
+        self.ended::<()>().map(drop)
+    }
+
+    // How these wait.
+
+    #[inline(never)]
+    fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
+        self.patience.begin();
+        settled(self.poll_more(&mut context(), want))
+    }
+
+    #[inline(never)]
+    fn wait_reply(&mut self) -> Result<Ready, Error> {
+        self.patience.begin();
+        let tx = self.conn.sender();
+        if tx.wants_write() || !tx.has_room() {
+            if let Poll::Ready(Err(error)) = self.poll_write(&mut context()) {
+                self.write_failed(error);
+            }
+            // Any other error is found again by receiving, in its time.
+            if !self.conn.sender().has_room()
+                && let Err(Error::WouldBlock) = self.write_out(true)
+            {
+                return Err(Error::WouldBlock);
+            }
+        }
+        loop {
+            match self.wait_for(Want::Message)? {
+                Ready::Item if self.conn.sender().is_closed() => {} // nothing can answer it
+                ready => return Ok(ready),
+            }
+        }
+    }
+
+    /// Writes all, where nobody reads while it waits. `enough`: until there is room.
+    fn write_out(&mut self, enough: bool) -> Result<(), Error> {
+        self.patience.begin();
+        loop {
+            match self.write_now() {
+                Poll::Ready(Ok(())) if self.conn.sender().is_broken() => return Err(self.lost()),
+                Poll::Ready(Ok(())) => return Ok(()),
+                Poll::Ready(Err(error)) => {
+                    let told = again(&error);
+                    self.write_failed(told);
+                    return Err(Error::Io(error));
+                }
+                Poll::Pending if enough && self.conn.sender().has_room() => return Ok(()),
+                Poll::Pending => {}
+            }
+            if !self.paused {
+                self.set_paused(true);
+            }
+            let now = self.patience.now();
+            let _ = self.tell(now);
+            if let Some(error) = self.conn.receiver().error() {
+                return Err(error.into());
+            }
+            if !self.patience.go_on(now, self.patience.write_limit) {
+                return Err(Error::WouldBlock);
+            }
+        }
+    }
+
+    /// Why what was fed is gone: writing failed before, in a receiving call or by a deadline.
+    #[cold]
+    fn lost(&mut self) -> Error {
+        match (&self.io_error, self.conn.receiver().error()) {
+            (Some(error), _) => again(error).into(),
+            (None, Some(error)) => error.into(),
+            (None, None) => SendError::Closed.into(),
+        }
+    }
+
+    /// Writes all, as far as the stream takes it within a tick.
+    #[inline]
+    fn write_now(&mut self) -> Poll<std::io::Result<()>> {
+        let Self { io, conn, patience, write_timeout, dirty, .. } = self;
+        patience.before_write(io, write_timeout);
+        loop {
+            let mut out = conn.sender().outgoing();
+            if !out.has_remaining() {
+                break;
+            }
+            match io::write(io, &out, usize::MAX, false) {
+                Poll::Ready(Ok(n)) => {
+                    out.advance(n);
+                    *dirty = true;
+                    patience.moved();
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    conn.write_blocked();
+                    patience.refused(write_timeout);
+                    return Poll::Pending;
+                }
+            }
+        }
+        if *dirty {
+            match io::flush(io) {
+                Poll::Ready(Ok(())) => *dirty = false,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    patience.refused(write_timeout);
+                    return Poll::Pending;
+                }
+            }
+        }
+        patience.written();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells the core the time, if it wants to know, and says whether that has changed something.
+    fn tell(&mut self, now: Time) -> bool {
+        if self.conn.poll_timeout().is_none_or(|at| at > now) {
+            return false;
+        }
+        let wrote = self.conn.sender().has_outgoing();
+        if let Err(error) = self.conn.handle_timeout(now) {
+            self.late = Some(error);
+            return true;
+        }
+        // Something to write, or a phase has ended.
+        (!wrote && self.conn.sender().has_outgoing()) || self.conn.poll_timeout().is_none()
+    }
+
+    #[cold]
+    fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        self.conn.set_paused(paused);
+    }
+
+    /// The deadlines, where reads that are not in vain leave no time to wait for them. Those on
+    /// receiving are judged only by one that had to wait. Says whether that has changed something.
+    #[cold]
+    fn is_over(&mut self) -> bool {
+        self.conn.set_paused(!self.slow);
+        self.told = self.tell(self.patience.now());
+        self.conn.set_paused(false);
+        self.told
+    }
+}
+
+impl<S: Stream> Link for WebSocket<S> {
+    const ALWAYS_LOOKS: bool = false;
+
+    #[inline]
+    fn step(&mut self, want: Want) -> Result<Step, RecvError> {
+        match want {
+            Want::Message | Want::Event => self.conn.step(),
+            Want::Chunk => self.conn.step_chunk(),
+        }
+    }
+
+    #[inline]
+    fn poll_write(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if !self.dirty && !self.conn.sender().has_outgoing() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.patience.skips_write() {
+            return Poll::Pending;
+        }
+        self.write_now()
+    }
+
+    #[inline]
+    fn poll_read(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.paused {
+            self.set_paused(false);
+        }
+        let refused = self.patience.is_refused();
+        let pressed = refused || self.slow || self.conn.sender().is_closed();
+        if self.busy && pressed && self.is_over() {
+            return Poll::Pending;
+        }
+        let Self { io, conn, patience, read_timeout, .. } = self;
+        let began = conn.receiver().partial_frame().map(|_| patience.now());
+        patience.before_read(io, read_timeout, refused, || conn.poll_timeout().is_some());
+        let done = io::read(io, conn.spare_mut());
+        match done {
+            Poll::Ready(_) => patience.moved(),
+            Poll::Pending => patience.no_input(read_timeout),
+        }
+        self.busy = done.is_ready();
+        self.slow = self.busy && patience.was_slow(began);
+        done
+    }
+
+    #[inline]
+    fn commit(&mut self, n: usize) {
+        if self.stamp {
+            self.conn.commit_at(n, self.patience.now());
+        } else {
+            self.conn.commit(n);
+        }
+    }
+
+    fn end_of_stream(&mut self) {
+        self.conn.end_of_stream();
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        let _ = self.io.shutdown(); // one that cannot is as good as shut
+        self.conn.shut_down();
+        Poll::Ready(())
+    }
+
+    fn ending(&mut self) -> Ending {
+        self.conn.ending()
+    }
+
+    /// Called when a read or write would block: sees to the deadlines, and says whether to go on.
+    fn poll_alarm(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        if core::mem::take(&mut self.told) {
+            return Poll::Ready(());
+        }
+        let now = self.patience.now();
+        let changed = self.tell(now);
+        let Self { io, conn, patience, read_timeout, .. } = self;
+        if patience.go_on(now, patience.read_limit) {
+            patience.adjust(io, read_timeout, conn.poll_timeout(), now);
+        } else if !changed {
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    #[inline]
+    fn rest(&mut self) {} // a thread that waits for this one connection keeps its buffers
+
+    #[cold]
+    fn write_failed(&mut self, error: std::io::Error) {
+        self.conn.write_failed();
+        self.dirty = false;
+        self.patience.written();
+        self.io_failed(error);
+    }
+
+    #[cold]
+    fn io_failed(&mut self, error: std::io::Error) {
+        self.io_error.get_or_insert(error);
+    }
+
+    fn take_io_error(&mut self) -> Option<std::io::Error> {
+        self.io_error.take()
+    }
+
+    fn late(&self) -> Option<RecvError> {
+        self.late
+    }
+
+    fn failed(&mut self) -> &mut Option<Error> {
+        &mut self.failed
+    }
+}

@@ -1,0 +1,191 @@
+//! What the blocking adapter needs of a stream.
+use std::{
+    boxed::Box,
+    io::{self, IoSlice, IoSliceMut, Read, Write},
+    net::{self, TcpStream},
+    time::Duration,
+};
+
+/// A stream that blocks: bytes both ways, and, where it has them, timeouts.
+///
+/// All but reading and writing has a default, for streams that have no such thing. Without
+/// timeouts a deadline of [`Config`](crate::Config) is noticed only when a read or write returns
+/// by itself, and so never, where the peer is silent for good. [`Plain`] makes a `Stream` of any
+/// other `Read + Write`.
+pub trait Stream: Read + Write {
+    /// Sets how long a read may block; `None`: for ever. A read that took longer fails with
+    /// `WouldBlock` or `TimedOut`, and has lost nothing.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says; `Unsupported`, as by default, where there is no such thing.
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let _ = timeout;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Sets how long a write may block, as [`set_read_timeout`](Self::set_read_timeout). A write
+    /// that has taken some bytes by then says how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_read_timeout`](Self::set_read_timeout).
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let _ = timeout;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Whether small writes leave at once (TCP_NODELAY). Does nothing by default.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says.
+    fn set_nodelay(&self, yes: bool) -> io::Result<()> {
+        let _ = yes;
+        Ok(())
+    }
+
+    /// Ends writing: the peer reads the end of the stream, and may go on sending. Only flushes by
+    /// default.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says.
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+
+    /// Another handle of the same stream, so that one thread can read while another writes.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says; `Unsupported`, as by default, where there is no such thing.
+    fn try_clone(&self) -> io::Result<Self>
+    where
+        Self: Sized,
+    {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Whether `write_vectored` writes more than the first slice; no by default, and then large
+    /// shared payloads are copied, so that no header travels alone.
+    fn writes_vectored(&self) -> bool {
+        false
+    }
+}
+
+impl Stream for TcpStream {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(timeout)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.set_write_timeout(timeout)
+    }
+
+    fn set_nodelay(&self, yes: bool) -> io::Result<()> {
+        self.set_nodelay(yes)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        (*self).shutdown(net::Shutdown::Write)
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+
+    fn writes_vectored(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(unix)]
+impl Stream for std::os::unix::net::UnixStream {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(timeout)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.set_write_timeout(timeout)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        (*self).shutdown(net::Shutdown::Write)
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+
+    fn writes_vectored(&self) -> bool {
+        true
+    }
+}
+
+macro_rules! forward {
+    ($pointer:ty) => {
+        /// Cannot be cloned, and so not split.
+        impl<S: Stream + ?Sized> Stream for $pointer {
+            fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                (**self).set_read_timeout(timeout)
+            }
+
+            fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                (**self).set_write_timeout(timeout)
+            }
+
+            fn set_nodelay(&self, yes: bool) -> io::Result<()> {
+                (**self).set_nodelay(yes)
+            }
+
+            fn shutdown(&mut self) -> io::Result<()> {
+                (**self).shutdown()
+            }
+
+            fn writes_vectored(&self) -> bool {
+                (**self).writes_vectored()
+            }
+        }
+    };
+}
+
+forward!(&mut S);
+forward!(Box<S>);
+
+/// Any `Read + Write` as a [`Stream`], with nothing besides: no timeouts, no shutdown, no split.
+///
+/// A stream behind it that does not block works as any other: what would block is
+/// [`Error::WouldBlock`](crate::Error::WouldBlock).
+#[derive(Clone, Debug, Default)]
+pub struct Plain<S>(pub S);
+
+impl<S: Read + Write> Stream for Plain<S> {}
+
+impl<S: Read> Read for Plain<S> {
+    #[inline]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+
+    #[inline]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.0.read_vectored(bufs)
+    }
+}
+
+impl<S: Write> Write for Plain<S> {
+    #[inline]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf)
+    }
+
+    #[inline]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

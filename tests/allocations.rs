@@ -1,0 +1,391 @@
+//! What is allocated, counted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unused_must_use)]
+#![allow(unsafe_code)]
+
+mod support;
+use bytes::Buf;
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+use support::*;
+use tickwire::{Config, Connection, Message, Prepared, Role, Step};
+
+/// Counts what this thread allocates.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+    static LIVE: Cell<i64> = const { Cell::new(0) };
+    static PEAK: Cell<i64> = const { Cell::new(0) };
+}
+
+fn note(count: u64, bytes: i64) {
+    // Not there any more while a thread ends.
+    let _ = COUNT.try_with(|c| c.set(c.get() + count));
+    let _ = LIVE.try_with(|live| {
+        live.set(live.get() + bytes);
+        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
+    });
+}
+
+// SAFETY: every call is passed on to `System` as it came; counting does not allocate, since the
+// thread-locals are constants without destructors.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(1, layout.size() as i64);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note(1, layout.size() as i64);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        note(0, -(layout.size() as i64));
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note(1, size as i64 - layout.size() as i64);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How many allocations `f` makes.
+fn count(f: impl FnOnce()) -> u64 {
+    let before = COUNT.get();
+    f();
+    COUNT.get() - before
+}
+
+/// By how much what is allocated grows beyond now while `f` runs, at its peak.
+fn peak(f: impl FnOnce()) -> i64 {
+    let before = LIVE.get();
+    PEAK.set(before);
+    f();
+    PEAK.get() - before
+}
+
+/// Reads and steps through `wire`; how many messages.
+fn pump(conn: &mut Connection, mut wire: &[u8]) -> usize {
+    let mut messages = 0;
+    while !wire.is_empty() {
+        let n = read_once(conn, wire);
+        wire = &wire[n..];
+        loop {
+            match conn.step() {
+                Ok(Step::Message) => messages += 1,
+                Ok(Step::NeedInput) => break,
+                Ok(_) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    messages
+}
+
+/// Takes up to `n` bytes without keeping them.
+fn sink(conn: &mut Connection, n: usize) {
+    let mut left = n;
+    while left > 0 {
+        let mut out = conn.sender().outgoing();
+        let k = out.chunk().len().min(left);
+        if k == 0 {
+            return;
+        }
+        out.advance(k);
+        left -= k;
+    }
+}
+
+const SIZES: [usize; 3] = [64, 1 << 10, 100 << 10];
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(count(|| drop(Vec::<u8>::with_capacity(10))), 1);
+    assert_eq!(peak(|| drop(vec![0u8; 1000])), 1000);
+    assert_eq!(count(|| ()), 0);
+}
+
+#[test]
+fn receiving_allocates_nothing_in_steady_state() {
+    for role in ROLES {
+        for size in SIZES {
+            for b0 in [TEXT, BINARY] {
+                let mut conn = connection(role, &Config::default());
+                let one = to(role, b0, vec![b'x'; size]);
+                let wire = one.repeat(if size > 1 << 15 { 3 } else { 50 });
+                pump(&mut conn, &wire);
+                let mut messages = 0;
+                let allocated = count(|| messages = (0..5).map(|_| pump(&mut conn, &wire)).sum());
+                assert_eq!(
+                    (allocated, messages),
+                    (0, 5 * wire.len() / one.len()),
+                    "{role:?} {size}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn receiving_fragments_and_control_frames_allocates_nothing_in_steady_state() {
+    for role in ROLES {
+        let wire = [
+            to(role, TEXT_OPEN, "x".repeat(3000)),
+            to(role, PING, "between"),
+            to(role, CONT_OPEN, ""),
+            to(role, CONT, "y".repeat(3000)),
+            to(role, PONG, ""),
+        ];
+        let wire = wire.concat().repeat(10);
+        let mut conn = connection(role, &Config::default());
+        for _ in 0..2 {
+            pump(&mut conn, &wire);
+            sink(&mut conn, usize::MAX);
+        }
+        let allocated = count(|| {
+            for _ in 0..10 {
+                assert_eq!(pump(&mut conn, &wire), 10);
+                sink(&mut conn, usize::MAX);
+            }
+        });
+        assert_eq!(allocated, 0, "{role:?}");
+    }
+}
+
+#[test]
+fn sending_allocates_nothing_in_steady_state() {
+    for role in ROLES {
+        for size in SIZES {
+            let payload = vec![7; size];
+            let prepared = Prepared::new(&vec![8; size]);
+            let mut conn = connection(role, &Config::default());
+            let mut batch = || {
+                for _ in 0..4 {
+                    conn.sender().feed(&payload).unwrap();
+                    conn.sender().feed_prepared(&prepared).unwrap();
+                }
+                sink(&mut conn, usize::MAX);
+            };
+            batch();
+            batch();
+            assert_eq!(count(|| (0..20).for_each(|_| batch())), 0, "{role:?} {size}");
+        }
+    }
+}
+
+#[test]
+fn an_echo_allocates_nothing_in_steady_state() {
+    for role in ROLES {
+        for size in SIZES {
+            let wire = to(role, BINARY, vec![1; size]);
+            let mut conn = connection(role, &Config::default());
+            let mut echo = || {
+                let mut rest = &wire[..];
+                while !rest.is_empty() {
+                    let n = read_once(&mut conn, rest);
+                    rest = &rest[n..];
+                    while conn.step() == Ok(Step::Message) {
+                        let (rx, tx) = conn.split_mut();
+                        tx.feed(rx.message().unwrap()).unwrap();
+                    }
+                }
+                sink(&mut conn, usize::MAX);
+            };
+            echo();
+            echo();
+            assert_eq!(count(|| (0..200).for_each(|_| echo())), 0, "{role:?} {size}");
+        }
+    }
+}
+
+#[test]
+fn a_shared_payload_costs_no_allocation() {
+    let payload = bytes::Bytes::from(vec![1; 50_000]);
+    let mut conn = server(&Config::default());
+    let mut batch = || {
+        for _ in 0..8 {
+            conn.sender().feed_bytes(payload.clone()).unwrap();
+        }
+        sink(&mut conn, usize::MAX);
+    };
+    batch();
+    assert_eq!(count(|| (0..20).for_each(|_| batch())), 0);
+}
+
+#[test]
+fn an_overtaking_pong_allocates_nothing_after_the_first() {
+    for role in ROLES {
+        let ping = to(role, PING, [9; 125]);
+        let payload = vec![1; 1000];
+        let mut conn = connection(role, &Config::default());
+        let mut turn = || {
+            conn.sender().feed(&payload).unwrap();
+            sink(&mut conn, 10);
+            pump(&mut conn, &ping);
+            conn.sender().ping(&[8; 125]).unwrap();
+            sink(&mut conn, usize::MAX);
+        };
+        turn();
+        assert_eq!(count(|| (0..100).for_each(|_| turn())), 0, "{role:?}");
+    }
+}
+
+#[test]
+fn a_queue_that_never_runs_dry_does_not_grow() {
+    for role in ROLES {
+        for size in [20, 64, 1 << 10, 10 << 10, 100 << 10] {
+            let payload = vec![1; size];
+            let mut conn = connection(role, &Config::default());
+            conn.sender().feed(&payload).unwrap();
+            conn.sender().feed(&payload).unwrap();
+            let mut turn = |n: usize| {
+                for _ in 0..n {
+                    conn.sender().feed(&payload).unwrap();
+                    sink(&mut conn, size + 2); // never all of it
+                    assert!(conn.sender().buffered_amount() > 0);
+                    let surplus = conn.sender().buffered_amount();
+                    if surplus > 3 * (size + 14) {
+                        sink(&mut conn, surplus - 2 * (size + 14));
+                    }
+                }
+            };
+            turn(2000.min(40_000_000 / size));
+            let more = peak(|| assert_eq!(count(|| turn(500)), 0, "{role:?} {size}"));
+            assert_eq!(more, 0);
+        }
+    }
+}
+
+#[test]
+fn a_header_that_announces_a_gigabyte_costs_nothing() {
+    // P010, P212, A04: refused by the default limit, and allowed by one's own.
+    for role in ROLES {
+        for max in [16 << 20, usize::MAX] {
+            for n in [1 << 30, 1 << 40] {
+                let wire = head(BINARY, key_of(peer(role)), Len::Long(n));
+                let mut conn = connection(role, &Config::default().max_message(max));
+                let used = peak(|| {
+                    read_once(&mut conn, &wire);
+                    assert_eq!(conn.step().is_err(), max == 16 << 20);
+                    conn.spare_mut();
+                });
+                assert!(used < 64 << 10, "{role:?} {n}: {used} bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_follows_the_bytes_received() {
+    // A18, P212: at most a small multiple of what came, for one large message.
+    for role in ROLES {
+        let announced = 64 << 20;
+        let mut conn = connection(role, &Config::default().max_message(announced));
+        let piece = vec![0; 50_000];
+        let mut received = 0;
+        read_once(&mut conn, &head(BINARY, key_of(peer(role)), Len::Long(announced as u64)));
+        for _ in 0..60 {
+            let mut live = 0;
+            let used = peak(|| {
+                pump(&mut conn, &piece);
+                live = LIVE.get();
+            });
+            received += piece.len() as i64;
+            assert!(used <= 4 * received + (64 << 10), "{used} for {received}");
+        }
+    }
+}
+
+#[test]
+fn what_a_large_message_took_is_given_back() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let small = to(role, BINARY, "small");
+        pump(&mut conn, &small);
+        let before = LIVE.get();
+        let large = to(role, BINARY, vec![1; 8 << 20]);
+        pump(&mut conn, &large);
+        drop(large);
+        for _ in 0..70 {
+            pump(&mut conn, &small);
+        }
+        assert!(LIVE.get() - before < 64 << 10, "{role:?}: {} bytes kept", LIVE.get() - before);
+    }
+}
+
+#[test]
+fn a_ping_flood_and_a_pong_flood_keep_nothing() {
+    // A20, A21, P208
+    for role in ROLES {
+        let floods = [to(role, PING, [1; 125]), to(role, PONG, [2; 125])].concat().repeat(50);
+        let mut conn = connection(role, &Config::default());
+        conn.sender().feed(&vec![0; 1000]).unwrap();
+        sink(&mut conn, 1);
+        pump(&mut conn, &floods);
+        conn.sender().outgoing();
+        pump(&mut conn, &floods);
+        let allocated = count(|| {
+            for _ in 0..200 {
+                pump(&mut conn, &floods);
+                conn.sender().outgoing();
+            }
+        });
+        assert_eq!(allocated, 0, "{role:?}");
+    }
+}
+
+#[test]
+fn empty_messages_and_many_fragments_take_no_memory_each() {
+    // A17, A23
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let empty = to(role, TEXT, "").repeat(2000);
+        pump(&mut conn, &empty);
+        assert_eq!(count(|| assert_eq!(pump(&mut conn, &empty), 2000)), 0);
+        pump(&mut conn, &to(role, BINARY_OPEN, "x"));
+        let more = to(role, CONT_OPEN, "y").repeat(1000);
+        let used = peak(|| (0..100).for_each(|_| assert_eq!(pump(&mut conn, &more), 0)));
+        assert!(used < 1 << 20, "100 kB of fragments took {used}");
+    }
+}
+
+#[test]
+fn a_connection_that_ended_frees_everything() {
+    // A33: each way of ending.
+    for role in ROLES {
+        let one = |how: usize| {
+            let mut conn = connection(role, &Config::default());
+            pump(&mut conn, &to(role, BINARY, vec![1; 20_000]));
+            conn.sender().feed(Message::Text("x")).unwrap();
+            match how {
+                0 => conn.sender().close(None).unwrap(),
+                1 => conn.sender().abort(None).unwrap(),
+                2 => drop(receive(&mut conn, &to(role, 0x83, ""))),
+                3 => conn.write_failed(),
+                4 => drop(receive(&mut conn, &to(role, CLOSE, close_body(1000, "bye")))),
+                _ => conn.end_of_stream(),
+            }
+            conn.step().is_ok()
+        };
+        for how in 0..6 {
+            one(how);
+            let before = LIVE.get();
+            for _ in 0..500 {
+                one(how);
+            }
+            assert_eq!(LIVE.get(), before, "{role:?} {how}");
+        }
+    }
+    assert_eq!(Role::Server, server(&Config::default()).role());
+}

@@ -1,0 +1,336 @@
+//! One frame at a time: headers, lengths, masks, reserved bits (PROTOCOL.md 1 and 2).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unused_must_use)]
+
+mod support;
+use support::*;
+use tickwire::{
+    Config, ProtocolError, RecvError, Role, SendError,
+    frame::{Header, OpCode},
+};
+
+/// `wire` is refused with `error` and answered with its code, at every cut, and whatever follows.
+fn refused(role: Role, wire: &[u8], error: ProtocolError) {
+    let want = (vec![Seen::Failed(RecvError::Protocol(error))], {
+        vec![(CLOSE, error.close_code().get().to_be_bytes().to_vec())]
+    });
+    let followed = [wire, &to(role, TEXT, "never")[..]].concat();
+    for wire in [wire, &followed] {
+        for cut in 0..=wire.len() {
+            let (seen, output) = transcript(role, &Config::default(), wire, [cut]);
+            assert_eq!((seen, sent(&output)), want, "{role:?} {wire:02x?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn every_legal_header_is_itself_after_encoding_and_parsing() {
+    // P001, P002, P012
+    let lens =
+        [0, 1, 125, 126, 127, 0xffff, 0x1_0000, 1 << 31, 1 << 32, (1 << 53) + 1, i64::MAX as u64];
+    for bits in 0..=255u8 {
+        let Some(opcode) = OpCode::from_bits(bits) else {
+            continue;
+        };
+        for payload_len in lens {
+            for masking_key in [None, Some(KEY), Some([0; 4])] {
+                let (fin, rsv1) = (bits & 0x80 != 0, bits & 0x40 != 0);
+                let (rsv2, rsv3) = (bits & 0x20 != 0, bits & 0x10 != 0);
+                let header = Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len };
+                let (wire, n) = header.encode();
+                let legal = !opcode.is_control() || (fin && payload_len <= 125);
+                for cut in 0..n {
+                    match Header::parse(&wire[..cut]) {
+                        Ok(None) => {}
+                        got => assert!(!legal && cut >= 2, "{header:?} cut at {cut}: {got:?}"),
+                    }
+                }
+                let want =
+                    if legal { Ok(Some((header, n))) } else { Err(ProtocolError::BadControlFrame) };
+                assert_eq!(Header::parse(&wire[..n]), want);
+                let naive = head(
+                    bits,
+                    masking_key,
+                    match payload_len {
+                        0..=125 => Len::Short(payload_len as u8),
+                        126..=0xffff => Len::Medium(payload_len as u16),
+                        _ => Len::Long(payload_len),
+                    },
+                );
+                assert_eq!(wire[..n], naive);
+            }
+        }
+    }
+}
+
+#[test]
+fn reserved_bits_are_refused_from_the_first_two_bytes() {
+    // P003, P017, P046, A08
+    for role in ROLES {
+        for b0 in [0xc1, 0xa1, 0x91, 0xf2, 0xc9, 0xaa, 0x98, 0x41, 0xc0] {
+            refused(role, &to(role, b0, "")[..2], ProtocolError::ReservedBits);
+        }
+    }
+}
+
+#[test]
+fn reserved_opcodes_are_refused_from_the_first_two_bytes() {
+    // P005, P006, A07
+    for role in ROLES {
+        for opcode in [3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf] {
+            for fin in [0x80, 0] {
+                let wire = to(role, fin | opcode, "");
+                refused(role, &wire[..2], ProtocolError::ReservedOpCode);
+            }
+        }
+    }
+    // The framing of the drafts: 0x00 text 0xff, 0xff 0x00.
+    let (seen, _) = transcript(Role::Server, &Config::default(), b"\x00hello\xff", []);
+    assert_eq!(seen, [Seen::Failed(ProtocolError::MaskRequired.into())]);
+    let (seen, _) = transcript(Role::Server, &Config::default(), b"\xff\x00", []);
+    assert_eq!(seen, [Seen::Failed(ProtocolError::ReservedBits.into())]);
+    let (seen, _) = transcript(Role::Server, &Config::default(), &[0x80; 4096], []);
+    assert_eq!(seen, [Seen::Failed(ProtocolError::UnexpectedContinuation.into())]);
+}
+
+#[test]
+fn lengths_that_are_not_in_their_shortest_form_are_refused() {
+    // P007, P008, P009, A01, A06
+    for role in ROLES {
+        let key = key_of(peer(role));
+        for len in [
+            Len::Medium(0),
+            Len::Medium(5),
+            Len::Medium(125),
+            Len::Long(0),
+            Len::Long(200),
+            Len::Long(0xffff),
+            Len::Long(1 << 63),
+            Len::Long(u64::MAX),
+            Len::Long((1 << 63) + 5),
+        ] {
+            let wire = head(BINARY, None, len);
+            let wire = if key.is_some() {
+                [&[wire[0], wire[1] | 0x80], &wire[2..]].concat()
+            } else {
+                wire
+            };
+            refused(role, &wire, ProtocolError::BadLength); // before the masking key
+            refused(role, &head(TEXT_OPEN, key, len), ProtocolError::BadLength);
+        }
+    }
+}
+
+#[test]
+fn lengths_around_powers_of_two_neither_wrap_nor_allocate() {
+    // P010, P011, A03, A04, P212
+    for role in ROLES {
+        for n in [(1 << 63) - 1, (1 << 53) + 1, 1 << 32, 1 << 31, u64::from(u32::MAX), 1 << 40] {
+            for b0 in [TEXT, BINARY, BINARY_OPEN] {
+                let wire = head(b0, key_of(peer(role)), Len::Long(n));
+                let (seen, output) = transcript(role, &Config::default(), &wire, 0..wire.len());
+                let limit = 16 << 20;
+                assert_eq!(seen, [Seen::Failed(RecvError::MessageTooBig { limit })], "{n}");
+                assert_eq!(sent(&output), [(CLOSE, vec![3, 0xf1])]); // 1009
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_of_the_wrong_masking_is_never_delivered() {
+    // P019, P020, A09, A10, A11
+    for b0 in [TEXT, BINARY, TEXT_OPEN, CONT, PING, PONG, CLOSE] {
+        for payload in [&b""[..], b"hi", &[0; 200]] {
+            let payload = if b0 & 8 != 0 { &payload[..payload.len().min(2)] } else { payload };
+            refused(Role::Server, &frame(b0, None, payload), ProtocolError::MaskRequired);
+            refused(Role::Client, &frame(b0, Some(KEY), payload), ProtocolError::MaskForbidden);
+            refused(Role::Client, &frame(b0, Some([0; 4]), payload), ProtocolError::MaskForbidden);
+        }
+    }
+    let mut conn = server(&Config::default());
+    let seen = receive(&mut conn, &[plain(TEXT, "one"), masked(TEXT, "two")].concat());
+    assert_eq!(seen, [Seen::Failed(ProtocolError::MaskRequired.into())]);
+    assert_eq!((conn.message(), conn.close_code(), conn.close_frame()), (None, 1006, None));
+}
+
+#[test]
+fn a_key_of_zeros_is_a_key() {
+    // P025
+    let mut conn = server(&Config::default());
+    assert_eq!(receive(&mut conn, &frame(TEXT, Some([0; 4]), b"clear")), [text("clear")]);
+}
+
+#[test]
+fn the_shortest_length_form_is_sent_at_each_boundary() {
+    // P012, P021, P022: the client's frames have the mask bit and a key, empty ones too.
+    for role in ROLES {
+        for (len, header) in
+            [(0, 2), (1, 2), (125, 2), (126, 4), (127, 4), (65535, 4), (65536, 10), (65537, 10)]
+        {
+            let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            let mut conn = connection(role, &Config::default());
+            conn.sender().feed(&payload).unwrap();
+            let wire = drain(&mut conn);
+            let key = if role == Role::Client { 4 } else { 0 };
+            assert_eq!(wire.len(), header + key + len, "{role:?} {len}");
+            let want = WireFrame { b0: BINARY, masked: role == Role::Client, payload };
+            assert_eq!(frames(&wire), [want]);
+        }
+    }
+}
+
+#[test]
+fn every_frame_of_a_client_is_masked_and_none_of_a_server() {
+    // P021, P022
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        conn.sender().feed("").unwrap();
+        conn.sender().feed_bytes(vec![1; 9000].into()).unwrap();
+        conn.sender().feed_first("first").unwrap();
+        conn.sender().feed_prepared(&tickwire::Prepared::new("")).unwrap();
+        let chunk = |last| tickwire::Chunk { kind: tickwire::DataKind::Text, data: b"", last };
+        conn.sender().feed_chunk(chunk(false)).unwrap();
+        conn.sender().feed_chunk(chunk(true)).unwrap();
+        conn.sender().ping(b"").unwrap();
+        conn.sender().pong(b"").unwrap();
+        conn.sender().close(None).unwrap();
+        let frames = frames(&drain(&mut conn));
+        assert_eq!(frames.len(), 9);
+        assert!(frames.iter().all(|f| f.masked == (role == Role::Client)), "{frames:?}");
+    }
+}
+
+#[test]
+fn no_two_frames_of_a_client_have_the_same_key() {
+    // P023, A26
+    let mut conn = client(&Config::default());
+    for _ in 0..1000 {
+        conn.sender().feed([0; 4].as_slice()).unwrap();
+    }
+    let wire = drain(&mut conn);
+    let mut keys: Vec<&[u8]> = wire.chunks(10).map(|f| &f[2..6]).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 1000);
+}
+
+#[test]
+fn what_came_before_a_violation_is_delivered_and_nothing_after_it() {
+    // A15, P016
+    for role in ROLES {
+        let wire = [to(role, TEXT, "good"), to(role, 0x83, "bad"), to(role, TEXT, "late")].concat();
+        let want = [text("good"), Seen::Failed(ProtocolError::ReservedOpCode.into())];
+        for cut in 0..wire.len() {
+            assert_eq!(transcript(role, &Config::default(), &wire, [cut]).0, want);
+        }
+    }
+}
+
+#[test]
+fn after_a_failure_every_call_is_harmless() {
+    // A16, P016
+    let mut rng = Rng(16);
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &to(role, 0x83, ""));
+        let error = Err(ProtocolError::ReservedOpCode.into());
+        for _ in 0..64 {
+            feed(&mut conn, &rng.bytes(16 << 10)); // 1 MiB
+            assert_eq!(conn.step(), error);
+            assert_eq!(conn.step_chunk(), error);
+            assert_eq!((conn.event(), conn.message()), (None, None));
+            assert_eq!(conn.receiver().chunk(), None);
+            assert_eq!(conn.receiver().take_message(), None);
+            assert_eq!(conn.sender().feed("no"), Err(SendError::Closed));
+            assert_eq!(conn.sender().ping(b""), Err(SendError::Closed));
+            assert_eq!(conn.sender().close(None), Err(SendError::Closed));
+            assert!(!conn.info().more);
+            let buffer = conn.reclaim();
+            conn.receiver().lend(buffer);
+        }
+        conn.end_of_stream();
+        conn.write_failed();
+        assert_eq!(conn.step(), error);
+    }
+}
+
+#[test]
+fn empty_messages_are_messages() {
+    // P013, A23
+    for role in ROLES {
+        let wire = [to(role, TEXT, ""), to(role, BINARY, ""), to(role, TEXT, "")].concat();
+        let want = [text(""), binary(""), text("")];
+        assert_eq!(transcript(role, &Config::default(), &wire, 0..wire.len()).0, want);
+        assert_eq!(transcript(role, &Config::default(), &wire, []).0, want);
+    }
+}
+
+#[test]
+fn the_end_of_the_stream_inside_a_frame_is_abnormal() {
+    // P018
+    for role in ROLES {
+        let wire = [to(role, TEXT, "whole"), to(role, BINARY, vec![7; 300])].concat();
+        let whole = to(role, TEXT, "whole").len();
+        for cut in whole..=wire.len() {
+            let mut conn = connection(role, &Config::default());
+            feed(&mut conn, &wire[..cut]);
+            conn.end_of_stream();
+            let mut want = vec![text("whole")];
+            want.extend((cut == wire.len()).then(|| binary(vec![7; 300])));
+            want.push(Seen::Failed(RecvError::UnexpectedEof));
+            assert_eq!(events(&mut conn), want, "{role:?} {cut}");
+            assert_eq!((conn.close_code(), conn.was_clean()), (1006, false));
+            assert!(!conn.sender().has_outgoing());
+        }
+    }
+}
+
+#[test]
+fn info_tells_whether_another_whole_message_is_here() {
+    for role in ROLES {
+        let tick = to(role, BINARY, "tick");
+        let ping = to(role, PING, "");
+        for (behind, more) in [
+            (vec![], false),
+            (tick.clone(), true),
+            (tick[..tick.len() - 1].to_vec(), false),
+            ([&ping[..], &tick].concat(), true),
+            ([&ping[..], &ping].concat(), false),
+            (to(role, BINARY_OPEN, "part"), false),
+            ([to(role, CLOSE, ""), tick.clone()].concat(), false),
+        ] {
+            for eof in [false, true] {
+                // Two in front, since the end of the stream ends the current message.
+                let mut conn = connection(role, &Config::default());
+                feed(&mut conn, &[&tick[..], &tick, &behind].concat());
+                assert_eq!(next(&mut conn), Some(binary("tick")));
+                assert!(conn.info().more);
+                if eof {
+                    conn.end_of_stream();
+                }
+                assert_eq!(next(&mut conn), Some(binary("tick")));
+                assert_eq!(conn.info().more, more, "{role:?} eof {eof} {behind:02x?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn info_tells_when_the_bytes_came() {
+    use std::time::Duration;
+    let mut conn = server(&Config::default());
+    let wire = masked(TEXT, "now");
+    conn.spare_mut()[..wire.len()].copy_from_slice(&wire);
+    let time = tickwire::Time::new(Duration::from_millis(5));
+    conn.commit_at(wire.len(), time);
+    assert_eq!(events(&mut conn), [text("now")]);
+    assert_eq!(conn.info().read_at, Some(time));
+}
+
+#[test]
+#[should_panic(expected = "committed more than was spare")]
+fn committing_more_than_there_was_room_for_panics() {
+    let mut conn = server(&Config::default());
+    conn.spare_mut();
+    conn.commit(1 << 20);
+}
