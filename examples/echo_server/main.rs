@@ -1,0 +1,197 @@
+//! An echo server: every message goes back as it came, text as text, binary as binary.
+//!
+//! ```text
+//! cargo run --release --example echo_server -- --listen 127.0.0.1:9001
+//! ```
+//!
+//! The first line on standard output is `listening on ws://ADDR`, with the port that was really
+//! taken, for programs that asked for port 0. SIGTERM and SIGINT say goodbye to every peer with
+//! Close 1001 and wait a few seconds for theirs. `--help` lists the options.
+//!
+//! Here are the options and whom to let in; the server itself is in `on_tokio.rs`, and
+//! once more in `on_threads.rs`, without tokio.
+mod on_threads;
+#[cfg(feature = "tokio")]
+mod on_tokio;
+
+use lexopt::{Arg, Parser, ValueExt};
+use std::{
+    fmt,
+    io::{self, Write},
+    net::{SocketAddr, ToSocketAddrs},
+    num::NonZeroUsize,
+    process::ExitCode,
+    time::Duration,
+};
+use tickwire::{
+    Config,
+    handshake::{
+        HandshakeError,
+        server::{Origins, Refuse, Request},
+    },
+};
+
+const HELP: &str = "\
+An echo server for WebSocket clients.
+
+Usage: echo_server [OPTION]...
+
+  --listen ADDR         where to listen [127.0.0.1:9001]; with port 0 on any free port
+  --adapter NAME        tokio or blocking [tokio]
+  --threads N           tokio: threads, each with a listener and a runtime of its own;
+                        blocking: threads that accept [1]
+  --subprotocol NAME    agree to this subprotocol; again for more, best first
+  --origin ORIGIN       allow browsers this origin only, such as https://example.com;
+                        again for more [all]
+  --max-message BYTES   the longest message [67108864]
+  --max-frame BYTES     the longest frame [as --max-message]
+  --help                this text
+";
+
+/// How long peers have to answer our Close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to leave off accepting when the system would not: out of file descriptors, say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+struct Options {
+    listen: SocketAddr,
+    adapter: Adapter,
+    threads: NonZeroUsize,
+    subprotocols: Vec<String>,
+    /// `None`: all are welcome.
+    origins: Option<Origins>,
+    config: Config,
+}
+
+#[derive(Clone, Copy)]
+enum Adapter {
+    Tokio,
+    Blocking,
+}
+
+fn main() -> ExitCode {
+    let options = match Options::from_args() {
+        Ok(Some(options)) => options,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => {
+            log(format_args!("error: {error}; see --help"));
+            return ExitCode::from(2);
+        }
+    };
+    match serve(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log(format_args!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(options: Options) -> io::Result<()> {
+    match options.adapter {
+        #[cfg(feature = "tokio")]
+        Adapter::Tokio => on_tokio::serve(options),
+        #[cfg(not(feature = "tokio"))]
+        Adapter::Tokio => {
+            Err(io::Error::other("the tokio adapter is not built in: add --features tokio"))
+        }
+        Adapter::Blocking => on_threads::serve(options),
+    }
+}
+
+impl Options {
+    /// `None` when help was asked for, and given.
+    fn from_args() -> Result<Option<Self>, Box<dyn std::error::Error>> {
+        let mut listen = "127.0.0.1:9001".to_string();
+        let mut adapter = Adapter::Tokio;
+        let mut threads = NonZeroUsize::MIN;
+        let (mut subprotocols, mut origins) = (Vec::new(), Vec::new());
+        let (mut max_message, mut max_frame) = (64 << 20, None);
+        let mut args = Parser::from_env();
+        while let Some(arg) = args.next()? {
+            match arg {
+                Arg::Long("listen") => listen = args.value()?.string()?,
+                Arg::Long("adapter") => adapter = args.value()?.parse_with(Adapter::named)?,
+                Arg::Long("threads") => threads = args.value()?.parse()?,
+                Arg::Long("subprotocol") => subprotocols.push(args.value()?.string()?),
+                Arg::Long("origin") => origins.push(args.value()?.string()?),
+                Arg::Long("max-message") => max_message = args.value()?.parse()?,
+                Arg::Long("max-frame") => max_frame = Some(args.value()?.parse()?),
+                Arg::Long("help") | Arg::Short('h') => {
+                    let _ = io::stdout().write_all(HELP.as_bytes());
+                    return Ok(None);
+                }
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        let listen = listen
+            .to_socket_addrs()
+            .map_err(|error| format!("--listen {listen:?}: {error}"))?
+            .next()
+            .ok_or_else(|| format!("--listen {listen:?}: no such address"))?;
+        let origins = match &*origins {
+            [] => None,
+            some => Some(Origins::new(some).map_err(|error| format!("--origin: {error}"))?),
+        };
+        let config = Config::default()
+            .max_message(max_message)
+            .max_frame(max_frame.unwrap_or(max_message))
+            .close_timeout(CLOSE_TIMEOUT);
+        Ok(Some(Self { listen, adapter, threads, subprotocols, origins, config }))
+    }
+
+    /// Whether to accept a request, given what the handshake itself made of it.
+    fn admit(
+        &self,
+        request: Request<'_>,
+        checked: Result<(), HandshakeError>,
+    ) -> Result<(), HandshakeError> {
+        checked?;
+        match &self.origins {
+            Some(origins) if !origins.allows(&request) => Err(HandshakeError::OriginNotAllowed),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Adapter {
+    fn named(name: &str) -> Result<Self, &'static str> {
+        match name {
+            "tokio" => Ok(Self::Tokio),
+            "blocking" => Ok(Self::Blocking),
+            _ => Err("not one of tokio, blocking"),
+        }
+    }
+}
+
+/// What to say to a request that was not admitted. Most plain HTTP comes from people who opened
+/// the address in a browser, and should be told what this is.
+fn refusal(error: HandshakeError, server: SocketAddr) -> Refuse {
+    match error {
+        HandshakeError::NotUpgrade => Refuse::new(error.status()).body(format!(
+            "This is an echo server for WebSocket clients: what you send comes back. Try\n\n    \
+             cargo run --release --example client -- ws://{server}\n"
+        )),
+        _ => Refuse::from(error),
+    }
+}
+
+/// Says which address it was that the system would not let us listen on.
+fn not_listening(address: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{address}: {error}"))
+}
+
+/// The line that programs wait for, and which may go into a pipe.
+fn announce(address: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "listening on ws://{address}")?;
+    out.flush()
+}
+
+/// One line on standard error; that nobody reads it must not stop the server.
+///
+/// What the crate's errors show is safe to print: text that came from a peer is escaped and cut.
+fn log(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

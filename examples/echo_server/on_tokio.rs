@@ -1,0 +1,209 @@
+//! The server on tokio: every thread has a listener, a runtime and connections of its own, and
+//! shares nothing with the others while messages pass. The system deals out new connections.
+use super::{ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, announce, log, not_listening, refusal};
+use std::{io, net::SocketAddr, sync::Arc, thread};
+use tickwire::{
+    CloseCode, CloseFrame, Error,
+    handshake::server::Accept,
+    tokio::{Handshake, WebSocket},
+};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    runtime::{Builder, Runtime},
+    select,
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// Nothing is ever sent through this: it changes when the other end is dropped, which means that
+/// the server stops.
+type Stop = watch::Receiver<()>;
+
+/// Serves until a signal says to stop.
+pub(crate) fn serve(options: Options) -> io::Result<()> {
+    // This thread only waits for signals.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    let mut signals = Signals::new()?;
+    drop(entered);
+
+    let shared = options.threads.get() > 1;
+    let first = Worker::new(options.listen, shared)?;
+    let address = first.listener.local_addr()?; // the port is known now
+    let mut workers = vec![first];
+    for _ in 1..options.threads.get() {
+        workers.push(Worker::new(address, shared)?);
+    }
+    announce(address)?;
+    let options = Arc::new(options);
+    let (mut threads, mut running) = (Vec::new(), Vec::new());
+    for worker in workers {
+        let (until, stop) = watch::channel(());
+        let options = options.clone();
+        threads.push(thread::Builder::new().spawn(move || worker.run(&options, stop))?);
+        running.push(until);
+    }
+
+    runtime.block_on(signals.any());
+    drop(running); // all threads are told before the first is waited for
+    for thread in threads {
+        thread.join().map_err(|_| io::Error::other("a thread has panicked"))?;
+    }
+    Ok(())
+}
+
+/// What a thread runs.
+struct Worker {
+    runtime: Runtime,
+    listener: TcpListener,
+}
+
+impl Worker {
+    /// Listens. `shared`: on an address that other workers listen on too.
+    fn new(address: SocketAddr, shared: bool) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter(); // whose listener it will be
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if cfg!(unix) {
+            socket.set_reuseaddr(true)?; // it means something else on Windows
+        }
+        if shared {
+            share_port(&socket)?;
+        }
+        let listening = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
+        let listener = listening.map_err(|error| not_listening(address, &error))?;
+        drop(entered);
+        Ok(Self { runtime, listener })
+    }
+
+    fn run(self, options: &Arc<Options>, stop: Stop) {
+        self.runtime.block_on(accept_all(self.listener, options, stop));
+    }
+}
+
+#[cfg(unix)]
+fn share_port(socket: &TcpSocket) -> io::Result<()> {
+    socket.set_reuseport(true)
+}
+
+#[cfg(not(unix))]
+fn share_port(_: &TcpSocket) -> io::Result<()> {
+    Err(io::Error::other("more than one of --threads needs SO_REUSEPORT, which is not to be had"))
+}
+
+/// Accepts until it is to stop, then waits for the connections to close.
+async fn accept_all(listener: TcpListener, options: &Arc<Options>, mut stop: Stop) {
+    let mut connections = JoinSet::new();
+    loop {
+        select! {
+            _ = stop.changed() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(connection(stream, peer, options.clone(), stop.clone()));
+                }
+                // A connection that is gone already, or a shortage that may pass.
+                Err(error) => {
+                    log(format_args!("accept: {error}"));
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    log(format_args!("connection: {error}"));
+                }
+            }
+        }
+    }
+    drop(listener);
+    let closed = async { while connections.join_next().await.is_some() {} };
+    if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+        log(format_args!("stopped without the Close of {} peers", connections.len()));
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, options: Arc<Options>, stop: Stop) {
+    if let Err(error) = converse(stream, &options, stop).await {
+        log(format_args!("{peer}: {error}"));
+    }
+}
+
+async fn converse(stream: TcpStream, options: &Options, mut stop: Stop) -> Result<(), Error> {
+    let mut ws = select! {
+        opened = open(stream, options) => opened?,
+        _ = stop.changed() => return Ok(()), // there is nobody to say goodbye to
+    };
+    select! {
+        biased;
+        echoed = echo(&mut ws) => echoed,
+        // The echo may be dropped wherever it waits: the WebSocket is still whole.
+        _ = stop.changed() => ws.close(CloseFrame::new(CloseCode::GOING_AWAY)).await,
+    }
+}
+
+/// The opening handshake.
+async fn open(stream: TcpStream, options: &Options) -> Result<WebSocket<TcpStream>, Error> {
+    stream.set_nodelay(true)?;
+    let server = stream.local_addr()?;
+    let (handshake, checked) = Handshake::read_any(stream, &options.config).await?;
+    match options.admit(handshake.request(), checked) {
+        Ok(()) => handshake.accept(Accept::new().subprotocols(&options.subprotocols)).await,
+        Err(error) => {
+            handshake.refuse(refusal(error, server)).await?;
+            Err(error.into())
+        }
+    }
+}
+
+/// Replies to all messages that one read brought leave in one write.
+async fn echo(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
+    while let Some((message, reply)) = ws.recv_reply().await? {
+        let _ = reply.feed(message)?;
+    }
+    Ok(())
+}
+
+/// The signals that ask a program to end.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn any(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await // there is no such signal to wait for
+        }
+    }
+}

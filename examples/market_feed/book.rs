@@ -1,0 +1,125 @@
+//! Order books, and a checksum of them that both ends can keep up with.
+use std::{collections::BTreeMap, fmt};
+
+/// An instrument's name: up to eight ASCII characters, padded with zeros. It is its own id, so that
+/// a tick needs no directory to be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Symbol(pub(crate) [u8; 8]);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Side {
+    Bid = 0,
+    Ask = 1,
+}
+
+/// Which level of which book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Level {
+    pub(crate) instrument: Symbol,
+    pub(crate) side: Side,
+    /// In units of 1e-9: exact, where a float is not.
+    pub(crate) price: i64,
+}
+
+/// How much is offered at a level now; 0: nothing, the level is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Update {
+    pub(crate) level: Level,
+    pub(crate) size: u32,
+}
+
+/// The books of all instruments.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Book {
+    /// Invariant: no size is 0.
+    sizes: BTreeMap<Level, u32>,
+    /// The sum of [`digest`] over all levels. A sum, so that a tick changes it in no time and the
+    /// order in which the levels came does not matter.
+    checksum: u64,
+}
+
+impl Book {
+    #[inline]
+    pub(crate) fn apply(&mut self, Update { level, size }: Update) {
+        let old = match size {
+            0 => self.sizes.remove(&level),
+            _ => self.sizes.insert(level, size),
+        };
+        if let Some(old) = old {
+            self.checksum = self.checksum.wrapping_sub(digest(level, old));
+        }
+        if size > 0 {
+            self.checksum = self.checksum.wrapping_add(digest(level, size));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn checksum(&self) -> u64 {
+        self.checksum
+    }
+
+    pub(crate) fn levels(&self) -> impl ExactSizeIterator<Item = Update> {
+        self.sizes.iter().map(|(&level, &size)| Update { level, size })
+    }
+}
+
+impl FromIterator<Update> for Book {
+    fn from_iter<I: IntoIterator<Item = Update>>(updates: I) -> Self {
+        let mut book = Self::default();
+        updates.into_iter().for_each(|update| book.apply(update));
+        book
+    }
+}
+
+/// A number that depends on every bit of a level. It finds mistakes; it would not stop a forger.
+#[inline]
+fn digest(level: Level, size: u32) -> u64 {
+    let name = mix(u64::from_le_bytes(level.instrument.0));
+    let price = mix(name ^ level.price as u64);
+    mix(price ^ u64::from(size) << 1 ^ level.side as u64)
+}
+
+/// The finisher of splitmix64.
+#[inline]
+pub(crate) fn mix(mut x: u64) -> u64 {
+    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ x >> 31
+}
+
+impl Symbol {
+    /// `None` unless it is one to eight visible ASCII characters without a comma.
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        let mut symbol = [0; 8];
+        let fits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b',');
+        symbol.get_mut(..name.len()).filter(|_| fits)?.copy_from_slice(name.as_bytes());
+        Some(Self(symbol))
+    }
+}
+
+impl fmt::Display for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.split(|&b| b == 0).next().unwrap_or_default();
+        fmt::Display::fmt(&name.escape_ascii(), f)
+    }
+}
+
+impl Side {
+    #[inline]
+    pub(crate) fn from_wire(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Bid),
+            1 => Some(Self::Ask),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bid => "bid",
+            Self::Ask => "ask",
+        })
+    }
+}

@@ -1,0 +1,292 @@
+//! A market feed: one server, many subscribers, small urgent binary messages.
+//!
+//! Without arguments it serves eight order books that walk at random on a free port of this
+//! machine, subscribes to them 50 times, and says after 5 seconds what arrived and how fast; then
+//! the same ticks over bare TCP, so that the price of WebSocket can be seen. `--help` lists what
+//! else it does.
+//!
+//! ```text
+//! cargo run --release --example market_feed
+//! ```
+//!
+//! What to look at:
+//!
+//! | file            | what is there                                                            |
+//! |-----------------|--------------------------------------------------------------------------|
+//! | `over_tokio`    | the server's and the subscribers' use of `tickwire::tokio`               |
+//! | `over_blocking` | the same with threads, on `tickwire::blocking`                           |
+//! | `feed`          | encoded once for all; conflation: newest state, not an ever longer queue |
+//! | `wire`          | the binary layout of ticks and snapshots, with its offsets               |
+//! | `subscriber`    | what a careful subscriber checks                                         |
+//! | `bare_tcp`      | the same feed without WebSocket                                          |
+//!
+//! How it is measured: ticks are produced at `--rate` and published every 5 ms, so they come in
+//! bursts; each burst is one write for each subscriber. Latency is from a tick's encoding to when a
+//! subscriber has decoded it and brought its book up to date, so it includes the wait behind the
+//! other subscribers' writes: the last of 50 is written to last. CPU time is that of both ends, for
+//! each tick received. Server and subscribers have a thread each (with `--adapter blocking`, many).
+//! `--seconds` is divided in two, half for each run. Nothing is left out as warm-up.
+mod bare_tcp;
+mod book;
+mod carrier;
+mod clock;
+mod feed;
+mod options;
+mod over_blocking;
+mod over_tokio;
+mod report;
+mod source;
+mod subscriber;
+mod wire;
+
+use carrier::Carrier;
+use feed::{Encoded, Feed, Market, SEND_BUFFER};
+use options::{Adapter, HELP, Mode, Options};
+use report::{Outcome, Progress, Report, grouped};
+use source::{Ticks, Timed, Walk};
+use std::{
+    error::Error,
+    io::{self, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    thread::{self, ScopedJoinHandle, sleep},
+    time::Duration,
+};
+use subscriber::Tally;
+use tickwire::Prepared;
+use tokio::{net::TcpSocket, runtime::Runtime};
+use wire::TICK_LEN;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The default run: 500,000 messages a second, which two cores can bear with time to spare.
+const CLIENTS: usize = 50;
+const RATE: u32 = 10_000;
+const SECONDS: Duration = Duration::from_secs(5);
+
+const SEED: u64 = 6455;
+
+fn main() -> ExitCode {
+    let options = match Options::parse(lexopt::Parser::from_env()) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("market_feed: {error} (see --help)");
+            return ExitCode::from(2);
+        }
+    };
+    let done = match &options.mode {
+        Mode::Help => say(HELP).map(|()| true),
+        Mode::Run => run(&options),
+        Mode::Listen(address) => listen(&options, *address),
+        Mode::Connect(url) => connect(&options, url),
+        Mode::Record(path) => record(&options, path),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("market_feed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Both ends in this process, over WebSocket and then over bare TCP.
+fn run(options: &Options) -> Result<bool, BoxError> {
+    let clients = options.clients.unwrap_or(CLIENTS);
+    let ticks = Recipe::new(options)?;
+    let length = options.seconds.unwrap_or(SECONDS) / 2;
+    let (ws, bare) = match options.adapter {
+        Adapter::Tokio => (
+            measure::<over_tokio::Ws>("WebSocket", clients, ticks.make(), length)?,
+            measure::<bare_tcp::Tasks>("bare TCP", clients, ticks.make(), length)?,
+        ),
+        Adapter::Blocking => (
+            measure::<over_blocking::Ws>("WebSocket", clients, ticks.make(), length)?,
+            measure::<bare_tcp::Threads>("bare TCP", clients, ticks.make(), length)?,
+        ),
+    };
+    report(options, &Report { adapter: options.adapter, clients, ws, bare: Some(bare) })
+}
+
+/// One run: the server on a thread, the subscribers on another, the progress display on this one.
+fn measure<C: Carrier>(
+    name: &'static str,
+    clients: usize,
+    ticks: Ticks,
+    length: Duration,
+) -> Result<Outcome, BoxError> {
+    let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let target = C::target(listener.local_addr()?);
+    let (market, tally) = (Arc::<Market>::default(), Arc::<Tally>::default());
+    let feed = Feed::new(ticks, Some(length), market.clone());
+    let cpu = clock::cpu();
+    let stats = thread::scope(|scope| {
+        let server = scope.spawn(|| C::serve(listener, feed));
+        let subscribers = scope.spawn(|| C::subscribe(&target, clients, None, tally.clone()));
+        let ended =
+            || server.is_finished() || subscribers.is_finished() || tally.failed().is_some();
+        while !ended() && tally.joined() < clients as u64 {
+            sleep(Duration::from_millis(1));
+        }
+        market.go();
+        let mut progress = Progress::new(name, &tally);
+        while !ended() {
+            progress.show();
+            sleep(Duration::from_millis(20));
+        }
+        if tally.failed().is_some() {
+            market.stop();
+        }
+        let stats = join(subscribers);
+        market.stop(); // should nobody have listened to its end
+        join(server).and(stats)
+    });
+    let stats = stats.map_err(|error| {
+        let error = tally.failed().map_or_else(|| error.to_string(), str::to_owned);
+        let trouble = market.trouble().map(|trouble| format!(" (server: {trouble})"));
+        format!("{name}: {error}{}", trouble.unwrap_or_default())
+    })?;
+    let cpu = clock::cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
+    let bytes_per_tick = C::Tick::encode(&[0; TICK_LEN]).wire_len();
+    Ok(Outcome { sent: market.due(), stats, bytes_per_tick, cpu })
+}
+
+/// Serves until ctrl-c, or for `--seconds`.
+fn listen(options: &Options, address: SocketAddr) -> Result<bool, BoxError> {
+    let ticks = Recipe::new(options)?.make();
+    let listener = bind(address).map_err(|error| format!("--listen {address}: {error}"))?;
+    say(&format!("listening on ws://{}\n", listener.local_addr()?))?;
+    let market = Arc::new(Market::verbose());
+    market.go();
+    let feed = Feed::new(ticks, options.seconds, market.clone());
+    let stop = market.clone();
+    thread::spawn(move || {
+        let stopped = runtime().map(|runtime| runtime.block_on(tokio::signal::ctrl_c()));
+        if let Ok(Ok(())) = stopped {
+            stop.stop();
+        }
+    });
+    match options.adapter {
+        Adapter::Tokio => over_tokio::Ws::serve(listener, feed)?,
+        Adapter::Blocking => over_blocking::Ws::serve(listener, feed)?,
+    }
+    let (clients, sent) = (market.clients(), market.due());
+    say(&if options.json {
+        format!("{{\"clients\":{clients},\"sent\":{sent}}}\n")
+    } else {
+        format!("served {} subscribers, sent {} ticks\n", grouped(clients), grouped(sent))
+    })?;
+    Ok(true)
+}
+
+/// Subscribes to a server elsewhere.
+fn connect(options: &Options, url: &str) -> Result<bool, BoxError> {
+    let clients = options.clients.unwrap_or(1);
+    let tally = Arc::<Tally>::default();
+    let subscribe = match options.adapter {
+        Adapter::Tokio => over_tokio::Ws::subscribe,
+        Adapter::Blocking => over_blocking::Ws::subscribe,
+    };
+    let stats = thread::scope(|scope| {
+        let subscribers = scope.spawn(|| subscribe(url, clients, options.seconds, tally.clone()));
+        let mut progress = Progress::new("WebSocket", &tally);
+        while !subscribers.is_finished() {
+            progress.show();
+            sleep(Duration::from_millis(20));
+        }
+        join(subscribers)
+    });
+    let stats = stats.map_err(|error| format!("--connect {url}: {}", explained(&*error)))?;
+    let bytes_per_tick = Prepared::encode(&[0; TICK_LEN]).wire_len();
+    let ws = Outcome { sent: stats.due, stats, bytes_per_tick, cpu: None };
+    report(options, &Report { adapter: options.adapter, clients, ws, bare: None })
+}
+
+/// Writes a file for `--replay`.
+fn record(options: &Options, path: &Path) -> Result<bool, BoxError> {
+    let length = options.seconds.unwrap_or(SECONDS);
+    let ticks = Recipe::new(options)?.make().take_while(|tick| tick.at < length);
+    let rows = source::write_csv(path, ticks)
+        .map_err(|error| format!("--record {}: {error}", path.display()))?;
+    say(&format!("wrote {} ticks to {}\n", grouped(rows), path.display()))?;
+    Ok(true)
+}
+
+fn report(options: &Options, report: &Report) -> Result<bool, BoxError> {
+    if options.json {
+        say(&format!("{}\n", report.json()))?;
+    } else {
+        say(&report.table())?;
+    }
+    if !report.is_sound() {
+        eprintln!("market_feed: ticks were lost or books differ");
+    }
+    Ok(report.is_sound())
+}
+
+/// How to make the ticks, as often as they are needed.
+enum Recipe {
+    Walk { rate: u32 },
+    Replay { rows: Vec<Timed>, rate: Option<u32> },
+}
+
+impl Recipe {
+    fn new(options: &Options) -> Result<Self, BoxError> {
+        Ok(match &options.replay {
+            None => Self::Walk { rate: options.rate.unwrap_or(RATE) },
+            Some(path) => Self::Replay { rows: source::read_csv(path)?, rate: options.rate },
+        })
+    }
+
+    fn make(&self) -> Ticks {
+        match self {
+            Self::Walk { rate } => Box::new(source::paced(Walk::new(SEED), *rate)),
+            Self::Replay { rows, rate } => {
+                let ticks = source::repeated(rows.clone());
+                match rate {
+                    None => Box::new(ticks),
+                    Some(rate) => Box::new(source::paced(ticks.map(|tick| tick.update), *rate)),
+                }
+            }
+        }
+    }
+}
+
+/// Listens, with a [`SEND_BUFFER`] for those who will connect.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    runtime()?.block_on(async {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(cfg!(unix))?;
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(address)?;
+        socket.listen(1024)?.into_std()
+    })
+}
+
+/// For one thread: server and subscribers have one each, as if they were two programs.
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, Result<T, BoxError>>) -> Result<T, BoxError> {
+    thread.join().unwrap_or_else(|_| Err("a thread has panicked".into()))
+}
+
+/// An error with what can be done about it.
+fn explained(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(tickwire::Error::NoTls) => "wss needs TLS: build with --features rustls".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// Prints to stdout, which may be closed: then nobody wants to know.
+fn say(text: &str) -> Result<(), BoxError> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,164 @@
+//! The command line.
+use lexopt::{Arg::Long, Parser, ValueExt};
+use std::{
+    fmt,
+    net::{SocketAddr, ToSocketAddrs},
+    ops::RangeInclusive,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+use tickwire::url::Target;
+
+pub(crate) const HELP: &str = "\
+A market feed over WebSocket: one server, many subscribers, in one process or in two.
+
+Without options: 50 subscribers in this process for 5 seconds, then the result, with
+bare TCP beside it.
+
+Usage: market_feed [OPTIONS]
+
+What to do:
+  --listen ADDR       only serve, at ADDR (such as 127.0.0.1:9000), until ctrl-c
+  --connect URL       only subscribe, to URL (such as ws://127.0.0.1:9000), until the
+                      server ends the feed or --seconds have passed
+  --record FILE.csv   write the generated ticks to a file that --replay reads
+
+How:
+  --clients N         subscribers (50; 1 with --connect)
+  --rate N            ticks a second, each of which goes to every subscriber (10000)
+  --seconds S         how long in all (5): one half over WebSocket, the other over TCP
+  --adapter NAME      tokio or blocking (tokio): threads instead of tasks
+  --replay FILE.csv   ticks from a file with the columns time, instrument, side, price,
+                      size, at the times in it, or at --rate; over and over if short
+  --json              the result as one JSON object, on the last line
+  --help              this
+";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Adapter {
+    Tokio,
+    Blocking,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Run,
+    Listen(SocketAddr),
+    Connect(String),
+    Record(PathBuf),
+    Help,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) mode: Mode,
+    pub(crate) clients: Option<usize>,
+    pub(crate) rate: Option<u32>,
+    pub(crate) seconds: Option<Duration>,
+    pub(crate) adapter: Adapter,
+    pub(crate) replay: Option<PathBuf>,
+    pub(crate) json: bool,
+}
+
+impl Options {
+    pub(crate) fn parse(mut parser: Parser) -> Result<Self, lexopt::Error> {
+        let mut options = Self {
+            mode: Mode::Run,
+            clients: None,
+            rate: None,
+            seconds: None,
+            adapter: Adapter::Tokio,
+            replay: None,
+            json: false,
+        };
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Long("listen") => options.set_mode(Mode::Listen(address(&mut parser)?))?,
+                Long("connect") => options.set_mode(Mode::Connect(url(&mut parser)?))?,
+                Long("record") => options.set_mode(Mode::Record(parser.value()?.into()))?,
+                Long("help") => return Ok(Self { mode: Mode::Help, ..options }),
+                Long("clients") => {
+                    options.clients = Some(number("clients", &mut parser, 1..=10_000)?);
+                }
+                Long("rate") => {
+                    options.rate = Some(number("rate", &mut parser, 1..=1_000_000)?);
+                }
+                Long("seconds") => {
+                    let seconds = number("seconds", &mut parser, 0.1..=86_400.0)?;
+                    options.seconds = Some(Duration::from_secs_f64(seconds));
+                }
+                Long("adapter") => options.adapter = adapter(&mut parser)?,
+                Long("replay") => options.replay = Some(parser.value()?.into()),
+                Long("json") => options.json = true,
+                _ => return Err(arg.unexpected()),
+            }
+        }
+        options.check()
+    }
+
+    fn set_mode(&mut self, mode: Mode) -> Result<(), lexopt::Error> {
+        if self.mode != Mode::Run {
+            return Err("only one of --listen, --connect and --record".into());
+        }
+        self.mode = mode;
+        Ok(())
+    }
+
+    /// Refuses what would be ignored.
+    fn check(self) -> Result<Self, lexopt::Error> {
+        let subscribes = matches!(self.mode, Mode::Run | Mode::Connect(_));
+        let publishes = !matches!(self.mode, Mode::Connect(_));
+        if self.clients.is_some() && !subscribes {
+            return Err("--clients: nobody subscribes here".into());
+        }
+        if self.rate.is_some() && !publishes {
+            return Err("--rate: the server decides on the rate".into());
+        }
+        if self.replay.is_some() && (!publishes || matches!(self.mode, Mode::Record(_))) {
+            return Err("--replay: goes with --listen, or on its own".into());
+        }
+        Ok(self)
+    }
+}
+
+impl fmt::Display for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tokio => "tokio",
+            Self::Blocking => "blocking",
+        })
+    }
+}
+
+/// A number within bounds.
+fn number<T>(name: &str, parser: &mut Parser, within: RangeInclusive<T>) -> Result<T, lexopt::Error>
+where
+    T: FromStr + PartialOrd + fmt::Display,
+{
+    let text = parser.value()?.string()?;
+    text.parse().ok().filter(|n| within.contains(n)).ok_or_else(|| {
+        let (from, to) = within.into_inner();
+        format!("--{name} {text}: expected a number from {from} to {to}").into()
+    })
+}
+
+fn adapter(parser: &mut Parser) -> Result<Adapter, lexopt::Error> {
+    let name = parser.value()?.string()?;
+    let known = [Adapter::Tokio, Adapter::Blocking].into_iter().find(|a| a.to_string() == name);
+    known.ok_or_else(|| format!("--adapter {name}: expected tokio or blocking").into())
+}
+
+fn address(parser: &mut Parser) -> Result<SocketAddr, lexopt::Error> {
+    let text = parser.value()?.string()?;
+    let found = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    found.ok_or_else(|| format!("--listen {text}: expected an address and a port").into())
+}
+
+fn url(parser: &mut Parser) -> Result<String, lexopt::Error> {
+    let url = parser.value()?.string()?;
+    match Target::parse(&url) {
+        Ok(_) => Ok(url),
+        Err(error) => Err(format!("--connect {url}: {error}").into()),
+    }
+}

@@ -1,0 +1,198 @@
+//! A subscriber without its socket: it keeps the books, and checks everything.
+use crate::{
+    book::Book,
+    clock,
+    wire::{Payload, Snapshot, Tick},
+};
+use hdrhistogram::Histogram;
+use std::{
+    fmt::{self, Display},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// How far all subscribers of a run are.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    joined: AtomicU64,
+    received: AtomicU64,
+    failed: OnceLock<String>,
+}
+
+impl Tally {
+    pub(crate) fn joined(&self) -> u64 {
+        self.joined.load(Relaxed)
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Says that one of them gave up, so that nobody waits for it.
+    pub(crate) fn fail(&self, why: impl Display) {
+        self.failed.get_or_init(|| why.to_string());
+    }
+
+    /// Why the first one did that gave up.
+    pub(crate) fn failed(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+}
+
+/// What subscribers saw: one of them, or all together.
+#[derive(Clone, Debug)]
+pub(crate) struct Stats {
+    /// Ticks there were between the first message and the last.
+    pub(crate) due: u64,
+    /// Ticks that arrived.
+    pub(crate) received: u64,
+    /// Ticks that the server announced it would leave out.
+    pub(crate) conflated: u64,
+    /// Ticks missing without a word, and those out of order.
+    pub(crate) gaps: u64,
+    /// How often our books were not the server's.
+    pub(crate) bad_checksums: u64,
+    /// From encoded to decoded, in nanoseconds.
+    pub(crate) latency: Histogram<u32>,
+    /// When the first tick was encoded, and the last one decoded.
+    first: u64,
+    last: u64,
+}
+
+impl Stats {
+    pub(crate) fn new() -> Result<Self, hdrhistogram::CreationError> {
+        // Up to a minute, to three digits.
+        let latency = Histogram::new_with_bounds(1, 60_000_000_000, 3)?;
+        Ok(Self {
+            due: 0,
+            received: 0,
+            conflated: 0,
+            gaps: 0,
+            bad_checksums: 0,
+            latency,
+            first: u64::MAX,
+            last: 0,
+        })
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) -> Result<(), hdrhistogram::AdditionError> {
+        self.due += other.due;
+        self.received += other.received;
+        self.conflated += other.conflated;
+        self.gaps += other.gaps;
+        self.bad_checksums += other.bad_checksums;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.latency.add(&other.latency)
+    }
+
+    /// Over the time in which there were any.
+    pub(crate) fn ticks_per_second(&self) -> f64 {
+        match Duration::from_nanos(self.last.saturating_sub(self.first)).as_secs_f64() {
+            0.0 => 0.0,
+            seconds => self.received as f64 / seconds,
+        }
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        self.gaps == 0 && self.bad_checksums == 0
+    }
+}
+
+/// Something that is no message of a market feed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Foreign;
+
+impl Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server sent something that is no tick and no snapshot")
+    }
+}
+
+impl std::error::Error for Foreign {}
+
+/// One subscriber.
+pub(crate) struct Subscriber<'t> {
+    tally: &'t Tally,
+    /// How much of what was received the tally knows.
+    tallied: u64,
+    book: Book,
+    /// The newest tick seen or skipped; `None` before the first snapshot.
+    sequence: Option<u64>,
+    /// The same, in the first snapshot.
+    joined: u64,
+    stats: Stats,
+}
+
+impl<'t> Subscriber<'t> {
+    pub(crate) fn new(tally: &'t Tally) -> Result<Self, hdrhistogram::CreationError> {
+        Ok(Self {
+            tally,
+            tallied: 0,
+            book: Book::default(),
+            sequence: None,
+            joined: 0,
+            stats: Stats::new()?,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self, payload: &[u8]) -> Result<(), Foreign> {
+        match (Payload::decode(payload).ok_or(Foreign)?, self.sequence) {
+            (Payload::Tick(tick), Some(newest)) => self.take_tick(&tick, newest),
+            (Payload::Tick(_), None) => return Err(Foreign), // it has to begin with a snapshot
+            (Payload::Snapshot(snapshot), newest) => self.take_snapshot(&snapshot, newest),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn take_tick(&mut self, tick: &Tick, newest: u64) {
+        self.book.apply(tick.update);
+        let now = clock::now();
+        let stats = &mut self.stats;
+        stats.latency.saturating_record(now.saturating_sub(tick.encoded_at));
+        (stats.first, stats.last) = (stats.first.min(tick.encoded_at), now);
+        stats.received += 1;
+        stats.bad_checksums += u64::from(tick.checksum != self.book.checksum());
+        self.follow(newest + 1, tick.sequence);
+    }
+
+    fn take_snapshot(&mut self, snapshot: &Snapshot<'_>, newest: Option<u64>) {
+        self.book = snapshot.levels().collect();
+        self.stats.bad_checksums += u64::from(snapshot.checksum != self.book.checksum());
+        self.stats.conflated += snapshot.skipped;
+        match newest {
+            Some(newest) => self.follow(newest + snapshot.skipped, snapshot.sequence),
+            None => {
+                self.sequence = Some(snapshot.sequence);
+                self.joined = snapshot.sequence;
+                self.tally.joined.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    #[inline]
+    fn follow(&mut self, expected: u64, sequence: u64) {
+        if sequence != expected {
+            self.stats.gaps += sequence.checked_sub(expected).unwrap_or(1);
+        }
+        self.sequence = Some(sequence);
+    }
+
+    /// To be called when a burst is over: the moment to act on the newest state. Here that is to
+    /// tell how far we are.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.tally.received.fetch_add(self.stats.received - self.tallied, Relaxed);
+        self.tallied = self.stats.received;
+    }
+
+    pub(crate) fn into_stats(self) -> Stats {
+        let due = self.sequence.unwrap_or_default().saturating_sub(self.joined);
+        Stats { due, ..self.stats }
+    }
+}

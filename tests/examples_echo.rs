@@ -1,0 +1,485 @@
+//! The examples `echo_server` and `client` as programs: the command lines, lines of output and exit
+//! codes that other programs rely on. Needs the examples built, as a plain `cargo test` does.
+#![cfg(all(unix, feature = "tokio"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use ::tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Error, Message, OwnedMessage,
+    handshake::client::Request,
+    tokio::{MaybeTls, WebSocket, accept, connect, connect_with},
+};
+
+/// Everything is done for each of these.
+const ADAPTERS: [&str; 2] = ["tokio", "blocking"];
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A program under test, gone when the test is.
+struct Program {
+    child: Child,
+    out: Receiver<String>,
+    err: Receiver<String>,
+}
+
+impl Program {
+    fn start(name: &str, args: &[&str]) -> Self {
+        // target/PROFILE/deps/examples_echo-HASH; the examples are beside `deps`.
+        let test = std::env::current_exe().unwrap();
+        let path: PathBuf = test.ancestors().nth(2).unwrap().join("examples").join(name);
+        assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
+        let mut child = Command::new(path)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = lines(child.stdout.take().unwrap());
+        let err = lines(child.stderr.take().unwrap());
+        Self { child, out, err }
+    }
+
+    fn write(&mut self, input: &[u8]) {
+        self.child.stdin.as_mut().unwrap().write_all(input).unwrap();
+    }
+
+    fn line(&self) -> String {
+        self.out.recv_timeout(PATIENCE).expect("a line of output")
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// The exit code and what was not yet looked at of both outputs. Ends the input first.
+    fn finish(mut self) -> (i32, Vec<String>, Vec<String>) {
+        drop(self.child.stdin.take());
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < until, "does not end");
+            thread::sleep(Duration::from_millis(5));
+        };
+        (status.code().expect("no exit code"), self.out.iter().collect(), self.err.iter().collect())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines of a pipe, as they come.
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (to, from) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines() {
+            if to.send(line.unwrap()).is_err() {
+                break;
+            }
+        }
+    });
+    from
+}
+
+/// An `echo_server` on a free port, and that port's address.
+fn server(adapter: &str, args: &[&str]) -> (Program, String) {
+    let args = [&["--listen", "127.0.0.1:0", "--adapter", adapter], args].concat();
+    let program = Program::start("echo_server", &args);
+    let line = program.line();
+    let address = line.strip_prefix("listening on ws://").expect(&line).to_string();
+    assert!(address.starts_with("127.0.0.1:") && !address.ends_with(":0"), "{line}");
+    (program, address)
+}
+
+/// Runs `client` to its end.
+fn client(args: &[&str], input: &[u8]) -> (i32, Vec<String>, Vec<String>) {
+    let mut program = Program::start("client", args);
+    // It may have ended by now, and not want it.
+    let _ = program.child.stdin.as_mut().unwrap().write_all(input);
+    program.finish()
+}
+
+/// What the client prints and how it exits, for a server of one connection.
+fn client_against<F>(adapter: &str, serve: F) -> (i32, Vec<String>, Vec<String>)
+where
+    F: FnOnce(TcpStream) + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let stream = listener.accept().unwrap().0;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        serve(stream);
+    });
+    let ended = client(&[&url, "--adapter", adapter], b"");
+    server.join().unwrap();
+    ended
+}
+
+/// Runs a future, not for ever.
+fn wait<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime
+        .block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("takes too long") })
+}
+
+async fn round_trip(ws: &mut WebSocket<MaybeTls>, message: Message<'_>) -> OwnedMessage {
+    ws.feed(message).map(drop).unwrap();
+    ws.recv_owned().await.unwrap().unwrap()
+}
+
+/// Sends a request and returns all that is answered.
+fn http(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_server_echoes_text_as_text_and_binary_as_binary() {
+    for adapter in ADAPTERS {
+        for threads in ["1", "3"] {
+            let (_server, address) = server(adapter, &["--threads", threads]);
+            wait(async {
+                let config = Config::default().max_message(64 << 20);
+                for _ in 0..4 {
+                    let mut ws = connect(&format!("ws://{address}/"), &config).await.unwrap();
+                    let large = vec![7; 3 << 20]; // above every mark of buffers
+                    for message in [
+                        Message::Text("sch\u{f6}n"),
+                        Message::Binary(b"\0\xff"),
+                        Message::Text(""),
+                        Message::Binary(&large),
+                    ] {
+                        let echo = round_trip(&mut ws, message).await;
+                        assert!(echo.as_message() == message, "{echo:?}");
+                    }
+                    ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
+                    assert_eq!(ws.close_code(), 1000);
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn the_server_tells_plain_http_what_it_is() {
+    for adapter in ADAPTERS {
+        let (_server, address) = server(adapter, &[]);
+        let answer = http(&address, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+        assert!(answer.contains(&format!("ws://{address}")), "{answer}");
+        assert!(http(&address, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    }
+}
+
+#[test]
+fn the_server_refuses_other_origins_and_says_so_in_one_line() {
+    for adapter in ADAPTERS {
+        let origins = ["--origin", "https://a.example", "--origin", "http://b.example:8080"];
+        let (server, address) = server(adapter, &origins);
+        let url = format!("ws://{address}/");
+        let ask = async |origin: &str| {
+            let request = Request::new(&url).unwrap().origin(origin).unwrap();
+            connect_with(&request, &Config::default()).await
+        };
+        wait(async {
+            for good in ["https://a.example", "http://b.example:8080"] {
+                ask(good).await.unwrap().close(None).await.unwrap();
+            }
+            for bad in ["http://a.example", "http://b.example", "https://a.example.net"] {
+                match ask(bad).await.unwrap_err() {
+                    Error::Refused(refusal) => assert_eq!(refusal.status(), 403),
+                    error => panic!("{error}"),
+                }
+            }
+        });
+        server.signal("-TERM");
+        let (code, _, errors) = server.finish();
+        assert_eq!((code, errors.len()), (0, 3), "{errors:?}");
+        assert!(errors.iter().all(|line| line.ends_with(": origin is not allowed")), "{errors:?}");
+    }
+}
+
+#[test]
+fn the_server_chooses_the_subprotocol_it_likes_best() {
+    for adapter in ADAPTERS {
+        let (_server, address) = server(adapter, &["--subprotocol", "v2", "--subprotocol", "v1"]);
+        for (offered, chosen) in
+            [(&["v0", "v1", "v2"][..], Some("v2")), (&["v1"], Some("v1")), (&["v0"], None)]
+        {
+            let request = Request::new(&format!("ws://{address}/")).unwrap();
+            let request = request.subprotocols(offered).unwrap();
+            wait(async {
+                let ws = connect_with(&request, &Config::default()).await.unwrap();
+                assert_eq!(ws.negotiated().subprotocol(), chosen);
+            });
+        }
+    }
+}
+
+#[test]
+fn the_server_has_the_limits_it_was_given() {
+    for adapter in ADAPTERS {
+        let (_server, address) = server(adapter, &["--max-message", "100", "--max-frame", "50"]);
+        for (len, code) in [(50, 1000), (51, 1009)] {
+            wait(async {
+                let url = format!("ws://{address}/");
+                let mut ws = connect(&url, &Config::default()).await.unwrap();
+                ws.send(&vec![0; len]).await.unwrap();
+                let echo = ws.recv_owned().await.unwrap();
+                assert_eq!(echo.map(|echo| echo.payload().len()), (code == 1000).then_some(len));
+                let _ = ws.close(CloseFrame::new(CloseCode::NORMAL)).await;
+                assert_eq!(ws.close_code(), code);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_signal_closes_every_connection_with_1001() {
+    for adapter in ADAPTERS {
+        for signal in ["-TERM", "-INT"] {
+            let (server, address) = server(adapter, &["--threads", "2"]);
+            let silent = TcpStream::connect(&address).unwrap(); // says nothing at all
+            wait(async {
+                let mut peers = Vec::new();
+                for _ in 0..6 {
+                    let url = format!("ws://{address}/");
+                    let mut ws = connect(&url, &Config::default()).await.unwrap();
+                    let _ = round_trip(&mut ws, Message::Text("here")).await;
+                    peers.push(ws);
+                }
+                server.signal(signal);
+                for mut ws in peers {
+                    assert!(ws.recv().await.unwrap().is_none());
+                    assert_eq!((ws.close_code(), ws.was_clean()), (1001, true));
+                }
+            });
+            let (code, _, errors) = server.finish();
+            assert_eq!((code, errors), (0, vec![]));
+            assert!(TcpStream::connect(&address).is_err());
+            drop(silent);
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_answer_holds_the_server_for_some_seconds_only() {
+    for adapter in ADAPTERS {
+        let (server, address) = server(adapter, &[]);
+        let ws = wait(connect(&format!("ws://{address}/"), &Config::default())).unwrap();
+        server.signal("-TERM");
+        let began = Instant::now();
+        assert_eq!(server.finish().0, 0);
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        drop(ws);
+    }
+}
+
+#[test]
+fn a_wrong_command_line_of_the_server_is_one_line_and_exit_code_2() {
+    for args in [
+        &["--nonsense"][..],
+        &["stray"],
+        &["--listen"],
+        &["--listen", "nowhere"],
+        &["--adapter", "carrier-pigeon"],
+        &["--threads", "0"],
+        &["--max-message", "-1"],
+        &["--origin", "example.com"],
+    ] {
+        let (code, out, errors) = Program::start("echo_server", args).finish();
+        assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
+    }
+    let (code, out, errors) = Program::start("echo_server", &["--help"]).finish();
+    assert_eq!((code, errors.len()), (0, 0));
+    assert!(out.iter().any(|line| line.contains("--listen ADDR")));
+}
+
+#[test]
+fn an_address_in_use_is_one_line_and_exit_code_1() {
+    for adapter in ADAPTERS {
+        let (_server, address) = server(adapter, &[]);
+        let args = ["--listen", &address, "--adapter", adapter];
+        let (code, out, errors) = Program::start("echo_server", &args).finish();
+        assert_eq!((code, out.len(), errors.len()), (1, 0, 1), "{errors:?}");
+        assert!(errors[0].contains(&address), "{errors:?}");
+    }
+}
+
+#[test]
+fn the_client_sends_lines_and_prints_what_comes_back_before_it_ends() {
+    for adapter in ADAPTERS {
+        let (_server, address) = server(adapter, &["--subprotocol", "v1"]);
+        let url = format!("ws://{address}/");
+        let args = [&url, "--adapter", adapter, "--subprotocol", "v1", "--header", "X-A: b: c"];
+        let input = "hi\n\n/binary c0 FFee\n/binary\n/usr/bin\nt\tb \u{202e}sch\u{f6}n\r\nlast";
+        let (code, out, errors) = client(&args, input.as_bytes());
+        let expected = [
+            "subprotocol: v1",
+            "hi",
+            "",
+            "binary: c0ffee",
+            "binary: ",
+            "/usr/bin",
+            "t\\tb \\u{202e}sch\u{f6}n",
+            "last",
+            "closed: 1000 (clean)",
+        ];
+        assert_eq!((code, out, errors), (0, expected.map(String::from).to_vec(), vec![]));
+    }
+}
+
+#[test]
+fn the_client_pings_and_closes_as_it_is_told() {
+    for adapter in ADAPTERS {
+        let (_server, address) = server(adapter, &[]);
+        let url = format!("ws://{address}/");
+        let mut program = Program::start("client", &[&url, "--adapter", adapter]);
+        program.write(b"/ping\n");
+        let pong = program.line();
+        let took = pong.strip_prefix("pong ").and_then(|rest| rest.strip_suffix(" ms"));
+        assert!(took.expect(&pong).parse::<f64>().unwrap() < 5e3, "{pong}");
+        program.write(b"/close 4000 bye\nnot sent\n");
+        let ended = program.finish();
+        assert_eq!(ended, (0, vec!["closed: 4000 (clean)".into()], vec![]));
+
+        for (input, closed) in
+            [("/close\n", "closed: 1005 (clean)"), ("/quit\nno\n", "closed: 1000 (clean)")]
+        {
+            let ended = client(&[&url, "--adapter", adapter], input.as_bytes());
+            assert_eq!(ended, (0, vec![closed.into()], vec![]));
+        }
+    }
+}
+
+#[test]
+fn a_line_the_client_cannot_make_sense_of_is_skipped_and_the_exit_code_1() {
+    for adapter in ADAPTERS {
+        let (_server, address) = server(adapter, &[]);
+        let url = format!("ws://{address}/");
+        let long = format!("/close 1000 {}\n", "x".repeat(124));
+        let bad = ["/binary f\n", "/binary xx\n", "/close 1006\n", "/close bye\n", &long];
+        for bad in bad.map(str::as_bytes).into_iter().chain([&b"\xff\n"[..]]) {
+            let (code, out, errors) =
+                client(&[&url, "--adapter", adapter], &[bad, b"next\n"].concat());
+            assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
+            assert!(errors[0].starts_with("error: "), "{errors:?}");
+            assert_eq!(out, ["next", "closed: 1000 (clean)"]);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_command_line_of_the_client_is_one_line_and_exit_code_2() {
+    let url = "ws://127.0.0.1:1/";
+    for args in [
+        &[][..],
+        &["http://127.0.0.1/"],
+        &["not a url"],
+        &[url, "--nonsense"],
+        &[url, "stray"],
+        &[url, "--header"],
+        &[url, "--header", "no colon"],
+        &[url, "--header", "Host: elsewhere"],
+        &[url, "--header", "Authorization: secret\r\nX: y"],
+        &[url, "--subprotocol", "not a token"],
+        &[url, "--adapter", "carrier-pigeon"],
+    ] {
+        let (code, out, errors) = client(args, b"");
+        assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
+        assert!(errors[0].starts_with("error: ") && !errors[0].contains("secret"), "{errors:?}");
+    }
+    assert_eq!(client(&["--help"], b"").0, 0);
+}
+
+#[test]
+fn a_failed_connection_is_one_line_of_the_client_and_exit_code_1() {
+    for adapter in ADAPTERS {
+        // A port that was free a moment ago.
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (code, _, errors) = client(&[&format!("ws://{closed}"), "--adapter", adapter], b"hi\n");
+        assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
+        assert!(errors[0].starts_with(&format!("error: {closed}: ")), "{errors:?}");
+
+        let (code, _, errors) = client_against(adapter, |mut stream| {
+            read_head(&mut stream).unwrap();
+            let body = "closed for\r\nlunch \x1b[31m";
+            let head = "HTTP/1.1 503 No\r\nContent-Length:";
+            write!(stream, "{head} {}\r\n\r\n{body}", body.len()).unwrap();
+        });
+        assert_eq!(code, 1);
+        assert_eq!(errors, [r"error: server answered 503 No: closed for\r\nlunch \x1b[31m"]);
+
+        let (code, _, errors) = client_against(adapter, |mut stream| {
+            read_head(&mut stream).unwrap();
+            stream.shutdown(Shutdown::Both).unwrap();
+        });
+        assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
+    }
+}
+
+#[test]
+fn the_client_escapes_what_is_hostile_and_reports_an_end_without_a_close() {
+    for adapter in ADAPTERS {
+        let (code, out, errors) = client_against(adapter, |stream| {
+            serve(stream, async |mut ws| {
+                ws.send("\x1b[2J\nclosed: 1000 (clean)").await.unwrap();
+                // FIN, and what the client says is read, or it would become a reset.
+                let (mut stream, _) = ws.into_parts();
+                stream.shutdown().await.unwrap();
+                stream.read_to_end(&mut Vec::new()).await.unwrap();
+            });
+        });
+        assert_eq!(code, 1);
+        assert_eq!(out, [r"\u{1b}[2J\nclosed: 1000 (clean)"]);
+        assert_eq!(errors, ["error: stream ended without a closing handshake"]);
+
+        let (code, out, errors) = client_against(adapter, |stream| {
+            serve(stream, async |mut ws| {
+                let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "so\nlong");
+                ws.close(frame).await.unwrap();
+            });
+        });
+        assert_eq!((code, out, errors), (0, vec![r"closed: 1001 so\nlong (clean)".into()], vec![]));
+    }
+}
+
+/// The server's end of one connection.
+fn serve(stream: TcpStream, talk: impl AsyncFnOnce(WebSocket<tokio::net::TcpStream>)) {
+    wait(async {
+        stream.set_nonblocking(true).unwrap();
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        talk(accept(stream, &Config::default()).await.unwrap()).await;
+    });
+}
+
+fn read_head(stream: &mut TcpStream) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.extend(byte);
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! The example `market_feed`, as its users run it.
+#![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+use std::{
+    error::Error,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+use tickwire::{CloseCode, Config, handshake::client::Request, tokio::client};
+use tokio::{net::TcpSocket, time::sleep};
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+/// The example, which `cargo test` builds; `cargo test --test ..` does not, so it is built here.
+fn market_feed() -> Command {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(PATH.get_or_init(|| {
+        let test = std::env::current_exe().unwrap();
+        let profile = test.parent().and_then(Path::parent).unwrap();
+        let name = format!("market_feed{}", std::env::consts::EXE_SUFFIX);
+        let path = profile.join("examples").join(name);
+        if !path.exists() {
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args(["build", "--example", "market_feed", "--target-dir"]);
+            cargo.arg(profile.parent().unwrap());
+            if !cfg!(debug_assertions) {
+                cargo.arg("--release");
+            }
+            assert!(cargo.status().unwrap().success());
+        }
+        path
+    }))
+}
+
+fn run(args: &str) -> Output {
+    market_feed().args(args.split_whitespace()).output().unwrap()
+}
+
+/// A number from the JSON object, which is flat but for the latencies.
+fn number(json: &str, path: &str) -> f64 {
+    let mut rest = json;
+    for key in path.split('.') {
+        let key = format!("\"{key}\":");
+        rest = &rest[rest.find(&key).unwrap_or_else(|| panic!("no {key} in {json}")) + key.len()..];
+    }
+    let end = rest.find([',', '}']).unwrap();
+    rest[..end].parse().unwrap_or_else(|_| panic!("{path} is no number in {json}"))
+}
+
+fn check_run(args: &str, clients: f64) {
+    let output = run(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let json = stdout.lines().last().unwrap();
+    assert!(json.starts_with('{') && json.ends_with('}'), "{json}");
+    assert_eq!(number(json, "clients"), clients);
+    assert_eq!(number(json, "gaps"), 0.0);
+    assert!(number(json, "sent") > 0.0);
+    assert_eq!(number(json, "sent"), number(json, "received") + number(json, "conflated"));
+    assert!(number(json, "ticks_per_second") > 0.0);
+    for latency in ["latency_us", "bare_tcp_latency_us"] {
+        let [p50, p99, p999, max] =
+            ["p50", "p99", "p999", "max"].map(|key| number(json, &format!("{latency}.{key}")));
+        assert!(0.0 < p50 && p50 <= p99 && p99 <= p999 && p999 <= max, "{json}");
+    }
+}
+
+#[test]
+fn every_tick_arrives_or_is_accounted_for() {
+    check_run("--seconds 1 --clients 5 --json", 5.0);
+}
+
+#[test]
+fn every_tick_arrives_with_threads_too() {
+    check_run("--seconds 1 --clients 5 --json --adapter blocking", 5.0);
+}
+
+#[test]
+fn a_recording_is_replayed() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/ticks.csv");
+    check_run(&format!("--seconds 1 --clients 3 --json --replay {sample}"), 3.0);
+}
+
+#[test]
+fn a_table_for_people() {
+    let output = run("--seconds 0.2 --clients 2 --rate 1000");
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    for row in ["WebSocket", "bare TCP", "ticks sent", "gaps", "latency p50", "p99.9"] {
+        assert!(table.contains(row), "no {row} in\n{table}");
+    }
+}
+
+#[test]
+fn mistakes_are_one_line_each() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bad.csv");
+    std::fs::write(&file, "time,instrument,side,price,size\n0,ES,bid,1.5,1\n0,ES,buy,1.5,1\n")
+        .unwrap();
+    for (args, code, words) in [
+        ("--frobnicate", 2, "--frobnicate"),
+        ("--clients 0", 2, "--clients"),
+        ("--rate fast", 2, "--rate"),
+        ("--seconds inf", 2, "--seconds"),
+        ("--adapter async", 2, "--adapter"),
+        ("--listen here", 2, "--listen"),
+        ("--connect http://127.0.0.1", 2, "--connect"),
+        ("--connect ws://127.0.0.1:1", 1, "--connect"),
+        ("--connect wss://127.0.0.1:1", 1, "rustls"),
+        (&format!("--replay {}", file.display()), 1, "line 3"),
+    ] {
+        let output = run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{args}: {stderr}");
+        assert!(stderr.contains(words), "{args}: {stderr}");
+    }
+    assert!(run("--help").status.success());
+}
+
+/// A server of its own process.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(args: &str) -> Result<Self, Box<dyn Error>> {
+        let mut child = market_feed()
+            .args(["--listen", "127.0.0.1:0"])
+            .args(args.split_whitespace())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().ok_or("no stdout")?).read_line(&mut line)?;
+        let url = line.trim_end().strip_prefix("listening on ").ok_or("no address")?;
+        Ok(Self { url: url.to_owned(), child })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What one subscriber was told, read by the offsets documented in the example's `wire`.
+#[derive(Default)]
+struct Seen {
+    sequence: u64,
+    ticks: u64,
+    skipped: u64,
+    gaps: u64,
+    close: Option<CloseCode>,
+}
+
+/// Subscribes, with a small receive buffer; dawdles after the first message.
+async fn subscribe(url: &str, dawdle: Duration) -> Result<Seen, Box<dyn Error>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(8 << 10)?;
+    let stream = socket.connect(url.trim_start_matches("ws://").parse()?).await?;
+    let mut ws = client(stream, &Request::new(url)?, &Config::default()).await?;
+    let mut seen = Seen::default();
+    let mut first = true;
+    while let Some(message) = ws.recv().await? {
+        let message = message.as_bytes();
+        let field = |at: usize| message[at..at + 8].try_into().map(u64::from_le_bytes);
+        let sequence = field(8)?;
+        let advance = match message[0] {
+            1 => 1,
+            _ => field(24)?,
+        };
+        match message[0] {
+            1 => seen.ticks += 1,
+            _ => seen.skipped += advance,
+        }
+        if first {
+            assert_eq!((message[0], advance), (2, 0), "a subscriber begins with a snapshot");
+            sleep(dawdle).await;
+        } else if sequence != seen.sequence + advance {
+            seen.gaps += 1;
+        }
+        first = false;
+        seen.sequence = sequence;
+    }
+    seen.close = ws.close_frame().map(|frame| frame.code);
+    Ok(seen)
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_gets_the_newest_state_and_disturbs_nobody() -> TestResult {
+    check_slow("").await
+}
+
+#[tokio::test]
+async fn nor_does_it_where_writing_blocks() -> TestResult {
+    check_slow("--adapter blocking").await
+}
+
+async fn check_slow(args: &str) -> TestResult {
+    let mut server = Server::start(&format!("--rate 50000 --seconds 3 {args}"))?;
+    let rude = async {
+        // Leaves without a word, in the middle of the feed.
+        let subscribed = subscribe(&server.url, Duration::ZERO);
+        tokio::time::timeout(Duration::from_millis(300), subscribed).await.is_err()
+    };
+    let (slow, quick, rude) = tokio::join!(
+        subscribe(&server.url, Duration::from_millis(1500)),
+        subscribe(&server.url, Duration::ZERO),
+        rude,
+    );
+    assert!(rude);
+    let (slow, quick) = (slow?, quick?);
+    assert!(slow.skipped > 0, "nothing was conflated");
+    assert_eq!(slow.gaps, 0);
+    assert!(quick.ticks > slow.ticks);
+    assert_eq!((quick.gaps, quick.sequence), (0, slow.sequence), "both see the end");
+    assert_eq!((slow.close, quick.close), (Some(CloseCode::NORMAL), Some(CloseCode::NORMAL)));
+    assert!(server.child.wait()?.success());
+    Ok(())
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn interrupted_it_says_that_it_goes_away() -> TestResult {
+    check_interrupted("").await?;
+    check_interrupted("--adapter blocking").await
+}
+
+#[cfg(unix)]
+async fn check_interrupted(args: &str) -> TestResult {
+    let mut server = Server::start(args)?;
+    let interrupt = async {
+        sleep(Duration::from_millis(300)).await;
+        Command::new("kill").args(["-INT", &server.child.id().to_string()]).status()
+    };
+    let (seen, killed) = tokio::join!(subscribe(&server.url, Duration::ZERO), interrupt);
+    assert!(killed?.success());
+    let seen = seen?;
+    assert!(seen.ticks > 0);
+    assert_eq!((seen.gaps, seen.close), (0, Some(CloseCode::GOING_AWAY)));
+    assert!(server.child.wait()?.success());
+    let mut rest = String::new();
+    server.child.stdout.take().ok_or("no stdout")?.read_to_string(&mut rest)?;
+    assert!(rest.contains("served 1 subscribers"), "{rest}");
+    Ok(())
+}
+
+#[test]
+fn one_process_serves_another_subscribes() -> TestResult {
+    for (serve, subscribe) in [("tokio", "blocking"), ("blocking", "tokio")] {
+        let server = Server::start(&format!("--rate 2000 --adapter {serve}"))?;
+        let args = format!("--clients 4 --seconds 0.5 --json --adapter {subscribe}");
+        let output = run(&format!("--connect {} {args}", server.url));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let json = String::from_utf8(output.stdout)?;
+        assert_eq!(number(&json, "clients"), 4.0);
+        assert_eq!(number(&json, "gaps"), 0.0);
+        assert!(number(&json, "received") > 0.0);
+        assert_eq!(number(&json, "sent"), number(&json, "received") + number(&json, "conflated"));
+        assert!(json.contains("\"bare_tcp_latency_us\":null"));
+    }
+    Ok(())
+}
