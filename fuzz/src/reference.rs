@@ -1,0 +1,229 @@
+//! RFC 6455 §5 read a second time, for a wire that lies there whole: slow, plain, no state kept
+//! between calls, every violation a frame shows listed rather than the first one.
+use tickwire::{ProtocolError, RecvError};
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    Message { text: bool, payload: Vec<u8> },
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Vec<u8>),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub message: usize,
+    pub frame: usize,
+    pub fragments: u32,
+}
+
+impl Limits {
+    pub const NONE: Self = Self { message: usize::MAX, frame: usize::MAX, fragments: u32::MAX };
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// The wire ends before something is wrong with it or a Close came.
+    More,
+    Closed,
+    /// It has to fail now, for one of these reasons.
+    Failed(Vec<RecvError>),
+}
+
+#[derive(Debug)]
+pub struct Received {
+    pub events: Vec<Event>,
+    /// What is here of a message not complete (where it failed: without the frame that did it).
+    pub partial: Vec<u8>,
+    /// How many bytes whole frames take.
+    pub used: usize,
+    pub end: End,
+}
+
+/// What a receiver has to make of `wire`, when its peer has to mask or must not.
+pub fn receive(wire: &[u8], masked: bool, limits: Limits) -> Received {
+    let mut got = Received { events: vec![], partial: vec![], used: 0, end: End::More };
+    let mut kind = None; // of the message begun: is it text?
+    let mut fragments = 0;
+    loop {
+        let rest = &wire[got.used..];
+        if rest.len() < 2 {
+            return got;
+        }
+        let head = Head::read(rest);
+        let mut wrong = head.wrong(masked, kind.is_some());
+        let Some(start) = head.end.filter(|&n| n <= rest.len()) else {
+            if !wrong.is_empty() {
+                got.end = End::Failed(wrong);
+            }
+            return got;
+        };
+        // The whole header is here.
+        let len = head.len.unwrap_or(0);
+        if head.opcode < 8 {
+            fragments += 1;
+            if u128::from(len) + got.partial.len() as u128 > limits.message as u128 {
+                wrong.push(RecvError::MessageTooBig { limit: shown(limits.message) });
+            }
+            if len > limits.frame as u64 {
+                wrong.push(RecvError::FrameTooBig { limit: shown(limits.frame) });
+            }
+            if fragments > limits.fragments {
+                wrong.push(RecvError::TooManyFragments { limit: limits.fragments });
+            }
+        }
+        if !wrong.is_empty() {
+            got.end = End::Failed(wrong);
+            return got;
+        }
+        let here = (rest.len() - start).min(usize::try_from(len).unwrap_or(usize::MAX));
+        let whole = here as u64 == len;
+        let mut payload = rest[start..start + here].to_vec();
+        if masked {
+            for (i, byte) in payload.iter_mut().enumerate() {
+                *byte ^= rest[start - 4 + i % 4];
+            }
+        }
+        if head.opcode >= 8 {
+            if !whole {
+                return got;
+            }
+            got.used += start + here;
+            match head.opcode {
+                9 => got.events.push(Event::Ping(payload)),
+                10 => got.events.push(Event::Pong(payload)),
+                _ => {
+                    let wrong = wrong_close(&payload);
+                    if wrong.is_empty() {
+                        got.events.push(Event::Close(payload));
+                        got.end = End::Closed;
+                    } else {
+                        got.end = End::Failed(wrong);
+                    }
+                    return got;
+                }
+            }
+            continue;
+        }
+        let text = *kind.get_or_insert(head.opcode == 1);
+        let done = whole && head.fin;
+        let before = got.partial.len();
+        got.partial.extend(payload);
+        if text
+            && let Err(e) = std::str::from_utf8(&got.partial)
+            && (done || e.error_len().is_some())
+        {
+            got.partial.truncate(before);
+            got.end = End::Failed(vec![ProtocolError::BadUtf8.into()]);
+            return got;
+        }
+        if !whole {
+            return got;
+        }
+        got.used += start + here;
+        if done {
+            let payload = std::mem::take(&mut got.partial);
+            got.events.push(Event::Message { text, payload });
+            (kind, fragments) = (None, 0);
+        }
+    }
+}
+
+/// A header, as far as it is here: two bytes at least.
+pub struct Head {
+    pub fin: bool,
+    pub reserved: u8,
+    pub opcode: u8,
+    pub masked: bool,
+    /// The length in two bytes' seven bits.
+    short: u8,
+    /// The payload's length, once the bytes that say it are here.
+    pub len: Option<u64>,
+    /// Where the payload begins, once that is known; maybe beyond what is here.
+    pub end: Option<usize>,
+}
+
+impl Head {
+    pub fn read(bytes: &[u8]) -> Self {
+        let short = bytes[1] & 0x7f;
+        let masked = bytes[1] & 0x80 != 0;
+        let extended = match short {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let len = bytes.get(2..2 + extended).map(|extended| match short {
+            126 | 127 => extended.iter().fold(0, |n, &byte| n << 8 | u64::from(byte)),
+            n => u64::from(n),
+        });
+        Self {
+            fin: bytes[0] & 0x80 != 0,
+            reserved: bytes[0] >> 4 & 7,
+            opcode: bytes[0] & 0xf,
+            masked,
+            short,
+            len,
+            end: len.map(|_| 2 + extended + if masked { 4 } else { 0 }),
+        }
+    }
+
+    /// What this header alone shows to be wrong, in any connection.
+    pub fn wrong_alone(&self) -> Vec<ProtocolError> {
+        let mut wrong = vec![];
+        if matches!(self.opcode, 3..=7 | 11..=15) {
+            wrong.push(ProtocolError::ReservedOpCode);
+        }
+        if matches!(self.opcode, 8..=10) && (!self.fin || self.short > 125) {
+            wrong.push(ProtocolError::BadControlFrame);
+        }
+        let least = match self.short {
+            126 => 126,
+            127 => 65536,
+            _ => 0,
+        };
+        if self.len.is_some_and(|n| n < least || n >= 1 << 63) {
+            wrong.push(ProtocolError::BadLength);
+        }
+        wrong
+    }
+
+    fn wrong(&self, masked: bool, inside: bool) -> Vec<RecvError> {
+        let mut wrong = self.wrong_alone();
+        if self.reserved != 0 {
+            wrong.push(ProtocolError::ReservedBits);
+        }
+        if masked && !self.masked {
+            wrong.push(ProtocolError::MaskRequired);
+        }
+        if !masked && self.masked {
+            wrong.push(ProtocolError::MaskForbidden);
+        }
+        if self.opcode == 0 && !inside {
+            wrong.push(ProtocolError::UnexpectedContinuation);
+        }
+        if matches!(self.opcode, 1 | 2) && inside {
+            wrong.push(ProtocolError::ExpectedContinuation);
+        }
+        wrong.into_iter().map(RecvError::from).collect()
+    }
+}
+
+fn wrong_close(body: &[u8]) -> Vec<RecvError> {
+    let mut wrong = vec![];
+    if let [high, low, reason @ ..] = body {
+        let code = u16::from(*high) << 8 | u16::from(*low);
+        if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+            wrong.push(ProtocolError::BadClose.into());
+        }
+        if std::str::from_utf8(reason).is_err() {
+            wrong.push(ProtocolError::BadUtf8.into());
+        }
+    } else if !body.is_empty() {
+        wrong.push(ProtocolError::BadClose.into());
+    }
+    wrong
+}
+
+fn shown(limit: usize) -> u32 {
+    limit.min(u32::MAX as usize) as u32
+}

@@ -1,0 +1,927 @@
+//! Any order of API calls on one connection, of either role.
+//!
+//! Kept beside it is a ledger of what was fed and what came out. Checked after each call: nothing
+//! panics, counts agree, memory follows the limits. Checked at the end: what was written is whole
+//! legal frames (the reference reads them), each message is there once, in order and unchanged,
+//! what overtakes came as early as promised, and nothing follows a Close; what was received is
+//! what the reference reads out of the same wire.
+#![no_main]
+use arbitrary::Arbitrary;
+use bytes::Buf;
+use libfuzzer_sys::fuzz_target;
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+use tickwire::{
+    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Ending, Event, Heartbeat, Message,
+    OwnedMessage, Position, Prepared, ReadyState, RecvError, SendError, Step, Time,
+};
+use tickwire_fuzz::{
+    connection,
+    reference::{self, End, Head, Limits},
+};
+
+struct Counting;
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOC: Counting = Counting;
+
+// SAFETY: passes every call on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    client: bool,
+    settings: Settings,
+    ops: Vec<Op>,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Settings {
+    read_buffer: u16,
+    max_message: u16,
+    max_frame: Option<u16>,
+    max_fragments: u8,
+    high_water: u16,
+    vectored_from: u16,
+    auto_pong: bool,
+    auto_close: bool,
+    heartbeat: bool,
+}
+
+/// Short as a rule, around the length forms at times, up to 64 KiB and a little more.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Len(u16);
+
+impl Len {
+    fn get(self) -> usize {
+        let n = usize::from(self.0 >> 3);
+        match self.0 & 7 {
+            0..=4 => n % 140,
+            5 => 120 + n % 12,
+            6 => n,
+            _ => 65_530 + n % 12,
+        }
+    }
+}
+
+#[derive(Arbitrary, Clone, Debug)]
+enum Op {
+    Feed {
+        text: bool,
+        len: Len,
+    },
+    FeedOwned {
+        text: bool,
+        len: Len,
+    },
+    FeedBytes {
+        len: Len,
+    },
+    FeedPrepared {
+        text: bool,
+        len: Len,
+    },
+    FeedChunk {
+        text: bool,
+        len: Len,
+        last: bool,
+    },
+    FeedBadText,
+    FeedFirst {
+        text: bool,
+        len: Len,
+    },
+    Ping(u8),
+    Pong(u8),
+    Close(Close),
+    Abort(Close),
+
+    /// Another frame for the connection to receive.
+    Frame(Frame),
+    Raw(Vec<u8>),
+    /// Reads a piece of it.
+    Read(u16),
+    Step,
+    StepChunk,
+    Take,
+    Lend(Len),
+    Reclaim,
+    EndOfStream,
+
+    SenderLend(Len),
+    SenderReclaim,
+    /// Looks at what is outgoing, and leaves it.
+    Look,
+    Write(u16),
+    WriteAll,
+    WriteBlocked,
+    WriteFailed,
+
+    ShutDown,
+    Paused(bool),
+    Timeout(u16),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Close {
+    code: Option<u16>,
+    reason: u8,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Frame {
+    kind: u8,
+    len: Len,
+    /// As the role of the peer wants it, but for one value.
+    mask: u8,
+}
+
+fuzz_target!(|input: Input| {
+    let mut ledger = Ledger::new(&input);
+    for op in input.ops.iter().take(200) {
+        ledger.call(op);
+        ledger.check_always();
+    }
+    ledger.check_at_the_end();
+});
+
+/// A data frame that was fed.
+struct Fed {
+    /// Without the mask bit's byte: FIN and opcode.
+    first: u8,
+    payload: Vec<u8>,
+    /// Its length on the wire.
+    len: usize,
+    position: Position,
+    /// Of one that overtakes: how many frames in order may have begun before.
+    begun: usize,
+}
+
+struct Ledger {
+    conn: Connection,
+    client: bool,
+    limits: Limits,
+    high_water: usize,
+    heartbeat: bool,
+
+    ordered: Vec<Fed>,
+    first: Vec<Fed>,
+    /// The text of the message in chunks so far, which may end inside a character.
+    chunks: Option<(DataKind, usize)>,
+    pings: VecDeque<Vec<u8>>,
+    pongs: VecDeque<Vec<u8>>,
+    /// The Close that was accepted, as its body.
+    close: Option<Vec<u8>>,
+    aborted: bool,
+    broken: bool,
+    fed_bytes: usize,
+    controls: usize,
+    longest: usize,
+
+    written: Vec<u8>,
+    walk: Walk,
+
+    /// What the connection will receive, and all of it that it has.
+    wire: VecDeque<u8>,
+    received: Vec<u8>,
+    events: Vec<reference::Event>,
+    partial: Vec<u8>,
+    /// Messages were asked for in chunks, to which other limits apply.
+    chunked: bool,
+    skipped: bool,
+    eof: bool,
+    end: Option<Result<Step, RecvError>>,
+
+    budget: usize,
+    now: Time,
+    state: ReadyState,
+    /// What lived before.
+    base: usize,
+}
+
+/// How far whole frames go in what was written.
+#[derive(Default)]
+struct Walk {
+    at: usize,
+    ordered: usize,
+    first: usize,
+    /// The frame under way may be one in order.
+    begun: bool,
+}
+
+impl Walk {
+    fn go(&mut self, written: &[u8]) {
+        loop {
+            let rest = &written[self.at..];
+            self.begun = rest.first().is_some_and(|first| first & 8 == 0);
+            let Some(rest) = rest.get(..).filter(|rest| rest.len() >= 2) else {
+                return;
+            };
+            let head = Head::read(rest);
+            let (Some(len), Some(end)) = (head.len, head.end) else {
+                return;
+            };
+            let total = end + len as usize;
+            if rest.len() < total {
+                return;
+            }
+            if head.opcode < 8 {
+                let mark = rest
+                    .get(end)
+                    .filter(|_| len > 0)
+                    .map(|byte| byte ^ if head.masked { rest[end - 4] } else { 0 });
+                if mark == Some(OVERTAKES) && head.opcode != 0 {
+                    self.first += 1;
+                } else {
+                    self.ordered += 1;
+                }
+            }
+            self.at += total;
+        }
+    }
+}
+
+/// How the payload of a message begins that overtakes; no other does.
+const OVERTAKES: u8 = b'!';
+/// More than all control frames that can wait: 16 Pongs and a Ping, twice, and what is in order.
+const CONTROLS: usize = 8 << 10;
+/// What text in chunks is made of, again and again.
+const MIXED: &str = "aé価📈";
+
+fn payload(seed: usize, len: usize, text: bool) -> Vec<u8> {
+    (0..len)
+        .map(|i| {
+            let byte = (i ^ seed).wrapping_mul(167) as u8;
+            match text {
+                true => b'0' + byte % 64,
+                false if i == 0 && byte == OVERTAKES => b'?',
+                false => byte,
+            }
+        })
+        .collect()
+}
+
+impl Ledger {
+    fn new(input: &Input) -> Self {
+        let s = &input.settings;
+        let (message, high_water) = (usize::from(s.max_message), usize::from(s.high_water));
+        let frame = s.max_frame.map_or(message, usize::from);
+        let fragments = u32::from(s.max_fragments).max(1); // as `Config` has it
+        let mut config = Config::default()
+            .read_buffer(usize::from(s.read_buffer))
+            .max_message(message)
+            .max_frame(frame)
+            .max_fragments(fragments)
+            .high_water(high_water)
+            .vectored_from(usize::from(s.vectored_from))
+            .auto_pong(s.auto_pong)
+            .auto_close(s.auto_close);
+        if s.heartbeat {
+            config =
+                config.heartbeat(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(3)));
+        }
+        let base = LIVE.load(Relaxed);
+        Self {
+            conn: connection(input.client, &config),
+            client: input.client,
+            limits: Limits { message, frame, fragments },
+            high_water,
+            heartbeat: s.heartbeat,
+            ordered: vec![],
+            first: vec![],
+            chunks: None,
+            pings: VecDeque::new(),
+            pongs: VecDeque::new(),
+            close: None,
+            aborted: false,
+            broken: false,
+            fed_bytes: 0,
+            controls: 0,
+            longest: 0,
+            written: vec![],
+            walk: Walk::default(),
+            wire: VecDeque::new(),
+            received: vec![],
+            events: vec![],
+            partial: vec![],
+            chunked: false,
+            skipped: false,
+            eof: false,
+            end: None,
+            budget: 256 << 10,
+            now: Time::ZERO,
+            state: ReadyState::Open,
+            base,
+        }
+    }
+
+    fn call(&mut self, op: &Op) {
+        let before = self.conn.sender().buffered_amount();
+        match op {
+            Op::Feed { text, len } => {
+                let owned = self.message(*text, *len);
+                let fed = self.conn.sender().feed(&owned);
+                self.fed_whole(owned, fed, before);
+            }
+            Op::FeedOwned { text, len } => {
+                let owned = self.message(*text, *len);
+                let fed = self.conn.sender().feed_owned(owned.clone());
+                self.fed_whole(owned, fed, before);
+            }
+            Op::FeedBytes { len } => {
+                let owned = self.message(false, *len);
+                let fed = self.conn.sender().feed_bytes(owned.payload().clone());
+                self.fed_whole(owned, fed, before);
+            }
+            Op::FeedPrepared { text, len } => {
+                let owned = self.message(*text, *len);
+                let fed = self.conn.sender().feed_prepared(&Prepared::new(&owned));
+                self.fed_whole(owned, fed, before);
+            }
+            Op::FeedChunk { text, len, last } => self.feed_chunk(*text, *len, *last, before),
+            Op::FeedBadText => {
+                let data = b"\xff";
+                let chunk = Chunk { kind: DataKind::Text, data, last: false };
+                let error = self.conn.sender().feed_chunk(chunk).unwrap_err();
+                if self.close.is_none() && !self.broken && self.chunks.is_none() {
+                    let full = !self.conn.sender().has_room();
+                    assert_eq!(matches!(error, SendError::Full { .. }), full);
+                    assert!(full || error == SendError::BadUtf8);
+                }
+                assert_eq!(self.conn.sender().buffered_amount(), before);
+            }
+            Op::FeedFirst { text, len } => self.feed_first(*text, *len, before),
+            Op::Ping(n) | Op::Pong(n) => {
+                let ping = matches!(op, Op::Ping(_));
+                let mut body = payload(self.controls + 1, usize::from(*n), false);
+                if let Some(byte) = body.first_mut() {
+                    *byte = self.controls as u8;
+                }
+                let tx = self.conn.sender();
+                let fed = tx.fed();
+                let queued = if ping { tx.ping(&body) } else { tx.pong(&body) };
+                assert_eq!(fed, tx.fed(), "a control frame moved the position");
+                let want = if tx.is_closed() {
+                    Err(SendError::Closed)
+                } else if body.len() > 125 {
+                    Err(SendError::ControlTooLong)
+                } else {
+                    Ok(())
+                };
+                assert_eq!(queued, want);
+                if queued.is_ok() {
+                    self.controls += 1;
+                    if ping { &mut self.pings } else { &mut self.pongs }.push_back(body);
+                }
+            }
+            Op::Close(close) => self.close(*close, false),
+            Op::Abort(close) => self.close(*close, true),
+
+            Op::Frame(frame) => self.add_frame(*frame),
+            Op::Raw(bytes) => self.wire.extend(bytes.iter().take(64)),
+            Op::Read(most) => {
+                let spare = self.conn.spare_mut();
+                assert!(!spare.is_empty(), "an empty read would look like the end");
+                if !self.eof {
+                    let n = usize::from(*most).min(spare.len()).min(self.wire.len());
+                    for (to, from) in spare.iter_mut().zip(self.wire.drain(..n)) {
+                        *to = from;
+                        self.received.push(from);
+                    }
+                    self.conn.commit_at(n, self.now);
+                }
+                assert!(self.conn.event().is_none(), "a read ends the message");
+            }
+            Op::Step => self.step(false),
+            Op::StepChunk => self.step(true),
+            Op::Take => {
+                let message = self.conn.message().map(Message::to_owned);
+                let taken = self.conn.receiver().take_message();
+                assert_eq!(taken, message);
+                if taken.is_some() {
+                    assert!(self.conn.event().is_none());
+                }
+            }
+            Op::Lend(len) => self.conn.receiver().lend(vec![0xdd; len.get()]),
+            Op::Reclaim => drop(self.conn.reclaim()),
+            Op::EndOfStream => {
+                self.conn.end_of_stream();
+                self.eof = true;
+            }
+
+            Op::SenderLend(len) => self.conn.sender().lend(vec![0xdd; len.get()]),
+            Op::SenderReclaim => drop(self.conn.sender().reclaim()),
+            Op::Look => self.write(0),
+            Op::Write(most) => self.write(usize::from(*most)),
+            Op::WriteAll => self.write(usize::MAX),
+            Op::WriteBlocked => self.conn.write_blocked(),
+            Op::WriteFailed => {
+                self.conn.write_failed();
+                self.broken = true;
+            }
+
+            Op::ShutDown => self.conn.shut_down(),
+            Op::Paused(paused) => self.conn.set_paused(*paused),
+            Op::Timeout(ms) => self.timeout(Duration::from_millis(u64::from(*ms))),
+        }
+    }
+
+    /// Keeps a run short: large ones only while the budget lasts.
+    fn len(&mut self, len: Len) -> usize {
+        let len = if len.get() <= self.budget { len.get() } else { len.get() % 140 };
+        self.budget = self.budget.saturating_sub(len);
+        len
+    }
+
+    // Sending.
+
+    fn message(&mut self, text: bool, len: Len) -> OwnedMessage {
+        let len = self.len(len);
+        let payload = payload(self.ordered.len(), len, text);
+        match text {
+            true => OwnedMessage::text(String::from_utf8(payload).unwrap()),
+            false => OwnedMessage::binary(payload),
+        }
+    }
+
+    fn frame_len(&self, payload: usize) -> usize {
+        let head = match payload {
+            0..=125 => 2,
+            126..=0xffff => 4,
+            _ => 10,
+        };
+        head + payload + if self.client { 4 } else { 0 }
+    }
+
+    fn fed_whole(
+        &mut self,
+        message: OwnedMessage,
+        fed: Result<Position, SendError>,
+        before: usize,
+    ) {
+        let first = 0x80 | if message.kind() == DataKind::Text { 1 } else { 2 };
+        match fed {
+            Ok(position) => {
+                assert!(self.chunks.is_none(), "fed inside a message in chunks");
+                self.fed_frame(first, message.payload().to_vec(), position, before);
+            }
+            Err(SendError::MessageInProgress) => assert!(self.chunks.is_some()),
+            Err(error) => self.refused(error, before),
+        }
+    }
+
+    fn fed_frame(&mut self, first: u8, payload: Vec<u8>, position: Position, before: usize) {
+        assert!(self.close.is_none() && !self.broken, "fed though closed");
+        assert!(before < 2 * self.high_water + self.longest + CONTROLS, "fed though full");
+        let len = self.frame_len(payload.len());
+        self.longest = self.longest.max(len);
+        self.fed_bytes += len;
+        let tx = self.conn.sender();
+        assert_eq!(tx.buffered_amount(), before + len);
+        assert_eq!(tx.fed(), position);
+        self.ordered.push(Fed { first, payload, len, position, begun: 0 });
+    }
+
+    fn refused(&mut self, error: SendError, before: usize) {
+        assert_eq!(self.conn.sender().buffered_amount(), before, "refused, but queued");
+        match error {
+            SendError::Full { .. } => {
+                assert!(before >= self.high_water, "room left");
+                assert!(!self.conn.sender().has_room() || before >= 2 * self.high_water);
+            }
+            SendError::Closed => assert!(self.conn.sender().is_closed()),
+            error => panic!("{error:?}"),
+        }
+    }
+
+    fn feed_chunk(&mut self, text: bool, len: Len, last: bool, before: usize) {
+        let kind = if text { DataKind::Text } else { DataKind::Binary };
+        let len = self.len(len);
+        let (first, at) = match self.chunks {
+            Some((begun, at)) if begun == kind => (0, at),
+            Some(_) => (0, 0),
+            None => (if text { 1 } else { 2 }, 0),
+        };
+        let data = match text {
+            // Goes on inside a character.
+            true => MIXED.bytes().cycle().skip(at % MIXED.len()).take(len).collect(),
+            false => payload(self.ordered.len(), len, false),
+        };
+        let end = at % MIXED.len() + data.len();
+        let whole = !text || MIXED.is_char_boundary(end % MIXED.len());
+        match self.conn.sender().feed_chunk(Chunk { kind, data: &data, last }) {
+            Ok(position) => {
+                assert!(self.chunks.is_none_or(|(begun, _)| begun == kind));
+                assert!(!last || whole, "text that ends inside a character");
+                self.fed_frame(first | if last { 0x80 } else { 0 }, data, position, before);
+                self.chunks = (!last).then_some((kind, end));
+            }
+            Err(SendError::BadUtf8) => assert!(last && !whole),
+            Err(SendError::MessageInProgress) => {
+                assert!(self.chunks.is_some_and(|(begun, _)| begun != kind));
+            }
+            Err(error) => self.refused(error, before),
+        }
+    }
+
+    fn feed_first(&mut self, text: bool, len: Len, before: usize) {
+        let len = self.len(len).max(1);
+        let mut bytes = payload(self.first.len(), len, true);
+        bytes[0] = OVERTAKES;
+        let message = match text {
+            true => Message::Text(std::str::from_utf8(&bytes).unwrap()),
+            false => Message::Binary(&bytes),
+        };
+        let tx = self.conn.sender();
+        let at = tx.fed();
+        match tx.feed_first(message) {
+            Ok(position) => {
+                assert_eq!(tx.fed(), at, "overtaking moved the position");
+                let len = self.frame_len(bytes.len());
+                assert_eq!(self.conn.sender().buffered_amount(), before + len);
+                self.longest = self.longest.max(len);
+                self.fed_bytes += len;
+                let begun = self.walk.ordered + usize::from(self.walk.begun);
+                let first = 0x80 | if text { 1 } else { 2 };
+                self.first.push(Fed { first, payload: bytes, len, position, begun });
+            }
+            Err(error) => {
+                assert!(error == SendError::Closed || before >= 2 * self.high_water);
+                self.refused(error, before);
+            }
+        }
+    }
+
+    fn close(&mut self, close: Close, abort: bool) {
+        let reason = "because ".repeat(usize::from(close.reason) / 8);
+        let reason = &reason[..usize::from(close.reason) / 8 * 8];
+        let code = close.code.map(|code| CloseCode::new(code).unwrap_or(CloseCode::NORMAL));
+        let frame = code.map(|code| CloseFrame::with_reason(code, reason));
+        let was_closed = self.conn.sender().is_closed();
+        let tx = self.conn.sender();
+        let done = if abort { tx.abort(frame) } else { tx.close(frame) };
+        match done {
+            Ok(()) => {
+                assert!(!was_closed);
+                assert_eq!(tx.close_frame(), frame);
+                self.aborted |= abort;
+                self.close = Some(frame.map_or(vec![], |frame| body(&frame)));
+            }
+            Err(SendError::Closed) => assert!(was_closed),
+            Err(SendError::ReasonTooLong) => assert!(reason.len() > 123),
+            Err(SendError::BadCloseCode) => {
+                assert!(!self.client && code == Some(CloseCode::MANDATORY_EXTENSION));
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    fn write(&mut self, most: usize) {
+        let before = self.conn.sender().buffered_amount();
+        let said = self.conn.sender().has_outgoing();
+        let remaining = self.conn.sender().outgoing().remaining();
+        // What was fed to overtake may wait for the last chunk of a message begun.
+        let waits = self.chunks.is_some() && !self.first.is_empty();
+        assert!(said == (remaining > 0) || (said && waits), "has_outgoing");
+        let after = self.conn.sender().buffered_amount();
+        assert!(after == before || (after < before && self.conn.sender().is_closed()));
+        assert!(remaining <= after);
+        let mut out = self.conn.sender().outgoing();
+        assert_eq!(out.remaining(), remaining);
+        if let Some(single) = out.single() {
+            assert_eq!(single.len(), remaining);
+        }
+        // All slices at once say the same as one by one.
+        let mut slices = [std::io::IoSlice::new(&[]); 64];
+        let n = out.chunks_vectored(&mut slices);
+        let len: usize = slices[..n].iter().map(|slice| slice.len()).sum();
+        assert!(len == remaining || n == slices.len());
+        assert!(slices[..n].iter().all(|slice| !slice.is_empty()));
+        assert_eq!(slices[..n].first().map_or(&[][..], |slice| slice), out.chunk());
+        let n = most.min(len);
+        let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
+        self.written.extend(bytes.clone().take(n));
+        let next: Vec<u8> = bytes.skip(n).take(64).collect();
+        out.advance(n);
+        assert_eq!(out.remaining(), remaining - n);
+        let left = next.len().min(out.chunk().len());
+        assert!(out.chunk()[..left] == next[..left], "what was left changed");
+        assert_eq!(self.conn.sender().buffered_amount(), after - n);
+        self.walk.go(&self.written);
+    }
+
+    // Receiving.
+
+    fn add_frame(&mut self, frame: Frame) {
+        let len = self.len(frame.len);
+        let first = match frame.kind % 16 {
+            0 | 1 => 0x82,
+            2 | 3 => 0x81,
+            4 => 0x01,
+            5 => 0x02,
+            6 => 0x00,
+            7 => 0x80,
+            8 => 0x89,
+            9 => 0x8a,
+            10 if frame.kind < 64 => 0x88,
+            11 if frame.kind < 32 => frame.kind,
+            _ => 0x82,
+        };
+        let body = match first {
+            0x88 if len < 126 => {
+                [&1000_u16.to_be_bytes()[..], &payload(0, len % 124, true)].concat()
+            }
+            0x89 | 0x8a => payload(len, len % 126, false),
+            _ => payload(len, len, first != 0x82),
+        };
+        let masked = (self.client != (frame.mask != 0xff)) as u8 * 0x80;
+        self.wire.push_back(first);
+        match body.len() {
+            n @ 0..=125 => self.wire.push_back(masked | n as u8),
+            n @ 126..=0xffff => {
+                self.wire.push_back(masked | 126);
+                self.wire.extend((n as u16).to_be_bytes());
+            }
+            n => {
+                self.wire.push_back(masked | 127);
+                self.wire.extend((n as u64).to_be_bytes());
+            }
+        }
+        let key = if masked != 0 { [frame.mask, 7, 77, 177] } else { [0; 4] };
+        if masked != 0 {
+            self.wire.extend(key);
+        }
+        self.wire.extend(body.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    }
+
+    fn step(&mut self, chunks: bool) {
+        self.chunked |= chunks;
+        let step = if chunks { self.conn.step_chunk() } else { self.conn.step() };
+        if let Some(end) = self.end {
+            assert_eq!(step, end, "it did not stay where it ended");
+        }
+        if !chunks && !self.partial.is_empty() {
+            // A message begun in chunks was given up for whole ones.
+            self.partial.clear();
+            self.skipped = true;
+        }
+        match step {
+            Ok(Step::Message) if chunks => {
+                assert!(self.conn.event().is_none());
+                let chunk = self.conn.receiver().chunk().expect("a chunk");
+                self.partial.extend_from_slice(chunk.data);
+                if chunk.last {
+                    let text = chunk.kind == DataKind::Text;
+                    let payload = std::mem::take(&mut self.partial);
+                    self.events.push(reference::Event::Message { text, payload });
+                }
+            }
+            Ok(Step::Message) => {
+                let message = self.conn.message().expect("a message");
+                assert!(message.len() <= self.limits.message);
+                let text = message.kind() == DataKind::Text;
+                let payload = message.as_bytes().to_vec();
+                self.events.push(reference::Event::Message { text, payload });
+                let _ = self.conn.info();
+            }
+            Ok(Step::Ping) => {
+                let Some(Event::Ping(payload)) = self.conn.event() else { panic!() };
+                let payload = payload.to_vec();
+                self.events.push(reference::Event::Ping(payload.clone()));
+                // Answered, if that is wanted and can be: then it is the next Pong.
+                self.pongs.push_back(payload);
+                self.controls += 1;
+            }
+            Ok(Step::Pong) => {
+                let Some(Event::Pong(payload)) = self.conn.event() else { panic!() };
+                self.events.push(reference::Event::Pong(payload.to_vec()));
+            }
+            Ok(Step::Close) => {
+                let Some(Event::Close(frame)) = self.conn.event() else { panic!() };
+                self.events.push(reference::Event::Close(frame.map_or(vec![], |f| body(&f))));
+                self.answered();
+            }
+            Ok(Step::NeedInput) => assert!(self.conn.event().is_none()),
+            Ok(Step::Closed) => self.end = Some(step),
+            Err(_) => {
+                self.end = Some(step);
+                self.answered();
+            }
+        }
+    }
+
+    /// Notes the Close that the core queued by itself, if it did.
+    fn answered(&mut self) {
+        if self.close.is_none() && !self.broken && self.conn.sender().is_closed() {
+            self.close = Some(self.conn.sender().close_frame().map_or(vec![], |f| body(&f)));
+            self.aborted |= matches!(self.end, Some(Err(_)));
+        }
+    }
+
+    fn timeout(&mut self, passed: Duration) {
+        self.now = self.now + passed;
+        let mut calls = 0;
+        while self.conn.poll_timeout().is_some_and(|at| at <= self.now) {
+            calls += 1;
+            assert!(calls < 5, "due again and again at {:?}", self.now);
+            let flushing = self.conn.ending() == Ending::Flush;
+            if let Err(error) = self.conn.handle_timeout(self.now) {
+                // Writing was given up; all else only ends receiving.
+                self.broken |= error == RecvError::WriteTimeout || flushing;
+            }
+        }
+        // A Ping of the heartbeat's own is empty.
+        if self.heartbeat {
+            self.pings.push_back(vec![]);
+            self.controls += 1;
+        }
+    }
+
+    // Checks.
+
+    fn check_always(&mut self) {
+        let state = self.conn.ready_state();
+        assert!(state >= self.state, "{state:?} after {:?}", self.state);
+        self.state = state;
+        let _ = (self.conn.ending(), self.conn.close_code(), self.conn.was_clean());
+        let tx = self.conn.sender();
+        let buffered = tx.buffered_amount();
+        assert!(
+            buffered <= 2 * self.high_water + 2 * self.longest + CONTROLS,
+            "{buffered} buffered"
+        );
+        assert!(tx.has_outgoing() || buffered == 0 || self.chunks.is_some());
+        for (i, fed) in self.ordered.iter().enumerate() {
+            let written = i < self.walk.ordered;
+            assert_eq!(tx.is_written(fed.position), written, "frame {i} of those in order");
+        }
+        for (i, fed) in self.first.iter().enumerate() {
+            let written = i < self.walk.first;
+            let said = tx.is_written(fed.position);
+            // Where some were dropped, it is not known which.
+            assert!(said == written || (written && tx.unsent() > 0), "frame {i} that overtakes");
+        }
+        self.check_memory();
+    }
+
+    /// What the core holds is bounded by what it was told, not by what it was sent.
+    fn check_memory(&mut self) {
+        let fed = |fed: &Vec<Fed>| {
+            fed.capacity() * size_of::<Fed>() + fed.iter().map(|f| f.payload.len()).sum::<usize>()
+        };
+        let events: usize = self
+            .events
+            .iter()
+            .map(|event| match event {
+                reference::Event::Message { payload, .. }
+                | reference::Event::Ping(payload)
+                | reference::Event::Pong(payload)
+                | reference::Event::Close(payload) => payload.capacity(),
+            })
+            .sum();
+        let controls = self.pings.iter().chain(&self.pongs).map(Vec::capacity).sum::<usize>();
+        let own = fed(&self.ordered)
+            + fed(&self.first)
+            + events
+            + controls
+            + self.partial.capacity()
+            + self.events.capacity() * size_of::<reference::Event>()
+            + (self.pings.capacity() + self.pongs.capacity()) * size_of::<Vec<u8>>()
+            + self.written.capacity()
+            + self.wire.capacity()
+            + self.received.capacity();
+        let live = LIVE.load(Relaxed).saturating_sub(self.base);
+        // Twice for buffers that double, 64 KiB for each buffer lent or read into.
+        let bound = 2 * (self.limits.message + 2 * self.high_water + 2 * self.longest)
+            + 4 * (128 << 10)
+            + (64 << 10);
+        assert!(live <= own + bound, "{live} bytes live, {own} of them the ledger's; {bound}");
+    }
+
+    fn check_at_the_end(&mut self) {
+        self.check_received();
+        // Everything there is goes out.
+        for _ in 0..4 {
+            self.write(usize::MAX);
+        }
+        self.check_always();
+        self.check_written();
+        self.check_counts();
+    }
+
+    fn check_received(&mut self) {
+        let want = reference::receive(&self.received, !self.client, Limits::NONE);
+        if !self.chunked {
+            assert!(want.events.starts_with(&self.events), "other events than the reference");
+            let strict = reference::receive(&self.received, !self.client, self.limits);
+            if let Some(Err(error)) = self.end
+                && error.close_code().is_some()
+            {
+                let End::Failed(reasons) = strict.end else { panic!("{error:?} out of nothing") };
+                assert!(reasons.contains(&error));
+                assert_eq!(self.events, strict.events);
+            }
+            return;
+        }
+        // With chunks, limits do not apply, and messages may have been skipped.
+        let mut left = want.events.iter();
+        for event in &self.events {
+            let found = left.find(|want| {
+                let skippable = matches!(want, reference::Event::Message { .. }) && self.skipped;
+                assert!(*want == event || skippable, "an event was lost");
+                *want == event
+            });
+            assert!(found.is_some(), "an event out of nothing");
+        }
+    }
+
+    fn check_written(&mut self) {
+        let got = reference::receive(&self.written, self.client, Limits::NONE);
+        assert!(!matches!(got.end, End::Failed(_)), "illegal output: {:?}", got.end);
+        let closed = got.end == End::Closed;
+        assert!(self.broken || got.used == self.written.len() || !closed, "output after a Close");
+        if let (Some(reference::Event::Close(body)), true) = (got.events.last(), closed) {
+            assert_eq!(Some(body), self.close.as_ref());
+        }
+        assert!(closed || self.broken || self.close.is_none(), "no Close came out");
+
+        // Frame by frame.
+        let (mut ordered, mut first, mut at) = (self.ordered.iter(), self.first.iter(), 0);
+        let (mut in_order, mut overtook) = (0, 0);
+        while self.written.len() - at >= 2 {
+            let rest = &self.written[at..];
+            let head = Head::read(rest);
+            let (Some(len), Some(start)) = (head.len, head.end) else { break };
+            let end = start + len as usize;
+            if end > rest.len() {
+                break;
+            }
+            assert_eq!(head.masked, self.client);
+            let mut payload = rest[start..end].to_vec();
+            if head.masked {
+                payload.iter_mut().enumerate().for_each(|(i, b)| *b ^= rest[start - 4 + i % 4]);
+            }
+            at += end;
+            match head.opcode {
+                8 => {}
+                9 => while self.pings.pop_front().expect("a Ping out of nothing") != payload {},
+                10 => while self.pongs.pop_front().expect("a Pong out of nothing") != payload {},
+                opcode => {
+                    let overtakes = opcode != 0 && payload.first() == Some(&OVERTAKES);
+                    let fed = if overtakes { first.next() } else { ordered.next() };
+                    let fed = fed.expect("a message out of nothing");
+                    assert_eq!(rest[0], fed.first);
+                    assert!(payload == fed.payload, "another payload than was fed");
+                    assert_eq!(end, fed.len);
+                    if overtakes {
+                        overtook += 1;
+                    } else if opcode != 0 {
+                        // Those fed before this one began to be written went before it.
+                        let late = self.first[overtook..].iter().find(|f| f.begun <= in_order);
+                        assert!(late.is_none(), "a message that overtakes came too late");
+                    }
+                    in_order += usize::from(!overtakes);
+                }
+            }
+        }
+        if self.close.is_none() && !self.broken {
+            assert!(ordered.next().is_none(), "fed, not written");
+            let waits = self.chunks.is_some();
+            assert!(waits || first.next().is_none(), "fed to overtake, not written");
+        }
+    }
+
+    fn check_counts(&mut self) {
+        let tx = self.conn.sender();
+        let (buffered, unsent) = (tx.buffered_amount(), tx.unsent() as usize);
+        assert!(self.chunks.is_some() || buffered == 0, "{buffered} buffered, all written");
+        assert!(self.fed_bytes <= self.written.len() + unsent + buffered, "bytes unaccounted for");
+        if self.close.is_none() && !self.broken {
+            assert_eq!(unsent, 0, "dropped, though nothing ended it");
+        }
+        if self.controls == 0 && self.close.is_none() && !self.broken {
+            assert_eq!(self.fed_bytes, self.written.len() + buffered);
+        }
+        assert!(self.aborted || self.broken || unsent == 0 || !self.first.is_empty());
+    }
+}
+
+fn body(frame: &CloseFrame<'_>) -> Vec<u8> {
+    [&frame.code.get().to_be_bytes()[..], frame.reason.as_bytes()].concat()
+}

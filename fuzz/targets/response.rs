@@ -1,0 +1,126 @@
+//! Any bytes as a server's response: the same verdict, the same refusal and the same connection
+//! whole, byte by byte and cut anyhow.
+//!
+//! The nonce is fixed, so the accept value that passes is too: the seeds have it.
+#![no_main]
+use libfuzzer_sys::fuzz_target;
+use tickwire::{
+    Config, Entropy,
+    handshake::{
+        HandshakeError,
+        client::{Handshake, Request},
+    },
+};
+use tickwire_fuzz::{
+    Seen,
+    cuts::Cuts,
+    head::Head,
+    play,
+    reference::{self, Limits},
+};
+
+struct Sevens;
+
+impl Entropy for Sevens {
+    fn fill(&mut self, dest: &mut [u8]) {
+        dest.fill(7);
+    }
+}
+
+/// Of the key that 16 sevens make.
+const ACCEPT: &[u8] = b"CdXSYUsvsaMthlEXWDNURGWA/1o=";
+
+fuzz_target!(|data: &[u8]| {
+    let [flags, cut, wire @ ..] = data else {
+        return;
+    };
+    let mut config = Config::default().read_buffer(512);
+    if flags & 1 != 0 {
+        config = config.max_head(200).max_headers(5).max_interim(2).max_refusal_body(20);
+    }
+    let mut request = Request::new("ws://example.com/feed").unwrap();
+    if flags & 2 != 0 {
+        request = request.subprotocols(&["chat", "superchat"]).unwrap();
+    }
+    let eof = flags & 4 != 0;
+    let whole = run(&config, &request, wire, 0, eof);
+    assert_eq!(whole, run(&config, &request, wire, 1, eof), "byte by byte");
+    assert_eq!(whole, run(&config, &request, wire, *cut, eof), "cut by {cut}");
+});
+
+type Header = (String, Vec<u8>);
+
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    verdict: Result<bool, HandshakeError>,
+    /// Status and headers.
+    response: Option<(u16, Vec<Header>)>,
+    /// What was kept of a refusal's body.
+    body: Option<Vec<u8>>,
+    subprotocol: Option<String>,
+    after: Option<Seen>,
+}
+
+fn run(config: &Config, request: &Request, wire: &[u8], cut: u8, eof: bool) -> Outcome {
+    let mut client = Handshake::new(request, config, Sevens);
+    let sent = client.outgoing().len();
+    client.advance(sent);
+    let (mut left, mut cuts) = (wire, Cuts::new(cut));
+    let mut verdict = loop {
+        let verdict = client.step();
+        assert_eq!(verdict, client.step(), "a repeated call repeats its answer");
+        if verdict != Ok(false) || left.is_empty() {
+            break verdict;
+        }
+        let spare = client.spare_mut();
+        assert!(!spare.is_empty(), "an empty read would look like the end of the stream");
+        let n = cuts.next().unwrap().min(spare.len()).min(left.len());
+        spare[..n].copy_from_slice(&left[..n]);
+        client.commit(n);
+        left = &left[n..];
+    };
+    if eof && verdict == Ok(false) {
+        client.end_of_stream();
+        verdict = client.step();
+        assert!(verdict.is_err(), "more to come behind the end");
+    }
+    let response = client.response().map(|response| {
+        let own = |(name, value): (&str, &[u8])| (name.to_owned(), value.to_vec());
+        (response.status(), response.headers().map(own).collect())
+    });
+    if verdict != Ok(true) {
+        let refusal = client.into_refusal();
+        if verdict.is_err_and(|e| matches!(e, HandshakeError::Refused { .. })) {
+            assert!(refusal.is_some(), "refused, and by nothing");
+        }
+        let body = refusal.map(|refusal| refusal.body().to_vec());
+        return Outcome { verdict, response, body, subprotocol: None, after: None };
+    }
+    // Read again, the plain way: behind the interim responses there is one 101, and it fits.
+    let mut at = 0;
+    let head = loop {
+        let head = Head::read(&wire[at..]).expect("it passed");
+        at += head.len;
+        if !head.first.starts_with(b"HTTP/1.1 1") || head.first.starts_with(b"HTTP/1.1 101") {
+            break head;
+        }
+    };
+    assert!(head.first.starts_with(b"HTTP/1.1 101"));
+    assert_eq!(head.named("sec-websocket-accept")[..], [ACCEPT]);
+    assert!(head.lists("upgrade", "websocket") && head.lists("connection", "upgrade"));
+    assert!(
+        head.named("sec-websocket-extensions")
+            .iter()
+            .all(|value| { value.iter().all(|byte| matches!(byte, b',' | b' ' | b'\t')) })
+    );
+    let mut conn = client.into_connection().expect("it passed");
+    let subprotocol = conn.negotiated().subprotocol().map(str::to_owned);
+    assert_eq!(
+        subprotocol.as_deref().map(str::as_bytes),
+        head.named("sec-websocket-protocol").pop()
+    );
+    let after = play(&mut conn, left, &mut cuts);
+    let limits = Limits { message: 16 << 20, frame: 16 << 20, fragments: 128 << 10 };
+    assert_eq!(after.events, reference::receive(&wire[at..], false, limits).events);
+    Outcome { verdict, response, body: None, subprotocol, after: Some(after) }
+}

@@ -1,0 +1,271 @@
+//! Two connections and a link between them that cuts as it likes: what one sends, the other
+//! receives, in order and whole, both ways at once.
+#![no_main]
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use std::collections::VecDeque;
+use tickwire::{
+    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, OwnedMessage, Prepared,
+    SendError, Step,
+};
+use tickwire_fuzz::{connection, cuts::Cuts, write};
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    read_buffer: u16,
+    high_water: u16,
+    vectored_from: u16,
+    cuts: [u8; 4],
+    ops: Vec<(bool, Op)>,
+}
+
+#[derive(Arbitrary, Clone, Debug)]
+enum Op {
+    Feed {
+        text: bool,
+        len: Len,
+    },
+    Shared {
+        text: bool,
+        len: Len,
+    },
+    Prepared {
+        text: bool,
+        len: Len,
+    },
+    Chunks {
+        text: bool,
+        pieces: Vec<Len>,
+    },
+    Short(Vec<u8>),
+    Ping(u8),
+    /// Moves a piece over the link, and has the other end take it.
+    Pass,
+    /// The same until all is quiet.
+    Settle,
+}
+
+/// Short as a rule, around the length forms and beyond 64 KiB at times.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Len(u16);
+
+impl Len {
+    fn get(self) -> usize {
+        let n = usize::from(self.0 >> 3);
+        match self.0 & 7 {
+            0..=3 => n % 140,
+            4 => 120 + n % 12,
+            5 => n,
+            6 => 65_530 + n % 12,
+            _ => 16 * n,
+        }
+    }
+
+    fn within(self, budget: &mut usize) -> usize {
+        let len = if self.get() <= *budget { self.get() } else { self.get() % 140 };
+        *budget = budget.saturating_sub(len);
+        len
+    }
+}
+
+/// Text of mixed widths, different for each `seed`, `len` bytes long.
+fn text(len: usize, seed: usize) -> String {
+    let mut text = String::with_capacity(len);
+    let mut i = seed;
+    while text.len() < len {
+        let c = ['a', 'é', '価', '📈', 'z', '0'][i % 6];
+        text.push(if text.len() + c.len_utf8() > len { '.' } else { c });
+        i = i.wrapping_mul(5).wrapping_add(1 + seed);
+    }
+    text
+}
+
+fn binary(len: usize, seed: usize) -> Vec<u8> {
+    (0..len).map(|i| (i.wrapping_mul(167) >> 3) as u8 ^ seed as u8).collect()
+}
+
+struct End {
+    conn: Connection,
+    /// Written by this end; up to `read`, read by the other.
+    link: Vec<u8>,
+    read: usize,
+    /// How much more may be fed in large messages, so that no run takes long.
+    budget: usize,
+    /// Fed by this end, not yet received by the other.
+    expected: VecDeque<OwnedMessage>,
+    /// Only the newest of several that wait has to be sent, so some may be missing.
+    pings: VecDeque<Vec<u8>>,
+    writes: Cuts,
+    reads: Cuts,
+    closed: bool,
+}
+
+fuzz_target!(|input: Input| {
+    let config = Config::default()
+        .read_buffer(usize::from(input.read_buffer))
+        .high_water(usize::from(input.high_water).max(1))
+        .vectored_from(usize::from(input.vectored_from));
+    let [a, b, c, d] = input.cuts;
+    let end = |client, writes, reads| End {
+        conn: connection(client, &config),
+        link: vec![],
+        read: 0,
+        budget: 160 << 10,
+        expected: VecDeque::new(),
+        pings: VecDeque::new(),
+        writes: Cuts::new(writes),
+        reads: Cuts::new(reads),
+        closed: false,
+    };
+    let (mut client, mut server) = (end(true, a, b), end(false, c, d));
+    for (i, (from_client, op)) in input.ops.into_iter().take(64).enumerate() {
+        let (from, to) =
+            if from_client { (&mut client, &mut server) } else { (&mut server, &mut client) };
+        match op {
+            Op::Pass => {
+                pass(from, to);
+            }
+            Op::Settle => settle(from, to),
+            op => {
+                if !from.feed(&op, i) {
+                    settle(from, to);
+                    assert!(from.feed(&op, i), "all is written, and there is no room");
+                }
+            }
+        }
+    }
+    settle(&mut client, &mut server);
+    // The closing handshake, begun by the client.
+    client.conn.sender().close(CloseFrame::with_reason(CloseCode::NORMAL, "bye")).unwrap();
+    settle(&mut client, &mut server);
+    for end in [&mut client, &mut server] {
+        assert!(end.expected.is_empty(), "fed, but not received: {}", end.expected.len());
+        assert!(end.pings.is_empty());
+        assert!(end.closed && end.conn.was_clean());
+        assert_eq!(end.conn.step(), Ok(Step::Closed));
+        assert_eq!(end.conn.close_code(), 1000);
+        assert_eq!(end.conn.sender().buffered_amount(), 0);
+        assert_eq!(end.conn.sender().unsent(), 0);
+        assert_eq!(end.conn.sender().feed(b"late"), Err(SendError::Closed));
+    }
+});
+
+impl End {
+    /// False where there was no room for it.
+    fn feed(&mut self, op: &Op, seed: usize) -> bool {
+        let budget = &mut self.budget;
+        let mut message = |as_text: bool, len: Len| match as_text {
+            true => OwnedMessage::text(text(len.within(budget), seed)),
+            false => OwnedMessage::binary(binary(len.within(budget), seed)),
+        };
+        let tx = self.conn.sender();
+        let room = tx.has_room();
+        let (message, fed) = match op {
+            Op::Feed { text, len } => {
+                let message = message(*text, *len);
+                let fed = tx.feed(&message);
+                (message, fed)
+            }
+            Op::Shared { text, len } => {
+                let message = message(*text, *len);
+                let fed = tx.feed_owned(message.clone());
+                (message, fed)
+            }
+            Op::Prepared { text, len } => {
+                let message = message(*text, *len);
+                let fed = tx.feed_prepared(&Prepared::new(&message));
+                (message, fed)
+            }
+            Op::Short(bytes) => (OwnedMessage::binary(bytes.clone()), tx.feed(bytes)),
+            Op::Ping(n) => {
+                let mut payload = binary(1 + usize::from(n % 125), seed);
+                payload[0] = seed as u8; // unlike all others
+                tx.ping(&payload).unwrap();
+                self.pings.push_back(payload);
+                return true;
+            }
+            Op::Chunks { text, pieces } => return self.feed_chunks(*text, pieces, seed),
+            Op::Pass | Op::Settle => return true,
+        };
+        assert_eq!(fed.is_ok(), room, "{fed:?}");
+        if fed.is_ok() {
+            self.expected.push_back(message);
+        }
+        room
+    }
+
+    fn feed_chunks(&mut self, as_text: bool, pieces: &[Len], seed: usize) -> bool {
+        if !self.conn.sender().has_room() {
+            return false;
+        }
+        let lens: Vec<usize> =
+            pieces.iter().take(8).map(|len| len.within(&mut self.budget)).collect();
+        let (kind, all) = match as_text {
+            true => (DataKind::Text, text(lens.iter().sum(), seed).into_bytes()),
+            false => (DataKind::Binary, binary(lens.iter().sum(), seed)),
+        };
+        let mut left = &all[..];
+        for (i, len) in lens.iter().chain([&0]).enumerate() {
+            let (data, rest) = left.split_at(*len);
+            left = rest;
+            let last = i == lens.len();
+            while let Err(error) = self.conn.sender().feed_chunk(Chunk { kind, data, last }) {
+                // The link takes all: nobody need read for this end to write.
+                assert!(matches!(error, SendError::Full { .. }), "{error}");
+                assert!(write(self.conn.sender(), &mut self.link, usize::MAX) > 0);
+            }
+            if !last {
+                let refused = self.conn.sender().feed(b"inside");
+                assert_eq!(refused, Err(SendError::MessageInProgress));
+            }
+        }
+        self.expected.push_back(match as_text {
+            true => OwnedMessage::text(String::from_utf8(all).unwrap()),
+            false => OwnedMessage::binary(all),
+        });
+        true
+    }
+}
+
+/// Writes one piece, reads one piece, and takes all there is. False when nothing moved.
+fn pass(from: &mut End, to: &mut End) -> bool {
+    // Longer pieces where much waits, or single bytes would take for ever.
+    let pace = |waiting: usize| 1 + waiting / 256;
+    let waiting = from.conn.sender().buffered_amount();
+    let most = from.writes.next().unwrap().saturating_mul(pace(waiting));
+    let written = write(from.conn.sender(), &mut from.link, most);
+    let spare = to.conn.spare_mut();
+    let link = &from.link[from.read..];
+    let most = to.reads.next().unwrap().saturating_mul(pace(link.len()));
+    let n = most.min(spare.len()).min(link.len());
+    spare[..n].copy_from_slice(&link[..n]);
+    to.conn.commit(n);
+    from.read += n;
+    if from.read == from.link.len() {
+        from.link.clear();
+        from.read = 0;
+    }
+    loop {
+        match to.conn.step().expect("nothing on this link is wrong") {
+            Step::NeedInput | Step::Closed => break,
+            Step::Message => {
+                let want = from.expected.pop_front().expect("nobody fed this");
+                assert!(to.conn.message() == Some(want.as_message()), "another message came");
+                if want.payload().len().is_multiple_of(2) {
+                    assert!(to.conn.receiver().take_message() == Some(want));
+                }
+            }
+            Step::Ping => {
+                let Some(Event::Ping(got)) = to.conn.event() else { panic!() };
+                while from.pings.pop_front().expect("nobody sent this") != got {}
+            }
+            Step::Pong => {}
+            Step::Close => to.closed = true,
+        }
+    }
+    written > 0 || n > 0
+}
+
+fn settle(a: &mut End, b: &mut End) {
+    while pass(a, b) | pass(b, a) {}
+}
