@@ -163,3 +163,8 @@ pub use error::{ProtocolError, RecvError, SendError};
 pub use message::{Chunk, DataKind, Event, Info, Message, OwnedMessage};
 pub use prepared::Prepared;
 pub use time::Time;
+
+/// The README's examples are compiled and run with the tests.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
