@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Ending, Event, Heartbeat, Message,
+    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Heartbeat, Message,
     OwnedMessage, Position, Prepared, ReadyState, RecvError, SendError, Step, Time,
 };
 use tickwire_fuzz::{
@@ -719,8 +719,9 @@ impl Ledger {
             }
             Ok(Step::NeedInput) => assert!(self.conn.event().is_none()),
             Ok(Step::Closed) => self.end = Some(step),
-            Err(_) => {
+            Err(error) => {
                 self.end = Some(step);
+                self.broken |= error.close_code().is_none(); // nobody to write to
                 self.answered();
             }
         }
@@ -740,11 +741,8 @@ impl Ledger {
         while self.conn.poll_timeout().is_some_and(|at| at <= self.now) {
             calls += 1;
             assert!(calls < 5, "due again and again at {:?}", self.now);
-            let flushing = self.conn.ending() == Ending::Flush;
-            if let Err(error) = self.conn.handle_timeout(self.now) {
-                // Writing was given up; all else only ends receiving.
-                self.broken |= error == RecvError::WriteTimeout || flushing;
-            }
+            // A deadline that has passed ends writing too.
+            self.broken |= self.conn.handle_timeout(self.now).is_err();
         }
         // A Ping of the heartbeat's own is empty.
         if self.heartbeat {
