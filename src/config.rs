@@ -101,10 +101,10 @@ impl Config {
     }
 
     /// The size of the buffer that the stream is read into, in bytes; default 16 KiB, which stays
-    /// in the processor's first-level cache; at least 512. It grows for a larger message as the
+    /// in the processor's first-level cache; at least 512, at most 16 MiB. It grows for a larger message as the
     /// message arrives.
     pub fn read_buffer(mut self, bytes: usize) -> Self {
-        self.read_buffer = bytes.max(512);
+        self.read_buffer = bytes.clamp(512, 1 << 24);
         self
     }
 
@@ -114,7 +114,7 @@ impl Config {
     ///
     /// Stops a peer that does not read from filling memory with what is meant for it.
     pub fn high_water(mut self, bytes: usize) -> Self {
-        self.high_water = bytes;
+        self.high_water = bytes.max(1);
         self
     }
 
@@ -236,7 +236,8 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// A Ping when nothing was received for `interval` (to 1.25 times that); the connection fails
     /// with [`PongTimeout`](crate::RecvError::PongTimeout) when nothing at all arrives within
-    /// `timeout` after the Ping was written. Any byte received is a sign of life.
+    /// `timeout` after the Ping was written. Any byte received is a sign of life. Intervals below
+    /// 4 ms count as that.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
     }

@@ -133,10 +133,13 @@ fn shake<S: Stream>(
                 handshake.advance(n);
             }
         } else {
-            match wire.read(handshake.spare_mut(), by)? {
-                Some(0) => handshake.end_of_stream(),
-                Some(n) => handshake.commit(n),
-                None => {}
+            match wire.read(handshake.spare_mut(), by) {
+                Ok(Some(0)) => handshake.end_of_stream(),
+                Ok(Some(n)) => handshake.commit(n),
+                Ok(None) => {}
+                // What the server said is worth more than how it hung up.
+                Err(Error::Io(_)) if handshake.response().is_some() => handshake.end_of_stream(),
+                Err(error) => return Err(error),
             }
         }
         now = wire.now();

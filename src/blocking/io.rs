@@ -208,6 +208,8 @@ pub(super) struct Patience {
     refused: Option<Time>,
     /// It was not tried again, since there might be input.
     skipped: bool,
+    /// How long reads have waited in the middle of a frame.
+    dripped: Duration,
 }
 
 impl Patience {
@@ -223,6 +225,7 @@ impl Patience {
             waited: Duration::ZERO,
             refused: None,
             skipped: false,
+            dripped: Duration::ZERO,
         }
     }
 
@@ -327,10 +330,17 @@ impl Patience {
         self.stuck = Stuck::Free;
     }
 
-    /// Whether a read that began then had to wait.
+    /// Whether reads in the middle of a frame had to wait, this one (which began then) or several
+    /// together: a byte now and then is to be noticed too.
     #[inline]
-    pub(super) fn was_slow(&self, began: Option<Time>) -> bool {
-        began.is_some_and(|began| self.now() - began >= SHORTEST)
+    pub(super) fn was_slow(&mut self, began: Option<Time>) -> bool {
+        let waited = began.map(|began| self.now() - began);
+        self.dripped = waited.map_or(Duration::ZERO, |waited| self.dripped + waited);
+        let slow = self.dripped >= SHORTEST;
+        if slow {
+            self.dripped = Duration::ZERO;
+        }
+        slow
     }
 
     /// A read would block.

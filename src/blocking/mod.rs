@@ -519,7 +519,7 @@ impl<S: Stream> WebSocket<S> {
             }
             let now = self.patience.now();
             let _ = self.tell(now);
-            if let Some(error) = self.conn.receiver().error() {
+            if let Some(error) = self.conn.receiver().doom() {
                 return Err(error.into());
             }
             if !self.patience.go_on(now, self.patience.write_limit) {
@@ -531,7 +531,7 @@ impl<S: Stream> WebSocket<S> {
     /// Why what was fed is gone: writing failed before, in a receiving call or by a deadline.
     #[cold]
     fn lost(&mut self) -> Error {
-        match (&self.io_error, self.conn.receiver().error()) {
+        match (&self.io_error, self.conn.receiver().doom()) {
             (Some(error), _) => again(error).into(),
             (None, Some(error)) => error.into(),
             (None, None) => SendError::Closed.into(),
@@ -564,9 +564,13 @@ impl<S: Stream> WebSocket<S> {
         }
         if *dirty {
             match io::flush(io) {
-                Poll::Ready(Ok(())) => *dirty = false,
+                Poll::Ready(Ok(())) => {
+                    *dirty = false;
+                    conn.sender().unflushed(false);
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
+                    conn.sender().unflushed(true);
                     patience.refused(write_timeout);
                     return Poll::Pending;
                 }

@@ -331,8 +331,8 @@ impl<S> Reader<S> {
             queue.drive_stall(now, shared.write_timeout);
         }
         if let Err(error) = told.and_then(|()| queue.ended.map_or(Ok(()), Err)) {
-            let news = rx.error().is_none() && !rx.is_closed();
-            rx.fail(error);
+            let news = rx.doom().is_none() && !rx.is_closed();
+            rx.cut_off(error);
             late.get_or_insert(error);
             if news || told.is_err() {
                 return true;
@@ -457,6 +457,7 @@ impl<S: Stream> Reader<S> {
             }
             drop(queue);
             match pen.write(patience, most, true) {
+                Poll::Ready(Ok(0)) if most == 0 => shared.queue().tx.unflushed(false),
                 Poll::Ready(Ok(n)) if n == most => {}
                 Poll::Ready(Ok(_)) => {
                     let now = patience.now();
@@ -477,6 +478,9 @@ impl<S: Stream> Reader<S> {
                     *unfinished = true;
                     let mut queue = shared.queue();
                     queue.tx.note(&pen.held);
+                    if most == 0 {
+                        queue.tx.unflushed(true);
+                    }
                     shared.give_back(pen, queue);
                     return Poll::Pending;
                 }
@@ -796,7 +800,8 @@ impl<S: Stream> Writer<S> {
             drop(queue);
             let most = pen.held.len();
             match pen.write(patience, most, false) {
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(_)) if most > 0 => {}
+                Poll::Ready(Ok(_)) => shared.queue().tx.unflushed(false),
                 Poll::Ready(Err(error)) => {
                     shared.fail(pen, again(&error));
                     return Err(error.into());
@@ -805,6 +810,9 @@ impl<S: Stream> Writer<S> {
                     let now = patience.now();
                     let mut queue = shared.queue();
                     queue.tx.note(&pen.held);
+                    if most == 0 {
+                        queue.tx.unflushed(true);
+                    }
                     queue.drive_stall(now, shared.write_timeout);
                     // `ended` is for the next look to see.
                     if queue.ended.is_none() && !patience.go_on(now, patience.write_limit) {

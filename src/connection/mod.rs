@@ -272,7 +272,7 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<Time> {
         let phase = self.phase();
         let timers = self.timers.poll(&self.rx, &self.tx, phase, self.ends);
-        let stall = self.tx.stall().poll().filter(|_| phase != Phase::Over);
+        let stall = self.tx.stall().poll();
         [timers, stall].into_iter().flatten().min()
     }
 
@@ -286,16 +286,17 @@ impl Connection {
     ///
     /// A deadline has passed: [`PongTimeout`](RecvError::PongTimeout),
     /// [`FrameTimeout`](RecvError::FrameTimeout), [`CloseTimeout`](RecvError::CloseTimeout),
-    /// [`WriteTimeout`](RecvError::WriteTimeout). [`step`](Self::step) repeats it.
+    /// [`WriteTimeout`](RecvError::WriteTimeout). [`step`](Self::step) repeats it, once it has
+    /// delivered what is here.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         let phase = self.phase();
         let Self { rx, tx, timers, .. } = self;
         let mut told = timers.handle(now, rx, tx, phase, self.ends);
-        if told.is_ok() && phase != Phase::Over && tx.stall_mut().handle(now, self.write_timeout) {
+        if told.is_ok() && tx.stall_mut().handle(now, self.write_timeout) {
             tx.write_failed();
             told = Err(RecvError::WriteTimeout);
         }
-        told.inspect_err(|&error| rx.fail(error))
+        told.inspect_err(|&error| rx.cut_off(error))
     }
 
     // Outputs.

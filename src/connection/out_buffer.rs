@@ -48,8 +48,6 @@ pub(crate) struct OutBuffer {
     /// A message in chunks is open at the end, so that only a continuation may follow.
     pub(super) open: bool,
     pub(super) stall: Stall,
-    /// The stream took a part of a slice: less than it was offered.
-    partial: bool,
     /// How many times a large buffer was emptied that was hardly used.
     calm: u8,
     memory: &'static Memory,
@@ -108,7 +106,6 @@ impl Default for OutBuffer {
             origin: 0,
             open: false,
             stall: Stall::No,
-            partial: false,
             calm: 0,
             memory: &HEAP,
         }
@@ -214,7 +211,6 @@ impl OutBuffer {
         }
         self.origin = self.origin.wrapping_add(self.end as u64);
         (self.mark, self.sent, self.end) = (0, 0, 0);
-        self.partial = false;
     }
 
     /// Gives up a large buffer that is no longer needed.
@@ -413,19 +409,29 @@ impl OutBuffer {
         (self.spliced, self.aside, self.controls_sent) = (0, 0, 0);
         (self.mark, self.sent, self.end) = (0, 0, 0);
         self.origin = written;
-        (self.stall, self.partial) = (Stall::No, false);
+        self.stall = Stall::No;
         dropped
     }
 
-    /// Whether the stream was offered what is here, and did not take all of it.
+    /// Whether the stream has refused what is here.
     pub(super) fn refused(&self) -> bool {
-        self.partial || self.stall != Stall::No
+        self.stall != Stall::No
     }
 
     /// Says that the stream refused bytes.
     pub(crate) fn blocked(&mut self) {
         if self.stall == Stall::No && self.len() > 0 {
             self.stall = Stall::Unarmed;
+        }
+    }
+
+    /// Says whether the stream, asked to flush what it took, would not.
+    #[cfg(feature = "std")]
+    pub(crate) fn unflushed(&mut self, yes: bool) {
+        match (yes, self.stall) {
+            (true, Stall::No) => self.stall = Stall::Unarmed,
+            (true, _) => {}
+            (false, _) => self.stall = Stall::No,
         }
     }
 
@@ -452,7 +458,6 @@ impl OutBuffer {
         self.stall = Stall::No;
         if self.splices.is_empty() {
             self.sent += n;
-            self.partial = true;
             if self.sent == self.end {
                 self.rewind();
             }
@@ -467,7 +472,6 @@ impl OutBuffer {
             let Some(splice) = self.splices.front_mut().filter(|s| s.at == self.sent) else {
                 let stop = self.splices.front().map_or(self.end, |s| s.at);
                 let take = n.min(stop - self.sent);
-                self.partial = take < stop - self.sent;
                 self.sent += take;
                 n -= take;
                 continue;
@@ -477,7 +481,6 @@ impl OutBuffer {
                 Kind::Payload | Kind::First => splice.bytes.len(),
             };
             let take = n.min(left);
-            self.partial = take < left;
             splice.begun = true;
             match splice.kind {
                 Kind::Controls => self.controls_sent += take,

@@ -58,6 +58,8 @@ pub struct Receiver {
     /// Something arrived since the timers last asked.
     heard: bool,
     eof: bool,
+    /// A deadline has passed: what is here is still delivered, then this.
+    late: Option<RecvError>,
     /// The message in progress is being handed out in chunks, and the first one was.
     chunking: bool,
     /// What is left of it is not wanted: a whole message was asked for.
@@ -136,6 +138,7 @@ impl Receiver {
             mask_bit: if role == Role::Server { 0x80 } else { 0 },
             heard: false,
             eof: false,
+            late: None,
             chunking: false,
             skipping: false,
             state: State::Header,
@@ -363,7 +366,8 @@ impl Receiver {
     fn set_quick(&mut self) {
         let between = matches!(self.state, State::Header) && self.message.is_none();
         let limit = self.max_message.min(self.max_frame).saturating_add(1);
-        self.quick_below = if between && !self.eof { limit } else { 0 };
+        let open = between && !self.eof && self.late.is_none();
+        self.quick_below = if open { limit } else { 0 };
     }
 
     /// The state machine.
@@ -565,7 +569,11 @@ impl Receiver {
     }
 
     fn starved(&self) -> Result<Step, RecvError> {
-        if self.eof { Err(RecvError::UnexpectedEof) } else { Ok(Step::NeedInput) }
+        match (self.late, self.eof) {
+            (Some(error), _) => Err(error),
+            (None, true) => Err(RecvError::UnexpectedEof),
+            (None, false) => Ok(Step::NeedInput),
+        }
     }
 
     /// The message the last `step` stopped at, if it was one. It can be asked for again until the
@@ -667,13 +675,18 @@ impl Receiver {
         self.eof
     }
 
-    /// Repeats `error` from now on, unless there is one already or the peer has closed.
-    pub(crate) fn fail(&mut self, error: RecvError) {
-        if !self.ended() {
+    /// Fails with `error` once what is here has been delivered, unless the peer has closed.
+    pub(crate) fn cut_off(&mut self, error: RecvError) {
+        if !self.ended() && self.late.is_none() {
             self.settle();
-            self.state = State::Failed(error);
+            self.late = Some(error);
             self.quick_below = 0;
         }
+    }
+
+    /// Why nothing more will be received than what is here, if so.
+    pub(crate) fn doom(&self) -> Option<RecvError> {
+        self.error().or(self.late)
     }
 
     /// Whether something arrived since `take_heard` was last called.

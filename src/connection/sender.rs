@@ -727,11 +727,12 @@ impl Sender {
         Some(CloseFrame { code: *code, reason })
     }
 
-    /// Whether our Close was written.
+    /// Whether our Close was written, and does not lie in a stream that refuses to flush it.
     pub(crate) fn close_written(&self) -> bool {
         matches!(self.state, State::Closed { broken: false })
             && !self.has_outgoing()
             && self.held.len == 0
+            && self.out.stall == Stall::No
     }
 
     /// Whether the stream failed to write.
@@ -751,6 +752,12 @@ impl Sender {
     /// Says that the stream refuses bytes for now.
     pub(super) fn blocked(&mut self) {
         self.out.blocked();
+    }
+
+    /// Says whether the stream, which took everything, refuses to flush it.
+    #[cfg(feature = "std")]
+    pub(crate) fn unflushed(&mut self, yes: bool) {
+        self.out.unflushed(yes);
     }
 
     #[inline]

@@ -29,6 +29,8 @@ pub(crate) struct Timers {
     paused: bool,
     /// The last phase took too long: the stream goes as it is.
     given_up: bool,
+    /// A deadline has passed: none is left.
+    late: Option<RecvError>,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Timers {
             end: None,
             paused: false,
             given_up: false,
+            late: None,
         }
     }
 
@@ -81,7 +84,7 @@ impl Timers {
     #[cfg(feature = "std")]
     pub(super) fn shortest(&self) -> Duration {
         let ends = self.frame_timeout.min(self.close_timeout);
-        self.heartbeat.map_or(ends, |h| ends.min(h.interval / 4).min(h.timeout))
+        self.heartbeat.map_or(ends, |h| ends.min(quarter(h)).min(h.timeout))
     }
 
     /// Forgets all times told.
@@ -136,8 +139,8 @@ impl Timers {
             Phase::Flushing if failed => Some(brief),
             Phase::Flushing => Some(self.close_timeout),
             Phase::Discarding if ends.client && !failed => Some(self.close_timeout),
-            Phase::Discarding => Some(brief),
-            Phase::Open | Phase::Shutting | Phase::Over => None,
+            Phase::Shutting | Phase::Discarding => Some(brief),
+            Phase::Open | Phase::Over => None,
         }
     }
 
@@ -149,6 +152,9 @@ impl Timers {
         phase: Phase,
         ends: Ends,
     ) -> Option<Time> {
+        if self.late.is_some() {
+            return None;
+        }
         let end = self.bound(phase, rx, ends).map(|_| match self.end {
             Some((of, until)) if of == phase => until,
             _ => Time::ZERO,
@@ -177,8 +183,14 @@ impl Timers {
         phase: Phase,
         ends: Ends,
     ) -> Result<(), RecvError> {
+        if let Some(error) = self.late {
+            return Err(error);
+        }
         // Where a deadline has passed, there is nobody to write to either.
-        self.judge(now, rx, tx, phase, ends).inspect_err(|_| tx.write_failed())
+        self.judge(now, rx, tx, phase, ends).inspect_err(|&error| {
+            self.late = Some(error);
+            tx.write_failed();
+        })
     }
 
     fn judge(
@@ -230,7 +242,7 @@ impl Timers {
         rx: &mut Receiver,
         tx: &mut Sender,
     ) -> Result<(), RecvError> {
-        let soon = now + heartbeat.interval / 4;
+        let soon = now + quarter(heartbeat);
         let listen = |silent| Beat::Listening { silent, until: soon };
         let pinged = |until: Time| Beat::Pinged { until, look: until.min(soon) };
         self.beat = match self.beat {
@@ -251,6 +263,11 @@ impl Timers {
         };
         Ok(())
     }
+}
+
+/// How often to look whether something came; not so often that nothing else gets done.
+fn quarter(heartbeat: Heartbeat) -> Duration {
+    (heartbeat.interval / 4).max(Duration::from_millis(1))
 }
 
 /// The deadline on writing: runs while the stream refuses every byte.

@@ -139,6 +139,8 @@ where
             }
             Some(Ok(0)) => handshake.end_of_stream(),
             Some(Ok(n)) => handshake.commit(n),
+            // What the server said is worth more than how it hung up.
+            Some(Err(_)) if handshake.response().is_some() => handshake.end_of_stream(),
             Some(Err(error)) => return Err(error.into()),
             None => {}
         }

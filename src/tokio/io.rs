@@ -51,7 +51,9 @@ pub(super) fn poll_write<S: AsyncWrite + Unpin>(
         *dirty = true;
     }
     if *dirty {
-        ready!(Pin::new(io).poll_flush(cx))?;
+        let flushed = Pin::new(io).poll_flush(cx);
+        tx.unflushed(flushed.is_pending());
+        ready!(flushed)?;
         *dirty = false;
     }
     Poll::Ready(Ok(()))

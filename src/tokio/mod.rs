@@ -459,7 +459,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                         return Poll::Ready(Ok(()));
                     }
                     // It failed before, in a receiving call or by a deadline: what was fed is gone.
-                    let lost = match (&self.io_error, self.conn.receiver().error()) {
+                    let lost = match (&self.io_error, self.conn.receiver().doom()) {
                         (Some(error), _) => again(error).into(),
                         (None, Some(error)) => error.into(),
                         (None, None) => SendError::Closed.into(),
@@ -476,7 +476,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 }
                 Poll::Pending => ready!(self.poll_paused(cx)),
             }
-            if let Some(error) = self.conn.receiver().error() {
+            if let Some(error) = self.conn.receiver().doom() {
                 return Poll::Ready(Err(error.into()));
             }
         }

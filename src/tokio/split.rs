@@ -188,7 +188,9 @@ impl<W: AsyncWrite + Unpin> Shared<W> {
                     return Poll::Ready(Ok(()));
                 }
                 drop(queue);
-                match ready!(Pin::new(&mut *io).poll_flush(cx)) {
+                let flushed = Pin::new(&mut *io).poll_flush(cx);
+                self.queue().tx.unflushed(flushed.is_pending());
+                match ready!(flushed) {
                     Ok(()) => *dirty = false,
                     Err(error) => {
                         self.fail(held, again(&error));
@@ -489,11 +491,12 @@ impl<W> Deadlines for ReaderDeadlines<'_, W> {
         let mut told = self.timers.handle(now, self.rx, &mut queue.tx, phase, self.ends);
         if told.is_ok() {
             told = match queue.ended {
-                Some(error) => Err(error), // the writer's alarm found it first
-                None => queue.tell(now, self.shared.write_timeout),
+                // The writer's alarm found it first. (What this half has found itself is no news.)
+                Some(error) if self.rx.doom().is_none() => Err(error),
+                _ => queue.tell(now, self.shared.write_timeout),
             };
         }
-        told.inspect_err(|&error| self.rx.fail(error))
+        told.inspect_err(|&error| self.rx.cut_off(error))
     }
 
     fn writes(&mut self) -> bool {
