@@ -121,3 +121,17 @@ impl From<CloseCode> for CloseFrame<'_> {
         Self::new(code)
     }
 }
+
+impl From<CloseCode> for Option<CloseFrame<'_>> {
+    fn from(code: CloseCode) -> Self {
+        Some(CloseFrame::new(code))
+    }
+}
+
+/// Code and reason, which is escaped.
+impl core::fmt::Display for CloseFrame<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}", self.code)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, " {}", self.reason.escape_debug()) }
+    }
+}

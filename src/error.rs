@@ -137,7 +137,8 @@ pub enum SendError {
         /// In bytes; `u32::MAX` stands for more.
         limit: u32,
     },
-    /// A Close was sent or queued, or the stream refused a write: nothing can follow.
+    /// A Close was sent or queued, or the connection failed: nothing can follow. Why, the receiving
+    /// half knows.
     #[error("the sending half is closed")]
     Closed,
     /// A message in chunks is not finished; other data would end up inside it (§5.4).
@@ -178,7 +179,7 @@ pub enum Error {
     Io(#[from] std::io::Error),
     /// A stream that does not block has nothing now, or the caller's read or write timeout passed.
     /// Nothing is lost; call again.
-    #[error("the operation would block")]
+    #[error("nothing within the caller's timeout, or the stream does not block: call again")]
     WouldBlock,
     /// The opening handshake failed.
     #[error(transparent)]
@@ -192,25 +193,55 @@ pub enum Error {
     /// A header or subprotocol that cannot be sent.
     #[error(transparent)]
     Header(#[from] crate::handshake::HeaderError),
-    /// A `wss` URL where TLS is not built in.
-    #[error("TLS is not built in: connect the stream yourself and use `client`")]
+    /// A `wss` URL, and TLS is not built in. Hand a TLS stream of your own to `client`.
+    #[error("wss needs TLS, which is not built in: hand `client` a TLS stream of your own")]
     NoTls,
 }
 
 #[cfg(feature = "std")]
 impl Error {
-    /// Whether the same attempt may succeed later: the network failed, or the server said that it
-    /// is overloaded or not itself. `false` for what a retry cannot mend, such as a bad URL, a
-    /// violation, or a refusal of who we are.
+    /// Whether a new connection may succeed later: the network failed, or the server said that it
+    /// is overloaded or not itself. `false` for what that cannot mend, such as a bad URL, a
+    /// violation, or a refusal of who we are; and for [`WouldBlock`](Self::WouldBlock), after which
+    /// this connection goes on, and [`Send`](Self::Send), which says nothing about the connection:
+    /// receive, and judge that error.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// use tickwire::{Config, Error, blocking};
+    ///
+    /// fn watch(url: &str) -> Result<(), Error> {
+    ///     let mut ws = blocking::connect(url, &Config::default())?;
+    ///     while let Some(message) = ws.recv()? {
+    ///         println!("{message:?}");
+    ///     }
+    ///     Ok(()) // closed by the server: `ws.close_code()` says why
+    /// }
+    ///
+    /// # fn random(_: u64) -> u64 { 0 }
+    /// let mut delay = 1; // seconds; RFC 6455 §7.2.3 asks for random, growing ones
+    /// loop {
+    ///     match watch("ws://127.0.0.1:9000/feed") {
+    ///         Err(error) if !error.is_retryable() => break eprintln!("{error}"),
+    ///         Err(Error::Refused(refusal)) if refusal.retry_after().is_some() => {
+    ///             std::thread::sleep(refusal.retry_after().unwrap_or_default());
+    ///         }
+    ///         _ => std::thread::sleep(Duration::from_secs(random(delay))),
+    ///     }
+    ///     delay = (delay * 2).min(60);
+    /// }
+    /// ```
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Recv(error) => error.is_retryable(),
-            Self::Io(_) | Self::WouldBlock => true,
+            Self::Io(_) => true,
             Self::Handshake(error) => error.is_retryable(),
             Self::Refused(refusal) => {
                 HandshakeError::Refused { status: refusal.status() }.is_retryable()
             }
-            Self::Send(_) | Self::Url(_) | Self::Header(_) | Self::NoTls => false,
+            Self::WouldBlock | Self::Send(_) | Self::Url(_) | Self::Header(_) | Self::NoTls => {
+                false
+            }
         }
     }
 }

@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 # A client
 
 ```no_run
-use tickwire::{CloseCode, CloseFrame, Config, tokio::connect};
+use tickwire::{CloseCode, Config, tokio::connect};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             break;
         }
     }
-    ws.close(CloseFrame::new(CloseCode::NORMAL)).await?;
+    ws.close(CloseCode::NORMAL).await?;
     Ok(())
 }
 ```
@@ -116,7 +116,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!   the limits in [`Config`], whose defaults are finite. Memory follows the bytes received, never
 //!   the length announced.
 //! - What was received before a violation or a broken stream is delivered first.
-//! - Every future of the tokio adapter can be dropped at any point without loss.
+//! - Every future of an open connection can be dropped at any point without loss; that of a
+//!   handshake takes its stream along.
 //! - Illegal frames cannot be built: close codes, reasons and control payloads are checked before a
 //!   byte is queued.
 //! - `unsafe` is in one file, `kernel.rs`: a call behind a CPU check, and the `str` of bytes that

@@ -98,6 +98,13 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
+impl AsRef<[u8]> for Message<'_> {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 impl<'a> From<&'a [u8]> for Message<'a> {
     #[inline]
     fn from(bytes: &'a [u8]) -> Self {

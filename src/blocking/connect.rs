@@ -155,8 +155,8 @@ fn refused(handshake: client::Handshake) -> Error {
     }
 }
 
-/// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for
-/// that and it is built in.
+/// The stream of a connection made by [`connect`]: TCP, and so far nothing else; TLS will be around
+/// it where the URL asks for that.
 #[derive(Debug)]
 pub struct MaybeTls(Inner);
 

@@ -25,8 +25,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// [`Handshake`] to look first: at the path, at who is asking, at the
 /// [origin](crate::handshake::server::Origins).
 ///
-/// Waits for at most [`handshake_timeout`](Config::handshake_timeout), and
-/// [`write_timeout`](Config::write_timeout) for the answer.
+/// Waits for at most [`handshake_timeout`](Config::handshake_timeout),
+/// [`write_timeout`](Config::write_timeout) for the answer, and a second more after a refusal, so
+/// call it in a thread of its own, not in the loop that accepts.
 ///
 /// # Errors
 ///

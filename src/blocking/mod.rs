@@ -66,6 +66,10 @@ use std::{
 };
 
 /// A WebSocket over `S`.
+///
+/// Dropping it ends the stream at once, and what was fed and not flushed is lost: say
+/// [`close`](Self::close) first. Where the connection is over, the stream stays open until this is
+/// dropped.
 #[derive(Debug)]
 pub struct WebSocket<S> {
     io: S,
@@ -191,6 +195,12 @@ impl<S> WebSocket<S> {
         self.conn.was_clean()
     }
 
+    /// Why nothing more is received, if it failed: known at once, where [`recv`](Self::recv) first
+    /// tells the peer.
+    pub fn error(&self) -> Option<RecvError> {
+        self.conn.error()
+    }
+
     /// Where the connection stands.
     pub fn ready_state(&self) -> ReadyState {
         self.conn.ready_state()
@@ -248,18 +258,18 @@ impl<S> WebSocket<S> {
     }
 
     /// The position behind the last message fed; see [`Sender::fed`].
-    pub fn fed(&mut self) -> Position {
-        self.conn.sender().fed()
+    pub fn fed(&self) -> Position {
+        self.conn.sending().fed()
     }
 
     /// Whether the stream took all up to here; see [`Sender::is_written`].
-    pub fn is_written(&mut self, position: Position) -> bool {
-        self.conn.sender().is_written(position)
+    pub fn is_written(&self, position: Position) -> bool {
+        self.conn.sending().is_written(position)
     }
 
     /// How many bytes were fed and not yet written; see [`Sender::buffered_amount`].
-    pub fn buffered_amount(&mut self) -> usize {
-        self.conn.sender().buffered_amount()
+    pub fn buffered_amount(&self) -> usize {
+        self.conn.sending().buffered_amount()
     }
 }
 
@@ -301,7 +311,9 @@ impl<S: Stream> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Recv`] for what the peer or the network did, [`Error::Io`]; each once all that came
-    /// before has been received. Later calls fail as well. [`Error::WouldBlock`] is no failure: call
+    /// before has been received. Later calls fail as well. After a violation the peer is told first,
+    /// and has a second to end the stream, before the error is returned; [`error`](Self::error)
+    /// shows it at once. [`Error::WouldBlock`] is no failure: call
     /// again.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
@@ -397,8 +409,9 @@ impl<S: Stream> WebSocket<S> {
     /// Waits for room, feeds a message, and writes all that is buffered: when it returns, the
     /// stream has taken the message.
     ///
-    /// It does not read: two peers that both send before they receive can stop each other. Split,
-    /// or feed and receive.
+    /// It does not read: a program that only sends notices the peer's Close when the stream breaks,
+    /// and two peers that both send before they receive can stop each other. Split, or feed and
+    /// receive.
     ///
     /// # Errors
     ///

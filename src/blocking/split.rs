@@ -88,7 +88,9 @@ pub struct Reader<S> {
 }
 
 /// The half that sends. Bytes leave when it flushes: the [`Reader`] writes nothing but control
-/// frames.
+/// frames. Dropping it closes nothing: say [`close`](Self::close) first.
+///
+/// There is one of it. Several senders put a channel in front.
 #[derive(Debug)]
 pub struct Writer<S> {
     patience: Patience,
@@ -627,7 +629,7 @@ impl<S: Stream> Link for Reader<S> {
 
 impl<S> Writer<S> {
     /// Whatever needs the sending half and no I/O; do not wait in it.
-    fn with<T>(&mut self, f: impl FnOnce(&mut Sender) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.shared.queue().tx)
     }
 
@@ -679,28 +681,42 @@ impl<S> Writer<S> {
         self.with(|tx| tx.feed_first(message))
     }
 
+    /// Queues a message that owns its payload; see [`Sender::feed_owned`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    pub fn feed_owned(&mut self, message: OwnedMessage) -> Result<Position, SendError> {
+        self.with(|tx| tx.feed_owned(message))
+    }
+
+    /// Whether one more message would be admitted; see [`Sender::has_room`].
+    pub fn has_room(&self) -> bool {
+        self.with(|tx| tx.has_room())
+    }
+
     /// The position behind the last message fed; see [`Sender::fed`].
-    pub fn fed(&mut self) -> Position {
+    pub fn fed(&self) -> Position {
         self.with(|tx| tx.fed())
     }
 
     /// Whether the stream took all up to here; see [`Sender::is_written`].
-    pub fn is_written(&mut self, position: Position) -> bool {
+    pub fn is_written(&self, position: Position) -> bool {
         self.with(|tx| tx.is_written(position))
     }
 
     /// How many bytes were fed and not yet written; see [`Sender::buffered_amount`].
-    pub fn buffered_amount(&mut self) -> usize {
+    pub fn buffered_amount(&self) -> usize {
         self.with(|tx| tx.buffered_amount())
     }
 
     /// How many bytes of what was fed were dropped; see [`Sender::unsent`].
-    pub fn unsent(&mut self) -> u64 {
+    pub fn unsent(&self) -> u64 {
         self.with(|tx| tx.unsent())
     }
 
     /// Whether nothing more can be sent.
-    pub fn is_closed(&mut self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.with(|tx| tx.is_closed())
     }
 }
@@ -762,6 +778,27 @@ impl<S: Stream> Writer<S> {
         self.flush()
     }
 
+    /// Sends a Pong at once, in front of the data; see [`Sender::pong`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::ping`].
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.with(|tx| tx.pong(payload))?;
+        self.flush()
+    }
+
+    /// Closes at once: the Close goes out at the next frame boundary, and what was fed and has not
+    /// begun to be written is dropped; see [`Sender::abort`]. For a subscriber that is too slow.
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    pub fn abort<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
+        let closed = self.with(|tx| tx.abort(frame));
+        self.end(closed)
+    }
+
     /// Queues a Close behind all that was fed, and writes it. The [`Reader`] goes on to the peer's
     /// Close, waits no longer than [`close_timeout`](crate::Config::close_timeout), counted from
     /// when it notices, at most a second later, and ends the stream.
@@ -771,7 +808,12 @@ impl<S: Stream> Writer<S> {
     /// [`Error::Send`] for a frame that cannot be sent, otherwise as [`flush`](Self::flush). After
     /// [`Error::WouldBlock`] call it again.
     pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
-        match self.with(|tx| tx.close(frame)) {
+        let closed = self.with(|tx| tx.close(frame));
+        self.end(closed)
+    }
+
+    fn end(&mut self, closed: Result<(), SendError>) -> Result<(), Error> {
+        match closed {
             Ok(()) => self.shared.closing.store(true, Ordering::Relaxed),
             Err(SendError::Closed) => {}
             Err(error) => return Err(error.into()),

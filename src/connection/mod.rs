@@ -38,13 +38,17 @@ use timers::{Phase, Timers};
 /// The order of calls, in an event loop of one's own:
 ///
 /// ```
-/// use tickwire::{Connection, RecvError, Sender, Message, Step, Ending};
+/// use bytes::Buf;
 /// use std::io::{self, Read, Write};
+/// use tickwire::{Connection, Ending, Message, Sender, Step, Time};
 ///
-/// /// Called when the stream is readable or writable.
+/// /// To be called when the stream is readable or writable, and at `conn.poll_timeout()`.
+/// /// `false`: the connection is over, drop the stream.
 /// fn ready<S: Read + Write>(
 ///     conn: &mut Connection,
 ///     stream: &mut S,
+///     now: Time,
+///     mut shut_for_writing: impl FnMut(&mut S),
 ///     mut handle: impl FnMut(Message<'_>, &mut Sender),
 /// ) -> Result<bool, Box<dyn std::error::Error>> {
 ///     loop {
@@ -56,30 +60,52 @@ use timers::{Phase, Timers};
 ///                 conn.write_failed();
 ///             }
 ///         }
-///         match step {
+///         let read = match step {
 ///             Ok(Step::Message) => {
 ///                 let (rx, tx) = conn.split_mut();
 ///                 if let Some(message) = rx.message() {
 ///                     handle(message, tx);
 ///                 }
+///                 continue;
 ///             }
-///             Ok(Step::Ping | Step::Pong | Step::Close) => {} // answered already
-///             Ok(Step::NeedInput) => match stream.read(conn.spare_mut()) {
-///                 Ok(0) => conn.end_of_stream(),
-///                 Ok(n) => conn.commit(n),
-///                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-///                 Err(e) => return Err(e.into()),
+///             Ok(Step::Ping | Step::Pong | Step::Close) => continue, // answered already
+///             Ok(Step::NeedInput) => true,
+///             Ok(Step::Closed) | Err(_) => match conn.ending() {
+///                 Ending::Flush => false, // again when writable
+///                 Ending::ShutDown => {
+///                     shut_for_writing(stream);
+///                     conn.shut_down();
+///                     continue;
+///                 }
+///                 Ending::Discard => true,
+///                 Ending::Done => return step.map(|_| false).map_err(Into::into),
 ///             },
-///             // See `ending` for how to end the stream well.
-///             Ok(Step::Closed) => return Ok(conn.ending() != Ending::Done),
-///             Err(error) if conn.ending() == Ending::Done => return Err(error.into()),
-///             Err(_) => return Ok(true),
+///         };
+///         let blocked = match read.then(|| stream.read(conn.spare_mut())) {
+///             Some(Ok(0)) => {
+///                 conn.end_of_stream();
+///                 false
+///             }
+///             Some(Ok(n)) => {
+///                 conn.commit(n);
+///                 false
+///             }
+///             Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
+///                 return Err(error.into());
+///             }
+///             Some(Err(_)) | None => true,
+///         };
+///         if blocked {
+///             if conn.poll_timeout().is_none_or(|at| at > now) {
+///                 return Ok(true);
+///             }
+///             // A Ping may be due, or a deadline has passed: `step` says so. Each call moves on.
+///             let _ = conn.handle_timeout(now);
 ///         }
 ///     }
 /// }
 ///
 /// fn write(conn: &mut Connection, stream: &mut impl Write) -> io::Result<()> {
-///     use bytes::Buf;
 ///     loop {
 ///         let mut out = conn.sender().outgoing();
 ///         if !out.has_remaining() {
@@ -96,6 +122,30 @@ use timers::{Phase, Timers};
 ///         }
 ///     }
 /// }
+/// #
+/// # // It ends: a client closes over a stream of canned bytes, the server's end is driven.
+/// # struct Canned(Vec<u8>, Vec<u8>);
+/// # impl Read for Canned {
+/// #     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+/// #         let n = to.len().min(self.0.len());
+/// #         to[..n].copy_from_slice(&self.0[..n]);
+/// #         self.0.drain(..n);
+/// #         Ok(n)
+/// #     }
+/// # }
+/// # impl Write for Canned {
+/// #     fn write(&mut self, from: &[u8]) -> io::Result<usize> { self.1.write(from) }
+/// #     fn flush(&mut self) -> io::Result<()> { Ok(()) }
+/// # }
+/// # let config = tickwire::Config::default();
+/// # let mut conn = Connection::server(&config, tickwire::Negotiated::new());
+/// # let mut stream = Canned(b"\x81\x82\0\0\0\0hi\x88\x80\0\0\0\0".to_vec(), Vec::new());
+/// # let mut shut = false;
+/// # let open = ready(&mut conn, &mut stream, Time::ZERO, |_| shut = true, |message, tx| {
+/// #     let _ = tx.feed(message);
+/// # });
+/// # assert!(!open.unwrap() && shut && conn.was_clean());
+/// # assert_eq!(stream.1, b"\x81\x02hi\x88\x00");
 /// ```
 ///
 /// - **Inputs**: [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit),
@@ -132,8 +182,9 @@ pub enum Ending {
     Flush,
     /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down).
     ShutDown,
-    /// Read into [`spare_mut`](Connection::spare_mut) until the stream ends; nothing is kept. A
-    /// server that closed with unread input would have its last bytes, the Close among them, thrown
+    /// Read into [`spare_mut`](Connection::spare_mut) and [`commit`](Connection::commit) until the
+    /// stream ends, then [`end_of_stream`](Connection::end_of_stream); nothing is kept, and
+    /// [`handle_timeout`](Connection::handle_timeout) bounds it. A server that closed with unread input would have its last bytes, the Close among them, thrown
     /// away by the reset that this causes; a client leaves it to the server to close first
     /// (RFC 6455 §7.1.1).
     Discard,
@@ -436,6 +487,18 @@ impl Connection {
     /// Close, 1005 for one without a code, 1006 while none came.
     pub fn close_code(&self) -> u16 {
         self.rx.close_code()
+    }
+
+    /// Why nothing more is received, if it failed: known at once, where the calls that receive
+    /// first tell the peer.
+    pub fn error(&self) -> Option<RecvError> {
+        self.rx.doom()
+    }
+
+    /// The sending half, to look at.
+    #[inline]
+    pub fn sending(&self) -> &Sender {
+        &self.tx
     }
 
     /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was

@@ -361,6 +361,9 @@ impl Handshake {
                 State::Body(_) => return self.collect(),
                 State::Reading(scan) => scan,
             };
+            if let Err(error) = begins_well(self.buf.wire()) {
+                return Err(self.fail(error));
+            }
             let len = match scan.run(self.buf.wire()) {
                 Ok(Some(len)) => len,
                 Ok(None) if self.eof => return Err(self.fail(HandshakeError::UnexpectedEof)),
@@ -745,3 +748,14 @@ impl fmt::Debug for Refusal {
 }
 
 impl core::error::Error for Refusal {}
+
+/// What does not begin as a status line will never be one: no need to wait for its end.
+fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
+    const STATUS_LINE: &[u8] = b"HTTP/";
+    let what = match wire.first() {
+        Some(0x15 | 0x16) => "a TLS record, where plain HTTP is spoken",
+        _ if wire.iter().zip(STATUS_LINE).all(|(got, want)| got == want) => return Ok(()),
+        _ => "first line",
+    };
+    Err(HandshakeError::Malformed { what })
+}

@@ -40,6 +40,10 @@ use std::{
 /// [`Error::Url`], [`Error::NoTls`], [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`]
 /// for another status than 101.
 ///
+/// # Panics
+///
+/// tokio panics where the runtime has no time driver.
+///
 /// ```no_run
 /// use tickwire::{Config, tokio::connect};
 ///
@@ -59,6 +63,20 @@ pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, 
 }
 
 /// [`connect`], with all that a [`Request`] can ask for.
+///
+/// ```no_run
+/// # use tickwire::{Config, Error};
+/// use tickwire::{handshake::client::Request, tokio::connect_with};
+///
+/// # async fn subscribe() -> Result<(), Error> {
+/// let request = Request::new("ws://127.0.0.1:9000/feed")?
+///     .subprotocols(&["ticks.v2", "ticks.v1"])?
+///     .header("Authorization", "Bearer ..")?;
+/// let ws = connect_with(&request, &Config::default()).await?;
+/// println!("{:?}", ws.negotiated().subprotocol());
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// Cancel safe, as [`connect`].
 ///
@@ -86,7 +104,7 @@ pub async fn connect_with(
 
 /// The opening handshake as a client, over a stream of the caller's: TLS, a proxy, a Unix socket.
 ///
-/// Cancel safe in that there is no connection then; the stream goes with the future.
+/// Dropped, the future takes the stream along.
 ///
 /// # Errors
 ///
@@ -156,8 +174,11 @@ fn refused(handshake: client::Handshake) -> Error {
     }
 }
 
-/// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for
-/// that and it is built in.
+/// The stream of a connection made by [`connect`]: TCP, and so far nothing else; TLS will be around
+/// it where the URL asks for that.
+///
+/// `into_split` puts a lock around it. Two halves without one: dial yourself, use [`client`](fn@client), and
+/// `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
 pub struct MaybeTls(Inner);
 

@@ -26,13 +26,19 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Reads an opening request and accepts it, whatever it asks for. Use [`Handshake`] to look first:
 /// at the path, at who is asking, at the [origin](crate::handshake::server::Origins).
 ///
-/// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream.
+/// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Bounded by
+/// [`handshake_timeout`](Config::handshake_timeout), and a second more for a request that is refused,
+/// so call it in a task of its own, not in the loop that accepts.
 ///
-/// Not cancel safe in that the stream goes with the future.
+/// Dropped, the future takes the stream along.
 ///
 /// # Errors
 ///
 /// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`].
+///
+/// # Panics
+///
+/// tokio panics where the runtime has no time driver.
 pub async fn accept<S>(io: S, config: &Config) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -41,6 +47,31 @@ where
 }
 
 /// An opening request that was read and is to be accepted or refused, at leisure.
+///
+/// ```no_run
+/// # use tickwire::{Config, Error};
+/// use tickwire::handshake::{HandshakeError, server::{Accept, Origins}};
+/// use tickwire::tokio::Handshake;
+///
+/// # async fn serve(stream: tokio::net::TcpStream, origins: &Origins) -> Result<(), Error> {
+/// let handshake = Handshake::read(stream, &Config::default()).await?;
+/// let request = handshake.request();
+/// if request.path() != "/feed" {
+///     return handshake.refuse(HandshakeError::NotFound.into()).await;
+/// }
+/// if !origins.allows(&request) {
+///     return handshake.refuse(HandshakeError::OriginNotAllowed.into()).await;
+/// }
+/// // .. await whoever knows the token in `request.header("authorization")` ..
+/// let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
+/// let mut ws = handshake.accept(accept).await?;
+/// if ws.negotiated().subprotocol().is_none() {
+///     println!("an old client");
+/// }
+/// # let _ = ws.recv().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Handshake<S> {
     io: S,
@@ -52,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     /// Reads a request and checks all that RFC 6455 §4.2.1 asks for. A bad one is refused: answered
     /// with its status, and the stream ended.
     ///
-    /// Not cancel safe in that the stream goes with the future.
+    /// Dropped, the future takes the stream along.
     ///
     /// # Errors
     ///
@@ -75,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     /// comes back as well, to be answered with [`refuse`](Self::refuse): for servers that also
     /// have a page to show.
     ///
-    /// Not cancel safe in that the stream goes with the future.
+    /// Dropped, the future takes the stream along.
     ///
     /// # Errors
     ///
@@ -124,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
 
     /// Accepts, and writes the response before it returns.
     ///
-    /// Not cancel safe in that the stream goes with the future.
+    /// Dropped, the future takes the stream along.
     ///
     /// # Errors
     ///
@@ -150,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
 
     /// Refuses: writes the response and ends the stream.
     ///
-    /// Not cancel safe in that the stream goes with the future.
+    /// Dropped, the future takes the stream along.
     ///
     /// # Errors
     ///

@@ -19,6 +19,9 @@
 //! # }
 //! ```
 //!
+//! Import its items, not the module: `use tickwire::tokio::connect`. The module itself would stand in
+//! for the crate of that name.
+//!
 //! **Cancel safety.** All state lives in the [`WebSocket`], none in a future: a future may be
 //! dropped at any await point and nothing is lost, repeated or cut. Each method says what that
 //! means for it.
@@ -58,6 +61,39 @@ use std::{
 };
 
 /// A WebSocket over `S`.
+///
+/// A task that both receives and publishes needs no second one: what it feeds is written by the
+/// next receiving call, which goes on reading while the stream is slow.
+///
+/// ```no_run
+/// # use tickwire::{CloseCode, Error, Prepared, tokio::WebSocket};
+/// # use tokio::{net::TcpStream, sync::broadcast};
+/// async fn subscriber(
+///     mut ws: WebSocket<TcpStream>,
+///     mut ticks: broadcast::Receiver<Prepared>,
+/// ) -> Result<(), Error> {
+///     loop {
+///         tokio::select! {
+///             message = ws.recv() => match message? {
+///                 Some(message) => println!("{message:?}"),
+///                 None => return Ok(()), // the peer has closed
+///             },
+///             Ok(tick) = ticks.recv() => {
+///                 if ws.feed_prepared(&tick).is_err() {
+///                     return ws.close(CloseCode::TRY_AGAIN_LATER).await; // too slow for this feed
+///                 }
+///             }
+///         }
+///     }
+/// }
+/// ```
+///
+/// [`buffered_amount`](Self::buffered_amount) does not see what the system has taken and not sent;
+/// a smaller `SO_SNDBUF` makes a slow peer show earlier.
+///
+/// Dropping it ends the stream at once, and what was fed and not flushed is lost: say
+/// [`close`](Self::close) first. Where the connection is over, the stream stays open until this is
+/// dropped.
 #[derive(Debug)]
 pub struct WebSocket<S> {
     io: S,
@@ -153,6 +189,12 @@ impl<S> WebSocket<S> {
         self.conn.was_clean()
     }
 
+    /// Why nothing more is received, if it failed: known at once, where [`recv`](Self::recv) first
+    /// tells the peer.
+    pub fn error(&self) -> Option<RecvError> {
+        self.conn.error()
+    }
+
     /// Where the connection stands.
     pub fn ready_state(&self) -> ReadyState {
         self.conn.ready_state()
@@ -210,18 +252,18 @@ impl<S> WebSocket<S> {
     }
 
     /// The position behind the last message fed; see [`Sender::fed`].
-    pub fn fed(&mut self) -> Position {
-        self.conn.sender().fed()
+    pub fn fed(&self) -> Position {
+        self.conn.sending().fed()
     }
 
     /// Whether the stream took all up to here; see [`Sender::is_written`].
-    pub fn is_written(&mut self, position: Position) -> bool {
-        self.conn.sender().is_written(position)
+    pub fn is_written(&self, position: Position) -> bool {
+        self.conn.sending().is_written(position)
     }
 
     /// How many bytes were fed and not yet written; see [`Sender::buffered_amount`].
-    pub fn buffered_amount(&mut self) -> usize {
-        self.conn.sender().buffered_amount()
+    pub fn buffered_amount(&self) -> usize {
+        self.conn.sending().buffered_amount()
     }
 }
 
@@ -238,7 +280,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Recv`] for what the peer or the network did, [`Error::Io`]; each once all that came
-    /// before has been received. Later calls fail as well.
+    /// before has been received. Later calls fail as well. After a violation the peer is told first,
+    /// and has a second to end the stream, before the error is returned; [`error`](Self::error)
+    /// shows it at once.
     #[inline]
     pub fn recv(&mut self) -> Recv<'_, S> {
         Recv(Some(self))
@@ -346,8 +390,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// goes out whole with the next flush, so it must not be sent again. [`fed`](Self::fed), asked
     /// before and after, tells which.
     ///
-    /// It does not read: two peers that both send before they receive can stop each other. Split,
-    /// or feed and receive.
+    /// It does not read: a program that only sends notices the peer's Close when the stream breaks,
+    /// and two peers that both send before they receive can stop each other. Split, or feed and
+    /// receive.
     ///
     /// # Errors
     ///

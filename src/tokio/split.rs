@@ -63,7 +63,10 @@ pub struct Reader<R, W> {
     shared: Arc<Shared<W>>,
 }
 
-/// The half that sends.
+/// The half that sends. Dropping it closes nothing: say [`close`](Self::close) first. What was fed
+/// and not flushed then leaves with whatever the [`Reader`] writes next, if anything.
+///
+/// There is one of it. Several senders put a channel in front.
 #[derive(Debug)]
 pub struct Writer<W> {
     alarm: Alarm,
@@ -532,7 +535,7 @@ impl Queue {
 
 impl<W> Writer<W> {
     /// Whatever needs the sending half and no I/O; do not wait in it.
-    fn with<T>(&mut self, f: impl FnOnce(&mut Sender) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.shared.queue().tx)
     }
 
@@ -584,28 +587,42 @@ impl<W> Writer<W> {
         self.with(|tx| tx.feed_first(message))
     }
 
+    /// Queues a message that owns its payload; see [`Sender::feed_owned`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    pub fn feed_owned(&mut self, message: OwnedMessage) -> Result<Position, SendError> {
+        self.with(|tx| tx.feed_owned(message))
+    }
+
+    /// Whether one more message would be admitted; see [`Sender::has_room`].
+    pub fn has_room(&self) -> bool {
+        self.with(|tx| tx.has_room())
+    }
+
     /// The position behind the last message fed; see [`Sender::fed`].
-    pub fn fed(&mut self) -> Position {
+    pub fn fed(&self) -> Position {
         self.with(|tx| tx.fed())
     }
 
     /// Whether the stream took all up to here; see [`Sender::is_written`].
-    pub fn is_written(&mut self, position: Position) -> bool {
+    pub fn is_written(&self, position: Position) -> bool {
         self.with(|tx| tx.is_written(position))
     }
 
     /// How many bytes were fed and not yet written; see [`Sender::buffered_amount`].
-    pub fn buffered_amount(&mut self) -> usize {
+    pub fn buffered_amount(&self) -> usize {
         self.with(|tx| tx.buffered_amount())
     }
 
     /// How many bytes of what was fed were dropped; see [`Sender::unsent`].
-    pub fn unsent(&mut self) -> u64 {
+    pub fn unsent(&self) -> u64 {
         self.with(|tx| tx.unsent())
     }
 
     /// Whether nothing more can be sent.
-    pub fn is_closed(&mut self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.with(|tx| tx.is_closed())
     }
 }
@@ -660,6 +677,33 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.flush().await
     }
 
+    /// Sends a Pong at once, in front of the data; see [`Sender::pong`]. Cancel safe, as
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::ping`].
+    pub async fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.with(|tx| tx.pong(payload))?;
+        self.flush().await
+    }
+
+    /// Closes at once: the Close goes out at the next frame boundary, and what was fed and has not
+    /// begun to be written is dropped; see [`Sender::abort`]. For a subscriber that is too slow.
+    ///
+    /// Cancel safe: what is left is written by the next flush, or by the [`Reader`].
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    pub async fn abort<'f>(
+        &mut self,
+        frame: impl Into<Option<CloseFrame<'f>>>,
+    ) -> Result<(), Error> {
+        let closed = self.with(|tx| tx.abort(frame));
+        self.end(closed).await
+    }
+
     /// Queues a Close behind all that was fed, and writes it. The [`Reader`] goes on to the peer's
     /// Close, waits no longer than [`close_timeout`](crate::Config::close_timeout), and ends the
     /// stream.
@@ -673,7 +717,12 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         &mut self,
         frame: impl Into<Option<CloseFrame<'f>>>,
     ) -> Result<(), Error> {
-        match self.with(|tx| tx.close(frame)) {
+        let closed = self.with(|tx| tx.close(frame));
+        self.end(closed).await
+    }
+
+    async fn end(&mut self, closed: Result<(), SendError>) -> Result<(), Error> {
+        match closed {
             Ok(()) => self.shared.wakers.wake_one(Side::Reader), // whose deadline begins now
             Err(SendError::Closed) => {}
             Err(error) => return Err(error.into()),
