@@ -305,11 +305,23 @@ fn a_wrong_command_line_of_the_server_is_one_line_and_exit_code_2() {
         &["--listen", "nowhere"],
         &["--adapter", "carrier-pigeon"],
         &["--threads", "0"],
+        &["--threads", "many"],
+        &["--max-message", "0"],
         &["--max-message", "-1"],
+        &["--max-frame", "0"],
         &["--origin", "example.com"],
     ] {
         let (code, out, errors) = Program::start("echo_server", args).finish();
         assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
+        assert!(errors[0].starts_with("error: ") && errors[0].contains(args[0]), "{errors:?}");
+    }
+    for (args, says) in [
+        (["--adapter", "zz"], "--adapter \"zz\": expected tokio or blocking"),
+        (["--threads", "0"], "--threads \"0\": expected a number from 1 to 1024"),
+        (["--max-message", "0"], "--max-message \"0\": expected a number from 1 to 4294967295"),
+    ] {
+        let (_, _, errors) = Program::start("echo_server", &args).finish();
+        assert_eq!(errors, [format!("error: {says}; see --help")]);
     }
     let (code, out, errors) = Program::start("echo_server", &["--help"]).finish();
     assert_eq!((code, errors.len()), (0, 0));
@@ -333,7 +345,7 @@ fn the_client_sends_lines_and_prints_what_comes_back_before_it_ends() {
         let (_server, address) = server(adapter, &["--subprotocol", "v1"]);
         let url = format!("ws://{address}/");
         let args = [&url, "--adapter", adapter, "--subprotocol", "v1", "--header", "X-A: b: c"];
-        let input = "hi\n\n/binary c0 FFee\n/binary\n/usr/bin\nt\tb \u{202e}sch\u{f6}n\r\nlast";
+        let input = "hi\n\n/binary c0 FFee\n/binary\n//usr/bin\n//\n///\nt\tb \u{202e}sch\u{f6}n\r\nlast";
         let (code, out, errors) = client(&args, input.as_bytes());
         let expected = [
             "subprotocol: v1",
@@ -342,6 +354,8 @@ fn the_client_sends_lines_and_prints_what_comes_back_before_it_ends() {
             "binary: c0ffee",
             "binary: ",
             "/usr/bin",
+            "/",
+            "//",
             "t\\tb \\u{202e}sch\u{f6}n",
             "last",
             "closed: 1000 (clean)",
@@ -380,13 +394,18 @@ fn a_line_the_client_cannot_make_sense_of_is_skipped_and_the_exit_code_1() {
         let url = format!("ws://{address}/");
         let long = format!("/close 1000 {}\n", "x".repeat(124));
         let bad = ["/binary f\n", "/binary xx\n", "/close 1006\n", "/close bye\n", &long];
-        for bad in bad.map(str::as_bytes).into_iter().chain([&b"\xff\n"[..]]) {
+        let unknown = ["/foo\n", "/foo bar\n", "/\n", "/Ping\n", "/binary\tc0\n", "/usr/bin\n"];
+        let bad = bad.into_iter().chain(unknown).map(str::as_bytes);
+        for bad in bad.chain([&b"\xff\n"[..]]) {
             let (code, out, errors) =
                 client(&[&url, "--adapter", adapter], &[bad, b"next\n"].concat());
             assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
             assert!(errors[0].starts_with("error: "), "{errors:?}");
             assert_eq!(out, ["next", "closed: 1000 (clean)"]);
         }
+        let (_, _, errors) = client(&[&url, "--adapter", adapter], b"/foo bar\n");
+        let says = "\"/foo\" is no command; a text that begins with / is sent as //";
+        assert_eq!(errors, [format!("error: {says}")]);
     }
 }
 
@@ -421,6 +440,10 @@ fn a_failed_connection_is_one_line_of_the_client_and_exit_code_1() {
         let (code, _, errors) = client(&[&format!("ws://{closed}"), "--adapter", adapter], b"hi\n");
         assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
         assert!(errors[0].starts_with(&format!("error: {closed}: ")), "{errors:?}");
+
+        let (code, _, errors) = client(&["wss://127.0.0.1:1", "--adapter", adapter], b"hi\n");
+        assert_eq!(code, 1);
+        assert_eq!(errors, ["error: wss:// needs TLS, which tickwire does not have yet"]);
 
         let (code, _, errors) = client_against(adapter, |mut stream| {
             read_head(&mut stream).unwrap();

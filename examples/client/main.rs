@@ -36,12 +36,15 @@ Usage: client URL [OPTION]...
   --adapter NAME        tokio or blocking [tokio]
   --help                this text
 
-A line goes out as a text message, but for
+A line goes out as a text message, but for those that begin with a slash:
 
+  //TEXT                the text /TEXT, with one slash less
   /binary HEX           a binary message
   /ping                 a Ping; its Pong is printed with the time it took
   /close CODE REASON    a Close, with a code of 1000 to 4999 and a reason, or neither
   /quit                 a Close 1000, as does the end of the input
+
+Any other is an error, and is not sent.
 
 Text is printed with its control characters escaped, so that a message is a line, binary messages
 in hex behind `binary: `, the peer's Close behind `closed: `.
@@ -102,7 +105,7 @@ impl Options {
             match arg {
                 Arg::Long("header") => headers.push(args.value()?.string()?),
                 Arg::Long("subprotocol") => subprotocols.push(args.value()?.string()?),
-                Arg::Long("adapter") => adapter = args.value()?.parse_with(Adapter::named)?,
+                Arg::Long("adapter") => adapter = Adapter::named(&args.value()?.string()?)?,
                 Arg::Long("help") | Arg::Short('h') => {
                     let _ = io::stdout().write_all(HELP.as_bytes());
                     return Ok(None);
@@ -131,17 +134,18 @@ impl Options {
         let target = self.request.target();
         match error {
             Error::Refused(_) => error.to_string(), // says who speaks
+            Error::NoTls => "wss:// needs TLS, which tickwire does not have yet".to_string(),
             _ => format!("{}: {error}", target.host_header()),
         }
     }
 }
 
 impl Adapter {
-    fn named(name: &str) -> std::result::Result<Self, &'static str> {
+    fn named(name: &str) -> std::result::Result<Self, String> {
         match name {
             "tokio" => Ok(Self::Tokio),
             "blocking" => Ok(Self::Blocking),
-            _ => Err("not one of tokio, blocking"),
+            _ => Err(format!("--adapter {name:?}: expected tokio or blocking")),
         }
     }
 }
@@ -217,7 +221,14 @@ impl Command {
                 }
                 Ok(Self::Close(Some((code, reason.to_string()))))
             }
-            _ => Ok(Self::Text(line)),
+            _ => match line.strip_prefix('/') {
+                None => Ok(Self::Text(line)),
+                Some(text) if text.starts_with('/') => Ok(Self::Text(text.to_string())),
+                Some(_) => {
+                    let word: String = word.chars().take(20).collect();
+                    Err(format!("{word:?} is no command; a text that begins with / is sent as //"))
+                }
+            },
         }
     }
 }

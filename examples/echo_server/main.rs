@@ -19,7 +19,7 @@ use std::{
     fmt,
     io::{self, Write},
     net::{SocketAddr, ToSocketAddrs},
-    num::NonZeroUsize,
+    ops::RangeInclusive,
     process::ExitCode,
     time::Duration,
 };
@@ -48,6 +48,11 @@ Usage: echo_server [OPTION]...
   --help                this text
 ";
 
+const THREADS: RangeInclusive<usize> = 1..=1024;
+
+/// Of a message or a frame.
+const BYTES: RangeInclusive<usize> = 1..=u32::MAX as usize;
+
 /// How long peers have to answer our Close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -57,7 +62,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 struct Options {
     listen: SocketAddr,
     adapter: Adapter,
-    threads: NonZeroUsize,
+    threads: usize,
     subprotocols: Vec<String>,
     /// `None`: all are welcome.
     origins: Option<Origins>,
@@ -105,19 +110,19 @@ impl Options {
     fn from_args() -> Result<Option<Self>, Box<dyn std::error::Error>> {
         let mut listen = "127.0.0.1:9001".to_string();
         let mut adapter = Adapter::Tokio;
-        let mut threads = NonZeroUsize::MIN;
+        let mut threads = 1;
         let (mut subprotocols, mut origins) = (Vec::new(), Vec::new());
         let (mut max_message, mut max_frame) = (64 << 20, None);
         let mut args = Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {
                 Arg::Long("listen") => listen = args.value()?.string()?,
-                Arg::Long("adapter") => adapter = args.value()?.parse_with(Adapter::named)?,
-                Arg::Long("threads") => threads = args.value()?.parse()?,
+                Arg::Long("adapter") => adapter = Adapter::named(&args.value()?.string()?)?,
+                Arg::Long("threads") => threads = number("threads", &mut args, THREADS)?,
                 Arg::Long("subprotocol") => subprotocols.push(args.value()?.string()?),
                 Arg::Long("origin") => origins.push(args.value()?.string()?),
-                Arg::Long("max-message") => max_message = args.value()?.parse()?,
-                Arg::Long("max-frame") => max_frame = Some(args.value()?.parse()?),
+                Arg::Long("max-message") => max_message = number("max-message", &mut args, BYTES)?,
+                Arg::Long("max-frame") => max_frame = Some(number("max-frame", &mut args, BYTES)?),
                 Arg::Long("help") | Arg::Short('h') => {
                     let _ = io::stdout().write_all(HELP.as_bytes());
                     return Ok(None);
@@ -127,7 +132,9 @@ impl Options {
         }
         let listen = listen
             .to_socket_addrs()
-            .map_err(|error| format!("--listen {listen:?}: {error}"))?
+            .map_err(|error| {
+                format!("--listen {listen:?}: expected an address and a port ({error})")
+            })?
             .next()
             .ok_or_else(|| format!("--listen {listen:?}: no such address"))?;
         let origins = match &*origins {
@@ -156,13 +163,26 @@ impl Options {
 }
 
 impl Adapter {
-    fn named(name: &str) -> Result<Self, &'static str> {
+    fn named(name: &str) -> Result<Self, String> {
         match name {
             "tokio" => Ok(Self::Tokio),
             "blocking" => Ok(Self::Blocking),
-            _ => Err("not one of tokio, blocking"),
+            _ => Err(format!("--adapter {name:?}: expected tokio or blocking")),
         }
     }
+}
+
+/// A number within bounds.
+fn number(
+    name: &str,
+    args: &mut Parser,
+    within: RangeInclusive<usize>,
+) -> Result<usize, lexopt::Error> {
+    let text = args.value()?.string()?;
+    text.parse().ok().filter(|n| within.contains(n)).ok_or_else(|| {
+        let (from, to) = within.into_inner();
+        format!("--{name} {text:?}: expected a number from {from} to {to}").into()
+    })
 }
 
 /// What to say to a request that was not admitted. Most plain HTTP comes from people who opened

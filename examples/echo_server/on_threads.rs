@@ -40,7 +40,7 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
     }
     let bound = TcpListener::bind(options.listen);
     let listener = bound.map_err(|error| not_listening(options.listen, &error))?;
-    let threads = options.threads.get();
+    let threads = options.threads;
     let server = Arc::new(Server { options, stop, open: AtomicUsize::new(0) });
     announce(listener.local_addr()?)?;
     for _ in 0..threads {

@@ -31,11 +31,11 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
     let mut signals = Signals::new()?;
     drop(entered);
 
-    let shared = options.threads.get() > 1;
+    let shared = options.threads > 1;
     let first = Worker::new(options.listen, shared)?;
     let address = first.listener.local_addr()?; // the port is known now
     let mut workers = vec![first];
-    for _ in 1..options.threads.get() {
+    for _ in 1..options.threads {
         workers.push(Worker::new(address, shared)?);
     }
     announce(address)?;

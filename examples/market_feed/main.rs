@@ -24,8 +24,9 @@
 //! bursts; each burst is one write for each subscriber. Latency is from a tick's encoding to when a
 //! subscriber has decoded it and brought its book up to date, so it includes the wait behind the
 //! other subscribers' writes: the last of 50 is written to last. CPU time is that of both ends, for
-//! each tick received. Server and subscribers have a thread each (with `--adapter blocking`, many).
-//! `--seconds` is divided in two, half for each run. Nothing is left out as warm-up.
+//! each tick received, once there are enough of them. Server and subscribers have a thread each
+//! (with `--adapter blocking`, many). `--seconds` is divided in two, half for each run. Nothing is
+//! left out as warm-up.
 mod bare_tcp;
 mod book;
 mod carrier;
@@ -52,7 +53,7 @@ use std::{
     process::ExitCode,
     sync::Arc,
     thread::{self, ScopedJoinHandle, sleep},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use subscriber::Tally;
 use tickwire::Prepared;
@@ -68,11 +69,15 @@ const SECONDS: Duration = Duration::from_secs(5);
 
 const SEED: u64 = 6455;
 
+/// A feed sends a snapshot at once. Who has sent none for so long, which is more than connecting may
+/// take, is no feed.
+const SILENCE: Duration = Duration::from_secs(15);
+
 fn main() -> ExitCode {
     let options = match Options::parse(lexopt::Parser::from_env()) {
         Ok(options) => options,
         Err(error) => {
-            eprintln!("market_feed: {error} (see --help)");
+            eprintln!("error: {error} (see --help)");
             return ExitCode::from(2);
         }
     };
@@ -87,7 +92,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("market_feed: {error}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -182,6 +187,8 @@ fn listen(options: &Options, address: SocketAddr) -> Result<bool, BoxError> {
     Ok(true)
 }
 
+const NO_TICKS: &str = "no ticks received";
+
 /// Subscribes to a server elsewhere.
 fn connect(options: &Options, url: &str) -> Result<bool, BoxError> {
     let clients = options.clients.unwrap_or(1);
@@ -190,16 +197,25 @@ fn connect(options: &Options, url: &str) -> Result<bool, BoxError> {
         Adapter::Tokio => over_tokio::Ws::subscribe,
         Adapter::Blocking => over_blocking::Ws::subscribe,
     };
-    let stats = thread::scope(|scope| {
-        let subscribers = scope.spawn(|| subscribe(url, clients, options.seconds, tally.clone()));
-        let mut progress = Progress::new("WebSocket", &tally);
-        while !subscribers.is_finished() {
-            progress.show();
-            sleep(Duration::from_millis(20));
+    let subscribers = {
+        let (url, limit, tally) = (url.to_owned(), options.seconds, tally.clone());
+        thread::spawn(move || subscribe(&url, clients, limit, tally))
+    };
+    let began = Instant::now();
+    let mut progress = Progress::new("WebSocket", &tally);
+    while !subscribers.is_finished() {
+        if tally.joined() == 0 && began.elapsed() > SILENCE {
+            return Err(NO_TICKS.into()); // and the end of the program is that of the thread
         }
-        join(subscribers)
-    });
+        progress.show();
+        sleep(Duration::from_millis(20));
+    }
+    drop(progress);
+    let stats = subscribers.join().map_err(|_| PANICKED)?;
     let stats = stats.map_err(|error| format!("--connect {url}: {}", explained(&*error)))?;
+    if stats.received + stats.conflated == 0 {
+        return Err(NO_TICKS.into());
+    }
     let bytes_per_tick = Prepared::encode(&[0; TICK_LEN]).wire_len();
     let ws = Outcome { sent: stats.due, stats, bytes_per_tick, cpu: None };
     report(options, &Report { adapter: options.adapter, clients, ws, bare: None })
@@ -222,7 +238,7 @@ fn report(options: &Options, report: &Report) -> Result<bool, BoxError> {
         say(&report.table())?;
     }
     if !report.is_sound() {
-        eprintln!("market_feed: ticks were lost or books differ");
+        eprintln!("error: ticks were lost or books differ");
     }
     Ok(report.is_sound())
 }
@@ -271,14 +287,18 @@ fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
+const PANICKED: &str = "a thread has panicked";
+
 fn join<T>(thread: ScopedJoinHandle<'_, Result<T, BoxError>>) -> Result<T, BoxError> {
-    thread.join().unwrap_or_else(|_| Err("a thread has panicked".into()))
+    thread.join().unwrap_or_else(|_| Err(PANICKED.into()))
 }
 
-/// An error with what can be done about it.
+/// An error as a user of this program, rather than of the crate, can make sense of it.
 fn explained(error: &(dyn Error + 'static)) -> String {
     match error.downcast_ref() {
-        Some(tickwire::Error::NoTls) => "wss needs TLS: build with --features rustls".into(),
+        Some(tickwire::Error::NoTls) => {
+            "wss:// needs TLS, which tickwire does not have yet".into()
+        }
         _ => error.to_string(),
     }
 }

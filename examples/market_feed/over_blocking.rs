@@ -1,6 +1,6 @@
 //! The feed over `tickwire::blocking`: two threads for each session, one for each subscriber.
 use crate::{
-    BoxError,
+    BoxError, PANICKED,
     carrier::Carrier,
     feed::{Encoded, Feed, INTERVAL, Market, Outlet, config},
     subscriber::{Stats, Subscriber, Tally},
@@ -97,7 +97,7 @@ fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), BoxErr
         });
         // Why the stream failed, if it did, is better known to who reads.
         let _ = write(&mut writer, &mut outlet);
-        Ok(reader.join().map_err(|_| "a thread has panicked")??)
+        Ok(reader.join().map_err(|_| PANICKED)??)
     })
 }
 

@@ -83,6 +83,10 @@ impl Outcome {
     }
 }
 
+/// Fewer ticks do not say what one costs: the clock of [`clock::cpu`](crate::clock::cpu) is coarse,
+/// and connecting takes its part.
+const ENOUGH: u64 = 100_000;
+
 type Cell = fn(&Outcome) -> Option<String>;
 
 /// The table; a row is left out where nothing is known.
@@ -95,8 +99,8 @@ const ROWS: [(&str, Cell); 12] = [
     ("ticks per second", |run| Some(grouped(run.stats.ticks_per_second().round() as u64))),
     ("bytes per tick", |run| Some(run.bytes_per_tick.to_string())),
     ("CPU per tick", |run| {
-        let nanos = run.cpu?.as_nanos() as u64 / run.stats.received.max(1);
-        Some(format!("{} ns", grouped(nanos)))
+        let (cpu, ticks) = (run.cpu?.as_nanos() as u64, run.stats.received);
+        Some(if ticks < ENOUGH { "-".into() } else { format!("{} ns", grouped(cpu / ticks)) })
     }),
     ("latency p50", |run| run.latency_micros(50.0)),
     ("        p99", |run| run.latency_micros(99.0)),

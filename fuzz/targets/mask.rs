@@ -46,7 +46,8 @@ fuzz_target!(|data: &[u8]| {
         };
         assert_eq!(done, end - at);
         at = end;
-        assert!(copied[at..].iter().all(|&byte| byte == 0xee));
+        // A look, since the whole rest for each byte would take seconds.
+        assert!(copied[at..].iter().take(64).all(|&byte| byte == 0xee));
         if at == payload.len() {
             break;
         }
