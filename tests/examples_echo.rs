@@ -345,7 +345,8 @@ fn the_client_sends_lines_and_prints_what_comes_back_before_it_ends() {
         let (_server, address) = server(adapter, &["--subprotocol", "v1"]);
         let url = format!("ws://{address}/");
         let args = [&url, "--adapter", adapter, "--subprotocol", "v1", "--header", "X-A: b: c"];
-        let input = "hi\n\n/binary c0 FFee\n/binary\n//usr/bin\n//\n///\nt\tb \u{202e}sch\u{f6}n\r\nlast";
+        let input =
+            "hi\n\n/binary c0 FFee\n/binary\n//usr/bin\n//\n///\nt\tb \u{202e}sch\u{f6}n\r\nlast";
         let (code, out, errors) = client(&args, input.as_bytes());
         let expected = [
             "subprotocol: v1",
@@ -404,7 +405,7 @@ fn a_line_the_client_cannot_make_sense_of_is_skipped_and_the_exit_code_1() {
             assert_eq!(out, ["next", "closed: 1000 (clean)"]);
         }
         let (_, _, errors) = client(&[&url, "--adapter", adapter], b"/foo bar\n");
-        let says = "\"/foo\" is no command; a text that begins with / is sent as //";
+        let says = "\"/foo\" is no command; for a text that begins with /, write //";
         assert_eq!(errors, [format!("error: {says}")]);
     }
 }

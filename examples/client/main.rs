@@ -44,7 +44,7 @@ A line goes out as a text message, but for those that begin with a slash:
   /close CODE REASON    a Close, with a code of 1000 to 4999 and a reason, or neither
   /quit                 a Close 1000, as does the end of the input
 
-Any other is an error, and is not sent.
+Any other line that begins with a slash is an error, and is not sent.
 
 Text is printed with its control characters escaped, so that a message is a line, binary messages
 in hex behind `binary: `, the peer's Close behind `closed: `.
@@ -226,7 +226,7 @@ impl Command {
                 Some(text) if text.starts_with('/') => Ok(Self::Text(text.to_string())),
                 Some(_) => {
                     let word: String = word.chars().take(20).collect();
-                    Err(format!("{word:?} is no command; a text that begins with / is sent as //"))
+                    Err(format!("{word:?} is no command; for a text that begins with /, write //"))
                 }
             },
         }
