@@ -294,8 +294,8 @@ impl Connection {
         self.tx.write_failed();
     }
 
-    /// Says that the stream refused bytes for now; from here the write timer runs, until it takes
-    /// some.
+    /// Says that the stream refused what [`Sender::outgoing`] showed, for now: from here the write
+    /// timer runs, until the stream takes some.
     pub fn write_blocked(&mut self) {
         self.tx.blocked();
     }

@@ -218,7 +218,10 @@ impl ResponseHead {
 /// What httparse found, in our words. `version` is where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
-        httparse::Error::Version if version.is_some_and(|v| v.starts_with(b"HTTP/")) => {
+        // A blank that is missing behind the right version is reported as a wrong version.
+        httparse::Error::Version
+            if version.is_some_and(|v| v.starts_with(b"HTTP/") && !v.starts_with(b"HTTP/1.1")) =>
+        {
             return HandshakeError::BadHttpVersion;
         }
         // Scan counted them already.

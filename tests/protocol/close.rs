@@ -1,0 +1,740 @@
+//! 5 Close.
+use crate::{closes, fails, run, support::*};
+use std::time::Duration;
+use tickwire::{
+    CloseCode, CloseFrame, Config, Ending, ProtocolError, ReadyState, RecvError, Role, SendError,
+    Time,
+};
+
+fn at(secs: u64) -> Time {
+    Time::new(Duration::from_secs(secs))
+}
+
+fn why(code: u16, reason: &str) -> Option<CloseFrame<'_>> {
+    Some(CloseFrame::with_reason(CloseCode::new(code).unwrap(), reason))
+}
+
+#[test]
+fn p048_the_body_of_a_close_is_empty_or_a_code_and_a_reason() {
+    for role in ROLES {
+        assert_eq!(closes(role, b"", 1005), b"");
+        assert_eq!(closes(role, b"\x03\xe8", 1000), b"\x03\xe8");
+        assert_eq!(closes(role, &close_body(1001, "grüße"), 1001), b"\x03\xe9");
+        assert_eq!(closes(role, &close_body(4321, &"x".repeat(123)), 4321), [0x10, 0xe1]);
+    }
+}
+
+#[test]
+fn p049_a_body_of_one_byte_is_refused() {
+    for role in ROLES {
+        for byte in [0, 3, 0xff] {
+            fails(role, &to(role, CLOSE, [byte]), ProtocolError::BadClose);
+        }
+    }
+}
+
+#[test]
+fn p050_a_reason_that_is_not_utf_8_is_refused() {
+    for role in ROLES {
+        for bad in [&b"\xff"[..], b"ok\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80ok"] {
+            let body = [&[3, 0xe8], bad].concat();
+            fails(role, &to(role, CLOSE, body), ProtocolError::BadUtf8);
+        }
+    }
+}
+
+#[test]
+fn p051_a_reason_that_ends_inside_a_character_is_refused() {
+    for role in ROLES {
+        for bad in [&b"\xc3"[..], b"ok\xe2\x82", b"\xf0\x9f\x99"] {
+            let body = [&[3, 0xe8], bad].concat();
+            fails(role, &to(role, CLOSE, body), ProtocolError::BadUtf8);
+        }
+    }
+}
+
+#[track_caller]
+fn refused(codes: impl IntoIterator<Item = u16>) {
+    for code in codes {
+        for role in ROLES {
+            for reason in ["", "why"] {
+                let wire = to(role, CLOSE, close_body(code, reason));
+                fails(role, &wire, ProtocolError::BadClose);
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn answered(codes: impl IntoIterator<Item = u16>) {
+    for code in codes {
+        for role in ROLES {
+            assert_eq!(closes(role, &close_body(code, "why"), code), code.to_be_bytes());
+        }
+    }
+}
+
+#[test]
+fn p052_codes_below_1000_are_refused() {
+    refused([0, 1, 255, 256, 999]);
+}
+
+#[test]
+fn p053_codes_that_are_never_on_the_wire_are_refused() {
+    refused([1004, 1005, 1006, 1015]);
+}
+
+#[test]
+fn p054_the_codes_of_the_rfc_are_accepted_and_echoed() {
+    answered((1000..=1003).chain(1007..=1011));
+}
+
+#[test]
+fn p055_the_registered_codes_are_accepted_and_echoed() {
+    answered(1012..=1014);
+}
+
+#[test]
+fn p056_codes_nobody_registered_are_refused() {
+    refused([1016, 1017, 1100, 1999, 2000, 2999]);
+}
+
+#[test]
+fn p057_codes_of_libraries_and_private_ones_are_accepted_and_echoed() {
+    answered([3000, 3001, 3999, 4000, 4999]);
+}
+
+#[test]
+fn p058_codes_from_5000_on_are_refused() {
+    refused([5000, 5001, 10_000, 65_535]);
+}
+
+#[test]
+fn p059_only_codes_that_may_be_sent_can_be() {
+    for code in 0..=u16::MAX {
+        let legal = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+        assert_eq!(CloseCode::new(code).map(CloseCode::get), legal.then_some(code));
+    }
+}
+
+#[test]
+fn p060_only_a_client_sends_1010_and_a_server_accepts_and_echoes_it() {
+    let mut conn = server(&Config::default());
+    assert_eq!(conn.sender().close(why(1010, "")), Err(SendError::BadCloseCode));
+    assert_eq!(conn.sender().abort(why(1010, "")), Err(SendError::BadCloseCode));
+    assert!(!conn.sender().has_outgoing() && !conn.sender().is_closed());
+    let mut conn = client(&Config::default());
+    conn.sender().close(why(1010, "x")).unwrap();
+    assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1010, "x"))]);
+    assert_eq!(closes(Role::Server, &close_body(1010, "x"), 1010), 1010_u16.to_be_bytes());
+}
+
+#[test]
+fn p061_a_reason_above_123_bytes_is_refused_and_never_cut() {
+    for role in ROLES {
+        for long in ["x".repeat(124), "é".repeat(62), "x".repeat(70_000)] {
+            let mut conn = connection(role, &Config::default());
+            assert_eq!(conn.sender().close(why(1000, &long)), Err(SendError::ReasonTooLong));
+            assert_eq!(conn.sender().abort(why(1000, &long)), Err(SendError::ReasonTooLong));
+            assert!(!conn.sender().has_outgoing());
+            assert_eq!(conn.ready_state(), ReadyState::Open);
+        }
+        let longest = format!("{}x", "é".repeat(61));
+        let mut conn = connection(role, &Config::default());
+        conn.sender().close(why(1000, &longest)).unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1000, &longest))]);
+    }
+}
+
+#[test]
+fn p062_the_first_close_is_answered_once_with_its_code() {
+    for role in ROLES {
+        assert_eq!(closes(role, b"", 1005), b"");
+        assert_eq!(closes(role, &close_body(1000, "bye"), 1000), 1000_u16.to_be_bytes());
+        let close = to(role, CLOSE, close_body(1000, ""));
+        let outcome = run(role, &Config::default(), &close.repeat(3));
+        assert_eq!(outcome.sent, [(CLOSE, close_body(1000, ""))]);
+    }
+}
+
+#[test]
+fn p063_the_answer_to_our_close_is_not_answered() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        conn.sender().close(why(1001, "bye")).unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1001, "bye"))]);
+        let seen = receive(&mut conn, &to(role, CLOSE, close_body(1001, "")));
+        assert_eq!(seen, [Seen::Close(Some((1001, String::new()))), Seen::Closed]);
+        assert!(drain(&mut conn).is_empty());
+        assert!(conn.was_clean());
+    }
+}
+
+#[test]
+fn p064_nothing_follows_our_close_not_even_a_pong_that_waited() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let tx = conn.sender();
+        tx.feed("before").unwrap();
+        receive(&mut conn, &to(role, PING, "waits"));
+        let tx = conn.sender();
+        tx.close(None).unwrap();
+        assert_eq!(tx.feed("after"), Err(SendError::Closed));
+        assert_eq!(tx.feed_first("after"), Err(SendError::Closed));
+        assert_eq!(tx.ping(b""), Err(SendError::Closed));
+        assert_eq!(tx.pong(b""), Err(SendError::Closed));
+        receive(&mut conn, &to(role, PING, "late"));
+        let frames = sent(&drain(&mut conn));
+        assert_eq!(frames.last(), Some(&(CLOSE, vec![])));
+        assert_eq!(frames.iter().filter(|frame| frame.0 == CLOSE).count(), 1);
+        assert!(!frames.contains(&(PONG, b"late".to_vec())), "{frames:?}");
+        assert!(frames.contains(&(TEXT, b"before".to_vec())), "{frames:?}");
+        receive(&mut conn, &to(role, PING, "later"));
+        assert!(drain(&mut conn).is_empty());
+    }
+}
+
+#[test]
+fn p065_data_in_flight_after_our_close_is_still_received() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        conn.sender().close(None).unwrap();
+        drain(&mut conn);
+        let wire = [
+            to(role, TEXT, "late"),
+            to(role, BINARY_OPEN, "in "),
+            to(role, PONG, ""),
+            to(role, CONT, "pieces"),
+            to(role, CLOSE, ""),
+        ];
+        let want = [
+            text("late"),
+            Seen::Pong(vec![]),
+            binary("in pieces"),
+            Seen::Close(None),
+            Seen::Closed,
+        ];
+        assert_eq!(receive(&mut conn, &wire.concat()), want);
+        assert!(conn.was_clean());
+    }
+}
+
+#[test]
+fn p066_what_follows_the_peers_close_is_not_parsed() {
+    for role in ROLES {
+        for behind in [
+            to(role, TEXT, "x"),
+            to(role, CLOSE, close_body(1001, "")),
+            vec![0xff; 5000],
+            vec![0; 3],
+        ] {
+            let wire = [to(role, CLOSE, close_body(1000, "")), behind].concat();
+            let outcome = run(role, &Config::default(), &wire);
+            let close = Seen::Close(Some((1000, String::new())));
+            assert_eq!(outcome.seen, [close, Seen::Closed]);
+            assert_eq!(outcome.sent, [(CLOSE, close_body(1000, ""))]);
+            assert!(outcome.clean && outcome.code == 1000);
+        }
+    }
+}
+
+#[test]
+fn p067_both_may_close_at_once_with_data_in_flight() {
+    for read in [usize::MAX, 1] {
+        let mut pair = Pair::new(&Config::default());
+        pair.read = read;
+        for role in ROLES {
+            let tx = pair.end(role).conn.sender();
+            tx.feed("last words").unwrap();
+            tx.close(why(1001, "both")).unwrap();
+        }
+        pair.drive();
+        for role in ROLES {
+            let end = pair.end(role);
+            let close = Seen::Close(Some((1001, "both".to_owned())));
+            assert_eq!(end.seen, [text("last words"), close, Seen::Closed]);
+            assert!(end.conn.was_clean() && end.gone);
+            assert_eq!(end.conn.sender().close_frame(), why(1001, "both"));
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn p067_both_may_close_at_once_over_tokio() {
+    crate::carriers::block_on(async {
+        for room in [1, 7, 4096] {
+            let (near, far) = tokio::io::duplex(room);
+            let config = Config::default();
+            let mut ends = [(Role::Client, near), (Role::Server, far)]
+                .map(|(role, io)| Ws::from_parts(io, connection(role, &config)));
+            let [a, b] = &mut ends;
+            a.feed("in flight").unwrap();
+            b.feed("in flight").unwrap();
+            let (one, two) = tokio::join!(a.close(why(4000, "a")), b.close(why(4001, "b")));
+            one.unwrap();
+            two.unwrap();
+            assert!(a.was_clean() && b.was_clean());
+            assert_eq!((a.close_frame(), b.close_frame()), (why(4001, "b"), why(4000, "a")));
+        }
+    });
+}
+
+#[test]
+fn p068_the_code_of_the_connection_is_that_of_the_first_close_received() {
+    for role in ROLES {
+        let code = |wire: &[u8]| run(role, &Config::default(), wire).code;
+        assert_eq!(code(b""), 1006, "none came");
+        assert_eq!(code(&to(role, CLOSE, "")), 1005, "one without a code");
+        let one = to(role, CLOSE, close_body(4001, ""));
+        assert_eq!(code(&[&one[..], &to(role, CLOSE, close_body(4002, ""))].concat()), 4001);
+        assert_eq!(code(&to(role, CLOSE, close_body(1005, ""))), 1006, "one that was none");
+        // Ours is told apart.
+        let mut conn = connection(role, &Config::default());
+        conn.sender().close(why(4000, "ours")).unwrap();
+        drain(&mut conn);
+        assert_eq!((conn.close_code(), conn.close_frame()), (1006, None));
+        receive(&mut conn, &to(role, CLOSE, close_body(4001, "theirs")));
+        assert_eq!((conn.close_code(), conn.close_frame()), (4001, why(4001, "theirs")));
+        assert_eq!(conn.sender().close_frame(), why(4000, "ours"));
+    }
+}
+
+#[test]
+fn p068_no_end_of_any_kind_puts_1006_or_1005_on_the_wire() {
+    for role in ROLES {
+        for wire in [
+            &b""[..],
+            &to(role, TEXT, "x"),
+            &to(role, TEXT_OPEN, "x"),
+            &to(role, CLOSE, ""),
+            &to(role, CLOSE, close_body(1006, "")),
+            &to(role, CLOSE, close_body(1005, "")),
+            &to(role, 0x83, ""),
+            &to(role, TEXT, "x")[..2],
+        ] {
+            for (b0, payload) in run(role, &Config::default(), wire).sent {
+                let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                assert!(b0 != CLOSE || !matches!(code, Some(1005 | 1006 | 1015)), "{code:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn p069_a_close_in_the_middle_of_a_message_is_handled_at_once() {
+    for role in ROLES {
+        let wire = [to(role, TEXT_OPEN, "half"), to(role, CLOSE, close_body(1001, "bye"))].concat();
+        let outcome = run(role, &Config::default(), &wire);
+        let close = Seen::Close(Some((1001, "bye".to_owned())));
+        assert_eq!(outcome.seen, [close, Seen::Closed]);
+        assert_eq!(outcome.sent, [(CLOSE, close_body(1001, ""))]);
+        assert!(outcome.clean);
+    }
+}
+
+#[test]
+fn p070_a_server_ends_the_stream_as_soon_as_both_closes_have_passed() {
+    for closer in ROLES {
+        let mut pair = Pair::new(&Config::default());
+        pair.end(closer).conn.sender().close(None).unwrap();
+        pair.drive();
+        assert_eq!(pair.server.endings, [Ending::ShutDown, Ending::Discard, Ending::Done]);
+        assert_eq!(pair.client.endings, [Ending::Discard, Ending::Done], "waits for that");
+        assert_eq!(pair.now, Duration::ZERO);
+    }
+    // An adapter's server shuts the stream, an adapter's client leaves it to the server.
+    for role in ROLES {
+        let outcome = run(role, &Config::default(), &to(role, CLOSE, ""));
+        assert_eq!(outcome.shut, role == Role::Server);
+    }
+}
+
+#[test]
+fn p071_a_client_waits_for_the_servers_fin_until_the_close_timeout() {
+    let config = Config::default().close_timeout(Duration::from_secs(3));
+    let mut conn = client(&config);
+    receive(&mut conn, &plain(CLOSE, ""));
+    drain(&mut conn);
+    assert_eq!(conn.ending(), Ending::Discard);
+    conn.handle_timeout(at(10)).unwrap();
+    assert_eq!(conn.poll_timeout(), Some(at(13)));
+    feed(&mut conn, b"what comes is dropped");
+    let _ = conn.handle_timeout(at(13));
+    assert_eq!((conn.ending(), conn.was_clean()), (Ending::Done, true));
+}
+
+#[test]
+fn p073_a_peer_that_never_answers_is_left_after_the_close_timeout() {
+    for role in ROLES {
+        let config = Config::default().close_timeout(Duration::from_secs(3));
+        let mut pair = Pair::new(&config);
+        pair.end(peer(role)).deaf = true;
+        pair.end(role).conn.sender().close(why(1000, "")).unwrap();
+        pair.drive();
+        pair.advance(Duration::from_millis(2999));
+        assert!(!pair.end(role).gone);
+        pair.advance(Duration::from_millis(1));
+        let end = pair.end(role);
+        assert_eq!(end.seen, [Seen::Failed(RecvError::CloseTimeout)]);
+        assert!(end.gone && !end.conn.was_clean());
+        assert_eq!(end.conn.close_code(), 1006);
+    }
+}
+
+#[test]
+fn p074_a_close_is_clean_only_if_both_have_passed() {
+    for role in ROLES {
+        let close = to(role, CLOSE, close_body(1000, ""));
+        // Theirs received, ours not written yet; then written.
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &close);
+        assert!(!conn.was_clean());
+        let n = conn.sender().buffered_amount();
+        write(&mut conn, n - 1);
+        assert!(!conn.was_clean());
+        write(&mut conn, 1);
+        assert!(conn.was_clean());
+        // Ours written, theirs never received.
+        let mut conn = connection(role, &Config::default());
+        conn.sender().close(None).unwrap();
+        drain(&mut conn);
+        conn.end_of_stream();
+        assert_eq!(events(&mut conn), [Seen::Failed(RecvError::UnexpectedEof)]);
+        assert!(!conn.was_clean());
+        // Theirs received, ours refused by the stream.
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &close);
+        conn.write_failed();
+        assert!(!conn.was_clean() && conn.close_code() == 1000);
+        // Neither.
+        assert!(!run(role, &Config::default(), &to(role, TEXT, "x")).clean);
+    }
+}
+
+#[test]
+fn p075_a_peer_that_does_not_read_cannot_hold_a_close() {
+    for role in ROLES {
+        let config = Config::default()
+            .close_timeout(Duration::from_secs(3))
+            .write_timeout(Duration::from_secs(60));
+        let mut pair = Pair::new(&config);
+        pair.end(role).blocked = true;
+        let tx = pair.end(role).conn.sender();
+        while tx.feed(&vec![0; 60_000]).is_ok() {}
+        tx.close(None).unwrap();
+        pair.advance(Duration::from_secs(3));
+        let end = pair.end(role);
+        assert_eq!(end.seen, [Seen::Failed(RecvError::CloseTimeout)]);
+        assert!(end.gone && !end.conn.was_clean());
+    }
+}
+
+#[cfg(feature = "tokio")]
+use tickwire::tokio::WebSocket as Ws;
+
+#[cfg(feature = "tokio")]
+#[test]
+fn p071_p073_p075_the_tokio_adapter_waits_no_longer_than_it_may() {
+    use tokio::io::AsyncWriteExt;
+    crate::carriers::block_on(async {
+        let config = Config::default()
+            .close_timeout(Duration::from_secs(3))
+            .write_timeout(Duration::from_secs(60));
+        // P071: the server answers and does not end the stream.
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        far.write_all(&plain(CLOSE, close_body(1000, ""))).await.unwrap();
+        let mut ws = Ws::from_parts(near, client(&config));
+        let began = tokio::time::Instant::now();
+        ws.close(why(1000, "")).await.unwrap();
+        let took = began.elapsed();
+        assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(4), "{took:?}");
+        assert!(ws.was_clean());
+        for role in ROLES {
+            for stuck in [0, 1 << 20] {
+                // P073: a peer that never answers; P075: one that does not read either.
+                let (near, _far) = tokio::io::duplex(1 << 10);
+                let mut ws = Ws::from_parts(near, connection(role, &config));
+                if stuck > 0 {
+                    ws.feed(&vec![0; stuck]).unwrap();
+                }
+                let began = tokio::time::Instant::now();
+                let error = ws.close(None).await.unwrap_err();
+                let took = began.elapsed();
+                assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(7));
+                assert!(
+                    matches!(error, tickwire::Error::Recv(RecvError::CloseTimeout)),
+                    "{error:?}"
+                );
+                assert_eq!((ws.close_code(), ws.was_clean()), (1006, false));
+            }
+        }
+    });
+}
+
+// Over TCP, where FIN and RST are.
+
+#[cfg(feature = "std")]
+pub(crate) fn tcp_pair() -> (std::net::TcpStream, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    for stream in [&near, &far] {
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    }
+    (near, far)
+}
+
+/// Runs an adapter's end over TCP in a thread of its own; what it yields, and the far end.
+#[cfg(feature = "std")]
+fn on_tcp<T: Send + 'static>(
+    near: impl FnOnce(std::net::TcpStream) -> T + Send + 'static,
+) -> (std::thread::JoinHandle<T>, std::net::TcpStream) {
+    let (stream, far) = tcp_pair();
+    (std::thread::spawn(move || near(stream)), far)
+}
+
+/// How an adapter's end came to its end, receiving all the while.
+#[cfg(feature = "std")]
+#[derive(Debug)]
+struct End {
+    seen: Vec<Seen>,
+    code: u16,
+    clean: bool,
+}
+
+/// Closes with this if there is one, then receives to the end.
+#[cfg(feature = "std")]
+type Run = fn(Role, std::net::TcpStream, Config, Option<u16>) -> End;
+
+#[cfg(feature = "std")]
+fn seen_of(result: Result<Option<tickwire::Event<'_>>, tickwire::Error>) -> (Seen, bool) {
+    match result {
+        Ok(Some(event)) => (event.into(), false),
+        Ok(None) => (Seen::Closed, true),
+        Err(tickwire::Error::Recv(error)) => (Seen::Failed(error), true),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[cfg(feature = "std")]
+fn blocking(role: Role, stream: std::net::TcpStream, config: Config, closing: Option<u16>) -> End {
+    stream.set_read_timeout(None).unwrap();
+    let mut ws = tickwire::blocking::WebSocket::from_parts(stream, connection(role, &config));
+    if let Some(code) = closing {
+        ws.sender().close(why(code, "")).unwrap();
+        ws.flush().unwrap();
+    }
+    let mut seen = Vec::new();
+    loop {
+        let (event, over) = seen_of(ws.recv_event());
+        seen.push(event);
+        if over {
+            return End { seen, code: ws.close_code(), clean: ws.was_clean() };
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn on_tokio(role: Role, stream: std::net::TcpStream, config: Config, closing: Option<u16>) -> End {
+    stream.set_nonblocking(true).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async move {
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let mut ws = Ws::from_parts(stream, connection(role, &config));
+        if let Some(code) = closing {
+            ws.sender().close(why(code, "")).unwrap();
+            ws.flush().await.unwrap();
+        }
+        let mut seen = Vec::new();
+        loop {
+            let (event, over) = seen_of(ws.recv_event().await);
+            seen.push(event);
+            if over {
+                return End { seen, code: ws.close_code(), clean: ws.was_clean() };
+            }
+        }
+    })
+}
+
+#[cfg(feature = "std")]
+const ADAPTERS: &[Run] = &[
+    blocking,
+    #[cfg(feature = "tokio")]
+    on_tokio,
+];
+
+#[cfg(feature = "std")]
+fn read_frame_of(far: &mut std::net::TcpStream) -> (u8, Vec<u8>) {
+    use std::io::Read;
+    let mut wire = Vec::new();
+    loop {
+        if let Some((frame, _)) = read_frame(&wire) {
+            return (frame.b0, frame.payload);
+        }
+        let mut byte = [0];
+        far.read_exact(&mut byte).unwrap();
+        wire.extend(byte);
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn p070_over_tcp_the_server_ends_the_stream_first() {
+    use std::io::{Read, Write};
+    for run in ADAPTERS {
+        for closing in [None, Some(1000)] {
+            // A server: its FIN comes though the client leaves its own side open.
+            let (end, mut far) =
+                on_tcp(move |stream| run(Role::Server, stream, Config::default(), closing));
+            if closing.is_some() {
+                assert_eq!(read_frame_of(&mut far), (CLOSE, close_body(1000, "")));
+            }
+            far.write_all(&masked(CLOSE, close_body(1000, ""))).unwrap();
+            if closing.is_none() {
+                assert_eq!(read_frame_of(&mut far), (CLOSE, close_body(1000, "")));
+            }
+            assert_eq!(far.read(&mut [0]).unwrap(), 0, "FIN, not RST");
+            drop(far);
+            let end = end.join().unwrap();
+            assert!(end.clean && end.code == 1000, "{end:?}");
+            // A client: nothing but its Close until the server's FIN.
+            let (end, mut far) =
+                on_tcp(move |stream| run(Role::Client, stream, Config::default(), closing));
+            far.write_all(&plain(CLOSE, close_body(1000, ""))).unwrap();
+            assert_eq!(read_frame_of(&mut far), (CLOSE, close_body(1000, "")));
+            assert!(!end.is_finished(), "it waits for the server");
+            far.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(far.read(&mut [0]).unwrap(), 0);
+            let end = end.join().unwrap();
+            assert!(end.clean && end.code == 1000, "{end:?}");
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn p072_unread_input_does_not_take_the_close_away() {
+    use std::io::{ErrorKind, Read, Write};
+    for run in ADAPTERS {
+        for role in ROLES {
+            let (end, mut far) = on_tcp(move |stream| run(role, stream, Config::default(), None));
+            // A violation, and a megabyte behind it that nobody will look at.
+            let mut sending = far.try_clone().unwrap();
+            let sender = std::thread::spawn(move || {
+                let wire = [to(role, 0x83, ""), vec![0x55; 1 << 20]].concat();
+                match sending.write_all(&wire) {
+                    // It was told to stop before it had sent it all, which is fine.
+                    Err(e) => assert!(
+                        matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+                        "{e}"
+                    ),
+                    Ok(()) => sending.shutdown(std::net::Shutdown::Write).unwrap(),
+                }
+            });
+            assert_eq!(read_frame_of(&mut far), (CLOSE, close_body(1002, "")));
+            assert_eq!(far.read(&mut [0]).unwrap(), 0, "FIN, not RST");
+            sender.join().unwrap();
+            let end = end.join().unwrap();
+            let error = RecvError::Protocol(ProtocolError::ReservedOpCode);
+            assert_eq!(end.seen, [Seen::Failed(error)]);
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn p018_p068_p074_tcp_that_ends_without_a_close_is_1006_and_not_clean() {
+    use std::io::{Read, Write};
+    for run in ADAPTERS {
+        for role in ROLES {
+            for half in [false, true] {
+                // Half-closed: the far end has shut its side, and still reads ours.
+                let (end, mut far) =
+                    on_tcp(move |stream| run(role, stream, Config::default(), None));
+                far.write_all(&to(role, PING, "last")).unwrap();
+                if half {
+                    far.shutdown(std::net::Shutdown::Write).unwrap();
+                }
+                assert_eq!(read_frame_of(&mut far), (PONG, b"last".to_vec()));
+                if half {
+                    let mut rest = Vec::new();
+                    far.read_to_end(&mut rest).unwrap();
+                    assert!(rest.is_empty(), "no 1006 on the wire");
+                }
+                drop(far);
+                let end = end.join().unwrap();
+                let want = [Seen::Ping(b"last".to_vec()), Seen::Failed(RecvError::UnexpectedEof)];
+                assert_eq!(end.seen, want);
+                assert_eq!((end.code, end.clean), (1006, false));
+            }
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn p062_half_closed_tcp_still_gets_the_answer_to_its_close() {
+    use std::io::{Read, Write};
+    for run in ADAPTERS {
+        for role in ROLES {
+            let (end, mut far) = on_tcp(move |stream| run(role, stream, Config::default(), None));
+            let wire = [to(role, TEXT, "x"), to(role, CLOSE, close_body(1001, "gone"))].concat();
+            far.write_all(&wire).unwrap();
+            far.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut rest = Vec::new();
+            far.read_to_end(&mut rest).unwrap();
+            assert_eq!(sent(&rest), [(CLOSE, close_body(1001, ""))]);
+            let end = end.join().unwrap();
+            assert!(end.clean && end.code == 1001, "{end:?}");
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn p066_over_tcp_data_behind_the_close_is_dropped() {
+    use std::io::{Read, Write};
+    for run in ADAPTERS {
+        let (end, mut far) =
+            on_tcp(move |stream| run(Role::Server, stream, Config::default(), None));
+        let behind = [masked(TEXT, "behind"), vec![0xff; 100_000]].concat();
+        let wire = [masked(CLOSE, close_body(1000, "")), behind].concat();
+        far.write_all(&wire).unwrap();
+        let mut rest = Vec::new();
+        far.read_to_end(&mut rest).unwrap();
+        assert_eq!(sent(&rest), [(CLOSE, close_body(1000, ""))]);
+        drop(far);
+        let end = end.join().unwrap();
+        let close = Seen::Close(Some((1000, String::new())));
+        assert_eq!(end.seen, [close, Seen::Closed]);
+        assert!(end.clean);
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn p071_p073_the_blocking_adapter_waits_no_longer_than_it_may() {
+    let config = Config::default().close_timeout(Duration::from_millis(60));
+    for role in ROLES {
+        let (near, far) = tcp_pair();
+        near.set_read_timeout(None).unwrap();
+        let mut ws = tickwire::blocking::WebSocket::from_parts(near, connection(role, &config));
+        let began = std::time::Instant::now();
+        let error = ws.close(why(1000, "")).unwrap_err();
+        assert!(matches!(error, tickwire::Error::Recv(RecvError::CloseTimeout)), "{error:?}");
+        assert!(began.elapsed() >= Duration::from_millis(60));
+        assert_eq!((ws.close_code(), ws.was_clean()), (1006, false));
+        drop(far);
+    }
+    // P071: the server answers and does not end the stream.
+    let (near, mut far) = tcp_pair();
+    near.set_read_timeout(None).unwrap();
+    std::io::Write::write_all(&mut far, &plain(CLOSE, close_body(1000, ""))).unwrap();
+    let mut ws = tickwire::blocking::WebSocket::from_parts(near, client(&config));
+    let began = std::time::Instant::now();
+    ws.close(why(1000, "")).unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(60));
+    assert!(ws.was_clean());
+    drop(far);
+}

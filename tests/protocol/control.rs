@@ -1,0 +1,142 @@
+//! 4 Control frames.
+use crate::{delivers, fails, run, support::*};
+use std::time::Duration;
+use tickwire::{Config, Heartbeat, ProtocolError, RecvError, SendError, Time};
+
+#[test]
+fn p038_a_long_control_frame_is_refused_on_its_header() {
+    for role in ROLES {
+        for b0 in [PING, PONG, CLOSE] {
+            for len in [Len::Medium(126), Len::Long(0x1_0000)] {
+                let wire = head(b0, key_of(peer(role)), len);
+                fails(role, &wire, ProtocolError::BadControlFrame);
+                fails(role, &wire[..2], ProtocolError::BadControlFrame);
+            }
+        }
+    }
+}
+
+#[test]
+fn p039_a_control_frame_in_fragments_is_refused() {
+    for role in ROLES {
+        for b0 in [PING, PONG, CLOSE] {
+            fails(role, &to(role, b0 & 0x7f, "\x03\u{68}"), ProtocolError::BadControlFrame);
+        }
+    }
+}
+
+#[test]
+fn p040_a_ping_is_answered_with_its_own_bytes() {
+    for role in ROLES {
+        for len in [0, 1, 124, 125] {
+            let payload: Vec<u8> = (0..len).map(|i| 255 - i).collect();
+            let seen = [Seen::Ping(payload.clone())];
+            let pongs = delivers(role, &to(role, PING, &payload), &seen);
+            assert_eq!(pongs, [(PONG, payload)]);
+        }
+    }
+}
+
+#[test]
+fn p041_a_ping_behind_a_close_is_not_answered() {
+    for role in ROLES {
+        let wire = [to(role, CLOSE, ""), to(role, PING, "?")].concat();
+        let outcome = run(role, &Config::default(), &wire);
+        assert_eq!(outcome.seen, [Seen::Close(None), Seen::Closed]);
+        assert_eq!(outcome.sent, [(CLOSE, vec![])]);
+    }
+}
+
+#[test]
+fn p042_pings_that_wait_are_answered_each_up_to_sixteen_and_of_more_the_newest() {
+    for role in ROLES {
+        let pings = |n: u8| (0..n).flat_map(|i| to(role, PING, [i])).collect::<Vec<u8>>();
+        for (n, first) in [(2, 0), (16, 0), (17, 16)] {
+            let mut conn = connection(role, &Config::default());
+            receive(&mut conn, &pings(n));
+            let want: Vec<_> = (first..n).map(|i| (PONG, vec![i])).collect();
+            assert_eq!(sent(&drain(&mut conn)), want, "of {n}");
+        }
+        let mut conn = connection(role, &Config::default());
+        for _ in 0..1000 {
+            receive(&mut conn, &pings(200));
+            assert!(conn.sender().buffered_amount() <= 16 * (125 + 6));
+        }
+    }
+}
+
+#[test]
+fn p043_a_pong_nobody_asked_for_is_accepted_and_not_answered() {
+    for role in ROLES {
+        for payload in [&b""[..], b"who?", &[0xff; 125]] {
+            let seen = [Seen::Pong(payload.to_vec())];
+            assert_eq!(delivers(role, &to(role, PONG, payload), &seen), []);
+        }
+    }
+}
+
+#[test]
+fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
+    // Matching is the caller's: pings go out with its payloads, pongs come back with theirs.
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let mut pings = Vec::new();
+        for payload in [b"1", b"2", b"3"] {
+            conn.sender().ping(payload).unwrap();
+            pings.extend(sent(&drain(&mut conn)));
+        }
+        assert_eq!(pings, [1, 2, 3].map(|i| (PING, format!("{i}").into_bytes())));
+        // The peer answers the latest only, which settles all three.
+        assert_eq!(receive(&mut conn, &to(role, PONG, "3")), [Seen::Pong(b"3".to_vec())]);
+        // To the heartbeat any of them will do, and none that came before its ping counts.
+        let beat = Heartbeat::new(Duration::from_secs(4), Duration::from_secs(2));
+        let mut conn = connection(role, &Config::default().heartbeat(beat));
+        let mut end = None;
+        for second in 0..20 {
+            let told = conn.handle_timeout(Time::new(Duration::from_secs(second)));
+            end = end.or(told.err().map(|error| (second, error)));
+            drain(&mut conn);
+            if second == 1 {
+                receive(&mut conn, &to(role, PONG, "early"));
+            }
+        }
+        let (second, error) = end.expect("a dead peer is found");
+        assert_eq!(error, RecvError::PongTimeout);
+        assert!((7..=9).contains(&second), "{second}");
+    }
+}
+
+#[test]
+fn p045_a_control_payload_above_125_bytes_cannot_be_sent() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        for len in [126, 127, 65_536] {
+            let long = vec![0; len];
+            assert_eq!(conn.sender().ping(&long), Err(SendError::ControlTooLong));
+            assert_eq!(conn.sender().pong(&long), Err(SendError::ControlTooLong));
+            assert!(!conn.sender().has_outgoing());
+        }
+        conn.sender().ping(&[1; 125]).unwrap();
+        conn.sender().pong(&[2; 125]).unwrap();
+        assert_eq!(sent(&drain(&mut conn)).len(), 2);
+    }
+}
+
+#[test]
+fn p046_a_control_frame_with_rsv1_is_refused() {
+    // That none is ever compressed is for the day something can be.
+    for role in ROLES {
+        for b0 in [PING, PONG, CLOSE] {
+            fails(role, &to(role, b0 | 0x40, ""), ProtocolError::ReservedBits);
+        }
+    }
+}
+
+#[test]
+fn p047_the_payload_of_a_ping_need_not_be_text() {
+    for role in ROLES {
+        let payload = b"\xff\xfe\x00\xc0\x80\xed\xa0\x80";
+        let pongs = delivers(role, &to(role, PING, payload), &[Seen::Ping(payload.to_vec())]);
+        assert_eq!(pongs, [(PONG, payload.to_vec())]);
+    }
+}

@@ -1,0 +1,53 @@
+//! Heads of the opening handshake, right ones to be made wrong.
+pub(crate) use crate::carriers::{ACCEPT, KEY};
+
+pub(crate) const REQUEST: [&str; 5] = [
+    "Host: example.com",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version: 13",
+];
+
+pub(crate) const RESPONSE: [&str; 3] = [
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+];
+
+/// A first line and headers as they go onto the wire; characters above U+007F as one byte.
+pub(crate) fn wire<S: AsRef<str>>(line: &str, headers: impl IntoIterator<Item = S>) -> Vec<u8> {
+    let mut text = format!("{line}\r\n");
+    for header in headers {
+        text.push_str(header.as_ref());
+        text.push_str("\r\n");
+    }
+    text.push_str("\r\n");
+    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
+}
+
+/// A good request with more headers.
+pub(crate) fn request(more: &[&str]) -> Vec<u8> {
+    wire("GET /chat HTTP/1.1", REQUEST.iter().chain(more))
+}
+
+/// A good request with these lines, or none, in place of those of one header.
+pub(crate) fn request_with(name: &str, by: &[&str]) -> Vec<u8> {
+    wire("GET /chat HTTP/1.1", without(&REQUEST, name).chain(by.iter().copied()))
+}
+
+/// A good response with more headers.
+pub(crate) fn response(more: &[&str]) -> Vec<u8> {
+    wire("HTTP/1.1 101 Switching Protocols", RESPONSE.iter().chain(more))
+}
+
+/// A good response with these lines, or none, in place of those of one header.
+pub(crate) fn response_with(name: &str, by: &[&str]) -> Vec<u8> {
+    let lines = without(&RESPONSE, name).chain(by.iter().copied());
+    wire("HTTP/1.1 101 Switching Protocols", lines)
+}
+
+fn without<'a>(lines: &'a [&'a str], name: &str) -> impl Iterator<Item = &'a str> {
+    let name = format!("{name}:");
+    lines.iter().copied().filter(move |line| !line.starts_with(&name))
+}

@@ -1,0 +1,336 @@
+//! 13 Timers, limits, backpressure.
+use crate::{delivers_with, fails_with, support::*};
+use std::time::Duration;
+use tickwire::{Config, Heartbeat, RecvError, SendError, Step, Time};
+
+fn at(millis: u64) -> Time {
+    Time::new(Duration::from_millis(millis))
+}
+
+/// A Ping after 4 s of silence, 2 s to answer it.
+fn beating() -> Config {
+    Config::default().heartbeat(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(2)))
+}
+
+/// Tells the time every 100 ms up to this second, after `each`; when and how it failed.
+fn live(
+    conn: &mut tickwire::Connection,
+    seconds: u64,
+    mut each: impl FnMut(&mut tickwire::Connection, u64),
+) -> Option<(u64, RecvError)> {
+    (0..seconds * 10).map(|tenth| tenth * 100).find_map(|now| {
+        each(conn, now);
+        let told = conn.handle_timeout(at(now));
+        told.err().map(|error| (now, error))
+    })
+}
+
+#[test]
+fn p204_a_silent_peer_is_pinged_and_then_given_up_in_time_and_without_a_close() {
+    for role in ROLES {
+        for last in (0..4000).step_by(300) {
+            let mut conn = connection(role, &beating());
+            let mut output = Vec::new();
+            let end = live(&mut conn, 60, |conn, now| {
+                if now <= last {
+                    receive(conn, &to(role, PONG, ""));
+                }
+                output.extend(drain(conn));
+            });
+            let (when, error) = end.expect("it is found");
+            assert_eq!(error, RecvError::PongTimeout);
+            let after = when - last;
+            assert!((6000..=7200).contains(&after), "{after} after the last byte"); // 1.25 · 4 + 2
+            assert_eq!(sent(&output).iter().map(|f| f.0).collect::<Vec<_>>(), [PING]);
+            assert!(!conn.sender().has_outgoing(), "no Close");
+            assert_eq!((conn.close_code(), conn.was_clean()), (1006, false));
+        }
+    }
+}
+
+#[test]
+fn p205_any_byte_is_a_sign_of_life() {
+    for role in ROLES {
+        // A chatty peer that answers no Ping, a byte at a time.
+        let wire = to(role, BINARY, vec![0; 100]);
+        let mut bytes = wire.iter();
+        let mut conn = connection(role, &beating());
+        let end = live(&mut conn, 50, |conn, now| {
+            if now % 1000 == 0 {
+                receive(conn, &[*bytes.next().unwrap()]);
+            }
+            assert!(drain(conn).is_empty(), "it is not even pinged");
+        });
+        assert_eq!(end, None);
+        // A quiet one that answers Pings, and nothing else.
+        let mut conn = connection(role, &beating());
+        let end = live(&mut conn, 60, |conn, _| {
+            for (b0, payload) in sent(&drain(conn)) {
+                assert_eq!(b0, PING);
+                receive(conn, &to(role, PONG, payload));
+            }
+        });
+        assert_eq!(end, None);
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn p204_p205_the_tokio_adapter_keeps_the_living_and_leaves_the_dead() {
+    use tokio::io::AsyncWriteExt;
+    crate::carriers::block_on(async {
+        for role in ROLES {
+            let (near, mut far) = tokio::io::duplex(1 << 16);
+            let conn = connection(role, &beating());
+            let mut ws = tickwire::tokio::WebSocket::from_parts(near, conn);
+            let peer = async {
+                for _ in 0..10 {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    far.write_all(&to(role, TEXT, "alive")).await.unwrap();
+                }
+                far // kept open, and silent
+            };
+            let began = tokio::time::Instant::now();
+            let reading = async {
+                let mut n = 0;
+                loop {
+                    match ws.recv().await {
+                        Ok(message) => n += usize::from(message.is_some()),
+                        Err(tickwire::Error::Recv(error)) => break (n, error),
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+            };
+            let (far, (n, error)) = tokio::join!(peer, reading);
+            assert_eq!((n, error), (10, RecvError::PongTimeout));
+            let after = began.elapsed() - Duration::from_secs(30);
+            assert!(after >= Duration::from_secs(6) && after <= Duration::from_secs(7));
+            drop(far);
+        }
+    });
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn p204_the_blocking_adapter_leaves_the_dead() {
+    for role in ROLES {
+        let (near, far) = crate::close::tcp_pair();
+        near.set_read_timeout(None).unwrap();
+        let beat = Heartbeat::new(Duration::from_millis(40), Duration::from_millis(20));
+        let conn = connection(role, &Config::default().heartbeat(beat));
+        let mut ws = tickwire::blocking::WebSocket::from_parts(near, conn);
+        let began = std::time::Instant::now();
+        let error = ws.recv().unwrap_err();
+        assert!(matches!(error, tickwire::Error::Recv(RecvError::PongTimeout)), "{error:?}");
+        assert!(began.elapsed() >= Duration::from_millis(60));
+        drop(far);
+    }
+}
+
+#[test]
+fn p206_every_limit_holds_to_the_one_and_is_finite_by_default() {
+    for role in ROLES {
+        let config = Config::default().max_message(100).max_fragments(3);
+        let whole = |n: usize| to(role, BINARY, vec![0; n]);
+        delivers_with(role, &config, &whole(100), &[binary([0; 100])]);
+        fails_with(role, &config, &whole(101), RecvError::MessageTooBig { limit: 100 });
+        let frames = Config::default().max_frame(50);
+        delivers_with(role, &frames, &whole(50), &[binary([0; 50])]);
+        fails_with(role, &frames, &whole(51), RecvError::FrameTooBig { limit: 50 });
+        let pieces = |n: usize| {
+            let middle = to(role, CONT_OPEN, "").repeat(n - 2);
+            [to(role, TEXT_OPEN, "a"), middle, to(role, CONT, "b")].concat()
+        };
+        delivers_with(role, &config, &pieces(3), &[text("ab")]);
+        fails_with(role, &config, &pieces(4), RecvError::TooManyFragments { limit: 3 });
+        // The defaults: 16 MiB a message and a frame, 131,072 fragments, 1 MiB queued.
+        let header = |n: u64| head(BINARY, key_of(peer(role)), Len::Long(n));
+        let verdict = |wire: &[u8]| receive(&mut connection(role, &Config::default()), wire);
+        assert_eq!(verdict(&header(16 << 20)), []);
+        let error = RecvError::MessageTooBig { limit: 16 << 20 };
+        assert_eq!(verdict(&header((16 << 20) + 1)), [Seen::Failed(error)]);
+        let open = [to(role, TEXT_OPEN, ""), to(role, CONT_OPEN, "").repeat(131_071)].concat();
+        assert_eq!(verdict(&open), []);
+        let error = RecvError::TooManyFragments { limit: 131_072 };
+        let more = [open, to(role, CONT_OPEN, "")].concat();
+        assert_eq!(verdict(&more), [Seen::Failed(error)]);
+        let mut conn = connection(role, &Config::default());
+        while conn.sender().buffered_amount() < 1 << 20 {
+            conn.sender().feed(&[0; 4090]).unwrap();
+        }
+        assert!(matches!(conn.sender().feed(b""), Err(SendError::Full { .. })));
+    }
+    // Heads, headers, request lines and interim responses are at P106 and P133, Pongs at P042.
+}
+
+#[test]
+fn p207_what_is_queued_has_a_bound_and_the_caller_learns_of_it() {
+    for role in ROLES {
+        let config = Config::default().high_water(1000);
+        let mut conn = connection(role, &config);
+        let tx = conn.sender();
+        let refusal = loop {
+            if let Err(error) = tx.feed(&[0; 90]) {
+                break error;
+            }
+            assert!(tx.buffered_amount() < 1000 + 100);
+        };
+        let buffered = tx.buffered_amount();
+        assert!(buffered >= 1000);
+        assert_eq!(refusal, SendError::Full { buffered: buffered as u32, limit: 1000 });
+        for _ in 0..100 {
+            tx.feed(&[0; 90]).unwrap_err();
+        }
+        assert_eq!(tx.buffered_amount(), buffered, "nothing was queued");
+        write(&mut conn, buffered - 999);
+        conn.sender().feed(b"again").unwrap();
+    }
+}
+
+#[test]
+fn p208_a_peer_that_pings_and_never_reads_costs_little() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let pings = to(role, PING, [7; 125]).repeat(100);
+        conn.sender().feed(&[0; 500]).unwrap();
+        let mut began = write(&mut conn, 10); // and then it takes nothing more
+        conn.write_blocked();
+        for _ in 0..200 {
+            assert_eq!(receive(&mut conn, &pings).len(), 100);
+            assert!(conn.sender().buffered_amount() <= 510 + 16 * 131);
+        }
+        began.extend(drain(&mut conn));
+        assert!(sent(&began).len() <= 17);
+        // And it is given up.
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &pings);
+        conn.sender().outgoing(); // the write takes nothing
+        conn.write_blocked();
+        conn.handle_timeout(at(0)).unwrap();
+        assert_eq!(conn.handle_timeout(at(30_000)), Err(RecvError::WriteTimeout));
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn p209_nothing_is_read_that_nobody_asks_for() {
+    use crate::carriers::Line;
+    for role in ROLES {
+        let wire = to(role, TEXT, "x").repeat(100_000);
+        let most = 16 << 10;
+        let line = Line::new(&wire, usize::MAX);
+        let conn = connection(role, &Config::default());
+        let mut ws = tickwire::blocking::WebSocket::from_parts(line.clone(), conn);
+        assert_eq!(line.left(), wire.len());
+        for _ in 0..10 {
+            assert!(ws.recv().unwrap().is_some());
+        }
+        assert!(line.left() >= wire.len() - most, "one read is enough for ten");
+        #[cfg(feature = "tokio")]
+        crate::carriers::block_on(async {
+            let line = Line::new(&wire, usize::MAX);
+            let conn = connection(role, &Config::default());
+            let mut ws = tickwire::tokio::WebSocket::from_parts(line.clone(), conn);
+            for _ in 0..10 {
+                assert!(ws.recv().await.unwrap().is_some());
+            }
+            assert!(line.left() >= wire.len() - most, "one read is enough for ten");
+            let (mut reader, _writer) = ws.into_split();
+            assert!(reader.recv().await.unwrap().is_some());
+            assert!(line.left() >= wire.len() - most, "split or not");
+        });
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn p210_futures_dropped_at_every_poll_lose_and_double_nothing() {
+    use crate::carriers::{Line, block_on};
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+    /// Drops the future after each poll that is not the last.
+    macro_rules! insist {
+        ($call:expr) => {
+            loop {
+                let mut cx = Context::from_waker(Waker::noop());
+                if let Poll::Ready(done) = pin!($call).poll(&mut cx) {
+                    break done;
+                }
+            }
+        };
+    }
+    for role in ROLES {
+        block_on(async {
+            let wire = [
+                to(role, TEXT_OPEN, "one "),
+                to(role, PING, "p"),
+                to(role, CONT, "message"),
+                to(role, BINARY, vec![5; 300]),
+                to(role, CLOSE, ""),
+            ];
+            // A byte a read, and every other read has to wait.
+            let line = Line::new(&wire.concat(), 1);
+            let conn = connection(role, &Config::default());
+            let mut ws = tickwire::tokio::WebSocket::from_parts(line.clone(), conn);
+            let mut seen = Vec::new();
+            insist!(ws.send("ours")).unwrap();
+            while let Some(event) = insist!(ws.recv_event()).unwrap() {
+                seen.push(Seen::from(event));
+            }
+            let want = [
+                Seen::Ping(b"p".to_vec()),
+                text("one message"),
+                binary([5; 300]),
+                Seen::Close(None),
+            ];
+            assert_eq!(seen, want);
+            let want = [(TEXT, b"ours".to_vec()), (PONG, b"p".to_vec()), (CLOSE, vec![])];
+            assert_eq!(sent(&line.output()), want);
+        });
+    }
+}
+
+#[test]
+fn p211_writes_of_any_length_make_the_same_wire() {
+    // Through the adapters every test of this binary writes byte by byte as well, and is
+    // interrupted: see `Line`.
+    for role in ROLES {
+        let filled = || {
+            let mut conn = connection(role, &Config::default());
+            conn.sender().feed("one").unwrap();
+            conn.sender().feed(&vec![1; 70_000]).unwrap();
+            conn.sender().feed_bytes(bytes::Bytes::from(vec![2; 9000])).unwrap();
+            conn.sender().feed("three").unwrap();
+            conn
+        };
+        let whole = drain(&mut filled());
+        for step in [1, 2, 3, 7, 4096] {
+            let (mut conn, mut wire) = (filled(), Vec::new());
+            loop {
+                let piece = write(&mut conn, step);
+                if piece.is_empty() {
+                    break;
+                }
+                wire.extend(piece);
+                conn.write_blocked();
+            }
+            assert_eq!(wire, whole, "by {step}");
+        }
+    }
+}
+
+#[test]
+fn p212_memory_follows_the_bytes_received_and_not_those_announced() {
+    for role in ROLES {
+        for b0 in [BINARY, TEXT_OPEN] {
+            let config = Config::default().max_message(2 << 30);
+            let mut conn = connection(role, &config);
+            feed(&mut conn, &head(b0, key_of(peer(role)), Len::Long(1 << 30)));
+            assert_eq!(conn.step(), Ok(Step::NeedInput));
+            assert!(conn.spare_mut().len() < 64 << 10);
+            assert!(conn.reclaim().capacity() < 64 << 10);
+        }
+    }
+}

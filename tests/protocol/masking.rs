@@ -1,0 +1,212 @@
+//! 2 Masking.
+use crate::{delivers, fails, fails_behind, support::*};
+use bytes::Bytes;
+use std::collections::HashSet;
+use tickwire::{
+    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Prepared, ProtocolError, Role,
+    mask::Masker,
+};
+
+#[test]
+fn p019_a_server_refuses_frames_that_are_not_masked() {
+    for b0 in [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN, PING, PONG, CLOSE] {
+        for payload in [&b""[..], b"\x03\xe8payload"] {
+            fails(Role::Server, &plain(b0, payload), ProtocolError::MaskRequired);
+        }
+    }
+    let wire = [masked(TEXT, "seen"), masked(TEXT_OPEN, "a"), plain(CONT, "b")].concat();
+    let (config, seen) = (Config::default(), [text("seen")]);
+    fails_behind(Role::Server, &config, &wire, &seen, ProtocolError::MaskRequired);
+    let mut conn = server(&config);
+    feed(&mut conn, &plain(BINARY, "payload"));
+    let error = ProtocolError::MaskRequired.into();
+    assert_eq!(chunks(&mut conn), [Seen::Failed(error)], "nor in pieces");
+}
+
+#[test]
+fn p020_a_client_refuses_frames_that_are_masked() {
+    for b0 in [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN, PING, PONG, CLOSE] {
+        for payload in [&b""[..], b"\x03\xe8payload"] {
+            fails(Role::Client, &masked(b0, payload), ProtocolError::MaskForbidden);
+            let zeros = frame(b0, Some([0; 4]), payload);
+            fails(Role::Client, &zeros, ProtocolError::MaskForbidden);
+        }
+    }
+    let wire = [plain(TEXT, "seen"), plain(TEXT_OPEN, "a"), masked(CONT, "b")].concat();
+    let (config, seen) = (Config::default(), [text("seen")]);
+    fails_behind(Role::Client, &config, &wire, &seen, ProtocolError::MaskForbidden);
+}
+
+/// Everything that can be sent, in every way.
+fn everything(conn: &mut Connection) -> Vec<u8> {
+    let role = conn.role();
+    let tx = conn.sender();
+    let chunk = |data, last| Chunk { kind: DataKind::Text, data, last };
+    tx.feed("").unwrap();
+    tx.feed(b"x").unwrap();
+    tx.feed_bytes(Bytes::from(vec![1; 5000])).unwrap();
+    tx.feed_owned(tickwire::OwnedMessage::text("owned")).unwrap();
+    tx.feed_prepared(&Prepared::new("prepared")).unwrap();
+    tx.feed_prepared(&Prepared::new(&vec![2; 70_000])).unwrap();
+    for (data, last) in [(&b""[..], false), (b"c", false), (b"", true)] {
+        tx.feed_chunk(chunk(data, last)).unwrap();
+    }
+    tx.feed_first("first").unwrap();
+    tx.ping(b"").unwrap();
+    tx.pong(b"p").unwrap();
+    let ping = to(role, PING, "");
+    receive(conn, &ping);
+    conn.sender().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+    drain(conn)
+}
+
+#[test]
+fn p021_a_client_masks_every_frame_whatever_it_is() {
+    let wire = everything(&mut client(&Config::default()));
+    let all = frames(&wire);
+    assert_eq!(all.len(), 14);
+    assert!(all.iter().all(|frame| frame.masked));
+    for close in [None, Some(CloseFrame::new(CloseCode::NORMAL))] {
+        let mut conn = client(&Config::default());
+        conn.sender().close(close).unwrap();
+        let wire = drain(&mut conn);
+        let len = if close.is_some() { 2 } else { 0 };
+        assert_eq!((wire[1], wire.len()), (0x80 | len as u8, 6 + len), "a key for no payload too");
+    }
+    // What it is made to say: a Pong, the answer to a Close, the report of a violation.
+    for wire in [plain(PING, ""), plain(CLOSE, ""), plain(0x83, "")] {
+        crate::carriers::run(Role::Client, &Config::default(), &wire); // looks at the masks
+    }
+}
+
+#[test]
+fn p022_a_server_masks_nothing() {
+    let wire = everything(&mut server(&Config::default()));
+    let all = frames(&wire);
+    assert_eq!(all.len(), 14);
+    assert!(all.iter().all(|frame| !frame.masked));
+    for wire in [masked(PING, ""), masked(CLOSE, ""), masked(0x83, "")] {
+        crate::carriers::run(Role::Server, &Config::default(), &wire); // looks at the masks
+    }
+}
+
+/// The keys of all frames of a client's wire.
+fn keys(mut wire: &[u8]) -> Vec<[u8; 4]> {
+    let mut keys = Vec::new();
+    while let Some((header, n)) = tickwire::frame::Header::parse(wire).unwrap() {
+        keys.push(header.masking_key.unwrap());
+        wire = &wire[n + header.payload_len as usize..];
+    }
+    keys
+}
+
+#[test]
+fn p023_every_frame_has_a_fresh_key_that_comes_from_the_entropy() {
+    let wire = |mut conn: Connection| {
+        for _ in 0..1000 {
+            conn.sender().feed("the same").unwrap();
+        }
+        keys(&drain(&mut conn))
+    };
+    let drawn = wire(client(&Config::default()));
+    // Each is the next four bytes of the source, none given out twice.
+    let source = Rng(1).bytes(4000);
+    assert_eq!(drawn.concat(), source);
+    assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 1000);
+    // The default is ChaCha20, seeded anew for each connection.
+    #[cfg(feature = "std")]
+    {
+        let fresh = || {
+            let entropy = tickwire::SystemEntropy::new().unwrap();
+            wire(Connection::client(&Config::default(), tickwire::Negotiated::new(), entropy))
+        };
+        let (one, two) = (fresh(), fresh());
+        assert!(one.iter().collect::<HashSet<_>>().len() > 990);
+        assert_ne!(one, two);
+        assert!(one.iter().flatten().collect::<HashSet<_>>().len() == 256);
+    }
+}
+
+#[test]
+fn p024_the_phase_of_the_mask_goes_on_over_reads_of_any_length() {
+    let data: Vec<u8> = (0..320).map(|i| (i * 7) as u8).collect();
+    let xor = |at: usize, b: u8| b ^ KEY[at % 4];
+    for len in 0..=300 {
+        for align in 0..8 {
+            let mut buffer = data[..align + len].to_vec();
+            let want: Vec<u8> =
+                data[align..align + len].iter().enumerate().map(|(i, &b)| xor(i, b)).collect();
+            let mut masker = Masker::new(KEY);
+            let step = 1 + (len + align) % 11;
+            for piece in buffer[align..].chunks_mut(step) {
+                masker.apply(piece);
+            }
+            assert_eq!(buffer[align..], want, "{len} at {align} by {step}");
+        }
+    }
+    for len in [0, 1, 3, 4, 5, 31, 32, 33, 300] {
+        for step in 1..=9 {
+            let wire = masked(BINARY, &data[..len]);
+            let cuts = (0..wire.len()).step_by(step);
+            let (seen, _) = transcript(Role::Server, &Config::default(), &wire, cuts);
+            assert_eq!(seen, [binary(&data[..len])], "{len} by {step}");
+        }
+    }
+    let wire = masked(BINARY, &data);
+    delivers(Role::Server, &wire, &[binary(&data)]);
+}
+
+#[test]
+fn p025_a_key_of_zeros_is_legal() {
+    for payload in ["", "as it is"] {
+        delivers(Role::Server, &frame(TEXT, Some([0; 4]), payload.as_bytes()), &[text(payload)]);
+    }
+}
+
+#[test]
+fn p026_the_mask_covers_the_payload_and_nothing_else() {
+    let mut conn = client(&Config::default());
+    conn.sender().feed(&vec![0; 200]).unwrap();
+    let wire = drain(&mut conn);
+    assert_eq!(wire[..4], [BINARY, 0x80 | 126, 0, 200], "the header is as it is");
+    let key = &wire[4..8];
+    assert!(wire[8..].iter().zip(key.iter().cycle()).all(|(a, b)| a == b), "zeros show the key");
+    // It comes off before anything looks at the payload: a key that makes it look like bad UTF-8.
+    delivers(Role::Server, &frame(TEXT, Some([0xff; 4]), b"text"), &[text("text")]);
+    let close = frame(CLOSE, Some([0xff; 4]), &close_body(1000, ""));
+    assert_eq!(sent(&transcript(Role::Server, &Config::default(), &close, []).1).len(), 1);
+}
+
+#[test]
+fn p027_no_caller_chooses_the_key_of_a_frame() {
+    // A prepared message is one frame for all, and still masked anew by each client, each time.
+    let prepared = Prepared::new("chosen");
+    assert_eq!(prepared.frame()[..], *b"\x81\x06chosen", "no key is in it");
+    let mut conn = client(&Config::default());
+    conn.sender().feed_prepared(&prepared).unwrap();
+    conn.sender().feed_prepared(&prepared).unwrap();
+    let keys = keys(&drain(&mut conn));
+    assert_ne!(keys[0], keys[1]);
+    // The adapters' clients take no entropy from the caller: the same calls, other bytes.
+    #[cfg(feature = "std")]
+    {
+        use crate::{carriers::Line, heads::response};
+        use tickwire::handshake::{accept_key, client::Request};
+        let wire = || {
+            let respond = |request: &[u8]| {
+                let request = String::from_utf8(request.to_vec()).unwrap();
+                let (_, key) = request.split_once("Key: ").unwrap();
+                let text = String::from_utf8(response(&[])).unwrap();
+                text.replace(crate::carriers::ACCEPT, &accept_key(&key[..24])).into_bytes()
+            };
+            let line = Line::responding(respond, usize::MAX);
+            let request = Request::new("ws://h/").unwrap();
+            let config = Config::default();
+            let mut ws = tickwire::blocking::client(line.clone(), &request, &config).unwrap();
+            ws.send("chosen").unwrap();
+            let output = line.output();
+            output[output.len() - 10..].to_vec()
+        };
+        assert_ne!(wire(), wire());
+    }
+}

@@ -1,0 +1,211 @@
+//! 9 Subprotocol and extension negotiation.
+use crate::{
+    carriers::{dial_with, serve, serve_with},
+    heads::{request, response},
+};
+use tickwire::{
+    Config,
+    handshake::{
+        HandshakeError,
+        client::Request,
+        server::{Accept, Handshake},
+    },
+};
+
+/// A handshake whose request has passed.
+fn passed(lines: &[&str]) -> Handshake {
+    let wire = request(lines);
+    let mut handshake = Handshake::new(&Config::default());
+    handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
+    handshake.commit(wire.len());
+    assert_eq!(handshake.step(), Ok(true), "{lines:?}");
+    handshake
+}
+
+fn offered(lines: &[&str]) -> Vec<String> {
+    passed(lines).request().unwrap().subprotocols().map(str::to_owned).collect()
+}
+
+/// What a server that speaks `ours` chooses, in the header and as the application sees it.
+fn chosen(ours: &[&str], lines: &[&str]) -> Option<String> {
+    let accept = Accept::new().subprotocols(ours);
+    let served = serve_with(&Config::default(), accept, &request(lines));
+    assert_eq!(served.status, 101);
+    let named = served.named("Sec-WebSocket-Protocol");
+    assert_eq!(named, served.subprotocol.iter().map(|s| &**s).collect::<Vec<_>>());
+    served.subprotocol
+}
+
+#[test]
+fn p138_the_subprotocols_of_all_lines_are_one_list_in_order() {
+    let want = ["a", "b", "c", "d"];
+    for lines in [
+        &["Sec-WebSocket-Protocol: a, b, c, d"][..],
+        &["Sec-WebSocket-Protocol: a,b", "X: y", "sec-websocket-protocol: c ,\td"],
+        &[
+            "Sec-WebSocket-Protocol: a",
+            "Sec-WebSocket-Protocol: b",
+            "Sec-WebSocket-Protocol: c",
+            "Sec-WebSocket-Protocol: d",
+        ],
+    ] {
+        assert_eq!(offered(lines), want);
+        assert_eq!(chosen(&["x", "d"], lines).as_deref(), Some("d"));
+    }
+}
+
+#[test]
+fn p139_the_server_chooses_what_was_offered_or_nothing() {
+    let line = "Sec-WebSocket-Protocol: a, b";
+    assert_eq!(chosen(&["b", "a"], &[line]).as_deref(), Some("b"));
+    assert_eq!(chosen(&["c"], &[line]), None);
+    assert_eq!(chosen(&[], &[line]), None);
+    assert_eq!(chosen(&[""], &[line]), None);
+    assert_eq!(chosen(&["a"], &[]), None);
+    assert_eq!(chosen(&["", "a"], &["Sec-WebSocket-Protocol:"]), None);
+}
+
+#[test]
+fn p140_empty_elements_are_skipped_and_bad_tokens_refused() {
+    assert_eq!(offered(&["Sec-WebSocket-Protocol: ,, a ,\t, b,"]), ["a", "b"]);
+    assert_eq!(offered(&["Sec-WebSocket-Protocol: ,"]).len(), 0);
+    for value in ["a b", "a;b", "\"a\"", "a/b", "caf\u{e9}", "a, b, a", "a, b c"] {
+        let served = serve(&request(&[&format!("Sec-WebSocket-Protocol: {value}")]));
+        let error = HandshakeError::BadHeader("Sec-WebSocket-Protocol");
+        assert_eq!((served.verdict, served.status), (Err(error), 400), "{value}");
+    }
+    let twice = request(&["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: a"]);
+    assert_eq!(serve(&twice).status, 400);
+}
+
+#[test]
+fn p141_subprotocols_compare_with_regard_to_case() {
+    let line = "Sec-WebSocket-Protocol: chat";
+    assert_eq!(chosen(&["Chat", "CHAT"], &[line]), None);
+    assert_eq!(offered(&["Sec-WebSocket-Protocol: chat, Chat"]), ["chat", "Chat"]);
+    let request = Request::new("ws://h").unwrap().subprotocols(&["chat", "Chat"]).unwrap();
+    for (answer, verdict) in
+        [("Chat", Ok(())), ("CHAT", Err(HandshakeError::UnexpectedSubprotocol))]
+    {
+        let wire = response(&[&format!("Sec-WebSocket-Protocol: {answer}")]);
+        assert_eq!(dial_with(&request, &Config::default(), &wire).verdict, verdict);
+    }
+}
+
+/// The extensions a request offers, each with its parameters as `name` or `name=value`.
+fn extensions(lines: &[&str]) -> Vec<(String, Vec<String>)> {
+    let handshake = passed(lines);
+    let offers = handshake.request().unwrap().extensions().map(|offer| {
+        let params = offer.params().map(|(name, value)| match value {
+            Some(value) => format!("{name}={value}"),
+            None => name.to_owned(),
+        });
+        (offer.name().to_owned(), params.collect())
+    });
+    offers.collect()
+}
+
+fn one(value: &str) -> Vec<(String, Vec<String>)> {
+    extensions(&[&format!("Sec-WebSocket-Extensions: {value}")])
+}
+
+#[track_caller]
+fn refused(value: &str) {
+    let error = HandshakeError::BadHeader("Sec-WebSocket-Extensions");
+    let line = format!("Sec-WebSocket-Extensions: {value}");
+    let served = serve(&request(&[&line]));
+    assert_eq!((served.verdict, served.status), (Err(error), 400), "{value}");
+    let dialed =
+        dial_with(&Request::new("ws://h").unwrap(), &Config::default(), &response(&[&line]));
+    assert_eq!(dialed.verdict, Err(error), "{value}");
+}
+
+#[test]
+fn p142_extensions_are_the_same_in_one_line_or_several() {
+    let want = extensions(&["Sec-WebSocket-Extensions: a; b; c=1, d, e; f=g"]);
+    assert_eq!(want.len(), 3);
+    assert_eq!(want[0], ("a".to_owned(), vec!["b".to_owned(), "c=1".to_owned()]));
+    let lines =
+        ["Sec-WebSocket-Extensions: a; b; c=1", "X: y", "sec-websocket-extensions: d, e; f=\"g\""];
+    assert_eq!(extensions(&lines), want);
+}
+
+#[test]
+fn p143_a_quoted_value_has_to_be_a_token_once_unescaped() {
+    for value in ["a; b=10", "a; b=\"10\"", "a; b=\"\\10\"", "a; b=\"\\1\\0\""] {
+        assert_eq!(one(value), [("a".to_owned(), vec!["b=10".to_owned()])], "{value}");
+    }
+    for value in ["a; b=\"\"", "a; b=\"1,0\"", "a; b=\"1 0\"", "a; b=\"\\\"\"", "a; b=\"\\ \""] {
+        refused(value);
+    }
+}
+
+#[test]
+fn p144_separators_in_quotes_are_no_separators_and_quotes_have_to_end() {
+    for value in ["a; b=\"c,d\"", "a; b=\"c;d\"", "a; b=\"c", "a; b=\"c\\", "a; b=\"c\\\""] {
+        refused(value);
+    }
+    refused(&format!("a; b=\"{}", "\\c".repeat(20_000)));
+    let lines = ["Sec-WebSocket-Extensions: a; b=\"c", "Sec-WebSocket-Extensions: d\""];
+    assert_eq!(serve(&request(&lines)).status, 400, "a line ends them too");
+}
+
+#[test]
+fn p145_blanks_are_fine_around_every_separator() {
+    let want = one("a;b=c,d;e");
+    assert_eq!(one(" a\t; b = c , d ;\te "), want);
+    assert_eq!(one("a ;b =\"c\"\t,\td; e"), want);
+    refused("a b");
+    refused("a; b c");
+}
+
+#[test]
+fn p146_a_malformed_list_of_extensions_is_refused() {
+    for value in
+        ["a;", ";a", "a;;b", "a; =b", "a; b=", "a=b", "\"a\"", "a; \"b\"", "a/b", "caf\u{e9}"]
+    {
+        refused(value);
+    }
+}
+
+#[test]
+fn p147_unknown_extensions_are_ignored() {
+    for value in ["x-unknown", "x; y=z; y", "x-webkit-deflate-frame", "constructor; __proto__=a"] {
+        let served = serve(&request(&[&format!("Sec-WebSocket-Extensions: {value}")]));
+        assert_eq!((served.verdict, served.status), (Ok(()), 101));
+        assert_eq!(served.named("Sec-WebSocket-Extensions").len(), 0);
+    }
+}
+
+#[test]
+fn p148_the_same_extension_may_be_offered_again_as_an_alternative() {
+    let offers = one("a; b=1, a; b=2, a");
+    let params: Vec<Vec<String>> = offers.into_iter().map(|(_, params)| params).collect();
+    assert_eq!(params, [vec!["b=1".to_owned()], vec!["b=2".to_owned()], vec![]], "in order");
+    let served = serve(&request(&["Sec-WebSocket-Extensions: a; b=1, a; b=2, a"]));
+    assert_eq!(served.status, 101);
+    assert!(served.named("Sec-WebSocket-Extensions").len() <= 1);
+}
+
+#[test]
+fn p149_extensions_accepted_twice_are_rejected() {
+    // None is offered yet, so one is too many already.
+    let request = Request::new("ws://h").unwrap();
+    for value in ["permessage-deflate, permessage-deflate", "a, b"] {
+        let wire = response(&[&format!("Sec-WebSocket-Extensions: {value}")]);
+        let dialed = dial_with(&request, &Config::default(), &wire);
+        assert_eq!(dialed.verdict, Err(HandshakeError::UnexpectedExtension));
+    }
+}
+
+#[test]
+fn p150_names_of_extensions_are_kept_as_written_for_a_comparison_without_case() {
+    let offers = one("Permessage-Deflate; Server_Max_Window_Bits=10");
+    let (name, params) = &offers[0];
+    assert!(name.eq_ignore_ascii_case("permessage-deflate"));
+    assert_eq!(params, &["Server_Max_Window_Bits=10"], "parameters are as they are");
+    // And on the way back: the case does not make it one that was offered.
+    let wire = response(&["Sec-WebSocket-Extensions: PERMESSAGE-DEFLATE"]);
+    let dialed = dial_with(&Request::new("ws://h").unwrap(), &Config::default(), &wire);
+    assert_eq!(dialed.verdict, Err(HandshakeError::UnexpectedExtension));
+}

@@ -1,0 +1,477 @@
+//! 8 Server handshake.
+use crate::{
+    carriers::{Served, serve, serve_with},
+    heads::{ACCEPT, REQUEST, request, request_with, wire},
+    support::*,
+};
+use std::time::Duration;
+use tickwire::{
+    Config, Time,
+    handshake::{
+        HandshakeError, HeaderError, accept_key,
+        server::{Accept, Handshake, Origins, Refuse},
+    },
+};
+
+/// Refused with this status, and the stream ended.
+#[track_caller]
+fn refused(wire: &[u8], error: HandshakeError, status: u16) -> Served {
+    let served = serve(wire);
+    assert_eq!((served.verdict, served.status), (Err(error), status), "{}", wire.escape_ascii());
+    assert!(served.shut && served.outcome.is_none());
+    let connection = served.named("Connection");
+    assert!(connection.iter().any(|value| value.eq_ignore_ascii_case("close")), "{served:?}");
+    served
+}
+
+#[track_caller]
+fn accepted(wire: &[u8]) -> Served {
+    let served = serve(wire);
+    assert_eq!((served.verdict, served.status), (Ok(()), 101), "{}", wire.escape_ascii());
+    served
+}
+
+#[test]
+fn p112_another_method_than_get_is_refused() {
+    for method in ["POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "get", "GETX"] {
+        let wire = wire(&format!("{method} / HTTP/1.1"), REQUEST);
+        let served = refused(&wire, HandshakeError::BadMethod, 405);
+        assert_eq!(served.named("Allow"), ["GET"]);
+    }
+}
+
+#[test]
+fn p113_older_http_is_refused() {
+    for version in ["HTTP/1.0", "HTTP/0.9"] {
+        let wire = wire(&format!("GET / {version}"), REQUEST);
+        refused(&wire, HandshakeError::BadHttpVersion, 505);
+    }
+    let served = serve(&wire("GET /", REQUEST)); // HTTP/0.9 as it was
+    assert_eq!(served.status, 400);
+    assert!(served.shut);
+}
+
+#[test]
+fn p114_newer_http_is_refused() {
+    for version in ["HTTP/1.2", "HTTP/2.0", "HTTP/2", "HTTP/3", "HTTP/11.1"] {
+        let served = serve(&wire(&format!("GET / {version}"), REQUEST));
+        assert_eq!(served.status, 505, "{version}");
+        assert!(served.shut);
+    }
+    let served = serve(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert!(matches!(served.status, 400 | 505) && served.shut, "{served:?}");
+}
+
+#[test]
+fn p115_exactly_one_host_is_needed() {
+    refused(&request_with("Host", &[]), HandshakeError::MissingHeader("Host"), 400);
+    for host in ["Host: example.com", "Host: other.example", "host:"] {
+        refused(&request(&[host]), HandshakeError::RepeatedHeader("Host"), 400);
+    }
+    for host in ["Host:", "Host: a b", "Host: a/b", "Host: u@a", "Host: a:b", "Host: ::1"] {
+        refused(&request_with("Host", &[host]), HandshakeError::BadHeader("Host"), 400);
+    }
+}
+
+#[test]
+fn p116_an_upgrade_to_websocket_has_to_be_asked_for() {
+    for lines in [&[][..], &["Upgrade: h2c"], &["Upgrade:"], &["Upgrade: web socket"]] {
+        let served = refused(&request_with("Upgrade", lines), HandshakeError::NotUpgrade, 426);
+        assert_eq!(served.named("Upgrade"), ["websocket"]);
+    }
+    for line in ["Upgrade: WEBSOCKET", "upgrade:WebSocket", "Upgrade: h2c, websocket"] {
+        accepted(&request_with("Upgrade", &[line]));
+    }
+}
+
+#[test]
+fn p117_connection_has_to_contain_upgrade() {
+    let name = "Connection";
+    for lines in [&[][..], &["Connection: keep-alive"], &["Connection:"]] {
+        refused(&request_with(name, lines), HandshakeError::NotConnectionUpgrade, 400);
+    }
+    for lines in [
+        &["Connection: keep-alive, Upgrade"][..],
+        &["connection: UPGRADE , keep-alive"],
+        &["Connection: keep-alive", "Connection: Upgrade"],
+        &["Connection: Upgrade", "Connection: keep-alive", "Connection: TE"],
+    ] {
+        accepted(&request_with(name, lines));
+    }
+}
+
+#[test]
+fn p118_a_part_of_a_token_does_not_count() {
+    for line in ["Upgrade: websocketx", "Upgrade: xwebsocket", "Upgrade: websocket/13"] {
+        refused(&request_with("Upgrade", &[line]), HandshakeError::NotUpgrade, 426);
+    }
+    for line in ["Connection: no-upgrade", "Connection: upgrade-insecure", "Connection: upgrades"] {
+        let error = HandshakeError::NotConnectionUpgrade;
+        refused(&request_with("Connection", &[line]), error, 400);
+    }
+}
+
+const KEY: &str = "Sec-WebSocket-Key";
+
+#[test]
+fn p119_exactly_one_key_of_16_bytes_is_needed() {
+    refused(&request_with(KEY, &[]), HandshakeError::MissingHeader(KEY), 400);
+    let twice = request(&["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]);
+    refused(&twice, HandshakeError::RepeatedHeader(KEY), 400);
+    for key in ["", "not base64!", "AAAA", "AAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAAA"] {
+        let wire = request_with(KEY, &[&format!("{KEY}: {key}")]);
+        refused(&wire, HandshakeError::BadHeader(KEY), 400);
+    }
+}
+
+#[test]
+fn p120_of_odd_base64_only_trailing_bits_are_let_pass() {
+    for key in [
+        "dGhlIHNhbXBsZSBub25jZQ",
+        "dGhlIHNhbXBsZSBub25jZQ=",
+        "dGhlIHNhbXBsZSBub25jZQ===",
+        "dGhlIHNhbXBsZS-ub25jZQ==",
+        "dGhlIHNhbXBsZS_ub25jZQ==",
+        "dGhlIHNh bXBsZSBub25jZQ==",
+    ] {
+        let wire = request_with(KEY, &[&format!("{KEY}: {key}")]);
+        refused(&wire, HandshakeError::BadHeader(KEY), 400);
+    }
+    let odd = "dGhlIHNhbXBsZSBub25jZR=="; // the last four bits of its Q encode nothing
+    let served = accepted(&request_with(KEY, &[&format!("{KEY}: {odd}")]));
+    assert_eq!(served.named("Sec-WebSocket-Accept"), [accept_key(odd)]);
+}
+
+#[test]
+fn p121_the_accept_value_is_over_the_text_of_the_key() {
+    assert_eq!(accepted(&request(&[])).named("Sec-WebSocket-Accept"), [ACCEPT]);
+    // The same 16 bytes in another text.
+    let (one, two) = ("AAAAAAAAAAAAAAAAAAAAAA==", "AAAAAAAAAAAAAAAAAAAAAB==");
+    let values = [one, two].map(|key| {
+        let served = accepted(&request_with(KEY, &[&format!("{KEY}: {key}")]));
+        served.named("Sec-WebSocket-Accept").concat()
+    });
+    assert_eq!(values, [accept_key(one), accept_key(two)]);
+    assert_ne!(values[0], values[1]);
+}
+
+const VERSION: &str = "Sec-WebSocket-Version";
+
+#[test]
+fn p122_a_request_without_a_version_is_told_which_is_spoken() {
+    let served = refused(&request_with(VERSION, &[]), HandshakeError::MissingVersion, 400);
+    assert_eq!(served.named(VERSION), ["13"]);
+}
+
+#[test]
+fn p123_any_other_version_is_told_which_is_spoken() {
+    for version in ["8", "12", "14", "013", "13, 8", "13x", "+13", ""] {
+        let wire = request_with(VERSION, &[&format!("{VERSION}: {version}")]);
+        let served = refused(&wire, HandshakeError::UnsupportedVersion, 426);
+        assert_eq!(served.named(VERSION), ["13"]);
+    }
+}
+
+#[test]
+fn p124_two_versions_are_refused() {
+    for second in ["Sec-WebSocket-Version: 13", "sec-websocket-version: 8"] {
+        refused(&request(&[second]), HandshakeError::RepeatedHeader(VERSION), 400);
+    }
+}
+
+/// What a server that allows one origin answers.
+fn asked_from(origins: &Origins, lines: &[&str]) -> u16 {
+    let wire = request(lines);
+    let mut handshake = Handshake::new(&Config::default());
+    handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
+    handshake.commit(wire.len());
+    match handshake.step() {
+        Ok(done) => assert!(done),
+        Err(error) => return error.status(),
+    }
+    if origins.allows(&handshake.request().unwrap()) {
+        handshake.accept(Accept::new()).unwrap();
+        return 101;
+    }
+    let response = handshake.refusal(HandshakeError::OriginNotAllowed);
+    assert!(response.starts_with(b"HTTP/1.1 403 Forbidden\r\n"));
+    403
+}
+
+#[test]
+fn p125_an_origin_that_is_not_on_the_list_is_refused() {
+    let origins = Origins::new(["https://good.example"]).unwrap();
+    assert_eq!(asked_from(&origins, &["Origin: https://good.example"]), 101);
+    for origin in ["https://evil.example", "https://good.example.evil", "https://good.exampl"] {
+        assert_eq!(asked_from(&origins, &[&format!("Origin: {origin}")]), 403, "{origin}");
+    }
+}
+
+#[test]
+fn p126_an_origin_is_compared_exactly_and_an_absent_one_passes_unless_demanded() {
+    let origins = Origins::new(["https://good.example", "http://local:8080"]).unwrap();
+    for (origin, status) in [
+        ("null", 403),
+        ("HTTPS://Good.Example", 101),
+        ("http://good.example", 403),
+        ("https://good.example:8443", 403),
+        ("https://good.example.", 403),
+        ("http://local:8080", 101),
+        ("http://local", 403),
+        ("", 403),
+    ] {
+        assert_eq!(asked_from(&origins, &[&format!("Origin: {origin}")]), status, "{origin}");
+    }
+    let twice = ["Origin: https://good.example", "Origin: https://good.example"];
+    assert_eq!(asked_from(&origins, &twice), 400);
+    assert_eq!(asked_from(&origins, &[]), 101);
+    assert_eq!(asked_from(&origins.required(), &[]), 403);
+}
+
+#[test]
+fn p127_what_is_not_served_is_404() {
+    let mut handshake = Handshake::new(&Config::default());
+    let wire = wire("GET /nothing?here HTTP/1.1", REQUEST);
+    handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
+    handshake.commit(wire.len());
+    assert_eq!(handshake.step(), Ok(true));
+    let request = handshake.request().unwrap();
+    assert_eq!((request.path(), request.query()), ("/nothing", Some("here")));
+    let response = String::from_utf8(handshake.refusal(HandshakeError::NotFound)).unwrap();
+    assert!(response.starts_with("HTTP/1.1 404 Not Found\r\n"), "{response}");
+    assert!(response.contains("\r\nConnection: close\r\n"), "{response}");
+}
+
+#[test]
+fn p128_a_request_with_a_body_is_refused_and_closed() {
+    for line in [
+        "Content-Length: 5",
+        "Content-Length: 00",
+        "Content-Length: -0",
+        "Transfer-Encoding: chunked",
+        "Transfer-Encoding: identity",
+    ] {
+        let wire = [request(&[line]), b"GET /smuggled HTTP/1.1\r\n\r\n".to_vec()].concat();
+        refused(&wire, HandshakeError::HasBody, 400);
+    }
+    accepted(&request(&["Content-Length: 0"]));
+}
+
+#[test]
+fn p129_bytes_right_behind_the_request_are_the_first_frames() {
+    let behind = [masked(TEXT, "early"), masked(PING, "p"), masked(CLOSE, "")].concat();
+    let served = accepted(&[request(&[]), behind].concat());
+    let outcome = served.outcome.unwrap();
+    let want = [text("early"), Seen::Ping(b"p".to_vec()), Seen::Close(None), Seen::Closed];
+    assert_eq!(outcome.seen, want);
+    assert_eq!(outcome.sent, [(PONG, b"p".to_vec()), (CLOSE, vec![])]);
+    // Never as another request.
+    let served = accepted(&[request(&[]), request(&[])].concat());
+    assert!(matches!(served.outcome.unwrap().seen[..], [Seen::Failed(_)]));
+}
+
+#[test]
+fn p130_a_refusal_ends_the_connection_and_what_is_behind_it_is_nothing() {
+    let behind = [request(&[]), masked(TEXT, "frame")].concat();
+    for wire in [
+        request_with("Upgrade", &[]),
+        request_with(VERSION, &["Sec-WebSocket-Version: 8"]),
+        wire("POST / HTTP/1.1", REQUEST),
+        wire("GET / HTTP/1.0", REQUEST),
+    ] {
+        let alone = serve(&wire);
+        let served = serve(&[&wire[..], &behind].concat());
+        assert_eq!(served, alone, "one answer, to the first");
+        assert!(served.shut && served.named("Connection").contains(&"close"), "{served:?}");
+        assert!(served.outcome.is_none());
+    }
+    let refuse = Refuse::new(401).header("WWW-Authenticate", "Basic").unwrap();
+    let bytes = Handshake::new(&Config::default()).refuse(&refuse);
+    assert!(String::from_utf8(bytes).unwrap().contains("\r\nConnection: close\r\n"));
+}
+
+#[test]
+fn p131_what_parsers_read_in_two_ways_is_refused() {
+    let good = String::from_utf8(request(&["X: y"])).unwrap();
+    for (from, to) in [
+        ("\r\n", "\n"),
+        ("X: y\r\n", "X: y\n"),
+        ("X: y\r\n\r\n", "X: y\r\n\n"),
+        ("X: y", "X: a\rb"),
+        ("X: y", "X: a\r\n b"),
+        ("X: y", "X: a\r\n\tb"),
+        ("X: y", "X : y"),
+        ("X: y", "X\t: y"),
+        ("X: y", ": y"),
+        ("X: y", "X"),
+        ("X: y", "X: \0"),
+        ("X: y", "X: \x01"),
+        ("X: y", "X: \x7f"),
+        ("X: y", "X(: y"),
+        ("Host", " Host"),
+        ("GET /chat", "GET /ch at"),
+        ("GET /chat", "GET  /chat"),
+        ("GET /chat", "GET /ch#at"),
+        ("GET /chat", "GET chat"),
+        ("GET /chat", " GET /chat"),
+    ] {
+        let served = serve(good.replacen(from, to, 1).as_bytes());
+        assert_eq!(served.status, 400, "{from:?} {to:?}");
+        assert!(served.shut && served.outcome.is_none());
+    }
+}
+
+#[test]
+fn p132_a_value_may_hold_bytes_that_are_no_ascii() {
+    accepted(&request(&["X-Name: caf\u{e9}", "Cookie: a=\u{ff}\u{80}", "Origin: \u{fe}"]));
+    let wire = request(&["X-Name: caf\u{e9}"]);
+    let mut handshake = Handshake::new(&Config::default());
+    handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
+    handshake.commit(wire.len());
+    assert_eq!(handshake.step(), Ok(true));
+    let request = handshake.request().unwrap();
+    assert_eq!(request.header("x-name"), Some(&b"caf\xe9"[..]));
+    assert!(format!("{request:?}").is_ascii());
+    let served = serve(&request_with("Host", &["Host: caf\u{e9}"]));
+    assert_eq!(served.status, 400);
+}
+
+#[test]
+fn p133_every_limit_on_the_head_has_its_status() {
+    let config = Config::default().max_head(1000).max_headers(8).max_request_line(100);
+    let on = |wire: &[u8]| {
+        let served = serve_with(&config, Accept::new(), wire);
+        assert_eq!(served.shut, served.status != 101 || served.outcome.unwrap().shut);
+        served.status
+    };
+    let target = |n: usize| wire(&format!("GET /{} HTTP/1.1", "x".repeat(n)), REQUEST);
+    assert_eq!((on(&target(86)), on(&target(87))), (101, 414));
+    assert_eq!((on(&request(&["A: b"; 3])), on(&request(&["A: b"; 4]))), (101, 431));
+    let filled = |n: usize| {
+        let missing = n - request(&["X: "]).len();
+        request(&[&format!("X: {}", "y".repeat(missing))])
+    };
+    assert_eq!((filled(1000).len(), on(&filled(1000)), on(&filled(1001))), (1000, 101, 431));
+    // Without an end: the limit itself is what refuses it.
+    assert_eq!(on(&[b'G'; 102]), 414);
+    assert_eq!(on(&filled(1100)[..1000]), 431);
+    // By default there is room for what browsers and proxies make of it.
+    accepted(&request(&vec!["A: b"; 123]));
+    accepted(&request(&[&format!("Cookie: {}", "c".repeat(60_000))]));
+}
+
+#[test]
+fn p134_a_head_that_trickles_in_is_given_up() {
+    let config = Config::default().handshake_timeout(Duration::from_secs(10));
+    let at = |secs| Time::new(Duration::from_secs(secs));
+    let mut handshake = Handshake::new(&config);
+    let wire = request(&[]);
+    for second in 0..10 {
+        handshake.spare_mut()[0] = wire[second as usize];
+        handshake.commit(1);
+        assert_eq!((handshake.step(), handshake.handle_timeout(at(second))), (Ok(false), Ok(())));
+        assert_eq!(handshake.poll_timeout(), Some(at(10)));
+    }
+    assert_eq!(handshake.handle_timeout(at(10)), Err(HandshakeError::Timeout));
+    assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
+    let response = handshake.refusal(HandshakeError::Timeout);
+    assert!(response.starts_with(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"));
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn p134_the_tokio_adapter_answers_408() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    crate::carriers::block_on(async {
+        let (near, mut far) = tokio::io::duplex(4096);
+        let config = Config::default();
+        let peer = async {
+            let mut response = Vec::new();
+            far.write_all(b"GET / HT").await.unwrap();
+            far.read_to_end(&mut response).await.unwrap();
+            response
+        };
+        let (served, response) = tokio::join!(tickwire::tokio::accept(near, &config), peer);
+        let Err(tickwire::Error::Handshake(error)) = served else { panic!("{served:?}") };
+        assert_eq!(error, HandshakeError::Timeout);
+        assert!(response.starts_with(b"HTTP/1.1 408 Request Timeout\r\n"));
+    });
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn p134_the_blocking_adapter_answers_408() {
+    use std::io::{Read, Write};
+    let (near, mut far) = crate::close::tcp_pair();
+    far.write_all(b"GET / HT").unwrap();
+    let peer = std::thread::spawn(move || {
+        let mut response = Vec::new();
+        far.read_to_end(&mut response).unwrap();
+        response
+    });
+    let config = Config::default().handshake_timeout(Duration::from_millis(50));
+    let served = tickwire::blocking::accept(near, &config);
+    let Err(tickwire::Error::Handshake(error)) = served else { panic!("{served:?}") };
+    assert_eq!(error, HandshakeError::Timeout);
+    assert!(peer.join().unwrap().starts_with(b"HTTP/1.1 408 Request Timeout\r\n"));
+}
+
+#[test]
+fn p135_the_101_holds_what_it_has_to_and_nothing_else() {
+    let served = accepted(&request(&["Sec-WebSocket-Extensions: permessage-deflate"]));
+    let mut lines = served.lines.clone();
+    lines.sort();
+    let accept = format!("Sec-WebSocket-Accept: {ACCEPT}");
+    assert_eq!(lines, ["Connection: Upgrade", &accept, "Upgrade: websocket"]);
+    assert_eq!(served.body, "");
+    let wire = request(&["Sec-WebSocket-Protocol: a, b"]);
+    let served = serve_with(&Config::default(), Accept::new().subprotocols(&["b", "a"]), &wire);
+    assert_eq!(served.named("Sec-WebSocket-Protocol"), ["b"]);
+    assert_eq!(served.lines.len(), 4);
+}
+
+#[test]
+fn p136_the_callers_headers_cannot_break_the_response() {
+    for (name, value, error) in [
+        ("X", "a\r\nSet-Cookie: b", HeaderError::BadValue),
+        ("X", "a\nb", HeaderError::BadValue),
+        ("X", "a\0b", HeaderError::BadValue),
+        ("X\r\nY", "a", HeaderError::BadName),
+        ("X: Y", "a", HeaderError::BadName),
+        ("", "a", HeaderError::BadName),
+        ("Upgrade", "h2c", HeaderError::Reserved),
+        ("connection", "close", HeaderError::Reserved),
+        ("Sec-WebSocket-Accept", "x", HeaderError::Reserved),
+        ("sec-websocket-protocol", "x", HeaderError::Reserved),
+        ("Content-Length", "1", HeaderError::Reserved),
+        ("Transfer-Encoding", "chunked", HeaderError::Reserved),
+    ] {
+        assert_eq!(Accept::new().header(name, value).unwrap_err(), error, "{name:?}");
+        assert_eq!(Refuse::new(403).header(name, value).unwrap_err(), error, "{name:?}");
+    }
+    assert_eq!(Refuse::new(403).reason("a\r\nb").unwrap_err(), HeaderError::BadValue);
+    let accept = Accept::new().header("Set-Cookie", "a=b").unwrap();
+    let served = serve_with(&Config::default(), accept, &request(&[]));
+    assert_eq!(served.named("Set-Cookie"), ["a=b"]);
+}
+
+#[test]
+fn p137_there_is_no_101_before_the_whole_request_has_passed() {
+    let wire = request(&[]);
+    for cut in [0, 1, 20, wire.len() - 2, wire.len() - 1] {
+        let served = serve(&wire[..cut]);
+        assert_eq!(served.verdict, Err(HandshakeError::UnexpectedEof));
+        assert_eq!(served.status, 400);
+        let mut handshake = Handshake::new(&Config::default());
+        handshake.spare_mut()[..cut].copy_from_slice(&wire[..cut]);
+        handshake.commit(cut);
+        assert_eq!(handshake.step(), Ok(false));
+        assert!(handshake.request().is_none());
+        assert_eq!(handshake.accept(Accept::new()).unwrap_err(), HandshakeError::Incomplete);
+    }
+    let bad = request_with("Upgrade", &[]);
+    let mut handshake = Handshake::new(&Config::default());
+    handshake.spare_mut()[..bad.len()].copy_from_slice(&bad);
+    handshake.commit(bad.len());
+    assert_eq!(handshake.accept(Accept::new()).unwrap_err(), HandshakeError::NotUpgrade);
+}

@@ -1,0 +1,111 @@
+//! 12 URIs.
+use crate::carriers::SampleNonce;
+use tickwire::{
+    Config,
+    handshake::client::{Handshake, Request},
+    url::{Target, UrlError},
+};
+
+fn parse(url: &str) -> Target {
+    Target::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+#[track_caller]
+fn refused(url: &str, error: UrlError) {
+    assert_eq!(Target::parse(url), Err(error), "{url}");
+}
+
+#[test]
+fn p193_ws_and_wss_are_the_schemes_whatever_their_case() {
+    for (url, secure, port) in [
+        ("ws://h", false, 80),
+        ("wss://h", true, 443),
+        ("WS://h", false, 80),
+        ("Wss://h:1", true, 1),
+    ] {
+        let target = parse(url);
+        assert_eq!((target.secure(), target.port()), (secure, port), "{url}");
+    }
+    for url in ["http://h", "https://h", "HTTP://h"] {
+        refused(url, UrlError::HttpScheme);
+    }
+}
+
+#[test]
+fn p194_other_schemes_and_empty_hosts_are_refused_and_userinfo_is_never_in_the_target() {
+    for url in ["ftp://h", "wsss://h", "w://h", "://h"] {
+        refused(url, UrlError::UnknownScheme);
+    }
+    for url in ["h", "//h", "ws:h", "ws:/h", ""] {
+        refused(url, UrlError::NoScheme);
+    }
+    for url in ["ws://", "ws:///x", "ws://:80", "ws://?x", "ws://u:p@/x"] {
+        refused(url, UrlError::EmptyHost);
+    }
+    let request = Request::new("ws://user:pa%20ss@h/x").unwrap();
+    let handshake = Handshake::new(&request, &Config::default(), SampleNonce(None));
+    let text = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
+    assert!(text.starts_with("GET /x HTTP/1.1\r\nHost: h\r\n"), "{text}");
+    assert!(text.contains("\r\nAuthorization: Basic dXNlcjpwYSBzcw==\r\n"), "{text}");
+    assert!(!text.contains("user") && !request.target().to_string().contains("user"));
+}
+
+#[test]
+fn p195_a_fragment_is_refused_and_its_escape_is_not() {
+    for url in ["ws://h#x", "ws://h/#", "ws://h/a?b#c"] {
+        refused(url, UrlError::Fragment);
+    }
+    assert_eq!(parse("ws://h/a%23b").resource(), "/a%23b");
+}
+
+#[test]
+fn p196_a_port_is_a_number_of_1_to_65535_or_left_out() {
+    for url in ["ws://h:0", "ws://h:65536", "ws://h:99999999999", "ws://h:-1", "ws://h:+1"] {
+        refused(url, UrlError::BadPort);
+    }
+    refused("ws://h:8o", UrlError::BadPort);
+    for (url, port) in
+        [("ws://h:/", 80), ("wss://h:", 443), ("ws://h:0080", 80), ("ws://h:65535", 65535)]
+    {
+        assert_eq!(parse(url).port(), port, "{url}");
+    }
+}
+
+#[test]
+fn p197_an_ipv6_address_has_brackets_in_host_and_none_to_dial_and_its_zone_stays_here() {
+    let target = parse("ws://[FE80::1%25eth0]:8080/x");
+    assert_eq!((target.host(), target.host_header()), ("fe80::1%eth0", "[fe80::1]:8080"));
+    assert_eq!(target.server_name(), "fe80::1");
+    for url in ["ws://::1/", "ws://[::1", "ws://[::g]", "ws://[::1%eth0]", "ws://[::1]x", "ws://[]"]
+    {
+        refused(url, UrlError::BadHost);
+    }
+}
+
+#[test]
+fn p198_an_empty_path_before_a_query_is_a_slash() {
+    for (url, resource) in
+        [("ws://h?x=1", "/?x=1"), ("ws://h", "/"), ("ws://h?", "/?"), ("ws://h/?x", "/?x")]
+    {
+        assert_eq!(parse(url).resource(), resource, "{url}");
+    }
+}
+
+#[test]
+fn p199_escapes_pass_unchanged_and_what_needs_one_is_refused() {
+    let escaped = "/%20%C3%A9%2f%zz?a=%25&b=+";
+    assert_eq!(parse(&format!("ws://h{escaped}")).resource(), escaped);
+    for url in ["ws://h/a b", "ws://h/é", "ws://h/?é", "ws://h/\x01", "ws://h/\\", "ws://h/<>"] {
+        refused(url, UrlError::IllegalCharacter);
+    }
+}
+
+#[test]
+fn p200_a_host_is_lower_case_and_ascii_and_the_name_for_tls_is_bare() {
+    let target = parse("wss://Example.COM.:8443/Path");
+    assert_eq!((target.host(), target.server_name()), ("example.com.", "example.com"));
+    assert_eq!(target.host_header(), "example.com.:8443");
+    assert_eq!(target.resource(), "/Path");
+    assert_eq!(parse("wss://XN--bcher-kva.example").host(), "xn--bcher-kva.example");
+    refused("wss://bücher.example", UrlError::NonAsciiHost);
+}

@@ -1,0 +1,190 @@
+//! A stream in memory whose far end says what it has to say, and hangs up.
+//!
+//! If a read gives at most one byte, so does a write take, and every other read is interrupted or
+//! has to wait (P211).
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+/// Both handles of it are the same stream.
+#[derive(Clone, Default)]
+pub(crate) struct Line(Arc<Mutex<State>>);
+
+type Respond = Box<dyn Fn(&[u8]) -> Vec<u8> + Send>;
+
+#[derive(Default)]
+struct State {
+    input: VecDeque<u8>,
+    /// The most that one read gives and one write takes.
+    most: usize,
+    /// The last read was put off.
+    stalled: bool,
+    /// Makes the input of a whole request, once it was written.
+    respond: Option<Respond>,
+    output: Vec<u8>,
+    shut: bool,
+}
+
+impl Line {
+    pub(crate) fn new(input: &[u8], most: usize) -> Self {
+        let state = State { input: input.iter().copied().collect(), most, ..State::default() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// The far end of a client: it hangs up after its response.
+    pub(crate) fn responding(
+        respond: impl Fn(&[u8]) -> Vec<u8> + Send + 'static,
+        most: usize,
+    ) -> Self {
+        let state = State { respond: Some(Box::new(respond)), most, ..State::default() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    pub(crate) fn output(&self) -> Vec<u8> {
+        self.lock().output.clone()
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.lock().shut
+    }
+
+    /// How much of the input was not read yet.
+    pub(crate) fn left(&self) -> usize {
+        self.lock().input.len()
+    }
+
+    fn stalls(&self) -> bool {
+        let mut state = self.lock();
+        state.stalled = state.most == 1 && !state.stalled;
+        state.stalled
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn take(&self, to: &mut [u8]) -> usize {
+        let mut state = self.lock();
+        let n = state.input.len().min(to.len()).min(state.most);
+        for (to, byte) in to.iter_mut().zip(state.input.drain(..n)) {
+            *to = byte;
+        }
+        n
+    }
+
+    fn put(&self, from: &[u8]) -> usize {
+        let mut state = self.lock();
+        assert!(!state.shut, "a write after the shutdown");
+        let n = from.len().min(state.most);
+        state.output.extend(&from[..n]);
+        if state.respond.is_some() && state.output.windows(4).any(|w| w == b"\r\n\r\n") {
+            // P093: nothing but the request, before it is answered.
+            assert!(state.output.ends_with(b"\r\n\r\n"), "{}", state.output.escape_ascii());
+            let respond = state.respond.take().unwrap();
+            let response = respond(&state.output);
+            state.input.extend(response);
+        }
+        n
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Line")
+    }
+}
+
+#[cfg(feature = "std")]
+mod blocking {
+    use super::Line;
+    use std::{
+        io::{ErrorKind, Read, Result, Write},
+        time::Duration,
+    };
+
+    impl Read for Line {
+        fn read(&mut self, to: &mut [u8]) -> Result<usize> {
+            if self.stalls() {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            Ok(Self::take(self, to))
+        }
+    }
+
+    impl Write for Line {
+        fn write(&mut self, from: &[u8]) -> Result<usize> {
+            Ok(Self::put(self, from))
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    impl tickwire::blocking::Stream for Line {
+        fn set_read_timeout(&self, _: Option<Duration>) -> Result<()> {
+            Ok(())
+        }
+
+        fn set_write_timeout(&self, _: Option<Duration>) -> Result<()> {
+            Ok(())
+        }
+
+        fn shutdown(&mut self) -> Result<()> {
+            self.lock().shut = true;
+            Ok(())
+        }
+
+        fn try_clone(&self) -> Result<Self> {
+            Ok(self.clone())
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+mod asynchronous {
+    use super::Line;
+    use std::{
+        io::Result,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    impl AsyncRead for Line {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            to: &mut ReadBuf<'_>,
+        ) -> Poll<Result<()>> {
+            if self.stalls() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let n = self.take(to.initialize_unfilled());
+            to.advance(n);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Line {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            from: &[u8],
+        ) -> Poll<Result<usize>> {
+            Poll::Ready(Ok(self.put(from)))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            self.lock().shut = true;
+            Poll::Ready(Ok(()))
+        }
+    }
+}
