@@ -5,6 +5,7 @@
 mod support_blocking;
 
 use std::{
+    collections::VecDeque,
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -513,6 +514,23 @@ fn a_peer_that_never_reads_is_given_up() {
 }
 
 #[test]
+fn a_write_timeout_does_not_hide_what_was_received() {
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config().write_timeout(ms(200)).high_water(64 << 20));
+        let input: Vec<u8> = (0..3).flat_map(|i| masked(BINARY, &[i])).collect();
+        peer.wire(&input); // at once, and so it is read at once
+        assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&[0])));
+        let _ = ws.feed(&vec![0; 32 << 20]).unwrap();
+        let timed_out = |error| matches!(error, Error::Recv(RecvError::WriteTimeout));
+        assert!(timed_out(ws.flush().unwrap_err()));
+        for i in 1..3 {
+            assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&[i])));
+        }
+        assert!(timed_out(ws.recv().map(|_| ()).unwrap_err()));
+    });
+}
+
+#[test]
 fn the_callers_write_timeout_passes_and_nothing_is_cut() {
     bounded(|| {
         let (mut ws, mut peer) = served(&config());
@@ -595,6 +613,48 @@ fn a_frame_that_does_not_end_is_given_up_silent_or_trickling() {
         took(began, ms(200), ms(2000));
         drop(ws);
         trickling.join().unwrap();
+    });
+}
+
+/// Gives a byte every few milliseconds, for ever.
+#[derive(Clone)]
+struct Dripping(VecDeque<u8>);
+
+impl Read for Dripping {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        thread::sleep(ms(3));
+        buf[0] = self.0.pop_front().unwrap_or_default();
+        Ok(1)
+    }
+}
+
+impl Write for Dripping {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(buf.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Dripping {
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+}
+
+#[test]
+fn a_frame_that_drips_in_too_fast_for_one_read_to_seem_slow_is_given_up() {
+    bounded(|| {
+        let config = config().frame_timeout(ms(200));
+        let header = masked(BINARY, &[0; 1 << 20])[..14].to_vec(); // of a frame that takes an hour
+        let began = Instant::now();
+        let mut ws = server(Dripping(header.clone().into()), &config);
+        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
+        let ws = server(Dripping(header.into()), &config);
+        let (mut reader, _writer) = ws.into_split().unwrap();
+        assert!(matches!(reader.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
+        took(began, ms(400), ms(4000));
     });
 }
 
@@ -800,6 +860,19 @@ fn servers_that_are_none_are_told_apart() {
         let error = connect(&format!("ws://{closed}/"), &config()).unwrap_err();
         assert!(matches!(error, Error::Io(_)), "{error:?}");
     });
+}
+
+#[test]
+fn a_reset_behind_a_refusal_does_not_hide_it() {
+    // It would look like something to be tried again.
+    let response = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\nno entry";
+    let reset = Read1::Fail(io::ErrorKind::ConnectionReset);
+    let io = Scripted::new([Read1::Bytes(response.into()), reset]);
+    let request = Request::new("ws://localhost/").unwrap();
+    let error = shake(io, &request, &config()).map(|_| ()).unwrap_err();
+    assert!(!error.is_retryable());
+    let Error::Refused(refusal) = error else { panic!("{error:?}") };
+    assert_eq!((refusal.status(), refusal.body()), (401, &b"no entry"[..]));
 }
 
 #[test]

@@ -235,6 +235,24 @@ async fn a_violation_ends_both_halves() {
 }
 
 #[tokio::test]
+async fn a_violation_is_not_spun_upon_while_writing_is_blocked() {
+    bounded(async {
+        let (io, mut peer) = duplex(1000);
+        let (io, calls) = Counted::new(io);
+        // In real time: what spins inside of a poll would stop a paused clock.
+        let config = config().close_timeout(Duration::from_millis(50));
+        let (mut reader, mut writer) = server(io, &config).into_split();
+        let _ = writer.feed(&[7; 5000]).unwrap();
+        peer.write_all(&frame(false, true, BINARY, b"not masked")).await.unwrap();
+        let error = reader.recv().await.map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::Recv(RecvError::Protocol(_))), "{error:?}");
+        let calls = counted(&calls);
+        assert!(calls.full + calls.dry < 20, "{} + {} calls", calls.full, calls.dry);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_dropped_reader_ends_receiving_and_the_writer_goes_on_until_a_write_fails() {
     bounded(async {
         let (near, far) = duplex(1 << 16);

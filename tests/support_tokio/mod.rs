@@ -185,17 +185,19 @@ pub struct Calls {
     pub flushes: usize,
 }
 
-/// Counts calls. With `vectored` off, it is like a stream that knows no vectored writes.
+/// Counts calls. With `vectored` off, it is like a stream that knows no vectored writes, and takes
+/// `most` bytes at a time.
 pub struct Counted<S> {
     pub io: S,
     pub calls: Arc<Mutex<Calls>>,
     pub vectored: bool,
+    pub most: usize,
 }
 
 impl<S> Counted<S> {
     pub fn new(io: S) -> (Self, Arc<Mutex<Calls>>) {
         let calls = Arc::new(Mutex::new(Calls::default()));
-        (Self { io, calls: calls.clone(), vectored: true }, calls)
+        (Self { io, calls: calls.clone(), vectored: true, most: usize::MAX }, calls)
     }
 }
 
@@ -241,7 +243,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        let some = &buf[..buf.len().min(self.most)];
+        let written = Pin::new(&mut self.io).poll_write(cx, some);
         self.wrote(1, written)
     }
     fn poll_write_vectored(
