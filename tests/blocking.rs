@@ -8,7 +8,11 @@ use std::{
     collections::VecDeque,
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -228,6 +232,30 @@ fn a_socket_that_does_not_block_is_written_when_it_has_room() {
             assert!(would_block(ws.recv())); // writes as well
         }
         assert_eq!(reading.join().unwrap(), 32 << 20);
+    });
+}
+
+#[test]
+fn pings_do_not_keep_the_callers_read_timeout_from_passing() {
+    bounded(|| {
+        let (mut ws, peer) = served(&config());
+        ws.set_read_timeout(Some(ms(50))).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, mut pinging) = (stop.clone(), peer.clone());
+        let pings = thread::spawn(move || {
+            for _ in 0..2000 {
+                if stopped.load(Relaxed) {
+                    return true;
+                }
+                pinging.send(PING, b"still here");
+                thread::sleep(ms(2));
+            }
+            pinging.send(CLOSE, &close_body(1000));
+            false
+        });
+        let passed = would_block(ws.recv());
+        stop.store(true, Relaxed);
+        assert!(passed && pings.join().unwrap(), "it waited for as long as pings came");
     });
 }
 

@@ -202,8 +202,13 @@ pub(super) struct Patience {
     pub(super) stuck: Stuck,
     /// When a call would have blocked, if none has done anything since.
     blocked_at: Option<Time>,
-    /// How long this call has waited since one of the stream's did something.
+    /// How long this call has waited: where the caller limits that, since it began, else since one
+    /// of the stream's did something.
     waited: Duration,
+    /// When the call began, if the caller limits it.
+    began: Option<Time>,
+    /// That limit has passed, though input keeps coming.
+    pub(super) spent: bool,
     /// When the stream last refused bytes, if it took none since.
     refused: Option<Time>,
     /// It was not tried again, since there might be input.
@@ -223,6 +228,8 @@ impl Patience {
             stuck: Stuck::Free,
             blocked_at: None,
             waited: Duration::ZERO,
+            began: None,
+            spent: false,
             refused: None,
             skipped: false,
             dripped: Duration::ZERO,
@@ -243,6 +250,15 @@ impl Patience {
     pub(super) fn begin(&mut self) {
         self.blocked_at = None;
         self.waited = Duration::ZERO;
+        self.began = self.read_limit.map(|_| self.now());
+        self.spent = false;
+    }
+
+    /// Whether, before a further read, the caller's limit has passed.
+    #[inline]
+    pub(super) fn is_spent(&mut self) -> bool {
+        self.spent = self.read_limit.is_some_and(|limit| self.waited >= limit);
+        self.spent
     }
 
     /// What the caller lets reads wait, told to the stream at once, which may not be able to.
@@ -326,7 +342,7 @@ impl Patience {
     #[inline]
     pub(super) fn moved(&mut self) {
         self.blocked_at = None;
-        self.waited = Duration::ZERO;
+        self.waited = self.began.map_or(Duration::ZERO, |began| self.now() - began);
         self.stuck = Stuck::Free;
     }
 

@@ -276,9 +276,9 @@ impl<S> WebSocket<S> {
 impl<S: Stream> WebSocket<S> {
     // Timeouts.
 
-    /// For how long a receiving call may wait while nothing arrives, before it returns
-    /// [`Error::WouldBlock`]; `None`, as at first, for as long as it takes. Any byte that arrives
-    /// starts the time anew.
+    /// For how long a receiving call may wait for what it is to return, before it returns
+    /// [`Error::WouldBlock`]; `None`, as at first, for as long as it takes. A Ping that is answered
+    /// meanwhile, or a part of a message, does not start the time anew.
     ///
     /// # Errors
     ///
@@ -653,7 +653,7 @@ impl<S: Stream> Link for WebSocket<S> {
         }
         let refused = self.patience.is_refused();
         let pressed = refused || self.slow || self.conn.sender().is_closed();
-        if self.busy && pressed && self.is_over() {
+        if self.busy && (self.patience.is_spent() || (pressed && self.is_over())) {
             return Poll::Pending;
         }
         let Self { io, conn, patience, read_timeout, .. } = self;
@@ -696,6 +696,9 @@ impl<S: Stream> Link for WebSocket<S> {
     fn poll_alarm(&mut self, _: &mut Context<'_>) -> Poll<()> {
         if core::mem::take(&mut self.told) {
             return Poll::Ready(());
+        }
+        if core::mem::take(&mut self.patience.spent) {
+            return Poll::Pending;
         }
         let now = self.patience.now();
         let changed = self.tell(now);

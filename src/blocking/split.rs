@@ -536,7 +536,8 @@ impl<S: Stream> Link for Reader<S> {
     #[inline]
     fn poll_read(&mut self, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let closing = self.shared.closing.load(Ordering::Relaxed);
-        if self.busy && (self.owes || closing || self.slow) && self.is_over() {
+        let pressed = self.owes || closing || self.slow;
+        if self.busy && (self.patience.is_spent() || (pressed && self.is_over())) {
             return Poll::Pending;
         }
         self.taken = false;
@@ -587,6 +588,9 @@ impl<S: Stream> Link for Reader<S> {
     fn poll_alarm(&mut self, _: &mut Context<'_>) -> Poll<()> {
         if core::mem::take(&mut self.told) {
             return Poll::Ready(());
+        }
+        if core::mem::take(&mut self.patience.spent) {
+            return Poll::Pending;
         }
         if self.taken {
             let free = self.wait_for_pen();
