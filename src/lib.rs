@@ -103,6 +103,27 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | overtake what waits | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
 //! | use two tasks or threads | `into_split` | Pings are answered by the reader |
 //!
+//! # Choices that the RFCs leave open
+//!
+//! - Of Pings that wait to be answered, up to 16 are answered each, of more only the newest
+//!   (§5.5.3 allows that): test suites want each, and a flood should cost one.
+//! - The Close that reports a violation goes behind the replies to what came before it, which were
+//!   legitimate; unless the stream refuses those, when it overtakes and drops them, or a peer that
+//!   does not read would never learn why.
+//! - The answer to a Close repeats its code and not its reason (§5.5.1 says "typically" the code).
+//! - Any byte received is a sign of life for the heartbeat, not only a Pong: a peer busy with sending
+//!   something large is not dead.
+//! - A violation of a limit of ours closes with 1009 for sizes, and 1008 for a count of fragments.
+//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, since decoders differ;
+//!   any other fault of it is refused. An absent Origin passes an allow-list unless
+//!   [`required`](handshake::server::Origins::required), since it does not come from a browser.
+//!   Blanks around `=` in Sec-WebSocket-Extensions are accepted and never written; names of
+//!   extensions match without regard to case, as tokens of HTTP do.
+//! - A server that shares no subprotocol with its client accepts without one, which many expect (a
+//!   browser then fails the connection itself). A client can
+//!   [demand](handshake::client::Request::require_subprotocol) one.
+//! - A 101 that announces a body is refused: what follows it could be read in two ways.
+//!
 //! # Features
 //!
 //! - `std` (default): the `blocking` adapter, `SystemEntropy`, vectored output, CPU detection.

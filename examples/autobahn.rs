@@ -1,0 +1,284 @@
+//! Runs under the [Autobahn TestSuite]: as the server that its fuzzing client tests, or as the client
+//! that its fuzzing server tests. All limits are the defaults.
+//!
+//! ```text
+//! cargo run --release --example autobahn -- server --listen 127.0.0.1:9001
+//! cargo run --release --example autobahn -- client --connect ws://127.0.0.1:9001
+//! ```
+//!
+//! `tests/interop/run autobahn` installs the suite, runs it against both, and judges its reports.
+//!
+//! [Autobahn TestSuite]: https://github.com/crossbario/autobahn-testsuite
+use lexopt::{Arg, Parser, ValueExt};
+use std::{
+    error,
+    fmt::Display,
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+};
+use tickwire::Config;
+
+const HELP: &str = "\
+A server or client for the Autobahn TestSuite: it echoes every message with its type.
+
+Usage: autobahn server|client [OPTION]...
+
+  --adapter NAME        tokio or blocking [tokio]
+  --listen ADDR         server: where to listen [127.0.0.1:9001]; with port 0 on any free port
+  --connect URL         client: where the suite listens [ws://127.0.0.1:9001]
+  --agent NAME          client: the name in the suite's report [tickwire]
+  --help                this text
+
+The first line of the server is `listening on ws://ADDR`; it ends when it is killed. The client goes
+through all cases, has the report written, and ends with status 0, whatever is in the report.
+";
+
+type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
+
+struct Options {
+    role: Role,
+    adapter: Adapter,
+    listen: String,
+    suite: Suite,
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Server,
+    Client,
+}
+
+#[derive(Clone, Copy)]
+enum Adapter {
+    Tokio,
+    Blocking,
+}
+
+/// What the client asks the suite for.
+struct Suite {
+    url: String,
+    agent: String,
+}
+
+fn main() -> ExitCode {
+    let options = match Options::from_args() {
+        Ok(Some(options)) => options,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => {
+            log(format_args!("error: {error}; see --help"));
+            return ExitCode::from(2);
+        }
+    };
+    let config = Config::default();
+    let ended = match (options.role, options.adapter) {
+        (Role::Server, Adapter::Blocking) => on_threads::serve(&options.listen, config),
+        (Role::Client, Adapter::Blocking) => on_threads::run_cases(&options.suite, &config),
+        #[cfg(feature = "tokio")]
+        (Role::Server, Adapter::Tokio) => on_tokio::serve(&options.listen, config),
+        #[cfg(feature = "tokio")]
+        (Role::Client, Adapter::Tokio) => on_tokio::run_cases(&options.suite, &config),
+        #[cfg(not(feature = "tokio"))]
+        (_, Adapter::Tokio) => {
+            Err("the tokio adapter is not built in: add --features tokio".into())
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log(format_args!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Options {
+    /// `None` when help was asked for, and given.
+    fn from_args() -> Result<Option<Self>> {
+        let (mut role, mut adapter) = (None, Adapter::Tokio);
+        let mut listen = "127.0.0.1:9001".to_string();
+        let mut url = "ws://127.0.0.1:9001".to_string();
+        let mut agent = "tickwire".to_string();
+        let mut args = Parser::from_env();
+        while let Some(arg) = args.next()? {
+            match arg {
+                Arg::Long("adapter") => adapter = args.value()?.parse_with(Adapter::named)?,
+                Arg::Long("listen") => listen = args.value()?.string()?,
+                Arg::Long("connect") => url = args.value()?.string()?,
+                Arg::Long("agent") => agent = args.value()?.string()?,
+                Arg::Long("help") | Arg::Short('h') => {
+                    let _ = io::stdout().write_all(HELP.as_bytes());
+                    return Ok(None);
+                }
+                Arg::Value(value) if role.is_none() => role = Some(value.parse_with(Role::named)?),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        let role = role.ok_or("neither server nor client")?;
+        let suite = Suite { url: url.trim_end_matches('/').to_string(), agent };
+        Ok(Some(Self { role, adapter, listen, suite }))
+    }
+}
+
+impl Role {
+    fn named(name: &str) -> std::result::Result<Self, &'static str> {
+        match name {
+            "server" => Ok(Self::Server),
+            "client" => Ok(Self::Client),
+            _ => Err("not one of server, client"),
+        }
+    }
+}
+
+impl Adapter {
+    fn named(name: &str) -> std::result::Result<Self, &'static str> {
+        match name {
+            "tokio" => Ok(Self::Tokio),
+            "blocking" => Ok(Self::Blocking),
+            _ => Err("not one of tokio, blocking"),
+        }
+    }
+}
+
+impl Suite {
+    fn count(&self) -> String {
+        format!("{}/getCaseCount", self.url)
+    }
+
+    fn case(&self, case: u32) -> String {
+        format!("{}/runCase?case={case}&agent={}", self.url, self.agent)
+    }
+
+    fn report(&self) -> String {
+        format!("{}/updateReports?agent={}", self.url, self.agent)
+    }
+}
+
+/// The line that programs wait for, and which may go into a pipe.
+fn announce(address: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "listening on ws://{address}")?;
+    out.flush()
+}
+
+/// One line on standard error.
+fn log(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(feature = "tokio")]
+mod on_tokio {
+    use super::{Result, Suite, announce, log};
+    use std::sync::Arc;
+    use tickwire::{
+        Config, Error,
+        tokio::{WebSocket, accept, connect},
+    };
+    use tokio::{
+        io::{AsyncRead, AsyncWrite},
+        net::{TcpListener, TcpStream},
+    };
+
+    #[tokio::main(flavor = "current_thread")]
+    pub(crate) async fn serve(address: &str, config: Config) -> Result<()> {
+        let listener = TcpListener::bind(address).await?;
+        announce(listener.local_addr()?)?;
+        let config = Arc::new(config);
+        loop {
+            let (stream, _) = listener.accept().await?;
+            let config = config.clone();
+            tokio::spawn(async move {
+                // Most cases end in an error, as they should.
+                if let Err(error) = converse(stream, &config).await {
+                    log(error);
+                }
+            });
+        }
+    }
+
+    async fn converse(stream: TcpStream, config: &Config) -> Result<()> {
+        stream.set_nodelay(true)?;
+        Ok(echo(&mut accept(stream, config).await?).await?)
+    }
+
+    async fn echo<S>(ws: &mut WebSocket<S>) -> std::result::Result<(), Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        while let Some((message, reply)) = ws.recv_reply().await? {
+            let _ = reply.feed(message)?;
+        }
+        Ok(())
+    }
+
+    #[tokio::main(flavor = "current_thread")]
+    pub(crate) async fn run_cases(suite: &Suite, config: &Config) -> Result<()> {
+        let mut ws = connect(&suite.count(), config).await?;
+        let count = ws.recv().await?.and_then(|message| message.as_text());
+        let count = count.ok_or("the suite did not say how many cases there are")?.parse()?;
+        for case in 1..=count {
+            let mut ws = connect(&suite.case(case), config).await?;
+            if let Err(error) = echo(&mut ws).await {
+                log(format_args!("case {case} of {count}: {error}"));
+            }
+        }
+        let mut ws = connect(&suite.report(), config).await?;
+        while ws.recv().await?.is_some() {}
+        Ok(())
+    }
+}
+
+mod on_threads {
+    use super::{Result, Suite, announce, log};
+    use std::{
+        net::{TcpListener, TcpStream},
+        sync::Arc,
+        thread,
+    };
+    use tickwire::{
+        Config, Error,
+        blocking::{Stream, WebSocket, accept, connect},
+    };
+
+    pub(crate) fn serve(address: &str, config: Config) -> Result<()> {
+        let listener = TcpListener::bind(address)?;
+        announce(listener.local_addr()?)?;
+        let config = Arc::new(config);
+        loop {
+            let (stream, _) = listener.accept()?;
+            let config = config.clone();
+            thread::Builder::new().spawn(move || {
+                // Most cases end in an error, as they should.
+                if let Err(error) = converse(stream, &config) {
+                    log(error);
+                }
+            })?;
+        }
+    }
+
+    fn converse(stream: TcpStream, config: &Config) -> std::result::Result<(), Error> {
+        echo(&mut accept(stream, config)?)
+    }
+
+    fn echo<S: Stream>(ws: &mut WebSocket<S>) -> std::result::Result<(), Error> {
+        while let Some((message, reply)) = ws.recv_reply()? {
+            let _ = reply.feed(message)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn run_cases(suite: &Suite, config: &Config) -> Result<()> {
+        let mut ws = connect(&suite.count(), config)?;
+        let count = ws.recv()?.and_then(|message| message.as_text());
+        let count = count.ok_or("the suite did not say how many cases there are")?.parse()?;
+        for case in 1..=count {
+            let mut ws = connect(&suite.case(case), config)?;
+            if let Err(error) = echo(&mut ws) {
+                log(format_args!("case {case} of {count}: {error}"));
+            }
+        }
+        let mut ws = connect(&suite.report(), config)?;
+        while ws.recv()?.is_some() {}
+        Ok(())
+    }
+}

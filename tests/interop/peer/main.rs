@@ -1,0 +1,89 @@
+//! This crate's end in the tests against other programs: a server with a path for each behaviour,
+//! and a client that checks a server with the same paths. `tests/interop/run` starts both.
+//!
+//! | path | the server |
+//! |---|---|
+//! | `/echo`, others | sends every message back |
+//! | `/subprotocol` | agrees to `v2` or `v1`, and echoes |
+//! | `/refuse` | answers 403 |
+//! | `/close` | closes with the code and reason that the first message asks for |
+//! | `/count` | sends 1,000 numbered messages and closes |
+//! | `/idle` | says `alive` after more than a second |
+//! | `/stall` | reads nothing for a second, then says `got N` bytes for each message |
+//! | `/die` | ends its process in mid-message |
+mod client;
+mod server;
+mod socket;
+
+use lexopt::{Arg, Parser, ValueExt};
+use std::{
+    error, fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
+
+#[derive(Clone, Copy)]
+enum Adapter {
+    Tokio,
+    Blocking,
+}
+
+impl Adapter {
+    fn named(name: &str) -> std::result::Result<Self, &'static str> {
+        match name {
+            "tokio" => Ok(Self::Tokio),
+            "blocking" => Ok(Self::Blocking),
+            _ => Err("not one of tokio, blocking"),
+        }
+    }
+}
+
+impl fmt::Display for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tokio => "tokio",
+            Self::Blocking => "blocking",
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(format_args!("error: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// `server [--adapter NAME] [--page DIR]`, or `client [--adapter NAME] URL CHECK...`. The result is
+/// whether all checks were passed.
+fn run() -> Result<bool> {
+    let (mut adapter, mut page) = (Adapter::Tokio, None);
+    let mut words = Vec::new();
+    let mut args = Parser::from_env();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Arg::Long("adapter") => adapter = args.value()?.parse_with(Adapter::named)?,
+            Arg::Long("page") => page = Some(args.value()?.into()),
+            Arg::Value(word) => words.push(word.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match *words {
+        ["server"] => server::serve(adapter, page).map(|()| true),
+        ["client", url, ref checks @ ..] => client::check(adapter, url, checks),
+        _ => Err("neither server nor client URL CHECK...".into()),
+    }
+}
+
+/// One line on standard output, at once: the script waits for some.
+fn say(line: impl fmt::Display) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

@@ -1,0 +1,204 @@
+//! Either adapter behind one face, so that each check is written once. On tokio every call runs the
+//! runtime that belongs to its connection: not how a program would do it, but the same code below.
+use crate::{Adapter, Result};
+use std::{
+    fmt,
+    net::{TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+use tickwire::{
+    Chunk, CloseFrame, Config, Error, Message, OwnedMessage, blocking,
+    handshake::{
+        HandshakeError, client,
+        server::{Accept, Refuse, Request},
+    },
+    tokio as on_tokio,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
+
+type Answer<T> = std::result::Result<T, Error>;
+
+pub(crate) trait Socket: Send {
+    fn recv(&mut self) -> Answer<Option<OwnedMessage>>;
+    /// [`Error::WouldBlock`] when nothing has come in time.
+    fn recv_within(&mut self, time: Duration) -> Answer<Option<OwnedMessage>>;
+    fn send(&mut self, message: Message<'_>) -> Answer<()>;
+    fn feed(&mut self, message: Message<'_>) -> Answer<()>;
+    fn send_chunk(&mut self, chunk: Chunk<'_>) -> Answer<()>;
+    fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Answer<()>;
+    fn ending(&self) -> Ending;
+    fn subprotocol(&self) -> Option<&str>;
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) clean: bool,
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clean = if self.clean { "clean" } else { "not clean" };
+        write!(f, "{clean} {} {:?}", self.code, self.reason)
+    }
+}
+
+struct OnTokio<S> {
+    runtime: Runtime,
+    ws: on_tokio::WebSocket<S>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
+    fn recv(&mut self) -> Answer<Option<OwnedMessage>> {
+        self.runtime.block_on(self.ws.recv_owned())
+    }
+
+    fn recv_within(&mut self, time: Duration) -> Answer<Option<OwnedMessage>> {
+        let received = self.runtime.block_on(async { timeout(time, self.ws.recv_owned()).await });
+        received.unwrap_or(Err(Error::WouldBlock))
+    }
+
+    fn send(&mut self, message: Message<'_>) -> Answer<()> {
+        self.runtime.block_on(self.ws.send(message))
+    }
+
+    fn feed(&mut self, message: Message<'_>) -> Answer<()> {
+        self.runtime.block_on(self.ws.ready())?;
+        let _ = self.ws.feed(message)?;
+        Ok(())
+    }
+
+    fn send_chunk(&mut self, chunk: Chunk<'_>) -> Answer<()> {
+        let _ = self.ws.feed_chunk(chunk)?;
+        self.runtime.block_on(self.ws.flush())
+    }
+
+    fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Answer<()> {
+        self.runtime.block_on(self.ws.close(frame))
+    }
+
+    fn ending(&self) -> Ending {
+        ending(self.ws.was_clean(), self.ws.close_code(), self.ws.close_frame())
+    }
+
+    fn subprotocol(&self) -> Option<&str> {
+        self.ws.negotiated().subprotocol()
+    }
+}
+
+impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
+    fn recv(&mut self) -> Answer<Option<OwnedMessage>> {
+        self.recv_owned()
+    }
+
+    fn recv_within(&mut self, time: Duration) -> Answer<Option<OwnedMessage>> {
+        self.set_read_timeout(Some(time))?;
+        let received = self.recv_owned();
+        self.set_read_timeout(None)?;
+        received
+    }
+
+    fn send(&mut self, message: Message<'_>) -> Answer<()> {
+        self.send(message)
+    }
+
+    fn feed(&mut self, message: Message<'_>) -> Answer<()> {
+        self.ready()?;
+        let _ = self.feed(message)?;
+        Ok(())
+    }
+
+    fn send_chunk(&mut self, chunk: Chunk<'_>) -> Answer<()> {
+        let _ = self.feed_chunk(chunk)?;
+        self.flush()
+    }
+
+    fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Answer<()> {
+        self.close(frame)
+    }
+
+    fn ending(&self) -> Ending {
+        ending(self.was_clean(), self.close_code(), self.close_frame())
+    }
+
+    fn subprotocol(&self) -> Option<&str> {
+        self.negotiated().subprotocol()
+    }
+}
+
+fn ending(clean: bool, code: u16, frame: Option<CloseFrame<'_>>) -> Ending {
+    Ending { clean, code, reason: frame.map_or("", |frame| frame.reason).to_string() }
+}
+
+/// What to do about an opening request.
+pub(crate) enum Decision {
+    Accept(&'static [&'static str]),
+    Refuse(Refuse),
+}
+
+/// The server's opening handshake; `None` if it refused.
+pub(crate) fn accept(
+    adapter: Adapter,
+    stream: TcpStream,
+    config: &Config,
+    decide: impl FnOnce(Request<'_>, std::result::Result<(), HandshakeError>) -> Decision,
+) -> Result<Option<Box<dyn Socket>>> {
+    stream.set_nodelay(true)?;
+    Ok(match adapter {
+        Adapter::Tokio => {
+            stream.set_nonblocking(true)?;
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let ws = runtime.block_on(async {
+                let stream = tokio::net::TcpStream::from_std(stream)?;
+                let (handshake, checked) = on_tokio::Handshake::read_any(stream, config).await?;
+                match decide(handshake.request(), checked) {
+                    Decision::Accept(names) => {
+                        handshake.accept(Accept::new().subprotocols(names)).await.map(Some)
+                    }
+                    Decision::Refuse(refuse) => handshake.refuse(refuse).await.map(|()| None),
+                }
+            })?;
+            ws.map(|ws| Box::new(OnTokio { runtime, ws }) as Box<dyn Socket>)
+        }
+        Adapter::Blocking => {
+            let (handshake, checked) = blocking::Handshake::read_any(stream, config)?;
+            match decide(handshake.request(), checked) {
+                Decision::Accept(names) => {
+                    Some(Box::new(handshake.accept(Accept::new().subprotocols(names))?))
+                }
+                Decision::Refuse(refuse) => {
+                    handshake.refuse(refuse)?;
+                    None
+                }
+            }
+        }
+    })
+}
+
+/// Connects as a client.
+pub(crate) fn connect(
+    adapter: Adapter,
+    request: &client::Request,
+    config: &Config,
+) -> Answer<Box<dyn Socket>> {
+    Ok(match adapter {
+        Adapter::Tokio => {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let ws = runtime.block_on(on_tokio::connect_with(request, config))?;
+            Box::new(OnTokio { runtime, ws })
+        }
+        Adapter::Blocking => Box::new(blocking::connect_with(request, config)?),
+    })
+}
+
+/// Whether nobody listens there any more.
+pub(crate) fn is_gone(host: &str, port: u16) -> Result<bool> {
+    let address = (host, port).to_socket_addrs()?.next().ok_or("no such address")?;
+    Ok(TcpStream::connect_timeout(&address, Duration::from_secs(5)).is_err())
+}

@@ -1,0 +1,65 @@
+// The npm package ws as a client of our server: node ws_client.js PORT WHO [stall]
+"use strict";
+const WebSocket = require("ws");
+const { runChecks, stall } = require("./checks.js");
+
+const [port, who, mode] = process.argv.slice(2);
+const server = "ws://127.0.0.1:" + port;
+
+// What `begin` resolves with, or what is wrong.
+function outcomeOf(begin) {
+  const late = new Promise((resolve) => setTimeout(resolve, 10000, "it hangs"));
+  return Promise.race([new Promise(begin), late]);
+}
+
+// In the API of ws only, not in that of browsers.
+async function more(report) {
+  const name = `ws, ${who}: a refusal's status and body`;
+  const outcome = await outcomeOf((resolve) => {
+    const ws = new WebSocket(server + "/refuse");
+    ws.on("unexpected-response", (_, response) => {
+      let body = "";
+      response.on("data", (data) => (body += data));
+      response.on("end", () => resolve(`${response.statusCode} ${body}`));
+    });
+    ws.on("open", () => resolve("it opens"));
+    ws.on("error", (error) => resolve(error.message));
+  });
+  report(outcome === "403 not for you\n" ? `ok   ${name}` : `FAIL ${name}: ${outcome}`);
+
+  const pinged = await outcomeOf((resolve) => {
+    const ws = new WebSocket(server + "/echo");
+    ws.on("open", () => ws.ping("payload"));
+    ws.on("pong", (data) => (ws.close(), resolve(String(data))));
+    ws.on("error", (error) => resolve(error.message));
+  });
+  const ping = `ws, ${who}: its Ping is answered with its payload`;
+  report(pinged === "payload" ? `ok   ${ping}` : `FAIL ${ping}: ${pinged}`);
+
+  const echoed = await outcomeOf((resolve) => {
+    const ws = new WebSocket(server + "/echo");
+    ws.on("open", () => {
+      ws.send("a text ", { fin: false });
+      ws.send("", { fin: false });
+      ws.send("in pieces", { fin: true });
+    });
+    ws.on("message", (data) => (ws.close(), resolve(String(data))));
+    ws.on("error", (error) => resolve(error.message));
+  });
+  const pieces = `ws, ${who}: a message in fragments`;
+  report(echoed === "a text in pieces" ? `ok   ${pieces}` : `FAIL ${pieces}: ${echoed}`);
+}
+
+async function main() {
+  if (mode === "stall") return stall(WebSocket, server, console.log);
+  let failed = false;
+  const report = (line) => {
+    failed ||= line.startsWith("FAIL");
+    console.log(line);
+  };
+  await runChecks(WebSocket, server, null, "ws, " + who, report);
+  await more(report);
+  process.exit(failed ? 1 : 0);
+}
+
+main();
