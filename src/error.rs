@@ -200,6 +200,14 @@ pub enum Error {
 
 #[cfg(feature = "std")]
 impl Error {
+    /// What a client's handshake ended with when the server refused.
+    pub(crate) fn refused(handshake: crate::handshake::client::Handshake) -> Self {
+        match handshake.into_refusal() {
+            Some(refusal) => Self::Refused(Box::new(refusal)),
+            None => HandshakeError::Incomplete.into(),
+        }
+    }
+
     /// Whether a new connection may succeed later: the network failed, or the server said that it
     /// is overloaded or not itself. `false` for what that cannot mend, such as a bad URL, a
     /// violation, or a refusal of who we are; and for [`WouldBlock`](Self::WouldBlock), after which

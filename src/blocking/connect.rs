@@ -12,7 +12,6 @@ use crate::{
     url::Target,
 };
 use std::{
-    boxed::Box,
     io::{self, IoSlice, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     time::{Duration, Instant},
@@ -124,7 +123,7 @@ fn shake<S: Stream>(
         };
         match told {
             Ok(()) => {}
-            Err(HandshakeError::Refused { .. }) => return Err(refused(handshake)),
+            Err(HandshakeError::Refused { .. }) => return Err(Error::refused(handshake)),
             Err(error) => return Err(error.into()),
         }
         let by = handshake.poll_timeout();
@@ -146,13 +145,6 @@ fn shake<S: Stream>(
     }
     let timeouts = (wire.read_timeout, wire.write_timeout);
     Ok(WebSocket::with_config(wire.io, handshake.into_connection()?, config, timeouts))
-}
-
-fn refused(handshake: client::Handshake) -> Error {
-    match handshake.into_refusal() {
-        Some(refusal) => Error::Refused(Box::new(refusal)),
-        None => HandshakeError::Incomplete.into(),
-    }
 }
 
 /// The stream of a connection made by [`connect`]: TCP, and so far nothing else; TLS will be around

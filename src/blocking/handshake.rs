@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    connection::timers::LINGER,
     error::{Error, RecvError},
     handshake::{
         HandshakeError,
@@ -17,9 +18,6 @@ use std::{
     task::Poll,
     time::{Duration, Instant},
 };
-
-/// How long a refused peer may go on sending before the stream is dropped.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Reads an opening request and accepts it, whatever it asks for, with TCP_NODELAY on. Use
 /// [`Handshake`] to look first: at the path, at who is asking, at the

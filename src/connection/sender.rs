@@ -12,7 +12,7 @@ use crate::{
     error::{SendError, shown},
     frame::{MAX_CONTROL_LEN, OpCode},
     kernel,
-    message::{Chunk, DataKind, Message},
+    message::{Chunk, DataKind, Message, OwnedMessage},
     prepared::{Prepared, opcode},
     utf8::Utf8Validator,
 };
@@ -211,10 +211,7 @@ impl Sender {
     /// # Errors
     ///
     /// As [`feed`](Self::feed).
-    pub fn feed_owned(
-        &mut self,
-        message: crate::message::OwnedMessage,
-    ) -> Result<Position, SendError> {
+    pub fn feed_owned(&mut self, message: OwnedMessage) -> Result<Position, SendError> {
         self.admit()?;
         let kind = message.kind();
         self.frame_shared(kind, message.into_payload());

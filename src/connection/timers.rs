@@ -12,7 +12,7 @@ use crate::{
 use core::time::Duration;
 
 /// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// All deadlines but the one on writing, which goes with the bytes to write.
 #[derive(Debug)]
@@ -155,17 +155,11 @@ impl Timers {
         if self.late.is_some() {
             return None;
         }
-        let end = self.bound(phase, rx, ends).map(|_| match self.end {
-            Some((of, until)) if of == phase => until,
-            _ => Time::ZERO,
-        });
+        let end = self.bound(phase, rx, ends).map(|_| armed(self.end, phase, Time::ZERO));
         if self.paused || rx.error().is_some() || rx.is_closed() {
             return end;
         }
-        let frame = rx.partial_frame().map(|at| match self.frame {
-            Some((of, until)) if of == at => until,
-            _ => Time::ZERO,
-        });
+        let frame = rx.partial_frame().map(|at| armed(self.frame, at, Time::ZERO));
         let beat = match self.beat {
             _ if self.heartbeat.is_none() || phase != Phase::Open => None,
             Beat::Unarmed => Some(Time::ZERO),
@@ -202,10 +196,7 @@ impl Timers {
         ends: Ends,
     ) -> Result<(), RecvError> {
         if let Some(bound) = self.bound(phase, rx, ends) {
-            let until = match self.end {
-                Some((of, until)) if of == phase => until,
-                _ => now + bound,
-            };
+            let until = armed(self.end, phase, now + bound);
             self.end = Some((phase, until));
             if now >= until {
                 self.given_up = true;
@@ -263,6 +254,11 @@ impl Timers {
         };
         Ok(())
     }
+}
+
+/// The deadline of `of`, if that is what the timer was armed for; else `unarmed`.
+fn armed<T: PartialEq>(timer: Option<(T, Time)>, of: T, unarmed: Time) -> Time {
+    timer.filter(|(armed_for, _)| *armed_for == of).map_or(unarmed, |(_, until)| until)
 }
 
 /// How often to look whether something came; not so often that nothing else gets done.

@@ -131,12 +131,12 @@ where
         match handshake.step() {
             Ok(true) => break,
             Ok(false) => {}
-            Err(HandshakeError::Refused { .. }) => return Err(refused(handshake)),
+            Err(HandshakeError::Refused { .. }) => return Err(Error::refused(handshake)),
             Err(error) => return Err(error.into()),
         }
         match handshake.handle_timeout(Time::new(clock)) {
             Ok(()) => {}
-            Err(HandshakeError::Refused { .. }) => return Err(refused(handshake)),
+            Err(HandshakeError::Refused { .. }) => return Err(Error::refused(handshake)),
             Err(error) => return Err(error.into()),
         }
         let by = handshake.poll_timeout().and_then(|at| began.checked_add(at.since_epoch()));
@@ -167,18 +167,11 @@ where
     Ok(WebSocket::with_config(io, handshake.into_connection()?, config))
 }
 
-fn refused(handshake: client::Handshake) -> Error {
-    match handshake.into_refusal() {
-        Some(refusal) => Error::Refused(Box::new(refusal)),
-        None => HandshakeError::Incomplete.into(),
-    }
-}
-
 /// The stream of a connection made by [`connect`]: TCP, and so far nothing else; TLS will be around
 /// it where the URL asks for that.
 ///
-/// `into_split` puts a lock around it. Two halves without one: dial yourself, use [`client`](fn@client), and
-/// `into_split_with(TcpStream::into_split)`.
+/// `into_split` puts a lock around it. Two halves without one: dial yourself, use
+/// [`client`](fn@client), and `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
 pub struct MaybeTls(Inner);
 

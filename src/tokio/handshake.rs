@@ -5,6 +5,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    connection::timers::LINGER,
     error::Error,
     handshake::{
         HandshakeError,
@@ -19,9 +20,6 @@ use std::{
     future::{Future, poll_fn},
     time::Duration,
 };
-
-/// How long a refused peer may go on sending before the stream is dropped.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Reads an opening request and accepts it, whatever it asks for. Use [`Handshake`] to look first:
 /// at the path, at who is asking, at the [origin](crate::handshake::server::Origins).
