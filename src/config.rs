@@ -100,9 +100,10 @@ impl Config {
         self
     }
 
-    /// The size of the buffer that the stream is read into, in bytes; default 16 KiB, which stays
-    /// in the processor's first-level cache; at least 512, at most 16 MiB. It grows for a larger message as the
-    /// message arrives.
+    /// How much one read asks for, in bytes; default 16 KiB, which stays in the processor's
+    /// first-level cache; at least 512, at most 16 MiB. The buffer has room for a frame's header
+    /// besides, so that a message of this length comes in one read, and it grows for a larger one
+    /// as that arrives.
     pub fn read_buffer(mut self, bytes: usize) -> Self {
         self.read_buffer = bytes.clamp(512, 1 << 24);
         self

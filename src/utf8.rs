@@ -37,23 +37,34 @@ impl Utf8Validator {
                 Err(_) => self.len += 1,
             }
         }
-        match simdutf8::compat::from_utf8(bytes) {
-            Ok(_) => Ok(()),
-            Err(e) if e.error_len().is_some() => Err(InvalidUtf8),
-            Err(e) => {
-                let tail = bytes.get(e.valid_up_to()..).unwrap_or_default();
-                let (n, partial) = (tail.len(), self.partial.get_mut(..tail.len()));
-                partial.ok_or(InvalidUtf8)?.copy_from_slice(tail);
-                self.len = n as u8;
-                Ok(())
-            }
+        let (whole, cut) = bytes.split_at(bytes.len() - cut_character(bytes));
+        if !is_valid(whole) {
+            return Err(InvalidUtf8);
         }
+        if core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some()) {
+            return Err(InvalidUtf8);
+        }
+        if let Some(partial) = self.partial.get_mut(..cut.len()) {
+            partial.copy_from_slice(cut);
+        }
+        self.len = cut.len() as u8;
+        Ok(())
     }
 
     /// Ends the text, and is ready for the next.
     pub(crate) fn finish(&mut self) -> Result<(), InvalidUtf8> {
         if core::mem::take(&mut self.len) == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }
+}
+
+/// How many bytes at the end are the beginning of a character whose lead byte asks for more.
+fn cut_character(bytes: &[u8]) -> usize {
+    let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
+    let Some(n) = lead.map(|at| at + 1) else {
+        return 0; // a whole character of four bytes, or none at all
+    };
+    let lead = bytes.get(bytes.len() - n).map_or(0, |b| b.leading_ones() as usize);
+    if n < lead { n } else { 0 }
 }
 
 #[cfg(test)]

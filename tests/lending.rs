@@ -5,7 +5,7 @@ mod support;
 use support::*;
 use tickwire::{Config, Connection};
 
-const POOLED: usize = (16 << 10) + 8;
+const POOLED: usize = 16 << 10;
 
 fn stale(len: usize) -> Vec<u8> {
     vec![0x82; len] // looks like the beginning of a frame

@@ -88,9 +88,6 @@ struct Close {
     bytes: [u8; 125],
 }
 
-/// A binary frame shorter than this is left where it is until it is whole.
-const SMALL: u64 = 4 << 10;
-
 /// How the caller wants the message that is coming.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery {
@@ -178,7 +175,8 @@ impl Receiver {
         let mut rest = 0;
         if self.quick_below > 0 {
             self.buf.release();
-        } else {
+        }
+        if self.quick_below == 0 || self.buf.next != self.buf.end {
             rest = self.rest();
         }
         self.buf.spare_mut(self.max_message, rest)
@@ -197,7 +195,13 @@ impl Receiver {
                 self.buf.clear(); // what comes now is not looked at
                 0
             }
-            State::Header | State::Control { .. } => 0,
+            State::Header => match Header::parse(self.buf.wire()) {
+                Ok(Some((header, len))) if self.waits(&header, len) => {
+                    len + header.payload_len as usize - self.buf.wire().len() // `holds` it
+                }
+                _ => 0,
+            },
+            State::Control { .. } => 0,
         }
     }
 
@@ -330,18 +334,26 @@ impl Receiver {
         }
         from += usize::from(self.mask_bit >> 5);
         let to = from + len;
-        if to > self.buf.end || len >= self.quick_below {
+        if len >= self.quick_below {
             return None;
         }
-        let key = (self.mask_bit != 0).then_some((key as u32).to_le_bytes());
+        if to > self.buf.end {
+            // A whole header of a frame that can wait where it is changes nothing.
+            return (from <= self.buf.end && b0 == 0x82 && self.buf.holds(to - next)).then(|| {
+                self.current = Current::Nothing;
+                Step::NeedInput
+            });
+        }
+        let masked = self.mask_bit != 0;
+        let key = (key as u32).to_le_bytes();
         let payload = self.buf.bytes.get_mut(from..to)?;
         if b0 == 0x82 {
-            if let Some(key) = key {
+            if masked {
                 kernel::xor_in_place(payload, key);
             }
             self.current = Current::Message(DataKind::Binary);
         } else {
-            if !quick_text(payload, key) {
+            if !quick_text(payload, masked, key) {
                 return None;
             }
             self.current = Current::Message(DataKind::Text);
@@ -456,13 +468,14 @@ impl Receiver {
         Ok(())
     }
 
-    /// Whether to leave a frame where it is until all of it is here: a small one of binary data.
-    /// `quick` takes it then; there is nothing to find out earlier.
+    /// Whether to leave a frame where it is until all of it is here: one of binary data that one
+    /// read can bring. `quick` takes it then; there is nothing to find out earlier.
     fn waits(&self, header: &Header, len: usize) -> bool {
         header.opcode == OpCode::Binary
             && header.fin
-            && header.payload_len < SMALL
-            && ((self.buf.wire().len() - len) as u64) < header.payload_len
+            && usize::try_from(header.payload_len).is_ok_and(|n| {
+                n < self.quick_below && self.buf.holds(len + n) && self.buf.wire().len() < len + n
+            })
     }
 
     /// The state that a checked header puts us in.
@@ -742,13 +755,18 @@ fn more(mut wire: &[u8], mask_bit: u8) -> bool {
 /// Unmasks and checks a whole text. Where it is not valid, puts the masked bytes back for
 /// `step_slow`, which finds the same and says so.
 #[inline(never)]
-fn quick_text(payload: &mut [u8], key: Option<[u8; 4]>) -> bool {
-    if let Some(key) = key {
+fn quick_text(payload: &mut [u8], masked: bool, key: [u8; 4]) -> bool {
+    if masked {
+        kernel::xor_to_read(payload, key);
+    }
+    utf8::is_valid(payload) || mask_again(payload, masked, key)
+}
+
+#[cold]
+#[inline(never)]
+fn mask_again(payload: &mut [u8], masked: bool, key: [u8; 4]) -> bool {
+    if masked {
         kernel::xor_in_place(payload, key);
     }
-    let valid = utf8::is_valid(payload);
-    if let (false, Some(key)) = (valid, key) {
-        kernel::xor_in_place(payload, key);
-    }
-    valid
+    false
 }

@@ -19,6 +19,8 @@ use core::ops::Range;
 /// What a load of the longest header that `Receiver::quick` takes (2 + 2 + 4 bytes) may touch
 /// beyond `end`.
 pub(crate) const SLACK: usize = 8;
+/// The longest header: a message as long as the buffer was asked to be comes in one read with it.
+const HEADER: usize = 14;
 /// The most that one read of a large message asks for: what the second-level cache keeps.
 const MAX_READ: usize = 128 << 10;
 /// How many reads a grown buffer survives that did not need it.
@@ -53,7 +55,7 @@ impl RecvBuffer {
             end: 0,
             msg: 0,
             msg_end: 0,
-            base,
+            base: base + HEADER,
             calm: 0,
             stashed: false,
             small: Vec::new(),
@@ -126,6 +128,12 @@ impl RecvBuffer {
     pub(super) fn clear(&mut self) {
         self.next = self.end;
         self.release();
+    }
+
+    /// Whether a frame of `len` bytes, its header among them, fits what one read asks for.
+    #[inline]
+    pub(super) fn holds(&self, len: usize) -> bool {
+        len <= self.base
     }
 
     #[inline]
@@ -252,11 +260,13 @@ impl RecvBuffer {
         if kept + wire == 0 {
             self.rewind();
             self.calm = self.calm.saturating_add(1);
-            if self.bytes.len() < whole || (self.bytes.len() > whole && self.calm >= CALM) {
+            // A lent one may be somewhat shorter.
+            let (short, long) = (self.bytes.len() < whole / 2, self.bytes.len() > whole);
+            if short || self.stashed || (long && self.calm >= CALM) {
                 self.calm = 0;
                 self.exchange((self.memory.take)(whole));
             }
-            return self.get_mut(0..self.base);
+            return self.get_mut(0..self.base.min(self.room()));
         }
         let large = rest > 0 && rest.saturating_add(kept + wire) > self.base / 2;
         let (want, least) = if large {
@@ -266,7 +276,12 @@ impl RecvBuffer {
             (self.base, self.base / 4)
         };
         if self.stashed || self.room() < least {
-            self.widen(limit, least);
+            if kept == 0 && self.next >= wire && !self.stashed && wire + least <= self.base {
+                self.bytes.copy_within(self.next..self.end, 0);
+                (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, wire);
+            } else {
+                self.widen(limit, least);
+            }
         }
         let to = self.end + want.min(self.room());
         debug_assert!(to > self.end, "an empty read would look like the end of the stream");
