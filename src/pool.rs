@@ -1,9 +1,12 @@
 //! Buffers kept by thread, lent to the connections of the tokio adapter while they have something
 //! to read or to write, so that a connection that waits holds none.
 //!
-//! Any length is kept, so that what a large message needed is there for the next one.
+//! Any length from 4 KiB on is kept, so that what a large message needed is there for the next one.
 use crate::connection::memory::Memory;
 use std::{cell::RefCell, vec, vec::Vec};
+
+/// What is shorter is allocated faster than found (a handshake's).
+const LEAST: usize = 4 << 10;
 
 /// The most that is kept for one thread, in bytes.
 const MOST: usize = 4 << 20;
@@ -55,7 +58,7 @@ impl Pool {
 
     #[inline]
     fn give(&mut self, buffer: Vec<u8>) {
-        if buffer.len() <= MOST - self.bytes {
+        if buffer.len() >= LEAST && buffer.len() <= MOST - self.bytes {
             self.bytes += buffer.len();
             self.free.push(buffer);
         }
@@ -69,16 +72,16 @@ mod tests {
     #[test]
     fn the_last_one_that_is_long_enough_is_taken_and_no_more_than_the_bound_is_kept() {
         let mut pool = Pool { free: Vec::new(), bytes: 0 };
-        for len in [100, 5000, 200] {
+        for len in [10_000, 50_000, 20_000, 100] {
             pool.give(vec![0; len]);
         }
-        assert_eq!(pool.take(150).map(|b| b.len()), Some(200));
-        assert_eq!(pool.take(150).map(|b| b.len()), Some(5000));
-        assert_eq!(pool.take(150), None);
-        assert_eq!(pool.bytes, 100);
+        assert_eq!(pool.take(15_000).map(|b| b.len()), Some(20_000));
+        assert_eq!(pool.take(15_000).map(|b| b.len()), Some(50_000));
+        assert_eq!(pool.take(15_000), None);
+        assert_eq!(pool.bytes, 10_000);
         for _ in 0..10 {
             pool.give(vec![0; MOST / 4]);
         }
-        assert_eq!((pool.free.len(), pool.bytes), (4, 100 + 3 * (MOST / 4)));
+        assert_eq!((pool.free.len(), pool.bytes), (4, 10_000 + 3 * (MOST / 4)));
     }
 }

@@ -237,10 +237,11 @@ impl Connection {
         }
     }
 
-    /// Takes over what a handshake has read, and queues its response.
-    pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[u8]) {
-        self.rx.begin_with(input);
-        self.tx.begin_with(response);
+    /// Takes over what a handshake has read, and queues its response, in the parts it has; where
+    /// it can, in the buffer that the head came in.
+    pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
+        let free = self.rx.begin_with(input);
+        self.tx.begin_with(free, response);
     }
 
     /// Takes buffers from `memory` and gives them back there.

@@ -181,7 +181,7 @@ impl OutBuffer {
         }
         let len = match self.bytes.len() {
             0 => n.max(FIRST),
-            len => (self.end + n).max(len * 2),
+            len => (self.end + n).max(len * 2).max(FIRST),
         };
         let mut bytes = (self.memory.take)(len);
         if let (Some(to), Some(from)) = (bytes.get_mut(..self.end), self.bytes.get(..self.end)) {

@@ -154,10 +154,10 @@ impl Receiver {
         receiver
     }
 
-    /// Takes over the handshake's buffer, with what came right behind the head.
-    pub(super) fn begin_with(&mut self, buf: RecvBuffer) {
-        self.total = buf.wire().len() as u64;
-        self.buf = buf;
+    /// Takes over what came right behind the handshake's head; returns its buffer if nothing did.
+    pub(super) fn begin_with(&mut self, head: RecvBuffer) -> Vec<u8> {
+        self.total = head.wire().len() as u64;
+        self.buf.take_over(head)
     }
 
     #[cfg(feature = "tokio")]

@@ -23,6 +23,8 @@ pub(crate) const SLACK: usize = 8;
 const HEADER: usize = 14;
 /// The most that one read of a large message asks for: what the second-level cache keeps.
 const MAX_READ: usize = 128 << 10;
+/// For an opening handshake: most heads fit, and a peer that sends none holds no more.
+const HEAD: usize = 2 << 10;
 /// How many reads a grown buffer survives that did not need it.
 const CALM: u8 = 64;
 
@@ -61,6 +63,23 @@ impl RecvBuffer {
             small: Vec::new(),
             memory: &HEAP,
         }
+    }
+
+    /// For the head of an opening handshake, and what comes right behind it.
+    pub(crate) fn for_head() -> Self {
+        Self::new(HEAD)
+    }
+
+    /// Takes over what was read behind a head. The buffer that was read into is returned where
+    /// nothing was.
+    pub(super) fn take_over(&mut self, mut head: Self) -> Vec<u8> {
+        head.release();
+        if head.is_empty() {
+            return head.bytes;
+        }
+        let (base, memory) = (self.base, self.memory);
+        *self = Self { base, memory, ..head };
+        Vec::new()
     }
 
     #[cfg(feature = "tokio")]
@@ -276,7 +295,8 @@ impl RecvBuffer {
             (self.base, self.base / 4)
         };
         if self.stashed || self.room() < least {
-            if kept == 0 && self.next >= wire && !self.stashed && wire + least <= self.base {
+            let fits = wire + least + SLACK <= self.bytes.len();
+            if kept == 0 && self.next >= wire && !self.stashed && fits {
                 self.bytes.copy_within(self.next..self.end, 0);
                 (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, wire);
             } else {

@@ -160,8 +160,11 @@ impl Sender {
     }
 
     /// Queues the handshake's response.
-    pub(super) fn begin_with(&mut self, response: &[u8]) {
-        self.out.append(response);
+    pub(super) fn begin_with(&mut self, buffer: Vec<u8>, response: &[&[u8]]) {
+        self.out.lend(buffer);
+        for part in response {
+            self.out.append(part);
+        }
         self.out.begin_frames();
         self.control_end = self.out.fed();
     }

@@ -271,7 +271,7 @@ impl Handshake {
             expected: accept_value(&key),
             subprotocols: request.subprotocols.clone(),
             require_subprotocol: request.require_subprotocol,
-            buf: RecvBuffer::new(config.read_buffer),
+            buf: RecvBuffer::for_head(),
             entropy,
             state: State::Reading(Scan::response(config)),
             head: None,

@@ -153,8 +153,12 @@ pub(super) struct RequestHead {
 }
 
 impl RequestHead {
-    /// Parses a head that [`Scan`] let pass.
-    pub(super) fn parse(head: &[u8]) -> Result<Self, HandshakeError> {
+    /// Parses a head that [`Scan`] let pass, and looks at what it found as long as that is at
+    /// hand.
+    pub(super) fn parse<T>(
+        head: &[u8],
+        look: impl FnOnce(Self, &httparse::Request<'_, '_>) -> T,
+    ) -> Result<T, HandshakeError> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(head, &mut headers) {
@@ -171,7 +175,7 @@ impl RequestHead {
             return Err(HandshakeError::Malformed { what: "request target" });
         }
         let method = parsed.method.unwrap_or_default().len();
-        Ok(Self { method, target: target.len(), len: head.len() })
+        Ok(look(Self { method, target: target.len(), len: head.len() }, &parsed))
     }
 
     /// Method and target of the head this was parsed from.

@@ -26,7 +26,6 @@ use crate::{
 use alloc::{
     format,
     string::{String, ToString},
-    vec,
     vec::Vec,
 };
 use core::fmt;
@@ -65,7 +64,7 @@ impl Handshake {
     /// Waits for a request, with the limits of `config`. Allocates nothing yet.
     pub fn new(config: &Config) -> Self {
         Self {
-            buf: RecvBuffer::new(config.read_buffer),
+            buf: RecvBuffer::for_head(),
             state: State::Reading(Scan::request(config)),
             head: None,
             skipped: false,
@@ -190,9 +189,9 @@ impl Handshake {
             Some(_) => ("Sec-WebSocket-Protocol: ", "\r\n"),
             None => ("", ""),
         };
-        // §4.2.2 step 5. Most responses fit the stack.
+        // §4.2.2 step 5.
         let value = accept_value(key);
-        let parts: [&[u8]; 8] = [
+        let response: [&[u8]; 8] = [
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Accept: ",
             &value,
@@ -203,21 +202,6 @@ impl Handshake {
             accept.lines.as_bytes(),
             b"\r\n",
         ];
-        let len = parts.iter().map(|part| part.len()).sum();
-        let (mut stack, mut heap);
-        let response: &mut [u8] = if len <= 512 {
-            stack = [0; 512];
-            &mut stack[..len]
-        } else {
-            heap = vec![0; len];
-            &mut heap
-        };
-        let mut rest = &mut *response;
-        for part in parts {
-            let (to, after) = rest.split_at_mut(part.len());
-            to.copy_from_slice(part);
-            rest = after;
-        }
         let negotiated = match chosen {
             Some(name) => Negotiated::new().with_subprotocol(name),
             None => Negotiated::new(),
@@ -225,7 +209,7 @@ impl Handshake {
         let head_len = request.head.len();
         self.buf.skip(head_len);
         let mut connection = Connection::server(&self.config, negotiated);
-        connection.begin_with(self.buf, response);
+        connection.begin_with(self.buf, &response);
         if self.eof {
             connection.end_of_stream();
         }
@@ -250,9 +234,10 @@ impl Handshake {
     /// Parses a complete head and checks what is in it.
     fn examine(&mut self, len: usize) -> Result<[u8; KEY_LEN], HandshakeError> {
         let head = self.buf.wire().get(..len).unwrap_or_default();
-        let parsed = RequestHead::parse(head)?;
+        let found = RequestHead::parse(head, |parsed, request| (parsed, check(request)));
+        let (parsed, verdict) = found?;
         self.head = Some(parsed);
-        check(&Request { head, parsed })
+        verdict
     }
 
     fn fail(&mut self, error: HandshakeError) -> HandshakeError {
@@ -277,14 +262,14 @@ impl fmt::Debug for Handshake {
 }
 
 /// The checks of RFC 6455 §4.2.1 on a request of HTTP/1.1. Returns its Sec-WebSocket-Key.
-fn check(request: &Request<'_>) -> Result<[u8; KEY_LEN], HandshakeError> {
+fn check(request: &httparse::Request<'_, '_>) -> Result<[u8; KEY_LEN], HandshakeError> {
     // §4.2.1 item 1.
-    if request.method() != "GET" {
+    if request.method != Some("GET") {
         return Err(HandshakeError::BadMethod);
     }
     let (mut host, mut origin, mut upgrade, mut version, mut key) = (None, None, None, None, None);
     let (mut connection, mut body, mut offered) = (false, false, None);
-    for (name, value) in request.headers() {
+    for &httparse::Header { name, value } in &*request.headers {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         if is(HOST) {
             once(&mut host, value, HOST)?;
@@ -318,7 +303,7 @@ fn check(request: &Request<'_>) -> Result<[u8; KEY_LEN], HandshakeError> {
     let host = host.ok_or(HandshakeError::MissingHeader(HOST))?;
     let authority = core::str::from_utf8(host).ok().and_then(|host| Authority::parse(host).ok());
     let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;
-    match Form::of(request.target()) {
+    match request.path.and_then(Form::of) {
         Some(Form::Origin) => {}
         // RFC 9112 §3.2.2: such a target goes before the Host header, which has to agree.
         Some(Form::Absolute { secure, authority: target, .. }) => match Authority::parse(target) {
