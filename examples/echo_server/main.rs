@@ -8,6 +8,9 @@
 //! taken, for programs that asked for port 0. SIGTERM and SIGINT say goodbye to every peer with
 //! Close 1001 and wait a few seconds for theirs. `--help` lists the options.
 //!
+//! With `--stats` the last lines tell what each thread did, and what processor time it took, by
+//! itself: that of the load is not in it. `cargo bench --bench threads` compares 1 thread with 2.
+//!
 //! Here are the options and whom to let in; the server itself is in `on_tokio.rs`, and
 //! once more in `on_threads.rs`, without tokio.
 mod on_threads;
@@ -16,7 +19,7 @@ mod on_tokio;
 
 use lexopt::{Arg, Parser, ValueExt};
 use std::{
-    fmt,
+    fmt, fs,
     io::{self, Write},
     net::{SocketAddr, ToSocketAddrs},
     ops::RangeInclusive,
@@ -45,6 +48,8 @@ Usage: echo_server [OPTION]...
                         again for more [all]
   --max-message BYTES   the longest message [67108864]
   --max-frame BYTES     the longest frame [as --max-message]
+  --stats               at the end, print connections, messages and processor time:
+                        tokio: of each thread; blocking: of all
   --help                this text
 ";
 
@@ -66,6 +71,7 @@ struct Options {
     subprotocols: Vec<String>,
     /// `None`: all are welcome.
     origins: Option<Origins>,
+    stats: bool,
     config: Config,
 }
 
@@ -112,7 +118,7 @@ impl Options {
         let mut adapter = Adapter::Tokio;
         let mut threads = 1;
         let (mut subprotocols, mut origins) = (Vec::new(), Vec::new());
-        let (mut max_message, mut max_frame) = (64 << 20, None);
+        let (mut max_message, mut max_frame, mut stats) = (64 << 20, None, false);
         let mut args = Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {
@@ -123,6 +129,7 @@ impl Options {
                 Arg::Long("origin") => origins.push(args.value()?.string()?),
                 Arg::Long("max-message") => max_message = number("max-message", &mut args, BYTES)?,
                 Arg::Long("max-frame") => max_frame = Some(number("max-frame", &mut args, BYTES)?),
+                Arg::Long("stats") => stats = true,
                 Arg::Long("help") | Arg::Short('h') => {
                     let _ = io::stdout().write_all(HELP.as_bytes());
                     return Ok(None);
@@ -145,7 +152,7 @@ impl Options {
             .max_message(max_message)
             .max_frame(max_frame.unwrap_or(max_message))
             .close_timeout(CLOSE_TIMEOUT);
-        Ok(Some(Self { listen, adapter, threads, subprotocols, origins, config }))
+        Ok(Some(Self { listen, adapter, threads, subprotocols, origins, stats, config }))
     }
 
     /// Whether to accept a request, given what the handshake itself made of it.
@@ -207,6 +214,42 @@ fn announce(address: SocketAddr) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(out, "listening on ws://{address}")?;
     out.flush()
+}
+
+/// What one thread did, or several together.
+#[derive(Default)]
+struct Served {
+    connections: u64,
+    /// Received, and sent back.
+    messages: u64,
+    /// Where the system tells.
+    processor: Option<Duration>,
+}
+
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} connections, {} messages", self.connections, self.messages)?;
+        let Some(took) = self.processor.map(|took| took.as_secs_f64()) else {
+            return Ok(());
+        };
+        write!(f, ", {took:.3} s of processor time")?;
+        match self.messages {
+            0 => Ok(()),
+            n => write!(f, ", {:.3} us a message", took * 1e6 / n as f64),
+        }
+    }
+}
+
+/// The processor time that the calling thread has taken so far, user's and system's together, where
+/// the system tells: on Linux.
+fn processor_time() -> Option<Duration> {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    stat.split_ascii_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}
+
+/// One line on standard output of what was done; that nobody reads it is no error.
+fn report(who: fmt::Arguments<'_>, served: &Served) {
+    let _ = writeln!(io::stdout(), "{who}: {served}");
 }
 
 /// One line on standard error; that nobody reads it must not stop the server.

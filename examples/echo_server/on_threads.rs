@@ -1,5 +1,8 @@
 //! The server on threads that block: one for each connection, and those that accept.
-use super::{ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, announce, log, not_listening, refusal};
+use super::{
+    ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, log, not_listening, processor_time,
+    refusal, report,
+};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
@@ -8,7 +11,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -30,6 +33,8 @@ struct Server {
     stop: Arc<AtomicBool>,
     /// How many connections are open.
     open: AtomicUsize,
+    /// What those did that have ended.
+    served: Mutex<Served>,
 }
 
 /// Serves until a signal says to stop.
@@ -41,7 +46,8 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
     let bound = TcpListener::bind(options.listen);
     let listener = bound.map_err(|error| not_listening(options.listen, &error))?;
     let threads = options.threads;
-    let server = Arc::new(Server { options, stop, open: AtomicUsize::new(0) });
+    let (open, served) = (AtomicUsize::new(0), Mutex::default());
+    let server = Arc::new(Server { options, stop, open, served });
     announce(listener.local_addr()?)?;
     for _ in 0..threads {
         let (listener, server) = (listener.try_clone()?, server.clone());
@@ -59,6 +65,11 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
     match server.open.load(Ordering::Acquire) {
         0 => {}
         left => log(format_args!("stopped without the Close of {left} peers")),
+    }
+    if server.options.stats
+        && let Ok(served) = server.served.lock()
+    {
+        report(format_args!("all threads"), &served);
     }
     Ok(())
 }
@@ -90,11 +101,11 @@ impl Server {
 
     fn converse(&self, stream: TcpStream) -> Result<(), Error> {
         let mut ws = self.handshake(stream)?;
-        let _open = Open::new(&self.open);
+        let mut open = Open::new(self);
         // So that a silent peer does not keep us from looking whether to stop.
         ws.set_read_timeout(Some(TICK))?;
         while !self.stops() {
-            match self.echo(&mut ws) {
+            match self.echo(&mut ws, &mut open.messages) {
                 Err(Error::WouldBlock) => {}
                 ended => return ended,
             }
@@ -117,9 +128,10 @@ impl Server {
     }
 
     /// Replies to all messages that one read brought leave in one write.
-    fn echo(&self, ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
+    fn echo(&self, ws: &mut WebSocket<TcpStream>, count: &mut u64) -> Result<(), Error> {
         while let Some((message, reply)) = ws.recv_reply()? {
             let _ = reply.feed(message)?;
+            *count += 1;
             if self.stops() {
                 return Err(Error::WouldBlock);
             }
@@ -128,18 +140,27 @@ impl Server {
     }
 }
 
-/// Counts a connection as long as it is there.
-struct Open<'a>(&'a AtomicUsize);
+/// Counts a connection as long as it is there, and then what it did.
+struct Open<'a> {
+    server: &'a Server,
+    messages: u64,
+}
 
 impl<'a> Open<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count)
+    fn new(server: &'a Server) -> Self {
+        server.open.fetch_add(1, Ordering::AcqRel);
+        Self { server, messages: 0 }
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        if let Ok(mut all) = self.server.served.lock() {
+            all.connections += 1;
+            all.messages += self.messages;
+            // A connection has its thread to itself.
+            all.processor = processor_time().map(|took| took + all.processor.unwrap_or_default());
+        }
+        self.server.open.fetch_sub(1, Ordering::AcqRel);
     }
 }

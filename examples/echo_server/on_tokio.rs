@@ -1,7 +1,16 @@
 //! The server on tokio: every thread has a listener, a runtime and connections of its own, and
 //! shares nothing with the others while messages pass. The system deals out new connections.
-use super::{ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, announce, log, not_listening, refusal};
-use std::{io, net::SocketAddr, sync::Arc, thread};
+//!
+//! What the threads have in common: the options, whose count of owners changes with each
+//! connection and which only an opening handshake reads. A message touches its connection, the
+//! runtime's queue and timers, the pool of buffers and the count below, all of its own thread; the
+//! server's sockets are known to one epoll instance only. So no lock, no counter and no cache line
+//! goes from one processor to another.
+use super::{
+    ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, log, not_listening, processor_time,
+    refusal, report,
+};
+use std::{cell::Cell, io, net::SocketAddr, sync::Arc, thread};
 use tickwire::{
     CloseCode, CloseFrame, Error,
     handshake::server::Accept,
@@ -18,6 +27,12 @@ use tokio::{
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 4096;
+
+thread_local! {
+    /// How many connections this thread has opened, and messages it has echoed.
+    static CONNECTIONS: Cell<u64> = const { Cell::new(0) };
+    static MESSAGES: Cell<u64> = const { Cell::new(0) };
+}
 
 /// Nothing is ever sent through this: it changes when the other end is dropped, which means that
 /// the server stops.
@@ -50,8 +65,11 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
 
     runtime.block_on(signals.any());
     drop(running); // all threads are told before the first is waited for
-    for thread in threads {
-        thread.join().map_err(|_| io::Error::other("a thread has panicked"))?;
+    for (i, thread) in threads.into_iter().enumerate() {
+        let served = thread.join().map_err(|_| io::Error::other("a thread has panicked"))?;
+        if options.stats {
+            report(format_args!("thread {}", i + 1), &served);
+        }
     }
     Ok(())
 }
@@ -83,17 +101,19 @@ impl Worker {
         Ok(Self { runtime, listener })
     }
 
-    fn run(self, options: &Arc<Options>, stop: Stop) {
+    fn run(self, options: &Arc<Options>, stop: Stop) -> Served {
         self.runtime.block_on(accept_all(self.listener, options, stop));
+        let (connections, messages) = (CONNECTIONS.get(), MESSAGES.get());
+        Served { connections, messages, processor: processor_time() }
     }
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))))]
 fn share_port(socket: &TcpSocket) -> io::Result<()> {
     socket.set_reuseport(true)
 }
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), target_os = "solaris", target_os = "illumos", target_os = "cygwin"))]
 fn share_port(_: &TcpSocket) -> io::Result<()> {
     Err(io::Error::other("more than one of --threads needs SO_REUSEPORT, which is not to be had"))
 }
@@ -139,6 +159,7 @@ async fn converse(stream: TcpStream, options: &Options, mut stop: Stop) -> Resul
         opened = open(stream, options) => opened?,
         _ = stop.changed() => return Ok(()), // there is nobody to say goodbye to
     };
+    CONNECTIONS.set(CONNECTIONS.get() + 1);
     select! {
         biased;
         echoed = echo(&mut ws) => echoed,
@@ -165,6 +186,7 @@ async fn open(stream: TcpStream, options: &Options) -> Result<WebSocket<TcpStrea
 async fn echo(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
     while let Some((message, reply)) = ws.recv_reply().await? {
         let _ = reply.feed(message)?;
+        MESSAGES.set(MESSAGES.get() + 1);
     }
     Ok(())
 }

@@ -32,6 +32,12 @@
 //!
 //! **Memory.** A connection that waits holds no buffers: they are lent to it, from a pool of the
 //! thread, when something arrives or is sent.
+//!
+//! **Threads.** Connections have nothing in common but that pool: while messages pass no lock, no
+//! counter and no cache line goes from thread to thread, except between the two halves of a split
+//! and for the count of owners of a large [shared payload](WebSocket::feed_bytes). So one runtime a
+//! thread, each with a listener of its own on the same port (SO_REUSEPORT), makes use of every
+//! processor: see the example `echo_server`, `--threads`.
 mod connect;
 mod handshake;
 mod io;
