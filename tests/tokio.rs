@@ -2,9 +2,11 @@
 //! handshake over real and scripted streams.
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod support_alloc;
 mod support_tokio;
 
 use std::{io, task::Poll, time::Duration};
+use support_alloc::{Counting, live, take_peak};
 use support_tokio::*;
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, Event, Heartbeat, Message, ReadyState, RecvError,

@@ -1,9 +1,7 @@
 //! What the tests of the tokio adapter share: connections without a handshake, a wire builder and
-//! parser, streams that count, stutter and fail, and an allocator that counts.
+//! parser, streams that count, stutter and fail.
 #![allow(dead_code, unreachable_pub, unused_macros)]
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
@@ -499,70 +497,6 @@ impl AsyncWrite for Scripted {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().unwrap().shut = true;
         Poll::Ready(Ok(()))
-    }
-}
-
-// Memory.
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-    static LIVE: Cell<i64> = const { Cell::new(0) };
-    static PEAK: Cell<i64> = const { Cell::new(0) };
-}
-
-/// How often this thread has allocated.
-pub fn allocations() -> u64 {
-    ALLOCATIONS.get()
-}
-
-/// How many bytes more this thread has allocated than freed.
-pub fn live() -> i64 {
-    LIVE.get()
-}
-
-/// The most that `live` has been since this was last asked.
-pub fn take_peak() -> i64 {
-    PEAK.replace(LIVE.get())
-}
-
-/// Counts, by thread, what the system's allocator is asked for.
-pub struct Counting;
-
-fn count(n: i64) {
-    // `try_with`: a thread that ends still frees.
-    let _ = LIVE.try_with(|live| {
-        live.set(live.get() + n);
-        if n > 0 {
-            let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-            let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
-        }
-    });
-}
-
-// SAFETY: every call is passed on to `System` unchanged; the counters are `Cell`s in `const`
-// thread-locals without destructors, so that they neither allocate nor unwind.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        // SAFETY: the caller's promises about `layout` are those `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        // SAFETY: as for `alloc`.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        count(-(layout.size() as i64));
-        // SAFETY: `ptr` came from `alloc` above, and so from `System`, with this `layout`.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(-(layout.size() as i64));
-        count(size as i64);
-        // SAFETY: as for `dealloc`; the caller's promises about `size` are those `System` asks for.
-        unsafe { System.realloc(ptr, layout, size) }
     }
 }
 
