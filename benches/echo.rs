@@ -1,9 +1,11 @@
-//! A server's echo in memory, by size and by how many messages go into one write, beside the
-//! floor.
+//! A server's echo in memory, by size and by how many messages go into one write, on every side. Of
+//! one a write, one a read too.
 mod floor;
+mod sides;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use floor::{Body, Floor, SIZES, Stream, connection, echo, messages};
+use floor::SIZES;
+use sides::{echoing, measure};
 
 fn benches(c: &mut Criterion) {
     let mut group = c.benchmark_group("echo");
@@ -12,19 +14,8 @@ fn benches(c: &mut Criterion) {
             if len * batch > 1 << 20 {
                 continue;
             }
-            let stream = || {
-                let stream = Stream::new(&messages(len, Body::Binary), Body::Binary, true);
-                if batch == 1 { stream.by_message() } else { stream }
-            };
-            group.throughput(Throughput::Elements(batch as u64));
-            let (mut floor, mut link) = (Floor::new(false), stream());
-            group.bench_function(format!("{len}x{batch}/floor"), |b| {
-                b.iter(|| floor.echo(&mut link, batch));
-            });
-            let (mut conn, mut link) = (connection(false), stream());
-            group.bench_function(format!("{len}x{batch}/tickwire"), |b| {
-                b.iter(|| echo(&mut conn, &mut link, batch));
-            });
+            group.throughput(Throughput::Bytes(len as u64));
+            measure(&mut group, &format!("{len}x{batch}"), echoing(len, batch));
         }
     }
 }

@@ -1,14 +1,23 @@
-//! One message to 100 subscribers: fed as it is, or encoded once.
+//! One message to many subscribers: encoded once, 8 of them a write, on every side; and, to 100 of
+//! the core, fed as it is or encoded once.
 mod floor;
+mod sides;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use floor::{Body, SIZES, Stream, connection, flush, messages};
+use sides::{fanning_out, measure};
 use std::hint::black_box;
 use tickwire::{Connection, Prepared};
 
 const SUBSCRIBERS: usize = 100;
 
 fn benches(c: &mut Criterion) {
+    let mut group = c.benchmark_group("fan_out_8_a_write");
+    for len in [32, 125, 1400] {
+        measure(&mut group, &len.to_string(), fanning_out(len));
+    }
+    group.finish();
+
     let mut group = c.benchmark_group("fan_out");
     group.throughput(Throughput::Elements(SUBSCRIBERS as u64));
     for len in SIZES {

@@ -5,6 +5,8 @@
 #![allow(clippy::expect_used, clippy::panic)] // it stops the bench
 #![allow(unsafe_code)] // one call of a function compiled for AVX2
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use sha1::{Digest as _, Sha1};
 use std::hint::black_box;
 use std::ops::Range;
 use tickwire::{Config, Connection, Entropy, Negotiated, Step, SystemEntropy};
@@ -92,8 +94,19 @@ impl Stream {
             }
             ends.push(wire.len());
         }
+        Self::of(wire, ends)
+    }
+
+    /// Of bytes that are no frames.
+    pub fn of(wire: Vec<u8>, ends: Vec<usize>) -> Self {
         let ring = vec![0; 256 << 10];
         Self { wire, ends, by_message: false, at: 0, message: 0, ring, ring_at: 0 }
+    }
+
+    /// Written to a ring of this many bytes: one of many streams.
+    pub fn ring(mut self, len: usize) -> Self {
+        self.ring = vec![0; len];
+        self
     }
 
     /// No read goes beyond the end of a message.
@@ -227,6 +240,25 @@ impl Floor {
         self.out.clear();
     }
 
+    /// From a server; a large payload is written from where it lies.
+    #[inline(always)]
+    pub fn feed_shared(&mut self, payload: &[u8], stream: &mut Stream) {
+        if payload.len() < 4 << 10 {
+            return self.feed(payload);
+        }
+        let mut head = [0; 14];
+        let n = write_head(&mut head, 0x82, payload.len(), 0);
+        self.flush(stream);
+        stream.write(&head[..n]);
+        stream.write(payload);
+    }
+
+    /// A frame encoded once for many.
+    #[inline(always)]
+    pub fn feed_prepared(&mut self, frame: &[u8]) {
+        self.out.extend_from_slice(frame);
+    }
+
     /// Receives `n` messages and sends each back, in one write.
     pub fn echo(&mut self, stream: &mut Stream, n: usize) {
         for _ in 0..n {
@@ -243,6 +275,52 @@ impl Floor {
         }
         self.flush(stream);
     }
+}
+
+/// An unmasked frame.
+pub fn frame(payload: &[u8]) -> Vec<u8> {
+    let mut head = [0; 14];
+    let n = write_head(&mut head, 0x82, payload.len(), 0);
+    [&head[..n], payload].concat()
+}
+
+/// A browser's request of some 500 bytes.
+pub const REQUEST: &str = "GET /feed HTTP/1.1\r\n\
+    Host: 127.0.0.1:9001\r\n\
+    Connection: Upgrade\r\n\
+    Pragma: no-cache\r\n\
+    Cache-Control: no-cache\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/130.0.0.0 Safari/537.36\r\n\
+    Upgrade: websocket\r\n\
+    Origin: http://127.0.0.1:9001\r\n\
+    Sec-WebSocket-Version: 13\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Accept-Language: en-US,en;q=0.9\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// The server's opening handshake: find the key, hash it, answer; nothing else is looked at.
+pub fn accept(stream: &mut Stream) {
+    let mut buf = [0; 2048];
+    let mut len = 0;
+    while !buf[..len].ends_with(b"\r\n\r\n") {
+        len += stream.read(&mut buf[len..]);
+    }
+    let name = b"sec-websocket-key:";
+    let key = buf[..len].split(|&b| b == b'\n').find_map(|line| {
+        let (start, value) = line.split_at_checked(name.len())?;
+        start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+    });
+    let hash = Sha1::new()
+        .chain_update(key.expect("there is a key"))
+        .chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let mut reply = *b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Accept: ____________________________\r\n\r\n";
+    let slot = reply.len() - 32;
+    BASE64_STANDARD
+        .encode_slice(hash.finalize(), &mut reply[slot..slot + 28])
+        .expect("20 bytes are 28 characters");
+    stream.write(black_box(&reply));
 }
 
 struct Head {

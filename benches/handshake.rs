@@ -1,4 +1,8 @@
-//! The opening handshake in memory: each role alone, from the first byte to the connection.
+//! The opening handshake in memory, from the first byte to the connection: a server's on every side,
+//! and each role of the core alone.
+mod floor;
+mod sides;
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use tickwire::{
@@ -49,6 +53,7 @@ fn connect(config: &Config, request: &client::Request, response: &[u8]) -> Optio
 fn benches(c: &mut Criterion) {
     let config = Config::default();
     let mut group = c.benchmark_group("handshake");
+    sides::measure(&mut group, "server", sides::accepting());
     for (name, more) in [("minimal", MINIMAL), ("browser", BROWSER)] {
         let request = format!(
             "GET /feed HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\

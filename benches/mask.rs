@@ -1,4 +1,4 @@
-//! Masking in place and copying, by size, beside a loop over bytes.
+//! Masking in place and copying, by size, beside a loop over bytes and a plain copy.
 mod floor;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -22,6 +22,9 @@ fn benches(c: &mut Criterion) {
                     *byte ^= key;
                 }
             });
+        });
+        group.bench_function(format!("{len}/plain_copy"), |b| {
+            b.iter(|| black_box(&mut *to).copy_from_slice(black_box(&from)));
         });
         group.bench_function(format!("{len}/floor"), |b| b.iter(|| xor(black_box(to), KEY)));
         group.bench_function(format!("{len}/apply"), |b| {

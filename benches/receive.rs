@@ -1,24 +1,24 @@
-//! Receiving, many messages in a buffer, by size and role, beside the floor.
+//! Receiving, by size and role, on every side: many messages in a buffer, and one message a read.
 mod floor;
+mod sides;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use floor::{Body, Floor, SIZES, Stream, connection, messages, receive};
-use std::hint::black_box;
+use floor::{Body, SIZES};
+use sides::{measure, receiving};
 
 fn benches(c: &mut Criterion) {
-    for (client, name) in [(false, "receive/server"), (true, "receive/client")] {
-        let mut group = c.benchmark_group(name);
+    for (client, name) in [(false, "server"), (true, "client")] {
+        let mut group = c.benchmark_group(format!("receive/{name}"));
         for len in SIZES {
-            let stream = || Stream::new(&messages(len, Body::Binary), Body::Binary, !client);
             group.throughput(Throughput::Bytes(len as u64));
-            let (mut floor, mut from) = (Floor::new(client), stream());
-            group.bench_function(format!("{len}/floor"), |b| {
-                b.iter(|| black_box(floor.receive(&mut from)).len());
-            });
-            let (mut conn, mut from) = (connection(client), stream());
-            group.bench_function(format!("{len}/tickwire"), |b| {
-                b.iter(|| black_box(receive(&mut conn, &mut from)).len());
-            });
+            let sides = receiving(len, Body::Binary, client, false);
+            measure(&mut group, &len.to_string(), sides);
+        }
+        group.finish();
+        let mut group = c.benchmark_group(format!("receive_one_a_read/{name}"));
+        for len in [32, 1400] {
+            group.throughput(Throughput::Bytes(len as u64));
+            measure(&mut group, &len.to_string(), receiving(len, Body::Binary, client, true));
         }
     }
 }

@@ -1,52 +1,24 @@
-//! Sending, as many messages a write as make 16 KiB, by size and role, beside the floor; shared
+//! Sending, as many messages a write as make 16 KiB, by size and role, on every side; shared
 //! payloads too.
 mod floor;
+mod sides;
 
-use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use floor::{Body, Floor, SIZES, Stream, batch, connection, flush, messages};
-use std::hint::black_box;
+use floor::SIZES;
+use sides::{measure, sending, sharing};
 
 fn benches(c: &mut Criterion) {
-    for (client, name) in [(false, "send/server"), (true, "send/client")] {
-        let mut group = c.benchmark_group(name);
+    for (client, name) in [(false, "server"), (true, "client")] {
+        let mut group = c.benchmark_group(format!("send/{name}"));
         for len in SIZES {
-            let all = messages(len, Body::Binary);
-            let per = batch(len);
-            let mut to = Stream::new(&all[..1], Body::Binary, false);
-            group.throughput(Throughput::Elements(per as u64));
-            let (mut floor, mut batches) = (Floor::new(client), all.chunks_exact(per).cycle());
-            group.bench_function(format!("{len}/floor"), |b| {
-                b.iter(|| {
-                    for message in batches.next().unwrap_or_default() {
-                        floor.feed(black_box(message));
-                    }
-                    floor.flush(&mut to);
-                });
-            });
-            let (mut conn, mut batches) = (connection(client), all.chunks_exact(per).cycle());
-            group.bench_function(format!("{len}/feed"), |b| {
-                b.iter(|| {
-                    for message in batches.next().unwrap_or_default() {
-                        assert!(conn.sender().feed(black_box(message)).is_ok());
-                    }
-                    flush(&mut conn, &mut to);
-                });
-            });
-            if client {
-                continue; // it masks, and so copies, whatever it is given
-            }
-            let shared: Vec<Bytes> = all.iter().cloned().map(Bytes::from).collect();
-            let mut batches = shared.chunks_exact(per).cycle();
-            group.bench_function(format!("{len}/feed_bytes"), |b| {
-                b.iter(|| {
-                    for message in batches.next().unwrap_or_default() {
-                        assert!(conn.sender().feed_bytes(black_box(message).clone()).is_ok());
-                    }
-                    flush(&mut conn, &mut to);
-                });
-            });
+            group.throughput(Throughput::Bytes(len as u64));
+            measure(&mut group, &len.to_string(), sending(len, client));
         }
+    }
+    let mut group = c.benchmark_group("send_shared"); // a client masks, and so copies, all it sends
+    for len in SIZES {
+        group.throughput(Throughput::Bytes(len as u64));
+        measure(&mut group, &len.to_string(), sharing(len));
     }
 }
 

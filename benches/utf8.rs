@@ -1,25 +1,18 @@
-//! Receiving text, by size and script, beside the floor and beside binary: what checking costs.
+//! Receiving text, by size and script, on every side, and binary: what checking costs.
 mod floor;
+mod sides;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use floor::{Body, Floor, SIZES, Stream, connection, messages, receive};
-use std::hint::black_box;
+use floor::{Body, SIZES};
+use sides::{measure, receiving};
 
 fn benches(c: &mut Criterion) {
     let bodies = [("ascii", Body::Ascii), ("mixed", Body::Mixed), ("binary", Body::Binary)];
     for (name, body) in bodies {
         let mut group = c.benchmark_group(format!("utf8/{name}"));
         for len in SIZES {
-            let stream = || Stream::new(&messages(len, body), body, true);
             group.throughput(Throughput::Bytes(len as u64));
-            let (mut floor, mut from) = (Floor::new(false), stream());
-            group.bench_function(format!("{len}/floor"), |b| {
-                b.iter(|| black_box(floor.receive(&mut from)).len());
-            });
-            let (mut conn, mut from) = (connection(false), stream());
-            group.bench_function(format!("{len}/tickwire"), |b| {
-                b.iter(|| black_box(receive(&mut conn, &mut from)).len());
-            });
+            measure(&mut group, &len.to_string(), receiving(len, body, false, false));
         }
     }
 }

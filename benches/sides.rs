@@ -1,0 +1,490 @@
+//! The same work done by each side: the floor, the core, and both adapters on a stream in memory.
+#![allow(dead_code, unreachable_pub)] // each bench uses its part
+#![allow(clippy::expect_used, clippy::panic)] // it stops the bench
+
+use crate::floor::{
+    self, Body, Floor, REQUEST, Stream, connection, echo, flush, messages, receive,
+};
+use bytes::Bytes;
+use criterion::{BenchmarkGroup, measurement::WallTime};
+use std::{
+    hint::black_box,
+    io::{self, IoSlice, Read, Write},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+use tickwire::{
+    Config, Prepared, blocking,
+    handshake::server::{Accept, Handshake},
+    mask::Masker,
+    tokio as tokio_adapter,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Does as many messages as it is told.
+pub type Work = Box<dyn FnMut(usize)>;
+
+/// Who did it, and the work.
+pub type Sides = Vec<(&'static str, Work)>;
+
+fn four(
+    floor: impl FnMut(usize) + 'static,
+    core: impl FnMut(usize) + 'static,
+    tokio: impl FnMut(usize) + 'static,
+    blocking: impl FnMut(usize) + 'static,
+) -> Sides {
+    vec![
+        ("floor", Box::new(floor)),
+        ("core", Box::new(core)),
+        ("tokio", Box::new(tokio)),
+        ("blocking", Box::new(blocking)),
+    ]
+}
+
+/// Has criterion measure every side, in time for each message.
+pub fn measure(group: &mut BenchmarkGroup<'_, WallTime>, id: &str, sides: Sides) {
+    for (side, mut work) in sides {
+        group.bench_function(format!("{id}/{side}"), |b| {
+            b.iter_custom(|n| {
+                let begin = Instant::now();
+                work(n as usize);
+                begin.elapsed()
+            });
+        });
+    }
+}
+
+/// Calls `work` for `n` messages, up to `per` at a time.
+fn in_turns(mut n: usize, per: usize, mut work: impl FnMut(usize)) {
+    while n > 0 {
+        let some = n.min(per);
+        work(some);
+        n -= some;
+    }
+}
+
+/// The result of what never has to wait.
+pub fn now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("a stream in memory never waits"),
+    }
+}
+
+/// Receiving. `by_message`: no read goes beyond the end of a message.
+pub fn receiving(len: usize, body: Body, client: bool, by_message: bool) -> Sides {
+    let stream = || {
+        let stream = Stream::new(&messages(len, body), body, !client);
+        if by_message { stream.by_message() } else { stream }
+    };
+    let (mut floor, mut from) = (Floor::new(client), stream());
+    let (mut core, mut link) = (connection(client), stream());
+    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(client));
+    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(client));
+    four(
+        move |n| {
+            for _ in 0..n {
+                assert!(black_box(floor.receive(&mut from)).len() == len);
+            }
+        },
+        move |n| {
+            for _ in 0..n {
+                assert!(black_box(receive(&mut core, &mut link)).len() == len);
+            }
+        },
+        move |n| {
+            now(async {
+                for _ in 0..n {
+                    let message = tokio.recv().await.expect("no error").expect("a message");
+                    assert!(black_box(message.as_bytes()).len() == len);
+                }
+            });
+        },
+        move |n| {
+            for _ in 0..n {
+                let message = blocking.recv().expect("no error").expect("a message");
+                assert!(black_box(message.as_bytes()).len() == len);
+            }
+        },
+    )
+}
+
+/// Cuts `all` into batches, for ever.
+struct Batches<T> {
+    all: Rc<[T]>,
+    at: usize,
+}
+
+impl<T> Batches<T> {
+    fn new(all: &Rc<[T]>) -> Self {
+        Self { all: all.clone(), at: 0 }
+    }
+
+    fn next(&mut self, n: usize) -> &[T] {
+        if self.at + n > self.all.len() {
+            self.at = 0;
+        }
+        self.at += n;
+        &self.all[self.at - n..self.at]
+    }
+}
+
+/// Sending, as many messages a write as make 16 KiB.
+pub fn sending(len: usize, client: bool) -> Sides {
+    let all: Rc<[Vec<u8>]> = messages(len, Body::Binary).into();
+    let per = floor::batch(len);
+    let stream = || Stream::of(vec![], vec![]);
+    let batches = || Batches::new(&all);
+    let (mut floor, mut to, mut a) = (Floor::new(client), stream(), batches());
+    let (mut core, mut link, mut b) = (connection(client), stream(), batches());
+    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(client));
+    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(client));
+    let (mut c, mut d) = (batches(), batches());
+    four(
+        move |n| {
+            in_turns(n, per, |n| {
+                for message in a.next(n) {
+                    floor.feed(black_box(message));
+                }
+                floor.flush(&mut to);
+            });
+        },
+        move |n| {
+            in_turns(n, per, |n| {
+                for message in b.next(n) {
+                    assert!(core.sender().feed(black_box(message)).is_ok());
+                }
+                flush(&mut core, &mut link);
+            });
+        },
+        move |n| {
+            in_turns(n, per, |n| {
+                for message in c.next(n) {
+                    assert!(tokio.feed(black_box(message)).is_ok());
+                }
+                assert!(now(tokio.flush()).is_ok());
+            });
+        },
+        move |n| {
+            in_turns(n, per, |n| {
+                for message in d.next(n) {
+                    assert!(blocking.feed(black_box(message)).is_ok());
+                }
+                assert!(blocking.flush().is_ok());
+            });
+        },
+    )
+}
+
+/// Sending shared payloads, from a server.
+pub fn sharing(len: usize) -> Sides {
+    let all: Rc<[Bytes]> = messages(len, Body::Binary).into_iter().map(Bytes::from).collect();
+    let per = floor::batch(len);
+    let stream = || Stream::of(vec![], vec![]);
+    let batches = || Batches::new(&all);
+    let (mut floor, mut to, mut a) = (Floor::new(false), stream(), batches());
+    let (mut core, mut link, mut b) = (connection(false), stream(), batches());
+    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(false));
+    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(false));
+    let (mut c, mut d) = (batches(), batches());
+    four(
+        move |n| {
+            in_turns(n, per, |n| {
+                for message in a.next(n) {
+                    floor.feed_shared(black_box(message), &mut to);
+                }
+                floor.flush(&mut to);
+            });
+        },
+        move |n| {
+            in_turns(n, per, |n| {
+                for message in b.next(n) {
+                    assert!(core.sender().feed_bytes(black_box(message).clone()).is_ok());
+                }
+                flush(&mut core, &mut link);
+            });
+        },
+        move |n| {
+            in_turns(n, per, |n| {
+                for message in c.next(n) {
+                    assert!(tokio.feed_bytes(black_box(message).clone()).is_ok());
+                }
+                assert!(now(tokio.flush()).is_ok());
+            });
+        },
+        move |n| {
+            in_turns(n, per, |n| {
+                for message in d.next(n) {
+                    assert!(blocking.feed_bytes(black_box(message).clone()).is_ok());
+                }
+                assert!(blocking.flush().is_ok());
+            });
+        },
+    )
+}
+
+/// A server's echo, `per` messages a write; of 1 also a read.
+pub fn echoing(len: usize, per: usize) -> Sides {
+    let stream = || {
+        let stream = Stream::new(&messages(len, Body::Binary), Body::Binary, true);
+        if per == 1 { stream.by_message() } else { stream }
+    };
+    let (mut floor, mut link) = (Floor::new(false), stream());
+    let (mut core, mut ends) = (connection(false), stream());
+    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(false));
+    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(false));
+    four(
+        move |n| in_turns(n, per, |n| floor.echo(&mut link, n)),
+        move |n| in_turns(n, per, |n| echo(&mut core, &mut ends, n)),
+        move |n| {
+            in_turns(n, per, |n| {
+                now(async {
+                    for _ in 0..n {
+                        let next = tokio.recv_reply().await.expect("no error");
+                        let (message, reply) = next.expect("a message");
+                        assert!(reply.feed(black_box(message)).is_ok());
+                    }
+                    assert!(tokio.flush().await.is_ok());
+                });
+            });
+        },
+        move |n| {
+            in_turns(n, per, |n| {
+                for _ in 0..n {
+                    let next = blocking.recv_reply().expect("no error");
+                    let (message, reply) = next.expect("a message");
+                    assert!(reply.feed(black_box(message)).is_ok());
+                }
+                assert!(blocking.flush().is_ok());
+            });
+        },
+    )
+}
+
+/// How many connections each tick goes to, and how many ticks go into one write.
+const SUBSCRIBERS: usize = 200;
+const TICKS: usize = 8;
+
+/// Ticks, encoded once for all, to many connections in turn.
+struct FanOut<C> {
+    message: Vec<u8>,
+    connections: Vec<C>,
+    /// Whose turn it is.
+    at: usize,
+}
+
+impl<C> FanOut<C> {
+    fn new(len: usize, connection: impl Fn(Stream) -> C) -> Self {
+        let message = messages(len, Body::Binary).swap_remove(0);
+        let stream = |_| Stream::of(vec![], vec![]).ring(16 << 10);
+        let connections = (0..SUBSCRIBERS).map(stream).map(connection).collect();
+        Self { message, connections, at: 0 }
+    }
+
+    /// `encode` is called for each tick once, `send` for each connection with all of them.
+    fn run<T>(
+        &mut self,
+        n: usize,
+        ticks: &mut Vec<T>,
+        encode: impl Fn(&[u8]) -> T,
+        mut send: impl FnMut(&mut C, &[T]),
+    ) {
+        in_turns(n, TICKS, |n| {
+            if self.at == 0 {
+                ticks.clear();
+                ticks.extend((0..TICKS).map(|_| encode(black_box(&self.message))));
+            }
+            send(&mut self.connections[self.at], &ticks[..n]);
+            self.at = (self.at + 1) % SUBSCRIBERS;
+        });
+    }
+}
+
+/// Fan-out to 200 connections, 8 ticks a write, each encoded once.
+pub fn fanning_out(len: usize) -> Sides {
+    let prepare = |message: &[u8]| Prepared::new(message);
+    let mut floor = FanOut::new(len, |stream| (Floor::new(false), stream));
+    let mut core = FanOut::new(len, |stream| (connection(false), stream));
+    let mut tokio =
+        FanOut::new(len, |stream| tokio_adapter::WebSocket::from_parts(stream, connection(false)));
+    let mut blocking =
+        FanOut::new(len, |stream| blocking::WebSocket::from_parts(stream, connection(false)));
+    let (mut a, mut b, mut c, mut d) = (vec![], vec![], vec![], vec![]);
+    four(
+        move |n| {
+            floor.run(n, &mut a, floor::frame, |(floor, stream), ticks| {
+                ticks.iter().for_each(|tick| floor.feed_prepared(tick));
+                floor.flush(stream);
+            });
+        },
+        move |n| {
+            core.run(n, &mut b, prepare, |(core, stream), ticks| {
+                ticks.iter().for_each(|tick| assert!(core.sender().feed_prepared(tick).is_ok()));
+                flush(core, stream);
+            });
+        },
+        move |n| {
+            tokio.run(n, &mut c, prepare, |ws, ticks| {
+                ticks.iter().for_each(|tick| assert!(ws.feed_prepared(tick).is_ok()));
+                assert!(now(ws.flush()).is_ok());
+            });
+        },
+        move |n| {
+            blocking.run(n, &mut d, prepare, |ws, ticks| {
+                ticks.iter().for_each(|tick| assert!(ws.feed_prepared(tick).is_ok()));
+                assert!(ws.flush().is_ok());
+            });
+        },
+    )
+}
+
+/// A server's opening handshake, up to and with the connection. The tokio adapter arms a timer,
+/// and so needs a runtime.
+pub fn accepting() -> Sides {
+    let stream = || Stream::of(REQUEST.into(), vec![REQUEST.len()]).by_message();
+    let (mut a, mut b, mut c, mut d) = (stream(), stream(), stream(), stream());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.expect("a runtime");
+    four(
+        move |n| (0..n).for_each(|_| floor::accept(&mut a)),
+        move |n| {
+            let config = Config::default();
+            for _ in 0..n {
+                let mut handshake = Handshake::new(&config);
+                let got = b.read(handshake.spare_mut());
+                handshake.commit(got);
+                assert!(handshake.step() == Ok(true));
+                let mut conn = handshake.accept(Accept::new()).expect("a good request");
+                flush(&mut conn, &mut b);
+                black_box(&conn);
+            }
+        },
+        move |n| {
+            let _entered = runtime.enter();
+            let config = Config::default();
+            for _ in 0..n {
+                black_box(now(tokio_adapter::accept(&mut c, &config)).expect("a good request"));
+            }
+        },
+        move |n| {
+            let config = Config::default();
+            for _ in 0..n {
+                black_box(blocking::accept(&mut d, &config).expect("a good request"));
+            }
+        },
+    )
+}
+
+/// Unmasking in place, as bytes lie behind a header, beside a copy of the same bytes.
+pub fn unmasking(len: usize) -> Sides {
+    let mut from = vec![7; len + 6];
+    let (mut to, mut payload) = (from.clone(), from.clone());
+    let copy = move |n| {
+        for _ in 0..n {
+            black_box(&mut to)[6..].copy_from_slice(&black_box(&mut from)[6..]);
+        }
+    };
+    let unmask = move |n| {
+        for _ in 0..n {
+            Masker::new(black_box([0x37, 0xfa, 0x21, 0x3d]))
+                .apply(&mut black_box(&mut payload)[6..]);
+        }
+    };
+    vec![("floor", Box::new(copy)), ("core", Box::new(unmask))]
+}
+
+// The stream, as the adapters want it.
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let n = self.get_mut().read(buf.initialize_unfilled());
+        buf.advance(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().write(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Write::write_vectored(self.get_mut(), slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Read for Stream {
+    #[inline]
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        Ok(Stream::read(self, to))
+    }
+}
+
+impl Write for Stream {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Stream::write(self, bytes);
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut n = 0;
+        for slice in slices {
+            Stream::write(self, slice);
+            n += slice.len();
+        }
+        Ok(n)
+    }
+
+    #[inline]
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes timeouts, as a socket does.
+impl blocking::Stream for Stream {
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn writes_vectored(&self) -> bool {
+        true
+    }
+}
