@@ -1,0 +1,272 @@
+//! Instructions for each message, counted by callgrind: what a clock is too unsteady for. Held
+//! against `instructions.txt`: a count that is 5 % above it fails, so that a change which costs more
+//! says so, by writing the new counts down.
+//!
+//! ```text
+//! cargo bench --bench instructions                # count, compare
+//! cargo bench --bench instructions -- --update    # count, write the file
+//! ```
+//!
+//! This program runs itself under valgrind, twice for each count, the second time with more
+//! messages: the difference is theirs alone, without start and warm-up. The counts do not depend on
+//! the load of the machine. They do on the compiler, on the C library, whose copies are in them, and
+//! on what instructions the processor has, of which valgrind knows those up to AVX2: so the file
+//! says what it was counted with, and a failure says what is different now.
+mod floor;
+mod sides;
+
+use floor::Body::Binary;
+use sides::{Sides, accepting, receiving, sending};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// How much more is too much, and how much less is worth writing down.
+const TOLERANCE: f64 = 0.05;
+
+struct Row {
+    /// As in the table of goals.
+    number: u32,
+    name: &'static str,
+    sides: fn() -> Sides,
+    /// How many messages warm up, and how many are counted.
+    warm: usize,
+    count: usize,
+}
+
+impl Row {
+    const fn new(number: u32, name: &'static str, sides: fn() -> Sides) -> Self {
+        // The stream repeats itself after 4096 messages.
+        Self { number, name, sides, warm: 2 * 4096, count: 16 * 4096 }
+    }
+}
+
+const ROWS: [Row; 5] = [
+    Row::new(1, "receive masked 64 B", || receiving(64, Binary, false, false)),
+    Row::new(3, "receive unmasked 64 B", || receiving(64, Binary, true, false)),
+    Row::new(5, "send 64 B, server", || sending(64, false)),
+    Row::new(7, "send 64 B, client", || sending(64, true)),
+    Row { warm: 64, count: 1024, ..Row::new(11, "server handshake", accepting) },
+];
+
+/// As `sides` names them.
+const SIDES: [&str; 4] = ["floor", "core", "tokio", "blocking"];
+
+/// One for each of `SIDES`.
+type Counts = [f64; 4];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args[..] {
+        ["--work", number, side, messages] => work(number, side, messages),
+        _ => check(args.contains(&"--update")),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is counted.
+fn work(number: &str, side: &str, messages: &str) -> Result<ExitCode> {
+    let row = ROWS.iter().find(|row| row.number.to_string() == number).ok_or("no such row")?;
+    let mut sides = (row.sides)();
+    let (_, work) = sides.iter_mut().find(|(name, _)| *name == side).ok_or("no such side")?;
+    work(messages.parse()?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Counts, and writes the file or compares with it.
+fn check(update: bool) -> Result<ExitCode> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
+    let with = counted_with()?;
+    let mut counts = Vec::new();
+    println!("{:<24}{}", "instructions a message", titles());
+    for row in &ROWS {
+        let found = count(row)?;
+        println!("{}", line(row, &found));
+        counts.push(found);
+    }
+    println!("the adapters' share: what they add to the core");
+    for (row, [_, core, tokio, blocking]) in ROWS.iter().zip(&counts) {
+        let (tokio, blocking) = (tokio - core, blocking - core);
+        println!("{:<24}{:>10}{:>10}{tokio:>+10.1}{blocking:>+10.1}", title(row), "", "");
+    }
+    if update {
+        fs::write(&file, baseline(&with, &counts)?)?;
+        println!("written: {}", file.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(compare(&fs::read_to_string(&file)?, &with, &counts))
+}
+
+fn compare(baseline: &str, with: &str, counts: &[Counts]) -> ExitCode {
+    let was: BTreeMap<u32, Counts> = baseline.lines().filter_map(parse).collect();
+    let (mut worse, mut better) = (0, 0);
+    for (row, now) in ROWS.iter().zip(counts) {
+        let Some(was) = was.get(&row.number) else {
+            println!("WORSE: row {} has no baseline", row.number);
+            worse += 1;
+            continue;
+        };
+        // The floor is no product.
+        for ((side, now), was) in SIDES.iter().zip(now).zip(was).skip(1) {
+            let change = format!(
+                "row {}, {side}: {was:.1} -> {now:.1} ({:+.1} %)",
+                row.number,
+                (now / was - 1.0) * 100.0
+            );
+            if *now > was * (1.0 + TOLERANCE) {
+                println!("WORSE: {change}");
+                worse += 1;
+            } else if *now < was * (1.0 - TOLERANCE) {
+                println!("better: {change}");
+                better += 1;
+            }
+        }
+    }
+    let update = "cargo bench --bench instructions -- --update";
+    if better > 0 {
+        println!("better than the baseline by more than 5 %: keep it so by {update}");
+    }
+    if worse > 0 {
+        let before = baseline.lines().find_map(|line| line.strip_prefix(WITH));
+        match before {
+            Some(before) if before == with => {}
+            before => println!(
+                "the baseline was counted with other tools, which may be the reason:\n  then {}\n  \
+                 now  {with}",
+                before.unwrap_or("unknown")
+            ),
+        }
+        println!("if this is as it has to be: {update}, and say why in the commit");
+        return ExitCode::FAILURE;
+    }
+    println!("no count is above the baseline by more than 5 %");
+    ExitCode::SUCCESS
+}
+
+// The file.
+
+/// How the line begins that says what counted.
+const WITH: &str = "# with ";
+
+fn baseline(with: &str, counts: &[Counts]) -> Result<String> {
+    let mut text = String::new();
+    writeln!(text, "# Instructions for each message, counted by callgrind. Written by")?;
+    writeln!(text, "# cargo bench --bench instructions -- --update")?;
+    writeln!(text, "{WITH}{with}")?;
+    writeln!(text, "#{:<23}{}", "", titles())?;
+    for (row, counts) in ROWS.iter().zip(counts) {
+        writeln!(text, "{}", line(row, counts))?;
+    }
+    Ok(text)
+}
+
+fn titles() -> String {
+    SIDES.iter().map(|side| format!("{side:>10}")).collect()
+}
+
+fn title(row: &Row) -> String {
+    format!("{} {}", row.number, row.name)
+}
+
+fn line(row: &Row, counts: &Counts) -> String {
+    let counts: String = counts.iter().map(|count| format!("{count:>10.1}")).collect();
+    format!("{:<24}{counts}", title(row))
+}
+
+/// A row's number and counts, of a line as above.
+fn parse(line: &str) -> Option<(u32, Counts)> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (number, rest) = words.split_first()?;
+    let counts: Vec<f64> =
+        rest.get(rest.len().checked_sub(4)?..)?.iter().map_while(|n| n.parse().ok()).collect();
+    Some((number.parse().ok()?, counts.try_into().ok()?))
+}
+
+// Counting.
+
+fn count(row: &Row) -> Result<Counts> {
+    let mut counts = [0.0; 4];
+    for (count, side) in counts.iter_mut().zip(SIDES) {
+        let (warm, all) = (run(row, side, row.warm)?, run(row, side, row.warm + row.count)?);
+        *count = (all - warm) as f64 / row.count as f64;
+    }
+    Ok(counts)
+}
+
+/// Instructions of a whole run.
+fn run(row: &Row, side: &str, messages: usize) -> Result<u64> {
+    let found = callgrind(row, side, messages)?;
+    let total = found.lines().find_map(|line| line.strip_prefix("totals: "));
+    Ok(total.ok_or("callgrind gave no total")?.trim().parse()?)
+}
+
+/// What callgrind wrote.
+fn callgrind(row: &Row, side: &str, messages: usize) -> Result<String> {
+    let out = Out::new();
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--quiet"])
+        .arg(format!("--callgrind-out-file={}", out.0.display()))
+        .arg(std::env::current_exe()?)
+        .args(["--work", &row.number.to_string(), side, &messages.to_string()])
+        // `rep movsb`, which copies any length, would count as one instruction for each byte.
+        .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS,-FSRM")
+        .output()
+        .map_err(|error| format!("valgrind: {error}; apt-get install valgrind"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into());
+    }
+    Ok(fs::read_to_string(&out.0)?)
+}
+
+/// A file that goes with this.
+struct Out(PathBuf);
+
+impl Out {
+    fn new() -> Self {
+        let name = format!("tickwire-callgrind-{}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// What the counts depend on besides this crate.
+fn counted_with() -> Result<String> {
+    let version = |program: &str| -> Result<String> {
+        let output = Command::new(program).arg("--version").output();
+        let output = output.map_err(|error| format!("{program}: {error}"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().into())
+    };
+    Ok(format!(
+        "{}, {}, {}{}",
+        version("rustc")?,
+        version("valgrind").map_err(|error| format!("{error}; apt-get install valgrind"))?,
+        std::env::consts::ARCH,
+        if wide() { " with AVX2" } else { "" }
+    ))
+}
+
+fn wide() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
