@@ -5,7 +5,7 @@
 mod support_tokio;
 
 use bytes::Bytes;
-use std::sync::Mutex;
+use std::{sync::Mutex, task::Poll};
 use support_tokio::*;
 use tickwire::{
     Config, Prepared,
@@ -185,6 +185,111 @@ fn request() -> Vec<u8> {
     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         .to_vec()
+}
+
+/// Three messages in one read, and what is fed after each of them by every receiving call.
+#[tokio::test]
+async fn no_receiving_call_writes_before_the_input_is_used_up() {
+    bounded(async {
+        let input = frame(true, true, BINARY, b"tick").repeat(3);
+        for call in ["recv", "recv_info", "recv_reply", "recv_event", "recv_chunk", "recv_owned"] {
+            let (io, calls) = Counted::new(Scripted::new(&input));
+            let mut ws = server(io, &config());
+            macro_rules! receive {
+                () => {
+                    match call {
+                        "recv" => once!(ws.recv()).map_ok(|got| got.is_some()),
+                        "recv_info" => once!(ws.recv_info()).map_ok(|got| got.is_some()),
+                        "recv_reply" => once!(ws.recv_reply()).map_ok(|got| got.is_some()),
+                        "recv_event" => once!(ws.recv_event()).map_ok(|got| got.is_some()),
+                        "recv_chunk" => once!(ws.recv_chunk()).map_ok(|got| got.is_some()),
+                        _ => once!(ws.recv_owned()).map_ok(|got| got.is_some()),
+                    }
+                };
+            }
+            for _ in 0..3 {
+                assert!(matches!(receive!(), Poll::Ready(Ok(true))), "{call}");
+                let _ = ws.feed("quote").unwrap();
+                let _ = ws.feed_bytes(Bytes::from(vec![1; 5000])).unwrap();
+            }
+            assert_eq!(traffic(&calls), (1, vec![]), "{call}: input was at hand");
+            assert!(receive!().is_pending());
+            assert_eq!(traffic(&calls), (0, vec![3 * (7 + 5004)]), "{call}: before it waits");
+            assert!(receive!().is_pending());
+            assert_eq!(traffic(&calls), (0, vec![]), "{call}: once");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn send_has_reached_the_stream_when_it_returns_with_what_was_fed_before() {
+    bounded(async {
+        for split in [false, true] {
+            let input = frame(true, true, BINARY, b"tick").repeat(3);
+            let (io, calls) = Counted::new(Scripted::new(&input));
+            let mut ws = server(io, &config());
+            assert!(ws.recv().await.unwrap().is_some()); // and two more are at hand
+            assert_eq!(traffic(&calls), (1, vec![]));
+            if split {
+                let (mut reader, mut writer) = ws.into_split();
+                let _ = writer.feed("fed").unwrap();
+                writer.send("sent").await.unwrap();
+                assert_eq!(traffic(&calls), (0, vec![5 + 6]));
+                for _ in 0..2 {
+                    assert!(reader.recv().await.unwrap().is_some());
+                }
+                assert!(once!(reader.recv()).is_pending());
+            } else {
+                let _ = ws.feed("fed").unwrap();
+                ws.send("sent").await.unwrap();
+                assert_eq!(traffic(&calls), (0, vec![5 + 6]));
+                for _ in 0..2 {
+                    assert!(ws.recv().await.unwrap().is_some());
+                }
+                assert!(once!(ws.recv()).is_pending());
+            }
+            assert_eq!(traffic(&calls), (0, vec![]));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
+    bounded(async {
+        let (near, far) = duplex(1 << 16);
+        let (far, calls) = Counted::new(far);
+        let (mut reader, mut writer) = server(far, &config()).into_split();
+        let echoing = tokio::spawn(async move {
+            while let Some((message, info)) = reader.recv_info().await.unwrap() {
+                let _ = writer.feed(message).unwrap();
+                if !info.more {
+                    writer.flush().await.unwrap();
+                }
+            }
+        });
+        let mut client = client(near, &config());
+        for batch in [1, 50, 1, 7] {
+            for i in 0..batch {
+                let _ = client.feed(&[i; 100]).unwrap();
+                client.sender().ping(b"?").unwrap(); // only the newest of these leaves
+            }
+            client.flush().await.unwrap();
+            for i in 0..batch {
+                assert_eq!(client.recv().await.unwrap().unwrap().as_bytes(), [i; 100]);
+            }
+            let (reads, writes) = traffic(&calls);
+            assert_eq!(reads, 1, "batch of {batch}");
+            // The pong goes along, or by itself.
+            assert!(writes.len() <= 2, "batch of {batch}: {writes:?}");
+            assert_eq!(writes.iter().sum::<usize>(), usize::from(batch) * 102 + 3);
+        }
+        client.close(None).await.unwrap();
+        drop(client);
+        echoing.await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]
