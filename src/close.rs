@@ -47,6 +47,16 @@ impl CloseCode {
         }
     }
 
+    /// Whether a client that was closed with this may fare better on a new connection, after a
+    /// pause. Not after 1000, whose purpose is fulfilled, nor after 1002, 1003, 1007–1010, 3000
+    /// and 3003 (unauthorized, forbidden; IANA registry), which what it sends or is would meet
+    /// again. What an application means by a code of its own, 4000–4999, only it knows: `true`
+    /// here, so that one is tried again with growing delays.
+    #[inline]
+    pub const fn is_retryable(self) -> bool {
+        !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)
+    }
+
     /// The number, as on the wire.
     #[inline]
     pub const fn get(self) -> u16 {

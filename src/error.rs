@@ -7,7 +7,7 @@ use crate::close::CloseCode;
 #[cfg(feature = "std")]
 use crate::handshake::HandshakeError;
 #[cfg(feature = "std")]
-use std::boxed::Box;
+use std::{boxed::Box, io::ErrorKind};
 
 /// The peer broke RFC 6455. Fatal; a Close with [`close_code`](Self::close_code) is queued for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -214,35 +214,17 @@ impl Error {
     /// this connection goes on, and [`Send`](Self::Send), which says nothing about the connection:
     /// receive, and judge that error.
     ///
-    /// ```no_run
-    /// # use std::time::Duration;
-    /// use tickwire::{Config, Error, blocking};
+    /// Of a stream's errors, `false` for `InvalidInput`, `InvalidData` and `Unsupported`: those say
+    /// that what was asked for is wrong, such as an address or a certificate.
     ///
-    /// fn watch(url: &str) -> Result<(), Error> {
-    ///     let mut ws = blocking::connect(url, &Config::default())?;
-    ///     while let Some(message) = ws.recv()? {
-    ///         println!("{message:?}");
-    ///     }
-    ///     Ok(()) // closed by the server: `ws.close_code()` says why
-    /// }
-    ///
-    /// # fn random(_: u64) -> u64 { 0 }
-    /// let mut delay = 1; // seconds; RFC 6455 §7.2.3 asks for random, growing ones
-    /// loop {
-    ///     match watch("ws://127.0.0.1:9000/feed") {
-    ///         Err(error) if !error.is_retryable() => break eprintln!("{error}"),
-    ///         Err(Error::Refused(refusal)) if refusal.retry_after().is_some() => {
-    ///             std::thread::sleep(refusal.retry_after().unwrap_or_default());
-    ///         }
-    ///         _ => std::thread::sleep(Duration::from_secs(random(delay))),
-    ///     }
-    ///     delay = (delay * 2).min(60);
-    /// }
-    /// ```
+    /// [`Backoff::after_error`](crate::Backoff::after_error) asks this and knows how long to wait.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Recv(error) => error.is_retryable(),
-            Self::Io(_) => true,
+            Self::Io(error) => !matches!(
+                error.kind(),
+                ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::Unsupported
+            ),
             Self::Handshake(error) => error.is_retryable(),
             Self::Refused(refusal) => {
                 HandshakeError::Refused { status: refusal.status() }.is_retryable()

@@ -150,6 +150,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod backoff;
 #[cfg(feature = "std")]
 pub mod blocking;
 pub mod close;
@@ -173,6 +174,7 @@ pub mod tokio;
 pub mod url;
 mod utf8;
 
+pub use backoff::Backoff;
 pub use close::{CloseCode, CloseFrame};
 pub use config::{Config, Heartbeat, Negotiated, Role};
 pub use connection::{Connection, Ending, Outgoing, Position, ReadyState, Receiver, Sender, Step};

@@ -500,6 +500,19 @@ fn what_may_be_tried_again_says_so() {
         let refusal = refusal_to(&Config::default(), bytes.as_bytes(), false);
         assert_eq!(refusal.retry_after(), seconds.map(Duration::from_secs));
     }
+    // A date counts from the response's own.
+    for (date, seconds) in [
+        ("Fri, 31 Dec 1999 23:57:59 GMT", Some(120)),
+        ("Sat, 01 Jan 2000 00:00:00 GMT", Some(0)),
+        ("Friday, 31-Dec-99 23:57:59 GMT", None),
+    ] {
+        let bytes = format!(
+            "HTTP/1.1 503 x\r\nDate: {date}\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        let refusal = refusal_to(&Config::default(), bytes.as_bytes(), false);
+        assert_eq!(refusal.retry_after(), seconds.map(Duration::from_secs));
+    }
 }
 
 // A84.

@@ -11,7 +11,7 @@
 //! Every check of §4.1 is made here. Connecting, TLS, proxies, redirects and trying again are left
 //! to the caller, who is told enough to do so.
 use super::{
-    ACCEPT_LEN, Deadline, HandshakeError, HeaderError, KEY_LEN, accept_value, check_header,
+    ACCEPT_LEN, Deadline, HandshakeError, HeaderError, KEY_LEN, accept_value, check_header, date,
     extensions,
     head::{self, Headers, ResponseHead, Scan, Shown},
     server,
@@ -704,10 +704,19 @@ impl Refusal {
         &self.body
     }
 
-    /// How long the server asks to wait before another attempt (RFC 9110 §10.2.3). `None` if it
-    /// does not say so in seconds; a date is left to who has a calendar.
+    /// How long the server asks to wait before another attempt (RFC 9110 §10.2.3): in seconds, or
+    /// until a date, which is counted from the response's own Date, so that no clock is needed and
+    /// none need be right. `None` if it does not say, or not in a form that servers send.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.header("Retry-After").and_then(number).map(Duration::from_secs)
+        let value = self.header("Retry-After")?;
+        let seconds = match number(value) {
+            Some(seconds) => seconds,
+            None => {
+                let now = date::seconds(self.header("Date")?)?;
+                date::seconds(value)?.saturating_sub(now)
+            }
+        };
+        Some(Duration::from_secs(seconds))
     }
 
     fn response(&self) -> Response<'_> {

@@ -32,6 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 pub mod client;
+mod date;
 mod extensions;
 mod head;
 pub mod server;
@@ -198,14 +199,37 @@ impl HandshakeError {
     }
 
     /// Whether the same request may fare better later, after a pause: the network failed, or the
-    /// server said that it is overloaded or not itself (408, 425, 429, 500, 502, 503, 504).
+    /// server said that it is overloaded or not itself: 408, 425, 429, and 5xx but for 501 and 505,
+    /// which say what it will never do (an unknown 5xx is as good as 500, RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
-            Self::Refused { status } => {
-                matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
-            }
-            _ => false,
+            Self::Refused { status: 501 | 505 } => false,
+            Self::Refused { status } => matches!(status, 408 | 425 | 429 | 500..=599),
+            Self::Malformed { .. }
+            | Self::HeadTooLong { .. }
+            | Self::TooManyHeaders { .. }
+            | Self::RequestLineTooLong { .. }
+            | Self::BadHttpVersion
+            | Self::BadMethod
+            | Self::MissingHeader(_)
+            | Self::RepeatedHeader(_)
+            | Self::BadHeader(_)
+            | Self::NotUpgrade
+            | Self::NotConnectionUpgrade
+            | Self::MissingVersion
+            | Self::UnsupportedVersion
+            | Self::HostMismatch
+            | Self::HasBody
+            | Self::Incomplete
+            | Self::OriginNotAllowed
+            | Self::NotFound
+            | Self::EarlyResponse
+            | Self::BadAccept
+            | Self::UnexpectedSubprotocol
+            | Self::NoSubprotocol
+            | Self::UnexpectedExtension
+            | Self::TooManyInterim { .. } => false,
         }
     }
 }

@@ -32,7 +32,6 @@ const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
     (151..=151, "there is no second extension that could be stacked"),
     (152..=171, "there is no permessage-deflate yet"),
     (173..=192, "there is no permessage-deflate yet"),
-    (201..=203, "there is no reconnecting yet"),
     (213..=220, "there is no HTTP/2 or HTTP/3"),
     (228..=228, "there is no untrusted script: a program may know all about its failed handshake"),
 ];

@@ -1,7 +1,8 @@
-//! 12 URIs.
+//! 12 URIs and reconnecting.
 use crate::carriers::SampleNonce;
+use std::{iter, time::Duration};
 use tickwire::{
-    Config,
+    Backoff, Config,
     handshake::client::{Handshake, Request},
     url::{Target, UrlError},
 };
@@ -108,4 +109,66 @@ fn p200_a_host_is_lower_case_and_ascii_and_the_name_for_tls_is_bare() {
     assert_eq!(target.resource(), "/Path");
     assert_eq!(parse("wss://XN--bcher-kva.example").host(), "xn--bcher-kva.example");
     refused("wss://bücher.example", UrlError::NonAsciiHost);
+}
+
+#[test]
+fn p201_delays_grow_are_capped_and_jittered() {
+    let delays: Vec<Vec<u64>> = (0..1000)
+        .map(|seed| Backoff::seeded(seed).take(12).map(|delay| delay.as_millis() as u64).collect())
+        .collect();
+    for (n, (least, most)) in [(0, 5000), (5000, 10_000), (10_000, 20_000), (20_000, 40_000)]
+        .into_iter()
+        .chain(iter::repeat_n((30_000, 60_000), 8))
+        .enumerate()
+    {
+        let of_all = || delays.iter().map(|delays| delays[n]);
+        let (min, max) = (of_all().min().unwrap(), of_all().max().unwrap());
+        assert!(least <= min && max <= most, "{n}: {min} to {max}");
+        // All over the range, so that those who were lost together do not come back together.
+        assert!(min < least + (most - least) / 50 && max > most - (most - least) / 50, "{n}");
+    }
+}
+
+#[test]
+fn p202_a_server_that_accepts_and_drops_is_not_called_in_a_tight_loop() {
+    // Ten hours of a server whose connections live for 50 ms and bring nothing.
+    let mut backoff = Backoff::seeded(202);
+    let (mut now, mut attempts) = (Duration::ZERO, 0);
+    while now < Duration::from_secs(36_000) {
+        let lived = Duration::from_millis(50);
+        backoff.lived(lived);
+        now += lived + backoff.after_close(1006).unwrap();
+        attempts += 1;
+    }
+    assert!((600..=1210).contains(&attempts), "{attempts}"); // one in 30 to 60 s
+    backoff.proved_useful();
+    assert!(backoff.next().unwrap() <= Duration::from_secs(5));
+}
+
+#[test]
+fn p203_the_server_is_obeyed_and_what_cannot_be_mended_is_not_retried() {
+    let second = Duration::from_secs(1);
+    for seed in 0..100 {
+        let backoff = || Backoff::seeded(seed);
+        // Restart: 5 to 30 s. Try again later: as late as it gets.
+        let delay = backoff().after_close(1012).unwrap();
+        assert!((5 * second..=30 * second).contains(&delay), "{delay:?}");
+        let delay = backoff().after_close(1013).unwrap();
+        assert!((30 * second..=60 * second).contains(&delay), "{delay:?}");
+        // Growing goes on behind both.
+        let mut grown = backoff();
+        grown.by_ref().take(5).for_each(drop);
+        assert!(grown.after_close(1012).unwrap() >= 30 * second);
+        assert_eq!(grown.attempts(), 6);
+        for status in [429, 503] {
+            let delay = backoff().after_refusal(status, Some(90 * second)).unwrap();
+            assert!((90 * second..=95 * second).contains(&delay), "{status}: {delay:?}");
+        }
+        for code in [1002, 1003, 1007, 1008, 1009, 1010] {
+            assert_eq!(backoff().after_close(code), None, "{code}");
+        }
+        for status in [400, 401, 403, 404, 405, 410, 426] {
+            assert_eq!(backoff().after_refusal(status, Some(second)), None, "{status}");
+        }
+    }
 }

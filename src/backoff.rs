@@ -1,0 +1,254 @@
+//! How long to wait before the next attempt to connect (RFC 6455 §7.2.3).
+//!
+//! Which delay comes next, and whether another attempt makes sense, is here. Waiting, connecting,
+//! saying again who one is and what one wants, and what to do about what was missed meanwhile are
+//! the caller's: the example `reconnect` is such a loop.
+#[cfg(feature = "std")]
+use crate::error::Error;
+use crate::{close::CloseCode, entropy::Entropy, handshake::HandshakeError};
+use core::time::Duration;
+
+/// What doubling starts from where the first delay is shorter, or delays would not grow.
+const LEAST_STEP: Duration = Duration::from_millis(100);
+
+/// What 1012 asks of clients: to come back after a random 5 to 30 s (IANA registry).
+const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+
+/// Delays between attempts to connect: a random first one, then truncated binary exponential
+/// backoff with jitter (RFC 6455 §7.2.3). An iterator, without end unless
+/// [`max_attempts`](Self::max_attempts) sets one.
+///
+/// With `first` and `max` (5 s and 60 s unless set), the first delay is anything from 0 to `first`.
+/// That of attempt *n* + 1 is anything from half of `c` to `c`, where `c` is `first` × 2ⁿ, at most
+/// `max`: 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. So those who lost the same server together do
+/// not come back together.
+///
+/// It starts anew only when told that a connection [proved useful](Self::proved_useful), never
+/// because one was opened: a server that accepts and drops at once would be called in a tight loop.
+///
+/// ```
+/// use std::time::Duration;
+/// use tickwire::Backoff;
+///
+/// let mut backoff = Backoff::seeded(1).first_delay(Duration::from_secs(1));
+/// let delays: Vec<Duration> = backoff.by_ref().take(8).collect();
+/// assert!(delays[0] <= Duration::from_secs(1));
+/// assert!(delays[3] >= Duration::from_secs(4) && delays[3] <= Duration::from_secs(8));
+/// assert!(delays[7] >= Duration::from_secs(30) && delays[7] <= Duration::from_secs(60));
+///
+/// backoff.proved_useful();
+/// assert!(backoff.next() <= Some(Duration::from_secs(1)));
+/// ```
+///
+/// The loop, here without a runtime:
+///
+/// ```no_run
+/// use std::{thread, time::Instant};
+/// use tickwire::{Backoff, Config, Error, blocking};
+///
+/// /// One connection, to its end.
+/// fn session(url: &str, backoff: &mut Backoff) -> Result<u16, Error> {
+///     let mut ws = blocking::connect(url, &Config::default())?;
+///     ws.send("subscribe")?; // after each connect: the server has forgotten us
+///     while let Some(message) = ws.recv()? {
+///         backoff.proved_useful(); // what we came for works
+///         println!("{message:?}");
+///     }
+///     Ok(ws.close_code())
+/// }
+///
+/// let mut backoff = Backoff::new()?;
+/// loop {
+///     let delay = match session("ws://127.0.0.1:9000/feed", &mut backoff) {
+///         Ok(code) => backoff.after_close(code),
+///         Err(error) => backoff.after_error(&error),
+///     };
+///     let Some(delay) = delay else { break }; // another attempt would not mend it
+///     println!("a gap: what was sent meanwhile is missing");
+///     thread::sleep(delay);
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    first: Duration,
+    max: Duration,
+    max_retry_after: Duration,
+    max_attempts: Option<u32>,
+    /// Delays given out since the last proof.
+    attempts: u32,
+    /// SplitMix64: spreads clients over time, guards nothing.
+    random: u64,
+}
+
+impl Backoff {
+    /// With a seed from the operating system.
+    ///
+    /// # Errors
+    ///
+    /// As [`SystemEntropy::new`](crate::SystemEntropy::new).
+    #[cfg(feature = "std")]
+    pub fn new() -> std::io::Result<Self> {
+        crate::entropy::SystemEntropy::new().map(|mut entropy| Self::with_entropy(&mut entropy))
+    }
+
+    /// With a seed from `entropy`.
+    pub fn with_entropy(entropy: &mut impl Entropy) -> Self {
+        let mut seed = [0; 8];
+        entropy.fill(&mut seed);
+        Self::seeded(u64::from_ne_bytes(seed))
+    }
+
+    /// With a seed of the caller's: the same delays for the same seed, so give each client its own.
+    pub const fn seeded(seed: u64) -> Self {
+        Self {
+            first: Duration::from_secs(5),
+            max: Duration::from_secs(60),
+            max_retry_after: Duration::from_secs(60 * 60),
+            max_attempts: None,
+            attempts: 0,
+            random: seed,
+        }
+    }
+
+    /// The longest first delay. 5 s unless set, as RFC 6455 §7.2.3 has it; 0 to try again at once
+    /// the first time. What follows doubles from 100 ms where this is less.
+    pub const fn first_delay(mut self, delay: Duration) -> Self {
+        self.first = delay;
+        self
+    }
+
+    /// The longest delay, but for what a server demands by Retry-After. 60 s unless set; where it
+    /// is less than the first delay, it is the first delay too.
+    pub const fn max_delay(mut self, delay: Duration) -> Self {
+        self.max = delay;
+        self
+    }
+
+    /// The longest Retry-After obeyed: of a longer one only so much. 1 h unless set, so that a
+    /// server's mistake of a year does not silence a client for one.
+    pub const fn max_retry_after(mut self, delay: Duration) -> Self {
+        self.max_retry_after = delay;
+        self
+    }
+
+    /// How many delays there are in a row, without a connection that proved useful; then `None`.
+    /// Without end unless set.
+    pub const fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = Some(attempts);
+        self
+    }
+
+    /// How many delays were given out since a connection last proved useful.
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Says that what one connected for has worked: delays start anew, with the first.
+    ///
+    /// Say it as late as one can be sure: not when the opening handshake succeeded, but when what
+    /// the subscription asked for arrives, or a request was answered. Who only sends has
+    /// [`lived`](Self::lived).
+    pub const fn proved_useful(&mut self) {
+        self.attempts = 0;
+    }
+
+    /// Says how long the connection lived that has ended now. As long as the longest delay, or
+    /// longer, proves it useful: starting anew then asks no more of the server than not to.
+    pub fn lived(&mut self, lived: Duration) {
+        if lived >= self.max {
+            self.proved_useful();
+        }
+    }
+
+    /// The delay after a connection that ended with a Close, or `None` if another attempt would
+    /// not mend why, or was one too many. `code` is what `close_code` says, 1005 and 1006
+    /// included; see [`CloseCode::is_retryable`]. The codes an application made for itself are
+    /// better looked at before.
+    ///
+    /// 1012 (service restart) gives 5 to 30 s at least, as the IANA registry has it; 1013 (try
+    /// again later) between half the longest delay and all of it. Neither is longer than the
+    /// longest delay.
+    pub fn after_close(&mut self, code: u16) -> Option<Duration> {
+        if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
+            return None;
+        }
+        let due = self.next()?;
+        let (least, most) = match CloseCode::new(code) {
+            Some(CloseCode::SERVICE_RESTART) => RESTART,
+            Some(CloseCode::TRY_AGAIN_LATER) => (self.max / 2, self.max),
+            _ => return Some(due),
+        };
+        let asked = self.between(least.min(self.max), most.min(self.max));
+        Some(asked.max(due))
+    }
+
+    /// The delay after a refusal by an HTTP status other than 101, or `None` if another attempt
+    /// would not mend it, or was one too many; see [`HandshakeError::is_retryable`]. What the
+    /// server demands by Retry-After is added to the delay that was due anyway, so that not all
+    /// whom it told the same come at the same time.
+    ///
+    /// See [`Refusal::retry_after`](crate::handshake::client::Refusal::retry_after).
+    pub fn after_refusal(
+        &mut self,
+        status: u16,
+        retry_after: Option<Duration>,
+    ) -> Option<Duration> {
+        if !(HandshakeError::Refused { status }).is_retryable() {
+            return None;
+        }
+        let due = self.next()?;
+        Some(due.saturating_add(retry_after.unwrap_or_default().min(self.max_retry_after)))
+    }
+
+    /// The delay after an attempt, or a connection, that ended with an error, or `None` if another
+    /// attempt would not mend it, or was one too many; see [`Error::is_retryable`].
+    #[cfg(feature = "std")]
+    pub fn after_error(&mut self, error: &Error) -> Option<Duration> {
+        match error {
+            Error::Refused(refusal) => self.after_refusal(refusal.status(), refusal.retry_after()),
+            error if error.is_retryable() => self.next(),
+            _ => None,
+        }
+    }
+
+    /// The longest that the next delay may be.
+    fn ceiling(&self) -> Duration {
+        if self.attempts == 0 {
+            return self.first.min(self.max);
+        }
+        let doubled = 1_u32.checked_shl(self.attempts).unwrap_or(u32::MAX);
+        self.first.max(LEAST_STEP).saturating_mul(doubled).min(self.max)
+    }
+
+    /// Any duration from `least` to `most`, all as likely.
+    fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        let span = most.saturating_sub(least).as_nanos();
+        let span = u64::try_from(span).unwrap_or(u64::MAX); // 584 years
+        let part = (u128::from(span) * u128::from(self.draw())) >> 64;
+        least + Duration::from_nanos(part as u64)
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Iterator for Backoff {
+    type Item = Duration;
+
+    /// The next delay; `None` when there were [`max_attempts`](Backoff::max_attempts) of them.
+    fn next(&mut self) -> Option<Duration> {
+        if self.max_attempts.is_some_and(|max| self.attempts >= max) {
+            return None;
+        }
+        let ceiling = self.ceiling();
+        let least = if self.attempts == 0 { Duration::ZERO } else { ceiling / 2 };
+        self.attempts = self.attempts.saturating_add(1);
+        Some(self.between(least, ceiling))
+    }
+}
