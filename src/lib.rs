@@ -165,6 +165,7 @@ mod kernel;
 mod link;
 pub mod mask;
 mod message;
+mod outbox;
 #[cfg(feature = "tokio")]
 mod pool;
 mod prepared;
@@ -185,6 +186,7 @@ pub use entropy::SystemEntropy;
 pub use error::Error;
 pub use error::{ProtocolError, RecvError, SendError};
 pub use message::{Chunk, DataKind, Event, Info, Message, OwnedMessage};
+pub use outbox::{Outbound, Outbox, OutboxCounts, PushError, TooSlow};
 pub use prepared::Prepared;
 pub use time::Time;
 

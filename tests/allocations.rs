@@ -6,7 +6,9 @@ mod support_alloc;
 use bytes::Buf;
 use support::*;
 use support_alloc::{Counting, count, live, peak};
-use tickwire::{Chunk, Config, Connection, DataKind, Message, Prepared, Role, Step};
+use tickwire::{
+    Chunk, Config, Connection, DataKind, Message, Outbox, Prepared, Role, Step, Time, TooSlow,
+};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -153,6 +155,29 @@ fn sending_allocates_nothing_in_steady_state() {
             batch();
             assert_eq!(count(|| (0..20).for_each(|_| batch())), 0, "{role:?} {size}");
         }
+    }
+}
+
+#[test]
+fn an_outbox_allocates_nothing_in_steady_state() {
+    for policy in [TooSlow::Wait, TooSlow::DropOldest, TooSlow::Conflate] {
+        let mut outbox = Outbox::new(policy).max_bytes(300 * 128);
+        let mut conn = connection(Role::Server, &Config::default());
+        let message = Prepared::new(&[1; 64]);
+        let mut turn = || {
+            for key in 0..1000 {
+                let _ = outbox.push_keyed(Time::ZERO, key % 250, &message);
+            }
+            while !outbox.is_empty() {
+                outbox.feed(Time::ZERO, conn.sender()).unwrap();
+                sink(&mut conn, 5000);
+            }
+            sink(&mut conn, usize::MAX);
+        };
+        turn();
+        turn();
+        assert_eq!(count(|| (0..10).for_each(|_| turn())), 0, "{policy:?}");
+        assert_eq!(outbox.disconnected(), None);
     }
 }
 

@@ -55,6 +55,7 @@ use crate::{
     error::{Error, RecvError, SendError},
     link::{Link, Ready, Want, again},
     message::{Chunk, Event, Info, Message, OwnedMessage},
+    outbox::Outbox,
     prepared::Prepared,
     time::Time,
 };
@@ -255,6 +256,15 @@ impl<S> WebSocket<S> {
         message: impl Into<Message<'m>>,
     ) -> Result<Position, SendError> {
         self.conn.sender().feed_first(message)
+    }
+
+    /// Queues what an [`Outbox`] holds for this connection, as far as it may; see [`Outbox::feed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Outbox::feed`].
+    pub fn feed_from(&mut self, outbox: &mut Outbox, now: Time) -> Result<(), SendError> {
+        outbox.feed(now, self.conn.sender())
     }
 
     /// The position behind the last message fed; see [`Sender::fed`].

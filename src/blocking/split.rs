@@ -37,6 +37,7 @@ use crate::{
     error::{Error, RecvError, SendError},
     link::{Link, Ready, Want, again},
     message::{Chunk, Event, Info, Message, OwnedMessage},
+    outbox::Outbox,
     prepared::Prepared,
     time::Time,
 };
@@ -692,6 +693,19 @@ impl<S> Writer<S> {
     /// As [`Sender::feed`].
     pub fn feed_owned(&mut self, message: OwnedMessage) -> Result<Position, SendError> {
         self.with(|tx| tx.feed_owned(message))
+    }
+
+    /// Queues what an [`Outbox`] holds for this connection, as far as it may; see [`Outbox::feed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Outbox::feed`].
+    pub fn feed_from(&mut self, outbox: &mut Outbox, now: Time) -> Result<(), SendError> {
+        self.with(|tx| outbox.feed(now, tx))?;
+        if outbox.disconnected().is_some() {
+            self.shared.closing.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Whether one more message would be admitted; see [`Sender::has_room`].

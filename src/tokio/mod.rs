@@ -54,8 +54,10 @@ use crate::{
     error::{Error, RecvError, SendError},
     link::{Link, Ready, Want, again},
     message::{Chunk, Event, Info, Message, OwnedMessage},
+    outbox::Outbox,
     pool,
     prepared::Prepared,
+    time::Time,
 };
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use bytes::Bytes;
@@ -257,6 +259,15 @@ impl<S> WebSocket<S> {
         self.conn.sender().feed_first(message)
     }
 
+    /// Queues what an [`Outbox`] holds for this connection, as far as it may; see [`Outbox::feed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Outbox::feed`].
+    pub fn feed_from(&mut self, outbox: &mut Outbox, now: Time) -> Result<(), SendError> {
+        outbox.feed(now, self.conn.sender())
+    }
+
     /// The position behind the last message fed; see [`Sender::fed`].
     pub fn fed(&self) -> Position {
         self.conn.sending().fed()
@@ -309,6 +320,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         let info = self.conn.info();
         Ok(self.conn.message().map(|message| (message, info)))
+    }
+
+    /// [`recv`](Self::recv), but returns also when there is room again: when less than `below`
+    /// bytes, and less than [`high_water`](Config::high_water), are unsent, if there was no such
+    /// room when it was called. For whoever has more to feed than that, such as an [`Outbox`],
+    /// whose `below` is [`feeds_below`](Outbox::feeds_below).
+    ///
+    /// Cancel safe, as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_or_room(&mut self, below: usize) -> Result<Received<'_>, Error> {
+        let lacked = !self.has_room_below(below);
+        let ready = poll_fn(|cx| match self.poll_message(cx) {
+            Poll::Ready(ready) => Poll::Ready(Some(ready)),
+            Poll::Pending if lacked && self.has_room_below(below) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        match ready {
+            None => Ok(Received::Room),
+            Some(Ready::End) => self.ended::<()>().map(|_| Received::Closed),
+            Some(Ready::Item) => {
+                Ok(self.conn.message().map_or(Received::Closed, Received::Message))
+            }
+        }
+    }
+
+    fn has_room_below(&self, below: usize) -> bool {
+        let tx = self.conn.sending();
+        tx.has_room() && tx.buffered_amount() < below
     }
 
     /// [`recv`](Self::recv), together with the sending half to answer through, while the message is
@@ -556,6 +599,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         self.poll_flush(cx, true)
     }
+}
+
+/// What [`WebSocket::recv_or_room`] waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received<'a> {
+    /// A message.
+    Message(Message<'a>),
+    /// There is room again.
+    Room,
+    /// The peer has closed and been answered.
+    Closed,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link for WebSocket<S> {

@@ -26,6 +26,7 @@ use crate::{
     error::{Error, RecvError, SendError},
     link::{Link, Ready, Want, again},
     message::{Chunk, Event, Info, Message, OwnedMessage},
+    outbox::Outbox,
     pool,
     prepared::Prepared,
     time::Time,
@@ -594,6 +595,19 @@ impl<W> Writer<W> {
     /// As [`Sender::feed`].
     pub fn feed_owned(&mut self, message: OwnedMessage) -> Result<Position, SendError> {
         self.with(|tx| tx.feed_owned(message))
+    }
+
+    /// Queues what an [`Outbox`] holds for this connection, as far as it may; see [`Outbox::feed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Outbox::feed`].
+    pub fn feed_from(&mut self, outbox: &mut Outbox, now: Time) -> Result<(), SendError> {
+        self.with(|tx| outbox.feed(now, tx))?;
+        if outbox.disconnected().is_some() {
+            self.shared.wakers.wake_one(Side::Reader); // whose deadline begins now
+        }
+        Ok(())
     }
 
     /// Whether one more message would be admitted; see [`Sender::has_room`].

@@ -1,0 +1,591 @@
+//! One subscriber's queue, bounded in bytes and in age, and what becomes of it when the subscriber
+//! is too slow.
+//!
+//! ```text
+//! push --> | oldest .. newest | --> feed --> Sender --> socket
+//!            the policy rules     while less than 16 KiB are unsent
+//! ```
+//!
+//! What is fed can be neither dropped nor replaced: it is bytes of frames. So an outbox hands over
+//! little at a time, and keeps as messages what the peer does not take. Which connections a message
+//! goes to is the application's; writing, the adapters'; encoding it once for all,
+//! [`Prepared`](crate::Prepared)'s.
+use crate::{
+    close::{CloseCode, CloseFrame},
+    connection::{Position, Sender},
+    error::SendError,
+    message::OwnedMessage,
+    prepared::Prepared,
+    time::Time,
+};
+use alloc::{collections::VecDeque, vec::Vec};
+use bytes::Bytes;
+use core::time::Duration;
+
+/// What each message counts for besides its payload, in bytes: about what its place in the queue
+/// takes, so that the bound holds for a queue of empty messages too.
+const OVERHEAD: usize = 64;
+
+/// As many places are kept by an outbox that has become empty; what more a slow subscriber took is
+/// given back.
+const KEPT: usize = 1024;
+
+/// What becomes of a queue over its bounds: see [`Outbox`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TooSlow {
+    /// Nothing is lost: a message over the bound is [refused](PushError::Full), and who publishes
+    /// has to wait, for this subscriber. Age does not count. For few subscribers who need all.
+    Wait,
+    /// The oldest messages are dropped to make room, and those that are too old. For what is soon
+    /// worth nothing, such as positions of things that move.
+    DropOldest,
+    /// A message pushed with a [key](Outbox::push_keyed) replaces the one of that key that still
+    /// waits, *in its place*. So the newest state of each key arrives, keys take turns however
+    /// often each changes, and none starves behind busier ones. For market data. A message without
+    /// a key stays in order and is never replaced.
+    ///
+    /// If the bounds are passed even so, with more keys than there is room for, or a place waited
+    /// for longer than the age, nothing is left that could be dropped unnoticed: the subscriber is
+    /// disconnected, with 1013.
+    Conflate,
+    /// The subscriber is disconnected with this code, 1008 (policy violation) or 1013 (try again
+    /// later, which asks a client to back off); a server's must not be 1010. For what must arrive
+    /// whole or not at all.
+    Disconnect(CloseCode),
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The queue is at its bound, and [`Wait`](TooSlow::Wait) is the policy: push it again when
+    /// there is [room](Outbox::has_room).
+    #[error("the subscriber's queue is at its bound")]
+    Full,
+    /// The subscriber was too slow, and is disconnected with this code.
+    #[error("subscriber too slow, disconnected with {0}")]
+    Disconnected(CloseCode),
+}
+
+/// What an [`Outbox`] takes: a message whose payload is shared, not copied, by its clones.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outbound {
+    /// Encoded once for many.
+    Prepared(Prepared),
+    /// For this subscriber alone.
+    Message(OwnedMessage),
+}
+
+/// What has become of the messages pushed into an [`Outbox`] since it was made. `pushed` is the sum
+/// of `fed`, `conflated`, `dropped` and what still waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct OutboxCounts {
+    /// Were taken.
+    pub pushed: u64,
+    /// Were handed to the connection.
+    pub fed: u64,
+    /// Were replaced by a newer one of their key.
+    pub conflated: u64,
+    /// Were dropped, to make room, for their age, or when the subscriber was disconnected.
+    pub dropped: u64,
+    /// Were not taken, [`Full`](PushError::Full) or [`Disconnected`](PushError::Disconnected); not
+    /// part of `pushed`.
+    pub refused: u64,
+}
+
+/// One subscriber's queue, which feeds its connection only while less than 16 KiB are unsent, so
+/// that its [policy](TooSlow) and not the socket's buffer decides what a slow subscriber gets.
+///
+/// It does no I/O and is no future: push what is published, [`feed`](Self::feed) when the
+/// connection may have room. Time is handed in, on any clock that does not go backwards. Messages
+/// are held by reference count; up to 1,024 of them waiting, nothing is allocated in steady state.
+///
+/// ```
+/// use std::time::Duration;
+/// use tickwire::{Config, Connection, Negotiated, Outbox, Prepared, Time, TooSlow};
+///
+/// let mut conn = Connection::server(&Config::default(), Negotiated::new());
+/// let mut outbox = Outbox::new(TooSlow::Conflate).max_age(Duration::from_secs(10));
+/// let now = Time::ZERO;
+/// for (instrument, quote) in [(7, "EURUSD 1.0842"), (9, "USDJPY 151.3"), (7, "EURUSD 1.0843")] {
+///     outbox.push_keyed(now, instrument, Prepared::new(quote))?;
+/// }
+/// assert_eq!(outbox.len(), 2); // EURUSD 1.0843, USDJPY 151.3
+/// outbox.feed(now, conn.sender())?;
+/// assert!(outbox.is_empty());
+/// assert_eq!(outbox.counts().conflated, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[cfg_attr(
+    feature = "tokio",
+    doc = r##"
+A task for each subscriber, under tokio. It receives too, and goes round when the peer has taken
+what was fed:
+
+```no_run
+# use std::time::Instant;
+# use tickwire::{Error, Outbox, Prepared, Time, TooSlow, tokio::{Received, WebSocket}};
+# use tokio::{net::TcpStream, sync::broadcast::Receiver};
+async fn subscriber(
+    mut ws: WebSocket<TcpStream>,
+    mut ticks: Receiver<(u64, Prepared)>,
+) -> Result<(), Error> {
+    let epoch = Instant::now();
+    let mut outbox = Outbox::new(TooSlow::Conflate);
+    loop {
+        let now = Time::new(epoch.elapsed());
+        let _ = ws.feed_from(&mut outbox, now); // closed: the next call says why
+        tokio::select! {
+            received = ws.recv_or_room(outbox.feeds_below()) => match received? {
+                Received::Message(message) => println!("{message:?}"),
+                Received::Room => {}
+                Received::Closed => return Ok(()),
+            },
+            Ok((instrument, tick)) = ticks.recv() => {
+                let _ = outbox.push_keyed(now, instrument, tick); // its policy has ruled
+            }
+        }
+    }
+}
+```
+"##
+)]
+///
+/// With threads, lock it: the publisher pushes, the subscriber's writing thread calls `feed_from`
+/// of its [`Writer`](crate::blocking::Writer) under the lock, and flushes without it.
+///
+/// # What it cannot see
+///
+/// What the system has taken is sent, as far as anybody here can tell, and that is more than one
+/// thinks: megabytes on Linux, where a send buffer grows by itself. A subscriber who has stopped
+/// reading is seen to be slow only behind that. Give the socket a small send buffer (`SO_SNDBUF`, a
+/// few times bandwidth × delay, 64 KiB say), or `TCP_NOTSENT_LOWAT` (16 KiB), with which it takes
+/// nothing more while so much waits to be sent for the first time; the latter does not limit what is
+/// under way, and so costs no throughput.
+#[derive(Debug)]
+pub struct Outbox {
+    policy: TooSlow,
+    max_bytes: usize,
+    max_age: Option<Duration>,
+    max_unsent: usize,
+    /// Oldest place first.
+    queue: VecDeque<Entry>,
+    /// What `queue` counts for.
+    bytes: usize,
+    /// The number of the front of `queue`; those behind it count up.
+    front: u64,
+    /// Where each key waits. Invariant: the numbers of all entries that have a key, and no others.
+    index: Index,
+    counts: OutboxCounts,
+    /// The subscriber was too slow.
+    gave_up: Option<CloseCode>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: Outbound,
+    /// Only under [`TooSlow::Conflate`].
+    key: Option<u64>,
+    /// When its place in the queue was taken.
+    since: Time,
+}
+
+impl Outbox {
+    /// Below how many unsent bytes it feeds, unless [set](Self::max_unsent): 16 KiB.
+    pub const MAX_UNSENT: usize = 16 * 1024;
+
+    /// An empty one, of at most 1 MiB and any age.
+    pub fn new(policy: TooSlow) -> Self {
+        Self {
+            policy,
+            max_bytes: 1 << 20,
+            max_age: None,
+            max_unsent: Self::MAX_UNSENT,
+            queue: VecDeque::new(),
+            bytes: 0,
+            front: 0,
+            index: Index::default(),
+            counts: OutboxCounts::default(),
+            gave_up: None,
+        }
+    }
+
+    /// The bound in bytes: payloads, and 64 for each message. 1 MiB unless set.
+    ///
+    /// An empty outbox takes a message of any length. Under [`Wait`](TooSlow::Wait) messages are
+    /// taken while less than this waits, so that one who saw [room](Self::has_room) is never
+    /// refused; the bound is passed by one message then.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// How long a message may wait. Unless set, any time. Each push and feed looks at it, so nothing
+    /// older is ever fed; who wants the policy to act at the very time has
+    /// [`poll_timeout`](Self::poll_timeout).
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// Feeds only while less than this many bytes are unsent, then one more message.
+    /// [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and never beyond
+    /// [`high_water`](crate::Config::high_water). Less follows a slow peer more closely, more takes
+    /// fewer writes.
+    pub fn max_unsent(mut self, bytes: usize) -> Self {
+        self.max_unsent = bytes.max(1);
+        self
+    }
+
+    // Commands.
+
+    /// Queues a message.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError::Full`] under [`TooSlow::Wait`], [`PushError::Disconnected`] under
+    /// [`TooSlow::Disconnect`] and [`TooSlow::Conflate`]; never under [`TooSlow::DropOldest`].
+    pub fn push(&mut self, now: Time, message: impl Into<Outbound>) -> Result<(), PushError> {
+        self.put(now, None, message.into())
+    }
+
+    /// Queues a message that says all about what `key` stands for, such as an instrument, so that
+    /// under [`TooSlow::Conflate`] it replaces the one before it. Keys are the application's own
+    /// numbers; do not let a peer choose them.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn push_keyed(
+        &mut self,
+        now: Time,
+        key: u64,
+        message: impl Into<Outbound>,
+    ) -> Result<(), PushError> {
+        let key = (self.policy == TooSlow::Conflate).then_some(key);
+        self.put(now, key, message.into())
+    }
+
+    /// Feeds `tx` while less than [`max_unsent`](Self::max_unsent) bytes are unsent. Does nothing
+    /// while a message in chunks is in progress. If the policy was to disconnect, queues the Close,
+    /// at the next frame boundary ([`Sender::abort`]).
+    ///
+    /// Call it after a push, and when the peer has taken something: after a flush, for one.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] when nothing can be sent any more, be it that the subscriber was
+    /// disconnected before; what waits still does. [`SendError::BadCloseCode`] for a server that was
+    /// told to disconnect with 1010.
+    pub fn feed(&mut self, now: Time, tx: &mut Sender) -> Result<(), SendError> {
+        self.look_at_age(now);
+        if tx.is_closed() {
+            return Err(SendError::Closed);
+        }
+        if let Some(code) = self.gave_up {
+            return tx.abort(CloseFrame::with_reason(code, "too slow"));
+        }
+        while tx.buffered_amount() < self.max_unsent
+            && let Some(entry) = self.queue.front()
+        {
+            match entry.message.feed(tx) {
+                Ok(_) => self.counts.fed += 1,
+                // A smaller `high_water`, a message in chunks: later.
+                Err(SendError::Full { .. } | SendError::MessageInProgress) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            self.pop();
+        }
+        if self.queue.is_empty() && self.queue.capacity() > KEPT {
+            self.queue = VecDeque::new();
+            self.index = Index::default();
+        }
+        Ok(())
+    }
+
+    // Getters.
+
+    /// When a message will have waited too long: push or feed then, if the policy shall act in
+    /// time. `None` if none can.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let age = self.max_age.filter(|_| self.policy != TooSlow::Wait)?;
+        self.queue.front().map(|entry| entry.since + age)
+    }
+
+    /// Whether less than [`max_bytes`](Self::max_bytes) waits: under [`TooSlow::Wait`] the next
+    /// push is not refused.
+    pub fn has_room(&self) -> bool {
+        self.queue.is_empty() || self.bytes < self.max_bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// What waits, counted as [`max_bytes`](Self::max_bytes) does.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How long the oldest place has been taken; 0 if nothing waits.
+    pub fn age(&self, now: Time) -> Duration {
+        self.queue.front().map_or(Duration::ZERO, |entry| now - entry.since)
+    }
+
+    /// Below how many unsent bytes it feeds: [`max_unsent`](Self::max_unsent).
+    pub fn feeds_below(&self) -> usize {
+        self.max_unsent
+    }
+
+    /// The code that the subscriber is, or will be, disconnected with, if it was too slow.
+    pub fn disconnected(&self) -> Option<CloseCode> {
+        self.gave_up
+    }
+
+    /// What has become of all messages so far.
+    pub fn counts(&self) -> OutboxCounts {
+        self.counts
+    }
+
+    fn put(&mut self, now: Time, key: Option<u64>, message: Outbound) -> Result<(), PushError> {
+        self.look_at_age(now);
+        let taken = match self.gave_up {
+            Some(code) => Err(PushError::Disconnected(code)),
+            None => match key.and_then(|key| self.index.get(key)) {
+                Some(number) => self.replace(number, message),
+                None => self.append(now, key, message),
+            },
+        };
+        match taken {
+            Ok(()) => self.counts.pushed += 1,
+            Err(_) => self.counts.refused += 1,
+        }
+        taken
+    }
+
+    fn append(&mut self, now: Time, key: Option<u64>, message: Outbound) -> Result<(), PushError> {
+        let size = message.size();
+        while !self.queue.is_empty() && self.bytes.saturating_add(size) > self.max_bytes {
+            match self.policy {
+                TooSlow::Wait if self.has_room() => break,
+                TooSlow::Wait => return Err(PushError::Full),
+                TooSlow::DropOldest => self.drop_front(),
+                TooSlow::Conflate => return Err(self.give_up(CloseCode::TRY_AGAIN_LATER)),
+                TooSlow::Disconnect(code) => return Err(self.give_up(code)),
+            }
+        }
+        if let Some(key) = key {
+            self.index.insert(key, self.front.wrapping_add(self.queue.len() as u64));
+        }
+        self.bytes = self.bytes.saturating_add(size);
+        self.queue.push_back(Entry { message, key, since: now });
+        Ok(())
+    }
+
+    /// Puts a message into the place of one that waits.
+    fn replace(&mut self, number: u64, message: Outbound) -> Result<(), PushError> {
+        let at = number.wrapping_sub(self.front) as usize;
+        let alone = self.queue.len() == 1;
+        let Some(entry) = self.queue.get_mut(at) else {
+            debug_assert!(false, "the index knows no other numbers");
+            return Ok(());
+        };
+        let bytes = self.bytes.saturating_sub(entry.message.size()).saturating_add(message.size());
+        if bytes > self.max_bytes && bytes > self.bytes && !alone {
+            return Err(self.give_up(CloseCode::TRY_AGAIN_LATER));
+        }
+        entry.message = message;
+        self.bytes = bytes;
+        self.counts.conflated += 1;
+        Ok(())
+    }
+
+    /// What the policy does about messages that are too old.
+    fn look_at_age(&mut self, now: Time) {
+        while self.poll_timeout().is_some_and(|at| at <= now) {
+            match self.policy {
+                TooSlow::Wait => return,
+                TooSlow::DropOldest => self.drop_front(),
+                TooSlow::Conflate => drop(self.give_up(CloseCode::TRY_AGAIN_LATER)),
+                TooSlow::Disconnect(code) => drop(self.give_up(code)),
+            }
+        }
+    }
+
+    fn give_up(&mut self, code: CloseCode) -> PushError {
+        self.gave_up = Some(code);
+        self.counts.dropped += self.queue.len() as u64;
+        self.queue = VecDeque::new();
+        self.index = Index::default();
+        self.bytes = 0;
+        PushError::Disconnected(code)
+    }
+
+    fn drop_front(&mut self) {
+        self.pop();
+        self.counts.dropped += 1;
+    }
+
+    fn pop(&mut self) {
+        if let Some(entry) = self.queue.pop_front() {
+            self.front = self.front.wrapping_add(1);
+            self.bytes = self.bytes.saturating_sub(entry.message.size());
+            if let Some(key) = entry.key {
+                self.index.remove(key);
+            }
+        }
+    }
+}
+
+impl Outbound {
+    /// What it counts for.
+    fn size(&self) -> usize {
+        let payload = match self {
+            Self::Prepared(message) => message.payload().len(),
+            Self::Message(message) => message.payload().len(),
+        };
+        payload.saturating_add(OVERHEAD)
+    }
+
+    fn feed(&self, tx: &mut Sender) -> Result<Position, SendError> {
+        match self {
+            Self::Prepared(message) => tx.feed_prepared(message),
+            Self::Message(message) => tx.feed_owned(message.clone()),
+        }
+    }
+}
+
+impl From<Prepared> for Outbound {
+    fn from(message: Prepared) -> Self {
+        Self::Prepared(message)
+    }
+}
+
+impl From<&Prepared> for Outbound {
+    fn from(message: &Prepared) -> Self {
+        Self::Prepared(message.clone())
+    }
+}
+
+impl From<OwnedMessage> for Outbound {
+    fn from(message: OwnedMessage) -> Self {
+        Self::Message(message)
+    }
+}
+
+/// A binary message.
+impl From<Bytes> for Outbound {
+    fn from(payload: Bytes) -> Self {
+        Self::Message(OwnedMessage::binary(payload))
+    }
+}
+
+/// The numbers of the queue's entries by key: a hash table with linear probing, which allocates
+/// only to grow.
+#[derive(Debug, Default)]
+struct Index {
+    /// A power of two of them, or none. At most half are taken.
+    slots: Vec<Option<(u64, u64)>>,
+    taken: usize,
+}
+
+impl Index {
+    fn get(&self, key: u64) -> Option<u64> {
+        self.slots.get(self.find(key)?).copied()?.map(|(_, number)| number)
+    }
+
+    /// `key` must not be there yet.
+    fn insert(&mut self, key: u64, number: u64) {
+        if self.taken * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let at = self.find(key);
+        if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
+            *slot = Some((key, number));
+            self.taken += 1;
+        }
+    }
+
+    fn remove(&mut self, key: u64) {
+        let Some(mut hole) = self.find(key) else { return };
+        let Some(Some(_)) = self.slots.get_mut(hole).map(Option::take) else { return };
+        self.taken -= 1;
+        // Who stands behind it, and passed it on the way from where it belongs, moves up.
+        let mask = self.slots.len() - 1;
+        let mut at = hole;
+        loop {
+            at = (at + 1) & mask;
+            let Some(&Some((other, _))) = self.slots.get(at) else { return };
+            let way = at.wrapping_sub(self.home(other)) & mask;
+            if way >= at.wrapping_sub(hole) & mask {
+                self.slots.swap(at, hole);
+                hole = at;
+            }
+        }
+    }
+
+    /// The slot of a key, or the free one where it would be; `None` if there is no table.
+    fn find(&self, key: u64) -> Option<usize> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let mut at = self.home(key);
+        while self.slots.get(at)?.is_some_and(|(other, _)| other != key) {
+            at = (at + 1) & mask;
+        }
+        Some(at)
+    }
+
+    /// Where a key belongs.
+    fn home(&self, key: u64) -> usize {
+        // The top bits of a product with 2⁶⁴ / φ: neighbours end up far apart.
+        let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash >> 32) as usize & self.slots.len().saturating_sub(1)
+    }
+
+    fn grow(&mut self) {
+        let double = (self.slots.len() * 2).max(16);
+        let old = core::mem::replace(&mut self.slots, alloc::vec![None; double]);
+        self.taken = 0;
+        for (key, number) in old.into_iter().flatten() {
+            self.insert(key, number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Index;
+    use alloc::collections::BTreeMap;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Few keys in a small table, many of them neighbours: every shift is met.
+        #[test]
+        fn the_index_is_a_map(calls in proptest::collection::vec((0_u64..40, any::<bool>()), 0..400)) {
+            let mut index = Index::default();
+            let mut map = BTreeMap::new();
+            for (number, (key, insert)) in calls.into_iter().enumerate() {
+                let key = key.wrapping_mul(1 << (key % 3 * 31)); // some share a home
+                if !insert {
+                    index.remove(key);
+                    map.remove(&key);
+                } else if !map.contains_key(&key) {
+                    index.insert(key, number as u64);
+                    map.insert(key, number as u64);
+                }
+                prop_assert_eq!(index.taken, map.len());
+                for key in (0..40).flat_map(|key: u64| [key, key << 31, key << 62]) {
+                    prop_assert_eq!(index.get(key), map.get(&key).copied());
+                }
+            }
+        }
+    }
+}
