@@ -153,7 +153,8 @@ impl Backoff {
         self.attempts = 0;
     }
 
-    /// Says how long the connection lived that has ended now. As long as the longest delay, or
+    /// Says how long the connection lived that has ended now, from when it was open, not from when
+    /// it was dialed. As long as the longest delay, or
     /// longer, proves it useful: starting anew then asks no more of the server than not to.
     pub fn lived(&mut self, lived: Duration) {
         if lived >= self.max {

@@ -1,0 +1,42 @@
+//! The loop, without tokio.
+use crate::feed::{Feed, Subscription};
+use std::thread::sleep;
+use tickwire::{Backoff, Error, blocking::connect_with};
+
+/// Follows a feed over as many connections as it takes; returns when another would not help: the
+/// code of a Close that is meant to last, or an error such as status 401.
+pub(crate) fn run(
+    subscription: &Subscription,
+    backoff: &mut Backoff,
+    feed: &mut impl Feed,
+) -> Result<u16, Error> {
+    loop {
+        let ended = session(subscription, backoff, feed);
+        let delay = match &ended {
+            Ok(code) => backoff.after_close(*code),
+            Err(error) => backoff.after_error(error),
+        };
+        let Some(delay) = delay else { return ended };
+        feed.gap(&ended, delay);
+        sleep(delay);
+    }
+}
+
+/// One connection, from saying who we are to its end.
+fn session(
+    subscription: &Subscription,
+    backoff: &mut Backoff,
+    feed: &mut impl Feed,
+) -> Result<u16, Error> {
+    let mut ws = connect_with(&subscription.request, &subscription.config)?;
+    ws.feed(&*format!("auth {}", subscription.token))?;
+    for topic in &subscription.topics {
+        ws.feed(&*format!("subscribe {topic}"))?;
+    }
+    ws.flush()?;
+    while let Some(message) = ws.recv()? {
+        backoff.proved_useful(); // not before: that it was opened says little
+        feed.message(message);
+    }
+    Ok(ws.close_code())
+}

@@ -1,0 +1,42 @@
+//! The loop, on tokio.
+use crate::feed::{Feed, Subscription};
+use tickwire::{Backoff, Error, tokio::connect_with};
+use tokio::time::sleep;
+
+/// Follows a feed over as many connections as it takes; returns when another would not help: the
+/// code of a Close that is meant to last, or an error such as status 401.
+pub(crate) async fn run(
+    subscription: &Subscription,
+    backoff: &mut Backoff,
+    feed: &mut impl Feed,
+) -> Result<u16, Error> {
+    loop {
+        let ended = session(subscription, backoff, feed).await;
+        let delay = match &ended {
+            Ok(code) => backoff.after_close(*code),
+            Err(error) => backoff.after_error(error),
+        };
+        let Some(delay) = delay else { return ended };
+        feed.gap(&ended, delay);
+        sleep(delay).await;
+    }
+}
+
+/// One connection, from saying who we are to its end.
+async fn session(
+    subscription: &Subscription,
+    backoff: &mut Backoff,
+    feed: &mut impl Feed,
+) -> Result<u16, Error> {
+    let mut ws = connect_with(&subscription.request, &subscription.config).await?;
+    ws.feed(&*format!("auth {}", subscription.token))?;
+    for topic in &subscription.topics {
+        ws.feed(&*format!("subscribe {topic}"))?;
+    }
+    ws.flush().await?;
+    while let Some(message) = ws.recv().await? {
+        backoff.proved_useful(); // not before: that it was opened says little
+        feed.message(message);
+    }
+    Ok(ws.close_code())
+}

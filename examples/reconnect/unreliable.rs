@@ -1,0 +1,103 @@
+//! A server of a numbered feed that ends its connections in every way there is.
+use std::{io, net::SocketAddr};
+use tickwire::{
+    CloseCode, Config, Error, Message,
+    handshake::server::{Accept, Refuse},
+    tokio::{Handshake, WebSocket},
+};
+use tokio::net::{TcpListener, TcpStream};
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    /// In the middle of the opening handshake.
+    InHandshake,
+    /// With an HTTP status, and Retry-After in seconds.
+    Refused(u16, Option<u32>),
+    /// With TCP's RST.
+    Reset,
+    /// With the end of the stream, and no Close.
+    Eof,
+    Closed(CloseCode),
+    /// Not at all: nothing is sent any more, and nothing read.
+    Dead,
+}
+
+pub(crate) struct Server {
+    address: SocketAddr,
+    /// `None` while it is down.
+    listener: Option<TcpListener>,
+    /// The number of the last message sent.
+    number: u64,
+    /// Connections that are kept open, dead as they are.
+    dead: Vec<WebSocket<TcpStream>>,
+}
+
+impl Server {
+    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { address, listener: Some(listener), number: 0, dead: Vec::new() })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}/feed", self.address)
+    }
+
+    /// From now on nobody listens.
+    pub(crate) fn down(&mut self) {
+        self.listener = None;
+    }
+
+    pub(crate) async fn up(&mut self) -> io::Result<()> {
+        self.listener = Some(TcpListener::bind(self.address).await?);
+        Ok(())
+    }
+
+    /// Takes a connection, hears who it is and what it wants (`said` lines), sends it two messages,
+    /// and ends it. Returns what it said.
+    pub(crate) async fn serve(&mut self, said: usize, end: End) -> Result<Vec<String>, Error> {
+        let Some(listener) = &self.listener else {
+            return Err(io::Error::from(io::ErrorKind::NotConnected).into());
+        };
+        let (stream, _) = listener.accept().await?;
+        if let End::InHandshake = end {
+            return Ok(Vec::new());
+        }
+        let handshake = Handshake::read(stream, &Config::default()).await?;
+        if let End::Refused(status, retry_after) = end {
+            let mut refuse = Refuse::new(status);
+            if let Some(seconds) = retry_after {
+                refuse = refuse.header("Retry-After", &seconds.to_string())?;
+            }
+            handshake.refuse(refuse).await?;
+            return Ok(Vec::new());
+        }
+        let mut ws = handshake.accept(Accept::new()).await?;
+        let mut lines = Vec::new();
+        while lines.len() < said
+            && let Some(message) = ws.recv().await?
+        {
+            lines.extend(message.as_text().map(str::to_owned));
+        }
+        for _ in 0..2 {
+            self.number += 1;
+            ws.send(Message::Text(&format!("message {}", self.number))).await?;
+        }
+        match end {
+            End::Closed(code) => ws.close(code).await?,
+            End::Reset => reset(ws).await?,
+            End::Dead => self.dead.push(ws),
+            End::Eof | End::InHandshake | End::Refused(..) => {}
+        }
+        Ok(lines)
+    }
+}
+
+/// Ends a connection with an RST, as a crash or a firewall does.
+async fn reset(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
+    // What was received and never read turns the end into one.
+    ws.ping(b"answer me").await?;
+    ws.get_ref().readable().await?;
+    Ok(())
+}
