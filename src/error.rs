@@ -211,8 +211,10 @@ impl Error {
     /// Whether a new connection may succeed later: the network failed, or the server said that it
     /// is overloaded or not itself. `false` for what that cannot mend, such as a bad URL, a
     /// violation, or a refusal of who we are; and for [`WouldBlock`](Self::WouldBlock), after which
-    /// this connection goes on, and [`Send`](Self::Send), which says nothing about the connection:
-    /// receive, and judge that error.
+    /// this connection goes on, as it does after [`Send`](Self::Send).
+    ///
+    /// Save for [`SendError::Closed`]: that says only that this connection is over, and `true` here
+    /// is a guess. Who wants to know receives once more, and judges that error.
     ///
     /// Of a stream's errors, `false` for `InvalidInput`, `InvalidData` and `Unsupported`: those say
     /// that what was asked for is wrong, such as an address or a certificate.
@@ -229,9 +231,8 @@ impl Error {
             Self::Refused(refusal) => {
                 HandshakeError::Refused { status: refusal.status() }.is_retryable()
             }
-            Self::WouldBlock | Self::Send(_) | Self::Url(_) | Self::Header(_) | Self::NoTls => {
-                false
-            }
+            Self::Send(error) => *error == SendError::Closed,
+            Self::WouldBlock | Self::Url(_) | Self::Header(_) | Self::NoTls => false,
         }
     }
 }

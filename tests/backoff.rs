@@ -223,7 +223,9 @@ fn each_error_of_an_adapter_is_followed_by_a_delay_or_by_none() {
     for (error, again) in [
         (Error::Recv(RecvError::PongTimeout), true),
         (Error::Recv(RecvError::Protocol(ProtocolError::BadClose)), false),
-        (Error::Send(SendError::Closed), false),
+        (Error::Send(SendError::Closed), true),
+        (Error::Send(SendError::ReasonTooLong), false),
+        (Error::Send(SendError::Full { buffered: 1, limit: 1 }), false),
         (io(ErrorKind::ConnectionRefused), true),
         (io(ErrorKind::ConnectionReset), true),
         (io(ErrorKind::BrokenPipe), true),

@@ -1,0 +1,72 @@
+//! The sending end: connects as often as it takes until the server has all.
+use crate::{delivery::Unacked, wire};
+use tickwire::{
+    Backoff, CloseCode, Config, Error, handshake::client::Request, tokio::connect_with,
+};
+use tokio::{sync::mpsc::Receiver, time::sleep};
+
+/// Sends all that `orders` gives, and returns when there are no more and the server has all: how
+/// many connections it took.
+pub(crate) async fn run(
+    request: &Request,
+    backoff: &mut Backoff,
+    mut orders: Receiver<Vec<u8>>,
+) -> Result<u32, Error> {
+    let mut unacked = Unacked::new(100);
+    for connections in 1.. {
+        let ended = session(request, backoff, &mut orders, &mut unacked).await;
+        let delay = match &ended {
+            Ok(Done::All) => return Ok(connections),
+            Ok(Done::Closed(code)) => backoff.after_close(*code),
+            Err(error) => backoff.after_error(error),
+        };
+        let Some(delay) = delay else { return ended.map(|_| connections) };
+        sleep(delay).await;
+    }
+    Ok(u32::MAX)
+}
+
+enum Done {
+    /// There are no more orders, and the server has them all.
+    All,
+    /// The server has closed.
+    Closed(u16),
+}
+
+async fn session(
+    request: &Request,
+    backoff: &mut Backoff,
+    orders: &mut Receiver<Vec<u8>>,
+    unacked: &mut Unacked,
+) -> Result<Done, Error> {
+    let mut ws = connect_with(request, &Config::default()).await?;
+    // The server says how far it is; the rest may have been lost, so it is sent again.
+    match ws.recv().await? {
+        Some(message) => unacked.acked(wire::read(message.as_bytes()).map_or(0, |(n, _)| n)),
+        None => return Ok(Done::Closed(ws.close_code())),
+    }
+    for (number, payload) in unacked.iter() {
+        let _ = ws.feed(&wire::order(number, payload)); // refused once the stream is broken:
+    } // receiving says why
+    let mut more = true;
+    while more || !unacked.is_empty() {
+        tokio::select! {
+            message = ws.recv() => match message? { // writes what was fed, too
+                Some(message) => {
+                    unacked.acked(wire::read(message.as_bytes()).map_or(0, |(n, _)| n));
+                    backoff.proved_useful();
+                }
+                None => return Ok(Done::Closed(ws.close_code())),
+            },
+            order = orders.recv(), if more && unacked.has_room() => match order {
+                // Remembered first: from here on it will arrive, whatever becomes of this connection.
+                Some(order) => if let Some(number) = unacked.push(&order) {
+                    let _ = ws.feed(&wire::order(number, &order));
+                },
+                None => more = false,
+            },
+        }
+    }
+    ws.close(CloseCode::NORMAL).await?;
+    Ok(Done::All)
+}

@@ -1,0 +1,66 @@
+//! Orders over a network that breaks: each is done exactly once, though connections are cut at any
+//! byte.
+//!
+//! ```text
+//! cargo run --release --example ack
+//! ```
+//!
+//! WebSocket delivers in order, as long as the connection lasts; what was under way when it broke
+//! may have arrived or not, and no protocol below the application can know. So the messages have
+//! numbers, the receiver says how far it is, and the sender keeps what was not acknowledged and
+//! sends it again after a reconnect. That is all in `delivery.rs`; around it are a client, a server,
+//! and `cutter.rs`, the bad network.
+mod client;
+mod cutter;
+mod delivery;
+mod server;
+mod wire;
+
+use std::{error::Error, sync::Arc, time::Duration};
+use tickwire::{Backoff, handshake::client::Request};
+use tokio::{net::TcpListener, sync::mpsc};
+
+const ORDERS: u64 = 10_000;
+const CUTS: u32 = 100;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let server = listener.local_addr()?;
+    let orders = Arc::new(server::Orders::default());
+    let account = orders.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let orders = orders.clone();
+            tokio::spawn(async move { server::serve(stream, &orders).await });
+        }
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("ws://{}/desk-7", listener.local_addr()?);
+    tokio::spawn(cutter::run(listener, server, CUTS, 1500));
+
+    println!("{ORDERS} orders over a network that cuts {CUTS} connections ..");
+    let (send, receive) = mpsc::channel(16);
+    tokio::spawn(async move {
+        for n in 1..=ORDERS {
+            let _ = send.send(format!("buy {n}").into_bytes()).await;
+        }
+    });
+    let quick = Backoff::new()?.max_delay(Duration::from_millis(5));
+    let connections = client::run(&Request::new(&url)?, &mut { quick }, receive).await?;
+
+    let accounts = account.lock();
+    let done = accounts.get("/desk-7").map_or(&[][..], |account| &account.done);
+    let right = done
+        .iter()
+        .eq((1..=ORDERS).map(|n| format!("buy {n}").into_bytes()).collect::<Vec<_>>().iter());
+    println!(
+        "{} were done over {connections} connections, {}",
+        done.len(),
+        match right {
+            true => "each once and in order",
+            false => "and not each once and in order: a bug",
+        }
+    );
+    if right { Ok(()) } else { Err("lost or done twice".into()) }
+}

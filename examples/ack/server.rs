@@ -1,0 +1,63 @@
+//! The receiving end: does each order once, in order, and says how far it is.
+use crate::{delivery::Received, wire};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tickwire::{CloseCode, CloseFrame, Config, Error, handshake::server::Accept, tokio::Handshake};
+use tokio::net::TcpStream;
+
+/// What was done for each client. Outlives its connections, of which there may be two for a moment:
+/// the server can notice last that one is lost.
+#[derive(Default)]
+pub(crate) struct Orders(Mutex<HashMap<String, Account>>);
+
+#[derive(Default)]
+pub(crate) struct Account {
+    received: Received,
+    /// What was done. An application would do it here, and write down how far it is in the same
+    /// transaction.
+    pub(crate) done: Vec<Vec<u8>>,
+}
+
+impl Orders {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HashMap<String, Account>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn up_to(&self, client: &str) -> u64 {
+        self.lock().get(client).map_or(0, |account| account.received.up_to())
+    }
+
+    /// Does what is new. Returns how far it is.
+    fn take(&self, client: &str, message: &[u8]) -> Result<u64, String> {
+        let (number, payload) = wire::read(message).ok_or("too short")?;
+        let mut accounts = self.lock();
+        let account = accounts.entry(client.to_owned()).or_default();
+        if account.received.take(number)? {
+            account.done.push(payload.to_owned());
+        }
+        Ok(account.received.up_to())
+    }
+}
+
+/// One connection. Its path is the client's name, so that the next one goes on with its account.
+pub(crate) async fn serve(stream: TcpStream, orders: &Orders) -> Result<(), Error> {
+    stream.set_nodelay(true)?;
+    let handshake = Handshake::read(stream, &Config::default()).await?;
+    let client = handshake.request().path().to_owned();
+    let mut ws = handshake.accept(Accept::new()).await?;
+    ws.send(&orders.up_to(&client).to_be_bytes()).await?;
+    while let Some((message, info)) = ws.recv_info().await? {
+        match orders.take(&client, message.as_bytes()) {
+            // One acknowledgement for all that came together; it leaves with the next read.
+            Ok(up_to) if !info.more => drop(ws.feed(&up_to.to_be_bytes())?),
+            Ok(_) => {}
+            Err(what) => {
+                let close = CloseFrame::with_reason(CloseCode::POLICY_VIOLATION, &what);
+                return ws.close(close).await;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! A chat server with rooms: join, leave, and everything else goes to the others in the room.
+//!
+//! ```text
+//! cargo run --release --example rooms
+//! cargo run --release --example client -- ws://127.0.0.1:9003     # once for each to talk
+//! //join tea
+//! hello
+//! ```
+//!
+//! (The example client sends `//join` as `/join`.) Rooms are the application's: what they take is
+//! in `rooms.rs`, a map of channels. `session.rs` is one connection, whose outbox decides what
+//! becomes of somebody who is too slow.
+mod rooms;
+mod session;
+
+use std::error::Error;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9003".into());
+    let listener =
+        TcpListener::bind(&address).await.map_err(|error| format!("{address}: {error}"))?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    let rooms = rooms::Rooms::default();
+    for who in 0.. {
+        let (stream, peer) = listener.accept().await?;
+        let rooms = rooms.clone();
+        tokio::spawn(async move {
+            if let Err(error) = session::run(stream, &rooms, who).await {
+                eprintln!("{peer}: {error}");
+            }
+        });
+    }
+    Ok(())
+}

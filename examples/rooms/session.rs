@@ -1,0 +1,75 @@
+//! One connection: commands in, what is said in its room out.
+use crate::rooms::{Member, Rooms};
+use std::{future::pending, time::Instant};
+use tickwire::{
+    CloseCode, Config, Error, Message, Outbox, Prepared, Time, TooSlow,
+    tokio::{Received, accept},
+};
+use tokio::{net::TcpStream, sync::broadcast::error::RecvError};
+
+/// What a client wants.
+enum Wish<'a> {
+    Join(&'a str),
+    Leave,
+    Say(Message<'a>),
+}
+
+impl<'a> Wish<'a> {
+    fn of(message: Message<'a>) -> Self {
+        match message.as_text() {
+            Some("/leave") => Self::Leave,
+            Some(text) => text.strip_prefix("/join ").map_or(Self::Say(message), Self::Join),
+            None => Self::Say(message),
+        }
+    }
+}
+
+pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<(), Error> {
+    stream.set_nodelay(true)?;
+    let mut ws = accept(stream, &Config::default().max_message(64 * 1024)).await?;
+    let epoch = Instant::now();
+    // Who cannot follow is disconnected, and told to come back later.
+    let mut outbox = Outbox::new(TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER));
+    let mut room: Option<Member> = None;
+    loop {
+        let now = Time::new(epoch.elapsed());
+        let _ = ws.feed_from(&mut outbox, now); // closed: receiving says why
+        let answer = tokio::select! {
+            received = ws.recv_or_room(outbox.feeds_below()) => match received? {
+                Received::Message(message) => match (Wish::of(message), &mut room) {
+                    (Wish::Join(name), room) => {
+                        *room = None; // leaves the one before
+                        let joined = room.insert(rooms.join(name, who));
+                        format!("joined {name}, {} here", joined.present())
+                    }
+                    (Wish::Leave, room @ Some(_)) => {
+                        let name = room.take().map(|room| room.name().to_owned());
+                        format!("left {}", name.unwrap_or_default())
+                    }
+                    (Wish::Say(message), Some(room)) => {
+                        room.say(Prepared::new(message));
+                        continue;
+                    }
+                    (Wish::Leave | Wish::Say(_), None) => "join a room first: /join NAME".into(),
+                },
+                Received::Room => continue,
+                Received::Closed => return Ok(()),
+            },
+            heard = hear(&mut room) => match heard {
+                Ok(message) => {
+                    let _ = outbox.push(now, message); // too slow: the next feed closes
+                    continue;
+                }
+                Err(_) => return ws.close(CloseCode::TRY_AGAIN_LATER).await,
+            },
+        };
+        let _ = outbox.push(now, Prepared::new(&*answer));
+    }
+}
+
+async fn hear(room: &mut Option<Member>) -> Result<Prepared, RecvError> {
+    match room {
+        Some(room) => room.hear().await,
+        None => pending().await,
+    }
+}
