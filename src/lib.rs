@@ -100,8 +100,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | send now | `send` | it has reached the socket when it returns |
 //! | send several | `feed` .. `flush` | one write |
 //! | send one to many | [`Prepared`] and `feed_prepared` | encoded once |
+//! | bound what a slow subscriber is behind | [`Outbox`] and `feed_from` | wait, drop, conflate or disconnect |
+//! | connect again | [`Backoff`] | random, growing delays; the example `reconnect` |
 //! | overtake what waits | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
 //! | use two tasks or threads | `into_split` | Pings are answered by the reader |
+//!
+//! # Left to you
+//!
+//! - **Reconnecting.** What has to happen after a connect, the application knows: who it is, what it
+//!   subscribes to, what a gap means. [`Backoff`] says when to try again and whether to, the example
+//!   `reconnect` is the loop.
+//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how little they take.
+//! - **Proxies.** Dial through one with a library that speaks to it, and hand the stream to `client`:
+//!   `examples/proxy` does so for HTTP CONNECT and SOCKS5.
 //!
 //! # Choices that the RFCs leave open
 //!

@@ -102,7 +102,8 @@ pub async fn connect_with(
     shake(MaybeTls(Inner::Plain(stream)), request, config, began).await
 }
 
-/// The opening handshake as a client, over a stream of the caller's: TLS, a proxy, a Unix socket.
+/// The opening handshake as a client, over a stream of the caller's: TLS, a proxy (see
+/// `examples/proxy`), a Unix socket.
 ///
 /// Dropped, the future takes the stream along.
 ///

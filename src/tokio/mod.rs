@@ -97,7 +97,8 @@ use std::{
 /// ```
 ///
 /// [`buffered_amount`](Self::buffered_amount) does not see what the system has taken and not sent;
-/// a smaller `SO_SNDBUF` makes a slow peer show earlier.
+/// a smaller `SO_SNDBUF` makes a slow peer show earlier. What such a peer gets instead of all is for
+/// an [`Outbox`] to say, together with [`recv_or_room`](Self::recv_or_room).
 ///
 /// Dropping it ends the stream at once, and what was fed and not flushed is lost: say
 /// [`close`](Self::close) first. Where the connection is over, the stream stays open until this is
