@@ -155,7 +155,7 @@ async fn subscriber(
 )]
 ///
 /// With threads, lock it: the publisher pushes, the subscriber's writing thread calls `feed_from`
-/// of its [`Writer`](crate::blocking::Writer) under the lock, and flushes without it.
+/// of its `Writer` under the lock, and flushes without it.
 ///
 /// # What it cannot see
 ///
@@ -563,7 +563,7 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::Index;
-    use alloc::collections::BTreeMap;
+    use alloc::collections::{BTreeMap, btree_map::Entry};
     use proptest::prelude::*;
 
     proptest! {
@@ -577,9 +577,9 @@ mod tests {
                 if !insert {
                     index.remove(key);
                     map.remove(&key);
-                } else if !map.contains_key(&key) {
+                } else if let Entry::Vacant(free) = map.entry(key) {
                     index.insert(key, number as u64);
-                    map.insert(key, number as u64);
+                    free.insert(number as u64);
                 }
                 prop_assert_eq!(index.taken, map.len());
                 for key in (0..40).flat_map(|key: u64| [key, key << 31, key << 62]) {

@@ -16,7 +16,10 @@ use feed::{Feed, Subscription};
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use support_tokio::bounded;
@@ -68,12 +71,10 @@ impl Feed for Heard {
     }
 }
 
+type Client = tokio::task::JoinHandle<(Result<u16, Error>, Backoff)>;
+
 /// A client of the loop under test, in a task or a thread.
-fn start(
-    server: &Server,
-    blocking: bool,
-    backoff: Backoff,
-) -> (Heard, tokio::task::JoinHandle<(Result<u16, Error>, Backoff)>) {
+fn start(server: &Server, blocking: bool, backoff: Backoff) -> (Heard, Client) {
     let heard = Heard::default();
     let beat = Heartbeat::new(Duration::from_millis(100), Duration::from_millis(200));
     let subscription = Subscription {
@@ -103,8 +104,10 @@ fn quick() -> Backoff {
 
 /// An address whose port nobody else takes while the server is down.
 fn address() -> SocketAddr {
-    let own = std::process::id().to_be_bytes();
-    let host = if cfg!(target_os = "linux") { [127, own[2], own[3], 77] } else { [127, 0, 0, 1] };
+    static NEXT: AtomicU8 = AtomicU8::new(2);
+    let [.., a, b] = std::process::id().to_be_bytes();
+    let own = [127, a, b, NEXT.fetch_add(1, Relaxed)];
+    let host = if cfg!(target_os = "linux") { own } else { [127, 0, 0, 1] };
     (host, 0).into()
 }
 
