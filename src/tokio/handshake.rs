@@ -11,6 +11,7 @@ use crate::{
         HandshakeError,
         server::{self, Accept, Refuse, Request},
     },
+    time::Time,
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -18,7 +19,7 @@ use ::tokio::{
 };
 use std::{
     future::{Future, poll_fn},
-    time::Duration,
+    task::{Context, Poll},
 };
 
 /// Reads an opening request and accepts it, whatever it asks for. Use [`Handshake`] to look first:
@@ -120,29 +121,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     }
 
     async fn fill(&mut self) -> Result<Result<(), HandshakeError>, Error> {
-        let epoch = Instant::now();
-        let mut clock = Duration::ZERO;
+        // The clock is looked at, and a timer made, only where the stream has to be waited for.
+        let mut epoch = None;
         loop {
             match self.handshake.step() {
                 Ok(true) => return Ok(Ok(())),
                 Ok(false) => {}
                 Err(error) => return Ok(Err(error)),
             }
-            // The first call arms the timer.
-            let told = self.handshake.handle_timeout(crate::time::Time::new(clock));
-            if let Err(error) = told {
-                return Ok(Err(error));
-            }
-            let by = self.handshake.poll_timeout().map(|at| at.since_epoch());
             let Self { io, handshake, .. } = self;
-            let read = poll_fn(|cx| poll_read(io, handshake.spare_mut(), cx));
-            match until(by.and_then(|by| epoch.checked_add(by)), read).await {
-                Some(Ok(0)) => handshake.end_of_stream(),
-                Some(Ok(n)) => handshake.commit(n),
-                Some(Err(error)) => return Err(error.into()),
-                None => {}
+            let mut read = poll_once(|cx| poll_read(io, handshake.spare_mut(), cx)).await;
+            if read.is_pending() {
+                let epoch = *epoch.get_or_insert_with(Instant::now);
+                // The first call arms the timer.
+                if let Err(error) = handshake.handle_timeout(Time::new(epoch.elapsed())) {
+                    return Ok(Err(error));
+                }
+                let by = handshake.poll_timeout().map(|at| at.since_epoch());
+                let later = poll_fn(|cx| poll_read(io, handshake.spare_mut(), cx));
+                match until(by.and_then(|by| epoch.checked_add(by)), later).await {
+                    Some(done) => read = Poll::Ready(done),
+                    None => continue,
+                }
             }
-            clock = epoch.elapsed();
+            match read {
+                Poll::Ready(Ok(0)) => handshake.end_of_stream(),
+                Poll::Ready(Ok(n)) => handshake.commit(n),
+                Poll::Ready(Err(error)) => return Err(error.into()),
+                Poll::Pending => {}
+            }
         }
     }
 
@@ -204,6 +211,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let _ = until(Instant::now().checked_add(LINGER), drain).await;
         Ok(())
     }
+}
+
+/// What one poll says.
+async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    poll_fn(|cx| Poll::Ready(poll(cx))).await
 }
 
 /// `future`, or `None` when that takes too long.
