@@ -156,7 +156,7 @@ impl Config {
         self
     }
 
-    /// Pings a silent peer and gives up a dead one; default off.
+    /// Pings a silent peer and gives up a dead one; default off. [`Heartbeat`] has presets.
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = Some(heartbeat);
         self
@@ -239,8 +239,47 @@ impl Heartbeat {
     /// with [`PongTimeout`](crate::RecvError::PongTimeout) when nothing at all arrives within
     /// `timeout` after the Ping was written. Any byte received is a sign of life. Intervals below
     /// 4 ms count as that.
+    ///
+    /// A dead peer is thus found within 1.25 × `interval` + `timeout` after its last byte, by a call
+    /// that receives; in `blocking` up to 10 ms later. The Pings also measure the
+    /// [round-trip time](crate::Sender::rtt). [`Duration::MAX`] as the timeout pings and never
+    /// gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
+    }
+
+    /// For a server behind proxies and load balancers: 20 s and 20 s; a dead peer is found within
+    /// 45 s.
+    ///
+    /// These cut a connection on which nothing passes for a time of theirs, commonly 60 s (nginx's
+    /// `proxy_read_timeout`, AWS's load balancers), at some places 30 to 55 s. A Ping every 25 s at
+    /// the latest stays below all of them, and one that is lost comes again in time. A proxy may
+    /// keep its own connection to the server long after the client is gone, so a Ping it cannot
+    /// deliver is the only sign of that; 20 s let a phone change networks and TCP repeat itself.
+    pub const fn behind_proxies() -> Self {
+        Self::new(Duration::from_secs(20), Duration::from_secs(20))
+    }
+
+    /// For a trading client and the like: 1 s and 2 s; a dead server is found within 3.25 s.
+    ///
+    /// There a quiet market and a dead connection look the same, and to tell them apart is worth a
+    /// Ping a second, sent only where nothing else arrives. TCP repeats a lost segment after 200 ms
+    /// or more, then after twice that: 2 s are enough for three losses in a row on a path between
+    /// continents. Too hasty for networks that pause for seconds, such as mobile ones.
+    pub const fn trading() -> Self {
+        Self::new(Duration::from_secs(1), Duration::from_secs(2))
+    }
+
+    /// For a phone, or a device on batteries: 4 min and 30 s; a dead server is found within 5.5 min.
+    ///
+    /// Each Ping wakes the radio for several seconds, and that is what empties the battery; too few
+    /// of them, and the address translation of the network forgets the connection, many after
+    /// 5 min of silence. So a Ping goes after 4 to 5 min. 30 s let the radio wake up, or move to
+    /// another cell.
+    ///
+    /// For the phone's end. A server of phones pings as rarely, since its Pings wake them as well.
+    pub const fn phone() -> Self {
+        Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30))
     }
 }
 

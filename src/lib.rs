@@ -103,6 +103,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | bound what a slow subscriber is behind | [`Outbox`] and `feed_from` | wait, drop, conflate or disconnect |
 //! | connect again | [`Backoff`] | random, growing delays; the example `reconnect` |
 //! | overtake what waits | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
+//! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
+//! | know how far the peer is | `rtt` | after a heartbeat's Ping, or `probe` |
 //! | use two tasks or threads | `into_split` | Pings are answered by the reader |
 //!
 //! # Left to you
@@ -189,7 +191,9 @@ mod utf8;
 pub use backoff::Backoff;
 pub use close::{CloseCode, CloseFrame};
 pub use config::{Config, Heartbeat, Negotiated, Role};
-pub use connection::{Connection, Ending, Outgoing, Position, ReadyState, Receiver, Sender, Step};
+pub use connection::{
+    Connection, Ending, Outgoing, Position, ReadyState, Receiver, RoundTrip, Sender, Step,
+};
 pub use entropy::Entropy;
 #[cfg(feature = "std")]
 pub use entropy::SystemEntropy;

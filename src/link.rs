@@ -48,6 +48,8 @@ pub(crate) trait Link {
     fn ending(&mut self) -> Ending;
     /// Waits for the next deadline; ready when one has changed something.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// A Pong came: tells the core the time, if it waits for that.
+    fn time_pong(&mut self);
     /// Gives the buffers back before a wait.
     fn rest(&mut self);
     /// Tells the core that writing failed, and keeps the reason.
@@ -74,10 +76,15 @@ pub(crate) trait Link {
         loop {
             match self.step(want) {
                 Ok(Step::Message) => return Poll::Ready(Ready::Item),
-                Ok(Step::Ping | Step::Pong | Step::Close) if want == Want::Event => {
-                    return Poll::Ready(Ready::Item);
+                Ok(step @ (Step::Ping | Step::Pong | Step::Close)) => {
+                    if step == Step::Pong {
+                        self.time_pong();
+                    }
+                    if want == Want::Event {
+                        return Poll::Ready(Ready::Item);
+                    }
+                    continue;
                 }
-                Ok(Step::Ping | Step::Pong | Step::Close) => continue,
                 Ok(Step::NeedInput) => {}
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }

@@ -37,6 +37,13 @@ impl Time {
     }
 }
 
+impl Time {
+    /// So long before this, or the epoch.
+    pub(crate) fn before(self, d: Duration) -> Self {
+        Self(self.0.saturating_sub(d))
+    }
+}
+
 impl Add<Duration> for Time {
     type Output = Self;
     #[inline]

@@ -427,18 +427,40 @@ fn a_dead_peer_is_found_by_the_heartbeat_and_the_writer_learns_of_it() {
         let error = reader.recv().unwrap_err();
         assert!(matches!(error, Error::Recv(RecvError::PongTimeout)));
         took(began, ms(280), ms(3000));
-        assert_eq!(peer.frame(), (PING, vec![]));
+        assert_eq!(peer.frame().0, PING);
         let error = writer.send("?").unwrap_err();
         assert!(matches!(error, Error::Recv(RecvError::PongTimeout)));
 
         let ((mut reader, _writer), mut peer) = split(&beat);
         let there = thread::spawn(move || text(&mut reader));
         for _ in 0..5 {
-            assert_eq!(peer.frame(), (PING, vec![]));
+            assert_eq!(peer.frame().0, PING);
             peer.send(PONG, b"");
         }
         peer.send(TEXT, b"alive");
         assert_eq!(there.join().unwrap(), "alive");
+    });
+}
+
+#[test]
+fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
+    bounded(|| {
+        let beat = config().heartbeat(Heartbeat::new(ms(80), ms(15_000)));
+        let ((mut reader, mut writer), mut peer) = split(&beat);
+        let _ = writer.feed("not flushed").unwrap();
+        let _ = writer.feed_first("nor this").unwrap();
+        let there = thread::spawn(move || text(&mut reader));
+        let ping = loop {
+            let (b0, payload) = peer.frame();
+            if b0 == PING {
+                break payload;
+            }
+            assert_eq!(b0, TEXT); // the one that overtakes is free to leave with the Ping
+        };
+        peer.send(PONG, &ping);
+        peer.send(TEXT, b"alive");
+        assert_eq!(there.join().unwrap(), "alive");
+        assert!(writer.rtt().is_some());
     });
 }
 

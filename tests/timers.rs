@@ -236,6 +236,34 @@ fn a_dead_peer_is_found_in_time_whatever_the_phase() {
 }
 
 #[test]
+fn a_look_that_comes_late_makes_no_later_one_late() {
+    // As with a thread that was in a read when the deadline passed: up to a sixteenth of the
+    // interval, here 1 s. The Ping is owed within 1.25 intervals all the same.
+    let (interval, timeout) = (16 * SECOND, 3 * SECOND);
+    let config = Config::default().heartbeat(Heartbeat::new(interval, timeout));
+    for role in ROLES {
+        for phase in 0..80u32 {
+            let last = 16 * SECOND + Duration::from_millis(100) * phase;
+            let mut conn = connection(role, &config);
+            let mut now = Duration::ZERO;
+            while now < last {
+                receive(&mut conn, &to(role, PONG, ""));
+                now = (now + SECOND / 2).min(last);
+                let _ = until(&mut conn, now, now);
+            }
+            receive(&mut conn, &to(role, BINARY, "last sign"));
+            let due = conn.poll_timeout().expect("a deadline").since_epoch().max(last);
+            conn.handle_timeout(Time::new(due + SECOND)).unwrap();
+            let (found, error) = until(&mut conn, due + SECOND, last + 1000 * SECOND);
+            assert_eq!(error, Some(RecvError::PongTimeout));
+            let took = found - last;
+            assert!(took <= interval * 5 / 4 + timeout, "{role:?} {phase}: {took:?}");
+            assert!(took >= interval * 15 / 16 + timeout, "{role:?} {phase}: {took:?}");
+        }
+    }
+}
+
+#[test]
 fn any_byte_is_a_sign_of_life_and_a_live_peer_is_not_pinged() {
     // P205
     let config = Config::default().heartbeat(Heartbeat::new(8 * SECOND, 3 * SECOND));
@@ -263,9 +291,8 @@ fn two_live_ends_keep_each_other_alive_for_ever() {
         let end = pair.end(role);
         assert_eq!(end.conn.ready_state(), ReadyState::Open);
         assert!(end.seen.len() > 50);
-        assert!(
-            end.seen.iter().all(|e| matches!(e, Seen::Ping(p) | Seen::Pong(p) if p.is_empty()))
-        );
+        assert!(end.seen.iter().all(|e| matches!(e, Seen::Ping(_) | Seen::Pong(_))));
+        assert_eq!(end.conn.rtt().unwrap().latest, Duration::ZERO); // on this clock
     }
     // A peer that hears and answers nothing is found.
     pair.server.deaf = true;
@@ -285,7 +312,7 @@ fn the_pong_is_awaited_only_from_when_the_ping_was_written() {
             conn.handle_timeout(at(second)).unwrap();
         }
         out.extend(drain(&mut conn));
-        assert_eq!(sent(&out)[1], (PING, vec![]));
+        assert_eq!(sent(&out)[1].0, PING);
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
         conn.handle_timeout(at(100)).unwrap();
         assert_eq!(conn.poll_timeout(), Some(at(102))); // a look whether something came
@@ -387,4 +414,28 @@ fn a_commit_of_no_bytes_is_no_sign_of_life() {
         }
     }
     panic!("a dead peer was not found");
+}
+
+#[test]
+fn presets_find_a_dead_peer_in_the_time_they_name() {
+    let seconds = |n: f64| Duration::from_secs_f64(n);
+    for (preset, ping, dead) in [
+        (Heartbeat::behind_proxies(), [20.0, 25.0], 45.0),
+        (Heartbeat::trading(), [1.0, 1.25], 3.25),
+        (Heartbeat::phone(), [240.0, 300.0], 330.0),
+    ] {
+        for role in ROLES {
+            let mut conn = connection(role, &Config::default().heartbeat(preset));
+            conn.handle_timeout(Time::ZERO).unwrap();
+            let mut now = Duration::ZERO;
+            while !conn.sender().has_outgoing() {
+                now = conn.poll_timeout().unwrap().since_epoch();
+                conn.handle_timeout(Time::new(now)).unwrap();
+            }
+            assert!(now >= seconds(ping[0]) && now <= seconds(ping[1]), "{preset:?} {now:?}");
+            let (found, error) = until(&mut conn, now, 1000 * SECOND);
+            assert_eq!(error, Some(RecvError::PongTimeout));
+            assert!(found <= seconds(dead), "{preset:?} {found:?}");
+        }
+    }
 }

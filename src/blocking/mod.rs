@@ -51,7 +51,7 @@ pub use stream::{Plain, Stream};
 use crate::{
     close::CloseFrame,
     config::{Config, Negotiated},
-    connection::{Connection, Ending, Position, ReadyState, Sender, Step},
+    connection::{Connection, Ending, Position, ReadyState, RoundTrip, Sender, Step},
     error::{Error, RecvError, SendError},
     link::{Link, Ready, Want, again},
     message::{Chunk, Event, Info, Message, OwnedMessage},
@@ -191,6 +191,11 @@ impl<S> WebSocket<S> {
         self.conn.close_code()
     }
 
+    /// How long Pings and their Pongs took; see [`Sender::rtt`].
+    pub fn rtt(&self) -> Option<RoundTrip> {
+        self.conn.rtt()
+    }
+
     /// Whether both Close frames have passed.
     pub fn was_clean(&self) -> bool {
         self.conn.was_clean()
@@ -327,7 +332,7 @@ impl<S: Stream> WebSocket<S> {
     /// again.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
-        if self.conn.step() != Ok(Step::Message) && self.wait_for(Want::Message)? == Ready::End {
+        if self.conn.quick() != Some(Step::Message) && self.wait_for(Want::Message)? == Ready::End {
             return self.ended();
         }
         Ok(self.conn.message())
@@ -341,7 +346,7 @@ impl<S: Stream> WebSocket<S> {
     /// As [`recv`](Self::recv).
     #[inline]
     pub fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
-        if self.conn.step() != Ok(Step::Message) && self.wait_for(Want::Message)? == Ready::End {
+        if self.conn.quick() != Some(Step::Message) && self.wait_for(Want::Message)? == Ready::End {
             return self.ended();
         }
         let info = self.conn.info();
@@ -366,7 +371,7 @@ impl<S: Stream> WebSocket<S> {
         // Nothing to write first, and a message at hand: nearly always so in a batch.
         let tx = self.conn.sender();
         let free = !tx.wants_write() && !tx.is_closed();
-        if !(free && self.conn.step() == Ok(Step::Message)) && self.wait_reply()? == Ready::End {
+        if !(free && self.conn.quick() == Some(Step::Message)) && self.wait_reply()? == Ready::End {
             return self.ended();
         }
         let (rx, tx) = self.conn.split_mut();
@@ -470,6 +475,17 @@ impl<S: Stream> WebSocket<S> {
     /// As [`send`](Self::send).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.conn.sender().ping(payload)?;
+        self.flush()
+    }
+
+    /// Sends a Ping whose Pong gives [`rtt`](Self::rtt) another time; see [`Sender::probe`]. On a
+    /// connection that is never silent the heartbeat sends none.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn probe(&mut self) -> Result<(), Error> {
+        self.conn.sender().probe(self.patience.now())?;
         self.flush()
     }
 
@@ -703,7 +719,7 @@ impl<S: Stream> Link for WebSocket<S> {
     }
 
     /// Called when a read or write would block: sees to the deadlines, and says whether to go on.
-    fn poll_alarm(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if core::mem::take(&mut self.told) {
             return Poll::Ready(());
         }
@@ -712,6 +728,13 @@ impl<S: Stream> Link for WebSocket<S> {
         }
         let now = self.patience.now();
         let changed = self.tell(now);
+        if changed {
+            // A Ping goes before the next read, so that the wait for its answer counts from here.
+            if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+                self.write_failed(error);
+            }
+            self.tell(now);
+        }
         let Self { io, conn, patience, read_timeout, .. } = self;
         if patience.go_on(now, patience.read_limit) {
             patience.adjust(io, read_timeout, conn.poll_timeout(), now);
@@ -719,6 +742,13 @@ impl<S: Stream> Link for WebSocket<S> {
             return Poll::Pending;
         }
         Poll::Ready(())
+    }
+
+    #[cold]
+    fn time_pong(&mut self) {
+        if self.conn.sending().pong_waits() {
+            self.conn.sender().time_pong(self.patience.now());
+        }
     }
 
     #[inline]

@@ -31,7 +31,7 @@ use crate::{
     close::CloseFrame,
     config::Negotiated,
     connection::{
-        Delivery, Ending, Ends, Outgoing, Parts, Position, Receiver, Sender, Step,
+        Delivery, Ending, Ends, Outgoing, Parts, Position, Receiver, RoundTrip, Sender, Step,
         out_buffer::OutBuffer, respond, timers::Timers,
     },
     error::{Error, RecvError, SendError},
@@ -289,6 +289,11 @@ impl<S> Reader<S> {
         self.rx.close_code()
     }
 
+    /// How long Pings and their Pongs took; see [`Sender::rtt`].
+    pub fn rtt(&self) -> Option<RoundTrip> {
+        self.shared.queue().tx.rtt()
+    }
+
     /// Whether both Close frames have passed.
     pub fn was_clean(&self) -> bool {
         self.rx.is_closed() && self.shared.queue().tx.close_written()
@@ -301,10 +306,10 @@ impl<S> Reader<S> {
 
     fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         let step = self.rx.step_slow(delivery);
-        if !matches!(step, Ok(Step::Message | Step::Pong | Step::NeedInput | Step::Closed)) {
+        if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
             let mut queue = self.shared.queue();
             respond(&step, &self.rx, &mut queue.tx);
-            self.owes = true;
+            self.owes |= step != Ok(Step::Pong); // which calls for nothing
         }
         step
     }
@@ -326,7 +331,7 @@ impl<S> Reader<S> {
         let phase = timers.phase(rx, &queue.tx, *ends);
         let next = timers.poll(rx, &queue.tx, phase, *ends);
         let mut told = Ok(());
-        let wrote = queue.tx.has_outgoing();
+        let wrote = queue.tx.owes_control(); // what was fed is the writer's to flush
         if next.is_some_and(|at| at <= now) {
             told = timers.handle(now, rx, &mut queue.tx, phase, *ends);
         }
@@ -342,7 +347,7 @@ impl<S> Reader<S> {
             }
         }
         // Something to write, or a phase has ended.
-        (!wrote && queue.tx.has_outgoing()) || timers.phase(rx, &queue.tx, *ends) != phase
+        (!wrote && queue.tx.owes_control()) || timers.phase(rx, &queue.tx, *ends) != phase
     }
 
     /// The deadlines, where reads that are not in vain leave no time to wait for them. Those on
@@ -586,7 +591,7 @@ impl<S: Stream> Link for Reader<S> {
     }
 
     /// Called when a read or write would block: sees to the deadlines, and says whether to go on.
-    fn poll_alarm(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if core::mem::take(&mut self.told) {
             return Poll::Ready(());
         }
@@ -599,13 +604,26 @@ impl<S: Stream> Link for Reader<S> {
         }
         let now = self.patience.now();
         let changed = self.tell(now);
-        self.owes |= changed;
+        if changed {
+            // A Ping goes before the next read, so that the wait for its answer counts from here.
+            self.owes = true;
+            let _ = self.poll_write(cx); // both sides are told if it fails
+            self.tell(now);
+        }
         if self.patience.go_on(now, self.patience.read_limit) || changed {
             let next = self.next_deadline().unwrap_or(now + Duration::MAX);
             self.patience.adjust(&self.io, &mut self.read_timeout, Some(next), now);
             return Poll::Ready(());
         }
         Poll::Pending
+    }
+
+    #[cold]
+    fn time_pong(&mut self) {
+        let tx = &mut self.shared.queue().tx;
+        if tx.pong_waits() {
+            tx.time_pong(self.patience.now());
+        }
     }
 
     #[inline]
@@ -733,6 +751,11 @@ impl<S> Writer<S> {
         self.with(|tx| tx.unsent())
     }
 
+    /// How long Pings and their Pongs took; see [`Sender::rtt`].
+    pub fn rtt(&self) -> Option<RoundTrip> {
+        self.with(|tx| tx.rtt())
+    }
+
     /// Whether nothing more can be sent.
     pub fn is_closed(&self) -> bool {
         self.with(|tx| tx.is_closed())
@@ -793,6 +816,17 @@ impl<S: Stream> Writer<S> {
     /// As [`WebSocket::ping`].
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.with(|tx| tx.ping(payload))?;
+        self.flush()
+    }
+
+    /// Sends a Ping whose Pong gives [`rtt`](Self::rtt) another time, as [`WebSocket::probe`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::probe`].
+    pub fn probe(&mut self) -> Result<(), Error> {
+        let now = self.patience.now();
+        self.with(|tx| tx.probe(now))?;
         self.flush()
     }
 

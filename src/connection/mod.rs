@@ -9,12 +9,14 @@ pub(crate) mod memory;
 pub(crate) mod out_buffer;
 mod receiver;
 mod recv_buffer;
+mod rtt;
 mod sender;
 pub(crate) mod timers;
 
 pub use out_buffer::Outgoing;
 pub use receiver::{Receiver, Step};
 pub(crate) use recv_buffer::RecvBuffer;
+pub use rtt::RoundTrip;
 pub use sender::{Position, Sender};
 
 use crate::{
@@ -316,7 +318,7 @@ impl Connection {
     #[cfg(feature = "std")]
     pub(crate) fn restart_clock(&mut self) {
         self.timers.restart();
-        self.tx.stall_mut().restart();
+        self.tx.restart_clock();
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None`: not before something
@@ -368,6 +370,13 @@ impl Connection {
             Some(step) => Ok(step),
             None => self.step_slow(),
         }
+    }
+
+    /// [`step`](Self::step), if that takes no more than a few compares.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn quick(&mut self) -> Option<Step> {
+        self.rx.quick()
     }
 
     #[inline(never)]
@@ -502,6 +511,11 @@ impl Connection {
         &self.tx
     }
 
+    /// How long Pings and their Pongs took; see [`Sender::rtt`].
+    pub fn rtt(&self) -> Option<RoundTrip> {
+        self.tx.rtt()
+    }
+
     /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
     /// written.
     pub fn was_clean(&self) -> bool {
@@ -546,6 +560,7 @@ pub(crate) struct Parts {
 pub(crate) fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Sender) {
     match step {
         Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
+        Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
         Ok(Step::Close) if tx.auto_close => tx.answer_close(rx.close_frame()),
         Err(error) => match error.close_code() {
             Some(code) => tx.fail(code),

@@ -713,6 +713,11 @@ impl Receiver {
         core::mem::take(&mut self.heard)
     }
 
+    /// When the last read was made, if that was said.
+    pub(super) fn read_at(&self) -> Option<Time> {
+        self.read_at
+    }
+
     /// Where in the stream the first byte not consumed lies.
     fn place(&self) -> u64 {
         self.total.wrapping_sub(self.buf.wire().len() as u64)

@@ -4,7 +4,10 @@
 //! begin, is `OutBuffer`'s; what the peer's frames call for comes through `respond`.
 #[cfg(feature = "tokio")]
 use super::memory::Memory;
-use super::out_buffer::{OutBuffer, Outgoing, Stall};
+use super::{
+    out_buffer::{OutBuffer, Outgoing, Stall},
+    rtt::{RoundTrip, Trips},
+};
 use crate::{
     close::{CloseCode, CloseFrame},
     config::Config,
@@ -14,6 +17,7 @@ use crate::{
     kernel,
     message::{Chunk, DataKind, Message, OwnedMessage},
     prepared::{Prepared, opcode},
+    time::Time,
     utf8::Utf8Validator,
 };
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
@@ -60,6 +64,8 @@ pub struct Sender {
     lost_from: u64,
     unsent: u64,
     close: Option<Box<(CloseCode, Box<str>)>>,
+    /// Pings under way whose Pongs are timed; `None` before the first.
+    trips: Option<Box<Trips>>,
 }
 
 #[derive(Debug)]
@@ -156,6 +162,7 @@ impl Sender {
             lost_from: u64::MAX,
             unsent: 0,
             close: None,
+            trips: None,
         }
     }
 
@@ -304,7 +311,9 @@ impl Sender {
         Ok(Position(FIRST | self.first_fed))
     }
 
-    /// Queues a Ping in front of the data. Of several that wait only the newest is sent.
+    /// Queues a Ping in front of the data. Of several that wait only the newest is sent. Its Pong
+    /// is an [`Event::Pong`](crate::Event::Pong) with the same payload, for the caller to match;
+    /// for round-trip times there is [`probe`](Self::probe).
     ///
     /// # Errors
     ///
@@ -313,6 +322,28 @@ impl Sender {
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         self.owed.ping = Some(self.control(payload)?); // serves as the heartbeat's, if one waits
         Ok(())
+    }
+
+    /// Queues a Ping, as [`ping`](Self::ping) does, with a payload of its own of 4 bytes: when
+    /// its Pong comes, [`rtt`](Self::rtt) has another time. Without being asked for, the
+    /// [heartbeat](Config::heartbeat) does the same, but only on a silent connection.
+    ///
+    /// Several may be under way; a Pong settles the Pings before its own (§5.5.3). One that takes
+    /// more than 60 s gives no time.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed).
+    pub fn probe(&mut self, now: Time) -> Result<(), SendError> {
+        if self.is_closed() {
+            return Err(SendError::Closed);
+        }
+        self.owed.ping = self.begin_trip(now);
+        Ok(())
+    }
+
+    fn begin_trip(&mut self, now: Time) -> Option<Control> {
+        Control::new(&self.trips.get_or_insert_default().begin(now))
     }
 
     /// Queues a Pong in front of the data: nobody need ask for it (§5.5.3). Of more than 16 that
@@ -467,10 +498,10 @@ impl Sender {
 
     // The heartbeat.
 
-    pub(super) fn owe_beat(&mut self) {
+    pub(super) fn owe_beat(&mut self, now: Time) {
         if !self.is_closed() && self.owed.beat != Beat::Owed {
             if self.owed.ping.is_none() {
-                self.owed.ping = Control::new(&[]);
+                self.owed.ping = self.begin_trip(now);
             }
             self.owed.beat = Beat::Owed;
         }
@@ -482,6 +513,37 @@ impl Sender {
         // A buffer that is held elsewhere was looked at in `note`.
         let beat = if self.held.len == 0 { beat.seen(&self.out) } else { beat };
         beat == Beat::Written
+    }
+
+    // Round-trip times.
+
+    /// A Pong came, `at` that time if anybody said so.
+    pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
+        if let Some(trips) = &mut self.trips {
+            trips.answer(payload, at);
+        }
+    }
+
+    /// Whether a Pong waits for the time to be told.
+    #[inline]
+    pub(crate) fn pong_waits(&self) -> bool {
+        self.trips.as_ref().is_some_and(|trips| trips.wait())
+    }
+
+    /// Tells the time to a Pong that waits for it.
+    pub(crate) fn time_pong(&mut self, now: Time) {
+        if let Some(trips) = &mut self.trips {
+            trips.tell(now);
+        }
+    }
+
+    /// Says that the times told from now on have another epoch.
+    #[cfg(feature = "std")]
+    pub(super) fn restart_clock(&mut self) {
+        self.stall_mut().restart();
+        if let Some(trips) = &mut self.trips {
+            trips.restart();
+        }
     }
 
     // Outputs.
@@ -671,7 +733,13 @@ impl Sender {
 
     #[inline]
     pub(crate) fn owes(&self) -> bool {
-        self.owed.controls() || self.owed.close.is_some() || !self.first.is_empty()
+        self.owes_control() || !self.first.is_empty()
+    }
+
+    /// Whether a control frame waits beside the buffer.
+    #[inline]
+    pub(crate) fn owes_control(&self) -> bool {
+        self.owed.controls() || self.owed.close.is_some()
     }
 
     /// Whether less is buffered than [`high_water`](Config::high_water): one more message of any
@@ -714,6 +782,12 @@ impl Sender {
     /// [`abort`](Self::abort) or a failed write ended this half first.
     pub fn unsent(&self) -> u64 {
         self.unsent
+    }
+
+    /// How long Pings and their Pongs took, of the [heartbeat](Config::heartbeat) and of
+    /// [`probe`](Self::probe); `None` before the first Pong.
+    pub fn rtt(&self) -> Option<RoundTrip> {
+        self.trips.as_ref()?.times()
     }
 
     /// Whether this half is closed: a Close was queued, or the stream refused a write.

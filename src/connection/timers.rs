@@ -160,13 +160,14 @@ impl Timers {
             return end;
         }
         let frame = rx.partial_frame().map(|at| armed(self.frame, at, Time::ZERO));
+        let pong = tx.pong_waits().then_some(Time::ZERO);
         let beat = match self.beat {
             _ if self.heartbeat.is_none() || phase != Phase::Open => None,
             Beat::Unarmed => Some(Time::ZERO),
             Beat::Pinging => tx.beat_written().then_some(Time::ZERO),
             Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } => Some(at),
         };
-        [end, frame, beat].into_iter().flatten().min()
+        [end, frame, beat, pong].into_iter().flatten().min()
     }
 
     pub(crate) fn handle(
@@ -212,6 +213,7 @@ impl Timers {
         if self.paused || rx.error().is_some() || rx.is_closed() {
             return Ok(());
         }
+        tx.time_pong(now);
         self.frame = match (rx.partial_frame(), self.frame) {
             (None, _) => None,
             (Some(at), Some((of, until))) if of == at && now >= until => {
@@ -233,9 +235,15 @@ impl Timers {
         rx: &mut Receiver,
         tx: &mut Sender,
     ) -> Result<(), RecvError> {
-        let soon = now + quarter(heartbeat);
-        let listen = |silent| Beat::Listening { silent, until: soon };
+        let quarter = quarter(heartbeat);
+        let soon = now + quarter;
         let pinged = |until: Time| Beat::Pinged { until, look: until.min(soon) };
+        // An adapter that looks a little late does not look later each time.
+        let due = match self.beat {
+            Beat::Listening { until, .. } => until.max(now.before(quarter / 4)),
+            _ => now,
+        };
+        let listen = |silent| Beat::Listening { silent, until: due + quarter };
         self.beat = match self.beat {
             Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } if now < at => {
                 return Ok(());
@@ -243,7 +251,7 @@ impl Timers {
             _ if rx.take_heard() => listen(0),
             Beat::Unarmed => listen(0),
             Beat::Listening { silent: 3.., .. } => {
-                tx.owe_beat();
+                tx.owe_beat(now);
                 Beat::Pinging
             }
             Beat::Listening { silent, .. } => listen(silent + 1),

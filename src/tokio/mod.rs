@@ -50,7 +50,7 @@ pub use split::{Halves, Reader, Writer};
 use crate::{
     close::CloseFrame,
     config::{Config, Negotiated},
-    connection::{Connection, Ending, Position, ReadyState, Sender, Step},
+    connection::{Connection, Ending, Position, ReadyState, RoundTrip, Sender, Step},
     error::{Error, RecvError, SendError},
     link::{Link, Ready, Want, again},
     message::{Chunk, Event, Info, Message, OwnedMessage},
@@ -191,6 +191,11 @@ impl<S> WebSocket<S> {
     /// The close code of the connection; see [`Connection::close_code`].
     pub fn close_code(&self) -> u16 {
         self.conn.close_code()
+    }
+
+    /// How long Pings and their Pongs took; see [`Sender::rtt`].
+    pub fn rtt(&self) -> Option<RoundTrip> {
+        self.conn.rtt()
     }
 
     /// Whether both Close frames have passed.
@@ -375,7 +380,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         // Nothing to write first, and a message at hand: nearly always so in a batch.
         let tx = self.conn.sender();
         let free = !tx.wants_write() && !tx.is_closed();
-        if !(free && self.conn.step() == Ok(Step::Message))
+        if !(free && self.conn.quick() == Some(Step::Message))
             && poll_fn(|cx| self.poll_reply(cx)).await == Ready::End
         {
             return self.ended();
@@ -490,6 +495,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.flush().await
     }
 
+    /// Sends a Ping whose Pong gives [`rtt`](Self::rtt) another time; see [`Sender::probe`]. On a
+    /// connection that is never silent the heartbeat sends none.
+    ///
+    /// Cancel safe, as [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn probe(&mut self) -> Result<(), Error> {
+        self.conn.sender().probe(self.alarm.now())?;
+        self.flush().await
+    }
+
     /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
     /// discards up to the peer's Close and ends the stream as that takes. Bounded by
     /// [`close_timeout`](Config::close_timeout) for each of these.
@@ -517,9 +535,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     #[inline(always)]
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
-        match self.conn.step() {
-            Ok(Step::Message) => Poll::Ready(Ready::Item),
-            // All but the control frames, which are answered already, is found again.
+        match self.conn.quick() {
+            Some(Step::Message) => Poll::Ready(Ready::Item),
             _ => self.poll_more(cx, Want::Message),
         }
     }
@@ -670,6 +687,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link for WebSocket<S> {
     #[inline]
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.alarm.poll(&mut self.conn, cx)
+    }
+
+    #[cold]
+    fn time_pong(&mut self) {
+        if self.conn.sending().pong_waits() {
+            self.conn.sender().time_pong(self.alarm.now());
+        }
     }
 
     #[inline]

@@ -20,7 +20,7 @@ use crate::{
     close::CloseFrame,
     config::Negotiated,
     connection::{
-        Delivery, Ending, Ends, Outgoing, Parts, Position, Receiver, Sender, Step,
+        Delivery, Ending, Ends, Outgoing, Parts, Position, Receiver, RoundTrip, Sender, Step,
         out_buffer::OutBuffer, respond, timers::Timers,
     },
     error::{Error, RecvError, SendError},
@@ -291,6 +291,11 @@ impl<R, W> Reader<R, W> {
         self.rx.close_code()
     }
 
+    /// How long Pings and their Pongs took; see [`Sender::rtt`].
+    pub fn rtt(&self) -> Option<RoundTrip> {
+        self.shared.queue().tx.rtt()
+    }
+
     /// Whether both Close frames have passed.
     pub fn was_clean(&self) -> bool {
         self.rx.is_closed() && self.shared.queue().tx.close_written()
@@ -303,10 +308,10 @@ impl<R, W> Reader<R, W> {
 
     fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         let step = self.rx.step_slow(delivery);
-        if !matches!(step, Ok(Step::Message | Step::Pong | Step::NeedInput | Step::Closed)) {
+        if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
             let mut queue = self.shared.queue();
             respond(&step, &self.rx, &mut queue.tx);
-            self.owes = true;
+            self.owes |= step != Ok(Step::Pong); // which calls for nothing
         }
         step
     }
@@ -448,6 +453,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link for Reader<R, W> {
         ready
     }
 
+    #[cold]
+    fn time_pong(&mut self) {
+        let tx = &mut self.shared.queue().tx;
+        if tx.pong_waits() {
+            tx.time_pong(self.alarm.now());
+        }
+    }
+
     fn rest(&mut self) {
         pool::give(self.rx.reclaim());
     }
@@ -504,7 +517,7 @@ impl<W> Deadlines for ReaderDeadlines<'_, W> {
     }
 
     fn writes(&mut self) -> bool {
-        self.shared.queue().tx.owes() // not what was fed, which is the writer's to flush
+        self.shared.queue().tx.owes_control() // what was fed is the writer's to flush
     }
 
     fn heard(&mut self) -> bool {
@@ -635,6 +648,11 @@ impl<W> Writer<W> {
         self.with(|tx| tx.unsent())
     }
 
+    /// How long Pings and their Pongs took; see [`Sender::rtt`].
+    pub fn rtt(&self) -> Option<RoundTrip> {
+        self.with(|tx| tx.rtt())
+    }
+
     /// Whether nothing more can be sent.
     pub fn is_closed(&self) -> bool {
         self.with(|tx| tx.is_closed())
@@ -688,6 +706,18 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// As [`WebSocket::ping`].
     pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.with(|tx| tx.ping(payload))?;
+        self.flush().await
+    }
+
+    /// Sends a Ping whose Pong gives [`rtt`](Self::rtt) another time, as [`WebSocket::probe`].
+    /// Cancel safe, as [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::probe`].
+    pub async fn probe(&mut self) -> Result<(), Error> {
+        let now = self.alarm.now();
+        self.with(|tx| tx.probe(now))?;
         self.flush().await
     }
 

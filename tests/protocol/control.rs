@@ -77,7 +77,7 @@ fn p043_a_pong_nobody_asked_for_is_accepted_and_not_answered() {
 
 #[test]
 fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
-    // Matching is the caller's: pings go out with its payloads, pongs come back with theirs.
+    // Of the caller's pings matching is the caller's: pongs come with their payloads.
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         let mut pings = Vec::new();
@@ -88,6 +88,23 @@ fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
         assert_eq!(pings, [1, 2, 3].map(|i| (PING, format!("{i}").into_bytes())));
         // The peer answers the latest only, which settles all three.
         assert_eq!(receive(&mut conn, &to(role, PONG, "3")), [Seen::Pong(b"3".to_vec())]);
+        // With payloads of its own the connection does it, and takes the time of that one only.
+        let at = |ms| Time::new(Duration::from_millis(ms));
+        let mut conn = connection(role, &Config::default());
+        let pings = [10, 20, 30].map(|ms| {
+            conn.sender().probe(at(ms)).unwrap();
+            sent(&drain(&mut conn)).pop().unwrap().1
+        });
+        receive(&mut conn, &to(role, PONG, &pings[2]));
+        conn.handle_timeout(at(75)).unwrap();
+        let took = |conn: &tickwire::Connection| conn.rtt().map(|rtt| (rtt.latest, rtt.minimum));
+        let once = Some((Duration::from_millis(45), Duration::from_millis(45)));
+        assert_eq!(took(&conn), once);
+        for settled in &pings {
+            receive(&mut conn, &to(role, PONG, settled));
+            conn.handle_timeout(at(99)).unwrap();
+        }
+        assert_eq!(took(&conn), once);
         // To the heartbeat any of them will do, and none that came before its ping counts.
         let beat = Heartbeat::new(Duration::from_secs(4), Duration::from_secs(2));
         let mut conn = connection(role, &Config::default().heartbeat(beat));
