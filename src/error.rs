@@ -223,9 +223,13 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Recv(error) => error.is_retryable(),
+            // Among others a socket option that is not to be had.
             Self::Io(error) => !matches!(
                 error.kind(),
-                ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::Unsupported
+                ErrorKind::InvalidInput
+                    | ErrorKind::InvalidData
+                    | ErrorKind::PermissionDenied
+                    | ErrorKind::Unsupported
             ),
             Self::Handshake(error) => error.is_retryable(),
             Self::Refused(refusal) => {

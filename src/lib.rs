@@ -141,6 +141,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!
 //! - `std` (default): the `blocking` adapter, `SystemEntropy`, vectored output, CPU detection.
 //! - `tokio` (default): the `tokio` adapter.
+//! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers.
 //!
 //! Without either the core is `no_std` and needs `alloc`. Features only add.
 //!
@@ -182,6 +183,8 @@ mod outbox;
 #[cfg(feature = "tokio")]
 mod pool;
 mod prepared;
+#[cfg(feature = "socket")]
+mod socket;
 mod time;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -203,6 +206,8 @@ pub use error::{ProtocolError, RecvError, SendError};
 pub use message::{Chunk, DataKind, Event, Info, Message, OwnedMessage};
 pub use outbox::{Outbound, Outbox, OutboxCounts, PushError, TooSlow};
 pub use prepared::Prepared;
+#[cfg(feature = "socket")]
+pub use socket::SocketOptions;
 pub use time::Time;
 
 /// The README's examples are compiled and run with the tests.

@@ -13,12 +13,12 @@ use crate::{
 };
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::{TcpStream, ToSocketAddrs},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
     time::{Duration, Instant},
     vec::Vec,
 };
 
-/// Connects to a `ws` URL, with TCP_NODELAY on. For headers, subprotocols and the like, make a
+/// Connects to a `ws` URL, with TCP_NODELAY on (other socket options: feature `socket`). For headers, subprotocols and the like, make a
 /// [`Request`] and use [`connect_with`].
 ///
 /// Connecting and the opening handshake together are bounded by
@@ -60,17 +60,22 @@ pub fn connect_with(request: &Request, config: &Config) -> Result<WebSocket<Mayb
         return Err(Error::NoTls);
     }
     let began = Instant::now();
-    let stream = dial(target, began.checked_add(config.handshake_timeout))?;
-    shake(MaybeTls(Inner::Plain(stream)), request, config, began)
+    let stream = dial(target, began.checked_add(config.handshake_timeout), config)?;
+    let ws = shake(MaybeTls(Inner::Plain(stream)), request, config, began)?;
+    #[cfg(feature = "socket")]
+    if let Some(options) = config.socket {
+        options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
+    }
+    Ok(ws)
 }
 
 /// Tries all addresses of a name.
-fn dial(target: &Target, by: Option<Instant>) -> Result<TcpStream, Error> {
+fn dial(target: &Target, by: Option<Instant>, config: &Config) -> Result<TcpStream, Error> {
     let addresses: Vec<_> = (target.host(), target.port()).to_socket_addrs()?.collect();
     let mut failed = io::Error::from(io::ErrorKind::NotFound); // a name without an address
     for (i, address) in addresses.iter().enumerate() {
         let dialed = match by {
-            None => TcpStream::connect(address),
+            None => dial_one(address, None, config),
             Some(by) => {
                 let rest = by.saturating_duration_since(Instant::now());
                 if rest.is_zero() {
@@ -78,7 +83,7 @@ fn dial(target: &Target, by: Option<Instant>) -> Result<TcpStream, Error> {
                 }
                 let left = u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
                 let share = (rest / left).max(Duration::from_millis(1));
-                TcpStream::connect_timeout(address, share)
+                dial_one(address, Some(share), config)
             }
         };
         match dialed {
@@ -90,6 +95,22 @@ fn dial(target: &Target, by: Option<Instant>) -> Result<TcpStream, Error> {
         return Err(HandshakeError::Timeout.into());
     }
     Err(failed.into())
+}
+
+#[cfg_attr(not(feature = "socket"), allow(unused_variables))]
+fn dial_one(
+    address: &SocketAddr,
+    timeout: Option<Duration>,
+    config: &Config,
+) -> io::Result<TcpStream> {
+    #[cfg(feature = "socket")]
+    if let Some(options) = config.socket {
+        return options.dial(address, timeout);
+    }
+    match timeout {
+        None => TcpStream::connect(address),
+        Some(timeout) => TcpStream::connect_timeout(address, timeout),
+    }
 }
 
 /// The opening handshake as a client, over a stream of the caller's: TLS, a proxy, a Unix socket.

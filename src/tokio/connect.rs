@@ -4,6 +4,8 @@ use super::{
     handshake::until,
     io::{poll_read, poll_write_slice},
 };
+#[cfg(feature = "socket")]
+use crate::socket::SocketOptions;
 use crate::{
     config::Config,
     entropy::SystemEntropy,
@@ -13,7 +15,10 @@ use crate::{
         client::{self, Request},
     },
     time::Time,
+    url::Target,
 };
+#[cfg(feature = "socket")]
+use ::tokio::net::{TcpSocket, lookup_host};
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
@@ -27,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-/// Connects to a `ws` URL, with TCP_NODELAY on. For headers, subprotocols and the like, make a
+/// Connects to a `ws` URL, with TCP_NODELAY on (other socket options: feature `socket`). For headers, subprotocols and the like, make a
 /// [`Request`] and use [`connect_with`].
 ///
 /// Resolving, connecting and the opening handshake together are bounded by
@@ -93,13 +98,40 @@ pub async fn connect_with(
     }
     let began = Instant::now();
     let by = began.checked_add(config.handshake_timeout);
-    let dial = async {
-        let stream = TcpStream::connect((target.host(), target.port())).await?;
-        stream.set_nodelay(true)?;
-        Ok::<_, io::Error>(stream)
-    };
-    let stream = until(by, dial).await.ok_or(HandshakeError::Timeout)??;
-    shake(MaybeTls(Inner::Plain(stream)), request, config, began).await
+    let stream = until(by, dial_tcp(target, config)).await.ok_or(HandshakeError::Timeout)??;
+    let ws = shake(MaybeTls(Inner::Plain(stream)), request, config, began).await?;
+    #[cfg(feature = "socket")]
+    if let Some(options) = config.socket {
+        options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
+    }
+    Ok(ws)
+}
+
+#[cfg_attr(not(feature = "socket"), allow(unused_variables))]
+async fn dial_tcp(target: &Target, config: &Config) -> io::Result<TcpStream> {
+    #[cfg(feature = "socket")]
+    if let Some(options) = config.socket {
+        return dial_with(target, &options).await;
+    }
+    let stream = TcpStream::connect((target.host(), target.port())).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Tries all addresses of a name, with the options in place, since the first segment tells the peer
+/// about buffers.
+#[cfg(feature = "socket")]
+async fn dial_with(target: &Target, options: &SocketOptions) -> io::Result<TcpStream> {
+    let mut failed = io::Error::from(io::ErrorKind::NotFound); // a name without an address
+    for address in lookup_host((target.host(), target.port())).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        options.apply(&socket)?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 /// The opening handshake as a client, over a stream of the caller's: TLS, a proxy (see

@@ -1,0 +1,281 @@
+//! Options of TCP sockets, as one value for both adapters: for what `connect` dials, and for what a
+//! server accepts.
+//!
+//! Only the system's own knobs are here; what this crate itself waits for and buffers is
+//! [`Config`](crate::Config)'s. Setting them is left to the crate `socket2`.
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+#[cfg(not(windows))]
+use std::os::fd::AsFd as Handle;
+#[cfg(windows)]
+use std::os::windows::io::AsSocket as Handle;
+use std::{
+    format, io,
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// Options of a TCP socket. All but [`nodelay`](Self::nodelay) are left as the system has them,
+/// unless set here.
+///
+/// A client hands them to [`Config::socket`](crate::Config::socket) for `connect`; a server, and a
+/// client with a stream of its own, [applies](Self::apply) them to the stream:
+///
+/// ```no_run
+/// use std::{net::TcpListener, time::Duration};
+/// use tickwire::{Config, SocketOptions, blocking::accept};
+///
+/// # fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let options = SocketOptions::new()
+///     .notsent_lowat(16 << 10) // what waits, waits where `feed_first` can still overtake it
+///     .user_timeout(Duration::from_secs(20));
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let (stream, _) = listener.accept()?;
+/// options.apply(&stream)?;
+/// let ws = accept(stream, &Config::default())?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// An option that this system does not have is an error, `Unsupported`, where it bounds a wait or
+/// memory ([`user_timeout`](Self::user_timeout), parts of [`keepalive`](Self::keepalive)). Those
+/// that only make things faster ([`quickack`](Self::quickack), [`busy_poll`](Self::busy_poll),
+/// [`notsent_lowat`](Self::notsent_lowat)) do nothing there, so that a program can be developed on
+/// another system than it runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct SocketOptions {
+    nodelay: bool,
+    quickack: Option<bool>,
+    busy_poll: Option<Duration>,
+    notsent_lowat: Option<u32>,
+    user_timeout: Option<Duration>,
+    keepalive: Option<Keepalive>,
+    send_buffer: Option<usize>,
+    recv_buffer: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Keepalive {
+    idle: Duration,
+    interval: Duration,
+    probes: u32,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SocketOptions {
+    /// TCP_NODELAY on, all else as the system has it.
+    pub const fn new() -> Self {
+        Self {
+            nodelay: true,
+            quickack: None,
+            busy_poll: None,
+            notsent_lowat: None,
+            user_timeout: None,
+            keepalive: None,
+            send_buffer: None,
+            recv_buffer: None,
+        }
+    }
+
+    /// TCP_NODELAY: small writes leave at once; default yes. Otherwise a write waits until the one
+    /// before it is acknowledged, up to 40 ms with most peers (Nagle's algorithm). What belongs
+    /// together leaves in one write here anyway.
+    pub const fn nodelay(mut self, yes: bool) -> Self {
+        self.nodelay = yes;
+        self
+    }
+
+    /// TCP_QUICKACK (Linux): acknowledge at once, not after up to 40 ms or along with an answer;
+    /// default: the system decides as it goes. Good where the peer waits for acknowledgements, since
+    /// it has no TCP_NODELAY; costs a segment for each read.
+    ///
+    /// It does not last: the system goes back to its own judgement after some segments. `connect`
+    /// sets it when dialing and again when the connection is open; whoever wants it for longer says
+    /// [`quickack_now`](Self::quickack_now) after each receive.
+    pub const fn quickack(mut self, yes: bool) -> Self {
+        self.quickack = Some(yes);
+        self
+    }
+
+    /// SO_BUSY_POLL (Linux): how long a read that finds nothing asks the network card again before
+    /// it sleeps, in whole microseconds; default: `net.core.busy_read`, as a rule 0. About 50 µs
+    /// is usual. Takes that much of a core for each wait. More than the default needs the
+    /// CAP_NET_ADMIN capability, else `PermissionDenied`. The card's driver has to support it; over
+    /// loopback it does nothing. Never sleeping at all is [`Spin`](crate::blocking::Spin)'s.
+    pub const fn busy_poll(mut self, time: Duration) -> Self {
+        self.busy_poll = Some(time);
+        self
+    }
+
+    /// TCP_NOTSENT_LOWAT (Linux): the stream takes no more while so many bytes were taken and not
+    /// yet sent; default: `net.ipv4.tcp_notsent_lowat`, as a rule no bound but the send buffer's.
+    /// 16 KiB to 128 KiB are usual.
+    ///
+    /// What is over stays with the connection, where it counts in `buffered_amount`, and where
+    /// Pongs, [`feed_first`](crate::Sender::feed_first) and conflation still get in front of it. More
+    /// wakeups are the price.
+    pub const fn notsent_lowat(mut self, bytes: u32) -> Self {
+        self.notsent_lowat = Some(bytes);
+        self
+    }
+
+    /// TCP_USER_TIMEOUT (Linux): how long sent data may stay unacknowledged before the system gives
+    /// the connection up, in milliseconds, at least 1; default: some 15 min. The stream then fails
+    /// with `TimedOut`.
+    ///
+    /// Needs no call that waits, and no Ping: it finds the dead peer of a program that only sends.
+    /// One that is silent at both ends it does not notice; for that there is the
+    /// [heartbeat](crate::Heartbeat), or [`keepalive`](Self::keepalive), whose count of probes it
+    /// replaces.
+    pub const fn user_timeout(mut self, timeout: Duration) -> Self {
+        self.user_timeout = Some(timeout);
+        self
+    }
+
+    /// SO_KEEPALIVE: after `idle` without a segment the system probes the peer each `interval`, and
+    /// gives the connection up after so many `probes` without an answer; default off. Whole
+    /// seconds, at least 1; 1 to 127 probes.
+    ///
+    /// Says that the peer's system is there, not its program, and nothing beyond a proxy; the
+    /// [heartbeat](crate::Heartbeat) says both. It costs no wakeup of this program, though.
+    pub const fn keepalive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
+        self.keepalive = Some(Keepalive { idle, interval, probes });
+        self
+    }
+
+    /// SO_SNDBUF: how much the system takes before the stream refuses more, in bytes; default: it
+    /// grows by itself, on Linux to some 4 MiB. Linux doubles the value, keeps at least 4.5 KiB,
+    /// bounds it by `net.core.wmem_max` without a word, and stops adapting it.
+    ///
+    /// Less shows a slow peer earlier (`buffered_amount` does not see what the system has taken);
+    /// less than bandwidth × round trip slows a fast one down.
+    pub const fn send_buffer(mut self, bytes: usize) -> Self {
+        self.send_buffer = Some(bytes);
+        self
+    }
+
+    /// SO_RCVBUF: how much the system receives ahead, in bytes; as
+    /// [`send_buffer`](Self::send_buffer), bounded by `net.core.rmem_max`. It has to be set before
+    /// the connection is made, so a server applies it to its listener, whose streams inherit it.
+    pub const fn recv_buffer(mut self, bytes: usize) -> Self {
+        self.recv_buffer = Some(bytes);
+        self
+    }
+
+    /// Sets them on a stream or listener, of `std` or tokio.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, with the option's name in front; `Unsupported` for an option that it
+    /// does not have, as said above. Options before that one have been set.
+    pub fn apply<S: Handle>(&self, socket: &S) -> io::Result<()> {
+        let socket = &*SockRef::from(socket);
+        let name = |option: &'static str| {
+            move |error: io::Error| io::Error::new(error.kind(), format!("{option}: {error}"))
+        };
+        if let Some(bytes) = self.send_buffer {
+            socket.set_send_buffer_size(bytes).map_err(name("SO_SNDBUF"))?;
+        }
+        if let Some(bytes) = self.recv_buffer {
+            socket.set_recv_buffer_size(bytes).map_err(name("SO_RCVBUF"))?;
+        }
+        socket.set_tcp_nodelay(self.nodelay).map_err(name("TCP_NODELAY"))?;
+        if let Some(keepalive) = self.keepalive {
+            keepalive.apply(socket).map_err(name("SO_KEEPALIVE"))?;
+        }
+        if let Some(timeout) = self.user_timeout {
+            user_timeout(socket, timeout).map_err(name("TCP_USER_TIMEOUT"))?;
+        }
+        if let Some(bytes) = self.notsent_lowat {
+            notsent_lowat(socket, bytes).map_err(name("TCP_NOTSENT_LOWAT"))?;
+        }
+        if let Some(time) = self.busy_poll {
+            busy_poll(socket, time).map_err(name("SO_BUSY_POLL"))?;
+        }
+        if let Some(yes) = self.quickack {
+            quickack(socket, yes).map_err(name("TCP_QUICKACK"))?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges what was received at once, and goes on to do so for a while: TCP_QUICKACK by
+    /// itself, one system call. Does nothing where there is no such thing.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn quickack_now<S: Handle>(socket: &S) -> io::Result<()> {
+        quickack(&SockRef::from(socket), true)
+    }
+
+    /// Dials with the options in place, since the first segment tells the peer about buffers.
+    pub(crate) fn dial(
+        &self,
+        address: &SocketAddr,
+        timeout: Option<Duration>,
+    ) -> io::Result<TcpStream> {
+        let domain = Domain::for_address(*address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        self.apply(&socket)?;
+        // Without a bound a signal would end the call.
+        socket.connect_timeout(&(*address).into(), timeout.unwrap_or(Duration::MAX))?;
+        Ok(socket.into())
+    }
+}
+
+impl Keepalive {
+    fn apply(self, socket: &Socket) -> io::Result<()> {
+        let seconds = |d: Duration| {
+            let up = u64::from(d.subsec_nanos() > 0);
+            Duration::from_secs(d.as_secs().saturating_add(up).max(1))
+        };
+        let keepalive = TcpKeepalive::new().with_time(seconds(self.idle));
+        #[cfg(any(target_vendor = "apple", target_os = "android", target_os = "linux", windows))]
+        return socket.set_tcp_keepalive(
+            &keepalive.with_interval(seconds(self.interval)).with_retries(self.probes.max(1)),
+        );
+        #[allow(unreachable_code)] // where the interval cannot be set
+        Err(lacking(&(socket, keepalive, self.interval, self.probes)))
+    }
+}
+
+// What is not everywhere.
+
+fn user_timeout(socket: &Socket, timeout: Duration) -> io::Result<()> {
+    let timeout = timeout.max(Duration::from_millis(1)); // zero is the default
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    return socket.set_tcp_user_timeout(Some(timeout));
+    #[allow(unreachable_code)]
+    Err(lacking(&(socket, timeout)))
+}
+
+fn notsent_lowat(socket: &Socket, bytes: u32) -> io::Result<()> {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket.set_tcp_notsent_lowat(bytes)?;
+    let _ = (socket, bytes);
+    Ok(())
+}
+
+fn busy_poll(socket: &Socket, time: Duration) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    socket.set_busy_poll(time.as_micros().min(i32::MAX as u128) as u32)?;
+    let _ = (socket, time);
+    Ok(())
+}
+
+fn quickack(socket: &Socket, yes: bool) -> io::Result<()> {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket.set_tcp_quickack(yes)?;
+    let _ = (socket, yes);
+    Ok(())
+}
+
+/// This system has no such option, and so no use for these.
+fn lacking<T>(_: &T) -> io::Error {
+    io::ErrorKind::Unsupported.into()
+}
