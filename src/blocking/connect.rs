@@ -227,6 +227,10 @@ impl Stream for MaybeTls {
         self.tcp().set_nodelay(yes)
     }
 
+    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+        self.tcp().set_nonblocking(yes)
+    }
+
     fn shutdown(&mut self) -> io::Result<()> {
         Stream::shutdown(self.plain())
     }

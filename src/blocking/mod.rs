@@ -36,15 +36,20 @@
 //! clock, so keep receiving. A deadline may be late by a quarter of the shortest one, and by a
 //! second at most.
 //!
+//! **The least latency.** [`into_spin`](WebSocket::into_spin) has all further calls wait without
+//! ever sleeping, which takes a core; see [`Spin`].
+//!
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
 mod connect;
 mod handshake;
 mod io;
+mod spin;
 mod split;
 mod stream;
 
 pub use connect::{MaybeTls, client, connect, connect_with};
 pub use handshake::{Handshake, accept};
+pub use spin::Spin;
 pub use split::{Reader, Writer};
 pub use stream::{Plain, Stream};
 
@@ -289,6 +294,32 @@ impl<S> WebSocket<S> {
 }
 
 impl<S: Stream> WebSocket<S> {
+    /// All further calls wait by [asking again and again](Spin) instead of sleeping. What was fed
+    /// and received before goes along, timeouts too.
+    ///
+    /// # Errors
+    ///
+    /// What [`Stream::set_nonblocking`] says: `Unsupported` for a stream that has no such mode. The
+    /// connection is lost then.
+    pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
+        Ok(WebSocket {
+            io: Spin::new(self.io)?,
+            conn: self.conn,
+            patience: self.patience,
+            read_timeout: Timeout::default(), // those of the system mean nothing any more
+            write_timeout: Timeout::default(),
+            dirty: self.dirty,
+            paused: self.paused,
+            busy: self.busy,
+            slow: self.slow,
+            told: self.told,
+            stamp: self.stamp,
+            failed: self.failed,
+            io_error: self.io_error,
+            late: self.late,
+        })
+    }
+
     // Timeouts.
 
     /// For how long a receiving call may wait for what it is to return, before it returns

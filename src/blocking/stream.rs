@@ -45,6 +45,17 @@ pub trait Stream: Read + Write {
         Ok(())
     }
 
+    /// Whether reads and writes that would block fail with `WouldBlock` instead, for
+    /// [`Spin`](super::Spin).
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says; `Unsupported`, as by default, where there is no such mode.
+    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+        let _ = yes;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Ends writing: the peer reads the end of the stream, and may go on sending. Only flushes by
     /// default.
     ///
@@ -87,6 +98,10 @@ impl Stream for TcpStream {
         self.set_nodelay(yes)
     }
 
+    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+        self.set_nonblocking(yes)
+    }
+
     fn shutdown(&mut self) -> io::Result<()> {
         (*self).shutdown(net::Shutdown::Write)
     }
@@ -108,6 +123,10 @@ impl Stream for std::os::unix::net::UnixStream {
 
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.set_write_timeout(timeout)
+    }
+
+    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+        self.set_nonblocking(yes)
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
@@ -137,6 +156,10 @@ macro_rules! forward {
 
             fn set_nodelay(&self, yes: bool) -> io::Result<()> {
                 (**self).set_nodelay(yes)
+            }
+
+            fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+                (**self).set_nonblocking(yes)
             }
 
             fn shutdown(&mut self) -> io::Result<()> {

@@ -1,0 +1,239 @@
+//! Waiting by asking again and again: nothing is lost by it, and every deadline still holds.
+#![cfg(feature = "std")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod support_blocking;
+
+use std::{
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+use support_blocking::*;
+use tickwire::{
+    CloseCode, Config, Error, Heartbeat, RecvError,
+    blocking::{self, Plain, Spin, Stream, WebSocket},
+    handshake::{HandshakeError, client::Request},
+};
+
+fn config() -> Config {
+    Config::default()
+}
+
+/// A server that spins, and its peer.
+fn spun(config: &Config) -> (WebSocket<Spin<TcpStream>>, Peer) {
+    let (ws, peer) = served(config);
+    (ws.into_spin().unwrap(), peer)
+}
+
+#[test]
+fn an_echo_from_the_handshake_to_the_close() {
+    bounded(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let serving = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut ws = blocking::accept(Spin::new(stream).unwrap(), &config()).unwrap();
+            while let Some((message, reply)) = ws.recv_reply().unwrap() {
+                let _ = reply.feed(message).unwrap();
+            }
+            assert!(ws.was_clean());
+        });
+        let mut ws = blocking::connect(&url, &config()).unwrap().into_spin().unwrap();
+        for len in [0, 1, 125, 126, 70_000, 3_000_000] {
+            let message: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            // The large one fills both sockets, so that writes spin too; the server reads on.
+            let _ = ws.feed(&message).unwrap();
+            assert_eq!(ws.recv().unwrap().unwrap().as_bytes(), message);
+        }
+        ws.close(CloseCode::NORMAL).unwrap();
+        assert!(ws.was_clean());
+        serving.join().unwrap();
+    });
+}
+
+#[test]
+fn a_client_over_a_stream_of_the_callers_spins_from_the_start() {
+    bounded(|| {
+        let (near, far) = tcp_pair();
+        let serving = thread::spawn(move || {
+            let mut ws = blocking::accept(far, &config()).unwrap();
+            ws.send("first").unwrap();
+            assert!(ws.recv().unwrap().is_none());
+        });
+        let request = Request::new("ws://localhost/").unwrap();
+        let mut ws = blocking::client(Spin::new(near).unwrap(), &request, &config()).unwrap();
+        assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("first"));
+        ws.close(None).unwrap();
+        serving.join().unwrap();
+    });
+}
+
+#[test]
+fn both_halves_spin() {
+    bounded(|| {
+        let (ws, mut peer) = spun(&config());
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        let reading = thread::spawn(move || {
+            let mut seen = 0;
+            while let Some(message) = reader.recv().unwrap() {
+                seen += message.len();
+            }
+            seen
+        });
+        for round in 0..100 {
+            peer.send(TEXT, b"in");
+            writer.send("out").unwrap();
+            assert_eq!(peer.frame(), (TEXT, b"out".to_vec()), "{round}");
+        }
+        peer.send(CLOSE, b"");
+        assert_eq!(peer.frame(), (CLOSE, vec![]));
+        peer.end();
+        assert_eq!(reading.join().unwrap(), 200);
+    });
+}
+
+#[test]
+fn every_deadline_holds() {
+    bounded(|| {
+        let beat = config().heartbeat(Heartbeat::new(ms(80), ms(200)));
+        let (mut ws, mut peer) = spun(&beat);
+        let began = Instant::now();
+        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::PongTimeout))));
+        took(began, ms(270), ms(3_000));
+        assert_eq!(peer.frame().0, PING);
+
+        let (mut ws, mut peer) = spun(&config().frame_timeout(ms(200)));
+        peer.wire(&masked(TEXT, b"never whole")[..9]);
+        let began = Instant::now();
+        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
+        took(began, ms(200), ms(3_000));
+
+        let (mut ws, _peer) = spun(&config().close_timeout(ms(200)));
+        let began = Instant::now();
+        assert!(matches!(ws.close(None), Err(Error::Recv(RecvError::CloseTimeout))));
+        took(began, ms(200), ms(3_000));
+
+        let (mut ws, _peer) = spun(&config().write_timeout(ms(200)));
+        let began = Instant::now();
+        let flooded = ws.send(&vec![0; 32 << 20]);
+        assert!(matches!(flooded, Err(Error::Recv(RecvError::WriteTimeout))));
+        took(began, ms(200), ms(5_000));
+
+        let (near, _far) = tcp_pair();
+        let began = Instant::now();
+        let config = config().handshake_timeout(ms(200));
+        let error = blocking::accept(Spin::new(near).unwrap(), &config).unwrap_err();
+        assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
+        took(began, ms(200), ms(3_000));
+    });
+}
+
+#[test]
+fn the_callers_timeouts_hold_also_those_from_before() {
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config());
+        ws.set_read_timeout(Some(ms(60))).unwrap();
+        let mut ws = ws.into_spin().unwrap();
+        for timeout in [ms(60), ms(5), Duration::from_micros(300)] {
+            if timeout < ms(60) {
+                ws.set_read_timeout(Some(timeout)).unwrap();
+            }
+            let began = Instant::now();
+            assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
+            took(began, timeout, ms(3_000));
+            peer.send(TEXT, b"still here");
+            let text = loop {
+                match ws.recv() {
+                    Ok(message) => break message.unwrap().as_text().unwrap().to_owned(),
+                    Err(Error::WouldBlock) => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            };
+            assert_eq!(text, "still here");
+        }
+        // And none at all.
+        ws.set_read_timeout(None).unwrap();
+        let sending = thread::spawn(move || {
+            thread::sleep(ms(30));
+            peer.send(TEXT, b"late");
+        });
+        assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("late"));
+        sending.join().unwrap();
+    });
+}
+
+/// Would block so many times before each byte.
+struct Shy {
+    shy: u32,
+    left: u32,
+    calls: u32,
+}
+
+impl Shy {
+    fn call(&mut self) -> io::Result<usize> {
+        self.calls += 1;
+        if self.left > 0 {
+            self.left -= 1;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.left = self.shy;
+        Ok(1)
+    }
+}
+
+impl Read for Shy {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.call()
+    }
+}
+
+impl Write for Shy {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        self.call()
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.call().map(drop)
+    }
+}
+
+impl Stream for Shy {
+    fn set_nonblocking(&self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn it_asks_until_it_gets_and_no_more() {
+    for shy in [0, 1, 63, 64, 65, 1_000] {
+        let mut io = Spin::new(Shy { shy, left: shy, calls: 0 }).unwrap();
+        for turn in 1..4 {
+            match turn {
+                1 => assert_eq!(io.read(&mut [0]).unwrap(), 1),
+                2 => assert_eq!(io.write(&[0]).unwrap(), 1),
+                _ => io.flush().unwrap(),
+            }
+            assert_eq!(io.get_ref().calls, turn * (shy + 1));
+        }
+        // A timeout that has passed ends it, and the next call goes on.
+        io.set_read_timeout(Some(Duration::ZERO)).unwrap();
+        let read = io.read(&mut [0]);
+        assert_eq!(read.is_ok(), shy < 128, "{shy}");
+        io.set_read_timeout(None).unwrap();
+        assert_eq!(io.read(&mut [0]).unwrap(), 1);
+    }
+}
+
+#[test]
+fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
+    bounded(|| {
+        let error = Spin::new(Plain(io::empty())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        let (near, _far) = tcp_pair();
+        let mut near = Spin::new(near).unwrap().into_inner().unwrap();
+        near.set_read_timeout(Some(ms(40))).unwrap();
+        let began = Instant::now();
+        assert!(near.read(&mut [0]).is_err());
+        took(began, ms(30), ms(3_000));
+    });
+}
