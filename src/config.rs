@@ -248,13 +248,14 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// A Ping when nothing was received for `interval` (to 1.25 times that); the connection fails
+    /// A Ping when nothing was received for `interval` (to 1.2 times that); the connection fails
     /// with [`PongTimeout`](crate::RecvError::PongTimeout) when nothing at all arrives within
     /// `timeout` after the Ping was written. Any byte received is a sign of life. Intervals below
-    /// 4 ms count as that.
+    /// 5 ms count as that.
     ///
     /// A dead peer is thus found within 1.25 × `interval` + `timeout` after its last byte, by a call
-    /// that receives; in `blocking` up to 10 ms later. The Pings also measure the
+    /// that receives; this includes how late the adapters are, where `interval` is a second or more:
+    /// 1 ms with tokio, up to 30 ms in `blocking`. The Pings also measure the
     /// [round-trip time](crate::Sender::rtt). [`Duration::MAX`] as the timeout pings and never
     /// gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
@@ -265,7 +266,7 @@ impl Heartbeat {
     /// 45 s.
     ///
     /// These cut a connection on which nothing passes for a time of theirs, commonly 60 s (nginx's
-    /// `proxy_read_timeout`, AWS's load balancers), at some places 30 to 55 s. A Ping every 25 s at
+    /// `proxy_read_timeout`, AWS's load balancers), at some places 30 to 55 s. A Ping every 24 s at
     /// the latest stays below all of them, and one that is lost comes again in time. A proxy may
     /// keep its own connection to the server long after the client is gone, so a Ping it cannot
     /// deliver is the only sign of that; 20 s let a phone change networks and TCP repeat itself.
@@ -287,7 +288,7 @@ impl Heartbeat {
     ///
     /// Each Ping wakes the radio for several seconds, and that is what empties the battery; too few
     /// of them, and the address translation of the network forgets the connection, many after
-    /// 5 min of silence. So a Ping goes after 4 to 5 min. 30 s let the radio wake up, or move to
+    /// 5 min of silence. So a Ping goes after 4 to 4.8 min. 30 s let the radio wake up, or move to
     /// another cell.
     ///
     /// For the phone's end. A server of phones pings as rarely, since its Pings wake them as well.

@@ -14,6 +14,10 @@ use core::time::Duration;
 /// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
+/// How often in an interval to look whether something came. A Ping thus goes after an interval of
+/// silence and at most a fifth more, which leaves an adapter that comes a little late a twentieth.
+const LOOKS: u32 = 5;
+
 /// All deadlines but the one on writing, which goes with the bytes to write.
 #[derive(Debug)]
 pub(crate) struct Timers {
@@ -36,7 +40,7 @@ pub(crate) struct Timers {
 #[derive(Debug)]
 enum Beat {
     Unarmed,
-    /// Something arrived, or so many quarters of the interval passed without.
+    /// Something arrived, or so many `LOOKS`ths of the interval passed without.
     Listening {
         silent: u8,
         until: Time,
@@ -84,7 +88,7 @@ impl Timers {
     #[cfg(feature = "std")]
     pub(super) fn shortest(&self) -> Duration {
         let ends = self.frame_timeout.min(self.close_timeout);
-        self.heartbeat.map_or(ends, |h| ends.min(quarter(h)).min(h.timeout))
+        self.heartbeat.map_or(ends, |h| ends.min(between_looks(h)).min(h.timeout))
     }
 
     /// Forgets all times told.
@@ -235,22 +239,22 @@ impl Timers {
         rx: &mut Receiver,
         tx: &mut Sender,
     ) -> Result<(), RecvError> {
-        let quarter = quarter(heartbeat);
-        let soon = now + quarter;
+        let pause = between_looks(heartbeat);
+        let soon = now + pause;
         let pinged = |until: Time| Beat::Pinged { until, look: until.min(soon) };
         // An adapter that looks a little late does not look later each time.
         let due = match self.beat {
-            Beat::Listening { until, .. } => until.max(now.before(quarter / 4)),
+            Beat::Listening { until, .. } => until.max(now.before(pause / 4)),
             _ => now,
         };
-        let listen = |silent| Beat::Listening { silent, until: due + quarter };
+        let listen = |silent| Beat::Listening { silent, until: due + pause };
         self.beat = match self.beat {
             Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } if now < at => {
                 return Ok(());
             }
             _ if rx.take_heard() => listen(0),
             Beat::Unarmed => listen(0),
-            Beat::Listening { silent: 3.., .. } => {
+            Beat::Listening { silent, .. } if u32::from(silent) + 1 >= LOOKS => {
                 tx.owe_beat(now);
                 Beat::Pinging
             }
@@ -269,9 +273,9 @@ fn armed<T: PartialEq>(timer: Option<(T, Time)>, of: T, unarmed: Time) -> Time {
     timer.filter(|(armed_for, _)| *armed_for == of).map_or(unarmed, |(_, until)| until)
 }
 
-/// How often to look whether something came; not so often that nothing else gets done.
-fn quarter(heartbeat: Heartbeat) -> Duration {
-    (heartbeat.interval / 4).max(Duration::from_millis(1))
+/// How long until the next look whether something came; not so short that nothing else gets done.
+fn between_looks(heartbeat: Heartbeat) -> Duration {
+    (heartbeat.interval / LOOKS).max(Duration::from_millis(1))
 }
 
 /// The deadline on writing: runs while the stream refuses every byte.
