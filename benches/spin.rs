@@ -10,7 +10,7 @@
 //! `cargo bench --bench spin [-- SIZE [ROUNDS]]`
 mod floor;
 
-use floor::{Body, connection, messages};
+use floor::{Body, messages};
 use std::{
     error::Error,
     io::{ErrorKind, Read, Write},
@@ -20,7 +20,11 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tickwire::blocking::{Spin, Stream, WebSocket};
+use tickwire::{
+    Config,
+    blocking::{Spin, Stream, WebSocket, accept, client},
+    handshake::client::Request,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -93,7 +97,7 @@ impl End for Bare {
     }
 }
 
-impl<S: Stream> End for WebSocket<S> {
+impl<S: Stream + Send> End for WebSocket<S> {
     fn send(&mut self, message: &[u8]) -> Result<()> {
         Ok(WebSocket::send(self, message)?)
     }
@@ -114,17 +118,23 @@ type Ends = Vec<Box<dyn End + Send>>;
 
 const KINDS: [&str; 3] = ["bare TCP, spinning", "tickwire, spinning", "tickwire, sleeping"];
 
+/// Opened by a handshake, as users do it.
+fn open<S: Stream + Send + 'static>(near: S, far: S) -> Result<[Box<dyn End + Send>; 2]> {
+    let config = Config::default();
+    let server = thread::spawn(|| accept(far, &Config::default()));
+    let near = client(near, &Request::new("ws://localhost/")?, &config)?;
+    let far = server.join().map_err(|_| "the server panicked")??;
+    Ok([Box::new(near), Box::new(far)])
+}
+
 fn ends(len: usize) -> Result<(Ends, Ends)> {
     let (near, far) = pair()?;
-    let mut clients: Ends = vec![Box::new(Bare::new(near, len)?)];
-    let mut servers: Ends = vec![Box::new(Bare::new(far, len)?)];
+    let bare: [Box<dyn End + Send>; 2] =
+        [Box::new(Bare::new(near, len)?), Box::new(Bare::new(far, len)?)];
     let (near, far) = pair()?;
-    clients.push(Box::new(WebSocket::from_parts(Spin::new(near)?, connection(true))));
-    servers.push(Box::new(WebSocket::from_parts(Spin::new(far)?, connection(false))));
+    let spinning = open(Spin::new(near)?, Spin::new(far)?)?;
     let (near, far) = pair()?;
-    clients.push(Box::new(WebSocket::from_parts(near, connection(true))));
-    servers.push(Box::new(WebSocket::from_parts(far, connection(false))));
-    Ok((clients, servers))
+    Ok([bare, spinning, open(near, far)?].into_iter().map(|[near, far]| (near, far)).unzip())
 }
 
 /// Keeps this thread on a core.
