@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{
     io,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 /// What a poll found. One byte: a `Result<Step, _>` through futures is stored in narrow pieces and
@@ -92,21 +92,29 @@ pub(crate) trait Link {
             if let Poll::Ready(Err(error)) = self.poll_write(cx) {
                 self.write_failed(error);
             }
-            match self.poll_read(cx) {
-                Poll::Ready(Ok(0)) => self.end_of_stream(),
-                Poll::Ready(Ok(n)) => self.commit(n),
-                Poll::Ready(Err(error)) => {
-                    self.io_failed(error);
-                    self.end_of_stream();
-                }
-                Poll::Pending => {
-                    if self.poll_alarm(cx).is_pending() {
-                        self.rest();
-                        return Poll::Pending;
-                    }
+            let read = self.poll_read(cx);
+            ready!(self.poll_take(cx, read));
+        }
+    }
+
+    /// Takes what a read gave; where it would block, sees to the deadlines.
+    #[inline]
+    fn poll_take(&mut self, cx: &mut Context<'_>, read: Poll<io::Result<usize>>) -> Poll<()> {
+        match read {
+            Poll::Ready(Ok(0)) => self.end_of_stream(),
+            Poll::Ready(Ok(n)) => self.commit(n),
+            Poll::Ready(Err(error)) => {
+                self.io_failed(error);
+                self.end_of_stream();
+            }
+            Poll::Pending => {
+                if self.poll_alarm(cx).is_pending() {
+                    self.rest();
+                    return Poll::Pending;
                 }
             }
         }
+        Poll::Ready(())
     }
 
     /// Ends the stream as the core says, then keeps why there is nothing more.

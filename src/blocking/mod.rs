@@ -363,7 +363,7 @@ impl<S: Stream> WebSocket<S> {
     /// again.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
-        if self.conn.quick() != Some(Step::Message) && self.wait_for(Want::Message)? == Ready::End {
+        if self.wait_message()? == Ready::End {
             return self.ended();
         }
         Ok(self.conn.message())
@@ -377,7 +377,7 @@ impl<S: Stream> WebSocket<S> {
     /// As [`recv`](Self::recv).
     #[inline]
     pub fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
-        if self.conn.quick() != Some(Step::Message) && self.wait_for(Want::Message)? == Ready::End {
+        if self.wait_message()? == Ready::End {
             return self.ended();
         }
         let info = self.conn.info();
@@ -540,6 +540,36 @@ impl<S: Stream> WebSocket<S> {
 
     // How these wait.
 
+    #[inline]
+    fn wait_message(&mut self) -> Result<Ready, Error> {
+        match self.conn.quick() {
+            Some(Step::Message) => Ok(Ready::Item),
+            Some(_) => self.read_message(),
+            None => self.wait_for(Want::Message),
+        }
+    }
+
+    /// [`wait_for`](Self::wait_for) a message where the input is used up: its first round, in one
+    /// piece of code, which is what counts for a message that comes alone.
+    #[inline(never)]
+    fn read_message(&mut self) -> Result<Ready, Error> {
+        self.patience.begin();
+        let cx = &mut context();
+        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+            self.write_failed(error);
+        }
+        let read = self.poll_read(cx);
+        if let Poll::Ready(Ok(n @ 1..)) = read {
+            self.commit(n);
+            if self.conn.quick() == Some(Step::Message) {
+                return Ok(Ready::Item);
+            }
+        } else {
+            settled(self.poll_take(cx, read))?;
+        }
+        settled(self.poll_more(cx, Want::Message))
+    }
+
     #[inline(never)]
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
         self.patience.begin();
@@ -562,7 +592,7 @@ impl<S: Stream> WebSocket<S> {
             }
         }
         loop {
-            match self.wait_for(Want::Message)? {
+            match self.wait_message()? {
                 Ready::Item if self.conn.sender().is_closed() => {} // nothing can answer it
                 ready => return Ok(ready),
             }
