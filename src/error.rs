@@ -174,9 +174,14 @@ pub enum Error {
     /// The caller asked for what cannot be sent, or not now. Nothing was queued.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The stream failed. Fatal.
+    /// The stream failed. Fatal. Also how a stream of TLS ends that was cut off: with
+    /// `UnexpectedEof`, where the end was not announced by a close_notify.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(std::io::Error),
+    /// TLS failed: the peer's certificate, most often. Fatal.
+    #[cfg(feature = "rustls")]
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
     /// A stream that does not block has nothing now, or the caller's read or write timeout passed.
     /// Nothing is lost; call again.
     #[error("nothing within the caller's timeout, or the stream does not block: call again")]
@@ -193,9 +198,22 @@ pub enum Error {
     /// A header or subprotocol that cannot be sent.
     #[error(transparent)]
     Header(#[from] crate::handshake::HeaderError),
-    /// A `wss` URL, and TLS is not built in. Hand a TLS stream of your own to `client`.
-    #[error("wss needs TLS, which is not built in: hand `client` a TLS stream of your own")]
+    /// A `wss` URL, and TLS is not built in: see the feature `rustls`, or hand a TLS stream of your
+    /// own to `client`.
+    #[error("wss needs TLS, which is not built in: see the feature `rustls`")]
     NoTls,
+}
+
+/// TLS's own errors come wrapped in those of the stream.
+#[cfg(feature = "std")]
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        #[cfg(feature = "rustls")]
+        if let Some(error) = crate::tls::TlsError::inside(&error) {
+            return Self::Tls(error);
+        }
+        Self::Io(error)
+    }
 }
 
 #[cfg(feature = "std")]
@@ -231,6 +249,8 @@ impl Error {
                     | ErrorKind::PermissionDenied
                     | ErrorKind::Unsupported
             ),
+            #[cfg(feature = "rustls")]
+            Self::Tls(error) => error.is_retryable(),
             Self::Handshake(error) => error.is_retryable(),
             Self::Refused(refusal) => {
                 HandshakeError::Refused { status: refusal.status() }.is_retryable()

@@ -142,6 +142,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `std` (default): the `blocking` adapter, `SystemEntropy`, vectored output, CPU detection.
 //! - `tokio` (default): the `tokio` adapter.
 //! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers.
+//! - `rustls`: `wss` in both adapters' `connect`, a TLS stream for each, and the module `tls`. The
+//!   types of rustls in that API follow its version, 0.23 now.
 //!
 //! Without either the core is `no_std` and needs `alloc`. Features only add.
 //!
@@ -186,6 +188,8 @@ mod prepared;
 #[cfg(feature = "socket")]
 mod socket;
 mod time;
+#[cfg(feature = "rustls")]
+pub mod tls;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 pub mod url;

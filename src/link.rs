@@ -150,7 +150,7 @@ pub(crate) trait Link {
         // says more than that it ended.
         let failed = match self.step(Want::Message) {
             Err(error) => Some(match self.take_io_error() {
-                Some(io) if error.close_code().is_none() => Error::Io(io),
+                Some(io) if error.close_code().is_none() => io.into(),
                 _ => Error::Recv(error),
             }),
             Ok(_) => self.late().map(Error::Recv),
@@ -162,6 +162,10 @@ pub(crate) trait Link {
 
 /// The same error, for a second one who is to be told.
 pub(crate) fn again(error: &io::Error) -> io::Error {
+    #[cfg(feature = "rustls")]
+    if let Some(error) = crate::tls::TlsError::inside(error) {
+        return error.into_io();
+    }
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => error.kind().into(),

@@ -1,5 +1,9 @@
 //! The client's opening handshake on a stream that blocks, and connecting to a URL.
+#[cfg(feature = "rustls")]
+use super::TlsStream;
 use super::{Stream, WebSocket, handshake::Wire};
+#[cfg(feature = "rustls")]
+use crate::tls::platform_config;
 use crate::{
     config::Config,
     entropy::SystemEntropy,
@@ -11,6 +15,10 @@ use crate::{
     time::Time,
     url::Target,
 };
+#[cfg(feature = "rustls")]
+use ::rustls::ClientConfig;
+#[cfg(feature = "rustls")]
+use std::sync::Arc;
 use std::{
     io::{self, IoSlice, Read, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
@@ -18,18 +26,23 @@ use std::{
     vec::Vec,
 };
 
-/// Connects to a `ws` URL, with TCP_NODELAY on (other socket options: feature `socket`). For headers, subprotocols and the like, make a
-/// [`Request`] and use [`connect_with`].
+/// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on (other
+/// socket options: feature `socket`). For headers, subprotocols and the like, make a [`Request`] and
+/// use [`connect_with`].
 ///
-/// Connecting and the opening handshake together are bounded by
+/// Connecting, TLS and the opening handshake together are bounded by
 /// [`handshake_timeout`](Config::handshake_timeout); resolving a name is not, which the system
 /// offers no way to do. All addresses of a name are tried, each for its share of the time. Nothing
 /// is followed: a redirect is a refusal.
+#[cfg_attr(
+    feature = "rustls",
+    doc = "TLS trusts what the platform trusts ([`platform_config`]); see [`connect_tls`] for more."
+)]
 ///
 /// # Errors
 ///
-/// [`Error::Url`], [`Error::NoTls`], [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`]
-/// for another status than 101.
+/// [`Error::Url`], [`Error::Io`], `Error::Tls` (or [`Error::NoTls`] without the feature),
+/// [`Error::Handshake`], and [`Error::Refused`] for another status than 101.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
@@ -55,13 +68,53 @@ pub fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, Error>
 ///
 /// As [`connect`].
 pub fn connect_with(request: &Request, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
-    let target = request.target();
-    if target.secure() {
-        return Err(Error::NoTls);
-    }
     let began = Instant::now();
+    #[cfg(feature = "rustls")]
+    if request.target().secure() {
+        return open(request, config, Some(platform_config()?), began);
+    }
+    open(request, config, None, began)
+}
+
+/// [`connect_with`], with a TLS configuration of the caller's: other roots, a client certificate, a
+/// cryptographic provider. It is not used where the URL is of `ws`. Make one and share it: it keeps
+/// the tickets that make the next connection to a server cheaper.
+///
+/// HTTP/1.1 is what is asked for by ALPN, whatever the configuration says.
+///
+/// # Errors
+///
+/// As [`connect`].
+#[cfg(feature = "rustls")]
+pub fn connect_tls(
+    request: &Request,
+    config: &Config,
+    tls: Arc<ClientConfig>,
+) -> Result<WebSocket<MaybeTls>, Error> {
+    open(request, config, Some(tls), Instant::now())
+}
+
+/// What `wss` needs; without the feature there is no such thing.
+#[cfg(feature = "rustls")]
+type Tls = Arc<ClientConfig>;
+#[cfg(not(feature = "rustls"))]
+type Tls = std::convert::Infallible;
+
+fn open(
+    request: &Request,
+    config: &Config,
+    tls: Option<Tls>,
+    began: Instant,
+) -> Result<WebSocket<MaybeTls>, Error> {
+    let target = request.target();
+    let tls = if target.secure() { Some(tls.ok_or(Error::NoTls)?) } else { None };
     let stream = dial(target, began.checked_add(config.handshake_timeout), config)?;
-    let ws = shake(MaybeTls(Inner::Plain(stream)), request, config, began)?;
+    let inner = match tls {
+        None => Inner::Plain(stream),
+        #[cfg(feature = "rustls")]
+        Some(tls) => Inner::Tls(TlsStream::client(stream, target, tls)?),
+    };
+    let ws = shake(MaybeTls(inner), request, config, began)?;
     #[cfg(feature = "socket")]
     if let Some(options) = config.socket {
         options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
@@ -158,7 +211,8 @@ fn shake<S: Stream>(
                 Ok(Some(n)) => handshake.commit(n),
                 Ok(None) => {}
                 // What the server said is worth more than how it hung up.
-                Err(Error::Io(_)) if handshake.response().is_some() => handshake.end_of_stream(),
+                Err(error @ Error::WouldBlock) => return Err(error),
+                Err(_) if handshake.response().is_some() => handshake.end_of_stream(),
                 Err(error) => return Err(error),
             }
         }
@@ -168,59 +222,79 @@ fn shake<S: Stream>(
     Ok(WebSocket::with_config(wire.io, handshake.into_connection()?, config, timeouts))
 }
 
-/// The stream of a connection made by [`connect`]: TCP, and so far nothing else; TLS will be around
-/// it where the URL asks for that.
+/// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for
+/// that.
 #[derive(Debug)]
 pub struct MaybeTls(Inner);
 
 #[derive(Debug)]
 enum Inner {
     Plain(TcpStream),
+    #[cfg(feature = "rustls")]
+    Tls(TlsStream),
+}
+
+/// The stream that is there.
+macro_rules! inner {
+    ($inner:expr, $stream:ident => $do:expr) => {
+        match $inner {
+            Inner::Plain($stream) => $do,
+            #[cfg(feature = "rustls")]
+            Inner::Tls($stream) => $do,
+        }
+    };
 }
 
 impl MaybeTls {
     /// The TCP stream, below TLS if there is any.
     pub fn tcp(&self) -> &TcpStream {
-        let Inner::Plain(stream) = &self.0;
-        stream
+        match &self.0 {
+            Inner::Plain(stream) => stream,
+            #[cfg(feature = "rustls")]
+            Inner::Tls(stream) => stream.get_ref(),
+        }
     }
 
-    fn plain(&mut self) -> &mut TcpStream {
-        let Inner::Plain(stream) = &mut self.0;
-        stream
+    /// TLS, if there is any.
+    #[cfg(feature = "rustls")]
+    pub fn tls(&self) -> Option<&TlsStream> {
+        match &self.0 {
+            Inner::Plain(_) => None,
+            Inner::Tls(stream) => Some(stream),
+        }
     }
 }
 
 impl Read for MaybeTls {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.plain().read(buf)
+        inner!(&mut self.0, stream => stream.read(buf))
     }
 }
 
 impl Write for MaybeTls {
     #[inline]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.plain().write(buf)
+        inner!(&mut self.0, stream => stream.write(buf))
     }
 
     #[inline]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.plain().write_vectored(bufs)
+        inner!(&mut self.0, stream => stream.write_vectored(bufs))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.plain().flush()
+        inner!(&mut self.0, stream => stream.flush())
     }
 }
 
 impl Stream for MaybeTls {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.tcp().set_read_timeout(timeout)
+        inner!(&self.0, stream => Stream::set_read_timeout(stream, timeout))
     }
 
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.tcp().set_write_timeout(timeout)
+        inner!(&self.0, stream => Stream::set_write_timeout(stream, timeout))
     }
 
     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
@@ -232,14 +306,18 @@ impl Stream for MaybeTls {
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
-        Stream::shutdown(self.plain())
+        inner!(&mut self.0, stream => Stream::shutdown(stream))
     }
 
     fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self(Inner::Plain(self.tcp().try_clone()?)))
+        Ok(Self(match &self.0 {
+            Inner::Plain(stream) => Inner::Plain(stream.try_clone()?),
+            #[cfg(feature = "rustls")]
+            Inner::Tls(stream) => Inner::Tls(stream.try_clone()?),
+        }))
     }
 
     fn writes_vectored(&self) -> bool {
-        true
+        inner!(&self.0, stream => stream.writes_vectored())
     }
 }

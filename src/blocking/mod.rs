@@ -46,12 +46,18 @@ mod io;
 mod spin;
 mod split;
 mod stream;
+#[cfg(feature = "rustls")]
+mod tls;
 
+#[cfg(feature = "rustls")]
+pub use connect::connect_tls;
 pub use connect::{MaybeTls, client, connect, connect_with};
 pub use handshake::{Handshake, accept};
 pub use spin::Spin;
 pub use split::{Reader, Writer};
 pub use stream::{Plain, Stream};
+#[cfg(feature = "rustls")]
+pub use tls::TlsStream;
 
 use crate::{
     close::CloseFrame,
@@ -609,7 +615,7 @@ impl<S: Stream> WebSocket<S> {
                 Poll::Ready(Err(error)) => {
                     let told = again(&error);
                     self.write_failed(told);
-                    return Err(Error::Io(error));
+                    return Err(error.into());
                 }
                 Poll::Pending if enough && self.conn.sender().has_room() => return Ok(()),
                 Poll::Pending => {}

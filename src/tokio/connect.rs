@@ -1,4 +1,6 @@
 //! The client's opening handshake on a tokio stream, and connecting to a URL.
+#[cfg(feature = "rustls")]
+use super::TlsStream;
 use super::{
     WebSocket,
     handshake::until,
@@ -6,6 +8,8 @@ use super::{
 };
 #[cfg(feature = "socket")]
 use crate::socket::SocketOptions;
+#[cfg(feature = "rustls")]
+use crate::tls::platform_config;
 use crate::{
     config::Config,
     entropy::SystemEntropy,
@@ -19,11 +23,15 @@ use crate::{
 };
 #[cfg(feature = "socket")]
 use ::tokio::net::{TcpSocket, lookup_host};
+#[cfg(feature = "rustls")]
+use ::rustls::ClientConfig;
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::Instant,
 };
+#[cfg(feature = "rustls")]
+use std::sync::Arc;
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
@@ -32,18 +40,23 @@ use std::{
     time::Duration,
 };
 
-/// Connects to a `ws` URL, with TCP_NODELAY on (other socket options: feature `socket`). For headers, subprotocols and the like, make a
-/// [`Request`] and use [`connect_with`].
+/// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on (other
+/// socket options: feature `socket`). For headers, subprotocols and the like, make a [`Request`] and
+/// use [`connect_with`].
 ///
-/// Resolving, connecting and the opening handshake together are bounded by
+/// Resolving, connecting, TLS and the opening handshake together are bounded by
 /// [`handshake_timeout`](Config::handshake_timeout). Nothing is followed: a redirect is a refusal.
+#[cfg_attr(
+    feature = "rustls",
+    doc = "TLS trusts what the platform trusts ([`platform_config`]); see [`connect_tls`] for more."
+)]
 ///
 /// Cancel safe: dropped, there is no connection.
 ///
 /// # Errors
 ///
-/// [`Error::Url`], [`Error::NoTls`], [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`]
-/// for another status than 101.
+/// [`Error::Url`], [`Error::Io`], `Error::Tls` (or [`Error::NoTls`] without the feature),
+/// [`Error::Handshake`], and [`Error::Refused`] for another status than 101.
 ///
 /// # Panics
 ///
@@ -92,14 +105,56 @@ pub async fn connect_with(
     request: &Request,
     config: &Config,
 ) -> Result<WebSocket<MaybeTls>, Error> {
-    let target = request.target();
-    if target.secure() {
-        return Err(Error::NoTls);
-    }
     let began = Instant::now();
+    #[cfg(feature = "rustls")]
+    if request.target().secure() {
+        return dial(request, config, Some(platform_config()?), began).await;
+    }
+    dial(request, config, None, began).await
+}
+
+/// [`connect_with`], with a TLS configuration of the caller's: other roots, a client certificate, a
+/// cryptographic provider. It is not used where the URL is of `ws`. Make one and share it: it keeps
+/// the tickets that make the next connection to a server cheaper.
+///
+/// HTTP/1.1 is what is asked for by ALPN, whatever the configuration says.
+///
+/// Cancel safe, as [`connect`].
+///
+/// # Errors
+///
+/// As [`connect`].
+#[cfg(feature = "rustls")]
+pub async fn connect_tls(
+    request: &Request,
+    config: &Config,
+    tls: Arc<ClientConfig>,
+) -> Result<WebSocket<MaybeTls>, Error> {
+    dial(request, config, Some(tls), Instant::now()).await
+}
+
+/// What `wss` needs; without the feature there is no such thing.
+#[cfg(feature = "rustls")]
+type Tls = Arc<ClientConfig>;
+#[cfg(not(feature = "rustls"))]
+type Tls = std::convert::Infallible;
+
+async fn dial(
+    request: &Request,
+    config: &Config,
+    tls: Option<Tls>,
+    began: Instant,
+) -> Result<WebSocket<MaybeTls>, Error> {
+    let target = request.target();
+    let tls = if target.secure() { Some(tls.ok_or(Error::NoTls)?) } else { None };
     let by = began.checked_add(config.handshake_timeout);
     let stream = until(by, dial_tcp(target, config)).await.ok_or(HandshakeError::Timeout)??;
-    let ws = shake(MaybeTls(Inner::Plain(stream)), request, config, began).await?;
+    let inner = match tls {
+        None => Inner::Plain(stream),
+        #[cfg(feature = "rustls")]
+        Some(tls) => Inner::Tls(TlsStream::client(stream, target, tls)?),
+    };
+    let ws = shake(MaybeTls(inner), request, config, began).await?;
     #[cfg(feature = "socket")]
     if let Some(options) = config.socket {
         options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
@@ -200,10 +255,10 @@ where
     Ok(WebSocket::with_config(io, handshake.into_connection()?, config))
 }
 
-/// The stream of a connection made by [`connect`]: TCP, and so far nothing else; TLS will be around
-/// it where the URL asks for that.
+/// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for
+/// that.
 ///
-/// `into_split` puts a lock around it. Two halves without one: dial yourself, use
+/// `into_split` puts a lock around it. Two halves without one, over TCP alone: dial yourself, use
 /// [`client`](fn@client), and `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
 pub struct MaybeTls(Inner);
@@ -211,18 +266,44 @@ pub struct MaybeTls(Inner);
 #[derive(Debug)]
 enum Inner {
     Plain(TcpStream),
+    #[cfg(feature = "rustls")]
+    Tls(TlsStream<TcpStream>),
+}
+
+/// The stream that is there, pinned.
+macro_rules! inner {
+    ($this:expr, $stream:ident => $do:expr) => {
+        match &mut $this.get_mut().0 {
+            Inner::Plain(stream) => {
+                let $stream = Pin::new(stream);
+                $do
+            }
+            #[cfg(feature = "rustls")]
+            Inner::Tls(stream) => {
+                let $stream = Pin::new(stream);
+                $do
+            }
+        }
+    };
 }
 
 impl MaybeTls {
     /// The TCP stream, below TLS if there is any.
     pub fn tcp(&self) -> &TcpStream {
-        let Inner::Plain(stream) = &self.0;
-        stream
+        match &self.0 {
+            Inner::Plain(stream) => stream,
+            #[cfg(feature = "rustls")]
+            Inner::Tls(stream) => stream.get_ref(),
+        }
     }
 
-    fn plain(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
-        let Inner::Plain(stream) = &mut self.get_mut().0;
-        Pin::new(stream)
+    /// TLS, if there is any.
+    #[cfg(feature = "rustls")]
+    pub fn tls(&self) -> Option<&TlsStream<TcpStream>> {
+        match &self.0 {
+            Inner::Plain(_) => None,
+            Inner::Tls(stream) => Some(stream),
+        }
     }
 }
 
@@ -233,7 +314,7 @@ impl AsyncRead for MaybeTls {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.plain().poll_read(cx, buf)
+        inner!(self, stream => stream.poll_read(cx, buf))
     }
 }
 
@@ -244,7 +325,7 @@ impl AsyncWrite for MaybeTls {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.plain().poll_write(cx, buf)
+        inner!(self, stream => stream.poll_write(cx, buf))
     }
 
     #[inline]
@@ -253,18 +334,22 @@ impl AsyncWrite for MaybeTls {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.plain().poll_write_vectored(cx, bufs)
+        inner!(self, stream => stream.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp().is_write_vectored()
+        match &self.0 {
+            Inner::Plain(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "rustls")]
+            Inner::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.plain().poll_flush(cx)
+        inner!(self, stream => stream.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.plain().poll_shutdown(cx)
+        inner!(self, stream => stream.poll_shutdown(cx))
     }
 }

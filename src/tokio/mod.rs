@@ -42,10 +42,16 @@ mod connect;
 mod handshake;
 mod io;
 mod split;
+#[cfg(feature = "rustls")]
+mod tls;
 
+#[cfg(feature = "rustls")]
+pub use connect::connect_tls;
 pub use connect::{MaybeTls, client, connect, connect_with};
 pub use handshake::{Handshake, accept};
 pub use split::{Halves, Reader, Writer};
+#[cfg(feature = "rustls")]
+pub use tls::TlsStream;
 
 use crate::{
     close::CloseFrame,
@@ -581,7 +587,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 Poll::Ready(Err(error)) => {
                     let told = again(&error);
                     self.write_failed(told);
-                    return Poll::Ready(Err(Error::Io(error)));
+                    return Poll::Ready(Err(error.into()));
                 }
                 Poll::Pending if enough && self.conn.sender().has_room() => {
                     return Poll::Ready(Ok(()));

@@ -1,0 +1,349 @@
+//! TLS over a stream that blocks, in handles for two threads.
+//!
+//! Three locks, none of which is held across what another thread may wait for:
+//!
+//! - `session` is TLS itself: locked to encrypt or decrypt, never across I/O.
+//! - `input` is the right to read the stream: the reader waits for input with nothing else locked,
+//!   so that another thread can write meanwhile.
+//! - `output` is the right to write the stream, with the ciphertext to be written. Whoever has it
+//!   gives it back under `session`, in the look that found nothing more to write. A writer waits for
+//!   it; a reader only tries, since the writer may be stuck until the peer is read.
+use super::{Stream, io::write_slice};
+use crate::{
+    error::Error,
+    tls::{self, Session, WIRE},
+    url::Target,
+};
+use ::rustls::{ClientConfig, Connection, ServerConfig, ServerConnection};
+use std::{
+    fmt,
+    io::{self, IoSlice, Read, Write},
+    net::TcpStream,
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    task::Poll,
+    time::Duration,
+    vec::Vec,
+};
+
+/// TLS over another stream, as either end: what `connect` uses for `wss`, and a server can use as
+/// well as any other TLS stream ([`Plain`](super::Plain) takes a `StreamOwned` of rustls, without
+/// timeouts or a split).
+///
+/// The TLS handshake takes place with the first read or write, and so within the time that
+/// [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening handshake.
+/// Until it is over, each of the stream's timeouts is set on the stream below for reads and writes
+/// alike.
+///
+/// What is written leaves at once as far as the stream takes it, a write in the fewest records that
+/// hold it, and the rest with the next flush. [`shutdown`](Stream::shutdown) sends TLS's close_notify
+/// first; a peer's is answered with ours when the last handle is dropped, at the latest. A stream
+/// that ends without the peer's was cut off: the error `UnexpectedEof`.
+///
+/// [`try_clone`](Stream::try_clone) makes a handle for another thread, of the same session: one
+/// reads while the other writes.
+///
+/// ```no_run
+/// use std::{net::TcpListener, sync::Arc};
+/// use tickwire::{Config, blocking::{TlsStream, accept}, tls::rustls::ServerConfig};
+///
+/// # fn serve(tls: Arc<ServerConfig>) -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let (stream, _) = listener.accept()?;
+/// let mut ws = accept(TlsStream::server(stream, tls)?, &Config::default())?;
+/// while let Some((message, reply)) = ws.recv_reply()? {
+///     reply.feed(message)?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct TlsStream<S = TcpStream> {
+    io: S,
+    shared: Arc<Shared>,
+    /// Says goodbye; only the constructors know how to write to `S`.
+    part: fn(&mut Self),
+}
+
+#[derive(Debug)]
+struct Shared {
+    input: Mutex<()>,
+    output: Mutex<Output>,
+    session: Mutex<Session>,
+}
+
+/// Ciphertext to be written, from `sent` on.
+#[derive(Debug, Default)]
+struct Output {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+/// Nothing here is left half done by a panic, of which there should be none.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn session(&self) -> MutexGuard<'_, Session> {
+        lock(&self.session)
+    }
+
+    /// The right to write, if nobody has it.
+    fn try_output(&self) -> Option<MutexGuard<'_, Output>> {
+        match self.output.try_lock() {
+            Ok(output) => Some(output),
+            Err(TryLockError::Poisoned(output)) => Some(output.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Writes all there is, and gives the right back. `WouldBlock`: something is left.
+    fn drain(&self, io: &mut impl Stream, mut output: MutexGuard<'_, Output>) -> io::Result<()> {
+        loop {
+            output.send(io)?;
+            let mut session = self.session();
+            if !session.wants_write() {
+                drop(output);
+                return Ok(());
+            }
+            output.fill(&mut session)?;
+        }
+    }
+
+    /// Writes what is there, if nobody else is writing, as far as the stream takes it. A stream
+    /// that takes nothing, or fails, shows that to the reader soon enough.
+    fn try_drain(&self, io: &mut impl Stream) {
+        if let Some(output) = self.try_output() {
+            let _ = self.drain(io, output);
+        }
+    }
+}
+
+impl Output {
+    fn send(&mut self, io: &mut impl Stream) -> io::Result<()> {
+        while let Some(rest @ [_, ..]) = self.bytes.get(self.sent..) {
+            match write_slice(io, rest) {
+                Poll::Ready(n) => self.sent += n?,
+                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+            }
+        }
+        self.bytes.clear();
+        self.sent = 0;
+        Ok(())
+    }
+
+    fn fill(&mut self, session: &mut Session) -> io::Result<()> {
+        while session.wants_write() {
+            session.write_tls(&mut self.bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl<S: Stream> TlsStream<S> {
+    /// As a client of the server at `target`, such as [`Request::target`]: its certificate has to be
+    /// for that host, whatever was dialed. HTTP/1.1 is what it asks for by ALPN, whatever `config`
+    /// says. For the roots of the platform there is [`platform_config`](tls::platform_config).
+    ///
+    /// [`Request::target`]: crate::handshake::client::Request::target
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tls`] for a host that TLS cannot ask for.
+    pub fn client(io: S, target: &Target, config: Arc<ClientConfig>) -> Result<Self, Error> {
+        Ok(Self::new(io, tls::client(target, config)?))
+    }
+
+    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tls`] for a configuration that is at odds with itself.
+    pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, Error> {
+        let session = ServerConnection::new(config).map_err(tls::TlsError::from)?;
+        Ok(Self::new(io, session))
+    }
+
+    /// With a session made elsewhere, on which nothing was read yet.
+    pub fn new(io: S, session: impl Into<Connection>) -> Self {
+        let shared = Arc::new(Shared {
+            input: Mutex::new(()),
+            output: Mutex::default(),
+            session: Mutex::new(Session::new(session.into())),
+        });
+        Self { io, shared, part: Self::part }
+    }
+
+    /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
+    /// Each read and write is bounded by the stream's timeouts, not the whole.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream; turned into an [`Error`], it is [`Error::Tls`] where TLS failed. After
+    /// `WouldBlock` or `TimedOut` call it again.
+    pub fn handshake(&mut self) -> io::Result<()> {
+        loop {
+            let session = self.shared.session();
+            if !session.is_handshaking() {
+                return Ok(());
+            }
+            let checked = session.check();
+            drop(session);
+            if let Err(error) = checked {
+                self.shared.try_drain(&mut self.io);
+                return Err(error);
+            }
+            self.fill(&mut [0; 4 << 10])?;
+        }
+    }
+
+    /// Reads the stream once, after writing what TLS itself has to say.
+    fn fill(&mut self, scratch: &mut [u8]) -> io::Result<()> {
+        self.shared.try_drain(&mut self.io);
+        let most = scratch.len().min(WIRE);
+        let scratch = scratch.get_mut(..most).unwrap_or_default();
+        let n = self.io.read(scratch)?;
+        self.shared.session().receive(scratch.get(..n).unwrap_or_default());
+        Ok(())
+    }
+
+    fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.handshake()?;
+        let Self { io, shared, .. } = self;
+        let mut output = lock(&shared.output);
+        output.send(io)?;
+        let mut session = shared.session();
+        // The handshake's last words go along with the first that are ours.
+        let taken = session.write(from)?;
+        output.fill(&mut session)?;
+        drop(session);
+        match shared.drain(io, output) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(taken), // what is left is for the flush
+        }
+    }
+
+    fn part(&mut self) {
+        if Arc::strong_count(&self.shared) > 1 {
+            return;
+        }
+        let mut session = self.shared.session();
+        if session.owes_close() {
+            session.close();
+            drop(session);
+            self.shared.try_drain(&mut self.io);
+        }
+    }
+}
+
+impl<S> TlsStream<S> {
+    /// The stream below. Its timeouts are this one's to set.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// What TLS has agreed on: versions, the peer's certificates, the name asked for. Nothing is
+    /// read or written by any handle while this is held.
+    pub fn session(&self) -> impl Deref<Target = Connection> {
+        struct Guard<'a>(MutexGuard<'a, Session>);
+        impl Deref for Guard<'_> {
+            type Target = Connection;
+            fn deref(&self) -> &Connection {
+                self.0.conn()
+            }
+        }
+        Guard(self.shared.session())
+    }
+}
+
+impl<S> Drop for TlsStream<S> {
+    fn drop(&mut self) {
+        (self.part)(self);
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsStream").field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+impl<S: Stream> Read for TlsStream<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let shared = self.shared.clone();
+        let _input = lock(&shared.input);
+        loop {
+            let read = shared.session().read(buf);
+            match read {
+                Ok(Some(n)) => return Ok(n),
+                // Ciphertext has room where its plaintext will go.
+                Ok(None) => self.fill(buf)?,
+                Err(error) => {
+                    shared.try_drain(&mut self.io);
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+impl<S: Stream> Write for TlsStream<S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.write_slices(&[IoSlice::new(buf)])
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_slices(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let output = lock(&self.shared.output);
+        self.shared.drain(&mut self.io, output)?;
+        self.io.flush()
+    }
+}
+
+impl<S: Stream> Stream for TlsStream<S> {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.set_read_timeout(timeout)?;
+        if self.shared.session().is_handshaking() {
+            self.io.set_write_timeout(timeout)?;
+        }
+        Ok(())
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.set_write_timeout(timeout)?;
+        if self.shared.session().is_handshaking() {
+            self.io.set_read_timeout(timeout)?;
+        }
+        Ok(())
+    }
+
+    fn set_nodelay(&self, yes: bool) -> io::Result<()> {
+        self.io.set_nodelay(yes)
+    }
+
+    /// Sends a close_notify, then ends writing.
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.shared.session().close(); // once
+        let drained = self.shared.drain(&mut self.io, lock(&self.shared.output));
+        self.io.shutdown().and(drained)
+    }
+
+    /// `NotConnected` until the TLS handshake is over.
+    fn try_clone(&self) -> io::Result<Self> {
+        if self.shared.session().is_handshaking() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        Ok(Self { io: self.io.try_clone()?, shared: self.shared.clone(), part: self.part })
+    }
+
+    /// Yes: slices share records.
+    fn writes_vectored(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,406 @@
+//! TLS on [`rustls`], for both adapters: one session without I/O, what a client trusts, and what
+//! goes wrong in words of our own.
+//!
+//! The streams are `tokio::TlsStream` and `blocking::TlsStream`; `connect` puts one around TCP where
+//! a URL says `wss`. A server takes either, or any other TLS stream, through its `accept`.
+//!
+//! The types of rustls in this API are those of rustls 0.23, which is re-exported here; a release of
+//! this crate that moves to another is a breaking one. Cryptography is the application's
+//! [default provider](rustls::crypto::CryptoProvider::install_default) if it has installed one, and
+//! ring else, which builds with a C compiler and nothing more.
+//!
+//! ```no_run
+//! # #[cfg(feature = "tokio")] {
+//! use std::sync::Arc;
+//! use tickwire::tls::rustls::{ClientConfig, RootCertStore};
+//! use tickwire::{Config, Error, handshake::client::Request, tokio::connect_tls};
+//!
+//! # async fn subscribe(roots: RootCertStore) -> Result<(), Error> {
+//! // Own roots, client certificates and the like; `connect` trusts what the platform trusts.
+//! let tls = Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+//! let request = Request::new("wss://feed.internal/ticks")?;
+//! let mut ws = connect_tls(&request, &Config::default(), tls).await?;
+//! # ws.send("subscribe").await?;
+//! # Ok(())
+//! # }
+//! # }
+//! ```
+use crate::{error::Error, url::Target};
+pub use ::rustls;
+use ::rustls::{
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection,
+    crypto::{CryptoProvider, ring},
+    pki_types::ServerName,
+};
+use rustls_platform_verifier::BuilderVerifierExt;
+use std::{
+    boxed::Box,
+    fmt,
+    io::{self, Read, Write},
+    string::ToString,
+    sync::{Arc, OnceLock},
+    vec,
+    vec::Vec,
+};
+
+/// The most that is read from a stream at once: about a record.
+pub(crate) const WIRE: usize = 16 << 10;
+
+/// The protocol that is agreed on by ALPN (RFC 7301): a WebSocket begins as HTTP/1.1.
+const ALPN: &[u8] = b"http/1.1";
+
+/// What `connect` uses: the roots the platform trusts, checked by the platform's own verifier where
+/// it has one, and no client certificate. Loaded when first asked for, and kept for the life of the
+/// program, as are the session tickets that make a second connection to a server cheaper.
+///
+/// On Linux and the BSDs the roots are those of the system's bundle, or of `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR`. An Android application first has to hand its context to
+/// `rustls-platform-verifier`.
+///
+/// # Errors
+///
+/// [`Error::Tls`] where the platform has no roots; it is looked for anew at the next call.
+pub fn platform_config() -> Result<Arc<ClientConfig>, Error> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
+    let installed = CryptoProvider::get_default().cloned();
+    let provider = installed.unwrap_or_else(|| Arc::new(ring::default_provider()));
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_platform_verifier())
+        .map_err(TlsError::from)?
+        .with_no_client_auth();
+    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
+}
+
+/// A client's session. Asks for the name of the host (SNI; none for an address), and for HTTP/1.1
+/// whatever the configuration says.
+pub(crate) fn client(target: &Target, config: Arc<ClientConfig>) -> Result<Connection, Error> {
+    let name = ServerName::try_from(target.server_name())
+        .map_err(|_| TlsError::from(::rustls::Error::UnsupportedNameType))?;
+    let alpn = vec![ALPN.to_vec()];
+    let session = ClientConnection::new_with_alpn(config, name.to_owned(), alpn);
+    Ok(session.map_err(TlsError::from)?.into())
+}
+
+/// Why TLS failed: the peer's doing, or this end's configuration.
+///
+/// Its text is safe to print: what came from the peer is escaped and cut.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsError(Box<::rustls::Error>);
+
+/// What is wrong with the peer's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BadCertificate {
+    /// It is for another host.
+    WrongName,
+    /// Its time is over.
+    Expired,
+    /// Its time has not come; or the clock here is wrong.
+    NotYetValid,
+    /// It is self-signed, or signed by an authority that is not trusted here.
+    NotTrusted,
+    /// Its authority has withdrawn it.
+    Revoked,
+    /// It is not for use by a server, or by a client.
+    WrongPurpose,
+    /// Anything else, such as a bad signature; see [`TlsError::cause`].
+    Other,
+}
+
+impl TlsError {
+    /// What is wrong with the peer's certificate, if that is what failed.
+    pub fn certificate(&self) -> Option<BadCertificate> {
+        match &*self.0 {
+            ::rustls::Error::InvalidCertificate(error) => Some(BadCertificate::of(error)),
+            _ => None,
+        }
+    }
+
+    /// What rustls says.
+    pub fn cause(&self) -> &::rustls::Error {
+        &self.0
+    }
+
+    /// Whether a new connection may succeed later: the network has garbled a record, or the peer
+    /// is not itself. Not for certificates, the peer's or ours, nor for peers that have nothing in
+    /// common with us.
+    pub fn is_retryable(&self) -> bool {
+        use AlertDescription as Alert;
+        match &*self.0 {
+            ::rustls::Error::DecryptError | ::rustls::Error::FailedToGetRandomBytes => true,
+            ::rustls::Error::AlertReceived(alert) => matches!(
+                alert,
+                Alert::BadRecordMac
+                    | Alert::DecryptError
+                    | Alert::DecryptionFailed
+                    | Alert::InternalError
+                    | Alert::UserCanceled
+            ),
+            _ => false,
+        }
+    }
+
+    /// The error of TLS that a stream has wrapped, ours or another one on rustls.
+    pub(crate) fn inside(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref::<::rustls::Error>().cloned().map(Self::from)
+    }
+
+    /// As a stream returns it.
+    pub(crate) fn into_io(self) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, *self.0)
+    }
+}
+
+impl From<::rustls::Error> for TlsError {
+    fn from(error: ::rustls::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl std::error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = Escaped { to: f, left: 256 };
+        match &*self.0 {
+            ::rustls::Error::InvalidCertificate(error) => {
+                f.write(format_args!("certificate {}", BadCertificate::of(error)))?;
+                match error {
+                    CertificateError::NotValidForNameContext { expected, presented } => f.write(
+                        format_args!(": asked for {}, it has {presented:?}", expected.to_str()),
+                    ),
+                    CertificateError::UnknownIssuer => Ok(()),
+                    other => f.write(format_args!(": {other}")),
+                }
+            }
+            ::rustls::Error::AlertReceived(alert) => {
+                f.write(format_args!("TLS was refused by the peer: {alert:?}"))
+            }
+            ::rustls::Error::InvalidMessage(what) => {
+                f.write(format_args!("what the peer sent is not TLS, or is garbled: {what:?}"))
+            }
+            ::rustls::Error::UnsupportedNameType => {
+                f.write(format_args!("TLS cannot ask for a host of this name"))
+            }
+            other => f.write(format_args!("TLS: {other}")),
+        }
+    }
+}
+
+impl BadCertificate {
+    fn of(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Self::WrongName
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Self::NotYetValid
+            }
+            CertificateError::UnknownIssuer => Self::NotTrusted,
+            CertificateError::Revoked => Self::Revoked,
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                Self::WrongPurpose
+            }
+            // An authority's own certificate, shown as a server's: self-signed, nearly always.
+            // (rustls has no variant for it; this is the name that its verifier has.)
+            CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity" => {
+                Self::NotTrusted
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+impl fmt::Display for BadCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WrongName => "is for another host",
+            Self::Expired => "has expired",
+            Self::NotYetValid => "is not valid yet",
+            Self::NotTrusted => "is self-signed, or of an authority that is not trusted here",
+            Self::Revoked => "was revoked",
+            Self::WrongPurpose => "is not for this use",
+            Self::Other => "is not acceptable",
+        })
+    }
+}
+
+/// Text with its control characters escaped, and cut.
+struct Escaped<'a, 'b> {
+    to: &'a mut fmt::Formatter<'b>,
+    left: usize,
+}
+
+impl Escaped<'_, '_> {
+    fn write(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
+        fmt::Write::write_fmt(self, text)
+    }
+}
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        for c in s.chars() {
+            if self.left == 0 {
+                break;
+            }
+            self.left -= 1;
+            match c {
+                _ if self.left == 0 => self.to.write_str("..")?,
+                ' '..='~' => self.to.write_char(c)?,
+                _ => write!(self.to, "{}", c.escape_default())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A session without I/O: ciphertext in, plaintext out, and the other way.
+#[derive(Debug)]
+pub(crate) struct Session {
+    conn: Connection,
+    /// Ciphertext that came while there was as much plaintext as is kept at a time; from `at` on.
+    rest: Vec<u8>,
+    at: usize,
+    /// Why nothing more can be read, once all is that came before.
+    failed: Option<::rustls::Error>,
+    /// The stream has ended, which may be too early.
+    eof: bool,
+    /// The peer has said, in TLS, that it has sent all.
+    ended: bool,
+    /// We have.
+    closed: bool,
+}
+
+impl Session {
+    pub(crate) fn new(conn: Connection) -> Self {
+        let rest = Vec::new();
+        Self { conn, rest, at: 0, failed: None, eof: false, ended: false, closed: false }
+    }
+
+    pub(crate) fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.conn.is_handshaking()
+    }
+
+    pub(crate) fn wants_write(&self) -> bool {
+        self.conn.wants_write()
+    }
+
+    /// Plaintext, as much as is there: `Some(0)` when the peer has said that there is no more,
+    /// `None` when the stream has to be read first.
+    pub(crate) fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match self.conn.reader().read(to) {
+                Ok(n) => {
+                    self.ended |= n == 0 && !to.is_empty();
+                    return Ok(Some(n));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => {
+                    self.eof = true;
+                    return self.check().map(|()| None);
+                }
+            }
+            if self.at == self.rest.len() {
+                return self.check().map(|()| None);
+            }
+            let rest = core::mem::take(&mut self.rest);
+            self.at += self.take(rest.get(self.at..).unwrap_or_default());
+            self.rest = rest;
+            if self.at == self.rest.len() {
+                self.rest.clear();
+                self.at = 0;
+            }
+        }
+    }
+
+    /// Whether the session can go on without an end that was not announced, or a failure.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let what = match &self.failed {
+            Some(error) => return Err(TlsError::from(error.clone()).into_io()),
+            None if !self.eof => return Ok(()),
+            None if self.is_handshaking() => "stream ended in the TLS handshake",
+            None => "stream ended without the close_notify of TLS: data may be missing",
+        };
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
+    }
+
+    /// What was read from the stream; nothing is its end. To be called only where
+    /// [`read`](Self::read) said so.
+    pub(crate) fn receive(&mut self, wire: &[u8]) {
+        self.eof |= wire.is_empty();
+        let taken = self.take(wire);
+        self.rest.extend_from_slice(wire.get(taken..).unwrap_or_default());
+    }
+
+    /// Decrypts, up to as much plaintext as is kept at a time. Returns how much of `wire` that took.
+    fn take(&mut self, wire: &[u8]) -> usize {
+        let mut rest = wire;
+        let mut plain = 0;
+        loop {
+            match self.conn.read_tls(&mut rest) {
+                // The end; or what follows a close_notify, which is nobody's data (A98).
+                Ok(0) => return wire.len(),
+                Ok(_) => {}
+                Err(_) if plain > 0 => return wire.len() - rest.len(),
+                Err(error) => {
+                    self.failed = Some(::rustls::Error::General(std::format!("{error}")));
+                    return wire.len();
+                }
+            }
+            match self.conn.process_new_packets() {
+                Ok(state) => plain = state.plaintext_bytes_to_read(),
+                Err(error) => {
+                    self.failed = Some(error);
+                    return wire.len();
+                }
+            }
+            if rest.is_empty() {
+                return wire.len();
+            }
+        }
+    }
+
+    /// Gives back the memory that holds nothing.
+    pub(crate) fn shed(&mut self) {
+        if self.rest.is_empty() {
+            self.rest = Vec::new();
+        }
+    }
+
+    /// Encrypts, some 64 KiB at most. What is handed in together leaves in the fewest records.
+    pub(crate) fn write(&mut self, from: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match from {
+            [one] => self.conn.writer().write(one),
+            several => self.conn.writer().write_vectored(several),
+        }
+    }
+
+    /// Ciphertext to the stream.
+    pub(crate) fn write_tls(&mut self, to: &mut dyn Write) -> io::Result<usize> {
+        self.conn.write_tls(to)
+    }
+
+    /// Announces that nothing more is sent.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.conn.send_close_notify();
+    }
+
+    /// Whether the peer has announced its end and is owed our own.
+    pub(crate) fn owes_close(&self) -> bool {
+        self.ended && !self.closed && self.failed.is_none()
+    }
+}

@@ -1,0 +1,287 @@
+//! TLS over a tokio stream.
+use crate::{
+    error::Error,
+    tls::{self, Session, WIRE},
+    url::Target,
+};
+use ::rustls::{ClientConfig, Connection, ServerConfig, ServerConnection};
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::{
+    boxed::Box,
+    fmt,
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+/// TLS over another stream, as either end: what `connect` uses for `wss`, and a server can use as
+/// well as any other TLS stream.
+///
+/// The TLS handshake takes place with the first read or write, and so within the time that
+/// [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening handshake.
+///
+/// What is written leaves at once as far as the stream takes it, a write in the fewest records that
+/// hold it, and the rest with the next flush. [`shutdown`](::tokio::io::AsyncWriteExt::shutdown)
+/// sends TLS's close_notify first; a peer's is answered with ours when this is dropped, at the
+/// latest. A stream that ends without the peer's was cut off: the error `UnexpectedEof`.
+///
+/// Split it, if with a lock, when the handshake is over.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use tickwire::{Config, tls::rustls::ServerConfig, tokio::{TlsStream, accept}};
+///
+/// # async fn serve(tls: Arc<ServerConfig>) -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let (stream, _) = listener.accept().await?;
+/// stream.set_nodelay(true)?;
+/// let mut ws = accept(TlsStream::server(stream, tls)?, &Config::default()).await?;
+/// while let Some((message, reply)) = ws.recv_reply().await? {
+///     reply.feed(message)?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct TlsStream<S> {
+    io: S,
+    session: Box<Session>,
+    /// Not all of the handshake is done and written.
+    opening: bool,
+    /// Says goodbye; only the constructors know how to write to `S`.
+    part: fn(&mut Self),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
+    /// As a client of the server at `target`, such as [`Request::target`]: its certificate has to be
+    /// for that host, whatever was dialed. HTTP/1.1 is what it asks for by ALPN, whatever `config`
+    /// says. For the roots of the platform there is [`platform_config`](tls::platform_config).
+    ///
+    /// [`Request::target`]: crate::handshake::client::Request::target
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tls`] for a host that TLS cannot ask for.
+    pub fn client(io: S, target: &Target, config: Arc<ClientConfig>) -> Result<Self, Error> {
+        Ok(Self::new(io, tls::client(target, config)?))
+    }
+
+    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tls`] for a configuration that is at odds with itself.
+    pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, Error> {
+        let session = ServerConnection::new(config).map_err(tls::TlsError::from)?;
+        Ok(Self::new(io, session))
+    }
+
+    /// With a session made elsewhere, on which nothing was read yet.
+    pub fn new(io: S, session: impl Into<Connection>) -> Self {
+        let session = Box::new(Session::new(session.into()));
+        Self { io, session, opening: true, part: Self::part }
+    }
+
+    /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
+    /// Not bounded in time.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_read`](AsyncRead::poll_read); turned into an [`Error`], it is [`Error::Tls`] where
+    /// TLS failed.
+    pub async fn handshake(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_handshake(cx)).await
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.session.is_handshaking() {
+            self.check()?;
+            ready!(self.poll_fill(cx, &mut [0; 4 << 10]))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads the stream once, after writing what the handshake has to say.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<()>> {
+        if self.opening {
+            // A stream that takes nothing, or fails, shows that to the reader soon enough.
+            let _ = self.poll_drain(cx);
+        }
+        let most = scratch.len().min(WIRE);
+        let mut wire = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
+        let read = Pin::new(&mut self.io).poll_read(cx, &mut wire);
+        if read.is_pending() {
+            self.session.shed();
+        }
+        ready!(read)?;
+        self.session.receive(wire.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the session has failed; the peer is told.
+    fn check(&mut self) -> io::Result<()> {
+        self.session.check().inspect_err(|_| self.say_last())
+    }
+
+    /// Writes what there is, as far as the stream takes it now.
+    fn say_last(&mut self) {
+        let _ = self.poll_drain(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Writes all ciphertext there is.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut Sink { io: &mut self.io, cx }) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        self.opening &= self.session.is_handshaking();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_handshake(cx))?;
+        // The handshake's last words go along with the first that are ours.
+        if !self.opening {
+            ready!(self.poll_drain(cx))?;
+        }
+        let taken = self.session.write(from)?;
+        match self.poll_drain(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(taken)), // what is left is for the flush
+        }
+    }
+
+    fn part(&mut self) {
+        if self.session.owes_close() {
+            self.session.close();
+            self.say_last();
+        }
+    }
+}
+
+impl<S> TlsStream<S> {
+    /// The stream below.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// What TLS has agreed on: versions, the peer's certificates, the name asked for.
+    pub fn session(&self) -> &Connection {
+        self.session.conn()
+    }
+}
+
+impl<S> Drop for TlsStream<S> {
+    fn drop(&mut self) {
+        (self.part)(self);
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsStream").field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            // Ciphertext has room where its plaintext will go.
+            let room = buf.initialize_unfilled();
+            match this.session.read(room) {
+                Ok(Some(n)) => {
+                    buf.advance(n);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(None) => ready!(this.poll_fill(cx, room))?,
+                Err(error) => {
+                    this.say_last();
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_write_slices(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_write_slices(cx, bufs)
+    }
+
+    /// Yes: slices share records.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.session.close(); // once
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
+
+/// The stream, for rustls to write to.
+struct Sink<'a, 'b, S> {
+    io: &'a mut S,
+    cx: &'a mut Context<'b>,
+}
+
+impl<S: AsyncWrite + Unpin> io::Write for Sink<'_, '_, S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        blocks(Pin::new(&mut *self.io).poll_write(self.cx, buf))
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        blocks(Pin::new(&mut *self.io).poll_write_vectored(self.cx, bufs))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(()) // rustls does not ask for it
+    }
+}
+
+fn blocks<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
+    match poll {
+        Poll::Ready(done) => done,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
