@@ -267,6 +267,8 @@ impl fmt::Write for Escaped<'_, '_> {
 #[derive(Debug)]
 pub(crate) struct Session {
     conn: Connection,
+    /// Not all of the handshake is done and written: the peer may be waiting for the rest.
+    opening: bool,
     /// Ciphertext that came while there was as much plaintext as is kept at a time; from `at` on.
     rest: Vec<u8>,
     at: usize,
@@ -282,8 +284,16 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(conn: Connection) -> Self {
-        let rest = Vec::new();
-        Self { conn, rest, at: 0, failed: None, eof: false, ended: false, closed: false }
+        Self {
+            conn,
+            opening: true,
+            rest: Vec::new(),
+            at: 0,
+            failed: None,
+            eof: false,
+            ended: false,
+            closed: false,
+        }
     }
 
     pub(crate) fn conn(&self) -> &Connection {
@@ -294,8 +304,18 @@ impl Session {
         self.conn.is_handshaking()
     }
 
+    pub(crate) fn is_opening(&self) -> bool {
+        self.opening
+    }
+
+    /// Whether there is ciphertext to be written.
     pub(crate) fn wants_write(&self) -> bool {
         self.conn.wants_write()
+    }
+
+    /// All ciphertext was written.
+    pub(crate) fn drained(&mut self) {
+        self.opening &= self.conn.is_handshaking();
     }
 
     /// Plaintext, as much as is there: `Some(0)` when the peer has said that there is no more,
@@ -335,6 +355,16 @@ impl Session {
             None => "stream ended without the close_notify of TLS: data may be missing",
         };
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
+    }
+
+    /// Whether a write can at least begin the handshake. A server has to be asked first; that it
+    /// does not wait here for a client which is silent lets a refusal of that client end at once.
+    pub(crate) fn may_write(&self) -> io::Result<()> {
+        if self.is_handshaking() && matches!(self.conn, Connection::Server(_)) {
+            let what = "nothing can be written before the TLS handshake is over";
+            return Err(io::Error::new(io::ErrorKind::NotConnected, what));
+        }
+        Ok(())
     }
 
     /// What was read from the stream; nothing is its end. To be called only where

@@ -20,9 +20,12 @@ use std::{
     io::{self, IoSlice, Read, Write},
     net::TcpStream,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
     vec::Vec,
 };
 
@@ -30,10 +33,10 @@ use std::{
 /// well as any other TLS stream ([`Plain`](super::Plain) takes a `StreamOwned` of rustls, without
 /// timeouts or a split).
 ///
-/// The TLS handshake takes place with the first read or write, and so within the time that
-/// [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening handshake.
-/// Until it is over, each of the stream's timeouts is set on the stream below for reads and writes
-/// alike.
+/// The TLS handshake takes place with the first read, or a client's first write, and so within the
+/// time that [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening
+/// handshake. A server's writes fail until then: it has nobody to speak to. Until it is over, each
+/// of the stream's timeouts is set on the stream below for reads and writes alike.
 ///
 /// What is written leaves at once as far as the stream takes it, a write in the fewest records that
 /// hold it, and the rest with the next flush. [`shutdown`](Stream::shutdown) sends TLS's close_notify
@@ -60,6 +63,9 @@ use std::{
 pub struct TlsStream<S = TcpStream> {
     io: S,
     shared: Arc<Shared>,
+    /// For how long a call may wait for a record to be whole, in microseconds: bytes that trickle
+    /// in do not start the stream's own timeout anew.
+    limit: AtomicU64,
     /// Says goodbye; only the constructors know how to write to `S`.
     part: fn(&mut Self),
 }
@@ -70,6 +76,9 @@ struct Shared {
     output: Mutex<Output>,
     session: Mutex<Session>,
 }
+
+/// No limit.
+const FOREVER: u64 = u64::MAX;
 
 /// Ciphertext to be written, from `sent` on.
 #[derive(Debug, Default)]
@@ -103,6 +112,7 @@ impl Shared {
             output.send(io)?;
             let mut session = self.session();
             if !session.wants_write() {
+                session.drained();
                 drop(output);
                 return Ok(());
             }
@@ -110,12 +120,9 @@ impl Shared {
         }
     }
 
-    /// Writes what is there, if nobody else is writing, as far as the stream takes it. A stream
-    /// that takes nothing, or fails, shows that to the reader soon enough.
-    fn try_drain(&self, io: &mut impl Stream) {
-        if let Some(output) = self.try_output() {
-            let _ = self.drain(io, output);
-        }
+    /// Writes what is there, unless somebody else is at it.
+    fn try_drain(&self, io: &mut impl Stream) -> io::Result<()> {
+        self.try_output().map_or(Ok(()), |output| self.drain(io, output))
     }
 }
 
@@ -171,7 +178,7 @@ impl<S: Stream> TlsStream<S> {
             output: Mutex::default(),
             session: Mutex::new(Session::new(session.into())),
         });
-        Self { io, shared, part: Self::part }
+        Self { io, shared, limit: AtomicU64::new(FOREVER), part: Self::part }
     }
 
     /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
@@ -182,6 +189,7 @@ impl<S: Stream> TlsStream<S> {
     /// Those of the stream; turned into an [`Error`], it is [`Error::Tls`] where TLS failed. After
     /// `WouldBlock` or `TimedOut` call it again.
     pub fn handshake(&mut self) -> io::Result<()> {
+        let mut waited = Waited::default();
         loop {
             let session = self.shared.session();
             if !session.is_handshaking() {
@@ -190,24 +198,30 @@ impl<S: Stream> TlsStream<S> {
             let checked = session.check();
             drop(session);
             if let Err(error) = checked {
-                self.shared.try_drain(&mut self.io);
+                let _ = self.shared.try_drain(&mut self.io);
                 return Err(error);
             }
-            self.fill(&mut [0; 4 << 10])?;
+            self.fill(&mut [0; 4 << 10], &mut waited)?;
         }
     }
 
     /// Reads the stream once, after writing what TLS itself has to say.
-    fn fill(&mut self, scratch: &mut [u8]) -> io::Result<()> {
-        self.shared.try_drain(&mut self.io);
+    fn fill(&mut self, scratch: &mut [u8], waited: &mut Waited) -> io::Result<()> {
+        waited.check(&self.limit)?;
+        let drained = self.shared.try_drain(&mut self.io);
+        // Later, a stream that takes nothing is no reason not to read it.
+        if self.shared.session().is_opening() {
+            drained?;
+        }
         let most = scratch.len().min(WIRE);
         let scratch = scratch.get_mut(..most).unwrap_or_default();
-        let n = self.io.read(scratch)?;
+        let n = self.io.read(scratch).inspect_err(|_| self.shared.session().shed())?;
         self.shared.session().receive(scratch.get(..n).unwrap_or_default());
         Ok(())
     }
 
     fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.shared.session().may_write()?;
         self.handshake()?;
         let Self { io, shared, .. } = self;
         let mut output = lock(&shared.output);
@@ -231,12 +245,40 @@ impl<S: Stream> TlsStream<S> {
         if session.owes_close() {
             session.close();
             drop(session);
-            self.shared.try_drain(&mut self.io);
+            let _ = self.shared.try_drain(&mut self.io);
+        }
+    }
+}
+
+/// How long a call has waited for a record to be whole.
+#[derive(Default)]
+struct Waited {
+    reads: u32,
+    since: Option<Instant>,
+}
+
+impl Waited {
+    /// Called before each read: fails if those before it took too long. The clock is not looked at
+    /// before the second.
+    fn check(&mut self, limit: &AtomicU64) -> io::Result<()> {
+        self.reads += 1;
+        let limit = limit.load(Ordering::Relaxed);
+        if self.reads < 2 || limit == FOREVER {
+            return Ok(());
+        }
+        match self.since.get_or_insert_with(Instant::now).elapsed() {
+            waited if waited < Duration::from_micros(limit) => Ok(()),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
 
 impl<S> TlsStream<S> {
+    fn set_limit(&self, limit: Option<Duration>) {
+        let micros = limit.and_then(|limit| u64::try_from(limit.as_micros()).ok());
+        self.limit.store(micros.unwrap_or(FOREVER), Ordering::Relaxed);
+    }
+
     /// The stream below. Its timeouts are this one's to set.
     pub fn get_ref(&self) -> &S {
         &self.io
@@ -275,14 +317,15 @@ impl<S: Stream> Read for TlsStream<S> {
         }
         let shared = self.shared.clone();
         let _input = lock(&shared.input);
+        let mut waited = Waited::default();
         loop {
             let read = shared.session().read(buf);
             match read {
                 Ok(Some(n)) => return Ok(n),
                 // Ciphertext has room where its plaintext will go.
-                Ok(None) => self.fill(buf)?,
+                Ok(None) => self.fill(buf, &mut waited)?,
                 Err(error) => {
-                    shared.try_drain(&mut self.io);
+                    let _ = shared.try_drain(&mut self.io);
                     return Err(error);
                 }
             }
@@ -309,6 +352,7 @@ impl<S: Stream> Write for TlsStream<S> {
 impl<S: Stream> Stream for TlsStream<S> {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.io.set_read_timeout(timeout)?;
+        self.set_limit(timeout);
         if self.shared.session().is_handshaking() {
             self.io.set_write_timeout(timeout)?;
         }
@@ -319,6 +363,7 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.io.set_write_timeout(timeout)?;
         if self.shared.session().is_handshaking() {
             self.io.set_read_timeout(timeout)?;
+            self.set_limit(timeout);
         }
         Ok(())
     }
@@ -339,7 +384,8 @@ impl<S: Stream> Stream for TlsStream<S> {
         if self.shared.session().is_handshaking() {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        Ok(Self { io: self.io.try_clone()?, shared: self.shared.clone(), part: self.part })
+        let limit = AtomicU64::new(self.limit.load(Ordering::Relaxed));
+        Ok(Self { io: self.io.try_clone()?, shared: self.shared.clone(), limit, part: self.part })
     }
 
     /// Yes: slices share records.

@@ -19,8 +19,9 @@ use std::{
 /// TLS over another stream, as either end: what `connect` uses for `wss`, and a server can use as
 /// well as any other TLS stream.
 ///
-/// The TLS handshake takes place with the first read or write, and so within the time that
-/// [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening handshake.
+/// The TLS handshake takes place with the first read, or a client's first write, and so within the
+/// time that [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening
+/// handshake. A server's writes fail until then: it has nobody to speak to.
 ///
 /// What is written leaves at once as far as the stream takes it, a write in the fewest records that
 /// hold it, and the rest with the next flush. [`shutdown`](::tokio::io::AsyncWriteExt::shutdown)
@@ -47,8 +48,6 @@ use std::{
 pub struct TlsStream<S> {
     io: S,
     session: Box<Session>,
-    /// Not all of the handshake is done and written.
-    opening: bool,
     /// Says goodbye; only the constructors know how to write to `S`.
     part: fn(&mut Self),
 }
@@ -80,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// With a session made elsewhere, on which nothing was read yet.
     pub fn new(io: S, session: impl Into<Connection>) -> Self {
         let session = Box::new(Session::new(session.into()));
-        Self { io, session, opening: true, part: Self::part }
+        Self { io, session, part: Self::part }
     }
 
     /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
@@ -106,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
 
     /// Reads the stream once, after writing what the handshake has to say.
     fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<()>> {
-        if self.opening {
+        if self.session.is_opening() {
             // A stream that takes nothing, or fails, shows that to the reader soon enough.
             let _ = self.poll_drain(cx);
         }
@@ -142,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        self.opening &= self.session.is_handshaking();
+        self.session.drained();
         Poll::Ready(Ok(()))
     }
 
@@ -151,9 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.session.may_write()?;
         ready!(self.poll_handshake(cx))?;
         // The handshake's last words go along with the first that are ours.
-        if !self.opening {
+        if !self.session.is_opening() {
             ready!(self.poll_drain(cx))?;
         }
         let taken = self.session.write(from)?;
