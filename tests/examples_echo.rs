@@ -33,12 +33,18 @@ struct Program {
 
 impl Program {
     fn start(name: &str, args: &[&str]) -> Self {
+        Self::start_in(name, args, &[])
+    }
+
+    /// With these variables set in its environment.
+    fn start_in(name: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
         // target/PROFILE/deps/examples_echo-HASH; the examples are beside `deps`.
         let test = std::env::current_exe().unwrap();
         let path: PathBuf = test.ancestors().nth(2).unwrap().join("examples").join(name);
         assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
         let mut child = Command::new(path)
             .args(args)
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -487,9 +493,12 @@ fn a_failed_connection_is_one_line_of_the_client_and_exit_code_1() {
         assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
         assert!(errors[0].starts_with(&format!("error: {closed}: ")), "{errors:?}");
 
-        let (code, _, errors) = client(&["wss://127.0.0.1:1", "--adapter", adapter], b"hi\n");
-        assert_eq!(code, 1);
-        assert_eq!(errors, ["error: wss:// needs TLS, which tickwire does not have yet"]);
+        #[cfg(not(feature = "rustls"))]
+        {
+            let (code, _, errors) = client(&["wss://127.0.0.1:1", "--adapter", adapter], b"hi\n");
+            assert_eq!(code, 1);
+            assert_eq!(errors, ["error: wss:// needs TLS: add --features rustls"]);
+        }
 
         let (code, _, errors) = client_against(adapter, |mut stream| {
             read_head(&mut stream).unwrap();
@@ -551,4 +560,267 @@ fn read_head(stream: &mut TcpStream) -> io::Result<()> {
         head.extend(byte);
     }
     Ok(())
+}
+
+#[cfg(not(feature = "rustls"))]
+#[test]
+fn options_of_tls_name_the_feature_that_is_missing() {
+    for (program, args) in [
+        ("echo_server", &["--tls-cert", "c.pem", "--tls-key", "k.pem"][..]),
+        ("client", &["wss://127.0.0.1:1", "--ca", "c.pem"]),
+        ("client", &["wss://127.0.0.1:1", "--insecure"]),
+    ] {
+        let (code, out, errors) = Program::start(program, args).finish();
+        assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
+        assert!(errors[0].contains("add --features rustls"), "{errors:?}");
+    }
+}
+
+#[cfg(feature = "rustls")]
+#[path = "support_tls/mod.rs"]
+mod tls;
+
+#[cfg(feature = "rustls")]
+mod over_tls {
+    use super::{ADAPTERS, Program, client, wait};
+    use crate::tls::{Authority, Raw, self_signed};
+    use std::{
+        fs,
+        net::{TcpListener, TcpStream},
+        path::Path,
+        thread,
+    };
+    use tickwire::{Config, handshake::client::Request, tokio::connect_tls};
+
+    /// Files of an authority and of a server that it vouches for.
+    struct Files {
+        authority: Authority,
+        ca: String,
+        cert: String,
+        key: String,
+    }
+
+    /// Each test has its own.
+    fn files(test: &str) -> Files {
+        let authority = Authority::new();
+        let identity = authority.issue(&["localhost", "127.0.0.1"]);
+        let pem =
+            format!("no certificate, which is fine\n{}", pem("CERTIFICATE", &identity.chain[0]));
+        Files {
+            ca: file(test, "ca.pem", &authority.pem()),
+            cert: file(test, "cert.pem", &pem),
+            key: file(test, "key.pem", &identity.key.serialize_pem()),
+            authority,
+        }
+    }
+
+    fn file(test: &str, name: &str, text: &str) -> String {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{name}"));
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_string()
+    }
+
+    fn pem(label: &str, der: &[u8]) -> String {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let text = STANDARD.encode(der);
+        let lines: Vec<&str> =
+            text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    }
+
+    /// A server, and where it says it is.
+    fn server(adapter: &str, files: &Files) -> (Program, String) {
+        let args = ["--listen", "127.0.0.1:0", "--adapter", adapter];
+        let tls = ["--tls-cert", &files.cert, "--tls-key", &files.key];
+        let program = Program::start("echo_server", &[&args[..], &tls].concat());
+        let line = program.line();
+        let url = line.strip_prefix("listening on ").expect(&line).to_string();
+        assert!(url.starts_with("wss://127.0.0.1:"), "{line}");
+        (program, url)
+    }
+
+    #[test]
+    fn the_client_and_the_server_speak_wss() {
+        let files = files("speak");
+        for adapter in ADAPTERS {
+            let (server, url) = server(adapter, &files);
+            for adapter in ADAPTERS {
+                for url in [url.clone(), url.replace("127.0.0.1", "localhost")] {
+                    let args = [&url, "--adapter", adapter, "--ca", &files.ca];
+                    let (code, out, errors) = client(&args, b"sch\xc3\xb6n\n/binary c0ffee\n");
+                    assert_eq!((code, errors), (0, vec![]));
+                    let want = ["sch\u{f6}n", "binary: c0ffee", "closed: 1000 (clean)"];
+                    assert_eq!(out, want);
+                }
+            }
+            server.signal("-TERM");
+            assert_eq!(server.finish(), (0, vec![], vec![]));
+        }
+    }
+
+    /// The roots of the system, where they come from a file.
+    #[cfg(not(target_vendor = "apple"))]
+    #[test]
+    fn the_client_trusts_whom_the_system_trusts() {
+        let files = files("system");
+        let (_server, url) = server("tokio", &files);
+        for adapter in ADAPTERS {
+            let args = [&*url, "--adapter", adapter];
+            let trusting = [("SSL_CERT_FILE", &*files.ca)];
+            let mut program = Program::start_in("client", &args, &trusting);
+            program.write(b"hi\n");
+            let (code, out, errors) = program.finish();
+            assert_eq!((code, errors), (0, vec![]));
+            assert_eq!(out, ["hi", "closed: 1000 (clean)"]);
+
+            let other = file("system", "other.pem", &Authority::new().pem());
+            let doubting = [("SSL_CERT_FILE", &*other)];
+            let (code, out, errors) = Program::start_in("client", &args, &doubting).finish();
+            let at = url.strip_prefix("wss://").unwrap();
+            let says = "certificate is self-signed, or of an authority that is not trusted here";
+            assert_eq!((code, out), (1, vec![]));
+            assert_eq!(errors, [format!("error: {at}: {says}")]);
+
+            // A system without any.
+            let empty = file("system", "empty.pem", "");
+            let none = [("SSL_CERT_FILE", &*empty), ("SSL_CERT_DIR", "/nonexistent")];
+            let (code, _, errors) = Program::start_in("client", &args, &none).finish();
+            assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
+            assert!(errors[0].contains("No CA certificates"), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn insecure_takes_anybody_for_the_server_and_says_so() {
+        let stranger = self_signed(&["elsewhere.example"], |_| {});
+        let files = Files {
+            authority: Authority::new(),
+            ca: String::new(),
+            cert: file("insecure", "cert.pem", &pem("CERTIFICATE", &stranger.chain[0])),
+            key: file("insecure", "key.pem", &stranger.key.serialize_pem()),
+        };
+        let (_server, url) = server("blocking", &files);
+        for adapter in ADAPTERS {
+            let args = [&url, "--adapter", adapter, "--insecure"];
+            let (code, out, errors) = client(&args, b"hi\n");
+            assert_eq!((code, out), (0, vec!["hi".into(), "closed: 1000 (clean)".into()]));
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert!(errors[0].starts_with("warning: --insecure: whoever answers"), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_browser_at_the_server_s_address_is_told_a_wss_url() {
+        let files = files("browser");
+        for adapter in ADAPTERS {
+            let (_server, url) = server(adapter, &files);
+            let tcp = TcpStream::connect(url.strip_prefix("wss://").unwrap()).unwrap();
+            let mut config = (*files.authority.client()).clone();
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            let mut raw = Raw::client(tcp, config.into());
+            raw.handshake().unwrap();
+            assert_eq!(raw.tls.alpn_protocol(), Some(&b"http/1.1"[..]));
+            raw.say(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let (answer, announced) = raw.hear_all();
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(announced && answer.starts_with("HTTP/1.1 426 "), "{answer}");
+            assert!(answer.contains(&url), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_plain_client_at_a_tls_server_is_turned_away() {
+        let files = files("plain");
+        for adapter in ADAPTERS {
+            let (server, url) = server(adapter, &files);
+            let (code, _, errors) = client(&[&url.replace("wss:", "ws:")], b"");
+            assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
+            server.signal("-TERM");
+            let (_, _, errors) = server.finish();
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert!(errors[0].contains("is not TLS"), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_signal_ends_a_server_of_tls_well() {
+        let files = files("signal");
+        for adapter in ADAPTERS {
+            let (server, url) = server(adapter, &files);
+            let request = Request::new(&url).unwrap();
+            wait(async {
+                let tls = files.authority.client();
+                let mut ws = connect_tls(&request, &Config::default(), tls).await.unwrap();
+                ws.send("here").await.unwrap();
+                assert!(ws.recv().await.unwrap().is_some());
+                server.signal("-TERM");
+                assert!(ws.recv().await.unwrap().is_none());
+                assert_eq!((ws.close_code(), ws.was_clean()), (1001, true));
+            });
+            assert_eq!(server.finish().0, 0);
+        }
+    }
+
+    #[test]
+    fn wrong_options_of_tls_are_one_line_and_exit_code_2() {
+        let files = files("options");
+        let other = file("options", "other.pem", &self_signed(&["x"], |_| {}).key.serialize_pem());
+        let Files { ca, cert, key, .. } = &files;
+        for (args, says) in [
+            (&["--tls-cert", &**cert][..], "--tls-cert: needs --tls-key"),
+            (&["--tls-key", key], "--tls-key: needs --tls-cert"),
+            (&["--tls-cert", "/nowhere", "--tls-key", key], "--tls-cert \"/nowhere\": "),
+            (&["--tls-cert", cert, "--tls-key", "/nowhere"], "--tls-key \"/nowhere\": "),
+            (&["--tls-cert", key, "--tls-key", key], "no certificate in it"),
+            (&["--tls-cert", cert, "--tls-key", cert], "--tls-key"),
+            (&["--tls-cert", cert, "--tls-key", &other], "--tls-cert"),
+        ] {
+            let (code, out, errors) = Program::start("echo_server", args).finish();
+            assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
+            assert!(errors[0].starts_with("error: ") && errors[0].contains(says), "{errors:?}");
+        }
+        let (ws, wss) = ("ws://127.0.0.1:1", "wss://127.0.0.1:1");
+        for (args, says) in [
+            (&[ws, "--ca", ca][..], "--ca: the URL is not of wss"),
+            (&[ws, "--insecure"], "--insecure: the URL is not of wss"),
+            (&[wss, "--insecure", "--ca", ca], "--insecure: trusts anybody"),
+            (&[wss, "--ca", "/nowhere"], "--ca \"/nowhere\": "),
+            (&[wss, "--ca", key], "no certificate in it"),
+        ] {
+            let (code, out, errors) = client(args, b"");
+            assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
+            assert!(errors[0].starts_with("error: ") && errors[0].contains(says), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn the_client_says_what_is_wrong_with_a_certificate() {
+        let authority = Authority::new();
+        let ca = file("wrong", "ca.pem", &authority.pem());
+        let old = authority.issue_with(&["127.0.0.1"], |params| {
+            params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+        });
+        for (identity, says) in [
+            (old, "certificate has expired"),
+            (authority.issue(&["elsewhere.example"]), "certificate is for another host"),
+            (self_signed(&["127.0.0.1"], |_| {}), "certificate is self-signed"),
+        ] {
+            for adapter in ADAPTERS {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let address = listener.local_addr().unwrap();
+                let config = identity.server();
+                let server = thread::spawn(move || {
+                    let mut raw = Raw::server(listener.accept().unwrap().0, config);
+                    raw.handshake().unwrap_err();
+                });
+                let args = [&*format!("wss://{address}"), "--adapter", adapter, "--ca", &ca];
+                let (code, _, errors) = client(&args, b"");
+                assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
+                let begins = format!("error: {address}: {says}");
+                assert!(errors[0].starts_with(&begins), "{errors:?}");
+                server.join().unwrap();
+            }
+        }
+    }
 }

@@ -159,7 +159,8 @@ fn mistakes_are_one_line_each() {
         ("--listen here", 2, "--listen"),
         ("--connect http://127.0.0.1", 2, "--connect"),
         ("--connect ws://127.0.0.1:1", 1, "--connect"),
-        ("--connect wss://127.0.0.1:1", 1, "wss:// needs TLS, which tickwire does not have yet"),
+        #[cfg(not(feature = "rustls"))]
+        ("--connect wss://127.0.0.1:1", 1, "wss:// needs TLS: add --features rustls"),
         (&format!("--replay {}", file.display()), 1, "line 3"),
     ] {
         let output = run(args);

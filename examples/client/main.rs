@@ -14,6 +14,7 @@
 mod on_threads;
 #[cfg(feature = "tokio")]
 mod on_tokio;
+mod tls;
 
 use lexopt::{Arg, Parser, ValueExt};
 use std::{
@@ -34,6 +35,9 @@ Usage: client URL [OPTION]...
   --header 'K: V'       send this header too; again for more
   --subprotocol NAME    offer this subprotocol; again for more, best first
   --adapter NAME        tokio or blocking [tokio]
+  --ca FILE             for wss: trust the authorities in this file (PEM), instead of those that
+                        the system trusts
+  --insecure            for wss: trust anybody
   --help                this text
 
 A line goes out as a text message, but for those that begin with a slash:
@@ -58,6 +62,8 @@ struct Options {
     request: Request,
     adapter: Adapter,
     config: Config,
+    /// `None`: as the system has it.
+    tls: Option<tls::Tls>,
 }
 
 #[derive(Clone, Copy)]
@@ -100,12 +106,15 @@ impl Options {
     fn from_args() -> Result<Option<Self>> {
         let (mut url, mut adapter) = (None, Adapter::Tokio);
         let (mut headers, mut subprotocols) = (Vec::new(), Vec::new());
+        let (mut ca, mut insecure) = (None, false);
         let mut args = Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {
                 Arg::Long("header") => headers.push(args.value()?.string()?),
                 Arg::Long("subprotocol") => subprotocols.push(args.value()?.string()?),
                 Arg::Long("adapter") => adapter = Adapter::named(&args.value()?.string()?)?,
+                Arg::Long("ca") => ca = Some(args.value()?.string()?),
+                Arg::Long("insecure") => insecure = true,
                 Arg::Long("help") | Arg::Short('h') => {
                     let _ = io::stdout().write_all(HELP.as_bytes());
                     return Ok(None);
@@ -126,7 +135,22 @@ impl Options {
             .subprotocols(&subprotocols)
             .map_err(|error| format!("--subprotocol: {error}"))?;
         let config = Config::default().max_message(64 << 20);
-        Ok(Some(Self { request, adapter, config }))
+        let secure = request.target().secure();
+        let tls = match (ca, insecure) {
+            (None, false) => None,
+            (Some(_), true) => return Err("--insecure: trusts anybody, so --ca is in vain".into()),
+            (Some(_), _) if !secure => return Err("--ca: the URL is not of wss".into()),
+            (_, true) if !secure => return Err("--insecure: the URL is not of wss".into()),
+            (Some(file), false) => Some(tls::trust(&file)?),
+            (None, true) => Some(tls::trust_anybody()?),
+        };
+        if insecure {
+            warn(format_args!(
+                "--insecure: whoever answers is taken for the server, and may read and change all \
+                 that passes"
+            ));
+        }
+        Ok(Some(Self { request, adapter, config, tls }))
     }
 
     /// Says where it was that something went wrong before there was a connection.
@@ -134,7 +158,7 @@ impl Options {
         let target = self.request.target();
         match error {
             Error::Refused(_) => error.to_string(), // says who speaks
-            Error::NoTls => "wss:// needs TLS, which tickwire does not have yet".to_string(),
+            Error::NoTls => "wss:// needs TLS: add --features rustls".to_string(),
             _ => format!("{}: {error}", target.host_header()),
         }
     }
@@ -342,4 +366,9 @@ impl fmt::Display for Hex<'_> {
 /// One line on standard error.
 fn complain(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "error: {line}");
+}
+
+/// As [`complain`], of what is no error.
+fn warn(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "warning: {line}");
 }

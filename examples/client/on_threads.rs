@@ -1,13 +1,19 @@
 //! The client on threads that block: this one receives, another reads the input and sends.
 use super::{Command, Options, Printer, Result, close_frame, commands};
 use std::thread;
+#[cfg(feature = "rustls")]
+use tickwire::blocking::connect_tls;
 use tickwire::{
     Error,
     blocking::{Stream, Writer, connect_with},
 };
 
 pub(crate) fn talk(options: &Options) -> Result<()> {
-    let connected = connect_with(&options.request, &options.config);
+    let connected = match options.tls.clone() {
+        None => connect_with(&options.request, &options.config),
+        #[cfg(feature = "rustls")]
+        Some(tls) => connect_tls(&options.request, &options.config, tls),
+    };
     let ws = connected.map_err(|error| options.not_connected(&error))?;
     let printer = Printer::new();
     if let Some(name) = ws.negotiated().subprotocol() {

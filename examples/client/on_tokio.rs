@@ -1,6 +1,8 @@
 //! The client on tokio: one thread, in which sending and receiving take turns.
 use super::{Command, Options, Printer, Result, close_frame, commands};
 use std::{convert::Infallible, future::pending, io, thread};
+#[cfg(feature = "rustls")]
+use tickwire::tokio::connect_tls;
 use tickwire::{
     Error,
     tokio::{Reader, Writer, connect_with},
@@ -19,7 +21,11 @@ pub(crate) fn talk(options: &Options) -> Result<()> {
 }
 
 async fn converse(options: &Options) -> Result<()> {
-    let connected = connect_with(&options.request, &options.config).await;
+    let connected = match options.tls.clone() {
+        None => connect_with(&options.request, &options.config).await,
+        #[cfg(feature = "rustls")]
+        Some(tls) => connect_tls(&options.request, &options.config, tls).await,
+    };
     let ws = connected.map_err(|error| options.not_connected(&error))?;
     let printer = Printer::new();
     if let Some(name) = ws.negotiated().subprotocol() {

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! cargo run --release --example echo_server -- --listen 127.0.0.1:9001
+//! cargo run --release --example echo_server --features rustls -- --tls-cert C.pem --tls-key K.pem
 //! ```
 //!
-//! The first line on standard output is `listening on ws://ADDR`, with the port that was really
-//! taken, for programs that asked for port 0. SIGTERM and SIGINT say goodbye to every peer with
-//! Close 1001 and wait a few seconds for theirs. `--help` lists the options.
+//! The first line on standard output is `listening on ws://ADDR`, or `wss://ADDR`, with the port
+//! that was really taken, for programs that asked for port 0. SIGTERM and SIGINT say goodbye to
+//! every peer with Close 1001 and wait a few seconds for theirs. `--help` lists the options.
 //!
 //! With `--stats` the last lines tell what each thread did, and what processor time it took, by
 //! itself: that of the load is not in it. `cargo bench --bench threads` compares 1 thread with 2.
@@ -16,6 +17,7 @@
 mod on_threads;
 #[cfg(feature = "tokio")]
 mod on_tokio;
+mod tls;
 
 use lexopt::{Arg, Parser, ValueExt};
 use std::{
@@ -46,6 +48,8 @@ Usage: echo_server [OPTION]...
   --subprotocol NAME    agree to this subprotocol; again for more, best first
   --origin ORIGIN       allow browsers this origin only, such as https://example.com;
                         again for more [all]
+  --tls-cert FILE       speak TLS, with this certificate and those up to its authority (PEM)
+  --tls-key FILE        the certificate's private key (PEM)
   --max-message BYTES   the longest message [67108864]
   --max-frame BYTES     the longest frame [as --max-message]
   --stats               at the end, print connections, messages and processor time:
@@ -71,6 +75,7 @@ struct Options {
     subprotocols: Vec<String>,
     /// `None`: all are welcome.
     origins: Option<Origins>,
+    tls: Option<tls::Tls>,
     stats: bool,
     config: Config,
 }
@@ -119,6 +124,7 @@ impl Options {
         let mut threads = 1;
         let (mut subprotocols, mut origins) = (Vec::new(), Vec::new());
         let (mut max_message, mut max_frame, mut stats) = (64 << 20, None, false);
+        let (mut cert, mut key) = (None, None);
         let mut args = Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {
@@ -127,6 +133,8 @@ impl Options {
                 Arg::Long("threads") => threads = number("threads", &mut args, THREADS)?,
                 Arg::Long("subprotocol") => subprotocols.push(args.value()?.string()?),
                 Arg::Long("origin") => origins.push(args.value()?.string()?),
+                Arg::Long("tls-cert") => cert = Some(args.value()?.string()?),
+                Arg::Long("tls-key") => key = Some(args.value()?.string()?),
                 Arg::Long("max-message") => max_message = number("max-message", &mut args, BYTES)?,
                 Arg::Long("max-frame") => max_frame = Some(number("max-frame", &mut args, BYTES)?),
                 Arg::Long("stats") => stats = true,
@@ -148,11 +156,22 @@ impl Options {
             [] => None,
             some => Some(Origins::new(some).map_err(|error| format!("--origin: {error}"))?),
         };
+        let tls = match (cert, key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(tls::load(&cert, &key)?),
+            (Some(_), None) => return Err("--tls-cert: needs --tls-key".into()),
+            (None, Some(_)) => return Err("--tls-key: needs --tls-cert".into()),
+        };
         let config = Config::default()
             .max_message(max_message)
             .max_frame(max_frame.unwrap_or(max_message))
             .close_timeout(CLOSE_TIMEOUT);
-        Ok(Some(Self { listen, adapter, threads, subprotocols, origins, stats, config }))
+        Ok(Some(Self { listen, adapter, threads, subprotocols, origins, tls, stats, config }))
+    }
+
+    /// Where the server is.
+    fn url(&self, address: SocketAddr) -> String {
+        format!("{}://{address}", if self.tls.is_some() { "wss" } else { "ws" })
     }
 
     /// Whether to accept a request, given what the handshake itself made of it.
@@ -194,11 +213,11 @@ fn number(
 
 /// What to say to a request that was not admitted. Most plain HTTP comes from people who opened
 /// the address in a browser, and should be told what this is.
-fn refusal(error: HandshakeError, server: SocketAddr) -> Refuse {
+fn refusal(error: HandshakeError, url: &str) -> Refuse {
     match error {
         HandshakeError::NotUpgrade => Refuse::new(error.status()).body(format!(
             "This is an echo server for WebSocket clients: what you send comes back. Try\n\n    \
-             cargo run --release --example client -- ws://{server}\n"
+             cargo run --release --example client -- {url}\n"
         )),
         _ => Refuse::from(error),
     }
@@ -210,9 +229,9 @@ fn not_listening(address: SocketAddr, error: &io::Error) -> io::Error {
 }
 
 /// The line that programs wait for, and which may go into a pipe.
-fn announce(address: SocketAddr) -> io::Result<()> {
+fn announce(url: &str) -> io::Result<()> {
     let mut out = io::stdout();
-    writeln!(out, "listening on ws://{address}")?;
+    writeln!(out, "listening on {url}")?;
     out.flush()
 }
 

@@ -17,9 +17,11 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+#[cfg(feature = "rustls")]
+use tickwire::blocking::TlsStream;
 use tickwire::{
     CloseCode, CloseFrame, Error,
-    blocking::{Handshake, WebSocket},
+    blocking::{Handshake, Stream, WebSocket},
     handshake::server::Accept,
 };
 
@@ -48,7 +50,7 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
     let threads = options.threads;
     let (open, served) = (AtomicUsize::new(0), Mutex::default());
     let server = Arc::new(Server { options, stop, open, served });
-    announce(listener.local_addr()?)?;
+    announce(&server.options.url(listener.local_addr()?))?;
     for _ in 0..threads {
         let (listener, server) = (listener.try_clone()?, server.clone());
         thread::Builder::new().spawn(move || server.accept_all(&listener))?;
@@ -100,7 +102,16 @@ impl Server {
     }
 
     fn converse(&self, stream: TcpStream) -> Result<(), Error> {
-        let mut ws = self.handshake(stream)?;
+        let url = self.options.url(stream.local_addr()?);
+        match self.options.tls.clone() {
+            None => self.serve(stream, &url),
+            #[cfg(feature = "rustls")]
+            Some(tls) => self.serve(TlsStream::server(stream, tls)?, &url),
+        }
+    }
+
+    fn serve<S: Stream>(&self, stream: S, url: &str) -> Result<(), Error> {
+        let mut ws = self.handshake(stream, url)?;
         let mut open = Open::new(self);
         // So that a silent peer does not keep us from looking whether to stop.
         ws.set_read_timeout(Some(TICK))?;
@@ -114,21 +125,19 @@ impl Server {
         ws.close(CloseFrame::new(CloseCode::GOING_AWAY))
     }
 
-    fn handshake(&self, stream: TcpStream) -> Result<WebSocket<TcpStream>, Error> {
-        stream.set_nodelay(true)?;
-        let server = stream.local_addr()?;
+    fn handshake<S: Stream>(&self, stream: S, url: &str) -> Result<WebSocket<S>, Error> {
         let (handshake, checked) = Handshake::read_any(stream, &self.options.config)?;
         match self.options.admit(handshake.request(), checked) {
             Ok(()) => handshake.accept(Accept::new().subprotocols(&self.options.subprotocols)),
             Err(error) => {
-                handshake.refuse(refusal(error, server))?;
+                handshake.refuse(refusal(error, url))?;
                 Err(error.into())
             }
         }
     }
 
     /// Replies to all messages that one read brought leave in one write.
-    fn echo(&self, ws: &mut WebSocket<TcpStream>, count: &mut u64) -> Result<(), Error> {
+    fn echo<S: Stream>(&self, ws: &mut WebSocket<S>, count: &mut u64) -> Result<(), Error> {
         while let Some((message, reply)) = ws.recv_reply()? {
             let _ = reply.feed(message)?;
             *count += 1;

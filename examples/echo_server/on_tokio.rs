@@ -11,12 +11,15 @@ use super::{
     refusal, report,
 };
 use std::{cell::Cell, io, net::SocketAddr, sync::Arc, thread};
+#[cfg(feature = "rustls")]
+use tickwire::tokio::TlsStream;
 use tickwire::{
     CloseCode, CloseFrame, Error,
     handshake::server::Accept,
     tokio::{Handshake, WebSocket},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     runtime::{Builder, Runtime},
     select,
@@ -53,7 +56,7 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
     for _ in 1..options.threads {
         workers.push(Worker::new(address, shared)?);
     }
-    announce(address)?;
+    announce(&options.url(address))?;
     let options = Arc::new(options);
     let (mut threads, mut running) = (Vec::new(), Vec::new());
     for worker in workers {
@@ -154,9 +157,22 @@ async fn connection(stream: TcpStream, peer: SocketAddr, options: Arc<Options>, 
     }
 }
 
-async fn converse(stream: TcpStream, options: &Options, mut stop: Stop) -> Result<(), Error> {
+async fn converse(stream: TcpStream, options: &Options, stop: Stop) -> Result<(), Error> {
+    stream.set_nodelay(true)?;
+    let url = options.url(stream.local_addr()?);
+    match options.tls.clone() {
+        None => serve_one(stream, &url, options, stop).await,
+        #[cfg(feature = "rustls")]
+        Some(tls) => serve_one(TlsStream::server(stream, tls)?, &url, options, stop).await,
+    }
+}
+
+async fn serve_one<S>(stream: S, url: &str, options: &Options, mut stop: Stop) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut ws = select! {
-        opened = open(stream, options) => opened?,
+        opened = open(stream, url, options) => opened?,
         _ = stop.changed() => return Ok(()), // there is nobody to say goodbye to
     };
     CONNECTIONS.set(CONNECTIONS.get() + 1);
@@ -169,21 +185,25 @@ async fn converse(stream: TcpStream, options: &Options, mut stop: Stop) -> Resul
 }
 
 /// The opening handshake.
-async fn open(stream: TcpStream, options: &Options) -> Result<WebSocket<TcpStream>, Error> {
-    stream.set_nodelay(true)?;
-    let server = stream.local_addr()?;
+async fn open<S>(stream: S, url: &str, options: &Options) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (handshake, checked) = Handshake::read_any(stream, &options.config).await?;
     match options.admit(handshake.request(), checked) {
         Ok(()) => handshake.accept(Accept::new().subprotocols(&options.subprotocols)).await,
         Err(error) => {
-            handshake.refuse(refusal(error, server)).await?;
+            handshake.refuse(refusal(error, url)).await?;
             Err(error.into())
         }
     }
 }
 
 /// Replies to all messages that one read brought leave in one write.
-async fn echo(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
+async fn echo<S>(ws: &mut WebSocket<S>) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     while let Some((message, reply)) = ws.recv_reply().await? {
         let _ = reply.feed(message)?;
         MESSAGES.set(MESSAGES.get() + 1);

@@ -296,7 +296,7 @@ fn join<T>(thread: ScopedJoinHandle<'_, Result<T, BoxError>>) -> Result<T, BoxEr
 /// An error as a user of this program, rather than of the crate, can make sense of it.
 fn explained(error: &(dyn Error + 'static)) -> String {
     match error.downcast_ref() {
-        Some(tickwire::Error::NoTls) => "wss:// needs TLS, which tickwire does not have yet".into(),
+        Some(tickwire::Error::NoTls) => "wss:// needs TLS: add --features rustls".into(),
         _ => error.to_string(),
     }
 }

@@ -11,6 +11,10 @@ mod carriers;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(all(feature = "rustls", feature = "tokio"))]
+#[path = "../support_tls/mod.rs"]
+mod tls;
+
 mod browser;
 mod client_handshake;
 mod close;

@@ -26,7 +26,6 @@ const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
     (11..=11, "there is no 32-bit target to run tests on; P009 and P010 refuse what would be cut"),
     (84..=84, "there is no permessage-deflate yet"),
     (108..=108, "only browsers pool connections; a program opens as many as it asks for"),
-    (109..=109, "there is no TLS yet: wss is refused unless the caller brings the stream"),
     (110..=110, "redirects are not followed; P094 hands them to the caller"),
     (111..=111, "the caller brings the stream: examples/proxy, tested by tests/interop/run proxy"),
     (151..=151, "there is no second extension that could be stacked"),
@@ -87,7 +86,7 @@ fn every_number_of_the_checklist_has_a_test_or_a_reason() {
 
 #[test]
 fn every_module_of_tests_is_looked_at() {
-    let helpers = ["carriers", "support", "heads", "numbers"];
+    let helpers = ["carriers", "support", "tls", "heads", "numbers"];
     for line in include_str!("main.rs").lines() {
         if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
             let known = SECTIONS.iter().any(|(module, ..)| *module == name);

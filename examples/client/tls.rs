@@ -1,0 +1,97 @@
+//! `--ca` and `--insecure`: whom to believe that they are the server.
+#[cfg(feature = "rustls")]
+pub(crate) use with::*;
+#[cfg(not(feature = "rustls"))]
+pub(crate) use without::*;
+
+#[cfg(feature = "rustls")]
+mod with {
+    use crate::Result;
+    use std::sync::Arc;
+    use tickwire::tls::rustls::{
+        ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+        pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    };
+
+    pub(crate) type Tls = Arc<ClientConfig>;
+
+    /// Trusts the authorities in a file, and no others.
+    pub(crate) fn trust(file: &str) -> Result<Tls> {
+        let mut roots = RootCertStore::empty();
+        let fail = |error: &dyn std::fmt::Display| format!("--ca {file:?}: {error}");
+        for root in CertificateDer::pem_file_iter(file).map_err(|error| fail(&error))? {
+            let root = root.map_err(|error| fail(&error))?;
+            roots.add(root).map_err(|error| fail(&error))?;
+        }
+        if roots.is_empty() {
+            return Err(fail(&"no certificate in it").into());
+        }
+        let builder = ClientConfig::builder().with_root_certificates(roots);
+        Ok(builder.with_no_client_auth().into())
+    }
+
+    /// Trusts anybody.
+    pub(crate) fn trust_anybody() -> Result<Tls> {
+        let anybody = Anybody(ring::default_provider());
+        let builder = ClientConfig::builder().dangerous();
+        let builder = builder.with_custom_certificate_verifier(Arc::new(anybody));
+        Ok(builder.with_no_client_auth().into())
+    }
+
+    /// Checks that the peer has the key of its certificate, but not whose that is.
+    #[derive(Debug)]
+    struct Anybody(CryptoProvider);
+
+    impl ServerCertVerifier for Anybody {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> std::result::Result<ServerCertVerified, Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> std::result::Result<HandshakeSignatureValid, Error> {
+            verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> std::result::Result<HandshakeSignatureValid, Error> {
+            verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    }
+}
+
+#[cfg(not(feature = "rustls"))]
+mod without {
+    use crate::Result;
+
+    #[derive(Clone)]
+    pub(crate) enum Tls {}
+
+    pub(crate) fn trust(_: &str) -> Result<Tls> {
+        Err("--ca: TLS is not built in: add --features rustls".into())
+    }
+
+    pub(crate) fn trust_anybody() -> Result<Tls> {
+        Err("--insecure: TLS is not built in: add --features rustls".into())
+    }
+}

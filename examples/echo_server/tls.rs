@@ -1,0 +1,46 @@
+//! `--tls-cert` and `--tls-key`: what to show to those who dial `wss://`.
+#[cfg(feature = "rustls")]
+pub(crate) use with::*;
+#[cfg(not(feature = "rustls"))]
+pub(crate) use without::*;
+
+#[cfg(feature = "rustls")]
+mod with {
+    use std::{error::Error, sync::Arc};
+    use tickwire::tls::rustls::{
+        ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    };
+
+    pub(crate) type Tls = Arc<ServerConfig>;
+
+    /// Reads both files.
+    pub(crate) fn load(cert: &str, key: &str) -> Result<Tls, Box<dyn Error>> {
+        let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
+            .and_then(Iterator::collect)
+            .map_err(|error| format!("--tls-cert {cert:?}: {error}"))?;
+        if chain.is_empty() {
+            return Err(format!("--tls-cert {cert:?}: no certificate in it").into());
+        }
+        let secret = PrivateKeyDer::from_pem_file(key)
+            .map_err(|error| format!("--tls-key {key:?}: {error}"))?;
+        let mut config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, secret)
+            .map_err(|error| format!("--tls-cert {cert:?}, --tls-key {key:?}: {error}"))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config.into())
+    }
+}
+
+#[cfg(not(feature = "rustls"))]
+mod without {
+    use std::error::Error;
+
+    #[derive(Clone)]
+    pub(crate) enum Tls {}
+
+    pub(crate) fn load(_: &str, _: &str) -> Result<Tls, Box<dyn Error>> {
+        Err("--tls-cert: TLS is not built in: add --features rustls".into())
+    }
+}
