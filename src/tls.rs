@@ -9,6 +9,9 @@
 //! [default provider](rustls::crypto::CryptoProvider::install_default) if it has installed one, and
 //! ring else, which builds with a C compiler and nothing more.
 //!
+//! What it costs: an idle session holds some 8 KiB of memory, and each record that is sent or
+//! received allocates once, both in rustls. A burst is one record, up to 16 KiB.
+//!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {
 //! use std::sync::Arc;

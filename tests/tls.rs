@@ -14,7 +14,6 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
 };
 use support::{bounded, frame, ms};
 use tickwire::{
@@ -1184,25 +1183,32 @@ fn timed_out(done: Result<(), Error>) {
 
 #[test]
 fn a_peer_that_drips_its_handshake_is_not_waited_for() {
+    // A record of 16 KiB, a byte now and then, for as long as anybody listens.
+    fn drip(mut stream: TcpStream) {
+        let mut record = vec![22, 3, 3, 0x40, 0];
+        record.resize(1000, 1);
+        for byte in record {
+            if stream.write_all(&[byte]).is_err() {
+                return;
+            }
+            thread::sleep(ms(10));
+        }
+        panic!("it listens to all of it");
+    }
     for adapter in ADAPTERS {
         bounded(move || {
             let config = Config::default().handshake_timeout(ms(200));
-            let (near, mut far) = tcp_pair();
-            let dripping = thread::spawn(move || {
-                // A record of 16 KiB, a byte now and then, for as long as anybody listens.
-                let mut record = vec![22, 3, 1, 0x40, 0];
-                record.resize(1000, 1);
-                for byte in record {
-                    if far.write_all(&[byte]).is_err() {
-                        return;
-                    }
-                    thread::sleep(Duration::from_millis(10));
-                }
-                panic!("it listens to all of it");
-            });
+            let (near, far) = tcp_pair();
+            let dripping = thread::spawn(move || drip(far));
             let accepted = Server::accept(adapter, near, &config, Authority::new().server());
-            assert!(accepted.is_err());
-            drop(accepted);
+            timed_out(accepted.map(drop));
+            dripping.join().unwrap();
+
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = localhost_url(&listener.local_addr().unwrap().to_string());
+            let dripping = thread::spawn(move || drip(listener.accept().unwrap().0));
+            let connected = Client::connect(adapter, &url, &config, Authority::new().client());
+            timed_out(connected.map(drop));
             dripping.join().unwrap();
         });
     }

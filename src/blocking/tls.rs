@@ -8,7 +8,10 @@
 //! - `output` is the right to write the stream, with the ciphertext to be written. Whoever has it
 //!   gives it back under `session`, in the look that found nothing more to write. A writer waits for
 //!   it; a reader only tries, since the writer may be stuck until the peer is read.
-use super::{Stream, io::write_slice};
+use super::{
+    Stream,
+    io::{read, write_slice},
+};
 use crate::{
     error::Error,
     tls::{self, Session, WIRE},
@@ -187,7 +190,7 @@ impl<S: Stream> TlsStream<S> {
     /// # Errors
     ///
     /// Those of the stream; turned into an [`Error`], it is [`Error::Tls`] where TLS failed. After
-    /// `WouldBlock` or `TimedOut` call it again.
+    /// `WouldBlock` call it again.
     pub fn handshake(&mut self) -> io::Result<()> {
         let mut waited = Waited::default();
         loop {
@@ -205,18 +208,25 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
-    /// Reads the stream once, after writing what TLS itself has to say.
+    /// Reads the stream once, after writing what the handshake has to say.
     fn fill(&mut self, scratch: &mut [u8], waited: &mut Waited) -> io::Result<()> {
         waited.check(&self.limit)?;
-        let drained = self.shared.try_drain(&mut self.io);
-        // Later, a stream that takes nothing is no reason not to read it.
-        if self.shared.session().is_opening() {
-            drained?;
+        // Later, what there is to write is the writer's, who may be stuck with it.
+        let opening = self.shared.session().is_opening();
+        if opening {
+            self.shared.try_drain(&mut self.io)?;
         }
         let most = scratch.len().min(WIRE);
         let scratch = scratch.get_mut(..most).unwrap_or_default();
-        let n = self.io.read(scratch).inspect_err(|_| self.shared.session().shed())?;
-        self.shared.session().receive(scratch.get(..n).unwrap_or_default());
+        let done = read(&mut self.io, scratch);
+        let mut session = self.shared.session();
+        match done {
+            Poll::Ready(n) => session.receive(scratch.get(..n?).unwrap_or_default()),
+            Poll::Pending => {
+                session.shed();
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
         Ok(())
     }
 
