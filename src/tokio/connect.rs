@@ -21,10 +21,10 @@ use crate::{
     time::Time,
     url::Target,
 };
-#[cfg(feature = "socket")]
-use ::tokio::net::{TcpSocket, lookup_host};
 #[cfg(feature = "rustls")]
 use ::rustls::ClientConfig;
+#[cfg(feature = "socket")]
+use ::tokio::net::{TcpSocket, lookup_host};
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
