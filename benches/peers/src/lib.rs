@@ -1,0 +1,44 @@
+//! tickwire beside nine other WebSocket crates, the least possible work, and bare TCP: what the
+//! binaries have in common. `../README.md` says how to run them.
+#![allow(async_fn_in_trait)]
+
+pub mod alloc;
+pub mod bridge;
+#[path = "../../floor.rs"]
+mod least;
+pub mod load;
+pub mod mem;
+pub mod net;
+pub mod peers;
+pub mod probe;
+pub mod proc;
+pub mod table;
+pub mod wire;
+
+pub use least::xor;
+
+/// `--name=value` from the command line.
+pub fn option<T: std::str::FromStr>(name: &str, default: T) -> T {
+    let prefix = format!("--{name}=");
+    std::env::args()
+        .find_map(|a| a.strip_prefix(&prefix).and_then(|v| v.parse().ok()))
+        .unwrap_or(default)
+}
+
+/// Whether `name` is among those of `--only=a,b`, or there is no such option.
+pub fn wanted(name: &str) -> bool {
+    let only: String = option("only", String::new());
+    only.is_empty() || only.split(',').any(|o| o == name)
+}
+
+/// Of `names` those of `--peers=a,b`, and what all are compared with; all without the option.
+pub fn chosen<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let only: String = option("peers", String::new());
+    let asked = |name: &str| only.is_empty() || only.split(',').any(|o| o == name);
+    names.into_iter().filter(|n| asked(n) || ["raw", "floor"].contains(n)).collect()
+}
+
+/// Another one first each round, so that nobody always follows the same neighbour's mess.
+pub fn rotated<T>(list: &[T], round: usize) -> impl Iterator<Item = &T> {
+    list.iter().cycle().skip(round % list.len().max(1)).take(list.len())
+}
