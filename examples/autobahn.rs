@@ -1,5 +1,6 @@
 //! Runs under the [Autobahn TestSuite]: as the server that its fuzzing client tests, or as the client
-//! that its fuzzing server tests. All limits are the defaults.
+//! that its fuzzing server tests. All limits are the defaults. With the feature `deflate` it agrees to
+//! whatever the suite wants of permessage-deflate, context takeover too.
 //!
 //! ```text
 //! cargo run --release --example autobahn -- server --listen 127.0.0.1:9001
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let config = Config::default();
+    let config = config();
     let ended = match (options.role, options.adapter) {
         (Role::Server, Adapter::Blocking) => on_threads::serve(&options.listen, config),
         (Role::Client, Adapter::Blocking) => on_threads::run_cases(&options.suite, &config),
@@ -90,6 +91,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[cfg(not(feature = "deflate"))]
+fn config() -> Config {
+    Config::default()
+}
+
+#[cfg(feature = "deflate")]
+fn config() -> Config {
+    use tickwire::{Role, deflate::Deflate};
+    let deflate = Deflate::new().takeover(Role::Server, true).takeover(Role::Client, true);
+    Config::default().deflate(deflate)
 }
 
 impl Options {

@@ -1,5 +1,7 @@
 //! Limits and policies of a connection, each with its default and its reason; what a handshake
 //! agreed on.
+#[cfg(feature = "deflate")]
+use crate::deflate::{Agreed, Deflate};
 use alloc::string::String;
 use core::time::Duration;
 
@@ -46,6 +48,8 @@ pub struct Config {
     pub(crate) max_refusal_body: usize,
     #[cfg(feature = "socket")]
     pub(crate) socket: Option<crate::socket::SocketOptions>,
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate: Option<Deflate>,
 }
 
 impl Default for Config {
@@ -73,12 +77,15 @@ impl Default for Config {
             max_refusal_body: 4 << 10,
             #[cfg(feature = "socket")]
             socket: None,
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 }
 
 impl Config {
-    /// The longest message received whole, in bytes; default 16 MiB. A longer one fails the
+    /// The longest message received whole, in bytes; default 16 MiB; of a compressed one, also what
+    /// it becomes, which is watched while inflating. A longer one fails the
     /// connection with Close 1009 at the frame header that says so, before a byte of it is stored.
     ///
     /// Stops a peer from filling memory. Messages received in chunks are not bounded by it.
@@ -233,6 +240,15 @@ impl Config {
         self
     }
 
+    /// Offers or accepts permessage-deflate (RFC 7692); default no. See
+    /// [`deflate`](crate::deflate) for what it costs, and [`Deflate`] for the settings.
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    pub fn deflate(mut self, deflate: Deflate) -> Self {
+        self.deflate = Some(deflate);
+        self
+    }
+
     /// `max_frame` with its default resolved.
     pub(crate) fn frame_limit(&self) -> usize {
         self.max_frame.unwrap_or(self.max_message)
@@ -303,12 +319,18 @@ impl Heartbeat {
 #[non_exhaustive]
 pub struct Negotiated {
     subprotocol: Option<String>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<Agreed>,
 }
 
 impl Negotiated {
     /// What a connection without its own has; most agree on nothing, and need no room for it.
     pub(crate) fn or_nothing(this: Option<&Self>) -> &Self {
-        static NOTHING: Negotiated = Negotiated { subprotocol: None };
+        static NOTHING: Negotiated = Negotiated {
+            subprotocol: None,
+            #[cfg(feature = "deflate")]
+            deflate: None,
+        };
         this.unwrap_or(&NOTHING)
     }
 
@@ -321,6 +343,22 @@ impl Negotiated {
     pub fn with_subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocol = Some(name.into());
         self
+    }
+
+    /// With permessage-deflate (RFC 7692). How to compress then is said by
+    /// [`Config::deflate`], or is as [`Deflate`]'s defaults.
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    pub fn with_deflate(mut self, agreed: Agreed) -> Self {
+        self.deflate = Some(agreed);
+        self
+    }
+
+    /// How messages may be compressed, if permessage-deflate was agreed on.
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    pub fn deflate(&self) -> Option<Agreed> {
+        self.deflate
     }
 
     /// The subprotocol, if one was agreed on.

@@ -43,14 +43,17 @@ pub enum ProtocolError {
     /// Text, or a Close's reason, that is not UTF-8 (§8.1).
     #[error("invalid UTF-8")]
     BadUtf8,
+    /// A compressed message that cannot be inflated, or is not complete (RFC 7692 §7.2.2).
+    #[error("compressed message is corrupt or incomplete")]
+    BadDeflate,
 }
 
 impl ProtocolError {
-    /// What this violation is answered with (§7.4.1): 1007 for [`BadUtf8`](Self::BadUtf8), 1002
-    /// for all else.
+    /// What this violation is answered with (§7.4.1): 1007 for [`BadUtf8`](Self::BadUtf8) and
+    /// [`BadDeflate`](Self::BadDeflate), 1002 for all else.
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::BadUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::BadUtf8 | Self::BadDeflate => CloseCode::INVALID_PAYLOAD,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }

@@ -102,6 +102,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | send one to many | [`Prepared`] and `feed_prepared` | encoded once |
 //! | bound what a slow subscriber is behind | [`Outbox`] and `feed_from` | wait, drop, conflate or disconnect |
 //! | connect again | [`Backoff`] | random, growing delays; the example `reconnect` |
+//! | keep a secret out of compression | [`feed_plain`](Sender::feed_plain) | where that is on |
 //! | overtake what waits | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
 //! | know how far the peer is | `rtt` | after a heartbeat's Ping, or `probe` |
@@ -144,6 +145,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers.
 //! - `rustls`: `wss` in both adapters' `connect`, a TLS stream for each, and the module `tls`. The
 //!   types of rustls in that API follow its version, 0.23 now.
+//! - `deflate`: permessage-deflate (RFC 7692), over `flate2` with `zlib-rs`. Off in a connection
+//!   unless [`Config`] asks for it and the peer agrees.
 //!
 //! Without either the core is `no_std` and needs `alloc`. Features only add.
 //!
@@ -172,6 +175,9 @@ pub mod blocking;
 pub mod close;
 mod config;
 mod connection;
+#[cfg(feature = "deflate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+pub mod deflate;
 mod entropy;
 mod error;
 pub mod frame;
@@ -182,7 +188,7 @@ mod link;
 pub mod mask;
 mod message;
 mod outbox;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "deflate"))]
 mod pool;
 mod prepared;
 #[cfg(feature = "socket")]

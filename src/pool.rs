@@ -1,7 +1,9 @@
 //! Buffers kept by thread, lent to the connections of the tokio adapter while they have something
-//! to read or to write, so that a connection that waits holds none.
+//! to read or to write, and to those that compress while they do, so that a connection that waits
+//! holds none.
 //!
 //! Any length from 4 KiB on is kept, so that what a large message needed is there for the next one.
+#[cfg(feature = "tokio")]
 use crate::connection::memory::Memory;
 use std::{cell::RefCell, vec, vec::Vec};
 
@@ -23,6 +25,7 @@ std::thread_local! {
 }
 
 /// The pool of the thread that asks.
+#[cfg(feature = "tokio")]
 pub(crate) static THREAD: Memory = Memory { take, give };
 
 /// A buffer of at least `len` initialised bytes; what they are is left over from its last use.

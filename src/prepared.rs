@@ -1,10 +1,17 @@
 //! One message encoded once, sent to many connections.
+#[cfg(feature = "deflate")]
+use crate::deflate::codec::{self, Output, Setting};
 use crate::{
     frame::{Header, OpCode},
     message::{DataKind, Message},
 };
 use alloc::vec::Vec;
 use bytes::Bytes;
+#[cfg(feature = "deflate")]
+use std::{
+    boxed::Box,
+    sync::{Arc, OnceLock},
+};
 
 /// A message encoded ahead of time, for fan-out: made once, cloned and fed at the price of a
 /// reference count or of a copy, whichever is cheaper.
@@ -25,38 +32,129 @@ use bytes::Bytes;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Prepared {
+    plain: Encoded,
+    kind: DataKind,
+    /// As it is sent compressed; `None` if it must not be.
+    #[cfg(feature = "deflate")]
+    compressed: Option<Arc<Slot>>,
+}
+
+/// A frame as a server sends it.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
     frame: Bytes,
     header_len: u8,
-    kind: DataKind,
+}
+
+/// A list, one entry for each setting in use, made when it is first asked for.
+#[cfg(feature = "deflate")]
+type Slot = OnceLock<Box<Compressed>>;
+
+/// The message as compressed with one setting.
+#[cfg(feature = "deflate")]
+#[derive(Debug)]
+struct Compressed {
+    setting: Setting,
+    /// `None` where it would not be shorter.
+    encoded: Option<Encoded>,
+    next: Slot,
 }
 
 impl Prepared {
-    /// Encodes `message` once: one allocation, one copy.
+    /// Encodes `message` once: one allocation, one copy. (With the feature `deflate`, one more
+    /// allocation of a few bytes. A connection that compresses lets the message be compressed when
+    /// it is first fed to one with such a setting; all others with the same, on any thread, share
+    /// that.)
     pub fn new<'m>(message: impl Into<Message<'m>>) -> Self {
         let message = message.into();
-        let kind = message.kind();
-        let (head, n) = Header::new(opcode(kind), message.len() as u64).encode();
-        let mut frame = Vec::with_capacity(n + message.len());
-        frame.extend_from_slice(&head[..n]);
-        frame.extend_from_slice(message.as_bytes());
-        Self { frame: frame.into(), header_len: n as u8, kind }
+        Self {
+            #[cfg(feature = "deflate")]
+            compressed: Some(Arc::default()),
+            ..Self::plain(message)
+        }
     }
 
-    /// The frame as a server sends it.
+    /// [`new`](Self::new), but never compressed, as [`feed_plain`](crate::Sender::feed_plain): for
+    /// secrets.
+    pub fn plain<'m>(message: impl Into<Message<'m>>) -> Self {
+        let message = message.into();
+        let kind = message.kind();
+        Self {
+            plain: Encoded::new(Header::new(opcode(kind), 0), message.as_bytes()),
+            kind,
+            #[cfg(feature = "deflate")]
+            compressed: None,
+        }
+    }
+
+    /// The frame as a server sends it where nothing is compressed.
     #[inline]
     pub fn frame(&self) -> &Bytes {
-        &self.frame
+        &self.plain.frame
     }
 
     /// The payload.
     #[inline]
     pub fn payload(&self) -> &[u8] {
-        self.frame.get(usize::from(self.header_len)..).unwrap_or_default()
+        self.plain.payload()
     }
 
     /// Text or binary.
     pub fn kind(&self) -> DataKind {
         self.kind
+    }
+
+    #[inline]
+    pub(crate) fn encoded(&self) -> &Encoded {
+        &self.plain
+    }
+
+    /// As compressed with a setting, if it may be and is shorter then. `memory` is what the thread
+    /// may keep.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn compressed(&self, setting: Setting, memory: usize) -> Option<&Encoded> {
+        let mut slot: &Slot = self.compressed.as_deref()?;
+        loop {
+            let entry = slot.get_or_init(|| {
+                let encoded = self.compress(setting, memory);
+                Box::new(Compressed { setting, encoded, next: Slot::new() })
+            });
+            if entry.setting == setting {
+                return entry.encoded.as_ref();
+            }
+            slot = &entry.next;
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    fn compress(&self, setting: Setting, memory: usize) -> Option<Encoded> {
+        let mut out = Output::default();
+        let done = codec::compress_alone(setting, self.payload(), &mut out, memory);
+        let header = Header { rsv1: true, ..Header::new(opcode(self.kind), 0) };
+        let encoded = done.then(|| Encoded::new(header, codec::without_tail(&out)));
+        out.give();
+        encoded
+    }
+}
+
+impl Encoded {
+    /// `header` for the length of `payload`.
+    fn new(header: Header, payload: &[u8]) -> Self {
+        let (head, n) = Header { payload_len: payload.len() as u64, ..header }.encode();
+        let mut frame = Vec::with_capacity(n + payload.len());
+        frame.extend_from_slice(&head[..n]);
+        frame.extend_from_slice(payload);
+        Self { frame: frame.into(), header_len: n as u8 }
+    }
+
+    #[inline]
+    pub(crate) fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    #[inline]
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.frame.get(usize::from(self.header_len)..).unwrap_or_default()
     }
 }
 

@@ -1,8 +1,12 @@
 //! What is allocated, counted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unused_must_use)]
 
+#[cfg(feature = "deflate")]
+#[path = "allocations/deflate.rs"]
+mod deflate;
 mod support;
 mod support_alloc;
+
 use bytes::Buf;
 use support::*;
 use support_alloc::{Counting, count, live, peak};

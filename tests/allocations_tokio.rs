@@ -301,3 +301,46 @@ async fn chunks_are_received_without_an_allocation() {
     })
     .await;
 }
+
+#[cfg(feature = "deflate")]
+mod deflate {
+    use super::*;
+    use tickwire::{
+        Connection, Negotiated, Role, SystemEntropy,
+        deflate::{Agreed, Deflate},
+    };
+
+    /// Both ends of a pipe, and what they agreed on.
+    fn compressing(
+        takeover: bool,
+    ) -> (
+        WebSocket<impl AsyncRead + AsyncWrite + Unpin>,
+        WebSocket<impl AsyncRead + AsyncWrite + Unpin>,
+    ) {
+        let agreed = Agreed::new()
+            .with_takeover(Role::Server, takeover)
+            .with_takeover(Role::Client, takeover);
+        let negotiated = Negotiated::new().with_deflate(agreed);
+        let config = Config::default().deflate(Deflate::new().min_size(0));
+        let (near, far) = duplex(1 << 20);
+        let entropy = SystemEntropy::new().unwrap();
+        let client = Connection::client(&config, negotiated.clone(), entropy);
+        let server = Connection::server(&config, negotiated);
+        (WebSocket::from_parts(near, client), WebSocket::from_parts(far, server))
+    }
+
+    #[tokio::test]
+    async fn compressed_messages_allocate_nothing() {
+        bounded(async {
+            for takeover in [false, true] {
+                let (near, far) = compressing(takeover);
+                whole("compressing client", near, far).await;
+                let (far, near) = compressing(takeover);
+                whole("compressing server", near, far).await;
+                let (near, far) = compressing(takeover);
+                split("compressing client, split", near.into_split(), far).await;
+            }
+        })
+        .await;
+    }
+}

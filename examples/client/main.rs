@@ -38,6 +38,7 @@ Usage: client URL [OPTION]...
   --ca FILE             for wss: trust the authorities in this file (PEM), instead of those that
                         the system trusts
   --insecure            for wss: trust anybody
+  --deflate             offer permessage-deflate
   --help                this text
 
 A line goes out as a text message, but for those that begin with a slash:
@@ -101,12 +102,23 @@ fn talk(options: &Options) -> Result<()> {
     }
 }
 
+#[cfg(feature = "deflate")]
+fn compressing(config: Config) -> std::result::Result<Config, &'static str> {
+    Ok(config.deflate(tickwire::deflate::Deflate::new()))
+}
+
+#[cfg(not(feature = "deflate"))]
+fn compressing(_: Config) -> std::result::Result<Config, &'static str> {
+    Err("--deflate: permessage-deflate is not built in: add --features deflate")
+}
+
 impl Options {
     /// `None` when help was asked for, and given.
     fn from_args() -> Result<Option<Self>> {
         let (mut url, mut adapter) = (None, Adapter::Tokio);
         let (mut headers, mut subprotocols) = (Vec::new(), Vec::new());
         let (mut ca, mut insecure) = (None, false);
+        let mut deflate = false;
         let mut args = Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {
@@ -115,6 +127,7 @@ impl Options {
                 Arg::Long("adapter") => adapter = Adapter::named(&args.value()?.string()?)?,
                 Arg::Long("ca") => ca = Some(args.value()?.string()?),
                 Arg::Long("insecure") => insecure = true,
+                Arg::Long("deflate") => deflate = true,
                 Arg::Long("help") | Arg::Short('h') => {
                     let _ = io::stdout().write_all(HELP.as_bytes());
                     return Ok(None);
@@ -135,6 +148,7 @@ impl Options {
             .subprotocols(&subprotocols)
             .map_err(|error| format!("--subprotocol: {error}"))?;
         let config = Config::default().max_message(64 << 20);
+        let config = if deflate { compressing(config)? } else { config };
         let secure = request.target().secure();
         let tls = match (ca, insecure) {
             (None, false) => None,

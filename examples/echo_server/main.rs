@@ -52,6 +52,7 @@ Usage: echo_server [OPTION]...
   --tls-key FILE        the certificate's private key (PEM)
   --max-message BYTES   the longest message [67108864]
   --max-frame BYTES     the longest frame [as --max-message]
+  --deflate             agree to permessage-deflate
   --stats               at the end, print connections, messages and processor time:
                         tokio: of each thread; blocking: of all
   --help                this text
@@ -116,6 +117,16 @@ fn serve(options: Options) -> io::Result<()> {
     }
 }
 
+#[cfg(feature = "deflate")]
+fn compressing(config: Config) -> std::result::Result<Config, &'static str> {
+    Ok(config.deflate(tickwire::deflate::Deflate::new()))
+}
+
+#[cfg(not(feature = "deflate"))]
+fn compressing(_: Config) -> std::result::Result<Config, &'static str> {
+    Err("--deflate: permessage-deflate is not built in: add --features deflate")
+}
+
 impl Options {
     /// `None` when help was asked for, and given.
     fn from_args() -> Result<Option<Self>, Box<dyn std::error::Error>> {
@@ -125,6 +136,7 @@ impl Options {
         let (mut subprotocols, mut origins) = (Vec::new(), Vec::new());
         let (mut max_message, mut max_frame, mut stats) = (64 << 20, None, false);
         let (mut cert, mut key) = (None, None);
+        let mut deflate = false;
         let mut args = Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {
@@ -137,6 +149,7 @@ impl Options {
                 Arg::Long("tls-key") => key = Some(args.value()?.string()?),
                 Arg::Long("max-message") => max_message = number("max-message", &mut args, BYTES)?,
                 Arg::Long("max-frame") => max_frame = Some(number("max-frame", &mut args, BYTES)?),
+                Arg::Long("deflate") => deflate = true,
                 Arg::Long("stats") => stats = true,
                 Arg::Long("help") | Arg::Short('h') => {
                     let _ = io::stdout().write_all(HELP.as_bytes());
@@ -166,6 +179,7 @@ impl Options {
             .max_message(max_message)
             .max_frame(max_frame.unwrap_or(max_message))
             .close_timeout(CLOSE_TIMEOUT);
+        let config = if deflate { compressing(config)? } else { config };
         Ok(Some(Self { listen, adapter, threads, subprotocols, origins, tls, stats, config }))
     }
 

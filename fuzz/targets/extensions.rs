@@ -3,8 +3,12 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use tickwire::{
-    Config,
-    handshake::{HandshakeError, server::Handshake},
+    Config, Role,
+    deflate::Deflate,
+    handshake::{
+        HandshakeError,
+        server::{Accept, Handshake},
+    },
 };
 use tickwire_fuzz::head::{is_tchar, trim};
 
@@ -28,7 +32,9 @@ fuzz_target!(|data: &[u8]| {
     wire.extend(b"\r\n");
 
     let want: Option<Vec<Vec<Extension>>> = lines.iter().map(|line| read(line)).collect();
-    let mut server = Handshake::new(&Config::default());
+    let ours = Deflate::new().takeover(Role::Server, true).window_bits(Role::Server, 12);
+    let ours = ours.window_bits(Role::Client, 11);
+    let mut server = Handshake::new(&Config::default().deflate(ours));
     let mut left = &wire[..];
     while !left.is_empty() {
         let spare = server.spare_mut();
@@ -53,7 +59,55 @@ fuzz_target!(|data: &[u8]| {
         })
         .collect();
     assert_eq!(got, want.concat());
+
+    let mut conn = server.accept(Accept::new()).expect("it passed");
+    let response = bytes::Buf::chunk(&conn.sender().outgoing()).to_vec();
+    let response = String::from_utf8(response).expect("ASCII");
+    let mut lines = response.lines();
+    let answer = lines.find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+    assert_eq!(answer.map(str::to_owned), got.iter().find_map(answer_to));
+    assert_eq!(answer.is_some(), conn.negotiated().deflate().is_some());
 });
+
+/// RFC 7692 §7.1, for a server that likes its own context and has windows of 12 and 11 bits.
+fn answer_to((name, params): &Extension) -> Option<String> {
+    if !name.eq_ignore_ascii_case("permessage-deflate") {
+        return None;
+    }
+    let mut names: Vec<&str> = params.iter().map(|(name, _)| &**name).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() < params.len() {
+        return None;
+    }
+    let bits = |value: &str| (8..=15).find(|bits: &u8| bits.to_string() == value);
+    let (mut server_alone, mut server, mut client) = (false, None, None);
+    for (name, value) in params {
+        match (&**name, value.as_deref()) {
+            ("server_no_context_takeover", None) => server_alone = true,
+            ("client_no_context_takeover", None) => {}
+            ("server_max_window_bits", Some(value)) => server = Some(bits(value)?.min(12)),
+            ("client_max_window_bits", None) => client = Some(15),
+            ("client_max_window_bits", Some(value)) => client = Some(bits(value)?),
+            _ => return None,
+        }
+    }
+    if server == Some(8) {
+        return None;
+    }
+    let mut answer = "permessage-deflate".to_owned();
+    if server_alone {
+        answer += "; server_no_context_takeover";
+    }
+    answer += "; client_no_context_takeover";
+    if let Some(bits) = server {
+        answer += &format!("; server_max_window_bits={bits}");
+    }
+    if client.is_some_and(|bits| bits > 11) {
+        answer += "; client_max_window_bits=11";
+    }
+    Some(answer)
+}
 
 /// Nothing that separates can be part of a token, nor of a quoted one: splitting is enough.
 fn read(line: &[u8]) -> Option<Vec<Extension>> {

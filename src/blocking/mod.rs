@@ -234,6 +234,18 @@ impl<S> WebSocket<S> {
         self.conn.sender().feed(message)
     }
 
+    /// Queues a message that is never compressed; see [`Sender::feed_plain`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    pub fn feed_plain<'m>(
+        &mut self,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Position, SendError> {
+        self.conn.sender().feed_plain(message)
+    }
+
     /// Queues a shared payload; see [`Sender::feed_bytes`].
     ///
     /// # Errors

@@ -229,9 +229,16 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send>>,
     ) -> Self {
         let plain = negotiated == Negotiated::default();
+        #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
+        let (mut rx, mut tx) = (Receiver::new(role, config), Sender::new(config, entropy));
+        #[cfg(feature = "deflate")]
+        if let Some(agreed) = negotiated.deflate() {
+            rx.set_deflate(role, config, agreed);
+            tx.set_deflate(role, config, agreed);
+        }
         Self {
-            rx: Receiver::new(role, config),
-            tx: Sender::new(config, entropy),
+            rx,
+            tx,
             timers: Timers::new(config),
             ends: Ends { client: role == Role::Client, shut: false },
             write_timeout: config.write_timeout,

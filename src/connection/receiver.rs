@@ -3,6 +3,9 @@
 //! Rules inside one header are `Header::parse`'s; rules across frames, and which bits this
 //! connection allows, are in [`Receiver::check`]; limits are in [`Receiver::check_limits`]. What a
 //! frame calls for on the sending side is `respond`'s.
+#[cfg(feature = "deflate")]
+mod inflate;
+
 #[cfg(feature = "tokio")]
 use super::memory::Memory;
 use super::{Sender, recv_buffer::RecvBuffer, respond};
@@ -79,6 +82,9 @@ pub struct Receiver {
     max_frame: usize,
     max_fragments: u32,
     close: Option<Box<Close>>,
+    /// Where permessage-deflate was agreed on, until nothing more is received.
+    #[cfg(feature = "deflate")]
+    inflate: Option<Box<inflate::Inflate>>,
 }
 
 /// A Close frame's payload, which passed [`CloseFrame::parse`].
@@ -121,8 +127,19 @@ enum State {
 enum Current {
     Nothing,
     Message(DataKind),
-    Chunk { kind: DataKind, last: bool },
+    Chunk {
+        kind: DataKind,
+        last: bool,
+    },
     Control(OpCode),
+    /// As `Message`, but inflated. Invariant: `quick_below` is 0.
+    #[cfg(feature = "deflate")]
+    Inflated(DataKind),
+    #[cfg(feature = "deflate")]
+    InflatedChunk {
+        kind: DataKind,
+        last: bool,
+    },
 }
 
 impl Receiver {
@@ -149,6 +166,8 @@ impl Receiver {
             max_frame: config.frame_limit(),
             max_fragments: config.max_fragments,
             close: None,
+            #[cfg(feature = "deflate")]
+            inflate: None,
         };
         receiver.set_quick();
         receiver
@@ -171,11 +190,8 @@ impl Receiver {
     /// [`read_buffer`](Config::read_buffer). Ends the current message.
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        self.current = Current::Nothing;
         let mut rest = 0;
-        if self.quick_below > 0 {
-            self.buf.release();
-        }
+        self.settle();
         if self.quick_below == 0 || self.buf.next != self.buf.end {
             rest = self.rest();
         }
@@ -186,6 +202,8 @@ impl Receiver {
     #[inline(never)]
     fn rest(&mut self) -> usize {
         match self.state {
+            #[cfg(feature = "deflate")]
+            State::Payload { .. } if self.inflating() => 0, // it does not stay in the buffer
             State::Payload { remaining, .. } => {
                 let here = self.buf.wire().len() as u64;
                 let limit = if self.chunking { usize::MAX } else { self.max_message };
@@ -266,10 +284,13 @@ impl Receiver {
     /// Ends the current message, and brings the buffer's cursors up to date.
     #[inline]
     fn settle(&mut self) {
-        self.current = Current::Nothing;
         if self.quick_below > 0 {
             self.buf.release();
+        } else {
+            #[cfg(feature = "deflate")]
+            self.settle_inflated();
         }
+        self.current = Current::Nothing;
     }
 
     // Outputs.
@@ -371,6 +392,10 @@ impl Receiver {
         if let Err(error) = step {
             self.state = State::Failed(error);
         }
+        #[cfg(feature = "deflate")]
+        if step != Ok(Step::Message) {
+            self.rest_inflating();
+        }
         self.set_quick();
         step
     }
@@ -379,6 +404,8 @@ impl Receiver {
         let between = matches!(self.state, State::Header) && self.message.is_none();
         let limit = self.max_message.min(self.max_frame).saturating_add(1);
         let open = between && !self.eof && self.late.is_none();
+        #[cfg(feature = "deflate")]
+        let open = open && !self.shows_inflated();
         self.quick_below = if open { limit } else { 0 };
     }
 
@@ -386,7 +413,7 @@ impl Receiver {
     fn walk(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         self.skipping |= self.chunking && delivery == Delivery::Whole;
         loop {
-            match &mut self.state {
+            match &self.state {
                 State::Header => {
                     if let [b0, b1, ..] = *self.buf.wire() {
                         self.check(b0, b1)?;
@@ -403,12 +430,18 @@ impl Receiver {
                     self.buf.skip(len);
                     self.begin(header);
                 }
+                #[cfg(feature = "deflate")]
+                State::Payload { .. } if self.inflating() => {
+                    if let Some(step) = self.take_compressed(delivery)? {
+                        return Ok(step);
+                    }
+                }
                 State::Payload { .. } => {
                     if let Some(step) = self.take_payload(delivery)? {
                         return Ok(step);
                     }
                 }
-                &mut State::Control { opcode, len, mask } => {
+                &State::Control { opcode, len, mask } => {
                     if self.buf.wire().len() < len {
                         return self.starved();
                     }
@@ -423,8 +456,7 @@ impl Receiver {
     /// The rules that span frames, and what this connection allows: all that the first two bytes
     /// of a frame can break.
     fn check(&self, b0: u8, b1: u8) -> Result<(), ProtocolError> {
-        // §5.2: no extension that gives the reserved bits a meaning is agreed on.
-        if b0 & 0x70 != 0 {
+        if b0 & self.reserved(b0) != 0 {
             return Err(ProtocolError::ReservedBits);
         }
         let opcode = OpCode::from_bits(b0).ok_or(ProtocolError::ReservedOpCode)?;
@@ -447,6 +479,10 @@ impl Receiver {
         if header.opcode.is_control() {
             return Ok(());
         }
+        #[cfg(feature = "deflate")]
+        if self.is_compressed(header) {
+            return self.check_compressed(header, whole);
+        }
         if whole {
             self.check_message(header.payload_len, self.fragments.saturating_add(1))?;
         }
@@ -468,13 +504,16 @@ impl Receiver {
         Ok(())
     }
 
-    /// Whether to leave a frame where it is until all of it is here: one of binary data that one
-    /// read can bring. `quick` takes it then; there is nothing to find out earlier.
+    /// Whether to leave a frame where it is until all of it is here: one that one read can bring, of
+    /// binary data, which `quick` takes then, or compressed. There is nothing to find out earlier.
     fn waits(&self, header: &Header, len: usize) -> bool {
-        header.opcode == OpCode::Binary
-            && header.fin
+        let binary = header.opcode == OpCode::Binary;
+        header.fin
+            && (binary || header.rsv1)
             && usize::try_from(header.payload_len).is_ok_and(|n| {
-                n < self.quick_below && self.buf.holds(len + n) && self.buf.wire().len() < len + n
+                (n < self.quick_below || header.rsv1)
+                    && self.buf.holds(len + n)
+                    && self.buf.wire().len() < len + n
             })
     }
 
@@ -491,6 +530,8 @@ impl Receiver {
                 return;
             }
         };
+        #[cfg(feature = "deflate")]
+        self.begin_compressed(&header);
         self.message = kind;
         self.fragments = self.fragments.saturating_add(1);
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
@@ -596,6 +637,8 @@ impl Receiver {
         match self.current {
             Current::Message(DataKind::Text) => Some(Message::Text(validated_str(self.payload()))),
             Current::Message(DataKind::Binary) => Some(Message::Binary(self.payload())),
+            #[cfg(feature = "deflate")]
+            Current::Inflated(kind) => Some(self.inflated_message(kind)),
             _ => None,
         }
     }
@@ -605,6 +648,8 @@ impl Receiver {
     pub fn chunk(&self) -> Option<Chunk<'_>> {
         match self.current {
             Current::Chunk { kind, last } => Some(Chunk { kind, data: self.payload(), last }),
+            #[cfg(feature = "deflate")]
+            Current::InflatedChunk { kind, last } => Some(self.inflated_chunk(kind, last)),
             _ => None,
         }
     }
@@ -614,6 +659,10 @@ impl Receiver {
         match self.current {
             Current::Nothing | Current::Chunk { .. } => None,
             Current::Message(_) => self.message().map(Event::Message),
+            #[cfg(feature = "deflate")]
+            Current::Inflated(_) => self.message().map(Event::Message),
+            #[cfg(feature = "deflate")]
+            Current::InflatedChunk { .. } => None,
             Current::Control(OpCode::Ping) => Some(Event::Ping(self.payload())),
             Current::Control(OpCode::Pong) => Some(Event::Pong(self.payload())),
             Current::Control(_) => Some(Event::Close(self.close_frame())),
@@ -624,13 +673,51 @@ impl Receiver {
     /// header.
     pub fn info(&self) -> Info {
         let between = matches!(self.state, State::Header) && self.message.is_none();
-        Info::new(between && more(self.buf.wire(), self.mask_bit), self.read_at)
+        Info::new(between && self.more(self.buf.wire()), self.read_at)
+    }
+
+    /// Whether `wire` begins, behind any whole control frames, with a whole unfragmented data
+    /// message, whose header breaks no rule.
+    fn more(&self, mut wire: &[u8]) -> bool {
+        while let Ok(Some((header, len))) = Header::parse(wire) {
+            let legal = matches!(*wire, [b0, b1, ..] if b0 & self.reserved(b0) == 0
+                && b1 & 0x80 == self.mask_bit);
+            if !legal {
+                return false;
+            }
+            let Some(rest) = wire.get(len..).filter(|rest| rest.len() as u64 >= header.payload_len)
+            else {
+                return false;
+            };
+            if !header.opcode.is_control() {
+                return header.fin && header.opcode != OpCode::Continuation;
+            }
+            if header.opcode == OpCode::Close {
+                return false;
+            }
+            wire = rest.get(header.payload_len as usize..).unwrap_or_default();
+        }
+        false
+    }
+
+    /// The reserved bits that a frame with this first byte must not have set. §5.2: only an
+    /// extension gives them a meaning.
+    fn reserved(&self, b0: u8) -> u8 {
+        #[cfg(feature = "deflate")]
+        if self.allows_rsv1(b0) {
+            return 0x30;
+        }
+        let _ = b0;
+        0x70
     }
 
     /// The current message, to keep. One that fills most of the buffer takes the buffer along, and
     /// a new one is allocated; a smaller one is copied. Ends the current message.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else {
+            #[cfg(feature = "deflate")]
+            return self.take_inflated();
+            #[cfg(not(feature = "deflate"))]
             return None;
         };
         self.settle();
@@ -732,29 +819,6 @@ impl Receiver {
             _ => None,
         }
     }
-}
-
-/// Whether `wire` begins, behind any whole control frames, with a whole unfragmented data message,
-/// whose header breaks no rule.
-fn more(mut wire: &[u8], mask_bit: u8) -> bool {
-    while let Ok(Some((header, len))) = Header::parse(wire) {
-        let legal = matches!(*wire, [b0, b1, ..] if b0 & 0x70 == 0 && b1 & 0x80 == mask_bit);
-        if !legal {
-            return false;
-        }
-        let Some(rest) = wire.get(len..).filter(|rest| rest.len() as u64 >= header.payload_len)
-        else {
-            return false;
-        };
-        if !header.opcode.is_control() {
-            return header.fin && header.opcode != OpCode::Continuation;
-        }
-        if header.opcode == OpCode::Close {
-            return false;
-        }
-        wire = rest.get(header.payload_len as usize..).unwrap_or_default();
-    }
-    false
 }
 
 /// Unmasks and checks a whole text. Where it is not valid, puts the masked bytes back for

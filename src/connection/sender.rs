@@ -2,6 +2,9 @@
 //!
 //! Who may send what and when, and who overtakes whom, is here; how the bytes lie, and where frames
 //! begin, is `OutBuffer`'s; what the peer's frames call for comes through `respond`.
+#[cfg(feature = "deflate")]
+mod deflate;
+
 #[cfg(feature = "tokio")]
 use super::memory::Memory;
 use super::{
@@ -16,7 +19,7 @@ use crate::{
     frame::{MAX_CONTROL_LEN, OpCode},
     kernel,
     message::{Chunk, DataKind, Message, OwnedMessage},
-    prepared::{Prepared, opcode},
+    prepared::{Encoded, Prepared, opcode},
     time::Time,
     utf8::Utf8Validator,
 };
@@ -37,8 +40,8 @@ const FIRST: u64 = 1 << 63;
 #[derive(Debug)]
 pub struct Sender {
     out: OutBuffer,
-    /// Nothing is admitted once this much is buffered. 0 unless open and between messages, so
-    /// that one compare asks for the state and for the limit.
+    /// Messages are framed at once while less is buffered. 0 unless open and between messages, and
+    /// where messages are compressed, so that one compare asks for all that.
     admit_below: usize,
     /// A client's masking keys; `None` for a server.
     keys: Option<Box<Keys>>,
@@ -66,6 +69,9 @@ pub struct Sender {
     close: Option<Box<(CloseCode, Box<str>)>>,
     /// Pings under way whose Pongs are timed; `None` before the first.
     trips: Option<Box<Trips>>,
+    /// Where permessage-deflate was agreed on, until a Close is queued.
+    #[cfg(feature = "deflate")]
+    deflate: Option<Box<deflate::Deflating>>,
 }
 
 #[derive(Debug)]
@@ -163,6 +169,8 @@ impl Sender {
             unsent: 0,
             close: None,
             trips: None,
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 
@@ -199,8 +207,44 @@ impl Sender {
     #[inline]
     pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
         let message = message.into();
+        if !self.admits() {
+            return self.feed_slow(message);
+        }
+        self.frame(0x80 | opcode(message.kind()) as u8, message.as_bytes());
+        Ok(self.position())
+    }
+
+    /// [`feed`](Self::feed), but never compressed: for what is secret, where permessage-deflate
+    /// may have been agreed on.
+    ///
+    /// The length of a compressed message tells how much of it repeats what is in the same message
+    /// or, with context takeover, in earlier ones. An attacker who can have text of his own sent in
+    /// there, and sees lengths on the wire, guesses a secret byte by byte (CRIME, BREACH; RFC 7692
+    /// §8). Neither does a message sent this way become something for later ones to refer to.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Self::feed).
+    pub fn feed_plain<'m>(
+        &mut self,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Position, SendError> {
+        let message = message.into();
         self.admit()?;
         self.frame(0x80 | opcode(message.kind()) as u8, message.as_bytes());
+        Ok(self.position())
+    }
+
+    /// What is not framed at once: it is to be compressed, or refused.
+    #[inline(never)]
+    fn feed_slow(&mut self, message: Message<'_>) -> Result<Position, SendError> {
+        self.admit()?;
+        let b0 = 0x80 | opcode(message.kind()) as u8;
+        #[cfg(feature = "deflate")]
+        if self.frame_compressed(b0, message.as_bytes()) {
+            return Ok(self.position());
+        }
+        self.frame(b0, message.as_bytes());
         Ok(self.position())
     }
 
@@ -236,15 +280,14 @@ impl Sender {
     /// As [`feed`](Self::feed).
     #[inline]
     pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
-        self.admit()?;
-        let frame = message.frame();
-        if self.keys.is_some() {
-            self.frame(0x80 | opcode(message.kind()) as u8, message.payload());
-        } else if frame.len() < self.vectored_from {
-            self.out.append(frame);
-        } else {
-            self.frame_shared(message.kind(), frame.slice_ref(message.payload()));
+        if !self.admits() {
+            self.admit()?;
+            #[cfg(feature = "deflate")]
+            if self.frame_precompressed(message) {
+                return Ok(self.position());
+            }
         }
+        self.frame_encoded(0x80 | opcode(message.kind()) as u8, message.encoded());
         Ok(self.position())
     }
 
@@ -257,6 +300,22 @@ impl Sender {
     /// that the kind is not that of the pieces before; [`BadUtf8`](SendError::BadUtf8) when the
     /// pieces of a text cannot be, or do not end as, valid UTF-8. Nothing was queued then.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
+        self.chunk(chunk, true)
+    }
+
+    /// [`feed_chunk`](Self::feed_chunk), but a message that begins with this piece is not
+    /// compressed, as with [`feed_plain`](Self::feed_plain). For later pieces it makes no
+    /// difference.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed_chunk`](Self::feed_chunk).
+    pub fn feed_chunk_plain(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
+        self.chunk(chunk, false)
+    }
+
+    fn chunk(&mut self, chunk: Chunk<'_>, compress: bool) -> Result<Position, SendError> {
+        let _ = compress;
         let Chunk { kind, data, last } = chunk;
         let (first, mut utf8) = match &self.state {
             State::Open => (true, Utf8Validator::default()),
@@ -274,7 +333,14 @@ impl Sender {
             }
         }
         let opcode = if first { opcode(kind) } else { OpCode::Continuation };
-        self.frame(u8::from(last) << 7 | opcode as u8, data);
+        let b0 = u8::from(last) << 7 | opcode as u8;
+        #[cfg(feature = "deflate")]
+        let framed = self.frame_compressed_chunk(b0, data, first && compress);
+        #[cfg(not(feature = "deflate"))]
+        let framed = false;
+        if !framed {
+            self.frame(b0, data);
+        }
         self.out.open = !last;
         self.state = if last { State::Open } else { State::MidMessage(kind, utf8) };
         self.set_admission();
@@ -439,6 +505,7 @@ impl Sender {
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
         self.close = frame.map(|f| Box::new((f.code, Box::from(f.reason))));
         self.state = State::Closed { broken: false };
+        self.stop_compressing();
         self.set_admission();
     }
 
@@ -466,6 +533,7 @@ impl Sender {
         self.held = Held::default();
         self.owed = Owed::default();
         self.state = State::Closed { broken: true };
+        self.stop_compressing();
         self.set_admission();
     }
 
@@ -841,20 +909,38 @@ impl Sender {
 
     fn set_admission(&mut self) {
         let open = matches!(self.state, State::Open);
+        #[cfg(feature = "deflate")]
+        let open = open && self.deflate.is_none();
         self.admit_below = if open { self.high_water.saturating_sub(self.held.len) } else { 0 };
     }
 
+    /// Whether a message is framed at once. If not, `admit` says why.
     #[inline]
-    fn admit(&self) -> Result<(), SendError> {
-        if self.out.len() < self.admit_below { Ok(()) } else { Err(self.refusal()) }
+    fn admits(&self) -> bool {
+        self.out.len() < self.admit_below
     }
 
-    #[cold]
-    fn refusal(&self) -> SendError {
+    /// Whether a message may be fed.
+    #[inline]
+    fn admit(&self) -> Result<(), SendError> {
+        if self.admits() { Ok(()) } else { self.admit_slow() }
+    }
+
+    #[inline(never)]
+    fn admit_slow(&self) -> Result<(), SendError> {
         match self.state {
-            State::Open => self.full(),
-            State::MidMessage(..) => SendError::MessageInProgress,
-            State::Closed { .. } => SendError::Closed,
+            State::Open if self.has_room() => Ok(()),
+            State::Open => Err(self.full()),
+            State::MidMessage(..) => Err(SendError::MessageInProgress),
+            State::Closed { .. } => Err(SendError::Closed),
+        }
+    }
+
+    /// Nothing is fed any more.
+    fn stop_compressing(&mut self) {
+        #[cfg(feature = "deflate")]
+        {
+            self.deflate = None;
         }
     }
 
@@ -872,6 +958,27 @@ impl Sender {
 
     fn frame_shared(&mut self, kind: DataKind, payload: Bytes) {
         let b0 = 0x80 | opcode(kind) as u8;
+        #[cfg(feature = "deflate")]
+        if self.frame_compressed(b0, &payload) {
+            return;
+        }
+        self.frame_spliced(b0, payload);
+    }
+
+    /// A frame of a server is there; a client masks its payload.
+    #[inline]
+    fn frame_encoded(&mut self, b0: u8, encoded: &Encoded) {
+        let frame = encoded.frame();
+        if self.keys.is_some() {
+            self.frame(b0, encoded.payload());
+        } else if frame.len() < self.vectored_from {
+            self.out.append(frame);
+        } else {
+            self.frame_spliced(b0, frame.slice_ref(encoded.payload()));
+        }
+    }
+
+    fn frame_spliced(&mut self, b0: u8, payload: Bytes) {
         if self.keys.is_some() || payload.len() < self.vectored_from {
             return self.frame(b0, &payload);
         }

@@ -10,12 +10,16 @@
 //!
 //! Every check of §4.1 is made here. Connecting, TLS, proxies, redirects and trying again are left
 //! to the caller, who is told enough to do so.
+#[cfg(feature = "deflate")]
+use super::extensions::Extensions;
 use super::{
     ACCEPT_LEN, Deadline, HandshakeError, HeaderError, KEY_LEN, accept_value, check_header, date,
     extensions,
     head::{self, Headers, ResponseHead, Scan, Shown},
     server,
 };
+#[cfg(feature = "deflate")]
+use crate::deflate::{Agreed, Offer};
 use crate::{
     config::{Config, Negotiated},
     connection::{Connection, RecvBuffer},
@@ -161,7 +165,11 @@ impl Request {
     }
 
     /// The request as it goes onto the wire (RFC 6455 §4.1).
-    fn encode(&self, key: &[u8; KEY_LEN]) -> Vec<u8> {
+    fn encode(&self, key: &[u8; KEY_LEN], config: &Config) -> Vec<u8> {
+        #[cfg(feature = "deflate")]
+        let offer = config.deflate.as_ref().map(|ours| Offer::of(ours).to_string());
+        #[cfg(not(feature = "deflate"))]
+        let (offer, _) = (None::<String>, config);
         let mut text = String::with_capacity(512);
         let mut push = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
         push(&["GET ", self.target.resource(), " HTTP/1.1\r\nHost: ", self.target.host_header()]);
@@ -172,6 +180,9 @@ impl Request {
         }
         if !self.subprotocols.is_empty() {
             push(&["\r\n"]);
+        }
+        if let Some(offer) = &offer {
+            push(&[extensions::NAME, ": ", offer, "\r\n"]);
         }
         for (name, value) in &self.headers {
             push(&[name, ": ", value, "\r\n"]);
@@ -266,7 +277,7 @@ impl Handshake {
         let written = STANDARD.encode_slice(nonce, &mut key);
         debug_assert_eq!(written, Ok(KEY_LEN));
         Self {
-            request: request.encode(&key),
+            request: request.encode(&key, config),
             sent: 0,
             expected: accept_value(&key),
             subprotocols: request.subprotocols.clone(),
@@ -410,6 +421,11 @@ impl Handshake {
             Some(name) => Negotiated::new().with_subprotocol(head::text(name)),
             None => Negotiated::new(),
         };
+        #[cfg(feature = "deflate")]
+        let negotiated = match self.chosen(response.headers())? {
+            Some(agreed) => negotiated.with_deflate(agreed),
+            None => negotiated,
+        };
         let head_len = response.head.len();
         self.buf.skip(head_len);
         let mut connection = Connection::client(&self.config, negotiated, self.entropy);
@@ -463,7 +479,7 @@ impl Handshake {
         }
         let (mut upgrade, mut connection, mut accept, mut subprotocol) = (None, false, None, None);
         let (mut offers, mut extension) = (0, false);
-        for (name, value) in headers {
+        for (name, value) in headers.clone() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
             if is("Upgrade") {
                 let fine = value.eq_ignore_ascii_case(b"websocket");
@@ -503,9 +519,9 @@ impl Handshake {
             Some(_) => return Err(HandshakeError::BadAccept),
             None => return Err(HandshakeError::MissingHeader(ACCEPT)),
         }
-        // Item 5: none was offered.
+        // Item 5.
         if extension {
-            return Err(HandshakeError::UnexpectedExtension);
+            self.chosen(headers)?;
         }
         // Item 6.
         match subprotocol {
@@ -516,6 +532,18 @@ impl Handshake {
             None if self.require_subprotocol => Err(HandshakeError::NoSubprotocol),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// What is agreed on by the extensions that the server chose.
+    #[cfg(feature = "deflate")]
+    fn chosen(&self, headers: Headers<'_>) -> Result<Option<Agreed>, HandshakeError> {
+        extensions::agreed(Extensions::new(headers), self.config.deflate.as_ref())
+    }
+
+    /// The server chose an extension, and none was offered.
+    #[cfg(not(feature = "deflate"))]
+    fn chosen(&self, _: Headers<'_>) -> Result<(), HandshakeError> {
+        Err(HandshakeError::UnexpectedExtension)
     }
 
     /// Takes what has come of the body of a refusal, and fails once that is enough.

@@ -157,6 +157,10 @@ pub enum HandshakeError {
     /// The server uses an extension that was not offered (§4.1).
     #[error("server chose an extension that was not offered")]
     UnexpectedExtension,
+    /// The server's answer to permessage-deflate is none to what was offered: a parameter is
+    /// unknown, repeated, missing, or has a value it must not have (RFC 7692 §7.1).
+    #[error("server's parameters of permessage-deflate do not answer the offer")]
+    BadDeflate,
     /// More interim (1xx) responses than [`max_interim`](crate::Config::max_interim).
     #[error("more than {limit} interim responses")]
     TooManyInterim {
@@ -194,6 +198,7 @@ impl HandshakeError {
             | Self::UnexpectedSubprotocol
             | Self::NoSubprotocol
             | Self::UnexpectedExtension
+            | Self::BadDeflate
             | Self::TooManyInterim { .. } => 502,
         }
     }
@@ -229,6 +234,7 @@ impl HandshakeError {
             | Self::UnexpectedSubprotocol
             | Self::NoSubprotocol
             | Self::UnexpectedExtension
+            | Self::BadDeflate
             | Self::TooManyInterim { .. } => false,
         }
     }

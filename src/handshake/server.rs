@@ -17,6 +17,8 @@ use super::{
     head::{self, Headers, RequestHead, Scan, Shown},
     push_header,
 };
+#[cfg(feature = "deflate")]
+use crate::deflate::Agreed;
 use crate::{
     config::{Config, Negotiated},
     connection::{Connection, RecvBuffer},
@@ -189,9 +191,13 @@ impl Handshake {
             Some(_) => ("Sec-WebSocket-Protocol: ", "\r\n"),
             None => ("", ""),
         };
+        #[cfg(feature = "deflate")]
+        let (extension, deflate) = accept_deflate(&request, &self.config);
+        #[cfg(not(feature = "deflate"))]
+        let extension = "";
         // §4.2.2 step 5.
         let value = accept_value(key);
-        let response: [&[u8]; 8] = [
+        let response: [&[u8]; 9] = [
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Accept: ",
             &value,
@@ -199,12 +205,18 @@ impl Handshake {
             name.as_bytes(),
             chosen.unwrap_or_default().as_bytes(),
             name_end.as_bytes(),
+            extension.as_bytes(),
             accept.lines.as_bytes(),
             b"\r\n",
         ];
         let negotiated = match chosen {
             Some(name) => Negotiated::new().with_subprotocol(name),
             None => Negotiated::new(),
+        };
+        #[cfg(feature = "deflate")]
+        let negotiated = match deflate {
+            Some(agreed) => negotiated.with_deflate(agreed),
+            None => negotiated,
         };
         let head_len = request.head.len();
         self.buf.skip(head_len);
@@ -258,6 +270,16 @@ impl fmt::Debug for Handshake {
             State::Failed(error) => error,
         };
         f.debug_struct("Handshake").field("state", state).field("request", &self.request()).finish()
+    }
+}
+
+/// The line of the response that accepts permessage-deflate, with its end, and what it agrees on.
+#[cfg(feature = "deflate")]
+fn accept_deflate(request: &Request<'_>, config: &Config) -> (String, Option<Agreed>) {
+    let ours = config.deflate.as_ref();
+    match ours.and_then(|ours| extensions::accept(request.extensions(), ours)) {
+        Some((answer, agreed)) => (format!("{}: {answer}\r\n", extensions::NAME), Some(agreed)),
+        None => (String::new(), None),
     }
 }
 

@@ -562,6 +562,18 @@ impl<W> Writer<W> {
         self.with(|tx| tx.feed(message))
     }
 
+    /// Queues a message that is never compressed; see [`Sender::feed_plain`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    pub fn feed_plain<'m>(
+        &mut self,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Position, SendError> {
+        self.with(|tx| tx.feed_plain(message))
+    }
+
     /// Queues a shared payload; see [`Sender::feed_bytes`].
     ///
     /// # Errors
@@ -587,6 +599,15 @@ impl<W> Writer<W> {
     /// As [`Sender::feed_chunk`].
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         self.with(|tx| tx.feed_chunk(chunk))
+    }
+
+    /// Queues a piece of a message that is not compressed; see [`Sender::feed_chunk_plain`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed_chunk`].
+    pub fn feed_chunk_plain(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
+        self.with(|tx| tx.feed_chunk_plain(chunk))
     }
 
     /// Queues a message in front of the others; see [`Sender::feed_first`].

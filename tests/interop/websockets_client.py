@@ -117,10 +117,15 @@ async def latency_set():
             raise AssertionError(f"latency {ws.latency}")
 
 
-async def no_compression():
-    """The offer of permessage-deflate is declined."""
+async def compression():
+    """The offer of permessage-deflate is declined, unless our server was told to accept it."""
     async with to("/echo") as ws:
-        same("extensions", ws.protocol.extensions, [])
+        names = [extension.name for extension in ws.protocol.extensions]
+        same("extensions", names, ["permessage-deflate"] if os.environ.get("DEFLATE") else [])
+        for i in range(100):
+            text = f"message {i} of many that say " + i * "the same "
+            await ws.send(text)
+            same("the echo", await ws.recv(), text)
 
 
 async def die():
@@ -139,7 +144,7 @@ async def main():
         await die()
     failed = False
     for check in (echo, order, count, fragments, we_close, they_close, subprotocol,
-                  no_subprotocol, refused, keepalive, latency_set, no_compression):
+                  no_subprotocol, refused, keepalive, latency_set, compression):
         name = f"websockets, {who}: {check.__name__}"
         began = time.perf_counter()
         try:

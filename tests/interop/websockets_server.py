@@ -47,7 +47,8 @@ async def handler(ws):
 async def main():
     server = await serve(
         handler, "127.0.0.1", 0, select_subprotocol=select_subprotocol,
-        process_request=process_request, max_size=16 << 20, ping_interval=0.2, ping_timeout=2,
+        process_request=process_request, compression="deflate" if os.environ.get("DEFLATE") else None,
+        max_size=16 << 20, ping_interval=0.2, ping_timeout=2,
     )
     print(f"listening on 127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()

@@ -50,6 +50,24 @@ async function more(report) {
   report(echoed === "a text in pieces" ? `ok   ${pieces}` : `FAIL ${pieces}: ${echoed}`);
 }
 
+// permessage-deflate is agreed on if our server was told to.
+async function deflate(report) {
+  const name = `ws, ${who}: permessage-deflate`;
+  const texts = [...Array(100).keys()].map((i) => `message ${i} of many that say ` + "the same ".repeat(i));
+  const outcome = await outcomeOf((resolve) => {
+    const ws = new WebSocket(server + "/echo", { perMessageDeflate: { threshold: 0 } });
+    let n = 0;
+    ws.on("open", () => texts.forEach((text) => ws.send(text)));
+    ws.on("message", (data) => {
+      if (String(data) !== texts[n++]) resolve(`message ${n} comes back changed`);
+      if (n === texts.length) (ws.close(), resolve(ws.extensions));
+    });
+    ws.on("error", (error) => resolve(error.message));
+  });
+  const wanted = process.env.DEFLATE ? "permessage-deflate" : "";
+  report(outcome === wanted ? `ok   ${name}` : `FAIL ${name}: ${outcome}`);
+}
+
 async function main() {
   if (mode === "stall") return stall(WebSocket, server, console.log);
   let failed = false;
@@ -59,6 +77,7 @@ async function main() {
   };
   await runChecks(WebSocket, server, null, "ws, " + who, report);
   await more(report);
+  await deflate(report);
   process.exit(failed ? 1 : 0);
 }
 

@@ -6,6 +6,7 @@ const { WebSocketServer } = require("ws");
 const server = http.createServer();
 const wss = new WebSocketServer({
   noServer: true,
+  perMessageDeflate: process.env.DEFLATE ? { threshold: 0 } : false,
   handleProtocols: (offered) => ["v2", "v1"].find((name) => offered.has(name)) || false,
 });
 

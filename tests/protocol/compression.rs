@@ -1,4 +1,4 @@
-//! 11 permessage-deflate: data. What holds while nothing is compressed.
+//! 11 permessage-deflate: data. What holds where none was agreed on.
 use crate::{delivers, fails, support::*};
 use tickwire::ProtocolError;
 

@@ -20,6 +20,10 @@ mod client_handshake;
 mod close;
 mod compression;
 mod control;
+#[cfg(feature = "deflate")]
+mod deflate_data;
+#[cfg(feature = "deflate")]
+mod deflate_negotiation;
 mod fragmentation;
 mod framing;
 mod heads;

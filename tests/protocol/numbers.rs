@@ -14,7 +14,9 @@ const SECTIONS: &[(&str, &str, RangeInclusive<u16>)] = &[
     ("client_handshake", include_str!("client_handshake.rs"), 86..=111),
     ("server_handshake", include_str!("server_handshake.rs"), 112..=137),
     ("negotiation", include_str!("negotiation.rs"), 138..=151),
-    ("compression", include_str!("compression.rs"), 152..=192),
+    ("compression", include_str!("compression.rs"), 170..=192),
+    ("deflate_negotiation", include_str!("deflate_negotiation.rs"), 152..=169),
+    ("deflate_data", include_str!("deflate_data.rs"), 170..=192),
     ("urls", include_str!("urls.rs"), 193..=203),
     ("limits", include_str!("limits.rs"), 204..=212),
     ("browser", include_str!("browser.rs"), 221..=229),
@@ -22,15 +24,11 @@ const SECTIONS: &[(&str, &str, RangeInclusive<u16>)] = &[
 
 /// Numbers without a test, and why.
 const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
-    (4..=4, "there is no permessage-deflate yet"),
     (11..=11, "there is no 32-bit target to run tests on; P009 and P010 refuse what would be cut"),
-    (84..=84, "there is no permessage-deflate yet"),
     (108..=108, "only browsers pool connections; a program opens as many as it asks for"),
     (110..=110, "redirects are not followed; P094 hands them to the caller"),
     (111..=111, "the caller brings the stream: examples/proxy, tested by tests/interop/run proxy"),
     (151..=151, "there is no second extension that could be stacked"),
-    (152..=171, "there is no permessage-deflate yet"),
-    (173..=192, "there is no permessage-deflate yet"),
     (213..=220, "there is no HTTP/2 or HTTP/3"),
     (228..=228, "there is no untrusted script: a program may know all about its failed handshake"),
 ];

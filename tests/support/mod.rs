@@ -187,11 +187,35 @@ pub(crate) fn sent(wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
 // Connections.
 
 pub(crate) fn server(config: &Config) -> Connection {
-    Connection::server(config, Negotiated::new())
+    Connection::server(config, negotiated())
 }
 
 pub(crate) fn client(config: &Config) -> Connection {
-    Connection::client(config, Negotiated::new(), Rng(1))
+    Connection::client(config, negotiated(), Rng(1))
+}
+
+/// What the connections made on this thread agreed on.
+fn negotiated() -> Negotiated {
+    #[cfg(feature = "deflate")]
+    if let Some(agreed) = AGREED.get() {
+        return Negotiated::new().with_deflate(agreed);
+    }
+    Negotiated::new()
+}
+
+#[cfg(feature = "deflate")]
+std::thread_local! {
+    static AGREED: std::cell::Cell<Option<tickwire::deflate::Agreed>> =
+        const { std::cell::Cell::new(None) };
+}
+
+/// Runs `f` with connections that agreed on permessage-deflate.
+#[cfg(feature = "deflate")]
+pub(crate) fn agreeing<T>(agreed: tickwire::deflate::Agreed, f: impl FnOnce() -> T) -> T {
+    let before = AGREED.replace(Some(agreed));
+    let made = f();
+    AGREED.set(before);
+    made
 }
 
 pub(crate) fn connection(role: Role, config: &Config) -> Connection {

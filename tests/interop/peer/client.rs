@@ -1,6 +1,6 @@
 //! The client: checks of a server that has the paths of ours.
 use crate::{
-    Adapter, Result, say,
+    Adapter, Result, config, say,
     server::close_frame,
     socket::{self, Ending, Socket, is_gone},
 };
@@ -11,9 +11,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tickwire::{
-    Chunk, Config, DataKind, Error, Heartbeat, Message, RecvError, handshake::client::Request,
-};
+use tickwire::{Chunk, DataKind, Error, Heartbeat, Message, RecvError, handshake::client::Request};
 
 /// No check takes as long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,8 +26,9 @@ struct Server {
 
 type Check = fn(&Server) -> Result<()>;
 
-const CHECKS: [(&str, Check); 13] = [
+const CHECKS: [(&str, Check); 14] = [
     ("echo", echo),
+    ("extension", extension),
     ("order", order),
     ("count", count),
     ("fragments", fragments),
@@ -81,7 +80,7 @@ impl Server {
     }
 
     fn connect(&self, path: &str) -> Result<Box<dyn Socket>> {
-        Ok(socket::connect(self.adapter, &self.request(path)?, &Config::default())?)
+        Ok(socket::connect(self.adapter, &self.request(path)?, &config())?)
     }
 }
 
@@ -110,6 +109,19 @@ fn next_text(ws: &mut dyn Socket) -> Result<String> {
 fn part(ws: &mut dyn Socket) -> Result<()> {
     ws.close(close_frame("1000"))?;
     same("the end", ws.ending(), Ending { clean: true, code: 1000, reason: ws.ending().reason })
+}
+
+/// permessage-deflate is agreed on if it was asked for.
+fn extension(server: &Server) -> Result<()> {
+    let mut ws = server.connect("/echo")?;
+    let wanted = std::env::var("DEFLATE").is_ok_and(|wanted| !wanted.is_empty());
+    same("permessage-deflate", ws.deflate().is_some(), wanted)?;
+    for i in 0..100 {
+        let text = format!("message {i} of many that say {}", "the same ".repeat(i));
+        ws.send(Message::Text(&text))?;
+        same("the echo", next_text(&mut *ws)?, text)?;
+    }
+    part(&mut *ws)
 }
 
 fn echo(server: &Server) -> Result<()> {
@@ -196,17 +208,17 @@ fn they_close(server: &Server) -> Result<()> {
 
 fn subprotocol(server: &Server) -> Result<()> {
     let request = server.request("/subprotocol")?.subprotocols(&["v9", "v1"])?;
-    let mut ws = socket::connect(server.adapter, &request, &Config::default())?;
+    let mut ws = socket::connect(server.adapter, &request, &config())?;
     same("the subprotocol", ws.subprotocol(), Some("v1"))?;
     part(&mut *ws)
 }
 
 fn no_subprotocol(server: &Server) -> Result<()> {
     let request = server.request("/subprotocol")?.subprotocols(&["v9"])?;
-    let mut ws = socket::connect(server.adapter, &request, &Config::default())?;
+    let mut ws = socket::connect(server.adapter, &request, &config())?;
     same("the subprotocol", ws.subprotocol(), None)?;
     part(&mut *ws)?;
-    match socket::connect(server.adapter, &request.require_subprotocol(), &Config::default()) {
+    match socket::connect(server.adapter, &request.require_subprotocol(), &config()) {
         Err(Error::Handshake(_)) => Ok(()),
         Err(error) => Err(error.into()),
         Ok(_) => Err("connected without the subprotocol that was required".into()),
@@ -214,7 +226,7 @@ fn no_subprotocol(server: &Server) -> Result<()> {
 }
 
 fn refused(server: &Server) -> Result<()> {
-    match socket::connect(server.adapter, &server.request("/refuse")?, &Config::default()) {
+    match socket::connect(server.adapter, &server.request("/refuse")?, &config()) {
         Err(Error::Refused(refusal)) => same("the status", refusal.status(), 403),
         Err(error) => Err(error.into()),
         Ok(_) => Err("connected".into()),
@@ -224,7 +236,7 @@ fn refused(server: &Server) -> Result<()> {
 /// Both ends ping.
 fn idle(server: &Server) -> Result<()> {
     let heartbeat = Heartbeat::new(Duration::from_millis(100), Duration::from_secs(2));
-    let config = Config::default().heartbeat(heartbeat);
+    let config = config().heartbeat(heartbeat);
     let mut ws = socket::connect(server.adapter, &server.request("/idle")?, &config)?;
     same("its sign of life", next_text(&mut *ws)?, "alive".to_string())?;
     part(&mut *ws)
@@ -257,7 +269,7 @@ fn die(server: &Server) -> Result<()> {
     let target = request.target();
     // What stands between may be there still, and says that nobody is behind it.
     let gone = is_gone(target.host(), target.port())?;
-    match socket::connect(server.adapter, &request, &Config::default()) {
+    match socket::connect(server.adapter, &request, &config()) {
         Err(Error::Io(error)) if gone => {
             same("how it is gone", error.kind(), io::ErrorKind::ConnectionRefused)
         }

@@ -21,6 +21,7 @@ use std::{
     io::{self, Write},
     process::ExitCode,
 };
+use tickwire::{Config, Role, deflate::Deflate};
 
 type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
@@ -79,6 +80,19 @@ fn run() -> Result<bool> {
         ["server"] => server::serve(adapter, page).map(|()| true),
         ["client", url, ref checks @ ..] => client::check(adapter, url, checks),
         _ => Err("neither server nor client URL CHECK...".into()),
+    }
+}
+
+/// With permessage-deflate where the environment says so: `DEFLATE` is `alone` or `takeover`.
+fn config() -> Config {
+    let config = Config::default();
+    match std::env::var("DEFLATE").as_deref() {
+        Ok("alone") => config.deflate(Deflate::new().min_size(0)),
+        Ok("takeover") => {
+            let both = Deflate::new().takeover(Role::Server, true).takeover(Role::Client, true);
+            config.deflate(both.min_size(0))
+        }
+        _ => config,
     }
 }
 

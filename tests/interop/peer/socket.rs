@@ -8,6 +8,7 @@ use std::{
 };
 use tickwire::{
     Chunk, CloseFrame, Config, Error, Message, OwnedMessage, blocking,
+    deflate::Agreed,
     handshake::{
         HandshakeError, client,
         server::{Accept, Refuse, Request},
@@ -32,6 +33,7 @@ pub(crate) trait Socket: Send {
     fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Answer<()>;
     fn ending(&self) -> Ending;
     fn subprotocol(&self) -> Option<&str>;
+    fn deflate(&self) -> Option<Agreed>;
 }
 
 /// How a connection ended.
@@ -90,6 +92,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
     fn subprotocol(&self) -> Option<&str> {
         self.ws.negotiated().subprotocol()
     }
+
+    fn deflate(&self) -> Option<Agreed> {
+        self.ws.negotiated().deflate()
+    }
 }
 
 impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
@@ -129,6 +135,10 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
 
     fn subprotocol(&self) -> Option<&str> {
         self.negotiated().subprotocol()
+    }
+
+    fn deflate(&self) -> Option<Agreed> {
+        self.negotiated().deflate()
     }
 }
 

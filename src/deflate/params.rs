@@ -1,0 +1,201 @@
+//! Offers and answers of permessage-deflate (RFC 7692 §7.1), as values: parsed, weighed, written.
+use super::{Agreed, Deflate, Direction};
+use core::fmt;
+use std::borrow::Cow;
+
+/// The name of the extension.
+pub(crate) const NAME: &str = "permessage-deflate";
+
+const SERVER_NO_TAKEOVER: &str = "server_no_context_takeover";
+const CLIENT_NO_TAKEOVER: &str = "client_no_context_takeover";
+const SERVER_BITS: &str = "server_max_window_bits";
+const CLIENT_BITS: &str = "client_max_window_bits";
+
+/// What a client offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offer(Params);
+
+/// What a server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer(Params);
+
+/// The parameters of either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Params {
+    server_no_takeover: bool,
+    client_no_takeover: bool,
+    server_bits: Option<u8>,
+    client_bits: Option<Bits>,
+}
+
+/// The value of `client_max_window_bits`, which an offer need not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bits {
+    Any,
+    AtMost(u8),
+}
+
+impl Params {
+    /// `None` if a parameter is unknown, is there twice, or has a value that it must not have.
+    fn parse<'a>(params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>) -> Option<Self> {
+        let mut parsed = Self::default();
+        for (name, value) in params {
+            let again = match (name, value.as_deref()) {
+                (SERVER_NO_TAKEOVER, None) => {
+                    core::mem::replace(&mut parsed.server_no_takeover, true)
+                }
+                (CLIENT_NO_TAKEOVER, None) => {
+                    core::mem::replace(&mut parsed.client_no_takeover, true)
+                }
+                (SERVER_BITS, Some(value)) => parsed.server_bits.replace(bits(value)?).is_some(),
+                (CLIENT_BITS, None) => parsed.client_bits.replace(Bits::Any).is_some(),
+                (CLIENT_BITS, Some(value)) => {
+                    parsed.client_bits.replace(Bits::AtMost(bits(value)?)).is_some()
+                }
+                _ => return None,
+            };
+            if again {
+                return None;
+            }
+        }
+        Some(parsed)
+    }
+}
+
+/// §7.1.2: a decimal from 8 to 15, without a leading zero.
+fn bits(value: &str) -> Option<u8> {
+    match *value.as_bytes() {
+        [b @ (b'8' | b'9')] => Some(b - b'0'),
+        [b'1', b @ b'0'..=b'5'] => Some(10 + b - b'0'),
+        _ => None,
+    }
+}
+
+impl Offer {
+    /// `None` if it has to be declined (§7.1).
+    pub(crate) fn parse<'a>(
+        params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>,
+    ) -> Option<Self> {
+        Params::parse(params).map(Self)
+    }
+
+    /// What a client asks for.
+    pub(crate) fn of(ours: &Deflate) -> Self {
+        let limit = |bits: u8| (bits < 15).then_some(bits);
+        Self(Params {
+            server_no_takeover: !ours.server.takeover,
+            client_no_takeover: !ours.client.takeover,
+            server_bits: limit(ours.server.window_bits),
+            client_bits: Some(limit(ours.client.window_bits).map_or(Bits::Any, Bits::AtMost)),
+        })
+    }
+
+    /// What a server answers, and what is agreed on then; `None` if it cannot do what is offered.
+    pub(crate) fn answer(self, ours: &Deflate) -> Option<(Answer, Agreed)> {
+        let Self(theirs) = self;
+        // §7.1.2.1: zlib has no window of 8.
+        let server_bits = theirs.server_bits.unwrap_or(15).min(ours.server.window_bits);
+        if server_bits < 9 {
+            return None;
+        }
+        let known = match theirs.client_bits {
+            Some(Bits::AtMost(bits)) => bits,
+            Some(Bits::Any) | None => 15,
+        };
+        // §7.1.2.2: only a client that offers it can be asked for less.
+        let client_bits = match theirs.client_bits {
+            Some(_) => known.min(ours.client.window_bits),
+            None => known,
+        };
+        let agreed = Agreed {
+            server: Direction {
+                takeover: ours.server.takeover && !theirs.server_no_takeover,
+                window_bits: server_bits,
+            },
+            client: Direction {
+                takeover: ours.client.takeover && !theirs.client_no_takeover,
+                window_bits: client_bits,
+            },
+        };
+        let answer = Params {
+            server_no_takeover: !agreed.server.takeover,
+            client_no_takeover: !agreed.client.takeover,
+            server_bits: theirs.server_bits.map(|_| server_bits),
+            client_bits: (client_bits < known).then_some(Bits::AtMost(client_bits)),
+        };
+        Some((Answer(answer), agreed))
+    }
+}
+
+impl Answer {
+    /// `None` if it is none to any offer (§7.1).
+    pub(crate) fn parse<'a>(
+        params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>,
+    ) -> Option<Self> {
+        Params::parse(params).filter(|p| p.client_bits != Some(Bits::Any)).map(Self)
+    }
+
+    /// What is agreed on, if this answers `offer`.
+    pub(crate) fn to(self, offer: Offer) -> Option<Agreed> {
+        let (Self(theirs), Offer(ours)) = (self, offer);
+        // §7.1.1.1: what was asked of the server has to be repeated.
+        if ours.server_no_takeover && !theirs.server_no_takeover {
+            return None;
+        }
+        // §7.1.2.1: so has this, with the same value or less.
+        let server_bits = match (ours.server_bits, theirs.server_bits) {
+            (Some(_), None) => return None,
+            (Some(asked), Some(bits)) if bits > asked => return None,
+            (_, bits) => bits.unwrap_or(15),
+        };
+        // §7.1.2.2: not without being offered, and not more than that.
+        let client_bits = match (ours.client_bits, theirs.client_bits) {
+            (Some(Bits::AtMost(most)), None) => most,
+            (_, None) => 15,
+            (Some(Bits::AtMost(most)), Some(Bits::AtMost(bits))) if bits <= most => bits,
+            (Some(Bits::Any), Some(Bits::AtMost(bits))) => bits,
+            (_, Some(_)) => return None,
+        };
+        let client_takeover = !ours.client_no_takeover && !theirs.client_no_takeover;
+        Some(Agreed {
+            server: Direction { takeover: !theirs.server_no_takeover, window_bits: server_bits },
+            client: Direction { takeover: client_takeover, window_bits: client_bits },
+        })
+    }
+}
+
+impl fmt::Display for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAME)?;
+        for (name, there) in [
+            (SERVER_NO_TAKEOVER, self.server_no_takeover),
+            (CLIENT_NO_TAKEOVER, self.client_no_takeover),
+        ] {
+            if there {
+                write!(f, "; {name}")?;
+            }
+        }
+        if let Some(bits) = self.server_bits {
+            write!(f, "; {SERVER_BITS}={bits}")?;
+        }
+        match self.client_bits {
+            Some(Bits::Any) => write!(f, "; {CLIENT_BITS}"),
+            Some(Bits::AtMost(bits)) => write!(f, "; {CLIENT_BITS}={bits}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// As it stands in a request.
+impl fmt::Display for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// As it stands in a response.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

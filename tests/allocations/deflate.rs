@@ -1,0 +1,232 @@
+//! What permessage-deflate allocates, and what a connection keeps for it: the figures in the docs
+//! of `tickwire::deflate`.
+use super::{count, live, peak, pump, sink, support::*};
+use flate2::{Compress, Compression, FlushCompress};
+use std::sync::LazyLock;
+use tickwire::{
+    Chunk, Config, Connection, DataKind, Prepared, Role,
+    deflate::{Agreed, Deflate},
+};
+
+fn agreed(takeover: bool) -> Agreed {
+    Agreed::new().with_takeover(Role::Server, takeover).with_takeover(Role::Client, takeover)
+}
+
+fn open(role: Role, agreed: Agreed) -> Connection {
+    agreeing(agreed, || connection(role, &Config::default()))
+}
+
+/// Frames of compressed messages as the peer of `role` sends them, each of its own.
+fn wire(role: Role, data: &[u8], times: usize) -> Vec<u8> {
+    let mut out = vec![0; data.len() + 1000];
+    let mut raw = Compress::new(Compression::new(6), false);
+    raw.compress(data, &mut out, FlushCompress::Sync).unwrap();
+    out.truncate(raw.total_out() as usize - 4);
+    to(role, 0x40 | BINARY, out).repeat(times)
+}
+
+fn data(size: usize) -> Vec<u8> {
+    format!("{:?}", Rng(1).bytes(size / 4)).into_bytes()
+}
+
+#[test]
+fn compressed_messages_allocate_nothing_in_steady_state() {
+    for role in ROLES {
+        for takeover in [false, true] {
+            for size in [200, 1 << 10, 100 << 10] {
+                let data = data(size);
+                let wire = wire(role, &data, 10);
+                let mut conn = open(role, agreed(takeover));
+                for _ in 0..3 {
+                    pump(&mut conn, &wire);
+                }
+                let allocated =
+                    count(|| (0..5).for_each(|_| assert_eq!(pump(&mut conn, &wire), 10)));
+                assert_eq!(allocated, 0, "receiving {role:?} {takeover} {size}");
+
+                let noise = Rng(2).bytes(size);
+                let prepared = Prepared::new(&data);
+                let (a, b) = data.split_at(size / 2);
+                let mut batch = || {
+                    let tx = conn.sender();
+                    for _ in 0..2 {
+                        tx.feed(&data).unwrap();
+                        tx.feed(&noise).unwrap();
+                        tx.feed_plain(&data).unwrap();
+                        tx.feed_prepared(&prepared).unwrap();
+                        tx.feed_chunk(Chunk { kind: DataKind::Binary, data: a, last: false })
+                            .unwrap();
+                        tx.feed_chunk(Chunk { kind: DataKind::Binary, data: b, last: true })
+                            .unwrap();
+                    }
+                    sink(&mut conn, usize::MAX);
+                };
+                batch();
+                batch();
+                let allocated = count(|| (0..10).for_each(|_| batch()));
+                assert_eq!(allocated, 0, "sending {role:?} {takeover} {size}");
+            }
+        }
+    }
+}
+
+/// What one connection more takes, of many that all did `work`, in bytes.
+fn each(config: &Config, agreed: Option<Agreed>, mut work: impl FnMut(&mut Connection)) -> i64 {
+    const MANY: usize = 50;
+    let make = || match agreed {
+        Some(agreed) => agreeing(agreed, || server(config)),
+        None => server(config),
+    };
+    let mut first = make(); // fills what the thread keeps
+    work(&mut first);
+    let before = live();
+    let mut conns = Vec::with_capacity(MANY);
+    let list = live() - before;
+    for _ in 0..MANY {
+        conns.push(make());
+        work(conns.last_mut().unwrap());
+    }
+    (live() - before - list) / MANY as i64
+}
+
+/// One message each way, and then a wait.
+fn exchange(conn: &mut Connection) {
+    static MESSAGE: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+        let data = data(1000);
+        (wire(Role::Server, &data, 1), data)
+    });
+    let (wire, data) = &*MESSAGE;
+    pump(conn, wire);
+    conn.sender().feed(data).unwrap();
+    sink(conn, usize::MAX);
+    conn.reclaim();
+    conn.sender().reclaim();
+}
+
+#[test]
+fn without_takeover_an_idle_connection_keeps_next_to_nothing() {
+    let config = Config::default();
+    let plain = each(&config, None, |conn| {
+        pump(conn, &masked(BINARY, data(1000)));
+        conn.sender().feed(&data(1000)).unwrap();
+        sink(conn, usize::MAX);
+        conn.reclaim();
+        conn.sender().reclaim();
+    });
+    let fresh = each(&config, Some(agreed(false)), |_| {});
+    let used = each(&config, Some(agreed(false)), exchange);
+    println!("no takeover: {} bytes before a message, {} after", fresh - plain, used - plain);
+    assert_eq!((fresh - plain, used - plain), (NOTHING, NOTHING));
+}
+
+/// The negotiated parameters and what either half remembers. 2 KiB is the aim.
+const NOTHING: i64 = 168;
+
+#[test]
+fn with_takeover_a_connection_keeps_what_it_first_needed() {
+    let config = Config::default();
+    let fresh = each(&config, Some(agreed(true)), |_| {});
+    assert_eq!(fresh, NOTHING);
+    let keeps = |name: &str, agreed: Agreed, kib: i64| {
+        let kept = each(&config, Some(agreed), exchange) - each(&config, None, |_| {});
+        println!("{name}: {kept} bytes");
+        assert!(((kib - 1) << 10..=kib << 10).contains(&kept), "{name}: {kept}");
+    };
+    keeps("receiving", Agreed::new().with_takeover(Role::Client, true), 47);
+    let sending = Agreed::new().with_takeover(Role::Server, true);
+    for (bits, kib) in [(15, 372), (14, 308), (13, 276), (12, 260), (11, 252), (10, 248), (9, 246)]
+    {
+        let agreed = sending.with_window_bits(Role::Server, bits);
+        keeps(&format!("sending, {bits} bits"), agreed, kib);
+    }
+}
+
+#[test]
+fn ten_thousand_idle_connections_share_one_compressor() {
+    let config = Config::default();
+    let mut conns = Vec::with_capacity(10_000);
+    let before = live();
+    for _ in 0..10_000 {
+        let mut conn = agreeing(agreed(false), || server(&config));
+        exchange(&mut conn);
+        conns.push(conn);
+    }
+    let used = live() - before;
+    // A compressor, a decompressor, a few buffers.
+    assert!(used < 10_000 * NOTHING + (600 << 10), "{used}");
+}
+
+#[test]
+fn what_a_thread_keeps_is_bounded() {
+    // A peer may ask for any window: what is kept for each adds up to no more than was said.
+    let before = live();
+    for level in 1..=9 {
+        for bits in 9..=15 {
+            let config = Config::default().deflate(Deflate::new().level(level).memory(700 << 10));
+            let agreed = Agreed::new().with_window_bits(Role::Server, bits);
+            exchange(&mut agreeing(agreed, || server(&config)));
+        }
+    }
+    let kept = live() - before;
+    assert!(kept < 800 << 10, "{kept}"); // with some buffers of the adapters' pool
+}
+
+#[test]
+fn a_bomb_costs_no_more_than_the_limit() {
+    // A39, P185: 1 MiB of zeros in 1 KiB, and 1 GiB in 1 MiB; whole, and in many fragments.
+    let zeros = vec![0; 1 << 20];
+    let mut out = vec![0; 1 << 16];
+    let mut raw = Compress::new(Compression::new(9), false);
+    let mut bomb = Vec::new();
+    for _ in 0..64 {
+        let before = raw.total_out();
+        raw.compress(&zeros, &mut out, FlushCompress::Sync).unwrap();
+        bomb.extend_from_slice(&out[..(raw.total_out() - before) as usize]);
+    }
+    bomb.truncate(bomb.len() - 4);
+    for takeover in [false, true] {
+        for limit in [10_000, 1 << 20] {
+            for pieces in [1, 500] {
+                let config = Config::default().max_message(limit);
+                let mut conn = agreeing(agreed(takeover), || server(&config));
+                let mut wire = Vec::new();
+                let size = bomb.len().div_ceil(pieces);
+                for (i, piece) in bomb.chunks(size).enumerate() {
+                    wire.extend(masked(if i == 0 { 0x40 | BINARY_OPEN } else { CONT_OPEN }, piece));
+                }
+                let mut seen = Vec::new();
+                let used = peak(|| seen = receive(&mut conn, &wire));
+                let error = tickwire::RecvError::MessageTooBig { limit: limit as u32 };
+                assert_eq!(seen, [Seen::Failed(error)]);
+                // Doubling, with the old and the new one there; a decompressor; the read buffer.
+                assert!(used < 4 * limit as i64 + (200 << 10), "{takeover} {limit}: {used}");
+            }
+        }
+    }
+}
+
+#[test]
+fn connections_that_end_in_any_state_keep_nothing() {
+    let data = data(50_000);
+    let whole = wire(Role::Server, &data, 1);
+    let one = |how: usize| {
+        let mut conn = open(Role::Server, agreed(how.is_multiple_of(2)));
+        feed(&mut conn, &whole[..20_000.min(whole.len() - 1)]);
+        let _ = conn.step();
+        let open = Chunk { kind: DataKind::Binary, data: &data, last: false };
+        conn.sender().feed_chunk(open).unwrap();
+        match how / 2 {
+            0 => drop(conn),
+            1 => conn.sender().close(None).unwrap(),
+            2 => drop(receive(&mut conn, &masked(0x83, ""))),
+            _ => conn.write_failed(),
+        }
+    };
+    for how in 0..8 {
+        one(how);
+        one(how);
+        let before = live();
+        (0..20).for_each(|_| one(how));
+        assert_eq!(live(), before, "{how}");
+    }
+}

@@ -1,0 +1,322 @@
+//! 10 permessage-deflate: negotiation.
+use crate::{
+    carriers::{dial_with, serve_with},
+    heads::{request, response},
+};
+use tickwire::{
+    Config, Role,
+    deflate::{Agreed, Deflate},
+    handshake::{
+        HandshakeError::{self, BadDeflate, UnexpectedExtension},
+        client::Request,
+        server::Accept,
+    },
+};
+
+const DEFAULT: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
+fn ours() -> Deflate {
+    Deflate::new()
+}
+
+fn takeover() -> Deflate {
+    ours().takeover(Role::Server, true).takeover(Role::Client, true)
+}
+
+/// What a server that wants `ours` answers to these offers; through all carriers.
+#[track_caller]
+fn answer(ours: Deflate, offers: &str) -> Option<String> {
+    let lines = [format!("Sec-WebSocket-Extensions: {offers}")];
+    let lines: Vec<&str> = lines.iter().map(|line| &**line).collect();
+    answer_lines(ours, &lines)
+}
+
+#[track_caller]
+fn answer_lines(ours: Deflate, lines: &[&str]) -> Option<String> {
+    let config = Config::default().deflate(ours);
+    let served = serve_with(&config, Accept::new(), &request(lines));
+    assert_eq!(served.status, 101);
+    let named = served.named("Sec-WebSocket-Extensions");
+    assert!(named.len() <= 1);
+    named.first().map(|value| value.to_string())
+}
+
+/// What a client that wants `ours` makes of this answer; through all carriers.
+#[track_caller]
+fn verdict(ours: Deflate, answer: &str) -> Result<(), HandshakeError> {
+    let wire = response(&[&format!("Sec-WebSocket-Extensions: {answer}")]);
+    let config = Config::default().deflate(ours);
+    dial_with(&Request::new("ws://h").unwrap(), &config, &wire).verdict
+}
+
+#[test]
+fn p152_an_offer_with_an_unknown_parameter_is_declined_and_the_next_one_tried() {
+    assert_eq!(answer(ours(), "permessage-deflate; foo"), None);
+    assert_eq!(answer(ours(), "permessage-deflate; Server_No_Context_Takeover"), None);
+    let two = "permessage-deflate; foo=1, permessage-deflate";
+    assert_eq!(answer(ours(), two).as_deref(), Some(DEFAULT));
+    let lines = [
+        "Sec-WebSocket-Extensions: x-other, permessage-deflate; server_max_window_bits=7",
+        "Sec-WebSocket-Extensions: PerMessage-Deflate; server_max_window_bits=12",
+    ];
+    let want = format!("{DEFAULT}; server_max_window_bits=12");
+    assert_eq!(answer_lines(ours(), &lines), Some(want));
+}
+
+#[test]
+fn p153_an_offer_with_a_repeated_parameter_is_declined() {
+    for param in [
+        "server_no_context_takeover",
+        "client_no_context_takeover",
+        "server_max_window_bits=10",
+        "client_max_window_bits",
+    ] {
+        assert_eq!(answer(ours(), &format!("permessage-deflate; {param}; {param}")), None);
+        assert!(answer(ours(), &format!("permessage-deflate; {param}")).is_some());
+    }
+    let both = "permessage-deflate; client_max_window_bits; client_max_window_bits=10";
+    assert_eq!(answer(ours(), both), None);
+}
+
+#[test]
+fn p154_no_context_takeover_has_no_value() {
+    for param in ["server_no_context_takeover=1", "client_no_context_takeover=true"] {
+        assert_eq!(answer(ours(), &format!("permessage-deflate; {param}")), None);
+    }
+}
+
+const BAD_BITS: [&str; 16] = [
+    "0",
+    "7",
+    "16",
+    "99",
+    "1000000",
+    "4294967304",
+    "08",
+    "010",
+    "+9",
+    "-1",
+    "1",
+    "a",
+    "0x0f",
+    "8.",
+    "1e1",
+    "15a",
+];
+
+#[test]
+fn p155_the_servers_window_is_a_decimal_from_8_to_15() {
+    assert_eq!(answer(ours(), "permessage-deflate; server_max_window_bits"), None);
+    for bits in BAD_BITS {
+        let offer = format!("permessage-deflate; server_max_window_bits={bits}");
+        assert_eq!(answer(ours(), &offer), None, "{bits}");
+        let offer = format!("permessage-deflate; client_max_window_bits={bits}");
+        assert_eq!(answer(ours(), &offer), None, "{bits}");
+    }
+}
+
+#[test]
+fn p156_the_clients_window_may_have_a_value_or_none() {
+    for offer in ["client_max_window_bits", "client_max_window_bits=8", "client_max_window_bits=15"]
+    {
+        let offer = format!("permessage-deflate; {offer}");
+        assert_eq!(answer(ours(), &offer).as_deref(), Some(DEFAULT), "{offer}");
+    }
+}
+
+#[test]
+fn p157_a_window_demanded_of_the_server_is_answered_and_kept() {
+    for bits in 9..=15 {
+        let offer = format!("permessage-deflate; server_max_window_bits={bits}");
+        let want = format!("{DEFAULT}; server_max_window_bits={bits}");
+        assert_eq!(answer(ours(), &offer), Some(want));
+        let want = format!("{DEFAULT}; server_max_window_bits={}", bits.min(11));
+        assert_eq!(answer(ours().window_bits(Role::Server, 11), &offer), Some(want));
+    }
+    // That the decoder copes: `nothing_sent_needs_more_than_the_window_agreed_on`.
+}
+
+#[test]
+fn p158_a_server_may_name_its_window_without_being_asked() {
+    for bits in 8..=15 {
+        let answer = format!("{DEFAULT}; server_max_window_bits={bits}");
+        assert_eq!(verdict(ours(), &answer), Ok(()));
+    }
+    // We do not.
+    let small = ours().window_bits(Role::Server, 9);
+    assert_eq!(answer(small, "permessage-deflate").as_deref(), Some(DEFAULT));
+}
+
+#[test]
+fn p159_a_clients_window_is_limited_only_where_that_was_offered() {
+    let small = ours().window_bits(Role::Client, 10);
+    assert_eq!(answer(small, "permessage-deflate").as_deref(), Some(DEFAULT));
+    let limited = format!("{DEFAULT}; client_max_window_bits=10");
+    for offer in ["client_max_window_bits", "client_max_window_bits=12"] {
+        let offer = format!("permessage-deflate; {offer}");
+        assert_eq!(answer(small, &offer).as_ref(), Some(&limited));
+    }
+    let less = "permessage-deflate; client_max_window_bits=9";
+    assert_eq!(answer(small, less).as_deref(), Some(DEFAULT), "it is less already");
+}
+
+#[test]
+fn p160_no_context_takeover_of_the_server_is_repeated() {
+    let one = "permessage-deflate; server_no_context_takeover";
+    assert_eq!(answer(takeover(), one).as_deref(), Some(one));
+    assert_eq!(answer(takeover(), "permessage-deflate").as_deref(), Some("permessage-deflate"));
+    // Each message inflates alone: `short_messages_..` and the round trips in tests/deflate.rs.
+}
+
+#[test]
+fn p161_the_client_obeys_no_context_takeover_though_it_did_not_offer_it() {
+    let both = "permessage-deflate; client_no_context_takeover";
+    assert_eq!(
+        answer(takeover().takeover(Role::Client, false), "permessage-deflate").as_deref(),
+        Some(both)
+    );
+    let wire = response(&[&format!("Sec-WebSocket-Extensions: {both}")]);
+    let config = Config::default().deflate(takeover().min_size(0));
+    let request = Request::new("ws://h").unwrap();
+    assert_eq!(dial_with(&request, &config, &wire).verdict, Ok(()));
+    let agreed = agreed_by_client(&config, both);
+    assert!(agreed.takeover(Role::Server) && !agreed.takeover(Role::Client));
+}
+
+#[test]
+fn p162_a_window_of_8_is_declined_or_sent_plain() {
+    let eight = "permessage-deflate; server_max_window_bits=8";
+    assert_eq!(answer(ours(), eight), None);
+    let or = format!("{eight}, permessage-deflate; server_max_window_bits=9");
+    let want = format!("{DEFAULT}; server_max_window_bits=9");
+    assert_eq!(answer(ours(), &or), Some(want));
+    // Told to use it, a client sends plain.
+    let told = format!("{DEFAULT}; client_max_window_bits=8");
+    assert_eq!(verdict(ours(), &told), Ok(()));
+    let agreed = agreed_by_client(&Config::default().deflate(ours()), &told);
+    assert_eq!(agreed.window_bits(Role::Client), 8);
+    // `a_window_of_8_bits_is_never_written` in tests/deflate.rs goes on from there.
+}
+
+#[test]
+fn p163_p168_an_answer_that_is_none_is_rejected() {
+    for params in [
+        "foo",
+        "foo=1",
+        "server_no_context_takeover=1",
+        "client_no_context_takeover=1",
+        "server_no_context_takeover",
+        "client_no_context_takeover; client_no_context_takeover",
+        "server_max_window_bits",
+        "server_max_window_bits=10; server_max_window_bits=10",
+        "client_max_window_bits",
+        "client_max_window_bits=9; client_max_window_bits=9",
+        "Client_Max_Window_Bits=9",
+    ] {
+        let answer = format!("permessage-deflate; server_no_context_takeover; {params}");
+        assert_eq!(verdict(ours(), &answer), Err(BadDeflate), "{answer}");
+    }
+    for bits in BAD_BITS {
+        for param in ["server_max_window_bits", "client_max_window_bits"] {
+            let answer = format!("{DEFAULT}; {param}={bits}");
+            assert_eq!(verdict(ours(), &answer), Err(BadDeflate), "{answer}");
+        }
+    }
+    for empty in ["server_max_window_bits=", "client_max_window_bits=\"\""] {
+        let error = HandshakeError::BadHeader("Sec-WebSocket-Extensions");
+        assert_eq!(verdict(ours(), &format!("{DEFAULT}; {empty}")), Err(error));
+    }
+    for more in ["permessage-deflate, permessage-deflate", "x-other"] {
+        assert_eq!(verdict(ours(), &format!("{DEFAULT}, {more}")), Err(UnexpectedExtension));
+    }
+    assert_eq!(verdict(ours(), "x-other"), Err(UnexpectedExtension));
+}
+
+#[test]
+fn p164_the_servers_window_is_answered_and_no_larger_than_offered() {
+    let small = ours().window_bits(Role::Server, 10);
+    assert_eq!(verdict(small, DEFAULT), Err(BadDeflate));
+    for bits in 8..=15 {
+        let verdict = verdict(small, &format!("{DEFAULT}; server_max_window_bits={bits}"));
+        assert_eq!(verdict.is_ok(), bits <= 10, "{bits}");
+    }
+}
+
+#[test]
+fn p165_the_clients_window_is_no_larger_than_offered() {
+    let small = ours().window_bits(Role::Client, 10);
+    assert_eq!(verdict(small, DEFAULT), Ok(()));
+    for bits in 8..=15 {
+        let told = format!("{DEFAULT}; client_max_window_bits={bits}");
+        assert_eq!(verdict(small, &told).is_ok(), bits <= 10, "{bits}");
+        assert_eq!(verdict(ours(), &told), Ok(()), "offered without a value");
+    }
+    // It is always offered: see the request in `p167_..`.
+    assert_eq!(verdict(ours(), &format!("{DEFAULT}; client_max_window_bits")), Err(BadDeflate));
+}
+
+#[test]
+fn p166_no_context_takeover_of_the_server_has_to_be_answered() {
+    assert_eq!(verdict(ours(), "permessage-deflate"), Err(BadDeflate));
+    let without = "permessage-deflate; server_no_context_takeover";
+    assert_eq!(verdict(ours(), without), Ok(()), "the other is not asked of anyone");
+    assert_eq!(verdict(takeover(), "permessage-deflate"), Ok(()));
+}
+
+#[test]
+fn p167_a_server_may_do_without() {
+    let config = Config::default().deflate(ours().window_bits(Role::Client, 12));
+    let request = Request::new("ws://h").unwrap();
+    let dialed = dial_with(&request, &config, &response(&[]));
+    assert_eq!(dialed.verdict, Ok(()));
+    let offer = offer_of_client(&config);
+    assert_eq!(offer, format!("{DEFAULT}; client_max_window_bits=12"));
+    let offer = offer_of_client(&Config::default().deflate(takeover()));
+    assert_eq!(offer, "permessage-deflate; client_max_window_bits");
+    assert_eq!(offer_of_client(&Config::default()), "");
+    // And nothing is answered that was not asked for.
+    let served = serve_with(&config, Accept::new(), &crate::heads::request(&[]));
+    assert_eq!(served.named("Sec-WebSocket-Extensions").len(), 0);
+}
+
+#[test]
+fn p169_values_may_be_quoted() {
+    let offer =
+        "permessage-deflate; server_max_window_bits=\"10\"; client_max_window_bits=\"\\1\\2\"";
+    let want = format!("{DEFAULT}; server_max_window_bits=10");
+    assert_eq!(answer(ours(), offer), Some(want.clone()));
+    assert_eq!(verdict(ours(), &want.replace("10", "\"1\\0\"")), Ok(()));
+}
+
+#[test]
+fn p152_a_flood_of_offers_or_parameters_costs_no_more_than_its_length() {
+    // A50.
+    let bad = "permessage-deflate; server_max_window_bits=7, ".repeat(1000);
+    assert_eq!(answer(ours(), &format!("{bad}permessage-deflate")).as_deref(), Some(DEFAULT));
+    let params = "; foo=1".repeat(5000);
+    assert_eq!(answer(ours(), &format!("permessage-deflate{params}")), None);
+}
+
+/// The header in the request of a client.
+fn offer_of_client(config: &Config) -> String {
+    use tickwire::handshake::client::{Handshake, Request};
+    let handshake =
+        Handshake::new(&Request::new("ws://h").unwrap(), config, crate::support::Rng(1));
+    let text = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
+    let found = text.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+    found.unwrap_or_default().to_owned()
+}
+
+/// What a client agrees on by this answer.
+fn agreed_by_client(config: &Config, answer: &str) -> Agreed {
+    use crate::carriers::SampleNonce;
+    use tickwire::handshake::client::{Handshake, Request};
+    let request = Request::new("ws://h").unwrap();
+    let mut handshake = Handshake::new(&request, config, SampleNonce(None));
+    handshake.advance(usize::MAX);
+    let wire = crate::heads::response(&[&format!("Sec-WebSocket-Extensions: {answer}")]);
+    handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
+    handshake.commit(wire.len());
+    assert_eq!(handshake.step(), Ok(true));
+    handshake.into_connection().unwrap().negotiated().deflate().unwrap()
+}
