@@ -254,6 +254,49 @@ fn the_halves_of_a_split_work_at_the_same_time() {
     }
 }
 
+/// On a stream that never sleeps, whole and split, as the client and as the server.
+#[test]
+fn a_spinning_stream_carries_tls() {
+    bounded(|| {
+        let authority = Authority::new();
+        let config = Config::default();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = localhost_url(&listener.local_addr().unwrap().to_string());
+        let tls = authority.server();
+        let echo = thread::spawn(move || {
+            let stream = listener.accept().unwrap().0;
+            let stream = blocking::TlsStream::server(stream, tls).unwrap();
+            let ws = blocking::accept(stream, &Config::default()).unwrap();
+            let mut ws = ws.into_spin().unwrap();
+            while let Some((message, reply)) = ws.recv_reply().unwrap() {
+                reply.feed(message).map(drop).unwrap();
+            }
+            assert!(ws.was_clean());
+        });
+        let request = Request::new(&url).unwrap();
+        let ws = blocking::connect_tls(&request, &config, authority.client()).unwrap();
+        let mut ws = ws.into_spin().unwrap();
+        for n in [0, 50, 100_000] {
+            ws.send(&vec![4; n]).unwrap();
+            assert!(ws.recv().unwrap() == Some(Message::Binary(&vec![4; n])));
+        }
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        let writing = thread::spawn(move || {
+            for _ in 0..20 {
+                writer.send(&vec![6; 50_000]).unwrap();
+            }
+            writer.close(None).unwrap();
+        });
+        for _ in 0..20 {
+            assert!(reader.recv().unwrap() == Some(Message::Binary(&[6; 50_000])));
+        }
+        assert!(reader.recv().unwrap().is_none());
+        writing.join().unwrap();
+        drop(reader);
+        echo.join().unwrap();
+    });
+}
+
 #[test]
 fn a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading() {
     for role in ROLES {

@@ -382,6 +382,10 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.io.set_nodelay(yes)
     }
 
+    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+        self.io.set_nonblocking(yes)
+    }
+
     /// Sends a close_notify, then ends writing.
     fn shutdown(&mut self) -> io::Result<()> {
         self.shared.session().close(); // once
