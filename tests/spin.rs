@@ -237,3 +237,44 @@ fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
         took(began, ms(30), ms(3_000));
     });
 }
+
+#[cfg(feature = "rustls")]
+#[path = "support_tls/mod.rs"]
+mod support_tls;
+
+#[cfg(feature = "rustls")]
+#[test]
+fn over_tls_it_spins_inside_and_outside() {
+    use tickwire::blocking::TlsStream;
+    bounded(|| {
+        let authority = support_tls::Authority::new();
+        let (tls, known) = (authority.server(), authority.client());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
+        let serving = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let io = TlsStream::server(Spin::new(stream).unwrap(), tls).unwrap();
+            let mut ws = blocking::accept(io, &config()).unwrap();
+            while let Some((message, reply)) = ws.recv_reply().unwrap() {
+                let _ = reply.feed(message).unwrap();
+            }
+            assert!(ws.was_clean());
+        });
+        let request = Request::new(&url).unwrap();
+        let ws = blocking::connect_tls(&request, &config(), known).unwrap();
+        let mut ws = ws.into_spin().unwrap();
+        for len in [0, 125, 70_000, 3_000_000] {
+            let message: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            let _ = ws.feed(&message).unwrap();
+            assert_eq!(ws.recv().unwrap().unwrap().as_bytes(), message);
+        }
+        ws.set_read_timeout(Some(ms(50))).unwrap();
+        let began = Instant::now();
+        assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
+        took(began, ms(50), ms(3_000));
+        ws.set_read_timeout(None).unwrap();
+        ws.close(CloseCode::NORMAL).unwrap();
+        assert!(ws.was_clean());
+        serving.join().unwrap();
+    });
+}

@@ -39,6 +39,9 @@ const TURNS: u32 = 64;
 /// [timeouts](super::WebSocket::set_read_timeout) of the caller. The clock is read once in 64 turns
 /// and not before, so they come up to some 40 µs late, and what arrives sooner costs no look at it.
 ///
+/// **TLS** may be inside or outside. With the stream inside, `TlsStream<Spin<TcpStream>>`, a turn is
+/// the system call alone; `into_spin` after `connect` has it outside, where each turn asks TLS too.
+///
 /// Both halves of a split connection spin, each in its own calls. The stream is put into the
 /// non-blocking mode, with all of its other handles.
 #[derive(Debug)]
