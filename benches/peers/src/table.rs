@@ -34,6 +34,16 @@ pub struct Median {
     pub high: f64,
 }
 
+/// When a goal is met.
+#[derive(Clone, Copy)]
+pub enum Goal {
+    /// When the median reaches it.
+    ByMedian(f64),
+    /// When the interval reaches it: for what spreads by 10 to 40 % from round to round. The fewer
+    /// the rounds, the less that says.
+    ByInterval(f64),
+}
+
 impl Median {
     /// By order statistics, whatever the distribution: how many samples lie below the true median
     /// is binomial, of mean n / 2 and deviation √n / 2.
@@ -159,7 +169,7 @@ impl Table {
 
     /// Adds a line to the table of all rows: ratios to `base`, the best peer's
     /// and ours. `judged` is whose ratio is to reach the goal.
-    pub fn summarize(&self, name: &str, column: &str, base: &str, judged: &str, goal: f64) {
+    pub fn summarize(&self, name: &str, column: &str, base: &str, judged: &str, goal: Goal) {
         let Some(mut file) = Self::summary() else {
             return;
         };
@@ -177,8 +187,12 @@ impl Table {
             };
             format!("{value:.2} [{low:.2}, {high:.2}]{more}")
         });
+        let (goal, reached): (f64, fn(Median) -> f64) = match goal {
+            Goal::ByMedian(goal) => (goal, |ratio| ratio.value),
+            Goal::ByInterval(goal) => (goal, |ratio| ratio.low),
+        };
         let met = match self.ratio(judged, base, column) {
-            Some(ratio) if ratio.low <= goal => "yes",
+            Some(ratio) if reached(ratio) <= goal => "yes",
             Some(_) => "**no**",
             None => "–",
         };
@@ -187,9 +201,10 @@ impl Table {
     }
 }
 
-/// Three significant digits.
+/// Three significant digits; what is not zero does not look like it.
 pub fn short(x: f64) -> String {
     match x.abs() {
+        a if a > 0.0 && a < 0.005 => format!("{x:.1e}"),
         a if a >= 99.95 => format!("{x:.0}"),
         a if a >= 9.995 => format!("{x:.1}"),
         _ => format!("{x:.2}"),

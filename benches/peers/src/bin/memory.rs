@@ -11,7 +11,7 @@ use tickwire::mask::Masker;
 use tickwire_peers::mem::{self, Mem, Reads, calls, now, record, try_now};
 use tickwire_peers::peers::{self, Conn, Peer, Visit};
 use tickwire_peers::proc::{CLIENT_CORE, pin, thread_time};
-use tickwire_peers::table::{CORE, TOKIO, Table};
+use tickwire_peers::table::{CORE, Goal, TOKIO, Table};
 use tickwire_peers::wire::{Body, Size, Wire, decode, deflate, inflate, messages};
 use tickwire_peers::{alloc, net, option, wanted, xor};
 
@@ -125,12 +125,10 @@ async fn send<C: Conn>(conn: &mut C, messages: &[Vec<u8>]) {
 
 impl Run<'_> {
     fn recv<C: Conn>(&self, mut conn: C) -> Option<Cost> {
-        let messages = &self.case.messages;
-        if self.check {
-            for message in messages.iter().chain(messages) {
-                if !now(conn.recv(|got| assert!(got == message))) {
-                    return None;
-                }
+        // The whole wire, so that what grows with where reads cut it has grown.
+        for message in &self.case.messages {
+            if !now(conn.recv(|got| assert!(!self.check || got == message))) {
+                return None;
             }
         }
         Some(self.repeat(16, async || {
@@ -343,7 +341,7 @@ fn unmask(rounds: usize) {
         }
     }
     table.print("copy");
-    table.summarize("9 unmask 1 KiB, to a copy", "1 KiB", "copy", CORE, 1.0 / 0.9);
+    table.summarize("9 unmask 1 KiB, to a copy", "1 KiB", "copy", CORE, Goal::ByMedian(1.0 / 0.9));
 }
 
 /// What the parts of an interface cost, 64 B payloads.
@@ -460,7 +458,7 @@ fn main() {
         }
         let tables = compare(title, kind, cases, rounds);
         for (_, column, row, goal) in ROWS.iter().filter(|row| row.0 == part) {
-            tables.ns.summarize(row, column, "floor", CORE, *goal);
+            tables.ns.summarize(row, column, "floor", CORE, Goal::ByMedian(*goal));
         }
         if !kind.zlib() {
             let (row, goal) = if kind == Handshake { (11, 1.0) } else { (10, 0.0) };
