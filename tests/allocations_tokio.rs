@@ -31,17 +31,27 @@ fn config() -> Config {
     Config::default().high_water(16 << 20)
 }
 
-/// Counts what `ROUNDS` rounds allocate, after some to warm up; both ends are on this thread.
+/// Counts what `ROUNDS` rounds allocate, after some to warm up; both ends are on this thread. On a
+/// machine that is busy the kernel may let more queue than ever before, which takes larger buffers
+/// once: so there are a few tries, each of which fails where a message costs an allocation.
 macro_rules! assert_none {
     ($what:expr, $round:expr) => {{
         for _ in 0..WARM {
             $round
         }
-        let before = allocations();
-        for _ in 0..ROUNDS {
-            $round
+        let mut tries = 5;
+        loop {
+            let before = allocations();
+            for _ in 0..ROUNDS {
+                $round
+            }
+            let allocated = allocations() - before;
+            if allocated == 0 {
+                break;
+            }
+            tries -= 1;
+            assert!(tries > 0, "{allocated} allocations in {ROUNDS} rounds: {}", $what);
         }
-        assert_eq!(allocations() - before, 0, "allocations in {ROUNDS} rounds: {}", $what);
     }};
 }
 
