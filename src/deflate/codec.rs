@@ -118,15 +118,15 @@ impl Output {
             if self.len >= most {
                 return None;
             }
-            self.grow();
+            self.grow(most);
         }
         let end = self.bytes.len().min(most);
         self.bytes.get_mut(self.len..end).filter(|room| !room.is_empty())
     }
 
     #[cold]
-    fn grow(&mut self) {
-        let mut bytes = pool::take((2 * self.len).max(FIRST));
+    fn grow(&mut self, most: usize) {
+        let mut bytes = pool::take((2 * self.len).min(most).max(FIRST));
         if let Some(to) = bytes.get_mut(..self.len) {
             to.copy_from_slice(self.bytes());
         }

@@ -32,6 +32,9 @@
 //! and a receiving window of 32 KiB whatever was agreed.) While a compressed message is partly
 //! received or sent, its connection holds one of the shared ones.
 //!
+//! A message is compressed where it is fed, all of it at once: in a split connection the reader's
+//! Pongs wait for that.
+//!
 //! # Choices that RFC 7692 leaves open
 //!
 //! - A server answers `server_no_context_takeover; client_no_context_takeover` unless
