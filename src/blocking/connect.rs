@@ -218,8 +218,9 @@ fn shake<S: Stream>(
         }
         now = wire.now();
     }
-    let timeouts = (wire.read_timeout, wire.write_timeout);
-    Ok(WebSocket::with_config(wire.io, handshake.into_connection()?, config, timeouts))
+    let conn = handshake.into_connection()?;
+    let (io, timeouts) = wire.into_parts();
+    Ok(WebSocket::with_config(io, conn, config, timeouts))
 }
 
 /// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for

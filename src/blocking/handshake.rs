@@ -130,7 +130,8 @@ impl<S: Stream> Handshake<S> {
     pub fn accept_corked(self, accept: Accept<'_>) -> Result<WebSocket<S>, Error> {
         let Self { wire, handshake, config } = self;
         let conn = handshake.accept(accept)?;
-        Ok(WebSocket::with_config(wire.io, conn, &config, (wire.read_timeout, wire.write_timeout)))
+        let (io, timeouts) = wire.into_parts();
+        Ok(WebSocket::with_config(io, conn, &config, timeouts))
     }
 
     /// Refuses: writes the response, ends the stream, and waits up to a second for the peer to end
@@ -182,6 +183,13 @@ impl<S: Stream> Wire<S> {
         let _ = io.set_nodelay(true); // if that fails, reading will too
         let (read_timeout, write_timeout) = (Timeout::default(), Timeout::default());
         Self { io, read_timeout, write_timeout, epoch, blocked_at: None }
+    }
+
+    /// The stream, which may block for ever again, as the handshake found it: a timeout costs the
+    /// system a timer for each read that waits.
+    pub(super) fn into_parts(mut self) -> (S, (Timeout, Timeout)) {
+        let _ = self.read_timeout.set(None, |to| self.io.set_read_timeout(to));
+        (self.io, (self.read_timeout, self.write_timeout))
     }
 
     pub(super) fn now(&self) -> Time {

@@ -96,8 +96,8 @@ struct Owed {
     /// Which Ping is the heartbeat's, and how far it has come.
     beat: Beat,
     /// A Close that overtakes: that of an abort at once, that of a violation when the stream does
-    /// not take what is before it.
-    close: Option<(Control, AtOnce)>,
+    /// not take what is before it. Boxed, since most connections never have one.
+    close: Option<Box<(Control, AtOnce)>>,
 }
 
 type AtOnce = bool;
@@ -495,7 +495,7 @@ impl Sender {
 
     fn close_now(&mut self, frame: Option<CloseFrame<'_>>, body: Control, at_once: AtOnce) {
         self.data_end = self.fed().0;
-        self.owed.close = Some((body, at_once));
+        self.owed.close = Some(Box::new((body, at_once)));
         self.closed(frame);
         if self.held.len == 0 {
             self.settle();
@@ -637,7 +637,8 @@ impl Sender {
 
     /// The same for `out`, which is this sender's own buffer, taken out.
     fn settle_in(&mut self, out: &mut OutBuffer) {
-        if let Some((body, _)) = self.owed.close.take_if(|(_, at_once)| *at_once || out.refused()) {
+        if let Some(close) = self.owed.close.take_if(|close| close.1 || out.refused()) {
+            let body = close.0;
             // Nothing follows a Close, and this one waits for nothing but the frame under way.
             self.owed = Owed::default();
             let first = self.out.first_len() + out.first_len();
@@ -664,10 +665,10 @@ impl Sender {
         // What was fed before a violation has been written.
         if out.len() == 0
             && self.out.len() == 0
-            && let Some((body, _)) = self.owed.close.take()
+            && let Some(close) = self.owed.close.take()
         {
             self.drop_first();
-            self.append_control(out, OpCode::Close, &body);
+            self.append_control(out, OpCode::Close, &close.0);
         }
     }
 
@@ -786,7 +787,7 @@ impl Sender {
     /// browser's `bufferedAmount` counts payloads only.)
     pub fn buffered_amount(&self) -> usize {
         let frame = 2 + if self.keys.is_some() { 4 } else { 0 };
-        let close = self.owed.close.map_or(0, |(body, _)| frame + usize::from(body.len));
+        let close = self.owed.close.as_ref().map_or(0, |close| frame + usize::from(close.0.len));
         let owed = self.owed.len(frame) + close;
         self.out.len() + self.held.len + self.first_waiting + owed
     }

@@ -15,11 +15,12 @@ use crate::{
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    time::{Instant, timeout_at},
+    time::{Instant, Sleep, sleep_until, timeout_at},
 };
 use std::{
     future::{Future, poll_fn},
-    task::{Context, Poll},
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
 
 /// Reads an opening request and accepts it, whatever it asks for. Use [`Handshake`] to look first:
@@ -42,7 +43,71 @@ pub async fn accept<S>(io: S, config: &Config) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    Handshake::read(io, config).await?.accept(Accept::new()).await
+    let refused = match Accepting::Reading(Handshake::new(io, config), Clock::default()).await? {
+        Ok(ws) => return Ok(ws),
+        Err(refused) => refused,
+    };
+    let (handshake, error) = *refused;
+    Err(handshake.reject(error).await)
+}
+
+/// What [`accept`] does with a good request. Written by hand: an `async fn` would have room for
+/// the handshake and for the connection, and so would the task, for as long as that lives.
+enum Accepting<S> {
+    Reading(Handshake<S>, Clock),
+    Writing(WebSocket<S>),
+    Done,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Accepting<S> {
+    /// The connection, or a request to be refused.
+    type Output = Result<Result<WebSocket<S>, Box<(Handshake<S>, HandshakeError)>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Self::Reading(handshake, clock) = this {
+            let checked = ready!(handshake.poll_fill(clock, cx));
+            let Self::Reading(handshake, _) = core::mem::replace(this, Self::Done) else {
+                return Poll::Pending; // it was
+            };
+            if let Err(error) = checked? {
+                return Poll::Ready(Ok(Err(Box::new((handshake, error)))));
+            }
+            *this = Self::Writing(handshake.accept_corked(Accept::new())?);
+        }
+        if let Self::Writing(ws) = this {
+            ready!(ws.poll_flush(cx, false))?;
+        }
+        match core::mem::replace(this, Self::Done) {
+            Self::Writing(ws) => Poll::Ready(Ok(Ok(ws))),
+            _ => Poll::Pending, // polled after completion
+        }
+    }
+}
+
+/// The time since a request was first waited for, and the wait for the deadline.
+#[derive(Default)]
+struct Clock {
+    epoch: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clock {
+    fn now(&mut self) -> Time {
+        Time::new(self.epoch.get_or_insert_with(Instant::now).elapsed())
+    }
+
+    fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
+        let epoch = *self.epoch.get_or_insert_with(Instant::now);
+        let Some(at) = epoch.checked_add(until.since_epoch()) else {
+            return Poll::Pending; // never
+        };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        sleep.as_mut().poll(cx)
+    }
 }
 
 /// An opening request that was read and is to be accepted or refused, at leisure.
@@ -89,15 +154,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     /// [`Error::Handshake`] for a bad request, or one that is not whole within
     /// [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`].
     pub async fn read(io: S, config: &Config) -> Result<Self, Error> {
-        let (this, checked) = Self::read_any(io, config).await?;
-        match checked {
+        let mut this = Self::new(io, config);
+        match this.fill().await? {
             Ok(()) => Ok(this),
-            Err(error) => {
-                let refusal = this.handshake.refusal(error);
-                // That the peer would not take the answer is of no interest to anybody.
-                let _ = this.end(&refusal).await;
-                Err(error.into())
-            }
+            Err(error) => Err(this.reject(error).await),
         }
     }
 
@@ -114,41 +174,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         io: S,
         config: &Config,
     ) -> Result<(Self, Result<(), HandshakeError>), Error> {
-        let handshake = server::Handshake::new(config);
-        let mut this = Self { io, handshake, config: config.clone() };
+        let mut this = Self::new(io, config);
         let checked = this.fill().await?;
         Ok((this, checked))
     }
 
+    fn new(io: S, config: &Config) -> Self {
+        Self { io, handshake: server::Handshake::new(config), config: config.clone() }
+    }
+
+    /// Answers a bad request. On the heap, so that good ones need no room for it.
+    fn reject(self, error: HandshakeError) -> Pin<Box<impl Future<Output = Error>>> {
+        Box::pin(async move {
+            let refusal = self.handshake.refusal(error);
+            // That the peer would not take the answer is of no interest to anybody.
+            let _ = self.end(&refusal).await;
+            error.into()
+        })
+    }
+
     async fn fill(&mut self) -> Result<Result<(), HandshakeError>, Error> {
-        // The clock is looked at, and a timer made, only where the stream has to be waited for.
-        let mut epoch = None;
+        let mut clock = Clock::default();
+        poll_fn(|cx| self.poll_fill(&mut clock, cx)).await
+    }
+
+    /// The clock is looked at, and a timer made, only where the stream has to be waited for.
+    fn poll_fill(
+        &mut self,
+        clock: &mut Clock,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Result<(), HandshakeError>, Error>> {
+        let Self { io, handshake, .. } = self;
         loop {
-            match self.handshake.step() {
-                Ok(true) => return Ok(Ok(())),
+            match handshake.step() {
+                Ok(true) => return Poll::Ready(Ok(Ok(()))),
                 Ok(false) => {}
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return Poll::Ready(Ok(Err(error))),
             }
-            let Self { io, handshake, .. } = self;
-            let mut read = poll_once(|cx| poll_read(io, handshake.spare_mut(), cx)).await;
-            if read.is_pending() {
-                let epoch = *epoch.get_or_insert_with(Instant::now);
-                // The first call arms the timer.
-                if let Err(error) = handshake.handle_timeout(Time::new(epoch.elapsed())) {
-                    return Ok(Err(error));
-                }
-                let by = handshake.poll_timeout().map(|at| at.since_epoch());
-                let later = poll_fn(|cx| poll_read(io, handshake.spare_mut(), cx));
-                match until(by.and_then(|by| epoch.checked_add(by)), later).await {
-                    Some(done) => read = Poll::Ready(done),
-                    None => continue,
-                }
-            }
-            match read {
+            match poll_read(io, handshake.spare_mut(), cx) {
                 Poll::Ready(Ok(0)) => handshake.end_of_stream(),
                 Poll::Ready(Ok(n)) => handshake.commit(n),
-                Poll::Ready(Err(error)) => return Err(error.into()),
-                Poll::Pending => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => {
+                    // The first call arms the timer.
+                    if let Err(error) = handshake.handle_timeout(clock.now()) {
+                        return Poll::Ready(Ok(Err(error)));
+                    }
+                    match handshake.poll_timeout() {
+                        Some(at) => ready!(clock.poll_sleep(at, cx)),
+                        None => return Poll::Pending, // no limit
+                    }
+                }
             }
         }
     }
@@ -211,11 +287,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         let _ = until(Instant::now().checked_add(LINGER), drain).await;
         Ok(())
     }
-}
-
-/// What one poll says.
-async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-    poll_fn(|cx| Poll::Ready(poll(cx))).await
 }
 
 /// `future`, or `None` when that takes too long.

@@ -394,17 +394,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// As [`recv`](Self::recv).
     #[inline]
-    pub async fn recv_reply(&mut self) -> Result<Option<(Message<'_>, &mut Sender)>, Error> {
-        // Nothing to write first, and a message at hand: nearly always so in a batch.
-        let tx = self.conn.sender();
-        let free = !tx.wants_write() && !tx.is_closed();
-        if !(free && self.conn.quick() == Some(Step::Message))
-            && poll_fn(|cx| self.poll_reply(cx)).await == Ready::End
-        {
-            return self.ended();
-        }
-        let (rx, tx) = self.conn.split_mut();
-        Ok(rx.message().map(|message| (message, tx)))
+    pub fn recv_reply(&mut self) -> RecvReply<'_, S> {
+        RecvReply(Some(self))
     }
 
     /// The next message or control frame; for proxies, and where
@@ -763,5 +754,33 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Future for Recv<'a, S> {
             Ready::End => Poll::Ready(ws.ended()),
             Ready::Item => Poll::Ready(Ok(self.0.take().and_then(|ws| ws.conn.message()))),
         }
+    }
+}
+
+/// [`WebSocket::recv_reply`] under way; a pointer and nothing else, as [`Recv`] is.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct RecvReply<'a, S>(Option<&'a mut WebSocket<S>>);
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Future for RecvReply<'a, S> {
+    type Output = Result<Option<(Message<'a>, &'a mut Sender)>, Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(ws) = self.0.as_mut() else {
+            return Poll::Pending; // polled after completion
+        };
+        // Nothing to write first, and a message at hand: nearly always so in a batch.
+        let tx = ws.conn.sender();
+        let free = !tx.wants_write() && !tx.is_closed();
+        if !(free && ws.conn.quick() == Some(Step::Message))
+            && ready!(ws.poll_reply(cx)) == Ready::End
+        {
+            return Poll::Ready(ws.ended());
+        }
+        Poll::Ready(Ok(self.0.take().and_then(|ws| {
+            let (rx, tx) = ws.conn.split_mut();
+            rx.message().map(|message| (message, tx))
+        })))
     }
 }
