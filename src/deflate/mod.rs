@@ -121,9 +121,9 @@ impl Deflate {
     /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. Others count as the
     /// nearest.
     ///
-    /// JSON of 1 KiB takes (`benches/deflate.rs`), alone and with takeover: 2.8 and 1.5 µs for 364
-    /// and 248 bytes at level 1; 8.7 and 6.1 µs for 289 and 208 at level 2; 9.9 and 10.9 µs for 278
-    /// and 189 at level 6. To inflate it takes 0.6 to 1.9 µs.
+    /// JSON of 1 KiB takes (`benches/deflate.rs`), alone and with takeover: 2.8 and 1.4 µs for 364
+    /// and 248 bytes at level 1; 8.5 and 6.2 µs for 289 and 208 at level 2; 10.4 and 11.0 µs for 278
+    /// and 189 at level 6. To inflate it takes 0.7 to 1.8 µs.
     pub const fn level(mut self, level: u8) -> Self {
         self.level = clamp(level, 1, 9);
         self
