@@ -62,10 +62,11 @@ impl Server {
 
     /// The server as an argument of another program, `strace` say.
     pub fn start_under(wrapper: &[&str], args: &[&str]) -> Server {
-        let this = std::env::current_exe().expect("this program has a path");
         let mut command = match wrapper {
-            [] => Command::new(this),
+            // Also where a build has put another file in this one's place.
+            [] => Command::new("/proc/self/exe"),
             [program, options @ ..] => {
+                let this = std::env::current_exe().expect("this program has a path");
                 let mut command = Command::new(program);
                 command.args(options).arg(this);
                 command
