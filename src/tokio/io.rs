@@ -21,7 +21,7 @@ use std::{
 /// The most slices given to one vectored write.
 const SLICES: usize = 32;
 
-#[inline]
+#[inline(always)]
 pub(super) fn poll_read<S: AsyncRead + Unpin>(
     io: &mut S,
     spare: &mut [u8],
