@@ -13,7 +13,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Wake, Waker, ready},
 };
 
 /// TLS over another stream, as either end: what `connect` uses for `wss`, and a server can use as
@@ -48,6 +48,8 @@ use std::{
 pub struct TlsStream<S> {
     io: S,
     session: Box<Session>,
+    /// Whom the stream, as far as it was asked by a write or flush, wakes when it takes more.
+    writer: Option<Waker>,
     /// Says goodbye; only the constructors know how to write to `S`.
     part: fn(&mut Self),
 }
@@ -79,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// With a session made elsewhere, on which nothing was read yet.
     pub fn new(io: S, session: impl Into<Connection>) -> Self {
         let session = Box::new(Session::new(session.into()));
-        Self { io, session, part: Self::part }
+        Self { io, session, writer: None, part: Self::part }
     }
 
     /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
@@ -92,7 +94,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// As [`poll_read`](AsyncRead::poll_read); turned into an [`Error`], it is [`Error::Tls`] where
     /// TLS failed.
     pub async fn handshake(&mut self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_handshake(cx)).await
+        poll_fn(|cx| self.poll_handshake(cx)).await?;
+        poll_fn(|cx| self.drain_to_write(cx)).await
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -107,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<()>> {
         if self.session.is_opening() {
             // A stream that takes nothing, or fails, shows that to the reader soon enough.
-            let _ = self.poll_drain(cx);
+            self.drain_to_read(cx);
         }
         let most = scratch.len().min(WIRE);
         let mut wire = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
@@ -127,7 +130,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
 
     /// Writes what there is, as far as the stream takes it now.
     fn say_last(&mut self) {
-        let _ = self.poll_drain(&mut Context::from_waker(Waker::noop()));
+        let waker = self.writer.clone().unwrap_or_else(|| Waker::noop().clone());
+        let _ = self.poll_drain(&mut Context::from_waker(&waker));
+    }
+
+    /// As [`poll_drain`](Self::poll_drain), for a task that reads: where another one waits to write,
+    /// it is not forgotten.
+    fn drain_to_read(&mut self, cx: &mut Context<'_>) {
+        let drained = match self.writer.clone() {
+            None => self.poll_drain(cx),
+            Some(writer) => {
+                let both = Waker::from(Arc::new(Both(cx.waker().clone(), writer)));
+                self.poll_drain(&mut Context::from_waker(&both))
+            }
+        };
+        if drained.is_ready()
+            && let Some(writer) = self.writer.take()
+        {
+            writer.wake();
+        }
+    }
+
+    /// The same, for one that writes.
+    fn drain_to_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let drained = self.poll_drain(cx);
+        self.writer = drained.is_pending().then(|| cx.waker().clone());
+        drained
     }
 
     /// Writes all ciphertext there is.
@@ -154,10 +182,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         ready!(self.poll_handshake(cx))?;
         // The handshake's last words go along with the first that are ours.
         if !self.session.is_opening() {
-            ready!(self.poll_drain(cx))?;
+            ready!(self.drain_to_write(cx))?;
         }
-        let taken = self.session.write(from)?;
-        match self.poll_drain(cx) {
+        let mut taken = self.session.write(from)?;
+        if taken == 0 {
+            // As much waits as is kept at a time, which can be only while the handshake's last
+            // words do: nothing taken would be an error.
+            ready!(self.drain_to_write(cx))?;
+            taken = self.session.write(from)?;
+        }
+        match self.drain_to_write(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(taken)), // what is left is for the flush
         }
@@ -247,15 +281,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_drain(cx))?;
+        ready!(this.drain_to_write(cx))?;
         Pin::new(&mut this.io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.session.close(); // once
-        ready!(this.poll_drain(cx))?;
+        ready!(this.drain_to_write(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
+
+/// Two tasks.
+struct Both(Waker, Waker);
+
+impl Wake for Both {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_by_ref();
+        self.1.wake_by_ref();
     }
 }
 
