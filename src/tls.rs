@@ -174,12 +174,31 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = Escaped { to: f, left: 256 };
         match &*self.0 {
+            ::rustls::Error::InvalidCertificate(error) if shows_authority(error) => {
+                f.write(format_args!(
+                    "certificate is self-signed as an authority's (CA:TRUE), which no server may \
+                     show as its own: make one with basicConstraints=critical,CA:FALSE"
+                ))
+            }
             ::rustls::Error::InvalidCertificate(error) => {
                 f.write(format_args!("certificate {}", BadCertificate::of(error)))?;
                 match error {
-                    CertificateError::NotValidForNameContext { expected, presented } => f.write(
-                        format_args!(": asked for {}, it has {presented:?}", expected.to_str()),
-                    ),
+                    CertificateError::NotValidForNameContext { expected, presented } => {
+                        f.write(format_args!(": asked for {}, ", expected.to_str()))?;
+                        match presented.as_slice() {
+                            [] => f.write(format_args!(
+                                "it names no host (subjectAltName; the common name does not count)"
+                            )),
+                            names => {
+                                // rustls has them as `DnsName("example.com")`.
+                                let plain = |name: &String| {
+                                    name.split('"').nth(1).unwrap_or(name).to_string()
+                                };
+                                let names: Vec<_> = names.iter().map(plain).collect();
+                                f.write(format_args!("it is for {}", names.join(", ")))
+                            }
+                        }
+                    }
                     CertificateError::UnknownIssuer => Ok(()),
                     other => f.write(format_args!(": {other}")),
                 }
@@ -187,15 +206,21 @@ impl fmt::Display for TlsError {
             ::rustls::Error::AlertReceived(alert) => {
                 f.write(format_args!("TLS was refused by the peer: {alert:?}"))
             }
-            ::rustls::Error::InvalidMessage(what) => {
-                f.write(format_args!("what the peer sent is not TLS, or is garbled: {what:?}"))
-            }
+            ::rustls::Error::InvalidMessage(what) => f.write(format_args!(
+                "what the peer sent is not TLS (does it speak plain ws?), or is garbled: {what:?}"
+            )),
             ::rustls::Error::UnsupportedNameType => {
                 f.write(format_args!("TLS cannot ask for a host of this name"))
             }
             other => f.write(format_args!("TLS: {other}")),
         }
     }
+}
+
+/// Whether an authority's own certificate is shown as a server's: self-signed, nearly always.
+/// (rustls has no variant for it; this is the name that its verifier has.)
+fn shows_authority(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity")
 }
 
 impl BadCertificate {
@@ -213,11 +238,7 @@ impl BadCertificate {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 Self::WrongPurpose
             }
-            // An authority's own certificate, shown as a server's: self-signed, nearly always.
-            // (rustls has no variant for it; this is the name that its verifier has.)
-            CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity" => {
-                Self::NotTrusted
-            }
+            error if shows_authority(error) => Self::NotTrusted,
             _ => Self::Other,
         }
     }
