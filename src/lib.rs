@@ -148,7 +148,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `deflate`: permessage-deflate (RFC 7692), over `flate2` with `zlib-rs`. Off in a connection
 //!   unless [`Config`] asks for it and the peer agrees.
 //!
-//! Without either the core is `no_std` and needs `alloc`. Features only add.
+//! Without any of them the core is `no_std` and needs `alloc`. Features only add.
 //!
 //! # Guarantees
 //!

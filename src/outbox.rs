@@ -127,8 +127,11 @@ what was fed:
 
 ```no_run
 # use std::time::Instant;
-# use tickwire::{Error, Outbox, Prepared, Time, TooSlow, tokio::{Received, WebSocket}};
-# use tokio::{net::TcpStream, sync::broadcast::Receiver};
+# use tickwire::{CloseCode, Error, Outbox, Prepared, Time, TooSlow};
+# use tickwire::tokio::{Received, WebSocket};
+# use tokio::net::TcpStream;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
 async fn subscriber(
     mut ws: WebSocket<TcpStream>,
     mut ticks: Receiver<(u64, Prepared)>,
@@ -136,17 +139,21 @@ async fn subscriber(
     let epoch = Instant::now();
     let mut outbox = Outbox::new(TooSlow::Conflate);
     loop {
-        let now = Time::new(epoch.elapsed());
-        let _ = ws.feed_from(&mut outbox, now); // closed: the next call says why
+        let now = || Time::new(epoch.elapsed());
+        let _ = ws.feed_from(&mut outbox, now()); // closed: the next call says why
         tokio::select! {
             received = ws.recv_or_room(outbox.feeds_below()) => match received? {
                 Received::Message(message) => println!("{message:?}"),
                 Received::Room => {}
                 Received::Closed => return Ok(()),
             },
-            Ok((instrument, tick)) = ticks.recv() => {
-                let _ = outbox.push_keyed(now, instrument, tick); // its policy has ruled
-            }
+            tick = ticks.recv() => match tick {
+                Ok((instrument, tick)) => {
+                    let _ = outbox.push_keyed(now(), instrument, tick); // its policy has ruled
+                }
+                Err(RecvError::Lagged(_)) => {} // this task itself was late: a gap
+                Err(RecvError::Closed) => return ws.close(CloseCode::GOING_AWAY).await,
+            },
         }
     }
 }

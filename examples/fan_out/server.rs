@@ -107,20 +107,20 @@ async fn subscriber(
     let mut ws = accept(stream, &Config::default()).await?;
     let mut outbox = Outbox::new(TooSlow::DropOldest).max_bytes(BACKLOG);
     loop {
-        let now = Time::new(epoch.elapsed());
-        let _ = ws.feed_from(&mut outbox, now); // closed: receiving says why
+        let now = || Time::new(epoch.elapsed());
+        let _ = ws.feed_from(&mut outbox, now()); // closed: receiving says why
         tokio::select! {
             biased;
             tick = ticks.recv() => match tick {
                 Ok(tick) => {
-                    let _ = outbox.push(now, tick); // drops the oldest, if need be
+                    let _ = outbox.push(now(), tick); // drops the oldest, if need be
                 }
                 Err(RecvError::Lagged(_)) => {} // the server itself is too slow: a gap for all
                 Err(RecvError::Closed) => return Ok(outbox.counts()),
             },
             received = ws.recv_or_room(outbox.feeds_below()) => match received? {
                 Received::Message(_) => {
-                    let _ = outbox.push(now, &snapshot);
+                    let _ = outbox.push(now(), &snapshot);
                     ready.fetch_add(1, Relaxed);
                 }
                 Received::Room => {}

@@ -32,8 +32,8 @@ pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<()
     let mut outbox = Outbox::new(TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER));
     let mut room: Option<Member> = None;
     loop {
-        let now = Time::new(epoch.elapsed());
-        let _ = ws.feed_from(&mut outbox, now); // closed: receiving says why
+        let now = || Time::new(epoch.elapsed());
+        let _ = ws.feed_from(&mut outbox, now()); // closed: receiving says why
         let answer = tokio::select! {
             received = ws.recv_or_room(outbox.feeds_below()) => match received? {
                 Received::Message(message) => match (Wish::of(message), &mut room) {
@@ -57,13 +57,13 @@ pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<()
             },
             heard = hear(&mut room) => match heard {
                 Ok(message) => {
-                    let _ = outbox.push(now, message); // too slow: the next feed closes
+                    let _ = outbox.push(now(), message); // too slow: the next feed closes
                     continue;
                 }
                 Err(_) => return ws.close(CloseCode::TRY_AGAIN_LATER).await,
             },
         };
-        let _ = outbox.push(now, Prepared::new(&*answer));
+        let _ = outbox.push(now(), Prepared::new(&*answer));
     }
 }
 

@@ -81,7 +81,9 @@ use std::{
 ///
 /// ```no_run
 /// # use tickwire::{CloseCode, Error, Prepared, tokio::WebSocket};
-/// # use tokio::{net::TcpStream, sync::broadcast};
+/// # use tokio::net::TcpStream;
+/// use tokio::sync::broadcast;
+///
 /// async fn subscriber(
 ///     mut ws: WebSocket<TcpStream>,
 ///     mut ticks: broadcast::Receiver<Prepared>,
@@ -92,10 +94,10 @@ use std::{
 ///                 Some(message) => println!("{message:?}"),
 ///                 None => return Ok(()), // the peer has closed
 ///             },
-///             Ok(tick) = ticks.recv() => {
-///                 if ws.feed_prepared(&tick).is_err() {
-///                     return ws.close(CloseCode::TRY_AGAIN_LATER).await; // too slow for this feed
-///                 }
+///             tick = ticks.recv() => match tick {
+///                 Ok(tick) if ws.feed_prepared(&tick).is_ok() => {}
+///                 // Too slow for this feed, or there is no more of it.
+///                 _ => return ws.close(CloseCode::TRY_AGAIN_LATER).await,
 ///             }
 ///         }
 ///     }
@@ -766,7 +768,7 @@ pub struct RecvReply<'a, S>(Option<&'a mut WebSocket<S>>);
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Future for RecvReply<'a, S> {
     type Output = Result<Option<(Message<'a>, &'a mut Sender)>, Error>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(ws) = self.0.as_mut() else {
             return Poll::Pending; // polled after completion
