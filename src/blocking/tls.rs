@@ -25,7 +25,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::Poll,
     time::{Duration, Instant},
@@ -78,6 +78,8 @@ struct Shared {
     input: Mutex<()>,
     output: Mutex<Output>,
     session: Mutex<Session>,
+    /// How many streams share it: the last one says goodbye.
+    handles: AtomicUsize,
 }
 
 /// No limit.
@@ -180,6 +182,7 @@ impl<S: Stream> TlsStream<S> {
             input: Mutex::new(()),
             output: Mutex::default(),
             session: Mutex::new(Session::new(session.into())),
+            handles: AtomicUsize::new(1),
         });
         Self { io, shared, limit: AtomicU64::new(FOREVER), part: Self::part }
     }
@@ -248,7 +251,7 @@ impl<S: Stream> TlsStream<S> {
     }
 
     fn part(&mut self) {
-        if Arc::strong_count(&self.shared) > 1 {
+        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
         let mut session = self.shared.session();
@@ -399,7 +402,9 @@ impl<S: Stream> Stream for TlsStream<S> {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let limit = AtomicU64::new(self.limit.load(Ordering::Relaxed));
-        Ok(Self { io: self.io.try_clone()?, shared: self.shared.clone(), limit, part: self.part })
+        let io = self.io.try_clone()?;
+        self.shared.handles.fetch_add(1, Ordering::AcqRel);
+        Ok(Self { io, shared: self.shared.clone(), limit, part: self.part })
     }
 
     /// Yes: slices share records.
