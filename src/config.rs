@@ -132,6 +132,10 @@ impl Config {
 
     /// How much an adapter lets a batch of replies grow before it writes in the middle of the
     /// batch, in bytes; default 64 KiB.
+    ///
+    /// So the first reply of a long batch waits for no more than the work that makes this much.
+    /// Measured with replies of 1 KiB (`benches/README.md`): less costs more system calls, more
+    /// makes the slowest first reply wait 13 times as long for 6 % less processor time.
     pub fn cork_limit(mut self, bytes: usize) -> Self {
         self.cork_limit = bytes;
         self

@@ -53,6 +53,7 @@ where
 
 /// What [`accept`] does with a good request. Written by hand: an `async fn` would have room for
 /// the handshake and for the connection, and so would the task, for as long as that lives.
+#[allow(clippy::large_enum_variant)] // the room of the one is the room of the other
 enum Accepting<S> {
     Reading(Handshake<S>, Clock),
     Writing(WebSocket<S>),
