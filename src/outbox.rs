@@ -168,10 +168,10 @@ async fn subscriber(
 ///
 /// What the system has taken is sent, as far as anybody here can tell, and that is more than one
 /// thinks: megabytes on Linux, where a send buffer grows by itself. A subscriber who has stopped
-/// reading is seen to be slow only behind that. Give the socket a small send buffer (`SO_SNDBUF`, a
-/// few times bandwidth × delay, 64 KiB say), or `TCP_NOTSENT_LOWAT` (16 KiB), with which it takes
-/// nothing more while so much waits to be sent for the first time; the latter does not limit what is
-/// under way, and so costs no throughput.
+/// reading is seen to be slow only behind that. Give the socket (by `SocketOptions` of the feature
+/// `socket`, say) a small send buffer (`SO_SNDBUF`, a few times bandwidth × delay, 64 KiB say), or
+/// `TCP_NOTSENT_LOWAT` (16 KiB), with which it takes nothing more while so much waits to be sent for
+/// the first time; the latter does not limit what is under way, and so costs no throughput.
 #[derive(Debug)]
 pub struct Outbox {
     policy: TooSlow,
@@ -233,6 +233,9 @@ impl Outbox {
     /// How long a message may wait. Unless set, any time. Each push and feed looks at it, so nothing
     /// older is ever fed; who wants the policy to act at the very time has
     /// [`poll_timeout`](Self::poll_timeout).
+    ///
+    /// A message is as old as the `now` of its push: hand in the time of the push, not one from
+    /// before a wait, or a new message is born old.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self

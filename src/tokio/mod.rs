@@ -201,7 +201,8 @@ impl<S> WebSocket<S> {
         self.conn.close_code()
     }
 
-    /// How long Pings and their Pongs took; see [`Sender::rtt`].
+    /// How long Pings and their Pongs took; see [`Sender::rtt`]. Where something always arrives, the
+    /// heartbeat sends none: call [`probe`](Self::probe) now and then.
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.conn.rtt()
     }
