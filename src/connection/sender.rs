@@ -92,7 +92,8 @@ struct Owed {
     pongs: Vec<u8>,
     /// How many Pings those answer, up to `MAX_PONGS`.
     pinged: u8,
-    ping: Option<Control>,
+    /// The payload of a Ping, kept in the same way; not inline, since most connections send none.
+    ping: Vec<u8>,
     /// Which Ping is the heartbeat's, and how far it has come.
     beat: Beat,
     /// A Close that overtakes: that of an abort at once, that of a violation when the stream does
@@ -386,7 +387,8 @@ impl Sender {
     /// [`ControlTooLong`](SendError::ControlTooLong) above 125 bytes;
     /// [`Closed`](SendError::Closed). Never [`Full`](SendError::Full).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
-        self.owed.ping = Some(self.control(payload)?); // serves as the heartbeat's, if one waits
+        let control = self.control(payload)?;
+        self.owed.set_ping(control.payload()); // serves as the heartbeat's, if one waits
         Ok(())
     }
 
@@ -404,12 +406,13 @@ impl Sender {
         if self.is_closed() {
             return Err(SendError::Closed);
         }
-        self.owed.ping = self.begin_trip(now);
+        self.begin_trip(now);
         Ok(())
     }
 
-    fn begin_trip(&mut self, now: Time) -> Option<Control> {
-        Control::new(&self.trips.get_or_insert_default().begin(now))
+    fn begin_trip(&mut self, now: Time) {
+        let mark = self.trips.get_or_insert_default().begin(now);
+        self.owed.set_ping(&mark);
     }
 
     /// Queues a Pong in front of the data: nobody need ask for it (§5.5.3). Of more than 16 that
@@ -485,7 +488,8 @@ impl Sender {
         for pong in payloads(&pongs).filter_map(Control::new) {
             self.append_control(&mut out, OpCode::Pong, &pong);
         }
-        if let Some(ping) = self.owed.ping.take() {
+        let ping = core::mem::take(&mut self.owed.ping);
+        for ping in payloads(&ping).filter_map(Control::new) {
             self.append_control(&mut out, OpCode::Ping, &ping);
         }
         self.append_control(&mut out, OpCode::Close, body);
@@ -568,8 +572,8 @@ impl Sender {
 
     pub(super) fn owe_beat(&mut self, now: Time) {
         if !self.is_closed() && self.owed.beat != Beat::Owed {
-            if self.owed.ping.is_none() {
-                self.owed.ping = self.begin_trip(now);
+            if self.owed.ping.is_empty() {
+                self.begin_trip(now);
             }
             self.owed.beat = Beat::Owed;
         }
@@ -680,9 +684,10 @@ impl Sender {
         }
         self.owed.pongs.clear();
         self.owed.pinged = 0;
-        if let Some(ping) = self.owed.ping.take() {
-            push_control(frames, &mut self.keys, OpCode::Ping, ping.payload());
+        for payload in payloads(&self.owed.ping) {
+            push_control(frames, &mut self.keys, OpCode::Ping, payload);
         }
+        self.owed.ping.clear();
         let overtake = out.len() > 0;
         if overtake {
             out.place_controls();
@@ -1002,15 +1007,22 @@ impl Owed {
         self.pongs.extend_from_slice(payload);
     }
 
+    /// Of several that wait only the newest is sent. `payload` is of at most 125 bytes.
+    fn set_ping(&mut self, payload: &[u8]) {
+        self.ping.clear();
+        self.ping.push(payload.len() as u8);
+        self.ping.extend_from_slice(payload);
+    }
+
     #[inline]
     fn controls(&self) -> bool {
-        !self.pongs.is_empty() || self.ping.is_some()
+        !self.pongs.is_empty() || !self.ping.is_empty()
     }
 
     /// How many bytes the Pongs and the Ping will be; `frame` is what a header takes.
     fn len(&self, frame: usize) -> usize {
-        let pongs: usize = payloads(&self.pongs).map(|payload| frame + payload.len()).sum();
-        pongs + self.ping.as_ref().map_or(0, |ping| frame + usize::from(ping.len))
+        let all = payloads(&self.pongs).chain(payloads(&self.ping));
+        all.map(|payload| frame + payload.len()).sum()
     }
 }
 
