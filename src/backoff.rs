@@ -42,7 +42,8 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 ///
 /// The loop, here without a runtime:
 ///
-/// ```no_run
+#[cfg_attr(feature = "std", doc = "```no_run")]
+#[cfg_attr(not(feature = "std"), doc = "```ignore")]
 /// use std::{thread, time::Instant};
 /// use tickwire::{Backoff, Config, Error, blocking};
 ///
