@@ -13,6 +13,14 @@ use tickwire::{
 };
 use tls::Authority;
 
+/// Both ends, in bounded time.
+async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
+    let both = async { ::tokio::join!(a, b) };
+    ::tokio::time::timeout(Duration::from_secs(10), both)
+        .await
+        .expect("the ends wait for each other")
+}
+
 fn rt() -> ::tokio::runtime::Runtime {
     ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -32,9 +40,7 @@ fn corked_snapshot_over_slow_tls() {
             let hs = on_tokio::Handshake::read(server, &config).await.unwrap();
             let mut ws = hs.accept_corked(Accept::new()).unwrap();
             let _ = ws.feed(&[7u8; 300_000][..]).unwrap();
-            let r = ws.flush().await;
-            println!("server flush: {r:?}");
-            r
+            ws.flush().await
         };
         let b = async {
             let config = Config::default();
@@ -43,11 +49,7 @@ fn corked_snapshot_over_slow_tls() {
             let n = ws.recv().await?.map(|m| m.as_bytes().len());
             Ok::<_, tickwire::Error>(n)
         };
-        let (a, b) =
-            ::tokio::time::timeout(Duration::from_secs(10), async { ::tokio::join!(a, b) })
-                .await
-                .unwrap();
-        println!("client: {b:?}");
+        let (a, b) = both(a, b).await;
         a.unwrap();
         assert_eq!(b.unwrap(), Some(300_000));
     });
@@ -81,10 +83,7 @@ fn raw_client_first_write_large() {
             let _ = client.shutdown().await;
             r
         };
-        let (a, b) =
-            ::tokio::time::timeout(Duration::from_secs(10), async { ::tokio::join!(a, b) })
-                .await
-                .unwrap();
+        let (a, b) = both(a, b).await;
         b.unwrap();
         assert_eq!(a, 300_000);
     });
@@ -110,9 +109,7 @@ fn corked_snapshot_over_tcp_small_sndbuf() {
             let hs = on_tokio::Handshake::read(server, &config).await.unwrap();
             let mut ws = hs.accept_corked(Accept::new()).unwrap();
             let _ = ws.feed(&[7u8; 900_000][..]).unwrap();
-            let r = ws.flush().await;
-            println!("server flush: {r:?}");
-            r
+            ws.flush().await
         };
         let b = async {
             let config = Config::default();
@@ -121,11 +118,7 @@ fn corked_snapshot_over_tcp_small_sndbuf() {
             let n = ws.recv().await?.map(|m| m.as_bytes().len());
             Ok::<_, tickwire::Error>(n)
         };
-        let (a, b) =
-            ::tokio::time::timeout(Duration::from_secs(10), async { ::tokio::join!(a, b) })
-                .await
-                .unwrap();
-        println!("client: {b:?}");
+        let (a, b) = both(a, b).await;
         a.unwrap();
         assert_eq!(b.unwrap(), Some(900_000));
     });
