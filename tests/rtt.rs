@@ -128,6 +128,22 @@ fn a_pong_that_answers_nothing_under_way_means_nothing() {
 }
 
 #[test]
+fn a_probe_that_was_replaced_before_it_was_sent_is_forgotten() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        conn.sender().probe(at(0)).unwrap();
+        // Each next one is queued when the Pong of the last has not yet come.
+        let mut last = probe(&mut conn, at(10));
+        for now in [20, 30, 40] {
+            let next = probe(&mut conn, at(now));
+            pong(&mut conn, &last, at(now + 5));
+            assert_eq!(times(&conn)[0], ms(15));
+            last = next;
+        }
+    }
+}
+
+#[test]
 fn the_callers_own_pings_are_the_callers_to_match() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());

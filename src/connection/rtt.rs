@@ -63,6 +63,16 @@ impl Trips {
         probe.mark
     }
 
+    /// A Ping that was queued will not be sent.
+    pub(super) fn forget(&mut self, payload: &[u8]) {
+        let is = |probe: &Option<Probe>| probe.is_some_and(|probe| probe.mark == payload);
+        if is(&self.oldest) {
+            self.oldest = self.newest.take();
+        } else if is(&self.newest) {
+            self.newest = None;
+        }
+    }
+
     /// A Pong came, `at` that time if anybody said so. One that answers no Ping under way means
     /// nothing (RFC 6455 §5.5.3).
     pub(super) fn answer(&mut self, payload: &[u8], at: Option<Time>) {

@@ -388,6 +388,7 @@ impl Sender {
     /// [`Closed`](SendError::Closed). Never [`Full`](SendError::Full).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         let control = self.control(payload)?;
+        self.drop_ping();
         self.owed.set_ping(control.payload()); // serves as the heartbeat's, if one waits
         Ok(())
     }
@@ -411,8 +412,16 @@ impl Sender {
     }
 
     fn begin_trip(&mut self, now: Time) {
+        self.drop_ping();
         let mark = self.trips.get_or_insert_default().begin(now);
         self.owed.set_ping(&mark);
+    }
+
+    /// Another Ping takes the place of the one that waits: no Pong will come for that.
+    fn drop_ping(&mut self) {
+        if let Some(trips) = &mut self.trips {
+            payloads(&self.owed.ping).for_each(|unsent| trips.forget(unsent));
+        }
     }
 
     /// Queues a Pong in front of the data: nobody need ask for it (§5.5.3). Of more than 16 that
