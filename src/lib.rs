@@ -145,6 +145,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers.
 //! - `rustls`: `wss` in both adapters' `connect`, a TLS stream for each, and the module `tls`. The
 //!   types of rustls in that API follow its version, 0.23 now.
+//! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, for the `tokio` adapter.
+//! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like.
+//! - `axum`: an extractor, on axum-core; outside of semver.
 //! - `deflate`: permessage-deflate (RFC 7692), over `flate2` with `zlib-rs`. Off in a connection
 //!   unless [`Config`] asks for it and the peer agrees.
 //!
@@ -169,6 +172,9 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub mod axum;
 mod backoff;
 #[cfg(feature = "std")]
 pub mod blocking;

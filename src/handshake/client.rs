@@ -442,6 +442,12 @@ impl Handshake {
         self.refusal
     }
 
+    /// The Sec-WebSocket-Accept that answers our key.
+    #[cfg(feature = "http")]
+    pub(super) fn expected(&self) -> &[u8] {
+        &self.expected
+    }
+
     /// Looks at a complete head.
     fn examine(&mut self, len: usize) -> Result<(), HandshakeError> {
         let head = self.buf.wire().get(..len).unwrap_or_default();

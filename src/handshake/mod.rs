@@ -35,6 +35,9 @@ pub mod client;
 mod date;
 mod extensions;
 mod head;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
 pub mod server;
 
 pub use extensions::{Extension, Extensions, Params};
@@ -134,6 +137,9 @@ pub enum HandshakeError {
     /// For a server to refuse with: nothing is served under this target. Answered with 404.
     #[error("no such resource")]
     NotFound,
+    /// For an extended CONNECT (RFC 8441 §5): its `:protocol` is not `websocket`. Answered with 501.
+    #[error("the protocol asked for is not websocket")]
+    UnknownProtocol,
     /// The server answered with another status than 101; see
     /// [`into_refusal`](client::Handshake::into_refusal) for what it said.
     #[error("server answered with status {status}")]
@@ -170,8 +176,8 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// The HTTP status that a server answers this with: 400, 403, 404, 405, 408, 414, 426, 431 or
-    /// 505. For what only a client can meet it is 502, which a gateway would pass on.
+    /// The HTTP status that a server answers this with: 400, 403, 404, 405, 408, 414, 426, 431, 501
+    /// or 505. For what only a client can meet it is 502, which a gateway would pass on.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -191,6 +197,7 @@ impl HandshakeError {
             Self::RequestLineTooLong { .. } => 414,
             Self::NotUpgrade | Self::UnsupportedVersion => 426,
             Self::HeadTooLong { .. } | Self::TooManyHeaders { .. } => 431,
+            Self::UnknownProtocol => 501,
             Self::BadHttpVersion => 505,
             Self::Refused { .. }
             | Self::EarlyResponse
@@ -229,6 +236,7 @@ impl HandshakeError {
             | Self::Incomplete
             | Self::OriginNotAllowed
             | Self::NotFound
+            | Self::UnknownProtocol
             | Self::EarlyResponse
             | Self::BadAccept
             | Self::UnexpectedSubprotocol

@@ -243,6 +243,12 @@ impl Handshake {
         self.refuse(&Refuse::from(error))
     }
 
+    /// Another configuration, for what comes behind the head.
+    #[cfg(feature = "http")]
+    pub(super) fn set_config(&mut self, config: &Config) {
+        self.config = config.clone();
+    }
+
     /// Parses a complete head and checks what is in it.
     fn examine(&mut self, len: usize) -> Result<[u8; KEY_LEN], HandshakeError> {
         let head = self.buf.wire().get(..len).unwrap_or_default();
@@ -451,7 +457,7 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// What an adapter shows where no request was understood.
-    #[cfg(feature = "std")]
+    #[cfg(any(feature = "std", feature = "http"))]
     pub(crate) const NONE: Self =
         Self { head: &[], parsed: RequestHead { method: 0, target: 0, len: 0 } };
 
@@ -668,7 +674,7 @@ impl Refuse {
         self
     }
 
-    fn encode(&self, head_only: bool) -> Vec<u8> {
+    pub(super) fn encode(&self, head_only: bool) -> Vec<u8> {
         let has = |name: &str| {
             Headers::new(self.lines.as_bytes()).any(|(n, _)| n.eq_ignore_ascii_case(name))
         };

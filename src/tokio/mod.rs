@@ -42,6 +42,8 @@ mod connect;
 mod handshake;
 mod io;
 mod split;
+#[cfg(feature = "futures")]
+mod streams;
 #[cfg(feature = "rustls")]
 mod tls;
 
@@ -127,6 +129,9 @@ pub struct WebSocket<S> {
     failed: Option<Error>,
     /// How the stream failed first; returned once there is nothing more to receive.
     io_error: Option<std::io::Error>,
+    /// The `Stream` has given its last item.
+    #[cfg(feature = "futures")]
+    over: bool,
 }
 
 impl<S> WebSocket<S> {
@@ -149,6 +154,8 @@ impl<S> WebSocket<S> {
             stamp: false,
             failed: None,
             io_error: None,
+            #[cfg(feature = "futures")]
+            over: false,
         }
     }
 

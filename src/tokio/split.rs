@@ -52,7 +52,7 @@ const TURN: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Reader<R, W> {
     io: R,
-    rx: Receiver,
+    pub(super) rx: Receiver,
     timers: Timers,
     ends: Ends,
     negotiated: Option<Box<Negotiated>>,
@@ -61,6 +61,9 @@ pub struct Reader<R, W> {
     /// Something was queued for the peer, or by the heartbeat, since the last complete write.
     owes: bool,
     failed: Option<Error>,
+    /// The `Stream` has given its last item.
+    #[cfg(feature = "futures")]
+    pub(super) over: bool,
     shared: Arc<Shared<W>>,
 }
 
@@ -268,6 +271,8 @@ impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
             stamp,
             owes: true,
             failed: None,
+            #[cfg(feature = "futures")]
+            over: false,
             shared,
         };
         (reader, writer)
@@ -380,7 +385,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
     }
 
     #[inline]
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.rx.quick() {
             Some(Step::Message) => Poll::Ready(Ready::Item),
             _ => self.poll_more(cx, Want::Message),
@@ -549,7 +554,7 @@ impl Queue {
 
 impl<W> Writer<W> {
     /// Whatever needs the sending half and no I/O; do not wait in it.
-    fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.shared.queue().tx)
     }
 
@@ -699,16 +704,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     ///
     /// As [`WebSocket::ready`].
     pub async fn ready(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| {
-            if self.with(|tx| tx.is_closed()) {
-                return Poll::Ready(Err(self.why_closed()));
-            }
-            if self.with(|tx| tx.has_room()) {
-                return Poll::Ready(Ok(()));
-            }
-            self.poll_flush(cx, true)
-        })
-        .await
+        poll_fn(|cx| self.poll_room(cx)).await
     }
 
     /// As [`WebSocket::flush`]; cancel safe.
@@ -788,11 +784,15 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     async fn end(&mut self, closed: Result<(), SendError>) -> Result<(), Error> {
         match closed {
-            Ok(()) => self.shared.wakers.wake_one(Side::Reader), // whose deadline begins now
+            Ok(()) => self.wake_reader(), // whose deadline begins now
             Err(SendError::Closed) => {}
             Err(error) => return Err(error.into()),
         }
         self.flush().await
+    }
+
+    pub(super) fn wake_reader(&self) {
+        self.shared.wakers.wake_one(Side::Reader);
     }
 
     fn why_closed(&mut self) -> Error {
@@ -802,7 +802,21 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.with(|tx| tx.is_closed()) {
+            return Poll::Ready(Err(self.why_closed()));
+        }
+        if self.with(|tx| tx.has_room()) {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush(cx, true)
+    }
+
+    pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        enough: bool,
+    ) -> Poll<Result<(), Error>> {
         loop {
             let written = self.shared.poll_write(Side::Writer, cx);
             if let Poll::Ready(Err(error)) = written {

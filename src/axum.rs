@@ -1,0 +1,236 @@
+//! An extractor for axum: [`WebSocketUpgrade`], which checks the opening request and hands over a
+//! [`WebSocket`], over HTTP/1.1 and over HTTP/2's extended CONNECT (RFC 8441).
+//!
+//! ```
+//! # use axum_core as axum;
+//! use axum::response::Response;
+//! use tickwire::axum::{WebSocket, WebSocketUpgrade};
+//!
+//! async fn feed(upgrade: WebSocketUpgrade) -> Response {
+//!     upgrade.protocols(["ticks.v2", "ticks.v1"]).on_upgrade(|mut ws: WebSocket| async move {
+//!         while let Ok(Some((message, reply))) = ws.recv_reply().await {
+//!             if reply.feed(message).is_err() {
+//!                 break;
+//!             }
+//!         }
+//!     })
+//! }
+//! # let _ = feed;
+//! ```
+//!
+//! Route it with `any(feed)`, since a WebSocket of HTTP/2 comes as CONNECT and one of HTTP/1.1 as
+//! GET. The whole program is `examples/axum`.
+//!
+//! A browser sends a user's cookies along with whatever page asks: compare the Origin where cookies
+//! say who is asking, see [`WebSocketUpgrade::origins`].
+//!
+//! What belongs to the server is left to it: to switch off Nagle's algorithm (`tap_io` on axum's
+//! listener), and, for HTTP/2, to announce extended CONNECT (`enable_connect_protocol` of hyper's
+//! builders; `axum::serve` does it with axum's feature `http2`).
+//!
+//! **Not covered by semver:** the types of axum-core, hyper and hyper-util in this module follow
+//! their versions, 0.5, 1 and 0.1 now, in minor releases of this crate too.
+use crate::{
+    Config,
+    error::Error,
+    handshake::{
+        HandshakeError, HeaderError,
+        http::Upgrade,
+        server::{Accept, Origins, Refuse, Request},
+    },
+    tokio::WebSocket as Socket,
+};
+use ::http::{Method, Version, request::Parts};
+use axum_core::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use std::{fmt, future::Future, string::String, vec::Vec};
+
+/// A WebSocket on the stream that axum handed over.
+pub type WebSocket = Socket<TokioIo<Upgraded>>;
+
+/// An opening request that passed every check of RFC 6455 §4.2.1, or those of RFC 8441.
+///
+/// As an argument of a handler it answers bad requests itself, with the right status; as
+/// `Option<WebSocketUpgrade>` it is `None` for a request that asks for no upgrade at all.
+#[must_use = "a WebSocketUpgrade that is not answered with on_upgrade is a refused one"]
+pub struct WebSocketUpgrade {
+    upgrade: Upgrade,
+    stream: OnUpgrade,
+    version: Version,
+    protocols: Vec<String>,
+    headers: Accept<'static>,
+    failed: Option<Failed>,
+}
+
+type Failed = std::boxed::Box<dyn FnOnce(Error) + Send>;
+
+impl WebSocketUpgrade {
+    /// Limits, deadlines, heartbeat and compression, in the place of the defaults.
+    pub fn config(mut self, config: &Config) -> Self {
+        self.upgrade.set_config(config);
+        self
+    }
+
+    /// The subprotocols spoken here, best first (RFC 6455 §4.2.2): the first that the client
+    /// offers too is agreed on; if there is none, none is. See
+    /// [`negotiated`](Socket::negotiated).
+    pub fn protocols<I>(mut self, names: I) -> Self
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        self.protocols = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Refuses, with 403, a request from a page of another origin than these.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, for `?` in a handler that returns a `Result`.
+    pub fn origins(self, allowed: &Origins) -> Result<Self, WebSocketRejection> {
+        match allowed.allows(&self.request()) {
+            true => Ok(self),
+            false => Err(self.reject(HandshakeError::OriginNotAllowed)),
+        }
+    }
+
+    /// One more header of the response.
+    ///
+    /// # Errors
+    ///
+    /// As [`Accept::header`].
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
+        self.headers = self.headers.header(name, value)?;
+        Ok(self)
+    }
+
+    /// The request, as HTTP/1.1 would have written it.
+    pub fn request(&self) -> Request<'_> {
+        self.upgrade.request()
+    }
+
+    /// What to do when the client is gone before the stream is handed over; by default nothing.
+    pub fn on_failed_upgrade(mut self, failed: impl FnOnce(Error) + Send + 'static) -> Self {
+        self.failed = Some(std::boxed::Box::new(failed));
+        self
+    }
+
+    /// A refusal of this request, for one reason or another.
+    pub fn reject(&self, refuse: impl Into<Refuse>) -> WebSocketRejection {
+        WebSocketRejection { refuse: refuse.into(), version: self.version }
+    }
+
+    /// Accepts: returns the response, and runs `serve` in a task of its own once the client has
+    /// been answered.
+    ///
+    /// # Panics
+    ///
+    /// tokio panics outside of a runtime, where no handler is called.
+    pub fn on_upgrade<F, Fut>(self, serve: F) -> Response
+    where
+        F: FnOnce(WebSocket) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let Self { upgrade, stream, version, protocols, headers, failed } = self;
+        let (response, connection) = match upgrade.accept(headers.subprotocols(&protocols)) {
+            Ok(agreed) => agreed,
+            Err(error) => {
+                return WebSocketRejection { refuse: error.into(), version }.into_response();
+            }
+        };
+        ::tokio::spawn(async move {
+            match stream.await {
+                Ok(stream) => serve(Socket::from_parts(TokioIo::new(stream), connection)).await,
+                Err(error) => {
+                    if let Some(failed) = failed {
+                        failed(Error::Io(std::io::Error::other(error)));
+                    }
+                }
+            }
+        });
+        response.map(|()| Body::empty())
+    }
+}
+
+impl fmt::Debug for WebSocketUpgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketUpgrade")
+            .field("upgrade", &self.upgrade)
+            .field("protocols", &self.protocols)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
+    type Rejection = WebSocketRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebSocketRejection> {
+        let version = parts.version;
+        let reject = |refuse| WebSocketRejection { refuse, version };
+        let config = Config::default();
+        let upgrade = match parts.extensions.get::<hyper::ext::Protocol>() {
+            Some(protocol) => Upgrade::connect(&*parts, protocol.as_str(), &config),
+            None => Upgrade::new(&*parts, &config),
+        };
+        let upgrade = upgrade.map_err(|error| reject(error.into()))?;
+        let Some(stream) = parts.extensions.remove::<OnUpgrade>() else {
+            return Err(reject(Refuse::new(500).body("this connection cannot be upgraded\n")));
+        };
+        Ok(Self {
+            upgrade,
+            stream,
+            version,
+            protocols: Vec::new(),
+            headers: Accept::new(),
+            failed: None,
+        })
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
+    type Rejection = WebSocketRejection;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<Option<Self>, WebSocketRejection> {
+        let upgrades = parts.headers.contains_key(::http::header::UPGRADE);
+        if !upgrades && parts.method != Method::CONNECT {
+            return Ok(None);
+        }
+        <Self as FromRequestParts<S>>::from_request_parts(parts, state).await.map(Some)
+    }
+}
+
+/// The answer to a request that is none for a WebSocket, or is not welcome.
+#[derive(Debug)]
+pub struct WebSocketRejection {
+    refuse: Refuse,
+    version: Version,
+}
+
+impl WebSocketRejection {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.refuse.status()
+    }
+}
+
+impl fmt::Display for WebSocketRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "opening handshake refused with status {}", self.status())
+    }
+}
+
+impl std::error::Error for WebSocketRejection {}
+
+impl IntoResponse for WebSocketRejection {
+    fn into_response(self) -> Response {
+        self.refuse.into_http(self.version).map(Body::from)
+    }
+}

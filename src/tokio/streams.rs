@@ -1,0 +1,127 @@
+//! Streams and sinks of owned messages, for code that is written in combinators: `StreamExt`,
+//! `forward`, a `select` of many connections, frameworks that take `Stream + Sink`.
+//!
+//! What they cost is a message of its own for each one received (one allocation, or a share of the
+//! buffer it came in) where [`recv`](WebSocket::recv) lends it out. The methods of the same names
+//! go before those of `SinkExt`: `ws.send("text")` is [`WebSocket::send`].
+use super::{Reader, WebSocket, Writer};
+use crate::{
+    close::CloseCode,
+    connection::Sender,
+    error::{Error, SendError},
+    link::{Link, Ready},
+    message::OwnedMessage,
+};
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use futures_core::{FusedStream, Stream};
+use futures_sink::Sink;
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+/// The messages of [`recv_owned`](WebSocket::recv_owned), up to the peer's Close. An error comes
+/// once, and is the last item. What was fed is written when the input is used up.
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
+    type Item = Result<OwnedMessage, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let item = match ready!(self.poll_message(cx)) {
+            Ready::Item => self.conn.receiver().take_message().map(Ok),
+            Ready::End => self.ended().transpose(),
+        };
+        self.over = !matches!(item, Some(Ok(_)));
+        Poll::Ready(item)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for WebSocket<S> {
+    fn is_terminated(&self) -> bool {
+        self.over
+    }
+}
+
+/// As that of the whole [`WebSocket`].
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Stream for Reader<R, W> {
+    type Item = Result<OwnedMessage, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let item = match ready!(self.poll_message(cx)) {
+            Ready::Item => self.rx.take_message().map(Ok),
+            Ready::End => self.ended().transpose(),
+        };
+        self.over = !matches!(item, Some(Ok(_)));
+        Poll::Ready(item)
+    }
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> FusedStream for Reader<R, W> {
+    fn is_terminated(&self) -> bool {
+        self.over
+    }
+}
+
+/// Ready when there is room, as [`ready`](WebSocket::ready) says; a message is queued as by
+/// [`Sender::feed_owned`]. Closing sends a Close with code 1000 behind what was fed, and reads
+/// nothing: go on with the stream up to its end, or drop the connection.
+impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_room(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
+        let _ = self.sender().feed_owned(message)?;
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        WebSocket::poll_flush(&mut self, cx, false)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        close(self.sender())?;
+        WebSocket::poll_flush(&mut self, cx, false)
+    }
+}
+
+/// As that of the whole [`WebSocket`]; the [`Reader`] goes on to the peer's Close.
+impl<W: AsyncWrite + Unpin> Sink<OwnedMessage> for Writer<W> {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_room(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
+        let _ = self.feed_owned(message)?;
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Writer::poll_flush(&mut self, cx, false)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.with(close)? {
+            self.wake_reader(); // whose deadline begins now
+        }
+        Writer::poll_flush(&mut self, cx, false)
+    }
+}
+
+/// Queues a Close, if none was queued before; says whether.
+fn close(tx: &mut Sender) -> Result<bool, SendError> {
+    match tx.close(CloseCode::NORMAL) {
+        Ok(()) => Ok(true),
+        Err(SendError::Closed) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
