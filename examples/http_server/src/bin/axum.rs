@@ -1,0 +1,26 @@
+//! WebSockets in axum, over HTTP/1.1 and HTTP/2.
+//!
+//! ```text
+//! cargo run --release -p http_server --bin axum -- --listen 127.0.0.1:8080
+//! ```
+//!
+//! A browser at that address shows that it works. With `--tls-cert FILE --tls-key FILE` it speaks
+//! HTTP/2, and its WebSocket shares the page's connection.
+use axum::{Router, extract::Request, response::Html, routing};
+use http_server::{Listener, PAGE, echo};
+use tickwire::axum::WebSocketUpgrade;
+
+async fn on_echo(upgrade: WebSocketUpgrade, request: Request) -> axum::response::Response {
+    let version = format!("{:?}", request.version());
+    upgrade.protocols(["echo.v1"]).on_upgrade(|ws| async move { echo(ws, &version).await })
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let app = Router::new()
+        .route("/", routing::get(|| async { Html(PAGE) }))
+        // `any`: a WebSocket of HTTP/2 comes as CONNECT, one of HTTP/1.1 as GET.
+        .route("/echo", routing::any(on_echo));
+    axum::serve(Listener::from_arguments().await?, app).await?;
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! What both servers here have in common and no WebSocket is involved in: options, the page, and a
+//! listener that does TLS if it was given a certificate.
+use lexopt::ValueExt;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use std::{error::Error, io, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use tickwire::tokio::WebSocket;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+pub const PAGE: &str = include_str!("page.html");
+
+/// Tells browsers of what runs over which version, and everybody else nothing.
+pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, version: &str) {
+    println!("{version}: open");
+    let ended = async {
+        while let Some((message, reply)) = ws.recv_reply().await? {
+            reply.feed(message)?;
+        }
+        Ok::<_, tickwire::Error>(())
+    };
+    match ended.await {
+        Ok(()) => {
+            let reason = ws.close_frame().map_or(String::new(), |close| close.reason.into());
+            println!("{version}: closed with {} {reason:?}", ws.close_code());
+        }
+        Err(error) => println!("{version}: {error}"),
+    }
+}
+
+/// A connection, in clear or over TLS.
+pub type Stream = Pin<Box<dyn Io>>;
+pub trait Io: AsyncRead + AsyncWrite + Send {}
+impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
+
+/// Connections whose TLS handshakes, if any, are done.
+pub struct Listener {
+    address: SocketAddr,
+    ready: mpsc::Receiver<(Stream, SocketAddr)>,
+}
+
+impl Listener {
+    /// Listens as the command line says: `--listen ADDR`, `--tls-cert FILE --tls-key FILE`.
+    pub async fn from_arguments() -> Result<Self, Box<dyn Error>> {
+        let mut listen = "127.0.0.1:8080".to_string();
+        let (mut certificate, mut key) = (None, None);
+        let mut arguments = lexopt::Parser::from_env();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                lexopt::Arg::Long("listen") => listen = arguments.value()?.string()?,
+                lexopt::Arg::Long("tls-cert") => certificate = Some(arguments.value()?.into()),
+                lexopt::Arg::Long("tls-key") => key = Some(arguments.value()?.into()),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        let tls = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(acceptor(certificate, key)?),
+            (None, None) => None,
+            _ => return Err("--tls-cert and --tls-key go together".into()),
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let listener = Self::bind(&listen, tls).await?;
+        println!("listening on {scheme}://{}", listener.address);
+        Ok(listener)
+    }
+
+    async fn bind(address: &str, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let (sender, ready) = mpsc::channel(64);
+        tokio::spawn(async move {
+            loop {
+                let (tcp, peer) = match listener.accept().await {
+                    Ok(accepted) => accepted,
+                    Err(_) => {
+                        sleep(Duration::from_millis(100)).await; // out of descriptors, say
+                        continue;
+                    }
+                };
+                let _ = tcp.set_nodelay(true);
+                let (sender, tls) = (sender.clone(), tls.clone());
+                tokio::spawn(async move {
+                    let stream: Stream = match tls {
+                        None => Box::pin(tcp),
+                        Some(tls) => {
+                            match timeout(Duration::from_secs(10), tls.accept(tcp)).await {
+                                Ok(Ok(stream)) => Box::pin(stream),
+                                _ => return, // no TLS client
+                            }
+                        }
+                    };
+                    let _ = sender.send((stream, peer)).await;
+                });
+            }
+        });
+        Ok(Self { address, ready })
+    }
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = Stream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Stream, SocketAddr) {
+        match self.ready.recv().await {
+            Some(accepted) => accepted,
+            None => std::future::pending().await, // the task that accepts never ends
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+fn acceptor(certificate: PathBuf, key: PathBuf) -> Result<TlsAcceptor, Box<dyn Error>> {
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(key)?;
+    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

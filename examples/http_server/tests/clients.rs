@@ -1,0 +1,243 @@
+//! Both servers as clients see them: the crate's own over HTTP/1.1, in clear and over TLS, and
+//! hyper's with the crate's handshake, over HTTP/1.1 and over HTTP/2's extended CONNECT.
+use http_body_util::Empty;
+use hyper::{
+    Response,
+    body::{Bytes, Incoming},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Error, SystemEntropy,
+    handshake::{client::Request, http::Opening},
+    tokio::WebSocket,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+const SERVERS: [&str; 2] = [env!("CARGO_BIN_EXE_hyper"), env!("CARGO_BIN_EXE_axum")];
+
+/// A server, until dropped, and the lines that it prints.
+struct Server {
+    process: Child,
+    lines: mpsc::Receiver<String>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(program: &str, options: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(["--listen", "127.0.0.1:0"]).args(options).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let first: String = lines.recv_timeout(Duration::from_secs(10)).unwrap();
+        let address = first.rsplit_once("//").unwrap().1.parse().unwrap();
+        Self { process, lines, address }
+    }
+
+    #[track_caller]
+    fn says(&self, line: &str) {
+        assert_eq!(self.lines.recv_timeout(Duration::from_secs(10)).as_deref(), Ok(line));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn bounded<F: Future>(future: F) -> F::Output {
+    timeout(Duration::from_secs(60), future).await.expect("in time")
+}
+
+fn request(server: &Server) -> Request {
+    let request = Request::new(&format!("ws://{}/echo", server.address)).unwrap();
+    request.subprotocols(&["other", "echo.v1"]).unwrap()
+}
+
+/// Text, an empty message, a large one, many at once, a clean close.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(ws: WebSocket<S>) {
+    assert_eq!(ws.negotiated().subprotocol(), Some("echo.v1"));
+    let (mut reader, mut writer) = ws.into_split();
+    let mut messages = vec![b"hello".to_vec(), vec![], (0..300_000).map(|i| i as u8).collect()];
+    messages.extend((0..1000).map(|i| format!("message {i}").into_bytes()));
+    let sending = async {
+        for message in &messages {
+            writer.send(message).await.unwrap();
+        }
+    };
+    let receiving = async {
+        for message in &messages {
+            assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), message);
+        }
+    };
+    tokio::join!(sending, receiving);
+    writer.close(CloseFrame::with_reason(CloseCode::GOING_AWAY, "lunch")).await.unwrap();
+    assert!(reader.recv().await.unwrap().is_none() && reader.was_clean());
+}
+
+#[tokio::test]
+async fn the_crates_own_client_converses() {
+    for program in SERVERS {
+        bounded(async {
+            let server = Server::start(program, &[]);
+            let tcp = TcpStream::connect(server.address).await.unwrap();
+            let ws = tickwire::tokio::client(tcp, &request(&server), &Config::default()).await;
+            converse(ws.unwrap()).await;
+            server.says("HTTP/1.1: open");
+            server.says("HTTP/1.1: closed with 1001 \"lunch\"");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn so_it_does_over_tls() {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
+    let folder = std::env::temp_dir().join(format!("tickwire-http-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, pair.cert.pem()).unwrap();
+    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    for program in SERVERS {
+        bounded(async {
+            let server = Server::start(program, &["--tls-cert", certificate, "--tls-key", key]);
+            let url = format!("wss://localhost:{}/echo", server.address.port());
+            let request = Request::new(&url).unwrap().subprotocols(&["echo.v1"]).unwrap();
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(pair.cert.der().clone()).unwrap();
+            let tls = rustls::ClientConfig::builder().with_root_certificates(roots);
+            let tls = std::sync::Arc::new(tls.with_no_client_auth());
+            let ws = tickwire::tokio::connect_tls(&request, &Config::default(), tls).await;
+            converse(ws.unwrap()).await;
+            server.says("HTTP/1.1: open");
+        })
+        .await;
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Speaks over what the HTTP stack has handed over.
+async fn join(opening: Opening, response: Response<Incoming>) {
+    let connection = opening.accept(&response).unwrap();
+    let stream = hyper::upgrade::on(response).await.unwrap();
+    converse(WebSocket::from_parts(TokioIo::new(stream), connection)).await;
+}
+
+#[tokio::test]
+async fn hypers_client_upgrades_over_http_1() {
+    for program in SERVERS {
+        bounded(async {
+            let server = Server::start(program, &[]);
+            let tcp = TcpStream::connect(server.address).await.unwrap();
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
+            tokio::spawn(connection.with_upgrades());
+            let entropy = SystemEntropy::new().unwrap();
+            let (asked, opening) = Opening::new(&request(&server), &Config::default(), entropy);
+            let asked = asked.map(|()| Empty::<Bytes>::new());
+            join(opening, sender.send_request(asked).await.unwrap()).await;
+            server.says("HTTP/1.1: open");
+            server.says("HTTP/1.1: closed with 1001 \"lunch\"");
+        })
+        .await;
+    }
+}
+
+// P213, P217 to P219: several WebSockets and other requests share one connection.
+#[tokio::test]
+async fn extended_connect_over_http_2() {
+    for program in SERVERS {
+        bounded(async {
+            let server = Server::start(program, &[]);
+            let tcp = TcpStream::connect(server.address).await.unwrap();
+            let (sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp))
+                    .await
+                    .unwrap();
+            tokio::spawn(connection);
+            let page = format!("http://{}/", server.address);
+            let page = hyper::Request::get(page).body(Empty::<Bytes>::new()).unwrap();
+            let page = sender.clone().send_request(page).await.unwrap();
+            assert_eq!((page.status().as_u16(), page.version()), (200, hyper::Version::HTTP_2));
+            let sockets = (0..3).map(|_| {
+                let mut sender = sender.clone();
+                let request = request(&server);
+                tokio::spawn(async move {
+                    let entropy = SystemEntropy::new().unwrap();
+                    let (mut asked, opening) =
+                        Opening::connect(&request, &Config::default(), entropy);
+                    let protocol = hyper::ext::Protocol::from_static("websocket");
+                    asked.extensions_mut().insert(protocol);
+                    let asked = asked.map(|()| Empty::<Bytes>::new());
+                    let response = sender.send_request(asked).await.unwrap();
+                    assert_eq!(response.status(), 200);
+                    join(opening, response).await;
+                })
+            });
+            for socket in sockets.collect::<Vec<_>>() {
+                socket.await.unwrap();
+            }
+            for _ in 0..3 {
+                let line = server.lines.recv_timeout(Duration::from_secs(10)).unwrap();
+                assert!(line.starts_with("HTTP/2.0: "), "{line}");
+            }
+        })
+        .await;
+    }
+}
+
+/// What a request is answered with, to the end of the stream.
+async fn answer(server: &Server, head: &str) -> String {
+    let mut tcp = TcpStream::connect(server.address).await.unwrap();
+    tcp.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    tcp.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn bad_requests_are_refused_and_nothing_behind_them_is_read() {
+    for program in SERVERS {
+        bounded(async {
+            let server = Server::start(program, &[]);
+            let get = "GET /echo HTTP/1.1\r\nHost: x\r\n";
+            let upgrade = "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n";
+            let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+            let smuggled = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+            for (head, status) in [
+                (format!("{get}\r\n"), "426"),
+                (format!("{get}{upgrade}{key}Sec-WebSocket-Version: 12\r\n\r\n"), "426"),
+                (format!("{get}{upgrade}Sec-WebSocket-Version: 13\r\n\r\n"), "400"),
+                (format!("{get}{upgrade}{key}\r\n"), "400"),
+            ] {
+                let answer = answer(&server, &format!("{head}{smuggled}")).await;
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
+                assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "A67, A68: {answer}");
+                assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+            }
+            let tcp = TcpStream::connect(server.address).await.unwrap();
+            let elsewhere = Request::new(&format!("ws://{}/else", server.address)).unwrap();
+            let error = tickwire::tokio::client(tcp, &elsewhere, &Config::default()).await;
+            let Err(Error::Refused(refusal)) = error else { panic!("{error:?}") };
+            assert_eq!(refusal.status(), 404);
+        })
+        .await;
+    }
+}
