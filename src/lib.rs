@@ -187,6 +187,15 @@ pub mod deflate;
 mod entropy;
 mod error;
 pub mod frame;
+// Written for all features, as docs.rs builds it; its examples are compiled with the tests.
+#[cfg(all(
+    any(doc, doctest),
+    feature = "deflate",
+    feature = "futures",
+    feature = "rustls",
+    feature = "socket"
+))]
+pub mod guide;
 pub mod handshake;
 mod kernel;
 #[cfg(feature = "std")]
