@@ -145,6 +145,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers.
 //! - `rustls`: `wss` in both adapters' `connect`, a TLS stream for each, and the module `tls`. The
 //!   types of rustls in that API follow its version, 0.23 now.
+//! - `counters`: what passes over each connection, counted.
 //! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, for the `tokio` adapter.
 //! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like.
 //! - `axum`: an extractor, on axum-core; outside of semver.
@@ -222,6 +223,8 @@ pub use config::{Config, Heartbeat, Negotiated, Role};
 pub use connection::{
     Connection, Ending, Outgoing, Position, ReadyState, Receiver, RoundTrip, Sender, Step,
 };
+#[cfg(feature = "counters")]
+pub use connection::{Counters, Traffic};
 pub use entropy::Entropy;
 #[cfg(feature = "std")]
 pub use entropy::SystemEntropy;

@@ -208,6 +208,13 @@ impl<S> WebSocket<S> {
         self.conn.rtt()
     }
 
+    /// What has passed so far.
+    #[cfg(feature = "counters")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
+    pub fn counters(&self) -> crate::Counters {
+        self.conn.counters()
+    }
+
     /// Whether both Close frames have passed.
     pub fn was_clean(&self) -> bool {
         self.conn.was_clean()

@@ -294,6 +294,13 @@ impl<S> Reader<S> {
         self.shared.queue().tx.rtt()
     }
 
+    /// What has passed so far, in both directions.
+    #[cfg(feature = "counters")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
+    pub fn counters(&self) -> crate::Counters {
+        crate::Counters::of(&self.rx, &self.shared.queue().tx)
+    }
+
     /// Whether both Close frames have passed.
     pub fn was_clean(&self) -> bool {
         self.rx.is_closed() && self.shared.queue().tx.close_written()

@@ -5,6 +5,7 @@
 //! reports a violation) passes through [`respond`], the only place where both are in scope. How a
 //! connection comes into being is `handshake`'s; reading, writing and telling the time, the
 //! adapters'.
+mod counters;
 pub(crate) mod memory;
 pub(crate) mod out_buffer;
 mod receiver;
@@ -13,6 +14,8 @@ mod rtt;
 mod sender;
 pub(crate) mod timers;
 
+#[cfg(feature = "counters")]
+pub use counters::{Counters, Traffic};
 pub use out_buffer::Outgoing;
 pub use receiver::{Receiver, Step};
 pub(crate) use recv_buffer::RecvBuffer;
@@ -521,6 +524,13 @@ impl Connection {
     /// How long Pings and their Pongs took; see [`Sender::rtt`].
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.tx.rtt()
+    }
+
+    /// What has passed so far.
+    #[cfg(feature = "counters")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
+    pub fn counters(&self) -> Counters {
+        Counters::of(&self.rx, &self.tx)
     }
 
     /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was

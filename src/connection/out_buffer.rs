@@ -9,6 +9,7 @@
 //!
 //! What a frame is, and who may overtake whom, is `Sender`'s; here is where frames begin, found by
 //! reading our own headers when something is to overtake, so that nothing is recorded for each.
+use super::counters::Writes;
 use super::memory::{HEAP, Memory};
 use crate::{
     frame::{Header, OpCode},
@@ -50,6 +51,7 @@ pub(crate) struct OutBuffer {
     pub(super) stall: Stall,
     /// How many times a large buffer was emptied that was hardly used.
     calm: u8,
+    pub(super) writes: Writes,
     memory: &'static Memory,
 }
 
@@ -107,6 +109,7 @@ impl Default for OutBuffer {
             open: false,
             stall: Stall::No,
             calm: 0,
+            writes: Writes::default(),
             memory: &HEAP,
         }
     }
@@ -456,6 +459,7 @@ impl OutBuffer {
             return; // no progress
         }
         self.stall = Stall::No;
+        self.writes.add(n);
         if self.splices.is_empty() {
             self.sent += n;
             if self.sent == self.end {

@@ -6,9 +6,11 @@
 #[cfg(feature = "deflate")]
 mod inflate;
 
+#[cfg(feature = "counters")]
+use super::counters::Traffic;
 #[cfg(feature = "tokio")]
 use super::memory::Memory;
-use super::{Sender, recv_buffer::RecvBuffer, respond};
+use super::{Sender, counters::Tally, recv_buffer::RecvBuffer, respond};
 use crate::{
     close::CloseFrame,
     config::{Config, Role},
@@ -78,6 +80,7 @@ pub struct Receiver {
     /// Where in the stream the frame in progress began.
     begun: u64,
     read_at: Option<Time>,
+    tally: Tally,
     max_message: usize,
     max_frame: usize,
     max_fragments: u32,
@@ -162,6 +165,7 @@ impl Receiver {
             total: 0,
             begun: 0,
             read_at: None,
+            tally: Tally::default(),
             max_message: config.max_message,
             max_frame: config.frame_limit(),
             max_fragments: config.max_fragments,
@@ -176,6 +180,7 @@ impl Receiver {
     /// Takes over what came right behind the handshake's head; returns its buffer if nothing did.
     pub(super) fn begin_with(&mut self, head: RecvBuffer) -> Vec<u8> {
         self.total = head.wire().len() as u64;
+        self.tally.read(head.wire().len());
         self.buf.take_over(head)
     }
 
@@ -232,6 +237,7 @@ impl Receiver {
     pub fn commit(&mut self, n: usize) {
         self.heard |= n > 0;
         self.total = self.total.wrapping_add(n as u64);
+        self.tally.read(n);
         self.buf.commit(n);
     }
 
@@ -381,6 +387,7 @@ impl Receiver {
         }
         self.buf.next = to;
         self.view = (from, to);
+        self.tally.frame(b0, len);
         Some(Step::Message)
     }
 
@@ -532,6 +539,7 @@ impl Receiver {
         };
         #[cfg(feature = "deflate")]
         self.begin_compressed(&header);
+        self.tally.frame(header.opcode as u8, 0); // its payload when that comes
         self.message = kind;
         self.fragments = self.fragments.saturating_add(1);
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
@@ -570,6 +578,7 @@ impl Receiver {
             }
             (self.message, self.fragments) = (None, 0);
         }
+        self.tally.more(n, last);
         let range = self.buf.message();
         if self.skipping {
             self.buf.release();
@@ -595,6 +604,7 @@ impl Receiver {
             mask.apply(payload);
         }
         self.state = State::Header;
+        self.tally.frame(0x80 | opcode as u8, len);
         let step = match opcode {
             OpCode::Ping => Step::Ping,
             OpCode::Pong => Step::Pong,
@@ -667,6 +677,13 @@ impl Receiver {
             Current::Control(OpCode::Pong) => Some(Event::Pong(self.payload())),
             Current::Control(_) => Some(Event::Close(self.close_frame())),
         }
+    }
+
+    /// What was received so far, and looked at.
+    #[cfg(feature = "counters")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
+    pub fn counters(&self) -> Traffic {
+        self.tally.traffic
     }
 
     /// What is known about the current message besides its payload. Costs a look at the next

@@ -5,9 +5,12 @@
 #[cfg(feature = "deflate")]
 mod deflate;
 
+#[cfg(feature = "counters")]
+use super::counters::{Traffic, Writes};
 #[cfg(feature = "tokio")]
 use super::memory::Memory;
 use super::{
+    counters::Tally,
     out_buffer::{OutBuffer, Outgoing, Stall},
     rtt::{RoundTrip, Trips},
 };
@@ -66,6 +69,7 @@ pub struct Sender {
     /// What was fed in order and ends behind this was dropped.
     lost_from: u64,
     unsent: u64,
+    tally: Tally,
     close: Option<Box<(CloseCode, Box<str>)>>,
     /// Pings under way whose Pongs are timed; `None` before the first.
     trips: Option<Box<Trips>>,
@@ -132,6 +136,8 @@ struct Held {
     first: usize,
     written: u64,
     stall: Stall,
+    #[cfg(feature = "counters")]
+    writes: Writes,
 }
 
 impl Control {
@@ -168,6 +174,7 @@ impl Sender {
             control_end: 0,
             lost_from: u64::MAX,
             unsent: 0,
+            tally: Tally::default(),
             close: None,
             trips: None,
             #[cfg(feature = "deflate")]
@@ -370,7 +377,9 @@ impl Sender {
         let key = self.keys.as_mut().map(|keys| keys.next());
         let payload = message.as_bytes();
         let mut frame = BytesMut::zeroed(HEAD + payload.len());
-        let n = encode(&mut frame, 0x80 | opcode(message.kind()) as u8, payload, key);
+        let b0 = 0x80 | opcode(message.kind()) as u8;
+        let n = encode(&mut frame, b0, payload, key);
+        self.tally.frame(b0, payload.len());
         frame.truncate(n);
         self.first.push_back(frame.freeze());
         self.first_waiting += n;
@@ -690,11 +699,13 @@ impl Sender {
         let frames = out.controls();
         for payload in payloads(&self.owed.pongs) {
             push_control(frames, &mut self.keys, OpCode::Pong, payload);
+            self.tally.frame(0x80 | OpCode::Pong as u8, payload.len());
         }
         self.owed.pongs.clear();
         self.owed.pinged = 0;
         for payload in payloads(&self.owed.ping) {
             push_control(frames, &mut self.keys, OpCode::Ping, payload);
+            self.tally.frame(0x80 | OpCode::Ping as u8, payload.len());
         }
         self.owed.ping.clear();
         let overtake = out.len() > 0;
@@ -721,6 +732,7 @@ impl Sender {
         let mut frame = [0; CONTROL_ROOM];
         let key = self.keys.as_mut().map(|keys| keys.next());
         let n = encode(&mut frame, 0x80 | opcode as u8, control.payload(), key);
+        self.tally.frame(0x80 | opcode as u8, n);
         self.in_order(out, |out| out.append(frame.get(..n).unwrap_or_default()));
     }
 
@@ -755,6 +767,7 @@ impl Sender {
             if self.out.len() > 0 {
                 core::mem::swap(&mut self.out, held);
                 self.out.continue_from(held);
+                held.writes = held.writes.latest(self.out.writes);
             }
         }
         self.note(held);
@@ -791,7 +804,14 @@ impl Sender {
             (_, since) => since,
         };
         let (len, first, written) = (held.len(), held.first_len(), held.written());
-        self.held = Held { len, first, written, stall };
+        self.held = Held {
+            len,
+            first,
+            written,
+            stall,
+            #[cfg(feature = "counters")]
+            writes: held.writes,
+        };
         self.set_admission();
     }
 
@@ -804,6 +824,14 @@ impl Sender {
         let close = self.owed.close.as_ref().map_or(0, |close| frame + usize::from(close.0.len));
         let owed = self.owed.len(frame) + close;
         self.out.len() + self.held.len + self.first_waiting + owed
+    }
+
+    /// What was sent so far.
+    #[cfg(feature = "counters")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
+    pub fn counters(&self) -> Traffic {
+        let writes = self.held.writes.latest(self.out.writes);
+        Traffic { calls: writes.calls, wire: writes.bytes, ..self.tally.traffic }
     }
 
     /// Whether there is anything to write.
@@ -969,6 +997,7 @@ impl Sender {
         let key = self.keys.as_mut().map(|keys| keys.next());
         let n = encode(self.out.room(HEAD + payload.len()), b0, payload, key);
         self.out.filled(n);
+        self.tally.frame(b0, payload.len());
     }
 
     fn frame_shared(&mut self, kind: DataKind, payload: Bytes) {
@@ -987,6 +1016,7 @@ impl Sender {
         if self.keys.is_some() {
             self.frame(b0, encoded.payload());
         } else if frame.len() < self.vectored_from {
+            self.tally.frame(b0, encoded.payload().len());
             self.out.append(frame);
         } else {
             self.frame_spliced(b0, frame.slice_ref(encoded.payload()));
@@ -1000,6 +1030,7 @@ impl Sender {
         if let Some(head) = self.out.room(HEAD).first_chunk_mut() {
             let n = header(head, b0, payload.len(), None);
             self.out.filled(n);
+            self.tally.frame(b0, payload.len());
             self.out.splice(payload);
         }
     }

@@ -2,7 +2,7 @@
 //! [`http`]: hyper, axum, tonic's server, and whatever else speaks them.
 //!
 //! The stack reads the request and writes the response; the checks, the answer and the connection
-//! are those of [`server`](super::server) and [`client`](super::client), to which a request or a
+//! are those of [`server`](super::server) and [`client`], to which a request or a
 //! response is shown as HTTP/1.1 would have written it. HTTP/1.1 upgrades, HTTP/2 and HTTP/3 have
 //! extended CONNECT (RFC 8441, RFC 9220), where 200 agrees and there is no key. What the stack
 //! must do is left to it: hand over the stream behind the response, see that nothing else is read

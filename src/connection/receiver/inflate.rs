@@ -179,6 +179,7 @@ impl Receiver {
         let (taken, stop) = inflate.run(self.buf.get_mut(next..next + n + SLACK), n, end, most)?;
         let piece = inflate.out.bytes().get(from..).unwrap_or_default();
         inflate.made += piece.len() as u64;
+        self.tally.packed(piece.len(), taken);
         if kind == DataKind::Text {
             self.utf8.push(piece).map_err(|_| ProtocolError::BadUtf8)?;
         }
@@ -201,6 +202,7 @@ impl Receiver {
             inflate.end();
             (self.message, self.fragments) = (None, 0);
         }
+        self.tally.more(taken, last);
         if self.skipping {
             inflate.out.clear();
             (self.chunking, self.skipping) = (!last, !last);

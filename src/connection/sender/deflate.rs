@@ -65,7 +65,9 @@ impl Sender {
         let mut out = Output::default();
         let done = deflate.compress(payload, &mut out);
         if done {
-            self.frame(b0 | RSV1, codec::without_tail(&out));
+            let packed = codec::without_tail(&out);
+            self.tally.packed(payload.len(), packed.len());
+            self.frame(b0 | RSV1, packed);
         }
         out.give();
         done
@@ -85,6 +87,7 @@ impl Sender {
         };
         // The peer's window moves on by what our compressor never saw.
         deflate.stale = deflate.own.is_some();
+        self.tally.packed(message.payload().len(), compressed.payload().len());
         self.frame_encoded(0x80 | RSV1 | opcode(message.kind()) as u8, compressed);
         true
     }
@@ -104,6 +107,7 @@ impl Sender {
         }
         let mut out = Output::default();
         deflate.chunk(data, last, &mut out);
+        self.tally.packed(data.len(), out.len());
         self.frame(b0 | if begins { RSV1 } else { 0 }, out.bytes());
         out.give();
         true

@@ -1,0 +1,167 @@
+//! What has passed over a connection, in plain numbers. The counting itself: nothing of it is
+//! compiled without the feature `counters`, where a [`Tally`] is empty and its calls are none.
+#[cfg(feature = "counters")]
+use super::{Receiver, RoundTrip, Sender};
+
+/// What has passed over a connection so far, for any metrics library to take: all but the last two
+/// only grow. A connection that counts is 144 bytes larger, and each message costs it five to
+/// eight instructions (`cargo bench --bench instructions --features counters`).
+///
+/// ```
+/// use tickwire::{Config, Connection, Negotiated};
+///
+/// let mut conn = Connection::server(&Config::default(), Negotiated::new());
+/// conn.sender().feed("hello")?;
+/// let counters = conn.counters();
+/// assert_eq!((counters.sent.messages, counters.sent.payload, counters.buffered), (1, 5, 7));
+/// # Ok::<(), tickwire::SendError>(())
+/// ```
+#[cfg(feature = "counters")]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// What was received and looked at.
+    pub received: Traffic,
+    /// What was queued for the peer; `wire` and `calls` tell what was written.
+    pub sent: Traffic,
+    /// How much is queued and not yet written, in bytes; see
+    /// [`buffered_amount`](crate::Sender::buffered_amount).
+    pub buffered: usize,
+    /// How long Pings and their Pongs took; see [`Sender::rtt`](crate::Sender::rtt).
+    pub rtt: Option<RoundTrip>,
+}
+
+#[cfg(feature = "counters")]
+impl Counters {
+    pub(crate) fn of(rx: &Receiver, tx: &Sender) -> Self {
+        let (received, sent) = (rx.counters(), tx.counters());
+        Self { received, sent, buffered: tx.buffered_amount(), rtt: tx.rtt() }
+    }
+}
+
+/// One direction of [`Counters`].
+#[cfg(feature = "counters")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Data messages, whole.
+    pub messages: u64,
+    /// Frames, control frames included.
+    pub frames: u64,
+    /// The payloads of data frames as they are on the wire, in bytes.
+    pub payload: u64,
+    /// All bytes read or written; a server's response to the opening request is among them.
+    pub wire: u64,
+    /// Reads that brought something, or writes that took something.
+    pub calls: u64,
+    /// Pings.
+    pub pings: u64,
+    /// Pongs.
+    pub pongs: u64,
+    /// How long what was compressed is without that, in bytes; part of `payload` counts as
+    /// `packed`.
+    pub plain: u64,
+    /// How long it is compressed, in bytes.
+    pub packed: u64,
+}
+
+#[cfg(feature = "counters")]
+impl Traffic {
+    /// What compressing leaves of the messages that are compressed, `packed / plain`: 0.25 for a
+    /// quarter. `None` before the first.
+    pub fn compressed_ratio(&self) -> Option<f64> {
+        (self.plain > 0).then(|| self.packed as f64 / self.plain as f64)
+    }
+}
+
+/// Counts one direction.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    #[cfg(feature = "counters")]
+    pub(super) traffic: Traffic,
+}
+
+#[cfg_attr(not(feature = "counters"), expect(unused_variables))]
+impl Tally {
+    /// A frame with this first byte, and a message if it says FIN.
+    #[inline(always)]
+    pub(super) fn frame(&mut self, b0: u8, payload: usize) {
+        #[cfg(feature = "counters")]
+        {
+            self.traffic.frames += 1;
+            match b0 & 0x0f {
+                0x8 => {}
+                0x9 => self.traffic.pings += 1,
+                0xa => self.traffic.pongs += 1,
+                _ => {
+                    self.traffic.messages += u64::from(b0 >> 7);
+                    self.traffic.payload += payload as u64;
+                }
+            }
+        }
+    }
+
+    /// More of the payload of a frame that was counted before, and whether the message ends there.
+    #[inline(always)]
+    pub(super) fn more(&mut self, payload: usize, last: bool) {
+        #[cfg(feature = "counters")]
+        {
+            self.traffic.messages += u64::from(last);
+            self.traffic.payload += payload as u64;
+        }
+    }
+
+    /// So many bytes were compressed to so many, or made from them.
+    #[cfg(feature = "deflate")]
+    #[inline(always)]
+    pub(super) fn packed(&mut self, plain: usize, packed: usize) {
+        #[cfg(feature = "counters")]
+        {
+            self.traffic.plain += plain as u64;
+            self.traffic.packed += packed as u64;
+        }
+    }
+
+    /// A read of so many bytes.
+    #[inline(always)]
+    pub(super) fn read(&mut self, n: usize) {
+        #[cfg(feature = "counters")]
+        {
+            self.traffic.calls += u64::from(n > 0);
+            self.traffic.wire += n as u64;
+        }
+    }
+}
+
+/// Counts writes; kept with the buffer that is written, and carried along where two are swapped.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Writes {
+    #[cfg(feature = "counters")]
+    pub(super) calls: u64,
+    #[cfg(feature = "counters")]
+    pub(super) bytes: u64,
+}
+
+#[cfg_attr(not(feature = "counters"), expect(unused_variables))]
+impl Writes {
+    /// A write of so many bytes, not 0.
+    #[inline(always)]
+    pub(super) fn add(&mut self, n: usize) {
+        #[cfg(feature = "counters")]
+        {
+            self.calls += 1;
+            self.bytes += n as u64;
+        }
+    }
+
+    /// The later one of two states of the same count.
+    #[cfg(any(feature = "std", feature = "counters"))]
+    #[inline(always)]
+    pub(super) fn latest(self, other: Self) -> Self {
+        #[cfg(feature = "counters")]
+        if self.calls > other.calls {
+            return self;
+        }
+        other
+    }
+}
