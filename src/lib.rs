@@ -149,6 +149,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, for the `tokio` adapter.
 //! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like.
 //! - `axum`: an extractor, on axum-core; outside of semver.
+//! - `tracing`: handshakes, Closes and violations as events of the crate `tracing`, each message at
+//!   its TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `flate2` with `zlib-rs`. Off in a connection
 //!   unless [`Config`] asks for it and the peer agrees.
 //!
@@ -214,6 +216,7 @@ mod time;
 pub mod tls;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+mod trace;
 pub mod url;
 mod utf8;
 

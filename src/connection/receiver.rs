@@ -20,6 +20,7 @@ use crate::{
     mask::Masker,
     message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
     time::Time,
+    trace,
     utf8::{self, Utf8Validator},
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -388,6 +389,7 @@ impl Receiver {
         self.buf.next = to;
         self.view = (from, to);
         self.tally.frame(b0, len);
+        trace::received(len);
         Some(Step::Message)
     }
 
@@ -397,7 +399,7 @@ impl Receiver {
         self.settle();
         let step = self.walk(delivery);
         if let Err(error) = step {
-            self.state = State::Failed(error);
+            self.fail(error);
         }
         #[cfg(feature = "deflate")]
         if step != Ok(Step::Message) {
@@ -405,6 +407,14 @@ impl Receiver {
         }
         self.set_quick();
         step
+    }
+
+    #[cold]
+    fn fail(&mut self, error: RecvError) {
+        if !matches!(self.state, State::Failed(_)) {
+            trace::failed(error);
+        }
+        self.state = State::Failed(error);
     }
 
     fn set_quick(&mut self) {
@@ -609,7 +619,7 @@ impl Receiver {
             OpCode::Ping => Step::Ping,
             OpCode::Pong => Step::Pong,
             _ => {
-                CloseFrame::parse(payload)?;
+                trace::close_received(CloseFrame::parse(payload)?);
                 let mut close = Close { len, bytes: [0; 125] };
                 if let Some(bytes) = close.bytes.get_mut(..len) {
                     bytes.copy_from_slice(payload);
@@ -626,6 +636,7 @@ impl Receiver {
 
     /// What lies at `range` is what `step` stopped at, and is let go by the buffer's cursors.
     fn show(&mut self, current: Current, range: Range<usize>, step: Step) -> Step {
+        trace::received(range.len());
         self.current = current;
         self.view = (range.start, range.end);
         self.buf.release();

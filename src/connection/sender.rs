@@ -24,6 +24,7 @@ use crate::{
     message::{Chunk, DataKind, Message, OwnedMessage},
     prepared::{Encoded, Prepared, opcode},
     time::Time,
+    trace,
     utf8::Utf8Validator,
 };
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
@@ -379,7 +380,7 @@ impl Sender {
         let mut frame = BytesMut::zeroed(HEAD + payload.len());
         let b0 = 0x80 | opcode(message.kind()) as u8;
         let n = encode(&mut frame, b0, payload, key);
-        self.tally.frame(b0, payload.len());
+        self.count(b0, payload.len());
         frame.truncate(n);
         self.first.push_back(frame.freeze());
         self.first_waiting += n;
@@ -525,6 +526,7 @@ impl Sender {
     }
 
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
+        trace::close_queued(frame);
         self.close = frame.map(|f| Box::new((f.code, Box::from(f.reason))));
         self.state = State::Closed { broken: false };
         self.stop_compressing();
@@ -997,7 +999,13 @@ impl Sender {
         let key = self.keys.as_mut().map(|keys| keys.next());
         let n = encode(self.out.room(HEAD + payload.len()), b0, payload, key);
         self.out.filled(n);
-        self.tally.frame(b0, payload.len());
+        self.count(b0, payload.len());
+    }
+
+    #[inline(always)]
+    fn count(&mut self, b0: u8, payload: usize) {
+        self.tally.frame(b0, payload);
+        trace::queued(payload);
     }
 
     fn frame_shared(&mut self, kind: DataKind, payload: Bytes) {
@@ -1016,7 +1024,7 @@ impl Sender {
         if self.keys.is_some() {
             self.frame(b0, encoded.payload());
         } else if frame.len() < self.vectored_from {
-            self.tally.frame(b0, encoded.payload().len());
+            self.count(b0, encoded.payload().len());
             self.out.append(frame);
         } else {
             self.frame_spliced(b0, frame.slice_ref(encoded.payload()));
@@ -1030,7 +1038,7 @@ impl Sender {
         if let Some(head) = self.out.room(HEAD).first_chunk_mut() {
             let n = header(head, b0, payload.len(), None);
             self.out.filled(n);
-            self.tally.frame(b0, payload.len());
+            self.count(b0, payload.len());
             self.out.splice(payload);
         }
     }

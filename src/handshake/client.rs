@@ -21,10 +21,11 @@ use super::{
 #[cfg(feature = "deflate")]
 use crate::deflate::{Agreed, Offer};
 use crate::{
-    config::{Config, Negotiated},
+    config::{Config, Negotiated, Role},
     connection::{Connection, RecvBuffer},
     entropy::Entropy,
     time::Time,
+    trace,
     url::{Target, UrlError},
 };
 use alloc::{
@@ -427,6 +428,7 @@ impl Handshake {
             None => negotiated,
         };
         let head_len = response.head.len();
+        trace::opened(Role::Client, || self.path(), negotiated.subprotocol());
         self.buf.skip(head_len);
         let mut connection = Connection::client(&self.config, negotiated, self.entropy);
         connection.begin_with(self.buf, &[]);
@@ -446,6 +448,12 @@ impl Handshake {
     #[cfg(feature = "http")]
     pub(super) fn expected(&self) -> &[u8] {
         &self.expected
+    }
+
+    /// The path asked for, out of the request's first line.
+    fn path(&self) -> &str {
+        let target = self.request.split(|&b| b == b' ').nth(1).unwrap_or_default();
+        head::text(target.split(|&b| b == b'?').next().unwrap_or_default())
     }
 
     /// Looks at a complete head.
@@ -612,6 +620,7 @@ impl Handshake {
     }
 
     fn fail(&mut self, error: HandshakeError) -> HandshakeError {
+        trace::refused(Role::Client, error);
         self.state = State::Failed(error);
         if self.head.is_none() {
             self.buf.skip(self.buf.wire().len()); // nobody will look at it

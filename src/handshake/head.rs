@@ -301,7 +301,7 @@ impl fmt::Debug for Headers<'_> {
 }
 
 /// Bytes from the wire for people to look at: escaped, in one line, and at most 64 of them.
-pub(super) struct Shown<'a>(pub(super) &'a [u8]);
+pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

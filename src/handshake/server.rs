@@ -20,9 +20,10 @@ use super::{
 #[cfg(feature = "deflate")]
 use crate::deflate::Agreed;
 use crate::{
-    config::{Config, Negotiated},
+    config::{Config, Negotiated, Role},
     connection::{Connection, RecvBuffer},
     time::Time,
+    trace,
     url::Authority,
 };
 use alloc::{
@@ -218,6 +219,7 @@ impl Handshake {
             Some(agreed) => negotiated.with_deflate(agreed),
             None => negotiated,
         };
+        trace::opened(Role::Server, || request.path(), negotiated.subprotocol());
         let head_len = request.head.len();
         self.buf.skip(head_len);
         let mut connection = Connection::server(&self.config, negotiated);
@@ -259,6 +261,7 @@ impl Handshake {
     }
 
     fn fail(&mut self, error: HandshakeError) -> HandshakeError {
+        trace::refused(Role::Server, error);
         self.state = State::Failed(error);
         if self.head.is_none() {
             self.buf.skip(self.buf.wire().len()); // nobody will look at it

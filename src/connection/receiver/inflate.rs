@@ -16,6 +16,7 @@ use crate::{
     frame::{Header, OpCode},
     kernel::validated_str,
     message::{Chunk, DataKind, Message, OwnedMessage},
+    trace,
 };
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
@@ -218,6 +219,7 @@ impl Receiver {
     #[inline]
     fn show_inflated(&mut self, current: Current) -> Step {
         let len = self.inflate.as_ref().map_or(0, |inflate| inflate.out.len());
+        trace::received(len);
         self.current = current;
         self.view = (0, len);
         Step::Message
