@@ -200,6 +200,8 @@ pub mod frame;
 ))]
 pub mod guide;
 pub mod handshake;
+#[cfg(feature = "std")]
+mod input;
 mod kernel;
 #[cfg(feature = "std")]
 mod link;
@@ -211,6 +213,8 @@ mod pool;
 mod prepared;
 #[cfg(feature = "socket")]
 mod socket;
+#[cfg(feature = "std")]
+pub mod tap;
 mod time;
 #[cfg(feature = "rustls")]
 pub mod tls;

@@ -258,7 +258,7 @@ impl<'a> Headers<'a> {
     }
 
     /// The headers of a validated head, whatever its first line.
-    pub(super) fn of(head: &'a [u8]) -> Self {
+    pub(crate) fn of(head: &'a [u8]) -> Self {
         let first = head.iter().position(|&b| b == b'\n').map_or(head.len(), |end| end + 1);
         Self::new(head.get(first..).unwrap_or_default())
     }

@@ -46,7 +46,7 @@ use super::{
     head::Headers,
     server::{Accept, Handshake as ServerHandshake, Refuse, Request},
 };
-use crate::{config::Config, connection::Connection, entropy::Entropy};
+use crate::{config::Config, connection::Connection, entropy::Entropy, input::Input};
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts,
 };
@@ -180,18 +180,10 @@ impl Upgrade {
     fn check(mut head: Vec<u8>, config: &Config, extended: bool) -> Result<Self, HandshakeError> {
         push_line(&mut head, &[]);
         let mut handshake = ServerHandshake::new(config);
-        let mut rest = &head[..];
-        loop {
-            if handshake.step()? {
-                return Ok(Self { handshake, extended });
-            }
-            if rest.is_empty() {
-                return Err(HandshakeError::Incomplete); // it never is: the head was whole
-            }
-            let spare = handshake.spare_mut();
-            let n = copy(rest, spare);
-            handshake.commit(n);
-            rest = rest.get(n..).unwrap_or_default();
+        handshake.put(&head);
+        match handshake.step()? {
+            true => Ok(Self { handshake, extended }),
+            false => Err(HandshakeError::Incomplete), // never: the head is whole
         }
     }
 
@@ -370,15 +362,7 @@ impl Opening {
             }
         }
         push_line(&mut text, &[]);
-        let mut rest = &text[..];
-        while !self.handshake.step()? {
-            if rest.is_empty() {
-                return Err(HandshakeError::Incomplete); // it never is: the head was whole
-            }
-            let n = copy(rest, self.handshake.spare_mut());
-            self.handshake.commit(n);
-            rest = rest.get(n..).unwrap_or_default();
-        }
+        self.handshake.put(&text);
         self.handshake.into_connection()
     }
 }
@@ -390,15 +374,6 @@ fn is_extended(version: Version) -> bool {
 
 fn eq(a: &[u8], b: &str) -> bool {
     a.eq_ignore_ascii_case(b.as_bytes())
-}
-
-/// As many bytes as fit.
-fn copy(from: &[u8], to: &mut [u8]) -> usize {
-    let n = from.len().min(to.len());
-    if let (Some(from), Some(to)) = (from.get(..n), to.get_mut(..n)) {
-        to.copy_from_slice(from);
-    }
-    n
 }
 
 fn push_line(head: &mut Vec<u8>, parts: &[&str]) {

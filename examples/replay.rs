@@ -1,0 +1,46 @@
+//! Shows what a recording of a connection holds: each event with its time, and how it ended.
+//!
+//! ```text
+//! cargo run --release --all-features --example replay -- session.tap
+//! ```
+//!
+//! Put a `tickwire::tap::Tap` around the stream of a connection to make one.
+use std::{env, error::Error, fs, process::ExitCode};
+use tickwire::{Config, tap::Recording};
+
+fn config() -> Config {
+    #[cfg(feature = "deflate")]
+    return Config::default().deflate(tickwire::deflate::Deflate::default());
+    #[cfg(not(feature = "deflate"))]
+    Config::default()
+}
+
+fn run(path: &str) -> Result<(), Box<dyn Error>> {
+    let recording = Recording::parse(&fs::read_to_string(path)?)?;
+    let (mut events, mut last) = (0, tickwire::Time::ZERO);
+    let end = recording.replay(&config(), |time, event| {
+        println!("{:>12.6?} {event:?}", time.since_epoch());
+        (events, last) = (events + 1, time);
+    })?;
+    println!("{events} events as {:?} in {:.3?}", end.role(), last.since_epoch());
+    match end.error() {
+        Some(error) => println!("ended: {error}"),
+        None => println!("closed with {}", end.close_code()),
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [path] = &arguments[..] else {
+        eprintln!("Usage: replay FILE");
+        return ExitCode::from(2);
+    };
+    match run(path) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{path}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

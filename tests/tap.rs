@@ -1,0 +1,219 @@
+//! What a tap records is what passed, and a replay of it gives the events that there were.
+#![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support_tokio;
+use std::{
+    io::{self, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+};
+use support_tokio::bounded;
+use tickwire::{
+    CloseCode, Config, Connection, Event, Negotiated, OwnedMessage, RecvError, Role, blocking,
+    handshake::{HandshakeError, client::Request},
+    tap::{BadRecording, Recording, Tap},
+    tokio::{accept, client},
+};
+use tokio::io::{AsyncWriteExt, duplex};
+
+/// A record in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(&mut *self.0.lock().unwrap(), bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn recording(&self) -> Recording {
+        Recording::parse(&self.text()).unwrap()
+    }
+}
+
+/// The messages of a replay, and the connection it ends with.
+fn replayed(log: &Log, config: &Config) -> (Vec<OwnedMessage>, Connection) {
+    let mut messages = Vec::new();
+    let end = log.recording().replay(config, |_, event| {
+        if let Event::Message(message) = event {
+            messages.push(message.to_owned());
+        }
+    });
+    (messages, end.unwrap())
+}
+
+fn texts(count: usize) -> Vec<OwnedMessage> {
+    (0..count).map(|i| OwnedMessage::text("text ".repeat(i * 20))).collect()
+}
+
+fn configs() -> Vec<Config> {
+    vec![
+        Config::default(),
+        #[cfg(feature = "deflate")]
+        Config::default().deflate(tickwire::deflate::Deflate::default()),
+    ]
+}
+
+#[tokio::test]
+async fn both_ends_of_a_tokio_session_replay() {
+    for config in configs() {
+        for split in [false, true] {
+            bounded(async {
+                let (near, far) = duplex(1 << 10);
+                let (at_client, at_server) = (Log::default(), Log::default());
+                let (near, far) =
+                    (Tap::new(near, at_client.clone()), Tap::new(far, at_server.clone()));
+                let request = Request::new("ws://test/feed?x=1").unwrap();
+                let request = request.subprotocols(&["a", "b"]).unwrap();
+                let (ours, theirs) =
+                    tokio::join!(client(near, &request, &config), accept(far, &config));
+                let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
+                let sent = texts(50);
+                let sending = async {
+                    if split {
+                        let (mut reader, mut writer) = ours.into_split();
+                        for message in &sent {
+                            writer.send(message).await.unwrap();
+                        }
+                        writer.close(CloseCode::GOING_AWAY).await.unwrap();
+                        assert!(reader.recv().await.unwrap().is_none());
+                    } else {
+                        for message in &sent {
+                            ours.send(message).await.unwrap();
+                        }
+                        ours.close(CloseCode::GOING_AWAY).await.unwrap();
+                    }
+                };
+                let receiving = async {
+                    let mut received = Vec::new();
+                    while let Some(message) = theirs.recv_owned().await.unwrap() {
+                        received.push(message);
+                    }
+                    received
+                };
+                let ((), received) = tokio::join!(sending, receiving);
+                assert_eq!(received, sent);
+                assert_eq!(at_server.recording().role(), Some(Role::Server));
+                assert_eq!(at_client.recording().role(), Some(Role::Client));
+                let (messages, end) = replayed(&at_server, &config);
+                assert_eq!((messages, end.close_code(), end.error()), (sent, 1001, None));
+                let (messages, end) = replayed(&at_client, &config);
+                assert_eq!((messages, end.close_code(), end.error()), (vec![], 1001, None));
+                #[cfg(feature = "deflate")]
+                assert_eq!(
+                    end.negotiated().deflate().is_some(),
+                    format!("{config:?}").contains("deflate: Some")
+                );
+            })
+            .await;
+        }
+    }
+}
+
+#[test]
+fn a_blocking_session_replays_and_so_does_its_violation() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let peer = std::thread::spawn(move || {
+        let tcp = TcpStream::connect(address).unwrap();
+        let request = Request::new(&format!("ws://{address}/")).unwrap();
+        let mut ws = blocking::client(tcp, &request, &Config::default()).unwrap();
+        ws.send("one").unwrap();
+        ws.send(&[2; 70_000]).unwrap();
+        Write::write_all(ws.get_mut(), b"\x82\x00").unwrap(); // not masked
+        while let Ok(Some(_)) = ws.recv() {}
+        ws.close_code()
+    });
+    let log = Log::default();
+    let tap = Tap::new(listener.accept().unwrap().0, log.clone());
+    let mut ws = blocking::accept(tap, &Config::default()).unwrap();
+    let mut received = Vec::new();
+    let error = loop {
+        match ws.recv() {
+            Ok(Some(message)) => received.push(message.to_owned()),
+            Ok(None) => panic!("no violation"),
+            Err(error) => break error,
+        }
+    };
+    drop(ws);
+    assert_eq!(peer.join().unwrap(), 1002);
+    let (messages, end) = replayed(&log, &Config::default());
+    assert_eq!((messages.len(), &messages), (2, &received));
+    let Some(found @ RecvError::Protocol(_)) = end.error() else { panic!("{end:?}") };
+    assert_eq!(found.to_string(), error.to_string());
+    // With other limits it ends otherwise.
+    let (messages, end) = replayed(&log, &Config::default().max_message(1_000));
+    assert_eq!(messages.len(), 1);
+    assert!(matches!(end.error(), Some(RecvError::MessageTooBig { limit: 1_000 })));
+}
+
+#[test]
+fn a_tap_set_behind_the_handshake_replays_into_a_connection() {
+    let text = "tickwire tap 1\n0.000001 < 818537fa213d7f9f4d\n0.100000 > 8100\n0.250000 < 5158\n1.000000 < end\n0.3";
+    let recording = Recording::parse(text).unwrap();
+    assert_eq!((recording.role(), recording.passed().len()), (None, 4));
+    let refused = recording.replay(&Config::default(), |_, _| {});
+    assert_eq!(refused.err(), Some(HandshakeError::Incomplete));
+    let mut connection = Connection::server(&Config::default(), Negotiated::new());
+    let mut seen = Vec::new();
+    recording.replay_into(&mut connection, |time, event| seen.push(format!("{time:?} {event:?}")));
+    assert_eq!(seen.len(), 1);
+    assert!(seen[0].contains("250ms") && seen[0].contains("Hello"), "{seen:?}");
+    assert_eq!(connection.error(), Some(RecvError::UnexpectedEof));
+}
+
+#[test]
+fn what_is_no_recording_is_refused_with_its_line() {
+    for (text, line) in [
+        ("", 1),
+        ("tickwire tap 2\n", 1),
+        ("tickwire tap 1\n0.000001 < 0\n", 2),
+        ("tickwire tap 1\n0.000001 < \n", 2),
+        ("tickwire tap 1\n0.000001 < zz\n", 2),
+        ("tickwire tap 1\n0.000001 = 00\n", 2),
+        ("tickwire tap 1\n0.1 < 00\n", 2),
+        ("tickwire tap 1\n-0.000001 < 00\n", 2),
+        ("tickwire tap 1\n99999999999999999999.000001 < 00\n", 2),
+        ("tickwire tap 1\n0.000001 < 00\n\n0.000002 < 00\n", 3),
+        ("tickwire tap 1\n0.000001 < é\n", 2),
+    ] {
+        assert_eq!(Recording::parse(text), Err(BadRecording { line }), "{text:?}");
+    }
+    assert_eq!(Recording::parse("tickwire tap 1\n0.00").unwrap().passed(), &[]);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_written_stops_and_the_stream_goes_on() {
+    struct Full(usize);
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    bounded(async {
+        for lines in 0..4 {
+            let (near, mut far) = duplex(1 << 10);
+            let mut ws = support_tokio::client(Tap::new(near, Full(lines)), &Config::default());
+            far.write_all(b"\x82\x01a").await.unwrap();
+            assert!(ws.recv().await.unwrap().is_some());
+            far.write_all(b"\x82\x01b").await.unwrap();
+            assert!(ws.recv().await.unwrap().is_some());
+            ws.send("c").await.unwrap();
+            assert_eq!(ws.get_ref().failed(), lines < 4);
+        }
+    })
+    .await;
+}
