@@ -1,0 +1,525 @@
+//! A victim and its attacker, joined by a socket of this machine.
+//!
+//! The victim is a user of one of the adapters, on a thread of its own, which is new and does all
+//! of its work (tokio's runtime is the kind with one thread). The allocator counts by thread, so
+//! that neither the attacker nor a test that runs beside is counted. What the victim notes for the
+//! test is not counted either. Buffers of the system are not heap.
+#![allow(dead_code)]
+use crate::{
+    alloc::{live, take_peak, uncounted},
+    support::{CLOSE, Seen, masked, plain, read_frame},
+};
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+#[cfg(feature = "tokio")]
+use tickwire::tokio as on_tokio;
+use tickwire::{
+    Chunk, CloseFrame, Config, Connection, Error, Event, Message, RecvError, Role, Sender,
+    blocking,
+    handshake::{
+        accept_key,
+        client::Request,
+        server::{self, Accept, Refuse},
+    },
+};
+
+/// No attack takes as long, on a busy machine too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a connection has besides its buffers: its state, the runtime's entry for its socket, and
+/// what a handshake keeps. No bound says less than this.
+pub(crate) const STATE: usize = 16 << 10;
+
+/// The request of a client, as good as any.
+pub(crate) const REQUEST: &str = "GET /feed HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\n";
+
+/// What the victim uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Adapter {
+    Blocking,
+    #[cfg(feature = "tokio")]
+    Tokio,
+}
+
+pub(crate) const ADAPTERS: &[Adapter] = &[
+    Adapter::Blocking,
+    #[cfg(feature = "tokio")]
+    Adapter::Tokio,
+];
+
+/// What a victim took of the heap, in bytes, beyond what it had before the first byte came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heap {
+    /// At most.
+    pub(crate) peak: usize,
+    /// When it was done, and had dropped the connection.
+    pub(crate) kept: usize,
+}
+
+impl Heap {
+    /// `what` is printed with the figures, for those who ask with `--nocapture`.
+    #[track_caller]
+    pub(crate) fn under(self, what: impl std::fmt::Display, bound: usize) {
+        println!("{what}: at most {} of {bound} bytes", self.peak);
+        assert!(self.peak <= bound, "{what}: {} bytes at most, not {bound}", self.peak);
+    }
+}
+
+/// Has `defend` attacked by `attack`: what they return, and what the defence took of the heap.
+///
+/// The attacker's socket is closed when `attack` drops it.
+#[track_caller]
+pub(crate) fn duel<T: Send + 'static, U>(
+    adapter: Adapter,
+    defend: impl FnOnce(Door) -> T + Send + 'static,
+    attack: impl FnOnce(TcpStream) -> U,
+) -> (T, U, Heap) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let foe = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (io, _) = listener.accept().unwrap();
+    for io in [&foe, &io] {
+        io.set_nodelay(true).unwrap();
+    }
+    let (report, reported) = mpsc::channel();
+    let victim = thread::spawn(move || {
+        let door = Door::new(adapter, io);
+        let before = live();
+        take_peak();
+        let made = defend(door);
+        let (peak, kept) = (take_peak() - before, live() - before);
+        let sizes = [peak, kept].map(|n| usize::try_from(n).unwrap_or(0));
+        let _ = report.send((made, Heap { peak: sizes[0], kept: sizes[1] }));
+    });
+    let attacked = catch_unwind(AssertUnwindSafe(|| {
+        foe.set_read_timeout(Some(PATIENCE)).unwrap();
+        foe.set_write_timeout(Some(PATIENCE)).unwrap();
+        attack(foe)
+    }));
+    let reported = reported.recv_timeout(PATIENCE);
+    if let Err(mpsc::RecvTimeoutError::Disconnected) = reported {
+        let panic = victim.join().expect_err("it reports unless it panics");
+        resume_unwind(panic);
+    }
+    let attacked = attacked.unwrap_or_else(|panic| resume_unwind(panic));
+    let (made, heap) = reported.expect("the victim hangs");
+    (made, attacked, heap)
+}
+
+/// Where the attacker comes in: the victim's end of the socket, before any handshake.
+pub(crate) struct Door {
+    pub(crate) adapter: Adapter,
+    io: TcpStream,
+    #[cfg(feature = "tokio")]
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Door {
+    fn new(adapter: Adapter, io: TcpStream) -> Self {
+        #[cfg(feature = "tokio")]
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self {
+            adapter,
+            io,
+            #[cfg(feature = "tokio")]
+            runtime,
+        }
+    }
+
+    /// The opening handshake of a server that accepts whatever is legal.
+    pub(crate) fn accept(self, config: &Config) -> Result<Ws, Error> {
+        self.serve(config, |_| Ok(Accept::new()))
+    }
+
+    /// The opening handshake of a server that decides.
+    pub(crate) fn serve(
+        self,
+        config: &Config,
+        decide: impl FnOnce(&server::Request<'_>) -> Result<Accept<'static>, Refuse>,
+    ) -> Result<Ws, Error> {
+        // A refusal ends like any other server's: with the error that says so, made up here.
+        let refused = Error::Handshake(tickwire::handshake::HandshakeError::Incomplete);
+        match self.adapter {
+            Adapter::Blocking => {
+                let handshake = blocking::Handshake::read(self.io, config)?;
+                match decide(&handshake.request()) {
+                    Ok(accept) => Ok(Ws::Blocking(handshake.accept(accept)?)),
+                    Err(refuse) => handshake.refuse(refuse).and(Err(refused)),
+                }
+            }
+            #[cfg(feature = "tokio")]
+            Adapter::Tokio => {
+                let Self { io, runtime, .. } = self;
+                let ws = runtime.block_on(async {
+                    let handshake = on_tokio::Handshake::read(asynchronous(io), config).await?;
+                    match decide(&handshake.request()) {
+                        Ok(accept) => handshake.accept(accept).await,
+                        Err(refuse) => handshake.refuse(refuse).await.and(Err(refused)),
+                    }
+                })?;
+                Ok(Ws::Tokio(ws, runtime))
+            }
+        }
+    }
+
+    /// The opening handshake of a client.
+    pub(crate) fn connect(self, request: &Request, config: &Config) -> Result<Ws, Error> {
+        match self.adapter {
+            Adapter::Blocking => Ok(Ws::Blocking(blocking::client(self.io, request, config)?)),
+            #[cfg(feature = "tokio")]
+            Adapter::Tokio => {
+                let Self { io, runtime, .. } = self;
+                let ws = runtime.block_on(async {
+                    on_tokio::client(asynchronous(io), request, config).await
+                })?;
+                Ok(Ws::Tokio(ws, runtime))
+            }
+        }
+    }
+
+    /// The opening handshake of either end, which goes well.
+    pub(crate) fn open(self, role: Role, config: &Config) -> Ws {
+        match role {
+            Role::Server => self.accept(config).unwrap(),
+            Role::Client => {
+                self.connect(&Request::new("ws://example.com/feed").unwrap(), config).unwrap()
+            }
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn asynchronous(io: TcpStream) -> tokio::net::TcpStream {
+    io.set_nonblocking(true).unwrap();
+    tokio::net::TcpStream::from_std(io).unwrap()
+}
+
+/// A WebSocket of either adapter: every call waits.
+#[allow(clippy::large_enum_variant)]
+pub(crate) enum Ws {
+    Blocking(blocking::WebSocket<TcpStream>),
+    #[cfg(feature = "tokio")]
+    Tokio(on_tokio::WebSocket<tokio::net::TcpStream>, tokio::runtime::Runtime),
+}
+
+/// The same call on either, awaited on the one.
+macro_rules! either {
+    ($this:expr, $ws:ident => $call:expr) => {
+        match $this {
+            Ws::Blocking($ws) => $call,
+            #[cfg(feature = "tokio")]
+            Ws::Tokio($ws, runtime) => runtime.block_on($call),
+        }
+    };
+}
+
+/// The same on either, which does not wait.
+macro_rules! look {
+    ($this:expr, $ws:ident => $call:expr) => {
+        match $this {
+            Ws::Blocking($ws) => $call,
+            #[cfg(feature = "tokio")]
+            Ws::Tokio($ws, _) => $call,
+        }
+    };
+}
+
+impl Ws {
+    pub(crate) fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
+        either!(self, ws => ws.recv_event())
+    }
+
+    pub(crate) fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
+        either!(self, ws => ws.recv())
+    }
+
+    pub(crate) fn recv_reply(&mut self) -> Result<Option<(Message<'_>, &mut Sender)>, Error> {
+        either!(self, ws => ws.recv_reply())
+    }
+
+    pub(crate) fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
+        either!(self, ws => ws.recv_chunk())
+    }
+
+    pub(crate) fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+        either!(self, ws => ws.send(message))
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        either!(self, ws => ws.flush())
+    }
+
+    pub(crate) fn close<'f>(
+        &mut self,
+        frame: impl Into<Option<CloseFrame<'f>>>,
+    ) -> Result<(), Error> {
+        either!(self, ws => ws.close(frame))
+    }
+
+    pub(crate) fn sender(&mut self) -> &mut Sender {
+        look!(self, ws => ws.sender())
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        look!(self, ws => ws.connection())
+    }
+
+    /// Receives to the end, telling `note` of each event; how it ended.
+    pub(crate) fn watch(&mut self, mut note: impl FnMut(Event<'_>)) -> End {
+        loop {
+            match self.recv_event() {
+                Ok(Some(event)) => note(event),
+                other => return End::of(other.map(|_| ())),
+            }
+        }
+    }
+
+    /// Answers each message with itself, to the end.
+    pub(crate) fn echo(&mut self) -> End {
+        loop {
+            match self.recv_reply() {
+                Ok(Some((message, reply))) => drop(reply.feed(message)), // closed: the end follows
+                other => return End::of(other.map(|_| ())),
+            }
+        }
+    }
+
+    fn fate(&self, seen: Vec<Seen>, end: End) -> Fate {
+        let conn = self.connection();
+        Fate { seen, end, code: conn.close_code(), clean: conn.was_clean() }
+    }
+}
+
+/// How receiving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Closed,
+    Failed(RecvError),
+    /// The stream failed.
+    Io(ErrorKind),
+}
+
+impl End {
+    #[track_caller]
+    pub(crate) fn of(ended: Result<(), Error>) -> Self {
+        match ended {
+            Ok(()) => Self::Closed,
+            Err(Error::Recv(error)) => Self::Failed(error),
+            Err(Error::Io(error)) => Self::Io(error.kind()),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+impl<E: Into<RecvError>> From<E> for End {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What a victim that only receives knows when it is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fate {
+    /// Every event.
+    pub(crate) seen: Vec<Seen>,
+    pub(crate) end: End,
+    /// The close code as other APIs number it.
+    pub(crate) code: u16,
+    pub(crate) clean: bool,
+}
+
+/// What became of an attack on a victim that only receives.
+pub(crate) struct Story<U> {
+    pub(crate) adapter: Adapter,
+    pub(crate) fate: Fate,
+    pub(crate) heap: Heap,
+    /// What the attack returned.
+    pub(crate) told: U,
+}
+
+/// After a good handshake, the attacker does as it likes to a victim that notes every event; once
+/// over each adapter.
+#[track_caller]
+pub(crate) fn attack<U>(
+    role: Role,
+    config: &Config,
+    attack: impl Fn(&mut Foe) -> U,
+) -> Vec<Story<U>> {
+    let one = |&adapter: &Adapter| {
+        let config = config.clone();
+        let defend = move |door: Door| {
+            let mut ws = door.open(role, &config);
+            let mut seen = Vec::new();
+            let end = ws.watch(|event| uncounted(|| seen.push(event.into())));
+            ws.fate(seen, end)
+        };
+        let (fate, told, heap) = duel(adapter, defend, |io| {
+            let mut foe = Foe::new(role, io);
+            foe.shake();
+            attack(&mut foe)
+        });
+        Story { adapter, fate, heap, told }
+    };
+    ADAPTERS.iter().map(one).collect()
+}
+
+/// These bytes, over each adapter, are this violation behind these events; the peer is told with
+/// one Close and nothing is kept.
+#[track_caller]
+pub(crate) fn fails(
+    role: Role,
+    config: &Config,
+    wire: &[u8],
+    before: &[Seen],
+    error: impl Into<RecvError>,
+    bound: usize,
+) {
+    let error = error.into();
+    let code = error.close_code().expect("a violation").get();
+    for Story { adapter, fate, heap, told } in attack(role, config, |foe| foe.say(wire)) {
+        assert_eq!(fate.end, End::Failed(error), "{adapter:?} {role:?} {:?}", fate.seen);
+        assert_eq!(fate.seen, before, "{adapter:?} {role:?}");
+        assert_eq!((fate.code, fate.clean), (1006, false), "{adapter:?} {role:?}");
+        let close = (CLOSE, code.to_be_bytes().to_vec());
+        assert_eq!(told.last(), Some(&close), "{adapter:?} {role:?}");
+        heap.under(format_args!("{adapter:?} {role:?} {error}"), bound);
+    }
+}
+
+/// The attacker's end, in bytes.
+pub(crate) struct Foe {
+    /// The victim's.
+    pub(crate) role: Role,
+    pub(crate) io: TcpStream,
+}
+
+impl Foe {
+    pub(crate) fn new(role: Role, io: TcpStream) -> Self {
+        Self { role, io }
+    }
+
+    /// A good opening handshake, with nothing agreed on.
+    pub(crate) fn shake(&mut self) {
+        self.shake_with("");
+    }
+
+    /// A good opening handshake with further lines, each with its end.
+    pub(crate) fn shake_with(&mut self, lines: &str) {
+        if self.role == Role::Server {
+            self.wire(format!("{REQUEST}{lines}\r\n"));
+            let head = self.head();
+            assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        } else {
+            let accept = self.proof();
+            self.wire(format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\n{lines}\r\n"
+            ));
+        }
+    }
+
+    /// Reads a client's request, and gives what Sec-WebSocket-Accept has to say to it.
+    pub(crate) fn proof(&mut self) -> String {
+        let head = self.head();
+        let key = head.split_once("Sec-WebSocket-Key: ").expect("a key").1;
+        accept_key(key.split_once("\r\n").unwrap().0)
+    }
+
+    /// A head, and not a byte of what follows it.
+    pub(crate) fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.io.read_exact(&mut byte).expect("a whole head");
+            head.extend(byte);
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// A frame as this end sends it.
+    pub(crate) fn frame(&self, b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+        match self.role {
+            Role::Server => masked(b0, payload),
+            Role::Client => plain(b0, payload),
+        }
+    }
+
+    pub(crate) fn wire(&mut self, bytes: impl AsRef<[u8]>) {
+        self.io.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// These bytes so often, unless the victim has ended the connection; how often it took them.
+    pub(crate) fn flood(&mut self, bytes: &[u8], times: usize) -> usize {
+        (0..times).take_while(|_| self.io.write_all(bytes).is_ok()).count()
+    }
+
+    /// No more from here.
+    pub(crate) fn end(&mut self) {
+        let _ = self.io.shutdown(Shutdown::Write); // the victim may be gone
+    }
+
+    /// These bytes and the end, and all that the victim has to say to it.
+    pub(crate) fn say(&mut self, wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        self.flood(wire, 1);
+        self.end();
+        self.rest()
+    }
+
+    /// The next frame of the victim.
+    pub(crate) fn next(&mut self) -> (u8, Vec<u8>) {
+        let mut wire = Vec::new();
+        loop {
+            if let Some((frame, _)) = read_frame(&wire) {
+                return (frame.b0, frame.payload);
+            }
+            let mut byte = [0];
+            self.io.read_exact(&mut byte).expect("a whole frame");
+            wire.extend(byte);
+        }
+    }
+
+    /// All frames of the victim up to its end; the last one has to be whole.
+    pub(crate) fn rest(&mut self) -> Vec<(u8, Vec<u8>)> {
+        let mut wire = Vec::new();
+        if let Err(error) = self.io.read_to_end(&mut wire) {
+            // What it had to say came first; it does not read to the end of a flood.
+            let reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+            assert!(reset, "{error}");
+        }
+        crate::support::sent(&wire)
+    }
+}
+
+/// Both ends of a socket of this machine, for what needs no adapter at one of them.
+pub(crate) fn sockets() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    for io in [&near, &far] {
+        io.set_nodelay(true).unwrap();
+        io.set_read_timeout(Some(PATIENCE)).unwrap();
+        io.set_write_timeout(Some(PATIENCE)).unwrap();
+    }
+    (near, far)
+}
+
+#[test]
+fn what_a_victim_notes_is_not_counted_and_what_it_takes_is() {
+    for &adapter in ADAPTERS {
+        let defend = |_: Door| {
+            let noted = uncounted(|| vec![0u8; 100_000]);
+            drop(vec![0u8; 3000]);
+            noted.len()
+        };
+        let (noted, (), heap) = duel(adapter, defend, |_| ());
+        assert_eq!(noted, 100_000);
+        assert!((3000..20_000).contains(&heap.peak), "{heap:?}");
+    }
+}
