@@ -14,7 +14,14 @@ mod alloc;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod close;
+#[cfg(feature = "deflate")]
+mod deflate;
+mod fragments;
+mod frames;
 mod harness;
+mod masking;
+mod utf8;
 
 use alloc::Counting;
 

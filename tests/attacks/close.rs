@@ -1,0 +1,392 @@
+//! The closing handshake and what ends without one: A29 to A35.
+use crate::{
+    alloc::{live, uncounted},
+    harness::{End, *},
+    support::*,
+};
+use std::{
+    io::{Read, Write},
+    thread,
+    time::Duration,
+};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Error, Message, ProtocolError, RecvError, Role, SendError,
+};
+
+#[test]
+fn a29_a_malformed_close_is_refused_and_its_code_not_reported() {
+    for role in ROLES {
+        for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+            let wire = to(role, CLOSE, close_body(code, "why"));
+            fails(role, &Config::default(), &wire, &[], ProtocolError::BadClose, SMALL);
+        }
+        let wire = to(role, CLOSE, [3]);
+        fails(role, &Config::default(), &wire, &[], ProtocolError::BadClose, SMALL);
+        for reason in [&b"\xff"[..], b"cut \xe2\x82", b"\xed\xa0\x80"] {
+            let wire = to(role, CLOSE, [&[0x03, 0xe8], reason].concat());
+            fails(role, &Config::default(), &wire, &[], ProtocolError::BadUtf8, SMALL);
+        }
+    }
+}
+
+#[test]
+fn a30_a_close_carries_the_reason_given_and_not_a_byte_more() {
+    for role in ROLES {
+        for len in [0, 1, 50, 122, 123] {
+            let reason = "r".repeat(len);
+            let body = close_body(3000, &reason);
+            let close = move |ws: &mut Ws| {
+                let code = CloseCode::new(3000).unwrap();
+                let long = "s".repeat(124); // as if a buffer were at hand that held something else
+                let refused = ws.close(CloseFrame::with_reason(code, &long));
+                assert!(matches!(refused, Err(Error::Send(SendError::ReasonTooLong))));
+                End::of(ws.close(CloseFrame::with_reason(code, &reason)))
+            };
+            for (adapter, end, told, heap) in
+                Scene::new(role, &Config::default()).act(close, |foe| {
+                    let close = foe.next();
+                    (close, foe.say(&foe.frame(CLOSE, close_body(3000, ""))))
+                })
+            {
+                assert_eq!(end, End::Closed, "{adapter:?} {role:?} {len}");
+                assert_eq!(told, ((CLOSE, body.clone()), vec![]), "{adapter:?} {role:?} {len}");
+                heap.under(adapter.name(), SMALL);
+            }
+        }
+    }
+}
+
+#[test]
+fn a31_a_peer_that_never_answers_a_close_is_left_after_the_close_timeout() {
+    let config = Config::default().close_timeout(Duration::from_millis(300));
+    for role in ROLES {
+        for trickles in [false, true] {
+            let close = |ws: &mut Ws| End::of(ws.close(CloseCode::GOING_AWAY));
+            for (adapter, end, frames, heap) in Scene::new(role, &config).act(close, |foe| {
+                let close = foe.next();
+                assert_eq!(close, (CLOSE, vec![0x03, 0xe9]));
+                let one = foe.frame(BINARY, [7; 1000]);
+                let mut frames = 0;
+                // Each is a sign of life, and none an answer.
+                while trickles && frames < 5000 && foe.flood(&one, 1) == 1 {
+                    frames += 1;
+                    thread::sleep(Duration::from_millis(5));
+                }
+                let mut rest = Vec::new();
+                let _ = foe.io.read_to_end(&mut rest); // till it leaves
+                assert_eq!(rest, [], "nothing behind a Close");
+                frames
+            }) {
+                let who = format!("{adapter:?} {role:?} {trickles}");
+                assert_eq!(end, RecvError::CloseTimeout.into(), "{who}");
+                assert!(frames < 5000, "{who}");
+                heap.under(&who, SMALL);
+                assert!(heap.kept <= SMALL, "{who}: {} bytes kept", heap.kept); // the pool's
+            }
+        }
+    }
+}
+
+/// Messages that tell their number, until it is said that no more may be sent.
+fn numbered(n: usize) -> String {
+    format!("{n:06}").repeat(200)
+}
+
+/// So many whole messages, in order, and one Close.
+#[track_caller]
+fn whole_and_closed(told: &[(u8, Vec<u8>)], sent: usize) {
+    let (last, messages) = told.split_last().expect("a Close");
+    assert_eq!(last.0, CLOSE);
+    for (n, message) in messages.iter().enumerate() {
+        assert_eq!(*message, (TEXT, numbered(n).into_bytes()));
+    }
+    // A message that was written and whose call was told of the end is there, too.
+    let count = messages.len();
+    assert!(count == sent || count == sent + 1, "{count} came, {sent} were sent");
+}
+
+/// Reads some messages, closes, and reads the rest.
+fn closes_in_between(foe: &mut Foe) -> Vec<(u8, Vec<u8>)> {
+    let mut told: Vec<_> = (0..20).map(|_| foe.next()).collect();
+    foe.wire(foe.frame(CLOSE, close_body(1000, "enough")));
+    told.extend(foe.rest());
+    told
+}
+
+#[test]
+fn a32_a_message_sent_while_another_thread_closes_is_whole_or_refused() {
+    for role in ROLES {
+        for _ in 0..5 {
+            let defend = move |door: Door| {
+                let Ws::Blocking(ws) = door.open(role, &Config::default()) else {
+                    unreachable!("as asked for")
+                };
+                let (mut reader, mut writer) = ws.into_split().unwrap();
+                let writing = thread::spawn(move || {
+                    let mut sent = 0;
+                    while writer.send(&*numbered(sent)).is_ok() {
+                        sent += 1;
+                    }
+                    assert!(writer.send("after all").is_err(), "never again");
+                    sent
+                });
+                while reader.recv().is_ok_and(|message| message.is_some()) {}
+                (reader.was_clean(), writing.join().unwrap())
+            };
+            let ((clean, sent), told, _) = duel(Adapter::Blocking, defend, |io| {
+                let mut foe = Foe::new(role, io);
+                foe.shake();
+                closes_in_between(&mut foe)
+            });
+            assert!(clean);
+            whole_and_closed(&told, sent);
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a32_a_message_sent_while_another_task_closes_is_whole_or_refused() {
+    for role in ROLES {
+        for _ in 0..5 {
+            let defend = move |door: Door| {
+                let Ws::Tokio(ws, runtime) = door.open(role, &Config::default()) else {
+                    unreachable!("as asked for")
+                };
+                let (mut reader, mut writer) = ws.into_split();
+                runtime.block_on(async {
+                    let writing = async {
+                        let mut sent = 0;
+                        while writer.send(&*numbered(sent)).await.is_ok() {
+                            sent += 1;
+                        }
+                        assert!(writer.send("after all").await.is_err(), "never again");
+                        sent
+                    };
+                    let reading = async {
+                        while reader.recv().await.is_ok_and(|message| message.is_some()) {}
+                        reader.was_clean()
+                    };
+                    tokio::join!(reading, writing)
+                })
+            };
+            let ((clean, sent), told, heap) = duel(Adapter::Tokio, defend, |io| {
+                let mut foe = Foe::new(role, io);
+                foe.shake();
+                closes_in_between(&mut foe)
+            });
+            assert!(clean);
+            whole_and_closed(&told, sent);
+            heap.under("tokio", 3 * HIGH_WATER + SMALL);
+        }
+    }
+}
+
+/// How one connection is opened and how it ends, played by both sides.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Clean,
+    PeerCloses,
+    Abort,
+    Vanish,
+    Violation,
+    CloseTimeout,
+    Refused,
+    NoRequest,
+}
+
+const WAYS: [Way; 8] = [
+    Way::Clean,
+    Way::PeerCloses,
+    Way::Abort,
+    Way::Vanish,
+    Way::Violation,
+    Way::CloseTimeout,
+    Way::Refused,
+    Way::NoRequest,
+];
+
+impl Way {
+    fn defend(self, door: Door, config: &Config) {
+        let mut ws = match door.accept(config) {
+            Ok(ws) => ws,
+            Err(error) => {
+                assert!(matches!(self, Self::Refused | Self::NoRequest), "{self:?}: {error}");
+                return;
+            }
+        };
+        let _ = match self {
+            Self::Clean | Self::CloseTimeout => ws.close(CloseCode::NORMAL),
+            Self::Abort => {
+                let _ = ws.sender().feed(Message::Binary(&[1; 5000]));
+                ws.sender().abort(CloseCode::GOING_AWAY).unwrap();
+                ws.flush()
+            }
+            _ => ws.recv_event().map(|_| ()).and_then(|()| ws.recv_event().map(|_| ())),
+        };
+    }
+
+    fn attack(self, io: std::net::TcpStream) {
+        let mut foe = Foe::new(Role::Server, io);
+        match self {
+            Self::Refused => foe.wire("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+            Self::NoRequest => foe.wire("GET / HTT"),
+            _ => foe.shake(),
+        }
+        match self {
+            Self::Clean => {
+                foe.next();
+                foe.flood(&masked(CLOSE, ""), 1);
+            }
+            Self::PeerCloses => drop(foe.flood(&masked(CLOSE, close_body(1001, "")), 1)),
+            Self::Violation => drop(foe.flood(&masked(0x83, "x"), 1)),
+            Self::CloseTimeout => {
+                let _ = foe.io.read_to_end(&mut Vec::new());
+            }
+            Self::Vanish => return,
+            Self::Abort | Self::Refused | Self::NoRequest => {}
+        }
+        foe.end();
+        let _ = foe.io.read_to_end(&mut Vec::new());
+    }
+}
+
+/// How many files this process has open.
+fn open_files() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
+}
+
+/// 10⁵ of them would use up the ports of this machine; `examples/soak.rs` is for that.
+#[test]
+fn a33_memory_and_descriptors_return_to_where_they_were_whatever_the_end() {
+    const NAME: &str =
+        "close::a33_memory_and_descriptors_return_to_where_they_were_whatever_the_end";
+    if std::env::var_os("TICKWIRE_ALONE").is_none() {
+        // In a process of its own, since the tests beside open files as well.
+        let me = std::env::current_exe().unwrap();
+        let mut alone = std::process::Command::new(me);
+        alone.env("TICKWIRE_ALONE", "1").args(["--exact", NAME, "--test-threads=1"]);
+        let output = alone.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let config = Config::default().close_timeout(Duration::from_millis(5));
+    for &adapter in ADAPTERS {
+        for way in WAYS {
+            let turn = move |config: &Config, door: &Door, times: usize| {
+                for _ in 0..times {
+                    let (near, far) = uncounted(sockets);
+                    let foe = uncounted(|| thread::spawn(move || way.attack(far)));
+                    way.defend(door.beside(near), config);
+                    uncounted(|| foe.join().unwrap());
+                }
+            };
+            let config = config.clone();
+            let defend = move |door: Door| {
+                turn(&config, &door, 20);
+                let before = (open_files(), live());
+                turn(&config, &door, 100);
+                (before, (open_files(), live()))
+            };
+            let ((before, after), (), heap) = duel(adapter, defend, drop);
+            assert_eq!(before.0, after.0, "{adapter:?} {way:?}: descriptors");
+            let more = after.1 - before.1;
+            assert!(more <= 0, "{adapter:?} {way:?}: {more} bytes for 100 connections");
+            heap.under(format_args!("{adapter:?} {way:?}"), 2 * SMALL);
+        }
+    }
+}
+
+#[test]
+fn a34_nothing_behind_a_close_is_an_event() {
+    for role in ROLES {
+        let wire = [
+            to(role, TEXT, "before"),
+            to(role, CLOSE, close_body(1000, "bye")),
+            to(role, TEXT, "behind"),
+            to(role, PING, "behind"),
+            to(role, CLOSE, close_body(1002, "again")),
+            vec![0xff; 5000],
+        ]
+        .concat();
+        for story in attack(role, &Config::default(), |foe| foe.say(&wire)) {
+            let who = format!("{:?} {role:?}", story.adapter);
+            let bye = Seen::Close(Some((1000, "bye".into())));
+            assert_eq!(story.fate.seen, [text("before"), bye], "{who}");
+            assert_eq!((story.fate.end, story.fate.code), (End::Closed, 1000), "{who}");
+            assert_eq!(story.told, [(CLOSE, vec![0x03, 0xe8])], "{who}");
+            story.heap.under(who, SMALL);
+        }
+    }
+}
+
+#[test]
+fn a34_data_without_end_behind_a_close_is_not_kept_and_not_waited_for_for_ever() {
+    for role in ROLES {
+        // A server waits for the client to end the stream, and a client for the server; neither
+        // does here. It is left after a second, or after the close timeout.
+        let config = Config::default().close_timeout(Duration::from_millis(500));
+        for story in attack(role, &config, |foe| {
+            foe.wire(foe.frame(CLOSE, close_body(1000, "")));
+            let piece = foe.frame(BINARY, vec![1; 100_000]);
+            let mut sent = 0;
+            while foe.flood(&piece, 1) == 1 {
+                sent += piece.len();
+            }
+            sent
+        }) {
+            let who = format!("{:?} {role:?}", story.adapter);
+            assert_eq!(story.fate.seen, [Seen::Close(Some((1000, String::new())))], "{who}");
+            assert_eq!((story.fate.end, story.fate.clean), (End::Closed, true), "{who}");
+            println!("{who}: {} bytes behind the Close", story.told);
+            story.heap.under(who, SMALL);
+        }
+    }
+}
+
+#[test]
+fn a35_a_close_never_breaks_into_a_frame_that_is_partly_written() {
+    // More than the buffers of the system hold.
+    const LEN: usize = 24 << 20;
+    for role in ROLES {
+        for abort in [false, true] {
+            let send = move |ws: &mut Ws| {
+                let message = uncounted(|| vec![0x5a; LEN]);
+                ws.sender().feed(&message).unwrap();
+                uncounted(|| drop(message));
+                if abort {
+                    // What of it was written when the peer's Ping came: some, not all.
+                    let event = ws.recv_event().map(|event| event.is_some());
+                    assert!(matches!(event, Ok(true)));
+                    ws.sender().abort(CloseCode::GOING_AWAY).unwrap();
+                }
+                ws.note().end
+            };
+            let config = Config::default();
+            for (adapter, end, told, heap) in Scene::new(role, &config).act(send, |foe| {
+                let mut begun = [0; 1000];
+                foe.io.read_exact(&mut begun).unwrap();
+                foe.io.flush().unwrap();
+                let wire = match abort {
+                    true => [foe.frame(PING, "now"), foe.frame(CLOSE, "")].concat(),
+                    false => foe.frame(CLOSE, close_body(1000, "")),
+                };
+                foe.wire(wire);
+                foe.end();
+                let mut wire = begun.to_vec();
+                foe.io.read_to_end(&mut wire).unwrap();
+                sent(&wire)
+            }) {
+                let who = format!("{adapter:?} {role:?} {abort}");
+                assert_eq!(end, End::Closed, "{who}");
+                assert_eq!((told[0].0, told[0].1.len()), (BINARY, LEN), "{who}");
+                assert!(told[0].1.iter().all(|&byte| byte == 0x5a), "{who}");
+                assert_eq!(told.last().unwrap().0, CLOSE, "{who}");
+                let between = &told[1..told.len() - 1];
+                assert!(between.iter().all(|frame| *frame == (PONG, b"now".to_vec())), "{who}");
+                heap.under(who, 3 * LEN + SMALL + POOL);
+            }
+        }
+    }
+}
