@@ -23,6 +23,8 @@ pub enum Role {
 ///
 /// let config = Config::default().max_message(64 << 10).close_timeout(Duration::from_secs(1));
 /// ```
+///
+#[doc = include_str!("../docs/LIMITS.md")]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {

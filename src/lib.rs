@@ -160,7 +160,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!
 //! - Nothing a peer sends makes this crate panic, hang, or use memory beyond a small multiple of
 //!   the limits in [`Config`], whose defaults are finite. Memory follows the bytes received, never
-//!   the length announced.
+//!   the length announced. [What each kind of attack comes
+//!   to](Config#what-a-peer-can-make-a-connection-keep) is measured.
 //! - What was received before a violation or a broken stream is delivered first.
 //! - Every future of an open connection can be dropped at any point without loss; that of a
 //!   handshake takes its stream along.

@@ -118,9 +118,7 @@ fn a32_a_message_sent_while_another_thread_closes_is_whole_or_refused() {
     for role in ROLES {
         for _ in 0..5 {
             let defend = move |door: Door| {
-                let Ws::Blocking(ws) = door.open(role, &Config::default()) else {
-                    unreachable!("as asked for")
-                };
+                let ws = door.open(role, &Config::default()).into_blocking();
                 let (mut reader, mut writer) = ws.into_split().unwrap();
                 let writing = thread::spawn(move || {
                     let mut sent = 0;
@@ -150,9 +148,7 @@ fn a32_a_message_sent_while_another_task_closes_is_whole_or_refused() {
     for role in ROLES {
         for _ in 0..5 {
             let defend = move |door: Door| {
-                let Ws::Tokio(ws, runtime) = door.open(role, &Config::default()) else {
-                    unreachable!("as asked for")
-                };
+                let (ws, runtime) = door.open(role, &Config::default()).into_tokio();
                 let (mut reader, mut writer) = ws.into_split();
                 runtime.block_on(async {
                     let writing = async {

@@ -152,11 +152,6 @@ fn bomb(mib: usize) -> Vec<u8> {
     bomb
 }
 
-/// What the longest message takes that was inflated.
-const fn largest_inflated(max_message: usize) -> usize {
-    largest(max_message) + INFLATE + POOL
-}
-
 #[test]
 fn a39_a_bomb_is_stopped_at_the_limit_while_it_is_inflated() {
     let large = bomb(1024);
@@ -466,9 +461,7 @@ fn a48_two_threads_that_send_share_one_compressor() {
             let scene = scene(role, takeover);
             let config = scene.config.clone();
             let defend = move |door: Door| {
-                let Ws::Blocking(ws) = door.open(role, &config) else {
-                    unreachable!("as asked for")
-                };
+                let ws = door.open(role, &config).into_blocking();
                 let (mut reader, writer) = ws.into_split().unwrap();
                 let writer = Arc::new(Mutex::new(writer));
                 let threads = [0, 1].map(|sender| {
@@ -500,9 +493,7 @@ fn a48_two_tasks_that_send_share_one_compressor() {
             let scene = scene(role, takeover);
             let config = scene.config.clone();
             let defend = move |door: Door| {
-                let Ws::Tokio(ws, runtime) = door.open(role, &config) else {
-                    unreachable!("as asked for")
-                };
+                let (ws, runtime) = door.open(role, &config).into_tokio();
                 let (mut reader, writer) = ws.into_split();
                 let writer = tokio::sync::Mutex::new(writer);
                 let send = async |sender| {

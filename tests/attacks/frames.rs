@@ -102,7 +102,7 @@ fn a05_the_default_limits_stop_a_message_of_2_gib() {
     for Story { adapter, fate, heap, .. } in attack(role, &Config::default(), send) {
         assert_eq!(fate.seen, []);
         assert_eq!(fate.end, RecvError::MessageTooBig { limit: MESSAGE as u32 }.into());
-        heap.under(format_args!("{adapter:?}"), largest(MESSAGE) + POOL);
+        heap.under(format_args!("{adapter:?}"), largest(MESSAGE));
     }
 }
 

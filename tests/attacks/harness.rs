@@ -30,45 +30,10 @@ use tickwire::{
     },
 };
 
+pub(crate) use crate::limits::*;
+
 /// No attack takes as long, on a busy machine too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-/// What a connection has besides what it received and what waits to be sent: its state, the first
-/// buffer that it writes from (16 KiB), the runtime's entry for its socket, what a handshake keeps.
-pub(crate) const STATE: usize = 32 << 10;
-
-/// What a read asks for by default ([`Config::read_buffer`]).
-pub(crate) const READ: usize = 16 << 10;
-
-/// What is enough where no message has to be kept.
-pub(crate) const SMALL: usize = READ + STATE;
-
-/// The default of [`Config::max_message`].
-pub(crate) const MESSAGE: usize = 16 << 20;
-
-/// The default of [`Config::high_water`].
-pub(crate) const HIGH_WATER: usize = 1 << 20;
-
-/// What a thread keeps of buffers for all connections of the tokio adapter.
-pub(crate) const POOL: usize = 4 << 20;
-
-/// What a message that is not complete takes, by what came of it: twice that to grow into, and the
-/// half of it while it moves. With tokio the buffers that it left stay in the thread's pool, which
-/// is as much again at most, and has a bound of its own ([`POOL`]).
-pub(crate) const fn partial(received: usize) -> usize {
-    let left = if received < POOL { received } else { POOL };
-    3 * (received + READ) + left + READ + STATE
-}
-
-/// What shares of permessage-deflate a thread keeps for one connection that receives: a
-/// decompressor, and the first buffer that it writes to.
-pub(crate) const INFLATE: usize = 96 << 10;
-
-/// What the longest message takes, which is all that a peer can have kept: itself and a read, and
-/// while the buffer grows to that, the one before.
-pub(crate) const fn largest(max_message: usize) -> usize {
-    2 * (max_message + READ) + STATE
-}
 
 /// The request of a client, as good as any.
 pub(crate) const REQUEST: &str = "GET /feed HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
@@ -163,9 +128,9 @@ pub(crate) fn duel<T: Send + 'static, U>(
 /// Where the attacker comes in: the victim's end of the socket, before any handshake.
 pub(crate) struct Door {
     pub(crate) adapter: Adapter,
-    io: TcpStream,
+    pub(crate) io: TcpStream,
     #[cfg(feature = "tokio")]
-    runtime: Rc<tokio::runtime::Runtime>,
+    pub(crate) runtime: Rc<tokio::runtime::Runtime>,
 }
 
 impl Door {
@@ -196,10 +161,6 @@ impl Door {
         let Self { io, runtime, .. } = self;
         let io = runtime.block_on(async { asynchronous(io) });
         (io, runtime)
-    }
-
-    pub(crate) fn into_blocking(self) -> TcpStream {
-        self.io
     }
 
     /// The opening handshake of a server that accepts whatever is legal.
@@ -265,7 +226,7 @@ impl Door {
 }
 
 #[cfg(feature = "tokio")]
-fn asynchronous(io: TcpStream) -> tokio::net::TcpStream {
+pub(crate) fn asynchronous(io: TcpStream) -> tokio::net::TcpStream {
     io.set_nonblocking(true).unwrap();
     tokio::net::TcpStream::from_std(io).unwrap()
 }
@@ -301,6 +262,25 @@ macro_rules! look {
 }
 
 impl Ws {
+    /// For what only one adapter has.
+    pub(crate) fn into_blocking(self) -> blocking::WebSocket<TcpStream> {
+        match self {
+            Self::Blocking(ws) => ws,
+            #[cfg(feature = "tokio")]
+            Self::Tokio(..) => panic!("it is tokio's"),
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn into_tokio(
+        self,
+    ) -> (on_tokio::WebSocket<tokio::net::TcpStream>, Rc<tokio::runtime::Runtime>) {
+        match self {
+            Self::Tokio(ws, runtime) => (ws, runtime),
+            Self::Blocking(_) => panic!("it is blocking"),
+        }
+    }
+
     pub(crate) fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         either!(self, ws => ws.recv_event())
     }

@@ -20,6 +20,7 @@ mod deflate;
 mod fragments;
 mod frames;
 mod harness;
+mod limits;
 mod masking;
 mod utf8;
 
