@@ -349,7 +349,7 @@ fn a44_messages_around_the_lengths_of_buffers_are_what_they_say() {
                 for (seen, &len) in story.fate.seen.iter().zip(&lengths) {
                     assert!(*seen == text(&prose(len)), "{who}: {len}");
                 }
-                story.heap.under(who, largest_inflated((1 << 20) + 1));
+                story.heap.under(who, partial((1 << 20) + 1) + INFLATE);
             }
         }
     }
