@@ -9,11 +9,12 @@ use crate::{
     alloc::{live, take_peak, uncounted},
     support::{CLOSE, Seen, masked, plain, read_frame},
 };
+#[cfg(feature = "tokio")]
+use std::rc::Rc;
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    rc::Rc,
     sync::mpsc,
     thread,
     time::Duration,
