@@ -249,7 +249,7 @@ fn a23_empty_messages_are_taken_one_by_one_and_only_as_fast_as_they_are_asked_fo
                 let mut foe = Foe::new(role, io);
                 foe.shake();
                 let one = foe.frame(TEXT, "");
-                let wire = one.repeat(4_000_000);
+                let wire = one.repeat((64 << 20) / one.len());
                 // What comes from no asking: the buffers of the system, which are then full.
                 let taken = foe.until_blocked(&wire);
                 assert!(taken < wire.len(), "somebody keeps {} MB", wire.len() / 1_000_000);
