@@ -20,7 +20,7 @@ use crate::{
 };
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::Bytes;
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 /// What each message counts for besides its payload, in bytes: about what its place in the queue
 /// takes, so that the bound holds for a queue of empty messages too.
@@ -172,7 +172,6 @@ async fn subscriber(
 /// `socket`, say) a small send buffer (`SO_SNDBUF`, a few times bandwidth × delay, 64 KiB say), or
 /// `TCP_NOTSENT_LOWAT` (16 KiB), with which it takes nothing more while so much waits to be sent for
 /// the first time; the latter does not limit what is under way, and so costs no throughput.
-#[derive(Debug)]
 pub struct Outbox {
     policy: TooSlow,
     max_bytes: usize,
@@ -191,7 +190,21 @@ pub struct Outbox {
     gave_up: Option<CloseCode>,
 }
 
-#[derive(Debug)]
+/// Shows how much waits, not what.
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("policy", &self.policy)
+            .field("max_bytes", &self.max_bytes)
+            .field("max_age", &self.max_age)
+            .field("len", &self.len())
+            .field("bytes", &self.bytes)
+            .field("counts", &self.counts)
+            .field("gave_up", &self.gave_up)
+            .finish_non_exhaustive()
+    }
+}
+
 struct Entry {
     message: Outbound,
     /// Only under [`TooSlow::Conflate`].
@@ -501,7 +514,7 @@ impl From<Bytes> for Outbound {
 
 /// The numbers of the queue's entries by key: a hash table with linear probing, which allocates
 /// only to grow.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Index {
     /// A power of two of them, or none. At most half are taken.
     slots: Vec<Option<(u64, u64)>>,

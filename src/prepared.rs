@@ -7,6 +7,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::fmt;
 #[cfg(feature = "deflate")]
 use std::{
     boxed::Box,
@@ -30,7 +31,7 @@ use std::{
 /// }
 /// # Ok::<(), tickwire::SendError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Prepared {
     plain: Encoded,
     kind: DataKind,
@@ -39,8 +40,15 @@ pub struct Prepared {
     compressed: Option<Arc<Slot>>,
 }
 
+/// Shows kind and length, not the payload.
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prepared({:?}, {} bytes)", self.kind, self.payload().len())
+    }
+}
+
 /// A frame as a server sends it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Encoded {
     frame: Bytes,
     header_len: u8,
@@ -52,7 +60,6 @@ type Slot = OnceLock<Box<Compressed>>;
 
 /// The message as compressed with one setting.
 #[cfg(feature = "deflate")]
-#[derive(Debug)]
 struct Compressed {
     setting: Setting,
     /// `None` where it would not be shorter.

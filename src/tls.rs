@@ -91,8 +91,15 @@ pub(crate) fn client(target: &Target, config: Arc<ClientConfig>) -> Result<Conne
 /// Why TLS failed: the peer's doing, or this end's configuration.
 ///
 /// Its text is safe to print: what came from the peer is escaped and cut.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct TlsError(Box<::rustls::Error>);
+
+/// Cut as well: a certificate may have names without end.
+impl fmt::Debug for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped { to: f, left: 256 }.write(format_args!("TlsError({:?})", self.0))
+    }
+}
 
 /// What is wrong with the peer's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -185,7 +185,8 @@ impl FromStr for Target {
     }
 }
 
-/// The URL without user and password.
+/// The URL without user and password. A token in its query is shown: log `{:?}` where there may be
+/// one.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
@@ -193,15 +194,21 @@ impl fmt::Display for Target {
     }
 }
 
-/// Does not show user and password, only whether there are any.
+/// Does not show user, password and query, only whether there are any.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const HIDDEN: &str = "(hidden)";
+        let (path, query) = match self.resource.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (&*self.resource, None),
+        };
         f.debug_struct("Target")
             .field("secure", &self.secure)
             .field("host", &self.host)
             .field("port", &self.port)
-            .field("resource", &self.resource)
-            .field("userinfo", &self.userinfo.as_ref().map(|_| "(hidden)"))
+            .field("path", &path)
+            .field("query", &query.map(|_| HIDDEN))
+            .field("userinfo", &self.userinfo.as_ref().map(|_| HIDDEN))
             .finish()
     }
 }

@@ -1,6 +1,7 @@
 //! UTF-8 checked piece by piece (RFC 6455 §8.1), failing at the first impossible byte.
 //!
 //! The validation itself is `simdutf8`'s; here is only what joins a character cut in two.
+use core::fmt;
 
 /// The pieces so far cannot be the beginning of any valid text.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,12 +14,18 @@ pub(crate) fn is_valid(bytes: &[u8]) -> bool {
 }
 
 /// Carries a character whose bytes come in two or more pieces.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Utf8Validator {
     /// The first bytes of a character that is not complete. Invariant: `partial[..len]` is the
     /// beginning of a valid one, `len <= 3`.
     partial: [u8; 4],
     len: u8,
+}
+
+impl fmt::Debug for Utf8Validator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Utf8Validator") // what it holds is payload
+    }
 }
 
 impl Utf8Validator {

@@ -17,6 +17,7 @@ use crate::{
 };
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};
+use core::fmt;
 
 /// What a buffer is made for, when its first frame is smaller.
 const FIRST: usize = 16 << 10;
@@ -24,7 +25,6 @@ const FIRST: usize = 16 << 10;
 const LARGE: usize = 4 * FIRST;
 const CALM: u8 = 64;
 
-#[derive(Debug)]
 pub(crate) struct OutBuffer {
     /// Frames, in order, without the payloads spliced in. Initialised to its length: a header is
     /// stored as one array, and a payload copied or masked straight into place.
@@ -55,7 +55,13 @@ pub(crate) struct OutBuffer {
     memory: &'static Memory,
 }
 
-#[derive(Debug)]
+/// Shows how much it is, not what: payloads may be secret.
+impl fmt::Debug for OutBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
 struct Splice {
     at: usize,
     kind: Kind,

@@ -24,7 +24,7 @@ use crate::{
     utf8::{self, Utf8Validator},
 };
 use alloc::{boxed::Box, vec::Vec};
-use core::ops::Range;
+use core::{fmt, ops::Range};
 
 /// Where [`step`](super::Connection::step) stopped. Borrows nothing, so that it can be matched on
 /// in a loop that reads and writes; what arrived is at [`message`](Receiver::message) or
@@ -47,7 +47,6 @@ pub enum Step {
 }
 
 /// The receiving half of a [`Connection`](super::Connection).
-#[derive(Debug)]
 pub struct Receiver {
     buf: RecvBuffer,
     /// What `step` stopped at.
@@ -92,10 +91,24 @@ pub struct Receiver {
 }
 
 /// A Close frame's payload, which passed [`CloseFrame::parse`].
-#[derive(Debug)]
 struct Close {
     len: usize,
     bytes: [u8; 125],
+}
+
+/// Shows how far it is and how much was received, not what: payloads may be secret, and the buffer
+/// may have been another connection's before.
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("state", &self.state)
+            .field("current", &self.current)
+            .field("fragments", &self.fragments)
+            .field("received", &self.total)
+            .field("ahead", &self.buf.wire().len())
+            .field("eof", &self.eof)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How the caller wants the message that is coming.

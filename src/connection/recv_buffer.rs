@@ -28,7 +28,6 @@ const HEAD: usize = 2 << 10;
 /// How many reads a grown buffer survives that did not need it.
 const CALM: u8 = 64;
 
-#[derive(Debug)]
 pub(crate) struct RecvBuffer {
     /// Initialised to its length. Invariant: `msg <= msg_end <= next <= end`, and
     /// `end + SLACK <= bytes.len()` unless `bytes` is empty and all four are 0.

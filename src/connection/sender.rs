@@ -29,6 +29,7 @@ use crate::{
 };
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bytes::{Bytes, BytesMut};
+use core::fmt;
 
 /// How far the bytes fed had come when a message was fed, to be asked about with
 /// [`is_written`](Sender::is_written).
@@ -41,7 +42,6 @@ const FIRST: u64 = 1 << 63;
 /// The sending half of a [`Connection`](super::Connection).
 ///
 /// Feeding does no I/O; [`outgoing`](Self::outgoing) is what to write.
-#[derive(Debug)]
 pub struct Sender {
     out: OutBuffer,
     /// Messages are framed at once while less is buffered. 0 unless open and between messages, and
@@ -79,6 +79,18 @@ pub struct Sender {
     deflate: Option<Box<deflate::Deflating>>,
 }
 
+/// Shows how far it is and how much is buffered, not what: payloads may be secret.
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("state", &self.state)
+            .field("close_code", &self.close.as_ref().map(|close| close.0))
+            .field("buffered", &self.buffered_amount())
+            .field("unsent", &self.unsent)
+            .finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug)]
 enum State {
     Open,
@@ -91,7 +103,7 @@ enum State {
 }
 
 /// Control frames that wait to be put in front of the data.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Owed {
     /// The payloads of Pongs, each behind its length.
     pongs: Vec<u8>,
@@ -112,7 +124,7 @@ type AtOnce = bool;
 /// costs one Pong.
 const MAX_PONGS: u8 = 16;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Control {
     len: u8,
     payload: [u8; MAX_CONTROL_LEN],

@@ -91,7 +91,7 @@ impl fmt::Debug for Compressor {
 }
 
 /// A buffer that is taken from the thread's when it is first needed.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Output {
     /// Initialised to its length.
     bytes: Vec<u8>,

@@ -193,13 +193,13 @@ impl Request {
     }
 }
 
-/// Does not show the values of headers, which may be passwords.
+/// Does not show the values of headers, nor subprotocols: both may be credentials.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
         f.debug_struct("Request")
             .field("target", &self.target)
-            .field("subprotocols", &self.subprotocols)
+            .field("subprotocols", &self.subprotocols.len())
             .field("headers", &names)
             .finish()
     }

@@ -40,7 +40,6 @@ const MANY: usize = 64;
 const LARGE: u64 = 4 << 10;
 
 /// What a connection that agreed on permessage-deflate has for what it receives.
-#[derive(Debug)]
 pub(super) struct Inflate {
     /// Keep the decompressor between messages.
     takeover: bool,

@@ -18,7 +18,6 @@ use std::boxed::Box;
 const RSV1: u8 = 0x40;
 
 /// What a connection that agreed on permessage-deflate has for what it sends.
-#[derive(Debug)]
 pub(super) struct Deflating {
     setting: Setting,
     takeover: bool,
