@@ -333,7 +333,7 @@ fn an_error_about_a_secret_does_not_repeat_it() {
     }
 }
 
-#[cfg(feature = "tokio")]
+#[cfg(all(unix, feature = "tokio"))]
 #[tokio::test]
 async fn adapters_do_not_show_what_they_carry() {
     use support::frame;
@@ -369,4 +369,333 @@ async fn adapters_do_not_show_what_they_carry() {
     writer.feed(SECRET).unwrap();
     hides(&reader);
     hides(&writer);
+}
+
+// What a peer says.
+
+/// A line end, what clears a screen and renames a window, a line that reads from right to left, a
+/// control character of ISO 6429, and more than anybody wants to read.
+fn hostile() -> String {
+    let nasty = "\r\n127.0.0.1 - \"GET / HTTP/1.1\" 200\x1b[2J\x1b]0;owned\x07\u{202e}\u{85}\0\x08";
+    nasty.to_owned() + &"\u{2066}A\u{0301}".repeat(20_000)
+}
+
+/// One line, without anything that a terminal or a reader of logs could stumble over, and short.
+#[track_caller]
+fn tame(shown: &str) {
+    let unseen = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert!(!shown.chars().any(unseen), "{shown:?}");
+    assert!(shown.len() < 2048, "{} bytes: {shown}", shown.len());
+}
+
+#[test]
+fn messages_and_closes_are_shown_escaped_and_cut() {
+    let text = hostile();
+    for message in [Message::Text(&text), Message::Binary(text.as_bytes())] {
+        tame(&format!("{message:?}"));
+        tame(&format!("{:?}", message.to_owned()));
+        tame(&format!("{:?}", tickwire::Event::Message(message)));
+        tame(&format!("{:?}", Outbound::from(message.to_owned())));
+    }
+    for last in [true, false] {
+        let data = text.as_bytes();
+        tame(&format!("{:?}", Chunk { kind: DataKind::Text, data, last }));
+    }
+    let bytes = &text.as_bytes()[..125];
+    tame(&format!("{:?} {:?}", tickwire::Event::Ping(bytes), tickwire::Event::Pong(bytes)));
+    let reason: String = text.chars().take(100).collect();
+    let frame = CloseFrame::with_reason(CloseCode::NORMAL, &reason);
+    tame(&format!("{frame} {frame:?} {:?}", tickwire::Event::Close(Some(frame))));
+    // In a text that is cut, no character is.
+    for before in 0..70 {
+        tame(&format!("{:?}", Message::Text(&("x".repeat(before) + "\u{1f4c8}\u{e9}"))));
+    }
+}
+
+/// What a head may have of it: no control character, but bytes that are not ASCII, in any order.
+fn hostile_in_a_head() -> Vec<u8> {
+    hostile().bytes().filter(|b| *b >= b' ' && *b != 0x7f).take(20_000).collect()
+}
+
+#[test]
+fn a_request_is_shown_escaped_and_cut() {
+    let value = hostile_in_a_head();
+    let name = "N".repeat(3000);
+    let head = |target: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{name}: x\r\nX: ");
+        let offers = b"\r\nSec-WebSocket-Extensions: x; y=";
+        let names = b"\r\nSec-WebSocket-Protocol: ";
+        let end = b"\r\n\r\n";
+        [request.as_bytes(), &value, offers, name.as_bytes(), names, name.as_bytes(), end].concat()
+    };
+    let long = format!("/%1b[2J{}", "p".repeat(5000));
+    for target in [&*long, "/", "/'\"<>{}|^`"] {
+        let bytes = head(target);
+        let mut handshake = server::Handshake::new(&Config::default());
+        for piece in bytes.chunks(300) {
+            handshake.spare_mut()[..piece.len()].copy_from_slice(piece);
+            handshake.commit(piece.len());
+            tame(&format!("{handshake:?}"));
+            let _ = handshake.step();
+        }
+        let error = handshake.step().unwrap_err(); // no upgrade
+        tame(&format!("{error} {error:?} {handshake:?}"));
+        let request = handshake.request().unwrap();
+        tame(&format!("{request:?}"));
+        tame(&format!("{:?}", request.headers()));
+        tame(&format!("{:?}", request.extensions()));
+        for extension in request.extensions() {
+            tame(&format!("{extension:?} {:?}", extension.params()));
+        }
+        let refusal = handshake.refusal(error);
+        assert!(refusal.len() < 600 && refusal.is_ascii());
+    }
+}
+
+#[test]
+fn what_is_no_head_at_all_is_named_and_not_repeated() {
+    let bytes = hostile();
+    for wire in [bytes.as_bytes(), b"\x16\x03\x01\x02\x00\x01", b"GET /\x1b[2J HTTP/1.1\r\n"] {
+        let wire = &wire[..wire.len().min(2000)];
+        let mut handshake = server::Handshake::new(&Config::default());
+        handshake.spare_mut()[..wire.len()].copy_from_slice(wire);
+        handshake.commit(wire.len());
+        let error = handshake.step().unwrap_err();
+        tame(&format!("{error} {error:?} {handshake:?}"));
+        let shown = format!("{error:?}{handshake:?}");
+        assert!(!shown.contains("2J") && !shown.contains("127.0.0.1"), "{shown}");
+    }
+}
+
+#[test]
+fn a_refusal_is_shown_escaped_and_cut() {
+    let (value, body) = (hostile_in_a_head(), hostile());
+    let length = format!("\r\nContent-Length: {}\r\n\r\n", body.len());
+    for reason in [&value[..], b"", b"\t\xff"] {
+        let wire = [
+            &b"HTTP/1.1 403 "[..],
+            reason,
+            b"\r\nServer: ",
+            &value,
+            length.as_bytes(),
+            body.as_bytes(),
+        ]
+        .concat();
+        let request = client::Request::new("ws://h").unwrap();
+        let mut handshake = client::Handshake::new(&request, &Config::default(), Fixed);
+        handshake.advance(usize::MAX);
+        let mut rest = &wire[..];
+        let error = loop {
+            let (piece, after) = rest.split_at(rest.len().min(300));
+            handshake.spare_mut()[..piece.len()].copy_from_slice(piece);
+            handshake.commit(piece.len());
+            rest = after;
+            if let Err(error) = handshake.step() {
+                break error;
+            }
+        };
+        tame(&format!("{error} {error:?} {handshake:?}"));
+        let refusal = handshake.into_refusal().unwrap();
+        tame(&format!("{refusal} {refusal:?} {:?}", refusal.headers()));
+        let error = Error::Refused(Box::new(refusal));
+        tame(&error.to_string());
+        tame(&format!("{error:?}"));
+        assert!(error.source().is_none());
+    }
+}
+
+// What a caller passes.
+
+/// What would end a line, or be read as something else by whoever reads it next.
+const SPLITTERS: [&str; 7] = [
+    "\r\nX: y",
+    "\r",
+    "\n",
+    "\0",
+    "\x7f",
+    "\x1b[2J",
+    "\r\n\r\nGET /admin HTTP/1.1\r\nHost: h\r\n\r\n",
+];
+
+/// Characters whose low bytes are CR and LF, a full-width colon and a line separator: what becomes
+/// of them where characters are cut to bytes, or made plain.
+const LOOKALIKES: [&str; 4] = ["\u{560d}\u{560a}X: y", "\u{ff1a}", "\u{2028}", "caf\u{e9}"];
+
+/// The lines of a head, which it has to be, whole and with nothing behind it.
+#[track_caller]
+fn lines(head: &[u8]) -> Vec<&[u8]> {
+    let body = head.strip_suffix(b"\r\n\r\n").expect("the end of the head is the end");
+    let lines: Vec<&[u8]> = body.split(|&b| b == b'\n').collect();
+    let (last, others) = lines.split_last().unwrap();
+    let others = others.iter().map(|line| line.strip_suffix(b"\r").expect("CR before LF"));
+    let lines: Vec<&[u8]> = others.chain([*last]).collect();
+    for line in &lines {
+        assert!(!line.is_empty() && !line.contains(&b'\r') && !line.contains(&0));
+    }
+    lines
+}
+
+/// The lines of what is asked.
+fn asked(request: &client::Request) -> Vec<String> {
+    let handshake = client::Handshake::new(request, &Config::default(), Fixed);
+    let text = |line: &&[u8]| String::from_utf8(line.to_vec()).unwrap();
+    lines(handshake.outgoing()).iter().map(text).collect()
+}
+
+#[test]
+fn nothing_a_client_is_asked_to_send_puts_a_line_of_its_own_into_the_request() {
+    let request = || client::Request::new("ws://h").unwrap();
+    let plain = asked(&request()).len();
+    let urls = |bad: &str| {
+        [
+            format!("ws://h/{bad}"),
+            format!("ws://h/a{bad}b"),
+            format!("ws://h/?{bad}"),
+            format!("ws://h/?a={bad}&b"),
+            format!("ws://{bad}/"),
+            format!("ws://h{bad}/"),
+            format!("ws://h:80{bad}/"),
+            format!("ws://u:p{bad}@h/"),
+            format!("{bad}ws://h/"),
+            format!("ws://h/{bad}#"),
+        ]
+    };
+    for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
+        for url in urls(bad) {
+            assert!(client::Request::new(&url).is_err(), "{url:?}");
+            assert!(url.parse::<tickwire::url::Target>().is_err(), "{url:?}");
+        }
+        for name in [format!("X{bad}"), format!("{bad}X"), (*bad).to_owned()] {
+            assert!(request().header(&name, "v").is_err(), "{name:?}");
+            assert!(request().subprotocols(&[&name]).is_err(), "{name:?}");
+            assert!(request().subprotocols(&["fine", &name]).is_err(), "{name:?}");
+            assert!(request().origin(&format!("https://{name}")).is_err(), "{name:?}");
+            assert!(request().origin(&format!("https://h{name}")).is_err(), "{name:?}");
+            assert!(server::Origins::new([format!("https://{name}")]).is_err(), "{name:?}");
+        }
+    }
+    // Values may be any text but control characters: it arrives as it is.
+    for bad in SPLITTERS {
+        for value in [format!("a{bad}"), format!("{bad}a"), bad.to_owned()] {
+            for name in ["User-Agent", "Cookie", "Authorization", "Origin", "X"] {
+                assert!(request().header(name, &value).is_err(), "{name} {value:?}");
+            }
+            assert!(request().basic_auth(&value, "p").is_err(), "{value:?}");
+            assert!(request().basic_auth("u", &value).is_err(), "{value:?}");
+        }
+    }
+    for text in LOOKALIKES {
+        let sent = asked(&request().header("User-Agent", text).unwrap());
+        assert_eq!((sent.len(), &*sent[plain]), (plain + 1, &*format!("User-Agent: {text}")));
+        let sent = asked(&request().basic_auth(&text.replace(':', ""), text).unwrap());
+        assert!(sent.len() == plain + 1 && sent[plain].is_ascii(), "{sent:?}");
+    }
+    // What is escaped in a URL stays so.
+    let sent = asked(&client::Request::new("ws://h/%0d%0aX:%20y?%00%0A").unwrap());
+    assert_eq!((sent.len(), &*sent[0]), (plain, "GET /%0d%0aX:%20y?%00%0A HTTP/1.1"));
+}
+
+#[test]
+fn nothing_a_server_is_asked_to_send_puts_a_line_of_its_own_into_the_response() {
+    let request = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Protocol: a\r\n\r\n";
+    let asked = || {
+        let mut handshake = server::Handshake::new(&Config::default());
+        handshake.spare_mut()[..request.len()].copy_from_slice(request);
+        handshake.commit(request.len());
+        assert_eq!(handshake.step(), Ok(true));
+        handshake
+    };
+    let accepted = |accept: server::Accept<'_>| {
+        let mut conn = asked().accept(accept).unwrap();
+        let n = conn.sender().buffered_amount();
+        lines(&bytes::Buf::copy_to_bytes(&mut conn.sender().outgoing(), n)).len()
+    };
+    assert_eq!(accepted(server::Accept::new()), 4);
+    let refused = |refuse: server::Refuse| lines(&asked().refuse(&refuse)).len();
+    let plain = refused(server::Refuse::new(503));
+    for bad in SPLITTERS {
+        for value in [format!("a{bad}"), format!("{bad}a"), bad.to_owned()] {
+            for name in ["Set-Cookie", "Server", "Location", "WWW-Authenticate", "Retry-After"] {
+                assert!(server::Accept::new().header(name, &value).is_err(), "{value:?}");
+                assert!(server::Refuse::new(503).header(name, &value).is_err(), "{value:?}");
+            }
+            assert!(server::Refuse::new(503).reason(&value).is_err(), "{value:?}");
+            // Not sent, since no client can offer it.
+            let accept = server::Accept::new().subprotocols([&*value, "a"]);
+            assert_eq!(accepted(accept), 5);
+            assert_eq!(accepted(server::Accept::new().subprotocols([&*value])), 4);
+            // What a 101 had agreed on before says nothing to the peer.
+            let agreed = Negotiated::new().with_subprotocol(&*value);
+            assert!(!Connection::server(&Config::default(), agreed).sender().has_outgoing());
+        }
+    }
+    for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
+        for name in [format!("X{bad}"), format!("{bad}X"), (*bad).to_owned()] {
+            assert!(server::Accept::new().header(&name, "v").is_err(), "{name:?}");
+            assert!(server::Refuse::new(503).header(&name, "v").is_err(), "{name:?}");
+        }
+    }
+    for text in LOOKALIKES {
+        assert_eq!(accepted(server::Accept::new().header("Server", text).unwrap()), 5);
+        let refuse = server::Refuse::new(503).reason(text).unwrap().header("Server", text);
+        assert_eq!(refused(refuse.unwrap()), plain + 1);
+    }
+    // A body is a body, whatever it says: its length goes before it.
+    for bad in SPLITTERS {
+        let response = asked().refuse(&server::Refuse::new(503).body(bad));
+        let head = response.strip_suffix(bad.as_bytes()).unwrap();
+        let length = format!("Content-Length: {}", bad.len());
+        assert!(lines(head).contains(&length.as_bytes()), "{bad:?}");
+        let forged = server::Refuse::from(HandshakeError::Malformed { what: bad });
+        let response = asked().refuse(&forged);
+        let end = response.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        let length = format!("Content-Length: {}", response.len() - end);
+        assert!(lines(&response[..end]).contains(&length.as_bytes()), "{bad:?}");
+    }
+}
+
+#[test]
+fn nothing_in_a_message_or_a_close_is_more_than_its_frame() {
+    for role in ROLES {
+        for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
+            let mut conn = connection(role, &Config::default());
+            let tx = conn.sender();
+            tx.feed(*bad).unwrap();
+            tx.ping(bad.as_bytes()).unwrap();
+            tx.close(CloseFrame::with_reason(CloseCode::NORMAL, bad)).unwrap();
+            let frames = support::sent(&support::drain(&mut conn));
+            let mut payloads: Vec<_> = frames.into_iter().map(|(_, payload)| payload).collect();
+            payloads.sort();
+            let close = close_body(1000, bad);
+            let mut want = [close, bad.as_bytes().to_vec(), bad.as_bytes().to_vec()];
+            want.sort();
+            assert_eq!(payloads, want, "{role:?} {bad:?}");
+        }
+    }
+}
+
+/// Nobody is dialed for what cannot be asked.
+#[cfg(feature = "tokio")]
+#[test]
+fn what_is_refused_is_refused_before_a_byte_is_written() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = Config::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
+        for url in [format!("ws://{address}/{bad}"), format!("ws://u{bad}:p@{address}/")] {
+            let error = tickwire::blocking::connect(&url, &config).map(drop).unwrap_err();
+            assert!(matches!(error, Error::Url(_)), "{error:?}");
+            let dialed = runtime.block_on(tickwire::tokio::connect(&url, &config));
+            assert!(matches!(dialed, Err(Error::Url(_))));
+        }
+    }
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock, "somebody was dialed");
 }
