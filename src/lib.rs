@@ -101,6 +101,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | send several | `feed` .. `flush` | one write |
 //! | send one to many | [`Prepared`] and `feed_prepared` | encoded once |
 //! | bound what a slow subscriber is behind | [`Outbox`] and `feed_from` | wait, drop, conflate or disconnect |
+//! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | [`Backoff`] | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`feed_plain`](Sender::feed_plain) | where that is on |
 //! | overtake what waits | [`feed_first`](Sender::feed_first) | a cancel behind quotes |

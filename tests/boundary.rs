@@ -288,7 +288,7 @@ fn an_error_about_a_secret_does_not_repeat_it() {
         format!("http://u:{SECRET}@h/?{SECRET}"),
         format!("ws://u:{SECRET}@h/#{SECRET}"),
         format!("ws://{SECRET}:0/"),
-        format!("{SECRET}"),
+        SECRET.to_owned(),
     ];
     for url in urls {
         let error = client::Request::new(&url).unwrap_err();

@@ -20,8 +20,9 @@ use std::{
 };
 
 /// Reads an opening request and accepts it, whatever it asks for, with TCP_NODELAY on. Use
-/// [`Handshake`] to look first: at the path, at who is asking, at the
-/// [origin](crate::handshake::server::Origins).
+/// [`Handshake`] to look first: at the path, at
+/// [who is asking](crate::handshake::server#who-is-asking), at the
+/// [origin](crate::handshake::server::Origins), as a server has to whose users have cookies.
 ///
 /// Waits for at most [`handshake_timeout`](Config::handshake_timeout),
 /// [`write_timeout`](Config::write_timeout) for the answer, and a second more after a refusal, so

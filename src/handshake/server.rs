@@ -11,6 +11,50 @@
 //! origins and users are welcome is left to the caller, who looks at [`Handshake::request`]; for
 //! origins there is [`Origins`]. A refusal always ends the stream: what is behind a refused request
 //! must never be read as another one, nor as frames.
+//!
+//! # Who is asking
+//!
+//! The same-origin policy does not hold for WebSockets: any page may open one to any server, and the
+//! browser sends the user's cookies for that server along. A server that knows its users by cookies,
+//! or by where they are (a local network, a loopback address), has to look at the Origin, which the
+//! page cannot set (RFC 6455 §10.2), or each page its users visit can act in their name: cross-site
+//! WebSocket hijacking.
+//!
+//! ```
+//! use tickwire::handshake::{HandshakeError, server::{Origins, Refuse, Request}};
+//!
+//! fn admit(request: &Request<'_>, ours: &Origins) -> Result<(), Refuse> {
+//!     if !ours.allows(request) {
+//!         return Err(HandshakeError::OriginNotAllowed.into()); // 403, and the stream ends
+//!     }
+//!     if request.origin().is_none() && request.header("Cookie").is_some() {
+//!         return Err(Refuse::new(403)); // cookies are for pages, and these have an origin
+//!     }
+//!     Ok(())
+//! }
+//! # let ours = Origins::new(["https://example.com"])?;
+//! # let _ = (admit, ours);
+//! # Ok::<(), tickwire::handshake::HeaderError>(())
+//! ```
+//!
+//! A page cannot set headers either. Where there is no cookie it can bring a token among the
+//! subprotocols, `new WebSocket(url, ["ticks.v1", "bearer." + token])`; agree on the other name, never
+//! on the token, which would be repeated in the response:
+//!
+//! ```
+//! use tickwire::handshake::server::{Accept, Request};
+//!
+//! fn token<'a>(request: &Request<'a>) -> Option<&'a str> {
+//!     request.subprotocols().find_map(|name| name.strip_prefix("bearer."))
+//! }
+//!
+//! let accept = Accept::new().subprotocols(&["ticks.v1"]);
+//! # let _ = (token, accept);
+//! ```
+//!
+//! Not in the query of the URL: URLs are logged by whatever passes them on. The example `auth` has
+//! these, `Authorization: Bearer` and `Basic`, and a comparison that takes as long however much of
+//! a credential is right.
 use super::{
     Deadline, HandshakeError, HeaderError, KEY_LEN, accept_value, check_value,
     extensions::{self, Extensions},

@@ -24,7 +24,8 @@ use std::{
 };
 
 /// Reads an opening request and accepts it, whatever it asks for. Use [`Handshake`] to look first:
-/// at the path, at who is asking, at the [origin](crate::handshake::server::Origins).
+/// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
+/// [origin](crate::handshake::server::Origins), as a server has to whose users have cookies.
 ///
 /// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Bounded by
 /// [`handshake_timeout`](Config::handshake_timeout), and a second more for a request that is refused,

@@ -1,0 +1,227 @@
+//! The example `auth`: each kind of client gets in with its own credential and no other; pages of
+//! other origins do not, whatever they bring.
+#![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../examples/auth/gate.rs"]
+mod gate;
+#[path = "../examples/auth/serve.rs"]
+mod serve;
+mod support_tokio;
+
+use gate::{COOKIE, Gate, Kept, PROTOCOL, Way};
+use serve::{ORIGIN, Secrets, ask, attempts, start};
+use std::marker::PhantomData;
+use support_tokio::bounded;
+use tickwire::{
+    Config,
+    handshake::{
+        client,
+        server::{Handshake, Origins},
+    },
+    tokio::connect_with,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+#[tokio::test]
+async fn each_gets_in_with_its_own_credential_and_nobody_else_does() {
+    bounded(async {
+        let secrets = Secrets::new().unwrap();
+        let address = start(&secrets).await.unwrap();
+        let all = attempts(&address, &secrets).unwrap();
+        assert_eq!(all.iter().filter(|(_, _, want)| want.is_ok()).count(), 4);
+        for (who, request, want) in all {
+            assert_eq!(ask(request).await.unwrap().as_deref(), want.as_deref(), "{who}");
+        }
+        assert_ne!(secrets.token, Secrets::new().unwrap().token);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_among_the_subprotocols_is_not_repeated_to_anybody() {
+    bounded(async {
+        let secrets = Secrets::new().unwrap();
+        let address = start(&secrets).await.unwrap();
+        for (who, request, want) in attempts(&address, &secrets).unwrap() {
+            assert!(!format!("{request:?}").contains(&secrets.token), "{who}");
+            if want.is_ok() {
+                let ws = connect_with(&request, &Config::default()).await.unwrap();
+                let token = who.contains("a token");
+                assert_eq!(ws.negotiated().subprotocol(), token.then_some(PROTOCOL), "{who}");
+                assert!(!format!("{ws:?}").contains(&secrets.token), "{who}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_refused_is_told_nothing_and_the_stream_ends() {
+    bounded(async {
+        let secrets = Secrets::new().unwrap();
+        let address = start(&secrets).await.unwrap();
+        let mut answers = Vec::new();
+        for lines in [
+            "Origin: https://evil.example\r\nConnection: keep-alive\r\n",
+            "Authorization: Bearer 0\r\n",
+            "Authorization: Basic ?\r\n",
+            "Cookie: __Host-session=0\r\nOrigin: https://ticks.example\r\n",
+        ] {
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            let request = format!(
+                "GET /ticks HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                 {lines}\r\n"
+            );
+            // With a second request behind it, which nobody answers.
+            let request = request.clone() + &request;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+            answers.push(answer);
+        }
+        assert!(answers[0].starts_with("HTTP/1.1 403 Forbidden\r\n"), "{}", answers[0]);
+        assert!(answers[1].starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{}", answers[1]);
+        assert!(answers[1].contains("\r\nWWW-Authenticate: Bearer, Basic"), "{}", answers[1]);
+        // A wrong credential is as one that cannot be read.
+        assert!(answers[1..].iter().all(|answer| *answer == answers[1]));
+    })
+    .await;
+}
+
+/// What the gate says of a request with these headers: the name, or the status.
+fn look(gate: &Gate, f: impl FnOnce(client::Request) -> client::Request) -> Result<String, u16> {
+    struct Zeros;
+    impl tickwire::Entropy for Zeros {
+        fn fill(&mut self, dest: &mut [u8]) {
+            dest.fill(0);
+        }
+    }
+    let request = f(client::Request::new("ws://h/ticks").unwrap());
+    let client = client::Handshake::new(&request, &Config::default(), Zeros);
+    let bytes = client.outgoing();
+    let mut server = Handshake::new(&Config::default());
+    server.spare_mut()[..bytes.len()].copy_from_slice(bytes);
+    server.commit(bytes.len());
+    assert_eq!(server.step(), Ok(true));
+    let asked = server.request().unwrap();
+    gate.look(&asked).map(str::to_owned).map_err(|refuse| refuse.status())
+}
+
+fn gate() -> Gate {
+    Gate::new(Origins::new([ORIGIN]).unwrap())
+        .admit("ann", Way::Session, "s3ssion")
+        .admit("ben", Way::Token, "t0ken")
+        .admit("cyd", Way::Key, "cyd:k3y:with:colons")
+}
+
+#[test]
+fn a_session_s_cookie_is_found_among_others_and_counts_only_once() {
+    let cookie =
+        |line: &str| look(&gate(), |r| r.origin(ORIGIN).unwrap().header("Cookie", line).unwrap());
+    let ann = Ok("ann".to_owned());
+    for line in [
+        "__Host-session=s3ssion",
+        "a=b; __Host-session=s3ssion",
+        "__Host-session=s3ssion; a=b",
+        " a=b;__Host-session=s3ssion ; c",
+        "x__Host-session=0; __Host-session=s3ssion",
+    ] {
+        assert_eq!(cookie(line), ann, "{line}");
+    }
+    for line in [
+        "",
+        "s3ssion",
+        "session=s3ssion",
+        "__host-session=s3ssion",
+        "__Host-session",
+        "__Host-session=",
+        "__Host-session=s3ssion2",
+        "__Host-session=S3SSION",
+        "__Host-session=\"s3ssion\"",
+        "__Host-session=s3ssion; __Host-session=s3ssion",
+        "__Host-session=t0ken",
+    ] {
+        assert_eq!(cookie(line), Err(401), "{line}");
+    }
+    assert_eq!(COOKIE, "__Host-session");
+}
+
+#[test]
+fn authorization_is_read_as_http_has_it() {
+    let authorization = |value: &str| look(&gate(), |r| r.header("Authorization", value).unwrap());
+    for (value, name) in [
+        ("Bearer t0ken", "ben"),
+        ("bearer t0ken", "ben"),
+        ("Basic Y3lkOmszeTp3aXRoOmNvbG9ucw==", "cyd"),
+        ("BASIC Y3lkOmszeTp3aXRoOmNvbG9ucw==", "cyd"),
+    ] {
+        assert_eq!(authorization(value), Ok(name.to_owned()), "{value}");
+    }
+    for value in [
+        "t0ken",
+        "Bearer",
+        "Bearer ",
+        "Bearer  t0ken",
+        "Bearer t0ken t0ken",
+        "Bearer T0KEN",
+        "Bearer s3ssion",
+        "Bearer cyd:k3y:with:colons",
+        "Basic t0ken",
+        "Basic Y3lkOmszeTp3aXRoOmNvbG9ucw",
+        "Basic Y3lk",
+        "Basic \u{e9}",
+        "Digest t0ken",
+    ] {
+        assert_eq!(authorization(value), Err(401), "{value}");
+    }
+    // What is presented and wrong is not made good by something else.
+    let both = look(&gate(), |r| {
+        let r = r.header("Authorization", "Bearer x").unwrap().origin(ORIGIN).unwrap();
+        r.header("Cookie", "__Host-session=s3ssion").unwrap()
+    });
+    assert_eq!(both, Err(401));
+    let offered = look(&gate(), |r| r.subprotocols(&[PROTOCOL, "bearer.t0ken"]).unwrap());
+    assert_eq!(offered, Ok("ben".to_owned()));
+    let offered = look(&gate(), |r| r.subprotocols(&[PROTOCOL, "Bearer.t0ken"]).unwrap());
+    assert_eq!(offered, Err(401));
+}
+
+#[test]
+fn credentials_are_the_same_only_if_every_byte_is() {
+    let secret = *b"0123456789abcdef0123456789abcdef";
+    let kept = Kept::of(&secret);
+    assert!(kept.is(&Kept::of(&secret)));
+    for at in 0..secret.len() {
+        for bit in 0..8 {
+            let mut other = secret;
+            other[at] ^= 1 << bit;
+            assert!(!kept.is(&Kept::of(&other)));
+        }
+        assert!(!kept.is(&Kept::of(&secret[..at])) && !kept.is(&Kept::of(&secret[at + 1..])));
+    }
+    assert!(!kept.is(&Kept::of(&secret.repeat(2))));
+    assert_eq!(format!("{kept:?}"), "Kept");
+}
+
+/// A `Kept` cannot be compared by mistake with what stops at the first difference.
+#[test]
+fn there_is_no_other_way_to_compare_credentials() {
+    struct Compares<T>(PhantomData<T>);
+    trait Otherwise {
+        const EQ: bool = false;
+    }
+    impl<T> Otherwise for Compares<T> {}
+    impl<T: PartialEq> Compares<T> {
+        const EQ: bool = true;
+    }
+    const { assert!(Compares::<[u8; 32]>::EQ && !Compares::<Kept>::EQ) }
+    // And what compares is made for it.
+    assert!(include_str!("../examples/auth/gate.rs").contains("self.0.ct_eq(&other.0)"));
+}
