@@ -13,7 +13,11 @@ mod alloc;
 #[allow(unused_imports)]
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(all(feature = "rustls", feature = "tokio"))]
+#[path = "../support_tls/mod.rs"]
+mod tls_support;
 
+mod boundary;
 mod close;
 #[cfg(feature = "deflate")]
 mod deflate;
