@@ -248,6 +248,31 @@ fn a_client_s_handshake_does_not_show_its_credentials() {
     }
 }
 
+#[cfg(feature = "http")]
+#[test]
+fn headers_for_an_http_stack_are_marked_as_secrets() {
+    use tickwire::handshake::http::{Head, Opening, Upgrade};
+    let config = Config::default();
+    for open in [Opening::new, Opening::connect] {
+        let (asked, opening) = open(&secret_request(), &config, Fixed);
+        hides(asked.headers());
+        hides(&opening);
+        assert!(asked.headers()["Sec-WebSocket-Protocol"].is_sensitive());
+    }
+    let (asked, _) = Opening::new(&secret_request(), &config, Fixed);
+    hides(&Head::from(&asked));
+    assert!(!asked.headers()["Host"].is_sensitive());
+    let upgrade = Upgrade::new(&asked, &config).unwrap();
+    hides(&upgrade);
+    hides(&upgrade.request());
+    let accept = server::Accept::new().header("Set-Cookie", SECRET).unwrap();
+    let (response, conn) = upgrade.accept(accept).unwrap();
+    hides(&response);
+    hides(&conn);
+    let refuse = server::Refuse::new(401).header("Set-Cookie", SECRET).unwrap();
+    hides(&refuse.into_http(http::Version::HTTP_11).map(drop));
+}
+
 #[test]
 fn a_server_s_handshake_does_not_show_its_clients_credentials() {
     let request = format!(

@@ -394,10 +394,24 @@ fn push_header(head: &mut Vec<u8>, name: &HeaderName, values: &[&[u8]]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// Adds a header that was checked when it was written.
+/// Adds a header that was checked when it was written. What is the caller's may be secret, and so
+/// may be a subprotocol: not for `Debug`, nor for the tables of HPACK (RFC 7541 §7.1.3).
 fn append(headers: &mut HeaderMap, name: &str, value: &[u8]) {
+    const OPEN: [HeaderName; 10] = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::HOST,
+        header::ORIGIN,
+        header::SEC_WEBSOCKET_ACCEPT,
+        header::SEC_WEBSOCKET_EXTENSIONS,
+        header::SEC_WEBSOCKET_VERSION,
+        header::UPGRADE,
+        header::USER_AGENT,
+    ];
     let name = HeaderName::from_bytes(name.as_bytes());
-    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+    if let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_bytes(value)) {
+        value.set_sensitive(!OPEN.contains(&name));
         headers.append(name, value);
     }
 }
