@@ -8,6 +8,8 @@
 //! The crate knows no proxies, and need not: it speaks over any stream. `dial.rs` is all that is to
 //! be written around a library that speaks to proxies.
 mod dial;
+#[cfg(test)]
+mod tests;
 
 use dial::Proxy;
 use std::{env, error::Error, process::ExitCode};
