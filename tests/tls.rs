@@ -940,9 +940,11 @@ fn what_a_certificate_says_is_escaped_and_cut_in_an_error() {
     let many: Vec<String> = (0..50).map(|i| format!("host-{i}.example.com")).collect();
     let many: Vec<&str> = many.iter().map(|name| &**name).collect();
     for error in refused(&authority.issue(&many), &authority.client(), "localhost") {
-        let shown = error.to_string();
-        assert!(shown.len() < 300 && shown.ends_with(".."), "{shown}");
-        assert!(shown.chars().all(|c| (' '..='~').contains(&c)), "{shown}");
+        let Error::Tls(tls) = &error else { panic!("{error:?}") };
+        for shown in [error.to_string(), format!("{tls:?}"), format!("{tls:#?}")] {
+            assert!(shown.len() < 300 && shown.ends_with(".."), "{shown}");
+            assert!(shown.chars().all(|c| (' '..='~').contains(&c)), "{shown}");
+        }
     }
 }
 
