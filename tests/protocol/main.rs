@@ -7,6 +7,8 @@
 
 #[path = "../support_carriers/mod.rs"]
 mod carriers;
+#[path = "../support_numbers/mod.rs"]
+mod checklist;
 #[allow(unused_imports)]
 #[path = "../support/mod.rs"]
 mod support;
