@@ -148,7 +148,9 @@ impl Backoff {
     /// Says that what one connected for has worked: delays start anew, with the first.
     ///
     /// Say it as late as one can be sure: not when the opening handshake succeeded, but when what
-    /// the subscription asked for arrives, or a request was answered. Who only sends has
+    /// the subscription asked for arrives, or a request was answered. A peer that does that much
+    /// and drops, each time, is called again after the first delay each time: let the connection be
+    /// open for some seconds as well, as the example `reconnect` does. Who only sends has
     /// [`lived`](Self::lived).
     pub const fn proved_useful(&mut self) {
         self.attempts = 0;

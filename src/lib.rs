@@ -114,6 +114,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - **Reconnecting.** What has to happen after a connect, the application knows: who it is, what it
 //!   subscribes to, what a gap means. [`Backoff`] says when to try again and whether to, the example
 //!   `reconnect` is the loop.
+//! - **How many connections.** What one may cost is bounded here, how many there may be is for the
+//!   loop that accepts: the example `bounded` limits handshakes under way, peers, and those of one
+//!   address.
 //! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how little they take.
 //! - **Proxies.** Dial through one with a library that speaks to it, and hand the stream to `client`:
 //!   `examples/proxy` does so for HTTP CONNECT and SOCKS5.

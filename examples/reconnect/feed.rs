@@ -2,6 +2,9 @@
 use std::time::Duration;
 use tickwire::{Config, Error, Message, handshake::client::Request};
 
+/// How long a connection has to be open before a message proves it useful.
+pub(crate) const PROVEN: Duration = Duration::from_secs(5);
+
 /// All that is to be said to the server, each time: it has forgotten us.
 pub(crate) struct Subscription {
     pub(crate) request: Request,

@@ -1,6 +1,6 @@
 //! The loop, without tokio.
-use crate::feed::{Feed, Subscription};
-use std::thread::sleep;
+use crate::feed::{Feed, PROVEN, Subscription};
+use std::{thread::sleep, time::Instant};
 use tickwire::{Backoff, Error, blocking::connect_with};
 
 /// Follows a feed over as many connections as it takes; returns when another would not help: the
@@ -29,13 +29,18 @@ fn session(
     feed: &mut impl Feed,
 ) -> Result<u16, Error> {
     let mut ws = connect_with(&subscription.request, &subscription.config)?;
+    let opened = Instant::now();
     ws.feed(&*format!("auth {}", subscription.token))?;
     for topic in &subscription.topics {
         ws.feed(&*format!("subscribe {topic}"))?;
     }
     ws.flush()?;
     while let Some(message) = ws.recv()? {
-        backoff.proved_useful(); // not before: that it was opened says little
+        // Not before: that it was opened says little, and so does a message, where each connection
+        // ends right behind one.
+        if opened.elapsed() >= PROVEN {
+            backoff.proved_useful();
+        }
         feed.message(message);
     }
     Ok(ws.close_code())

@@ -1,5 +1,6 @@
 //! The loop, on tokio.
-use crate::feed::{Feed, Subscription};
+use crate::feed::{Feed, PROVEN, Subscription};
+use std::time::Instant;
 use tickwire::{Backoff, Error, tokio::connect_with};
 use tokio::time::sleep;
 
@@ -29,13 +30,18 @@ async fn session(
     feed: &mut impl Feed,
 ) -> Result<u16, Error> {
     let mut ws = connect_with(&subscription.request, &subscription.config).await?;
+    let opened = Instant::now();
     ws.feed(&*format!("auth {}", subscription.token))?;
     for topic in &subscription.topics {
         ws.feed(&*format!("subscribe {topic}"))?;
     }
     ws.flush().await?;
     while let Some(message) = ws.recv().await? {
-        backoff.proved_useful(); // not before: that it was opened says little
+        // Not before: that it was opened says little, and so does a message, where each connection
+        // ends right behind one.
+        if opened.elapsed() >= PROVEN {
+            backoff.proved_useful();
+        }
         feed.message(message);
     }
     Ok(ws.close_code())

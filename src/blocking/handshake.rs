@@ -26,7 +26,8 @@ use std::{
 ///
 /// Waits for at most [`handshake_timeout`](Config::handshake_timeout),
 /// [`write_timeout`](Config::write_timeout) for the answer, and a second more after a refusal, so
-/// call it in a thread of its own, not in the loop that accepts.
+/// call it in a thread of its own, not in the loop that accepts. How many of these there may be at
+/// once is for that loop to bound: see the example `bounded`.
 ///
 /// # Errors
 ///

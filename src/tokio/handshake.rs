@@ -29,7 +29,8 @@ use std::{
 ///
 /// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Bounded by
 /// [`handshake_timeout`](Config::handshake_timeout), and a second more for a request that is refused,
-/// so call it in a task of its own, not in the loop that accepts.
+/// so call it in a task of its own, not in the loop that accepts. How many of these there may be at
+/// once is for that loop to bound: see the example `bounded`.
 ///
 /// Dropped, the future takes the stream along.
 ///

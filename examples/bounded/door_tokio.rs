@@ -1,0 +1,56 @@
+//! The doors, on tokio: as many tasks accept as handshakes may be under way.
+use crate::places::Places;
+use std::{sync::Arc, time::Duration};
+use tickwire::{
+    Config, Error,
+    tokio::{WebSocket, accept},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::sleep,
+};
+
+/// How long to leave off accepting when the system would not: out of file descriptors, say.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves for ever, unless it is dropped; then those inside are still served.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    handshakes: usize,
+    places: &Places,
+    config: &Config,
+) {
+    let listener = Arc::new(listener);
+    let mut doors = JoinSet::new();
+    for _ in 0..handshakes {
+        doors.spawn(door(listener.clone(), places.clone(), config.clone()));
+    }
+    while doors.join_next().await.is_some() {}
+}
+
+/// Lets in one peer after another: who is slow at a door holds up nobody at the others.
+async fn door(listener: Arc<TcpListener>, places: Places, config: Config) {
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else {
+            sleep(PAUSE).await;
+            continue;
+        };
+        let Some(place) = places.enter(peer.ip()) else { continue }; // nothing is owed to a flood
+        let _ = stream.set_nodelay(true);
+        if let Ok(ws) = accept(stream, &config).await {
+            tokio::spawn(async move {
+                let _ = session(ws).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// The application.
+async fn session(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
+    while let Some((message, reply)) = ws.recv_reply().await? {
+        let _ = reply.feed(message)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! A server at an open port: what a flood of peers can take of it has bounds.
+//!
+//! ```text
+//! cargo run --release --example bounded -- 127.0.0.1:9004
+//! cargo run --release --example bounded -- 127.0.0.1:9004 blocking
+//! ```
+//!
+//! What one connection may cost, the limits of `Config` say. How many there may be is the loop's
+//! that accepts, and nobody else's; here it is, in `door_tokio.rs` and once more in
+//! `door_threads.rs`:
+//!
+//! - **Handshakes under way**: as many tasks, or threads, accept as there may be, and each does the
+//!   handshake of whom it has accepted before it accepts another. The next ones wait in the
+//!   system's queue. `handshake_timeout` ends those who say nothing, or too little.
+//! - **Peers**: whoever finds no place is dropped (`places.rs`).
+//! - **Peers from one address**: or whoever is first has all the places.
+//! - **Peers that say nothing**: a heartbeat ends those that do not answer.
+//!
+//! What is inside echoes. A proxy in front hides the addresses of its clients: leave that bound to it,
+//! which knows them.
+mod door_threads;
+mod door_tokio;
+mod places;
+
+use places::{Limits, Places};
+use std::{error::Error, net::TcpListener, time::Duration};
+use tickwire::{Config, Heartbeat};
+
+const LIMITS: Limits = Limits { handshakes: 64, peers: 10_000, each: 100 };
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let address = args.next().unwrap_or_else(|| "127.0.0.1:9004".into());
+    let blocking = match args.next().as_deref() {
+        None | Some("tokio") => false,
+        Some("blocking") => true,
+        Some(other) => return Err(format!("{other}: tokio or blocking").into()),
+    };
+    let listener = TcpListener::bind(&address).map_err(|error| format!("{address}: {error}"))?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    let config = Config::default()
+        .handshake_timeout(Duration::from_secs(3))
+        .max_head(8 << 10)
+        .max_message(64 << 10)
+        .high_water(256 << 10)
+        .heartbeat(Heartbeat::behind_proxies());
+    let places = Places::new(LIMITS);
+    if blocking {
+        door_threads::serve(&listener, LIMITS.handshakes, &places, &config);
+        return Ok(());
+    }
+    listener.set_nonblocking(true)?;
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        door_tokio::serve(listener, LIMITS.handshakes, &places, &config).await;
+        Ok(())
+    })
+}
