@@ -10,6 +10,8 @@
 
 #[path = "../support_alloc/mod.rs"]
 mod alloc;
+#[path = "../support_numbers/mod.rs"]
+mod checklist;
 #[allow(unused_imports)]
 #[path = "../support/mod.rs"]
 mod support;
@@ -17,15 +19,52 @@ mod support;
 #[path = "../support_tls/mod.rs"]
 mod tls_support;
 
+// The examples whose servers and loops are attacked.
+#[cfg(feature = "tokio")]
+#[path = "../../examples/bounded/door_threads.rs"]
+mod bounded_threads;
+#[cfg(feature = "tokio")]
+#[path = "../../examples/bounded/door_tokio.rs"]
+mod bounded_tokio;
+#[cfg(feature = "tokio")]
+#[path = "../../examples/reconnect/feed.rs"]
+mod feed;
+#[cfg(feature = "tokio")]
+#[path = "../../examples/reconnect/on_threads.rs"]
+mod on_threads;
+#[cfg(feature = "tokio")]
+#[path = "../../examples/reconnect/on_tokio.rs"]
+mod on_tokio;
+#[cfg(feature = "tokio")]
+#[path = "../../examples/bounded/places.rs"]
+mod places;
+#[cfg(feature = "tokio")]
+#[path = "../../examples/rooms/rooms.rs"]
+mod rooms;
+#[cfg(feature = "tokio")]
+#[path = "../../examples/rooms/session.rs"]
+mod session;
+
+#[cfg(feature = "tokio")]
+mod alone;
 mod boundary;
 mod close;
+#[cfg(feature = "tokio")]
+mod crowd;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod fragments;
 mod frames;
+mod handshake;
 mod harness;
+mod injection;
 mod limits;
 mod masking;
+mod numbers;
+mod opening;
+mod state;
+#[cfg(all(feature = "rustls", feature = "tokio"))]
+mod tls;
 mod utf8;
 
 use alloc::Counting;

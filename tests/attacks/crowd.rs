@@ -1,0 +1,776 @@
+//! Many peers at once, futures dropped wherever they wait, and a peer that is called again and again.
+use crate::{
+    alone::{alone, besieged},
+    bounded_threads, bounded_tokio,
+    feed::{Feed, Subscription},
+    harness::{
+        ADAPTERS, Adapter, Door, Foe, PATIENCE, POOL, READ, REQUEST, SMALL, STATE, Ws, duel,
+    },
+    on_threads, on_tokio,
+    opening::head,
+    places::{Limits, Places},
+    rooms::Rooms,
+    session,
+    support::{BINARY, CLOSE, PING, ROLES, Rng, TEXT, close_body, masked, read_frame},
+};
+use std::{
+    future::poll_fn,
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    pin::pin,
+    sync::mpsc,
+    task::Poll,
+    thread,
+    time::{Duration, Instant},
+};
+use tickwire::{
+    Backoff, CloseCode, Config, Error, Heartbeat, Message, Negotiated, Outbox, OutboxCounts,
+    OwnedMessage, Prepared, Role, Time, TooSlow, blocking,
+    handshake::client::Request,
+    tokio::{Received, WebSocket},
+};
+use tokio::{
+    net::TcpSocket,
+    sync::{broadcast, oneshot},
+    task::{JoinSet, yield_now},
+};
+
+/// A client that means well.
+type Friend = blocking::WebSocket<blocking::MaybeTls>;
+
+fn friend(address: SocketAddr) -> Friend {
+    let mut ws = blocking::connect(&format!("ws://{address}/"), &Config::default()).unwrap();
+    ws.set_read_timeout(Some(PATIENCE)).unwrap();
+    ws
+}
+
+/// Looks until it is so, and no longer than anything may take.
+#[track_caller]
+fn until(so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < PATIENCE, "it never is");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+// A79.
+
+/// The server of the example `rooms`, until it is told to stop and everybody has left.
+async fn chat(listener: tokio::net::TcpListener, over: oneshot::Receiver<()>, rooms: Rooms) {
+    let (mut over, mut sessions, mut who) = (pin!(over), JoinSet::new(), 0);
+    loop {
+        tokio::select! {
+            _ = &mut over => break,
+            accepted = listener.accept() => {
+                let (rooms, (stream, _)) = (rooms.clone(), accepted.unwrap());
+                sessions.spawn(async move { session::run(stream, &rooms, who).await });
+                who += 1;
+            }
+            Some(ended) = sessions.join_next() => drop(ended.expect("no session panics")),
+        }
+    }
+    while let Some(ended) = sessions.join_next().await {
+        drop(ended.expect("no session panics"));
+    }
+}
+
+/// Comes, goes and breaks off in the middle of whatever is said.
+fn fidget(address: SocketAddr, seed: u64) {
+    let mut rng = Rng(seed);
+    for round in 0..30 {
+        let mut io = TcpStream::connect(address).unwrap();
+        io.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut wire = format!("{REQUEST}\r\n").into_bytes();
+        for _ in 0..rng.below(12) {
+            let room = ["tea", "coffee"][rng.below(2)];
+            wire.extend(match rng.below(4) {
+                0 => masked(TEXT, "/leave"),
+                1 => masked(TEXT, format!("noise {round}")),
+                _ => masked(TEXT, format!("/join {room}")),
+            });
+        }
+        // Sometimes in the middle of a frame; sometimes unread, which makes the end a reset.
+        let cut = wire.len() - rng.below(3);
+        io.write_all(&wire[..cut]).unwrap();
+        if rng.once_in(2) {
+            io.shutdown(Shutdown::Write).unwrap();
+            let _ = io.read(&mut [0; 256]);
+        }
+    }
+}
+
+#[test]
+fn a79_whoever_comes_and_goes_during_a_broadcast_leaves_nothing_behind() {
+    const SAID: usize = 400;
+    const FRIENDS: usize = 6;
+    let rooms = Rooms::default();
+    let seen = rooms.clone();
+    let serve = async move |listener, over| chat(listener, over, rooms).await;
+    let ((), (), heap) = besieged(serve, |address| {
+        let join = || {
+            let mut ws = friend(address);
+            ws.send("/join tea").unwrap();
+            let joined = ws.recv_owned().unwrap().unwrap();
+            assert!(joined.as_message().as_text().unwrap().starts_with("joined tea"));
+            ws
+        };
+        // One who joins, and never reads a word of what follows.
+        let deaf = join();
+        let friends: Vec<Friend> = (0..FRIENDS).map(|_| join()).collect();
+        let mut speaker = join();
+        thread::scope(|scope| {
+            for seed in 0..4 {
+                scope.spawn(move || fidget(address, seed));
+            }
+            let (heard, hears) = mpsc::channel();
+            for mut ws in friends {
+                let heard = heard.clone();
+                scope.spawn(move || {
+                    // All that is said, in order, whatever else there is to be heard.
+                    let mut next = 0;
+                    while next < SAID {
+                        let message = ws.recv().unwrap().unwrap();
+                        let said = message.as_text().unwrap().strip_prefix("said ");
+                        let Some(said) = said else { continue };
+                        assert_eq!(said.trim_end().parse(), Ok(next));
+                        next += 1;
+                        let _ = heard.send(()); // of the last ones nobody asks
+                    }
+                });
+            }
+            for n in 0..SAID {
+                speaker.send(&*format!("said {n:<1000}")).unwrap();
+                // No faster than the friends hear it: that is the server's bound, not its fault.
+                if n >= 50 {
+                    (0..FRIENDS).for_each(|_| hears.recv_timeout(PATIENCE).expect("a delay"));
+                }
+            }
+        });
+        drop((deaf, speaker));
+        until(|| seen.len() == 0); // no room has a member who is gone
+    });
+    // What the room keeps of what was said, the queue of the deaf one, and those who are there at
+    // once; of whom the fidgets may be gone for a while before the server finds out.
+    let (kept, queue) = (256 * 1200, 1 << 20);
+    heap.under("rooms", kept + queue + (FRIENDS + 2 + 4 * 4) * SMALL + POOL);
+    assert!(heap.kept <= POOL, "{heap:?}");
+}
+
+// A80.
+
+/// One subscriber, as the documentation of `Outbox` has it.
+async fn subscriber<S>(
+    mut ws: WebSocket<S>,
+    mut ticks: broadcast::Receiver<Prepared>,
+    mut outbox: Outbox,
+) -> (OutboxCounts, u16)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let mut over = false;
+    loop {
+        let _ = ws.feed_from(&mut outbox, Time::ZERO); // closed: receiving says why
+        if over && outbox.is_empty() {
+            let _ = ws.close(CloseCode::GOING_AWAY).await;
+            break;
+        }
+        tokio::select! {
+            received = ws.recv_or_room(outbox.feeds_below()) => match received {
+                Ok(Received::Message(_) | Received::Room) => {}
+                Ok(Received::Closed) | Err(_) => break,
+            },
+            tick = ticks.recv(), if !over => match tick {
+                Ok(tick) => drop(outbox.push(Time::ZERO, tick)),
+                Err(error) => over = error == broadcast::error::RecvError::Closed,
+            },
+        }
+    }
+    (outbox.counts(), ws.close_code())
+}
+
+const TICKS: usize = 60;
+const TICK: usize = 4 << 10;
+/// What may wait for one subscriber.
+const WAITS: usize = 64 << 10;
+
+/// Publishes to 999 subscribers who read and one who never does, on a socket with small buffers.
+/// What the latter's queue came to, and with which code.
+async fn publish(policy: TooSlow, meet: mpsc::Sender<Option<SocketAddr>>) -> OutboxCounts {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(4096).unwrap(); // passed on to what it accepts
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    meet.send(listener.local_addr().ok()).unwrap();
+    let (io, _) = listener.accept().await.unwrap();
+    let config = Config::default().write_timeout(PATIENCE); // the policy is what rules here
+    let deaf = tickwire::tokio::accept(io, &config).await.unwrap();
+
+    let outbox = || Outbox::new(policy).max_bytes(WAITS);
+    let (ticks, _) = broadcast::channel(16);
+    let slow = tokio::spawn(subscriber(deaf, ticks.subscribe(), outbox()));
+    let (mut fast, mut readers) = (JoinSet::new(), JoinSet::new());
+    for _ in 0..999 {
+        // In memory: as many sockets are not to be had everywhere.
+        let (near, far) = tokio::io::duplex(2 * TICK);
+        let conn = tickwire::Connection::server(&Config::default(), Negotiated::new());
+        fast.spawn(subscriber(WebSocket::from_parts(far, conn), ticks.subscribe(), outbox()));
+        readers.spawn(read_all(near));
+    }
+    let payload = [7; TICK];
+    for _ in 0..TICKS {
+        assert!(ticks.send(Prepared::new(&payload)).is_ok());
+        while !ticks.is_empty() {
+            yield_now().await; // until every task has taken it
+        }
+    }
+    drop(ticks);
+    while let Some(read) = readers.join_next().await {
+        assert_eq!(read.unwrap(), TICKS, "the slow one costs the others nothing");
+    }
+    while let Some(ended) = fast.join_next().await {
+        let (counts, code) = ended.unwrap();
+        assert_eq!((counts.fed, code), (TICKS as u64, 1001), "{counts:?}");
+    }
+    meet.send(None).unwrap();
+    slow.await.unwrap().0
+}
+
+/// How many ticks come before the Close, which it answers.
+async fn read_all(mut io: tokio::io::DuplexStream) -> usize {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut ticks = 0;
+    loop {
+        let mut start = [0; 4];
+        io.read_exact(&mut start).await.unwrap();
+        if start[0] == CLOSE {
+            io.write_all(&masked(CLOSE, close_body(1001, ""))).await.unwrap();
+            return ticks;
+        }
+        assert_eq!(start, [BINARY, 126, (TICK >> 8) as u8, 0]);
+        let mut payload = [0; TICK];
+        io.read_exact(&mut payload).await.unwrap();
+        ticks += 1;
+    }
+}
+
+/// A socket for which the system keeps little.
+fn narrow(address: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let io = runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(address).await.unwrap().into_std().unwrap()
+    });
+    io.set_nonblocking(false).unwrap();
+    io
+}
+
+#[test]
+fn a80_one_slow_reader_among_a_thousand_costs_its_bound() {
+    for policy in [TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER), TooSlow::DropOldest] {
+        let (meet, met) = mpsc::channel();
+        let serve = async move |_, _| publish(policy, meet).await;
+        let (counts, (), heap) = besieged(serve, |_| {
+            let address = met.recv_timeout(PATIENCE).unwrap().unwrap();
+            let mut io = narrow(address);
+            io.write_all(format!("{REQUEST}\r\n").as_bytes()).unwrap();
+            // It never reads, and hangs up when all is over.
+            let _ = met.recv_timeout(PATIENCE);
+        });
+        let lost = counts.dropped + counts.refused;
+        assert!(lost > 0, "{policy:?} {counts:?}");
+        match policy {
+            TooSlow::Disconnect(_) => assert!(counts.refused > 0, "{counts:?}"),
+            _ => assert_eq!(counts.pushed, TICKS as u64),
+        }
+        // For each subscriber: its task and connection, and the pipe; once: what waits for the slow
+        // one, and what is on its way to all, since payloads are shared.
+        let each = (8 << 10) + 2 * TICK;
+        heap.under(format_args!("{policy:?}"), 1000 * each + WAITS + 64 * TICK + SMALL);
+    }
+}
+
+// A81.
+
+/// Polls a new future each time, until one is ready: each is dropped where it first waits.
+macro_rules! impatient {
+    ($call:expr) => {
+        loop {
+            let once = {
+                let mut future = pin!($call);
+                poll_fn(|cx| {
+                    Poll::Ready(match future.as_mut().poll(cx) {
+                        Poll::Ready(done) => Some(done),
+                        Poll::Pending => None,
+                    })
+                })
+                .await
+            };
+            match once {
+                Some(done) => break done,
+                None => yield_now().await,
+            }
+        }
+    };
+}
+
+/// Echoes messages; receives, sends and closes so that each future is dropped wherever it waits.
+async fn echo_impatiently(ws: &mut WebSocket<tokio::net::TcpStream>) -> Result<usize, Error> {
+    let mut echoed = 0;
+    loop {
+        let message = match echoed % 3 {
+            0 => impatient!(ws.recv()).map(|message| message.map(Message::to_owned)),
+            1 => impatient!(ws.recv_info()).map(|message| message.map(|(m, _)| m.to_owned())),
+            _ => impatient!(ws.recv_owned()),
+        };
+        let Some(message) = message? else { break };
+        let message = message.as_message();
+        if echoed % 2 == 0 {
+            impatient!(ws.ready())?;
+            let _ = ws.feed(message)?;
+            impatient!(ws.flush())?;
+        } else {
+            // `fed` tells whether a send that was dropped has taken the message.
+            let before = ws.fed();
+            loop {
+                let once = {
+                    let mut sending = pin!(ws.send(message));
+                    poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await
+                };
+                match once {
+                    Poll::Ready(sent) => break sent?,
+                    Poll::Pending => yield_now().await,
+                }
+                if ws.fed() != before {
+                    impatient!(ws.flush())?;
+                    break;
+                }
+            }
+        }
+        echoed += 1;
+    }
+    impatient!(ws.close(None))?;
+    Ok(echoed)
+}
+
+/// The same where a call gives up: the caller's timeout is over before anything comes.
+fn echo_hastily(ws: &mut blocking::WebSocket<TcpStream>) -> Result<usize, Error> {
+    let blink = Some(Duration::from_micros(1));
+    ws.set_read_timeout(blink).unwrap();
+    ws.set_write_timeout(blink).unwrap();
+    let again = |done: &Result<(), Error>| matches!(done, Err(Error::WouldBlock));
+    let mut echoed = 0;
+    loop {
+        let message = loop {
+            match ws.recv_owned() {
+                Err(Error::WouldBlock) => {}
+                done => break done?,
+            }
+        };
+        let Some(message) = message else { break };
+        while again(&ws.ready()) {}
+        let _ = ws.feed(message.as_message())?;
+        while again(&ws.flush()) {}
+        echoed += 1;
+    }
+    while again(&ws.close(None)) {}
+    Ok(echoed)
+}
+
+#[test]
+fn a81_futures_dropped_wherever_they_wait_lose_and_repeat_nothing() {
+    thread::scope(|scope| {
+        for role in ROLES {
+            for &adapter in ADAPTERS {
+                scope.spawn(move || echoes(adapter, role));
+            }
+        }
+    });
+}
+
+fn echoes(adapter: Adapter, role: Role) {
+    const MESSAGES: usize = 120;
+    const LONGEST: usize = 150_000;
+    let defend = move |door: Door| {
+        let mut ws = door.open(role, &Config::default().high_water(64 << 10));
+        match &mut ws {
+            Ws::Blocking(ws) => echo_hastily(ws),
+            Ws::Tokio(ws, runtime) => runtime.block_on(echo_impatiently(ws)),
+        }
+    };
+    let (echoed, (), heap) = duel(adapter, defend, |io| {
+        let mut foe = Foe::new(role, io);
+        foe.shake();
+        let mut rng = Rng(9);
+        let sizes = [0, 1, 125, 126, 2000, 70_000, LONGEST - 4];
+        let numbered = |i: usize| {
+            let mut payload = rng.bytes(sizes[i % sizes.len()]);
+            payload.extend((i as u32).to_be_bytes());
+            payload
+        };
+        let messages: Vec<Vec<u8>> = (0..MESSAGES).map(numbered).collect();
+        let mut wire: Vec<u8> = messages.iter().flat_map(|m| foe.frame(BINARY, m)).collect();
+        wire.extend(foe.frame(CLOSE, close_body(1000, "")));
+        let mut out = foe.io.try_clone().unwrap();
+        thread::scope(|scope| {
+            // Cut anywhere.
+            scope.spawn(|| {
+                let (mut rng, mut rest) = (Rng(10), &wire[..]);
+                while !rest.is_empty() {
+                    let most = [7, 500, 90_000][rng.below(3)];
+                    let (piece, more) = rest.split_at(rest.len().min(1 + rng.below(most)));
+                    out.write_all(piece).unwrap();
+                    rest = more;
+                }
+            });
+            let mut back = Vec::new();
+            foe.io.read_to_end(&mut back).unwrap();
+            let mut rest = &back[..];
+            for message in &messages {
+                let (frame, n) = read_frame(rest).expect("whole, and none is missing");
+                assert!(frame.b0 == BINARY && frame.payload == *message, "as it was sent");
+                rest = &rest[n..];
+            }
+            let (frame, n) = read_frame(rest).expect("a Close");
+            assert_eq!((frame.b0, frame.payload), (CLOSE, close_body(1000, "")));
+            assert_eq!(n, rest.len(), "nothing is said twice");
+        });
+    });
+    assert_eq!(echoed.unwrap(), MESSAGES, "{adapter:?} {role:?}");
+    // A message received, kept and fed again, each in a buffer of up to twice its length, the one
+    // before that while it grows, and what tokio's pool keeps of these.
+    heap.under(format_args!("{adapter:?} {role:?}"), 10 * LONGEST + SMALL);
+}
+
+// A82.
+
+/// Floods the server of the example `bounded`; what its thread took of the heap, on tokio.
+#[track_caller]
+fn flooded(
+    adapter: Adapter,
+    limits: Limits,
+    config: Config,
+    attack: impl FnOnce(SocketAddr, &Places),
+) -> Option<crate::harness::Heap> {
+    let config = config.handshake_timeout(Duration::from_millis(300)).max_head(8 << 10);
+    let places = Places::new(limits);
+    let seen = places.clone();
+    match adapter {
+        Adapter::Blocking => {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            // Until the process ends: what accepts cannot be stopped.
+            thread::spawn(move || {
+                bounded_threads::serve(&listener, limits.handshakes, &places, &config);
+            });
+            attack(address, &seen);
+            None
+        }
+        Adapter::Tokio => {
+            let serve = async move |listener, over: oneshot::Receiver<()>| {
+                tokio::select! {
+                    () = bounded_tokio::serve(listener, limits.handshakes, &places, &config) => {}
+                    _ = over => {}
+                }
+            };
+            let ((), (), heap) = besieged(serve, |address| attack(address, &seen));
+            Some(heap)
+        }
+    }
+}
+
+/// One who is let in and echoed, unless everything is taken.
+fn is_served(address: SocketAddr) -> bool {
+    let Ok(mut ws) = blocking::connect(&format!("ws://{address}/"), &Config::default()) else {
+        return false;
+    };
+    ws.set_read_timeout(Some(PATIENCE)).unwrap();
+    let echo = Some(OwnedMessage::text("still there?"));
+    let served = ws.send("still there?").is_ok() && ws.recv_owned().is_ok_and(|m| m == echo);
+    served && ws.close(None).is_ok()
+}
+
+/// What one handshake under way may take: the head, its task and its timer.
+const SHAKING: usize = 3 * (2 << 10) + (8 << 10);
+
+#[test]
+fn a82_a_flood_without_handshakes_is_bounded_and_passes() {
+    thread::scope(|scope| {
+        for &adapter in ADAPTERS {
+            scope.spawn(move || silence(adapter));
+        }
+    });
+}
+
+fn silence(adapter: Adapter) {
+    const FLOOD: usize = 48;
+    let limits = Limits { handshakes: 16, peers: 1000, each: 1000 };
+    let heap = flooded(adapter, limits, Config::default(), |address, places| {
+        let connect = |_| TcpStream::connect(address).unwrap();
+        let flood: Vec<TcpStream> = (0..FLOOD).map(connect).collect();
+        for (i, mut io) in flood.iter().enumerate() {
+            // Nothing, half a head, or all but its end.
+            let head = format!("{REQUEST}X: ");
+            io.write_all(&head.as_bytes()[..[0, 20, head.len()][i % 3]]).unwrap();
+        }
+        until(|| places.taken() > 0);
+        // While they are there, no more are let in than may be; behind them is somebody who
+        // means well.
+        thread::scope(|scope| {
+            let friend = scope.spawn(|| is_served(address));
+            while !friend.is_finished() {
+                assert!(places.taken() <= limits.handshakes + 1, "{}", places.taken());
+                thread::sleep(Duration::from_millis(1));
+            }
+            assert!(friend.join().unwrap());
+        });
+        // Each is told why, and left.
+        for mut io in flood {
+            io.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut said = Vec::new();
+            io.read_to_end(&mut said).unwrap();
+            assert!(said.starts_with(b"HTTP/1.1 408 "), "{}", said.escape_ascii());
+        }
+        until(|| places.taken() == 0);
+    });
+    if let Some(heap) = heap {
+        heap.under("handshakes", limits.handshakes * SHAKING + SMALL + STATE);
+    }
+}
+
+/// So many peers who do their handshake, and say nothing more.
+fn mute(address: SocketAddr, how_many: usize) -> Vec<TcpStream> {
+    let one = |_| {
+        let mut io = TcpStream::connect(address).unwrap();
+        io.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = io.write_all(format!("{REQUEST}\r\n").as_bytes()); // it may have been left already
+        io
+    };
+    (0..how_many).map(one).collect()
+}
+
+/// Whether it was let in.
+fn is_in(mut io: &TcpStream) -> bool {
+    let mut status = [0; 12];
+    io.read_exact(&mut status).is_ok() && status == *b"HTTP/1.1 101"
+}
+
+#[test]
+fn a82_a_flood_of_handshakes_without_data_takes_the_places_there_are() {
+    for &adapter in ADAPTERS {
+        let limits = Limits { handshakes: 4, peers: 24, each: usize::MAX };
+        let heap = flooded(adapter, limits, Config::default(), |address, places| {
+            let flood = mute(address, 60);
+            assert_eq!(flood.iter().filter(|io| is_in(io)).count(), limits.peers);
+            assert_eq!(places.taken(), limits.peers);
+            assert!(!is_served(address));
+            drop(flood);
+            until(|| places.taken() == 0);
+            assert!(is_served(address));
+        });
+        if let Some(heap) = heap {
+            // An idle connection holds no buffers.
+            let idle = 4 << 10;
+            let all = limits.peers * idle + limits.handshakes * SHAKING + 2 * SMALL;
+            heap.under("mute peers", all);
+        }
+    }
+}
+
+#[test]
+fn a82_who_does_not_answer_a_ping_loses_the_place() {
+    for &adapter in ADAPTERS {
+        let limits = Limits { handshakes: 4, peers: 8, each: 8 };
+        let beat = Heartbeat::new(Duration::from_millis(50), Duration::from_millis(100));
+        let config = Config::default().heartbeat(beat);
+        let heap = flooded(adapter, limits, config, |address, places| {
+            let flood = mute(address, limits.peers);
+            until(|| places.taken() == 0);
+            for mut io in flood {
+                let mut said = Vec::new();
+                io.read_to_end(&mut said).unwrap();
+                assert_eq!(said[said.len() - 6..][..2], [PING, 4], "and then the end");
+            }
+            assert!(is_served(address));
+        });
+        if let Some(heap) = heap {
+            let all = limits.peers * (4 << 10) + limits.handshakes * SHAKING + 2 * SMALL;
+            heap.under("mute peers", all);
+        }
+    }
+}
+
+#[test]
+fn a82_addresses_of_one_subscriber_are_one() {
+    let places = Places::new(Limits { handshakes: 1, peers: 5, each: 2 });
+    let enter = |from: &str| places.enter(from.parse().unwrap());
+    // IPv4, also where an IPv6 socket has accepted it; and a /64 of IPv6.
+    for one in [["192.0.2.1", "::ffff:192.0.2.1"], ["2001:db8::1", "2001:db8::ffff:0:0:1"]] {
+        let inside = one.map(|from| enter(from).expect("two"));
+        assert!(one.iter().all(|from| enter(from).is_none()), "{one:?}");
+        let others = ["192.0.2.2", "2001:db8:0:1::1", "2001:db8:1::1"].map(enter);
+        assert!(others.iter().all(Option::is_some));
+        assert!(enter("192.0.2.3").is_none(), "five");
+        drop((inside, others));
+        assert_eq!(places.taken(), 0);
+    }
+}
+
+/// On Linux every address of 127/8 is this machine.
+#[cfg(target_os = "linux")]
+#[test]
+fn a82_a_flood_from_one_address_takes_no_place_of_another() {
+    for &adapter in ADAPTERS {
+        let limits = Limits { handshakes: 16, peers: 1000, each: 8 };
+        let heap = flooded(adapter, limits, Config::default(), |address, places| {
+            let from = |source: &str| {
+                let source = format!("{source}:0").parse().unwrap();
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let io = runtime.block_on(async {
+                    let socket = TcpSocket::new_v4().unwrap();
+                    socket.bind(source).unwrap();
+                    socket.connect(address).await.unwrap().into_std().unwrap()
+                });
+                io.set_nonblocking(false).unwrap();
+                io.set_read_timeout(Some(PATIENCE)).unwrap();
+                io
+            };
+            let flood: Vec<TcpStream> = (0..100).map(|_| from("127.0.0.2")).collect();
+            until(|| places.taken() > 0);
+            // Others are let in meanwhile, and at once: there are doors at which nobody stands.
+            let request = Request::new(&format!("ws://{address}/")).unwrap();
+            let mut ws = blocking::client(from("127.0.0.3"), &request, &Config::default()).unwrap();
+            ws.send("me?").unwrap();
+            assert_eq!(ws.recv().unwrap(), Some(Message::Text("me?")));
+            assert!(places.taken() <= limits.each + 1);
+            ws.close(None).unwrap();
+            drop(flood);
+            until(|| places.taken() == 0);
+        });
+        if let Some(heap) = heap {
+            heap.under("one address", limits.each * SHAKING + SMALL + STATE);
+        }
+    }
+}
+
+// A97.
+
+/// Where a peer drops whomever it accepts.
+#[derive(Clone, Copy, Debug)]
+enum Drops {
+    Connecting,
+    /// In the middle of its response.
+    Responding,
+    Open,
+    AfterAFrame,
+}
+
+/// Notes the delays, and those that the defaults would have asked for.
+struct Gaps {
+    delays: Vec<Duration>,
+    defaults: Backoff,
+    asked: Vec<Duration>,
+}
+
+impl Feed for Gaps {
+    fn message(&mut self, message: Message<'_>) {
+        assert_eq!(message, Message::Text("one frame"));
+    }
+
+    fn gap(&mut self, ended: &Result<u16, Error>, delay: Duration) {
+        let Err(error) = ended else { panic!("{ended:?}") };
+        self.delays.push(delay);
+        self.asked.extend(self.defaults.after_error(error));
+    }
+}
+
+#[test]
+fn a97_a_peer_that_drops_is_called_less_and_less_often() {
+    thread::scope(|scope| {
+        for drops in [Drops::Connecting, Drops::Responding, Drops::Open, Drops::AfterAFrame] {
+            for &adapter in ADAPTERS {
+                scope.spawn(move || calls(adapter, drops));
+            }
+        }
+    });
+}
+
+fn calls(adapter: Adapter, drops: Drops) {
+    const TIMES: u32 = 1000;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let subscription = Subscription {
+        request: Request::new(&format!("ws://{}", listener.local_addr().unwrap())).unwrap(),
+        config: Config::default(),
+        token: "secret".into(),
+        topics: vec!["a".into()],
+    };
+    // The loops of the example `reconnect`: here with delays of nothing at first, and of
+    // a millisecond at most, so that a thousand pass.
+    let most = Duration::from_millis(1);
+    let mut backoff =
+        Backoff::seeded(1).first_delay(Duration::ZERO).max_delay(most).max_attempts(TIMES);
+    let many = Vec::with_capacity(TIMES as usize);
+    let mut gaps = Gaps { delays: many.clone(), defaults: Backoff::seeded(2), asked: many };
+    gaps.delays.reserve(TIMES as usize);
+    let client = move || {
+        let ended = match adapter {
+            Adapter::Blocking => on_threads::run(&subscription, &mut backoff, &mut gaps),
+            Adapter::Tokio => tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(on_tokio::run(&subscription, &mut backoff, &mut gaps)),
+        };
+        assert!(ended.is_err());
+        (gaps.delays, gaps.asked)
+    };
+    let ((delays, asked), (), heap) = alone(client, || {
+        for _ in 0..=TIMES {
+            let (io, _) = listener.accept().unwrap();
+            drop_at(drops, io);
+        }
+        listener.set_nonblocking(true).unwrap();
+        let another = listener.accept().map(drop).unwrap_err();
+        assert_eq!(another.kind(), ErrorKind::WouldBlock, "{TIMES} and no more");
+    });
+    let what = format!("{adapter:?} {drops:?}");
+    assert_eq!(delays.len(), TIMES as usize, "{what}");
+    // A peer that proved nothing is never called at once again.
+    assert_eq!(delays[0], Duration::ZERO);
+    let grown = delays[1..].iter().all(|delay| (most / 2..=most).contains(delay));
+    assert!(grown, "{what}: {delays:?}");
+    // With the defaults: 0-5, 5-10, 10-20, 20-40, 30-60, 30-60, .. s.
+    assert_eq!(asked.len(), TIMES as usize);
+    for (n, delay) in asked.iter().enumerate().skip(1) {
+        let most = (5_u64 << n.min(4)).min(60);
+        let within = most / 2..=most;
+        assert!(within.contains(&delay.as_secs()), "{what} {n}: {delay:?}");
+    }
+    // As much as one connection, and no more the thousandth time than the first.
+    heap.under(&what, SMALL + head(512) + (64 << 10)); // and tokio's runtime
+    assert!(heap.kept <= 4 * READ, "{what}: {heap:?}");
+}
+
+fn drop_at(drops: Drops, io: TcpStream) {
+    io.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut foe = Foe::new(Role::Client, io);
+    match drops {
+        Drops::Connecting => {}
+        Drops::Responding => {
+            foe.head();
+            foe.flood(b"HTTP/1.1 101 Switch", 1);
+        }
+        Drops::Open => foe.shake(),
+        Drops::AfterAFrame => {
+            let accept = foe.proof();
+            let mut wire = crate::opening::response(&accept, &[]);
+            wire.extend(foe.frame(TEXT, "one frame"));
+            foe.flood(&wire, 1);
+            // It reads what the client says, so that the end is one, and the frame is received.
+            foe.end();
+            let _ = foe.io.read_to_end(&mut Vec::new());
+        }
+    }
+}

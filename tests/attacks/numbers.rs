@@ -1,0 +1,57 @@
+//! No attack of the list is without a test, unless it says here why.
+use crate::checklist::{Checklist, Module};
+use std::{fs, ops::RangeInclusive, path::Path};
+
+const LAST: u16 = 99;
+
+/// Modules of this binary that have no numbered tests.
+const HELPERS: &[&str] = &[
+    "alloc",
+    "alone",
+    "bounded_threads",
+    "bounded_tokio",
+    "checklist",
+    "feed",
+    "harness",
+    "numbers",
+    "on_threads",
+    "on_tokio",
+    "opening",
+    "places",
+    "rooms",
+    "session",
+    "support",
+    "tls_support",
+];
+
+/// Attacks without a test, and why.
+const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
+    (87..=90, "there is no Engine.IO or Socket.IO server in the crate, nor among its examples"),
+    (99..=99, "there is no Socket.IO server, and so are no session ids that could be guessed"),
+];
+
+/// The modules of tests, read from where they lie: whoever adds one need not tell.
+fn sources(root: &str) -> Vec<(&str, String)> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attacks");
+    let names = root.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let tests = names.filter(|name| !HELPERS.contains(name));
+    tests.map(|name| (name, fs::read_to_string(here.join(format!("{name}.rs"))).unwrap())).collect()
+}
+
+#[test]
+fn every_attack_of_the_list_has_a_test_or_a_reason() {
+    let root = include_str!("main.rs");
+    let sources = sources(root);
+    let modules: Vec<Module<'_>> =
+        sources.iter().map(|(name, source)| (*name, &**source, &[1..=LAST][..])).collect();
+    let checklist = Checklist {
+        letter: 'a',
+        digits: 2,
+        last: LAST,
+        modules: &modules,
+        without: WITHOUT,
+        root,
+        helpers: HELPERS,
+    };
+    assert_eq!(checklist.faults(), [""; 0]);
+}

@@ -1,0 +1,196 @@
+//! TLS whose records cut frames, and TLS that ends where it should not.
+use crate::{
+    alone::alone,
+    harness::{SMALL, sockets},
+    support::{CLOSE, ROLES, TEXT, close_body, to},
+    tls_support::{ADAPTERS, Adapter, Authority, Raw, Ws, async_tcp, runtime},
+};
+use std::{
+    io::{ErrorKind, Write},
+    net::TcpStream,
+    sync::Arc,
+};
+use tickwire::{
+    Config, Connection, Error, Negotiated, RecvError, Role, SystemEntropy, blocking,
+    tls::rustls::{ClientConfig, ServerConfig},
+    tokio as on_tokio,
+};
+
+/// What TLS has for one connection: its keys, the certificates while it shakes hands, a record in
+/// each direction, and the runtime of the thread.
+const TLS: usize = 64 << 10;
+
+/// How receiving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Closed,
+    Io(ErrorKind),
+    Failed(RecvError),
+}
+
+/// Cut off, and without as much as a close_notify.
+const CUT: End = End::Io(ErrorKind::UnexpectedEof);
+/// TLS ended in order, WebSocket did not.
+const GONE: End = End::Failed(RecvError::UnexpectedEof);
+
+/// All that a victim gets to know.
+#[derive(Debug, PartialEq, Eq)]
+struct Fate {
+    messages: Vec<String>,
+    end: End,
+    /// The close code as other APIs number it, and whether both Closes have passed.
+    code: (u16, bool),
+}
+
+fn victim(
+    adapter: Adapter,
+    role: Role,
+    tcp: TcpStream,
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+) -> Fate {
+    let config = Config::default();
+    let localhost = "wss://localhost/".parse().unwrap();
+    let conn = match role {
+        Role::Server => Connection::server(&config, Negotiated::new()),
+        Role::Client => {
+            Connection::client(&config, Negotiated::new(), SystemEntropy::new().unwrap())
+        }
+    };
+    let mut ws = match adapter {
+        Adapter::Tokio => {
+            let runtime = runtime();
+            let io = async_tcp(&runtime, tcp);
+            let io = match role {
+                Role::Client => on_tokio::TlsStream::client(io, &localhost, client),
+                Role::Server => on_tokio::TlsStream::server(io, server),
+            };
+            Ws::Tokio(on_tokio::WebSocket::from_parts(io.unwrap(), conn), runtime)
+        }
+        Adapter::Blocking => {
+            let io = match role {
+                Role::Client => blocking::TlsStream::client(tcp, &localhost, client),
+                Role::Server => blocking::TlsStream::server(tcp, server),
+            };
+            Ws::Blocking(blocking::WebSocket::from_parts(io.unwrap(), conn))
+        }
+    };
+    let mut messages = Vec::new();
+    let end = loop {
+        match ws.recv() {
+            Ok(Some(message)) => messages.push(message.as_message().as_text().unwrap().to_owned()),
+            Ok(None) => break End::Closed,
+            Err(Error::Io(error)) => break End::Io(error.kind()),
+            Err(Error::Recv(error)) => break End::Failed(error),
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    Fate { messages, end, code: ws.end() }
+}
+
+/// Each adapter in each role, with TLS agreed on, against this peer: these messages and this end.
+#[track_caller]
+fn fares(attack: impl Fn(Role, &mut Raw), messages: &[&str], end: End, code: (u16, bool)) {
+    let (authority, attack) = (Authority::new(), &attack);
+    for role in ROLES {
+        for adapter in ADAPTERS {
+            let (tcp, far) = sockets();
+            let (client, server) = (authority.client(), authority.server());
+            let mut raw = match role {
+                Role::Client => Raw::server(far, server.clone()),
+                Role::Server => Raw::client(far, client.clone()),
+            };
+            let (fate, (), heap) = alone(
+                move || victim(adapter, role, tcp, client, server),
+                move || {
+                    raw.handshake().unwrap();
+                    attack(role, &mut raw);
+                    raw.end_tcp();
+                    // A Close that answers one, or nothing.
+                    let _ = raw.hear_all();
+                },
+            );
+            let messages = messages.iter().map(|&message| message.to_owned()).collect();
+            assert_eq!(fate, Fate { messages, end, code }, "{adapter:?} {role:?}");
+            heap.under(format_args!("{adapter:?} {role:?}"), TLS + SMALL);
+        }
+    }
+}
+
+#[test]
+fn a98_records_that_split_and_join_frames_are_a_stream_all_the_same() {
+    let numbers: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    let texts: Vec<&str> = numbers.iter().map(|n| &**n).collect();
+    let attack = |role, raw: &mut Raw| {
+        let frames: Vec<u8> = numbers.iter().flat_map(|n| to(role, TEXT, n)).collect();
+        // A byte in each record; all in one; records of a length of their own, in segments of
+        // another.
+        frames.iter().for_each(|byte| raw.say(&[*byte]));
+        raw.say(&frames);
+        let wire: Vec<u8> = frames.chunks(13).flat_map(|piece| raw.record(piece)).collect();
+        wire.chunks(29).for_each(|piece| raw.tcp.write_all(piece).unwrap());
+        raw.say(&to(role, CLOSE, close_body(1000, "")));
+        raw.close_notify();
+    };
+    fares(attack, &texts.repeat(3), End::Closed, (1000, true));
+}
+
+#[test]
+fn a98_an_end_without_a_close_notify_is_abnormal() {
+    fares(|role, raw| raw.say(&to(role, TEXT, "last")), &["last"], CUT, (1006, false));
+    fares(|_, _| (), &[], CUT, (1006, false));
+}
+
+#[test]
+fn a98_a_close_notify_is_no_close() {
+    let attack = |role, raw: &mut Raw| {
+        raw.say(&to(role, TEXT, "last"));
+        raw.close_notify();
+    };
+    fares(attack, &["last"], GONE, (1006, false));
+}
+
+#[test]
+fn a98_of_a_record_or_a_frame_cut_off_nothing_is_delivered() {
+    for cut in [1, 5, 6, 20] {
+        let attack = |role, raw: &mut Raw| {
+            raw.say(&to(role, TEXT, "whole"));
+            let record = raw.record(&to(role, TEXT, "not whole"));
+            raw.tcp.write_all(&record[..record.len() - cut]).unwrap();
+        };
+        fares(attack, &["whole"], CUT, (1006, false));
+    }
+    // The record is whole, the frame is not: with a close_notify, and without one.
+    for (notify, end) in [(true, GONE), (false, CUT)] {
+        let attack = |role, raw: &mut Raw| {
+            raw.say(&to(role, TEXT, "whole"));
+            let frame = to(role, TEXT, "not whole");
+            raw.say(&frame[..frame.len() - 1]);
+            if notify {
+                raw.close_notify();
+            }
+        };
+        fares(attack, &["whole"], end, (1006, false));
+    }
+}
+
+#[test]
+fn a98_what_follows_a_close_notify_is_nobody_s_data() {
+    let attack = |role, raw: &mut Raw| {
+        let mut wire = raw.record(&to(role, TEXT, "last"));
+        raw.tls.send_close_notify();
+        wire.extend(raw.record(&[to(role, TEXT, "invented"), to(role, CLOSE, "")].concat()));
+        wire.extend(to(role, TEXT, "not even a record"));
+        raw.tcp.write_all(&wire).unwrap();
+    };
+    fares(attack, &["last"], GONE, (1006, false));
+}
+
+#[test]
+fn a98_behind_both_closes_no_close_notify_is_missed() {
+    let attack = |role, raw: &mut Raw| {
+        raw.say(&to(role, TEXT, "last"));
+        raw.say(&to(role, CLOSE, close_body(1001, "")));
+    };
+    fares(attack, &["last"], End::Closed, (1001, true));
+}
