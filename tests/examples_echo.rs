@@ -824,3 +824,62 @@ mod over_tls {
         }
     }
 }
+
+/// The classics, `echo`, `push` and `chat`, on a free port.
+fn classic(name: &str) -> (Program, String) {
+    let program = Program::start(name, &["127.0.0.1:0"]);
+    let line = program.line();
+    let url = line.strip_prefix("listening on ").expect(&line).to_string();
+    (program, url)
+}
+
+#[test]
+fn the_classic_echo_sends_everything_back() {
+    let (_program, url) = classic("echo");
+    wait(async {
+        let mut ws = connect(&url, &Config::default()).await.unwrap();
+        for message in [Message::Text("hello"), Message::Binary(&[7; 70_000]), Message::Text("")] {
+            assert_eq!(round_trip(&mut ws, message).await.as_message(), message);
+        }
+        ws.close(CloseCode::NORMAL).await.unwrap();
+        assert!(ws.was_clean());
+    });
+}
+
+#[test]
+fn the_classic_push_tells_everybody_the_same_time() {
+    let (_program, url) = classic("push");
+    wait(async {
+        let mut one = connect(&url, &Config::default()).await.unwrap();
+        let mut other = connect(&url, &Config::default()).await.unwrap();
+        let first = one.recv_owned().await.unwrap().unwrap();
+        let text = first.as_message().as_text().unwrap().to_string();
+        assert!(text.ends_with(" s since 1970"), "{text}");
+        while other.recv_owned().await.unwrap().unwrap() != first {}
+        assert_ne!(one.recv_owned().await.unwrap().unwrap(), first);
+    });
+}
+
+#[test]
+fn the_classic_chat_tells_who_said_what() {
+    let (_program, url) = classic("chat");
+    wait(async {
+        let mut ada = connect(&url, &Config::default()).await.unwrap();
+        ada.send("Ada").await.unwrap();
+        assert_eq!(ada.recv().await.unwrap(), Some(Message::Text("Ada is here")));
+        let mut bob = connect(&url, &Config::default()).await.unwrap();
+        bob.send(" Bob ").await.unwrap();
+        bob.send("hello").await.unwrap();
+        for line in ["Bob is here", "Bob: hello"] {
+            assert_eq!(ada.recv().await.unwrap(), Some(Message::Text(line)));
+            assert_eq!(bob.recv().await.unwrap(), Some(Message::Text(line)));
+        }
+        bob.close(CloseCode::NORMAL).await.unwrap();
+        assert_eq!(ada.recv().await.unwrap(), Some(Message::Text("Bob has left")));
+        // Nobody without a name.
+        let mut nobody = connect(&url, &Config::default()).await.unwrap();
+        nobody.send(" ").await.unwrap();
+        assert_eq!(nobody.recv().await.unwrap(), None);
+        assert_eq!(nobody.close_code(), 1003);
+    });
+}

@@ -1,0 +1,58 @@
+//! A chat: the first message is a name, the others go to everybody. `cargo run --release --example chat`
+//!
+//! Browser:  const ws = new WebSocket("ws://127.0.0.1:9001")
+//!           ws.onmessage = ({ data }) => console.log(data)
+//!           ws.onopen = () => { ws.send("Ada"); ws.send("hello") }
+//! Python:   from websockets.sync.client import connect  # pip install websockets
+//!           ws = connect("ws://127.0.0.1:9001"); ws.send("Ada"); ws.send("hello")
+//!           for text in ws: print(text)
+//! Node:     const ws = new WebSocket("ws://127.0.0.1:9001")  // 22 or later; else npm install ws
+//!           ws.onmessage = ({ data }) => console.log(data)
+//!           ws.onopen = () => { ws.send("Ada"); ws.send("hello") }
+use tickwire::{CloseCode, Config, Message, Prepared, tokio::accept};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast::Sender;
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:9001".into());
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    let room = Sender::new(256);
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        let room = room.clone();
+        tokio::spawn(async move {
+            if let Err(error) = member(stream, room).await {
+                eprintln!("{peer}: {error}");
+            }
+        });
+    }
+}
+
+async fn member(stream: TcpStream, room: Sender<Prepared>) -> Result<(), tickwire::Error> {
+    stream.set_nodelay(true)?;
+    let mut ws = accept(stream, &Config::default().max_message(4 << 10)).await?;
+    let name = match ws.recv().await? {
+        Some(Message::Text(name)) if !name.trim().is_empty() => name.trim().to_string(),
+        _ => return ws.close(CloseCode::UNSUPPORTED_DATA).await,
+    };
+    let say = |text: &str| drop(room.send(Prepared::new(text)));
+    let mut said = room.subscribe();
+    say(&format!("{name} is here"));
+    let ended = loop {
+        tokio::select! {
+            message = ws.recv() => match message {
+                Ok(Some(message)) => say(&format!("{name}: {}", message.as_text().unwrap_or("?"))),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            },
+            said = said.recv() => match said.map(|said| ws.feed_prepared(&said)) {
+                Ok(Ok(_)) => {} // the next `recv` writes it
+                _ => break ws.close(CloseCode::TRY_AGAIN_LATER).await, // reads too slowly
+            },
+        }
+    };
+    say(&format!("{name} has left"));
+    ended
+}

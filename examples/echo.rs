@@ -1,0 +1,36 @@
+//! Sends everything back. `cargo run --release --example echo`
+//!
+//! Browser:  const ws = new WebSocket("ws://127.0.0.1:9001")
+//!           ws.onmessage = ({ data }) => console.log(data)
+//!           ws.onopen = () => ws.send("hello")
+//! Python:   from websockets.sync.client import connect  # pip install websockets
+//!           with connect("ws://127.0.0.1:9001") as ws: ws.send("hello"); print(ws.recv())
+//! Node:     const ws = new WebSocket("ws://127.0.0.1:9001")  // 22 or later; else npm install ws
+//!           ws.onmessage = ({ data }) => { console.log(data); ws.close() }
+//!           ws.onopen = () => ws.send("hello")
+use tickwire::{Config, tokio::accept};
+use tokio::net::{TcpListener, TcpStream};
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:9001".into());
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        tokio::spawn(async move {
+            if let Err(error) = echo(stream).await {
+                eprintln!("{peer}: {error}");
+            }
+        });
+    }
+}
+
+async fn echo(stream: TcpStream) -> Result<(), tickwire::Error> {
+    stream.set_nodelay(true)?;
+    let mut ws = accept(stream, &Config::default()).await?;
+    while let Some((message, reply)) = ws.recv_reply().await? {
+        reply.feed(message)?; // replies to a batch leave in one write
+    }
+    Ok(())
+}
