@@ -1,0 +1,360 @@
+//! The clients: so many connections at once, each replaced by a new one when its time has come.
+use crate::{
+    mix::{Dice, Ending, Exchange, Kind, LONGEST, Material, Mix},
+    server::{Failure, closed, drain, unanswered},
+};
+use hdrhistogram::Histogram;
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tickwire::{
+    Chunk, CloseCode, Config, DataKind, Error, Event, Message, RecvError,
+    handshake::client::Request,
+    tokio::{WebSocket, client},
+};
+use tokio::{
+    net::TcpStream,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+type Ws = WebSocket<TcpStream>;
+
+/// So many may connect at the same time.
+const CONNECTING: usize = 256;
+
+/// So many errors are told; the others are only counted.
+const TOLD: u64 = 20;
+
+pub(crate) struct Load {
+    pub(crate) connections: usize,
+    /// Ends, and connects, a second.
+    pub(crate) churn: f64,
+    pub(crate) duration: Duration,
+    /// Exchanges a second on each connection.
+    pub(crate) rate: f64,
+    pub(crate) mix: Mix<Exchange>,
+    pub(crate) ends: Mix<Ending>,
+    /// How many of a hundred offer permessage-deflate.
+    pub(crate) deflate: usize,
+    pub(crate) seed: u64,
+    pub(crate) plain: Config,
+    pub(crate) compressed: Config,
+}
+
+/// Latencies, in nanoseconds.
+pub(crate) type Latency = Histogram<u64>;
+
+/// What has come of it so far.
+pub(crate) struct Tally {
+    pub(crate) open: u64,
+    pub(crate) connects: u64,
+    pub(crate) messages: u64,
+    pub(crate) errors: u64,
+    pub(crate) ended: BTreeMap<&'static str, u64>,
+    /// By what was done.
+    pub(crate) latency: BTreeMap<&'static str, Latency>,
+    /// Of single small messages, since somebody last asked.
+    pub(crate) lately: Latency,
+}
+
+pub(crate) fn latency() -> Latency {
+    // One µs to a quarter of an hour, to three digits: no bound is invalid.
+    Histogram::new_with_bounds(1000, 1 << 40, 3).unwrap_or_else(|_| unreachable!())
+}
+
+pub(crate) struct Clients {
+    load: Load,
+    requests: Vec<(u16, Request)>,
+    began: Instant,
+    connecting: Semaphore,
+    tally: Mutex<Tally>,
+    /// Connections of which one end has gone silent: nobody waits for them but the end.
+    silent: Mutex<JoinSet<()>>,
+}
+
+impl Clients {
+    pub(crate) fn new(load: Load, ports: &[u16]) -> Result<Arc<Self>, Failure> {
+        let request = |&port| Ok((port, Request::new(&format!("ws://127.0.0.1:{port}/"))?));
+        let requests = ports.iter().map(request).collect::<Result<_, Failure>>()?;
+        let tally = Tally {
+            open: 0,
+            connects: 0,
+            messages: 0,
+            errors: 0,
+            ended: BTreeMap::new(),
+            latency: BTreeMap::new(),
+            lately: latency(),
+        };
+        Ok(Arc::new(Self {
+            load,
+            requests,
+            began: Instant::now(),
+            connecting: Semaphore::new(CONNECTING),
+            tally: Mutex::new(tally),
+            silent: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn silent(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn until(&self) -> Instant {
+        self.began + self.load.duration
+    }
+
+    /// How many connections should have ended before the last ones.
+    pub(crate) fn asked(&self) -> f64 {
+        self.load.churn * self.load.duration.as_secs_f64()
+    }
+
+    /// Connects, sends and ends, for as long as the load lasts and the last connections take to end.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut places = JoinSet::new();
+        for place in 0..self.load.connections {
+            places.spawn(self.clone().hold(place));
+        }
+        while places.join_next().await.is_some() {}
+        let mut silent = std::mem::take(&mut *self.silent());
+        while silent.join_next().await.is_some() {}
+    }
+
+    /// One connection after the other. When each ends is known from the start, so that they come
+    /// evenly, and none is left out because the one before took long.
+    async fn hold(self: Arc<Self>, place: usize) {
+        let Load { connections, churn, seed, .. } = self.load;
+        let mut dice = Dice::new((seed << 32) | (place as u64 + 1));
+        let mut end = self.began + Duration::from_secs_f64((place + 1) as f64 / churn);
+        while end < self.until() {
+            self.live(place, end, &mut dice).await;
+            end += Duration::from_secs_f64(connections as f64 / churn);
+        }
+        self.live(place, self.until(), &mut dice).await;
+    }
+
+    async fn live(self: &Arc<Self>, place: usize, end: Instant, dice: &mut Dice) {
+        let last = end == self.until();
+        let way = if last { None } else { self.load.ends.draw(dice) }.unwrap_or(Ending::Client);
+        let lived = self.connection(place, end, way, dice).await;
+        let mut tally = self.tally();
+        match lived {
+            Ok(()) if last => {}
+            Ok(()) => *tally.ended.entry(way.name()).or_default() += 1,
+            Err(error) => {
+                tally.errors += 1;
+                if tally.errors <= TOLD {
+                    eprintln!("client: {}: {error}", way.name());
+                }
+            }
+        }
+    }
+
+    async fn connection(
+        self: &Arc<Self>,
+        place: usize,
+        end: Instant,
+        way: Ending,
+        dice: &mut Dice,
+    ) -> Result<(), Failure> {
+        let mut ws = self.connect(place).await?;
+        self.tally().open += 1;
+        let done = self.exchange_until(end, &mut ws, dice).await;
+        self.tally().open -= 1;
+        done?;
+        self.end(ws, way, dice).await
+    }
+
+    async fn connect(&self, place: usize) -> Result<Ws, Failure> {
+        let _permit = self.connecting.acquire().await?;
+        let began = Instant::now();
+        let (port, request) = &self.requests[place % self.requests.len()];
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await?;
+        stream.set_nodelay(true)?;
+        let deflates = place % 100 < self.load.deflate;
+        let config = if deflates { &self.load.compressed } else { &self.load.plain };
+        let ws = client(stream, request, config).await?;
+        if ws.negotiated().deflate().is_some() != deflates {
+            return Err("not compressed as agreed".into());
+        }
+        self.tally().connects += 1;
+        self.took("connect", began, 0);
+        Ok(ws)
+    }
+
+    async fn exchange_until(
+        &self,
+        end: Instant,
+        ws: &mut Ws,
+        dice: &mut Dice,
+    ) -> Result<(), Failure> {
+        // Twice the mean at most, the mean on the average.
+        let pause = |dice: &mut Dice| {
+            let share = dice.roll(2001) as f64 / 1000.0;
+            Duration::from_secs_f64(share / self.load.rate)
+        };
+        let mut next = Instant::now() + pause(dice);
+        while next < end {
+            idle(ws, next).await?;
+            self.exchange(ws, dice).await?;
+            // One that took long is not made up for: it would come to a standstill.
+            next = Instant::now() + pause(dice);
+        }
+        idle(ws, end).await
+    }
+
+    async fn exchange(&self, ws: &mut Ws, dice: &mut Dice) -> Result<(), Failure> {
+        let Some(exchange) = self.load.mix.draw(dice) else { return Ok(()) };
+        let material = Material::get();
+        let began = Instant::now();
+        let mut messages = 1;
+        match exchange {
+            Exchange::Small => {
+                let message = material.bytes(16 + dice.roll(257), dice);
+                ws.send(message).await?;
+                echoed(ws, message.into()).await?;
+            }
+            Exchange::Text => {
+                let text = material.text(100 + dice.roll(1001), dice);
+                ws.send(text).await?;
+                echoed(ws, text.into()).await?;
+            }
+            Exchange::Large => {
+                let message = material.bytes((32 << 10) + dice.roll(LONGEST - (32 << 10)), dice);
+                feed_pieces(ws, message, true, dice).await?;
+                ws.flush().await?;
+                echoed(ws, message.into()).await?;
+            }
+            Exchange::Burst => {
+                messages = 2 + dice.roll(15);
+                let burst: Vec<_> =
+                    (0..messages).map(|_| material.bytes(16 + dice.roll(257), dice)).collect();
+                for &message in &burst {
+                    let _ = ws.feed(message)?;
+                }
+                ws.flush().await?;
+                for message in burst {
+                    echoed(ws, message.into()).await?;
+                }
+            }
+            Exchange::Ping => {
+                messages = 0;
+                let payload = material.bytes(8 + dice.roll(100), dice);
+                ws.ping(payload).await?;
+                loop {
+                    match ws.recv_event().await? {
+                        Some(Event::Pong(pong)) if pong == payload => break,
+                        Some(Event::Ping(_) | Event::Pong(_)) => {} // the heartbeats'
+                        other => return Err(format!("not a Pong: {other:?}").into()),
+                    }
+                }
+            }
+        }
+        self.took(exchange.name(), began, messages as u64);
+        Ok(())
+    }
+
+    fn took(&self, what: &'static str, began: Instant, messages: u64) {
+        let nanos = began.elapsed().as_nanos() as u64;
+        let tally = &mut *self.tally();
+        tally.messages += messages;
+        tally.latency.entry(what).or_insert_with(latency).saturating_record(nanos);
+        if what == Exchange::Small.name() {
+            tally.lately.saturating_record(nanos);
+        }
+    }
+
+    async fn end(
+        self: &Arc<Self>,
+        mut ws: Ws,
+        way: Ending,
+        dice: &mut Dice,
+    ) -> Result<(), Failure> {
+        let announcement = way.announcement();
+        ws.send(&announcement).await?;
+        echoed(&mut ws, (&announcement).into()).await?;
+        match way {
+            Ending::Client => {
+                ws.close(CloseCode::NORMAL).await?;
+                closed(&mut ws, CloseCode::NORMAL).await
+            }
+            Ending::Server => closed(&mut ws, CloseCode::GOING_AWAY).await,
+            Ending::Abort => closed(&mut ws, CloseCode::TRY_AGAIN_LATER).await,
+            Ending::Reset => {
+                let material = Material::get();
+                ws.send(material.bytes(100, dice)).await?;
+                feed_pieces(&mut ws, material.bytes(20_000, dice), false, dice).await?;
+                ws.flush().await?;
+                // Its echo is there and unread, so that the system resets the connection.
+                Ok(ws.get_ref().readable().await?)
+            }
+            Ending::Drop => match ws.recv().await {
+                Err(Error::Recv(RecvError::UnexpectedEof)) => Ok(()),
+                other => Err(format!("not the end of the stream: {other:?}").into()),
+            },
+            Ending::ClientSilent => self.apart(way, drain(ws)),
+            Ending::ServerSilent => self.apart(way, async move { unanswered(&mut ws).await }),
+        }
+    }
+
+    /// The rest of a connection, while another one takes its place.
+    fn apart(
+        self: &Arc<Self>,
+        way: Ending,
+        rest: impl Future<Output = Result<(), Failure>> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let clients = self.clone();
+        let mut silent = self.silent();
+        while silent.try_join_next().is_some() {}
+        silent.spawn(async move {
+            if let Err(error) = rest.await {
+                clients.tally().errors += 1;
+                eprintln!("client: {}: {error}", way.name());
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Waits as a client that has nothing to say: it receives.
+async fn idle(ws: &mut Ws, until: Instant) -> Result<(), Failure> {
+    if let Ok(received) = timeout_at(until, ws.recv()).await {
+        return Err(format!("received while idle: {:?}", received?).into());
+    }
+    sleep_until(until).await;
+    Ok(())
+}
+
+/// The next message is this one.
+async fn echoed(ws: &mut Ws, sent: Message<'_>) -> Result<(), Failure> {
+    match ws.recv().await? {
+        Some(message) if message == sent => Ok(()),
+        other => Err(format!("sent {sent:?}, received {other:?}").into()),
+    }
+}
+
+/// A binary message in pieces of up to 16 KiB; without its last piece, unless `whole`.
+async fn feed_pieces(
+    ws: &mut Ws,
+    message: &[u8],
+    whole: bool,
+    dice: &mut Dice,
+) -> Result<(), Failure> {
+    let mut rest = message;
+    while !rest.is_empty() {
+        let (data, behind) = rest.split_at(rest.len().min(1 + dice.roll(16 << 10)));
+        rest = behind;
+        ws.ready().await?;
+        let last = whole && rest.is_empty();
+        let _ = ws.feed_chunk(Chunk { kind: DataKind::Binary, data, last })?;
+    }
+    Ok(())
+}

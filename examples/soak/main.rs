@@ -1,0 +1,357 @@
+//! Many connections, coming and going, for a long time: does anything fail, leak or grow?
+//!
+//! ```text
+//! ulimit -n 20000
+//! cargo run --release --example soak --features deflate
+//! ```
+//!
+//! A server in one process, clients in another, on the loopback interface. The clients send and
+//! receive a mix of messages on all connections and check each echo; connections end in every way
+//! there is and are replaced. Each ten seconds there is a line, in the end a summary and the verdict,
+//! which is also the exit code: no error; memory flat after the first minute (in the last third of
+//! the rest at most 5 % and 4 MiB above the first third); all descriptors given back; nine tenths of
+//! the connections that were asked for held, and ended. Latency is reported, not judged; but on a machine so busy that a
+//! process stands still for longer than `--heartbeat`, its peers are right to give it up.
+//!
+//! Needs Linux, for what it knows about the processes.
+mod client;
+mod mix;
+mod process;
+mod server;
+mod verdict;
+
+use client::{Clients, Load};
+use lexopt::{Arg, Parser, ValueExt};
+use mix::{Ending, Exchange, Mix};
+use process::Usage;
+use server::{Failure, Line};
+use std::{
+    env,
+    io::{BufRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use tickwire::Heartbeat;
+use tokio::runtime::{Builder, Runtime};
+use verdict::{History, Run, Sample};
+
+const HELP: &str = "\
+Many connections, coming and going, for a long time: does anything fail, leak or grow?
+
+Usage: soak [OPTION]...
+
+  --connections N   how many at once [10000]; each process needs as many descriptors and
+                    a fifth more
+  --churn N         how many end, and are replaced, a second [500]
+  --seconds N       how long [600]
+  --rate N          exchanges a second on each connection [1]
+  --mix LIST        what is exchanged
+                    [small=65,text=20,large=1,burst=4,ping=10]
+  --ends LIST       how connections end
+                    [client=50,server=26,abort=8,reset=7,drop=7,client-silent=1,server-silent=1]
+  --deflate PERCENT how many compress [10]
+  --heartbeat N     seconds without a byte until a Ping, and until it is too late [20]
+  --threads N       of each process [half of the processors]
+  --report N        seconds between lines [10]
+  --seed N          of all that is drawn by lot [1]
+  --help            this text
+";
+
+struct Options {
+    connections: usize,
+    churn: f64,
+    seconds: f64,
+    rate: f64,
+    mix: Mix<Exchange>,
+    ends: Mix<Ending>,
+    deflate: usize,
+    heartbeat: f64,
+    threads: usize,
+    report: u64,
+    seed: u64,
+    /// This is the server's process.
+    serve: bool,
+}
+
+fn options() -> Result<Option<Options>, Failure> {
+    let mut options = Options {
+        connections: 10_000,
+        churn: 500.0,
+        seconds: 600.0,
+        rate: 1.0,
+        mix: "small=65,text=20,large=1,burst=4,ping=10".parse()?,
+        ends: "client=50,server=26,abort=8,reset=7,drop=7,client-silent=1,server-silent=1"
+            .parse()?,
+        deflate: 10,
+        heartbeat: 20.0,
+        threads: thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2)),
+        report: 10,
+        seed: 1,
+        serve: false,
+    };
+    let mut parser = Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("connections") => options.connections = parser.value()?.parse()?,
+            Arg::Long("churn") => options.churn = parser.value()?.parse()?,
+            Arg::Long("seconds") => options.seconds = parser.value()?.parse()?,
+            Arg::Long("rate") => options.rate = parser.value()?.parse()?,
+            Arg::Long("mix") => options.mix = parser.value()?.string()?.parse()?,
+            Arg::Long("ends") => options.ends = parser.value()?.string()?.parse()?,
+            Arg::Long("deflate") => options.deflate = parser.value()?.parse()?,
+            Arg::Long("heartbeat") => options.heartbeat = parser.value()?.parse()?,
+            Arg::Long("threads") => options.threads = parser.value()?.parse()?,
+            Arg::Long("report") => options.report = parser.value()?.parse::<u64>()?.max(1),
+            Arg::Long("seed") => options.seed = parser.value()?.parse()?,
+            Arg::Long("serve") => options.serve = true,
+            Arg::Long("help") => return Ok(None),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let Options { connections, churn, seconds, rate, heartbeat, threads, .. } = options;
+    if connections == 0 || threads == 0 {
+        return Err("--connections and --threads are at least 1".into());
+    }
+    let sane = |number: f64| (0.001..=1e6).contains(&number);
+    if ![churn, seconds, rate, heartbeat].into_iter().all(sane) {
+        return Err("--churn, --seconds, --rate and --heartbeat are 0.001 to 1000000".into());
+    }
+    Ok(Some(options))
+}
+
+impl Options {
+    fn runtime(&self) -> Result<Runtime, Failure> {
+        Ok(Builder::new_multi_thread().worker_threads(self.threads).enable_all().build()?)
+    }
+
+    fn load(&self) -> Load {
+        Load {
+            connections: self.connections,
+            churn: self.churn,
+            duration: Duration::from_secs_f64(self.seconds),
+            rate: self.rate,
+            mix: self.mix.clone(),
+            ends: self.ends.clone(),
+            deflate: self.deflate,
+            seed: self.seed,
+            plain: server::config(false).heartbeat(self.beat()),
+            compressed: server::config(true).heartbeat(self.beat()),
+        }
+    }
+
+    fn beat(&self) -> Heartbeat {
+        let time = Duration::from_secs_f64(self.heartbeat);
+        Heartbeat::new(time, time)
+    }
+}
+
+/// The server's process, which ends with the pipe to its stdin.
+struct Server {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    ports: Vec<u16>,
+}
+
+impl Server {
+    fn start(options: &Options) -> Result<Self, Failure> {
+        let mut child = Command::new(env::current_exe()?)
+            .args(["--serve", "--threads", &options.threads.to_string()])
+            .args(["--heartbeat", &options.heartbeat.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let first = lines.next().ok_or("the server has not started")??;
+        let ports = first.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        Ok(Self { child, lines, ports })
+    }
+
+    /// Waits for what it says next, about a second.
+    fn line(&mut self) -> Result<Line, Failure> {
+        self.lines.next().ok_or("the server has ended")??.parse()
+    }
+
+    fn stop(mut self) -> Result<(), Failure> {
+        drop(self.child.stdin.take());
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+fn sample(at: Duration, usage: &Usage) -> Sample {
+    Sample { at: at.as_secs_f64(), rss: usage.rss, descriptors: usage.descriptors }
+}
+
+fn millis(latency: &client::Latency, quantile: f64) -> f64 {
+    latency.value_at_quantile(quantile) as f64 / 1e6
+}
+
+/// One line each few seconds.
+struct Reporter {
+    every: u64,
+    lines: u64,
+    connects: u64,
+    messages: u64,
+}
+
+impl Reporter {
+    fn new(every: u64) -> Self {
+        println!(
+            "                      a second              latency, ms          \
+             RSS, MiB     descriptors"
+        );
+        println!(
+            "  sec    open  connects messages errors    p50    p99  p99.9   \
+             server clients  server clients"
+        );
+        Self { every, lines: 0, connects: 0, messages: 0 }
+    }
+
+    fn line(&mut self, at: Duration, clients: &Clients, server: &Line, own: &Usage) {
+        self.lines += 1;
+        if !self.lines.is_multiple_of(self.every) {
+            return;
+        }
+        let tally = &mut *clients.tally();
+        let lately = &mut tally.lately;
+        println!(
+            "{:>5.0} {:>7} {:>9.0} {:>8.0} {:>6} {:>6.1} {:>6.1} {:>6.1}   {:>6.1} {:>7.1} {:>7} {:>7}",
+            at.as_secs_f64(),
+            tally.open,
+            (tally.connects - self.connects) as f64 / self.every as f64,
+            (tally.messages - self.messages) as f64 / self.every as f64,
+            tally.errors + server.errors,
+            millis(lately, 0.5),
+            millis(lately, 0.99),
+            millis(lately, 0.999),
+            server.usage.rss as f64 / 1024.0,
+            own.rss as f64 / 1024.0,
+            server.usage.descriptors,
+            own.descriptors,
+        );
+        lately.reset();
+        (self.connects, self.messages) = (tally.connects, tally.messages);
+    }
+}
+
+/// Beyond that the server has lost connections.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn run(options: &Options) -> Result<Vec<String>, Failure> {
+    let needed = (options.connections + options.connections / 5) as u64 + 64;
+    if let Some(most) = process::most_descriptors().filter(|&most| most < needed) {
+        return Err(format!("{most} descriptors are too few: ulimit -n {needed}").into());
+    }
+    let runtime = options.runtime()?;
+    let mut server = Server::start(options)?;
+    let start = server.line()?.usage;
+    let own = Usage::now()?;
+    let history = |name, usage| History {
+        name,
+        before: sample(Duration::ZERO, usage),
+        during: Vec::new(),
+        after: sample(Duration::ZERO, usage),
+        errors: 0,
+    };
+    let mut processes = [history("server", &start), history("clients", &own)];
+    let began = Instant::now();
+    let clients = Clients::new(options.load(), &server.ports)?;
+    let task = runtime.spawn(clients.clone().run());
+    let mut reporter = Reporter::new(options.report);
+    let (mut ended, mut held) = (None, Vec::new());
+    let line = loop {
+        let line = server.line()?;
+        let (at, own) = (began.elapsed(), Usage::now()?);
+        if (verdict::settled(options.seconds)..options.seconds).contains(&at.as_secs_f64()) {
+            held.push(clients.tally().open as f64);
+        }
+        reporter.line(at, &clients, &line, &own);
+        for (process, usage) in processes.iter_mut().zip([&line.usage, &own]) {
+            process.after = sample(at, usage);
+            process.during.push(process.after);
+        }
+        if task.is_finished() {
+            // Once more after the end: the samples are to be what it left behind.
+            let since = ended.get_or_insert(at);
+            if at > *since && (line.open == 0 || at > *since + PATIENCE) {
+                break line;
+            }
+        }
+    };
+    server.stop()?;
+    runtime.block_on(task)?;
+    let tally = clients.tally();
+    processes[0].errors = line.errors;
+    processes[1].errors = tally.errors;
+    let run = Run {
+        seconds: options.seconds,
+        connections: options.connections as f64,
+        held: held.iter().sum::<f64>() / held.len().max(1) as f64,
+        asked: clients.asked(),
+        ended: tally.ended.values().sum(),
+        left: line.open,
+        processes,
+    };
+    summary(&run, &tally, &line);
+    Ok(run.complaints())
+}
+
+fn summary(run: &Run, tally: &client::Tally, line: &Line) {
+    let Run { seconds, ended, held, .. } = run;
+    println!();
+    println!("{held:.0} connections held, in the mean after {:.0} s", verdict::settled(*seconds));
+    println!("{} connects, {} messages echoed", tally.connects, tally.messages);
+    println!("{} messages seen by the server, in all", line.messages);
+    println!("{ended} connections ended in {seconds} s, {:.1} a second:", *ended as f64 / seconds);
+    for (way, count) in &tally.ended {
+        println!("  {way:<14} {count:>9}");
+    }
+    println!("latency, ms          count       p50       p99     p99.9       max");
+    for (what, latency) in &tally.latency {
+        let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|q| millis(latency, q));
+        let count = latency.len();
+        println!("  {what:<14} {count:>9} {p50:>9.2} {p99:>9.2} {p999:>9.2} {max:>9.2}");
+    }
+    for process in &run.processes {
+        let History { name, before, after, errors, .. } = process;
+        let (first, last) = process.peaks(*seconds).unwrap_or_default();
+        println!(
+            "{name}: {errors} errors; at most {first} KiB after {:.0} s, {last} KiB in the last \
+             third, {} KiB in the end; {} descriptors before, {} after",
+            verdict::settled(*seconds),
+            after.rss,
+            before.descriptors,
+            after.descriptors
+        );
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match options() {
+        Ok(Some(options)) if options.serve => options.runtime().and_then(|runtime| {
+            server::run(&runtime, server::config(true).heartbeat(options.beat()))?;
+            Ok(Vec::new())
+        }),
+        Ok(Some(options)) => run(&options).inspect(|complaints| {
+            println!("{}", if complaints.is_empty() { "sound" } else { "NOT sound:" });
+        }),
+        Ok(None) => {
+            print!("{HELP}");
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(complaints) if complaints.is_empty() => ExitCode::SUCCESS,
+        Ok(complaints) => {
+            complaints.iter().for_each(|complaint| println!("  {complaint}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("soak: {error} (try --help)");
+            ExitCode::FAILURE
+        }
+    }
+}

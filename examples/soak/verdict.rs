@@ -1,0 +1,104 @@
+//! Whether a run was sound: no error, memory flat, no descriptor left over, the load delivered.
+
+/// What a process was like at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// Seconds since the load began.
+    pub(crate) at: f64,
+    /// Resident memory, in KiB.
+    pub(crate) rss: u64,
+    pub(crate) descriptors: u64,
+}
+
+/// What one process went through.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) name: &'static str,
+    /// Before the first connection.
+    pub(crate) before: Sample,
+    pub(crate) during: Vec<Sample>,
+    /// After the last connection.
+    pub(crate) after: Sample,
+    pub(crate) errors: u64,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// How long the load was on.
+    pub(crate) seconds: f64,
+    /// Connections that were to be open at once, and that were, in the mean, after [`settled`].
+    pub(crate) connections: f64,
+    pub(crate) held: f64,
+    /// Connections that were to end in this time, and those that did.
+    pub(crate) asked: f64,
+    pub(crate) ended: u64,
+    /// Connections that the server still had when all should have ended.
+    pub(crate) left: u64,
+    pub(crate) processes: [History; 2],
+}
+
+/// What memory may grow by, beside a twentieth: a thread's pool of buffers, in KiB.
+const SLACK: u64 = 4096;
+
+/// For how long memory may grow: a minute, or a quarter of a run shorter than four.
+pub(crate) fn settled(seconds: f64) -> f64 {
+    (seconds / 4.0).min(60.0)
+}
+
+impl History {
+    /// The most memory in the first third of what is left after [`settled`], and in the last.
+    pub(crate) fn peaks(&self, seconds: f64) -> Option<(u64, u64)> {
+        let from = settled(seconds);
+        let third = (seconds - from) / 3.0;
+        let peak = |from: f64, to: f64| {
+            let within = |sample: &&Sample| (from..=to).contains(&sample.at);
+            self.during.iter().filter(within).map(|sample| sample.rss).max()
+        };
+        Some((peak(from, from + third)?, peak(seconds - third, seconds)?))
+    }
+
+    fn complaints(&self, seconds: f64, complain: &mut impl FnMut(String)) {
+        let Self { name, before, after, errors, .. } = self;
+        if *errors > 0 {
+            complain(format!("{name}: {errors} errors"));
+        }
+        match self.peaks(seconds) {
+            Some((first, last)) if last > first + first / 20 + SLACK => {
+                let [first, last] = [first, last].map(|kib| kib / 1024);
+                complain(format!("{name}: memory grew from {first} to {last} MiB"));
+            }
+            Some(_) => {}
+            None => complain(format!("{name}: too short to judge memory")),
+        }
+        if after.descriptors != before.descriptors {
+            let (before, after) = (before.descriptors, after.descriptors);
+            complain(format!("{name}: {after} descriptors after, {before} before"));
+        }
+    }
+}
+
+impl Run {
+    /// What was wrong; nothing, if the run was sound.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let mut complain = |text| complaints.push(text);
+        for process in &self.processes {
+            process.complaints(self.seconds, &mut complain);
+        }
+        if self.left > 0 {
+            complain(format!("the server still has {} connections", self.left));
+        }
+        if self.held < 0.9 * self.connections {
+            let Self { held, connections, .. } = self;
+            complain(format!(
+                "{held:.0} connections held of {connections}: too much for this machine"
+            ));
+        }
+        if (self.ended as f64) < 0.9 * self.asked {
+            let Self { ended, asked, .. } = self;
+            complain(format!("{ended} connections ended of {asked:.0}: too much for this machine"));
+        }
+        complaints
+    }
+}

@@ -1,0 +1,125 @@
+//! The example `soak`: a short run of it, and what its verdict finds.
+#![cfg(all(feature = "tokio", feature = "deflate"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../examples/soak/mix.rs"]
+#[allow(dead_code)]
+mod mix;
+#[path = "../examples/soak/verdict.rs"]
+mod verdict;
+
+use mix::{Dice, Ending, Exchange, Mix};
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+use verdict::{History, Run, Sample};
+
+fn soak(args: &str) -> Output {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let path = profile.join("examples").join(format!("soak{}", std::env::consts::EXE_SUFFIX));
+    if !path.exists() {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--example", "soak", "--features", "deflate", "--target-dir"]);
+        cargo.arg(profile.parent().unwrap());
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success());
+    }
+    Command::new(path).args(args.split_whitespace()).output().unwrap()
+}
+
+/// Memory and the number of connections that a machine keeps up with are not for such a short run to
+/// judge; errors and descriptors are.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_short_run_has_no_error_and_leaks_no_descriptor() {
+    let output = soak("--connections 30 --churn 15 --seconds 4 --rate 5 --heartbeat 1 --report 1");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains("server: 0 errors") && text.contains("clients: 0 errors"),
+        "{text}{errors}"
+    );
+    assert!(!text.contains(" descriptors after") && !text.contains("still has"), "{text}");
+    for exchange in ["small", "text", "connect"] {
+        assert!(text.contains(exchange), "{text}");
+    }
+}
+
+#[test]
+fn bad_options_are_refused() {
+    for args in ["--connections 0", "--churn 0", "--mix small=0", "--ends never=1", "--seconds x"] {
+        let output = soak(args);
+        assert!(!output.status.success() && !output.stderr.is_empty(), "{args}");
+    }
+}
+
+/// A sample each second: memory as said, in MiB; 20 descriptors before and after.
+fn history(seconds: u64, memory: impl Fn(u64) -> u64) -> History {
+    let sample = |at| Sample { at: at as f64, rss: memory(at) * 1024, descriptors: 20 };
+    History {
+        name: "it",
+        before: sample(0),
+        during: (1..=seconds).map(sample).collect(),
+        after: sample(seconds),
+        errors: 0,
+    }
+}
+
+fn run(memory: impl Fn(u64) -> u64) -> Run {
+    let processes = [history(600, |_| 10), history(600, memory)];
+    let (connections, held) = (100.0, 95.0);
+    Run { seconds: 600.0, connections, held, asked: 1000.0, ended: 1000, left: 0, processes }
+}
+
+#[test]
+fn memory_may_grow_for_a_minute_and_then_by_a_twentieth() {
+    assert_eq!(run(|at| 100 + at.min(60)).complaints(), [""; 0]);
+    assert_eq!(run(|at| 100 + 9 * at / 600).complaints(), [""; 0]);
+    assert_eq!(run(|at| 200 - at / 10).complaints(), [""; 0]);
+    // 2 MiB a minute: 108 at the end of the first third, 120 in the end.
+    let leak = run(|at| 100 + at / 60 * 2).complaints();
+    assert_eq!(leak, ["it: memory grew from 108 to 120 MiB"]);
+    let late = run(|at| if at < 590 { 100 } else { 150 }).complaints();
+    assert_eq!(late, ["it: memory grew from 100 to 150 MiB"]);
+}
+
+#[test]
+fn errors_and_what_is_left_are_told() {
+    let mut bad = run(|_| 10);
+    bad.left = 3;
+    bad.ended = 899;
+    bad.held = 89.0;
+    bad.processes[0].after.descriptors = 21;
+    bad.processes[1].errors = 2;
+    bad.processes[1].during.clear();
+    assert_eq!(
+        bad.complaints(),
+        [
+            "it: 21 descriptors after, 20 before",
+            "it: 2 errors",
+            "it: too short to judge memory",
+            "the server still has 3 connections",
+            "89 connections held of 100: too much for this machine",
+            "899 connections ended of 1000: too much for this machine",
+        ]
+    );
+}
+
+#[test]
+fn a_mix_is_drawn_by_its_weights() {
+    let mix: Mix<Exchange> = "small=3,ping=0,large=1".parse().unwrap();
+    let mut dice = Dice::new(1);
+    let drawn: Vec<_> = (0..4000).map(|_| mix.draw(&mut dice).unwrap()).collect();
+    let count = |kind| drawn.iter().filter(|&&drawn| drawn == kind).count();
+    assert!((2800..3200).contains(&count(Exchange::Small)), "{}", count(Exchange::Small));
+    assert_eq!(count(Exchange::Small) + count(Exchange::Large), 4000);
+    assert_eq!(Ending::announced(&Ending::ClientSilent.announcement()), Some(Ending::ClientSilent));
+    assert_eq!(Ending::announced("/end of story"), None);
+    for wrong in ["", "small", "small=x", "big=1", "small=0"] {
+        assert!(wrong.parse::<Mix<Exchange>>().is_err(), "{wrong}");
+    }
+}
