@@ -219,6 +219,8 @@ mod prepared;
 #[cfg(feature = "socket")]
 mod socket;
 #[cfg(feature = "std")]
+mod sync;
+#[cfg(feature = "std")]
 pub mod tap;
 mod time;
 #[cfg(feature = "rustls")]

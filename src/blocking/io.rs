@@ -9,12 +9,12 @@
 //! the stream does not block. (The first may come early for a tick, as systems count them from
 //! their last; the second cannot.)
 use super::Stream;
-use crate::{connection::Outgoing, time::Time};
+use crate::{connection::Outgoing, sync::Instant, time::Time};
 use bytes::Buf;
 use std::{
     io::{self, IoSlice},
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// The most slices given to one vectored write.

@@ -39,16 +39,14 @@ use crate::{
     message::{Chunk, Event, Info, Message, OwnedMessage},
     outbox::Outbox,
     prepared::Prepared,
+    sync::{AtomicBool, Condvar, Mutex, MutexGuard, TryMutex, TryMutexGuard},
     time::Time,
 };
 use bytes::{Buf, Bytes};
 use std::{
     boxed::Box,
     io,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError, TryLockError, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -100,7 +98,7 @@ pub struct Writer<S> {
 
 #[derive(Debug)]
 struct Shared<S> {
-    pen: Mutex<Pen<S>>,
+    pen: TryMutex<Pen<S>>,
     queue: Mutex<Queue>,
     /// The pen was given back, while the reader waited for that.
     freed: Condvar,
@@ -130,18 +128,18 @@ struct Queue {
     awaited: bool,
 }
 
-/// Nothing here is left half done by a panic, of which there should be none.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
+// Nothing here is left half done by a panic, of which there should be none.
 impl<S> Shared<S> {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        lock(&self.queue)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pen(&self) -> TryMutexGuard<'_, Pen<S>> {
+        self.pen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The pen, if nobody has it.
-    fn try_pen(&self) -> Option<MutexGuard<'_, Pen<S>>> {
+    fn try_pen(&self) -> Option<TryMutexGuard<'_, Pen<S>>> {
         match self.pen.try_lock() {
             Ok(pen) => Some(pen),
             Err(TryLockError::Poisoned(pen)) => Some(pen.into_inner()),
@@ -150,7 +148,7 @@ impl<S> Shared<S> {
     }
 
     /// Gives the right back, before anybody can queue more.
-    fn give_back(&self, pen: MutexGuard<'_, Pen<S>>, mut queue: MutexGuard<'_, Queue>) {
+    fn give_back(&self, pen: TryMutexGuard<'_, Pen<S>>, mut queue: MutexGuard<'_, Queue>) {
         drop(pen);
         if core::mem::take(&mut queue.awaited) {
             self.freed.notify_all();
@@ -158,7 +156,7 @@ impl<S> Shared<S> {
     }
 
     /// Closes the sending half after a failed write.
-    fn fail(&self, mut pen: MutexGuard<'_, Pen<S>>, error: io::Error) {
+    fn fail(&self, mut pen: TryMutexGuard<'_, Pen<S>>, error: io::Error) {
         let mut queue = self.queue();
         queue.tx.note(&pen.held);
         queue.tx.write_failed();
@@ -242,7 +240,7 @@ impl<S: Stream> WebSocket<S> {
         let pen = Pen { io: twin, timeout: write_timeout, held, dirty: self.dirty };
         let queue = Queue { tx, io_error: self.io_error, ended: None, awaited: false };
         let shared = Arc::new(Shared {
-            pen: Mutex::new(pen),
+            pen: TryMutex::new(pen),
             queue: Mutex::new(queue),
             freed: Condvar::new(),
             closing: AtomicBool::new(false),
@@ -583,7 +581,7 @@ impl<S: Stream> Link for Reader<S> {
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<()> {
         // All is written, so nobody has the pen for long.
-        let _ = lock(&self.shared.pen).io.shutdown(); // one that cannot is as good as shut
+        let _ = self.shared.pen().io.shutdown(); // one that cannot is as good as shut
         self.ends.shut = true;
         Poll::Ready(())
     }
@@ -797,7 +795,7 @@ impl<S: Stream> Writer<S> {
     ///
     /// As [`WebSocket::set_write_timeout`].
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let pen = &mut *lock(&self.shared.pen);
+        let pen = &mut *self.shared.pen();
         self.patience.limit_writes(&pen.io, &mut pen.timeout, timeout)
     }
 
@@ -905,7 +903,7 @@ impl<S: Stream> Writer<S> {
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
         let Self { patience, shared } = self;
         patience.begin();
-        let mut pen = lock(&shared.pen);
+        let mut pen = shared.pen();
         loop {
             let mut queue = shared.queue();
             let some = queue.tx.take_out(&mut pen.held);

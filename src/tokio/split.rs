@@ -29,6 +29,7 @@ use crate::{
     outbox::Outbox,
     pool,
     prepared::Prepared,
+    sync::{Mutex, MutexGuard},
     time::Time,
 };
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
@@ -38,7 +39,7 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Wake, Waker, ready},
     time::Duration,
 };

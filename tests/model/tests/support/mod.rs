@@ -1,0 +1,333 @@
+//! What the cases share: a peer at the other end of a stream with little room, and the run of a case
+//! under all interleavings.
+//!
+//! There is no time here. What is not woken up waits for ever, and loom reports that as a deadlock.
+#![allow(dead_code, unreachable_pub)]
+use loom::{
+    model::Builder,
+    sync::{Condvar, Mutex, MutexGuard},
+};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::Waker,
+};
+
+/// Runs a case under all interleavings in which threads are interrupted no more often than that where
+/// they could go on; `LOOM_MAX_PREEMPTIONS` is another bound.
+pub fn check(name: &str, preemptions: usize, case: impl Fn() + Send + Sync + 'static) {
+    // Nothing runs in it: it has the clock, which stands still, and takes in timers.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.unwrap();
+    let _entered = runtime.enter();
+    let mut builder = Builder::new();
+    builder.max_branches = 20_000;
+    let preemptions = *builder.preemption_bound.get_or_insert(preemptions);
+    let runs = Arc::new(AtomicU64::new(0));
+    let counted = runs.clone();
+    builder.check(move || {
+        counted.fetch_add(1, Relaxed);
+        case();
+    });
+    let runs = runs.load(Relaxed);
+    println!("{name}: {runs} interleavings, all with up to {preemptions} preemptions");
+}
+
+/// Both directions of a stream, with little room. The WebSocket reads `input` and writes `output`.
+pub struct Wire {
+    pub input: Pipe,
+    pub output: Pipe,
+}
+
+impl Wire {
+    /// `input`: is there already.
+    pub fn new(input: &[u8], input_room: usize, output_room: usize) -> Arc<Self> {
+        let wire = Self { input: Pipe::new(input_room), output: Pipe::new(output_room) };
+        wire.input.lock().bytes.extend(input);
+        Arc::new(wire)
+    }
+
+    // The peer.
+
+    /// Sends, and waits for room.
+    pub fn put(&self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match self.input.write(bytes) {
+                Io::Done(n) => bytes = &bytes[n..],
+                Io::Blocked | Io::Broken => unreachable!(),
+            }
+        }
+    }
+
+    /// Receives until there is each of these; adds to `frames`. `ticks`: see [`Pipe::tick`].
+    pub fn take_until(&self, frames: &mut Frames, opcodes: &[u8], ticks: bool) {
+        let mut buffer = [0; 64];
+        while !opcodes.iter().all(|&opcode| frames.has(opcode)) {
+            match self.output.read(&mut buffer) {
+                Io::Done(n) => frames.add(&buffer[..n]),
+                Io::Blocked | Io::Broken => unreachable!(),
+            }
+            if ticks {
+                self.input.tick();
+            }
+        }
+    }
+
+    /// Ends both directions.
+    pub fn end(&self) {
+        self.input.end();
+        self.output.end();
+    }
+}
+
+/// Bytes one way.
+pub struct Pipe {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    bytes: VecDeque<u8>,
+    room: usize,
+    ended: bool,
+    ticks: usize,
+    /// Threads that wait for a change.
+    waiting: usize,
+    /// Tasks that do; as in a socket one to read, one to write.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// What a read or a write came to.
+pub enum Io {
+    Done(usize),
+    Blocked,
+    Broken,
+}
+
+impl Pipe {
+    fn new(room: usize) -> Self {
+        let state = State {
+            bytes: VecDeque::new(),
+            room,
+            ended: false,
+            ticks: 0,
+            waiting: 0,
+            reader: None,
+            writer: None,
+        };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Wakes those who wait.
+    fn unlock(&self, state: MutexGuard<'_, State>, waker: Option<Waker>) {
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    // For a task.
+
+    pub fn poll_read(&self, spare: &mut [u8], waker: &Waker) -> Io {
+        let mut state = self.lock();
+        let done = state.read(spare);
+        match done {
+            Io::Blocked => state.reader = Some(waker.clone()),
+            _ => {
+                let waker = state.writer.take();
+                self.unlock(state, waker);
+            }
+        }
+        done
+    }
+
+    pub fn poll_write(&self, bytes: &[u8], waker: &Waker) -> Io {
+        let mut state = self.lock();
+        let done = state.write(bytes);
+        match done {
+            Io::Blocked => state.writer = Some(waker.clone()),
+            _ => {
+                let waker = state.reader.take();
+                self.unlock(state, waker);
+            }
+        }
+        done
+    }
+
+    // For a thread.
+
+    /// Waits for input.
+    pub fn read(&self, spare: &mut [u8]) -> Io {
+        self.read_or_tick(spare, &mut None)
+    }
+
+    /// Waits for input, or for a tick behind those seen, if any are to be seen.
+    pub fn read_or_tick(&self, spare: &mut [u8], seen: &mut Option<usize>) -> Io {
+        let mut state = self.lock();
+        loop {
+            let done = state.read(spare);
+            if !matches!(done, Io::Blocked) {
+                let waker = state.writer.take();
+                self.unlock(state, waker);
+                return done;
+            }
+            if let Some(seen) = seen
+                && *seen < state.ticks
+            {
+                *seen = state.ticks;
+                return Io::Blocked;
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Waits for room.
+    pub fn write(&self, bytes: &[u8]) -> Io {
+        let mut state = self.lock();
+        loop {
+            let done = state.write(bytes);
+            if !matches!(done, Io::Blocked) {
+                let waker = state.reader.take();
+                self.unlock(state, waker);
+                return done;
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Writes what there is room for.
+    pub fn try_write(&self, bytes: &[u8]) -> Io {
+        let mut state = self.lock();
+        let done = state.write(bytes);
+        let waker = state.reader.take();
+        self.unlock(state, waker);
+        done
+    }
+
+    fn wait<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        let mut state = self.changed.wait(state).unwrap();
+        state.waiting -= 1;
+        state
+    }
+
+    /// A read that waits has waited long enough. A clock's ticks never end; here they come when the
+    /// peer has done something, since at other times there is nothing for a reader to notice.
+    pub fn tick(&self) {
+        let mut state = self.lock();
+        state.ticks += 1;
+        self.unlock(state, None);
+    }
+
+    /// Waits for a tick behind those seen.
+    pub fn wait_for_tick(&self, seen: &mut usize) {
+        let mut state = self.lock();
+        while state.ticks == *seen && !state.ended {
+            state = self.wait(state);
+        }
+        *seen = state.ticks;
+    }
+
+    /// No more of it: reads find the end, writes fail.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        let wakers = [state.reader.take(), state.writer.take()];
+        self.unlock(state, None);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+impl State {
+    fn read(&mut self, spare: &mut [u8]) -> Io {
+        let n = spare.len().min(self.bytes.len());
+        if n == 0 {
+            return if self.ended { Io::Done(0) } else { Io::Blocked };
+        }
+        for (to, from) in spare.iter_mut().zip(self.bytes.drain(..n)) {
+            *to = from;
+        }
+        Io::Done(n)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Io {
+        if self.ended {
+            return Io::Broken;
+        }
+        match bytes.len().min(self.room - self.bytes.len()) {
+            0 => Io::Blocked,
+            n => {
+                self.bytes.extend(&bytes[..n]);
+                Io::Done(n)
+            }
+        }
+    }
+}
+
+pub const TEXT: u8 = 0x1;
+pub const BINARY: u8 = 0x2;
+pub const CLOSE: u8 = 0x8;
+pub const PING: u8 = 0x9;
+pub const PONG: u8 = 0xa;
+
+/// A client's frame, with a masking key of zeros.
+pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(payload);
+    frame
+}
+
+pub const NORMAL: &[u8] = &1000u16.to_be_bytes();
+
+/// What a server has sent: short frames, no other.
+#[derive(Default)]
+pub struct Frames(Vec<u8>);
+
+impl Frames {
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        self.list(); // panics at what is none
+    }
+
+    /// Whole frames, in order.
+    pub fn list(&self) -> Vec<(u8, &[u8])> {
+        let (mut list, mut rest) = (Vec::new(), &self.0[..]);
+        while let &[first, len, ref behind @ ..] = rest {
+            assert!(first & 0xf0 == 0x80 && len < 126, "not a frame: {rest:?}");
+            let Some((payload, behind)) = behind.split_at_checked(len.into()) else { break };
+            list.push((first & 0xf, payload));
+            rest = behind;
+        }
+        list
+    }
+
+    pub fn has(&self, opcode: u8) -> bool {
+        self.list().iter().any(|&(found, _)| found == opcode)
+    }
+
+    /// All, and nothing behind them: in any order but that a Close is last.
+    pub fn assert_are(&self, expected: &[(u8, &[u8])]) {
+        let mut list = self.list();
+        let whole: usize = list.iter().map(|(_, payload)| 2 + payload.len()).sum();
+        assert_eq!(whole, self.0.len(), "behind {list:?}");
+        if let Some(at) = list.iter().position(|&(opcode, _)| opcode == CLOSE) {
+            assert_eq!(at + 1, list.len(), "{list:?}");
+        }
+        let mut expected = expected.to_vec();
+        list.sort();
+        expected.sort();
+        assert_eq!(list, expected);
+    }
+}

@@ -1,0 +1,233 @@
+//! The halves of a WebSocket in two tasks that run in parallel, and the peer: all interleavings.
+//!
+//! Each case was seen to fail with the defect that it is about; tests/model/README.md has the list.
+mod support;
+
+use loom::{
+    sync::{Condvar, Mutex},
+    thread,
+};
+use std::{
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+};
+use support::{BINARY, CLOSE, Frames, Io, NORMAL, PING, PONG, Wire, check, frame};
+use tickwire::{
+    CloseCode, Config, Connection, Error, Negotiated, ProtocolError, RecvError, SendError,
+    tokio::{Reader, WebSocket, Writer},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+#[derive(Clone)]
+struct Stream(Arc<Wire>);
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.0.input.poll_read(buf.initialize_unfilled(), cx.waker()) {
+            Io::Done(n) => buf.advance(n),
+            Io::Blocked => return Poll::Pending,
+            Io::Broken => unreachable!(),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.0.output.poll_write(bytes, cx.waker()) {
+            Io::Done(n) => Poll::Ready(Ok(n)),
+            Io::Blocked => Poll::Pending,
+            Io::Broken => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn halves(wire: &Arc<Wire>) -> (Reader<Stream, Stream>, Writer<Stream>) {
+    let conn = Connection::server(&Config::default(), Negotiated::new());
+    let ws = WebSocket::from_parts(Stream(wire.clone()), conn);
+    ws.into_split_with(|io| (io.clone(), io))
+}
+
+/// A task: it runs again when it was woken up, and only then.
+#[derive(Default)]
+struct Task {
+    woken: Mutex<bool>,
+    wakes: Condvar,
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        *self.woken.lock().unwrap() = true;
+        self.wakes.notify_all();
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let task = Arc::new(Task::default());
+    let waker = Waker::from(task.clone());
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return done;
+        }
+        let mut woken = task.woken.lock().unwrap();
+        while !*woken {
+            woken = task.wakes.wait(woken).unwrap();
+        }
+        *woken = false;
+    }
+}
+
+/// Polls once, then drops: a task that a timeout or `select!` has cancelled.
+fn cancelled<T>(future: impl Future<Output = T>) -> Option<T> {
+    let waker = Waker::from(Arc::new(Task::default()));
+    match pin!(future).poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => None,
+    }
+}
+
+/// Receives to the peer's Close; how many messages came before.
+fn receive(mut reader: Reader<Stream, Stream>) -> usize {
+    block_on(async {
+        let mut messages = 0;
+        while reader.recv().await.unwrap().is_some() {
+            messages += 1;
+        }
+        assert!(reader.was_clean());
+        messages
+    })
+}
+
+/// Both tasks wait for the same stream to take bytes, which keeps one waker, the last one's; that
+/// task's send is cancelled. The reader has to be woken up for its Pong all the same.
+#[test]
+fn the_lost_wake_up_when_a_send_is_cancelled() {
+    check("the lost wake-up", 2, || {
+        let wire = Wire::new(&frame(PING, b"?"), 20, 5);
+        let (reader, mut writer) = halves(&wire);
+        let receiving = thread::spawn(move || assert_eq!(receive(reader), 0));
+        let sending = thread::spawn(move || {
+            let before = writer.fed();
+            cancelled(writer.send(b"abcdef"));
+            writer.fed() != before // what the core has taken is sent whole
+        });
+        let mut frames = Frames::default();
+        wire.take_until(&mut frames, &[PONG], false);
+        wire.put(&frame(CLOSE, NORMAL));
+        wire.take_until(&mut frames, &[CLOSE], false);
+        wire.end();
+        let mut expected = vec![(PONG, &b"?"[..]), (CLOSE, NORMAL)];
+        if sending.join().unwrap() {
+            expected.push((BINARY, b"abcdef"));
+        }
+        receiving.join().unwrap();
+        frames.assert_are(&expected);
+    });
+}
+
+/// The peer reads nothing until all it sends was read; the writer waits for it to read. The reader,
+/// whose Pong waits behind the writer's message, has to read on.
+#[test]
+fn the_deadlock_of_a_reader_that_waits_for_the_writer() {
+    check("the deadlock", 2, || {
+        let mut input = frame(PING, b"?");
+        input.extend(frame(BINARY, b"xy"));
+        let wire = Wire::new(&input[..7], 7, 5);
+        let (reader, mut writer) = halves(&wire);
+        let receiving = thread::spawn(move || assert_eq!(receive(reader), 1));
+        let sending = thread::spawn(move || block_on(writer.send(b"abcdef")).unwrap());
+        wire.put(&input[7..]);
+        let mut frames = Frames::default();
+        wire.take_until(&mut frames, &[PONG, BINARY], false);
+        sending.join().unwrap();
+        wire.put(&frame(CLOSE, NORMAL));
+        wire.take_until(&mut frames, &[CLOSE], false);
+        wire.end();
+        receiving.join().unwrap();
+        frames.assert_are(&[(PONG, b"?"), (BINARY, b"abcdef"), (CLOSE, NORMAL)]);
+    });
+}
+
+/// Both ends close while part of a frame is written: the rest of it goes first, then one Close.
+#[test]
+fn a_close_from_both_ends_while_part_of_a_frame_is_written() {
+    check("close within a frame", 2, || {
+        let wire = Wire::new(&frame(CLOSE, NORMAL), 20, 5);
+        let (reader, mut writer) = halves(&wire);
+        let receiving = thread::spawn(move || assert_eq!(receive(reader), 0));
+        let sending = thread::spawn(move || {
+            let before = writer.fed();
+            cancelled(writer.send(b"abcdef"));
+            let fed = writer.fed() != before;
+            match block_on(writer.close(CloseCode::NORMAL)) {
+                Ok(()) | Err(Error::Send(SendError::Closed)) => fed,
+                Err(error) => panic!("{error}"),
+            }
+        });
+        let mut frames = Frames::default();
+        wire.take_until(&mut frames, &[CLOSE], false);
+        wire.end();
+        let mut expected = vec![(CLOSE, NORMAL)];
+        if sending.join().unwrap() {
+            expected.push((BINARY, b"abcdef"));
+        }
+        receiving.join().unwrap();
+        frames.assert_are(&expected);
+    });
+}
+
+/// The peer violates the protocol and reads nothing: the writer, which waits for it to read, has to
+/// learn of it from the reader.
+#[test]
+fn a_writer_that_waits_learns_that_receiving_failed() {
+    check("the writer learns", 3, || {
+        let wire = Wire::new(&frame(0x3, b""), 20, 5);
+        let (mut reader, mut writer) = halves(&wire);
+        let receiving = thread::spawn(move || block_on(reader.recv()).map(|_| ()).unwrap_err());
+        let error = block_on(writer.send(b"abcdef")).unwrap_err();
+        assert!(is_violation(&error) || matches!(error, Error::Send(SendError::Closed)), "{error}");
+        wire.end();
+        let error = receiving.join().unwrap();
+        assert!(is_violation(&error), "{error}");
+    });
+}
+
+fn is_violation(error: &Error) -> bool {
+    matches!(error, Error::Recv(RecvError::Protocol(ProtocolError::ReservedOpCode)))
+}
+
+/// Each half is dropped while it waits, and the stream wakes up whoever it was.
+#[test]
+fn both_halves_are_dropped() {
+    check("both dropped", 3, || {
+        let wire = Wire::new(&frame(PING, b"?"), 20, 5);
+        let (mut reader, mut writer) = halves(&wire);
+        let receiving = thread::spawn(move || cancelled(async { reader.recv().await.is_ok() }));
+        let sending = thread::spawn(move || cancelled(writer.send(b"abcdef")).is_some());
+        wire.output.read(&mut [0; 64]);
+        wire.end();
+        receiving.join().unwrap();
+        sending.join().unwrap();
+        assert_eq!(Arc::strong_count(&wire), 1); // with the halves all that they share is gone
+    });
+}
