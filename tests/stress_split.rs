@@ -3,6 +3,8 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod support_blocking;
+#[cfg(all(feature = "rustls", feature = "deflate"))]
+mod support_tls;
 mod support_tokio;
 
 use std::{sync::Arc, thread, time::Duration};
@@ -168,4 +170,94 @@ fn blocking_halves_in_four_threads_lose_nothing() {
             }
         }
     });
+}
+
+/// The same over TLS, whose own locks the halves share too, with messages compressed that refer to
+/// those before them.
+#[cfg(all(feature = "rustls", feature = "deflate"))]
+mod compressed_over_tls {
+    use super::*;
+    use support_tls::Authority;
+    use tickwire::{
+        Role, blocking, deflate::Deflate, handshake::client::Request, tokio as on_tokio,
+        url::Target,
+    };
+
+    fn config(dice: &mut Dice) -> Config {
+        let deflate = Deflate::new().takeover(Role::Server, true).takeover(Role::Client, true);
+        let beat = Duration::from_millis(20 + dice.roll(30));
+        Config::default()
+            .deflate(deflate)
+            .high_water(1 + dice.roll(100_000) as usize)
+            .heartbeat(Heartbeat::new(beat, Duration::from_secs(60)))
+    }
+
+    fn target() -> (Target, Request) {
+        let url = "wss://localhost/";
+        (Target::parse(url).unwrap(), Request::new(url).unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn halves_in_many_tasks_lose_nothing() {
+        support_tokio::bounded(async {
+            let authority = Authority::new();
+            let (target, request) = target();
+            for round in 1..=6u64 {
+                let config = config(&mut Dice(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1));
+                let (near, far) = support_tokio::tcp_pair().await;
+                let near = on_tokio::TlsStream::client(near, &target, authority.client()).unwrap();
+                let far = on_tokio::TlsStream::server(far, authority.server()).unwrap();
+                let (near, far) = tokio::join!(
+                    on_tokio::client(near, &request, &config),
+                    on_tokio::accept(far, &config)
+                );
+                let end = Arc::new(Barrier::new(2));
+                let mut tasks = vec![];
+                for (i, ws) in
+                    [near.unwrap().into_split(), far.unwrap().into_split()].into_iter().enumerate()
+                {
+                    assert!(ws.0.negotiated().deflate().is_some());
+                    tasks.push(tokio::spawn(listen(ws.0, 100)));
+                    tasks.push(tokio::spawn(talk(
+                        ws.1,
+                        100,
+                        round << 9 | i as u64,
+                        9000,
+                        end.clone(),
+                    )));
+                }
+                for task in tasks {
+                    task.await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+                }
+            }
+        })
+        .await;
+    }
+
+    #[test]
+    fn halves_in_four_threads_lose_nothing() {
+        support_blocking::bounded(|| {
+            let authority = Authority::new();
+            let (target, request) = target();
+            for round in 1..=4u64 {
+                let config = config(&mut Dice(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1));
+                let (near, far) = support_blocking::tcp_pair();
+                let near = blocking::TlsStream::client(near, &target, authority.client()).unwrap();
+                let far = blocking::TlsStream::server(far, authority.server()).unwrap();
+                let accepting = config.clone();
+                let far = thread::spawn(move || blocking::accept(far, &accepting).unwrap());
+                let near = blocking::client(near, &request, &config).unwrap().into_split().unwrap();
+                let far = far.join().unwrap().into_split().unwrap();
+                assert!(near.0.negotiated().deflate().is_some());
+                let end = Arc::new(std::sync::Barrier::new(2));
+                let threads = [
+                    run_blocking(near, round << 1, end.clone()),
+                    run_blocking(far, round << 8, end),
+                ];
+                for thread in threads.into_iter().flatten() {
+                    thread.join().unwrap();
+                }
+            }
+        });
+    }
 }
