@@ -2,7 +2,6 @@
 use super::{
     Stream, WebSocket,
     io::{Timeout, flush, read, write_slice},
-    settled,
 };
 use crate::{
     config::Config,
@@ -206,15 +205,34 @@ impl<S: Stream> Wire<S> {
         self.outcome(done, rest.filter(|_| self.read_timeout.is_set()))
     }
 
-    /// One write. `None`: it is time.
+    /// One write, flushed if it took all. `None`: it is time.
     pub(super) fn write(&mut self, from: &[u8], by: Option<Time>) -> Result<Option<usize>, Error> {
+        let tick = self.limit_writes(by);
+        let done = write_slice(&mut self.io, from);
+        let written = self.outcome(done, tick)?;
+        if written.is_some_and(|n| n == from.len()) {
+            self.flush(by)?;
+        }
+        Ok(written)
+    }
+
+    /// Flushes. That it took too long shows itself to whatever waits next.
+    fn flush(&mut self, by: Option<Time>) -> Result<(), Error> {
+        loop {
+            let tick = self.limit_writes(by);
+            let done = flush(&mut self.io).map_ok(|()| 0);
+            let flushed = self.outcome(done, tick)?.is_some();
+            if flushed || by.is_some_and(|by| self.now() >= by) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// For how long a write may block now, if that can be said.
+    fn limit_writes(&mut self, by: Option<Time>) -> Option<Duration> {
         let rest = self.rest(by);
         let _ = self.write_timeout.set(rest, |to| self.io.set_write_timeout(to));
-        let done = write_slice(&mut self.io, from);
-        if matches!(done, Poll::Ready(Ok(n)) if n == from.len()) {
-            settled(flush(&mut self.io))??;
-        }
-        self.outcome(done, rest.filter(|_| self.write_timeout.is_set()))
+        rest.filter(|_| self.write_timeout.is_set())
     }
 
     fn rest(&self, by: Option<Time>) -> Option<Duration> {

@@ -629,8 +629,11 @@ impl<S: Stream> WebSocket<S> {
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
         self.patience.begin();
         loop {
+            // A stream that still holds something back would be waited for in vain.
+            if self.conn.sender().is_broken() {
+                return Err(self.lost());
+            }
             match self.write_now() {
-                Poll::Ready(Ok(())) if self.conn.sender().is_broken() => return Err(self.lost()),
                 Poll::Ready(Ok(())) => return Ok(()),
                 Poll::Ready(Err(error)) => {
                     let told = again(&error);
@@ -657,7 +660,7 @@ impl<S: Stream> WebSocket<S> {
     /// Why what was fed is gone: writing failed before, in a receiving call or by a deadline.
     #[cold]
     fn lost(&mut self) -> Error {
-        match (&self.io_error, self.conn.receiver().doom()) {
+        match (&self.io_error, self.conn.receiver().doom().or(self.late)) {
             (Some(error), _) => again(error).into(),
             (None, Some(error)) => error.into(),
             (None, None) => SendError::Closed.into(),

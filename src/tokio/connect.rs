@@ -4,7 +4,7 @@ use super::TlsStream;
 use super::{
     WebSocket,
     handshake::until,
-    io::{poll_read, poll_write_slice},
+    io::{poll_flush, poll_read, poll_write_slice},
 };
 #[cfg(feature = "socket")]
 use crate::socket::SocketOptions;
@@ -26,7 +26,7 @@ use ::rustls::ClientConfig;
 #[cfg(feature = "socket")]
 use ::tokio::net::{TcpSocket, lookup_host};
 use ::tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::Instant,
 };
@@ -240,7 +240,8 @@ where
             Some(Ok(n)) if writing => {
                 handshake.advance(n);
                 if handshake.outgoing().is_empty() {
-                    until(by, io.flush()).await.unwrap_or(Ok(()))?;
+                    let flushed = poll_fn(|cx| poll_flush(&mut io, cx));
+                    until(by, flushed).await.unwrap_or(Ok(()))?;
                 }
             }
             Some(Ok(0)) => handshake.end_of_stream(),

@@ -28,8 +28,32 @@ pub(super) fn poll_read<S: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     let mut buf = ReadBuf::new(spare);
-    ready!(Pin::new(io).poll_read(cx, &mut buf))?;
-    Poll::Ready(Ok(buf.filled().len()))
+    match ready!(Pin::new(io).poll_read(cx, &mut buf)) {
+        Ok(()) => Poll::Ready(Ok(buf.filled().len())),
+        Err(error) => failed(error, cx),
+    }
+}
+
+/// An error of the stream, which is none where it was only interrupted: then it is asked again.
+#[cold]
+fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
+    if error.kind() == io::ErrorKind::Interrupted {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(Err(error))
+}
+
+/// Flushes the stream.
+#[inline]
+pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    match Pin::new(io).poll_flush(cx) {
+        Poll::Ready(Err(error)) => failed(error, cx),
+        flushed => flushed,
+    }
 }
 
 /// Writes until nothing is left, then flushes. What the stream took is forgotten at once. `dirty`:
@@ -51,7 +75,7 @@ pub(super) fn poll_write<S: AsyncWrite + Unpin>(
         *dirty = true;
     }
     if *dirty {
-        let flushed = Pin::new(io).poll_flush(cx);
+        let flushed = poll_flush(io, cx);
         tx.unflushed(flushed.is_pending());
         ready!(flushed)?;
         *dirty = false;
@@ -76,13 +100,15 @@ pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
             io.poll_write_vectored(cx, slices.get(..filled).unwrap_or_default())
         }
     };
-    match ready!(written) {
+    outcome(ready!(written), cx)
+}
+
+#[inline]
+fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+    match written {
         Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-        written => Poll::Ready(written),
+        Ok(n) => Poll::Ready(Ok(n)),
+        Err(error) => failed(error, cx),
     }
 }
 
@@ -92,10 +118,7 @@ pub(super) fn poll_write_slice<S: AsyncWrite + Unpin>(
     bytes: &[u8],
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    Poll::Ready(match ready!(Pin::new(io).poll_write(cx, bytes)) {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        written => written,
-    })
+    outcome(ready!(Pin::new(io).poll_write(cx, bytes)), cx)
 }
 
 /// Writes all of `bytes`.
@@ -105,7 +128,7 @@ pub(super) async fn write_all<S: AsyncWrite + Unpin>(io: &mut S, bytes: &[u8]) -
         let n = poll_fn(|cx| poll_write_slice(io, rest, cx)).await?;
         rest = rest.get(n..).unwrap_or_default();
     }
-    poll_fn(|cx| Pin::new(&mut *io).poll_flush(cx)).await
+    poll_fn(|cx| poll_flush(io, cx)).await
 }
 
 /// What has deadlines.

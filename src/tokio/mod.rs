@@ -590,19 +590,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// is room.
     fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Result<(), Error>> {
         loop {
+            // A stream that still holds something back would be waited for in vain.
+            if self.conn.sender().is_broken() {
+                return Poll::Ready(Err(self.lost()));
+            }
             match self.poll_write(cx) {
                 Poll::Ready(Ok(())) => {
                     pool::give(self.conn.sender().reclaim());
-                    if !self.conn.sender().is_broken() {
-                        return Poll::Ready(Ok(()));
-                    }
-                    // It failed before, in a receiving call or by a deadline: what was fed is gone.
-                    let lost = match (&self.io_error, self.conn.receiver().doom()) {
-                        (Some(error), _) => again(error).into(),
-                        (None, Some(error)) => error.into(),
-                        (None, None) => SendError::Closed.into(),
-                    };
-                    return Poll::Ready(Err(lost));
+                    return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Err(error)) => {
                     let told = again(&error);
@@ -617,6 +612,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             if let Some(error) = self.conn.receiver().doom() {
                 return Poll::Ready(Err(error.into()));
             }
+        }
+    }
+
+    /// Why what was fed is gone: writing failed before, in a receiving call or by a deadline.
+    #[cold]
+    fn lost(&mut self) -> Error {
+        match (&self.io_error, self.conn.receiver().doom().or(self.alarm.error())) {
+            (Some(error), _) => again(error).into(),
+            (None, Some(error)) => error.into(),
+            (None, None) => SendError::Closed.into(),
         }
     }
 

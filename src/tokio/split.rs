@@ -14,7 +14,7 @@
 //! it, so that waker wakes both.
 use super::{
     WebSocket,
-    io::{Alarm, Deadlines, poll_read, poll_write_once},
+    io::{Alarm, Deadlines, poll_flush, poll_read, poll_write_once},
 };
 use crate::{
     close::CloseFrame,
@@ -196,7 +196,7 @@ impl<W: AsyncWrite + Unpin> Shared<W> {
                     return Poll::Ready(Ok(()));
                 }
                 drop(queue);
-                let flushed = Pin::new(&mut *io).poll_flush(cx);
+                let flushed = poll_flush(io, cx);
                 self.queue().tx.unflushed(flushed.is_pending());
                 match ready!(flushed) {
                     Ok(()) => *dirty = false,

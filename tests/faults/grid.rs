@@ -1,0 +1,455 @@
+//! One thing goes wrong with the stream, at its n-th operation, for every n of a conversation.
+use crate::{
+    peer::{Closing, Peer, session},
+    stream::{Fault, Io},
+    support_tls::{Authority, ROLES},
+    talk::{Halves, Hears, Part, Report, Says, agree, at_once, class, take_turns, talk_over},
+};
+use std::{
+    io::ErrorKind,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+use tickwire::{
+    Config, Heartbeat, Role,
+    blocking::{self, Stream},
+    deflate::Deflate,
+    frame::Header,
+    handshake::client::Request,
+    tls::rustls::{ClientConfig, ServerConfig},
+    tokio as on_tokio,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Adapter {
+    Tokio,
+    Blocking,
+}
+
+/// What is in the frames, and around them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Plain,
+    Deflate,
+    Tls,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Whole,
+    /// In halves, which take turns.
+    Turns,
+    /// In halves that do not wait for each other.
+    Over,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    adapter: Adapter,
+    way: Way,
+    role: Role,
+    kind: Kind,
+    closing: Closing,
+    fault: Fault,
+    when: usize,
+    /// A blocking stream that waits, as opposed to one that is asked again and again.
+    sleeps: bool,
+}
+
+pub struct Tls {
+    pub client: Arc<ClientConfig>,
+    pub server: Arc<ServerConfig>,
+}
+
+pub static TLS: LazyLock<Tls> = LazyLock::new(|| {
+    let authority = Authority::new();
+    Tls { client: authority.client(), server: authority.server() }
+});
+
+pub fn request(kind: Kind) -> Request {
+    let scheme = if kind == Kind::Tls { "wss" } else { "ws" };
+    Request::new(&format!("{scheme}://localhost/")).unwrap()
+}
+
+pub fn kind_config(kind: Kind) -> Config {
+    let config = Config::default();
+    if kind == Kind::Deflate { config.deflate(Deflate::new()) } else { config }
+}
+
+impl Case {
+    /// In `blocking` a sound stream never has to wait, and any other not for long.
+    fn config(&self) -> Config {
+        let config = kind_config(self.kind);
+        match self.adapter {
+            Adapter::Tokio => {
+                let second = Duration::from_secs(1);
+                config.heartbeat(Heartbeat::new(4 * second, 4 * second))
+            }
+            Adapter::Blocking if self.is_harmless() => config,
+            Adapter::Blocking => {
+                let soon = Duration::from_millis(20);
+                config
+                    .heartbeat(Heartbeat::new(soon, soon))
+                    .handshake_timeout(if self.fault.blocks() { 2 * soon } else { 20 * soon })
+                    .close_timeout(soon)
+                    .write_timeout(soon)
+            }
+        }
+    }
+
+    fn is_harmless(&self) -> bool {
+        // In `blocking` it is how a timeout that was set shows itself.
+        let timeout = self.fault == Fault::Fail(ErrorKind::TimedOut);
+        self.fault.is_harmless() || (timeout && self.adapter == Adapter::Blocking)
+    }
+}
+
+/// What came of a case.
+struct Outcome {
+    ours: Report,
+    theirs: Report,
+    ops: usize,
+    /// What we read, as it was on the wire.
+    read: Vec<u8>,
+    /// How much the peer got behind our Close.
+    behind: usize,
+}
+
+fn run(case: Case) -> Outcome {
+    let theirs = match case.role {
+        Role::Server => Role::Client,
+        Role::Client => Role::Server,
+    };
+    let tls = case.kind == Kind::Tls;
+    let session = tls.then(|| session(theirs, &TLS.client, &TLS.server));
+    let peer = Peer::new(theirs, &kind_config(case.kind), session, case.closing);
+    let io = Io::new(peer, tls, case.fault, case.when, case.sleeps);
+    let part = case.closing.ours();
+    let ours = match case.adapter {
+        Adapter::Tokio => on_tokio_stream(&case, io.clone(), &part),
+        Adapter::Blocking => on_blocking_stream(&case, io.clone(), &part),
+    };
+    let mut state = io.state();
+    let theirs = state.peer.report();
+    let read = std::mem::take(&mut state.read);
+    Outcome { ours, theirs, ops: state.ops, read, behind: state.peer.behind }
+}
+
+impl Case {
+    async fn in_halves<R: Hears, W: Says>(&self, ws: &mut Halves<R, W>, part: &Part) -> Report {
+        match self.way {
+            Way::Over => talk_over(ws, part).await,
+            _ => take_turns(ws, part).await,
+        }
+    }
+}
+
+// Through tokio.
+
+fn on_tokio_stream(case: &Case, io: Io, part: &Part) -> Report {
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+    }
+    let talking = async {
+        match (case.kind, case.role) {
+            (Kind::Tls, Role::Client) => {
+                let target = request(case.kind);
+                let io = on_tokio::TlsStream::client(io, target.target(), TLS.client.clone());
+                open_on_tokio(case, io.unwrap(), part).await
+            }
+            (Kind::Tls, Role::Server) => {
+                let io = on_tokio::TlsStream::server(io, TLS.server.clone());
+                open_on_tokio(case, io.unwrap(), part).await
+            }
+            _ => open_on_tokio(case, io, part).await,
+        }
+    };
+    let hour = Duration::from_secs(3600);
+    let bounded = async { tokio::time::timeout(hour, talking).await };
+    let report = RUNTIME.with(|runtime| runtime.block_on(bounded));
+    report.expect("a call that does not return")
+}
+
+async fn open_on_tokio<S>(case: &Case, io: S, part: &Part) -> Report
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let config = case.config();
+    let opened = match case.role {
+        Role::Client => on_tokio::client(io, &request(case.kind), &config).await,
+        Role::Server => on_tokio::accept(io, &config).await,
+    };
+    match opened {
+        Err(error) => Report::stillborn(error),
+        Ok(mut ws) if case.way == Way::Whole => take_turns(&mut ws, part).await,
+        Ok(ws) => {
+            let (reader, writer) = ws.into_split();
+            case.in_halves(&mut Halves(reader, writer), part).await
+        }
+    }
+}
+
+// Through `blocking`.
+
+fn on_blocking_stream(case: &Case, io: Io, part: &Part) -> Report {
+    match (case.kind, case.role) {
+        (Kind::Tls, Role::Client) => {
+            let target = request(case.kind);
+            let io = blocking::TlsStream::client(io, target.target(), TLS.client.clone());
+            open_in_blocking(case, io.unwrap(), part)
+        }
+        (Kind::Tls, Role::Server) => {
+            let io = blocking::TlsStream::server(io, TLS.server.clone());
+            open_in_blocking(case, io.unwrap(), part)
+        }
+        _ => open_in_blocking(case, io, part),
+    }
+}
+
+fn open_in_blocking<S: Stream>(case: &Case, io: S, part: &Part) -> Report {
+    let config = case.config();
+    let opened = match case.role {
+        Role::Client => blocking::client(io, &request(case.kind), &config),
+        Role::Server => blocking::accept(io, &config),
+    };
+    match opened {
+        Err(error) => Report::stillborn(error),
+        Ok(mut ws) if case.way == Way::Whole => at_once(take_turns(&mut ws, part)),
+        Ok(ws) => {
+            let (reader, writer) = ws.into_split().unwrap();
+            at_once(case.in_halves(&mut Halves(reader, writer), part))
+        }
+    }
+}
+
+// What may come of it.
+
+/// How one of our calls ended.
+fn ending(report: &Report) -> String {
+    match &report.end {
+        Ok(()) if report.clean => "Closed".into(),
+        Ok(()) => "Unanswered".into(),
+        Err(error) => class(error),
+    }
+}
+
+impl Closing {
+    /// Over a sound stream.
+    fn ends(self, kind: Kind) -> &'static str {
+        match self {
+            Self::Ours | Self::Theirs | Self::TheirsEarly | Self::Crossing => "Closed",
+            Self::Violation => "Recv(Protocol(ReservedBits))",
+            Self::HangUp if kind == Kind::Tls => "Io(UnexpectedEof)",
+            Self::HangUp => "Recv(UnexpectedEof)",
+            Self::Silence => "Recv(PongTimeout)",
+        }
+    }
+}
+
+const TIMEOUTS: [&str; 4] =
+    ["Handshake(Timeout)", "Recv(WriteTimeout)", "Recv(PongTimeout)", "Recv(CloseTimeout)"];
+
+impl Case {
+    /// How else it may end than over a sound stream.
+    fn ends(&self) -> Vec<String> {
+        let eof = match self.kind {
+            Kind::Tls => ["Io(UnexpectedEof)"].as_slice(),
+            _ => &["Handshake(UnexpectedEof)", "Recv(UnexpectedEof)"],
+        };
+        let tls = self.kind == Kind::Tls;
+        let failed = |kind| vec![format!("Io({kind:?})")];
+        let mut ends: Vec<String> = match self.fault {
+            Fault::Fail(kind) | Fault::FailForEver(kind) => failed(kind),
+            Fault::WriteZero => failed(ErrorKind::WriteZero),
+            Fault::Eof => vec![],
+            Fault::Cut => failed(ErrorKind::BrokenPipe),
+            _ => TIMEOUTS.map(str::to_owned).into(),
+        };
+        if matches!(self.fault, Fault::Eof | Fault::Cut) {
+            ends.extend(eof.iter().map(|end| end.to_string()));
+        }
+        // What the handshake of TLS cannot write is left for its reads to find: see `fill`.
+        if tls && matches!(self.fault, Fault::Fail(_) | Fault::WriteZero) {
+            ends.push("Handshake(Timeout)".into());
+        }
+        // There the peer waits for us after a write that failed, and time is the machine's.
+        if self.adapter == Adapter::Blocking {
+            ends.extend(TIMEOUTS.map(str::to_owned));
+            if !self.sleeps {
+                ends.push("WouldBlock".into());
+            }
+        }
+        // The peer has closed, but could not be told that we know.
+        if self.closing.ends(self.kind) == "Closed" {
+            ends.push("Unanswered".into());
+        }
+        ends.push(self.closing.ends(self.kind).into());
+        ends
+    }
+
+    fn judge(&self, outcome: &Outcome, sound: &Outcome) {
+        let Outcome { ours, theirs, .. } = outcome;
+        agree(ours, theirs);
+        let end = ending(ours);
+        // TLS reads several times for one read of ours; twice nothing at once, and the stream is
+        // taken for one that does not block, which ends an opening handshake.
+        let given_up = self.adapter == Adapter::Blocking
+            && self.kind == Kind::Tls
+            && self.fault == Fault::Trickle
+            && !ours.was_open();
+        if given_up {
+            assert_eq!(end, "WouldBlock");
+            return;
+        }
+        if self.is_harmless() {
+            // Nothing but the timing differs.
+            assert_eq!(end, ending(&sound.ours));
+            assert_eq!(ours.heard, sound.ours.heard);
+            // How much is said before the peer's Close is heard, else depends on the timing.
+            if self.way != Way::Over {
+                assert_eq!(ours.fed, sound.ours.fed);
+                assert_eq!(ours.written, sound.ours.written);
+                assert_eq!(theirs.heard, sound.theirs.heard);
+            }
+        }
+        let ends = self.ends();
+        assert!(ends.contains(&end), "{end}");
+        if let Some(unsaid) = ours.unsaid.as_ref().map(class) {
+            // A writer is told that the reader has met the end of the stream, not what made it.
+            let told = unsaid == "Send(Closed)"
+                || self.way != Way::Whole && unsaid == "Recv(UnexpectedEof)";
+            assert!(told || ends.contains(&unsaid), "sending: {unsaid}");
+        }
+        // The peer understood us, as far as it got.
+        let end = ending(theirs);
+        let understood = matches!(
+            end.as_str(),
+            "Closed" | "Unanswered" | "Recv(UnexpectedEof)" | "Handshake(UnexpectedEof)"
+        );
+        let refused = end.starts_with("Handshake(Refused { status: 40");
+        assert!(understood || refused, "the peer: {end}");
+        assert_eq!(outcome.behind, 0, "something follows our Close");
+        // A failure hides nothing that was read whole.
+        if self.kind != Kind::Tls && ours.was_open() {
+            assert_eq!(ours.heard.len(), messages_in(&outcome.read));
+        }
+    }
+}
+
+/// How many messages are whole in what was read, behind the head.
+fn messages_in(wire: &[u8]) -> usize {
+    let head = wire.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    let (mut wire, mut count) = (&wire[head..], 0);
+    while let Ok(Some((header, n))) = Header::parse(wire) {
+        let Some(rest) = wire.get(n + header.payload_len as usize..) else { break };
+        let legal = !header.rsv2; // see `Closing::Violation`
+        count += usize::from(legal && header.fin && !header.opcode.is_control());
+        wire = rest;
+    }
+    count
+}
+
+// All cases.
+
+/// Runs these in so many threads. All that fail are named.
+fn each(cases: &[(Case, usize)], sound: &[Outcome], threads: usize) {
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((case, of)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let judged = || case.judge(&run(*case), &sound[*of]);
+                    if catch_unwind(AssertUnwindSafe(judged)).is_err() {
+                        failed.lock().unwrap().push(case);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    failed.iter().take(20).for_each(|case| println!("{case:?}"));
+    assert!(failed.is_empty(), "{} of {} cases fail", failed.len(), cases.len());
+    println!("{} conversations", cases.len());
+}
+
+const CLOSINGS: [Closing; 7] = [
+    Closing::Ours,
+    Closing::Theirs,
+    Closing::HangUp,
+    Closing::TheirsEarly,
+    Closing::Crossing,
+    Closing::Violation,
+    Closing::Silence,
+];
+
+/// Those that stand for the others where a conversation costs more, unless `FAULT_RUNS` asks for
+/// more than the usual.
+const SOME: [Fault; 6] = [
+    Fault::Wait,
+    Fault::Trickle,
+    Fault::Fail(ErrorKind::ConnectionReset),
+    Fault::Eof,
+    Fault::Cut,
+    Fault::BlockBoth,
+];
+
+/// Each fault at each operation of each conversation.
+fn grid(adapter: Adapter, threads: usize) {
+    let (mut cases, mut sound) = (vec![], vec![]);
+    for kind in [Kind::Plain, Kind::Deflate, Kind::Tls] {
+        let closings = match (kind, adapter) {
+            (Kind::Tls, _) => &CLOSINGS[..3], // a handshake of TLS costs more than all the rest
+            (_, Adapter::Blocking) => &CLOSINGS[..6], // nothing is sound that waits
+            (_, Adapter::Tokio) => &CLOSINGS,
+        };
+        let faults = match kind {
+            Kind::Deflate | Kind::Tls if std::env::var_os("FAULT_RUNS").is_none() => &SOME[..],
+            _ => &Fault::ALL,
+        };
+        let ways = match kind {
+            Kind::Plain => &[Way::Whole, Way::Turns, Way::Over][..],
+            _ => &[Way::Whole, Way::Turns],
+        };
+        for &closing in closings {
+            for (way, role) in ways.iter().flat_map(|&way| ROLES.map(|role| (way, role))) {
+                let (fault, when, sleeps) = (Fault::None, 0, true);
+                let case = Case { adapter, way, role, kind, closing, fault, when, sleeps };
+                let outcome = run(case);
+                assert_eq!(ending(&outcome.ours), closing.ends(kind), "{case:?}");
+                case.judge(&outcome, &outcome);
+                for &fault in faults {
+                    for when in 0..=outcome.ops {
+                        let case = Case { fault, when, ..case };
+                        cases.push((case, sound.len()));
+                        if adapter == Adapter::Blocking && fault.blocks() {
+                            cases.push((Case { sleeps: false, ..case }, sound.len()));
+                        }
+                    }
+                }
+                sound.push(outcome);
+            }
+        }
+    }
+    each(&cases, &sound, threads);
+}
+
+#[test]
+fn tokio_survives_a_fault_at_every_operation() {
+    grid(Adapter::Tokio, 2);
+}
+
+#[test]
+fn blocking_survives_a_fault_at_every_operation() {
+    grid(Adapter::Blocking, 64); // most of them sleep
+}

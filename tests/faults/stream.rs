@@ -1,0 +1,397 @@
+//! A stream in memory that does something wrong at its n-th operation, or from there on. The peer
+//! is behind it, and reacts at once, so that each conversation takes the same operations again.
+use crate::peer::Peer;
+use std::{
+    fmt,
+    io::{self, ErrorKind, IoSlice, Read, Write},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
+use tickwire::blocking;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    None,
+    // Once; then all is as it was.
+    Interrupt,
+    /// Nothing now, but at once when asked again.
+    Wait,
+    /// A byte.
+    Short,
+    /// All but a byte.
+    AllButOne,
+    Fail(ErrorKind),
+    // From then on.
+    /// Few bytes at a time, and nothing every other time.
+    Trickle,
+    FailForEver(ErrorKind),
+    /// The peer's side ends.
+    Eof,
+    /// Both sides end.
+    Cut,
+    /// Writes take nothing, and say so.
+    WriteZero,
+    BlockReads,
+    BlockWrites,
+    BlockBoth,
+}
+
+impl Fault {
+    pub const ALL: [Self; 20] = [
+        Self::Interrupt,
+        Self::Wait,
+        Self::Short,
+        Self::AllButOne,
+        Self::Trickle,
+        Self::Fail(ErrorKind::ConnectionReset),
+        Self::Fail(ErrorKind::ConnectionAborted),
+        Self::Fail(ErrorKind::TimedOut),
+        Self::Fail(ErrorKind::UnexpectedEof),
+        Self::Fail(ErrorKind::InvalidData),
+        Self::Fail(ErrorKind::Other),
+        Self::FailForEver(ErrorKind::ConnectionReset),
+        Self::FailForEver(ErrorKind::BrokenPipe),
+        Self::FailForEver(ErrorKind::NotConnected),
+        Self::Eof,
+        Self::Cut,
+        Self::WriteZero,
+        Self::BlockReads,
+        Self::BlockWrites,
+        Self::BlockBoth,
+    ];
+
+    pub fn blocks(self) -> bool {
+        matches!(self, Self::BlockReads | Self::BlockWrites | Self::BlockBoth)
+    }
+
+    /// The stream still does all it is asked for, in its own time.
+    pub fn is_harmless(self) -> bool {
+        matches!(
+            self,
+            Self::None
+                | Self::Interrupt
+                | Self::Wait
+                | Self::Short
+                | Self::AllButOne
+                | Self::Trickle
+        )
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Op {
+    Read,
+    Write,
+    Flush,
+    Shutdown,
+}
+
+/// What an operation is to do.
+enum Then {
+    /// Move no more than this.
+    Go(usize),
+    Fail(ErrorKind),
+    /// Not now; asked again, at once.
+    Wait,
+    /// Never.
+    Block,
+    /// Nothing more is read; what is written goes nowhere.
+    End,
+}
+
+pub struct State {
+    pub peer: Peer,
+    fault: Fault,
+    /// At which operation.
+    when: usize,
+    /// The last read, and the last write, had to wait.
+    waited: [bool; 2],
+    pub ops: usize,
+    /// What was read, as it was on the wire.
+    pub read: Vec<u8>,
+    /// We have shut it.
+    pub shut: bool,
+    /// A write has failed: nothing may follow. (TLS may try its goodbye.)
+    failed: bool,
+    tls: bool,
+    wakers: Vec<Waker>,
+    /// In `blocking`, blocks for as long as it was told to, as a socket does, instead of not at all.
+    sleeps: bool,
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+}
+
+/// What nobody needs, unless a call is made again and again without an end.
+const TOO_MANY: usize = 20_000;
+/// The most that is read or written at once, where nothing is wrong.
+const MOST: usize = 1400;
+
+impl State {
+    fn op(&mut self, op: Op) -> Then {
+        let n = self.ops;
+        self.ops += 1;
+        assert!(n < TOO_MANY, "operations without an end");
+        let (now, since) = (n == self.when, n >= self.when);
+        let moves = matches!(op, Op::Read | Op::Write);
+        match self.fault {
+            Fault::Interrupt if now => Then::Fail(ErrorKind::Interrupted),
+            Fault::Wait if now => Then::Wait,
+            Fault::Short if now => Then::Go(1),
+            Fault::AllButOne if now => Then::Go(usize::MAX),
+            Fault::Fail(kind) if now => Then::Fail(kind),
+            Fault::Trickle if since && moves => {
+                let waited = &mut self.waited[usize::from(op == Op::Write)];
+                *waited = !*waited;
+                if *waited { Then::Wait } else { Then::Go(61) }
+            }
+            Fault::FailForEver(kind) if since => Then::Fail(kind),
+            Fault::Eof if since && op == Op::Read => Then::End,
+            Fault::Cut if since && op == Op::Read => Then::End,
+            Fault::Cut if since => Then::Fail(ErrorKind::BrokenPipe),
+            Fault::WriteZero if since && op == Op::Write => Then::End,
+            Fault::BlockReads if since && op == Op::Read => Then::Block,
+            Fault::BlockWrites if since && op == Op::Write => Then::Block,
+            Fault::BlockBoth if since && moves => Then::Block,
+            _ => Then::Go(MOST),
+        }
+    }
+
+    /// `most` of these; `usize::MAX` stands for all but one.
+    fn limit(len: usize, most: usize) -> usize {
+        if most == usize::MAX { len.min(MOST).saturating_sub(1).max(1) } else { len.min(most) }
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Done<usize> {
+        assert!(!buf.is_empty(), "a read that would look like the end");
+        let most = match self.op(Op::Read) {
+            Then::Go(most) => most,
+            Then::Fail(kind) => return Err(Blocked::Failed(kind)),
+            Then::Wait => return Err(Blocked::Once),
+            Then::Block => return Ok(None),
+            Then::End => return Ok(Some(0)),
+        };
+        let n = Self::limit(self.peer.wire.len().min(buf.len()), most).min(self.peer.wire.len());
+        if n == 0 && !self.peer.shut {
+            return Ok(None);
+        }
+        for (to, byte) in buf.iter_mut().zip(self.peer.wire.drain(..n)) {
+            *to = byte;
+            self.read.push(byte);
+        }
+        Ok(Some(n))
+    }
+
+    fn write(&mut self, buf: &[u8]) -> Done<usize> {
+        assert!(!buf.is_empty(), "a write that would look like a failure");
+        assert!(!self.shut, "a write after the shutdown");
+        assert!(!self.failed || self.tls, "a write after one that failed");
+        let most = match self.op(Op::Write) {
+            Then::Go(most) => most,
+            Then::Fail(kind) => {
+                // In `blocking` the second is what a timeout looks like that was set.
+                self.failed = !matches!(kind, ErrorKind::Interrupted | ErrorKind::TimedOut);
+                return Err(Blocked::Failed(kind));
+            }
+            Then::Wait => return Err(Blocked::Once),
+            Then::Block => return Ok(None),
+            Then::End => {
+                self.failed = true;
+                return Ok(Some(0));
+            }
+        };
+        let n = Self::limit(buf.len(), most);
+        self.peer.take(&buf[..n]);
+        self.wakers.drain(..).for_each(Waker::wake);
+        Ok(Some(n))
+    }
+
+    fn shutdown(&mut self) -> Done<()> {
+        self.minor(Op::Shutdown)?;
+        self.shut = true;
+        self.peer.hang_up();
+        self.wakers.drain(..).for_each(Waker::wake);
+        Ok(Some(()))
+    }
+
+    fn minor(&mut self, op: Op) -> Done<()> {
+        match self.op(op) {
+            Then::Go(_) | Then::End | Then::Block => Ok(Some(())),
+            Then::Fail(kind) => Err(Blocked::Failed(kind)),
+            Then::Wait => Err(Blocked::Once),
+        }
+    }
+}
+
+/// `None`: there is nothing yet, or no room.
+type Done<T> = Result<Option<T>, Blocked>;
+
+enum Blocked {
+    Once,
+    Failed(ErrorKind),
+}
+
+/// All handles are the same stream.
+#[derive(Clone)]
+pub struct Io(Arc<Mutex<State>>);
+
+impl Io {
+    pub fn new(peer: Peer, tls: bool, fault: Fault, when: usize, sleeps: bool) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            peer,
+            fault,
+            when,
+            waited: [false; 2],
+            ops: 0,
+            read: vec![],
+            shut: false,
+            failed: false,
+            tls,
+            wakers: vec![],
+            sleeps,
+            read_timeout: None,
+            write_timeout: None,
+        })))
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn poll<T>(
+        &self,
+        cx: &Context<'_>,
+        op: impl FnOnce(&mut State) -> Done<T>,
+    ) -> Poll<io::Result<T>> {
+        let mut state = self.state();
+        match op(&mut state) {
+            Ok(Some(done)) => Poll::Ready(Ok(done)),
+            Ok(None) => {
+                state.wakers.push(cx.waker().clone());
+                Poll::Pending
+            }
+            Err(Blocked::Once) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Err(Blocked::Failed(kind)) => Poll::Ready(Err(kind.into())),
+        }
+    }
+
+    fn now<T>(
+        &self,
+        timeout: impl FnOnce(&State) -> Option<Duration>,
+        op: impl FnOnce(&mut State) -> Done<T>,
+    ) -> io::Result<T> {
+        let mut state = self.state();
+        match op(&mut state) {
+            Ok(Some(done)) => return Ok(done),
+            Ok(None) if state.sleeps => {
+                let timeout = timeout(&state).expect("a call that would never return");
+                drop(state);
+                thread::sleep(timeout);
+            }
+            Ok(None) | Err(Blocked::Once) => {}
+            Err(Blocked::Failed(kind)) => return Err(kind.into()),
+        }
+        Err(ErrorKind::WouldBlock.into())
+    }
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Io")
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = self.poll(cx, |state| state.read(buf.initialize_unfilled()));
+        read.map_ok(|n| buf.advance(n))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(cx, |state| state.write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(cx, |state| state.write(&joined(bufs)))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(cx, |state| state.minor(Op::Flush))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(cx, State::shutdown)
+    }
+}
+
+impl Read for Io {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.now(|state| state.read_timeout, |state| state.read(buf))
+    }
+}
+
+impl Write for Io {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.now(|state| state.write_timeout, |state| state.write(buf))
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write(&joined(bufs))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.now(|_| None, |state| state.minor(Op::Flush))
+    }
+}
+
+impl blocking::Stream for Io {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.state().read_timeout = timeout;
+        Ok(())
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.state().write_timeout = timeout;
+        Ok(())
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.now(|_| None, State::shutdown)
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+
+    fn writes_vectored(&self) -> bool {
+        true
+    }
+}
+
+fn joined(bufs: &[IoSlice<'_>]) -> Vec<u8> {
+    bufs.iter().flat_map(|buf| buf.iter().copied()).collect()
+}
