@@ -1,53 +1,22 @@
 //! One thing goes wrong with the stream, at its n-th operation, for every n of a conversation.
 use crate::{
+    ends::{Adapter, Kind, Seat, TLS, Way, ending},
     peer::{Closing, Peer, session},
     stream::{Fault, Io},
-    support_tls::{Authority, ROLES},
-    talk::{Halves, Hears, Part, Report, Says, agree, at_once, class, take_turns, talk_over},
+    support_tls::ROLES,
+    talk::{Report, agree, class},
 };
 use std::{
     io::ErrorKind,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, LazyLock, Mutex,
+        Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
-use tickwire::{
-    Config, Heartbeat, Role,
-    blocking::{self, Stream},
-    deflate::Deflate,
-    frame::Header,
-    handshake::client::Request,
-    tls::rustls::{ClientConfig, ServerConfig},
-    tokio as on_tokio,
-};
-use tokio::io::{AsyncRead, AsyncWrite};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Adapter {
-    Tokio,
-    Blocking,
-}
-
-/// What is in the frames, and around them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    Plain,
-    Deflate,
-    Tls,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
-    Whole,
-    /// In halves, which take turns.
-    Turns,
-    /// In halves that do not wait for each other.
-    Over,
-}
+use tickwire::{Config, Heartbeat, Role, frame::Header};
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -62,30 +31,10 @@ struct Case {
     sleeps: bool,
 }
 
-pub struct Tls {
-    pub client: Arc<ClientConfig>,
-    pub server: Arc<ServerConfig>,
-}
-
-pub static TLS: LazyLock<Tls> = LazyLock::new(|| {
-    let authority = Authority::new();
-    Tls { client: authority.client(), server: authority.server() }
-});
-
-pub fn request(kind: Kind) -> Request {
-    let scheme = if kind == Kind::Tls { "wss" } else { "ws" };
-    Request::new(&format!("{scheme}://localhost/")).unwrap()
-}
-
-pub fn kind_config(kind: Kind) -> Config {
-    let config = Config::default();
-    if kind == Kind::Deflate { config.deflate(Deflate::new()) } else { config }
-}
-
 impl Case {
     /// In `blocking` a sound stream never has to wait, and any other not for long.
     fn config(&self) -> Config {
-        let config = kind_config(self.kind);
+        let config = self.kind.config();
         match self.adapter {
             Adapter::Tokio => {
                 let second = Duration::from_secs(1);
@@ -128,12 +77,13 @@ fn run(case: Case) -> Outcome {
     };
     let tls = case.kind == Kind::Tls;
     let session = tls.then(|| session(theirs, &TLS.client, &TLS.server));
-    let peer = Peer::new(theirs, &kind_config(case.kind), session, case.closing);
+    let peer = Peer::new(theirs, &case.kind.config(), session, case.closing);
     let io = Io::new(peer, tls, case.fault, case.when, case.sleeps);
-    let part = case.closing.ours();
+    let Case { role, kind, way, .. } = case;
+    let seat = Seat { role, kind, way, config: case.config(), part: case.closing.ours() };
     let ours = match case.adapter {
-        Adapter::Tokio => on_tokio_stream(&case, io.clone(), &part),
-        Adapter::Blocking => on_blocking_stream(&case, io.clone(), &part),
+        Adapter::Tokio => on_tokio_stream(&seat, io.clone()),
+        Adapter::Blocking => seat.on_blocking(io.clone()),
     };
     let mut state = io.state();
     let theirs = state.peer.report();
@@ -141,18 +91,7 @@ fn run(case: Case) -> Outcome {
     Outcome { ours, theirs, ops: state.ops, read, behind: state.peer.behind }
 }
 
-impl Case {
-    async fn in_halves<R: Hears, W: Says>(&self, ws: &mut Halves<R, W>, part: &Part) -> Report {
-        match self.way {
-            Way::Over => talk_over(ws, part).await,
-            _ => take_turns(ws, part).await,
-        }
-    }
-}
-
-// Through tokio.
-
-fn on_tokio_stream(case: &Case, io: Io, part: &Part) -> Report {
+fn on_tokio_stream(seat: &Seat, io: Io) -> Report {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -160,88 +99,13 @@ fn on_tokio_stream(case: &Case, io: Io, part: &Part) -> Report {
             .build()
             .unwrap();
     }
-    let talking = async {
-        match (case.kind, case.role) {
-            (Kind::Tls, Role::Client) => {
-                let target = request(case.kind);
-                let io = on_tokio::TlsStream::client(io, target.target(), TLS.client.clone());
-                open_on_tokio(case, io.unwrap(), part).await
-            }
-            (Kind::Tls, Role::Server) => {
-                let io = on_tokio::TlsStream::server(io, TLS.server.clone());
-                open_on_tokio(case, io.unwrap(), part).await
-            }
-            _ => open_on_tokio(case, io, part).await,
-        }
-    };
     let hour = Duration::from_secs(3600);
-    let bounded = async { tokio::time::timeout(hour, talking).await };
+    let bounded = async { tokio::time::timeout(hour, seat.on_tokio(io)).await };
     let report = RUNTIME.with(|runtime| runtime.block_on(bounded));
     report.expect("a call that does not return")
 }
 
-async fn open_on_tokio<S>(case: &Case, io: S, part: &Part) -> Report
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let config = case.config();
-    let opened = match case.role {
-        Role::Client => on_tokio::client(io, &request(case.kind), &config).await,
-        Role::Server => on_tokio::accept(io, &config).await,
-    };
-    match opened {
-        Err(error) => Report::stillborn(error),
-        Ok(mut ws) if case.way == Way::Whole => take_turns(&mut ws, part).await,
-        Ok(ws) => {
-            let (reader, writer) = ws.into_split();
-            case.in_halves(&mut Halves(reader, writer), part).await
-        }
-    }
-}
-
-// Through `blocking`.
-
-fn on_blocking_stream(case: &Case, io: Io, part: &Part) -> Report {
-    match (case.kind, case.role) {
-        (Kind::Tls, Role::Client) => {
-            let target = request(case.kind);
-            let io = blocking::TlsStream::client(io, target.target(), TLS.client.clone());
-            open_in_blocking(case, io.unwrap(), part)
-        }
-        (Kind::Tls, Role::Server) => {
-            let io = blocking::TlsStream::server(io, TLS.server.clone());
-            open_in_blocking(case, io.unwrap(), part)
-        }
-        _ => open_in_blocking(case, io, part),
-    }
-}
-
-fn open_in_blocking<S: Stream>(case: &Case, io: S, part: &Part) -> Report {
-    let config = case.config();
-    let opened = match case.role {
-        Role::Client => blocking::client(io, &request(case.kind), &config),
-        Role::Server => blocking::accept(io, &config),
-    };
-    match opened {
-        Err(error) => Report::stillborn(error),
-        Ok(mut ws) if case.way == Way::Whole => at_once(take_turns(&mut ws, part)),
-        Ok(ws) => {
-            let (reader, writer) = ws.into_split().unwrap();
-            at_once(case.in_halves(&mut Halves(reader, writer), part))
-        }
-    }
-}
-
 // What may come of it.
-
-/// How one of our calls ended.
-fn ending(report: &Report) -> String {
-    match &report.end {
-        Ok(()) if report.clean => "Closed".into(),
-        Ok(()) => "Unanswered".into(),
-        Err(error) => class(error),
-    }
-}
 
 impl Closing {
     /// Over a sound stream.

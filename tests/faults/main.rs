@@ -1,8 +1,19 @@
-//! Faults of the stream and of the network.
+//! Whatever goes wrong with the stream or the network: every message that was reported as written
+//! before an orderly close arrives, once and in order, and any other end is an error that says
+//! what it was, in bounded time. Both adapters, both roles, whole and in halves, plain, compressed
+//! and over TLS.
+//!
+//! - `grid`: a stream in memory does one thing wrong, at its n-th operation, for every n;
+//! - `proxy`: thousands of runs through a proxy over loopback, each from a seed.
+//!
+//! `FAULT_RUNS=20000` runs the proxy so often, and all faults in all conversations of the grid.
+//! `tests/netns.rs` has the same conversation over a network that loses packets.
 #![cfg(all(feature = "tokio", feature = "deflate", feature = "rustls"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
+mod ends;
 mod grid;
 mod peer;
+mod proxy;
 mod stream;
 #[path = "../support_tls/mod.rs"]
 mod support_tls;

@@ -46,7 +46,7 @@ impl Closing {
             Self::Crossing => Some(3),
             _ => None,
         };
-        Part { says: crate::talk::messages('s', &LENGTHS), closes_after }
+        Part { says: crate::talk::messages('s', &LENGTHS), hears: LENGTHS.len(), closes_after }
     }
 
     /// After how many of our messages the peer ends its side.

@@ -49,6 +49,8 @@ impl Dice {
 #[derive(Clone, Debug)]
 pub struct Part {
     pub says: Vec<OwnedMessage>,
+    /// How many messages the other has to say, if it comes to that.
+    pub hears: usize,
     /// After how many messages it closes; `None`: it leaves that to the other.
     pub closes_after: Option<usize>,
 }
@@ -446,7 +448,7 @@ pub async fn take_turns<T: Says + Hears>(ws: &mut T, part: &Part) -> Report {
     let (mut said, mut heard, mut end) = (Said::default(), vec![], None);
     for message in &part.says[..part.closes_after.unwrap_or(part.says.len())] {
         said.say(ws, message).await;
-        if end.is_none() {
+        if end.is_none() && heard.len() < part.hears {
             match ws.hear().await {
                 Ok(Some(message)) => heard.push(message),
                 Ok(None) => end = Some(Ok(())),
