@@ -2,12 +2,18 @@
 //! heartbeat finds it within 1.25 × interval + timeout (P204), over either adapter, whole and split,
 //! as client and as server.
 //!
+//! Before that, all of them hold a conversation while packets are lost, late and out of order, also
+//! compressed and over TLS: every message arrives, once and in order, and both ends close. (With the
+//! features `deflate` and `rustls`.) Where the kernel has no netem, `tc` does with what it has: of
+//! the packets of a connection, which are numbered, each 16th is dropped, and each 4th takes a slow
+//! way round.
+//!
 //! Three processes in a namespace each: `near` holds the connections under test, `far` their peers,
 //! and `router` forwards between them until it is told not to, which drops packets without a word.
 //! The namespaces go when the processes do; nothing outside them is touched. Needs Linux, `ip`,
 //! `unshare` and the right to make namespaces (root, or user namespaces); says so and passes where
 //! that is missing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 #[cfg(not(all(target_os = "linux", feature = "tokio")))]
 fn main() {
@@ -18,6 +24,15 @@ fn main() {
 fn main() {
     linux::main();
 }
+
+#[cfg(all(target_os = "linux", feature = "tokio", feature = "deflate", feature = "rustls"))]
+#[path = "faults/ends.rs"]
+mod ends;
+#[cfg(all(target_os = "linux", feature = "tokio", feature = "deflate", feature = "rustls"))]
+mod support_tls;
+#[cfg(all(target_os = "linux", feature = "tokio", feature = "deflate", feature = "rustls"))]
+#[path = "support_talk/mod.rs"]
+mod talk;
 
 #[cfg(all(target_os = "linux", feature = "tokio"))]
 mod linux {
@@ -59,6 +74,8 @@ mod linux {
     fn apart(role: &str, user: &[&str]) -> Command {
         let mut command = Command::new("unshare");
         command.arg("--net").args(user).arg(env::current_exe().unwrap()).env(ROLE, role);
+        #[cfg(all(feature = "deflate", feature = "rustls"))]
+        lossy::introduce(&mut command);
         command
     }
 
@@ -91,14 +108,54 @@ mod linux {
     // The router.
 
     fn run(command: &str) {
-        let mut words = command.split(' ');
+        if let Err(trouble) = try_run(command) {
+            not_permitted(command, &trouble);
+        }
+    }
+
+    fn try_run(command: &str) -> Result<String, String> {
+        let mut words = command.split_whitespace();
         let ran = Command::new(words.next().unwrap()).args(words).output();
-        let trouble = match ran {
-            Ok(ran) if ran.status.success() => return,
-            Ok(ran) => String::from_utf8_lossy(&ran.stderr).into_owned(),
-            Err(error) => error.to_string(),
-        };
-        not_permitted(command, trouble.trim());
+        match ran {
+            Ok(ran) if ran.status.success() => Ok(String::from_utf8_lossy(&ran.stdout).into()),
+            Ok(ran) => Err(String::from_utf8_lossy(&ran.stderr).trim().into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Loses, delays and reorders what leaves by this device; says by what.
+    fn impair(device: &str) -> Result<&'static str, String> {
+        let netem = "netem delay 5ms 4ms loss 3% reorder 20% 50%";
+        if try_run(&format!("tc qdisc add dev {device} root {netem}")).is_ok() {
+            return Ok(netem);
+        }
+        // Byte 5 of an IP header is the lower half of the packet's number.
+        for command in [
+            "qdisc add dev X root handle 1: htb default 10 r2q 1000",
+            "class add dev X parent 1: classid 1:10 htb rate 1gbit",
+            "class add dev X parent 1: classid 1:20 htb rate 4mbit burst 1600 cburst 1600",
+            "class add dev X parent 1: classid 1:30 htb rate 1gbit",
+            "qdisc add dev X parent 1:20 handle 20: pfifo limit 100",
+            "qdisc add dev X parent 1:30 handle 30: pfifo limit 0",
+            "filter add dev X parent 1: protocol ip prio 1 u32 match u8 0x03 0x0f at 5 flowid 1:30",
+            "filter add dev X parent 1: protocol ip prio 2 u32 match u8 0x00 0x03 at 5 flowid 1:20",
+        ] {
+            let command = format!("tc {}", command.replace('X', device));
+            try_run(&command).map_err(|why| format!("{command}: {why}"))?;
+        }
+        Ok("1 of 16 packets dropped, 1 of 4 at 4 Mbit/s")
+    }
+
+    /// Ends that; how many packets were dropped.
+    fn heal(device: &str) -> usize {
+        let shown = try_run(&format!("tc -s qdisc show dev {device}")).unwrap();
+        let dropped = shown.split("(dropped ").skip(1).map(|rest| {
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<usize>().unwrap()
+        });
+        try_run(&format!("tc qdisc del dev {device} root")).unwrap();
+        // The first is the root, which counts for those below it.
+        dropped.max().unwrap_or(0)
     }
 
     fn not_permitted(what: &str, why: &str) -> ! {
@@ -159,6 +216,28 @@ mod linux {
         forward(true);
         let port = far.line();
         near.tell(&port);
+        let impaired = match cfg!(all(feature = "deflate", feature = "rustls")) {
+            true => impair("near").and_then(|_| impair("far")),
+            false => Err("needs the features deflate and rustls".into()),
+        };
+        match impaired {
+            Ok(how) => {
+                near.tell("lossy");
+                loop {
+                    match near.line() {
+                        line if line == "said" => break,
+                        line => println!("{line}"),
+                    }
+                }
+                let dropped = [heal("near"), heal("far")];
+                println!("{how}: {dropped:?} packets dropped there and back");
+                assert!(dropped.iter().all(|&n| n > 0), "a network that loses nothing");
+            }
+            Err(why) => {
+                println!("loss, delay and reordering: skipped: {why}");
+                near.tell("sound");
+            }
+        }
         near.expect("open");
         forward(false);
         near.tell("gone");
@@ -218,6 +297,10 @@ mod linux {
     fn serve(mut stream: TcpStream) {
         let mut role = [0];
         stream.read_exact(&mut role).unwrap();
+        #[cfg(all(feature = "deflate", feature = "rustls"))]
+        if lossy::serves(role[0], &mut stream) {
+            return;
+        }
         let config = Config::default();
         let mut ws = match &role {
             b"c" => blocking::accept(stream, &config).unwrap(),
@@ -237,6 +320,11 @@ mod linux {
     fn near() {
         join();
         let address = format!("10.0.2.2:{}", told());
+        if told() == "lossy" {
+            #[cfg(all(feature = "deflate", feature = "rustls"))]
+            lossy::converse(&address);
+            say("said");
+        }
         let config = Config::default().heartbeat(Heartbeat::new(INTERVAL, TIMEOUT));
         let (alive, lives) = mpsc::channel();
         let mut found = Vec::new();
@@ -342,5 +430,173 @@ mod linux {
                 }
             }
         })
+    }
+
+    /// The conversations over a network that loses packets.
+    #[cfg(all(feature = "deflate", feature = "rustls"))]
+    mod lossy {
+        use crate::{
+            ends::{Kind, Seat, TLS, Tls, Way, ending},
+            support_tls::{Authority, async_tcp, runtime, wait},
+            talk::{Part, Report, messages},
+        };
+        use std::{
+            env,
+            io::{Read, Write},
+            net::TcpStream,
+            process::{Command, exit},
+            sync::Mutex,
+            thread,
+        };
+        use tickwire::{
+            Role,
+            tls::rustls::{
+                ClientConfig, RootCertStore, ServerConfig,
+                pki_types::{CertificateDer, PrivateKeyDer},
+            },
+        };
+
+        /// What the processes know of each other: authority, certificate and key.
+        const IDENTITY: &str = "TICKWIRE_NETNS_TLS";
+
+        pub(super) fn introduce(command: &mut Command) {
+            if env::var_os(IDENTITY).is_some() {
+                return; // those of our parent
+            }
+            let authority = Authority::new();
+            let identity = authority.issue(&["localhost"]);
+            let parts = [authority.der(), identity.chain[0].to_vec(), identity.key.serialize_der()];
+            let hex =
+                |bytes: &Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+            command.env(IDENTITY, parts.iter().map(hex).collect::<Vec<_>>().join(","));
+        }
+
+        fn identify() {
+            let unhex = |hex: &str| {
+                let pairs = hex.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap());
+                pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect::<Vec<u8>>()
+            };
+            TLS.get_or_init(|| {
+                let told = env::var(IDENTITY).unwrap();
+                let parts: Vec<_> = told.split(',').map(unhex).collect();
+                let mut roots = RootCertStore::empty();
+                roots.add(CertificateDer::from(parts[0].clone())).unwrap();
+                let client = ClientConfig::builder().with_root_certificates(roots);
+                let chain = vec![CertificateDer::from(parts[1].clone())];
+                let key = PrivateKeyDer::Pkcs8(parts[2].clone().into());
+                let server = ServerConfig::builder().with_no_client_auth();
+                Tls {
+                    client: client.with_no_client_auth().into(),
+                    server: server.with_single_cert(chain, key).unwrap().into(),
+                }
+            });
+        }
+
+        const LENGTHS: [usize; 8] = [20, 1400, 4000, 125, 9000, 0, 600, 3000];
+        const KINDS: [Kind; 3] = [Kind::Plain, Kind::Deflate, Kind::Tls];
+
+        /// One of the conversations, as a byte that is none of those for a role.
+        #[derive(Clone, Copy)]
+        struct Talk(u8);
+
+        impl Talk {
+            const ALL: u8 = 2 * 2 * 2 * 2 * 3;
+
+            /// Whether the digit is set.
+            fn bit(self, n: u8) -> bool {
+                self.0 / 3 >> n & 1 == 1
+            }
+
+            /// What one side does: bit 0 says who is the client, 1 and 2 who runs on tokio, 3 whether
+            /// both are in halves.
+            fn hold(self, near: bool, stream: TcpStream) -> Report {
+                let client = self.bit(0) == near;
+                let who = if client { 'c' } else { 's' };
+                let kind = KINDS[usize::from(self.0 % 3)];
+                let seat = Seat {
+                    role: if client { Role::Client } else { Role::Server },
+                    kind,
+                    // Who closes has to have heard all.
+                    way: match (self.bit(3), near) {
+                        (false, _) => Way::Whole,
+                        (true, true) => Way::Turns,
+                        (true, false) => Way::Threads,
+                    },
+                    config: kind.config(),
+                    part: Part {
+                        says: messages(who, &LENGTHS),
+                        hears: LENGTHS.len(),
+                        closes_after: near.then_some(LENGTHS.len()),
+                    },
+                };
+                if !self.bit(if near { 1 } else { 2 }) {
+                    return seat.on_blocking(stream);
+                }
+                let runtime = runtime();
+                let stream = async_tcp(&runtime, stream);
+                wait(&runtime, seat.on_tokio(stream))
+            }
+
+            /// What is wrong with that.
+            fn judge(self, near: bool, report: &Report) -> Option<String> {
+                let other = if self.bit(0) == near { 's' } else { 'c' };
+                let all = report.heard == messages(other, &LENGTHS);
+                let written = report.written == LENGTHS.len();
+                let fine = ending(report) == "Closed" && all && written;
+                (!fine).then(|| format!("{}, near {near}: {report:?}", self.0))
+            }
+        }
+
+        /// What the far side found.
+        static FOUND: Mutex<Vec<Option<String>>> = Mutex::new(Vec::new());
+
+        /// The far side of a conversation, or what came of all of them.
+        pub(super) fn serves(what: u8, stream: &mut TcpStream) -> bool {
+            identify();
+            if what == b'?' {
+                let found = loop {
+                    let found = FOUND.lock().unwrap().clone();
+                    if found.len() == usize::from(Talk::ALL) {
+                        break found;
+                    }
+                    thread::yield_now();
+                };
+                let wrong: Vec<String> = found.into_iter().flatten().collect();
+                stream.write_all(wrong.join("\n").as_bytes()).unwrap();
+                return true;
+            }
+            if what >= Talk::ALL {
+                return false;
+            }
+            let report = Talk(what).hold(false, stream.try_clone().unwrap());
+            FOUND.lock().unwrap().push(Talk(what).judge(false, &report));
+            true
+        }
+
+        pub(super) fn converse(address: &str) {
+            identify();
+            let talks = (0..Talk::ALL).map(|n| {
+                let address = address.to_owned();
+                thread::spawn(move || {
+                    let mut stream = TcpStream::connect(address).unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    stream.write_all(&[n]).unwrap();
+                    Talk(n).judge(true, &Talk(n).hold(true, stream))
+                })
+            });
+            let talks: Vec<_> = talks.collect();
+            let mut wrong: Vec<String> =
+                talks.into_iter().filter_map(|talk| talk.join().unwrap()).collect();
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"?").unwrap();
+            let mut theirs = String::new();
+            stream.read_to_string(&mut theirs).unwrap();
+            wrong.extend(theirs.lines().map(str::to_owned));
+            super::say(&format!("{} conversations, {} went wrong", Talk::ALL, wrong.len()));
+            if !wrong.is_empty() {
+                wrong.iter().for_each(|why| super::say(why));
+                exit(super::FAILED);
+            }
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! One end of a connection, from its opening handshake to its last word, over whatever stream.
+#![allow(dead_code)]
 use crate::{
     support_tls::Authority,
     talk::{Halves, Part, Report, at_once, take_turns, talk_over, talk_over_in_threads},
 };
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use tickwire::{
     Config, Role,
     blocking::{self, Stream},
@@ -44,10 +45,15 @@ pub struct Tls {
     pub server: Arc<ServerConfig>,
 }
 
-pub static TLS: LazyLock<Tls> = LazyLock::new(|| {
-    let authority = Authority::new();
-    Tls { client: authority.client(), server: authority.server() }
-});
+/// Of this process, or what it was told.
+pub static TLS: OnceLock<Tls> = OnceLock::new();
+
+pub fn tls() -> &'static Tls {
+    TLS.get_or_init(|| {
+        let authority = Authority::new();
+        Tls { client: authority.client(), server: authority.server() }
+    })
+}
 
 impl Kind {
     pub fn config(self) -> Config {
@@ -56,7 +62,7 @@ impl Kind {
     }
 
     fn tls(self) -> Option<&'static Tls> {
-        (self == Self::Tls).then(|| &*TLS)
+        (self == Self::Tls).then(tls)
     }
 
     fn request(self) -> Request {

@@ -1,6 +1,6 @@
 //! One thing goes wrong with the stream, at its n-th operation, for every n of a conversation.
 use crate::{
-    ends::{Adapter, Kind, Seat, TLS, Way, ending},
+    ends::{Adapter, Kind, Seat, Way, ending, tls},
     peer::{Closing, Peer, session},
     stream::{Fault, Io},
     support_tls::ROLES,
@@ -75,10 +75,10 @@ fn run(case: Case) -> Outcome {
         Role::Server => Role::Client,
         Role::Client => Role::Server,
     };
-    let tls = case.kind == Kind::Tls;
-    let session = tls.then(|| session(theirs, &TLS.client, &TLS.server));
+    let over_tls = case.kind == Kind::Tls;
+    let session = over_tls.then(|| session(theirs, &tls().client, &tls().server));
     let peer = Peer::new(theirs, &case.kind.config(), session, case.closing);
-    let io = Io::new(peer, tls, case.fault, case.when, case.sleeps);
+    let io = Io::new(peer, over_tls, case.fault, case.when, case.sleeps);
     let Case { role, kind, way, .. } = case;
     let seat = Seat { role, kind, way, config: case.config(), part: case.closing.ours() };
     let ours = match case.adapter {

@@ -75,6 +75,10 @@ impl Authority {
         self.0.pem()
     }
 
+    pub fn der(&self) -> Vec<u8> {
+        self.0.der().to_vec()
+    }
+
     pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
