@@ -114,21 +114,21 @@ async fn a_flush_that_stays_pending_does_not_keep_the_end_waiting() {
             let mut ws = server(io, &config());
             let _ = ws.feed(&[7; 500]).unwrap();
             let began = Instant::now();
-            let (message, end) = if halves {
-                let (mut reader, writer) = ws.into_split_with(split);
+            let (message, end, flushed) = if halves {
+                let (mut reader, mut writer) = ws.into_split_with(split);
                 let message = reader.recv_owned().await;
                 let end = reader.recv_owned().await;
                 assert!(!reader.was_clean(), "the answer did not leave");
-                drop(writer);
-                (message, end)
+                (message, end, writer.flush().await)
             } else {
                 let message = ws.recv_owned().await;
                 let end = ws.recv_owned().await;
                 assert!(!ws.was_clean(), "the answer did not leave");
-                (message, end)
+                (message, end, ws.flush().await)
             };
             assert_eq!(message.unwrap().unwrap().payload(), &[1][..]);
             assert_eq!(recv_error(end.unwrap_err()), RecvError::WriteTimeout);
+            assert_eq!(recv_error(flushed.unwrap_err()), RecvError::WriteTimeout);
             assert!(began.elapsed().as_secs() <= 5, "{:?}", began.elapsed());
         }
     })
@@ -356,16 +356,17 @@ mod blocking {
             for halves in [false, true] {
                 let began = Instant::now();
                 let mut ws = server(Stuck::new(&masked(CLOSE, b"")), &config());
-                let clean = if halves {
-                    let (mut reader, _writer) = ws.into_split().unwrap();
+                let (clean, flushed) = if halves {
+                    let (mut reader, mut writer) = ws.into_split().unwrap();
                     let _ = reader.recv();
-                    reader.was_clean()
+                    (reader.was_clean(), writer.flush())
                 } else {
                     let _ = ws.recv();
-                    ws.was_clean()
+                    (ws.was_clean(), ws.flush())
                 };
                 took(began, ms(0), ms(3000));
                 assert!(!clean, "the answer did not leave");
+                assert!(flushed.is_err(), "nor will it later");
             }
         });
     }

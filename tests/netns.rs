@@ -504,7 +504,7 @@ mod linux {
 
             /// Whether the digit is set.
             fn bit(self, n: u8) -> bool {
-                self.0 / 3 >> n & 1 == 1
+                ((self.0 / 3) >> n) & 1 == 1
             }
 
             /// What one side does: bit 0 says who is the client, 1 and 2 who runs on tokio, 3 whether
