@@ -4,7 +4,10 @@ use crate::{
     support_tls::Authority,
     talk::{Halves, Part, Report, at_once, take_turns, talk_over, talk_over_in_threads},
 };
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tickwire::{
     Config, Role,
     blocking::{self, Stream},
@@ -56,8 +59,11 @@ pub fn tls() -> &'static Tls {
 }
 
 impl Kind {
+    /// With deadlines that no busy machine misses.
     pub fn config(self) -> Config {
-        let config = Config::default();
+        let long = Duration::from_secs(50);
+        let config =
+            Config::default().handshake_timeout(long).close_timeout(long).write_timeout(long);
         if self == Self::Deflate { config.deflate(Deflate::new()) } else { config }
     }
 

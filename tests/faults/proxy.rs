@@ -4,7 +4,7 @@
 //! `FAULT_RUNS` says how many runs (3,000 unless set), `FAULT_SEED` repeats one.
 use crate::{
     ends::{Adapter, Kind, Seat, Way, ending},
-    support_tls::{PATIENCE, async_tcp, runtime, tcp_pair},
+    support_tls::{async_tcp, runtime, tcp_pair},
     talk::{Dice, Part, Report, agree, class, messages},
 };
 use std::{
@@ -27,6 +27,9 @@ use tokio::{
     },
     time::{sleep, timeout},
 };
+
+/// Longer than any deadline.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// What becomes of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

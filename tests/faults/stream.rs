@@ -130,6 +130,9 @@ const TOO_MANY: usize = 20_000;
 /// The most that is read or written at once, where nothing is wrong.
 const MOST: usize = 1400;
 
+/// The longest a `blocking` stream is to wait at a time, with deadlines as here.
+const LONGEST: Duration = Duration::from_secs(1);
+
 impl State {
     fn op(&mut self, op: Op) -> Then {
         let n = self.ops;
@@ -292,6 +295,7 @@ impl Io {
             Ok(None) if state.sleeps => {
                 let timeout = timeout(&state).expect("a call that would never return");
                 drop(state);
+                assert!(timeout <= LONGEST, "nothing comes, and nobody looks at the clock");
                 thread::sleep(timeout);
             }
             Ok(None) | Err(Blocked::Once) => {}
