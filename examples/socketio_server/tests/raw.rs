@@ -1,0 +1,832 @@
+//! What a hostile or broken client may send, byte for byte, through a plain WebSocket; each attack
+//! has its number in the list of them. Time is virtual: the default deadlines pass at once.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde_json::Value;
+use socketio_server::{
+    app::App,
+    packet::Outgoing,
+    server::{Ended, Refused, Service},
+    session::{End, Settings, Shared},
+};
+use std::{collections::HashSet, time::Duration};
+use tickwire::{
+    CloseCode, Config, Message,
+    handshake::{client::Request, server::Origins},
+    tokio::{WebSocket, client},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+const PATH: &str = "/socket.io/?EIO=4&transport=websocket";
+
+/// What one write may leave unread.
+const PIPE: usize = 64 << 10;
+
+fn service_with(settings: Settings) -> Service {
+    Service::new(Shared::new(App { token: "secret".into() }, settings))
+}
+
+fn service() -> Service {
+    service_with(Settings::default())
+}
+
+/// A connection served, and how it ended.
+struct Client {
+    ws: WebSocket<DuplexStream>,
+    served: JoinHandle<Result<(), Ended>>,
+    running: watch::Sender<()>,
+}
+
+/// Virtual time: an hour of it passes as soon as nothing else happens.
+async fn bounded<F: Future>(future: F) -> F::Output {
+    timeout(Duration::from_secs(3600), future).await.expect("it hangs")
+}
+
+impl Client {
+    /// Connected, and nothing said yet but the server's first packet.
+    async fn open(service: &Service) -> Self {
+        let (near, far) = duplex(PIPE);
+        let (running, stop) = watch::channel(());
+        let service = service.clone();
+        let served = tokio::spawn(async move { service.converse(far, stop).await });
+        let request = Request::new(&format!("ws://localhost{PATH}")).unwrap();
+        let ws = client(near, &request, &Config::default()).await.unwrap();
+        let mut client = Self { ws, served, running };
+        let open = client.text().await;
+        let value: Value = serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap();
+        let keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        let wanted = ["maxPayload", "pingInterval", "pingTimeout", "sid", "upgrades"];
+        assert_eq!(keys.iter().collect::<HashSet<_>>(), wanted.iter().collect());
+        assert_eq!(value["upgrades"], Value::Array(vec![]));
+        client
+    }
+
+    /// In the main namespace.
+    async fn joined(service: &Service) -> Self {
+        let mut client = Self::open(service).await;
+        client.join("40").await;
+        client
+    }
+
+    /// Joins, and returns the socket's id.
+    async fn join(&mut self, connect: &str) -> String {
+        let answer = self.ask(connect).await;
+        let json = answer.get(answer.find('{').unwrap()..).unwrap();
+        assert!(answer.starts_with("40"), "{answer}");
+        serde_json::from_str::<Value>(json).unwrap()["sid"].as_str().unwrap().to_owned()
+    }
+
+    async fn send(&mut self, message: impl Into<Message<'_>>) {
+        let _ = self.ws.send(message).await; // the server may have had enough of it
+    }
+
+    async fn ask(&mut self, text: &str) -> String {
+        self.send(text).await;
+        self.text().await
+    }
+
+    async fn text(&mut self) -> String {
+        bounded(self.ws.recv()).await.unwrap().unwrap().as_text().unwrap().to_owned()
+    }
+
+    async fn bytes(&mut self) -> Vec<u8> {
+        let message = bounded(self.ws.recv()).await.unwrap().unwrap();
+        assert_eq!(message.as_text(), None);
+        message.as_bytes().to_vec()
+    }
+
+    /// The server closes without another word, for this reason.
+    async fn is_closed(mut self, end: End) {
+        if let Some(message) = bounded(self.ws.recv()).await.unwrap() {
+            panic!("{message:?} instead of {end:?}");
+        }
+        assert_eq!(
+            self.ws.close_frame().map(|frame| frame.code),
+            Some(end.close_code()),
+            "{end:?}"
+        );
+        match bounded(self.served).await.unwrap() {
+            Err(Ended::Session(got)) => assert_eq!(
+                std::mem::discriminant(&got),
+                std::mem::discriminant(&end),
+                "{got} instead of {end}"
+            ),
+            other => panic!("{other:?} instead of {end}"),
+        }
+    }
+
+    async fn is_malformed(self) {
+        self.is_closed(MALFORMED).await;
+    }
+
+    /// It still answers.
+    async fn lives(&mut self) {
+        assert_eq!(self.ask(r#"420["echo"]"#).await, "430[]");
+    }
+}
+
+const MALFORMED: End = End::Malformed(socketio_server::packet::Malformed(""));
+
+// A87.
+
+#[tokio::test(start_paused = true)]
+async fn a87_whatever_is_no_packet_closes_the_connection() {
+    let placeholder = r#"{"_placeholder":true,"num":0}"#;
+    let mut packets: Vec<String> = [
+        // Engine.IO.
+        "",
+        "0",
+        "0{}",
+        "2",
+        "2probe",
+        "3probe",
+        "11",
+        "5",
+        "6",
+        "7",
+        "9",
+        "b4AAEC",
+        "é",
+        "\0",
+        " 42[]",
+        // Types and shapes of Socket.IO.
+        "4",
+        "47",
+        "4a",
+        "4abc",
+        "49[\"a\"]",
+        "4é",
+        "42",
+        "42{}",
+        "42[]",
+        "42[null]",
+        "42[{}]",
+        "42[true]",
+        "42[[\"echo\"]]",
+        "42\"echo\"",
+        "42[\"echo\"",
+        "42[\"echo\"]]",
+        "42[\"echo\"],",
+        "42[\"echo\",]",
+        "42[\"echo\",nul]",
+        "42[\"ec\nho\"]",
+        "42['echo']",
+        "42[\"\\ud800\"]",
+        "42[\"\\x\"]",
+        "42null",
+        "42abc[\"echo\"]",
+        "42-1[\"echo\"]",
+        "42 1[\"echo\"]",
+        "421.5[\"echo\"]",
+        "421e3[\"echo\"]",
+        "4218446744073709551616[\"echo\"]",
+        "42/,[",
+        "42/",
+        "43",
+        "43[]",
+        "431",
+        "431{}",
+        "4312",
+        "43x[]",
+        "41{}",
+        "41[]",
+        "417",
+        "44",
+        "44{\"message\":\"no\"}",
+        "44\"no\"",
+        "40[]",
+        "40\"x\"",
+        "401{}",
+        "40{",
+        "40nul",
+        // Names that are the libraries' own.
+        "42[\"connect\"]",
+        "42[\"connect_error\"]",
+        "42[\"disconnect\"]",
+        "42[\"disconnecting\"]",
+        "42[\"newListener\"]",
+        "42[\"removeListener\"]",
+        "42[\"dis\\u0063onnect\"]",
+        // Attachments.
+        "45[\"a\"]",
+        "45-[\"a\"]",
+        "45x-[\"a\"]",
+        "450-[\"a\"]",
+        "4500-[\"a\"]",
+        "45-1-[\"a\"]",
+        "451[\"a\"]",
+        "4511-[\"a\"]",
+        "451000000000-[\"a\"]",
+        "4518446744073709551617-[\"a\"]",
+        "451.0-[\"a\"]",
+        "451e0-[\"a\"]",
+        "45 1-[\"a\"]",
+        "45+1-[\"a\"]",
+        "45\u{661}-[\"a\"]",
+        "451-",
+        "451-{}",
+        "451-[]",
+        "461-[]",
+        "461-x[]",
+        // Placeholders without an attachment, as one client or another would take them.
+        r#"451-["a",{"_placeholder":true,"num":1}]"#,
+        r#"451-["a",{"_placeholder":true,"num":-1}]"#,
+        r#"451-["a",{"_placeholder":true,"num":0.5}]"#,
+        r#"451-["a",{"_placeholder":true,"num":1e3}]"#,
+        r#"451-["a",{"_placeholder":true,"num":"0"}]"#,
+        r#"451-["a",{"_placeholder":true,"num":{"num":0}}]"#,
+        r#"451-["a",{"_placeholder":true,"num":18446744073709551616}]"#,
+        r#"451-["a",{"_placeholder":true}]"#,
+        r#"451-["a",{"_placeholder":1,"num":"length"}]"#,
+        r#"451-["a",{ "x":[1,{"\u005fplaceholder" : true, "n\u0075m" : 7 }]}]"#,
+        r#"451-["a",{"num":0,"_placeholder":true,"num":3}]"#,
+        r#"451-["a",{"x":{"_placeholder":true,"num":0},"_placeholder":true,"num":5}]"#,
+    ]
+    .map(String::from)
+    .to_vec();
+    packets.push(format!(r#"4511-["a"{}]"#, format!(",{placeholder}").repeat(11)));
+    packets.push(format!("42[\"echo\",{}{}]", "[".repeat(100), "]".repeat(100)));
+    packets.push(format!("42[\"echo\",{}", "[".repeat(900_000)));
+    packets.push(format!("42{}[\"echo\"]", "1".repeat(900_000)));
+    let service = service();
+    for packet in &packets {
+        let mut client = Client::joined(&service).await;
+        client.send(packet).await;
+        client.is_malformed().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a87_a_binary_message_that_nothing_announced_closes_the_connection() {
+    for bytes in [&b""[..], b"\0", b"42[\"echo\"]"] {
+        let mut client = Client::joined(&service()).await;
+        client.send(bytes).await;
+        client.is_malformed().await;
+    }
+    // One more than was announced.
+    let mut client = Client::joined(&service()).await;
+    client.send(r#"451-7["echo",{"_placeholder":true,"num":0}]"#).await;
+    client.send(b"one").await;
+    client.send(b"two").await;
+    assert_eq!(client.text().await, r#"461-7[{"_placeholder":true,"num":0}]"#);
+    assert_eq!(client.bytes().await, b"one");
+    client.is_malformed().await;
+    // Text where an attachment is due.
+    let mut client = Client::joined(&service()).await;
+    client.send(r#"451-["echo",{"_placeholder":true,"num":0}]"#).await;
+    client.send(r#"42["echo"]"#).await;
+    client.is_malformed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a87_random_packets_end_in_an_answer_or_a_close() {
+    let service = service();
+    let pieces: [&str; 24] = [
+        "4",
+        "0",
+        "1",
+        "2",
+        "3",
+        "5",
+        "6",
+        "-",
+        "/",
+        ",",
+        "admin",
+        "[",
+        "]",
+        "{",
+        "}",
+        "\"echo\"",
+        "\"num\"",
+        ":",
+        "\"_placeholder\"",
+        "true",
+        "1",
+        "\\",
+        "\"",
+        " ",
+    ];
+    let mut state = 7_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..3_000 {
+        let mut client = Client::joined(&service).await;
+        let mut packet = String::from(["4", "42", "451-", "42[\"echo\",", "40/"][random(5)]);
+        for _ in 0..random(12) {
+            packet.push_str(pieces[random(pieces.len())]);
+        }
+        client.send(&packet).await;
+        client.send("1").await;
+        while bounded(client.ws.recv()).await.unwrap().is_some() {}
+        match bounded(client.served).await.unwrap() {
+            Ok(()) | Err(Ended::Session(End::Malformed(_))) => {}
+            other => panic!("{packet}: {other:?}"),
+        }
+    }
+}
+
+// A88.
+
+#[tokio::test(start_paused = true)]
+async fn a88_attachments_that_do_not_come_end_the_connection() {
+    let timeout = Settings::default().attachment_timeout;
+    let mut client = Client::joined(&service()).await;
+    let begun = Instant::now();
+    client.send(r#"452-["echo",{"_placeholder":true,"num":1}]"#).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    client.send(b"one").await; // a minute more
+    let (mut reader, mut writer) = {
+        // It does answer pings.
+        let halves = client.ws.into_split();
+        (halves.0, halves.1)
+    };
+    let mut pings = 0;
+    while let Some(message) = bounded(reader.recv()).await.unwrap() {
+        assert_eq!(message, Message::Text("2"));
+        pings += 1;
+        writer.send("3").await.unwrap();
+    }
+    assert_eq!(reader.close_frame().unwrap().reason, "attachments missing");
+    let took = begun.elapsed();
+    assert!(pings >= 2 && took >= timeout + Duration::from_secs(20), "{pings} {took:?}");
+    assert!(took < timeout + Duration::from_secs(21), "{took:?}");
+    assert!(matches!(
+        bounded(client.served).await.unwrap(),
+        Err(Ended::Session(End::AttachmentTimeout))
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a88_a_packet_is_bounded_in_attachments_and_in_bytes() {
+    let mut settings = Settings::default();
+    settings.max_packet = 100_000;
+    let mut client = Client::joined(&service_with(settings)).await;
+    let bytes = vec![7; 33_000];
+    let event = r#"4510-1["echo",{"_placeholder":true,"num":9}]"#;
+    client.send(event).await;
+    for _ in 0..4 {
+        client.send(&bytes).await;
+    }
+    client.is_malformed().await;
+    // Below both bounds all comes back.
+    let mut client = Client::joined(&service()).await;
+    client.send(event).await;
+    for i in 0..10 {
+        client.send(&[i; 1000]).await;
+    }
+    assert_eq!(client.text().await, r#"4610-1[{"_placeholder":true,"num":9}]"#);
+    for i in 0..10 {
+        assert_eq!(client.bytes().await, [i; 1000]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a88_a_message_longer_than_announced_is_not_read() {
+    let mut client = Client::joined(&service()).await;
+    client.send(&vec![0; 1_000_001]).await;
+    assert!(bounded(client.ws.recv()).await.unwrap().is_none());
+    assert_eq!(client.ws.close_frame().unwrap().code, CloseCode::MESSAGE_TOO_BIG);
+}
+
+// A89.
+
+#[tokio::test(start_paused = true)]
+async fn a89_what_comes_before_connect_closes_the_connection() {
+    for packet in [r#"42["echo"]"#, r#"420["echo"]"#, "41", "431[]", r#"42/admin,["echo"]"#, "3x"] {
+        let mut client = Client::open(&service()).await;
+        client.send(packet).await;
+        client.is_malformed().await;
+    }
+    // Also for a namespace that was refused, or left.
+    let mut client = Client::joined(&service()).await;
+    assert_eq!(client.ask("40/admin,").await, r#"44/admin,{"message":"Not authorized"}"#);
+    client.send(r#"42/admin,["echo"]"#).await;
+    client.is_malformed().await;
+    let mut client = Client::joined(&service()).await;
+    client.send("41").await;
+    client.send(r#"42["echo"]"#).await;
+    client.is_malformed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a89_namespaces_that_are_not_there_are_refused_and_nothing_else_happens() {
+    let mut client = Client::joined(&service()).await;
+    for name in ["/random", "/Admin", "/admin/", "/admin?token=secret", "/é", "/\"", "/__proto__"]
+    {
+        let refused = format!(r#"44{name},{{"message":"Invalid namespace"}}"#);
+        assert_eq!(client.ask(&format!("40{name},")).await, refused);
+        assert_eq!(client.ask(&format!("40{name}")).await, refused);
+        assert_eq!(client.ask(&format!("40{name},{{\"token\":\"secret\"}}")).await, refused);
+    }
+    client.lives().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a89_a_second_connect_gets_another_id_and_one_socket_is_kept() {
+    let service = service();
+    let (mut a, mut b) = (Client::open(&service).await, Client::joined(&service).await);
+    let first = a.join("40").await;
+    assert_eq!(a.ask(r#"421["join","tea"]"#).await, r#"431[{"status":"ok"}]"#);
+    assert_eq!(service.shared().rooms.len(), 1);
+    let second = a.join("40{}").await;
+    assert_ne!(first, second);
+    // It is another socket: in no room, and told things once.
+    assert!(service.shared().rooms.is_empty());
+    assert_eq!(a.ask(r#"422["join","tea"]"#).await, r#"432[{"status":"ok"}]"#);
+    assert_eq!(b.ask(r#"423["say","tea","hello"]"#).await, r#"433[{"status":"ok"}]"#);
+    assert_eq!(a.text().await, r#"42["said","hello"]"#);
+    a.lives().await;
+    // One that fails leaves none.
+    a.join(r#"40/admin,{"token":"secret"}"#).await;
+    assert_eq!(a.ask("40/admin,").await, r#"44/admin,{"message":"Not authorized"}"#);
+    a.send("41/admin,").await;
+    a.is_malformed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a89_who_joins_nothing_is_disconnected() {
+    let begun = Instant::now();
+    let mut client = Client::open(&service()).await;
+    let refused = client.ask("40/random").await;
+    assert!(refused.starts_with("44"));
+    assert_eq!(client.text().await, "2");
+    client.send("3").await;
+    client.is_closed(End::ConnectTimeout).await;
+    assert!((45..=46).contains(&begun.elapsed().as_secs())); // a second for the end of the stream
+}
+
+// A90.
+
+/// What the server answers to a request.
+async fn http(service: &Service, request: &str) -> (String, String, Result<(), Ended>) {
+    let (mut near, far) = duplex(PIPE);
+    let (_running, stop) = watch::channel(());
+    let service = service.clone();
+    let served = tokio::spawn(async move { service.converse(far, stop).await });
+    near.write_all(request.as_bytes()).await.unwrap();
+    let mut response = String::new();
+    bounded(near.read_to_string(&mut response)).await.unwrap();
+    drop(near);
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned(), bounded(served).await.unwrap())
+}
+
+const UPGRADE: &str = "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn a90_requests_of_other_versions_and_transports_are_refused() {
+    let service = service();
+    let plain = "Host: h\r\n";
+    for (method, target, headers, refused, code) in [
+        ("GET", "/socket.io/", UPGRADE, Refused::Transport, 0),
+        ("GET", "/socket.io/?", UPGRADE, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4", UPGRADE, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4&transport", UPGRADE, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4&transport=", UPGRADE, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4&transport=polling", UPGRADE, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4&transport=polling", plain, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4&transport=webtransport", UPGRADE, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4&transport=__proto__", UPGRADE, Refused::Transport, 0),
+        (
+            "GET",
+            "/socket.io/?EIO=4&transport=polling&transport=websocket",
+            UPGRADE,
+            Refused::Transport,
+            0,
+        ),
+        ("GET", "/socket.io/?transport=websocket", UPGRADE, Refused::Version, 5),
+        ("GET", "/socket.io/?EIO=&transport=websocket", UPGRADE, Refused::Version, 5),
+        ("GET", "/socket.io/?EIO=3&transport=websocket", UPGRADE, Refused::Version, 5),
+        ("GET", "/socket.io/?EIO=5&transport=websocket", UPGRADE, Refused::Version, 5),
+        ("GET", "/socket.io/?EIO=44&transport=websocket", UPGRADE, Refused::Version, 5),
+        ("GET", "/socket.io/?EIO=abc&transport=websocket", UPGRADE, Refused::Version, 5),
+        ("GET", "/socket.io/?xEIO=4&transport=websocket", UPGRADE, Refused::Version, 5),
+        (
+            "GET",
+            "/socket.io/?EIO=4&transport=websocket&sid=lv_VI97HAXpY6yYWAAAC",
+            UPGRADE,
+            Refused::SessionId,
+            1,
+        ),
+        ("POST", PATH, UPGRADE, Refused::Method, 2),
+        ("GET", PATH, plain, Refused::BadRequest, 3),
+        (
+            "GET",
+            PATH,
+            "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+            Refused::BadRequest,
+            3,
+        ),
+    ] {
+        let request = format!("{method} {target} HTTP/1.1\r\n{headers}\r\n");
+        let (head, body, ended) = http(&service, &request).await;
+        assert!(head.starts_with("HTTP/1.1 400 "), "{request}{head}");
+        assert!(head.contains("Content-Type: application/json"), "{head}");
+        assert!(head.contains("Connection: close"), "{head}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["code"], code, "{request}");
+        assert!(!body["message"].as_str().unwrap().is_empty());
+        assert!(matches!(ended, Err(Ended::Refused(why)) if why == refused), "{request}{ended:?}");
+    }
+    for (request, status) in [
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+        (format!("GET /socket.iox/?EIO=4&transport=websocket HTTP/1.1\r\n{UPGRADE}\r\n"), "404"),
+        (format!("GET / HTTP/1.1\r\n{UPGRADE}\r\n"), "404"),
+        (format!("GET {PATH} HTTP/1.1\r\n{}\r\n", UPGRADE.replace("13", "12")), "426"),
+        (format!("GET {PATH} HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000)), "431"),
+    ] {
+        let (head, _, ended) = http(&service, &request).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(matches!(ended, Err(Ended::Refused(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a90_parameters_may_come_in_any_order_and_unknown_ones_are_ignored() {
+    let service = service();
+    for target in [
+        "/socket.io/?transport=websocket&EIO=4",
+        "/socket.io/?EIO=4&transport=websocket&t=Nx1&x=EIO=3&EIO=5",
+        "/socket.io?EIO=4&transport=websocket",
+        "/socket.io/?&&a&EIO=4&transport=websocket",
+    ] {
+        let (mut near, far) = duplex(PIPE);
+        let (_running, stop) = watch::channel(());
+        let service = service.clone();
+        tokio::spawn(async move { service.converse(far, stop).await });
+        near.write_all(format!("GET {target} HTTP/1.1\r\n{UPGRADE}\r\n").as_bytes()).await.unwrap();
+        let mut begin = [0; 13];
+        near.read_exact(&mut begin).await.unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 101 ", "{target}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a90_pages_of_other_origins_are_refused_if_some_are_named() {
+    let service = service().origins(Origins::new(["https://good.example"]).unwrap());
+    for origin in
+        ["https://evil.example", "https://good.example.evil", "null", "http://good.example"]
+    {
+        let request = format!("GET {PATH} HTTP/1.1\r\n{UPGRADE}Origin: {origin}\r\n\r\n");
+        let (head, body, ended) = http(&service, &request).await;
+        assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+        assert_eq!(body, r#"{"code":4,"message":"Forbidden"}"#);
+        assert!(matches!(ended, Err(Ended::Refused(Refused::Origin))));
+    }
+    Client::joined(&service).await.lives().await; // not a browser
+}
+
+// A99.
+
+#[tokio::test(start_paused = true)]
+async fn a99_ids_are_random_and_never_the_same() {
+    let service = service();
+    let mut ids = HashSet::new();
+    for _ in 0..300 {
+        let mut client = Client::open(&service).await;
+        for connect in ["40", "40", r#"40/admin,{"token":"secret"}"#] {
+            let sid = client.join(connect).await;
+            assert_eq!(sid.len(), 20);
+            assert!(ids.insert(sid));
+        }
+    }
+    // Neither a counter nor the time: each of the 120 bits is set in about half of them.
+    let value =
+        |c| "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".find(c).unwrap();
+    for at in 0..20 {
+        for bit in 0..6 {
+            let set = |id: &&String| value(char::from(id.as_bytes()[at])) >> bit & 1 == 1;
+            let count = ids.iter().filter(set).count();
+            assert!((300..=600).contains(&count), "bit {bit} of {at}: {count} of 900"); // 10 sigma
+        }
+    }
+}
+
+// What is not an attack.
+
+#[tokio::test(start_paused = true)]
+async fn the_server_pings_and_drops_who_does_not_answer() {
+    let mut client = Client::joined(&service()).await;
+    let begun = Instant::now();
+    for round in 1..=4 {
+        assert_eq!(client.text().await, "2");
+        assert_eq!(begun.elapsed().as_secs(), 25 * round);
+        client.send("3").await;
+    }
+    client.send("3").await; // nobody asked for that one, and it puts nothing off
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    client.send("3").await;
+    assert_eq!(client.text().await, "2");
+    assert_eq!(begun.elapsed().as_secs(), 125);
+    // Other packets are no pong.
+    client.lives().await;
+    client.is_closed(End::PingTimeout).await;
+    assert!((145..=146).contains(&begun.elapsed().as_secs()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_closes_with_a_packet_or_a_frame() {
+    let service = service();
+    let mut client = Client::joined(&service).await;
+    client.send("1").await;
+    assert!(bounded(client.ws.recv()).await.unwrap().is_none());
+    assert!(bounded(client.served).await.unwrap().is_ok());
+    let mut client = Client::joined(&service).await;
+    client.send("41").await;
+    bounded(client.ws.close(None)).await.unwrap();
+    assert!(bounded(client.served).await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stops_says_so() {
+    let mut client = Client::joined(&service()).await;
+    drop(client.running);
+    assert!(bounded(client.ws.recv()).await.unwrap().is_none());
+    assert_eq!(client.ws.close_frame().unwrap().code, CloseCode::GOING_AWAY);
+    assert!(bounded(client.served).await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_arguments_and_ids_come_back_exactly() {
+    let mut client = Client::joined(&service()).await;
+    for (sent, back) in [
+        (r#"4212["echo"]"#, "4312[]"),
+        (r#"42007["echo",1.0,1e2,-0]"#, "437[1.0,1e2,-0]"),
+        (r#"4218446744073709551615["echo"]"#, "4318446744073709551615[]"),
+        (
+            r#"420["echo",12345678901234567890123,"\ud800",{"b":1,"a":{}}]"#,
+            r#"430[12345678901234567890123,"\ud800",{"b":1,"a":{}}]"#,
+        ),
+        (r#"42/,3["echo", "ä" ]"#, r#"433["ä"]"#),
+        (
+            r#"425["\u0065cho",{"_placeholder":true,"num":9}]"#,
+            r#"435[{"_placeholder":true,"num":9}]"#,
+        ),
+        (r#"42["echo","x"]"#, r#"42["echo","x"]"#),
+    ] {
+        assert_eq!(client.ask(sent).await, back);
+    }
+    let deep = format!("42[\"echo\",{}1{}]", "[".repeat(99), "]".repeat(99));
+    assert_eq!(client.ask(&deep).await, deep);
+    for unknown in
+        [r#"421["nobody"]"#, r#"421[1]"#, r#"42["__proto__"]"#, "439[]", r#"431["late"]"#]
+    {
+        client.send(unknown).await;
+    }
+    client.lives().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn control_packets_may_come_between_attachments() {
+    let mut client = Client::joined(&service()).await;
+    client
+        .send(r#"452-["echo",{"a":[{"_placeholder":true,"num":1},{"num":0,"_placeholder":true}]}]"#)
+        .await;
+    client.send(b"").await;
+    client.send("3").await;
+    client.send(b"two").await;
+    let back =
+        r#"452-["echo",{"a":[{"_placeholder":true,"num":1},{"num":0,"_placeholder":true}]}]"#;
+    assert_eq!(client.text().await, back);
+    assert_eq!(client.bytes().await, b"");
+    assert_eq!(client.bytes().await, b"two");
+    // Objects that only look a little like placeholders are nobody's business.
+    for json in [
+        r#"{"_placeholder":"name?"}"#,
+        r#"{"_placeholder":false}"#,
+        r#"{"num":9}"#,
+        r#"{"x":"{\"_placeholder\":true}"}"#,
+        r#"["_placeholder",true,"num",9]"#,
+    ] {
+        client.send(&format!(r#"451-["echo",{json}]"#)).await;
+        client.send(b"x").await;
+        assert_eq!(client.text().await, format!(r#"451-["echo",{json}]"#));
+        assert_eq!(client.bytes().await, b"x");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_asks_and_waits_for_the_answer_as_long_as_it_said() {
+    let mut client = Client::joined(&service()).await;
+    assert_eq!(client.ask(r#"425["ask","q",1]"#).await, r#"420["q",1]"#);
+    assert_eq!(client.ask(r#"426["ask","q",2]"#).await, r#"421["q",2]"#);
+    assert_eq!(client.ask(r#"431["two"]"#).await, r#"436["two"]"#);
+    assert_eq!(client.ask(r#"430["one",{"x":[]}]"#).await, r#"435["one",{"x":[]}]"#);
+    client.send(r#"430["again"]"#).await; // was answered
+    client.send(r#"461-9[{"_placeholder":true,"num":0}]"#).await; // nobody asked
+    client.send(b"x").await;
+    client.lives().await;
+    // Binary both ways.
+    client.send(r#"451-7["ask","q",{"_placeholder":true,"num":0}]"#).await;
+    client.send(b"question").await;
+    assert_eq!(client.text().await, r#"451-2["q",{"_placeholder":true,"num":0}]"#);
+    assert_eq!(client.bytes().await, b"question");
+    client.send(r#"461-2[{"_placeholder":true,"num":0}]"#).await;
+    client.send(b"answer").await;
+    assert_eq!(client.text().await, r#"461-7[{"_placeholder":true,"num":0}]"#);
+    assert_eq!(client.bytes().await, b"answer");
+    // Too late.
+    let begun = Instant::now();
+    let no_answer = r#"438[{"message":"no answer","status":"error"}]"#;
+    assert_eq!(client.ask(r#"428["ask","q"]"#).await, r#"423["q"]"#);
+    assert_eq!(client.text().await, no_answer);
+    assert_eq!(begun.elapsed().as_secs(), 20);
+    // Too many.
+    for i in 0..100 {
+        assert_eq!(client.ask(r#"428["ask","q"]"#).await, format!(r#"42{}["q"]"#, 4 + i));
+    }
+    assert_eq!(client.ask(r#"428["ask","q"]"#).await, no_answer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rooms_are_bounded_and_left_in_whatever_way_one_goes() {
+    let service = service();
+    let rooms = service.shared().rooms.clone();
+    let mut client = Client::joined(&service).await;
+    let error = r#"430[{"message":"too many rooms, or too long a name","status":"error"}]"#;
+    for i in 0..100 {
+        let join = format!(r#"420["join","room {i}"]"#);
+        assert_eq!(client.ask(&join).await, r#"430[{"status":"ok"}]"#);
+    }
+    assert_eq!(rooms.len(), 100);
+    assert_eq!(client.ask(r#"420["join","room 100"]"#).await, error);
+    assert_eq!(client.ask(r#"420["join","room 99"]"#).await, r#"430[{"status":"ok"}]"#);
+    assert_eq!(client.ask(r#"420["leave","room 99"]"#).await, r#"430[{"status":"ok"}]"#);
+    let long = format!(r#"420["join","{}"]"#, "x".repeat(201));
+    assert_eq!(client.ask(&long).await, error);
+    assert_eq!(rooms.len(), 99);
+    client.send("41").await;
+    client.join("40").await;
+    assert!(rooms.is_empty());
+    client.ask(r#"420["join","tea"]"#).await;
+    drop(client.ws); // without a word
+    assert!(bounded(client.served).await.unwrap().is_err());
+    assert!(rooms.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_what_the_room_says_is_disconnected_and_the_others_hear_all() {
+    let service = service();
+    let (mut talks, mut hears) = (Client::joined(&service).await, Client::joined(&service).await);
+    let mut sleeps = Client::joined(&service).await;
+    for client in [&mut talks, &mut hears, &mut sleeps] {
+        client.ask(r#"420["join","tea"]"#).await;
+    }
+    let text = "x".repeat(500_000);
+    let say = format!(r#"420["say","tea","{text}"]"#);
+    let said = format!(r#"42["said","{text}"]"#);
+    for _ in 0..30 {
+        assert_eq!(talks.ask(&say).await, r#"430[{"status":"ok"}]"#);
+        assert_eq!(hears.text().await, said);
+    }
+    talks.lives().await;
+    hears.lives().await;
+    assert!(matches!(bounded(sleeps.served).await.unwrap(), Err(Ended::TooSlow)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_the_answers_is_not_listened_to_and_loses_nothing() {
+    let client = Client::joined(&service()).await;
+    let halves = client.ws.into_split();
+    let (mut reader, mut writer) = (halves.0, halves.1);
+    // 40 MB of questions, of which the pipe and the server hold but a few.
+    let event = format!(r#"421["echo","{}"]"#, "x".repeat(100_000));
+    let asks = tokio::spawn(async move {
+        for _ in 0..400 {
+            writer.send(&event).await.unwrap();
+        }
+        writer
+    });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!asks.is_finished());
+    let mut answers = 0;
+    while answers < 400 {
+        let message = bounded(reader.recv()).await.unwrap().unwrap();
+        answers += usize::from(message.len() > 100_000);
+    }
+    drop(asks.await.unwrap());
+    drop(reader);
+    let _ = bounded(client.served).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_packets_of_the_library_are_those_it_parses() {
+    let mut client = Client::open(&service()).await;
+    let auth = serde_json::value::RawValue::from_string(r#"{"token":"secret"}"#.into()).unwrap();
+    let sid = client.join(&Outgoing::connect("/admin", Some(&auth)).text).await;
+    assert_eq!(sid.len(), 20);
+    assert_eq!(client.ask(r#"42/admin,13["echo","x"]"#).await, r#"43/admin,13["x"]"#);
+    client.send(r#"451-/admin,14["echo",{"_placeholder":true,"num":0}]"#).await;
+    client.send(b"x").await;
+    assert_eq!(client.text().await, r#"461-/admin,14[{"_placeholder":true,"num":0}]"#);
+    assert_eq!(client.bytes().await, b"x");
+}
