@@ -31,6 +31,11 @@
 //! print(client.call("echo", (1, {"bytes": b"\x01\x02\x03"})))
 //! ```
 //!
+//! A message may have 1 MB, a packet with its attachments 4 MB, and 10 attachments. Who does not read
+//! the answers is not asked for more; who does not read what a room says is disconnected at 12 MB.
+//! Pages of all origins are let in unless `--origin` names some: `server.rs` says why, and what of
+//! CORS.
+//!
 //! There is no HTTP long-polling, so clients have to be told to use WebSocket at once, as here.
 //! SIGTERM and SIGINT close each connection with 1001, after which clients connect again by
 //! themselves. The library part is in `lib.rs`, which says what is where.
@@ -50,7 +55,7 @@ use std::{
     time::Duration,
 };
 use tickwire::handshake::server::Origins;
-use tokio::sync::watch;
+use tokio::{runtime::Builder, sync::watch};
 
 const HELP: &str = "\
 A server for Socket.IO clients, over the WebSocket transport.
@@ -132,12 +137,10 @@ fn log(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}"); // nobody may be reading
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let ended = match Options::from_args() {
         Ok(None) => return ExitCode::SUCCESS,
-        Ok(Some(options)) if options.measure => measure::run().await,
-        Ok(Some(options)) => serve(options).await,
+        Ok(Some(options)) => run(options),
         Err(error) => {
             log(format_args!("error: {error}; see --help"));
             return ExitCode::from(2);
@@ -150,6 +153,14 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    if options.measure {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(measure::run());
+    }
+    Builder::new_multi_thread().enable_all().build()?.block_on(serve(options))
 }
 
 /// Serves until a signal says to stop.

@@ -2,16 +2,19 @@
 //! has its number in the list of them. Time is virtual: the default deadlines pass at once.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use serde_json::Value;
+#[path = "../examples/suite.rs"]
+mod suite;
+
+use serde_json::{Value, value::RawValue};
 use socketio_server::{
     app::App,
     packet::Outgoing,
     server::{Ended, Refused, Service},
-    session::{End, Settings, Shared},
+    session::{End, Event, Handler, Refusal, Session, Settings, Shared, Socket},
 };
 use std::{collections::HashSet, time::Duration};
 use tickwire::{
-    CloseCode, Config, Message,
+    CloseCode, Config, Message, Time,
     handshake::{client::Request, server::Origins},
     tokio::{WebSocket, client},
 };
@@ -101,7 +104,7 @@ impl Client {
     }
 
     /// The server closes without another word, for this reason.
-    async fn is_closed(mut self, end: End) {
+    async fn ends_with(mut self, end: End) {
         if let Some(message) = bounded(self.ws.recv()).await.unwrap() {
             panic!("{message:?} instead of {end:?}");
         }
@@ -120,8 +123,8 @@ impl Client {
         }
     }
 
-    async fn is_malformed(self) {
-        self.is_closed(MALFORMED).await;
+    async fn ends_malformed(self) {
+        self.ends_with(MALFORMED).await;
     }
 
     /// It still answers.
@@ -257,7 +260,7 @@ async fn a87_whatever_is_no_packet_closes_the_connection() {
     for packet in &packets {
         let mut client = Client::joined(&service).await;
         client.send(packet).await;
-        client.is_malformed().await;
+        client.ends_malformed().await;
     }
 }
 
@@ -266,7 +269,7 @@ async fn a87_a_binary_message_that_nothing_announced_closes_the_connection() {
     for bytes in [&b""[..], b"\0", b"42[\"echo\"]"] {
         let mut client = Client::joined(&service()).await;
         client.send(bytes).await;
-        client.is_malformed().await;
+        client.ends_malformed().await;
     }
     // One more than was announced.
     let mut client = Client::joined(&service()).await;
@@ -275,23 +278,32 @@ async fn a87_a_binary_message_that_nothing_announced_closes_the_connection() {
     client.send(b"two").await;
     assert_eq!(client.text().await, r#"461-7[{"_placeholder":true,"num":0}]"#);
     assert_eq!(client.bytes().await, b"one");
-    client.is_malformed().await;
+    client.ends_malformed().await;
     // Text where an attachment is due.
     let mut client = Client::joined(&service()).await;
     client.send(r#"451-["echo",{"_placeholder":true,"num":0}]"#).await;
     client.send(r#"42["echo"]"#).await;
-    client.is_malformed().await;
+    client.ends_malformed().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a87_random_packets_end_in_an_answer_or_a_close() {
-    let service = service();
-    let pieces: [&str; 24] = [
+#[test]
+fn a87_packets_changed_at_random_are_answered_or_end_the_session() {
+    let shared = Shared::new(App { token: "secret".into() }, Settings::default());
+    let good = [
+        r#"4212["echo",{"a":[1.5e3,"x\u00e9",null]},true]"#,
+        r#"451-7["echo",{"x":[{"_placeholder":true,"num":0}]}]"#,
+        r#"461-/,7[{"num":0,"_placeholder":true}]"#,
+        r#"40/admin,{"token":"secret"}"#,
+        r#"421["say","room","text"]"#,
+        r#"430["answer"]"#,
+        "40",
+        "41",
+    ];
+    let pieces = [
         "4",
         "0",
         "1",
         "2",
-        "3",
         "5",
         "6",
         "-",
@@ -307,30 +319,43 @@ async fn a87_random_packets_end_in_an_answer_or_a_close() {
         ":",
         "\"_placeholder\"",
         "true",
-        "1",
+        "1.5e3",
         "\\",
         "\"",
+        "\\u005f",
         " ",
+        "é",
+        "\0",
     ];
     let mut state = 7_u64;
     let mut random = |below: usize| {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (state >> 33) as usize % below
     };
-    for _ in 0..3_000 {
-        let mut client = Client::joined(&service).await;
-        let mut packet = String::from(["4", "42", "451-", "42[\"echo\",", "40/"][random(5)]);
-        for _ in 0..random(12) {
-            packet.push_str(pieces[random(pieces.len())]);
+    let (mut lives, mut ended) = (0, 0);
+    for _ in 0..100_000 {
+        let mut session = Session::new(&shared, Time::ZERO).unwrap();
+        session.receive(Message::Text("40"), Time::ZERO).unwrap();
+        let mut packet: Vec<char> = good[random(good.len())].chars().collect();
+        for _ in 0..=random(4) {
+            let at = random(packet.len() + 1);
+            let upto = (at + random(3)).min(packet.len());
+            packet.splice(at..upto, pieces[random(pieces.len())].chars());
         }
-        client.send(&packet).await;
-        client.send("1").await;
-        while bounded(client.ws.recv()).await.unwrap().is_some() {}
-        match bounded(client.served).await.unwrap() {
-            Ok(()) | Err(Ended::Session(End::Malformed(_))) => {}
-            other => panic!("{packet}: {other:?}"),
+        let packet: String = packet.into_iter().collect();
+        let binary = packet.starts_with("45") || packet.starts_with("46");
+        let attachment = binary.then_some(Message::Binary(b"x"));
+        let messages = [Message::Text(&packet)].into_iter().chain(attachment);
+        let mut all = messages.map(|message| session.receive(message, Time::ZERO));
+        match all.find(Result::is_err) {
+            None => lives += 1,
+            Some(Err(End::Malformed(_) | End::Closed)) => ended += 1,
+            Some(other) => panic!("{packet}: {other:?}"),
         }
+        drop(all);
+        session.handle_timeout(session.poll_timeout()).unwrap();
     }
+    assert!(lives > 1_000 && ended > 50_000, "{lives} {ended}");
 }
 
 // A88.
@@ -375,7 +400,7 @@ async fn a88_a_packet_is_bounded_in_attachments_and_in_bytes() {
     for _ in 0..4 {
         client.send(&bytes).await;
     }
-    client.is_malformed().await;
+    client.ends_malformed().await;
     // Below both bounds all comes back.
     let mut client = Client::joined(&service()).await;
     client.send(event).await;
@@ -403,17 +428,17 @@ async fn a89_what_comes_before_connect_closes_the_connection() {
     for packet in [r#"42["echo"]"#, r#"420["echo"]"#, "41", "431[]", r#"42/admin,["echo"]"#, "3x"] {
         let mut client = Client::open(&service()).await;
         client.send(packet).await;
-        client.is_malformed().await;
+        client.ends_malformed().await;
     }
     // Also for a namespace that was refused, or left.
     let mut client = Client::joined(&service()).await;
     assert_eq!(client.ask("40/admin,").await, r#"44/admin,{"message":"Not authorized"}"#);
     client.send(r#"42/admin,["echo"]"#).await;
-    client.is_malformed().await;
+    client.ends_malformed().await;
     let mut client = Client::joined(&service()).await;
     client.send("41").await;
     client.send(r#"42["echo"]"#).await;
-    client.is_malformed().await;
+    client.ends_malformed().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -448,7 +473,7 @@ async fn a89_a_second_connect_gets_another_id_and_one_socket_is_kept() {
     a.join(r#"40/admin,{"token":"secret"}"#).await;
     assert_eq!(a.ask("40/admin,").await, r#"44/admin,{"message":"Not authorized"}"#);
     a.send("41/admin,").await;
-    a.is_malformed().await;
+    a.ends_malformed().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -459,7 +484,7 @@ async fn a89_who_joins_nothing_is_disconnected() {
     assert!(refused.starts_with("44"));
     assert_eq!(client.text().await, "2");
     client.send("3").await;
-    client.is_closed(End::ConnectTimeout).await;
+    client.ends_with(End::ConnectTimeout).await;
     assert!((45..=46).contains(&begun.elapsed().as_secs())); // a second for the end of the stream
 }
 
@@ -629,7 +654,7 @@ async fn the_server_pings_and_drops_who_does_not_answer() {
     assert_eq!(begun.elapsed().as_secs(), 125);
     // Other packets are no pong.
     client.lives().await;
-    client.is_closed(End::PingTimeout).await;
+    client.ends_with(End::PingTimeout).await;
     assert!((145..=146).contains(&begun.elapsed().as_secs()));
 }
 
@@ -675,6 +700,8 @@ async fn events_arguments_and_ids_come_back_exactly() {
     ] {
         assert_eq!(client.ask(sent).await, back);
     }
+    let broad = format!(r#"42["echo","{}"{}]"#, "[".repeat(500), ",[{}]".repeat(500));
+    assert_eq!(client.ask(&broad).await, broad);
     let deep = format!("42[\"echo\",{}1{}]", "[".repeat(99), "]".repeat(99));
     assert_eq!(client.ask(&deep).await, deep);
     for unknown in
@@ -774,6 +801,58 @@ async fn rooms_are_bounded_and_left_in_whatever_way_one_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn admin_wants_the_token_and_nothing_like_it() {
+    let mut client = Client::open(&service()).await;
+    for auth in
+        ["", "{}", "\"\"", "\"secre\"", "\"secretx\"", "\"Secret\"", "null", "[\"secret\"]", "true"]
+    {
+        let auth = match auth {
+            "" | "{}" => auth.to_owned(),
+            token => format!(r#"{{"token":{token}}}"#),
+        };
+        let answer = client.ask(&format!("40/admin,{auth}")).await;
+        assert_eq!(answer, r#"44/admin,{"message":"Not authorized"}"#, "{auth}");
+    }
+    client.join(r#"40/admin,{"x":[1],"token":"secret"}"#).await;
+}
+
+/// Puts all into a room, and then looks whether they may join.
+struct Hasty;
+
+impl Handler for Hasty {
+    fn connect(&self, socket: &mut Socket<'_>, auth: Option<&RawValue>) -> Result<(), Refusal> {
+        assert!(socket.join("all"));
+        auth.map(|_| ()).ok_or(Refusal::AUTHORIZATION)
+    }
+
+    fn event(&self, socket: &mut Socket<'_>, event: Event<'_>) {
+        socket.say("all", event.name, event.args);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_is_in_no_room() {
+    let service = Service::new(Shared::new(Hasty, Settings::default()));
+    let mut client = Client::open(&service).await;
+    assert!(client.ask("40/any").await.starts_with("44/any,"));
+    assert!(service.shared().rooms.is_empty());
+    // Any number of namespaces are known here, but nobody may join so many.
+    for i in 0..16 {
+        client.join(&format!("40/{i},{{}}")).await;
+    }
+    let refused = r#"44/16,{"message":"Too many namespaces"}"#;
+    assert_eq!(client.ask("40/16,{}").await, refused);
+    assert_eq!(service.shared().rooms.len(), 16);
+    client.send("41/7").await;
+    client.join("40/16,{}").await;
+    // What is said in a namespace is heard in it.
+    let mut other = Client::open(&service).await;
+    other.join("40/3,{}").await;
+    other.send(r#"42/3,["hello",1]"#).await;
+    assert_eq!(client.text().await, r#"42/3,["hello",1]"#);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_does_not_read_what_the_room_says_is_disconnected_and_the_others_hear_all() {
     let service = service();
     let (mut talks, mut hears) = (Client::joined(&service).await, Client::joined(&service).await);
@@ -808,14 +887,32 @@ async fn who_does_not_read_the_answers_is_not_listened_to_and_loses_nothing() {
     });
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(!asks.is_finished());
-    let mut answers = 0;
+    let (begun, mut answers) = (Instant::now(), 0);
     while answers < 400 {
+        if answers < 100 {
+            // So slowly that pings lie unanswered: but it is seen to read.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         let message = bounded(reader.recv()).await.unwrap().unwrap();
         answers += usize::from(message.len() > 100_000);
     }
+    assert!(begun.elapsed() >= Duration::from_secs(100));
     drop(asks.await.unwrap());
     drop(reader);
     let _ = bounded(client.served).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_application_says_to_one_who_joins_comes_behind_the_news_that_it_has() {
+    let mut client = Client::open(&Service::new(suite::suite())).await;
+    client.join(r#"40{"token":"123"}"#).await;
+    assert_eq!(client.text().await, r#"42["auth",{"token":"123"}]"#);
+    client.join("40/custom").await;
+    assert_eq!(client.text().await, r#"42/custom,["auth",{}]"#);
+    // One that is refused hears nothing of it.
+    assert_eq!(client.ask("40/random").await, r#"44/random,{"message":"Invalid namespace"}"#);
+    client.send("41/custom").await;
+    assert_eq!(client.ask(r#"42["message",1]"#).await, r#"42["message-back",1]"#);
 }
 
 #[tokio::test(start_paused = true)]

@@ -211,6 +211,15 @@ const checks = {
     assert.deepEqual(await call(admin, "echo", 2), [2]);
   },
 
+  async "a namespace may be all that one connects to"({ url }) {
+    const admin = await connect(url + "/admin", { auth: { token: "secret" }, query: { some: "thing" } });
+    assert.deepEqual(await call(admin, "echo", { b: Buffer.from([1]) }), [{ b: Buffer.from([1]) }]);
+    admin.on("question", (answer) => answer("yes"));
+    assert.deepEqual(await call(admin, "ask", "question"), ["yes"]);
+    const guess = open(url + "/admin", { auth: { token: "guess" } });
+    assert.equal((await next(guess, "connect_error"))[0].message, "Not authorized");
+  },
+
   async "connecting twice at once leaves one socket that works"({ url }) {
     const socket = await connect(url);
     const admin = socket.io.socket("/admin", { auth: { token: "secret" } });
