@@ -1,5 +1,5 @@
 //! Engine.IO v4 and Socket.IO v5 over the WebSocket transport: what the official `socket.io-client`
-//! speaks to, in about a thousand lines on top of `tickwire`.
+//! speaks to, on top of `tickwire`.
 //!
 //! - [`engine`]: the packets of Engine.IO, ids, the heartbeat.
 //! - [`packet`]: the packets of Socket.IO.
