@@ -26,8 +26,8 @@ const HELPERS: &[&str] = &[
 
 /// Attacks without a test, and why.
 const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
-    (87..=90, "there is no Engine.IO or Socket.IO server in the crate, nor among its examples"),
-    (99..=99, "there is no Socket.IO server, and so are no session ids that could be guessed"),
+    (87..=90, "tested where that server is: examples/socketio_server/tests/raw.rs"),
+    (99..=99, "tested where that server is: examples/socketio_server/tests/raw.rs"),
 ];
 
 /// The modules of tests, read from where they lie: whoever adds one need not tell.
