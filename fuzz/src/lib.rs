@@ -3,6 +3,7 @@
 //! Nothing in `reference` calls the crate under test, except for the names of its errors.
 pub mod cuts;
 pub mod head;
+pub mod peers;
 pub mod reference;
 
 use cuts::Cuts;

@@ -1,0 +1,1034 @@
+//! Two ends of the adapters, each in one of their forms (tokio whole or in halves, blocking over a
+//! stream that does not block), over a stream in memory that does as a script says: short reads,
+//! partial writes, nothing at all now. Futures are dropped after any number of polls.
+//!
+//! What must hold: what was taken, as `fed` tells, arrives once, whole and in order, whatever was
+//! dropped meanwhile; at the end both close cleanly, driven by nothing but the wakers they were
+//! given; where the link was cut or a deadline passed, it ends with an error and what arrived is the
+//! beginning of what was taken.
+#![no_main]
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    future::Future,
+    io::{self, IoSlice, Read, Write},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tickwire::{
+    Chunk, CloseCode, Config, Connection, DataKind, Error, Event, Heartbeat, Message, Negotiated,
+    OwnedMessage, Position, Prepared, Role, SendError, blocking,
+    deflate::{Agreed, Deflate},
+    tokio::{Reader, Received, WebSocket, Writer},
+};
+use tickwire_fuzz::Keys;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::{Builder, Runtime},
+    task::{unconstrained, yield_now},
+    time::{advance, timeout},
+};
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    forms: [Form; 2],
+    settings: Settings,
+    /// What the stream does, call by call, again and again.
+    script: [u8; 8],
+    ops: Vec<(bool, Op)>,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq)]
+enum Form {
+    Whole,
+    Halves,
+    Blocking,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Settings {
+    read_buffer: u16,
+    high_water: u16,
+    cork_limit: u16,
+    vectored_from: u16,
+    vectored: bool,
+    /// How much a direction of the link holds, until all is to be settled.
+    room: u16,
+    compressed: bool,
+    takeover: bool,
+    heartbeat: bool,
+    /// Short deadlines, so that they pass.
+    deadlines: bool,
+    /// Which of the ends receives in chunks.
+    chunks: [bool; 2],
+}
+
+#[derive(Arbitrary, Clone, Debug)]
+enum Op {
+    Recv {
+        kind: Kind,
+        polls: u8,
+        /// With `Kind::Reply`: what to answer with.
+        len: Len,
+    },
+    Send {
+        text: bool,
+        len: Len,
+        polls: u8,
+    },
+    Feed {
+        text: bool,
+        len: Len,
+    },
+    FeedPrepared {
+        text: bool,
+        len: Len,
+    },
+    Chunks {
+        text: bool,
+        lens: Vec<Len>,
+    },
+    Ready(u8),
+    Flush(u8),
+    Ping {
+        len: u8,
+        polls: u8,
+    },
+    Probe(u8),
+    /// Both halves at once, each polled in turn.
+    Both {
+        len: Len,
+        polls: u8,
+    },
+    Advance(u16),
+    Close(u8),
+    /// The link breaks.
+    Cut {
+        reset: bool,
+    },
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Kind {
+    Plain,
+    Info,
+    Owned,
+    Event,
+    Reply,
+    Room,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Len(u16);
+
+impl Len {
+    fn get(self) -> usize {
+        let n = usize::from(self.0 >> 3);
+        match self.0 & 7 {
+            0..=4 => n % 140,
+            5 => 120 + n % 12,
+            6 => n,
+            _ => 65_530 + n % 12,
+        }
+    }
+}
+
+// The link.
+
+#[derive(Default)]
+struct Way {
+    bytes: VecDeque<u8>,
+    room: usize,
+    /// Nothing more comes.
+    shut: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+struct Link {
+    /// From the client, and from the server.
+    ways: [Way; 2],
+    script: [u8; 8],
+    at: usize,
+    /// Of each end's calls: how often in a row it was nothing.
+    stalls: [[u8; 4]; 2],
+    /// `Some` where it broke: with a reset, or as if the other end had gone.
+    cut: Option<bool>,
+}
+
+impl Link {
+    /// The most that the next call of this kind may move; `None`: not now, though it could. Not
+    /// three times in a row: a stream that never does anything would be none.
+    fn next(&mut self, end: usize, call: Call) -> Option<usize> {
+        let byte = usize::from(self.script[self.at % self.script.len()]);
+        self.at += 1;
+        let stalls = &mut self.stalls[end][call as usize];
+        *stalls += 1;
+        if byte & 7 < 2 && *stalls < 3 {
+            return None;
+        }
+        *stalls = 0;
+        Some(match byte & 7 {
+            2 => 1,
+            0 | 1 | 3 => 2 + byte / 8,
+            4 => 100 + byte,
+            _ => usize::MAX,
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Call {
+    Read,
+    Write,
+    Flush,
+    Shutdown,
+}
+
+/// One end of the link; clones are the same end.
+#[derive(Clone)]
+struct Pipe {
+    link: Arc<Mutex<Link>>,
+    /// The way it writes to; it reads from the other.
+    out: usize,
+    vectored: bool,
+}
+
+impl Pipe {
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap()
+    }
+
+    /// `None` where it would block; then `waker` is woken when that changes.
+    fn read_some(&self, to: &mut [u8], waker: &Waker) -> Option<io::Result<usize>> {
+        let mut link = self.link();
+        let most = link.next(self.out, Call::Read);
+        if let Some(true) = link.cut {
+            return Some(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let cut = link.cut.is_some();
+        let way = &mut link.ways[1 - self.out];
+        if way.bytes.is_empty() {
+            if way.shut || cut {
+                return Some(Ok(0));
+            }
+            way.reader = Some(waker.clone());
+            return None;
+        }
+        let Some(most) = most else {
+            waker.wake_by_ref();
+            return None;
+        };
+        let n = most.min(to.len()).min(way.bytes.len());
+        for (to, from) in to.iter_mut().zip(way.bytes.drain(..n)) {
+            *to = from;
+        }
+        way.writer.take().into_iter().for_each(Waker::wake);
+        Some(Ok(n))
+    }
+
+    fn write_some(&self, from: &[IoSlice<'_>], waker: &Waker) -> Option<io::Result<usize>> {
+        let mut link = self.link();
+        let most = link.next(self.out, Call::Write);
+        if link.cut.is_some() {
+            return Some(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let way = &mut link.ways[self.out];
+        assert!(!way.shut, "written behind the end of the stream");
+        let room = way.room.saturating_sub(way.bytes.len());
+        if room == 0 {
+            way.writer = Some(waker.clone());
+            return None;
+        }
+        let Some(most) = most else {
+            waker.wake_by_ref();
+            return None;
+        };
+        // Asked all the same, a stream without vectored writes takes of the first slice.
+        let first = from.iter().position(|slice| !slice.is_empty()).unwrap_or(0);
+        let from = if self.vectored { from } else { &from[first..=first] };
+        let len: usize = from.iter().map(|slice| slice.len()).sum();
+        assert!(len > 0, "nothing is written");
+        let n = most.min(room).min(len);
+        way.bytes.extend(from.iter().flat_map(|slice| slice.iter()).take(n));
+        way.reader.take().into_iter().for_each(Waker::wake);
+        Some(Ok(n))
+    }
+
+    fn shut(&self) {
+        let way = &mut self.link().ways[self.out];
+        way.shut = true;
+        way.reader.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+fn pending<T>(done: Option<io::Result<T>>) -> Poll<io::Result<T>> {
+    done.map_or(Poll::Pending, Poll::Ready)
+}
+
+fn blocks<T>(done: Option<io::Result<T>>) -> io::Result<T> {
+    done.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        assert!(buf.remaining() > 0, "an empty read would look like the end of the stream");
+        let read = pending(self.read_some(buf.initialize_unfilled(), cx.waker()));
+        read.map_ok(|n| buf.advance(n))
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        pending(self.write_some(&[IoSlice::new(buf)], cx.waker()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        pending(self.write_some(bufs, cx.waker()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.vectored
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.link().next(self.out, Call::Flush).is_none() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.link().next(self.out, Call::Shutdown).is_none() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.shut();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        assert!(!to.is_empty(), "an empty read would look like the end of the stream");
+        blocks(self.read_some(to, Waker::noop()))
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(from)])
+    }
+
+    fn write_vectored(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        blocks(self.write_some(from, Waker::noop()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl blocking::Stream for Pipe {
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.shut();
+        Ok(())
+    }
+
+    fn writes_vectored(&self) -> bool {
+        self.vectored
+    }
+}
+
+// The ends.
+
+enum End {
+    Whole(WebSocket<Pipe>),
+    Halves(Reader<Pipe, Pipe>, Writer<Pipe>),
+    Blocking(blocking::WebSocket<Pipe>),
+}
+
+/// One end, and what it knows of what should be.
+struct Side {
+    end: End,
+    chunks: bool,
+    /// Taken to be sent, in order.
+    fed: Vec<OwnedMessage>,
+    got: Vec<OwnedMessage>,
+    partial: Vec<u8>,
+    /// A message in chunks that was begun.
+    open: Option<(DataKind, Vec<u8>)>,
+    /// It says that it closes; then a whole one discards what comes.
+    closing: bool,
+    /// Its receiving ended: cleanly, or with an error.
+    over: Option<bool>,
+    /// How much more may be sent in large messages.
+    budget: usize,
+}
+
+/// Polls a future up to so often, and drops it.
+fn polled<F: Future>(future: F, polls: u8) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    (0..=polls % 8).find_map(|_| match future.as_mut().poll(&mut cx) {
+        Poll::Ready(ready) => Some(ready),
+        Poll::Pending => None,
+    })
+}
+
+/// Calls again as often while it would block.
+fn called<T>(
+    mut call: impl FnMut() -> Option<Result<T, Error>>,
+    polls: u8,
+) -> Option<Result<T, Error>> {
+    (0..=polls % 8).find_map(|_| call())
+}
+
+fn unless_blocked<T>(result: Result<T, Error>) -> Option<Result<T, Error>> {
+    match result {
+        Err(Error::WouldBlock) => None,
+        result => Some(result),
+    }
+}
+
+/// What a receiving call gave.
+enum Got {
+    Message(OwnedMessage),
+    /// A piece, and whether it was the last.
+    Chunk(DataKind, Vec<u8>, bool),
+    Nothing,
+    End,
+}
+
+fn whole(message: Option<Message<'_>>) -> Got {
+    message.map_or(Got::End, |message| Got::Message(message.to_owned()))
+}
+
+fn piece(chunk: Option<Chunk<'_>>) -> Got {
+    chunk.map_or(Got::End, |chunk| Got::Chunk(chunk.kind, chunk.data.to_vec(), chunk.last))
+}
+
+fn of_event(event: Option<Event<'_>>) -> Got {
+    match event {
+        None => Got::End,
+        Some(Event::Message(message)) => Got::Message(message.to_owned()),
+        Some(_) => Got::Nothing,
+    }
+}
+
+fn received(received: Received<'_>) -> Got {
+    match received {
+        Received::Message(message) => Got::Message(message.to_owned()),
+        Received::Room => Got::Nothing,
+        Received::Closed => Got::End,
+    }
+}
+
+impl Side {
+    fn new(form: Form, pipe: Pipe, conn: Connection, chunks: bool) -> Self {
+        let end = match form {
+            Form::Whole => End::Whole(WebSocket::from_parts(pipe, conn)),
+            Form::Halves => {
+                let ws = WebSocket::from_parts(pipe, conn);
+                let (reader, writer) = ws.into_split_with(|pipe| (pipe.clone(), pipe));
+                End::Halves(reader, writer)
+            }
+            Form::Blocking => End::Blocking(blocking::WebSocket::from_parts(pipe, conn)),
+        };
+        Self {
+            end,
+            chunks,
+            fed: vec![],
+            got: vec![],
+            partial: vec![],
+            open: None,
+            closing: false,
+            over: None,
+            budget: 200 << 10,
+        }
+    }
+
+    fn message(&mut self, text: bool, len: Len, seed: usize) -> OwnedMessage {
+        let len = if len.get() <= self.budget { len.get() } else { len.get() % 140 };
+        self.budget = self.budget.saturating_sub(len);
+        // Unlike its neighbours even where it is empty of anything else.
+        let mut payload = format!("{} ", self.fed.len()).into_bytes();
+        payload.extend((0..len).map(|i| b' ' + (i.wrapping_mul(7) ^ seed) as u8 % 95));
+        match text {
+            true => OwnedMessage::text(String::from_utf8(payload).expect("ASCII")),
+            false => OwnedMessage::binary(payload),
+        }
+    }
+
+    fn fed(&self) -> Position {
+        match &self.end {
+            End::Whole(ws) => ws.fed(),
+            End::Halves(_, writer) => writer.fed(),
+            End::Blocking(ws) => ws.fed(),
+        }
+    }
+
+    /// Notes what a receiving call gave; `true` where it gave something.
+    fn take(&mut self, got: Option<Result<Got, Error>>) -> bool {
+        match got {
+            None => return false,
+            Some(Ok(Got::Nothing)) => {}
+            Some(Ok(Got::Message(message))) => self.got.push(message),
+            Some(Ok(Got::Chunk(kind, data, last))) => {
+                self.partial.extend(data);
+                if last {
+                    let payload = std::mem::take(&mut self.partial);
+                    self.got.push(match kind {
+                        DataKind::Text => {
+                            OwnedMessage::text(String::from_utf8(payload).expect("checked"))
+                        }
+                        DataKind::Binary => OwnedMessage::binary(payload),
+                    });
+                }
+            }
+            Some(Ok(Got::End)) => self.over = Some(self.over.unwrap_or(true)),
+            Some(Err(_)) => {
+                assert_ne!(self.over, Some(true), "an error behind a clean end");
+                self.over = Some(false);
+            }
+        }
+        true
+    }
+
+    fn recv(&mut self, kind: Kind, polls: u8) -> Option<Result<Got, Error>> {
+        if self.chunks {
+            return match &mut self.end {
+                End::Whole(ws) => polled(ws.recv_chunk(), polls).map(|got| got.map(piece)),
+                End::Halves(rx, _) => polled(rx.recv_chunk(), polls).map(|got| got.map(piece)),
+                End::Blocking(ws) => called(|| unless_blocked(ws.recv_chunk().map(piece)), polls),
+            };
+        }
+        match &mut self.end {
+            End::Whole(ws) => match kind {
+                Kind::Plain | Kind::Reply => polled(ws.recv(), polls).map(|got| got.map(whole)),
+                Kind::Info => polled(ws.recv_info(), polls)
+                    .map(|got| got.map(|got| whole(got.map(|(message, _)| message)))),
+                Kind::Owned => polled(ws.recv_owned(), polls)
+                    .map(|got| got.map(|got| got.map_or(Got::End, Got::Message))),
+                Kind::Event => polled(ws.recv_event(), polls).map(|got| got.map(of_event)),
+                Kind::Room => polled(ws.recv_or_room(1000), polls).map(|got| got.map(received)),
+            },
+            End::Halves(rx, _) => match kind {
+                Kind::Plain | Kind::Reply | Kind::Room => {
+                    polled(rx.recv(), polls).map(|got| got.map(whole))
+                }
+                Kind::Info => polled(rx.recv_info(), polls)
+                    .map(|got| got.map(|got| whole(got.map(|(message, _)| message)))),
+                Kind::Owned => polled(rx.recv_owned(), polls)
+                    .map(|got| got.map(|got| got.map_or(Got::End, Got::Message))),
+                Kind::Event => polled(rx.recv_event(), polls).map(|got| got.map(of_event)),
+            },
+            End::Blocking(ws) => match kind {
+                Kind::Plain | Kind::Reply | Kind::Room => {
+                    called(|| unless_blocked(ws.recv().map(whole)), polls)
+                }
+                Kind::Info => called(
+                    || {
+                        let got = ws.recv_info();
+                        unless_blocked(got.map(|got| whole(got.map(|(message, _)| message))))
+                    },
+                    polls,
+                ),
+                Kind::Owned => called(
+                    || {
+                        let got = ws.recv_owned();
+                        unless_blocked(got.map(|got| got.map_or(Got::End, Got::Message)))
+                    },
+                    polls,
+                ),
+                Kind::Event => called(|| unless_blocked(ws.recv_event().map(of_event)), polls),
+            },
+        }
+    }
+
+    /// Receives, and answers what came at once.
+    fn recv_reply(&mut self, polls: u8, answer: &OwnedMessage) -> Option<Result<Got, Error>> {
+        let mut fed = false;
+        let got = match &mut self.end {
+            End::Whole(ws) => polled(ws.recv_reply(), polls).map(|got| {
+                got.map(|got| {
+                    got.map_or(Got::End, |(message, tx)| {
+                        fed = reply(tx.feed(answer));
+                        Got::Message(message.to_owned())
+                    })
+                })
+            }),
+            End::Blocking(ws) => called(
+                || {
+                    let got = ws.recv_reply().map(|got| {
+                        got.map_or(Got::End, |(message, tx)| {
+                            fed = reply(tx.feed(answer));
+                            Got::Message(message.to_owned())
+                        })
+                    });
+                    unless_blocked(got)
+                },
+                polls,
+            ),
+            End::Halves(..) => self.recv(Kind::Plain, polls),
+        };
+        if fed {
+            self.fed.push(answer.clone());
+        }
+        got
+    }
+
+    fn send(&mut self, message: OwnedMessage, polls: u8) {
+        let before = self.fed();
+        let sent = match &mut self.end {
+            End::Whole(ws) => polled(ws.send(&message), polls),
+            End::Halves(_, tx) => polled(tx.send(&message), polls),
+            // Called again it would send again: that is for `flush`.
+            End::Blocking(ws) => unless_blocked(ws.send(&message)),
+        };
+        let taken = self.fed() != before;
+        assert!(taken || !matches!(sent, Some(Ok(()))), "sent, and it does not count");
+        if taken {
+            self.fed.push(message);
+        }
+    }
+
+    fn feed(&mut self, message: OwnedMessage, prepared: bool) {
+        let form = prepared.then(|| Prepared::new(&message));
+        let fed = match (&mut self.end, &form) {
+            (End::Whole(ws), None) => ws.feed(&message),
+            (End::Whole(ws), Some(form)) => ws.feed_prepared(form),
+            (End::Halves(_, tx), None) => tx.feed(&message),
+            (End::Halves(_, tx), Some(form)) => tx.feed_prepared(form),
+            (End::Blocking(ws), None) => ws.feed(&message),
+            (End::Blocking(ws), Some(form)) => ws.feed_prepared(form),
+        };
+        if reply(fed) {
+            self.fed.push(message);
+        }
+    }
+
+    /// A message in chunks. Where there is no room for its end, it stays open, and the next goes on
+    /// with it.
+    fn feed_chunks(&mut self, text: bool, lens: &[Len], seed: usize) {
+        let kind = if text { DataKind::Text } else { DataKind::Binary };
+        let (kind, mut all) = self.open.take().unwrap_or((kind, vec![]));
+        let mut begun = !all.is_empty();
+        for len in lens.iter().take(6) {
+            let piece = self.message(true, *len, seed);
+            let data = &piece.payload()[..];
+            if !self.feed_chunk(Chunk { kind, data, last: false }) {
+                break;
+            }
+            begun = true;
+            all.extend_from_slice(data);
+        }
+        if !begun {
+            return;
+        }
+        for _ in 0..4 {
+            if self.feed_chunk(Chunk { kind, data: &[], last: true }) {
+                self.fed.push(match kind {
+                    DataKind::Text => OwnedMessage::text(String::from_utf8(all).expect("ASCII")),
+                    DataKind::Binary => OwnedMessage::binary(all),
+                });
+                return;
+            }
+            self.flush(7);
+        }
+        self.open = Some((kind, all));
+    }
+
+    fn feed_chunk(&mut self, chunk: Chunk<'_>) -> bool {
+        reply(match &mut self.end {
+            End::Whole(ws) => ws.feed_chunk(chunk),
+            End::Halves(_, tx) => tx.feed_chunk(chunk),
+            End::Blocking(ws) => ws.feed_chunk(chunk),
+        })
+    }
+
+    fn flush(&mut self, polls: u8) {
+        let _ = match &mut self.end {
+            End::Whole(ws) => polled(ws.flush(), polls),
+            End::Halves(_, tx) => polled(tx.flush(), polls),
+            End::Blocking(ws) => called(|| unless_blocked(ws.flush()), polls),
+        };
+    }
+
+    fn close(&mut self, polls: u8) {
+        let code = CloseCode::GOING_AWAY;
+        self.closing = true;
+        let closed = match &mut self.end {
+            End::Whole(ws) => polled(ws.close(code), polls),
+            End::Halves(_, tx) => {
+                let _ = polled(tx.close(code), polls);
+                return;
+            }
+            End::Blocking(ws) => called(|| unless_blocked(ws.close(code)), polls),
+        };
+        let end = closed.map(|closed| closed.map(|()| Got::End));
+        self.take(end);
+    }
+
+    fn call(&mut self, op: &Op, seed: usize) {
+        match op {
+            Op::Recv { kind: Kind::Reply, polls, len } if !self.chunks => {
+                let answer = self.message(false, *len, seed);
+                let got = self.recv_reply(*polls, &answer);
+                self.take(got);
+            }
+            Op::Recv { kind, polls, .. } => {
+                let got = self.recv(*kind, *polls);
+                self.take(got);
+            }
+            Op::Send { text, len, polls } => {
+                let message = self.message(*text, *len, seed);
+                self.send(message, *polls);
+            }
+            Op::Feed { text, len } => {
+                let message = self.message(*text, *len, seed);
+                self.feed(message, false);
+            }
+            Op::FeedPrepared { text, len } => {
+                let message = self.message(*text, *len, seed);
+                self.feed(message, true);
+            }
+            Op::Chunks { text, lens } => self.feed_chunks(*text, lens, seed),
+            Op::Ready(polls) => {
+                let _ = match &mut self.end {
+                    End::Whole(ws) => polled(ws.ready(), *polls),
+                    End::Halves(_, tx) => polled(tx.ready(), *polls),
+                    End::Blocking(ws) => called(|| unless_blocked(ws.ready()), *polls),
+                };
+            }
+            Op::Flush(polls) => self.flush(*polls),
+            Op::Ping { len, polls } => {
+                let payload = vec![seed as u8; usize::from(*len) % 126];
+                let _ = match &mut self.end {
+                    End::Whole(ws) => polled(ws.ping(&payload), *polls),
+                    End::Halves(_, tx) => polled(tx.ping(&payload), *polls),
+                    End::Blocking(ws) => unless_blocked(ws.ping(&payload)),
+                };
+            }
+            Op::Probe(polls) => {
+                let _ = match &mut self.end {
+                    End::Whole(ws) => polled(ws.probe(), *polls),
+                    End::Halves(_, tx) => polled(tx.probe(), *polls),
+                    End::Blocking(ws) => unless_blocked(ws.probe()),
+                };
+            }
+            Op::Both { len, polls } => self.both(*len, *polls, seed),
+            Op::Close(polls) => self.close(*polls),
+            Op::Advance(_) | Op::Cut { .. } => {}
+        }
+    }
+
+    fn both(&mut self, len: Len, polls: u8, seed: usize) {
+        let message = self.message(false, len, seed);
+        let End::Halves(rx, tx) = &mut self.end else { return };
+        if self.chunks {
+            return; // would lose what it has of a message
+        }
+        let before = tx.fed();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut got = None;
+        {
+            let mut recv = pin!(rx.recv_owned());
+            let mut send = pin!(tx.send(&message));
+            for _ in 0..=polls % 16 {
+                if send.as_mut().poll(&mut cx).is_ready() {
+                    break;
+                }
+                if let Poll::Ready(ready) = recv.as_mut().poll(&mut cx) {
+                    got = Some(ready.map(|got| got.map_or(Got::End, Got::Message)));
+                    break;
+                }
+            }
+        }
+        let taken = tx.fed() != before;
+        if taken {
+            self.fed.push(message);
+        }
+        self.take(got);
+    }
+}
+
+/// Whether it was taken; every other answer has to be one that there can be.
+fn reply<T>(fed: Result<T, SendError>) -> bool {
+    match fed {
+        Ok(_) => true,
+        Err(SendError::Full { .. } | SendError::Closed | SendError::MessageInProgress) => false,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+// The end of it.
+
+/// Receives `count` messages and no more, or up to the end.
+async fn receive(side: &mut Side, count: usize) {
+    let mut idle = 0;
+    while side.got.len() < count && side.over.is_none() {
+        let chunks = side.chunks;
+        let got = match &mut side.end {
+            End::Whole(ws) if chunks => Some(ws.recv_chunk().await.map(piece)),
+            End::Whole(ws) => Some(ws.recv().await.map(whole)),
+            End::Halves(rx, _) if chunks => Some(rx.recv_chunk().await.map(piece)),
+            End::Halves(rx, _) => Some(rx.recv().await.map(whole)),
+            End::Blocking(ws) if chunks => unless_blocked(ws.recv_chunk().map(piece)),
+            End::Blocking(ws) => unless_blocked(ws.recv().map(whole)),
+        };
+        if !side.take(got) {
+            idle += 1;
+            assert!(idle < 1_000_000, "a blocking end is stuck");
+            yield_now().await;
+        }
+    }
+}
+
+async fn flush(side: &mut Side) -> Result<(), Error> {
+    match &mut side.end {
+        End::Whole(ws) => ws.flush().await,
+        End::Halves(_, tx) => tx.flush().await,
+        End::Blocking(ws) => loop {
+            match ws.flush() {
+                Err(Error::WouldBlock) => yield_now().await,
+                done => return done,
+            }
+        },
+    }
+}
+
+/// Takes what there is to come, and ends: by closing where that was begun or is its turn.
+async fn finish(mut side: Side) -> Side {
+    let code = CloseCode::GOING_AWAY;
+    if let End::Halves(..) = side.end {
+        return finish_halves(side).await;
+    }
+    if !side.closing {
+        receive(&mut side, usize::MAX).await;
+        return side;
+    }
+    let closed = match &mut side.end {
+        End::Whole(ws) => ws.close(code).await,
+        End::Blocking(ws) => loop {
+            match ws.close(code) {
+                Err(Error::WouldBlock) => yield_now().await,
+                done => break done,
+            }
+        },
+        End::Halves(..) => unreachable!("above"),
+    };
+    side.take(Some(closed.map(|()| Got::End)));
+    side
+}
+
+/// Each half in a task of its own, each with a waker of its own.
+async fn finish_halves(side: Side) -> Side {
+    let Side { end, chunks, fed, mut got, mut partial, open, closing, over, budget } = side;
+    let End::Halves(mut rx, mut tx) = end else { unreachable!("asked for") };
+    let reading = tokio::spawn(async move {
+        let mut over = over;
+        while over.is_none() {
+            if chunks {
+                match rx.recv_chunk().await {
+                    Ok(None) => over = Some(true),
+                    Err(_) => over = Some(false),
+                    Ok(Some(chunk)) => {
+                        partial.extend_from_slice(chunk.data);
+                        if chunk.last {
+                            let payload = std::mem::take(&mut partial);
+                            got.push(match chunk.kind {
+                                DataKind::Text => {
+                                    OwnedMessage::text(String::from_utf8(payload).expect("checked"))
+                                }
+                                DataKind::Binary => OwnedMessage::binary(payload),
+                            });
+                        }
+                    }
+                }
+                continue;
+            }
+            match rx.recv_owned().await {
+                Ok(Some(message)) => got.push(message),
+                Ok(None) => over = Some(true),
+                Err(_) => over = Some(false),
+            }
+        }
+        (rx, got, partial, over)
+    });
+    let writing = tokio::spawn(async move {
+        let _ = if closing { tx.close(CloseCode::GOING_AWAY).await } else { tx.flush().await };
+        tx
+    });
+    let (rx, got, partial, over) = reading.await.expect("no panic");
+    let tx = writing.await.expect("no panic");
+    Side { end: End::Halves(rx, tx), chunks, fed, got, partial, open, closing, over, budget }
+}
+
+fn config(s: &Settings) -> Config {
+    let hour = Duration::from_secs(3600);
+    let long = if s.deadlines { Duration::from_secs(2) } else { hour };
+    let mut config = Config::default()
+        .read_buffer(usize::from(s.read_buffer))
+        .high_water(usize::from(s.high_water))
+        .cork_limit(usize::from(s.cork_limit))
+        .vectored_from(usize::from(s.vectored_from))
+        .close_timeout(long)
+        .frame_timeout(long)
+        .write_timeout(long);
+    if s.compressed {
+        config = config.deflate(Deflate::new().level(1).min_size(8));
+    }
+    if s.heartbeat {
+        config = config.heartbeat(Heartbeat::new(Duration::from_millis(800), long));
+    }
+    config
+}
+
+fn negotiated(s: &Settings) -> Negotiated {
+    if !s.compressed {
+        return Negotiated::new();
+    }
+    let agreed = [Role::Client, Role::Server]
+        .into_iter()
+        .fold(Agreed::new(), |agreed, role| agreed.with_takeover(role, s.takeover));
+    Negotiated::new().with_deflate(agreed)
+}
+
+thread_local! {
+    static RUNTIME: RefCell<Runtime> = RefCell::new(
+        Builder::new_current_thread().enable_time().start_paused(true).build().expect("no I/O"),
+    );
+}
+
+fuzz_target!(|input: Input| {
+    RUNTIME.with_borrow(|runtime| runtime.block_on(unconstrained(run(input))));
+});
+
+async fn run(input: Input) {
+    let s = &input.settings;
+    let way = || Way { room: usize::from(s.room).max(1), ..Way::default() };
+    let link = Arc::new(Mutex::new(Link {
+        ways: [way(), way()],
+        script: input.script,
+        at: 0,
+        stalls: [[0; 4]; 2],
+        cut: None,
+    }));
+    let config = config(s);
+    let side = |out: usize| {
+        let pipe = Pipe { link: link.clone(), out, vectored: s.vectored };
+        let conn = match out {
+            0 => Connection::client(&config, negotiated(s), Keys(1)),
+            _ => Connection::server(&config, negotiated(s)),
+        };
+        Side::new(input.forms[out], pipe, conn, s.chunks[out])
+    };
+    let mut sides = [side(0), side(1)];
+
+    let mut late = false;
+    for (i, (client, op)) in input.ops.iter().take(64).enumerate() {
+        match op {
+            Op::Advance(ms) => {
+                let by = Duration::from_millis(u64::from(ms % 3000));
+                late |= s.deadlines;
+                advance(by).await;
+            }
+            Op::Cut { reset } => {
+                let mut link = link.lock().unwrap();
+                link.cut = Some(link.cut.unwrap_or(*reset));
+                for way in &mut link.ways {
+                    way.reader.take().into_iter().for_each(Waker::wake);
+                    way.writer.take().into_iter().for_each(Waker::wake);
+                }
+            }
+            op => sides[usize::from(*client)].call(op, i),
+        }
+        check(&sides, false);
+    }
+
+    let cut = link.lock().unwrap().cut.is_some();
+    // Where both only wait for each other in the end, deadlines are what ends it.
+    let spoilt = cut || late || s.deadlines;
+    for way in &mut link.lock().unwrap().ways {
+        way.room = usize::MAX;
+        way.writer.take().into_iter().for_each(Waker::wake);
+    }
+    let [mut a, mut b] = sides;
+    let bound = Duration::from_secs(100_000);
+    if !(a.closing || b.closing || spoilt) {
+        let (to_a, to_b) = (b.fed.len(), a.fed.len());
+        let settle = async |mut side: Side, count| {
+            receive(&mut side, count).await;
+            flush(&mut side).await.expect("nothing is wrong with this link");
+            side
+        };
+        // Who is done first does not read meanwhile: the link has room for all.
+        let both = async { tokio::join!(settle(a, to_a), settle(b, to_b)) };
+        (a, b) = timeout(bound, both).await.expect("it hangs");
+        assert_eq!((a.over, b.over), (None, None), "nobody closed");
+        assert_eq!((a.got.len(), b.got.len()), (to_a, to_b));
+        a.closing = true;
+    } else if !(a.closing || b.closing) {
+        a.closing = true;
+    }
+    // Who is done drops its stream.
+    let ending = async |side: Side, out: usize| {
+        let side = finish(side).await;
+        Pipe { link: link.clone(), out, vectored: false }.shut();
+        side
+    };
+    let both = async { tokio::join!(ending(a, 0), ending(b, 1)) };
+    let (a, b) = timeout(bound, both).await.expect("it hangs");
+    let mut sides = [a, b];
+    check(&sides, !spoilt);
+    if !spoilt {
+        for side in &mut sides {
+            assert_eq!(side.over, Some(true), "nothing was wrong with this link");
+            let clean = match &side.end {
+                End::Whole(ws) => ws.was_clean(),
+                End::Halves(rx, _) => rx.was_clean(),
+                End::Blocking(ws) => ws.was_clean(),
+            };
+            assert!(clean);
+        }
+    }
+    // An end is final.
+    for side in &mut sides {
+        let over = side.over;
+        let before = side.got.len();
+        let again = side.recv(Kind::Plain, 0);
+        assert!(over.is_some() && again.is_some(), "it ended, and waits");
+        side.take(again);
+        assert_eq!((side.over, side.got.len()), (over, before));
+    }
+}
+
+/// What one got is what the other was given, as far as it came; all of it `at_the_end`, unless who
+/// closed discards it.
+fn check(sides: &[Side; 2], at_the_end: bool) {
+    for (from, to) in [(&sides[0], &sides[1]), (&sides[1], &sides[0])] {
+        assert!(from.fed.starts_with(&to.got), "another message than was sent");
+        let discards = to.closing && !matches!(to.end, End::Halves(..));
+        if at_the_end && !discards {
+            assert_eq!(from.fed.len(), to.got.len(), "messages are missing");
+        }
+    }
+}
