@@ -461,7 +461,7 @@ impl Side {
             open: None,
             closing: false,
             over: None,
-            budget: 200 << 10,
+            budget: 70 << 10,
         }
     }
 
@@ -944,7 +944,7 @@ async fn run(input: Input) {
     let mut sides = [side(0), side(1)];
 
     let mut late = false;
-    for (i, (client, op)) in input.ops.iter().take(64).enumerate() {
+    for (i, (client, op)) in input.ops.iter().take(50).enumerate() {
         match op {
             Op::Advance(ms) => {
                 let by = Duration::from_millis(u64::from(ms % 3000));

@@ -1,11 +1,15 @@
-//! permessage-deflate. Any compressed bytes, in any fragments, cut anyhow, whole or in chunks: the
-//! same messages and the same end; and, where nothing is taken over, what another decoder makes of
-//! them. Any messages, sent in any of the ways there are: what arrives is what was sent.
+//! permessage-deflate. Any compressed bytes, in any fragments, Pings between them, cut anyhow, whole
+//! or in chunks: the same messages and the same end; and, where nothing is taken over, what another
+//! decoder makes of them. Any messages, sent in any of the ways there are: what arrives is what was
+//! sent, here and in that other decoder; and what its encoder makes of them arrives too.
 //!
 //! The first byte chooses the connection and which of both, the second how the wire is cut. The rest
 //! is a list of pieces, each behind a byte that says what it is.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
+use miniz_oxide::deflate::core::{
+    CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params,
+};
 use miniz_oxide::inflate::{
     TINFLStatus,
     core::{
@@ -14,11 +18,11 @@ use miniz_oxide::inflate::{
     },
 };
 use tickwire::{
-    Chunk, Config, Connection, DataKind, Negotiated, Prepared, ProtocolError, RecvError, Role,
-    Step,
+    Chunk, Config, Connection, DataKind, Event, Negotiated, Prepared, ProtocolError, RecvError,
+    Role, Step,
     deflate::{Agreed, Deflate},
 };
-use tickwire_fuzz::{Keys, cuts::Cuts, write};
+use tickwire_fuzz::{Keys, cuts::Cuts, reference::Head, write};
 
 /// Bits of the first byte.
 const CLIENT: u8 = 1;
@@ -26,6 +30,10 @@ const TAKEOVER: u8 = 2;
 const SMALL_LIMIT: u8 = 4;
 const SMALL_WINDOW: u8 = 8;
 const SEND: u8 = 16;
+
+/// To receive text, and Pings between its fragments; in what is sent these are the level.
+const TEXT: u8 = 32;
+const PINGS: u8 = 64;
 
 /// Bits of the byte before a piece; the others are its length.
 const LAST: u8 = 0x80;
@@ -72,7 +80,7 @@ fn split(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 
 fn receive(flags: u8, cut: u8, pieces: &[u8]) {
     let client = flags & CLIENT != 0;
-    let (mut wire, mut open, mut messages) = (vec![], false, vec![]);
+    let (mut wire, mut open, mut messages, mut pings) = (vec![], false, vec![], vec![]);
     for (what, piece) in split(pieces) {
         let last = what & LAST;
         let first = if open {
@@ -80,10 +88,15 @@ fn receive(flags: u8, cut: u8, pieces: &[u8]) {
         } else {
             let compressed = what & PLAIN == 0;
             messages.push((compressed, vec![], false));
-            if compressed { 0x42 } else { 2 }
+            let opcode = if flags & TEXT != 0 { 1 } else { 2 };
+            if compressed { 0x40 | opcode } else { opcode }
         };
         frame(&mut wire, last | first, client, piece);
         open = last == 0;
+        if flags & PINGS != 0 {
+            pings.push(vec![piece.len() as u8]);
+            frame(&mut wire, 0x89, client, &[piece.len() as u8]);
+        }
         if let Some(message) = messages.last_mut() {
             message.1.extend_from_slice(piece);
             message.2 = !open;
@@ -93,32 +106,42 @@ fn receive(flags: u8, cut: u8, pieces: &[u8]) {
     let cut_up = play(end(flags, client), &wire, cut, false);
     assert_eq!(whole, cut_up, "the cuts changed something");
     let chunks = play(end(flags, client), &wire, cut, true);
-    let limited = matches!(whole.1, Some(RecvError::MessageTooBig { .. }));
+    let limited = matches!(whole.error, Some(RecvError::MessageTooBig { .. }));
     if limited {
-        assert!(chunks.0.starts_with(&whole.0));
+        assert!(chunks.messages.starts_with(&whole.messages));
     } else {
         assert_eq!(whole, chunks, "chunks changed something");
     }
+    assert!(pings.starts_with(&whole.pings));
+    assert!(whole.error.is_some() || pings.len() == whole.pings.len(), "a Ping was lost");
+    let bad_text = Some(RecvError::Protocol(ProtocolError::BadUtf8));
     let limit = if flags & SMALL_LIMIT != 0 { 100 } else { LIMIT };
-    assert!(whole.0.iter().all(|message| message.len() <= limit));
+    assert!(whole.messages.iter().all(|message| message.len() <= limit));
     if flags & TAKEOVER != 0 {
         return;
     }
     for (i, (compressed, payload, done)) in messages.iter().enumerate() {
-        match whole.0.get(i) {
+        match whole.messages.get(i) {
             Some(got) if *compressed => {
                 assert!(*done);
                 let want = inflate(payload).expect("the other decoder fails");
                 assert_eq!(*got, want);
             }
             Some(got) => assert_eq!(got, payload),
+            None if whole.error == bad_text => {
+                let text = if *compressed { inflate(payload) } else { Some(payload.clone()) };
+                // Where it is not complete, its beginning was enough.
+                let fine = text.is_some_and(|text| std::str::from_utf8(&text).is_ok());
+                assert!(flags & TEXT != 0 && !(*done && fine), "text that is none");
+                return;
+            }
             None => {
                 if let (true, true, Some(RecvError::Protocol(ProtocolError::BadDeflate))) =
-                    (done, compressed, whole.1)
+                    (done, compressed, whole.error)
                 {
                     // zlib is the stricter one about descriptions of codes.
                 } else {
-                    assert!(limited || !done, "{:?}", whole.1);
+                    assert!(limited || !done, "{:?}", whole.error);
                 }
                 return;
             }
@@ -155,9 +178,13 @@ fn frame(wire: &mut Vec<u8>, b0: u8, to_client: bool, payload: &[u8]) {
     wire.push(b0);
     match payload.len() {
         n @ 0..126 => wire.push(bit | n as u8),
-        n => {
+        n @ 126..=0xffff => {
             wire.push(bit | 126);
             wire.extend((n as u16).to_be_bytes());
+        }
+        n => {
+            wire.push(bit | 127);
+            wire.extend((n as u64).to_be_bytes());
         }
     }
     if !to_client {
@@ -166,15 +193,19 @@ fn frame(wire: &mut Vec<u8>, b0: u8, to_client: bool, payload: &[u8]) {
     wire.extend_from_slice(payload);
 }
 
-type Outcome = (Vec<Vec<u8>>, Option<RecvError>);
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    messages: Vec<Vec<u8>>,
+    pings: Vec<Vec<u8>>,
+    error: Option<RecvError>,
+}
 
-/// The messages, and the error, if there is one.
 fn play(mut conn: Connection, mut wire: &[u8], cut: u8, chunks: bool) -> Outcome {
-    let (mut messages, mut partial) = (vec![], vec![]);
+    let (mut got, mut partial) = (Outcome::default(), vec![]);
     let mut cuts = Cuts::new(cut);
     loop {
         match if chunks { conn.step_chunk() } else { conn.step() } {
-            Ok(Step::NeedInput) if wire.is_empty() => return (messages, None),
+            Ok(Step::NeedInput) if wire.is_empty() => return got,
             Ok(Step::NeedInput) => {
                 let spare = conn.spare_mut();
                 let n = cuts.next().unwrap_or(1).min(spare.len()).min(wire.len());
@@ -186,14 +217,26 @@ fn play(mut conn: Connection, mut wire: &[u8], cut: u8, chunks: bool) -> Outcome
                 let chunk = conn.receiver().chunk().expect("a chunk");
                 partial.extend_from_slice(chunk.data);
                 if chunk.last {
-                    messages.push(std::mem::take(&mut partial));
+                    got.messages.push(std::mem::take(&mut partial));
                 }
             }
             Ok(Step::Message) => {
-                messages.push(conn.message().expect("a message").as_bytes().to_vec());
+                let message = conn.message().expect("a message");
+                assert!(
+                    message.kind() == DataKind::Binary
+                        || std::str::from_utf8(message.as_bytes()).is_ok()
+                );
+                got.messages.push(message.as_bytes().to_vec());
+            }
+            Ok(Step::Ping) => {
+                let Some(Event::Ping(payload)) = conn.event() else { panic!("a Ping") };
+                got.pings.push(payload.to_vec());
             }
             Ok(step) => panic!("{step:?} of data frames"),
-            Err(error) => return (messages, Some(error)),
+            Err(error) => {
+                got.error = Some(error);
+                return got;
+            }
         }
     }
 }
@@ -231,7 +274,67 @@ fn send(flags: u8, cut: u8, pieces: &[u8]) {
     }
     let mut wire = vec![];
     write(from.sender(), &mut wire, usize::MAX);
-    let (got, error) = play(end(flags & !SMALL_LIMIT, !client), &wire, cut, false);
-    assert_eq!(error, None);
-    assert_eq!(got, want);
+    let got = play(end(flags & !SMALL_LIMIT, !client), &wire, cut, false);
+    assert_eq!(got.error, None);
+    assert_eq!(got.messages, want);
+    check_wire(flags, &wire, &want);
+    if flags & SMALL_WINDOW == 0 {
+        let wire = other_wire(flags, !client, &want);
+        let got = play(end(flags & !SMALL_LIMIT, !client), &wire, cut, false);
+        assert_eq!(got.error, None);
+        assert_eq!(got.messages, want);
+    }
+}
+
+/// What was sent is what the other decoder reads out of it.
+fn check_wire(flags: u8, mut wire: &[u8], want: &[Vec<u8>]) {
+    let (mut history, mut made) = (vec![], 0);
+    let (mut payload, mut compressed, mut seen) = (vec![], false, 0);
+    while !wire.is_empty() {
+        let head = Head::read(wire);
+        let start = head.end.expect("whole frames");
+        let end = start + head.len.expect("whole frames") as usize;
+        compressed |= head.reserved == 4;
+        let key = if head.masked { &wire[start - 4..start] } else { &[0; 4] };
+        payload.extend(wire[start..end].iter().zip(key.iter().cycle()).map(|(b, key)| b ^ key));
+        wire = &wire[end..];
+        if !head.fin {
+            continue;
+        }
+        if !compressed {
+            assert!(payload == want[seen]);
+        } else if flags & TAKEOVER == 0 {
+            assert!(inflate(&payload).expect("the other decoder fails") == want[seen]);
+        } else if history.len() < 4 << 10 {
+            // From its beginning, since that decoder keeps nothing.
+            history.extend_from_slice(&payload);
+            let all = inflate(&history).expect("the other decoder fails");
+            assert!(all[made..] == want[seen][..]);
+            made = all.len();
+            history.extend([0, 0, 0xff, 0xff]);
+        }
+        (compressed, seen) = (false, seen + 1);
+        payload.clear();
+    }
+    assert_eq!(seen, want.len());
+}
+
+/// The same messages by the other encoder.
+fn other_wire(flags: u8, to_client: bool, messages: &[Vec<u8>]) -> Vec<u8> {
+    let level = i32::from(flags >> 5) + 1;
+    let encoder = || CompressorOxide::new(create_comp_flags_from_zip_params(level, 0, 0));
+    let mut state = encoder();
+    let mut wire = vec![];
+    for message in messages {
+        if flags & TAKEOVER == 0 {
+            state = encoder();
+        }
+        let mut payload = vec![0; message.len() * 2 + 100];
+        let (status, read, made) = compress(&mut state, message, &mut payload, TDEFLFlush::Sync);
+        assert_eq!((status, read), (TDEFLStatus::Okay, message.len()));
+        payload.truncate(made);
+        assert_eq!(payload.split_off(made - 4), [0, 0, 0xff, 0xff]);
+        frame(&mut wire, 0xc2, to_client, &payload);
+    }
+    wire
 }

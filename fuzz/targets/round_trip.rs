@@ -1,14 +1,15 @@
 //! Two connections and a link between them that cuts as it likes: what one sends, the other
-//! receives, in order and whole, both ways at once.
+//! receives, in order and whole, both ways at once, compressed or not.
 #![no_main]
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use std::collections::VecDeque;
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, OwnedMessage, Prepared,
-    SendError, Step,
+    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Negotiated, OwnedMessage,
+    Prepared, Role, SendError, Step,
+    deflate::{Agreed, Deflate},
 };
-use tickwire_fuzz::{connection, cuts::Cuts, write};
+use tickwire_fuzz::{Keys, cuts::Cuts, write};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -16,12 +17,27 @@ struct Input {
     high_water: u16,
     vectored_from: u16,
     cuts: [u8; 4],
+    compression: Option<Compression>,
     ops: Vec<(bool, Op)>,
+}
+
+/// By the client, by the server.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Compression {
+    takeover: [bool; 2],
+    window_bits: [u8; 2],
+    min_size: u8,
+    level: u8,
 }
 
 #[derive(Arbitrary, Clone, Debug)]
 enum Op {
     Feed {
+        text: bool,
+        len: Len,
+    },
+    /// As it is, also where there is compression.
+    FeedPlain {
         text: bool,
         len: Len,
     },
@@ -36,6 +52,7 @@ enum Op {
     Chunks {
         text: bool,
         pieces: Vec<Len>,
+        plain: bool,
     },
     Short(Vec<u8>),
     Ping(u8),
@@ -101,13 +118,28 @@ struct End {
 }
 
 fuzz_target!(|input: Input| {
-    let config = Config::default()
+    let mut config = Config::default()
         .read_buffer(usize::from(input.read_buffer))
         .high_water(usize::from(input.high_water).max(1))
         .vectored_from(usize::from(input.vectored_from));
+    let mut negotiated = Negotiated::new();
+    if let Some(compression) = input.compression {
+        let ours = Deflate::new().min_size(usize::from(compression.min_size));
+        config = config.deflate(ours.level(compression.level % 10));
+        let mut agreed = Agreed::new();
+        for (i, role) in [Role::Client, Role::Server].into_iter().enumerate() {
+            agreed = agreed
+                .with_takeover(role, compression.takeover[i])
+                .with_window_bits(role, 9 + compression.window_bits[i] % 7);
+        }
+        negotiated = negotiated.with_deflate(agreed);
+    }
     let [a, b, c, d] = input.cuts;
     let end = |client, writes, reads| End {
-        conn: connection(client, &config),
+        conn: match client {
+            true => Connection::client(&config, negotiated.clone(), Keys(1)),
+            false => Connection::server(&config, negotiated.clone()),
+        },
         link: vec![],
         read: 0,
         budget: 160 << 10,
@@ -166,6 +198,11 @@ impl End {
                 let fed = tx.feed(&message);
                 (message, fed)
             }
+            Op::FeedPlain { text, len } => {
+                let message = message(*text, *len);
+                let fed = tx.feed_plain(&message);
+                (message, fed)
+            }
             Op::Shared { text, len } => {
                 let message = message(*text, *len);
                 let fed = tx.feed_owned(message.clone());
@@ -184,7 +221,9 @@ impl End {
                 self.pings.push_back(payload);
                 return true;
             }
-            Op::Chunks { text, pieces } => return self.feed_chunks(*text, pieces, seed),
+            Op::Chunks { text, pieces, plain } => {
+                return self.feed_chunks(*text, pieces, *plain, seed);
+            }
             Op::Pass | Op::Settle => return true,
         };
         assert_eq!(fed.is_ok(), room, "{fed:?}");
@@ -194,7 +233,7 @@ impl End {
         room
     }
 
-    fn feed_chunks(&mut self, as_text: bool, pieces: &[Len], seed: usize) -> bool {
+    fn feed_chunks(&mut self, as_text: bool, pieces: &[Len], plain: bool, seed: usize) -> bool {
         if !self.conn.sender().has_room() {
             return false;
         }
@@ -209,7 +248,13 @@ impl End {
             let (data, rest) = left.split_at(*len);
             left = rest;
             let last = i == lens.len();
-            while let Err(error) = self.conn.sender().feed_chunk(Chunk { kind, data, last }) {
+            let chunk = Chunk { kind, data, last };
+            loop {
+                let fed = match plain {
+                    true => self.conn.sender().feed_chunk_plain(chunk),
+                    false => self.conn.sender().feed_chunk(chunk),
+                };
+                let Err(error) = fed else { break };
                 // The link takes all: nobody need read for this end to write.
                 assert!(matches!(error, SendError::Full { .. }), "{error}");
                 assert!(write(self.conn.sender(), &mut self.link, usize::MAX) > 0);
