@@ -42,16 +42,35 @@ pub struct Received {
 
 /// What a receiver has to make of `wire`, when its peer has to mask or must not.
 pub fn receive(wire: &[u8], masked: bool, limits: Limits) -> Received {
+    receive_compressed(wire, masked, limits, None)
+}
+
+/// What makes a message of one that was sent compressed; `None` if it is not a whole one.
+pub type Inflate = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// The same where messages may be compressed. Such a message is looked at when it is complete: a
+/// receiver may find out earlier that something is wrong with it.
+pub fn receive_compressed(
+    wire: &[u8],
+    masked: bool,
+    limits: Limits,
+    inflate: Option<Inflate>,
+) -> Received {
     let mut got = Received { events: vec![], partial: vec![], used: 0, end: End::More };
     let mut kind = None; // of the message begun: is it text?
-    let mut fragments = 0;
+    let (mut fragments, mut compressed) = (0, false);
     loop {
         let rest = &wire[got.used..];
         if rest.len() < 2 {
             return got;
         }
         let head = Head::read(rest);
+        // RFC 7692 §6: RSV1 on the first frame of a message says that it is compressed.
+        let rsv1 = inflate.is_some() && head.reserved == 4 && matches!(head.opcode, 1 | 2);
         let mut wrong = head.wrong(masked, kind.is_some());
+        if rsv1 {
+            wrong.retain(|error| *error != ProtocolError::ReservedBits.into());
+        }
         let Some(start) = head.end.filter(|&n| n <= rest.len()) else {
             if !wrong.is_empty() {
                 got.end = End::Failed(wrong);
@@ -62,7 +81,12 @@ pub fn receive(wire: &[u8], masked: bool, limits: Limits) -> Received {
         let len = head.len.unwrap_or(0);
         if head.opcode < 8 {
             fragments += 1;
-            if u128::from(len) + got.partial.len() as u128 > limits.message as u128 {
+            // What does not compress grows a little.
+            let message = match rsv1 || (compressed && head.opcode == 0) {
+                true => limits.message.saturating_add(limits.message / 8).saturating_add(1024),
+                false => limits.message,
+            };
+            if u128::from(len) + got.partial.len() as u128 > message as u128 {
                 wrong.push(RecvError::MessageTooBig { limit: shown(limits.message) });
             }
             if len > limits.frame as u64 {
@@ -106,10 +130,28 @@ pub fn receive(wire: &[u8], masked: bool, limits: Limits) -> Received {
             continue;
         }
         let text = *kind.get_or_insert(head.opcode == 1);
+        compressed |= rsv1;
         let done = whole && head.fin;
         let before = got.partial.len();
         got.partial.extend(payload);
+        if let (true, true, Some(inflate)) = (compressed, done, inflate) {
+            match inflate(&got.partial) {
+                Some(message) => got.partial = message,
+                None => wrong.push(ProtocolError::BadDeflate.into()),
+            }
+            if got.partial.len() > limits.message {
+                wrong.push(RecvError::MessageTooBig { limit: shown(limits.message) });
+            }
+            if text && std::str::from_utf8(&got.partial).is_err() {
+                wrong.push(ProtocolError::BadUtf8.into());
+            }
+            if !wrong.is_empty() {
+                got.end = End::Failed(wrong);
+                return got;
+            }
+        }
         if text
+            && !compressed
             && let Err(e) = std::str::from_utf8(&got.partial)
             && (done || e.error_len().is_some())
         {
@@ -124,7 +166,7 @@ pub fn receive(wire: &[u8], masked: bool, limits: Limits) -> Received {
         if done {
             let payload = std::mem::take(&mut got.partial);
             got.events.push(Event::Message { text, payload });
-            (kind, fragments) = (None, 0);
+            (kind, fragments, compressed) = (None, 0, false);
         }
     }
 }

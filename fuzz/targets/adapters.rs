@@ -223,6 +223,8 @@ impl Pipe {
             waker.wake_by_ref();
             return None;
         };
+        // Longer pieces where much waits, or single bytes would take for ever.
+        let most = most.saturating_mul(1 + way.bytes.len() / 256);
         let n = most.min(to.len()).min(way.bytes.len());
         for (to, from) in to.iter_mut().zip(way.bytes.drain(..n)) {
             *to = from;
@@ -253,7 +255,7 @@ impl Pipe {
         let from = if self.vectored { from } else { &from[first..=first] };
         let len: usize = from.iter().map(|slice| slice.len()).sum();
         assert!(len > 0, "nothing is written");
-        let n = most.min(room).min(len);
+        let n = most.saturating_mul(1 + len / 256).min(room).min(len);
         way.bytes.extend(from.iter().flat_map(|slice| slice.iter()).take(n));
         way.reader.take().into_iter().for_each(Waker::wake);
         Some(Ok(n))

@@ -1,4 +1,4 @@
-//! Any order of API calls on one connection, of either role.
+//! Any order of API calls on one connection, of either role, compressed or not.
 //!
 //! Kept beside it is a ledger of what was fed and what came out. Checked after each call: nothing
 //! panics, counts agree, memory follows the limits. Checked at the end: what was written is whole
@@ -17,10 +17,13 @@ use std::{
 };
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Heartbeat, Message,
-    OwnedMessage, Position, Prepared, ReadyState, RecvError, SendError, Step, Time,
+    Negotiated, OwnedMessage, Position, Prepared, ProtocolError, ReadyState, RecvError, Role,
+    SendError, Step, Time,
+    deflate::{Agreed, Deflate},
 };
 use tickwire_fuzz::{
-    connection,
+    Keys,
+    inflate::{TakenOver, inflate},
     reference::{self, End, Head, Limits},
 };
 
@@ -65,6 +68,8 @@ struct Settings {
     auto_pong: bool,
     auto_close: bool,
     heartbeat: bool,
+    /// Whether what this end sends is compressed, with what went before or without.
+    takeover: Option<bool>,
 }
 
 /// Short as a rule, around the length forms at times, up to 64 KiB and a little more.
@@ -182,6 +187,7 @@ struct Ledger {
     limits: Limits,
     high_water: usize,
     heartbeat: bool,
+    takeover: Option<bool>,
 
     ordered: Vec<Fed>,
     first: Vec<Fed>,
@@ -249,7 +255,7 @@ impl Walk {
                     .get(end)
                     .filter(|_| len > 0)
                     .map(|byte| byte ^ if head.masked { rest[end - 4] } else { 0 });
-                if mark == Some(OVERTAKES) && head.opcode != 0 {
+                if mark == Some(OVERTAKES) && head.opcode != 0 && head.reserved == 0 {
                     self.first += 1;
                 } else {
                     self.ordered += 1;
@@ -300,12 +306,27 @@ impl Ledger {
                 config.heartbeat(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(3)));
         }
         let base = LIVE.load(Relaxed);
+        let mut negotiated = Negotiated::new();
+        if let Some(takeover) = s.takeover {
+            config = config.deflate(Deflate::new().level(1).min_size(16));
+            let own = if input.client { Role::Client } else { Role::Server };
+            // The peer's messages stand alone, so that each can be read by itself.
+            let agreed =
+                [Role::Client, Role::Server].into_iter().fold(Agreed::new(), |agreed, role| {
+                    agreed.with_takeover(role, takeover && role == own)
+                });
+            negotiated = negotiated.with_deflate(agreed);
+        }
         Self {
-            conn: connection(input.client, &config),
+            conn: match input.client {
+                true => Connection::client(&config, negotiated, Keys(1)),
+                false => Connection::server(&config, negotiated),
+            },
             client: input.client,
             limits: Limits { message, frame, fragments },
             high_water,
             heartbeat: s.heartbeat,
+            takeover: s.takeover,
             ordered: vec![],
             first: vec![],
             chunks: None,
@@ -492,7 +513,12 @@ impl Ledger {
     fn fed_frame(&mut self, first: u8, payload: Vec<u8>, position: Position, before: usize) {
         assert!(self.close.is_none() && !self.broken, "fed though closed");
         assert!(before < 2 * self.high_water + self.longest + CONTROLS, "fed though full");
-        let len = self.frame_len(payload.len());
+        let tx = self.conn.sender();
+        // How long what is compressed gets, nobody else knows.
+        let len = match self.takeover {
+            None => self.frame_len(payload.len()),
+            Some(_) => tx.buffered_amount() - before,
+        };
         self.longest = self.longest.max(len);
         self.fed_bytes += len;
         let tx = self.conn.sender();
@@ -644,6 +670,8 @@ impl Ledger {
             9 => 0x8a,
             10 if frame.kind < 64 => 0x88,
             11 if frame.kind < 32 => frame.kind,
+            12 if self.takeover.is_some() => 0xc2,
+            13 if self.takeover.is_some() => 0xc1,
             _ => 0x82,
         };
         let body = match first {
@@ -651,6 +679,7 @@ impl Ledger {
                 [&1000_u16.to_be_bytes()[..], &payload(0, len % 124, true)].concat()
             }
             0x89 | 0x8a => payload(len, len % 126, false),
+            0xc1 | 0xc2 => compress(&payload(len, len, first == 0xc1)),
             _ => payload(len, len, first != 0x82),
         };
         let masked = (self.client != (frame.mask != 0xff)) as u8 * 0x80;
@@ -811,7 +840,9 @@ impl Ledger {
         // Twice for buffers that double, 64 KiB for each buffer lent or read into.
         let bound = 2 * (self.limits.message + 2 * self.high_water + 2 * self.longest)
             + 4 * (128 << 10)
-            + (64 << 10);
+            + (64 << 10)
+            // A compressor, a decoder, and what each of them works on.
+            + self.takeover.map_or(0, |_| 1 << 20);
         assert!(live <= own + bound, "{live} bytes live, {own} of them the ledger's; {bound}");
     }
 
@@ -827,12 +858,25 @@ impl Ledger {
     }
 
     fn check_received(&mut self) {
-        let want = reference::receive(&self.received, !self.client, Limits::NONE);
+        let inflate = self.takeover.map(|_| inflate as reference::Inflate);
+        let receive =
+            |limits| reference::receive_compressed(&self.received, !self.client, limits, inflate);
+        let want = receive(Limits::NONE);
         if !self.chunked {
             assert!(want.events.starts_with(&self.events), "other events than the reference");
-            let strict = reference::receive(&self.received, !self.client, self.limits);
+            let strict = receive(self.limits);
+            // What is wrong with a compressed message shows before it is complete.
+            let early = inflate.is_some()
+                && self.end.is_some_and(|end| match end {
+                    Err(RecvError::Protocol(error)) => {
+                        matches!(error, ProtocolError::BadDeflate | ProtocolError::BadUtf8)
+                    }
+                    Err(error) => matches!(error, RecvError::MessageTooBig { .. }),
+                    Ok(_) => false,
+                });
             if let Some(Err(error)) = self.end
                 && error.close_code().is_some()
+                && !early
             {
                 let End::Failed(reasons) = strict.end else { panic!("{error:?} out of nothing") };
                 assert!(reasons.contains(&error));
@@ -853,7 +897,9 @@ impl Ledger {
     }
 
     fn check_written(&mut self) {
-        let got = reference::receive(&self.written, self.client, Limits::NONE);
+        // What is inside of what is compressed is looked at below.
+        let inside = self.takeover.map(|_| (|_: &[u8]| Some(vec![])) as reference::Inflate);
+        let got = reference::receive_compressed(&self.written, self.client, Limits::NONE, inside);
         assert!(!matches!(got.end, End::Failed(_)), "illegal output: {:?}", got.end);
         let closed = got.end == End::Closed;
         assert!(self.broken || got.used == self.written.len() || !closed, "output after a Close");
@@ -865,6 +911,7 @@ impl Ledger {
         // Frame by frame.
         let (mut ordered, mut first, mut at) = (self.ordered.iter(), self.first.iter(), 0);
         let (mut in_order, mut overtook) = (0, 0);
+        let mut unpack = Unpack::new(self.takeover);
         while self.written.len() - at >= 2 {
             let rest = &self.written[at..];
             let head = Head::read(rest);
@@ -889,11 +936,16 @@ impl Ledger {
                 },
                 10 => while self.pongs.pop_front().expect("a Pong out of nothing") != payload {},
                 opcode => {
-                    let overtakes = opcode != 0 && payload.first() == Some(&OVERTAKES);
+                    let plain = head.reserved == 0;
+                    let overtakes = opcode != 0 && plain && payload.first() == Some(&OVERTAKES);
                     let fed = if overtakes { first.next() } else { ordered.next() };
                     let fed = fed.expect("a message out of nothing");
-                    assert_eq!(rest[0], fed.first);
-                    assert!(payload == fed.payload, "another payload than was fed");
+                    assert_eq!(rest[0] & 0x8f, fed.first);
+                    if overtakes {
+                        assert!(payload == fed.payload, "another payload than was fed");
+                    } else {
+                        unpack.frame(&head, payload, &fed.payload);
+                    }
                     assert_eq!(end, fed.len);
                     if overtakes {
                         overtook += 1;
@@ -926,6 +978,53 @@ impl Ledger {
         }
         assert!(self.aborted || self.broken || unsent == 0 || !self.first.is_empty());
     }
+}
+
+/// Looks into the frames of messages in order, one after the other.
+struct Unpack {
+    /// Where each message may refer to those before.
+    history: Option<TakenOver>,
+    compressed: bool,
+    packed: Vec<u8>,
+    fed: Vec<u8>,
+}
+
+impl Unpack {
+    fn new(takeover: Option<bool>) -> Self {
+        let history = takeover.filter(|yes| *yes).map(|_| TakenOver::default());
+        Self { history, compressed: false, packed: vec![], fed: vec![] }
+    }
+
+    fn frame(&mut self, head: &Head, payload: Vec<u8>, fed: &[u8]) {
+        self.compressed |= head.reserved == 4;
+        if !self.compressed {
+            return assert!(payload == fed, "another payload than was fed");
+        }
+        self.packed.extend(payload);
+        self.fed.extend_from_slice(fed);
+        if head.fin {
+            let message = match &mut self.history {
+                None => Some(inflate(&self.packed).expect("the other decoder fails")),
+                Some(history) => history.next(&self.packed),
+            };
+            assert!(message.is_none_or(|message| message == self.fed), "another payload inside");
+            self.compressed = false;
+            self.packed.clear();
+            self.fed.clear();
+        }
+    }
+}
+
+/// As a peer sends it.
+fn compress(payload: &[u8]) -> Vec<u8> {
+    use miniz_oxide::deflate::core::{
+        CompressorOxide, TDEFLFlush, compress, create_comp_flags_from_zip_params,
+    };
+    let mut state = CompressorOxide::new(create_comp_flags_from_zip_params(1, 0, 0));
+    let mut out = vec![0; payload.len() * 2 + 100];
+    let (_, _, made) = compress(&mut state, payload, &mut out, TDEFLFlush::Sync);
+    out.truncate(made - 4); // without the tail, RFC 7692 §7.2.1
+    out
 }
 
 fn body(frame: &CloseFrame<'_>) -> Vec<u8> {

@@ -10,7 +10,7 @@ use tickwire::{
 use tickwire_fuzz::{
     connection,
     cuts::Cuts,
-    peers::{End, Heard, LIMIT, PEERS, Peer, Said, explain},
+    peers::{Difference, End, Heard, LIMIT, PEERS, Peer, Said, explain},
     play,
     reference::{self, Event, Limits},
     write,
@@ -102,7 +102,7 @@ enum Payload {
     Lie(u64),
 }
 
-fuzz_target!(|input: Input| {
+fuzz_target!(init: check_examples(), |input: Input| {
     match input {
         Input::Ours { client, cut, high_water, sends, close } => {
             ours(client, cut, usize::from(high_water), &sends, close);
@@ -118,6 +118,16 @@ fuzz_target!(|input: Input| {
         }
     }
 });
+
+/// Every entry of the list is a difference still.
+fn check_examples() {
+    for (difference, peer, to_server, wire) in Difference::EXAMPLES {
+        let want = reference::receive(wire, to_server, LIMITS);
+        let heard = peer.hear(wire, to_server, 0);
+        assert!(!same(&want, &heard), "{peer:?}: {difference:?} is none any more");
+        assert_eq!(explain(peer, wire, &want, &heard), Some(difference));
+    }
+}
 
 fn text(len: usize, seed: usize) -> String {
     let mut text = String::with_capacity(len);
@@ -145,7 +155,7 @@ fn event(message: &OwnedMessage) -> Event {
     Event::Message { text: message.kind() == DataKind::Text, payload: message.payload().to_vec() }
 }
 
-/// As a fragment or a head is by the rules of the connection.
+/// Everybody's.
 const LIMITS: Limits = Limits { message: LIMIT, frame: LIMIT, fragments: 128 << 10 };
 
 fn ours(client: bool, cut: u8, high_water: usize, sends: &[Send], close: Option<(u16, u8)>) {
@@ -329,8 +339,7 @@ fn any(wire: &[u8], to_server: bool, cut: u8) {
     }
 }
 
-/// False where they are known to differ.
-fn compare(peer: Peer, wire: &[u8], want: &reference::Received, heard: &Heard) -> bool {
+fn same(want: &reference::Received, heard: &Heard) -> bool {
     let end = match (&want.end, heard.end) {
         (reference::End::More, End::More) | (reference::End::Closed, End::Closed) => true,
         (reference::End::Failed(reasons), End::Failed(code)) => reasons
@@ -338,10 +347,14 @@ fn compare(peer: Peer, wire: &[u8], want: &reference::Received, heard: &Heard) -
             .any(|reason| reason.close_code().is_some_and(|reason| reason.get() == code)),
         _ => false,
     };
-    let same = end && heard.events == want.events;
-    let explained = explain(peer, wire, want, heard);
+    end && heard.events == want.events
+}
+
+/// False where they are known to differ.
+fn compare(peer: Peer, wire: &[u8], want: &reference::Received, heard: &Heard) -> bool {
+    let same = same(want, heard);
     assert!(
-        same || explained.is_some(),
+        same || explain(peer, wire, want, heard).is_some(),
         "{peer:?} differs, and nobody knows why: {heard:?}, wanted {want:?}"
     );
     same
