@@ -25,7 +25,10 @@ use tickwire::{
     deflate::{Agreed, Deflate},
     tokio::{Reader, Received, WebSocket, Writer},
 };
-use tickwire_fuzz::Keys;
+use tickwire_fuzz::{
+    Keys,
+    reference::{self, Limits},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::{Builder, Runtime},
@@ -142,6 +145,8 @@ impl Len {
 #[derive(Default)]
 struct Way {
     bytes: VecDeque<u8>,
+    /// All that was ever written.
+    all: Vec<u8>,
     room: usize,
     /// Nothing more comes.
     shut: bool,
@@ -256,7 +261,9 @@ impl Pipe {
         let len: usize = from.iter().map(|slice| slice.len()).sum();
         assert!(len > 0, "nothing is written");
         let n = most.saturating_mul(1 + len / 256).min(room).min(len);
-        way.bytes.extend(from.iter().flat_map(|slice| slice.iter()).take(n));
+        let before = way.all.len();
+        way.all.extend(from.iter().flat_map(|slice| slice.iter()).take(n));
+        way.bytes.extend(&way.all[before..]);
         way.reader.take().into_iter().for_each(Waker::wake);
         Some(Ok(n))
     }
@@ -1001,6 +1008,7 @@ async fn run(input: Input) {
     let (a, b) = timeout(bound, both).await.expect("it hangs");
     let mut sides = [a, b];
     check(&sides, !spoilt);
+    check_wire(&link.lock().unwrap(), s.compressed, spoilt);
     if !spoilt {
         for side in &mut sides {
             assert_eq!(side.over, Some(true), "nothing was wrong with this link");
@@ -1020,6 +1028,22 @@ async fn run(input: Input) {
         assert!(over.is_some() && again.is_some(), "it ended, and waits");
         side.take(again);
         assert_eq!((side.over, side.got.len()), (over, before));
+    }
+}
+
+/// What was written is legal frames, and nothing behind a Close.
+fn check_wire(link: &Link, compressed: bool, spoilt: bool) {
+    // What is inside of what is compressed the other end has shown.
+    let inside = compressed.then_some((|_: &[u8]| Some(vec![])) as reference::Inflate);
+    for (out, way) in link.ways.iter().enumerate() {
+        let got = reference::receive_compressed(&way.all, out == 0, Limits::NONE, inside);
+        match got.end {
+            reference::End::Closed => {
+                assert_eq!(got.used, way.all.len(), "output behind the Close")
+            }
+            reference::End::More => assert!(spoilt, "no Close came out"),
+            reference::End::Failed(reasons) => panic!("{reasons:?}"),
+        }
     }
 }
 
