@@ -63,8 +63,21 @@ fn check(target: &Target, want: &Parts) {
     assert_eq!(target.host_header(), header);
     let name = want.host.strip_suffix('.').unwrap_or(&want.host);
     assert_eq!(target.server_name(), name);
-    let shown = format!("{target:?}");
-    assert_eq!(shown.contains("hidden"), want.userinfo);
+    // For logs: of user, password and query only whether there are any.
+    let hidden = |yes| if yes { Some("(hidden)") } else { None };
+    let (path, query) = match want.resource.split_once('?') {
+        Some((path, _)) => (path, true),
+        None => (&*want.resource, false),
+    };
+    let shown = format!(
+        "Target {{ secure: {}, host: {:?}, port: {}, path: {path:?}, query: {:?}, userinfo: {:?} }}",
+        want.secure,
+        target.host(),
+        want.port,
+        hidden(query),
+        hidden(want.userinfo),
+    );
+    assert_eq!(format!("{target:?}"), shown);
 }
 
 /// The classes that can be told apart without parsing.
