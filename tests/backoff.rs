@@ -247,3 +247,74 @@ fn each_error_of_an_adapter_is_followed_by_a_delay_or_by_none() {
         assert_eq!(Backoff::seeded(10).after_error(&error).is_some(), again, "{error}");
     }
 }
+
+#[test]
+fn a_restart_takes_5_to_30_s_and_an_overload_half_the_longest_delay_at_least() {
+    let least_and_most = |code, longest: Duration| {
+        let delays = (0..1000).map(|seed| {
+            let mut backoff = Backoff::seeded(seed).first_delay(Duration::ZERO).max_delay(longest);
+            backoff.after_close(code).unwrap_or_default().as_secs_f64()
+        });
+        delays.fold((f64::MAX, 0.0_f64), |(least, most), d| (least.min(d), most.max(d)))
+    };
+    // Of a thousand clients some come back at either end of the range, none outside it.
+    for (code, longest, from, to) in [
+        (1012, 60, 5.0, 30.0),
+        (1012, 20, 5.0, 20.0),
+        (1013, 60, 30.0, 60.0),
+        (1013, 600, 300.0, 600.0),
+        (1001, 60, 0.0, 0.0),
+    ] {
+        let (least, most) = least_and_most(code, longest * SECOND);
+        let edge = (to - from) / 50.0;
+        assert!((from..=from + edge).contains(&least), "{code}: {least} s");
+        assert!((to - edge..=to).contains(&most), "{code}: {most} s");
+    }
+    // Where growth has come to more than that, it stands.
+    for code in [1001, 1012] {
+        let mut backoff = Backoff::seeded(11).first_delay(100 * SECOND).max_delay(100 * SECOND);
+        assert!(backoff.next().is_some());
+        assert!(backoff.after_close(code) >= Some(50 * SECOND), "{code}");
+    }
+}
+
+/// What spreads the clients is SplitMix64: the published numbers of the seed 1234567.
+#[test]
+fn the_delays_come_from_a_generator_of_known_quality() {
+    let all = Duration::from_nanos(u64::MAX); // a delay of as many nanoseconds as is drawn, less one
+    let mut backoff = Backoff::seeded(1_234_567).first_delay(all).max_delay(all);
+    for drawn in [
+        6_457_827_717_110_365_317_u64,
+        3_203_168_211_198_807_973,
+        9_817_491_932_198_370_423,
+        4_593_380_528_125_082_431,
+        16_408_922_859_458_223_821,
+    ] {
+        assert_eq!(backoff.next(), Some(Duration::from_nanos(drawn - 1)));
+        backoff.proved_useful();
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_refusal_is_followed_by_what_its_retry_after_asks_for() {
+    use tickwire::{Config, Entropy, Error, handshake::client};
+    struct Nonce;
+    impl Entropy for Nonce {
+        fn fill(&mut self, dest: &mut [u8]) {
+            dest.fill(7);
+        }
+    }
+    for (status, again) in [(503, true), (403, false)] {
+        let request = client::Request::new("ws://h").expect("a URL");
+        let mut handshake = client::Handshake::new(&request, &Config::default(), Nonce);
+        let head = format!("HTTP/1.1 {status} No\r\nRetry-After: 100\r\nContent-Length: 0\r\n\r\n");
+        handshake.spare_mut()[..head.len()].copy_from_slice(head.as_bytes());
+        handshake.commit(head.len());
+        assert_eq!(handshake.step(), Err(HandshakeError::Refused { status }));
+        let refusal = handshake.into_refusal().expect("a refusal");
+        let delay = Backoff::seeded(12).after_error(&Error::Refused(Box::new(refusal)));
+        assert_eq!(delay.is_some(), again, "{status}");
+        assert!(delay.is_none_or(|delay| (100 * SECOND..=105 * SECOND).contains(&delay)));
+    }
+}

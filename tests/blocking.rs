@@ -917,3 +917,31 @@ fn a_shared_payload_is_written_from_where_it_lies_with_its_header() {
     assert_eq!(io.script().flushes, 1);
     let _ = io.clone().flush();
 }
+
+#[test]
+fn a_connection_says_where_it_stands_and_why_it_failed() {
+    use tickwire::ReadyState::{Closed, Closing, Open};
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config());
+        assert_eq!((ws.ready_state(), ws.error(), ws.buffered_amount()), (Open, None, 0));
+        let _ = ws.feed("waits").unwrap();
+        assert_eq!(ws.buffered_amount(), 7);
+        let long = "x".repeat(124);
+        let bad = ws.close(CloseFrame::with_reason(CloseCode::NORMAL, &long));
+        assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
+        assert_eq!(ws.ready_state(), Open);
+        peer.send(CLOSE, b"\x03\xe9bye");
+        assert!(ws.recv_event().unwrap().is_some());
+        assert_eq!(ws.ready_state(), Closing);
+        assert!(ws.recv_event().unwrap().is_none());
+        let bye = CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye");
+        assert_eq!((ws.close_frame(), ws.ready_state(), ws.error()), (Some(bye), Closed, None));
+        assert!(ws.recv_owned().unwrap().is_none());
+
+        let (mut ws, mut peer) = served(&config());
+        peer.wire(&[0xff, 0x80, 0, 0, 0, 0]);
+        let failed = matches!(ws.recv(), Err(Error::Recv(RecvError::Protocol(_))));
+        assert!(failed && ws.ready_state() == Closed);
+        assert!(matches!(ws.error(), Some(RecvError::Protocol(_))), "{:?}", ws.error());
+    });
+}

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod support_blocking;
 
+use bytes::Bytes;
 use std::{
     io::{self, Write},
     net::TcpStream,
@@ -13,7 +14,8 @@ use std::{
 };
 use support_blocking::*;
 use tickwire::{
-    CloseCode, CloseFrame, Config, Error, Event, Heartbeat, Message, RecvError, SendError,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, OwnedMessage,
+    Prepared, RecvError, SendError,
     blocking::{Handshake, Plain, Reader, Stream, Writer},
     handshake::server::Accept,
 };
@@ -545,4 +547,108 @@ fn without_the_other_half_each_goes_on() {
 fn a_stream_that_cannot_be_cloned_is_not_split() {
     let ws = server(Plain(Scripted::default()), &config());
     assert_eq!(ws.into_split().unwrap_err().kind(), io::ErrorKind::Unsupported);
+}
+
+#[test]
+fn every_way_to_queue_a_message_leads_to_the_same_stream() {
+    bounded(|| {
+        let ((_reader, mut writer), mut peer) = split(&config());
+        let chunk = |data, last| Chunk { kind: DataKind::Text, data, last };
+        let before = writer.fed();
+        for position in [
+            writer.feed("fed"),
+            writer.feed_plain("plain"),
+            writer.feed_bytes(Bytes::from_static(b"bytes")),
+            writer.feed_prepared(&Prepared::new("prepared")),
+            writer.feed_owned(OwnedMessage::text("owned")),
+            writer.feed_chunk(chunk(b"pie", false)),
+            writer.feed_chunk(chunk(b"ces", true)),
+            writer.feed_chunk_plain(chunk(b"plain pie", false)),
+            writer.feed_chunk_plain(chunk(b"ces", true)),
+            writer.feed_first("first"),
+        ] {
+            let position = position.unwrap();
+            assert!(position != before && !writer.is_written(position));
+        }
+        let (fed, amount) = (writer.fed(), writer.buffered_amount());
+        assert!(writer.has_room() && fed != before);
+        writer.flush().unwrap();
+        assert!(writer.is_written(fed) && writer.buffered_amount() == 0);
+        writer.pong(b"unasked").unwrap();
+        let mut length = 0;
+        for (b0, payload) in [
+            (TEXT, "first"),
+            (TEXT, "fed"),
+            (TEXT, "plain"),
+            (BINARY, "bytes"),
+            (TEXT, "prepared"),
+            (TEXT, "owned"),
+            (0x01, "pie"),
+            (0x80, "ces"),
+            (0x01, "plain pie"),
+            (0x80, "ces"),
+        ] {
+            assert_eq!(peer.frame(), (b0, payload.as_bytes().to_vec()));
+            length += 2 + payload.len();
+        }
+        assert_eq!(amount, length);
+        assert_eq!(peer.frame(), (PONG, b"unasked".to_vec()));
+
+        // At the limit there is no room.
+        let ((_reader, mut writer), _peer) = split(&config().high_water(10));
+        let _ = writer.feed([0; 10].as_slice()).unwrap();
+        assert!(!writer.has_room());
+    });
+}
+
+#[test]
+fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
+    bounded(|| {
+        let ((mut reader, mut writer), mut peer) = split(&config());
+        let _ = writer.feed("late").unwrap();
+        let long = "x".repeat(124);
+        let bad = writer.abort(CloseFrame::with_reason(CloseCode::NORMAL, &long));
+        assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
+        writer.abort(CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow")).unwrap();
+        assert!(writer.is_closed() && writer.unsent() == 6);
+        let (b0, body) = peer.frame();
+        assert_eq!((b0, &body[..]), (CLOSE, &b"\x03\xf5too slow"[..]));
+        peer.send(CLOSE, b"\x03\xe9bye");
+        assert!(reader.recv().unwrap().is_none());
+        assert_eq!(
+            reader.close_frame(),
+            Some(CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye"))
+        );
+        assert_eq!((reader.close_code(), reader.was_clean()), (1001, true));
+        peer.at_end();
+        writer.abort(None).unwrap(); // again there is nothing to do
+    });
+}
+
+#[test]
+fn a_split_reader_gives_pieces_events_and_messages_to_keep() {
+    bounded(|| {
+        let ((mut reader, _writer), mut peer) = split(&config());
+        assert_eq!(reader.negotiated().subprotocol(), None);
+        for (b0, payload) in [(0x01, "pie"), (0x80, "ces"), (PONG, "x"), (BINARY, "kept")] {
+            peer.send(b0, payload.as_bytes());
+        }
+        let mut pieces = Vec::new();
+        loop {
+            let chunk = reader.recv_chunk().unwrap().unwrap();
+            assert_eq!(chunk.kind, DataKind::Text);
+            pieces.extend_from_slice(chunk.data);
+            if chunk.last {
+                break;
+            }
+        }
+        assert_eq!(pieces, b"pieces");
+        assert!(matches!(reader.recv_event().unwrap(), Some(Event::Pong(b"x"))));
+        assert_eq!(reader.recv_owned().unwrap(), Some(OwnedMessage::binary("kept")));
+        peer.send(CLOSE, b"");
+        assert!(reader.recv_chunk().unwrap().is_none());
+        assert!(reader.recv_owned().unwrap().is_none() && reader.recv_event().unwrap().is_none());
+        assert!(reader.recv_info().unwrap().is_none());
+        assert_eq!((reader.close_frame(), reader.close_code()), (None, 1005));
+    });
 }

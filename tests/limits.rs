@@ -233,3 +233,18 @@ fn frames_committed_without_a_step_are_all_kept() {
         assert!(events(&mut conn) == want);
     }
 }
+
+#[test]
+fn one_read_asks_for_what_was_set_and_for_512_bytes_to_16_mib() {
+    for role in ROLES {
+        for (set, asked) in
+            [(0, 512), (512, 512), (1000, 1000), (16 << 10, 16 << 10), (usize::MAX, 16 << 20)]
+        {
+            let mut conn = connection(role, &Config::default().read_buffer(set));
+            let got = conn.spare_mut().len();
+            assert!((asked..=asked + 64).contains(&got), "{set}: {got}");
+        }
+        let got = connection(role, &Config::default()).spare_mut().len();
+        assert!((16 << 10..=(16 << 10) + 64).contains(&got), "{got} by default");
+    }
+}

@@ -137,6 +137,25 @@ fn a_conflated_message_takes_the_place_of_the_one_before_it() {
 }
 
 #[test]
+fn a_longer_message_in_the_place_of_another_may_fill_the_outbox_and_no_more() {
+    let message = |n| OwnedMessage::binary(vec![0; n]);
+    let mut outbox = Outbox::new(TooSlow::Conflate).max_bytes(2 * 64 + 100);
+    outbox.push_keyed(at(0), 1, message(30)).unwrap();
+    outbox.push_keyed(at(0), 2, message(50)).unwrap();
+    outbox.push_keyed(at(0), 2, message(70)).unwrap();
+    assert_eq!((outbox.len(), outbox.bytes()), (2, 2 * 64 + 100));
+    assert_eq!(outbox.push_keyed(at(0), 2, message(71)), Err(TRY_LATER));
+
+    // Alone, it may be of any length (as one pushed into an empty outbox).
+    let mut outbox = Outbox::new(TooSlow::Conflate).max_bytes(100);
+    for n in [500, 600, 400, 500] {
+        outbox.push_keyed(at(0), 1, message(n)).unwrap();
+        assert_eq!((outbox.len(), outbox.bytes()), (1, 64 + n));
+    }
+    assert_eq!(outbox.push_keyed(at(0), 2, message(0)), Err(TRY_LATER));
+}
+
+#[test]
 fn keys_take_turns_however_often_one_changes() {
     let (mut outbox, mut conn) = (Outbox::new(TooSlow::Conflate).max_unsent(1), subscriber());
     for key in 0..5 {

@@ -219,6 +219,47 @@ fn a_late_pong_tells_of_its_peer_and_gives_no_time() {
 }
 
 #[test]
+fn a_ping_without_a_pong_is_forgotten_after_a_minute_when_the_next_one_goes() {
+    for role in ROLES {
+        // To the minute it is the oldest under way, and the one between gives way to the newest.
+        let mut conn = connection(role, &Config::default());
+        let [first, between, newest] = [0, 1, 60_000].map(|now| probe(&mut conn, at(now)));
+        pong(&mut conn, &between, at(60_000));
+        assert_eq!(conn.rtt(), None);
+        pong(&mut conn, &first, at(60_000));
+        assert_eq!(times(&conn)[0], ms(60_000));
+        pong(&mut conn, &newest, at(60_007));
+        assert_eq!(times(&conn)[0], ms(7));
+        // Behind it, the one between is.
+        let mut conn = connection(role, &Config::default());
+        let [first, between, newest] = [0, 1, 60_001].map(|now| probe(&mut conn, at(now)));
+        pong(&mut conn, &first, at(60_001));
+        assert_eq!(conn.rtt(), None);
+        pong(&mut conn, &between, at(60_001));
+        assert_eq!(times(&conn)[0], ms(60_000));
+        pong(&mut conn, &newest, at(60_008));
+        assert_eq!(times(&conn)[0], ms(7));
+    }
+}
+
+/// Marks come from the nanosecond by the output function of SplitMix64: here at times whose output
+/// is published, the first three states of the seed 1234567.
+#[test]
+fn a_mark_is_as_hard_to_guess_as_the_nanosecond_of_its_ping() {
+    const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+    for (n, output) in [
+        (1, 6_457_827_717_110_365_317_u64),
+        (2, 3_203_168_211_198_807_973),
+        (3, 9_817_491_932_198_370_423),
+    ] {
+        let state = 1_234_567_u64.wrapping_add(GAMMA.wrapping_mul(n));
+        let mut conn = server(&Config::default());
+        let mark = probe(&mut conn, Time::new(Duration::from_nanos(state)));
+        assert_eq!(mark, (output as u32).to_be_bytes());
+    }
+}
+
+#[test]
 fn a_stamp_from_before_the_ping_makes_no_time() {
     // Of a caller that stamps some reads only: the last stamp is older than the Ping.
     for role in ROLES {

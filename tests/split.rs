@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod support_tokio;
 
+use bytes::Bytes;
 use std::{
     sync::{
         Arc,
@@ -14,8 +15,8 @@ use std::{
 };
 use support_tokio::*;
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Heartbeat, Message, RecvError,
-    SendError,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Heartbeat, Message, OwnedMessage,
+    Prepared, RecvError, SendError,
     tokio::{Reader, Writer},
 };
 use tokio::{
@@ -702,6 +703,84 @@ async fn nothing_is_armed_and_no_time_is_needed_where_nothing_waits() {
         assert!(once!(reader.recv()).is_pending());
         io.with(|s| s.input.extend(frame(true, true, TEXT, b"z")));
         assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("z"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
+    let ((_reader, mut writer), io) = scripted(b"", &config());
+    let (own, shared) = (|| OwnedMessage::text("owned"), Prepared::new("prepared"));
+    let chunk = |data, last| Chunk { kind: DataKind::Text, data, last };
+    let before = writer.fed();
+    for position in [
+        writer.feed("fed"),
+        writer.feed_plain("plain"),
+        writer.feed_bytes(Bytes::from_static(b"bytes")),
+        writer.feed_prepared(&shared),
+        writer.feed_owned(own()),
+        writer.feed_chunk(chunk(b"pie", false)),
+        writer.feed_chunk(chunk(b"ces", true)),
+        writer.feed_chunk_plain(chunk(b"plain pie", false)),
+        writer.feed_chunk_plain(chunk(b"ces", true)),
+        writer.feed_first("first"),
+    ] {
+        let position = position.unwrap();
+        assert!(position != before && !writer.is_written(position));
+    }
+    let (fed, amount) = (writer.fed(), writer.buffered_amount());
+    assert!(writer.has_room() && fed != before);
+    writer.flush().await.unwrap();
+    assert!(writer.is_written(fed) && writer.buffered_amount() == 0);
+    writer.pong(b"unasked").await.unwrap();
+    let wire = io.with(|s| std::mem::take(&mut s.output));
+    let found = whole_frames(&wire);
+    assert_eq!(found.last().map(|f| (f.opcode, &f.payload[..])), Some((PONG, &b"unasked"[..])));
+    assert_eq!(amount, wire.len() - 2 - 7);
+    let text = |text: &str| OwnedMessage::text(text);
+    let want = [
+        text("first"),
+        text("fed"),
+        text("plain"),
+        OwnedMessage::binary("bytes"),
+        text("prepared"),
+        own(),
+        text("pieces"),
+        text("plain pieces"),
+    ];
+    assert_eq!(messages(&found), want);
+
+    // At the limit there is no room.
+    let ((_reader, mut writer), _) = scripted(b"", &config().high_water(10));
+    let _ = writer.feed([0; 10].as_slice()).unwrap();
+    assert!(!writer.has_room());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
+    bounded(async {
+        let ((mut reader, mut writer), io) =
+            scripted(&frame(true, true, CLOSE, &close_body(1001, "bye")), &config());
+        assert_eq!(reader.negotiated().subprotocol(), None);
+        assert!(!reader.get_ref().with(|s| s.shut));
+        let _ = writer.feed("late").unwrap();
+        let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
+        let long = "x".repeat(124);
+        let bad = writer.abort(CloseFrame::with_reason(CloseCode::NORMAL, &long)).await;
+        assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
+        writer.abort(slow).await.unwrap();
+        assert!(writer.is_closed() && writer.unsent() == 6);
+        assert!(reader.recv().await.unwrap().is_none());
+        assert_eq!(
+            reader.close_frame(),
+            Some(CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye"))
+        );
+        assert_eq!((reader.close_code(), reader.was_clean()), (1001, true));
+        let sent = io.with(|s| whole_frames(&s.output));
+        let sent: Vec<_> = sent.into_iter().map(|f| (f.opcode, f.payload)).collect();
+        assert_eq!(sent, [(CLOSE, close_body(1013, "too slow"))]);
+        // Again there is nothing to do.
+        writer.abort(None).await.unwrap();
     })
     .await;
 }

@@ -440,3 +440,43 @@ fn presets_find_a_dead_peer_in_the_time_they_name() {
         }
     }
 }
+
+#[test]
+fn saying_again_that_reading_goes_on_gives_no_more_time() {
+    let config = Config::default()
+        .frame_timeout(10 * SECOND)
+        .heartbeat(Heartbeat::new(1000 * SECOND, 1000 * SECOND));
+    for role in ROLES {
+        let mut conn = connection(role, &config);
+        receive(&mut conn, &to(role, BINARY, [7; 50])[..3]);
+        for second in 0..10 {
+            conn.set_paused(false);
+            conn.handle_timeout(at(second)).unwrap();
+        }
+        conn.set_paused(false);
+        assert_eq!(conn.handle_timeout(at(10)), Err(RecvError::FrameTimeout));
+    }
+}
+
+#[test]
+fn a_pong_is_not_missed_once_our_close_is_on_its_way() {
+    // The close timer runs, and it alone.
+    let config =
+        Config::default().close_timeout(20 * SECOND).heartbeat(Heartbeat::new(SECOND, SECOND));
+    for role in ROLES {
+        let mut conn = connection(role, &config);
+        let mut now = Duration::ZERO;
+        while drain(&mut conn).is_empty() {
+            conn.handle_timeout(Time::new(now)).unwrap();
+            now += SECOND / 10;
+        }
+        conn.handle_timeout(Time::new(now)).unwrap(); // the Pong is awaited, within a second
+        conn.sender().close(None).unwrap();
+        drain(&mut conn);
+        for later in 0..20 {
+            conn.handle_timeout(Time::new(now + later * SECOND)).unwrap();
+        }
+        let end = Time::new(now + 20 * SECOND);
+        assert_eq!(conn.handle_timeout(end), Err(RecvError::CloseTimeout));
+    }
+}
