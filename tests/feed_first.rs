@@ -214,3 +214,24 @@ fn several_keep_their_order_around_a_control_frame_that_was_alone() {
         }
     }
 }
+
+#[test]
+fn a_ping_still_goes_before_the_fragments_that_no_message_may_go_before() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let mut chunk = |data, last| {
+            let chunk = Chunk { kind: DataKind::Text, data, last };
+            conn.sender().feed_chunk(chunk).unwrap();
+        };
+        chunk(b"a", false);
+        chunk(b"b", false);
+        chunk(b"c", true);
+        conn.sender().feed("behind").unwrap();
+        let first = write(&mut conn, if role == Role::Client { 7 } else { 3 });
+        conn.sender().feed_first("first").unwrap();
+        conn.sender().ping(b"!").unwrap();
+        let wire = [first, drain(&mut conn)].concat();
+        let order: Vec<_> = sent(&wire).into_iter().map(|(_, payload)| payload).collect();
+        assert_eq!(order, [&b"a"[..], b"!", b"b", b"c", b"first", b"behind"], "{role:?}");
+    }
+}

@@ -541,6 +541,50 @@ fn a_refusal_is_shown_in_one_line_without_secrets() {
     for shown in [format!("{request:?}"), format!("{handshake:?}")] {
         assert!(!shown.contains("s3cret") && !shown.contains("dTpz"), "{shown}");
     }
+    // What may be known is there.
+    let shown = format!("{request:?}");
+    assert!(shown.contains("\"h\"") && shown.contains("Cookie"), "{shown}");
+    let unsent = format!("unsent: {}", handshake.outgoing().len());
+    let shown = format!("{handshake:?}");
+    assert!(shown.contains("\"reading\"") && shown.contains(&unsent), "{shown}");
+    let shown = format!("{refusal:?}");
+    assert!(shown.contains("403") && shown.contains("Set-Cookie"), "{shown}");
+    let (handshake, _) = fed(&request, &Config::default(), &with(&["Set-Cookie: s3cret"]), 4096);
+    let shown = format!("{:?} {handshake:?}", handshake.response().unwrap());
+    assert!(shown.matches("Set-Cookie").count() == 2 && shown.contains("101"), "{shown}");
+    assert!(shown.contains("\"passed\"") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn what_does_not_begin_as_a_status_line_fails_at_its_first_wrong_byte() {
+    let verdict = |bytes: &[u8]| {
+        let mut handshake = begun(&request(), &Config::default());
+        handshake.spare_mut()[..bytes.len()].copy_from_slice(bytes);
+        handshake.commit(bytes.len());
+        handshake.step()
+    };
+    let malformed = |what| Err(HandshakeError::Malformed { what });
+    for begin in ["", "H", "HT", "HTT", "HTTP", "HTTP/", "HTTP/1.1 101"] {
+        assert_eq!(verdict(begin.as_bytes()), Ok(false), "{begin}");
+    }
+    for begin in ["S", "SSH-2.0", "h", "HTTp", "HTTP1", "HTTP 101"] {
+        assert_eq!(verdict(begin.as_bytes()), malformed("first line"), "{begin}");
+    }
+    for begin in [b"\x15", b"\x16"] {
+        let what = "a TLS record, where plain HTTP is spoken";
+        assert_eq!(verdict(begin), malformed(what));
+    }
+}
+
+#[test]
+fn the_line_of_a_chunk_is_not_waited_for_for_ever() {
+    let head = "HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (line, refused) in [(255, false), (256, true)] {
+        let bytes = format!("{head}2;{}", "x".repeat(line - 2));
+        let (_, verdict) = fed(&request(), &Config::default(), bytes.as_bytes(), bytes.len());
+        let refusal = Err(HandshakeError::Refused { status: 503 });
+        assert_eq!(verdict, if refused { refusal } else { Ok(false) }, "{line}");
+    }
 }
 
 // P105, A65.

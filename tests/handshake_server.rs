@@ -822,6 +822,9 @@ fn an_origin_is_allowed_only_if_it_is_exactly_one_of_ours() {
         "https://six.example:443",
         "https://[::1]:8443",
         "tauri://app",
+        "http://plain.example:80",
+        "https://[::2]",
+        "http://odd.example:443",
     ])
     .unwrap();
     let allows = |headers: &[&str]| look(&with(headers), |request| origins.allows(&request));
@@ -832,6 +835,9 @@ fn an_origin_is_allowed_only_if_it_is_exactly_one_of_ours() {
         "https://six.example",
         "https://[::1]:8443",
         "tauri://app",
+        "http://plain.example",
+        "https://[::2]",
+        "http://odd.example:443",
     ] {
         assert!(allows(&[&format!("Origin: {origin}")]), "{origin}");
     }
@@ -853,6 +859,8 @@ fn an_origin_is_allowed_only_if_it_is_exactly_one_of_ours() {
         "https://good.example evil",
         "http://localhost",
         "https://[::1]",
+        "https://[:",
+        "http://odd.example",
         &long,
     ] {
         assert!(!allows(&[&format!("Origin: {origin}")]), "{origin}");
@@ -880,6 +888,111 @@ fn an_origin_is_allowed_only_if_it_is_exactly_one_of_ours() {
         "https://a\r\n",
     ] {
         assert_eq!(Origins::new([bad]), Err(HeaderError::BadOrigin), "{bad:?}");
+    }
+}
+
+#[test]
+fn each_status_has_the_name_that_the_rfcs_give_it() {
+    let handshake = passed(&with(&[]));
+    for (status, name) in [
+        (200, "OK"),
+        (204, "No Content"),
+        (301, "Moved Permanently"),
+        (302, "Found"),
+        (303, "See Other"),
+        (304, "Not Modified"),
+        (307, "Temporary Redirect"),
+        (308, "Permanent Redirect"),
+        (400, "Bad Request"),
+        (401, "Unauthorized"),
+        (403, "Forbidden"),
+        (404, "Not Found"),
+        (405, "Method Not Allowed"),
+        (408, "Request Timeout"),
+        (409, "Conflict"),
+        (410, "Gone"),
+        (413, "Content Too Large"),
+        (414, "URI Too Long"),
+        (421, "Misdirected Request"),
+        (426, "Upgrade Required"),
+        (429, "Too Many Requests"),
+        (431, "Request Header Fields Too Large"),
+        (500, "Internal Server Error"),
+        (501, "Not Implemented"),
+        (502, "Bad Gateway"),
+        (503, "Service Unavailable"),
+        (504, "Gateway Timeout"),
+        (505, "HTTP Version Not Supported"),
+        (299, ""),
+    ] {
+        let (line, ..) = parts(handshake.refuse(&Refuse::new(status)));
+        assert_eq!(line, format!("HTTP/1.1 {status} {name}"));
+    }
+}
+
+#[test]
+fn a_refusal_says_allow_once_and_tells_plain_http_what_this_is() {
+    let handshake = passed(&with(&[]));
+    let allows = |refuse: &Refuse| {
+        let (_, headers, _) = parts(handshake.refuse(refuse));
+        headers.into_iter().filter(|line| line.starts_with("allow:")).collect::<Vec<_>>()
+    };
+    assert_eq!(allows(&Refuse::new(405)), ["allow: get"]);
+    assert_eq!(
+        allows(&Refuse::new(405).header("Allow", "GET, HEAD").unwrap()),
+        ["allow: get, head"]
+    );
+    assert_eq!(allows(&Refuse::new(404)), [""; 0]);
+    let (.., body) = parts(handshake.refusal(HandshakeError::NotUpgrade));
+    assert!(body.ends_with(": this is an endpoint for WebSocket clients (RFC 6455)\n"), "{body}");
+    let (.., body) = parts(handshake.refusal(HandshakeError::NotFound));
+    assert!(!body.contains("endpoint for"), "{body}");
+}
+
+#[test]
+fn an_upgrade_is_asked_for_by_both_of_its_headers() {
+    for (headers, upgrade) in [
+        (&["Upgrade: websocket", "Connection: Upgrade"][..], true),
+        (&["Upgrade: h2c, WebSocket", "Connection: keep-alive", "Connection: x, upgrade"], true),
+        (&["Upgrade: websocket"], false),
+        (&["Connection: Upgrade"], false),
+        (&["Upgrade: h2c", "Connection: Upgrade"], false),
+        (&["Upgrade: websocket", "Connection: close"], false),
+        (&[], false),
+    ] {
+        look(&wire("POST / HTTP/1.1", headers), |request| {
+            assert_eq!(request.is_upgrade(), upgrade, "{headers:?}");
+        });
+    }
+}
+
+#[test]
+fn the_first_fault_in_the_order_of_the_bytes_is_the_verdict() {
+    use HandshakeError::{HeadTooLong, RequestLineTooLong};
+    let config = |line, head| Config::default().max_request_line(line).max_head(head);
+    // CR and LF do not count as the line's, but as the head's.
+    let endless = [b'a'; 300];
+    for (line, head, error) in [
+        (97, 100, RequestLineTooLong { limit: 97 }),
+        (98, 100, HeadTooLong { limit: 100 }),
+        (99, 100, HeadTooLong { limit: 100 }),
+    ] {
+        assert_eq!(verdict(&config(line, head), &endless), Err(error));
+    }
+    for line in [" GET / HTTP/1.1", "\tGET / HTTP/1.1"] {
+        refused(&wire(line, VALID), malformed("first line"), 400);
+    }
+}
+
+#[test]
+fn an_escape_in_a_quoted_parameter_stands_for_a_character_of_a_token() {
+    for (value, legal) in
+        [("x; a=\"b\\c\"", true), ("x; a=\"b\\ c\"", false), ("x; a=\"b\\\"\"", false)]
+    {
+        let bytes = with(&[&format!("Sec-WebSocket-Extensions: {value}")]);
+        let error = HandshakeError::BadHeader("Sec-WebSocket-Extensions");
+        let want = if legal { Ok(true) } else { Err(error) };
+        assert_eq!(verdict(&Config::default(), &bytes), want, "{value}");
     }
 }
 

@@ -1169,3 +1169,42 @@ fn header(head: &mut [u8; HEAD], b0: u8, len: usize, key: Option<[u8; 4]>) -> us
     }
     n
 }
+
+#[cfg(test)]
+#[cfg(feature = "std")]
+mod tests {
+    use super::{OutBuffer, Outgoing};
+    use crate::{
+        config::{Config, Negotiated},
+        connection::Connection,
+    };
+    use bytes::Buf;
+
+    /// Of a split connection a part lies with the writer, and what overtakes in there too.
+    #[test]
+    fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
+        for written in 0..16 {
+            let mut conn = Connection::server(&Config::default(), Negotiated::new());
+            let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+            assert!(!tx.take_out(held), "there is nothing to write");
+            let fed = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
+            assert!(tx.take_out(held));
+            Outgoing(held).advance(1);
+            tx.note(held);
+            let first = tx.feed_first("1st"); // 5 bytes, behind the first 6
+            assert!(tx.take_out(held));
+            let late = tx.feed("late"); // stays with the sender
+            Outgoing(held).advance(written);
+            tx.note(held);
+            assert_eq!(tx.buffered_amount(), 1 + 5 + 5 + 6 + 6 - 1 - written, "{written}");
+            tx.write_failed();
+            assert!(!tx.take_out(held));
+            assert_eq!(tx.unsent(), 22 - written as u64, "{written}");
+            assert_eq!((tx.buffered_amount(), held.len()), (0, 0));
+            let is_written = |at| tx.is_written(at);
+            let [a, b, first, late] =
+                [fed[0], fed[1], first, late].map(|at| at.is_ok_and(is_written));
+            assert_eq!([a, first, b, late], [written >= 5, written >= 10, written >= 16, false]);
+        }
+    }
+}

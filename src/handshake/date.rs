@@ -65,6 +65,11 @@ mod tests {
             ("Sun, 32 Nov 1994 08:49:37 GMT", None),
             ("Sun, +6 Nov 1994 08:49:37 GMT", None),
             ("Sun, 06 Nov 1994 24:00:00 GMT", None),
+            ("Sun, 06 Nov 1994 08:60:00 GMT", None),
+            ("Sat, 31 Dec 2016 23:59:60 GMT", Some(1_483_228_800)),
+            ("Sat, 31 Dec 2016 23:59:61 GMT", None),
+            ("Sat, 31 Dec 2016 23:59:99 GMT", None),
+            ("Sun, 00 Nov 1994 08:49:37 GMT", None),
             ("", None),
         ] {
             assert_eq!(seconds(date.as_bytes()), expected, "{date}");
