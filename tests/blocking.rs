@@ -945,3 +945,74 @@ fn a_connection_says_where_it_stands_and_why_it_failed() {
         assert!(matches!(ws.error(), Some(RecvError::Protocol(_))), "{:?}", ws.error());
     });
 }
+
+#[test]
+fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
+    bounded(|| {
+        let (url, serving) = serving(|stream| {
+            let mut peer = Peer::new(accept(stream, &config()).unwrap().into_parts().0);
+            assert_eq!(peer.exact(5), b"ab cd");
+            peer.wire(b"\x83\x00"); // no such opcode
+            let rest = peer.rest();
+            assert_eq!((rest[0], rest.len()), (CLOSE, 8));
+            let code = [rest[6] ^ rest[2], rest[7] ^ rest[3]];
+            assert_eq!(code, close_body(1002));
+        });
+        let mut ws = connect(&url, &config()).unwrap();
+        #[cfg(feature = "rustls")]
+        assert!(ws.get_ref().tls().is_none());
+        // Beside the protocol, since no client writes slices but where something overtakes.
+        assert!(ws.get_ref().writes_vectored());
+        let slices = [io::IoSlice::new(b"ab "), io::IoSlice::new(b"cd")];
+        assert_eq!(ws.get_mut().write_vectored(&slices).unwrap(), 5);
+        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::Protocol(_)))));
+        serving.join().unwrap();
+    });
+}
+
+/// What stands between a stream and the adapter passes on all that the stream can.
+#[cfg(unix)]
+#[test]
+fn wrapped_streams_do_what_the_stream_does() {
+    use std::io::{IoSlice, IoSliceMut};
+    fn through(mut near: impl Stream, far: &mut TcpStream) {
+        let slices = [IoSlice::new(b"ab "), IoSlice::new(b"cd")];
+        assert_eq!(near.write_vectored(&slices).unwrap(), 5);
+        let mut got = [0; 5];
+        far.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"ab cd");
+        far.write_all(b"1234").unwrap();
+        let (mut a, mut b) = ([0; 2], [0; 2]);
+        let mut into = [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)];
+        assert_eq!(near.read_vectored(&mut into).unwrap(), 4);
+        assert_eq!((&a, &b), (b"12", b"34"));
+        near.flush().unwrap();
+    }
+    bounded(|| {
+        let (mut near, mut far) = tcp_pair();
+        through(Plain(&mut near), &mut far);
+        through(&mut near, &mut far);
+        let mut boxed: Box<dyn Stream + Send> = Box::new(near);
+        through(&mut boxed, &mut far);
+        boxed.set_nodelay(true).unwrap();
+        boxed.set_read_timeout(Some(ms(1000))).unwrap();
+        boxed.set_write_timeout(Some(ms(1000))).unwrap();
+        boxed.set_nonblocking(true).unwrap();
+        let nothing = boxed.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        assert!(boxed.writes_vectored() && boxed.try_clone().is_err());
+        boxed.shutdown().unwrap();
+        assert_eq!(far.read(&mut [0; 1]).unwrap(), 0);
+
+        let (unix, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut clone = Stream::try_clone(&unix).unwrap();
+        clone.write_all(b"x").unwrap();
+        far.read_exact(&mut [0; 1]).unwrap();
+        Stream::set_nonblocking(&unix, true).unwrap();
+        let nothing = clone.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        assert!(unix.writes_vectored());
+        Stream::shutdown(&mut clone).unwrap();
+        assert_eq!(far.read(&mut [0; 1]).unwrap(), 0);
+    });
+}

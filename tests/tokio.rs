@@ -1236,6 +1236,95 @@ async fn connect_reaches_a_listener_and_accept_answers() {
 }
 
 #[tokio::test]
+async fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
+    bounded(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = accept(stream, &config()).await.unwrap().into_parts().0;
+            let mut slices = [0; 5];
+            stream.read_exact(&mut slices).await.unwrap();
+            assert_eq!(&slices, b"ab cd");
+            stream.write_all(b"\x83\x00").await.unwrap(); // no such opcode
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+            let close = whole_frames(&rest).pop().unwrap();
+            assert_eq!((close.opcode, close.payload), (CLOSE, close_body(1002, "")));
+        });
+        let mut ws = connect(&url, &config()).await.unwrap();
+        #[cfg(feature = "rustls")]
+        assert!(ws.get_ref().tls().is_none());
+        // Beside the protocol, since no client writes slices but where something overtakes.
+        let stream = ws.get_mut();
+        assert!(tokio::io::AsyncWrite::is_write_vectored(stream));
+        let slices = [std::io::IoSlice::new(b"ab "), std::io::IoSlice::new(b"cd")];
+        assert_eq!(stream.write_vectored(&slices).await.unwrap(), 5);
+        stream.flush().await.unwrap();
+        assert!(ws.error().is_none());
+        assert!(matches!(ws.recv().await, Err(Error::Recv(RecvError::Protocol(_)))));
+        assert!(matches!(ws.error(), Some(RecvError::Protocol(_))));
+        serving.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_nothing_without_an_error_has_failed() {
+    use std::{pin::Pin, task::Context};
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    /// Answers each write with 0 bytes.
+    struct Full;
+    impl AsyncRead for Full {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+    impl AsyncWrite for Full {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(0))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    let write_zero =
+        |error: Error| matches!(error, Error::Io(e) if e.kind() == io::ErrorKind::WriteZero);
+    bounded(async {
+        let mut ws = server(Full, &config());
+        assert!(write_zero(ws.send("x").await.unwrap_err()));
+        let request = Request::new("ws://h").unwrap();
+        let shaken = tickwire::tokio::client(Full, &request, &config()).await;
+        assert!(write_zero(shaken.map(drop).unwrap_err()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_close_that_cannot_be_sent_closes_nothing() {
+    bounded(async {
+        let (mut ws, io) = scripted(b"", &config());
+        let long = "x".repeat(124);
+        let bad = ws.close(CloseFrame::with_reason(CloseCode::NORMAL, &long)).await;
+        assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
+        ws.send("still open").await.unwrap();
+        assert_eq!(io.with(|s| whole_frames(&s.output)).len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn connect_says_what_is_wrong() {
     bounded(async {
         assert!(matches!(connect("http://localhost/", &config()).await, Err(Error::Url(_))));
