@@ -87,4 +87,15 @@ mod tests {
         }
         assert_eq!((pool.free.len(), pool.bytes), (4, 10_000 + 3 * (MOST / 4)));
     }
+
+    #[test]
+    fn one_up_to_twice_as_long_is_taken_before_longer_ones() {
+        for (len, fits) in [(10_000, true), (20_000, true), (20_001, false), (9_999, false)] {
+            let mut pool = Pool { free: Vec::new(), bytes: 0 };
+            for len in [len, 50_000] {
+                pool.give(vec![0; len]);
+            }
+            assert_eq!(pool.take(10_000).map(|b| b.len()), Some(if fits { len } else { 50_000 }));
+        }
+    }
 }

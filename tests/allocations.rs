@@ -186,6 +186,33 @@ fn an_outbox_allocates_nothing_in_steady_state() {
 }
 
 #[test]
+fn an_outbox_keeps_places_for_1024_messages_and_gives_more_back() {
+    for policy in [TooSlow::Wait, TooSlow::Conflate] {
+        let message = Prepared::new(&[1; 8]);
+        let mut conn = connection(Role::Server, &Config::default());
+        let mut turn = |outbox: &mut Outbox, messages| {
+            for key in 0..messages {
+                outbox.push_keyed(Time::ZERO, key, &message).unwrap();
+            }
+            while !outbox.is_empty() {
+                outbox.feed(Time::ZERO, conn.sender()).unwrap();
+                sink(&mut conn, usize::MAX);
+            }
+        };
+        turn(&mut Outbox::new(policy), 5000); // the connection has its buffer
+        let mut outbox = Outbox::new(policy);
+        turn(&mut outbox, 1024);
+        assert_eq!(count(|| turn(&mut outbox, 1024)), 0, "{policy:?}");
+        for messages in [1025, 5000] {
+            let before = live();
+            let mut outbox = Outbox::new(policy);
+            turn(&mut outbox, messages);
+            assert_eq!(live(), before, "{policy:?} {messages}");
+        }
+    }
+}
+
+#[test]
 fn an_echo_allocates_nothing_in_steady_state() {
     for role in ROLES {
         for size in SIZES {

@@ -469,3 +469,18 @@ fn the_ready_state_only_moves_forward() {
         }
     }
 }
+
+#[test]
+fn a_connection_says_why_it_failed_and_what_the_peer_said() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        assert_eq!((conn.error(), conn.close_frame()), (None, None));
+        receive(&mut conn, &to(role, 0x83, ""));
+        assert_eq!(conn.error(), Some(RecvError::Protocol(ProtocolError::ReservedOpCode)));
+
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &to(role, CLOSE, close_body(1001, "bye")));
+        let bye = CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye");
+        assert_eq!((conn.error(), conn.close_frame()), (None, Some(bye)));
+    }
+}

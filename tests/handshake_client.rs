@@ -767,3 +767,24 @@ fn no_bytes_make_the_handshake_panic() {
         }
     }
 }
+
+/// RFC 7692 §7.1.1.2: who offers to take nothing over does so, whatever the server says of it.
+#[cfg(feature = "deflate")]
+#[test]
+fn a_client_that_offered_to_take_nothing_over_does_not() {
+    use tickwire::{Role, deflate::Deflate};
+    for (mine, answered, agreed) in
+        [(false, false, false), (false, true, false), (true, false, true), (true, true, false)]
+    {
+        let deflate = Deflate::new().takeover(Role::Client, mine).takeover(Role::Server, true);
+        let config = Config::default().deflate(deflate);
+        let answer = if answered { "; client_no_context_takeover" } else { "" };
+        let answer = format!("Sec-WebSocket-Extensions: permessage-deflate{answer}");
+        let (handshake, verdict) = fed(&request(), &config, &with(&[&answer]), 4096);
+        assert_eq!(verdict, Ok(true));
+        let conn = handshake.into_connection().unwrap();
+        let deflate = conn.negotiated().deflate().expect("it was agreed on");
+        assert_eq!(deflate.takeover(Role::Client), agreed, "{mine} {answered}");
+        assert!(deflate.takeover(Role::Server));
+    }
+}

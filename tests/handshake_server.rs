@@ -985,6 +985,17 @@ fn the_first_fault_in_the_order_of_the_bytes_is_the_verdict() {
 }
 
 #[test]
+fn extensions_are_shown_escaped_and_cut() {
+    let long = format!("Sec-WebSocket-Extensions: {}; a=\"b\"; c", "x".repeat(100));
+    look(&with(&[&long]), |request| {
+        let one = request.extensions().next().unwrap();
+        let shown = format!("{one:?} {:?}", one.params());
+        assert!(shown.contains(&"x".repeat(64)) && !shown.contains(&"x".repeat(65)), "{shown}");
+        assert!(shown.matches("a=").count() == 2 && shown.len() < 200, "{shown}");
+    });
+}
+
+#[test]
 fn an_escape_in_a_quoted_parameter_stands_for_a_character_of_a_token() {
     for (value, legal) in
         [("x; a=\"b\\c\"", true), ("x; a=\"b\\ c\"", false), ("x; a=\"b\\\"\"", false)]

@@ -964,6 +964,13 @@ mod tests {
                     assert_eq!(rx.quick(), Some(Step::Message));
                 }
             }
+            // It does not matter how far inside the buffer that is.
+            let (small, wire) =
+                (frame(role, OpCode::Binary, 200), frame(role, OpCode::Binary, 900));
+            let mut rx = receiver(role, &Config::default().read_buffer(1000));
+            read(&mut rx, &[&small[..], &wire[..700]].concat());
+            assert_eq!(rx.quick(), Some(Step::Message));
+            assert_eq!(rx.quick(), Some(Step::NeedInput));
             // Longer than one read asks for: its beginning moves out of the way.
             let mut rx = receiver(role, &Config::default().read_buffer(1000));
             let wire = frame(role, OpCode::Binary, 2000);
@@ -992,6 +999,46 @@ mod tests {
             rx.end_of_stream();
             assert_eq!(rx.quick(), None);
         }
+    }
+
+    #[test]
+    fn a_connection_has_a_quick_way_too() {
+        let mut conn = Connection::server(&Config::default(), Negotiated::new());
+        assert_eq!(conn.quick(), Some(Step::NeedInput));
+        read(&mut conn.rx, &frame(Role::Server, OpCode::Binary, 3));
+        assert_eq!(conn.quick(), Some(Step::Message));
+    }
+
+    #[test]
+    fn the_first_reason_for_cutting_off_stays_and_none_comes_behind_the_end() {
+        use crate::error::RecvError::{CloseTimeout, WriteTimeout};
+        let mut rx = receiver(Role::Server, &Config::default());
+        rx.cut_off(WriteTimeout);
+        rx.cut_off(CloseTimeout);
+        assert_eq!(rx.doom(), Some(WriteTimeout));
+        assert_eq!(rx.step_slow(super::Delivery::Whole), Err(WriteTimeout));
+        rx.cut_off(CloseTimeout);
+        assert_eq!((rx.doom(), rx.late), (Some(WriteTimeout), Some(WriteTimeout)));
+        let mut rx = receiver(Role::Server, &Config::default());
+        read(&mut rx, &frame(Role::Server, OpCode::Close, 0));
+        assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::Close));
+        rx.cut_off(CloseTimeout);
+        assert_eq!(rx.doom(), None);
+    }
+
+    /// What is compressed does not stay in the buffer, so that a long frame asks for no more.
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_compressed_frame_is_read_in_ordinary_pieces() {
+        let negotiated = Negotiated::new().with_deflate(crate::deflate::Agreed::new());
+        let mut rx = Connection::server(&Config::default().read_buffer(1000), negotiated).rx;
+        let mut header = Header::new(OpCode::Binary, 1 << 20);
+        (header.rsv1, header.masking_key) = (true, Some([0; 4]));
+        let (bytes, n) = header.encode();
+        read(&mut rx, &bytes[..n]);
+        assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::NeedInput));
+        assert_eq!(rx.rest(), 0);
+        assert!((1000..1100).contains(&rx.spare_mut().len()));
     }
 
     /// How much a read asks for while a frame is under way: up to its end, since what is behind it

@@ -583,7 +583,9 @@ mod tests {
     #[test]
     fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
         let eighth = WHOLE / 8;
-        for (before, msg, wire) in [(5, 0, 1), (5, 20, 30), (0, 0, eighth), (0, eighth, 0)] {
+        for (before, msg, wire) in
+            [(5, 0, 1), (5, 20, 30), (5, 20, 56 - 20), (0, 0, eighth), (0, eighth, 0)]
+        {
             let mut buf = with(before, msg, 3, wire);
             assert_eq!(buf.reclaim().len(), WHOLE);
             holds(&buf, before, msg, 3, wire);
@@ -594,6 +596,7 @@ mod tests {
             let own = len <= BASE / 8;
             assert_eq!(buf.bytes.len(), len);
             assert_eq!(traffic(), if own { NONE } else { (vec![len], vec![]) });
+            let place = buf.bytes.as_ptr();
             // A lent one takes its place; the connection's own is kept for the next time.
             buf.lend(vec![0; WHOLE]);
             holds(&buf, before, msg, 3, wire);
@@ -604,6 +607,7 @@ mod tests {
             );
             assert_eq!(buf.reclaim().len(), WHOLE);
             assert_eq!(traffic(), if own { NONE } else { (vec![len], vec![]) });
+            assert!(!own || buf.bytes.as_ptr() == place, "nothing was allocated");
             // Without one, a read takes one.
             buf.spare_mut(LIMIT, 0);
             assert!(buf.has_buffer() && buf.bytes.len() == WHOLE);
@@ -619,6 +623,19 @@ mod tests {
         buf.memory = &LAVISH;
         assert_eq!(buf.reclaim().len(), WHOLE);
         assert_eq!((buf.bytes.len(), traffic()), (256, (vec![513], vec![513])));
+        // One that is not stays.
+        static GENEROUS: Memory = Memory { take: |len| (COUNTED.take)(2 * len), ..COUNTED };
+        let mut buf = with(0, 0, 0, eighth);
+        buf.memory = &GENEROUS;
+        assert_eq!(buf.reclaim().len(), WHOLE);
+        assert_eq!((buf.bytes.len(), traffic()), (512, (vec![512], vec![])));
+        // An eighth of a read is still the connection's own.
+        let mut buf = RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(1024 - HEADER) };
+        buf.spare_mut(LIMIT, 0);
+        buf.commit(100);
+        traffic();
+        buf.reclaim();
+        assert_eq!((buf.bytes.len(), traffic()), (128, NONE));
         // Empty and stashed, a read takes a buffer too.
         let mut buf = with(0, 0, 0, 1);
         buf.reclaim();

@@ -327,4 +327,62 @@ mod tests {
         }
         assert_eq!((kept.idle.len(), kept.bytes), (0, 0));
     }
+
+    #[test]
+    fn to_its_very_limit_a_thread_keeps_what_zlib_takes() {
+        let compressor = |window_bits| {
+            Idle::Compressor(Box::new(Compressor::new(Setting { level: 1, window_bits })))
+        };
+        for (idle, takes) in [
+            (compressor(9), (2 + 244) << 10),
+            (compressor(15), (128 + 244) << 10),
+            (Idle::Decompressor(Box::new(Decompress::new(false))), 47 << 10),
+        ] {
+            assert_eq!(idle.cost(), takes);
+            let mut kept = Kept { idle: Vec::new(), bytes: 0 };
+            kept.give(idle, takes);
+            assert_eq!(kept.idle.len(), 1);
+            let idle = kept.take(|_| true).expect("it was kept");
+            kept.give(idle, takes - 1);
+            assert_eq!((kept.idle.len(), kept.bytes), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_becomes_no_shorter_is_not_worth_compressing() {
+        let setting = Setting { level: 6, window_bits: 15 };
+        let mut random = 1_u32;
+        let mut seen = [false; 3];
+        for turn in 0..2000 {
+            // The more of it is the same, the shorter it gets.
+            let payload: Vec<u8> = (0..20)
+                .map(|i| {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    if i < turn % 20 { b'a' } else { (random >> 24) as u8 }
+                })
+                .collect();
+            let mut out = Output::default();
+            let worth = compress_alone(setting, &payload, &mut out, 0);
+            assert_eq!(worth, without_tail(&out).len() < payload.len());
+            match payload.len().cmp(&without_tail(&out).len()) {
+                core::cmp::Ordering::Less => seen[0] = true,
+                core::cmp::Ordering::Equal => seen[1] = true,
+                core::cmp::Ordering::Greater => seen[2] = true,
+            }
+        }
+        assert_eq!(seen, [true; 3]);
+    }
+
+    #[test]
+    fn half_a_buffer_is_well_filled() {
+        for (len, well) in [(0, false), (49, false), (50, true), (100, true)] {
+            assert_eq!(Output { bytes: vec![0; 100], len }.is_well_filled(), well, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_compressor_shows_how_it_is_set() {
+        let shown = std::format!("{:?}", Compressor::new(Setting { level: 6, window_bits: 15 }));
+        assert_eq!(shown, "Setting { level: 6, window_bits: 15 }");
+    }
 }
