@@ -440,6 +440,84 @@ fn text_is_validated_as_it_is_inflated() {
     }
 }
 
+/// Empty blocks, a stored one of `data`, and the beginning of another: `len` bytes that become
+/// `data`.
+fn padded(len: usize, data: &[u8]) -> Vec<u8> {
+    let n = data.len() as u16;
+    let mut payload = b"\x00\x00\x00\xff\xff".repeat((len - data.len() - 6) / 5);
+    payload.extend([&[0], &n.to_le_bytes()[..], &(!n).to_le_bytes(), data, &[0]].concat());
+    assert_eq!(payload.len(), len);
+    payload
+}
+
+/// What is compressed may be an eighth and 1 KiB longer than the message may be.
+#[test]
+fn the_limit_on_what_comes_is_exact_however_the_frame_was_begun() {
+    let config = eager().max_message(1000).max_frame(10_000);
+    let most = 1000 + 125 + 1024;
+    let too_big = Seen::Failed(RecvError::MessageTooBig { limit: 1000 });
+    for (len, data, want) in [
+        (most, "abc", binary("abc")),
+        (most + 1, "abcd", too_big.clone()),
+        (most + 5, "abc", too_big),
+    ] {
+        let payload = padded(len, data.as_bytes());
+        let frame = masked(RSV1 | BINARY, &payload);
+        let header = frame.len() - len;
+        for takeover in [false, true] {
+            let mut conn = open(Role::Server, &config, agreed(takeover));
+            assert_eq!(receive(&mut conn, &frame), [want.clone()]);
+            // Begun while chunks were asked for, of which none came.
+            let mut conn = open(Role::Server, &config, agreed(takeover));
+            feed(&mut conn, &frame[..header + 1]);
+            assert_eq!(chunks(&mut conn), []);
+            assert_eq!(receive(&mut conn, &frame[header + 1..]), [want.clone()]);
+            // In two frames.
+            let halves = payload.split_at(1000);
+            let wire = [masked(RSV1 | BINARY_OPEN, halves.0), masked(CONT, halves.1)].concat();
+            let mut conn = open(Role::Server, &config, agreed(takeover));
+            assert_eq!(receive(&mut conn, &wire), [want.clone()]);
+        }
+    }
+}
+
+#[test]
+fn the_limit_on_frames_is_on_what_comes_and_exact() {
+    let hello = HELLO[0];
+    for (limit, want) in [
+        (hello.len(), text("Hello")),
+        (hello.len() - 1, Seen::Failed(RecvError::FrameTooBig { limit: hello.len() as u32 - 1 })),
+    ] {
+        let mut conn = open(Role::Server, &eager().max_frame(limit), agreed(false));
+        assert_eq!(receive(&mut conn, &masked(RSV1 | TEXT, hello)), [want]);
+    }
+}
+
+#[test]
+fn the_limit_on_fragments_is_exact_though_chunks_were_asked_for_first() {
+    let pieces = [&b"\x00\x00\x00\xff\xff"[..], b"\x00\x00\x00\xff\xff", &padded(14, b"abc")];
+    let wire = [
+        masked(RSV1 | BINARY_OPEN, pieces[0]),
+        masked(CONT_OPEN, pieces[1]),
+        masked(CONT, pieces[2]),
+    ]
+    .concat();
+    for (most, want) in
+        [(3, binary("abc")), (2, Seen::Failed(RecvError::TooManyFragments { limit: 2 }))]
+    {
+        let config = eager().max_fragments(most);
+        for takeover in [false, true] {
+            let mut conn = open(Role::Server, &config, agreed(takeover));
+            assert_eq!(receive(&mut conn, &wire), [want.clone()], "{most}");
+            let mut conn = open(Role::Server, &config, agreed(takeover));
+            let begun = wire.len() - 13; // the third frame's header is here, and a byte
+            feed(&mut conn, &wire[..begun]);
+            assert_eq!(chunks(&mut conn), []);
+            assert_eq!(receive(&mut conn, &wire[begun..]), [want.clone()], "{most}");
+        }
+    }
+}
+
 #[test]
 fn a_message_begun_in_chunks_can_be_skipped() {
     let mut rng = Rng(1);

@@ -567,6 +567,8 @@ mod tests {
         let mut buf = with(0, 0, 0, BASE);
         assert_eq!(buf.spare_mut(500, 0).len(), 500);
         assert_eq!(buf.bytes.len(), 500 + WHOLE);
+        let mut short = with(0, 0, 0, BASE);
+        assert_eq!(short.spare_mut(100, 0).len(), BASE / 4, "a quarter of a read at least");
         // At that length all moves, whatever that costs.
         buf.commit(500);
         buf.skip(100);
