@@ -1016,3 +1016,32 @@ fn wrapped_streams_do_what_the_stream_does() {
         assert_eq!(far.read(&mut [0; 1]).unwrap(), 0);
     });
 }
+
+#[test]
+fn reads_are_stamped_when_asked_for() {
+    bounded(|| {
+        for stamps in [true, false] {
+            let config = config().stamp_reads(stamps);
+            let (url, there) = serving(move |stream| {
+                let mut ws = accept(stream, &config).unwrap();
+                // Not behind the response, which is read by the handshake.
+                assert_eq!(ws.recv_info().unwrap().unwrap().1.read_at.is_some(), stamps);
+                let _ = ws.feed("a").unwrap();
+                ws.send("b").unwrap();
+                ws.send("c").unwrap();
+                assert_eq!(text(&mut ws), "go on");
+                ws.send("d").unwrap();
+                ws.close(None).unwrap();
+            });
+            let mut ws = connect(&url, &Config::default().stamp_reads(stamps)).unwrap();
+            ws.send("x").unwrap();
+            let at: Vec<_> = (0..3).map(|_| ws.recv_info().unwrap().unwrap().1.read_at).collect();
+            assert!(at.iter().all(|at| at.is_some() == stamps) && at.is_sorted(), "{at:?}");
+            let (mut reader, mut writer) = ws.into_split().unwrap();
+            writer.send("go on").unwrap();
+            assert_eq!(reader.recv_info().unwrap().unwrap().1.read_at.is_some(), stamps);
+            assert_eq!(reader.recv().unwrap(), None);
+            there.join().unwrap();
+        }
+    });
+}

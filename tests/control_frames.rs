@@ -3,7 +3,7 @@
 
 mod support;
 use support::*;
-use tickwire::{Chunk, Config, DataKind, ProtocolError, Role, SendError};
+use tickwire::{Chunk, Config, DataKind, ProtocolError, Role, SendError, Step};
 
 #[test]
 fn a_ping_is_answered_with_its_own_bytes() {
@@ -265,5 +265,27 @@ fn frames_written_before_the_ping_came_are_not_walked_into() {
             connection(role, &Config::default()).role() == Role::Client,
             role == Role::Client
         );
+    }
+}
+
+#[test]
+fn halves_that_are_stepped_by_hand_answer_as_a_connection_does() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let wire =
+            [to(role, PING, "?"), to(role, TEXT, "x"), to(role, BINARY, ""), to(role, CLOSE, "")];
+        feed(&mut conn, &wire.concat());
+        let (rx, tx) = conn.split_mut();
+        let steps = [Step::Ping, Step::Message, Step::Message, Step::Close, Step::Closed];
+        for want in steps {
+            assert_eq!(rx.step(tx), Ok(want), "{role:?}");
+        }
+        assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec()), (CLOSE, vec![])]);
+
+        let mut conn = connection(role, &Config::default());
+        feed(&mut conn, &to(role, 0x83, ""));
+        let (rx, tx) = conn.split_mut();
+        assert_eq!(rx.step(tx), Err(ProtocolError::ReservedOpCode.into()));
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1002, ""))]);
     }
 }

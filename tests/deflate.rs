@@ -318,6 +318,62 @@ fn a_cut_in_the_description_of_codes_is_noticed() {
     }
 }
 
+/// In a later block too, of a message that is long, or was when it was compressed.
+#[test]
+fn a_cut_in_a_later_description_of_codes_is_noticed_in_a_long_message() {
+    let mut rng = Rng(78);
+    let data = rng.bytes(2000).iter().map(|b| b % 60 + 32).collect::<Vec<_>>();
+    let dynamic = Peer::new().deflate(&data);
+    assert_eq!(dynamic[0] >> 1 & 3, 2, "a dynamic block");
+    let long = Peer::new().flush(&[b'x'; 5000], FlushCompress::Sync);
+    assert!(long.len() < 100);
+    let one = b"\x00\x01\x00\xfe\xffa";
+    let padded = [&one[..], &b"\x00\x00\x00\xff\xff".repeat(1000)].concat();
+    for before in [long, padded] {
+        let payload = [&before[..], &dynamic].concat();
+        for cut in 1..100 {
+            let frame = masked(RSV1 | BINARY, &payload[..before.len() + cut]);
+            for verdict in verdicts(true, &eager(), &[frame]) {
+                assert_eq!(verdict, Err(ProtocolError::BadDeflate.into()), "{cut}");
+            }
+        }
+    }
+    // And whatever is said of a shorter one, it is the same however the wire is cut.
+    for n in [10, 1300, 2500, 4000, 4095, 4096] {
+        let before = Peer::new().flush(&vec![b'x'; n], FlushCompress::Sync);
+        for cut in 1..40 {
+            let payload = [&before[..], &dynamic[..cut]].concat();
+            let wire = masked(RSV1 | BINARY, &payload);
+            let verdict = |at: usize| {
+                let mut conn = open(Role::Server, &eager(), agreed(true));
+                let mut seen = receive(&mut conn, &wire[..at]);
+                seen.extend(receive(&mut conn, &wire[at..]));
+                seen
+            };
+            let whole = verdict(wire.len());
+            for at in [wire.len() / 2, wire.len() - cut, wire.len() - 1] {
+                assert!(verdict(at) == whole, "{n} {cut} {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_may_end_where_a_chunk_does() {
+    const CHUNK: usize = 16 << 10;
+    let mut rng = Rng(79);
+    for n in (CHUNK - 40..CHUNK + 300).chain(2 * CHUNK - 20..2 * CHUNK + 20) {
+        let mut data = prose(&mut rng, n / 2).into_bytes();
+        data.resize(n, b'x');
+        for takeover in [false, true] {
+            let frame = masked(RSV1 | BINARY, &Peer::new().deflate(&data));
+            for verdict in verdicts(takeover, &eager(), &[frame]) {
+                assert!(verdict.as_ref() == Ok(&data), "{n} {takeover}");
+            }
+        }
+    }
+}
+
 #[test]
 fn blocks_behind_a_last_one_go_on() {
     let mut rng = Rng(9);
@@ -1020,4 +1076,38 @@ fn a_close_in_the_middle_of_a_compressed_message_closes() {
         let seen = receive(&mut conn, &wire);
         assert_eq!(seen, [Seen::Close(Some((1000, "bye".into()))), Seen::Closed]);
     }
+}
+
+#[test]
+fn settings_out_of_range_count_as_the_nearest() {
+    for (bits, counts_as) in
+        [(0, 8), (7, 8), (8, 8), (9, 9), (14, 14), (15, 15), (16, 15), (255, 15)]
+    {
+        for role in ROLES {
+            let agreed = Agreed::new().with_window_bits(role, bits);
+            assert_eq!(agreed.window_bits(role), counts_as, "{bits}");
+            assert_eq!(agreed.window_bits(peer(role)), 15);
+        }
+    }
+    // What a client says of its wishes.
+    for (bits, offered) in
+        [(0, "; server_max_window_bits=9"), (9, "; server_max_window_bits=9"), (15, ""), (255, "")]
+    {
+        use tickwire::handshake::client::{Handshake, Request};
+        let config = Config::default().deflate(Deflate::new().window_bits(Role::Server, bits));
+        let handshake = Handshake::new(&Request::new("ws://h").unwrap(), &config, Rng(1));
+        let request = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
+        let line = request.lines().find(|line| line.contains("permessage-deflate")).unwrap();
+        assert_eq!(line.contains("server_max_window_bits"), !offered.is_empty(), "{line}");
+        assert!(line.contains(offered), "{line}");
+    }
+    // Levels beyond the last are the last, and the first is not none at all.
+    let text = "{\"bid\":1.2345,\"ask\":1.2346}".repeat(40);
+    let len = |level| {
+        let config = Config::default().deflate(Deflate::new().min_size(0).level(level));
+        let mut conn = open(Role::Server, &config, agreed(false));
+        let _ = conn.sender().feed(&*text).unwrap();
+        drain(&mut conn).len()
+    };
+    assert!(len(0) == len(1) && len(9) == len(255) && len(1) < text.len() / 4);
 }

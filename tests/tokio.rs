@@ -1049,11 +1049,19 @@ async fn reads_are_stamped_when_asked_for() {
             advance(Duration::from_secs(7)).await;
             far.send("tick").await.unwrap();
             let (_, info) = ws.recv_info().await.unwrap().unwrap();
+            let read_at = info.read_at.expect("it was asked for");
             if let Some(last) = last {
-                assert_eq!(info.read_at.unwrap() - last, Duration::from_secs(7));
+                assert_eq!(read_at - last, Duration::from_secs(7));
             }
-            last = info.read_at;
+            last = Some(read_at);
         }
+        let (mut reader, _writer) = ws.into_split();
+        far.send("tick").await.unwrap();
+        assert!(reader.recv_info().await.unwrap().unwrap().1.read_at.is_some());
+        let mut plain =
+            server(Scripted::new(&frame(true, true, TEXT, b"tick")), &Config::default());
+        let (_, info) = plain.recv_info().await.unwrap().unwrap();
+        assert_eq!(info.read_at, None, "it was not");
     })
     .await;
 }

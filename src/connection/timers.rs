@@ -307,3 +307,75 @@ impl Stall {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "std")]
+mod tests {
+    use super::*;
+    use crate::{config::Negotiated, connection::Connection};
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn server(config: &Config) -> Connection {
+        Connection::server(config, Negotiated::new())
+    }
+
+    fn read(conn: &mut Connection, wire: &[u8]) {
+        conn.spare_mut()[..wire.len()].copy_from_slice(wire);
+        conn.commit(wire.len());
+        assert!(conn.step().is_ok());
+    }
+
+    /// How often an adapter that cannot be woken looks goes by this.
+    #[test]
+    fn the_shortest_of_all_deadlines_is_known() {
+        let config = || {
+            Config::default()
+                .frame_timeout(seconds(60))
+                .close_timeout(seconds(50))
+                .write_timeout(seconds(40))
+        };
+        for (config, shortest) in [
+            (config(), 40),
+            (config().frame_timeout(seconds(3)), 3),
+            (config().close_timeout(seconds(2)), 2),
+            (config().heartbeat(Heartbeat::new(seconds(10), seconds(9))), 2), // a look
+            (config().heartbeat(Heartbeat::new(seconds(100), seconds(9))), 9),
+            (config().heartbeat(Heartbeat::new(seconds(1000), seconds(900))), 40),
+        ] {
+            assert_eq!(server(&config).shortest_timeout(), seconds(shortest));
+        }
+    }
+
+    /// As when it goes to another adapter, with a clock of its own.
+    #[test]
+    fn with_another_epoch_every_deadline_gets_its_full_time() {
+        let at = |n| Time::new(seconds(n));
+        let config = Config::default().frame_timeout(seconds(10)).write_timeout(seconds(20));
+        let mut conn = server(&config);
+        read(&mut conn, b"\x82");
+        assert_eq!(conn.handle_timeout(at(100)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(110)));
+        conn.restart_clock();
+        assert_eq!(conn.handle_timeout(at(1)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(11)));
+
+        let mut conn = server(&config);
+        assert!(conn.sender().feed("stuck").is_ok());
+        conn.write_blocked();
+        assert_eq!(conn.handle_timeout(at(100)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(120)));
+        conn.restart_clock();
+        assert_eq!(conn.handle_timeout(at(1)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(21)));
+
+        let mut conn = server(&config.heartbeat(Heartbeat::new(seconds(10), seconds(9))));
+        assert_eq!(conn.handle_timeout(at(100)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(102)));
+        conn.restart_clock();
+        assert_eq!(conn.handle_timeout(at(1)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(3)));
+    }
+}

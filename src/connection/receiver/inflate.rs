@@ -397,7 +397,7 @@ impl Inflate {
         end: bool,
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
-        let mut taken = 0;
+        let (mut taken, before) = (0, self.out.len());
         // Once even if there is none: what did not fit may wait inside.
         while !(self.at_end && taken == input.len()) {
             let rest = input.get(taken..).unwrap_or_default();
@@ -414,13 +414,15 @@ impl Inflate {
             }
         }
         if end {
-            self.finish(raw)?;
+            let made = self.made + (self.out.len() - before) as u64;
+            self.finish(raw, self.taken + taken as u64, made)?;
         }
         Ok((taken, if end { Stop::End } else { Stop::Input }))
     }
 
-    /// Checks that the message is complete, and leaves the stream where the next one begins.
-    fn finish(&mut self, raw: &mut Decompress) -> Result<(), RecvError> {
+    /// Checks that the message is complete, and leaves the stream where the next one begins. So
+    /// many bytes came in all, and were made of them.
+    fn finish(&mut self, raw: &mut Decompress, came: u64, made: u64) -> Result<(), RecvError> {
         if self.at_end {
             return Ok(());
         }
@@ -436,8 +438,7 @@ impl Inflate {
                 Err(ProtocolError::BadDeflate.into())
             };
         }
-        let made = self.made + self.out.len() as u64;
-        if made == 0 || made >= LARGE || self.taken >= LARGE {
+        if made == 0 || made >= LARGE || came >= LARGE {
             self.probe_long(raw)?;
         }
         Ok(())
