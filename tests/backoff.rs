@@ -1,5 +1,6 @@
 //! Delays between attempts to connect, and which errors another attempt can mend. The numbered
 //! ones, P201 to P203, are in `protocol/urls.rs`.
+#![allow(clippy::expect_used)]
 use proptest::prelude::*;
 use std::time::Duration;
 use tickwire::{Backoff, CloseCode, ProtocolError, RecvError, handshake::HandshakeError};
