@@ -131,7 +131,7 @@ impl TlsError {
     }
 
     /// What rustls says.
-    pub fn cause(&self) -> &::rustls::Error {
+    pub fn rustls(&self) -> &::rustls::Error {
         &self.0
     }
 

@@ -390,7 +390,7 @@ fn what_parsers_read_differently_is_refused() {
         assert_eq!(verdict.status(), 400, "{line:?}");
     }
     // A TLS client, and one that speaks the oldest drafts.
-    refused(b"\x16\x03\x01\x02\x00\x01", malformed("control character"), 400);
+    refused(b"\x16\x03\x01\x02\x00\x01", malformed("this is TLS, not HTTP"), 400);
     refused(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", malformed("empty line"), 400);
 }
 

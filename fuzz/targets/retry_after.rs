@@ -256,9 +256,9 @@ fn respond(status: u16, retry_after: &Value, date: Option<&Value>) -> (u16, Opti
     let value = retry_after.bytes();
     let value = trim(&value);
     let after = if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {
-        // More than 64 bits hold is no number that a server sends.
+        // RFC 9111 §1.2.2: more than there can be is as much as there can be.
         let text = std::str::from_utf8(value).expect("digits");
-        text.parse().ok().map(Duration::from_secs)
+        Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
     } else {
         let from = date.and_then(|date| seconds(trim(&date.bytes())));
         let to = seconds(value);

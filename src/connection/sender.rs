@@ -867,8 +867,9 @@ impl Sender {
         self.owed.controls() || self.owed.close.is_some()
     }
 
-    /// Whether less is buffered than [`high_water`](Config::high_water): one more message of any
-    /// length would be admitted, if this half is open.
+    /// Whether less was [fed](Self::feed) in order and is unsent than
+    /// [`high_water`](Config::high_water): one more message of any length would be admitted, if this
+    /// half is open. What overtakes, and control frames, do not count here.
     #[inline]
     pub fn has_room(&self) -> bool {
         self.out.len() + self.held.len < self.high_water

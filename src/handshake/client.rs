@@ -752,8 +752,10 @@ impl Refusal {
     /// none need be right. `None` if it does not say, or not in a form that servers send.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.header("Retry-After")?;
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let seconds = match number(value) {
             Some(seconds) => seconds,
+            None if digits => u64::MAX, // RFC 9111 §1.2.2: too many are as many as can be
             None => {
                 let now = date::seconds(self.header("Date")?)?;
                 date::seconds(value)?.saturating_sub(now)

@@ -198,6 +198,10 @@ impl Handshake {
                 }
                 Err(error) => Err(self.fail(error)),
             },
+            // The common mistake of a client that dials `wss` where there is no TLS.
+            Err(_) if self.buf.wire().starts_with(&[0x16]) => {
+                Err(self.fail(HandshakeError::Malformed { what: "this is TLS, not HTTP" }))
+            }
             Err(error) => Err(self.fail(error)),
         }
     }
