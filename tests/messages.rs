@@ -1,8 +1,7 @@
 //! Messages and close frames as values: what they show in a log, what they turn into.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use bytes::Bytes;
-use std::collections::HashSet;
-use tickwire::{Chunk, CloseCode, CloseFrame, DataKind, Entropy, Message, OwnedMessage};
+use tickwire::{Chunk, CloseCode, CloseFrame, DataKind, Message, OwnedMessage};
 
 #[test]
 fn a_message_shows_its_kind_and_at_most_64_bytes_with_nothing_unprintable() {
@@ -81,7 +80,8 @@ fn close_frames_are_parsed_from_what_a_peer_sends() {
 #[cfg(feature = "std")]
 #[test]
 fn entropy_shows_no_secret_and_does_not_repeat() {
-    use tickwire::{Config, Connection, Negotiated, SystemEntropy};
+    use std::collections::HashSet;
+    use tickwire::{Config, Connection, Entropy, Negotiated, SystemEntropy};
     let mut entropy: Box<dyn Entropy> = Box::new(SystemEntropy::new().unwrap());
     let mut keys = HashSet::new();
     for _ in 0..1000 {

@@ -1001,6 +1001,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "std")]
     #[test]
     fn a_connection_has_a_quick_way_too() {
         let mut conn = Connection::server(&Config::default(), Negotiated::new());
