@@ -19,13 +19,14 @@
 //! ```
 //!
 //! Route it with `any(feed)`, since a WebSocket of HTTP/2 comes as CONNECT and one of HTTP/1.1 as
-//! GET. The whole program is `examples/axum`.
+//! GET. The whole program is `examples/http_server`: `cargo run -p http_server --bin axum`.
 //!
 //! A browser sends a user's cookies along with whatever page asks: compare the Origin where cookies
 //! say who is asking, see [`WebSocketUpgrade::origins`].
 //!
-//! What belongs to the server is left to it: to switch off Nagle's algorithm (`tap_io` on axum's
-//! listener), and, for HTTP/2, to announce extended CONNECT (`enable_connect_protocol` of hyper's
+//! What belongs to the server is left to it: to switch off Nagle's algorithm (`tap_io` of axum's
+//! `ListenerExt`, which is also the place for a smaller send buffer where an
+//! [`Outbox`](crate::Outbox) conflates), and, for HTTP/2, to announce extended CONNECT (`enable_connect_protocol` of hyper's
 //! builders; `axum::serve` does it with axum's feature `http2`).
 //!
 //! **Not covered by semver:** the types of axum-core, hyper and hyper-util in this module follow

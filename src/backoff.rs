@@ -172,7 +172,9 @@ impl Backoff {
     ///
     /// 1012 (service restart) gives 5 to 30 s at least, as the IANA registry has it; 1013 (try
     /// again later) between half the longest delay and all of it. Neither is longer than the
-    /// longest delay, whatever the first one is: for a server of your own, and in tests, set both.
+    /// longest delay, whatever the first one is: for a server of your own, and in tests, set
+    /// [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay) (with one below 5 s each
+    /// 1012 waits exactly that).
     pub fn after_close(&mut self, code: u16) -> Option<Duration> {
         if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
             return None;

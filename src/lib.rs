@@ -107,6 +107,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | overtake what waits | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
 //! | know how far the peer is | `rtt` | after a heartbeat's Ping, or `probe` |
+//! | see what went over a connection | `tap` | for bug reports, replayed into the core |
 //! | use two tasks or threads | `into_split` | Pings are answered by the reader |
 //!
 //! # Left to you

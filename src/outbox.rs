@@ -99,6 +99,8 @@ pub struct OutboxCounts {
 /// One subscriber's queue, which feeds its connection only while less than 16 KiB are unsent, so
 /// that its [policy](TooSlow) and not the socket's buffer decides what a slow subscriber gets.
 ///
+/// A Close is sent behind what was fed; what still waits here is not sent any more.
+///
 /// It does no I/O and is no future: push what is published, [`feed`](Self::feed) when the
 /// connection may have room. Time is handed in, on any clock that does not go backwards. Messages
 /// are held by reference count; up to 1,024 of them waiting, nothing is allocated in steady state.

@@ -117,7 +117,7 @@ pub enum BadCertificate {
     Revoked,
     /// It is not for use by a server, or by a client.
     WrongPurpose,
-    /// Anything else, such as a bad signature; see [`TlsError::cause`].
+    /// Anything else, such as a bad signature; see [`TlsError::rustls`].
     Other,
 }
 

@@ -50,7 +50,8 @@ pub struct Traffic {
     pub frames: u64,
     /// The payloads of data frames as they are on the wire, in bytes.
     pub payload: u64,
-    /// All bytes read or written; a server's response to the opening request is among them.
+    /// All bytes read or written; a server's response to the opening request is among them, unless
+    /// an HTTP stack has written it.
     pub wire: u64,
     /// Reads that brought something, or writes that took something.
     pub calls: u64,

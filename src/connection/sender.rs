@@ -848,6 +848,12 @@ impl Sender {
         Traffic { calls: writes.calls, wire: writes.bytes, ..self.tally.traffic }
     }
 
+    /// Says that what was written so far went elsewhere.
+    #[cfg(all(feature = "counters", feature = "http"))]
+    pub(crate) fn forget_writes(&mut self) {
+        self.out.writes = Writes::default();
+    }
+
     /// Whether there is anything to write.
     #[inline]
     pub fn has_outgoing(&self) -> bool {

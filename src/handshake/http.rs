@@ -216,6 +216,8 @@ impl Upgrade {
         }
         let written = outgoing.remaining();
         outgoing.advance(written);
+        #[cfg(feature = "counters")]
+        connection.sender().forget_writes();
         if self.extended {
             for name in [header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT] {
                 response.headers_mut().remove(name);
