@@ -164,3 +164,21 @@ async fn what_compressing_leaves_is_told() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_split_connection_wrote_counts_when_it_is_broken_too() {
+    bounded(async {
+        let (ours, mut theirs) = pair(1 << 10, &Config::default());
+        let (mut reader, mut writer) = ours.into_split();
+        for _ in 0..3 {
+            writer.send("hello").await.unwrap();
+            let _ = theirs.recv().await.unwrap();
+        }
+        let before = reader.counters().sent;
+        assert_eq!((before.wire, before.calls), (33, 3));
+        drop(theirs);
+        assert!(reader.recv().await.is_err() && writer.is_closed());
+        assert_eq!(reader.counters().sent, before);
+    })
+    .await;
+}

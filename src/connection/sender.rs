@@ -566,7 +566,11 @@ impl Sender {
         self.drop_first();
         self.out.clear();
         self.lost_from = self.lost_from.min(written);
-        self.held = Held::default();
+        self.held = Held {
+            #[cfg(feature = "counters")]
+            writes: self.held.writes, // was written all the same
+            ..Held::default()
+        };
         self.owed = Owed::default();
         self.state = State::Closed { broken: true };
         self.stop_compressing();
@@ -809,6 +813,11 @@ impl Sender {
     #[cfg(feature = "std")]
     pub(crate) fn note(&mut self, held: &OutBuffer) {
         if self.is_broken() {
+            #[cfg(feature = "counters")]
+            {
+                // A write may have been under way when the other side found that out.
+                self.held.writes = held.writes.latest(self.held.writes);
+            }
             return;
         }
         self.owed.beat = self.owed.beat.seen(held);
