@@ -39,6 +39,9 @@ use std::{
 
 /// The first line of a recording.
 const TITLE: &str = "tickwire tap 1";
+/// What is looked at of a head that was written, so that a recording of somebody else's making
+/// cannot make replaying it take for ever.
+const MAX_HEAD: usize = 64 << 10;
 
 /// A stream, and a record of what passes over it. For either adapter; when a connection is split,
 /// or the stream cloned, both halves write to the one record.
@@ -135,8 +138,12 @@ impl<S> Tap<S> {
         self.log('<', Some(bytes).filter(|bytes| !bytes.is_empty()));
     }
 
-    /// The first `n` bytes of these slices were written, in one write.
+    /// The first `n` bytes of these slices were written, in one write. A stream that took none is
+    /// none of a recording.
     fn log_written(&self, bufs: &[IoSlice<'_>], n: usize) {
+        if n == 0 {
+            return;
+        }
         let mut written = Vec::with_capacity(n);
         for buf in bufs {
             let rest = n - written.len();
@@ -222,9 +229,11 @@ mod on_tokio {
             cx: &mut Context<'_>,
             buf: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            let before = buf.filled().len();
+            let (before, asked) = (buf.filled().len(), buf.remaining() > 0);
             ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-            self.log_read(buf.filled().get(before..).unwrap_or_default());
+            if asked {
+                self.log_read(buf.filled().get(before..).unwrap_or_default());
+            }
             Poll::Ready(Ok(()))
         }
     }
@@ -373,7 +382,7 @@ impl Recording {
                 false => handshake.put(&passed.bytes),
             }
             if handshake.step()? {
-                let answer = self.head(false);
+                let answer = self.head();
                 let chosen: Vec<&str> = named(&answer, PROTOCOL).collect();
                 let connection = handshake.accept(server::Accept::new().subprotocols(chosen))?;
                 return Ok((connection, self.passed.get(i + 1..).unwrap_or_default()));
@@ -383,7 +392,7 @@ impl Recording {
     }
 
     fn replay_client(&self, config: &Config) -> Result<(Connection, &[Passed]), HandshakeError> {
-        let head = self.head(false);
+        let head = self.head();
         let request = asked(&head).ok_or(HandshakeError::Incomplete)?;
         let nonce = Nonce(named(&head, KEY).next().and_then(|key| STANDARD.decode(key).ok()));
         let mut handshake = client::Handshake::new(&request, config, nonce);
@@ -402,13 +411,19 @@ impl Recording {
         Err(HandshakeError::Incomplete)
     }
 
-    /// The head that passed first in one direction, as far as it is there.
-    fn head(&self, received: bool) -> Vec<u8> {
+    /// The head that was written first, as far as it is there and no longer than a head is.
+    fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
-        for passed in self.passed.iter().filter(|passed| passed.received == received) {
-            head.extend_from_slice(&passed.bytes);
-            if let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
-                head.truncate(end + 4);
+        for passed in self.passed.iter().filter(|passed| !passed.received) {
+            let from = head.len().saturating_sub(3);
+            let room = MAX_HEAD.saturating_sub(head.len()).min(passed.bytes.len());
+            head.extend_from_slice(passed.bytes.get(..room).unwrap_or_default());
+            let new = head.get(from..).unwrap_or_default();
+            if let Some(end) = new.windows(4).position(|four| four == b"\r\n\r\n") {
+                head.truncate(from + end + 4);
+                break;
+            }
+            if head.len() == MAX_HEAD {
                 break;
             }
         }

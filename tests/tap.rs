@@ -217,3 +217,51 @@ async fn a_record_that_cannot_be_written_stops_and_the_stream_goes_on() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_stream_that_takes_nothing_leaves_its_recording_readable() {
+    let log = Log::default();
+    let (mut one, mut other) = ([0; 3], [0; 3]);
+    let mut tap = Tap::new(io::Cursor::new(&mut one[..]), log.clone());
+    assert_eq!(Write::write(&mut tap, b"four").unwrap(), 3);
+    assert_eq!(Write::write(&mut tap, b"4").unwrap(), 0);
+    let mut tap = Tap::new(io::Cursor::new(&mut other[..]), log.clone());
+    assert!(AsyncWriteExt::write_all(&mut tap, b"four").await.is_err());
+    let text = log.text();
+    let (blocking, tokio) = text.split_at(text.len() / 2);
+    for text in [blocking, tokio] {
+        let recording = Recording::parse(text).unwrap();
+        let passed: Vec<&[u8]> = recording.passed().iter().map(|p| &p.bytes[..]).collect();
+        assert_eq!(passed, [b"fou"]);
+    }
+}
+
+#[tokio::test]
+async fn a_read_into_no_room_is_not_the_end() {
+    use tokio::io::AsyncReadExt;
+    let log = Log::default();
+    let mut tap = Tap::new(&b"x"[..], log.clone());
+    assert_eq!(AsyncReadExt::read(&mut tap, &mut []).await.unwrap(), 0);
+    assert_eq!(io::Read::read(&mut tap, &mut []).unwrap(), 0);
+    assert_eq!(log.recording().passed(), []);
+}
+
+#[test]
+fn no_recording_takes_long_to_replay() {
+    let began = std::time::Instant::now();
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let refused = |lines: &str| {
+        let recording = Recording::parse(&format!("tickwire tap 1\n{lines}")).unwrap();
+        assert!(recording.replay(&Config::default(), |_, _| {}).is_err());
+    };
+    // A head that comes byte by byte and never ends.
+    refused(&format!("0.000000 > 474554\n{}", "0.000000 > 20\n".repeat(200_000)));
+    // One of subprotocols, each to be compared with all before it.
+    let offered = (0..60_000).map(|i| format!("{i},")).collect::<String>();
+    let head = format!("GET / HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Protocol: {offered}\r\n\r\n");
+    refused(&format!("0.000000 > {}\n", hex(head.as_bytes())));
+    // Reads that no adapter makes.
+    let long = format!("GET {}", "/".repeat(8 << 20));
+    refused(&format!("0.000000 < {}\n", hex(long.as_bytes())));
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}

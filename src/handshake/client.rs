@@ -309,7 +309,9 @@ impl Handshake {
     /// is kept for it, with no limit but the caller's. After an error it is a place to drain the
     /// stream into.
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        let limit = self.config.max_head.max(self.buf.wire().len());
+        let wire = self.buf.wire().len();
+        // Beyond a head it grows by doubling, or one who puts much here would copy it again and again.
+        let limit = if wire < self.config.max_head { self.config.max_head } else { 2 * wire };
         self.buf.spare_mut(limit, 0)
     }
 
