@@ -132,6 +132,9 @@ pub struct WebSocket<S> {
     /// The `Stream` has given its last item.
     #[cfg(feature = "futures")]
     over: bool,
+    /// The tasks that wait for the `Stream` and for the `Sink`, once one does.
+    #[cfg(feature = "futures")]
+    tasks: Option<std::sync::Arc<split::Wakers>>,
 }
 
 impl<S> WebSocket<S> {
@@ -156,6 +159,8 @@ impl<S> WebSocket<S> {
             io_error: None,
             #[cfg(feature = "futures")]
             over: false,
+            #[cfg(feature = "futures")]
+            tasks: None,
         }
     }
 
@@ -164,7 +169,7 @@ impl<S> WebSocket<S> {
         (self.io, self.conn)
     }
 
-    fn with_config(io: S, conn: Connection, config: &Config) -> Self
+    pub(crate) fn with_config(io: S, conn: Connection, config: &Config) -> Self
     where
         S: AsyncWrite,
     {

@@ -109,13 +109,13 @@ struct Queue {
 
 /// Who waits: the reader for anything, the writer for the stream to take bytes.
 #[derive(Debug, Default)]
-struct Wakers {
+pub(super) struct Wakers {
     reader: Mutex<Option<Waker>>,
     writer: Mutex<Option<Waker>>,
 }
 
 #[derive(Clone, Copy)]
-enum Side {
+pub(super) enum Side {
     Reader,
     Writer,
 }
@@ -128,7 +128,7 @@ impl Wakers {
         })
     }
 
-    fn park(&self, side: Side, cx: &Context<'_>) {
+    pub(super) fn park(&self, side: Side, cx: &Context<'_>) {
         let mut slot = self.slot(side);
         match &mut *slot {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -136,7 +136,7 @@ impl Wakers {
         }
     }
 
-    fn wake_one(&self, side: Side) {
+    pub(super) fn wake_one(&self, side: Side) {
         let waker = self.slot(side).take();
         if let Some(waker) = waker {
             waker.wake();

@@ -4,12 +4,15 @@
 //! What they cost is a message of its own for each one received (one allocation, or a share of the
 //! buffer it came in) where [`recv`](WebSocket::recv) lends it out. The methods of the same names
 //! go before those of `SinkExt`: `ws.send("text")` is [`WebSocket::send`].
-use super::{Reader, WebSocket, Writer};
+use super::{
+    Reader, WebSocket, Writer,
+    split::{Side, Wakers},
+};
 use crate::{
     close::CloseCode,
-    connection::Sender,
+    connection::{Sender, Step},
     error::{Error, SendError},
-    link::{Link, Ready},
+    link::{Link, Ready, Want},
     message::OwnedMessage,
 };
 use ::tokio::io::{AsyncRead, AsyncWrite};
@@ -17,8 +20,44 @@ use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
 };
+
+/// `StreamExt::split` makes two tasks of one WebSocket, but a stream and a timer wake only who asked
+/// last: what they wake here is both.
+impl<S> WebSocket<S> {
+    fn tasks(&mut self, side: Side, cx: &Context<'_>) -> Arc<Wakers> {
+        let tasks = self.tasks.get_or_insert_default();
+        tasks.park(side, cx);
+        tasks.clone()
+    }
+
+    /// What the one side may change that the other waits for.
+    fn outlook(&self) -> (bool, bool, bool) {
+        let tx = self.conn.sending();
+        (tx.is_closed(), tx.is_broken(), self.conn.error().is_some())
+    }
+
+    /// A poll of one side, which is told to the other if it changed something for that.
+    fn poll_side<T>(
+        &mut self,
+        side: Side,
+        cx: &Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let (tasks, before) = (self.tasks(side, cx), self.outlook());
+        let both = Waker::from(tasks.clone());
+        let polled = poll(self, &mut Context::from_waker(&both));
+        if self.outlook() != before {
+            tasks.wake_one(match side {
+                Side::Reader => Side::Writer,
+                Side::Writer => Side::Reader,
+            });
+        }
+        polled
+    }
+}
 
 /// The messages of [`recv_owned`](WebSocket::recv_owned), up to the peer's Close. An error comes
 /// once, and is the last item. What was fed is written when the input is used up.
@@ -29,7 +68,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
         if self.over {
             return Poll::Ready(None);
         }
-        let item = match ready!(self.poll_message(cx)) {
+        let ready = match self.conn.quick() {
+            Some(Step::Message) => Ready::Item,
+            _ => ready!(self.poll_side(Side::Reader, cx, |ws, cx| ws.poll_more(cx, Want::Message))),
+        };
+        let item = match ready {
             Ready::Item => self.conn.receiver().take_message().map(Ok),
             Ready::End => self.ended().transpose(),
         };
@@ -74,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_room(cx)
+        self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_room(cx))
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
@@ -83,12 +126,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        WebSocket::poll_flush(&mut self, cx, false)
+        self.poll_side(Side::Writer, cx, |ws, cx| WebSocket::poll_flush(ws, cx, false))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        close(self.sender())?;
-        WebSocket::poll_flush(&mut self, cx, false)
+        self.poll_side(Side::Writer, cx, |ws, cx| {
+            close(ws.sender())?;
+            WebSocket::poll_flush(ws, cx, false)
+        })
     }
 }
 
