@@ -288,3 +288,21 @@ fn a_client_checks_what_its_http_stack_brings() {
         .append("sec-websocket-accept", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=".parse().unwrap());
     assert_eq!(verdict(false, response), Some(HandshakeError::BadAccept));
 }
+
+#[test]
+fn what_the_url_asks_for_is_what_is_asked_for() {
+    for (path, asked_for) in [
+        ("/a?b=`", "/a?b=`"),
+        ("//a//b", "//a//b"),
+        ("/^|{}'%60", "/^|{}'%60"),
+        ("/a`b", "/a%60b"), // which `Uri` takes only so, and is the same
+    ] {
+        let request = client::Request::new(&format!("ws://example.com{path}")).unwrap();
+        for open in [Opening::new, Opening::connect] {
+            let (asked, _) = open(&request, &Config::default(), SystemEntropy::new().unwrap());
+            assert_eq!(asked.uri().path_and_query().unwrap(), asked_for);
+        }
+        let whole = format!("http://example.com{asked_for}");
+        assert_eq!(Opening::uri(&request).to_string(), whole);
+    }
+}

@@ -46,9 +46,10 @@ use super::{
     head::Headers,
     server::{Accept, Handshake as ServerHandshake, Refuse, Request},
 };
-use crate::{config::Config, connection::Connection, entropy::Entropy, input::Input};
+use crate::{config::Config, connection::Connection, entropy::Entropy, input::Input, url::Target};
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts,
+    uri::PathAndQuery,
 };
 use alloc::{string::ToString, vec::Vec};
 use bytes::Buf;
@@ -289,9 +290,7 @@ impl Opening {
         for (name, value) in Headers::of(handshake.outgoing()) {
             append(asked.headers_mut(), name, value);
         }
-        if let Ok(target) = request.target().resource().parse() {
-            *asked.uri_mut() = target;
-        }
+        *asked.uri_mut() = path_and_query(request.target()).into();
         let all = handshake.outgoing().len();
         handshake.advance(all);
         (asked, Self { handshake, extended: false })
@@ -321,7 +320,7 @@ impl Opening {
         let uri = Uri::builder()
             .scheme(if target.secure() { "https" } else { "http" })
             .authority(target.host_header())
-            .path_and_query(target.resource());
+            .path_and_query(path_and_query(target));
         uri.build().unwrap_or_default() // a URL that was parsed is one
     }
 
@@ -372,6 +371,14 @@ impl Opening {
 /// Whether this version has extended CONNECT in the place of Upgrade.
 fn is_extended(version: Version) -> bool {
     version == Version::HTTP_2 || version == Version::HTTP_3
+}
+
+/// What is asked for there. A backquote, which [`Uri`] does not take in a path, is encoded; one
+/// longer than that takes (64 KiB) no server would either.
+fn path_and_query(target: &Target) -> PathAndQuery {
+    let resource = target.resource();
+    let parsed = resource.parse().or_else(|_| resource.replace('`', "%60").parse());
+    parsed.unwrap_or_else(|_| PathAndQuery::from_static("/"))
 }
 
 fn eq(a: &[u8], b: &str) -> bool {
