@@ -61,6 +61,7 @@ pub type WebSocket = Socket<TokioIo<Upgraded>>;
 #[must_use = "a WebSocketUpgrade that is not answered with on_upgrade is a refused one"]
 pub struct WebSocketUpgrade {
     upgrade: Upgrade,
+    config: Config,
     stream: OnUpgrade,
     version: Version,
     protocols: Vec<String>,
@@ -74,6 +75,7 @@ impl WebSocketUpgrade {
     /// Limits, deadlines, heartbeat and compression, in the place of the defaults.
     pub fn config(mut self, config: &Config) -> Self {
         self.upgrade.set_config(config);
+        self.config = config.clone();
         self
     }
 
@@ -137,7 +139,7 @@ impl WebSocketUpgrade {
         F: FnOnce(WebSocket) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let Self { upgrade, stream, version, protocols, headers, failed } = self;
+        let Self { upgrade, config, stream, version, protocols, headers, failed } = self;
         let (response, connection) = match upgrade.accept(headers.subprotocols(&protocols)) {
             Ok(agreed) => agreed,
             Err(error) => {
@@ -146,7 +148,9 @@ impl WebSocketUpgrade {
         };
         ::tokio::spawn(async move {
             match stream.await {
-                Ok(stream) => serve(Socket::from_parts(TokioIo::new(stream), connection)).await,
+                Ok(stream) => {
+                    serve(Socket::with_config(TokioIo::new(stream), connection, &config)).await;
+                }
                 Err(error) => {
                     if let Some(failed) = failed {
                         failed(Error::Io(std::io::Error::other(error)));
@@ -184,6 +188,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
         };
         Ok(Self {
             upgrade,
+            config,
             stream,
             version,
             protocols: Vec::new(),
