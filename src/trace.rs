@@ -18,7 +18,7 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
     tracing::debug!(
         ?role,
         path = %Shown(path().as_bytes()),
-        subprotocol,
+        subprotocol = subprotocol.is_some(), // which one may be a token
         "opening handshake done"
     );
 }

@@ -202,6 +202,8 @@ fn a_refusal_says_what_the_one_over_bytes_says() {
         (&response.headers()["connection"], &response.body()[..]),
         (&"close".parse().unwrap(), &b"later\n"[..])
     );
+    let response = Refuse::new(200).into_http(Version::HTTP_2);
+    assert_eq!(response.status(), 500, "a 2xx would accept a CONNECT");
     let response = refuse.into_http(Version::HTTP_2);
     assert_eq!(names(response.headers()), ["content-length", "content-type", "retry-after"]);
     let response = Refuse::from(HandshakeError::UnsupportedVersion).into_http(Version::HTTP_11);

@@ -75,8 +75,8 @@ async fn a_conversation_is_told_without_its_secrets() {
         );
         let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
         lines.expect(&[
-            "DEBUG message=opening handshake done role=Server path=/feed",
-            "DEBUG message=opening handshake done role=Client path=/feed",
+            "DEBUG message=opening handshake done role=Server path=/feed subprotocol=false",
+            "DEBUG message=opening handshake done role=Client path=/feed subprotocol=false",
         ]);
         ours.send("secret").await.unwrap();
         let _ = theirs.recv().await.unwrap().unwrap();

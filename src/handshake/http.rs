@@ -239,8 +239,12 @@ impl Refuse {
         let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
         let body = bytes.split_off(head);
         let mut response = ::http::Response::new(body);
-        *response.status_mut() =
-            StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // RFC 9113 §8.5: to a CONNECT any 2xx would accept.
+        let accepts = is_extended(version) && (200..300).contains(&self.status());
+        *response.status_mut() = match StatusCode::from_u16(self.status()) {
+            Ok(status) if !accepts => status,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
         for (name, value) in Headers::of(&bytes) {
             append(response.headers_mut(), name, value);
         }
