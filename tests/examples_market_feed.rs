@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 use std::{
     error::Error,
-    io::{BufRead, BufReader, Read},
-    net::TcpListener,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::OnceLock,
@@ -319,6 +319,70 @@ fn one_process_serves_another_subscribes() -> TestResult {
         assert!(number(&json, "received") > 0.0);
         assert_eq!(number(&json, "sent"), number(&json, "received") + number(&json, "conflated"));
         assert!(json.contains("\"bare_tcp_latency_us\":null"));
+    }
+    Ok(())
+}
+
+/// What a server answers to plain HTTP.
+fn get(url: &str, request: &str) -> Result<String, Box<dyn Error>> {
+    let address = url.trim_start_matches("ws://");
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+#[test]
+fn browsers_find_a_page() -> TestResult {
+    for adapter in ["tokio", "blocking"] {
+        let server = Server::start(&format!("--adapter {adapter}"))?;
+        let answer = get(&server.url, "GET /")?;
+        let (head, page) = answer.split_once("\r\n\r\n").ok_or("no head")?;
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains("Content-Type: text/html; charset=utf-8\r\n"), "{head}");
+        let nonce = head.split_once("script-src 'nonce-").ok_or("no policy")?.1;
+        let nonce = nonce.get(..32).ok_or("no nonce")?;
+        assert!(page.contains(&format!("<script nonce=\"{nonce}\">")), "{head}");
+        assert!(!page.contains("{{"), "what was to be filled in is");
+        assert!(!page.contains("<script src") && !page.contains("http://127"), "one file");
+        assert!(!get(&server.url, "GET /")?.contains(nonce), "a nonce is good once");
+        assert_eq!(
+            get(&server.url, "HEAD /")?.split_once("\r\n\r\n").map(|(_, body)| body),
+            Some("")
+        );
+        for (request, status) in [("GET /favicon.ico", "404"), ("DELETE /", "405")] {
+            let answer = get(&server.url, request)?;
+            assert_eq!(answer.split(' ').nth(1), Some(status), "{request}: {answer}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_echo_tells_the_servers_clock() -> TestResult {
+    for adapter in ["tokio", "blocking"] {
+        let server = Server::start(&format!("--rate 100 --adapter {adapter}"))?;
+        let mut ws = tickwire::tokio::connect(&server.url, &Config::default()).await?;
+        let asked = b"\x03\0\0\0\0\0\0\0mine....";
+        ws.send(b"nothing to it").await?; // is ignored
+        ws.send(asked).await?;
+        let mut newest = 0;
+        let answer = loop {
+            let message = ws.recv().await?.ok_or("closed")?.as_bytes().to_vec();
+            let time = |at: usize| message[at..at + 8].try_into().map(u64::from_le_bytes);
+            match message[0] {
+                3 => break (message[..16].to_vec(), message.len(), time(16)?, time(24)?),
+                _ => newest = time(16)?,
+            }
+        };
+        assert_eq!((&answer.0[..], answer.1), (&asked[..], 32));
+        assert!(
+            answer.2 <= answer.3 && newest <= answer.3,
+            "the clock that ticks are stamped with"
+        );
+        assert!(answer.3 - newest < 60_000_000_000);
     }
     Ok(())
 }

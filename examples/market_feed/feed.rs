@@ -33,7 +33,7 @@ pub(crate) const SEND_BUFFER: u32 = 64 << 10;
 /// What a session asks of its connection.
 pub(crate) fn config() -> Config {
     Config::default()
-        .max_message(1 << 10) // subscribers have nothing to say
+        .max_message(1 << 10) // subscribers have little to say
         .write_timeout(Duration::from_secs(5)) // one that takes nothing for so long is gone
 }
 

@@ -18,6 +18,7 @@
 //! | `feed`          | encoded once for all; conflation: newest state, not an ever longer queue |
 //! | `wire`          | the binary layout of ticks and snapshots, with its offsets               |
 //! | `subscriber`    | what a careful subscriber checks                                         |
+//! | `page.html`     | a subscriber in a browser, on the server's own address                   |
 //! | `bare_tcp`      | the same feed without WebSocket                                          |
 //!
 //! How it is measured: ticks are produced at `--rate` and published every 5 ms, so they come in
@@ -35,6 +36,7 @@ mod feed;
 mod options;
 mod over_blocking;
 mod over_tokio;
+mod page;
 mod report;
 mod source;
 mod subscriber;
@@ -68,6 +70,9 @@ const RATE: u32 = 10_000;
 const SECONDS: Duration = Duration::from_secs(5);
 
 const SEED: u64 = 6455;
+
+/// What `--listen` shows to browsers.
+const PAGE: &str = include_str!("page.html");
 
 /// A feed sends a snapshot at once. Who has sent none for so long, which is more than connecting may
 /// take, is no feed.
@@ -163,7 +168,8 @@ fn measure<C: Carrier>(
 fn listen(options: &Options, address: SocketAddr) -> Result<bool, BoxError> {
     let ticks = Recipe::new(options)?.make();
     let listener = bind(address).map_err(|error| format!("--listen {address}: {error}"))?;
-    say(&format!("listening on ws://{}\n", listener.local_addr()?))?;
+    let at = listener.local_addr()?;
+    say(&format!("listening on ws://{at}\nopen http://{at} in a browser to watch\n"))?;
     let market = Arc::new(Market::verbose());
     market.go();
     let feed = Feed::new(ticks, options.seconds, market.clone());

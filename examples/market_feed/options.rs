@@ -19,7 +19,8 @@ bare TCP beside it.
 Usage: market_feed [OPTIONS]
 
 What to do:
-  --listen ADDR       only serve, at ADDR (such as 127.0.0.1:9000), until ctrl-c
+  --listen ADDR       only serve, at ADDR (such as 127.0.0.1:9000), until ctrl-c; browsers
+                      find a page there that draws the feed
   --connect URL       only subscribe, to URL (such as ws://127.0.0.1:9000), until the
                       server ends the feed or --seconds have passed
   --record FILE.csv   write the generated ticks to a file that --replay reads

@@ -1,20 +1,27 @@
 //! The feed over `tickwire::blocking`: two threads for each session, one for each subscriber.
 use crate::{
-    BoxError, PANICKED,
+    BoxError, PAGE, PANICKED,
     carrier::Carrier,
+    clock,
     feed::{Encoded, Feed, INTERVAL, Market, Outlet, config},
+    page,
     subscriber::{Stats, Subscriber, Tally},
+    wire::Echo,
 };
 use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
     thread::{Builder, scope, sleep},
     time::{Duration, Instant},
 };
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, Prepared,
-    blocking::{Stream, WebSocket, Writer},
+    blocking::{Handshake, Stream, WebSocket, Writer},
+    handshake::server::Accept,
 };
 
 /// WebSocket, with threads.
@@ -81,27 +88,41 @@ fn accept(listener: &TcpListener, market: &Market) -> Option<(TcpStream, SocketA
     None
 }
 
-/// One subscriber, from its opening handshake to its closing one. This thread writes, another one
-/// reads, to answer Pings and the Close.
+/// How many echoes may wait to be answered; more are forgotten.
+const ECHOES: usize = 16;
+
+/// One subscriber, from its opening handshake to its closing one; or a browser that wants the page.
+/// This thread writes, another one reads, to answer Pings and the Close.
 fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), BoxError> {
     stream.set_nonblocking(false)?; // on some systems it is as its listener was
     stream.set_nodelay(true)?;
-    let mut ws = tickwire::blocking::accept(stream, &config())?;
+    let (handshake, checked) = Handshake::read_any(stream, &config())?;
+    if let Err(error) = checked {
+        let answer = page::answer(PAGE, &handshake.request(), error)?;
+        return Ok(handshake.refuse(answer)?);
+    }
+    let mut ws = handshake.accept_corked(Accept::new())?;
     let _ = ws.feed(&outlet.join())?;
     let (mut reader, mut writer) = ws.into_split()?;
+    let (asked, echoes) = mpsc::sync_channel(ECHOES);
     scope(|scope| {
         let reader = scope.spawn(move || -> Result<(), Error> {
-            // Subscribers have nothing to say; what they do say is ignored.
-            while reader.recv()?.is_some() {}
+            while let Some(said) = reader.recv()? {
+                Echo::decode(said.as_bytes(), clock::now()).map(|echo| asked.try_send(echo));
+            }
             Ok(())
         });
         // Why the stream failed, if it did, is better known to who reads.
-        let _ = write(&mut writer, &mut outlet);
+        let _ = write(&mut writer, &mut outlet, &echoes);
         Ok(reader.join().map_err(|_| PANICKED)??)
     })
 }
 
-fn write<S: Stream>(writer: &mut Writer<S>, outlet: &mut Outlet<Prepared>) -> Result<(), Error> {
+fn write<S: Stream>(
+    writer: &mut Writer<S>,
+    outlet: &mut Outlet<Prepared>,
+    echoes: &Receiver<Echo>,
+) -> Result<(), Error> {
     writer.flush()?;
     while let Some(batch) = outlet.blocking_batch() {
         // A flush waits until all is written. What queues up meanwhile, if the subscriber is slow,
@@ -112,6 +133,9 @@ fn write<S: Stream>(writer: &mut Writer<S>, outlet: &mut Outlet<Prepared>) -> Re
         }
         let n = due.ticks.iter().map_while(|tick| writer.feed_prepared(tick).ok()).count();
         outlet.sent(n);
+        for echo in echoes.try_iter() {
+            let _ = writer.feed(&echo.answer(clock::now()))?;
+        }
         writer.flush()?;
     }
     // Also one that is behind gets to see the end.

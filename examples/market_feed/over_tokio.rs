@@ -1,17 +1,23 @@
 //! The feed over `tickwire::tokio`: a task for each session, a task for each subscriber.
 use crate::{
-    BoxError,
+    BoxError, PAGE,
     carrier::Carrier,
+    clock,
     feed::{Encoded, Feed, INTERVAL, Outlet, config},
-    runtime,
+    page, runtime,
     subscriber::{Stats, Subscriber, Tally},
+    wire::Echo,
 };
 use std::{
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tickwire::{CloseCode, CloseFrame, Config, Prepared, tokio::WebSocket};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Prepared,
+    handshake::server::Accept,
+    tokio::{Handshake, WebSocket},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -89,18 +95,26 @@ where
     Ok(())
 }
 
-/// One subscriber, from its opening handshake to its closing one.
+/// One subscriber, from its opening handshake to its closing one; or a browser that wants the page.
 async fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
-    let mut ws = tickwire::tokio::accept(stream, &config()).await?;
+    let (handshake, checked) = Handshake::read_any(stream, &config()).await?;
+    if let Err(error) = checked {
+        let answer = page::answer(PAGE, &handshake.request(), error)?;
+        return Ok(handshake.refuse(answer).await?);
+    }
+    let mut ws = handshake.accept_corked(Accept::new())?;
     let _ = ws.feed(&outlet.join())?;
     loop {
         select! {
             biased;
             // Writes what was fed below, as far as the stream takes it, and answers Pings and the
-            // Close. Subscribers have nothing else to say; what they do say is ignored.
-            received = ws.recv() => if received?.is_none() {
-                return Ok(());
+            // Close. Subscribers have little else to say.
+            received = ws.recv_reply() => match received? {
+                Some((said, reply)) => if let Some(echo) = Echo::decode(said.as_bytes(), clock::now()) {
+                    let _ = reply.feed(&echo.answer(clock::now()));
+                },
+                None => return Ok(()),
             },
             batch = outlet.batch() => {
                 let Some(batch) = batch else { break };

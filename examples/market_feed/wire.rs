@@ -33,6 +33,17 @@
 //! ```
 //!
 //! Both say how long they are, so over bare TCP they need no framing at all.
+//!
+//! An **echo** is how a subscriber whose clock is not the server's learns the difference, as in NTP,
+//! to know how old a tick is: eight bytes of its own choice, and the answer with two times of the
+//! server's clock, between which it waited here. All else that a subscriber says is ignored.
+//!
+//! ```text
+//! offset  size                                              in the answer also
+//!      0     1  kind: 3                                         16     8  received at
+//!      1     7  zero                                            24     8  answered at
+//!      8     8  the subscriber's own
+//! ```
 use crate::book::{Level, Side, Symbol, Update};
 
 pub(crate) const TICK_LEN: usize = 48;
@@ -41,6 +52,7 @@ const LEVEL_LEN: usize = 24;
 
 const TICK: u8 = 1;
 const SNAPSHOT: u8 = 2;
+const ECHO: u8 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tick {
@@ -102,6 +114,29 @@ pub(crate) fn snapshot(
         out.extend_from_slice(&[side as u8, 0, 0, 0]);
     }
     out
+}
+
+/// What a subscriber wants echoed, and when that came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Echo {
+    asked: [u8; 16],
+    received_at: u64,
+}
+
+impl Echo {
+    /// `None` for all else that a subscriber may have said.
+    pub(crate) fn decode(bytes: &[u8], received_at: u64) -> Option<Self> {
+        let asked = bytes.try_into().ok().filter(|asked: &[u8; 16]| asked[0] == ECHO)?;
+        Some(Self { asked, received_at })
+    }
+
+    pub(crate) fn answer(&self, answered_at: u64) -> [u8; 32] {
+        let mut out = [0; 32];
+        out[..16].copy_from_slice(&self.asked);
+        out[16..24].copy_from_slice(&self.received_at.to_le_bytes());
+        out[24..].copy_from_slice(&answered_at.to_le_bytes());
+        out
+    }
 }
 
 impl<'a> Payload<'a> {
