@@ -1,0 +1,111 @@
+//! A game: several people move in one world, sixty times a second, and only the server's word counts.
+//!
+//! ```text
+//! cargo run --release -p game -- --listen 127.0.0.1:8080
+//! ```
+//!
+//! and open that address in two browsers. What to look at:
+//!
+//! | file        | what is there                                                               |
+//! |-------------|-----------------------------------------------------------------------------|
+//! | `world`     | the simulation, without sockets and clocks: inputs in, a sixtieth of a second on |
+//! | `wire`      | the binary messages                                                         |
+//! | `server`    | sessions: a snapshot encoded once for all, newest state for who is slow     |
+//! | `page.html` | prediction of one's own ball, interpolation of the others', measured ping   |
+#[path = "../../market_feed/page.rs"]
+mod page;
+mod server;
+mod wire;
+mod world;
+
+use lexopt::{Arg, Parser, ValueExt};
+use std::{
+    error::Error,
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+};
+use tickwire::handshake::server::Origins;
+use tokio::net::TcpSocket;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+const HELP: &str = "\
+A game for browsers: collect orbs, together.
+
+Usage: game [OPTION]...
+
+  --listen ADDR      where to listen [127.0.0.1:8080]; 0.0.0.0:8080 for phones around
+  --origin ORIGIN    let pages of this origin play, such as https://example.com, and no
+                     others; again for more [the server's own page]
+  --help             this text
+";
+
+const PAGE: &str = include_str!("page.html");
+
+/// What the system may hold for a client: what is in there can be neither dropped nor replaced, and a
+/// quarter of a second of a full world is plenty.
+const SEND_BUFFER: u32 = 16 << 10;
+
+struct Options {
+    listen: SocketAddr,
+    /// `None`: that of the page we serve.
+    origins: Option<Origins>,
+}
+
+/// `None`: `--help`.
+fn options(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
+    let mut listen = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let mut origins: Vec<String> = Vec::new();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("listen") => listen = parser.value()?.parse()?,
+            Arg::Long("origin") => origins.push(parser.value()?.string()?),
+            Arg::Long("help") => return Ok(None),
+            other => return Err(other.unexpected()),
+        }
+    }
+    let origins = match &origins[..] {
+        [] => None,
+        some => Some(Origins::new(some).map_err(|error| format!("--origin: {error}"))?),
+    };
+    Ok(Some(Options { listen, origins }))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let options = match options(Parser::from_env()) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("game: {error} (see --help)");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("game: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until ctrl-c.
+async fn run(options: Options) -> Result<(), BoxError> {
+    let listen = options.listen;
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(listen).map_err(|error| format!("--listen {listen}: {error}"))?;
+    let listener = socket.listen(128)?;
+    writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
+    let stop = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    server::serve(listener, options.origins, stop).await;
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! The game as its clients see it: the program itself, over real sockets, read by the offsets that
+//! `wire.rs` documents.
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tickwire::{CloseCode, Config, Error, handshake::client::Request, tokio::WebSocket};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// A server, until dropped.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(options: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_game"));
+        command.args(["--listen", "127.0.0.1:0"]).args(options).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on http://").unwrap().to_owned();
+        Self { process, address }
+    }
+
+    async fn open(&self, origin: Option<&str>) -> Result<WebSocket<TcpStream>, Error> {
+        let request = Request::new(&format!("ws://{}/", self.address)).unwrap();
+        let mut request = request.subprotocols(&["game.v1"]).unwrap();
+        if let Some(origin) = origin {
+            request = request.header("Origin", origin).unwrap();
+        }
+        let stream = TcpStream::connect(&self.address).await?;
+        tickwire::tokio::client(stream, &request, &Config::default()).await
+    }
+
+    async fn join(&self, name: &str) -> Player {
+        let mut ws = self.open(None).await.unwrap();
+        assert_eq!(ws.negotiated().subprotocol(), Some("game.v1"));
+        ws.send([b"\x01", name.as_bytes()].concat().as_slice()).await.unwrap();
+        let mut player = Player { ws, id: 0, sequence: 0, seen: Seen::default() };
+        assert_eq!(player.next().await, 1, "first of all a welcome");
+        player
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The newest of each kind.
+#[derive(Default)]
+struct Seen {
+    tick: u32,
+    /// Identifier, x, y.
+    players: Vec<(u16, f32, f32)>,
+    /// Of our own: the newest input done, x.
+    own: (u32, f32),
+    orbs: usize,
+    /// Identifier, name.
+    roster: Vec<(u16, String)>,
+    pong: [u8; 8],
+}
+
+struct Player {
+    ws: WebSocket<TcpStream>,
+    id: u16,
+    sequence: u32,
+    seen: Seen,
+}
+
+impl Player {
+    /// Takes the next message, and returns its kind.
+    async fn next(&mut self) -> u8 {
+        let message = self.ws.recv().await.unwrap().expect("the server goes on").as_bytes();
+        let u16_at = |at: usize| u16::from_le_bytes(message[at..at + 2].try_into().unwrap());
+        let u32_at = |at: usize| u32::from_le_bytes(message[at..at + 4].try_into().unwrap());
+        let seen = &mut self.seen;
+        match message[0] {
+            1 => self.id = u16_at(2),
+            2 => {
+                seen.tick = u32_at(4);
+                let player = |i| (u16_at(i), u16_at(i + 2).into(), u16_at(i + 4).into());
+                let players = (8..message.len()).step_by(6).map(player);
+                seen.players =
+                    players.map(|(id, x, y): (_, f32, f32)| (id, x / 16.0, y / 16.0)).collect();
+                assert_eq!(seen.players.len(), u16_at(2).into());
+            }
+            3 => seen.own = (u32_at(4), f32::from_bits(u32_at(8))),
+            4 => {
+                seen.orbs = u16_at(2).into();
+                assert_eq!(message.len(), 4 + 4 * seen.orbs);
+            }
+            5 => {
+                seen.roster.clear();
+                let mut at = 4;
+                while at < message.len() {
+                    let end = at + 6 + usize::from(message[at + 5]);
+                    let name = String::from_utf8(message[at + 6..end].to_vec()).unwrap();
+                    seen.roster.push((u16_at(at), name));
+                    at = end;
+                }
+                assert_eq!(seen.roster.len(), u16_at(2).into());
+            }
+            6 => seen.pong = message[8..].try_into().unwrap(),
+            kind => panic!("a message of kind {kind}"),
+        }
+        message[0]
+    }
+
+    async fn until(&mut self, done: impl Fn(&Seen) -> bool) {
+        while !done(&self.seen) {
+            self.next().await;
+        }
+    }
+
+    async fn steer(&mut self, right: i8, down: i8) {
+        self.sequence += 1;
+        let mut input = vec![2, right as u8, down as u8, 0];
+        input.extend(self.sequence.to_le_bytes());
+        self.ws.send(&input[..]).await.unwrap();
+    }
+
+    fn knows(&self) -> Vec<&str> {
+        self.seen.roster.iter().map(|(_, name)| &**name).collect()
+    }
+}
+
+impl Seen {
+    fn place(&self, id: u16) -> Option<(f32, f32)> {
+        self.players.iter().find(|player| player.0 == id).map(|&(_, x, y)| (x, y))
+    }
+}
+
+async fn bounded<F: Future>(future: F) -> F::Output {
+    timeout(Duration::from_secs(60), future).await.expect("in time")
+}
+
+#[tokio::test]
+async fn two_players_see_each_other_move() {
+    bounded(async {
+        let server = Server::start(&[]);
+        let (mut ada, mut bob) = (server.join("Ada").await, server.join("Bob").await);
+        for player in [&mut ada, &mut bob] {
+            player
+                .until(|seen| seen.roster.len() == 2 && seen.players.len() == 2 && seen.orbs > 0)
+                .await;
+            assert_eq!(player.knows(), ["Ada", "Bob"]);
+        }
+        let (id, other) = (ada.id, bob.id);
+        assert_ne!(id, other);
+
+        // Towards the middle, so that no edge is in the way; steps are as many as inputs.
+        let from = bob.seen.place(id).unwrap();
+        let (right, down) =
+            (if from.0 < 1200.0 { 90 } else { -90 }, if from.1 < 800.0 { 90 } else { -90 });
+        for _ in 0..60 {
+            ada.steer(right, down).await;
+            let sent = ada.sequence;
+            while sent > ada.seen.own.0 + 4 {
+                ada.next().await;
+            }
+        }
+        ada.until(|seen| seen.own.0 == 60).await;
+        let tick = ada.seen.tick + 30; // by when whoever was bumped into is out of the way
+        ada.until(|seen| seen.tick > tick).await;
+        let done = ada.seen.own.1;
+        bob.until(|seen| seen.place(id).is_some_and(|(x, _)| (x - done).abs() < 0.1)).await;
+        let to = bob.seen.place(id).unwrap();
+        assert!((to.0 - from.0).hypot(to.1 - from.1) > 5.0, "{from:?} {to:?}");
+
+        // Bob leaves.
+        bob.ws.close(CloseCode::NORMAL).await.unwrap();
+        ada.until(|seen| seen.roster.len() == 1 && seen.players.len() == 1).await;
+        assert_eq!(ada.knows(), ["Ada"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_come_back_and_ticks_go_on() {
+    bounded(async {
+        let server = Server::start(&[]);
+        let mut ada = server.join("Ada").await;
+        ada.ws.send(b"\x03\0\0\0\0\0\0\x00mine....").await.unwrap();
+        ada.until(|seen| seen.pong == *b"mine....").await;
+        ada.until(|seen| seen.tick > 0).await;
+        let tick = ada.seen.tick;
+        ada.until(|seen| seen.tick > tick + 60).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_says_what_makes_no_sense_is_shown_out() {
+    bounded(async {
+        let server = Server::start(&[]);
+        for words in [&b"\x02\x00\x00\x00\x01\x00\x00\x00"[..], b"\x09", b"\x01\xff"] {
+            let mut ws = server.open(None).await.unwrap();
+            ws.send(words).await.unwrap();
+            assert!(ws.recv().await.unwrap().is_none());
+            assert_eq!(ws.close_frame().unwrap().code, CloseCode::POLICY_VIOLATION);
+        }
+        let mut ada = server.join("Ada").await;
+        ada.ws.send(b"\x01Eve").await.unwrap(); // once is enough
+        while ada.ws.recv().await.unwrap().is_some() {}
+        assert_eq!(ada.ws.close_frame().unwrap().code, CloseCode::POLICY_VIOLATION);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_world_says_try_again_later() {
+    bounded(async {
+        let server = Server::start(&[]);
+        let mut players = Vec::new();
+        for n in 0..32 {
+            players.push(server.join(&format!("{n}")).await);
+        }
+        let mut ws = server.open(None).await.unwrap();
+        ws.send(b"\x01late").await.unwrap();
+        assert!(ws.recv().await.unwrap().is_none());
+        assert_eq!(ws.close_frame().unwrap().code, CloseCode::TRY_AGAIN_LATER);
+        drop(players.pop());
+        players[0].until(|seen| seen.roster.len() == 31).await;
+        assert_ne!(server.join("late").await.id, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pages_from_elsewhere_may_not_play() {
+    bounded(async {
+        let status = |opened| match opened {
+            Err(Error::Refused(refusal)) => refusal.status(),
+            other => panic!("{other:?}"),
+        };
+        let server = Server::start(&[]);
+        let own = format!("http://{}", server.address);
+        assert!(server.open(Some(&own)).await.is_ok());
+        for origin in ["https://example.com", "null", "http://127.0.0.1"] {
+            assert_eq!(status(server.open(Some(origin)).await), 403, "{origin}");
+        }
+        let named = Server::start(&["--origin", "https://example.com"]);
+        assert!(named.open(Some("https://example.com")).await.is_ok());
+        let other = format!("http://{}", named.address);
+        assert_eq!(status(named.open(Some(&other)).await), 403);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_page_is_there() {
+    bounded(async {
+        let server = Server::start(&[]);
+        let mut stream = TcpStream::connect(&server.address).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("Content-Security-Policy: default-src 'none'; script-src 'nonce-"));
+        assert!(answer.contains("<title>Orbs") && !answer.contains("{{"));
+    })
+    .await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_says_goodbye() {
+    bounded(async {
+        let mut server = Server::start(&[]);
+        let mut ada = server.join("Ada").await;
+        let process = server.process.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+        while ada.ws.recv().await.unwrap().is_some() {}
+        assert_eq!(ada.ws.close_frame().unwrap().code, CloseCode::GOING_AWAY);
+        assert!(server.process.wait().unwrap().success());
+    })
+    .await;
+}

@@ -1,0 +1,286 @@
+// Checks of the pages that examples serve, driven in Chromium by playwright-core: prints a line, ok or
+// FAIL, for each. With a folder, puts pictures of them there.
+//
+//   node pages.js MARKET_FEED GAME [FOLDER]
+const { chromium } = require("playwright-core");
+const { spawn } = require("node:child_process");
+const { createInterface } = require("node:readline");
+
+const [marketFeed, game, pictures] = process.argv.slice(2);
+const DESK = { viewport: { width: 1280, height: 800 } };
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+const PATIENCE = 40_000; // ms, for anything that has to happen
+
+let failed = 0;
+const servers = new Set();
+
+async function check(name, test) {
+  const began = Date.now();
+  try {
+    await test();
+    console.log(`ok   ${name} (${Date.now() - began} ms)`);
+  } catch (error) {
+    failed++;
+    console.log(`FAIL ${name}: ${String(error.message).split("\n")[0]}`);
+  }
+}
+
+function same(what, got, expected) {
+  const [a, b] = [JSON.stringify(got), JSON.stringify(expected)];
+  if (a !== b) throw new Error(`${what}: ${a} instead of ${b}`);
+}
+
+// A server: its address, and how to stop it.
+async function serve(program, listen, ...options) {
+  const child = spawn(program, ["--listen", listen, ...options], { stdio: ["ignore", "pipe", "ignore"] });
+  servers.add(child);
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  for await (const line of createInterface({ input: child.stdout })) {
+    const address = /^listening on \w+:\/\/(.*)$/.exec(line)?.[1];
+    if (!address) continue;
+    child.stdout.resume();
+    return { address, stop: (signal) => (servers.delete(child), child.kill(signal), ended) };
+  }
+  throw new Error(program + " does not listen");
+}
+
+// A page, and all that it complains of. That nobody listens while a server is away is no fault of its.
+async function open(browser, address, options) {
+  const context = await browser.newContext(options), page = await context.newPage(), complaints = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type()) && !/ERR_CONNECTION_REFUSED/.test(message.text())) complaints.push(message.text());
+  });
+  page.setDefaultTimeout(PATIENCE);
+  await page.goto(`http://${address}/`);
+  return { page, complaints, close: () => context.close() };
+}
+
+// How many colours a canvas shows: 1 where nothing is drawn.
+const colours = (page, selector) => page.evaluate((selector) => {
+  const canvas = document.querySelector(selector), { width, height } = canvas;
+  const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const { data } = copy.getImageData(0, 0, width, height);
+  return new Set(new Uint32Array(data.buffer)).size;
+}, selector);
+
+async function drawn(page, selector) {
+  for (const until = Date.now() + PATIENCE; Date.now() < until; await page.waitForTimeout(100)) {
+    if (await colours(page, selector) > 20) return;
+  }
+  throw new Error(`nothing is drawn in ${selector}`);
+}
+
+// The page's names are global, as those of any script that is no module.
+const fits = (page) => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+const background = (page) => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+const bright = (rgb) => rgb.match(/\d+/g).slice(0, 3).reduce((sum, n) => sum + +n, 0) > 384;
+
+async function schemes(page, canvas) {
+  const seen = [];
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    await drawn(page, canvas);
+    seen.push(bright(await background(page)));
+  }
+  same("bright, by scheme", seen, [true, false]);
+}
+
+async function checkFeed(browser, adapter) {
+  const who = `market_feed, ${adapter}: `;
+  let server = await serve(marketFeed, "127.0.0.1:0", "--rate", "1000", "--adapter", adapter);
+  const { page, complaints, close } = await open(browser, server.address, DESK);
+  await check(who + "ticks arrive, none is missing, the books are the server's", async () => {
+    await page.waitForFunction(() => ticks > 2000 && checked > 0 && books.size === 8);
+    same("gaps and mismatches", await page.evaluate(() => [gaps, mismatches]), [0, 0]);
+    await page.waitForFunction(() => document.querySelector("#sound").textContent.startsWith("verified"));
+  });
+  await check(who + "price, book and latency are drawn", async () => {
+    await page.waitForFunction(() => columns.filter(({ p50 }) => p50 >= 0).length > 4);
+    for (const id of ["#price", "#book", "#latency"]) await drawn(page, id + " canvas");
+  });
+  await check(who + "another instrument can be chosen", async () => {
+    await page.click("nav button:has-text('EURUSD')");
+    await page.waitForFunction(() => /^EURUSD 1\.\d{5}$/.test(document.querySelector("#price h2").textContent.replace(/\s+/g, " ")));
+    same("the address", new URL(page.url()).hash, "#EURUSD");
+  });
+  await check(who + "it connects again to a server that was restarted", async () => {
+    await server.stop("SIGKILL");
+    await page.waitForFunction(() => /again in/.test(document.querySelector("#state").textContent));
+    server = await serve(marketFeed, server.address, "--rate", "1000", "--adapter", adapter);
+    const before = await page.evaluate(() => ticks);
+    await page.waitForFunction((before) => ticks > before + 500 && document.querySelector("#state").textContent === "live", before);
+    same("gaps and mismatches", await page.evaluate(() => [gaps, mismatches]), [0, 0]);
+  });
+  await check(who + "a goodbye is understood", async () => {
+    await server.stop("SIGINT");
+    await page.waitForFunction(() => /^(server stops|connection lost), again in/.test(document.querySelector("#state").textContent));
+    server = await serve(marketFeed, server.address, "--rate", "1000", "--adapter", adapter);
+    await page.waitForFunction(() => document.querySelector("#state").textContent === "live");
+  });
+  await check(who + "light and dark", () => schemes(page, "#price canvas"));
+  await check(who + "no complaints", () => same("complaints", complaints, []));
+  await close();
+  await check(who + "fits a phone", async () => {
+    const phone = await open(browser, server.address, PHONE);
+    await phone.page.waitForFunction(() => ticks > 100);
+    await drawn(phone.page, "#book canvas");
+    same("without scrolling sideways", await fits(phone.page), true);
+    same("complaints", phone.complaints, []);
+    await phone.close();
+  });
+  await server.stop("SIGKILL");
+}
+
+async function join(page, name) {
+  await page.fill("input", name);
+  await page.click("button");
+  await page.waitForFunction(() => body && snapshots.length > 20 && pings.length > 0);
+}
+
+// A way that is free of rocks and of the other for a while, and the key for it.
+const freeWay = (page) => page.evaluate(() => {
+  const ways = { ArrowRight: [1, 0], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowUp: [0, -1] };
+  const others = [...snapshots.at(-1).at].filter(([id]) => id !== me).map(([, { x, y }]) => [x, y, world.radius]);
+  const free = (x, y) => x > 40 && x < world.width - 40 && y > 40 && y < world.height - 40 &&
+    [...world.rocks, ...others].every(([rx, ry, radius]) => Math.hypot(x - rx, y - ry) > radius + 30);
+  return Object.entries(ways).find(([, [x, y]]) => [30, 60, 90, 120].every((n) => free(body.x + x * n, body.y + y * n)));
+});
+
+// Until `page` shows that another player is somewhere else, after `act` by that one.
+async function watch(page, player, act) {
+  const id = await player.evaluate(() => me), from = await page.evaluate((id) => where(id, performance.now()), id);
+  await act();
+  await page.waitForFunction(([id, { x, y }]) => {
+    const now = where(id, performance.now());
+    return Math.hypot(now.x - x, now.y - y) > 60;
+  }, [id, from]);
+}
+
+async function checkGame(browser) {
+  const who = "game: ";
+  let server = await serve(game, "127.0.0.1:0");
+  const one = await open(browser, server.address, DESK), two = await open(browser, server.address, PHONE);
+  const ada = one.page, bob = two.page;
+  await check(who + "two join, by the names they chose", async () => {
+    await join(ada, "Ada");
+    await join(bob, "<b>Bob</b>");
+    for (const page of [ada, bob]) {
+      await page.waitForFunction(() => roster.size === 2 && snapshots.at(-1).at.size === 2);
+      const names = await page.$$eval("ol li span", (all) => all.map((span) => span.textContent).sort());
+      same("the board", names, ["<b>Bob</b>", "Ada"]);
+      await drawn(page, "canvas");
+    }
+  });
+  await check(who + "one moves by keys, and the other sees it", async () => {
+    const [key] = await freeWay(ada);
+    await watch(bob, ada, () => ada.keyboard.down(key));
+    await ada.keyboard.up(key);
+  });
+  await check(who + "one moves by touch, and the other sees it", async () => {
+    const [, way] = await freeWay(bob);
+    const touch = (type, [x, y]) => bob.evaluate(([type, x, y]) => document.querySelector("canvas").dispatchEvent(
+      new PointerEvent(type, { pointerId: 1, pointerType: "touch", isPrimary: true, clientX: 150 + 60 * x, clientY: 500 + 60 * y })), [type, x, y]);
+    await bob.evaluate(() => { HTMLElement.prototype.setPointerCapture = () => {}; }); // there is no such finger
+    await watch(ada, bob, async () => {
+      await touch("pointerdown", [0, 0]);
+      await touch("pointermove", way);
+    });
+    await touch("pointerup", way);
+  });
+  await check(who + "what was predicted is what the server says", async () => {
+    await ada.evaluate(() => {
+      [window.worst, window.compared] = [0, 0];
+      const before = reconcile;
+      reconcile = (...said) => {
+        const old = body;
+        before(...said);
+        // Not near another ball: of its being bumped into each learns late.
+        const alone = [...snapshots.at(-1).at].every(([id, { x, y }]) => id === me || Math.hypot(x - body.x, y - body.y) > 150);
+        if (alone && pending.length) [worst, compared] = [Math.max(worst, Math.hypot(old.x - body.x, old.y - body.y)), compared + 1];
+      };
+    });
+    for (const key of ["KeyS", "KeyD", "KeyW", "KeyA", "KeyS", "KeyA"]) {
+      await ada.keyboard.down(key);
+      await ada.waitForTimeout(250);
+      await ada.keyboard.up(key);
+    }
+    const { worst, compared } = await ada.evaluate(() => ({ worst, compared }));
+    if (!(compared > 20 && worst < .05)) throw new Error(`off by ${worst}, in ${compared} comparisons`);
+  });
+  await check(who + "the ping is measured", async () => {
+    await ada.waitForFunction(() => /^[\d.]+ ms$/.test(document.querySelector("#ping").textContent));
+  });
+  await check(who + "both come back to a server that was restarted", async () => {
+    await server.stop("SIGKILL");
+    await ada.waitForFunction(() => /again in/.test(document.querySelector("#state").textContent));
+    server = await serve(game, server.address);
+    for (const page of [ada, bob]) {
+      await page.waitForFunction(() => roster.size === 2 && document.querySelector("#state").textContent === "live" && where(me, performance.now()));
+    }
+  });
+  await check(who + "light and dark", () => schemes(ada, "canvas"));
+  await check(who + "fits a phone", async () => same("without scrolling sideways", await fits(bob), true));
+  await check(who + "who leaves is gone", async () => {
+    await two.close();
+    await ada.waitForFunction(() => roster.size === 1);
+  });
+  await check(who + "no complaints", () => same("complaints", [...one.complaints, ...two.complaints], []));
+  await one.close();
+  await server.stop("SIGKILL");
+}
+
+// For the README: a desk by day, a phone by night.
+async function takePictures(browser) {
+  const kinds = [["desk", { ...DESK, colorScheme: "light" }], ["phone", { ...PHONE, colorScheme: "dark" }]];
+  let server = await serve(marketFeed, "127.0.0.1:0", "--rate", "1000");
+  for (const [kind, options] of kinds) {
+    const { page, close } = await open(browser, server.address, options);
+    await page.waitForTimeout(45_000);
+    await page.screenshot({ path: `${pictures}/market_feed-${kind}.png` });
+    await close();
+  }
+  await server.stop("SIGKILL");
+  server = await serve(game, "127.0.0.1:0");
+  const players = [];
+  for (const [name, options] of [["Ada", kinds[0][1]], ["Bob", kinds[1][1]], ["Chidi", DESK]]) {
+    const { page } = await open(browser, server.address, options);
+    await join(page, name);
+    // To the nearest orb, or to another player who is far away.
+    await page.evaluate(() => {
+      steer = () => {
+        const far = ([id, { x, y }]) => (id === me ? 0 : Math.hypot(x - body.x, y - body.y));
+        const other = [...snapshots.at(-1).at].sort((a, b) => far(b) - far(a))[0];
+        const near = ({ x, y }) => Math.hypot(x - body.x, y - body.y);
+        const to = far(other) > 420 ? other[1] : [...orbs].sort((a, b) => near(a) - near(b))[0];
+        const scale = 120 / Math.max(1, near(to));
+        return [Math.round((to.x - body.x) * scale), Math.round((to.y - body.y) * scale)];
+      };
+    });
+    players.push(page);
+  }
+  await players[0].waitForTimeout(12_000);
+  for (const [i, [kind]] of kinds.entries()) {
+    if (i) await players[i].evaluate(() => { stick = { pointerId: -1, x: 110, y: 690, dx: 34, dy: -24 }; });
+    await players[i].screenshot({ path: `${pictures}/game-${kind}.png` });
+  }
+  await server.stop("SIGKILL");
+}
+
+(async () => {
+  const args = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server"];
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args });
+  try {
+    if (pictures) return await takePictures(browser);
+    for (const adapter of ["tokio", "blocking"]) await checkFeed(browser, adapter);
+    await checkGame(browser);
+  } finally {
+    await browser.close();
+    for (const child of servers) child.kill("SIGKILL");
+  }
+})().catch((error) => {
+  failed++;
+  console.log("FAIL pages: " + error.message);
+}).finally(() => process.exit(failed ? 1 : 0));
