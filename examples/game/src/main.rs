@@ -43,8 +43,8 @@ Usage: game [OPTION]...
 
 const PAGE: &str = include_str!("page.html");
 
-/// What the system may hold for a client: what is in there can be neither dropped nor replaced, and a
-/// quarter of a second of a full world is plenty.
+/// What the system may hold for a client: what is in there can be neither dropped nor replaced, and
+/// 16 KiB are a second of a full world already.
 const SEND_BUFFER: u32 = 16 << 10;
 
 struct Options {

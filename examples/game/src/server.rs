@@ -41,8 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A client that for so long has not taken a message is gone.
 const MAX_AGE: Duration = Duration::from_secs(5);
 
-/// What of the queue may be handed to the connection while it is not written: about three snapshots of
-/// a full world.
+/// What of the queue may be handed to the connection while it is not written: about four steps of a full
+/// world.
 const MAX_UNSENT: usize = 1 << 10;
 
 /// The kinds of message, of each of which the newest replaces an older one that waits.
