@@ -39,17 +39,20 @@ async function serve(program, listen, ...options) {
     const address = /^listening on \w+:\/\/(.*)$/.exec(line)?.[1];
     if (!address) continue;
     child.stdout.resume();
-    return { address, stop: (signal) => (servers.delete(child), child.kill(signal), ended) };
+    const stop = (signal) => (servers.delete(child), child.kill(signal), ended);
+    return { address, stop, signal: (signal) => child.kill(signal) };
   }
   throw new Error(program + " does not listen");
 }
 
-// A page, and all that it complains of. That nobody listens while a server is away is no fault of its.
+// A page, and all that it complains of. That nobody listens or answers while a server is away is no
+// fault of its.
+const AWAY = /ERR_CONNECTION_REFUSED|closed before the connection is established/;
 async function open(browser, address, options) {
   const context = await browser.newContext(options), page = await context.newPage(), complaints = [];
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type()) && !/ERR_CONNECTION_REFUSED/.test(message.text())) complaints.push(message.text());
+    if (["error", "warning"].includes(message.type()) && !AWAY.test(message.text())) complaints.push(message.text());
   });
   page.setDefaultTimeout(PATIENCE);
   await page.goto(`http://${address}/`);
@@ -217,6 +220,17 @@ async function checkGame(browser) {
     await ada.waitForFunction(() => /again in/.test(document.querySelector("#state").textContent));
     server = await serve(game, server.address);
     for (const page of [ada, bob]) {
+      await page.waitForFunction(() => roster.size === 2 && document.querySelector("#state").textContent === "live" && where(me, performance.now()));
+    }
+  });
+  await check(who + "a server that no longer answers is noticed, and found again", async () => {
+    server.signal("SIGSTOP");
+    for (const page of [ada, bob]) {
+      await page.waitForFunction(() => /^no answer, again in/.test(document.querySelector("#state").textContent));
+    }
+    server.signal("SIGCONT");
+    for (const page of [ada, bob]) {
+      // Each is there once: one attempt at a time.
       await page.waitForFunction(() => roster.size === 2 && document.querySelector("#state").textContent === "live" && where(me, performance.now()));
     }
   });
