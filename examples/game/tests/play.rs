@@ -8,7 +8,7 @@ use std::{
 use tickwire::{CloseCode, Config, Error, handshake::client::Request, tokio::WebSocket};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -35,7 +35,10 @@ impl Server {
         if let Some(origin) = origin {
             request = request.header("Origin", origin).unwrap();
         }
-        let stream = TcpStream::connect(&self.address).await?;
+        // A small buffer, so that who does not read is seen to be slow soon.
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(4 << 10)?;
+        let stream = socket.connect(self.address.parse().unwrap()).await?;
         tickwire::tokio::client(stream, &request, &Config::default()).await
     }
 
@@ -195,6 +198,42 @@ async fn pings_come_back_and_ticks_go_on() {
         ada.until(|seen| seen.tick > 0).await;
         let tick = ada.seen.tick;
         ada.until(|seen| seen.tick > tick + 60).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_slow_gets_the_newest_and_who_is_gone_is_shown_out() {
+    bounded(async {
+        let server = Server::start(&[]);
+        let mut crowd = tokio::task::JoinSet::new();
+        for n in 0..29 {
+            let mut player = server.join(&format!("{n}")).await;
+            crowd.spawn(async move { player.until(|_| false).await });
+        }
+        let (mut slow, mut quick) = (server.join("slow").await, server.join("quick").await);
+        let mut gone = server.join("gone").await;
+        quick.until(|seen| seen.players.len() == 32).await;
+        let began = quick.seen.tick;
+        quick.until(|seen| seen.tick >= began + 200).await;
+        // The slow one finds what the buffers held, then the newest: what lies between it is spared.
+        let (mut jump, mut snapshots) = (0, 0);
+        while slow.seen.tick < quick.seen.tick {
+            let before = slow.seen.tick;
+            if slow.next().await == 2 {
+                jump = jump.max(slow.seen.tick.saturating_sub(before.max(began)));
+                snapshots += 1;
+            }
+        }
+        assert!(jump > 10 && snapshots < 190, "a jump of {jump}, in {snapshots} snapshots");
+        // And it goes on playing.
+        slow.steer(1, 0).await;
+        slow.until(|seen| seen.own.0 == 1).await;
+        drop(slow);
+        // One that never takes anything has to make room.
+        quick.until(|seen| !seen.roster.iter().any(|(_, name)| name == "gone")).await;
+        while let Ok(Some(_)) = gone.ws.recv().await {}
+        crowd.abort_all();
     })
     .await;
 }
