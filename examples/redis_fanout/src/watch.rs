@@ -1,0 +1,170 @@
+//! Subscribers by the thousand, which check the order and measure the lag.
+use crate::{
+    hub::lock,
+    protocol::delivered,
+    stats::{Lag, Percentiles},
+};
+use hdrhistogram::Histogram;
+use std::{
+    collections::HashMap,
+    error::Error,
+    io::{self, Write},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tickwire::{Backoff, Config, tokio::connect};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+/// As many open a connection at once.
+const AT_ONCE: usize = 64;
+
+/// What all see.
+struct Seen {
+    subscribed: AtomicU64,
+    received: AtomicU64,
+    /// By the publishers' numbers.
+    missing: AtomicU64,
+    disordered: AtomicU64,
+    /// How often one was told `stale`.
+    stale: AtomicU64,
+    lag: Lag,
+    last_error: Mutex<Option<String>>,
+}
+
+pub async fn watch(
+    channel: &str,
+    urls: &[String],
+    subscribers: usize,
+    time: Option<Duration>,
+) -> Result<(), Box<dyn Error>> {
+    let seen = Arc::new(Seen {
+        subscribed: AtomicU64::new(0),
+        received: AtomicU64::new(0),
+        missing: AtomicU64::new(0),
+        disordered: AtomicU64::new(0),
+        stale: AtomicU64::new(0),
+        lag: Lag::new()?,
+        last_error: Mutex::default(),
+    });
+    let opening = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for url in urls.iter().flat_map(|url| std::iter::repeat_n(url, subscribers)) {
+        let (url, channel) = (url.clone(), channel.to_owned());
+        let (seen, opening) = (seen.clone(), opening.clone());
+        tasks.spawn(async move {
+            let Ok(mut backoff) = Backoff::new() else { return };
+            loop {
+                let began = Instant::now();
+                let ended = subscriber(&url, &channel, &seen, &opening).await;
+                backoff.lived(began.elapsed());
+                let delay = match &ended {
+                    Ok(code) => backoff.after_close(*code),
+                    Err(error) => backoff.after_error(error),
+                };
+                let why = ended.map_or_else(|e| e.to_string(), |code| format!("closed {code}"));
+                *lock(&seen.last_error) = Some(format!("{url}: {why}"));
+                let Some(delay) = delay else { return };
+                sleep(delay).await;
+            }
+        });
+    }
+
+    let wanted = (urls.len() * subscribers) as u64;
+    let mut all: Histogram<u64> = Histogram::new_with_bounds(1, 60_000_000, 2)?;
+    let mut until = None;
+    let (mut before, mut first, mut began) = (0, 0, Instant::now());
+    let mut second = Instant::now();
+    while until.is_none_or(|until| Instant::now() < until) {
+        second += Duration::from_secs(1);
+        sleep_until(second).await;
+        let (received, subscribed) = (seen.received.load(Relaxed), seen.subscribed.load(Relaxed));
+        seen.lag.add_to(&mut all);
+        let lag = seen.lag.take().map_or(String::new(), |lag| format!(", {lag}"));
+        let mut line = format!("{subscribed} subscribed, {}/s{lag}", received - before);
+        if let Some(error) = lock(&seen.last_error).take() {
+            line += &format!("; {error}");
+        }
+        writeln!(io::stdout(), "{line}")?;
+        before = received;
+        // The time runs once all are there, and what went before is left out.
+        if until.is_none() && subscribed >= wanted {
+            (until, first, began) = (time.map(|time| second + time), received, Instant::now());
+            all.reset();
+        }
+    }
+    let (received, took) = (seen.received.load(Relaxed) - first, began.elapsed().as_secs_f64());
+    writeln!(
+        io::stdout(),
+        "{received} received in {took:.1} s, {:.0}/s, {}, {} missing, {} out of order, {} stale",
+        received as f64 / took,
+        Percentiles::of(&all),
+        seen.missing.load(Relaxed),
+        seen.disordered.load(Relaxed),
+        seen.stale.load(Relaxed),
+    )?;
+    Ok(())
+}
+
+/// One connection, to its end: the close code.
+async fn subscriber(
+    url: &str,
+    channel: &str,
+    seen: &Seen,
+    opening: &tokio::sync::Semaphore,
+) -> Result<u16, tickwire::Error> {
+    let place = opening.acquire().await;
+    let mut ws = connect(url, &Config::default()).await?;
+    ws.send(&*format!("sub {channel}")).await?;
+    drop(place);
+    let mut last: HashMap<String, u64> = HashMap::new();
+    let mut counted = Counted(seen, false);
+    while let Some(message) = ws.recv().await? {
+        let Some((_, envelope)) = delivered(message.as_bytes()) else {
+            match message.as_text().and_then(|text| text.split(' ').next()) {
+                Some("subscribed") => counted.subscribed(),
+                Some("stale") => _ = seen.stale.fetch_add(1, Relaxed),
+                _ => {}
+            }
+            continue;
+        };
+        seen.received.fetch_add(1, Relaxed);
+        if envelope.seq == 0 {
+            continue;
+        }
+        seen.lag.record(envelope.nanos);
+        match last.get_mut(envelope.from) {
+            Some(last) if envelope.seq <= *last => _ = seen.disordered.fetch_add(1, Relaxed),
+            Some(last) => {
+                seen.missing.fetch_add(envelope.seq - *last - 1, Relaxed);
+                *last = envelope.seq;
+            }
+            None => _ = last.insert(envelope.from.to_owned(), envelope.seq),
+        }
+    }
+    Ok(ws.close_code())
+}
+
+/// Is counted as subscribed until it is dropped.
+struct Counted<'s>(&'s Seen, bool);
+
+impl Counted<'_> {
+    fn subscribed(&mut self) {
+        if !std::mem::replace(&mut self.1, true) {
+            self.0.subscribed.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if self.1 {
+            self.0.subscribed.fetch_sub(1, Relaxed);
+        }
+    }
+}
