@@ -1,0 +1,68 @@
+//! Prints the public API as rustdoc's JSON has it, a line for each item, sorted: what a change adds,
+//! takes away or makes different is then the lines of a diff.
+//!
+//! Left out is what would drown the rest: what blanket implementations give to every type, and that
+//! a type has an auto trait; that it lacks one, or has it under a condition, is said.
+//!
+//! ```text
+//! tickwire-public-api target/doc/tickwire.json
+//! ```
+//!
+//! Exit codes: 0 printed, 1 failed, 2 usage, 3 rustdoc and this tool do not know each other.
+use public_api::{Builder, PublicItem};
+use std::{env, error::Error, ffi::OsStr, fs, process::ExitCode};
+
+/// The format of rustdoc's JSON that this version of `public-api` reads.
+const FORMAT: u64 = 57;
+
+/// Auto traits that say something about a type.
+const AUTO_TRAITS: [&str; 5] = [
+    "core::marker::Send",
+    "core::marker::Sync",
+    "core::marker::Unpin",
+    "core::panic::unwind_safe::RefUnwindSafe",
+    "core::panic::unwind_safe::UnwindSafe",
+];
+
+/// And those of the compiler's own, which come and go.
+const INTERNAL: [&str; 3] =
+    ["core::marker::Freeze", "core::marker::StructuralPartialEq", "core::marker::UnsafeUnpin"];
+
+fn main() -> ExitCode {
+    let Some(path) = env::args_os().nth(1) else {
+        eprintln!("Usage: tickwire-public-api FILE.json");
+        return ExitCode::from(2);
+    };
+    match listing(&path) {
+        Ok(Some(lines)) => {
+            lines.iter().for_each(|line| println!("{line}"));
+            ExitCode::SUCCESS
+        }
+        Ok(None) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("{}: {error}", path.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `None`, and says so, where the format is another one.
+fn listing(path: &OsStr) -> Result<Option<Vec<String>>, Box<dyn Error>> {
+    let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(path)?)?;
+    let found = json.get("format_version").and_then(serde_json::Value::as_u64);
+    if found != Some(FORMAT) {
+        eprintln!("rustdoc's JSON has format {found:?}, and {FORMAT} is what is read here");
+        return Ok(None);
+    }
+    let api = Builder::from_rustdoc_json(path).omit_blanket_impls(true).build()?;
+    let lines = api.into_items().filter(|item| !is_plain_auto(item));
+    Ok(Some(lines.map(|item| item.to_string()).collect()))
+}
+
+/// Whether this is `impl Send for Type` without a condition, or of a trait that nobody can name.
+fn is_plain_auto(item: &PublicItem) -> bool {
+    let text = item.to_string();
+    let is_of = |name: &str, before: &str| text.contains(&format!("{before}{name} for "));
+    let plain = AUTO_TRAITS.iter().any(|name| is_of(name, " ")) && !text.contains(" where ");
+    text.starts_with("impl") && (plain || INTERNAL.iter().any(|name| is_of(name, "")))
+}
