@@ -2,124 +2,21 @@
 //! codes that other programs rely on. Needs the examples built, as a plain `cargo test` does.
 #![cfg(all(unix, feature = "tokio"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod support_program;
+
 use ::tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
 };
+use support_program::{ADAPTERS, PATIENCE, Program, client, server};
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, Message, OwnedMessage,
     handshake::client::Request,
     tokio::{MaybeTls, WebSocket, accept, connect, connect_with},
 };
-
-/// Everything is done for each of these.
-const ADAPTERS: [&str; 2] = ["tokio", "blocking"];
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A program under test, gone when the test is.
-struct Program {
-    child: Child,
-    out: Receiver<String>,
-    err: Receiver<String>,
-}
-
-impl Program {
-    fn start(name: &str, args: &[&str]) -> Self {
-        Self::start_in(name, args, &[])
-    }
-
-    /// With these variables set in its environment.
-    fn start_in(name: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
-        // target/PROFILE/deps/examples_echo-HASH; the examples are beside `deps`.
-        let test = std::env::current_exe().unwrap();
-        let path: PathBuf = test.ancestors().nth(2).unwrap().join("examples").join(name);
-        assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
-        let mut child = Command::new(path)
-            .args(args)
-            .envs(variables.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let out = lines(child.stdout.take().unwrap());
-        let err = lines(child.stderr.take().unwrap());
-        Self { child, out, err }
-    }
-
-    fn write(&mut self, input: &[u8]) {
-        self.child.stdin.as_mut().unwrap().write_all(input).unwrap();
-    }
-
-    fn line(&self) -> String {
-        self.out.recv_timeout(PATIENCE).expect("a line of output")
-    }
-
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
-        assert!(sent.unwrap().success());
-    }
-
-    /// The exit code and what was not yet looked at of both outputs. Ends the input first.
-    fn finish(mut self) -> (i32, Vec<String>, Vec<String>) {
-        drop(self.child.stdin.take());
-        let until = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < until, "does not end");
-            thread::sleep(Duration::from_millis(5));
-        };
-        (status.code().expect("no exit code"), self.out.iter().collect(), self.err.iter().collect())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The lines of a pipe, as they come.
-fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
-    let (to, from) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(pipe).lines() {
-            if to.send(line.unwrap()).is_err() {
-                break;
-            }
-        }
-    });
-    from
-}
-
-/// An `echo_server` on a free port, and that port's address.
-fn server(adapter: &str, args: &[&str]) -> (Program, String) {
-    let args = [&["--listen", "127.0.0.1:0", "--adapter", adapter], args].concat();
-    let program = Program::start("echo_server", &args);
-    let line = program.line();
-    let address = line.strip_prefix("listening on ws://").expect(&line).to_string();
-    assert!(address.starts_with("127.0.0.1:") && !address.ends_with(":0"), "{line}");
-    (program, address)
-}
-
-/// Runs `client` to its end.
-fn client(args: &[&str], input: &[u8]) -> (i32, Vec<String>, Vec<String>) {
-    let mut program = Program::start("client", args);
-    // It may have ended by now, and not want it.
-    let _ = program.child.stdin.as_mut().unwrap().write_all(input);
-    program.finish()
-}
 
 /// What the client prints and how it exits, for a server of one connection.
 fn client_against<F>(adapter: &str, serve: F) -> (i32, Vec<String>, Vec<String>)
@@ -506,7 +403,7 @@ fn a_failed_connection_is_one_line_of_the_client_and_exit_code_1() {
             let head = "HTTP/1.1 503 No\r\nContent-Length:";
             write!(stream, "{head} {}\r\n\r\n{body}", body.len()).unwrap();
         });
-        assert_eq!(code, 1);
+        assert_eq!(code, 3);
         assert_eq!(errors, [r"error: server answered 503 No: closed for\r\nlunch \x1b[31m"]);
 
         let (code, _, errors) = client_against(adapter, |mut stream| {
@@ -655,6 +552,19 @@ mod over_tls {
             }
             server.signal("-TERM");
             assert_eq!(server.finish(), (0, vec![], vec![]));
+        }
+    }
+
+    #[test]
+    fn the_client_tells_what_tls_agreed_on_if_asked() {
+        let files = files("verbose");
+        for adapter in ADAPTERS {
+            let (_server, url) = server(adapter, &files);
+            let args = [&url, "--adapter", adapter, "--ca", &files.ca, "--verbose"];
+            let (code, _, told) = client(&args, b"");
+            assert_eq!(code, 0);
+            let tls = told[2].strip_prefix("* TLS: ").expect(&told[2]);
+            assert!(tls.contains(" ms, TLSv1_3 TLS13_"), "{told:?}");
         }
     }
 

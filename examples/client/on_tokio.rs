@@ -1,95 +1,195 @@
 //! The client on tokio: one thread, in which sending and receiving take turns.
-use super::{Command, Options, Printer, Result, close_frame, commands};
-use std::{convert::Infallible, future::pending, io, thread};
-#[cfg(feature = "rustls")]
-use tickwire::tokio::connect_tls;
+use crate::{
+    Result,
+    input::{Command, Input, close_frame},
+    options::Options,
+    record::Recorder,
+    session::{Session, Steps, not_connected},
+    tls,
+};
+use std::{
+    convert::Infallible,
+    future::pending,
+    io, thread,
+    time::{Duration, Instant},
+};
 use tickwire::{
     Error,
-    tokio::{Reader, Writer, connect_with},
+    handshake::HandshakeError,
+    tap::Tap,
+    tokio::{Reader, WebSocket, Writer, client},
+    url::Target,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
     runtime::Builder,
     select,
     sync::mpsc,
+    time::timeout,
 };
 
-type Input = mpsc::Receiver<Command>;
+/// How long it may take to resolve the name and connect to it, and how long TLS may.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) fn talk(options: &Options) -> Result<()> {
-    Builder::new_current_thread().enable_all().build()?.block_on(converse(options))
+type Commands = mpsc::Sender<(Command, Instant)>;
+type Todo = mpsc::Receiver<(Command, Instant)>;
+
+pub(crate) fn talk(options: &Options) -> Result<u8> {
+    Builder::new_current_thread().enable_all().build()?.block_on(connect(options))
 }
 
-async fn converse(options: &Options) -> Result<()> {
-    let connected = match options.tls.clone() {
-        None => connect_with(&options.request, &options.config).await,
+async fn connect(options: &Options) -> Result<u8> {
+    let fail = |error| not_connected(&options.request, error);
+    let tls = tls::of(options).map_err(fail)?;
+    let dialed = in_time(dial(options.request.target())).await;
+    let (tcp, steps) = dialed.map_err(fail)?;
+    match tls {
+        None => tap(tcp, steps, options).await,
         #[cfg(feature = "rustls")]
-        Some(tls) => connect_tls(&options.request, &options.config, tls).await,
-    };
-    let ws = connected.map_err(|error| options.not_connected(&error))?;
-    let printer = Printer::new();
-    if let Some(name) = ws.negotiated().subprotocol() {
-        printer.subprotocol(name)?;
+        Some(tls) => {
+            let (stream, steps) = in_time(secure(tcp, tls, steps, options)).await.map_err(fail)?;
+            tap(stream, steps, options).await
+        }
+        #[cfg(not(feature = "rustls"))]
+        Some(never) => match never {},
     }
-    let input = read_input()?;
+}
+
+async fn in_time<T>(
+    step: impl Future<Output = std::result::Result<T, Error>>,
+) -> std::result::Result<T, Error> {
+    timeout(PATIENCE, step).await.unwrap_or(Err(HandshakeError::Timeout.into()))
+}
+
+/// What `tickwire::tokio::connect` does in one, step by step, to see how long each takes.
+async fn dial(target: &Target) -> std::result::Result<(TcpStream, Steps), Error> {
+    let began = Instant::now();
+    let addresses = lookup_host((target.host(), target.port())).await?;
+    let resolving = began.elapsed();
+    let mut failed = io::Error::from(io::ErrorKind::NotFound); // a name without an address
+    for peer in addresses {
+        let began = Instant::now();
+        match TcpStream::connect(peer).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                let tcp = began.elapsed();
+                let handshake = Duration::ZERO;
+                return Ok((stream, Steps { peer, resolving, tcp, tls: None, handshake }));
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed.into())
+}
+
+#[cfg(feature = "rustls")]
+async fn secure(
+    tcp: TcpStream,
+    tls: tls::Tls,
+    mut steps: Steps,
+    options: &Options,
+) -> std::result::Result<(tickwire::tokio::TlsStream<TcpStream>, Steps), Error> {
+    let began = Instant::now();
+    let mut stream = tickwire::tokio::TlsStream::client(tcp, options.request.target(), tls)?;
+    stream.handshake().await?;
+    steps.tls = Some((began.elapsed(), tls::agreed(stream.session())));
+    Ok((stream, steps))
+}
+
+async fn tap<S>(stream: S, steps: Steps, options: &Options) -> Result<u8>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match &options.record {
+        None => open(stream, steps, options).await,
+        Some(file) => open(Tap::new(stream, Recorder::create(file)?), steps, options).await,
+    }
+}
+
+async fn open<S>(stream: S, mut steps: Steps, options: &Options) -> Result<u8>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let began = Instant::now();
+    let connected = client(stream, &options.request, &options.config).await;
+    let ws = connected.map_err(|error| not_connected(&options.request, error))?;
+    steps.handshake = began.elapsed();
+    let session = Session::new(options, &steps, ws.negotiated())?;
+    converse(ws, &session, options).await
+}
+
+async fn converse<S>(ws: WebSocket<S>, session: &Session, options: &Options) -> Result<u8>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (commands, todo) = mpsc::channel(16);
+    read_input(options.input.clone(), commands.clone())?;
     let (mut reader, writer) = ws.into_split();
-    select! {
-        received = receive(&mut reader, printer) => received?,
-        never = send(writer, input, printer) => match never {},
-    }
-    printer.close(reader.close_code(), reader.close_frame(), reader.was_clean())
+    let received = select! {
+        received = receive(&mut reader, session, &commands) => received,
+        never = send(writer, todo, session) => match never {},
+    };
+    #[cfg(feature = "counters")]
+    session.counters(reader.counters());
+    session.ended(received, reader.close_code(), reader.close_frame(), reader.was_clean())
 }
 
 /// Reading standard input blocks and cannot be called off: it has a thread, a few lines ahead, that
 /// the end of the program takes along.
-fn read_input() -> io::Result<Input> {
-    let (lines, input) = mpsc::channel(16);
-    thread::Builder::new().spawn(move || {
-        for command in commands() {
-            if lines.blocking_send(command).is_err() {
-                break;
-            }
-        }
-    })?;
-    Ok(input)
+fn read_input(input: Input, commands: Commands) -> io::Result<()> {
+    thread::Builder::new()
+        .spawn(move || input.each(|command, due| commands.blocking_send((command, due)).is_ok()))?;
+    Ok(())
 }
 
 /// Prints what arrives, until the connection has ended.
-async fn receive<R, W>(reader: &mut Reader<R, W>, printer: Printer) -> Result<()>
+async fn receive<R, W>(
+    reader: &mut Reader<R, W>,
+    session: &Session,
+    commands: &Commands,
+) -> Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     while let Some(event) = reader.recv_event().await? {
-        printer.event(event)?;
+        if session.event(event)? {
+            // Whoever has others to do asks before each.
+            let _ = commands.try_send((Command::quit(), Instant::now()));
+        }
+        session.rtt(reader.rtt());
     }
     Ok(())
 }
 
 /// Sends what the input asks for, and leaves it to the receiving side to say how it all ended: a
 /// connection that takes nothing more will soon give nothing more.
-async fn send<W>(mut writer: Writer<W>, input: Input, printer: Printer) -> Infallible
+async fn send<W>(mut writer: Writer<W>, todo: Todo, session: &Session) -> Infallible
 where
     W: AsyncWrite + Unpin,
 {
-    let _ = send_all(&mut writer, input, printer).await;
+    let _ = send_all(&mut writer, todo, session).await;
     pending().await
 }
 
 async fn send_all<W>(
     writer: &mut Writer<W>,
-    mut input: Input,
-    printer: Printer,
+    mut todo: Todo,
+    session: &Session,
 ) -> std::result::Result<(), Error>
 where
     W: AsyncWrite + Unpin,
 {
-    while let Some(command) = input.recv().await {
-        match command {
+    if session.verbose {
+        writer.probe().await?;
+    }
+    while let Some((command, due)) = todo.recv().await {
+        match session.doing(command, due) {
             Command::Text(text) => writer.send(&text).await?,
             Command::Binary(bytes) => writer.send(&bytes).await?,
-            Command::Ping => writer.ping(&printer.stamp()).await?,
-            Command::Close(close) => writer.close(close_frame(&close)).await?,
+            Command::Ping => writer.ping(&session.stamp()).await?,
+            Command::Close(close) => return writer.close(close_frame(&close)).await,
         }
     }
     Ok(())

@@ -6,16 +6,32 @@ pub(crate) use without::*;
 
 #[cfg(feature = "rustls")]
 mod with {
-    use crate::Result;
+    use crate::{Result, options::Options};
     use std::sync::Arc;
+    use tickwire::tls::platform_config;
     use tickwire::tls::rustls::{
-        ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+        ClientConfig, Connection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
         client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
         pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     };
 
     pub(crate) type Tls = Arc<ClientConfig>;
+
+    /// What `wss` needs; `None` for `ws`.
+    pub(crate) fn of(options: &Options) -> std::result::Result<Option<Tls>, tickwire::Error> {
+        if !options.request.target().secure() {
+            return Ok(None);
+        }
+        options.tls.clone().map_or_else(platform_config, Ok).map(Some)
+    }
+
+    /// Version and cipher suite.
+    pub(crate) fn agreed(session: &Connection) -> String {
+        let version = session.protocol_version().and_then(|version| version.as_str());
+        let suite = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        [version, suite].map(|name| name.unwrap_or("unknown")).join(" ")
+    }
 
     /// Trusts the authorities in a file, and no others.
     pub(crate) fn trust(file: &str) -> Result<Tls> {
@@ -82,10 +98,17 @@ mod with {
 
 #[cfg(not(feature = "rustls"))]
 mod without {
-    use crate::Result;
+    use crate::{Result, options::Options};
 
     #[derive(Clone)]
     pub(crate) enum Tls {}
+
+    pub(crate) fn of(options: &Options) -> std::result::Result<Option<Tls>, tickwire::Error> {
+        match options.request.target().secure() {
+            true => Err(tickwire::Error::NoTls),
+            false => Ok(options.tls.clone()),
+        }
+    }
 
     pub(crate) fn trust(_: &str) -> Result<Tls> {
         Err("--ca: TLS is not built in: add --features rustls".into())

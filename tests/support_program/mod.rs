@@ -1,0 +1,114 @@
+//! Programs under test: started, talked to over their pipes, and gone when the test is. Needs the
+//! examples built, as a plain `cargo test` does.
+#![allow(dead_code)] // no test needs all of it
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Everything is done for each of these.
+pub(crate) const ADAPTERS: [&str; 2] = ["tokio", "blocking"];
+
+/// Longer than anything here takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A program under test, gone when the test is.
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    pub(crate) out: Receiver<String>,
+    pub(crate) err: Receiver<String>,
+}
+
+impl Program {
+    pub(crate) fn start(name: &str, args: &[&str]) -> Self {
+        Self::start_in(name, args, &[])
+    }
+
+    /// With these variables set in its environment.
+    pub(crate) fn start_in(name: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        // target/PROFILE/deps/examples_echo-HASH; the examples are beside `deps`.
+        let test = std::env::current_exe().unwrap();
+        let path: PathBuf = test.ancestors().nth(2).unwrap().join("examples").join(name);
+        assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
+        let mut child = Command::new(path)
+            .args(args)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = lines(child.stdout.take().unwrap());
+        let err = lines(child.stderr.take().unwrap());
+        Self { child, out, err }
+    }
+
+    pub(crate) fn write(&mut self, input: &[u8]) {
+        self.child.stdin.as_mut().unwrap().write_all(input).unwrap();
+    }
+
+    pub(crate) fn line(&self) -> String {
+        self.out.recv_timeout(PATIENCE).expect("a line of output")
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// The exit code and what was not yet looked at of both outputs. Ends the input first.
+    pub(crate) fn finish(mut self) -> (i32, Vec<String>, Vec<String>) {
+        drop(self.child.stdin.take());
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < until, "does not end");
+            thread::sleep(Duration::from_millis(5));
+        };
+        (status.code().expect("no exit code"), self.out.iter().collect(), self.err.iter().collect())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines of a pipe, as they come.
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (to, from) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines() {
+            if to.send(line.unwrap()).is_err() {
+                break;
+            }
+        }
+    });
+    from
+}
+
+/// An `echo_server` on a free port, and that port's address.
+pub(crate) fn server(adapter: &str, args: &[&str]) -> (Program, String) {
+    let args = [&["--listen", "127.0.0.1:0", "--adapter", adapter], args].concat();
+    let program = Program::start("echo_server", &args);
+    let line = program.line();
+    let address = line.strip_prefix("listening on ws://").expect(&line).to_string();
+    assert!(address.starts_with("127.0.0.1:") && !address.ends_with(":0"), "{line}");
+    (program, address)
+}
+
+/// Runs `client` to its end.
+pub(crate) fn client(args: &[&str], input: &[u8]) -> (i32, Vec<String>, Vec<String>) {
+    let mut program = Program::start("client", args);
+    // It may have ended by now, and not want it.
+    let _ = program.child.stdin.as_mut().unwrap().write_all(input);
+    program.finish()
+}
