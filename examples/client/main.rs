@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release --example client -- ws://127.0.0.1:9001
 //! printf 'hi\n/binary c0ffee\n' | cargo run --release --example client -- ws://127.0.0.1:9001
-//! cargo run --release --example client -- ws://127.0.0.1:9001 --send hi --count 1000 --rate 200 --quiet
+//! cargo run --release --example client -- ws://127.0.0.1:9001 --send hi --count 1000 --rate 200 -q
 //! ```
 //!
 //! Sending and receiving wait for different things, so each has a task or a thread and half of the
