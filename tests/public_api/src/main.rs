@@ -51,7 +51,8 @@ fn listing(path: &OsStr) -> Result<Option<Vec<String>>, Box<dyn Error>> {
     let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(path)?)?;
     let found = json.get("format_version").and_then(serde_json::Value::as_u64);
     if found != Some(FORMAT) {
-        eprintln!("rustdoc's JSON has format {found:?}, and {FORMAT} is what is read here");
+        let found = found.map_or("none".to_string(), |found| found.to_string());
+        eprintln!("rustdoc's JSON has format {found}, and {FORMAT} is what is read here");
         return Ok(None);
     }
     let api = Builder::from_rustdoc_json(path).omit_blanket_impls(true).build()?;
