@@ -762,11 +762,12 @@ fn the_classic_push_tells_everybody_the_same_time() {
     wait(async {
         let mut one = connect(&url, &Config::default()).await.unwrap();
         let mut other = connect(&url, &Config::default()).await.unwrap();
-        let first = one.recv_owned().await.unwrap().unwrap();
+        // The other may have come a second later, and has not missed one since.
+        let first = other.recv_owned().await.unwrap().unwrap();
         let text = first.as_message().as_text().unwrap().to_string();
         assert!(text.ends_with(" s since 1970"), "{text}");
-        while other.recv_owned().await.unwrap().unwrap() != first {}
-        assert_ne!(one.recv_owned().await.unwrap().unwrap(), first);
+        while one.recv_owned().await.unwrap().unwrap() != first {}
+        while one.recv_owned().await.unwrap().unwrap() == first {} // a clock may be late, and repeat one
     });
 }
 
