@@ -1,14 +1,24 @@
-//! A program without the standard library that receives a frame and answers it. It fails to build
-//! when anything below `tickwire` brings `std` with it, since that has a panic handler of its own.
+//! A program without the standard library: a day in the life of a device (`device.rs`, the loop to
+//! read) and of what calls it, on a clock that is a number. It fails to build when anything below
+//! `tickwire` brings `std` with it, since that has a panic handler of its own.
 #![no_std]
 #![no_main]
+
+extern crate alloc;
+
+mod device;
 
 use bytes::Buf;
 use core::{
     alloc::{GlobalAlloc, Layout},
     ffi::{c_char, c_int, c_void},
+    time::Duration,
 };
-use tickwire::{Config, Connection, Entropy, Message, Negotiated, RecvError, Step};
+use device::{Device, Queue, Uart};
+use tickwire::{
+    CloseCode, Config, Connection, Entropy, Message, RecvError, Step, Time,
+    handshake::client::{Handshake, Request},
+};
 
 #[link(name = "c")]
 unsafe extern "C" {
@@ -42,9 +52,11 @@ fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
     unsafe { abort() }
 }
 
-/// The shipped `alloc` was compiled to unwind and names this; with panic=abort nobody calls it.
+/// The shipped `alloc` was compiled to unwind and names these; with panic=abort nobody calls them.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_Resume() {}
 
 /// No randomness: what is sent here reaches nobody.
 struct Counter(u8);
@@ -58,57 +70,149 @@ impl Entropy for Counter {
     }
 }
 
+/// The other end of the line: what it has seen.
+#[derive(Default, PartialEq)]
+struct Seen {
+    echoes: u32,
+    pings: u32,
+    pongs: u32,
+    closed: bool,
+}
+
 /// Exit codes: 0 for success, else where it went wrong.
 #[unsafe(no_mangle)]
 extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
-    let config = Config::default();
-    let mut client = Connection::client(&config, Negotiated::new(), Counter(0));
-    let mut server = Connection::server(&config, Negotiated::new());
-    // A text that the server echoes, and a Ping, which is answered without being asked.
-    if client.sender().feed("Zoë").is_err() || client.sender().ping(b"?").is_err() {
-        return 1;
+    let mut line = Line {
+        device: Device::new(),
+        uart: Uart { received: Queue::new(), to_send: Queue::new() },
+        now: Time::ZERO,
+    };
+    match line.day() {
+        Ok(()) => 0,
+        Err(Failed(at)) => at,
     }
-    if !matches!(pass(&mut client, &mut server, true), Ok((1, 1, 0))) {
-        return 2;
-    }
-    if !matches!(pass(&mut server, &mut client, false), Ok((1, 0, 1))) {
-        return 3;
-    }
-    0
 }
 
-/// Moves all bytes from one to the other. Says how many texts, Pings and Pongs came.
-fn pass(
-    from: &mut Connection,
-    to: &mut Connection,
-    echo: bool,
-) -> Result<(u32, u32, u32), RecvError> {
-    let (mut texts, mut pings, mut pongs) = (0, 0, 0);
-    loop {
-        match to.step()? {
-            Step::NeedInput => {
-                let mut out = from.sender().outgoing();
-                let spare = to.spare_mut();
-                let n = out.chunk().len().min(spare.len());
-                if n == 0 {
-                    return Ok((texts, pings, pongs));
+/// Where.
+struct Failed(c_int);
+
+struct Line {
+    device: Device,
+    uart: Uart,
+    now: Time,
+}
+
+impl Line {
+    /// All a device lives through.
+    fn day(&mut self) -> Result<(), Failed> {
+        // A text and 300 bytes come back through queues of 64, and a Ping is answered.
+        let mut host = self.call().ok_or(Failed(1))?;
+        let fed = host.sender().feed("Zoë").is_ok() && host.sender().feed(&[7; 300][..]).is_ok();
+        let seen = self.exchange(&mut host).map_err(|_| Failed(2))?;
+        expect(fed && host.sender().ping(b"?").is_ok(), 3)?;
+        expect(seen == Seen { echoes: 2, ..Seen::default() }, 4)?;
+        let seen = self.exchange(&mut host).map_err(|_| Failed(5))?;
+        expect(seen == Seen { pongs: 1, ..Seen::default() }, 6)?;
+
+        // Silence: the device asks, the host answers.
+        for round in 0..3 {
+            let seen = self.sleep_until_it_says(&mut host).ok_or(Failed(7 + round))?;
+            expect(seen == Seen { pings: 1, ..Seen::default() }, 10 + round)?;
+        }
+        // The host is gone: the device gives up by itself, in 10 s to 12.5 s and 5 s.
+        let gone = self.now;
+        while self.device.is_open() {
+            self.now = self.device.wakes_at().ok_or(Failed(13))?;
+            self.device.run(&mut self.uart, self.now);
+            self.drain();
+        }
+        let waited = (self.now - gone).as_millis();
+        expect((15_000..=17_500).contains(&waited), 14)?;
+
+        // Who calls with something else is told so, and who says nothing is, after 10 s.
+        expect(self.says(b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 505 "), 15)?;
+        self.now = self.now + Duration::from_secs(10);
+        expect(self.says(b"", b"HTTP/1.1 408 "), 16)?;
+
+        // The next one closes in order, and the line is free again.
+        let mut host = self.call().ok_or(Failed(17))?;
+        expect(host.sender().close(CloseCode::NORMAL).is_ok(), 18)?;
+        let seen = self.exchange(&mut host).map_err(|_| Failed(19))?;
+        expect(seen == Seen { closed: true, ..Seen::default() } && !self.device.is_open(), 20)
+    }
+
+    /// The opening handshake.
+    fn call(&mut self) -> Option<Connection> {
+        let request = Request::new("ws://device/").ok()?;
+        let mut handshake = Handshake::new(&request, &Config::default(), Counter(0));
+        while !handshake.step().ok()? {
+            let n = self.uart.received.push(handshake.outgoing());
+            handshake.advance(n);
+            self.device.run(&mut self.uart, self.now);
+            let n = self.uart.to_send.pop(handshake.spare_mut());
+            handshake.commit(n);
+        }
+        handshake.into_connection().ok()
+    }
+
+    /// Until neither end has anything to say.
+    fn exchange(&mut self, host: &mut Connection) -> Result<Seen, RecvError> {
+        let mut seen = Seen::default();
+        loop {
+            match host.step()? {
+                Step::Message => {
+                    let message = host.message();
+                    let whole = Message::Binary(&[7; 300]);
+                    seen.echoes += u32::from([Some("Zoë".into()), Some(whole)].contains(&message));
                 }
-                spare[..n].copy_from_slice(&out.chunk()[..n]);
-                out.advance(n);
-                to.commit(n);
-            }
-            Step::Message => {
-                let (rx, tx) = to.split_mut();
-                if let Some(message @ Message::Text("Zoë")) = rx.message() {
-                    texts += 1;
-                    if echo && tx.feed(message).is_err() {
-                        texts += 100;
+                Step::Ping => seen.pings += 1,
+                Step::Pong => seen.pongs += 1,
+                Step::Close => seen.closed = true,
+                Step::Closed => return Ok(seen),
+                Step::NeedInput => {
+                    let mut out = host.sender().outgoing();
+                    let sent = self.uart.received.push(out.chunk());
+                    out.advance(sent);
+                    self.device.run(&mut self.uart, self.now);
+                    let n = self.uart.to_send.pop(host.spare_mut());
+                    host.commit(n);
+                    if sent + n == 0 {
+                        return Ok(seen);
                     }
                 }
             }
-            Step::Ping => pings += 1,
-            Step::Pong => pongs += 1,
-            Step::Close | Step::Closed => return Ok((0, 0, 0)),
         }
     }
+
+    fn sleep_until_it_says(&mut self, host: &mut Connection) -> Option<Seen> {
+        loop {
+            self.now = self.device.wakes_at()?;
+            let seen = self.exchange(host).ok()?;
+            if seen != Seen::default() {
+                return Some(seen);
+            }
+        }
+    }
+
+    /// Whether the device answers these bytes with something that begins so.
+    fn says(&mut self, bytes: &[u8], begins: &[u8]) -> bool {
+        self.uart.received.push(bytes);
+        self.device.run(&mut self.uart, self.now);
+        let mut answer = [0; 64];
+        let n = self.uart.to_send.pop(&mut answer);
+        self.device.run(&mut self.uart, self.now);
+        self.drain();
+        answer[..n].starts_with(begins)
+    }
+
+    /// Nobody is there to read it.
+    fn drain(&mut self) {
+        while self.uart.to_send.pop(&mut [0; 64]) > 0 {
+            self.device.run(&mut self.uart, self.now);
+        }
+    }
+}
+
+fn expect(holds: bool, at: c_int) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(Failed(at)) }
 }
