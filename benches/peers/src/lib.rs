@@ -7,6 +7,7 @@ pub mod bridge;
 #[path = "../../floor.rs"]
 mod least;
 pub mod load;
+pub mod loops;
 pub mod mem;
 pub mod net;
 pub mod peers;

@@ -15,7 +15,7 @@ use tickwire_peers::peers::{self, blocking};
 use tickwire_peers::proc::{self, Server};
 use tickwire_peers::table::{BLOCKING, Goal, TOKIO, Table};
 use tickwire_peers::wire::frame_len;
-use tickwire_peers::{chosen, option, wanted};
+use tickwire_peers::{chosen, loops, option, wanted};
 
 const CLIENTS: usize = 200;
 const TICK: usize = 128;
@@ -29,6 +29,7 @@ fn serve(args: &[String]) {
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["echo", name, way] => peers::with(name, &mut Echo(Way::named(way))),
+        ["loop", name] => loops::serve(name),
         ["fan-out", name, burst] => {
             let burst = burst.parse().expect("a number");
             peers::with(name, &mut FanOut { clients: CLIENTS, size: TICK, burst });
@@ -122,7 +123,8 @@ fn pipelines(how: &str, servers: &[(&str, Server)], rounds: usize) -> Loads {
 fn echo(rounds: usize) {
     let can = |name: &&str| *name == "raw" || peers::can(name).batch;
     let names = peers::names(|c| c.sockets).into_iter().filter(can);
-    let servers: Vec<_> = names.map(|n| (n, Server::start(&["echo", n, "batch"]))).collect();
+    let mut servers: Vec<_> = names.map(|n| (n, Server::start(&["echo", n, "batch"]))).collect();
+    servers.extend(chosen(loops::NAMES).into_iter().map(|n| (n, Server::start(&["loop", n]))));
     let tables = pipelines("batches", &servers, rounds);
     tables.print_ratios();
     for (label, goal, base) in

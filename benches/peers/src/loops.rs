@@ -1,0 +1,26 @@
+//! Servers that are loops of their own, without a runtime: the examples, as they are there.
+#![allow(unreachable_pub)] // they are programs
+#[path = "../../../examples/event_loop/src/peer.rs"]
+mod peer;
+#[path = "../../../examples/event_loop/src/server.rs"]
+mod server;
+
+use std::net::SocketAddr;
+
+use tickwire::Config;
+
+pub const NAMES: [&str; 1] = [EVENT];
+const EVENT: &str = "tickwire-event-loop";
+
+/// Serves echoes for ever, on a port of its own, which the parent reads.
+pub fn serve(name: &str) {
+    let here = SocketAddr::from(([127, 0, 0, 1], 0));
+    match name {
+        EVENT => {
+            let mut server = server::Server::bind(here, Config::default()).expect("a port is free");
+            println!("{}", server.addr().expect("it is bound").port());
+            server.run().expect("the system can wait");
+        }
+        _ => panic!("no loop is named {name}; there are {NAMES:?}"),
+    }
+}
