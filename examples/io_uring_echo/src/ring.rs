@@ -1,0 +1,239 @@
+//! What is unsafe about io_uring, and nothing else: the ring, and the buffers that the kernel picks
+//! from when bytes arrive, so that a connection that waits has none.
+use io_uring::{
+    IoUring, cqueue, opcode, squeue,
+    types::{BufRingEntry, Fd, SubmitArgs, Timespec},
+};
+use std::{
+    alloc::{Layout, alloc_zeroed, handle_alloc_error},
+    io::{self, ErrorKind},
+    os::fd::RawFd,
+    ptr::NonNull,
+    slice,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
+
+/// How many buffers the kernel has to pick from, a power of two, and how long each is.
+const BUFFERS: u16 = 64;
+const LEN: usize = 16 << 10;
+const GROUP: u16 = 0;
+const PAGE: usize = 4096;
+const QUEUE: u32 = 1024;
+
+/// What a completion is about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Of {
+    Accept,
+    Receive(usize),
+    Send(usize),
+    Cancel,
+}
+
+pub struct Completion {
+    pub of: Of,
+    pub result: io::Result<usize>,
+    /// More will come of the same request.
+    pub more: bool,
+    buffer: Option<u16>,
+}
+
+pub struct Ring(IoUring);
+
+/// What the kernel picks from. Never freed: a ring that is closed is torn down behind our back, and
+/// a program has one for as long as it runs.
+pub struct Buffers {
+    /// `BUFFERS` entries, in which the kernel reads which buffers it may fill.
+    entries: NonNull<BufRingEntry>,
+    /// `BUFFERS` times `LEN` bytes.
+    bytes: NonNull<u8>,
+    tail: u16,
+}
+
+const fn entries_layout() -> Layout {
+    match Layout::from_size_align(BUFFERS as usize * size_of::<BufRingEntry>(), PAGE) {
+        Ok(layout) => layout,
+        Err(_) => panic!("the sizes above are no layout"),
+    }
+}
+
+const fn bytes_layout() -> Layout {
+    match Layout::from_size_align(BUFFERS as usize * LEN, PAGE) {
+        Ok(layout) => layout,
+        Err(_) => panic!("the sizes above are no layout"),
+    }
+}
+
+impl Buffers {
+    fn new() -> Self {
+        let zeroed = |layout| {
+            // SAFETY: neither layout is empty.
+            let at = unsafe { alloc_zeroed(layout) };
+            NonNull::new(at).unwrap_or_else(|| handle_alloc_error(layout))
+        };
+        let (entries, bytes) = (zeroed(entries_layout()).cast(), zeroed(bytes_layout()));
+        Self { entries, bytes, tail: 0 }
+    }
+
+    /// Where a buffer begins.
+    fn at(&self, id: u16) -> *mut u8 {
+        assert!(id < BUFFERS);
+        // SAFETY: `id` is below the count of what was allocated.
+        unsafe { self.bytes.as_ptr().add(usize::from(id) * LEN) }
+    }
+
+    /// What was received.
+    pub fn bytes<'a>(&'a self, completion: &'a Completion) -> &'a [u8] {
+        match (&completion.result, completion.buffer) {
+            // SAFETY: the kernel filled that many bytes and has left the buffer to us until
+            // `recycle`, which takes the completion away and needs `self` for itself.
+            (&Ok(n), Some(id)) => unsafe { slice::from_raw_parts(self.at(id), n.min(LEN)) },
+            _ => &[],
+        }
+    }
+
+    /// Leaves the buffers of these to the kernel again.
+    pub fn recycle(&mut self, batch: &mut Vec<Completion>) {
+        for completion in batch.drain(..) {
+            completion.buffer.into_iter().for_each(|id| self.give(id));
+        }
+    }
+
+    /// Leaves a buffer to the kernel. It has to be with us.
+    fn give(&mut self, id: u16) {
+        let (addr, at) = (self.at(id) as u64, usize::from(self.tail % BUFFERS));
+        self.tail = self.tail.wrapping_add(1);
+        // SAFETY: `at` is below the count of entries; the kernel does not read this one before the
+        // tail is behind it. The tail lies in the first entry, where `BufRingEntry::tail` says, is
+        // aligned, and is only read by the kernel.
+        unsafe {
+            let entry = &mut *self.entries.as_ptr().add(at);
+            entry.set_addr(addr);
+            entry.set_len(LEN as u32);
+            entry.set_bid(id);
+            let tail = BufRingEntry::tail(self.entries.as_ptr()).cast_mut();
+            AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
+        }
+    }
+}
+
+impl Ring {
+    /// # Errors
+    ///
+    /// When this kernel has no io_uring, one too old (6.1 has what is asked for), or forbids it.
+    pub fn new() -> io::Result<(Self, Buffers)> {
+        let mut options = IoUring::builder();
+        // Completions are worked off in `wait`, by this thread alone: no interrupts in between.
+        options.setup_single_issuer().setup_defer_taskrun().setup_cqsize(8 * QUEUE);
+        let ring = options.build(QUEUE)?;
+        if !ring.params().is_feature_ext_arg() {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        let mut buffers = Buffers::new();
+        let entries = buffers.entries.as_ptr() as u64;
+        // SAFETY: the entries are `BUFFERS` in number, begin a page, and are never freed.
+        unsafe { ring.submitter().register_buf_ring_with_flags(entries, BUFFERS, GROUP, 0)? };
+        (0..BUFFERS).for_each(|id| buffers.give(id));
+        Ok((Self(ring), buffers))
+    }
+
+    /// Accepts connections, until a completion says that no more come.
+    pub fn accept(&mut self, listener: RawFd) -> io::Result<()> {
+        self.push(&opcode::AcceptMulti::new(Fd(listener)).build(), Of::Accept)
+    }
+
+    /// Receives, until a completion says that no more comes.
+    pub fn receive(&mut self, peer: usize, stream: RawFd) -> io::Result<()> {
+        self.push(&opcode::RecvMulti::new(Fd(stream), GROUP).build(), Of::Receive(peer))
+    }
+
+    pub fn stop_receiving(&mut self, peer: usize) -> io::Result<()> {
+        let cancel = opcode::AsyncCancel::new(number(Of::Receive(peer))).build();
+        self.push(&cancel, Of::Cancel)
+    }
+
+    /// Sends some of `bytes`.
+    ///
+    /// # Safety
+    ///
+    /// The bytes must stay where they are and as they are until the completion.
+    pub unsafe fn send(&mut self, peer: usize, stream: RawFd, bytes: &[u8]) -> io::Result<()> {
+        const MSG_NOSIGNAL: i32 = 0x4000;
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let send = opcode::Send::new(Fd(stream), bytes.as_ptr(), len).flags(MSG_NOSIGNAL);
+        self.push(&send.build(), Of::Send(peer))
+    }
+
+    fn push(&mut self, entry: &squeue::Entry, of: Of) -> io::Result<()> {
+        let entry = entry.clone().user_data(number(of));
+        // SAFETY: the only memory that requests refer to are `Buffers`, never freed, and what
+        // the callers of `send` answer for.
+        while unsafe { self.0.submission().push(&entry) }.is_err() {
+            self.0.submit()?; // it was full
+        }
+        Ok(())
+    }
+
+    /// Submits all requests and waits for a completion. For `at_least` of them no longer than
+    /// `patience`, where the kernel can (6.12); for one until `timeout`.
+    pub fn wait(
+        &mut self,
+        at_least: usize,
+        patience: Duration,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let patient = at_least > 1 && self.0.params().is_feature_min_timeout();
+        // With a minimum wait alone the kernel would not go to sleep after it.
+        let limit = timeout.or(patient.then_some(Duration::from_secs(3600)));
+        let limit = limit.map(Timespec::from);
+        let mut args = SubmitArgs::new();
+        if let Some(limit) = &limit {
+            args = args.timespec(limit);
+        }
+        if patient {
+            args = args.min_wait_usec(patience.as_micros() as u32);
+        }
+        let want = if patient { at_least } else { 1 };
+        match self.0.submitter().submit_with_args(want, &args) {
+            Err(error) if !matches!(error.raw_os_error(), Some(ETIME | EINTR | EBUSY)) => {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds what is complete by now.
+    pub fn complete(&mut self, batch: &mut Vec<Completion>) {
+        batch.extend(self.0.completion().map(|entry| {
+            let (result, flags) = (entry.result(), entry.flags());
+            Completion {
+                of: meaning(entry.user_data()),
+                result: usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result)),
+                more: cqueue::more(flags),
+                buffer: cqueue::buffer_select(flags),
+            }
+        }));
+    }
+}
+
+const EINTR: i32 = 4;
+const EBUSY: i32 = 16;
+const ETIME: i32 = 62;
+
+fn number(of: Of) -> u64 {
+    match of {
+        Of::Accept => 0,
+        Of::Cancel => 1,
+        Of::Receive(peer) => (peer as u64) << 2 | 2,
+        Of::Send(peer) => (peer as u64) << 2 | 3,
+    }
+}
+
+fn meaning(number: u64) -> Of {
+    match (number & 3, (number >> 2) as usize) {
+        (0, _) => Of::Accept,
+        (1, _) => Of::Cancel,
+        (2, peer) => Of::Receive(peer),
+        (_, peer) => Of::Send(peer),
+    }
+}

@@ -1,0 +1,305 @@
+//! The loop: submit what was asked for and wait, in one call; hand out what is complete; ask for
+//! more. Receiving and accepting are asked for once for as long as they go well.
+//!
+//! While something is being sent, the kernel reads from the connection's own buffer, so nobody
+//! touches the connection; what it receives meanwhile is kept beside it, up to a bound, and then
+//! nothing more is received: that is the backpressure.
+use super::{
+    peer::{Next, Peer},
+    ring::{Buffers, Of, Ring},
+};
+use bytes::Buf;
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    io::{self, Write},
+    mem::{self, ManuallyDrop},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsRawFd, FromRawFd, RawFd},
+    time::{Duration, Instant},
+};
+use tickwire::{Config, Time};
+
+/// How long completions that are likely to come are waited for, once there is one: as many as came
+/// the last time. So a server with one busy connection waits for none.
+const PATIENCE: Duration = Duration::from_micros(30);
+const MOST_EXPECTED: usize = 32;
+/// What a peer that does not read may have sent before nothing more is received.
+const MOST_HELD: usize = 64 << 10;
+/// How long a peer may take none of what is being sent to it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+const ENOBUFS: i32 = 105;
+const ECANCELED: i32 = 125;
+
+pub struct Server {
+    ring: Ring,
+    buffers: Buffers,
+    listener: TcpListener,
+    peers: Peers,
+}
+
+struct Peers {
+    slots: Vec<Option<Box<Slot>>>,
+    free: Vec<usize>,
+    /// When to look at which peer, if nothing happens before; each is here once at most.
+    deadlines: BTreeSet<(Time, usize)>,
+    config: Config,
+    /// As of the last wait.
+    now: Time,
+    /// The receive buffer of all.
+    input: Vec<u8>,
+    /// Sends asked for since the last wait.
+    sends: usize,
+    /// A connection could not be accepted: there were no descriptors left.
+    full: bool,
+    /// Since the last wait a connection has left.
+    left: bool,
+}
+
+/// A peer and what the kernel does for it. Neither goes before the kernel is done.
+struct Slot {
+    peer: Peer,
+    stream: TcpStream,
+    receiving: bool,
+    stopping: bool,
+    /// Since when. The connection must not be touched.
+    sending: Option<Time>,
+    over: bool,
+    /// As it is in `deadlines`.
+    deadline: Option<Time>,
+}
+
+impl Server {
+    /// For this thread to `run`.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be had, or this kernel has no io_uring for us.
+    pub fn bind(addr: SocketAddr, config: Config) -> io::Result<Self> {
+        let (ring, buffers) = Ring::new()?;
+        let peers = Peers {
+            slots: Vec::new(),
+            free: Vec::new(),
+            deadlines: BTreeSet::new(),
+            config,
+            now: Time::ZERO,
+            input: Vec::new(),
+            sends: 0,
+            full: false,
+            left: false,
+        };
+        Ok(Self { ring, buffers, listener: TcpListener::bind(addr)?, peers })
+    }
+
+    pub fn addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the system fails.
+    pub fn run(self) -> io::Error {
+        // What the kernel may still read is not freed.
+        match ManuallyDrop::new(self).serve() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    fn serve(&mut self) -> io::Result<Infallible> {
+        let Self { ring, buffers, listener, peers } = self;
+        let epoch = Instant::now();
+        let (mut expected, mut batch) = (1, Vec::new());
+        ring.accept(listener.as_raw_fd())?;
+        loop {
+            let timeout = peers.deadlines.first().map(|&(at, _)| at - peers.now);
+            // Sends are complete at once, as a rule: they are no reason to wake up.
+            ring.wait(mem::take(&mut peers.sends) + expected, PATIENCE, timeout)?;
+            peers.now = Time::new(epoch.elapsed());
+            ring.complete(&mut batch);
+            let received = batch.iter().filter(|c| matches!(c.of, Of::Receive(_))).count();
+            expected = received.clamp(1, MOST_EXPECTED);
+            for completion in &batch {
+                let (result, more) = (&completion.result, completion.more);
+                match completion.of {
+                    Of::Accept => {
+                        peers.accepted(ring, result)?;
+                        if !more && !peers.full {
+                            ring.accept(listener.as_raw_fd())?;
+                        }
+                    }
+                    Of::Receive(at) => {
+                        let bytes = buffers.bytes(completion);
+                        peers.received(ring, at, result, more, bytes)?;
+                    }
+                    Of::Send(at) => peers.sent(ring, at, result)?,
+                    Of::Cancel => {}
+                }
+            }
+            buffers.recycle(&mut batch);
+            if mem::take(&mut peers.left) && mem::take(&mut peers.full) {
+                ring.accept(listener.as_raw_fd())?;
+            }
+            while let Some(&(time, at)) = peers.deadlines.first()
+                && time <= peers.now
+            {
+                peers.deadlines.pop_first();
+                peers.expired(ring, at)?;
+            }
+        }
+    }
+}
+
+impl Peers {
+    fn accepted(&mut self, ring: &mut Ring, result: &io::Result<usize>) -> io::Result<()> {
+        let fd = match result {
+            Ok(fd) => *fd as RawFd,
+            Err(error) => {
+                eprintln!("accept: {error}"); // and again when a connection is over
+                self.full = true;
+                return Ok(());
+            }
+        };
+        // SAFETY: the kernel has just opened it for us, and told nobody else.
+        let stream = unsafe { TcpStream::from_raw_fd(fd) };
+        let _ = stream.set_nodelay(true); // else replies wait for acknowledgements
+        let slot = Slot {
+            peer: Peer::new(&self.config),
+            stream,
+            receiving: false,
+            stopping: false,
+            sending: None,
+            over: false,
+            deadline: None,
+        };
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[at] = Some(Box::new(slot));
+        self.turn(ring, at, &[])
+    }
+
+    fn received(
+        &mut self,
+        ring: &mut Ring,
+        at: usize,
+        result: &io::Result<usize>,
+        more: bool,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let Some(slot) = &mut self.slots[at] else {
+            return Ok(());
+        };
+        slot.receiving = more;
+        slot.stopping &= more;
+        match result {
+            Ok(1..) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(ENOBUFS | ECANCELED)) => {}
+            _ => slot.peer.shut = true,
+        }
+        if slot.sending.is_none() || slot.over {
+            return self.turn(ring, at, bytes);
+        }
+        if slot.peer.hold(bytes) > MOST_HELD && more && !mem::replace(&mut slot.stopping, true) {
+            ring.stop_receiving(at)?;
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, ring: &mut Ring, at: usize, result: &io::Result<usize>) -> io::Result<()> {
+        let Some(slot) = &mut self.slots[at] else {
+            return Ok(());
+        };
+        slot.sending = None;
+        if let Some(conn) = slot.peer.connection() {
+            match result {
+                Ok(n @ 1..) => conn.sender().outgoing().advance(*n),
+                _ => conn.write_failed(), // what still comes may say why
+            }
+        }
+        self.turn(ring, at, &[])
+    }
+
+    fn expired(&mut self, ring: &mut Ring, at: usize) -> io::Result<()> {
+        let Some(slot) = &mut self.slots[at] else {
+            return Ok(());
+        };
+        slot.deadline = None;
+        match slot.sending {
+            None => return self.turn(ring, at, &[]),
+            Some(since) if self.now - since >= WRITE_TIMEOUT => {
+                let _ = slot.stream.shutdown(Shutdown::Both); // so the send fails
+            }
+            Some(since) => self.arm(at, since + WRITE_TIMEOUT),
+        }
+        Ok(())
+    }
+
+    /// Does what can be done with these bytes, and asks the kernel for what comes next. Not while
+    /// something is being sent.
+    fn turn(&mut self, ring: &mut Ring, at: usize, mut bytes: &[u8]) -> io::Result<()> {
+        let Some(slot) = &mut self.slots[at] else {
+            return Ok(());
+        };
+        let fd = slot.stream.as_raw_fd();
+        while !slot.over {
+            match slot.peer.advance(mem::take(&mut bytes), &mut self.input, self.now) {
+                Next::Send => {
+                    if let Some(conn) = slot.peer.connection() {
+                        let out = conn.sender().outgoing();
+                        // SAFETY: they lie in buffers of the connection's sender, which nobody
+                        // touches or drops before `sending` is `None` again.
+                        unsafe { ring.send(at, fd, out.chunk())? };
+                    }
+                    slot.sending = Some(self.now);
+                    self.sends += 1;
+                    let until = self.now + WRITE_TIMEOUT;
+                    self.arm(at, until);
+                    return Ok(());
+                }
+                Next::Receive(until) => {
+                    if !mem::replace(&mut slot.receiving, true) {
+                        ring.receive(at, fd)?;
+                    }
+                    if let Some(until) = until {
+                        self.arm(at, until);
+                    }
+                    return Ok(());
+                }
+                Next::Refuse(text) => {
+                    // The first that is written, and short: the system has room for it.
+                    let _ = slot.stream.write(&text);
+                    let _ = slot.stream.shutdown(Shutdown::Write);
+                }
+                Next::ShutDown => {
+                    let _ = slot.stream.shutdown(Shutdown::Write);
+                }
+                Next::Over => {
+                    slot.over = true;
+                    let _ = slot.stream.shutdown(Shutdown::Both); // ends what is asked for
+                }
+            }
+        }
+        if !slot.receiving && slot.sending.is_none() {
+            if let Some(armed) = slot.deadline {
+                self.deadlines.remove(&(armed, at));
+            }
+            self.slots[at] = None;
+            self.free.push(at);
+            self.left = true;
+        }
+        Ok(())
+    }
+
+    /// A deadline that moves on stays where it is: looking early costs less than moving it.
+    fn arm(&mut self, at: usize, until: Time) {
+        if let Some(slot) = &mut self.slots[at]
+            && slot.deadline.is_none_or(|armed| until < armed)
+        {
+            self.deadlines.insert((until, at));
+            if let Some(armed) = slot.deadline.replace(until) {
+                self.deadlines.remove(&(armed, at));
+            }
+        }
+    }
+}
