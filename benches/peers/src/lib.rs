@@ -14,6 +14,7 @@ pub mod peers;
 pub mod probe;
 pub mod proc;
 pub mod table;
+mod uring;
 pub mod wire;
 
 pub use least::xor;

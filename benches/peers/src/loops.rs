@@ -4,13 +4,15 @@
 mod peer;
 #[path = "../../../examples/event_loop/src/server.rs"]
 mod server;
-
 use std::net::SocketAddr;
 
 use tickwire::Config;
 
-pub const NAMES: [&str; 1] = [EVENT];
+use crate::uring;
+
+pub const NAMES: [&str; 2] = [EVENT, URING];
 const EVENT: &str = "tickwire-event-loop";
+const URING: &str = "tickwire-io-uring";
 
 /// Serves echoes for ever, on a port of its own, which the parent reads.
 pub fn serve(name: &str) {
@@ -20,6 +22,12 @@ pub fn serve(name: &str) {
             let mut server = server::Server::bind(here, Config::default()).expect("a port is free");
             println!("{}", server.addr().expect("it is bound").port());
             server.run().expect("the system can wait");
+        }
+        URING => {
+            let server = uring::server::Server::bind(here, Config::default());
+            let server = server.expect("this kernel has io_uring for us");
+            println!("{}", server.addr().expect("it is bound").port());
+            panic!("{}", server.run());
         }
         _ => panic!("no loop is named {name}; there are {NAMES:?}"),
     }

@@ -47,8 +47,10 @@ struct Peers {
     config: Config,
     /// As of the last wait.
     now: Time,
-    /// The receive buffer of all.
+    /// The receive buffer of all, and buffers to send from, for those that are at it. The last one
+    /// given back is the first taken: it is still in the processor's cache.
     input: Vec<u8>,
+    outputs: Vec<Vec<u8>>,
     /// Sends asked for since the last wait.
     sends: usize,
     /// A connection could not be accepted: there were no descriptors left.
@@ -85,6 +87,7 @@ impl Server {
             config,
             now: Time::ZERO,
             input: Vec::new(),
+            outputs: Vec::new(),
             sends: 0,
             full: false,
             left: false,
@@ -216,6 +219,8 @@ impl Peers {
                 Ok(n @ 1..) => conn.sender().outgoing().advance(*n),
                 _ => conn.write_failed(), // what still comes may say why
             }
+            let output = conn.sender().reclaim();
+            self.outputs.extend((!output.is_empty()).then_some(output));
         }
         self.turn(ring, at, &[])
     }
@@ -243,7 +248,17 @@ impl Peers {
         };
         let fd = slot.stream.as_raw_fd();
         while !slot.over {
-            match slot.peer.advance(mem::take(&mut bytes), &mut self.input, self.now) {
+            if let Some(conn) = slot.peer.connection()
+                && !conn.sending().has_outgoing()
+            {
+                conn.sender().lend(self.outputs.pop().unwrap_or_default());
+            }
+            let next = slot.peer.advance(mem::take(&mut bytes), &mut self.input, self.now);
+            if let Some(conn) = slot.peer.connection() {
+                let output = conn.sender().reclaim(); // none, if something is in it
+                self.outputs.extend((!output.is_empty()).then_some(output));
+            }
+            match next {
                 Next::Send => {
                     if let Some(conn) = slot.peer.connection() {
                         let out = conn.sender().outgoing();
