@@ -283,10 +283,20 @@ fn a33_memory_and_descriptors_return_to_where_they_were_whatever_the_end() {
                 turn(&config, &door, 20);
                 let before = (open_files(), live());
                 turn(&config, &door, 100);
-                (before, (open_files(), live()))
+                // What the attackers' threads held goes a moment after they were joined.
+                let mut files = open_files();
+                for _ in 0..500 {
+                    if files <= before.0 {
+                        break;
+                    }
+                    uncounted(|| thread::sleep(Duration::from_millis(10)));
+                    files = open_files();
+                }
+                (before, (files, live()))
             };
             let ((before, after), (), heap) = duel(adapter, defend, drop);
-            assert_eq!(before.0, after.0, "{adapter:?} {way:?}: descriptors");
+            let files = (before.0, after.0);
+            assert!(after.0 <= before.0, "{adapter:?} {way:?}: descriptors {files:?}");
             let more = after.1 - before.1;
             assert!(more <= 0, "{adapter:?} {way:?}: {more} bytes for 100 connections");
             heap.under(format_args!("{adapter:?} {way:?}"), 2 * SMALL);
