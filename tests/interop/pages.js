@@ -199,6 +199,7 @@ async function checkGame(browser) {
       reconcile = (...said) => {
         const old = body;
         before(...said);
+        if (!old || !body) return; // a world just entered
         // Not near another ball: of its being bumped into each learns late.
         const alone = [...snapshots.at(-1).at].every(([id, { x, y }]) => id === me || Math.hypot(x - body.x, y - body.y) > 150);
         if (alone) [worst, compared] = [Math.max(worst, Math.hypot(old.x - body.x, old.y - body.y)), compared + 1];
