@@ -223,8 +223,10 @@ impl Backoff {
         if self.attempts == 0 {
             return self.first.min(self.max);
         }
-        let doubled = 1_u32.checked_shl(self.attempts).unwrap_or(u32::MAX);
-        self.first.max(LEAST_STEP).saturating_mul(doubled).min(self.max)
+        match 1_u32.checked_shl(self.attempts) {
+            Some(doubled) => self.first.max(LEAST_STEP).saturating_mul(doubled).min(self.max),
+            None => self.max,
+        }
     }
 
     /// Any duration from `least` to `most`, all as likely.
