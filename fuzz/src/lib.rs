@@ -4,6 +4,7 @@
 pub mod cuts;
 pub mod head;
 pub mod inflate;
+pub mod payload;
 pub mod peers;
 pub mod reference;
 

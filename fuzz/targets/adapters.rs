@@ -27,6 +27,7 @@ use tickwire::{
 };
 use tickwire_fuzz::{
     Keys,
+    payload::Len,
     reference::{self, Limits},
 };
 use tokio::{
@@ -123,21 +124,6 @@ enum Kind {
     Event,
     Reply,
     Room,
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-struct Len(u16);
-
-impl Len {
-    fn get(self) -> usize {
-        let n = usize::from(self.0 >> 3);
-        match self.0 & 7 {
-            0..=4 => n % 140,
-            5 => 120 + n % 12,
-            6 => n,
-            _ => 65_530 + n % 12,
-        }
-    }
 }
 
 // The link.

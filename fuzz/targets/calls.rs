@@ -24,6 +24,7 @@ use tickwire::{
 use tickwire_fuzz::{
     Keys,
     inflate::{TakenOver, inflate},
+    payload::Len,
     reference::{self, End, Head, Limits},
 };
 
@@ -70,22 +71,6 @@ struct Settings {
     heartbeat: bool,
     /// Whether what this end sends is compressed, with what went before or without.
     takeover: Option<bool>,
-}
-
-/// Short as a rule, around the length forms at times, up to 64 KiB and a little more.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-struct Len(u16);
-
-impl Len {
-    fn get(self) -> usize {
-        let n = usize::from(self.0 >> 3);
-        match self.0 & 7 {
-            0..=4 => n % 140,
-            5 => 120 + n % 12,
-            6 => n,
-            _ => 65_530 + n % 12,
-        }
-    }
 }
 
 #[derive(Arbitrary, Clone, Debug)]

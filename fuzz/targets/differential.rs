@@ -10,6 +10,7 @@ use tickwire::{
 use tickwire_fuzz::{
     connection,
     cuts::Cuts,
+    payload::{Len, binary, text},
     peers::{Difference, End, Heard, LIMIT, PEERS, Peer, Said, explain},
     play,
     reference::{self, Event, Limits},
@@ -24,29 +25,6 @@ enum Input {
     Theirs { client: bool, cut: u8, frame: Len, sends: Vec<Plain> },
     /// All receive the same.
     Any { to_server: bool, cut: u8, frames: Vec<Frame>, tail: Vec<u8>, shorter_by: u8 },
-}
-
-/// Short as a rule, around the length forms and beyond 64 KiB at times.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-struct Len(u16);
-
-impl Len {
-    fn get(self) -> usize {
-        let n = usize::from(self.0 >> 3);
-        match self.0 & 7 {
-            0..=4 => n % 140,
-            5 => 120 + n % 12,
-            6 => n,
-            _ => 65_530 + n % 12,
-        }
-    }
-
-    /// Short where large ones have used up the budget, so that no run takes long.
-    fn within(self, budget: &mut usize) -> usize {
-        let len = if self.get() <= *budget { self.get() } else { self.get() % 140 };
-        *budget = budget.saturating_sub(len);
-        len
-    }
 }
 
 const BUDGET: usize = 70 << 10;
@@ -127,21 +105,6 @@ fn check_examples() {
         assert!(!same(&want, &heard), "{peer:?}: {difference:?} is none any more");
         assert_eq!(explain(peer, wire, &want, &heard), Some(difference));
     }
-}
-
-fn text(len: usize, seed: usize) -> String {
-    let mut text = String::with_capacity(len);
-    let mut i = seed;
-    while text.len() < len {
-        let c = ['a', 'é', '価', '📈', 'z', '0'][i % 6];
-        text.push(if text.len() + c.len_utf8() > len { '.' } else { c });
-        i = i.wrapping_mul(5).wrapping_add(1 + seed);
-    }
-    text
-}
-
-fn binary(len: usize, seed: usize) -> Vec<u8> {
-    (0..len).map(|i| (i.wrapping_mul(167) >> 3) as u8 ^ seed as u8).collect()
 }
 
 fn message(as_text: bool, len: usize, seed: usize) -> OwnedMessage {

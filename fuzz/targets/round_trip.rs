@@ -9,7 +9,12 @@ use tickwire::{
     Prepared, Role, SendError, Step,
     deflate::{Agreed, Deflate},
 };
-use tickwire_fuzz::{Keys, cuts::Cuts, write};
+use tickwire_fuzz::{
+    Keys,
+    cuts::Cuts,
+    payload::{binary, text},
+    write,
+};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -83,22 +88,6 @@ impl Len {
         *budget = budget.saturating_sub(len);
         len
     }
-}
-
-/// Text of mixed widths, different for each `seed`, `len` bytes long.
-fn text(len: usize, seed: usize) -> String {
-    let mut text = String::with_capacity(len);
-    let mut i = seed;
-    while text.len() < len {
-        let c = ['a', 'é', '価', '📈', 'z', '0'][i % 6];
-        text.push(if text.len() + c.len_utf8() > len { '.' } else { c });
-        i = i.wrapping_mul(5).wrapping_add(1 + seed);
-    }
-    text
-}
-
-fn binary(len: usize, seed: usize) -> Vec<u8> {
-    (0..len).map(|i| (i.wrapping_mul(167) >> 3) as u8 ^ seed as u8).collect()
 }
 
 struct End {

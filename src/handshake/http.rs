@@ -340,18 +340,16 @@ impl Opening {
         response: &::http::Response<B>,
     ) -> Result<Connection, HandshakeError> {
         let extended = self.extended;
-        match response.version() {
-            Version::HTTP_11 if !extended => {}
-            version if extended && is_extended(version) => {}
-            _ => return Err(HandshakeError::BadHttpVersion),
-        }
-        let status = match response.status().as_u16() {
-            101 if extended => return Err(HandshakeError::Refused { status: 101 }),
-            200 if extended => 101,
-            status => status,
+        let version = response.version();
+        let (spoken, agrees) = match extended {
+            true => (is_extended(version), StatusCode::OK),
+            false => (version == Version::HTTP_11, StatusCode::SWITCHING_PROTOCOLS),
         };
-        if status != 101 {
-            return Err(HandshakeError::Refused { status });
+        if !spoken {
+            return Err(HandshakeError::BadHttpVersion);
+        }
+        if response.status() != agrees {
+            return Err(HandshakeError::Refused { status: response.status().as_u16() });
         }
         let mut text = Vec::with_capacity(256);
         push_line(&mut text, &["HTTP/1.1 101 Switching Protocols"]);

@@ -9,6 +9,8 @@
 mod peer;
 mod server;
 #[cfg(test)]
+mod start;
+#[cfg(test)]
 mod tests;
 
 use server::Server;

@@ -15,6 +15,9 @@ mod ring;
 #[cfg(target_os = "linux")]
 mod server;
 #[cfg(all(test, target_os = "linux"))]
+mod start;
+#[cfg(all(test, target_os = "linux"))]
+#[path = "../../event_loop/src/tests.rs"]
 mod tests;
 
 #[cfg(not(target_os = "linux"))]
