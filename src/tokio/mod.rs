@@ -543,7 +543,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// discards up to the peer's Close and ends the stream as that takes. Bounded by
     /// [`close_timeout`](Config::close_timeout) for each of these.
     ///
-    /// Cancel safe: call it again.
+    /// Cancel safe: call it again. What was discarded by then stays so; [`recv`](Self::recv) goes on
+    /// behind it.
     ///
     /// # Errors
     ///
