@@ -3,7 +3,7 @@
 
 mod support;
 use support::*;
-use tickwire::{Config, Connection};
+use tickwire::{Config, Connection, Step};
 
 const POOLED: usize = 16 << 10;
 
@@ -120,6 +120,67 @@ fn buffers_of_all_sizes_are_good_enough() {
     }
 }
 
+/// A buffer in which these bytes were received.
+fn filled(len: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut buffer = stale(len);
+    buffer[..bytes.len()].copy_from_slice(bytes);
+    buffer
+}
+
+#[test]
+fn bytes_that_lie_in_a_buffer_are_taken_where_they_are() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let wire = [to(role, BINARY, vec![7; 1000]), to(role, TEXT, "next")].concat();
+        for behind in [8, 9, 3000] {
+            let buffer = filled(wire.len() + behind, &wire);
+            let at = buffer.as_ptr();
+            assert_eq!(conn.receiver().lend_filled(buffer, wire.len()), None);
+            assert_eq!(events(&mut conn), [binary(vec![7; 1000]), text("next")]);
+            let buffer = conn.reclaim();
+            assert_eq!(buffer.as_ptr(), at);
+        }
+        // Without room behind them, or with a part kept from before, they are copied.
+        for (cut, behind) in [(0, 0), (0, 7), (3, 8), (500, 8), (1003, 100)] {
+            assert_eq!(receive(&mut conn, &wire[..cut]), []);
+            let rest = &wire[cut..];
+            let back = conn.receiver().lend_filled(filled(rest.len() + behind, rest), rest.len());
+            assert_eq!(back, Some(filled(rest.len() + behind, rest)), "{cut} {behind}");
+            assert_eq!(events(&mut conn), [binary(vec![7; 1000]), text("next")]);
+        }
+    }
+}
+
+#[test]
+fn a_filled_buffer_ends_the_current_message_and_counts_as_heard() {
+    for role in ROLES {
+        let config = Config::default();
+        let mut conn = connection(role, &config);
+        receive(&mut conn, &to(role, BINARY, "a"));
+        let one = to(role, BINARY, "b");
+        read_once(&mut conn, &one);
+        assert_eq!(conn.step(), Ok(Step::Message));
+        assert_eq!(conn.receiver().lend_filled(filled(100, &one), one.len()), None);
+        assert_eq!(conn.message(), None);
+        assert_eq!(events(&mut conn), [binary("b")]);
+        // Nothing received is nothing, not an end; behind an end nothing is looked at or kept.
+        assert_eq!(conn.receiver().lend_filled(stale(100), 0), None);
+        assert_eq!(events(&mut conn), []);
+        receive(&mut conn, &to(role, CLOSE, [3, 232]));
+        for _ in 0..100 {
+            conn.receiver().lend_filled(stale(1000), 992);
+            assert_eq!(events(&mut conn), [Seen::Closed]);
+        }
+        assert!(conn.reclaim().len() < 17 << 10);
+    }
+}
+
+#[test]
+#[should_panic(expected = "range end index 5 out of range for slice of length 4")]
+fn more_than_the_buffer_holds_is_a_mistake() {
+    connection(ROLES[0], &Config::default()).receiver().lend_filled(stale(4), 5);
+}
+
 /// Lends and reclaims with each byte, from a pool of buffers that others have used.
 fn shuffle(conn: &mut Connection, rng: &mut Rng, pool: &mut Vec<Vec<u8>>) {
     match rng.below(5) {
@@ -171,7 +232,13 @@ fn lending_and_reclaiming_at_any_moment_loses_nothing() {
         while !rest.is_empty() {
             shuffle(&mut conn, &mut rng, &mut pool);
             let most = (1 << rng.below(12)).min(rest.len());
-            let n = read_once(&mut conn, &rest[..most]);
+            let n = if rng.once_in(2) {
+                let buffer = filled(most + [0, 7, 8, 1000][rng.below(4)], &rest[..most]);
+                pool.extend(conn.receiver().lend_filled(buffer, most));
+                most
+            } else {
+                read_once(&mut conn, &rest[..most])
+            };
             rest = &rest[n..];
             while let Some(event) = next(&mut conn) {
                 assert!(!matches!(event, Seen::Failed(_) | Seen::Closed), "seed {seed}");

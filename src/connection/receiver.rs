@@ -249,10 +249,16 @@ impl Receiver {
     /// When `n` is more than there was room for.
     #[inline]
     pub fn commit(&mut self, n: usize) {
+        self.buf.commit(n);
+        self.took(n);
+    }
+
+    /// Takes note that `n` bytes came.
+    #[inline]
+    fn took(&mut self, n: usize) {
         self.heard |= n > 0;
         self.total = self.total.wrapping_add(n as u64);
         self.tally.read(n);
-        self.buf.commit(n);
     }
 
     /// [`commit`](Self::commit), and when the bytes came, for [`Info::read_at`].
@@ -282,6 +288,40 @@ impl Receiver {
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.settle();
         self.buf.lend(buffer);
+    }
+
+    /// Takes in `n` bytes from the start of a buffer, which from here is lent: for a kernel that
+    /// picks the buffer to receive into itself (provided buffers of io_uring). It stands for
+    /// [`lend`](Self::lend), [`spare_mut`](Self::spare_mut), a copy and [`commit`](Self::commit),
+    /// without the copy. Ends the current message.
+    ///
+    /// The bytes are copied, and the buffer comes back, where a partial frame or message is kept
+    /// from before, or where fewer than 8 bytes lie behind them.
+    ///
+    /// # Panics
+    ///
+    /// When `n` is more than the length of the buffer.
+    #[inline]
+    pub fn lend_filled(&mut self, buffer: Vec<u8>, n: usize) -> Option<Vec<u8>> {
+        self.settle();
+        let refused = self.buf.lend_filled(buffer, n);
+        match &refused {
+            None => self.took(n),
+            Some(buffer) => self.copy_in(&buffer[..n]),
+        }
+        refused
+    }
+
+    #[inline(never)]
+    fn copy_in(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = self.spare_mut();
+            let n = room.len().min(bytes.len());
+            let (piece, rest) = bytes.split_at(n);
+            room[..n].copy_from_slice(piece);
+            self.commit(n);
+            bytes = rest;
+        }
     }
 
     /// Takes the buffer away, as a rule before a wait: empty if there is none to take. Ends the

@@ -215,6 +215,18 @@ impl RecvBuffer {
         }
     }
 
+    /// Takes a buffer whose first `n` bytes are what came next, in place of the present one. Returns
+    /// it where that cannot be: something is kept, or there is no room for the slack behind them.
+    #[inline]
+    pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Option<Vec<u8>> {
+        if !self.is_empty() || bytes.len().saturating_sub(SLACK) < n {
+            return Some(bytes);
+        }
+        self.exchange(bytes);
+        self.end = n;
+        None
+    }
+
     #[inline]
     pub(super) fn has_buffer(&self) -> bool {
         !self.bytes.is_empty() && !self.stashed

@@ -56,24 +56,29 @@ impl Peer {
         self.held.len()
     }
 
-    /// Does what can be done with these bytes. Not while something is being sent.
-    pub fn advance(&mut self, mut bytes: &[u8], input: &mut Vec<u8>, now: Time) -> Next {
-        if let Stage::Open(conn) = &mut self.stage
-            && !conn.receiver().has_buffer()
-        {
-            conn.receiver().lend(mem::take(input));
-        }
+    /// Does what can be done with the first `n` bytes of `input`, which is empty afterwards if the
+    /// connection keeps it. Not while something is being sent.
+    pub fn advance(&mut self, input: &mut Vec<u8>, n: usize, now: Time) -> Next {
         let held = mem::take(&mut self.held);
-        let next = if held.is_empty() {
-            let next = self.step(&mut bytes, now);
-            self.held.extend_from_slice(bytes);
-            next
-        } else {
-            let all = [&held[..], bytes].concat();
-            let mut rest = &all[..];
-            let next = self.step(&mut rest, now);
-            self.held.extend_from_slice(rest);
-            next
+        let next = match &mut self.stage {
+            Stage::Open(conn) if held.is_empty() => {
+                if let Some(buffer) = conn.receiver().lend_filled(mem::take(input), n) {
+                    *input = buffer; // it had a part of a frame: they were copied to that
+                }
+                self.step(&mut &[][..], now)
+            }
+            stage => {
+                let all = [&held[..], &input[..n]].concat();
+                let mut rest = &all[..];
+                if let Stage::Open(conn) = stage
+                    && !conn.receiver().has_buffer()
+                {
+                    conn.receiver().lend(mem::take(input));
+                }
+                let next = self.step(&mut rest, now);
+                self.held.extend_from_slice(rest);
+                next
+            }
         };
         if let Stage::Open(conn) = &mut self.stage {
             let buffer = conn.reclaim();

@@ -7,9 +7,9 @@ use io_uring::{
 use std::{
     alloc::{Layout, alloc_zeroed, handle_alloc_error},
     io::{self, ErrorKind},
+    mem::{self, ManuallyDrop},
     os::fd::RawFd,
     ptr::NonNull,
-    slice,
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
@@ -17,6 +17,8 @@ use std::{
 /// How many buffers the kernel has to pick from, a power of two, and how long each is.
 const BUFFERS: u16 = 64;
 const LEN: usize = 16 << 10;
+/// What a connection wants behind the bytes that it takes where they lie.
+const BEHIND: usize = 8;
 const GROUP: u16 = 0;
 const PAGE: usize = 4096;
 const QUEUE: u32 = 1024;
@@ -45,20 +47,16 @@ pub struct Ring(IoUring);
 pub struct Buffers {
     /// `BUFFERS` entries, in which the kernel reads which buffers it may fill.
     entries: NonNull<BufRingEntry>,
-    /// `BUFFERS` times `LEN` bytes.
-    bytes: NonNull<u8>,
     tail: u16,
+    /// By number; empty are those in `missing`. The kernel writes into the others.
+    with_kernel: ManuallyDrop<Vec<Vec<u8>>>,
+    missing: Vec<u16>,
+    /// With nobody. The last one given back is the first taken: it is still in the cache.
+    spare: Vec<Vec<u8>>,
 }
 
-const fn entries_layout() -> Layout {
+const fn layout() -> Layout {
     match Layout::from_size_align(BUFFERS as usize * size_of::<BufRingEntry>(), PAGE) {
-        Ok(layout) => layout,
-        Err(_) => panic!("the sizes above are no layout"),
-    }
-}
-
-const fn bytes_layout() -> Layout {
-    match Layout::from_size_align(BUFFERS as usize * LEN, PAGE) {
         Ok(layout) => layout,
         Err(_) => panic!("the sizes above are no layout"),
     }
@@ -66,53 +64,54 @@ const fn bytes_layout() -> Layout {
 
 impl Buffers {
     fn new() -> Self {
-        let zeroed = |layout| {
-            // SAFETY: neither layout is empty.
-            let at = unsafe { alloc_zeroed(layout) };
-            NonNull::new(at).unwrap_or_else(|| handle_alloc_error(layout))
-        };
-        let (entries, bytes) = (zeroed(entries_layout()).cast(), zeroed(bytes_layout()));
-        Self { entries, bytes, tail: 0 }
+        // SAFETY: the layout is not empty.
+        let entries = unsafe { alloc_zeroed(layout()) };
+        let entries = NonNull::new(entries).unwrap_or_else(|| handle_alloc_error(layout()));
+        let with_kernel = ManuallyDrop::new(vec![Vec::new(); usize::from(BUFFERS)]);
+        let missing = (0..BUFFERS).collect();
+        Self { entries: entries.cast(), tail: 0, with_kernel, missing, spare: Vec::new() }
     }
 
-    /// Where a buffer begins.
-    fn at(&self, id: u16) -> *mut u8 {
-        assert!(id < BUFFERS);
-        // SAFETY: `id` is below the count of what was allocated.
-        unsafe { self.bytes.as_ptr().add(usize::from(id) * LEN) }
+    /// What was received: a buffer, and how many bytes at its start. One has to be `put` for it.
+    pub fn take(&mut self, completion: &mut Completion) -> Option<(Vec<u8>, usize)> {
+        // The kernel names a buffer once, and has left it to us by that.
+        let id = completion.buffer.take()?;
+        self.missing.push(id);
+        let buffer = mem::take(&mut self.with_kernel[usize::from(id)]);
+        Some((buffer, completion.result.as_ref().map_or(0, |&n| n.min(LEN))))
     }
 
-    /// What was received.
-    pub fn bytes<'a>(&'a self, completion: &'a Completion) -> &'a [u8] {
-        match (&completion.result, completion.buffer) {
-            // SAFETY: the kernel filled that many bytes and has left the buffer to us until
-            // `recycle`, which takes the completion away and needs `self` for itself.
-            (&Ok(n), Some(id)) => unsafe { slice::from_raw_parts(self.at(id), n.min(LEN)) },
-            _ => &[],
+    /// A buffer that is with nobody, if there is one.
+    pub fn spare(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Gives one back, this or another.
+    pub fn put(&mut self, buffer: Vec<u8>) {
+        if buffer.len() == LEN + BEHIND && self.spare.len() < usize::from(BUFFERS) {
+            self.spare.push(buffer);
         }
     }
 
-    /// Leaves the buffers of these to the kernel again.
-    pub fn recycle(&mut self, batch: &mut Vec<Completion>) {
-        for completion in batch.drain(..) {
-            completion.buffer.into_iter().for_each(|id| self.give(id));
-        }
-    }
-
-    /// Leaves a buffer to the kernel. It has to be with us.
-    fn give(&mut self, id: u16) {
-        let (addr, at) = (self.at(id) as u64, usize::from(self.tail % BUFFERS));
-        self.tail = self.tail.wrapping_add(1);
-        // SAFETY: `at` is below the count of entries; the kernel does not read this one before the
-        // tail is behind it. The tail lies in the first entry, where `BufRingEntry::tail` says, is
-        // aligned, and is only read by the kernel.
-        unsafe {
-            let entry = &mut *self.entries.as_ptr().add(at);
-            entry.set_addr(addr);
-            entry.set_len(LEN as u32);
-            entry.set_bid(id);
-            let tail = BufRingEntry::tail(self.entries.as_ptr()).cast_mut();
-            AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
+    /// Leaves as many buffers to the kernel as it had, new ones if connections keep some.
+    pub fn refill(&mut self) {
+        while let Some(id) = self.missing.pop() {
+            let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; LEN + BEHIND]);
+            let (addr, at) = (buffer.as_mut_ptr() as u64, usize::from(self.tail % BUFFERS));
+            self.with_kernel[usize::from(id)] = buffer;
+            self.tail = self.tail.wrapping_add(1);
+            // SAFETY: `at` is below the count of entries, and the kernel does not read this one
+            // before the tail is behind it. The buffer is `LEN` bytes or longer, and nobody looks
+            // at it or frees it before the kernel names it. The tail lies in the first entry, where
+            // `BufRingEntry::tail` says, is aligned, and is only read by the kernel.
+            unsafe {
+                let entry = &mut *self.entries.as_ptr().add(at);
+                entry.set_addr(addr);
+                entry.set_len(LEN as u32);
+                entry.set_bid(id);
+                let tail = BufRingEntry::tail(self.entries.as_ptr()).cast_mut();
+                AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
+            }
         }
     }
 }
@@ -133,7 +132,7 @@ impl Ring {
         let entries = buffers.entries.as_ptr() as u64;
         // SAFETY: the entries are `BUFFERS` in number, begin a page, and are never freed.
         unsafe { ring.submitter().register_buf_ring_with_flags(entries, BUFFERS, GROUP, 0)? };
-        (0..BUFFERS).for_each(|id| buffers.give(id));
+        buffers.refill();
         Ok((Self(ring), buffers))
     }
 
@@ -174,6 +173,11 @@ impl Ring {
         Ok(())
     }
 
+    /// Submits all requests. What can be done at once is done, and complete.
+    pub fn submit(&mut self) -> io::Result<()> {
+        passing(self.0.submit())
+    }
+
     /// Submits all requests and waits for a completion. For `at_least` of them no longer than
     /// `patience`, where the kernel can (6.12); for one until `timeout`.
     pub fn wait(
@@ -194,12 +198,7 @@ impl Ring {
             args = args.min_wait_usec(patience.as_micros() as u32);
         }
         let want = if patient { at_least } else { 1 };
-        match self.0.submitter().submit_with_args(want, &args) {
-            Err(error) if !matches!(error.raw_os_error(), Some(ETIME | EINTR | EBUSY)) => {
-                Err(error)
-            }
-            _ => Ok(()),
-        }
+        passing(self.0.submitter().submit_with_args(want, &args))
     }
 
     /// Adds what is complete by now.
@@ -219,6 +218,14 @@ impl Ring {
 const EINTR: i32 = 4;
 const EBUSY: i32 = 16;
 const ETIME: i32 = 62;
+
+/// The next wait will do.
+fn passing(submitted: io::Result<usize>) -> io::Result<()> {
+    match submitted {
+        Err(error) if !matches!(error.raw_os_error(), Some(ETIME | EINTR | EBUSY)) => Err(error),
+        _ => Ok(()),
+    }
+}
 
 fn number(of: Of) -> u64 {
     match of {

@@ -6,7 +6,7 @@
 //! nothing more is received: that is the backpressure.
 use super::{
     peer::{Next, Peer},
-    ring::{Buffers, Of, Ring},
+    ring::{Buffers, Completion, Of, Ring},
 };
 use bytes::Buf;
 use std::{
@@ -24,6 +24,9 @@ use tickwire::{Config, Time};
 /// the last time. So a server with one busy connection waits for none.
 const PATIENCE: Duration = Duration::from_micros(30);
 const MOST_EXPECTED: usize = 32;
+/// Sends of so many bytes are submitted before the next wait: what is to be sent is still in the
+/// cache then, and the next use the same buffers.
+const SOON: usize = 64 << 10;
 /// What a peer that does not read may have sent before nothing more is received.
 const MOST_HELD: usize = 64 << 10;
 /// How long a peer may take none of what is being sent to it.
@@ -34,7 +37,6 @@ const ECANCELED: i32 = 125;
 
 pub struct Server {
     ring: Ring,
-    buffers: Buffers,
     listener: TcpListener,
     peers: Peers,
 }
@@ -47,12 +49,13 @@ struct Peers {
     config: Config,
     /// As of the last wait.
     now: Time,
-    /// The receive buffer of all, and buffers to send from, for those that are at it. The last one
-    /// given back is the first taken: it is still in the processor's cache.
-    input: Vec<u8>,
+    buffers: Buffers,
+    /// Buffers to send from, for those that are at it. The last one given back is the first taken: it
+    /// is still in the processor's cache.
     outputs: Vec<Vec<u8>>,
-    /// Sends asked for since the last wait.
+    /// Sends asked for and not yet submitted, and of how many bytes.
     sends: usize,
+    unsent: usize,
     /// A connection could not be accepted: there were no descriptors left.
     full: bool,
     /// Since the last wait a connection has left.
@@ -86,13 +89,14 @@ impl Server {
             deadlines: BTreeSet::new(),
             config,
             now: Time::ZERO,
-            input: Vec::new(),
+            buffers,
             outputs: Vec::new(),
             sends: 0,
+            unsent: 0,
             full: false,
             left: false,
         };
-        Ok(Self { ring, buffers, listener: TcpListener::bind(addr)?, peers })
+        Ok(Self { ring, listener: TcpListener::bind(addr)?, peers })
     }
 
     pub fn addr(&self) -> io::Result<SocketAddr> {
@@ -109,36 +113,30 @@ impl Server {
     }
 
     fn serve(&mut self) -> io::Result<Infallible> {
-        let Self { ring, buffers, listener, peers } = self;
+        let Self { ring, listener, peers } = self;
         let epoch = Instant::now();
-        let (mut expected, mut batch) = (1, Vec::new());
+        let (mut expected, mut batch, mut sent) = (1, Vec::new(), Vec::new());
         ring.accept(listener.as_raw_fd())?;
         loop {
             let timeout = peers.deadlines.first().map(|&(at, _)| at - peers.now);
             // Sends are complete at once, as a rule: they are no reason to wake up.
-            ring.wait(mem::take(&mut peers.sends) + expected, PATIENCE, timeout)?;
+            ring.wait(peers.submitting() + expected, PATIENCE, timeout)?;
             peers.now = Time::new(epoch.elapsed());
             ring.complete(&mut batch);
             let received = batch.iter().filter(|c| matches!(c.of, Of::Receive(_))).count();
             expected = received.clamp(1, MOST_EXPECTED);
-            for completion in &batch {
-                let (result, more) = (&completion.result, completion.more);
-                match completion.of {
-                    Of::Accept => {
-                        peers.accepted(ring, result)?;
-                        if !more && !peers.full {
-                            ring.accept(listener.as_raw_fd())?;
-                        }
+            for completion in batch.drain(..) {
+                peers.completed(ring, listener, completion)?;
+                if peers.unsent >= SOON {
+                    peers.submitting();
+                    ring.submit()?;
+                    ring.complete(&mut sent);
+                    for completion in sent.drain(..) {
+                        peers.completed(ring, listener, completion)?;
                     }
-                    Of::Receive(at) => {
-                        let bytes = buffers.bytes(completion);
-                        peers.received(ring, at, result, more, bytes)?;
-                    }
-                    Of::Send(at) => peers.sent(ring, at, result)?,
-                    Of::Cancel => {}
                 }
             }
-            buffers.recycle(&mut batch);
+            peers.buffers.refill();
             if mem::take(&mut peers.left) && mem::take(&mut peers.full) {
                 ring.accept(listener.as_raw_fd())?;
             }
@@ -153,6 +151,32 @@ impl Server {
 }
 
 impl Peers {
+    fn completed(
+        &mut self,
+        ring: &mut Ring,
+        listener: &TcpListener,
+        mut completion: Completion,
+    ) -> io::Result<()> {
+        match completion.of {
+            Of::Accept => {
+                self.accepted(ring, &completion.result)?;
+                if !completion.more && !self.full {
+                    ring.accept(listener.as_raw_fd())?;
+                }
+                Ok(())
+            }
+            Of::Receive(at) => self.received(ring, at, &mut completion),
+            Of::Send(at) => self.sent(ring, at, &completion.result),
+            Of::Cancel => Ok(()),
+        }
+    }
+
+    /// How many sends the next submission brings with it.
+    fn submitting(&mut self) -> usize {
+        self.unsent = 0;
+        mem::take(&mut self.sends)
+    }
+
     fn accepted(&mut self, ring: &mut Ring, result: &io::Result<usize>) -> io::Result<()> {
         let fd = match result {
             Ok(fd) => *fd as RawFd,
@@ -179,31 +203,32 @@ impl Peers {
             self.slots.len() - 1
         });
         self.slots[at] = Some(Box::new(slot));
-        self.turn(ring, at, &[])
+        self.turn(ring, at, 0, Vec::new())
     }
 
     fn received(
         &mut self,
         ring: &mut Ring,
         at: usize,
-        result: &io::Result<usize>,
-        more: bool,
-        bytes: &[u8],
+        completion: &mut Completion,
     ) -> io::Result<()> {
+        let (buffer, n) = self.buffers.take(completion).unwrap_or_default();
         let Some(slot) = &mut self.slots[at] else {
-            return Ok(());
+            return Ok(()); // not before the last completion
         };
-        slot.receiving = more;
-        slot.stopping &= more;
-        match result {
+        slot.receiving = completion.more;
+        slot.stopping &= completion.more;
+        match &completion.result {
             Ok(1..) => {}
             Err(error) if matches!(error.raw_os_error(), Some(ENOBUFS | ECANCELED)) => {}
             _ => slot.peer.shut = true,
         }
         if slot.sending.is_none() || slot.over {
-            return self.turn(ring, at, bytes);
+            return self.turn(ring, at, n, buffer);
         }
-        if slot.peer.hold(bytes) > MOST_HELD && more && !mem::replace(&mut slot.stopping, true) {
+        let held = slot.peer.hold(&buffer[..n]);
+        self.buffers.put(buffer);
+        if held > MOST_HELD && completion.more && !mem::replace(&mut slot.stopping, true) {
             ring.stop_receiving(at)?;
         }
         Ok(())
@@ -222,7 +247,7 @@ impl Peers {
             let output = conn.sender().reclaim();
             self.outputs.extend((!output.is_empty()).then_some(output));
         }
-        self.turn(ring, at, &[])
+        self.turn(ring, at, 0, Vec::new())
     }
 
     fn expired(&mut self, ring: &mut Ring, at: usize) -> io::Result<()> {
@@ -231,7 +256,7 @@ impl Peers {
         };
         slot.deadline = None;
         match slot.sending {
-            None => return self.turn(ring, at, &[]),
+            None => return self.turn(ring, at, 0, Vec::new()),
             Some(since) if self.now - since >= WRITE_TIMEOUT => {
                 let _ = slot.stream.shutdown(Shutdown::Both); // so the send fails
             }
@@ -240,9 +265,22 @@ impl Peers {
         Ok(())
     }
 
-    /// Does what can be done with these bytes, and asks the kernel for what comes next. Not while
-    /// something is being sent.
-    fn turn(&mut self, ring: &mut Ring, at: usize, mut bytes: &[u8]) -> io::Result<()> {
+    /// Does what can be done with the first `n` bytes of `input`, and asks the kernel for what comes
+    /// next. Not while something is being sent.
+    fn turn(&mut self, ring: &mut Ring, at: usize, n: usize, input: Vec<u8>) -> io::Result<()> {
+        let mut input = if input.is_empty() { self.buffers.spare() } else { input };
+        let turn = self.advance(ring, at, n, &mut input);
+        self.buffers.put(input);
+        turn
+    }
+
+    fn advance(
+        &mut self,
+        ring: &mut Ring,
+        at: usize,
+        mut n: usize,
+        input: &mut Vec<u8>,
+    ) -> io::Result<()> {
         let Some(slot) = &mut self.slots[at] else {
             return Ok(());
         };
@@ -253,7 +291,7 @@ impl Peers {
             {
                 conn.sender().lend(self.outputs.pop().unwrap_or_default());
             }
-            let next = slot.peer.advance(mem::take(&mut bytes), &mut self.input, self.now);
+            let next = slot.peer.advance(input, mem::take(&mut n), self.now);
             if let Some(conn) = slot.peer.connection() {
                 let output = conn.sender().reclaim(); // none, if something is in it
                 self.outputs.extend((!output.is_empty()).then_some(output));
@@ -262,6 +300,7 @@ impl Peers {
                 Next::Send => {
                     if let Some(conn) = slot.peer.connection() {
                         let out = conn.sender().outgoing();
+                        self.unsent += out.chunk().len();
                         // SAFETY: they lie in buffers of the connection's sender, which nobody
                         // touches or drops before `sending` is `None` again.
                         unsafe { ring.send(at, fd, out.chunk())? };
