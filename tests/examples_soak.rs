@@ -59,7 +59,10 @@ fn bad_options_are_refused() {
 
 /// A sample each second: memory as said, in MiB; 20 descriptors before and after.
 fn history(seconds: u64, memory: impl Fn(u64) -> u64) -> History {
-    let sample = |at| Sample { at: at as f64, rss: memory(at) * 1024, descriptors: 20 };
+    let sample = |at| {
+        let heap = memory(at) * 1024;
+        Sample { at: at as f64, heap, rss: 2 * heap, descriptors: 20 }
+    };
     History {
         name: "it",
         before: sample(0),
@@ -82,9 +85,12 @@ fn memory_may_grow_for_a_minute_and_then_by_a_twentieth() {
     assert_eq!(run(|at| 200 - at / 10).complaints(), [""; 0]);
     // 2 MiB a minute: 108 at the end of the first third, 120 in the end.
     let leak = run(|at| 100 + at / 60 * 2).complaints();
-    assert_eq!(leak, ["it: memory grew from 108 to 120 MiB"]);
+    assert_eq!(leak, ["it: heap grew from 108 to 120 MiB"]);
     let late = run(|at| if at < 590 { 100 } else { 150 }).complaints();
-    assert_eq!(late, ["it: memory grew from 100 to 150 MiB"]);
+    assert_eq!(
+        late,
+        ["it: heap grew from 100 to 150 MiB", "it: resident memory grew from 200 to 300 MiB"]
+    );
 }
 
 #[test]
@@ -101,7 +107,8 @@ fn errors_and_what_is_left_are_told() {
         [
             "it: 21 descriptors after, 20 before",
             "it: 2 errors",
-            "it: too short to judge memory",
+            "it: too short to judge heap",
+            "it: too short to judge resident memory",
             "the server still has 3 connections",
             "89 connections held of 100: too much for this machine",
             "899 connections ended of 1000: too much for this machine",

@@ -1,8 +1,11 @@
-//! What the system knows of this process.
+//! What this process has taken.
+use super::heap;
 use std::{fs, io};
 
 /// Memory and descriptors now.
 pub(crate) struct Usage {
+    /// In use of the heap, in KiB.
+    pub(crate) heap: u64,
     /// Resident memory, in KiB.
     pub(crate) rss: u64,
     pub(crate) descriptors: u64,
@@ -17,7 +20,7 @@ impl Usage {
         let rss = field(&status, "VmRSS:").ok_or(io::ErrorKind::InvalidData)?;
         // One of them is the directory's own.
         let descriptors = fs::read_dir("/proc/self/fd")?.count() as u64 - 1;
-        Ok(Self { rss, descriptors })
+        Ok(Self { heap: heap::live(), rss, descriptors })
     }
 }
 

@@ -55,10 +55,10 @@ impl FromStr for Line {
     fn from_str(line: &str) -> Result<Self, Failure> {
         let numbers: Vec<u64> =
             line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        let [rss, descriptors, open, messages, errors] = numbers[..] else {
+        let [heap, rss, descriptors, open, messages, errors] = numbers[..] else {
             return Err(format!("not what a server says: {line}").into());
         };
-        Ok(Self { usage: Usage { rss, descriptors }, open, messages, errors })
+        Ok(Self { usage: Usage { heap, rss, descriptors }, open, messages, errors })
     }
 }
 
@@ -94,8 +94,8 @@ fn report(counts: &Counts) -> io::Result<()> {
     // First what has ended, then what it has left.
     let [open, messages, errors] =
         [&counts.open, &counts.messages, &counts.errors].map(|count| count.load(Relaxed));
-    let Usage { rss, descriptors } = Usage::now()?;
-    writeln!(io::stdout(), "{rss} {descriptors} {open} {messages} {errors}")?;
+    let Usage { heap, rss, descriptors } = Usage::now()?;
+    writeln!(io::stdout(), "{heap} {rss} {descriptors} {open} {messages} {errors}")?;
     thread::sleep(Duration::from_secs(1));
     Ok(())
 }
