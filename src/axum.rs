@@ -61,7 +61,6 @@ pub type WebSocket = Socket<TokioIo<Upgraded>>;
 #[must_use = "a WebSocketUpgrade that is not answered with on_upgrade is a refused one"]
 pub struct WebSocketUpgrade {
     upgrade: Upgrade,
-    config: Config,
     stream: OnUpgrade,
     version: Version,
     protocols: Vec<String>,
@@ -75,7 +74,6 @@ impl WebSocketUpgrade {
     /// Limits, deadlines, heartbeat and compression, in the place of the defaults.
     pub fn config(mut self, config: &Config) -> Self {
         self.upgrade.set_config(config);
-        self.config = config.clone();
         self
     }
 
@@ -139,7 +137,7 @@ impl WebSocketUpgrade {
         F: FnOnce(WebSocket) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let Self { upgrade, config, stream, version, protocols, headers, failed } = self;
+        let Self { upgrade, stream, version, protocols, headers, failed } = self;
         let (response, connection) = match upgrade.accept(headers.subprotocols(&protocols)) {
             Ok(agreed) => agreed,
             Err(error) => {
@@ -149,7 +147,7 @@ impl WebSocketUpgrade {
         ::tokio::spawn(async move {
             match stream.await {
                 Ok(stream) => {
-                    serve(Socket::with_config(TokioIo::new(stream), connection, &config)).await;
+                    serve(Socket::from_parts(TokioIo::new(stream), connection)).await;
                 }
                 Err(error) => {
                     if let Some(failed) = failed {
@@ -188,7 +186,6 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
         };
         Ok(Self {
             upgrade,
-            config,
             stream,
             version,
             protocols: Vec::new(),

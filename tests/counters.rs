@@ -81,6 +81,21 @@ fn every_way_of_sending_counts_and_the_receiver_counts_the_same() {
 }
 
 #[test]
+fn a_read_of_nothing_does_not_count_and_one_in_a_buffer_of_its_own_does() {
+    let (mut client, _) = ends(&Config::default());
+    client.spare_mut();
+    client.commit(0);
+    assert_eq!(client.receiver().lend_filled(vec![0; 100], 0), None);
+    assert_eq!(client.counters().received, Traffic::default());
+    let mut buffer = b"\x82\x03abc".to_vec();
+    buffer.extend([0; 8]);
+    assert_eq!(client.receiver().lend_filled(buffer, 5), None);
+    assert_eq!(client.step(), Ok(Step::Message));
+    assert_eq!(passed(client.counters().received)[..4], [1, 1, 3, 5]);
+    assert_eq!(client.counters().received.calls, 1);
+}
+
+#[test]
 fn what_is_refused_does_not_count() {
     let (mut client, mut server) = ends(&Config::default().high_water(1).max_message(10));
     client.sender().feed("one").unwrap();

@@ -5,10 +5,10 @@
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use tickwire::{
-    Config, Connection, Role, SystemEntropy,
+    Config, Connection, RecvError, Role, SystemEntropy,
     handshake::{
         HandshakeError, client,
-        http::{Opening, Upgrade},
+        http::{Head, Opening, Upgrade},
         server::{self, Accept, Origins, Refuse},
     },
 };
@@ -187,6 +187,31 @@ fn the_verdict_is_that_of_the_handshake_over_bytes() {
     let mut old = get();
     *old.version_mut() = Version::HTTP_10;
     assert_eq!(Upgrade::new(&old, &Config::default()).err(), Some(HandshakeError::BadHttpVersion));
+    // There is no upgrade from HTTP/2 on, but only a CONNECT.
+    for version in [Version::HTTP_2, Version::HTTP_3] {
+        let mut new = get();
+        *new.version_mut() = version;
+        assert_eq!(Upgrade::new(&new, &Config::default()).err(), Some(HandshakeError::BadMethod));
+    }
+}
+
+#[test]
+fn the_connection_has_the_configuration_set_last() {
+    let mut upgrade = check(&get()).unwrap();
+    upgrade.set_config(&Config::default().max_message(10));
+    let (_, mut connection) = upgrade.accept(Accept::new()).unwrap();
+    let frame = [&b"\x82\x8b\0\0\0\0"[..], &[7; 11]].concat();
+    connection.spare_mut()[..frame.len()].copy_from_slice(&frame);
+    connection.commit(frame.len());
+    assert!(matches!(connection.step(), Err(RecvError::MessageTooBig { .. })));
+}
+
+#[test]
+fn a_head_shows_what_is_no_secret() {
+    let mut request = get();
+    request.headers_mut().insert("authorization", "secret".parse().unwrap());
+    *request.uri_mut() = "/?token=secret".parse().unwrap();
+    assert_eq!(format!("{:?}", Head::from(&request)), "Head { method: GET, version: HTTP/1.1 }");
 }
 
 #[test]
@@ -204,13 +229,24 @@ fn a_refusal_says_what_the_one_over_bytes_says() {
     );
     let response = Refuse::new(200).into_http(Version::HTTP_2);
     assert_eq!(response.status(), 500, "a 2xx would accept a CONNECT");
+    assert_eq!(Refuse::new(200).into_http(Version::HTTP_11).status(), 200);
     let response = refuse.into_http(Version::HTTP_2);
+    assert_eq!(response.status(), 503);
     assert_eq!(names(response.headers()), ["content-length", "content-type", "retry-after"]);
     let response = Refuse::from(HandshakeError::UnsupportedVersion).into_http(Version::HTTP_11);
     assert_eq!(
         (response.status().as_u16(), &response.headers()["sec-websocket-version"]),
         (426, &"13".parse().unwrap())
     );
+    for (version, allowed) in [(Version::HTTP_11, "GET"), (Version::HTTP_2, "CONNECT")] {
+        let response = Refuse::from(HandshakeError::BadMethod).into_http(version);
+        assert_eq!(
+            (response.status(), &response.headers()["allow"]),
+            (StatusCode::METHOD_NOT_ALLOWED, &allowed.parse().unwrap())
+        );
+        let own = Refuse::new(405).header("Allow", "GET, HEAD").unwrap().into_http(version);
+        assert_eq!(own.headers()["allow"], "GET, HEAD");
+    }
 }
 
 fn opening(extended: bool) -> (Request<()>, Opening) {
@@ -284,11 +320,23 @@ fn a_client_checks_what_its_http_stack_brings() {
     let mut response = answer(200, Version::HTTP_2);
     response.headers_mut().append("sec-websocket-protocol", "c".parse().unwrap());
     assert_eq!(verdict(true, response), Some(HandshakeError::UnexpectedSubprotocol));
+    // What means nothing there is not looked at, whatever it is.
+    let mut response = answer(200, Version::HTTP_2);
+    response.headers_mut().append("sec-websocket-accept", "none".parse().unwrap());
+    assert_eq!(verdict(true, response), None);
     let mut response = answer(101, Version::HTTP_11);
     response
         .headers_mut()
         .append("sec-websocket-accept", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=".parse().unwrap());
     assert_eq!(verdict(false, response), Some(HandshakeError::BadAccept));
+}
+
+#[test]
+fn what_may_be_secret_is_marked_so() {
+    let (asked, _) = opening(false);
+    for (name, secret) in [("authorization", true), ("sec-websocket-key", true), ("host", false)] {
+        assert_eq!(asked.headers()[name].is_sensitive(), secret, "{name}");
+    }
 }
 
 #[test]

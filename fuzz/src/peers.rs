@@ -304,7 +304,8 @@ pub enum Difference {
     /// long is one over the limit: 1009 for 1002.
     LengthBeforeRules,
     /// tokio-websockets refuses a length over the limit before the masking key is there, this crate
-    /// when the header is whole.
+    /// when the header is whole; and if its highest bit is set (§5.2 forbids that) at once, as what
+    /// it is.
     LengthBeforeKey,
     /// tungstenite answers a close code that must not be sent with 1002 and calls that a close, not
     /// an error.
@@ -402,8 +403,9 @@ pub fn explain(
         Peer::TokioWebsockets
             if same_events
                 && heard.end == End::Failed(1009)
-                && want.end == reference::End::More
+                && (want.end == reference::End::More || has(ProtocolError::BadLength))
                 && len.is_some_and(|n| n > LIMIT as u64)
+                && head.as_ref().is_some_and(|head| head.masked)
                 && !whole =>
         {
             Some(Difference::LengthBeforeKey)

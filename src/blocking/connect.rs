@@ -220,7 +220,7 @@ fn shake<S: Stream>(
     }
     let conn = handshake.into_connection()?;
     let (io, timeouts) = wire.into_parts();
-    Ok(WebSocket::with_config(io, conn, config, timeouts))
+    Ok(WebSocket::with_timeouts(io, conn, timeouts))
 }
 
 /// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for

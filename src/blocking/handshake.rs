@@ -40,7 +40,7 @@ pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> 
 pub struct Handshake<S> {
     wire: Wire<S>,
     handshake: server::Handshake,
-    config: Config,
+    write_timeout: Duration,
 }
 
 impl<S: Stream> Handshake<S> {
@@ -77,8 +77,11 @@ impl<S: Stream> Handshake<S> {
     /// [`Error::Io`], [`Error::WouldBlock`]. What is wrong with the request is the second value.
     pub fn read_any(io: S, config: &Config) -> Result<(Self, Result<(), HandshakeError>), Error> {
         let handshake = server::Handshake::new(config);
-        let mut this =
-            Self { wire: Wire::new(io, Instant::now()), handshake, config: config.clone() };
+        let mut this = Self {
+            wire: Wire::new(io, Instant::now()),
+            handshake,
+            write_timeout: config.write_timeout,
+        };
         let checked = this.fill()?;
         Ok((this, checked))
     }
@@ -129,10 +132,10 @@ impl<S: Stream> Handshake<S> {
     ///
     /// [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found bad.
     pub fn accept_corked(self, accept: Accept<'_>) -> Result<WebSocket<S>, Error> {
-        let Self { wire, handshake, config } = self;
+        let Self { wire, handshake, .. } = self;
         let conn = handshake.accept(accept)?;
         let (io, timeouts) = wire.into_parts();
-        Ok(WebSocket::with_config(io, conn, &config, timeouts))
+        Ok(WebSocket::with_timeouts(io, conn, timeouts))
     }
 
     /// Refuses: writes the response, ends the stream, and waits up to a second for the peer to end
@@ -150,7 +153,7 @@ impl<S: Stream> Handshake<S> {
     /// Writes, shuts for writing, and drains, so that unread input does not turn FIN into RST.
     fn end(mut self, response: &[u8]) -> Result<(), Error> {
         let wire = &mut self.wire;
-        let by = wire.now() + self.config.write_timeout;
+        let by = wire.now() + self.write_timeout;
         let mut rest = response;
         while !rest.is_empty() {
             match wire.write(rest, Some(by))? {

@@ -61,7 +61,7 @@ pub use tls::TlsStream;
 
 use crate::{
     close::CloseFrame,
-    config::{Config, Negotiated},
+    config::Negotiated,
     connection::{Connection, Ending, Position, ReadyState, RoundTrip, Sender, Step},
     error::{Error, RecvError, SendError},
     link::{Link, Ready, Want, again},
@@ -135,6 +135,7 @@ impl<S> WebSocket<S> {
         Self {
             io,
             patience: Patience::new(conn.shortest_timeout()),
+            stamp: conn.stamps_reads(),
             conn,
             read_timeout: Timeout::default(),
             write_timeout: Timeout::default(),
@@ -143,7 +144,6 @@ impl<S> WebSocket<S> {
             busy: false,
             slow: false,
             told: false,
-            stamp: false,
             failed: None,
             io_error: None,
             late: None,
@@ -156,13 +156,12 @@ impl<S> WebSocket<S> {
     }
 
     /// After a handshake, which has left its timeouts.
-    fn with_config(io: S, conn: Connection, config: &Config, timeouts: (Timeout, Timeout)) -> Self
+    fn with_timeouts(io: S, conn: Connection, timeouts: (Timeout, Timeout)) -> Self
     where
         S: Stream,
     {
         let (read_timeout, write_timeout) = timeouts;
-        let stamp = config.stamp_reads;
-        Self { stamp, read_timeout, write_timeout, ..Self::from_parts(io, conn) }
+        Self { read_timeout, write_timeout, ..Self::from_parts(io, conn) }
     }
 
     /// The stream.
@@ -412,9 +411,9 @@ impl<S: Stream> WebSocket<S> {
 
     /// [`recv`](Self::recv), together with the sending half to answer through, while the message is
     /// alive. What is fed to it leaves in one write when the input is used up, or earlier when
-    /// [`cork_limit`](Config::cork_limit) is passed.
+    /// [`cork_limit`](crate::Config::cork_limit) is passed.
     ///
-    /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
+    /// A message is handed out only while less than [`high_water`](crate::Config::high_water) is buffered,
     /// so that one reply to each never fails with `Full`: a peer that does not read is not listened
     /// to, and, should that last, ended by the write timeout. (Two ends that answer each message
     /// with more can stop each other this way.) After our own Close messages are discarded, up to
@@ -436,7 +435,7 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// The next message or control frame; for proxies, and where
-    /// [`auto_pong`](Config::auto_pong) or [`auto_close`](Config::auto_close) is off. `None` after
+    /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is off. `None` after
     /// the peer's Close.
     ///
     /// # Errors
@@ -518,7 +517,7 @@ impl<S: Stream> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Io`] when the stream fails, [`Error::Recv`] when it took nothing for
-    /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] when something is left; it
+    /// [`write_timeout`](crate::Config::write_timeout). [`Error::WouldBlock`] when something is left; it
     /// leaves with the next flush.
     #[inline]
     pub fn flush(&mut self) -> Result<(), Error> {
@@ -548,7 +547,7 @@ impl<S: Stream> WebSocket<S> {
 
     /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
     /// discards up to the peer's Close and ends the stream as that takes. Bounded by
-    /// [`close_timeout`](Config::close_timeout) for each of these.
+    /// [`close_timeout`](crate::Config::close_timeout) for each of these.
     ///
     /// # Errors
     ///

@@ -176,6 +176,9 @@ pub(crate) struct Ends {
     pub(crate) client: bool,
     /// The stream was shut for writing.
     pub(crate) shut: bool,
+    /// Reads are to be stamped: [`Config::stamp_reads`].
+    #[cfg(feature = "std")]
+    pub(crate) stamps: bool,
 }
 
 /// What to do with the stream once [`step`](Connection::step) says [`Closed`](Step::Closed) or
@@ -243,7 +246,12 @@ impl Connection {
             rx,
             tx,
             timers: Timers::new(config),
-            ends: Ends { client: role == Role::Client, shut: false },
+            ends: Ends {
+                client: role == Role::Client,
+                shut: false,
+                #[cfg(feature = "std")]
+                stamps: config.stamp_reads,
+            },
             write_timeout: config.write_timeout,
             negotiated: (!plain).then(|| Box::new(negotiated)),
         }
@@ -470,6 +478,11 @@ impl Connection {
     #[cfg(feature = "std")]
     pub(crate) fn shortest_timeout(&self) -> Duration {
         self.timers.shortest().min(self.write_timeout)
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn stamps_reads(&self) -> bool {
+        self.ends.stamps
     }
 
     /// The parts, for a connection that is used from two tasks or threads.

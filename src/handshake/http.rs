@@ -112,10 +112,15 @@ impl Upgrade {
     ///
     /// The first fault found, as [`Handshake::step`](ServerHandshake::step) has them: answer it
     /// with [`Refuse::from`] and [`Refuse::into_http`], and see that the stream ends.
+    /// [`HandshakeError::BadMethod`] for any request of HTTP/2 or HTTP/3, where there is no upgrade
+    /// but what [`connect`](Self::connect) checks.
     pub fn new<'h>(head: impl Into<Head<'h>>, config: &Config) -> Result<Self, HandshakeError> {
         let head = head.into();
-        if head.version != Version::HTTP_11 {
-            return Err(HandshakeError::BadHttpVersion);
+        match head.version {
+            Version::HTTP_11 => {}
+            // There, only a CONNECT opens a WebSocket.
+            version if is_extended(version) => return Err(HandshakeError::BadMethod),
+            _ => return Err(HandshakeError::BadHttpVersion),
         }
         let mut text = Vec::with_capacity(512);
         push_line(&mut text, &[head.method.as_str(), " ", &head.uri.to_string(), " HTTP/1.1"]);
@@ -251,6 +256,11 @@ impl Refuse {
         if is_extended(version) {
             for name in [header::CONNECTION, header::UPGRADE] {
                 response.headers_mut().remove(name);
+            }
+            // Which takes the place of the GET there (RFC 8441 §4).
+            if response.headers().get(header::ALLOW).is_some_and(|allow| allow == "GET") {
+                let connect = HeaderValue::from_static("CONNECT");
+                response.headers_mut().insert(header::ALLOW, connect);
             }
         }
         response

@@ -253,7 +253,7 @@ where
         }
         clock = began.elapsed();
     }
-    Ok(WebSocket::with_config(io, handshake.into_connection()?, config))
+    Ok(WebSocket::from_parts(io, handshake.into_connection()?))
 }
 
 /// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for

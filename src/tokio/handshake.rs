@@ -21,6 +21,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 /// Reads an opening request and accepts it, whatever it asks for. Use [`Handshake`] to look first:
@@ -143,7 +144,7 @@ impl Clock {
 pub struct Handshake<S> {
     io: S,
     handshake: server::Handshake,
-    config: Config,
+    write_timeout: Duration,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
@@ -183,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     }
 
     fn new(io: S, config: &Config) -> Self {
-        Self { io, handshake: server::Handshake::new(config), config: config.clone() }
+        Self { io, handshake: server::Handshake::new(config), write_timeout: config.write_timeout }
     }
 
     /// Answers a bad request. On the heap, so that good ones need no room for it.
@@ -258,9 +259,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     ///
     /// [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found bad.
     pub fn accept_corked(self, accept: Accept<'_>) -> Result<WebSocket<S>, Error> {
-        let Self { io, handshake, config } = self;
+        let Self { io, handshake, .. } = self;
         let conn = handshake.accept(accept)?;
-        Ok(WebSocket::with_config(io, conn, &config))
+        Ok(WebSocket::from_parts(io, conn))
     }
 
     /// Refuses: writes the response and ends the stream.
@@ -277,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
 
     /// Writes, shuts for writing, and drains, so that unread input does not turn FIN into RST.
     async fn end(mut self, response: &[u8]) -> Result<(), Error> {
-        let by = Instant::now().checked_add(self.config.write_timeout);
+        let by = Instant::now().checked_add(self.write_timeout);
         match until(by, write_all(&mut self.io, response)).await {
             Some(written) => written?,
             None => return Err(crate::error::RecvError::WriteTimeout.into()),
