@@ -6,7 +6,10 @@ mod support_tokio;
 use std::{
     io::{self, Write},
     net::{TcpListener, TcpStream},
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
 };
 use support_tokio::bounded;
 use tickwire::{
@@ -15,7 +18,7 @@ use tickwire::{
     tap::{BadRecording, Recording, Tap},
     tokio::{accept, client},
 };
-use tokio::io::{AsyncWriteExt, duplex};
+use tokio::io::{AsyncWrite, AsyncWriteExt, duplex};
 
 /// A record in memory.
 #[derive(Clone, Default)]
@@ -264,4 +267,149 @@ fn no_recording_takes_long_to_replay() {
     let long = format!("GET {}", "/".repeat(8 << 20));
     refused(&format!("0.000000 < {}\n", hex(long.as_bytes())));
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}
+
+/// A stream that notes what is asked of it.
+#[derive(Clone, Default)]
+struct Noted(Arc<Mutex<Vec<String>>>, bool);
+
+impl Noted {
+    fn note(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().push(what.into());
+    }
+
+    fn noted(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl io::Read for Noted {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.note(format!("read {}", to.len()));
+        to[0] = b'r';
+        Ok(1)
+    }
+}
+
+impl Write for Noted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.note(format!("write {bytes:?}"));
+        Ok(1)
+    }
+    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.note(format!("write {} slices", bufs.len()));
+        Ok(3)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.note("flush");
+        Ok(())
+    }
+}
+
+impl blocking::Stream for Noted {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.note(format!("read timeout {timeout:?}"));
+        Ok(())
+    }
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.note(format!("write timeout {timeout:?}"));
+        Ok(())
+    }
+    fn set_nodelay(&self, yes: bool) -> io::Result<()> {
+        self.note(format!("nodelay {yes}"));
+        Ok(())
+    }
+    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+        self.note(format!("nonblocking {yes}"));
+        Ok(())
+    }
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.note("shutdown");
+        Ok(())
+    }
+    fn try_clone(&self) -> io::Result<Self> {
+        self.note("clone");
+        Ok(self.clone())
+    }
+    fn writes_vectored(&self) -> bool {
+        self.1
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Write::write(&mut *self, bytes))
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Write::write_vectored(&mut *self, bufs))
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.1
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Write::flush(&mut *self))
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(blocking::Stream::shutdown(&mut *self))
+    }
+}
+
+#[test]
+fn a_tap_passes_everything_on() {
+    let noted = Noted::default();
+    let log = Log::default();
+    let mut tap = Tap::new(noted.clone(), log.clone());
+    let second = Some(Duration::from_secs(1));
+    blocking::Stream::set_read_timeout(&tap, second).unwrap();
+    blocking::Stream::set_write_timeout(&tap, second).unwrap();
+    blocking::Stream::set_nodelay(&tap, true).unwrap();
+    blocking::Stream::set_nonblocking(&tap, false).unwrap();
+    assert_eq!(
+        noted.noted(),
+        ["read timeout Some(1s)", "write timeout Some(1s)", "nodelay true", "nonblocking false"]
+    );
+    assert_eq!(io::Read::read(&mut tap, &mut [0; 5]).unwrap(), 1);
+    assert_eq!(Write::write(&mut tap, b"ab").unwrap(), 1);
+    let slices = [io::IoSlice::new(b"cd"), io::IoSlice::new(b"ef")];
+    assert_eq!(Write::write_vectored(&mut tap, &slices).unwrap(), 3);
+    Write::flush(&mut tap).unwrap();
+    drop(blocking::Stream::try_clone(&tap).unwrap());
+    blocking::Stream::shutdown(&mut tap).unwrap();
+    assert_eq!(
+        noted.noted(),
+        ["read 5", "write [97, 98]", "write 2 slices", "flush", "clone", "shutdown"]
+    );
+
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut pinned = Pin::new(&mut tap);
+    assert!(matches!(pinned.as_mut().poll_write(&mut cx, b"gh"), Poll::Ready(Ok(1))));
+    assert!(matches!(pinned.as_mut().poll_write_vectored(&mut cx, &slices), Poll::Ready(Ok(3))));
+    assert!(matches!(pinned.as_mut().poll_flush(&mut cx), Poll::Ready(Ok(()))));
+    assert!(matches!(pinned.as_mut().poll_shutdown(&mut cx), Poll::Ready(Ok(()))));
+    assert_eq!(noted.noted(), ["write [103, 104]", "write 2 slices", "flush", "shutdown"]);
+
+    for yes in [true, false] {
+        let tap = Tap::new(Noted(Arc::default(), yes), Log::default());
+        assert_eq!(blocking::Stream::writes_vectored(&tap), yes);
+        assert_eq!(AsyncWrite::is_write_vectored(&tap), yes);
+    }
+    let passed: Vec<_> = log.recording().passed().iter().map(|p| p.bytes.clone()).collect();
+    assert_eq!(passed, [&b"r"[..], b"a", b"cde", b"", b"g", b"cde", b""]);
+}
+
+#[test]
+fn what_passed_is_not_shown() {
+    let log = Log::default();
+    let mut tap = Tap::new(Noted::default(), log.clone());
+    assert_eq!(Write::write(&mut tap, b"secret").unwrap(), 1);
+    let shown = format!("{:?}", log.recording());
+    assert!(shown.contains("> 1 bytes") && !shown.contains("115"), "{shown}");
 }
