@@ -269,6 +269,51 @@ fn no_recording_takes_long_to_replay() {
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }
 
+/// The same with what was written cut into writes of `most` bytes.
+fn cut(log: &Log, most: usize) -> Log {
+    let mut text = String::new();
+    for line in log.text().lines() {
+        match line.split_once(" > ") {
+            Some((at, hex)) if hex != "end" => {
+                for piece in hex.as_bytes().chunks(2 * most) {
+                    text += &format!("{at} > {}\n", str::from_utf8(piece).unwrap());
+                }
+            }
+            _ => text += &format!("{line}\n"),
+        }
+    }
+    Log(Arc::new(Mutex::new(text.into_bytes())))
+}
+
+#[tokio::test]
+async fn a_request_written_in_pieces_is_found() {
+    bounded(async {
+        let (near, far) = duplex(1 << 10);
+        let log = Log::default();
+        let config = Config::default();
+        let request = Request::new("ws://test/feed").unwrap();
+        let near = Tap::new(near, log.clone());
+        assert!(!near.failed());
+        let (ours, theirs) = tokio::join!(client(near, &request, &config), accept(far, &config));
+        let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
+        theirs.send("text").await.unwrap();
+        assert!(ours.recv().await.unwrap().is_some());
+        for most in [1, 2, 3, 4, 5, 7, 1000] {
+            let (messages, _) = replayed(&cut(&log, most), &config);
+            assert_eq!(messages, [OwnedMessage::text("text")], "{most}");
+        }
+    })
+    .await;
+}
+
+#[test]
+fn what_begins_with_the_end_of_the_stream_has_no_role() {
+    let log = Log::default();
+    let mut tap = Tap::new(&b""[..], log.clone());
+    assert_eq!(io::Read::read(&mut tap, &mut [0; 5]).unwrap(), 0);
+    assert_eq!((log.recording().role(), log.recording().passed().len()), (None, 1));
+}
+
 /// A stream that notes what is asked of it.
 #[derive(Clone, Default)]
 struct Noted(Arc<Mutex<Vec<String>>>, bool);

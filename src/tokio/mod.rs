@@ -55,6 +55,8 @@ pub use split::{Halves, Reader, Writer};
 #[cfg(feature = "rustls")]
 pub use tls::TlsStream;
 
+#[cfg(doc)]
+use crate::config::Config;
 use crate::{
     close::CloseFrame,
     config::Negotiated,
@@ -362,7 +364,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// [`recv`](Self::recv), but returns also when there is room again: when less than `below`
-    /// bytes, and less than [`high_water`](crate::Config::high_water), are unsent, if there was no such
+    /// bytes, and less than [`high_water`](Config::high_water), are unsent, if there was no such
     /// room when it was called. For whoever has more to feed than that, such as an [`Outbox`],
     /// whose `below` is [`feeds_below`](Outbox::feeds_below).
     ///
@@ -395,9 +397,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// [`recv`](Self::recv), together with the sending half to answer through, while the message is
     /// alive. What is fed to it leaves in one write when the input is used up, or earlier when
-    /// [`cork_limit`](crate::Config::cork_limit) is passed.
+    /// [`cork_limit`](Config::cork_limit) is passed.
     ///
-    /// A message is handed out only while less than [`high_water`](crate::Config::high_water) is buffered,
+    /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
     /// so that one reply to each never fails with `Full`: a peer that does not read is not listened
     /// to, and, should that last, ended by the write timeout. (Two ends that answer each message
     /// with more can stop each other this way.) After our own Close messages are discarded, up to
@@ -414,7 +416,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// The next message or control frame; for proxies, and where
-    /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is off. `None` after
+    /// [`auto_pong`](Config::auto_pong) or [`auto_close`](Config::auto_close) is off. `None` after
     /// the peer's Close.
     ///
     /// Cancel safe, as [`recv`](Self::recv).
@@ -501,7 +503,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Io`] when the stream fails, [`Error::Recv`] when it took nothing for
-    /// [`write_timeout`](crate::Config::write_timeout).
+    /// [`write_timeout`](Config::write_timeout).
     #[inline]
     pub async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_flush(cx, false)).await
@@ -534,7 +536,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
     /// discards up to the peer's Close and ends the stream as that takes. Bounded by
-    /// [`close_timeout`](crate::Config::close_timeout) for each of these.
+    /// [`close_timeout`](Config::close_timeout) for each of these.
     ///
     /// Cancel safe: call it again. What was discarded by then stays so; [`recv`](Self::recv) goes on
     /// behind it.
