@@ -409,6 +409,20 @@ mod tests {
         RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(BASE - HEADER) }
     }
 
+    #[test]
+    fn what_takes_over_a_head_keeps_its_own_length_and_memory() {
+        let (mut buf, mut head) = (buffer(), RecvBuffer::for_head());
+        head.spare_mut(LIMIT, 0);
+        head.commit(10);
+        assert!(buf.take_over(head).is_empty());
+        assert_eq!(buf.wire().len(), 10);
+        buf.skip(10);
+        assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE); // a head's is longer
+        traffic();
+        buf.lend(vec![0; 5000]);
+        assert_eq!(traffic().1.len(), 1);
+    }
+
     /// The byte at each place of the stream.
     fn at(place: usize) -> u8 {
         (place % 251) as u8
