@@ -8,9 +8,9 @@ use std::{
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// How much of it is in use now, in KiB.
-pub(crate) fn live() -> u64 {
-    LIVE.load(Relaxed) as u64 / 1024
+/// How much of it is in use now, in bytes.
+pub(crate) fn live() -> usize {
+    LIVE.load(Relaxed)
 }
 
 struct Counting;

@@ -20,7 +20,7 @@ impl Usage {
         let rss = field(&status, "VmRSS:").ok_or(io::ErrorKind::InvalidData)?;
         // One of them is the directory's own.
         let descriptors = fs::read_dir("/proc/self/fd")?.count() as u64 - 1;
-        Ok(Self { heap: heap::live(), rss, descriptors })
+        Ok(Self { heap: heap::live() as u64 / 1024, rss, descriptors })
     }
 }
 

@@ -6,15 +6,13 @@
 //! what overtakes came as early as promised, and nothing follows a Close; what was received is
 //! what the reference reads out of the same wire.
 #![no_main]
+#[path = "../../examples/soak/heap.rs"]
+mod heap;
+
 use arbitrary::Arbitrary;
 use bytes::Buf;
 use libfuzzer_sys::fuzz_target;
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    collections::VecDeque,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Heartbeat, Message,
     Negotiated, OwnedMessage, Position, Prepared, ProtocolError, ReadyState, RecvError, Role,
@@ -30,26 +28,6 @@ use tickwire_fuzz::{
 
 /// Stands for a Ping of the heartbeat's, whose payload of four bytes is its own: longer than any.
 const HEARTBEAT: [u8; 126] = [0; 126];
-
-struct Counting;
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-#[global_allocator]
-static ALLOC: Counting = Counting;
-
-// SAFETY: passes every call on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -290,7 +268,7 @@ impl Ledger {
             config =
                 config.heartbeat(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(3)));
         }
-        let base = LIVE.load(Relaxed);
+        let base = heap::live();
         let mut negotiated = Negotiated::new();
         if let Some(takeover) = s.takeover {
             config = config.deflate(Deflate::new().level(1).min_size(16));
@@ -821,7 +799,7 @@ impl Ledger {
             + self.written.capacity()
             + self.wire.capacity()
             + self.received.capacity();
-        let live = LIVE.load(Relaxed).saturating_sub(self.base);
+        let live = heap::live().saturating_sub(self.base);
         // Twice for buffers that double, 64 KiB for each buffer lent or read into.
         let bound = 2 * (self.limits.message + 2 * self.high_water + 2 * self.longest)
             + 4 * (128 << 10)
