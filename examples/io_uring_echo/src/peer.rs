@@ -26,8 +26,10 @@ enum Stage {
 }
 
 pub enum Next {
-    /// Send what is outgoing.
-    Send,
+    /// Send what is outgoing, and advance if there is `more` to do.
+    Send {
+        more: bool,
+    },
     /// Receive, until then at the latest.
     Receive(Option<Time>),
     /// Say this, which is short, shut the stream for writing, and advance.
@@ -149,7 +151,10 @@ fn serve(conn: &mut Connection, bytes: &mut &[u8], shut: bool, now: Time) -> Opt
             conn.commit(n);
             return None;
         }
-        _ if conn.sending().has_outgoing() => return Some(Next::Send),
+        step if conn.sending().has_outgoing() => {
+            let more = shut || !matches!(step, Some(Ok(Step::NeedInput)));
+            return Some(Next::Send { more });
+        }
         Some(Ok(Step::NeedInput)) if shut => {
             conn.end_of_stream();
             return None;

@@ -2,7 +2,7 @@
 //! from when bytes arrive, so that a connection that waits has none.
 use io_uring::{
     IoUring, cqueue, opcode, squeue,
-    types::{BufRingEntry, Fd, SubmitArgs, Timespec},
+    types::{BufRingEntry, Fd, Fixed, SubmitArgs, Timespec},
 };
 use std::{
     alloc::{Layout, alloc_zeroed, handle_alloc_error},
@@ -14,14 +14,23 @@ use std::{
     time::Duration,
 };
 
-/// How many buffers the kernel has to pick from, a power of two, and how long each is.
-const BUFFERS: u16 = 64;
+/// For so many connections the kernel receives each time it is asked to submit or to wait.
+const AT_ONCE: usize = 20;
+/// How many buffers the kernel has to pick from, a power of two, and how long each is. Few stay in
+/// the processor's cache.
+const BUFFERS: u16 = 32;
 const LEN: usize = 16 << 10;
 /// What a connection wants behind the bytes that it takes where they lie.
 const BEHIND: usize = 8;
 const GROUP: u16 = 0;
 const PAGE: usize = 4096;
 const QUEUE: u32 = 1024;
+/// How many connections there can be at most; fewer, where the system allows fewer descriptors.
+const FILES: u32 = 1 << 16;
+/// How long completions that are likely to come are waited for, once there is one.
+const PATIENCE: Duration = Duration::from_micros(30);
+/// So many sends are submitted by the call that waits.
+const FEW: usize = 4;
 
 /// What a completion is about.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,7 +49,11 @@ pub struct Completion {
     buffer: Option<u16>,
 }
 
-pub struct Ring(IoUring);
+pub struct Ring {
+    ring: IoUring,
+    /// Sends that were asked for and not submitted.
+    sends: usize,
+}
 
 /// What the kernel picks from. Never freed: a ring that is closed is torn down behind our back, and
 /// a program has one for as long as it runs.
@@ -133,7 +146,24 @@ impl Ring {
         // SAFETY: the entries are `BUFFERS` in number, begin a page, and are never freed.
         unsafe { ring.submitter().register_buf_ring_with_flags(entries, BUFFERS, GROUP, 0)? };
         buffers.refill();
-        Ok((Self(ring), buffers))
+        // Room to register files in: a request for one of them does not look it up.
+        let mut files = FILES;
+        while let Err(error) = ring.submitter().register_files_sparse(files) {
+            files = if files > 1 { files / 2 } else { return Err(error) };
+        }
+        Ok((Self { ring, sends: 0 }, buffers))
+    }
+
+    /// Registers a peer's stream, for what is asked for it, until `forget`. Fails if there are too
+    /// many.
+    pub fn register(&mut self, peer: usize, stream: RawFd) -> io::Result<()> {
+        let at = u32::try_from(peer).unwrap_or(u32::MAX);
+        self.ring.submitter().register_files_update(at, &[stream]).map(|_| ())
+    }
+
+    /// The kernel holds the stream no longer: it is closed when the program closes it.
+    pub fn forget(&mut self, peer: usize) -> io::Result<()> {
+        self.register(peer, -1)
     }
 
     /// Accepts connections, until a completion says that no more come.
@@ -142,8 +172,8 @@ impl Ring {
     }
 
     /// Receives, until a completion says that no more comes.
-    pub fn receive(&mut self, peer: usize, stream: RawFd) -> io::Result<()> {
-        self.push(&opcode::RecvMulti::new(Fd(stream), GROUP).build(), Of::Receive(peer))
+    pub fn receive(&mut self, peer: usize) -> io::Result<()> {
+        self.push(&opcode::RecvMulti::new(Fixed(peer as u32), GROUP).build(), Of::Receive(peer))
     }
 
     pub fn stop_receiving(&mut self, peer: usize) -> io::Result<()> {
@@ -156,10 +186,11 @@ impl Ring {
     /// # Safety
     ///
     /// The bytes must stay where they are and as they are until the completion.
-    pub unsafe fn send(&mut self, peer: usize, stream: RawFd, bytes: &[u8]) -> io::Result<()> {
+    pub unsafe fn send(&mut self, peer: usize, bytes: &[u8]) -> io::Result<()> {
         const MSG_NOSIGNAL: i32 = 0x4000;
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let send = opcode::Send::new(Fd(stream), bytes.as_ptr(), len).flags(MSG_NOSIGNAL);
+        let send = opcode::Send::new(Fixed(peer as u32), bytes.as_ptr(), len).flags(MSG_NOSIGNAL);
+        self.sends += 1;
         self.push(&send.build(), Of::Send(peer))
     }
 
@@ -167,26 +198,22 @@ impl Ring {
         let entry = entry.clone().user_data(number(of));
         // SAFETY: the only memory that requests refer to are `Buffers`, never freed, and what
         // the callers of `send` answer for.
-        while unsafe { self.0.submission().push(&entry) }.is_err() {
-            self.0.submit()?; // it was full
+        while unsafe { self.ring.submission().push(&entry) }.is_err() {
+            self.ring.submit()?; // it was full
         }
         Ok(())
     }
 
-    /// Submits all requests. What can be done at once is done, and complete.
-    pub fn submit(&mut self) -> io::Result<()> {
-        passing(self.0.submit())
-    }
-
-    /// Submits all requests and waits for a completion. For `at_least` of them no longer than
-    /// `patience`, where the kernel can (6.12); for one until `timeout`.
-    pub fn wait(
-        &mut self,
-        at_least: usize,
-        patience: Duration,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        let patient = at_least > 1 && self.0.params().is_feature_min_timeout();
+    /// Submits all requests and waits for a completion: for as many as are `expected` no longer than
+    /// 30 µs, where the kernel can (6.12); for one until `timeout`.
+    pub fn wait(&mut self, expected: usize, timeout: Option<Duration>) -> io::Result<()> {
+        let sends = mem::take(&mut self.sends);
+        if sends > FEW {
+            passing(self.ring.submit())?; // else the kernel would receive twice, beyond its buffers
+        }
+        // Sends are complete at once, as a rule: they are no reason to wake up.
+        let at_least = (sends + expected).min(AT_ONCE);
+        let patient = at_least > 1 && self.ring.params().is_feature_min_timeout();
         // With a minimum wait alone the kernel would not go to sleep after it.
         let limit = timeout.or(patient.then_some(Duration::from_secs(3600)));
         let limit = limit.map(Timespec::from);
@@ -195,15 +222,15 @@ impl Ring {
             args = args.timespec(limit);
         }
         if patient {
-            args = args.min_wait_usec(patience.as_micros() as u32);
+            args = args.min_wait_usec(PATIENCE.as_micros() as u32);
         }
         let want = if patient { at_least } else { 1 };
-        passing(self.0.submitter().submit_with_args(want, &args))
+        passing(self.ring.submitter().submit_with_args(want, &args))
     }
 
     /// Adds what is complete by now.
     pub fn complete(&mut self, batch: &mut Vec<Completion>) {
-        batch.extend(self.0.completion().map(|entry| {
+        batch.extend(self.ring.completion().map(|entry| {
             let (result, flags) = (entry.result(), entry.flags());
             Completion {
                 of: meaning(entry.user_data()),

@@ -9,6 +9,7 @@ use super::{
     ring::{Buffers, Completion, Of, Ring},
 };
 use bytes::Buf;
+use rustix::net::SendFlags;
 use std::{
     collections::BTreeSet,
     convert::Infallible,
@@ -20,13 +21,9 @@ use std::{
 };
 use tickwire::{Config, Time};
 
-/// How long completions that are likely to come are waited for, once there is one: as many as came
-/// the last time. So a server with one busy connection waits for none.
-const PATIENCE: Duration = Duration::from_micros(30);
-const MOST_EXPECTED: usize = 32;
-/// Sends of so many bytes are submitted before the next wait: what is to be sent is still in the
-/// cache then, and the next use the same buffers.
-const SOON: usize = 64 << 10;
+/// So many bytes are sent at once, while they are in the processor's cache; fewer with those of
+/// others, in one submission.
+const LARGE: usize = 4 << 10;
 /// What a peer that does not read may have sent before nothing more is received.
 const MOST_HELD: usize = 64 << 10;
 /// How long a peer may take none of what is being sent to it.
@@ -53,9 +50,6 @@ struct Peers {
     /// Buffers to send from, for those that are at it. The last one given back is the first taken: it
     /// is still in the processor's cache.
     outputs: Vec<Vec<u8>>,
-    /// Sends asked for and not yet submitted, and of how many bytes.
-    sends: usize,
-    unsent: usize,
     /// A connection could not be accepted: there were no descriptors left.
     full: bool,
     /// Since the last wait a connection has left.
@@ -70,6 +64,8 @@ struct Slot {
     stopping: bool,
     /// Since when. The connection must not be touched.
     sending: Option<Time>,
+    /// When that is sent, there is something to do.
+    more: bool,
     over: bool,
     /// As it is in `deadlines`.
     deadline: Option<Time>,
@@ -91,8 +87,6 @@ impl Server {
             now: Time::ZERO,
             buffers,
             outputs: Vec::new(),
-            sends: 0,
-            unsent: 0,
             full: false,
             left: false,
         };
@@ -115,26 +109,17 @@ impl Server {
     fn serve(&mut self) -> io::Result<Infallible> {
         let Self { ring, listener, peers } = self;
         let epoch = Instant::now();
-        let (mut expected, mut batch, mut sent) = (1, Vec::new(), Vec::new());
+        let (mut expected, mut batch) = (1, Vec::new());
         ring.accept(listener.as_raw_fd())?;
         loop {
             let timeout = peers.deadlines.first().map(|&(at, _)| at - peers.now);
-            // Sends are complete at once, as a rule: they are no reason to wake up.
-            ring.wait(peers.submitting() + expected, PATIENCE, timeout)?;
+            ring.wait(expected, timeout)?;
             peers.now = Time::new(epoch.elapsed());
             ring.complete(&mut batch);
-            let received = batch.iter().filter(|c| matches!(c.of, Of::Receive(_))).count();
-            expected = received.clamp(1, MOST_EXPECTED);
+            // As many as came now: a server with one busy connection waits for no other.
+            expected = batch.iter().filter(|c| matches!(c.of, Of::Receive(_))).count().max(1);
             for completion in batch.drain(..) {
                 peers.completed(ring, listener, completion)?;
-                if peers.unsent >= SOON {
-                    peers.submitting();
-                    ring.submit()?;
-                    ring.complete(&mut sent);
-                    for completion in sent.drain(..) {
-                        peers.completed(ring, listener, completion)?;
-                    }
-                }
             }
             peers.buffers.refill();
             if mem::take(&mut peers.left) && mem::take(&mut peers.full) {
@@ -171,12 +156,6 @@ impl Peers {
         }
     }
 
-    /// How many sends the next submission brings with it.
-    fn submitting(&mut self) -> usize {
-        self.unsent = 0;
-        mem::take(&mut self.sends)
-    }
-
     fn accepted(&mut self, ring: &mut Ring, result: &io::Result<usize>) -> io::Result<()> {
         let fd = match result {
             Ok(fd) => *fd as RawFd,
@@ -195,6 +174,7 @@ impl Peers {
             receiving: false,
             stopping: false,
             sending: None,
+            more: false,
             over: false,
             deadline: None,
         };
@@ -202,6 +182,11 @@ impl Peers {
             self.slots.push(None);
             self.slots.len() - 1
         });
+        if let Err(error) = ring.register(at, slot.stream.as_raw_fd()) {
+            eprintln!("register: {error}");
+            self.free.push(at);
+            return Ok(());
+        }
         self.slots[at] = Some(Box::new(slot));
         self.turn(ring, at, 0, Vec::new())
     }
@@ -226,6 +211,7 @@ impl Peers {
         if slot.sending.is_none() || slot.over {
             return self.turn(ring, at, n, buffer);
         }
+        slot.more = true;
         let held = slot.peer.hold(&buffer[..n]);
         self.buffers.put(buffer);
         if held > MOST_HELD && completion.more && !mem::replace(&mut slot.stopping, true) {
@@ -242,10 +228,17 @@ impl Peers {
         if let Some(conn) = slot.peer.connection() {
             match result {
                 Ok(n @ 1..) => conn.sender().outgoing().advance(*n),
-                _ => conn.write_failed(), // what still comes may say why
+                _ => {
+                    conn.write_failed(); // what still comes may say why
+                    slot.more = true;
+                }
             }
+            slot.more |= conn.sending().has_outgoing();
             let output = conn.sender().reclaim();
             self.outputs.extend((!output.is_empty()).then_some(output));
+        }
+        if !slot.more {
+            return Ok(());
         }
         self.turn(ring, at, 0, Vec::new())
     }
@@ -255,6 +248,7 @@ impl Peers {
             return Ok(());
         };
         slot.deadline = None;
+        slot.more = true;
         match slot.sending {
             None => return self.turn(ring, at, 0, Vec::new()),
             Some(since) if self.now - since >= WRITE_TIMEOUT => {
@@ -284,7 +278,6 @@ impl Peers {
         let Some(slot) = &mut self.slots[at] else {
             return Ok(());
         };
-        let fd = slot.stream.as_raw_fd();
         while !slot.over {
             if let Some(conn) = slot.peer.connection()
                 && !conn.sending().has_outgoing()
@@ -297,23 +290,29 @@ impl Peers {
                 self.outputs.extend((!output.is_empty()).then_some(output));
             }
             match next {
-                Next::Send => {
+                Next::Send { more } => {
                     if let Some(conn) = slot.peer.connection() {
-                        let out = conn.sender().outgoing();
-                        self.unsent += out.chunk().len();
+                        let mut out = conn.sender().outgoing();
+                        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                        if out.chunk().len() >= LARGE
+                            && let Ok(n @ 1..) = rustix::net::send(&slot.stream, out.chunk(), flags)
+                        {
+                            out.advance(n);
+                            continue;
+                        }
                         // SAFETY: they lie in buffers of the connection's sender, which nobody
                         // touches or drops before `sending` is `None` again.
-                        unsafe { ring.send(at, fd, out.chunk())? };
+                        unsafe { ring.send(at, out.chunk())? };
                     }
+                    slot.more = more;
                     slot.sending = Some(self.now);
-                    self.sends += 1;
                     let until = self.now + WRITE_TIMEOUT;
                     self.arm(at, until);
                     return Ok(());
                 }
                 Next::Receive(until) => {
                     if !mem::replace(&mut slot.receiving, true) {
-                        ring.receive(at, fd)?;
+                        ring.receive(at)?;
                     }
                     if let Some(until) = until {
                         self.arm(at, until);
@@ -338,6 +337,7 @@ impl Peers {
             if let Some(armed) = slot.deadline {
                 self.deadlines.remove(&(armed, at));
             }
+            ring.forget(at)?;
             self.slots[at] = None;
             self.free.push(at);
             self.left = true;
