@@ -36,10 +36,10 @@
 //! Pages of all origins are let in unless `--origin` names some: `server.rs` says why, and what of
 //! CORS.
 //!
-//! What the layer costs (`--measure`; two shared virtual cores): a text of 62 bytes echoed in memory,
-//! both ends' work, takes 72 ns as a plain frame and 495 ns as an acknowledged event; 1,000 bytes of
-//! binary 88 and 934 ns, since that is two messages each way. Over loopback, with the system's part
-//! of it, 0.7 and 1.3 µs, 0.8 and 2.4 µs.
+//! What the layer costs (`--measure`; two idle virtual cores): a text of 62 bytes echoed in memory,
+//! both ends' work, takes 48 ns as a plain frame and 505 ns as an acknowledged event; 1,000 bytes of
+//! binary 72 and 918 ns, since that is two messages each way. Over loopback, with the system's part
+//! of it, 0.7 and 1.2 µs, 0.8 and 2.3 µs.
 //!
 //! There is no HTTP long-polling, so clients have to be told to use WebSocket at once, as here.
 //! SIGTERM and SIGINT close each connection with 1001, after which clients connect again by
