@@ -225,6 +225,7 @@ impl Peers {
             return Ok(());
         };
         slot.sending = None;
+        let mut until = None;
         if let Some(conn) = slot.peer.connection() {
             match result {
                 Ok(n @ 1..) => conn.sender().outgoing().advance(*n),
@@ -236,11 +237,13 @@ impl Peers {
             slot.more |= conn.sending().has_outgoing();
             let output = conn.sender().reclaim();
             self.outputs.extend((!output.is_empty()).then_some(output));
+            until = conn.poll_timeout();
         }
-        if !slot.more {
-            return Ok(());
+        if slot.more {
+            return self.turn(ring, at, 0, Vec::new());
         }
-        self.turn(ring, at, 0, Vec::new())
+        until.into_iter().for_each(|until| self.arm(at, until));
+        Ok(())
     }
 
     fn expired(&mut self, ring: &mut Ring, at: usize) -> io::Result<()> {
@@ -248,13 +251,15 @@ impl Peers {
             return Ok(());
         };
         slot.deadline = None;
-        slot.more = true;
         match slot.sending {
             None => return self.turn(ring, at, 0, Vec::new()),
             Some(since) if self.now - since >= WRITE_TIMEOUT => {
                 let _ = slot.stream.shutdown(Shutdown::Both); // so the send fails
             }
-            Some(since) => self.arm(at, since + WRITE_TIMEOUT),
+            Some(since) => {
+                slot.more = true; // it may have been another deadline
+                self.arm(at, since + WRITE_TIMEOUT);
+            }
         }
         Ok(())
     }
@@ -304,7 +309,7 @@ impl Peers {
                         // touches or drops before `sending` is `None` again.
                         unsafe { ring.send(at, out.chunk())? };
                     }
-                    slot.more = more;
+                    slot.more = more || !slot.receiving;
                     slot.sending = Some(self.now);
                     let until = self.now + WRITE_TIMEOUT;
                     self.arm(at, until);
