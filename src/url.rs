@@ -48,7 +48,13 @@ pub enum UrlError {
     /// percent-encode it.
     #[error("URL holds a character that has to be percent-encoded")]
     IllegalCharacter,
+    /// It is longer than 16 KiB, which hardly any server would take.
+    #[error("URL is longer than {MAX_URL} bytes")]
+    TooLong,
 }
+
+/// So that, encoded for an HTTP stack, it stays below the 64 KiB that those take.
+const MAX_URL: usize = 16 << 10;
 
 /// Where a WebSocket is: whom to dial, and what to ask for there (RFC 6455 §3).
 ///
@@ -91,6 +97,9 @@ impl Target {
         let illegal = |b: u8| b <= b' ' || b == 0x7f || matches!(b, b'"' | b'<' | b'>' | b'\\');
         if url.bytes().any(illegal) {
             return Err(UrlError::IllegalCharacter);
+        }
+        if url.len() > MAX_URL {
+            return Err(UrlError::TooLong);
         }
         let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
         let secure = match scheme {

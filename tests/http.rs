@@ -341,11 +341,13 @@ fn what_may_be_secret_is_marked_so() {
 
 #[test]
 fn what_the_url_asks_for_is_what_is_asked_for() {
+    let longest = |unit: &str| format!("/{}", unit.repeat((1 << 14) - "ws://example.com/".len()));
     for (path, asked_for) in [
         ("/a?b=`", "/a?b=`"),
         ("//a//b", "//a//b"),
         ("/^|{}'%60", "/^|{}'%60"),
         ("/a`b", "/a%60b"), // which `Uri` takes only so, and is the same
+        (&longest("`"), &longest("%60")),
     ] {
         let request = client::Request::new(&format!("ws://example.com{path}")).unwrap();
         for open in [Opening::new, Opening::connect] {
@@ -355,4 +357,7 @@ fn what_the_url_asks_for_is_what_is_asked_for() {
         let whole = format!("http://example.com{asked_for}");
         assert_eq!(Opening::uri(&request).to_string(), whole);
     }
+    let host = "h".repeat((1 << 14) - "wss://:1/".len());
+    let request = client::Request::new(&format!("wss://{host}:1/")).unwrap();
+    assert_eq!(Opening::uri(&request).to_string(), format!("https://{host}:1/"));
 }

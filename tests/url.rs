@@ -128,6 +128,9 @@ fn a_url_that_cannot_be_sent_as_it_is_is_refused() {
     for (url, error) in cases {
         assert_eq!(Target::parse(url), Err(error), "{url:?}");
     }
+    let of_length = |n: usize| format!("ws://h/{}", "a".repeat(n - "ws://h/".len()));
+    assert!(Target::parse(&of_length(16 << 10)).is_ok());
+    assert_eq!(Target::parse(&of_length((16 << 10) + 1)), Err(TooLong));
 }
 
 // P200.

@@ -335,7 +335,9 @@ impl Opening {
             .scheme(if target.secure() { "https" } else { "http" })
             .authority(target.host_header())
             .path_and_query(path_and_query(target));
-        uri.build().unwrap_or_default() // a URL that was parsed is one
+        let uri = uri.build();
+        debug_assert!(uri.is_ok()); // a URL that was parsed is one
+        uri.unwrap_or_default()
     }
 
     /// Checks the response: all of RFC 6455 §4.1 for a 101, and for an extended CONNECT what is
@@ -385,11 +387,12 @@ fn is_extended(version: Version) -> bool {
     version == Version::HTTP_2 || version == Version::HTTP_3
 }
 
-/// What is asked for there. A backquote, which [`Uri`] does not take in a path, is encoded; one
-/// longer than that takes (64 KiB) no server would either.
+/// What is asked for there. A backquote, which [`Uri`] does not take in a path, is encoded; all else
+/// that a URL can hold it takes.
 fn path_and_query(target: &Target) -> PathAndQuery {
     let resource = target.resource();
     let parsed = resource.parse().or_else(|_| resource.replace('`', "%60").parse());
+    debug_assert!(parsed.is_ok());
     parsed.unwrap_or_else(|_| PathAndQuery::from_static("/"))
 }
 
