@@ -46,7 +46,14 @@ use super::{
     head::Headers,
     server::{Accept, Handshake as ServerHandshake, Refuse, Request},
 };
-use crate::{config::Config, connection::Connection, entropy::Entropy, input::Input, url::Target};
+use crate::{
+    config::{Config, Role},
+    connection::Connection,
+    entropy::Entropy,
+    input::Input,
+    trace,
+    url::Target,
+};
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts,
     uri::PathAndQuery,
@@ -115,19 +122,7 @@ impl Upgrade {
     /// [`HandshakeError::BadMethod`] for any request of HTTP/2 or HTTP/3, where there is no upgrade
     /// but what [`connect`](Self::connect) checks.
     pub fn new<'h>(head: impl Into<Head<'h>>, config: &Config) -> Result<Self, HandshakeError> {
-        let head = head.into();
-        match head.version {
-            Version::HTTP_11 => {}
-            // There, only a CONNECT opens a WebSocket.
-            version if is_extended(version) => return Err(HandshakeError::BadMethod),
-            _ => return Err(HandshakeError::BadHttpVersion),
-        }
-        let mut text = Vec::with_capacity(512);
-        push_line(&mut text, &[head.method.as_str(), " ", &head.uri.to_string(), " HTTP/1.1"]);
-        for (name, value) in head.headers {
-            push_header(&mut text, name, &[value.as_bytes()]);
-        }
-        Self::check(text, config, false)
+        Self::check(as_upgrade(head.into()), config, false)
     }
 
     /// Checks an extended CONNECT of HTTP/2 (RFC 8441) or HTTP/3 (RFC 9220), whose pseudo-header
@@ -143,47 +138,15 @@ impl Upgrade {
         protocol: &str,
         config: &Config,
     ) -> Result<Self, HandshakeError> {
-        let Head { method, uri, version, headers } = head.into();
-        if !is_extended(version) {
-            return Err(HandshakeError::BadHttpVersion);
-        }
-        if method != Method::CONNECT {
-            return Err(HandshakeError::BadMethod);
-        }
-        if protocol != WEBSOCKET {
-            return Err(HandshakeError::UnknownProtocol);
-        }
-        let (Some(authority), Some(_)) = (uri.authority(), uri.scheme()) else {
-            return Err(HandshakeError::MissingHeader("Host"));
-        };
-        let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        let mut text = Vec::with_capacity(512);
-        push_line(&mut text, &["GET ", target, " HTTP/1.1"]);
-        push_header(&mut text, &header::HOST, &[authority.as_str().as_bytes()]);
-        push_line(&mut text, &["Upgrade: websocket\r\nConnection: Upgrade"]);
-        push_header(&mut text, &header::SEC_WEBSOCKET_KEY, &[NO_KEY.as_bytes()]);
-        for (name, value) in headers {
-            match *name {
-                header::CONNECTION | header::UPGRADE => {
-                    return Err(HandshakeError::BadHeader("Connection")); // RFC 9113 §8.2.2
-                }
-                header::HOST if !eq(value.as_bytes(), authority.as_str()) => {
-                    return Err(HandshakeError::HostMismatch);
-                }
-                header::HOST | header::SEC_WEBSOCKET_KEY | header::COOKIE => {}
-                _ => push_header(&mut text, name, &[value.as_bytes()]),
-            }
-        }
-        // RFC 9113 §8.2.3: in one line, however many there were.
-        let cookies: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
-        if !cookies.is_empty() {
-            let crumbs: Vec<_> = cookies.iter().map(|value| value.as_bytes()).collect();
-            push_header(&mut text, &header::COOKIE, &crumbs);
-        }
-        Self::check(text, config, true)
+        Self::check(as_connect(head.into(), protocol), config, true)
     }
 
-    fn check(mut head: Vec<u8>, config: &Config, extended: bool) -> Result<Self, HandshakeError> {
+    fn check(
+        head: Result<Vec<u8>, HandshakeError>,
+        config: &Config,
+        extended: bool,
+    ) -> Result<Self, HandshakeError> {
+        let mut head = head.inspect_err(|&error| trace::refused(Role::Server, error))?;
         push_line(&mut head, &[]);
         let mut handshake = ServerHandshake::new(config);
         handshake.put(&head);
@@ -233,6 +196,64 @@ impl Upgrade {
         }
         Ok((response, connection))
     }
+}
+
+/// The lines of an HTTP/1.1 request for an upgrade.
+fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
+    match head.version {
+        Version::HTTP_11 => {}
+        // There, only a CONNECT opens a WebSocket.
+        version if is_extended(version) => return Err(HandshakeError::BadMethod),
+        _ => return Err(HandshakeError::BadHttpVersion),
+    }
+    let mut text = Vec::with_capacity(512);
+    push_line(&mut text, &[head.method.as_str(), " ", &head.uri.to_string(), " HTTP/1.1"]);
+    for (name, value) in head.headers {
+        push_header(&mut text, name, &[value.as_bytes()]);
+    }
+    Ok(text)
+}
+
+/// The same for what an extended CONNECT asks for.
+fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError> {
+    let Head { method, uri, version, headers } = head;
+    if !is_extended(version) {
+        return Err(HandshakeError::BadHttpVersion);
+    }
+    if method != Method::CONNECT {
+        return Err(HandshakeError::BadMethod);
+    }
+    if protocol != WEBSOCKET {
+        return Err(HandshakeError::UnknownProtocol);
+    }
+    let (Some(authority), Some(_)) = (uri.authority(), uri.scheme()) else {
+        return Err(HandshakeError::MissingHeader("Host"));
+    };
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut text = Vec::with_capacity(512);
+    push_line(&mut text, &["GET ", target, " HTTP/1.1"]);
+    push_header(&mut text, &header::HOST, &[authority.as_str().as_bytes()]);
+    push_line(&mut text, &["Upgrade: websocket\r\nConnection: Upgrade"]);
+    push_header(&mut text, &header::SEC_WEBSOCKET_KEY, &[NO_KEY.as_bytes()]);
+    for (name, value) in headers {
+        match *name {
+            header::CONNECTION | header::UPGRADE => {
+                return Err(HandshakeError::BadHeader("Connection")); // RFC 9113 §8.2.2
+            }
+            header::HOST if !eq(value.as_bytes(), authority.as_str()) => {
+                return Err(HandshakeError::HostMismatch);
+            }
+            header::HOST | header::SEC_WEBSOCKET_KEY | header::COOKIE => {}
+            _ => push_header(&mut text, name, &[value.as_bytes()]),
+        }
+    }
+    // RFC 9113 §8.2.3: in one line, however many there were.
+    let cookies: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+    if !cookies.is_empty() {
+        let crumbs: Vec<_> = cookies.iter().map(|value| value.as_bytes()).collect();
+        push_header(&mut text, &header::COOKIE, &crumbs);
+    }
+    Ok(text)
 }
 
 impl Refuse {
@@ -357,11 +378,14 @@ impl Opening {
             true => (is_extended(version), StatusCode::OK),
             false => (version == Version::HTTP_11, StatusCode::SWITCHING_PROTOCOLS),
         };
-        if !spoken {
-            return Err(HandshakeError::BadHttpVersion);
-        }
-        if response.status() != agrees {
-            return Err(HandshakeError::Refused { status: response.status().as_u16() });
+        let refused = match response.status() {
+            _ if !spoken => Some(HandshakeError::BadHttpVersion),
+            status if status == agrees => None,
+            status => Some(HandshakeError::Refused { status: status.as_u16() }),
+        };
+        if let Some(error) = refused {
+            trace::refused(Role::Client, error);
+            return Err(error);
         }
         let mut text = Vec::with_capacity(256);
         push_line(&mut text, &["HTTP/1.1 101 Switching Protocols"]);
