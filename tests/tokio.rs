@@ -148,6 +148,28 @@ async fn recv_reply_discards_after_a_failed_write_up_to_the_peers_close() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_kept_does_not_keep_the_server() {
+    bounded(async {
+        for client_first in [true, false] {
+            let (near, far) = duplex(1 << 10);
+            let (mut kept, mut ws) = (client(near, &config()), server(far, &config()));
+            let begin = Instant::now();
+            let closing = CloseFrame::new(CloseCode::NORMAL);
+            if client_first {
+                let (closed, end) = tokio::join!(kept.close(closing), ws.recv());
+                assert!(closed.is_ok() && end.unwrap().is_none());
+            } else {
+                let (end, closed) = tokio::join!(kept.recv(), ws.close(closing));
+                assert!(closed.is_ok() && end.unwrap().is_none());
+            }
+            assert_eq!(begin.elapsed(), Duration::ZERO); // it lingers for what may still come
+            assert_eq!(kept.close_code(), 1000);
+        }
+    })
+    .await;
+}
+
 // Violations.
 
 #[tokio::test]

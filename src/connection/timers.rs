@@ -126,8 +126,10 @@ impl Timers {
             return Phase::Flushing;
         }
         // §7.1.1: the server closes first; a client waits for that, unless it was the one to fail.
+        // It shuts its own side then, so that the server need not wait until it drops the stream.
         let waits = ends.client && error.is_none();
-        match (ends.shut || waits, rx.at_eof()) {
+        match (ends.shut, rx.at_eof()) {
+            (false, false) if waits => Phase::Discarding,
             (false, _) => Phase::Shutting,
             (true, false) => Phase::Discarding,
             (true, true) => Phase::Over,

@@ -96,7 +96,7 @@ fn closes(role: Role, body: &[u8], code: u16) -> Vec<u8> {
     let reason = String::from_utf8(body.get(2..).unwrap_or_default().to_vec()).unwrap();
     let frame = (!body.is_empty()).then_some((code, reason));
     assert_eq!(seen, [Seen::Close(frame), Seen::Closed], "{role:?}");
-    assert_eq!((told, clean, shut), (code, true, role == Role::Server), "{role:?}");
+    assert_eq!((told, clean, shut), (code, true, true), "{role:?}");
     let (b0, answer) = sent.pop().expect("an answer");
     assert_eq!((b0, sent.len()), (CLOSE, 0), "{role:?}");
     answer
