@@ -90,14 +90,16 @@ impl Config {
     /// it becomes, which is watched while inflating. A longer one fails the
     /// connection with Close 1009 at the frame header that says so, before a byte of it is stored.
     ///
-    /// Stops a peer from filling memory. Messages received in chunks are not bounded by it.
+    /// Stops a peer from filling memory. Messages received in chunks are not bounded by it, but for
+    /// their frames, where [`max_frame`](Self::max_frame) is not set.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
     }
 
     /// The longest frame received, in bytes; default: as [`max_message`](Self::max_message). A
-    /// longer one fails the connection with Close 1009. Holds for chunks too.
+    /// longer one fails the connection with Close 1009. Holds for chunks too: to receive a message
+    /// longer than [`max_message`](Self::max_message) in chunks, allow its frames here.
     pub fn max_frame(mut self, bytes: usize) -> Self {
         self.max_frame = Some(bytes);
         self
@@ -270,7 +272,8 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// A Ping when nothing was received for `interval` (to 1.2 times that); the connection fails
+    /// A Ping when nothing was received for `interval`, or up to a fifth more, as the last byte came
+    /// between two of the five looks in an interval; the connection fails
     /// with [`PongTimeout`](crate::RecvError::PongTimeout) when nothing at all arrives within
     /// `timeout` after the Ping was written. Any byte received is a sign of life. Intervals below
     /// 5 ms count as that.

@@ -142,7 +142,10 @@ async fn subscriber(
     let mut outbox = Outbox::new(TooSlow::Conflate);
     loop {
         let now = || Time::new(epoch.elapsed());
-        let _ = ws.feed_from(&mut outbox, now()); // closed: the next call says why
+        let _ = ws.feed_from(&mut outbox, now());
+        if let Some(code) = outbox.disconnected() {
+            return ws.close(code).await; // too slow: this sends the Close, if it is taken in time
+        }
         tokio::select! {
             received = ws.recv_or_room(outbox.feeds_below()) => match received? {
                 Received::Message(message) => println!("{message:?}"),

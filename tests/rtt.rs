@@ -326,7 +326,12 @@ mod over_blocking {
                 let mut ws = ws;
                 let there = answer(peer);
                 let began = Instant::now();
-                ws.probe().unwrap();
+                if stamp {
+                    ws.feed_probe().unwrap();
+                    ws.flush().unwrap();
+                } else {
+                    ws.probe().unwrap();
+                }
                 assert_eq!(ws.rtt(), None);
                 assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));
                 if stamp {
@@ -359,7 +364,8 @@ mod over_blocking {
             let (mut reader, mut writer) = ws.into_split().unwrap();
             let there = answer(peer);
             let began = Instant::now();
-            writer.probe().unwrap();
+            writer.feed_probe().unwrap();
+            writer.flush().unwrap();
             for text in ["a", "b"] {
                 assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some(text));
             }
@@ -423,7 +429,13 @@ mod over_tokio {
             for replying in [false, true] {
                 let io = Scripted::new(b"");
                 let mut ws = server(io.clone(), &Config::default());
-                ws.probe().await.unwrap();
+                if replying {
+                    ws.feed_probe().unwrap();
+                    assert!(io.frames().is_empty());
+                    ws.flush().await.unwrap();
+                } else {
+                    ws.probe().await.unwrap();
+                }
                 advance(ms(30)).await;
                 answer(&io);
                 assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("a"));
@@ -445,7 +457,8 @@ mod over_tokio {
             let io = Scripted::new(b"");
             let ws = server(io.clone(), &Config::default());
             let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
-            writer.probe().await.unwrap();
+            writer.feed_probe().unwrap();
+            writer.flush().await.unwrap();
             advance(ms(30)).await;
             answer(&io);
             for text in ["a", "b"] {

@@ -543,8 +543,18 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`send`](Self::send).
     pub fn probe(&mut self) -> Result<(), Error> {
-        self.conn.sender().probe(self.patience.now())?;
+        self.feed_probe()?;
         self.flush()
+    }
+
+    /// Queues such a Ping, without I/O: whatever call writes next sends it. For where
+    /// receiving must not wait for a write.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed).
+    pub fn feed_probe(&mut self) -> Result<(), SendError> {
+        self.conn.sender().probe(self.patience.now())
     }
 
     /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and

@@ -851,9 +851,18 @@ impl<S: Stream> Writer<S> {
     ///
     /// As [`WebSocket::probe`].
     pub fn probe(&mut self) -> Result<(), Error> {
-        let now = self.patience.now();
-        self.with(|tx| tx.probe(now))?;
+        self.feed_probe()?;
         self.flush()
+    }
+
+    /// As [`WebSocket::feed_probe`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::feed_probe`].
+    pub fn feed_probe(&mut self) -> Result<(), SendError> {
+        let now = self.patience.now();
+        self.with(|tx| tx.probe(now))
     }
 
     /// Sends a Pong at once, in front of the data; see [`Sender::pong`].

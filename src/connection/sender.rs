@@ -422,6 +422,9 @@ impl Sender {
     /// Several may be under way; a Pong settles the Pings before its own (§5.5.3). One that takes
     /// more than 60 s gives no time.
     ///
+    /// `now` is of the clock that reads are stamped with. In an adapter that is its own, so call its
+    /// `probe` or `feed_probe`, not this.
+    ///
     /// # Errors
     ///
     /// [`Closed`](SendError::Closed).

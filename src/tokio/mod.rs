@@ -530,8 +530,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// As [`send`](Self::send).
     pub async fn probe(&mut self) -> Result<(), Error> {
-        self.conn.sender().probe(self.alarm.now())?;
+        self.feed_probe()?;
         self.flush().await
+    }
+
+    /// Queues such a Ping, without I/O: whatever call writes next sends it. For a `select!` loop, or
+    /// wherever receiving must not wait for a write.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed).
+    pub fn feed_probe(&mut self) -> Result<(), SendError> {
+        self.conn.sender().probe(self.alarm.now())
     }
 
     /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and

@@ -741,9 +741,18 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     ///
     /// As [`WebSocket::probe`].
     pub async fn probe(&mut self) -> Result<(), Error> {
-        let now = self.alarm.now();
-        self.with(|tx| tx.probe(now))?;
+        self.feed_probe()?;
         self.flush().await
+    }
+
+    /// As [`WebSocket::feed_probe`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::feed_probe`].
+    pub fn feed_probe(&mut self) -> Result<(), SendError> {
+        let now = self.alarm.now();
+        self.with(|tx| tx.probe(now))
     }
 
     /// Sends a Pong at once, in front of the data; see [`Sender::pong`]. Cancel safe, as
