@@ -241,7 +241,7 @@ impl Config {
 
     /// Options of the TCP socket that `connect` dials; default: those of
     /// [`SocketOptions::new`](crate::SocketOptions::new). A stream of the caller's own is left as it
-    /// is: [apply](crate::SocketOptions::apply) them to it.
+    /// is: [apply](crate::SocketOptions::apply) them to it. Feature `socket`.
     #[cfg(feature = "socket")]
     pub fn socket(mut self, options: crate::SocketOptions) -> Self {
         self.socket = Some(options);
@@ -250,6 +250,7 @@ impl Config {
 
     /// Offers or accepts permessage-deflate (RFC 7692); default no. See
     /// [`deflate`](crate::deflate) for what it costs, and [`Deflate`] for the settings.
+    /// Feature `deflate`.
     #[cfg(feature = "deflate")]
     #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
     pub fn deflate(mut self, deflate: Deflate) -> Self {
@@ -355,7 +356,7 @@ impl Negotiated {
     }
 
     /// With permessage-deflate (RFC 7692). How to compress then is said by
-    /// [`Config::deflate`], or is as [`Deflate`]'s defaults.
+    /// [`Config::deflate`], or is as [`Deflate`]'s defaults. Feature `deflate`.
     #[cfg(feature = "deflate")]
     #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
     pub fn with_deflate(mut self, agreed: Agreed) -> Self {
@@ -363,7 +364,7 @@ impl Negotiated {
         self
     }
 
-    /// How messages may be compressed, if permessage-deflate was agreed on.
+    /// How messages may be compressed, if permessage-deflate was agreed on. Feature `deflate`.
     #[cfg(feature = "deflate")]
     #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
     pub fn deflate(&self) -> Option<Agreed> {

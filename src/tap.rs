@@ -306,7 +306,7 @@ impl fmt::Debug for Passed {
 
 /// Not a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("line {line} is none of a recording")]
+#[error("line {line} is not a line of a recording")]
 pub struct BadRecording {
     /// Which line, from 1.
     pub line: usize,

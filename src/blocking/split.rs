@@ -292,7 +292,7 @@ impl<S> Reader<S> {
         self.shared.queue().tx.rtt()
     }
 
-    /// What has passed so far, in both directions.
+    /// What has passed so far, in both directions. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> crate::Counters {

@@ -541,7 +541,7 @@ impl Connection {
         self.tx.rtt()
     }
 
-    /// What has passed so far.
+    /// What has passed so far. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> Counters {

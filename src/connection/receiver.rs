@@ -743,7 +743,7 @@ impl Receiver {
         }
     }
 
-    /// What was received so far, and looked at.
+    /// What was received so far, and looked at. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> Traffic {

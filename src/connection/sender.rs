@@ -852,7 +852,7 @@ impl Sender {
         self.out.len() + self.held.len + self.first_waiting + owed
     }
 
-    /// What was sent so far.
+    /// What was sent so far. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> Traffic {

@@ -124,7 +124,7 @@ pub enum HandshakeError {
     #[error("a body is announced, which an upgrade cannot have")]
     HasBody,
     /// The stream ended in the middle of the head.
-    #[error("stream ended before the head was complete")]
+    #[error("stream ended before the opening handshake was complete")]
     UnexpectedEof,
     /// Not done within [`handshake_timeout`](crate::Config::handshake_timeout); answered with 408.
     #[error("handshake not done within the handshake timeout")]
@@ -263,10 +263,12 @@ pub enum HeaderError {
     BadValue,
     /// The header is the handshake's own to set: Host, Upgrade, Connection, Sec-WebSocket-*,
     /// Content-Length, Transfer-Encoding.
-    #[error("header is the handshake's own to set")]
+    #[error(
+        "header is the handshake's own to set: there are methods for subprotocols, origin and the like"
+    )]
     Reserved,
     /// The name of a subprotocol is empty or not a token (RFC 6455 §4.1).
-    #[error("subprotocol is not a token")]
+    #[error("subprotocol is not a token: letters, digits and !#$%&'*+-.^_`|~")]
     BadSubprotocol,
     /// A subprotocol is named twice (§4.1).
     #[error("subprotocol is named twice")]

@@ -115,7 +115,7 @@ pub async fn connect_with(
 
 /// [`connect_with`], with a TLS configuration of the caller's: other roots, a client certificate, a
 /// cryptographic provider. It is not used where the URL is of `ws`. Make one and share it: it keeps
-/// the tickets that make the next connection to a server cheaper.
+/// the tickets that make the next connection to a server cheaper. Feature `rustls`.
 ///
 /// HTTP/1.1 is what is asked for by ALPN, whatever the configuration says.
 ///
@@ -298,7 +298,7 @@ impl MaybeTls {
         }
     }
 
-    /// TLS, if there is any.
+    /// TLS, if there is any. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(&self) -> Option<&TlsStream<TcpStream>> {
         match &self.0 {

@@ -214,7 +214,7 @@ impl<S> WebSocket<S> {
         self.conn.rtt()
     }
 
-    /// What has passed so far.
+    /// What has passed so far. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> crate::Counters {

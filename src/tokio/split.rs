@@ -302,7 +302,7 @@ impl<R, W> Reader<R, W> {
         self.shared.queue().tx.rtt()
     }
 
-    /// What has passed so far, in both directions.
+    /// What has passed so far, in both directions. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> crate::Counters {

@@ -40,6 +40,9 @@ struct Socket {
     stream: TcpStream,
     /// The system said so, and no read has found the end of it.
     readable: bool,
+    /// It takes bytes, as far as is known. Not tried before the system says so: what its buffers
+    /// grow by is no sign of a peer that reads.
+    writable: bool,
     /// The peer's end is shut: nothing will be told again.
     shut: bool,
 }
@@ -74,7 +77,7 @@ impl Shared {
 
 impl Peer {
     pub fn new(stream: TcpStream, shared: &Shared) -> Self {
-        let socket = Socket { stream, readable: false, shut: false };
+        let socket = Socket { stream, readable: false, writable: true, shut: false };
         let stage = Stage::Opening(Handshake::new(&shared.config));
         Self { socket, stage, deadline: None }
     }
@@ -84,6 +87,7 @@ impl Peer {
         let shut = event.is_read_closed() || event.is_error();
         self.socket.shut |= shut;
         self.socket.readable |= shut || event.is_readable();
+        self.socket.writable |= shut || event.is_writable();
     }
 
     /// Does what can be done now.
@@ -223,12 +227,15 @@ impl Socket {
 
     /// Writes what is there to be written, until the stream would wait.
     fn write(&mut self, conn: &mut Connection) {
-        while conn.sending().has_outgoing() {
+        while self.writable && conn.sending().has_outgoing() {
             let mut out = conn.sender().outgoing();
             match self.stream.write(out.chunk()) {
                 Ok(n @ 1..) => out.advance(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_passing(&error) => return conn.write_blocked(),
+                Err(error) if is_passing(&error) => {
+                    self.writable = false;
+                    conn.write_blocked();
+                }
                 _ => conn.write_failed(), // what can still be read may say why
             }
         }

@@ -4,6 +4,7 @@ use io_uring::{
     IoUring, cqueue, opcode, squeue,
     types::{BufRingEntry, Fd, Fixed, SubmitArgs, Timespec},
 };
+use rustix::process::{Resource, getrlimit};
 use std::{
     alloc::{Layout, alloc_zeroed, handle_alloc_error},
     io::{self, ErrorKind},
@@ -38,7 +39,8 @@ pub enum Of {
     Accept,
     Receive(usize),
     Send(usize),
-    Cancel,
+    /// That receiving stop.
+    Stop(usize),
 }
 
 pub struct Completion {
@@ -147,10 +149,8 @@ impl Ring {
         unsafe { ring.submitter().register_buf_ring_with_flags(entries, BUFFERS, GROUP, 0)? };
         buffers.refill();
         // Room to register files in: a request for one of them does not look it up.
-        let mut files = FILES;
-        while let Err(error) = ring.submitter().register_files_sparse(files) {
-            files = if files > 1 { files / 2 } else { return Err(error) };
-        }
+        let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        ring.submitter().register_files_sparse(u32::try_from(most).unwrap_or(FILES).min(FILES))?;
         Ok((Self { ring, sends: 0 }, buffers))
     }
 
@@ -178,7 +178,7 @@ impl Ring {
 
     pub fn stop_receiving(&mut self, peer: usize) -> io::Result<()> {
         let cancel = opcode::AsyncCancel::new(number(Of::Receive(peer))).build();
-        self.push(&cancel, Of::Cancel)
+        self.push(&cancel, Of::Stop(peer))
     }
 
     /// Sends some of `bytes`.
@@ -257,7 +257,7 @@ fn passing(submitted: io::Result<usize>) -> io::Result<()> {
 fn number(of: Of) -> u64 {
     match of {
         Of::Accept => 0,
-        Of::Cancel => 1,
+        Of::Stop(peer) => (peer as u64) << 2 | 1,
         Of::Receive(peer) => (peer as u64) << 2 | 2,
         Of::Send(peer) => (peer as u64) << 2 | 3,
     }
@@ -266,7 +266,7 @@ fn number(of: Of) -> u64 {
 fn meaning(number: u64) -> Of {
     match (number & 3, (number >> 2) as usize) {
         (0, _) => Of::Accept,
-        (1, _) => Of::Cancel,
+        (1, peer) => Of::Stop(peer),
         (2, peer) => Of::Receive(peer),
         (_, peer) => Of::Send(peer),
     }

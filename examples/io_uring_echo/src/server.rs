@@ -29,6 +29,12 @@ const MOST_HELD: usize = 64 << 10;
 /// How long a peer may take none of what is being sent to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// When to accept again where that failed.
+const RETRY: Duration = Duration::from_millis(100);
+/// The longest buffer that is kept for other connections to send from, and how many are.
+const KEPT: usize = 64 << 10;
+const MOST_KEPT: usize = 64;
+
 const ENOBUFS: i32 = 105;
 const ECANCELED: i32 = 125;
 
@@ -50,10 +56,9 @@ struct Peers {
     /// Buffers to send from, for those that are at it. The last one given back is the first taken: it
     /// is still in the processor's cache.
     outputs: Vec<Vec<u8>>,
-    /// A connection could not be accepted: there were no descriptors left.
+    /// A connection could not be accepted, for want of descriptors as a rule; when to try again.
     full: bool,
-    /// Since the last wait a connection has left.
-    left: bool,
+    accept_at: Time,
 }
 
 /// A peer and what the kernel does for it. Neither goes before the kernel is done.
@@ -88,7 +93,7 @@ impl Server {
             buffers,
             outputs: Vec::new(),
             full: false,
-            left: false,
+            accept_at: Time::ZERO,
         };
         Ok(Self { ring, listener: TcpListener::bind(addr)?, peers })
     }
@@ -112,7 +117,10 @@ impl Server {
         let (mut expected, mut batch) = (1, Vec::new());
         ring.accept(listener.as_raw_fd())?;
         loop {
-            let timeout = peers.deadlines.first().map(|&(at, _)| at - peers.now);
+            let mut timeout = peers.deadlines.first().map(|&(at, _)| at - peers.now);
+            if peers.full {
+                timeout = Some(timeout.map_or(RETRY, |timeout| timeout.min(RETRY)));
+            }
             ring.wait(expected, timeout)?;
             peers.now = Time::new(epoch.elapsed());
             ring.complete(&mut batch);
@@ -122,7 +130,8 @@ impl Server {
                 peers.completed(ring, listener, completion)?;
             }
             peers.buffers.refill();
-            if mem::take(&mut peers.left) && mem::take(&mut peers.full) {
+            if peers.full && peers.now >= peers.accept_at {
+                peers.full = false;
                 ring.accept(listener.as_raw_fd())?;
             }
             while let Some(&(time, at)) = peers.deadlines.first()
@@ -144,7 +153,14 @@ impl Peers {
     ) -> io::Result<()> {
         match completion.of {
             Of::Accept => {
-                self.accepted(ring, &completion.result)?;
+                match &completion.result {
+                    Ok(fd) => self.accepted(ring, *fd as RawFd)?,
+                    Err(error) => {
+                        eprintln!("accept: {error}");
+                        self.full = !completion.more;
+                        self.accept_at = self.now + RETRY;
+                    }
+                }
                 if !completion.more && !self.full {
                     ring.accept(listener.as_raw_fd())?;
                 }
@@ -152,19 +168,17 @@ impl Peers {
             }
             Of::Receive(at) => self.received(ring, at, &mut completion),
             Of::Send(at) => self.sent(ring, at, &completion.result),
-            Of::Cancel => Ok(()),
+            Of::Stop(at) => {
+                // Nothing was stopped: what is received next asks for it again.
+                if let (Some(slot), Err(_)) = (&mut self.slots[at], &completion.result) {
+                    slot.stopping = false;
+                }
+                Ok(())
+            }
         }
     }
 
-    fn accepted(&mut self, ring: &mut Ring, result: &io::Result<usize>) -> io::Result<()> {
-        let fd = match result {
-            Ok(fd) => *fd as RawFd,
-            Err(error) => {
-                eprintln!("accept: {error}"); // and again when a connection is over
-                self.full = true;
-                return Ok(());
-            }
-        };
+    fn accepted(&mut self, ring: &mut Ring, fd: RawFd) -> io::Result<()> {
         // SAFETY: the kernel has just opened it for us, and told nobody else.
         let stream = unsafe { TcpStream::from_raw_fd(fd) };
         let _ = stream.set_nodelay(true); // else replies wait for acknowledgements
@@ -235,8 +249,7 @@ impl Peers {
                 }
             }
             slot.more |= conn.sending().has_outgoing();
-            let output = conn.sender().reclaim();
-            self.outputs.extend((!output.is_empty()).then_some(output));
+            keep(&mut self.outputs, conn.sender().reclaim());
             until = conn.poll_timeout();
         }
         if slot.more {
@@ -291,8 +304,7 @@ impl Peers {
             }
             let next = slot.peer.advance(input, mem::take(&mut n), self.now);
             if let Some(conn) = slot.peer.connection() {
-                let output = conn.sender().reclaim(); // none, if something is in it
-                self.outputs.extend((!output.is_empty()).then_some(output));
+                keep(&mut self.outputs, conn.sender().reclaim()); // none, if something is in it
             }
             match next {
                 Next::Send { more } => {
@@ -345,7 +357,6 @@ impl Peers {
             ring.forget(at)?;
             self.slots[at] = None;
             self.free.push(at);
-            self.left = true;
         }
         Ok(())
     }
@@ -360,5 +371,11 @@ impl Peers {
                 self.deadlines.remove(&(armed, at));
             }
         }
+    }
+}
+
+fn keep(outputs: &mut Vec<Vec<u8>>, output: Vec<u8>) {
+    if !output.is_empty() && output.len() <= KEPT && outputs.len() < MOST_KEPT {
+        outputs.push(output);
     }
 }

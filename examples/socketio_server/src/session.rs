@@ -286,6 +286,10 @@ impl Session {
         if let Some(assembly) = &mut self.assembly {
             assembly.by = now + self.shared.settings.attachment_timeout;
         }
+        let by = now + self.shared.settings.ack_timeout;
+        for (asked_by, _) in self.joined.iter_mut().flat_map(|joined| joined.asked.values_mut()) {
+            *asked_by = by;
+        }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
