@@ -127,7 +127,8 @@ fn a_flood_that_is_not_echoed_is_counted_without_times() {
 #[test]
 fn the_exit_code_says_how_the_peer_closed() {
     for adapter in ADAPTERS {
-        for (code, status) in [(1000, 0), (1001, 0), (1008, 4), (1011, 4), (4000, 4)] {
+        // With 5 where it was in order, but too early.
+        for (code, status) in [(1000, 5), (1001, 5), (1008, 4), (1011, 4), (4000, 4)] {
             let frame = CloseFrame::with_reason(CloseCode::new(code).unwrap(), "so");
             let args = ["--adapter", adapter, "--take", "1"]; // it does not close by itself
             let ended = client_against(&args, move |mut ws| ws.close(frame).unwrap());
@@ -135,7 +136,7 @@ fn the_exit_code_says_how_the_peer_closed() {
         }
         let args = ["--adapter", adapter, "--take", "1"];
         let (status, out, _) = client_against(&args, |mut ws| ws.close(None).unwrap());
-        assert_eq!((status, out), (0, vec!["closed: 1005 (clean)".into()]));
+        assert_eq!((status, out), (5, vec!["closed: 1005 (clean)".into()]));
         // The answer to our own is no fault of the peer's.
         let args = ["--adapter", adapter, "--send", "/close 4001 x"];
         let ended = client_against(&args, |mut ws| {
@@ -230,6 +231,27 @@ fn colors_are_for_terminals_only_unless_told_otherwise() {
         let message = if colored { "\x1b[36mhi\x1b[0m" } else { "hi" };
         assert_eq!((code, &*out[0]), (0, message), "{args:?}");
         assert_eq!(out[1].contains('\x1b'), colored, "{args:?}");
+    }
+}
+
+/// As `client .. | head -1`.
+#[test]
+fn who_reads_no_more_of_what_is_printed_is_told_nothing() {
+    let (_server, address) = server("tokio", &[]);
+    let test = std::env::current_exe().unwrap();
+    let client = test.ancestors().nth(2).unwrap().join("examples/client");
+    for adapter in ADAPTERS {
+        let mut child = Command::new(&client)
+            .args([&*format!("ws://{address}"), "--adapter", adapter])
+            .args(["--send", "hi", "--count", "100000"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!((ended.status.code(), &*ended.stderr), (Some(1), &b""[..]), "{ended:?}");
     }
 }
 

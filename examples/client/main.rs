@@ -43,6 +43,7 @@ fn main() -> ExitCode {
     match talk(&options) {
         Ok(0) if input::had_bad_lines() => ExitCode::FAILURE,
         Ok(status) => ExitCode::from(status),
+        Err(error) if print::is_unread(&*error) => ExitCode::FAILURE,
         Err(error) => {
             complain(format_args!("{error}"));
             ExitCode::from(if error.is::<Refused>() { 3 } else { 1 })

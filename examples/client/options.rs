@@ -26,8 +26,8 @@ Usage: client URL [OPTION]...
   --insecure            for wss: trust anybody
   --deflate             offer permessage-deflate
 
-  --send LINE           send this line instead of those of standard input; again for more. With the
-                        argument - those of standard input follow
+  --send LINE           send this line instead of those of standard input; again for more. A - of
+                        its own (`client URL --send LINE -`): and then those of standard input
   --count N             each message goes out N times [1]
   --rate R              at most R messages a second go out; fractions will do
   --take N              close once N messages have arrived, and not at the end of the input
@@ -63,6 +63,7 @@ The exit status is
   2  the command line is wrong
   3  the server refused: it answered with another status than 101
   4  the peer closed, with another code than 1000, 1001 and none
+  5  the connection was closed before as many messages came as --take wants
 ";
 
 /// The longest message that is received, in bytes.

@@ -2,6 +2,7 @@
 use crate::Result;
 use std::{
     env,
+    error::Error,
     fmt::{self, Write as _},
     io::{self, IsTerminal, Write},
     time::Duration,
@@ -78,13 +79,13 @@ impl Look {
             return Ok(());
         }
         let mut out = io::stdout().lock();
-        match message {
+        printed(match message {
             Message::Text(text) => writeln!(out, "{}", self.paint(Color::Cyan, Shown(text))),
             Message::Binary(bytes) if self.dump => self.dump(&mut out, bytes),
             Message::Binary(bytes) => {
                 writeln!(out, "{}", self.paint(Color::Cyan, format_args!("binary: {}", Hex(bytes))))
             }
-        }
+        })
     }
 
     fn dump(&self, out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
@@ -125,8 +126,34 @@ impl Look {
 
     /// A line of our own among what arrives.
     pub(crate) fn note(&self, line: fmt::Arguments<'_>) -> io::Result<()> {
-        writeln!(io::stdout(), "{}", self.paint(Color::Gray, line))
+        printed(writeln!(io::stdout(), "{}", self.paint(Color::Gray, line)))
     }
+}
+
+/// Nobody reads standard output any more (`client .. | head -1`), which is no fault of the
+/// connection's.
+#[derive(Debug)]
+struct Unread;
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads standard output")
+    }
+}
+
+impl Error for Unread {}
+
+fn printed(result: io::Result<()>) -> io::Result<()> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::other(Unread),
+        _ => error,
+    })
+}
+
+/// Whether it says that nobody reads what is printed.
+pub(crate) fn is_unread(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is_some_and(|error| error.is::<Unread>())
 }
 
 /// What environment variables say about it: <https://no-color.org>.

@@ -231,6 +231,11 @@ impl Session {
         }
         // The answer to a Close has its code.
         let fine = matches!(code, 1000 | 1001 | 1005) || code == self.said.load(Relaxed);
-        Ok(if fine { 0 } else { 4 })
+        let enough = self.take.is_none() || self.has_enough();
+        Ok(match fine {
+            false => 4,
+            true if !enough => 5,
+            true => 0,
+        })
     }
 }

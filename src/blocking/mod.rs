@@ -561,6 +561,9 @@ impl<S: Stream> WebSocket<S> {
     /// discards up to the peer's Close and ends the stream as that takes. Bounded by
     /// [`close_timeout`](Config::close_timeout) for each of these.
     ///
+    /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
+    /// ([`CloseFrame::with_reason`]), or neither (`None`).
+    ///
     /// # Errors
     ///
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`

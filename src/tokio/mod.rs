@@ -548,6 +548,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// discards up to the peer's Close and ends the stream as that takes. Bounded by
     /// [`close_timeout`](Config::close_timeout) for each of these.
     ///
+    /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
+    /// ([`CloseFrame::with_reason`]), or neither (`None`).
+    ///
     /// Cancel safe: call it again. What was discarded by then stays so; [`recv`](Self::recv) goes on
     /// behind it.
     ///
