@@ -1,5 +1,5 @@
-//! The loop: submit what was asked for and wait, in one call; hand out what is complete; ask for
-//! more. Receiving and accepting are asked for once for as long as they go well.
+//! The loop: submit what was asked for and wait; hand out what is complete; ask for more. Receiving
+//! and accepting are asked for once for as long as they go well.
 //!
 //! While something is being sent, the kernel reads from the connection's own buffer, so nobody
 //! touches the connection; what it receives meanwhile is kept beside it, up to a bound, and then
@@ -21,8 +21,8 @@ use std::{
 };
 use tickwire::{Config, Time};
 
-/// So many bytes are sent at once, while they are in the processor's cache; fewer with those of
-/// others, in one submission.
+/// So many bytes are sent by a call of their own, while they are in the processor's cache; fewer with
+/// those of others, in one submission.
 const LARGE: usize = 4 << 10;
 /// What a peer that does not read may have sent before nothing more is received.
 const MOST_HELD: usize = 64 << 10;
@@ -56,9 +56,8 @@ struct Peers {
     /// Buffers to send from, for those that are at it. The last one given back is the first taken: it
     /// is still in the processor's cache.
     outputs: Vec<Vec<u8>>,
-    /// A connection could not be accepted, for want of descriptors as a rule; when to try again.
-    full: bool,
-    accept_at: Time,
+    /// A connection could not be accepted, for want of descriptors as a rule: when to try again.
+    accept_at: Option<Time>,
 }
 
 /// A peer and what the kernel does for it. Neither goes before the kernel is done.
@@ -92,8 +91,7 @@ impl Server {
             now: Time::ZERO,
             buffers,
             outputs: Vec::new(),
-            full: false,
-            accept_at: Time::ZERO,
+            accept_at: None,
         };
         Ok(Self { ring, listener: TcpListener::bind(addr)?, peers })
     }
@@ -117,11 +115,9 @@ impl Server {
         let (mut expected, mut batch) = (1, Vec::new());
         ring.accept(listener.as_raw_fd())?;
         loop {
-            let mut timeout = peers.deadlines.first().map(|&(at, _)| at - peers.now);
-            if peers.full {
-                timeout = Some(timeout.map_or(RETRY, |timeout| timeout.min(RETRY)));
-            }
-            ring.wait(expected, timeout)?;
+            let deadline = peers.deadlines.first().map(|&(at, _)| at);
+            let next = deadline.into_iter().chain(peers.accept_at).min();
+            ring.wait(expected, next.map(|at| at - peers.now))?;
             peers.now = Time::new(epoch.elapsed());
             ring.complete(&mut batch);
             // As many as came now: a server with one busy connection waits for no other.
@@ -130,8 +126,7 @@ impl Server {
                 peers.completed(ring, listener, completion)?;
             }
             peers.buffers.refill();
-            if peers.full && peers.now >= peers.accept_at {
-                peers.full = false;
+            if peers.accept_at.take_if(|at| *at <= peers.now).is_some() {
                 ring.accept(listener.as_raw_fd())?;
             }
             while let Some(&(time, at)) = peers.deadlines.first()
@@ -155,14 +150,12 @@ impl Peers {
             Of::Accept => {
                 match &completion.result {
                     Ok(fd) => self.accepted(ring, *fd as RawFd)?,
-                    Err(error) => {
-                        eprintln!("accept: {error}");
-                        self.full = !completion.more;
-                        self.accept_at = self.now + RETRY;
-                    }
+                    Err(error) => eprintln!("accept: {error}"),
                 }
-                if !completion.more && !self.full {
-                    ring.accept(listener.as_raw_fd())?;
+                match &completion.result {
+                    _ if completion.more => {}
+                    Ok(_) => ring.accept(listener.as_raw_fd())?,
+                    Err(_) => self.accept_at = Some(self.now + RETRY),
                 }
                 Ok(())
             }

@@ -5,6 +5,7 @@
 #[path = "../examples/suite.rs"]
 mod suite;
 
+use bytes::Buf;
 use serde_json::{Value, value::RawValue};
 use socketio_server::{
     app::App,
@@ -14,7 +15,7 @@ use socketio_server::{
 };
 use std::{collections::HashSet, time::Duration};
 use tickwire::{
-    CloseCode, Config, Message, Time,
+    CloseCode, Config, Connection, Message, Negotiated, Time,
     handshake::{client::Request, server::Origins},
     tokio::{WebSocket, client},
 };
@@ -772,6 +773,29 @@ async fn the_server_asks_and_waits_for_the_answer_as_long_as_it_said() {
         assert_eq!(client.ask(r#"428["ask","q"]"#).await, format!(r#"42{}["q"]"#, 4 + i));
     }
     assert_eq!(client.ask(r#"428["ask","q"]"#).await, no_answer);
+}
+
+/// While the server did not read, the answer may have come.
+#[test]
+fn what_nobody_read_is_not_too_late() {
+    let at = |secs| Time::new(Duration::from_secs(secs));
+    let shared = Shared::new(App { token: "secret".into() }, Settings::default());
+    for excused in [true, false] {
+        let mut session = Session::new(&shared, at(0)).unwrap();
+        for text in ["40", r#"427["ask","q"]"#] {
+            session.receive(text.into(), at(0)).unwrap();
+        }
+        if excused {
+            session.excuse(at(19));
+        }
+        session.handle_timeout(at(22)).unwrap();
+        session.receive(r#"430["answer"]"#.into(), at(22)).unwrap();
+        let mut conn = Connection::server(&Config::default(), Negotiated::new());
+        session.mailbox().feed(conn.sender()).unwrap();
+        let said = String::from_utf8_lossy(conn.sender().outgoing().chunk()).into_owned();
+        assert_eq!(said.contains(r#"437["answer"]"#), excused, "{said}");
+        assert_eq!(said.contains("no answer"), !excused, "{said}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
