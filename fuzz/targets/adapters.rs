@@ -971,6 +971,10 @@ async fn run(input: Input) {
     if !(a.closing || b.closing || spoilt) {
         let (to_a, to_b) = (b.fed.len(), a.fed.len());
         let settle = async |mut side: Side, count| {
+            // A reader does not send what was fed to its writer.
+            if let End::Halves(..) = side.end {
+                flush(&mut side).await.expect("nothing is wrong with this link");
+            }
             receive(&mut side, count).await;
             flush(&mut side).await.expect("nothing is wrong with this link");
             side
