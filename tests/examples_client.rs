@@ -14,7 +14,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support_program::{ADAPTERS, PATIENCE, Program, client, server};
+use support_program::{ADAPTERS, PATIENCE, Program, client, example, server};
 use tickwire::{
     CloseCode, CloseFrame, Config,
     blocking::{WebSocket, accept},
@@ -238,8 +238,7 @@ fn colors_are_for_terminals_only_unless_told_otherwise() {
 #[test]
 fn who_reads_no_more_of_what_is_printed_is_told_nothing() {
     let (_server, address) = server("tokio", &[]);
-    let test = std::env::current_exe().unwrap();
-    let client = test.ancestors().nth(2).unwrap().join("examples/client");
+    let client = example("client");
     for adapter in ADAPTERS {
         let mut child = Command::new(&client)
             .args([&*format!("ws://{address}"), "--adapter", adapter])
@@ -264,8 +263,7 @@ fn on_a_terminal_there_are_colors_but_for_no_color() {
         return;
     }
     let (_server, address) = server("tokio", &[]);
-    let test = std::env::current_exe().unwrap();
-    let client = test.ancestors().nth(2).unwrap().join("examples/client");
+    let client = example("client");
     let run = |variables: &[(&str, &str)]| {
         let line = format!("'{}' ws://{address} --send '/binary 41'", client.display());
         let mut script = Command::new("script");

@@ -232,10 +232,10 @@ impl Session {
         // The answer to a Close has its code.
         let fine = matches!(code, 1000 | 1001 | 1005) || code == self.said.load(Relaxed);
         let enough = self.take.is_none() || self.has_enough();
-        Ok(match fine {
-            false => 4,
-            true if !enough => 5,
-            true => 0,
+        Ok(match (fine, enough) {
+            (true, true) => 0,
+            (true, false) => 5,
+            (false, _) => 4,
         })
     }
 }

@@ -193,10 +193,10 @@ pub enum Ending {
     /// Read into [`spare_mut`](Connection::spare_mut) and [`commit`](Connection::commit) until the
     /// stream ends, then [`end_of_stream`](Connection::end_of_stream); nothing is kept, and
     /// [`handle_timeout`](Connection::handle_timeout) bounds it: with 1 s for a server that has
-    /// shut its side, with [`close_timeout`](crate::Config::close_timeout) for a client that waits for that. A
-    /// server that closed with unread input would have its last bytes, the Close among them, thrown
-    /// away by the reset that this causes; a client leaves it to the server to close first
-    /// (RFC 6455 §7.1.1), and shuts its side then.
+    /// shut its side, with [`close_timeout`](crate::Config::close_timeout) for a client that waits
+    /// for that. A server that closed with unread input would have its last bytes, the Close among
+    /// them, thrown away by the reset that this causes; a client leaves it to the server to close
+    /// first (RFC 6455 §7.1.1), and shuts its side then.
     Discard,
     /// Drop the stream. (Or, where [`auto_close`](Config::auto_close) is off and the peer's Close
     /// is not answered: nothing, until it is.)

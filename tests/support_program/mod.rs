@@ -23,6 +23,15 @@ pub(crate) struct Program {
     pub(crate) err: Receiver<String>,
 }
 
+/// Where an example was built.
+pub(crate) fn example(name: &str) -> PathBuf {
+    // target/PROFILE/deps/examples_echo-HASH; the examples are beside `deps`.
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
+    path
+}
+
 impl Program {
     pub(crate) fn start(name: &str, args: &[&str]) -> Self {
         Self::start_in(name, args, &[])
@@ -30,11 +39,7 @@ impl Program {
 
     /// With these variables set in its environment.
     pub(crate) fn start_in(name: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
-        // target/PROFILE/deps/examples_echo-HASH; the examples are beside `deps`.
-        let test = std::env::current_exe().unwrap();
-        let path: PathBuf = test.ancestors().nth(2).unwrap().join("examples").join(name);
-        assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
-        let mut child = Command::new(path)
+        let mut child = Command::new(example(name))
             .args(args)
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
