@@ -85,30 +85,73 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! socket -> spare_mut | commit -> step -> message()    a slice of that buffer, unmasked in place
 //!                                    |
 //!                                    v replies
-//! socket <- advance <- outgoing <- Sender <- feed      one copy, masked on the way by a client
+//! socket <- outgoing() <- Sender <- feed               one copy, masked on the way by a client
 //! ```
+//!
+//! What [`Sender::outgoing`] returns is a [`Buf`](bytes::Buf): write its chunks, and `advance` it by what
+//! the socket took.
 //!
 //! # Which call
 //!
 //! | to | call | and |
 //! |---|---|---|
-//! | receive | `recv` | borrow it; [`Message::to_owned`] or `recv_owned` keeps it |
-//! | act on the newest only | `recv_info` | skip while [`Info::more`] |
-//! | answer each message | `recv_reply` | `feed` to the sender that comes with it |
-//! | see Pings and Closes | `recv_event` | answer them yourself, if [`Config`] says so |
-//! | take what memory would not hold | `recv_chunk` | pieces as they arrive |
-//! | send now | `send` | it has reached the socket when it returns |
-//! | send several | `feed` .. `flush` | one write |
-//! | send one to many | [`Prepared`] and `feed_prepared` | encoded once |
-//! | bound what a slow subscriber is behind | [`Outbox`] and `feed_from` | wait, drop, conflate or disconnect |
+//! | receive | [`recv`] | borrow it; [`Message::to_owned`] or [`recv_owned`] keeps it |
+//! | act on the newest only | [`recv_info`] | skip while [`Info::more`] |
+//! | answer each message | [`recv_reply`] | [`feed`](Sender::feed) to the sender that comes with it |
+//! | see Pings and Closes | [`recv_event`] | answer them yourself, if [`Config`] says so |
+//! | take what memory would not hold | [`recv_chunk`] | pieces as they arrive |
+//! | send now | [`send`] | it has reached the socket when it returns |
+//! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses when full, [`ready`] in front of it waits |
+//! | send one to many | [`Prepared`] and [`feed_prepared`](Sender::feed_prepared) | encoded once |
+//! | bound what a slow subscriber is behind | [`Outbox`] and [`feed_from`] | wait, drop, conflate or disconnect |
 //! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | [`Backoff`] | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`feed_plain`](Sender::feed_plain) | where that is on |
 //! | overtake what waits | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
-//! | know how far the peer is | `rtt` | after a heartbeat's Ping, or `probe` |
-//! | see what went over a connection | `tap` | for bug reports, replayed into the core |
-//! | use two tasks or threads | `into_split` | Pings are answered by the reader |
+//! | know how far the peer is | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`probe`] |
+//! | see what went over a connection | [`tap`] | for bug reports, replayed into the core |
+//! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |
+//!
+//! The links are to the `tokio` adapter; `blocking` has the same names.
+//!
+#![cfg_attr(
+    feature = "tokio",
+    doc = r"
+[`recv`]: crate::tokio::WebSocket::recv
+[`recv_owned`]: crate::tokio::WebSocket::recv_owned
+[`recv_info`]: crate::tokio::WebSocket::recv_info
+[`recv_reply`]: crate::tokio::WebSocket::recv_reply
+[`recv_event`]: crate::tokio::WebSocket::recv_event
+[`recv_chunk`]: crate::tokio::WebSocket::recv_chunk
+[`send`]: crate::tokio::WebSocket::send
+[`feed`]: crate::tokio::WebSocket::feed
+[`flush`]: crate::tokio::WebSocket::flush
+[`ready`]: crate::tokio::WebSocket::ready
+[`feed_from`]: crate::tokio::WebSocket::feed_from
+[`probe`]: crate::tokio::WebSocket::probe
+[`into_split`]: crate::tokio::WebSocket::into_split
+"
+)]
+#![cfg_attr(
+    not(feature = "tokio"),
+    doc = r"
+[`recv`]: crate::Connection
+[`recv_owned`]: crate::Connection
+[`recv_info`]: crate::Connection
+[`recv_reply`]: crate::Connection
+[`recv_event`]: crate::Connection
+[`recv_chunk`]: crate::Connection
+[`send`]: crate::Connection
+[`feed`]: crate::Connection
+[`flush`]: crate::Connection
+[`ready`]: crate::Connection
+[`feed_from`]: crate::Connection
+[`probe`]: crate::Connection
+[`into_split`]: crate::Connection
+[`tap`]: crate::Connection
+"
+)]
 //!
 //! # Left to you
 //!

@@ -16,7 +16,7 @@ use tickwire::{
         client::Request,
         server::{Accept, Refuse},
     },
-    tokio::{Handshake, WebSocket, accept, connect, connect_with},
+    tokio::{Handshake, Received, WebSocket, accept, connect, connect_with},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -1705,4 +1705,22 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
     }
     spawns(every_call(duplex(1).0));
     spawns(async { connect("ws://example.com/", &Config::default()).await.map(|_| ()) });
+}
+
+/// The recipe for "has my order been written?".
+#[tokio::test]
+async fn room_for_one_byte_means_that_all_is_written_although_the_peer_is_silent() {
+    let (near, mut far) = duplex(64);
+    let mut ws = server(near, &Config::default());
+    let position = ws.feed(&[7; 1000]).unwrap();
+    let short = Duration::from_millis(20);
+    assert!(tokio::time::timeout(short, ws.recv_or_room(1)).await.is_err());
+    assert!(!ws.is_written(position));
+    let reading = tokio::spawn(async move {
+        far.read_exact(&mut [0; 1004]).await.unwrap();
+        far // stays open, and silent
+    });
+    assert!(matches!(bounded(ws.recv_or_room(1)).await.unwrap(), Received::Room));
+    assert!(ws.is_written(position));
+    reading.await.unwrap();
 }

@@ -661,7 +661,9 @@ impl<S> Writer<S> {
         f(&mut self.shared.queue().tx)
     }
 
-    /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush).
+    /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush). Never
+    /// waits, but refuses with [`Full`](SendError::Full): [`ready`](Self::ready) in front of it waits
+    /// for room.
     ///
     /// # Errors
     ///

@@ -221,6 +221,10 @@ impl Sender {
 
     /// Queues a message. One copy of the payload; a client masks on the way.
     ///
+    /// It does no I/O and never waits: with less than [`high_water`](Config::high_water) unsent it
+    /// takes a message of any length, and otherwise refuses with [`Full`](SendError::Full). To wait
+    /// for room is for the adapters' `ready`.
+    ///
     /// # Errors
     ///
     /// [`Full`](SendError::Full), [`Closed`](SendError::Closed),
@@ -400,7 +404,8 @@ impl Sender {
         Ok(Position(FIRST | self.first_fed))
     }
 
-    /// Queues a Ping in front of the data. Of several that wait only the newest is sent. Its Pong
+    /// Queues a Ping in front of the data. Of several that wait to be written only the newest is sent
+    /// (two queued before one write leave as one), and Pongs that wait leave before it. Its Pong
     /// is an [`Event::Pong`](crate::Event::Pong) with the same payload, for the caller to match;
     /// for round-trip times there is [`probe`](Self::probe).
     ///
@@ -449,8 +454,8 @@ impl Sender {
         }
     }
 
-    /// Queues a Pong in front of the data: nobody need ask for it (§5.5.3). Of more than 16 that
-    /// wait only the newest is sent.
+    /// Queues a Pong in front of the data, and of a Ping that waits: nobody need ask for it (§5.5.3).
+    /// Of more than 16 that wait only the newest is sent.
     ///
     /// # Errors
     ///
@@ -486,7 +491,8 @@ impl Sender {
     }
 
     /// Closes at once: the Close goes out at the next frame boundary, and what was fed and has not
-    /// begun to be written is dropped; see [`unsent`](Self::unsent).
+    /// begun to be written is dropped; see [`unsent`](Self::unsent). Messages are received on, up to
+    /// the peer's Close.
     ///
     /// # Errors
     ///

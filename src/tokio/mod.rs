@@ -238,7 +238,8 @@ impl<S> WebSocket<S> {
     }
 
     /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush), or
-    /// when a receiving call has used up its input.
+    /// when a receiving call has used up its input. Never waits, but refuses with
+    /// [`Full`](SendError::Full): [`ready`](Self::ready) in front of it waits for room.
     ///
     /// # Errors
     ///

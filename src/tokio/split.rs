@@ -566,7 +566,9 @@ impl<W> Writer<W> {
         f(&mut self.shared.queue().tx)
     }
 
-    /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush).
+    /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush). Never
+    /// waits, but refuses with [`Full`](SendError::Full): [`ready`](Self::ready) in front of it waits
+    /// for room.
     ///
     /// # Errors
     ///

@@ -1,0 +1,785 @@
+//! `docs/MIGRATING.md` against tungstenite itself: each row of its table does on the one side what
+//! it does on the other, or differs as the row says. Of the crates without a place in this program
+//! only what `feed` becomes is held.
+#![cfg(feature = "std")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod support_blocking;
+
+use std::{
+    collections::BTreeSet,
+    net::{TcpListener, TcpStream},
+    thread::{self, JoinHandle},
+};
+use support_blocking::*;
+use tickwire::{
+    CloseCode, CloseFrame, Config, DataKind, Error, Event, Message, ProtocolError, RecvError,
+    SendError, Step,
+    blocking::{self, Handshake, Plain},
+    handshake::{client::Request, server::Accept, server::Refuse},
+};
+use tungstenite::{
+    ClientRequestBuilder, Error as TheirError, HandshakeError, Message as TheirMessage,
+    client::IntoClientRequest,
+    error::{CapacityError, ProtocolError as TheirProtocolError},
+    handshake::server::{ErrorResponse, Request as TheirRequest, Response},
+    protocol::{
+        CloseFrame as TheirCloseFrame, Role, WebSocketConfig, WebSocketContext,
+        frame::coding::CloseCode as TheirCloseCode,
+    },
+};
+
+const PAGE: &str = include_str!("../docs/MIGRATING.md");
+
+/// What the table has on its left, and the test of that row.
+const ROWS: [(&str, fn()); 23] = [
+    ("`connect(url)?` returns `(ws, response)`", connect),
+    ("`client(request, stream)?`", client_over_a_stream),
+    ("`accept(stream)?`", accept),
+    ("`accept_hdr(stream, callback)?`", accept_hdr),
+    (
+        "`url.into_client_request()?.headers_mut().insert(..)`, `ClientRequestBuilder::with_header`",
+        headers_of_a_request,
+    ),
+    ("`ws.read()?`", read),
+    ("`Message::Text(t)`, `Message::Binary(b)`", read),
+    ("`Message::Ping(_)`, `Message::Close(_)` of `read`", control_frames_of_read),
+    ("`ws.send(Message::text(s))?`", send),
+    ("`ws.write(m)?` .. `ws.flush()?`", write_and_flush),
+    ("`ws.close(Some(frame))?`, then `read` until it fails", close),
+    ("`Error::ConnectionClosed`, `AlreadyClosed`", closed),
+    ("`Error::WriteBufferFull`", write_buffer_full),
+    ("`Error::Capacity(MessageTooLong)`", too_long),
+    ("`Error::Protocol(_)`, `Error::Utf8`", violations),
+    ("`Error::Protocol(ResetWithoutClosingHandshake)`", end_without_close),
+    ("`WebSocketConfig::max_message_size` (64 MiB)", too_long),
+    ("`max_frame_size` (16 MiB)", too_long_a_frame),
+    ("`read_buffer_size` (128 KiB)", read_buffer_size),
+    ("`write_buffer_size`", write_buffer_size),
+    ("`max_write_buffer_size` (unlimited)", max_write_buffer_size),
+    ("`accept_unmasked_frames`", unmasked_frames),
+    ("`WebSocketContext` for I/O of one's own", io_of_ones_own),
+];
+
+#[test]
+fn every_row_has_its_test() {
+    let (_, rest) = PAGE.split_once("\n## From tungstenite\n").unwrap();
+    let section = rest.split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let there: BTreeSet<String> =
+        rows.map(|row| format!("`{}", row.split(" | ").next().unwrap())).collect();
+    let tested: BTreeSet<String> = ROWS.iter().map(|(cell, _)| (*cell).to_owned()).collect();
+    assert_eq!(there, tested);
+}
+
+#[test]
+fn no_row_feeds_without_waiting_for_room() {
+    let mut feeding = PAGE.lines().filter(|line| line.starts_with('|') && line.contains("`feed`"));
+    assert!(feeding.all(|row| row.contains("`ready`")));
+    let mut feeding = PAGE.lines().filter(|line| line.contains("ws.feed(m)?"));
+    assert!(feeding.all(|row| row.contains("ws.ready()")));
+}
+
+// Two servers, one of each crate, whose client the test plays in bytes.
+
+type Theirs = tungstenite::WebSocket<TcpStream>;
+type Ours = blocking::WebSocket<TcpStream>;
+
+fn their_server(config: Option<WebSocketConfig>) -> (Theirs, Peer) {
+    let (near, far) = tcp_pair();
+    (Theirs::from_raw_socket(near, Role::Server, config), Peer::new(far))
+}
+
+fn our_server(config: &Config) -> (Ours, Peer) {
+    served(config)
+}
+
+fn both() -> ((Theirs, Peer), (Ours, Peer)) {
+    (their_server(None), our_server(&Config::default()))
+}
+
+/// What arrives up to the Close, with the lengths of messages that are too long to compare.
+fn rest(peer: &mut Peer) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    loop {
+        frames.push(peer.frame());
+        if frames.last().unwrap().0 == CLOSE {
+            return frames;
+        }
+    }
+}
+
+// The opening handshake.
+
+/// Accepts `n` connections, says what `X-Desk` was, and answers one message of each.
+fn echo_server(n: usize) -> (String, JoinHandle<Vec<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/feed", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let one = || {
+            let (stream, _) = listener.accept().unwrap();
+            let handshake = Handshake::read(stream, &Config::default()).unwrap();
+            let header = handshake.request().header("X-Desk").unwrap_or_default().to_owned();
+            let mut ws = handshake.accept(Accept::new().subprotocols(&["ticks"])).unwrap();
+            let (message, reply) = ws.recv_reply().unwrap().unwrap();
+            reply.feed(message).unwrap();
+            assert!(ws.recv().unwrap().is_none());
+            header
+        };
+        (0..n).map(|_| one()).collect()
+    });
+    (url, server)
+}
+
+fn they_echo<S: std::io::Read + std::io::Write>(mut ws: tungstenite::WebSocket<S>) {
+    ws.send(TheirMessage::text("hi")).unwrap();
+    assert_eq!(ws.read().unwrap(), TheirMessage::text("hi"));
+    ws.close(None).unwrap();
+}
+
+fn we_echo<S: blocking::Stream>(mut ws: blocking::WebSocket<S>) {
+    ws.send("hi").unwrap();
+    assert_eq!(ws.recv().unwrap(), Some(Message::Text("hi")));
+    ws.close(None).unwrap();
+}
+
+#[test]
+fn connect() {
+    bounded(|| {
+        let (url, server) = echo_server(2);
+        let (ws, response) = tungstenite::connect(&url).unwrap();
+        assert!(response.headers().get("Sec-WebSocket-Protocol").is_none());
+        they_echo(ws);
+        let ws = blocking::connect(&url, &Config::default()).unwrap();
+        assert_eq!(ws.negotiated().subprotocol(), None);
+        we_echo(ws);
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn connect_to_what_redirects() {
+    bounded(|| {
+        let (url, server) = echo_server(1);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let from = format!("ws://{}/", listener.local_addr().unwrap());
+        let redirecting = thread::spawn(move || {
+            for _ in 0..2 {
+                let mut peer = Peer::new(listener.accept().unwrap().0);
+                while !peer.exact(1).ends_with(b"\n") || peer.exact(2) != b"\r\n" {}
+                let head = "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: ";
+                peer.wire(format!("{head}{url}\r\n\r\n").as_bytes());
+            }
+        });
+        they_echo(tungstenite::connect(&from).unwrap().0);
+        let error = blocking::connect(&from, &Config::default()).unwrap_err();
+        assert!(matches!(error, Error::Refused(refusal) if refusal.status() == 302));
+        redirecting.join().unwrap();
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn client_over_a_stream() {
+    bounded(|| {
+        let (url, server) = echo_server(2);
+        let dial =
+            || TcpStream::connect(Request::new(&url).unwrap().target().host_header()).unwrap();
+        let builder = ClientRequestBuilder::new(url.parse().unwrap()).with_sub_protocol("ticks");
+        let (ws, response) = tungstenite::client(builder, dial()).unwrap();
+        assert_eq!(response.headers()["Sec-WebSocket-Protocol"], "ticks");
+        they_echo(ws);
+        let request = Request::new(&url).unwrap().subprotocols(&["ticks"]).unwrap();
+        let ws = blocking::client(dial(), &request, &Config::default()).unwrap();
+        assert_eq!(ws.negotiated().subprotocol(), Some("ticks"));
+        we_echo(ws);
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn headers_of_a_request() {
+    bounded(|| {
+        let (url, server) = echo_server(3);
+        let mut request = url.as_str().into_client_request().unwrap();
+        request.headers_mut().insert("X-Desk", "rates".parse().unwrap());
+        they_echo(tungstenite::connect(request).unwrap().0);
+        let builder = ClientRequestBuilder::new(url.parse().unwrap());
+        they_echo(tungstenite::connect(builder.with_header("X-Desk", "rates")).unwrap().0);
+        let request = Request::new(&url).unwrap().header("X-Desk", "rates").unwrap();
+        we_echo(blocking::connect_with(&request, &Config::default()).unwrap());
+        assert_eq!(server.join().unwrap(), [b"rates"; 3]);
+    });
+}
+
+/// A client of ours that asks for a path at the other end of `stream`.
+fn asking(stream: TcpStream, path: &'static str) -> JoinHandle<Result<(), Error>> {
+    thread::spawn(move || {
+        let request = Request::new(&format!("ws://test{path}")).unwrap();
+        blocking::client(stream, &request, &Config::default()).map(we_echo)
+    })
+}
+
+fn they_answer(mut ws: Theirs) {
+    let message = ws.read().unwrap();
+    ws.send(message).unwrap();
+    assert!(matches!(ws.read(), Ok(TheirMessage::Close(_))));
+    assert!(matches!(ws.read(), Err(TheirError::ConnectionClosed)));
+}
+
+fn we_answer(mut ws: Ours) {
+    let (message, reply) = ws.recv_reply().unwrap().unwrap();
+    reply.feed(message).unwrap();
+    assert!(ws.recv().unwrap().is_none());
+}
+
+#[test]
+fn accept() {
+    bounded(|| {
+        let (near, far) = tcp_pair();
+        let client = asking(far, "/");
+        they_answer(tungstenite::accept(near).unwrap());
+        client.join().unwrap().unwrap();
+        let (near, far) = tcp_pair();
+        let client = asking(far, "/");
+        we_answer(blocking::accept(near, &Config::default()).unwrap());
+        client.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn accept_hdr() {
+    bounded(|| {
+        for path in ["/in", "/out"] {
+            let (near, far) = tcp_pair();
+            let client = asking(far, path);
+            #[expect(clippy::result_large_err, reason = "tungstenite's signature")]
+            let callback = |request: &TheirRequest, response: Response| {
+                if request.uri().path() == "/in" {
+                    return Ok(response);
+                }
+                let mut refusal = ErrorResponse::new(None);
+                *refusal.status_mut() = tungstenite::http::StatusCode::FORBIDDEN;
+                Err(refusal)
+            };
+            match tungstenite::accept_hdr(near, callback) {
+                Ok(ws) => they_answer(ws),
+                Err(HandshakeError::Failure(TheirError::Http(refusal))) => {
+                    assert_eq!(refusal.status(), 403);
+                }
+                Err(error) => panic!("{error}"),
+            }
+            let theirs = client.join().unwrap();
+
+            let (near, far) = tcp_pair();
+            let client = asking(far, path);
+            let handshake = Handshake::read(near, &Config::default()).unwrap();
+            if handshake.request().path() == "/in" {
+                we_answer(handshake.accept(Accept::new()).unwrap());
+            } else {
+                handshake.refuse(Refuse::new(403)).unwrap();
+            }
+            let ours = client.join().unwrap();
+
+            for outcome in [theirs, ours] {
+                match outcome {
+                    Ok(()) => assert_eq!(path, "/in"),
+                    Err(Error::Refused(refusal)) => {
+                        assert_eq!((path, refusal.status()), ("/out", 403));
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    });
+}
+
+// Receiving.
+
+#[test]
+fn read() {
+    bounded(|| {
+        let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
+        for peer in [&mut to_theirs, &mut to_ours] {
+            peer.send(TEXT, b"ticks");
+            peer.send(BINARY, &[1, 2, 3]);
+            peer.send(CLOSE, &close_body(1000));
+        }
+        assert_eq!(theirs.read().unwrap(), TheirMessage::text("ticks"));
+        assert_eq!(theirs.read().unwrap(), TheirMessage::binary(vec![1, 2, 3]));
+        assert!(matches!(theirs.read(), Ok(TheirMessage::Close(_))));
+
+        assert_eq!(ours.recv().unwrap(), Some(Message::Text("ticks")));
+        assert_eq!(ours.recv().unwrap(), Some(Message::Binary(&[1, 2, 3])));
+        assert_eq!(ours.recv().unwrap(), None);
+    });
+}
+
+#[test]
+fn control_frames_of_read() {
+    bounded(|| {
+        let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
+        for peer in [&mut to_theirs, &mut to_ours] {
+            peer.send(PING, b"at");
+            peer.send(CLOSE, &[&close_body(1001)[..], b"bye"].concat());
+            peer.end();
+        }
+        assert_eq!(theirs.read().unwrap(), TheirMessage::Ping("at".into()));
+        let frame = TheirCloseFrame { code: TheirCloseCode::Away, reason: "bye".into() };
+        assert_eq!(theirs.read().unwrap(), TheirMessage::Close(Some(frame)));
+        assert!(theirs.read().is_err());
+
+        assert_eq!(ours.recv_event().unwrap(), Some(Event::Ping(b"at")));
+        let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye");
+        assert_eq!(ours.recv_event().unwrap(), Some(Event::Close(Some(frame))));
+        assert_eq!(ours.recv_event().unwrap(), None);
+
+        // Both have answered; ours repeats the code and not the reason.
+        let mut answers = [rest(&mut to_theirs), rest(&mut to_ours)];
+        assert_eq!(answers[0][0], (PONG, b"at".to_vec()));
+        answers.iter_mut().for_each(|frames| frames[1].1.truncate(2));
+        assert_eq!(answers[0], answers[1]);
+    });
+}
+
+// Sending.
+
+#[test]
+fn send() {
+    bounded(|| {
+        let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
+        theirs.send(TheirMessage::text("buy")).unwrap();
+        theirs.send(TheirMessage::binary(vec![1, 2])).unwrap();
+        ours.send("buy").unwrap();
+        ours.send(&[1, 2]).unwrap();
+        for peer in [&mut to_theirs, &mut to_ours] {
+            assert_eq!(peer.frame(), (TEXT, b"buy".to_vec()));
+            assert_eq!(peer.frame(), (BINARY, vec![1, 2]));
+        }
+    });
+}
+
+/// More than `high_water`, in messages of which it holds one.
+const LARGE: [usize; 4] = [600_000; 4];
+
+/// A client of tungstenite's: the lengths of all it receives.
+fn lengths(stream: TcpStream) -> JoinHandle<Vec<usize>> {
+    let mut ws = Theirs::from_raw_socket(stream, Role::Client, None);
+    thread::spawn(move || {
+        let mut lengths = Vec::new();
+        while let Ok(TheirMessage::Binary(payload)) = ws.read() {
+            lengths.push(payload.len());
+        }
+        lengths
+    })
+}
+
+#[test]
+fn write_and_flush() {
+    bounded(|| {
+        let (near, far) = tcp_pair();
+        let mut theirs = Theirs::from_raw_socket(near, Role::Server, None);
+        let arrived = lengths(far);
+        for n in LARGE {
+            theirs.write(TheirMessage::binary(vec![7; n])).unwrap();
+        }
+        theirs.flush().unwrap();
+        drop(theirs);
+        assert_eq!(arrived.join().unwrap(), LARGE);
+
+        let (near, far) = tcp_pair();
+        let mut ours = server(near, &Config::default());
+        let arrived = lengths(far);
+        for n in LARGE {
+            ours.ready().unwrap();
+            let _ = ours.feed(&vec![7; n]).unwrap();
+        }
+        ours.flush().unwrap();
+        drop(ours);
+        assert_eq!(arrived.join().unwrap(), LARGE);
+    });
+}
+
+#[test]
+fn feed_alone_never_waits() {
+    bounded(|| {
+        let (near, far) = tcp_pair();
+        let mut ours = server(near, &Config::default());
+        let arrived = lengths(far);
+        let fed: Vec<bool> = LARGE.iter().map(|n| ours.feed(&vec![7; *n]).is_ok()).collect();
+        assert_eq!(fed, [true, true, false, false]);
+        ours.flush().unwrap();
+        drop(ours);
+        assert_eq!(arrived.join().unwrap(), LARGE[..2]);
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn feed_and_flush_of_tokio_tungstenite() {
+    let (near, far) = tcp_pair();
+    near.set_nonblocking(true).unwrap();
+    let stream = tokio::net::TcpStream::from_std(near).unwrap();
+    let mut ours = tickwire::tokio::WebSocket::from_parts(stream, conn(true, &Config::default()));
+    let arrived = lengths(far);
+    for n in LARGE {
+        ours.ready().await.unwrap();
+        let _ = ours.feed(&vec![7; n]).unwrap();
+    }
+    ours.flush().await.unwrap();
+    drop(ours);
+    assert_eq!(arrived.join().unwrap(), LARGE);
+}
+
+#[test]
+fn write_buffer_full() {
+    bounded(|| {
+        const LIMIT: usize = 64 << 10;
+        const MESSAGE: [u8; 8 << 10] = [7; 8 << 10];
+
+        let (near, far) = tcp_pair();
+        near.set_nonblocking(true).unwrap();
+        let config = WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(LIMIT);
+        let mut theirs = Theirs::from_raw_socket(near, Role::Server, Some(config));
+        let mut kept = 0;
+        loop {
+            match theirs.write(TheirMessage::binary(MESSAGE.to_vec())) {
+                Err(TheirError::WriteBufferFull(_)) => break,
+                Ok(()) | Err(TheirError::Io(_)) => kept += 1, // it is kept, and would block
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let arrived = lengths(far);
+        theirs.get_ref().set_nonblocking(false).unwrap();
+        theirs.flush().unwrap();
+        drop(theirs);
+        assert_eq!(arrived.join().unwrap(), vec![MESSAGE.len(); kept]);
+
+        let (near, far) = tcp_pair();
+        near.set_nonblocking(true).unwrap();
+        let mut ours = server(near, &Config::default().high_water(LIMIT));
+        let mut kept = 0;
+        loop {
+            match ours.feed(&MESSAGE) {
+                Err(SendError::Full { .. }) => break,
+                fed => drop(fed.unwrap()),
+            }
+            kept += 1;
+            assert!(matches!(ours.flush(), Ok(()) | Err(Error::WouldBlock)));
+        }
+        let arrived = lengths(far);
+        ours.get_ref().set_nonblocking(false).unwrap();
+        ours.flush().unwrap();
+        drop(ours);
+        assert_eq!(arrived.join().unwrap(), vec![MESSAGE.len(); kept]);
+    });
+}
+
+#[test]
+fn max_write_buffer_size() {
+    assert_eq!(WebSocketConfig::default().max_write_buffer_size, usize::MAX);
+    let (mut ours, _peer) = our_server(&Config::default());
+    let _ = ours.feed(&[0; (1 << 20) - 20]).unwrap(); // less than 1 MiB is unsent: one more
+    let _ = ours.feed(&[0; 20]).unwrap();
+    assert!(matches!(ours.feed(&[0; 1]), Err(SendError::Full { limit: 0x10_0000, .. })));
+}
+
+#[test]
+fn write_buffer_size() {
+    let input: Vec<u8> = (0..10).flat_map(|_| masked(BINARY, &[7; 1000])).collect();
+    let stream = || {
+        let stream = Scripted::new([Read1::Bytes(input.clone())]);
+        stream.script().open = true;
+        stream
+    };
+
+    // Theirs writes whenever that much waits.
+    let theirs = stream();
+    let config = WebSocketConfig::default().write_buffer_size(3000);
+    let mut ws =
+        tungstenite::WebSocket::from_raw_socket(theirs.clone(), Role::Server, Some(config));
+    for _ in 0..4 {
+        ws.write(TheirMessage::binary(vec![7; 1000])).unwrap();
+    }
+    assert!(theirs.script().writes > 0);
+
+    // Ours within a batch of replies, and not for what is fed.
+    let ours = stream();
+    let mut ws = server(ours.clone(), &Config::default().cork_limit(3000));
+    for _ in 0..4 {
+        let _ = ws.feed(&[7; 1000]).unwrap();
+    }
+    assert_eq!(ours.script().writes, 0);
+    ws.flush().unwrap();
+    let before = ours.script().writes;
+    for _ in 0..9 {
+        let (message, reply) = ws.recv_reply().unwrap().unwrap();
+        reply.feed(message).unwrap();
+    }
+    assert_eq!(ours.script().reads, 1, "the batch has not ended");
+    assert!(ours.script().writes - before >= 2);
+}
+
+// Closing.
+
+#[test]
+fn close() {
+    bounded(|| {
+        // A peer that sent a message before it saw the Close.
+        let answer = |mut peer: Peer| {
+            thread::spawn(move || {
+                let (b0, body) = peer.frame();
+                peer.send(TEXT, b"last");
+                peer.send(CLOSE, &body);
+                peer.end();
+                (b0, body)
+            })
+        };
+        let wanted = (CLOSE, [&close_body(1001)[..], b"bye"].concat());
+
+        let (mut theirs, peer) = their_server(None);
+        let peer = answer(peer);
+        let frame = TheirCloseFrame { code: TheirCloseCode::Away, reason: "bye".into() };
+        theirs.close(Some(frame)).unwrap();
+        assert_eq!(theirs.read().unwrap(), TheirMessage::text("last"));
+        while theirs.read().is_ok() {}
+        assert_eq!(peer.join().unwrap(), wanted);
+
+        // In one call, which discards the message.
+        let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye");
+        let (mut ours, peer) = our_server(&Config::default());
+        let peer = answer(peer);
+        ours.close(frame).unwrap();
+        assert_eq!(ours.recv().unwrap(), None);
+        assert!(ours.was_clean());
+        assert_eq!(peer.join().unwrap(), wanted);
+
+        // Or in two, with the message.
+        let (mut ours, peer) = our_server(&Config::default());
+        let peer = answer(peer);
+        ours.sender().close(frame).unwrap();
+        assert_eq!(ours.recv().unwrap(), Some(Message::Text("last")));
+        assert_eq!(ours.recv().unwrap(), None);
+        assert!(ours.was_clean());
+        assert_eq!(peer.join().unwrap(), wanted);
+    });
+}
+
+#[test]
+fn closed() {
+    bounded(|| {
+        let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
+        for peer in [&mut to_theirs, &mut to_ours] {
+            peer.send(CLOSE, &close_body(1008));
+            peer.end();
+        }
+        assert!(matches!(theirs.read(), Ok(TheirMessage::Close(_))));
+        assert!(matches!(theirs.read(), Err(TheirError::ConnectionClosed)));
+        assert!(matches!(theirs.read(), Err(TheirError::AlreadyClosed)));
+        assert!(matches!(theirs.send(TheirMessage::text("late")), Err(TheirError::AlreadyClosed)));
+
+        assert_eq!(ours.recv().unwrap(), None);
+        assert_eq!(ours.recv().unwrap(), None);
+        assert_eq!(ours.close_code(), 1008);
+        assert!(matches!(ours.send("late"), Err(Error::Send(SendError::Closed))));
+    });
+}
+
+#[test]
+fn end_without_close() {
+    bounded(|| {
+        let ((mut theirs, to_theirs), (mut ours, to_ours)) = both();
+        to_theirs.end();
+        to_ours.end();
+        let error = TheirProtocolError::ResetWithoutClosingHandshake;
+        assert!(matches!(theirs.read(), Err(TheirError::Protocol(e)) if e == error));
+        assert!(matches!(theirs.send(TheirMessage::text("late")), Err(TheirError::AlreadyClosed)));
+
+        assert!(matches!(ours.recv(), Err(Error::Recv(RecvError::UnexpectedEof))));
+        assert!(matches!(ours.send("late"), Err(Error::Send(SendError::Closed))));
+    });
+}
+
+#[test]
+fn a_half_close_drops_what_is_queued_and_a_close_does_not() {
+    // The stream takes 1,000 bytes of the reply at first, and the peer has ended its side.
+    let outcome = |end: &[u8]| {
+        let io = Scripted::new([Read1::Bytes([&masked(TEXT, b"all"), end].concat())]);
+        io.script().room = Some(1000);
+        let mut ws = server(io.clone(), &Config::default());
+        assert_eq!(ws.recv().unwrap(), Some(Message::Text("all")));
+        let _ = ws.feed(&[7; 50_000]).unwrap();
+        assert!(matches!(ws.flush(), Err(Error::WouldBlock)));
+        let ended = match ws.recv() {
+            Err(Error::WouldBlock) => {
+                io.script().room = None;
+                ws.recv().map(|message| message.is_some())
+            }
+            ended => ended.map(|message| message.is_some()),
+        };
+        let unsent = ws.sender().unsent();
+        (ended.is_ok(), unsent, io.script().written.len())
+    };
+    let (clean, unsent, written) = outcome(b"");
+    assert!(!clean && unsent > 40_000 && written < 10_000, "{unsent} {written}");
+    let (clean, unsent, written) = outcome(&masked(CLOSE, &close_body(1000)));
+    assert!(clean && unsent == 0 && written > 50_000, "{unsent} {written}");
+}
+
+// What is refused.
+
+#[test]
+fn too_long() {
+    bounded(|| {
+        let defaults = format!("{:?}", Config::default());
+        assert_eq!(WebSocketConfig::default().max_message_size, Some(64 << 20));
+        assert!(defaults.contains(&format!("max_message: {}", 16 << 20)), "{defaults}");
+
+        let config = WebSocketConfig::default().max_message_size(Some(100));
+        let (mut theirs, mut to_theirs) = their_server(Some(config));
+        let (mut ours, mut to_ours) = our_server(&Config::default().max_message(100));
+        for peer in [&mut to_theirs, &mut to_ours] {
+            peer.send(BINARY, &[7; 100]);
+            peer.send(BINARY & 0x0f, &[7; 60]); // begins a message of two fragments
+            peer.send(0x80, &[7; 41]);
+        }
+        assert_eq!(theirs.read().unwrap().len(), 100);
+        let too_long = |e: &TheirError| {
+            let too_long = CapacityError::MessageTooLong { size: 101, max_size: 100 };
+            matches!(e, TheirError::Capacity(e) if *e == too_long)
+        };
+        assert!(theirs.read().is_err_and(|error| too_long(&error)));
+
+        assert_eq!(ours.recv().unwrap().unwrap().as_bytes().len(), 100);
+        let too_big = RecvError::MessageTooBig { limit: 100 };
+        assert!(matches!(ours.recv(), Err(Error::Recv(e)) if e == too_big));
+        assert_eq!(to_ours.frame(), (CLOSE, close_body(1009).to_vec()));
+    });
+}
+
+#[test]
+fn too_long_a_frame() {
+    bounded(|| {
+        assert_eq!(WebSocketConfig::default().max_frame_size, Some(16 << 20));
+        let config = WebSocketConfig::default().max_frame_size(Some(100));
+        let (mut theirs, mut to_theirs) = their_server(Some(config));
+        let (mut ours, mut to_ours) = our_server(&Config::default().max_frame(100));
+        let (mut as_message, mut to_it) = our_server(&Config::default().max_message(100));
+        for peer in [&mut to_theirs, &mut to_ours, &mut to_it] {
+            peer.send(BINARY, &[7; 100]);
+            peer.send(BINARY, &[7; 101]);
+        }
+        assert_eq!(theirs.read().unwrap().len(), 100);
+        assert!(matches!(theirs.read(), Err(TheirError::Capacity(_))));
+
+        for ws in [&mut ours, &mut as_message] {
+            assert_eq!(ws.recv().unwrap().unwrap().as_bytes().len(), 100);
+        }
+        let too_big = RecvError::FrameTooBig { limit: 100 };
+        assert!(matches!(ours.recv(), Err(Error::Recv(e)) if e == too_big));
+        assert!(matches!(as_message.recv(), Err(Error::Recv(RecvError::MessageTooBig { .. }))));
+    });
+}
+
+#[test]
+fn violations() {
+    bounded(|| {
+        let cases: [(u8, &[u8], ProtocolError, u16); 2] = [
+            (0x83, b"", ProtocolError::ReservedOpCode, 1002),
+            (TEXT, b"\xff", ProtocolError::BadUtf8, 1007),
+        ];
+        for (b0, payload, violation, code) in cases {
+            let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
+            to_theirs.send(b0, payload);
+            to_ours.send(b0, payload);
+            let error = theirs.read().unwrap_err();
+            match code {
+                1002 => assert!(matches!(error, TheirError::Protocol(_)), "{error}"),
+                _ => assert!(matches!(error, TheirError::Utf8(_)), "{error}"),
+            }
+            assert!(
+                matches!(ours.recv(), Err(Error::Recv(RecvError::Protocol(e))) if e == violation)
+            );
+            assert_eq!(to_ours.frame(), (CLOSE, close_body(code).to_vec()));
+        }
+    });
+}
+
+#[test]
+fn unmasked_frames() {
+    bounded(|| {
+        let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
+        let config = WebSocketConfig::default().accept_unmasked_frames(true);
+        let (mut lax, mut to_lax) = their_server(Some(config));
+        for peer in [&mut to_theirs, &mut to_lax, &mut to_ours] {
+            peer.wire(&frame(TEXT, b"bare", None));
+        }
+        let error = TheirProtocolError::UnmaskedFrameFromClient;
+        assert!(matches!(theirs.read(), Err(TheirError::Protocol(e)) if e == error));
+        assert_eq!(lax.read().unwrap(), TheirMessage::text("bare"));
+        let error = RecvError::Protocol(ProtocolError::MaskRequired);
+        assert!(matches!(ours.recv(), Err(Error::Recv(e)) if e == error));
+    });
+}
+
+// I/O.
+
+/// A stream that has nothing, and knows the longest buffer it was to read into.
+#[derive(Default)]
+struct Asked(usize);
+
+impl std::io::Read for Asked {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.0 = self.0.max(buf.len());
+        Err(std::io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl std::io::Write for Asked {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn read_buffer_size() {
+    let theirs = |config| {
+        let mut ws = tungstenite::WebSocket::from_raw_socket(Asked(0), Role::Server, config);
+        assert!(ws.read().is_err());
+        ws.into_inner().0
+    };
+    assert_eq!(theirs(None), 128 << 10);
+    assert_eq!(theirs(Some(WebSocketConfig::default().read_buffer_size(4096))), 4096);
+
+    let ours = |config: Config| {
+        let mut ws = server(Plain(Asked(0)), &config);
+        assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
+        ws.get_ref().0.0
+    };
+    let header = 14; // for which there is room besides
+    assert_eq!(ours(Config::default()), (16 << 10) + header);
+    assert_eq!(ours(Config::default().read_buffer(4096)), 4096 + header);
+}
+
+#[test]
+fn io_of_ones_own() {
+    let wire = masked(TEXT, b"Hello");
+    let io = Scripted::new([Read1::Bytes(wire.clone())]);
+    let mut theirs = WebSocketContext::new(Role::Server, None);
+    let message = theirs.read(&mut io.clone()).unwrap();
+    theirs.write(&mut io.clone(), message).unwrap();
+    theirs.flush(&mut io.clone()).unwrap();
+
+    let mut ours = conn(true, &Config::default());
+    ours.spare_mut()[..wire.len()].copy_from_slice(&wire);
+    ours.commit(wire.len());
+    assert_eq!(ours.step().unwrap(), Step::Message);
+    let (rx, tx) = ours.split_mut();
+    let message = rx.message().unwrap();
+    assert_eq!(message.kind(), DataKind::Text);
+    let _ = tx.feed(message).unwrap();
+    assert_eq!(bytes::Buf::chunk(&tx.outgoing()), &*io.script().written);
+}
