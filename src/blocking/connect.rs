@@ -77,7 +77,8 @@ pub fn connect_with(request: &Request, config: &Config) -> Result<WebSocket<Mayb
 }
 
 /// [`connect_with`], with a TLS configuration of the caller's: other roots, a client certificate, a
-/// cryptographic provider. It is not used where the URL is of `ws`. Make one and share it: it keeps
+/// cryptographic provider. A `ws` URL is dialed without TLS all the
+/// same: check [`Target::secure`] where that must not be. Make one and share it: it keeps
 /// the tickets that make the next connection to a server cheaper. Feature `rustls`.
 ///
 /// HTTP/1.1 is what is asked for by ALPN, whatever the configuration says.

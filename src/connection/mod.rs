@@ -196,7 +196,8 @@ pub enum Ending {
     /// shut its side, with [`close_timeout`](crate::Config::close_timeout) for a client that waits
     /// for that. A server that closed with unread input would have its last bytes, the Close among
     /// them, thrown away by the reset that this causes; a client leaves it to the server to close
-    /// first (RFC 6455 §7.1.1), and shuts its side then.
+    /// first (RFC 6455 §7.1.1), and shuts its side then. A client that fails the connection does
+    /// not wait for that: it is told [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
     Discard,
     /// Drop the stream. (Or, where [`auto_close`](Config::auto_close) is off and the peer's Close
     /// is not answered: nothing, until it is.)
@@ -512,7 +513,8 @@ impl Connection {
         if self.ends.client { Role::Client } else { Role::Server }
     }
 
-    /// The peer's Close: `None` while none came, and for one with an empty body. What this end
+    /// The peer's Close: `None` while none came, and for one with an empty body;
+    /// [`close_code`](Self::close_code) tells them apart (1006 and 1005). What this end
     /// sent is at [`Sender::close_frame`].
     pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
         self.rx.close_frame()
@@ -555,7 +557,8 @@ impl Connection {
     }
 
     /// Where the connection stands, as in a browser: open, closing once a Close was sent or
-    /// received, closed once nothing more will be received or sent.
+    /// received, closed once nothing more will be received or sent: so only when what
+    /// [`ending`](Self::ending) asked for was done, up to [`Ending::Done`].
     pub fn ready_state(&self) -> ReadyState {
         match self.phase() {
             Phase::Open => ReadyState::Open,

@@ -87,7 +87,10 @@ impl Request {
         Self { target, headers, subprotocols: Vec::new(), require_subprotocol: false }
     }
 
-    /// One more header, behind those there are; Authorization and Origin replace theirs.
+    /// One more header, behind those there are; Authorization and Origin replace theirs. Those of the
+    /// handshake itself have methods of their own or follow from the URL, as Host does: to be sent
+    /// another Host than the one dialed, make the request for that URL, dial yourself, and call
+    /// `client`.
     ///
     /// # Errors
     ///

@@ -264,7 +264,7 @@ pub enum HeaderError {
     /// The header is the handshake's own to set: Host, Upgrade, Connection, Sec-WebSocket-*,
     /// Content-Length, Transfer-Encoding.
     #[error(
-        "header is the handshake's own to set: there are methods for subprotocols, origin and the like"
+        "header is the handshake's own to set: there are methods for subprotocols, origin and the like, and Host is the URL's"
     )]
     Reserved,
     /// The name of a subprotocol is empty or not a token (RFC 6455 §4.1).
