@@ -298,7 +298,8 @@ impl fmt::Write for Escaped<'_, '_> {
 #[derive(Debug)]
 pub(crate) struct Session {
     conn: Connection,
-    /// Not all of the handshake is done and written: the peer may be waiting for the rest.
+    /// Not all of the handshake is done, written and flushed: the peer may be waiting for the rest,
+    /// and whoever reads sends it. From the first write on that is the writer's, as all else is.
     opening: bool,
     /// Ciphertext that came while there was as much plaintext as is kept at a time; from `at` on.
     rest: Vec<u8>,
@@ -344,8 +345,8 @@ impl Session {
         self.conn.wants_write()
     }
 
-    /// All ciphertext was written.
-    pub(crate) fn drained(&mut self) {
+    /// All ciphertext was written, and the stream flushed.
+    pub(crate) fn flushed(&mut self) {
         self.opening &= self.conn.is_handshaking();
     }
 
@@ -441,12 +442,15 @@ impl Session {
         }
     }
 
-    /// Encrypts, some 64 KiB at most. What is handed in together leaves in the fewest records.
+    /// Encrypts, some 64 KiB at most. What is handed in together leaves in the fewest records. To be
+    /// called only when the handshake is done.
     pub(crate) fn write(&mut self, from: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        match from {
+        let taken = match from {
             [one] => self.conn.writer().write(one),
             several => self.conn.writer().write_vectored(several),
-        }
+        }?;
+        self.opening &= taken == 0;
+        Ok(taken)
     }
 
     /// Ciphertext to the stream.

@@ -32,7 +32,7 @@ use tickwire::{
     url::Target,
 };
 use tls::{
-    ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Ws,
+    ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Takes, Ws,
     async_tcp, runtime, self_signed, tcp_pair, wait,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -62,7 +62,7 @@ fn localhost() -> Target {
 
 /// Our end of a connection whose opening handshake is done, with TLS still to be agreed on; what is
 /// written below TLS; and the other end.
-fn near(adapter: Adapter, role: Role, stingy: bool) -> (Near, Log, Raw) {
+fn near(adapter: Adapter, role: Role, takes: Takes) -> (Near, Log, Raw) {
     let authority = Authority::new();
     let (tcp, far) = tcp_pair();
     let (client, server) = (authority.client(), authority.server());
@@ -74,7 +74,7 @@ fn near(adapter: Adapter, role: Role, stingy: bool) -> (Near, Log, Raw) {
     let (ws, log) = match adapter {
         Adapter::Tokio => {
             let runtime = runtime();
-            let (io, log) = Recorder::new(async_tcp(&runtime, tcp), stingy);
+            let (io, log) = Recorder::new(async_tcp(&runtime, tcp), takes);
             let io = match role {
                 Role::Client => on_tokio::TlsStream::client(io, &localhost(), client).unwrap(),
                 Role::Server => on_tokio::TlsStream::server(io, server).unwrap(),
@@ -83,7 +83,7 @@ fn near(adapter: Adapter, role: Role, stingy: bool) -> (Near, Log, Raw) {
             (Ws::Tokio(ws, runtime), log)
         }
         Adapter::Blocking => {
-            let (io, log) = Recorder::new(tcp, stingy);
+            let (io, log) = Recorder::new(tcp, takes);
             let io = match role {
                 Role::Client => blocking::TlsStream::client(io, &localhost(), client).unwrap(),
                 Role::Server => blocking::TlsStream::server(io, server).unwrap(),
@@ -105,27 +105,33 @@ fn sent_len(role: Role, payload: usize) -> usize {
         .len()
 }
 
-/// For each adapter and role: a peer that does this after the TLS handshake, in a thread of its own,
-/// and what our end makes of it.
+/// Streams that do not buffer and those that do.
+const TAKES: [Takes; 2] = [Takes::All, Takes::ToBuffer];
+
+/// For each adapter, role and kind of stream: a peer that does this after the TLS handshake, in a
+/// thread of its own, and what our end makes of it.
 fn with_peer(
     peer: impl FnOnce(Role, &mut Raw) + Clone + Send + 'static,
     test: impl FnOnce(Adapter, Role, &mut Near, &Log) + Clone + Send + 'static,
 ) {
-    for adapter in ADAPTERS {
-        for role in ROLES {
-            let (peer, test) = (peer.clone(), test.clone());
-            bounded(move || {
-                let (mut ws, log, mut raw) = near(adapter, role, false);
-                let peer = thread::spawn(move || {
-                    raw.handshake().unwrap();
-                    peer(role, &mut raw);
-                });
-                test(adapter, role, &mut ws, &log);
-                drop(ws);
-                peer.join().unwrap();
+    for (adapter, role, takes) in cases() {
+        let (peer, test) = (peer.clone(), test.clone());
+        bounded(move || {
+            let (mut ws, log, mut raw) = near(adapter, role, takes);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                peer(role, &mut raw);
             });
-        }
+            test(adapter, role, &mut ws, &log);
+            drop(ws);
+            peer.join().unwrap();
+        });
     }
+}
+
+fn cases() -> impl Iterator<Item = (Adapter, Role, Takes)> {
+    let of = |adapter| ROLES.map(|role| TAKES.map(|takes| (adapter, role, takes)));
+    ADAPTERS.into_iter().flat_map(of).flatten()
 }
 
 /// The peer closes, and ends the stream.
@@ -409,14 +415,14 @@ fn the_client_s_request_leaves_with_the_end_of_its_handshake() {
             let (error, log) = match adapter {
                 Adapter::Tokio => {
                     let runtime = runtime();
-                    let (io, log) = Recorder::new(async_tcp(&runtime, tcp), false);
+                    let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::All);
                     let tls = authority.client();
                     let io = on_tokio::TlsStream::client(io, request.target(), tls).unwrap();
                     let client = on_tokio::client(io, &request, &config);
                     (wait(&runtime, client).map(drop).unwrap_err(), log)
                 }
                 Adapter::Blocking => {
-                    let (io, log) = Recorder::new(tcp, false);
+                    let (io, log) = Recorder::new(tcp, Takes::All);
                     let tls = authority.client();
                     let io = blocking::TlsStream::client(io, request.target(), tls).unwrap();
                     (blocking::client(io, &request, &config).map(drop).unwrap_err(), log)
@@ -452,7 +458,7 @@ fn other_tls_streams_carry_a_burst_in_one_record_too() {
             match adapter {
                 Adapter::Tokio => {
                     let runtime = runtime();
-                    let (io, log) = Recorder::new(async_tcp(&runtime, tcp), false);
+                    let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::All);
                     let io = wait(&runtime, TlsAcceptor::from(tls).accept(io)).unwrap();
                     burst(
                         Ws::<_, TcpStream>::Tokio(
@@ -463,7 +469,7 @@ fn other_tls_streams_carry_a_burst_in_one_record_too() {
                     );
                 }
                 Adapter::Blocking => {
-                    let (io, log) = Recorder::new(tcp, false);
+                    let (io, log) = Recorder::new(tcp, Takes::All);
                     let io = StreamOwned::new(ServerConnection::new(tls).unwrap(), io);
                     burst(
                         Ws::<tokio::net::TcpStream, _>::Blocking(blocking::WebSocket::from_parts(
@@ -505,7 +511,7 @@ fn a_send_reaches_the_socket_before_it_returns() {
     for adapter in ADAPTERS {
         for role in ROLES {
             bounded(move || {
-                let (mut ws, log, mut raw) = near(adapter, role, true);
+                let (mut ws, log, mut raw) = near(adapter, role, Takes::Little);
                 let (heard, all) = mpsc::channel();
                 let peer = thread::spawn(move || {
                     raw.handshake().unwrap();
@@ -547,7 +553,7 @@ fn a_send_over_another_tls_stream_reaches_the_socket_before_it_returns() {
             let authority = Authority::new();
             let runtime = runtime();
             let (tcp, far) = tcp_pair();
-            let (io, log) = Recorder::new(async_tcp(&runtime, tcp), true);
+            let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::Little);
             let raw = match role {
                 Role::Client => Raw::server(far, authority.server()),
                 Role::Server => Raw::client(far, authority.client()),
@@ -799,10 +805,10 @@ fn a_record_that_was_tampered_with_ends_the_connection() {
 
 #[test]
 fn an_orderly_end_has_a_close_notify_in_both_directions() {
-    for adapter in ADAPTERS {
+    for (adapter, takes) in ADAPTERS.into_iter().flat_map(|a| TAKES.map(|takes| (a, takes))) {
         bounded(move || {
             // As the server, which ends the stream.
-            let (mut ws, _, mut raw) = near(adapter, Role::Server, false);
+            let (mut ws, _, mut raw) = near(adapter, Role::Server, takes);
             let peer = thread::spawn(move || {
                 raw.handshake().unwrap();
                 raw.say(&to(Role::Server, CLOSE, &[]));
@@ -812,7 +818,7 @@ fn an_orderly_end_has_a_close_notify_in_both_directions() {
             peer.join().unwrap();
 
             // As the client, which waits for that, and then answers it.
-            let (mut ws, _, mut raw) = near(adapter, Role::Client, false);
+            let (mut ws, _, mut raw) = near(adapter, Role::Client, takes);
             let peer = thread::spawn(move || {
                 raw.handshake().unwrap();
                 raw.hear(sent_len(Role::Client, 0));
@@ -830,20 +836,18 @@ fn an_orderly_end_has_a_close_notify_in_both_directions() {
 
 #[test]
 fn a_connection_that_is_dropped_was_not_closed() {
-    for role in ROLES {
-        for adapter in ADAPTERS {
-            bounded(move || {
-                let (mut ws, _, mut raw) = near(adapter, role, false);
-                let peer = thread::spawn(move || {
-                    raw.handshake().unwrap();
-                    raw.say(&to(role, TEXT, b"x"));
-                    assert_eq!(raw.hear_all(), (vec![], false));
-                });
-                assert_eq!(ws.recv().unwrap(), text("x"));
-                drop(ws);
-                peer.join().unwrap();
+    for (adapter, role, takes) in cases() {
+        bounded(move || {
+            let (mut ws, _, mut raw) = near(adapter, role, takes);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                raw.say(&to(role, TEXT, b"x"));
+                assert_eq!(raw.hear_all(), (vec![], false));
             });
-        }
+            assert_eq!(ws.recv().unwrap(), text("x"));
+            drop(ws);
+            peer.join().unwrap();
+        });
     }
 }
 

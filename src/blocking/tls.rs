@@ -5,12 +5,12 @@
 //! - `session` is TLS itself: locked to encrypt or decrypt, never across I/O.
 //! - `input` is the right to read the stream: the reader waits for input with nothing else locked,
 //!   so that another thread can write meanwhile.
-//! - `output` is the right to write the stream, with the ciphertext to be written. Whoever has it
-//!   gives it back under `session`, in the look that found nothing more to write. A writer waits for
-//!   it; a reader only tries, since the writer may be stuck until the peer is read.
+//! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
+//!   Whoever has it gives it back under `session`, in the look that found nothing more to write. A
+//!   writer waits for it; a reader only tries, since the writer may be stuck until the peer is read.
 use super::{
     Stream,
-    io::{read, write_slice},
+    io::{flush, read, write_slice},
 };
 use crate::{
     error::Error,
@@ -41,10 +41,13 @@ use std::{
 /// handshake. A server's writes fail until then: it has nobody to speak to. Until it is over, each
 /// of the stream's timeouts is set on the stream below for reads and writes alike.
 ///
-/// What is written leaves at once as far as the stream takes it, a write in the fewest records that
-/// hold it, and the rest with the next flush. [`shutdown`](Stream::shutdown) sends TLS's close_notify
-/// first; a peer's is answered with ours when the last handle is dropped, at the latest. A stream
-/// that ends without the peer's was cut off: the error `UnexpectedEof`.
+/// What is written goes to the stream below at once as far as that takes it, a write in the fewest
+/// records that hold it, and the rest with the next flush. The stream below may buffer, and may be a
+/// `TlsStream` itself: a flush goes on to it, and the handshake, an alert and a close_notify flush it.
+///
+/// [`shutdown`](Stream::shutdown) sends TLS's close_notify first; a peer's is answered with ours when
+/// the last handle is dropped, at the latest. A stream that ends without the peer's was cut off: the
+/// error `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a handle for another thread, of the same session: one
 /// reads while the other writes.
@@ -90,6 +93,8 @@ const FOREVER: u64 = u64::MAX;
 struct Output {
     bytes: Vec<u8>,
     sent: usize,
+    /// The stream took some that it was not yet asked to flush.
+    dirty: bool,
 }
 
 /// Nothing here is left half done by a panic, of which there should be none.
@@ -111,23 +116,35 @@ impl Shared {
         }
     }
 
-    /// Writes all there is, and gives the right back. `WouldBlock`: something is left.
-    fn drain(&self, io: &mut impl Stream, mut output: MutexGuard<'_, Output>) -> io::Result<()> {
+    /// Writes all there is, where `flushes` is set flushes the stream if it took any since the last
+    /// time, and gives the right back. `WouldBlock`: something is left.
+    fn drain(
+        &self,
+        io: &mut impl Stream,
+        mut output: MutexGuard<'_, Output>,
+        flushes: bool,
+    ) -> io::Result<()> {
         loop {
             output.send(io)?;
             let mut session = self.session();
-            if !session.wants_write() {
-                session.drained();
+            if session.wants_write() {
+                output.fill(&mut session)?;
+            } else if flushes && output.dirty {
+                drop(session);
+                output.flush(io)?;
+            } else {
+                if !output.dirty {
+                    session.flushed();
+                }
                 drop(output);
                 return Ok(());
             }
-            output.fill(&mut session)?;
         }
     }
 
-    /// Writes what is there, unless somebody else is at it.
-    fn try_drain(&self, io: &mut impl Stream) -> io::Result<()> {
-        self.try_output().map_or(Ok(()), |output| self.drain(io, output))
+    /// Writes and flushes what is there, unless somebody else is at it.
+    fn try_send(&self, io: &mut impl Stream) -> io::Result<()> {
+        self.try_output().map_or(Ok(()), |output| self.drain(io, output, true))
     }
 }
 
@@ -138,9 +155,19 @@ impl Output {
                 Poll::Ready(n) => self.sent += n?,
                 Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
             }
+            self.dirty = true;
         }
         self.bytes.clear();
         self.sent = 0;
+        Ok(())
+    }
+
+    fn flush(&mut self, io: &mut impl Stream) -> io::Result<()> {
+        match flush(io) {
+            Poll::Ready(done) => done?,
+            Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+        }
+        self.dirty = false;
         Ok(())
     }
 
@@ -195,6 +222,12 @@ impl<S: Stream> TlsStream<S> {
     /// Those of the stream; turned into an [`Error`], it is [`Error::Tls`] where TLS failed. After
     /// `WouldBlock` call it again.
     pub fn handshake(&mut self) -> io::Result<()> {
+        self.agree()?;
+        self.flush()
+    }
+
+    /// The handshake but for its last words, which go along with the first that are ours.
+    fn agree(&mut self) -> io::Result<()> {
         let mut waited = Waited::default();
         loop {
             let session = self.shared.session();
@@ -204,20 +237,20 @@ impl<S: Stream> TlsStream<S> {
             let checked = session.check();
             drop(session);
             if let Err(error) = checked {
-                let _ = self.shared.try_drain(&mut self.io);
+                let _ = self.shared.try_send(&mut self.io);
                 return Err(error);
             }
             self.fill(&mut [0; 4 << 10], &mut waited)?;
         }
     }
 
-    /// Reads the stream once, after writing what the handshake has to say.
+    /// Reads the stream once, after sending what the handshake has to say.
     fn fill(&mut self, scratch: &mut [u8], waited: &mut Waited) -> io::Result<()> {
         waited.check(&self.limit)?;
-        // Later, what there is to write is the writer's, who may be stuck with it.
+        // Later, what there is to send is the writer's, who may be stuck with it.
         let opening = self.shared.session().is_opening();
         if opening {
-            self.shared.try_drain(&mut self.io)?;
+            self.shared.try_send(&mut self.io)?;
         }
         let most = scratch.len().min(WIRE);
         let scratch = scratch.get_mut(..most).unwrap_or_default();
@@ -235,16 +268,15 @@ impl<S: Stream> TlsStream<S> {
 
     fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         self.shared.session().may_write()?;
-        self.handshake()?;
+        self.agree()?;
         let Self { io, shared, .. } = self;
         let mut output = lock(&shared.output);
         output.send(io)?;
         let mut session = shared.session();
-        // The handshake's last words go along with the first that are ours.
         let taken = session.write(from)?;
         output.fill(&mut session)?;
         drop(session);
-        match shared.drain(io, output) {
+        match shared.drain(io, output, false) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             _ => Ok(taken), // what is left is for the flush
         }
@@ -258,7 +290,7 @@ impl<S: Stream> TlsStream<S> {
         if session.owes_close() {
             session.close();
             drop(session);
-            let _ = self.shared.try_drain(&mut self.io);
+            let _ = self.shared.try_send(&mut self.io);
         }
     }
 }
@@ -338,7 +370,7 @@ impl<S: Stream> Read for TlsStream<S> {
                 // Ciphertext has room where its plaintext will go.
                 Ok(None) => self.fill(buf, &mut waited)?,
                 Err(error) => {
-                    let _ = shared.try_drain(&mut self.io);
+                    let _ = shared.try_send(&mut self.io);
                     return Err(error);
                 }
             }
@@ -356,9 +388,9 @@ impl<S: Stream> Write for TlsStream<S> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let output = lock(&self.shared.output);
-        self.shared.drain(&mut self.io, output)?;
-        self.io.flush()
+        let mut output = lock(&self.shared.output);
+        output.dirty = true; // a flush is passed on even if nothing was written here
+        self.shared.drain(&mut self.io, output, true)
     }
 }
 
@@ -392,7 +424,7 @@ impl<S: Stream> Stream for TlsStream<S> {
     /// Sends a close_notify, then ends writing.
     fn shutdown(&mut self) -> io::Result<()> {
         self.shared.session().close(); // once
-        let drained = self.shared.drain(&mut self.io, lock(&self.shared.output));
+        let drained = self.shared.drain(&mut self.io, lock(&self.shared.output), true);
         self.io.shutdown().and(drained)
     }
 

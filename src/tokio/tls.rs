@@ -1,4 +1,5 @@
 //! TLS over a tokio stream.
+use super::io::poll_flush;
 use crate::{
     error::Error,
     tls::{self, Session, WIRE},
@@ -23,10 +24,15 @@ use std::{
 /// time that [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening
 /// handshake. A server's writes fail until then: it has nobody to speak to.
 ///
-/// What is written leaves at once as far as the stream takes it, a write in the fewest records that
-/// hold it, and the rest with the next flush. [`shutdown`](::tokio::io::AsyncWriteExt::shutdown)
-/// sends TLS's close_notify first; a peer's is answered with ours when this is dropped, at the
-/// latest. A stream that ends without the peer's was cut off: the error `UnexpectedEof`.
+/// What is written goes to the stream below at once as far as that takes it, a write in the fewest
+/// records that hold it, and the rest with the next flush. The stream below may buffer, and may be a
+/// `TlsStream` itself: a flush goes on to it, and the handshake flushes it before it waits for the
+/// peer.
+///
+/// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends TLS's close_notify first; a peer's is
+/// answered with ours when this is dropped, at the latest. A stream that ends without the peer's was
+/// cut off: the error `UnexpectedEof`. The answer in `drop`, and the alert that tells the peer why
+/// TLS failed, are written and flushed as far as the stream takes them then: neither is waited for.
 ///
 /// Split it, if with a lock, when the handshake is over.
 ///
@@ -50,6 +56,8 @@ pub struct TlsStream<S> {
     session: Box<Session>,
     /// Whom the stream, as far as it was asked by a write or flush, wakes when it takes more.
     writer: Option<Waker>,
+    /// The stream took ciphertext that it was not yet asked to flush.
+    dirty: bool,
     /// Says goodbye; only the constructors know how to write to `S`.
     part: fn(&mut Self),
 }
@@ -81,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// With a session made elsewhere, on which nothing was read yet.
     pub fn new(io: S, session: impl Into<Connection>) -> Self {
         let session = Box::new(Session::new(session.into()));
-        Self { io, session, writer: None, part: Self::part }
+        Self { io, session, writer: None, dirty: false, part: Self::part }
     }
 
     /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
@@ -95,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// TLS failed.
     pub async fn handshake(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_handshake(cx)).await?;
-        poll_fn(|cx| self.drain_to_write(cx)).await
+        poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -106,11 +114,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads the stream once, after writing what the handshake has to say.
+    /// Reads the stream once, after sending what the handshake has to say.
     fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<()>> {
         if self.session.is_opening() {
             // A stream that takes nothing, or fails, shows that to the reader soon enough.
-            self.drain_to_read(cx);
+            self.send_to_read(cx);
         }
         let most = scratch.len().min(WIRE);
         let mut wire = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
@@ -128,34 +136,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.session.check().inspect_err(|_| self.say_last())
     }
 
-    /// Writes what there is, as far as the stream takes it now.
+    /// Sends what there is, as far as the stream takes it now.
     fn say_last(&mut self) {
         let waker = self.writer.clone().unwrap_or_else(|| Waker::noop().clone());
-        let _ = self.poll_drain(&mut Context::from_waker(&waker));
+        let _ = self.poll_send(&mut Context::from_waker(&waker));
     }
 
-    /// As [`poll_drain`](Self::poll_drain), for a task that reads: where another one waits to write,
+    /// As [`poll_send`](Self::poll_send), for a task that reads: where another one waits to write,
     /// it is not forgotten.
-    fn drain_to_read(&mut self, cx: &mut Context<'_>) {
-        let drained = match self.writer.clone() {
-            None => self.poll_drain(cx),
+    fn send_to_read(&mut self, cx: &mut Context<'_>) {
+        let sent = match self.writer.clone() {
+            None => self.poll_send(cx),
             Some(writer) => {
                 let both = Waker::from(Arc::new(Both(cx.waker().clone(), writer)));
-                self.poll_drain(&mut Context::from_waker(&both))
+                self.poll_send(&mut Context::from_waker(&both))
             }
         };
-        if drained.is_ready()
+        if sent.is_ready()
             && let Some(writer) = self.writer.take()
         {
             writer.wake();
         }
     }
 
-    /// The same, for one that writes.
+    /// As [`poll_drain`](Self::poll_drain), for a task that writes.
     fn drain_to_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let drained = self.poll_drain(cx);
-        self.writer = drained.is_pending().then(|| cx.waker().clone());
-        drained
+        self.writes(drained, cx)
+    }
+
+    /// What the stream said to a task that writes, which is kept where it has to wait.
+    fn writes<T>(&mut self, done: Poll<T>, cx: &Context<'_>) -> Poll<T> {
+        self.writer = done.is_pending().then(|| cx.waker().clone());
+        done
+    }
+
+    /// Writes all ciphertext there is, and flushes the stream if it took any since the last time.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        if self.dirty {
+            ready!(poll_flush(&mut self.io, cx))?;
+            self.dirty = false;
+        }
+        self.session.flushed();
+        Poll::Ready(Ok(()))
     }
 
     /// Writes all ciphertext there is.
@@ -163,13 +187,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         while self.session.wants_write() {
             match self.session.write_tls(&mut Sink { io: &mut self.io, cx }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => {}
+                Ok(_) => self.dirty = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        self.session.drained();
         Poll::Ready(Ok(()))
     }
 
@@ -281,15 +304,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.drain_to_write(cx))?;
-        Pin::new(&mut this.io).poll_flush(cx)
+        this.dirty = true; // a flush is passed on even if nothing was written here
+        let sent = this.poll_send(cx);
+        this.writes(sent, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.session.close(); // once
         ready!(this.drain_to_write(cx))?;
-        Pin::new(&mut this.io).poll_shutdown(cx)
+        let shut = Pin::new(&mut this.io).poll_shutdown(cx);
+        this.dirty &= shut.is_pending(); // it flushes: `AsyncWrite` says so
+        this.writes(shut, cx)
     }
 }
 

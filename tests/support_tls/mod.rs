@@ -382,27 +382,39 @@ pub fn tcp_pair() -> (TcpStream, TcpStream) {
 
 // What was written.
 
-/// A stream that keeps what was written to it, write by write.
+/// A stream that notes what was written to it, write by write.
 pub struct Recorder<S> {
     io: S,
     log: Log,
-    /// Takes seven bytes at every other write, and nothing at the others.
-    stingy: bool,
+    takes: Takes,
     turn: bool,
+    /// What it took and will write with the next flush.
+    kept: Vec<u8>,
+}
+
+/// What a write does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Writes to the stream below.
+    All,
+    /// The same, but seven bytes at every other write, and nothing at the others.
+    Little,
+    /// Keeps all until a flush; and loses it without one, but for tokio's shutdown, which has to.
+    ToBuffer,
 }
 
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl<S> Recorder<S> {
-    pub fn new(io: S, stingy: bool) -> (Self, Log) {
+    pub fn new(io: S, takes: Takes) -> (Self, Log) {
         let log = Log::default();
-        (Self { io, log: log.clone(), stingy, turn: false }, log)
+        (Self { io, log: log.clone(), takes, turn: false, kept: Vec::new() }, log)
     }
 
     /// The part to be written now, of one buffer.
     fn share<'b>(&mut self, buf: &'b [u8]) -> Option<&'b [u8]> {
-        if !self.stingy {
+        if self.takes != Takes::Little {
             return Some(buf);
         }
         self.turn = !self.turn;
@@ -413,6 +425,13 @@ impl<S> Recorder<S> {
         let mut all: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
         all.truncate(n);
         self.log.lock().push(all);
+    }
+
+    fn keep(&mut self, bufs: &[IoSlice<'_>]) -> usize {
+        let n = bufs.iter().map(|buf| buf.len()).sum();
+        bufs.iter().for_each(|buf| self.kept.extend_from_slice(buf));
+        self.note(bufs, n);
+        n
     }
 }
 
@@ -455,6 +474,9 @@ impl<S: Read> Read for Recorder<S> {
 
 impl<S: Write> Write for Recorder<S> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.takes == Takes::ToBuffer {
+            return Ok(self.keep(&[IoSlice::new(buf)]));
+        }
         let Some(share) = self.share(buf) else { return Err(io::ErrorKind::WouldBlock.into()) };
         let n = self.io.write(share)?;
         self.note(&[IoSlice::new(buf)], n);
@@ -462,8 +484,10 @@ impl<S: Write> Write for Recorder<S> {
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.stingy {
-            return self.write(bufs.first().map_or(&[], |buf| buf));
+        match self.takes {
+            Takes::All => {}
+            Takes::Little => return self.write(bufs.first().map_or(&[], |buf| buf)),
+            Takes::ToBuffer => return Ok(self.keep(bufs)),
         }
         let n = self.io.write_vectored(bufs)?;
         self.note(bufs, n);
@@ -471,6 +495,10 @@ impl<S: Write> Write for Recorder<S> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        while !self.kept.is_empty() {
+            let n = self.io.write(&self.kept)?;
+            self.kept.drain(..n);
+        }
         self.io.flush()
     }
 }
@@ -507,6 +535,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Recorder<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.takes == Takes::ToBuffer {
+            return Poll::Ready(Ok(this.keep(&[IoSlice::new(buf)])));
+        }
         let Some(share) = this.share(buf) else {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -521,8 +552,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Recorder<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.stingy {
-            return self.poll_write(cx, bufs.first().map_or(&[], |buf| buf));
+        match self.takes {
+            Takes::All => {}
+            Takes::Little => return self.poll_write(cx, bufs.first().map_or(&[], |buf| buf)),
+            Takes::ToBuffer => return Poll::Ready(Ok(self.get_mut().keep(bufs))),
         }
         let this = self.get_mut();
         let n = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
@@ -535,10 +568,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Recorder<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        while !this.kept.is_empty() {
+            let n = ready!(Pin::new(&mut this.io).poll_write(cx, &this.kept))?;
+            this.kept.drain(..n);
+        }
+        Pin::new(&mut this.io).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
     }
 }
