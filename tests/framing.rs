@@ -47,16 +47,7 @@ fn every_legal_header_is_itself_after_encoding_and_parsing() {
                 let want =
                     if legal { Ok(Some((header, n))) } else { Err(ProtocolError::BadControlFrame) };
                 assert_eq!(Header::parse(&wire[..n]), want);
-                let naive = head(
-                    bits,
-                    masking_key,
-                    match payload_len {
-                        0..=125 => Len::Short(payload_len as u8),
-                        126..=0xffff => Len::Medium(payload_len as u16),
-                        _ => Len::Long(payload_len),
-                    },
-                );
-                assert_eq!(wire[..n], naive);
+                assert_eq!(wire[..n], head(bits, masking_key, Len::of(payload_len)));
             }
         }
     }

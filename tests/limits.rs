@@ -76,14 +76,14 @@ fn sums_of_fragments_do_not_wrap() {
         for max in [1000, usize::MAX, usize::MAX - 1] {
             let config = Config::default().max_message(max);
             let key = key_of(peer(role));
-            for n in [(1 << 63) - 1, (1 << 63) - 999, u64::from(u32::MAX)] {
+            for n in [(1 << 63) - 1, (1 << 63) - 999, u64::from(u32::MAX), 1 << 31] {
                 let wire =
                     [to(role, BINARY_OPEN, vec![1; 1000]), head(CONT_OPEN, key, Len::Long(n))];
                 let mut conn = connection(role, &config);
                 let seen = receive(&mut conn, &wire.concat());
-                if max == 1000 {
-                    let error = RecvError::MessageTooBig { limit: 1000 };
-                    assert_eq!(seen, [Seen::Failed(error)]);
+                if 1000 + n > max as u64 {
+                    let limit = u32::try_from(max).unwrap_or(u32::MAX);
+                    assert_eq!(seen, [Seen::Failed(RecvError::MessageTooBig { limit })]);
                 } else {
                     assert_eq!(seen, []); // legal so far, and nothing was reserved for it
                     assert!(conn.spare_mut().len() <= 256 << 10);

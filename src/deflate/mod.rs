@@ -28,9 +28,9 @@
 //! | the same, window of 12 bits | 168 | 260 KiB |
 //! | the same, window of 9 bits | 168 | 246 KiB |
 //!
-//! (`tests/allocations/deflate.rs` measures these. zlib-rs has a hash table of 128 KiB at any window,
-//! and a receiving window of 32 KiB whatever was agreed.) While a compressed message is partly
-//! received or sent, its connection holds one of the shared ones.
+//! (On a target of 64 bits; `tests/allocations/deflate.rs` measures these. zlib-rs has a hash table of
+//! 128 KiB at any window, and a receiving window of 32 KiB whatever was agreed.) While a compressed
+//! message is partly received or sent, its connection holds one of the shared ones.
 //!
 //! A message is compressed where it is fed, all of it at once: in a split connection the reader's
 //! Pongs wait for that.

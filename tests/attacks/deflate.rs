@@ -528,7 +528,7 @@ fn hard(len: usize, n: u64) -> Vec<u8> {
     let mut rng = Rng(n);
     match n % 4 {
         0 => rng.bytes(len),
-        1 => (0..len).map(|i| (i * i / 3) as u8).collect(),
+        1 => (0..len as u64).map(|i| (i * i / 3) as u8).collect(),
         2 => (0..len).map(|_| b"ab"[rng.below(2)]).collect(),
         _ => (0..len).map(|i| if i % 300 < 258 { 7 } else { rng.next() as u8 }).collect(),
     }

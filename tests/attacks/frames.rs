@@ -22,6 +22,18 @@ fn waits(role: Role, config: &Config, wire: &[u8], bound: usize) {
     }
 }
 
+/// The same where the caller allows any length: of one announced there is nothing to refuse, unless a
+/// `usize` of 32 bits does not hold it (P011), and nothing to take.
+#[track_caller]
+fn waits_without_limit(role: Role, wire: &[u8], announced: u64, bound: usize) {
+    let config = Config::default().max_message(usize::MAX);
+    if announced > usize::MAX as u64 {
+        fails(role, &config, wire, &[], RecvError::MessageTooBig { limit: u32::MAX }, SMALL);
+    } else {
+        waits(role, &config, wire, bound);
+    }
+}
+
 #[test]
 fn a01_a_length_with_the_top_bit_set_is_refused_at_once() {
     for role in ROLES {
@@ -34,13 +46,12 @@ fn a01_a_length_with_the_top_bit_set_is_refused_at_once() {
 fn a02_lengths_of_fragments_that_add_up_past_2_to_the_63_do_not_wrap() {
     const MOST: u64 = (1 << 63) - 1;
     for role in ROLES {
-        for n in [MOST, MOST - 999, u64::from(u32::MAX)] {
+        for n in [MOST, MOST - 999, u64::from(u32::MAX), 1 << 31] {
             let begun = to(role, BINARY_OPEN, vec![1; 1000]);
             let wire = [begun, head_to(role, CONT_OPEN, Len::Long(n)), vec![7; 5000]].concat();
             let limit = RecvError::MessageTooBig { limit: MESSAGE as u32 };
             fails(role, &Config::default(), &wire, &[], limit, SMALL);
-            // Where the caller allows any length there is nothing to refuse, and nothing to take.
-            waits(role, &Config::default().max_message(usize::MAX), &wire, partial(6000));
+            waits_without_limit(role, &wire, 1000 + n, partial(6000));
         }
     }
 }
@@ -59,7 +70,7 @@ fn a03_lengths_at_which_a_sum_or_a_narrower_number_would_wrap() {
                 fails(role, &Config::default(), &wire, &[], limit, SMALL);
             }
             let wire = [head_to(role, BINARY, Len::Long(n)), vec![1; 100]].concat();
-            waits(role, &Config::default().max_message(usize::MAX), &wire, partial(100));
+            waits_without_limit(role, &wire, n, partial(100));
         }
     }
 }
@@ -71,11 +82,10 @@ fn a04_memory_follows_the_bytes_received_and_not_the_length_announced() {
             let header = head_to(role, BINARY, Len::Long(announced));
             let limit = RecvError::MessageTooBig { limit: MESSAGE as u32 };
             fails(role, &Config::default(), &header, &[], limit, SMALL);
-            let config = Config::default().max_message(usize::MAX);
-            waits(role, &config, &header, partial(0));
+            waits_without_limit(role, &header, announced, partial(0));
             for received in [1, 10_000, 100_000, 1 << 20] {
                 let wire = [header.clone(), vec![1; received]].concat();
-                waits(role, &config, &wire, partial(received));
+                waits_without_limit(role, &wire, announced, partial(received));
             }
         }
     }

@@ -19,7 +19,7 @@ fn p001_every_field_of_a_header_is_where_the_rfc_has_it_and_encoding_is_the_inve
     for b0 in 0..=255_u8 {
         for key in [None, Some(KEY)] {
             for len in [0, 1, 125, 126, 0xffff, 0x1_0000, u64::MAX >> 1] {
-                let wire = head(b0, key, Len::of(len as usize));
+                let wire = head(b0, key, Len::of(len));
                 let control = b0 & 0x08 != 0;
                 let legal =
                     OpCode::from_bits(b0).is_some() && (!control || (b0 & 0x80 != 0 && len <= 125));
@@ -162,6 +162,26 @@ fn p010_a_length_above_the_limit_is_refused_at_the_header_and_reserves_nothing()
             receive(&mut conn, &wire);
             assert!(conn.spare_mut().len() <= 64 << 10);
         }
+    }
+}
+
+#[test]
+fn p011_a_length_that_32_bits_do_not_hold_is_not_cut_to_what_they_do() {
+    // On a target of 32 bits this limit is the largest there is.
+    let limit = u32::MAX as usize;
+    let config = Config::default().max_message(limit).max_frame(limit);
+    for role in ROLES {
+        let key = key_of(peer(role));
+        for len in [1 << 32, (1 << 32) + 5, (1 << 62) + 5] {
+            let wire = [head(BINARY, key, Len::Long(len)), vec![0; 5]].concat();
+            let error = RecvError::MessageTooBig { limit: u32::MAX };
+            fails_with(role, &config, &wire, error);
+            fails_with(role, &config, &wire[..wire.len() - 5], error);
+        }
+        // The sum of fragments.
+        let begun = to(role, BINARY_OPEN, [0; 6]);
+        let wire = [begun, head(CONT, key, Len::Long(u32::MAX.into()))].concat();
+        fails_with(role, &config, &wire, RecvError::MessageTooBig { limit: u32::MAX });
     }
 }
 

@@ -23,7 +23,6 @@ const SECTIONS: &[Module<'_>] = &[
 
 /// Numbers without a test, and why.
 const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
-    (11..=11, "there is no 32-bit target to run tests on; P009 and P010 refuse what would be cut"),
     (108..=108, "only browsers pool connections; a program opens as many as it asks for"),
     (110..=110, "redirects are not followed; P094 hands them to the caller"),
     (111..=111, "the caller brings the stream: examples/proxy, tested by tests/interop/run proxy"),

@@ -74,11 +74,11 @@ pub(crate) enum Len {
 
 impl Len {
     /// The shortest form.
-    pub(crate) fn of(n: usize) -> Self {
+    pub(crate) fn of(n: u64) -> Self {
         match n {
             0..=125 => Self::Short(n as u8),
             126..=0xffff => Self::Medium(n as u16),
-            _ => Self::Long(n as u64),
+            _ => Self::Long(n),
         }
     }
 }
@@ -104,7 +104,7 @@ pub(crate) fn head(b0: u8, key: Option<[u8; 4]>, len: Len) -> Vec<u8> {
 
 /// A frame masked with `key`, or not masked.
 pub(crate) fn frame(b0: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
-    let mut out = head(b0, key, Len::of(payload.len()));
+    let mut out = head(b0, key, Len::of(payload.len() as u64));
     match key {
         Some(key) => out.extend(payload.iter().zip(key.iter().cycle()).map(|(p, k)| p ^ k)),
         None => out.extend(payload),
