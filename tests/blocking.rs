@@ -2,6 +2,7 @@
 //! and that nothing is lost when it does not wait.
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod support;
 mod support_blocking;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use support::is_dated_now;
 use support_blocking::*;
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, RecvError,
@@ -763,6 +765,7 @@ fn a_refusal_can_be_read_to_its_end() {
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
             assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
             assert_eq!(status == "403", answer.ends_with("who are you?"));
+            is_dated_now(&answer);
             there.join().unwrap();
         }
     });

@@ -813,6 +813,32 @@ fn a_refusal_is_what_the_caller_makes_it() {
     assert!(body.is_empty() && headers.iter().any(|line| line.starts_with("content-length: 1")));
 }
 
+#[test]
+fn a_refusal_has_a_date_where_one_is_told_and_never_two() {
+    // RFC 9110 §6.6.1
+    let handshake = passed(&with(&[]));
+    let dates = |refuse: &Refuse| {
+        let (_, headers, _) = parts(handshake.refuse(refuse));
+        headers.into_iter().filter(|line| line.starts_with("date:")).collect::<Vec<_>>()
+    };
+    let at = Duration::from_millis(784_111_777_999);
+    for status in [200, 204, 304, 400, 404, 405, 426, 503] {
+        assert_eq!(dates(&Refuse::new(status)), [""; 0]);
+        let told = Refuse::new(status).date(at);
+        assert_eq!(dates(&told), ["date: sun, 06 nov 1994 08:49:37 gmt"]);
+        assert_eq!(dates(&told.header("dAtE", "yesterday").unwrap()), ["date: yesterday"]);
+        let own = Refuse::new(status).header("Date", "today").unwrap().date(at);
+        assert_eq!(dates(&own), ["date: today"]);
+    }
+    assert_eq!(dates(&Refuse::new(400).date(Duration::MAX)), [""; 0]); // there is no such date
+    let dated = handshake.refuse(&Refuse::new(404).date(at));
+    assert_eq!(
+        String::from_utf8(dated).unwrap(),
+        "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\
+         Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
+    );
+}
+
 // P125, P126, A71, A72.
 #[test]
 fn an_origin_is_allowed_only_if_it_is_exactly_one_of_ours() {

@@ -2,10 +2,12 @@
 //! handshake over real and scripted streams.
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod support;
 mod support_alloc;
 mod support_tokio;
 
 use std::{io, task::Poll, time::Duration};
+use support::is_dated_now;
 use support_alloc::{Counting, live, take_peak};
 use support_tokio::*;
 use tickwire::{
@@ -1394,6 +1396,7 @@ async fn a_refused_peer_reads_the_whole_response_and_fin_whatever_it_has_sent() 
             assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
             assert!(answer.to_ascii_lowercase().contains("connection: close\r\n"));
             assert!(answer.ends_with("\r\n\r\nwho are you?"));
+            is_dated_now(&answer);
             drop((read, write));
             serving.await.unwrap();
         }
@@ -1455,6 +1458,7 @@ async fn a_bad_request_is_answered_and_the_stream_ended() {
             let output = io.with(|s| String::from_utf8(s.output.clone()).unwrap());
             assert!(output.starts_with(&format!("HTTP/1.1 {status} ")), "{output}");
             assert!(output.to_ascii_lowercase().contains("connection: close"), "{output}");
+            is_dated_now(&output);
             assert!(io.with(|s| s.shut));
         }
     })

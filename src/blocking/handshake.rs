@@ -60,9 +60,8 @@ impl<S: Stream> Handshake<S> {
         match checked {
             Ok(()) => Ok(this),
             Err(error) => {
-                let refusal = this.handshake.refusal(error);
                 // That the peer would not take the answer is of no interest to anybody.
-                let _ = this.end(&refusal);
+                let _ = this.refuse(error.into());
                 Err(error.into())
             }
         }
@@ -138,7 +137,7 @@ impl<S: Stream> Handshake<S> {
         Ok(WebSocket::with_timeouts(io, conn, timeouts))
     }
 
-    /// Refuses: writes the response, ends the stream, and waits up to a second for the peer to end
+    /// Refuses: writes the response, with the date unless it has one, ends the stream, and waits up to a second for the peer to end
     /// its side, since unread input would take the response away from it.
     ///
     /// # Errors
@@ -146,7 +145,7 @@ impl<S: Stream> Handshake<S> {
     /// [`Error::Io`] when the response could not be written, [`Error::Recv`] when that took longer
     /// than [`write_timeout`](Config::write_timeout).
     pub fn refuse(self, refuse: Refuse) -> Result<(), Error> {
-        let response = self.handshake.refuse(&refuse);
+        let response = self.handshake.refuse(&refuse.dated());
         self.end(&response)
     }
 

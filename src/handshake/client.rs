@@ -762,7 +762,7 @@ impl Refusal {
             Some(seconds) => seconds,
             None if digits => u64::MAX, // RFC 9111 §1.2.2: too many are as many as can be
             None => {
-                let now = date::seconds(self.header("Date")?)?;
+                let now = date::seconds(self.header(date::NAME)?)?;
                 date::seconds(value)?.saturating_sub(now)
             }
         };

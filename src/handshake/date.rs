@@ -1,10 +1,19 @@
 //! Dates in headers (RFC 9110 §5.6.7): the form that is sent, IMF-fixdate. The two obsolete forms,
 //! which no current server sends, are not dates here.
 use super::head;
+use alloc::{format, string::String};
 
-const MONTHS: [&[u8]; 12] = [
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// What the header is called that says when a message was made (RFC 9110 §6.6.1).
+pub(super) const NAME: &str = "Date";
+
+/// From the day on that was the first of 1970.
+const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+
+/// The last second of 9999, since 1970.
+const LAST: u64 = 253_402_300_799;
 
 /// Seconds since 1970 of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`; `None` for anything else,
 /// and for what lies before. Says nothing about whether it was a Sunday.
@@ -16,7 +25,7 @@ pub(super) fn seconds(value: &[u8]) -> Option<u64> {
         return None;
     };
     let &[h0, h1, b':', n0, n1, b':', s0, s1, b' ', b'G', b'M', b'T'] = time else { return None };
-    let month = MONTHS.iter().position(|name| *name == [m0, m1, m2])? as u64;
+    let month = MONTHS.iter().position(|name| name.as_bytes() == [m0, m1, m2])? as u64;
     let year = digits(&[y0, y1, y2, y3])?;
     let (day, hour) = (digits(&[d0, d1])?, digits(&[h0, h1])?);
     let (minute, second) = (digits(&[n0, n1])?, digits(&[s0, s1])?);
@@ -30,6 +39,23 @@ pub(super) fn seconds(value: &[u8]) -> Option<u64> {
         return None;
     }
     Some(((days(year, month) + day - 1) * 24 + hour) * 3600 + minute * 60 + second)
+}
+
+/// The date so many seconds since 1970; `None` after 9999, for which there is no form.
+pub(super) fn text(seconds: u64) -> Option<String> {
+    if seconds > LAST {
+        return None;
+    }
+    let (day, time) = (seconds / 86_400, seconds % 86_400);
+    // 400 years have 146,097 days; which year it is by that is wrong by one at most.
+    let about = 1970 + day * 400 / 146_097;
+    let year = [about + 1, about, about - 1].into_iter().find(|&year| days(year, 0) <= day)?;
+    let month = (0..12).rev().find(|&month| days(year, month) <= day)?;
+    let weekday = WEEKDAYS.get((day % 7) as usize)?;
+    let name = MONTHS.get(month as usize)?;
+    let day = day - days(year, month) + 1;
+    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    Some(format!("{weekday}, {day:02} {name} {year} {hour:02}:{minute:02}:{second:02} GMT"))
 }
 
 /// Days from 1970 to the first of a month, which is 0 for January.
@@ -46,7 +72,43 @@ fn digits(bytes: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::seconds;
+    use super::{LAST, seconds, text};
+    use proptest::prelude::*;
+    use std::format;
+
+    /// Counts the days, one after another.
+    #[test]
+    fn every_day_until_9999_has_its_date() {
+        const NAMES: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+        const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+        let (mut day, mut weekday) = (0, 4);
+        for year in 1970..=9999 {
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            for (month, len) in [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31].iter().enumerate()
+            {
+                let len = len + u64::from(month == 1 && leap);
+                for d in 1..=len {
+                    // Of later years what is next to the end of a month.
+                    if year < 2110 || d < 2 || d > len - 2 {
+                        let name = &MONTHS[3 * month..3 * month + 3];
+                        let date = format!("{}, {d:02} {name} {year} 00:00:00 GMT", NAMES[weekday]);
+                        assert_eq!(text(day * 86_400), Some(date));
+                    }
+                    (day, weekday) = (day + 1, (weekday + 1) % 7);
+                }
+            }
+        }
+        assert_eq!(day * 86_400 - 1, LAST);
+        assert_eq!(text(LAST).as_deref(), Some("Fri, 31 Dec 9999 23:59:59 GMT"));
+        assert_eq!((text(LAST + 1), text(u64::MAX)), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn a_date_is_read_as_it_was_written(at in 0..=LAST) {
+            prop_assert_eq!(text(at).and_then(|date| seconds(date.as_bytes())), Some(at));
+        }
+    }
 
     #[test]
     fn dates_are_seconds_since_1970() {

@@ -259,7 +259,7 @@ fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError>
 impl Refuse {
     /// The response, for an HTTP stack to send in this version of HTTP. One of HTTP/1.1 says
     /// `Connection: close`, which the stack has to obey: nothing behind a refused upgrade may be
-    /// read as a request.
+    /// read as a request. Date is there if [`date`](Self::date) was told; hyper adds it by itself.
     pub fn into_http(self, version: Version) -> ::http::Response<Vec<u8>> {
         let mut bytes = self.encode(false);
         let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
@@ -445,10 +445,11 @@ fn push_header(head: &mut Vec<u8>, name: &HeaderName, values: &[&[u8]]) {
 /// Adds a header that was checked when it was written. What is the caller's may be secret, and so
 /// may be a subprotocol: not for `Debug`, nor for the tables of HPACK (RFC 7541 §7.1.3).
 fn append(headers: &mut HeaderMap, name: &str, value: &[u8]) {
-    const OPEN: [HeaderName; 10] = [
+    const OPEN: [HeaderName; 11] = [
         header::CONNECTION,
         header::CONTENT_LENGTH,
         header::CONTENT_TYPE,
+        header::DATE,
         header::HOST,
         header::ORIGIN,
         header::SEC_WEBSOCKET_ACCEPT,

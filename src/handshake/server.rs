@@ -56,7 +56,7 @@
 //! these, `Authorization: Bearer` and `Basic`, and a comparison that takes as long however much of
 //! a credential is right.
 use super::{
-    Deadline, HandshakeError, HeaderError, KEY_LEN, accept_value, check_value,
+    Deadline, HandshakeError, HeaderError, KEY_LEN, accept_value, check_value, date,
     extensions::{self, Extensions},
     head::{self, Headers, RequestHead, Scan, Shown},
     push_header,
@@ -75,7 +75,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::fmt;
+use core::{fmt, time::Duration};
 
 /// The most subprotocols a client may offer. No two may be the same, and comparing each with each
 /// must not become work worth an attack.
@@ -283,14 +283,15 @@ impl Handshake {
     /// The bytes that refuse the request, whether it passed the checks or not: write them, shut
     /// the stream for writing, drain it for a moment, drop it.
     ///
-    /// They always say `Connection: close` and, unless the status forbids it, Content-Length. A
-    /// HEAD request gets no body.
+    /// They always say `Connection: close` and, unless the status forbids it, Content-Length; when it
+    /// is, if [`Refuse::date`] was told. A HEAD request gets no body.
     pub fn refuse(&self, refuse: &Refuse) -> Vec<u8> {
         refuse.encode(self.request().is_some_and(|request| request.method() == "HEAD"))
     }
 
     /// The bytes that answer an error: its [`status`](HandshakeError::status), and in a sentence of
-    /// plain text what was wrong. Nothing from the request is repeated in them.
+    /// plain text what was wrong. Nothing from the request is repeated in them. Where there is a clock,
+    /// [`refuse`](Self::refuse) `Refuse::from(error)` with its [`date`](Refuse::date) instead.
     pub fn refusal(&self, error: HandshakeError) -> Vec<u8> {
         self.refuse(&Refuse::from(error))
     }
@@ -682,6 +683,8 @@ pub struct Refuse {
     reason: Option<String>,
     /// Encoded headers, each with its line end.
     lines: String,
+    /// Since 1970.
+    date: Option<Duration>,
     body: Vec<u8>,
 }
 
@@ -690,7 +693,7 @@ impl Refuse {
     /// for 500.
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };
-        Self { status, reason: None, lines: String::new(), body: Vec::new() }
+        Self { status, reason: None, lines: String::new(), date: None, body: Vec::new() }
     }
 
     /// The status.
@@ -721,6 +724,30 @@ impl Refuse {
         Ok(self)
     }
 
+    /// When the response is made, since the first second of 1970 in UTC: sent as Date, which whoever
+    /// has a clock owes (RFC 9110 §6.6.1), unless there is a [`header`](Self::header) of that name. The
+    /// adapters tell the time themselves where nothing was told. After 9999 there is no date to send.
+    ///
+    /// ```
+    /// use std::time::UNIX_EPOCH;
+    /// use tickwire::handshake::server::Refuse;
+    ///
+    /// let refuse = Refuse::new(503).date(UNIX_EPOCH.elapsed()?);
+    /// # let _ = refuse;
+    /// # Ok::<(), std::time::SystemTimeError>(())
+    /// ```
+    pub fn date(mut self, since_1970: Duration) -> Self {
+        self.date = Some(since_1970);
+        self
+    }
+
+    /// With the date of now, if none was told and the system's clock is right enough to have one.
+    #[cfg(feature = "std")]
+    pub(crate) fn dated(mut self) -> Self {
+        self.date = self.date.or_else(|| std::time::UNIX_EPOCH.elapsed().ok());
+        self
+    }
+
     /// The body; by default empty. Not sent with the statuses that have none, 204, 205 and 304.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
@@ -748,6 +775,11 @@ impl Refuse {
         }
         if !body.is_empty() && !has("Content-Type") {
             text.push_str("Content-Type: text/plain; charset=utf-8\r\n");
+        }
+        let date =
+            self.date.filter(|_| !has(date::NAME)).and_then(|date| date::text(date.as_secs()));
+        if let Some(date) = date {
+            text.push_str(&format!("{}: {date}\r\n", date::NAME));
         }
         text.push_str(&self.lines);
         text.push_str("\r\n");

@@ -190,9 +190,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     /// Answers a bad request. On the heap, so that good ones need no room for it.
     fn reject(self, error: HandshakeError) -> Pin<Box<impl Future<Output = Error>>> {
         Box::pin(async move {
-            let refusal = self.handshake.refusal(error);
             // That the peer would not take the answer is of no interest to anybody.
-            let _ = self.end(&refusal).await;
+            let _ = self.refuse(error.into()).await;
             error.into()
         })
     }
@@ -264,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
         Ok(WebSocket::from_parts(io, conn))
     }
 
-    /// Refuses: writes the response and ends the stream.
+    /// Refuses: writes the response, with the date unless it has one, and ends the stream.
     ///
     /// Dropped, the future takes the stream along.
     ///
@@ -272,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     ///
     /// [`Error::Io`] when the response could not be written.
     pub async fn refuse(self, refuse: Refuse) -> Result<(), Error> {
-        let response = self.handshake.refuse(&refuse);
+        let response = self.handshake.refuse(&refuse.dated());
         self.end(&response).await
     }
 

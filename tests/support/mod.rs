@@ -7,8 +7,10 @@ mod pair;
 use bytes::Buf;
 #[allow(unused_imports)]
 pub(crate) use pair::{End, Pair};
+use std::time::Duration;
 use tickwire::{
     Config, Connection, DataKind, Entropy, Event, Message, Negotiated, RecvError, Role, Step,
+    handshake::server::{Handshake, Refuse},
 };
 
 // A reproducible source of everything.
@@ -134,6 +136,22 @@ pub(crate) fn masked(b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
 /// A frame as a server sends it.
 pub(crate) fn plain(b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     to(Role::Client, b0, payload)
+}
+
+/// A response has one Date, and that is of the last minute.
+#[track_caller]
+pub(crate) fn is_dated_now(response: &str) {
+    let date = |head: &str| -> Vec<String> {
+        head.lines().filter(|line| line.starts_with("Date: ")).map(str::to_string).collect()
+    };
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    let of = |ago| {
+        let refuse = Refuse::new(400).date(now - Duration::from_secs(ago));
+        date(str::from_utf8(&Handshake::new(&Config::default()).refuse(&refuse)).unwrap())
+    };
+    let date = date(response);
+    assert_eq!(date.len(), 1, "{response}");
+    assert!((0..60).any(|ago| date == of(ago)), "{response}");
 }
 
 pub(crate) fn close_body(code: u16, reason: &str) -> Vec<u8> {

@@ -8,11 +8,11 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     mem,
     net::Shutdown,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 use tickwire::{
     Config, Connection, Ending, RecvError, Step, Time,
-    handshake::server::{Accept, Handshake},
+    handshake::server::{Accept, Handshake, Refuse},
 };
 
 /// Reads in one turn: a peer that never stops sending must not keep the others waiting.
@@ -115,7 +115,10 @@ impl Peer {
         let refusal = loop {
             match handshake.step() {
                 Ok(true) => break None,
-                Err(error) => break Some(handshake.refusal(error)),
+                Err(error) => {
+                    let now = UNIX_EPOCH.elapsed().unwrap_or_default();
+                    break Some(handshake.refuse(&Refuse::from(error).date(now)));
+                }
                 Ok(false) if socket.readable => match socket.read(handshake.spare_mut()) {
                     Ok(0) => handshake.end_of_stream(),
                     Ok(n) => handshake.commit(n),

@@ -1,9 +1,12 @@
 //! One peer: the opening handshake, then messages, then an orderly end. No I/O here: bytes in, and
 //! what to do next out.
-use std::{mem, time::Duration};
+use std::{
+    mem,
+    time::{Duration, UNIX_EPOCH},
+};
 use tickwire::{
     Config, Connection, Ending, RecvError, Step, Time,
-    handshake::server::{Accept, Handshake},
+    handshake::server::{Accept, Handshake, Refuse},
 };
 
 /// How long a refused peer may take to read why.
@@ -112,7 +115,8 @@ impl Peer {
                         at => return Next::Receive(at),
                     },
                     Err(error) => {
-                        let refusal = handshake.refusal(error);
+                        let date = UNIX_EPOCH.elapsed().unwrap_or_default();
+                        let refusal = handshake.refuse(&Refuse::from(error).date(date));
                         self.stage = Stage::Refused(now + LINGER);
                         return Next::Refuse(refusal);
                     }
