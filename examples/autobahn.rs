@@ -31,6 +31,8 @@ Usage: autobahn server|client [OPTION]...
   --agent NAME          client: the name in the suite's report [tickwire]
   --help                this text
 
+Nothing bounds how many peers come: for the loopback. See the example `bounded`.
+
 The first line of the server is `listening on ws://ADDR`; it ends when it is killed. The client goes
 through all cases, has the report written, and ends with status 0, whatever is in the report.
 ";

@@ -1,4 +1,5 @@
 //! Sends everything back. `cargo run --release --example echo`
+//! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 //!
 //! Browser:  const ws = new WebSocket("ws://127.0.0.1:9001")
 //!           ws.onmessage = ({ data }) => console.log(data)

@@ -1,4 +1,5 @@
 //! Tells everybody the time, every second. `cargo run --release --example push`
+//! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 //!
 //! Browser:  const ws = new WebSocket("ws://127.0.0.1:9001")
 //!           ws.onmessage = ({ data }) => (document.title = data)

@@ -1,4 +1,4 @@
-//! `examples/README.md` has every example.
+//! `examples/README.md` has every example; and a server says for whom its port is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -27,4 +27,42 @@ fn every_example_is_in_the_table_and_nothing_else_is() {
         assert!(listed.insert(name.to_string()), "{name} is there twice");
     }
     assert_eq!(there, listed);
+}
+
+/// All `.rs` below, tests left out.
+fn sources(path: &Path) -> String {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        let read = entries.filter(|path| !path.ends_with("tests") && !path.ends_with("target"));
+        return read.map(|path| sources(&path)).collect();
+    }
+    match path.extension() {
+        Some(extension) if extension == "rs" => fs::read_to_string(path).unwrap(),
+        _ => String::new(),
+    }
+}
+
+#[test]
+fn who_can_be_told_where_to_listen_has_bounds_or_says_that_it_has_none() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let (mut bounded, mut open) = (BTreeSet::new(), BTreeSet::new());
+    for entry in fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        let source = sources(&path);
+        if !source.contains("listening on ") {
+            continue; // no server, or at a port of its own choice on the loopback
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap().to_string();
+        // However its lines are broken.
+        let words: Vec<_> = source.split_whitespace().filter(|word| *word != "//!").collect();
+        if words.join(" ").contains("for the loopback") {
+            assert!(source.contains("example `bounded`"), "{name} says where to look");
+            open.insert(name);
+        } else {
+            assert!(source.contains("places.enter("), "{name} has neither bounds nor says so");
+            bounded.insert(name);
+        }
+    }
+    assert_eq!(Vec::from_iter(bounded), ["bounded", "game"]);
+    assert_eq!(open.len(), 12, "{open:?}");
 }

@@ -29,8 +29,9 @@ fn door(listener: &TcpListener, places: &Places, config: &Config) {
             thread::sleep(PAUSE);
             continue;
         };
-        let Some(place) = places.enter(peer.ip()) else { continue }; // nothing is owed to a flood
+        let Some(mut place) = places.enter(peer.ip()) else { continue }; // nothing is owed to a flood
         if let Ok(ws) = accept(stream, config) {
+            place.opened();
             // Where there is no thread to be had, connection and place are dropped.
             let _ = thread::Builder::new().spawn(move || {
                 let _ = session(ws);

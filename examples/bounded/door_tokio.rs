@@ -36,9 +36,10 @@ async fn door(listener: Arc<TcpListener>, places: Places, config: Config) {
             sleep(PAUSE).await;
             continue;
         };
-        let Some(place) = places.enter(peer.ip()) else { continue }; // nothing is owed to a flood
+        let Some(mut place) = places.enter(peer.ip()) else { continue }; // nothing is owed to a flood
         let _ = stream.set_nodelay(true);
         if let Ok(ws) = accept(stream, &config).await {
+            place.opened();
             tokio::spawn(async move {
                 let _ = session(ws).await;
                 drop(place);

@@ -13,7 +13,8 @@
 //!   handshake of whom it has accepted before it accepts another. The next ones wait in the
 //!   system's queue. `handshake_timeout` ends those who say nothing, or too little.
 //! - **Peers**: whoever finds no place is dropped (`places.rs`).
-//! - **Peers from one address**: or whoever is first has all the places.
+//! - **Peers from one address**, and their handshakes: or whoever is first has all the places, and who
+//!   says nothing all the doors.
 //! - **Peers that say nothing**: a heartbeat ends those that do not answer.
 //!
 //! What is inside echoes. A proxy in front hides the addresses of its clients: leave that bound to it,
@@ -26,7 +27,7 @@ use places::{Limits, Places};
 use std::{error::Error, net::TcpListener, time::Duration};
 use tickwire::{Config, Heartbeat};
 
-const LIMITS: Limits = Limits { handshakes: 64, peers: 10_000, each: 100 };
+const LIMITS: Limits = Limits { handshakes: 64, each_handshakes: 8, peers: 10_000, each: 100 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);

@@ -56,6 +56,8 @@ Usage: echo_server [OPTION]...
   --stats               at the end, print connections, messages and processor time:
                         tokio: of each thread; blocking: of all
   --help                this text
+
+Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 ";
 
 const THREADS: RangeInclusive<usize> = 1..=1024;

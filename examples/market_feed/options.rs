@@ -20,7 +20,8 @@ Usage: market_feed [OPTIONS]
 
 What to do:
   --listen ADDR       only serve, at ADDR (such as 127.0.0.1:9000), until ctrl-c; browsers
-                      find a page there that draws the feed
+                      find a page there that draws the feed. Nothing bounds how many peers
+                      come: for the loopback. See the example `bounded`.
   --connect URL       only subscribe, to URL (such as ws://127.0.0.1:9000), until the
                       server ends the feed or --seconds have passed
   --record FILE.csv   write the generated ticks to a file that --replay reads

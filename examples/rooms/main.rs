@@ -10,6 +10,8 @@
 //! (The example client sends `//join` as `/join`.) Rooms are the application's: what they take is
 //! in `rooms.rs`, a map of channels. `session.rs` is one connection, whose outbox decides what
 //! becomes of somebody who is too slow.
+//!
+//! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 mod rooms;
 mod session;
 

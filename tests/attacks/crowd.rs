@@ -505,7 +505,7 @@ fn a82_a_flood_without_handshakes_is_bounded_and_passes() {
 
 fn silence(adapter: Adapter) {
     const FLOOD: usize = 48;
-    let limits = Limits { handshakes: 16, peers: 1000, each: 1000 };
+    let limits = Limits { handshakes: 16, each_handshakes: 16, peers: 1000, each: 1000 };
     let heap = flooded(adapter, limits, Config::default(), |address, places| {
         let connect = |_| TcpStream::connect(address).unwrap();
         let flood: Vec<TcpStream> = (0..FLOOD).map(connect).collect();
@@ -559,7 +559,7 @@ fn is_in(mut io: &TcpStream) -> bool {
 #[test]
 fn a82_a_flood_of_handshakes_without_data_takes_the_places_there_are() {
     for &adapter in ADAPTERS {
-        let limits = Limits { handshakes: 4, peers: 24, each: usize::MAX };
+        let limits = Limits { handshakes: 4, each_handshakes: 4, peers: 24, each: usize::MAX };
         let heap = flooded(adapter, limits, Config::default(), |address, places| {
             let flood = mute(address, 60);
             assert_eq!(flood.iter().filter(|io| is_in(io)).count(), limits.peers);
@@ -581,7 +581,7 @@ fn a82_a_flood_of_handshakes_without_data_takes_the_places_there_are() {
 #[test]
 fn a82_who_does_not_answer_a_ping_loses_the_place() {
     for &adapter in ADAPTERS {
-        let limits = Limits { handshakes: 4, peers: 8, each: 8 };
+        let limits = Limits { handshakes: 4, each_handshakes: 4, peers: 8, each: 8 };
         let beat = Heartbeat::new(Duration::from_millis(50), Duration::from_millis(100));
         let config = Config::default().heartbeat(beat);
         let heap = flooded(adapter, limits, config, |address, places| {
@@ -603,7 +603,7 @@ fn a82_who_does_not_answer_a_ping_loses_the_place() {
 
 #[test]
 fn a82_addresses_of_one_subscriber_are_one() {
-    let places = Places::new(Limits { handshakes: 1, peers: 5, each: 2 });
+    let places = Places::new(Limits { handshakes: 5, each_handshakes: 2, peers: 5, each: 2 });
     let enter = |from: &str| places.enter(from.parse().unwrap());
     // IPv4, also where an IPv6 socket has accepted it; and a /64 of IPv6.
     for one in [["192.0.2.1", "::ffff:192.0.2.1"], ["2001:db8::1", "2001:db8::ffff:0:0:1"]] {
@@ -621,8 +621,14 @@ fn a82_addresses_of_one_subscriber_are_one() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a82_a_flood_from_one_address_takes_no_place_of_another() {
-    for &adapter in ADAPTERS {
-        let limits = Limits { handshakes: 16, peers: 1000, each: 8 };
+    // By its places, and by its handshakes alone.
+    let limits = [(16, 8), (8, 1000)].map(|(each_handshakes, each)| Limits {
+        handshakes: 16,
+        each_handshakes,
+        peers: 1000,
+        each,
+    });
+    for (&adapter, limits) in ADAPTERS.iter().flat_map(|adapter| limits.map(|l| (adapter, l))) {
         let heap = flooded(adapter, limits, Config::default(), |address, places| {
             let from = |source: &str| {
                 let source = format!("{source}:0").parse().unwrap();
@@ -644,13 +650,13 @@ fn a82_a_flood_from_one_address_takes_no_place_of_another() {
             let mut ws = blocking::client(from("127.0.0.3"), &request, &Config::default()).unwrap();
             ws.send("me?").unwrap();
             assert_eq!(ws.recv().unwrap(), Some(Message::Text("me?")));
-            assert!(places.taken() <= limits.each + 1);
+            assert!(places.taken() <= 8 + 1);
             ws.close(None).unwrap();
             drop(flood);
             until(|| places.taken() == 0);
         });
         if let Some(heap) = heap {
-            heap.under("one address", limits.each * SHAKING + SMALL + STATE);
+            heap.under("one address", 8 * SHAKING + SMALL + STATE);
         }
     }
 }

@@ -31,7 +31,9 @@ fn main() -> ExitCode {
         _ => None,
     };
     let Some(addr) = addr else {
-        eprintln!("Usage: event_loop [--listen ADDRESS:PORT]");
+        eprintln!(
+            "Usage: event_loop [--listen ADDRESS:PORT]\n\nNothing bounds how many peers come: for the loopback. See the example `bounded`."
+        );
         return ExitCode::from(2);
     };
     match listen(addr) {

@@ -14,6 +14,8 @@
 //! | `page.html` | prediction of one's own ball, interpolation of the others', measured ping   |
 #[path = "../../market_feed/page.rs"]
 mod page;
+#[path = "../../bounded/places.rs"]
+mod places;
 mod server;
 mod wire;
 mod world;
@@ -35,7 +37,8 @@ A game for browsers: collect orbs, together.
 
 Usage: game [OPTION]...
 
-  --listen ADDR      where to listen [127.0.0.1:8080]; 0.0.0.0:8080 for phones around
+  --listen ADDR      where to listen [127.0.0.1:8080]; 0.0.0.0:8080 for phones around;
+                     of one address at most 16 connections, 8 of them not yet playing
   --origin ORIGIN    let pages of this origin play, such as https://example.com, and no
                      others; again for more [the server's own page]
   --help             this text

@@ -9,6 +9,7 @@
 //! nothing it would have to catch up with.
 use crate::{
     BoxError, PAGE, page,
+    places::{Limits, Place, Places},
     wire::{self, SUBPROTOCOL, Said},
     world::{Id, Input, MAX_PLAYERS, RATE, World},
 };
@@ -27,13 +28,19 @@ use tickwire::{
 use tokio::{
     net::{TcpListener, TcpStream},
     select,
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{Instant, interval, sleep, timeout},
 };
 
 /// Connections that may be open: players, and those who ask for the page or have not said who they are.
-const MAX_CONNECTIONS: usize = 4 * MAX_PLAYERS;
+/// Behind one address may be a whole household.
+const LIMITS: Limits = Limits {
+    handshakes: 2 * MAX_PLAYERS,
+    each_handshakes: MAX_PLAYERS / 4,
+    peers: 4 * MAX_PLAYERS,
+    each: MAX_PLAYERS / 2, // or one address has the whole world
+};
 
 /// How long a client may take to say who it is.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -148,7 +155,7 @@ pub async fn serve(
     let world = World::new(u64::from(std::process::id()));
     let (frames, receiver) = watch::channel(Frame::new(&world));
     let game = Game { world: Arc::new(Mutex::new(world)), frames: receiver, origins };
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(LIMITS);
     let mut sessions = JoinSet::new();
     // Steps that were missed are made up for: the clients have counted them.
     let mut beat = interval(Duration::from_secs(1) / RATE);
@@ -162,13 +169,12 @@ pub async fn serve(
                 frames.send_modify(|frame| *frame = frame.next(&world));
             }
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => if let Ok(place) = connections.clone().try_acquire_owned() {
+                Ok((stream, peer)) => if let Some(place) = places.enter(peer.ip()) {
                     let game = game.clone();
                     sessions.spawn(async move {
-                        if let Err(error) = session(stream, &game).await {
+                        if let Err(error) = session(stream, place, &game).await {
                             eprintln!("{peer}: {error}");
                         }
-                        drop(place);
                     });
                 },
                 Err(error) => {
@@ -192,7 +198,7 @@ fn config() -> Config {
 }
 
 /// One connection, from its opening handshake to its end.
-async fn session(stream: TcpStream, game: &Game) -> Result<(), BoxError> {
+async fn session(stream: TcpStream, mut place: Place, game: &Game) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
     let (handshake, checked) = Handshake::read_any(stream, &config()).await?;
     if let Err(error) = checked {
@@ -211,6 +217,7 @@ async fn session(stream: TcpStream, game: &Game) -> Result<(), BoxError> {
         },
         Err(_) => Err(SILENT),
     };
+    place.opened(); // and it has said who it is
     let farewell = match seat {
         Ok(seat) => match play(&mut ws, &seat).await? {
             Some(farewell) => farewell,

@@ -1,5 +1,7 @@
 //! What both servers here have in common and no WebSocket is involved in: options, the page, and a
 //! listener that does TLS if it was given a certificate.
+//!
+//! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 use lexopt::ValueExt;
 use rustls::{
     ServerConfig,

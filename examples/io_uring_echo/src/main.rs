@@ -36,7 +36,9 @@ fn main() -> std::process::ExitCode {
         _ => None,
     };
     let Some(addr) = addr else {
-        eprintln!("Usage: io_uring_echo [--listen ADDRESS:PORT]");
+        eprintln!(
+            "Usage: io_uring_echo [--listen ADDRESS:PORT]\n\nNothing bounds how many peers come: for the loopback. See the example `bounded`."
+        );
         return ExitCode::from(2);
     };
     let server = server::Server::bind(addr, tickwire::Config::default());

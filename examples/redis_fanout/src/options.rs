@@ -19,7 +19,8 @@ serving:
   --slow POLICY         disconnect (with 1013) or drop (the oldest) [disconnect]
   --max-behind BYTES    what may wait for one subscriber [1048576]
   --max-channels N      of one connection [64]
-  --max-connections N   more wait to be accepted [10000]
+  --max-connections N   more wait to be accepted [10000]; nothing bounds those of one address:
+                        for the loopback, or behind a balancer. See the example `bounded`.
 publish:
   --count N             so many numbered messages
   --rate N              so many a second [all at once]

@@ -77,6 +77,8 @@ Usage: socketio_server [OPTION]...
   --max-payload BYTES   the longest message [1000000]
   --measure             measure what the layer costs against plain frames, and end
   --help                this text
+
+Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 ";
 
 struct Options {
