@@ -49,7 +49,13 @@ use axum_core::{
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use std::{fmt, future::Future, string::String, vec::Vec};
+use std::{
+    fmt,
+    future::Future,
+    string::String,
+    sync::{Mutex, PoisonError},
+    vec::Vec,
+};
 
 /// A WebSocket on the stream that axum handed over.
 pub type WebSocket = Socket<TokioIo<Upgraded>>;
@@ -68,7 +74,8 @@ pub struct WebSocketUpgrade {
     failed: Option<Failed>,
 }
 
-type Failed = std::boxed::Box<dyn FnOnce(Error) + Send>;
+/// In a mutex, which nobody locks, so that the extractor is `Sync` whatever the closure is.
+type Failed = Mutex<std::boxed::Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
     /// Limits, deadlines, heartbeat and compression, in the place of the defaults.
@@ -117,7 +124,7 @@ impl WebSocketUpgrade {
 
     /// What to do when the client is gone before the stream is handed over; by default nothing.
     pub fn on_failed_upgrade(mut self, failed: impl FnOnce(Error) + Send + 'static) -> Self {
-        self.failed = Some(std::boxed::Box::new(failed));
+        self.failed = Some(Mutex::new(std::boxed::Box::new(failed)));
         self
     }
 
@@ -151,6 +158,7 @@ impl WebSocketUpgrade {
                 }
                 Err(error) => {
                     if let Some(failed) = failed {
+                        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
                         failed(Error::Io(std::io::Error::other(error)));
                     }
                 }

@@ -8,7 +8,8 @@ use core::fmt;
 /// A source of unpredictable bytes, for a client's masking keys and nonce.
 ///
 /// It has to be cryptographically strong, and no two connections may share a sequence: do not
-/// clone one, and make none before a `fork`. With the feature `std`,
+/// clone one, and make none before a `fork`. The connection that keeps it is `Send` and `Sync`, and
+/// so asks for one that is. With the feature `std`,
 #[cfg_attr(feature = "std", doc = "[`SystemEntropy`] is one.")]
 #[cfg_attr(not(feature = "std"), doc = "`SystemEntropy` is one.")]
 pub trait Entropy {
@@ -62,11 +63,11 @@ pub(crate) struct Keys {
     /// The next key in `block` to give out. Invariant: none is given out twice.
     at: usize,
     block: [[u8; 4]; 64],
-    source: Box<dyn Entropy + Send>,
+    source: Box<dyn Entropy + Send + Sync>,
 }
 
 impl Keys {
-    pub(crate) fn new(source: Box<dyn Entropy + Send>) -> Self {
+    pub(crate) fn new(source: Box<dyn Entropy + Send + Sync>) -> Self {
         Self { at: usize::MAX, block: [[0; 4]; 64], source }
     }
 

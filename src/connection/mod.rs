@@ -226,7 +226,7 @@ impl Connection {
     pub fn client(
         config: &Config,
         negotiated: Negotiated,
-        entropy: impl Entropy + Send + 'static,
+        entropy: impl Entropy + Send + Sync + 'static,
     ) -> Self {
         Self::new(Role::Client, config, negotiated, Some(Box::new(entropy)))
     }
@@ -235,7 +235,7 @@ impl Connection {
         role: Role,
         config: &Config,
         negotiated: Negotiated,
-        entropy: Option<Box<dyn Entropy + Send>>,
+        entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let plain = negotiated == Negotiated::default();
         #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]

@@ -167,7 +167,7 @@ impl Control {
 
 impl Sender {
     /// `entropy` is a client's.
-    pub(super) fn new(config: &Config, entropy: Option<Box<dyn Entropy + Send>>) -> Self {
+    pub(super) fn new(config: &Config, entropy: Option<Box<dyn Entropy + Send + Sync>>) -> Self {
         Self {
             out: OutBuffer::default(),
             admit_below: config.high_water,

@@ -234,7 +234,7 @@ pub struct Handshake {
     require_subprotocol: bool,
     buf: RecvBuffer,
     config: Config,
-    entropy: Box<dyn Entropy + Send>,
+    entropy: Box<dyn Entropy + Send + Sync>,
     state: State,
     /// A complete 101, at the front of `buf`.
     head: Option<ResponseHead>,
@@ -272,8 +272,12 @@ enum Length {
 impl Handshake {
     /// Encodes the request, with a nonce from `entropy`, from which the connection's masking keys
     /// will come too.
-    pub fn new(request: &Request, config: &Config, entropy: impl Entropy + Send + 'static) -> Self {
-        let mut entropy: Box<dyn Entropy + Send> = Box::new(entropy);
+    pub fn new(
+        request: &Request,
+        config: &Config,
+        entropy: impl Entropy + Send + Sync + 'static,
+    ) -> Self {
+        let mut entropy: Box<dyn Entropy + Send + Sync> = Box::new(entropy);
         // §4.1 item 7: 16 bytes, fresh for each connection.
         let mut nonce = [0; 16];
         entropy.fill(&mut nonce);

@@ -318,7 +318,7 @@ impl Opening {
     pub fn new(
         request: &client::Request,
         config: &Config,
-        entropy: impl Entropy + Send + 'static,
+        entropy: impl Entropy + Send + Sync + 'static,
     ) -> (::http::Request<()>, Self) {
         let mut handshake = ClientHandshake::new(request, config, entropy);
         let mut asked = ::http::Request::new(());
@@ -337,7 +337,7 @@ impl Opening {
     pub fn connect(
         request: &client::Request,
         config: &Config,
-        entropy: impl Entropy + Send + 'static,
+        entropy: impl Entropy + Send + Sync + 'static,
     ) -> (::http::Request<()>, Self) {
         let (mut asked, opening) = Self::new(request, config, entropy);
         *asked.method_mut() = Method::CONNECT;
