@@ -2,9 +2,14 @@
 //! were validated.
 //!
 //! The kernels themselves are safe Rust in a shape the compiler turns into wide loads and stores;
-//! each is tested against a byte loop at every length and alignment. Callers are `mask`, the two
-//! halves of the connection, and `message`.
+//! each is tested against a byte loop at every length and alignment. That bytes are text is a
+//! property of two types, [`Buffer`] and [`Text`], whose fields only this file reaches.
 #![allow(unsafe_code)]
+
+use crate::utf8;
+use alloc::{string::String, vec::Vec};
+use bytes::Bytes;
+use core::ops::{Deref, Range, RangeFrom};
 
 /// From this length on, a kernel is chosen by what the processor can do; below, finding out would
 /// cost more than it saves.
@@ -177,22 +182,207 @@ fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     }
 }
 
-/// The text of a payload that was validated as UTF-8, whole.
-#[inline]
-pub(crate) fn validated_str(bytes: &[u8]) -> &str {
-    debug_assert!(core::str::from_utf8(bytes).is_ok());
-    // SAFETY: there are two callers. `Receiver::message` calls this only while `current` is a text
-    // message, which is set only when the validator has accepted exactly the bytes of `view` to
-    // the end of the text; nothing writes to the buffer before `current` is cleared.
-    // `OwnedMessage::as_message` calls it for kind `Text`, whose payload comes from a `String` or
-    // from such a message, and is immutable.
-    unsafe { core::str::from_utf8_unchecked(bytes) }
+/// Initialised bytes, and which of them are known to be text: those that were found to be, and not
+/// written to since.
+#[derive(Default)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    /// Invariant: where `bytes` has such a range, it is valid UTF-8.
+    text: Range<usize>,
+}
+
+impl Buffer {
+    pub(crate) const fn new() -> Self {
+        Self { bytes: Vec::new(), text: 0..0 }
+    }
+
+    /// Bytes to write to. What is known of those before `range` stays known.
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, range: Range<usize>) -> Option<&mut [u8]> {
+        self.forget_from(range.start);
+        self.bytes.get_mut(range)
+    }
+
+    /// The same for the price of a store: nothing stays known.
+    #[inline(always)]
+    pub(crate) fn overwrite(&mut self, from: RangeFrom<usize>) -> Option<&mut [u8]> {
+        self.text.end = 0;
+        self.bytes.get_mut(from)
+    }
+
+    #[inline]
+    pub(crate) fn copy_within(&mut self, from: Range<usize>, to: usize) {
+        self.forget_from(to);
+        self.bytes.copy_within(from, to);
+    }
+
+    #[inline(always)]
+    fn forget_from(&mut self, at: usize) {
+        if at < self.text.end {
+            self.text.end = 0;
+        }
+    }
+
+    /// Whether `range` is text. Looks again at nothing that is known.
+    #[inline]
+    pub(crate) fn is_text(&mut self, range: Range<usize>) -> bool {
+        let known = self.known(&range);
+        let valid = self.bytes.get(known..range.end).is_some_and(utf8::is_valid);
+        if valid {
+            self.text = range;
+        }
+        valid
+    }
+
+    /// Whether `range` is the beginning of a text, which may end inside a character. Looks again at
+    /// nothing that is known.
+    pub(crate) fn begins_text(&mut self, range: Range<usize>) -> bool {
+        let known = self.known(&range);
+        let rest = self.bytes.get(known..range.end).unwrap_or_default();
+        let whole = utf8::whole_characters(rest).map(str::len);
+        if let Ok(whole) = whole {
+            self.text = range.start..known + whole;
+        }
+        whole.is_ok()
+    }
+
+    /// Up to where `range` is known to be text.
+    #[inline]
+    fn known(&self, range: &Range<usize>) -> usize {
+        let inside = (range.start..=range.end).contains(&self.text.end);
+        if inside && self.text.start == range.start { self.text.end } else { range.start }
+    }
+
+    /// What is known to be text, which is what [`is_text`](Self::is_text) last said so of, if it was
+    /// not written to.
+    #[inline]
+    pub(crate) fn text(&self) -> &str {
+        let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
+        debug_assert!(core::str::from_utf8(bytes).is_ok());
+        // SAFETY: `text` is set by `is_text` and `begins_text` alone, to what is a valid text or was
+        // one and is followed by another; who may write to any of it goes through `forget_from`.
+        unsafe { core::str::from_utf8_unchecked(bytes) }
+    }
+
+    /// The bytes, of which nothing is known any more.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.text.end = 0;
+        core::mem::take(&mut self.bytes)
+    }
+
+    /// What is known to be text, to keep, and with it all of the buffer.
+    pub(crate) fn into_text(self) -> Text {
+        let Self { bytes, text } = self;
+        let text = if bytes.get(text.clone()).is_some() { text } else { 0..0 };
+        Text(Bytes::from(bytes).slice(text))
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    #[inline]
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, text: 0..0 }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Text, shared. Invariant: valid UTF-8.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Text(Bytes);
+
+impl Text {
+    #[inline]
+    pub(crate) fn as_str(&self) -> &str {
+        // SAFETY: every way to make one, `into_text` and the two below, takes it from text, and
+        // `Bytes` never change.
+        unsafe { core::str::from_utf8_unchecked(&self.0) }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(Bytes::from(text))
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(Bytes::copy_from_slice(text.as_bytes()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec::Vec;
+
+    /// Whatever is written and asked in whatever order, it says of text what a fresh look says.
+    #[test]
+    fn a_buffer_knows_only_what_is_so() {
+        let mut random = 1_u32;
+        let mut next = |n: usize| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 16) as usize % n
+        };
+        let pieces = ["a", "é", "€", "😀"].map(str::as_bytes);
+        let (mut whole, mut begun, mut neither) = (0, 0, 0);
+        for _ in 0..if cfg!(miri) { 200 } else { 20_000 } {
+            let mut buffer = Buffer::from(alloc::vec![b'x'; 12]);
+            for _ in 0..8 {
+                let (from, to) = (next(12), next(14));
+                match next(6) {
+                    0 => buffer.copy_within(from..12, to.min(from)),
+                    1 => buffer.overwrite(from..).unwrap().fill(b'y'),
+                    2 => buffer.get_mut(from..12).unwrap()[0] = 0xff,
+                    3 => {
+                        let piece = pieces[next(4)];
+                        let n = piece.len().min(12 - from);
+                        buffer.get_mut(from..from + n).unwrap().copy_from_slice(&piece[..n]);
+                    }
+                    4 => {
+                        let fresh = buffer.get(from..to).is_some_and(utf8::is_valid);
+                        let text = buffer.is_text(from..to);
+                        assert_eq!(text, fresh);
+                        if text {
+                            assert_eq!(buffer.text().as_bytes(), &buffer[from..to]);
+                            whole += 1;
+                        }
+                    }
+                    _ if from <= to && to <= 12 => {
+                        let fresh = core::str::from_utf8(&buffer[from..to]);
+                        let begins = fresh.is_ok_and(|_| true)
+                            || fresh.is_err_and(|error| error.error_len().is_none());
+                        assert_eq!(buffer.begins_text(from..to), begins);
+                        if begins { begun += 1 } else { neither += 1 }
+                    }
+                    _ => {}
+                }
+                assert!(core::str::from_utf8(buffer.text().as_bytes()).is_ok());
+            }
+            let known = buffer.text().len();
+            assert_eq!(buffer.into_text().as_str().len(), known);
+        }
+        if !cfg!(miri) {
+            assert!(whole > 1000 && begun > 1000 && neither > 1000, "{whole} {begun} {neither}");
+        }
+    }
 
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 

@@ -1,5 +1,5 @@
 //! What is received and sent: messages, events, chunks; borrowed, except [`OwnedMessage`].
-use crate::{close::CloseFrame, kernel, time::Time};
+use crate::{close::CloseFrame, kernel::Text, time::Time};
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::fmt;
@@ -68,7 +68,10 @@ impl<'a> Message<'a> {
     /// A copy that outlives the connection's buffer.
     #[inline]
     pub fn to_owned(self) -> OwnedMessage {
-        OwnedMessage { kind: self.kind(), payload: Bytes::copy_from_slice(self.as_bytes()) }
+        OwnedMessage(match self {
+            Self::Text(text) => Payload::Text(text.into()),
+            Self::Binary(bytes) => Payload::Binary(Bytes::copy_from_slice(bytes)),
+        })
     }
 }
 
@@ -208,50 +211,60 @@ impl Info {
 
 /// A message that owns its payload: cheap to clone, fit for other threads and channels.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct OwnedMessage {
-    /// Invariant: `Text` only over valid UTF-8.
-    kind: DataKind,
-    payload: Bytes,
+pub struct OwnedMessage(Payload);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Payload {
+    Text(Text),
+    Binary(Bytes),
 }
 
 impl OwnedMessage {
     /// A binary message.
     pub fn binary(payload: impl Into<Bytes>) -> Self {
-        Self { kind: DataKind::Binary, payload: payload.into() }
+        Self(Payload::Binary(payload.into()))
     }
 
     /// A text message.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { kind: DataKind::Text, payload: Bytes::from(text.into()) }
+        Self(Payload::Text(text.into().into()))
     }
 
-    /// `payload` has to be valid UTF-8 where `kind` is text.
-    pub(crate) fn from_validated(kind: DataKind, payload: Bytes) -> Self {
-        Self { kind, payload }
+    pub(crate) fn from_text(text: Text) -> Self {
+        Self(Payload::Text(text))
     }
 
     /// The message, borrowed.
     #[inline]
     pub fn as_message(&self) -> Message<'_> {
-        match self.kind {
-            DataKind::Text => Message::Text(kernel::validated_str(&self.payload)),
-            DataKind::Binary => Message::Binary(&self.payload),
+        match &self.0 {
+            Payload::Text(text) => Message::Text(text.as_str()),
+            Payload::Binary(bytes) => Message::Binary(bytes),
         }
     }
 
     /// Text or binary.
     pub fn kind(&self) -> DataKind {
-        self.kind
+        match self.0 {
+            Payload::Text(_) => DataKind::Text,
+            Payload::Binary(_) => DataKind::Binary,
+        }
     }
 
     /// The payload, whatever the kind.
     pub fn payload(&self) -> &Bytes {
-        &self.payload
+        match &self.0 {
+            Payload::Text(text) => text.as_bytes(),
+            Payload::Binary(bytes) => bytes,
+        }
     }
 
     /// The payload, whatever the kind.
     pub fn into_payload(self) -> Bytes {
-        self.payload
+        match self.0 {
+            Payload::Text(text) => text.into_bytes(),
+            Payload::Binary(bytes) => bytes,
+        }
     }
 }
 

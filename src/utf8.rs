@@ -44,13 +44,8 @@ impl Utf8Validator {
                 Err(_) => self.len += 1,
             }
         }
-        let (whole, cut) = bytes.split_at(bytes.len() - cut_character(bytes));
-        if !is_valid(whole) {
-            return Err(InvalidUtf8);
-        }
-        if core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some()) {
-            return Err(InvalidUtf8);
-        }
+        let whole = whole_characters(bytes)?.len();
+        let cut = bytes.get(whole..).unwrap_or_default();
         if let Some(partial) = self.partial.get_mut(..cut.len()) {
             partial.copy_from_slice(cut);
         }
@@ -58,10 +53,25 @@ impl Utf8Validator {
         Ok(())
     }
 
+    /// Takes the next piece, and ends the text with it if it is the last.
+    pub(crate) fn push_all(&mut self, bytes: &[u8], last: bool) -> Result<(), InvalidUtf8> {
+        self.push(bytes)?;
+        if last { self.finish() } else { Ok(()) }
+    }
+
     /// Ends the text, and is ready for the next.
     pub(crate) fn finish(&mut self) -> Result<(), InvalidUtf8> {
         if core::mem::take(&mut self.len) == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }
+}
+
+/// The whole characters of what is the beginning of a text, and may end inside one more.
+pub(crate) fn whole_characters(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
+    let (whole, cut) = bytes.split_at(bytes.len() - cut_character(bytes));
+    if core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some()) {
+        return Err(InvalidUtf8);
+    }
+    simdutf8::basic::from_utf8(whole).map_err(|_| InvalidUtf8)
 }
 
 /// How many bytes at the end are the beginning of a character whose lead byte asks for more.

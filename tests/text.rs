@@ -231,3 +231,36 @@ fn what_a_hostile_peer_wrote_is_escaped_and_cut_when_shown() {
     assert!(!format!("{:?}", conn.close_frame()).contains('\x1b'));
     assert_eq!(conn.role(), Role::Server);
 }
+
+/// Held for a whole message it is judged in the buffer, handed out in chunks as it goes: wherever
+/// the caller changes from one to the other, at the same byte.
+#[test]
+fn text_is_judged_at_the_same_byte_where_chunks_are_asked_for_from_then_on() {
+    for role in ROLES {
+        for bad in BAD {
+            let payload = ["aé😀".as_bytes(), bad, b"!"].concat();
+            let wire = to(role, TEXT, &payload);
+            let header = wire.len() - payload.len();
+            let end = header + possible(&payload) + 1;
+            for change in 0..=end {
+                let mut conn = connection(role, &Config::default());
+                for (at, byte) in wire[..end].iter().enumerate() {
+                    conn.spare_mut()[0] = *byte;
+                    conn.commit(1);
+                    let mut step = || if at < change { conn.step() } else { conn.step_chunk() };
+                    let failed = loop {
+                        match step() {
+                            Ok(tickwire::Step::Message) => {}
+                            Ok(_) => break false,
+                            Err(error) => {
+                                assert_eq!(error, ProtocolError::BadUtf8.into());
+                                break true;
+                            }
+                        }
+                    };
+                    assert_eq!(failed, at + 1 == end, "{bad:02x?} at {at}, changed at {change}");
+                }
+            }
+        }
+    }
+}

@@ -16,12 +16,13 @@ use crate::{
     config::{Config, Role},
     error::{ProtocolError, RecvError, shown},
     frame::{Header, OpCode},
-    kernel::{self, validated_str},
+    kernel,
     mask::Masker,
     message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
+    prepared::opcode,
     time::Time,
     trace,
-    utf8::{self, Utf8Validator},
+    utf8::Utf8Validator,
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::{fmt, ops::Range};
@@ -51,8 +52,7 @@ pub struct Receiver {
     buf: RecvBuffer,
     /// What `step` stopped at.
     current: Current,
-    /// Where that lies in the buffer. Invariant: while `current` is a text message, these bytes
-    /// are valid UTF-8, whole, and nothing writes to them.
+    /// Where that lies in the buffer, which knows of a text message that it is one.
     view: (usize, usize),
     /// Whole messages shorter than this may be taken by `quick`. Not 0 only where the next frame
     /// begins a new message and the connection is open, so that one compare asks for the state and
@@ -74,6 +74,7 @@ pub struct Receiver {
     message: Option<DataKind>,
     /// Fragments of it so far.
     fragments: u32,
+    /// Judges a text that is handed out in chunks, of which the buffer keeps nothing.
     utf8: Utf8Validator,
     /// All bytes committed so far, modulo 2⁶⁴: places in the stream, to tell frames apart.
     total: u64,
@@ -425,25 +426,44 @@ impl Receiver {
                 Step::NeedInput
             });
         }
-        let masked = self.mask_bit != 0;
         let key = (key as u32).to_le_bytes();
-        let payload = self.buf.bytes.get_mut(from..to)?;
-        if b0 == 0x82 {
-            if masked {
-                kernel::xor_in_place(payload, key);
-            }
-            self.current = Current::Message(DataKind::Binary);
-        } else {
-            if !quick_text(payload, masked, key) {
-                return None;
-            }
-            self.current = Current::Message(DataKind::Text);
+        if b0 == 0x81 {
+            return self.quick_text(from..to, key);
         }
-        self.buf.next = to;
-        self.view = (from, to);
-        self.tally.frame(b0, len);
-        trace::received(len);
-        Some(Step::Message)
+        if self.mask_bit != 0 {
+            kernel::xor_in_place(self.buf.bytes.overwrite(from..)?.get_mut(..len)?, key);
+        }
+        Some(self.quick_message(DataKind::Binary, from..to))
+    }
+
+    /// Unmasks and checks a whole text. Where it is not valid, puts the masked bytes back for
+    /// `step_slow`, which finds the same and says so.
+    #[cold] // laid out aside, or binary data would pay
+    #[inline(never)]
+    fn quick_text(&mut self, range: Range<usize>, key: [u8; 4]) -> Option<Step> {
+        let masked = self.mask_bit != 0;
+        let bytes = &mut self.buf.bytes;
+        if masked {
+            kernel::xor_to_read(bytes.get_mut(range.clone())?, key);
+        }
+        if bytes.is_text(range.clone()) {
+            return Some(self.quick_message(DataKind::Text, range));
+        }
+        if masked {
+            kernel::xor_in_place(bytes.get_mut(range)?, key);
+        }
+        None
+    }
+
+    /// A whole message lies at `range`, unmasked and checked.
+    #[inline(always)]
+    fn quick_message(&mut self, kind: DataKind, range: Range<usize>) -> Step {
+        self.current = Current::Message(kind);
+        self.buf.next = range.end;
+        self.view = (range.start, range.end);
+        self.tally.frame(0x80 | opcode(kind) as u8, range.len());
+        trace::received(range.len());
+        Step::Message
     }
 
     /// All that `quick` does not decide. `respond` has to follow.
@@ -626,23 +646,27 @@ impl Receiver {
         if let Some(mask) = mask {
             mask.apply(piece);
         }
-        if kind == DataKind::Text {
-            self.utf8.push(piece).map_err(|_| ProtocolError::BadUtf8)?;
-        }
         *remaining -= n as u64;
         let done = *remaining == 0;
         let last = done && *fin;
         if done {
             self.state = State::Header;
         }
-        if last {
-            if kind == DataKind::Text {
-                self.utf8.finish().map_err(|_| ProtocolError::BadUtf8)?;
+        let range = self.buf.message();
+        if kind == DataKind::Text {
+            let valid = match (whole, last) {
+                (true, true) => self.buf.bytes.is_text(range.clone()),
+                (true, false) => self.buf.bytes.begins_text(range.clone()),
+                (false, _) => self.utf8.push_all(self.buf.get(range.clone()), last).is_ok(),
+            };
+            if !valid {
+                return Err(ProtocolError::BadUtf8.into());
             }
+        }
+        if last {
             (self.message, self.fragments) = (None, 0);
         }
         self.tally.more(n, last);
-        let range = self.buf.message();
         if self.skipping {
             self.buf.release();
             (self.chunking, self.skipping) = (!last, !last);
@@ -709,7 +733,7 @@ impl Receiver {
     #[inline]
     pub fn message(&self) -> Option<Message<'_>> {
         match self.current {
-            Current::Message(DataKind::Text) => Some(Message::Text(validated_str(self.payload()))),
+            Current::Message(DataKind::Text) => Some(Message::Text(self.buf.bytes.text())),
             Current::Message(DataKind::Binary) => Some(Message::Binary(self.payload())),
             #[cfg(feature = "deflate")]
             Current::Inflated(kind) => Some(self.inflated_message(kind)),
@@ -802,8 +826,12 @@ impl Receiver {
             return None;
         };
         self.settle();
-        let payload = self.buf.take_message(self.view.0..self.view.1);
-        Some(OwnedMessage::from_validated(kind, payload))
+        Some(match kind {
+            DataKind::Text => OwnedMessage::from_text(self.buf.take_text()),
+            DataKind::Binary => {
+                OwnedMessage::binary(self.buf.take_binary(self.view.0..self.view.1))
+            }
+        })
     }
 
     /// [`take_message`](Self::take_message), whatever the kind, as shared bytes.
@@ -900,25 +928,6 @@ impl Receiver {
             _ => None,
         }
     }
-}
-
-/// Unmasks and checks a whole text. Where it is not valid, puts the masked bytes back for
-/// `step_slow`, which finds the same and says so.
-#[inline(never)]
-fn quick_text(payload: &mut [u8], masked: bool, key: [u8; 4]) -> bool {
-    if masked {
-        kernel::xor_to_read(payload, key);
-    }
-    utf8::is_valid(payload) || mask_again(payload, masked, key)
-}
-
-#[cold]
-#[inline(never)]
-fn mask_again(payload: &mut [u8], masked: bool, key: [u8; 4]) -> bool {
-    if masked {
-        kernel::xor_in_place(payload, key);
-    }
-    false
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! wherever it begins. What lies beyond `end` is stale, of this connection or of another that had
 //! the buffer before, and is never looked at as data.
 use super::memory::{HEAP, Memory};
+use crate::kernel::{Buffer, Text};
 use alloc::{vec, vec::Vec};
 use bytes::Bytes;
 use core::ops::Range;
@@ -31,7 +32,7 @@ const CALM: u8 = 64;
 pub(crate) struct RecvBuffer {
     /// Initialised to its length. Invariant: `msg <= msg_end <= next <= end`, and
     /// `end + SLACK <= bytes.len()` unless `bytes` is empty and all four are 0.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Buffer,
     pub(super) next: usize,
     pub(super) end: usize,
     msg: usize,
@@ -51,7 +52,7 @@ impl RecvBuffer {
     /// With nothing to read into until `lend`, or until `spare_mut` has to take something.
     pub(crate) const fn new(base: usize) -> Self {
         Self {
-            bytes: Vec::new(),
+            bytes: Buffer::new(),
             next: 0,
             end: 0,
             msg: 0,
@@ -74,7 +75,7 @@ impl RecvBuffer {
     pub(super) fn take_over(&mut self, mut head: Self) -> Vec<u8> {
         head.release();
         if head.is_empty() {
-            return head.bytes;
+            return head.bytes.take();
         }
         let (base, memory) = (self.base, self.memory);
         *self = Self { base, memory, ..head };
@@ -171,18 +172,35 @@ impl RecvBuffer {
 
     /// `range` of the buffer as shared bytes. If that is most of it, it takes the buffer with it,
     /// and what follows is copied to a new one; else it is copied.
-    pub(super) fn take_message(&mut self, range: Range<usize>) -> Bytes {
-        if range.len() < self.bytes.len() / 2 {
+    pub(super) fn take_binary(&mut self, range: Range<usize>) -> Bytes {
+        if !self.fills(range.len()) {
             return Bytes::copy_from_slice(self.get(range));
         }
+        Bytes::from(self.give_up().take()).slice(range)
+    }
+
+    /// The same for what was found to be text.
+    pub(super) fn take_text(&mut self) -> Text {
+        match self.bytes.text() {
+            text if self.fills(text.len()) => self.give_up().into_text(),
+            text => text.into(),
+        }
+    }
+
+    fn fills(&self, len: usize) -> bool {
+        len >= self.bytes.len() / 2
+    }
+
+    /// Gives the buffer away, and copies what follows the message to a new one.
+    fn give_up(&mut self) -> Buffer {
         self.release(); // the message is not part of what moves
         let (_, wire) = self.held();
         let bytes = (self.memory.take)((wire + 1).max(self.base) + SLACK);
-        Bytes::from(self.replace(bytes)).slice(range)
+        self.replace(bytes)
     }
 
     /// Puts `bytes`, which have room for it, in place of the buffer, with all that is kept.
-    fn replace(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+    fn replace(&mut self, mut bytes: Vec<u8>) -> Buffer {
         let (kept, wire) = self.held();
         if let Some((front, back)) = bytes.split_at_mut_checked(kept)
             && let Some(back) = back.get_mut(..wire)
@@ -192,13 +210,13 @@ impl RecvBuffer {
         }
         (self.msg, self.msg_end, self.next, self.end) = (0, kept, kept, kept + wire);
         self.stashed = false;
-        core::mem::replace(&mut self.bytes, bytes)
+        core::mem::replace(&mut self.bytes, bytes.into())
     }
 
     /// The same, keeping the small buffer and giving any other back.
     fn exchange(&mut self, bytes: Vec<u8>) {
         let stashed = self.stashed;
-        let old = self.replace(bytes);
+        let old = self.replace(bytes).take();
         if stashed && old.len() <= self.base / 8 {
             self.small = old; // a larger one is not the connection's to keep over the waits to come
         } else if !old.is_empty() {
@@ -238,7 +256,7 @@ impl RecvBuffer {
     pub(super) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {
             self.rewind();
-            return core::mem::take(&mut self.bytes);
+            return self.bytes.take();
         }
         self.stash()
     }
@@ -265,7 +283,7 @@ impl RecvBuffer {
     }
 
     fn stash_in(&mut self, small: Vec<u8>) -> Vec<u8> {
-        let bytes = self.replace(small);
+        let bytes = self.replace(small).take();
         self.stashed = true;
         bytes
     }
@@ -435,7 +453,7 @@ mod tests {
         buf.spare_mut(LIMIT, 0);
         let all = before + msg + gap + wire;
         for place in 0..all {
-            buf.bytes[place] = at(place);
+            buf.get_mut(place..place + 1)[0] = at(place);
         }
         buf.commit(all);
         buf.skip(before);
@@ -680,7 +698,7 @@ mod tests {
             let mut buf = with(10, msg, 0, wire);
             let range = buf.message();
             let inside = buf.bytes.as_ptr_range();
-            let bytes = buf.take_message(range);
+            let bytes = buf.take_binary(range);
             assert_eq!(bytes, (10..10 + msg).map(at).collect::<Vec<_>>());
             assert_eq!(inside.contains(&bytes.as_ptr()), taken.is_some());
             assert_eq!(traffic().0, Vec::from_iter(taken));
@@ -692,7 +710,7 @@ mod tests {
         buf.commit(4 * WHOLE - SLACK);
         let range = buf.take_into_message(2 * WHOLE);
         traffic();
-        buf.take_message(range);
+        buf.take_binary(range);
         let wire = 2 * WHOLE - SLACK;
         assert_eq!((buf.wire().len(), traffic().0), (wire, vec![wire + 1 + SLACK]));
         assert!(!buf.spare_mut(LIMIT, 0).is_empty());

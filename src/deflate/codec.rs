@@ -4,7 +4,10 @@
 //! What is kept has no history: it is reset when it is given back, so that nothing of one
 //! connection can be seen from another.
 use super::Deflate;
-use crate::pool;
+use crate::{
+    kernel::{Buffer, Text},
+    pool,
+};
 use core::fmt;
 use flate2::{Compress, Compression, Decompress, FlushCompress};
 use std::{boxed::Box, cell::RefCell, vec::Vec};
@@ -93,8 +96,7 @@ impl fmt::Debug for Compressor {
 /// A buffer that is taken from the thread's when it is first needed.
 #[derive(Default)]
 pub(crate) struct Output {
-    /// Initialised to its length.
-    bytes: Vec<u8>,
+    bytes: Buffer,
     /// Invariant: `len <= bytes.len()`.
     len: usize,
 }
@@ -130,7 +132,7 @@ impl Output {
         if let Some(to) = bytes.get_mut(..self.len) {
             to.copy_from_slice(self.bytes());
         }
-        pool::give(core::mem::replace(&mut self.bytes, bytes));
+        pool::give(core::mem::replace(&mut self.bytes, bytes.into()).take());
     }
 
     /// Says that so many bytes were written to `room`.
@@ -166,16 +168,37 @@ impl Output {
     pub(crate) fn give(&mut self) {
         self.len = 0;
         if !self.bytes.is_empty() {
-            pool::give(core::mem::take(&mut self.bytes));
+            pool::give(self.bytes.take());
         }
     }
 
     /// The buffer, to keep.
     pub(crate) fn take(&mut self) -> Vec<u8> {
-        let mut bytes = core::mem::take(&mut self.bytes);
+        let mut bytes = self.bytes.take();
         bytes.truncate(self.len);
         self.len = 0;
         bytes
+    }
+
+    /// Whether all that is in it is text.
+    pub(crate) fn is_text(&mut self) -> bool {
+        self.bytes.is_text(0..self.len)
+    }
+
+    /// Whether it is the beginning of one.
+    pub(crate) fn begins_text(&mut self) -> bool {
+        self.bytes.begins_text(0..self.len)
+    }
+
+    /// What was last found to be text.
+    pub(crate) fn text(&self) -> &str {
+        self.bytes.text()
+    }
+
+    /// The same to keep, with the buffer.
+    pub(crate) fn take_text(&mut self) -> Text {
+        self.len = 0;
+        core::mem::take(&mut self.bytes).into_text()
     }
 
     /// Whether what is in it is most of it.
@@ -377,7 +400,7 @@ mod tests {
     #[test]
     fn half_a_buffer_is_well_filled() {
         for (len, well) in [(0, false), (49, false), (50, true), (100, true)] {
-            assert_eq!(Output { bytes: vec![0; 100], len }.is_well_filled(), well, "{len}");
+            assert_eq!(Output { bytes: vec![0; 100].into(), len }.is_well_filled(), well, "{len}");
         }
     }
 

@@ -14,7 +14,6 @@ use crate::{
     },
     error::{ProtocolError, RecvError, shown},
     frame::{Header, OpCode},
-    kernel::validated_str,
     message::{Chunk, DataKind, Message, OwnedMessage},
     trace,
 };
@@ -181,7 +180,14 @@ impl Receiver {
         inflate.made += piece.len() as u64;
         self.tally.packed(piece.len(), taken);
         if kind == DataKind::Text {
-            self.utf8.push(piece).map_err(|_| ProtocolError::BadUtf8)?;
+            // Whole, it is judged as it grows; else all that is here is handed out now.
+            let valid = match whole {
+                true => inflate.out.begins_text(),
+                false => self.utf8.push_all(inflate.out.bytes(), stop == Stop::End).is_ok(),
+            };
+            if !valid {
+                return Err(ProtocolError::BadUtf8.into());
+            }
         }
         if whole && inflate.out.len() > self.max_message {
             return Err(RecvError::MessageTooBig { limit: shown(self.max_message) });
@@ -196,8 +202,8 @@ impl Receiver {
         }
         self.buf.skip(taken);
         if last {
-            if kind == DataKind::Text {
-                self.utf8.finish().map_err(|_| ProtocolError::BadUtf8)?;
+            if whole && kind == DataKind::Text && !inflate.out.is_text() {
+                return Err(ProtocolError::BadUtf8.into());
             }
             inflate.end();
             (self.message, self.fragments) = (None, 0);
@@ -256,7 +262,9 @@ impl Receiver {
 
     pub(super) fn inflated_message(&self, kind: DataKind) -> Message<'_> {
         match kind {
-            DataKind::Text => Message::Text(validated_str(self.inflated())),
+            DataKind::Text => {
+                Message::Text(self.inflate.as_ref().map_or("", |inflate| inflate.out.text()))
+            }
             DataKind::Binary => Message::Binary(self.inflated()),
         }
     }
@@ -270,12 +278,14 @@ impl Receiver {
             return None;
         };
         let out = &mut self.inflate.as_mut()?.out;
-        let payload = match out.is_well_filled() {
-            true => Bytes::from(out.take()),
-            false => Bytes::copy_from_slice(out.bytes()),
+        let message = match (kind, out.is_well_filled()) {
+            (DataKind::Text, true) => OwnedMessage::from_text(out.take_text()),
+            (DataKind::Text, false) => OwnedMessage::from_text(out.text().into()),
+            (DataKind::Binary, true) => OwnedMessage::binary(out.take()),
+            (DataKind::Binary, false) => OwnedMessage::binary(Bytes::copy_from_slice(out.bytes())),
         };
         self.settle();
-        Some(OwnedMessage::from_validated(kind, payload))
+        Some(message)
     }
 }
 
