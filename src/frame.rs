@@ -65,6 +65,18 @@ impl OpCode {
     }
 }
 
+/// The rules of a header's first byte alone: a known opcode (§5.2), and a control frame is never a
+/// fragment (§5.5). The opcode, and FIN.
+#[inline]
+pub(crate) fn first_byte(b0: u8) -> Result<(OpCode, bool), ProtocolError> {
+    let opcode = OpCode::from_bits(b0).ok_or(ProtocolError::ReservedOpCode)?;
+    let fin = b0 & 0x80 != 0;
+    if opcode.is_control() && !fin {
+        return Err(ProtocolError::BadControlFrame);
+    }
+    Ok((opcode, fin))
+}
+
 /// One frame header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
@@ -106,43 +118,50 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// As soon as the bytes that show it are here, whatever follows:
+    /// At the first byte that leaves no legal header, whatever follows:
     /// [`ReservedOpCode`](ProtocolError::ReservedOpCode),
-    /// [`BadControlFrame`](ProtocolError::BadControlFrame) (longer than 125 bytes, or a fragment;
-    /// §5.5), [`BadLength`](ProtocolError::BadLength) (not the shortest form, or above 2⁶³ − 1;
-    /// §5.2).
+    /// [`BadControlFrame`](ProtocolError::BadControlFrame) (a fragment, at the first byte, or longer
+    /// than 125 bytes, at the second; §5.5), [`BadClose`](ProtocolError::BadClose) (a Close with a
+    /// payload of one byte, which is no code; §5.5.1), [`BadLength`](ProtocolError::BadLength) (not the
+    /// shortest form, or above 2⁶³ − 1; §5.2). The code and the reason of a Close are its payload's:
+    /// see [`CloseFrame::parse`](crate::CloseFrame::parse).
     #[inline]
     pub fn parse(wire: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
-        let [b0, b1, rest @ ..] = wire else {
+        let Some((&b0, rest)) = wire.split_first() else {
             return Ok(None);
         };
-        let opcode = OpCode::from_bits(*b0).ok_or(ProtocolError::ReservedOpCode)?;
-        let (fin, len7) = (b0 & 0x80 != 0, b1 & 0x7f);
-        // §5.5: control frames are at most 125 bytes and never fragmented.
-        if opcode.is_control() && (!fin || len7 > 125) {
+        let (opcode, fin) = first_byte(b0)?;
+        let Some((&b1, rest)) = rest.split_first() else {
+            return Ok(None);
+        };
+        let len7 = b1 & 0x7f;
+        if opcode.is_control() && len7 > 125 {
             return Err(ProtocolError::BadControlFrame);
         }
-        // §5.2: the shortest form, the top bit of the longest clear.
-        let (payload_len, minimal, rest) = match len7 {
-            126 => match rest.split_first_chunk() {
-                Some((n, rest)) => {
-                    let n = u64::from(u16::from_be_bytes(*n));
-                    (n, n > 125, rest)
-                }
-                None => return Ok(None),
-            },
-            127 => match rest.split_first_chunk() {
-                Some((n, rest)) => {
-                    let n = u64::from_be_bytes(*n);
-                    (n, n > 0xffff && n >> 63 == 0, rest)
-                }
-                None => return Ok(None),
-            },
-            n => (u64::from(n), true, rest),
-        };
-        if !minimal {
-            return Err(ProtocolError::BadLength);
+        if opcode == OpCode::Close && len7 == 1 {
+            return Err(ProtocolError::BadClose);
         }
+        // §5.2: the shortest form, the top bit of the longest clear.
+        let (payload_len, rest) = match len7 {
+            126 => match rest.split_first_chunk() {
+                Some((n, rest)) if u16::from_be_bytes(*n) > 125 => {
+                    (u16::from_be_bytes(*n).into(), rest)
+                }
+                Some(_) => return Err(ProtocolError::BadLength),
+                None => return Ok(None),
+            },
+            127 => {
+                let negative = rest.first().is_some_and(|n| n & 0x80 != 0);
+                if negative || rest.first_chunk() == Some(&[0; 6]) {
+                    return Err(ProtocolError::BadLength);
+                }
+                match rest.split_first_chunk() {
+                    Some((n, rest)) => (u64::from_be_bytes(*n), rest),
+                    None => return Ok(None),
+                }
+            }
+            n => (u64::from(n), rest),
+        };
         let (masking_key, rest) = match (b1 & 0x80 != 0, rest.split_first_chunk()) {
             (false, _) => (None, rest),
             (true, Some((key, rest))) => (Some(*key), rest),

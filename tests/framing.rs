@@ -4,7 +4,7 @@
 mod support;
 use support::*;
 use tickwire::{
-    Config, ProtocolError, RecvError, Role, SendError,
+    Config, Connection, ProtocolError, RecvError, Role, SendError, Step,
     frame::{Header, OpCode},
 };
 
@@ -37,15 +37,26 @@ fn every_legal_header_is_itself_after_encoding_and_parsing() {
                 let (rsv2, rsv3) = (bits & 0x20 != 0, bits & 0x10 != 0);
                 let header = Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len };
                 let (wire, n) = header.encode();
-                let legal = !opcode.is_control() || (fin && payload_len <= 125);
+                let fault = match opcode.is_control() {
+                    true if !fin || payload_len > 125 => Some(ProtocolError::BadControlFrame),
+                    _ if opcode == OpCode::Close && payload_len == 1 => {
+                        Some(ProtocolError::BadClose)
+                    }
+                    _ => None,
+                };
+                let shown_at = if opcode.is_control() && !fin { 1 } else { 2 };
                 for cut in 0..n {
                     match Header::parse(&wire[..cut]) {
                         Ok(None) => {}
-                        got => assert!(!legal && cut >= 2, "{header:?} cut at {cut}: {got:?}"),
+                        got => {
+                            assert!(
+                                fault.is_some() && cut >= shown_at,
+                                "{header:?} cut at {cut}: {got:?}"
+                            );
+                        }
                     }
                 }
-                let want =
-                    if legal { Ok(Some((header, n))) } else { Err(ProtocolError::BadControlFrame) };
+                let want = fault.map_or(Ok(Some((header, n))), Err);
                 assert_eq!(Header::parse(&wire[..n]), want);
                 assert_eq!(wire[..n], head(bits, masking_key, Len::of(payload_len)));
             }
@@ -76,7 +87,7 @@ fn reserved_opcodes_are_refused_from_the_first_two_bytes() {
     }
     // The framing of the drafts: 0x00 text 0xff, 0xff 0x00.
     let (seen, _) = transcript(Role::Server, &Config::default(), b"\x00hello\xff", []);
-    assert_eq!(seen, [Seen::Failed(ProtocolError::MaskRequired.into())]);
+    assert_eq!(seen, [Seen::Failed(ProtocolError::UnexpectedContinuation.into())]);
     let (seen, _) = transcript(Role::Server, &Config::default(), b"\xff\x00", []);
     assert_eq!(seen, [Seen::Failed(ProtocolError::ReservedBits.into())]);
     let (seen, _) = transcript(Role::Server, &Config::default(), &[0x80; 4096], []);
@@ -130,7 +141,17 @@ fn lengths_around_powers_of_two_neither_wrap_nor_allocate() {
 #[test]
 fn a_frame_of_the_wrong_masking_is_never_delivered() {
     // P019, P020, A09, A10, A11
-    for b0 in [TEXT, BINARY, TEXT_OPEN, CONT, PING, PONG, CLOSE] {
+    for payload in [&b""[..], b"hi", &[0; 200]] {
+        // Behind the beginning of a message, without which its first byte shows something else.
+        let begun = |role, rest: Vec<u8>| [to(role, TEXT_OPEN, ""), rest].concat();
+        let wire = begun(Role::Server, frame(CONT, None, payload));
+        refused(Role::Server, &wire, ProtocolError::MaskRequired);
+        for key in [KEY, [0; 4]] {
+            let wire = begun(Role::Client, frame(CONT, Some(key), payload));
+            refused(Role::Client, &wire, ProtocolError::MaskForbidden);
+        }
+    }
+    for b0 in [TEXT, BINARY, TEXT_OPEN, PING, PONG, CLOSE] {
         for payload in [&b""[..], b"hi", &[0; 200]] {
             let payload = if b0 & 8 != 0 { &payload[..payload.len().min(2)] } else { payload };
             refused(Role::Server, &frame(b0, None, payload), ProtocolError::MaskRequired);
@@ -324,4 +345,136 @@ fn committing_more_than_there_was_room_for_panics() {
     let mut conn = server(&Config::default());
     conn.spare_mut();
     conn.commit(1 << 20);
+}
+
+/// Whether some legal header of an end begins with these bytes, by the numbers that the length can
+/// still become. `None` for the mask bit: either will do.
+fn can_become_legal(begun: &[u8], mask_bit: Option<u8>, first_byte: impl Fn(u8) -> bool) -> bool {
+    let [b0, rest @ ..] = begun else { return true };
+    let control = b0 & 0x08 != 0;
+    if !first_byte(*b0) || (control && b0 & 0x80 == 0) {
+        return false;
+    }
+    let [b1, length @ ..] = rest else { return true };
+    let len7 = b1 & 0x7f;
+    if mask_bit.is_some_and(|bit| b1 & 0x80 != bit) {
+        return false;
+    }
+    if control && (len7 > 125 || (b0 & 0x0f == 8 && len7 == 1)) {
+        return false;
+    }
+    let (bytes, legal) = match len7 {
+        126 => (2, 126..=0xffff),
+        127 => (8, 0x1_0000..=i64::MAX as u64),
+        _ => return true,
+    };
+    let filled = |with| {
+        let all = (0..bytes).map(|i| length.get(i).copied().unwrap_or(with));
+        all.fold(0, |n, byte| n << 8 | u64::from(byte))
+    };
+    filled(0) <= *legal.end() && filled(0xff) >= *legal.start()
+}
+
+fn is_opcode(b0: u8) -> bool {
+    matches!(b0 & 0x0f, 0 | 1 | 2 | 8 | 9 | 10)
+}
+
+#[test]
+fn a_header_is_refused_at_the_first_byte_that_leaves_no_legal_one() {
+    /// Goes on with each byte that makes a difference, for as long as it is legal.
+    fn go_on(begun: &mut Vec<u8>) {
+        let legal = can_become_legal(begun, None, is_opcode);
+        assert_eq!(Header::parse(begun).is_ok(), legal, "{begun:02x?}");
+        let more: &[u8] = match begun.len() {
+            _ if !legal => return,
+            0 | 1 => &std::array::from_fn::<u8, 256, _>(|i| i as u8),
+            2..10 if begun[1] & 0x7e == 0x7e => &[0, 1, 0x7d, 0x7e, 0x7f, 0x80, 0xff],
+            _ => return,
+        };
+        // The length is the same for all data frames.
+        if begun.len() == 2 && !matches!(begun[0], 0x82 | 0x01) {
+            return;
+        }
+        // Deep below, what a byte can still change is whether the length is short.
+        let more = if begun.len() > 4 { &more[..2] } else { more };
+        for byte in more {
+            begun.push(*byte);
+            go_on(begun);
+            begun.pop();
+        }
+    }
+    go_on(&mut Vec::new());
+}
+
+#[test]
+fn a_frame_is_refused_at_the_first_byte_that_leaves_no_legal_one_here() {
+    let deflated = if cfg!(feature = "deflate") { &[false, true][..] } else { &[false] };
+    for role in [Role::Server, Role::Client] {
+        for &deflate in deflated {
+            for inside in [false, true] {
+                let mut opening = to(role, TEXT, "a message, begun");
+                opening[0] &= 0x7f;
+                let legal = |b0: u8| {
+                    let fragment = b0 & 0x0f == 0;
+                    let data = matches!(b0 & 0x0f, 1 | 2);
+                    let rsv = if deflate && data { 0x30 } else { 0x70 };
+                    is_opcode(b0) && b0 & rsv == 0 && (!fragment || inside) && !(data && inside)
+                };
+                let mask_bit = if role == Role::Server { 0x80 } else { 0 };
+                for (b0, b1) in (0..=255).flat_map(|b0| (0..=255).map(move |b1| (b0, b1))) {
+                    for third in [0, 1, 0x7f, 0x80] {
+                        let mut conn = if deflate { deflating(role) } else { undeflated(role) };
+                        if inside {
+                            feed(&mut conn, &opening);
+                            assert_eq!(conn.step(), Ok(Step::NeedInput));
+                        }
+                        let wire = [b0, b1, third];
+                        // Behind the header's first two bytes only a length is the header's.
+                        let len = if b1 & 0x7e == 0x7e { 3 } else { 2 };
+                        for end in 1..=len {
+                            feed(&mut conn, &wire[end - 1..end]);
+                            let legal = can_become_legal(&wire[..end], Some(mask_bit), legal);
+                            let step = conn.step();
+                            match step {
+                                Err(RecvError::Protocol(_)) => assert!(!legal, "{wire:02x?} {end}"),
+                                _ => assert!(legal, "{role:?} {inside} {wire:02x?} {end} {step:?}"),
+                            }
+                            if !legal {
+                                break;
+                            }
+                        }
+                        if len == 2 {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn feed(conn: &mut Connection, wire: &[u8]) {
+    conn.spare_mut()[..wire.len()].copy_from_slice(wire);
+    conn.commit(wire.len());
+}
+
+fn undeflated(role: Role) -> Connection {
+    connection(role, &Config::default())
+}
+
+#[cfg(feature = "deflate")]
+fn deflating(role: Role) -> Connection {
+    use tickwire::{Negotiated, SystemEntropy, deflate::Agreed};
+    let negotiated = Negotiated::new().with_deflate(Agreed::new());
+    match role {
+        Role::Server => Connection::server(&Config::default(), negotiated),
+        Role::Client => {
+            Connection::client(&Config::default(), negotiated, SystemEntropy::new().unwrap())
+        }
+    }
+}
+
+#[cfg(not(feature = "deflate"))]
+fn deflating(role: Role) -> Connection {
+    undeflated(role)
 }

@@ -15,7 +15,7 @@ use crate::{
     close::CloseFrame,
     config::{Config, Role},
     error::{ProtocolError, RecvError, shown},
-    frame::{Header, OpCode},
+    frame::{self, Header, OpCode},
     kernel,
     mask::Masker,
     message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
@@ -505,8 +505,8 @@ impl Receiver {
         loop {
             match &self.state {
                 State::Header => {
-                    if let [b0, b1, ..] = *self.buf.wire() {
-                        self.check(b0, b1)?;
+                    if let [b0, rest @ ..] = self.buf.wire() {
+                        self.check(*b0, rest.first())?;
                     }
                     let Some((header, len)) = Header::parse(self.buf.wire())? else {
                         return self.starved();
@@ -543,24 +543,27 @@ impl Receiver {
         }
     }
 
-    /// The rules that span frames, and what this connection allows: all that the first two bytes
-    /// of a frame can break.
-    fn check(&self, b0: u8, b1: u8) -> Result<(), ProtocolError> {
+    /// The rules that span frames, and what this connection allows: all that the first byte of a
+    /// frame can break, and the mask bit of the second, once that is here.
+    fn check(&self, b0: u8, b1: Option<&u8>) -> Result<(), ProtocolError> {
         if b0 & self.reserved(b0) != 0 {
             return Err(ProtocolError::ReservedBits);
         }
-        let opcode = OpCode::from_bits(b0).ok_or(ProtocolError::ReservedOpCode)?;
-        // §5.1: a client masks every frame, a server none.
-        match (self.mask_bit, b1 & 0x80) {
-            (0x80, 0) => return Err(ProtocolError::MaskRequired),
-            (0, 0x80) => return Err(ProtocolError::MaskForbidden),
-            _ => {}
-        }
+        let (opcode, _) = frame::first_byte(b0)?;
         // §5.4: the fragments of a message follow each other.
         match (opcode, self.message) {
-            (OpCode::Continuation, None) => Err(ProtocolError::UnexpectedContinuation),
-            (OpCode::Text | OpCode::Binary, Some(_)) => Err(ProtocolError::ExpectedContinuation),
-            _ => Ok(()),
+            (OpCode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
+            (OpCode::Text | OpCode::Binary, Some(_)) => {
+                return Err(ProtocolError::ExpectedContinuation);
+            }
+            _ => {}
+        }
+        // §5.1: a client masks every frame, a server none.
+        match b1 {
+            Some(b1) if (b1 ^ self.mask_bit) & 0x80 == 0 => Ok(()),
+            Some(_) if self.mask_bit != 0 => Err(ProtocolError::MaskRequired),
+            Some(_) => Err(ProtocolError::MaskForbidden),
+            None => Ok(()),
         }
     }
 
