@@ -199,7 +199,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `axum`: an extractor, on axum-core; outside of semver.
 //! - `tracing`: handshakes, Closes and violations as events of the crate `tracing`, each message at
 //!   its TRACE level.
-//! - `deflate`: permessage-deflate (RFC 7692), over `flate2` with `zlib-rs`. Off in a connection
+//! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. Off in a connection
 //!   unless [`Config`] asks for it and the peer agrees.
 //!
 //! Without any of them the core is `no_std` and needs `alloc`. Features only add.

@@ -292,7 +292,7 @@ fn a_message_cut_short_or_changed_fails_or_is_what_it_says() {
             }
         }
     }
-    for payload in [&b"\x06"[..], b"\x07", b"\x00\x05\x00\xfa\xfe", b"\x01\x05\x00\xfa\xff", b""] {
+    for payload in [&b"\x06"[..], b"\x07", b"\x00\x05\x00\xfa\xfe", b"\x01\x05\x00\xfa\xff"] {
         for takeover in [false, true] {
             let wire = [masked(RSV1 | BINARY, payload)];
             assert_eq!(
@@ -318,9 +318,9 @@ fn a_cut_in_the_description_of_codes_is_noticed() {
     }
 }
 
-/// In a later block too, of a message that is long, or was when it was compressed.
+/// In a later block too.
 #[test]
-fn a_cut_in_a_later_description_of_codes_is_noticed_in_a_long_message() {
+fn a_cut_in_a_later_description_of_codes_is_noticed() {
     let mut rng = Rng(78);
     let data = rng.bytes(2000).iter().map(|b| b % 60 + 32).collect::<Vec<_>>();
     let dynamic = Peer::new().deflate(&data);
@@ -329,30 +329,14 @@ fn a_cut_in_a_later_description_of_codes_is_noticed_in_a_long_message() {
     assert!(long.len() < 100);
     let one = b"\x00\x01\x00\xfe\xffa";
     let padded = [&one[..], &b"\x00\x00\x00\xff\xff".repeat(1000)].concat();
-    for before in [long, padded] {
+    let short = |n| Peer::new().flush(&vec![b'x'; n], FlushCompress::Sync);
+    let shorter = [10, 1300, 2500, 4000, 4095, 4096].map(short);
+    for before in [long, padded].into_iter().chain(shorter) {
         let payload = [&before[..], &dynamic].concat();
         for cut in 1..100 {
             let frame = masked(RSV1 | BINARY, &payload[..before.len() + cut]);
             for verdict in verdicts(true, &eager(), &[frame]) {
                 assert_eq!(verdict, Err(ProtocolError::BadDeflate.into()), "{cut}");
-            }
-        }
-    }
-    // And whatever is said of a shorter one, it is the same however the wire is cut.
-    for n in [10, 1300, 2500, 4000, 4095, 4096] {
-        let before = Peer::new().flush(&vec![b'x'; n], FlushCompress::Sync);
-        for cut in 1..40 {
-            let payload = [&before[..], &dynamic[..cut]].concat();
-            let wire = masked(RSV1 | BINARY, &payload);
-            let verdict = |at: usize| {
-                let mut conn = open(Role::Server, &eager(), agreed(true));
-                let mut seen = receive(&mut conn, &wire[..at]);
-                seen.extend(receive(&mut conn, &wire[at..]));
-                seen
-            };
-            let whole = verdict(wire.len());
-            for at in [wire.len() / 2, wire.len() - cut, wire.len() - 1] {
-                assert!(verdict(at) == whole, "{n} {cut} {at}");
             }
         }
     }

@@ -9,8 +9,10 @@ use crate::{
     pool,
 };
 use core::fmt;
-use flate2::{Compress, Compression, Decompress, FlushCompress};
 use std::{boxed::Box, cell::RefCell, vec::Vec};
+use zlib_rs::DeflateFlush;
+
+pub(crate) use zlib_rs::Inflate as Decompressor;
 
 /// What a sync flush ends with, which is not sent (RFC 7692 §7.2.1).
 pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -32,7 +34,7 @@ impl Setting {
 /// A compressor, and how it is set.
 pub(crate) struct Compressor {
     setting: Setting,
-    raw: Compress,
+    raw: zlib_rs::Deflate,
 }
 
 /// zlib failed. The compressor has to be dropped.
@@ -40,8 +42,8 @@ pub(crate) struct Broken;
 
 impl Compressor {
     fn new(setting: Setting) -> Self {
-        let level = Compression::new(setting.level.into());
-        Self { setting, raw: Compress::new_with_window_bits(level, false, setting.window_bits) }
+        let raw = zlib_rs::Deflate::new(setting.level.into(), false, setting.window_bits);
+        Self { setting, raw }
     }
 
     /// Forgets all that came before.
@@ -57,7 +59,7 @@ impl Compressor {
         loop {
             let room = out.room(usize::MAX).ok_or(Broken)?;
             let before = (self.raw.total_in(), self.raw.total_out());
-            let done = self.raw.compress(input, room, FlushCompress::Sync);
+            let done = self.raw.compress(input, room, DeflateFlush::SyncFlush);
             done.map_err(|_| Broken)?;
             let taken = (self.raw.total_in() - before.0) as usize;
             input = input.get(taken..).unwrap_or_default();
@@ -216,7 +218,7 @@ struct Kept {
 
 enum Idle {
     Compressor(Box<Compressor>),
-    Decompressor(Box<Decompress>),
+    Decompressor(Box<Decompressor>),
 }
 
 impl Idle {
@@ -294,16 +296,20 @@ pub(crate) fn without_tail(out: &Output) -> &[u8] {
     out.bytes().strip_suffix(&TAIL).unwrap_or_default()
 }
 
+fn decompressor() -> Decompressor {
+    Decompressor::new(false, 15) // whatever window was agreed on
+}
+
 /// A decompressor without history.
-pub(crate) fn take_decompressor() -> Box<Decompress> {
+pub(crate) fn take_decompressor() -> Box<Decompressor> {
     match take(|idle| matches!(idle, Idle::Decompressor(_))) {
         Some(Idle::Decompressor(decompressor)) => decompressor,
-        _ => Box::new(Decompress::new(false)),
+        _ => Box::new(decompressor()),
     }
 }
 
 /// Back for the next connection.
-pub(crate) fn give_decompressor(mut decompressor: Box<Decompress>, limit: usize) {
+pub(crate) fn give_decompressor(mut decompressor: Box<Decompressor>, limit: usize) {
     decompressor.reset(false);
     give(Idle::Decompressor(decompressor), limit);
 }
@@ -311,8 +317,8 @@ pub(crate) fn give_decompressor(mut decompressor: Box<Decompress>, limit: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::FlushDecompress;
     use std::vec;
+    use zlib_rs::InflateFlush;
 
     #[test]
     fn what_is_stored_is_what_it_was() {
@@ -321,8 +327,8 @@ mod tests {
             let mut out = Output::default();
             store(&input, &mut out);
             assert!(out.bytes().ends_with(&TAIL));
-            let (mut raw, mut back) = (Decompress::new(false), vec![0; len + 1]);
-            assert!(raw.decompress(out.bytes(), &mut back, FlushDecompress::None).is_ok());
+            let (mut raw, mut back) = (decompressor(), vec![0; len + 1]);
+            assert!(raw.decompress(out.bytes(), &mut back, InflateFlush::NoFlush).is_ok());
             assert_eq!((raw.total_in(), raw.total_out()), (out.len() as u64, len as u64));
             assert_eq!(back[..len], input);
         }
@@ -346,7 +352,7 @@ mod tests {
         assert!(has(12) && has(11) && !has(9));
         assert!(!has(12), "it was taken");
         for _ in 0..3 {
-            kept.give(Idle::Decompressor(Box::new(Decompress::new(false))), 1);
+            kept.give(Idle::Decompressor(Box::new(decompressor())), 1);
         }
         assert_eq!((kept.idle.len(), kept.bytes), (0, 0));
     }
@@ -359,7 +365,7 @@ mod tests {
         for (idle, takes) in [
             (compressor(9), (2 + 244) << 10),
             (compressor(15), (128 + 244) << 10),
-            (Idle::Decompressor(Box::new(Decompress::new(false))), 47 << 10),
+            (Idle::Decompressor(Box::new(decompressor())), 47 << 10),
         ] {
             assert_eq!(idle.cost(), takes);
             let mut kept = Kept { idle: Vec::new(), bytes: 0 };

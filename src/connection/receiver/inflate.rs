@@ -10,7 +10,7 @@ use crate::{
     connection::recv_buffer::SLACK,
     deflate::{
         Agreed,
-        codec::{self, Output, TAIL},
+        codec::{self, Decompressor, Output, TAIL},
     },
     error::{ProtocolError, RecvError, shown},
     frame::{Header, OpCode},
@@ -18,25 +18,19 @@ use crate::{
     trace,
 };
 use bytes::Bytes;
-use flate2::{Decompress, FlushDecompress, Status};
 use std::boxed::Box;
+use zlib_rs::{InflateFlush, Status};
 
 /// The most that is inflated for one chunk, in bytes.
 const CHUNK: usize = 16 << 10;
 
-/// [`TAIL`] and, for a decompressor that is not needed again, an empty last block: that its end is
-/// reached, and with the last byte, says that the message was complete.
-const LAST: [u8; 6] = [0, 0, 0xff, 0xff, 3, 0];
+/// An empty stored block at a byte boundary: nothing comes of it.
+const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
-/// [`TAIL`] and, for one that is, an empty block, which changes nothing where a block may begin.
-const TAIL_AND_EMPTY: [u8; 9] = [0, 0, 0xff, 0xff, 0, 0, 0, 0xff, 0xff];
-const EMPTY: &[u8] = &[0, 0, 0, 0xff, 0xff];
+/// How many bytes are put behind a message, at most: [`TAIL`] or [`EMPTY`], and one more.
+const BEHIND: usize = EMPTY.len() + 1;
 
-/// So many of them are longer than any description of codes.
-const MANY: usize = 64;
-
-/// From here on a message may have several blocks, each with a description of its codes.
-const LARGE: u64 = 4 << 10;
+const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 
 /// What a connection that agreed on permessage-deflate has for what it receives.
 pub(super) struct Inflate {
@@ -47,7 +41,7 @@ pub(super) struct Inflate {
     /// The most compressed bytes in a message, and in a frame.
     max_message: usize,
     max_frame: usize,
-    raw: Option<Box<Decompress>>,
+    raw: Option<Box<Decompressor>>,
     /// What was inflated of the message: all of it, or, in chunks, what was not handed out yet.
     out: Output,
     /// The message in progress is compressed.
@@ -56,12 +50,22 @@ pub(super) struct Inflate {
     unmasked: usize,
     /// Compressed bytes of the message so far.
     taken: u64,
-    /// How many bytes the message has become so far.
-    made: u64,
-    /// How much of `LAST` was taken.
-    ending: usize,
-    /// The stream ended (BFINAL), and nothing came behind it.
-    at_end: bool,
+    /// Those that came last, and wait for what follows them: `kept` bytes, at most 2.
+    last: [u8; 2],
+    kept: u8,
+    /// Set when nothing follows.
+    ending: Option<Ending<u8>>,
+}
+
+/// How far the end of a message was inflated, when there was no more room.
+#[derive(Clone, Copy, Default)]
+struct Ending<N> {
+    taken: N,
+    /// In which byte of `last`, counted from 1, a block was last seen to end. In front of the only
+    /// byte of a message one begins: 0, which says nothing where there are more.
+    begun: N,
+    /// There was no room left: a block may have ended, or more may come of what was taken.
+    full: bool,
 }
 
 /// Where inflating stopped.
@@ -97,9 +101,9 @@ impl Receiver {
             active: false,
             unmasked: 0,
             taken: 0,
-            made: 0,
-            ending: 0,
-            at_end: false,
+            last: [0; 2],
+            kept: 0,
+            ending: None,
         }));
     }
 
@@ -177,7 +181,6 @@ impl Receiver {
         let from = inflate.out.len();
         let (taken, stop) = inflate.run(self.buf.get_mut(next..next + n + SLACK), n, end, most)?;
         let piece = inflate.out.bytes().get(from..).unwrap_or_default();
-        inflate.made += piece.len() as u64;
         self.tally.packed(piece.len(), taken);
         if kind == DataKind::Text {
             // Whole, it is judged as it grows; else all that is here is handed out now.
@@ -292,8 +295,7 @@ impl Receiver {
 impl Inflate {
     fn begin(&mut self, compressed: bool) {
         self.active = compressed;
-        (self.unmasked, self.taken, self.made, self.ending) = (0, 0, 0, 0);
-        self.at_end = false;
+        (self.unmasked, self.taken, self.kept, self.ending) = (0, 0, 0, None);
     }
 
     /// The message is complete.
@@ -305,8 +307,8 @@ impl Inflate {
         }
     }
 
-    /// Inflates the next `n` bytes of the message, at the front of `wire`, behind which there is
-    /// room for `LAST`; `end` says that they are its last. Says how many it took.
+    /// Inflates the next `n` bytes of the message, at the front of `wire`, behind which there are
+    /// [`BEHIND`] more; `end` says that they are its last. Says how many it took.
     fn run(
         &mut self,
         wire: &mut [u8],
@@ -314,196 +316,250 @@ impl Inflate {
         end: bool,
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
-        if end && n == 0 && self.taken == 0 {
-            return Err(ProtocolError::BadDeflate.into()); // RFC 7692 §7.2.3.6: 00, not nothing
+        // A message without a byte has no block that is not whole: empty.
+        if end && self.taken == 0 && n == 0 {
+            return Ok((0, Stop::End));
         }
         let mut raw = self.raw.take().unwrap_or_else(codec::take_decompressor);
-        let done = match (end, self.takeover) {
-            (true, false) if n > 0 => self.run_last(&mut raw, wire, n, most),
-            (true, false) => self.run_ending(&mut raw, most),
-            _ => self.run_more(&mut raw, wire.get(..n).unwrap_or_default(), end, most),
+        let done = if end && self.kept == 0 && n > self.last.len() {
+            self.run_end(&mut raw, wire, n, most)
+        } else {
+            self.run_kept(&mut raw, wire.get(..n).unwrap_or_default(), end, most)
         };
         self.raw = Some(raw);
         done
     }
 
-    /// The message's last bytes, where nothing is taken over: in one go with what goes behind
-    /// them.
-    fn run_last(
+    /// The message's last bytes, where they lie.
+    fn run_end(
         &mut self,
-        raw: &mut Decompress,
+        raw: &mut Decompressor,
         wire: &mut [u8],
         n: usize,
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
-        self.at_end = false; // something comes behind it
-        let Some(input) = wire.get_mut(..n + LAST.len()) else {
-            return Err(ProtocolError::BadDeflate.into()); // the buffer has the room
+        let Some((_, behind)) = wire.split_at_mut_checked(n) else {
+            return Err(BAD); // the buffer has the room
         };
-        // What lies behind is the next frame's.
-        let mut behind = [0; LAST.len()];
-        if let Some(to) = input.get_mut(n..) {
-            behind.copy_from_slice(to);
-            to.copy_from_slice(&LAST);
+        let Some(behind) = behind.first_chunk_mut::<BEHIND>() else {
+            return Err(BAD);
+        };
+        let next = *behind; // the next frame's
+        let done = self.finish(raw, wire, n, Ending::default(), most);
+        if let Some(to) = wire.get_mut(n..n + BEHIND) {
+            to.copy_from_slice(&next);
         }
-        let done = self.pump_to_end(raw, input, n, most);
-        if let Some(to) = input.get_mut(n..) {
-            to.copy_from_slice(&behind);
+        let Some(Ending { taken, begun, full }) = done? else {
+            return Ok((n, Stop::End));
+        };
+        let early = n - self.last.len();
+        if taken <= early {
+            return Ok((taken, Stop::Full));
         }
-        done
+        // `begun` in front of `last` says no more than 0.
+        let (taken, begun) = (taken - early, begun.saturating_sub(early));
+        self.keep(wire.get(early..n).unwrap_or_default());
+        self.pause(Ending { taken, begun, full });
+        Ok((n, Stop::Full))
     }
 
-    /// What goes behind the message's last bytes, where those were taken before.
-    fn run_ending(
+    /// Bytes that more may follow, or what is left of those that nothing follows.
+    fn run_kept(
         &mut self,
-        raw: &mut Decompress,
-        most: usize,
-    ) -> Result<(usize, Stop), RecvError> {
-        if self.at_end {
-            return Ok((0, Stop::End));
-        }
-        let input = LAST.get(self.ending..).unwrap_or_default();
-        self.pump_to_end(raw, input, 0, most)
-    }
-
-    /// Takes `input`, of which the first `n` bytes are the message's, and which has to lead to the
-    /// end of the stream.
-    fn pump_to_end(
-        &mut self,
-        raw: &mut Decompress,
-        input: &[u8],
-        n: usize,
-        most: usize,
-    ) -> Result<(usize, Stop), RecvError> {
-        let mut taken = 0;
-        loop {
-            let rest = input.get(taken..).unwrap_or_default();
-            let (more, status) = self.pump(raw, rest, most)?;
-            taken += more;
-            let left = input.len() - taken;
-            match status {
-                // The end that was put there; that of a last block that lacked only `TAIL`; that
-                // of a last block behind which nothing comes.
-                Some(Status::StreamEnd)
-                    if left == 0 || left == LAST.len() - TAIL.len() || taken == n =>
-                {
-                    return Ok((n, Stop::End));
-                }
-                Some(Status::StreamEnd) if taken < n => raw.reset(false),
-                Some(_) => return Err(ProtocolError::BadDeflate.into()),
-                None => {
-                    self.ending += taken.saturating_sub(n);
-                    return Ok((taken.min(n), Stop::Full));
-                }
-            }
-        }
-    }
-
-    /// Bytes that more will follow, or that are the last where the context is taken over.
-    fn run_more(
-        &mut self,
-        raw: &mut Decompress,
-        input: &[u8],
+        raw: &mut Decompressor,
+        wire: &[u8],
         end: bool,
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
-        let (mut taken, before) = (0, self.out.len());
-        // Once even if there is none: what did not fit may wait inside.
-        while !(self.at_end && taken == input.len()) {
-            let rest = input.get(taken..).unwrap_or_default();
-            self.at_end &= rest.is_empty();
-            let (more, status) = self.pump(raw, rest, most)?;
-            taken += more;
-            match status {
-                Some(Status::StreamEnd) => {
-                    raw.reset(false);
-                    self.at_end = true;
-                }
-                Some(_) => break,
-                None => return Ok((taken, Stop::Full)),
+        let mut taken = 0;
+        if self.ending.is_none() {
+            let stop;
+            (taken, stop) = self.run_to_last(raw, wire, most)?;
+            if stop == Stop::Full || !end {
+                return Ok((taken, stop));
             }
         }
-        if end {
-            let made = self.made + (self.out.len() - before) as u64;
-            self.finish(raw, self.taken + taken as u64, made)?;
+        let mut input = [0; 2 + BEHIND];
+        for (to, byte) in input.iter_mut().zip(self.last) {
+            *to = byte;
         }
-        Ok((taken, if end { Stop::End } else { Stop::Input }))
+        let Ending { taken: done, begun, full } = self.ending.unwrap_or_default();
+        let from = Ending { taken: done.into(), begun: begun.into(), full };
+        let Some(ending) = self.finish(raw, &mut input, self.kept.into(), from, most)? else {
+            return Ok((taken, Stop::End));
+        };
+        self.pause(ending);
+        Ok((taken, Stop::Full))
     }
 
-    /// Checks that the message is complete, and leaves the stream where the next one begins. So
-    /// many bytes came in all, and were made of them.
-    fn finish(&mut self, raw: &mut Decompress, came: u64, made: u64) -> Result<(), RecvError> {
-        if self.at_end {
-            return Ok(());
-        }
-        // Nothing must come of what is not sent, nor of an empty block behind it: else a block was
-        // not finished.
-        let (taken, status) = probe(raw, &TAIL_AND_EMPTY)?;
-        if status == Status::StreamEnd {
-            raw.reset(false);
-            // A last block that lacked only the tail.
-            return if taken == TAIL.len() {
-                Ok(())
-            } else {
-                Err(ProtocolError::BadDeflate.into())
-            };
-        }
-        if made == 0 || made >= LARGE || came >= LARGE {
-            self.probe_long(raw)?;
-        }
-        Ok(())
-    }
-
-    /// The same, where the message may have ended inside the description of a block's codes, which
-    /// takes many bytes before anything comes of them.
-    #[cold]
-    fn probe_long(&mut self, raw: &mut Decompress) -> Result<(), RecvError> {
-        for _ in 0..MANY {
-            if probe(raw, EMPTY)?.1 == Status::StreamEnd {
-                return Err(ProtocolError::BadDeflate.into());
+    /// Inflates all that is here but the last two bytes, which it keeps.
+    fn run_to_last(
+        &mut self,
+        raw: &mut Decompressor,
+        wire: &[u8],
+        most: usize,
+    ) -> Result<(usize, Stop), RecvError> {
+        let kept = usize::from(self.kept);
+        let early = (kept + wire.len()).saturating_sub(self.last.len()).min(kept);
+        if early > 0 {
+            let last = self.last;
+            let (taken, stop) = self.pump(raw, last.get(..early).unwrap_or_default(), most)?;
+            self.last.copy_within(taken..kept, 0);
+            self.kept -= taken as u8;
+            if stop == Stop::Full {
+                return Ok((0, stop));
             }
         }
-        Ok(())
+        let (now, later) = wire.split_at(wire.len().saturating_sub(self.last.len()));
+        let (taken, stop) = self.pump(raw, now, most)?;
+        if stop == Stop::Full {
+            return Ok((taken, stop));
+        }
+        self.keep(later);
+        Ok((wire.len(), stop))
     }
 
-    /// Inflates until the input is used up or the stream ends, which the status says; `None` when
-    /// there is no more room first.
+    /// There is no more room, and no byte left but those kept.
+    fn pause(&mut self, Ending { taken, begun, full }: Ending<usize>) {
+        self.ending = Some(Ending { taken: taken as u8, begun: begun as u8, full });
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if let Some(to) = self.last.get_mut(usize::from(self.kept)) {
+                *to = byte;
+                self.kept += 1;
+            }
+        }
+    }
+
+    /// Inflates until the input is used up, or there is no more room.
     fn pump(
         &mut self,
-        raw: &mut Decompress,
+        raw: &mut Decompressor,
         input: &[u8],
         most: usize,
-    ) -> Result<(usize, Option<Status>), RecvError> {
+    ) -> Result<(usize, Stop), RecvError> {
         let mut taken = 0;
+        // Once even if there is none: what did not fit may wait inside.
         loop {
             let Some(room) = self.out.room(most) else {
-                return Ok((taken, None));
+                return Ok((taken, Stop::Full));
             };
-            let before = (raw.total_in(), raw.total_out());
             let rest = input.get(taken..).unwrap_or_default();
-            let status = raw.decompress(rest, room, FlushDecompress::None);
-            let status = status.map_err(|_| ProtocolError::BadDeflate)?;
-            taken += (raw.total_in() - before.0) as usize;
-            let n = (raw.total_out() - before.1) as usize;
-            // What filled the room may not be all.
-            let all = n < room.len();
-            self.out.filled(n);
-            if status == Status::StreamEnd || all {
-                return Ok((taken, Some(status)));
+            let done = inflate(raw, rest, room, InflateFlush::NoFlush)?;
+            taken += done.taken;
+            self.out.filled(done.made);
+            if done.status == Status::StreamEnd {
+                raw.reset(false); // BFINAL: another stream may follow
+            } else if !done.full {
+                return Ok((taken, Stop::Input));
+            }
+        }
+    }
+
+    /// Inflates the last bytes, checks that the message was complete, and leaves the stream at a
+    /// byte boundary in front of a block.
+    ///
+    /// §7.2.2 has [`TAIL`] inflated behind the message, and the result shall be whole blocks. That
+    /// nothing comes of the tail is not enough: a message may be cut in a description of codes
+    /// which the tail completes. Hence the message's own bits must end with the header of a stored
+    /// block, of which only the lengths are lacking. That header is in the last 10 bits, so that
+    /// the block before it ends in the last two bytes, or nothing is before it. zlib stops behind
+    /// each block if told to, which shows as long as there is input left. What was begun behind
+    /// such a stop has at most 15 bits of the message, and of all that can begin so, only a stored
+    /// block ends with the last bit of the tail, no more and no less (`tests/inflated` tries all).
+    /// A stop in front of the tail may also be the end of the stream (BFINAL).
+    ///
+    /// A message whose last byte is ff cannot end with that header. It is complete where a block
+    /// ended with it, as one does whose sender left the tail in place: then an empty block changes
+    /// nothing. Where another byte ends both a block and the message, it is refused: zlib does not
+    /// say how many of its bits are left, so that there is no telling what to put behind it.
+    fn finish(
+        &mut self,
+        raw: &mut Decompressor,
+        input: &mut [u8],
+        n: usize,
+        from: Ending<usize>,
+        most: usize,
+    ) -> Result<Option<Ending<usize>>, RecvError> {
+        let Ending { mut taken, mut begun, mut full } = from;
+        let flushed = input.get(..n).is_some_and(|last| last.ends_with(&[0xff]));
+        let behind = if flushed { &EMPTY[..] } else { &TAIL };
+        let whole = n + behind.len();
+        // One byte more, never to be taken, shows each stop.
+        let Some(input) = input.get_mut(..=whole) else {
+            return Err(BAD);
+        };
+        if let Some(to) = input.get_mut(n..whole) {
+            to.copy_from_slice(behind);
+        }
+        loop {
+            let Some(room) = self.out.room(most) else {
+                return Ok(Some(Ending { taken, begun, full }));
+            };
+            let rest = input.get(taken..).unwrap_or_default();
+            let done = inflate(raw, rest, room, InflateFlush::Block)?;
+            self.out.filled(done.made);
+            if full && done.made == 0 {
+                begun = taken; // nothing waited: it had stopped
+            }
+            full = done.full;
+            taken += done.taken;
+            if taken > n && done.made > 0 {
+                return Err(BAD);
+            }
+            match done.status {
+                Status::StreamEnd if taken <= n => {
+                    raw.reset(false); // BFINAL: another stream may follow
+                    if taken == n {
+                        return Ok(None);
+                    }
+                    begun = taken;
+                }
+                Status::Ok if full => {}
+                Status::Ok if taken <= n => begun = taken,
+                Status::Ok if taken == whole && begun == n && flushed => {
+                    // The bits left were those of a last block.
+                    let done = inflate(raw, &[], &mut [0], InflateFlush::Block)?;
+                    let last = done.status == Status::StreamEnd;
+                    return if last { Err(BAD) } else { Ok(None) };
+                }
+                Status::Ok if taken == whole && begun + 1 >= n && !flushed => return Ok(None),
+                _ => return Err(BAD),
+            }
+            // Of earlier blocks it does not matter where they end.
+            let early = n.saturating_sub(self.last.len());
+            if taken < early {
+                let (more, stop) =
+                    self.pump(raw, input.get(taken..early).unwrap_or_default(), most)?;
+                taken += more;
+                full = false;
+                if stop == Stop::Full {
+                    return Ok(Some(Ending { taken, begun, full }));
+                }
             }
         }
     }
 }
 
-/// Takes bytes from which nothing must come.
-fn probe(raw: &mut Decompress, input: &[u8]) -> Result<(usize, Status), ProtocolError> {
-    let mut out = [0];
+struct Inflated {
+    taken: usize,
+    made: usize,
+    status: Status,
+    /// The room is used up: that may not be all.
+    full: bool,
+}
+
+fn inflate(
+    raw: &mut Decompressor,
+    input: &[u8],
+    room: &mut [u8],
+    flush: InflateFlush,
+) -> Result<Inflated, ProtocolError> {
     let before = (raw.total_in(), raw.total_out());
-    let status = raw.decompress(input, &mut out, FlushDecompress::None);
-    match status {
-        Ok(status) if raw.total_out() == before.1 => {
-            Ok(((raw.total_in() - before.0) as usize, status))
-        }
-        _ => Err(ProtocolError::BadDeflate),
-    }
+    let status = raw.decompress(input, room, flush).map_err(|_| ProtocolError::BadDeflate)?;
+    let taken = (raw.total_in() - before.0) as usize;
+    let made = (raw.total_out() - before.1) as usize;
+    Ok(Inflated { taken, made, status, full: made == room.len() })
 }

@@ -1,0 +1,292 @@
+//! What compressed messages become, beside a plain reading of the RFCs (`reference.rs`): every
+//! short payload, every way to end one, and those that once became something else.
+//!
+//! `INFLATED=all` tries all payloads of up to 3 bytes, in a release build; else a part of those of 3.
+#![cfg(feature = "deflate")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[allow(unreachable_pub)] // it is a module of fuzz/ too
+mod reference;
+#[allow(unused_imports)]
+#[path = "../support/mod.rs"]
+mod support;
+use reference::Stream;
+use support::*;
+use tickwire::{
+    Config, Connection, ProtocolError, Role, Step,
+    deflate::{Agreed, Deflate},
+};
+
+const RSV1: u8 = 0x40;
+const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+/// A character that only a message before it has.
+const AGAIN: &[u8] = b"\xf2\x00\x11\x00\x00";
+
+/// How a message comes.
+#[derive(Clone, Copy, Debug)]
+struct How {
+    takeover: bool,
+    chunks: bool,
+    /// One frame of all of it, or one for each byte.
+    frames: bool,
+    /// Read byte by byte.
+    cut: bool,
+}
+
+fn ways() -> impl Iterator<Item = How> {
+    (0..16).map(|i| How {
+        takeover: i & 1 != 0,
+        chunks: i & 2 != 0,
+        frames: i & 4 != 0,
+        cut: i & 8 != 0,
+    })
+}
+
+fn open(takeover: bool) -> Connection {
+    let agreed = Agreed::new().with_takeover(Role::Server, takeover);
+    agreeing(agreed, || connection(Role::Client, &Config::default().deflate(Deflate::new())))
+}
+
+fn wire(payload: &[u8], frames: bool) -> Vec<u8> {
+    if !frames || payload.is_empty() {
+        return plain(RSV1 | BINARY, payload);
+    }
+    let last = payload.len() - 1;
+    let frame = |(i, byte): (usize, &u8)| {
+        let b0 = if i == 0 { RSV1 | 2 } else { 0 } | if i == last { 0x80 } else { 0 };
+        plain(b0, [*byte])
+    };
+    payload.iter().enumerate().flat_map(frame).collect()
+}
+
+/// The messages that came, and how it ended if it did.
+fn play(conn: &mut Connection, mut wire: &[u8], how: How) -> (Vec<Vec<u8>>, bool) {
+    let (mut messages, mut partial) = (vec![], vec![]);
+    loop {
+        match if how.chunks { conn.step_chunk() } else { conn.step() } {
+            Ok(Step::NeedInput) if wire.is_empty() => return (messages, false),
+            Ok(Step::NeedInput) => {
+                let spare = conn.spare_mut();
+                let n = if how.cut { 1 } else { spare.len().min(wire.len()) };
+                spare[..n].copy_from_slice(&wire[..n]);
+                conn.commit(n);
+                wire = &wire[n..];
+            }
+            Ok(Step::Message) if how.chunks => {
+                let chunk = conn.receiver().chunk().unwrap();
+                partial.extend_from_slice(chunk.data);
+                if chunk.last {
+                    messages.push(std::mem::take(&mut partial));
+                }
+            }
+            Ok(Step::Message) => messages.push(conn.message().unwrap().as_bytes().to_vec()),
+            Err(error) => {
+                assert_eq!(error, ProtocolError::BadDeflate.into());
+                return (messages, true);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A message is delivered as the reference has it, or fails; what follows it is delivered too.
+#[track_caller]
+fn compare(payload: &[u8], how: How, conn: &mut Connection) {
+    let mut stream = Stream::default();
+    let mut want = vec![];
+    let first = stream.message(payload);
+    let bad = first.is_none();
+    let mut bytes = wire(payload, how.frames);
+    if let Some(first) = first {
+        want.push(first);
+        bytes.extend(plain(RSV1 | BINARY, HELLO));
+        want.push(b"Hello".to_vec());
+        if how.takeover {
+            bytes.extend(plain(RSV1 | BINARY, AGAIN));
+            stream.message(HELLO).unwrap();
+            want.push(stream.message(AGAIN).unwrap());
+        }
+    }
+    assert_eq!(play(conn, &bytes, how), (want, bad), "{payload:02x?} {how:?}");
+    if bad {
+        *conn = open(how.takeover);
+    } else if how.takeover {
+        // Without history again, as the reference is.
+        play(conn, &plain(RSV1 | BINARY, b"\x03\x00"), how);
+    }
+}
+
+#[test]
+fn short_payloads_become_what_the_rfcs_say() {
+    let all = std::env::var_os("INFLATED").is_some_and(|v| v == "all");
+    for how in ways() {
+        let conn = &mut open(how.takeover);
+        let (mut tried, mut whole) = (0, 0);
+        let mut one = |payload: &[u8]| {
+            compare(payload, how, conn);
+            tried += 1;
+            whole += usize::from(Stream::default().message(payload).is_some());
+        };
+        let step = match all {
+            true if !how.cut && !how.frames => 1,
+            true => 31,
+            false => 1009,
+        };
+        one(b"");
+        (0..=0xff_u8).for_each(|n| one(&[n]));
+        (0..=0xffff_u16).step_by(step.min(7)).for_each(|n| one(&n.to_le_bytes()));
+        (0..1 << 24).step_by(step).for_each(|n: u32| one(&n.to_le_bytes()[..3]));
+        if all {
+            println!("{how:?}: {tried} tried, {whole} whole");
+        }
+        assert!(whole > 30, "{whole}");
+    }
+}
+
+/// Bits, the first the lowest of a byte.
+#[derive(Default)]
+struct Bits(Vec<bool>);
+
+impl Bits {
+    fn push(&mut self, value: usize, n: usize) {
+        self.0.extend((0..n).map(|i| value >> i & 1 == 1));
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let byte = |bits: &[bool]| {
+            bits.iter().enumerate().fold(0, |all, (i, bit)| all | u8::from(*bit) << i)
+        };
+        self.0.chunks(8).map(byte).collect()
+    }
+}
+
+/// That what a message's last block began with is what `finish` says: of what begins in the last 16
+/// bits, at each bit of a byte, everything.
+#[test]
+fn whatever_begins_in_the_last_two_bytes_ends_as_the_rfcs_say() {
+    for takeover in [false, true] {
+        let how = How { takeover, chunks: false, frames: false, cut: false };
+        let conn = &mut open(takeover);
+        for at in 0..8 {
+            // Fixed blocks, empty (10 bits), or of the byte ff, which takes 9 bits (19).
+            let mut before = Bits::default();
+            if at % 2 == 1 {
+                before.push(0b010, 3);
+                before.push(0x1ff, 9);
+                before.push(0, 7);
+            }
+            while before.0.len() % 8 != at {
+                before.push(0b010, 10);
+            }
+            let n = 16 - at;
+            for n in [n, n - 8].into_iter().filter(|n| *n > 0) {
+                for value in 0..1 << n {
+                    let mut bits = Bits(before.0.clone());
+                    bits.push(value, n);
+                    compare(&bits.bytes(), how, conn);
+                }
+            }
+        }
+    }
+}
+
+/// A dynamic block cut in the description of its codes: 00 00 ff ff is the rest of it, and the code
+/// that ends the block. All that follows would be read as it was meant.
+fn completed_by_the_tail() -> Vec<u8> {
+    let mut bits = Bits::default();
+    bits.push(0b100, 3);
+    bits.push(0, 5); // 257 literals and lengths
+    bits.push(23, 5); // 24 distances
+    bits.push(12, 4); // 16 lengths of codes for lengths: to 2
+    for symbol in [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2] {
+        bits.push([1, 0, 2, 2].get(symbol).copied().unwrap_or(0), 3);
+    }
+    for literal in 0..257 {
+        match literal {
+            0..3 | 256 => bits.push(0b01, 2), // 10: a code of 2 bits
+            _ => bits.push(0, 1),
+        }
+    }
+    bits.push(0b11, 2); // a distance of 3 bits; with the tail 16 of none, 7 more, and 11: the end
+    assert_eq!(bits.0.len() % 8, 0);
+    bits.bytes()
+}
+
+#[test]
+fn what_the_tail_completes_is_not_whole() {
+    let cut = completed_by_the_tail();
+    let whole = [&cut[..], b"\x00\x00\xff\xff\x00"].concat();
+    assert_eq!(Stream::default().message(&whole), Some(vec![]), "the block is one");
+    for how in ways() {
+        for before in [&b""[..], b"\x00\x01\x00\xfe\xffa", b"\x4a\x04\x00\x00\x00\xff\xff"] {
+            for (payload, complete) in [(&cut, false), (&whole, true)] {
+                let payload = [before, payload].concat();
+                assert_eq!(Stream::default().message(&payload).is_some(), complete);
+                compare(&payload, how, &mut open(how.takeover));
+            }
+        }
+    }
+}
+
+/// Found by others: of the first 118 bytes came of the tail; of the second, 1034 bytes came before
+/// it was cut.
+#[test]
+fn messages_that_were_delivered_though_they_were_cut() {
+    for how in ways() {
+        for payload in
+            [&b"\x5b\x30\x77"[..], b"\x9a\x37\x0a\x46\xc1\x28\x18\x05\xa2\x80\x3e\x00\x00"]
+        {
+            assert_eq!(Stream::default().message(payload), None);
+            compare(payload, how, &mut open(how.takeover));
+        }
+    }
+}
+
+/// Whole blocks, and what the sender should have left out or added.
+#[test]
+fn messages_that_end_with_a_flush_or_without_a_byte_are_whole() {
+    let flushed = b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff";
+    let stored = b"\x00\x02\x00\xfd\xff\xff\xff";
+    for how in ways() {
+        for (payload, want) in [(&b""[..], &b""[..]), (flushed, b"Hello"), (stored, b"\xff\xff")] {
+            assert_eq!(Stream::default().message(payload).as_deref(), Some(want));
+            compare(payload, how, &mut open(how.takeover));
+        }
+        let fragments = [plain(RSV1 | BINARY_OPEN, flushed), plain(CONT, "")].concat();
+        let wire = [fragments, plain(RSV1 | BINARY_OPEN, ""), plain(CONT, "")].concat();
+        let mut conn = open(how.takeover);
+        assert_eq!(play(&mut conn, &wire, how), (vec![b"Hello".to_vec(), vec![]], false));
+        // But not a stored block that ends with another byte: see `finish`.
+        compare(b"\x00\x01\x00\xfe\xffa", how, &mut open(how.takeover));
+        compare(b"\x00\x01\x00\xfe\xff\x00", how, &mut open(how.takeover));
+    }
+}
+
+/// Where the room for a chunk ends, in all places, a block may end too.
+#[test]
+fn a_block_may_end_where_the_room_for_a_chunk_does() {
+    const CHUNK: usize = 16 << 10;
+    for how in ways().filter(|how| !how.frames) {
+        for n in (CHUNK - 3..CHUNK + 3).chain(2 * CHUNK - 2..2 * CHUNK + 2) {
+            // Stored, since that takes no bit of the next byte; then, and alone, fixed.
+            let fixed = |n: usize| {
+                let mut bits = Bits::default();
+                bits.push(0b010, 3);
+                (0..n).for_each(|_| bits.push(0x1ff, 9));
+                bits.push(0, 7);
+                bits.push(0, 3);
+                bits.bytes()
+            };
+            let len = n as u16;
+            let stored = |end: &[u8]| {
+                let head = [&[0], &len.to_le_bytes()[..], &(!len).to_le_bytes()].concat();
+                [&head, &vec![0xff; n][..], end].concat()
+            };
+            for payload in [fixed(n), stored(b""), stored(b"\x00"), stored(b"\x4a\x04\x00")] {
+                assert!(Stream::default().message(&payload).is_some());
+                compare(&payload, how, &mut open(how.takeover));
+                compare(&payload[..payload.len() - 1], how, &mut open(how.takeover));
+            }
+        }
+    }
+}
