@@ -52,6 +52,10 @@
 //!   beyond what takeover allows, are followed.
 //! - Compressed bytes may exceed [`max_message`](crate::Config::max_message) by an eighth and
 //!   1 KiB, since what does not compress grows; the message itself may not.
+//! - Blocks without content are not counted: a sender that flushes often has many. They take time
+//!   and become nothing, for each byte received 210 to 490 instructions, about 20 to 35 ns (32
+//!   where they are stored; stored data 7). That is linear, spent as the bytes arrive, and ends
+//!   with the limit above.
 use crate::config::Role;
 
 pub(crate) mod codec;

@@ -355,6 +355,9 @@ fn a44_messages_around_the_lengths_of_buffers_are_what_they_say() {
     }
 }
 
+/// An empty last block of dynamic codes, in the fewest bytes.
+const DESCRIBED: &[u8] = b"\x05\xc0\x81\x00\x00\x00\x00\x00\x90\xff\x6b\x00";
+
 #[test]
 fn a45_last_blocks_in_the_middle_and_floods_of_empty_ones_leave_later_messages_right() {
     for role in ROLES {
@@ -364,18 +367,25 @@ fn a45_last_blocks_in_the_middle_and_floods_of_empty_ones_leave_later_messages_r
                 Peer::new().flush(b"second", FlushCompress::Finish),
                 deflated(" third"),
             ];
-            // Half a MiB of blocks without content, each stored, or each the last one.
+            // Half a MiB of blocks without content: stored, each the last one, four of fixed codes
+            // in 5 bytes, or of codes that are described.
             let stored = [b"\0\0\0\xff\xff".repeat(100_000), deflated("stored")].concat();
             let last = [b"\x03\0".repeat(250_000), deflated("last")].concat();
+            let fixed = [b"\x02\x08\x20\x80\0".repeat(100_000), deflated("fixed")].concat();
+            let codes = [DESCRIBED.repeat(30_000), deflated("described")].concat();
             let wire = [
                 to(role, RSV1 | TEXT, middle.concat()),
                 to(role, RSV1 | TEXT, stored),
                 to(role, RSV1 | TEXT, last),
+                to(role, RSV1 | TEXT, fixed),
+                to(role, RSV1 | TEXT, codes),
                 to(role, RSV1 | TEXT, deflated("after all")),
                 to(role, TEXT, "plain"),
             ];
             for story in scene(role, takeover).attack(|foe| foe.say(&wire.concat())) {
-                let want = ["first second third", "stored", "last", "after all", "plain"].map(text);
+                let want = ["first second third", "stored", "last", "fixed", "described"];
+                let want = [&want[..], &["after all", "plain"]].concat();
+                let want: Vec<_> = want.into_iter().map(text).collect();
                 assert_eq!(story.fate.seen, want, "{:?} {role:?} {takeover}", story.adapter);
                 story.heap.under(story.adapter.name(), SMALL + INFLATE);
             }
