@@ -171,9 +171,7 @@ fn whatever_begins_in_the_last_two_bytes_ends_as_the_rfcs_say() {
             // Fixed blocks, empty (10 bits), or of the byte ff, which takes 9 bits (19).
             let mut before = Bits::default();
             if at % 2 == 1 {
-                before.push(0b010, 3);
-                before.push(0x1ff, 9);
-                before.push(0, 7);
+                before.fixed();
             }
             while before.0.len() % 8 != at {
                 before.push(0b010, 10);
@@ -190,26 +188,80 @@ fn whatever_begins_in_the_last_two_bytes_ends_as_the_rfcs_say() {
     }
 }
 
-/// A dynamic block cut in the description of its codes: 00 00 ff ff is the rest of it, and the code
-/// that ends the block. All that follows would be read as it was meant.
+impl Bits {
+    /// A fixed block of the byte ff: 19 bits.
+    fn fixed(&mut self) {
+        self.push(0b010, 3);
+        self.push(0x1ff, 9);
+        self.push(0, 7);
+    }
+
+    /// A dynamic block of 257 literals and lengths, up to the description of its codes, which uses
+    /// these lengths, described by codes of so many bits.
+    fn dynamic(&mut self, distances: usize, used: &[(usize, usize)]) {
+        self.push(0b100, 3);
+        self.push(0, 5);
+        self.push(distances - 1, 5);
+        self.push(14, 4); // 18 of them: to 1
+        for symbol in [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1] {
+            self.push(used.iter().find(|(used, _)| *used == symbol).map_or(0, |used| used.1), 3);
+        }
+    }
+
+    fn whole(&self) -> Vec<u8> {
+        assert_eq!(self.0.len() % 8, 0);
+        self.bytes()
+    }
+}
+
+/// A block cut in the description of its codes: 00 00 ff ff is the rest of it, and the code that
+/// ends the block. All that follows would be read as it was meant.
 fn completed_by_the_tail() -> Vec<u8> {
     let mut bits = Bits::default();
-    bits.push(0b100, 3);
-    bits.push(0, 5); // 257 literals and lengths
-    bits.push(23, 5); // 24 distances
-    bits.push(12, 4); // 16 lengths of codes for lengths: to 2
-    for symbol in [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2] {
-        bits.push([1, 0, 2, 2].get(symbol).copied().unwrap_or(0), 3);
-    }
+    bits.dynamic(24, &[(0, 1), (2, 2), (3, 2)]);
     for literal in 0..257 {
         match literal {
             0..3 | 256 => bits.push(0b01, 2), // 10: a code of 2 bits
             _ => bits.push(0, 1),
         }
     }
-    bits.push(0b11, 2); // a distance of 3 bits; with the tail 16 of none, 7 more, and 11: the end
-    assert_eq!(bits.0.len() % 8, 0);
-    bits.bytes()
+    bits.push(0b11, 2); // a distance of 3 bits; then 16 of none, 7 more, and 11: the end
+    while bits.0.len() % 8 != 0 {
+        bits.0.splice(0..0, [false, true, false].into_iter().chain([false; 7]));
+    }
+    bits.whole()
+}
+
+/// The same of 00 00 00 ff ff, which is put behind a message whose last byte is ff.
+fn completed_by_an_empty_block() -> Vec<u8> {
+    let mut bits = Bits::default();
+    bits.fixed();
+    bits.push(0b010, 10);
+    bits.dynamic(28, &[(0, 2), (1, 2), (2, 2), (4, 2)]);
+    for literal in 0..257 {
+        bits.push(if matches!(literal, 0..3 | 256) { 0b01 } else { 0 }, 2);
+    }
+    bits.push(0x3ffff, 18); // 9 distances of 4 bits; then 12 of none, 7 more, and 11: the end
+    bits.whole()
+}
+
+/// A block whose end, 7 bits set, leaves one bit: that of a last block.
+fn begins_a_last_block() -> Vec<u8> {
+    let mut bits = Bits::default();
+    bits.fixed();
+    bits.dynamic(1, &[0, 1, 2, 3, 4, 5, 6, 7].map(|length| (length, 3)));
+    // Lengths as they are, their bits in reverse.
+    let mut length = |n: usize| (0..3).for_each(|i| bits.push(n >> (2 - i) & 1, 1));
+    for literal in 0..257 {
+        length(match literal {
+            0..7 => literal + 1,
+            256 => 7,
+            _ => 0,
+        });
+    }
+    length(0);
+    bits.push(0xff, 8);
+    bits.whole()
 }
 
 #[test]
@@ -225,6 +277,50 @@ fn what_the_tail_completes_is_not_whole() {
                 compare(&payload, how, &mut open(how.takeover));
             }
         }
+    }
+}
+
+#[test]
+fn what_an_empty_block_would_complete_is_not_whole() {
+    for payload in [completed_by_an_empty_block(), begins_a_last_block()] {
+        assert_eq!(payload.last(), Some(&0xff));
+        let whole = [&payload[..], b"\x00\x00\x00\xff\xff"].concat();
+        let mut stream = Stream::default();
+        assert_eq!(stream.message(&whole), Some(vec![0xff]), "the blocks are some");
+        assert_eq!(Stream::default().message(&payload), None);
+        for how in ways() {
+            compare(&payload, how, &mut open(how.takeover));
+        }
+    }
+}
+
+#[test]
+fn no_chunk_has_a_byte_that_was_not_sent() {
+    // The tail would make more than there is room for.
+    let n = (16 << 10) - 50;
+    let len = n as u16;
+    let head = [&[0], &len.to_le_bytes()[..], &(!len).to_le_bytes()].concat();
+    let payload = [&head[..], &vec![b'x'; n], b"\x5b\x30\x77"].concat();
+    for takeover in [false, true] {
+        let mut conn = open(takeover);
+        let mut wire = &plain(RSV1 | BINARY, payload.clone())[..];
+        let mut got = 0;
+        let error = loop {
+            match conn.step_chunk() {
+                Ok(Step::NeedInput) => {
+                    let spare = conn.spare_mut();
+                    let n = spare.len().min(wire.len());
+                    spare[..n].copy_from_slice(&wire[..n]);
+                    conn.commit(n);
+                    wire = &wire[n..];
+                }
+                Ok(Step::Message) => got += conn.receiver().chunk().unwrap().data.len(),
+                Err(error) => break error,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(error, ProtocolError::BadDeflate.into());
+        assert!(got <= n + 2, "{got}");
     }
 }
 
