@@ -335,6 +335,7 @@ mod tests {
 
     /// Whatever is written and asked in whatever order, it says of text what a fresh look says.
     #[test]
+    #[expect(clippy::unwrap_used)] // the ranges are inside
     fn a_buffer_knows_only_what_is_so() {
         let mut random = 1_u32;
         let mut next = |n: usize| {

@@ -294,10 +294,18 @@ fn p017_what_two_bytes_show_to_be_illegal_is_refused_on_them() {
             (0xc1, bit | 5, ReservedBits),
             (0x83, bit | 127, ReservedOpCode),
             (0x09, bit, BadControlFrame),
+            (CONT, bit | 1, UnexpectedContinuation),
+        ] {
+            fails(role, &[b0, b1], error);
+            let mut conn = connection(role, &Config::default());
+            let seen = receive(&mut conn, &[b0]);
+            assert_eq!(seen, [Seen::Failed(error.into())], "one byte is enough to tell");
+        }
+        for (b0, b1, error) in [
             (PING, bit | 126, BadControlFrame),
             (CLOSE, bit | 127, BadControlFrame),
+            (CLOSE, bit | 1, BadClose),
             (TEXT, (bit ^ 0x80) | 126, masking),
-            (CONT, bit | 1, UnexpectedContinuation),
         ] {
             fails(role, &[b0, b1], error);
             let mut conn = connection(role, &Config::default());
