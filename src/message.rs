@@ -166,7 +166,7 @@ pub enum Event<'a> {
     Ping(&'a [u8]),
     /// A Pong with its payload, at most 125 bytes (§5.5.3).
     Pong(&'a [u8]),
-    /// A Close, the last thing a peer sends; `None` for an empty body (§5.5.1).
+    /// A Close, behind which nothing is looked at; `None` for an empty body (§5.5.1).
     Close(Option<CloseFrame<'a>>),
 }
 

@@ -278,8 +278,14 @@ fn a_closed_half_probes_no_more() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         conn.sender().close(None).unwrap();
-        assert_eq!(conn.sender().probe(at(1)), Err(SendError::Closed));
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
+        // Until the peer's Close comes there may be control frames.
+        let payload = probe(&mut conn, at(10));
+        pong(&mut conn, &payload, at(14));
+        assert_eq!(times(&conn), [ms(4); 3]);
+        receive(&mut conn, &to(role, CLOSE, ""));
+        assert_eq!(conn.sender().probe(at(20)), Err(SendError::Closed));
+        assert!(drain(&mut conn).is_empty());
     }
 }
 

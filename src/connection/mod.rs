@@ -596,7 +596,12 @@ pub(crate) fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Se
     match step {
         Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
         Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
-        Ok(Step::Close) if tx.auto_close => tx.answer_close(rx.close_frame()),
+        Ok(Step::Close) => {
+            tx.end_controls();
+            if tx.auto_close {
+                tx.answer_close(rx.close_frame());
+            }
+        }
         Err(error) => match error.close_code() {
             Some(code) => tx.fail(code),
             None => tx.write_failed(), // there is nobody to write to

@@ -54,6 +54,8 @@ pub struct Sender {
     vectored_from: usize,
     pub(super) auto_pong: bool,
     pub(super) auto_close: bool,
+    /// Nothing may follow a Close of ours: the peer's came, or this end fails the connection.
+    close_is_last: bool,
     state: State,
     owed: Owed,
     /// Messages that overtake and have no place yet.
@@ -96,7 +98,11 @@ enum State {
     Open,
     /// A message in chunks is not finished.
     MidMessage(DataKind, Utf8Validator),
-    /// A Close was queued, or the stream refused a write.
+    /// A Close was queued: no data may follow it, but control frames until the peer's Close comes
+    /// (§5.5.1, §5.5.2).
+    Closing,
+    /// Nothing more is queued: both have closed, this end failed the connection, or the stream
+    /// refused a write.
     Closed {
         broken: bool,
     },
@@ -177,6 +183,7 @@ impl Sender {
             vectored_from: config.vectored_from,
             auto_pong: config.auto_pong,
             auto_close: config.auto_close,
+            close_is_last: false,
             state: State::Open,
             owed: Owed::default(),
             first: VecDeque::new(),
@@ -346,7 +353,7 @@ impl Sender {
             State::Open => (true, Utf8Validator::default()),
             State::MidMessage(begun, utf8) if *begun == kind => (false, utf8.clone()),
             State::MidMessage(..) => return Err(SendError::MessageInProgress),
-            State::Closed { .. } => return Err(SendError::Closed),
+            State::Closing | State::Closed { .. } => return Err(SendError::Closed),
         };
         if !self.has_room() {
             return Err(self.full());
@@ -409,10 +416,13 @@ impl Sender {
     /// is an [`Event::Pong`](crate::Event::Pong) with the same payload, for the caller to match;
     /// for round-trip times there is [`probe`](Self::probe).
     ///
+    /// After a Close of ours it goes behind that, until the peer's comes (§5.5.1).
+    ///
     /// # Errors
     ///
     /// [`ControlTooLong`](SendError::ControlTooLong) above 125 bytes;
-    /// [`Closed`](SendError::Closed). Never [`Full`](SendError::Full).
+    /// [`Closed`](SendError::Closed) once both ends have closed, after a violation, and where the
+    /// stream refused a write. Never [`Full`](SendError::Full).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         let control = self.control(payload)?;
         self.drop_ping();
@@ -432,9 +442,9 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`Closed`](SendError::Closed).
+    /// [`Closed`](SendError::Closed), as [`ping`](Self::ping).
     pub fn probe(&mut self, now: Time) -> Result<(), SendError> {
-        if self.is_closed() {
+        if self.is_over() {
             return Err(SendError::Closed);
         }
         self.begin_trip(now);
@@ -467,14 +477,15 @@ impl Sender {
     }
 
     fn control(&self, payload: &[u8]) -> Result<Control, SendError> {
-        if self.is_closed() {
+        if self.is_over() {
             return Err(SendError::Closed);
         }
         Control::new(payload).ok_or(SendError::ControlTooLong)
     }
 
     /// Starts the closing handshake, or answers the peer's Close: a Close goes out behind all that
-    /// was fed. It is the last thing this half sends. `None` sends an empty body.
+    /// was fed. `None` sends an empty body. No message is accepted after that; Pings of the peer are
+    /// still answered until its Close comes.
     ///
     /// A message in chunks that is not finished stays unfinished, which the peer will notice.
     ///
@@ -520,10 +531,11 @@ impl Sender {
     }
 
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &Control) {
-        self.settle(); // what is owed goes before, since nothing may come after
+        self.settle(); // what is owed goes before
         self.drop_first();
         let mut out = core::mem::take(&mut self.out);
         // Also what waits for others to overtake, in order.
+        self.owed.pinged = 0;
         let pongs = core::mem::take(&mut self.owed.pongs);
         for pong in payloads(&pongs).filter_map(Control::new) {
             self.append_control(&mut out, OpCode::Pong, &pong);
@@ -549,7 +561,10 @@ impl Sender {
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
         trace::close_queued(frame);
         self.close = frame.map(|f| Box::new((f.code, Box::from(f.reason))));
-        self.state = State::Closed { broken: false };
+        self.state = match self.close_is_last {
+            true => State::Closed { broken: false },
+            false => State::Closing,
+        };
         self.stop_compressing();
         self.set_admission();
     }
@@ -589,8 +604,18 @@ impl Sender {
     // What the receiving half owes.
 
     pub(super) fn answer_ping(&mut self, payload: &[u8]) {
-        if !self.is_closed() {
+        if !self.is_over() {
             self.owed.push_pong(payload);
+        }
+    }
+
+    /// Nothing follows a Close of ours from here on. Where one was queued, what waits is dropped.
+    pub(super) fn end_controls(&mut self) {
+        self.close_is_last = true;
+        if let State::Closing = self.state {
+            self.drop_ping();
+            self.owed = Owed { close: self.owed.close.take(), ..Owed::default() };
+            self.state = State::Closed { broken: false };
         }
     }
 
@@ -608,6 +633,7 @@ impl Sender {
     /// Reports a violation to the peer: behind the replies to what came before it, unless the
     /// stream does not take those.
     pub(super) fn fail(&mut self, code: CloseCode) {
+        self.end_controls();
         if let (false, Some(body)) = (self.is_closed(), Control::new(&code.get().to_be_bytes())) {
             self.close_now(Some(CloseFrame::new(code)), body, false);
         }
@@ -688,15 +714,17 @@ impl Sender {
     fn settle_in(&mut self, out: &mut OutBuffer) {
         if let Some(close) = self.owed.close.take_if(|close| close.1 || out.refused()) {
             let body = close.0;
-            // Nothing follows a Close, and this one waits for nothing but the frame under way.
-            self.owed = Owed::default();
+            // It waits for nothing but the frame under way; control frames may follow an abort's.
+            if self.is_over() {
+                self.owed = Owed::default();
+            }
             let first = self.out.first_len() + out.first_len();
             self.unsent += (self.out.clear() + out.truncate()) as u64;
             let dropped = (first - out.first_len()) as u64;
             self.first_fed = self.first_fed.wrapping_sub(dropped);
             self.drop_first();
             self.lost_from = out.fed();
-            return self.append_control(out, OpCode::Close, &body);
+            self.append_control(out, OpCode::Close, &body);
         }
         if out.takes_controls() && self.owed.controls() {
             self.place_controls(out);
@@ -942,6 +970,11 @@ impl Sender {
 
     /// Whether this half is closed: a Close was queued, or the stream refused a write.
     pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closing | State::Closed { .. })
+    }
+
+    /// Whether no frame is queued any more, of any kind.
+    fn is_over(&self) -> bool {
         matches!(self.state, State::Closed { .. })
     }
 
@@ -953,7 +986,7 @@ impl Sender {
 
     /// Whether our Close was written, and does not lie in a stream that refuses to flush it.
     pub(crate) fn close_written(&self) -> bool {
-        matches!(self.state, State::Closed { broken: false })
+        matches!(self.state, State::Closing | State::Closed { broken: false })
             && !self.has_outgoing()
             && self.held.len == 0
             && self.out.stall == Stall::No
@@ -1014,7 +1047,7 @@ impl Sender {
             State::Open if self.has_room() => Ok(()),
             State::Open => Err(self.full()),
             State::MidMessage(..) => Err(SendError::MessageInProgress),
-            State::Closed { .. } => Err(SendError::Closed),
+            State::Closing | State::Closed { .. } => Err(SendError::Closed),
         }
     }
 

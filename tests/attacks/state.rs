@@ -299,7 +299,7 @@ fn a78_a_handler_may_abort_inside_an_event() {
         let (message, reply) = ws.recv_reply().unwrap().unwrap();
         let _ = reply.feed(message).unwrap();
         reply.abort(CloseCode::POLICY_VIOLATION).unwrap();
-        assert_eq!(reply.ping(b""), Err(SendError::Closed));
+        assert_eq!(reply.feed("late"), Err(SendError::Closed));
         ws.watch(|_| ())
     });
     for (end, said, heap) in tries {

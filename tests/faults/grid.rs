@@ -16,7 +16,10 @@ use std::{
     thread,
     time::Duration,
 };
-use tickwire::{Config, Heartbeat, Role, frame::Header};
+use tickwire::{
+    Config, Heartbeat, Role,
+    frame::{Header, OpCode},
+};
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -66,8 +69,8 @@ struct Outcome {
     ops: usize,
     /// What we read, as it was on the wire.
     read: Vec<u8>,
-    /// How much the peer got behind our Close.
-    behind: usize,
+    /// What the peer got of ours.
+    got: Vec<u8>,
 }
 
 fn run(case: Case) -> Outcome {
@@ -88,7 +91,8 @@ fn run(case: Case) -> Outcome {
     let mut state = io.state();
     let theirs = state.peer.report();
     let read = std::mem::take(&mut state.read);
-    Outcome { ours, theirs, ops: state.ops, read, behind: state.peer.behind }
+    let got = std::mem::take(&mut state.peer.got);
+    Outcome { ours, theirs, ops: state.ops, read, got }
 }
 
 fn on_tokio_stream(seat: &Seat, io: Io) -> Report {
@@ -202,7 +206,10 @@ impl Case {
         );
         let refused = end.starts_with("Handshake(Refused { status: 40");
         assert!(understood || refused, "the peer: {end}");
-        assert_eq!(outcome.behind, 0, "something follows our Close");
+        let frames = frames_in(&outcome.got);
+        let mut behind =
+            frames.iter().map(|f| f.opcode).skip_while(|&op| op != OpCode::Close).skip(1);
+        assert!(behind.all(|op| op == OpCode::Pong), "data, or a Close, follows our Close");
         // A failure hides nothing that was read whole.
         if self.kind != Kind::Tls && ours.was_open() {
             assert_eq!(ours.heard.len(), messages_in(&outcome.read));
@@ -212,15 +219,22 @@ impl Case {
 
 /// How many messages are whole in what was read, behind the head.
 fn messages_in(wire: &[u8]) -> usize {
-    let head = wire.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
-    let (mut wire, mut count) = (&wire[head..], 0);
+    let legal = |f: &&Header| !f.rsv2; // see `Closing::Violation`
+    let whole = |f: &&Header| f.fin && !f.opcode.is_control();
+    frames_in(wire).iter().filter(legal).filter(whole).count()
+}
+
+/// The headers of the whole frames behind the head.
+fn frames_in(wire: &[u8]) -> Vec<Header> {
+    let mut frames = vec![];
+    let Some(head) = wire.windows(4).position(|w| w == b"\r\n\r\n") else { return frames };
+    let mut wire = &wire[head + 4..];
     while let Ok(Some((header, n))) = Header::parse(wire) {
         let Some(rest) = wire.get(n + header.payload_len as usize..) else { break };
-        let legal = !header.rsv2; // see `Closing::Violation`
-        count += usize::from(legal && header.fin && !header.opcode.is_control());
+        frames.push(header);
         wire = rest;
     }
-    count
+    frames
 }
 
 // All cases.

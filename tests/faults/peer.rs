@@ -86,8 +86,8 @@ pub struct Peer {
     deaf: bool,
     /// All of its frames, and the response, as TLS got them.
     pub output: Vec<u8>,
-    /// How much of ours it got behind our Close.
-    pub behind: usize,
+    /// What it got of ours, as it was before TLS.
+    pub got: Vec<u8>,
 }
 
 impl Peer {
@@ -120,7 +120,7 @@ impl Peer {
             shut: false,
             deaf: false,
             output: vec![],
-            behind: 0,
+            got: vec![],
         };
         this.go_on();
         this
@@ -142,9 +142,7 @@ impl Peer {
     }
 
     fn take_plain(&mut self, mut bytes: &[u8]) {
-        if matches!(self.end, Some(Ok(()))) {
-            self.behind += bytes.len();
-        }
+        self.got.extend_from_slice(bytes);
         while !bytes.is_empty() {
             let spare = match &mut self.stage {
                 Stage::Serving(handshake) => handshake.spare_mut(),

@@ -171,26 +171,110 @@ fn p063_the_answer_to_our_close_is_not_answered() {
 }
 
 #[test]
-fn p064_nothing_follows_our_close_not_even_a_pong_that_waited() {
+fn p064_no_data_follows_our_close_and_a_ping_before_the_peers_is_answered() {
     for role in ROLES {
+        for abort in [false, true] {
+            let mut conn = connection(role, &Config::default());
+            let pong = |payload: &str| (PONG, payload.as_bytes().to_vec());
+            receive(&mut conn, &to(role, PING, "waits"));
+            let tx = conn.sender();
+            if abort {
+                tx.abort(None).unwrap()
+            } else {
+                tx.close(None).unwrap()
+            }
+            assert_eq!(tx.feed("after"), Err(SendError::Closed));
+            assert_eq!(tx.feed_first("after"), Err(SendError::Closed));
+            receive(&mut conn, &to(role, PING, "late"));
+            conn.sender().ping(b"own").unwrap();
+            let mut frames = sent(&drain(&mut conn));
+            frames.sort();
+            let mut want = [(CLOSE, vec![]), (PING, b"own".to_vec()), pong("late"), pong("waits")];
+            want.sort();
+            assert_eq!(frames, want);
+            receive(&mut conn, &to(role, PING, "later"));
+            conn.sender().pong(b"own").unwrap();
+            assert_eq!(sent(&drain(&mut conn)), [pong("later"), pong("own")]);
+            // Of a flood only the newest, as before a Close.
+            for i in 0..1000 {
+                receive(&mut conn, &to(role, PING, format!("{i}")));
+                assert!(conn.sender().buffered_amount() < 17 * (6 + 3));
+            }
+            let frames = sent(&drain(&mut conn));
+            assert!(frames.len() <= 16 && frames.last() == Some(&pong("999")), "{frames:?}");
+            // What still waits when the peer's Close comes is dropped, and nothing comes after.
+            receive(&mut conn, &to(role, PING, "too late"));
+            receive(&mut conn, &[to(role, CLOSE, ""), to(role, PING, "behind")].concat());
+            assert!(conn.was_clean());
+            assert_eq!(conn.sender().ping(b""), Err(SendError::Closed));
+            assert_eq!(conn.sender().pong(b""), Err(SendError::Closed));
+            assert!(drain(&mut conn).is_empty());
+        }
+    }
+}
+
+#[test]
+fn p064_a_close_that_answers_or_reports_a_violation_is_the_last_frame() {
+    for role in ROLES {
+        for (wire, code) in [(to(role, CLOSE, ""), None), (to(role, 0x83, ""), Some(1002_u16))] {
+            for auto_close in [true, false] {
+                let mut conn = connection(role, &Config::default().auto_close(auto_close));
+                receive(&mut conn, &[to(role, PING, "before"), wire.clone()].concat());
+                let _ = conn.sender().close(None); // where it was not answered by itself
+                assert_eq!(conn.sender().ping(b""), Err(SendError::Closed));
+                assert_eq!(conn.sender().pong(b""), Err(SendError::Closed));
+                receive(&mut conn, &to(role, PING, "late"));
+                let body = code.map_or(vec![], |code| code.to_be_bytes().to_vec());
+                let want = [(PONG, b"before".to_vec()), (CLOSE, body)];
+                assert_eq!(sent(&drain(&mut conn)), want);
+            }
+        }
+        // A violation behind our Close: the connection has failed, what waits is dropped.
         let mut conn = connection(role, &Config::default());
-        let tx = conn.sender();
-        tx.feed("before").unwrap();
-        receive(&mut conn, &to(role, PING, "waits"));
-        let tx = conn.sender();
-        tx.close(None).unwrap();
-        assert_eq!(tx.feed("after"), Err(SendError::Closed));
-        assert_eq!(tx.feed_first("after"), Err(SendError::Closed));
-        assert_eq!(tx.ping(b""), Err(SendError::Closed));
-        assert_eq!(tx.pong(b""), Err(SendError::Closed));
-        receive(&mut conn, &to(role, PING, "late"));
-        let frames = sent(&drain(&mut conn));
-        assert_eq!(frames.last(), Some(&(CLOSE, vec![])));
-        assert_eq!(frames.iter().filter(|frame| frame.0 == CLOSE).count(), 1);
-        assert!(!frames.contains(&(PONG, b"late".to_vec())), "{frames:?}");
-        assert!(frames.contains(&(TEXT, b"before".to_vec())), "{frames:?}");
-        receive(&mut conn, &to(role, PING, "later"));
-        assert!(drain(&mut conn).is_empty());
+        conn.sender().close(None).unwrap();
+        receive(&mut conn, &[to(role, PING, "before"), to(role, 0x83, "")].concat());
+        assert_eq!(conn.sender().ping(b""), Err(SendError::Closed));
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
+    }
+}
+
+#[test]
+fn p064_pings_do_not_prolong_the_wait_for_the_peers_close() {
+    let at = |millis| Time::new(Duration::from_millis(millis));
+    for role in ROLES {
+        let config = Config::default().close_timeout(Duration::from_secs(5));
+        let mut conn = connection(role, &config);
+        conn.sender().close(None).unwrap();
+        drain(&mut conn);
+        conn.handle_timeout(at(1000)).unwrap();
+        for now in (1000..6000).step_by(100) {
+            receive(&mut conn, &to(role, PING, "?"));
+            assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec())]);
+            assert_eq!(conn.poll_timeout(), Some(at(6000)));
+            conn.handle_timeout(at(now)).unwrap();
+        }
+        assert_eq!(conn.handle_timeout(at(6000)), Err(RecvError::CloseTimeout));
+    }
+}
+
+/// Of a compressed connection and a message under way: the message stays unfinished, and the Pong
+/// joins where a frame ends.
+#[cfg(feature = "deflate")]
+#[test]
+fn p064_holds_where_messages_are_compressed_and_one_is_unfinished() {
+    use tickwire::{Chunk, DataKind, deflate::Agreed};
+    for role in ROLES {
+        let mut conn = agreeing(Agreed::new(), || connection(role, &Config::default()));
+        let open = Chunk { kind: DataKind::Text, data: b"unfinished", last: false };
+        conn.sender().feed_chunk(open).unwrap();
+        conn.sender().close(None).unwrap();
+        let mut wire = write(&mut conn, 3); // into the fragment
+        receive(&mut conn, &to(role, PING, "?"));
+        wire.extend(drain(&mut conn));
+        let frames: Vec<u8> = sent(&wire).iter().map(|frame| frame.0).collect();
+        assert_eq!(frames, [0x41, CLOSE, PONG]);
+        receive(&mut conn, &to(role, PING, "?"));
+        assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec())]);
     }
 }
 
@@ -563,6 +647,86 @@ const ADAPTERS: &[Run] = &[
     #[cfg(feature = "tokio")]
     on_tokio,
 ];
+
+/// The same in two halves: one closes, the other receives.
+#[cfg(feature = "std")]
+fn split_blocking(
+    role: Role,
+    stream: std::net::TcpStream,
+    config: Config,
+    closing: Option<u16>,
+) -> End {
+    stream.set_read_timeout(None).unwrap();
+    let ws = tickwire::blocking::WebSocket::from_parts(stream, connection(role, &config));
+    let (mut reader, mut writer) = ws.into_split().unwrap();
+    if let Some(code) = closing {
+        writer.close(why(code, "")).unwrap();
+    }
+    let mut seen = Vec::new();
+    loop {
+        let (event, over) = seen_of(reader.recv_event());
+        seen.push(event);
+        if over {
+            return End { seen, code: reader.close_code(), clean: reader.was_clean() };
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn split_on_tokio(
+    role: Role,
+    stream: std::net::TcpStream,
+    config: Config,
+    closing: Option<u16>,
+) -> End {
+    stream.set_nonblocking(true).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async move {
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let ws = Ws::from_parts(stream, connection(role, &config));
+        let (mut reader, mut writer) = ws.into_split_with(tokio::net::TcpStream::into_split);
+        if let Some(code) = closing {
+            writer.close(why(code, "")).await.unwrap();
+        }
+        let mut seen = Vec::new();
+        loop {
+            let (event, over) = seen_of(reader.recv_event().await);
+            seen.push(event);
+            if over {
+                return End { seen, code: reader.close_code(), clean: reader.was_clean() };
+            }
+        }
+    })
+}
+
+#[cfg(feature = "std")]
+const HALVES: &[Run] = &[
+    split_blocking,
+    #[cfg(feature = "tokio")]
+    split_on_tokio,
+];
+
+#[cfg(feature = "std")]
+#[test]
+fn p064_over_tcp_a_ping_behind_our_close_is_answered_whole_and_split() {
+    use std::io::{Read, Write};
+    for run in ADAPTERS.iter().chain(HALVES) {
+        for role in ROLES {
+            let (end, mut far) =
+                on_tcp(move |stream| run(role, stream, Config::default(), Some(1000)));
+            assert_eq!(read_frame_of(&mut far), (CLOSE, close_body(1000, "")));
+            for payload in ["a", "b", "c"] {
+                far.write_all(&to(role, PING, payload)).unwrap();
+                assert_eq!(read_frame_of(&mut far), (PONG, payload.into()));
+            }
+            far.write_all(&to(role, CLOSE, close_body(1000, ""))).unwrap();
+            far.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(far.read(&mut [0]).unwrap(), 0, "nothing after both Closes");
+            let end = end.join().unwrap();
+            assert!(end.clean && end.code == 1000, "{end:?}");
+        }
+    }
+}
 
 #[cfg(feature = "std")]
 fn read_frame_of(far: &mut std::net::TcpStream) -> (u8, Vec<u8>) {
