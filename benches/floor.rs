@@ -63,6 +63,7 @@ fn message(rng: &mut Rng, len: usize, body: Body) -> Vec<u8> {
 }
 
 /// A stream in memory that repeats the same frames for ever.
+#[derive(Clone)]
 pub struct Stream {
     wire: Vec<u8>,
     /// Where each frame ends.

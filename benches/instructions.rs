@@ -3,8 +3,9 @@
 //! says so, by writing the new counts down.
 //!
 //! ```text
-//! cargo bench --bench instructions                # count, compare
-//! cargo bench --bench instructions -- --update    # count, write the file
+//! cargo bench --bench instructions                       # count, compare
+//! cargo bench --bench instructions --features deflate    # the rows that need the feature
+//! cargo bench --bench instructions -- --update           # count, write the file
 //! ```
 //!
 //! This program runs itself under valgrind, twice for each count, the second time with more
@@ -15,8 +16,10 @@
 mod floor;
 mod sides;
 
-use floor::Body::Binary;
-use sides::{Sides, accepting, receiving, sending};
+use floor::Body::{Ascii, Binary};
+use sides::{
+    Sides, accepting, receiving, receiving_chunks, receiving_split, sending, sending_split,
+};
 use std::{
     collections::BTreeMap,
     error::Error,
@@ -32,7 +35,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const TOLERANCE: f64 = 0.05;
 
 struct Row {
-    /// As in the table of goals.
+    /// As in the table of goals; from 17 on, a row of this file alone.
     number: u32,
     name: &'static str,
     sides: fn() -> Sides,
@@ -48,13 +51,26 @@ impl Row {
     }
 }
 
-const ROWS: [Row; 5] = [
+const PLAIN: [Row; 9] = [
     Row::new(1, "receive masked 64 B", || receiving(64, Binary, false, false)),
     Row::new(3, "receive unmasked 64 B", || receiving(64, Binary, true, false)),
     Row::new(5, "send 64 B, server", || sending(64, false)),
     Row::new(7, "send 64 B, client", || sending(64, true)),
+    Row::new(8, "receive text 200 B", || receiving(200, Ascii, true, false)),
     Row { warm: 64, count: 1024, ..Row::new(11, "server handshake", accepting) },
+    Row::new(17, "receive 64 B, split", || receiving_split(64, Binary, false)),
+    Row::new(18, "send 64 B, split", || sending_split(64, false)),
+    Row::new(19, "receive 64 B, chunks", || receiving_chunks(64, false)),
 ];
+
+#[cfg(feature = "deflate")]
+const DEFLATED: [Row; 1] =
+    [Row { warm: 512, count: 4096, ..Row::new(20, "inflate 1 KiB", sides::inflating) }];
+#[cfg(not(feature = "deflate"))]
+const DEFLATED: [Row; 0] = [];
+
+/// A feature that is on costs the other rows a little: where `deflate` is, they are not counted.
+const ROWS: &[Row] = if cfg!(feature = "deflate") { &DEFLATED } else { &PLAIN };
 
 /// As `sides` names them.
 const SIDES: [&str; 4] = ["floor", "core", "tokio", "blocking"];
@@ -93,7 +109,7 @@ fn check(update: bool) -> Result<ExitCode> {
     let with = counted_with()?;
     let mut counts = Vec::new();
     println!("{:<24}{}", "instructions a message", titles());
-    for row in &ROWS {
+    for row in ROWS {
         let found = count(row)?;
         println!("{}", line(row, &found));
         counts.push(found);
@@ -103,12 +119,13 @@ fn check(update: bool) -> Result<ExitCode> {
         let (tokio, blocking) = (tokio - core, blocking - core);
         println!("{:<24}{:>10}{:>10}{tokio:>+10.1}{blocking:>+10.1}", title(row), "", "");
     }
+    let was = fs::read_to_string(&file)?;
     if update {
-        fs::write(&file, baseline(&with, &counts)?)?;
+        fs::write(&file, baseline(&was, &with, &counts)?)?;
         println!("written: {}", file.display());
         return Ok(ExitCode::SUCCESS);
     }
-    Ok(compare(&fs::read_to_string(&file)?, &with, &counts))
+    Ok(compare(&was, &with, &counts))
 }
 
 fn compare(baseline: &str, with: &str, counts: &[Counts]) -> ExitCode {
@@ -162,14 +179,18 @@ fn compare(baseline: &str, with: &str, counts: &[Counts]) -> ExitCode {
 /// How the line begins that says what counted.
 const WITH: &str = "# with ";
 
-fn baseline(with: &str, counts: &[Counts]) -> Result<String> {
+/// The new counts, and those of `was` that were not counted now.
+fn baseline(was: &str, with: &str, counts: &[Counts]) -> Result<String> {
     let mut text = String::new();
     writeln!(text, "# Instructions for each message, counted by callgrind. Written by")?;
     writeln!(text, "# cargo bench --bench instructions -- --update")?;
     writeln!(text, "{WITH}{with}")?;
     writeln!(text, "#{:<23}{}", "", titles())?;
-    for (row, counts) in ROWS.iter().zip(counts) {
-        writeln!(text, "{}", line(row, counts))?;
+    let counted = ROWS.iter().zip(counts).map(|(row, counts)| (row.number, line(row, counts)));
+    let kept = was.lines().filter_map(|line| Some((parse(line)?.0, line.to_owned())));
+    let rows: BTreeMap<u32, String> = kept.chain(counted).collect();
+    for row in rows.values() {
+        writeln!(text, "{row}")?;
     }
     Ok(text)
 }

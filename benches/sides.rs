@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Config, Prepared, blocking,
+    Config, Prepared, Step, blocking,
     handshake::server::{Accept, Handshake},
     mask::Masker,
     tokio as tokio_adapter,
@@ -111,6 +111,179 @@ pub fn receiving(len: usize, body: Body, client: bool, by_message: bool) -> Side
     )
 }
 
+/// Receiving by the reading half of a split connection; the core's receiver is the same as ever.
+pub fn receiving_split(len: usize, body: Body, client: bool) -> Sides {
+    let stream = || Stream::new(&messages(len, body), body, !client);
+    let mut sides = receiving(len, body, client, false);
+    let (mut tokio, _) = split_tokio(stream(), client);
+    let (mut blocking, _) = split_blocking(stream(), client);
+    sides.truncate(2);
+    sides.push((
+        "tokio",
+        Box::new(move |n| {
+            now(async {
+                for _ in 0..n {
+                    let message = tokio.recv().await.expect("no error").expect("a message");
+                    assert!(black_box(message.as_bytes()).len() == len);
+                }
+            });
+        }),
+    ));
+    sides.push((
+        "blocking",
+        Box::new(move |n| {
+            for _ in 0..n {
+                let message = blocking.recv().expect("no error").expect("a message");
+                assert!(black_box(message.as_bytes()).len() == len);
+            }
+        }),
+    ));
+    sides
+}
+
+/// Receiving in pieces, of which each message is one.
+pub fn receiving_chunks(len: usize, client: bool) -> Sides {
+    let stream = || Stream::new(&messages(len, Body::Binary), Body::Binary, !client);
+    let (mut floor, mut from) = (Floor::new(client), stream());
+    let (mut core, mut link) = (connection(client), stream());
+    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(client));
+    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(client));
+    four(
+        move |n| {
+            for _ in 0..n {
+                assert!(black_box(floor.receive(&mut from)).len() == len);
+            }
+        },
+        move |n| {
+            let mut left = n * len;
+            while left > 0 {
+                match core.step_chunk() {
+                    Ok(Step::Message) => {
+                        let chunk = core.receiver().chunk().expect("the step said so");
+                        left -= black_box(chunk.data).len();
+                    }
+                    Ok(Step::NeedInput) => {
+                        let n = link.read(core.spare_mut());
+                        core.commit(n);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        },
+        move |n| {
+            let mut left = n * len;
+            now(async {
+                while left > 0 {
+                    let chunk = tokio.recv_chunk().await.expect("no error").expect("a chunk");
+                    left -= black_box(chunk.data).len();
+                }
+            });
+        },
+        move |n| {
+            let mut left = n * len;
+            while left > 0 {
+                let chunk = blocking.recv_chunk().expect("no error").expect("a chunk");
+                left -= black_box(chunk.data).len();
+            }
+        },
+    )
+}
+
+fn split_tokio(
+    stream: Stream,
+    client: bool,
+) -> (tokio_adapter::Reader<Stream, Stream>, tokio_adapter::Writer<Stream>) {
+    let ws = tokio_adapter::WebSocket::from_parts(stream, connection(client));
+    ws.into_split_with(|stream| (stream.clone(), stream))
+}
+
+fn split_blocking(
+    stream: Stream,
+    client: bool,
+) -> (blocking::Reader<Stream>, blocking::Writer<Stream>) {
+    let ws = blocking::WebSocket::from_parts(stream, connection(client));
+    ws.into_split().expect("it can be cloned")
+}
+
+/// Compressed messages of 1 KiB, received without context takeover; the floor is the library alone,
+/// on payloads that lie there.
+#[cfg(feature = "deflate")]
+pub fn inflating() -> Sides {
+    use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+    use tickwire::{
+        Connection, Negotiated,
+        deflate::{Agreed, Deflate},
+    };
+    let mut rng = floor::Rng(0x9e37_79b9_7f4a_7c15);
+    let payloads: Vec<Vec<u8>> = (0..256)
+        .map(|_| {
+            let message: String =
+                (0..128).map(|_| format!("{:05}00,", rng.next() % 50_000)).collect();
+            let mut out = vec![0; 2048];
+            let mut raw = Compress::new(Compression::new(1), false);
+            raw.compress(message.as_bytes(), &mut out, FlushCompress::Sync).expect("compresses");
+            out.truncate(raw.total_out() as usize - 4); // the tail is not sent
+            out
+        })
+        .collect();
+    let mut wire = Vec::new();
+    for payload in &payloads {
+        let mut header =
+            tickwire::frame::Header::new(tickwire::frame::OpCode::Text, payload.len() as u64);
+        header.rsv1 = true;
+        let (head, n) = header.encode();
+        wire.extend_from_slice(&head[..n]);
+        wire.extend_from_slice(payload);
+    }
+    let stream = || Stream::of(wire.clone(), vec![]);
+    let connection = || {
+        let agreed = Agreed::new()
+            .with_takeover(tickwire::Role::Server, false)
+            .with_takeover(tickwire::Role::Client, false);
+        let config = Config::default().deflate(Deflate::new());
+        Connection::client(&config, Negotiated::new().with_deflate(agreed), floor::Rng(7))
+    };
+    let mut raw = Decompress::new(false);
+    let mut out = vec![0; 16 << 10];
+    let mut at = 0;
+    let (mut core, mut link) = (connection(), stream());
+    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection());
+    let mut blocking = blocking::WebSocket::from_parts(stream(), connection());
+    four(
+        move |n| {
+            for _ in 0..n {
+                raw.reset(false);
+                for input in [&payloads[at][..], &[0, 0, 0xff, 0xff]] {
+                    let to = &mut out[raw.total_out() as usize..];
+                    let done = raw.decompress(black_box(input), to, FlushDecompress::None);
+                    assert!(done.is_ok());
+                }
+                assert!(black_box(&out)[..raw.total_out() as usize].len() == 1024);
+                at = (at + 1) % payloads.len();
+            }
+        },
+        move |n| {
+            for _ in 0..n {
+                assert!(black_box(receive(&mut core, &mut link)).len() == 1024);
+            }
+        },
+        move |n| {
+            now(async {
+                for _ in 0..n {
+                    let message = tokio.recv().await.expect("no error").expect("a message");
+                    assert!(black_box(message.as_bytes()).len() == 1024);
+                }
+            });
+        },
+        move |n| {
+            for _ in 0..n {
+                let message = blocking.recv().expect("no error").expect("a message");
+                assert!(black_box(message.as_bytes()).len() == 1024);
+            }
+        },
+    )
+}
+
 /// Cuts `all` into batches, for ever.
 struct Batches<T> {
     all: Rc<[T]>,
@@ -176,6 +349,41 @@ pub fn sending(len: usize, client: bool) -> Sides {
             });
         },
     )
+}
+
+/// Sending by the writing half of a split connection.
+pub fn sending_split(len: usize, client: bool) -> Sides {
+    let all: Rc<[Vec<u8>]> = messages(len, Body::Binary).into();
+    let per = floor::batch(len);
+    let stream = || Stream::of(vec![], vec![]);
+    let mut sides = sending(len, client);
+    let (_, mut tokio) = split_tokio(stream(), client);
+    let (_, mut blocking) = split_blocking(stream(), client);
+    let (mut a, mut b) = (Batches::new(&all), Batches::new(&all));
+    sides.truncate(2);
+    sides.push((
+        "tokio",
+        Box::new(move |n| {
+            in_turns(n, per, |n| {
+                for message in a.next(n) {
+                    assert!(tokio.feed(black_box(message)).is_ok());
+                }
+                assert!(now(tokio.flush()).is_ok());
+            });
+        }),
+    ));
+    sides.push((
+        "blocking",
+        Box::new(move |n| {
+            in_turns(n, per, |n| {
+                for message in b.next(n) {
+                    assert!(blocking.feed(black_box(message)).is_ok());
+                }
+                assert!(blocking.flush().is_ok());
+            });
+        }),
+    ));
+    sides
 }
 
 /// Sending shared payloads, from a server.
@@ -486,5 +694,9 @@ impl blocking::Stream for Stream {
 
     fn writes_vectored(&self) -> bool {
         true
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone())
     }
 }
