@@ -236,6 +236,8 @@ mod connection;
 #[cfg(feature = "deflate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
 pub mod deflate;
+#[cfg(feature = "std")]
+pub mod drive;
 mod entropy;
 mod error;
 pub mod frame;
@@ -252,12 +254,10 @@ pub mod handshake;
 #[cfg(feature = "std")]
 mod input;
 mod kernel;
-#[cfg(feature = "std")]
-mod link;
 pub mod mask;
 mod message;
 mod outbox;
-#[cfg(any(feature = "tokio", feature = "deflate"))]
+#[cfg(any(feature = "_task", feature = "deflate"))]
 mod pool;
 mod prepared;
 #[cfg(feature = "socket")]

@@ -3,7 +3,7 @@
 //! holds none.
 //!
 //! Any length from 4 KiB on is kept, so that what a large message needed is there for the next one.
-#[cfg(feature = "tokio")]
+#[cfg(feature = "_task")]
 use crate::connection::memory::Memory;
 use std::{cell::RefCell, vec, vec::Vec};
 
@@ -25,7 +25,7 @@ std::thread_local! {
 }
 
 /// The pool of the thread that asks.
-#[cfg(feature = "tokio")]
+#[cfg(feature = "_task")]
 pub(crate) static THREAD: Memory = Memory { take, give };
 
 /// A buffer of at least `len` initialised bytes; what they are is left over from its last use.

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    connection::timers::LINGER,
+    connection::LINGER,
     error::{Error, RecvError},
     handshake::{
         HandshakeError,

@@ -25,16 +25,15 @@ const LONGEST: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(10);
 /// The longest a write blocks before the other things are looked at.
 pub(super) const WRITE_TICK: Duration = Duration::from_millis(50);
+/// How long the reader of two halves, with nothing else to do, waits for the writer to give back the
+/// right to write.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 /// How long, with input at hand all the time, until a stream that refused bytes is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
 #[inline]
-pub(super) fn read<S: Stream>(io: &mut S, spare: &mut [u8]) -> Poll<io::Result<usize>> {
-    loop {
-        if let Some(done) = outcome(io.read(spare)) {
-            return done;
-        }
-    }
+pub(crate) fn read<S: Stream>(io: &mut S, spare: &mut [u8]) -> Poll<io::Result<usize>> {
+    outcome(|| io.read(spare))
 }
 
 /// One write, of no more than `most` bytes, or, if not `exact`, of about so many: a large payload
@@ -73,54 +72,45 @@ fn write_slices<S: Stream>(
             let bytes = out.chunk();
             write_slice(io, bytes.get(..most).unwrap_or(bytes))
         }
-        Some(slices) => loop {
-            if let Some(done) = outcome(some(io.write_vectored(slices))) {
-                return done;
-            }
-        },
+        Some(slices) => outcome(|| some(io.write_vectored(slices))),
     }
 }
 
 /// One write of bytes.
 #[inline]
-pub(super) fn write_slice<S: Stream>(io: &mut S, bytes: &[u8]) -> Poll<io::Result<usize>> {
-    loop {
-        if let Some(done) = outcome(some(io.write(bytes))) {
-            return done;
-        }
-    }
+pub(crate) fn write_slice<S: Stream>(io: &mut S, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    outcome(|| some(io.write(bytes)))
 }
 
-pub(super) fn flush<S: Stream>(io: &mut S) -> Poll<io::Result<()>> {
-    loop {
-        if let Some(done) = outcome(io.flush()) {
-            return done;
-        }
-    }
+pub(crate) fn flush<S: Stream>(io: &mut S) -> Poll<io::Result<()>> {
+    outcome(|| io.flush())
 }
 
-fn some(written: io::Result<usize>) -> io::Result<usize> {
+pub(super) fn some(written: io::Result<usize>) -> io::Result<usize> {
     match written {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
         written => written,
     }
 }
 
-/// `None`: to be tried again.
+/// What a call that may block came to. One that was interrupted is made again.
 #[inline]
-fn outcome<T>(result: io::Result<T>) -> Option<Poll<io::Result<T>>> {
-    match result {
-        Ok(done) => Some(Poll::Ready(Ok(done))),
-        Err(error) => match error.kind() {
-            io::ErrorKind::Interrupted => None,
-            io::ErrorKind::WouldBlock => Some(Poll::Pending),
+pub(super) fn outcome<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
+    loop {
+        let error = match call() {
+            Ok(done) => return Poll::Ready(Ok(done)),
+            Err(error) => error,
+        };
+        match error.kind() {
+            io::ErrorKind::Interrupted => {}
+            io::ErrorKind::WouldBlock => return Poll::Pending,
             // What Windows calls a timeout that was set. Elsewhere the system means by it that the
             // peer is gone.
             io::ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
-                Some(Poll::Pending)
+                return Poll::Pending;
             }
-            _ => Some(Poll::Ready(Err(error))),
-        },
+            _ => return Poll::Ready(Err(error)),
+        }
     }
 }
 
@@ -207,8 +197,6 @@ pub(super) struct Patience {
     waited: Duration,
     /// When the call began, if the caller limits it.
     began: Option<Time>,
-    /// That limit has passed, though input keeps coming.
-    pub(super) spent: bool,
     /// When the stream last refused bytes, if it took none since.
     refused: Option<Time>,
     /// It was not tried again, since there might be input.
@@ -229,7 +217,6 @@ impl Patience {
             blocked_at: None,
             waited: Duration::ZERO,
             began: None,
-            spent: false,
             refused: None,
             skipped: false,
             dripped: Duration::ZERO,
@@ -251,14 +238,12 @@ impl Patience {
         self.blocked_at = None;
         self.waited = Duration::ZERO;
         self.began = self.read_limit.map(|_| self.now());
-        self.spent = false;
     }
 
     /// Whether, before a further read, the caller's limit has passed.
     #[inline]
-    pub(super) fn is_spent(&mut self) -> bool {
-        self.spent = self.read_limit.is_some_and(|limit| self.waited >= limit);
-        self.spent
+    pub(super) fn is_spent(&self) -> bool {
+        self.read_limit.is_some_and(|limit| self.waited >= limit)
     }
 
     /// What the caller lets reads wait, told to the stream at once, which may not be able to.

@@ -42,13 +42,14 @@
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
 mod connect;
 mod handshake;
-mod io;
+pub(crate) mod io;
+mod patient;
 mod spin;
 mod split;
 mod stream;
-#[cfg(feature = "rustls")]
-mod tls;
 
+#[cfg(feature = "rustls")]
+pub use crate::tls::blocking::TlsStream;
 #[cfg(feature = "rustls")]
 pub use connect::connect_tls;
 pub use connect::{MaybeTls, client, connect, connect_with};
@@ -56,24 +57,23 @@ pub use handshake::{Handshake, accept};
 pub use spin::Spin;
 pub use split::{Reader, Writer};
 pub use stream::{Plain, Stream};
-#[cfg(feature = "rustls")]
-pub use tls::TlsStream;
 
 #[cfg(doc)]
 use crate::config::Config;
 use crate::{
     close::CloseFrame,
     config::Negotiated,
-    connection::{Connection, Ending, Position, ReadyState, RoundTrip, Sender, Step},
+    connection::{Connection, Position, ReadyState, RoundTrip, Sender, Step},
+    drive::{Drive, Io, Ready, Want, Whole},
     error::{Error, RecvError, SendError},
-    link::{Link, Ready, Want, again},
     message::{Chunk, Event, Info, Message, OwnedMessage},
     outbox::Outbox,
     prepared::Prepared,
     time::Time,
 };
-use bytes::{Buf, Bytes};
-use io::{Patience, Timeout};
+use bytes::Bytes;
+use io::Timeout;
+use patient::{Patient, Waits};
 use std::{
     task::{Context, Poll, Waker},
     time::Duration,
@@ -86,29 +86,7 @@ use std::{
 /// dropped.
 #[derive(Debug)]
 pub struct WebSocket<S> {
-    io: S,
-    conn: Connection,
-    patience: Patience,
-    read_timeout: Timeout,
-    write_timeout: Timeout,
-    /// The stream took bytes that it was not yet asked to flush.
-    dirty: bool,
-    /// Nobody reads, as the core was told.
-    paused: bool,
-    /// The last read was not in vain, so that nobody has looked at the clock.
-    busy: bool,
-    /// But it had to wait, in the middle of a frame.
-    slow: bool,
-    /// A deadline has changed something, before a read.
-    told: bool,
-    /// [`Config::stamp_reads`].
-    stamp: bool,
-    /// Why there is no message.
-    failed: Option<Error>,
-    /// How the stream failed first; returned once there is nothing more to receive.
-    io_error: Option<std::io::Error>,
-    /// A deadline that passed when there was nothing left to receive that could show it.
-    late: Option<RecvError>,
+    drive: Drive<Whole, Patient<S>>,
 }
 
 /// The polls here wait by themselves, and wake nobody.
@@ -124,112 +102,96 @@ fn settled<T>(poll: Poll<T>) -> Result<T, Error> {
     }
 }
 
-impl<S> WebSocket<S> {
+impl<S: Stream> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done. Sets nothing on the stream.
-    pub fn from_parts(io: S, mut conn: Connection) -> Self
-    where
-        S: Stream,
-    {
-        conn.restart_clock();
-        if !io.writes_vectored() {
-            conn.sender().set_flat();
-        }
-        Self {
-            io,
-            patience: Patience::new(conn.shortest_timeout()),
-            stamp: conn.stamps_reads(),
-            conn,
-            read_timeout: Timeout::default(),
-            write_timeout: Timeout::default(),
-            dirty: false,
-            paused: false,
-            busy: false,
-            slow: false,
-            told: false,
-            failed: None,
-            io_error: None,
-            late: None,
-        }
+    pub fn from_parts(io: S, conn: Connection) -> Self {
+        let io = Patient::new(io, conn.shortest_timeout());
+        Self::join(io, conn)
     }
 
-    /// Takes the two apart again. The stream keeps the timeouts that were set on it.
-    pub fn into_parts(self) -> (S, Connection) {
-        (self.io, self.conn)
+    fn join(io: Patient<S>, conn: Connection) -> Self {
+        let core = Whole::new(conn, io.io.writes_vectored());
+        Self { drive: Drive::new(core, io) }
     }
 
     /// After a handshake, which has left its timeouts.
-    fn with_timeouts(io: S, conn: Connection, timeouts: (Timeout, Timeout)) -> Self
-    where
-        S: Stream,
-    {
-        let (read_timeout, write_timeout) = timeouts;
-        Self { read_timeout, write_timeout, ..Self::from_parts(io, conn) }
+    fn with_timeouts(io: S, conn: Connection, timeouts: (Timeout, Timeout)) -> Self {
+        let mut io = Patient::new(io, conn.shortest_timeout());
+        (io.read_timeout, io.write_timeout) = timeouts;
+        Self::join(io, conn)
+    }
+}
+
+impl<S> WebSocket<S> {
+    /// Takes the two apart again. The stream keeps the timeouts that were set on it.
+    pub fn into_parts(self) -> (S, Connection) {
+        (self.drive.io.io, self.drive.core.conn)
     }
 
     /// The stream.
     pub fn get_ref(&self) -> &S {
-        &self.io
+        &self.drive.io.io
     }
 
     /// The stream. What is read from or written to it directly is lost to, or breaks into, the
     /// WebSocket's own. Its timeouts are the WebSocket's to set.
     pub fn get_mut(&mut self) -> &mut S {
-        &mut self.io
+        &mut self.drive.io.io
     }
 
     /// The sending half: everything that needs no I/O.
     #[inline]
     pub fn sender(&mut self) -> &mut Sender {
-        self.conn.sender()
+        self.drive.core.conn.sender()
     }
 
     /// The connection.
     pub fn connection(&self) -> &Connection {
-        &self.conn
+        &self.drive.core.conn
     }
 
     /// What the opening handshake agreed on.
     pub fn negotiated(&self) -> &Negotiated {
-        self.conn.negotiated()
+        self.drive.core.conn.negotiated()
     }
 
     /// The peer's Close; see [`Connection::close_frame`].
     pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        self.conn.close_frame()
+        self.drive.core.conn.close_frame()
     }
 
     /// The close code of the connection; see [`Connection::close_code`].
     pub fn close_code(&self) -> u16 {
-        self.conn.close_code()
+        self.drive.core.conn.close_code()
     }
 
     /// How long Pings and their Pongs took; see [`Sender::rtt`]. Where something always arrives, the
     /// heartbeat sends none: call [`probe`](Self::probe) now and then.
     pub fn rtt(&self) -> Option<RoundTrip> {
-        self.conn.rtt()
+        self.drive.core.conn.rtt()
     }
 
     /// What has passed so far. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> crate::Counters {
-        self.conn.counters()
+        self.drive.core.conn.counters()
     }
 
     /// Whether both Close frames have passed.
     pub fn was_clean(&self) -> bool {
-        self.conn.was_clean()
+        self.drive.core.conn.was_clean()
     }
 
     /// Why nothing more is received, if it failed: known at once, where [`recv`](Self::recv) first
     /// tells the peer.
     pub fn error(&self) -> Option<RecvError> {
-        self.conn.error()
+        self.drive.core.conn.error()
     }
 
     /// Where the connection stands.
     pub fn ready_state(&self) -> ReadyState {
-        self.conn.ready_state()
+        self.drive.core.conn.ready_state()
     }
 
     /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush), or
@@ -241,7 +203,7 @@ impl<S> WebSocket<S> {
     /// As [`Sender::feed`].
     #[inline]
     pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
-        self.conn.sender().feed(message)
+        self.drive.core.conn.sender().feed(message)
     }
 
     /// Queues a message that is never compressed; see [`Sender::feed_plain`].
@@ -253,7 +215,7 @@ impl<S> WebSocket<S> {
         &mut self,
         message: impl Into<Message<'m>>,
     ) -> Result<Position, SendError> {
-        self.conn.sender().feed_plain(message)
+        self.drive.core.conn.sender().feed_plain(message)
     }
 
     /// Queues a shared payload; see [`Sender::feed_bytes`].
@@ -262,7 +224,7 @@ impl<S> WebSocket<S> {
     ///
     /// As [`Sender::feed`].
     pub fn feed_bytes(&mut self, payload: Bytes) -> Result<Position, SendError> {
-        self.conn.sender().feed_bytes(payload)
+        self.drive.core.conn.sender().feed_bytes(payload)
     }
 
     /// Queues a message encoded beforehand; see [`Sender::feed_prepared`].
@@ -272,7 +234,7 @@ impl<S> WebSocket<S> {
     /// As [`Sender::feed`].
     #[inline]
     pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
-        self.conn.sender().feed_prepared(message)
+        self.drive.core.conn.sender().feed_prepared(message)
     }
 
     /// Queues a piece of a message; see [`Sender::feed_chunk`].
@@ -281,7 +243,7 @@ impl<S> WebSocket<S> {
     ///
     /// As [`Sender::feed_chunk`].
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-        self.conn.sender().feed_chunk(chunk)
+        self.drive.core.conn.sender().feed_chunk(chunk)
     }
 
     /// Queues a message in front of the others; see [`Sender::feed_first`].
@@ -293,7 +255,7 @@ impl<S> WebSocket<S> {
         &mut self,
         message: impl Into<Message<'m>>,
     ) -> Result<Position, SendError> {
-        self.conn.sender().feed_first(message)
+        self.drive.core.conn.sender().feed_first(message)
     }
 
     /// Queues what an [`Outbox`] holds for this connection, as far as it may; see [`Outbox::feed`].
@@ -302,22 +264,22 @@ impl<S> WebSocket<S> {
     ///
     /// As [`Outbox::feed`].
     pub fn feed_from(&mut self, outbox: &mut Outbox, now: Time) -> Result<(), SendError> {
-        outbox.feed(now, self.conn.sender())
+        outbox.feed(now, self.drive.core.conn.sender())
     }
 
     /// The position behind the last message fed; see [`Sender::fed`].
     pub fn fed(&self) -> Position {
-        self.conn.sending().fed()
+        self.drive.core.conn.sending().fed()
     }
 
     /// Whether the stream took all up to here; see [`Sender::is_written`].
     pub fn is_written(&self, position: Position) -> bool {
-        self.conn.sending().is_written(position)
+        self.drive.core.conn.sending().is_written(position)
     }
 
     /// How many bytes were fed and not yet written; see [`Sender::buffered_amount`].
     pub fn buffered_amount(&self) -> usize {
-        self.conn.sending().buffered_amount()
+        self.drive.core.conn.sending().buffered_amount()
     }
 }
 
@@ -330,22 +292,9 @@ impl<S: Stream> WebSocket<S> {
     /// What [`Stream::set_nonblocking`] says: `Unsupported` for a stream that has no such mode. The
     /// connection is lost then.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
-        Ok(WebSocket {
-            io: Spin::new(self.io)?,
-            conn: self.conn,
-            patience: self.patience,
-            read_timeout: Timeout::default(), // those of the system mean nothing any more
-            write_timeout: Timeout::default(),
-            dirty: self.dirty,
-            paused: self.paused,
-            busy: self.busy,
-            slow: self.slow,
-            told: self.told,
-            stamp: self.stamp,
-            failed: self.failed,
-            io_error: self.io_error,
-            late: self.late,
-        })
+        // The timeouts of the system mean nothing any more.
+        let drive = self.drive.over(|io| io.try_map(Spin::new))?;
+        Ok(WebSocket { drive })
     }
 
     // Timeouts.
@@ -359,7 +308,7 @@ impl<S: Stream> WebSocket<S> {
     /// `InvalidInput` for zero, and what [`Stream::set_read_timeout`] says: a stream that has no
     /// timeouts cannot do this.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
-        self.patience.limit_reads(&self.io, &mut self.read_timeout, timeout)
+        self.drive.io.limit_reads(timeout)
     }
 
     /// For how long a sending call may wait while the stream takes nothing, before it returns
@@ -371,7 +320,7 @@ impl<S: Stream> WebSocket<S> {
     /// `InvalidInput` for zero, and what [`Stream::set_write_timeout`] says: a stream that has no
     /// timeouts cannot do this.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
-        self.patience.limit_writes(&self.io, &mut self.write_timeout, timeout)
+        self.drive.io.limit_writes(timeout)
     }
 
     // Receiving.
@@ -392,9 +341,9 @@ impl<S: Stream> WebSocket<S> {
     #[inline]
     pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
         if self.wait_message()? == Ready::End {
-            return self.ended();
+            return self.drive.ended();
         }
-        Ok(self.conn.message())
+        Ok(self.drive.core.conn.message())
     }
 
     /// [`recv`](Self::recv), and what is known besides the payload: above all whether another
@@ -406,10 +355,10 @@ impl<S: Stream> WebSocket<S> {
     #[inline]
     pub fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
         if self.wait_message()? == Ready::End {
-            return self.ended();
+            return self.drive.ended();
         }
-        let info = self.conn.info();
-        Ok(self.conn.message().map(|message| (message, info)))
+        let info = self.drive.core.conn.info();
+        Ok(self.drive.core.conn.message().map(|message| (message, info)))
     }
 
     /// [`recv`](Self::recv), together with the sending half to answer through, while the message is
@@ -428,12 +377,13 @@ impl<S: Stream> WebSocket<S> {
     #[inline]
     pub fn recv_reply(&mut self) -> Result<Option<(Message<'_>, &mut Sender)>, Error> {
         // Nothing to write first, and a message at hand: nearly always so in a batch.
-        let tx = self.conn.sender();
+        let tx = self.drive.core.conn.sender();
         let free = !tx.wants_write() && !tx.is_closed();
-        if !(free && self.conn.quick() == Some(Step::Message)) && self.wait_reply()? == Ready::End {
-            return self.ended();
+        if !(free && self.drive.quick() == Some(Step::Message)) && self.wait_reply()? == Ready::End
+        {
+            return self.drive.ended();
         }
-        let (rx, tx) = self.conn.split_mut();
+        let (rx, tx) = self.drive.core.conn.split_mut();
         Ok(rx.message().map(|message| (message, tx)))
     }
 
@@ -446,9 +396,9 @@ impl<S: Stream> WebSocket<S> {
     /// As [`recv`](Self::recv).
     pub fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         if self.wait_for(Want::Event)? == Ready::End {
-            return self.ended();
+            return self.drive.ended();
         }
-        Ok(self.conn.event())
+        Ok(self.drive.core.conn.event())
     }
 
     /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
@@ -460,9 +410,9 @@ impl<S: Stream> WebSocket<S> {
     /// As [`recv`](Self::recv).
     pub fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
         if self.wait_for(Want::Chunk)? == Ready::End {
-            return self.ended();
+            return self.drive.ended();
         }
-        Ok(self.conn.receiver().chunk())
+        Ok(self.drive.core.conn.receiver().chunk())
     }
 
     /// [`recv`](Self::recv), but the message is the caller's to keep; see
@@ -473,9 +423,9 @@ impl<S: Stream> WebSocket<S> {
     /// As [`recv`](Self::recv).
     pub fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
         if self.wait_for(Want::Message)? == Ready::End {
-            return self.ended();
+            return self.drive.ended();
         }
-        Ok(self.conn.receiver().take_message())
+        Ok(self.drive.core.conn.receiver().take_message())
     }
 
     // Sending.
@@ -506,10 +456,10 @@ impl<S: Stream> WebSocket<S> {
     /// [`Error::Send`] when the sending half is closed, [`Error::Io`] when the stream fails,
     /// [`Error::WouldBlock`] when there is no room yet.
     pub fn ready(&mut self) -> Result<(), Error> {
-        if self.conn.sender().is_closed() {
+        if self.drive.core.conn.sender().is_closed() {
             return Err(SendError::Closed.into());
         }
-        if self.conn.sender().has_room() {
+        if self.drive.core.conn.sender().has_room() {
             return Ok(());
         }
         self.write_out(true)
@@ -533,7 +483,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`send`](Self::send).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.conn.sender().ping(payload)?;
+        self.drive.core.conn.sender().ping(payload)?;
         self.flush()
     }
 
@@ -555,7 +505,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// [`Closed`](SendError::Closed).
     pub fn feed_probe(&mut self) -> Result<(), SendError> {
-        self.conn.sender().probe(self.patience.now())
+        self.drive.core.conn.sender().probe(self.drive.io.now())
     }
 
     /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
@@ -571,19 +521,19 @@ impl<S: Stream> WebSocket<S> {
     /// means that the peer's Close was seen; [`was_clean`](Self::was_clean) says whether ours could
     /// be written. After [`Error::WouldBlock`] call it again.
     pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
-        match self.conn.sender().close(frame) {
+        match self.drive.core.conn.sender().close(frame) {
             Ok(()) | Err(SendError::Closed) => {}
             Err(error) => return Err(error.into()),
         }
         while self.wait_for(Want::Message)? == Ready::Item {}
-        self.ended::<()>().map(drop)
+        self.drive.ended::<()>().map(drop)
     }
 
     // How these wait.
 
     #[inline]
     fn wait_message(&mut self) -> Result<Ready, Error> {
-        match self.conn.quick() {
+        match self.drive.quick() {
             Some(Step::Message) => Ok(Ready::Item),
             Some(_) => self.read_message(),
             None => self.wait_for(Want::Message),
@@ -594,39 +544,36 @@ impl<S: Stream> WebSocket<S> {
     /// piece of code, which is what counts for a message that comes alone.
     #[inline(never)]
     fn read_message(&mut self) -> Result<Ready, Error> {
-        self.patience.begin();
+        let Self { drive } = self;
+        drive.io.patience.begin();
         let cx = &mut context();
-        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
-            self.write_failed(error);
-        }
-        let read = self.poll_read(cx);
+        drive.write(cx);
+        let read = drive.poll_read(cx);
         if let Poll::Ready(Ok(n @ 1..)) = read {
-            self.commit(n);
-            if self.conn.quick() == Some(Step::Message) {
+            drive.commit(n);
+            if drive.quick() == Some(Step::Message) {
                 return Ok(Ready::Item);
             }
         } else {
-            settled(self.poll_take(cx, read))?;
+            settled(drive.poll_take(cx, read))?;
         }
-        settled(self.poll_more(cx, Want::Message))
+        settled(drive.poll_more(cx, Want::Message))
     }
 
     #[inline(never)]
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
-        self.patience.begin();
-        settled(self.poll_more(&mut context(), want))
+        self.drive.io.patience.begin();
+        settled(self.drive.poll_more(&mut context(), want))
     }
 
     #[inline(never)]
     fn wait_reply(&mut self) -> Result<Ready, Error> {
-        self.patience.begin();
-        let tx = self.conn.sender();
+        self.drive.io.patience.begin();
+        let tx = self.drive.core.conn.sending();
         if tx.wants_write() || !tx.has_room() {
-            if let Poll::Ready(Err(error)) = self.poll_write(&mut context()) {
-                self.write_failed(error);
-            }
+            self.drive.write(&mut context());
             // Any other error is found again by receiving, in its time.
-            if !self.conn.sender().has_room()
+            if !self.drive.core.conn.sending().has_room()
                 && let Err(Error::WouldBlock) = self.write_out(true)
             {
                 return Err(Error::WouldBlock);
@@ -634,7 +581,7 @@ impl<S: Stream> WebSocket<S> {
         }
         loop {
             match self.wait_message()? {
-                Ready::Item if self.conn.sender().is_closed() => {} // nothing can answer it
+                Ready::Item if self.drive.core.conn.sending().is_closed() => {} // nothing can answer it
                 ready => return Ok(ready),
             }
         }
@@ -642,245 +589,28 @@ impl<S: Stream> WebSocket<S> {
 
     /// Writes all, where nobody reads while it waits. `enough`: until there is room.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
-        self.patience.begin();
+        let Drive { core, io, .. } = &mut self.drive;
+        io.patience.begin();
         loop {
             // A stream that still holds something back would be waited for in vain.
-            if self.conn.sender().is_broken() {
-                return Err(self.lost());
+            if core.conn.sending().is_broken() {
+                return Err(core.lost());
             }
-            match self.write_now() {
+            match core.poll_write_all(io, &mut context()) {
                 Poll::Ready(Ok(())) => return Ok(()),
-                Poll::Ready(Err(error)) => {
-                    let told = again(&error);
-                    self.write_failed(told);
-                    return Err(error.into());
-                }
-                Poll::Pending if enough && self.conn.sender().has_room() => return Ok(()),
+                Poll::Ready(Err(error)) => return Err(core.fail::<Patient<S>>(error)),
+                Poll::Pending if enough && core.conn.sending().has_room() => return Ok(()),
                 Poll::Pending => {}
             }
-            if !self.paused {
-                self.set_paused(true);
-            }
-            let now = self.patience.now();
-            let _ = self.tell(now);
-            if let Some(error) = self.conn.receiver().doom() {
+            core.pause();
+            let now = io.now();
+            let _ = Waits::tell(core, now);
+            if let Some(error) = core.conn.error() {
                 return Err(error.into());
             }
-            if !self.patience.go_on(now, self.patience.write_limit) {
+            if !io.patience.go_on(now, io.patience.write_limit) {
                 return Err(Error::WouldBlock);
             }
         }
-    }
-
-    /// Why what was fed is gone: writing failed before, in a receiving call or by a deadline.
-    #[cold]
-    fn lost(&mut self) -> Error {
-        match (&self.io_error, self.conn.receiver().doom().or(self.late)) {
-            (Some(error), _) => again(error).into(),
-            (None, Some(error)) => error.into(),
-            (None, None) => SendError::Closed.into(),
-        }
-    }
-
-    /// Writes all, as far as the stream takes it within a tick.
-    #[inline]
-    fn write_now(&mut self) -> Poll<std::io::Result<()>> {
-        let Self { io, conn, patience, write_timeout, dirty, .. } = self;
-        patience.before_write(io, write_timeout);
-        loop {
-            let mut out = conn.sender().outgoing();
-            if !out.has_remaining() {
-                break;
-            }
-            match io::write(io, &out, usize::MAX, false) {
-                Poll::Ready(Ok(n)) => {
-                    out.advance(n);
-                    *dirty = true;
-                    patience.moved();
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    conn.write_blocked();
-                    patience.refused(write_timeout);
-                    return Poll::Pending;
-                }
-            }
-        }
-        if *dirty {
-            match io::flush(io) {
-                Poll::Ready(Ok(())) => {
-                    *dirty = false;
-                    conn.sender().unflushed(false);
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    conn.sender().unflushed(true);
-                    patience.refused(write_timeout);
-                    return Poll::Pending;
-                }
-            }
-        }
-        patience.written();
-        Poll::Ready(Ok(()))
-    }
-
-    /// Tells the core the time, if it wants to know, and says whether that has changed something.
-    fn tell(&mut self, now: Time) -> bool {
-        if self.conn.poll_timeout().is_none_or(|at| at > now) {
-            return false;
-        }
-        let wrote = self.conn.sender().has_outgoing();
-        if let Err(error) = self.conn.handle_timeout(now) {
-            self.late = Some(error);
-            return true;
-        }
-        // Something to write, or a phase has ended.
-        (!wrote && self.conn.sender().has_outgoing()) || self.conn.poll_timeout().is_none()
-    }
-
-    #[cold]
-    fn set_paused(&mut self, paused: bool) {
-        self.paused = paused;
-        self.conn.set_paused(paused);
-    }
-
-    /// The deadlines, where reads that are not in vain leave no time to wait for them. Those on
-    /// receiving are judged only by one that had to wait. Says whether that has changed something.
-    #[cold]
-    fn is_over(&mut self) -> bool {
-        self.conn.set_paused(!self.slow);
-        self.told = self.tell(self.patience.now());
-        self.conn.set_paused(false);
-        self.told
-    }
-}
-
-impl<S: Stream> Link for WebSocket<S> {
-    const ALWAYS_LOOKS: bool = false;
-
-    #[inline]
-    fn step(&mut self, want: Want) -> Result<Step, RecvError> {
-        match want {
-            Want::Message | Want::Event => self.conn.step(),
-            Want::Chunk => self.conn.step_chunk(),
-        }
-    }
-
-    #[inline]
-    fn poll_write(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        if !self.dirty && !self.conn.sender().has_outgoing() {
-            return Poll::Ready(Ok(()));
-        }
-        if self.patience.skips_write() {
-            return Poll::Pending;
-        }
-        self.write_now()
-    }
-
-    #[inline]
-    fn poll_read(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        if self.paused {
-            self.set_paused(false);
-        }
-        let refused = self.patience.is_refused();
-        let pressed = refused || self.slow || self.conn.sender().is_closed();
-        if self.busy && (self.patience.is_spent() || (pressed && self.is_over())) {
-            return Poll::Pending;
-        }
-        let Self { io, conn, patience, read_timeout, .. } = self;
-        let began = conn.receiver().partial_frame().map(|_| patience.now());
-        patience.before_read(io, read_timeout, refused, || conn.poll_timeout().is_some());
-        let done = io::read(io, conn.spare_mut());
-        match done {
-            Poll::Ready(_) => patience.moved(),
-            Poll::Pending => patience.no_input(read_timeout),
-        }
-        self.busy = done.is_ready();
-        self.slow = self.busy && patience.was_slow(began);
-        done
-    }
-
-    #[inline]
-    fn commit(&mut self, n: usize) {
-        if self.stamp {
-            self.conn.commit_at(n, self.patience.now());
-        } else {
-            self.conn.commit(n);
-        }
-    }
-
-    fn end_of_stream(&mut self) {
-        self.conn.end_of_stream();
-    }
-
-    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        let _ = self.io.shutdown(); // one that cannot is as good as shut
-        self.conn.shut_down();
-        Poll::Ready(())
-    }
-
-    fn ending(&mut self) -> Ending {
-        self.conn.ending()
-    }
-
-    /// Called when a read or write would block: sees to the deadlines, and says whether to go on.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if core::mem::take(&mut self.told) {
-            return Poll::Ready(());
-        }
-        if core::mem::take(&mut self.patience.spent) {
-            return Poll::Pending;
-        }
-        let now = self.patience.now();
-        let changed = self.tell(now);
-        if changed {
-            // A Ping goes before the next read, so that the wait for its answer counts from here.
-            if let Poll::Ready(Err(error)) = self.poll_write(cx) {
-                self.write_failed(error);
-            }
-            self.tell(now);
-        }
-        let Self { io, conn, patience, read_timeout, .. } = self;
-        if patience.go_on(now, patience.read_limit) {
-            patience.adjust(io, read_timeout, conn.poll_timeout(), now);
-        } else if !changed {
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    }
-
-    #[cold]
-    fn time_pong(&mut self) {
-        if self.conn.sending().pong_waits() {
-            self.conn.sender().time_pong(self.patience.now());
-        }
-    }
-
-    #[inline]
-    fn rest(&mut self) {} // a thread that waits for this one connection keeps its buffers
-
-    #[cold]
-    fn write_failed(&mut self, error: std::io::Error) {
-        self.conn.write_failed();
-        self.dirty = false;
-        self.patience.written();
-        self.io_failed(error);
-    }
-
-    #[cold]
-    fn io_failed(&mut self, error: std::io::Error) {
-        self.io_error.get_or_insert(error);
-    }
-
-    fn take_io_error(&mut self) -> Option<std::io::Error> {
-        self.io_error.take()
-    }
-
-    fn late(&self) -> Option<RecvError> {
-        self.late
-    }
-
-    fn failed(&mut self) -> &mut Option<Error> {
-        &mut self.failed
     }
 }

@@ -24,18 +24,18 @@
 //! then it notices that the writer closed, or failed.
 use super::{
     Stream, WebSocket, context,
-    io::{Patience, Stuck, Timeout, WRITE_TICK, flush, write},
+    io::{PAUSE, Patience, Stuck, Timeout, WRITE_TICK, flush, write as write_some},
+    patient::{Patient, Waits},
     settled,
 };
 use crate::{
     close::CloseFrame,
     config::Negotiated,
     connection::{
-        Delivery, Ending, Ends, Outgoing, Parts, Position, Receiver, RoundTrip, Sender, Step,
-        out_buffer::OutBuffer, respond, timers::Timers,
+        Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
     },
+    drive::{Core, Drive, Io, Queue, Ready, TURN, Want, again, step_half},
     error::{Error, RecvError, SendError},
-    link::{Link, Ready, Want, again},
     message::{Chunk, Event, Info, Message, OwnedMessage},
     outbox::Outbox,
     prepared::Prepared,
@@ -44,44 +44,30 @@ use crate::{
 };
 use bytes::{Buf, Bytes};
 use std::{
-    boxed::Box,
     io,
     sync::{Arc, PoisonError, TryLockError, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
 
-/// How much is written before the sender is looked at again, so that a Pong does not wait long.
-const TURN: usize = 64 << 10;
-/// How long the reader, with nothing else to do, waits for the writer to give back the pen.
-const PAUSE: Duration = Duration::from_millis(50);
-
 /// The half that receives. Keep receiving: it answers Pings, sees the peer's Close, and drives all
 /// deadlines but the one on writing. Dropped, it ends receiving; the [`Writer`] learns of the
 /// connection's end from a write that fails.
 #[derive(Debug)]
 pub struct Reader<S> {
-    io: S,
-    rx: Receiver,
-    timers: Timers,
-    ends: Ends,
-    negotiated: Option<Box<Negotiated>>,
-    patience: Patience,
-    read_timeout: Timeout,
-    stamp: bool,
+    drive: Drive<Half<S>, Patient<S>>,
+}
+
+/// What the reading half drives.
+#[derive(Debug)]
+struct Half<S> {
+    inbound: Inbound,
     /// Something was queued for the peer, or by the heartbeat, since the last complete write.
     owes: bool,
     /// Part of it is left after a turn.
     unfinished: bool,
     /// The writer had the pen.
     taken: bool,
-    /// The last read was not in vain, so that nobody has looked at the clock.
-    busy: bool,
-    /// But it had to wait, in the middle of a frame.
-    slow: bool,
-    /// A deadline has changed something, before a read.
-    told: bool,
-    failed: Option<Error>,
     late: Option<RecvError>,
     shared: Arc<Shared<S>>,
 }
@@ -100,11 +86,12 @@ pub struct Writer<S> {
 struct Shared<S> {
     pen: TryMutex<Pen<S>>,
     queue: Mutex<Queue>,
+    /// The reader waits for the pen; set and seen under `queue`.
+    awaited: AtomicBool,
     /// The pen was given back, while the reader waited for that.
     freed: Condvar,
     /// The writer has closed: for the reader to see without a lock.
     closing: AtomicBool,
-    write_timeout: Duration,
 }
 
 /// The right to write.
@@ -115,17 +102,6 @@ struct Pen<S> {
     held: OutBuffer,
     /// The stream took bytes that it was not yet asked to flush.
     dirty: bool,
-}
-
-#[derive(Debug)]
-struct Queue {
-    tx: Sender,
-    /// How the stream failed first.
-    io_error: Option<io::Error>,
-    /// Why receiving ended, for the writer to know; or why writing did, for the reader.
-    ended: Option<RecvError>,
-    /// The reader waits for the pen.
-    awaited: bool,
 }
 
 // Nothing here is left half done by a panic, of which there should be none.
@@ -148,9 +124,11 @@ impl<S> Shared<S> {
     }
 
     /// Gives the right back, before anybody can queue more.
-    fn give_back(&self, pen: TryMutexGuard<'_, Pen<S>>, mut queue: MutexGuard<'_, Queue>) {
+    fn give_back(&self, pen: TryMutexGuard<'_, Pen<S>>, queue: MutexGuard<'_, Queue>) {
         drop(pen);
-        if core::mem::take(&mut queue.awaited) {
+        let awaited = self.awaited.swap(false, Ordering::Relaxed);
+        drop(queue);
+        if awaited {
             self.freed.notify_all();
         }
     }
@@ -158,10 +136,7 @@ impl<S> Shared<S> {
     /// Closes the sending half after a failed write.
     fn fail(&self, mut pen: TryMutexGuard<'_, Pen<S>>, error: io::Error) {
         let mut queue = self.queue();
-        queue.tx.note(&pen.held);
-        queue.tx.write_failed();
-        queue.io_error.get_or_insert(error);
-        pen.held.clear();
+        queue.fail(&mut pen.held, &error);
         pen.dirty = false;
         self.give_back(pen, queue);
     }
@@ -179,7 +154,7 @@ impl<S: Stream> Pen<S> {
         patience.before_write(io, timeout);
         let mut out = Outgoing(held);
         let done = if most > 0 {
-            write(io, &out, most.min(TURN), exact)
+            write_some(io, &out, most.min(TURN), exact)
         } else {
             flush(io).map_ok(|()| 0)
         };
@@ -200,26 +175,6 @@ impl<S: Stream> Pen<S> {
     }
 }
 
-impl Queue {
-    /// Why what was fed will not be written, if so.
-    fn lost(&self) -> Option<Error> {
-        match (self.ended, &self.io_error) {
-            (Some(error), _) => Some(error.into()),
-            (None, Some(error)) if self.tx.is_broken() => Some(again(error).into()),
-            (None, None) if self.tx.is_broken() => Some(SendError::Closed.into()),
-            _ => None,
-        }
-    }
-
-    /// The deadline on writing.
-    fn drive_stall(&mut self, now: Time, timeout: Duration) {
-        if self.tx.stall_mut().handle(now, timeout) {
-            self.tx.write_failed();
-            self.ended = Some(RecvError::WriteTimeout);
-        }
-    }
-}
-
 impl<S: Stream> WebSocket<S> {
     /// Two halves for two threads. What was fed and received before goes along. A message in
     /// chunks that is not finished is finished by the [`Writer`]. Timeouts set on the WebSocket go
@@ -230,139 +185,69 @@ impl<S: Stream> WebSocket<S> {
     /// What [`Stream::try_clone`] says: `Unsupported` for a stream that cannot be split. The
     /// connection is lost then.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
-        let Self { io, mut conn, patience, read_timeout, write_timeout, .. } = self;
-        let twin = io.try_clone()?;
-        conn.set_paused(false);
-        let parts = conn.into_parts();
-        let Parts { rx, mut tx, timers, ends, write_timeout: limit, negotiated } = parts;
+        let Drive { mut core, mut io, .. } = self.drive;
+        let Patient { io: twin, patience, write_timeout, .. } = io.twin()?;
+        core.set_paused(false);
+        let (inbound, mut tx) = core.conn.into_halves();
         let mut held = OutBuffer::default();
         tx.take_out(&mut held); // a handshake's response among it, which the reader would not write
-        let pen = Pen { io: twin, timeout: write_timeout, held, dirty: self.dirty };
-        let queue = Queue { tx, io_error: self.io_error, ended: None, awaited: false };
+        let pen = Pen { io: twin, timeout: write_timeout, held, dirty: core.dirty };
         let shared = Arc::new(Shared {
             pen: TryMutex::new(pen),
-            queue: Mutex::new(queue),
+            queue: Mutex::new(Queue::new(tx, core.io_error)),
+            awaited: AtomicBool::new(false),
             freed: Condvar::new(),
             closing: AtomicBool::new(false),
-            write_timeout: limit,
         });
-        let writer = Writer { patience: patience.twin(), shared: shared.clone() };
-        let reader = Reader {
-            io,
-            rx,
-            timers,
-            ends,
-            negotiated,
-            patience,
-            read_timeout,
-            stamp: self.stamp,
+        let half = Half {
+            inbound,
             owes: true,
             unfinished: false,
             taken: false,
-            busy: false,
-            slow: false,
-            told: false,
-            failed: None,
-            late: self.late,
-            shared,
+            late: core.late,
+            shared: shared.clone(),
         };
-        Ok((reader, writer))
+        Ok((Reader { drive: Drive::new(half, io) }, Writer { patience, shared }))
     }
 }
 
 impl<S> Reader<S> {
     /// What the opening handshake agreed on.
     pub fn negotiated(&self) -> &Negotiated {
-        Negotiated::or_nothing(self.negotiated.as_deref())
+        self.drive.core.inbound.negotiated()
     }
 
     /// The peer's Close; see [`Connection::close_frame`](crate::Connection::close_frame).
     pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        self.rx.close_frame()
+        self.drive.core.inbound.receiver().close_frame()
     }
 
     /// The close code of the connection; see
     /// [`Connection::close_code`](crate::Connection::close_code).
     pub fn close_code(&self) -> u16 {
-        self.rx.close_code()
+        self.drive.core.inbound.receiver().close_code()
     }
 
     /// How long Pings and their Pongs took; see [`Sender::rtt`].
     pub fn rtt(&self) -> Option<RoundTrip> {
-        self.shared.queue().tx.rtt()
+        self.drive.core.shared.queue().tx.rtt()
     }
 
     /// What has passed so far, in both directions. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> crate::Counters {
-        crate::Counters::of(&self.rx, &self.shared.queue().tx)
+        crate::Counters::of(self.drive.core.inbound.receiver(), &self.drive.core.shared.queue().tx)
     }
 
     /// Whether both Close frames have passed.
     pub fn was_clean(&self) -> bool {
-        self.rx.is_closed() && self.shared.queue().tx.close_written()
+        self.drive.core.inbound.was_clean(&self.drive.core.shared.queue().tx)
     }
 
     /// The reader's handle of the stream.
     pub fn get_ref(&self) -> &S {
-        &self.io
-    }
-
-    fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
-        let step = self.rx.step_slow(delivery);
-        if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
-            let mut queue = self.shared.queue();
-            respond(&step, &self.rx, &mut queue.tx);
-            self.owes |= step != Ok(Step::Pong); // which calls for nothing
-        }
-        step
-    }
-
-    /// When the next deadline is: the one on writing among them, where this half writes.
-    fn next_deadline(&self) -> Option<Time> {
-        let Self { rx, timers, ends, shared, .. } = self;
-        let queue = shared.queue();
-        let phase = timers.phase(rx, &queue.tx, *ends);
-        let next = timers.poll(rx, &queue.tx, phase, *ends);
-        let stall = queue.tx.stall().poll().filter(|_| self.unfinished);
-        [next, stall].into_iter().flatten().min()
-    }
-
-    /// Tells the core the time, if it wants to know, and says whether that has changed something.
-    fn tell(&mut self, now: Time) -> bool {
-        let Self { rx, timers, ends, shared, late, unfinished, .. } = self;
-        let mut queue = shared.queue();
-        let phase = timers.phase(rx, &queue.tx, *ends);
-        let next = timers.poll(rx, &queue.tx, phase, *ends);
-        let mut told = Ok(());
-        let wrote = queue.tx.owes_control(); // what was fed is the writer's to flush
-        if next.is_some_and(|at| at <= now) {
-            told = timers.handle(now, rx, &mut queue.tx, phase, *ends);
-        }
-        if *unfinished {
-            queue.drive_stall(now, shared.write_timeout);
-        }
-        if let Err(error) = told.and_then(|()| queue.ended.map_or(Ok(()), Err)) {
-            let news = rx.doom().is_none() && !rx.is_closed();
-            rx.cut_off(error);
-            late.get_or_insert(error);
-            if news || told.is_err() {
-                return true;
-            }
-        }
-        // Something to write, or a phase has ended.
-        (!wrote && queue.tx.owes_control()) || timers.phase(rx, &queue.tx, *ends) != phase
-    }
-
-    /// The deadlines, where reads that are not in vain leave no time to wait for them. Those on
-    /// receiving are judged only by one that had to wait. Says whether that has changed something.
-    #[cold]
-    fn is_over(&mut self) -> bool {
-        self.timers.set_paused(!self.slow);
-        self.told = self.tell(self.patience.now());
-        self.timers.set_paused(false);
-        self.told
+        &self.drive.io.io
     }
 }
 
@@ -373,7 +258,7 @@ impl<S: Stream> Reader<S> {
     ///
     /// As [`WebSocket::set_read_timeout`].
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.patience.limit_reads(&self.io, &mut self.read_timeout, timeout)
+        self.drive.io.limit_reads(timeout)
     }
 
     /// As [`WebSocket::recv`].
@@ -384,9 +269,9 @@ impl<S: Stream> Reader<S> {
     #[inline]
     pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
         if self.wait_message()? == Ready::End {
-            return self.ended();
+            return self.drive.ended();
         }
-        Ok(self.rx.message())
+        Ok(self.drive.core.inbound.receiver().message())
     }
 
     /// As [`WebSocket::recv_info`].
@@ -397,10 +282,10 @@ impl<S: Stream> Reader<S> {
     #[inline]
     pub fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
         if self.wait_message()? == Ready::End {
-            return self.ended();
+            return self.drive.ended();
         }
-        let info = self.rx.info();
-        Ok(self.rx.message().map(|message| (message, info)))
+        let info = self.drive.core.inbound.receiver().info();
+        Ok(self.drive.core.inbound.receiver().message().map(|message| (message, info)))
     }
 
     /// As [`WebSocket::recv_event`].
@@ -410,9 +295,9 @@ impl<S: Stream> Reader<S> {
     /// As [`WebSocket::recv`].
     pub fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         if self.wait_for(Want::Event)? == Ready::End {
-            return self.ended();
+            return self.drive.ended();
         }
-        Ok(self.rx.event())
+        Ok(self.drive.core.inbound.receiver().event())
     }
 
     /// As [`WebSocket::recv_chunk`].
@@ -422,9 +307,9 @@ impl<S: Stream> Reader<S> {
     /// As [`WebSocket::recv`].
     pub fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
         if self.wait_for(Want::Chunk)? == Ready::End {
-            return self.ended();
+            return self.drive.ended();
         }
-        Ok(self.rx.chunk())
+        Ok(self.drive.core.inbound.receiver_mut().chunk())
     }
 
     /// As [`WebSocket::recv_owned`].
@@ -434,14 +319,14 @@ impl<S: Stream> Reader<S> {
     /// As [`WebSocket::recv`].
     pub fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
         if self.wait_message()? == Ready::End {
-            return self.ended();
+            return self.drive.ended();
         }
-        Ok(self.rx.take_message())
+        Ok(self.drive.core.inbound.receiver_mut().take_message())
     }
 
     #[inline]
     fn wait_message(&mut self) -> Result<Ready, Error> {
-        match self.rx.quick() {
+        match self.drive.quick() {
             Some(Step::Message) => Ok(Ready::Item),
             _ => self.wait_for(Want::Message),
         }
@@ -449,13 +334,15 @@ impl<S: Stream> Reader<S> {
 
     #[inline(never)]
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
-        self.patience.begin();
-        settled(self.poll_more(&mut context(), want))
+        self.drive.io.patience.begin();
+        settled(self.drive.poll_more(&mut context(), want))
     }
+}
 
+impl<S: Stream> Half<S> {
     /// Writes what is owed, for about a tick.
-    fn write_owed(&mut self) -> Poll<io::Result<()>> {
-        let Self { patience, shared, taken, unfinished, .. } = self;
+    fn write_owed(&mut self, patience: &mut Patience) -> Poll<io::Result<()>> {
+        let Self { shared, taken, unfinished, .. } = self;
         let Some(mut pen) = shared.try_pen() else {
             *taken = true;
             return Poll::Pending;
@@ -504,135 +391,49 @@ impl<S: Stream> Reader<S> {
     /// Waits for the writer to give the pen back. Says whether it did.
     #[cold]
     fn wait_for_pen(&self) -> bool {
-        let mut queue = self.shared.queue();
+        let queue = self.shared.queue();
         // As long as `queue` is locked, it cannot be given back.
         if self.shared.try_pen().is_some() {
             return true;
         }
-        queue.awaited = true;
+        self.shared.awaited.store(true, Ordering::Relaxed);
         let waited = self.shared.freed.wait_timeout(queue, PAUSE);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
 
-impl<S: Stream> Link for Reader<S> {
-    const ALWAYS_LOOKS: bool = false;
-
-    #[inline]
-    fn step(&mut self, want: Want) -> Result<Step, RecvError> {
-        if want == Want::Chunk {
-            return self.step_slow(Delivery::Chunks);
-        }
-        match self.rx.quick() {
-            Some(step) => Ok(step),
-            None => self.step_slow(Delivery::Whole),
-        }
+impl<S: Stream> Core<Patient<S>> for Half<S> {
+    #[inline(always)]
+    fn inbound(&mut self) -> &mut Inbound {
+        &mut self.inbound
     }
 
     #[inline]
-    fn poll_write(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn step(&mut self, want: Want) -> Result<Step, RecvError> {
+        let Self { inbound, shared, owes, .. } = self;
+        step_half(inbound, want, |inbound, step| *owes |= shared.queue().respond(inbound, step))
+    }
+
+    #[inline]
+    fn poll_write(&mut self, io: &mut Patient<S>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.owes {
             return Poll::Ready(Ok(()));
         }
         (self.taken, self.unfinished) = (false, false);
-        if self.patience.skips_write() {
+        if io.patience.skips_write() {
             self.unfinished = true;
             return Poll::Pending;
         }
-        let written = self.write_owed();
+        let written = self.write_owed(&mut io.patience);
         self.owes = written.is_pending();
         written
     }
 
-    #[inline]
-    fn poll_read(&mut self, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let closing = self.shared.closing.load(Ordering::Relaxed);
-        let pressed = self.owes || closing || self.slow;
-        if self.busy && (self.patience.is_spent() || (pressed && self.is_over())) {
-            return Poll::Pending;
-        }
-        self.taken = false;
-        let Self { io, rx, patience, read_timeout, .. } = self;
-        let began = rx.partial_frame().map(|_| patience.now());
-        // Always with a tick, to see what the writer does.
-        patience.before_read(io, read_timeout, self.unfinished, || true);
-        let done = super::io::read(io, rx.spare_mut());
-        match done {
-            Poll::Ready(_) => patience.moved(),
-            Poll::Pending => patience.no_input(read_timeout),
-        }
-        self.busy = done.is_ready();
-        self.slow = self.busy && patience.was_slow(began);
-        done
-    }
-
-    #[inline]
-    fn commit(&mut self, n: usize) {
-        if self.stamp {
-            self.rx.commit_at(n, self.patience.now());
-        } else {
-            self.rx.commit(n);
-        }
-    }
-
-    fn end_of_stream(&mut self) {
-        self.rx.end_of_stream();
-    }
-
-    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_shutdown(&mut self, _: &mut Patient<S>, _: &mut Context<'_>) -> Poll<()> {
         // All is written, so nobody has the pen for long.
         let _ = self.shared.pen().io.shutdown(); // one that cannot is as good as shut
-        self.ends.shut = true;
         Poll::Ready(())
     }
-
-    fn ending(&mut self) -> Ending {
-        self.owes = true; // ours is what is written now
-        let mut queue = self.shared.queue();
-        if let Some(error) = self.rx.error() {
-            queue.ended = Some(error);
-        }
-        self.timers.phase(&self.rx, &queue.tx, self.ends).into()
-    }
-
-    /// Called when a read or write would block: sees to the deadlines, and says whether to go on.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if core::mem::take(&mut self.told) {
-            return Poll::Ready(());
-        }
-        if core::mem::take(&mut self.patience.spent) {
-            return Poll::Pending;
-        }
-        if self.taken {
-            let free = self.wait_for_pen();
-            self.patience.stuck = if free { Stuck::Free } else { Stuck::Stream(Some(PAUSE)) };
-        }
-        let now = self.patience.now();
-        let changed = self.tell(now);
-        if changed {
-            // A Ping goes before the next read, so that the wait for its answer counts from here.
-            self.owes = true;
-            let _ = self.poll_write(cx); // both sides are told if it fails
-            self.tell(now);
-        }
-        if self.patience.go_on(now, self.patience.read_limit) || changed {
-            let next = self.next_deadline().unwrap_or(now + Duration::MAX);
-            self.patience.adjust(&self.io, &mut self.read_timeout, Some(next), now);
-            return Poll::Ready(());
-        }
-        Poll::Pending
-    }
-
-    #[cold]
-    fn time_pong(&mut self) {
-        let tx = &mut self.shared.queue().tx;
-        if tx.pong_waits() {
-            tx.time_pong(self.patience.now());
-        }
-    }
-
-    #[inline]
-    fn rest(&mut self) {} // a thread that waits for this one connection keeps its buffers
 
     fn write_failed(&mut self, _: io::Error) {
         // `Shared::fail` has said so already, to both sides.
@@ -646,12 +447,84 @@ impl<S: Stream> Link for Reader<S> {
         self.shared.queue().io_error.take()
     }
 
+    fn ending(&mut self) -> Ending {
+        self.owes = true; // ours is what is written now
+        self.shared.queue().ending(&self.inbound).0
+    }
+
+    #[cold]
+    fn time_pong(&mut self, io: &Patient<S>) {
+        let tx = &mut self.shared.queue().tx;
+        if tx.pong_waits() {
+            tx.time_pong(io.now());
+        }
+    }
+
     fn late(&self) -> Option<RecvError> {
         self.late
     }
+}
 
-    fn failed(&mut self) -> &mut Option<Error> {
-        &mut self.failed
+impl<S: Stream> Waits for Half<S> {
+    #[inline]
+    fn reads(&mut self) {
+        self.taken = false;
+    }
+
+    #[inline]
+    fn pressed(&mut self, _: bool) -> bool {
+        self.owes || self.shared.closing.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn is_brief(&self, _: bool) -> bool {
+        self.unfinished
+    }
+
+    /// Always at some time, to see what the writer does. The deadline on writing is among them where
+    /// this half writes.
+    fn look(&mut self, now: impl FnOnce() -> Time) -> Option<Time> {
+        let queue = self.shared.queue();
+        let next = self.inbound.poll_own_timeout(&queue.tx);
+        let stall = queue.tx.poll_timeout().filter(|_| self.unfinished);
+        let next = [next, stall].into_iter().flatten().min();
+        Some(next.unwrap_or_else(|| now() + Duration::MAX))
+    }
+
+    fn tell(&mut self, now: Time) -> bool {
+        let Self { inbound, shared, late, unfinished, .. } = self;
+        let mut queue = shared.queue();
+        let before = inbound.progress(&queue.tx);
+        let mut told = Ok(());
+        let wrote = queue.tx.owes_control(); // what was fed is the writer's to flush
+        if inbound.poll_own_timeout(&queue.tx).is_some_and(|at| at <= now) {
+            told = inbound.handle_own_timeout(now, &mut queue.tx);
+        }
+        if *unfinished {
+            let _ = queue.tell(now); // `ended` says so
+        }
+        if let Err(error) = told.and_then(|()| queue.ended.map_or(Ok(()), Err)) {
+            let rx = inbound.receiver_mut();
+            let news = rx.doom().is_none() && !rx.is_closed();
+            rx.cut_off(error);
+            late.get_or_insert(error);
+            if news || told.is_err() {
+                return true;
+            }
+        }
+        // Something to write, or a phase has ended.
+        (!wrote && queue.tx.owes_control()) || inbound.progress(&queue.tx) != before
+    }
+
+    fn owe(&mut self) {
+        self.owes = true;
+    }
+
+    fn wait_for_writer(&mut self) -> Option<Stuck> {
+        if !self.taken {
+            return None;
+        }
+        Some(if self.wait_for_pen() { Stuck::Free } else { Stuck::Stream(Some(PAUSE)) })
     }
 }
 
@@ -820,7 +693,7 @@ impl<S: Stream> Writer<S> {
     pub fn ready(&mut self) -> Result<(), Error> {
         let queue = self.shared.queue();
         if queue.tx.is_closed() {
-            return Err(queue.ended.map_or(SendError::Closed.into(), Error::Recv));
+            return Err(queue.why_closed());
         }
         let room = queue.tx.has_room();
         drop(queue);
@@ -944,7 +817,7 @@ impl<S: Stream> Writer<S> {
                     if most == 0 {
                         queue.tx.unflushed(true);
                     }
-                    queue.drive_stall(now, shared.write_timeout);
+                    let _ = queue.tell(now); // `ended` says so
                     // `ended` is for the next look to see.
                     if queue.ended.is_none() && !patience.go_on(now, patience.write_limit) {
                         shared.give_back(pen, queue);

@@ -6,17 +6,24 @@
 //! connection comes into being is `handshake`'s; reading, writing and telling the time, the
 //! adapters'.
 mod counters;
+mod inbound;
 pub(crate) mod memory;
 pub(crate) mod out_buffer;
 mod receiver;
 mod recv_buffer;
 mod rtt;
 mod sender;
-pub(crate) mod timers;
+mod timers;
+
+/// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
+#[cfg(feature = "std")]
+pub(crate) use timers::LINGER;
 
 #[cfg(feature = "counters")]
 pub use counters::{Counters, Traffic};
+pub(crate) use inbound::Inbound;
 pub use out_buffer::Outgoing;
+pub(crate) use receiver::Delivery;
 pub use receiver::{Receiver, Step};
 pub(crate) use recv_buffer::RecvBuffer;
 pub use rtt::RoundTrip;
@@ -31,12 +38,11 @@ use crate::{
     time::Time,
 };
 use alloc::{boxed::Box, vec::Vec};
+#[cfg(feature = "std")]
 use core::time::Duration;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "_task")]
 use memory::Memory;
-pub(crate) use receiver::Delivery;
-
-use timers::{Phase, Timers};
+use timers::Phase;
 
 /// One open WebSocket connection without its stream: bytes in, events out; messages in, bytes out.
 ///
@@ -162,23 +168,16 @@ use timers::{Phase, Timers};
 ///   [`Sender::outgoing`]; [`poll_timeout`](Self::poll_timeout); [`ending`](Self::ending).
 #[derive(Debug)]
 pub struct Connection {
-    rx: Receiver,
+    inbound: Inbound,
     tx: Sender,
-    timers: Timers,
-    ends: Ends,
-    write_timeout: Duration,
-    negotiated: Option<Box<Negotiated>>,
 }
 
 /// What is known about the end of the stream.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends {
-    pub(crate) client: bool,
+struct Ends {
+    client: bool,
     /// The stream was shut for writing.
-    pub(crate) shut: bool,
-    /// Reads are to be stamped: [`Config::stamp_reads`].
-    #[cfg(feature = "std")]
-    pub(crate) stamps: bool,
+    shut: bool,
 }
 
 /// What to do with the stream once [`step`](Connection::step) says [`Closed`](Step::Closed) or
@@ -237,7 +236,6 @@ impl Connection {
         negotiated: Negotiated,
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
-        let plain = negotiated == Negotiated::default();
         #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
         let (mut rx, mut tx) = (Receiver::new(role, config), Sender::new(config, entropy));
         #[cfg(feature = "deflate")]
@@ -245,32 +243,20 @@ impl Connection {
             rx.set_deflate(role, config, agreed);
             tx.set_deflate(role, config, agreed);
         }
-        Self {
-            rx,
-            tx,
-            timers: Timers::new(config),
-            ends: Ends {
-                client: role == Role::Client,
-                shut: false,
-                #[cfg(feature = "std")]
-                stamps: config.stamp_reads,
-            },
-            write_timeout: config.write_timeout,
-            negotiated: (!plain).then(|| Box::new(negotiated)),
-        }
+        Self { inbound: Inbound::new(role, config, rx, negotiated), tx }
     }
 
     /// Takes over what a handshake has read, and queues its response, in the parts it has; where
     /// it can, in the buffer that the head came in.
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
-        let free = self.rx.begin_with(input);
+        let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
     }
 
     /// Takes buffers from `memory` and gives them back there.
-    #[cfg(feature = "tokio")]
+    #[cfg(feature = "_task")]
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
-        self.rx.set_memory(memory);
+        self.inbound.rx.set_memory(memory);
         self.tx.set_memory(memory);
     }
 
@@ -280,7 +266,7 @@ impl Connection {
     /// [`Receiver::spare_mut`].
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        self.rx.spare_mut()
+        self.inbound.rx.spare_mut()
     }
 
     /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut).
@@ -290,7 +276,7 @@ impl Connection {
     /// When `n` is more than there was room for.
     #[inline]
     pub fn commit(&mut self, n: usize) {
-        self.rx.commit(n);
+        self.inbound.rx.commit(n);
     }
 
     /// [`commit`](Self::commit), and when the bytes came, for
@@ -301,13 +287,13 @@ impl Connection {
     /// When `n` is more than there was room for.
     #[inline]
     pub fn commit_at(&mut self, n: usize, time: Time) {
-        self.rx.commit_at(n, time);
+        self.inbound.rx.commit_at(n, time);
     }
 
     /// Says that the stream ended. What was received whole is still delivered; then, if no Close
     /// came, [`UnexpectedEof`](RecvError::UnexpectedEof).
     pub fn end_of_stream(&mut self) {
-        self.rx.end_of_stream();
+        self.inbound.rx.end_of_stream();
     }
 
     /// Says that the stream failed to write. The sending half is closed and emptied
@@ -326,29 +312,26 @@ impl Connection {
 
     /// Says that the stream was shut for writing, as [`ending`](Self::ending) asked.
     pub fn shut_down(&mut self) {
-        self.ends.shut = true;
+        self.inbound.shut_down();
     }
 
     /// Says that nobody reads for now, or that reading goes on: while it is paused, silence is not
     /// held against the peer, and only the timers on writing and closing run.
     pub fn set_paused(&mut self, paused: bool) {
-        self.timers.set_paused(paused);
+        self.inbound.set_paused(paused);
     }
 
     /// Says that the times told from now on have another epoch: all deadlines are armed anew.
     #[cfg(feature = "std")]
     pub(crate) fn restart_clock(&mut self) {
-        self.timers.restart();
+        self.inbound.restart_clock();
         self.tx.restart_clock();
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None`: not before something
     /// else happens. A time already past means at once.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let phase = self.phase();
-        let timers = self.timers.poll(&self.rx, &self.tx, phase, self.ends);
-        let stall = self.tx.stall().poll();
-        [timers, stall].into_iter().flatten().min()
+        self.inbound.poll_timeout(&self.tx)
     }
 
     /// Tells the time. Early and repeated calls are harmless.
@@ -364,14 +347,7 @@ impl Connection {
     /// [`WriteTimeout`](RecvError::WriteTimeout). [`step`](Self::step) repeats it, once it has
     /// delivered what is here.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        let phase = self.phase();
-        let Self { rx, tx, timers, .. } = self;
-        let mut told = timers.handle(now, rx, tx, phase, self.ends);
-        if told.is_ok() && tx.stall_mut().handle(now, self.write_timeout) {
-            tx.write_failed();
-            told = Err(RecvError::WriteTimeout);
-        }
-        told.inspect_err(|&error| rx.cut_off(error))
+        self.inbound.handle_timeout(now, &mut self.tx)
     }
 
     // Outputs.
@@ -387,24 +363,15 @@ impl Connection {
     /// call. Where the peer is to be told why, a Close is queued.
     #[inline]
     pub fn step(&mut self) -> Result<Step, RecvError> {
-        match self.rx.quick() {
+        match self.inbound.rx.quick() {
             Some(step) => Ok(step),
             None => self.step_slow(),
         }
     }
 
-    /// [`step`](Self::step), if that takes no more than a few compares.
-    #[cfg(feature = "std")]
-    #[inline]
-    pub(crate) fn quick(&mut self) -> Option<Step> {
-        self.rx.quick()
-    }
-
     #[inline(never)]
     fn step_slow(&mut self) -> Result<Step, RecvError> {
-        let step = self.rx.step_slow(Delivery::Whole);
-        respond(&step, &self.rx, &mut self.tx);
-        step
+        self.inbound.step(Delivery::Whole, &mut self.tx)
     }
 
     /// [`step`](Self::step), but stops at each piece of a message as it arrives, which is then at
@@ -419,32 +386,28 @@ impl Connection {
     ///
     /// As [`step`](Self::step).
     pub fn step_chunk(&mut self) -> Result<Step, RecvError> {
-        self.rx.step_chunk(&mut self.tx)
+        self.inbound.step(Delivery::Chunks, &mut self.tx)
     }
 
     /// The message that `step` stopped at, if it was one.
     #[inline]
     pub fn message(&self) -> Option<Message<'_>> {
-        self.rx.message()
+        self.inbound.rx.message()
     }
 
     /// What `step` stopped at.
     pub fn event(&self) -> Option<Event<'_>> {
-        self.rx.event()
+        self.inbound.rx.event()
     }
 
     /// What is known about the current message besides its payload.
     pub fn info(&self) -> Info {
-        self.rx.info()
+        self.inbound.rx.info()
     }
 
     /// What to do with the stream once [`step`](Self::step) says [`Closed`](Step::Closed) or fails.
     pub fn ending(&self) -> Ending {
-        self.phase().into()
-    }
-
-    fn phase(&self) -> Phase {
-        self.timers.phase(&self.rx, &self.tx, self.ends)
+        self.inbound.ending(&self.tx)
     }
 
     // The halves.
@@ -452,7 +415,7 @@ impl Connection {
     /// The receiving half.
     #[inline]
     pub fn receiver(&mut self) -> &mut Receiver {
-        &mut self.rx
+        &mut self.inbound.rx
     }
 
     /// The sending half.
@@ -474,62 +437,62 @@ impl Connection {
     /// ```
     #[inline]
     pub fn split_mut(&mut self) -> (&mut Receiver, &mut Sender) {
-        (&mut self.rx, &mut self.tx)
+        (&mut self.inbound.rx, &mut self.tx)
     }
 
     /// The shortest of all that is waited for here.
     #[cfg(feature = "std")]
     pub(crate) fn shortest_timeout(&self) -> Duration {
-        self.timers.shortest().min(self.write_timeout)
+        self.inbound.shortest_timeout().min(self.tx.write_timeout())
     }
 
     #[cfg(feature = "std")]
-    pub(crate) fn stamps_reads(&self) -> bool {
-        self.ends.stamps
+    #[inline(always)]
+    pub(crate) fn inbound(&mut self) -> &mut Inbound {
+        &mut self.inbound
     }
 
     /// The parts, for a connection that is used from two tasks or threads.
     #[cfg(feature = "std")]
-    pub(crate) fn into_parts(self) -> Parts {
-        let Self { rx, tx, timers, ends, write_timeout, negotiated } = self;
-        Parts { rx, tx, timers, ends, write_timeout, negotiated }
+    pub(crate) fn into_halves(self) -> (Inbound, Sender) {
+        (self.inbound, self.tx)
     }
 
     /// Takes the receive buffer away, as a rule before a wait; see [`Receiver::reclaim`].
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
-        self.rx.reclaim()
+        self.inbound.rx.reclaim()
     }
 
     // Getters.
 
     /// What the opening handshake agreed on.
     pub fn negotiated(&self) -> &Negotiated {
-        Negotiated::or_nothing(self.negotiated.as_deref())
+        self.inbound.negotiated()
     }
 
     /// Which end this is.
     pub fn role(&self) -> Role {
-        if self.ends.client { Role::Client } else { Role::Server }
+        self.inbound.role()
     }
 
     /// The peer's Close: `None` while none came, and for one with an empty body;
     /// [`close_code`](Self::close_code) tells them apart (1006 and 1005). What this end
     /// sent is at [`Sender::close_frame`].
     pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        self.rx.close_frame()
+        self.inbound.rx.close_frame()
     }
 
     /// The close code of the connection (§7.1.5) as other APIs number it: that of the peer's
     /// Close, 1005 for one without a code, 1006 while none came.
     pub fn close_code(&self) -> u16 {
-        self.rx.close_code()
+        self.inbound.rx.close_code()
     }
 
     /// Why nothing more is received, if it failed: known at once, where the calls that receive
     /// first tell the peer.
     pub fn error(&self) -> Option<RecvError> {
-        self.rx.doom()
+        self.inbound.rx.doom()
     }
 
     /// The sending half, to look at.
@@ -547,25 +510,20 @@ impl Connection {
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> Counters {
-        Counters::of(&self.rx, &self.tx)
+        Counters::of(&self.inbound.rx, &self.tx)
     }
 
     /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
     /// written.
     pub fn was_clean(&self) -> bool {
-        self.rx.is_closed() && self.tx.close_written()
+        self.inbound.was_clean(&self.tx)
     }
 
     /// Where the connection stands, as in a browser: open, closing once a Close was sent or
     /// received, closed once nothing more will be received or sent: so only when what
     /// [`ending`](Self::ending) asked for was done, up to [`Ending::Done`].
     pub fn ready_state(&self) -> ReadyState {
-        match self.phase() {
-            Phase::Open => ReadyState::Open,
-            Phase::Over if !self.rx.is_closed() || self.tx.is_closed() => ReadyState::Closed,
-            Phase::Over | Phase::Closing | Phase::Flushing => ReadyState::Closing,
-            Phase::Shutting | Phase::Discarding => ReadyState::Closing,
-        }
+        self.inbound.ready_state(&self.tx)
     }
 }
 
@@ -578,17 +536,6 @@ pub enum ReadyState {
     Closing = 2,
     /// It is over; the stream can go.
     Closed = 3,
-}
-
-/// A connection taken apart.
-#[cfg(feature = "std")]
-pub(crate) struct Parts {
-    pub(crate) rx: Receiver,
-    pub(crate) tx: Sender,
-    pub(crate) timers: Timers,
-    pub(crate) ends: Ends,
-    pub(crate) write_timeout: Duration,
-    pub(crate) negotiated: Option<Box<Negotiated>>,
 }
 
 /// What the receiving half owes the sending half after a step.

@@ -122,7 +122,7 @@ impl Default for OutBuffer {
 }
 
 impl OutBuffer {
-    #[cfg(feature = "tokio")]
+    #[cfg(feature = "_task")]
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.memory = memory;
     }

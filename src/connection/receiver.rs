@@ -8,7 +8,7 @@ mod inflate;
 
 #[cfg(feature = "counters")]
 use super::counters::Traffic;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "_task")]
 use super::memory::Memory;
 use super::{Sender, counters::Tally, recv_buffer::RecvBuffer, respond};
 use crate::{
@@ -199,7 +199,7 @@ impl Receiver {
         self.buf.take_over(head)
     }
 
-    #[cfg(feature = "tokio")]
+    #[cfg(feature = "_task")]
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
         self.buf.set_memory(memory);
     }
@@ -902,7 +902,7 @@ impl Receiver {
     }
 
     /// Whether something arrived since `take_heard` was last called.
-    #[cfg(feature = "tokio")]
+    #[cfg(feature = "_task")]
     pub(crate) fn heard(&self) -> bool {
         self.heard
     }
@@ -954,8 +954,8 @@ mod tests {
 
     fn receiver(role: Role, config: &Config) -> Receiver {
         match role {
-            Role::Server => Connection::server(config, Negotiated::new()).rx,
-            Role::Client => Connection::client(config, Negotiated::new(), Zeros).rx,
+            Role::Server => Connection::server(config, Negotiated::new()).inbound.rx,
+            Role::Client => Connection::client(config, Negotiated::new(), Zeros).inbound.rx,
         }
     }
 
@@ -1057,9 +1057,9 @@ mod tests {
     #[test]
     fn a_connection_has_a_quick_way_too() {
         let mut conn = Connection::server(&Config::default(), Negotiated::new());
-        assert_eq!(conn.quick(), Some(Step::NeedInput));
-        read(&mut conn.rx, &frame(Role::Server, OpCode::Binary, 3));
-        assert_eq!(conn.quick(), Some(Step::Message));
+        assert_eq!(conn.inbound().receiver_mut().quick(), Some(Step::NeedInput));
+        read(&mut conn.inbound.rx, &frame(Role::Server, OpCode::Binary, 3));
+        assert_eq!(conn.inbound().receiver_mut().quick(), Some(Step::Message));
     }
 
     #[test]
@@ -1084,7 +1084,8 @@ mod tests {
     #[test]
     fn a_compressed_frame_is_read_in_ordinary_pieces() {
         let negotiated = Negotiated::new().with_deflate(crate::deflate::Agreed::new());
-        let mut rx = Connection::server(&Config::default().read_buffer(1000), negotiated).rx;
+        let mut rx =
+            Connection::server(&Config::default().read_buffer(1000), negotiated).inbound.rx;
         let mut header = Header::new(OpCode::Binary, 1 << 20);
         (header.rsv1, header.masking_key) = (true, Some([0; 4]));
         let (bytes, n) = header.encode();

@@ -82,7 +82,7 @@ impl RecvBuffer {
         Vec::new()
     }
 
-    #[cfg(feature = "tokio")]
+    #[cfg(feature = "_task")]
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
         self.memory = memory;
     }

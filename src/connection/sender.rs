@@ -7,7 +7,7 @@ mod deflate;
 
 #[cfg(feature = "counters")]
 use super::counters::{Traffic, Writes};
-#[cfg(feature = "tokio")]
+#[cfg(feature = "_task")]
 use super::memory::Memory;
 use super::{
     counters::Tally,
@@ -18,7 +18,7 @@ use crate::{
     close::{CloseCode, CloseFrame},
     config::Config,
     entropy::{Entropy, Keys},
-    error::{SendError, shown},
+    error::{RecvError, SendError, shown},
     frame::{MAX_CONTROL_LEN, OpCode},
     kernel,
     message::{Chunk, DataKind, Message, OwnedMessage},
@@ -29,7 +29,7 @@ use crate::{
 };
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bytes::{Bytes, BytesMut};
-use core::fmt;
+use core::{fmt, time::Duration};
 
 /// How far the bytes fed had come when a message was fed, to be asked about with
 /// [`is_written`](Sender::is_written).
@@ -52,6 +52,7 @@ pub struct Sender {
     high_water: usize,
     cork_limit: usize,
     vectored_from: usize,
+    write_timeout: Duration,
     pub(super) auto_pong: bool,
     pub(super) auto_close: bool,
     /// Nothing may follow a Close of ours: the peer's came, or this end fails the connection.
@@ -181,6 +182,7 @@ impl Sender {
             high_water: config.high_water,
             cork_limit: config.cork_limit.min(config.high_water),
             vectored_from: config.vectored_from,
+            write_timeout: config.write_timeout,
             auto_pong: config.auto_pong,
             auto_close: config.auto_close,
             close_is_last: false,
@@ -212,7 +214,7 @@ impl Sender {
         self.control_end = self.out.fed();
     }
 
-    #[cfg(feature = "tokio")]
+    #[cfg(feature = "_task")]
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
         self.out.set_memory(memory);
     }
@@ -683,7 +685,11 @@ impl Sender {
     /// Says that the times told from now on have another epoch.
     #[cfg(feature = "std")]
     pub(super) fn restart_clock(&mut self) {
-        self.stall_mut().restart();
+        if self.held.len > 0 {
+            self.held.stall.restart()
+        } else {
+            self.out.stall.restart()
+        }
         if let Some(trips) = &mut self.trips {
             trips.restart();
         }
@@ -997,13 +1003,24 @@ impl Sender {
         matches!(self.state, State::Closed { broken: true })
     }
 
-    /// Whether the stream refuses bytes, and since when.
-    pub(crate) fn stall(&self) -> Stall {
-        if self.held.len > 0 { self.held.stall } else { self.out.stall }
+    /// The deadline on writing: the stream has to take something by then.
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        if self.held.len > 0 { self.held.stall.poll() } else { self.out.stall.poll() }
     }
 
-    pub(crate) fn stall_mut(&mut self) -> &mut Stall {
-        if self.held.len > 0 { &mut self.held.stall } else { &mut self.out.stall }
+    /// Tells the time to the deadline on writing. Where it has passed this half is closed.
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
+        let stall = if self.held.len > 0 { &mut self.held.stall } else { &mut self.out.stall };
+        if stall.handle(now, self.write_timeout) {
+            self.write_failed();
+            return Err(RecvError::WriteTimeout);
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "std")]
+    pub(super) fn write_timeout(&self) -> Duration {
+        self.write_timeout
     }
 
     /// Says that the stream refuses bytes for now.

@@ -20,7 +20,7 @@ const LOOKS: u32 = 5;
 
 /// All deadlines but the one on writing, which goes with the bytes to write.
 #[derive(Debug)]
-pub(crate) struct Timers {
+pub(super) struct Timers {
     heartbeat: Option<Heartbeat>,
     frame_timeout: Duration,
     close_timeout: Duration,
@@ -56,7 +56,7 @@ enum Beat {
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(super) enum Phase {
     Open,
     /// Our Close is queued or sent; the peer's is awaited.
     Closing,
@@ -101,7 +101,7 @@ impl Timers {
         };
     }
 
-    pub(crate) fn set_paused(&mut self, paused: bool) {
+    pub(super) fn set_paused(&mut self, paused: bool) {
         if self.paused && !paused {
             // What stood still gets its full time again.
             self.frame = None;
@@ -113,7 +113,7 @@ impl Timers {
     }
 
     /// Where the connection stands.
-    pub(crate) fn phase(&self, rx: &Receiver, tx: &Sender, ends: Ends) -> Phase {
+    pub(super) fn phase(&self, rx: &Receiver, tx: &Sender, ends: Ends) -> Phase {
         let error = rx.error();
         let network = error.is_some_and(|e| e.close_code().is_none());
         if !rx.is_closed() && error.is_none() {
@@ -151,7 +151,7 @@ impl Timers {
     }
 
     /// When to call `handle` next.
-    pub(crate) fn poll(
+    pub(super) fn poll(
         &self,
         rx: &Receiver,
         tx: &Sender,
@@ -176,7 +176,7 @@ impl Timers {
         [end, frame, beat, pong].into_iter().flatten().min()
     }
 
-    pub(crate) fn handle(
+    pub(super) fn handle(
         &mut self,
         now: Time,
         rx: &mut Receiver,
@@ -289,7 +289,7 @@ impl Stall {
         }
     }
 
-    pub(crate) fn poll(self) -> Option<Time> {
+    pub(super) fn poll(self) -> Option<Time> {
         match self {
             Self::No => None,
             Self::Unarmed => Some(Time::ZERO),
@@ -298,7 +298,7 @@ impl Stall {
     }
 
     /// Whether it has refused for too long.
-    pub(crate) fn handle(&mut self, now: Time, timeout: Duration) -> bool {
+    pub(super) fn handle(&mut self, now: Time, timeout: Duration) -> bool {
         match *self {
             Self::No => false,
             Self::Unarmed => {

@@ -1,24 +1,16 @@
 //! The client's opening handshake on a tokio stream, and connecting to a URL.
 #[cfg(feature = "rustls")]
 use super::TlsStream;
-use super::{
-    WebSocket,
-    handshake::until,
-    io::{poll_flush, poll_read, poll_write_slice},
-};
+use super::{Tokio, WebSocket};
 #[cfg(feature = "socket")]
 use crate::socket::SocketOptions;
 #[cfg(feature = "rustls")]
 use crate::tls::platform_config;
 use crate::{
     config::Config,
-    entropy::SystemEntropy,
+    drive::task,
     error::Error,
-    handshake::{
-        HandshakeError,
-        client::{self, Request},
-    },
-    time::Time,
+    handshake::{HandshakeError, client::Request},
     url::Target,
 };
 #[cfg(feature = "rustls")]
@@ -28,16 +20,14 @@ use ::tokio::net::{TcpSocket, lookup_host};
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 #[cfg(feature = "rustls")]
 use std::sync::Arc;
 use std::{
-    future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 /// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on (other
@@ -149,13 +139,17 @@ async fn dial(
     let target = request.target();
     let tls = if target.secure() { Some(tls.ok_or(Error::NoTls)?) } else { None };
     let by = began.checked_add(config.handshake_timeout);
-    let stream = until(by, dial_tcp(target, config)).await.ok_or(HandshakeError::Timeout)??;
+    let dialed = dial_tcp(target, config);
+    let stream = match by {
+        Some(by) => timeout_at(by, dialed).await.map_err(|_| HandshakeError::Timeout)??,
+        None => dialed.await?,
+    };
     let inner = match tls {
         None => Inner::Plain(stream),
         #[cfg(feature = "rustls")]
         Some(tls) => Inner::Tls(TlsStream::client(stream, target, tls)?),
     };
-    let ws = shake(MaybeTls(inner), request, config, began).await?;
+    let ws = task::client(Tokio::since(began, MaybeTls(inner)), request, config).await?;
     #[cfg(feature = "socket")]
     if let Some(options) = config.socket {
         options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
@@ -202,59 +196,7 @@ pub async fn client<S>(io: S, request: &Request, config: &Config) -> Result<WebS
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    shake(io, request, config, Instant::now()).await
-}
-
-async fn shake<S>(
-    mut io: S,
-    request: &Request,
-    config: &Config,
-    began: Instant,
-) -> Result<WebSocket<S>, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
-    let mut clock = Duration::ZERO;
-    loop {
-        match handshake.step() {
-            Ok(true) => break,
-            Ok(false) => {}
-            Err(HandshakeError::Refused { .. }) => return Err(Error::refused(handshake)),
-            Err(error) => return Err(error.into()),
-        }
-        match handshake.handle_timeout(Time::new(clock)) {
-            Ok(()) => {}
-            Err(HandshakeError::Refused { .. }) => return Err(Error::refused(handshake)),
-            Err(error) => return Err(error.into()),
-        }
-        let by = handshake.poll_timeout().and_then(|at| began.checked_add(at.since_epoch()));
-        let writing = !handshake.outgoing().is_empty();
-        let moved = poll_fn(|cx| {
-            if writing {
-                poll_write_slice(&mut io, handshake.outgoing(), cx)
-            } else {
-                poll_read(&mut io, handshake.spare_mut(), cx)
-            }
-        });
-        match until(by, moved).await {
-            Some(Ok(n)) if writing => {
-                handshake.advance(n);
-                if handshake.outgoing().is_empty() {
-                    let flushed = poll_fn(|cx| poll_flush(&mut io, cx));
-                    until(by, flushed).await.unwrap_or(Ok(()))?;
-                }
-            }
-            Some(Ok(0)) => handshake.end_of_stream(),
-            Some(Ok(n)) => handshake.commit(n),
-            // What the server said is worth more than how it hung up.
-            Some(Err(_)) if handshake.response().is_some() => handshake.end_of_stream(),
-            Some(Err(error)) => return Err(error.into()),
-            None => {}
-        }
-        clock = began.elapsed();
-    }
-    Ok(WebSocket::from_parts(io, handshake.into_connection()?))
+    task::client(Tokio::new(io), request, config).await
 }
 
 /// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for

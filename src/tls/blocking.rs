@@ -8,11 +8,11 @@
 //! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
 //!   Whoever has it gives it back under `session`, in the look that found nothing more to write. A
 //!   writer waits for it; a reader only tries, since the writer may be stuck until the peer is read.
-use super::{
-    Stream,
-    io::{flush, read, write_slice},
-};
 use crate::{
+    blocking::{
+        Stream,
+        io::{flush, read, write_slice},
+    },
     error::Error,
     tls::{self, Session, WIRE},
     url::Target,
@@ -33,7 +33,7 @@ use std::{
 };
 
 /// TLS over another stream, as either end: what `connect` uses for `wss`, and a server can use as
-/// well as any other TLS stream ([`Plain`](super::Plain) takes a `StreamOwned` of rustls, without
+/// well as any other TLS stream ([`Plain`](crate::blocking::Plain) takes a `StreamOwned` of rustls, without
 /// timeouts or a split).
 ///
 /// The TLS handshake takes place with the first read, or a client's first write, and so within the

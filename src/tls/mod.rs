@@ -28,6 +28,11 @@
 //! # }
 //! # }
 //! ```
+#[cfg(feature = "std")]
+pub(crate) mod blocking;
+#[cfg(feature = "tokio")]
+pub(crate) mod tokio;
+
 use crate::{error::Error, url::Target};
 pub use ::rustls;
 use ::rustls::{

@@ -12,19 +12,19 @@
 //! while the writer's task sleeps, or waits in the middle of a write: its Pong joins the bytes taken
 //! out, at the next frame boundary. A stream keeps one waker for writing, and both tasks may wait for
 //! it, so that waker wakes both.
-use super::{
-    WebSocket,
-    io::{Alarm, Deadlines, poll_flush, poll_read, poll_write_once},
-};
+use super::{Recv, Source, Timer, WebSocket, source::Deadlines};
 use crate::{
     close::CloseFrame,
     config::Negotiated,
     connection::{
-        Delivery, Ending, Ends, Outgoing, Parts, Position, Receiver, RoundTrip, Sender, Step,
-        out_buffer::OutBuffer, respond, timers::Timers,
+        Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
+    },
+    drive::{
+        Core, Drive, Io, Output, Queue, Ready, TURN, Want,
+        io::{flush, write},
+        step_half,
     },
     error::{Error, RecvError, SendError},
-    link::{Link, Ready, Want, again},
     message::{Chunk, Event, Info, Message, OwnedMessage},
     outbox::Outbox,
     pool,
@@ -32,39 +32,32 @@ use crate::{
     sync::{Mutex, MutexGuard},
     time::Time,
 };
-use ::tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use bytes::{Buf, Bytes};
 use std::{
-    boxed::Box,
     future::poll_fn,
     io,
-    pin::Pin,
     sync::{Arc, PoisonError},
     task::{Context, Poll, Wake, Waker, ready},
-    time::Duration,
 };
-
-/// How much is written before the sender is looked at again, so that a Pong does not wait long.
-const TURN: usize = 64 << 10;
 
 /// The half that receives. Keep receiving: it answers Pings, sees the peer's Close, and drives all
 /// deadlines but the one on writing. Dropped, it ends receiving; the [`Writer`] learns of the
 /// connection's end from a write that fails.
 #[derive(Debug)]
 pub struct Reader<R, W> {
-    io: R,
-    pub(super) rx: Receiver,
-    timers: Timers,
-    ends: Ends,
-    negotiated: Option<Box<Negotiated>>,
-    alarm: Alarm,
-    stamp: bool,
-    /// Something was queued for the peer, or by the heartbeat, since the last complete write.
-    owes: bool,
-    failed: Option<Error>,
+    pub(super) drive: Drive<Half<W>, R>,
     /// The `Stream` has given its last item.
     #[cfg(feature = "futures")]
     pub(super) over: bool,
+}
+
+/// What the reading half drives.
+#[derive(Debug)]
+pub struct Half<W> {
+    pub(super) inbound: Inbound,
+    /// Something was queued for the peer, or by the heartbeat, since the last complete write.
+    owes: bool,
+    late: Option<RecvError>,
     shared: Arc<Shared<W>>,
 }
 
@@ -74,19 +67,14 @@ pub struct Reader<R, W> {
 /// There is one of it. Several senders put a channel in front.
 #[derive(Debug)]
 pub struct Writer<W> {
-    alarm: Alarm,
     shared: Arc<Shared<W>>,
 }
-
-/// A WebSocket in two halves.
-pub type Halves<R, W> = (Reader<R, W>, Writer<W>);
 
 #[derive(Debug)]
 struct Shared<W> {
     pen: Mutex<Pen<W>>,
     queue: Mutex<Queue>,
     wakers: Arc<Wakers>,
-    write_timeout: Duration,
 }
 
 /// The right to write.
@@ -96,15 +84,6 @@ struct Pen<W> {
     held: OutBuffer,
     /// The stream took bytes that it was not yet asked to flush.
     dirty: bool,
-}
-
-#[derive(Debug)]
-struct Queue {
-    tx: Sender,
-    /// How the stream failed first.
-    io_error: Option<io::Error>,
-    /// Why receiving ended, for the writer to know.
-    ended: Option<RecvError>,
 }
 
 /// Who waits: the reader for anything, the writer for the stream to take bytes.
@@ -165,25 +144,26 @@ impl<W> Shared<W> {
         lock(&self.queue)
     }
 
+    fn pen(&self) -> MutexGuard<'_, Pen<W>> {
+        lock(&self.pen)
+    }
+
     /// Closes the sending half after a failed write, and tells both sides.
-    fn fail(&self, held: &mut OutBuffer, error: io::Error) {
-        let mut queue = self.queue();
-        queue.tx.note(held);
-        queue.tx.write_failed();
-        held.clear();
-        queue.io_error.get_or_insert(error);
-        drop(queue);
+    #[cold]
+    fn fail(&self, held: &mut OutBuffer, error: io::Error) -> Poll<io::Result<()>> {
+        self.queue().fail(held, &error);
         self.wakers.wake_by_ref();
+        Poll::Ready(Err(error))
     }
 }
 
-impl<W: AsyncWrite + Unpin> Shared<W> {
+impl<W: Output> Shared<W> {
     /// Writes all that is queued, as far as the stream takes it.
     fn poll_write(&self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wakers.park(side, cx);
         let both = Waker::from(self.wakers.clone());
         let cx = &mut Context::from_waker(&both);
-        let mut pen = lock(&self.pen);
+        let mut pen = self.pen();
         let Pen { io, held, dirty } = &mut *pen;
         loop {
             let mut queue = self.queue();
@@ -196,28 +176,22 @@ impl<W: AsyncWrite + Unpin> Shared<W> {
                     return Poll::Ready(Ok(()));
                 }
                 drop(queue);
-                let flushed = poll_flush(io, cx);
+                let flushed = flush(io, cx);
                 self.queue().tx.unflushed(flushed.is_pending());
                 match ready!(flushed) {
                     Ok(()) => *dirty = false,
-                    Err(error) => {
-                        self.fail(held, again(&error));
-                        return Poll::Ready(Err(error));
-                    }
+                    Err(error) => return self.fail(held, error),
                 }
                 continue;
             }
             drop(queue);
             let mut out = Outgoing(held);
-            match poll_write_once(io, &out, TURN, cx) {
+            match write(io, &out, TURN, cx) {
                 Poll::Ready(Ok(n)) => {
                     out.advance(n);
                     *dirty = true;
                 }
-                Poll::Ready(Err(error)) => {
-                    self.fail(held, again(&error));
-                    return Poll::Ready(Err(error));
-                }
+                Poll::Ready(Err(error)) => return self.fail(held, error),
                 Poll::Pending => {
                     held.blocked();
                     self.queue().tx.note(held);
@@ -230,191 +204,72 @@ impl<W: AsyncWrite + Unpin> Shared<W> {
     fn poll_shutdown(&self, side: Side, cx: &mut Context<'_>) -> Poll<()> {
         self.wakers.park(side, cx);
         let both = Waker::from(self.wakers.clone());
-        let mut pen = lock(&self.pen);
-        let shut = Pin::new(&mut pen.io).poll_shutdown(&mut Context::from_waker(&both));
-        shut.map(|_| ()) // a stream that cannot is as good as shut
+        let shut = self.pen().io.poll_shutdown(&mut Context::from_waker(&both));
+        shut.map(drop) // a stream that cannot is as good as shut
     }
 }
 
-impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
-    /// Two halves for two tasks, whatever the stream; see
-    /// [`into_split_with`](Self::into_split_with) for streams that can be split without a lock.
-    pub fn into_split(self) -> Halves<ReadHalf<S>, WriteHalf<S>> {
-        self.into_split_with(::tokio::io::split)
+impl<W: Timer> Shared<W> {
+    /// Waits for the deadline on writing; ready when it has passed.
+    fn poll_stall(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(mut at) = self.queue().tx.poll_timeout() else { return Poll::Pending };
+        loop {
+            let io = &mut self.pen().io;
+            let now = io.now();
+            if at > now {
+                ready!(io.poll_sleep(at, cx));
+            } else if self.queue().tell(now).is_err() {
+                return Poll::Ready(());
+            }
+            match self.queue().tx.poll_timeout() {
+                None => return Poll::Ready(()), // the stream took something
+                Some(next) => at = next,
+            }
+        }
     }
+}
 
-    /// Two halves for two tasks, with the stream's own way to split, such as
-    /// `TcpStream::into_split`.
-    ///
-    /// What was fed and received before goes along. A message in chunks that is not finished is
-    /// finished by the [`Writer`].
-    pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W> {
-        let Self { io, mut conn, alarm, dirty, stamp, io_error, .. } = self;
-        conn.set_paused(false);
+impl<I: Source + Timer + Output> WebSocket<I> {
+    /// Two halves for two tasks. What was fed and received before goes along. A message in chunks
+    /// that is not finished is finished by the [`Writer`].
+    pub(crate) fn into_halves<R: Source + Timer, W: Output>(
+        self,
+        split: impl FnOnce(I) -> (R, W),
+    ) -> (Reader<R, W>, Writer<W>) {
+        let Drive { mut core, io, .. } = self.drive;
+        core.set_paused(false);
+        let (inbound, tx) = core.conn.into_halves();
         let (read, write) = split(io);
-        let Parts { rx, tx, timers, ends, write_timeout, negotiated } = conn.into_parts();
         let mut held = OutBuffer::default();
         held.set_memory(&pool::THREAD);
         let shared = Arc::new(Shared {
-            pen: Mutex::new(Pen { io: write, held, dirty }),
-            queue: Mutex::new(Queue { tx, io_error, ended: None }),
+            pen: Mutex::new(Pen { io: write, held, dirty: core.dirty }),
+            queue: Mutex::new(Queue::new(tx, core.io_error)),
             wakers: Arc::default(),
-            write_timeout,
         });
-        let writer = Writer { alarm: alarm.twin(), shared: shared.clone() };
+        let half = Half { inbound, owes: true, late: None, shared: shared.clone() };
         let reader = Reader {
-            io: read,
-            rx,
-            timers,
-            ends,
-            negotiated,
-            alarm,
-            stamp,
-            owes: true,
-            failed: None,
+            drive: Drive::new(half, read),
             #[cfg(feature = "futures")]
             over: false,
-            shared,
         };
-        (reader, writer)
+        (reader, Writer { shared })
     }
 }
 
-impl<R, W> Reader<R, W> {
-    /// What the opening handshake agreed on.
-    pub fn negotiated(&self) -> &Negotiated {
-        Negotiated::or_nothing(self.negotiated.as_deref())
-    }
-
-    /// The peer's Close; see [`Connection::close_frame`](crate::Connection::close_frame).
-    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        self.rx.close_frame()
-    }
-
-    /// The close code of the connection; see
-    /// [`Connection::close_code`](crate::Connection::close_code).
-    pub fn close_code(&self) -> u16 {
-        self.rx.close_code()
-    }
-
-    /// How long Pings and their Pongs took; see [`Sender::rtt`].
-    pub fn rtt(&self) -> Option<RoundTrip> {
-        self.shared.queue().tx.rtt()
-    }
-
-    /// What has passed so far, in both directions. Feature `counters`.
-    #[cfg(feature = "counters")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
-    pub fn counters(&self) -> crate::Counters {
-        crate::Counters::of(&self.rx, &self.shared.queue().tx)
-    }
-
-    /// Whether both Close frames have passed.
-    pub fn was_clean(&self) -> bool {
-        self.rx.is_closed() && self.shared.queue().tx.close_written()
-    }
-
-    /// The half of the stream that is read.
-    pub fn get_ref(&self) -> &R {
-        &self.io
-    }
-
-    fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
-        let step = self.rx.step_slow(delivery);
-        if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
-            let mut queue = self.shared.queue();
-            respond(&step, &self.rx, &mut queue.tx);
-            self.owes |= step != Ok(Step::Pong); // which calls for nothing
-        }
-        step
-    }
-}
-
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
-    /// As [`WebSocket::recv`]; cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub async fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
-        if poll_fn(|cx| self.poll_message(cx)).await == Ready::End {
-            return self.ended();
-        }
-        Ok(self.rx.message())
-    }
-
-    /// As [`WebSocket::recv_info`]; cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub async fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
-        if poll_fn(|cx| self.poll_message(cx)).await == Ready::End {
-            return self.ended();
-        }
-        let info = self.rx.info();
-        Ok(self.rx.message().map(|message| (message, info)))
-    }
-
-    /// As [`WebSocket::recv_event`]; cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub async fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
-        if poll_fn(|cx| self.poll_more(cx, Want::Event)).await == Ready::End {
-            return self.ended();
-        }
-        Ok(self.rx.event())
-    }
-
-    /// As [`WebSocket::recv_chunk`]; cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
-        if poll_fn(|cx| self.poll_more(cx, Want::Chunk)).await == Ready::End {
-            return self.ended();
-        }
-        Ok(self.rx.chunk())
-    }
-
-    /// As [`WebSocket::recv_owned`]; cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
-        if poll_fn(|cx| self.poll_message(cx)).await == Ready::End {
-            return self.ended();
-        }
-        Ok(self.rx.take_message())
+impl<R: Source + Timer, W: Output> Core<R> for Half<W> {
+    #[inline(always)]
+    fn inbound(&mut self) -> &mut Inbound {
+        &mut self.inbound
     }
 
     #[inline]
-    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
-        match self.rx.quick() {
-            Some(Step::Message) => Poll::Ready(Ready::Item),
-            _ => self.poll_more(cx, Want::Message),
-        }
-    }
-}
-
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link for Reader<R, W> {
-    const ALWAYS_LOOKS: bool = true;
-
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
-        if want == Want::Chunk {
-            return self.step_slow(Delivery::Chunks);
-        }
-        match self.rx.quick() {
-            Some(step) => Ok(step),
-            None => self.step_slow(Delivery::Whole),
-        }
+        let Self { inbound, shared, owes, .. } = self;
+        step_half(inbound, want, |inbound, step| *owes |= shared.queue().respond(inbound, step))
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, _: &mut R, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.owes {
             return Poll::Ready(Ok(()));
         }
@@ -423,59 +278,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link for Reader<R, W> {
         written
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        poll_read(&mut self.io, self.rx.spare_mut(), cx)
-    }
-
-    fn commit(&mut self, n: usize) {
-        if self.stamp {
-            self.rx.commit_at(n, self.alarm.now());
-        } else {
-            self.rx.commit(n);
-        }
-    }
-
-    fn end_of_stream(&mut self) {
-        self.rx.end_of_stream();
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(self.shared.poll_shutdown(Side::Reader, cx));
-        self.ends.shut = true;
-        Poll::Ready(())
-    }
-
-    fn ending(&mut self) -> Ending {
-        if let Some(error) = self.rx.error() {
-            let told = self.shared.queue().ended.replace(error).is_some();
-            if !told {
-                self.shared.wakers.wake_one(Side::Writer);
-            }
-        }
-        self.owes = true; // ours is what is written now
-        let queue = self.shared.queue();
-        self.timers.phase(&self.rx, &queue.tx, self.ends).into()
-    }
-
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Whatever the writer queues that changes a deadline (a Close) or fails wakes this task.
-        self.shared.wakers.park(Side::Reader, cx);
-        let Self { rx, timers, ends, shared, alarm, owes, .. } = self;
-        let ready = alarm.poll(&mut ReaderDeadlines { rx, timers, ends: *ends, shared }, cx);
-        *owes |= ready.is_ready();
-        ready
-    }
-
-    #[cold]
-    fn time_pong(&mut self) {
-        let tx = &mut self.shared.queue().tx;
-        if tx.pong_waits() {
-            tx.time_pong(self.alarm.now());
-        }
-    }
-
-    fn rest(&mut self) {
-        pool::give(self.rx.reclaim());
+    fn poll_shutdown(&mut self, _: &mut R, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.poll_shutdown(Side::Reader, cx)
     }
 
     fn write_failed(&mut self, _: io::Error) {
@@ -490,73 +294,170 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link for Reader<R, W> {
         self.shared.queue().io_error.take()
     }
 
+    fn ending(&mut self) -> Ending {
+        self.owes = true; // ours is what is written now
+        let (ending, news) = self.shared.queue().ending(&self.inbound);
+        if news {
+            self.shared.wakers.wake_one(Side::Writer);
+        }
+        ending
+    }
+
+    #[cold]
+    fn time_pong(&mut self, io: &R) {
+        let tx = &mut self.shared.queue().tx;
+        if tx.pong_waits() {
+            tx.time_pong(io.now());
+        }
+    }
+
     fn late(&self) -> Option<RecvError> {
-        self.alarm.error()
-    }
-
-    fn failed(&mut self) -> &mut Option<Error> {
-        &mut self.failed
+        self.late
     }
 }
 
-/// The reader's deadlines, and, as long as something is blocked, the one on writing.
-struct ReaderDeadlines<'a, W> {
-    rx: &'a mut Receiver,
-    timers: &'a mut Timers,
-    ends: Ends,
-    shared: &'a Shared<W>,
-}
+impl<W> Deadlines for Half<W> {
+    /// Whatever the writer queues that changes a deadline (a Close) or fails wakes this task.
+    fn park(&mut self, cx: &Context<'_>) {
+        self.shared.wakers.park(Side::Reader, cx);
+    }
 
-impl<W> Deadlines for ReaderDeadlines<'_, W> {
+    /// The deadline on writing among them, as long as something is blocked.
     fn next(&mut self) -> Option<Time> {
-        let queue = self.shared.queue();
-        let phase = self.timers.phase(self.rx, &queue.tx, self.ends);
-        let timers = self.timers.poll(self.rx, &queue.tx, phase, self.ends);
-        [timers, queue.tx.stall().poll()].into_iter().flatten().min()
+        self.inbound.poll_timeout(&self.shared.queue().tx)
     }
 
     fn tell(&mut self, now: Time) -> Result<(), RecvError> {
-        let mut queue = self.shared.queue();
-        let phase = self.timers.phase(self.rx, &queue.tx, self.ends);
-        let mut told = self.timers.handle(now, self.rx, &mut queue.tx, phase, self.ends);
+        self.owes = true; // by the heartbeat, perhaps
+        let Self { inbound, shared, late, .. } = self;
+        let mut queue = shared.queue();
+        let mut told = inbound.handle_own_timeout(now, &mut queue.tx);
         if told.is_ok() {
             told = match queue.ended {
                 // The writer's alarm found it first. (What this half has found itself is no news.)
-                Some(error) if self.rx.doom().is_none() => Err(error),
-                _ => queue.tell(now, self.shared.write_timeout),
+                Some(error) if inbound.receiver().doom().is_none() => Err(error),
+                _ => queue.tell(now),
             };
         }
-        told.inspect_err(|&error| self.rx.cut_off(error))
+        told.inspect_err(|&error| {
+            inbound.receiver_mut().cut_off(error);
+            *late = Some(error);
+        })
     }
 
+    /// What was fed is the writer's to flush.
     fn writes(&mut self) -> bool {
-        self.shared.queue().tx.owes_control() // what was fed is the writer's to flush
+        self.shared.queue().tx.owes_control()
     }
 
-    fn heard(&mut self) -> bool {
-        self.rx.heard()
+    fn reads(&mut self) {}
+
+    fn rest(&mut self) {
+        pool::give(self.inbound.receiver_mut().reclaim());
     }
 }
 
-impl Queue {
-    /// Why what was fed will not be written, if so.
-    fn lost(&self) -> Option<Error> {
-        match (self.ended, &self.io_error) {
-            (Some(error), _) => Some(error.into()),
-            (None, Some(error)) if self.tx.is_broken() => Some(again(error).into()),
-            (None, None) if self.tx.is_broken() => Some(SendError::Closed.into()),
-            _ => None,
-        }
+impl<R, W> Reader<R, W> {
+    /// What the opening handshake agreed on.
+    pub fn negotiated(&self) -> &Negotiated {
+        self.drive.core.inbound.negotiated()
     }
 
-    /// The deadline on writing.
-    fn tell(&mut self, now: Time, timeout: Duration) -> Result<(), RecvError> {
-        if self.tx.stall_mut().handle(now, timeout) {
-            self.tx.write_failed();
-            self.ended = Some(RecvError::WriteTimeout);
-            return Err(RecvError::WriteTimeout);
+    /// The peer's Close; see [`Connection::close_frame`](crate::Connection::close_frame).
+    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
+        self.drive.core.inbound.receiver().close_frame()
+    }
+
+    /// The close code of the connection; see
+    /// [`Connection::close_code`](crate::Connection::close_code).
+    pub fn close_code(&self) -> u16 {
+        self.drive.core.inbound.receiver().close_code()
+    }
+
+    /// How long Pings and their Pongs took; see [`Sender::rtt`].
+    pub fn rtt(&self) -> Option<RoundTrip> {
+        self.drive.core.shared.queue().tx.rtt()
+    }
+
+    /// What has passed so far, in both directions. Feature `counters`.
+    #[cfg(feature = "counters")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
+    pub fn counters(&self) -> crate::Counters {
+        crate::Counters::of(self.drive.core.inbound.receiver(), &self.drive.core.shared.queue().tx)
+    }
+
+    /// Whether both Close frames have passed.
+    pub fn was_clean(&self) -> bool {
+        self.drive.core.inbound.was_clean(&self.drive.core.shared.queue().tx)
+    }
+
+    /// The half of the stream that is read.
+    pub fn get_ref(&self) -> &R::Stream
+    where
+        R: Io,
+    {
+        self.drive.io.get_ref()
+    }
+}
+
+impl<R: Source + Timer, W: Output> Reader<R, W> {
+    /// As [`WebSocket::recv`]; cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::recv`].
+    #[inline]
+    pub fn recv(&mut self) -> Recv<'_, Half<W>, R> {
+        Recv(Some(&mut self.drive))
+    }
+
+    /// As [`WebSocket::recv_info`]; cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::recv`].
+    pub async fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
+        if poll_fn(|cx| self.drive.poll_message(cx)).await == Ready::End {
+            return self.drive.ended();
         }
-        Ok(())
+        let info = self.drive.core.inbound.receiver().info();
+        Ok(self.drive.core.inbound.receiver().message().map(|message| (message, info)))
+    }
+
+    /// As [`WebSocket::recv_event`]; cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::recv`].
+    pub async fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
+        if poll_fn(|cx| self.drive.poll_more(cx, Want::Event)).await == Ready::End {
+            return self.drive.ended();
+        }
+        Ok(self.drive.core.inbound.receiver().event())
+    }
+
+    /// As [`WebSocket::recv_chunk`]; cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::recv`].
+    pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
+        if poll_fn(|cx| self.drive.poll_more(cx, Want::Chunk)).await == Ready::End {
+            return self.drive.ended();
+        }
+        Ok(self.drive.core.inbound.receiver_mut().chunk())
+    }
+
+    /// As [`WebSocket::recv_owned`]; cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::recv`].
+    pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
+        if poll_fn(|cx| self.drive.poll_message(cx)).await == Ready::End {
+            return self.drive.ended();
+        }
+        Ok(self.drive.core.inbound.receiver_mut().take_message())
     }
 }
 
@@ -695,7 +596,7 @@ impl<W> Writer<W> {
     }
 }
 
-impl<W: AsyncWrite + Unpin> Writer<W> {
+impl<W: Output + Timer> Writer<W> {
     /// As [`WebSocket::send`], and as cancel safe: dropped before there was room, nothing was sent;
     /// dropped later, the message goes out whole.
     ///
@@ -753,7 +654,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     ///
     /// As [`WebSocket::feed_probe`].
     pub fn feed_probe(&mut self) -> Result<(), SendError> {
-        let now = self.alarm.now();
+        let now = self.shared.pen().io.now();
         self.with(|tx| tx.probe(now))
     }
 
@@ -815,10 +716,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 
     fn why_closed(&mut self) -> Error {
-        match self.shared.queue().ended {
-            Some(error) => error.into(),
-            None => SendError::Closed.into(),
-        }
+        self.shared.queue().why_closed()
     }
 
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -848,29 +746,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             if written.is_ready() || (enough && self.with(|tx| tx.has_room())) {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.alarm.poll(&mut WriterDeadline(&self.shared), cx));
+            ready!(self.shared.poll_stall(cx));
             self.shared.wakers.wake_one(Side::Reader); // it failed: the reader has to know
         }
-    }
-}
-
-/// The deadline on writing, which whoever waits for the stream drives.
-struct WriterDeadline<'a, W>(&'a Shared<W>);
-
-impl<W> Deadlines for WriterDeadline<'_, W> {
-    fn next(&mut self) -> Option<Time> {
-        self.0.queue().tx.stall().poll()
-    }
-
-    fn tell(&mut self, now: Time) -> Result<(), RecvError> {
-        self.0.queue().tell(now, self.0.write_timeout)
-    }
-
-    fn writes(&mut self) -> bool {
-        true
-    }
-
-    fn heard(&mut self) -> bool {
-        true
     }
 }

@@ -5,17 +5,16 @@
 //! buffer it came in) where [`recv`](WebSocket::recv) lends it out. The methods of the same names
 //! go before those of `SinkExt`: `ws.send("text")` is [`WebSocket::send`].
 use super::{
-    Reader, WebSocket, Writer,
-    split::{Side, Wakers},
+    Source, Timer, WebSocket,
+    split::{Reader, Side, Wakers, Writer},
 };
 use crate::{
     close::CloseCode,
     connection::{Sender, Step},
+    drive::{Output, Ready, Want},
     error::{Error, SendError},
-    link::{Link, Ready, Want},
     message::OwnedMessage,
 };
-use ::tokio::io::{AsyncRead, AsyncWrite};
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 use std::{
@@ -26,7 +25,7 @@ use std::{
 
 /// `StreamExt::split` makes two tasks of one WebSocket, but a stream and a timer wake only who asked
 /// last: what they wake here is both.
-impl<S> WebSocket<S> {
+impl<I> WebSocket<I> {
     fn tasks(&mut self, side: Side, cx: &Context<'_>) -> Arc<Wakers> {
         let tasks = self.tasks.get_or_insert_default();
         tasks.park(side, cx);
@@ -35,8 +34,8 @@ impl<S> WebSocket<S> {
 
     /// What the one side may change that the other waits for.
     fn outlook(&self) -> (bool, bool, bool) {
-        let tx = self.conn.sending();
-        (tx.is_closed(), tx.is_broken(), self.conn.error().is_some())
+        let tx = self.drive.core.conn.sending();
+        (tx.is_closed(), tx.is_broken(), self.drive.core.conn.error().is_some())
     }
 
     /// A poll of one side, which is told to the other if it changed something for that.
@@ -61,50 +60,52 @@ impl<S> WebSocket<S> {
 
 /// The messages of [`recv_owned`](WebSocket::recv_owned), up to the peer's Close. An error comes
 /// once, and is the last item. What was fed is written when the input is used up.
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
+impl<I: Source + Timer + Output + Unpin> Stream for WebSocket<I> {
     type Item = Result<OwnedMessage, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.over {
             return Poll::Ready(None);
         }
-        let ready = match self.conn.quick() {
+        let ready = match self.drive.quick() {
             Some(Step::Message) => Ready::Item,
-            _ => ready!(self.poll_side(Side::Reader, cx, |ws, cx| ws.poll_more(cx, Want::Message))),
+            _ => ready!(
+                self.poll_side(Side::Reader, cx, |ws, cx| ws.drive.poll_more(cx, Want::Message))
+            ),
         };
         let item = match ready {
-            Ready::Item => self.conn.receiver().take_message().map(Ok),
-            Ready::End => self.ended().transpose(),
+            Ready::Item => self.drive.core.conn.receiver().take_message().map(Ok),
+            Ready::End => self.drive.ended().transpose(),
         };
         self.over = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for WebSocket<S> {
+impl<I: Source + Timer + Output + Unpin> FusedStream for WebSocket<I> {
     fn is_terminated(&self) -> bool {
         self.over
     }
 }
 
 /// As that of the whole [`WebSocket`].
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Stream for Reader<R, W> {
+impl<R: Source + Timer + Unpin, W: Output> Stream for Reader<R, W> {
     type Item = Result<OwnedMessage, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.over {
             return Poll::Ready(None);
         }
-        let item = match ready!(self.poll_message(cx)) {
-            Ready::Item => self.rx.take_message().map(Ok),
-            Ready::End => self.ended().transpose(),
+        let item = match ready!(self.drive.poll_message(cx)) {
+            Ready::Item => self.drive.core.inbound.receiver_mut().take_message().map(Ok),
+            Ready::End => self.drive.ended().transpose(),
         };
         self.over = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)
     }
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> FusedStream for Reader<R, W> {
+impl<R: Source + Timer + Unpin, W: Output> FusedStream for Reader<R, W> {
     fn is_terminated(&self) -> bool {
         self.over
     }
@@ -113,7 +114,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> FusedStream for Reader<R, W> {
 /// Ready when there is room, as [`ready`](WebSocket::ready) says; a message is queued as by
 /// [`Sender::feed_owned`]. Closing sends a Close with code 1000 behind what was fed, and reads
 /// nothing: go on with the stream up to its end, or drop the connection.
-impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
+impl<I: Source + Timer + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -138,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
 }
 
 /// As that of the whole [`WebSocket`]; the [`Reader`] goes on to the peer's Close.
-impl<W: AsyncWrite + Unpin> Sink<OwnedMessage> for Writer<W> {
+impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -1,6 +1,6 @@
 //! TLS over a tokio stream.
-use super::io::poll_flush;
 use crate::{
+    drive::io::failed,
     error::Error,
     tls::{self, Session, WIRE},
     url::Target,
@@ -175,7 +175,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
         if self.dirty {
-            ready!(poll_flush(&mut self.io, cx))?;
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(Err(error)) => return failed(error, cx),
+                flushed => ready!(flushed)?,
+            }
             self.dirty = false;
         }
         self.session.flushed();

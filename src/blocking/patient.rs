@@ -1,0 +1,312 @@
+//! How a thread reads, writes and waits: by calls of the stream that block, a tick at a time.
+use super::{
+    Stream,
+    io::{Patience, Stuck, Timeout, flush, outcome, read, some},
+};
+use crate::{
+    drive::{Core, Input, Io, Output, Whole},
+    time::Time,
+};
+use std::{
+    io::{self, IoSlice},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// A stream, its timeouts, and how long the call under way has waited.
+#[derive(Debug)]
+pub(super) struct Patient<S> {
+    pub(super) io: S,
+    pub(super) patience: Patience,
+    pub(super) read_timeout: Timeout,
+    pub(super) write_timeout: Timeout,
+    last: LastRead,
+    /// Why a poll that read nothing did not wait.
+    why: Option<Why>,
+}
+
+/// What the last read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastRead {
+    /// Nothing: somebody has looked at the clock since.
+    Vain,
+    /// Bytes, or the end.
+    Prompt,
+    /// Bytes, but in the middle of a frame it had to wait for them.
+    Slow,
+}
+
+/// Why there was no read.
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// A deadline has changed something.
+    Deadline,
+    /// The caller's limit has passed, though input keeps coming.
+    Limit,
+}
+
+/// What a thread has to know of what it drives.
+pub(crate) trait Waits {
+    /// A read follows.
+    fn reads(&mut self);
+    /// Deadlines are to be looked at, though reads are not in vain. `refused`: by the stream.
+    fn pressed(&mut self, refused: bool) -> bool;
+    /// The stream may take more, or another thread may want something, before input comes.
+    fn is_brief(&self, refused: bool) -> bool;
+    /// When the next deadline is, or something else is to be looked at.
+    fn look(&mut self, now: impl FnOnce() -> Time) -> Option<Time>;
+    /// Tells the core the time, if it wants to know, and says whether that has changed something.
+    fn tell(&mut self, now: Time) -> bool;
+    /// A deadline may have queued something.
+    fn owe(&mut self);
+    /// Waits for another thread that is writing, if one is. Says whether it still is.
+    fn wait_for_writer(&mut self) -> Option<Stuck>;
+}
+
+impl<S: Stream> Patient<S> {
+    /// `shortest`: of all deadlines.
+    pub(super) fn new(io: S, shortest: Duration) -> Self {
+        Self {
+            io,
+            patience: Patience::new(shortest),
+            read_timeout: Timeout::default(),
+            write_timeout: Timeout::default(),
+            last: LastRead::Vain,
+            why: None,
+        }
+    }
+
+    /// See [`WebSocket::set_read_timeout`](super::WebSocket::set_read_timeout).
+    pub(super) fn limit_reads(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        self.patience.limit_reads(&self.io, &mut self.read_timeout, limit)
+    }
+
+    /// See [`WebSocket::set_write_timeout`](super::WebSocket::set_write_timeout).
+    pub(super) fn limit_writes(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        self.patience.limit_writes(&self.io, &mut self.write_timeout, limit)
+    }
+
+    /// Another stream around this one, with no timeouts set, waited for as this one was.
+    pub(super) fn try_map<T>(self, map: impl FnOnce(S) -> io::Result<T>) -> io::Result<Patient<T>> {
+        let Self { io, patience, last, why, .. } = self;
+        let (read_timeout, write_timeout) = (Timeout::default(), Timeout::default());
+        Ok(Patient { io: map(io)?, patience, read_timeout, write_timeout, last, why })
+    }
+
+    /// The same stream by another handle, with the same clock, to write to.
+    pub(super) fn twin(&mut self) -> io::Result<Self> {
+        let io = self.io.try_clone()?;
+        let patience = self.patience.twin();
+        let write_timeout = core::mem::take(&mut self.write_timeout);
+        let (read_timeout, last) = (Timeout::default(), LastRead::Vain);
+        Ok(Self { io, patience, read_timeout, write_timeout, last, why: None })
+    }
+}
+
+impl<S: Stream> Io for Patient<S> {
+    type Stream = S;
+
+    fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    fn get_mut(&mut self) -> &mut S {
+        &mut self.io
+    }
+
+    fn into_inner(self) -> S {
+        self.io
+    }
+
+    fn now(&self) -> Time {
+        self.patience.now()
+    }
+}
+
+impl<S: Stream, C: Core<Self> + Waits> Input<C> for Patient<S> {
+    const ALWAYS_LOOKS: bool = false;
+
+    #[inline]
+    fn poll_input(&mut self, core: &mut C, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        core.reads();
+        let refused = self.patience.is_refused();
+        let pressed = self.last == LastRead::Slow || core.pressed(refused);
+        if self.last != LastRead::Vain {
+            self.why = match () {
+                () if self.patience.is_spent() => Some(Why::Limit),
+                () if pressed && self.is_over(core) => Some(Why::Deadline),
+                () => None,
+            };
+            if self.why.is_some() {
+                return Poll::Pending;
+            }
+        }
+        let Self { io, patience, read_timeout, .. } = self;
+        let began = core.inbound().receiver().partial_frame().map(|_| patience.now());
+        let brief = core.is_brief(refused);
+        let armed = || core.look(|| Time::ZERO).is_some();
+        patience.before_read(io, read_timeout, brief, armed);
+        let done = read(io, core.inbound().receiver_mut().spare_mut());
+        self.last = match done {
+            Poll::Ready(_) => {
+                patience.moved();
+                if patience.was_slow(began) { LastRead::Slow } else { LastRead::Prompt }
+            }
+            Poll::Pending => {
+                patience.no_input(read_timeout);
+                LastRead::Vain
+            }
+        };
+        done
+    }
+
+    /// A thread that waits for this one connection keeps its buffers.
+    #[inline]
+    fn rest(&mut self, _: &mut C) {}
+
+    /// Called when a read or write would block: sees to the deadlines, and says whether to go on.
+    fn poll_alarm(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()> {
+        match self.why.take() {
+            Some(Why::Deadline) => return Poll::Ready(()),
+            Some(Why::Limit) => return Poll::Pending,
+            None => {}
+        }
+        if let Some(stuck) = core.wait_for_writer() {
+            self.patience.stuck = stuck;
+        }
+        let now = self.patience.now();
+        let changed = core.tell(now);
+        if changed {
+            // A Ping goes before the next read, so that the wait for its answer counts from here.
+            core.owe();
+            if let Poll::Ready(Err(error)) = core.poll_write(self, cx) {
+                core.write_failed(error);
+            }
+            core.tell(now);
+        }
+        if self.patience.go_on(now, self.patience.read_limit) || changed {
+            let Self { io, patience, read_timeout, .. } = self;
+            patience.adjust(io, read_timeout, core.look(|| now), now);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl<S> Patient<S> {
+    /// The deadlines, where reads that are not in vain leave no time to wait for them. Those on
+    /// receiving are judged only by one that had to wait. Says whether that has changed something.
+    #[cold]
+    fn is_over<C: Core<Self> + Waits>(&mut self, core: &mut C) -> bool {
+        core.inbound().set_paused(self.last != LastRead::Slow);
+        let changed = core.tell(self.patience.now());
+        core.inbound().set_paused(false);
+        changed
+    }
+}
+
+impl<S: Stream> Output for Patient<S> {
+    #[inline]
+    fn poll_write(&mut self, bytes: &[u8], _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self { io, .. } = self;
+        let done = outcome(|| some(io.write(bytes)));
+        self.took(done)
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        _: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let Self { io, .. } = self;
+        let done = outcome(|| some(io.write_vectored(slices)));
+        self.took(done)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.writes_vectored()
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let done = flush(&mut self.io);
+        if done.is_pending() {
+            self.patience.refused(&self.write_timeout);
+        }
+        done
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.io.shutdown())
+    }
+
+    #[inline]
+    fn skips_write(&mut self) -> bool {
+        self.patience.skips_write()
+    }
+
+    #[inline]
+    fn before_write(&mut self) {
+        self.patience.before_write(&self.io, &mut self.write_timeout);
+    }
+
+    #[inline]
+    fn written(&mut self) {
+        self.patience.written();
+    }
+}
+
+impl<S> Patient<S> {
+    /// What one write came to.
+    #[inline]
+    fn took(&mut self, done: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match done {
+            Poll::Ready(Ok(_)) => self.patience.moved(),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.patience.refused(&self.write_timeout),
+        }
+        done
+    }
+}
+
+impl Waits for Whole {
+    #[inline]
+    fn reads(&mut self) {
+        self.unpause();
+    }
+
+    #[inline]
+    fn pressed(&mut self, refused: bool) -> bool {
+        refused || self.conn.sending().is_closed()
+    }
+
+    #[inline]
+    fn is_brief(&self, refused: bool) -> bool {
+        refused
+    }
+
+    #[inline]
+    fn look(&mut self, _: impl FnOnce() -> Time) -> Option<Time> {
+        self.conn.poll_timeout()
+    }
+
+    fn tell(&mut self, now: Time) -> bool {
+        if self.conn.poll_timeout().is_none_or(|at| at > now) {
+            return false;
+        }
+        let wrote = self.conn.sending().has_outgoing();
+        if self.handle_timeout(now).is_err() {
+            return true;
+        }
+        // Something to write, or a phase has ended.
+        (!wrote && self.conn.sending().has_outgoing()) || self.conn.poll_timeout().is_none()
+    }
+
+    #[inline]
+    fn owe(&mut self) {}
+
+    #[inline]
+    fn wait_for_writer(&mut self) -> Option<Stuck> {
+        None
+    }
+}

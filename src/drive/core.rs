@@ -1,0 +1,217 @@
+//! What the loop drives: a connection in one piece, or the reading half of a split one.
+use super::{
+    Output, Want, again,
+    io::{flush, write},
+    lost,
+};
+use crate::{
+    connection::{Connection, Delivery, Ending, Inbound, Step},
+    error::{Error, RecvError},
+    time::Time,
+};
+use bytes::Buf;
+use std::{
+    io,
+    task::{Context, Poll, ready},
+};
+
+/// A connection, or its reading half, over an `I`.
+pub(crate) trait Core<I> {
+    fn inbound(&mut self) -> &mut Inbound;
+    fn step(&mut self, want: Want) -> Result<Step, RecvError>;
+
+    /// Writes what is queued, as far as the stream takes it.
+    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Shuts the stream for writing.
+    fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
+    /// Writing failed: tells the sending half, and keeps the reason.
+    fn write_failed(&mut self, error: io::Error);
+    /// Keeps the reason, if it is the first.
+    fn io_failed(&mut self, error: io::Error);
+    fn take_io_error(&mut self) -> Option<io::Error>;
+
+    fn ending(&mut self) -> Ending;
+    /// A Pong came: tells the time, if that is waited for.
+    fn time_pong(&mut self, io: &I);
+
+    /// A deadline that passed when nothing was left to receive that could show it.
+    fn late(&self) -> Option<RecvError>;
+}
+
+/// A connection in one piece.
+#[derive(Debug)]
+pub struct Whole {
+    pub(crate) conn: Connection,
+    /// The stream took bytes that it was not yet asked to flush.
+    pub(crate) dirty: bool,
+    /// Nobody reads, as the core was told.
+    paused: bool,
+    /// How the stream failed first; returned once there is nothing more to receive.
+    pub(crate) io_error: Option<io::Error>,
+    pub(crate) late: Option<RecvError>,
+}
+
+impl Whole {
+    pub(crate) fn new(mut conn: Connection, vectored: bool) -> Self {
+        conn.restart_clock();
+        if !vectored {
+            conn.sender().set_flat();
+        }
+        Self { conn, dirty: false, paused: false, io_error: None, late: None }
+    }
+
+    /// Nobody reads while this is waited for.
+    #[inline]
+    pub(crate) fn pause(&mut self) {
+        if !self.paused {
+            self.set_paused(true);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn unpause(&mut self) {
+        if self.paused {
+            self.set_paused(false);
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
+        self.conn.handle_timeout(now).inspect_err(|&error| self.late = Some(error))
+    }
+
+    #[cold]
+    pub(crate) fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        self.conn.set_paused(paused);
+    }
+
+    /// Why what was fed is gone: writing failed before, in a receiving call or by a deadline.
+    #[cold]
+    pub(crate) fn lost(&self) -> Error {
+        lost(self.io_error.as_ref(), self.conn.error().or(self.late))
+    }
+
+    /// Fails for whoever sends, and for receiving, in its time.
+    #[cold]
+    pub(crate) fn fail<I: Output>(&mut self, error: io::Error) -> Error {
+        Core::<I>::write_failed(self, again(&error));
+        error.into()
+    }
+
+    /// Writes until nothing is left, then flushes.
+    #[inline]
+    pub(crate) fn poll_write_all<I: Output>(
+        &mut self,
+        io: &mut I,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { conn, dirty, .. } = self;
+        io.before_write();
+        loop {
+            let mut out = conn.sender().outgoing();
+            if !out.has_remaining() {
+                break;
+            }
+            match write(io, &out, usize::MAX, cx) {
+                Poll::Ready(written) => {
+                    out.advance(written?);
+                    *dirty = true;
+                }
+                Poll::Pending => {
+                    conn.write_blocked();
+                    return Poll::Pending;
+                }
+            }
+        }
+        if *dirty {
+            let flushed = flush(io, cx);
+            conn.sender().unflushed(flushed.is_pending());
+            ready!(flushed)?;
+            *dirty = false;
+        }
+        io.written();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: Output> Core<I> for Whole {
+    #[inline(always)]
+    fn inbound(&mut self) -> &mut Inbound {
+        self.conn.inbound()
+    }
+
+    #[inline(always)]
+    fn step(&mut self, want: Want) -> Result<Step, RecvError> {
+        match want {
+            Want::Message | Want::Event => self.conn.step(),
+            Want::Chunk => self.conn.step_chunk(),
+        }
+    }
+
+    #[inline(always)]
+    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.dirty && !self.conn.sending().has_outgoing() {
+            return Poll::Ready(Ok(()));
+        }
+        if io.skips_write() {
+            return Poll::Pending;
+        }
+        self.poll_write_all(io, cx)
+    }
+
+    fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
+        io.poll_shutdown(cx).map(drop) // a stream that cannot is as good as shut
+    }
+
+    #[cold]
+    fn write_failed(&mut self, error: io::Error) {
+        self.conn.write_failed();
+        self.dirty = false;
+        Core::<I>::io_failed(self, error);
+    }
+
+    #[cold]
+    fn io_failed(&mut self, error: io::Error) {
+        self.io_error.get_or_insert(error);
+    }
+
+    fn take_io_error(&mut self) -> Option<io::Error> {
+        self.io_error.take()
+    }
+
+    fn ending(&mut self) -> Ending {
+        self.conn.ending()
+    }
+
+    #[cold]
+    fn time_pong(&mut self, io: &I) {
+        if self.conn.sending().pong_waits() {
+            self.conn.sender().time_pong(io.now());
+        }
+    }
+
+    fn late(&self) -> Option<RecvError> {
+        self.late
+    }
+}
+
+/// How the reading half of a split connection steps: the sending half is looked at only where a
+/// frame calls for it.
+pub(crate) fn step_half(
+    inbound: &mut Inbound,
+    want: Want,
+    respond: impl FnOnce(&Inbound, &Result<Step, RecvError>),
+) -> Result<Step, RecvError> {
+    let delivery = match want {
+        Want::Chunk => Delivery::Chunks,
+        Want::Message | Want::Event => match inbound.receiver_mut().quick() {
+            Some(step) => return Ok(step),
+            None => Delivery::Whole,
+        },
+    };
+    let step = inbound.receiver_mut().step_slow(delivery);
+    if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
+        respond(inbound, &step);
+    }
+    step
+}

@@ -1,0 +1,69 @@
+//! What both halves of a split connection share, whatever locks it and whoever waits.
+use super::{again, lost};
+use crate::{
+    connection::{Ending, Inbound, Sender, Step, out_buffer::OutBuffer},
+    error::{Error, RecvError},
+    time::Time,
+};
+use std::io;
+
+/// How much is written before the sender is looked at again, so that a Pong does not wait long.
+pub(crate) const TURN: usize = 64 << 10;
+
+/// The core's sender, and why it ended.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) tx: Sender,
+    /// How the stream failed first.
+    pub(crate) io_error: Option<io::Error>,
+    /// Why receiving ended, for the writer to know; or why writing did, for the reader.
+    pub(crate) ended: Option<RecvError>,
+}
+
+impl Queue {
+    pub(crate) fn new(tx: Sender, io_error: Option<io::Error>) -> Self {
+        Self { tx, io_error, ended: None }
+    }
+
+    /// Why what was fed will not be written, if so.
+    pub(crate) fn lost(&self) -> Option<Error> {
+        match self.ended {
+            Some(error) => Some(error.into()),
+            None if self.tx.is_broken() => Some(lost(self.io_error.as_ref(), None)),
+            None => None,
+        }
+    }
+
+    /// Why nothing more can be fed, where this half is closed.
+    pub(crate) fn why_closed(&self) -> Error {
+        lost(None, self.ended)
+    }
+
+    /// Closes the sending half after a failed write.
+    pub(crate) fn fail(&mut self, held: &mut OutBuffer, error: &io::Error) {
+        self.tx.note(held);
+        self.tx.write_failed();
+        held.clear();
+        self.io_error.get_or_insert_with(|| again(error));
+    }
+
+    /// The deadline on writing, which whoever waits for the stream drives.
+    pub(crate) fn tell(&mut self, now: Time) -> Result<(), RecvError> {
+        self.tx.handle_timeout(now).inspect_err(|&error| self.ended = Some(error))
+    }
+
+    /// What the reader's step calls for. Whether that has to be written.
+    pub(crate) fn respond(&mut self, inbound: &Inbound, step: &Result<Step, RecvError>) -> bool {
+        inbound.respond(step, &mut self.tx);
+        *step != Ok(Step::Pong) // which calls for nothing
+    }
+
+    /// How the stream is to end. An error of the reader's is told to the writer, the first time
+    /// `true`.
+    pub(crate) fn ending(&mut self, inbound: &Inbound) -> (Ending, bool) {
+        let error = inbound.receiver().error();
+        let news = error.is_some() && self.ended.is_none();
+        self.ended = error.or(self.ended);
+        (inbound.ending(&self.tx), news)
+    }
+}

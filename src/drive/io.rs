@@ -1,0 +1,118 @@
+//! What a connection reads from and writes to, and how that waits.
+use crate::{connection::Outgoing, time::Time};
+use bytes::Buf;
+use std::{
+    io::{self, IoSlice},
+    task::{Context, Poll, ready},
+};
+
+/// The most slices given to one vectored write.
+const SLICES: usize = 32;
+
+/// A stream, or half of one, and a clock.
+pub trait Io {
+    /// What the user handed over.
+    type Stream;
+
+    /// The stream.
+    fn get_ref(&self) -> &Self::Stream;
+    /// The stream.
+    fn get_mut(&mut self) -> &mut Self::Stream;
+    /// The stream.
+    fn into_inner(self) -> Self::Stream;
+    /// The time since an epoch of its own.
+    fn now(&self) -> Time;
+}
+
+/// What a `C` reads from, and how that waits.
+pub(crate) trait Input<C>: Io {
+    /// `poll_alarm` may be asked at any time, not only when the stream would block.
+    const ALWAYS_LOOKS: bool;
+
+    /// Reads once into the core.
+    fn poll_input(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+    /// What the core can do without while this waits.
+    fn rest(&mut self, core: &mut C);
+    /// Waits for the next deadline; ready when one has changed something.
+    fn poll_alarm(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// What a connection writes to.
+pub trait Output: Io {
+    /// Writes once.
+    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+    /// Writes once, from many places.
+    fn poll_write_vectored(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>>;
+    /// Whether that writes more than the first of them.
+    fn is_write_vectored(&self) -> bool;
+    /// Has the stream pass on what it took.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Ends writing.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Whether, before a read, not to write.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn skips_write(&mut self) -> bool {
+        false
+    }
+    /// A round of writes begins.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn before_write(&mut self) {}
+    /// The stream took all there was, or will take no more.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn written(&mut self) {}
+}
+
+/// An error of the stream, which is none where it was only interrupted: then it is asked again.
+#[cold]
+pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
+    if error.kind() == io::ErrorKind::Interrupted {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(Err(error))
+}
+
+/// One write, of about `most` bytes.
+#[inline]
+pub(crate) fn write<I: Output>(
+    io: &mut I,
+    out: &Outgoing<'_>,
+    most: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let written = match out.single() {
+        Some(bytes) => io.poll_write(bytes.get(..most).unwrap_or(bytes), cx),
+        None => {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = out.chunks_vectored(&mut slices);
+            io.poll_write_vectored(slices.get(..filled).unwrap_or_default(), cx)
+        }
+    };
+    outcome(ready!(written), cx)
+}
+
+#[inline]
+pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+    match written {
+        Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        Ok(n) => Poll::Ready(Ok(n)),
+        Err(error) => failed(error, cx),
+    }
+}
+
+/// Has the stream pass on what it took.
+#[inline]
+pub(crate) fn flush<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    match io.poll_flush(cx) {
+        Poll::Ready(Err(error)) => failed(error, cx),
+        flushed => flushed,
+    }
+}

@@ -1,0 +1,240 @@
+//! The loop of all adapters: parse; when the input is used up, write once, then read once; again.
+//!
+//! Two axes, each written once. A [`Core`] is what is driven: the whole connection, or the reading
+//! half of a split one. An [`Io`] is what it reads from and writes to, and how that waits: a task
+//! with a timer, or a thread. What a step means is the core's to say; here is only what follows in
+//! I/O. `Pending` means that the stream would block: under a runtime it wakes the task later; in
+//! `blocking` the poll has waited already, for as long as it may.
+mod core;
+mod halves;
+pub(crate) mod io;
+#[cfg(feature = "_task")]
+pub(crate) mod task;
+
+pub use self::core::Whole;
+pub(crate) use self::core::{Core, step_half};
+pub(crate) use halves::{Queue, TURN};
+pub(crate) use io::Input;
+pub use io::{Io, Output};
+#[cfg(feature = "_task")]
+pub use task::{
+    Half, Handshake, Reader, Received, Recv, RecvReply, Source, Timer, WebSocket, Writer,
+};
+
+use crate::{
+    connection::{Ending, Step},
+    error::{Error, RecvError},
+    message::Message,
+};
+use std::{
+    io::Result as IoResult,
+    task::{Context, Poll, ready},
+};
+
+/// What a poll found. One byte: a `Result<Step, _>` through futures is stored in narrow pieces and
+/// loaded as a wide one, which costs more than the step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// What was wanted: it is the connection's current message, event or chunk.
+    Item,
+    /// The end, or an error, which is in `failed`.
+    End,
+}
+
+/// What a call waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// A message.
+    Message,
+    /// A message or a control frame.
+    Event,
+    /// A piece of a message.
+    Chunk,
+}
+
+/// A connection, or its reading half, and its stream.
+#[derive(Debug)]
+pub(crate) struct Drive<C, I> {
+    pub(crate) core: C,
+    pub(crate) io: I,
+    /// [`Config::stamp_reads`](crate::Config::stamp_reads).
+    stamp: bool,
+    /// Why there is no item: put here by a poll, taken by the call that returns it, so that nothing
+    /// wide goes through futures.
+    failed: Option<Error>,
+}
+
+impl<C: Core<I>, I: Input<C>> Drive<C, I> {
+    pub(crate) fn new(mut core: C, io: I) -> Self {
+        let stamp = core.inbound().stamps_reads();
+        Self { core, io, stamp, failed: None }
+    }
+
+    /// Why there is no item: an error kept aside, or the end.
+    #[cold]
+    pub(crate) fn ended<T>(&mut self) -> Result<Option<T>, Error> {
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn quick(&mut self) -> Option<Step> {
+        self.core.inbound().receiver_mut().quick()
+    }
+
+    /// The message that the last step stopped at.
+    #[inline(always)]
+    pub(crate) fn message(&mut self) -> Option<Message<'_>> {
+        self.core.inbound().receiver().message()
+    }
+
+    #[inline(never)]
+    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
+        loop {
+            match self.core.step(want) {
+                Ok(Step::Message) => return Poll::Ready(Ready::Item),
+                Ok(step @ (Step::Ping | Step::Pong | Step::Close)) => {
+                    if step == Step::Pong {
+                        self.core.time_pong(&self.io);
+                    }
+                    if want == Want::Event {
+                        return Poll::Ready(Ready::Item);
+                    }
+                    continue;
+                }
+                Ok(Step::NeedInput) => {}
+                Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
+            }
+            // Reading goes on while writing is blocked, or two peers could wait for each other.
+            self.write(cx);
+            let read = self.poll_read(cx);
+            ready!(self.poll_take(cx, read));
+        }
+    }
+
+    /// Writes what is queued, as far as the stream takes it. A failure is the core's to keep.
+    #[inline(always)]
+    pub(crate) fn write(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(Err(error)) = self.core.poll_write(&mut self.io, cx) {
+            self.core.write_failed(error);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
+        self.io.poll_input(&mut self.core, cx)
+    }
+
+    /// Takes what a read gave; where it would block, sees to the deadlines.
+    #[inline]
+    pub(crate) fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: Poll<IoResult<usize>>,
+    ) -> Poll<()> {
+        match read {
+            Poll::Ready(Ok(0)) => self.end_of_stream(),
+            Poll::Ready(Ok(n)) => self.commit(n),
+            Poll::Ready(Err(error)) => {
+                self.core.io_failed(error);
+                self.end_of_stream();
+            }
+            Poll::Pending => {
+                if self.io.poll_alarm(&mut self.core, cx).is_pending() {
+                    self.io.rest(&mut self.core);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    #[inline(always)]
+    pub(crate) fn commit(&mut self, n: usize) {
+        let rx = self.core.inbound().receiver_mut();
+        if self.stamp {
+            rx.commit_at(n, self.io.now());
+        } else {
+            rx.commit(n);
+        }
+    }
+
+    fn end_of_stream(&mut self) {
+        self.core.inbound().receiver_mut().end_of_stream();
+    }
+
+    /// Ends the stream as the core says, then keeps why there is nothing more.
+    #[cold]
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+        loop {
+            let done = match self.core.ending() {
+                Ending::Done => break,
+                Ending::Flush => self.core.poll_write(&mut self.io, cx).map(|written| {
+                    if let Err(error) = written {
+                        self.core.write_failed(error);
+                    }
+                }),
+                Ending::ShutDown => self.core.poll_shutdown(&mut self.io, cx).map(|()| {
+                    self.core.inbound().shut_down();
+                }),
+                Ending::Discard => self.poll_read(cx).map(|read| match read {
+                    Ok(0) | Err(_) => self.end_of_stream(),
+                    Ok(n) => self.commit(n),
+                }),
+            };
+            // Deadlines hold also for a stream that never has to wait.
+            let late = if done.is_pending() || I::ALWAYS_LOOKS {
+                self.io.poll_alarm(&mut self.core, cx)
+            } else {
+                Poll::Ready(())
+            };
+            if done.is_pending() && late.is_pending() {
+                self.io.rest(&mut self.core);
+                return Poll::Pending;
+            }
+        }
+        self.io.rest(&mut self.core);
+        // The peer's own word (a Close, a violation) says more than how the stream broke; that
+        // says more than that it ended.
+        self.failed = match self.core.step(Want::Message) {
+            Err(error) => Some(match self.core.take_io_error() {
+                Some(io) if error.close_code().is_none() => io.into(),
+                _ => Error::Recv(error),
+            }),
+            Ok(_) => self.core.late().map(Error::Recv),
+        };
+        Poll::Ready(Ready::End)
+    }
+}
+
+impl<C, I> Drive<C, I> {
+    /// The same, over another stream.
+    pub(crate) fn over<J, E>(self, map: impl FnOnce(I) -> Result<J, E>) -> Result<Drive<C, J>, E> {
+        let Self { core, io, stamp, failed } = self;
+        Ok(Drive { core, io: map(io)?, stamp, failed })
+    }
+}
+
+/// The same error, for a second one who is to be told.
+pub(crate) fn again(error: &std::io::Error) -> std::io::Error {
+    #[cfg(feature = "rustls")]
+    if let Some(error) = crate::tls::TlsError::inside(error) {
+        return error.into_io();
+    }
+    match error.raw_os_error() {
+        Some(code) => std::io::Error::from_raw_os_error(code),
+        None => error.kind().into(),
+    }
+}
+
+/// Why what was fed is gone: how the stream failed, a deadline, or that this half was closed.
+#[cold]
+pub(crate) fn lost(io_error: Option<&std::io::Error>, late: Option<RecvError>) -> Error {
+    match (io_error, late) {
+        (Some(error), _) => again(error).into(),
+        (None, Some(error)) => error.into(),
+        (None, None) => crate::error::SendError::Closed.into(),
+    }
+}

@@ -1,0 +1,172 @@
+//! How a task reads, waits, and is woken by a timer.
+use crate::{
+    connection::Step,
+    drive::{
+        Core, Drive, Input, Io, Output, Ready, Want, Whole,
+        io::{failed, outcome},
+    },
+    error::RecvError,
+    pool,
+    time::Time,
+};
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll, ready},
+};
+
+/// What a task reads from, and its timer.
+pub trait Source: Io {
+    /// Reads once, what there is: 0 bytes are the end of the stream.
+    fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+}
+
+/// A clock that wakes a task.
+pub trait Timer: Io {
+    /// Waits until then, or less.
+    fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// What a task has to know of deadlines.
+pub(crate) trait Deadlines {
+    /// Has whatever else may change a deadline wake this task.
+    fn park(&mut self, cx: &Context<'_>);
+    /// A read follows.
+    fn reads(&mut self);
+    /// Gives the buffers back before a wait.
+    fn rest(&mut self);
+    /// When the next deadline is.
+    fn next(&mut self) -> Option<Time>;
+    /// Tells the time.
+    fn tell(&mut self, now: Time) -> Result<(), RecvError>;
+    /// Whether something is to be written by this task.
+    fn writes(&mut self) -> bool;
+}
+
+impl<I: Source + Timer, C: Core<I> + Deadlines> Input<C> for I {
+    const ALWAYS_LOOKS: bool = true;
+
+    #[inline(always)]
+    fn poll_input(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        core.reads();
+        read(self, core.inbound().receiver_mut().spare_mut(), cx)
+    }
+
+    #[inline]
+    fn rest(&mut self, core: &mut C) {
+        core.rest();
+    }
+
+    #[inline]
+    fn poll_alarm(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()> {
+        core.park(cx);
+        match core.next() {
+            None => Poll::Pending,
+            Some(at) => poll_until(self, at, core, cx),
+        }
+    }
+}
+
+#[inline(never)]
+fn poll_until<I: Timer, C: Core<I> + Deadlines>(
+    io: &mut I,
+    mut at: Time,
+    core: &mut C,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    loop {
+        let now = io.now();
+        if at > now {
+            ready!(io.poll_sleep(at, cx));
+        } else {
+            // A task that used up its budget cannot read: that nothing came means nothing then.
+            // The timer shares the budget.
+            if at > Time::ZERO && !core.inbound().receiver_mut().heard() {
+                ready!(io.poll_sleep(at, cx));
+            }
+            let wrote = core.writes();
+            if core.tell(now).is_err() || (!wrote && core.writes()) {
+                return Poll::Ready(());
+            }
+        }
+        match core.next() {
+            None => return Poll::Ready(()), // a phase has ended
+            Some(next) => at = next,
+        }
+    }
+}
+
+impl Deadlines for Whole {
+    #[inline(always)]
+    fn park(&mut self, _: &Context<'_>) {}
+
+    #[inline(always)]
+    fn reads(&mut self) {
+        self.unpause();
+    }
+
+    #[inline]
+    fn rest(&mut self) {
+        pool::give(self.conn.receiver().reclaim());
+        pool::give(self.conn.sender().reclaim());
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<Time> {
+        self.conn.poll_timeout()
+    }
+
+    fn tell(&mut self, now: Time) -> Result<(), RecvError> {
+        self.handle_timeout(now)
+    }
+
+    fn writes(&mut self) -> bool {
+        self.conn.sending().has_outgoing()
+    }
+}
+
+impl<C: Core<I> + Deadlines, I: Source + Timer> Drive<C, I> {
+    #[inline(always)]
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+        match self.quick() {
+            Some(Step::Message) => Poll::Ready(Ready::Item),
+            _ => self.poll_more(cx, Want::Message),
+        }
+    }
+}
+
+/// Reads once.
+#[inline(always)]
+pub(super) fn read<I: Source>(
+    io: &mut I,
+    spare: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    match io.poll_read(spare, cx) {
+        Poll::Ready(Err(error)) => failed(error, cx),
+        read => read,
+    }
+}
+
+/// One write of bytes.
+pub(super) fn write_bytes<I: Output>(
+    io: &mut I,
+    bytes: &[u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    outcome(ready!(io.poll_write(bytes, cx)), cx)
+}
+
+/// What `poll` comes to, or `None` when that takes too long.
+pub(super) async fn within<I: Timer, T>(
+    io: &mut I,
+    by: Option<Time>,
+    mut poll: impl FnMut(&mut I, &mut Context<'_>) -> Poll<T>,
+) -> Option<T> {
+    poll_fn(|cx| match (poll(io, cx), by) {
+        (Poll::Ready(done), _) => Poll::Ready(Some(done)),
+        (Poll::Pending, Some(by)) => io.poll_sleep(by, cx).map(|()| None),
+        (Poll::Pending, None) => Poll::Pending,
+    })
+    .await
+}
