@@ -33,7 +33,7 @@
 //! their versions, 0.5, 1 and 0.1 now, in minor releases of this crate too.
 use crate::{
     Config,
-    error::Error,
+    drive::Error,
     handshake::{
         HandshakeError, HeaderError,
         http::Upgrade,

@@ -4,7 +4,7 @@
 //! saying again who one is and what one wants, and what to do about what was missed meanwhile are
 //! the caller's: the example `reconnect` is such a loop.
 #[cfg(feature = "std")]
-use crate::error::Error;
+use crate::drive::Error;
 use crate::{close::CloseCode, entropy::Entropy, handshake::HandshakeError};
 use core::time::Duration;
 

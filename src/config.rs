@@ -5,15 +5,6 @@ use crate::deflate::{Agreed, Deflate};
 use alloc::string::String;
 use core::time::Duration;
 
-/// Which end of the connection this is (RFC 6455 §5.1): a client masks what it sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Sends masked frames, receives unmasked ones.
-    Client,
-    /// Sends unmasked frames, receives masked ones.
-    Server,
-}
-
 /// Settings of a connection and of its opening handshake. The defaults are safe against hostile
 /// peers; every count and every wait has a bound.
 ///

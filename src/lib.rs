@@ -260,6 +260,8 @@ mod outbox;
 #[cfg(any(feature = "_task", feature = "deflate"))]
 mod pool;
 mod prepared;
+mod role;
+mod shown;
 #[cfg(feature = "socket")]
 mod socket;
 #[cfg(feature = "std")]
@@ -277,21 +279,22 @@ mod utf8;
 
 pub use backoff::Backoff;
 pub use close::{CloseCode, CloseFrame};
-pub use config::{Config, Heartbeat, Negotiated, Role};
+pub use config::{Config, Heartbeat, Negotiated};
 pub use connection::{
     Connection, Ending, Outgoing, Position, ReadyState, Receiver, RoundTrip, Sender, Step,
 };
 #[cfg(feature = "counters")]
 pub use connection::{Counters, Traffic};
+#[cfg(feature = "std")]
+pub use drive::Error;
 pub use entropy::Entropy;
 #[cfg(feature = "std")]
 pub use entropy::SystemEntropy;
-#[cfg(feature = "std")]
-pub use error::Error;
 pub use error::{ProtocolError, RecvError, SendError};
 pub use message::{Chunk, DataKind, Event, Info, Message, OwnedMessage};
 pub use outbox::{Outbound, Outbox, OutboxCounts, PushError, TooSlow};
 pub use prepared::Prepared;
+pub use role::Role;
 #[cfg(feature = "socket")]
 pub use socket::SocketOptions;
 pub use time::Time;

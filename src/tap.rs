@@ -17,12 +17,13 @@
 //! # let _ = look;
 //! ```
 use crate::{
-    config::{Config, Role},
+    config::Config,
     connection::{Connection, Step},
     entropy::Entropy,
     handshake::{HandshakeError, Headers, client, server},
     input::Input,
     message::Event,
+    role::Role,
     time::Time,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};

@@ -8,8 +8,8 @@
 #![cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 
 #[cfg(feature = "tracing")]
-use crate::handshake::Shown;
-use crate::{close::CloseFrame, config::Role, error::RecvError, handshake::HandshakeError};
+use crate::shown::Shown;
+use crate::{close::CloseFrame, error::RecvError, handshake::HandshakeError, role::Role};
 
 /// An opening handshake succeeded: `path` is what was asked for.
 #[inline]

@@ -6,8 +6,8 @@ use super::{Stream, WebSocket, handshake::Wire};
 use crate::tls::platform_config;
 use crate::{
     config::Config,
+    drive::Error,
     entropy::SystemEntropy,
-    error::Error,
     handshake::{
         HandshakeError,
         client::{self, Request},

@@ -6,7 +6,8 @@ use super::{
 use crate::{
     config::Config,
     connection::LINGER,
-    error::{Error, RecvError},
+    drive::Error,
+    error::RecvError,
     handshake::{
         HandshakeError,
         server::{self, Accept, Refuse, Request},

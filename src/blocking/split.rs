@@ -34,8 +34,9 @@ use crate::{
     connection::{
         Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
     },
+    drive::Error,
     drive::{Core, Drive, Io, Queue, Ready, TURN, Want, again, step_half},
-    error::{Error, RecvError, SendError},
+    error::{RecvError, SendError},
     message::{Chunk, Event, Info, Message, OwnedMessage},
     outbox::Outbox,
     prepared::Prepared,

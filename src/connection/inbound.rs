@@ -5,8 +5,9 @@ use super::{
     timers::{Phase, Timers},
 };
 use crate::{
-    config::{Config, Negotiated, Role},
+    config::{Config, Negotiated},
     error::RecvError,
+    role::Role,
     time::Time,
 };
 use alloc::boxed::Box;

@@ -13,6 +13,7 @@ mod receiver;
 mod recv_buffer;
 mod rtt;
 mod sender;
+mod stall;
 mod timers;
 
 /// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
@@ -31,10 +32,11 @@ pub use sender::{Position, Sender};
 
 use crate::{
     close::CloseFrame,
-    config::{Config, Negotiated, Role},
+    config::{Config, Negotiated},
     entropy::Entropy,
     error::RecvError,
     message::{Event, Info, Message},
+    role::Role,
     time::Time,
 };
 use alloc::{boxed::Box, vec::Vec};

@@ -11,10 +11,8 @@
 //! reading our own headers when something is to overtake, so that nothing is recorded for each.
 use super::counters::Writes;
 use super::memory::{HEAP, Memory};
-use crate::{
-    frame::{Header, OpCode},
-    time::Time,
-};
+use super::stall::Stall;
+use crate::frame::{Header, OpCode};
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};
 use core::fmt;
@@ -79,16 +77,6 @@ enum Kind {
     Controls,
     /// A whole message that overtakes.
     First,
-}
-
-/// Whether the stream refuses bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Stall {
-    #[default]
-    No,
-    /// It does, and no time was told yet.
-    Unarmed,
-    Until(Time),
 }
 
 /// A place between two frames.

@@ -13,13 +13,14 @@ use super::memory::Memory;
 use super::{Sender, counters::Tally, recv_buffer::RecvBuffer, respond};
 use crate::{
     close::CloseFrame,
-    config::{Config, Role},
+    config::Config,
     error::{ProtocolError, RecvError, shown},
     frame::{self, Header, OpCode},
     kernel,
     mask::Masker,
     message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
     prepared::opcode,
+    role::Role,
     time::Time,
     trace,
     utf8::Utf8Validator,
@@ -937,10 +938,11 @@ impl Receiver {
 mod tests {
     use super::{Receiver, Step};
     use crate::{
-        config::{Config, Negotiated, Role},
+        config::{Config, Negotiated},
         connection::Connection,
         entropy::Entropy,
         frame::{Header, OpCode},
+        role::Role,
     };
     use alloc::{vec, vec::Vec};
 

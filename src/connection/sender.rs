@@ -11,8 +11,9 @@ use super::counters::{Traffic, Writes};
 use super::memory::Memory;
 use super::{
     counters::Tally,
-    out_buffer::{OutBuffer, Outgoing, Stall},
+    out_buffer::{OutBuffer, Outgoing},
     rtt::{RoundTrip, Trips},
+    stall::Stall,
 };
 use crate::{
     close::{CloseCode, CloseFrame},
@@ -1300,7 +1301,7 @@ mod tests {
     #[cfg(feature = "deflate")]
     #[test]
     fn a_closed_half_keeps_no_compressor() {
-        use crate::{config::Role, deflate::Agreed};
+        use crate::{deflate::Agreed, role::Role};
         for how in 0..3 {
             let agreed = Agreed::new().with_takeover(Role::Server, true);
             let negotiated = Negotiated::new().with_deflate(agreed);

@@ -3,7 +3,7 @@
 //! Receiving only sets a flag: no clock is read and no timer moved for a message. A timer that was
 //! never armed is due at once, and its first call arms it, so that nothing but `handle_timeout`
 //! takes the time. Sleeping until a deadline, and telling the time, is the adapters'.
-use super::{Ends, Receiver, Sender, out_buffer::Stall};
+use super::{Ends, Receiver, Sender};
 use crate::{
     config::{Config, Heartbeat},
     error::RecvError,
@@ -278,36 +278,6 @@ fn armed<T: PartialEq>(timer: Option<(T, Time)>, of: T, unarmed: Time) -> Time {
 /// How long until the next look whether something came; not so short that nothing else gets done.
 fn between_looks(heartbeat: Heartbeat) -> Duration {
     (heartbeat.interval / LOOKS).max(Duration::from_millis(1))
-}
-
-/// The deadline on writing: runs while the stream refuses every byte.
-impl Stall {
-    #[cfg(feature = "std")]
-    pub(super) fn restart(&mut self) {
-        if let Self::Until(_) = self {
-            *self = Self::Unarmed;
-        }
-    }
-
-    pub(super) fn poll(self) -> Option<Time> {
-        match self {
-            Self::No => None,
-            Self::Unarmed => Some(Time::ZERO),
-            Self::Until(at) => Some(at),
-        }
-    }
-
-    /// Whether it has refused for too long.
-    pub(super) fn handle(&mut self, now: Time, timeout: Duration) -> bool {
-        match *self {
-            Self::No => false,
-            Self::Unarmed => {
-                *self = Self::Until(now + timeout);
-                false
-            }
-            Self::Until(at) => now >= at,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@
 //!   and become nothing, for each byte received 210 to 490 instructions, about 20 to 35 ns (32
 //!   where they are stored; stored data 7). That is linear, spent as the bytes arrive, and ends
 //!   with the limit above.
-use crate::config::Role;
+use crate::role::Role;
 
 pub(crate) mod codec;
 mod params;

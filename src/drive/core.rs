@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     connection::{Connection, Delivery, Ending, Inbound, Step},
-    error::{Error, RecvError},
+    drive::Error,
+    error::RecvError,
     time::Time,
 };
 use bytes::Buf;

@@ -2,7 +2,8 @@
 use super::{again, lost};
 use crate::{
     connection::{Ending, Inbound, Sender, Step, out_buffer::OutBuffer},
-    error::{Error, RecvError},
+    drive::Error,
+    error::RecvError,
     time::Time,
 };
 use std::io;

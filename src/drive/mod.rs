@@ -6,6 +6,7 @@
 //! I/O. `Pending` means that the stream would block: under a runtime it wakes the task later; in
 //! `blocking` the poll has waited already, for as long as it may.
 mod core;
+mod error;
 mod halves;
 pub(crate) mod io;
 #[cfg(feature = "_task")]
@@ -13,6 +14,8 @@ pub(crate) mod task;
 
 pub use self::core::Whole;
 pub(crate) use self::core::{Core, step_half};
+pub use error::Error;
+pub(crate) use error::{again, lost};
 pub(crate) use halves::{Queue, TURN};
 pub(crate) use io::Input;
 pub use io::{Io, Output};
@@ -21,11 +24,7 @@ pub use task::{
     Half, Handshake, Reader, Received, Recv, RecvReply, Source, Timer, WebSocket, Writer,
 };
 
-use crate::{
-    connection::{Ending, Step},
-    error::{Error, RecvError},
-    message::Message,
-};
+use crate::connection::{Ending, Step};
 use std::{
     io::Result as IoResult,
     task::{Context, Poll, ready},
@@ -82,12 +81,6 @@ impl<C: Core<I>, I: Input<C>> Drive<C, I> {
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         self.core.inbound().receiver_mut().quick()
-    }
-
-    /// The message that the last step stopped at.
-    #[inline(always)]
-    pub(crate) fn message(&mut self) -> Option<Message<'_>> {
-        self.core.inbound().receiver().message()
     }
 
     #[inline(never)]
@@ -214,27 +207,5 @@ impl<C, I> Drive<C, I> {
     pub(crate) fn over<J, E>(self, map: impl FnOnce(I) -> Result<J, E>) -> Result<Drive<C, J>, E> {
         let Self { core, io, stamp, failed } = self;
         Ok(Drive { core, io: map(io)?, stamp, failed })
-    }
-}
-
-/// The same error, for a second one who is to be told.
-pub(crate) fn again(error: &std::io::Error) -> std::io::Error {
-    #[cfg(feature = "rustls")]
-    if let Some(error) = crate::tls::TlsError::inside(error) {
-        return error.into_io();
-    }
-    match error.raw_os_error() {
-        Some(code) => std::io::Error::from_raw_os_error(code),
-        None => error.kind().into(),
-    }
-}
-
-/// Why what was fed is gone: how the stream failed, a deadline, or that this half was closed.
-#[cold]
-pub(crate) fn lost(io_error: Option<&std::io::Error>, late: Option<RecvError>) -> Error {
-    match (io_error, late) {
-        (Some(error), _) => again(error).into(),
-        (None, Some(error)) => error.into(),
-        (None, None) => crate::error::SendError::Closed.into(),
     }
 }

@@ -15,15 +15,17 @@ use super::extensions::Extensions;
 use super::{
     ACCEPT_LEN, Deadline, HandshakeError, HeaderError, KEY_LEN, accept_value, check_header, date,
     extensions,
-    head::{self, Headers, ResponseHead, Scan, Shown},
+    head::{self, Headers, ResponseHead, Scan},
     server,
 };
 #[cfg(feature = "deflate")]
 use crate::deflate::{Agreed, Offer};
 use crate::{
-    config::{Config, Negotiated, Role},
+    config::{Config, Negotiated},
     connection::{Connection, RecvBuffer},
     entropy::Entropy,
+    role::Role,
+    shown::Shown,
     time::Time,
     trace,
     url::{Target, UrlError},

@@ -8,10 +8,11 @@
 //! errors, never separators. Names of extensions match without regard to case.
 use super::{
     HandshakeError,
-    head::{Headers, Shown, is_tchar, text},
+    head::{Headers, is_tchar, text},
 };
 #[cfg(feature = "deflate")]
 use crate::deflate::{Agreed, Answer, Deflate, Offer};
+use crate::shown::Shown;
 use alloc::{borrow::Cow, string::String};
 use core::fmt;
 

@@ -291,30 +291,12 @@ impl fmt::Debug for Headers<'_> {
         let mut names = self.clone().map(|(name, _)| name);
         let mut list = f.debug_list();
         for name in names.by_ref().take(SHOWN) {
-            list.entry(&Shown(name.as_bytes()));
+            list.entry(&crate::shown::Shown(name.as_bytes()));
         }
         match names.next() {
             Some(_) => list.finish_non_exhaustive(),
             None => list.finish(),
         }
-    }
-}
-
-/// Bytes from the wire for people to look at: escaped, in one line, and at most 64 of them.
-pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 64;
-        let (cut, more) = self.0.split_at_checked(SHOWN).unwrap_or((self.0, &[]));
-        let more = if more.is_empty() { "" } else { ".." };
-        write!(f, "{}{more}", cut.escape_ascii())
-    }
-}
-
-impl fmt::Debug for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
     }
 }
 

@@ -47,11 +47,7 @@ use super::{
     server::{Accept, Handshake as ServerHandshake, Refuse, Request},
 };
 use crate::{
-    config::{Config, Role},
-    connection::Connection,
-    entropy::Entropy,
-    input::Input,
-    trace,
+    config::Config, connection::Connection, entropy::Entropy, input::Input, role::Role, trace,
     url::Target,
 };
 use ::http::{

@@ -42,8 +42,6 @@ pub mod server;
 
 pub use extensions::{Extension, Extensions, Params};
 pub use head::Headers;
-#[cfg(feature = "tracing")]
-pub(crate) use head::Shown;
 
 use crate::time::Time;
 use alloc::string::String;

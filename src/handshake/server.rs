@@ -58,14 +58,16 @@
 use super::{
     Deadline, HandshakeError, HeaderError, KEY_LEN, accept_value, check_value, date,
     extensions::{self, Extensions},
-    head::{self, Headers, RequestHead, Scan, Shown},
+    head::{self, Headers, RequestHead, Scan},
     push_header,
 };
 #[cfg(feature = "deflate")]
 use crate::deflate::Agreed;
 use crate::{
-    config::{Config, Negotiated, Role},
+    config::{Config, Negotiated},
     connection::{Connection, RecvBuffer},
+    role::Role,
+    shown::Shown,
     time::Time,
     trace,
     url::Authority,

@@ -13,7 +13,7 @@ use crate::{
         Stream,
         io::{flush, read, write_slice},
     },
-    error::Error,
+    drive::Error,
     tls::{self, Session, WIRE},
     url::Target,
 };

@@ -33,7 +33,7 @@ pub(crate) mod blocking;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 
-use crate::{error::Error, url::Target};
+use crate::{drive::Error, url::Target};
 pub use ::rustls;
 use ::rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection,

@@ -1,7 +1,6 @@
 //! TLS over a tokio stream.
 use crate::{
-    drive::io::failed,
-    error::Error,
+    drive::{Error, io::failed},
     tls::{self, Session, WIRE},
     url::Target,
 };

@@ -8,8 +8,8 @@ use crate::socket::SocketOptions;
 use crate::tls::platform_config;
 use crate::{
     config::Config,
+    drive::Error,
     drive::task,
-    error::Error,
     handshake::{HandshakeError, client::Request},
     url::Target,
 };

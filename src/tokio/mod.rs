@@ -49,8 +49,8 @@ pub use connect::{MaybeTls, client, connect, connect_with};
 use crate::{
     config::Config,
     connection::Connection,
+    drive::Error,
     drive::{self, task},
-    error::Error,
     handshake::HandshakeError,
     time::Time,
 };

@@ -5,7 +5,7 @@
 //! made. Frames, fragments and limits on frames are the receiver's.
 use super::{Current, Delivery, Receiver, State};
 use crate::{
-    config::{Config, Role},
+    config::Config,
     connection::Step,
     connection::recv_buffer::SLACK,
     deflate::{
@@ -15,6 +15,7 @@ use crate::{
     error::{ProtocolError, RecvError, shown},
     frame::{Header, OpCode},
     message::{Chunk, DataKind, Message, OwnedMessage},
+    role::Role,
     trace,
 };
 use bytes::Bytes;

@@ -5,12 +5,13 @@
 //! sender's.
 use super::Sender;
 use crate::{
-    config::{Config, Role},
+    config::Config,
     deflate::{
         Agreed,
         codec::{self, Compressor, Output, Setting, TAIL},
     },
     prepared::{Prepared, opcode},
+    role::Role,
 };
 use std::boxed::Box;
 

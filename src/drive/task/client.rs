@@ -5,9 +5,9 @@ use super::{
 };
 use crate::{
     config::Config,
+    drive::Error,
     drive::{Output, io::flush},
     entropy::SystemEntropy,
-    error::Error,
     handshake::{
         HandshakeError,
         client::{Handshake, Request},

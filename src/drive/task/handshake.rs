@@ -6,8 +6,9 @@ use super::{
 use crate::{
     config::Config,
     connection::LINGER,
+    drive::Error,
     drive::{Output, io::flush},
-    error::{Error, RecvError},
+    error::RecvError,
     handshake::{
         HandshakeError,
         server::{self, Accept, Refuse, Request},

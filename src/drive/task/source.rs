@@ -6,6 +6,7 @@ use crate::{
         io::{failed, outcome},
     },
     error::RecvError,
+    message::Message,
     pool,
     time::Time,
 };
@@ -126,6 +127,12 @@ impl Deadlines for Whole {
 }
 
 impl<C: Core<I> + Deadlines, I: Source + Timer> Drive<C, I> {
+    /// The message that the last step stopped at.
+    #[inline(always)]
+    pub(super) fn message(&mut self) -> Option<Message<'_>> {
+        self.core.inbound().receiver().message()
+    }
+
     #[inline(always)]
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.quick() {

@@ -19,12 +19,13 @@ use crate::{
     connection::{
         Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
     },
+    drive::Error,
     drive::{
         Core, Drive, Io, Output, Queue, Ready, TURN, Want,
         io::{flush, write},
         step_half,
     },
-    error::{Error, RecvError, SendError},
+    error::{RecvError, SendError},
     message::{Chunk, Event, Info, Message, OwnedMessage},
     outbox::Outbox,
     pool,

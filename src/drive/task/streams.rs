@@ -11,8 +11,9 @@ use super::{
 use crate::{
     close::CloseCode,
     connection::{Sender, Step},
+    drive::Error,
     drive::{Output, Ready, Want},
-    error::{Error, SendError},
+    error::SendError,
     message::OwnedMessage,
 };
 use futures_core::{FusedStream, Stream};

@@ -1,0 +1,126 @@
+//! What a call on an adapter can fail with.
+use crate::{
+    error::{RecvError, SendError},
+    handshake::HandshakeError,
+};
+use std::{
+    boxed::Box,
+    io::{self, ErrorKind},
+};
+
+/// What a call on an adapter can fail with: one of the core's errors, or the stream's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer or the network ended the connection. Fatal.
+    #[error(transparent)]
+    Recv(#[from] RecvError),
+    /// The caller asked for what cannot be sent, or not now. Nothing was queued.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The stream failed. Fatal. Also how a stream of TLS ends that was cut off: with
+    /// `UnexpectedEof`, where the end was not announced by a close_notify.
+    #[error(transparent)]
+    Io(io::Error),
+    /// TLS failed: the peer's certificate, most often. Fatal.
+    #[cfg(feature = "rustls")]
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
+    /// A stream that does not block has nothing now, or the caller's read or write timeout passed.
+    /// Nothing is lost; call again.
+    #[error("nothing within the caller's timeout, or the stream does not block: call again")]
+    WouldBlock,
+    /// The opening handshake failed.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The server answered the opening handshake with another status than 101.
+    #[error(transparent)]
+    Refused(Box<crate::handshake::client::Refusal>),
+    /// Not a URL to connect to.
+    #[error(transparent)]
+    Url(#[from] crate::url::UrlError),
+    /// A header or subprotocol that cannot be sent.
+    #[error(transparent)]
+    Header(#[from] crate::handshake::HeaderError),
+    /// A `wss` URL, and TLS is not built in: see the feature `rustls`, or hand a TLS stream of your
+    /// own to `client`.
+    #[error("wss needs TLS, which is not built in: see the feature `rustls`")]
+    NoTls,
+}
+
+/// TLS's own errors come wrapped in those of the stream.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        #[cfg(feature = "rustls")]
+        if let Some(error) = crate::tls::TlsError::inside(&error) {
+            return Self::Tls(error);
+        }
+        Self::Io(error)
+    }
+}
+
+impl Error {
+    /// What a client's handshake ended with when the server refused.
+    pub(crate) fn refused(handshake: crate::handshake::client::Handshake) -> Self {
+        match handshake.into_refusal() {
+            Some(refusal) => Self::Refused(Box::new(refusal)),
+            None => HandshakeError::Incomplete.into(),
+        }
+    }
+
+    /// Whether a new connection may succeed later: the network failed, or the server said that it
+    /// is overloaded or not itself. `false` for what that cannot mend, such as a bad URL, a
+    /// violation, or a refusal of who we are; and for [`WouldBlock`](Self::WouldBlock), after which
+    /// this connection goes on, as it does after [`Send`](Self::Send).
+    ///
+    /// Save for [`SendError::Closed`]: that says only that this connection is over, and `true` here
+    /// is a guess. Who wants to know receives once more, and judges that error.
+    ///
+    /// Of a stream's errors, `false` for `InvalidInput`, `InvalidData` and `Unsupported`: those say
+    /// that what was asked for is wrong, such as an address or a certificate.
+    ///
+    /// [`Backoff::after_error`](crate::Backoff::after_error) asks this and knows how long to wait.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Recv(error) => error.is_retryable(),
+            // Among others a socket option that is not to be had.
+            Self::Io(error) => !matches!(
+                error.kind(),
+                ErrorKind::InvalidInput
+                    | ErrorKind::InvalidData
+                    | ErrorKind::PermissionDenied
+                    | ErrorKind::Unsupported
+            ),
+            #[cfg(feature = "rustls")]
+            Self::Tls(error) => error.is_retryable(),
+            Self::Handshake(error) => error.is_retryable(),
+            Self::Refused(refusal) => {
+                HandshakeError::Refused { status: refusal.status() }.is_retryable()
+            }
+            Self::Send(error) => *error == SendError::Closed,
+            Self::WouldBlock | Self::Url(_) | Self::Header(_) | Self::NoTls => false,
+        }
+    }
+}
+
+/// The same error, for a second one who is to be told.
+pub(crate) fn again(error: &io::Error) -> io::Error {
+    #[cfg(feature = "rustls")]
+    if let Some(error) = crate::tls::TlsError::inside(error) {
+        return error.into_io();
+    }
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error.kind().into(),
+    }
+}
+
+/// Why what was fed is gone: how the stream failed, a deadline, or that this half was closed.
+#[cold]
+pub(crate) fn lost(io_error: Option<&io::Error>, late: Option<RecvError>) -> Error {
+    match (io_error, late) {
+        (Some(error), _) => again(error).into(),
+        (None, Some(error)) => error.into(),
+        (None, None) => SendError::Closed.into(),
+    }
+}

@@ -1,0 +1,10 @@
+//! The two ends.
+
+/// Which end of the connection this is (RFC 6455 §5.1): a client masks what it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Sends masked frames, receives unmasked ones.
+    Client,
+    /// Sends unmasked frames, receives masked ones.
+    Server,
+}
