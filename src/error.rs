@@ -143,6 +143,9 @@ pub enum SendError {
     /// A message in chunks is not finished; other data would end up inside it (§5.4).
     #[error("a message in chunks is in progress")]
     MessageInProgress,
+    /// A chunk that is not the first of its message, where none is in progress (§5.4).
+    #[error("no message in chunks is in progress")]
+    NoMessage,
     /// A Ping's or Pong's payload is longer than 125 bytes (§5.5).
     #[error("control payload longer than 125 bytes")]
     ControlTooLong,

@@ -176,6 +176,8 @@ pub enum Event<'a> {
 pub struct Chunk<'a> {
     /// What the whole message is.
     pub kind: DataKind,
+    /// Whether the message begins with this piece.
+    pub first: bool,
     /// The bytes of this piece; may be empty. A piece of text may end inside a character; what has
     /// been handed out is always the beginning of valid UTF-8.
     pub data: &'a [u8],
@@ -185,8 +187,9 @@ pub struct Chunk<'a> {
 
 impl fmt::Debug for Chunk<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, data, last } = self;
-        write!(f, "Chunk {{ {kind:?}, {:?}, last: {last} }}", Message::Binary(data))
+        let Self { kind, first, data, last } = self;
+        let data = Message::Binary(data);
+        write!(f, "Chunk {{ {kind:?}, first: {first}, {data:?}, last: {last} }}")
     }
 }
 

@@ -150,7 +150,8 @@ fn sending_allocates_nothing_in_steady_state() {
                     conn.sender().feed_prepared(&prepared).unwrap();
                 }
                 for last in [false, true] {
-                    let chunk = Chunk { kind: DataKind::Binary, data: &payload, last };
+                    let chunk =
+                        Chunk { kind: DataKind::Binary, first: !last, data: &payload, last };
                     conn.sender().feed_chunk(chunk).unwrap();
                 }
                 sink(&mut conn, usize::MAX);

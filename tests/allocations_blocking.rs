@@ -129,7 +129,8 @@ fn sending_any_size_seen_before_allocates_nothing() {
                     let _ = ws.feed_bytes(payload.clone()).unwrap();
                     let _ = ws.feed_prepared(prepared).unwrap();
                     for last in [false, true] {
-                        let chunk = Chunk { kind: DataKind::Binary, data: payload, last };
+                        let chunk =
+                            Chunk { kind: DataKind::Binary, first: !last, data: payload, last };
                         let _ = ws.feed_chunk(chunk).unwrap();
                     }
                     ws.ping(b"how are you?").unwrap();

@@ -32,7 +32,7 @@ fn feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole
         assert_eq!(tx.feed_owned(OwnedMessage::text("x")), Err(full));
         assert_eq!(tx.feed_prepared(&prepared), Err(full));
         assert_eq!(
-            tx.feed_chunk(Chunk { kind: DataKind::Text, data: b"x", last: true }),
+            tx.feed_chunk(Chunk { kind: DataKind::Text, first: true, data: b"x", last: true }),
             Err(full)
         );
         assert_eq!(tx.feed_first("x"), Err(full)); // above twice the limit

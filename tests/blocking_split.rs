@@ -553,7 +553,7 @@ fn a_stream_that_cannot_be_cloned_is_not_split() {
 fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     bounded(|| {
         let ((_reader, mut writer), mut peer) = split(&config());
-        let chunk = |data, last| Chunk { kind: DataKind::Text, data, last };
+        let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
         let before = writer.fed();
         for position in [
             writer.feed("fed"),

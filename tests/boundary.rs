@@ -117,8 +117,13 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
             tx.ping(SECRET.as_bytes()).unwrap();
             tx.pong(SECRET.as_bytes()).unwrap();
             hides(&tx.outgoing());
-            tx.feed_chunk(Chunk { kind: DataKind::Text, data: SECRET.as_bytes(), last: false })
-                .unwrap();
+            tx.feed_chunk(Chunk {
+                kind: DataKind::Text,
+                first: true,
+                data: SECRET.as_bytes(),
+                last: false,
+            })
+            .unwrap();
             hides(&conn);
             bytes::Buf::advance(&mut conn.sender().outgoing(), 3);
             hides(&conn);
@@ -427,7 +432,7 @@ fn messages_and_closes_are_shown_escaped_and_cut() {
     }
     for last in [true, false] {
         let data = text.as_bytes();
-        tame(&format!("{:?}", Chunk { kind: DataKind::Text, data, last }));
+        tame(&format!("{:?}", Chunk { kind: DataKind::Text, first: !last, data, last }));
     }
     let bytes = &text.as_bytes()[..125];
     tame(&format!("{:?} {:?}", tickwire::Event::Ping(bytes), tickwire::Event::Pong(bytes)));

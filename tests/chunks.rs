@@ -5,7 +5,8 @@ mod support;
 use std::time::Duration;
 use support::*;
 use tickwire::{
-    Chunk, Config, DataKind, ProtocolError, RecvError, Role, SendError, Step, Time, mask::Masker,
+    Chunk, Config, Connection, DataKind, ProtocolError, RecvError, Role, SendError, Step, Time,
+    mask::Masker,
 };
 
 /// Joins pieces into messages; events that are no pieces pass as they are.
@@ -257,7 +258,7 @@ fn a_message_sent_in_chunks_arrives_whole() {
         let pieces: Vec<&[u8]> = data.chunks(777).collect();
         for (i, piece) in pieces.iter().enumerate() {
             let last = i + 1 == pieces.len();
-            let chunk = Chunk { kind: DataKind::Binary, data: piece, last };
+            let chunk = Chunk { kind: DataKind::Binary, first: i == 0, data: piece, last };
             pair.end(from).conn.sender().feed_chunk(chunk).unwrap();
             if i % 10 == 0 {
                 pair.drive();
@@ -271,15 +272,75 @@ fn a_message_sent_in_chunks_arrives_whole() {
 #[test]
 fn chunks_are_refused_when_full_and_go_on_when_there_is_room() {
     let mut conn = server(&Config::default().high_water(100));
-    let piece = |last| Chunk { kind: DataKind::Binary, data: &[1; 60][..], last };
-    conn.sender().feed_chunk(piece(false)).unwrap();
-    conn.sender().feed_chunk(piece(false)).unwrap();
+    let piece = |first, last| Chunk { kind: DataKind::Binary, first, data: &[1; 60][..], last };
+    conn.sender().feed_chunk(piece(true, false)).unwrap();
+    conn.sender().feed_chunk(piece(false, false)).unwrap();
     let full = SendError::Full { buffered: 124, limit: 100 };
-    assert_eq!(conn.sender().feed_chunk(piece(true)), Err(full));
+    assert_eq!(conn.sender().feed_chunk(piece(false, true)), Err(full));
     let mut wire = drain(&mut conn);
-    conn.sender().feed_chunk(piece(true)).unwrap();
+    conn.sender().feed_chunk(piece(false, true)).unwrap();
     wire.extend(drain(&mut conn));
     let mut peer = client(&Config::default());
     assert_eq!(receive(&mut peer, &wire), [binary([1; 180])]);
     assert_eq!(peer.role(), Role::Client);
+}
+
+/// Plain and compressed, at every cut of the wire, and behind one that was given up: exactly the
+/// first piece of each message says that it is.
+#[test]
+fn the_first_piece_of_a_message_says_so() {
+    fn pieces(conn: &mut Connection, wire: &[u8], step: usize) -> Vec<(bool, bool)> {
+        let mut out = vec![];
+        for part in wire.chunks(step) {
+            conn.spare_mut()[..part.len()].copy_from_slice(part);
+            conn.commit(part.len());
+            while let Ok(Step::Message | Step::Ping) = conn.step_chunk() {
+                let chunk = conn.receiver().chunk();
+                out.extend(chunk.map(|chunk| (chunk.first, chunk.last)));
+            }
+        }
+        out
+    }
+    let check = |agreed: bool| {
+        for role in ROLES {
+            let config = Config::default();
+            let far = &mut connection(peer(role), &config);
+            let mut wire = vec![];
+            for (first, data, last) in
+                [(true, &b""[..], false), (false, b"one", false), (false, b"", true)]
+            {
+                let chunk = Chunk { kind: DataKind::Text, first, data, last };
+                far.sender().feed_chunk(chunk).unwrap();
+                wire.extend(drain(far));
+                far.sender().ping(b"").unwrap();
+                wire.extend(drain(far));
+            }
+            far.sender().feed("two, of some length").unwrap();
+            far.sender().feed("").unwrap();
+            wire.extend(drain(far));
+            assert_eq!(wire[0] & 0x40 != 0, agreed);
+            for step in 1..=wire.len() {
+                let mut conn = connection(role, &config);
+                let seen = pieces(&mut conn, &wire, step);
+                assert_eq!(seen.iter().filter(|piece| piece.1).count(), 3);
+                let mut first = true;
+                for piece in seen {
+                    assert_eq!(piece.0, first, "cut in {step}");
+                    first = piece.1;
+                }
+            }
+            // Begun whole, then had in chunks; begun in chunks, then skipped.
+            let mut conn = connection(role, &config);
+            let open = [to(role, TEXT_OPEN, "a"), to(role, CONT_OPEN, "b")].concat();
+            receive(&mut conn, &open);
+            let next = [to(role, CONT, "c"), to(role, TEXT_OPEN, "d")].concat();
+            assert_eq!(pieces(&mut conn, &next, next.len()), [(true, true), (true, false)]);
+            receive(&mut conn, &to(role, CONT_OPEN, "skipped"));
+            let next = [to(role, CONT, "skipped"), to(role, TEXT, "e")].concat();
+            assert_eq!(pieces(&mut conn, &next, next.len()), [(true, true)]);
+        }
+    };
+    check(false);
+    #[cfg(feature = "deflate")]
+    agreeing(tickwire::deflate::Agreed::new(), || check(true));
 }

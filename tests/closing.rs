@@ -296,7 +296,7 @@ fn an_abort_goes_at_the_next_frame_boundary() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         let tx = conn.sender();
-        let chunk = |data, last| Chunk { kind: DataKind::Text, data, last };
+        let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
         tx.feed_chunk(chunk(b"begun", false)).unwrap();
         tx.feed_chunk(chunk(b"never", true)).unwrap();
         tx.feed("never").unwrap();

@@ -165,7 +165,8 @@ fn load(conn: &mut tickwire::Connection) -> Vec<(u8, Vec<u8>)> {
     tx.feed_bytes(vec![2; 40].into()).unwrap(); // spliced
     tx.feed("").unwrap();
     for (data, last) in [(&b"th"[..], false), (b"", false), (b"ree", true)] {
-        tx.feed_chunk(Chunk { kind: DataKind::Binary, data, last }).unwrap();
+        let first = tx.message_in_progress().is_none();
+        tx.feed_chunk(Chunk { kind: DataKind::Binary, first, data, last }).unwrap();
     }
     tx.feed_bytes(vec![4; 300].into()).unwrap();
     tx.feed("five").unwrap();

@@ -58,7 +58,8 @@ fn every_way_of_sending_counts_and_the_receiver_counts_the_same() {
             sender.feed_prepared(&Prepared::new(&[7; 6_000])).unwrap();
             for (data, last) in [("a", false), ("", false), ("bc", true)] {
                 let data = data.as_bytes();
-                sender.feed_chunk(Chunk { kind: DataKind::Text, data, last }).unwrap();
+                let first = sender.message_in_progress().is_none();
+                sender.feed_chunk(Chunk { kind: DataKind::Text, first, data, last }).unwrap();
             }
             sender.feed_first("first").unwrap();
             sender.ping(b"ping").unwrap();

@@ -156,7 +156,7 @@ proptest! {
                         } else {
                             for (i, data) in pieces.iter().enumerate() {
                                 let last = i + 1 == pieces.len();
-                                tx.feed_chunk(Chunk { kind: DataKind::Binary, data, last }).unwrap();
+                                tx.feed_chunk(Chunk { kind: DataKind::Binary, first: i == 0, data, last }).unwrap();
                             }
                         }
                         want.push(binary(whole));

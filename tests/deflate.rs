@@ -749,12 +749,13 @@ fn send_something(conn: &mut Connection, rng: &mut Rng) -> Vec<Seen> {
         5 => tx.feed_first(&data).map(drop).unwrap(),
         _ => {
             let compress = rng.once_in(2);
-            let mut rest = &data[..];
+            let (mut rest, mut first) = (&data[..], true);
             loop {
                 let (now, later) = rest.split_at(rng.below(rest.len() + 1));
                 let last = rng.once_in(4);
                 let data = if last { rest } else { now };
-                let chunk = Chunk { kind: DataKind::Binary, data, last };
+                let chunk = Chunk { kind: DataKind::Binary, first, data, last };
+                first = false;
                 match compress {
                     true => tx.feed_chunk(chunk).map(drop).unwrap(),
                     false => tx.feed_chunk_plain(chunk).map(drop).unwrap(),
@@ -804,9 +805,20 @@ fn short_messages_secrets_and_what_would_grow_go_out_plain() {
         tx.feed_first(&long).unwrap();
         tx.feed_prepared(&Prepared::plain(&long)).unwrap();
         tx.feed_prepared(&Prepared::new(&short)).unwrap();
-        tx.feed_chunk_plain(Chunk { kind: DataKind::Text, data: long.as_bytes(), last: false })
-            .unwrap();
-        tx.feed_chunk(Chunk { kind: DataKind::Text, data: long.as_bytes(), last: true }).unwrap();
+        tx.feed_chunk_plain(Chunk {
+            kind: DataKind::Text,
+            first: true,
+            data: long.as_bytes(),
+            last: false,
+        })
+        .unwrap();
+        tx.feed_chunk(Chunk {
+            kind: DataKind::Text,
+            first: false,
+            data: long.as_bytes(),
+            last: true,
+        })
+        .unwrap();
         let b0s: Vec<u8> = sent(&drain(&mut conn)).iter().map(|(b0, _)| *b0).collect();
         let plain = [TEXT; 4];
         assert_eq!(b0s[0], TEXT, "the one that overtook");
@@ -839,22 +851,22 @@ fn a_refused_message_leaves_no_trace_in_the_compressor() {
         assert!(matches!(full, Err(SendError::Full { .. })));
         let prepared = conn.sender().feed_prepared(&Prepared::new("and this"));
         assert!(matches!(prepared, Err(SendError::Full { .. })));
-        let chunk = Chunk { kind: DataKind::Text, data: b"this too", last: false };
+        let chunk = Chunk { kind: DataKind::Text, first: true, data: b"this too", last: false };
         assert!(matches!(conn.sender().feed_chunk(chunk), Err(SendError::Full { .. })));
         let bytes = conn.sender().feed_bytes("and these".into());
         assert!(matches!(bytes, Err(SendError::Full { .. })));
     }
     drain(&mut conn);
-    let bad = Chunk { kind: DataKind::Text, data: b"\xff", last: false };
+    let bad = Chunk { kind: DataKind::Text, first: true, data: b"\xff", last: false };
     assert_eq!(conn.sender().feed_chunk(bad), Err(SendError::BadUtf8));
     assert_eq!(peer.inflate(&say(&mut conn, text), 100).unwrap(), text.as_bytes());
-    let open_one = Chunk { kind: DataKind::Text, data: b"the quick ", last: false };
+    let open_one = Chunk { kind: DataKind::Text, first: true, data: b"the quick ", last: false };
     conn.sender().feed_chunk(open_one).unwrap();
     let (b0, payload) = sent(&drain(&mut conn)).remove(0);
     assert_eq!(b0, RSV1 | TEXT_OPEN);
     assert_eq!(conn.sender().feed(text), Err(SendError::MessageInProgress));
     assert_eq!(conn.sender().feed_plain(text), Err(SendError::MessageInProgress));
-    let last = Chunk { kind: DataKind::Text, data: b"", last: true };
+    let last = Chunk { kind: DataKind::Text, first: false, data: b"", last: true };
     conn.sender().feed_chunk(last).unwrap();
     let (_, end) = sent(&drain(&mut conn)).remove(0);
     assert_eq!(peer.inflate(&[payload, end].concat(), 100).unwrap(), b"the quick ");
@@ -873,7 +885,7 @@ fn chunks_are_one_stream_and_each_can_be_inflated_when_it_comes() {
             let data = prose(&mut rng, 9000).into_bytes();
             for (i, piece) in data.chunks(1000).enumerate() {
                 let last = i == 8;
-                let chunk = Chunk { kind: DataKind::Binary, data: piece, last };
+                let chunk = Chunk { kind: DataKind::Binary, first: i == 0, data: piece, last };
                 conn.sender().feed_chunk(chunk).unwrap();
                 let frame = sent(&drain(&mut conn)).remove(0);
                 let b0 =
@@ -998,7 +1010,7 @@ fn a_window_of_8_bits_is_never_written() {
         let text = "x".repeat(1000);
         conn.sender().feed(&text).unwrap();
         conn.sender().feed_prepared(&Prepared::new(&text)).unwrap();
-        let chunk = Chunk { kind: DataKind::Text, data: text.as_bytes(), last: true };
+        let chunk = Chunk { kind: DataKind::Text, first: true, data: text.as_bytes(), last: true };
         conn.sender().feed_chunk(chunk).unwrap();
         let plain = (TEXT, text.into_bytes());
         assert_eq!(sent(&drain(&mut conn)), [plain.clone(), plain.clone(), plain]);
@@ -1035,7 +1047,7 @@ fn pings_are_answered_plain_between_compressed_fragments() {
     let mut rng = Rng(3);
     let mut conn = open(Role::Server, &Config::default(), agreed(true));
     let data = prose(&mut rng, 3000).into_bytes();
-    let chunk = |data, last| Chunk { kind: DataKind::Binary, data, last };
+    let chunk = |data, last: bool| Chunk { kind: DataKind::Binary, first: !last, data, last };
     conn.sender().feed_chunk(chunk(&data[..1000], false)).unwrap();
     receive(&mut conn, &masked(PING, "are you there"));
     let mut wire = drain(&mut conn);

@@ -121,7 +121,7 @@ fn on_threads(url: &str, split: bool, takeover: bool) {
         assert_eq!(ws.recv().unwrap(), Some(Message::Text("a secret")));
         assert_eq!(ws.recv().unwrap().map(|m| m.len()), Some(600));
         for last in [false, true] {
-            let chunk = Chunk { kind: DataKind::Binary, data: &[7; 1000], last };
+            let chunk = Chunk { kind: DataKind::Binary, first: !last, data: &[7; 1000], last };
             ws.feed_chunk(chunk).unwrap();
         }
         ws.flush().unwrap();

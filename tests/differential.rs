@@ -132,7 +132,7 @@ fn what_we_write_they_read() {
                         let pieces: Vec<&[u8]> = s.as_bytes().chunks(100).collect();
                         for (i, data) in pieces.iter().enumerate() {
                             let last = i + 1 == pieces.len();
-                            let chunk = Chunk { kind: DataKind::Text, data, last };
+                            let chunk = Chunk { kind: DataKind::Text, first: i == 0, data, last };
                             ours.sender().feed_chunk(chunk).unwrap();
                             if rng.once_in(10) {
                                 wire.extend(drain(&mut ours));

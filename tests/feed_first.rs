@@ -5,8 +5,17 @@ mod support;
 use support::*;
 use tickwire::{Chunk, Config, Connection, DataKind, Role, SendError};
 
-fn piece(data: &[u8], last: bool) -> Chunk<'_> {
-    Chunk { kind: DataKind::Binary, data, last }
+/// The first piece of a message, one from its middle, the last.
+fn opening(data: &[u8]) -> Chunk<'_> {
+    Chunk { first: true, ..middle(data) }
+}
+
+fn middle(data: &[u8]) -> Chunk<'_> {
+    Chunk { kind: DataKind::Binary, first: false, data, last: false }
+}
+
+fn ending(data: &[u8]) -> Chunk<'_> {
+    Chunk { last: true, ..middle(data) }
 }
 
 /// Messages of one and several frames, copied and spliced; how many bytes each is.
@@ -15,14 +24,14 @@ fn load(conn: &mut Connection) -> Vec<usize> {
     let mut end = |conn: &mut Connection| ends.push(conn.sender().buffered_amount());
     conn.sender().feed("one").unwrap();
     end(conn);
-    conn.sender().feed_chunk(piece(b"tw", false)).unwrap();
-    conn.sender().feed_chunk(piece(b"", false)).unwrap();
-    conn.sender().feed_chunk(piece(b"o", true)).unwrap();
+    conn.sender().feed_chunk(opening(b"tw")).unwrap();
+    conn.sender().feed_chunk(middle(b"")).unwrap();
+    conn.sender().feed_chunk(ending(b"o")).unwrap();
     end(conn);
     conn.sender().feed_bytes(vec![3; 60].into()).unwrap();
     end(conn);
-    conn.sender().feed_chunk(piece(b"fo", false)).unwrap();
-    conn.sender().feed_chunk(piece(b"ur", true)).unwrap();
+    conn.sender().feed_chunk(opening(b"fo")).unwrap();
+    conn.sender().feed_chunk(ending(b"ur")).unwrap();
     end(conn);
     ends
 }
@@ -72,10 +81,10 @@ fn it_waits_for_the_last_chunk_of_a_message_begun() {
     for role in ROLES {
         for written in 0..12 {
             let mut conn = connection(role, &Config::default());
-            conn.sender().feed_chunk(piece(b"be", false)).unwrap();
+            conn.sender().feed_chunk(opening(b"be")).unwrap();
             let mut wire = write(&mut conn, written);
             let first = conn.sender().feed_first("first").unwrap();
-            conn.sender().feed_chunk(piece(b"gu", false)).unwrap();
+            conn.sender().feed_chunk(middle(b"gu")).unwrap();
             let begun = !wire.is_empty();
             if begun {
                 wire.extend(drain(&mut conn));
@@ -84,7 +93,7 @@ fn it_waits_for_the_last_chunk_of_a_message_begun() {
                 assert!(conn.sender().buffered_amount() > 0);
                 assert_eq!(write(&mut conn, 100), b"");
             }
-            conn.sender().feed_chunk(piece(b"n", true)).unwrap();
+            conn.sender().feed_chunk(ending(b"n")).unwrap();
             conn.sender().feed("next").unwrap();
             wire.extend(drain(&mut conn));
             assert!(conn.sender().is_written(first) && !conn.sender().has_outgoing());
@@ -102,10 +111,10 @@ fn it_waits_for_the_last_chunk_of_a_message_begun() {
 #[test]
 fn it_passes_a_message_in_chunks_that_has_not_begun_to_be_written() {
     let mut conn = server(&Config::default());
-    conn.sender().feed_chunk(piece(b"x", false)).unwrap();
+    conn.sender().feed_chunk(opening(b"x")).unwrap();
     conn.sender().feed_first("first").unwrap();
     let mut wire = drain(&mut conn);
-    conn.sender().feed_chunk(piece(b"y", true)).unwrap();
+    conn.sender().feed_chunk(ending(b"y")).unwrap();
     wire.extend(drain(&mut conn));
     let mut far = client(&Config::default());
     assert_eq!(receive(&mut far, &wire), [text("first"), binary("xy")]);
@@ -159,7 +168,7 @@ fn an_orderly_close_waits_for_it_and_drops_only_what_has_no_place() {
 
         // Behind an unfinished message there is no place, and no message may be broken into.
         let mut conn = connection(role, &Config::default());
-        conn.sender().feed_chunk(piece(b"unfinished", false)).unwrap();
+        conn.sender().feed_chunk(opening(b"unfinished")).unwrap();
         let mut wire = write(&mut conn, 1);
         let lost = conn.sender().feed_first("lost").unwrap();
         conn.sender().close(None).unwrap();
@@ -219,8 +228,8 @@ fn several_keep_their_order_around_a_control_frame_that_was_alone() {
 fn a_ping_still_goes_before_the_fragments_that_no_message_may_go_before() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let mut chunk = |data, last| {
-            let chunk = Chunk { kind: DataKind::Text, data, last };
+        let mut chunk = |data: &[u8], last| {
+            let chunk = Chunk { kind: DataKind::Text, first: data == b"a", data, last };
             conn.sender().feed_chunk(chunk).unwrap();
         };
         chunk(b"a", false);

@@ -157,9 +157,11 @@ fn chunks_fed_are_the_fragments_of_one_message() {
         let mut conn = connection(role, &Config::default());
         let tx = conn.sender();
         for (data, last) in [(&b"Hel"[..], false), (b"", false), (b"lo", false), (b"", true)] {
-            tx.feed_chunk(Chunk { kind: DataKind::Text, data, last }).unwrap();
+            let first = tx.message_in_progress().is_none();
+            tx.feed_chunk(Chunk { kind: DataKind::Text, first, data, last }).unwrap();
         }
-        tx.feed_chunk(Chunk { kind: DataKind::Binary, data: b"one", last: true }).unwrap();
+        tx.feed_chunk(Chunk { kind: DataKind::Binary, first: true, data: b"one", last: true })
+            .unwrap();
         let want = [
             (TEXT_OPEN, b"Hel".to_vec()),
             (CONT_OPEN, vec![]),
@@ -177,7 +179,7 @@ fn two_messages_are_never_interleaved() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         let tx = conn.sender();
-        let piece = |kind, last| Chunk { kind, data: &b"x"[..], last };
+        let piece = |kind, last: bool| Chunk { kind, first: !last, data: &b"x"[..], last };
         tx.feed_chunk(piece(DataKind::Text, false)).unwrap();
         let refused = Err(SendError::MessageInProgress);
         assert_eq!(tx.feed("other"), refused);
@@ -200,14 +202,44 @@ fn a_text_in_chunks_that_is_no_text_is_refused_before_it_is_queued() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         let tx = conn.sender();
-        let piece = |data, last| Chunk { kind: DataKind::Text, data, last };
-        assert_eq!(tx.feed_chunk(piece(b"\xff", false)), Err(SendError::BadUtf8));
-        assert_eq!(tx.feed_chunk(piece(b"\xc3", true)), Err(SendError::BadUtf8));
-        tx.feed_chunk(piece(b"caf\xc3", false)).unwrap();
-        assert_eq!(tx.feed_chunk(piece(b"x", false)), Err(SendError::BadUtf8));
-        assert_eq!(tx.feed_chunk(piece(b"", true)), Err(SendError::BadUtf8));
-        tx.feed_chunk(piece(b"\xa9", true)).unwrap();
+        let piece = |first, data, last| Chunk { kind: DataKind::Text, first, data, last };
+        assert_eq!(tx.feed_chunk(piece(true, b"\xff", false)), Err(SendError::BadUtf8));
+        assert_eq!(tx.feed_chunk(piece(true, b"\xc3", true)), Err(SendError::BadUtf8));
+        tx.feed_chunk(piece(true, b"caf\xc3", false)).unwrap();
+        assert_eq!(tx.feed_chunk(piece(false, b"x", false)), Err(SendError::BadUtf8));
+        assert_eq!(tx.feed_chunk(piece(false, b"", true)), Err(SendError::BadUtf8));
+        tx.feed_chunk(piece(false, b"\xa9", true)).unwrap();
         let want = [(TEXT_OPEN, b"caf\xc3".to_vec()), (CONT, b"\xa9".to_vec())];
         assert_eq!(sent(&drain(&mut conn)), want);
+    }
+}
+
+/// Two messages never become one: neither by one left open, nor by one that was never begun.
+#[test]
+fn a_chunk_that_begins_a_message_and_one_that_goes_on_are_not_taken_for_each_other() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let tx = conn.sender();
+        let piece =
+            |first, data: &'static [u8], last| Chunk { kind: DataKind::Text, first, data, last };
+        assert_eq!(tx.message_in_progress(), None);
+        assert_eq!(tx.feed_chunk(piece(false, b"more", false)), Err(SendError::NoMessage));
+        assert_eq!(tx.feed_chunk_plain(piece(false, b"more", true)), Err(SendError::NoMessage));
+        tx.feed_chunk(piece(true, b"Spam", false)).unwrap();
+        assert_eq!(tx.message_in_progress(), Some(DataKind::Text));
+        for last in [false, true] {
+            let second = tx.feed_chunk(piece(true, b"Second", last));
+            assert_eq!(second, Err(SendError::MessageInProgress));
+        }
+        tx.feed_chunk(piece(false, b"", true)).unwrap();
+        assert_eq!(tx.message_in_progress(), None);
+        tx.feed_chunk(piece(true, b"Second", true)).unwrap();
+        let want = [(TEXT_OPEN, &b"Spam"[..]), (CONT, b""), (TEXT, b"Second")];
+        assert_eq!(sent(&drain(&mut conn)), want.map(|(b0, payload)| (b0, payload.to_vec())));
+        // What is unfinished when this half closes is not in progress any more.
+        conn.sender().feed_chunk(piece(true, b"cut", false)).unwrap();
+        conn.sender().close(None).unwrap();
+        assert_eq!(conn.sender().message_in_progress(), None);
+        assert_eq!(conn.sender().feed_chunk(piece(false, b"", true)), Err(SendError::Closed));
     }
 }

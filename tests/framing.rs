@@ -200,7 +200,12 @@ fn every_frame_of_a_client_is_masked_and_none_of_a_server() {
         conn.sender().feed_bytes(vec![1; 9000].into()).unwrap();
         conn.sender().feed_first("first").unwrap();
         conn.sender().feed_prepared(&tickwire::Prepared::new("")).unwrap();
-        let chunk = |last| tickwire::Chunk { kind: tickwire::DataKind::Text, data: b"", last };
+        let chunk = |last: bool| tickwire::Chunk {
+            kind: tickwire::DataKind::Text,
+            first: !last,
+            data: b"",
+            last,
+        };
         conn.sender().feed_chunk(chunk(false)).unwrap();
         conn.sender().feed_chunk(chunk(true)).unwrap();
         conn.sender().ping(b"").unwrap();

@@ -28,8 +28,8 @@ fn an_owned_message_and_a_piece_of_one_show_the_same() {
     assert_eq!(format!("{:?}", OwnedMessage::binary(vec![0; 65])).len(), {
         format!("{:?}", Message::Binary(&[0; 65])).len()
     });
-    let chunk = Chunk { kind: DataKind::Text, data: b"a\n", last: true };
-    assert_eq!(format!("{chunk:?}"), r#"Chunk { Text, Binary(b"a\n"), last: true }"#);
+    let chunk = Chunk { kind: DataKind::Text, first: true, data: b"a\n", last: true };
+    assert_eq!(format!("{chunk:?}"), r#"Chunk { Text, first: true, Binary(b"a\n"), last: true }"#);
 }
 
 #[test]

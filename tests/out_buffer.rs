@@ -106,7 +106,12 @@ impl Model {
             _ => {
                 let last = self.rng.once_in(3);
                 let begun = self.open.is_some();
-                let fed = self.conn.sender().feed_chunk(Chunk { kind, data: &payload, last });
+                let fed = self.conn.sender().feed_chunk(Chunk {
+                    kind,
+                    first: !begun,
+                    data: &payload,
+                    last,
+                });
                 if fed.is_ok() {
                     self.open = (!last).then_some(kind);
                 }
@@ -240,7 +245,7 @@ fn run(role: Role, seed: u64, steps: usize, config: &Config) {
     }
     // The end: finish the message that is open, then drain.
     while let Some(kind) = model.open {
-        let chunk = Chunk { kind, data: b"00000000", last: true };
+        let chunk = Chunk { kind, first: false, data: b"00000000", last: true };
         if model.conn.sender().feed_chunk(chunk).is_ok() {
             model.open = None;
             model.data.push_back((CONT, b"00000000".to_vec()));
@@ -295,7 +300,7 @@ fn cut_short(seed: u64, end: impl Fn(&mut Connection) -> Option<Vec<u8>>) {
             0 => first.push((tx.feed_first(&payload).unwrap(), payload)),
             1 | 2 => {
                 let last = rng.once_in(2);
-                let chunk = Chunk { kind: DataKind::Binary, data: &payload, last };
+                let chunk = Chunk { kind: DataKind::Binary, first: !open, data: &payload, last };
                 in_order.push((tx.feed_chunk(chunk).unwrap(), payload));
                 open = !last;
             }

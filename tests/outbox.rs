@@ -99,7 +99,7 @@ fn a_smaller_high_water_and_a_message_in_chunks_make_it_wait() {
     outbox.feed(at(0), conn.sender()).unwrap();
     assert_eq!((conn.sender().buffered_amount(), outbox.len()), (2000, 1));
     drain(&mut conn);
-    let chunk = |last| Chunk { kind: DataKind::Binary, data: b"", last };
+    let chunk = |last: bool| Chunk { kind: DataKind::Binary, first: !last, data: b"", last };
     let _ = conn.sender().feed_chunk(chunk(false)).unwrap();
     outbox.feed(at(0), conn.sender()).unwrap();
     assert_eq!(outbox.len(), 1);

@@ -513,7 +513,9 @@ async fn what_was_begun_before_the_split_goes_on_after_it() {
         let mut ws = server(io.clone(), &config());
         let _ = ws.feed("before").unwrap();
         assert!(once!(ws.flush()).is_pending()); // cut in the middle
-        let _ = ws.feed_chunk(Chunk { kind: DataKind::Text, data: b"half ", last: false }).unwrap();
+        let _ = ws
+            .feed_chunk(Chunk { kind: DataKind::Text, first: true, data: b"half ", last: false })
+            .unwrap();
         let position = ws.fed();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("first"));
         let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
@@ -521,7 +523,7 @@ async fn what_was_begun_before_the_split_goes_on_after_it() {
         assert!(!writer.is_written(position));
         assert!(matches!(writer.feed("inside"), Err(SendError::MessageInProgress)));
         let _ = writer
-            .feed_chunk(Chunk { kind: DataKind::Text, data: b"and half", last: true })
+            .feed_chunk(Chunk { kind: DataKind::Text, first: false, data: b"and half", last: true })
             .unwrap();
         io.with(|s| {
             s.room = usize::MAX;
@@ -585,10 +587,12 @@ where
                 writer.ready().await.unwrap();
                 let (a, b) = payload.split_at(payload.len() / 2);
                 let kind = DataKind::Binary;
-                let _ = writer.feed_chunk(Chunk { kind, data: a, last: false }).unwrap();
+                let _ =
+                    writer.feed_chunk(Chunk { kind, first: true, data: a, last: false }).unwrap();
                 yield_now().await;
                 writer.ready().await.unwrap();
-                let _ = writer.feed_chunk(Chunk { kind, data: b, last: true }).unwrap();
+                let _ =
+                    writer.feed_chunk(Chunk { kind, first: false, data: b, last: true }).unwrap();
             }
             3 => {
                 // Dropped after one poll, then finished by flush.
@@ -711,7 +715,7 @@ async fn nothing_is_armed_and_no_time_is_needed_where_nothing_waits() {
 async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     let ((_reader, mut writer), io) = scripted(b"", &config());
     let (own, shared) = (|| OwnedMessage::text("owned"), Prepared::new("prepared"));
-    let chunk = |data, last| Chunk { kind: DataKind::Text, data, last };
+    let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
     let before = writer.fed();
     for position in [
         writer.feed("fed"),

@@ -222,6 +222,7 @@ fn what_a_hostile_peer_wrote_is_escaped_and_cut_when_shown() {
     for cut in 0..hostile.len() {
         let chunk = tickwire::Chunk {
             kind: tickwire::DataKind::Text,
+            first: true,
             data: &hostile.as_bytes()[..cut],
             last: false,
         };

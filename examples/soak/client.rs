@@ -348,13 +348,14 @@ async fn feed_pieces(
     whole: bool,
     dice: &mut Dice,
 ) -> Result<(), Failure> {
-    let mut rest = message;
+    let (mut rest, mut first) = (message, true);
     while !rest.is_empty() {
         let (data, behind) = rest.split_at(rest.len().min(1 + dice.roll(16 << 10)));
         rest = behind;
         ws.ready().await?;
         let last = whole && rest.is_empty();
-        let _ = ws.feed_chunk(Chunk { kind: DataKind::Binary, data, last })?;
+        let _ = ws.feed_chunk(Chunk { kind: DataKind::Binary, first, data, last })?;
+        first = false;
     }
     Ok(())
 }

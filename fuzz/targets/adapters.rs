@@ -624,12 +624,12 @@ impl Side {
     /// with it.
     fn feed_chunks(&mut self, text: bool, lens: &[Len], seed: usize) {
         let kind = if text { DataKind::Text } else { DataKind::Binary };
+        let mut begun = self.open.is_some();
         let (kind, mut all) = self.open.take().unwrap_or((kind, vec![]));
-        let mut begun = !all.is_empty();
         for len in lens.iter().take(6) {
             let piece = self.message(true, *len, seed);
             let data = &piece.payload()[..];
-            if !self.feed_chunk(Chunk { kind, data, last: false }) {
+            if !self.feed_chunk(Chunk { kind, first: !begun, data, last: false }) {
                 break;
             }
             begun = true;
@@ -639,7 +639,7 @@ impl Side {
             return;
         }
         for _ in 0..4 {
-            if self.feed_chunk(Chunk { kind, data: &[], last: true }) {
+            if self.feed_chunk(Chunk { kind, first: false, data: &[], last: true }) {
                 self.fed.push(match kind {
                     DataKind::Text => OwnedMessage::text(String::from_utf8(all).expect("ASCII")),
                     DataKind::Binary => OwnedMessage::binary(all),

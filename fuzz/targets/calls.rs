@@ -344,7 +344,7 @@ impl Ledger {
             Op::FeedChunk { text, len, last } => self.feed_chunk(*text, *len, *last, before),
             Op::FeedBadText => {
                 let data = b"\xff";
-                let chunk = Chunk { kind: DataKind::Text, data, last: false };
+                let chunk = Chunk { kind: DataKind::Text, first: true, data, last: false };
                 let error = self.conn.sender().feed_chunk(chunk).unwrap_err();
                 if self.close.is_none() && !self.broken && self.chunks.is_none() {
                     let full = !self.conn.sender().has_room();
@@ -520,7 +520,10 @@ impl Ledger {
         };
         let end = at % MIXED.len() + data.len();
         let whole = !text || MIXED.is_char_boundary(end % MIXED.len());
-        match self.conn.sender().feed_chunk(Chunk { kind, data: &data, last }) {
+        let begins = self.chunks.is_none();
+        let tx = self.conn.sender();
+        assert_eq!(tx.message_in_progress().is_none(), begins || tx.is_closed());
+        match self.conn.sender().feed_chunk(Chunk { kind, first: begins, data: &data, last }) {
             Ok(position) => {
                 assert!(self.chunks.is_none_or(|(begun, _)| begun == kind));
                 assert!(!last || whole, "text that ends inside a character");

@@ -237,7 +237,7 @@ impl End {
             let (data, rest) = left.split_at(*len);
             left = rest;
             let last = i == lens.len();
-            let chunk = Chunk { kind, data, last };
+            let chunk = Chunk { kind, first: i == 0, data, last };
             loop {
                 let fed = match plain {
                     true => self.conn.sender().feed_chunk_plain(chunk),

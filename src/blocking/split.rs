@@ -34,10 +34,9 @@ use crate::{
     connection::{
         Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
     },
-    drive::Error,
-    drive::{Core, Drive, Io, Queue, Ready, TURN, Want, again, step_half},
+    drive::{Core, Drive, Error, Io, Queue, Ready, TURN, Want, again, step_half},
     error::{RecvError, SendError},
-    message::{Chunk, Event, Info, Message, OwnedMessage},
+    message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
     outbox::Outbox,
     prepared::Prepared,
     sync::{AtomicBool, Condvar, Mutex, MutexGuard, TryMutex, TryMutexGuard},
@@ -656,6 +655,12 @@ impl<S> Writer<S> {
     /// How long Pings and their Pongs took; see [`Sender::rtt`].
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.with(|tx| tx.rtt())
+    }
+
+    /// The kind of the message in chunks that was begun and has not ended; see
+    /// [`Sender::message_in_progress`].
+    pub fn message_in_progress(&self) -> Option<DataKind> {
+        self.with(|tx| tx.message_in_progress())
     }
 
     /// Whether nothing more can be sent.

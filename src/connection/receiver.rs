@@ -148,6 +148,7 @@ enum Current {
     Message(DataKind),
     Chunk {
         kind: DataKind,
+        first: bool,
         last: bool,
     },
     Control(OpCode),
@@ -157,6 +158,7 @@ enum Current {
     #[cfg(feature = "deflate")]
     InflatedChunk {
         kind: DataKind,
+        first: bool,
         last: bool,
     },
 }
@@ -675,8 +677,9 @@ impl Receiver {
             self.buf.release();
             (self.chunking, self.skipping) = (!last, !last);
         } else if delivery == Delivery::Chunks && (last || !range.is_empty()) {
-            self.chunking = !last;
-            return Ok(Some(self.show(Current::Chunk { kind, last }, range, Step::Message)));
+            let first = !core::mem::replace(&mut self.chunking, !last);
+            let current = Current::Chunk { kind, first, last };
+            return Ok(Some(self.show(current, range, Step::Message)));
         } else if whole && last {
             return Ok(Some(self.show(Current::Message(kind), range, Step::Message)));
         }
@@ -749,9 +752,13 @@ impl Receiver {
     #[inline]
     pub fn chunk(&self) -> Option<Chunk<'_>> {
         match self.current {
-            Current::Chunk { kind, last } => Some(Chunk { kind, data: self.payload(), last }),
+            Current::Chunk { kind, first, last } => {
+                Some(Chunk { kind, first, data: self.payload(), last })
+            }
             #[cfg(feature = "deflate")]
-            Current::InflatedChunk { kind, last } => Some(self.inflated_chunk(kind, last)),
+            Current::InflatedChunk { kind, first, last } => {
+                Some(Chunk { kind, first, data: self.inflated(), last })
+            }
             _ => None,
         }
     }

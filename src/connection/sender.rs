@@ -326,13 +326,15 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// Queues a piece of a message, as a fragment (§5.4); with [`last`](Chunk::last) the message
-    /// ends. Until then other data is refused; control frames are not.
+    /// Queues a piece of a message, as a fragment (§5.4): with [`first`](Chunk::first) one begins,
+    /// with [`last`](Chunk::last) it ends. Until then other data is refused; control frames are
+    /// not. [`message_in_progress`](Self::message_in_progress) tells whether one was begun.
     ///
     /// # Errors
     ///
     /// As [`feed`](Self::feed), where [`MessageInProgress`](SendError::MessageInProgress) means
-    /// that the kind is not that of the pieces before; [`BadUtf8`](SendError::BadUtf8) when the
+    /// that another message was begun and has not ended, or that the kind is not that of the pieces
+    /// before; [`NoMessage`](SendError::NoMessage) when none was begun; [`BadUtf8`](SendError::BadUtf8) when the
     /// pieces of a text cannot be, or do not end as, valid UTF-8. Nothing was queued then.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         self.chunk(chunk, true)
@@ -351,10 +353,11 @@ impl Sender {
 
     fn chunk(&mut self, chunk: Chunk<'_>, compress: bool) -> Result<Position, SendError> {
         let _ = compress;
-        let Chunk { kind, data, last } = chunk;
-        let (first, mut utf8) = match &self.state {
-            State::Open => (true, Utf8Validator::default()),
-            State::MidMessage(begun, utf8) if *begun == kind => (false, utf8.clone()),
+        let Chunk { kind, first, data, last } = chunk;
+        let mut utf8 = match &self.state {
+            State::Open if first => Utf8Validator::default(),
+            State::Open => return Err(SendError::NoMessage),
+            State::MidMessage(begun, utf8) if *begun == kind && !first => utf8.clone(),
             State::MidMessage(..) => return Err(SendError::MessageInProgress),
             State::Closing | State::Closed { .. } => return Err(SendError::Closed),
         };
@@ -961,6 +964,15 @@ impl Sender {
         }
         let written = if self.held.len > 0 { self.held.written } else { self.out.written() };
         written.min(self.lost_from) >= at
+    }
+
+    /// The kind of the message in chunks that was begun and has not ended; `None` where the next
+    /// chunk has to be a [`first`](Chunk::first) one.
+    pub fn message_in_progress(&self) -> Option<DataKind> {
+        match self.state {
+            State::MidMessage(kind, _) => Some(kind),
+            State::Open | State::Closing | State::Closed { .. } => None,
+        }
     }
 
     /// How many bytes of the messages fed, in frames, were dropped, since a violation, an

@@ -54,10 +54,20 @@ fn compressed_messages_allocate_nothing_in_steady_state() {
                         tx.feed(&noise).unwrap();
                         tx.feed_plain(&data).unwrap();
                         tx.feed_prepared(&prepared).unwrap();
-                        tx.feed_chunk(Chunk { kind: DataKind::Binary, data: a, last: false })
-                            .unwrap();
-                        tx.feed_chunk(Chunk { kind: DataKind::Binary, data: b, last: true })
-                            .unwrap();
+                        tx.feed_chunk(Chunk {
+                            kind: DataKind::Binary,
+                            first: true,
+                            data: a,
+                            last: false,
+                        })
+                        .unwrap();
+                        tx.feed_chunk(Chunk {
+                            kind: DataKind::Binary,
+                            first: false,
+                            data: b,
+                            last: true,
+                        })
+                        .unwrap();
                     }
                     sink(&mut conn, usize::MAX);
                 };
@@ -213,7 +223,7 @@ fn connections_that_end_in_any_state_keep_nothing() {
         let mut conn = open(Role::Server, agreed(how.is_multiple_of(2)));
         feed(&mut conn, &whole[..20_000.min(whole.len() - 1)]);
         let _ = conn.step();
-        let open = Chunk { kind: DataKind::Binary, data: &data, last: false };
+        let open = Chunk { kind: DataKind::Binary, first: true, data: &data, last: false };
         conn.sender().feed_chunk(open).unwrap();
         match how / 2 {
             0 => drop(conn),

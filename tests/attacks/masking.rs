@@ -123,7 +123,8 @@ fn a27_no_call_puts_text_of_the_callers_choice_on_the_wire() {
             ws.send(evil).unwrap();
             ws.sender().feed_first(evil).unwrap();
             for (data, last) in [(a, false), (b, true)] {
-                let chunk = Chunk { kind: DataKind::Text, data: data.as_bytes(), last };
+                let chunk =
+                    Chunk { kind: DataKind::Text, first: !last, data: data.as_bytes(), last };
                 ws.sender().feed_chunk(chunk).unwrap();
             }
             ws.sender().ping(evil.as_bytes()).unwrap();

@@ -265,7 +265,7 @@ fn p064_holds_where_messages_are_compressed_and_one_is_unfinished() {
     use tickwire::{Chunk, DataKind, deflate::Agreed};
     for role in ROLES {
         let mut conn = agreeing(Agreed::new(), || connection(role, &Config::default()));
-        let open = Chunk { kind: DataKind::Text, data: b"unfinished", last: false };
+        let open = Chunk { kind: DataKind::Text, first: true, data: b"unfinished", last: false };
         conn.sender().feed_chunk(open).unwrap();
         conn.sender().close(None).unwrap();
         let mut wire = write(&mut conn, 3); // into the fragment

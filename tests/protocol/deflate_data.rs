@@ -163,10 +163,10 @@ fn p182_an_empty_message_is_never_sent_compressed_without_a_byte() {
             let mut conn = end(role, agreed);
             conn.sender().feed("").unwrap();
             conn.sender().feed_prepared(&Prepared::new("")).unwrap();
-            let chunk = |last| Chunk { kind: DataKind::Text, data: b"", last };
-            conn.sender().feed_chunk(chunk(true)).unwrap();
-            conn.sender().feed_chunk(chunk(false)).unwrap();
-            conn.sender().feed_chunk(chunk(true)).unwrap();
+            let chunk = |first, last| Chunk { kind: DataKind::Text, first, data: b"", last };
+            conn.sender().feed_chunk(chunk(true, true)).unwrap();
+            conn.sender().feed_chunk(chunk(true, false)).unwrap();
+            conn.sender().feed_chunk(chunk(false, true)).unwrap();
             let plain = (TEXT, vec![]);
             let open = (RSV1 | TEXT_OPEN, vec![]);
             let want = [plain.clone(), plain.clone(), plain, open, (CONT, vec![0])];

@@ -109,8 +109,8 @@ fn p034_the_headers_alone_keep_the_boundaries_of_fragments() {
     }
 }
 
-fn chunk(data: &[u8], last: bool) -> Chunk<'_> {
-    Chunk { kind: DataKind::Text, data, last }
+fn chunk(first: bool, data: &[u8], last: bool) -> Chunk<'_> {
+    Chunk { kind: DataKind::Text, first, data, last }
 }
 
 #[test]
@@ -118,15 +118,23 @@ fn p035_two_messages_cannot_be_interleaved() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         let tx = conn.sender();
-        tx.feed_chunk(chunk(b"a", false)).unwrap();
+        tx.feed_chunk(chunk(true, b"a", false)).unwrap();
         let queued = tx.buffered_amount();
         assert_eq!(tx.feed("other"), Err(SendError::MessageInProgress));
-        let binary = Chunk { kind: DataKind::Binary, data: b"other", last: true };
-        assert_eq!(tx.feed_chunk(binary), Err(SendError::MessageInProgress));
+        for other in [chunk(true, b"other", true), chunk(true, b"other", false)] {
+            assert_eq!(tx.feed_chunk(other), Err(SendError::MessageInProgress));
+        }
+        for first in [true, false] {
+            let binary = Chunk { kind: DataKind::Binary, ..chunk(first, b"other", true) };
+            assert_eq!(tx.feed_chunk(binary), Err(SendError::MessageInProgress));
+        }
+        assert_eq!(tx.message_in_progress(), Some(DataKind::Text));
         assert_eq!(tx.buffered_amount(), queued, "nothing was queued");
         tx.feed_first("first").unwrap(); // waits for the last chunk, or goes before the first
         tx.ping(b"p").unwrap();
-        tx.feed_chunk(chunk(b"b", true)).unwrap();
+        tx.feed_chunk(chunk(false, b"b", true)).unwrap();
+        assert_eq!(tx.message_in_progress(), None);
+        assert_eq!(tx.feed_chunk(chunk(false, b"more", true)), Err(SendError::NoMessage));
         tx.feed("other").unwrap();
         let frames = sent(&drain(&mut conn));
         let at = |want: (u8, &[u8])| frames.iter().position(|f| (f.0, &f.1[..]) == want).unwrap();
@@ -142,9 +150,9 @@ fn p036_a_streamed_message_is_a_legal_sequence_of_fragments() {
         let mut conn = connection(role, &Config::default());
         let tx = conn.sender();
         for (data, last) in [(&b"a"[..], false), (b"", false), (b"bc", false), (b"", true)] {
-            tx.feed_chunk(chunk(data, last)).unwrap();
+            tx.feed_chunk(chunk(data == b"a", data, last)).unwrap();
         }
-        tx.feed_chunk(chunk(b"whole", true)).unwrap();
+        tx.feed_chunk(chunk(true, b"whole", true)).unwrap();
         let want = [
             (TEXT_OPEN, b"a".to_vec()),
             (CONT_OPEN, vec![]),

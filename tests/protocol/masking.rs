@@ -41,7 +41,7 @@ fn p020_a_client_refuses_frames_that_are_masked() {
 fn everything(conn: &mut Connection) -> Vec<u8> {
     let role = conn.role();
     let tx = conn.sender();
-    let chunk = |data, last| Chunk { kind: DataKind::Text, data, last };
+    let chunk = |first, data, last| Chunk { kind: DataKind::Text, first, data, last };
     tx.feed("").unwrap();
     tx.feed(b"x").unwrap();
     tx.feed_bytes(Bytes::from(vec![1; 5000])).unwrap();
@@ -49,7 +49,8 @@ fn everything(conn: &mut Connection) -> Vec<u8> {
     tx.feed_prepared(&Prepared::new("prepared")).unwrap();
     tx.feed_prepared(&Prepared::new(&vec![2; 70_000])).unwrap();
     for (data, last) in [(&b""[..], false), (b"c", false), (b"", true)] {
-        tx.feed_chunk(chunk(data, last)).unwrap();
+        let first = tx.message_in_progress().is_none();
+        tx.feed_chunk(chunk(first, data, last)).unwrap();
     }
     tx.feed_first("first").unwrap();
     tx.ping(b"").unwrap();

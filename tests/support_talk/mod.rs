@@ -372,7 +372,7 @@ impl Said {
                 let last = payload.len().div_ceil(piece) - 1;
                 for (k, data) in payload.chunks(piece).enumerate() {
                     to.ready().await?;
-                    let at = to.feed_chunk(Chunk { kind, data, last: k == last })?;
+                    let at = to.feed_chunk(Chunk { kind, first: k == 0, data, last: k == last })?;
                     if k == last {
                         self.fed(message, at);
                     } else if k == 0 {

@@ -14,7 +14,7 @@ use crate::{
     },
     error::{ProtocolError, RecvError, shown},
     frame::{Header, OpCode},
-    message::{Chunk, DataKind, Message, OwnedMessage},
+    message::{DataKind, Message, OwnedMessage},
     role::Role,
     trace,
 };
@@ -217,8 +217,8 @@ impl Receiver {
             inflate.out.clear();
             (self.chunking, self.skipping) = (!last, !last);
         } else if delivery == Delivery::Chunks && (last || inflate.out.len() > 0) {
-            self.chunking = !last;
-            return Ok(Some(self.show_inflated(Current::InflatedChunk { kind, last })));
+            let first = !core::mem::replace(&mut self.chunking, !last);
+            return Ok(Some(self.show_inflated(Current::InflatedChunk { kind, first, last })));
         } else if whole && last {
             return Ok(Some(self.show_inflated(Current::Inflated(kind))));
         }
@@ -260,7 +260,7 @@ impl Receiver {
         matches!(self.current, Current::Inflated(_) | Current::InflatedChunk { .. })
     }
 
-    fn inflated(&self) -> &[u8] {
+    pub(super) fn inflated(&self) -> &[u8] {
         self.inflate.as_ref().map_or(&[], |inflate| inflate.out.bytes())
     }
 
@@ -271,10 +271,6 @@ impl Receiver {
             }
             DataKind::Binary => Message::Binary(self.inflated()),
         }
-    }
-
-    pub(super) fn inflated_chunk(&self, kind: DataKind, last: bool) -> Chunk<'_> {
-        Chunk { kind, data: self.inflated(), last }
     }
 
     pub(super) fn take_inflated(&mut self) -> Option<OwnedMessage> {

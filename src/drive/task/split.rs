@@ -19,14 +19,13 @@ use crate::{
     connection::{
         Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
     },
-    drive::Error,
     drive::{
-        Core, Drive, Io, Output, Queue, Ready, TURN, Want,
+        Core, Drive, Error, Io, Output, Queue, Ready, TURN, Want,
         io::{flush, write},
         step_half,
     },
     error::{RecvError, SendError},
-    message::{Chunk, Event, Info, Message, OwnedMessage},
+    message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
     outbox::Outbox,
     pool,
     prepared::Prepared,
@@ -589,6 +588,12 @@ impl<W> Writer<W> {
     /// How long Pings and their Pongs took; see [`Sender::rtt`].
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.with(|tx| tx.rtt())
+    }
+
+    /// The kind of the message in chunks that was begun and has not ended; see
+    /// [`Sender::message_in_progress`].
+    pub fn message_in_progress(&self) -> Option<DataKind> {
+        self.with(|tx| tx.message_in_progress())
     }
 
     /// Whether nothing more can be sent.

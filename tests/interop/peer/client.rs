@@ -169,8 +169,8 @@ fn fragments(server: &Server) -> Result<()> {
     let text = "a text in pieces, cut in the middle of an é too";
     let (start, rest) = text.as_bytes().split_at(1);
     let (middle, end) = rest.split_at(rest.len() - 5); // behind the first byte of the é
-    for (data, last) in [(&[][..], false), (start, false), (middle, false), (end, true)] {
-        ws.send_chunk(Chunk { kind: DataKind::Text, data, last })?;
+    for (i, data) in [&[][..], start, middle, end].into_iter().enumerate() {
+        ws.send_chunk(Chunk { kind: DataKind::Text, first: i == 0, data, last: i == 3 })?;
     }
     same("the echo", next_text(&mut *ws)?, text.to_string())?;
     part(&mut *ws)
@@ -255,7 +255,7 @@ fn latency(server: &Server) -> Result<()> {
 /// Somebody kills the peer, or what is between, as soon as we say that we wait.
 fn killed(server: &Server) -> Result<()> {
     let mut ws = server.connect("/echo")?;
-    ws.send_chunk(Chunk { kind: DataKind::Binary, data: &[0; 1000], last: false })?;
+    ws.send_chunk(Chunk { kind: DataKind::Binary, first: true, data: &[0; 1000], last: false })?;
     say("waiting to be cut off");
     names_the_end(&mut *ws)
 }

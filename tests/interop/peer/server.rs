@@ -123,7 +123,7 @@ fn behave(path: &str, ws: &mut dyn Socket) -> std::result::Result<(), Error> {
         }
         "/die" => {
             let data = &[b'x'; 1000];
-            ws.send_chunk(Chunk { kind: DataKind::Binary, data, last: false })?;
+            ws.send_chunk(Chunk { kind: DataKind::Binary, first: true, data, last: false })?;
             process::abort()
         }
         _ => echo(ws),

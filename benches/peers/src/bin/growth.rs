@@ -107,11 +107,13 @@ async fn send_chunks(
     mut left: u64,
 ) -> Result<(), Error> {
     let piece = vec![7; PIECE];
+    let mut first = true;
     while left > 0 {
         ws.ready().await?;
         let data = &piece[..left.min(PIECE as u64) as usize];
         left -= data.len() as u64;
-        let _ = ws.feed_chunk(Chunk { kind: DataKind::Binary, data, last: left == 0 })?;
+        let _ = ws.feed_chunk(Chunk { kind: DataKind::Binary, first, data, last: left == 0 })?;
+        first = false;
     }
     ws.flush().await
 }
