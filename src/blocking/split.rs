@@ -240,7 +240,14 @@ impl<S> Reader<S> {
         crate::Counters::of(self.drive.core.inbound.receiver(), &self.drive.core.shared.queue().tx)
     }
 
-    /// Whether both Close frames have passed.
+    /// The kind of the message that the peer's Close cut off; see
+    /// [`Connection::cut_message`](crate::Connection::cut_message).
+    pub fn cut_message(&self) -> Option<DataKind> {
+        self.drive.core.inbound.receiver().cut_message()
+    }
+
+    /// Whether both Close frames have passed; see
+    /// [`Connection::was_clean`](crate::Connection::was_clean) for what that leaves open.
     pub fn was_clean(&self) -> bool {
         self.drive.core.inbound.was_clean(&self.drive.core.shared.queue().tx)
     }

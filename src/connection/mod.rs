@@ -35,7 +35,7 @@ use crate::{
     config::{Config, Negotiated},
     entropy::Entropy,
     error::RecvError,
-    message::{Event, Info, Message},
+    message::{DataKind, Event, Info, Message},
     role::Role,
     time::Time,
 };
@@ -515,8 +515,16 @@ impl Connection {
         Counters::of(&self.inbound.rx, &self.tx)
     }
 
+    /// The kind of the message that the peer began and, by its Close, left unfinished: what was
+    /// received of it is gone, or, of a message in chunks, was handed out without a last piece. §5.4
+    /// allows a control frame there, so that it is no violation.
+    pub fn cut_message(&self) -> Option<DataKind> {
+        self.inbound.rx.cut_message()
+    }
+
     /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
-    /// written.
+    /// written. Not that every message came over whole: see [`cut_message`](Self::cut_message), and
+    /// [`Sender::unsent`] for those of ours.
     pub fn was_clean(&self) -> bool {
         self.inbound.was_clean(&self.tx)
     }

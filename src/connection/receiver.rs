@@ -886,6 +886,12 @@ impl Receiver {
         }
     }
 
+    /// The kind of the message that the peer's Close cut off; see
+    /// [`Connection::cut_message`](super::Connection::cut_message).
+    pub fn cut_message(&self) -> Option<DataKind> {
+        self.message.filter(|_| self.is_closed())
+    }
+
     /// Whether nothing will be received any more.
     pub(super) fn ended(&self) -> bool {
         matches!(self.state, State::Closed | State::Failed(_))

@@ -1,6 +1,6 @@
 //! The loop of all adapters: parse; when the input is used up, write once, then read once; again.
 //!
-//! Two axes, each written once. A [`Core`] is what is driven: the whole connection, or the reading
+//! Two axes, each written once. A `Core` is what is driven: the whole connection, or the reading
 //! half of a split one. An [`Io`] is what it reads from and writes to, and how that waits: a task
 //! with a timer, or a thread. What a step means is the core's to say; here is only what follows in
 //! I/O. `Pending` means that the stream would block: under a runtime it wakes the task later; in

@@ -3,7 +3,7 @@ use crate::{closes, fails, run, support::*};
 use std::time::Duration;
 use tickwire::{
     CloseCode, CloseFrame, Config, Ending, ProtocolError, ReadyState, RecvError, Role, SendError,
-    Time,
+    Step, Time,
 };
 
 fn at(secs: u64) -> Time {
@@ -418,6 +418,44 @@ fn p069_a_close_in_the_middle_of_a_message_is_handled_at_once() {
 }
 
 #[test]
+fn p069_a_message_that_the_peers_close_cut_off_can_be_asked_for() {
+    use tickwire::DataKind::{self, Binary, Text};
+    let close = |role| to(role, CLOSE, close_body(1000, ""));
+    let check = |role: Role, wire: &[u8], cut: Option<DataKind>| {
+        for chunks in [false, true] {
+            let mut conn = connection(role, &Config::default());
+            for part in [wire, &close(role), &to(role, CONT, "behind")] {
+                let closed = conn.receiver().is_closed();
+                assert_eq!(conn.cut_message(), cut.filter(|_| closed));
+                conn.spare_mut()[..part.len()].copy_from_slice(part);
+                conn.commit(part.len());
+                let mut step = || if chunks { conn.step_chunk() } else { conn.step() };
+                while !matches!(step(), Ok(Step::NeedInput | Step::Closed)) {}
+            }
+            assert_eq!(conn.cut_message(), cut, "{wire:02x?} {chunks}");
+            drain(&mut conn);
+            assert!(conn.was_clean());
+        }
+    };
+    for role in ROLES {
+        check(role, b"", None);
+        check(role, &to(role, TEXT, "whole"), None);
+        check(role, &[to(role, TEXT_OPEN, "wh"), to(role, CONT, "ole")].concat(), None);
+        check(role, &to(role, TEXT_OPEN, "Spam"), Some(Text));
+        check(role, &to(role, BINARY_OPEN, ""), Some(Binary));
+        check(role, &[to(role, BINARY_OPEN, "a"), to(role, CONT_OPEN, "b")].concat(), Some(Binary));
+        // A violation says so by itself.
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &[to(role, TEXT_OPEN, "a"), to(role, 0x83, "")].concat());
+        assert_eq!(conn.cut_message(), None);
+        #[cfg(feature = "deflate")]
+        agreeing(tickwire::deflate::Agreed::new(), || {
+            check(role, &to(role, 0x41, b"\xf2\x48\xcd"), Some(Text));
+        });
+    }
+}
+
+#[test]
 fn p070_a_server_ends_the_stream_as_soon_as_both_closes_have_passed() {
     for closer in ROLES {
         let mut pair = Pair::new(&Config::default());
@@ -585,6 +623,7 @@ struct End {
     seen: Vec<Seen>,
     code: u16,
     clean: bool,
+    cut: Option<tickwire::DataKind>,
 }
 
 /// Closes with this if there is one, then receives to the end.
@@ -614,7 +653,8 @@ fn blocking(role: Role, stream: std::net::TcpStream, config: Config, closing: Op
         let (event, over) = seen_of(ws.recv_event());
         seen.push(event);
         if over {
-            return End { seen, code: ws.close_code(), clean: ws.was_clean() };
+            let cut = ws.connection().cut_message();
+            return End { seen, code: ws.close_code(), clean: ws.was_clean(), cut };
         }
     }
 }
@@ -635,7 +675,8 @@ fn on_tokio(role: Role, stream: std::net::TcpStream, config: Config, closing: Op
             let (event, over) = seen_of(ws.recv_event().await);
             seen.push(event);
             if over {
-                return End { seen, code: ws.close_code(), clean: ws.was_clean() };
+                let cut = ws.connection().cut_message();
+                return End { seen, code: ws.close_code(), clean: ws.was_clean(), cut };
             }
         }
     })
@@ -667,7 +708,8 @@ fn split_blocking(
         let (event, over) = seen_of(reader.recv_event());
         seen.push(event);
         if over {
-            return End { seen, code: reader.close_code(), clean: reader.was_clean() };
+            let (cut, clean) = (reader.cut_message(), reader.was_clean());
+            return End { seen, code: reader.close_code(), clean, cut };
         }
     }
 }
@@ -693,7 +735,8 @@ fn split_on_tokio(
             let (event, over) = seen_of(reader.recv_event().await);
             seen.push(event);
             if over {
-                return End { seen, code: reader.close_code(), clean: reader.was_clean() };
+                let (cut, clean) = (reader.cut_message(), reader.was_clean());
+                return End { seen, code: reader.close_code(), clean, cut };
             }
         }
     })
@@ -724,6 +767,23 @@ fn p064_over_tcp_a_ping_behind_our_close_is_answered_whole_and_split() {
             assert_eq!(far.read(&mut [0]).unwrap(), 0, "nothing after both Closes");
             let end = end.join().unwrap();
             assert!(end.clean && end.code == 1000, "{end:?}");
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn p069_over_tcp_a_cut_message_can_be_asked_for_whole_and_split() {
+    use std::io::Write;
+    for run in ADAPTERS.iter().chain(HALVES) {
+        for role in ROLES {
+            let (end, mut far) = on_tcp(move |stream| run(role, stream, Config::default(), None));
+            let wire = [to(role, TEXT_OPEN, "Spam"), to(role, CLOSE, close_body(1000, ""))];
+            far.write_all(&wire.concat()).unwrap();
+            assert_eq!(read_frame_of(&mut far), (CLOSE, close_body(1000, "")));
+            far.shutdown(std::net::Shutdown::Write).unwrap();
+            let end = end.join().unwrap();
+            assert!(end.clean && end.cut == Some(tickwire::DataKind::Text), "{end:?}");
         }
     }
 }

@@ -156,7 +156,7 @@ impl<I> WebSocket<I> {
         self.drive.core.conn.counters()
     }
 
-    /// Whether both Close frames have passed.
+    /// Whether both Close frames have passed; see [`Connection::was_clean`] for what that leaves open.
     pub fn was_clean(&self) -> bool {
         self.drive.core.conn.was_clean()
     }
@@ -369,7 +369,8 @@ impl<I: Source + Timer + Output> WebSocket<I> {
 
     /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
     /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
-    /// middle of a message skips the rest of it.
+    /// middle of a message skips the rest of it. Where the peer closes in the middle of one, there
+    /// is no last piece: [`Connection::cut_message`] tells.
     ///
     /// Cancel safe, as [`recv`](Self::recv).
     ///
