@@ -3,7 +3,7 @@
 //!
 //! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): bytes, time and entropy
 //!   are handed in, so that it runs under any runtime, in a test, in a fuzzer, without `std`.
-//! - Thin adapters on it: `tokio` and `blocking`, loops without a protocol rule in them.
+//! - Thin adapters on it: `tokio`, `blocking` and `futures_io`, without a protocol rule in them.
 //! - A received message is **borrowed**: a slice of the buffer the socket was read into. In steady
 //!   state nothing is allocated, and a batch of messages costs one read and one write.
 //! - Every check of the RFC is made, every count has a limit, and a violation gives a precise error
@@ -190,6 +190,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!
 //! - `std` (default): the `blocking` adapter, `SystemEntropy`, vectored output, CPU detection.
 //! - `tokio` (default): the `tokio` adapter.
+//! - `futures-io`: the `futures_io` adapter, for smol and other runtimes.
 //! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers.
 //! - `rustls`: `wss` in both adapters' `connect`, a TLS stream for each, and the module `tls`. The
 //!   types of rustls in that API follow its version, 0.23 now.
@@ -241,6 +242,9 @@ pub mod drive;
 mod entropy;
 mod error;
 pub mod frame;
+#[cfg(feature = "futures-io")]
+#[cfg_attr(docsrs, doc(cfg(feature = "futures-io")))]
+pub mod futures_io;
 // Written for all features, as docs.rs builds it; its examples are compiled with the tests.
 #[cfg(all(
     any(doc, doctest),

@@ -1,6 +1,5 @@
-//! Buffers kept by thread, lent to the connections of the tokio adapter while they have something
-//! to read or to write, and to those that compress while they do, so that a connection that waits
-//! holds none.
+//! Buffers kept by thread, lent to the connections of tasks while they have something to read or to
+//! write, and to those that compress while they do, so that a connection that waits holds none.
 //!
 //! Any length from 4 KiB on is kept, so that what a large message needed is there for the next one.
 #[cfg(feature = "_task")]

@@ -70,31 +70,6 @@ impl<I: Source + Timer + Output + Unpin> Future for Accepting<I> {
 }
 
 /// An opening request that was read and is to be accepted or refused, at leisure.
-///
-/// ```no_run
-/// # use tickwire::{Config, Error};
-/// use tickwire::handshake::{HandshakeError, server::{Accept, Origins}};
-/// use tickwire::tokio::Handshake;
-///
-/// # async fn serve(stream: tokio::net::TcpStream, origins: &Origins) -> Result<(), Error> {
-/// let handshake = Handshake::read(stream, &Config::default()).await?;
-/// let request = handshake.request();
-/// if request.path() != "/feed" {
-///     return handshake.refuse(HandshakeError::NotFound.into()).await;
-/// }
-/// if !origins.allows(&request) {
-///     return handshake.refuse(HandshakeError::OriginNotAllowed.into()).await;
-/// }
-/// // .. await whoever knows the token in `request.header("authorization")` ..
-/// let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
-/// let mut ws = handshake.accept(accept).await?;
-/// if ws.negotiated().subprotocol().is_none() {
-///     println!("an old client");
-/// }
-/// # let _ = ws.recv().await?;
-/// # Ok(())
-/// # }
-/// ```
 #[derive(Debug)]
 pub struct Handshake<I> {
     io: I,

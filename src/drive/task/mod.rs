@@ -1,7 +1,7 @@
 //! The asynchronous WebSocket, whole and split, and its handshakes: written once, over any [`Io`].
 //!
-//! An adapter says how its streams are read and written and what its timers are; see
-//! [`tokio`](crate::tokio).
+//! An adapter says how its streams are read and written and what its timers are: `tokio`,
+//! `futures_io`.
 mod client;
 mod handshake;
 mod source;
@@ -42,31 +42,6 @@ use std::{
 ///
 /// A task that both receives and publishes needs no second one: what it feeds is written by the
 /// next receiving call, which goes on reading while the stream is slow.
-///
-/// ```no_run
-/// # use tickwire::{CloseCode, Error, Prepared, tokio::WebSocket};
-/// # use tokio::net::TcpStream;
-/// use tokio::sync::broadcast;
-///
-/// async fn subscriber(
-///     mut ws: WebSocket<TcpStream>,
-///     mut ticks: broadcast::Receiver<Prepared>,
-/// ) -> Result<(), Error> {
-///     loop {
-///         tokio::select! {
-///             message = ws.recv() => match message? {
-///                 Some(message) => println!("{message:?}"),
-///                 None => return Ok(()), // the peer has closed
-///             },
-///             tick = ticks.recv() => match tick {
-///                 Ok(tick) if ws.feed_prepared(&tick).is_ok() => {}
-///                 // Too slow for this feed, or there is no more of it.
-///                 _ => return ws.close(CloseCode::TRY_AGAIN_LATER).await,
-///             }
-///         }
-///     }
-/// }
-/// ```
 ///
 /// [`buffered_amount`](Self::buffered_amount) does not see what the system has taken and not sent;
 /// a smaller `SO_SNDBUF` makes a slow peer show earlier. What such a peer gets instead of all is for

@@ -1,0 +1,33 @@
+//! Sends everything back, under smol, here by the names of its parts; any runtime with streams of
+//! `futures-io` and a timer will do. `cargo run --features futures-io --example smol_echo`
+use async_executor::LocalExecutor;
+use async_io::{Timer, block_on};
+use async_net::{TcpListener, TcpStream};
+use tickwire::{Config, futures_io::accept};
+
+fn main() -> std::io::Result<()> {
+    let tasks = LocalExecutor::new();
+    block_on(tasks.run(async {
+        let address = std::env::args().nth(1).unwrap_or("127.0.0.1:9001".into());
+        let listener = TcpListener::bind(address).await?;
+        println!("listening on ws://{}", listener.local_addr()?);
+        loop {
+            let (stream, peer) = listener.accept().await?;
+            let serve = async move {
+                if let Err(error) = echo(stream).await {
+                    eprintln!("{peer}: {error}");
+                }
+            };
+            tasks.spawn(serve).detach();
+        }
+    }))
+}
+
+async fn echo(stream: TcpStream) -> Result<(), tickwire::Error> {
+    stream.set_nodelay(true)?;
+    let mut ws = accept(stream, Timer::at, &Config::default()).await?;
+    while let Some((message, reply)) = ws.recv_reply().await? {
+        reply.feed(message)?; // replies to a batch leave in one write
+    }
+    Ok(())
+}

@@ -1,0 +1,376 @@
+//! The connection on any `futures_io::AsyncRead + AsyncWrite`: smol, async-std, or a runtime of your
+//! own.
+//!
+//! Deadlines need a timer, and the traits of `futures-io` have none: every way to begin takes one, a
+//! function from an instant to a future that is ready then. Here it is that of smol, whose
+//! `smol::Timer` and `smol::net` are the crates async-io and async-net.
+//!
+//! ```no_run
+//! use async_io::Timer;
+//! use async_net::TcpListener;
+//! use tickwire::{Config, futures_io::accept};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let (stream, _) = listener.accept().await?;
+//! stream.set_nodelay(true)?;
+//! let mut ws = accept(stream, Timer::at, &Config::default()).await?;
+//! while let Some((message, reply)) = ws.recv_reply().await? {
+//!     reply.feed(message)?; // an echo
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! There is no `connect`: dial with your runtime, set TCP_NODELAY, put TLS around the stream if the
+//! URL says so, and hand it to [`client`](fn@client), which checks none of that.
+//!
+//! ```no_run
+//! use async_io::Timer;
+//! use async_net::TcpStream;
+//! use std::time::Instant;
+//! use tickwire::{Config, futures_io, handshake::client::Request};
+//!
+//! /// A timer has a name where its type is needed: a pointer to the function.
+//! type WebSocket = futures_io::WebSocket<TcpStream, fn(Instant) -> Timer>;
+//!
+//! async fn dial() -> Result<WebSocket, Box<dyn std::error::Error>> {
+//!     let stream = TcpStream::connect("127.0.0.1:9000").await?;
+//!     stream.set_nodelay(true)?;
+//!     let request = Request::new("ws://127.0.0.1:9000/feed")?;
+//!     Ok(futures_io::client(stream, Timer::at as _, &request, &Config::default()).await?)
+//! }
+//! ```
+//!
+//! **The end of a stream.** `poll_close` has to end writing, so that the peer reads the end
+//! (RFC 6455 §7.1.1). That of async-io's `Async<TcpStream>` only flushes, and then the end comes
+//! when the stream is dropped: take async-net's.
+//!
+//! **Cancel safety.** All state lives in the [`WebSocket`], none in a future: a future may be
+//! dropped at any await point and nothing is lost, repeated or cut. Each method says what that
+//! means for it.
+//!
+//! **Timers.** The deadlines of [`Config`] are driven by whichever call waits; nothing is spawned.
+//! While no call waits, nobody looks at the clock, so keep receiving. No timer is made before a
+//! deadline has to be waited for.
+//!
+//! **Memory.** A connection that waits holds no buffers: they are lent to it, from a pool of the
+//! thread, when something arrives or is sent.
+//!
+//! **Large shared payloads** are copied into each connection's buffer: `futures-io` does not tell
+//! whether a stream writes from many places at once, and where it does not, a header would travel
+//! alone.
+mod split;
+
+pub use split::{ReadHalf, WriteHalf};
+
+use crate::{
+    config::Config,
+    connection::Connection,
+    drive::Error,
+    drive::{self, task},
+    handshake::{HandshakeError, client::Request},
+    time::Time,
+};
+use ::futures_io::{AsyncRead, AsyncWrite};
+use std::{
+    boxed::Box,
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+/// Makes timers. Each function from an [`Instant`] to a future is one: `async_io::Timer::at`.
+///
+/// ```
+/// use std::{future::Ready, future::ready, time::Instant};
+/// use tickwire::futures_io::Timers;
+///
+/// fn is_one(_: impl Timers) {}
+/// is_one(|_: Instant| ready(())); // though one that makes every deadline spin
+///
+/// /// Time stands still.
+/// #[derive(Clone)]
+/// struct Frozen(Instant);
+///
+/// impl Timers for Frozen {
+///     type Sleep = std::future::Pending<()>;
+///
+///     fn at(&self, _: Instant) -> Self::Sleep {
+///         std::future::pending()
+///     }
+///     fn now(&self) -> Instant {
+///         self.0
+///     }
+/// }
+/// is_one(Frozen(Instant::now()));
+/// ```
+pub trait Timers: Clone + Unpin {
+    /// A timer, whatever it comes to.
+    type Sleep: Future;
+
+    /// A timer that is ready from then on: at once, if that has passed. An earlier end is no fault,
+    /// only in vain.
+    fn at(&self, at: Instant) -> Self::Sleep;
+
+    /// The time by the clock of these timers: the system's, unless that is made up, as in tests.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
+    type Sleep = S;
+
+    fn at(&self, at: Instant) -> S {
+        self(at)
+    }
+}
+
+/// A WebSocket over `S`, with timers made by `T`.
+///
+/// A task that both receives and publishes needs no second one: what it feeds is written by the
+/// next receiving call, which goes on reading while the stream is slow.
+///
+/// Dropping it ends the stream at once, and what was fed and not flushed is lost: say
+/// [`close`](task::WebSocket::close) first. Where the connection is over, the stream stays open
+/// until this is dropped.
+pub type WebSocket<S, T> = task::WebSocket<FuturesIo<S, T>>;
+
+/// An opening request that was read and is to be accepted or refused, at leisure.
+pub type Handshake<S, T> = task::Handshake<FuturesIo<S, T>>;
+
+/// The half of a [`WebSocket`] that receives.
+pub type Reader<R, W, T> = task::Reader<FuturesIo<R, T>, FuturesIo<W, T>>;
+
+/// The half of a [`WebSocket`] that sends.
+pub type Writer<W, T> = task::Writer<FuturesIo<W, T>>;
+
+/// A WebSocket in two halves.
+pub type Halves<R, W, T> = (Reader<R, W, T>, Writer<W, T>);
+
+/// [`WebSocket::recv`](task::WebSocket::recv) under way.
+pub type Recv<'a, S, T> = task::Recv<'a, drive::Whole, FuturesIo<S, T>>;
+
+/// [`WebSocket::recv_reply`](task::WebSocket::recv_reply) under way.
+pub type RecvReply<'a, S, T> = task::RecvReply<'a, FuturesIo<S, T>>;
+
+pub use task::Received;
+
+/// Reads an opening request and accepts it, whatever it asks for. Use [`Handshake`] to look first:
+/// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
+/// [origin](crate::handshake::server::Origins), as a server has to whose users have cookies.
+///
+/// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Bounded by
+/// [`handshake_timeout`](Config::handshake_timeout), and a second more for a request that is refused,
+/// so call it in a task of its own, not in the loop that accepts.
+///
+/// Dropped, the future takes the stream along.
+///
+/// # Errors
+///
+/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`].
+pub async fn accept<S, T>(io: S, timers: T, config: &Config) -> Result<WebSocket<S, T>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timers,
+{
+    task::accept(FuturesIo::new(io, timers), config).await
+}
+
+/// The opening handshake as a client, over a stream that was dialed already. Sets nothing on the
+/// stream. Bounded by [`handshake_timeout`](Config::handshake_timeout).
+///
+/// Dropped, the future takes the stream along.
+///
+/// # Errors
+///
+/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for another status than 101.
+pub async fn client<S, T>(
+    io: S,
+    timers: T,
+    request: &Request,
+    config: &Config,
+) -> Result<WebSocket<S, T>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Timers,
+{
+    task::client(FuturesIo::new(io, timers), request, config).await
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Handshake<S, T> {
+    /// Reads a request and checks all that RFC 6455 §4.2.1 asks for. A bad one is refused: answered
+    /// with its status, and the stream ended.
+    ///
+    /// Dropped, the future takes the stream along.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] for a bad request, or one that is not whole within
+    /// [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`].
+    pub async fn read(io: S, timers: T, config: &Config) -> Result<Self, Error> {
+        Self::new(FuturesIo::new(io, timers), config).read_good().await
+    }
+
+    /// [`read`](Self::read), but a request that is well-formed HTTP and not a good opening request
+    /// comes back as well, to be answered with [`refuse`](Self::refuse): for servers that also
+    /// have a page to show.
+    ///
+    /// Dropped, the future takes the stream along.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]. What is wrong with the request is the second value.
+    pub async fn read_any(
+        io: S,
+        timers: T,
+        config: &Config,
+    ) -> Result<(Self, Result<(), HandshakeError>), Error> {
+        let mut this = Self::new(FuturesIo::new(io, timers), config);
+        let checked = this.fill().await?;
+        Ok((this, checked))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
+    /// Joins a stream and a connection whose opening handshake is done.
+    pub fn from_parts(io: S, timers: T, conn: Connection) -> Self {
+        Self::new(FuturesIo::new(io, timers), conn)
+    }
+
+    /// Two halves for two tasks, whatever the stream; see
+    /// [`into_split_with`](Self::into_split_with) for streams that can be split without a lock.
+    pub fn into_split(self) -> Halves<ReadHalf<S>, WriteHalf<S>, T> {
+        self.into_split_with(split::split)
+    }
+
+    /// Two halves for two tasks, with the stream's own way to split, or with two handles of it:
+    /// `|stream| (stream.clone(), stream)` for a TCP stream of async-net.
+    ///
+    /// What was fed and received before goes along. A message in chunks that is not finished is
+    /// finished by the [`Writer`].
+    pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W, T>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        self.into_halves(|FuturesIo { io, timers, epoch, sleep }| {
+            let (read, write) = split(io);
+            let twin = FuturesIo { io: write, timers: timers.clone(), epoch, sleep: None };
+            (FuturesIo { io: read, timers, epoch, sleep }, twin)
+        })
+    }
+}
+
+/// A stream of `futures-io`, a clock, and a timer for the next deadline, made when one is first
+/// waited for.
+pub struct FuturesIo<S, T: Timers> {
+    io: S,
+    timers: T,
+    epoch: Instant,
+    sleep: Option<Armed<T::Sleep>>,
+}
+
+/// A timer, until when it is set; `None` once that has passed, for a future is not polled again then.
+struct Armed<F> {
+    until: Option<Time>,
+    timer: Pin<Box<F>>,
+}
+
+impl<S, T: Timers> FuturesIo<S, T> {
+    fn new(io: S, timers: T) -> Self {
+        let epoch = timers.now();
+        Self { io, timers, epoch, sleep: None }
+    }
+}
+
+impl<S: fmt::Debug, T: Timers> fmt::Debug for FuturesIo<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FuturesIo").field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+impl<S, T: Timers> drive::Io for FuturesIo<S, T> {
+    type Stream = S;
+
+    fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    fn get_mut(&mut self) -> &mut S {
+        &mut self.io
+    }
+
+    fn into_inner(self) -> S {
+        self.io
+    }
+
+    fn now(&self) -> Time {
+        Time::new(self.timers.now().saturating_duration_since(self.epoch))
+    }
+}
+
+impl<S, T: Timers> drive::Timer for FuturesIo<S, T> {
+    fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
+        // Farther than that an `Instant` may not reach; waking up once in a while does no harm.
+        const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        let Self { timers, epoch, sleep, .. } = self;
+        let set = || {
+            let now = timers.now();
+            let far = now.saturating_duration_since(*epoch) + FAR;
+            timers.at(*epoch + until.since_epoch().min(far))
+        };
+        let armed = match sleep {
+            Some(armed) => {
+                if armed.until != Some(until) {
+                    armed.timer.set(set());
+                }
+                armed
+            }
+            None => sleep.insert(Armed { until: None, timer: Box::pin(set()) }),
+        };
+        armed.until = Some(until);
+        ready!(armed.timer.as_mut().poll(cx));
+        armed.until = None;
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin, T: Timers> drive::Source for FuturesIo<S, T> {
+    #[inline(always)]
+    fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_read(cx, spare)
+    }
+}
+
+impl<S: AsyncWrite + Unpin, T: Timers> drive::Output for FuturesIo<S, T> {
+    #[inline(always)]
+    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}

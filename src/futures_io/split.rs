@@ -1,0 +1,70 @@
+//! A stream in two halves, which `futures-io` has no type for.
+//!
+//! Both lock the stream for as long as one call of it takes, which never waits; so neither has to
+//! wait for the other, or to be woken by it. That both may be waited for at the same time, by a task
+//! each, is what the contract of `AsyncRead` and `AsyncWrite` says: each keeps a waker of its own.
+use crate::sync::Mutex;
+use ::futures_io::{AsyncRead, AsyncWrite};
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, PoisonError},
+    task::{Context, Poll},
+};
+
+/// The half of a stream that is read, made by
+/// [`into_split`](crate::drive::WebSocket::into_split).
+#[derive(Debug)]
+pub struct ReadHalf<S>(Arc<Mutex<S>>);
+
+/// The half of a stream that is written.
+#[derive(Debug)]
+pub struct WriteHalf<S>(Arc<Mutex<S>>);
+
+pub(super) fn split<S>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
+    let shared = Arc::new(Mutex::new(stream));
+    (ReadHalf(shared.clone()), WriteHalf(shared))
+}
+
+/// One call of the stream. A panic in one is the stream's to survive.
+fn with<S: Unpin, T>(stream: &Mutex<S>, call: impl FnOnce(Pin<&mut S>) -> T) -> T {
+    call(Pin::new(&mut *stream.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ReadHalf<S> {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        with(&self.0, |stream| stream.poll_read(cx, buf))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteHalf<S> {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        with(&self.0, |stream| stream.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        with(&self.0, |stream| stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        with(&self.0, |stream| stream.poll_flush(cx))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        with(&self.0, |stream| stream.poll_close(cx))
+    }
+}
