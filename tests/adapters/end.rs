@@ -1,0 +1,410 @@
+//! One end of a connection, whoever drives it, whole or split: each call waits as long as it takes.
+use crate::{
+    line::{How, Line},
+    support::Seen,
+};
+use async_io::{Async, Timer};
+use std::{
+    os::unix::net::UnixStream,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+use tickwire::{
+    Chunk, CloseFrame, Config, Connection, Error, Event, Info, Message, OwnedMessage, Position,
+    RoundTrip, SendError, blocking, futures_io as smol,
+    handshake::{
+        HandshakeError,
+        client::Request,
+        server::{Accept, Refuse},
+    },
+    tokio as on_tokio,
+};
+use tokio::runtime::Runtime;
+
+type Received = Result<Option<Seen>, Error>;
+
+fn event(event: Option<Event<'_>>) -> Option<Seen> {
+    event.map(Seen::from)
+}
+
+fn message(message: Option<Message<'_>>) -> Option<Seen> {
+    event(message.map(Event::Message))
+}
+
+fn owned(message: Option<OwnedMessage>) -> Option<Seen> {
+    message.map(|message| Event::Message(Message::from(&message)).into())
+}
+
+pub(crate) trait End: Sized {
+    /// What was fed leaves while this end receives.
+    const WHOLE: bool;
+
+    // How it comes about.
+    fn join(io: UnixStream, how: How, conn: Connection) -> Self;
+    fn accept(io: UnixStream, how: How, config: &Config) -> Result<Self, Error>;
+    fn client(io: UnixStream, how: How, request: &Request, config: &Config) -> Result<Self, Error>;
+    fn accept_with(io: UnixStream, config: &Config, accept: Accept<'_>) -> Result<Self, Error>;
+    fn accept_corked(io: UnixStream, config: &Config) -> Result<Self, Error>;
+    fn refuse(io: UnixStream, config: &Config, refuse: Refuse) -> Result<(), Error>;
+    /// Answers with this what `read_any` says is not a good request.
+    fn answer(io: UnixStream, config: &Config, with: Refuse) -> Result<HandshakeError, Error>;
+
+    // Receiving.
+    fn recv(&mut self) -> Received;
+    fn recv_owned(&mut self) -> Received;
+    fn recv_info(&mut self) -> Result<Option<(Seen, Info)>, Error>;
+    fn event(&mut self) -> Received;
+    fn chunk(&mut self) -> Received;
+    /// Gives up after this long: `None`.
+    fn recv_for(&mut self, limit: Duration) -> Option<Received>;
+    /// Answers each message with itself, to the end.
+    fn echo(&mut self) -> Result<(), Error>;
+
+    // Sending.
+    fn feed(&mut self, message: &OwnedMessage) -> Result<Position, SendError>;
+    fn feed_bytes(&mut self, payload: bytes::Bytes) -> Result<Position, SendError>;
+    fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError>;
+    fn flush(&mut self) -> Result<(), Error>;
+    fn flush_for(&mut self, limit: Duration) -> Option<Result<(), Error>>;
+    fn ready(&mut self) -> Result<(), Error>;
+    fn ready_for(&mut self, limit: Duration) -> Option<Result<(), Error>>;
+    fn send(&mut self, message: &OwnedMessage) -> Result<(), Error>;
+    fn ping(&mut self, payload: &[u8]) -> Result<(), Error>;
+    fn probe(&mut self) -> Result<(), Error>;
+    /// Closes and receives to the end.
+    fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error>;
+    /// Sends all this, and receives as many messages meanwhile.
+    fn both(&mut self, out: &[OwnedMessage], count: usize) -> Result<Vec<Seen>, Error>;
+
+    // What is known.
+    fn is_written(&self, position: Position) -> bool;
+    fn buffered_amount(&self) -> usize;
+    fn was_clean(&self) -> bool;
+    fn close_code(&self) -> u16;
+    fn close_frame(&self) -> Option<(u16, String)>;
+    fn rtt(&self) -> Option<RoundTrip>;
+}
+
+// How a call is run, and given up.
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().unwrap()
+});
+
+macro_rules! run_tokio {
+    ($call:expr) => {
+        RUNTIME.block_on(async { $call.await })
+    };
+}
+
+macro_rules! run_smol {
+    ($call:expr) => {
+        async_io::block_on($call)
+    };
+}
+
+macro_rules! run_thread {
+    ($call:expr) => {
+        $call
+    };
+}
+
+macro_rules! within_tokio {
+    ($limit:ident, $ws:expr, $setter:ident, $call:ident) => {
+        RUNTIME.block_on(async { tokio::time::timeout($limit, $ws.$call()).await.ok() })
+    };
+}
+
+macro_rules! within_smol {
+    ($limit:ident, $ws:expr, $setter:ident, $call:ident) => {
+        async_io::block_on(async {
+            let (call, timer) = (std::pin::pin!($ws.$call()), Timer::after($limit));
+            match futures_util::future::select(call, timer).await {
+                futures_util::future::Either::Left((done, _)) => Some(done),
+                futures_util::future::Either::Right(_) => None,
+            }
+        })
+    };
+}
+
+macro_rules! within_thread {
+    ($limit:ident, $ws:expr, $setter:ident, $call:ident) => {{
+        $ws.$setter(Some($limit)).unwrap();
+        let done = $ws.$call();
+        $ws.$setter(None).unwrap();
+        match done {
+            Err(Error::WouldBlock) => None,
+            done => Some(done),
+        }
+    }};
+}
+
+// How a message is answered, and what both halves do at the same time.
+
+macro_rules! echo_whole {
+    ($this:ident, $run:ident) => {
+        while let Some((message, reply)) = $run!($this.0.recv_reply())? {
+            let _ = reply.feed(message)?;
+        }
+    };
+}
+
+macro_rules! echo_split {
+    ($this:ident, $run:ident) => {
+        while let Some(message) = $run!($this.0.recv_owned())? {
+            $run!($this.1.send(&message))?;
+        }
+    };
+}
+
+macro_rules! both_whole {
+    ($this:ident, $run:ident, $out:ident, $count:ident) => {{
+        for message in $out {
+            let _ = $this.0.feed(message)?;
+        }
+        let mut got = vec![];
+        while got.len() < $count {
+            got.extend($this.recv()?);
+        }
+        $run!($this.0.flush())?;
+        Ok(got)
+    }};
+}
+
+macro_rules! both_split {
+    ($this:ident, $run:ident, $out:ident, $count:ident) => {{
+        let Self(reader, writer) = $this;
+        std::thread::scope(|scope| {
+            let say =
+                scope.spawn(|| $out.iter().try_for_each(|message| $run!(writer.send(message))));
+            let mut got = vec![];
+            while got.len() < $count {
+                got.extend(owned($run!(reader.recv_owned())?));
+            }
+            say.join().unwrap().and(Ok(got))
+        })
+    }};
+}
+
+macro_rules! end {
+    (
+        $name:ident($($part:ty),+): $adapter:ident::WebSocket<$($of:ty),+>, $whole:literal,
+        split: |$ws:ident| $shape:expr, sender: $tx:tt, stream: |$io:ident| $stream:expr,
+        timers: [$($timers:expr)?], $run:ident, $within:ident, $echo:ident, $both:ident
+    ) => {
+        pub(crate) struct $name($($part),+);
+
+        impl $name {
+            fn new($ws: $adapter::WebSocket<$($of),+>) -> Self {
+                $shape
+            }
+        }
+
+        impl End for $name {
+            const WHOLE: bool = $whole;
+
+            fn join($io: UnixStream, how: How, conn: Connection) -> Self {
+                let io = Line::new($stream, how);
+                Self::new($adapter::WebSocket::from_parts(io, $($timers,)? conn))
+            }
+            fn accept($io: UnixStream, how: How, config: &Config) -> Result<Self, Error> {
+                let io = Line::new($stream, how);
+                $run!($adapter::accept(io, $($timers,)? config)).map(Self::new)
+            }
+            fn client(
+                $io: UnixStream,
+                how: How,
+                request: &Request,
+                config: &Config,
+            ) -> Result<Self, Error> {
+                let io = Line::new($stream, how);
+                $run!($adapter::client(io, $($timers,)? request, config)).map(Self::new)
+            }
+            fn accept_with(
+                $io: UnixStream,
+                config: &Config,
+                accept: Accept<'_>,
+            ) -> Result<Self, Error> {
+                let io = Line::new($stream, How::PLAIN);
+                let handshake = $run!($adapter::Handshake::read(io, $($timers,)? config))?;
+                $run!(handshake.accept(accept)).map(Self::new)
+            }
+            fn accept_corked($io: UnixStream, config: &Config) -> Result<Self, Error> {
+                let io = Line::new($stream, How::PLAIN);
+                let handshake = $run!($adapter::Handshake::read(io, $($timers,)? config))?;
+                handshake.accept_corked(Accept::new()).map(Self::new)
+            }
+            fn refuse($io: UnixStream, config: &Config, refuse: Refuse) -> Result<(), Error> {
+                let io = Line::new($stream, How::PLAIN);
+                let handshake = $run!($adapter::Handshake::read(io, $($timers,)? config))?;
+                $run!(handshake.refuse(refuse))
+            }
+            fn answer(
+                $io: UnixStream,
+                config: &Config,
+                with: Refuse,
+            ) -> Result<HandshakeError, Error> {
+                let io = Line::new($stream, How::PLAIN);
+                let read = $run!($adapter::Handshake::read_any(io, $($timers,)? config));
+                let (handshake, checked) = read?;
+                $run!(handshake.refuse(with))?;
+                Ok(checked.unwrap_err())
+            }
+
+            fn recv(&mut self) -> Received {
+                Ok(message($run!(self.0.recv())?))
+            }
+            fn recv_owned(&mut self) -> Received {
+                Ok(owned($run!(self.0.recv_owned())?))
+            }
+            fn recv_info(&mut self) -> Result<Option<(Seen, Info)>, Error> {
+                let got = $run!(self.0.recv_info())?;
+                Ok(got.map(|(message, info)| (Event::Message(message).into(), info)))
+            }
+            fn event(&mut self) -> Received {
+                Ok(event($run!(self.0.recv_event())?))
+            }
+            fn chunk(&mut self) -> Received {
+                let chunk = $run!(self.0.recv_chunk())?;
+                Ok(chunk.map(|chunk| Seen::Chunk(chunk.kind, chunk.data.into(), chunk.last)))
+            }
+            fn recv_for(&mut self, limit: Duration) -> Option<Received> {
+                let done = $within!(limit, self.0, set_read_timeout, recv_owned);
+                done.map(|done| done.map(owned))
+            }
+            fn echo(&mut self) -> Result<(), Error> {
+                $echo!(self, $run);
+                Ok(())
+            }
+
+            fn feed(&mut self, message: &OwnedMessage) -> Result<Position, SendError> {
+                self.$tx.feed(message)
+            }
+            fn feed_bytes(&mut self, payload: bytes::Bytes) -> Result<Position, SendError> {
+                self.$tx.feed_bytes(payload)
+            }
+            fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
+                self.$tx.feed_chunk(chunk)
+            }
+            fn flush(&mut self) -> Result<(), Error> {
+                $run!(self.$tx.flush())
+            }
+            fn flush_for(&mut self, limit: Duration) -> Option<Result<(), Error>> {
+                $within!(limit, self.$tx, set_write_timeout, flush)
+            }
+            fn ready(&mut self) -> Result<(), Error> {
+                $run!(self.$tx.ready())
+            }
+            fn ready_for(&mut self, limit: Duration) -> Option<Result<(), Error>> {
+                $within!(limit, self.$tx, set_write_timeout, ready)
+            }
+            fn send(&mut self, message: &OwnedMessage) -> Result<(), Error> {
+                $run!(self.$tx.send(message))
+            }
+            fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+                $run!(self.$tx.ping(payload))
+            }
+            fn probe(&mut self) -> Result<(), Error> {
+                $run!(self.$tx.probe())
+            }
+            fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error> {
+                $run!(self.$tx.close(frame))?;
+                while self.recv()?.is_some() {}
+                Ok(())
+            }
+            fn both(&mut self, out: &[OwnedMessage], count: usize) -> Result<Vec<Seen>, Error> {
+                $both!(self, $run, out, count)
+            }
+
+            fn is_written(&self, position: Position) -> bool {
+                self.$tx.is_written(position)
+            }
+            fn buffered_amount(&self) -> usize {
+                self.$tx.buffered_amount()
+            }
+            fn was_clean(&self) -> bool {
+                self.0.was_clean()
+            }
+            fn close_code(&self) -> u16 {
+                self.0.close_code()
+            }
+            fn close_frame(&self) -> Option<(u16, String)> {
+                self.0.close_frame().map(|frame| (frame.code.get(), frame.reason.into()))
+            }
+            fn rtt(&self) -> Option<RoundTrip> {
+                self.0.rtt()
+            }
+        }
+    };
+}
+
+type OnTokio = Line<tokio::net::UnixStream>;
+type OnSmol = Line<async_net::unix::UnixStream>;
+type OnThreads = Line<UnixStream>;
+type Timers = fn(Instant) -> Timer;
+
+fn of_tokio(io: UnixStream) -> tokio::net::UnixStream {
+    let _here = RUNTIME.enter();
+    io.set_nonblocking(true).unwrap();
+    tokio::net::UnixStream::from_std(io).unwrap()
+}
+
+fn of_smol(io: UnixStream) -> async_net::unix::UnixStream {
+    Async::new(io).unwrap().into()
+}
+
+end! {
+    Tokio(on_tokio::WebSocket<OnTokio>): on_tokio::WebSocket<OnTokio>, true,
+    split: |ws| Self(ws), sender: 0, stream: |io| of_tokio(io), timers: [],
+    run_tokio, within_tokio, echo_whole, both_whole
+}
+
+end! {
+    TokioSplit(
+        on_tokio::Reader<tokio::io::ReadHalf<OnTokio>, tokio::io::WriteHalf<OnTokio>>,
+        on_tokio::Writer<tokio::io::WriteHalf<OnTokio>>
+    ): on_tokio::WebSocket<OnTokio>, false,
+    split: |ws| {
+        let (reader, writer) = ws.into_split();
+        Self(reader, writer)
+    },
+    sender: 1, stream: |io| of_tokio(io), timers: [],
+    run_tokio, within_tokio, echo_split, both_split
+}
+
+end! {
+    FuturesIo(smol::WebSocket<OnSmol, Timers>): smol::WebSocket<OnSmol, Timers>, true,
+    split: |ws| Self(ws), sender: 0, stream: |io| of_smol(io),
+    timers: [Timer::at as Timers], run_smol, within_smol, echo_whole, both_whole
+}
+
+end! {
+    FuturesIoSplit(
+        smol::Reader<smol::ReadHalf<OnSmol>, smol::WriteHalf<OnSmol>, Timers>,
+        smol::Writer<smol::WriteHalf<OnSmol>, Timers>
+    ): smol::WebSocket<OnSmol, Timers>, false,
+    split: |ws| {
+        let (reader, writer) = ws.into_split();
+        Self(reader, writer)
+    },
+    sender: 1, stream: |io| of_smol(io),
+    timers: [Timer::at as Timers], run_smol, within_smol, echo_split, both_split
+}
+
+end! {
+    Blocking(blocking::WebSocket<OnThreads>): blocking::WebSocket<OnThreads>, true,
+    split: |ws| Self(ws), sender: 0, stream: |io| io, timers: [],
+    run_thread, within_thread, echo_whole, both_whole
+}
+
+end! {
+    BlockingSplit(blocking::Reader<OnThreads>, blocking::Writer<OnThreads>):
+        blocking::WebSocket<OnThreads>, false,
+    split: |ws| {
+        let (reader, writer) = ws.into_split().unwrap();
+        Self(reader, writer)
+    },
+    sender: 1, stream: |io| io, timers: [],
+    run_thread, within_thread, echo_split, both_split
+}

@@ -1,0 +1,179 @@
+//! How a connection ends, and what each side learns.
+use crate::{
+    Peer, binary, bytes,
+    end::End,
+    line::How,
+    meet, recv_error, serve,
+    support::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, close_body, text},
+};
+use std::io::Write;
+use tickwire::{CloseCode, CloseFrame, Config, Error, ProtocolError, RecvError, Role, SendError};
+
+crate::everywhere! {
+    the_peer_closes_and_is_answered_with_its_code
+    this_end_closes_and_gets_the_answer
+    both_ends_may_close_at_once
+    a_violation_is_told_to_the_peer_behind_what_came_before_it
+    a_limit_of_ours_closes_with_1009
+    the_end_of_the_stream_is_not_a_close
+    a_reset_does_not_hide_what_came_before_it
+    a_peer_that_is_gone_fails_whoever_sends
+}
+
+fn the_peer_closes_and_is_answered_with_its_code<E: End>() {
+    for (role, code) in ROLES.into_iter().flat_map(|role| [(role, 1000), (role, 4321)]) {
+        let (over, told) = std::sync::mpsc::channel();
+        let far = move |peer: &mut Peer| {
+            peer.say(TEXT, b"last");
+            peer.say(CLOSE, &close_body(code, "enough"));
+            peer.expect(CLOSE, &close_body(code, ""));
+            if role == Role::Server {
+                assert_eq!(peer.hear(), None); // the server ends the stream (§7.1.1)
+            }
+            over.send(()).unwrap();
+        };
+        meet(role, &Config::default(), How::PLAIN, far, |mut end: E| {
+            assert_eq!(end.recv().unwrap(), Some(text("last")));
+            for _ in 0..2 {
+                assert_eq!(end.recv().unwrap(), None);
+            }
+            assert!(end.was_clean());
+            assert_eq!(end.close_code(), code);
+            assert_eq!(end.close_frame(), Some((code, "enough".into())));
+            assert!(matches!(end.feed(&binary(1)), Err(SendError::Closed)));
+            assert!(end.send(&binary(1)).is_err());
+            told.recv().unwrap(); // before the stream is dropped
+        });
+    }
+}
+
+fn this_end_closes_and_gets_the_answer<E: End>() {
+    for role in ROLES {
+        let far = |peer: &mut Peer| {
+            peer.expect(BINARY, &bytes(3));
+            peer.expect(CLOSE, &close_body(1001, "bye"));
+            peer.say(BINARY, b"on its way when the Close came");
+            peer.say(CLOSE, &close_body(1001, ""));
+        };
+        meet(role, &Config::default(), How::PLAIN, far, |mut end: E| {
+            let _ = end.feed(&binary(3)).unwrap();
+            let too_long = "x".repeat(124);
+            let frame = CloseFrame::with_reason(CloseCode::NORMAL, &too_long);
+            let refused = end.close(frame);
+            assert!(matches!(refused, Err(Error::Send(SendError::ReasonTooLong))));
+            end.close(CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye")).unwrap();
+            assert!(end.was_clean());
+            assert_eq!(end.close_code(), 1001);
+        });
+    }
+}
+
+fn both_ends_may_close_at_once<E: End>() {
+    for role in ROLES {
+        let far = |peer: &mut Peer| {
+            peer.say(CLOSE, &close_body(1001, ""));
+            peer.expect(CLOSE, &close_body(1000, ""));
+        };
+        meet(role, &Config::default(), How::PLAIN, far, |mut end: E| {
+            end.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+            assert!(end.was_clean());
+            assert_eq!(end.close_code(), 1001);
+        });
+    }
+}
+
+fn a_violation_is_told_to_the_peer_behind_what_came_before_it<E: End>() {
+    let far = |peer: &mut Peer| {
+        peer.say(TEXT, b"good");
+        peer.say(PING, b"answered");
+        peer.io.write_all(b"\x81\x05Hello").unwrap(); // from a client, and not masked
+        peer.expect(PONG, b"answered");
+        peer.expect(CLOSE, &close_body(1002, ""));
+        assert_eq!(peer.hear(), None);
+    };
+    serve(far, |mut end: E| {
+        assert_eq!(end.recv().unwrap(), Some(text("good")));
+        for _ in 0..2 {
+            let error = recv_error(end.recv());
+            assert_eq!(error, RecvError::Protocol(ProtocolError::MaskRequired));
+        }
+        assert!(!end.was_clean());
+        assert!(end.send(&binary(1)).is_err());
+    });
+}
+
+fn a_limit_of_ours_closes_with_1009<E: End>() {
+    let far = |peer: &mut Peer| {
+        peer.say(BINARY, &bytes(100));
+        peer.say(BINARY, &bytes(101));
+        peer.expect(CLOSE, &close_body(1009, ""));
+    };
+    let config = Config::default().max_message(100);
+    meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
+        assert!(end.recv().unwrap().is_some());
+        assert_eq!(recv_error(end.recv()), RecvError::MessageTooBig { limit: 100 });
+    });
+}
+
+fn the_end_of_the_stream_is_not_a_close<E: End>() {
+    for cut in [0, 3] {
+        let far = move |peer: &mut Peer| {
+            peer.say(TEXT, b"whole");
+            let frame = peer.frame(TEXT, b"cut");
+            peer.io.write_all(&frame[..cut]).unwrap();
+            peer.io.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(peer.hear(), None);
+        };
+        serve(far, |mut end: E| {
+            assert_eq!(end.recv().unwrap(), Some(text("whole")));
+            for _ in 0..2 {
+                assert_eq!(recv_error(end.recv()), RecvError::UnexpectedEof);
+            }
+            assert_eq!((end.was_clean(), end.close_code()), (false, 1006));
+        });
+    }
+}
+
+fn a_reset_does_not_hide_what_came_before_it<E: End>() {
+    let (sent, told) = std::sync::mpsc::channel();
+    let (gone, over) = std::sync::mpsc::channel();
+    let far = move |peer: &mut Peer| {
+        peer.say(TEXT, b"last");
+        told.recv().unwrap();
+        // Closed with something unread: a reset.
+        peer.io = std::os::unix::net::UnixStream::pair().unwrap().0;
+        gone.send(()).unwrap();
+    };
+    serve(far, |mut end: E| {
+        end.send(&binary(10)).unwrap();
+        sent.send(()).unwrap();
+        over.recv().unwrap();
+        assert_eq!(end.recv().unwrap(), Some(text("last")));
+        match end.recv() {
+            Err(Error::Io(error)) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+            other => panic!("{other:?}"),
+        }
+        assert!(end.recv().is_err());
+    });
+}
+
+fn a_peer_that_is_gone_fails_whoever_sends<E: End>() {
+    let (gone, over) = std::sync::mpsc::channel();
+    let far = move |peer: &mut Peer| {
+        peer.say(TEXT, b"last");
+        peer.io = std::os::unix::net::UnixStream::pair().unwrap().0;
+        gone.send(()).unwrap();
+    };
+    serve(far, |mut end: E| {
+        over.recv().unwrap();
+        match end.send(&binary(10)) {
+            Err(Error::Io(error)) => assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe),
+            other => panic!("{other:?}"),
+        }
+        assert!(end.flush().is_err());
+        assert!(matches!(end.ready(), Err(Error::Send(SendError::Closed))));
+        // What the peer said before is still there.
+        assert_eq!(end.recv().unwrap(), Some(text("last")));
+        assert!(end.recv().is_err());
+    });
+}

@@ -1,0 +1,218 @@
+//! The opening handshake, as either end.
+use crate::{
+    MS, Peer, dialog,
+    end::End,
+    line::How,
+    support::{BINARY, CLOSE, Seen, TEXT, close_body, masked, text},
+};
+use std::{io::Write, os::unix::net::UnixStream, thread};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Error, OwnedMessage, Role,
+    handshake::{
+        HandshakeError,
+        client::Request,
+        server::{Accept, Refuse},
+    },
+};
+
+crate::everywhere! {
+    a_good_request_is_accepted_and_frames_behind_it_are_kept
+    a_response_may_wait_for_the_first_message
+    a_request_may_be_refused
+    what_is_not_an_opening_request_is_answered
+    a_request_that_does_not_come_is_answered_with_408
+    a_client_says_how_it_was_refused
+    a_server_that_does_not_answer_is_given_up
+    two_ends_meet_and_talk
+    two_ends_meet_byte_by_byte
+    two_ends_meet_and_compress
+}
+
+const REQUEST: &str = "GET /feed HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: v2\r\n\r\n";
+
+fn arrive(far: impl FnOnce(&mut Peer) + Send + 'static, near: impl FnOnce(UnixStream)) {
+    let (io, other) = UnixStream::pair().unwrap();
+    dialog(Peer::new(other, Role::Server), far, || near(io));
+}
+
+fn a_good_request_is_accepted_and_frames_behind_it_are_kept<E: End>() {
+    let far = |peer: &mut Peer| {
+        let early = [REQUEST.as_bytes(), &masked(TEXT, "early")].concat();
+        peer.io.write_all(&early).unwrap();
+        let head = peer.head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}"); // §1.3
+        assert!(head.contains(": v2\r\n"), "{head}");
+    };
+    arrive(far, |io| {
+        let accept = Accept::new().subprotocols(&["v2"]);
+        let mut end = E::accept_with(io, &Config::default(), accept).unwrap();
+        assert_eq!(end.recv().unwrap(), Some(text("early")));
+    });
+}
+
+fn a_response_may_wait_for_the_first_message<E: End>() {
+    let far = |peer: &mut Peer| {
+        peer.io.write_all(REQUEST.as_bytes()).unwrap();
+        assert!(peer.head().starts_with("HTTP/1.1 101 "));
+        peer.expect(TEXT, b"snapshot");
+    };
+    arrive(far, |io| {
+        let mut end = E::accept_corked(io, &Config::default()).unwrap();
+        end.send(&OwnedMessage::text("snapshot")).unwrap();
+    });
+}
+
+fn a_request_may_be_refused<E: End>() {
+    let far = |peer: &mut Peer| {
+        peer.io.write_all(REQUEST.as_bytes()).unwrap();
+        let answer = peer.rest();
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nwho are you?"), "{answer}");
+        peer.io.shutdown(std::net::Shutdown::Both).unwrap();
+    };
+    arrive(far, |io| {
+        E::refuse(io, &Config::default(), Refuse::new(403).body("who are you?")).unwrap();
+    });
+}
+
+fn what_is_not_an_opening_request_is_answered<E: End>() {
+    for (request, status) in [
+        (REQUEST.replace("GET", "POST"), 405),
+        (REQUEST.replace("Version: 13", "Version: 8"), 426),
+        ("\x16\x03\x01 hello\r\n\r\n".into(), 400),
+    ] {
+        let far = move |peer: &mut Peer| {
+            peer.io.write_all(request.as_bytes()).unwrap();
+            let answer = peer.rest();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            peer.io.shutdown(std::net::Shutdown::Both).unwrap();
+        };
+        arrive(far, |io| match E::accept(io, How::PLAIN, &Config::default()).map(drop) {
+            Err(Error::Handshake(error)) => assert_eq!(error.status(), status),
+            other => panic!("{other:?}"),
+        });
+    }
+    // And plain HTTP, with a page.
+    let far = |peer: &mut Peer| {
+        peer.io.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(peer.rest().ends_with("\r\n\r\nfine"));
+        peer.io.shutdown(std::net::Shutdown::Both).unwrap();
+    };
+    arrive(far, |io| {
+        let wrong = E::answer(io, &Config::default(), Refuse::new(200).body("fine")).unwrap();
+        assert_eq!(wrong, HandshakeError::NotUpgrade);
+    });
+}
+
+fn a_request_that_does_not_come_is_answered_with_408<E: End>() {
+    let far = |peer: &mut Peer| {
+        peer.io.write_all(&REQUEST.as_bytes()[..30]).unwrap();
+        let answer = peer.rest();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        peer.io.shutdown(std::net::Shutdown::Both).unwrap();
+    };
+    let config = Config::default().handshake_timeout(100 * MS);
+    arrive(far, |io| match E::accept(io, How::PLAIN, &config).map(drop) {
+        Err(Error::Handshake(error)) => assert_eq!(error, HandshakeError::Timeout),
+        other => panic!("{other:?}"),
+    });
+}
+
+fn request() -> Request {
+    Request::new("ws://localhost/feed").unwrap()
+}
+
+fn a_client_says_how_it_was_refused<E: End>() {
+    let far = |peer: &mut Peer| {
+        assert!(peer.head().starts_with("GET /feed HTTP/1.1\r\n"));
+        let answer = b"HTTP/1.1 503 No\r\nContent-Length: 5\r\n\r\nlater";
+        peer.io.write_all(answer).unwrap();
+    };
+    arrive(far, |io| match E::client(io, How::PLAIN, &request(), &Config::default()).map(drop) {
+        Err(Error::Refused(refusal)) => {
+            assert_eq!((refusal.status(), refusal.body()), (503, &b"later"[..]));
+        }
+        other => panic!("{other:?}"),
+    });
+}
+
+fn a_server_that_does_not_answer_is_given_up<E: End>() {
+    let far = |peer: &mut Peer| {
+        let _ = peer.head();
+        assert_eq!(peer.rest(), "");
+    };
+    let config = Config::default().handshake_timeout(100 * MS);
+    arrive(far, |io| match E::client(io, How::PLAIN, &request(), &config).map(drop) {
+        Err(Error::Handshake(error)) => assert_eq!(error, HandshakeError::Timeout),
+        other => panic!("{other:?}"),
+    });
+}
+
+/// A client and an echo of the same adapter.
+fn talk<E: End>(how: How, config: &Config, messages: Vec<OwnedMessage>) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let theirs = config.clone();
+    let echo = thread::spawn(move || {
+        let mut end = E::accept(far, how, &theirs).unwrap();
+        end.echo().unwrap();
+        assert!(end.was_clean());
+    });
+    let mut end = E::client(near, how, &request(), config).unwrap();
+    for message in &messages {
+        end.send(message).unwrap();
+        let expected = match message.kind() {
+            tickwire::DataKind::Text => {
+                Seen::Text(std::str::from_utf8(message.payload()).unwrap().into())
+            }
+            tickwire::DataKind::Binary => Seen::Binary(message.payload().to_vec()),
+        };
+        assert!(end.recv().unwrap() == Some(expected));
+    }
+    end.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+    assert!(end.was_clean());
+    echo.join().unwrap();
+}
+
+fn two_ends_meet_and_talk<E: End>() {
+    let messages = [0, 200, 70_000, 3 << 20].map(crate::binary);
+    for how in [How::PLAIN, How::FLAT, How::HOLDS] {
+        talk::<E>(how, &Config::default(), messages.to_vec());
+    }
+}
+
+fn two_ends_meet_byte_by_byte<E: End>() {
+    let messages = [0, 1, 200].map(crate::binary);
+    talk::<E>(How::BYTEWISE, &Config::default(), messages.to_vec());
+}
+
+fn two_ends_meet_and_compress<E: End>() {
+    #[cfg(feature = "deflate")]
+    {
+        let config = Config::default().deflate(tickwire::deflate::Deflate::new());
+        let messages = [0, 10, 3000].map(|n| OwnedMessage::text("1.0842 ".repeat(n)));
+        talk::<E>(How::PLAIN, &config, messages.to_vec());
+        // It is agreed on, and saves what it should.
+        let far = |peer: &mut Peer| {
+            let offer = REQUEST.replace(
+                "Sec-WebSocket-Protocol: v2",
+                "Sec-WebSocket-Extensions: permessage-deflate",
+            );
+            peer.io.write_all(offer.as_bytes()).unwrap();
+            assert!(peer.head().contains("permessage-deflate"));
+            let (b0, payload) = peer.hear().unwrap();
+            assert_eq!(b0, TEXT | 0x40);
+            assert!(payload.len() < 1000, "{}", payload.len());
+            peer.say(BINARY, b"not compressed");
+            peer.say(CLOSE, &close_body(1000, ""));
+        };
+        arrive(far, |io| {
+            let mut end = E::accept(io, How::PLAIN, &config).unwrap();
+            end.send(&messages[2]).unwrap();
+            assert_eq!(end.recv().unwrap(), Some(Seen::Binary(b"not compressed".into())));
+            assert_eq!(end.recv().unwrap(), None);
+        });
+    }
+}

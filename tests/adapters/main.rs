@@ -1,0 +1,119 @@
+//! What an adapter has to do, written once: run over tokio, futures-io (under smol's reactor) and
+//! blocking, each whole and split, against a peer that speaks bytes.
+//!
+//! A way to drive a connection is an [`End`]; one more is an `end!`, and a line in `everywhere!`.
+#![cfg(all(unix, feature = "tokio", feature = "futures-io"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod end;
+mod futures_io_alone;
+mod line;
+mod peer;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support_program/mod.rs"]
+mod support_program;
+
+use end::End;
+use line::How;
+use std::{os::unix::net::UnixStream, sync::mpsc, thread, time::Duration};
+use support::connection;
+use tickwire::{Config, Error, OwnedMessage, RecvError, Role};
+
+pub(crate) use peer::Peer;
+
+/// Makes each behaviour a test of each way to drive a connection.
+macro_rules! everywhere {
+    ($($behaviour:ident)*) => {
+        crate::over! { [$($behaviour)*]
+            tokio: Tokio;
+            tokio_split: TokioSplit;
+            futures_io: FuturesIo;
+            futures_io_split: FuturesIoSplit;
+            blocking: Blocking;
+            blocking_split: BlockingSplit;
+        }
+    };
+}
+
+macro_rules! over {
+    ($behaviours:tt $($way:ident: $end:ident;)*) => {
+        $(crate::over! { @$way $end $behaviours })*
+    };
+    (@$way:ident $end:ident [$($behaviour:ident)*]) => {
+        mod $way {
+            $(
+                #[test]
+                fn $behaviour() {
+                    crate::bounded(super::$behaviour::<crate::end::$end>);
+                }
+            )*
+        }
+    };
+}
+use {everywhere, over};
+
+mod deadlines;
+mod endings;
+mod handshakes;
+mod messages;
+mod streams;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A hang fails.
+fn bounded(behaviour: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let running = thread::spawn(move || {
+        behaviour();
+        let _ = done.send(());
+    });
+    if ended.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("it hangs");
+    }
+    if let Err(panic) = running.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// An end in this thread, and what is at the other end of the line in another.
+fn meet<E: End>(
+    role: Role,
+    config: &Config,
+    how: How,
+    far: impl FnOnce(&mut Peer) + Send + 'static,
+    near: impl FnOnce(E),
+) {
+    let (io, other) = UnixStream::pair().unwrap();
+    let end = E::join(io, how, connection(role, config));
+    dialog(Peer::new(other, role), far, || near(end));
+}
+
+fn dialog(mut peer: Peer, far: impl FnOnce(&mut Peer) + Send + 'static, near: impl FnOnce()) {
+    let there = thread::spawn(move || far(&mut peer));
+    near();
+    if let Err(panic) = there.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// [`meet`], as a server with default settings on a stream without oddities.
+fn serve<E: End>(far: impl FnOnce(&mut Peer) + Send + 'static, near: impl FnOnce(E)) {
+    meet(Role::Server, &Config::default(), How::PLAIN, far, near);
+}
+
+fn recv_error<T>(result: Result<T, Error>) -> RecvError {
+    match result {
+        Err(Error::Recv(error)) => error,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("no error"),
+    }
+}
+
+/// Bytes that differ from their neighbours.
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8).collect()
+}
+
+fn binary(len: usize) -> OwnedMessage {
+    OwnedMessage::binary(bytes(len))
+}
