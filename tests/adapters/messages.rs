@@ -29,7 +29,9 @@ crate::everywhere! {
     room_ends_at_high_water_and_comes_back
     both_ends_may_send_much_before_they_receive
     a_receiving_call_that_was_given_up_loses_nothing
+    calls_given_up_again_and_again_lose_nothing
     a_flush_that_was_given_up_loses_nothing_and_repeats_nothing
+    with_auto_pong_and_auto_close_off_the_caller_answers
 }
 
 fn messages_of_every_length_and_kind_pass_both_ways<E: End>() {
@@ -326,6 +328,47 @@ fn a_receiving_call_that_was_given_up_loses_nothing<E: End>() {
             Some(text("in two pieces"))
         );
         assert_eq!(end.recv().unwrap(), Some(text("next")));
+    });
+}
+
+fn calls_given_up_again_and_again_lose_nothing<E: End>() {
+    let far = |peer: &mut Peer| {
+        let frames = [peer.frame(TEXT, b"byte by byte"), peer.frame(PING, b"?")].concat();
+        for byte in [frames, peer.frame(TEXT, b"over")].concat() {
+            std::io::Write::write_all(&mut peer.io, &[byte]).unwrap();
+            std::thread::sleep(2 * MS);
+        }
+        peer.expect(PONG, b"?");
+    };
+    serve(far, |mut end: E| {
+        let (mut got, mut given_up) = (vec![], 0);
+        while got.len() < 2 {
+            match end.recv_for(MS) {
+                Some(received) => got.extend(received.unwrap()),
+                None => given_up += 1,
+            }
+        }
+        assert_eq!(got, [text("byte by byte"), text("over")]);
+        assert!(given_up > 2, "{given_up}");
+        end.flush().unwrap();
+    });
+}
+
+fn with_auto_pong_and_auto_close_off_the_caller_answers<E: End>() {
+    let far = |peer: &mut Peer| {
+        peer.say(PING, b"a");
+        peer.say(CLOSE, &close_body(1000, ""));
+        peer.expect(TEXT, b"pinged");
+        peer.expect(CLOSE, &close_body(1001, "mine"));
+        assert_eq!(peer.hear(), None);
+    };
+    let config = Config::default().auto_pong(false).auto_close(false);
+    meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
+        assert_eq!(end.event().unwrap(), Some(Seen::Ping(b"a".into())));
+        assert_eq!(end.event().unwrap(), Some(Seen::Close(Some((1000, String::new())))));
+        end.send(&OwnedMessage::text("pinged")).unwrap();
+        end.close(CloseFrame::with_reason(CloseCode::GOING_AWAY, "mine")).unwrap();
+        assert!(end.was_clean());
     });
 }
 
