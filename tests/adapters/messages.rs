@@ -108,8 +108,10 @@ fn a_message_goes_both_ways_in_chunks<E: End>() {
             other => panic!("{other:?}"),
         };
         while !next(&mut end).1 {}
-        for (data, last) in [(b"gh", false), (b"ij", false), (b"kl", true)] {
-            let _ = end.feed_chunk(Chunk { kind: DataKind::Binary, data, last }).unwrap();
+        for (first, data, last) in
+            [(true, b"gh", false), (false, b"ij", false), (false, b"kl", true)]
+        {
+            let _ = end.feed_chunk(Chunk { kind: DataKind::Binary, first, data, last }).unwrap();
             if !last {
                 let other = end.feed(&binary(1));
                 assert_eq!(other, Err(SendError::MessageInProgress));
