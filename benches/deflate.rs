@@ -2,7 +2,7 @@
 //! received, with and without context takeover. Both are run in turns, many times, and the medians
 //! compared, as in `rows`.
 //!
-//! `cargo bench --features deflate --bench deflate [-- FILTER [ROUNDS]]`
+//! `cargo bench -p benches --features deflate --bench deflate [-- FILTER [ROUNDS]]`
 //!
 //! The library alone compresses from a message into a buffer, and inflates from a payload that
 //! lies there and then from the four bytes that are not sent; it has no frames, masks, limits,

@@ -3,9 +3,9 @@
 //! says so, by writing the new counts down.
 //!
 //! ```text
-//! cargo bench --bench instructions                       # count, compare
-//! cargo bench --bench instructions --features deflate    # the rows that need the feature
-//! cargo bench --bench instructions -- --update           # count, write the file
+//! cargo bench -p benches --bench instructions                       # count, compare
+//! cargo bench -p benches --bench instructions --features deflate    # the rows that need the feature
+//! cargo bench -p benches --bench instructions -- --update           # count, write the file
 //! ```
 //!
 //! This program runs itself under valgrind, twice for each count, the second time with more
@@ -105,7 +105,7 @@ fn work(number: &str, side: &str, messages: &str) -> Result<ExitCode> {
 
 /// Counts, and writes the file or compares with it.
 fn check(update: bool) -> Result<ExitCode> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.txt");
     let with = counted_with()?;
     let mut counts = Vec::new();
     println!("{:<24}{}", "instructions a message", titles());
@@ -153,7 +153,7 @@ fn compare(baseline: &str, with: &str, counts: &[Counts]) -> ExitCode {
             }
         }
     }
-    let update = "cargo bench --bench instructions -- --update";
+    let update = "cargo bench -p benches --bench instructions -- --update";
     if better > 0 {
         println!("better than the baseline by more than 5 %: keep it so by {update}");
     }
@@ -183,7 +183,7 @@ const WITH: &str = "# with ";
 fn baseline(was: &str, with: &str, counts: &[Counts]) -> Result<String> {
     let mut text = String::new();
     writeln!(text, "# Instructions for each message, counted by callgrind. Written by")?;
-    writeln!(text, "# cargo bench --bench instructions -- --update")?;
+    writeln!(text, "# cargo bench -p benches --bench instructions -- --update")?;
     writeln!(text, "{WITH}{with}")?;
     writeln!(text, "#{:<23}{}", "", titles())?;
     let counted = ROWS.iter().zip(counts).map(|(row, counts)| (row.number, line(row, counts)));

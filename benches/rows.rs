@@ -2,7 +2,7 @@
 //! as a ratio, and what each adapter adds. All sides are run in turns, many times, and medians
 //! shown: what criterion's separate runs cannot show on a machine that is shared.
 //!
-//! `cargo bench --bench rows [-- FILTER [ROUNDS]]`
+//! `cargo bench -p benches --bench rows [-- FILTER [ROUNDS]]`
 mod floor;
 mod sides;
 #[path = "../tests/support_alloc/mod.rs"]

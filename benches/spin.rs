@@ -7,7 +7,7 @@
 //! median of the ratios within a round with its 95 % interval (of order statistics, no
 //! distribution assumed).
 //!
-//! `cargo bench --bench spin [-- SIZE [ROUNDS]]`
+//! `cargo bench -p benches --bench spin [-- SIZE [ROUNDS]]`
 mod floor;
 
 use floor::{Body, messages};

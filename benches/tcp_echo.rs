@@ -4,7 +4,7 @@
 //! The client is the same for all: it spins on a non-blocking socket, so that only the server's
 //! waking is measured.
 //!
-//! `cargo bench --bench tcp_echo [-- ROUNDS]`
+//! `cargo bench -p benches --bench tcp_echo [-- ROUNDS]`
 mod floor;
 
 use floor::{Body, SIZES, connection, messages};

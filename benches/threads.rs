@@ -2,7 +2,7 @@
 //! two processes of one thread each, which can share nothing: as long as two threads cost what two
 //! processes cost, nothing is shared on the data path.
 //!
-//! `cargo bench --bench threads [-- ROUNDS]`, on Linux. 64 connections, on each 16 messages of 64
+//! `cargo bench -p benches --bench threads [-- ROUNDS]`, on Linux. 64 connections, on each 16 messages of 64
 //! bytes under way; the servers in turns. Every server tells its processor time itself, thread by
 //! thread (`--stats`): that of the load, which is one thread of this process, stands beside it.
 mod floor;
@@ -162,7 +162,7 @@ fn processor_time() -> Result<Duration> {
 fn main() -> Result<()> {
     let rounds = std::env::args().skip(1).find_map(|n| n.parse().ok()).unwrap_or(11_usize);
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--example", "echo_server"])
+        .args(["build", "--quiet", "--release", "-p", "examples", "--example", "echo_server"])
         .status()?;
     if !built.success() {
         return Err("no echo_server".into());

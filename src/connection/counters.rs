@@ -5,7 +5,7 @@ use super::{Receiver, RoundTrip, Sender};
 
 /// What has passed over a connection so far, for any metrics library to take: all but the last two
 /// only grow. A connection that counts is 144 bytes larger, and each message costs it five to
-/// eight instructions (`cargo bench --bench instructions --features counters`). Feature `counters`.
+/// eight instructions (`cargo bench -p benches --bench instructions --features counters`). Feature `counters`.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated};

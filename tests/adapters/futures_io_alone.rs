@@ -3,7 +3,6 @@
 use crate::{
     Peer, recv_error,
     support::{PING, connection},
-    support_program::Program,
 };
 use std::{
     future::Future,
@@ -14,9 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, Config, Error, Heartbeat, Message, RecvError, Role, blocking,
+    CloseCode, Config, Error, Heartbeat, RecvError, Role,
     futures_io::{self, Timers, WebSocket},
-    handshake::client::Request,
 };
 
 /// What time it is, and how many timers were made.
@@ -132,20 +130,4 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
     fn spawns(_: impl Future<Output: Send + 'static> + Send + 'static) {}
     let (io, _) = UnixStream::pair().unwrap();
     spawns(every_call(async_net::unix::UnixStream::try_from(io).unwrap(), async_io::Timer::at));
-}
-
-#[test]
-fn the_example_echoes() {
-    let program = Program::start("smol_echo", &["127.0.0.1:0"]);
-    let line = program.line();
-    let url = line.strip_prefix("listening on ").unwrap();
-    let stream = std::net::TcpStream::connect(url.strip_prefix("ws://").unwrap()).unwrap();
-    let request = Request::new(url).unwrap();
-    let mut ws = blocking::client(stream, &request, &Config::default()).unwrap();
-    for message in ["one", "two"] {
-        ws.send(message).unwrap();
-        assert_eq!(ws.recv().unwrap(), Some(Message::Text(message)));
-    }
-    ws.close(CloseCode::NORMAL).unwrap();
-    assert!(ws.was_clean());
 }

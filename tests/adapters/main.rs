@@ -10,8 +10,6 @@ mod line;
 mod peer;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../support_program/mod.rs"]
-mod support_program;
 
 use end::End;
 use line::How;

@@ -1,7 +1,7 @@
 //! A73 - A76: certificates, redirects, proxies, credentials.
 //!
 //! What `connect` says of bad certificates, in more words, is in `tests/tls.rs`; the recipe for
-//! proxies has tests of its own (`examples/proxy`), as that for credentials (`tests/examples_auth.rs`).
+//! proxies has tests of its own (`examples/proxy`), as that for credentials (`examples/tests/examples_auth.rs`).
 use crate::harness::{ADAPTERS, Door, Foe, REQUEST, duel};
 use std::{
     io::{ErrorKind, Read, Write},

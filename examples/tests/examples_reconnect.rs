@@ -2,14 +2,15 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../examples/reconnect/feed.rs"]
+#[path = "../reconnect/feed.rs"]
 mod feed;
-#[path = "../examples/reconnect/on_threads.rs"]
+#[path = "../reconnect/on_threads.rs"]
 mod on_threads;
-#[path = "../examples/reconnect/on_tokio.rs"]
+#[path = "../reconnect/on_tokio.rs"]
 mod on_tokio;
+#[path = "../../tests/support_tokio/mod.rs"]
 mod support_tokio;
-#[path = "../examples/reconnect/unreliable.rs"]
+#[path = "../reconnect/unreliable.rs"]
 mod unreliable;
 
 use feed::{Feed, Subscription};

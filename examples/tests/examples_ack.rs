@@ -2,16 +2,17 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../examples/ack/client.rs"]
+#[path = "../ack/client.rs"]
 mod client;
-#[path = "../examples/ack/cutter.rs"]
+#[path = "../ack/cutter.rs"]
 mod cutter;
-#[path = "../examples/ack/delivery.rs"]
+#[path = "../ack/delivery.rs"]
 mod delivery;
-#[path = "../examples/ack/server.rs"]
+#[path = "../ack/server.rs"]
 mod server;
+#[path = "../../tests/support_tokio/mod.rs"]
 mod support_tokio;
-#[path = "../examples/ack/wire.rs"]
+#[path = "../ack/wire.rs"]
 mod wire;
 
 use delivery::{Received, Unacked};

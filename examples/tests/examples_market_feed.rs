@@ -85,7 +85,7 @@ fn every_tick_arrives_with_threads_too() {
 
 #[test]
 fn a_recording_is_replayed() {
-    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/ticks.csv");
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/data/ticks.csv");
     check_run(&format!("--seconds 1 --clients 3 --json --replay {sample}"), 3.0);
 }
 

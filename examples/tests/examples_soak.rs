@@ -2,10 +2,10 @@
 #![cfg(all(feature = "tokio", feature = "deflate"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../examples/soak/mix.rs"]
+#[path = "../soak/mix.rs"]
 #[allow(dead_code)]
 mod mix;
-#[path = "../examples/soak/verdict.rs"]
+#[path = "../soak/verdict.rs"]
 mod verdict;
 
 use mix::{Dice, Ending, Exchange, Mix};

@@ -1,5 +1,6 @@
 //! Sends everything back, under smol, here by the names of its parts; any runtime with streams of
-//! `futures-io` and a timer will do. `cargo run --features futures-io --example smol_echo`
+//! `futures-io` and a timer will do. `cargo run -p smol_echo`
+//! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 use async_executor::LocalExecutor;
 use async_io::{Timer, block_on};
 use async_net::{TcpListener, TcpStream};

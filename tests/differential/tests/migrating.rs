@@ -1,8 +1,8 @@
 //! `docs/MIGRATING.md` against tungstenite itself: each row of its table does on the one side what
 //! it does on the other, or differs as the row says. Of the crates without a place in this program
 //! only what `feed` becomes is held.
-#![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[path = "../../support_blocking/mod.rs"]
 mod support_blocking;
 
 use std::{
@@ -28,7 +28,7 @@ use tungstenite::{
     },
 };
 
-const PAGE: &str = include_str!("../docs/MIGRATING.md");
+const PAGE: &str = include_str!("../../../docs/MIGRATING.md");
 
 /// What the table has on its left, and the test of that row.
 const ROWS: [(&str, fn()); 23] = [

@@ -474,7 +474,7 @@ fn options_of_tls_name_the_feature_that_is_missing() {
 }
 
 #[cfg(feature = "rustls")]
-#[path = "support_tls/mod.rs"]
+#[path = "../../tests/support_tls/mod.rs"]
 mod tls;
 
 #[cfg(feature = "rustls")]

@@ -2,10 +2,11 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../examples/rooms/rooms.rs"]
+#[path = "../rooms/rooms.rs"]
 mod rooms;
-#[path = "../examples/rooms/session.rs"]
+#[path = "../rooms/session.rs"]
 mod session;
+#[path = "../../tests/support_tokio/mod.rs"]
 mod support_tokio;
 
 use rooms::Rooms;

@@ -3,10 +3,11 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../examples/auth/gate.rs"]
+#[path = "../auth/gate.rs"]
 mod gate;
-#[path = "../examples/auth/serve.rs"]
+#[path = "../auth/serve.rs"]
 mod serve;
+#[path = "../../tests/support_tokio/mod.rs"]
 mod support_tokio;
 
 use gate::{COOKIE, Gate, Kept, PROTOCOL, Way};
@@ -223,5 +224,5 @@ fn there_is_no_other_way_to_compare_credentials() {
     }
     const { assert!(Compares::<[u8; 32]>::EQ && !Compares::<Kept>::EQ) }
     // And what compares is made for it.
-    assert!(include_str!("../examples/auth/gate.rs").contains("self.0.ct_eq(&other.0)"));
+    assert!(include_str!("../auth/gate.rs").contains("self.0.ct_eq(&other.0)"));
 }
