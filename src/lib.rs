@@ -196,8 +196,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!   types of rustls in that API follow its version, 0.23 now.
 //! - `counters`: what passes over each connection, counted.
 //! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, for the `tokio` adapter.
-//! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like.
-//! - `axum`: an extractor, on axum-core; outside of semver.
+//! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like. For axum
+//!   there is the crate `tickwire-axum`.
 //! - `tracing`: handshakes, Closes and violations as events of the crate `tracing`, each message at
 //!   its TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. Off in a connection
@@ -225,9 +225,6 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-#[cfg(feature = "axum")]
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
-pub mod axum;
 mod backoff;
 #[cfg(feature = "std")]
 pub mod blocking;

@@ -144,7 +144,10 @@ mod blocking_adapter {
 #[allow(dead_code)]
 mod tokio_adapter {
     use super::{both, send};
-    use tickwire::tokio::*;
+    use tickwire::{
+        drive::{Half, Whole},
+        tokio::*,
+    };
     use tokio::net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -160,21 +163,15 @@ mod tokio_adapter {
         both::<RecvReply<'_, TcpStream>>();
         both::<Received<'_>>();
         both::<MaybeTls>();
+        both::<Tokio<TcpStream>>();
+        both::<Whole>();
+        both::<Half<Tokio<OwnedWriteHalf>>>();
     };
 
     #[cfg(feature = "rustls")]
     const _: () = {
         both::<TlsStream<TcpStream>>();
         both::<WebSocket<TlsStream<TcpStream>>>();
-    };
-
-    #[cfg(feature = "axum")]
-    const _: () = {
-        use tickwire::axum;
-        both::<axum::WebSocketUpgrade>();
-        both::<axum::WebSocketRejection>();
-        // Not `Sync`, since hyper's `Upgraded` is not. Split, its halves are.
-        send::<axum::WebSocket>();
     };
 
     /// The shape of a session: other work of its own between two messages, by `&self`.
@@ -202,13 +199,35 @@ mod tokio_adapter {
     }
 }
 
+#[cfg(feature = "futures-io")]
+#[allow(dead_code)]
+mod futures_io_adapter {
+    use super::both;
+    use async_net::TcpStream;
+    use std::time::Instant;
+    use tickwire::futures_io::*;
+
+    type Timer = fn(Instant) -> async_io::Timer;
+
+    const _: () = {
+        both::<Handshake<TcpStream, Timer>>();
+        both::<WebSocket<TcpStream, Timer>>();
+        both::<FuturesIo<TcpStream, Timer>>();
+        both::<Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>>();
+        both::<ReadHalf<TcpStream>>();
+        both::<WriteHalf<TcpStream>>();
+        both::<Writer<WriteHalf<TcpStream>, Timer>>();
+    };
+}
+
 /// The names of all public types stand above, as the listing of the public API has them.
 #[test]
 fn no_public_type_is_left_out() {
     let root = env!("CARGO_MANIFEST_DIR");
     let listing = std::fs::read_to_string(format!("{root}/docs/PUBLIC-API.txt")).unwrap();
     let (core, rest) = include_str!("send_sync.rs").split_once("mod blocking_adapter").unwrap();
-    let (blocking, tokio) = rest.split_once("mod tokio_adapter").unwrap();
+    let (blocking, rest) = rest.split_once("mod tokio_adapter").unwrap();
+    let (tokio, futures_io) = rest.split_once("mod futures_io_adapter").unwrap();
     let mut types = 0;
     for line in listing.lines() {
         let line = line.strip_prefix("#[non_exhaustive] ").unwrap_or(line);
@@ -218,7 +237,8 @@ fn no_public_type_is_left_out() {
         let path = path.split(['<', '(']).next().unwrap();
         let section = match path.split("::").nth(1) {
             Some("blocking") => blocking,
-            Some("tokio" | "axum") => tokio,
+            Some("tokio" | "drive") => tokio,
+            Some("futures_io") => futures_io,
             _ => core,
         };
         let mut asked = section.split("both::<").flat_map(|part| part.split("send::<"));

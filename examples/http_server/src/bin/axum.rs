@@ -8,7 +8,7 @@
 //! HTTP/2, and its WebSocket shares the page's connection.
 use axum::{Router, extract::Request, response::Html, routing};
 use http_server::{Listener, PAGE, echo};
-use tickwire::axum::WebSocketUpgrade;
+use tickwire_axum::WebSocketUpgrade;
 
 async fn on_echo(upgrade: WebSocketUpgrade, request: Request) -> axum::response::Response {
     let version = format!("{:?}", request.version());

@@ -1,10 +1,9 @@
-//! An extractor for axum: [`WebSocketUpgrade`], which checks the opening request and hands over a
+//! An extractor for [axum]: [`WebSocketUpgrade`], which checks the opening request and hands over a
 //! [`WebSocket`], over HTTP/1.1 and over HTTP/2's extended CONNECT (RFC 8441).
 //!
 //! ```
-//! # use axum_core as axum;
 //! use axum::response::Response;
-//! use tickwire::axum::{WebSocket, WebSocketUpgrade};
+//! use tickwire_axum::{WebSocket, WebSocketUpgrade};
 //!
 //! async fn feed(upgrade: WebSocketUpgrade) -> Response {
 //!     upgrade.protocols(["ticks.v2", "ticks.v1"]).on_upgrade(|mut ws: WebSocket| async move {
@@ -26,35 +25,33 @@
 //!
 //! What belongs to the server is left to it: to switch off Nagle's algorithm (`tap_io` of axum's
 //! `ListenerExt`, which is also the place for a smaller send buffer where an
-//! [`Outbox`](crate::Outbox) conflates), and, for HTTP/2, to announce extended CONNECT (`enable_connect_protocol` of hyper's
-//! builders; `axum::serve` does it with axum's feature `http2`).
+//! [`Outbox`](tickwire::Outbox) conflates), and, for HTTP/2, to announce extended CONNECT
+//! (`enable_connect_protocol` of hyper's builders; `axum::serve` does it with axum's feature `http2`).
 //!
-//! **Not covered by semver:** the types of axum-core, hyper and hyper-util in this module follow
-//! their versions, 0.5, 1 and 0.1 now, in minor releases of this crate too.
-use crate::{
-    Config,
-    drive::Error,
+//! A crate of its own, since types of axum-core 0.5 and hyper-util 0.1 are in its API: what breaks those
+//! breaks this crate, and not `tickwire`.
+//!
+//! [axum]: https://docs.rs/axum/0.8
+use axum_core::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use http::{Method, Version, header, request::Parts};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use std::{
+    fmt, io,
+    sync::{Mutex, PoisonError},
+};
+use tickwire::{
+    Config, Error,
     handshake::{
         HandshakeError, HeaderError,
         http::Upgrade,
         server::{Accept, Origins, Refuse, Request},
     },
     tokio::WebSocket as Socket,
-};
-use ::http::{Method, Version, request::Parts};
-use axum_core::{
-    body::Body,
-    extract::{FromRequestParts, OptionalFromRequestParts},
-    response::{IntoResponse, Response},
-};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use std::{
-    fmt,
-    future::Future,
-    string::String,
-    sync::{Mutex, PoisonError},
-    vec::Vec,
 };
 
 /// A WebSocket on the stream that axum handed over.
@@ -75,7 +72,7 @@ pub struct WebSocketUpgrade {
 }
 
 /// In a mutex, which nobody locks, so that the extractor is `Sync` whatever the closure is.
-type Failed = Mutex<std::boxed::Box<dyn FnOnce(Error) + Send>>;
+type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
     /// Limits, deadlines, heartbeat and compression, in the place of the defaults.
@@ -124,7 +121,7 @@ impl WebSocketUpgrade {
 
     /// What to do when the client is gone before the stream is handed over; by default nothing.
     pub fn on_failed_upgrade(mut self, failed: impl FnOnce(Error) + Send + 'static) -> Self {
-        self.failed = Some(Mutex::new(std::boxed::Box::new(failed)));
+        self.failed = Some(Mutex::new(Box::new(failed)));
         self
     }
 
@@ -151,7 +148,7 @@ impl WebSocketUpgrade {
                 return WebSocketRejection { refuse: error.into(), version }.into_response();
             }
         };
-        ::tokio::spawn(async move {
+        tokio::spawn(async move {
             match stream.await {
                 Ok(stream) => {
                     serve(Socket::from_parts(TokioIo::new(stream), connection)).await;
@@ -159,7 +156,7 @@ impl WebSocketUpgrade {
                 Err(error) => {
                     if let Some(failed) = failed {
                         let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-                        failed(Error::Io(std::io::Error::other(error)));
+                        failed(Error::Io(io::Error::other(error)));
                     }
                 }
             }
@@ -210,7 +207,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
         parts: &mut Parts,
         state: &S,
     ) -> Result<Option<Self>, WebSocketRejection> {
-        let upgrades = parts.headers.contains_key(::http::header::UPGRADE);
+        let upgrades = parts.headers.contains_key(header::UPGRADE);
         if !upgrades && parts.method != Method::CONNECT {
             return Ok(None);
         }
@@ -244,4 +241,24 @@ impl IntoResponse for WebSocketRejection {
     fn into_response(self) -> Response {
         self.refuse.into_http(self.version).map(Body::from)
     }
+}
+
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn both<T: Send + Sync>() {}
+    const fn send<T: Send>() {}
+
+    const _: () = {
+        both::<WebSocketUpgrade>();
+        both::<WebSocketRejection>();
+        // Not `Sync`, since hyper's `Upgraded` is not. Split, its halves are.
+        send::<WebSocket>();
+    };
 }
