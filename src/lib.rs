@@ -110,7 +110,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | overtake what waits | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
 //! | know how far the peer is | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`probe`] |
-//! | see what went over a connection | [`tap`] | for bug reports, replayed into the core |
+//! | see what went over a connection | `tap`, a feature | for bug reports, replayed into the core |
 //! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |
 //!
 //! The links are to the `tokio` adapter; `blocking` has the same names.
@@ -149,7 +149,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 [`feed_from`]: crate::Connection
 [`probe`]: crate::Connection
 [`into_split`]: crate::Connection
-[`tap`]: crate::Connection
 "
 )]
 //!
@@ -198,6 +197,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, for the `tokio` adapter.
 //! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like. For axum
 //!   there is the crate `tickwire-axum`.
+//! - `tap`: a wire tap for either adapter's streams, and its replay into the core.
 //! - `tracing`: handshakes, Closes and violations as events of the crate `tracing`, each message at
 //!   its TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. Off in a connection
@@ -248,11 +248,12 @@ pub mod futures_io;
     feature = "deflate",
     feature = "futures",
     feature = "rustls",
-    feature = "socket"
+    feature = "socket",
+    feature = "tap"
 ))]
 pub mod guide;
 pub mod handshake;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "http", feature = "tap"))]
 mod input;
 mod kernel;
 pub mod mask;
@@ -267,7 +268,8 @@ mod shown;
 mod socket;
 #[cfg(feature = "std")]
 mod sync;
-#[cfg(feature = "std")]
+#[cfg(feature = "tap")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tap")))]
 pub mod tap;
 mod time;
 #[cfg(feature = "rustls")]

@@ -1,5 +1,5 @@
 //! What a tap records is what passed, and a replay of it gives the events that there were.
-#![cfg(feature = "tokio")]
+#![cfg(all(feature = "tap", feature = "tokio"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support_tokio;
