@@ -103,7 +103,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | send now | [`send`] | it has reached the socket when it returns |
 //! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses when full, [`ready`] in front of it waits |
 //! | send one to many | [`Prepared`] and [`feed_prepared`](Sender::feed_prepared) | encoded once |
-//! | bound what a slow subscriber is behind | [`Outbox`] and [`feed_from`] | wait, drop, conflate or disconnect |
+//! | bound what a slow subscriber is behind | [`Outbox::feed`] to `sender()` | wait, drop, conflate or disconnect |
 //! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | [`Backoff`] | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`feed_plain`](Sender::feed_plain) | where that is on |
@@ -128,7 +128,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 [`feed`]: crate::tokio::WebSocket::feed
 [`flush`]: crate::tokio::WebSocket::flush
 [`ready`]: crate::tokio::WebSocket::ready
-[`feed_from`]: crate::tokio::WebSocket::feed_from
 [`probe`]: crate::tokio::WebSocket::probe
 [`into_split`]: crate::tokio::WebSocket::into_split
 "
@@ -146,7 +145,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 [`feed`]: crate::Connection
 [`flush`]: crate::Connection
 [`ready`]: crate::Connection
-[`feed_from`]: crate::Connection
 [`probe`]: crate::Connection
 [`into_split`]: crate::Connection
 "

@@ -142,7 +142,7 @@ async fn subscriber(
     let mut outbox = Outbox::new(TooSlow::Conflate);
     loop {
         let now = || Time::new(epoch.elapsed());
-        let _ = ws.feed_from(&mut outbox, now());
+        let _ = outbox.feed(now(), ws.sender());
         if let Some(code) = outbox.disconnected() {
             return ws.close(code).await; // too slow: this sends the Close, if it is taken in time
         }
@@ -166,8 +166,8 @@ async fn subscriber(
 "##
 )]
 ///
-/// With threads, lock it: the publisher pushes, the subscriber's writing thread calls `feed_from`
-/// of its `Writer` under the lock, and flushes without it.
+/// With threads, lock it: the publisher pushes, the subscriber's writing thread feeds the
+/// `sender()` of its `Writer` under the lock, and flushes without it.
 ///
 /// # What it cannot see
 ///

@@ -63,7 +63,7 @@ async fn subscriber(
 ) -> Result<OutboxCounts, Error> {
     let mut over = false;
     loop {
-        let _ = ws.feed_from(&mut outbox, Time::ZERO); // closed: receiving says why
+        let _ = outbox.feed(Time::ZERO, ws.sender()); // closed: receiving says why
         if over && outbox.is_empty() {
             let _ = ws.close(CloseCode::GOING_AWAY).await;
             return Ok(outbox.counts());
@@ -191,7 +191,7 @@ async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
         let writing = tokio::spawn(async move {
             let mut outbox = Outbox::new(TooSlow::Wait).max_bytes(50_000);
             loop {
-                writer.feed_from(&mut outbox, Time::ZERO).unwrap();
+                outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
                 let busy = writer.buffered_amount() > 0;
                 tokio::select! {
                     tick = source.recv(), if outbox.has_room() => match tick {
@@ -234,14 +234,14 @@ async fn tokio_a_split_subscriber_who_is_too_slow_ends_both_halves() {
         let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
         let mut outbox = Outbox::new(policy).max_bytes(100_000);
         let gone = loop {
-            writer.feed_from(&mut outbox, Time::ZERO).unwrap();
+            outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
             let _ = tokio::time::timeout(Duration::from_millis(1), writer.flush()).await;
             if let Err(error) = outbox.push(Time::ZERO, tick(0, 0, 10_000)) {
                 break error;
             }
         };
         assert_eq!(gone, PushError::Disconnected(CloseCode::TRY_AGAIN_LATER));
-        writer.feed_from(&mut outbox, Time::ZERO).unwrap();
+        outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
         // The reader, which sleeps, has to learn that a deadline runs now: its peer never reads.
         assert!(reading.await.unwrap().is_err());
         assert!(writer.is_closed());
@@ -271,7 +271,7 @@ fn blocking_a_publisher_pushes_while_the_subscribers_thread_is_stuck_in_a_write(
                     if state.0.is_empty() {
                         break;
                     }
-                    writer.feed_from(&mut state.0, Time::ZERO).unwrap();
+                    state.0.feed(Time::ZERO, &mut writer.sender()).unwrap();
                     drop(state);
                     writer.flush().unwrap();
                 }
@@ -312,13 +312,13 @@ fn blocking_a_whole_connection_feeds_from_its_outbox() {
             outbox.push(Time::ZERO, tick(0, number, 1000)).unwrap();
         }
         while !outbox.is_empty() {
-            ws.feed_from(&mut outbox, Time::ZERO).unwrap();
+            outbox.feed(Time::ZERO, ws.sender()).unwrap();
             ws.flush().unwrap();
         }
         for number in 0..101 {
             let _ = outbox.push(Time::ZERO, tick(0, number, 1000));
         }
-        ws.feed_from(&mut outbox, Time::ZERO).unwrap();
+        outbox.feed(Time::ZERO, ws.sender()).unwrap();
         let server = thread::spawn(move || ws.recv().map(drop).map(|()| ws.close_code()));
         let mut ws = support_blocking::client(near, &Config::default());
         for number in 0..100 {

@@ -369,6 +369,22 @@ async fn the_close_timeout_runs_for_a_reader_that_waited_before_the_writer_close
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_waits_learns_that_the_writers_sender_was_closed() {
+    bounded(async {
+        let ((mut reader, mut writer), io) = scripted(b"", &config());
+        let began = Instant::now();
+        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
+        sleep(Duration::from_secs(3)).await;
+        writer.sender().close(None).unwrap();
+        let error = reading.await.unwrap();
+        assert!(matches!(error, Error::Recv(RecvError::CloseTimeout)), "{error:?}");
+        assert_eq!(began.elapsed().as_secs(), 3 + 5);
+        assert_eq!(io.frames().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_write_timeout_ends_both_halves() {
     bounded(async {
         // Who waits: the writer only, then both, in either order.

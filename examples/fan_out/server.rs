@@ -108,7 +108,7 @@ async fn subscriber(
     let mut outbox = Outbox::new(TooSlow::DropOldest).max_bytes(BACKLOG);
     loop {
         let now = || Time::new(epoch.elapsed());
-        let _ = ws.feed_from(&mut outbox, now()); // closed: receiving says why
+        let _ = outbox.feed(now(), ws.sender()); // closed: receiving says why
         tokio::select! {
             biased;
             tick = ticks.recv() => match tick {

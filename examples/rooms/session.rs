@@ -33,7 +33,7 @@ pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<()
     let mut room: Option<Member> = None;
     loop {
         let now = || Time::new(epoch.elapsed());
-        let _ = ws.feed_from(&mut outbox, now()); // closed: receiving says why
+        let _ = outbox.feed(now(), ws.sender()); // closed: receiving says why
         let answer = tokio::select! {
             received = ws.recv_or_room(outbox.feeds_below()) => match received? {
                 Received::Message(message) => match (Wish::of(message), &mut room) {

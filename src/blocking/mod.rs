@@ -48,6 +48,7 @@ mod spin;
 mod split;
 mod stream;
 
+pub use crate::drive::SenderGuard;
 #[cfg(feature = "rustls")]
 pub use crate::tls::blocking::TlsStream;
 #[cfg(feature = "rustls")]
@@ -68,9 +69,7 @@ use crate::{
     drive::{Drive, Io, Ready, Want, Whole},
     error::{RecvError, SendError},
     message::{Chunk, Event, Info, Message, OwnedMessage},
-    outbox::Outbox,
     prepared::Prepared,
-    time::Time,
 };
 use bytes::Bytes;
 use io::Timeout;
@@ -257,15 +256,6 @@ impl<S> WebSocket<S> {
         message: impl Into<Message<'m>>,
     ) -> Result<Position, SendError> {
         self.drive.core.conn.sender().feed_first(message)
-    }
-
-    /// Queues what an [`Outbox`] holds for this connection, as far as it may; see [`Outbox::feed`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Outbox::feed`].
-    pub fn feed_from(&mut self, outbox: &mut Outbox, now: Time) -> Result<(), SendError> {
-        outbox.feed(now, self.drive.core.conn.sender())
     }
 
     /// The position behind the last message fed; see [`Sender::fed`].

@@ -34,10 +34,11 @@ use crate::{
     connection::{
         Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
     },
-    drive::{Core, Drive, Error, Io, Queue, Ready, TURN, Want, again, step_half},
+    drive::{
+        Closing, Core, Drive, Error, Io, Queue, Ready, SenderGuard, TURN, Want, again, step_half,
+    },
     error::{RecvError, SendError},
     message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
-    outbox::Outbox,
     prepared::Prepared,
     sync::{AtomicBool, Condvar, Mutex, MutexGuard, TryMutex, TryMutexGuard},
     time::Time,
@@ -102,6 +103,12 @@ struct Pen<S> {
     held: OutBuffer,
     /// The stream took bytes that it was not yet asked to flush.
     dirty: bool,
+}
+
+impl Closing for AtomicBool {
+    fn closed(&self) {
+        self.store(true, Ordering::Relaxed);
+    }
 }
 
 // Nothing here is left half done by a panic, of which there should be none.
@@ -541,6 +548,13 @@ impl<S> Writer<S> {
         f(&mut self.shared.queue().tx)
     }
 
+    /// The sending half of the core, for all that needs no I/O: an [`Outbox`](crate::Outbox) feeds it.
+    /// Both halves wait for it while the guard lives: let go of it soon. If it was closed meanwhile,
+    /// the [`Reader`] is told when the guard is dropped.
+    pub fn sender(&mut self) -> SenderGuard<'_> {
+        SenderGuard::new(self.shared.queue(), &self.shared.closing)
+    }
+
     /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush). Never
     /// waits, but refuses with [`Full`](SendError::Full): [`ready`](Self::ready) in front of it waits
     /// for room.
@@ -619,19 +633,6 @@ impl<S> Writer<S> {
     /// As [`Sender::feed`].
     pub fn feed_owned(&mut self, message: OwnedMessage) -> Result<Position, SendError> {
         self.with(|tx| tx.feed_owned(message))
-    }
-
-    /// Queues what an [`Outbox`] holds for this connection, as far as it may; see [`Outbox::feed`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Outbox::feed`].
-    pub fn feed_from(&mut self, outbox: &mut Outbox, now: Time) -> Result<(), SendError> {
-        self.with(|tx| outbox.feed(now, tx))?;
-        if outbox.disconnected().is_some() {
-            self.shared.closing.store(true, Ordering::Relaxed);
-        }
-        Ok(())
     }
 
     /// Whether one more message would be admitted; see [`Sender::has_room`].
@@ -770,7 +771,7 @@ impl<S: Stream> Writer<S> {
     ///
     /// As [`close`](Self::close).
     pub fn abort<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
-        let closed = self.with(|tx| tx.abort(frame));
+        let closed = self.sender().abort(frame);
         self.end(closed)
     }
 
@@ -783,17 +784,15 @@ impl<S: Stream> Writer<S> {
     /// [`Error::Send`] for a frame that cannot be sent, otherwise as [`flush`](Self::flush). After
     /// [`Error::WouldBlock`] call it again.
     pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
-        let closed = self.with(|tx| tx.close(frame));
+        let closed = self.sender().close(frame);
         self.end(closed)
     }
 
     fn end(&mut self, closed: Result<(), SendError>) -> Result<(), Error> {
         match closed {
-            Ok(()) => self.shared.closing.store(true, Ordering::Relaxed),
-            Err(SendError::Closed) => {}
-            Err(error) => return Err(error.into()),
+            Ok(()) | Err(SendError::Closed) => self.flush(),
+            Err(error) => Err(error.into()),
         }
-        self.flush()
     }
 
     /// Writes all. `enough`: until there is room.

@@ -4,9 +4,13 @@ use crate::{
     connection::{Ending, Inbound, Sender, Step, out_buffer::OutBuffer},
     drive::Error,
     error::RecvError,
+    sync::MutexGuard,
     time::Time,
 };
-use std::io;
+use std::{
+    fmt, io,
+    ops::{Deref, DerefMut},
+};
 
 /// How much is written before the sender is looked at again, so that a Pong does not wait long.
 pub(crate) const TURN: usize = 64 << 10;
@@ -66,5 +70,63 @@ impl Queue {
         let news = error.is_some() && self.ended.is_none();
         self.ended = error.or(self.ended);
         (inbound.ending(&self.tx), news)
+    }
+}
+
+/// How the reading half learns that the sending one was closed, and that a deadline begins.
+pub(crate) trait Closing: Sync {
+    fn closed(&self);
+}
+
+/// The [`Sender`] of a split connection, locked: both halves wait for it while this lives. Dropped,
+/// it tells the reading half if the sender was closed meanwhile, whoever did that.
+pub struct SenderGuard<'a> {
+    was_closed: bool,
+    queue: MutexGuard<'a, Queue>,
+    news: News<'a>, // behind the lock, so that nobody is woken under it
+}
+
+struct News<'a> {
+    due: bool,
+    reader: &'a dyn Closing,
+}
+
+impl<'a> SenderGuard<'a> {
+    pub(crate) fn new(queue: MutexGuard<'a, Queue>, reader: &'a dyn Closing) -> Self {
+        Self { was_closed: queue.tx.is_closed(), queue, news: News { due: false, reader } }
+    }
+}
+
+impl Deref for SenderGuard<'_> {
+    type Target = Sender;
+
+    fn deref(&self) -> &Sender {
+        &self.queue.tx
+    }
+}
+
+impl DerefMut for SenderGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Sender {
+        &mut self.queue.tx
+    }
+}
+
+impl Drop for SenderGuard<'_> {
+    fn drop(&mut self) {
+        self.news.due = self.queue.tx.is_closed() && !self.was_closed;
+    }
+}
+
+impl Drop for News<'_> {
+    fn drop(&mut self) {
+        if self.due {
+            self.reader.closed();
+        }
+    }
+}
+
+impl fmt::Debug for SenderGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.queue.tx.fmt(f)
     }
 }

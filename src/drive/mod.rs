@@ -16,7 +16,8 @@ pub use self::core::Whole;
 pub(crate) use self::core::{Core, step_half};
 pub use error::Error;
 pub(crate) use error::{again, lost};
-pub(crate) use halves::{Queue, TURN};
+pub use halves::SenderGuard;
+pub(crate) use halves::{Closing, Queue, TURN};
 pub(crate) use io::Input;
 pub use io::{Io, Output};
 #[cfg(feature = "_task")]

@@ -40,6 +40,7 @@
 //! processor: see the example `echo_server`, `--threads`.
 mod connect;
 
+pub use crate::drive::SenderGuard;
 #[cfg(feature = "rustls")]
 pub use crate::tls::tokio::TlsStream;
 #[cfg(feature = "rustls")]

@@ -170,7 +170,7 @@ where
 {
     let mut over = false;
     loop {
-        let _ = ws.feed_from(&mut outbox, Time::ZERO); // closed: receiving says why
+        let _ = outbox.feed(Time::ZERO, ws.sender()); // closed: receiving says why
         if over && outbox.is_empty() {
             let _ = ws.close(CloseCode::GOING_AWAY).await;
             break;

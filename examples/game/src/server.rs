@@ -248,10 +248,10 @@ async fn play(
     let mut frames = seat.game.frames.clone();
     frames.mark_changed();
     let mut seen = (None, None);
-    // What a push returns says that the client was too slow; `feed_from` then disconnects it.
+    // What a push returns says that the client was too slow; `feed` then disconnects it.
     let _ = outbox.push(now(), OwnedMessage::binary(wire::welcome(seat.id)));
     loop {
-        let _ = ws.feed_from(&mut outbox, now()); // closed: the next call says why
+        let _ = outbox.feed(now(), ws.sender()); // closed: the next call says why
         select! {
             received = ws.recv_or_room(outbox.feeds_below()) => match received? {
                 Received::Message(said) => match Said::decode(said.as_bytes()) {

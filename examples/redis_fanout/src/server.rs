@@ -225,7 +225,7 @@ async fn session(
 impl Session<'_> {
     fn feed(&self, ws: &mut WebSocket<TcpStream>) {
         let mut queue = lock(&self.me.queue);
-        let _ = ws.feed_from(&mut queue.outbox, self.now()); // closed: receiving says why
+        let _ = queue.outbox.feed(self.now(), ws.sender()); // closed: receiving says why
         if let Some(lag) = &self.server.lag
             && queue.oldest != 0
             && queue.outbox.is_empty()

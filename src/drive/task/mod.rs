@@ -26,10 +26,8 @@ use crate::{
     drive::Error,
     error::{RecvError, SendError},
     message::{Chunk, Event, Info, Message, OwnedMessage},
-    outbox::Outbox,
     pool,
     prepared::Prepared,
-    time::Time,
 };
 use bytes::Bytes;
 use std::{
@@ -45,7 +43,7 @@ use std::{
 ///
 /// [`buffered_amount`](Self::buffered_amount) does not see what the system has taken and not sent;
 /// a smaller `SO_SNDBUF` makes a slow peer show earlier. What such a peer gets instead of all is for
-/// an [`Outbox`] to say, together with [`recv_or_room`](Self::recv_or_room).
+/// an [`Outbox`](crate::Outbox) to say, together with [`recv_or_room`](Self::recv_or_room).
 ///
 /// Dropping it ends the stream at once, and what was fed and not flushed is lost: say
 /// [`close`](Self::close) first. Where the connection is over, the stream stays open until this is
@@ -211,15 +209,6 @@ impl<I> WebSocket<I> {
         self.drive.core.conn.sender().feed_first(message)
     }
 
-    /// Queues what an [`Outbox`] holds for this connection, as far as it may; see [`Outbox::feed`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Outbox::feed`].
-    pub fn feed_from(&mut self, outbox: &mut Outbox, now: Time) -> Result<(), SendError> {
-        outbox.feed(now, self.drive.core.conn.sender())
-    }
-
     /// The position behind the last message fed; see [`Sender::fed`].
     pub fn fed(&self) -> Position {
         self.drive.core.conn.sending().fed()
@@ -276,8 +265,8 @@ impl<I: Source + Timer + Output> WebSocket<I> {
 
     /// [`recv`](Self::recv), but returns also when there is room again: when less than `below`
     /// bytes, and less than [`high_water`](Config::high_water), are unsent, if there was no such
-    /// room when it was called. For whoever has more to feed than that, such as an [`Outbox`],
-    /// whose `below` is [`feeds_below`](Outbox::feeds_below).
+    /// room when it was called. For whoever has more to feed than that, such as an [`Outbox`](crate::Outbox),
+    /// whose `below` is [`feeds_below`](crate::Outbox::feeds_below).
     ///
     /// Cancel safe, as [`recv`](Self::recv).
     ///

@@ -20,13 +20,12 @@ use crate::{
         Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
     },
     drive::{
-        Core, Drive, Error, Io, Output, Queue, Ready, TURN, Want,
+        Closing, Core, Drive, Error, Io, Output, Queue, Ready, SenderGuard, TURN, Want,
         io::{flush, write},
         step_half,
     },
     error::{RecvError, SendError},
     message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
-    outbox::Outbox,
     pool,
     prepared::Prepared,
     sync::{Mutex, MutexGuard},
@@ -120,6 +119,12 @@ impl Wakers {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+impl Closing for Wakers {
+    fn closed(&self) {
+        self.wake_one(Side::Reader); // whose deadline begins now
     }
 }
 
@@ -468,8 +473,15 @@ impl<R: Source + Timer, W: Output> Reader<R, W> {
 
 impl<W> Writer<W> {
     /// Whatever needs the sending half and no I/O; do not wait in it.
-    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.shared.queue().tx)
+    }
+
+    /// The sending half of the core, for all that needs no I/O: an [`Outbox`](crate::Outbox) feeds it.
+    /// Both halves wait for it while the guard lives: let go of it soon, and before an `.await`. If it was closed meanwhile,
+    /// the [`Reader`] is told when the guard is dropped.
+    pub fn sender(&mut self) -> SenderGuard<'_> {
+        SenderGuard::new(self.shared.queue(), &*self.shared.wakers)
     }
 
     /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush). Never
@@ -550,19 +562,6 @@ impl<W> Writer<W> {
     /// As [`Sender::feed`].
     pub fn feed_owned(&mut self, message: OwnedMessage) -> Result<Position, SendError> {
         self.with(|tx| tx.feed_owned(message))
-    }
-
-    /// Queues what an [`Outbox`] holds for this connection, as far as it may; see [`Outbox::feed`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Outbox::feed`].
-    pub fn feed_from(&mut self, outbox: &mut Outbox, now: Time) -> Result<(), SendError> {
-        self.with(|tx| outbox.feed(now, tx))?;
-        if outbox.disconnected().is_some() {
-            self.shared.wakers.wake_one(Side::Reader); // whose deadline begins now
-        }
-        Ok(())
     }
 
     /// Whether one more message would be admitted; see [`Sender::has_room`].
@@ -692,7 +691,7 @@ impl<W: Output + Timer> Writer<W> {
         &mut self,
         frame: impl Into<Option<CloseFrame<'f>>>,
     ) -> Result<(), Error> {
-        let closed = self.with(|tx| tx.abort(frame));
+        let closed = self.sender().abort(frame);
         self.end(closed).await
     }
 
@@ -709,21 +708,15 @@ impl<W: Output + Timer> Writer<W> {
         &mut self,
         frame: impl Into<Option<CloseFrame<'f>>>,
     ) -> Result<(), Error> {
-        let closed = self.with(|tx| tx.close(frame));
+        let closed = self.sender().close(frame);
         self.end(closed).await
     }
 
     async fn end(&mut self, closed: Result<(), SendError>) -> Result<(), Error> {
         match closed {
-            Ok(()) => self.wake_reader(), // whose deadline begins now
-            Err(SendError::Closed) => {}
-            Err(error) => return Err(error.into()),
+            Ok(()) | Err(SendError::Closed) => self.flush().await,
+            Err(error) => Err(error.into()),
         }
-        self.flush().await
-    }
-
-    pub(super) fn wake_reader(&self) {
-        self.shared.wakers.wake_one(Side::Reader);
     }
 
     fn why_closed(&mut self) -> Error {

@@ -157,18 +157,15 @@ impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.with(close)? {
-            self.wake_reader(); // whose deadline begins now
-        }
+        close(&mut self.sender())?;
         Writer::poll_flush(&mut self, cx, false)
     }
 }
 
-/// Queues a Close, if none was queued before; says whether.
-fn close(tx: &mut Sender) -> Result<bool, SendError> {
+/// Queues a Close, if none was queued before.
+fn close(tx: &mut Sender) -> Result<(), SendError> {
     match tx.close(CloseCode::NORMAL) {
-        Ok(()) => Ok(true),
-        Err(SendError::Closed) => Ok(false),
-        Err(error) => Err(error),
+        Err(SendError::Closed) => Ok(()),
+        done => done,
     }
 }
