@@ -287,7 +287,7 @@ pub use connection::{
 #[cfg(feature = "counters")]
 pub use connection::{Counters, Traffic};
 #[cfg(feature = "std")]
-pub use drive::Error;
+pub use drive::error::Error;
 pub use entropy::Entropy;
 #[cfg(feature = "std")]
 pub use entropy::SystemEntropy;

@@ -6,6 +6,7 @@
 
 const fn both<T: Send + Sync>() {}
 const fn send<T: Send>() {}
+const fn sync<T: Sync>() {}
 
 #[allow(dead_code)]
 mod core_types {
@@ -110,7 +111,7 @@ mod core_types {
 
 #[allow(dead_code)]
 mod blocking_adapter {
-    use super::{both, send};
+    use super::{both, send, sync};
     use std::{cell::Cell, net::TcpStream};
     use tickwire::blocking::*;
 
@@ -126,6 +127,8 @@ mod blocking_adapter {
         // cost. Split, each half is behind locks.
         send::<Spin<TcpStream>>();
         send::<WebSocket<Spin<TcpStream>>>();
+        // Not `Send`: it is a lock, to be given back where it was taken.
+        sync::<SenderGuard<'_>>();
         // What a half is depends on the stream alone.
         send::<Reader<Cell<u8>>>();
         both::<Writer<Cell<u8>>>();
@@ -143,9 +146,9 @@ mod blocking_adapter {
 #[cfg(feature = "tokio")]
 #[allow(dead_code)]
 mod tokio_adapter {
-    use super::{both, send};
+    use super::{both, sync};
     use tickwire::{
-        drive::{Half, Whole},
+        drive::{Half, SenderGuard, Whole},
         tokio::*,
     };
     use tokio::net::{
@@ -165,6 +168,8 @@ mod tokio_adapter {
         both::<MaybeTls>();
         both::<Tokio<TcpStream>>();
         both::<Whole>();
+        // Not `Send`: it is a lock, to be given back where it was taken.
+        sync::<SenderGuard<'_>>();
         both::<Half<Tokio<OwnedWriteHalf>>>();
     };
 
@@ -214,6 +219,7 @@ mod futures_io_adapter {
         both::<WebSocket<TcpStream, Timer>>();
         both::<FuturesIo<TcpStream, Timer>>();
         both::<Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>>();
+        both::<Received<'_>>();
         both::<ReadHalf<TcpStream>>();
         both::<WriteHalf<TcpStream>>();
         both::<Writer<WriteHalf<TcpStream>, Timer>>();
@@ -241,7 +247,10 @@ fn no_public_type_is_left_out() {
             Some("futures_io") => futures_io,
             _ => core,
         };
-        let mut asked = section.split("both::<").flat_map(|part| part.split("send::<"));
+        let mut asked = section
+            .split("both::<")
+            .flat_map(|part| part.split("send::<"))
+            .flat_map(|part| part.split("sync::<"));
         assert!(
             asked
                 .any(|ask| path.ends_with(&format!("::{}", ask.split(['<', '>']).next().unwrap()))),

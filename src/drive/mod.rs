@@ -6,7 +6,7 @@
 //! I/O. `Pending` means that the stream would block: under a runtime it wakes the task later; in
 //! `blocking` the poll has waited already, for as long as it may.
 mod core;
-mod error;
+pub(crate) mod error;
 mod halves;
 pub(crate) mod io;
 #[cfg(feature = "_task")]
@@ -14,7 +14,7 @@ pub(crate) mod task;
 
 pub use self::core::Whole;
 pub(crate) use self::core::{Core, step_half};
-pub use error::Error;
+pub(crate) use error::Error;
 pub(crate) use error::{again, lost};
 pub use halves::SenderGuard;
 pub(crate) use halves::{Closing, Queue, TURN};
