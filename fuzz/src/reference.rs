@@ -61,7 +61,7 @@ pub fn receive_compressed(
     let (mut fragments, mut compressed) = (0, false);
     loop {
         let rest = &wire[got.used..];
-        if rest.len() < 2 {
+        if rest.is_empty() {
             return got;
         }
         let head = Head::read(rest);
@@ -171,14 +171,17 @@ pub fn receive_compressed(
     }
 }
 
-/// A header, as far as it is here: two bytes at least.
+/// A header, as far as it is here: one byte at least.
 pub struct Head {
     pub fin: bool,
     pub reserved: u8,
     pub opcode: u8,
+    /// Not so while there is one byte.
     pub masked: bool,
-    /// The length in two bytes' seven bits.
-    short: u8,
+    /// The second byte.
+    second: Option<u8>,
+    /// What the payload's length can still be.
+    lens: std::ops::RangeInclusive<u128>,
     /// The payload's length, once the bytes that say it are here.
     pub len: Option<u64>,
     /// Where the payload begins, once that is known; maybe beyond what is here.
@@ -187,25 +190,30 @@ pub struct Head {
 
 impl Head {
     pub fn read(bytes: &[u8]) -> Self {
-        let short = bytes[1] & 0x7f;
-        let masked = bytes[1] & 0x80 != 0;
-        let extended = match short {
+        let second = bytes.get(1).copied();
+        let short = second.unwrap_or(0) & 0x7f;
+        let masked = second.is_some_and(|byte| byte & 0x80 != 0);
+        let extended: usize = match short {
             126 => 2,
             127 => 8,
             _ => 0,
         };
-        let len = bytes.get(2..2 + extended).map(|extended| match short {
-            126 | 127 => extended.iter().fold(0, |n, &byte| n << 8 | u64::from(byte)),
-            n => u64::from(n),
-        });
+        let with = |filler| match extended {
+            0 => u128::from(short),
+            n => (2..2 + n)
+                .map(|i| bytes.get(i).copied().unwrap_or(filler))
+                .fold(0, |n, byte| n << 8 | u128::from(byte)),
+        };
+        let here = second.is_some() && bytes.len() >= 2 + extended;
         Self {
             fin: bytes[0] & 0x80 != 0,
             reserved: bytes[0] >> 4 & 7,
             opcode: bytes[0] & 0xf,
             masked,
-            short,
-            len,
-            end: len.map(|_| 2 + extended + if masked { 4 } else { 0 }),
+            second,
+            lens: with(0)..=with(0xff),
+            len: here.then(|| with(0) as u64),
+            end: here.then(|| 2 + extended + if masked { 4 } else { 0 }),
         }
     }
 
@@ -215,15 +223,20 @@ impl Head {
         if matches!(self.opcode, 3..=7 | 11..=15) {
             wrong.push(ProtocolError::ReservedOpCode);
         }
-        if matches!(self.opcode, 8..=10) && (!self.fin || self.short > 125) {
+        let short = self.second.map(|byte| byte & 0x7f);
+        let control = matches!(self.opcode, 8..=10);
+        if control && (!self.fin || short.is_some_and(|n| n > 125)) {
             wrong.push(ProtocolError::BadControlFrame);
         }
-        let least = match self.short {
-            126 => 126,
-            127 => 65536,
-            _ => 0,
+        if self.opcode == 8 && short == Some(1) {
+            wrong.push(ProtocolError::BadClose);
+        }
+        let legal = match short {
+            Some(126) => 126..=0xffff,
+            Some(127) => 0x1_0000..=(1_u128 << 63) - 1,
+            _ => 0..=125,
         };
-        if self.len.is_some_and(|n| n < least || n >= 1 << 63) {
+        if self.lens.end() < legal.start() || self.lens.start() > legal.end() {
             wrong.push(ProtocolError::BadLength);
         }
         wrong
@@ -234,7 +247,7 @@ impl Head {
         if self.reserved != 0 {
             wrong.push(ProtocolError::ReservedBits);
         }
-        if masked && !self.masked {
+        if masked && self.second.is_some() && !self.masked {
             wrong.push(ProtocolError::MaskRequired);
         }
         if !masked && self.masked {

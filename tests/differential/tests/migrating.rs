@@ -413,7 +413,6 @@ fn feed_alone_never_waits() {
     });
 }
 
-#[cfg(feature = "tokio")]
 #[tokio::test]
 async fn feed_and_flush_of_tokio_tungstenite() {
     let (near, far) = tcp_pair();
