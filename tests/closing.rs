@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unused_must_use)]
 
 mod support;
+use bytes::Buf;
 use std::time::Duration;
 use support::*;
 use tickwire::{
@@ -489,5 +490,43 @@ fn a_connection_says_why_it_failed_and_what_the_peer_said() {
         receive(&mut conn, &to(role, CLOSE, close_body(1001, "bye")));
         let bye = CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye");
         assert_eq!((conn.error(), conn.close_frame()), (None, Some(bye)));
+    }
+}
+
+/// A peer that has both Closes may be gone before it takes a Pong that comes behind ours.
+#[test]
+fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
+    for role in ROLES {
+        for fails in [true, false] {
+            let mut conn = connection(role, &Config::default());
+            conn.sender().close(None).unwrap();
+            assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
+            receive(&mut conn, &to(role, PING, "late"));
+            if fails {
+                conn.write_failed();
+            } else {
+                conn.sender().outgoing().advance(1); // and takes no more
+                conn.write_blocked();
+            }
+            assert!(!conn.was_clean(), "the peer's has not come");
+            let seen = receive(&mut conn, &to(role, CLOSE, ""));
+            assert_eq!(seen, [Seen::Close(None), Seen::Closed]);
+            assert!(conn.was_clean(), "{role:?} {fails}");
+            assert_eq!(conn.sending().unsent(), 0);
+            assert_eq!(drain(&mut conn), [], "what was cut stays so");
+            assert_ne!(conn.ending(), Ending::Flush);
+        }
+    }
+}
+
+#[test]
+fn a_close_that_was_not_all_written_is_not_clean() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        conn.sender().close(None).unwrap();
+        conn.sender().outgoing().advance(1);
+        conn.write_failed();
+        receive(&mut conn, &to(role, CLOSE, ""));
+        assert!(!conn.was_clean(), "{role:?}");
     }
 }

@@ -804,3 +804,37 @@ async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
+    for fails in [true, false] {
+        let ((mut reader, mut writer), peer) = scripted(b"", &config());
+        writer.close(CloseCode::NORMAL).await.unwrap();
+        peer.with(|s| {
+            s.room = 1;
+            s.broken = fails;
+            s.input.extend(frame(true, true, PING, b"late"));
+        });
+        let ended = tokio::spawn(async move { (reader.recv_owned().await, reader) });
+        yield_now().await;
+        peer.with(|s| {
+            s.input.extend(frame(true, true, CLOSE, b"\x03\xe8"));
+            s.at_end = AtEnd::Eof;
+        });
+        let (end, reader) = ended.await.unwrap();
+        assert_eq!(end.unwrap(), None, "{fails}");
+        assert!(reader.was_clean(), "{fails}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_writing_ended_goes_along_with_the_halves() {
+    let brief = config().close_timeout(Duration::from_secs(1));
+    let io = Scripted::new(&frame(true, true, CLOSE, b"\x03\xe8"));
+    io.with(|s| s.room = 0);
+    let mut ws = server(io, &brief);
+    assert!(matches!(ws.recv().await, Err(Error::Recv(RecvError::CloseTimeout))));
+    let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
+    assert!(matches!(reader.recv().await, Err(Error::Recv(RecvError::CloseTimeout))));
+    assert!(matches!(writer.flush().await, Err(Error::Recv(RecvError::CloseTimeout))));
+}

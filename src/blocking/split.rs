@@ -195,13 +195,14 @@ impl<S: Stream> WebSocket<S> {
         let Drive { mut core, mut io, .. } = self.drive;
         let Patient { io: twin, patience, write_timeout, .. } = io.twin()?;
         core.set_paused(false);
+        let ended = core.ended();
         let (inbound, mut tx) = core.conn.into_halves();
         let mut held = OutBuffer::default();
         tx.take_out(&mut held); // a handshake's response among it, which the reader would not write
         let pen = Pen { io: twin, timeout: write_timeout, held, dirty: core.dirty };
         let shared = Arc::new(Shared {
             pen: TryMutex::new(pen),
-            queue: Mutex::new(Queue::new(tx, core.io_error)),
+            queue: Mutex::new(Queue::new(tx, core.io_error, ended)),
             awaited: AtomicBool::new(false),
             freed: Condvar::new(),
             closing: AtomicBool::new(false),

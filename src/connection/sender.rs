@@ -56,6 +56,10 @@ pub struct Sender {
     write_timeout: Duration,
     pub(super) auto_pong: bool,
     pub(super) auto_close: bool,
+    /// Where our Close ends, once it has a place.
+    close_end: u64,
+    /// All of it was written when the rest was dropped.
+    close_gone: bool,
     /// Nothing may follow a Close of ours: the peer's came, or this end fails the connection.
     close_is_last: bool,
     state: State,
@@ -186,6 +190,8 @@ impl Sender {
             write_timeout: config.write_timeout,
             auto_pong: config.auto_pong,
             auto_close: config.auto_close,
+            close_end: u64::MAX,
+            close_gone: false,
             close_is_last: false,
             state: State::Open,
             owed: Owed::default(),
@@ -593,6 +599,7 @@ impl Sender {
         // What was fed in order ends at `data_end`, or, once some was dropped, where that began.
         let end = self.data_end.min(self.lost_from);
         self.unsent += first + end.saturating_sub(written);
+        self.close_gone |= self.close_is_out();
         self.drop_first();
         self.out.clear();
         self.lost_from = self.lost_from.min(written);
@@ -622,6 +629,16 @@ impl Sender {
             self.drop_ping();
             self.owed = Owed { close: self.owed.close.take(), ..Owed::default() };
             self.state = State::Closed { broken: false };
+            // Only Pongs can be behind it, and nobody waits for those any more.
+            if self.close_is_out() {
+                self.close_gone = true;
+                self.out.clear();
+                self.held = Held {
+                    #[cfg(feature = "counters")]
+                    writes: self.held.writes,
+                    ..Held::default()
+                };
+            }
         }
     }
 
@@ -799,6 +816,9 @@ impl Sender {
         let n = encode(&mut frame, 0x80 | opcode as u8, control.payload(), key);
         self.tally.frame(0x80 | opcode as u8, n);
         self.in_order(out, |out| out.append(frame.get(..n).unwrap_or_default()));
+        if opcode == OpCode::Close {
+            self.close_end = out.fed();
+        }
     }
 
     /// Takes the out buffer away, if nothing is in it: empty if there is none to take.
@@ -819,7 +839,7 @@ impl Sender {
     /// Says whether anything is to be written.
     #[cfg(feature = "std")]
     pub(crate) fn take_out(&mut self, held: &mut OutBuffer) -> bool {
-        if self.is_broken() {
+        if self.is_broken() || self.close_gone {
             held.clear();
         } else if held.len() > 0 {
             if self.owes() {
@@ -1005,10 +1025,17 @@ impl Sender {
 
     /// Whether our Close was written, and does not lie in a stream that refuses to flush it.
     pub(crate) fn close_written(&self) -> bool {
-        matches!(self.state, State::Closing | State::Closed { broken: false })
-            && !self.has_outgoing()
-            && self.held.len == 0
-            && self.out.stall == Stall::No
+        self.close_gone
+            || (matches!(self.state, State::Closing | State::Closed { broken: false })
+                && !self.has_outgoing()
+                && self.held.len == 0
+                && self.out.stall == Stall::No)
+    }
+
+    /// Whether the stream took all of our Close, whatever it did with what is behind it.
+    fn close_is_out(&self) -> bool {
+        let written = if self.held.len > 0 { self.held.written } else { self.out.written() };
+        written >= self.close_end
     }
 
     /// Whether the stream failed to write.

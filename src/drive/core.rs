@@ -92,6 +92,11 @@ impl Whole {
         lost(self.io_error.as_ref(), self.conn.error().or(self.late))
     }
 
+    /// Why writing ended, for a half that sends.
+    pub(crate) fn ended(&self) -> Option<RecvError> {
+        self.conn.error().or(self.late).filter(|_| self.conn.sending().is_broken())
+    }
+
     /// Fails for whoever sends, and for receiving, in its time.
     #[cold]
     pub(crate) fn fail<I: Output>(&mut self, error: io::Error) -> Error {

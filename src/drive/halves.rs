@@ -26,8 +26,8 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(tx: Sender, io_error: Option<io::Error>) -> Self {
-        Self { tx, io_error, ended: None }
+    pub(crate) fn new(tx: Sender, io_error: Option<io::Error>, ended: Option<RecvError>) -> Self {
+        Self { tx, io_error, ended }
     }
 
     /// Why what was fed will not be written, if so.

@@ -257,13 +257,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        self.into_halves(|FuturesIo { io, timers, epoch, sleep }| {
+        self.into_halves(|FuturesIo { io, timers, epoch, sleep, .. }| {
             let (read, write) = split(io);
-            let twin = FuturesIo { io: write, timers: timers.clone(), epoch, sleep: None };
-            (FuturesIo { io: read, timers, epoch, sleep }, twin)
+            let twin =
+                FuturesIo { io: write, timers: timers.clone(), epoch, sleep: None, reads: 0 };
+            (FuturesIo { io: read, timers, epoch, sleep, reads: 0 }, twin)
         })
     }
 }
+
+/// After so many reads in a row that did not wait, the task does: other tasks and the deadlines have
+/// their turn too, where a peer sends faster than it is read.
+const READS: u8 = 64;
 
 /// A stream of `futures-io`, a clock, and a timer for the next deadline, made when one is first
 /// waited for.
@@ -272,6 +277,8 @@ pub struct FuturesIo<S, T: Timers> {
     timers: T,
     epoch: Instant,
     sleep: Option<Armed<T::Sleep>>,
+    /// Reads in a row that did not wait.
+    reads: u8,
 }
 
 /// A timer, until when it is set; `None` once that has passed, for a future is not polled again then.
@@ -283,7 +290,7 @@ struct Armed<F> {
 impl<S, T: Timers> FuturesIo<S, T> {
     fn new(io: S, timers: T) -> Self {
         let epoch = timers.now();
-        Self { io, timers, epoch, sleep: None }
+        Self { io, timers, epoch, sleep: None, reads: 0 }
     }
 }
 
@@ -342,7 +349,14 @@ impl<S, T: Timers> drive::Timer for FuturesIo<S, T> {
 impl<S: AsyncRead + Unpin, T: Timers> drive::Source for FuturesIo<S, T> {
     #[inline(always)]
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_read(cx, spare)
+        if self.reads == READS {
+            self.reads = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let read = Pin::new(&mut self.io).poll_read(cx, spare);
+        self.reads = if read.is_pending() { 0 } else { self.reads + 1 };
+        read
     }
 }
 

@@ -73,8 +73,8 @@ fn digits(bytes: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{LAST, seconds, text};
+    use alloc::format;
     use proptest::prelude::*;
-    use std::format;
 
     /// Counts the days, one after another.
     #[test]

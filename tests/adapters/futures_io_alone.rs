@@ -131,3 +131,53 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
     let (io, _) = UnixStream::pair().unwrap();
     spawns(every_call(async_net::unix::UnixStream::try_from(io).unwrap(), async_io::Timer::at));
 }
+
+/// A stream whose every read has something at once, so many times.
+struct Flood(usize);
+
+impl ::futures_io::AsyncRead for Flood {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(Ok(0)) };
+        self.0 = left;
+        buf[..6].copy_from_slice(&[PING, 0x80, 0, 0, 0, 0]);
+        Poll::Ready(Ok(6))
+    }
+}
+
+impl ::futures_io::AsyncWrite for Flood {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_peer_that_sends_faster_than_it_is_read_leaves_other_tasks_and_deadlines_their_turn() {
+    let clock = Clock::new();
+    let conn = connection(Role::Server, &Config::default().close_timeout(Duration::from_secs(1)));
+    let mut ws = WebSocket::from_parts(Flood(100_000), clock.clone(), conn);
+    let mut closing = pin!(ws.close(CloseCode::NORMAL));
+    let mut polls = 0;
+    let end = loop {
+        match closing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(end) => break end,
+            Poll::Pending => clock.advance(Duration::from_millis(300)),
+        }
+        polls += 1;
+    };
+    assert_eq!(recv_error(end), RecvError::CloseTimeout);
+    assert!(polls < 10, "{polls}");
+}

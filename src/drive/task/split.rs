@@ -243,16 +243,17 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     ) -> (Reader<R, W>, Writer<W>) {
         let Drive { mut core, io, .. } = self.drive;
         core.set_paused(false);
+        let ended = core.ended();
         let (inbound, tx) = core.conn.into_halves();
         let (read, write) = split(io);
         let mut held = OutBuffer::default();
         held.set_memory(&pool::THREAD);
         let shared = Arc::new(Shared {
             pen: Mutex::new(Pen { io: write, held, dirty: core.dirty }),
-            queue: Mutex::new(Queue::new(tx, core.io_error)),
+            queue: Mutex::new(Queue::new(tx, core.io_error, ended)),
             wakers: Arc::default(),
         });
-        let half = Half { inbound, owes: true, late: None, shared: shared.clone() };
+        let half = Half { inbound, owes: true, late: core.late, shared: shared.clone() };
         let reader = Reader {
             drive: Drive::new(half, read),
             #[cfg(feature = "futures")]
