@@ -223,6 +223,23 @@ impl Buffer {
         }
     }
 
+    /// Unmasks `range`, if there is a key, and says whether that is text; if not, it is as before.
+    #[inline(always)]
+    pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
+        self.text.end = 0;
+        let Some(bytes) = self.bytes.get_mut(range.clone()) else { return false };
+        if let Some(key) = key {
+            xor_to_read(bytes, key);
+        }
+        let valid = utf8::is_valid(bytes);
+        if valid {
+            self.text = range;
+        } else if let Some(key) = key {
+            xor_in_place(bytes, key);
+        }
+        valid
+    }
+
     /// Whether `range` is text. Looks again at nothing that is known.
     #[inline]
     pub(crate) fn is_text(&mut self, range: Range<usize>) -> bool {
@@ -259,7 +276,7 @@ impl Buffer {
     pub(crate) fn text(&self) -> &str {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
         debug_assert!(core::str::from_utf8(bytes).is_ok());
-        // SAFETY: `text` is set by `is_text` and `begins_text` alone, to what is a valid text or was
+        // SAFETY: `text` is set by `is_text`, `unmask_text` and `begins_text` alone, to what is a valid text or was
         // one and is followed by another; who may write to any of it goes through `forget_from`.
         unsafe { core::str::from_utf8_unchecked(bytes) }
     }

@@ -100,10 +100,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | answer each message | [`recv_reply`] | [`feed`](Sender::feed) to the sender that comes with it |
 //! | see Pings and Closes | [`recv_event`] | answer them yourself, if [`Config`] says so |
 //! | take what memory would not hold | [`recv_chunk`] | pieces as they arrive |
+//! | send what memory would not hold | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark its ends |
 //! | send now | [`send`] | it has reached the socket when it returns |
 //! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses when full, [`ready`] in front of it waits |
 //! | send one to many | [`Prepared`] and [`feed_prepared`](Sender::feed_prepared) | encoded once |
-//! | bound what a slow subscriber is behind | [`Outbox::feed`] to `sender()` | wait, drop, conflate or disconnect |
+//! | bound what a slow subscriber is behind | [`Outbox::feed`] to `sender()`; of a half, `&mut writer.sender()` | wait, drop, conflate or disconnect |
 //! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | [`Backoff`] | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`feed_plain`](Sender::feed_plain) | where that is on |
@@ -113,7 +114,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | see what went over a connection | `tap`, a feature | for bug reports, replayed into the core |
 //! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |
 //!
-//! The links are to the `tokio` adapter; `blocking` has the same names.
+//! The links are to the `tokio` adapter; `futures_io` has the same names but `connect`, `blocking`
+//! has all but `recv_or_room`.
 //!
 #![cfg_attr(
     feature = "tokio",
@@ -189,13 +191,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `tokio` (default): the `tokio` adapter.
 //! - `futures-io`: the `futures_io` adapter, for smol and other runtimes.
 //! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers.
-//! - `rustls`: `wss` in both adapters' `connect`, a TLS stream for each, and the module `tls`. The
-//!   types of rustls in that API follow its version, 0.23 now.
+//! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two, and the
+//!   module `tls`. The types of rustls in that API follow its version, 0.23 now.
 //! - `counters`: what passes over each connection, counted.
-//! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, for the `tokio` adapter.
+//! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, for `tokio` (which it switches on) and
+//!   `futures_io`.
 //! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like. For axum
 //!   there is the crate `tickwire-axum`.
-//! - `tap`: a wire tap for either adapter's streams, and its replay into the core.
+//! - `tap`: a wire tap for streams of `tokio` and `blocking`, and its replay into the core.
 //! - `tracing`: handshakes, Closes and violations as events of the crate `tracing`, each message at
 //!   its TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. Off in a connection

@@ -191,7 +191,8 @@ impl Send {
                     let (data, rest) = left.split_at(*len);
                     left = rest;
                     drain(conn, wire);
-                    let chunk = Chunk { kind: message.kind(), first: i == 0, data, last: i == lens.len() };
+                    let chunk =
+                        Chunk { kind: message.kind(), first: i == 0, data, last: i == lens.len() };
                     conn.sender().feed_chunk(chunk).expect("all before is written");
                 }
                 fed.push(event(&message));

@@ -228,7 +228,12 @@ fn send(flags: u8, cut: u8, pieces: &[u8]) {
     for (what, piece) in split(pieces) {
         let tx = from.sender();
         let data = piece.repeat(if what & 1 == 0 { 1 } else { 40 });
-        let chunk = Chunk { kind: DataKind::Binary, first: !in_chunks, data: &data, last: what & LAST != 0 };
+        let chunk = Chunk {
+            kind: DataKind::Binary,
+            first: !in_chunks,
+            data: &data,
+            last: what & LAST != 0,
+        };
         if in_chunks || what & PLAIN != 0 {
             let fed = match what & 2 {
                 0 => tx.feed_chunk(chunk),

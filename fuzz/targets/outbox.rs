@@ -256,7 +256,8 @@ impl Run {
             }
             Op::Chunk { last } => {
                 let data = &self.payload(8, seed)[..];
-                let chunk = Chunk { kind: DataKind::Binary, first: self.open.is_none(), data, last: *last };
+                let chunk =
+                    Chunk { kind: DataKind::Binary, first: self.open.is_none(), data, last: *last };
                 if self.conn.sender().feed_chunk(chunk).is_ok() {
                     let mut all = self.open.take().unwrap_or_default();
                     all.extend_from_slice(data);

@@ -441,21 +441,11 @@ impl Receiver {
 
     /// Unmasks and checks a whole text. Where it is not valid, puts the masked bytes back for
     /// `step_slow`, which finds the same and says so.
-    #[cold] // laid out aside, or binary data would pay
     #[inline(never)]
     fn quick_text(&mut self, range: Range<usize>, key: [u8; 4]) -> Option<Step> {
-        let masked = self.mask_bit != 0;
-        let bytes = &mut self.buf.bytes;
-        if masked {
-            kernel::xor_to_read(bytes.get_mut(range.clone())?, key);
-        }
-        if bytes.is_text(range.clone()) {
-            return Some(self.quick_message(DataKind::Text, range));
-        }
-        if masked {
-            kernel::xor_in_place(bytes.get_mut(range)?, key);
-        }
-        None
+        let key = (self.mask_bit != 0).then_some(key);
+        let valid = self.buf.bytes.unmask_text(range.clone(), key);
+        valid.then(|| self.quick_message(DataKind::Text, range))
     }
 
     /// A whole message lies at `range`, unmasked and checked.

@@ -58,6 +58,8 @@ pub struct Sender {
     pub(super) auto_close: bool,
     /// Where our Close ends, once it has a place.
     close_end: u64,
+    /// The stream refused to flush, and did not since.
+    unflushed: bool,
     /// All of it was written when the rest was dropped.
     close_gone: bool,
     /// Nothing may follow a Close of ours: the peer's came, or this end fails the connection.
@@ -192,6 +194,7 @@ impl Sender {
             auto_close: config.auto_close,
             close_end: u64::MAX,
             close_gone: false,
+            unflushed: false,
             close_is_last: false,
             state: State::Open,
             owed: Owed::default(),
@@ -1032,10 +1035,10 @@ impl Sender {
                 && self.out.stall == Stall::No)
     }
 
-    /// Whether the stream took all of our Close, whatever it did with what is behind it.
+    /// Whether the stream took all of our Close, and does not refuse to pass it on, whatever it did with what is behind it.
     fn close_is_out(&self) -> bool {
         let written = if self.held.len > 0 { self.held.written } else { self.out.written() };
-        written >= self.close_end
+        written >= self.close_end && !self.unflushed
     }
 
     /// Whether the stream failed to write.
@@ -1071,6 +1074,7 @@ impl Sender {
     /// Says whether the stream, which took everything, refuses to flush it.
     #[cfg(feature = "std")]
     pub(crate) fn unflushed(&mut self, yes: bool) {
+        self.unflushed = yes;
         self.out.unflushed(yes);
     }
 
