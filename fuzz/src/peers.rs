@@ -312,9 +312,9 @@ pub enum Difference {
     BadCodeIsAClose,
     /// tungstenite does not know 1014 (bad gateway, in IANA's registry) and treats it likewise.
     UnknownCode,
-    /// tokio-websockets refuses a Close of one byte when its header is here, this crate with the
-    /// byte.
-    ShortCloseAtItsHeader,
+    /// tokio-websockets looks at a header when it is whole, this crate when the first byte that makes
+    /// it impossible is here.
+    WaitsForTheHeader,
     /// tokio-websockets looks at the length of a message in fragments when the fragment that is too
     /// much is whole, this crate at its header.
     WaitsForTheFragment,
@@ -333,7 +333,7 @@ impl Difference {
         (Self::LengthBeforeKey, Peer::TokioWebsockets, true, &[0x82, 255, 0, 0, 0, 0, 2, 0, 0, 0]),
         (Self::BadCodeIsAClose, Peer::Tungstenite, false, &[0x88, 2, 0x03, 0xed]),
         (Self::UnknownCode, Peer::Tungstenite, false, &[0x88, 2, 0x03, 0xf6]),
-        (Self::ShortCloseAtItsHeader, Peer::TokioWebsockets, false, &[0x88, 1]),
+        (Self::WaitsForTheHeader, Peer::TokioWebsockets, false, &[0x83]),
         (
             Self::WaitsForTheFragment,
             Peer::TokioWebsockets,
@@ -412,14 +412,11 @@ pub fn explain(
         }
         Peer::TokioWebsockets
             if same_events
-                && heard.end == End::Failed(1002)
-                && want.end == reference::End::More
-                && !whole
-                && rest.len() >= 2
-                && rest[0] == 0x88
-                && rest[1] & 0x7f == 1 =>
+                && heard.end == End::More
+                && !reasons.is_empty()
+                && head.as_ref().and_then(|head| head.end).is_none_or(|end| rest.len() < end) =>
         {
-            Some(Difference::ShortCloseAtItsHeader)
+            Some(Difference::WaitsForTheHeader)
         }
         Peer::TokioWebsockets
             if same_events
