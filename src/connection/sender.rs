@@ -598,7 +598,7 @@ impl Sender {
         self.data_end = self.fed().0;
         let first = (self.out.first_len() + self.held.first) as u64;
         self.first_fed = self.first_fed.wrapping_sub(first);
-        let written = if self.held.len > 0 { self.held.written } else { self.out.written() };
+        let written = self.written();
         // What was fed in order ends at `data_end`, or, once some was dropped, where that began.
         let end = self.data_end.min(self.lost_from);
         self.unsent += first + end.saturating_sub(written);
@@ -606,11 +606,7 @@ impl Sender {
         self.drop_first();
         self.out.clear();
         self.lost_from = self.lost_from.min(written);
-        self.held = Held {
-            #[cfg(feature = "counters")]
-            writes: self.held.writes, // was written all the same
-            ..Held::default()
-        };
+        self.drop_held();
         self.owed = Owed::default();
         self.state = State::Closed { broken: true };
         self.stop_compressing();
@@ -636,11 +632,7 @@ impl Sender {
             if self.close_is_out() {
                 self.close_gone = true;
                 self.out.clear();
-                self.held = Held {
-                    #[cfg(feature = "counters")]
-                    writes: self.held.writes,
-                    ..Held::default()
-                };
+                self.drop_held();
             }
         }
     }
@@ -709,11 +701,7 @@ impl Sender {
     /// Says that the times told from now on have another epoch.
     #[cfg(feature = "std")]
     pub(super) fn restart_clock(&mut self) {
-        if self.held.len > 0 {
-            self.held.stall.restart()
-        } else {
-            self.out.stall.restart()
-        }
+        self.stall_mut().restart();
         if let Some(trips) = &mut self.trips {
             trips.restart();
         }
@@ -985,7 +973,7 @@ impl Sender {
             let waiting = self.first_waiting + self.out.first_len() + self.held.first;
             return self.first_fed.wrapping_sub(waiting as u64) >= at & !FIRST;
         }
-        let written = if self.held.len > 0 { self.held.written } else { self.out.written() };
+        let written = self.written();
         written.min(self.lost_from) >= at
     }
 
@@ -1035,9 +1023,28 @@ impl Sender {
                 && self.out.stall == Stall::No)
     }
 
-    /// Whether the stream took all of our Close, and does not refuse to pass it on, whatever it did with what is behind it.
+    fn stall_mut(&mut self) -> &mut Stall {
+        if self.held.len > 0 { &mut self.held.stall } else { &mut self.out.stall }
+    }
+
+    /// How far what was fed in order was written.
+    fn written(&self) -> u64 {
+        if self.held.len > 0 { self.held.written } else { self.out.written() }
+    }
+
+    /// Forgets what was taken out to be written.
+    fn drop_held(&mut self) {
+        self.held = Held {
+            #[cfg(feature = "counters")]
+            writes: self.held.writes, // was written all the same
+            ..Held::default()
+        };
+    }
+
+    /// Whether the stream took all of our Close, and does not refuse to pass it on, whatever became
+    /// of what is behind it.
     fn close_is_out(&self) -> bool {
-        let written = if self.held.len > 0 { self.held.written } else { self.out.written() };
+        let written = self.written();
         written >= self.close_end && !self.unflushed
     }
 
@@ -1053,8 +1060,8 @@ impl Sender {
 
     /// Tells the time to the deadline on writing. Where it has passed this half is closed.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        let stall = if self.held.len > 0 { &mut self.held.stall } else { &mut self.out.stall };
-        if stall.handle(now, self.write_timeout) {
+        let timeout = self.write_timeout;
+        if self.stall_mut().handle(now, timeout) {
             self.write_failed();
             return Err(RecvError::WriteTimeout);
         }
