@@ -5,7 +5,7 @@
 //! the caller's: the example `reconnect` is such a loop.
 #[cfg(feature = "std")]
 use crate::drive::Error;
-use crate::{close::CloseCode, entropy::Entropy, handshake::HandshakeError};
+use crate::proto::{close::CloseCode, entropy::Entropy, handshake::HandshakeError};
 use core::time::Duration;
 
 /// What doubling starts from where the first delay is shorter, or delays would not grow.
@@ -90,7 +90,8 @@ impl Backoff {
     /// As [`SystemEntropy::new`](crate::SystemEntropy::new).
     #[cfg(feature = "std")]
     pub fn new() -> std::io::Result<Self> {
-        crate::entropy::SystemEntropy::new().map(|mut entropy| Self::with_entropy(&mut entropy))
+        crate::proto::entropy::SystemEntropy::new()
+            .map(|mut entropy| Self::with_entropy(&mut entropy))
     }
 
     /// With a seed from `entropy`.

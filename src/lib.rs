@@ -229,17 +229,8 @@ extern crate std;
 mod backoff;
 #[cfg(feature = "std")]
 pub mod blocking;
-pub mod close;
-mod config;
-mod connection;
-#[cfg(feature = "deflate")]
-#[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
-pub mod deflate;
 #[cfg(feature = "std")]
 pub mod drive;
-mod entropy;
-mod error;
-pub mod frame;
 #[cfg(feature = "futures-io")]
 #[cfg_attr(docsrs, doc(cfg(feature = "futures-io")))]
 pub mod futures_io;
@@ -253,55 +244,46 @@ pub mod futures_io;
     feature = "tap"
 ))]
 pub mod guide;
-pub mod handshake;
-#[cfg(any(feature = "http", feature = "tap"))]
-mod input;
-mod kernel;
-pub mod mask;
-mod message;
 mod outbox;
-#[cfg(any(feature = "_task", feature = "deflate"))]
-mod pool;
-mod prepared;
-mod role;
-mod shown;
+mod proto;
 #[cfg(feature = "socket")]
 mod socket;
-#[cfg(feature = "std")]
-mod sync;
 #[cfg(feature = "tap")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tap")))]
 pub mod tap;
-mod time;
 #[cfg(feature = "rustls")]
 pub mod tls;
 #[cfg(feature = "tokio")]
 pub mod tokio;
-mod trace;
-pub mod url;
-mod utf8;
 
 pub use backoff::Backoff;
-pub use close::{CloseCode, CloseFrame};
-pub use config::{Config, Heartbeat, Negotiated};
-pub use connection::{
-    Connection, Ending, Outgoing, Position, ReadyState, Receiver, RoundTrip, Sender, Step,
-};
-#[cfg(feature = "counters")]
-pub use connection::{Counters, Traffic};
 #[cfg(feature = "std")]
 pub use drive::error::Error;
-pub use entropy::Entropy;
-#[cfg(feature = "std")]
-pub use entropy::SystemEntropy;
-pub use error::{ProtocolError, RecvError, SendError};
-pub use message::{Chunk, DataKind, Event, Info, Message, OwnedMessage};
 pub use outbox::{Outbound, Outbox, OutboxCounts, PushError, TooSlow};
-pub use prepared::Prepared;
-pub use role::Role;
+#[cfg(feature = "counters")]
+pub use proto::connection::{Counters, Traffic};
+#[cfg(feature = "deflate")]
+pub use proto::deflate;
+#[cfg(feature = "std")]
+pub use proto::entropy::SystemEntropy;
+pub use proto::{
+    close,
+    close::{CloseCode, CloseFrame},
+    config::{Config, Heartbeat, Negotiated},
+    connection::{
+        Connection, Ending, Outgoing, Position, ReadyState, Receiver, RoundTrip, Sender, Step,
+    },
+    entropy::Entropy,
+    error::{ProtocolError, RecvError, SendError},
+    frame, handshake, mask,
+    message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
+    prepared::Prepared,
+    role::Role,
+    time::Time,
+    url,
+};
 #[cfg(feature = "socket")]
 pub use socket::SocketOptions;
-pub use time::Time;
 
 /// The README's examples are compiled and run with the tests.
 #[cfg(all(doctest, feature = "tokio"))]

@@ -10,7 +10,7 @@
 //! little at a time, and keeps as messages what the peer does not take. Which connections a message
 //! goes to is the application's; writing, the adapters'; encoding it once for all,
 //! [`Prepared`](crate::Prepared)'s.
-use crate::{
+use crate::proto::{
     close::{CloseCode, CloseFrame},
     connection::{Position, Sender},
     error::SendError,

@@ -16,12 +16,11 @@
 //! # }
 //! # let _ = look;
 //! ```
-use crate::{
+use crate::proto::{
     config::Config,
     connection::{Connection, Step},
     entropy::Entropy,
-    handshake::{HandshakeError, Headers, client, server},
-    input::Input,
+    handshake::{HandshakeError, Headers, client, input::Input, server},
     message::Event,
     role::Role,
     time::Time,

@@ -23,7 +23,7 @@ mod with {
         if !options.request.target().secure() {
             return Ok(None);
         }
-        options.tls.clone().map_or_else(platform_config, Ok).map(Some)
+        Ok(Some(options.tls.clone().map_or_else(platform_config, Ok)?))
     }
 
     /// Version and cipher suite.

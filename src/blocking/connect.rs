@@ -5,15 +5,17 @@ use super::{Stream, WebSocket, handshake::Wire};
 #[cfg(feature = "rustls")]
 use crate::tls::platform_config;
 use crate::{
-    config::Config,
     drive::Error,
-    entropy::SystemEntropy,
-    handshake::{
-        HandshakeError,
-        client::{self, Request},
+    proto::{
+        config::Config,
+        entropy::SystemEntropy,
+        handshake::{
+            HandshakeError,
+            client::{self, Request},
+        },
+        time::Time,
+        url::Target,
     },
-    time::Time,
-    url::Target,
 };
 #[cfg(feature = "rustls")]
 use ::rustls::ClientConfig;

@@ -4,15 +4,17 @@ use super::{
     io::{Timeout, flush, read, write_slice},
 };
 use crate::{
-    config::Config,
-    connection::LINGER,
     drive::Error,
-    error::RecvError,
-    handshake::{
-        HandshakeError,
-        server::{self, Accept, Refuse, Request},
+    proto::{
+        config::Config,
+        connection::LINGER,
+        error::RecvError,
+        handshake::{
+            HandshakeError,
+            server::{self, Accept, Refuse, Request},
+        },
+        time::Time,
     },
-    time::Time,
 };
 use std::{
     task::Poll,

@@ -9,7 +9,10 @@
 //! the stream does not block. (The first may come early for a tick, as systems count them from
 //! their last; the second cannot.)
 use super::Stream;
-use crate::{connection::Outgoing, sync::Instant, time::Time};
+use crate::{
+    drive::sync::Instant,
+    proto::{connection::Outgoing, time::Time},
+};
 use bytes::Buf;
 use std::{
     io::{self, IoSlice},

@@ -60,16 +60,17 @@ pub use split::{Reader, Writer};
 pub use stream::{Plain, Stream};
 
 #[cfg(doc)]
-use crate::config::Config;
+use crate::proto::config::Config;
 use crate::{
-    close::CloseFrame,
-    config::Negotiated,
-    connection::{Connection, Position, ReadyState, RoundTrip, Sender, Step},
-    drive::Error,
-    drive::{Drive, Io, Ready, Want, Whole},
-    error::{RecvError, SendError},
-    message::{Chunk, Event, Info, Message, OwnedMessage},
-    prepared::Prepared,
+    drive::{Drive, Error, Io, Ready, Want, Whole},
+    proto::{
+        close::CloseFrame,
+        config::Negotiated,
+        connection::{Connection, Position, ReadyState, RoundTrip, Sender, Step},
+        error::{RecvError, SendError},
+        message::{Chunk, Event, Info, Message, OwnedMessage},
+        prepared::Prepared,
+    },
 };
 use bytes::Bytes;
 use io::Timeout;
@@ -174,7 +175,7 @@ impl<S> WebSocket<S> {
     /// What has passed so far. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
-    pub fn counters(&self) -> crate::Counters {
+    pub fn counters(&self) -> crate::proto::connection::Counters {
         self.drive.core.conn.counters()
     }
 

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     drive::{Core, Input, Io, Output, Whole},
-    time::Time,
+    proto::time::Time,
 };
 use std::{
     io::{self, IoSlice},

@@ -29,19 +29,21 @@ use super::{
     settled,
 };
 use crate::{
-    close::CloseFrame,
-    config::Negotiated,
-    connection::{
-        Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
-    },
+    drive::sync::{AtomicBool, Condvar, Mutex, MutexGuard, TryMutex, TryMutexGuard},
     drive::{
         Closing, Core, Drive, Error, Io, Queue, Ready, SenderGuard, TURN, Want, again, step_half,
     },
-    error::{RecvError, SendError},
-    message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
-    prepared::Prepared,
-    sync::{AtomicBool, Condvar, Mutex, MutexGuard, TryMutex, TryMutexGuard},
-    time::Time,
+    proto::{
+        close::CloseFrame,
+        config::Negotiated,
+        connection::{
+            Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
+        },
+        error::{RecvError, SendError},
+        message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
+        prepared::Prepared,
+        time::Time,
+    },
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -244,8 +246,11 @@ impl<S> Reader<S> {
     /// What has passed so far, in both directions. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
-    pub fn counters(&self) -> crate::Counters {
-        crate::Counters::of(self.drive.core.inbound.receiver(), &self.drive.core.shared.queue().tx)
+    pub fn counters(&self) -> crate::proto::connection::Counters {
+        crate::proto::connection::Counters::of(
+            self.drive.core.inbound.receiver(),
+            &self.drive.core.shared.queue().tx,
+        )
     }
 
     /// The kind of the message that the peer's Close cut off; see
@@ -426,7 +431,7 @@ impl<S: Stream> Core<Patient<S>> for Half<S> {
     #[inline]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let Self { inbound, shared, owes, .. } = self;
-        step_half(inbound, want, |inbound, step| *owes |= shared.queue().respond(inbound, step))
+        step_half(inbound, want, |inbound, step| *owes |= shared.queue().answer(inbound, step))
     }
 
     #[inline]

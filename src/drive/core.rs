@@ -5,10 +5,12 @@ use super::{
     lost,
 };
 use crate::{
-    connection::{Connection, Delivery, Ending, Inbound, Step},
     drive::Error,
-    error::RecvError,
-    time::Time,
+    proto::{
+        connection::{Connection, Delivery, Ending, Inbound, Step},
+        error::RecvError,
+        time::Time,
+    },
 };
 use bytes::Buf;
 use std::{

@@ -1,5 +1,5 @@
 //! What a call on an adapter can fail with.
-use crate::{
+use crate::proto::{
     error::{RecvError, SendError},
     handshake::HandshakeError,
 };
@@ -35,13 +35,13 @@ pub enum Error {
     Handshake(#[from] HandshakeError),
     /// The server answered the opening handshake with another status than 101.
     #[error(transparent)]
-    Refused(Box<crate::handshake::client::Refusal>),
+    Refused(Box<crate::proto::handshake::client::Refusal>),
     /// Not a URL to connect to.
     #[error(transparent)]
-    Url(#[from] crate::url::UrlError),
+    Url(#[from] crate::proto::url::UrlError),
     /// A header or subprotocol that cannot be sent.
     #[error(transparent)]
-    Header(#[from] crate::handshake::HeaderError),
+    Header(#[from] crate::proto::handshake::HeaderError),
     /// A `wss` URL, and TLS is not built in: see the feature `rustls`, or hand a TLS stream of your
     /// own to `client`.
     #[error("wss needs TLS, which is not built in: see the feature `rustls`")]
@@ -61,7 +61,7 @@ impl From<io::Error> for Error {
 
 impl Error {
     /// What a client's handshake ended with when the server refused.
-    pub(crate) fn refused(handshake: crate::handshake::client::Handshake) -> Self {
+    pub(crate) fn refused(handshake: crate::proto::handshake::client::Handshake) -> Self {
         match handshake.into_refusal() {
             Some(refusal) => Self::Refused(Box::new(refusal)),
             None => HandshakeError::Incomplete.into(),

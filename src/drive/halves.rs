@@ -1,11 +1,13 @@
 //! What both halves of a split connection share, whatever locks it and whoever waits.
 use super::{again, lost};
 use crate::{
-    connection::{Ending, Inbound, Sender, Step, out_buffer::OutBuffer},
     drive::Error,
-    error::RecvError,
-    sync::MutexGuard,
-    time::Time,
+    drive::sync::MutexGuard,
+    proto::{
+        connection::{Ending, Inbound, Sender, Step, out_buffer::OutBuffer},
+        error::RecvError,
+        time::Time,
+    },
 };
 use std::{
     fmt, io,
@@ -58,7 +60,7 @@ impl Queue {
     }
 
     /// What the reader's step calls for. Whether that has to be written.
-    pub(crate) fn respond(&mut self, inbound: &Inbound, step: &Result<Step, RecvError>) -> bool {
+    pub(crate) fn answer(&mut self, inbound: &Inbound, step: &Result<Step, RecvError>) -> bool {
         inbound.respond(step, &mut self.tx);
         *step != Ok(Step::Pong) // which calls for nothing
     }

@@ -1,5 +1,5 @@
 //! What a connection reads from and writes to, and how that waits.
-use crate::{connection::Outgoing, time::Time};
+use crate::proto::{connection::Outgoing, time::Time};
 use bytes::Buf;
 use std::{
     io::{self, IoSlice},

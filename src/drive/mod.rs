@@ -9,6 +9,7 @@ mod core;
 pub(crate) mod error;
 mod halves;
 pub(crate) mod io;
+pub(crate) mod sync;
 #[cfg(feature = "_task")]
 pub(crate) mod task;
 
@@ -25,7 +26,7 @@ pub use task::{
     Half, Handshake, Reader, Received, Recv, RecvReply, Source, Timer, WebSocket, Writer,
 };
 
-use crate::connection::{Ending, Step};
+use crate::proto::connection::{Ending, Step};
 use std::{
     io::Result as IoResult,
     task::{Context, Poll, ready},

@@ -65,12 +65,13 @@ mod split;
 pub use split::{ReadHalf, WriteHalf};
 
 use crate::{
-    config::Config,
-    connection::Connection,
-    drive::Error,
-    drive::{self, task},
-    handshake::{HandshakeError, client::Request},
-    time::Time,
+    drive::{self, Error, task},
+    proto::{
+        config::Config,
+        connection::Connection,
+        handshake::{HandshakeError, client::Request},
+        time::Time,
+    },
 };
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{

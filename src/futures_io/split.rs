@@ -3,7 +3,7 @@
 //! Both lock the stream for as long as one call of it takes, which never waits; so neither has to
 //! wait for the other, or to be woken by it. That both may be waited for at the same time, by a task
 //! each, is what the contract of `AsyncRead` and `AsyncWrite` says: each keeps a waker of its own.
-use crate::sync::Mutex;
+use crate::drive::sync::Mutex;
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{
     io::{self, IoSlice},

@@ -14,8 +14,8 @@ use crate::{
         io::{flush, read, write_slice},
     },
     drive::Error,
+    proto::url::Target,
     tls::{self, Session, WIRE},
-    url::Target,
 };
 use ::rustls::{ClientConfig, Connection, ServerConfig, ServerConnection};
 use std::{

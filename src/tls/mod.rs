@@ -33,7 +33,7 @@ pub(crate) mod blocking;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 
-use crate::{drive::Error, url::Target};
+use crate::proto::url::Target;
 pub use ::rustls;
 use ::rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection,
@@ -67,8 +67,8 @@ const ALPN: &[u8] = b"http/1.1";
 ///
 /// # Errors
 ///
-/// [`Error::Tls`] where the platform has no roots; it is looked for anew at the next call.
-pub fn platform_config() -> Result<Arc<ClientConfig>, Error> {
+/// Where the platform has no roots; it is looked for anew at the next call.
+pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());
@@ -85,7 +85,7 @@ pub fn platform_config() -> Result<Arc<ClientConfig>, Error> {
 
 /// A client's session. Asks for the name of the host (SNI; none for an address), and for HTTP/1.1
 /// whatever the configuration says.
-pub(crate) fn client(target: &Target, config: Arc<ClientConfig>) -> Result<Connection, Error> {
+pub(crate) fn client(target: &Target, config: Arc<ClientConfig>) -> Result<Connection, TlsError> {
     let name = ServerName::try_from(target.server_name())
         .map_err(|_| TlsError::from(::rustls::Error::UnsupportedNameType))?;
     let alpn = vec![ALPN.to_vec()];

@@ -1,8 +1,8 @@
 //! TLS over a tokio stream.
 use crate::{
     drive::{Error, io::failed},
+    proto::url::Target,
     tls::{self, Session, WIRE},
-    url::Target,
 };
 use ::rustls::{ClientConfig, Connection, ServerConfig, ServerConnection};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};

@@ -7,11 +7,12 @@ use crate::socket::SocketOptions;
 #[cfg(feature = "rustls")]
 use crate::tls::platform_config;
 use crate::{
-    config::Config,
-    drive::Error,
-    drive::task,
-    handshake::{HandshakeError, client::Request},
-    url::Target,
+    drive::{Error, task},
+    proto::{
+        config::Config,
+        handshake::{HandshakeError, client::Request},
+        url::Target,
+    },
 };
 #[cfg(feature = "rustls")]
 use ::rustls::ClientConfig;

@@ -48,12 +48,8 @@ pub use connect::connect_tls;
 pub use connect::{MaybeTls, client, connect, connect_with};
 
 use crate::{
-    config::Config,
-    connection::Connection,
-    drive::Error,
-    drive::{self, task},
-    handshake::HandshakeError,
-    time::Time,
+    drive::{self, Error, task},
+    proto::{config::Config, connection::Connection, handshake::HandshakeError, time::Time},
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},

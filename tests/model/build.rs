@@ -1,4 +1,4 @@
-//! Says to src/sync.rs, and to nothing else, that this is the build for the model checker.
+//! Says to src/drive/sync.rs, and to nothing else, that this is the build for the model checker.
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(tickwire_model)");
     println!("cargo::rustc-cfg=tickwire_model");

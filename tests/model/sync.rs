@@ -1,5 +1,5 @@
 //! A lock that can be tried, of loom's parts: part of the crate where that is built for the model
-//! checker, see src/sync.rs. With loom's own a thread about to try waits when another one takes it
+//! checker, see src/drive/sync.rs. With loom's own a thread about to try waits when another one takes it
 //! first.
 use loom::sync::{Condvar, Mutex as LoomMutex};
 use std::{

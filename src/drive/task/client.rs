@@ -4,15 +4,16 @@ use super::{
     source::{read, within, write_bytes},
 };
 use crate::{
-    config::Config,
-    drive::Error,
-    drive::{Output, io::flush},
-    entropy::SystemEntropy,
-    handshake::{
-        HandshakeError,
-        client::{Handshake, Request},
+    drive::{Error, Output, io::flush},
+    proto::{
+        config::Config,
+        entropy::SystemEntropy,
+        handshake::{
+            HandshakeError,
+            client::{Handshake, Request},
+        },
+        time::Time,
     },
-    time::Time,
 };
 
 /// The opening handshake as a client. Its time began when that of `io` did.

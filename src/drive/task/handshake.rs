@@ -4,14 +4,15 @@ use super::{
     source::{read, within, write_bytes},
 };
 use crate::{
-    config::Config,
-    connection::LINGER,
-    drive::Error,
-    drive::{Output, io::flush},
-    error::RecvError,
-    handshake::{
-        HandshakeError,
-        server::{self, Accept, Refuse, Request},
+    drive::{Error, Output, io::flush},
+    proto::{
+        config::Config,
+        connection::LINGER,
+        error::RecvError,
+        handshake::{
+            HandshakeError,
+            server::{self, Accept, Refuse, Request},
+        },
     },
 };
 use std::{

@@ -18,16 +18,18 @@ pub use split::{Half, Reader, Writer};
 
 use super::{Core, Drive, Input, Output, Ready, Want, Whole};
 #[cfg(doc)]
-use crate::config::Config;
+use crate::proto::config::Config;
 use crate::{
-    close::CloseFrame,
-    config::Negotiated,
-    connection::{Connection, Position, ReadyState, RoundTrip, Sender, Step},
     drive::Error,
-    error::{RecvError, SendError},
-    message::{Chunk, Event, Info, Message, OwnedMessage},
-    pool,
-    prepared::Prepared,
+    proto::{
+        close::CloseFrame,
+        config::Negotiated,
+        connection::{Connection, Position, ReadyState, RoundTrip, Sender, Step},
+        error::{RecvError, SendError},
+        message::{Chunk, Event, Info, Message, OwnedMessage},
+        pool,
+        prepared::Prepared,
+    },
 };
 use bytes::Bytes;
 use std::{
@@ -125,7 +127,7 @@ impl<I> WebSocket<I> {
     /// What has passed so far. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
-    pub fn counters(&self) -> crate::Counters {
+    pub fn counters(&self) -> crate::proto::connection::Counters {
         self.drive.core.conn.counters()
     }
 

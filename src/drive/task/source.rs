@@ -1,14 +1,10 @@
 //! How a task reads, waits, and is woken by a timer.
 use crate::{
-    connection::Step,
     drive::{
         Core, Drive, Input, Io, Output, Ready, Want, Whole,
         io::{failed, outcome},
     },
-    error::RecvError,
-    message::Message,
-    pool,
-    time::Time,
+    proto::{connection::Step, error::RecvError, message::Message, pool, time::Time},
 };
 use std::{
     future::poll_fn,

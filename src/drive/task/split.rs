@@ -14,22 +14,24 @@
 //! it, so that waker wakes both.
 use super::{Recv, Source, Timer, WebSocket, source::Deadlines};
 use crate::{
-    close::CloseFrame,
-    config::Negotiated,
-    connection::{
-        Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
-    },
+    drive::sync::{Mutex, MutexGuard},
     drive::{
         Closing, Core, Drive, Error, Io, Output, Queue, Ready, SenderGuard, TURN, Want,
         io::{flush, write},
         step_half,
     },
-    error::{RecvError, SendError},
-    message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
-    pool,
-    prepared::Prepared,
-    sync::{Mutex, MutexGuard},
-    time::Time,
+    proto::{
+        close::CloseFrame,
+        config::Negotiated,
+        connection::{
+            Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
+        },
+        error::{RecvError, SendError},
+        message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
+        pool,
+        prepared::Prepared,
+        time::Time,
+    },
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -272,7 +274,7 @@ impl<R: Source + Timer, W: Output> Core<R> for Half<W> {
     #[inline]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let Self { inbound, shared, owes, .. } = self;
-        step_half(inbound, want, |inbound, step| *owes |= shared.queue().respond(inbound, step))
+        step_half(inbound, want, |inbound, step| *owes |= shared.queue().answer(inbound, step))
     }
 
     fn poll_write(&mut self, _: &mut R, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -388,8 +390,11 @@ impl<R, W> Reader<R, W> {
     /// What has passed so far, in both directions. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
-    pub fn counters(&self) -> crate::Counters {
-        crate::Counters::of(self.drive.core.inbound.receiver(), &self.drive.core.shared.queue().tx)
+    pub fn counters(&self) -> crate::proto::connection::Counters {
+        crate::proto::connection::Counters::of(
+            self.drive.core.inbound.receiver(),
+            &self.drive.core.shared.queue().tx,
+        )
     }
 
     /// The kind of the message that the peer's Close cut off; see [`Connection::cut_message`](crate::Connection::cut_message).

@@ -9,12 +9,13 @@ use super::{
     split::{Reader, Side, Wakers, Writer},
 };
 use crate::{
-    close::CloseCode,
-    connection::{Sender, Step},
-    drive::Error,
-    drive::{Output, Ready, Want},
-    error::SendError,
-    message::OwnedMessage,
+    drive::{Error, Output, Ready, Want},
+    proto::{
+        close::CloseCode,
+        connection::{Sender, Step},
+        error::SendError,
+        message::OwnedMessage,
+    },
 };
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;

@@ -1,0 +1,75 @@
+//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4), valid by construction.
+//!
+//! Whether a Close is due, and in which order it is sent, is the connection's.
+pub use crate::proto::code::CloseCode;
+use crate::proto::{error::ProtocolError, frame::MAX_CONTROL_LEN};
+
+/// The body of a Close frame. Where an empty body is possible, an `Option` of it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CloseFrame<'a> {
+    /// Why the connection closes.
+    pub code: CloseCode,
+    /// Something for a log, not for people (§7.1.6); at most 123 bytes when sent. What a peer sent
+    /// may hold control characters: print it with `{:?}`.
+    pub reason: &'a str,
+}
+
+/// The longest reason: what a control frame holds besides the code.
+const MAX_REASON: usize = MAX_CONTROL_LEN - 2;
+
+impl<'a> CloseFrame<'a> {
+    /// A code with no reason.
+    pub const fn new(code: CloseCode) -> Self {
+        Self { code, reason: "" }
+    }
+
+    /// A code and a reason.
+    pub const fn with_reason(code: CloseCode, reason: &'a str) -> Self {
+        Self { code, reason }
+    }
+
+    /// Parses the payload of a Close frame; `None` for an empty one (§5.5.1).
+    ///
+    /// # Errors
+    ///
+    /// [`BadClose`](ProtocolError::BadClose) for a single byte or a code that must not appear,
+    /// [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
+    pub fn parse(payload: &'a [u8]) -> Result<Option<Self>, ProtocolError> {
+        let Some((code, reason)) = payload.split_first_chunk() else {
+            return if payload.is_empty() { Ok(None) } else { Err(ProtocolError::BadClose) };
+        };
+        let code = CloseCode::new(u16::from_be_bytes(*code)).ok_or(ProtocolError::BadClose)?;
+        let reason = core::str::from_utf8(reason).map_err(|_| ProtocolError::BadUtf8)?;
+        Ok(Some(Self { code, reason }))
+    }
+
+    /// The payload, with its length; `None` if the reason is too long.
+    pub(crate) fn encode(self) -> Option<([u8; MAX_CONTROL_LEN], usize)> {
+        let mut out = [0; MAX_CONTROL_LEN];
+        let (code, rest) = out.split_first_chunk_mut()?;
+        *code = self.code.get().to_be_bytes();
+        rest.get_mut(..self.reason.len())?.copy_from_slice(self.reason.as_bytes());
+        debug_assert!(self.reason.len() <= MAX_REASON);
+        Some((out, 2 + self.reason.len()))
+    }
+}
+
+impl From<CloseCode> for CloseFrame<'_> {
+    fn from(code: CloseCode) -> Self {
+        Self::new(code)
+    }
+}
+
+impl From<CloseCode> for Option<CloseFrame<'_>> {
+    fn from(code: CloseCode) -> Self {
+        Some(CloseFrame::new(code))
+    }
+}
+
+/// Code and reason, which is escaped.
+impl core::fmt::Display for CloseFrame<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}", self.code)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, " {}", self.reason.escape_debug()) }
+    }
+}

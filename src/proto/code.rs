@@ -1,0 +1,73 @@
+//! Close codes (RFC 6455 §7.4).
+/// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
+///
+/// Those that stand for something that was *not* on the wire (1005, 1006, 1015) have no value, so
+/// they cannot be sent; see [`close_frame`](crate::Connection::close_frame) for how a missing code
+/// and a missing Close are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// 1000: the purpose of the connection is fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// 1001: a server goes down, a page is left.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// 1002: the peer broke the protocol.
+    pub const PROTOCOL_ERROR: Self = Self(1002);
+    /// 1003: data of a kind this end does not accept (text where it wants binary, say).
+    pub const UNSUPPORTED_DATA: Self = Self(1003);
+    /// 1007: data that does not match its type, such as text that is not UTF-8.
+    pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// 1008: against a policy of this end, when no other code fits.
+    pub const POLICY_VIOLATION: Self = Self(1008);
+    /// 1009: too big to process.
+    pub const MESSAGE_TOO_BIG: Self = Self(1009);
+    /// 1010: a client wanted an extension that the server did not agree to; only a client sends it.
+    pub const MANDATORY_EXTENSION: Self = Self(1010);
+    /// 1011: this end met an error of its own.
+    pub const INTERNAL_ERROR: Self = Self(1011);
+    /// 1012: the service restarts; come back after a random delay (IANA registry).
+    pub const SERVICE_RESTART: Self = Self(1012);
+    /// 1013: overloaded; come back later (IANA registry).
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// 1014: a gateway got an invalid response from its upstream (IANA registry).
+    pub const BAD_GATEWAY: Self = Self(1014);
+
+    /// The code, or `None` where it must not appear in a Close frame: below 1000, 1004–1006, 1015,
+    /// unassigned ones up to 2999, 5000 and above.
+    #[inline]
+    pub const fn new(code: u16) -> Option<Self> {
+        match code {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => Some(Self(code)),
+            _ => None,
+        }
+    }
+
+    /// Whether a client that was closed with this may fare better on a new connection, after a
+    /// pause. Not after 1000, whose purpose is fulfilled, nor after 1002, 1003, 1007–1010, 3000
+    /// and 3003 (unauthorized, forbidden; IANA registry), which what it sends or is would meet
+    /// again. What an application means by a code of its own, 4000–4999, only it knows: `true`
+    /// here, so that one is tried again with growing delays.
+    #[inline]
+    pub const fn is_retryable(self) -> bool {
+        !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)
+    }
+
+    /// The number, as on the wire.
+    #[inline]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> Self {
+        code.0
+    }
+}
+
+impl core::fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,369 @@
+//! Limits and policies of a connection, each with its default and its reason; what a handshake
+//! agreed on.
+#[cfg(feature = "deflate")]
+use crate::proto::deflate::{Agreed, Deflate};
+use alloc::string::String;
+use core::time::Duration;
+
+/// Settings of a connection and of its opening handshake. The defaults are safe against hostile
+/// peers; every count and every wait has a bound.
+///
+/// ```
+/// use tickwire::Config;
+/// use std::time::Duration;
+///
+/// let config = Config::default().max_message(64 << 10).close_timeout(Duration::from_secs(1));
+/// ```
+///
+#[doc = include_str!("../../docs/LIMITS.md")]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    pub(crate) read_buffer: usize,
+    pub(crate) max_message: usize,
+    pub(crate) max_frame: Option<usize>,
+    pub(crate) max_fragments: u32,
+    pub(crate) high_water: usize,
+    pub(crate) cork_limit: usize,
+    pub(crate) vectored_from: usize,
+    pub(crate) auto_pong: bool,
+    pub(crate) auto_close: bool,
+    pub(crate) stamp_reads: bool,
+    pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) frame_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) max_head: usize,
+    pub(crate) max_headers: usize,
+    pub(crate) max_request_line: usize,
+    pub(crate) max_interim: u32,
+    pub(crate) max_refusal_body: usize,
+    #[cfg(feature = "socket")]
+    pub(crate) socket: Option<crate::socket::SocketOptions>,
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate: Option<Deflate>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            read_buffer: 16 << 10,
+            max_message: 16 << 20,
+            max_frame: None,
+            max_fragments: 128 << 10,
+            high_water: 1 << 20,
+            cork_limit: 64 << 10,
+            vectored_from: 4 << 10,
+            auto_pong: true,
+            auto_close: true,
+            stamp_reads: false,
+            heartbeat: None,
+            handshake_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            frame_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+            max_head: 64 << 10,
+            max_headers: 128,
+            max_request_line: 8 << 10,
+            max_interim: 8,
+            max_refusal_body: 4 << 10,
+            #[cfg(feature = "socket")]
+            socket: None,
+            #[cfg(feature = "deflate")]
+            deflate: None,
+        }
+    }
+}
+
+impl Config {
+    /// The longest message received whole, in bytes; default 16 MiB; of a compressed one, also what
+    /// it becomes, which is watched while inflating. A longer one fails the
+    /// connection with Close 1009 at the frame header that says so, before a byte of it is stored.
+    ///
+    /// Stops a peer from filling memory. Messages received in chunks are not bounded by it, but for
+    /// their frames, where [`max_frame`](Self::max_frame) is not set.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// The longest frame received, in bytes; default: as [`max_message`](Self::max_message). A
+    /// longer one fails the connection with Close 1009. Holds for chunks too: to receive a message
+    /// longer than [`max_message`](Self::max_message) in chunks, allow its frames here.
+    pub fn max_frame(mut self, bytes: usize) -> Self {
+        self.max_frame = Some(bytes);
+        self
+    }
+
+    /// The most fragments in a message received whole; default 131,072. More fail the connection
+    /// with Close 1008.
+    ///
+    /// Stops a peer from keeping a message open for ever with empty fragments, which no limit on
+    /// bytes would notice.
+    pub fn max_fragments(mut self, count: u32) -> Self {
+        self.max_fragments = count.max(1);
+        self
+    }
+
+    /// How much one read asks for, in bytes; default 16 KiB, which stays in the processor's
+    /// first-level cache; at least 512, at most 16 MiB. The buffer has room for a frame's header
+    /// besides, so that a message of this length comes in one read, and it grows for a larger one
+    /// as that arrives.
+    pub fn read_buffer(mut self, bytes: usize) -> Self {
+        self.read_buffer = bytes.clamp(512, 1 << 24);
+        self
+    }
+
+    /// How much may be fed and not yet written, in bytes; default 1 MiB. Feeding is refused with
+    /// [`SendError::Full`](crate::SendError::Full) once this much is buffered; a message that
+    /// begins below it is taken whole, whatever its length.
+    ///
+    /// Stops a peer that does not read from filling memory with what is meant for it.
+    pub fn high_water(mut self, bytes: usize) -> Self {
+        self.high_water = bytes.max(1);
+        self
+    }
+
+    /// How much an adapter lets a batch of replies grow before it writes in the middle of the
+    /// batch, in bytes; default 64 KiB.
+    ///
+    /// So the first reply of a long batch waits for no more than the work that makes this much.
+    /// Measured with replies of 1 KiB (`benches/README.md`): less costs more system calls, more
+    /// makes the slowest first reply wait 13 times as long for 6 % less processor time.
+    pub fn cork_limit(mut self, bytes: usize) -> Self {
+        self.cork_limit = bytes;
+        self
+    }
+
+    /// From which length on a shared payload is written from where it lies instead of being
+    /// copied, in bytes; default 4 KiB. A client masks, and so always copies.
+    pub fn vectored_from(mut self, bytes: usize) -> Self {
+        self.vectored_from = bytes.max(1);
+        self
+    }
+
+    /// Whether Pings are answered by themselves (§5.5.2); default yes. Otherwise answer the
+    /// [`Event::Ping`](crate::Event::Ping)s yourself, with
+    /// [`pong`](crate::Sender::pong).
+    pub fn auto_pong(mut self, yes: bool) -> Self {
+        self.auto_pong = yes;
+        self
+    }
+
+    /// Whether a Close from the peer is answered by itself (§5.5.1); default yes. Otherwise answer
+    /// it yourself, with [`close`](crate::Sender::close).
+    pub fn auto_close(mut self, yes: bool) -> Self {
+        self.auto_close = yes;
+        self
+    }
+
+    /// Whether the adapters note when each read was made, for
+    /// [`Info::read_at`](crate::Info::read_at); default no, since it reads the clock for each
+    /// read, some 20 ns.
+    pub fn stamp_reads(mut self, yes: bool) -> Self {
+        self.stamp_reads = yes;
+        self
+    }
+
+    /// Pings a silent peer and gives up a dead one; default off. [`Heartbeat`] has presets.
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// How long the opening handshake may take; default 10 s. Stops peers from holding sockets
+    /// with a head that trickles in.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long to wait for the peer's Close after ours, and, as a client, for the server to close
+    /// the stream after that; default 5 s.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// How long one frame may take from its first byte to its last; default 60 s. Not for messages
+    /// received in chunks. Stops peers that send a byte now and then to hold a connection.
+    pub fn frame_timeout(mut self, timeout: Duration) -> Self {
+        self.frame_timeout = timeout;
+        self
+    }
+
+    /// How long the stream may refuse every byte; default 30 s. Stops peers that never read.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// The longest head of a request or response, in bytes; default 64 KiB. A server answers a
+    /// longer one with 431.
+    pub fn max_head(mut self, bytes: usize) -> Self {
+        self.max_head = bytes;
+        self
+    }
+
+    /// The most headers in a head; default and most 128. A server answers more with 431.
+    pub fn max_headers(mut self, count: usize) -> Self {
+        self.max_headers = count.min(128);
+        self
+    }
+
+    /// The longest request line, in bytes; default 8 KiB. A server answers a longer one with 414.
+    pub fn max_request_line(mut self, bytes: usize) -> Self {
+        self.max_request_line = bytes;
+        self
+    }
+
+    /// The most interim (1xx) responses a client skips before the real one; default 8.
+    pub fn max_interim(mut self, count: u32) -> Self {
+        self.max_interim = count;
+        self
+    }
+
+    /// How much of a refusal's body a client keeps, in bytes; default 4 KiB.
+    pub fn max_refusal_body(mut self, bytes: usize) -> Self {
+        self.max_refusal_body = bytes;
+        self
+    }
+
+    /// Options of the TCP socket that `connect` dials; default: those of
+    /// [`SocketOptions::new`](crate::SocketOptions::new). A stream of the caller's own is left as it
+    /// is: [apply](crate::SocketOptions::apply) them to it. Feature `socket`.
+    #[cfg(feature = "socket")]
+    pub fn socket(mut self, options: crate::socket::SocketOptions) -> Self {
+        self.socket = Some(options);
+        self
+    }
+
+    /// Offers or accepts permessage-deflate (RFC 7692); default no. See
+    /// [`deflate`](crate::deflate) for what it costs, and [`Deflate`] for the settings.
+    /// Feature `deflate`.
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    pub fn deflate(mut self, deflate: Deflate) -> Self {
+        self.deflate = Some(deflate);
+        self
+    }
+
+    /// `max_frame` with its default resolved.
+    pub(crate) fn frame_limit(&self) -> usize {
+        self.max_frame.unwrap_or(self.max_message)
+    }
+}
+
+/// When to ping, and when to give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Heartbeat {
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+}
+
+impl Heartbeat {
+    /// A Ping when nothing was received for `interval`, or up to a fifth more, as the last byte came
+    /// between two of the five looks in an interval; the connection fails
+    /// with [`PongTimeout`](crate::RecvError::PongTimeout) when nothing at all arrives within
+    /// `timeout` after the Ping was written. Any byte received is a sign of life. Intervals below
+    /// 5 ms count as that.
+    ///
+    /// A dead peer is thus found within 1.25 × `interval` + `timeout` after its last byte, by a call
+    /// that receives; this includes how late the adapters are, where `interval` is a second or more:
+    /// 1 ms with tokio, up to 30 ms in `blocking`. The Pings also measure the
+    /// [round-trip time](crate::Sender::rtt). [`Duration::MAX`] as the timeout pings and never
+    /// gives up.
+    pub const fn new(interval: Duration, timeout: Duration) -> Self {
+        Self { interval, timeout }
+    }
+
+    /// For a server behind proxies and load balancers: 20 s and 20 s; a dead peer is found within
+    /// 45 s.
+    ///
+    /// These cut a connection on which nothing passes for a time of theirs, commonly 60 s (nginx's
+    /// `proxy_read_timeout`, AWS's load balancers), at some places 30 to 55 s. A Ping every 24 s at
+    /// the latest stays below all of them, and one that is lost comes again in time. A proxy may
+    /// keep its own connection to the server long after the client is gone, so a Ping it cannot
+    /// deliver is the only sign of that; 20 s let a phone change networks and TCP repeat itself.
+    pub const fn behind_proxies() -> Self {
+        Self::new(Duration::from_secs(20), Duration::from_secs(20))
+    }
+
+    /// For a trading client and the like: 1 s and 2 s; a dead server is found within 3.25 s.
+    ///
+    /// There a quiet market and a dead connection look the same, and to tell them apart is worth a
+    /// Ping a second, sent only where nothing else arrives. TCP repeats a lost segment after 200 ms
+    /// or more, then after twice that: 2 s are enough for three losses in a row on a path between
+    /// continents. Too hasty for networks that pause for seconds, such as mobile ones.
+    pub const fn trading() -> Self {
+        Self::new(Duration::from_secs(1), Duration::from_secs(2))
+    }
+
+    /// For a phone, or a device on batteries: 4 min and 30 s; a dead server is found within 5.5 min.
+    ///
+    /// Each Ping wakes the radio for several seconds, and that is what empties the battery; too few
+    /// of them, and the address translation of the network forgets the connection, many after
+    /// 5 min of silence. So a Ping goes after 4 to 4.8 min. 30 s let the radio wake up, or move to
+    /// another cell.
+    ///
+    /// For the phone's end. A server of phones pings as rarely, since its Pings wake them as well.
+    pub const fn phone() -> Self {
+        Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30))
+    }
+}
+
+/// What both ends agreed on in the opening handshake. Can be made by hand, for framing without
+/// HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Negotiated {
+    subprotocol: Option<String>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<Agreed>,
+}
+
+impl Negotiated {
+    /// What a connection without its own has; most agree on nothing, and need no room for it.
+    pub(crate) fn or_nothing(this: Option<&Self>) -> &Self {
+        static NOTHING: Negotiated = Negotiated {
+            subprotocol: None,
+            #[cfg(feature = "deflate")]
+            deflate: None,
+        };
+        this.unwrap_or(&NOTHING)
+    }
+
+    /// Nothing but frames.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a subprotocol (§1.9).
+    pub fn with_subprotocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocol = Some(name.into());
+        self
+    }
+
+    /// With permessage-deflate (RFC 7692). How to compress then is said by
+    /// [`Config::deflate`], or is as [`Deflate`]'s defaults. Feature `deflate`.
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    pub fn with_deflate(mut self, agreed: Agreed) -> Self {
+        self.deflate = Some(agreed);
+        self
+    }
+
+    /// How messages may be compressed, if permessage-deflate was agreed on. Feature `deflate`.
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    pub fn deflate(&self) -> Option<Agreed> {
+        self.deflate
+    }
+
+    /// The subprotocol, if one was agreed on.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+}

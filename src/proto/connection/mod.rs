@@ -1,0 +1,567 @@
+//! The connection's state machine: a [`Receiver`], a [`Sender`], timers, and the policy that joins
+//! them.
+//!
+//! The halves share nothing. What one owes the other (a Pong, the answering Close, the Close that
+//! reports a violation) passes through [`respond`], the only place where both are in scope. How a
+//! connection comes into being is `handshake`'s; reading, writing and telling the time, the
+//! adapters'.
+mod counters;
+mod inbound;
+pub(crate) mod out_buffer;
+mod receiver;
+mod recv_buffer;
+mod rtt;
+mod sender;
+mod stall;
+mod timers;
+
+/// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
+#[cfg(feature = "std")]
+pub(crate) use timers::LINGER;
+
+#[cfg(feature = "counters")]
+pub use counters::{Counters, Traffic};
+pub(crate) use inbound::Inbound;
+pub use out_buffer::Outgoing;
+pub(crate) use receiver::Delivery;
+pub use receiver::{Receiver, Step};
+pub(crate) use recv_buffer::RecvBuffer;
+pub use rtt::RoundTrip;
+pub use sender::{Position, Sender};
+
+#[cfg(feature = "_task")]
+use crate::proto::memory::Memory;
+use crate::proto::{
+    close::CloseFrame,
+    config::{Config, Negotiated},
+    entropy::Entropy,
+    error::RecvError,
+    message::{DataKind, Event, Info, Message},
+    role::Role,
+    time::Time,
+};
+use alloc::{boxed::Box, vec::Vec};
+#[cfg(feature = "std")]
+use core::time::Duration;
+use timers::Phase;
+
+/// One open WebSocket connection without its stream: bytes in, events out; messages in, bytes out.
+///
+/// The order of calls, in an event loop of one's own:
+///
+/// ```
+/// use bytes::Buf;
+/// use std::io::{self, Read, Write};
+/// use tickwire::{Connection, Ending, Message, Sender, Step, Time};
+///
+/// /// To be called when the stream is readable or writable, and at `conn.poll_timeout()`.
+/// /// `false`: the connection is over, drop the stream.
+/// fn ready<S: Read + Write>(
+///     conn: &mut Connection,
+///     stream: &mut S,
+///     now: Time,
+///     mut shut_for_writing: impl FnMut(&mut S),
+///     mut handle: impl FnMut(Message<'_>, &mut Sender),
+/// ) -> Result<bool, Box<dyn std::error::Error>> {
+///     loop {
+///         let step = conn.step();
+///         if !matches!(step, Ok(Step::Message | Step::Ping | Step::Pong | Step::Close)) {
+///             // The batch is over, or a Close has to go: write until it would block.
+///             if let Err(error) = write(conn, stream) {
+///                 eprintln!("write failed: {error}"); // what is still readable comes first
+///                 conn.write_failed();
+///             }
+///         }
+///         let read = match step {
+///             Ok(Step::Message) => {
+///                 let (rx, tx) = conn.split_mut();
+///                 if let Some(message) = rx.message() {
+///                     handle(message, tx);
+///                 }
+///                 continue;
+///             }
+///             Ok(Step::Ping | Step::Pong | Step::Close) => continue, // answered already
+///             Ok(Step::NeedInput) => true,
+///             Ok(Step::Closed) | Err(_) => match conn.ending() {
+///                 Ending::Flush => false, // again when writable
+///                 Ending::ShutDown => {
+///                     shut_for_writing(stream);
+///                     conn.shut_down();
+///                     continue;
+///                 }
+///                 Ending::Discard => true,
+///                 Ending::Done => return step.map(|_| false).map_err(Into::into),
+///             },
+///         };
+///         let blocked = match read.then(|| stream.read(conn.spare_mut())) {
+///             Some(Ok(0)) => {
+///                 conn.end_of_stream();
+///                 false
+///             }
+///             Some(Ok(n)) => {
+///                 conn.commit(n);
+///                 false
+///             }
+///             Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
+///                 return Err(error.into());
+///             }
+///             Some(Err(_)) | None => true,
+///         };
+///         if blocked {
+///             if conn.poll_timeout().is_none_or(|at| at > now) {
+///                 return Ok(true);
+///             }
+///             // A Ping may be due, or a deadline has passed: `step` says so. Each call moves on.
+///             let _ = conn.handle_timeout(now);
+///         }
+///     }
+/// }
+///
+/// fn write(conn: &mut Connection, stream: &mut impl Write) -> io::Result<()> {
+///     loop {
+///         let mut out = conn.sender().outgoing();
+///         if !out.has_remaining() {
+///             return Ok(());
+///         }
+///         match stream.write(out.chunk()) {
+///             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+///             Ok(n) => out.advance(n),
+///             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+///                 conn.write_blocked();
+///                 return Ok(());
+///             }
+///             Err(e) => return Err(e),
+///         }
+///     }
+/// }
+/// #
+/// # // It ends: a client closes over a stream of canned bytes, the server's end is driven.
+/// # struct Canned(Vec<u8>, Vec<u8>);
+/// # impl Read for Canned {
+/// #     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+/// #         let n = to.len().min(self.0.len());
+/// #         to[..n].copy_from_slice(&self.0[..n]);
+/// #         self.0.drain(..n);
+/// #         Ok(n)
+/// #     }
+/// # }
+/// # impl Write for Canned {
+/// #     fn write(&mut self, from: &[u8]) -> io::Result<usize> { self.1.write(from) }
+/// #     fn flush(&mut self) -> io::Result<()> { Ok(()) }
+/// # }
+/// # let config = tickwire::Config::default();
+/// # let mut conn = Connection::server(&config, tickwire::Negotiated::new());
+/// # let mut stream = Canned(b"\x81\x82\0\0\0\0hi\x88\x80\0\0\0\0".to_vec(), Vec::new());
+/// # let mut shut = false;
+/// # let open = ready(&mut conn, &mut stream, Time::ZERO, |_| shut = true, |message, tx| {
+/// #     let _ = tx.feed(message);
+/// # });
+/// # assert!(!open.unwrap() && shut && conn.was_clean());
+/// # assert_eq!(stream.1, b"\x81\x02hi\x88\x00");
+/// ```
+///
+/// - **Inputs**: [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit),
+///   [`end_of_stream`](Self::end_of_stream), [`write_failed`](Self::write_failed),
+///   [`write_blocked`](Self::write_blocked), [`handle_timeout`](Self::handle_timeout).
+/// - **Commands**: those of [`Sender`], through [`sender`](Self::sender) or
+///   [`split_mut`](Self::split_mut).
+/// - **Outputs**: [`step`](Self::step), then [`message`](Self::message) or [`event`](Self::event);
+///   [`Sender::outgoing`]; [`poll_timeout`](Self::poll_timeout); [`ending`](Self::ending).
+#[derive(Debug)]
+pub struct Connection {
+    inbound: Inbound,
+    tx: Sender,
+}
+
+/// What is known about the end of the stream.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    client: bool,
+    /// The stream was shut for writing.
+    shut: bool,
+}
+
+/// What to do with the stream once [`step`](Connection::step) says [`Closed`](Step::Closed) or
+/// fails.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Write what is outgoing: our Close is in it.
+    Flush,
+    /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down).
+    ShutDown,
+    /// Read into [`spare_mut`](Connection::spare_mut) and [`commit`](Connection::commit) until the
+    /// stream ends, then [`end_of_stream`](Connection::end_of_stream); nothing is kept, and
+    /// [`handle_timeout`](Connection::handle_timeout) bounds it: with 1 s for a server that has
+    /// shut its side, with [`close_timeout`](crate::Config::close_timeout) for a client that waits
+    /// for that. A server that closed with unread input would have its last bytes, the Close among
+    /// them, thrown away by the reset that this causes; a client leaves it to the server to close
+    /// first (RFC 6455 §7.1.1), and shuts its side then. A client that fails the connection does
+    /// not wait for that: it is told [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
+    Discard,
+    /// Drop the stream. (Or, where [`auto_close`](Config::auto_close) is off and the peer's Close
+    /// is not answered: nothing, until it is.)
+    Done,
+}
+
+impl From<Phase> for Ending {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Flushing => Self::Flush,
+            Phase::Shutting => Self::ShutDown,
+            Phase::Discarding => Self::Discard,
+            Phase::Open | Phase::Closing | Phase::Over => Self::Done,
+        }
+    }
+}
+
+impl Connection {
+    /// The server's end of a connection whose opening handshake is done.
+    pub fn server(config: &Config, negotiated: Negotiated) -> Self {
+        Self::new(Role::Server, config, negotiated, None)
+    }
+
+    /// The client's end of a connection whose opening handshake is done. `entropy` is where its
+    /// masking keys come from.
+    pub fn client(
+        config: &Config,
+        negotiated: Negotiated,
+        entropy: impl Entropy + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(Role::Client, config, negotiated, Some(Box::new(entropy)))
+    }
+
+    pub(crate) fn new(
+        role: Role,
+        config: &Config,
+        negotiated: Negotiated,
+        entropy: Option<Box<dyn Entropy + Send + Sync>>,
+    ) -> Self {
+        #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
+        let (mut rx, mut tx) = (Receiver::new(role, config), Sender::new(config, entropy));
+        #[cfg(feature = "deflate")]
+        if let Some(agreed) = negotiated.deflate() {
+            rx.set_deflate(role, config, agreed);
+            tx.set_deflate(role, config, agreed);
+        }
+        Self { inbound: Inbound::new(role, config, rx, negotiated), tx }
+    }
+
+    /// Takes over what a handshake has read, and queues its response, in the parts it has; where
+    /// it can, in the buffer that the head came in.
+    pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
+        let free = self.inbound.rx.begin_with(input);
+        self.tx.begin_with(free, response);
+    }
+
+    /// Takes buffers from `memory` and gives them back there.
+    #[cfg(feature = "_task")]
+    pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
+        self.inbound.rx.set_memory(memory);
+        self.tx.set_memory(memory);
+    }
+
+    // Inputs.
+
+    /// Where to read the stream into: never empty. Ends the current message. See
+    /// [`Receiver::spare_mut`].
+    #[inline]
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        self.inbound.rx.spare_mut()
+    }
+
+    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut).
+    ///
+    /// # Panics
+    ///
+    /// When `n` is more than there was room for.
+    #[inline]
+    pub fn commit(&mut self, n: usize) {
+        self.inbound.rx.commit(n);
+    }
+
+    /// [`commit`](Self::commit), and when the bytes came, for
+    /// [`Info::read_at`](crate::Info::read_at).
+    ///
+    /// # Panics
+    ///
+    /// When `n` is more than there was room for.
+    #[inline]
+    pub fn commit_at(&mut self, n: usize, time: Time) {
+        self.inbound.rx.commit_at(n, time);
+    }
+
+    /// Says that the stream ended. What was received whole is still delivered; then, if no Close
+    /// came, [`UnexpectedEof`](RecvError::UnexpectedEof).
+    pub fn end_of_stream(&mut self) {
+        self.inbound.rx.end_of_stream();
+    }
+
+    /// Says that the stream failed to write. The sending half is closed and emptied
+    /// ([`unsent`](Sender::unsent) says of how much); receiving goes on until the stream ends, at
+    /// most for [`close_timeout`](Config::close_timeout), since what the peer said last may tell
+    /// why.
+    pub fn write_failed(&mut self) {
+        self.tx.write_failed();
+    }
+
+    /// Says that the stream refused what [`Sender::outgoing`] showed, for now: from here the write
+    /// timer runs, until the stream takes some.
+    pub fn write_blocked(&mut self) {
+        self.tx.blocked();
+    }
+
+    /// Says that the stream was shut for writing, as [`ending`](Self::ending) asked.
+    pub fn shut_down(&mut self) {
+        self.inbound.shut_down();
+    }
+
+    /// Says that nobody reads for now, or that reading goes on: while it is paused, silence is not
+    /// held against the peer, and only the timers on writing and closing run.
+    pub fn set_paused(&mut self, paused: bool) {
+        self.inbound.set_paused(paused);
+    }
+
+    /// Says that the times told from now on have another epoch: all deadlines are armed anew.
+    #[cfg(feature = "std")]
+    pub(crate) fn restart_clock(&mut self) {
+        self.inbound.restart_clock();
+        self.tx.restart_clock();
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None`: not before something
+    /// else happens. A time already past means at once.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.inbound.poll_timeout(&self.tx)
+    }
+
+    /// Tells the time. Early and repeated calls are harmless.
+    ///
+    /// Call it after a read that would have waited, or while reading is
+    /// [paused](Self::set_paused): a Pong that lies unread in the system would not count as a sign
+    /// of life.
+    ///
+    /// # Errors
+    ///
+    /// A deadline has passed: [`PongTimeout`](RecvError::PongTimeout),
+    /// [`FrameTimeout`](RecvError::FrameTimeout), [`CloseTimeout`](RecvError::CloseTimeout),
+    /// [`WriteTimeout`](RecvError::WriteTimeout). [`step`](Self::step) repeats it, once it has
+    /// delivered what is here.
+    pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
+        self.inbound.handle_timeout(now, &mut self.tx)
+    }
+
+    // Outputs.
+
+    /// Consumes input up to the next event, and queues the reply it calls for.
+    ///
+    /// The result borrows nothing; what arrived is at [`message`](Self::message) or
+    /// [`event`](Self::event) until the next call that receives.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`], once all that came before it has been delivered; repeated by every later
+    /// call. Where the peer is to be told why, a Close is queued.
+    #[inline]
+    pub fn step(&mut self) -> Result<Step, RecvError> {
+        match self.inbound.rx.quick() {
+            Some(step) => Ok(step),
+            None => self.step_slow(),
+        }
+    }
+
+    #[inline(never)]
+    fn step_slow(&mut self) -> Result<Step, RecvError> {
+        self.inbound.step(Delivery::Whole, &mut self.tx)
+    }
+
+    /// [`step`](Self::step), but stops at each piece of a message as it arrives, which is then at
+    /// [`Receiver::chunk`]: for messages one would not hold in memory.
+    ///
+    /// Neither [`max_message`](Config::max_message), [`max_fragments`](Config::max_fragments) nor
+    /// [`frame_timeout`](Config::frame_timeout) applies to a message received in pieces;
+    /// [`max_frame`](Config::max_frame) does. A call of `step` in the middle of one skips the rest
+    /// of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn step_chunk(&mut self) -> Result<Step, RecvError> {
+        self.inbound.step(Delivery::Chunks, &mut self.tx)
+    }
+
+    /// The message that `step` stopped at, if it was one.
+    #[inline]
+    pub fn message(&self) -> Option<Message<'_>> {
+        self.inbound.rx.message()
+    }
+
+    /// What `step` stopped at.
+    pub fn event(&self) -> Option<Event<'_>> {
+        self.inbound.rx.event()
+    }
+
+    /// What is known about the current message besides its payload.
+    pub fn info(&self) -> Info {
+        self.inbound.rx.info()
+    }
+
+    /// What to do with the stream once [`step`](Self::step) says [`Closed`](Step::Closed) or fails.
+    pub fn ending(&self) -> Ending {
+        self.inbound.ending(&self.tx)
+    }
+
+    // The halves.
+
+    /// The receiving half.
+    #[inline]
+    pub fn receiver(&mut self) -> &mut Receiver {
+        &mut self.inbound.rx
+    }
+
+    /// The sending half.
+    #[inline]
+    pub fn sender(&mut self) -> &mut Sender {
+        &mut self.tx
+    }
+
+    /// Both halves at once: a message borrowed from the first leaves the second free.
+    ///
+    /// A message cannot outlive the next receiving call:
+    ///
+    /// ```compile_fail,E0502
+    /// fn keep(conn: &mut tickwire::Connection) {
+    ///     let first = conn.message();
+    ///     let _ = conn.step();
+    ///     println!("{first:?}");
+    /// }
+    /// ```
+    #[inline]
+    pub fn split_mut(&mut self) -> (&mut Receiver, &mut Sender) {
+        (&mut self.inbound.rx, &mut self.tx)
+    }
+
+    /// The shortest of all that is waited for here.
+    #[cfg(feature = "std")]
+    pub(crate) fn shortest_timeout(&self) -> Duration {
+        self.inbound.shortest_timeout().min(self.tx.write_timeout())
+    }
+
+    #[cfg(feature = "std")]
+    #[inline(always)]
+    pub(crate) fn inbound(&mut self) -> &mut Inbound {
+        &mut self.inbound
+    }
+
+    /// The parts, for a connection that is used from two tasks or threads.
+    #[cfg(feature = "std")]
+    pub(crate) fn into_halves(self) -> (Inbound, Sender) {
+        (self.inbound, self.tx)
+    }
+
+    /// Takes the receive buffer away, as a rule before a wait; see [`Receiver::reclaim`].
+    #[inline]
+    pub fn reclaim(&mut self) -> Vec<u8> {
+        self.inbound.rx.reclaim()
+    }
+
+    // Getters.
+
+    /// What the opening handshake agreed on.
+    pub fn negotiated(&self) -> &Negotiated {
+        self.inbound.negotiated()
+    }
+
+    /// Which end this is.
+    pub fn role(&self) -> Role {
+        self.inbound.role()
+    }
+
+    /// The peer's Close: `None` while none came, and for one with an empty body;
+    /// [`close_code`](Self::close_code) tells them apart (1006 and 1005). What this end
+    /// sent is at [`Sender::close_frame`].
+    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
+        self.inbound.rx.close_frame()
+    }
+
+    /// The close code of the connection (§7.1.5) as other APIs number it: that of the peer's
+    /// Close, 1005 for one without a code, 1006 while none came.
+    pub fn close_code(&self) -> u16 {
+        self.inbound.rx.close_code()
+    }
+
+    /// Why nothing more is received, if it failed: known at once, where the calls that receive
+    /// first tell the peer.
+    pub fn error(&self) -> Option<RecvError> {
+        self.inbound.rx.doom()
+    }
+
+    /// The sending half, to look at.
+    #[inline]
+    pub fn sending(&self) -> &Sender {
+        &self.tx
+    }
+
+    /// How long Pings and their Pongs took; see [`Sender::rtt`].
+    pub fn rtt(&self) -> Option<RoundTrip> {
+        self.tx.rtt()
+    }
+
+    /// What has passed so far. Feature `counters`.
+    #[cfg(feature = "counters")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
+    pub fn counters(&self) -> Counters {
+        Counters::of(&self.inbound.rx, &self.tx)
+    }
+
+    /// The kind of the message that the peer began and, by its Close, left unfinished: what was
+    /// received of it is gone, or, of a message in chunks, was handed out without a last piece. §5.4
+    /// allows a control frame there, so that it is no violation.
+    pub fn cut_message(&self) -> Option<DataKind> {
+        self.inbound.rx.cut_message()
+    }
+
+    /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
+    /// written. Not that every message came over whole: see [`cut_message`](Self::cut_message), and
+    /// [`Sender::unsent`] for those of ours.
+    pub fn was_clean(&self) -> bool {
+        self.inbound.was_clean(&self.tx)
+    }
+
+    /// Where the connection stands, as in a browser: open, closing once a Close was sent or
+    /// received, closed once nothing more will be received or sent: so only when what
+    /// [`ending`](Self::ending) asked for was done, up to [`Ending::Done`].
+    pub fn ready_state(&self) -> ReadyState {
+        self.inbound.ready_state(&self.tx)
+    }
+}
+
+/// Where a connection stands. A browser's `CONNECTING` is a handshake here. Only moves forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReadyState {
+    /// Messages pass both ways.
+    Open = 1,
+    /// A Close was sent, queued or received, or a violation is being reported.
+    Closing = 2,
+    /// It is over; the stream can go.
+    Closed = 3,
+}
+
+/// What the receiving half owes the sending half after a step.
+pub(crate) fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Sender) {
+    match step {
+        Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
+        Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
+        Ok(Step::Close) => {
+            tx.end_controls();
+            if tx.auto_close {
+                tx.answer_close(rx.close_frame());
+            }
+        }
+        Err(error) => match error.close_code() {
+            Some(code) => tx.fail(code),
+            None => tx.write_failed(), // there is nobody to write to
+        },
+        Ok(_) => {}
+    }
+}

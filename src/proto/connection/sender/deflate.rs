@@ -1,0 +1,170 @@
+//! Messages that are compressed before they are framed (RFC 7692 §6.1).
+//!
+//! A message is compressed once it is admitted, so a refused one leaves no trace in the
+//! compressor. Whether it may be fed at all, and how its frame lies in the buffer, is the
+//! sender's.
+use super::Sender;
+use crate::proto::{
+    config::Config,
+    deflate::{
+        Agreed,
+        codec::{self, Compressor, Output, Setting, TAIL},
+    },
+    prepared::{Prepared, opcode},
+    role::Role,
+};
+use std::boxed::Box;
+
+/// RFC 7692 §6: set on the first frame of a compressed message.
+const RSV1: u8 = 0x40;
+
+/// What a connection that agreed on permessage-deflate has for what it sends.
+pub(super) struct Deflating {
+    setting: Setting,
+    takeover: bool,
+    min_size: usize,
+    /// How much the thread may keep.
+    memory: usize,
+    /// With takeover from the first use on, else while a message in chunks is compressed.
+    own: Option<Box<Compressor>>,
+    /// The peer's window does not hold what `own` remembers: it has to be reset before it is used.
+    stale: bool,
+    /// The message in chunks that is in progress is compressed.
+    chunking: bool,
+}
+
+impl Sender {
+    /// From now on messages are compressed, as `role` agreed.
+    pub(in crate::proto::connection) fn set_deflate(
+        &mut self,
+        role: Role,
+        config: &Config,
+        agreed: Agreed,
+    ) {
+        let ours = config.deflate.unwrap_or_default();
+        self.deflate = Setting::new(&ours, agreed.window_bits(role)).map(|setting| {
+            Box::new(Deflating {
+                setting,
+                takeover: agreed.takeover(role),
+                min_size: ours.min_size,
+                memory: ours.memory,
+                own: None,
+                stale: false,
+                chunking: false,
+            })
+        });
+        self.set_admission();
+    }
+
+    /// Frames a whole message that is to be compressed. `false` if it is not: nothing was done
+    /// then.
+    pub(super) fn frame_compressed(&mut self, b0: u8, payload: &[u8]) -> bool {
+        let Some(deflate) = &mut self.deflate else {
+            return false;
+        };
+        let mut out = Output::default();
+        let done = deflate.compress(payload, &mut out);
+        if done {
+            let packed = codec::without_tail(&out);
+            self.tally.packed(payload.len(), packed.len());
+            self.frame(b0 | RSV1, packed);
+        }
+        out.give();
+        done
+    }
+
+    /// The same for a message that may have been compressed for others.
+    #[inline(never)]
+    pub(super) fn frame_precompressed(&mut self, message: &Prepared) -> bool {
+        let Some(deflate) = &mut self.deflate else {
+            return false;
+        };
+        if !deflate.wants(message.payload()) {
+            return false;
+        }
+        let Some(compressed) = message.compressed(deflate.setting, deflate.memory) else {
+            return false;
+        };
+        // The peer's window moves on by what our compressor never saw.
+        deflate.stale = deflate.own.is_some();
+        self.tally.packed(message.payload().len(), compressed.payload().len());
+        self.frame_encoded(0x80 | RSV1 | opcode(message.kind()) as u8, compressed);
+        true
+    }
+
+    /// Frames a piece of a message; `begins` says that it is the first, and may be compressed.
+    pub(super) fn frame_compressed_chunk(&mut self, b0: u8, data: &[u8], begins: bool) -> bool {
+        let last = b0 & 0x80 != 0;
+        if begins && last {
+            return self.frame_compressed(b0, data);
+        }
+        let Some(deflate) = &mut self.deflate else {
+            return false;
+        };
+        deflate.chunking |= begins;
+        if !deflate.chunking {
+            return false;
+        }
+        let mut out = Output::default();
+        deflate.chunk(data, last, &mut out);
+        self.tally.packed(data.len(), out.len());
+        self.frame(b0 | if begins { RSV1 } else { 0 }, out.bytes());
+        out.give();
+        true
+    }
+}
+
+impl Deflating {
+    fn wants(&self, payload: &[u8]) -> bool {
+        // §7.2.3.6: an empty message would be longer.
+        !payload.is_empty() && payload.len() >= self.min_size
+    }
+
+    /// Compresses a whole message, with `TAIL` behind it; `false` if it is to be sent as it is.
+    fn compress(&mut self, payload: &[u8], out: &mut Output) -> bool {
+        if !self.wants(payload) {
+            return false;
+        }
+        if self.takeover {
+            // Also if it grew: the compressor counts on the peer's having seen it.
+            let done = self.own().compress(payload, out).is_ok();
+            if !done {
+                self.own = None;
+            }
+            return done;
+        }
+        // There is nothing that could get out of step: what does not get shorter is sent plain.
+        codec::compress_alone(self.setting, payload, out, self.memory)
+    }
+
+    /// The compressor that remembers, ready for what comes next.
+    fn own(&mut self) -> &mut Compressor {
+        let own = self.own.get_or_insert_with(|| codec::take_compressor(self.setting));
+        if core::mem::take(&mut self.stale) {
+            own.reset();
+        }
+        own
+    }
+
+    /// Compresses a piece of a message. What comes of it ends where a byte does.
+    fn chunk(&mut self, data: &[u8], last: bool, out: &mut Output) {
+        if !data.is_empty() && self.own().compress(data, out).is_err() {
+            self.own = None;
+            out.clear();
+            codec::store(data, out);
+        }
+        if last {
+            // What goes last lacks `TAIL`: with nothing before it, the first byte of its block.
+            match out.len() {
+                0 => out.push(&[0]),
+                n => out.truncate(n - TAIL.len()),
+            }
+            self.chunking = false;
+            if !self.takeover
+                && let Some(own) = self.own.take()
+            {
+                codec::give_compressor(own, self.memory);
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The deadline on writing: it runs while the stream refuses every byte.
+use crate::proto::time::Time;
+use core::time::Duration;
+
+/// Whether the stream refuses bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stall {
+    #[default]
+    No,
+    /// It does, and no time was told yet.
+    Unarmed,
+    Until(Time),
+}
+
+impl Stall {
+    #[cfg(feature = "std")]
+    pub(super) fn restart(&mut self) {
+        if let Self::Until(_) = self {
+            *self = Self::Unarmed;
+        }
+    }
+
+    pub(super) fn poll(self) -> Option<Time> {
+        match self {
+            Self::No => None,
+            Self::Unarmed => Some(Time::ZERO),
+            Self::Until(at) => Some(at),
+        }
+    }
+
+    /// Whether it has refused for too long.
+    pub(super) fn handle(&mut self, now: Time, timeout: Duration) -> bool {
+        match *self {
+            Self::No => false,
+            Self::Unarmed => {
+                *self = Self::Until(now + timeout);
+                false
+            }
+            Self::Until(at) => now >= at,
+        }
+    }
+}

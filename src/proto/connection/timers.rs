@@ -1,0 +1,353 @@
+//! Deadlines as a pure function of the time told.
+//!
+//! Receiving only sets a flag: no clock is read and no timer moved for a message. A timer that was
+//! never armed is due at once, and its first call arms it, so that nothing but `handle_timeout`
+//! takes the time. Sleeping until a deadline, and telling the time, is the adapters'.
+use super::{Ends, Receiver, Sender};
+use crate::proto::{
+    config::{Config, Heartbeat},
+    error::RecvError,
+    time::Time,
+};
+use core::time::Duration;
+
+/// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// How often in an interval to look whether something came. A Ping thus goes after an interval of
+/// silence and at most a fifth more, which leaves an adapter that comes a little late a twentieth.
+const LOOKS: u32 = 5;
+
+/// All deadlines but the one on writing, which goes with the bytes to write.
+#[derive(Debug)]
+pub(super) struct Timers {
+    heartbeat: Option<Heartbeat>,
+    frame_timeout: Duration,
+    close_timeout: Duration,
+    beat: Beat,
+    /// Where the partial frame began, and until when it has to be whole.
+    frame: Option<(u64, Time)>,
+    /// The phase of the end, and until when it has to be over.
+    end: Option<(Phase, Time)>,
+    /// Nobody reads: what would arrive is not missed.
+    paused: bool,
+    /// The last phase took too long: the stream goes as it is.
+    given_up: bool,
+    /// A deadline has passed: none is left.
+    late: Option<RecvError>,
+}
+
+#[derive(Debug)]
+enum Beat {
+    Unarmed,
+    /// Something arrived, or so many `LOOKS`ths of the interval passed without.
+    Listening {
+        silent: u8,
+        until: Time,
+    },
+    /// A Ping is on its way out, or was when reading was paused.
+    Pinging,
+    /// Until when something has to arrive, and when to look whether it did.
+    Pinged {
+        until: Time,
+        look: Time,
+    },
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// Our Close is queued or sent; the peer's is awaited.
+    Closing,
+    /// Nothing more is received; our Close, and what is before it, is being written.
+    Flushing,
+    /// All is written; the stream is to be shut for writing.
+    Shutting,
+    /// What still comes is discarded, until the stream ends.
+    Discarding,
+    Over,
+}
+
+impl Timers {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            heartbeat: config.heartbeat,
+            frame_timeout: config.frame_timeout,
+            close_timeout: config.close_timeout,
+            beat: Beat::Unarmed,
+            frame: None,
+            end: None,
+            paused: false,
+            given_up: false,
+            late: None,
+        }
+    }
+
+    /// The shortest of all that is waited for here.
+    #[cfg(feature = "std")]
+    pub(super) fn shortest(&self) -> Duration {
+        let ends = self.frame_timeout.min(self.close_timeout);
+        self.heartbeat.map_or(ends, |h| ends.min(between_looks(h)).min(h.timeout))
+    }
+
+    /// Forgets all times told.
+    #[cfg(feature = "std")]
+    pub(super) fn restart(&mut self) {
+        (self.frame, self.end, self.paused) = (None, None, false);
+        self.beat = match self.beat {
+            Beat::Pinging | Beat::Pinged { .. } => Beat::Pinging,
+            Beat::Unarmed | Beat::Listening { .. } => Beat::Unarmed,
+        };
+    }
+
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        if self.paused && !paused {
+            // What stood still gets its full time again.
+            self.frame = None;
+            if let Beat::Pinged { .. } = self.beat {
+                self.beat = Beat::Pinging;
+            }
+        }
+        self.paused = paused;
+    }
+
+    /// Where the connection stands.
+    pub(super) fn phase(&self, rx: &Receiver, tx: &Sender, ends: Ends) -> Phase {
+        let error = rx.error();
+        let network = error.is_some_and(|e| e.close_code().is_none());
+        if !rx.is_closed() && error.is_none() {
+            return if tx.is_closed() { Phase::Closing } else { Phase::Open };
+        }
+        if self.given_up || network || tx.is_broken() || !tx.is_closed() {
+            return Phase::Over;
+        }
+        if !tx.close_written() {
+            return Phase::Flushing;
+        }
+        // §7.1.1: the server closes first; a client waits for that, unless it was the one to fail.
+        // It shuts its own side then, so that the server need not wait until it drops the stream.
+        let waits = ends.client && error.is_none();
+        match (ends.shut, rx.at_eof()) {
+            (false, false) if waits => Phase::Discarding,
+            (false, _) => Phase::Shutting,
+            (true, false) => Phase::Discarding,
+            (true, true) => Phase::Over,
+        }
+    }
+
+    /// How long a phase may take.
+    fn bound(&self, phase: Phase, rx: &Receiver, ends: Ends) -> Option<Duration> {
+        let brief = self.close_timeout.min(LINGER);
+        let failed = rx.error().is_some();
+        match phase {
+            Phase::Closing => Some(self.close_timeout),
+            Phase::Flushing if failed => Some(brief),
+            Phase::Flushing => Some(self.close_timeout),
+            Phase::Discarding if ends.client && !failed => Some(self.close_timeout),
+            Phase::Shutting | Phase::Discarding => Some(brief),
+            Phase::Open | Phase::Over => None,
+        }
+    }
+
+    /// When to call `handle` next.
+    pub(super) fn poll(
+        &self,
+        rx: &Receiver,
+        tx: &Sender,
+        phase: Phase,
+        ends: Ends,
+    ) -> Option<Time> {
+        if self.late.is_some() {
+            return None;
+        }
+        let end = self.bound(phase, rx, ends).map(|_| armed(self.end, phase, Time::ZERO));
+        if self.paused || rx.error().is_some() || rx.is_closed() {
+            return end;
+        }
+        let frame = rx.partial_frame().map(|at| armed(self.frame, at, Time::ZERO));
+        let pong = tx.pong_waits().then_some(Time::ZERO);
+        let beat = match self.beat {
+            _ if self.heartbeat.is_none() || phase != Phase::Open => None,
+            Beat::Unarmed => Some(Time::ZERO),
+            Beat::Pinging => tx.beat_written().then_some(Time::ZERO),
+            Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } => Some(at),
+        };
+        [end, frame, beat, pong].into_iter().flatten().min()
+    }
+
+    pub(super) fn handle(
+        &mut self,
+        now: Time,
+        rx: &mut Receiver,
+        tx: &mut Sender,
+        phase: Phase,
+        ends: Ends,
+    ) -> Result<(), RecvError> {
+        if let Some(error) = self.late {
+            return Err(error);
+        }
+        // Where a deadline has passed, there is nobody to write to either.
+        self.judge(now, rx, tx, phase, ends).inspect_err(|&error| {
+            self.late = Some(error);
+            tx.write_failed();
+        })
+    }
+
+    fn judge(
+        &mut self,
+        now: Time,
+        rx: &mut Receiver,
+        tx: &mut Sender,
+        phase: Phase,
+        ends: Ends,
+    ) -> Result<(), RecvError> {
+        if let Some(bound) = self.bound(phase, rx, ends) {
+            let until = armed(self.end, phase, now + bound);
+            self.end = Some((phase, until));
+            if now >= until {
+                self.given_up = true;
+                match phase {
+                    Phase::Closing => return Err(RecvError::CloseTimeout),
+                    Phase::Flushing => {
+                        return Err(rx.error().unwrap_or(RecvError::CloseTimeout));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if self.paused || rx.error().is_some() || rx.is_closed() {
+            return Ok(());
+        }
+        tx.time_pong(now);
+        self.frame = match (rx.partial_frame(), self.frame) {
+            (None, _) => None,
+            (Some(at), Some((of, until))) if of == at && now >= until => {
+                return Err(RecvError::FrameTimeout);
+            }
+            (Some(at), Some((of, until))) if of == at => Some((at, until)),
+            (Some(at), _) => Some((at, now + self.frame_timeout)),
+        };
+        match self.heartbeat {
+            Some(heartbeat) if phase == Phase::Open => self.beat(now, heartbeat, rx, tx),
+            _ => Ok(()),
+        }
+    }
+
+    fn beat(
+        &mut self,
+        now: Time,
+        heartbeat: Heartbeat,
+        rx: &mut Receiver,
+        tx: &mut Sender,
+    ) -> Result<(), RecvError> {
+        let pause = between_looks(heartbeat);
+        let soon = now + pause;
+        let pinged = |until: Time| Beat::Pinged { until, look: until.min(soon) };
+        // An adapter that looks a little late does not look later each time.
+        let due = match self.beat {
+            Beat::Listening { until, .. } => until.max(now.before(pause / 4)),
+            _ => now,
+        };
+        let listen = |silent| Beat::Listening { silent, until: due + pause };
+        self.beat = match self.beat {
+            Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } if now < at => {
+                return Ok(());
+            }
+            _ if rx.take_heard() => listen(0),
+            Beat::Unarmed => listen(0),
+            Beat::Listening { silent, .. } if u32::from(silent) + 1 >= LOOKS => {
+                tx.owe_beat(now);
+                Beat::Pinging
+            }
+            Beat::Listening { silent, .. } => listen(silent + 1),
+            Beat::Pinging if tx.beat_written() => pinged(now + heartbeat.timeout),
+            Beat::Pinging => return Ok(()),
+            Beat::Pinged { until, .. } if now < until => pinged(until),
+            Beat::Pinged { .. } => return Err(RecvError::PongTimeout),
+        };
+        Ok(())
+    }
+}
+
+/// The deadline of `of`, if that is what the timer was armed for; else `unarmed`.
+fn armed<T: PartialEq>(timer: Option<(T, Time)>, of: T, unarmed: Time) -> Time {
+    timer.filter(|(armed_for, _)| *armed_for == of).map_or(unarmed, |(_, until)| until)
+}
+
+/// How long until the next look whether something came; not so short that nothing else gets done.
+fn between_looks(heartbeat: Heartbeat) -> Duration {
+    (heartbeat.interval / LOOKS).max(Duration::from_millis(1))
+}
+
+#[cfg(test)]
+#[cfg(feature = "std")]
+mod tests {
+    use super::*;
+    use crate::proto::{config::Negotiated, connection::Connection};
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn server(config: &Config) -> Connection {
+        Connection::server(config, Negotiated::new())
+    }
+
+    fn read(conn: &mut Connection, wire: &[u8]) {
+        conn.spare_mut()[..wire.len()].copy_from_slice(wire);
+        conn.commit(wire.len());
+        assert!(conn.step().is_ok());
+    }
+
+    /// How often an adapter that cannot be woken looks goes by this.
+    #[test]
+    fn the_shortest_of_all_deadlines_is_known() {
+        let config = || {
+            Config::default()
+                .frame_timeout(seconds(60))
+                .close_timeout(seconds(50))
+                .write_timeout(seconds(40))
+        };
+        for (config, shortest) in [
+            (config(), 40),
+            (config().frame_timeout(seconds(3)), 3),
+            (config().close_timeout(seconds(2)), 2),
+            (config().heartbeat(Heartbeat::new(seconds(10), seconds(9))), 2), // a look
+            (config().heartbeat(Heartbeat::new(seconds(100), seconds(9))), 9),
+            (config().heartbeat(Heartbeat::new(seconds(1000), seconds(900))), 40),
+        ] {
+            assert_eq!(server(&config).shortest_timeout(), seconds(shortest));
+        }
+    }
+
+    /// As when it goes to another adapter, with a clock of its own.
+    #[test]
+    fn with_another_epoch_every_deadline_gets_its_full_time() {
+        let at = |n| Time::new(seconds(n));
+        let config = Config::default().frame_timeout(seconds(10)).write_timeout(seconds(20));
+        let mut conn = server(&config);
+        read(&mut conn, b"\x82");
+        assert_eq!(conn.handle_timeout(at(100)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(110)));
+        conn.restart_clock();
+        assert_eq!(conn.handle_timeout(at(1)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(11)));
+
+        let mut conn = server(&config);
+        assert!(conn.sender().feed("stuck").is_ok());
+        conn.write_blocked();
+        assert_eq!(conn.handle_timeout(at(100)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(120)));
+        conn.restart_clock();
+        assert_eq!(conn.handle_timeout(at(1)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(21)));
+
+        let mut conn = server(&config.heartbeat(Heartbeat::new(seconds(10), seconds(9))));
+        assert_eq!(conn.handle_timeout(at(100)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(102)));
+        conn.restart_clock();
+        assert_eq!(conn.handle_timeout(at(1)), Ok(()));
+        assert_eq!(conn.poll_timeout(), Some(at(3)));
+    }
+}

@@ -1,0 +1,418 @@
+//! Compressors and decompressors, kept by thread for connections without context takeover, and
+//! the buffers that both write to.
+//!
+//! What is kept has no history: it is reset when it is given back, so that nothing of one
+//! connection can be seen from another.
+use super::Deflate;
+use crate::proto::{
+    kernel::{Buffer, Text},
+    pool,
+};
+use core::fmt;
+use std::{boxed::Box, cell::RefCell, vec::Vec};
+use zlib_rs::DeflateFlush;
+
+pub(crate) use zlib_rs::Inflate as Decompressor;
+
+/// What a sync flush ends with, which is not sent (RFC 7692 §7.2.1).
+pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// How a compressor is set: what is compressed with the same can be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    level: u8,
+    window_bits: u8,
+}
+
+impl Setting {
+    /// `None` for a window that zlib does not have.
+    pub(crate) fn new(ours: &Deflate, window_bits: u8) -> Option<Self> {
+        (9..=15).contains(&window_bits).then_some(Self { level: ours.level, window_bits })
+    }
+}
+
+/// A compressor, and how it is set.
+pub(crate) struct Compressor {
+    setting: Setting,
+    raw: zlib_rs::Deflate,
+}
+
+/// zlib failed. The compressor has to be dropped.
+pub(crate) struct Broken;
+
+impl Compressor {
+    fn new(setting: Setting) -> Self {
+        let raw = zlib_rs::Deflate::new(setting.level.into(), false, setting.window_bits);
+        Self { setting, raw }
+    }
+
+    /// Forgets all that came before.
+    pub(crate) fn reset(&mut self) {
+        self.raw.reset();
+    }
+
+    /// Compresses the next bytes, at least one, up to a byte boundary: what is then in `out` ends
+    /// with [`TAIL`].
+    ///
+    /// All of it, even if it grows: zlib-rs (0.6.8) cannot be reset while output is pending.
+    pub(crate) fn compress(&mut self, mut input: &[u8], out: &mut Output) -> Result<(), Broken> {
+        loop {
+            let room = out.room(usize::MAX).ok_or(Broken)?;
+            let before = (self.raw.total_in(), self.raw.total_out());
+            let done = self.raw.compress(input, room, DeflateFlush::SyncFlush);
+            done.map_err(|_| Broken)?;
+            let taken = (self.raw.total_in() - before.0) as usize;
+            input = input.get(taken..).unwrap_or_default();
+            let n = (self.raw.total_out() - before.1) as usize;
+            // With room left, the flush is complete.
+            let done = n < room.len();
+            out.filled(n);
+            if done {
+                let whole = input.is_empty() && out.bytes().ends_with(&TAIL);
+                return if whole { Ok(()) } else { Err(Broken) };
+            }
+        }
+    }
+}
+
+/// `input` in blocks that are not compressed (RFC 1951 §3.2.4), [`TAIL`] behind them: for a message
+/// that was begun compressed, when zlib fails.
+pub(crate) fn store(input: &[u8], out: &mut Output) {
+    for block in input.chunks(0xffff) {
+        let len = block.len() as u16;
+        out.push(&[0]);
+        out.push(&len.to_le_bytes());
+        out.push(&(!len).to_le_bytes());
+        out.push(block);
+    }
+    out.push(&[0]);
+    out.push(&TAIL);
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.setting.fmt(f)
+    }
+}
+
+/// A buffer that is taken from the thread's when it is first needed.
+#[derive(Default)]
+pub(crate) struct Output {
+    bytes: Buffer,
+    /// Invariant: `len <= bytes.len()`.
+    len: usize,
+}
+
+/// What a buffer is made for: as long as those that adapters read into.
+const FIRST: usize = 16 << 10;
+
+impl Output {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Room to write to, not empty: what there is, up to `most` bytes in all. Where there is none
+    /// the buffer grows; `None` if it must not.
+    pub(crate) fn room(&mut self, most: usize) -> Option<&mut [u8]> {
+        if self.len == self.bytes.len() {
+            if self.len >= most {
+                return None;
+            }
+            self.grow(most);
+        }
+        let end = self.bytes.len().min(most);
+        self.bytes.get_mut(self.len..end).filter(|room| !room.is_empty())
+    }
+
+    #[cold]
+    fn grow(&mut self, most: usize) {
+        let mut bytes = pool::take((2 * self.len).min(most).max(FIRST));
+        if let Some(to) = bytes.get_mut(..self.len) {
+            to.copy_from_slice(self.bytes());
+        }
+        pool::give(core::mem::replace(&mut self.bytes, bytes.into()).take());
+    }
+
+    /// Says that so many bytes were written to `room`.
+    pub(crate) fn filled(&mut self, n: usize) {
+        self.len += n;
+        debug_assert!(self.len <= self.bytes.len());
+    }
+
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
+        while let Some(room) = self.room(usize::MAX)
+            && !bytes.is_empty()
+        {
+            let n = bytes.len().min(room.len());
+            let (now, later) = bytes.split_at(n);
+            if let Some(to) = room.get_mut(..n) {
+                to.copy_from_slice(now);
+            }
+            self.filled(n);
+            bytes = later;
+        }
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Forgets what is in it.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Forgets what is in it, and gives the buffer to the thread.
+    pub(crate) fn give(&mut self) {
+        self.len = 0;
+        if !self.bytes.is_empty() {
+            pool::give(self.bytes.take());
+        }
+    }
+
+    /// The buffer, to keep.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let mut bytes = self.bytes.take();
+        bytes.truncate(self.len);
+        self.len = 0;
+        bytes
+    }
+
+    /// Whether all that is in it is text.
+    pub(crate) fn is_text(&mut self) -> bool {
+        self.bytes.is_text(0..self.len)
+    }
+
+    /// Whether it is the beginning of one.
+    pub(crate) fn begins_text(&mut self) -> bool {
+        self.bytes.begins_text(0..self.len)
+    }
+
+    /// What was last found to be text.
+    pub(crate) fn text(&self) -> &str {
+        self.bytes.text()
+    }
+
+    /// The same to keep, with the buffer.
+    pub(crate) fn take_text(&mut self) -> Text {
+        self.len = 0;
+        core::mem::take(&mut self.bytes).into_text()
+    }
+
+    /// Whether what is in it is most of it.
+    pub(crate) fn is_well_filled(&self) -> bool {
+        self.len >= self.bytes.len() / 2
+    }
+}
+
+/// What a thread keeps, the longest unused first.
+struct Kept {
+    idle: Vec<Idle>,
+    /// What that takes.
+    bytes: usize,
+}
+
+enum Idle {
+    Compressor(Box<Compressor>),
+    Decompressor(Box<Decompressor>),
+}
+
+impl Idle {
+    /// How many bytes it takes: what zlib-rs allocates, to the next KiB.
+    fn cost(&self) -> usize {
+        match self {
+            // A window and as much to slide it, a chain, a hash table, symbols and output.
+            Self::Compressor(it) => (4 << it.setting.window_bits) + (244 << 10),
+            Self::Decompressor(_) => 47 << 10,
+        }
+    }
+}
+
+std::thread_local! {
+    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { idle: Vec::new(), bytes: 0 }) };
+}
+
+impl Kept {
+    fn take(&mut self, wanted: impl Fn(&Idle) -> bool) -> Option<Idle> {
+        let at = self.idle.iter().rposition(wanted)?;
+        let idle = self.idle.remove(at);
+        self.bytes -= idle.cost();
+        Some(idle)
+    }
+
+    fn give(&mut self, idle: Idle, limit: usize) {
+        self.bytes += idle.cost();
+        self.idle.push(idle);
+        while self.bytes > limit && !self.idle.is_empty() {
+            self.bytes -= self.idle.remove(0).cost();
+        }
+    }
+}
+
+fn take(wanted: impl Fn(&Idle) -> bool) -> Option<Idle> {
+    KEPT.try_with(|kept| kept.borrow_mut().take(wanted)).ok().flatten()
+}
+
+fn give(idle: Idle, limit: usize) {
+    let _ = KEPT.try_with(|kept| kept.borrow_mut().give(idle, limit)); // else the thread is ending
+}
+
+/// A compressor without history.
+pub(crate) fn take_compressor(setting: Setting) -> Box<Compressor> {
+    match take(|idle| matches!(idle, Idle::Compressor(it) if it.setting == setting)) {
+        Some(Idle::Compressor(compressor)) => compressor,
+        _ => Box::new(Compressor::new(setting)),
+    }
+}
+
+/// Back for the next connection. `limit` is how much the thread may keep.
+pub(crate) fn give_compressor(mut compressor: Box<Compressor>, limit: usize) {
+    compressor.reset();
+    give(Idle::Compressor(compressor), limit);
+}
+
+/// Compresses a whole message that is to be inflated alone, with [`TAIL`] behind it; `false` where
+/// that would not be shorter.
+pub(crate) fn compress_alone(
+    setting: Setting,
+    payload: &[u8],
+    out: &mut Output,
+    memory: usize,
+) -> bool {
+    let mut compressor = take_compressor(setting);
+    if compressor.compress(payload, out).is_err() {
+        return false;
+    }
+    give_compressor(compressor, memory);
+    out.len() < payload.len() + TAIL.len()
+}
+
+/// What is sent of a message that was compressed whole (RFC 7692 §7.2.1).
+pub(crate) fn without_tail(out: &Output) -> &[u8] {
+    out.bytes().strip_suffix(&TAIL).unwrap_or_default()
+}
+
+fn decompressor() -> Decompressor {
+    Decompressor::new(false, 15) // whatever window was agreed on
+}
+
+/// A decompressor without history.
+pub(crate) fn take_decompressor() -> Box<Decompressor> {
+    match take(|idle| matches!(idle, Idle::Decompressor(_))) {
+        Some(Idle::Decompressor(decompressor)) => decompressor,
+        _ => Box::new(decompressor()),
+    }
+}
+
+/// Back for the next connection.
+pub(crate) fn give_decompressor(mut decompressor: Box<Decompressor>, limit: usize) {
+    decompressor.reset(false);
+    give(Idle::Decompressor(decompressor), limit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+    use zlib_rs::InflateFlush;
+
+    #[test]
+    fn what_is_stored_is_what_it_was() {
+        for len in [0, 1, 0xffff, 0x10000, 200_000] {
+            let input: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+            let mut out = Output::default();
+            store(&input, &mut out);
+            assert!(out.bytes().ends_with(&TAIL));
+            let (mut raw, mut back) = (decompressor(), vec![0; len + 1]);
+            assert!(raw.decompress(out.bytes(), &mut back, InflateFlush::NoFlush).is_ok());
+            assert_eq!((raw.total_in(), raw.total_out()), (out.len() as u64, len as u64));
+            assert_eq!(back[..len], input);
+        }
+    }
+
+    #[test]
+    fn a_thread_keeps_no_more_than_it_may_and_the_newest_longest() {
+        let setting = |window_bits| Setting { level: 1, window_bits };
+        let cost = |bits| Idle::Compressor(Box::new(Compressor::new(setting(bits)))).cost();
+        let mut kept = Kept { idle: Vec::new(), bytes: 0 };
+        let limit = cost(9) + cost(10) + cost(11);
+        for bits in 9..=12 {
+            kept.give(Idle::Compressor(Box::new(Compressor::new(setting(bits)))), limit);
+            assert!(kept.bytes <= limit);
+        }
+        let mut has = |bits| {
+            let wanted =
+                |idle: &Idle| matches!(idle, Idle::Compressor(it) if it.setting == setting(bits));
+            kept.take(wanted).is_some()
+        };
+        assert!(has(12) && has(11) && !has(9));
+        assert!(!has(12), "it was taken");
+        for _ in 0..3 {
+            kept.give(Idle::Decompressor(Box::new(decompressor())), 1);
+        }
+        assert_eq!((kept.idle.len(), kept.bytes), (0, 0));
+    }
+
+    #[test]
+    fn to_its_very_limit_a_thread_keeps_what_zlib_takes() {
+        let compressor = |window_bits| {
+            Idle::Compressor(Box::new(Compressor::new(Setting { level: 1, window_bits })))
+        };
+        for (idle, takes) in [
+            (compressor(9), (2 + 244) << 10),
+            (compressor(15), (128 + 244) << 10),
+            (Idle::Decompressor(Box::new(decompressor())), 47 << 10),
+        ] {
+            assert_eq!(idle.cost(), takes);
+            let mut kept = Kept { idle: Vec::new(), bytes: 0 };
+            kept.give(idle, takes);
+            assert_eq!(kept.idle.len(), 1);
+            if let Some(idle) = kept.take(|_| true) {
+                kept.give(idle, takes - 1);
+            }
+            assert_eq!((kept.idle.len(), kept.bytes), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_becomes_no_shorter_is_not_worth_compressing() {
+        let setting = Setting { level: 6, window_bits: 15 };
+        let mut random = 1_u32;
+        let mut seen = [false; 3];
+        for turn in 0..2000 {
+            // The more of it is the same, the shorter it gets.
+            let payload: Vec<u8> = (0..20)
+                .map(|i| {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    if i < turn % 20 { b'a' } else { (random >> 24) as u8 }
+                })
+                .collect();
+            let mut out = Output::default();
+            let worth = compress_alone(setting, &payload, &mut out, 0);
+            assert_eq!(worth, without_tail(&out).len() < payload.len());
+            match payload.len().cmp(&without_tail(&out).len()) {
+                core::cmp::Ordering::Less => seen[0] = true,
+                core::cmp::Ordering::Equal => seen[1] = true,
+                core::cmp::Ordering::Greater => seen[2] = true,
+            }
+        }
+        assert_eq!(seen, [true; 3]);
+    }
+
+    #[test]
+    fn half_a_buffer_is_well_filled() {
+        for (len, well) in [(0, false), (49, false), (50, true), (100, true)] {
+            assert_eq!(Output { bytes: vec![0; 100].into(), len }.is_well_filled(), well, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_compressor_shows_how_it_is_set() {
+        let shown = std::format!("{:?}", Compressor::new(Setting { level: 6, window_bits: 15 }));
+        assert_eq!(shown, "Setting { level: 6, window_bits: 15 }");
+    }
+}

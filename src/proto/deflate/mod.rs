@@ -1,0 +1,244 @@
+//! permessage-deflate (RFC 7692): what is wanted of it ([`Deflate`]), what two ends agreed on
+//! ([`Agreed`]), and the compressors and decompressors that connections share.
+//!
+//! Which messages are compressed, and how a compressed one is received, is the sender's and the
+//! receiver's; how offers and answers are written is the handshake's; compression itself is that of
+//! `zlib-rs`.
+//!
+//! It is off unless both ends ask for it:
+//!
+//! ```
+//! use tickwire::{Config, deflate::Deflate};
+//!
+//! let config = Config::default().deflate(Deflate::new());
+//! # let _ = config;
+//! ```
+//!
+//! # What it costs in memory
+//!
+//! Without context takeover, the default, nothing is kept between messages: a thread keeps one
+//! compressor for each setting in use, some decompressors and buffers, and all its connections
+//! share them. With takeover a connection keeps what it first needed until it ends.
+//!
+//! | bytes per connection, beyond one without compression | idle, no message yet | idle, after messages |
+//! |---|---|---|
+//! | no takeover | 168 | 168 |
+//! | a peer's takeover (receiving) | 168 | 47 KiB |
+//! | takeover of our own (sending), window of 15 bits | 168 | 372 KiB |
+//! | the same, window of 12 bits | 168 | 260 KiB |
+//! | the same, window of 9 bits | 168 | 246 KiB |
+//!
+//! (On a target of 64 bits; `tests/allocations/deflate.rs` measures these. zlib-rs has a hash table of
+//! 128 KiB at any window, and a receiving window of 32 KiB whatever was agreed.) While a compressed
+//! message is partly received or sent, its connection holds one of the shared ones.
+//!
+//! A message is compressed where it is fed, all of it at once: in a split connection the reader's
+//! Pongs wait for that.
+//!
+//! # Choices that RFC 7692 leaves open
+//!
+//! - A server answers `server_no_context_takeover; client_no_context_takeover` unless
+//!   [`takeover`](Deflate::takeover) is asked for, and never a window size that was not offered,
+//!   which some clients refuse.
+//! - Windows of 8 bits: zlib cannot compress for one. A server declines an offer that demands it
+//!   of the server; a client that is told to use one sends everything plain.
+//! - A message is whole if every block of it is, once 00 00 ff ff is put behind it (§7.2.2). All
+//!   others fail with [`BadDeflate`](crate::ProtocolError::BadDeflate), but for these two, as other
+//!   libraries have it: one of no byte at all is empty, and one that ends with a block whose last
+//!   byte is ff is whole, as where its sender left the 00 00 ff ff of its flush in place.
+//! - A block with BFINAL set ends the stream as RFC 1951 §3.2.3 has it: what follows, in this
+//!   message or the next, cannot refer to what came before. No known compressor does.
+//! - References further back than the window agreed on, but no further than 32 KiB and not
+//!   beyond what takeover allows, are followed.
+//! - Compressed bytes may exceed [`max_message`](crate::Config::max_message) by an eighth and
+//!   1 KiB, since what does not compress grows; the message itself may not.
+//! - Blocks without content are not counted: a sender that flushes often has many. They take time
+//!   and become nothing, for each byte received 210 to 490 instructions, about 20 to 35 ns (32
+//!   where they are stored; stored data 7). That is linear, spent as the bytes arrive, and ends
+//!   with the limit above.
+use crate::proto::role::Role;
+
+pub(crate) mod codec;
+mod params;
+
+pub(crate) use params::{Answer, NAME, Offer};
+
+/// What is wanted of permessage-deflate, in offers and answers, and how to compress. Off unless
+/// given to [`Config::deflate`](crate::Config::deflate); a peer that does not speak it gets and
+/// sends plain messages.
+///
+/// ```
+/// use tickwire::{Role, deflate::Deflate};
+///
+/// // A client of a feed that repeats itself: the server may refer back to earlier messages.
+/// let feed = Deflate::new().takeover(Role::Server, true).level(2).min_size(64);
+/// # let _ = feed;
+/// ```
+///
+/// # Secrets
+///
+/// The length of a compressed message tells something about its content. Where an attacker can
+/// have text of his own compressed together with a secret, in one message or, with takeover, in
+/// one connection, and sees lengths, he can guess the secret byte by byte (CRIME, BREACH; RFC 7692
+/// §8). Send what is secret with [`feed_plain`](crate::Sender::feed_plain).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deflate {
+    pub(crate) level: u8,
+    pub(crate) min_size: usize,
+    pub(crate) memory: usize,
+    pub(crate) server: Direction,
+    pub(crate) client: Direction,
+}
+
+/// How one end compresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Direction {
+    /// Whether a message may refer back to those before it.
+    pub(crate) takeover: bool,
+    pub(crate) window_bits: u8,
+}
+
+impl Direction {
+    const DEFAULT: Self = Self { takeover: false, window_bits: 15 };
+}
+
+impl Default for Deflate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deflate {
+    /// No takeover, windows of 15 bits, level 1, messages from 128 bytes on, 2 MiB shared by the
+    /// connections of a thread.
+    pub const fn new() -> Self {
+        Self {
+            level: 1,
+            min_size: 128,
+            memory: 2 << 20,
+            server: Direction::DEFAULT,
+            client: Direction::DEFAULT,
+        }
+    }
+
+    /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. Others count as the
+    /// nearest.
+    ///
+    /// JSON of 1 KiB takes (`benches/deflate.rs`), alone and with takeover: 2.8 and 1.4 µs for 364
+    /// and 248 bytes at level 1; 8.5 and 6.2 µs for 289 and 208 at level 2; 10.4 and 11.0 µs for 278
+    /// and 189 at level 6. To inflate it takes 0.7 to 1.8 µs.
+    pub const fn level(mut self, level: u8) -> Self {
+        self.level = clamp(level, 1, 9);
+        self
+    }
+
+    /// Messages shorter than this are sent plain, in bytes; default 128, below which little is won
+    /// without takeover. Empty messages always are.
+    pub const fn min_size(mut self, bytes: usize) -> Self {
+        self.min_size = bytes;
+        self
+    }
+
+    /// Whether messages of `sender` may refer back to earlier ones (§7.1.1), if the peer agrees
+    /// too; default no, for either.
+    ///
+    /// Messages that repeat each other become much smaller. Either end then keeps its part of the
+    /// context for as long as the connection lives; see the [table](self#what-it-costs-in-memory).
+    pub const fn takeover(mut self, sender: Role, yes: bool) -> Self {
+        match sender {
+            Role::Server => self.server.takeover = yes,
+            Role::Client => self.client.takeover = yes,
+        }
+        self
+    }
+
+    /// The most that messages of `sender` may refer back, as a power of two of bytes, from 9 to 15
+    /// (§7.1.2); default 15, 32 KiB, for either. Others count as the nearest.
+    ///
+    /// A peer's window can be limited only if the peer says that it knows how. That of a message
+    /// in memory is never more than the message is long.
+    pub const fn window_bits(mut self, sender: Role, bits: u8) -> Self {
+        let bits = clamp(bits, 9, 15);
+        match sender {
+            Role::Server => self.server.window_bits = bits,
+            Role::Client => self.client.window_bits = bits,
+        }
+        self
+    }
+
+    /// How much a thread keeps of what its connections share, in bytes; default 2 MiB, some five
+    /// compressors, or 40 decompressors. Those beyond are freed after use and made anew.
+    pub const fn memory(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
+        self
+    }
+}
+
+/// What two ends agreed on: part of [`Negotiated`](crate::Negotiated). Can be made by hand, for
+/// framing without HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Agreed {
+    pub(crate) server: Direction,
+    pub(crate) client: Direction,
+}
+
+impl Default for Agreed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Agreed {
+    /// No takeover, and windows of 15 bits.
+    pub const fn new() -> Self {
+        Self { server: Direction::DEFAULT, client: Direction::DEFAULT }
+    }
+
+    /// Whether messages of `sender` may refer back to earlier ones.
+    pub const fn with_takeover(mut self, sender: Role, yes: bool) -> Self {
+        match sender {
+            Role::Server => self.server.takeover = yes,
+            Role::Client => self.client.takeover = yes,
+        }
+        self
+    }
+
+    /// How far messages of `sender` may refer back, from 8 to 15. Others count as the nearest.
+    pub const fn with_window_bits(mut self, sender: Role, bits: u8) -> Self {
+        let bits = clamp(bits, 8, 15);
+        match sender {
+            Role::Server => self.server.window_bits = bits,
+            Role::Client => self.client.window_bits = bits,
+        }
+        self
+    }
+
+    /// Whether messages of `sender` may refer back to earlier ones.
+    pub const fn takeover(&self, sender: Role) -> bool {
+        self.of(sender).takeover
+    }
+
+    /// How far messages of `sender` may refer back, as a power of two of bytes.
+    pub const fn window_bits(&self, sender: Role) -> u8 {
+        self.of(sender).window_bits
+    }
+
+    pub(crate) const fn of(&self, sender: Role) -> Direction {
+        match sender {
+            Role::Server => self.server,
+            Role::Client => self.client,
+        }
+    }
+}
+
+const fn clamp(n: u8, least: u8, most: u8) -> u8 {
+    if n < least {
+        least
+    } else if n > most {
+        most
+    } else {
+        n
+    }
+}

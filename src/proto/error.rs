@@ -1,0 +1,166 @@
+//! What can go wrong, a type for each party whose doing it is: the peer's ([`ProtocolError`]), the
+//! caller's ([`SendError`]), the network's (the rest of [`RecvError`]).
+//!
+//! All are `Copy` and small, and carry no text from the wire. The handshake's are in
+//! [`handshake`](crate::handshake); what the adapters return is `Error`.
+use crate::proto::code::CloseCode;
+
+/// The peer broke RFC 6455. Fatal; a Close with [`close_code`](Self::close_code) is queued for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// A reserved bit is set that no negotiated extension gives a meaning (§5.2).
+    #[error("reserved bit set without an extension that defines it")]
+    ReservedBits,
+    /// An opcode of 3–7 or 0xB–0xF (§5.2).
+    #[error("reserved opcode")]
+    ReservedOpCode,
+    /// A control frame that is a fragment, or longer than 125 bytes (§5.5).
+    #[error("control frame fragmented or longer than 125 bytes")]
+    BadControlFrame,
+    /// A payload length not in its shortest form, or above 2⁶³ − 1 (§5.2).
+    #[error("payload length not in its shortest form, or above 2^63 - 1")]
+    BadLength,
+    /// A frame from a client without a masking key (§5.1).
+    #[error("frame from a client is not masked")]
+    MaskRequired,
+    /// A frame from a server with a masking key (§5.1).
+    #[error("frame from a server is masked")]
+    MaskForbidden,
+    /// A continuation frame where no message has begun (§5.4).
+    #[error("continuation frame without a message begun")]
+    UnexpectedContinuation,
+    /// A new message before the one begun has ended (§5.4).
+    #[error("new message inside a fragmented one")]
+    ExpectedContinuation,
+    /// A Close whose body is one byte, or whose code must not be sent (§5.5.1, §7.4).
+    #[error("malformed Close frame")]
+    BadClose,
+    /// Text, or a Close's reason, that is not UTF-8 (§8.1).
+    #[error("invalid UTF-8")]
+    BadUtf8,
+    /// A compressed message that cannot be inflated, or is not complete (RFC 7692 §7.2.2).
+    #[error("compressed message is corrupt or incomplete")]
+    BadDeflate,
+}
+
+impl ProtocolError {
+    /// What this violation is answered with (§7.4.1): 1007 for [`BadUtf8`](Self::BadUtf8) and
+    /// [`BadDeflate`](Self::BadDeflate), 1002 for all else.
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            Self::BadUtf8 | Self::BadDeflate => CloseCode::INVALID_PAYLOAD,
+            _ => CloseCode::PROTOCOL_ERROR,
+        }
+    }
+}
+
+/// Why nothing more can be received. Fatal: every later call repeats it.
+///
+/// Limits are shown as `u32`; a larger limit is shown as `u32::MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The peer broke the protocol; answered with Close 1002 or 1007.
+    #[error("peer violated the protocol: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// A message longer than [`max_message`](crate::Config::max_message); answered with Close 1009.
+    #[error("message longer than the limit of {limit} bytes")]
+    MessageTooBig {
+        /// In bytes.
+        limit: u32,
+    },
+    /// A frame longer than [`max_frame`](crate::Config::max_frame); answered with Close 1009.
+    #[error("frame longer than the limit of {limit} bytes")]
+    FrameTooBig {
+        /// In bytes.
+        limit: u32,
+    },
+    /// A message in more than [`max_fragments`](crate::Config::max_fragments); answered with
+    /// Close 1008.
+    #[error("message of more than {limit} fragments")]
+    TooManyFragments {
+        /// How many are allowed.
+        limit: u32,
+    },
+    /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5).
+    #[error("stream ended without a closing handshake")]
+    UnexpectedEof,
+    /// Nothing arrived within the heartbeat's timeout after a Ping was written.
+    #[error("no sign of life from the peer within the heartbeat's timeout")]
+    PongTimeout,
+    /// The peer did not answer our Close in time.
+    #[error("no Close from the peer within the close timeout")]
+    CloseTimeout,
+    /// A frame took too long from its first byte to its last.
+    #[error("frame not complete within the frame timeout")]
+    FrameTimeout,
+    /// The stream took no byte for too long.
+    #[error("no progress in writing within the write timeout")]
+    WriteTimeout,
+}
+
+impl RecvError {
+    /// The code of the Close that was queued for the peer; `None` where it is the network that
+    /// failed and a Close would reach nobody.
+    pub const fn close_code(self) -> Option<CloseCode> {
+        match self {
+            Self::Protocol(e) => Some(e.close_code()),
+            Self::MessageTooBig { .. } | Self::FrameTooBig { .. } => {
+                Some(CloseCode::MESSAGE_TOO_BIG)
+            }
+            Self::TooManyFragments { .. } => Some(CloseCode::POLICY_VIOLATION),
+            Self::UnexpectedEof
+            | Self::PongTimeout
+            | Self::CloseTimeout
+            | Self::FrameTimeout
+            | Self::WriteTimeout => None,
+        }
+    }
+
+    /// Whether a new connection may fare better: the network failed, not the peer's manners.
+    pub const fn is_retryable(self) -> bool {
+        self.close_code().is_none()
+    }
+}
+
+/// The caller asked for something that cannot be sent, or not now. Never fatal; nothing was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// As much is buffered as [`high_water`](crate::Config::high_water) allows: flush first.
+    #[error("{buffered} bytes buffered, limit {limit}")]
+    Full {
+        /// In bytes; `u32::MAX` stands for more.
+        buffered: u32,
+        /// In bytes; `u32::MAX` stands for more.
+        limit: u32,
+    },
+    /// A Close was sent or queued, or the connection failed: nothing can follow. Why, the receiving
+    /// half knows.
+    #[error("the sending half is closed")]
+    Closed,
+    /// A message in chunks is not finished; other data would end up inside it (§5.4).
+    #[error("a message in chunks is in progress")]
+    MessageInProgress,
+    /// A chunk that is not the first of its message, where none is in progress (§5.4).
+    #[error("no message in chunks is in progress")]
+    NoMessage,
+    /// A Ping's or Pong's payload is longer than 125 bytes (§5.5).
+    #[error("control payload longer than 125 bytes")]
+    ControlTooLong,
+    /// A Close's reason is longer than 123 bytes (§5.5).
+    #[error("close reason longer than 123 bytes")]
+    ReasonTooLong,
+    /// 1010 is for clients to send (§7.4.1).
+    #[error("close code 1010 is sent by clients only")]
+    BadCloseCode,
+    /// The chunks of a text do not make valid UTF-8 (§5.6).
+    #[error("text in chunks is not valid UTF-8")]
+    BadUtf8,
+}
+
+/// A length as the errors show it.
+pub(crate) fn shown(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

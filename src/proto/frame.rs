@@ -1,0 +1,222 @@
+//! Frame headers on the wire (RFC 6455 §5.2): bytes in, [`Header`] out, and back.
+//!
+//! For callers who own their buffers and write their own state machine. Here are the rules that
+//! one header can break by itself; which end masks, what a reserved bit means and how frames make
+//! a message is the connection's.
+//!
+//! ```
+//! use tickwire::frame::{Header, OpCode};
+//!
+//! let wire = b"\x81\x05Hello";
+//! let (header, len) = Header::parse(wire)?.expect("a whole header");
+//! assert_eq!((header.fin, header.opcode, header.payload_len), (true, OpCode::Text, 5));
+//! assert_eq!(&wire[len..], b"Hello");
+//!
+//! let (bytes, len) = header.encode();
+//! assert_eq!(&bytes[..len], b"\x81\x05");
+//! # Ok::<(), tickwire::ProtocolError>(())
+//! ```
+use crate::proto::error::ProtocolError;
+
+/// The longest header: 2 bytes, 8 of extended length, 4 of masking key.
+pub const MAX_HEADER_LEN: usize = 14;
+
+/// The longest payload of a control frame (§5.5).
+pub const MAX_CONTROL_LEN: usize = 125;
+
+/// The opcode of a frame (§5.2, §11.8). Reserved ones have no value here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum OpCode {
+    /// `0x0`: a further fragment of the message begun.
+    Continuation = 0x0,
+    /// `0x1`: the first or only fragment of a text message.
+    Text = 0x1,
+    /// `0x2`: the first or only fragment of a binary message.
+    Binary = 0x2,
+    /// `0x8`: the end of what this peer sends.
+    Close = 0x8,
+    /// `0x9`: to be answered with a Pong.
+    Ping = 0x9,
+    /// `0xA`: the answer to a Ping, or a sign of life nobody asked for.
+    Pong = 0xa,
+}
+
+impl OpCode {
+    /// The opcode in the low four bits of a frame's first byte; `None` for a reserved one.
+    #[inline]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        Some(match bits & 0x0f {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xa => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    /// Whether frames of this kind are control frames (§5.5): short, never fragmented, allowed
+    /// between the fragments of a message.
+    #[inline]
+    pub const fn is_control(self) -> bool {
+        self as u8 & 0x8 != 0
+    }
+}
+
+/// The rules of a header's first byte alone: a known opcode (§5.2), and a control frame is never a
+/// fragment (§5.5). The opcode, and FIN.
+#[inline]
+pub(crate) fn first_byte(b0: u8) -> Result<(OpCode, bool), ProtocolError> {
+    let opcode = OpCode::from_bits(b0).ok_or(ProtocolError::ReservedOpCode)?;
+    let fin = b0 & 0x80 != 0;
+    if opcode.is_control() && !fin {
+        return Err(ProtocolError::BadControlFrame);
+    }
+    Ok((opcode, fin))
+}
+
+/// One frame header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Header {
+    /// Whether this is the last fragment of its message; always set on a control frame.
+    pub fin: bool,
+    /// Reserved bit 1: permessage-deflate's mark of a compressed message (RFC 7692 §6).
+    pub rsv1: bool,
+    /// Reserved bit 2: no registered extension uses it.
+    pub rsv2: bool,
+    /// Reserved bit 3: no registered extension uses it.
+    pub rsv3: bool,
+    /// What the frame is.
+    pub opcode: OpCode,
+    /// The key its payload is masked with: present on every frame a client sends, absent on every
+    /// frame a server sends (§5.1).
+    pub masking_key: Option<[u8; 4]>,
+    /// How many bytes of payload follow the header, at most 2⁶³ − 1; at most 125 in a control
+    /// frame.
+    pub payload_len: u64,
+}
+
+impl Header {
+    /// The header of an unfragmented, unmasked frame.
+    #[inline]
+    pub const fn new(opcode: OpCode, payload_len: u64) -> Self {
+        Self {
+            fin: true,
+            rsv1: false,
+            rsv2: false,
+            rsv3: false,
+            opcode,
+            masking_key: None,
+            payload_len,
+        }
+    }
+
+    /// Parses the header at the front of `wire`: the header and its length in bytes (2 to 14), or
+    /// `None` while `wire` is a legal beginning of one and more bytes are needed.
+    ///
+    /// # Errors
+    ///
+    /// At the first byte that leaves no legal header, whatever follows:
+    /// [`ReservedOpCode`](ProtocolError::ReservedOpCode),
+    /// [`BadControlFrame`](ProtocolError::BadControlFrame) (a fragment, at the first byte, or longer
+    /// than 125 bytes, at the second; §5.5), [`BadClose`](ProtocolError::BadClose) (a Close with a
+    /// payload of one byte, which is no code; §5.5.1), [`BadLength`](ProtocolError::BadLength) (not the
+    /// shortest form, or above 2⁶³ − 1; §5.2). The code and the reason of a Close are its payload's:
+    /// see [`CloseFrame::parse`](crate::CloseFrame::parse).
+    #[inline]
+    pub fn parse(wire: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        let Some((&b0, rest)) = wire.split_first() else {
+            return Ok(None);
+        };
+        let (opcode, fin) = first_byte(b0)?;
+        let Some((&b1, rest)) = rest.split_first() else {
+            return Ok(None);
+        };
+        let len7 = b1 & 0x7f;
+        if opcode.is_control() && len7 > 125 {
+            return Err(ProtocolError::BadControlFrame);
+        }
+        if opcode == OpCode::Close && len7 == 1 {
+            return Err(ProtocolError::BadClose);
+        }
+        // §5.2: the shortest form, the top bit of the longest clear.
+        let (payload_len, rest) = match len7 {
+            126 => match rest.split_first_chunk() {
+                Some((n, rest)) if u16::from_be_bytes(*n) > 125 => {
+                    (u16::from_be_bytes(*n).into(), rest)
+                }
+                Some(_) => return Err(ProtocolError::BadLength),
+                None => return Ok(None),
+            },
+            127 => {
+                let negative = rest.first().is_some_and(|n| n & 0x80 != 0);
+                if negative || rest.first_chunk() == Some(&[0; 6]) {
+                    return Err(ProtocolError::BadLength);
+                }
+                match rest.split_first_chunk() {
+                    Some((n, rest)) => (u64::from_be_bytes(*n), rest),
+                    None => return Ok(None),
+                }
+            }
+            n => (u64::from(n), rest),
+        };
+        let (masking_key, rest) = match (b1 & 0x80 != 0, rest.split_first_chunk()) {
+            (false, _) => (None, rest),
+            (true, Some((key, rest))) => (Some(*key), rest),
+            (true, None) => return Ok(None),
+        };
+        let header = Self {
+            fin,
+            rsv1: b0 & 0x40 != 0,
+            rsv2: b0 & 0x20 != 0,
+            rsv3: b0 & 0x10 != 0,
+            opcode,
+            masking_key,
+            payload_len,
+        };
+        Ok(Some((header, wire.len() - rest.len())))
+    }
+
+    /// Encodes into an array, with the shortest form of the length; the second value says how many
+    /// of its bytes are the header.
+    ///
+    /// What is encoded is what the fields say: that a control frame is short and unfragmented, and
+    /// that a length fits in 63 bits, is the caller's to see to.
+    #[inline]
+    pub const fn encode(&self) -> ([u8; MAX_HEADER_LEN], usize) {
+        let mut out = [0; MAX_HEADER_LEN];
+        out[0] = (self.fin as u8) << 7
+            | (self.rsv1 as u8) << 6
+            | (self.rsv2 as u8) << 5
+            | (self.rsv3 as u8) << 4
+            | self.opcode as u8;
+        let mask_bit = (self.masking_key.is_some() as u8) << 7;
+        let len = self.payload_len.to_be_bytes();
+        let mut n = match self.payload_len {
+            0..=125 => {
+                out[1] = mask_bit | len[7];
+                2
+            }
+            126..=0xffff => {
+                (out[1], out[2], out[3]) = (mask_bit | 126, len[6], len[7]);
+                4
+            }
+            _ => {
+                out[1] = mask_bit | 127;
+                let mut i = 0;
+                while i < 8 {
+                    out[2 + i] = len[i];
+                    i += 1;
+                }
+                10
+            }
+        };
+        if let Some(key) = self.masking_key {
+            (out[n], out[n + 1], out[n + 2], out[n + 3]) = (key[0], key[1], key[2], key[3]);
+            n += 4;
+        }
+        (out, n)
+    }
+}

@@ -1,0 +1,249 @@
+//! The grammar of Sec-WebSocket-Extensions (RFC 6455 §9.1), in linear time and without a copy.
+//!
+//! What an extension means, and whether it is agreed on, is left to others: of permessage-deflate
+//! (RFC 7692) to `deflate`, which is asked here.
+//!
+//! Blanks are fine around `,`, `;` and `=`. Elements of the list may be empty, parameters not. A
+//! quoted value has to be a token once it is unescaped, so commas and semicolons in quotes are
+//! errors, never separators. Names of extensions match without regard to case.
+use super::{
+    HandshakeError,
+    head::{Headers, is_tchar, text},
+};
+#[cfg(feature = "deflate")]
+use crate::proto::deflate::{Agreed, Answer, Deflate, Offer};
+use crate::proto::shown::Shown;
+use alloc::{borrow::Cow, string::String};
+use core::fmt;
+
+/// The header this is about.
+pub(super) const NAME: &str = "Sec-WebSocket-Extensions";
+
+/// The extensions that a head names, all its lines joined, in the order of preference.
+#[derive(Clone)]
+pub struct Extensions<'a> {
+    headers: Headers<'a>,
+    /// What is left of the line under way.
+    line: &'a [u8],
+}
+
+impl<'a> Extensions<'a> {
+    pub(super) fn new(headers: Headers<'a>) -> Self {
+        Self { headers, line: &[] }
+    }
+}
+
+/// Lines that break the grammar end at the fault; a handshake that has passed its checks has none.
+impl<'a> Iterator for Extensions<'a> {
+    type Item = Extension<'a>;
+
+    fn next(&mut self) -> Option<Extension<'a>> {
+        loop {
+            match Extension::take(&mut self.line) {
+                Ok(Some(extension)) => return Some(extension),
+                Ok(None) | Err(Malformed) => {
+                    let (_, line) =
+                        self.headers.find(|(name, _)| name.eq_ignore_ascii_case(NAME))?;
+                    self.line = line;
+                }
+            }
+        }
+    }
+}
+
+impl core::iter::FusedIterator for Extensions<'_> {}
+
+/// Shows at most 16.
+impl fmt::Debug for Extensions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone().take(16)).finish()
+    }
+}
+
+/// One extension that a head names, with its parameters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Extension<'a> {
+    name: &'a str,
+    /// Validated: every parameter with its semicolon.
+    params: &'a [u8],
+}
+
+impl<'a> Extension<'a> {
+    /// The name as written, a token: compare it without regard to case.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// The parameters, in order. The same one may come twice.
+    pub fn params(&self) -> Params<'a> {
+        Params { rest: self.params }
+    }
+
+    #[cfg(feature = "deflate")]
+    fn is_deflate(&self) -> bool {
+        self.name.eq_ignore_ascii_case(crate::proto::deflate::NAME)
+    }
+
+    /// The next element of a list. `Err` says that the rest of the line is lost.
+    fn take(line: &mut &'a [u8]) -> Result<Option<Self>, Malformed> {
+        let mut rest = core::mem::take(line);
+        while let [b',' | b' ' | b'\t', after @ ..] = rest {
+            rest = after;
+        }
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let name = text(take_token(&mut rest)?);
+        let params = rest;
+        while take_param(&mut rest)?.is_some() {}
+        let params = params.get(..params.len() - rest.len()).unwrap_or_default();
+        match rest {
+            [b',', ..] | [] => *line = rest,
+            _ => return Err(Malformed),
+        }
+        Ok(Some(Self { name, params }))
+    }
+}
+
+/// Name and parameters, cut at 64 bytes each.
+impl fmt::Debug for Extension<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Shown(self.name.as_bytes()), Shown(self.params))
+    }
+}
+
+/// The parameters of an [`Extension`]: an iterator of names and unquoted values.
+#[derive(Clone)]
+pub struct Params<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Params<'a> {
+    type Item = (&'a str, Option<Cow<'a, str>>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = take_param(&mut self.rest).ok()??;
+        let unescape = |value: &'a [u8]| match value.contains(&b'\\') {
+            false => Cow::Borrowed(text(value)),
+            true => {
+                let kept = value.iter().filter(|&&b| b != b'\\'); // in a token it only escapes
+                Cow::Owned(kept.map(|&b| char::from(b)).collect::<String>())
+            }
+        };
+        Some((text(name), value.map(unescape)))
+    }
+}
+
+impl core::iter::FusedIterator for Params<'_> {}
+
+/// Shows the parameters, cut at 64 bytes.
+impl fmt::Debug for Params<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&Shown(self.rest), f)
+    }
+}
+
+/// What a server answers to the first offer of permessage-deflate that can be accepted, and what
+/// is agreed on then.
+#[cfg(feature = "deflate")]
+pub(super) fn accept(offers: Extensions<'_>, ours: &Deflate) -> Option<(Answer, Agreed)> {
+    let mut offers = offers.filter(Extension::is_deflate);
+    offers.find_map(|offer| Offer::parse(offer.params())?.answer(ours))
+}
+
+/// What a client that offered permessage-deflate, if it did, agrees on with a server that chose
+/// these.
+#[cfg(feature = "deflate")]
+pub(super) fn agreed(
+    mut chosen: Extensions<'_>,
+    ours: Option<&Deflate>,
+) -> Result<Option<Agreed>, HandshakeError> {
+    match (chosen.next(), chosen.next(), ours) {
+        (None, _, _) => Ok(None),
+        (Some(one), None, Some(ours)) if one.is_deflate() => {
+            let answer = Answer::parse(one.params()).and_then(|answer| answer.to(Offer::of(ours)));
+            answer.map(Some).ok_or(HandshakeError::BadDeflate)
+        }
+        // RFC 6455 §4.1 item 5; the same one twice was not offered either.
+        _ => Err(HandshakeError::UnexpectedExtension),
+    }
+}
+
+/// Whether the value of one header follows the grammar, and whether it names any extension.
+pub(super) fn check(mut value: &[u8]) -> Result<bool, HandshakeError> {
+    let mut any = false;
+    loop {
+        match Extension::take(&mut value) {
+            Ok(Some(_)) => any = true,
+            Ok(None) => return Ok(any),
+            Err(Malformed) => return Err(HandshakeError::BadHeader(NAME)),
+        }
+    }
+}
+
+/// Not what RFC 6455 §9.1 allows.
+#[derive(Debug)]
+struct Malformed;
+
+fn take_blanks(rest: &mut &[u8]) {
+    while let [b' ' | b'\t', after @ ..] = *rest {
+        *rest = after;
+    }
+}
+
+fn take_token<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let len = rest.iter().position(|&b| !is_tchar(b)).unwrap_or(rest.len());
+    match rest.split_at_checked(len) {
+        Some((token @ [_, ..], after)) => {
+            *rest = after;
+            Ok(token)
+        }
+        _ => Err(Malformed),
+    }
+}
+
+/// A name and, between its quotes and with its escapes, a value.
+type RawParam<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// `";" name [ "=" value ]`, and the blanks around; `None` if there is no semicolon.
+fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed> {
+    take_blanks(rest);
+    let [b';', after @ ..] = *rest else {
+        return Ok(None);
+    };
+    *rest = after;
+    take_blanks(rest);
+    let name = take_token(rest)?;
+    take_blanks(rest);
+    let [b'=', after @ ..] = *rest else {
+        return Ok(Some((name, None)));
+    };
+    *rest = after;
+    take_blanks(rest);
+    let value = match *rest {
+        [b'"', after @ ..] => {
+            *rest = after;
+            take_quoted(rest)?
+        }
+        _ => take_token(rest)?,
+    };
+    take_blanks(rest);
+    Ok(Some((name, Some(value))))
+}
+
+/// What is left of a quoted token, up to its quote; the escapes are left in.
+fn take_quoted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let mut len = 0;
+    loop {
+        match rest.get(len..) {
+            Some([b'\\', b, ..]) if is_tchar(*b) => len += 2,
+            Some([b'"', after @ ..]) if len > 0 => {
+                let value = rest.get(..len).unwrap_or_default();
+                *rest = after;
+                return Ok(value);
+            }
+            Some([b, ..]) if is_tchar(*b) => len += 1,
+            _ => return Err(Malformed),
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The head of an HTTP/1.1 message (RFC 9112 §2): where it ends, whether it is well-formed, and
+//! what its lines say.
+//!
+//! [`Scan`] finds the end in one pass however the bytes trickle in, enforces the limits as they
+//! do, and refuses what parsers read in different ways, which is how requests are smuggled: bare
+//! LF, bare CR, folded lines, control characters. The complete head then goes through `httparse`
+//! once, for the grammar of the first line and of names and values. What the headers mean is the
+//! business of [`server`](super::server) and [`client`](super::client), which walk the validated
+//! head with [`Headers`].
+use super::HandshakeError;
+use crate::proto::{config::Config, error::shown};
+use core::{fmt, mem::MaybeUninit};
+
+/// What [`Config::max_headers`] is at most.
+const MAX_HEADERS: usize = 128;
+
+/// Looks for the end of a head, and never twice at the same byte.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// Everything before it is fine. It is a byte not looked at yet, or a CR whose LF is awaited.
+    at: usize,
+    /// Where the line under way begins. Invariant: `line <= at`.
+    line: usize,
+    /// How many lines have ended.
+    lines: usize,
+    /// Invariant of all three: a verdict depends on the bytes alone, not on how they are cut.
+    max_head: usize,
+    max_headers: usize,
+    /// For the first line; only a request has one.
+    max_line: usize,
+}
+
+impl Scan {
+    pub(super) fn request(config: &Config) -> Self {
+        let (max_head, max_headers) = (config.max_head, config.max_headers);
+        Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line: config.max_request_line }
+    }
+
+    pub(super) fn response(config: &Config) -> Self {
+        Self { max_line: usize::MAX, ..Self::request(config) }
+    }
+
+    /// Goes on looking in `bytes`, which are those of the last call and what came since. Returns
+    /// the length of the head, blank line included, once it is complete.
+    pub(super) fn run(&mut self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
+        loop {
+            // Nothing beyond the limits is looked at, so that the first fault in the order of the
+            // bytes is the verdict.
+            let (window, fault) = self.window();
+            let seen = bytes.get(..window).unwrap_or(bytes);
+            // RFC 9112 §5.2: a line that begins with a blank continues the one before it.
+            if self.lines > 0
+                && self.at == self.line
+                && matches!(seen.get(self.at), Some(b' ' | b'\t'))
+            {
+                return Err(HandshakeError::Malformed { what: "folded line" });
+            }
+            let found = find_control(seen, self.at);
+            match found.map(|i| (i, seen[i], seen.get(i + 1))) {
+                Some((i, b'\t', _)) => self.at = i + 1, // httparse knows where it may be
+                Some((i, b'\r', Some(b'\n'))) => {
+                    let empty = i == self.line;
+                    (self.at, self.line) = (i + 2, i + 2);
+                    match (empty, self.lines) {
+                        (true, 0) => {
+                            return Err(HandshakeError::Malformed { what: "empty line" });
+                        }
+                        (true, _) => return Ok(Some(i + 2)),
+                        (false, lines) if lines > self.max_headers => {
+                            let limit = shown(self.max_headers);
+                            return Err(HandshakeError::TooManyHeaders { limit });
+                        }
+                        (false, _) => self.lines += 1,
+                    }
+                }
+                Some((_, b'\r', Some(_))) => {
+                    return Err(HandshakeError::Malformed { what: "CR without LF" });
+                }
+                Some((_, b'\n', _)) => {
+                    return Err(HandshakeError::Malformed { what: "LF without CR" });
+                }
+                Some((_, b, _)) if b != b'\r' => {
+                    return Err(HandshakeError::Malformed { what: "control character" });
+                }
+                found => {
+                    self.at = found.map_or(seen.len(), |(i, ..)| i);
+                    return if bytes.len() >= window { Err(fault) } else { Ok(None) };
+                }
+            }
+        }
+    }
+
+    /// How far the line under way may reach, and what it is to go on after that.
+    fn window(&self) -> (usize, HandshakeError) {
+        let line_end = self.max_line.saturating_add(2); // CR, LF
+        if self.lines == 0 && line_end < self.max_head {
+            let limit = shown(self.max_line);
+            return (line_end, HandshakeError::RequestLineTooLong { limit });
+        }
+        (self.max_head, HandshakeError::HeadTooLong { limit: shown(self.max_head) })
+    }
+}
+
+/// Anything below a blank, and DEL.
+pub(super) fn is_control(b: u8) -> bool {
+    b < b' ' || b == 0x7f
+}
+
+/// The first control character at or behind `from`.
+fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    let low = |x: u64| x.wrapping_sub(each(b' ')) & !x; // below a blank
+    let found = find(rest, |x| low(x) | zero(x ^ each(0x7f)), is_control)?;
+    Some(from + found)
+}
+
+/// The first byte of this value.
+fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
+    find(bytes, |x| zero(x ^ each(byte)), |b| b == byte)
+}
+
+/// The first byte that `one` is true of. `eight` does the same for eight bytes at once, the first
+/// of them lowest: the lowest 0x80 it returns stands for the first such byte; what it returns in
+/// lower bits, and above that, means nothing.
+#[inline]
+fn find(bytes: &[u8], eight: impl Fn(u64) -> u64, one: impl Fn(u8) -> bool) -> Option<usize> {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let hits = eight(u64::from_le_bytes(*word)) & each(0x80);
+        if hits != 0 {
+            return Some(8 * i + hits.trailing_zeros() as usize / 8);
+        }
+    }
+    Some(8 * words.len() + tail.iter().position(|&b| one(b))?)
+}
+
+/// Eight times the same byte.
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// For [`find`]: the bytes that are zero. A borrow can only come from one below.
+fn zero(x: u64) -> u64 {
+    x.wrapping_sub(each(1)) & !x
+}
+
+/// A request line, by the lengths of its parts, and the length of the head it begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestHead {
+    pub(super) method: usize,
+    pub(super) target: usize,
+    pub(super) len: usize,
+}
+
+impl RequestHead {
+    /// Parses a head that [`Scan`] let pass, and looks at what it found as long as that is at
+    /// hand.
+    pub(super) fn parse<T>(
+        head: &[u8],
+        look: impl FnOnce(Self, &httparse::Request<'_, '_>) -> T,
+    ) -> Result<T, HandshakeError> {
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(head, &mut headers) {
+            Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+            Ok(_) => return Err(HandshakeError::Malformed { what: "first line" }),
+            Err(e) => return Err(refused(e, head.split(|&b| b == b' ').nth(2))),
+        }
+        if parsed.version != Some(1) {
+            return Err(HandshakeError::BadHttpVersion);
+        }
+        let target = parsed.path.unwrap_or_default();
+        // RFC 9112 §3.2 wants URI characters, and no fragment; httparse lets more pass.
+        if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+            return Err(HandshakeError::Malformed { what: "request target" });
+        }
+        let method = parsed.method.unwrap_or_default().len();
+        Ok(look(Self { method, target: target.len(), len: head.len() }, &parsed))
+    }
+
+    /// Method and target of the head this was parsed from.
+    pub(super) fn parts(self, head: &[u8]) -> (&str, &str) {
+        let (method, rest) = head.split_at_checked(self.method).unwrap_or_default();
+        let target = rest.get(1..=self.target).unwrap_or_default();
+        (text(method), text(target))
+    }
+
+    /// The headers of the head this was parsed from.
+    pub(super) fn headers(self, head: &[u8]) -> Headers<'_> {
+        // Two blanks, `HTTP/1.1`, CR, LF.
+        Headers::new(head.get(self.method + self.target + 12..).unwrap_or_default())
+    }
+}
+
+/// A status line, and the length of the head it begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ResponseHead {
+    /// The x of `HTTP/1.x`.
+    pub(super) minor: u8,
+    pub(super) status: u16,
+    pub(super) len: usize,
+}
+
+impl ResponseHead {
+    /// Parses a head that [`Scan`] let pass.
+    pub(super) fn parse(head: &[u8]) -> Result<Self, HandshakeError> {
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut parsed = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        match config.parse_response_with_uninit_headers(&mut parsed, head, &mut headers) {
+            Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+            Ok(_) => return Err(HandshakeError::Malformed { what: "first line" }),
+            Err(e) => return Err(refused(e, Some(head))),
+        }
+        match (parsed.version, parsed.code) {
+            (Some(minor), Some(status @ 100..)) => Ok(Self { minor, status, len: head.len() }),
+            _ => Err(HandshakeError::Malformed { what: "status" }),
+        }
+    }
+}
+
+/// What httparse found, in our words. `version` is where the version of HTTP should be.
+fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
+    let what = match e {
+        // A blank that is missing behind the right version is reported as a wrong version.
+        httparse::Error::Version
+            if version.is_some_and(|v| v.starts_with(b"HTTP/") && !v.starts_with(b"HTTP/1.1")) =>
+        {
+            return HandshakeError::BadHttpVersion;
+        }
+        // Scan counted them already.
+        httparse::Error::TooManyHeaders => {
+            return HandshakeError::TooManyHeaders { limit: shown(MAX_HEADERS) };
+        }
+        httparse::Error::HeaderName => "header name",
+        httparse::Error::HeaderValue => "header value",
+        httparse::Error::NewLine => "line end",
+        httparse::Error::Status => "status",
+        httparse::Error::Token | httparse::Error::Version => "first line",
+    };
+    HandshakeError::Malformed { what }
+}
+
+/// The headers of a head, in the order of the wire; an iterator of names and values.
+///
+/// Names are as written: compare them without regard to case. Values are bytes of any kind but
+/// control characters, without the blanks around them (RFC 9110 §5.5).
+#[derive(Clone)]
+pub struct Headers<'a> {
+    /// Lines of a validated head, up to its blank line.
+    rest: &'a [u8],
+}
+
+impl<'a> Headers<'a> {
+    /// `lines` is what follows the first line of a validated head.
+    pub(super) fn new(lines: &'a [u8]) -> Self {
+        Self { rest: lines }
+    }
+
+    /// The headers of a validated head, whatever its first line.
+    pub(crate) fn of(head: &'a [u8]) -> Self {
+        let first = head.iter().position(|&b| b == b'\n').map_or(head.len(), |end| end + 1);
+        Self::new(head.get(first..).unwrap_or_default())
+    }
+
+    /// The values of the headers of this name, in the order of the wire.
+    pub(super) fn named(self, name: &str) -> impl Iterator<Item = &'a [u8]> + Clone {
+        self.filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a str, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let end = find_byte(self.rest, b'\r')?;
+        let (line, after) = self.rest.split_at_checked(end)?;
+        let colon = find_byte(line, b':')?;
+        let (name, value) = line.split_at_checked(colon)?;
+        self.rest = after.get(2..)?;
+        Some((text(name), trim(value.get(1..)?)))
+    }
+}
+
+impl core::iter::FusedIterator for Headers<'_> {}
+
+/// Shows names only, and not too many: values may be cookies or passwords.
+impl fmt::Debug for Headers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 32;
+        let mut names = self.clone().map(|(name, _)| name);
+        let mut list = f.debug_list();
+        for name in names.by_ref().take(SHOWN) {
+            list.entry(&crate::proto::shown::Shown(name.as_bytes()));
+        }
+        match names.next() {
+            Some(_) => list.finish_non_exhaustive(),
+            None => list.finish(),
+        }
+    }
+}
+
+/// Bytes that were checked to be ASCII, as text; empty if they are not UTF-8.
+pub(super) fn text(ascii: &[u8]) -> &str {
+    core::str::from_utf8(ascii).unwrap_or_default()
+}
+
+/// Without the blanks around it (RFC 9110 §5.6.3).
+pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// RFC 9110 §5.6.2.
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&b| is_tchar(b))
+}
+
+/// RFC 9110 §5.6.2.
+pub(super) fn is_tchar(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+/// The elements of a comma-separated list; empty ones are skipped (RFC 9110 §5.6.1).
+pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
+}
+
+/// Whether a list has this token in it, as a whole and without regard to case.
+pub(super) fn has_token(value: &[u8], token: &str) -> bool {
+    list(value).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn scan(config: &Config, bytes: &[u8], step: usize) -> Result<Option<usize>, HandshakeError> {
+        let mut scan = Scan::request(config);
+        let mut end = 0;
+        while end < bytes.len() {
+            end = (end + step).min(bytes.len());
+            match scan.run(&bytes[..end]) {
+                Ok(None) => assert!(scan.at + 1 >= end, "left more than a CR to look at again"),
+                verdict => return verdict,
+            }
+        }
+        Ok(None)
+    }
+
+    #[test]
+    fn limits_hold_to_the_byte_and_however_the_head_is_cut() {
+        let head = b"GET / HTTP/1.1\r\na: 1\r\nb: 2\r\n\r\nframes";
+        let whole = Config::default().max_head(30).max_headers(2).max_request_line(14);
+        let cases = [
+            (whole.clone(), Ok(Some(30))),
+            (whole.clone().max_head(29), Err(HandshakeError::HeadTooLong { limit: 29 })),
+            (whole.clone().max_headers(1), Err(HandshakeError::TooManyHeaders { limit: 1 })),
+            (
+                whole.clone().max_request_line(13),
+                Err(HandshakeError::RequestLineTooLong { limit: 13 }),
+            ),
+            (whole.clone().max_head(15), Err(HandshakeError::HeadTooLong { limit: 15 })),
+            (whole.max_head(0), Err(HandshakeError::HeadTooLong { limit: 0 })),
+        ];
+        for (config, verdict) in cases {
+            for step in 1..=head.len() {
+                assert_eq!(scan(&config, head, step), verdict, "step {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_found_wherever_they_are_and_whatever_is_around_them() {
+        let mut seed = 1_u32;
+        for _ in 0..20_000 {
+            let mut bytes = [0; 40];
+            for b in &mut bytes {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // Mostly what is hard to tell from a control character.
+                *b = *b" !~\x80\xff\xa0\x9f\x7e\x1f\x7f\r:a\0"
+                    .get((seed >> 16) as usize % 40)
+                    .unwrap_or(&b'~');
+            }
+            let (from, len) = ((seed >> 8) as usize % 41, (seed >> 20) as usize % 41);
+            let (all, from) = (&bytes[..len], from.min(len));
+            let slow = all[from..].iter().position(|&b| is_control(b)).map(|i| from + i);
+            assert_eq!(find_control(all, from), slow, "{all:x?}");
+            assert_eq!(find_byte(all, b'\r'), all.iter().position(|&b| b == b'\r'), "{all:x?}");
+        }
+        for b in 0..=255 {
+            assert_eq!(find_control(&[b'a', b], 0).is_some(), is_control(b));
+            assert_eq!(find_control(&[b; 8], 0), is_control(b).then_some(0));
+        }
+        assert_eq!(find_control(b"a", 2), None);
+    }
+
+    #[test]
+    fn blanks_are_trimmed_at_the_ends_only() {
+        for (text, trimmed) in [("", ""), (" \t ", ""), (" a b\t", "a b"), ("a", "a")] {
+            assert_eq!(trim(text.as_bytes()), trimmed.as_bytes());
+        }
+    }
+}

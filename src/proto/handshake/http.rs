@@ -1,0 +1,463 @@
+//! The opening handshake through an HTTP stack of the application's own, in the types of the crate
+//! [`http`]: hyper, axum, tonic's server, and whatever else speaks them.
+//!
+//! The stack reads the request and writes the response; the checks, the answer and the connection
+//! are those of [`server`](super::server) and [`client`], to which a request or a
+//! response is shown as HTTP/1.1 would have written it. HTTP/1.1 upgrades, HTTP/2 and HTTP/3 have
+//! extended CONNECT (RFC 8441, RFC 9220), where 200 agrees and there is no key. What the stack
+//! must do is left to it: hand over the stream behind the response, see that nothing else is read
+//! from it, and for HTTP/2 announce SETTINGS_ENABLE_CONNECT_PROTOCOL.
+//!
+//! ```
+//! use tickwire::{Config, handshake::{http::Upgrade, server::{Accept, Refuse}}};
+//!
+//! fn answer<B>(request: &http::Request<B>) -> http::Response<Vec<u8>> {
+//!     let agreed = Upgrade::new(request, &Config::default())
+//!         .and_then(|upgrade| upgrade.accept(Accept::new().subprotocols(&["ticks.v1"])));
+//!     match agreed {
+//!         Ok((response, _connection)) => {
+//!             // .. once the stack hands over the stream: WebSocket::from_parts(stream, connection)
+//!             response.map(|()| Vec::new())
+//!         }
+//!         Err(error) => Refuse::from(error).into_http(request.version()),
+//!     }
+//! }
+//!
+//! let request = http::Request::get("/feed")
+//!     .header("Host", "example.com")
+//!     .header("Upgrade", "websocket")
+//!     .header("Connection", "Upgrade")
+//!     .header("Sec-WebSocket-Version", "13")
+//!     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+//!     .header("Sec-WebSocket-Protocol", "ticks.v1")
+//!     .body(())?;
+//! let response = answer(&request);
+//! assert_eq!(response.status(), 101);
+//! assert_eq!(response.headers()["Sec-WebSocket-Accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+//! assert_eq!(response.headers()["Sec-WebSocket-Protocol"], "ticks.v1");
+//! assert_eq!(answer(&http::Request::new(())).status(), 400);
+//! # Ok::<(), http::Error>(())
+//! ```
+//!
+//! The types of `http` follow its version, 1 now.
+use super::{
+    HandshakeError,
+    client::{self, Handshake as ClientHandshake},
+    head::Headers,
+    server::{Accept, Handshake as ServerHandshake, Refuse, Request},
+};
+use crate::proto::{
+    config::Config, connection::Connection, entropy::Entropy, handshake::input::Input, role::Role,
+    trace, url::Target,
+};
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts,
+    uri::PathAndQuery,
+};
+use alloc::{string::ToString, vec::Vec};
+use bytes::Buf;
+
+/// The value of `:protocol`, and of Upgrade.
+const WEBSOCKET: &str = "websocket";
+
+/// What stands where HTTP/2 has no Sec-WebSocket-Key: 16 bytes of zero. Its answer is not sent.
+const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
+
+/// What is looked at of a request: all but its body.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    version: Version,
+    headers: &'a HeaderMap,
+}
+
+impl<'a, B> From<&'a ::http::Request<B>> for Head<'a> {
+    fn from(request: &'a ::http::Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            version: request.version(),
+            headers: request.headers(),
+        }
+    }
+}
+
+impl<'a> From<&'a Parts> for Head<'a> {
+    fn from(Parts { method, uri, version, headers, .. }: &'a Parts) -> Self {
+        Self { method, uri, version: *version, headers }
+    }
+}
+
+/// Shows method and version: the rest may be secret.
+impl core::fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { method, version, .. } = self;
+        f.debug_struct("Head").field("method", method).field("version", version).finish()
+    }
+}
+
+/// An opening request that an HTTP stack has read, and that passed every check: to be accepted, or
+/// answered with a [`Refuse`].
+#[derive(Debug)]
+pub struct Upgrade {
+    /// Has passed.
+    handshake: ServerHandshake,
+    /// HTTP/2 or later.
+    extended: bool,
+}
+
+impl Upgrade {
+    /// Checks an upgrade of HTTP/1.1, all that RFC 6455 §4.2.1 asks for, with the limits of
+    /// `config`.
+    ///
+    /// # Errors
+    ///
+    /// The first fault found, as [`Handshake::step`](ServerHandshake::step) has them: answer it
+    /// with [`Refuse::from`] and [`Refuse::into_http`], and see that the stream ends.
+    /// [`HandshakeError::BadMethod`] for any request of HTTP/2 or HTTP/3, where there is no upgrade
+    /// but what [`connect`](Self::connect) checks.
+    pub fn new<'h>(head: impl Into<Head<'h>>, config: &Config) -> Result<Self, HandshakeError> {
+        Self::check(as_upgrade(head.into()), config, false)
+    }
+
+    /// Checks an extended CONNECT of HTTP/2 (RFC 8441) or HTTP/3 (RFC 9220), whose pseudo-header
+    /// `:protocol` is `protocol`; hyper has it in the extension `hyper::ext::Protocol`. Key,
+    /// Upgrade and Connection have no meaning there, and the authority stands for Host.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); [`HandshakeError::UnknownProtocol`] for another protocol than
+    /// WebSocket.
+    pub fn connect<'h>(
+        head: impl Into<Head<'h>>,
+        protocol: &str,
+        config: &Config,
+    ) -> Result<Self, HandshakeError> {
+        Self::check(as_connect(head.into(), protocol), config, true)
+    }
+
+    fn check(
+        head: Result<Vec<u8>, HandshakeError>,
+        config: &Config,
+        extended: bool,
+    ) -> Result<Self, HandshakeError> {
+        let mut head =
+            head.inspect_err(|&error| trace::refused(Role::Server, error, error.status()))?;
+        push_line(&mut head, &[]);
+        let mut handshake = ServerHandshake::new(config);
+        handshake.put(&head);
+        match handshake.step()? {
+            true => Ok(Self { handshake, extended }),
+            false => Err(HandshakeError::Incomplete), // never: the head is whole
+        }
+    }
+
+    /// The request, as HTTP/1.1 would have written it; to look at its origin, its subprotocols and
+    /// who is asking.
+    pub fn request(&self) -> Request<'_> {
+        self.handshake.request().unwrap_or(Request::NONE)
+    }
+
+    /// Another configuration for the connection than the one whose limits the request was held to.
+    pub fn set_config(&mut self, config: &Config) {
+        self.handshake.set_config(config);
+    }
+
+    /// Accepts: the response to send, 101 or, to an extended CONNECT, 200; and the connection that
+    /// begins behind it, on the stream that the HTTP stack then hands over.
+    ///
+    /// # Errors
+    ///
+    /// None that [`new`](Self::new) has not returned.
+    pub fn accept(
+        self,
+        accept: Accept<'_>,
+    ) -> Result<(::http::Response<()>, Connection), HandshakeError> {
+        let mut connection = self.handshake.accept(accept)?;
+        let mut response = ::http::Response::new(());
+        let mut outgoing = connection.sender().outgoing();
+        for (name, value) in Headers::of(outgoing.chunk()) {
+            append(response.headers_mut(), name, value);
+        }
+        let written = outgoing.remaining();
+        outgoing.advance(written);
+        #[cfg(feature = "counters")]
+        connection.sender().forget_writes();
+        if self.extended {
+            for name in [header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT] {
+                response.headers_mut().remove(name);
+            }
+        } else {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        }
+        Ok((response, connection))
+    }
+}
+
+/// The lines of an HTTP/1.1 request for an upgrade.
+fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
+    match head.version {
+        Version::HTTP_11 => {}
+        // There, only a CONNECT opens a WebSocket.
+        version if is_extended(version) => return Err(HandshakeError::BadMethod),
+        _ => return Err(HandshakeError::BadHttpVersion),
+    }
+    let mut text = Vec::with_capacity(512);
+    push_line(&mut text, &[head.method.as_str(), " ", &head.uri.to_string(), " HTTP/1.1"]);
+    for (name, value) in head.headers {
+        push_header(&mut text, name, &[value.as_bytes()]);
+    }
+    Ok(text)
+}
+
+/// The same for what an extended CONNECT asks for.
+fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError> {
+    let Head { method, uri, version, headers } = head;
+    if !is_extended(version) {
+        return Err(HandshakeError::BadHttpVersion);
+    }
+    if method != Method::CONNECT {
+        return Err(HandshakeError::BadMethod);
+    }
+    if protocol != WEBSOCKET {
+        return Err(HandshakeError::UnknownProtocol);
+    }
+    let (Some(authority), Some(_)) = (uri.authority(), uri.scheme()) else {
+        return Err(HandshakeError::MissingHeader("Host"));
+    };
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut text = Vec::with_capacity(512);
+    push_line(&mut text, &["GET ", target, " HTTP/1.1"]);
+    push_header(&mut text, &header::HOST, &[authority.as_str().as_bytes()]);
+    push_line(&mut text, &["Upgrade: websocket\r\nConnection: Upgrade"]);
+    push_header(&mut text, &header::SEC_WEBSOCKET_KEY, &[NO_KEY.as_bytes()]);
+    for (name, value) in headers {
+        match *name {
+            header::CONNECTION | header::UPGRADE => {
+                return Err(HandshakeError::BadHeader("Connection")); // RFC 9113 §8.2.2
+            }
+            header::HOST if !eq(value.as_bytes(), authority.as_str()) => {
+                return Err(HandshakeError::HostMismatch);
+            }
+            header::HOST | header::SEC_WEBSOCKET_KEY | header::COOKIE => {}
+            _ => push_header(&mut text, name, &[value.as_bytes()]),
+        }
+    }
+    // RFC 9113 §8.2.3: in one line, however many there were.
+    let cookies: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+    if !cookies.is_empty() {
+        let crumbs: Vec<_> = cookies.iter().map(|value| value.as_bytes()).collect();
+        push_header(&mut text, &header::COOKIE, &crumbs);
+    }
+    Ok(text)
+}
+
+impl Refuse {
+    /// The response, for an HTTP stack to send in this version of HTTP. One of HTTP/1.1 says
+    /// `Connection: close`, which the stack has to obey: nothing behind a refused upgrade may be
+    /// read as a request. Date is there if [`date`](Self::date) was told; hyper adds it by itself.
+    pub fn into_http(self, version: Version) -> ::http::Response<Vec<u8>> {
+        let mut bytes = self.encode(false);
+        let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+        let body = bytes.split_off(head);
+        let mut response = ::http::Response::new(body);
+        // RFC 9113 §8.5: to a CONNECT any 2xx would accept.
+        let accepts = is_extended(version) && (200..300).contains(&self.status());
+        *response.status_mut() = match StatusCode::from_u16(self.status()) {
+            Ok(status) if !accepts => status,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        for (name, value) in Headers::of(&bytes) {
+            append(response.headers_mut(), name, value);
+        }
+        if is_extended(version) {
+            for name in [header::CONNECTION, header::UPGRADE] {
+                response.headers_mut().remove(name);
+            }
+            // Which takes the place of the GET there (RFC 8441 §4).
+            if response.headers().get(header::ALLOW).is_some_and(|allow| allow == "GET") {
+                let connect = HeaderValue::from_static("CONNECT");
+                response.headers_mut().insert(header::ALLOW, connect);
+            }
+        }
+        response
+    }
+}
+
+/// A request that an HTTP stack is to send, and whose response will be checked.
+///
+/// ```
+/// use tickwire::{Config, SystemEntropy, handshake::{client::Request, http::Opening}};
+///
+/// let request = Request::new("ws://example.com/feed")?;
+/// let (request, opening) = Opening::new(&request, &Config::default(), SystemEntropy::new()?);
+/// assert_eq!(request.uri(), "/feed");
+/// // let response = sender.send_request(request).await?;
+/// # let response = http::Response::new(());
+/// match opening.accept(&response) {
+///     Ok(_connection) => { /* and the stream from the stack: WebSocket::from_parts */ }
+///     Err(error) => println!("{error}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Opening {
+    /// Its request counts as written.
+    handshake: ClientHandshake,
+    extended: bool,
+}
+
+impl Opening {
+    /// The request for an upgrade of HTTP/1.1, with a fresh key, and what will check its response.
+    /// Its target is the path and the query, as a connection to the server itself takes it; for a
+    /// client that dials by itself put [`uri`](Self::uri) in its place.
+    pub fn new(
+        request: &client::Request,
+        config: &Config,
+        entropy: impl Entropy + Send + Sync + 'static,
+    ) -> (::http::Request<()>, Self) {
+        let mut handshake = ClientHandshake::new(request, config, entropy);
+        let mut asked = ::http::Request::new(());
+        for (name, value) in Headers::of(handshake.outgoing()) {
+            append(asked.headers_mut(), name, value);
+        }
+        *asked.uri_mut() = path_and_query(request.target()).into();
+        let all = handshake.outgoing().len();
+        handshake.advance(all);
+        (asked, Self { handshake, extended: false })
+    }
+
+    /// The extended CONNECT (RFC 8441, RFC 9220) for the same. The caller says `websocket` as its
+    /// `:protocol`, as hyper's extension `hyper::ext::Protocol` does, and sends it only to a server
+    /// whose SETTINGS_ENABLE_CONNECT_PROTOCOL is 1.
+    pub fn connect(
+        request: &client::Request,
+        config: &Config,
+        entropy: impl Entropy + Send + Sync + 'static,
+    ) -> (::http::Request<()>, Self) {
+        let (mut asked, opening) = Self::new(request, config, entropy);
+        *asked.method_mut() = Method::CONNECT;
+        *asked.version_mut() = Version::HTTP_2;
+        *asked.uri_mut() = Self::uri(request);
+        for name in [header::HOST, header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_KEY] {
+            asked.headers_mut().remove(name);
+        }
+        (asked, Self { extended: true, ..opening })
+    }
+
+    /// The whole URI, `http` for `ws` and `https` for `wss`.
+    pub fn uri(request: &client::Request) -> Uri {
+        let target = request.target();
+        let uri = Uri::builder()
+            .scheme(if target.secure() { "https" } else { "http" })
+            .authority(target.host_header())
+            .path_and_query(path_and_query(target));
+        let uri = uri.build();
+        debug_assert!(uri.is_ok()); // a URL that was parsed is one
+        uri.unwrap_or_default()
+    }
+
+    /// Checks the response: all of RFC 6455 §4.1 for a 101, and for an extended CONNECT what is
+    /// left of that for a 200. Returns the connection for the stream behind it.
+    ///
+    /// # Errors
+    ///
+    /// The first fault found; [`Refused`](HandshakeError::Refused) for another status, whose body
+    /// is the caller's to read.
+    pub fn accept<B>(
+        mut self,
+        response: &::http::Response<B>,
+    ) -> Result<Connection, HandshakeError> {
+        let extended = self.extended;
+        let version = response.version();
+        let (spoken, agrees) = match extended {
+            true => (is_extended(version), StatusCode::OK),
+            false => (version == Version::HTTP_11, StatusCode::SWITCHING_PROTOCOLS),
+        };
+        let refused = match response.status() {
+            _ if !spoken => Some(HandshakeError::BadHttpVersion),
+            status if status == agrees => None,
+            status => Some(HandshakeError::Refused { status: status.as_u16() }),
+        };
+        if let Some(error) = refused {
+            trace::refused(Role::Client, error, error.status());
+            return Err(error);
+        }
+        let mut text = Vec::with_capacity(256);
+        push_line(&mut text, &["HTTP/1.1 101 Switching Protocols"]);
+        if extended {
+            push_line(&mut text, &["Upgrade: websocket\r\nConnection: Upgrade"]);
+            push_header(&mut text, &header::SEC_WEBSOCKET_ACCEPT, &[self.handshake.expected()]);
+        }
+        for (name, value) in response.headers() {
+            match *name {
+                header::UPGRADE | header::CONNECTION | header::SEC_WEBSOCKET_ACCEPT if extended => {
+                }
+                _ => push_header(&mut text, name, &[value.as_bytes()]),
+            }
+        }
+        push_line(&mut text, &[]);
+        self.handshake.put(&text);
+        self.handshake.into_connection()
+    }
+}
+
+/// Whether this version has extended CONNECT in the place of Upgrade.
+fn is_extended(version: Version) -> bool {
+    version == Version::HTTP_2 || version == Version::HTTP_3
+}
+
+/// What is asked for there. A backquote, which [`Uri`] does not take in a path, is encoded; all else
+/// that a URL can hold it takes.
+fn path_and_query(target: &Target) -> PathAndQuery {
+    let resource = target.resource();
+    let parsed = resource.parse().or_else(|_| resource.replace('`', "%60").parse());
+    debug_assert!(parsed.is_ok());
+    parsed.unwrap_or_else(|_| PathAndQuery::from_static("/"))
+}
+
+fn eq(a: &[u8], b: &str) -> bool {
+    a.eq_ignore_ascii_case(b.as_bytes())
+}
+
+fn push_line(head: &mut Vec<u8>, parts: &[&str]) {
+    parts.iter().for_each(|part| head.extend_from_slice(part.as_bytes()));
+    head.extend_from_slice(b"\r\n");
+}
+
+/// One header line, of values joined as cookies are.
+fn push_header(head: &mut Vec<u8>, name: &HeaderName, values: &[&[u8]]) {
+    head.extend_from_slice(name.as_str().as_bytes());
+    head.extend_from_slice(b": ");
+    for (i, value) in values.iter().enumerate() {
+        if i > 0 {
+            head.extend_from_slice(b"; ");
+        }
+        head.extend_from_slice(value);
+    }
+    head.extend_from_slice(b"\r\n");
+}
+
+/// Adds a header that was checked when it was written. What is the caller's may be secret, and so
+/// may be a subprotocol: not for `Debug`, nor for the tables of HPACK (RFC 7541 §7.1.3).
+fn append(headers: &mut HeaderMap, name: &str, value: &[u8]) {
+    const OPEN: [HeaderName; 11] = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::DATE,
+        header::HOST,
+        header::ORIGIN,
+        header::SEC_WEBSOCKET_ACCEPT,
+        header::SEC_WEBSOCKET_EXTENSIONS,
+        header::SEC_WEBSOCKET_VERSION,
+        header::UPGRADE,
+        header::USER_AGENT,
+    ];
+    let name = HeaderName::from_bytes(name.as_bytes());
+    if let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_bytes(value)) {
+        value.set_sensitive(!OPEN.contains(&name));
+        headers.append(name, value);
+    }
+}

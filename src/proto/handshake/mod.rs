@@ -1,0 +1,371 @@
+//! The opening handshake (RFC 6455 §4) of both roles, without I/O: [`server`] and [`client`].
+//!
+//! Either end is a state machine that is handed bytes, says what it makes of them, and becomes a
+//! [`Connection`](crate::Connection), which goes on in the same buffer: bytes behind the head are
+//! the first frames. Connecting, TLS, proxies and redirects are left to the caller; HTTP is spoken
+//! no further than this one exchange, and a handshake that fails ends the stream.
+//!
+//! ```
+//! use tickwire::{Config, Entropy, handshake::{client, server}};
+//!
+//! struct Fixed; // for this example: real ones are unpredictable, such as `SystemEntropy`
+//! impl Entropy for Fixed {
+//!     fn fill(&mut self, dest: &mut [u8]) {
+//!         dest.fill(7)
+//!     }
+//! }
+//!
+//! let config = Config::default();
+//! let request = client::Request::new("ws://localhost/feed")?;
+//! let mut client = client::Handshake::new(&request, &config, Fixed);
+//! let mut server = server::Handshake::new(&config);
+//!
+//! let n = client.outgoing().len(); // fits: a socket may take less, and give less
+//! server.spare_mut()[..n].copy_from_slice(client.outgoing());
+//! client.advance(n);
+//! server.commit(n);
+//!
+//! assert!(server.step()?);
+//! assert_eq!(server.request().map(|r| r.path()), Some("/feed"));
+//! let connection = server.accept(server::Accept::new())?; // the 101 is its first output
+//! # let _ = connection;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+pub mod client;
+mod date;
+mod extensions;
+mod head;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
+#[cfg(any(feature = "http", feature = "tap"))]
+pub(crate) mod input;
+pub mod server;
+
+pub use extensions::{Extension, Extensions, Params};
+pub use head::Headers;
+
+use crate::proto::time::Time;
+use alloc::string::String;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use core::time::Duration;
+use sha1::{Digest, Sha1};
+
+/// The length of a Sec-WebSocket-Key: base64 of 16 bytes.
+const KEY_LEN: usize = 24;
+/// The length of a Sec-WebSocket-Accept: base64 of 20 bytes.
+const ACCEPT_LEN: usize = 28;
+
+/// Why a handshake failed: the peer's doing, or the network's. Fatal: every later call repeats it.
+///
+/// Carries no text from the wire, so that it may be logged and answered with as it is. Limits are
+/// shown as `u32`; a larger limit is shown as `u32::MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// Not HTTP as RFC 9112 has it, or not in a form that is safe to go on with.
+    #[error("malformed HTTP: {what}")]
+    Malformed {
+        /// What is wrong, such as `"line ends in a bare LF"`.
+        what: &'static str,
+    },
+    /// A head longer than [`max_head`](crate::Config::max_head); answered with 431.
+    #[error("head longer than the limit of {limit} bytes")]
+    HeadTooLong {
+        /// In bytes.
+        limit: u32,
+    },
+    /// A head of more than [`max_headers`](crate::Config::max_headers); answered with 431.
+    #[error("more than {limit} headers")]
+    TooManyHeaders {
+        /// How many are allowed.
+        limit: u32,
+    },
+    /// A request line longer than [`max_request_line`](crate::Config::max_request_line); answered
+    /// with 414.
+    #[error("request line longer than the limit of {limit} bytes")]
+    RequestLineTooLong {
+        /// In bytes, without the line end.
+        limit: u32,
+    },
+    /// Another version than HTTP/1.1 (§4.1, §4.2.1); answered with 505.
+    #[error("HTTP version is not 1.1")]
+    BadHttpVersion,
+    /// Another method than GET (§4.2.1); answered with 405.
+    #[error("method is not GET")]
+    BadMethod,
+    /// A header that has to be there is not.
+    #[error("header {0} is missing")]
+    MissingHeader(&'static str),
+    /// A header is there more than once, where one value only can be right.
+    #[error("header {0} is there more than once")]
+    RepeatedHeader(&'static str),
+    /// The value of a header is malformed.
+    #[error("header {0} is malformed")]
+    BadHeader(&'static str),
+    /// No Upgrade header, or `websocket` is not in it (§4.1, §4.2.1): plain HTTP, most likely.
+    /// Answered with 426.
+    #[error("no upgrade to websocket")]
+    NotUpgrade,
+    /// An Upgrade header, but no Connection header with `upgrade` in it (§4.1, §4.2.1).
+    #[error("header Connection does not contain upgrade")]
+    NotConnectionUpgrade,
+    /// No Sec-WebSocket-Version (§4.2.1); answered with 400 and the version that is spoken here.
+    #[error("header Sec-WebSocket-Version is missing: only version 13 is spoken")]
+    MissingVersion,
+    /// Another Sec-WebSocket-Version than 13 (§4.4); answered with 426 and the version that is.
+    #[error("Sec-WebSocket-Version is not 13")]
+    UnsupportedVersion,
+    /// The target names another host than the Host header (RFC 9112 §3.2.2).
+    #[error("host of the target is not that of the Host header")]
+    HostMismatch,
+    /// A body was announced (Content-Length, Transfer-Encoding), which could be read in two ways:
+    /// as HTTP, or as frames.
+    #[error("a body is announced, which an upgrade cannot have")]
+    HasBody,
+    /// The stream ended in the middle of the head.
+    #[error("stream ended before the opening handshake was complete")]
+    UnexpectedEof,
+    /// Not done within [`handshake_timeout`](crate::Config::handshake_timeout); answered with 408.
+    #[error("handshake not done within the handshake timeout")]
+    Timeout,
+    /// The outcome was asked for before there was one: [`step`](server::Handshake::step) has to
+    /// have returned `true`.
+    #[error("the head is not complete yet")]
+    Incomplete,
+    /// For a server to refuse with: the origin is not allowed (§10.2). Answered with 403.
+    #[error("origin is not allowed")]
+    OriginNotAllowed,
+    /// For a server to refuse with: nothing is served under this target. Answered with 404.
+    #[error("no such resource")]
+    NotFound,
+    /// For an extended CONNECT (RFC 8441 §5): its `:protocol` is not `websocket`. Answered with 501.
+    #[error("the protocol asked for is not websocket")]
+    UnknownProtocol,
+    /// The server answered with another status than 101; see
+    /// [`into_refusal`](client::Handshake::into_refusal) for what it said.
+    #[error("server answered with status {status}")]
+    Refused {
+        /// The HTTP status, 200 to 999.
+        status: u16,
+    },
+    /// The server agreed before the request was written to its end.
+    #[error("server agreed before it had the whole request")]
+    EarlyResponse,
+    /// Sec-WebSocket-Accept does not prove that the server read our key (§4.1).
+    #[error("header Sec-WebSocket-Accept does not match the key")]
+    BadAccept,
+    /// The server chose a subprotocol that was not offered (§4.1).
+    #[error("server chose a subprotocol that was not offered")]
+    UnexpectedSubprotocol,
+    /// The server chose no subprotocol, and [the request demands
+    /// one](client::Request::require_subprotocol).
+    #[error("server chose no subprotocol")]
+    NoSubprotocol,
+    /// The server uses an extension that was not offered (§4.1).
+    #[error("server chose an extension that was not offered")]
+    UnexpectedExtension,
+    /// The server's answer to permessage-deflate is none to what was offered: a parameter is
+    /// unknown, repeated, missing, or has a value it must not have (RFC 7692 §7.1).
+    #[error("server's parameters of permessage-deflate do not answer the offer")]
+    BadDeflate,
+    /// More interim (1xx) responses than [`max_interim`](crate::Config::max_interim).
+    #[error("more than {limit} interim responses")]
+    TooManyInterim {
+        /// How many are allowed.
+        limit: u32,
+    },
+}
+
+impl HandshakeError {
+    /// The HTTP status that a server answers this with: 400, 403, 404, 405, 408, 414, 426, 431, 501
+    /// or 505. For what only a client can meet it is 502, which a gateway would pass on.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Malformed { .. }
+            | Self::MissingHeader(_)
+            | Self::RepeatedHeader(_)
+            | Self::BadHeader(_)
+            | Self::NotConnectionUpgrade
+            | Self::MissingVersion
+            | Self::HostMismatch
+            | Self::HasBody
+            | Self::UnexpectedEof
+            | Self::Incomplete => 400,
+            Self::OriginNotAllowed => 403,
+            Self::NotFound => 404,
+            Self::BadMethod => 405,
+            Self::Timeout => 408,
+            Self::RequestLineTooLong { .. } => 414,
+            Self::NotUpgrade | Self::UnsupportedVersion => 426,
+            Self::HeadTooLong { .. } | Self::TooManyHeaders { .. } => 431,
+            Self::UnknownProtocol => 501,
+            Self::BadHttpVersion => 505,
+            Self::Refused { .. }
+            | Self::EarlyResponse
+            | Self::BadAccept
+            | Self::UnexpectedSubprotocol
+            | Self::NoSubprotocol
+            | Self::UnexpectedExtension
+            | Self::BadDeflate
+            | Self::TooManyInterim { .. } => 502,
+        }
+    }
+
+    /// Whether the same request may fare better later, after a pause: the network failed, or the
+    /// server said that it is overloaded or not itself: 408, 425, 429, and 5xx but for 501 and 505,
+    /// which say what it will never do (an unknown 5xx is as good as 500, RFC 9110 §15).
+    pub const fn is_retryable(self) -> bool {
+        match self {
+            Self::Timeout | Self::UnexpectedEof => true,
+            Self::Refused { status: 501 | 505 } => false,
+            Self::Refused { status } => matches!(status, 408 | 425 | 429 | 500..=599),
+            Self::Malformed { .. }
+            | Self::HeadTooLong { .. }
+            | Self::TooManyHeaders { .. }
+            | Self::RequestLineTooLong { .. }
+            | Self::BadHttpVersion
+            | Self::BadMethod
+            | Self::MissingHeader(_)
+            | Self::RepeatedHeader(_)
+            | Self::BadHeader(_)
+            | Self::NotUpgrade
+            | Self::NotConnectionUpgrade
+            | Self::MissingVersion
+            | Self::UnsupportedVersion
+            | Self::HostMismatch
+            | Self::HasBody
+            | Self::Incomplete
+            | Self::OriginNotAllowed
+            | Self::NotFound
+            | Self::UnknownProtocol
+            | Self::EarlyResponse
+            | Self::BadAccept
+            | Self::UnexpectedSubprotocol
+            | Self::NoSubprotocol
+            | Self::UnexpectedExtension
+            | Self::BadDeflate
+            | Self::TooManyInterim { .. } => false,
+        }
+    }
+}
+
+/// The caller wants something in a head that cannot stand there. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// The name of a header is empty or not a token (RFC 9110 §5.1).
+    #[error("header name is not a token")]
+    BadName,
+    /// A value, or a reason phrase, has a control character, such as a line end, in it (RFC 9110
+    /// §5.5).
+    #[error("header value has a control character in it")]
+    BadValue,
+    /// The header is the handshake's own to set: Host, Upgrade, Connection, Sec-WebSocket-*,
+    /// Content-Length, Transfer-Encoding.
+    #[error(
+        "header is the handshake's own to set: there are methods for subprotocols, origin and the like, and Host is the URL's"
+    )]
+    Reserved,
+    /// The name of a subprotocol is empty or not a token (RFC 6455 §4.1).
+    #[error("subprotocol is not a token: letters, digits and !#$%&'*+-.^_`|~")]
+    BadSubprotocol,
+    /// A subprotocol is named twice (§4.1).
+    #[error("subprotocol is named twice")]
+    RepeatedSubprotocol,
+    /// Not an origin as browsers send it, such as `https://example.com` (RFC 6454 §6.2).
+    #[error("not an origin of the form scheme://host[:port]")]
+    BadOrigin,
+    /// The user of Basic authentication has a colon in it, or user or password a control
+    /// character (RFC 7617 §2).
+    #[error("user or password cannot be sent")]
+    BadCredentials,
+}
+
+/// The value of Sec-WebSocket-Accept that answers a Sec-WebSocket-Key: base64 of the SHA-1 of the
+/// key's text and the protocol's GUID (RFC 6455 §4.2.2).
+///
+/// ```
+/// use tickwire::handshake::accept_key;
+///
+/// assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// assert_eq!(accept_key("x3JJHMbDL1EzLkh9GBhXDw=="), "HSmrc0sMlYUkAGmm5OPpG2HaGWk=");
+/// ```
+pub fn accept_key(key: &str) -> String {
+    head::text(&accept_value(key.as_bytes())).into()
+}
+
+/// [`accept_key`] without an allocation. The result is ASCII.
+pub(crate) fn accept_value(key: &[u8]) -> [u8; ACCEPT_LEN] {
+    let digest = Sha1::new_with_prefix(key).chain_update(GUID).finalize();
+    let mut value = [0; ACCEPT_LEN];
+    let written = STANDARD.encode_slice(digest, &mut value);
+    debug_assert_eq!(written, Ok(ACCEPT_LEN));
+    value
+}
+
+/// RFC 6455 §1.3.
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// One line of a head that the caller adds, checked and then put behind `lines`.
+fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), HeaderError> {
+    check_header(name, value)?;
+    for part in [name, ": ", value, "\r\n"] {
+        lines.push_str(part);
+    }
+    Ok(())
+}
+
+/// Whether the caller may put this into a head: no header of the handshake's own, nothing that
+/// would end the line (RFC 9110 §5.1, §5.5).
+fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
+    const RESERVED: [&str; 5] =
+        ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding"];
+    const PREFIX: &str = "Sec-WebSocket-";
+    if !head::is_token(name.as_bytes()) {
+        return Err(HeaderError::BadName);
+    }
+    let own = name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+    if own || RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+        return Err(HeaderError::Reserved);
+    }
+    check_value(value)
+}
+
+/// RFC 9110 §5.5: no control characters but the tab.
+fn check_value(value: &str) -> Result<(), HeaderError> {
+    match value.bytes().any(|b| head::is_control(b) && b != b'\t') {
+        true => Err(HeaderError::BadValue),
+        false => Ok(()),
+    }
+}
+
+/// How long a handshake may take, once its clock was started.
+#[derive(Debug)]
+struct Deadline {
+    after: Duration,
+    /// `None` until the time was told once.
+    at: Option<Time>,
+}
+
+impl Deadline {
+    fn new(after: Duration) -> Self {
+        Self { after, at: None }
+    }
+
+    /// When to tell the time next: at once, if it was never told.
+    fn poll(&self) -> Time {
+        self.at.unwrap_or(Time::ZERO)
+    }
+
+    /// Whether it is over. The first call starts the clock.
+    fn passed(&mut self, now: Time) -> bool {
+        match self.at {
+            Some(at) => now >= at,
+            None => {
+                self.at = Some(now + self.after);
+                false
+            }
+        }
+    }
+}

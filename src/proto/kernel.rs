@@ -1,0 +1,461 @@
+//! The only file with `unsafe`: the call of a kernel compiled for AVX2, and the `str` of bytes that
+//! were validated.
+//!
+//! The kernels themselves are safe Rust in a shape the compiler turns into wide loads and stores;
+//! each is tested against a byte loop at every length and alignment. That bytes are text is a
+//! property of two types, [`Buffer`] and [`Text`], whose fields only this file reaches.
+#![allow(unsafe_code)]
+
+use crate::proto::utf8;
+use alloc::{string::String, vec::Vec};
+use bytes::Bytes;
+use core::ops::{Deref, Range, RangeFrom};
+
+/// From this length on, a kernel is chosen by what the processor can do; below, finding out would
+/// cost more than it saves.
+const LONG: usize = 256;
+
+/// From this length on, blocks begin where a cache line or half of one does: every other store
+/// would touch two otherwise. Below, finding that place costs what it saves.
+const ALIGNED: usize = 2048;
+
+/// The key repeated over a block that ends at payload byte `end`, when that is not where a block
+/// of the key ends: the tail of a payload overlaps the block before it instead of going byte by
+/// byte.
+#[inline(always)]
+fn turned<const N: usize>(key: [u8; 4], end: usize) -> [u8; N] {
+    let word = u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes();
+    core::array::from_fn(|i| word[i % 4])
+}
+
+#[inline(always)]
+fn xor<const N: usize>(bytes: [u8; N], key: [u8; N]) -> [u8; N] {
+    core::array::from_fn(|i| bytes[i] ^ key[i])
+}
+
+/// XORs `bytes` with `key` repeated, beginning with `key[0]`.
+#[inline(always)]
+pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
+    match bytes.len() {
+        0..LONG => xor_below(bytes, key),
+        LONG..ALIGNED => xor_long(bytes, key),
+        ALIGNED.. => xor_longer(bytes, key),
+    }
+}
+
+/// The same, for a payload that is read at once, as text is to be validated: written in blocks as
+/// wide as those it is read in, for a wide load has to wait until two narrow stores are through.
+#[inline(always)]
+pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
+    match bytes.len() {
+        0..64 => xor_below(bytes, key),
+        64..ALIGNED => xor_long(bytes, key),
+        ALIGNED.. => xor_longer(bytes, key),
+    }
+}
+
+#[inline]
+fn xor_below(bytes: &mut [u8], key: [u8; 4]) {
+    let n = bytes.len();
+    let Some(&tail) = bytes.last_chunk() else {
+        return xor_short(bytes, key);
+    };
+    // The last block overlaps the one before it, so it is computed first and stored last.
+    let tail = xor::<16>(tail, turned(key, n));
+    for block in bytes.as_chunks_mut::<16>().0 {
+        *block = xor(*block, turned(key, 0));
+    }
+    if let Some(last) = bytes.last_chunk_mut() {
+        *last = tail;
+    }
+}
+
+/// Fewer than 16 bytes: two overlapping words, or at most three bytes.
+#[inline]
+fn xor_short(bytes: &mut [u8], key: [u8; 4]) {
+    if !xor_two::<8>(bytes, key) && !xor_two::<4>(bytes, key) {
+        for (byte, k) in bytes.iter_mut().zip(key) {
+            *byte ^= k;
+        }
+    }
+}
+
+/// The first and the last `N` bytes, if there are as many and at most twice as many.
+#[inline(always)]
+fn xor_two<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> bool {
+    let n = bytes.len();
+    let (Some(&first), Some(&last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else {
+        return false;
+    };
+    if let Some(to) = bytes.first_chunk_mut() {
+        *to = xor(first, turned(key, 0));
+    }
+    if let Some(to) = bytes.last_chunk_mut() {
+        *to = xor(last, turned(key, n));
+    }
+    true
+}
+
+#[inline(never)]
+fn xor_longer(bytes: &mut [u8], key: [u8; 4]) {
+    let n = bytes.as_ptr().align_offset(32).min(bytes.len());
+    let (head, rest) = bytes.split_at_mut(n);
+    xor_below(head, key);
+    xor_long(rest, turned(key, n));
+}
+
+#[inline(never)]
+fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    if std::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2, as was found out on the line above.
+        return unsafe { xor_avx2(bytes, key) };
+    }
+    xor_blocks(bytes, key);
+}
+
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[target_feature(enable = "avx2")]
+fn xor_avx2(bytes: &mut [u8], key: [u8; 4]) {
+    xor_blocks(bytes, key);
+}
+
+/// At least 32 bytes.
+#[inline(always)]
+fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
+    let n = bytes.len();
+    let tail = bytes.last_chunk().map(|&tail| xor::<32>(tail, turned(key, n)));
+    for block in bytes.as_chunks_mut::<32>().0 {
+        *block = xor(*block, turned(key, 0));
+    }
+    if let (Some(last), Some(tail)) = (bytes.last_chunk_mut(), tail) {
+        *last = tail;
+    }
+}
+
+/// Copies `from` to `to`, which has to be as long, XORed with `key` repeated.
+#[inline]
+pub(crate) fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
+    let n = from.len();
+    debug_assert_eq!(n, to.len());
+    if n >= LONG {
+        return copy_xor_long(to, from, key);
+    }
+    if let (Some(&tail), Some(last)) = (from.last_chunk(), to.last_chunk_mut()) {
+        *last = xor::<16>(tail, turned(key, n));
+        for (to, from) in to.as_chunks_mut::<16>().0.iter_mut().zip(from.as_chunks::<16>().0) {
+            *to = xor(*from, turned(key, 0));
+        }
+    } else {
+        to.copy_from_slice(from);
+        xor_short(to, key);
+    }
+}
+
+#[inline(never)]
+fn copy_xor_long(to: &mut [u8], from: &[u8], key: [u8; 4]) {
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    if std::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2, as was found out on the line above.
+        return unsafe { copy_xor_avx2(to, from, key) };
+    }
+    copy_xor_blocks(to, from, key);
+}
+
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[target_feature(enable = "avx2")]
+fn copy_xor_avx2(to: &mut [u8], from: &[u8], key: [u8; 4]) {
+    copy_xor_blocks(to, from, key);
+}
+
+/// At least 32 bytes.
+#[inline(always)]
+fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
+    let n = from.len();
+    let word = u32::from_ne_bytes(key);
+    let words = to.as_chunks_mut::<32>().0.as_flattened_mut().as_chunks_mut().0;
+    for (to, from) in words.iter_mut().zip(from.as_chunks().0) {
+        *to = (u32::from_ne_bytes(*from) ^ word).to_ne_bytes();
+    }
+    if let (Some(last), Some(&tail)) = (to.last_chunk_mut(), from.last_chunk()) {
+        *last = xor::<32>(tail, turned(key, n));
+    }
+}
+
+/// Initialised bytes, and which of them are known to be text: those that were found to be, and not
+/// written to since.
+#[derive(Default)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    /// Invariant: where `bytes` has such a range, it is valid UTF-8.
+    text: Range<usize>,
+}
+
+impl Buffer {
+    pub(crate) const fn new() -> Self {
+        Self { bytes: Vec::new(), text: 0..0 }
+    }
+
+    /// Bytes to write to. What is known of those before `range` stays known.
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, range: Range<usize>) -> Option<&mut [u8]> {
+        self.forget_from(range.start);
+        self.bytes.get_mut(range)
+    }
+
+    /// The same for the price of a store: nothing stays known.
+    #[inline(always)]
+    pub(crate) fn overwrite(&mut self, from: RangeFrom<usize>) -> Option<&mut [u8]> {
+        self.text.end = 0;
+        self.bytes.get_mut(from)
+    }
+
+    #[inline]
+    pub(crate) fn copy_within(&mut self, from: Range<usize>, to: usize) {
+        self.forget_from(to);
+        self.bytes.copy_within(from, to);
+    }
+
+    #[inline(always)]
+    fn forget_from(&mut self, at: usize) {
+        if at < self.text.end {
+            self.text.end = 0;
+        }
+    }
+
+    /// Unmasks `range`, if there is a key, and says whether that is text; if not, it is as before.
+    #[inline(always)]
+    pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
+        self.text.end = 0;
+        let Some(bytes) = self.bytes.get_mut(range.clone()) else { return false };
+        if let Some(key) = key {
+            xor_to_read(bytes, key);
+        }
+        let valid = utf8::is_valid(bytes);
+        if valid {
+            self.text = range;
+        } else if let Some(key) = key {
+            xor_in_place(bytes, key);
+        }
+        valid
+    }
+
+    /// Whether `range` is text. Looks again at nothing that is known.
+    #[inline]
+    pub(crate) fn is_text(&mut self, range: Range<usize>) -> bool {
+        let known = self.known(&range);
+        let valid = self.bytes.get(known..range.end).is_some_and(utf8::is_valid);
+        if valid {
+            self.text = range;
+        }
+        valid
+    }
+
+    /// Whether `range` is the beginning of a text, which may end inside a character. Looks again at
+    /// nothing that is known.
+    pub(crate) fn begins_text(&mut self, range: Range<usize>) -> bool {
+        let known = self.known(&range);
+        let rest = self.bytes.get(known..range.end).unwrap_or_default();
+        let whole = utf8::whole_characters(rest).map(str::len);
+        if let Ok(whole) = whole {
+            self.text = range.start..known + whole;
+        }
+        whole.is_ok()
+    }
+
+    /// Up to where `range` is known to be text.
+    #[inline]
+    fn known(&self, range: &Range<usize>) -> usize {
+        let inside = (range.start..=range.end).contains(&self.text.end);
+        if inside && self.text.start == range.start { self.text.end } else { range.start }
+    }
+
+    /// What is known to be text, which is what [`is_text`](Self::is_text) last said so of, if it was
+    /// not written to.
+    #[inline]
+    pub(crate) fn text(&self) -> &str {
+        let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
+        debug_assert!(core::str::from_utf8(bytes).is_ok());
+        // SAFETY: `text` is set by `is_text`, `unmask_text` and `begins_text` alone, to what is a valid text or was
+        // one and is followed by another; who may write to any of it goes through `forget_from`.
+        unsafe { core::str::from_utf8_unchecked(bytes) }
+    }
+
+    /// The bytes, of which nothing is known any more.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.text.end = 0;
+        core::mem::take(&mut self.bytes)
+    }
+
+    /// What is known to be text, to keep, and with it all of the buffer.
+    pub(crate) fn into_text(self) -> Text {
+        let Self { bytes, text } = self;
+        let text = if bytes.get(text.clone()).is_some() { text } else { 0..0 };
+        Text(Bytes::from(bytes).slice(text))
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    #[inline]
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, text: 0..0 }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Text, shared. Invariant: valid UTF-8.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Text(Bytes);
+
+impl Text {
+    #[inline]
+    pub(crate) fn as_str(&self) -> &str {
+        // SAFETY: every way to make one, `into_text` and the two below, takes it from text, and
+        // `Bytes` never change.
+        unsafe { core::str::from_utf8_unchecked(&self.0) }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(Bytes::from(text))
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    /// Whatever is written and asked in whatever order, it says of text what a fresh look says.
+    #[test]
+    fn a_buffer_knows_only_what_is_so() {
+        let mut random = 1_u32;
+        let mut next = |n: usize| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 16) as usize % n
+        };
+        let pieces = ["a", "é", "€", "😀"].map(str::as_bytes);
+        let (mut whole, mut begun, mut neither) = (0, 0, 0);
+        for _ in 0..if cfg!(miri) { 200 } else { 20_000 } {
+            let mut buffer = Buffer::from(alloc::vec![b'x'; 12]);
+            for _ in 0..8 {
+                let (from, to) = (next(12), next(14));
+                match next(6) {
+                    0 => buffer.copy_within(from..12, to.min(from)),
+                    1 => buffer.overwrite(from..).unwrap_or_default().fill(b'y'),
+                    2 => buffer.get_mut(from..12).unwrap_or_default().fill(0xff),
+                    3 => {
+                        let piece = pieces[next(4)];
+                        let n = piece.len().min(12 - from);
+                        buffer
+                            .get_mut(from..from + n)
+                            .unwrap_or_default()
+                            .copy_from_slice(&piece[..n]);
+                    }
+                    4 => {
+                        let fresh = buffer.get(from..to).is_some_and(utf8::is_valid);
+                        let text = buffer.is_text(from..to);
+                        assert_eq!(text, fresh);
+                        if text {
+                            assert_eq!(buffer.text().as_bytes(), &buffer[from..to]);
+                            whole += 1;
+                        }
+                    }
+                    _ if from <= to && to <= 12 => {
+                        let fresh = core::str::from_utf8(&buffer[from..to]);
+                        let begins = fresh.is_ok_and(|_| true)
+                            || fresh.is_err_and(|error| error.error_len().is_none());
+                        assert_eq!(buffer.begins_text(from..to), begins);
+                        if begins { begun += 1 } else { neither += 1 }
+                    }
+                    _ => {}
+                }
+                assert!(core::str::from_utf8(buffer.text().as_bytes()).is_ok());
+            }
+            let known = buffer.text().len();
+            assert_eq!(buffer.into_text().as_str().len(), known);
+        }
+        if !cfg!(miri) {
+            assert!(whole > 1000 && begun > 1000 && neither > 1000, "{whole} {begun} {neither}");
+        }
+    }
+
+    const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+    /// The twin: what masking means (§5.3).
+    fn byte_loop(bytes: &mut [u8], key: [u8; 4]) {
+        for (byte, k) in bytes.iter_mut().zip(key.iter().cycle()) {
+            *byte ^= k;
+        }
+    }
+
+    fn source(n: usize) -> Vec<u8> {
+        (0..n).map(|i| (i * 7 + i / 13) as u8).collect()
+    }
+
+    /// Every length up to beyond two of the widest blocks, and around the change of kernel, at
+    /// every alignment of a block.
+    fn cases() -> impl Iterator<Item = (usize, usize)> {
+        let (dense, sparse) = if cfg!(miri) { (0..80, 250..330) } else { (0..700, 2040..2120) };
+        (0..if cfg!(miri) { 5 } else { 33 })
+            .flat_map(move |at| dense.clone().chain(sparse.clone()).map(move |n| (at, n)))
+    }
+
+    #[test]
+    fn kernels_are_their_twin_at_every_length_and_alignment() {
+        let source = source(2200);
+        for (at, n) in cases() {
+            let mut want = source.clone();
+            byte_loop(&mut want[at..at + n], KEY);
+            let mut got = source.clone();
+            xor_in_place(&mut got[at..at + n], KEY);
+            assert!(got == want, "in place, {n} at {at}");
+            let mut got = source.clone();
+            xor_to_read(&mut got[at..at + n], KEY);
+            assert!(got == want, "to be read, {n} at {at}");
+            let mut to = source.clone();
+            to[at..at + n].fill(0xee);
+            copy_xor(&mut to[at..at + n], &source[at..at + n], KEY);
+            assert!(to == want, "copied, {n} at {at}");
+        }
+    }
+
+    #[test]
+    fn the_portable_body_is_its_twin_too() {
+        let source = source(2200);
+        for (at, n) in cases().filter(|&(_, n)| n >= 32) {
+            let mut want = source.clone();
+            byte_loop(&mut want[at..at + n], KEY);
+            let mut got = source.clone();
+            xor_blocks(&mut got[at..at + n], KEY);
+            assert!(got == want, "in place, {n} at {at}");
+            let mut to = source.clone();
+            copy_xor_blocks(&mut to[at..at + n], &source[at..at + n], KEY);
+            assert!(to == want, "copied, {n} at {at}");
+        }
+    }
+}

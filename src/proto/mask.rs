@@ -1,0 +1,61 @@
+//! Masking (RFC 6455 §5.3): the safe front of the byte kernels.
+//!
+//! Where keys come from is [`Entropy`](crate::Entropy)'s; which frames carry one, the connection's.
+use crate::proto::kernel;
+
+/// A masking key that remembers how far into the payload it is, so that a payload can be masked
+/// or unmasked (the same operation) in pieces of any length.
+///
+/// ```
+/// use tickwire::mask::Masker;
+///
+/// let mut payload = *b"\x7f\x9f\x4d\x51\x58"; // §5.7
+/// let mut masker = Masker::new([0x37, 0xfa, 0x21, 0x3d]);
+/// let (front, back) = payload.split_at_mut(3);
+/// masker.apply(front);
+/// masker.apply(back);
+/// assert_eq!(&payload, b"Hello");
+/// ```
+#[derive(Clone, Copy)]
+pub struct Masker {
+    /// The key, turned so that its first byte is for the next byte of payload.
+    key: [u8; 4],
+}
+
+impl Masker {
+    /// Starts at payload byte 0.
+    #[inline]
+    pub const fn new(key: [u8; 4]) -> Self {
+        Self { key }
+    }
+
+    /// Starts at payload byte `offset`.
+    #[inline]
+    pub const fn at(key: [u8; 4], offset: u64) -> Self {
+        let turned = u32::from_le_bytes(key).rotate_right(8 * (offset % 4) as u32);
+        Self { key: turned.to_le_bytes() }
+    }
+
+    /// Masks or unmasks the next `payload.len()` bytes in place.
+    #[inline]
+    pub fn apply(&mut self, payload: &mut [u8]) {
+        kernel::xor_in_place(payload, self.key);
+        *self = Self::at(self.key, payload.len() as u64);
+    }
+
+    /// Copies the next bytes masked or unmasked from `from` to `to`, in one pass: as many as the
+    /// shorter of the two holds. Returns how many.
+    #[inline]
+    pub fn copy(&mut self, to: &mut [u8], from: &[u8]) -> usize {
+        let n = to.len().min(from.len());
+        kernel::copy_xor(&mut to[..n], &from[..n], self.key);
+        *self = Self::at(self.key, n as u64);
+        n
+    }
+}
+
+impl core::fmt::Debug for Masker {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Masker")
+    }
+}

@@ -1,0 +1,284 @@
+//! What is received and sent: messages, events, chunks; borrowed, except [`OwnedMessage`].
+use crate::proto::{close::CloseFrame, kernel::Text, time::Time};
+use alloc::{string::String, vec::Vec};
+use bytes::Bytes;
+use core::fmt;
+
+/// The two kinds of data message (RFC 6455 §5.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DataKind {
+    /// UTF-8 text.
+    Text,
+    /// Bytes.
+    Binary,
+}
+
+/// A whole data message, borrowed: from the connection's buffer when received, from the caller
+/// when sent.
+///
+/// It is `Copy` and lives until the next receiving call. [`to_owned`](Self::to_owned) keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Message<'a> {
+    /// Text: valid UTF-8, checked on the way in.
+    Text(&'a str),
+    /// Binary data.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// The payload, whatever the kind.
+    #[inline]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The text, if it is text.
+    #[inline]
+    pub const fn as_text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// Text or binary.
+    #[inline]
+    pub const fn kind(self) -> DataKind {
+        match self {
+            Self::Text(_) => DataKind::Text,
+            Self::Binary(_) => DataKind::Binary,
+        }
+    }
+
+    /// How many bytes of payload.
+    #[inline]
+    pub const fn len(self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload is empty, which is legal.
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.as_bytes().is_empty()
+    }
+
+    /// A copy that outlives the connection's buffer.
+    #[inline]
+    pub fn to_owned(self) -> OwnedMessage {
+        OwnedMessage(match self {
+            Self::Text(text) => Payload::Text(text.into()),
+            Self::Binary(bytes) => Payload::Binary(Bytes::copy_from_slice(bytes)),
+        })
+    }
+}
+
+/// Shows at most the first 64 bytes or so, with everything unprintable escaped.
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 64;
+        let (name, len) = match self {
+            Self::Text(_) => ("Text", self.len()),
+            Self::Binary(_) => ("Binary", self.len()),
+        };
+        write!(f, "{name}(")?;
+        match self {
+            Self::Text(text) => {
+                let to = (0..=SHOWN.min(len)).rev().find(|&i| text.is_char_boundary(i));
+                write!(f, "{:?}", to.and_then(|to| text.get(..to)).unwrap_or_default())?;
+            }
+            Self::Binary(bytes) => {
+                write!(
+                    f,
+                    "b\"{}\"",
+                    bytes.get(..SHOWN.min(len)).unwrap_or_default().escape_ascii()
+                )?;
+            }
+        }
+        if len > SHOWN { write!(f, ".. {len} bytes)") } else { f.write_str(")") }
+    }
+}
+
+impl AsRef<[u8]> for Message<'_> {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl<'a> From<&'a [u8]> for Message<'a> {
+    #[inline]
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Message<'a> {
+    #[inline]
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Message<'a> {
+    #[inline]
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl<'a> From<&'a Bytes> for Message<'a> {
+    #[inline]
+    fn from(bytes: &'a Bytes) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl<'a> From<&'a str> for Message<'a> {
+    #[inline]
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for Message<'a> {
+    #[inline]
+    fn from(text: &'a String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a OwnedMessage> for Message<'a> {
+    #[inline]
+    fn from(message: &'a OwnedMessage) -> Self {
+        message.as_message()
+    }
+}
+
+/// What may be received: a message, or a control frame, whose automatic reply is queued already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A whole data message.
+    Message(Message<'a>),
+    /// A Ping with its payload, at most 125 bytes (§5.5.2).
+    Ping(&'a [u8]),
+    /// A Pong with its payload, at most 125 bytes (§5.5.3).
+    Pong(&'a [u8]),
+    /// A Close, behind which nothing is looked at; `None` for an empty body (§5.5.1).
+    Close(Option<CloseFrame<'a>>),
+}
+
+/// A piece of a message, for messages one would not hold in memory. Where pieces are cut means
+/// nothing (§5.4).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Chunk<'a> {
+    /// What the whole message is.
+    pub kind: DataKind,
+    /// Whether the message begins with this piece.
+    pub first: bool,
+    /// The bytes of this piece; may be empty. A piece of text may end inside a character; what has
+    /// been handed out is always the beginning of valid UTF-8.
+    pub data: &'a [u8],
+    /// Whether the message ends with this piece.
+    pub last: bool,
+}
+
+impl fmt::Debug for Chunk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, first, data, last } = self;
+        let data = Message::Binary(data);
+        write!(f, "Chunk {{ {kind:?}, first: {first}, {data:?}, last: {last} }}")
+    }
+}
+
+/// What is known about a received message besides its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Info {
+    /// Whether the bytes already read hold another complete, unfragmented data message, right
+    /// behind this one or behind control frames. Says nothing about what the system still holds, nor
+    /// whether a text is valid UTF-8.
+    pub more: bool,
+    /// When the read that completed the message was made, if that was said
+    /// ([`commit_at`](crate::Connection::commit_at)).
+    pub read_at: Option<Time>,
+}
+
+impl Info {
+    pub(crate) const fn new(more: bool, read_at: Option<Time>) -> Self {
+        Self { more, read_at }
+    }
+}
+
+/// A message that owns its payload: cheap to clone, fit for other threads and channels.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct OwnedMessage(Payload);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Payload {
+    Text(Text),
+    Binary(Bytes),
+}
+
+impl OwnedMessage {
+    /// A binary message.
+    pub fn binary(payload: impl Into<Bytes>) -> Self {
+        Self(Payload::Binary(payload.into()))
+    }
+
+    /// A text message.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self(Payload::Text(text.into().into()))
+    }
+
+    pub(crate) fn from_text(text: Text) -> Self {
+        Self(Payload::Text(text))
+    }
+
+    /// The message, borrowed.
+    #[inline]
+    pub fn as_message(&self) -> Message<'_> {
+        match &self.0 {
+            Payload::Text(text) => Message::Text(text.as_str()),
+            Payload::Binary(bytes) => Message::Binary(bytes),
+        }
+    }
+
+    /// Text or binary.
+    pub fn kind(&self) -> DataKind {
+        match self.0 {
+            Payload::Text(_) => DataKind::Text,
+            Payload::Binary(_) => DataKind::Binary,
+        }
+    }
+
+    /// The payload, whatever the kind.
+    pub fn payload(&self) -> &Bytes {
+        match &self.0 {
+            Payload::Text(text) => text.as_bytes(),
+            Payload::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The payload, whatever the kind.
+    pub fn into_payload(self) -> Bytes {
+        match self.0 {
+            Payload::Text(text) => text.into_bytes(),
+            Payload::Binary(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for OwnedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_message().fmt(f)
+    }
+}
+
+impl From<Message<'_>> for OwnedMessage {
+    fn from(message: Message<'_>) -> Self {
+        message.to_owned()
+    }
+}

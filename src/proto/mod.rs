@@ -1,0 +1,29 @@
+//! The protocol without I/O: bytes, time and entropy are handed in.
+//!
+//! The state machines are `connection` and `handshake`; all else here are values and codecs, each
+//! usable alone. Nothing here knows of anything outside of this folder, which `tests/architecture.rs`
+//! holds.
+pub mod close;
+mod code;
+pub(crate) mod config;
+pub(crate) mod connection;
+#[cfg(feature = "deflate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+pub mod deflate;
+pub(crate) mod entropy;
+pub(crate) mod error;
+pub mod frame;
+pub mod handshake;
+mod kernel;
+pub mod mask;
+pub(crate) mod memory;
+pub(crate) mod message;
+#[cfg(any(feature = "_task", feature = "deflate"))]
+pub(crate) mod pool;
+pub(crate) mod prepared;
+pub(crate) mod role;
+pub(crate) mod shown;
+pub(crate) mod time;
+pub(crate) mod trace;
+pub mod url;
+mod utf8;

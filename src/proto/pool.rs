@@ -1,0 +1,100 @@
+//! Buffers kept by thread, lent to the connections of tasks while they have something to read or to
+//! write, and to those that compress while they do, so that a connection that waits holds none.
+//!
+//! Any length from 4 KiB on is kept, so that what a large message needed is there for the next one.
+#[cfg(feature = "_task")]
+use crate::proto::memory::Memory;
+use std::{cell::RefCell, vec, vec::Vec};
+
+/// What is shorter is allocated faster than found (a handshake's).
+const LEAST: usize = 4 << 10;
+
+/// The most that is kept for one thread, in bytes.
+const MOST: usize = 4 << 20;
+
+struct Pool {
+    /// The last one given is the first taken: it is still in the processor's cache.
+    free: Vec<Vec<u8>>,
+    /// The length of all in `free`.
+    bytes: usize,
+}
+
+std::thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
+}
+
+/// The pool of the thread that asks.
+#[cfg(feature = "_task")]
+pub(crate) static THREAD: Memory = Memory { take, give };
+
+/// A buffer of at least `len` initialised bytes; what they are is left over from its last use.
+#[inline]
+pub(crate) fn take(len: usize) -> Vec<u8> {
+    let kept = POOL.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();
+    kept.unwrap_or_else(|| vec![0; len])
+}
+
+/// Back for the next connection.
+#[inline]
+pub(crate) fn give(buffer: Vec<u8>) {
+    if !buffer.is_empty() {
+        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // else the thread is ending
+    }
+}
+
+impl Pool {
+    #[inline]
+    fn take(&mut self, len: usize) -> Option<Vec<u8>> {
+        let fits = |b: &Vec<u8>| (len..=2 * len).contains(&b.len());
+        let buffer = match self.free.last() {
+            Some(last) if fits(last) => self.free.pop(),
+            _ => {
+                let any = || self.free.iter().rposition(|b| b.len() >= len);
+                let at = self.free.iter().rposition(fits).or_else(any)?;
+                Some(self.free.remove(at))
+            }
+        }?;
+        self.bytes -= buffer.len();
+        Some(buffer)
+    }
+
+    #[inline]
+    fn give(&mut self, buffer: Vec<u8>) {
+        if buffer.len() >= LEAST && buffer.len() <= MOST - self.bytes {
+            self.bytes += buffer.len();
+            self.free.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_one_that_is_long_enough_is_taken_and_no_more_than_the_bound_is_kept() {
+        let mut pool = Pool { free: Vec::new(), bytes: 0 };
+        for len in [10_000, 50_000, 20_000, 100] {
+            pool.give(vec![0; len]);
+        }
+        assert_eq!(pool.take(15_000).map(|b| b.len()), Some(20_000));
+        assert_eq!(pool.take(15_000).map(|b| b.len()), Some(50_000));
+        assert_eq!(pool.take(15_000), None);
+        assert_eq!(pool.bytes, 10_000);
+        for _ in 0..10 {
+            pool.give(vec![0; MOST / 4]);
+        }
+        assert_eq!((pool.free.len(), pool.bytes), (4, 10_000 + 3 * (MOST / 4)));
+    }
+
+    #[test]
+    fn one_up_to_twice_as_long_is_taken_before_longer_ones() {
+        for (len, fits) in [(10_000, true), (20_000, true), (20_001, false), (9_999, false)] {
+            let mut pool = Pool { free: Vec::new(), bytes: 0 };
+            for len in [len, 50_000] {
+                pool.give(vec![0; len]);
+            }
+            assert_eq!(pool.take(10_000).map(|b| b.len()), Some(if fits { len } else { 50_000 }));
+        }
+    }
+}

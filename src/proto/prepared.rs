@@ -1,0 +1,175 @@
+//! One message encoded once, sent to many connections.
+#[cfg(feature = "deflate")]
+use crate::proto::deflate::codec::{self, Output, Setting};
+use crate::proto::{
+    frame::{Header, OpCode},
+    message::{DataKind, Message},
+};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::fmt;
+#[cfg(feature = "deflate")]
+use std::{
+    boxed::Box,
+    sync::{Arc, OnceLock},
+};
+
+/// A message encoded ahead of time, for fan-out: made once, cloned and fed at the price of a
+/// reference count or of a copy, whichever is cheaper.
+///
+/// It is a server's frame; a client, which has to mask each frame with a key of its own, can feed
+/// it too, at the price of [`feed`](crate::Sender::feed).
+///
+/// ```
+/// use tickwire::{Config, Connection, Negotiated, Prepared};
+///
+/// let tick = Prepared::new(b"EURUSD 1.0842");
+/// let mut subscribers: Vec<Connection> =
+///     (0..3).map(|_| Connection::server(&Config::default(), Negotiated::new())).collect();
+/// for subscriber in &mut subscribers {
+///     subscriber.sender().feed_prepared(&tick)?;
+/// }
+/// # Ok::<(), tickwire::SendError>(())
+/// ```
+#[derive(Clone)]
+pub struct Prepared {
+    plain: Encoded,
+    kind: DataKind,
+    /// As it is sent compressed; `None` if it must not be.
+    #[cfg(feature = "deflate")]
+    compressed: Option<Arc<Slot>>,
+}
+
+/// Shows kind and length, not the payload.
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prepared({:?}, {} bytes)", self.kind, self.payload().len())
+    }
+}
+
+/// A frame as a server sends it.
+#[derive(Clone)]
+pub(crate) struct Encoded {
+    frame: Bytes,
+    header_len: u8,
+}
+
+/// A list, one entry for each setting in use, made when it is first asked for.
+#[cfg(feature = "deflate")]
+type Slot = OnceLock<Box<Compressed>>;
+
+/// The message as compressed with one setting.
+#[cfg(feature = "deflate")]
+struct Compressed {
+    setting: Setting,
+    /// `None` where it would not be shorter.
+    encoded: Option<Encoded>,
+    next: Slot,
+}
+
+impl Prepared {
+    /// Encodes `message` once: one allocation, one copy. (With the feature `deflate`, one more
+    /// allocation of a few bytes. A connection that compresses lets the message be compressed when
+    /// it is first fed to one with such a setting; all others with the same, on any thread, share
+    /// that.)
+    pub fn new<'m>(message: impl Into<Message<'m>>) -> Self {
+        let message = message.into();
+        Self {
+            #[cfg(feature = "deflate")]
+            compressed: Some(Arc::default()),
+            ..Self::plain(message)
+        }
+    }
+
+    /// [`new`](Self::new), but never compressed, as [`feed_plain`](crate::Sender::feed_plain): for
+    /// secrets.
+    pub fn plain<'m>(message: impl Into<Message<'m>>) -> Self {
+        let message = message.into();
+        let kind = message.kind();
+        Self {
+            plain: Encoded::new(Header::new(opcode(kind), 0), message.as_bytes()),
+            kind,
+            #[cfg(feature = "deflate")]
+            compressed: None,
+        }
+    }
+
+    /// The frame as a server sends it where nothing is compressed.
+    #[inline]
+    pub fn frame(&self) -> &Bytes {
+        &self.plain.frame
+    }
+
+    /// The payload.
+    #[inline]
+    pub fn payload(&self) -> &[u8] {
+        self.plain.payload()
+    }
+
+    /// Text or binary.
+    pub fn kind(&self) -> DataKind {
+        self.kind
+    }
+
+    #[inline]
+    pub(crate) fn encoded(&self) -> &Encoded {
+        &self.plain
+    }
+
+    /// As compressed with a setting, if it may be and is shorter then. `memory` is what the thread
+    /// may keep.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn compressed(&self, setting: Setting, memory: usize) -> Option<&Encoded> {
+        let mut slot: &Slot = self.compressed.as_deref()?;
+        loop {
+            let entry = slot.get_or_init(|| {
+                let encoded = self.compress(setting, memory);
+                Box::new(Compressed { setting, encoded, next: Slot::new() })
+            });
+            if entry.setting == setting {
+                return entry.encoded.as_ref();
+            }
+            slot = &entry.next;
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    fn compress(&self, setting: Setting, memory: usize) -> Option<Encoded> {
+        let mut out = Output::default();
+        let done = codec::compress_alone(setting, self.payload(), &mut out, memory);
+        let header = Header { rsv1: true, ..Header::new(opcode(self.kind), 0) };
+        let encoded = done.then(|| Encoded::new(header, codec::without_tail(&out)));
+        out.give();
+        encoded
+    }
+}
+
+impl Encoded {
+    /// `header` for the length of `payload`.
+    fn new(header: Header, payload: &[u8]) -> Self {
+        let (head, n) = Header { payload_len: payload.len() as u64, ..header }.encode();
+        let mut frame = Vec::with_capacity(n + payload.len());
+        frame.extend_from_slice(&head[..n]);
+        frame.extend_from_slice(payload);
+        Self { frame: frame.into(), header_len: n as u8 }
+    }
+
+    #[inline]
+    pub(crate) fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    #[inline]
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.frame.get(usize::from(self.header_len)..).unwrap_or_default()
+    }
+}
+
+/// The opcode of a message's first frame.
+#[inline]
+pub(crate) const fn opcode(kind: DataKind) -> OpCode {
+    match kind {
+        DataKind::Text => OpCode::Text,
+        DataKind::Binary => OpCode::Binary,
+    }
+}

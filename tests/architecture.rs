@@ -1,0 +1,192 @@
+//! Which module may know which: what docs/ARCHITECTURE.md says of the layers, read out of the source.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each module of the crate, and the others that it may name. `guide` holds documents alone.
+const MAY_KNOW: &[(&str, &[&str])] = &[
+    // Adapters. Each with the TLS stream that is its own.
+    ("tokio", &["drive", "proto", "socket", "tls"]),
+    ("futures_io", &["drive", "proto"]),
+    ("blocking", &["drive", "proto", "tls"]),
+    // What they have in common.
+    ("drive", &["proto", "tls"]),
+    ("tls", &["proto"]),
+    // Opt-in parts: no other module names them.
+    ("backoff", &["drive", "proto"]),
+    ("outbox", &["proto"]),
+    ("tap", &["blocking", "proto"]),
+    ("guide", &[]),
+    // Values.
+    ("socket", &[]),
+    // The core.
+    ("proto", &["socket"]),
+];
+
+/// Of the core's insides: when something is due, how a message is handed out, what waits to be written.
+const NOT_FOR_ADAPTERS: [&str; 5] = ["Timers", "Phase", "Stall", "Delivery", "respond"];
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// A source file: its path of modules, and its text without comments and unit tests.
+struct Source {
+    module: Vec<String>,
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    let (mut found, mut folders) = (Vec::new(), vec![src()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path != src().join("lib.rs") {
+                let module = path.strip_prefix(src()).unwrap().with_extension("");
+                let mut module: Vec<_> =
+                    module.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+                if module.last().unwrap() == "mod" {
+                    module.pop();
+                }
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.lines().map(|line| line.split("//").next().unwrap());
+                let code = code.collect::<Vec<_>>().join("\n");
+                let shipped = code.split("#[cfg(test)]\nmod ").next().unwrap().to_owned();
+                found.push(Source { module, text: shipped });
+            }
+        }
+    }
+    assert!(found.len() > 60, "only {} files", found.len());
+    found
+}
+
+impl Source {
+    /// What the module tree above it calls it: the stream of an adapter over TLS is the adapter's.
+    fn name(&self) -> &str {
+        match &self.module[..] {
+            [tls, adapter] if tls == "tls" && matches!(&adapter[..], "tokio" | "blocking") => {
+                adapter
+            }
+            module => &module[0],
+        }
+    }
+
+    /// All paths with this beginning, which is so many modules above this one, from the crate's root.
+    fn paths(&self, start: &str, above: usize) -> BTreeSet<Vec<String>> {
+        let mut found = BTreeSet::new();
+        let root = &self.module[..self.module.len().saturating_sub(above)];
+        for (at, _) in self.text.match_indices(start) {
+            let longer = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+            if !self.text[..at].ends_with(longer) {
+                tree(&self.text[at + start.len()..], root, &mut found);
+            }
+        }
+        found
+    }
+}
+
+/// Reads a path, or a tree of them in braces; returns what is behind it.
+fn tree<'t>(text: &'t str, above: &[String], found: &mut BTreeSet<Vec<String>>) -> &'t str {
+    let text = text.trim_start();
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = tree(rest, above, found).trim_start();
+            if let Some(behind) = rest.strip_prefix("as ") {
+                let word = |c: char| c.is_alphanumeric() || c == '_';
+                rest = behind.trim_start().trim_start_matches(word);
+            }
+            match rest.trim_start().strip_prefix(',') {
+                Some(behind) => rest = behind.trim_start(),
+                None => return rest.trim_start().strip_prefix('}').expect("a closed tree"),
+            }
+            if let Some(behind) = rest.strip_prefix('}') {
+                return behind;
+            }
+        }
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let path = [above, &[text[..end].to_owned()]].concat();
+    match text[end..].strip_prefix("::") {
+        Some(rest) if !rest.starts_with('<') => tree(rest, &path, found),
+        _ => {
+            found.insert(path);
+            &text[end..]
+        }
+    }
+}
+
+/// Who names whom, of modules as `name_of` groups them; a path that it groups nowhere is an item's of
+/// its own module.
+fn edges(name_of: impl Fn(&[String]) -> Option<String>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut edges = BTreeMap::<String, BTreeSet<String>>::new();
+    for source in sources() {
+        let from = match source.name() {
+            "proto" => name_of(&source.module),
+            name => name_of(&[name.to_owned()]),
+        };
+        let Some(from) = from else { continue };
+        let mut paths = source.paths("crate::", source.module.len());
+        paths.extend(source.paths("super::", 1));
+        let to = paths.iter().filter_map(|path| name_of(path)).filter(|to| *to != from);
+        edges.entry(from.clone()).or_default().extend(to);
+    }
+    edges
+}
+
+#[test]
+fn a_module_names_only_those_that_it_may_know() {
+    let known: BTreeMap<_, _> = MAY_KNOW.iter().copied().collect();
+    let edges = edges(|path| known.contains_key(&path[0][..]).then(|| path[0].clone()));
+    let all: Vec<_> = edges.keys().map(String::as_str).collect();
+    assert_eq!(all, known.keys().copied().collect::<Vec<_>>(), "modules and the table differ");
+    for (from, to) in edges {
+        let unused: Vec<_> = known[&from[..]].iter().filter(|name| !to.contains(**name)).collect();
+        assert!(unused.is_empty(), "{from} does not need {unused:?}: take it out of the table");
+        for to in to {
+            assert!(known[&from[..]].contains(&&to[..]), "{from} names {to}");
+        }
+    }
+}
+
+/// Else the table above says nothing of it: `crate::Config` would come from anywhere.
+#[test]
+fn inside_of_the_crate_everything_is_named_by_its_module() {
+    let modules: BTreeSet<_> = MAY_KNOW.iter().map(|(module, _)| *module).collect();
+    for source in sources() {
+        let (paths, none) = (source.paths("crate::", source.module.len()), BTreeSet::new());
+        let loose: BTreeSet<_> =
+            paths.iter().filter(|path| !modules.contains(&path[0][..])).collect();
+        assert_eq!(loose, none, "in {:?}", source.module);
+    }
+}
+
+#[test]
+fn the_modules_of_the_core_name_each_other_in_no_circle() {
+    let mut edges = edges(|path| match path {
+        [proto, module, ..] if proto == "proto" => Some(module.clone()),
+        _ => None,
+    });
+    assert!(edges["connection"].contains("frame"), "{edges:?}");
+    // Take away whoever names nobody that is left, until nobody is left.
+    while !edges.is_empty() {
+        let left: BTreeSet<_> = edges.keys().cloned().collect();
+        edges.retain(|_, to| to.iter().any(|to| left.contains(to)));
+        assert!(edges.len() < left.len(), "a circle among {edges:#?}");
+    }
+}
+
+#[test]
+fn adapters_name_no_timer_phase_stall_or_delivery() {
+    for source in sources() {
+        if matches!(source.name(), "tokio" | "futures_io" | "blocking") {
+            let paths = source.paths("crate::", source.module.len());
+            let mut names = paths.iter().filter(|path| path[0] == "proto").flatten();
+            let found = names.find(|name| NOT_FOR_ADAPTERS.contains(&&name[..]));
+            assert_eq!(found, None, "in {:?}", source.module);
+        }
+    }
+}
