@@ -626,6 +626,23 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
 }
 
 #[test]
+fn why_writing_ended_goes_along_with_the_halves() {
+    bounded(|| {
+        let io = Scripted::new([Read1::Bytes(masked(CLOSE, &close_body(1000)))]);
+        io.script().room = Some(0);
+        io.script().open = true;
+        let mut ws = server(io, &config().close_timeout(ms(50)));
+        let timed_out = |error| matches!(error, Error::Recv(RecvError::CloseTimeout));
+        while let Err(Error::WouldBlock) = ws.recv() {
+            thread::sleep(ms(5)); // until the answering Close has waited for too long
+        }
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        assert!(reader.recv().is_err_and(timed_out));
+        assert!(writer.flush().is_err_and(timed_out));
+    });
+}
+
+#[test]
 fn a_split_reader_gives_pieces_events_and_messages_to_keep() {
     bounded(|| {
         let ((mut reader, _writer), mut peer) = split(&config());
