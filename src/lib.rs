@@ -230,6 +230,8 @@ mod backoff;
 #[cfg(feature = "std")]
 pub mod blocking;
 #[cfg(feature = "std")]
+mod dial;
+#[cfg(feature = "std")]
 pub mod drive;
 #[cfg(feature = "futures-io")]
 #[cfg_attr(docsrs, doc(cfg(feature = "futures-io")))]
@@ -248,15 +250,23 @@ mod outbox;
 mod proto;
 #[cfg(feature = "socket")]
 mod socket;
+#[cfg(all(feature = "std", not(feature = "socket")))]
+#[path = "socket/off.rs"]
+mod socket;
 #[cfg(feature = "tap")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tap")))]
 pub mod tap;
 #[cfg(feature = "rustls")]
 pub mod tls;
+#[cfg(all(feature = "std", not(feature = "rustls")))]
+#[path = "tls/off.rs"]
+mod tls;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
 pub use backoff::Backoff;
+#[cfg(feature = "std")]
+pub use dial::Dial;
 #[cfg(feature = "std")]
 pub use drive::error::Error;
 pub use outbox::{Outbound, Outbox, OutboxCounts, PushError, TooSlow};

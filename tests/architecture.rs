@@ -8,10 +8,11 @@ use std::{
 /// Each module of the crate, and the others that it may name. `guide` holds documents alone.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     // Adapters. Each with the TLS stream that is its own.
-    ("tokio", &["drive", "proto", "socket", "tls"]),
+    ("tokio", &["dial", "drive", "proto", "tls"]),
     ("futures_io", &["drive", "proto"]),
-    ("blocking", &["drive", "proto", "tls"]),
+    ("blocking", &["dial", "drive", "proto", "tls"]),
     // What they have in common.
+    ("dial", &["drive", "proto", "socket", "tls"]),
     ("drive", &["proto", "tls"]),
     ("tls", &["proto"]),
     // Opt-in parts: no other module names them.
@@ -22,7 +23,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // Values.
     ("socket", &[]),
     // The core.
-    ("proto", &["socket"]),
+    ("proto", &[]),
 ];
 
 /// Of the core's insides: when something is due, how a message is handed out, what waits to be written.

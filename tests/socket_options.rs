@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 use support_blocking::*;
-use tickwire::{Config, Error, SocketOptions, blocking};
+use tickwire::{Config, Dial, Error, SocketOptions, blocking, handshake::client::Request};
 
 fn options() -> SocketOptions {
     SocketOptions::new()
@@ -128,16 +128,17 @@ fn an_option_that_is_refused_is_named() {
 fn connect_dials_with_them() {
     bounded(|| {
         let (url, serving) = serve(4);
+        let request = Request::new(&url).unwrap();
         for bounded in [true, false] {
             let limit = if bounded { PATIENCE } else { Duration::MAX };
             let config = Config::default().handshake_timeout(limit);
-            let mut ws = blocking::connect(&url, &config.clone().socket(options())).unwrap();
+            let dial = |options| Dial::new(&request).socket(options).blocking_connect(&config);
+            let mut ws = dial(options()).unwrap();
             check(ws.get_ref().tcp(), true);
             ws.send("there").unwrap();
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("there"));
             ws.close(None).unwrap();
-            let config = config.socket(options().nodelay(false));
-            let mut ws = blocking::connect(&url, &config).unwrap();
+            let mut ws = dial(options().nodelay(false)).unwrap();
             check(ws.get_ref().tcp(), false);
             ws.close(None).unwrap();
         }
@@ -148,19 +149,22 @@ fn connect_dials_with_them() {
 #[test]
 fn connect_still_fails_as_it_should() {
     bounded(|| {
-        let config = Config::default().socket(options());
+        let dial = |url: &str, options| {
+            let request = Request::new(url).unwrap();
+            Dial::new(&request).socket(options).blocking_connect(&Config::default()).unwrap_err()
+        };
         // Nobody listens there any more.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = blocking::connect(&format!("ws://{address}"), &config).unwrap_err();
+        let error = dial(&format!("ws://{address}"), options());
+        assert!(error.to_string().ends_with(&format!(", dialing {address}")), "{error}");
         assert!(
             matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused),
             "{error:?}"
         );
         let long = Duration::from_secs(1 << 20);
-        let config = config.socket(SocketOptions::new().keepalive(long, long, 1));
         let (near, _far) = tcp_pair();
         let url = format!("ws://{}", near.peer_addr().unwrap());
-        let error = blocking::connect(&url, &config).unwrap_err();
+        let error = dial(&url, SocketOptions::new().keepalive(long, long, 1));
         assert!(error.to_string().starts_with("SO_KEEPALIVE: ") && !error.is_retryable());
     });
 }
@@ -169,15 +173,20 @@ fn connect_still_fails_as_it_should() {
 #[tokio::test]
 async fn connect_of_tokio_dials_with_them() {
     let (url, serving) = serve(2);
+    let request = Request::new(&url).unwrap();
+    let dial =
+        async |options| Dial::new(&request).socket(options).connect(&Config::default()).await;
     for nodelay in [true, false] {
-        let config = Config::default().socket(options().nodelay(nodelay));
-        let mut ws = tickwire::tokio::connect(&url, &config).await.unwrap();
+        let mut ws = dial(options().nodelay(nodelay)).await.unwrap();
         check(ws.get_ref().tcp(), nodelay);
         ws.send("there").await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("there"));
         ws.close(None).await.unwrap();
     }
     serving.join().unwrap();
-    let error = tickwire::tokio::connect(&url, &Config::default().socket(options())).await;
+    let error = dial(options()).await;
+    let address = url.strip_prefix("ws://").unwrap().trim_end_matches('/');
+    let shown = error.as_ref().unwrap_err().to_string();
+    assert!(shown.ends_with(&format!(", dialing {address}")), "{shown}");
     assert!(matches!(error, Err(Error::Io(e)) if e.kind() == io::ErrorKind::ConnectionRefused));
 }

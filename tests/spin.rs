@@ -11,7 +11,7 @@ use std::{
 };
 use support_blocking::*;
 use tickwire::{
-    CloseCode, Config, Error, Heartbeat, RecvError,
+    CloseCode, Config, Dial, Error, Heartbeat, RecvError,
     blocking::{self, Plain, Spin, Stream, WebSocket},
     handshake::{HandshakeError, client::Request},
 };
@@ -261,7 +261,7 @@ fn over_tls_it_spins_inside_and_outside() {
             assert!(ws.was_clean());
         });
         let request = Request::new(&url).unwrap();
-        let ws = blocking::connect_tls(&request, &config(), known).unwrap();
+        let ws = Dial::new(&request).tls(known).blocking_connect(&config()).unwrap();
         let mut ws = ws.into_spin().unwrap();
         for len in [0, 125, 70_000, 3_000_000] {
             let message: Vec<u8> = (0..len).map(|i| i as u8).collect();

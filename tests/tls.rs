@@ -17,8 +17,8 @@ use std::{
 };
 use support::{bounded, frame, ms};
 use tickwire::{
-    CloseCode, CloseFrame, Config, Connection, Error, Message, Negotiated, OwnedMessage, RecvError,
-    Role, SystemEntropy,
+    CloseCode, CloseFrame, Config, Connection, Dial, Error, Message, Negotiated, OwnedMessage,
+    RecvError, Role, SystemEntropy,
     blocking::{self, Plain, Stream as _},
     handshake::{HandshakeError, client::Request},
     tls::{
@@ -213,7 +213,7 @@ fn the_halves_of_a_split_work_at_the_same_time() {
             let url = localhost_url(&echo_server(server, authority.server()));
             let request = Request::new(&url).unwrap();
             let config = Config::default();
-            let ws = blocking::connect_tls(&request, &config, authority.client()).unwrap();
+            let ws = Dial::new(&request).tls(authority.client()).blocking_connect(&config).unwrap();
             let (mut reader, mut writer) = ws.into_split().unwrap();
             let sent = payload.clone();
             let sending = thread::spawn(move || {
@@ -238,7 +238,7 @@ fn the_halves_of_a_split_work_at_the_same_time() {
             let request = Request::new(&url).unwrap();
             let config = Config::default();
             wait(&runtime(), async {
-                let ws = on_tokio::connect_tls(&request, &config, authority.client()).await;
+                let ws = Dial::new(&request).tls(authority.client()).connect(&config).await;
                 let (mut reader, mut writer) = ws.unwrap().into_split();
                 let sending = async {
                     for _ in 0..MESSAGES {
@@ -280,7 +280,7 @@ fn a_spinning_stream_carries_tls() {
             assert!(ws.was_clean());
         });
         let request = Request::new(&url).unwrap();
-        let ws = blocking::connect_tls(&request, &config, authority.client()).unwrap();
+        let ws = Dial::new(&request).tls(authority.client()).blocking_connect(&config).unwrap();
         let mut ws = ws.into_spin().unwrap();
         for n in [0, 50, 100_000] {
             ws.send(&vec![4; n]).unwrap();

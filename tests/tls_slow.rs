@@ -7,7 +7,7 @@ mod tls;
 use ::tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use std::time::Duration;
 use tickwire::{
-    Config,
+    Config, Dial,
     handshake::{client::Request, server::Accept},
     tokio as on_tokio,
 };
@@ -114,7 +114,7 @@ fn corked_snapshot_over_tcp_small_sndbuf() {
         let b = async {
             let config = Config::default();
             let request = Request::new(&format!("wss://localhost:{}/", addr.port())).unwrap();
-            let mut ws = on_tokio::connect_tls(&request, &config, ca.client()).await?;
+            let mut ws = Dial::new(&request).tls(ca.client()).connect(&config).await?;
             let n = ws.recv().await?.map(|m| m.as_bytes().len());
             Ok::<_, tickwire::Error>(n)
         };

@@ -11,14 +11,14 @@ use support::is_dated_now;
 use support_alloc::{Counting, live, take_peak};
 use support_tokio::*;
 use tickwire::{
-    CloseCode, CloseFrame, Config, Error, Event, Heartbeat, Message, ReadyState, RecvError,
+    CloseCode, CloseFrame, Config, Dial, Error, Event, Heartbeat, Message, ReadyState, RecvError,
     SendError,
     handshake::{
         HandshakeError,
         client::Request,
         server::{Accept, Refuse},
     },
-    tokio::{Handshake, Received, WebSocket, accept, connect, connect_with},
+    tokio::{Handshake, Received, WebSocket, accept, connect},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -1254,7 +1254,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
         });
         let request = Request::new(&url).unwrap().header("X-Token", "abc").unwrap();
         let request = request.subprotocols(&["ticks.v1"]).unwrap();
-        let mut ws = connect_with(&request, &config()).await.unwrap();
+        let mut ws = Dial::new(&request).connect(&config()).await.unwrap();
         assert!(ws.get_ref().tcp().nodelay().unwrap());
         assert_eq!(ws.negotiated().subprotocol(), Some("ticks.v1"));
         ws.send("hello").await.unwrap();

@@ -1,8 +1,6 @@
 //! The sending end: connects as often as it takes until the server has all.
 use crate::{delivery::Unacked, wire};
-use tickwire::{
-    Backoff, CloseCode, Config, Error, handshake::client::Request, tokio::connect_with,
-};
+use tickwire::{Backoff, CloseCode, Config, Dial, Error, handshake::client::Request};
 use tokio::{sync::mpsc::Receiver, time::sleep};
 
 /// Sends all that `orders` gives, and returns when there are no more and the server has all: how
@@ -39,7 +37,7 @@ async fn session(
     orders: &mut Receiver<Vec<u8>>,
     unacked: &mut Unacked,
 ) -> Result<Done, Error> {
-    let mut ws = connect_with(request, &Config::default()).await?;
+    let mut ws = Dial::new(request).connect(&Config::default()).await?;
     // The server says how far it is; the rest may have been lost, so it is sent again.
     match ws.recv().await? {
         Some(message) => unacked.acked(wire::read(message.as_bytes()).map_or(0, |(n, _)| n)),

@@ -2,13 +2,13 @@
 use crate::gate::{COOKIE, Gate, PROTOCOL, Way};
 use std::{io, sync::Arc};
 use tickwire::{
-    CloseCode, Config, Entropy, Error, SystemEntropy,
+    CloseCode, Config, Dial, Entropy, Error, SystemEntropy,
     handshake::{
         HeaderError,
         client::Request,
         server::{Accept, Origins},
     },
-    tokio::{Handshake, connect_with},
+    tokio::Handshake,
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -74,7 +74,7 @@ impl Secrets {
 
 /// Asks, and returns the greeting, or the status it was refused with.
 pub(crate) async fn ask(request: Request) -> Result<Result<String, u16>, Error> {
-    let mut ws = match connect_with(&request, &Config::default()).await {
+    let mut ws = match Dial::new(&request).connect(&Config::default()).await {
         Ok(ws) => ws,
         Err(Error::Refused(refusal)) => return Ok(Err(refusal.status())),
         Err(error) => return Err(error),

@@ -1,7 +1,7 @@
 //! The loop, without tokio.
 use crate::feed::{Feed, PROVEN, Subscription};
 use std::{thread::sleep, time::Instant};
-use tickwire::{Backoff, Error, blocking::connect_with};
+use tickwire::{Backoff, Dial, Error};
 
 /// Follows a feed over as many connections as it takes; returns when another would not help: the
 /// code of a Close that is meant to last, or an error such as status 401.
@@ -28,7 +28,7 @@ fn session(
     backoff: &mut Backoff,
     feed: &mut impl Feed,
 ) -> Result<u16, Error> {
-    let mut ws = connect_with(&subscription.request, &subscription.config)?;
+    let mut ws = Dial::new(&subscription.request).blocking_connect(&subscription.config)?;
     let opened = Instant::now();
     ws.feed(&*format!("auth {}", subscription.token))?;
     for topic in &subscription.topics {

@@ -1,7 +1,7 @@
 //! The loop, on tokio.
 use crate::feed::{Feed, PROVEN, Subscription};
 use std::time::Instant;
-use tickwire::{Backoff, Error, tokio::connect_with};
+use tickwire::{Backoff, Dial, Error};
 use tokio::time::sleep;
 
 /// Follows a feed over as many connections as it takes; returns when another would not help: the
@@ -29,7 +29,7 @@ async fn session(
     backoff: &mut Backoff,
     feed: &mut impl Feed,
 ) -> Result<u16, Error> {
-    let mut ws = connect_with(&subscription.request, &subscription.config).await?;
+    let mut ws = Dial::new(&subscription.request).connect(&subscription.config).await?;
     let opened = Instant::now();
     ws.feed(&*format!("auth {}", subscription.token))?;
     for topic in &subscription.topics {

@@ -15,12 +15,11 @@ use serve::{ORIGIN, Secrets, ask, attempts, start};
 use std::marker::PhantomData;
 use support_tokio::bounded;
 use tickwire::{
-    Config,
+    Config, Dial,
     handshake::{
         client,
         server::{Handshake, Origins},
     },
-    tokio::connect_with,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -50,7 +49,7 @@ async fn a_token_among_the_subprotocols_is_not_repeated_to_anybody() {
         for (who, request, want) in attempts(&address, &secrets).unwrap() {
             assert!(!format!("{request:?}").contains(&secrets.token), "{who}");
             if want.is_ok() {
-                let ws = connect_with(&request, &Config::default()).await.unwrap();
+                let ws = Dial::new(&request).connect(&Config::default()).await.unwrap();
                 let token = who.contains("a token");
                 assert_eq!(ws.negotiated().subprotocol(), token.then_some(PROTOCOL), "{who}");
                 assert!(!format!("{ws:?}").contains(&secrets.token), "{who}");

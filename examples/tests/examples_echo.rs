@@ -13,9 +13,9 @@ use std::{
 };
 use support_program::{ADAPTERS, PATIENCE, Program, client, server};
 use tickwire::{
-    CloseCode, CloseFrame, Config, Error, Message, OwnedMessage,
+    CloseCode, CloseFrame, Config, Dial, Error, Message, OwnedMessage,
     handshake::client::Request,
-    tokio::{MaybeTls, WebSocket, accept, connect, connect_with},
+    tokio::{MaybeTls, WebSocket, accept, connect},
 };
 
 /// What the client prints and how it exits, for a server of one connection.
@@ -103,7 +103,7 @@ fn the_server_refuses_other_origins_and_says_so_in_one_line() {
         let url = format!("ws://{address}/");
         let ask = async |origin: &str| {
             let request = Request::new(&url).unwrap().origin(origin).unwrap();
-            connect_with(&request, &Config::default()).await
+            Dial::new(&request).connect(&Config::default()).await
         };
         wait(async {
             for good in ["https://a.example", "http://b.example:8080"] {
@@ -133,7 +133,7 @@ fn the_server_chooses_the_subprotocol_it_likes_best() {
             let request = Request::new(&format!("ws://{address}/")).unwrap();
             let request = request.subprotocols(offered).unwrap();
             wait(async {
-                let ws = connect_with(&request, &Config::default()).await.unwrap();
+                let ws = Dial::new(&request).connect(&Config::default()).await.unwrap();
                 assert_eq!(ws.negotiated().subprotocol(), chosen);
             });
         }
@@ -487,7 +487,7 @@ mod over_tls {
         path::Path,
         thread,
     };
-    use tickwire::{Config, handshake::client::Request, tokio::connect_tls};
+    use tickwire::{Config, Dial, handshake::client::Request};
 
     /// Files of an authority and of a server that it vouches for.
     struct Files {
@@ -660,7 +660,8 @@ mod over_tls {
             let request = Request::new(&url).unwrap();
             wait(async {
                 let tls = files.authority.client();
-                let mut ws = connect_tls(&request, &Config::default(), tls).await.unwrap();
+                let mut ws =
+                    Dial::new(&request).tls(tls).connect(&Config::default()).await.unwrap();
                 ws.send("here").await.unwrap();
                 assert!(ws.recv().await.unwrap().is_some());
                 server.signal("-TERM");

@@ -1,10 +1,7 @@
 //! The client's opening handshake on a stream that blocks, and connecting to a URL.
-#[cfg(feature = "rustls")]
-use super::TlsStream;
 use super::{Stream, WebSocket, handshake::Wire};
-#[cfg(feature = "rustls")]
-use crate::tls::platform_config;
 use crate::{
+    dial::{Dial, failed},
     drive::Error,
     proto::{
         config::Config,
@@ -14,37 +11,30 @@ use crate::{
             client::{self, Request},
         },
         time::Time,
-        url::Target,
     },
+    tls,
 };
-#[cfg(feature = "rustls")]
-use ::rustls::ClientConfig;
-#[cfg(feature = "rustls")]
-use std::sync::Arc;
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    net::{TcpStream, ToSocketAddrs},
     time::{Duration, Instant},
     vec::Vec,
 };
 
-/// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on (other
-/// socket options: feature `socket`). For headers, subprotocols and the like, make a [`Request`] and
-/// use [`connect_with`].
+/// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
+/// headers, subprotocols, socket options or a TLS configuration see [`Dial`].
 ///
 /// Connecting, TLS and the opening handshake together are bounded by
 /// [`handshake_timeout`](Config::handshake_timeout); resolving a name is not, which the system
 /// offers no way to do. All addresses of a name are tried, each for its share of the time. Nothing
 /// is followed: a redirect is a refusal.
-#[cfg_attr(
-    feature = "rustls",
-    doc = "TLS trusts what the platform trusts ([`platform_config`]); see [`connect_tls`] for more."
-)]
+/// TLS trusts what the platform trusts.
 ///
 /// # Errors
 ///
-/// [`Error::Url`], [`Error::Io`], `Error::Tls` (or [`Error::NoTls`] without the feature),
-/// [`Error::Handshake`], and [`Error::Refused`] for another status than 101.
+/// [`Error::Url`]; [`Error::Io`], which names the address that was dialed;
+/// `Error::Tls` (or [`Error::NoTls`] without the feature); [`Error::Handshake`], and
+/// [`Error::Refused`] for another status than 101.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
@@ -61,111 +51,64 @@ use std::{
 /// # }
 /// ```
 pub fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
-    connect_with(&Request::new(url)?, config)
+    Dial::new(&Request::new(url)?).blocking_connect(config)
 }
 
-/// [`connect`], with all that a [`Request`] can ask for.
-///
-/// # Errors
-///
-/// As [`connect`].
-pub fn connect_with(request: &Request, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
-    let began = Instant::now();
-    #[cfg(feature = "rustls")]
-    if request.target().secure() {
-        return open(request, config, Some(platform_config()?), began);
-    }
-    open(request, config, None, began)
-}
-
-/// [`connect_with`], with a TLS configuration of the caller's: other roots, a client certificate, a
-/// cryptographic provider. A `ws` URL is dialed without TLS all the
-/// same: check [`Target::secure`] where that must not be. Make one and share it: it keeps
-/// the tickets that make the next connection to a server cheaper. Feature `rustls`.
-///
-/// HTTP/1.1 is what is asked for by ALPN, whatever the configuration says.
-///
-/// # Errors
-///
-/// As [`connect`].
-#[cfg(feature = "rustls")]
-pub fn connect_tls(
-    request: &Request,
-    config: &Config,
-    tls: Arc<ClientConfig>,
-) -> Result<WebSocket<MaybeTls>, Error> {
-    open(request, config, Some(tls), Instant::now())
-}
-
-/// What `wss` needs; without the feature there is no such thing.
-#[cfg(feature = "rustls")]
-type Tls = Arc<ClientConfig>;
-#[cfg(not(feature = "rustls"))]
-type Tls = std::convert::Infallible;
-
-fn open(
-    request: &Request,
-    config: &Config,
-    tls: Option<Tls>,
-    began: Instant,
-) -> Result<WebSocket<MaybeTls>, Error> {
-    let target = request.target();
-    let tls = if target.secure() { Some(tls.ok_or(Error::NoTls)?) } else { None };
-    let stream = dial(target, began.checked_add(config.handshake_timeout), config)?;
-    let inner = match tls {
-        None => Inner::Plain(stream),
-        #[cfg(feature = "rustls")]
-        Some(tls) => Inner::Tls(TlsStream::client(stream, target, tls)?),
-    };
-    let ws = shake(MaybeTls(inner), request, config, began)?;
-    #[cfg(feature = "socket")]
-    if let Some(options) = config.socket {
-        options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
-    }
-    Ok(ws)
-}
-
-/// Tries all addresses of a name.
-fn dial(target: &Target, by: Option<Instant>, config: &Config) -> Result<TcpStream, Error> {
-    let addresses: Vec<_> = (target.host(), target.port()).to_socket_addrs()?.collect();
-    let mut failed = io::Error::from(io::ErrorKind::NotFound); // a name without an address
-    for (i, address) in addresses.iter().enumerate() {
-        let dialed = match by {
-            None => dial_one(address, None, config),
-            Some(by) => {
-                let rest = by.saturating_duration_since(Instant::now());
-                if rest.is_zero() {
-                    return Err(HandshakeError::Timeout.into());
-                }
-                let left = u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
-                let share = (rest / left).max(Duration::from_millis(1));
-                dial_one(address, Some(share), config)
-            }
+/// Adapter `blocking`.
+impl Dial<'_> {
+    /// Connects, as [`connect`](crate::blocking::connect).
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](crate::blocking::connect). A socket option that the system refuses is
+    /// [`Error::Io`], with its name in front.
+    pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
+        let began = Instant::now();
+        let tls = self.client_tls()?;
+        let stream = self.blocking_tcp(began.checked_add(config.handshake_timeout))?;
+        let inner = match tls {
+            None => Inner::Plain(stream),
+            Some(tls) => Inner::Tls(tls::blocking::client(stream, self.target(), tls)?),
         };
-        match dialed {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
+        let ws = shake(MaybeTls(inner), self.request(), config, began)?;
+        if let Some(options) = self.socket_options() {
+            options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
         }
+        Ok(ws)
     }
-    if by.is_some_and(|by| Instant::now() >= by) {
-        return Err(HandshakeError::Timeout.into());
-    }
-    Err(failed.into())
-}
 
-#[cfg_attr(not(feature = "socket"), allow(unused_variables))]
-fn dial_one(
-    address: &SocketAddr,
-    timeout: Option<Duration>,
-    config: &Config,
-) -> io::Result<TcpStream> {
-    #[cfg(feature = "socket")]
-    if let Some(options) = config.socket {
-        return options.dial(address, timeout);
-    }
-    match timeout {
-        None => TcpStream::connect(address),
-        Some(timeout) => TcpStream::connect_timeout(address, timeout),
+    /// Tries all addresses of a name.
+    fn blocking_tcp(&self, by: Option<Instant>) -> Result<TcpStream, Error> {
+        let name = (self.target().host(), self.target().port());
+        let addresses = name.to_socket_addrs().map_err(|error| self.unresolved(error))?;
+        let addresses: Vec<_> = addresses.collect();
+        let mut last = self.unresolved(io::ErrorKind::NotFound.into()); // a name without an address
+        for (i, address) in addresses.iter().enumerate() {
+            let share = match by {
+                None => None,
+                Some(by) => {
+                    let rest = by.saturating_duration_since(Instant::now());
+                    if rest.is_zero() {
+                        return Err(HandshakeError::Timeout.into());
+                    }
+                    let left = u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
+                    Some((rest / left).max(Duration::from_millis(1)))
+                }
+            };
+            let dialed = match (self.socket_options(), share) {
+                (Some(options), share) => options.dial(address, share),
+                (None, Some(share)) => TcpStream::connect_timeout(address, share),
+                (None, None) => TcpStream::connect(address),
+            };
+            match dialed {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = failed(address, error),
+            }
+        }
+        if by.is_some_and(|by| Instant::now() >= by) {
+            return Err(HandshakeError::Timeout.into());
+        }
+        Err(last.into())
     }
 }
 
@@ -234,8 +177,7 @@ pub struct MaybeTls(Inner);
 #[derive(Debug)]
 enum Inner {
     Plain(TcpStream),
-    #[cfg(feature = "rustls")]
-    Tls(TlsStream),
+    Tls(tls::blocking::TlsStream<TcpStream>),
 }
 
 /// The stream that is there.
@@ -243,7 +185,6 @@ macro_rules! inner {
     ($inner:expr, $stream:ident => $do:expr) => {
         match $inner {
             Inner::Plain($stream) => $do,
-            #[cfg(feature = "rustls")]
             Inner::Tls($stream) => $do,
         }
     };
@@ -254,14 +195,13 @@ impl MaybeTls {
     pub fn tcp(&self) -> &TcpStream {
         match &self.0 {
             Inner::Plain(stream) => stream,
-            #[cfg(feature = "rustls")]
-            Inner::Tls(stream) => stream.get_ref(),
+            Inner::Tls(stream) => tls::blocking::below(stream),
         }
     }
 
     /// TLS, if there is any. Feature `rustls`.
     #[cfg(feature = "rustls")]
-    pub fn tls(&self) -> Option<&TlsStream> {
+    pub fn tls(&self) -> Option<&tls::blocking::TlsStream> {
         match &self.0 {
             Inner::Plain(_) => None,
             Inner::Tls(stream) => Some(stream),
@@ -316,7 +256,6 @@ impl Stream for MaybeTls {
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self(match &self.0 {
             Inner::Plain(stream) => Inner::Plain(stream.try_clone()?),
-            #[cfg(feature = "rustls")]
             Inner::Tls(stream) => Inner::Tls(stream.try_clone()?),
         }))
     }

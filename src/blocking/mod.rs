@@ -51,9 +51,7 @@ mod stream;
 pub use crate::drive::SenderGuard;
 #[cfg(feature = "rustls")]
 pub use crate::tls::blocking::TlsStream;
-#[cfg(feature = "rustls")]
-pub use connect::connect_tls;
-pub use connect::{MaybeTls, client, connect, connect_with};
+pub use connect::{MaybeTls, client, connect};
 pub use handshake::{Handshake, accept};
 pub use spin::Spin;
 pub use split::{Reader, Writer};

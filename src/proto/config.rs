@@ -39,8 +39,6 @@ pub struct Config {
     pub(crate) max_request_line: usize,
     pub(crate) max_interim: u32,
     pub(crate) max_refusal_body: usize,
-    #[cfg(feature = "socket")]
-    pub(crate) socket: Option<crate::socket::SocketOptions>,
     #[cfg(feature = "deflate")]
     pub(crate) deflate: Option<Deflate>,
 }
@@ -68,8 +66,6 @@ impl Default for Config {
             max_request_line: 8 << 10,
             max_interim: 8,
             max_refusal_body: 4 << 10,
-            #[cfg(feature = "socket")]
-            socket: None,
             #[cfg(feature = "deflate")]
             deflate: None,
         }
@@ -227,15 +223,6 @@ impl Config {
     /// How much of a refusal's body a client keeps, in bytes; default 4 KiB.
     pub fn max_refusal_body(mut self, bytes: usize) -> Self {
         self.max_refusal_body = bytes;
-        self
-    }
-
-    /// Options of the TCP socket that `connect` dials; default: those of
-    /// [`SocketOptions::new`](crate::SocketOptions::new). A stream of the caller's own is left as it
-    /// is: [apply](crate::SocketOptions::apply) them to it. Feature `socket`.
-    #[cfg(feature = "socket")]
-    pub fn socket(mut self, options: crate::socket::SocketOptions) -> Self {
-        self.socket = Some(options);
         self
     }
 

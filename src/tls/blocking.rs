@@ -444,3 +444,17 @@ impl<S: Stream> Stream for TlsStream<S> {
         true
     }
 }
+
+/// [`TlsStream::client`], under the name that there is without TLS too.
+pub(crate) fn client<S: Stream>(
+    io: S,
+    target: &Target,
+    config: tls::Client,
+) -> Result<TlsStream<S>, Error> {
+    TlsStream::client(io, target, config)
+}
+
+/// The stream below, as [`client`].
+pub(crate) fn below<S>(stream: &TlsStream<S>) -> &S {
+    stream.get_ref()
+}

@@ -16,13 +16,13 @@
 //! # #[cfg(feature = "tokio")] {
 //! use std::sync::Arc;
 //! use tickwire::tls::rustls::{ClientConfig, RootCertStore};
-//! use tickwire::{Config, Error, handshake::client::Request, tokio::connect_tls};
+//! use tickwire::{Config, Dial, Error, handshake::client::Request};
 //!
 //! # async fn subscribe(roots: RootCertStore) -> Result<(), Error> {
 //! // Own roots, client certificates and the like; `connect` trusts what the platform trusts.
 //! let tls = Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
 //! let request = Request::new("wss://feed.internal/ticks")?;
-//! let mut ws = connect_tls(&request, &Config::default(), tls).await?;
+//! let mut ws = Dial::new(&request).tls(tls).connect(&Config::default()).await?;
 //! # ws.send("subscribe").await?;
 //! # Ok(())
 //! # }
@@ -83,9 +83,17 @@ pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
     Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
 }
 
+/// What a client needs to speak TLS.
+pub(crate) type Client = Arc<ClientConfig>;
+
+/// What it has unless it was told.
+pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
+    platform_config().map(Some)
+}
+
 /// A client's session. Asks for the name of the host (SNI; none for an address), and for HTTP/1.1
 /// whatever the configuration says.
-pub(crate) fn client(target: &Target, config: Arc<ClientConfig>) -> Result<Connection, TlsError> {
+pub(crate) fn client(target: &Target, config: Client) -> Result<Connection, TlsError> {
     let name = ServerName::try_from(target.server_name())
         .map_err(|_| TlsError::from(::rustls::Error::UnsupportedNameType))?;
     let alpn = vec![ALPN.to_vec()];

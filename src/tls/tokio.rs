@@ -357,3 +357,17 @@ fn blocks<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
         Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
+
+/// [`TlsStream::client`], under the name that there is without TLS too.
+pub(crate) fn client<S: AsyncRead + AsyncWrite + Unpin>(
+    io: S,
+    target: &Target,
+    config: tls::Client,
+) -> Result<TlsStream<S>, Error> {
+    TlsStream::client(io, target, config)
+}
+
+/// The stream below, as [`client`].
+pub(crate) fn below<S>(stream: &TlsStream<S>) -> &S {
+    stream.get_ref()
+}

@@ -1,53 +1,40 @@
 //! The client's opening handshake on a tokio stream, and connecting to a URL.
-#[cfg(feature = "rustls")]
-use super::TlsStream;
 use super::{Tokio, WebSocket};
-#[cfg(feature = "socket")]
-use crate::socket::SocketOptions;
-#[cfg(feature = "rustls")]
-use crate::tls::platform_config;
 use crate::{
+    dial::{Dial, failed},
     drive::{Error, task},
     proto::{
         config::Config,
         handshake::{HandshakeError, client::Request},
-        url::Target,
     },
+    tls,
 };
-#[cfg(feature = "rustls")]
-use ::rustls::ClientConfig;
-#[cfg(feature = "socket")]
-use ::tokio::net::{TcpSocket, lookup_host};
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream, lookup_host},
     time::{Instant, timeout_at},
 };
-#[cfg(feature = "rustls")]
-use std::sync::Arc;
 use std::{
     io::{self, IoSlice},
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
-/// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on (other
-/// socket options: feature `socket`). For headers, subprotocols and the like, make a [`Request`] and
-/// use [`connect_with`].
+/// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
+/// headers, subprotocols, socket options or a TLS configuration see [`Dial`].
 ///
 /// Resolving, connecting, TLS and the opening handshake together are bounded by
 /// [`handshake_timeout`](Config::handshake_timeout). Nothing is followed: a redirect is a refusal.
-#[cfg_attr(
-    feature = "rustls",
-    doc = "TLS trusts what the platform trusts ([`platform_config`]); see [`connect_tls`] for more."
-)]
+/// TLS trusts what the platform trusts.
 ///
 /// Cancel safe: dropped, there is no connection.
 ///
 /// # Errors
 ///
-/// [`Error::Url`], [`Error::Io`], `Error::Tls` (or [`Error::NoTls`] without the feature),
-/// [`Error::Handshake`], and [`Error::Refused`] for another status than 101.
+/// [`Error::Url`]; [`Error::Io`], which names the address that was dialed;
+/// `Error::Tls` (or [`Error::NoTls`] without the feature); [`Error::Handshake`], and
+/// [`Error::Refused`] for another status than 101.
 ///
 /// # Panics
 ///
@@ -68,121 +55,66 @@ use std::{
 /// # }
 /// ```
 pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
-    connect_with(&Request::new(url)?, config).await
+    Dial::new(&Request::new(url)?).connect(config).await
 }
 
-/// [`connect`], with all that a [`Request`] can ask for.
-///
-/// ```no_run
-/// # use tickwire::{Config, Error};
-/// use tickwire::{handshake::client::Request, tokio::connect_with};
-///
-/// # async fn subscribe() -> Result<(), Error> {
-/// let request = Request::new("ws://127.0.0.1:9000/feed")?
-///     .subprotocols(&["ticks.v2", "ticks.v1"])?
-///     .header("Authorization", "Bearer ..")?;
-/// let ws = connect_with(&request, &Config::default()).await?;
-/// println!("{:?}", ws.negotiated().subprotocol());
-/// # Ok(())
-/// # }
-/// ```
-///
-/// Cancel safe, as [`connect`].
-///
-/// # Errors
-///
-/// As [`connect`].
-pub async fn connect_with(
-    request: &Request,
-    config: &Config,
-) -> Result<WebSocket<MaybeTls>, Error> {
-    let began = Instant::now();
-    #[cfg(feature = "rustls")]
-    if request.target().secure() {
-        return dial(request, config, Some(platform_config()?), began).await;
-    }
-    dial(request, config, None, began).await
-}
-
-/// [`connect_with`], with a TLS configuration of the caller's: other roots, a client certificate, a
-/// cryptographic provider. A `ws` URL is dialed without TLS all the
-/// same: check [`Target::secure`] where that must not be. Make one and share it: it keeps
-/// the tickets that make the next connection to a server cheaper. Feature `rustls`.
-///
-/// HTTP/1.1 is what is asked for by ALPN, whatever the configuration says.
-///
-/// Cancel safe, as [`connect`].
-///
-/// # Errors
-///
-/// As [`connect`].
-#[cfg(feature = "rustls")]
-pub async fn connect_tls(
-    request: &Request,
-    config: &Config,
-    tls: Arc<ClientConfig>,
-) -> Result<WebSocket<MaybeTls>, Error> {
-    dial(request, config, Some(tls), Instant::now()).await
-}
-
-/// What `wss` needs; without the feature there is no such thing.
-#[cfg(feature = "rustls")]
-type Tls = Arc<ClientConfig>;
-#[cfg(not(feature = "rustls"))]
-type Tls = std::convert::Infallible;
-
-async fn dial(
-    request: &Request,
-    config: &Config,
-    tls: Option<Tls>,
-    began: Instant,
-) -> Result<WebSocket<MaybeTls>, Error> {
-    let target = request.target();
-    let tls = if target.secure() { Some(tls.ok_or(Error::NoTls)?) } else { None };
-    let by = began.checked_add(config.handshake_timeout);
-    let dialed = dial_tcp(target, config);
-    let stream = match by {
-        Some(by) => timeout_at(by, dialed).await.map_err(|_| HandshakeError::Timeout)??,
-        None => dialed.await?,
-    };
-    let inner = match tls {
-        None => Inner::Plain(stream),
-        #[cfg(feature = "rustls")]
-        Some(tls) => Inner::Tls(TlsStream::client(stream, target, tls)?),
-    };
-    let ws = task::client(Tokio::since(began, MaybeTls(inner)), request, config).await?;
-    #[cfg(feature = "socket")]
-    if let Some(options) = config.socket {
-        options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
-    }
-    Ok(ws)
-}
-
-#[cfg_attr(not(feature = "socket"), allow(unused_variables))]
-async fn dial_tcp(target: &Target, config: &Config) -> io::Result<TcpStream> {
-    #[cfg(feature = "socket")]
-    if let Some(options) = config.socket {
-        return dial_with(target, &options).await;
-    }
-    let stream = TcpStream::connect((target.host(), target.port())).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-/// Tries all addresses of a name, with the options in place, since the first segment tells the peer
-/// about buffers.
-#[cfg(feature = "socket")]
-async fn dial_with(target: &Target, options: &SocketOptions) -> io::Result<TcpStream> {
-    let mut failed = io::Error::from(io::ErrorKind::NotFound); // a name without an address
-    for address in lookup_host((target.host(), target.port())).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        options.apply(&socket)?;
-        match socket.connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
+/// Adapter `tokio`.
+impl Dial<'_> {
+    /// Connects, as [`connect`](crate::tokio::connect). Feature `tokio`.
+    ///
+    /// Cancel safe: dropped, there is no connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](crate::tokio::connect). A socket option that the system refuses is
+    /// [`Error::Io`], with its name in front.
+    ///
+    /// # Panics
+    ///
+    /// tokio panics where the runtime has no time driver.
+    pub async fn connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
+        let began = Instant::now();
+        let tls = self.client_tls()?;
+        let dialed = self.tcp();
+        let stream = match began.checked_add(config.handshake_timeout) {
+            Some(by) => timeout_at(by, dialed).await.map_err(|_| HandshakeError::Timeout)??,
+            None => dialed.await?,
+        };
+        let inner = match tls {
+            None => Inner::Plain(stream),
+            Some(tls) => Inner::Tls(tls::tokio::client(stream, self.target(), tls)?),
+        };
+        let io = Tokio::since(began, MaybeTls(inner));
+        let ws = task::client(io, self.request(), config).await?;
+        if let Some(options) = self.socket_options() {
+            options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
         }
+        Ok(ws)
     }
-    Err(failed)
+
+    /// Tries all addresses of a name.
+    async fn tcp(&self) -> io::Result<TcpStream> {
+        let name = (self.target().host(), self.target().port());
+        let addresses = lookup_host(name).await.map_err(|error| self.unresolved(error))?;
+        let mut last = self.unresolved(io::ErrorKind::NotFound.into()); // a name without an address
+        for address in addresses {
+            match self.tcp_to(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = failed(address, error),
+            }
+        }
+        Err(last)
+    }
+
+    async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Before the first segment, which tells the peer about buffers.
+        match self.socket_options() {
+            Some(options) => options.apply(&socket)?,
+            None => socket.set_nodelay(true)?,
+        }
+        socket.connect(address).await
+    }
 }
 
 /// The opening handshake as a client, over a stream of the caller's: TLS, a proxy (see
@@ -211,8 +143,7 @@ pub struct MaybeTls(Inner);
 #[derive(Debug)]
 enum Inner {
     Plain(TcpStream),
-    #[cfg(feature = "rustls")]
-    Tls(TlsStream<TcpStream>),
+    Tls(tls::tokio::TlsStream<TcpStream>),
 }
 
 /// The stream that is there, pinned.
@@ -223,7 +154,6 @@ macro_rules! inner {
                 let $stream = Pin::new(stream);
                 $do
             }
-            #[cfg(feature = "rustls")]
             Inner::Tls(stream) => {
                 let $stream = Pin::new(stream);
                 $do
@@ -237,14 +167,13 @@ impl MaybeTls {
     pub fn tcp(&self) -> &TcpStream {
         match &self.0 {
             Inner::Plain(stream) => stream,
-            #[cfg(feature = "rustls")]
-            Inner::Tls(stream) => stream.get_ref(),
+            Inner::Tls(stream) => tls::tokio::below(stream),
         }
     }
 
     /// TLS, if there is any. Feature `rustls`.
     #[cfg(feature = "rustls")]
-    pub fn tls(&self) -> Option<&TlsStream<TcpStream>> {
+    pub fn tls(&self) -> Option<&tls::tokio::TlsStream<TcpStream>> {
         match &self.0 {
             Inner::Plain(_) => None,
             Inner::Tls(stream) => Some(stream),
@@ -285,7 +214,6 @@ impl AsyncWrite for MaybeTls {
     fn is_write_vectored(&self) -> bool {
         match &self.0 {
             Inner::Plain(stream) => stream.is_write_vectored(),
-            #[cfg(feature = "rustls")]
             Inner::Tls(stream) => stream.is_write_vectored(),
         }
     }

@@ -43,9 +43,7 @@ mod connect;
 pub use crate::drive::SenderGuard;
 #[cfg(feature = "rustls")]
 pub use crate::tls::tokio::TlsStream;
-#[cfg(feature = "rustls")]
-pub use connect::connect_tls;
-pub use connect::{MaybeTls, client, connect, connect_with};
+pub use connect::{MaybeTls, client, connect};
 
 use crate::{
     drive::{self, Error, task},

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseFrame, Config, Error, Message, OwnedMessage, Role,
+    CloseFrame, Config, Dial, Error, Message, OwnedMessage, Role,
     blocking::{self, Stream},
     handshake::client::Request,
     tls::rustls::{
@@ -191,10 +191,12 @@ impl Client {
         Ok(match adapter {
             Adapter::Tokio => {
                 let runtime = runtime();
-                let ws = wait(&runtime, on_tokio::connect_tls(&request, config, tls))?;
+                let ws = wait(&runtime, Dial::new(&request).tls(tls).connect(config))?;
                 Self::Tokio(ws, runtime)
             }
-            Adapter::Blocking => Self::Blocking(blocking::connect_tls(&request, config, tls)?),
+            Adapter::Blocking => {
+                Self::Blocking(Dial::new(&request).tls(tls).blocking_connect(config)?)
+            }
         })
     }
 }

@@ -124,7 +124,7 @@ async fn so_it_does_over_tls() {
             roots.add(pair.cert.der().clone()).unwrap();
             let tls = rustls::ClientConfig::builder().with_root_certificates(roots);
             let tls = std::sync::Arc::new(tls.with_no_client_auth());
-            let ws = tickwire::tokio::connect_tls(&request, &Config::default(), tls).await;
+            let ws = tickwire::Dial::new(&request).tls(tls).connect(&Config::default()).await;
             converse(ws.unwrap()).await;
             server.says("HTTP/1.1: open");
         })

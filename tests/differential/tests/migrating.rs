@@ -12,7 +12,7 @@ use std::{
 };
 use support_blocking::*;
 use tickwire::{
-    CloseCode, CloseFrame, Config, DataKind, Error, Event, Message, ProtocolError, RecvError,
+    CloseCode, CloseFrame, Config, DataKind, Dial, Error, Event, Message, ProtocolError, RecvError,
     SendError, Step,
     blocking::{self, Handshake, Plain},
     handshake::{client::Request, server::Accept, server::Refuse},
@@ -206,7 +206,7 @@ fn headers_of_a_request() {
         let builder = ClientRequestBuilder::new(url.parse().unwrap());
         they_echo(tungstenite::connect(builder.with_header("X-Desk", "rates")).unwrap().0);
         let request = Request::new(&url).unwrap().header("X-Desk", "rates").unwrap();
-        we_echo(blocking::connect_with(&request, &Config::default()).unwrap());
+        we_echo(Dial::new(&request).blocking_connect(&Config::default()).unwrap());
         assert_eq!(server.join().unwrap(), [b"rates"; 3]);
     });
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Chunk, CloseFrame, Config, Error, Message, OwnedMessage, blocking,
+    Chunk, CloseFrame, Config, Dial, Error, Message, OwnedMessage, blocking,
     deflate::Agreed,
     handshake::{
         HandshakeError, client,
@@ -200,10 +200,10 @@ pub(crate) fn connect(
     Ok(match adapter {
         Adapter::Tokio => {
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            let ws = runtime.block_on(on_tokio::connect_with(request, config))?;
+            let ws = runtime.block_on(Dial::new(request).connect(config))?;
             Box::new(OnTokio { runtime, ws })
         }
-        Adapter::Blocking => Box::new(blocking::connect_with(request, config)?),
+        Adapter::Blocking => Box::new(Dial::new(request).blocking_connect(config)?),
     })
 }
 

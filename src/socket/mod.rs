@@ -17,7 +17,7 @@ use std::{
 /// Options of a TCP socket. All but [`nodelay`](Self::nodelay) are left as the system has them,
 /// unless set here.
 ///
-/// A client hands them to [`Config::socket`](crate::Config::socket) for `connect`; a server, and a
+/// A client hands them to [`Dial::socket`](crate::Dial::socket); a server, and a
 /// client with a stream of its own, [applies](Self::apply) them to the stream:
 ///
 /// ```no_run

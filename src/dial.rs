@@ -1,0 +1,93 @@
+//! [`Dial`]: how to connect, for the adapters that dial.
+use crate::{
+    drive::Error,
+    proto::{handshake::client::Request, url::Target},
+    socket::SocketOptions,
+    tls,
+};
+use std::{fmt, format, io};
+
+/// How to connect: what to ask for, and how the stream is made. For a URL and nothing else there is
+/// `connect`, of either adapter.
+///
+/// ```no_run
+/// use tickwire::{Config, Dial, Error, handshake::client::Request};
+///
+/// # fn subscribe() -> Result<(), Error> {
+/// let request = Request::new("ws://127.0.0.1:9000/feed")?
+///     .subprotocols(&["ticks.v2", "ticks.v1"])?
+///     .header("Authorization", "Bearer ..")?;
+/// let ws = Dial::new(&request).blocking_connect(&Config::default())?; // with tokio: `connect`
+/// println!("{:?}", ws.connection().negotiated().subprotocol());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Dial<'r> {
+    request: &'r Request,
+    tls: Option<tls::Client>,
+    socket: Option<SocketOptions>,
+}
+
+impl<'r> Dial<'r> {
+    /// Asks for this. `wss` trusts what the platform trusts, and the socket is as the system has it,
+    /// with TCP_NODELAY on.
+    pub fn new(request: &'r Request) -> Self {
+        Self { request, tls: None, socket: None }
+    }
+
+    /// Another configuration of TLS: other roots, a client certificate, a cryptographic provider. A
+    /// `ws` URL is dialed without TLS all the same: check [`Target::secure`] where that must not be.
+    /// Make one and share it: it keeps the tickets that make the next connection to a server cheaper.
+    /// HTTP/1.1 is what is asked for by ALPN, whatever it says. Feature `rustls`.
+    #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
+    pub fn tls(mut self, config: tls::Client) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
+    /// Options of the TCP socket. Feature `socket`.
+    #[cfg(feature = "socket")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "socket")))]
+    pub fn socket(mut self, options: SocketOptions) -> Self {
+        self.socket = Some(options);
+        self
+    }
+
+    pub(crate) fn request(&self) -> &'r Request {
+        self.request
+    }
+
+    pub(crate) fn target(&self) -> &'r Target {
+        self.request.target()
+    }
+
+    /// How TLS is spoken; `None` where the URL does not ask for it.
+    pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
+        if !self.target().secure() {
+            return Ok(None);
+        }
+        let config = match self.tls.clone() {
+            None => tls::default_client()?,
+            config => config,
+        };
+        config.map(Some).ok_or(Error::NoTls)
+    }
+
+    pub(crate) fn socket_options(&self) -> Option<&SocketOptions> {
+        self.socket.as_ref()
+    }
+
+    /// The target's addresses could not be looked up.
+    pub(crate) fn unresolved(&self, error: io::Error) -> io::Error {
+        let target = self.target();
+        failed(format_args!("{}:{}", target.host(), target.port()), error)
+    }
+}
+
+/// An error of connecting, which says what was dialed.
+pub(crate) fn failed(address: impl fmt::Display, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{error}, dialing {address}"))
+}

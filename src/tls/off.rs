@@ -1,0 +1,29 @@
+//! What stands in for TLS without the feature `rustls`: nobody can have a configuration of it, so that
+//! no stream is ever made.
+use crate::proto::url::Target;
+use core::convert::Infallible;
+use std::io;
+
+pub(crate) type Client = Infallible;
+
+pub(crate) fn default_client() -> io::Result<Option<Client>> {
+    Ok(None)
+}
+
+/// Stands in for the streams of both adapters.
+pub(crate) mod stream {
+    use super::{Client, Target, io};
+
+    pub(crate) type TlsStream<S> = S;
+
+    pub(crate) fn client<S>(_: S, _: &Target, config: Client) -> io::Result<TlsStream<S>> {
+        match config {}
+    }
+
+    pub(crate) fn below<S>(stream: &TlsStream<S>) -> &S {
+        stream
+    }
+}
+pub(crate) use stream as blocking;
+#[cfg(feature = "tokio")]
+pub(crate) use stream as tokio;
