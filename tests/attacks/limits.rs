@@ -71,13 +71,13 @@ pub(crate) const fn longest_head(max_head: usize) -> usize {
 /// The rows of the table in docs/LIMITS.md: what is attacked, what the bound is there, and the test
 /// that holds against it.
 const ROWS: [(&str, usize, &str); 9] = [
-    ("A length announced, and nothing of it sent", partial(0), "a04_"),
+    ("A length is announced, and none of it sent", partial(0), "a04_"),
     ("The longest message allowed", largest(MESSAGE), "a05_"),
     ("A message in fragments of one byte", ONE_BYTE_FRAGMENTS, "a17_"),
     ("A flood of Pings from a peer that never reads", PING_FLOOD, "a20_"),
     ("Many small messages in one read, each answered with 1,000 bytes", unread(1000), "a23_"),
-    ("A peer that stops reading, and is sent messages of 100 kB", unread(100_000), "a24_"),
-    ("A Close, and data without end behind it", SMALL, "a34_"),
+    ("Messages of 100 kB to a peer that has stopped reading", unread(100_000), "a24_"),
+    ("A Close, followed by endless data", SMALL, "a34_"),
     ("A compressed bomb", largest_inflated(MESSAGE), "a39_"),
     ("A head byte by byte", longest_head(HEAD), "a53_"),
 ];
