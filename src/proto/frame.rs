@@ -24,6 +24,20 @@ pub const MAX_HEADER_LEN: usize = 14;
 /// The longest payload of a control frame (§5.5).
 pub const MAX_CONTROL_LEN: usize = 125;
 
+// The first byte: four flags, then the opcode.
+pub(crate) const FIN: u8 = 0x80;
+pub(crate) const RSV1: u8 = 0x40;
+const RSV2: u8 = 0x20;
+const RSV3: u8 = 0x10;
+/// The reserved bits.
+pub(crate) const RSV: u8 = RSV1 | RSV2 | RSV3;
+
+/// Set in the second byte of a frame that is masked. The other bits are its length, or say that
+/// two or eight bytes of length follow.
+pub(crate) const MASK: u8 = 0x80;
+const LEN16: u8 = 126;
+const LEN64: u8 = 127;
+
 /// The opcode of a frame (§5.2, §11.8). Reserved ones have no value here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -63,6 +77,12 @@ impl OpCode {
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
     }
+
+    /// The first byte of an unfragmented frame of this kind.
+    #[inline]
+    pub(crate) const fn unfragmented(self) -> u8 {
+        FIN | self as u8
+    }
 }
 
 /// The rules of a header's first byte alone: a known opcode (§5.2), and a control frame is never a
@@ -70,7 +90,7 @@ impl OpCode {
 #[inline]
 pub(crate) fn first_byte(b0: u8) -> Result<(OpCode, bool), ProtocolError> {
     let opcode = OpCode::from_bits(b0).ok_or(ProtocolError::ReservedOpCode)?;
-    let fin = b0 & 0x80 != 0;
+    let fin = b0 & FIN != 0;
     if opcode.is_control() && !fin {
         return Err(ProtocolError::BadControlFrame);
     }
@@ -134,7 +154,7 @@ impl Header {
         let Some((&b1, rest)) = rest.split_first() else {
             return Ok(None);
         };
-        let len7 = b1 & 0x7f;
+        let len7 = b1 & !MASK;
         if opcode.is_control() && len7 > 125 {
             return Err(ProtocolError::BadControlFrame);
         }
@@ -143,14 +163,14 @@ impl Header {
         }
         // §5.2: the shortest form, the top bit of the longest clear.
         let (payload_len, rest) = match len7 {
-            126 => match rest.split_first_chunk() {
+            LEN16 => match rest.split_first_chunk() {
                 Some((n, rest)) if u16::from_be_bytes(*n) > 125 => {
                     (u16::from_be_bytes(*n).into(), rest)
                 }
                 Some(_) => return Err(ProtocolError::BadLength),
                 None => return Ok(None),
             },
-            127 => {
+            LEN64 => {
                 let negative = rest.first().is_some_and(|n| n & 0x80 != 0);
                 if negative || rest.first_chunk() == Some(&[0; 6]) {
                     return Err(ProtocolError::BadLength);
@@ -162,16 +182,16 @@ impl Header {
             }
             n => (u64::from(n), rest),
         };
-        let (masking_key, rest) = match (b1 & 0x80 != 0, rest.split_first_chunk()) {
+        let (masking_key, rest) = match (b1 & MASK != 0, rest.split_first_chunk()) {
             (false, _) => (None, rest),
             (true, Some((key, rest))) => (Some(*key), rest),
             (true, None) => return Ok(None),
         };
         let header = Self {
             fin,
-            rsv1: b0 & 0x40 != 0,
-            rsv2: b0 & 0x20 != 0,
-            rsv3: b0 & 0x10 != 0,
+            rsv1: b0 & RSV1 != 0,
+            rsv2: b0 & RSV2 != 0,
+            rsv3: b0 & RSV3 != 0,
             opcode,
             masking_key,
             payload_len,
@@ -187,36 +207,105 @@ impl Header {
     #[inline]
     pub const fn encode(&self) -> ([u8; MAX_HEADER_LEN], usize) {
         let mut out = [0; MAX_HEADER_LEN];
-        out[0] = (self.fin as u8) << 7
-            | (self.rsv1 as u8) << 6
-            | (self.rsv2 as u8) << 5
-            | (self.rsv3 as u8) << 4
-            | self.opcode as u8;
-        let mask_bit = (self.masking_key.is_some() as u8) << 7;
-        let len = self.payload_len.to_be_bytes();
-        let mut n = match self.payload_len {
-            0..=125 => {
-                out[1] = mask_bit | len[7];
-                2
-            }
-            126..=0xffff => {
-                (out[1], out[2], out[3]) = (mask_bit | 126, len[6], len[7]);
-                4
-            }
-            _ => {
-                out[1] = mask_bit | 127;
-                let mut i = 0;
-                while i < 8 {
-                    out[2 + i] = len[i];
-                    i += 1;
-                }
-                10
-            }
-        };
-        if let Some(key) = self.masking_key {
-            (out[n], out[n + 1], out[n + 2], out[n + 3]) = (key[0], key[1], key[2], key[3]);
-            n += 4;
-        }
+        let n = store(&mut out, self.first_byte(), self.payload_len, self.masking_key);
         (out, n)
     }
+
+    const fn first_byte(&self) -> u8 {
+        (if self.fin { FIN } else { 0 })
+            | (if self.rsv1 { RSV1 } else { 0 })
+            | (if self.rsv2 { RSV2 } else { 0 })
+            | (if self.rsv3 { RSV3 } else { 0 })
+            | self.opcode as u8
+    }
 }
+
+/// Encodes a header that begins with `b0`, with the shortest form of the length; returns how many
+/// bytes it has.
+#[inline]
+pub(crate) const fn store(
+    to: &mut [u8; MAX_HEADER_LEN],
+    b0: u8,
+    payload_len: u64,
+    key: Option<[u8; 4]>,
+) -> usize {
+    let mask_bit = if key.is_some() { MASK } else { 0 };
+    to[0] = b0;
+    let n = match payload_len {
+        0..=125 => {
+            to[1] = mask_bit | payload_len as u8;
+            2
+        }
+        126..=0xffff => {
+            to[1] = mask_bit | LEN16;
+            put(to, 2, (payload_len as u16).to_be_bytes());
+            4
+        }
+        _ => {
+            to[1] = mask_bit | LEN64;
+            put(to, 2, payload_len.to_be_bytes());
+            10
+        }
+    };
+    match key {
+        Some(key) => {
+            put(to, n, key);
+            n + 4
+        }
+        None => n,
+    }
+}
+
+#[inline]
+const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u8; N]) {
+    if let Some((_, to)) = to.split_at_mut_checked(at)
+        && let Some(to) = to.first_chunk_mut()
+    {
+        *to = bytes;
+    }
+}
+
+/// The header of a whole message of less than 64 KiB, as most are.
+pub(crate) struct ShortHeader {
+    /// Else binary.
+    pub(crate) text: bool,
+    pub(crate) payload_len: usize,
+    /// The length of the header.
+    pub(crate) len: usize,
+    /// Means something only where the frame is masked.
+    pub(crate) key: [u8; 4],
+}
+
+/// How many bytes [`ShortHeader::parse`] loads.
+pub(crate) const SHORT_LEN: usize = 8;
+
+impl ShortHeader {
+    /// [`Header::parse`] in a few compares, for a frame whose mask bit is to be `mask_bit`. `None`
+    /// is for whatever is rarer or wrong: it has to be parsed as a [`Header`].
+    ///
+    /// `wire` may be longer than what has arrived: a header and a payload that have not arrived are
+    /// longer than that too.
+    #[inline(always)]
+    pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
+        let [b0, b1, ..] = wire;
+        // FIN, no reserved bit, text or binary; the mask bit as it must be.
+        let text = OpCode::Text.unfragmented();
+        if b0.wrapping_sub(text) > 1 || (b1 ^ mask_bit) & MASK != 0 {
+            return None;
+        }
+        let mut key = u64::from_le_bytes(wire) >> 16;
+        // Four bytes of key.
+        let (mut payload_len, mut len) = (usize::from(b1 & !MASK), 2 + usize::from(mask_bit >> 5));
+        if payload_len >= usize::from(LEN16) {
+            payload_len = usize::from((key as u16).swap_bytes());
+            if b1 & !MASK == LEN64 || payload_len < usize::from(LEN16) {
+                return None;
+            }
+            (len, key) = (len + 2, key >> 16);
+        }
+        Some(Self { text: b0 == text, payload_len, len, key: (key as u32).to_le_bytes() })
+    }
+}
+
+#[cfg(test)]
+mod tests;

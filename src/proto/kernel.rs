@@ -45,7 +45,7 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
 
 /// The same, for a payload that is read at once, as text is to be validated: written in blocks as
 /// wide as those it is read in, for a wide load has to wait until two narrow stores are through.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
         0..64 => xor_below(bytes, key),
@@ -235,7 +235,7 @@ impl Buffer {
         if valid {
             self.text = range;
         } else if let Some(key) = key {
-            xor_in_place(bytes, key);
+            xor_to_read(bytes, key);
         }
         valid
     }

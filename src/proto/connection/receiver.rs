@@ -15,11 +15,10 @@ use crate::proto::{
     close::CloseFrame,
     config::Config,
     error::{ProtocolError, RecvError, shown},
-    frame::{self, Header, OpCode},
+    frame::{self, Header, OpCode, ShortHeader},
     kernel,
     mask::Masker,
     message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
-    prepared::opcode,
     role::Role,
     time::Time,
     trace,
@@ -170,7 +169,7 @@ impl Receiver {
             current: Current::Nothing,
             view: (0, 0),
             quick_below: 0,
-            mask_bit: if role == Role::Server { 0x80 } else { 0 },
+            mask_bit: if role == Role::Server { frame::MASK } else { 0 },
             heard: false,
             eof: false,
             late: None,
@@ -395,68 +394,47 @@ impl Receiver {
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         let next = self.buf.next;
-        if next == self.buf.end && self.quick_below > 0 {
-            self.current = Current::Nothing;
-            return Some(Step::NeedInput);
+        if next == self.buf.end {
+            return (self.quick_below > 0).then(|| self.quick_starved());
         }
         // What lies beyond `end` is stale, but then `to` is beyond `end` too.
-        let head = u64::from_le_bytes(*self.buf.bytes.get(next..)?.first_chunk()?);
-        let [b0, b1, ..] = head.to_le_bytes();
-        // FIN, no reserved bit, text or binary; the mask bit as it must be.
-        if b0.wrapping_sub(0x81) > 1 || (b1 ^ self.mask_bit) & 0x80 != 0 {
-            return None;
-        }
-        let (mut len, mut from, mut key) = (usize::from(b1 & 0x7f), next + 2, head >> 16);
-        if len >= 126 {
-            if len == 127 {
-                return None;
-            }
-            len = usize::from((key as u16).swap_bytes());
-            if len < 126 {
-                return None;
-            }
-            (from, key) = (from + 2, key >> 16);
-        }
-        from += usize::from(self.mask_bit >> 5);
-        let to = from + len;
-        if len >= self.quick_below {
+        let head = *self.buf.bytes.get(next..)?.first_chunk()?;
+        let ShortHeader { text, payload_len, len, key } = ShortHeader::parse(head, self.mask_bit)?;
+        let from = next + len;
+        let to = from + payload_len;
+        if payload_len >= self.quick_below {
             return None;
         }
         if to > self.buf.end {
             // A whole header of a frame that can wait where it is changes nothing.
-            return (from <= self.buf.end && b0 == 0x82 && self.buf.holds(to - next)).then(|| {
-                self.current = Current::Nothing;
-                Step::NeedInput
-            });
+            let waits = from <= self.buf.end && !text && self.buf.holds(to - next);
+            return waits.then(|| self.quick_starved());
         }
-        let key = (key as u32).to_le_bytes();
-        if b0 == 0x81 {
-            return self.quick_text(from..to, key);
-        }
-        if self.mask_bit != 0 {
-            kernel::xor_in_place(self.buf.bytes.overwrite(from..)?.get_mut(..len)?, key);
-        }
-        Some(self.quick_message(DataKind::Binary, from..to))
-    }
-
-    /// Unmasks and checks a whole text. Where it is not valid, puts the masked bytes back for
-    /// `step_slow`, which finds the same and says so.
-    #[inline(never)]
-    fn quick_text(&mut self, range: Range<usize>, key: [u8; 4]) -> Option<Step> {
         let key = (self.mask_bit != 0).then_some(key);
-        let valid = self.buf.bytes.unmask_text(range.clone(), key);
-        valid.then(|| self.quick_message(DataKind::Text, range))
+        if text {
+            // Where it is not valid, `step_slow` finds the same and says so.
+            if !self.buf.bytes.unmask_text(from..to, key) {
+                return None;
+            }
+            self.current = Current::Message(DataKind::Text);
+        } else {
+            if let Some(key) = key {
+                let payload = self.buf.bytes.overwrite(from..)?.get_mut(..payload_len)?;
+                kernel::xor_in_place(payload, key);
+            }
+            self.current = Current::Message(DataKind::Binary);
+        }
+        self.buf.next = to;
+        self.view = (from, to);
+        self.tally.frame(head[0], payload_len);
+        trace::received(payload_len);
+        Some(Step::Message)
     }
 
-    /// A whole message lies at `range`, unmasked and checked.
     #[inline(always)]
-    fn quick_message(&mut self, kind: DataKind, range: Range<usize>) -> Step {
-        self.current = Current::Message(kind);
-        self.buf.next = range.end;
-        self.view = (range.start, range.end);
-        self.tally.frame(0x80 | opcode(kind) as u8, range.len());
-        trace::received(range.len());
-        Step::Message
+    fn quick_starved(&mut self) -> Step {
+        self.current = Current::Nothing;
+        Step::NeedInput
     }
 
     /// All that `quick` does not decide. `respond` has to follow.
@@ -553,7 +531,7 @@ impl Receiver {
         }
         // §5.1: a client masks every frame, a server none.
         match b1 {
-            Some(b1) if (b1 ^ self.mask_bit) & 0x80 == 0 => Ok(()),
+            Some(b1) if b1 & frame::MASK == self.mask_bit => Ok(()),
             Some(_) if self.mask_bit != 0 => Err(ProtocolError::MaskRequired),
             Some(_) => Err(ProtocolError::MaskForbidden),
             None => Ok(()),
@@ -688,7 +666,7 @@ impl Receiver {
             mask.apply(payload);
         }
         self.state = State::Header;
-        self.tally.frame(0x80 | opcode as u8, len);
+        self.tally.frame(opcode.unfragmented(), len);
         let step = match opcode {
             OpCode::Ping => Step::Ping,
             OpCode::Pong => Step::Pong,
@@ -787,7 +765,7 @@ impl Receiver {
     fn more(&self, mut wire: &[u8]) -> bool {
         while let Ok(Some((header, len))) = Header::parse(wire) {
             let legal = matches!(*wire, [b0, b1, ..] if b0 & self.reserved(b0) == 0
-                && b1 & 0x80 == self.mask_bit);
+                && b1 & frame::MASK == self.mask_bit);
             if !legal {
                 return false;
             }
@@ -811,10 +789,10 @@ impl Receiver {
     fn reserved(&self, b0: u8) -> u8 {
         #[cfg(feature = "deflate")]
         if self.allows_rsv1(b0) {
-            return 0x30;
+            return frame::RSV & !frame::RSV1;
         }
         let _ = b0;
-        0x70
+        frame::RSV
     }
 
     /// The current message, to keep. One that fills most of the buffer takes the buffer along, and

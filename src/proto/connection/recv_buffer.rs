@@ -11,17 +11,17 @@
 //! the two up to date. The slack is never lent out: it lets a header be loaded as one array
 //! wherever it begins. What lies beyond `end` is stale, of this connection or of another that had
 //! the buffer before, and is never looked at as data.
-use crate::proto::kernel::{Buffer, Text};
-use crate::proto::memory::{HEAP, Memory};
+use crate::proto::{
+    frame::{MAX_HEADER_LEN, SHORT_LEN},
+    kernel::{Buffer, Text},
+    memory::{HEAP, Memory},
+};
 use alloc::{vec, vec::Vec};
 use bytes::Bytes;
 use core::ops::Range;
 
-/// What a load of the longest header that `Receiver::quick` takes (2 + 2 + 4 bytes) may touch
-/// beyond `end`.
-pub(crate) const SLACK: usize = 8;
-/// The longest header: a message as long as the buffer was asked to be comes in one read with it.
-const HEADER: usize = 14;
+/// What a load of a [`ShortHeader`](crate::proto::frame::ShortHeader) may touch beyond `end`.
+pub(crate) const SLACK: usize = SHORT_LEN;
 /// The most that one read of a large message asks for: what the second-level cache keeps.
 const MAX_READ: usize = 128 << 10;
 /// For an opening handshake: most heads fit, and a peer that sends none holds no more.
@@ -37,7 +37,8 @@ pub(crate) struct RecvBuffer {
     pub(super) end: usize,
     msg: usize,
     msg_end: usize,
-    /// How much one read asks for.
+    /// How much one read asks for: a message as long as the buffer was asked to be comes in one read
+    /// with its header.
     base: usize,
     /// Reads since the buffer was last too small.
     calm: u8,
@@ -57,7 +58,7 @@ impl RecvBuffer {
             end: 0,
             msg: 0,
             msg_end: 0,
-            base: base + HEADER,
+            base: base + MAX_HEADER_LEN,
             calm: 0,
             stashed: false,
             small: Vec::new(),
@@ -389,7 +390,7 @@ impl RecvBuffer {
 #[cfg(test)]
 #[cfg(feature = "std")]
 mod tests {
-    use super::{CALM, HEADER, MAX_READ, Memory, RecvBuffer, SLACK};
+    use super::{CALM, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK};
     use alloc::{vec, vec::Vec};
     use std::cell::RefCell;
 
@@ -424,7 +425,7 @@ mod tests {
 
     fn buffer() -> RecvBuffer {
         traffic();
-        RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(BASE - HEADER) }
+        RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(BASE - MAX_HEADER_LEN) }
     }
 
     #[test]
@@ -676,7 +677,7 @@ mod tests {
         assert_eq!(buf.reclaim().len(), WHOLE);
         assert_eq!((buf.bytes.len(), traffic()), (512, (vec![512], vec![])));
         // An eighth of a read is still the connection's own.
-        let mut buf = RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(1024 - HEADER) };
+        let mut buf = RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(1024 - MAX_HEADER_LEN) };
         buf.spare_mut(LIMIT, 0);
         buf.commit(100);
         traffic();

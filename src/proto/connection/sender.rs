@@ -20,7 +20,7 @@ use crate::proto::{
     config::Config,
     entropy::{Entropy, Keys},
     error::{RecvError, SendError, shown},
-    frame::{MAX_CONTROL_LEN, OpCode},
+    frame::{self, MAX_CONTROL_LEN, MAX_HEADER_LEN, OpCode},
     kernel,
     message::{Chunk, DataKind, Message, OwnedMessage},
     prepared::{Encoded, Prepared, opcode},
@@ -254,7 +254,7 @@ impl Sender {
         if !self.admits() {
             return self.feed_slow(message);
         }
-        self.frame(0x80 | opcode(message.kind()) as u8, message.as_bytes());
+        self.frame(opcode(message.kind()).unfragmented(), message.as_bytes());
         Ok(self.position())
     }
 
@@ -275,7 +275,7 @@ impl Sender {
     ) -> Result<Position, SendError> {
         let message = message.into();
         self.admit()?;
-        self.frame(0x80 | opcode(message.kind()) as u8, message.as_bytes());
+        self.frame(opcode(message.kind()).unfragmented(), message.as_bytes());
         Ok(self.position())
     }
 
@@ -283,7 +283,7 @@ impl Sender {
     #[inline(never)]
     fn feed_slow(&mut self, message: Message<'_>) -> Result<Position, SendError> {
         self.admit()?;
-        let b0 = 0x80 | opcode(message.kind()) as u8;
+        let b0 = opcode(message.kind()).unfragmented();
         #[cfg(feature = "deflate")]
         if self.frame_compressed(b0, message.as_bytes()) {
             return Ok(self.position());
@@ -331,7 +331,7 @@ impl Sender {
                 return Ok(self.position());
             }
         }
-        self.frame_encoded(0x80 | opcode(message.kind()) as u8, message.encoded());
+        self.frame_encoded(opcode(message.kind()).unfragmented(), message.encoded());
         Ok(self.position())
     }
 
@@ -380,7 +380,7 @@ impl Sender {
             }
         }
         let opcode = if first { opcode(kind) } else { OpCode::Continuation };
-        let b0 = u8::from(last) << 7 | opcode as u8;
+        let b0 = if last { opcode.unfragmented() } else { opcode as u8 };
         #[cfg(feature = "deflate")]
         let framed = self.frame_compressed_chunk(b0, data, first && compress);
         #[cfg(not(feature = "deflate"))]
@@ -415,8 +415,8 @@ impl Sender {
         }
         let key = self.keys.as_mut().map(|keys| keys.next());
         let payload = message.as_bytes();
-        let mut frame = BytesMut::zeroed(HEAD + payload.len());
-        let b0 = 0x80 | opcode(message.kind()) as u8;
+        let mut frame = BytesMut::zeroed(MAX_HEADER_LEN + payload.len());
+        let b0 = opcode(message.kind()).unfragmented();
         let n = encode(&mut frame, b0, payload, key);
         self.count(b0, payload.len());
         frame.truncate(n);
@@ -772,13 +772,13 @@ impl Sender {
         let frames = out.controls();
         for payload in payloads(&self.owed.pongs) {
             push_control(frames, &mut self.keys, OpCode::Pong, payload);
-            self.tally.frame(0x80 | OpCode::Pong as u8, payload.len());
+            self.tally.frame(OpCode::Pong.unfragmented(), payload.len());
         }
         self.owed.pongs.clear();
         self.owed.pinged = 0;
         for payload in payloads(&self.owed.ping) {
             push_control(frames, &mut self.keys, OpCode::Ping, payload);
-            self.tally.frame(0x80 | OpCode::Ping as u8, payload.len());
+            self.tally.frame(OpCode::Ping.unfragmented(), payload.len());
         }
         self.owed.ping.clear();
         let overtake = out.len() > 0;
@@ -804,8 +804,8 @@ impl Sender {
     fn append_control(&mut self, out: &mut OutBuffer, opcode: OpCode, control: &Control) {
         let mut frame = [0; CONTROL_ROOM];
         let key = self.keys.as_mut().map(|keys| keys.next());
-        let n = encode(&mut frame, 0x80 | opcode as u8, control.payload(), key);
-        self.tally.frame(0x80 | opcode as u8, n);
+        let n = encode(&mut frame, opcode.unfragmented(), control.payload(), key);
+        self.tally.frame(opcode.unfragmented(), n);
         self.in_order(out, |out| out.append(frame.get(..n).unwrap_or_default()));
         if opcode == OpCode::Close {
             self.close_end = out.fed();
@@ -1135,7 +1135,7 @@ impl Sender {
     #[inline]
     fn frame(&mut self, b0: u8, payload: &[u8]) {
         let key = self.keys.as_mut().map(|keys| keys.next());
-        let n = encode(self.out.room(HEAD + payload.len()), b0, payload, key);
+        let n = encode(self.out.room(MAX_HEADER_LEN + payload.len()), b0, payload, key);
         self.out.filled(n);
         self.count(b0, payload.len());
     }
@@ -1147,7 +1147,7 @@ impl Sender {
     }
 
     fn frame_shared(&mut self, kind: DataKind, payload: Bytes) {
-        let b0 = 0x80 | opcode(kind) as u8;
+        let b0 = opcode(kind).unfragmented();
         #[cfg(feature = "deflate")]
         if self.frame_compressed(b0, &payload) {
             return;
@@ -1173,8 +1173,8 @@ impl Sender {
         if self.keys.is_some() || payload.len() < self.vectored_from {
             return self.frame(b0, &payload);
         }
-        if let Some(head) = self.out.room(HEAD).first_chunk_mut() {
-            let n = header(head, b0, payload.len(), None);
+        if let Some(head) = self.out.room(MAX_HEADER_LEN).first_chunk_mut() {
+            let n = frame::store(head, b0, payload.len() as u64, None);
             self.out.filled(n);
             self.count(b0, payload.len());
             self.out.splice(payload);
@@ -1231,7 +1231,7 @@ fn push_control(
 ) {
     let key = keys.as_mut().map(|keys| keys.next());
     let mut frame = [0; CONTROL_ROOM];
-    let n = encode(&mut frame, 0x80 | opcode as u8, payload, key);
+    let n = encode(&mut frame, opcode.unfragmented(), payload, key);
     frames.extend_from_slice(frame.get(..n).unwrap_or_default());
 }
 
@@ -1246,18 +1246,16 @@ impl Beat {
     }
 }
 
-/// The room a header is stored in, as one array.
-const HEAD: usize = 16;
 /// The room for a control frame, header stored as one array.
-const CONTROL_ROOM: usize = HEAD + MAX_CONTROL_LEN;
+const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
-/// Encodes a frame; returns its length. `to` has room for `HEAD` bytes and the payload.
+/// Encodes a frame; returns its length. `to` has room for `MAX_HEADER_LEN` bytes and the payload.
 #[inline]
 fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
     let Some(head) = to.first_chunk_mut() else {
         return 0; // all callers give the room
     };
-    let at = header(head, b0, payload.len(), key);
+    let at = frame::store(head, b0, payload.len() as u64, key);
     let end = at + payload.len();
     if let Some(to) = to.get_mut(at..end) {
         match key {
@@ -1266,34 +1264,6 @@ fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize 
         }
     }
     end
-}
-
-/// Stores a header; returns its length.
-#[inline]
-fn header(head: &mut [u8; HEAD], b0: u8, len: usize, key: Option<[u8; 4]>) -> usize {
-    let bit = if key.is_some() { 0x80 } else { 0 };
-    head[0] = b0;
-    let mut n = match len {
-        0..=125 => {
-            head[1] = bit | len as u8;
-            2
-        }
-        126..=0xffff => {
-            head[1] = bit | 126;
-            [head[2], head[3]] = (len as u16).to_be_bytes();
-            4
-        }
-        _ => {
-            head[1] = bit | 127;
-            head[2..10].copy_from_slice(&(len as u64).to_be_bytes());
-            10
-        }
-    };
-    if let Some(key) = key {
-        head[n..n + 4].copy_from_slice(&key);
-        n += 4;
-    }
-    n
 }
 
 #[cfg(test)]

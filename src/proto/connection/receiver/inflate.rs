@@ -110,7 +110,8 @@ impl Receiver {
     /// Whether a frame with this first byte may have RSV1 set. RFC 7692 §6: the first one of a
     /// message.
     pub(super) fn allows_rsv1(&self, b0: u8) -> bool {
-        self.inflate.is_some() && matches!(b0 & 0x0f, 1 | 2)
+        let begins = matches!(OpCode::from_bits(b0), Some(OpCode::Text | OpCode::Binary));
+        self.inflate.is_some() && begins
     }
 
     /// Whether the message in progress is compressed.

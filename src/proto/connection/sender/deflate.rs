@@ -1,8 +1,8 @@
 //! Messages that are compressed before they are framed (RFC 7692 §6.1).
 //!
 //! A message is compressed once it is admitted, so a refused one leaves no trace in the
-//! compressor. Whether it may be fed at all, and how its frame lies in the buffer, is the
-//! sender's.
+//! compressor. Its first frame has RSV1 set (§6). Whether it may be fed at all, and how its frame
+//! lies in the buffer, is the sender's.
 use super::Sender;
 use crate::proto::{
     config::Config,
@@ -10,13 +10,11 @@ use crate::proto::{
         Agreed,
         codec::{self, Compressor, Output, Setting, TAIL},
     },
+    frame::{FIN, RSV1},
     prepared::{Prepared, opcode},
     role::Role,
 };
 use std::boxed::Box;
-
-/// RFC 7692 §6: set on the first frame of a compressed message.
-const RSV1: u8 = 0x40;
 
 /// What a connection that agreed on permessage-deflate has for what it sends.
 pub(super) struct Deflating {
@@ -88,13 +86,13 @@ impl Sender {
         // The peer's window moves on by what our compressor never saw.
         deflate.stale = deflate.own.is_some();
         self.tally.packed(message.payload().len(), compressed.payload().len());
-        self.frame_encoded(0x80 | RSV1 | opcode(message.kind()) as u8, compressed);
+        self.frame_encoded(RSV1 | opcode(message.kind()).unfragmented(), compressed);
         true
     }
 
     /// Frames a piece of a message; `begins` says that it is the first, and may be compressed.
     pub(super) fn frame_compressed_chunk(&mut self, b0: u8, data: &[u8], begins: bool) -> bool {
-        let last = b0 & 0x80 != 0;
+        let last = b0 & FIN != 0;
         if begins && last {
             return self.frame_compressed(b0, data);
         }

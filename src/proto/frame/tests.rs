@@ -1,0 +1,144 @@
+use super::*;
+
+/// §5.2 as the RFC draws it, of 14 bytes. The opcode is a number, and nothing is checked.
+struct Drawn {
+    fin: bool,
+    rsv: [bool; 3],
+    opcode: u8,
+    /// Whether the length has bytes of its own.
+    extended: bool,
+    /// Whether the length has its shortest form, and no more than 63 bits.
+    canonical: bool,
+    payload_len: u64,
+    masking_key: Option<[u8; 4]>,
+    len: usize,
+}
+
+fn draw(wire: &[u8; 14]) -> Drawn {
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
+    let (payload_len, least, at) = match wire[1] % 128 {
+        126 => (number(&wire[2..4]), 126, 4),
+        127 => (number(&wire[2..10]), 0x1_0000, 10),
+        n => (n.into(), 0, 2),
+    };
+    let masked = wire[1] >= 128;
+    Drawn {
+        fin: wire[0] & 0b1000_0000 > 0,
+        rsv: [0b0100_0000, 0b0010_0000, 0b0001_0000].map(|bit| wire[0] & bit > 0),
+        opcode: wire[0] % 16,
+        extended: at > 2,
+        canonical: (least..1 << 63).contains(&payload_len),
+        payload_len,
+        masking_key: masked.then(|| wire[at..at + 4].try_into().unwrap()),
+        len: if masked { at + 4 } else { at },
+    }
+}
+
+impl Drawn {
+    fn legal(&self) -> Result<(), ProtocolError> {
+        let control = self.opcode >= 8;
+        match self.opcode {
+            3..=7 | 11.. => Err(ProtocolError::ReservedOpCode),
+            _ if control && (!self.fin || self.extended) => Err(ProtocolError::BadControlFrame),
+            8 if self.payload_len == 1 => Err(ProtocolError::BadClose),
+            _ if !self.canonical => Err(ProtocolError::BadLength),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Every first and second byte, every boundary of the extended lengths: what the RFC draws, what is
+/// parsed, what is parsed quickly and what is encoded are the same.
+#[test]
+fn all_that_knows_the_layout_of_a_header_agrees() {
+    const LENGTHS: [u64; 14] = [
+        0,
+        1,
+        125,
+        126,
+        127,
+        255,
+        256,
+        0x7fff,
+        0xfffe,
+        0xffff,
+        0x1_0000,
+        u32::MAX as u64 + 1,
+        (1 << 63) - 1,
+        1 << 63,
+    ];
+    let (mut legal, mut short) = (0, 0);
+    for (b0, b1) in (0..=255).flat_map(|b0| (0..=255).map(move |b1| (b0, b1))) {
+        for payload_len in LENGTHS {
+            let mut wire = [b0, b1, 2, 3, 4, 5, 6, 7, 8, 9, 0xa1, 0xb2, 0xc3, 0xd4];
+            match b1 % 128 {
+                126 if payload_len > 0xffff => continue,
+                126 => wire[2..4].copy_from_slice(&(payload_len as u16).to_be_bytes()),
+                127 => wire[2..10].copy_from_slice(&payload_len.to_be_bytes()),
+                _ if payload_len > 0 => continue,
+                _ => {}
+            }
+            let drawn = draw(&wire);
+            let parsed = Header::parse(&wire);
+            assert_eq!(parsed.map(|_| ()).err(), drawn.legal().err(), "{wire:02x?}");
+            let quick = |mask_bit| ShortHeader::parse(*wire.first_chunk().unwrap(), mask_bit);
+            let Ok(parsed) = parsed else {
+                assert!(quick(0).is_none() && quick(MASK).is_none(), "{wire:02x?}");
+                continue;
+            };
+            let (header, len) = parsed.unwrap();
+            assert_eq!(
+                (header.fin, [header.rsv1, header.rsv2, header.rsv3], header.opcode as u8),
+                (drawn.fin, drawn.rsv, drawn.opcode)
+            );
+            assert_eq!(
+                (header.payload_len, header.masking_key, len),
+                (drawn.payload_len, drawn.masking_key, drawn.len)
+            );
+            legal += 1;
+
+            let (encoded, n) = header.encode();
+            assert_eq!(encoded[..n], wire[..len], "{header:?}");
+            assert_eq!(encoded[n..], [0; 14][n..], "{header:?}");
+            let mut stored = [0; 14];
+            let n = store(&mut stored, b0, header.payload_len, header.masking_key);
+            assert_eq!((stored, n), (encoded, len), "{header:?}");
+
+            let whole = header.fin && drawn.rsv == [false; 3] && matches!(drawn.opcode, 1 | 2);
+            let (mask, other) = if header.masking_key.is_some() { (MASK, 0) } else { (0, MASK) };
+            assert!(quick(other).is_none(), "{header:?}");
+            let found = quick(mask);
+            assert_eq!(found.is_some(), whole && header.payload_len < 1 << 16, "{header:?}");
+            if let Some(found) = found {
+                assert_eq!((found.text, found.len), (header.opcode == OpCode::Text, len));
+                assert_eq!(found.payload_len as u64, header.payload_len);
+                assert!(header.masking_key.is_none_or(|key| key == found.key), "{header:?}");
+                assert_eq!(header.opcode.unfragmented(), b0);
+                short += 1;
+            }
+        }
+    }
+    // First bytes: 3 x 2 x 8 of data, 8 of a Close, 16 of a Ping or a Pong. Lengths: 126 short ones,
+    // 7 of two bytes, 3 of eight; of a control frame the short ones, but for a Close of one byte.
+    assert_eq!(legal, 2 * (48 * (126 + 7 + 3) + 8 * 125 + 16 * 126));
+    assert_eq!(short, 2 * 2 * (126 + 7));
+}
+
+/// A header is judged at the first byte that leaves no legal one, and is whole at its last byte.
+#[test]
+fn the_beginning_of_a_header_is_judged_as_far_as_it_goes() {
+    for (b0, b1) in (0..=255).flat_map(|b0| (0..=255).map(move |b1| (b0, b1))) {
+        let wire = [b0, b1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4];
+        let whole = Header::parse(&wire);
+        for cut in 0..wire.len() {
+            match (Header::parse(&wire[..cut]), whole) {
+                (Ok(None), Ok(Some((_, len)))) => assert!(cut < len, "{wire:02x?} {cut}"),
+                (Ok(None), Err(_)) => assert!(cut < 4, "{wire:02x?} {cut}"),
+                (early, late) => assert_eq!(early, late, "{wire:02x?} {cut}"),
+            }
+        }
+        if first_byte(b0).is_err() {
+            assert_eq!(Header::parse(&[b0]), whole);
+        }
+    }
+}
