@@ -141,9 +141,9 @@ fn sending(role: Role, level: u32, takeover: bool) {
     let mut each = all.iter().cycle();
     row(&name("send", role, level, takeover), base, |n| {
         for (i, message) in each.by_ref().take(n).enumerate() {
-            assert!(conn.sender().feed(black_box(message)).is_ok());
+            assert!(conn.sender_mut().feed(black_box(message)).is_ok());
             if i % 16 == 15 {
-                let mut out = conn.sender().outgoing();
+                let mut out = conn.sender_mut().outgoing();
                 let n = black_box(out.chunk()).len();
                 out.advance(n);
             }

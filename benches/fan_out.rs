@@ -32,12 +32,14 @@ fn benches(c: &mut Criterion) {
             }
         };
         group.bench_function(format!("{len}/feed"), |b| {
-            b.iter(|| each(&mut |conn| assert!(conn.sender().feed(black_box(&message)).is_ok())));
+            b.iter(|| {
+                each(&mut |conn| assert!(conn.sender_mut().feed(black_box(&message)).is_ok()))
+            });
         });
         group.bench_function(format!("{len}/feed_prepared"), |b| {
             b.iter(|| {
                 let tick = Prepared::new(black_box(&message));
-                each(&mut |conn| assert!(conn.sender().feed_prepared(&tick).is_ok()));
+                each(&mut |conn| assert!(conn.sender_mut().feed_prepared(&tick).is_ok()));
             });
         });
     }

@@ -436,7 +436,7 @@ pub fn receive<'c>(conn: &'c mut Connection, stream: &mut Stream) -> &'c [u8] {
 #[inline(always)]
 pub fn flush(conn: &mut Connection, stream: &mut Stream) {
     use bytes::Buf;
-    let mut out = conn.sender().outgoing();
+    let mut out = conn.sender_mut().outgoing();
     while out.has_remaining() {
         let chunk = out.chunk();
         let n = chunk.len();

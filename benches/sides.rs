@@ -327,7 +327,7 @@ pub fn sending(len: usize, client: bool) -> Sides {
         move |n| {
             in_turns(n, per, |n| {
                 for message in b.next(n) {
-                    assert!(core.sender().feed(black_box(message)).is_ok());
+                    assert!(core.sender_mut().feed(black_box(message)).is_ok());
                 }
                 flush(&mut core, &mut link);
             });
@@ -409,7 +409,7 @@ pub fn sharing(len: usize) -> Sides {
         move |n| {
             in_turns(n, per, |n| {
                 for message in b.next(n) {
-                    assert!(core.sender().feed_bytes(black_box(message).clone()).is_ok());
+                    assert!(core.sender_mut().feed_bytes(black_box(message).clone()).is_ok());
                 }
                 flush(&mut core, &mut link);
             });
@@ -529,7 +529,9 @@ pub fn fanning_out(len: usize) -> Sides {
         },
         move |n| {
             core.run(n, &mut b, prepare, |(core, stream), ticks| {
-                ticks.iter().for_each(|tick| assert!(core.sender().feed_prepared(tick).is_ok()));
+                ticks
+                    .iter()
+                    .for_each(|tick| assert!(core.sender_mut().feed_prepared(tick).is_ok()));
                 flush(core, stream);
             });
         },

@@ -97,9 +97,9 @@ fn measure(len: usize, rounds: usize, frames: bool, serve: Serve) -> Result<Vec<
     for round in 0..rounds + rounds / 10 {
         let begin = Instant::now();
         if frames {
-            let _ = conn.sender().feed(&message)?;
+            let _ = conn.sender_mut().feed(&message)?;
             let bytes = bytes::Buf::copy_to_bytes(
-                &mut conn.sender().outgoing(),
+                &mut conn.sender_mut().outgoing(),
                 floor::frame_len(len, true),
             );
             write(&mut io, &bytes)?;

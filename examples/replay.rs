@@ -6,7 +6,7 @@
 //!
 //! Put a `tickwire::tap::Tap` around the stream of a connection to make one.
 use std::{env, error::Error, fs, process::ExitCode};
-use tickwire::{Config, tap::Recording};
+use tickwire::{Closed, Config, tap::Recording};
 
 fn config() -> Config {
     #[cfg(feature = "deflate")]
@@ -23,9 +23,9 @@ fn run(path: &str) -> Result<(), Box<dyn Error>> {
         (events, last) = (events + 1, time);
     })?;
     println!("{events} events as {:?} in {:.3?}", end.role(), last.since_epoch());
-    match end.error() {
-        Some(error) => println!("ended: {error}"),
-        None => println!("closed with {}", end.close_code()),
+    match end.closed() {
+        Some(Closed { error: Some(error), .. }) => println!("ended: {error}"),
+        closed => println!("{closed:?}"),
     }
     Ok(())
 }

@@ -122,7 +122,7 @@ impl End {
                 Ok(Step::Ping) => self.pings += 1,
                 _ => {}
             }
-            let mut out = self.conn.sender().outgoing();
+            let mut out = self.conn.sender_mut().outgoing();
             if out.has_remaining() {
                 let bytes = out.copy_to_bytes(out.remaining());
                 self.line.carry(now, &bytes);
@@ -208,7 +208,7 @@ impl World {
     /// The client sends what time it is.
     fn tick(&mut self) {
         let now = self.now.since_epoch().as_nanos() as u64;
-        self.client.conn.sender().feed(&now.to_le_bytes()).expect("there is room");
+        self.client.conn.sender_mut().feed(&now.to_le_bytes()).expect("there is room");
     }
 }
 
@@ -265,17 +265,21 @@ fn simulate(seed: u64) -> Report {
     let mut world = World::new(seed + 1);
     world.tick();
     world.pass(TICK);
-    world.client.conn.sender().close(CloseCode::NORMAL).expect("it is open");
+    world.client.conn.sender_mut().close(CloseCode::NORMAL).expect("it is open");
     world.pass(Duration::from_secs(5));
     for end in [&world.client, &world.server] {
-        assert!(matches!(end.over, Some((_, None))) && end.conn.was_clean(), "{:?}", end.over);
+        assert!(
+            matches!(end.over, Some((_, None))) && end.conn.closed().is_some_and(|end| end.clean),
+            "{:?}",
+            end.over
+        );
     }
     let ended = world.client.over.map_or(Time::ZERO, |(at, _)| at);
 
     // A third closes towards a peer that has vanished: it waits for as long as it was told to.
     let mut world = World::new(seed + 2);
     world.client.line.cut = true;
-    world.client.conn.sender().close(CloseCode::GOING_AWAY).expect("it is open");
+    world.client.conn.sender_mut().close(CloseCode::GOING_AWAY).expect("it is open");
     world.pass(HOUR);
     let bound = Time::ZERO + Duration::from_secs(5); // `Config::close_timeout`
     assert_eq!(world.client.over, Some((bound, Some(RecvError::CloseTimeout))));

@@ -55,7 +55,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 ///         backoff.proved_useful(); // what we came for works
 ///         println!("{message:?}");
 ///     }
-///     Ok(ws.close_code())
+///     Ok(ws.closed().map_or(1006, |end| end.code))
 /// }
 ///
 /// let mut backoff = Backoff::new()?;
@@ -167,7 +167,7 @@ impl Backoff {
     }
 
     /// The delay after a connection that ended with a Close, or `None` if another attempt would
-    /// not mend why, or was one too many. `code` is what `close_code` says, 1005 and 1006
+    /// not mend why, or was one too many. `code` is that of [`Closed`](crate::Closed), 1005 and 1006
     /// included; see [`CloseCode::is_retryable`]. The codes an application made for itself are
     /// better looked at before.
     ///

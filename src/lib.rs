@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     tx.feed(message)?;
 //! }
 //! assert_eq!(server.step()?, Step::NeedInput);
-//! assert_eq!(server.sender().outgoing().chunk(), b"\x81\x05Hello");
+//! assert_eq!(server.sender_mut().outgoing().chunk(), b"\x81\x05Hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -281,7 +281,8 @@ pub use proto::{
     close::{CloseCode, CloseFrame},
     config::{Config, Heartbeat, Negotiated},
     connection::{
-        Connection, Ending, Outgoing, Position, ReadyState, Receiver, RoundTrip, Sender, Step,
+        Closed, Connection, Ending, Outgoing, Position, ReadyState, Receiver, RoundTrip, Sender,
+        Step,
     },
     entropy::Entropy,
     error::{ProtocolError, RecvError, SendError},

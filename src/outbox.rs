@@ -116,7 +116,7 @@ pub struct OutboxCounts {
 ///     outbox.push_keyed(now, instrument, Prepared::new(quote))?;
 /// }
 /// assert_eq!(outbox.len(), 2); // EURUSD 1.0843, USDJPY 151.3
-/// outbox.feed(now, conn.sender())?;
+/// outbox.feed(now, conn.sender_mut())?;
 /// assert!(outbox.is_empty());
 /// assert_eq!(outbox.counts().conflated, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

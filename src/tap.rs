@@ -11,7 +11,7 @@
 //! # fn look() -> Result<(), Box<dyn std::error::Error>> {
 //! let recording = Recording::parse(&std::fs::read_to_string("session.tap")?)?;
 //! let end = recording.replay(&Config::default(), |time, event| println!("{time:?} {event:?}"))?;
-//! println!("closed with {}, error {:?}", end.close_code(), end.error());
+//! println!("{:?}", end.closed());
 //! # Ok(())
 //! # }
 //! # let _ = look;
@@ -495,7 +495,7 @@ fn step(connection: &mut Connection, now: Time, see: &mut impl FnMut(Time, Event
             }
         }
     }
-    let mut outgoing = connection.sender().outgoing();
+    let mut outgoing = connection.sender_mut().outgoing();
     let all = outgoing.remaining();
     outgoing.advance(all);
 }

@@ -39,7 +39,7 @@ fn pump(conn: &mut Connection, mut wire: &[u8]) -> usize {
 fn sink(conn: &mut Connection, n: usize) {
     let mut left = n;
     while left > 0 {
-        let mut out = conn.sender().outgoing();
+        let mut out = conn.sender_mut().outgoing();
         let k = out.chunk().len().min(left);
         if k == 0 {
             return;
@@ -96,8 +96,8 @@ fn sizes_seen_before_allocate_nothing_in_any_order() {
             }
             for &i in &order {
                 assert_eq!(pump(&mut conn, &wires[i]), 1);
-                conn.sender().feed(&payloads[i]).unwrap();
-                conn.sender().feed(&payloads[i]).unwrap();
+                conn.sender_mut().feed(&payloads[i]).unwrap();
+                conn.sender_mut().feed(&payloads[i]).unwrap();
                 sink(&mut conn, usize::MAX);
             }
         };
@@ -145,14 +145,14 @@ fn sending_allocates_nothing_in_steady_state() {
             let mut conn = connection(role, &Config::default().high_water(usize::MAX));
             let mut batch = || {
                 for _ in 0..4 {
-                    conn.sender().feed(&payload).unwrap();
-                    conn.sender().feed(text).unwrap();
-                    conn.sender().feed_prepared(&prepared).unwrap();
+                    conn.sender_mut().feed(&payload).unwrap();
+                    conn.sender_mut().feed(text).unwrap();
+                    conn.sender_mut().feed_prepared(&prepared).unwrap();
                 }
                 for last in [false, true] {
                     let chunk =
                         Chunk { kind: DataKind::Binary, first: !last, data: &payload, last };
-                    conn.sender().feed_chunk(chunk).unwrap();
+                    conn.sender_mut().feed_chunk(chunk).unwrap();
                 }
                 sink(&mut conn, usize::MAX);
             };
@@ -174,7 +174,7 @@ fn an_outbox_allocates_nothing_in_steady_state() {
                 let _ = outbox.push_keyed(Time::ZERO, key % 250, &message);
             }
             while !outbox.is_empty() {
-                outbox.feed(Time::ZERO, conn.sender()).unwrap();
+                outbox.feed(Time::ZERO, conn.sender_mut()).unwrap();
                 sink(&mut conn, 5000);
             }
             sink(&mut conn, usize::MAX);
@@ -196,7 +196,7 @@ fn an_outbox_keeps_places_for_1024_messages_and_gives_more_back() {
                 outbox.push_keyed(Time::ZERO, key, &message).unwrap();
             }
             while !outbox.is_empty() {
-                outbox.feed(Time::ZERO, conn.sender()).unwrap();
+                outbox.feed(Time::ZERO, conn.sender_mut()).unwrap();
                 sink(&mut conn, usize::MAX);
             }
         };
@@ -247,7 +247,7 @@ fn a_shared_payload_costs_no_allocation() {
             let mut conn = connection(role, &Config::default().high_water(usize::MAX));
             let mut batch = || {
                 for _ in 0..8 {
-                    conn.sender().feed_bytes(payload.clone()).unwrap();
+                    conn.sender_mut().feed_bytes(payload.clone()).unwrap();
                 }
                 sink(&mut conn, usize::MAX);
             };
@@ -264,10 +264,10 @@ fn an_overtaking_pong_and_ping_allocate_nothing_after_the_first() {
         let payload = vec![1; 1000];
         let mut conn = connection(role, &Config::default());
         let mut turn = || {
-            conn.sender().feed(&payload).unwrap();
+            conn.sender_mut().feed(&payload).unwrap();
             sink(&mut conn, 10);
             pump(&mut conn, &ping);
-            conn.sender().ping(&[8; 125]).unwrap();
+            conn.sender_mut().ping(&[8; 125]).unwrap();
             sink(&mut conn, usize::MAX);
         };
         turn();
@@ -281,11 +281,11 @@ fn a_queue_that_never_runs_dry_does_not_grow() {
         for size in [20, 64, 1 << 10, 10 << 10, 100 << 10] {
             let payload = vec![1; size];
             let mut conn = connection(role, &Config::default());
-            conn.sender().feed(&payload).unwrap();
-            conn.sender().feed(&payload).unwrap();
+            conn.sender_mut().feed(&payload).unwrap();
+            conn.sender_mut().feed(&payload).unwrap();
             let mut turn = |n: usize| {
                 for _ in 0..n {
-                    conn.sender().feed(&payload).unwrap();
+                    conn.sender_mut().feed(&payload).unwrap();
                     sink(&mut conn, size + 2); // never all of it
                     assert!(conn.sender().buffered_amount() > 0);
                     let surplus = conn.sender().buffered_amount();
@@ -360,15 +360,15 @@ fn a_ping_flood_and_a_pong_flood_keep_nothing() {
     for role in ROLES {
         let floods = [to(role, PING, [1; 125]), to(role, PONG, [2; 125])].concat().repeat(50);
         let mut conn = connection(role, &Config::default());
-        conn.sender().feed(&vec![0; 1000]).unwrap();
+        conn.sender_mut().feed(&vec![0; 1000]).unwrap();
         sink(&mut conn, 1);
         pump(&mut conn, &floods);
-        conn.sender().outgoing();
+        conn.sender_mut().outgoing();
         pump(&mut conn, &floods);
         let allocated = count(|| {
             for _ in 0..200 {
                 pump(&mut conn, &floods);
-                conn.sender().outgoing();
+                conn.sender_mut().outgoing();
             }
         });
         assert_eq!(allocated, 0, "{role:?}");
@@ -397,10 +397,10 @@ fn a_connection_that_ended_frees_everything() {
         let one = |how: usize| {
             let mut conn = connection(role, &Config::default());
             pump(&mut conn, &to(role, BINARY, vec![1; 20_000]));
-            conn.sender().feed(Message::Text("x")).unwrap();
+            conn.sender_mut().feed(Message::Text("x")).unwrap();
             match how {
-                0 => conn.sender().close(None).unwrap(),
-                1 => conn.sender().abort(None).unwrap(),
+                0 => conn.sender_mut().close(None).unwrap(),
+                1 => conn.sender_mut().abort(None).unwrap(),
                 2 => drop(receive(&mut conn, &to(role, 0x83, ""))),
                 3 => conn.write_failed(),
                 4 => drop(receive(&mut conn, &to(role, CLOSE, close_body(1000, "bye")))),

@@ -54,8 +54,8 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
             while let Some((message, reply)) = ws.recv_reply().unwrap() {
                 let _ = reply.feed(message).unwrap();
             }
-            assert!(ws.was_clean());
-            assert_eq!(ws.close_code(), 1000);
+            assert!(ws.closed().unwrap().clean);
+            assert_eq!(ws.closed().unwrap().code, 1000);
         });
         let mut ws = connect(&url, &config()).unwrap();
         assert!(ws.get_ref().tcp().nodelay().unwrap());
@@ -69,7 +69,7 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
         ws.send("kept").unwrap();
         assert_eq!(ws.recv_owned().unwrap().unwrap().payload(), "kept");
         ws.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
         assert!(matches!(ws.send("late"), Err(Error::Send(SendError::Closed))));
         assert_eq!(ws.recv().unwrap(), None);
         server.join().unwrap();
@@ -169,7 +169,7 @@ fn a_stream_that_would_block_at_every_cut_loses_nothing() {
             }
             assert_eq!(seen, events);
             assert_eq!(blocked, wire.len().div_ceil(cut));
-            assert!(ws.was_clean());
+            assert!(ws.closed().unwrap().clean);
         }
     }
 }
@@ -350,8 +350,8 @@ fn after_a_failed_write_what_the_peer_said_is_still_received() {
         assert_eq!(text(&mut ws), "one");
         assert_eq!(text(&mut ws), "two");
         assert_eq!(ws.recv().unwrap(), None);
-        assert_eq!(ws.close_code(), 1008);
-        assert!(!ws.was_clean());
+        assert_eq!(ws.closed().unwrap().code, 1008);
+        assert!(!ws.closed().is_some_and(|end| end.clean));
         assert!(ws.sender().unsent() > 0);
     }
     // Without a Close it is the error of the write that is returned.
@@ -387,7 +387,7 @@ fn a_real_reset_does_not_hide_what_came_before_it() {
             other => panic!("{other:?}"),
         }
         assert_eq!(ws.recv().unwrap(), None);
-        assert_eq!(ws.close_code(), 1008);
+        assert_eq!(ws.closed().unwrap().code, 1008);
     });
 }
 
@@ -403,7 +403,7 @@ fn the_end_of_the_stream_is_told_apart_from_a_close() {
             assert_eq!(text(&mut ws), "whole");
             assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::UnexpectedEof))));
             assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::UnexpectedEof))));
-            assert_eq!(ws.close_code(), 1006);
+            assert_eq!(ws.closed().map_or(1006, |end| end.code), 1006);
         }
     });
 }
@@ -432,7 +432,7 @@ fn a_close_of_the_peer_is_answered_and_the_server_ends_the_stream() {
         peer.send(CLOSE, &close_body(1000));
         let closing = thread::spawn(move || {
             assert_eq!(ws.recv().unwrap(), None);
-            assert!(ws.was_clean());
+            assert!(ws.closed().unwrap().clean);
         });
         assert_eq!(peer.frame(), (TEXT, b"fed before".to_vec()));
         assert_eq!(peer.frame(), (CLOSE, close_body(1000).to_vec()));
@@ -453,10 +453,10 @@ fn both_ends_may_close_at_once() {
         far.flush().unwrap();
         let there = thread::spawn(move || {
             far.close(None).unwrap();
-            assert!(far.was_clean());
+            assert!(far.closed().unwrap().clean);
         });
         near.close(None).unwrap();
-        assert!(near.was_clean());
+        assert!(near.closed().unwrap().clean);
         drop(near); // which the server waits for
         there.join().unwrap();
     });
@@ -926,7 +926,7 @@ fn a_connection_says_where_it_stands_and_why_it_failed() {
     use tickwire::ReadyState::{Closed, Closing, Open};
     bounded(|| {
         let (mut ws, mut peer) = served(&config());
-        assert_eq!((ws.ready_state(), ws.error(), ws.buffered_amount()), (Open, None, 0));
+        assert_eq!((ws.ready_state(), ws.closed(), ws.buffered_amount()), (Open, None, 0));
         let _ = ws.feed("waits").unwrap();
         assert_eq!(ws.buffered_amount(), 7);
         let long = "x".repeat(124);
@@ -937,15 +937,17 @@ fn a_connection_says_where_it_stands_and_why_it_failed() {
         assert!(ws.recv_event().unwrap().is_some());
         assert_eq!(ws.ready_state(), Closing);
         assert!(ws.recv_event().unwrap().is_none());
-        let bye = CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye");
-        assert_eq!((ws.close_frame(), ws.ready_state(), ws.error()), (Some(bye), Closed, None));
+        let end = ws.closed().unwrap();
+        assert_eq!((end.code, end.reason, end.error), (1001, "bye", None));
+        assert_eq!(ws.ready_state(), Closed);
         assert!(ws.recv_owned().unwrap().is_none());
 
         let (mut ws, mut peer) = served(&config());
         peer.wire(&[0xff, 0x80, 0, 0, 0, 0]);
         let failed = matches!(ws.recv(), Err(Error::Recv(RecvError::Protocol(_))));
         assert!(failed && ws.ready_state() == Closed);
-        assert!(matches!(ws.error(), Some(RecvError::Protocol(_))), "{:?}", ws.error());
+        let error = ws.closed().and_then(|end| end.error);
+        assert!(matches!(error, Some(RecvError::Protocol(_))), "{error:?}");
     });
 }
 

@@ -75,7 +75,7 @@ fn both_directions_run_at_full_speed_in_either_role() {
                 }
                 read.wait();
                 assert_eq!(reader.recv().unwrap(), None);
-                assert!(reader.was_clean());
+                assert!(reader.closed().unwrap().clean);
             });
             let writing = thread::spawn(move || {
                 for i in 0..20_000u32 {
@@ -109,7 +109,7 @@ fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
             while let Some(message) = reader.recv().unwrap() {
                 heard.send(message.as_bytes().to_vec()).unwrap();
             }
-            reader.was_clean()
+            reader.closed().is_some_and(|end| end.clean)
         });
         for i in 0..50u8 {
             peer.send(PING, &[i]);
@@ -156,7 +156,7 @@ fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
             while let Some(message) = reader.recv().unwrap() {
                 heard.send(message.as_bytes().to_vec()).unwrap();
             }
-            reader.was_clean()
+            reader.closed().is_some_and(|end| end.clean)
         });
         for i in 0..50u8 {
             peer.send(PING, &[i]);
@@ -204,7 +204,7 @@ fn the_reader_writes_what_it_owes_and_nothing_that_was_fed() {
         assert_eq!(peer.frame(), (CLOSE, close_body(1000).to_vec()));
         peer.at_end();
         drop(peer);
-        assert!(reading.join().unwrap().was_clean());
+        assert!(reading.join().unwrap().closed().unwrap().clean);
         assert!(matches!(writer.ready(), Err(Error::Send(SendError::Closed))));
         writer.flush().unwrap();
     });
@@ -252,8 +252,8 @@ fn a_close_of_the_writer_is_waited_for_by_the_reader() {
         peer.at_end();
         drop(peer);
         let (ended, reader) = reading.join().unwrap();
-        assert!(ended && reader.was_clean());
-        assert_eq!(reader.close_code(), 1000);
+        assert!(ended && reader.closed().is_some_and(|end| end.clean));
+        assert_eq!(reader.closed().unwrap().code, 1000);
     });
 }
 
@@ -267,7 +267,7 @@ fn both_ends_may_close_at_once() {
             [
                 thread::spawn(move || {
                     assert_eq!(reader.recv().unwrap(), None);
-                    assert!(reader.was_clean());
+                    assert!(reader.closed().unwrap().clean);
                 }),
                 thread::spawn(move || writer.close(None).unwrap()),
             ]
@@ -379,7 +379,7 @@ fn after_a_failed_write_what_the_peer_said_is_still_received() {
     assert_eq!(text(&mut reader), "one");
     assert_eq!(text(&mut reader), "two");
     assert_eq!(reader.recv().unwrap(), None);
-    assert_eq!((reader.close_code(), reader.was_clean()), (1008, false));
+    assert_eq!(reader.closed().map(|end| (end.code, end.clean)), Some((1008, false)));
     // The same where it is the reader's write that fails; without a Close, the error is told.
     let io = Scripted::new([Read1::Bytes(said[..3].concat())]);
     io.script().write_error = Some(io::ErrorKind::BrokenPipe);
@@ -615,11 +615,8 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         assert_eq!((b0, &body[..]), (CLOSE, &b"\x03\xf5too slow"[..]));
         peer.send(CLOSE, b"\x03\xe9bye");
         assert!(reader.recv().unwrap().is_none());
-        assert_eq!(
-            reader.close_frame(),
-            Some(CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye"))
-        );
-        assert_eq!((reader.close_code(), reader.was_clean()), (1001, true));
+        let end = reader.closed().unwrap();
+        assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
         peer.at_end();
         writer.abort(None).unwrap(); // again there is nothing to do
     });
@@ -666,6 +663,6 @@ fn a_split_reader_gives_pieces_events_and_messages_to_keep() {
         assert!(reader.recv_chunk().unwrap().is_none());
         assert!(reader.recv_owned().unwrap().is_none() && reader.recv_event().unwrap().is_none());
         assert!(reader.recv_info().unwrap().is_none());
-        assert_eq!((reader.close_frame(), reader.close_code()), (None, 1005));
+        assert_eq!(reader.closed().map(|end| (end.reason, end.code)), Some(("", 1005)));
     });
 }

@@ -109,7 +109,7 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
 
             // Sent, in each way, and partly written.
             let prepared = Prepared::new(SECRET);
-            let tx = conn.sender();
+            let tx = conn.sender_mut();
             tx.feed(SECRET).unwrap();
             tx.feed_bytes(Bytes::from(SECRET)).unwrap();
             tx.feed_prepared(&prepared).unwrap();
@@ -125,7 +125,7 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
             })
             .unwrap();
             hides(&conn);
-            bytes::Buf::advance(&mut conn.sender().outgoing(), 3);
+            bytes::Buf::advance(&mut conn.sender_mut().outgoing(), 3);
             hides(&conn);
             hides(&prepared);
         }
@@ -135,11 +135,11 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
         assert_eq!(conn.step(), Ok(Step::Close));
         hides(&conn);
         let mut conn = connection(role, &Config::default());
-        conn.sender().close(CloseFrame::with_reason(CloseCode::NORMAL, SECRET)).unwrap();
+        conn.sender_mut().close(CloseFrame::with_reason(CloseCode::NORMAL, SECRET)).unwrap();
         hides(&conn);
         // A buffer that another connection has used.
         let mut conn = connection(role, &Config::default());
-        conn.sender().lend(SECRET.repeat(2000).into_bytes());
+        conn.sender_mut().lend(SECRET.repeat(2000).into_bytes());
         hides(&conn);
         // Text cut inside a character.
         let mut conn = connection(role, &Config::default());
@@ -159,11 +159,11 @@ fn a_connection_that_compresses_does_not_show_what_it_receives_and_sends() {
     let mut server = Connection::server(&config, agreed());
     let mut client = Connection::client(&config, agreed(), SystemEntropy::new().unwrap());
     let prepared = Prepared::new(SECRET);
-    server.sender().feed(SECRET).unwrap();
-    server.sender().feed_prepared(&prepared).unwrap();
+    server.sender_mut().feed(SECRET).unwrap();
+    server.sender_mut().feed_prepared(&prepared).unwrap();
     hides(&server);
     hides(&prepared);
-    let wire = bytes::Buf::copy_to_bytes(&mut server.sender().outgoing(), 10);
+    let wire = bytes::Buf::copy_to_bytes(&mut server.sender_mut().outgoing(), 10);
     commit(&mut client, &wire);
     for _ in 0..2 {
         hides(&client);
@@ -185,7 +185,7 @@ fn a_queue_does_not_show_what_waits_in_it() {
 #[test]
 fn masking_keys_and_what_foretells_them_are_not_shown() {
     let mut conn = Connection::client(&Config::default(), Negotiated::new(), Fixed);
-    conn.sender().feed("x").unwrap();
+    conn.sender_mut().feed("x").unwrap();
     let shown = format!("{conn:?} {:?}", Masker::new(*b"s3cr"));
     assert!(!shown.contains("115, 51") && !shown.contains("s3cr"), "{shown}");
     assert_eq!(format!("{:?}", SystemEntropy::new().unwrap()), "SystemEntropy");
@@ -643,7 +643,7 @@ fn nothing_a_server_is_asked_to_send_puts_a_line_of_its_own_into_the_response() 
     let accepted = |accept: server::Accept<'_>| {
         let mut conn = asked().accept(accept).unwrap();
         let n = conn.sender().buffered_amount();
-        lines(&bytes::Buf::copy_to_bytes(&mut conn.sender().outgoing(), n)).len()
+        lines(&bytes::Buf::copy_to_bytes(&mut conn.sender_mut().outgoing(), n)).len()
     };
     assert_eq!(accepted(server::Accept::new()), 4);
     let refused = |refuse: server::Refuse| lines(&asked().refuse(&refuse)).len();
@@ -694,7 +694,7 @@ fn nothing_in_a_message_or_a_close_is_more_than_its_frame() {
     for role in ROLES {
         for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
             let mut conn = connection(role, &Config::default());
-            let tx = conn.sender();
+            let tx = conn.sender_mut();
             tx.feed(*bad).unwrap();
             tx.ping(bad.as_bytes()).unwrap();
             tx.close(CloseFrame::with_reason(CloseCode::NORMAL, bad)).unwrap();

@@ -118,12 +118,12 @@ async fn a_flush_that_stays_pending_does_not_keep_the_end_waiting() {
                 let (mut reader, mut writer) = ws.into_split_with(split);
                 let message = reader.recv_owned().await;
                 let end = reader.recv_owned().await;
-                assert!(!reader.was_clean(), "the answer did not leave");
+                assert!(!reader.closed().is_some_and(|end| end.clean), "the answer did not leave");
                 (message, end, writer.flush().await)
             } else {
                 let message = ws.recv_owned().await;
                 let end = ws.recv_owned().await;
-                assert!(!ws.was_clean(), "the answer did not leave");
+                assert!(!ws.closed().is_some_and(|end| end.clean), "the answer did not leave");
                 (message, end, ws.flush().await)
             };
             assert_eq!(message.unwrap().unwrap().payload(), &[1][..]);
@@ -182,10 +182,10 @@ async fn a_shutdown_that_stays_pending_is_waited_for_a_second() {
                     let (mut reader, writer) = ws.into_split_with(split);
                     let _ = reader.recv().await;
                     drop(writer);
-                    reader.was_clean()
+                    reader.closed().is_some_and(|end| end.clean)
                 } else {
                     let _ = ws.recv().await;
-                    ws.was_clean()
+                    ws.closed().is_some_and(|end| end.clean)
                 };
                 assert!(began.elapsed().as_secs() <= 1, "{:?}", began.elapsed());
                 assert!(clean, "both Closes passed");
@@ -219,10 +219,10 @@ async fn the_answer_to_a_close_is_flushed_before_the_end_is_told() {
                     let (mut reader, writer) = ws.into_split_with(split);
                     assert!(reader.recv().await.unwrap().is_none());
                     drop(writer);
-                    reader.was_clean()
+                    reader.closed().is_some_and(|end| end.clean)
                 } else {
                     assert!(ws.recv().await.unwrap().is_none());
-                    ws.was_clean()
+                    ws.closed().is_some_and(|end| end.clean)
                 };
                 assert!(clean);
                 let frames = whole_frames(&peer.with(|s| s.output.clone()));
@@ -359,10 +359,10 @@ mod blocking {
                 let (clean, flushed) = if halves {
                     let (mut reader, mut writer) = ws.into_split().unwrap();
                     let _ = reader.recv();
-                    (reader.was_clean(), writer.flush())
+                    (reader.closed().is_some_and(|end| end.clean), writer.flush())
                 } else {
                     let _ = ws.recv();
-                    (ws.was_clean(), ws.flush())
+                    (ws.closed().is_some_and(|end| end.clean), ws.flush())
                 };
                 took(began, ms(0), ms(3000));
                 assert!(!clean, "the answer did not leave");
@@ -422,10 +422,10 @@ mod blocking {
                     let clean = if halves {
                         let (mut reader, _writer) = ws.into_split().unwrap();
                         assert_eq!(reader.recv().unwrap(), None);
-                        reader.was_clean()
+                        reader.closed().is_some_and(|end| end.clean)
                     } else {
                         assert_eq!(ws.recv().unwrap(), None);
-                        ws.was_clean()
+                        ws.closed().is_some_and(|end| end.clean)
                     };
                     assert!(clean);
                     let written = io.script().written.clone();

@@ -80,9 +80,8 @@ fn check_output(io: &Stutter, server: bool) -> Vec<OwnedMessage> {
 }
 
 fn check_end(ws: &WebSocket<Stutter>, server: bool) {
-    let close = ws.close_frame().unwrap();
-    assert_eq!((close.code.get(), close.reason), (1001, "bye"));
-    assert!(ws.was_clean());
+    let end = ws.closed().unwrap();
+    assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
     assert!(check_output(ws.get_ref(), server).is_empty());
     assert!(ws.get_ref().shut);
 }
@@ -139,7 +138,7 @@ async fn recv_reply_survives_being_dropped_at_every_poll_and_so_do_the_replies()
         }
         assert!(got == sent(), "server {server}, step {step}");
         assert!(check_output(ws.get_ref(), server) == sent(), "server {server}, step {step}");
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
     }
 }
 
@@ -301,7 +300,7 @@ async fn close_survives_being_dropped_at_every_poll() {
         }
         let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "done");
         fresh!(ws.close(frame)).unwrap();
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
         let frames = whole_frames(&ws.get_ref().output);
         assert!(messages(&frames) == sent()[..4]);
         let closes: Vec<_> = frames.iter().filter(|f| f.opcode == CLOSE).collect();
@@ -309,7 +308,7 @@ async fn close_survives_being_dropped_at_every_poll() {
         assert_eq!(closes[0].payload, close_body(1001, "done"));
         let mut behind = frames.iter().skip_while(|f| f.opcode != CLOSE).skip(1);
         assert!(behind.all(|f| f.opcode == PONG), "no data follows a Close (P064)");
-        assert_eq!(ws.close_frame().unwrap().reason, "bye");
+        assert_eq!(ws.closed().unwrap().reason, "bye");
         assert!(ws.get_ref().shut);
         assert!(fresh!(ws.recv()).unwrap().is_none());
     }
@@ -439,8 +438,8 @@ async fn a_split_readers_recv_survives_being_dropped_at_every_poll() {
             got.push(message.to_owned());
         }
         assert!(got == sent(), "server {server}, step {step}");
-        assert!(reader.was_clean());
-        assert_eq!(reader.close_frame().unwrap().reason, "bye");
+        assert!(reader.closed().unwrap().clean);
+        assert_eq!(reader.closed().unwrap().reason, "bye");
         io.with(|io| assert!(check_output(io, server).is_empty() && io.shut));
     }
 }
@@ -541,7 +540,7 @@ async fn both_halves_in_turn_survive_being_dropped_at_every_poll() {
             // Whatever was fed before the peer's Close went out, whole and in order.
             let out = io.with(|io| check_output(io, server));
             assert!(out == sent()[..usize::from(fed)], "server {server}, step {step}: {fed}");
-            assert!(reader.was_clean());
+            assert!(reader.closed().unwrap().clean);
         }
     }
 }

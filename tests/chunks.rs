@@ -259,7 +259,7 @@ fn a_message_sent_in_chunks_arrives_whole() {
         for (i, piece) in pieces.iter().enumerate() {
             let last = i + 1 == pieces.len();
             let chunk = Chunk { kind: DataKind::Binary, first: i == 0, data: piece, last };
-            pair.end(from).conn.sender().feed_chunk(chunk).unwrap();
+            pair.end(from).conn.sender_mut().feed_chunk(chunk).unwrap();
             if i % 10 == 0 {
                 pair.drive();
             }
@@ -273,12 +273,12 @@ fn a_message_sent_in_chunks_arrives_whole() {
 fn chunks_are_refused_when_full_and_go_on_when_there_is_room() {
     let mut conn = server(&Config::default().high_water(100));
     let piece = |first, last| Chunk { kind: DataKind::Binary, first, data: &[1; 60][..], last };
-    conn.sender().feed_chunk(piece(true, false)).unwrap();
-    conn.sender().feed_chunk(piece(false, false)).unwrap();
+    conn.sender_mut().feed_chunk(piece(true, false)).unwrap();
+    conn.sender_mut().feed_chunk(piece(false, false)).unwrap();
     let full = SendError::Full { buffered: 124, limit: 100 };
-    assert_eq!(conn.sender().feed_chunk(piece(false, true)), Err(full));
+    assert_eq!(conn.sender_mut().feed_chunk(piece(false, true)), Err(full));
     let mut wire = drain(&mut conn);
-    conn.sender().feed_chunk(piece(false, true)).unwrap();
+    conn.sender_mut().feed_chunk(piece(false, true)).unwrap();
     wire.extend(drain(&mut conn));
     let mut peer = client(&Config::default());
     assert_eq!(receive(&mut peer, &wire), [binary([1; 180])]);
@@ -310,13 +310,13 @@ fn the_first_piece_of_a_message_says_so() {
                 [(true, &b""[..], false), (false, b"one", false), (false, b"", true)]
             {
                 let chunk = Chunk { kind: DataKind::Text, first, data, last };
-                far.sender().feed_chunk(chunk).unwrap();
+                far.sender_mut().feed_chunk(chunk).unwrap();
                 wire.extend(drain(far));
-                far.sender().ping(b"").unwrap();
+                far.sender_mut().ping(b"").unwrap();
                 wire.extend(drain(far));
             }
-            far.sender().feed("two, of some length").unwrap();
-            far.sender().feed("").unwrap();
+            far.sender_mut().feed("two, of some length").unwrap();
+            far.sender_mut().feed("").unwrap();
             wire.extend(drain(far));
             assert_eq!(wire[0] & 0x40 != 0, agreed);
             for step in 1..=wire.len() {

@@ -25,9 +25,9 @@ fn a_close_is_answered_once_with_its_code() {
             let want = [Seen::Close(Some((code, "why — not".to_owned()))), Seen::Closed];
             assert_eq!(seen, want);
             assert_eq!(sent(&drain(&mut conn)), [(CLOSE, code.to_be_bytes().to_vec())]);
-            assert!(conn.was_clean());
-            assert_eq!(conn.close_code(), code);
-            assert_eq!(conn.sender().close(None), Err(SendError::Closed));
+            assert!(conn.closed().unwrap().clean);
+            assert_eq!(conn.closed().unwrap().code, code);
+            assert_eq!(conn.sender_mut().close(None), Err(SendError::Closed));
             assert_eq!(drain(&mut conn), []);
         }
     }
@@ -38,11 +38,11 @@ fn an_empty_close_is_answered_with_an_empty_one_and_is_1005() {
     // P062, P068
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        assert_eq!(conn.close_code(), 1006);
+        assert_eq!(conn.closed(), None);
         assert_eq!(receive(&mut conn, &to(role, CLOSE, "")), [Seen::Close(None), Seen::Closed]);
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
-        assert_eq!((conn.close_code(), conn.close_frame()), (1005, None));
-        assert!(conn.was_clean());
+        let end = conn.closed().unwrap();
+        assert_eq!((end.code, end.reason, end.clean), (1005, "", true));
     }
 }
 
@@ -73,7 +73,10 @@ fn a_malformed_close_is_refused_and_its_code_not_reported() {
             let mut conn = connection(role, &Config::default());
             receive(&mut conn, &wire);
             drain(&mut conn);
-            assert_eq!((conn.close_code(), conn.was_clean()), (1006, false));
+            assert_eq!(
+                conn.closed().map_or((1006, false), |end| (end.code, end.clean)),
+                (1006, false)
+            );
         }
     }
 }
@@ -87,7 +90,7 @@ fn codes_and_reasons_that_must_not_be_sent_cannot_be() {
     }
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         let long = "é".repeat(62); // 124 bytes
         let frame = CloseFrame::with_reason(CloseCode::NORMAL, &long);
         assert_eq!(tx.close(frame), Err(SendError::ReasonTooLong));
@@ -103,7 +106,7 @@ fn codes_and_reasons_that_must_not_be_sent_cannot_be() {
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1001, &longest))]);
     }
     let mut conn = client(&Config::default());
-    conn.sender().close(CloseFrame::new(CloseCode::MANDATORY_EXTENSION)).unwrap();
+    conn.sender_mut().close(CloseFrame::new(CloseCode::MANDATORY_EXTENSION)).unwrap();
 }
 
 #[test]
@@ -113,7 +116,7 @@ fn either_end_or_both_may_close_first() {
     for closers in [&[Role::Server][..], &[Role::Client], &ROLES] {
         let mut pair = Pair::new(&Config::default());
         for &role in closers {
-            pair.end(role).conn.sender().close(frame()).unwrap();
+            pair.end(role).conn.sender_mut().close(frame()).unwrap();
         }
         pair.drive();
         for role in ROLES {
@@ -121,7 +124,7 @@ fn either_end_or_both_may_close_first() {
             let end = pair.end(role);
             let want = [Seen::Close(Some((1001, reason.to_owned()))), Seen::Closed];
             assert_eq!(end.seen, want, "{role:?} of {closers:?}");
-            assert!(end.conn.was_clean() && end.gone);
+            assert!(end.conn.closed().unwrap().clean && end.gone);
             assert_eq!(end.conn.ready_state(), ReadyState::Closed);
         }
         assert_eq!(pair.server.endings, [Ending::ShutDown, Ending::Discard, Ending::Done]);
@@ -135,14 +138,14 @@ fn data_before_the_answering_close_is_still_received() {
     // P065
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
         assert_eq!(receive(&mut conn, &to(role, TEXT, "late")), [text("late")]);
         // Our own Close forbids data alone (P064).
         assert_eq!(receive(&mut conn, &to(role, PING, "?")), [Seen::Ping(b"?".to_vec())]);
         assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec())]);
         assert_eq!(receive(&mut conn, &to(role, CLOSE, "")), [Seen::Close(None), Seen::Closed]);
-        assert!(conn.was_clean() && !conn.sender().has_outgoing());
+        assert!(conn.closed().unwrap().clean && !conn.sender().has_outgoing());
     }
 }
 
@@ -168,19 +171,19 @@ fn an_orderly_close_goes_behind_all_that_was_fed() {
     // P064, A35: at every write offset, with control frames that wait.
     for role in ROLES {
         let mut probe = connection(role, &Config::default());
-        probe.sender().feed("one").unwrap();
-        probe.sender().feed("two").unwrap();
+        probe.sender_mut().feed("one").unwrap();
+        probe.sender_mut().feed("two").unwrap();
         let total = drain(&mut probe).len();
         for at in 0..=total {
             let mut conn = connection(role, &Config::default());
-            conn.sender().feed("one").unwrap();
-            conn.sender().feed("two").unwrap();
+            conn.sender_mut().feed("one").unwrap();
+            conn.sender_mut().feed("two").unwrap();
             let mut wire = write(&mut conn, at);
-            conn.sender().ping(b"p").unwrap();
-            conn.sender().feed_first("first").unwrap();
-            conn.sender().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
-            assert_eq!(conn.sender().feed("three"), Err(SendError::Closed));
-            assert_eq!(conn.sender().feed_first("three"), Err(SendError::Closed));
+            conn.sender_mut().ping(b"p").unwrap();
+            conn.sender_mut().feed_first("first").unwrap();
+            conn.sender_mut().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+            assert_eq!(conn.sender_mut().feed("three"), Err(SendError::Closed));
+            assert_eq!(conn.sender_mut().feed_first("three"), Err(SendError::Closed));
             wire.extend(drain(&mut conn));
             let mut sent = sent(&wire);
             assert_eq!(sent.pop(), Some((CLOSE, 1000u16.to_be_bytes().to_vec())));
@@ -199,19 +202,19 @@ fn nothing_follows_a_close_not_even_a_pong_that_waited_for_another() {
         for answer in [false, true] {
             for second in [PING, PONG] {
                 let mut conn = connection(role, &Config::default());
-                conn.sender().feed(&vec![1; 1000]).unwrap();
+                conn.sender_mut().feed(&vec![1; 1000]).unwrap();
                 let mut wire = write(&mut conn, 10);
-                conn.sender().pong(b"a").unwrap();
-                conn.sender().outgoing(); // the write takes nothing
+                conn.sender_mut().pong(b"a").unwrap();
+                conn.sender_mut().outgoing(); // the write takes nothing
                 if second == PING {
-                    conn.sender().ping(b"b").unwrap();
+                    conn.sender_mut().ping(b"b").unwrap();
                 } else {
                     receive(&mut conn, &to(role, PING, "b"));
                 }
                 if answer {
                     receive(&mut conn, &to(role, CLOSE, ""));
                 } else {
-                    conn.sender().close(None).unwrap();
+                    conn.sender_mut().close(None).unwrap();
                 }
                 let amount = conn.sender().buffered_amount();
                 // One vectored write that takes everything, then what is left, if anything.
@@ -237,16 +240,16 @@ fn the_close_of_a_violation_overtakes_what_the_stream_refuses_and_drops_it() {
         let messages = ["one", "two", "three"];
         let (mut ends, mut probe) = (Vec::new(), connection(role, &Config::default()));
         for message in messages {
-            probe.sender().feed(message).unwrap();
+            probe.sender_mut().feed(message).unwrap();
             ends.push(probe.sender().buffered_amount());
         }
         for at in 0..=ends[2] {
             let mut conn = connection(role, &Config::default());
-            let positions = messages.map(|m| conn.sender().feed(m).unwrap());
+            let positions = messages.map(|m| conn.sender_mut().feed(m).unwrap());
             let mut wire = write(&mut conn, at);
             conn.write_blocked();
             let left = conn.sender().buffered_amount();
-            let first = conn.sender().feed_first("first").unwrap();
+            let first = conn.sender_mut().feed_first("first").unwrap();
             let all = conn.sender().buffered_amount();
             receive(&mut conn, &to(role, 0x83, ""));
             wire.extend(drain(&mut conn));
@@ -279,9 +282,9 @@ fn the_close_of_a_violation_goes_behind_the_replies_that_the_stream_takes() {
         let wire = [to(role, TEXT, "a"), to(role, PING, "p"), to(role, 0x83, "")].concat();
         feed(&mut conn, &wire);
         assert_eq!(next(&mut conn), Some(text("a")));
-        let reply = conn.sender().feed("re: a").unwrap();
+        let reply = conn.sender_mut().feed("re: a").unwrap();
         assert_eq!(events(&mut conn).len(), 2);
-        assert_eq!(conn.sender().feed("late"), Err(SendError::Closed));
+        assert_eq!(conn.sender_mut().feed("late"), Err(SendError::Closed));
         assert_eq!(conn.ending(), Ending::Flush);
         let amount = conn.sender().buffered_amount();
         let wire = drain(&mut conn);
@@ -296,15 +299,15 @@ fn the_close_of_a_violation_goes_behind_the_replies_that_the_stream_takes() {
 fn an_abort_goes_at_the_next_frame_boundary() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
         tx.feed_chunk(chunk(b"begun", false)).unwrap();
         tx.feed_chunk(chunk(b"never", true)).unwrap();
         tx.feed("never").unwrap();
         let mut wire = write(&mut conn, 3);
         let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "now");
-        conn.sender().abort(frame).unwrap();
-        assert_eq!(conn.sender().abort(None), Err(SendError::Closed));
+        conn.sender_mut().abort(frame).unwrap();
+        assert_eq!(conn.sender_mut().abort(None), Err(SendError::Closed));
         assert_eq!(conn.sender().close_frame(), Some(frame));
         wire.extend(drain(&mut conn));
         let want = [(TEXT_OPEN, b"begun".to_vec()), (CLOSE, close_body(1001, "now"))];
@@ -318,13 +321,13 @@ fn an_abort_goes_at_the_next_frame_boundary() {
 fn a_violation_after_our_own_close_sends_no_second_one() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        conn.sender().feed("data").unwrap();
-        conn.sender().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+        conn.sender_mut().feed("data").unwrap();
+        conn.sender_mut().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
         let seen = receive(&mut conn, &to(role, 0x83, ""));
         assert_eq!(seen, [Seen::Failed(ProtocolError::ReservedOpCode.into())]);
         let want = [(TEXT, b"data".to_vec()), (CLOSE, 1000u16.to_be_bytes().to_vec())];
         assert_eq!(sent(&drain(&mut conn)), want);
-        assert!(!conn.was_clean());
+        assert!(!conn.closed().is_some_and(|end| end.clean));
     }
 }
 
@@ -336,12 +339,12 @@ fn with_auto_close_off_the_answer_is_the_callers() {
         assert_eq!(seen, [closed_with(1000), Seen::Closed]);
         assert!(!conn.sender().has_outgoing());
         assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closing));
-        conn.sender().feed("last words").unwrap();
-        conn.sender().close(CloseFrame::new(CloseCode::GOING_AWAY)).unwrap();
+        conn.sender_mut().feed("last words").unwrap();
+        conn.sender_mut().close(CloseFrame::new(CloseCode::GOING_AWAY)).unwrap();
         assert_eq!(conn.ending(), Ending::Flush);
         let want = [(TEXT, b"last words".to_vec()), (CLOSE, close_body(1001, ""))];
         assert_eq!(sent(&drain(&mut conn)), want);
-        assert!(conn.was_clean());
+        assert!(conn.closed().unwrap().clean);
     }
 }
 
@@ -385,12 +388,12 @@ fn the_ending_walks_through_every_path() {
                 }
                 assert_eq!(conn.ending(), Ending::Done, "{role:?} fails {fails}");
                 assert_eq!(conn.ready_state(), ReadyState::Closed);
-                assert_eq!(conn.was_clean(), !fails);
+                assert_eq!(conn.closed().is_some_and(|end| end.clean), !fails);
             }
         }
         // A network that failed: nothing to write to.
         let mut conn = connection(role, &Config::default());
-        conn.sender().feed("data").unwrap();
+        conn.sender_mut().feed("data").unwrap();
         conn.end_of_stream();
         assert_eq!(events(&mut conn), [Seen::Failed(RecvError::UnexpectedEof)]);
         assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
@@ -401,14 +404,14 @@ fn the_ending_walks_through_every_path() {
 fn a_failed_write_lets_what_was_received_be_read() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let position = conn.sender().feed("dropped").unwrap();
+        let position = conn.sender_mut().feed("dropped").unwrap();
         let n = write(&mut conn, 2).len();
         let amount = conn.sender().buffered_amount();
         conn.write_failed();
         assert_eq!((n, conn.sender().unsent()), (2, amount as u64));
         assert_eq!(conn.sender().buffered_amount(), 0);
         assert!(!conn.sender().is_written(position) && !conn.sender().has_outgoing());
-        assert_eq!(conn.sender().feed("x"), Err(SendError::Closed));
+        assert_eq!(conn.sender_mut().feed("x"), Err(SendError::Closed));
         assert_eq!(conn.ready_state(), ReadyState::Closing);
         let wire = [
             to(role, TEXT, "last"),
@@ -423,7 +426,10 @@ fn a_failed_write_lets_what_was_received_be_read() {
         ];
         assert_eq!(receive(&mut conn, &wire.concat()), want);
         assert!(!conn.sender().has_outgoing());
-        assert_eq!((conn.ending(), conn.was_clean()), (Ending::Done, false));
+        assert_eq!(
+            (conn.ending(), conn.closed().is_some_and(|end| end.clean)),
+            (Ending::Done, false)
+        );
         assert_eq!(conn.ready_state(), ReadyState::Closed);
     }
 }
@@ -458,8 +464,8 @@ fn the_ready_state_only_moves_forward() {
                 0 => drop(receive(&mut conn, &to(role, CLOSE, close_body(1000, "")))),
                 1 => drop(receive(&mut conn, &to(role, 0x83, ""))),
                 2 => drop(receive(&mut conn, &to(role, TEXT, "x"))),
-                3 => drop(conn.sender().close(None)),
-                4 => drop(conn.sender().abort(None)),
+                3 => drop(conn.sender_mut().close(None)),
+                4 => drop(conn.sender_mut().abort(None)),
                 5 if rng.once_in(3) => conn.write_failed(),
                 6 => conn.end_of_stream(),
                 7 if conn.ending() == Ending::ShutDown => conn.shut_down(),
@@ -482,14 +488,17 @@ fn the_ready_state_only_moves_forward() {
 fn a_connection_says_why_it_failed_and_what_the_peer_said() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        assert_eq!((conn.error(), conn.close_frame()), (None, None));
+        assert_eq!(conn.closed(), None);
         receive(&mut conn, &to(role, 0x83, ""));
-        assert_eq!(conn.error(), Some(RecvError::Protocol(ProtocolError::ReservedOpCode)));
+        assert_eq!(
+            conn.closed().and_then(|end| end.error),
+            Some(RecvError::Protocol(ProtocolError::ReservedOpCode))
+        );
 
         let mut conn = connection(role, &Config::default());
         receive(&mut conn, &to(role, CLOSE, close_body(1001, "bye")));
-        let bye = CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye");
-        assert_eq!((conn.error(), conn.close_frame()), (None, Some(bye)));
+        let end = conn.closed().unwrap();
+        assert_eq!((end.error, end.code, end.reason), (None, 1001, "bye"));
     }
 }
 
@@ -499,20 +508,20 @@ fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
     for role in ROLES {
         for fails in [true, false] {
             let mut conn = connection(role, &Config::default());
-            conn.sender().close(None).unwrap();
+            conn.sender_mut().close(None).unwrap();
             assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
             receive(&mut conn, &to(role, PING, "late"));
             if fails {
                 conn.write_failed();
             } else {
-                conn.sender().outgoing().advance(1); // and takes no more
+                conn.sender_mut().outgoing().advance(1); // and takes no more
                 conn.write_blocked();
             }
-            assert!(!conn.was_clean(), "the peer's has not come");
+            assert!(!conn.closed().is_some_and(|end| end.clean), "the peer's has not come");
             let seen = receive(&mut conn, &to(role, CLOSE, ""));
             assert_eq!(seen, [Seen::Close(None), Seen::Closed]);
-            assert!(conn.was_clean(), "{role:?} {fails}");
-            assert_eq!(conn.sending().unsent(), 0);
+            assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
+            assert_eq!(conn.sender().unsent(), 0);
             assert_eq!(drain(&mut conn), [], "what was cut stays so");
             assert_ne!(conn.ending(), Ending::Flush);
         }
@@ -523,10 +532,10 @@ fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
 fn a_close_that_was_not_all_written_is_not_clean() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        conn.sender().close(None).unwrap();
-        conn.sender().outgoing().advance(1);
+        conn.sender_mut().close(None).unwrap();
+        conn.sender_mut().outgoing().advance(1);
         conn.write_failed();
         receive(&mut conn, &to(role, CLOSE, ""));
-        assert!(!conn.was_clean(), "{role:?}");
+        assert!(!conn.closed().is_some_and(|end| end.clean), "{role:?}");
     }
 }

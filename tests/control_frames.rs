@@ -76,14 +76,14 @@ fn a_ping_flood_with_a_blocked_writer_is_bounded() {
     // A20, P208: 125-byte pings from a peer that never reads.
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        conn.sender().feed(&vec![1; 100_000]).unwrap();
+        conn.sender_mut().feed(&vec![1; 100_000]).unwrap();
         let mut out = write(&mut conn, 10);
         let base = conn.sender().buffered_amount();
         for i in 0..5000u32 {
             let payload = [&[b'.'; 121][..], &i.to_be_bytes()].concat();
             receive(&mut conn, &to(role, PING, payload));
             if i % 3 == 0 {
-                conn.sender().outgoing(); // a write that took nothing
+                conn.sender_mut().outgoing(); // a write that took nothing
                 conn.write_blocked();
             }
             assert!(conn.sender().buffered_amount() <= base + 32 * (125 + 6), "ping {i}");
@@ -103,7 +103,7 @@ fn with_auto_pong_off_nothing_is_answered() {
         let mut conn = connection(role, &Config::default().auto_pong(false));
         assert_eq!(receive(&mut conn, &to(role, PING, "x")), [Seen::Ping(b"x".to_vec())]);
         assert!(!conn.sender().has_outgoing());
-        conn.sender().pong(b"mine").unwrap();
+        conn.sender_mut().pong(b"mine").unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(PONG, b"mine".to_vec())]);
     }
 }
@@ -113,7 +113,7 @@ fn control_payloads_above_125_bytes_are_refused() {
     // P045
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         assert_eq!(tx.ping(&[0; 126]), Err(SendError::ControlTooLong));
         assert_eq!(tx.pong(&[0; 1000]), Err(SendError::ControlTooLong));
         assert!(!tx.has_outgoing());
@@ -126,8 +126,8 @@ fn control_payloads_above_125_bytes_are_refused() {
 #[test]
 fn of_several_pings_that_wait_the_newest_is_sent() {
     let mut conn = server(&Config::default());
-    conn.sender().ping(b"old").unwrap();
-    conn.sender().ping(b"new").unwrap();
+    conn.sender_mut().ping(b"old").unwrap();
+    conn.sender_mut().ping(b"new").unwrap();
     assert_eq!(sent(&drain(&mut conn)), [(PING, b"new".to_vec())]);
 }
 
@@ -142,7 +142,7 @@ fn up_to_sixteen_pings_that_wait_are_answered_each_and_of_more_the_newest() {
                     if asked {
                         receive(&mut conn, &to(role, PING, [i]));
                     } else {
-                        conn.sender().pong(&[i]).unwrap();
+                        conn.sender_mut().pong(&[i]).unwrap();
                     }
                 }
                 let from = if count > 16 { count - 1 } else { 0 };
@@ -160,7 +160,7 @@ fn up_to_sixteen_pings_that_wait_are_answered_each_and_of_more_the_newest() {
 
 /// Frames of every shape, as they are fed.
 fn load(conn: &mut tickwire::Connection) -> Vec<(u8, Vec<u8>)> {
-    let tx = conn.sender();
+    let tx = conn.sender_mut();
     tx.feed("one").unwrap();
     tx.feed_bytes(vec![2; 40].into()).unwrap(); // spliced
     tx.feed("").unwrap();
@@ -200,7 +200,7 @@ fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
                 begun += 1;
                 rest = read_frame(rest).map_or(&[], |(_, n)| &rest[n..]);
             }
-            conn.sender().ping(b"?").unwrap();
+            conn.sender_mut().ping(b"?").unwrap();
             receive(&mut conn, &to(role, PING, "!"));
             wire.extend(drain(&mut conn));
             let mut want = fed.clone();
@@ -238,8 +238,8 @@ fn pongs_overtake_again_and_again_byte_by_byte() {
 #[test]
 fn a_pong_waits_for_no_more_than_the_frame_under_way() {
     let mut conn = server(&Config::default());
-    conn.sender().feed(&vec![0; 1000]).unwrap();
-    conn.sender().feed(&vec![1; 1000]).unwrap();
+    conn.sender_mut().feed(&vec![0; 1000]).unwrap();
+    conn.sender_mut().feed(&vec![1; 1000]).unwrap();
     let mut wire = write(&mut conn, 1);
     receive(&mut conn, &masked(PING, "p"));
     wire.extend(write(&mut conn, 1003 + 3));
@@ -252,7 +252,7 @@ fn frames_written_before_the_ping_came_are_not_walked_into() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         for i in 0..200usize {
-            conn.sender().feed(&vec![i as u8; i]).unwrap();
+            conn.sender_mut().feed(&vec![i as u8; i]).unwrap();
         }
         let mut wire = Vec::new();
         for i in 0..50u8 {

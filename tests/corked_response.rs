@@ -40,15 +40,15 @@ fn everything_goes_behind_the_response_at_every_write_offset() {
     let config = Config::default().vectored_from(1000);
     for at in 0..=response().len() + 8 {
         let mut conn = accepted(&config, b"");
-        conn.sender().feed("one").unwrap();
+        conn.sender_mut().feed("one").unwrap();
         let mut wire = write(&mut conn, at);
         let begun = at > response().len();
         let whole = at >= response().len() + 5;
-        conn.sender().feed_first("first").unwrap();
-        conn.sender().ping(b"p").unwrap();
-        conn.sender().feed_bytes(vec![2; 2000].into()).unwrap();
+        conn.sender_mut().feed_first("first").unwrap();
+        conn.sender_mut().ping(b"p").unwrap();
+        conn.sender_mut().feed_bytes(vec![2; 2000].into()).unwrap();
         // Larger than the buffer, which has to grow while the response is under way.
-        conn.sender().feed(&vec![3; 40_000]).unwrap();
+        conn.sender_mut().feed(&vec![3; 40_000]).unwrap();
         wire.extend(drain(&mut conn));
         let mut want = vec![
             (PING, b"p".to_vec()),
@@ -66,7 +66,7 @@ fn a_buffer_grows_while_the_response_is_half_written() {
     for at in 0..=response().len() {
         let mut conn = accepted(&Config::default(), b"");
         let mut wire = write(&mut conn, at);
-        let position = conn.sender().feed(&vec![7; 20_000]).unwrap();
+        let position = conn.sender_mut().feed(&vec![7; 20_000]).unwrap();
         assert!(!conn.sender().is_written(position));
         wire.extend(drain(&mut conn));
         assert_eq!(behind(&wire), [(BINARY, vec![7; 20_000])], "{at}");
@@ -80,12 +80,12 @@ fn an_end_before_the_response_was_written_leaves_it_whole() {
         for abort in [false, true] {
             let mut conn = accepted(&Config::default(), b"");
             let mut wire = write(&mut conn, at);
-            conn.sender().feed("data").unwrap();
+            conn.sender_mut().feed("data").unwrap();
             let frame = CloseFrame::new(CloseCode::NORMAL);
             if abort {
-                conn.sender().abort(frame).unwrap();
+                conn.sender_mut().abort(frame).unwrap();
             } else {
-                conn.sender().close(frame).unwrap();
+                conn.sender_mut().close(frame).unwrap();
             }
             wire.extend(drain(&mut conn));
             let mut sent = behind(&wire);

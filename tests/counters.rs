@@ -24,7 +24,7 @@ fn carry(from: &mut Connection, to: &mut Connection, step: usize) -> (u64, u64) 
     use bytes::Buf;
     let (mut writes, mut reads) = (0, 0);
     while from.sender().has_outgoing() {
-        let mut outgoing = from.sender().outgoing();
+        let mut outgoing = from.sender_mut().outgoing();
         let bytes = outgoing.chunk().to_vec();
         outgoing.advance(bytes.len());
         writes += 1;
@@ -50,7 +50,7 @@ fn every_way_of_sending_counts_and_the_receiver_counts_the_same() {
         for client_sends in [false, true] {
             let (client, server) = ends(&Config::default());
             let (mut tx, mut rx) = if client_sends { (client, server) } else { (server, client) };
-            let sender = tx.sender();
+            let sender = tx.sender_mut();
             sender.feed("text").unwrap();
             sender.feed(&[7; 300]).unwrap();
             sender.feed_bytes(Bytes::from(vec![7; 5_000])).unwrap();
@@ -64,7 +64,7 @@ fn every_way_of_sending_counts_and_the_receiver_counts_the_same() {
             sender.feed_first("first").unwrap();
             sender.ping(b"ping").unwrap();
             sender.pong(b"pong").unwrap();
-            assert_eq!(tx.counters().buffered, tx.sending().buffered_amount());
+            assert_eq!(tx.counters().buffered, tx.sender().buffered_amount());
             let (writes, reads) = carry(&mut tx, &mut rx, step);
             let (sent, received) = (tx.counters().sent, rx.counters().received);
             let payload = 4 + 300 + 5_000 + 10 + 6_000 + 3 + 5;
@@ -99,12 +99,12 @@ fn a_read_of_nothing_does_not_count_and_one_in_a_buffer_of_its_own_does() {
 #[test]
 fn what_is_refused_does_not_count() {
     let (mut client, mut server) = ends(&Config::default().high_water(1).max_message(10));
-    client.sender().feed("one").unwrap();
-    assert!(client.sender().feed("two").is_err());
+    client.sender_mut().feed("one").unwrap();
+    assert!(client.sender_mut().feed("two").is_err());
     carry(&mut client, &mut server, 100);
-    client.sender().feed(&[0; 11]).unwrap();
+    client.sender_mut().feed(&[0; 11]).unwrap();
     use bytes::Buf;
-    let bytes = client.sender().outgoing().chunk().to_vec();
+    let bytes = client.sender_mut().outgoing().chunk().to_vec();
     server.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
     server.commit(bytes.len());
     assert!(server.step().is_err());

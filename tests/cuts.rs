@@ -139,7 +139,7 @@ proptest! {
             let mut conn = connection(role, &Config::default().vectored_from(100));
             let (mut want, mut wire) = (Vec::new(), Vec::new());
             for (i, item) in items.iter().enumerate() {
-                let tx = conn.sender();
+                let tx = conn.sender_mut();
                 match item {
                     Item::Control { pong: true, payload } => {
                         tx.pong(payload).unwrap();

@@ -739,7 +739,7 @@ fn send_something(conn: &mut Connection, rng: &mut Rng) -> Vec<Seen> {
         true => rng.bytes(n),
         false => prose(rng, n).into_bytes(),
     };
-    let tx = conn.sender();
+    let tx = conn.sender_mut();
     match rng.below(7) {
         0 => tx.feed(&data).map(drop).unwrap(),
         1 => tx.feed_bytes(data.clone().into()).map(drop).unwrap(),
@@ -778,7 +778,7 @@ fn hello_goes_out_as_the_rfc_shows_it() {
         let config = Config::default().deflate(Deflate::new().min_size(0).level(6));
         let mut conn = open(role, &config, agreed(true));
         for text in ["Hello", "Hello", ""] {
-            conn.sender().feed(text).unwrap();
+            conn.sender_mut().feed(text).unwrap();
         }
         let wire = drain(&mut conn);
         let second = b"\xf2\x00\x11\x00\x00".to_vec();
@@ -787,7 +787,7 @@ fn hello_goes_out_as_the_rfc_shows_it() {
         assert!(frames(&wire).iter().all(|f| f.masked == (role == Role::Client)));
         // Alone it would grow.
         let mut conn = open(role, &eager(), agreed(false));
-        conn.sender().feed("Hello").unwrap();
+        conn.sender_mut().feed("Hello").unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"Hello".to_vec())]);
     }
 }
@@ -797,7 +797,7 @@ fn short_messages_secrets_and_what_would_grow_go_out_plain() {
     let config = Config::default();
     for takeover in [false, true] {
         let mut conn = open(Role::Server, &config, agreed(takeover));
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         let (short, long) = ("x".repeat(127), "x".repeat(128));
         tx.feed(&short).unwrap();
         tx.feed(&long).unwrap();
@@ -827,7 +827,7 @@ fn short_messages_secrets_and_what_would_grow_go_out_plain() {
         assert_eq!(b0s[5..], [TEXT, TEXT_OPEN, CONT]);
         // Without takeover what would grow is not compressed; with it, it counts.
         let noise = Rng(2).bytes(1000);
-        conn.sender().feed(&noise).unwrap();
+        conn.sender_mut().feed(&noise).unwrap();
         let (b0, payload) = sent(&drain(&mut conn)).remove(0);
         assert_eq!(b0, if takeover { RSV1 | BINARY } else { BINARY });
         assert!(payload.len() < 1130);
@@ -838,41 +838,41 @@ fn short_messages_secrets_and_what_would_grow_go_out_plain() {
 fn a_refused_message_leaves_no_trace_in_the_compressor() {
     let config = eager().high_water(10);
     let say = |conn: &mut Connection, s: &str| {
-        conn.sender().feed(s).unwrap();
+        conn.sender_mut().feed(s).unwrap();
         sent(&drain(conn)).remove(0).1
     };
     let mut peer = Reader::new();
     let mut conn = open(Role::Server, &config, agreed(true));
     let text = "the quick brown fox";
     assert_eq!(peer.inflate(&say(&mut conn, text), 100).unwrap(), text.as_bytes());
-    conn.sender().feed_plain("fills it up").unwrap();
+    conn.sender_mut().feed_plain("fills it up").unwrap();
     for _ in 0..3 {
-        let full = conn.sender().feed("something else that is refused");
+        let full = conn.sender_mut().feed("something else that is refused");
         assert!(matches!(full, Err(SendError::Full { .. })));
-        let prepared = conn.sender().feed_prepared(&Prepared::new("and this"));
+        let prepared = conn.sender_mut().feed_prepared(&Prepared::new("and this"));
         assert!(matches!(prepared, Err(SendError::Full { .. })));
         let chunk = Chunk { kind: DataKind::Text, first: true, data: b"this too", last: false };
-        assert!(matches!(conn.sender().feed_chunk(chunk), Err(SendError::Full { .. })));
-        let bytes = conn.sender().feed_bytes("and these".into());
+        assert!(matches!(conn.sender_mut().feed_chunk(chunk), Err(SendError::Full { .. })));
+        let bytes = conn.sender_mut().feed_bytes("and these".into());
         assert!(matches!(bytes, Err(SendError::Full { .. })));
     }
     drain(&mut conn);
     let bad = Chunk { kind: DataKind::Text, first: true, data: b"\xff", last: false };
-    assert_eq!(conn.sender().feed_chunk(bad), Err(SendError::BadUtf8));
+    assert_eq!(conn.sender_mut().feed_chunk(bad), Err(SendError::BadUtf8));
     assert_eq!(peer.inflate(&say(&mut conn, text), 100).unwrap(), text.as_bytes());
     let open_one = Chunk { kind: DataKind::Text, first: true, data: b"the quick ", last: false };
-    conn.sender().feed_chunk(open_one).unwrap();
+    conn.sender_mut().feed_chunk(open_one).unwrap();
     let (b0, payload) = sent(&drain(&mut conn)).remove(0);
     assert_eq!(b0, RSV1 | TEXT_OPEN);
-    assert_eq!(conn.sender().feed(text), Err(SendError::MessageInProgress));
-    assert_eq!(conn.sender().feed_plain(text), Err(SendError::MessageInProgress));
+    assert_eq!(conn.sender_mut().feed(text), Err(SendError::MessageInProgress));
+    assert_eq!(conn.sender_mut().feed_plain(text), Err(SendError::MessageInProgress));
     let last = Chunk { kind: DataKind::Text, first: false, data: b"", last: true };
-    conn.sender().feed_chunk(last).unwrap();
+    conn.sender_mut().feed_chunk(last).unwrap();
     let (_, end) = sent(&drain(&mut conn)).remove(0);
     assert_eq!(peer.inflate(&[payload, end].concat(), 100).unwrap(), b"the quick ");
-    conn.sender().close(None).unwrap();
-    assert_eq!(conn.sender().feed(text), Err(SendError::Closed));
-    assert_eq!(conn.sender().feed_plain(text), Err(SendError::Closed));
+    conn.sender_mut().close(None).unwrap();
+    assert_eq!(conn.sender_mut().feed(text), Err(SendError::Closed));
+    assert_eq!(conn.sender_mut().feed_plain(text), Err(SendError::Closed));
 }
 
 #[test]
@@ -886,7 +886,7 @@ fn chunks_are_one_stream_and_each_can_be_inflated_when_it_comes() {
             for (i, piece) in data.chunks(1000).enumerate() {
                 let last = i == 8;
                 let chunk = Chunk { kind: DataKind::Binary, first: i == 0, data: piece, last };
-                conn.sender().feed_chunk(chunk).unwrap();
+                conn.sender_mut().feed_chunk(chunk).unwrap();
                 let frame = sent(&drain(&mut conn)).remove(0);
                 let b0 =
                     [RSV1 | BINARY_OPEN, CONT_OPEN, CONT][usize::from(i > 0) + usize::from(last)];
@@ -915,8 +915,8 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
         let agreed = Agreed::new().with_window_bits(Role::Server, bits);
         let config = config.clone().deflate(Deflate::new().level(level));
         let mut conn = open(Role::Server, &config, agreed);
-        conn.sender().feed_prepared(prepared).unwrap();
-        let out = conn.sender().outgoing();
+        conn.sender_mut().feed_prepared(prepared).unwrap();
+        let out = conn.sender_mut().outgoing();
         let mut slices = [std::io::IoSlice::new(&[]); 4];
         let n = bytes::Buf::chunks_vectored(&out, &mut slices);
         assert_eq!(n, 2, "the payload is shared");
@@ -932,10 +932,10 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
     assert_eq!(addresses(15, 2, &message), first);
     // To who does not compress, and from a client, which masks.
     let mut plain = server(&config);
-    plain.sender().feed_prepared(&message).unwrap();
+    plain.sender_mut().feed_prepared(&message).unwrap();
     assert_eq!(sent(&drain(&mut plain)), [(TEXT, data.clone().into_bytes())]);
     let mut conn = open(Role::Client, &config, Agreed::new());
-    conn.sender().feed_prepared(&message).unwrap();
+    conn.sender_mut().feed_prepared(&message).unwrap();
     let frame = frames(&drain(&mut conn)).remove(0);
     assert_eq!((frame.b0, frame.masked), (RSV1 | TEXT, true));
     assert_eq!(Reader::new().inflate(&frame.payload, 20_000).unwrap(), data.as_bytes());
@@ -943,7 +943,7 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
     let noise = Prepared::new(&rng.bytes(500));
     let mut conn = open(Role::Server, &config, Agreed::new());
     for _ in 0..2 {
-        conn.sender().feed_prepared(&noise).unwrap();
+        conn.sender_mut().feed_prepared(&noise).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(BINARY, noise.payload().to_vec())]);
     }
 }
@@ -957,8 +957,8 @@ fn many_threads_compress_a_prepared_message_once() {
                 scope.spawn(|| {
                     let config = Config::default().vectored_from(1);
                     let mut conn = open(Role::Server, &config, Agreed::new());
-                    conn.sender().feed_prepared(&message).unwrap();
-                    let out = conn.sender().outgoing();
+                    conn.sender_mut().feed_prepared(&message).unwrap();
+                    let out = conn.sender_mut().outgoing();
                     let mut slices = [std::io::IoSlice::new(&[]); 4];
                     assert_eq!(bytes::Buf::chunks_vectored(&out, &mut slices), 2);
                     slices[1].as_ptr() as usize
@@ -986,8 +986,8 @@ fn prepared_messages_and_others_share_a_connection_with_takeover() {
     for i in 0..40 {
         let shared = matches!(i, 3 | 4 | 9 | 20..24);
         match shared {
-            true => conn.sender().feed_prepared(&prepared).map(drop).unwrap(),
-            false => conn.sender().feed(&own).map(drop).unwrap(),
+            true => conn.sender_mut().feed_prepared(&prepared).map(drop).unwrap(),
+            false => conn.sender_mut().feed(&own).map(drop).unwrap(),
         }
         let want = if shared { &tick } else { &own };
         let wire = drain(&mut conn);
@@ -1008,10 +1008,10 @@ fn a_window_of_8_bits_is_never_written() {
         let agreed = agreed(true).with_window_bits(role, 8);
         let mut conn = open(role, &eager(), agreed);
         let text = "x".repeat(1000);
-        conn.sender().feed(&text).unwrap();
-        conn.sender().feed_prepared(&Prepared::new(&text)).unwrap();
+        conn.sender_mut().feed(&text).unwrap();
+        conn.sender_mut().feed_prepared(&Prepared::new(&text)).unwrap();
         let chunk = Chunk { kind: DataKind::Text, first: true, data: text.as_bytes(), last: true };
-        conn.sender().feed_chunk(chunk).unwrap();
+        conn.sender_mut().feed_chunk(chunk).unwrap();
         let plain = (TEXT, text.into_bytes());
         assert_eq!(sent(&drain(&mut conn)), [plain.clone(), plain.clone(), plain]);
         // Reading is another matter.
@@ -1030,13 +1030,13 @@ fn nothing_sent_needs_more_than_the_window_agreed_on() {
         let block = rng.bytes(200);
         let filler = rng.bytes(1 << bits);
         let data = [&block[..], &filler, &block].concat();
-        conn.sender().feed(&data).unwrap();
+        conn.sender_mut().feed(&data).unwrap();
         let (_, payload) = sent(&drain(&mut conn)).remove(0);
         assert!(payload.len() >= data.len(), "{bits}: a reference too far");
         let mut conn = open(Role::Server, &config, agreed);
         // zlib refers back to no more than its window less 262 bytes.
         let near = [&block[..], &filler[..(1 << bits) - 262 - 200], &block].concat();
-        conn.sender().feed(&near).unwrap();
+        conn.sender_mut().feed(&near).unwrap();
         let (_, payload) = sent(&drain(&mut conn)).remove(0);
         assert!(payload.len() < near.len() - 100, "{bits}: within it, it is one");
     }
@@ -1048,10 +1048,10 @@ fn pings_are_answered_plain_between_compressed_fragments() {
     let mut conn = open(Role::Server, &Config::default(), agreed(true));
     let data = prose(&mut rng, 3000).into_bytes();
     let chunk = |data, last: bool| Chunk { kind: DataKind::Binary, first: !last, data, last };
-    conn.sender().feed_chunk(chunk(&data[..1000], false)).unwrap();
+    conn.sender_mut().feed_chunk(chunk(&data[..1000], false)).unwrap();
     receive(&mut conn, &masked(PING, "are you there"));
     let mut wire = drain(&mut conn);
-    conn.sender().feed_chunk(chunk(&data[1000..], true)).unwrap();
+    conn.sender_mut().feed_chunk(chunk(&data[1000..], true)).unwrap();
     wire.extend(drain(&mut conn));
     let frames = sent(&wire);
     assert!(frames.contains(&(PONG, b"are you there".to_vec())));
@@ -1102,7 +1102,7 @@ fn settings_out_of_range_count_as_the_nearest() {
     let len = |level| {
         let config = Config::default().deflate(Deflate::new().min_size(0).level(level));
         let mut conn = open(Role::Server, &config, agreed(false));
-        let _ = conn.sender().feed(&*text).unwrap();
+        let _ = conn.sender_mut().feed(&*text).unwrap();
         drain(&mut conn).len()
     };
     assert!(len(0) == len(1) && len(9) == len(255) && len(1) < text.len() / 4);

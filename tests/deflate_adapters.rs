@@ -67,7 +67,7 @@ async fn echo_on_tokio(
         while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
             reply.feed(message).unwrap();
         }
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
         return;
     }
     let (mut reader, mut writer) = ws.into_split();
@@ -82,7 +82,7 @@ fn echo_on_threads(mut ws: blocking::WebSocket<std::net::TcpStream>, split: bool
         while let Some((message, reply)) = ws.recv_reply().unwrap() {
             reply.feed(message).unwrap();
         }
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
         return;
     }
     let (mut reader, mut writer) = ws.into_split().unwrap();
@@ -134,7 +134,7 @@ fn on_threads(url: &str, split: bool, takeover: bool) {
         }
         assert_eq!(got, 2000);
         ws.close(CloseCode::NORMAL).unwrap();
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
         return;
     }
     let (mut reader, mut writer) = ws.into_split().unwrap();
@@ -174,7 +174,7 @@ fn on_tokio(url: &str, split: bool, takeover: bool) {
             let kept = ws.recv_owned().await.unwrap().unwrap();
             assert_eq!(kept.as_message(), Message::Text(&text));
             ws.close(CloseCode::NORMAL).await.unwrap();
-            assert!(ws.was_clean());
+            assert!(ws.closed().unwrap().clean);
             return;
         }
         let (mut reader, mut writer) = ws.into_split();

@@ -155,7 +155,7 @@ fn chunks_fed_are_the_fragments_of_one_message() {
     // P036
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         for (data, last) in [(&b"Hel"[..], false), (b"", false), (b"lo", false), (b"", true)] {
             let first = tx.message_in_progress().is_none();
             tx.feed_chunk(Chunk { kind: DataKind::Text, first, data, last }).unwrap();
@@ -178,7 +178,7 @@ fn two_messages_are_never_interleaved() {
     // P035
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         let piece = |kind, last: bool| Chunk { kind, first: !last, data: &b"x"[..], last };
         tx.feed_chunk(piece(DataKind::Text, false)).unwrap();
         let refused = Err(SendError::MessageInProgress);
@@ -201,7 +201,7 @@ fn two_messages_are_never_interleaved() {
 fn a_text_in_chunks_that_is_no_text_is_refused_before_it_is_queued() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         let piece = |first, data, last| Chunk { kind: DataKind::Text, first, data, last };
         assert_eq!(tx.feed_chunk(piece(true, b"\xff", false)), Err(SendError::BadUtf8));
         assert_eq!(tx.feed_chunk(piece(true, b"\xc3", true)), Err(SendError::BadUtf8));
@@ -219,7 +219,7 @@ fn a_text_in_chunks_that_is_no_text_is_refused_before_it_is_queued() {
 fn a_chunk_that_begins_a_message_and_one_that_goes_on_are_not_taken_for_each_other() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         let piece =
             |first, data: &'static [u8], last| Chunk { kind: DataKind::Text, first, data, last };
         assert_eq!(tx.message_in_progress(), None);
@@ -237,9 +237,9 @@ fn a_chunk_that_begins_a_message_and_one_that_goes_on_are_not_taken_for_each_oth
         let want = [(TEXT_OPEN, &b"Spam"[..]), (CONT, b""), (TEXT, b"Second")];
         assert_eq!(sent(&drain(&mut conn)), want.map(|(b0, payload)| (b0, payload.to_vec())));
         // What is unfinished when this half closes is not in progress any more.
-        conn.sender().feed_chunk(piece(true, b"cut", false)).unwrap();
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().feed_chunk(piece(true, b"cut", false)).unwrap();
+        conn.sender_mut().close(None).unwrap();
         assert_eq!(conn.sender().message_in_progress(), None);
-        assert_eq!(conn.sender().feed_chunk(piece(false, b"", true)), Err(SendError::Closed));
+        assert_eq!(conn.sender_mut().feed_chunk(piece(false, b"", true)), Err(SendError::Closed));
     }
 }

@@ -162,7 +162,8 @@ fn a_frame_of_the_wrong_masking_is_never_delivered() {
     let mut conn = server(&Config::default());
     let seen = receive(&mut conn, &[plain(TEXT, "one"), masked(TEXT, "two")].concat());
     assert_eq!(seen, [Seen::Failed(ProtocolError::MaskRequired.into())]);
-    assert_eq!((conn.message(), conn.close_code(), conn.close_frame()), (None, 1006, None));
+    let end = conn.closed().unwrap();
+    assert_eq!((conn.message(), end.code, end.reason), (None, 1006, ""));
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn the_shortest_length_form_is_sent_at_each_boundary() {
         {
             let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
             let mut conn = connection(role, &Config::default());
-            conn.sender().feed(&payload).unwrap();
+            conn.sender_mut().feed(&payload).unwrap();
             let wire = drain(&mut conn);
             let key = if role == Role::Client { 4 } else { 0 };
             assert_eq!(wire.len(), header + key + len, "{role:?} {len}");
@@ -196,21 +197,21 @@ fn every_frame_of_a_client_is_masked_and_none_of_a_server() {
     // P021, P022
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        conn.sender().feed("").unwrap();
-        conn.sender().feed_bytes(vec![1; 9000].into()).unwrap();
-        conn.sender().feed_first("first").unwrap();
-        conn.sender().feed_prepared(&tickwire::Prepared::new("")).unwrap();
+        conn.sender_mut().feed("").unwrap();
+        conn.sender_mut().feed_bytes(vec![1; 9000].into()).unwrap();
+        conn.sender_mut().feed_first("first").unwrap();
+        conn.sender_mut().feed_prepared(&tickwire::Prepared::new("")).unwrap();
         let chunk = |last: bool| tickwire::Chunk {
             kind: tickwire::DataKind::Text,
             first: !last,
             data: b"",
             last,
         };
-        conn.sender().feed_chunk(chunk(false)).unwrap();
-        conn.sender().feed_chunk(chunk(true)).unwrap();
-        conn.sender().ping(b"").unwrap();
-        conn.sender().pong(b"").unwrap();
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().feed_chunk(chunk(false)).unwrap();
+        conn.sender_mut().feed_chunk(chunk(true)).unwrap();
+        conn.sender_mut().ping(b"").unwrap();
+        conn.sender_mut().pong(b"").unwrap();
+        conn.sender_mut().close(None).unwrap();
         let frames = frames(&drain(&mut conn));
         assert_eq!(frames.len(), 9);
         assert!(frames.iter().all(|f| f.masked == (role == Role::Client)), "{frames:?}");
@@ -222,7 +223,7 @@ fn no_two_frames_of_a_client_have_the_same_key() {
     // P023, A26
     let mut conn = client(&Config::default());
     for _ in 0..1000 {
-        conn.sender().feed([0; 4].as_slice()).unwrap();
+        conn.sender_mut().feed([0; 4].as_slice()).unwrap();
     }
     let wire = drain(&mut conn);
     let mut keys: Vec<&[u8]> = wire.chunks(10).map(|f| &f[2..6]).collect();
@@ -258,9 +259,9 @@ fn after_a_failure_every_call_is_harmless() {
             assert_eq!((conn.event(), conn.message()), (None, None));
             assert_eq!(conn.receiver().chunk(), None);
             assert_eq!(conn.receiver().take_message(), None);
-            assert_eq!(conn.sender().feed("no"), Err(SendError::Closed));
-            assert_eq!(conn.sender().ping(b""), Err(SendError::Closed));
-            assert_eq!(conn.sender().close(None), Err(SendError::Closed));
+            assert_eq!(conn.sender_mut().feed("no"), Err(SendError::Closed));
+            assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
+            assert_eq!(conn.sender_mut().close(None), Err(SendError::Closed));
             assert!(!conn.info().more);
             let buffer = conn.reclaim();
             conn.receiver().lend(buffer);
@@ -296,7 +297,10 @@ fn the_end_of_the_stream_inside_a_frame_is_abnormal() {
             want.extend((cut == wire.len()).then(|| binary(vec![7; 300])));
             want.push(Seen::Failed(RecvError::UnexpectedEof));
             assert_eq!(events(&mut conn), want, "{role:?} {cut}");
-            assert_eq!((conn.close_code(), conn.was_clean()), (1006, false));
+            assert_eq!(
+                conn.closed().map_or((1006, false), |end| (end.code, end.clean)),
+                (1006, false)
+            );
             assert!(!conn.sender().has_outgoing());
         }
     }

@@ -701,8 +701,8 @@ fn client_and_server_agree_with_each_other() {
     // The response, and a first message behind it in the same write.
     let accept = server::Accept::new().subprotocols(&["ticks.v2"]);
     let mut server = server.accept(accept).unwrap();
-    let _ = server.sender().feed(Message::Text("tick")).unwrap();
-    let mut out = server.sender().outgoing();
+    let _ = server.sender_mut().feed(Message::Text("tick")).unwrap();
+    let mut out = server.sender_mut().outgoing();
     let bytes = out.copy_to_bytes(out.remaining());
     client.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
     client.commit(bytes.len());

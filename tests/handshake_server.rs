@@ -99,7 +99,7 @@ fn passed(bytes: &[u8]) -> Handshake {
 }
 
 fn output(connection: &mut Connection) -> String {
-    let mut out = connection.sender().outgoing();
+    let mut out = connection.sender_mut().outgoing();
     let bytes = out.copy_to_bytes(out.remaining());
     String::from_utf8(bytes.to_vec()).unwrap()
 }

@@ -80,7 +80,7 @@ fn an_upgrade_is_answered_with_101_and_what_was_agreed_on() {
     assert!(!Origins::new(["https://example.org"]).unwrap().allows(&request));
     let accept = Accept::new().subprotocols(&["b", "a"]).header("Set-Cookie", "x=1").unwrap();
     let accept = accept.header("Set-Cookie", "y=2").unwrap();
-    let (response, mut connection) = upgrade.accept(accept).unwrap();
+    let (response, connection) = upgrade.accept(accept).unwrap();
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers();
     assert_eq!(headers["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -282,7 +282,7 @@ fn both_ends_agree() {
         assert_eq!(client.negotiated().subprotocol(), Some("b"));
         assert_eq!(client.negotiated(), server.negotiated());
         // P218: masked as ever.
-        let _ = client.sender().feed("hello").unwrap();
+        let _ = client.sender_mut().feed("hello").unwrap();
         let mut server = server;
         exchange(&mut client, &mut server);
         assert_eq!(server.message().and_then(|message| message.as_text()), Some("hello"));
@@ -291,7 +291,7 @@ fn both_ends_agree() {
 
 fn exchange(from: &mut Connection, to: &mut Connection) {
     use bytes::Buf;
-    let mut outgoing = from.sender().outgoing();
+    let mut outgoing = from.sender_mut().outgoing();
     let bytes = outgoing.copy_to_bytes(outgoing.remaining());
     assert_eq!(bytes[1] & 0x80, 0x80);
     to.spare_mut()[..bytes.len()].copy_from_slice(&bytes);

@@ -25,12 +25,12 @@ fn a_waiting_connection_holds_no_buffer() {
         assert_eq!(conn.reclaim().len(), 0);
         // Without one, it finds one.
         assert_eq!(receive(&mut conn, &wire), [text("hello")]);
-        conn.sender().lend(stale(1000));
-        conn.sender().feed("x").unwrap();
-        assert_eq!(conn.sender().reclaim().len(), 0);
+        conn.sender_mut().lend(stale(1000));
+        conn.sender_mut().feed("x").unwrap();
+        assert_eq!(conn.sender_mut().reclaim().len(), 0);
         drain(&mut conn);
-        assert_eq!(conn.sender().reclaim().len(), 1000);
-        conn.sender().feed("x").unwrap();
+        assert_eq!(conn.sender_mut().reclaim().len(), 1000);
+        conn.sender_mut().feed("x").unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"x".to_vec())]);
     }
 }
@@ -260,30 +260,30 @@ fn lending_to_the_sender_at_any_moment_loses_nothing() {
         for i in 0..60u8 {
             let payload = vec![i; rng.below(120)];
             match rng.below(6) {
-                0 => conn.sender().lend(stale(rng.below(500))),
-                1 => drop(conn.sender().reclaim()),
+                0 => conn.sender_mut().lend(stale(rng.below(500))),
+                1 => drop(conn.sender_mut().reclaim()),
                 2 => {
                     let n = rng.below(200);
                     wire.extend(write_at_once(&mut conn, n));
                 }
                 3 => wire.extend(drain(&mut conn)),
                 4 => {
-                    conn.sender().feed_bytes(payload.clone().into()).unwrap();
+                    conn.sender_mut().feed_bytes(payload.clone().into()).unwrap();
                     fed.push((BINARY, payload));
                 }
                 _ => {
-                    conn.sender().feed(&payload).unwrap();
+                    conn.sender_mut().feed(&payload).unwrap();
                     fed.push((BINARY, payload));
                 }
             }
         }
         wire.extend(drain(&mut conn));
         assert_eq!(sent(&wire), fed, "seed {seed}");
-        let first = conn.sender().feed_first("first").unwrap();
-        conn.sender().outgoing();
-        conn.sender().lend(stale(300));
-        drop(conn.sender().reclaim());
-        conn.sender().feed("then").unwrap();
+        let first = conn.sender_mut().feed_first("first").unwrap();
+        conn.sender_mut().outgoing();
+        conn.sender_mut().lend(stale(300));
+        drop(conn.sender_mut().reclaim());
+        conn.sender_mut().feed("then").unwrap();
         let want = [(TEXT, b"first".to_vec()), (TEXT, b"then".to_vec())];
         assert_eq!(sent(&drain(&mut conn)), want);
         assert!(conn.sender().is_written(first));
@@ -295,11 +295,11 @@ fn what_a_large_message_took_to_be_sent_is_given_back_when_small_ones_follow() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         let mut send = |len: usize| {
-            conn.sender().feed(&vec![1; len]).unwrap();
+            conn.sender_mut().feed(&vec![1; len]).unwrap();
             drain(&mut conn);
-            let buffer = conn.sender().reclaim();
+            let buffer = conn.sender_mut().reclaim();
             let len = buffer.len();
-            conn.sender().lend(buffer);
+            conn.sender_mut().lend(buffer);
             len
         };
         assert!(send(1 << 20) >= 1 << 20);

@@ -97,7 +97,7 @@ fn entropy_shows_no_secret_and_does_not_repeat() {
         }
     }
     let mut client = Connection::client(&Config::default(), Negotiated::new(), Known);
-    client.sender().ping(b"").unwrap();
+    client.sender_mut().ping(b"").unwrap();
     let shown = format!("{client:?}");
     assert!(shown.starts_with("Connection"), "{shown}");
     assert!(!shown.contains("165"), "{shown}"); // 0xa5

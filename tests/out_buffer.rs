@@ -82,7 +82,7 @@ impl Model {
         let has_room = self.conn.sender().has_room();
         let way = self.rng.below(6);
         let mut b0 = 0x80 | opcode;
-        let tx = self.conn.sender();
+        let tx = self.conn.sender_mut();
         let fed = match way {
             0 => tx.feed(message),
             1 => tx.feed_owned(OwnedMessage::from(message)),
@@ -106,7 +106,7 @@ impl Model {
             _ => {
                 let last = self.rng.once_in(3);
                 let begun = self.open.is_some();
-                let fed = self.conn.sender().feed_chunk(Chunk {
+                let fed = self.conn.sender_mut().feed_chunk(Chunk {
                     kind,
                     first: !begun,
                     data: &payload,
@@ -155,11 +155,11 @@ impl Model {
         self.controls.push((if way == 0 { PING } else { PONG }, payload.clone()));
         match way {
             0 => {
-                self.conn.sender().ping(&payload).unwrap();
+                self.conn.sender_mut().ping(&payload).unwrap();
                 self.ping = Some(payload);
             }
             1 => {
-                self.conn.sender().pong(&payload).unwrap();
+                self.conn.sender_mut().pong(&payload).unwrap();
                 self.pong = Some(payload);
             }
             _ => {
@@ -219,7 +219,7 @@ impl Model {
         }
         self.wire.drain(..at);
         // What was seen whole is written, all else is not.
-        let (seen, tx) = (&mut self.seen, self.conn.sender());
+        let (seen, tx) = (&mut self.seen, self.conn.sender_mut());
         self.positions.retain(|(position, _, serial)| {
             let whole = seen.contains(serial);
             assert_eq!(tx.is_written(*position), whole, "{serial:08x}");
@@ -237,7 +237,7 @@ fn run(role: Role, seed: u64, steps: usize, config: &Config) {
             0..=4 => model.feed(),
             5 | 6 => model.control(),
             7 => {
-                model.conn.sender().outgoing(); // a look that takes nothing
+                model.conn.sender_mut().outgoing(); // a look that takes nothing
             }
             _ => model.write(),
         }
@@ -246,7 +246,7 @@ fn run(role: Role, seed: u64, steps: usize, config: &Config) {
     // The end: finish the message that is open, then drain.
     while let Some(kind) = model.open {
         let chunk = Chunk { kind, first: false, data: b"00000000", last: true };
-        if model.conn.sender().feed_chunk(chunk).is_ok() {
+        if model.conn.sender_mut().feed_chunk(chunk).is_ok() {
             model.open = None;
             model.data.push_back((CONT, b"00000000".to_vec()));
         }
@@ -262,7 +262,7 @@ fn run(role: Role, seed: u64, steps: usize, config: &Config) {
     assert_eq!(model.conn.sender().buffered_amount(), 0);
     assert!(model.written > 100_000);
     // It goes on as if nothing had been.
-    model.conn.sender().feed("still here").unwrap();
+    model.conn.sender_mut().feed("still here").unwrap();
     assert_eq!(receive(&mut far, &drain(&mut model.conn)), [text("still here")]);
 }
 
@@ -295,7 +295,7 @@ fn cut_short(seed: u64, end: impl Fn(&mut Connection) -> Option<Vec<u8>>) {
     let mut open = false;
     for i in 0..rng.below(14) {
         let payload = vec![i as u8; rng.below(200) + 1];
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         match rng.below(5) {
             0 => first.push((tx.feed_first(&payload).unwrap(), payload)),
             1 | 2 => {
@@ -309,11 +309,11 @@ fn cut_short(seed: u64, end: impl Fn(&mut Connection) -> Option<Vec<u8>>) {
             _ => in_order.push((tx.feed_prepared(&Prepared::new(&payload)).unwrap(), payload)),
         }
         if rng.once_in(2) {
-            conn.sender().ping(&[i as u8]).unwrap();
+            conn.sender_mut().ping(&[i as u8]).unwrap();
         }
         if rng.once_in(3) {
             receive(&mut conn, &to(role, PING, ""));
-            conn.sender().outgoing();
+            conn.sender_mut().outgoing();
         }
         if rng.once_in(2) {
             let n = rng.below(300);
@@ -356,11 +356,11 @@ fn an_end_at_any_moment_leaves_whole_frames_and_a_close() {
     // A35
     for seed in 0..3000 {
         cut_short(seed, |conn| {
-            conn.sender().abort(None).unwrap();
+            conn.sender_mut().abort(None).unwrap();
             Some(vec![])
         });
         cut_short(seed, |conn| {
-            conn.sender().close(None).unwrap();
+            conn.sender_mut().close(None).unwrap();
             Some(vec![])
         });
         cut_short(seed, |conn| {

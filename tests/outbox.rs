@@ -52,7 +52,7 @@ fn what_fits_passes_through_in_order_whatever_the_policy_and_the_kind() {
             outbox.push_keyed(at(0), 2, OwnedMessage::text("b")).unwrap();
             outbox.push(at(0), Bytes::from_static(b"c")).unwrap();
             assert_eq!((outbox.len(), outbox.bytes()), (4, 4 * 65));
-            outbox.feed(at(0), conn.sender()).unwrap();
+            outbox.feed(at(0), conn.sender_mut()).unwrap();
             assert_eq!(outbox.counts(), counts(4, 4, 0, 0, 0));
             assert!(outbox.is_empty() && outbox.bytes() == 0);
             let frames = sent(&drain(&mut conn));
@@ -69,15 +69,15 @@ fn it_feeds_only_while_less_than_16_kib_are_unsent() {
     for _ in 0..100 {
         outbox.push(at(0), &message).unwrap();
     }
-    outbox.feed(at(0), conn.sender()).unwrap();
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!((conn.sender().buffered_amount(), outbox.len()), (17_000, 83));
-    outbox.feed(at(0), conn.sender()).unwrap();
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!(conn.sender().buffered_amount(), 17_000, "nothing was taken");
     write(&mut conn, 616); // 16 KiB are left
-    outbox.feed(at(0), conn.sender()).unwrap();
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!(conn.sender().buffered_amount(), 16_384);
     write(&mut conn, 1);
-    outbox.feed(at(0), conn.sender()).unwrap();
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!((conn.sender().buffered_amount(), outbox.len()), (17_383, 82));
 
     let mut little = Outbox::new(TooSlow::Wait).max_unsent(0);
@@ -85,7 +85,7 @@ fn it_feeds_only_while_less_than_16_kib_are_unsent() {
     let mut conn = subscriber();
     little.push(at(0), &message).unwrap();
     little.push(at(0), &message).unwrap();
-    little.feed(at(0), conn.sender()).unwrap();
+    little.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!(conn.sender().buffered_amount(), 1000, "one at a time");
 }
 
@@ -96,15 +96,15 @@ fn a_smaller_high_water_and_a_message_in_chunks_make_it_wait() {
     for _ in 0..3 {
         outbox.push(at(0), OwnedMessage::binary(vec![0; 996])).unwrap();
     }
-    outbox.feed(at(0), conn.sender()).unwrap();
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!((conn.sender().buffered_amount(), outbox.len()), (2000, 1));
     drain(&mut conn);
     let chunk = |last: bool| Chunk { kind: DataKind::Binary, first: !last, data: b"", last };
-    let _ = conn.sender().feed_chunk(chunk(false)).unwrap();
-    outbox.feed(at(0), conn.sender()).unwrap();
+    let _ = conn.sender_mut().feed_chunk(chunk(false)).unwrap();
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!(outbox.len(), 1);
-    let _ = conn.sender().feed_chunk(chunk(true)).unwrap();
-    outbox.feed(at(0), conn.sender()).unwrap();
+    let _ = conn.sender_mut().feed_chunk(chunk(true)).unwrap();
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!(outbox.counts(), counts(3, 3, 0, 0, 0));
 }
 
@@ -127,12 +127,12 @@ fn a_conflated_message_takes_the_place_of_the_one_before_it() {
     ] {
         push(key, text).unwrap();
     }
-    outbox.feed(at(0), conn.sender()).unwrap();
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!(received(&mut conn), ["a3", "b1", "trade 1", "c2", "trade 2"]);
     assert_eq!(outbox.counts(), counts(8, 5, 3, 0, 0));
     // What was fed is replaced no more.
     outbox.push_keyed(at(1), 1, OwnedMessage::text("a4")).unwrap();
-    outbox.feed(at(1), conn.sender()).unwrap();
+    outbox.feed(at(1), conn.sender_mut()).unwrap();
     assert_eq!(received(&mut conn), ["a4"]);
 }
 
@@ -164,7 +164,7 @@ fn keys_take_turns_however_often_one_changes() {
     let mut order = Vec::new();
     for _ in 0..10 {
         outbox.push_keyed(at(0), 0, OwnedMessage::text("0")).unwrap(); // the busy one
-        outbox.feed(at(0), conn.sender()).unwrap();
+        outbox.feed(at(0), conn.sender_mut()).unwrap();
         order.extend(received(&mut conn));
     }
     assert_eq!(order.concat(), "0123400000");
@@ -183,7 +183,7 @@ fn the_oldest_are_dropped_for_their_number_and_for_their_age() {
         (Some(at(110)), Duration::from_millis(30))
     );
     let mut conn = subscriber();
-    outbox.feed(at(120), conn.sender()).unwrap(); // b is 110 ms old, c 100, d 90
+    outbox.feed(at(120), conn.sender_mut()).unwrap(); // b is 110 ms old, c 100, d 90
     assert_eq!(received(&mut conn), ["d"]);
     assert_eq!(outbox.counts(), counts(4, 1, 0, 3, 0));
     assert_eq!((outbox.poll_timeout(), outbox.age(at(200))), (None, Duration::ZERO));
@@ -205,7 +205,7 @@ fn who_has_to_wait_is_refused_and_told_when_there_is_room() {
     assert!(!outbox.has_room());
     assert_eq!(outbox.push(at(0), message.clone()), Err(PushError::Full));
     assert_eq!(outbox.poll_timeout(), None, "age does not count");
-    outbox.feed(at(1_000_000), conn.sender()).unwrap();
+    outbox.feed(at(1_000_000), conn.sender_mut()).unwrap();
     assert_eq!(outbox.counts(), counts(2, 2, 0, 0, 1));
     assert!(outbox.has_room());
     // Who saw room is not refused, whatever the length.
@@ -225,7 +225,7 @@ fn an_empty_outbox_takes_a_message_of_any_length() {
         let (mut outbox, mut conn) = (Outbox::new(policy).max_bytes(100), subscriber());
         let huge = Prepared::new(&vec![0; 100_000]);
         outbox.push_keyed(at(0), 1, &huge).unwrap();
-        outbox.feed(at(0), conn.sender()).unwrap();
+        outbox.feed(at(0), conn.sender_mut()).unwrap();
         assert_eq!(conn.sender().buffered_amount(), 100_010, "{policy:?}");
     }
 }
@@ -237,7 +237,7 @@ fn a_subscriber_over_the_bound_is_closed_in_front_of_what_it_did_not_take() {
     let message = Prepared::new(&[b'x'; 436]);
     outbox.push(at(0), &message).unwrap();
     outbox.push(at(0), &message).unwrap();
-    outbox.feed(at(0), conn.sender()).unwrap();
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
     let mut wire = write(&mut conn, 100); // the first frame has begun
     outbox.push(at(0), &message).unwrap();
     outbox.push(at(0), &message).unwrap();
@@ -247,8 +247,8 @@ fn a_subscriber_over_the_bound_is_closed_in_front_of_what_it_did_not_take() {
     assert_eq!(outbox.disconnected(), Some(CloseCode::POLICY_VIOLATION));
     assert_eq!(outbox.counts(), counts(4, 2, 0, 2, 2));
     assert!(outbox.is_empty() && outbox.bytes() == 0);
-    outbox.feed(at(0), conn.sender()).unwrap();
-    assert_eq!(outbox.feed(at(0), conn.sender()), Err(SendError::Closed));
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
+    assert_eq!(outbox.feed(at(0), conn.sender_mut()), Err(SendError::Closed));
     wire.extend(drain(&mut conn));
     let frames = sent(&wire);
     assert_eq!(frames.len(), 2);
@@ -263,12 +263,12 @@ fn a_subscriber_is_disconnected_for_age_at_the_time_foretold() {
         (Outbox::new(policy).max_age(Duration::from_secs(1)).max_unsent(1), subscriber());
     outbox.push(at(0), OwnedMessage::text("a")).unwrap();
     outbox.push(at(500), OwnedMessage::text("b")).unwrap();
-    outbox.feed(at(500), conn.sender()).unwrap();
+    outbox.feed(at(500), conn.sender_mut()).unwrap();
     let due = outbox.poll_timeout().unwrap();
     assert_eq!(due, at(1500), "that of b");
-    outbox.feed(at(1499), conn.sender()).unwrap();
+    outbox.feed(at(1499), conn.sender_mut()).unwrap();
     assert_eq!(outbox.disconnected(), None);
-    outbox.feed(due, conn.sender()).unwrap();
+    outbox.feed(due, conn.sender_mut()).unwrap();
     assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1013, "too slow"))]);
     assert_eq!(outbox.poll_timeout(), None);
 }
@@ -302,12 +302,12 @@ fn conflation_never_loses_a_state_unnoticed() {
 fn a_closed_connection_says_so_and_what_waits_stays() {
     let (mut outbox, mut conn) = (Outbox::new(TooSlow::Conflate), subscriber());
     outbox.push(at(0), OwnedMessage::text("x")).unwrap();
-    conn.sender().close(CloseCode::NORMAL).unwrap();
-    assert_eq!(outbox.feed(at(0), conn.sender()), Err(SendError::Closed));
+    conn.sender_mut().close(CloseCode::NORMAL).unwrap();
+    assert_eq!(outbox.feed(at(0), conn.sender_mut()), Err(SendError::Closed));
     assert_eq!(outbox.len(), 1);
     // For another connection of the same subscriber, say.
     let mut conn = subscriber();
-    outbox.feed(at(0), conn.sender()).unwrap();
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!(received(&mut conn), ["x"]);
     // 1010 is a client's.
     let (mut outbox, mut conn) = (
@@ -315,7 +315,7 @@ fn a_closed_connection_says_so_and_what_waits_stays() {
         subscriber(),
     );
     outbox.push(at(0), OwnedMessage::text("x")).unwrap();
-    assert_eq!(outbox.feed(at(0), conn.sender()), Err(SendError::BadCloseCode));
+    assert_eq!(outbox.feed(at(0), conn.sender_mut()), Err(SendError::BadCloseCode));
 }
 
 #[test]
@@ -323,9 +323,9 @@ fn a_large_prepared_message_is_shared_by_the_queue_and_the_wire() {
     let (mut outbox, mut conn) = (Outbox::new(TooSlow::Wait), subscriber());
     let message = Prepared::new(&vec![7; 100_000]);
     outbox.push(at(0), &message).unwrap();
-    outbox.feed(at(0), conn.sender()).unwrap();
+    outbox.feed(at(0), conn.sender_mut()).unwrap();
     write(&mut conn, 10); // the header
-    let mut out = conn.sender().outgoing();
+    let mut out = conn.sender_mut().outgoing();
     assert_eq!(bytes::Buf::chunk(&out).as_ptr(), message.payload().as_ptr());
     bytes::Buf::advance(&mut out, 100_000);
 }
@@ -412,7 +412,7 @@ proptest! {
                 }
                 Call::Feed { taken } => {
                     let closed = conn.sender().is_closed();
-                    prop_assert_eq!(outbox.feed(at(now), conn.sender()).is_err(), closed);
+                    prop_assert_eq!(outbox.feed(at(now), conn.sender_mut()).is_err(), closed);
                     prop_assert!(conn.sender().buffered_amount() < 1000 + 604);
                     while (fed_at.len() as u64) < outbox.counts().fed {
                         fed_at.push(now);

@@ -121,7 +121,7 @@ async fn tokio_a_subscriber_who_was_away_gets_the_newest_of_each_key() {
             received += 1;
         }
         assert!(newest.into_iter().eq((0..10).map(|key| (key, 1999))));
-        assert_eq!(ws.close_code(), 1001);
+        assert_eq!(ws.closed().unwrap().code, 1001);
         let counts = server.await.unwrap().unwrap();
         assert_eq!((counts.pushed, counts.fed, counts.dropped), (20_000, received, 0));
         assert!(counts.conflated > 15_000, "{counts:?}");
@@ -170,8 +170,8 @@ async fn tokio_who_is_too_slow_is_told_so_by_1013() {
             next += 1;
         }
         assert!(next > 0 && next < 500, "{next}");
-        assert_eq!(ws.close_frame().unwrap().reason, "too slow");
-        assert_eq!(ws.close_code(), 1013);
+        assert_eq!(ws.closed().unwrap().reason, "too slow");
+        assert_eq!(ws.closed().unwrap().code, 1013);
         let counts = server.await.unwrap().unwrap();
         assert!(counts.refused > 0 && counts.fed >= next);
     })
@@ -184,10 +184,9 @@ async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
         let (near, far) = narrow_pair().await;
         let (mut reader, mut writer) = support_tokio::server(far, &Config::default()).into_split();
         let (ticks, mut source) = tokio::sync::mpsc::channel::<Prepared>(1);
-        let reading =
-            tokio::spawn(
-                async move { reader.recv().await.map(drop).map(|()| reader.close_code()) },
-            );
+        let reading = tokio::spawn(async move {
+            reader.recv().await.map(drop).map(|()| reader.closed().map_or(1006, |end| end.code))
+        });
         let writing = tokio::spawn(async move {
             let mut outbox = Outbox::new(TooSlow::Wait).max_bytes(50_000);
             loop {
@@ -256,7 +255,9 @@ fn blocking_a_publisher_pushes_while_the_subscribers_thread_is_stuck_in_a_write(
         let (near, far) = support_blocking::tcp_pair();
         let (mut reader, mut writer) =
             support_blocking::server(far, &Config::default()).into_split().unwrap();
-        let reading = thread::spawn(move || reader.recv().map(drop).map(|()| reader.close_code()));
+        let reading = thread::spawn(move || {
+            reader.recv().map(drop).map(|()| reader.closed().map_or(1006, |end| end.code))
+        });
         // Under the lock: the queue, and whether more will come.
         let shared = Arc::new((Mutex::new((Outbox::new(TooSlow::Conflate), true)), Condvar::new()));
         let writing = thread::spawn({
@@ -319,14 +320,16 @@ fn blocking_a_whole_connection_feeds_from_its_outbox() {
             let _ = outbox.push(Time::ZERO, tick(0, number, 1000));
         }
         outbox.feed(Time::ZERO, ws.sender()).unwrap();
-        let server = thread::spawn(move || ws.recv().map(drop).map(|()| ws.close_code()));
+        let server = thread::spawn(move || {
+            ws.recv().map(drop).map(|()| ws.closed().map_or(1006, |end| end.code))
+        });
         let mut ws = support_blocking::client(near, &Config::default());
         for number in 0..100 {
             let message = ws.recv().unwrap().unwrap();
             assert_eq!(read_tick(message.as_bytes()), (0, number));
         }
         assert_eq!(ws.recv().unwrap(), None);
-        assert_eq!(ws.close_code(), 1008);
+        assert_eq!(ws.closed().unwrap().code, 1008);
         assert_eq!(server.join().unwrap().unwrap(), 1008);
     });
 }

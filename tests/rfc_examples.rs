@@ -76,15 +76,15 @@ fn the_examples_are_the_same_at_every_cut() {
 #[test]
 fn the_examples_are_sent_byte_for_byte() {
     let mut server = server(&Config::default());
-    server.sender().feed("Hello").unwrap();
+    server.sender_mut().feed("Hello").unwrap();
     assert_eq!(drain(&mut server), b"\x81\x05Hello");
-    server.sender().ping(b"Hello").unwrap();
+    server.sender_mut().ping(b"Hello").unwrap();
     assert_eq!(drain(&mut server), b"\x89\x05Hello");
     let block: Vec<u8> = (0..=255).collect();
-    server.sender().feed(&block).unwrap();
+    server.sender_mut().feed(&block).unwrap();
     assert_eq!(drain(&mut server), [b"\x82\x7e\x01\x00", &block[..]].concat());
     let long = vec![7; 65536];
-    server.sender().feed(&long).unwrap();
+    server.sender_mut().feed(&long).unwrap();
     assert_eq!(
         drain(&mut server),
         [b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", &long[..]].concat()
@@ -92,7 +92,7 @@ fn the_examples_are_sent_byte_for_byte() {
 
     let mut client =
         tickwire::Connection::client(&Config::default(), Negotiated::new(), ExampleKey);
-    client.sender().feed("Hello").unwrap();
+    client.sender_mut().feed("Hello").unwrap();
     assert_eq!(drain(&mut client), MASKED_HELLO);
     assert_eq!(receive(&mut client, b"\x89\x05Hello"), [Seen::Ping(b"Hello".to_vec())]);
     assert_eq!(drain(&mut client), b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");

@@ -34,7 +34,7 @@ fn pong(conn: &mut Connection, payload: &[u8], now: Time) {
 
 #[track_caller]
 fn probe(conn: &mut Connection, now: Time) -> Vec<u8> {
-    conn.sender().probe(now).unwrap();
+    conn.sender_mut().probe(now).unwrap();
     ping(conn)
 }
 
@@ -131,7 +131,7 @@ fn a_pong_that_answers_nothing_under_way_means_nothing() {
 fn a_probe_that_was_replaced_before_it_was_sent_is_forgotten() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        conn.sender().probe(at(0)).unwrap();
+        conn.sender_mut().probe(at(0)).unwrap();
         // Each next one is queued when the Pong of the last has not yet come.
         let mut last = probe(&mut conn, at(10));
         for now in [20, 30, 40] {
@@ -147,15 +147,15 @@ fn a_probe_that_was_replaced_before_it_was_sent_is_forgotten() {
 fn the_callers_own_pings_are_the_callers_to_match() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        conn.sender().ping(b"mine").unwrap();
+        conn.sender_mut().ping(b"mine").unwrap();
         assert_eq!(ping(&mut conn), b"mine");
         pong(&mut conn, b"mine", at(5));
         assert_eq!((conn.rtt(), conn.poll_timeout()), (None, None));
         // Of several that wait the newest goes out; the heartbeat takes what waits already.
         let config = Config::default().heartbeat(Heartbeat::new(ms(8_000), ms(3_000)));
         let mut conn = connection(role, &config);
-        conn.sender().probe(at(0)).unwrap();
-        conn.sender().ping(b"mine").unwrap();
+        conn.sender_mut().probe(at(0)).unwrap();
+        conn.sender_mut().ping(b"mine").unwrap();
         for second in 0..10 {
             conn.handle_timeout(at(second * 1_000)).unwrap();
         }
@@ -277,14 +277,14 @@ fn a_stamp_from_before_the_ping_makes_no_time() {
 fn a_closed_half_probes_no_more() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().close(None).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
         // Until the peer's Close comes there may be control frames.
         let payload = probe(&mut conn, at(10));
         pong(&mut conn, &payload, at(14));
         assert_eq!(times(&conn), [ms(4); 3]);
         receive(&mut conn, &to(role, CLOSE, ""));
-        assert_eq!(conn.sender().probe(at(20)), Err(SendError::Closed));
+        assert_eq!(conn.sender_mut().probe(at(20)), Err(SendError::Closed));
         assert!(drain(&mut conn).is_empty());
     }
 }

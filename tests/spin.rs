@@ -37,7 +37,7 @@ fn an_echo_from_the_handshake_to_the_close() {
             while let Some((message, reply)) = ws.recv_reply().unwrap() {
                 let _ = reply.feed(message).unwrap();
             }
-            assert!(ws.was_clean());
+            assert!(ws.closed().unwrap().clean);
         });
         let mut ws = blocking::connect(&url, &config()).unwrap().into_spin().unwrap();
         for len in [0, 1, 125, 126, 70_000, 3_000_000] {
@@ -47,7 +47,7 @@ fn an_echo_from_the_handshake_to_the_close() {
             assert_eq!(ws.recv().unwrap().unwrap().as_bytes(), message);
         }
         ws.close(CloseCode::NORMAL).unwrap();
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
         serving.join().unwrap();
     });
 }
@@ -258,7 +258,7 @@ fn over_tls_it_spins_inside_and_outside() {
             while let Some((message, reply)) = ws.recv_reply().unwrap() {
                 let _ = reply.feed(message).unwrap();
             }
-            assert!(ws.was_clean());
+            assert!(ws.closed().unwrap().clean);
         });
         let request = Request::new(&url).unwrap();
         let ws = Dial::new(&request).tls(known).blocking_connect(&config()).unwrap();
@@ -274,7 +274,7 @@ fn over_tls_it_spins_inside_and_outside() {
         took(began, ms(50), ms(3_000));
         ws.set_read_timeout(None).unwrap();
         ws.close(CloseCode::NORMAL).unwrap();
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
         serving.join().unwrap();
     });
 }

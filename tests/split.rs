@@ -181,11 +181,12 @@ async fn the_writer_closes_and_the_reader_gets_the_peers_close_and_ends() {
         assert!(matches!(writer.send("late").await, Err(Error::Send(SendError::Closed))));
         assert_eq!(client.recv().await.unwrap().unwrap().as_text(), Some("last"));
         assert!(client.recv().await.unwrap().is_none());
-        assert_eq!(client.close_frame().unwrap().reason, "done");
-        assert!(client.was_clean());
+        assert_eq!(client.closed().unwrap().reason, "done");
+        assert!(client.closed().unwrap().clean);
         drop(client);
         let (got, reader) = reading.await.unwrap();
-        assert_eq!((got, reader.was_clean(), reader.close_code()), (1, true, 1001));
+        let end = reader.closed().unwrap();
+        assert_eq!((got, end.clean, end.code), (1, true, 1001));
     })
     .await;
 }
@@ -199,11 +200,11 @@ async fn the_peer_closes_and_both_halves_know() {
         let _ = writer.feed("queued").unwrap();
         let closing = tokio::spawn(async move {
             client.close(CloseFrame::with_reason(CloseCode::NORMAL, "bye")).await.unwrap();
-            assert!(client.was_clean());
+            assert!(client.closed().unwrap().clean);
         });
         assert!(reader.recv().await.unwrap().is_none());
-        assert_eq!(reader.close_frame().unwrap().reason, "bye");
-        assert!(reader.was_clean() && writer.is_closed());
+        assert_eq!(reader.closed().unwrap().reason, "bye");
+        assert!(reader.closed().unwrap().clean && writer.is_closed());
         assert!(matches!(writer.send("late").await, Err(Error::Send(SendError::Closed))));
         assert_eq!(writer.unsent(), 0, "what was queued went before the answer");
         closing.await.unwrap();
@@ -280,13 +281,13 @@ async fn a_dropped_writer_leaves_the_reader_to_receive_answer_and_send_what_was_
         let reading = tokio::spawn(async move {
             assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("hello"));
             assert!(reader.recv().await.unwrap().is_none());
-            assert!(reader.was_clean());
+            assert!(reader.closed().unwrap().clean);
         });
         client.send("hello").await.unwrap();
         client.ping(b"there?").await.unwrap();
         assert_eq!(client.recv().await.unwrap().unwrap().as_text(), Some("fed before"));
         client.close(None).await.unwrap();
-        assert!(client.was_clean());
+        assert!(client.closed().unwrap().clean);
         drop(client);
         reading.await.unwrap();
     })
@@ -324,7 +325,7 @@ async fn a_failed_write_is_seen_by_both_halves_and_hides_nothing_that_was_receiv
             });
             assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), b"very last");
             assert!(matches!(reader.recv().await, Err(Error::Io(_))), "{who}");
-            assert!(reader.recv().await.is_err() && !reader.was_clean());
+            assert!(reader.recv().await.is_err() && !reader.closed().is_some_and(|end| end.clean));
         }
     })
     .await;
@@ -707,7 +708,7 @@ async fn twenty_thousand_messages_each_way_with_pings_arrive_whole_and_in_order(
         assert!(pongs > 100, "{pongs} pongs");
         let closing = tokio::spawn(async move { writer.close(None).await.map(|()| writer) });
         while reader.recv().await.unwrap().is_some() {}
-        assert!(reader.was_clean());
+        assert!(reader.closed().unwrap().clean);
         closing.await.unwrap().unwrap();
     }
 }
@@ -791,11 +792,8 @@ async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         writer.abort(slow).await.unwrap();
         assert!(writer.is_closed() && writer.unsent() == 6);
         assert!(reader.recv().await.unwrap().is_none());
-        assert_eq!(
-            reader.close_frame(),
-            Some(CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye"))
-        );
-        assert_eq!((reader.close_code(), reader.was_clean()), (1001, true));
+        let end = reader.closed().unwrap();
+        assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
         let sent = io.with(|s| whole_frames(&s.output));
         let sent: Vec<_> = sent.into_iter().map(|f| (f.opcode, f.payload)).collect();
         assert_eq!(sent, [(CLOSE, close_body(1013, "too slow"))]);
@@ -823,7 +821,7 @@ async fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
         });
         let (end, reader) = ended.await.unwrap();
         assert_eq!(end.unwrap(), None, "{fails}");
-        assert!(reader.was_clean(), "{fails}");
+        assert!(reader.closed().unwrap().clean, "{fails}");
     }
 }
 

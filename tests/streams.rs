@@ -33,7 +33,11 @@ async fn an_echo_is_one_forward_and_ends_with_the_peers_close() {
         assert_eq!(back.unwrap(), sent);
         drop(sink);
         SinkExt::close(&mut ours).await.unwrap();
-        assert!(ours.next().await.is_none() && ours.is_terminated() && ours.was_clean());
+        assert!(
+            ours.next().await.is_none()
+                && ours.is_terminated()
+                && ours.closed().is_some_and(|end| end.clean)
+        );
         echo.await.unwrap().unwrap();
     })
     .await;

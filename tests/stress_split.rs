@@ -50,7 +50,7 @@ where
         check(reader.recv().await.unwrap().expect("not closed yet").as_bytes(), k);
     }
     assert!(reader.recv().await.unwrap().is_none());
-    assert!(reader.was_clean());
+    assert!(reader.closed().unwrap().clean);
 }
 
 /// Sends in all the ways there are, then closes together with the other end: a Close that came
@@ -133,7 +133,7 @@ fn run_blocking<S: Stream + Send + 'static>(
             check(reader.recv().unwrap().expect("not closed yet").as_bytes(), k);
         }
         assert!(reader.recv().unwrap().is_none());
-        assert!(reader.was_clean());
+        assert!(reader.closed().unwrap().clean);
     });
     let talking = thread::spawn(move || {
         let mut dice = Dice(seed | 1);

@@ -73,7 +73,7 @@ impl Core {
     }
 
     fn write(&mut self) -> Result<(), Error> {
-        let mut out = self.conn.sender().outgoing();
+        let mut out = self.conn.sender_mut().outgoing();
         while out.has_remaining() {
             let piece = out.chunk().to_vec();
             if self.output.as_ref().is_none_or(|output| output.send(piece.clone()).is_err()) {
@@ -129,7 +129,7 @@ impl Core {
 
 impl Peer for Core {
     fn feed(&mut self, message: &OwnedMessage) -> Result<(), SendError> {
-        self.conn.sender().feed(message).map(|_| ())
+        self.conn.sender_mut().feed(message).map(|_| ())
     }
     fn flush(&mut self) -> Result<(), Error> {
         self.write()
@@ -139,7 +139,7 @@ impl Peer for Core {
         self.write()
     }
     fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.conn.sender().ping(payload)?;
+        self.conn.sender_mut().ping(payload)?;
         self.write()
     }
     fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
@@ -156,7 +156,7 @@ impl Peer for Core {
         Ok(self.conn.event().map(Got::new))
     }
     fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error> {
-        match self.conn.sender().close(frame) {
+        match self.conn.sender_mut().close(frame) {
             Ok(()) | Err(SendError::Closed) => {}
             Err(error) => return Err(error.into()),
         }
@@ -367,7 +367,7 @@ fn echo(peer: &mut dyn Peer) {
     while let Some(message) = peer.recv().unwrap() {
         peer.send(&message).unwrap();
     }
-    assert!(peer.conn().was_clean());
+    assert!(peer.conn().closed().unwrap().clean);
 }
 
 fn normal() -> CloseFrame<'static> {
@@ -376,7 +376,7 @@ fn normal() -> CloseFrame<'static> {
 
 fn bye(peer: &mut dyn Peer) {
     peer.close(normal()).unwrap();
-    assert!(peer.conn().was_clean());
+    assert!(peer.conn().closed().unwrap().clean);
 }
 
 fn binary(len: usize) -> OwnedMessage {
@@ -449,7 +449,7 @@ fn pings_are_answered_with_their_payload_and_seen_as_events() {
             assert_eq!(server.event().unwrap(), Some(Got::Pong(b"unasked".to_vec())));
             assert_eq!(server.event().unwrap(), Some(Got::Close));
             assert_eq!(server.event().unwrap(), None);
-            assert!(server.conn().was_clean());
+            assert!(server.conn().closed().unwrap().clean);
         },
     );
 }
@@ -481,17 +481,16 @@ fn the_client_closes_and_both_know_why() {
         &config(),
         |client| {
             client.close(CloseFrame::with_reason(CloseCode::GOING_AWAY, "lunch")).unwrap();
-            assert_eq!(client.conn().close_code(), 1001);
-            assert!(client.conn().was_clean());
+            assert_eq!(client.conn().closed().unwrap().code, 1001);
+            assert!(client.conn().closed().unwrap().clean);
             assert_eq!(client.feed(&binary(1)), Err(SendError::Closed));
             assert!(matches!(client.send(&binary(1)), Err(Error::Send(SendError::Closed))));
             assert!(client.recv().unwrap().is_none());
         },
         |server| {
             assert!(server.recv().unwrap().is_none());
-            let frame = server.conn().close_frame().unwrap();
-            assert_eq!((frame.code, frame.reason), (CloseCode::GOING_AWAY, "lunch"));
-            assert!(server.conn().was_clean());
+            let end = server.conn().closed().unwrap();
+            assert_eq!((end.code, end.reason, end.clean), (1001, "lunch", true));
             assert_eq!(server.feed(&binary(1)), Err(SendError::Closed));
         },
     );
@@ -511,15 +510,15 @@ fn the_server_closes_behind_what_it_fed_and_what_is_in_flight_is_no_error() {
                 assert!(client.recv().unwrap().unwrap() == binary(i));
             }
             assert!(client.recv().unwrap().is_none());
-            assert_eq!(client.conn().close_code(), 4000);
-            assert!(client.conn().was_clean());
+            assert_eq!(client.conn().closed().unwrap().code, 4000);
+            assert!(client.conn().closed().unwrap().clean);
         },
         |server| {
             for i in 0..20 {
                 server.feed(&binary(i)).unwrap();
             }
             server.close(CloseFrame::new(CloseCode::new(4000).unwrap())).unwrap();
-            assert!(server.conn().was_clean());
+            assert!(server.conn().closed().unwrap().clean);
         },
     );
 }
@@ -531,11 +530,11 @@ fn both_close_at_once_and_both_are_clean() {
         &config(),
         |client| {
             client.close(normal()).unwrap();
-            assert!(client.conn().was_clean());
+            assert!(client.conn().closed().unwrap().clean);
         },
         |server| {
             server.close(CloseFrame::new(CloseCode::GOING_AWAY)).unwrap();
-            assert!(server.conn().was_clean());
+            assert!(server.conn().closed().unwrap().clean);
         },
     );
 }
@@ -551,7 +550,7 @@ macro_rules! violation {
                 client.raw(&$wire);
                 client.raw(&frame(true, true, BINARY, b"never seen"));
                 assert!(client.recv().unwrap().is_none());
-                assert_eq!(client.conn().close_code(), $code);
+                assert_eq!(client.conn().closed().unwrap().code, $code);
             },
             |server| {
                 assert!(server.recv().unwrap().unwrap() == binary(10));
@@ -600,7 +599,7 @@ fn a_masked_frame_from_a_server_is_told_to_it() {
         |server| {
             server.raw(&frame(true, true, BINARY, b"x"));
             assert!(server.recv().unwrap().is_none());
-            assert_eq!(server.conn().close_code(), 1002);
+            assert_eq!(server.conn().closed().unwrap().code, 1002);
         },
     );
 }
@@ -620,8 +619,8 @@ fn a_peer_that_vanishes_is_an_error_and_1006() {
                 let error = server.recv().unwrap_err();
                 assert!(matches!(error, Error::Recv(RecvError::UnexpectedEof) | Error::Io(_)));
             }
-            assert_eq!(server.conn().close_code(), 1006);
-            assert!(!server.conn().was_clean());
+            assert_eq!(server.conn().closed().map_or(1006, |end| end.code), 1006);
+            assert!(!server.conn().closed().is_some_and(|end| end.clean));
         },
     );
 }
@@ -637,7 +636,7 @@ fn limits_hold_for_the_sum_of_fragments() {
             client.raw(&frame(true, false, BINARY, &[0; 600]));
             client.raw(&frame(true, true, CONTINUATION, &[0; 401]));
             assert!(client.recv().unwrap().is_none());
-            assert_eq!(client.conn().close_code(), 1009);
+            assert_eq!(client.conn().closed().unwrap().code, 1009);
         },
         |server| {
             let message = server.recv().unwrap().unwrap();

@@ -108,9 +108,11 @@ async fn both_ends_of_a_tokio_session_replay() {
                 assert_eq!(at_server.recording().role(), Some(Role::Server));
                 assert_eq!(at_client.recording().role(), Some(Role::Client));
                 let (messages, end) = replayed(&at_server, &config);
-                assert_eq!((messages, end.close_code(), end.error()), (sent, 1001, None));
+                let closed = end.closed().unwrap();
+                assert_eq!((messages, closed.code, closed.error), (sent, 1001, None));
                 let (messages, end) = replayed(&at_client, &config);
-                assert_eq!((messages, end.close_code(), end.error()), (vec![], 1001, None));
+                let closed = end.closed().unwrap();
+                assert_eq!((messages, closed.code, closed.error), (vec![], 1001, None));
                 #[cfg(feature = "deflate")]
                 assert_eq!(
                     end.negotiated().deflate().is_some(),
@@ -134,7 +136,7 @@ fn a_blocking_session_replays_and_so_does_its_violation() {
         ws.send(&[2; 70_000]).unwrap();
         Write::write_all(ws.get_mut(), b"\x82\x00").unwrap(); // not masked
         while let Ok(Some(_)) = ws.recv() {}
-        ws.close_code()
+        ws.closed().map_or(1006, |end| end.code)
     });
     let log = Log::default();
     let tap = Tap::new(listener.accept().unwrap().0, log.clone());
@@ -151,12 +153,17 @@ fn a_blocking_session_replays_and_so_does_its_violation() {
     assert_eq!(peer.join().unwrap(), 1002);
     let (messages, end) = replayed(&log, &Config::default());
     assert_eq!((messages.len(), &messages), (2, &received));
-    let Some(found @ RecvError::Protocol(_)) = end.error() else { panic!("{end:?}") };
+    let Some(found @ RecvError::Protocol(_)) = end.closed().and_then(|end| end.error) else {
+        panic!("{end:?}")
+    };
     assert_eq!(found.to_string(), error.to_string());
     // With other limits it ends otherwise.
     let (messages, end) = replayed(&log, &Config::default().max_message(1_000));
     assert_eq!(messages.len(), 1);
-    assert!(matches!(end.error(), Some(RecvError::MessageTooBig { limit: 1_000 })));
+    assert!(matches!(
+        end.closed().and_then(|end| end.error),
+        Some(RecvError::MessageTooBig { limit: 1_000 })
+    ));
 }
 
 #[test]
@@ -171,7 +178,7 @@ fn a_tap_set_behind_the_handshake_replays_into_a_connection() {
     recording.replay_into(&mut connection, |time, event| seen.push(format!("{time:?} {event:?}")));
     assert_eq!(seen.len(), 1);
     assert!(seen[0].contains("250ms") && seen[0].contains("Hello"), "{seen:?}");
-    assert_eq!(connection.error(), Some(RecvError::UnexpectedEof));
+    assert_eq!(connection.closed().and_then(|end| end.error), Some(RecvError::UnexpectedEof));
 }
 
 #[test]

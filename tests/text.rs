@@ -229,7 +229,7 @@ fn what_a_hostile_peer_wrote_is_escaped_and_cut_when_shown() {
         assert!(!format!("{chunk:?}").contains(['\x1b', '\n']));
     }
     receive(&mut conn, &masked(CLOSE, close_body(1000, "\x1b[2J")));
-    assert!(!format!("{:?}", conn.close_frame()).contains('\x1b'));
+    assert!(!format!("{:?}", conn.closed()).contains('\x1b'));
     assert_eq!(conn.role(), Role::Server);
 }
 

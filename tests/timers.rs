@@ -37,7 +37,7 @@ fn a_connection_without_deadlines_needs_no_time() {
         let mut conn = connection(role, &Config::default());
         assert_eq!(conn.poll_timeout(), None);
         receive(&mut conn, &to(role, TEXT, "x"));
-        conn.sender().feed("x").unwrap();
+        conn.sender_mut().feed("x").unwrap();
         assert_eq!(conn.poll_timeout(), None);
         conn.handle_timeout(at(1_000_000)).unwrap();
         assert_eq!(conn.poll_timeout(), None);
@@ -108,7 +108,7 @@ fn a_stream_that_refuses_every_byte_is_given_up() {
         let mut conn = connection(role, &config);
         conn.write_blocked(); // nothing to write: nothing refused
         assert_eq!(conn.poll_timeout(), None);
-        conn.sender().feed("stuck").unwrap();
+        conn.sender_mut().feed("stuck").unwrap();
         assert_eq!(conn.poll_timeout(), None); // not from `feed`
         conn.write_blocked();
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
@@ -134,10 +134,10 @@ fn a_stream_that_refuses_every_byte_is_given_up() {
 #[test]
 fn a_write_of_no_bytes_is_no_progress() {
     let mut conn = server(&Config::default().write_timeout(10 * SECOND));
-    conn.sender().feed("stuck").unwrap();
+    conn.sender_mut().feed("stuck").unwrap();
     conn.write_blocked();
     conn.handle_timeout(at(0)).unwrap();
-    conn.sender().outgoing().advance(0);
+    conn.sender_mut().outgoing().advance(0);
     conn.write_blocked();
     assert_eq!(conn.handle_timeout(at(10)), Err(RecvError::WriteTimeout));
 }
@@ -149,7 +149,7 @@ fn the_peer_has_to_answer_our_close_in_time() {
     for role in ROLES {
         for written in [false, true] {
             let mut conn = connection(role, &config);
-            conn.sender().close(None).unwrap();
+            conn.sender_mut().close(None).unwrap();
             if written {
                 drain(&mut conn);
             }
@@ -162,7 +162,10 @@ fn the_peer_has_to_answer_our_close_in_time() {
             }
             assert_eq!(conn.handle_timeout(at(6)), Err(RecvError::CloseTimeout));
             assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
-            assert_eq!((conn.close_code(), conn.was_clean()), (1006, false));
+            assert_eq!(
+                conn.closed().map_or((1006, false), |end| (end.code, end.clean)),
+                (1006, false)
+            );
             assert_eq!(conn.poll_timeout(), None);
         }
     }
@@ -184,7 +187,7 @@ fn the_last_phases_are_bounded_too() {
             let told = conn.handle_timeout(at(10 + bound));
             assert!(told.is_err());
             assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
-            assert!(!conn.was_clean() && conn.poll_timeout().is_none());
+            assert!(!conn.closed().is_some_and(|end| end.clean) && conn.poll_timeout().is_none());
 
             let mut conn = connection(role, &config);
             receive(&mut conn, &bytes);
@@ -199,7 +202,7 @@ fn the_last_phases_are_bounded_too() {
             feed(&mut conn, &[0; 1000]);
             conn.handle_timeout(at(10 + bound)).unwrap();
             assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
-            assert_eq!(conn.was_clean(), !fails);
+            assert_eq!(conn.closed().is_some_and(|end| end.clean), !fails);
         }
     }
 }
@@ -230,7 +233,9 @@ fn a_dead_peer_is_found_in_time_whatever_the_phase() {
             let took = found - last;
             assert!(took <= interval * 5 / 4 + timeout, "{role:?} {phase}: {took:?}");
             assert!(took >= interval + timeout, "{role:?} {phase}: {took:?}");
-            assert!(!conn.sender().has_outgoing() && conn.close_code() == 1006);
+            assert!(
+                !conn.sender().has_outgoing() && conn.closed().map_or(1006, |end| end.code) == 1006
+            );
         }
     }
 }
@@ -306,7 +311,7 @@ fn the_pong_is_awaited_only_from_when_the_ping_was_written() {
     let config = Config::default().heartbeat(Heartbeat::new(8 * SECOND, 3 * SECOND)).high_water(10);
     for role in ROLES {
         let mut conn = connection(role, &config);
-        conn.sender().feed(&vec![1; 100]).unwrap(); // full, which does not refuse the ping
+        conn.sender_mut().feed(&vec![1; 100]).unwrap(); // full, which does not refuse the ping
         let mut out = write(&mut conn, 3);
         for second in 0..100 {
             conn.handle_timeout(at(second)).unwrap();
@@ -352,7 +357,7 @@ fn while_paused_silence_is_not_held_against_the_peer() {
         // Closing is bounded even then.
         let mut conn = connection(role, &config);
         conn.set_paused(true);
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().close(None).unwrap();
         conn.handle_timeout(at(0)).unwrap();
         assert_eq!(conn.handle_timeout(at(5)), Err(RecvError::CloseTimeout));
     }
@@ -370,13 +375,13 @@ fn huge_durations_never_come() {
         let mut conn = connection(role, &config);
         let far = Time::new(Duration::MAX - SECOND);
         receive(&mut conn, &to(role, TEXT, "x")[..3]);
-        conn.sender().feed("x").unwrap();
+        conn.sender_mut().feed("x").unwrap();
         conn.write_blocked();
         for _ in 0..10 {
             conn.handle_timeout(far).unwrap();
             assert!(conn.poll_timeout().is_none_or(|t| t > far));
         }
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().close(None).unwrap();
         conn.handle_timeout(far).unwrap();
         conn.handle_timeout(far).unwrap();
         assert_eq!(conn.ready_state(), ReadyState::Closing);
@@ -471,7 +476,7 @@ fn a_pong_is_not_missed_once_our_close_is_on_its_way() {
             now += SECOND / 10;
         }
         conn.handle_timeout(Time::new(now)).unwrap(); // the Pong is awaited, within a second
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
         for later in 0..20 {
             conn.handle_timeout(Time::new(now + later * SECOND)).unwrap();

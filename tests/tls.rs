@@ -226,7 +226,7 @@ fn the_halves_of_a_split_work_at_the_same_time() {
                 assert!(reader.recv().unwrap().unwrap() == Message::Binary(&payload));
             }
             assert!(reader.recv().unwrap().is_none());
-            assert!(reader.was_clean());
+            assert!(reader.closed().unwrap().clean);
             sending.join().unwrap();
         });
     }
@@ -252,7 +252,7 @@ fn the_halves_of_a_split_work_at_the_same_time() {
                         assert!(message == Message::Binary(&payload));
                     }
                     assert!(reader.recv().await.unwrap().is_none());
-                    assert!(reader.was_clean());
+                    assert!(reader.closed().unwrap().clean);
                 };
                 tokio::join!(sending, receiving);
             });
@@ -277,7 +277,7 @@ fn a_spinning_stream_carries_tls() {
             while let Some((message, reply)) = ws.recv_reply().unwrap() {
                 reply.feed(message).map(drop).unwrap();
             }
-            assert!(ws.was_clean());
+            assert!(ws.closed().unwrap().clean);
         });
         let request = Request::new(&url).unwrap();
         let ws = Dial::new(&request).tls(authority.client()).blocking_connect(&config).unwrap();

@@ -143,13 +143,13 @@ mod on_tokio {
                 assert_eq!(near.recv().await.unwrap().unwrap().as_bytes(), vec![7; len]);
             }
             near.close(None).await.unwrap();
-            near.was_clean()
+            near.closed().is_some_and(|end| end.clean)
         };
         let answering = async {
             while let Some((message, reply)) = far.recv_reply().await.unwrap() {
                 reply.feed(message).unwrap();
             }
-            far.was_clean()
+            far.closed().is_some_and(|end| end.clean)
         };
         assert_eq!(both(asking, answering).await, (true, true));
     }
@@ -443,14 +443,14 @@ mod on_threads {
             while let Some((message, reply)) = far.recv_reply().unwrap() {
                 reply.feed(message).unwrap();
             }
-            far.was_clean()
+            far.closed().is_some_and(|end| end.clean)
         });
         for len in [1, 1000, 20_000, 300_000] {
             near.send(&vec![7; len]).unwrap();
             assert_eq!(near.recv().unwrap().unwrap().as_bytes(), vec![7; len]);
         }
         near.close(None).unwrap();
-        assert!(near.was_clean());
+        assert!(near.closed().unwrap().clean);
         assert!(answering.join().unwrap());
     }
 
@@ -481,7 +481,9 @@ mod on_threads {
             writer.send("ping").unwrap();
             assert_eq!(far.recv().unwrap().unwrap().as_bytes(), b"ping");
             far.send("pong").unwrap();
-            let ending = thread::spawn(move || far.close(None).map(|()| far.was_clean()));
+            let ending = thread::spawn(move || {
+                far.close(None).map(|()| far.closed().is_some_and(|end| end.clean))
+            });
             assert!(reading.join().unwrap().unwrap());
             assert!(ending.join().unwrap().unwrap());
         });

@@ -68,8 +68,11 @@ async fn what_was_received_is_delivered_though_every_write_fails() {
                 assert_eq!(ws.feed("x"), Err(SendError::Closed));
             }
             assert!(ws.recv().await.unwrap().is_none());
-            assert_eq!(ws.close_frame().unwrap().code, CloseCode::POLICY_VIOLATION);
-            assert!(!ws.was_clean(), "our answer could not be written (P074)");
+            assert_eq!(ws.closed().unwrap().code, CloseCode::POLICY_VIOLATION.get());
+            assert!(
+                !ws.closed().is_some_and(|end| end.clean),
+                "our answer could not be written (P074)"
+            );
             assert_eq!(ws.ready_state(), ReadyState::Closed);
         }
     })
@@ -91,7 +94,7 @@ async fn a_write_that_fails_inside_recv_is_returned_once_nothing_is_left_to_rece
         let error = ws.recv().await.map(|_| ()).unwrap_err();
         assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::BrokenPipe));
         assert!(ws.recv().await.is_err());
-        assert_eq!(ws.close_code(), 1006);
+        assert_eq!(ws.closed().map_or(1006, |end| end.code), 1006);
     })
     .await;
 }
@@ -145,7 +148,7 @@ async fn recv_reply_discards_after_a_failed_write_up_to_the_peers_close() {
         let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
         let _ = reply.feed(message).unwrap();
         assert!(ws.recv_reply().await.unwrap().is_none());
-        assert_eq!(ws.close_code(), 1008);
+        assert_eq!(ws.closed().unwrap().code, 1008);
     })
     .await;
 }
@@ -166,7 +169,7 @@ async fn a_client_that_is_kept_does_not_keep_the_server() {
                 assert!(closed.is_ok() && end.unwrap().is_none());
             }
             assert_eq!(begin.elapsed(), Duration::ZERO); // it lingers for what may still come
-            assert_eq!(kept.close_code(), 1000);
+            assert_eq!(kept.closed().unwrap().code, 1000);
         }
     })
     .await;
@@ -530,16 +533,16 @@ async fn either_role_closes_and_both_see_a_clean_end() {
             let closing = tokio::spawn(async move {
                 let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "done");
                 first.close(frame).await.unwrap();
-                assert!(first.was_clean());
+                assert!(first.closed().unwrap().clean);
                 first.close(None).await.unwrap();
                 assert_eq!(first.ready_state(), ReadyState::Closed);
-                assert_eq!((first.close_code(), first.close_frame().unwrap().reason), (1001, ""));
+                assert_eq!(first.closed().map(|end| (end.code, end.reason)), Some((1001, "")));
             });
             assert_eq!(second.recv().await.unwrap().unwrap().as_text(), Some("before"));
             assert!(second.recv().await.unwrap().is_none());
-            let frame = second.close_frame().unwrap();
-            assert_eq!((frame.code.get(), frame.reason), (1001, "done"));
-            assert!(second.was_clean());
+            let end = second.closed().unwrap();
+            assert_eq!((end.code, end.reason), (1001, "done"));
+            assert!(end.clean);
             drop(second);
             closing.await.unwrap();
             assert!(began.elapsed().as_secs() <= 1, "{:?}", began.elapsed());
@@ -559,14 +562,14 @@ async fn both_close_at_once_and_both_ends_are_clean() {
         }
         let near = async {
             client.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
-            assert!(client.was_clean());
-            assert_eq!(client.close_code(), 1001);
+            assert!(client.closed().unwrap().clean);
+            assert_eq!(client.closed().unwrap().code, 1001);
             drop(client);
         };
         let far = async {
             server.close(CloseFrame::new(CloseCode::GOING_AWAY)).await.unwrap();
-            assert!(server.was_clean());
-            assert_eq!(server.close_code(), 1000);
+            assert!(server.closed().unwrap().clean);
+            assert_eq!(server.closed().unwrap().code, 1000);
         };
         tokio::join!(near, far);
     })
@@ -598,7 +601,7 @@ async fn close_is_bounded_whatever_the_peer_does() {
             let error = recv_error(ws.close(None).await.unwrap_err());
             assert_eq!(error, RecvError::CloseTimeout, "{what}");
             assert_eq!(began.elapsed().as_secs(), 5, "{what}");
-            assert!(!ws.was_clean() && ws.close_code() == 1006);
+            assert!(ws.closed().is_none_or(|end| !end.clean && end.code == 1006));
             assert_eq!(ws.ready_state(), ReadyState::Closed);
             assert!(ws.recv().await.is_err());
             peer.abort();
@@ -636,8 +639,8 @@ async fn a_peer_that_closes_and_does_not_read_our_answer_cannot_hold_us() {
         let began = Instant::now();
         let _ = ws.recv().await.map(|_| ());
         assert_eq!(began.elapsed().as_secs(), 5);
-        assert!(!ws.was_clean());
-        assert_eq!(ws.close_code(), 1000);
+        assert!(!ws.closed().is_some_and(|end| end.clean));
+        assert_eq!(ws.closed().unwrap().code, 1000);
     })
     .await;
 }
@@ -657,14 +660,14 @@ async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
         for i in 0..20 {
             assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [i; 500]);
         }
-        assert!(ws.recv().await.unwrap().is_none() && ws.was_clean());
+        assert!(ws.recv().await.unwrap().is_none() && ws.closed().is_some_and(|end| end.clean));
 
         let (mut ws, io) = scripted(&input, &config());
         io.with(|s| s.at_end = AtEnd::Eof);
         let (_, reply) = ws.recv_reply().await.unwrap().unwrap();
         reply.close(None).unwrap();
         assert!(ws.recv_reply().await.unwrap().is_none());
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
         let frames = io.frames();
         assert_eq!((frames.len(), frames[0].opcode), (1, CLOSE));
     })
@@ -680,7 +683,7 @@ async fn a_client_waits_for_the_servers_fin_no_longer_than_the_close_timeout() {
         let began = Instant::now();
         assert!(ws.recv().await.unwrap().is_none());
         assert_eq!(began.elapsed().as_secs(), 5);
-        assert!(ws.was_clean() && !io.with(|s| s.shut));
+        assert!(ws.closed().unwrap().clean && !io.with(|s| s.shut));
     })
     .await;
 }
@@ -700,7 +703,7 @@ async fn a_stream_that_ends_in_the_middle_is_an_unexpected_end() {
                 let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
                 assert_eq!(error, RecvError::UnexpectedEof);
             }
-            assert_eq!(ws.close_code(), 1006);
+            assert_eq!(ws.closed().map_or(1006, |end| end.code), 1006);
         }
     })
     .await;
@@ -751,11 +754,11 @@ async fn with_auto_pong_and_auto_close_off_the_caller_answers() {
         }
         assert_eq!(ws.recv_event().await.unwrap(), None);
         assert_eq!(ws.recv_event().await.unwrap(), None);
-        assert!(!ws.was_clean());
+        assert!(!ws.closed().is_some_and(|end| end.clean));
         let _ = ws.feed("one last").unwrap(); // §5.5.1: may still be sent
         io.with(|s| s.at_end = AtEnd::Eof);
         ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
         let frames = io.frames();
         let opcodes: Vec<_> = frames.iter().map(|f| f.opcode).collect();
         assert_eq!(opcodes, [PONG, TEXT, CLOSE]);
@@ -1250,7 +1253,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
             while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
                 let _ = reply.feed(message).unwrap();
             }
-            assert!(ws.was_clean());
+            assert!(ws.closed().unwrap().clean);
         });
         let request = Request::new(&url).unwrap().header("X-Token", "abc").unwrap();
         let request = request.subprotocols(&["ticks.v1"]).unwrap();
@@ -1260,7 +1263,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
         ws.send("hello").await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("hello"));
         ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
         drop(ws);
         serving.await.unwrap();
     })
@@ -1293,9 +1296,9 @@ async fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
         let slices = [std::io::IoSlice::new(b"ab "), std::io::IoSlice::new(b"cd")];
         assert_eq!(stream.write_vectored(&slices).await.unwrap(), 5);
         stream.flush().await.unwrap();
-        assert!(ws.error().is_none());
+        assert!(ws.closed().and_then(|end| end.error).is_none());
         assert!(matches!(ws.recv().await, Err(Error::Recv(RecvError::Protocol(_)))));
-        assert!(matches!(ws.error(), Some(RecvError::Protocol(_))));
+        assert!(matches!(ws.closed().and_then(|end| end.error), Some(RecvError::Protocol(_))));
         serving.await.unwrap();
     })
     .await;
@@ -1544,7 +1547,7 @@ async fn frames_right_behind_the_request_are_not_lost_however_it_is_cut() {
                 assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [i; 1000]);
             }
             assert!(ws.recv().await.unwrap().is_none());
-            assert!(ws.was_clean());
+            assert!(ws.closed().unwrap().clean);
         }
     })
     .await;

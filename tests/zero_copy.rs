@@ -152,19 +152,19 @@ fn a_shared_payload_is_written_from_where_it_lies() {
             let mut conn = server(&config);
             let here = match way {
                 0 => {
-                    conn.sender().feed_bytes(payload.clone()).unwrap();
+                    conn.sender_mut().feed_bytes(payload.clone()).unwrap();
                     payload.as_ptr()
                 }
                 1 => {
-                    conn.sender().feed_owned(OwnedMessage::binary(payload.clone())).unwrap();
+                    conn.sender_mut().feed_owned(OwnedMessage::binary(payload.clone())).unwrap();
                     payload.as_ptr()
                 }
                 _ => {
-                    conn.sender().feed_prepared(&prepared).unwrap();
+                    conn.sender_mut().feed_prepared(&prepared).unwrap();
                     prepared.payload().as_ptr()
                 }
             };
-            let mut out = conn.sender().outgoing();
+            let mut out = conn.sender_mut().outgoing();
             let header = out.remaining() - len;
             out.advance(header);
             // A prepared frame is measured with its header.
@@ -175,7 +175,7 @@ fn a_shared_payload_is_written_from_where_it_lies() {
         }
         // A client masks, and so copies: the caller's bytes are left alone.
         let mut conn = client(&config);
-        conn.sender().feed_bytes(payload.clone()).unwrap();
+        conn.sender_mut().feed_bytes(payload.clone()).unwrap();
         drain(&mut conn);
         assert!(payload.iter().all(|b| *b == 7));
     }

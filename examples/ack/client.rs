@@ -41,7 +41,7 @@ async fn session(
     // The server says how far it is; the rest may have been lost, so it is sent again.
     match ws.recv().await? {
         Some(message) => unacked.acked(wire::read(message.as_bytes()).map_or(0, |(n, _)| n)),
-        None => return Ok(Done::Closed(ws.close_code())),
+        None => return Ok(Done::Closed(ws.closed().map_or(1006, |end| end.code))),
     }
     for (number, payload) in unacked.iter() {
         let _ = ws.feed(&wire::order(number, payload)); // refused once the stream is broken:
@@ -54,7 +54,7 @@ async fn session(
                     unacked.acked(wire::read(message.as_bytes()).map_or(0, |(n, _)| n));
                     backoff.proved_useful();
                 }
-                None => return Ok(Done::Closed(ws.close_code())),
+                None => return Ok(Done::Closed(ws.closed().map_or(1006, |end| end.code))),
             },
             order = orders.recv(), if more && unacked.has_room() => match order {
                 // Remembered first: from here on it will arrive, whatever becomes of this connection.

@@ -121,7 +121,7 @@ where
     });
     #[cfg(feature = "counters")]
     session.counters(reader.counters());
-    session.ended(received, reader.close_code(), reader.close_frame(), reader.was_clean())
+    session.ended(received, reader.closed())
 }
 
 /// Prints what arrives, until the connection has ended.

@@ -132,7 +132,7 @@ where
     };
     #[cfg(feature = "counters")]
     session.counters(reader.counters());
-    session.ended(received, reader.close_code(), reader.close_frame(), reader.was_clean())
+    session.ended(received, reader.closed())
 }
 
 /// Reading standard input blocks and cannot be called off: it has a thread, a few lines ahead, that

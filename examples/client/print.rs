@@ -7,7 +7,7 @@ use std::{
     io::{self, IsTerminal, Write},
     time::Duration,
 };
-use tickwire::{CloseFrame, Message};
+use tickwire::{Closed, Message};
 
 /// How much of a binary message a dump shows, in bytes.
 const SHOWN: usize = 256;
@@ -114,12 +114,11 @@ impl Look {
         self.note(format_args!("subprotocol: {name}"))
     }
 
-    /// The peer's Close, which was answered or is the answer. `code` is 1005 for one with an empty
-    /// body.
-    pub(crate) fn close(&self, code: u16, frame: Option<CloseFrame<'_>>) -> Result<()> {
-        let mut line = format!("closed: {code}");
-        if let Some(frame) = frame.filter(|frame| !frame.reason.is_empty()) {
-            write!(line, " {}", Shown(frame.reason))?;
+    /// The peer's Close, which was answered or is the answer.
+    pub(crate) fn close(&self, end: Closed<'_>) -> Result<()> {
+        let mut line = format!("closed: {}", end.code);
+        if !end.reason.is_empty() {
+            write!(line, " {}", Shown(end.reason))?;
         }
         Ok(self.note(format_args!("{line} (clean)"))?)
     }

@@ -15,9 +15,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tickwire::{
-    CloseFrame, Error, Event, Message, Negotiated, RoundTrip, handshake::client::Request,
-};
+use tickwire::{Closed, Error, Event, Message, Negotiated, RoundTrip, handshake::client::Request};
 
 /// The server has answered, and will not have us.
 #[derive(Debug)]
@@ -209,15 +207,10 @@ impl Session {
     }
 
     /// The exit status, after an end that may be clean or an error.
-    pub(crate) fn ended(
-        &self,
-        received: Result<()>,
-        code: u16,
-        frame: Option<CloseFrame<'_>>,
-        clean: bool,
-    ) -> Result<u8> {
-        if received.is_ok() && clean {
-            self.look.close(code, frame)?;
+    pub(crate) fn ended(&self, received: Result<()>, closed: Option<Closed<'_>>) -> Result<u8> {
+        let closed = closed.filter(|end| end.clean);
+        if let (Ok(()), Some(end)) = (&received, closed) {
+            self.look.close(end)?;
         }
         self.tally(|tally| {
             let _ = tally.lines().try_for_each(|line| self.look.note(format_args!("{line}")));
@@ -226,9 +219,9 @@ impl Session {
             tell(format_args!("open for {:.3} s", self.began.elapsed().as_secs_f64()));
         }
         received?;
-        if !clean {
+        let Some(Closed { code, .. }) = closed else {
             return Err("the connection failed before the peer's Close was answered".into());
-        }
+        };
         // The answer to a Close has its code.
         let fine = matches!(code, 1000 | 1001 | 1005) || code == self.said.load(Relaxed);
         let enough = self.take.is_none() || self.has_enough();

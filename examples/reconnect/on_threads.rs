@@ -43,5 +43,5 @@ fn session(
         }
         feed.message(message);
     }
-    Ok(ws.close_code())
+    Ok(ws.closed().map_or(1006, |end| end.code))
 }

@@ -44,5 +44,5 @@ async fn session(
         }
         feed.message(message);
     }
-    Ok(ws.close_code())
+    Ok(ws.closed().map_or(1006, |end| end.code))
 }

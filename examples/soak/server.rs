@@ -179,10 +179,10 @@ pub(crate) async fn closed(ws: &mut WebSocket<TcpStream>, code: CloseCode) -> Re
     if let Some(message) = ws.recv().await? {
         return Err(format!("received after the end: {message:?}").into());
     }
-    if !ws.was_clean() || ws.close_code() != code.get() {
-        return Err(format!("clean: {}, code {}", ws.was_clean(), ws.close_code()).into());
+    match ws.closed() {
+        Some(end) if end.clean && end.code == code.get() => Ok(()),
+        end => Err(format!("{end:?}").into()),
     }
-    Ok(())
 }
 
 /// Nothing more comes, until the heartbeat says so.

@@ -104,7 +104,7 @@ fn take_closes_after_so_many_messages_and_shows_no_more() {
                 }
                 ws.flush().unwrap();
                 assert!(hear(&mut ws).is_empty());
-                assert_eq!(ws.close_code(), 1000);
+                assert_eq!(ws.closed().unwrap().code, 1000);
             });
         assert_eq!((code, errors), (0, vec![]));
         assert_eq!(out, ["0", "1", "2", "closed: 1000 (clean)"]);
@@ -141,7 +141,7 @@ fn the_exit_code_says_how_the_peer_closed() {
         let args = ["--adapter", adapter, "--send", "/close 4001 x"];
         let ended = client_against(&args, |mut ws| {
             assert_eq!(ws.recv().unwrap(), None);
-            assert_eq!(ws.close_code(), 4001);
+            assert_eq!(ws.closed().unwrap().code, 4001);
         });
         assert_eq!(ended, (0, vec!["closed: 4001 (clean)".into()], vec![]));
     }
@@ -299,7 +299,7 @@ fn a_recording_is_for_the_owner_alone_and_can_be_replayed() {
         let end = recording
             .replay(&Config::default(), |_, event| events.push(format!("{event:?}")))
             .unwrap();
-        assert_eq!((end.close_code(), end.error().is_none()), (1000, true));
+        assert_eq!(end.closed().map(|end| (end.code, end.error)), Some((1000, None)));
         assert!(!events.is_empty());
 
         let nowhere = [&*url, "--adapter", adapter, "--record", "/nowhere/at/all"];
@@ -356,7 +356,7 @@ fn take_ends_a_flood_of_our_own_too() {
             heard += 1;
         }
         assert!(heard < 100_000, "{heard}");
-        assert_eq!(ws.close_code(), 1000);
+        assert_eq!(ws.closed().unwrap().code, 1000);
         let (code, out, errors) = program.finish();
         assert_eq!((code, out.len(), errors), (0, 2, vec![]), "{out:?}");
     }

@@ -77,7 +77,7 @@ fn the_server_echoes_text_as_text_and_binary_as_binary() {
                         assert!(echo.as_message() == message, "{echo:?}");
                     }
                     ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
-                    assert_eq!(ws.close_code(), 1000);
+                    assert_eq!(ws.closed().unwrap().code, 1000);
                 }
             });
         }
@@ -152,7 +152,7 @@ fn the_server_has_the_limits_it_was_given() {
                 let echo = ws.recv_owned().await.unwrap();
                 assert_eq!(echo.map(|echo| echo.payload().len()), (code == 1000).then_some(len));
                 let _ = ws.close(CloseFrame::new(CloseCode::NORMAL)).await;
-                assert_eq!(ws.close_code(), code);
+                assert_eq!(ws.closed().unwrap().code, code);
             });
         }
     }
@@ -175,7 +175,7 @@ fn a_signal_closes_every_connection_with_1001() {
                 server.signal(signal);
                 for mut ws in peers {
                     assert!(ws.recv().await.unwrap().is_none());
-                    assert_eq!((ws.close_code(), ws.was_clean()), (1001, true));
+                    assert_eq!(ws.closed().map(|end| (end.code, end.clean)), Some((1001, true)));
                 }
             });
             let (code, _, errors) = server.finish();
@@ -208,7 +208,7 @@ fn the_server_tells_at_the_end_what_each_thread_did_if_asked() {
             server.signal("-TERM");
             for mut ws in peers {
                 assert!(ws.recv().await.unwrap().is_none());
-                assert_eq!((ws.close_code(), ws.was_clean()), (1001, true));
+                assert_eq!(ws.closed().map(|end| (end.code, end.clean)), Some((1001, true)));
             }
         });
         let (code, out, errors) = server.finish();
@@ -666,7 +666,7 @@ mod over_tls {
                 assert!(ws.recv().await.unwrap().is_some());
                 server.signal("-TERM");
                 assert!(ws.recv().await.unwrap().is_none());
-                assert_eq!((ws.close_code(), ws.was_clean()), (1001, true));
+                assert_eq!(ws.closed().map(|end| (end.code, end.clean)), Some((1001, true)));
             });
             assert_eq!(server.finish().0, 0);
         }
@@ -753,7 +753,7 @@ fn the_classic_echo_sends_everything_back() {
             assert_eq!(round_trip(&mut ws, message).await.as_message(), message);
         }
         ws.close(CloseCode::NORMAL).await.unwrap();
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
     });
 }
 
@@ -792,6 +792,6 @@ fn the_classic_chat_tells_who_said_what() {
         let mut nobody = connect(&url, &Config::default()).await.unwrap();
         nobody.send(" ").await.unwrap();
         assert_eq!(nobody.recv().await.unwrap(), None);
-        assert_eq!(nobody.close_code(), 1003);
+        assert_eq!(nobody.closed().unwrap().code, 1003);
     });
 }

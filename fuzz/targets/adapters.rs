@@ -1003,9 +1003,9 @@ async fn run(input: Input) {
         for side in &mut sides {
             assert_eq!(side.over, Some(true), "nothing was wrong with this link");
             let clean = match &side.end {
-                End::Whole(ws) => ws.was_clean(),
-                End::Halves(rx, _) => rx.was_clean(),
-                End::Blocking(ws) => ws.was_clean(),
+                End::Whole(ws) => ws.closed().is_some_and(|end| end.clean),
+                End::Halves(rx, _) => rx.closed().is_some_and(|end| end.clean),
+                End::Blocking(ws) => ws.closed().is_some_and(|end| end.clean),
             };
             assert!(clean);
         }

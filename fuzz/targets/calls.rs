@@ -323,29 +323,29 @@ impl Ledger {
         match op {
             Op::Feed { text, len } => {
                 let owned = self.message(*text, *len);
-                let fed = self.conn.sender().feed(&owned);
+                let fed = self.conn.sender_mut().feed(&owned);
                 self.fed_whole(owned, fed, before);
             }
             Op::FeedOwned { text, len } => {
                 let owned = self.message(*text, *len);
-                let fed = self.conn.sender().feed_owned(owned.clone());
+                let fed = self.conn.sender_mut().feed_owned(owned.clone());
                 self.fed_whole(owned, fed, before);
             }
             Op::FeedBytes { len } => {
                 let owned = self.message(false, *len);
-                let fed = self.conn.sender().feed_bytes(owned.payload().clone());
+                let fed = self.conn.sender_mut().feed_bytes(owned.payload().clone());
                 self.fed_whole(owned, fed, before);
             }
             Op::FeedPrepared { text, len } => {
                 let owned = self.message(*text, *len);
-                let fed = self.conn.sender().feed_prepared(&Prepared::new(&owned));
+                let fed = self.conn.sender_mut().feed_prepared(&Prepared::new(&owned));
                 self.fed_whole(owned, fed, before);
             }
             Op::FeedChunk { text, len, last } => self.feed_chunk(*text, *len, *last, before),
             Op::FeedBadText => {
                 let data = b"\xff";
                 let chunk = Chunk { kind: DataKind::Text, first: true, data, last: false };
-                let error = self.conn.sender().feed_chunk(chunk).unwrap_err();
+                let error = self.conn.sender_mut().feed_chunk(chunk).unwrap_err();
                 if self.close.is_none() && !self.broken && self.chunks.is_none() {
                     let full = !self.conn.sender().has_room();
                     assert_eq!(matches!(error, SendError::Full { .. }), full);
@@ -360,7 +360,7 @@ impl Ledger {
                 if let Some(byte) = body.first_mut() {
                     *byte = self.controls as u8;
                 }
-                let tx = self.conn.sender();
+                let tx = self.conn.sender_mut();
                 let fed = tx.fed();
                 let queued = if ping { tx.ping(&body) } else { tx.pong(&body) };
                 assert_eq!(fed, tx.fed(), "a control frame moved the position");
@@ -415,8 +415,8 @@ impl Ledger {
                 self.eof = true;
             }
 
-            Op::SenderLend(len) => self.conn.sender().lend(vec![0xdd; len.get()]),
-            Op::SenderReclaim => drop(self.conn.sender().reclaim()),
+            Op::SenderLend(len) => self.conn.sender_mut().lend(vec![0xdd; len.get()]),
+            Op::SenderReclaim => drop(self.conn.sender_mut().reclaim()),
             Op::Look => self.write(0),
             Op::Write(most) => self.write(usize::from(*most)),
             Op::WriteAll => self.write(usize::MAX),
@@ -479,7 +479,7 @@ impl Ledger {
     fn fed_frame(&mut self, first: u8, payload: Vec<u8>, position: Position, before: usize) {
         assert!(self.close.is_none() && !self.broken, "fed though closed");
         assert!(before < 2 * self.high_water + self.longest + CONTROLS, "fed though full");
-        let tx = self.conn.sender();
+        let tx = self.conn.sender_mut();
         // How long what is compressed gets, nobody else knows.
         let len = match self.takeover {
             None => self.frame_len(payload.len()),
@@ -487,7 +487,7 @@ impl Ledger {
         };
         self.longest = self.longest.max(len);
         self.fed_bytes += len;
-        let tx = self.conn.sender();
+        let tx = self.conn.sender_mut();
         assert_eq!(tx.buffered_amount(), before + len);
         assert_eq!(tx.fed(), position);
         self.ordered.push(Fed { first, payload, len, position, begun: 0 });
@@ -521,9 +521,9 @@ impl Ledger {
         let end = at % MIXED.len() + data.len();
         let whole = !text || MIXED.is_char_boundary(end % MIXED.len());
         let begins = self.chunks.is_none();
-        let tx = self.conn.sender();
+        let tx = self.conn.sender_mut();
         assert_eq!(tx.message_in_progress().is_none(), begins || tx.is_closed());
-        match self.conn.sender().feed_chunk(Chunk { kind, first: begins, data: &data, last }) {
+        match self.conn.sender_mut().feed_chunk(Chunk { kind, first: begins, data: &data, last }) {
             Ok(position) => {
                 assert!(self.chunks.is_none_or(|(begun, _)| begun == kind));
                 assert!(!last || whole, "text that ends inside a character");
@@ -546,7 +546,7 @@ impl Ledger {
             true => Message::Text(std::str::from_utf8(&bytes).unwrap()),
             false => Message::Binary(&bytes),
         };
-        let tx = self.conn.sender();
+        let tx = self.conn.sender_mut();
         let at = tx.fed();
         match tx.feed_first(message) {
             Ok(position) => {
@@ -572,7 +572,7 @@ impl Ledger {
         let code = close.code.map(|code| CloseCode::new(code).unwrap_or(CloseCode::NORMAL));
         let frame = code.map(|code| CloseFrame::with_reason(code, reason));
         let was_closed = self.conn.sender().is_closed();
-        let tx = self.conn.sender();
+        let tx = self.conn.sender_mut();
         let done = if abort { tx.abort(frame) } else { tx.close(frame) };
         match done {
             Ok(()) => {
@@ -593,14 +593,14 @@ impl Ledger {
     fn write(&mut self, most: usize) {
         let before = self.conn.sender().buffered_amount();
         let said = self.conn.sender().has_outgoing();
-        let remaining = self.conn.sender().outgoing().remaining();
+        let remaining = self.conn.sender_mut().outgoing().remaining();
         // What was fed to overtake may wait for the last chunk of a message begun.
         let waits = self.chunks.is_some() && !self.first.is_empty();
         assert!(said == (remaining > 0) || (said && waits), "has_outgoing");
         let after = self.conn.sender().buffered_amount();
         assert!(after == before || (after < before && self.conn.sender().is_closed()));
         assert!(remaining <= after);
-        let mut out = self.conn.sender().outgoing();
+        let mut out = self.conn.sender_mut().outgoing();
         assert_eq!(out.remaining(), remaining);
         if let Some(single) = out.single() {
             assert_eq!(single.len(), remaining);
@@ -758,8 +758,8 @@ impl Ledger {
         let state = self.conn.ready_state();
         assert!(state >= self.state, "{state:?} after {:?}", self.state);
         self.state = state;
-        let _ = (self.conn.ending(), self.conn.close_code(), self.conn.was_clean());
-        let tx = self.conn.sender();
+        let _ = (self.conn.ending(), self.conn.closed());
+        let tx = self.conn.sender_mut();
         let buffered = tx.buffered_amount();
         assert!(
             buffered <= 2 * self.high_water + 2 * self.longest + CONTROLS,
@@ -818,7 +818,7 @@ impl Ledger {
     fn check_at_the_end(&mut self) {
         self.check_received();
         // Everything there is goes out.
-        while self.conn.sender().outgoing().has_remaining() {
+        while self.conn.sender_mut().outgoing().has_remaining() {
             self.write(usize::MAX); // 64 slices at once
         }
         self.check_always();
@@ -935,7 +935,7 @@ impl Ledger {
     }
 
     fn check_counts(&mut self) {
-        let tx = self.conn.sender();
+        let tx = self.conn.sender_mut();
         let (buffered, unsent) = (tx.buffered_amount(), tx.unsent() as usize);
         assert!(self.chunks.is_some() || buffered == 0, "{buffered} buffered, all written");
         assert!(self.fed_bytes <= self.written.len() + unsent + buffered, "bytes unaccounted for");

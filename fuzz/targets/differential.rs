@@ -134,7 +134,7 @@ fn ours(client: bool, cut: u8, high_water: usize, sends: &[Send], close: Option<
         (code.unwrap_or(CloseCode::NORMAL), reason.to_owned())
     });
     let frame = frame.as_ref().map(|(code, reason)| CloseFrame::with_reason(*code, reason));
-    conn.sender().close(frame).expect("it is open");
+    conn.sender_mut().close(frame).expect("it is open");
     drain(&mut conn, &mut wire);
 
     let want = reference::receive(&wire, client, LIMITS);
@@ -150,7 +150,7 @@ fn ours(client: bool, cut: u8, high_water: usize, sends: &[Send], close: Option<
 
 /// Writes all there is: what overtakes comes in a turn of its own.
 fn drain(conn: &mut Connection, wire: &mut Vec<u8>) {
-    while write(conn.sender(), wire, usize::MAX) > 0 {}
+    while write(conn.sender_mut(), wire, usize::MAX) > 0 {}
 }
 
 impl Send {
@@ -168,7 +168,7 @@ impl Send {
         match self {
             Self::Whole { how, text, len } => {
                 let message = message(*text, len.within(budget), seed);
-                let tx = conn.sender();
+                let tx = conn.sender_mut();
                 let done = match how % 3 {
                     0 => tx.feed(&message),
                     1 => tx.feed_owned(message.clone()),
@@ -181,7 +181,7 @@ impl Send {
                 let message = message(*text, len.within(budget), seed);
                 // Which has a bound of its own, at twice the high-water mark.
                 drain(conn, wire);
-                conn.sender().feed_first(&message).expect("all before is written");
+                conn.sender_mut().feed_first(&message).expect("all before is written");
             }
             Self::Chunks { text, lens } => {
                 let lens: Vec<usize> = lens.iter().take(6).map(|len| len.within(budget)).collect();
@@ -193,15 +193,15 @@ impl Send {
                     drain(conn, wire);
                     let chunk =
                         Chunk { kind: message.kind(), first: i == 0, data, last: i == lens.len() };
-                    conn.sender().feed_chunk(chunk).expect("all before is written");
+                    conn.sender_mut().feed_chunk(chunk).expect("all before is written");
                 }
                 fed.push(event(&message));
             }
             Self::Ping(n) => {
-                conn.sender().ping(&binary(usize::from(n % 126), seed)).expect("it fits");
+                conn.sender_mut().ping(&binary(usize::from(n % 126), seed)).expect("it fits");
             }
             Self::Pong(n) => {
-                conn.sender().pong(&binary(usize::from(n % 126), seed)).expect("it fits");
+                conn.sender_mut().pong(&binary(usize::from(n % 126), seed)).expect("it fits");
             }
             Self::Write => drain(conn, wire),
         }

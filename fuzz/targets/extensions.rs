@@ -61,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(got, want.concat());
 
     let mut conn = server.accept(Accept::new()).expect("it passed");
-    let response = bytes::Buf::chunk(&conn.sender().outgoing()).to_vec();
+    let response = bytes::Buf::chunk(&conn.sender_mut().outgoing()).to_vec();
     let response = String::from_utf8(response).expect("ASCII");
     let mut lines = response.lines();
     let answer = lines.find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));

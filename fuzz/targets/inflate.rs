@@ -226,7 +226,7 @@ fn send(flags: u8, cut: u8, pieces: &[u8]) {
     let (mut want, mut open) = (vec![], vec![]);
     let mut in_chunks = false;
     for (what, piece) in split(pieces) {
-        let tx = from.sender();
+        let tx = from.sender_mut();
         let data = piece.repeat(if what & 1 == 0 { 1 } else { 40 });
         let chunk = Chunk {
             kind: DataKind::Binary,
@@ -257,7 +257,7 @@ fn send(flags: u8, cut: u8, pieces: &[u8]) {
         want.push(data);
     }
     let mut wire = vec![];
-    write(from.sender(), &mut wire, usize::MAX);
+    write(from.sender_mut(), &mut wire, usize::MAX);
     let got = play(end(flags & !SMALL_LIMIT, !client), &wire, cut, false);
     assert_eq!(got.error, None);
     assert_eq!(got.messages, want);

@@ -245,12 +245,12 @@ impl Run {
             }
             Op::Feed => self.feed(),
             Op::Write(most) => {
-                write(self.conn.sender(), &mut self.written, usize::from(*most));
+                write(self.conn.sender_mut(), &mut self.written, usize::from(*most));
             }
             Op::Pass(ms) => self.now = self.now + Duration::from_millis(u64::from(*ms)),
             Op::Direct(len) => {
                 let payload = self.payload(*len, seed);
-                if self.conn.sender().feed(&payload).is_ok() {
+                if self.conn.sender_mut().feed(&payload).is_ok() {
                     self.expected.push(payload);
                 }
             }
@@ -258,7 +258,7 @@ impl Run {
                 let data = &self.payload(8, seed)[..];
                 let chunk =
                     Chunk { kind: DataKind::Binary, first: self.open.is_none(), data, last: *last };
-                if self.conn.sender().feed_chunk(chunk).is_ok() {
+                if self.conn.sender_mut().feed_chunk(chunk).is_ok() {
                     let mut all = self.open.take().unwrap_or_default();
                     all.extend_from_slice(data);
                     match last {
@@ -268,7 +268,7 @@ impl Run {
                 }
             }
             Op::Close => {
-                if self.conn.sender().close(CloseCode::NORMAL).is_ok() {
+                if self.conn.sender_mut().close(CloseCode::NORMAL).is_ok() {
                     self.closed = Some(Some(CloseCode::NORMAL));
                 }
             }
@@ -279,7 +279,7 @@ impl Run {
         self.model.age(self.now);
         let before = self.conn.sender().buffered_amount();
         let counts = self.outbox.counts();
-        let fed = self.outbox.feed(self.now, self.conn.sender());
+        let fed = self.outbox.feed(self.now, self.conn.sender_mut());
         if self.closed.is_some() {
             return assert_eq!(fed, Err(SendError::Closed));
         }
@@ -346,7 +346,7 @@ impl Run {
     /// All is read, and what reaches the peer is what was fed.
     fn finish(mut self) {
         for _ in 0..400 {
-            write(self.conn.sender(), &mut self.written, usize::MAX);
+            write(self.conn.sender_mut(), &mut self.written, usize::MAX);
             if self.outbox.is_empty() && self.outbox.disconnected().is_none() {
                 break;
             }
@@ -356,7 +356,7 @@ impl Run {
                 break;
             }
         }
-        while write(self.conn.sender(), &mut self.written, usize::MAX) > 0 {}
+        while write(self.conn.sender_mut(), &mut self.written, usize::MAX) > 0 {}
         let got = reference::receive(&self.written, self.client, Limits::NONE);
         let dropped = self.model.gone.is_some() && self.closed == Some(self.model.gone);
         let mut events = got.events.into_iter();

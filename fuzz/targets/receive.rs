@@ -91,9 +91,9 @@ impl Run {
                 Ok(Step::Closed) | Err(_) => break step,
                 Ok(_) => run.take(&mut conn, flags & TAKE != 0),
             }
-            write(conn.sender(), &mut out, usize::MAX);
+            write(conn.sender_mut(), &mut out, usize::MAX);
         };
-        write(conn.sender(), &mut out, usize::MAX);
+        write(conn.sender_mut(), &mut out, usize::MAX);
         run.error = step.err();
         // It stays where it is, whatever comes now.
         while !left.is_empty() {
@@ -102,7 +102,7 @@ impl Run {
             assert!(conn.event().is_none());
         }
         assert_eq!(conn.step_chunk(), step);
-        assert_eq!(write(conn.sender(), &mut out, usize::MAX), 0, "output behind the end");
+        assert_eq!(write(conn.sender_mut(), &mut out, usize::MAX), 0, "output behind the end");
 
         assert_eq!(run.events, want.events);
         match (&want.end, run.error) {

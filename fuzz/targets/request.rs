@@ -87,7 +87,7 @@ fn run(config: &Config, wire: &[u8], cut: u8, subprotocols: bool) -> Outcome {
             let accept = if subprotocols { accept.subprotocols(&offered) } else { accept };
             let mut conn = server.accept(accept).expect("it passed");
             let mut response = vec![];
-            write(conn.sender(), &mut response, usize::MAX);
+            write(conn.sender_mut(), &mut response, usize::MAX);
             check_response(&response, 101);
             // What comes behind the head is frames, as if it had come later.
             let after = play(&mut conn, left, &mut cuts);

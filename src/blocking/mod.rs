@@ -64,8 +64,8 @@ use crate::{
     proto::{
         close::CloseFrame,
         config::Negotiated,
-        connection::{Connection, Position, ReadyState, RoundTrip, Sender, Step},
-        error::{RecvError, SendError},
+        connection::{Closed, Connection, Position, ReadyState, RoundTrip, Sender, Step},
+        error::SendError,
         message::{Chunk, Event, Info, Message, OwnedMessage},
         prepared::Prepared,
     },
@@ -141,7 +141,7 @@ impl<S> WebSocket<S> {
     /// The sending half: everything that needs no I/O.
     #[inline]
     pub fn sender(&mut self) -> &mut Sender {
-        self.drive.core.conn.sender()
+        self.drive.core.conn.sender_mut()
     }
 
     /// The connection.
@@ -154,14 +154,9 @@ impl<S> WebSocket<S> {
         self.drive.core.conn.negotiated()
     }
 
-    /// The peer's Close; see [`Connection::close_frame`].
-    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        self.drive.core.conn.close_frame()
-    }
-
-    /// The close code of the connection; see [`Connection::close_code`].
-    pub fn close_code(&self) -> u16 {
-        self.drive.core.conn.close_code()
+    /// How it ended: `None` while more may be received. See [`Connection::closed`].
+    pub fn closed(&self) -> Option<Closed<'_>> {
+        self.drive.core.conn.closed()
     }
 
     /// How long Pings and their Pongs took; see [`Sender::rtt`]. Where something always arrives, the
@@ -175,17 +170,6 @@ impl<S> WebSocket<S> {
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> crate::proto::connection::Counters {
         self.drive.core.conn.counters()
-    }
-
-    /// Whether both Close frames have passed; see [`Connection::was_clean`] for what that leaves open.
-    pub fn was_clean(&self) -> bool {
-        self.drive.core.conn.was_clean()
-    }
-
-    /// Why nothing more is received, if it failed: known at once, where [`recv`](Self::recv) first
-    /// tells the peer.
-    pub fn error(&self) -> Option<RecvError> {
-        self.drive.core.conn.error()
     }
 
     /// Where the connection stands.
@@ -202,7 +186,7 @@ impl<S> WebSocket<S> {
     /// As [`Sender::feed`].
     #[inline]
     pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed(message)
+        self.drive.core.conn.sender_mut().feed(message)
     }
 
     /// Queues a message that is never compressed; see [`Sender::feed_plain`].
@@ -214,7 +198,7 @@ impl<S> WebSocket<S> {
         &mut self,
         message: impl Into<Message<'m>>,
     ) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed_plain(message)
+        self.drive.core.conn.sender_mut().feed_plain(message)
     }
 
     /// Queues a shared payload; see [`Sender::feed_bytes`].
@@ -223,7 +207,7 @@ impl<S> WebSocket<S> {
     ///
     /// As [`Sender::feed`].
     pub fn feed_bytes(&mut self, payload: Bytes) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed_bytes(payload)
+        self.drive.core.conn.sender_mut().feed_bytes(payload)
     }
 
     /// Queues a message encoded beforehand; see [`Sender::feed_prepared`].
@@ -233,7 +217,7 @@ impl<S> WebSocket<S> {
     /// As [`Sender::feed`].
     #[inline]
     pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed_prepared(message)
+        self.drive.core.conn.sender_mut().feed_prepared(message)
     }
 
     /// Queues a piece of a message; see [`Sender::feed_chunk`].
@@ -242,7 +226,7 @@ impl<S> WebSocket<S> {
     ///
     /// As [`Sender::feed_chunk`].
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed_chunk(chunk)
+        self.drive.core.conn.sender_mut().feed_chunk(chunk)
     }
 
     /// Queues a message in front of the others; see [`Sender::feed_first`].
@@ -254,22 +238,22 @@ impl<S> WebSocket<S> {
         &mut self,
         message: impl Into<Message<'m>>,
     ) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed_first(message)
+        self.drive.core.conn.sender_mut().feed_first(message)
     }
 
     /// The position behind the last message fed; see [`Sender::fed`].
     pub fn fed(&self) -> Position {
-        self.drive.core.conn.sending().fed()
+        self.drive.core.conn.sender().fed()
     }
 
     /// Whether the stream took all up to here; see [`Sender::is_written`].
     pub fn is_written(&self, position: Position) -> bool {
-        self.drive.core.conn.sending().is_written(position)
+        self.drive.core.conn.sender().is_written(position)
     }
 
     /// How many bytes were fed and not yet written; see [`Sender::buffered_amount`].
     pub fn buffered_amount(&self) -> usize {
-        self.drive.core.conn.sending().buffered_amount()
+        self.drive.core.conn.sender().buffered_amount()
     }
 }
 
@@ -367,7 +351,7 @@ impl<S: Stream> WebSocket<S> {
     #[inline]
     pub fn recv_reply(&mut self) -> Result<Option<(Message<'_>, &mut Sender)>, Error> {
         // Nothing to write first, and a message at hand: nearly always so in a batch.
-        let tx = self.drive.core.conn.sender();
+        let tx = self.drive.core.conn.sender_mut();
         let free = !tx.wants_write() && !tx.is_closed();
         if !(free && self.drive.quick() == Some(Step::Message)) && self.wait_reply()? == Ready::End
         {
@@ -394,7 +378,7 @@ impl<S: Stream> WebSocket<S> {
     /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
     /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
     /// middle of a message skips the rest of it. Where the peer closes in the middle of one, there
-    /// is no last piece: [`Connection::cut_message`] tells.
+    /// is no last piece: [`Closed::cut`] tells.
     ///
     /// # Errors
     ///
@@ -474,7 +458,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`send`](Self::send).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.drive.core.conn.sender().ping(payload)?;
+        self.drive.core.conn.sender_mut().ping(payload)?;
         self.flush()
     }
 
@@ -496,7 +480,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// [`Closed`](SendError::Closed).
     pub fn feed_probe(&mut self) -> Result<(), SendError> {
-        self.drive.core.conn.sender().probe(self.drive.io.now())
+        self.drive.core.conn.sender_mut().probe(self.drive.io.now())
     }
 
     /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
@@ -509,10 +493,10 @@ impl<S: Stream> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-    /// means that the peer's Close was seen; [`was_clean`](Self::was_clean) says whether ours could
+    /// means that the peer's Close was seen; [`closed`](Self::closed) says whether ours could
     /// be written. After [`Error::WouldBlock`] call it again.
     pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
-        match self.drive.core.conn.sender().close(frame) {
+        match self.drive.core.conn.sender_mut().close(frame) {
             Ok(()) | Err(SendError::Closed) => {}
             Err(error) => return Err(error.into()),
         }
@@ -560,11 +544,11 @@ impl<S: Stream> WebSocket<S> {
     #[inline(never)]
     fn wait_reply(&mut self) -> Result<Ready, Error> {
         self.drive.io.patience.begin();
-        let tx = self.drive.core.conn.sending();
+        let tx = self.drive.core.conn.sender();
         if tx.wants_write() || !tx.has_room() {
             self.drive.write(&mut context());
             // Any other error is found again by receiving, in its time.
-            if !self.drive.core.conn.sending().has_room()
+            if !self.drive.core.conn.sender().has_room()
                 && let Err(Error::WouldBlock) = self.write_out(true)
             {
                 return Err(Error::WouldBlock);
@@ -572,7 +556,7 @@ impl<S: Stream> WebSocket<S> {
         }
         loop {
             match self.wait_message()? {
-                Ready::Item if self.drive.core.conn.sending().is_closed() => {} // nothing can answer it
+                Ready::Item if self.drive.core.conn.sender().is_closed() => {} // nothing can answer it
                 ready => return Ok(ready),
             }
         }
@@ -584,19 +568,19 @@ impl<S: Stream> WebSocket<S> {
         io.patience.begin();
         loop {
             // A stream that still holds something back would be waited for in vain.
-            if core.conn.sending().is_broken() {
+            if core.conn.sender().is_broken() {
                 return Err(core.lost());
             }
             match core.poll_write_all(io, &mut context()) {
                 Poll::Ready(Ok(())) => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(core.fail::<Patient<S>>(error)),
-                Poll::Pending if enough && core.conn.sending().has_room() => return Ok(()),
+                Poll::Pending if enough && core.conn.sender().has_room() => return Ok(()),
                 Poll::Pending => {}
             }
             core.pause();
             let now = io.now();
             let _ = Waits::tell(core, now);
-            if let Some(error) = core.conn.error() {
+            if let Some(error) = core.error() {
                 return Err(error.into());
             }
             if !io.patience.go_on(now, io.patience.write_limit) {

@@ -277,7 +277,7 @@ impl Waits for Whole {
 
     #[inline]
     fn pressed(&mut self, refused: bool) -> bool {
-        refused || self.conn.sending().is_closed()
+        refused || self.conn.sender().is_closed()
     }
 
     #[inline]
@@ -294,12 +294,12 @@ impl Waits for Whole {
         if self.conn.poll_timeout().is_none_or(|at| at > now) {
             return false;
         }
-        let wrote = self.conn.sending().has_outgoing();
+        let wrote = self.conn.sender().has_outgoing();
         if self.handle_timeout(now).is_err() {
             return true;
         }
         // Something to write, or a phase has ended.
-        (!wrote && self.conn.sending().has_outgoing()) || self.conn.poll_timeout().is_none()
+        (!wrote && self.conn.sender().has_outgoing()) || self.conn.poll_timeout().is_none()
     }
 
     #[inline]

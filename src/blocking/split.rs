@@ -37,7 +37,8 @@ use crate::{
         close::CloseFrame,
         config::Negotiated,
         connection::{
-            Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
+            Closed, Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step,
+            out_buffer::OutBuffer,
         },
         error::{RecvError, SendError},
         message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
@@ -227,15 +228,10 @@ impl<S> Reader<S> {
         self.drive.core.inbound.negotiated()
     }
 
-    /// The peer's Close; see [`Connection::close_frame`](crate::Connection::close_frame).
-    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        self.drive.core.inbound.receiver().close_frame()
-    }
-
-    /// The close code of the connection; see
-    /// [`Connection::close_code`](crate::Connection::close_code).
-    pub fn close_code(&self) -> u16 {
-        self.drive.core.inbound.receiver().close_code()
+    /// How the connection ended: `None` while more may be received. See
+    /// [`Connection::closed`](crate::Connection::closed).
+    pub fn closed(&self) -> Option<Closed<'_>> {
+        self.drive.core.inbound.closed(&self.drive.core.shared.queue().tx)
     }
 
     /// How long Pings and their Pongs took; see [`Sender::rtt`].
@@ -251,18 +247,6 @@ impl<S> Reader<S> {
             self.drive.core.inbound.receiver(),
             &self.drive.core.shared.queue().tx,
         )
-    }
-
-    /// The kind of the message that the peer's Close cut off; see
-    /// [`Connection::cut_message`](crate::Connection::cut_message).
-    pub fn cut_message(&self) -> Option<DataKind> {
-        self.drive.core.inbound.receiver().cut_message()
-    }
-
-    /// Whether both Close frames have passed; see
-    /// [`Connection::was_clean`](crate::Connection::was_clean) for what that leaves open.
-    pub fn was_clean(&self) -> bool {
-        self.drive.core.inbound.was_clean(&self.drive.core.shared.queue().tx)
     }
 
     /// The reader's handle of the stream.
@@ -525,7 +509,7 @@ impl<S: Stream> Waits for Half<S> {
         }
         if let Err(error) = told.and_then(|()| queue.ended.map_or(Ok(()), Err)) {
             let rx = inbound.receiver_mut();
-            let news = rx.doom().is_none() && !rx.is_closed();
+            let news = rx.failure().is_none() && !rx.is_closed();
             rx.cut_off(error);
             late.get_or_insert(error);
             if news || told.is_err() {

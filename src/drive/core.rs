@@ -58,7 +58,7 @@ impl Whole {
     pub(crate) fn new(mut conn: Connection, vectored: bool) -> Self {
         conn.restart_clock();
         if !vectored {
-            conn.sender().set_flat();
+            conn.sender_mut().set_flat();
         }
         Self { conn, dirty: false, paused: false, io_error: None, late: None }
     }
@@ -88,15 +88,20 @@ impl Whole {
         self.conn.set_paused(paused);
     }
 
+    /// Why nothing more is received, if it failed.
+    pub(crate) fn error(&self) -> Option<RecvError> {
+        self.conn.closed().and_then(|end| end.error)
+    }
+
     /// Why what was fed is gone: writing failed before, in a receiving call or by a deadline.
     #[cold]
     pub(crate) fn lost(&self) -> Error {
-        lost(self.io_error.as_ref(), self.conn.error().or(self.late))
+        lost(self.io_error.as_ref(), self.error().or(self.late))
     }
 
     /// Why writing ended, for a half that sends.
     pub(crate) fn ended(&self) -> Option<RecvError> {
-        self.conn.error().or(self.late).filter(|_| self.conn.sending().is_broken())
+        self.error().or(self.late).filter(|_| self.conn.sender().is_broken())
     }
 
     /// Fails for whoever sends, and for receiving, in its time.
@@ -116,7 +121,7 @@ impl Whole {
         let Self { conn, dirty, .. } = self;
         io.before_write();
         loop {
-            let mut out = conn.sender().outgoing();
+            let mut out = conn.sender_mut().outgoing();
             if !out.has_remaining() {
                 break;
             }
@@ -133,7 +138,7 @@ impl Whole {
         }
         if *dirty {
             let flushed = flush(io, cx);
-            conn.sender().unflushed(flushed.is_pending());
+            conn.sender_mut().unflushed(flushed.is_pending());
             ready!(flushed)?;
             *dirty = false;
         }
@@ -158,7 +163,7 @@ impl<I: Output> Core<I> for Whole {
 
     #[inline(always)]
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.dirty && !self.conn.sending().has_outgoing() {
+        if !self.dirty && !self.conn.sender().has_outgoing() {
             return Poll::Ready(Ok(()));
         }
         if io.skips_write() {
@@ -193,8 +198,8 @@ impl<I: Output> Core<I> for Whole {
 
     #[cold]
     fn time_pong(&mut self, io: &I) {
-        if self.conn.sending().pong_waits() {
-            self.conn.sender().time_pong(io.now());
+        if self.conn.sender().pong_waits() {
+            self.conn.sender_mut().time_pong(io.now());
         }
     }
 

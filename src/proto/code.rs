@@ -2,7 +2,7 @@
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
 /// Those that stand for something that was *not* on the wire (1005, 1006, 1015) have no value, so
-/// they cannot be sent; see [`close_frame`](crate::Connection::close_frame) for how a missing code
+/// they cannot be sent; see [`Closed`](crate::Closed) for how a missing code
 /// and a missing Close are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);

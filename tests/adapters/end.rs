@@ -324,13 +324,13 @@ macro_rules! end {
                 self.$tx.buffered_amount()
             }
             fn was_clean(&self) -> bool {
-                self.0.was_clean()
+                self.0.closed().is_some_and(|end| end.clean)
             }
             fn close_code(&self) -> u16 {
-                self.0.close_code()
+                self.0.closed().map_or(1006, |end| end.code)
             }
             fn close_frame(&self) -> Option<(u16, String)> {
-                self.0.close_frame().map(|frame| (frame.code.get(), frame.reason.into()))
+                self.0.closed().map(|end| (end.code, end.reason.into()))
             }
             fn rtt(&self) -> Option<RoundTrip> {
                 self.0.rtt()

@@ -48,7 +48,7 @@ fn compressed_messages_allocate_nothing_in_steady_state() {
                 let prepared = Prepared::new(&data);
                 let (a, b) = data.split_at(size / 2);
                 let mut batch = || {
-                    let tx = conn.sender();
+                    let tx = conn.sender_mut();
                     for _ in 0..2 {
                         tx.feed(&data).unwrap();
                         tx.feed(&noise).unwrap();
@@ -107,10 +107,10 @@ fn exchange(conn: &mut Connection) {
     });
     let (wire, data) = &*MESSAGE;
     pump(conn, wire);
-    conn.sender().feed(data).unwrap();
+    conn.sender_mut().feed(data).unwrap();
     sink(conn, usize::MAX);
     conn.reclaim();
-    conn.sender().reclaim();
+    conn.sender_mut().reclaim();
 }
 
 #[test]
@@ -118,10 +118,10 @@ fn without_takeover_an_idle_connection_keeps_next_to_nothing() {
     let config = Config::default();
     let plain = each(&config, None, |conn| {
         pump(conn, &masked(BINARY, data(1000)));
-        conn.sender().feed(&data(1000)).unwrap();
+        conn.sender_mut().feed(&data(1000)).unwrap();
         sink(conn, usize::MAX);
         conn.reclaim();
-        conn.sender().reclaim();
+        conn.sender_mut().reclaim();
     });
     let fresh = each(&config, Some(agreed(false)), |_| {});
     let used = each(&config, Some(agreed(false)), exchange);
@@ -224,10 +224,10 @@ fn connections_that_end_in_any_state_keep_nothing() {
         feed(&mut conn, &whole[..20_000.min(whole.len() - 1)]);
         let _ = conn.step();
         let open = Chunk { kind: DataKind::Binary, first: true, data: &data, last: false };
-        conn.sender().feed_chunk(open).unwrap();
+        conn.sender_mut().feed_chunk(open).unwrap();
         match how / 2 {
             0 => drop(conn),
-            1 => conn.sender().close(None).unwrap(),
+            1 => conn.sender_mut().close(None).unwrap(),
             2 => drop(receive(&mut conn, &masked(0x83, ""))),
             _ => conn.write_failed(),
         }

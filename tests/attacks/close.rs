@@ -129,7 +129,7 @@ fn a32_a_message_sent_while_another_thread_closes_is_whole_or_refused() {
                     sent
                 });
                 while reader.recv().is_ok_and(|message| message.is_some()) {}
-                (reader.was_clean(), writing.join().unwrap())
+                (reader.closed().is_some_and(|end| end.clean), writing.join().unwrap())
             };
             let ((clean, sent), told, _) = duel(Adapter::Blocking, defend, |io| {
                 let mut foe = Foe::new(role, io);
@@ -161,7 +161,7 @@ fn a32_a_message_sent_while_another_task_closes_is_whole_or_refused() {
                     };
                     let reading = async {
                         while reader.recv().await.is_ok_and(|message| message.is_some()) {}
-                        reader.was_clean()
+                        reader.closed().is_some_and(|end| end.clean)
                     };
                     tokio::join!(reading, writing)
                 })

@@ -186,7 +186,7 @@ where
             },
         }
     }
-    (outbox.counts(), ws.close_code())
+    (outbox.counts(), ws.closed().map_or(1006, |end| end.code))
 }
 
 const TICKS: usize = 60;

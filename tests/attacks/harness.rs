@@ -346,7 +346,8 @@ impl Ws {
         let mut seen = Vec::new();
         let end = self.watch(|event| uncounted(|| seen.push(event.into())));
         let conn = self.connection();
-        Fate { seen, end, code: conn.close_code(), clean: conn.was_clean() }
+        let (code, clean) = conn.closed().map_or((1006, false), |end| (end.code, end.clean));
+        Fate { seen, end, code, clean }
     }
 }
 

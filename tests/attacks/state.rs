@@ -284,7 +284,7 @@ fn a78_a_handler_may_close_inside_an_event() {
         // The message is alive, and nothing can follow the Close.
         assert_eq!((message, reply.feed(message)), (Message::Text("1"), Err(SendError::Closed)));
         assert!(ws.recv_reply().unwrap().is_none(), "to the rest there is no reply");
-        ws.connection().was_clean()
+        ws.connection().closed().is_some_and(|end| end.clean)
     });
     for (clean, said, heap) in tries {
         assert!(clean);
@@ -466,7 +466,7 @@ fn a84_hostile_messages_and_reasons_are_escaped_and_cut_in_a_log() {
                         shown.push(format!("{message:?} {:?}", message.to_owned()));
                     }
                 });
-                shown.push(format!("{:?}", ws.connection().close_frame()));
+                shown.push(format!("{:?}", ws.connection().closed()));
                 (end, shown)
             };
             let ((end, shown), _, heap) = duel(adapter, defend, |io| {

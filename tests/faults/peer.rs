@@ -230,7 +230,7 @@ impl Peer {
 
     fn say(&mut self) {
         if let (Stage::Open(conn), Some(message)) = (&mut self.stage, self.says.pop_front()) {
-            at_once(self.said.say(&mut conn.sender(), &message));
+            at_once(self.said.say(&mut conn.sender_mut(), &message));
         }
     }
 
@@ -274,14 +274,14 @@ impl Peer {
                 self.flush();
                 self.stage = Stage::Over;
             }
-            _ => at_once(self.said.close(&mut conn.sender())),
+            _ => at_once(self.said.close(&mut conn.sender_mut())),
         }
     }
 
     fn flush(&mut self) {
         let mut bytes = vec![];
         if let Stage::Open(conn) = &mut self.stage {
-            let mut out = conn.sender().outgoing();
+            let mut out = conn.sender_mut().outgoing();
             bytes.resize(out.remaining(), 0);
             out.copy_to_slice(&mut bytes);
         }
@@ -304,7 +304,7 @@ impl Peer {
             }
         }
         if let Stage::Open(conn) = &self.stage {
-            self.clean = conn.was_clean();
+            self.clean = conn.closed().is_some_and(|end| end.clean);
         }
         self.goodbye();
         self.stage = Stage::Over;
@@ -345,7 +345,7 @@ impl Peer {
         let said = std::mem::take(said);
         let clean = *clean;
         let mut nobody = Connection::server(&self.config, Default::default());
-        said.report(&nobody.sender(), std::mem::take(heard), end, clean)
+        said.report(&nobody.sender_mut(), std::mem::take(heard), end, clean)
     }
 }
 

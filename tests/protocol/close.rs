@@ -120,11 +120,11 @@ fn p059_only_codes_that_may_be_sent_can_be() {
 #[test]
 fn p060_only_a_client_sends_1010_and_a_server_accepts_and_echoes_it() {
     let mut conn = server(&Config::default());
-    assert_eq!(conn.sender().close(why(1010, "")), Err(SendError::BadCloseCode));
-    assert_eq!(conn.sender().abort(why(1010, "")), Err(SendError::BadCloseCode));
+    assert_eq!(conn.sender_mut().close(why(1010, "")), Err(SendError::BadCloseCode));
+    assert_eq!(conn.sender_mut().abort(why(1010, "")), Err(SendError::BadCloseCode));
     assert!(!conn.sender().has_outgoing() && !conn.sender().is_closed());
     let mut conn = client(&Config::default());
-    conn.sender().close(why(1010, "x")).unwrap();
+    conn.sender_mut().close(why(1010, "x")).unwrap();
     assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1010, "x"))]);
     assert_eq!(closes(Role::Server, &close_body(1010, "x"), 1010), 1010_u16.to_be_bytes());
 }
@@ -134,14 +134,14 @@ fn p061_a_reason_above_123_bytes_is_refused_and_never_cut() {
     for role in ROLES {
         for long in ["x".repeat(124), "é".repeat(62), "x".repeat(70_000)] {
             let mut conn = connection(role, &Config::default());
-            assert_eq!(conn.sender().close(why(1000, &long)), Err(SendError::ReasonTooLong));
-            assert_eq!(conn.sender().abort(why(1000, &long)), Err(SendError::ReasonTooLong));
+            assert_eq!(conn.sender_mut().close(why(1000, &long)), Err(SendError::ReasonTooLong));
+            assert_eq!(conn.sender_mut().abort(why(1000, &long)), Err(SendError::ReasonTooLong));
             assert!(!conn.sender().has_outgoing());
             assert_eq!(conn.ready_state(), ReadyState::Open);
         }
         let longest = format!("{}x", "é".repeat(61));
         let mut conn = connection(role, &Config::default());
-        conn.sender().close(why(1000, &longest)).unwrap();
+        conn.sender_mut().close(why(1000, &longest)).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1000, &longest))]);
     }
 }
@@ -161,12 +161,12 @@ fn p062_the_first_close_is_answered_once_with_its_code() {
 fn p063_the_answer_to_our_close_is_not_answered() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        conn.sender().close(why(1001, "bye")).unwrap();
+        conn.sender_mut().close(why(1001, "bye")).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1001, "bye"))]);
         let seen = receive(&mut conn, &to(role, CLOSE, close_body(1001, "")));
         assert_eq!(seen, [Seen::Close(Some((1001, String::new()))), Seen::Closed]);
         assert!(drain(&mut conn).is_empty());
-        assert!(conn.was_clean());
+        assert!(conn.closed().unwrap().clean);
     }
 }
 
@@ -177,7 +177,7 @@ fn p064_no_data_follows_our_close_and_a_ping_before_the_peers_is_answered() {
             let mut conn = connection(role, &Config::default());
             let pong = |payload: &str| (PONG, payload.as_bytes().to_vec());
             receive(&mut conn, &to(role, PING, "waits"));
-            let tx = conn.sender();
+            let tx = conn.sender_mut();
             if abort {
                 tx.abort(None).unwrap()
             } else {
@@ -186,14 +186,14 @@ fn p064_no_data_follows_our_close_and_a_ping_before_the_peers_is_answered() {
             assert_eq!(tx.feed("after"), Err(SendError::Closed));
             assert_eq!(tx.feed_first("after"), Err(SendError::Closed));
             receive(&mut conn, &to(role, PING, "late"));
-            conn.sender().ping(b"own").unwrap();
+            conn.sender_mut().ping(b"own").unwrap();
             let mut frames = sent(&drain(&mut conn));
             frames.sort();
             let mut want = [(CLOSE, vec![]), (PING, b"own".to_vec()), pong("late"), pong("waits")];
             want.sort();
             assert_eq!(frames, want);
             receive(&mut conn, &to(role, PING, "later"));
-            conn.sender().pong(b"own").unwrap();
+            conn.sender_mut().pong(b"own").unwrap();
             assert_eq!(sent(&drain(&mut conn)), [pong("later"), pong("own")]);
             // Of a flood only the newest, as before a Close.
             for i in 0..1000 {
@@ -205,9 +205,9 @@ fn p064_no_data_follows_our_close_and_a_ping_before_the_peers_is_answered() {
             // What still waits when the peer's Close comes is dropped, and nothing comes after.
             receive(&mut conn, &to(role, PING, "too late"));
             receive(&mut conn, &[to(role, CLOSE, ""), to(role, PING, "behind")].concat());
-            assert!(conn.was_clean());
-            assert_eq!(conn.sender().ping(b""), Err(SendError::Closed));
-            assert_eq!(conn.sender().pong(b""), Err(SendError::Closed));
+            assert!(conn.closed().unwrap().clean);
+            assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
+            assert_eq!(conn.sender_mut().pong(b""), Err(SendError::Closed));
             assert!(drain(&mut conn).is_empty());
         }
     }
@@ -220,9 +220,9 @@ fn p064_a_close_that_answers_or_reports_a_violation_is_the_last_frame() {
             for auto_close in [true, false] {
                 let mut conn = connection(role, &Config::default().auto_close(auto_close));
                 receive(&mut conn, &[to(role, PING, "before"), wire.clone()].concat());
-                let _ = conn.sender().close(None); // where it was not answered by itself
-                assert_eq!(conn.sender().ping(b""), Err(SendError::Closed));
-                assert_eq!(conn.sender().pong(b""), Err(SendError::Closed));
+                let _ = conn.sender_mut().close(None); // where it was not answered by itself
+                assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
+                assert_eq!(conn.sender_mut().pong(b""), Err(SendError::Closed));
                 receive(&mut conn, &to(role, PING, "late"));
                 let body = code.map_or(vec![], |code| code.to_be_bytes().to_vec());
                 let want = [(PONG, b"before".to_vec()), (CLOSE, body)];
@@ -231,9 +231,9 @@ fn p064_a_close_that_answers_or_reports_a_violation_is_the_last_frame() {
         }
         // A violation behind our Close: the connection has failed, what waits is dropped.
         let mut conn = connection(role, &Config::default());
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().close(None).unwrap();
         receive(&mut conn, &[to(role, PING, "before"), to(role, 0x83, "")].concat());
-        assert_eq!(conn.sender().ping(b""), Err(SendError::Closed));
+        assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
     }
 }
@@ -244,7 +244,7 @@ fn p064_pings_do_not_prolong_the_wait_for_the_peers_close() {
     for role in ROLES {
         let config = Config::default().close_timeout(Duration::from_secs(5));
         let mut conn = connection(role, &config);
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
         conn.handle_timeout(at(1000)).unwrap();
         for now in (1000..6000).step_by(100) {
@@ -266,8 +266,8 @@ fn p064_holds_where_messages_are_compressed_and_one_is_unfinished() {
     for role in ROLES {
         let mut conn = agreeing(Agreed::new(), || connection(role, &Config::default()));
         let open = Chunk { kind: DataKind::Text, first: true, data: b"unfinished", last: false };
-        conn.sender().feed_chunk(open).unwrap();
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().feed_chunk(open).unwrap();
+        conn.sender_mut().close(None).unwrap();
         let mut wire = write(&mut conn, 3); // into the fragment
         receive(&mut conn, &to(role, PING, "?"));
         wire.extend(drain(&mut conn));
@@ -282,7 +282,7 @@ fn p064_holds_where_messages_are_compressed_and_one_is_unfinished() {
 fn p065_data_in_flight_after_our_close_is_still_received() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
         let wire = [
             to(role, TEXT, "late"),
@@ -299,7 +299,7 @@ fn p065_data_in_flight_after_our_close_is_still_received() {
             Seen::Closed,
         ];
         assert_eq!(receive(&mut conn, &wire.concat()), want);
-        assert!(conn.was_clean());
+        assert!(conn.closed().unwrap().clean);
     }
 }
 
@@ -328,7 +328,7 @@ fn p067_both_may_close_at_once_with_data_in_flight() {
         let mut pair = Pair::new(&Config::default());
         pair.read = read;
         for role in ROLES {
-            let tx = pair.end(role).conn.sender();
+            let tx = pair.end(role).conn.sender_mut();
             tx.feed("last words").unwrap();
             tx.close(why(1001, "both")).unwrap();
         }
@@ -337,7 +337,7 @@ fn p067_both_may_close_at_once_with_data_in_flight() {
             let end = pair.end(role);
             let close = Seen::Close(Some((1001, "both".to_owned())));
             assert_eq!(end.seen, [text("last words"), close, Seen::Closed]);
-            assert!(end.conn.was_clean() && end.gone);
+            assert!(end.conn.closed().unwrap().clean && end.gone);
             assert_eq!(end.conn.sender().close_frame(), why(1001, "both"));
         }
     }
@@ -358,8 +358,10 @@ fn p067_both_may_close_at_once_over_tokio() {
             let (one, two) = tokio::join!(a.close(why(4000, "a")), b.close(why(4001, "b")));
             one.unwrap();
             two.unwrap();
-            assert!(a.was_clean() && b.was_clean());
-            assert_eq!((a.close_frame(), b.close_frame()), (why(4001, "b"), why(4000, "a")));
+            for (end, code, reason) in [(a.closed(), 4001, "b"), (b.closed(), 4000, "a")] {
+                let end = end.unwrap();
+                assert_eq!((end.clean, end.code, end.reason), (true, code, reason));
+            }
         }
     });
 }
@@ -375,11 +377,12 @@ fn p068_the_code_of_the_connection_is_that_of_the_first_close_received() {
         assert_eq!(code(&to(role, CLOSE, close_body(1005, ""))), 1006, "one that was none");
         // Ours is told apart.
         let mut conn = connection(role, &Config::default());
-        conn.sender().close(why(4000, "ours")).unwrap();
+        conn.sender_mut().close(why(4000, "ours")).unwrap();
         drain(&mut conn);
-        assert_eq!((conn.close_code(), conn.close_frame()), (1006, None));
+        assert_eq!(conn.closed(), None);
         receive(&mut conn, &to(role, CLOSE, close_body(4001, "theirs")));
-        assert_eq!((conn.close_code(), conn.close_frame()), (4001, why(4001, "theirs")));
+        let end = conn.closed().unwrap();
+        assert_eq!((end.code, end.reason), (4001, "theirs"));
         assert_eq!(conn.sender().close_frame(), why(4000, "ours"));
     }
 }
@@ -425,16 +428,15 @@ fn p069_a_message_that_the_peers_close_cut_off_can_be_asked_for() {
         for chunks in [false, true] {
             let mut conn = connection(role, &Config::default());
             for part in [wire, &close(role), &to(role, CONT, "behind")] {
-                let closed = conn.receiver().is_closed();
-                assert_eq!(conn.cut_message(), cut.filter(|_| closed));
+                assert!(conn.closed().is_none_or(|end| end.cut == cut));
                 conn.spare_mut()[..part.len()].copy_from_slice(part);
                 conn.commit(part.len());
                 let mut step = || if chunks { conn.step_chunk() } else { conn.step() };
                 while !matches!(step(), Ok(Step::NeedInput | Step::Closed)) {}
             }
-            assert_eq!(conn.cut_message(), cut, "{wire:02x?} {chunks}");
+            assert_eq!(conn.closed().and_then(|end| end.cut), cut, "{wire:02x?} {chunks}");
             drain(&mut conn);
-            assert!(conn.was_clean());
+            assert!(conn.closed().unwrap().clean);
         }
     };
     for role in ROLES {
@@ -447,7 +449,7 @@ fn p069_a_message_that_the_peers_close_cut_off_can_be_asked_for() {
         // A violation says so by itself.
         let mut conn = connection(role, &Config::default());
         receive(&mut conn, &[to(role, TEXT_OPEN, "a"), to(role, 0x83, "")].concat());
-        assert_eq!(conn.cut_message(), None);
+        assert_eq!(conn.closed().and_then(|end| end.cut), None);
         #[cfg(feature = "deflate")]
         agreeing(tickwire::deflate::Agreed::new(), || {
             check(role, &to(role, 0x41, b"\xf2\x48\xcd"), Some(Text));
@@ -459,7 +461,7 @@ fn p069_a_message_that_the_peers_close_cut_off_can_be_asked_for() {
 fn p070_a_server_ends_the_stream_as_soon_as_both_closes_have_passed() {
     for closer in ROLES {
         let mut pair = Pair::new(&Config::default());
-        pair.end(closer).conn.sender().close(None).unwrap();
+        pair.end(closer).conn.sender_mut().close(None).unwrap();
         pair.drive();
         assert_eq!(pair.server.endings, [Ending::ShutDown, Ending::Discard, Ending::Done]);
         let then = [Ending::Discard, Ending::ShutDown, Ending::Done];
@@ -483,7 +485,7 @@ fn p071_a_client_waits_for_the_servers_fin_until_the_close_timeout() {
     assert_eq!(conn.poll_timeout(), Some(at(13)));
     feed(&mut conn, b"what comes is dropped");
     let _ = conn.handle_timeout(at(13));
-    assert_eq!((conn.ending(), conn.was_clean()), (Ending::Done, true));
+    assert_eq!((conn.ending(), conn.closed().is_some_and(|end| end.clean)), (Ending::Done, true));
 }
 
 #[test]
@@ -492,15 +494,15 @@ fn p073_a_peer_that_never_answers_is_left_after_the_close_timeout() {
         let config = Config::default().close_timeout(Duration::from_secs(3));
         let mut pair = Pair::new(&config);
         pair.end(peer(role)).deaf = true;
-        pair.end(role).conn.sender().close(why(1000, "")).unwrap();
+        pair.end(role).conn.sender_mut().close(why(1000, "")).unwrap();
         pair.drive();
         pair.advance(Duration::from_millis(2999));
         assert!(!pair.end(role).gone);
         pair.advance(Duration::from_millis(1));
         let end = pair.end(role);
         assert_eq!(end.seen, [Seen::Failed(RecvError::CloseTimeout)]);
-        assert!(end.gone && !end.conn.was_clean());
-        assert_eq!(end.conn.close_code(), 1006);
+        assert!(end.gone && !end.conn.closed().is_some_and(|end| end.clean));
+        assert_eq!(end.conn.closed().map_or(1006, |end| end.code), 1006);
     }
 }
 
@@ -511,24 +513,24 @@ fn p074_a_close_is_clean_only_if_both_have_passed() {
         // Theirs received, ours not written yet; then written.
         let mut conn = connection(role, &Config::default());
         receive(&mut conn, &close);
-        assert!(!conn.was_clean());
+        assert!(!conn.closed().is_some_and(|end| end.clean));
         let n = conn.sender().buffered_amount();
         write(&mut conn, n - 1);
-        assert!(!conn.was_clean());
+        assert!(!conn.closed().is_some_and(|end| end.clean));
         write(&mut conn, 1);
-        assert!(conn.was_clean());
+        assert!(conn.closed().unwrap().clean);
         // Ours written, theirs never received.
         let mut conn = connection(role, &Config::default());
-        conn.sender().close(None).unwrap();
+        conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
         conn.end_of_stream();
         assert_eq!(events(&mut conn), [Seen::Failed(RecvError::UnexpectedEof)]);
-        assert!(!conn.was_clean());
+        assert!(!conn.closed().is_some_and(|end| end.clean));
         // Theirs received, ours refused by the stream.
         let mut conn = connection(role, &Config::default());
         receive(&mut conn, &close);
         conn.write_failed();
-        assert!(!conn.was_clean() && conn.close_code() == 1000);
+        assert_eq!(conn.closed().map(|end| (end.clean, end.code)), Some((false, 1000)));
         // Neither.
         assert!(!run(role, &Config::default(), &to(role, TEXT, "x")).clean);
     }
@@ -542,13 +544,13 @@ fn p075_a_peer_that_does_not_read_cannot_hold_a_close() {
             .write_timeout(Duration::from_secs(60));
         let mut pair = Pair::new(&config);
         pair.end(role).blocked = true;
-        let tx = pair.end(role).conn.sender();
+        let tx = pair.end(role).conn.sender_mut();
         while tx.feed(&vec![0; 60_000]).is_ok() {}
         tx.close(None).unwrap();
         pair.advance(Duration::from_secs(3));
         let end = pair.end(role);
         assert_eq!(end.seen, [Seen::Failed(RecvError::CloseTimeout)]);
-        assert!(end.gone && !end.conn.was_clean());
+        assert!(end.gone && !end.conn.closed().is_some_and(|end| end.clean));
     }
 }
 
@@ -571,7 +573,7 @@ fn p071_p073_p075_the_tokio_adapter_waits_no_longer_than_it_may() {
         ws.close(why(1000, "")).await.unwrap();
         let took = began.elapsed();
         assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(4), "{took:?}");
-        assert!(ws.was_clean());
+        assert!(ws.closed().unwrap().clean);
         for role in ROLES {
             for stuck in [0, 1 << 20] {
                 // P073: a peer that never answers; P075: one that does not read either.
@@ -588,7 +590,10 @@ fn p071_p073_p075_the_tokio_adapter_waits_no_longer_than_it_may() {
                     matches!(error, tickwire::Error::Recv(RecvError::CloseTimeout)),
                     "{error:?}"
                 );
-                assert_eq!((ws.close_code(), ws.was_clean()), (1006, false));
+                assert_eq!(
+                    ws.closed().map_or((1006, false), |end| (end.code, end.clean)),
+                    (1006, false)
+                );
             }
         }
     });
@@ -626,6 +631,15 @@ struct End {
     cut: Option<tickwire::DataKind>,
 }
 
+#[cfg(feature = "std")]
+impl End {
+    fn new(seen: Vec<Seen>, closed: Option<tickwire::Closed<'_>>) -> Self {
+        let (code, clean, cut) =
+            closed.map_or((1006, false, None), |end| (end.code, end.clean, end.cut));
+        Self { seen, code, clean, cut }
+    }
+}
+
 /// Closes with this if there is one, then receives to the end.
 #[cfg(feature = "std")]
 type Run = fn(Role, std::net::TcpStream, Config, Option<u16>) -> End;
@@ -653,8 +667,7 @@ fn blocking(role: Role, stream: std::net::TcpStream, config: Config, closing: Op
         let (event, over) = seen_of(ws.recv_event());
         seen.push(event);
         if over {
-            let cut = ws.connection().cut_message();
-            return End { seen, code: ws.close_code(), clean: ws.was_clean(), cut };
+            return End::new(seen, ws.closed());
         }
     }
 }
@@ -675,8 +688,7 @@ fn on_tokio(role: Role, stream: std::net::TcpStream, config: Config, closing: Op
             let (event, over) = seen_of(ws.recv_event().await);
             seen.push(event);
             if over {
-                let cut = ws.connection().cut_message();
-                return End { seen, code: ws.close_code(), clean: ws.was_clean(), cut };
+                return End::new(seen, ws.closed());
             }
         }
     })
@@ -708,8 +720,7 @@ fn split_blocking(
         let (event, over) = seen_of(reader.recv_event());
         seen.push(event);
         if over {
-            let (cut, clean) = (reader.cut_message(), reader.was_clean());
-            return End { seen, code: reader.close_code(), clean, cut };
+            return End::new(seen, reader.closed());
         }
     }
 }
@@ -735,8 +746,7 @@ fn split_on_tokio(
             let (event, over) = seen_of(reader.recv_event().await);
             seen.push(event);
             if over {
-                let (cut, clean) = (reader.cut_message(), reader.was_clean());
-                return End { seen, code: reader.close_code(), clean, cut };
+                return End::new(seen, reader.closed());
             }
         }
     })
@@ -948,7 +958,7 @@ fn p071_p073_the_blocking_adapter_waits_no_longer_than_it_may() {
         let error = ws.close(why(1000, "")).unwrap_err();
         assert!(matches!(error, tickwire::Error::Recv(RecvError::CloseTimeout)), "{error:?}");
         assert!(began.elapsed() >= Duration::from_millis(60));
-        assert_eq!((ws.close_code(), ws.was_clean()), (1006, false));
+        assert_eq!(ws.closed().map_or((1006, false), |end| (end.code, end.clean)), (1006, false));
         drop(far);
     }
     // P071: the server answers and does not end the stream.
@@ -959,6 +969,6 @@ fn p071_p073_the_blocking_adapter_waits_no_longer_than_it_may() {
     let began = std::time::Instant::now();
     ws.close(why(1000, "")).unwrap();
     assert!(began.elapsed() >= Duration::from_millis(60));
-    assert!(ws.was_clean());
+    assert!(ws.closed().unwrap().clean);
     drop(far);
 }

@@ -82,7 +82,7 @@ fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
         let mut conn = connection(role, &Config::default());
         let mut pings = Vec::new();
         for payload in [b"1", b"2", b"3"] {
-            conn.sender().ping(payload).unwrap();
+            conn.sender_mut().ping(payload).unwrap();
             pings.extend(sent(&drain(&mut conn)));
         }
         assert_eq!(pings, [1, 2, 3].map(|i| (PING, format!("{i}").into_bytes())));
@@ -92,7 +92,7 @@ fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
         let at = |ms| Time::new(Duration::from_millis(ms));
         let mut conn = connection(role, &Config::default());
         let pings = [10, 20, 30].map(|ms| {
-            conn.sender().probe(at(ms)).unwrap();
+            conn.sender_mut().probe(at(ms)).unwrap();
             sent(&drain(&mut conn)).pop().unwrap().1
         });
         receive(&mut conn, &to(role, PONG, &pings[2]));
@@ -129,12 +129,12 @@ fn p045_a_control_payload_above_125_bytes_cannot_be_sent() {
         let mut conn = connection(role, &Config::default());
         for len in [126, 127, 65_536] {
             let long = vec![0; len];
-            assert_eq!(conn.sender().ping(&long), Err(SendError::ControlTooLong));
-            assert_eq!(conn.sender().pong(&long), Err(SendError::ControlTooLong));
+            assert_eq!(conn.sender_mut().ping(&long), Err(SendError::ControlTooLong));
+            assert_eq!(conn.sender_mut().pong(&long), Err(SendError::ControlTooLong));
             assert!(!conn.sender().has_outgoing());
         }
-        conn.sender().ping(&[1; 125]).unwrap();
-        conn.sender().pong(&[2; 125]).unwrap();
+        conn.sender_mut().ping(&[1; 125]).unwrap();
+        conn.sender_mut().pong(&[2; 125]).unwrap();
         assert_eq!(sent(&drain(&mut conn)).len(), 2);
     }
 }

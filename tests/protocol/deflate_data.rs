@@ -109,7 +109,7 @@ fn p173_p176_plain_messages_leave_the_context_as_it_is() {
 fn p174_a_message_ends_with_a_flush_that_is_not_sent() {
     for role in ROLES {
         let mut conn = end(role, TAKEOVER);
-        conn.sender().feed("Hello").unwrap();
+        conn.sender_mut().feed("Hello").unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(RSV1 | TEXT, HELLO.to_vec())]);
     }
 }
@@ -161,12 +161,12 @@ fn p182_an_empty_message_is_never_sent_compressed_without_a_byte() {
     for role in ROLES {
         for agreed in [Agreed::new(), TAKEOVER] {
             let mut conn = end(role, agreed);
-            conn.sender().feed("").unwrap();
-            conn.sender().feed_prepared(&Prepared::new("")).unwrap();
+            conn.sender_mut().feed("").unwrap();
+            conn.sender_mut().feed_prepared(&Prepared::new("")).unwrap();
             let chunk = |first, last| Chunk { kind: DataKind::Text, first, data: b"", last };
-            conn.sender().feed_chunk(chunk(true, true)).unwrap();
-            conn.sender().feed_chunk(chunk(true, false)).unwrap();
-            conn.sender().feed_chunk(chunk(false, true)).unwrap();
+            conn.sender_mut().feed_chunk(chunk(true, true)).unwrap();
+            conn.sender_mut().feed_chunk(chunk(true, false)).unwrap();
+            conn.sender_mut().feed_chunk(chunk(false, true)).unwrap();
             let plain = (TEXT, vec![]);
             let open = (RSV1 | TEXT_OPEN, vec![]);
             let want = [plain.clone(), plain.clone(), plain, open, (CONT, vec![0])];
@@ -279,7 +279,7 @@ fn p190_what_grows_keeps_the_peer_in_step() {
         for i in 0..20 {
             let noise = rng.bytes(300);
             let data = if i % 3 == 0 { noise } else { b"again and again".repeat(20) };
-            a.sender().feed(&data).unwrap();
+            a.sender_mut().feed(&data).unwrap();
             assert_eq!(receive(&mut b, &drain(&mut a)), [binary(&data)]);
         }
     }
@@ -290,7 +290,7 @@ fn p191_a_message_can_be_kept_from_compression() {
     for role in ROLES {
         let mut conn = end(role, TAKEOVER);
         let secret = "secret ".repeat(50);
-        conn.sender().feed_plain(&secret).unwrap();
+        conn.sender_mut().feed_plain(&secret).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(TEXT, secret.into_bytes())]);
     }
 }

@@ -117,7 +117,7 @@ fn chunk(first: bool, data: &[u8], last: bool) -> Chunk<'_> {
 fn p035_two_messages_cannot_be_interleaved() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         tx.feed_chunk(chunk(true, b"a", false)).unwrap();
         let queued = tx.buffered_amount();
         assert_eq!(tx.feed("other"), Err(SendError::MessageInProgress));
@@ -148,7 +148,7 @@ fn p035_two_messages_cannot_be_interleaved() {
 fn p036_a_streamed_message_is_a_legal_sequence_of_fragments() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         for (data, last) in [(&b"a"[..], false), (b"", false), (b"bc", false), (b"", true)] {
             tx.feed_chunk(chunk(data == b"a", data, last)).unwrap();
         }

@@ -198,7 +198,7 @@ fn p012_the_shortest_form_of_length_is_sent() {
             (0x1_0000, vec![bit | 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
             let mut conn = connection(role, &Config::default());
-            conn.sender().feed(&vec![1; len]).unwrap();
+            conn.sender_mut().feed(&vec![1; len]).unwrap();
             let wire = drain(&mut conn);
             assert_eq!(wire[..1 + form.len()], [&[BINARY], &form[..]].concat());
             let key = if role == Role::Client { 4 } else { 0 };
@@ -222,7 +222,7 @@ fn p013_frames_without_a_payload_are_frames() {
         let want = [text(""), binary(""), text(""), binary("x")];
         assert_eq!(delivers(role, &wire.concat(), &want), []);
         let mut conn = connection(role, &Config::default());
-        conn.sender().feed("").unwrap();
+        conn.sender_mut().feed("").unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(TEXT, vec![])]);
     }
 }

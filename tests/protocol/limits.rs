@@ -43,7 +43,10 @@ fn p204_a_silent_peer_is_pinged_and_then_given_up_in_time_and_without_a_close() 
             assert!((6000..=7200).contains(&after), "{after} after the last byte"); // 1.25 · 4 + 2
             assert_eq!(sent(&output).iter().map(|f| f.0).collect::<Vec<_>>(), [PING]);
             assert!(!conn.sender().has_outgoing(), "no Close");
-            assert_eq!((conn.close_code(), conn.was_clean()), (1006, false));
+            assert_eq!(
+                conn.closed().map_or((1006, false), |end| (end.code, end.clean)),
+                (1006, false)
+            );
         }
     }
 }
@@ -156,9 +159,9 @@ fn p206_every_limit_holds_to_the_one_and_is_finite_by_default() {
         assert_eq!(verdict(&more), [Seen::Failed(error)]);
         let mut conn = connection(role, &Config::default());
         while conn.sender().buffered_amount() < 1 << 20 {
-            conn.sender().feed(&[0; 4090]).unwrap();
+            conn.sender_mut().feed(&[0; 4090]).unwrap();
         }
-        assert!(matches!(conn.sender().feed(b""), Err(SendError::Full { .. })));
+        assert!(matches!(conn.sender_mut().feed(b""), Err(SendError::Full { .. })));
     }
     // Heads, headers, request lines and interim responses are at P106 and P133, Pongs at P042.
 }
@@ -168,7 +171,7 @@ fn p207_what_is_queued_has_a_bound_and_the_caller_learns_of_it() {
     for role in ROLES {
         let config = Config::default().high_water(1000);
         let mut conn = connection(role, &config);
-        let tx = conn.sender();
+        let tx = conn.sender_mut();
         let refusal = loop {
             if let Err(error) = tx.feed(&[0; 90]) {
                 break error;
@@ -183,7 +186,7 @@ fn p207_what_is_queued_has_a_bound_and_the_caller_learns_of_it() {
         }
         assert_eq!(tx.buffered_amount(), buffered, "nothing was queued");
         write(&mut conn, buffered - 999);
-        conn.sender().feed(b"again").unwrap();
+        conn.sender_mut().feed(b"again").unwrap();
     }
 }
 
@@ -192,7 +195,7 @@ fn p208_a_peer_that_pings_and_never_reads_costs_little() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         let pings = to(role, PING, [7; 125]).repeat(100);
-        conn.sender().feed(&[0; 500]).unwrap();
+        conn.sender_mut().feed(&[0; 500]).unwrap();
         let mut began = write(&mut conn, 10); // and then it takes nothing more
         conn.write_blocked();
         for _ in 0..200 {
@@ -204,7 +207,7 @@ fn p208_a_peer_that_pings_and_never_reads_costs_little() {
         // And it is given up.
         let mut conn = connection(role, &Config::default());
         receive(&mut conn, &pings);
-        conn.sender().outgoing(); // the write takes nothing
+        conn.sender_mut().outgoing(); // the write takes nothing
         conn.write_blocked();
         conn.handle_timeout(at(0)).unwrap();
         assert_eq!(conn.handle_timeout(at(30_000)), Err(RecvError::WriteTimeout));
@@ -299,10 +302,10 @@ fn p211_writes_of_any_length_make_the_same_wire() {
     for role in ROLES {
         let filled = || {
             let mut conn = connection(role, &Config::default());
-            conn.sender().feed("one").unwrap();
-            conn.sender().feed(&vec![1; 70_000]).unwrap();
-            conn.sender().feed_bytes(bytes::Bytes::from(vec![2; 9000])).unwrap();
-            conn.sender().feed("three").unwrap();
+            conn.sender_mut().feed("one").unwrap();
+            conn.sender_mut().feed(&vec![1; 70_000]).unwrap();
+            conn.sender_mut().feed_bytes(bytes::Bytes::from(vec![2; 9000])).unwrap();
+            conn.sender_mut().feed("three").unwrap();
             conn
         };
         let whole = drain(&mut filled());

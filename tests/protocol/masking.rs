@@ -40,7 +40,7 @@ fn p020_a_client_refuses_frames_that_are_masked() {
 /// Everything that can be sent, in every way.
 fn everything(conn: &mut Connection) -> Vec<u8> {
     let role = conn.role();
-    let tx = conn.sender();
+    let tx = conn.sender_mut();
     let chunk = |first, data, last| Chunk { kind: DataKind::Text, first, data, last };
     tx.feed("").unwrap();
     tx.feed(b"x").unwrap();
@@ -57,7 +57,7 @@ fn everything(conn: &mut Connection) -> Vec<u8> {
     tx.pong(b"p").unwrap();
     let ping = to(role, PING, "");
     receive(conn, &ping);
-    conn.sender().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+    conn.sender_mut().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
     drain(conn)
 }
 
@@ -69,7 +69,7 @@ fn p021_a_client_masks_every_frame_whatever_it_is() {
     assert!(all.iter().all(|frame| frame.masked));
     for close in [None, Some(CloseFrame::new(CloseCode::NORMAL))] {
         let mut conn = client(&Config::default());
-        conn.sender().close(close).unwrap();
+        conn.sender_mut().close(close).unwrap();
         let wire = drain(&mut conn);
         let len = if close.is_some() { 2 } else { 0 };
         assert_eq!((wire[1], wire.len()), (0x80 | len as u8, 6 + len), "a key for no payload too");
@@ -105,7 +105,7 @@ fn keys(mut wire: &[u8]) -> Vec<[u8; 4]> {
 fn p023_every_frame_has_a_fresh_key_that_comes_from_the_entropy() {
     let wire = |mut conn: Connection| {
         for _ in 0..1000 {
-            conn.sender().feed("the same").unwrap();
+            conn.sender_mut().feed("the same").unwrap();
         }
         keys(&drain(&mut conn))
     };
@@ -167,7 +167,7 @@ fn p025_a_key_of_zeros_is_legal() {
 #[test]
 fn p026_the_mask_covers_the_payload_and_nothing_else() {
     let mut conn = client(&Config::default());
-    conn.sender().feed(&vec![0; 200]).unwrap();
+    conn.sender_mut().feed(&vec![0; 200]).unwrap();
     let wire = drain(&mut conn);
     assert_eq!(wire[..4], [BINARY, 0x80 | 126, 0, 200], "the header is as it is");
     let key = &wire[4..8];
@@ -184,8 +184,8 @@ fn p027_no_caller_chooses_the_key_of_a_frame() {
     let prepared = Prepared::new("chosen");
     assert_eq!(prepared.frame()[..], *b"\x81\x06chosen", "no key is in it");
     let mut conn = client(&Config::default());
-    conn.sender().feed_prepared(&prepared).unwrap();
-    conn.sender().feed_prepared(&prepared).unwrap();
+    conn.sender_mut().feed_prepared(&prepared).unwrap();
+    conn.sender_mut().feed_prepared(&prepared).unwrap();
     let keys = keys(&drain(&mut conn));
     assert_ne!(keys[0], keys[1]);
     // The adapters' clients take no entropy from the caller: the same calls, other bytes.

@@ -385,7 +385,7 @@ fn until_over(mut seen: Vec<Seen>) -> Vec<Seen> {
 pub(crate) fn write(conn: &mut Connection, n: usize) -> Vec<u8> {
     let mut taken = Vec::new();
     while taken.len() < n {
-        let mut out = conn.sender().outgoing();
+        let mut out = conn.sender_mut().outgoing();
         if !out.has_remaining() {
             break;
         }
@@ -400,7 +400,7 @@ pub(crate) fn write(conn: &mut Connection, n: usize) -> Vec<u8> {
 
 /// Takes `n` bytes of what is outgoing in one look, over all its slices, as a vectored write does.
 pub(crate) fn write_at_once(conn: &mut Connection, n: usize) -> Vec<u8> {
-    let mut out = conn.sender().outgoing();
+    let mut out = conn.sender_mut().outgoing();
     let mut taken = vec![0; n.min(out.remaining())];
     out.copy_to_slice(&mut taken);
     taken

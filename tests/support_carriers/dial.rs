@@ -130,7 +130,8 @@ pub(crate) fn adapters(
                 Ok(mut ws) => {
                     let mut seen = Vec::new();
                     while !super::note(&mut seen, ws.recv_event()) {}
-                    let (code, clean) = (ws.close_code(), ws.was_clean());
+                    let (code, clean) =
+                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
                     let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
                     drop(ws);
                     opened(seen, code, clean, subprotocol, &line)
@@ -147,7 +148,8 @@ pub(crate) fn adapters(
                 Ok(mut ws) => {
                     let mut seen = Vec::new();
                     while !super::note(&mut seen, ws.recv_event().await) {}
-                    let (code, clean) = (ws.close_code(), ws.was_clean());
+                    let (code, clean) =
+                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
                     let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
                     drop(ws);
                     opened(seen, code, clean, subprotocol, &line)

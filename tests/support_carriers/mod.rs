@@ -102,7 +102,8 @@ pub(crate) fn core_of(mut conn: Connection, wire: &[u8], cuts: &[usize]) -> Outc
         }
     }
     let sent = unmasked(conn.role(), &output);
-    Outcome { seen, sent, code: conn.close_code(), clean: conn.was_clean(), shut }
+    let (code, clean) = conn.closed().map_or((1006, false), |end| (end.code, end.clean));
+    Outcome { seen, sent, code, clean, shut }
 }
 
 /// The frames of a wire, after a look at the mask of each (P021, P022).
@@ -169,7 +170,8 @@ fn note(
 fn blocking(mut ws: tickwire::blocking::WebSocket<Line>, line: &Line) -> Outcome {
     let mut seen = Vec::new();
     while !note(&mut seen, ws.recv_event()) {}
-    let (code, clean, role) = (ws.close_code(), ws.was_clean(), ws.connection().role());
+    let (code, clean) = ws.closed().map_or((1006, false), |end| (end.code, end.clean));
+    let role = ws.connection().role();
     drop(ws);
     Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
 }
@@ -179,7 +181,7 @@ fn blocking_split(role: Role, ws: tickwire::blocking::WebSocket<Line>, line: &Li
     let (mut reader, writer) = ws.into_split().unwrap();
     let mut seen = Vec::new();
     while !note(&mut seen, reader.recv_event()) {}
-    let (code, clean) = (reader.close_code(), reader.was_clean());
+    let (code, clean) = reader.closed().map_or((1006, false), |end| (end.code, end.clean));
     drop((reader, writer));
     Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
 }
@@ -188,7 +190,8 @@ fn blocking_split(role: Role, ws: tickwire::blocking::WebSocket<Line>, line: &Li
 async fn on_tokio(mut ws: tickwire::tokio::WebSocket<Line>, line: &Line) -> Outcome {
     let mut seen = Vec::new();
     while !note(&mut seen, ws.recv_event().await) {}
-    let (code, clean, role) = (ws.close_code(), ws.was_clean(), ws.connection().role());
+    let (code, clean) = ws.closed().map_or((1006, false), |end| (end.code, end.clean));
+    let role = ws.connection().role();
     drop(ws);
     Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
 }
@@ -198,7 +201,7 @@ async fn on_tokio_split(role: Role, ws: tickwire::tokio::WebSocket<Line>, line: 
     let (mut reader, writer) = ws.into_split();
     let mut seen = Vec::new();
     while !note(&mut seen, reader.recv_event().await) {}
-    let (code, clean) = (reader.close_code(), reader.was_clean());
+    let (code, clean) = reader.closed().map_or((1006, false), |end| (end.code, end.clean));
     drop((reader, writer));
     Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
 }

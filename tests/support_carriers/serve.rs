@@ -140,7 +140,8 @@ pub(crate) fn adapters(
                     let mut ws = handshake.accept(accept.clone()).unwrap();
                     let (mut seen, answered) = (Vec::new(), line.output());
                     while !super::note(&mut seen, ws.recv_event()) {}
-                    let (code, clean) = (ws.close_code(), ws.was_clean());
+                    let (code, clean) =
+                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
                     let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
                     drop(ws);
                     opened(seen, answered, code, clean, subprotocol, &line)
@@ -159,7 +160,8 @@ pub(crate) fn adapters(
                     let mut ws = handshake.accept(accept.clone()).await.unwrap();
                     let (mut seen, answered) = (Vec::new(), line.output());
                     while !super::note(&mut seen, ws.recv_event().await) {}
-                    let (code, clean) = (ws.close_code(), ws.was_clean());
+                    let (code, clean) =
+                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
                     let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
                     drop(ws);
                     opened(seen, answered, code, clean, subprotocol, &line)

@@ -237,7 +237,7 @@ macro_rules! hears {
                 persist!({ let $call = self.recv_owned(); $done })
             }
             fn was_clean(&self) -> bool {
-                self.was_clean()
+                self.closed().is_some_and(|end| end.clean)
             }
         }
     )*};
@@ -498,7 +498,7 @@ where
         });
         let mut heard = vec![];
         let end = at_once(hear_all(&mut reader, &mut heard));
-        let clean = reader.was_clean();
+        let clean = reader.closed().is_some_and(|end| end.clean);
         let (said, writer) = saying.join().unwrap();
         said.report(&writer, heard, end, clean)
     })

@@ -270,8 +270,8 @@ impl<A: AsyncRead + AsyncWrite + Unpin, B: Stream> Ws<A, B> {
     /// The close code, and whether both Closes have passed.
     pub fn end(&self) -> (u16, bool) {
         match self {
-            Self::Tokio(ws, _) => (ws.close_code(), ws.was_clean()),
-            Self::Blocking(ws) => (ws.close_code(), ws.was_clean()),
+            Self::Tokio(ws, _) => ws.closed().map_or((1006, false), |end| (end.code, end.clean)),
+            Self::Blocking(ws) => ws.closed().map_or((1006, false), |end| (end.code, end.clean)),
         }
     }
 }

@@ -96,10 +96,10 @@ impl Peer {
         match stage {
             Stage::Opening(_) => self.open(shared),
             Stage::Open(conn) => {
-                conn.sender().lend(mem::take(&mut shared.output));
+                conn.sender_mut().lend(mem::take(&mut shared.output));
                 let turn = serve(conn, socket, shared);
                 keep(&mut shared.input, conn.reclaim());
-                keep(&mut shared.output, conn.sender().reclaim());
+                keep(&mut shared.output, conn.sender_mut().reclaim());
                 turn
             }
             Stage::Refused(until) => socket.drain(*until, shared.now()),
@@ -159,7 +159,7 @@ fn serve(conn: &mut Connection, socket: &mut Socket, shared: &mut Shared) -> Tur
         let step = answer(conn);
         socket.write(conn);
         // A peer that does not take its replies is not read from either.
-        let room = conn.sending().has_room();
+        let room = conn.sender().has_room();
         conn.set_paused(!room);
         let reads = match step {
             Some(Ok(Step::Closed) | Err(_)) => match conn.ending() {
@@ -201,7 +201,7 @@ fn serve(conn: &mut Connection, socket: &mut Socket, shared: &mut Shared) -> Tur
 
 /// Echoes what was read. `None`: some is left, for which there is no room now.
 fn answer(conn: &mut Connection) -> Option<Result<Step, RecvError>> {
-    while conn.sending().has_room() {
+    while conn.sender().has_room() {
         match conn.step() {
             Ok(Step::Message) => {
                 let (rx, tx) = conn.split_mut();
@@ -230,8 +230,8 @@ impl Socket {
 
     /// Writes what is there to be written, until the stream would wait.
     fn write(&mut self, conn: &mut Connection) {
-        while self.writable && conn.sending().has_outgoing() {
-            let mut out = conn.sender().outgoing();
+        while self.writable && conn.sender().has_outgoing() {
+            let mut out = conn.sender_mut().outgoing();
             match self.stream.write(out.chunk()) {
                 Ok(n @ 1..) => out.advance(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

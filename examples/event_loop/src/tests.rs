@@ -69,7 +69,7 @@ fn messages_come_back_whatever_their_length_and_the_end_is_clean() {
     ws.send("Zoë").expect("it reads");
     assert_eq!(ws.recv().expect("it answers"), Some(Message::Text("Zoë")));
     ws.close(CloseCode::NORMAL).expect("it answers");
-    assert_eq!(ws.close_code(), 1000);
+    assert_eq!(ws.closed().unwrap().code, 1000);
 }
 
 #[test]

@@ -260,12 +260,12 @@ async fn who_says_what_makes_no_sense_is_shown_out() {
             let mut ws = server.open(None).await.unwrap();
             ws.send(words).await.unwrap();
             assert!(ws.recv().await.unwrap().is_none());
-            assert_eq!(ws.close_frame().unwrap().code, CloseCode::POLICY_VIOLATION);
+            assert_eq!(ws.closed().unwrap().code, CloseCode::POLICY_VIOLATION.get());
         }
         let mut ada = server.join("Ada").await;
         ada.ws.send(b"\x01Eve").await.unwrap(); // once is enough
         while ada.ws.recv().await.unwrap().is_some() {}
-        assert_eq!(ada.ws.close_frame().unwrap().code, CloseCode::POLICY_VIOLATION);
+        assert_eq!(ada.ws.closed().unwrap().code, CloseCode::POLICY_VIOLATION.get());
     })
     .await;
 }
@@ -282,7 +282,7 @@ async fn a_full_world_says_try_again_later() {
         let mut ws = server.open(None).await.unwrap();
         ws.send(b"\x01late").await.unwrap();
         assert!(ws.recv().await.unwrap().is_none());
-        assert_eq!(ws.close_frame().unwrap().code, CloseCode::TRY_AGAIN_LATER);
+        assert_eq!(ws.closed().unwrap().code, CloseCode::TRY_AGAIN_LATER.get());
         drop(players.pop());
         players[0].until(|seen| seen.roster.len() == 31).await;
         assert_ne!(server.join("late").await.id, 0);
@@ -355,7 +355,7 @@ async fn ctrl_c_says_goodbye() {
         let process = server.process.id().to_string();
         assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
         while ada.ws.recv().await.unwrap().is_some() {}
-        assert_eq!(ada.ws.close_frame().unwrap().code, CloseCode::GOING_AWAY);
+        assert_eq!(ada.ws.closed().unwrap().code, CloseCode::GOING_AWAY.get());
         assert!(server.process.wait().unwrap().success());
     })
     .await;

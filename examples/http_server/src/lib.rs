@@ -29,10 +29,7 @@ pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, versi
         Ok::<_, tickwire::Error>(())
     };
     match ended.await {
-        Ok(()) => {
-            let reason = ws.close_frame().map_or(String::new(), |close| close.reason.into());
-            println!("{version}: closed with {} {reason:?}", ws.close_code());
-        }
+        Ok(()) => println!("{version}: {:?}", ws.closed()),
         Err(error) => println!("{version}: {error}"),
     }
 }

@@ -88,7 +88,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(ws: WebSocket<S>) {
     };
     tokio::join!(sending, receiving);
     writer.close(CloseFrame::with_reason(CloseCode::GOING_AWAY, "lunch")).await.unwrap();
-    assert!(reader.recv().await.unwrap().is_none() && reader.was_clean());
+    assert!(reader.recv().await.unwrap().is_none() && reader.closed().is_some_and(|end| end.clean));
 }
 
 #[tokio::test]

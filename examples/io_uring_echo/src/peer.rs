@@ -155,7 +155,7 @@ fn serve(conn: &mut Connection, bytes: &mut &[u8], shut: bool, now: Time) -> Opt
             conn.commit(n);
             return None;
         }
-        step if conn.sending().has_outgoing() => {
+        step if conn.sender().has_outgoing() => {
             let more = shut || !matches!(step, Some(Ok(Step::NeedInput)));
             return Some(Next::Send { more });
         }
@@ -188,7 +188,7 @@ fn serve(conn: &mut Connection, bytes: &mut &[u8], shut: bool, now: Time) -> Opt
 
 /// Echoes what is here. `None`: some is left, for which there is no room now.
 fn answer(conn: &mut Connection) -> Option<Result<Step, RecvError>> {
-    while conn.sending().has_room() {
+    while conn.sender().has_room() {
         match conn.step() {
             Ok(Step::Message) => {
                 let (rx, tx) = conn.split_mut();

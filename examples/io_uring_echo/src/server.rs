@@ -235,14 +235,14 @@ impl Peers {
         let mut until = None;
         if let Some(conn) = slot.peer.connection() {
             match result {
-                Ok(n @ 1..) => conn.sender().outgoing().advance(*n),
+                Ok(n @ 1..) => conn.sender_mut().outgoing().advance(*n),
                 _ => {
                     conn.write_failed(); // what still comes may say why
                     slot.more = true;
                 }
             }
-            slot.more |= conn.sending().has_outgoing();
-            keep(&mut self.outputs, conn.sender().reclaim());
+            slot.more |= conn.sender().has_outgoing();
+            keep(&mut self.outputs, conn.sender_mut().reclaim());
             until = conn.poll_timeout();
         }
         if slot.more {
@@ -291,18 +291,18 @@ impl Peers {
         };
         while !slot.over {
             if let Some(conn) = slot.peer.connection()
-                && !conn.sending().has_outgoing()
+                && !conn.sender().has_outgoing()
             {
-                conn.sender().lend(self.outputs.pop().unwrap_or_default());
+                conn.sender_mut().lend(self.outputs.pop().unwrap_or_default());
             }
             let next = slot.peer.advance(input, mem::take(&mut n), self.now);
             if let Some(conn) = slot.peer.connection() {
-                keep(&mut self.outputs, conn.sender().reclaim()); // none, if something is in it
+                keep(&mut self.outputs, conn.sender_mut().reclaim()); // none, if something is in it
             }
             match next {
                 Next::Send { more } => {
                     if let Some(conn) = slot.peer.connection() {
-                        let mut out = conn.sender().outgoing();
+                        let mut out = conn.sender_mut().outgoing();
                         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                         if out.chunk().len() >= LARGE
                             && let Ok(n @ 1..) = rustix::net::send(&slot.stream, out.chunk(), flags)

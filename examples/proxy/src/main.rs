@@ -27,7 +27,11 @@ async fn run(proxy: &str, url: &str, messages: &[&str]) -> Result<(), Box<dyn Er
         ws.send(*message).await?;
         match ws.recv().await? {
             Some(answer) => println!("{answer:?}"),
-            None => return Err(format!("closed with {}", ws.close_code()).into()),
+            None => {
+                return Err(
+                    format!("closed with {}", ws.closed().map_or(1006, |end| end.code)).into()
+                );
+            }
         }
     }
     ws.close(CloseCode::NORMAL).await?;

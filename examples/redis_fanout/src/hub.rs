@@ -279,8 +279,8 @@ mod tests {
         let mut server = Connection::server(&Config::default(), Negotiated::new());
         let entropy = tickwire::SystemEntropy::new().unwrap();
         let mut client = Connection::client(&Config::default(), Negotiated::new(), entropy);
-        lock(&who.queue).outbox.feed(NOW, server.sender()).unwrap();
-        let mut outgoing = server.sender().outgoing();
+        lock(&who.queue).outbox.feed(NOW, server.sender_mut()).unwrap();
+        let mut outgoing = server.sender_mut().outgoing();
         let wire = outgoing.copy_to_bytes(outgoing.remaining());
         client.spare_mut()[..wire.len()].copy_from_slice(&wire);
         client.commit(wire.len());

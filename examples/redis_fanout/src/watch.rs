@@ -147,7 +147,7 @@ async fn subscriber(
             None => _ = last.insert(envelope.from.to_owned(), envelope.seq),
         }
     }
-    Ok(ws.close_code())
+    Ok(ws.closed().map_or(1006, |end| end.code))
 }
 
 /// Is counted as subscribed until it is dropped.

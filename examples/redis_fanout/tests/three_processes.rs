@@ -163,7 +163,7 @@ impl Client {
                         return Ok(text);
                     }
                 }
-                Ok(None) => return Err(format!("closed with {}", self.ws.close_code())),
+                Ok(None) => return Err(format!("{:?}", self.ws.closed())),
                 Err(error) => return Err(error.to_string()),
             }
         }
@@ -252,6 +252,10 @@ impl Checks {
         println!("{} {what}", if holds { "ok  " } else { "FAIL" });
         self.failed |= !holds;
     }
+}
+
+fn closed_with<S>(ws: &WebSocket<S>, code: CloseCode) -> bool {
+    ws.closed().is_some_and(|end| end.code == code.get())
 }
 
 fn main() -> ExitCode {
@@ -414,7 +418,7 @@ fn run(mut redis: Redis, checks: &mut Checks) {
     for (at, _, client) in &mut clients {
         if *at == 0 {
             let _ = client.told(|_| false);
-            goodbyes &= client.ws.close_code() == CloseCode::GOING_AWAY.get();
+            goodbyes &= closed_with(&client.ws, CloseCode::GOING_AWAY);
         }
     }
     drop((late, speakers));
@@ -488,7 +492,7 @@ fn slow(checks: &mut Checks, servers: &[Server; 3], speaker: &mut Client) {
     checks.check("one who reads gets all", reads && in_order(&quick.messages("big")));
     let _ = slow.told(|_| false);
     let whole = in_order(&slow.messages("big"));
-    let let_go = slow.ws.close_code() == CloseCode::TRY_AGAIN_LATER.get();
+    let let_go = closed_with(&slow.ws, CloseCode::TRY_AGAIN_LATER);
     checks
         .check("one who does not read is let go with 1013, without a hole before", whole && let_go);
 }

@@ -32,5 +32,5 @@ fn the_example_echoes() {
         assert_eq!(ws.recv().unwrap(), Some(Message::Text(message)));
     }
     ws.close(CloseCode::NORMAL).unwrap();
-    assert!(ws.was_clean());
+    assert!(ws.closed().unwrap().clean);
 }

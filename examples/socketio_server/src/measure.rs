@@ -138,7 +138,7 @@ fn pair() -> Result<(Connection, Connection)> {
 
 /// What one end has to send arrives at the other.
 fn carry(from: &mut Connection, to: &mut Connection) {
-    let tx = from.sender();
+    let tx = from.sender_mut();
     while tx.has_outgoing() {
         let mut outgoing = tx.outgoing();
         let spare = to.spare_mut();
@@ -151,7 +151,7 @@ fn carry(from: &mut Connection, to: &mut Connection) {
 fn in_memory_plain(payload: &Payload) -> Result<f64> {
     let (mut client, mut server) = pair()?;
     timed(|| {
-        client.sender().feed(payload.plain())?;
+        client.sender_mut().feed(payload.plain())?;
         carry(&mut client, &mut server);
         while server.step()? == Step::Message {
             let (rx, tx) = server.split_mut();
@@ -180,7 +180,7 @@ fn in_memory_events(payload: &Payload) -> Result<f64> {
                 session.receive(message, Time::ZERO).map_err(|end| end.to_string())?;
             }
         }
-        session.mailbox().feed(server.sender())?;
+        session.mailbox().feed(server.sender_mut())?;
         carry(&mut server, &mut client);
         while client.step()? == Step::Message {
             if let Some(message) = client.message() {
@@ -196,14 +196,14 @@ fn joined() -> Result<Session> {
     let mut session = Session::new(&app(), Time::ZERO)?;
     session.receive(Message::Text("40"), Time::ZERO).map_err(|end| end.to_string())?;
     let (_, mut server) = pair()?;
-    session.mailbox().feed(server.sender())?;
+    session.mailbox().feed(server.sender_mut())?;
     Ok(session)
 }
 
 fn send(packet: Outgoing, client: &mut Connection) -> Result<()> {
-    client.sender().feed(&packet.text)?;
+    client.sender_mut().feed(&packet.text)?;
     for attachment in &packet.attachments {
-        client.sender().feed(attachment)?;
+        client.sender_mut().feed(attachment)?;
     }
     Ok(())
 }
@@ -241,9 +241,9 @@ fn parts(payload: &Payload) -> Result<(f64, f64, f64)> {
         for bytes in &event.attachments {
             session.receive(Message::Binary(bytes), Time::ZERO).map_err(|end| end.to_string())?;
         }
-        session.mailbox().feed(server.sender())?;
-        let waiting = server.sender().outgoing().remaining();
-        server.sender().outgoing().advance(waiting);
+        session.mailbox().feed(server.sender_mut())?;
+        let waiting = server.sender_mut().outgoing().remaining();
+        server.sender_mut().outgoing().advance(waiting);
         Ok(())
     })?;
     Ok((encode, decode, whole))

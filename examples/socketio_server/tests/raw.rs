@@ -110,8 +110,8 @@ impl Client {
             panic!("{message:?} instead of {end:?}");
         }
         assert_eq!(
-            self.ws.close_frame().map(|frame| frame.code),
-            Some(end.close_code()),
+            self.ws.closed().map(|closed| closed.code),
+            Some(end.close_code().get()),
             "{end:?}"
         );
         match bounded(self.served).await.unwrap() {
@@ -380,7 +380,7 @@ async fn a88_attachments_that_do_not_come_end_the_connection() {
         pings += 1;
         writer.send("3").await.unwrap();
     }
-    assert_eq!(reader.close_frame().unwrap().reason, "attachments missing");
+    assert_eq!(reader.closed().unwrap().reason, "attachments missing");
     let took = begun.elapsed();
     assert!(pings >= 2 && took >= timeout + Duration::from_secs(20), "{pings} {took:?}");
     assert!(took < timeout + Duration::from_secs(21), "{took:?}");
@@ -419,7 +419,7 @@ async fn a88_a_message_longer_than_announced_is_not_read() {
     let mut client = Client::joined(&service()).await;
     client.send(&vec![0; 1_000_001]).await;
     assert!(bounded(client.ws.recv()).await.unwrap().is_none());
-    assert_eq!(client.ws.close_frame().unwrap().code, CloseCode::MESSAGE_TOO_BIG);
+    assert_eq!(client.ws.closed().unwrap().code, CloseCode::MESSAGE_TOO_BIG.get());
 }
 
 // A89.
@@ -677,7 +677,7 @@ async fn a_server_that_stops_says_so() {
     let mut client = Client::joined(&service()).await;
     drop(client.running);
     assert!(bounded(client.ws.recv()).await.unwrap().is_none());
-    assert_eq!(client.ws.close_frame().unwrap().code, CloseCode::GOING_AWAY);
+    assert_eq!(client.ws.closed().unwrap().code, CloseCode::GOING_AWAY.get());
     assert!(bounded(client.served).await.unwrap().is_ok());
 }
 
@@ -791,8 +791,8 @@ fn what_nobody_read_is_not_too_late() {
         session.handle_timeout(at(22)).unwrap();
         session.receive(r#"430["answer"]"#.into(), at(22)).unwrap();
         let mut conn = Connection::server(&Config::default(), Negotiated::new());
-        session.mailbox().feed(conn.sender()).unwrap();
-        let said = String::from_utf8_lossy(conn.sender().outgoing().chunk()).into_owned();
+        session.mailbox().feed(conn.sender_mut()).unwrap();
+        let said = String::from_utf8_lossy(conn.sender_mut().outgoing().chunk()).into_owned();
         assert_eq!(said.contains(r#"437["answer"]"#), excused, "{said}");
         assert_eq!(said.contains("no answer"), !excused, "{said}");
     }

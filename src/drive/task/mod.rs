@@ -24,8 +24,8 @@ use crate::{
     proto::{
         close::CloseFrame,
         config::Negotiated,
-        connection::{Connection, Position, ReadyState, RoundTrip, Sender, Step},
-        error::{RecvError, SendError},
+        connection::{Closed, Connection, Position, ReadyState, RoundTrip, Sender, Step},
+        error::SendError,
         message::{Chunk, Event, Info, Message, OwnedMessage},
         pool,
         prepared::Prepared,
@@ -95,7 +95,7 @@ impl<I> WebSocket<I> {
     /// The sending half: everything that needs no I/O.
     #[inline]
     pub fn sender(&mut self) -> &mut Sender {
-        self.drive.core.conn.sender()
+        self.drive.core.conn.sender_mut()
     }
 
     /// The connection.
@@ -108,14 +108,9 @@ impl<I> WebSocket<I> {
         self.drive.core.conn.negotiated()
     }
 
-    /// The peer's Close; see [`Connection::close_frame`].
-    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        self.drive.core.conn.close_frame()
-    }
-
-    /// The close code of the connection; see [`Connection::close_code`].
-    pub fn close_code(&self) -> u16 {
-        self.drive.core.conn.close_code()
+    /// How it ended: `None` while more may be received. See [`Connection::closed`].
+    pub fn closed(&self) -> Option<Closed<'_>> {
+        self.drive.core.conn.closed()
     }
 
     /// How long Pings and their Pongs took; see [`Sender::rtt`]. Where something always arrives, the
@@ -129,17 +124,6 @@ impl<I> WebSocket<I> {
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> crate::proto::connection::Counters {
         self.drive.core.conn.counters()
-    }
-
-    /// Whether both Close frames have passed; see [`Connection::was_clean`] for what that leaves open.
-    pub fn was_clean(&self) -> bool {
-        self.drive.core.conn.was_clean()
-    }
-
-    /// Why nothing more is received, if it failed: known at once, where [`recv`](Self::recv) first
-    /// tells the peer.
-    pub fn error(&self) -> Option<RecvError> {
-        self.drive.core.conn.error()
     }
 
     /// Where the connection stands.
@@ -156,7 +140,7 @@ impl<I> WebSocket<I> {
     /// As [`Sender::feed`].
     #[inline]
     pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed(message)
+        self.drive.core.conn.sender_mut().feed(message)
     }
 
     /// Queues a message that is never compressed; see [`Sender::feed_plain`].
@@ -168,7 +152,7 @@ impl<I> WebSocket<I> {
         &mut self,
         message: impl Into<Message<'m>>,
     ) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed_plain(message)
+        self.drive.core.conn.sender_mut().feed_plain(message)
     }
 
     /// Queues a shared payload; see [`Sender::feed_bytes`].
@@ -177,7 +161,7 @@ impl<I> WebSocket<I> {
     ///
     /// As [`Sender::feed`].
     pub fn feed_bytes(&mut self, payload: Bytes) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed_bytes(payload)
+        self.drive.core.conn.sender_mut().feed_bytes(payload)
     }
 
     /// Queues a message encoded beforehand; see [`Sender::feed_prepared`].
@@ -187,7 +171,7 @@ impl<I> WebSocket<I> {
     /// As [`Sender::feed`].
     #[inline]
     pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed_prepared(message)
+        self.drive.core.conn.sender_mut().feed_prepared(message)
     }
 
     /// Queues a piece of a message; see [`Sender::feed_chunk`].
@@ -196,7 +180,7 @@ impl<I> WebSocket<I> {
     ///
     /// As [`Sender::feed_chunk`].
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed_chunk(chunk)
+        self.drive.core.conn.sender_mut().feed_chunk(chunk)
     }
 
     /// Queues a message in front of the others; see [`Sender::feed_first`].
@@ -208,22 +192,22 @@ impl<I> WebSocket<I> {
         &mut self,
         message: impl Into<Message<'m>>,
     ) -> Result<Position, SendError> {
-        self.drive.core.conn.sender().feed_first(message)
+        self.drive.core.conn.sender_mut().feed_first(message)
     }
 
     /// The position behind the last message fed; see [`Sender::fed`].
     pub fn fed(&self) -> Position {
-        self.drive.core.conn.sending().fed()
+        self.drive.core.conn.sender().fed()
     }
 
     /// Whether the stream took all up to here; see [`Sender::is_written`].
     pub fn is_written(&self, position: Position) -> bool {
-        self.drive.core.conn.sending().is_written(position)
+        self.drive.core.conn.sender().is_written(position)
     }
 
     /// How many bytes were fed and not yet written; see [`Sender::buffered_amount`].
     pub fn buffered_amount(&self) -> usize {
-        self.drive.core.conn.sending().buffered_amount()
+        self.drive.core.conn.sender().buffered_amount()
     }
 }
 
@@ -293,7 +277,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     }
 
     fn has_room_below(&self, below: usize) -> bool {
-        let tx = self.drive.core.conn.sending();
+        let tx = self.drive.core.conn.sender();
         tx.has_room() && tx.buffered_amount() < below
     }
 
@@ -336,7 +320,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
     /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
     /// middle of a message skips the rest of it. Where the peer closes in the middle of one, there
-    /// is no last piece: [`Connection::cut_message`] tells.
+    /// is no last piece: [`Closed::cut`] tells.
     ///
     /// Cancel safe, as [`recv`](Self::recv).
     ///
@@ -420,7 +404,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     ///
     /// As [`send`](Self::send).
     pub async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.drive.core.conn.sender().ping(payload)?;
+        self.drive.core.conn.sender_mut().ping(payload)?;
         self.flush().await
     }
 
@@ -444,7 +428,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     ///
     /// [`Closed`](SendError::Closed).
     pub fn feed_probe(&mut self) -> Result<(), SendError> {
-        self.drive.core.conn.sender().probe(self.drive.io.now())
+        self.drive.core.conn.sender_mut().probe(self.drive.io.now())
     }
 
     /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
@@ -460,13 +444,13 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     /// # Errors
     ///
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-    /// means that the peer's Close was seen; [`was_clean`](Self::was_clean) says whether ours could
+    /// means that the peer's Close was seen; [`closed`](Self::closed) says whether ours could
     /// be written.
     pub async fn close<'f>(
         &mut self,
         frame: impl Into<Option<CloseFrame<'f>>>,
     ) -> Result<(), Error> {
-        match self.drive.core.conn.sender().close(frame) {
+        match self.drive.core.conn.sender_mut().close(frame) {
             Ok(()) | Err(SendError::Closed) => {}
             Err(error) => return Err(error.into()),
         }
@@ -478,16 +462,16 @@ impl<I: Source + Timer + Output> WebSocket<I> {
 
     #[inline(never)]
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
-        let tx = self.drive.core.conn.sending();
+        let tx = self.drive.core.conn.sender();
         if tx.wants_write() || !tx.has_room() {
             self.drive.write(cx);
-            if !self.drive.core.conn.sending().has_room() {
+            if !self.drive.core.conn.sender().has_room() {
                 ready!(self.poll_paused(cx));
             }
         }
         loop {
             match ready!(self.drive.poll_more(cx, Want::Message)) {
-                Ready::Item if self.drive.core.conn.sending().is_closed() => {} // nothing can answer it
+                Ready::Item if self.drive.core.conn.sender().is_closed() => {} // nothing can answer it
                 ready => return Poll::Ready(ready),
             }
         }
@@ -498,21 +482,21 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         loop {
             let Drive { core, io, .. } = &mut self.drive;
             // A stream that still holds something back would be waited for in vain.
-            if core.conn.sending().is_broken() {
+            if core.conn.sender().is_broken() {
                 return Poll::Ready(Err(core.lost()));
             }
             match core.poll_write(io, cx) {
                 Poll::Ready(Ok(())) => {
-                    pool::give(core.conn.sender().reclaim());
+                    pool::give(core.conn.sender_mut().reclaim());
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(core.fail::<I>(error))),
-                Poll::Pending if enough && core.conn.sending().has_room() => {
+                Poll::Pending if enough && core.conn.sender().has_room() => {
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Pending => ready!(self.poll_paused(cx)),
             }
-            if let Some(error) = self.drive.core.conn.error() {
+            if let Some(error) = self.drive.core.error() {
                 return Poll::Ready(Err(error.into()));
             }
         }
@@ -526,7 +510,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let tx = self.drive.core.conn.sending();
+        let tx = self.drive.core.conn.sender();
         if tx.is_closed() {
             return Poll::Ready(Err(SendError::Closed.into()));
         }
@@ -584,7 +568,7 @@ impl<'a, I: Source + Timer + Output> Future for RecvReply<'a, I> {
             return Poll::Pending; // polled after completion
         };
         // Nothing to write first, and a message at hand: nearly always so in a batch.
-        let tx = ws.drive.core.conn.sender();
+        let tx = ws.drive.core.conn.sender_mut();
         let free = !tx.wants_write() && !tx.is_closed();
         if !(free && ws.drive.quick() == Some(Step::Message))
             && ready!(ws.poll_reply(cx)) == Ready::End

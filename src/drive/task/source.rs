@@ -105,7 +105,7 @@ impl Deadlines for Whole {
     #[inline]
     fn rest(&mut self) {
         pool::give(self.conn.receiver().reclaim());
-        pool::give(self.conn.sender().reclaim());
+        pool::give(self.conn.sender_mut().reclaim());
     }
 
     #[inline]
@@ -118,7 +118,7 @@ impl Deadlines for Whole {
     }
 
     fn writes(&mut self) -> bool {
-        self.conn.sending().has_outgoing()
+        self.conn.sender().has_outgoing()
     }
 }
 

@@ -24,7 +24,8 @@ use crate::{
         close::CloseFrame,
         config::Negotiated,
         connection::{
-            Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step, out_buffer::OutBuffer,
+            Closed, Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step,
+            out_buffer::OutBuffer,
         },
         error::{RecvError, SendError},
         message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
@@ -343,7 +344,7 @@ impl<W> Deadlines for Half<W> {
         if told.is_ok() {
             told = match queue.ended {
                 // The writer's alarm found it first. (What this half has found itself is no news.)
-                Some(error) if inbound.receiver().doom().is_none() => Err(error),
+                Some(error) if inbound.receiver().failure().is_none() => Err(error),
                 _ => queue.tell(now),
             };
         }
@@ -371,15 +372,10 @@ impl<R, W> Reader<R, W> {
         self.drive.core.inbound.negotiated()
     }
 
-    /// The peer's Close; see [`Connection::close_frame`](crate::Connection::close_frame).
-    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        self.drive.core.inbound.receiver().close_frame()
-    }
-
-    /// The close code of the connection; see
-    /// [`Connection::close_code`](crate::Connection::close_code).
-    pub fn close_code(&self) -> u16 {
-        self.drive.core.inbound.receiver().close_code()
+    /// How the connection ended: `None` while more may be received. See
+    /// [`Connection::closed`](crate::Connection::closed).
+    pub fn closed(&self) -> Option<Closed<'_>> {
+        self.drive.core.inbound.closed(&self.drive.core.shared.queue().tx)
     }
 
     /// How long Pings and their Pongs took; see [`Sender::rtt`].
@@ -395,16 +391,6 @@ impl<R, W> Reader<R, W> {
             self.drive.core.inbound.receiver(),
             &self.drive.core.shared.queue().tx,
         )
-    }
-
-    /// The kind of the message that the peer's Close cut off; see [`Connection::cut_message`](crate::Connection::cut_message).
-    pub fn cut_message(&self) -> Option<DataKind> {
-        self.drive.core.inbound.receiver().cut_message()
-    }
-
-    /// Whether both Close frames have passed; see [`Connection::was_clean`](crate::Connection::was_clean) for what that leaves open.
-    pub fn was_clean(&self) -> bool {
-        self.drive.core.inbound.was_clean(&self.drive.core.shared.queue().tx)
     }
 
     /// The half of the stream that is read.

@@ -36,8 +36,8 @@ impl<I> WebSocket<I> {
 
     /// What the one side may change that the other waits for.
     fn outlook(&self) -> (bool, bool, bool) {
-        let tx = self.drive.core.conn.sending();
-        (tx.is_closed(), tx.is_broken(), self.drive.core.conn.error().is_some())
+        let tx = self.drive.core.conn.sender();
+        (tx.is_closed(), tx.is_broken(), self.drive.core.error().is_some())
     }
 
     /// A poll of one side, which is told to the other if it changed something for that.

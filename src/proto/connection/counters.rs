@@ -11,7 +11,7 @@ use super::{Receiver, RoundTrip, Sender};
 /// use tickwire::{Config, Connection, Negotiated};
 ///
 /// let mut conn = Connection::server(&Config::default(), Negotiated::new());
-/// conn.sender().feed("hello")?;
+/// conn.sender_mut().feed("hello")?;
 /// let counters = conn.counters();
 /// assert_eq!((counters.sent.messages, counters.sent.payload, counters.buffered), (1, 5, 7));
 /// # Ok::<(), tickwire::SendError>(())

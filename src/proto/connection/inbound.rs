@@ -1,7 +1,7 @@
 //! All of a connection but its sending half, which is an argument: so that a connection in one piece
 //! and one whose halves are used from two tasks or threads go by the same rules.
 use super::{
-    Delivery, Ending, Ends, ReadyState, Receiver, Sender, Step, respond,
+    Closed, Delivery, Ending, Ends, ReadyState, Receiver, Sender, Step, respond,
     timers::{Phase, Timers},
 };
 use crate::proto::{
@@ -80,8 +80,8 @@ impl Inbound {
         self.phase(tx).into()
     }
 
-    pub(crate) fn was_clean(&self, tx: &Sender) -> bool {
-        self.rx.is_closed() && tx.close_written()
+    pub(crate) fn closed(&self, tx: &Sender) -> Option<Closed<'_>> {
+        self.rx.closed(self.rx.is_closed() && tx.close_written())
     }
 
     pub(super) fn ready_state(&self, tx: &Sender) -> ReadyState {

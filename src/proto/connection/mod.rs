@@ -5,6 +5,7 @@
 //! reports a violation) passes through [`respond`], the only place where both are in scope. How a
 //! connection comes into being is `handshake`'s; reading, writing and telling the time, the
 //! adapters'.
+mod closing;
 mod counters;
 mod inbound;
 pub(crate) mod out_buffer;
@@ -19,6 +20,7 @@ mod timers;
 #[cfg(feature = "std")]
 pub(crate) use timers::LINGER;
 
+pub use closing::Closed;
 #[cfg(feature = "counters")]
 pub use counters::{Counters, Traffic};
 pub(crate) use inbound::Inbound;
@@ -32,11 +34,10 @@ pub use sender::{Position, Sender};
 #[cfg(feature = "_task")]
 use crate::proto::memory::Memory;
 use crate::proto::{
-    close::CloseFrame,
     config::{Config, Negotiated},
     entropy::Entropy,
     error::RecvError,
-    message::{DataKind, Event, Info, Message},
+    message::{Event, Info, Message},
     role::Role,
     time::Time,
 };
@@ -119,7 +120,7 @@ use timers::Phase;
 ///
 /// fn write(conn: &mut Connection, stream: &mut impl Write) -> io::Result<()> {
 ///     loop {
-///         let mut out = conn.sender().outgoing();
+///         let mut out = conn.sender_mut().outgoing();
 ///         if !out.has_remaining() {
 ///             return Ok(());
 ///         }
@@ -156,14 +157,14 @@ use timers::Phase;
 /// # let open = ready(&mut conn, &mut stream, Time::ZERO, |_| shut = true, |message, tx| {
 /// #     let _ = tx.feed(message);
 /// # });
-/// # assert!(!open.unwrap() && shut && conn.was_clean());
+/// # assert!(!open.unwrap() && shut && conn.closed().unwrap().clean);
 /// # assert_eq!(stream.1, b"\x81\x02hi\x88\x00");
 /// ```
 ///
 /// - **Inputs**: [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit),
 ///   [`end_of_stream`](Self::end_of_stream), [`write_failed`](Self::write_failed),
 ///   [`write_blocked`](Self::write_blocked), [`handle_timeout`](Self::handle_timeout).
-/// - **Commands**: those of [`Sender`], through [`sender`](Self::sender) or
+/// - **Commands**: those of [`Sender`], through [`sender_mut`](Self::sender_mut) or
 ///   [`split_mut`](Self::split_mut).
 /// - **Outputs**: [`step`](Self::step), then [`message`](Self::message) or [`event`](Self::event);
 ///   [`Sender::outgoing`]; [`poll_timeout`](Self::poll_timeout); [`ending`](Self::ending).
@@ -419,9 +420,15 @@ impl Connection {
         &mut self.inbound.rx
     }
 
+    /// The sending half, to look at.
+    #[inline]
+    pub fn sender(&self) -> &Sender {
+        &self.tx
+    }
+
     /// The sending half.
     #[inline]
-    pub fn sender(&mut self) -> &mut Sender {
+    pub fn sender_mut(&mut self) -> &mut Sender {
         &mut self.tx
     }
 
@@ -477,29 +484,12 @@ impl Connection {
         self.inbound.role()
     }
 
-    /// The peer's Close: `None` while none came, and for one with an empty body;
-    /// [`close_code`](Self::close_code) tells them apart (1006 and 1005). What this end
-    /// sent is at [`Sender::close_frame`].
-    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        self.inbound.rx.close_frame()
-    }
-
-    /// The close code of the connection (§7.1.5) as other APIs number it: that of the peer's
-    /// Close, 1005 for one without a code, 1006 while none came.
-    pub fn close_code(&self) -> u16 {
-        self.inbound.rx.close_code()
-    }
-
-    /// Why nothing more is received, if it failed: known at once, where the calls that receive
-    /// first tell the peer.
-    pub fn error(&self) -> Option<RecvError> {
-        self.inbound.rx.doom()
-    }
-
-    /// The sending half, to look at.
-    #[inline]
-    pub fn sending(&self) -> &Sender {
-        &self.tx
+    /// How the connection ended: `None` while more may be received. Known at once, where the calls
+    /// that receive first tell the peer; what came before is still delivered.
+    ///
+    /// What this end sent is at [`Sender::close_frame`].
+    pub fn closed(&self) -> Option<Closed<'_>> {
+        self.inbound.closed(&self.tx)
     }
 
     /// How long Pings and their Pongs took; see [`Sender::rtt`].
@@ -512,20 +502,6 @@ impl Connection {
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> Counters {
         Counters::of(&self.inbound.rx, &self.tx)
-    }
-
-    /// The kind of the message that the peer began and, by its Close, left unfinished: what was
-    /// received of it is gone, or, of a message in chunks, was handed out without a last piece. §5.4
-    /// allows a control frame there, so that it is no violation.
-    pub fn cut_message(&self) -> Option<DataKind> {
-        self.inbound.rx.cut_message()
-    }
-
-    /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
-    /// written. Not that every message came over whole: see [`cut_message`](Self::cut_message), and
-    /// [`Sender::unsent`] for those of ours.
-    pub fn was_clean(&self) -> bool {
-        self.inbound.was_clean(&self.tx)
     }
 
     /// Where the connection stands, as in a browser: open, closing once a Close was sent or

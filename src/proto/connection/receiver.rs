@@ -8,7 +8,7 @@ mod inflate;
 
 #[cfg(feature = "counters")]
 use super::counters::Traffic;
-use super::{Sender, counters::Tally, recv_buffer::RecvBuffer, respond};
+use super::{Closed, Sender, counters::Tally, recv_buffer::RecvBuffer, respond};
 #[cfg(feature = "_task")]
 use crate::proto::memory::Memory;
 use crate::proto::{
@@ -826,12 +826,12 @@ impl Receiver {
     // Getters.
 
     /// Whether the peer's Close was received.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
 
     /// Why nothing more can be received, if so.
-    pub fn error(&self) -> Option<RecvError> {
+    pub(crate) fn error(&self) -> Option<RecvError> {
         match self.state {
             State::Failed(error) => Some(error),
             _ => None,
@@ -839,25 +839,27 @@ impl Receiver {
     }
 
     /// The peer's Close: `None` while none came, and for one with an empty body.
-    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
+    pub(crate) fn close_frame(&self) -> Option<CloseFrame<'_>> {
         let close = self.close.as_deref()?;
         CloseFrame::parse(close.bytes.get(..close.len)?).ok().flatten()
     }
 
-    /// The close code of the connection (§7.1.5) as other APIs number it: that of the peer's
-    /// Close, 1005 for one without a code, 1006 while none came.
-    pub fn close_code(&self) -> u16 {
-        match (&self.close, self.close_frame()) {
-            (_, Some(frame)) => frame.code.get(),
-            (Some(_), None) => 1005,
-            (None, None) => 1006,
-        }
-    }
-
-    /// The kind of the message that the peer's Close cut off; see
-    /// [`Connection::cut_message`](super::Connection::cut_message).
-    pub fn cut_message(&self) -> Option<DataKind> {
-        self.message.filter(|_| self.is_closed())
+    /// How receiving ended, if it did. Whether that was `clean`, both halves know together.
+    pub(super) fn closed(&self, clean: bool) -> Option<Closed<'_>> {
+        let error = self.failure();
+        let came = self.is_closed();
+        let frame = self.close_frame();
+        (came || error.is_some()).then(|| Closed {
+            code: match frame {
+                Some(frame) => frame.code.get(),
+                None if came => 1005,
+                None => 1006,
+            },
+            reason: frame.map_or("", |frame| frame.reason),
+            clean,
+            error,
+            cut: self.message.filter(|_| came),
+        })
     }
 
     /// Whether nothing will be received any more.
@@ -879,7 +881,7 @@ impl Receiver {
     }
 
     /// Why nothing more will be received than what is here, if so.
-    pub(crate) fn doom(&self) -> Option<RecvError> {
+    pub(crate) fn failure(&self) -> Option<RecvError> {
         self.error().or(self.late)
     }
 
@@ -1051,15 +1053,15 @@ mod tests {
         let mut rx = receiver(Role::Server, &Config::default());
         rx.cut_off(WriteTimeout);
         rx.cut_off(CloseTimeout);
-        assert_eq!(rx.doom(), Some(WriteTimeout));
+        assert_eq!(rx.failure(), Some(WriteTimeout));
         assert_eq!(rx.step_slow(super::Delivery::Whole), Err(WriteTimeout));
         rx.cut_off(CloseTimeout);
-        assert_eq!((rx.doom(), rx.late), (Some(WriteTimeout), Some(WriteTimeout)));
+        assert_eq!((rx.failure(), rx.late), (Some(WriteTimeout), Some(WriteTimeout)));
         let mut rx = receiver(Role::Server, &Config::default());
         read(&mut rx, &frame(Role::Server, OpCode::Close, 0));
         assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::Close));
         rx.cut_off(CloseTimeout);
-        assert_eq!(rx.doom(), None);
+        assert_eq!(rx.failure(), None);
     }
 
     /// What is compressed does not stay in the buffer, so that a long frame asks for no more.

@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(conn.poll_timeout(), Some(at(11)));
 
         let mut conn = server(&config);
-        assert!(conn.sender().feed("stuck").is_ok());
+        assert!(conn.sender_mut().feed("stuck").is_ok());
         conn.write_blocked();
         assert_eq!(conn.handle_timeout(at(100)), Ok(()));
         assert_eq!(conn.poll_timeout(), Some(at(120)));

@@ -176,14 +176,14 @@ impl Upgrade {
     ) -> Result<(::http::Response<()>, Connection), HandshakeError> {
         let mut connection = self.handshake.accept(accept)?;
         let mut response = ::http::Response::new(());
-        let mut outgoing = connection.sender().outgoing();
+        let mut outgoing = connection.sender_mut().outgoing();
         for (name, value) in Headers::of(outgoing.chunk()) {
             append(response.headers_mut(), name, value);
         }
         let written = outgoing.remaining();
         outgoing.advance(written);
         #[cfg(feature = "counters")]
-        connection.sender().forget_writes();
+        connection.sender_mut().forget_writes();
         if self.extended {
             for name in [header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT] {
                 response.headers_mut().remove(name);

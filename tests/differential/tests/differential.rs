@@ -120,12 +120,12 @@ fn what_we_write_they_read() {
                 match rng.below(6) {
                     0 => {
                         let s = random_text(&mut rng, len);
-                        ours.sender().feed(&s).unwrap();
+                        ours.sender_mut().feed(&s).unwrap();
                         want.push(text(&s));
                     }
                     1 => {
                         let payload = rng.bytes(len);
-                        ours.sender().feed_bytes(payload.clone().into()).unwrap();
+                        ours.sender_mut().feed_bytes(payload.clone().into()).unwrap();
                         want.push(binary(payload));
                     }
                     2 => {
@@ -134,10 +134,10 @@ fn what_we_write_they_read() {
                         for (i, data) in pieces.iter().enumerate() {
                             let last = i + 1 == pieces.len();
                             let chunk = Chunk { kind: DataKind::Text, first: i == 0, data, last };
-                            ours.sender().feed_chunk(chunk).unwrap();
+                            ours.sender_mut().feed_chunk(chunk).unwrap();
                             if rng.once_in(10) {
                                 wire.extend(drain(&mut ours));
-                                ours.sender().ping(b"inside").unwrap();
+                                ours.sender_mut().ping(b"inside").unwrap();
                                 wire.extend(drain(&mut ours));
                                 want.push(Seen::Ping(b"inside".to_vec()));
                             }
@@ -146,19 +146,19 @@ fn what_we_write_they_read() {
                     }
                     3 => {
                         let payload = rng.bytes(len.min(125));
-                        ours.sender().pong(&payload).unwrap();
+                        ours.sender_mut().pong(&payload).unwrap();
                         want.push(Seen::Pong(payload));
                     }
                     _ => {
                         let payload = rng.bytes(len);
-                        ours.sender().feed(&payload).unwrap();
+                        ours.sender_mut().feed(&payload).unwrap();
                         want.push(binary(payload));
                     }
                 }
                 wire.extend(drain(&mut ours));
             }
             let frame = tickwire::CloseFrame::with_reason(tickwire::CloseCode::GOING_AWAY, "done");
-            ours.sender().close(frame).unwrap();
+            ours.sender_mut().close(frame).unwrap();
             wire.extend(drain(&mut ours));
             want.push(Seen::Close(Some((1001, "done".to_owned()))));
             // A ping inside a message is seen before it.
@@ -169,7 +169,7 @@ fn what_we_write_they_read() {
             // They answer, and both are done.
             let answers = receive(&mut ours, &written(&mut theirs));
             assert_eq!(answers.last(), Some(&Seen::Closed), "{answers:?}");
-            assert!(ours.was_clean() && ours.close_code() == 1001);
+            assert_eq!(ours.closed().map(|end| (end.clean, end.code)), Some((true, 1001)));
         }
     }
 }
@@ -247,7 +247,7 @@ fn what_they_write_we_read() {
             let close = Seen::Close(Some((3001, String::new())));
             let want: Vec<Seen> = pongs.chain([close]).collect();
             assert_eq!(they_read(&mut theirs, &answer), want);
-            assert!(ours.was_clean());
+            assert!(ours.closed().unwrap().clean);
         }
     }
 }

@@ -549,7 +549,7 @@ fn close() {
         let peer = answer(peer);
         ours.close(frame).unwrap();
         assert_eq!(ours.recv().unwrap(), None);
-        assert!(ours.was_clean());
+        assert!(ours.closed().unwrap().clean);
         assert_eq!(peer.join().unwrap(), wanted);
 
         // Or in two, with the message.
@@ -558,7 +558,7 @@ fn close() {
         ours.sender().close(frame).unwrap();
         assert_eq!(ours.recv().unwrap(), Some(Message::Text("last")));
         assert_eq!(ours.recv().unwrap(), None);
-        assert!(ours.was_clean());
+        assert!(ours.closed().unwrap().clean);
         assert_eq!(peer.join().unwrap(), wanted);
     });
 }
@@ -578,7 +578,7 @@ fn closed() {
 
         assert_eq!(ours.recv().unwrap(), None);
         assert_eq!(ours.recv().unwrap(), None);
-        assert_eq!(ours.close_code(), 1008);
+        assert_eq!(ours.closed().unwrap().code, 1008);
         assert!(matches!(ours.send("late"), Err(Error::Send(SendError::Closed))));
     });
 }

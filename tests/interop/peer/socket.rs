@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Chunk, CloseFrame, Config, Dial, Error, Message, OwnedMessage, blocking,
+    Chunk, CloseFrame, Closed, Config, Dial, Error, Message, OwnedMessage, blocking,
     deflate::Agreed,
     handshake::{
         HandshakeError, client,
@@ -86,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
     }
 
     fn ending(&self) -> Ending {
-        ending(self.ws.was_clean(), self.ws.close_code(), self.ws.close_frame())
+        ending(self.ws.closed())
     }
 
     fn subprotocol(&self) -> Option<&str> {
@@ -130,7 +130,7 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
     }
 
     fn ending(&self) -> Ending {
-        ending(self.was_clean(), self.close_code(), self.close_frame())
+        ending(self.closed())
     }
 
     fn subprotocol(&self) -> Option<&str> {
@@ -142,8 +142,10 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
     }
 }
 
-fn ending(clean: bool, code: u16, frame: Option<CloseFrame<'_>>) -> Ending {
-    Ending { clean, code, reason: frame.map_or("", |frame| frame.reason).to_string() }
+fn ending(closed: Option<Closed<'_>>) -> Ending {
+    let (clean, code, reason) =
+        closed.map_or((false, 1006, ""), |end| (end.clean, end.code, end.reason));
+    Ending { clean, code, reason: reason.to_string() }
 }
 
 /// What to do about an opening request.

@@ -86,7 +86,7 @@ fn receive(mut reader: Reader<Socket>) -> usize {
             Err(error) => panic!("{error}"),
         }
     }
-    assert!(reader.was_clean());
+    assert!(reader.closed().unwrap().clean);
     messages
 }
 

@@ -113,7 +113,7 @@ fn receive(mut reader: Reader<Stream, Stream>) -> usize {
         while reader.recv().await.unwrap().is_some() {
             messages += 1;
         }
-        assert!(reader.was_clean());
+        assert!(reader.closed().unwrap().clean);
         messages
     })
 }

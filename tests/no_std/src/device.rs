@@ -152,7 +152,7 @@ enum After {
 /// Answers a message or a batch of them, writes what the queue takes, reads what it has.
 fn serve(conn: &mut Connection, uart: &mut Uart, now: Time) -> After {
     // A line that is slower than its peer sets the pace: nothing is read without room to answer.
-    let step = if conn.sending().has_room() { conn.step() } else { Ok(Step::NeedInput) };
+    let step = if conn.sender().has_room() { conn.step() } else { Ok(Step::NeedInput) };
     match step {
         Ok(Step::Message) => {
             let (rx, tx) = conn.split_mut();
@@ -164,16 +164,16 @@ fn serve(conn: &mut Connection, uart: &mut Uart, now: Time) -> After {
         Ok(Step::Ping | Step::Pong | Step::Close) => return After::More, // answered already
         _ => {}
     }
-    let mut out = conn.sender().outgoing();
+    let mut out = conn.sender_mut().outgoing();
     let n = uart.to_send.push(out.chunk());
     out.advance(n);
     if n > 0 {
         return After::More;
     }
-    if conn.sending().has_outgoing() {
+    if conn.sender().has_outgoing() {
         conn.write_blocked();
     }
-    conn.set_paused(!conn.sending().has_room());
+    conn.set_paused(!conn.sender().has_room());
     match step {
         Ok(Step::Closed) | Err(_) => match conn.ending() {
             Ending::Flush => {}
@@ -185,7 +185,7 @@ fn serve(conn: &mut Connection, uart: &mut Uart, now: Time) -> After {
                 return After::More;
             }
         },
-        _ if conn.sending().has_room() => {
+        _ if conn.sender().has_room() => {
             let n = uart.received.pop(conn.spare_mut());
             conn.commit(n);
             if n > 0 {

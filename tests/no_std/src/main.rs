@@ -107,9 +107,9 @@ impl Line {
     fn day(&mut self) -> Result<(), Failed> {
         // A text and 300 bytes come back through queues of 64, and a Ping is answered.
         let mut host = self.call().ok_or(Failed(1))?;
-        let fed = host.sender().feed("Zoë").is_ok() && host.sender().feed(&[7; 300][..]).is_ok();
+        let fed = host.sender_mut().feed("Zoë").is_ok() && host.sender_mut().feed(&[7; 300][..]).is_ok();
         let seen = self.exchange(&mut host).map_err(|_| Failed(2))?;
-        expect(fed && host.sender().ping(b"?").is_ok(), 3)?;
+        expect(fed && host.sender_mut().ping(b"?").is_ok(), 3)?;
         expect(seen == Seen { echoes: 2, ..Seen::default() }, 4)?;
         let seen = self.exchange(&mut host).map_err(|_| Failed(5))?;
         expect(seen == Seen { pongs: 1, ..Seen::default() }, 6)?;
@@ -136,7 +136,7 @@ impl Line {
 
         // The next one closes in order, and the line is free again.
         let mut host = self.call().ok_or(Failed(17))?;
-        expect(host.sender().close(CloseCode::NORMAL).is_ok(), 18)?;
+        expect(host.sender_mut().close(CloseCode::NORMAL).is_ok(), 18)?;
         let seen = self.exchange(&mut host).map_err(|_| Failed(19))?;
         expect(seen == Seen { closed: true, ..Seen::default() } && !self.device.is_open(), 20)
     }
@@ -170,7 +170,7 @@ impl Line {
                 Step::Close => seen.closed = true,
                 Step::Closed => return Ok(seen),
                 Step::NeedInput => {
-                    let mut out = host.sender().outgoing();
+                    let mut out = host.sender_mut().outgoing();
                     let sent = self.uart.received.push(out.chunk());
                     out.advance(sent);
                     self.device.run(&mut self.uart, self.now);

@@ -123,16 +123,16 @@ impl<S: Io> Conn for CoreConn<S> {
         self.conn.message().map(|message| see(message.as_bytes())).is_some()
     }
     async fn feed(&mut self, payload: &[u8]) -> bool {
-        self.conn.sender().feed(payload).is_ok()
-            || (self.flush().await && self.conn.sender().feed(payload).is_ok())
+        self.conn.sender_mut().feed(payload).is_ok()
+            || (self.flush().await && self.conn.sender_mut().feed(payload).is_ok())
     }
     async fn feed_shared(&mut self, payload: &Prepared) -> bool {
-        self.conn.sender().feed_prepared(payload).is_ok()
-            || (self.flush().await && self.conn.sender().feed_prepared(payload).is_ok())
+        self.conn.sender_mut().feed_prepared(payload).is_ok()
+            || (self.flush().await && self.conn.sender_mut().feed_prepared(payload).is_ok())
     }
     async fn flush(&mut self) -> bool {
         loop {
-            let mut out = self.conn.sender().outgoing();
+            let mut out = self.conn.sender_mut().outgoing();
             let written = match out.single() {
                 Some([]) => return true,
                 Some(bytes) => self.io.write(bytes).await,
