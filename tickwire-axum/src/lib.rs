@@ -17,19 +17,19 @@
 //! # let _ = feed;
 //! ```
 //!
-//! Route it with `any(feed)`, since a WebSocket of HTTP/2 comes as CONNECT and one of HTTP/1.1 as
-//! GET. The whole program is `examples/http_server`: `cargo run -p http_server --bin axum`.
+//! Route it with `any(feed)`, since WebSockets arrive as CONNECT over HTTP/2 and as GET over
+//! HTTP/1.1. A complete program is `examples/http_server`: `cargo run -p http_server --bin axum`.
 //!
-//! A browser sends a user's cookies along with whatever page asks: compare the Origin where cookies
-//! say who is asking, see [`WebSocketUpgrade::origins`].
+//! A browser sends a user's cookies along with the requests of any page: if cookies identify users,
+//! check the Origin with [`WebSocketUpgrade::origins`].
 //!
-//! What belongs to the server is left to it: to switch off Nagle's algorithm (`tap_io` of axum's
+//! Two things are up to the server: to switch off Nagle's algorithm (`tap_io` of axum's
 //! `ListenerExt`, which is also the place for a smaller send buffer where an
 //! [`Outbox`](tickwire::Outbox) conflates), and, for HTTP/2, to announce extended CONNECT
 //! (`enable_connect_protocol` of hyper's builders; `axum::serve` does it with axum's feature `http2`).
 //!
-//! A crate of its own, since types of axum-core 0.5 and hyper-util 0.1 are in its API: what breaks those
-//! breaks this crate, and not `tickwire`.
+//! This is a crate of its own since types of axum-core 0.5 and hyper-util 0.1 are in its API: a
+//! breaking change of theirs breaks this crate, and not `tickwire`.
 //!
 //! [axum]: https://docs.rs/axum/0.8
 use axum_core::{
@@ -60,7 +60,7 @@ pub type WebSocket = Socket<TokioIo<Upgraded>>;
 /// An opening request that passed every check of RFC 6455 §4.2.1, or those of RFC 8441.
 ///
 /// As an argument of a handler it answers bad requests itself, with the right status; as
-/// `Option<WebSocketUpgrade>` it is `None` for a request that asks for no upgrade at all.
+/// `Option<WebSocketUpgrade>` it is `None` for a request that does not ask for an upgrade.
 #[must_use = "a WebSocketUpgrade that is not answered with on_upgrade is a refused one"]
 pub struct WebSocketUpgrade {
     upgrade: Upgrade,
@@ -75,14 +75,14 @@ pub struct WebSocketUpgrade {
 type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
-    /// Limits, deadlines, heartbeat and compression, in the place of the defaults.
+    /// Sets limits, deadlines, heartbeat and compression in place of the defaults.
     pub fn config(mut self, config: &Config) -> Self {
         self.upgrade.set_config(config);
         self
     }
 
-    /// The subprotocols spoken here, best first (RFC 6455 §4.2.2): the first that the client
-    /// offers too is agreed on; if there is none, none is. See
+    /// The subprotocols spoken here, best first (RFC 6455 §4.2.2). The first that the client
+    /// also offers is agreed on; without one in common, the connection has none. See
     /// [`negotiated`](Socket::negotiated).
     pub fn protocols<I>(mut self, names: I) -> Self
     where
@@ -114,18 +114,19 @@ impl WebSocketUpgrade {
         Ok(self)
     }
 
-    /// The request, as HTTP/1.1 would have written it.
+    /// The request, in the form of HTTP/1.1.
     pub fn request(&self) -> Request<'_> {
         self.upgrade.request()
     }
 
-    /// What to do when the client is gone before the stream is handed over; by default nothing.
+    /// Runs `failed` if the client is gone before the stream is handed over. By default nothing
+    /// happens.
     pub fn on_failed_upgrade(mut self, failed: impl FnOnce(Error) + Send + 'static) -> Self {
         self.failed = Some(Mutex::new(Box::new(failed)));
         self
     }
 
-    /// A refusal of this request, for one reason or another.
+    /// A refusal of this request, for a reason of yours.
     pub fn reject(&self, refuse: impl Into<Refuse>) -> WebSocketRejection {
         WebSocketRejection { refuse: refuse.into(), version: self.version }
     }
@@ -215,7 +216,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
     }
 }
 
-/// The answer to a request that is none for a WebSocket, or is not welcome.
+/// The answer to a request that is not a WebSocket request, or is not welcome.
 #[derive(Debug)]
 pub struct WebSocketRejection {
     refuse: Refuse,

@@ -42,7 +42,7 @@ const ROWS: [(&str, fn()); 23] = [
     ),
     ("`ws.read()?`", read),
     ("`Message::Text(t)`, `Message::Binary(b)`", read),
-    ("`Message::Ping(_)`, `Message::Close(_)` of `read`", control_frames_of_read),
+    ("`Message::Ping(_)`, `Message::Close(_)` from `read`", control_frames_of_read),
     ("`ws.send(Message::text(s))?`", send),
     ("`ws.write(m)?` .. `ws.flush()?`", write_and_flush),
     ("`ws.close(Some(frame))?`, then `read` until it fails", close),
@@ -57,7 +57,7 @@ const ROWS: [(&str, fn()); 23] = [
     ("`write_buffer_size`", write_buffer_size),
     ("`max_write_buffer_size` (unlimited)", max_write_buffer_size),
     ("`accept_unmasked_frames`", unmasked_frames),
-    ("`WebSocketContext` for I/O of one's own", io_of_ones_own),
+    ("`WebSocketContext` for your own I/O", io_of_ones_own),
 ];
 
 #[test]
