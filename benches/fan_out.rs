@@ -39,7 +39,7 @@ fn benches(c: &mut Criterion) {
         group.bench_function(format!("{len}/feed_prepared"), |b| {
             b.iter(|| {
                 let tick = Prepared::new(black_box(&message));
-                each(&mut |conn| assert!(conn.sender_mut().feed_prepared(&tick).is_ok()));
+                each(&mut |conn| assert!(conn.sender_mut().feed(&tick).is_ok()));
             });
         });
     }

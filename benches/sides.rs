@@ -409,7 +409,7 @@ pub fn sharing(len: usize) -> Sides {
         move |n| {
             in_turns(n, per, |n| {
                 for message in b.next(n) {
-                    assert!(core.sender_mut().feed_bytes(black_box(message).clone()).is_ok());
+                    assert!(core.sender_mut().feed(black_box(message).clone()).is_ok());
                 }
                 flush(&mut core, &mut link);
             });
@@ -417,7 +417,7 @@ pub fn sharing(len: usize) -> Sides {
         move |n| {
             in_turns(n, per, |n| {
                 for message in c.next(n) {
-                    assert!(tokio.feed_bytes(black_box(message).clone()).is_ok());
+                    assert!(tokio.feed(black_box(message).clone()).is_ok());
                 }
                 assert!(now(tokio.flush()).is_ok());
             });
@@ -425,7 +425,7 @@ pub fn sharing(len: usize) -> Sides {
         move |n| {
             in_turns(n, per, |n| {
                 for message in d.next(n) {
-                    assert!(blocking.feed_bytes(black_box(message).clone()).is_ok());
+                    assert!(blocking.feed(black_box(message).clone()).is_ok());
                 }
                 assert!(blocking.flush().is_ok());
             });
@@ -529,21 +529,19 @@ pub fn fanning_out(len: usize) -> Sides {
         },
         move |n| {
             core.run(n, &mut b, prepare, |(core, stream), ticks| {
-                ticks
-                    .iter()
-                    .for_each(|tick| assert!(core.sender_mut().feed_prepared(tick).is_ok()));
+                ticks.iter().for_each(|tick| assert!(core.sender_mut().feed(tick).is_ok()));
                 flush(core, stream);
             });
         },
         move |n| {
             tokio.run(n, &mut c, prepare, |ws, ticks| {
-                ticks.iter().for_each(|tick| assert!(ws.feed_prepared(tick).is_ok()));
+                ticks.iter().for_each(|tick| assert!(ws.feed(tick).is_ok()));
                 assert!(now(ws.flush()).is_ok());
             });
         },
         move |n| {
             blocking.run(n, &mut d, prepare, |ws, ticks| {
-                ticks.iter().for_each(|tick| assert!(ws.feed_prepared(tick).is_ok()));
+                ticks.iter().for_each(|tick| assert!(ws.feed(tick).is_ok()));
                 assert!(ws.flush().is_ok());
             });
         },

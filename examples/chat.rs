@@ -48,7 +48,7 @@ async fn member(stream: TcpStream, room: Sender<Prepared>) -> Result<(), tickwir
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             },
-            said = said.recv() => match said.map(|said| ws.feed_prepared(&said)) {
+            said = said.recv() => match said.map(|said| ws.feed(&said)) {
                 Ok(Ok(_)) => {} // the next `recv` writes it
                 _ => break ws.close(CloseCode::TRY_AGAIN_LATER).await, // reads too slowly
             },

@@ -50,7 +50,7 @@ async fn subscriber(
         tokio::select! {
             message = ws.recv() => if message?.is_none() { return Ok(()) },
             tick = ticks.recv() => match tick {
-                Ok(tick) => drop(ws.feed_prepared(&tick)?), // the next `recv` writes it
+                Ok(tick) => drop(ws.feed(&tick)?), // the next `recv` writes it
                 Err(RecvError::Lagged(_)) => {} // too slow: what it missed is old by now
                 Err(RecvError::Closed) => return Ok(()),
             },

@@ -103,11 +103,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | send what memory would not hold | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark its ends |
 //! | send now | [`send`] | it has reached the socket when it returns |
 //! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses when full, [`ready`] in front of it waits |
-//! | send one to many | [`Prepared`] and [`feed_prepared`](Sender::feed_prepared) | encoded once |
+//! | send one to many | [`Prepared`] and [`feed`] | encoded once |
 //! | bound what a slow subscriber is behind | [`Outbox::feed`] to `sender()`; of a half, `&mut writer.sender()` | wait, drop, conflate or disconnect |
 //! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | [`Backoff`] | random, growing delays; the example `reconnect` |
-//! | keep a secret out of compression | [`feed_plain`](Sender::feed_plain) | where that is on |
+//! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | where that is on |
 //! | overtake what waits | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
 //! | know how far the peer is | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`probe`] |
@@ -269,7 +269,7 @@ pub use backoff::Backoff;
 pub use dial::Dial;
 #[cfg(feature = "std")]
 pub use drive::error::Error;
-pub use outbox::{Outbound, Outbox, OutboxCounts, PushError, TooSlow};
+pub use outbox::{Outbox, OutboxCounts, PushError, TooSlow};
 #[cfg(feature = "counters")]
 pub use proto::connection::{Counters, Traffic};
 #[cfg(feature = "deflate")]
@@ -288,6 +288,7 @@ pub use proto::{
     error::{ProtocolError, RecvError, SendError},
     frame, handshake, mask,
     message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
+    outbound::Outbound,
     prepared::Prepared,
     role::Role,
     time::Time,

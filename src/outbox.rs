@@ -12,14 +12,12 @@
 //! [`Prepared`](crate::Prepared)'s.
 use crate::proto::{
     close::{CloseCode, CloseFrame},
-    connection::{Position, Sender},
+    connection::Sender,
     error::SendError,
-    message::OwnedMessage,
-    prepared::Prepared,
+    outbound::Outbound,
     time::Time,
 };
 use alloc::{collections::VecDeque, vec::Vec};
-use bytes::Bytes;
 use core::{fmt, time::Duration};
 
 /// What each message counts for besides its payload, in bytes: about what its place in the queue
@@ -66,16 +64,6 @@ pub enum PushError {
     /// The subscriber was too slow, and is disconnected with this code.
     #[error("subscriber too slow, disconnected with {0}")]
     Disconnected(CloseCode),
-}
-
-/// What an [`Outbox`] takes: a message whose payload is shared, not copied, by its clones.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Outbound {
-    /// Encoded once for many.
-    Prepared(Prepared),
-    /// For this subscriber alone.
-    Message(OwnedMessage),
 }
 
 /// What has become of the messages pushed into an [`Outbox`] since it was made. `pushed` is the sum
@@ -211,7 +199,7 @@ impl fmt::Debug for Outbox {
 }
 
 struct Entry {
-    message: Outbound,
+    message: Outbound<'static>,
     /// Only under [`TooSlow::Conflate`].
     key: Option<u64>,
     /// When its place in the queue was taken.
@@ -276,8 +264,12 @@ impl Outbox {
     ///
     /// [`PushError::Full`] under [`TooSlow::Wait`], [`PushError::Disconnected`] under
     /// [`TooSlow::Disconnect`] and [`TooSlow::Conflate`]; never under [`TooSlow::DropOldest`].
-    pub fn push(&mut self, now: Time, message: impl Into<Outbound>) -> Result<(), PushError> {
-        self.put(now, None, message.into())
+    pub fn push<'m>(
+        &mut self,
+        now: Time,
+        message: impl Into<Outbound<'m>>,
+    ) -> Result<(), PushError> {
+        self.put(now, None, message.into().into_owned())
     }
 
     /// Queues a message that says all about what `key` stands for, such as an instrument, so that
@@ -287,14 +279,14 @@ impl Outbox {
     /// # Errors
     ///
     /// As [`push`](Self::push).
-    pub fn push_keyed(
+    pub fn push_keyed<'m>(
         &mut self,
         now: Time,
         key: u64,
-        message: impl Into<Outbound>,
+        message: impl Into<Outbound<'m>>,
     ) -> Result<(), PushError> {
         let key = (self.policy == TooSlow::Conflate).then_some(key);
-        self.put(now, key, message.into())
+        self.put(now, key, message.into().into_owned())
     }
 
     /// Feeds `tx` while less than [`max_unsent`](Self::max_unsent) bytes are unsent. Does nothing
@@ -317,15 +309,12 @@ impl Outbox {
             return tx.abort(CloseFrame::with_reason(code, "too slow"));
         }
         while tx.buffered_amount() < self.max_unsent
-            && let Some(entry) = self.queue.front()
+            && tx.has_room()
+            && tx.message_in_progress().is_none()
+            && let Some(message) = self.pop()
         {
-            match entry.message.feed(tx) {
-                Ok(_) => self.counts.fed += 1,
-                // A smaller `high_water`, a message in chunks: later.
-                Err(SendError::Full { .. } | SendError::MessageInProgress) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-            self.pop();
+            tx.feed(message)?;
+            self.counts.fed += 1;
         }
         if self.queue.is_empty() && self.queue.capacity() > KEPT {
             self.queue = VecDeque::new();
@@ -384,7 +373,12 @@ impl Outbox {
         self.counts
     }
 
-    fn put(&mut self, now: Time, key: Option<u64>, message: Outbound) -> Result<(), PushError> {
+    fn put(
+        &mut self,
+        now: Time,
+        key: Option<u64>,
+        message: Outbound<'static>,
+    ) -> Result<(), PushError> {
         self.look_at_age(now);
         let taken = match self.gave_up {
             Some(code) => Err(PushError::Disconnected(code)),
@@ -400,8 +394,13 @@ impl Outbox {
         taken
     }
 
-    fn append(&mut self, now: Time, key: Option<u64>, message: Outbound) -> Result<(), PushError> {
-        let size = message.size();
+    fn append(
+        &mut self,
+        now: Time,
+        key: Option<u64>,
+        message: Outbound<'static>,
+    ) -> Result<(), PushError> {
+        let size = size(&message);
         while !self.queue.is_empty() && self.bytes.saturating_add(size) > self.max_bytes {
             match self.policy {
                 TooSlow::Wait if self.has_room() => break,
@@ -420,14 +419,14 @@ impl Outbox {
     }
 
     /// Puts a message into the place of one that waits.
-    fn replace(&mut self, number: u64, message: Outbound) -> Result<(), PushError> {
+    fn replace(&mut self, number: u64, message: Outbound<'static>) -> Result<(), PushError> {
         let at = number.wrapping_sub(self.front) as usize;
         let alone = self.queue.len() == 1;
         let Some(entry) = self.queue.get_mut(at) else {
             debug_assert!(false, "the index knows no other numbers");
             return Ok(());
         };
-        let bytes = self.bytes.saturating_sub(entry.message.size()).saturating_add(message.size());
+        let bytes = self.bytes.saturating_sub(size(&entry.message)).saturating_add(size(&message));
         if bytes > self.max_bytes && bytes > self.bytes && !alone {
             return Err(self.give_up(CloseCode::TRY_AGAIN_LATER));
         }
@@ -463,58 +462,20 @@ impl Outbox {
         self.counts.dropped += 1;
     }
 
-    fn pop(&mut self) {
-        if let Some(entry) = self.queue.pop_front() {
-            self.front = self.front.wrapping_add(1);
-            self.bytes = self.bytes.saturating_sub(entry.message.size());
-            if let Some(key) = entry.key {
-                self.index.remove(key);
-            }
+    fn pop(&mut self) -> Option<Outbound<'static>> {
+        let entry = self.queue.pop_front()?;
+        self.front = self.front.wrapping_add(1);
+        self.bytes = self.bytes.saturating_sub(size(&entry.message));
+        if let Some(key) = entry.key {
+            self.index.remove(key);
         }
+        Some(entry.message)
     }
 }
 
-impl Outbound {
-    /// What it counts for.
-    fn size(&self) -> usize {
-        let payload = match self {
-            Self::Prepared(message) => message.payload().len(),
-            Self::Message(message) => message.payload().len(),
-        };
-        payload.saturating_add(OVERHEAD)
-    }
-
-    fn feed(&self, tx: &mut Sender) -> Result<Position, SendError> {
-        match self {
-            Self::Prepared(message) => tx.feed_prepared(message),
-            Self::Message(message) => tx.feed_owned(message.clone()),
-        }
-    }
-}
-
-impl From<Prepared> for Outbound {
-    fn from(message: Prepared) -> Self {
-        Self::Prepared(message)
-    }
-}
-
-impl From<&Prepared> for Outbound {
-    fn from(message: &Prepared) -> Self {
-        Self::Prepared(message.clone())
-    }
-}
-
-impl From<OwnedMessage> for Outbound {
-    fn from(message: OwnedMessage) -> Self {
-        Self::Message(message)
-    }
-}
-
-/// A binary message.
-impl From<Bytes> for Outbound {
-    fn from(payload: Bytes) -> Self {
-        Self::Message(OwnedMessage::binary(payload))
-    }
+/// What a message counts for.
+fn size(message: &Outbound<'_>) -> usize {
+    message.payload().len().saturating_add(OVERHEAD)
 }
 
 /// The numbers of the queue's entries by key: a hash table with linear probing, which allocates

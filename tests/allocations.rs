@@ -147,7 +147,7 @@ fn sending_allocates_nothing_in_steady_state() {
                 for _ in 0..4 {
                     conn.sender_mut().feed(&payload).unwrap();
                     conn.sender_mut().feed(text).unwrap();
-                    conn.sender_mut().feed_prepared(&prepared).unwrap();
+                    conn.sender_mut().feed(&prepared).unwrap();
                 }
                 for last in [false, true] {
                     let chunk =
@@ -247,7 +247,7 @@ fn a_shared_payload_costs_no_allocation() {
             let mut conn = connection(role, &Config::default().high_water(usize::MAX));
             let mut batch = || {
                 for _ in 0..8 {
-                    conn.sender_mut().feed_bytes(payload.clone()).unwrap();
+                    conn.sender_mut().feed(payload.clone()).unwrap();
                 }
                 sink(&mut conn, usize::MAX);
             };

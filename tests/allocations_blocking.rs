@@ -126,8 +126,8 @@ fn sending_any_size_seen_before_allocates_nothing() {
                     ws.send(payload).unwrap();
                     ws.send(Message::Text(str::from_utf8(payload).unwrap())).unwrap();
                     let _ = ws.feed(payload).unwrap();
-                    let _ = ws.feed_bytes(payload.clone()).unwrap();
-                    let _ = ws.feed_prepared(prepared).unwrap();
+                    let _ = ws.feed(payload.clone()).unwrap();
+                    let _ = ws.feed(prepared).unwrap();
                     for last in [false, true] {
                         let chunk =
                             Chunk { kind: DataKind::Binary, first: !last, data: payload, last };
@@ -157,7 +157,7 @@ fn split_halves_allocate_nothing_for_any_size_seen_before() {
                     assert!(until_there!(reader.recv()).is_some());
                     let payload = &payloads[i % SIZES.len()];
                     let _ = writer.feed(payload).unwrap();
-                    let _ = writer.feed_bytes(payload.clone()).unwrap();
+                    let _ = writer.feed(payload.clone()).unwrap();
                     writer.send(payload).unwrap();
                     writer.ping(b"how are you?").unwrap();
                 }

@@ -93,9 +93,9 @@ fn any_size_seen_before_allocates_nothing_in_any_order() {
             }
             for (payload, prepared) in payloads.iter().zip(&prepared) {
                 fresh!(ws.send(payload)).unwrap();
-                let _ = ws.feed_bytes(payload.clone()).unwrap();
+                let _ = ws.feed(payload.clone()).unwrap();
                 fresh!(ws.flush()).unwrap();
-                let _ = ws.feed_prepared(prepared).unwrap();
+                let _ = ws.feed(prepared).unwrap();
                 fresh!(ws.ping(b"how are you?")).unwrap();
             }
         };
@@ -273,8 +273,8 @@ async fn shared_and_prepared_payloads_are_sent_without_an_allocation() {
                 let prepared = Prepared::new(&payload);
                 assert_none!(format!("server {is_server}, {size} bytes"), {
                     let sending = async {
-                        let _ = ws.feed_prepared(&prepared).unwrap();
-                        let _ = ws.feed_bytes(payload.clone()).unwrap();
+                        let _ = ws.feed(&prepared).unwrap();
+                        let _ = ws.feed(payload.clone()).unwrap();
                         ws.flush().await.unwrap();
                     };
                     let receiving = async {

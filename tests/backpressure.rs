@@ -28,9 +28,9 @@ fn feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole
         let full = SendError::Full { buffered: buffered as u32, limit: 100 };
         let prepared = Prepared::new("x");
         assert_eq!(tx.feed("x"), Err(full));
-        assert_eq!(tx.feed_bytes(Bytes::from_static(b"x")), Err(full));
-        assert_eq!(tx.feed_owned(OwnedMessage::text("x")), Err(full));
-        assert_eq!(tx.feed_prepared(&prepared), Err(full));
+        assert_eq!(tx.feed(Bytes::from_static(b"x")), Err(full));
+        assert_eq!(tx.feed(OwnedMessage::text("x")), Err(full));
+        assert_eq!(tx.feed(&prepared), Err(full));
         assert_eq!(
             tx.feed_chunk(Chunk { kind: DataKind::Text, first: true, data: b"x", last: true }),
             Err(full)
@@ -73,9 +73,9 @@ fn the_buffered_amount_is_what_will_be_written() {
         let o = over(role);
         conn.sender_mut().feed("four").unwrap();
         check(&mut conn, o + 4);
-        conn.sender_mut().feed_bytes(vec![1; 200].into()).unwrap();
+        conn.sender_mut().feed(vec![1; 200]).unwrap();
         check(&mut conn, o + 2 + 200);
-        conn.sender_mut().feed_prepared(&Prepared::new(&vec![1; 70_000])).unwrap();
+        conn.sender_mut().feed(&Prepared::new(&vec![1; 70_000])).unwrap();
         check(&mut conn, o + 8 + 70_000);
         conn.sender_mut().feed_first("first").unwrap();
         check(&mut conn, o + 5);
@@ -110,7 +110,7 @@ fn a_position_is_written_exactly_when_its_last_byte_is() {
         let messages = [vec![1; 10], vec![2; 40], vec![], vec![3; 300]];
         let mut end = 0;
         for message in &messages {
-            let position = tx.feed_bytes(message.clone().into()).unwrap();
+            let position = tx.feed(message.clone()).unwrap();
             assert_eq!(position, tx.fed());
             end = tx.buffered_amount().max(end);
             ends.push((position, end));
@@ -298,7 +298,7 @@ fn the_single_slice_is_all_of_it_when_there_is_one() {
     assert_eq!(conn.sender_mut().outgoing().single(), Some(&b""[..]));
     conn.sender_mut().feed("one").unwrap();
     assert_eq!(conn.sender_mut().outgoing().single(), Some(&b"\x81\x03one"[..]));
-    conn.sender_mut().feed_bytes(vec![0; 10].into()).unwrap();
+    conn.sender_mut().feed(vec![0; 10]).unwrap();
     assert_eq!(conn.sender_mut().outgoing().single(), None);
     write(&mut conn, 3);
     let mut out = conn.sender_mut().outgoing();

@@ -210,7 +210,7 @@ async fn no_receiving_call_writes_before_the_input_is_used_up() {
             for _ in 0..3 {
                 assert!(matches!(receive!(), Poll::Ready(Ok(true))), "{call}");
                 let _ = ws.feed("quote").unwrap();
-                let _ = ws.feed_bytes(Bytes::from(vec![1; 5000])).unwrap();
+                let _ = ws.feed(Bytes::from(vec![1; 5000])).unwrap();
             }
             assert_eq!(traffic(&calls), (1, vec![]), "{call}: input was at hand");
             assert!(receive!().is_pending());
@@ -348,8 +348,8 @@ async fn a_large_shared_payload_leaves_in_one_vectored_write_from_where_it_lies(
         let mut ws = server(far, &config());
         let payload = Bytes::from(vec![7; 100_000]);
         let _ = ws.feed("before").unwrap();
-        let _ = ws.feed_bytes(payload.clone()).unwrap();
-        let _ = ws.feed_prepared(&Prepared::new(&payload)).unwrap();
+        let _ = ws.feed(payload.clone()).unwrap();
+        let _ = ws.feed(&Prepared::new(&payload)).unwrap();
         let _ = ws.feed("after").unwrap();
         ws.flush().await.unwrap();
         let seen = counted(&calls);
@@ -375,8 +375,8 @@ async fn without_vectored_writes_no_header_travels_alone() {
             let payload = Bytes::from(vec![7; 100_000]);
             let prepared = Prepared::new(&payload);
             let _ = ws.feed("before").unwrap();
-            let _ = ws.feed_bytes(payload.clone()).unwrap();
-            let _ = ws.feed_prepared(&prepared).unwrap();
+            let _ = ws.feed(payload.clone()).unwrap();
+            let _ = ws.feed(&prepared).unwrap();
             ws.sender().ping(b"overtakes").unwrap();
             let _ = ws.feed_first("overtakes, too").unwrap();
             if split {
@@ -410,7 +410,7 @@ async fn a_hundred_spliced_payloads_go_out_whole_and_in_order() {
             let (mut near, far) = duplex(room);
             let mut ws = server(far, &config().vectored_from(1));
             for i in 0..100_u8 {
-                let _ = ws.feed_bytes(vec![i; usize::from(i) * 3].into()).unwrap();
+                let _ = ws.feed(vec![i; usize::from(i) * 3]).unwrap();
             }
             let expected: usize = (0..100).map(|i| 3 * i + if 3 * i > 125 { 4 } else { 2 }).sum();
             let sending = async { ws.flush().await.unwrap() };

@@ -57,7 +57,7 @@ fn no_receiving_call_writes_before_the_input_is_used_up() {
                     got => assert!(got.unwrap()),
                 }
                 let _ = ws.feed("quote").unwrap();
-                let _ = ws.feed_bytes(Bytes::from(vec![1; 5000])).unwrap();
+                let _ = ws.feed(Bytes::from(vec![1; 5000])).unwrap();
                 fed += 1;
                 assert_eq!(io.script().trace, "r", "{call}: input was at hand");
             };
@@ -190,8 +190,8 @@ fn a_large_shared_payload_leaves_in_one_write_with_what_is_around_it() {
         let payload = Bytes::from(vec![7; 20_000]);
         let prepared = Prepared::new(&payload);
         let _ = ws.feed("before").unwrap();
-        let _ = ws.feed_bytes(payload.clone()).unwrap();
-        let _ = ws.feed_prepared(&prepared).unwrap();
+        let _ = ws.feed(payload.clone()).unwrap();
+        let _ = ws.feed(&prepared).unwrap();
         let _ = ws.feed("after").unwrap();
         if split {
             let (_reader, mut writer) = ws.into_split().unwrap();

@@ -911,7 +911,7 @@ fn a_shared_payload_is_written_from_where_it_lies_with_its_header() {
     let io = Scripted::new([]);
     let mut ws = server(io.clone(), &config());
     let payload = bytes::Bytes::from(vec![9; 100_000]);
-    let _ = ws.feed_bytes(payload.clone()).unwrap();
+    let _ = ws.feed(payload.clone()).unwrap();
     let _ = ws.feed_first("first").unwrap();
     ws.flush().unwrap();
     assert_eq!(io.script().writes, 1);

@@ -14,8 +14,8 @@ use std::{
 };
 use support_blocking::*;
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, OwnedMessage,
-    Prepared, RecvError, SendError,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, Outbound,
+    OwnedMessage, Prepared, RecvError, SendError,
     blocking::{Handshake, Plain, Reader, Stream, Writer},
     handshake::server::Accept,
 };
@@ -178,7 +178,7 @@ fn the_reader_writes_what_it_owes_and_nothing_that_was_fed() {
     bounded(|| {
         let ((mut reader, mut writer), mut peer) = split(&config());
         let fed = writer.feed("fed").unwrap();
-        let shared = writer.feed_bytes(vec![1; 100_000].into()).unwrap();
+        let shared = writer.feed(vec![1; 100_000]).unwrap();
         let _ = writer.feed_first("first").unwrap();
         let reading = thread::spawn(move || {
             while reader.recv().unwrap().is_some() {}
@@ -557,10 +557,10 @@ fn every_way_to_queue_a_message_leads_to_the_same_stream() {
         let before = writer.fed();
         for position in [
             writer.feed("fed"),
-            writer.feed_plain("plain"),
-            writer.feed_bytes(Bytes::from_static(b"bytes")),
-            writer.feed_prepared(&Prepared::new("prepared")),
-            writer.feed_owned(OwnedMessage::text("owned")),
+            writer.feed(Outbound::plain("plain")),
+            writer.feed(Bytes::from_static(b"bytes")),
+            writer.feed(&Prepared::new("prepared")),
+            writer.feed(OwnedMessage::text("owned")),
             writer.feed_chunk(chunk(b"pie", false)),
             writer.feed_chunk(chunk(b"ces", true)),
             writer.feed_chunk_plain(chunk(b"plain pie", false)),

@@ -111,8 +111,8 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
             let prepared = Prepared::new(SECRET);
             let tx = conn.sender_mut();
             tx.feed(SECRET).unwrap();
-            tx.feed_bytes(Bytes::from(SECRET)).unwrap();
-            tx.feed_prepared(&prepared).unwrap();
+            tx.feed(Bytes::from(SECRET)).unwrap();
+            tx.feed(&prepared).unwrap();
             tx.feed_first(SECRET).unwrap();
             tx.ping(SECRET.as_bytes()).unwrap();
             tx.pong(SECRET.as_bytes()).unwrap();
@@ -160,7 +160,7 @@ fn a_connection_that_compresses_does_not_show_what_it_receives_and_sends() {
     let mut client = Connection::client(&config, agreed(), SystemEntropy::new().unwrap());
     let prepared = Prepared::new(SECRET);
     server.sender_mut().feed(SECRET).unwrap();
-    server.sender_mut().feed_prepared(&prepared).unwrap();
+    server.sender_mut().feed(&prepared).unwrap();
     hides(&server);
     hides(&prepared);
     let wire = bytes::Buf::copy_to_bytes(&mut server.sender_mut().outgoing(), 10);

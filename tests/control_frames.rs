@@ -162,13 +162,13 @@ fn up_to_sixteen_pings_that_wait_are_answered_each_and_of_more_the_newest() {
 fn load(conn: &mut tickwire::Connection) -> Vec<(u8, Vec<u8>)> {
     let tx = conn.sender_mut();
     tx.feed("one").unwrap();
-    tx.feed_bytes(vec![2; 40].into()).unwrap(); // spliced
+    tx.feed(vec![2; 40]).unwrap(); // spliced
     tx.feed("").unwrap();
     for (data, last) in [(&b"th"[..], false), (b"", false), (b"ree", true)] {
         let first = tx.message_in_progress().is_none();
         tx.feed_chunk(Chunk { kind: DataKind::Binary, first, data, last }).unwrap();
     }
-    tx.feed_bytes(vec![4; 300].into()).unwrap();
+    tx.feed(vec![4; 300]).unwrap();
     tx.feed("five").unwrap();
     vec![
         (TEXT, b"one".to_vec()),

@@ -46,7 +46,7 @@ fn everything_goes_behind_the_response_at_every_write_offset() {
         let whole = at >= response().len() + 5;
         conn.sender_mut().feed_first("first").unwrap();
         conn.sender_mut().ping(b"p").unwrap();
-        conn.sender_mut().feed_bytes(vec![2; 2000].into()).unwrap();
+        conn.sender_mut().feed(vec![2; 2000]).unwrap();
         // Larger than the buffer, which has to grow while the response is under way.
         conn.sender_mut().feed(&vec![3; 40_000]).unwrap();
         wire.extend(drain(&mut conn));

@@ -8,8 +8,8 @@ mod support_tokio;
 use bytes::Bytes;
 use support_tokio::{bounded, pair};
 use tickwire::{
-    Chunk, CloseCode, Config, Connection, DataKind, Negotiated, Prepared, Step, SystemEntropy,
-    Traffic,
+    Chunk, CloseCode, Config, Connection, DataKind, Negotiated, Outbound, Prepared, Step,
+    SystemEntropy, Traffic,
 };
 
 fn ends(config: &Config) -> (Connection, Connection) {
@@ -53,9 +53,9 @@ fn every_way_of_sending_counts_and_the_receiver_counts_the_same() {
             let sender = tx.sender_mut();
             sender.feed("text").unwrap();
             sender.feed(&[7; 300]).unwrap();
-            sender.feed_bytes(Bytes::from(vec![7; 5_000])).unwrap();
-            sender.feed_prepared(&Prepared::new(&[7; 10])).unwrap();
-            sender.feed_prepared(&Prepared::new(&[7; 6_000])).unwrap();
+            sender.feed(Bytes::from(vec![7; 5_000])).unwrap();
+            sender.feed(&Prepared::new(&[7; 10])).unwrap();
+            sender.feed(&Prepared::new(&[7; 6_000])).unwrap();
             for (data, last) in [("a", false), ("", false), ("bc", true)] {
                 let data = data.as_bytes();
                 let first = sender.message_in_progress().is_none();
@@ -165,7 +165,7 @@ async fn what_compressing_leaves_is_told() {
         let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
         let text = "market data ".repeat(100);
         ours.send(text.as_str()).await.unwrap();
-        ours.feed_plain(text.as_str()).unwrap();
+        ours.feed(Outbound::plain(text.as_str())).unwrap();
         ours.send(text.as_str()).await.unwrap();
         for _ in 0..3 {
             assert_eq!(theirs.recv().await.unwrap().unwrap().as_text(), Some(&*text));

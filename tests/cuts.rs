@@ -152,7 +152,7 @@ proptest! {
                     Item::Message { pieces, .. } => {
                         let whole = pieces.concat();
                         if i % 2 == 0 {
-                            tx.feed_bytes(whole.clone().into()).unwrap();
+                            tx.feed(whole.clone()).unwrap();
                         } else {
                             for (i, data) in pieces.iter().enumerate() {
                                 let last = i + 1 == pieces.len();

@@ -7,8 +7,8 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
 use support::*;
 use tickwire::{
-    Chunk, Config, Connection, DataKind, Message, Prepared, ProtocolError, RecvError, Role,
-    SendError, Step,
+    Chunk, Config, Connection, DataKind, Message, Outbound, Prepared, ProtocolError, RecvError,
+    Role, SendError, Step,
     deflate::{Agreed, Deflate},
 };
 
@@ -742,10 +742,10 @@ fn send_something(conn: &mut Connection, rng: &mut Rng) -> Vec<Seen> {
     let tx = conn.sender_mut();
     match rng.below(7) {
         0 => tx.feed(&data).map(drop).unwrap(),
-        1 => tx.feed_bytes(data.clone().into()).map(drop).unwrap(),
-        2 => tx.feed_prepared(&Prepared::new(&data)).map(drop).unwrap(),
-        3 => tx.feed_prepared(&Prepared::plain(&data)).map(drop).unwrap(),
-        4 => tx.feed_plain(&data).map(drop).unwrap(),
+        1 => tx.feed(data.clone()).map(drop).unwrap(),
+        2 => tx.feed(&Prepared::new(&data)).map(drop).unwrap(),
+        3 => tx.feed(&Prepared::plain(&data)).map(drop).unwrap(),
+        4 => tx.feed(Outbound::plain(&data)).map(drop).unwrap(),
         5 => tx.feed_first(&data).map(drop).unwrap(),
         _ => {
             let compress = rng.once_in(2);
@@ -801,10 +801,10 @@ fn short_messages_secrets_and_what_would_grow_go_out_plain() {
         let (short, long) = ("x".repeat(127), "x".repeat(128));
         tx.feed(&short).unwrap();
         tx.feed(&long).unwrap();
-        tx.feed_plain(&long).unwrap();
+        tx.feed(Outbound::plain(&long)).unwrap();
         tx.feed_first(&long).unwrap();
-        tx.feed_prepared(&Prepared::plain(&long)).unwrap();
-        tx.feed_prepared(&Prepared::new(&short)).unwrap();
+        tx.feed(&Prepared::plain(&long)).unwrap();
+        tx.feed(&Prepared::new(&short)).unwrap();
         tx.feed_chunk_plain(Chunk {
             kind: DataKind::Text,
             first: true,
@@ -845,15 +845,15 @@ fn a_refused_message_leaves_no_trace_in_the_compressor() {
     let mut conn = open(Role::Server, &config, agreed(true));
     let text = "the quick brown fox";
     assert_eq!(peer.inflate(&say(&mut conn, text), 100).unwrap(), text.as_bytes());
-    conn.sender_mut().feed_plain("fills it up").unwrap();
+    conn.sender_mut().feed(Outbound::plain("fills it up")).unwrap();
     for _ in 0..3 {
         let full = conn.sender_mut().feed("something else that is refused");
         assert!(matches!(full, Err(SendError::Full { .. })));
-        let prepared = conn.sender_mut().feed_prepared(&Prepared::new("and this"));
+        let prepared = conn.sender_mut().feed(&Prepared::new("and this"));
         assert!(matches!(prepared, Err(SendError::Full { .. })));
         let chunk = Chunk { kind: DataKind::Text, first: true, data: b"this too", last: false };
         assert!(matches!(conn.sender_mut().feed_chunk(chunk), Err(SendError::Full { .. })));
-        let bytes = conn.sender_mut().feed_bytes("and these".into());
+        let bytes = conn.sender_mut().feed("and these");
         assert!(matches!(bytes, Err(SendError::Full { .. })));
     }
     drain(&mut conn);
@@ -865,14 +865,14 @@ fn a_refused_message_leaves_no_trace_in_the_compressor() {
     let (b0, payload) = sent(&drain(&mut conn)).remove(0);
     assert_eq!(b0, RSV1 | TEXT_OPEN);
     assert_eq!(conn.sender_mut().feed(text), Err(SendError::MessageInProgress));
-    assert_eq!(conn.sender_mut().feed_plain(text), Err(SendError::MessageInProgress));
+    assert_eq!(conn.sender_mut().feed(Outbound::plain(text)), Err(SendError::MessageInProgress));
     let last = Chunk { kind: DataKind::Text, first: false, data: b"", last: true };
     conn.sender_mut().feed_chunk(last).unwrap();
     let (_, end) = sent(&drain(&mut conn)).remove(0);
     assert_eq!(peer.inflate(&[payload, end].concat(), 100).unwrap(), b"the quick ");
     conn.sender_mut().close(None).unwrap();
     assert_eq!(conn.sender_mut().feed(text), Err(SendError::Closed));
-    assert_eq!(conn.sender_mut().feed_plain(text), Err(SendError::Closed));
+    assert_eq!(conn.sender_mut().feed(Outbound::plain(text)), Err(SendError::Closed));
 }
 
 #[test]
@@ -915,7 +915,7 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
         let agreed = Agreed::new().with_window_bits(Role::Server, bits);
         let config = config.clone().deflate(Deflate::new().level(level));
         let mut conn = open(Role::Server, &config, agreed);
-        conn.sender_mut().feed_prepared(prepared).unwrap();
+        conn.sender_mut().feed(prepared).unwrap();
         let out = conn.sender_mut().outgoing();
         let mut slices = [std::io::IoSlice::new(&[]); 4];
         let n = bytes::Buf::chunks_vectored(&out, &mut slices);
@@ -932,10 +932,10 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
     assert_eq!(addresses(15, 2, &message), first);
     // To who does not compress, and from a client, which masks.
     let mut plain = server(&config);
-    plain.sender_mut().feed_prepared(&message).unwrap();
+    plain.sender_mut().feed(&message).unwrap();
     assert_eq!(sent(&drain(&mut plain)), [(TEXT, data.clone().into_bytes())]);
     let mut conn = open(Role::Client, &config, Agreed::new());
-    conn.sender_mut().feed_prepared(&message).unwrap();
+    conn.sender_mut().feed(&message).unwrap();
     let frame = frames(&drain(&mut conn)).remove(0);
     assert_eq!((frame.b0, frame.masked), (RSV1 | TEXT, true));
     assert_eq!(Reader::new().inflate(&frame.payload, 20_000).unwrap(), data.as_bytes());
@@ -943,7 +943,7 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
     let noise = Prepared::new(&rng.bytes(500));
     let mut conn = open(Role::Server, &config, Agreed::new());
     for _ in 0..2 {
-        conn.sender_mut().feed_prepared(&noise).unwrap();
+        conn.sender_mut().feed(&noise).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(BINARY, noise.payload().to_vec())]);
     }
 }
@@ -957,7 +957,7 @@ fn many_threads_compress_a_prepared_message_once() {
                 scope.spawn(|| {
                     let config = Config::default().vectored_from(1);
                     let mut conn = open(Role::Server, &config, Agreed::new());
-                    conn.sender_mut().feed_prepared(&message).unwrap();
+                    conn.sender_mut().feed(&message).unwrap();
                     let out = conn.sender_mut().outgoing();
                     let mut slices = [std::io::IoSlice::new(&[]); 4];
                     assert_eq!(bytes::Buf::chunks_vectored(&out, &mut slices), 2);
@@ -986,7 +986,7 @@ fn prepared_messages_and_others_share_a_connection_with_takeover() {
     for i in 0..40 {
         let shared = matches!(i, 3 | 4 | 9 | 20..24);
         match shared {
-            true => conn.sender_mut().feed_prepared(&prepared).map(drop).unwrap(),
+            true => conn.sender_mut().feed(&prepared).map(drop).unwrap(),
             false => conn.sender_mut().feed(&own).map(drop).unwrap(),
         }
         let want = if shared { &tick } else { &own };
@@ -1009,7 +1009,7 @@ fn a_window_of_8_bits_is_never_written() {
         let mut conn = open(role, &eager(), agreed);
         let text = "x".repeat(1000);
         conn.sender_mut().feed(&text).unwrap();
-        conn.sender_mut().feed_prepared(&Prepared::new(&text)).unwrap();
+        conn.sender_mut().feed(&Prepared::new(&text)).unwrap();
         let chunk = Chunk { kind: DataKind::Text, first: true, data: text.as_bytes(), last: true };
         conn.sender_mut().feed_chunk(chunk).unwrap();
         let plain = (TEXT, text.into_bytes());

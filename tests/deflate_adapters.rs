@@ -5,7 +5,7 @@
 
 use std::{net::TcpListener, thread, time::Duration};
 use tickwire::{
-    Chunk, CloseCode, Config, DataKind, Message, Negotiated, Prepared, Role, blocking,
+    Chunk, CloseCode, Config, DataKind, Message, Negotiated, Outbound, Prepared, Role, blocking,
     deflate::Deflate, tokio as async_,
 };
 use tokio::time::timeout;
@@ -115,8 +115,8 @@ fn on_threads(url: &str, split: bool, takeover: bool) {
             ws.send(text).unwrap();
             assert_eq!(ws.recv().unwrap(), Some(Message::Text(text)));
         }
-        ws.feed_plain("a secret").unwrap();
-        ws.feed_prepared(&Prepared::new(&"again ".repeat(100))).unwrap();
+        ws.feed(Outbound::plain("a secret")).unwrap();
+        ws.feed(&Prepared::new(&"again ".repeat(100))).unwrap();
         ws.flush().unwrap();
         assert_eq!(ws.recv().unwrap(), Some(Message::Text("a secret")));
         assert_eq!(ws.recv().unwrap().map(|m| m.len()), Some(600));
@@ -148,7 +148,7 @@ fn on_threads(url: &str, split: bool, takeover: bool) {
         assert_eq!(reader.recv().unwrap(), Some(Message::Text(text)));
     }
     let mut writer = sent.join().unwrap();
-    writer.feed_plain("a secret").unwrap();
+    writer.feed(Outbound::plain("a secret")).unwrap();
     writer.flush().unwrap();
     assert_eq!(reader.recv().unwrap(), Some(Message::Text("a secret")));
     writer.close(CloseCode::NORMAL).unwrap();
@@ -165,7 +165,7 @@ fn on_tokio(url: &str, split: bool, takeover: bool) {
                 ws.send(text).await.unwrap();
                 assert_eq!(ws.recv().await.unwrap(), Some(Message::Text(text)));
             }
-            ws.feed_plain("a secret").unwrap();
+            ws.feed(Outbound::plain("a secret")).unwrap();
             ws.flush().await.unwrap();
             let kept = ws.recv_owned().await.unwrap().unwrap();
             assert_eq!(kept.as_message(), Message::Text("a secret"));

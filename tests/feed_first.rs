@@ -28,7 +28,7 @@ fn load(conn: &mut Connection) -> Vec<usize> {
     conn.sender_mut().feed_chunk(middle(b"")).unwrap();
     conn.sender_mut().feed_chunk(ending(b"o")).unwrap();
     end(conn);
-    conn.sender_mut().feed_bytes(vec![3; 60].into()).unwrap();
+    conn.sender_mut().feed(vec![3; 60]).unwrap();
     end(conn);
     conn.sender_mut().feed_chunk(opening(b"fo")).unwrap();
     conn.sender_mut().feed_chunk(ending(b"ur")).unwrap();

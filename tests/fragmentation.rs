@@ -183,9 +183,9 @@ fn two_messages_are_never_interleaved() {
         tx.feed_chunk(piece(DataKind::Text, false)).unwrap();
         let refused = Err(SendError::MessageInProgress);
         assert_eq!(tx.feed("other"), refused);
-        assert_eq!(tx.feed_bytes(vec![0; 9000].into()), refused);
-        assert_eq!(tx.feed_owned(tickwire::OwnedMessage::text("other")), refused);
-        assert_eq!(tx.feed_prepared(&tickwire::Prepared::new("other")), refused);
+        assert_eq!(tx.feed(vec![0; 9000]), refused);
+        assert_eq!(tx.feed(tickwire::OwnedMessage::text("other")), refused);
+        assert_eq!(tx.feed(&tickwire::Prepared::new("other")), refused);
         assert_eq!(tx.feed_chunk(piece(DataKind::Binary, false)), refused);
         assert_eq!(tx.feed_chunk(piece(DataKind::Binary, true)), refused);
         tx.ping(b"").unwrap();

@@ -198,9 +198,9 @@ fn every_frame_of_a_client_is_masked_and_none_of_a_server() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().feed("").unwrap();
-        conn.sender_mut().feed_bytes(vec![1; 9000].into()).unwrap();
+        conn.sender_mut().feed(vec![1; 9000]).unwrap();
         conn.sender_mut().feed_first("first").unwrap();
-        conn.sender_mut().feed_prepared(&tickwire::Prepared::new("")).unwrap();
+        conn.sender_mut().feed(&tickwire::Prepared::new("")).unwrap();
         let chunk = |last: bool| tickwire::Chunk {
             kind: tickwire::DataKind::Text,
             first: !last,

@@ -268,7 +268,7 @@ fn lending_to_the_sender_at_any_moment_loses_nothing() {
                 }
                 3 => wire.extend(drain(&mut conn)),
                 4 => {
-                    conn.sender_mut().feed_bytes(payload.clone().into()).unwrap();
+                    conn.sender_mut().feed(payload.clone()).unwrap();
                     fed.push((BINARY, payload));
                 }
                 _ => {

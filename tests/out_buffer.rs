@@ -85,11 +85,11 @@ impl Model {
         let tx = self.conn.sender_mut();
         let fed = match way {
             0 => tx.feed(message),
-            1 => tx.feed_owned(OwnedMessage::from(message)),
-            2 => tx.feed_prepared(&Prepared::new(message)),
+            1 => tx.feed(OwnedMessage::from(message)),
+            2 => tx.feed(&Prepared::new(message)),
             3 => {
                 b0 = 0x82;
-                tx.feed_bytes(payload.clone().into())
+                tx.feed(payload.clone())
             }
             4 => {
                 let fed = tx.feed_first(message);
@@ -305,8 +305,8 @@ fn cut_short(seed: u64, end: impl Fn(&mut Connection) -> Option<Vec<u8>>) {
                 open = !last;
             }
             _ if open => {}
-            3 => in_order.push((tx.feed_bytes(payload.clone().into()).unwrap(), payload)),
-            _ => in_order.push((tx.feed_prepared(&Prepared::new(&payload)).unwrap(), payload)),
+            3 => in_order.push((tx.feed(payload.clone()).unwrap(), payload)),
+            _ => in_order.push((tx.feed(&Prepared::new(&payload)).unwrap(), payload)),
         }
         if rng.once_in(2) {
             conn.sender_mut().ping(&[i as u8]).unwrap();

@@ -19,7 +19,7 @@ fn a_prepared_message_is_the_frame_that_feed_makes() {
                 for role in ROLES {
                     let (mut one, mut two) = (connection(role, &config), connection(role, &config));
                     let position = one.sender_mut().feed(message).unwrap();
-                    assert_eq!(two.sender_mut().feed_prepared(&prepared).unwrap(), position);
+                    assert_eq!(two.sender_mut().feed(&prepared).unwrap(), position);
                     assert_eq!(one.sender().buffered_amount(), two.sender().buffered_amount());
                     let wire = drain(&mut one);
                     assert_eq!(wire, drain(&mut two), "{role:?} {len}");
@@ -39,7 +39,7 @@ fn a_large_prepared_message_is_shared_and_a_small_one_copied() {
     for (len, shared) in [(900, false), (2000, true)] {
         let prepared = Prepared::new(&vec![7; len]);
         let mut conn = server(&config);
-        conn.sender_mut().feed_prepared(&prepared).unwrap();
+        conn.sender_mut().feed(&prepared).unwrap();
         let mut out = conn.sender_mut().outgoing();
         out.advance(4);
         let here = prepared.frame().as_ptr_range();
@@ -56,8 +56,8 @@ fn clones_and_many_subscribers_get_the_same_bytes() {
     for role in ROLES {
         for prepared in &clones {
             let mut conn = connection(role, &config);
-            conn.sender_mut().feed_prepared(prepared).unwrap();
-            conn.sender_mut().feed_prepared(prepared).unwrap();
+            conn.sender_mut().feed(prepared).unwrap();
+            conn.sender_mut().feed(prepared).unwrap();
             let mut far = connection(peer(role), &config);
             assert_eq!(receive(&mut far, &drain(&mut conn)), [text("tick"), text("tick")]);
         }
@@ -70,10 +70,10 @@ fn a_prepared_message_is_refused_where_others_are() {
     let prepared = Prepared::new("x");
     for role in ROLES {
         let mut conn = connection(role, &Config::default().high_water(1));
-        conn.sender_mut().feed_prepared(&prepared).unwrap();
-        let full = conn.sender_mut().feed_prepared(&prepared);
+        conn.sender_mut().feed(&prepared).unwrap();
+        let full = conn.sender_mut().feed(&prepared);
         assert!(matches!(full, Err(SendError::Full { limit: 1, .. })), "{full:?}");
         conn.sender_mut().close(None).unwrap();
-        assert_eq!(conn.sender_mut().feed_prepared(&prepared), Err(SendError::Closed));
+        assert_eq!(conn.sender_mut().feed(&prepared), Err(SendError::Closed));
     }
 }

@@ -47,7 +47,7 @@ mod core_types {
         // Beside the core.
         both::<Backoff>();
         both::<Outbox>();
-        both::<Outbound>();
+        both::<Outbound<'_>>();
         both::<OutboxCounts>();
         both::<TooSlow>();
         both::<Tap<std::net::TcpStream>>();

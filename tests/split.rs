@@ -15,8 +15,8 @@ use std::{
 };
 use support_tokio::*;
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Heartbeat, Message, OwnedMessage,
-    Prepared, RecvError, SendError,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Heartbeat, Message, Outbound,
+    OwnedMessage, Prepared, RecvError, SendError,
     tokio::{Reader, Writer},
 };
 use tokio::{
@@ -598,7 +598,7 @@ where
             0 => writer.send(&payload).await.unwrap(),
             1 => {
                 writer.ready().await.unwrap();
-                let _ = writer.feed_bytes(payload.into()).unwrap();
+                let _ = writer.feed(payload).unwrap();
             }
             2 => {
                 writer.ready().await.unwrap();
@@ -736,10 +736,10 @@ async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     let before = writer.fed();
     for position in [
         writer.feed("fed"),
-        writer.feed_plain("plain"),
-        writer.feed_bytes(Bytes::from_static(b"bytes")),
-        writer.feed_prepared(&shared),
-        writer.feed_owned(own()),
+        writer.feed(Outbound::plain("plain")),
+        writer.feed(Bytes::from_static(b"bytes")),
+        writer.feed(&shared),
+        writer.feed(own()),
         writer.feed_chunk(chunk(b"pie", false)),
         writer.feed_chunk(chunk(b"ces", true)),
         writer.feed_chunk_plain(chunk(b"plain pie", false)),

@@ -381,7 +381,7 @@ fn a_burst_leaves_in_one_record_and_one_write() {
             assert_eq!(log.take(), (1, vec![20 * sent_len(role, 50) + 17]));
 
             // A payload that is not copied: still one record, header and all.
-            ws.feed_bytes(vec![1; 9000].into());
+            ws.feed(vec![1; 9000]);
             ws.flush().unwrap();
             assert_eq!(log.take(), (1, vec![sent_len(role, 9000) + 17]));
 
@@ -496,7 +496,7 @@ fn other_tls_streams_carry_a_burst_in_one_record_too() {
         }
         ws.flush().unwrap();
         assert_eq!(log.take().1, [10 * sent_len(Role::Server, 50) + 17]);
-        ws.feed_bytes(vec![1; 9000].into());
+        ws.feed(vec![1; 9000]);
         ws.flush().unwrap();
         assert_eq!(log.take().1, [sent_len(Role::Server, 9000) + 17]);
         assert_eq!(ws.recv().unwrap(), None);

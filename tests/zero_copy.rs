@@ -4,7 +4,7 @@
 mod support;
 use bytes::{Buf, Bytes};
 use support::*;
-use tickwire::{Config, Connection, OwnedMessage, Prepared};
+use tickwire::{Config, Connection, Message, Outbound, OwnedMessage, Prepared, Sender};
 
 /// Reads `wire` in one go; returns the address of its first byte in the buffer.
 fn read_at(conn: &mut Connection, wire: &[u8]) -> usize {
@@ -152,15 +152,15 @@ fn a_shared_payload_is_written_from_where_it_lies() {
             let mut conn = server(&config);
             let here = match way {
                 0 => {
-                    conn.sender_mut().feed_bytes(payload.clone()).unwrap();
+                    conn.sender_mut().feed(payload.clone()).unwrap();
                     payload.as_ptr()
                 }
                 1 => {
-                    conn.sender_mut().feed_owned(OwnedMessage::binary(payload.clone())).unwrap();
+                    conn.sender_mut().feed(OwnedMessage::binary(payload.clone())).unwrap();
                     payload.as_ptr()
                 }
                 _ => {
-                    conn.sender_mut().feed_prepared(&prepared).unwrap();
+                    conn.sender_mut().feed(&prepared).unwrap();
                     prepared.payload().as_ptr()
                 }
             };
@@ -175,10 +175,60 @@ fn a_shared_payload_is_written_from_where_it_lies() {
         }
         // A client masks, and so copies: the caller's bytes are left alone.
         let mut conn = client(&config);
-        conn.sender_mut().feed_bytes(payload.clone()).unwrap();
+        conn.sender_mut().feed(payload.clone()).unwrap();
         drain(&mut conn);
         assert!(payload.iter().all(|b| *b == 7));
     }
+}
+
+#[test]
+fn whatever_a_program_has_is_fed_by_value_or_by_reference() {
+    let config = Config::default().vectored_from(1000);
+    let by_reference = |tx: &mut Sender, text: &String| {
+        let owned = OwnedMessage::text(&**text);
+        let fed = [
+            tx.feed(&**text),
+            tx.feed(text),
+            tx.feed(Message::Text(text)),
+            tx.feed(&owned),
+            tx.feed(&Prepared::new(text)),
+            tx.feed(text.as_bytes()),
+            tx.feed(&text.as_bytes().to_vec()),
+            tx.feed(&Bytes::from(text.clone())),
+        ];
+        fed.map(Result::unwrap)
+    };
+    let by_value = |tx: &mut Sender, text: &String| {
+        let owned = OwnedMessage::text(&**text);
+        let fed = [
+            tx.feed(text.clone()),
+            tx.feed(owned),
+            tx.feed(Prepared::new(text)),
+            tx.feed(Outbound::plain(text.clone())),
+            tx.feed(text.clone().into_bytes()),
+            tx.feed(Bytes::from(text.clone())),
+        ];
+        fed.map(Result::unwrap)
+    };
+    for (len, role) in [5, 999, 1000, 70_000].into_iter().flat_map(|len| ROLES.map(|r| (len, r))) {
+        let long = "x".repeat(len);
+        let mut conn = connection(role, &config);
+        by_reference(conn.sender_mut(), &long);
+        by_value(conn.sender_mut(), &long);
+        let mut far = connection(peer(role), &Config::default());
+        let seen = receive(&mut far, &drain(&mut conn));
+        let (text, binary) = (text(&long), binary(&long));
+        let expected = [vec![text.clone(); 5], vec![binary.clone(); 3], vec![text; 4]].concat();
+        assert_eq!(seen, [expected, vec![binary; 2]].concat(), "{role:?} {len}");
+    }
+    // A vector of the caller's is written from where it lies too.
+    let mut conn = server(&config);
+    let payload = vec![7; 1000];
+    let here = payload.as_ptr();
+    conn.sender_mut().feed(payload).unwrap();
+    let mut out = conn.sender_mut().outgoing();
+    out.advance(4);
+    assert_eq!(out.chunk().as_ptr(), here);
 }
 
 #[test]

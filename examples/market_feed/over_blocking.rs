@@ -131,7 +131,7 @@ fn write<S: Stream>(
         if let Some(snapshot) = due.snapshot {
             let _ = writer.feed(&snapshot)?;
         }
-        let n = due.ticks.iter().map_while(|tick| writer.feed_prepared(tick).ok()).count();
+        let n = due.ticks.iter().map_while(|tick| writer.feed(tick).ok()).count();
         outlet.sent(n);
         for echo in echoes.try_iter() {
             let _ = writer.feed(&echo.answer(clock::now()))?;

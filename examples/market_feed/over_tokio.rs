@@ -121,7 +121,7 @@ async fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), 
                 let due = outlet.due(&batch, ws.buffered_amount());
                 // What cannot be fed is what a subscriber that just leaves does not miss.
                 let _ = due.snapshot.map(|snapshot| ws.feed(&snapshot));
-                let fed = due.ticks.iter().map_while(|tick| ws.feed_prepared(tick).ok());
+                let fed = due.ticks.iter().map_while(|tick| ws.feed(tick).ok());
                 outlet.sent(fed.count());
             }
         }

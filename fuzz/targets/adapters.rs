@@ -609,11 +609,11 @@ impl Side {
         let form = prepared.then(|| Prepared::new(&message));
         let fed = match (&mut self.end, &form) {
             (End::Whole(ws), None) => ws.feed(&message),
-            (End::Whole(ws), Some(form)) => ws.feed_prepared(form),
+            (End::Whole(ws), Some(form)) => ws.feed(form),
             (End::Halves(_, tx), None) => tx.feed(&message),
-            (End::Halves(_, tx), Some(form)) => tx.feed_prepared(form),
+            (End::Halves(_, tx), Some(form)) => tx.feed(form),
             (End::Blocking(ws), None) => ws.feed(&message),
-            (End::Blocking(ws), Some(form)) => ws.feed_prepared(form),
+            (End::Blocking(ws), Some(form)) => ws.feed(form),
         };
         if reply(fed) {
             self.fed.push(message);

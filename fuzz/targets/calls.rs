@@ -328,17 +328,17 @@ impl Ledger {
             }
             Op::FeedOwned { text, len } => {
                 let owned = self.message(*text, *len);
-                let fed = self.conn.sender_mut().feed_owned(owned.clone());
+                let fed = self.conn.sender_mut().feed(owned.clone());
                 self.fed_whole(owned, fed, before);
             }
             Op::FeedBytes { len } => {
                 let owned = self.message(false, *len);
-                let fed = self.conn.sender_mut().feed_bytes(owned.payload().clone());
+                let fed = self.conn.sender_mut().feed(owned.payload().clone());
                 self.fed_whole(owned, fed, before);
             }
             Op::FeedPrepared { text, len } => {
                 let owned = self.message(*text, *len);
-                let fed = self.conn.sender_mut().feed_prepared(&Prepared::new(&owned));
+                let fed = self.conn.sender_mut().feed(&Prepared::new(&owned));
                 self.fed_whole(owned, fed, before);
             }
             Op::FeedChunk { text, len, last } => self.feed_chunk(*text, *len, *last, before),

@@ -171,8 +171,8 @@ impl Send {
                 let tx = conn.sender_mut();
                 let done = match how % 3 {
                     0 => tx.feed(&message),
-                    1 => tx.feed_owned(message.clone()),
-                    _ => tx.feed_prepared(&Prepared::new(&message)),
+                    1 => tx.feed(message.clone()),
+                    _ => tx.feed(&Prepared::new(&message)),
                 };
                 done.expect("there is room");
                 fed.push(event(&message));

@@ -10,8 +10,7 @@ use miniz_oxide::deflate::core::{
     CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params,
 };
 use tickwire::{
-    Chunk, Config, Connection, DataKind, Event, Negotiated, Prepared, ProtocolError, RecvError,
-    Role, Step,
+    Chunk, Config, Connection, DataKind, Event, Negotiated, Outbound, Prepared, ProtocolError, RecvError, Role, Step,
     deflate::{Agreed, Deflate},
 };
 use tickwire_fuzz::{
@@ -249,9 +248,9 @@ fn send(flags: u8, cut: u8, pieces: &[u8]) {
         }
         let fed = match what >> 1 & 3 {
             0 => tx.feed(&data),
-            1 => tx.feed_plain(&data),
-            2 => tx.feed_prepared(&Prepared::new(&data)),
-            _ => tx.feed_bytes(data.clone().into()),
+            1 => tx.feed(Outbound::plain(&data)),
+            2 => tx.feed(&Prepared::new(&data)),
+            _ => tx.feed(data.clone()),
         };
         fed.expect("there is room");
         want.push(data);

@@ -5,8 +5,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use std::collections::VecDeque;
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Negotiated, OwnedMessage,
-    Prepared, Role, SendError, Step,
+    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Negotiated, Outbound, OwnedMessage, Prepared, Role, SendError, Step,
     deflate::{Agreed, Deflate},
 };
 use tickwire_fuzz::{
@@ -189,17 +188,17 @@ impl End {
             }
             Op::FeedPlain { text, len } => {
                 let message = message(*text, *len);
-                let fed = tx.feed_plain(&message);
+                let fed = tx.feed(Outbound::plain(&message));
                 (message, fed)
             }
             Op::Shared { text, len } => {
                 let message = message(*text, *len);
-                let fed = tx.feed_owned(message.clone());
+                let fed = tx.feed(message.clone());
                 (message, fed)
             }
             Op::Prepared { text, len } => {
                 let message = message(*text, *len);
-                let fed = tx.feed_prepared(&Prepared::new(&message));
+                let fed = tx.feed(&Prepared::new(&message));
                 (message, fed)
             }
             Op::Short(bytes) => (OwnedMessage::binary(bytes.clone()), tx.feed(bytes)),

@@ -67,10 +67,9 @@ use crate::{
         connection::{Closed, Connection, Position, ReadyState, RoundTrip, Sender, Step},
         error::SendError,
         message::{Chunk, Event, Info, Message, OwnedMessage},
-        prepared::Prepared,
+        outbound::Outbound,
     },
 };
-use bytes::Bytes;
 use io::Timeout;
 use patient::{Patient, Waits};
 use std::{
@@ -185,39 +184,8 @@ impl<S> WebSocket<S> {
     ///
     /// As [`Sender::feed`].
     #[inline]
-    pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
+    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
         self.drive.core.conn.sender_mut().feed(message)
-    }
-
-    /// Queues a message that is never compressed; see [`Sender::feed_plain`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_plain<'m>(
-        &mut self,
-        message: impl Into<Message<'m>>,
-    ) -> Result<Position, SendError> {
-        self.drive.core.conn.sender_mut().feed_plain(message)
-    }
-
-    /// Queues a shared payload; see [`Sender::feed_bytes`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_bytes(&mut self, payload: Bytes) -> Result<Position, SendError> {
-        self.drive.core.conn.sender_mut().feed_bytes(payload)
-    }
-
-    /// Queues a message encoded beforehand; see [`Sender::feed_prepared`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    #[inline]
-    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
-        self.drive.core.conn.sender_mut().feed_prepared(message)
     }
 
     /// Queues a piece of a message; see [`Sender::feed_chunk`].
@@ -236,7 +204,7 @@ impl<S> WebSocket<S> {
     /// As [`Sender::feed_first`].
     pub fn feed_first<'m>(
         &mut self,
-        message: impl Into<Message<'m>>,
+        message: impl Into<Outbound<'m>>,
     ) -> Result<Position, SendError> {
         self.drive.core.conn.sender_mut().feed_first(message)
     }
@@ -418,7 +386,7 @@ impl<S: Stream> WebSocket<S> {
     /// received is still delivered then. [`Error::WouldBlock`] before there was room, and nothing
     /// was sent; or later, and the message goes out whole with the next flush, so it must not be
     /// sent again. [`fed`](Self::fed), asked before and after, tells which.
-    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+    pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
         self.flush()

@@ -42,11 +42,11 @@ use crate::{
         },
         error::{RecvError, SendError},
         message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
-        prepared::Prepared,
+        outbound::Outbound,
         time::Time,
     },
 };
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use std::{
     io,
     sync::{Arc, PoisonError, TryLockError, atomic::Ordering},
@@ -552,38 +552,8 @@ impl<S> Writer<S> {
     /// # Errors
     ///
     /// As [`Sender::feed`].
-    pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
+    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
         self.with(|tx| tx.feed(message))
-    }
-
-    /// Queues a message that is never compressed; see [`Sender::feed_plain`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_plain<'m>(
-        &mut self,
-        message: impl Into<Message<'m>>,
-    ) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed_plain(message))
-    }
-
-    /// Queues a shared payload; see [`Sender::feed_bytes`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_bytes(&mut self, payload: Bytes) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed_bytes(payload))
-    }
-
-    /// Queues a message encoded beforehand; see [`Sender::feed_prepared`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed_prepared(message))
     }
 
     /// Queues a piece of a message; see [`Sender::feed_chunk`].
@@ -611,18 +581,9 @@ impl<S> Writer<S> {
     /// As [`Sender::feed_first`].
     pub fn feed_first<'m>(
         &mut self,
-        message: impl Into<Message<'m>>,
+        message: impl Into<Outbound<'m>>,
     ) -> Result<Position, SendError> {
         self.with(|tx| tx.feed_first(message))
-    }
-
-    /// Queues a message that owns its payload; see [`Sender::feed_owned`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_owned(&mut self, message: OwnedMessage) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed_owned(message))
     }
 
     /// Whether one more message would be admitted; see [`Sender::has_room`].
@@ -683,7 +644,7 @@ impl<S: Stream> Writer<S> {
     /// # Errors
     ///
     /// As [`WebSocket::send`].
-    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+    pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
         self.flush()

@@ -18,6 +18,7 @@ mod kernel;
 pub mod mask;
 pub(crate) mod memory;
 pub(crate) mod message;
+pub(crate) mod outbound;
 #[cfg(any(feature = "_task", feature = "deflate"))]
 pub(crate) mod pool;
 pub(crate) mod prepared;

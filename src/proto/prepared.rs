@@ -27,7 +27,7 @@ use std::{
 /// let mut subscribers: Vec<Connection> =
 ///     (0..3).map(|_| Connection::server(&Config::default(), Negotiated::new())).collect();
 /// for subscriber in &mut subscribers {
-///     subscriber.sender().feed_prepared(&tick)?;
+///     subscriber.sender().feed(&tick)?;
 /// }
 /// # Ok::<(), tickwire::SendError>(())
 /// ```
@@ -81,8 +81,8 @@ impl Prepared {
         }
     }
 
-    /// [`new`](Self::new), but never compressed, as [`feed_plain`](crate::Sender::feed_plain): for
-    /// secrets.
+    /// [`new`](Self::new), but never compressed, as [`Outbound::plain`](crate::Outbound::plain) messages
+    /// are: for secrets.
     pub fn plain<'m>(message: impl Into<Message<'m>>) -> Self {
         let message = message.into();
         let kind = message.kind();

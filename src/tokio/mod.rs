@@ -35,7 +35,7 @@
 //!
 //! **Threads.** Connections have nothing in common but that pool: while messages pass no lock, no
 //! counter and no cache line goes from thread to thread, except between the two halves of a split
-//! and for the count of owners of a large [shared payload](WebSocket::feed_bytes). So one runtime a
+//! and for the count of owners of a large [shared payload](crate::Outbound). So one runtime a
 //! thread, each with a listener of its own on the same port (SO_REUSEPORT), makes use of every
 //! processor: see the example `echo_server`, `--threads`.
 mod connect;
@@ -81,7 +81,7 @@ use std::{
 ///                 None => return Ok(()), // the peer has closed
 ///             },
 ///             tick = ticks.recv() => match tick {
-///                 Ok(tick) if ws.feed_prepared(&tick).is_ok() => {}
+///                 Ok(tick) if ws.feed(&tick).is_ok() => {}
 ///                 // Too slow for this feed, or there is no more of it.
 ///                 _ => return ws.close(CloseCode::TRY_AGAIN_LATER).await,
 ///             }

@@ -282,7 +282,7 @@ macro_rules! end {
                 self.$tx.feed(message)
             }
             fn feed_bytes(&mut self, payload: bytes::Bytes) -> Result<Position, SendError> {
-                self.$tx.feed_bytes(payload)
+                self.$tx.feed(payload)
             }
             fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
                 self.$tx.feed_chunk(chunk)

@@ -4,7 +4,7 @@ use super::{count, live, peak, pump, sink, support::*};
 use flate2::{Compress, Compression, FlushCompress};
 use std::sync::LazyLock;
 use tickwire::{
-    Chunk, Config, Connection, DataKind, Prepared, Role,
+    Chunk, Config, Connection, DataKind, Outbound, Prepared, Role,
     deflate::{Agreed, Deflate},
 };
 
@@ -52,8 +52,8 @@ fn compressed_messages_allocate_nothing_in_steady_state() {
                     for _ in 0..2 {
                         tx.feed(&data).unwrap();
                         tx.feed(&noise).unwrap();
-                        tx.feed_plain(&data).unwrap();
-                        tx.feed_prepared(&prepared).unwrap();
+                        tx.feed(Outbound::plain(&data)).unwrap();
+                        tx.feed(&prepared).unwrap();
                         tx.feed_chunk(Chunk {
                             kind: DataKind::Binary,
                             first: true,

@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 use tickwire::{
-    CloseCode, Config, Error, ProtocolError, RecvError, Role, deflate::Deflate,
+    CloseCode, Config, Error, Outbound, ProtocolError, RecvError, Role, deflate::Deflate,
     handshake::client::Request,
 };
 
@@ -666,7 +666,7 @@ fn a52_the_length_of_a_message_sent_plain_says_nothing_of_a_secret() {
             for guess in guesses {
                 let page = uncounted(|| format!("{secret} {guess}"));
                 ws.send(&*page).unwrap();
-                ws.sender().feed_plain(&*page).unwrap();
+                ws.sender().feed(Outbound::plain(&*page)).unwrap();
                 ws.flush().unwrap();
                 uncounted(|| drop(page));
             }

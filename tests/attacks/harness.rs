@@ -22,8 +22,8 @@ use std::{
 #[cfg(feature = "tokio")]
 use tickwire::tokio as on_tokio;
 use tickwire::{
-    Chunk, CloseFrame, Config, Connection, Error, Event, Message, RecvError, Role, Sender,
-    blocking,
+    Chunk, CloseFrame, Config, Connection, Error, Event, Message, Outbound, RecvError, Role,
+    Sender, blocking,
     handshake::{
         accept_key,
         client::Request,
@@ -298,7 +298,7 @@ impl Ws {
         either!(self, ws => ws.recv_chunk())
     }
 
-    pub(crate) fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+    pub(crate) fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         either!(self, ws => ws.send(message))
     }
 

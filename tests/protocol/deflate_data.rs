@@ -2,7 +2,7 @@
 use crate::{delivers_with, fails_with, support::*};
 use flate2::{Compress, Compression, FlushCompress};
 use tickwire::{
-    Config, Connection, ProtocolError, RecvError, Role,
+    Config, Connection, Outbound, ProtocolError, RecvError, Role,
     deflate::{Agreed, Deflate},
 };
 
@@ -162,7 +162,7 @@ fn p182_an_empty_message_is_never_sent_compressed_without_a_byte() {
         for agreed in [Agreed::new(), TAKEOVER] {
             let mut conn = end(role, agreed);
             conn.sender_mut().feed("").unwrap();
-            conn.sender_mut().feed_prepared(&Prepared::new("")).unwrap();
+            conn.sender_mut().feed(&Prepared::new("")).unwrap();
             let chunk = |first, last| Chunk { kind: DataKind::Text, first, data: b"", last };
             conn.sender_mut().feed_chunk(chunk(true, true)).unwrap();
             conn.sender_mut().feed_chunk(chunk(true, false)).unwrap();
@@ -290,7 +290,7 @@ fn p191_a_message_can_be_kept_from_compression() {
     for role in ROLES {
         let mut conn = end(role, TAKEOVER);
         let secret = "secret ".repeat(50);
-        conn.sender_mut().feed_plain(&secret).unwrap();
+        conn.sender_mut().feed(Outbound::plain(&secret)).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(TEXT, secret.into_bytes())]);
     }
 }

@@ -304,7 +304,7 @@ fn p211_writes_of_any_length_make_the_same_wire() {
             let mut conn = connection(role, &Config::default());
             conn.sender_mut().feed("one").unwrap();
             conn.sender_mut().feed(&vec![1; 70_000]).unwrap();
-            conn.sender_mut().feed_bytes(bytes::Bytes::from(vec![2; 9000])).unwrap();
+            conn.sender_mut().feed(bytes::Bytes::from(vec![2; 9000])).unwrap();
             conn.sender_mut().feed("three").unwrap();
             conn
         };

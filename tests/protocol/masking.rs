@@ -44,10 +44,10 @@ fn everything(conn: &mut Connection) -> Vec<u8> {
     let chunk = |first, data, last| Chunk { kind: DataKind::Text, first, data, last };
     tx.feed("").unwrap();
     tx.feed(b"x").unwrap();
-    tx.feed_bytes(Bytes::from(vec![1; 5000])).unwrap();
-    tx.feed_owned(tickwire::OwnedMessage::text("owned")).unwrap();
-    tx.feed_prepared(&Prepared::new("prepared")).unwrap();
-    tx.feed_prepared(&Prepared::new(&vec![2; 70_000])).unwrap();
+    tx.feed(Bytes::from(vec![1; 5000])).unwrap();
+    tx.feed(tickwire::OwnedMessage::text("owned")).unwrap();
+    tx.feed(&Prepared::new("prepared")).unwrap();
+    tx.feed(&Prepared::new(&vec![2; 70_000])).unwrap();
     for (data, last) in [(&b""[..], false), (b"c", false), (b"", true)] {
         let first = tx.message_in_progress().is_none();
         tx.feed_chunk(chunk(first, data, last)).unwrap();
@@ -184,8 +184,8 @@ fn p027_no_caller_chooses_the_key_of_a_frame() {
     let prepared = Prepared::new("chosen");
     assert_eq!(prepared.frame()[..], *b"\x81\x06chosen", "no key is in it");
     let mut conn = client(&Config::default());
-    conn.sender_mut().feed_prepared(&prepared).unwrap();
-    conn.sender_mut().feed_prepared(&prepared).unwrap();
+    conn.sender_mut().feed(&prepared).unwrap();
+    conn.sender_mut().feed(&prepared).unwrap();
     let keys = keys(&drain(&mut conn));
     assert_ne!(keys[0], keys[1]);
     // The adapters' clients take no entropy from the caller: the same calls, other bytes.

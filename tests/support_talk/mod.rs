@@ -193,7 +193,7 @@ macro_rules! says {
                 self.feed(message)
             }
             fn feed_shared(&mut self, payload: Bytes) -> Result<Position, SendError> {
-                self.feed_bytes(payload)
+                self.feed(payload)
             }
             fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
                 self.feed_chunk(chunk)
@@ -299,7 +299,7 @@ impl Says for &mut Sender {
         Sender::feed(self, message)
     }
     fn feed_shared(&mut self, payload: Bytes) -> Result<Position, SendError> {
-        self.feed_bytes(payload)
+        Sender::feed(self, payload)
     }
     fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         Sender::feed_chunk(self, chunk)

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseFrame, Config, Dial, Error, Message, OwnedMessage, Role,
+    CloseFrame, Config, Dial, Error, Outbound, OwnedMessage, Role,
     blocking::{self, Stream},
     handshake::client::Request,
     tls::rustls::{
@@ -225,17 +225,10 @@ impl Server {
 }
 
 impl<A: AsyncRead + AsyncWrite + Unpin, B: Stream> Ws<A, B> {
-    pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) {
+    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) {
         match self {
             Self::Tokio(ws, _) => ws.feed(message).map(drop).unwrap(),
             Self::Blocking(ws) => ws.feed(message).map(drop).unwrap(),
-        }
-    }
-
-    pub fn feed_bytes(&mut self, payload: bytes::Bytes) {
-        match self {
-            Self::Tokio(ws, _) => ws.feed_bytes(payload).map(drop).unwrap(),
-            Self::Blocking(ws) => ws.feed_bytes(payload).map(drop).unwrap(),
         }
     }
 
@@ -246,7 +239,7 @@ impl<A: AsyncRead + AsyncWrite + Unpin, B: Stream> Ws<A, B> {
         }
     }
 
-    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+    pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         match self {
             Self::Tokio(ws, runtime) => wait(runtime, ws.send(message)),
             Self::Blocking(ws) => ws.send(message),

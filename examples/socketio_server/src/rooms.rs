@@ -53,12 +53,12 @@ impl Mailbox {
 
     /// Queues a packet that somebody else sent.
     fn deliver(&self, packet: &[Prepared]) {
-        self.queue(packet.iter().map(Outbound::from));
+        self.queue(packet.iter().cloned().map(Outbound::from));
         self.arrived.notify_one();
     }
 
     /// All parts or none, and nothing in between. (Its bound once passed, an outbox takes nothing.)
-    fn queue(&self, parts: impl IntoIterator<Item = Outbound>) {
+    fn queue(&self, parts: impl IntoIterator<Item = Outbound<'static>>) {
         let mut outbox = lock(&self.outbox);
         for part in parts {
             let _ = outbox.push(Time::ZERO, part); // no message is ever too old

@@ -27,11 +27,10 @@ use crate::{
         connection::{Closed, Connection, Position, ReadyState, RoundTrip, Sender, Step},
         error::SendError,
         message::{Chunk, Event, Info, Message, OwnedMessage},
+        outbound::Outbound,
         pool,
-        prepared::Prepared,
     },
 };
-use bytes::Bytes;
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -139,39 +138,8 @@ impl<I> WebSocket<I> {
     ///
     /// As [`Sender::feed`].
     #[inline]
-    pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
+    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
         self.drive.core.conn.sender_mut().feed(message)
-    }
-
-    /// Queues a message that is never compressed; see [`Sender::feed_plain`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_plain<'m>(
-        &mut self,
-        message: impl Into<Message<'m>>,
-    ) -> Result<Position, SendError> {
-        self.drive.core.conn.sender_mut().feed_plain(message)
-    }
-
-    /// Queues a shared payload; see [`Sender::feed_bytes`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_bytes(&mut self, payload: Bytes) -> Result<Position, SendError> {
-        self.drive.core.conn.sender_mut().feed_bytes(payload)
-    }
-
-    /// Queues a message encoded beforehand; see [`Sender::feed_prepared`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    #[inline]
-    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
-        self.drive.core.conn.sender_mut().feed_prepared(message)
     }
 
     /// Queues a piece of a message; see [`Sender::feed_chunk`].
@@ -190,7 +158,7 @@ impl<I> WebSocket<I> {
     /// As [`Sender::feed_first`].
     pub fn feed_first<'m>(
         &mut self,
-        message: impl Into<Message<'m>>,
+        message: impl Into<Outbound<'m>>,
     ) -> Result<Position, SendError> {
         self.drive.core.conn.sender_mut().feed_first(message)
     }
@@ -366,7 +334,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     ///
     /// [`Error::Send`] for what cannot be sent, [`Error::Io`] when the stream fails; what was
     /// received is still delivered then.
-    pub async fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+    pub async fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready().await?;
         let _ = self.feed(message)?;
         self.flush().await

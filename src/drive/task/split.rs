@@ -29,12 +29,12 @@ use crate::{
         },
         error::{RecvError, SendError},
         message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
+        outbound::Outbound,
         pool,
-        prepared::Prepared,
         time::Time,
     },
 };
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use std::{
     future::poll_fn,
     io,
@@ -483,38 +483,8 @@ impl<W> Writer<W> {
     /// # Errors
     ///
     /// As [`Sender::feed`].
-    pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
+    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
         self.with(|tx| tx.feed(message))
-    }
-
-    /// Queues a message that is never compressed; see [`Sender::feed_plain`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_plain<'m>(
-        &mut self,
-        message: impl Into<Message<'m>>,
-    ) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed_plain(message))
-    }
-
-    /// Queues a shared payload; see [`Sender::feed_bytes`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_bytes(&mut self, payload: Bytes) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed_bytes(payload))
-    }
-
-    /// Queues a message encoded beforehand; see [`Sender::feed_prepared`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed_prepared(message))
     }
 
     /// Queues a piece of a message; see [`Sender::feed_chunk`].
@@ -542,18 +512,9 @@ impl<W> Writer<W> {
     /// As [`Sender::feed_first`].
     pub fn feed_first<'m>(
         &mut self,
-        message: impl Into<Message<'m>>,
+        message: impl Into<Outbound<'m>>,
     ) -> Result<Position, SendError> {
         self.with(|tx| tx.feed_first(message))
-    }
-
-    /// Queues a message that owns its payload; see [`Sender::feed_owned`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed_owned(&mut self, message: OwnedMessage) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed_owned(message))
     }
 
     /// Whether one more message would be admitted; see [`Sender::has_room`].
@@ -605,7 +566,7 @@ impl<W: Output + Timer> Writer<W> {
     /// # Errors
     ///
     /// As [`WebSocket::send`].
-    pub async fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+    pub async fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready().await?;
         let _ = self.feed(message)?;
         self.flush().await

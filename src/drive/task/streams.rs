@@ -114,7 +114,7 @@ impl<R: Source + Timer + Unpin, W: Output> FusedStream for Reader<R, W> {
 }
 
 /// Ready when there is room, as [`ready`](WebSocket::ready) says; a message is queued as by
-/// [`Sender::feed_owned`]. Closing sends a Close with code 1000 behind what was fed, and reads
+/// [`Sender::feed`]. Closing sends a Close with code 1000 behind what was fed, and reads
 /// nothing: go on with the stream up to its end, or drop the connection.
 impl<I: Source + Timer + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
     type Error = Error;
@@ -124,7 +124,7 @@ impl<I: Source + Timer + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
-        let _ = self.sender().feed_owned(message)?;
+        let _ = self.sender().feed(message)?;
         Ok(())
     }
 
@@ -149,7 +149,7 @@ impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
-        let _ = self.feed_owned(message)?;
+        let _ = self.feed(message)?;
         Ok(())
     }
 

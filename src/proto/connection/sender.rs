@@ -22,7 +22,8 @@ use crate::proto::{
     error::{RecvError, SendError, shown},
     frame::{self, MAX_CONTROL_LEN, MAX_HEADER_LEN, OpCode},
     kernel,
-    message::{Chunk, DataKind, Message, OwnedMessage},
+    message::{Chunk, DataKind},
+    outbound::{Content, Outbound},
     prepared::{Encoded, Prepared, opcode},
     time::Time,
     trace,
@@ -238,7 +239,8 @@ impl Sender {
 
     // Commands.
 
-    /// Queues a message. One copy of the payload; a client masks on the way.
+    /// Queues a message: at most one copy of the payload, which a client masks on the way. See
+    /// [`Outbound`] for what it takes, and for what is not even copied.
     ///
     /// It does no I/O and never waits: with less than [`high_water`](Config::high_water) unsent it
     /// takes a message of any length, and otherwise refuses with [`Full`](SendError::Full). To wait
@@ -249,90 +251,62 @@ impl Sender {
     /// [`Full`](SendError::Full), [`Closed`](SendError::Closed),
     /// [`MessageInProgress`](SendError::MessageInProgress); nothing was queued then.
     #[inline]
-    pub fn feed<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<Position, SendError> {
-        let message = message.into();
-        if !self.admits() {
-            return self.feed_slow(message);
-        }
-        self.frame(opcode(message.kind()).unfragmented(), message.as_bytes());
-        Ok(self.position())
-    }
-
-    /// [`feed`](Self::feed), but never compressed: for what is secret, where permessage-deflate
-    /// may have been agreed on.
-    ///
-    /// The length of a compressed message tells how much of it repeats what is in the same message
-    /// or, with context takeover, in earlier ones. An attacker who can have text of his own sent in
-    /// there, and sees lengths on the wire, guesses a secret byte by byte (CRIME, BREACH; RFC 7692
-    /// §8). Neither does a message sent this way become something for later ones to refer to.
-    ///
-    /// # Errors
-    ///
-    /// As [`feed`](Self::feed).
-    pub fn feed_plain<'m>(
-        &mut self,
-        message: impl Into<Message<'m>>,
-    ) -> Result<Position, SendError> {
-        let message = message.into();
-        self.admit()?;
-        self.frame(opcode(message.kind()).unfragmented(), message.as_bytes());
-        Ok(self.position())
-    }
-
-    /// What is not framed at once: it is to be compressed, or refused.
-    #[inline(never)]
-    fn feed_slow(&mut self, message: Message<'_>) -> Result<Position, SendError> {
-        self.admit()?;
-        let b0 = opcode(message.kind()).unfragmented();
-        #[cfg(feature = "deflate")]
-        if self.frame_compressed(b0, message.as_bytes()) {
-            return Ok(self.position());
-        }
-        self.frame(b0, message.as_bytes());
-        Ok(self.position())
-    }
-
-    /// Queues a binary message whose payload is shared. From
-    /// [`vectored_from`](Config::vectored_from) on, a server writes it from where it is.
-    ///
-    /// # Errors
-    ///
-    /// As [`feed`](Self::feed).
-    pub fn feed_bytes(&mut self, payload: Bytes) -> Result<Position, SendError> {
-        self.admit()?;
-        self.frame_shared(DataKind::Binary, payload);
-        Ok(self.position())
-    }
-
-    /// Queues a message that owns its payload, as [`feed_bytes`](Self::feed_bytes) does.
-    ///
-    /// # Errors
-    ///
-    /// As [`feed`](Self::feed).
-    pub fn feed_owned(&mut self, message: OwnedMessage) -> Result<Position, SendError> {
-        self.admit()?;
-        let kind = message.kind();
-        self.frame_shared(kind, message.into_payload());
-        Ok(self.position())
-    }
-
-    /// Queues a message encoded beforehand. Small ones are copied, larger ones shared; a client
-    /// masks, and so always copies.
-    ///
-    /// # Errors
-    ///
-    /// As [`feed`](Self::feed).
-    #[inline]
-    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<Position, SendError> {
-        if !self.admits() {
-            self.admit()?;
-            #[cfg(feature = "deflate")]
-            if self.frame_precompressed(message) {
-                return Ok(self.position());
+    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
+        let Outbound { content, plain } = message.into();
+        match content {
+            Content::Borrowed(message) => {
+                let (b0, payload) = (opcode(message.kind()).unfragmented(), message.as_bytes());
+                if self.admits() || !self.feed_slow(b0, payload, plain)? {
+                    self.frame(b0, payload);
+                }
+            }
+            Content::Vec(kind, payload) => self.feed_owned(kind, payload, plain)?,
+            Content::Shared(message) => {
+                self.feed_owned(message.kind(), message.into_payload(), plain)?;
+            }
+            Content::Prepared(message) => {
+                if self.admits() || !self.feed_prepared_slow(&message, plain)? {
+                    self.frame_encoded(opcode(message.kind()).unfragmented(), message.encoded());
+                }
             }
         }
-        self.frame_encoded(opcode(message.kind()).unfragmented(), message.encoded());
         Ok(self.position())
+    }
+
+    /// What is not admitted at once: it is refused, or it may be compressed, and was if `true`.
+    #[inline(never)]
+    fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
+        self.admit()?;
+        #[cfg(feature = "deflate")]
+        if !plain {
+            return Ok(self.frame_compressed(b0, payload));
+        }
+        let _ = (b0, payload, plain);
+        Ok(false)
+    }
+
+    #[inline(never)]
+    fn feed_prepared_slow(&mut self, message: &Prepared, plain: bool) -> Result<bool, SendError> {
+        self.admit()?;
+        #[cfg(feature = "deflate")]
+        if !plain {
+            return Ok(self.frame_precompressed(message));
+        }
+        let _ = (message, plain);
+        Ok(false)
+    }
+
+    fn feed_owned(
+        &mut self,
+        kind: DataKind,
+        payload: impl AsRef<[u8]> + Into<Bytes>,
+        plain: bool,
+    ) -> Result<(), SendError> {
+        let b0 = opcode(kind).unfragmented();
+        if self.admits() || !self.feed_slow(b0, payload.as_ref(), plain)? {
+            self.frame_owned(b0, payload);
+        }
+        Ok(())
     }
 
     /// Queues a piece of a message, as a fragment (§5.4): with [`first`](Chunk::first) one begins,
@@ -350,7 +324,7 @@ impl Sender {
     }
 
     /// [`feed_chunk`](Self::feed_chunk), but a message that begins with this piece is not
-    /// compressed, as with [`feed_plain`](Self::feed_plain). For later pieces it makes no
+    /// compressed, as with [`Outbound::plain`]. For later pieces it makes no
     /// difference.
     ///
     /// # Errors
@@ -404,7 +378,7 @@ impl Sender {
     /// [`MessageInProgress`](SendError::MessageInProgress): it then goes behind the last chunk.
     pub fn feed_first<'m>(
         &mut self,
-        message: impl Into<Message<'m>>,
+        message: impl Into<Outbound<'m>>,
     ) -> Result<Position, SendError> {
         let message = message.into();
         if self.is_closed() {
@@ -414,9 +388,8 @@ impl Sender {
             return Err(self.full());
         }
         let key = self.keys.as_mut().map(|keys| keys.next());
-        let payload = message.as_bytes();
+        let (b0, payload) = (opcode(message.kind()).unfragmented(), message.payload());
         let mut frame = BytesMut::zeroed(MAX_HEADER_LEN + payload.len());
-        let b0 = opcode(message.kind()).unfragmented();
         let n = encode(&mut frame, b0, payload, key);
         self.count(b0, payload.len());
         frame.truncate(n);
@@ -1146,15 +1119,6 @@ impl Sender {
         trace::queued(payload);
     }
 
-    fn frame_shared(&mut self, kind: DataKind, payload: Bytes) {
-        let b0 = opcode(kind).unfragmented();
-        #[cfg(feature = "deflate")]
-        if self.frame_compressed(b0, &payload) {
-            return;
-        }
-        self.frame_spliced(b0, payload);
-    }
-
     /// A frame of a server is there; a client masks its payload.
     #[inline]
     fn frame_encoded(&mut self, b0: u8, encoded: &Encoded) {
@@ -1165,19 +1129,21 @@ impl Sender {
             self.count(b0, encoded.payload().len());
             self.out.append(frame);
         } else {
-            self.frame_spliced(b0, frame.slice_ref(encoded.payload()));
+            self.frame_owned(b0, frame.slice_ref(encoded.payload()));
         }
     }
 
-    fn frame_spliced(&mut self, b0: u8, payload: Bytes) {
-        if self.keys.is_some() || payload.len() < self.vectored_from {
-            return self.frame(b0, &payload);
+    /// Copies the payload where that is cheaper than to write it from where it is.
+    fn frame_owned(&mut self, b0: u8, payload: impl AsRef<[u8]> + Into<Bytes>) {
+        let len = payload.as_ref().len();
+        if self.keys.is_some() || len < self.vectored_from {
+            return self.frame(b0, payload.as_ref());
         }
         if let Some(head) = self.out.room(MAX_HEADER_LEN).first_chunk_mut() {
-            let n = frame::store(head, b0, payload.len() as u64, None);
+            let n = frame::store(head, b0, len as u64, None);
             self.out.filled(n);
-            self.count(b0, payload.len());
-            self.out.splice(payload);
+            self.count(b0, len);
+            self.out.splice(payload.into());
         }
     }
 }

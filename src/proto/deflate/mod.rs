@@ -80,7 +80,7 @@ pub(crate) use params::{Answer, NAME, Offer};
 /// The length of a compressed message tells something about its content. Where an attacker can
 /// have text of his own compressed together with a secret, in one message or, with takeover, in
 /// one connection, and sees lengths, he can guess the secret byte by byte (CRIME, BREACH; RFC 7692
-/// §8). Send what is secret with [`feed_plain`](crate::Sender::feed_plain).
+/// §8). Send what is secret as [`Outbound::plain`](crate::Outbound::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deflate {

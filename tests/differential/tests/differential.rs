@@ -125,7 +125,7 @@ fn what_we_write_they_read() {
                     }
                     1 => {
                         let payload = rng.bytes(len);
-                        ours.sender_mut().feed_bytes(payload.clone().into()).unwrap();
+                        ours.sender_mut().feed(payload.clone()).unwrap();
                         want.push(binary(payload));
                     }
                     2 => {

@@ -120,7 +120,7 @@ fn serve_large(cut: Cut) {
 async fn send_whole(mut ws: WebSocket<tokio::net::TcpStream>) -> Result<(), Error> {
     let large = bytes::Bytes::from(vec![7; LARGE]);
     while ws.recv().await?.is_some() {
-        let _ = ws.feed_bytes(large.clone())?;
+        let _ = ws.feed(large.clone())?;
     }
     Ok(())
 }

@@ -127,8 +127,8 @@ impl<S: Io> Conn for CoreConn<S> {
             || (self.flush().await && self.conn.sender_mut().feed(payload).is_ok())
     }
     async fn feed_shared(&mut self, payload: &Prepared) -> bool {
-        self.conn.sender_mut().feed_prepared(payload).is_ok()
-            || (self.flush().await && self.conn.sender_mut().feed_prepared(payload).is_ok())
+        self.conn.sender_mut().feed(payload).is_ok()
+            || (self.flush().await && self.conn.sender_mut().feed(payload).is_ok())
     }
     async fn flush(&mut self) -> bool {
         loop {
@@ -215,8 +215,8 @@ impl<S: Io> Conn for adapter::WebSocket<S> {
             || (self.ready().await.is_ok() && adapter::WebSocket::feed(self, payload).is_ok())
     }
     async fn feed_shared(&mut self, payload: &Prepared) -> bool {
-        self.feed_prepared(payload).is_ok()
-            || (self.ready().await.is_ok() && self.feed_prepared(payload).is_ok())
+        self.feed(payload).is_ok()
+            || (self.ready().await.is_ok() && self.feed(payload).is_ok())
     }
     async fn flush(&mut self) -> bool {
         adapter::WebSocket::flush(self).await.is_ok()
@@ -275,8 +275,8 @@ impl<S: Io> Conn for blocking::WebSocket<AsStd<S>> {
             || (self.ready().is_ok() && blocking::WebSocket::feed(self, payload).is_ok())
     }
     async fn feed_shared(&mut self, payload: &Prepared) -> bool {
-        self.feed_prepared(payload).is_ok()
-            || (self.ready().is_ok() && self.feed_prepared(payload).is_ok())
+        self.feed(payload).is_ok()
+            || (self.ready().is_ok() && self.feed(payload).is_ok())
     }
     async fn flush(&mut self) -> bool {
         blocking::WebSocket::flush(self).is_ok()

@@ -1,0 +1,142 @@
+//! What is sent, by reference or by value.
+use crate::proto::{
+    message::{DataKind, Message, OwnedMessage},
+    prepared::Prepared,
+};
+use alloc::{borrow::Cow, string::String, vec::Vec};
+use bytes::Bytes;
+use core::fmt;
+
+/// A message to be sent, as [`Sender::feed`](crate::Sender::feed) takes it.
+///
+/// It is made from whatever a program has:
+///
+/// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
+///   [`OwnedMessage`]: the payload is copied into the outgoing buffer;
+/// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]: a server writes the payload from where it
+///   is, if it is of [`vectored_from`](crate::Config::vectored_from) bytes or more, and copies it
+///   otherwise;
+/// - [`Prepared`] or a reference to it: the frame that was encoded beforehand, in the same way.
+///
+/// A client masks, and so always copies. Text comes from text types and is text on the wire,
+/// everything else is binary.
+#[derive(Clone)]
+pub struct Outbound<'a> {
+    pub(crate) content: Content<'a>,
+    /// Not to be compressed.
+    pub(crate) plain: bool,
+}
+
+#[derive(Clone)]
+pub(crate) enum Content<'a> {
+    Borrowed(Message<'a>),
+    /// Becomes `Bytes` only where it is not copied.
+    Vec(DataKind, Vec<u8>),
+    Shared(OwnedMessage),
+    Prepared(Cow<'a, Prepared>),
+}
+
+impl<'a> Outbound<'a> {
+    /// A message that is never compressed: for what is secret, where permessage-deflate may have
+    /// been agreed on.
+    ///
+    /// The length of a compressed message tells how much of it repeats what is in the same message
+    /// or, with context takeover, in earlier ones. An attacker who can have text of his own sent in
+    /// there, and sees lengths on the wire, guesses a secret byte by byte (CRIME, BREACH; RFC 7692
+    /// §8). Neither does a message sent this way become something for later ones to refer to.
+    pub fn plain(message: impl Into<Self>) -> Self {
+        Self { plain: true, ..message.into() }
+    }
+
+    /// The message without what it borrows: copied, if it is not shared.
+    pub(crate) fn into_owned(self) -> Outbound<'static> {
+        let content = match self.content {
+            Content::Borrowed(message) => Content::Shared(message.to_owned()),
+            Content::Vec(kind, bytes) => Content::Vec(kind, bytes),
+            Content::Shared(message) => Content::Shared(message),
+            Content::Prepared(message) => Content::Prepared(Cow::Owned(message.into_owned())),
+        };
+        Outbound { content, ..self }
+    }
+
+    pub(crate) fn kind(&self) -> DataKind {
+        match &self.content {
+            Content::Borrowed(message) => message.kind(),
+            Content::Vec(kind, _) => *kind,
+            Content::Shared(message) => message.kind(),
+            Content::Prepared(message) => message.kind(),
+        }
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        match &self.content {
+            Content::Borrowed(message) => message.as_bytes(),
+            Content::Vec(_, bytes) => bytes,
+            Content::Shared(message) => message.payload(),
+            Content::Prepared(message) => message.payload(),
+        }
+    }
+}
+
+/// Shows kind and length, not the payload.
+impl fmt::Debug for Outbound<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outbound({:?}, {} bytes)", self.kind(), self.payload().len())
+    }
+}
+
+impl<'a> From<Content<'a>> for Outbound<'a> {
+    #[inline]
+    fn from(content: Content<'a>) -> Self {
+        Self { content, plain: false }
+    }
+}
+
+impl<'a, M: Into<Message<'a>>> From<M> for Outbound<'a> {
+    #[inline]
+    fn from(message: M) -> Self {
+        Content::Borrowed(message.into()).into()
+    }
+}
+
+impl From<String> for Outbound<'_> {
+    #[inline]
+    fn from(text: String) -> Self {
+        Content::Vec(DataKind::Text, text.into_bytes()).into()
+    }
+}
+
+impl From<Vec<u8>> for Outbound<'_> {
+    #[inline]
+    fn from(payload: Vec<u8>) -> Self {
+        Content::Vec(DataKind::Binary, payload).into()
+    }
+}
+
+impl From<Bytes> for Outbound<'_> {
+    #[inline]
+    fn from(payload: Bytes) -> Self {
+        Content::Shared(OwnedMessage::binary(payload)).into()
+    }
+}
+
+impl From<OwnedMessage> for Outbound<'_> {
+    #[inline]
+    fn from(message: OwnedMessage) -> Self {
+        Content::Shared(message).into()
+    }
+}
+
+impl From<Prepared> for Outbound<'_> {
+    #[inline]
+    fn from(message: Prepared) -> Self {
+        Content::Prepared(Cow::Owned(message)).into()
+    }
+}
+
+impl<'a> From<&'a Prepared> for Outbound<'a> {
+    #[inline]
+    fn from(message: &'a Prepared) -> Self {
+        Content::Prepared(Cow::Borrowed(message)).into()
+    }
+}
