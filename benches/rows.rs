@@ -5,7 +5,8 @@
 //! `cargo bench -p benches --bench rows [-- FILTER [ROUNDS]]`
 mod floor;
 mod sides;
-#[path = "../tests/support_alloc/mod.rs"]
+#[allow(dead_code, unreachable_pub)]
+#[path = "../tests/support/alloc.rs"]
 mod support_alloc;
 
 use floor::Body::{Ascii, Binary, Mixed};

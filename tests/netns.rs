@@ -26,13 +26,7 @@ fn main() {
 }
 
 #[cfg(all(target_os = "linux", feature = "tokio", feature = "deflate", feature = "rustls"))]
-#[path = "faults/ends.rs"]
-mod ends;
-#[cfg(all(target_os = "linux", feature = "tokio", feature = "deflate", feature = "rustls"))]
-mod support_tls;
-#[cfg(all(target_os = "linux", feature = "tokio", feature = "deflate", feature = "rustls"))]
-#[path = "support_talk/mod.rs"]
-mod talk;
+mod support;
 
 #[cfg(all(target_os = "linux", feature = "tokio"))]
 mod linux {
@@ -436,9 +430,9 @@ mod linux {
     #[cfg(all(feature = "deflate", feature = "rustls"))]
     mod lossy {
         use crate::{
-            ends::{Kind, Seat, TLS, Tls, Way, ending},
-            support_tls::{Authority, async_tcp, runtime, wait},
-            talk::{Part, Report, messages},
+            support::ends::{Kind, Seat, TLS, Tls, Way, ending},
+            support::talk::{Part, Report, messages},
+            support::tls::{Authority, async_tcp, runtime, wait},
         };
         use std::{
             env,

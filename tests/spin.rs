@@ -1,15 +1,15 @@
 //! Waiting by asking again and again: nothing is lost by it, and every deadline still holds.
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod support_blocking;
+mod support;
 
+use crate::support::blocking::*;
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
-use support_blocking::*;
 use tickwire::{
     CloseCode, Config, Dial, Error, Heartbeat, RecvError,
     blocking::{self, Plain, Spin, Stream, WebSocket},
@@ -239,15 +239,11 @@ fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
 }
 
 #[cfg(feature = "rustls")]
-#[path = "support_tls/mod.rs"]
-mod support_tls;
-
-#[cfg(feature = "rustls")]
 #[test]
 fn over_tls_it_spins_inside_and_outside() {
     use tickwire::blocking::TlsStream;
     bounded(|| {
-        let authority = support_tls::Authority::new();
+        let authority = support::tls::Authority::new();
         let (tls, known) = (authority.server(), authority.client());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());

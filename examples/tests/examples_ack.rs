@@ -10,7 +10,8 @@ mod cutter;
 mod delivery;
 #[path = "../ack/server.rs"]
 mod server;
-#[path = "../../tests/support_tokio/mod.rs"]
+#[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
+#[path = "../../tests/support/tokio.rs"]
 mod support_tokio;
 #[path = "../ack/wire.rs"]
 mod wire;

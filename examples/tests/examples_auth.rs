@@ -7,7 +7,8 @@
 mod gate;
 #[path = "../auth/serve.rs"]
 mod serve;
-#[path = "../../tests/support_tokio/mod.rs"]
+#[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
+#[path = "../../tests/support/tokio.rs"]
 mod support_tokio;
 
 use gate::{COOKIE, Gate, Kept, PROTOCOL, Way};

@@ -474,7 +474,8 @@ fn options_of_tls_name_the_feature_that_is_missing() {
 }
 
 #[cfg(feature = "rustls")]
-#[path = "../../tests/support_tls/mod.rs"]
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../tests/support/tls.rs"]
 mod tls;
 
 #[cfg(feature = "rustls")]

@@ -8,7 +8,8 @@ mod feed;
 mod on_threads;
 #[path = "../reconnect/on_tokio.rs"]
 mod on_tokio;
-#[path = "../../tests/support_tokio/mod.rs"]
+#[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
+#[path = "../../tests/support/tokio.rs"]
 mod support_tokio;
 #[path = "../reconnect/unreliable.rs"]
 mod unreliable;

@@ -6,7 +6,8 @@
 mod rooms;
 #[path = "../rooms/session.rs"]
 mod session;
-#[path = "../../tests/support_tokio/mod.rs"]
+#[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
+#[path = "../../tests/support/tokio.rs"]
 mod support_tokio;
 
 use rooms::Rooms;

@@ -4,7 +4,7 @@ use crate::{
     end::End,
     line::How,
     meet, recv_error,
-    support::{PING, PONG, TEXT, text},
+    support::wire::{PING, PONG, TEXT, text},
 };
 use std::{
     io::Write,

@@ -4,7 +4,7 @@ use crate::{
     end::End,
     line::How,
     meet, recv_error, serve,
-    support::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, close_body, text},
+    support::wire::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, close_body, text},
 };
 use std::io::Write;
 use tickwire::{CloseCode, CloseFrame, Config, Error, ProtocolError, RecvError, Role, SendError};

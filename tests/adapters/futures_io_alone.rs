@@ -2,7 +2,7 @@
 //! own; halves of a stream. And the example.
 use crate::{
     Peer, recv_error,
-    support::{PING, connection},
+    support::wire::{PING, connection},
 };
 use std::{
     future::Future,

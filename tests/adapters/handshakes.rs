@@ -3,7 +3,7 @@ use crate::{
     MS, Peer, dialog,
     end::End,
     line::How,
-    support::{BINARY, CLOSE, Seen, TEXT, close_body, masked, text},
+    support::wire::{BINARY, CLOSE, Seen, TEXT, close_body, masked, text},
 };
 use std::{io::Write, os::unix::net::UnixStream, thread};
 use tickwire::{

@@ -11,10 +11,10 @@ mod peer;
 #[path = "../support/mod.rs"]
 mod support;
 
+use crate::support::wire::connection;
 use end::End;
 use line::How;
 use std::{os::unix::net::UnixStream, sync::mpsc, thread, time::Duration};
-use support::connection;
 use tickwire::{Config, Error, OwnedMessage, RecvError, Role};
 
 pub(crate) use peer::Peer;

@@ -4,7 +4,7 @@ use crate::{
     end::End,
     line::How,
     meet, recv_error, serve,
-    support::{
+    support::wire::{
         self, BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, PING, PONG, ROLES, Seen, TEXT,
         TEXT_OPEN, close_body, text,
     },
@@ -47,7 +47,7 @@ fn messages_of_every_length_and_kind_pass_both_ways<E: End>() {
         };
         meet(role, &Config::default(), How::PLAIN, far, |mut end: E| {
             for len in LENGTHS {
-                assert_eq!(end.recv().unwrap(), Some(support::binary(bytes(len))));
+                assert_eq!(end.recv().unwrap(), Some(wire::binary(bytes(len))));
                 end.send(&binary(len)).unwrap();
                 assert_eq!(end.recv_owned().unwrap(), Some(text(&"ä".repeat(len / 2))));
                 end.send(&OwnedMessage::text("ä".repeat(len / 2))).unwrap();
@@ -262,7 +262,7 @@ fn reading_goes_on_while_the_peer_does_not_read<E: End>() {
     };
     serve(far, |mut end: E| {
         let got = end.both(&[binary(MUCH)], 50).unwrap();
-        assert!(got.iter().enumerate().all(|(i, got)| *got == support::binary(bytes(i))));
+        assert!(got.iter().enumerate().all(|(i, got)| *got == wire::binary(bytes(i))));
         end.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
     });
 }
@@ -307,7 +307,7 @@ fn both_ends_may_send_much_before_they_receive<E: End>() {
     };
     meet(Role::Server, &roomy(), How::PLAIN, far, |mut end: E| {
         let got = end.both(&[binary(MUCH), binary(MUCH)], 2).unwrap();
-        assert!(got.iter().all(|got| *got == support::binary(bytes(MUCH))));
+        assert!(got.iter().all(|got| *got == wire::binary(bytes(MUCH))));
     });
 }
 

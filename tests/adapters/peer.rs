@@ -1,5 +1,5 @@
 //! The other end of the line, frame by frame.
-use crate::support::{WireFrame, frame, key_of, peer, read_frame};
+use crate::support::wire::{WireFrame, frame, key_of, peer, read_frame};
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,

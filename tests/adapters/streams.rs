@@ -4,7 +4,7 @@ use crate::{
     end::End,
     line::How,
     meet,
-    support::{BINARY, CLOSE, PING, PONG, TEXT, close_body, text},
+    support::wire::{BINARY, CLOSE, PING, PONG, TEXT, close_body, text},
 };
 use bytes::Bytes;
 use tickwire::{Config, OwnedMessage, Role};
@@ -30,7 +30,7 @@ fn dialog<E: End>(how: How) {
     meet(Role::Server, &Config::default(), how, far, |mut end: E| {
         assert_eq!(end.recv().unwrap(), Some(text("question")));
         end.send(&OwnedMessage::text("answer")).unwrap();
-        assert_eq!(end.event().unwrap(), Some(crate::support::Seen::Ping(b"?".into())));
+        assert_eq!(end.event().unwrap(), Some(crate::support::wire::Seen::Ping(b"?".into())));
         end.ping(b"!").unwrap();
         assert_eq!(end.recv().unwrap(), None);
         assert!(end.was_clean());

@@ -1,6 +1,12 @@
 //! What permessage-deflate allocates, and what a connection keeps for it: the figures in the docs
 //! of `tickwire::deflate`.
-use super::{count, live, peak, pump, sink, support::*};
+use crate::{
+    connection::{pump, sink},
+    support::{
+        alloc::{count, live, peak},
+        wire::*,
+    },
+};
 use flate2::{Compress, Compression, FlushCompress};
 use std::sync::LazyLock;
 use tickwire::{

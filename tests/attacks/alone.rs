@@ -1,8 +1,8 @@
 //! A victim of more attackers than one, or of one who speaks TLS: on a thread of its own, whose heap
 //! is counted.
 use crate::{
-    alloc::{live, take_peak},
     harness::{Heap, PATIENCE},
+    support::alloc::{live, take_peak},
 };
 use std::{
     net::SocketAddr,

@@ -1,6 +1,6 @@
 //! A73 - A76: certificates, redirects, proxies, credentials.
 //!
-//! What `connect` says of bad certificates, in more words, is in `tests/tls.rs`; the recipe for
+//! What `connect` says of bad certificates, in more words, is in `tests/tls/connections.rs`; the recipe for
 //! proxies has tests of its own (`examples/proxy`), as that for credentials (`examples/tests/examples_auth.rs`).
 use crate::harness::{ADAPTERS, Door, Foe, REQUEST, duel};
 use std::{
@@ -230,7 +230,7 @@ fn a76_only_the_whole_credential_opens_the_gate() {
 #[cfg(all(feature = "rustls", feature = "tokio"))]
 mod over_tls {
     use super::{Elsewhere, SECRET, redirect, refused};
-    use crate::tls_support::{
+    use crate::support::tls::{
         ADAPTERS, Adapter, Authority, Client, Identity, Raw, async_tcp, runtime, self_signed,
         tcp_pair, wait,
     };

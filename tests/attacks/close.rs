@@ -1,8 +1,8 @@
 //! The closing handshake and what ends without one: A29 to A35.
 use crate::{
-    alloc::{live, uncounted},
     harness::{End, *},
-    support::*,
+    support::alloc::{live, uncounted},
+    support::wire::*,
 };
 use std::{
     io::{Read, Write},

@@ -11,7 +11,7 @@ use crate::{
     places::{Limits, Places},
     rooms::Rooms,
     session,
-    support::{BINARY, CLOSE, PING, ROLES, Rng, TEXT, close_body, masked, read_frame},
+    support::wire::{BINARY, CLOSE, PING, ROLES, Rng, TEXT, close_body, masked, read_frame},
 };
 use std::{
     future::poll_fn,

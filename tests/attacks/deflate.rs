@@ -1,8 +1,8 @@
 //! permessage-deflate: A39 to A52, A91, A94, and A37 where it is compressed.
 use crate::{
-    alloc::{live, uncounted},
     harness::{End, *},
-    support::*,
+    support::alloc::{live, uncounted},
+    support::wire::*,
 };
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use std::{

@@ -1,9 +1,9 @@
 //! Fragments without end, floods of control frames and of empty messages, peers that do not read
 //! and peers that hardly write: A17 to A25.
 use crate::{
-    alloc::uncounted,
     harness::{End, *},
-    support::*,
+    support::alloc::uncounted,
+    support::wire::*,
 };
 use std::{
     io::{ErrorKind, Write},

@@ -1,7 +1,7 @@
 //! Frame headers and lengths: A01 to A16.
 use crate::{
     harness::{End, *},
-    support::*,
+    support::wire::*,
 };
 use tickwire::{CloseCode, Config, Error, ProtocolError, RecvError, Role, SendError};
 

@@ -1,13 +1,13 @@
 //! Opening handshakes: heads that are too long, too many, malformed, ambiguous, or that agree to
 //! what nobody offered.
 use crate::{
-    alloc::peak,
     harness::{End, Foe, READ},
     opening::{
         AGREED, Answer, Verdict, accepted, dial, head, refused, rejected, rejected_by, request,
         request_with, request_without, response, serve,
     },
-    support::{Seen, TEXT, masked, plain, text},
+    support::alloc::peak,
+    support::wire::{Seen, TEXT, masked, plain, text},
 };
 use std::{
     io::{self, ErrorKind, Read},

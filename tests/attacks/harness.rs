@@ -4,10 +4,9 @@
 //! of its work (tokio's runtime is the kind with one thread). The allocator counts by thread, so
 //! that neither the attacker nor a test that runs beside is counted. What the victim notes for the
 //! test is not counted either. Buffers of the system are not heap.
-#![allow(dead_code)]
 use crate::{
-    alloc::{live, take_peak, uncounted},
-    support::{CLOSE, Seen, masked, plain, read_frame},
+    support::alloc::{live, take_peak, uncounted},
+    support::wire::{CLOSE, Seen, masked, plain, read_frame},
 };
 #[cfg(feature = "tokio")]
 use std::rc::Rc;
@@ -617,7 +616,7 @@ impl Foe {
             let reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
             assert!(reset, "{error}");
         }
-        crate::support::sent(&wire)
+        crate::support::wire::sent(&wire)
     }
 }
 

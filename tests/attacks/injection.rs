@@ -5,7 +5,7 @@ use crate::{
         Answer, accepted, ask, dial, head, refused, request, request_with, request_without, serve,
         serve_if,
     },
-    support::{TEXT, masked},
+    support::wire::{TEXT, masked},
 };
 use std::{
     io::ErrorKind,

@@ -8,16 +8,8 @@
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../support_alloc/mod.rs"]
-mod alloc;
-#[path = "../support_numbers/mod.rs"]
-mod checklist;
-#[allow(unused_imports)]
 #[path = "../support/mod.rs"]
 mod support;
-#[cfg(all(feature = "rustls", feature = "tokio"))]
-#[path = "../support_tls/mod.rs"]
-mod tls_support;
 
 // The examples whose servers and loops are attacked.
 #[cfg(feature = "tokio")]
@@ -67,7 +59,5 @@ mod state;
 mod tls;
 mod utf8;
 
-use alloc::Counting;
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;

@@ -1,5 +1,5 @@
 //! Masking keys and the handshake's: A26 to A28.
-use crate::{harness::*, support::*};
+use crate::{harness::*, support::wire::*};
 use std::{collections::BTreeSet, io::Read, net::TcpStream, thread};
 use tickwire::{
     Chunk, CloseCode, Config, Connection, DataKind, Error, Negotiated, Role, SystemEntropy,

@@ -1,16 +1,14 @@
 //! No attack of the list is without a test, unless it says here why.
-use crate::checklist::{Checklist, Module};
+use crate::support::numbers::{Checklist, Module};
 use std::{fs, ops::RangeInclusive, path::Path};
 
 const LAST: u16 = 99;
 
 /// Modules of this binary that have no numbered tests.
 const HELPERS: &[&str] = &[
-    "alloc",
     "alone",
     "bounded_threads",
     "bounded_tokio",
-    "checklist",
     "feed",
     "harness",
     "numbers",
@@ -21,7 +19,6 @@ const HELPERS: &[&str] = &[
     "rooms",
     "session",
     "support",
-    "tls_support",
 ];
 
 /// Attacks without a test, and why.

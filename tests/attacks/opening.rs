@@ -1,8 +1,8 @@
 //! One opening request to a server, or one response to a client: over a socket and each adapter.
 use crate::{
-    alloc::uncounted,
     harness::{ADAPTERS, Adapter, End, Foe, Heap, READ, REQUEST, STATE, duel},
-    support::Seen,
+    support::alloc::uncounted,
+    support::wire::Seen,
 };
 use std::io::{ErrorKind, Read};
 use tickwire::{

@@ -5,7 +5,7 @@ use crate::{
         ADAPTERS, Adapter, Door, End, Foe, Heap, REQUEST, SMALL, STATE, Ws, attack, duel, sockets,
     },
     opening::{ask, dial, head, request, serve, serve_if},
-    support::{
+    support::wire::{
         BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, Len, PING, PONG, ROLES, Seen, TEXT, TEXT_OPEN,
         close_body, connection, drain, feed, head as frame_head, key_of, masked, peer, sent, text,
         to,

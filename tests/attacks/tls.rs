@@ -2,8 +2,8 @@
 use crate::{
     alone::alone,
     harness::{SMALL, sockets},
-    support::{CLOSE, ROLES, TEXT, close_body, to},
-    tls_support::{ADAPTERS, Adapter, Authority, Raw, Ws, async_tcp, runtime},
+    support::tls::{ADAPTERS, Adapter, Authority, Raw, Ws, async_tcp, runtime},
+    support::wire::{CLOSE, ROLES, TEXT, close_body, to},
 };
 use std::{
     io::{ErrorKind, Write},

@@ -1,5 +1,5 @@
 //! Text and UTF-8: A36 to A38.
-use crate::{harness::*, support::*};
+use crate::{harness::*, support::wire::*};
 use tickwire::{Config, ProtocolError, Role};
 
 /// Lengths around the blocks that text is checked in.

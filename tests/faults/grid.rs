@@ -1,10 +1,10 @@
 //! One thing goes wrong with the stream, at its n-th operation, for every n of a conversation.
 use crate::{
-    ends::{Adapter, Kind, Seat, Way, ending, tls},
     peer::{Closing, Peer, session},
     stream::{Fault, Io},
-    support_tls::ROLES,
-    talk::{Report, agree, class},
+    support::ends::{Adapter, Kind, Seat, Way, ending, tls},
+    support::talk::{Report, agree, class},
+    support::tls::ROLES,
 };
 use std::{
     io::ErrorKind,

@@ -10,12 +10,9 @@
 //! `tests/netns.rs` has the same conversation over a network that loses packets.
 #![cfg(all(feature = "tokio", feature = "deflate", feature = "rustls"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
-mod ends;
 mod grid;
 mod peer;
 mod proxy;
 mod stream;
-#[path = "../support_tls/mod.rs"]
-mod support_tls;
-#[path = "../support_talk/mod.rs"]
-mod talk;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,6 +1,6 @@
 //! The far end of a stream in memory: the core, with TLS around it if need be, that reacts at once
 //! to what was written to it. So a conversation with it needs no second thread and no time.
-use crate::talk::{Part, Report, Said, at_once};
+use crate::support::talk::{Part, Report, Said, at_once};
 use bytes::Buf;
 use std::{
     collections::VecDeque,
@@ -46,7 +46,11 @@ impl Closing {
             Self::Crossing => Some(3),
             _ => None,
         };
-        Part { says: crate::talk::messages('s', &LENGTHS), hears: LENGTHS.len(), closes_after }
+        Part {
+            says: crate::support::talk::messages('s', &LENGTHS),
+            hears: LENGTHS.len(),
+            closes_after,
+        }
     }
 
     /// After how many of our messages the peer ends its side.
@@ -111,7 +115,7 @@ impl Peer {
             stage,
             tls,
             closing,
-            says: crate::talk::messages('p', &LENGTHS).into(),
+            says: crate::support::talk::messages('p', &LENGTHS).into(),
             said: Said::default(),
             heard: vec![],
             end: None,

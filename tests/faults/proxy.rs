@@ -3,9 +3,9 @@
 //!
 //! `FAULT_RUNS` says how many runs (3,000 unless set), `FAULT_SEED` repeats one.
 use crate::{
-    ends::{Adapter, Kind, Seat, Way, ending},
-    support_tls::{async_tcp, runtime, tcp_pair},
-    talk::{Dice, Part, Report, agree, class, messages},
+    support::ends::{Adapter, Kind, Seat, Way, ending},
+    support::talk::{Dice, Part, Report, agree, class, messages},
+    support::tls::{async_tcp, runtime, tcp_pair},
 };
 use std::{
     collections::BTreeMap,

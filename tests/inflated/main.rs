@@ -7,11 +7,10 @@
 
 #[allow(unreachable_pub)] // it is a module of fuzz/ too
 mod reference;
-#[allow(unused_imports)]
 #[path = "../support/mod.rs"]
 mod support;
+use crate::support::wire::*;
 use reference::Stream;
-use support::*;
 use tickwire::{
     Config, Connection, ProtocolError, Role, Step,
     deflate::{Agreed, Deflate},

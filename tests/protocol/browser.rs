@@ -1,5 +1,5 @@
 //! 15 Browser API rules worth mirroring.
-use crate::{carriers::serve_with, heads, support::*};
+use crate::{heads, support::carriers::serve_with, support::wire::*};
 use tickwire::{
     CloseCode, CloseFrame, Config, Ending, ReadyState, Role, SendError,
     handshake::{
@@ -138,7 +138,7 @@ fn p226_a_second_close_changes_nothing() {
 #[cfg(feature = "std")]
 #[test]
 fn p226_with_an_adapter_a_second_close_is_a_no_op() {
-    use crate::carriers::Line;
+    use crate::support::carriers::Line;
     for role in ROLES {
         let wire = to(role, CLOSE, close_body(1001, ""));
         let line = Line::new(&wire, usize::MAX);
@@ -150,7 +150,7 @@ fn p226_with_an_adapter_a_second_close_is_a_no_op() {
         }
         assert_eq!(sent(&line.output()), [(CLOSE, close_body(1001, ""))]);
         #[cfg(feature = "tokio")]
-        crate::carriers::block_on(async {
+        crate::support::carriers::block_on(async {
             let line = Line::new(&wire, usize::MAX);
             let conn = connection(role, &Config::default());
             let mut ws = tickwire::tokio::WebSocket::from_parts(line.clone(), conn);

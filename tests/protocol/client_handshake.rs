@@ -1,8 +1,8 @@
 //! 7 Client handshake.
 use crate::{
-    carriers::{Dialed, SampleNonce, dial, dial_with},
     heads::{ACCEPT, KEY, RESPONSE, response, response_with, wire},
-    support::*,
+    support::carriers::{Dialed, SampleNonce, dial, dial_with},
+    support::wire::*,
 };
 use std::{collections::HashSet, time::Duration};
 use tickwire::{
@@ -386,7 +386,7 @@ fn p107_the_wait_for_a_response_has_an_end() {
 #[cfg(feature = "tokio")]
 #[test]
 fn p107_the_tokio_adapter_stops_waiting() {
-    crate::carriers::block_on(async {
+    crate::support::carriers::block_on(async {
         let (near, _far) = tokio::io::duplex(4096);
         let request = Request::new("ws://h").unwrap();
         let dialed = tickwire::tokio::client(near, &request, &Config::default()).await;
@@ -410,7 +410,7 @@ fn p107_the_blocking_adapter_stops_waiting() {
 #[cfg(all(feature = "rustls", feature = "tokio"))]
 #[test]
 fn p109_wss_checks_the_certificate_and_the_host_and_never_falls_back_to_ws() {
-    use crate::tls::{ADAPTERS, Authority, Client, Raw};
+    use crate::support::tls::{ADAPTERS, Authority, Client, Raw};
     use std::{io::Read, net::TcpListener, thread};
     use tickwire::tls::{BadCertificate, rustls::Connection};
 

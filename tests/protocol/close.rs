@@ -1,5 +1,5 @@
 //! 5 Close.
-use crate::{closes, fails, run, support::*};
+use crate::{closes, fails, run, support::wire::*};
 use std::time::Duration;
 use tickwire::{
     CloseCode, CloseFrame, Config, Ending, ProtocolError, ReadyState, RecvError, Role, SendError,
@@ -346,7 +346,7 @@ fn p067_both_may_close_at_once_with_data_in_flight() {
 #[cfg(feature = "tokio")]
 #[test]
 fn p067_both_may_close_at_once_over_tokio() {
-    crate::carriers::block_on(async {
+    crate::support::carriers::block_on(async {
         for room in [1, 7, 4096] {
             let (near, far) = tokio::io::duplex(room);
             let config = Config::default();
@@ -561,7 +561,7 @@ use tickwire::tokio::WebSocket as Ws;
 #[test]
 fn p071_p073_p075_the_tokio_adapter_waits_no_longer_than_it_may() {
     use tokio::io::AsyncWriteExt;
-    crate::carriers::block_on(async {
+    crate::support::carriers::block_on(async {
         let config = Config::default()
             .close_timeout(Duration::from_secs(3))
             .write_timeout(Duration::from_secs(60));

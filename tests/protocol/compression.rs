@@ -1,5 +1,5 @@
 //! 11 permessage-deflate: data. What holds where none was agreed on.
-use crate::{delivers, fails, support::*};
+use crate::{delivers, fails, support::wire::*};
 use tickwire::ProtocolError;
 
 #[test]

@@ -1,5 +1,5 @@
 //! 4 Control frames.
-use crate::{delivers, fails, run, support::*};
+use crate::{delivers, fails, run, support::wire::*};
 use std::time::Duration;
 use tickwire::{Config, Heartbeat, ProtocolError, RecvError, SendError, Time};
 

@@ -1,5 +1,5 @@
 //! 11 permessage-deflate: data.
-use crate::{delivers_with, fails_with, support::*};
+use crate::{delivers_with, fails_with, support::wire::*};
 use flate2::{Compress, Compression, FlushCompress};
 use tickwire::{
     Config, Connection, Outbound, ProtocolError, RecvError, Role,

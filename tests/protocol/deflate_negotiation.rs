@@ -1,7 +1,7 @@
 //! 10 permessage-deflate: negotiation.
 use crate::{
-    carriers::{dial_with, serve_with},
     heads::{request, response},
+    support::carriers::{dial_with, serve_with},
 };
 use tickwire::{
     Config, Role,
@@ -165,7 +165,7 @@ fn p160_no_context_takeover_of_the_server_is_repeated() {
     let one = "permessage-deflate; server_no_context_takeover";
     assert_eq!(answer(takeover(), one).as_deref(), Some(one));
     assert_eq!(answer(takeover(), "permessage-deflate").as_deref(), Some("permessage-deflate"));
-    // Each message inflates alone: `short_messages_..` and the round trips in tests/deflate.rs.
+    // Each message inflates alone: `short_messages_..` and the round trips in tests/core/deflate.rs.
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn p162_a_window_of_8_is_declined_or_sent_plain() {
     assert_eq!(verdict(ours(), &told), Ok(()));
     let agreed = agreed_by_client(&Config::default().deflate(ours()), &told);
     assert_eq!(agreed.window_bits(Role::Client), 8);
-    // `a_window_of_8_bits_is_never_written` in tests/deflate.rs goes on from there.
+    // `a_window_of_8_bits_is_never_written` in tests/core/deflate.rs goes on from there.
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn p152_a_flood_of_offers_or_parameters_costs_no_more_than_its_length() {
 fn offer_of_client(config: &Config) -> String {
     use tickwire::handshake::client::{Handshake, Request};
     let handshake =
-        Handshake::new(&Request::new("ws://h").unwrap(), config, crate::support::Rng(1));
+        Handshake::new(&Request::new("ws://h").unwrap(), config, crate::support::wire::Rng(1));
     let text = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
     let found = text.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
     found.unwrap_or_default().to_owned()
@@ -309,7 +309,7 @@ fn offer_of_client(config: &Config) -> String {
 
 /// What a client agrees on by this answer.
 fn agreed_by_client(config: &Config, answer: &str) -> Agreed {
-    use crate::carriers::SampleNonce;
+    use crate::support::carriers::SampleNonce;
     use tickwire::handshake::client::{Handshake, Request};
     let request = Request::new("ws://h").unwrap();
     let mut handshake = Handshake::new(&request, config, SampleNonce(None));

@@ -1,5 +1,5 @@
 //! 3 Fragmentation.
-use crate::{delivers, fails, fails_behind, support::*};
+use crate::{delivers, fails, fails_behind, support::wire::*};
 use tickwire::{Chunk, Config, DataKind, ProtocolError, RecvError, SendError, frame::Header};
 
 #[test]

@@ -1,5 +1,5 @@
 //! 1 Frame header.
-use crate::{delivers, fails, fails_behind, fails_with, support::*};
+use crate::{delivers, fails, fails_behind, fails_with, support::wire::*};
 use tickwire::{
     Config, DataKind, ProtocolError, RecvError, Role,
     frame::{Header, OpCode},

@@ -1,5 +1,5 @@
 //! Heads of the opening handshake, right ones to be made wrong.
-pub(crate) use crate::carriers::{ACCEPT, KEY};
+pub(crate) use crate::support::carriers::{ACCEPT, KEY};
 
 pub(crate) const REQUEST: [&str; 5] = [
     "Host: example.com",

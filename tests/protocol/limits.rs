@@ -1,5 +1,5 @@
 //! 13 Timers, limits, backpressure.
-use crate::{delivers_with, fails_with, support::*};
+use crate::{delivers_with, fails_with, support::wire::*};
 use std::time::Duration;
 use tickwire::{Config, Heartbeat, RecvError, SendError, Step, Time};
 
@@ -81,7 +81,7 @@ fn p205_any_byte_is_a_sign_of_life() {
 #[test]
 fn p204_p205_the_tokio_adapter_keeps_the_living_and_leaves_the_dead() {
     use tokio::io::AsyncWriteExt;
-    crate::carriers::block_on(async {
+    crate::support::carriers::block_on(async {
         for role in ROLES {
             let (near, mut far) = tokio::io::duplex(1 << 16);
             let conn = connection(role, &beating());
@@ -217,7 +217,7 @@ fn p208_a_peer_that_pings_and_never_reads_costs_little() {
 #[cfg(feature = "std")]
 #[test]
 fn p209_nothing_is_read_that_nobody_asks_for() {
-    use crate::carriers::Line;
+    use crate::support::carriers::Line;
     for role in ROLES {
         let wire = to(role, TEXT, "x").repeat(100_000);
         let most = (16 << 10) + 14; // the read buffer, with room for a header
@@ -230,7 +230,7 @@ fn p209_nothing_is_read_that_nobody_asks_for() {
         }
         assert!(line.left() >= wire.len() - most, "one read is enough for ten");
         #[cfg(feature = "tokio")]
-        crate::carriers::block_on(async {
+        crate::support::carriers::block_on(async {
             let line = Line::new(&wire, usize::MAX);
             let conn = connection(role, &Config::default());
             let mut ws = tickwire::tokio::WebSocket::from_parts(line.clone(), conn);
@@ -248,7 +248,7 @@ fn p209_nothing_is_read_that_nobody_asks_for() {
 #[cfg(feature = "tokio")]
 #[test]
 fn p210_futures_dropped_at_every_poll_lose_and_double_nothing() {
-    use crate::carriers::{Line, block_on};
+    use crate::support::carriers::{Line, block_on};
     use std::{
         pin::pin,
         task::{Context, Poll, Waker},

@@ -5,17 +5,8 @@
 //! do not repeat, cite the numbers too. `numbers` checks that none is left out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../support_carriers/mod.rs"]
-mod carriers;
-#[path = "../support_numbers/mod.rs"]
-mod checklist;
-#[allow(unused_imports)]
 #[path = "../support/mod.rs"]
 mod support;
-
-#[cfg(all(feature = "rustls", feature = "tokio"))]
-#[path = "../support_tls/mod.rs"]
-mod tls;
 
 mod browser;
 mod client_handshake;
@@ -36,9 +27,10 @@ mod numbers;
 mod server_handshake;
 mod text;
 mod urls;
+mod vectors;
 
-use carriers::{Outcome, run};
-use support::{CLOSE, Seen, to};
+use crate::support::wire::{CLOSE, Seen, to};
+use support::carriers::{Outcome, run};
 use tickwire::{Config, RecvError, Role};
 
 /// These frames, and then the end of the stream, lead to these events and an abnormal end. Returns

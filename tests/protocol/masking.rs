@@ -1,5 +1,5 @@
 //! 2 Masking.
-use crate::{delivers, fails, fails_behind, support::*};
+use crate::{delivers, fails, fails_behind, support::wire::*};
 use bytes::Bytes;
 use std::collections::HashSet;
 use tickwire::{
@@ -76,7 +76,7 @@ fn p021_a_client_masks_every_frame_whatever_it_is() {
     }
     // What it is made to say: a Pong, the answer to a Close, the report of a violation.
     for wire in [plain(PING, ""), plain(CLOSE, ""), plain(0x83, "")] {
-        crate::carriers::run(Role::Client, &Config::default(), &wire); // looks at the masks
+        crate::support::carriers::run(Role::Client, &Config::default(), &wire); // looks at the masks
     }
 }
 
@@ -87,7 +87,7 @@ fn p022_a_server_masks_nothing() {
     assert_eq!(all.len(), 14);
     assert!(all.iter().all(|frame| !frame.masked));
     for wire in [masked(PING, ""), masked(CLOSE, ""), masked(0x83, "")] {
-        crate::carriers::run(Role::Server, &Config::default(), &wire); // looks at the masks
+        crate::support::carriers::run(Role::Server, &Config::default(), &wire); // looks at the masks
     }
 }
 
@@ -191,14 +191,14 @@ fn p027_no_caller_chooses_the_key_of_a_frame() {
     // The adapters' clients take no entropy from the caller: the same calls, other bytes.
     #[cfg(feature = "std")]
     {
-        use crate::{carriers::Line, heads::response};
+        use crate::{heads::response, support::carriers::Line};
         use tickwire::handshake::{accept_key, client::Request};
         let wire = || {
             let respond = |request: &[u8]| {
                 let request = String::from_utf8(request.to_vec()).unwrap();
                 let (_, key) = request.split_once("Key: ").unwrap();
                 let text = String::from_utf8(response(&[])).unwrap();
-                text.replace(crate::carriers::ACCEPT, &accept_key(&key[..24])).into_bytes()
+                text.replace(crate::support::carriers::ACCEPT, &accept_key(&key[..24])).into_bytes()
             };
             let line = Line::responding(respond, usize::MAX);
             let request = Request::new("ws://h/").unwrap();

@@ -1,7 +1,7 @@
 //! 9 Subprotocol and extension negotiation.
 use crate::{
-    carriers::{dial_with, serve, serve_with},
     heads::{request, response},
+    support::carriers::{dial_with, serve, serve_with},
 };
 use tickwire::{
     Config,

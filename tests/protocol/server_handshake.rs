@@ -1,8 +1,8 @@
 //! 8 Server handshake.
 use crate::{
-    carriers::{Served, serve, serve_with},
     heads::{ACCEPT, REQUEST, request, request_with, wire},
-    support::*,
+    support::carriers::{Served, serve, serve_with},
+    support::wire::*,
 };
 use std::time::Duration;
 use tickwire::{
@@ -382,7 +382,7 @@ fn p134_a_head_that_trickles_in_is_given_up() {
 #[test]
 fn p134_the_tokio_adapter_answers_408() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    crate::carriers::block_on(async {
+    crate::support::carriers::block_on(async {
         let (near, mut far) = tokio::io::duplex(4096);
         let config = Config::default();
         let peer = async {

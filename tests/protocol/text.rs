@@ -1,5 +1,5 @@
 //! 6 UTF-8 and data.
-use crate::{delivers, fails, support::*};
+use crate::{delivers, fails, support::wire::*};
 use tickwire::{Config, ProtocolError};
 
 const BAD: ProtocolError = ProtocolError::BadUtf8;

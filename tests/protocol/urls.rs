@@ -1,5 +1,5 @@
 //! 12 URIs and reconnecting.
-use crate::carriers::SampleNonce;
+use crate::support::carriers::SampleNonce;
 use std::{iter, time::Duration};
 use tickwire::{
     Backoff, Config,

@@ -5,7 +5,8 @@
 //! told to, and answers the Close code 1005 and the like by closing with 1002 without an error.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unused_must_use)]
 
-#[path = "../../support/mod.rs"]
+#[allow(dead_code)]
+#[path = "../../support/wire/mod.rs"]
 mod support;
 use std::io::{self, Read, Write};
 use support::*;

@@ -2,7 +2,8 @@
 //! it does on the other, or differs as the row says. Of the crates without a place in this program
 //! only what `feed` becomes is held.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#[path = "../../support_blocking/mod.rs"]
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../support/blocking.rs"]
 mod support_blocking;
 
 use std::{

@@ -1,0 +1,16 @@
+//! What is allocated, and when: a binary of its own, as its allocator counts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unused_must_use)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod connection;
+#[cfg(feature = "deflate")]
+mod deflate;
+#[cfg(feature = "std")]
+mod on_threads;
+#[cfg(feature = "tokio")]
+mod on_tokio;
+
+#[global_allocator]
+static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;

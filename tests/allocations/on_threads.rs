@@ -1,0 +1,241 @@
+//! The blocking adapter allocates nothing for a message once it is warm: counted by the allocator, in
+//! memory and over TCP, in both roles and directions, at many sizes, whole and split, with pongs that
+//! overtake.
+use crate::support::{alloc::count, blocking::*, endless::Endless};
+use bytes::Bytes;
+use std::thread;
+use tickwire::{
+    Chunk, Config, DataKind, Error, Message, Prepared,
+    blocking::{Reader, WebSocket, Writer},
+};
+
+const SIZES: [usize; 9] = [0, 64, 125, 126, 1 << 10, 16 << 10, 20_000, 100 << 10, 1 << 20];
+const WARM: usize = 3;
+const ROUNDS: usize = 4;
+
+fn config() -> Config {
+    Config::default().high_water(usize::MAX)
+}
+
+/// What `ROUNDS` rounds allocate, after some to warm up.
+fn warm(mut round: impl FnMut()) -> u64 {
+    (0..WARM).for_each(|_| round());
+    count(|| (0..ROUNDS).for_each(|_| round()))
+}
+
+/// A frame as the peer of such an end sends it.
+fn to(is_server: bool, b0: u8, payload: &[u8]) -> Vec<u8> {
+    frame(b0, payload, is_server.then_some([0x12, 0x34, 0x56, 0x78]))
+}
+
+/// Messages of all sizes, text and binary, large and small in turn, with Pings among them.
+fn wires(is_server: bool) -> Vec<Vec<u8>> {
+    let mut wires = Vec::new();
+    for (i, size) in SIZES.into_iter().enumerate() {
+        for size in [size, SIZES[SIZES.len() - 1 - i]] {
+            let b0 = if wires.len() % 2 == 0 { TEXT } else { BINARY };
+            let mut wire = to(is_server, b0, &vec![b'x'; size]);
+            wire.extend(to(is_server, PING, b"how are you?"));
+            wires.push(wire);
+        }
+    }
+    wires
+}
+
+/// Calls again where it would block.
+macro_rules! until_there {
+    ($call:expr) => {
+        loop {
+            match $call {
+                Err(Error::WouldBlock) => {}
+                done => break done.unwrap(),
+            }
+        }
+    };
+}
+
+#[test]
+fn receiving_any_size_seen_before_allocates_nothing() {
+    bounded(|| {
+        for is_server in [true, false] {
+            let wires = wires(is_server);
+            let each = wires.len();
+            let mut ws = WebSocket::from_parts(Endless::new(wires), conn(is_server, &config()));
+            let allocated = warm(|| {
+                for _ in 0..each {
+                    assert!(until_there!(ws.recv()).is_some());
+                }
+                for _ in 0..each {
+                    assert!(until_there!(ws.recv_info()).is_some());
+                }
+            });
+            assert_eq!(allocated, 0, "server {is_server}");
+            // Chunks need no long buffer, which is given up.
+            let allocated = warm(|| {
+                for _ in 0..each {
+                    while !until_there!(ws.recv_chunk()).unwrap().last {}
+                }
+            });
+            assert_eq!(allocated, 0, "server {is_server}");
+        }
+    });
+}
+
+#[test]
+fn an_echo_of_any_size_seen_before_allocates_nothing() {
+    bounded(|| {
+        for is_server in [true, false] {
+            let wires = wires(is_server);
+            let each = wires.len();
+            let io = Endless::new(wires);
+            let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &config()));
+            let allocated = warm(|| {
+                for _ in 0..each {
+                    let (message, reply) = until_there!(ws.recv_reply()).unwrap();
+                    let _ = reply.feed(message).unwrap();
+                }
+            });
+            assert_eq!(allocated, 0, "server {is_server}");
+            let payloads = SIZES.iter().sum::<usize>() * 2 * (WARM + ROUNDS);
+            assert!(io.state().taken > payloads - SIZES[0], "server {is_server}");
+        }
+    });
+}
+
+#[test]
+fn sending_any_size_seen_before_allocates_nothing() {
+    bounded(|| {
+        for is_server in [true, false] {
+            let io = Endless::new(vec![]);
+            let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &config()));
+            let payloads: Vec<_> = SIZES.iter().map(|&n| Bytes::from(vec![b'x'; n])).collect();
+            let prepared: Vec<_> = payloads.iter().map(Prepared::new).collect();
+            let allocated = warm(|| {
+                for (payload, prepared) in payloads.iter().zip(&prepared) {
+                    ws.send(payload).unwrap();
+                    ws.send(Message::Text(str::from_utf8(payload).unwrap())).unwrap();
+                    let _ = ws.feed(payload).unwrap();
+                    let _ = ws.feed(payload.clone()).unwrap();
+                    let _ = ws.feed(prepared).unwrap();
+                    for last in [false, true] {
+                        let chunk =
+                            Chunk { kind: DataKind::Binary, first: !last, data: payload, last };
+                        let _ = ws.feed_chunk(chunk).unwrap();
+                    }
+                    ws.ping(b"how are you?").unwrap();
+                    ws.flush().unwrap();
+                }
+            });
+            assert_eq!(allocated, 0, "server {is_server}");
+            assert!(io.state().taken > 7 * SIZES.iter().sum::<usize>() * (WARM + ROUNDS));
+        }
+    });
+}
+
+#[test]
+fn split_halves_allocate_nothing_for_any_size_seen_before() {
+    bounded(|| {
+        for is_server in [true, false] {
+            let wires = wires(is_server);
+            let each = wires.len();
+            let ws = WebSocket::from_parts(Endless::new(wires), conn(is_server, &config()));
+            let (mut reader, mut writer): (Reader<_>, Writer<_>) = ws.into_split().unwrap();
+            let payloads: Vec<_> = SIZES.iter().map(|&n| Bytes::from(vec![b'x'; n])).collect();
+            let allocated = warm(|| {
+                for i in 0..each {
+                    assert!(until_there!(reader.recv()).is_some());
+                    let payload = &payloads[i % SIZES.len()];
+                    let _ = writer.feed(payload).unwrap();
+                    let _ = writer.feed(payload.clone()).unwrap();
+                    writer.send(payload).unwrap();
+                    writer.ping(b"how are you?").unwrap();
+                }
+            });
+            assert_eq!(allocated, 0, "server {is_server}");
+        }
+    });
+}
+
+#[test]
+fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
+    bounded(|| {
+        for (is_server, split) in [(true, false), (false, false), (true, true), (false, true)] {
+            let wire = [to(is_server, PING, b"!"), to(is_server, BINARY, b"x")].concat();
+            let io = Endless::new(vec![wire]);
+            io.state().written.reserve(10 << 20);
+            let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &config()));
+            // The first frame has begun to be written when the Ping comes.
+            let allocated = if split {
+                let (mut reader, mut writer) = ws.into_split().unwrap();
+                warm(|| {
+                    io.state().room = 10;
+                    let _ = writer.feed(&[1; 1000]).unwrap();
+                    let _ = writer.feed(&[2; 1000]).unwrap();
+                    assert!(matches!(writer.flush(), Err(Error::WouldBlock)));
+                    assert!(until_there!(reader.recv()).is_some());
+                    io.state().room = usize::MAX;
+                    until_there!(writer.flush());
+                })
+            } else {
+                warm(|| {
+                    io.state().room = 10;
+                    let _ = ws.feed(&[1; 1000]).unwrap();
+                    let _ = ws.feed(&[2; 1000]).unwrap();
+                    assert!(matches!(ws.flush(), Err(Error::WouldBlock)));
+                    assert!(until_there!(ws.recv()).is_some());
+                    io.state().room = usize::MAX;
+                    until_there!(ws.flush());
+                })
+            };
+            assert_eq!(allocated, 0, "server {is_server}, split {split}");
+            let state = io.state();
+            let mut wire = &state.written[..];
+            let mut opcodes = Vec::new();
+            while let Some((header, n)) = tickwire::frame::Header::parse(wire).unwrap() {
+                opcodes.push(wire[0]);
+                wire = &wire[n + header.payload_len as usize..];
+            }
+            let each = [BINARY, PONG, BINARY];
+            assert_eq!(opcodes, each.repeat(WARM + ROUNDS), "server {is_server}, split {split}");
+        }
+    });
+}
+
+#[test]
+fn a_message_there_and_back_allocates_nothing_over_tcp() {
+    bounded(|| {
+        for is_server in [true, false] {
+            let config = Config::default();
+            let (near, far) = tcp_pair();
+            let mut near = WebSocket::from_parts(near, conn(is_server, &config));
+            let mut far = WebSocket::from_parts(far, conn(!is_server, &config));
+            let payloads: Vec<_> = SIZES[..8].iter().map(|&n| vec![b'x'; n]).collect();
+            let (cold, all) = (8 * 3 * WARM, 8 * (3 * WARM + 10 * ROUNDS));
+            // The echo counts for itself, in its own thread.
+            let echo = thread::spawn(move || {
+                let mut round = |n| {
+                    for _ in 0..n {
+                        let (message, reply) = far.recv_reply().unwrap().unwrap();
+                        let _ = reply.feed(message).unwrap();
+                    }
+                };
+                round(cold);
+                let allocated = count(|| round(all - cold));
+                assert!(far.recv().unwrap().is_none());
+                allocated
+            });
+            let mut turn = || {
+                for payload in &payloads {
+                    near.ping(b"how are you?").unwrap();
+                    near.send(payload).unwrap();
+                    assert_eq!(near.recv().unwrap().unwrap().as_bytes(), payload);
+                }
+            };
+            (0..3 * WARM).for_each(|_| turn());
+            let allocated = count(|| (0..10 * ROUNDS).for_each(|_| turn()));
+            assert_eq!(allocated, 0, "server {is_server}");
+            near.close(None).unwrap();
+            assert_eq!(echo.join().unwrap(), 0, "the echo of server {is_server}");
+        }
+    });
+}

@@ -1,0 +1,345 @@
+//! The tokio adapter allocates nothing for a message once it is warm: counted by the allocator, over
+//! a pipe and over TCP, in both roles and directions, at several sizes, with pongs that overtake.
+use crate::support::{self, alloc::allocations, endless::Endless, tokio::*};
+use bytes::Bytes;
+use tickwire::{
+    Config, Prepared,
+    tokio::{Reader, WebSocket, Writer},
+};
+use tokio::io::{AsyncRead, AsyncWrite, duplex};
+
+/// With two ends on a thread, what they need at once stays below the 4 MiB that a thread keeps.
+const SIZES: [usize; 5] = [0, 64, 1 << 10, 16 << 10, 100 << 10];
+/// With one.
+const MORE: [usize; 9] = [0, 64, 125, 126, 1 << 10, 16 << 10, 20_000, 100 << 10, 1 << 20];
+const WARM: usize = 80;
+const ROUNDS: usize = 70;
+
+/// With room for several of the longest.
+fn config() -> Config {
+    Config::default().high_water(16 << 20)
+}
+
+/// Counts what `ROUNDS` rounds allocate, after some to warm up; both ends are on this thread. On a
+/// machine that is busy the kernel may let more queue than ever before, which takes larger buffers
+/// once: so there are a few tries, each of which fails where a message costs an allocation.
+macro_rules! assert_none {
+    ($what:expr, $round:expr) => {{
+        for _ in 0..WARM {
+            $round
+        }
+        let mut tries = 5;
+        loop {
+            let before = allocations();
+            for _ in 0..ROUNDS {
+                $round
+            }
+            let allocated = allocations() - before;
+            if allocated == 0 {
+                break;
+            }
+            tries -= 1;
+            assert!(tries > 0, "{allocated} allocations in {ROUNDS} rounds: {}", $what);
+        }
+    }};
+}
+
+/// Messages of all sizes, text and binary, large and small in turn, with Pings among them, as the
+/// peer of such an end sends them.
+fn wires(is_server: bool) -> Vec<Vec<u8>> {
+    let mut wires = Vec::new();
+    for (i, size) in MORE.into_iter().enumerate() {
+        for size in [size, MORE[MORE.len() - 1 - i]] {
+            let opcode = if wires.len() % 2 == 0 { TEXT } else { BINARY };
+            let mut wire = frame(is_server, true, opcode, &vec![b'x'; size]);
+            wire.extend(frame(is_server, true, PING, b"how are you?"));
+            wires.push(wire);
+        }
+    }
+    wires
+}
+
+#[test]
+fn any_size_seen_before_allocates_nothing_in_any_order() {
+    for is_server in [true, false] {
+        let wires = wires(is_server);
+        let each = wires.len();
+        let io = Endless::new(wires);
+        let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &config()));
+        let payloads: Vec<_> = MORE.iter().map(|&n| Bytes::from(vec![b'x'; n])).collect();
+        let prepared: Vec<_> = payloads.iter().map(Prepared::new).collect();
+        let mut round = || {
+            for _ in 0..each {
+                // The stream would block after each message, and the buffers are given back.
+                assert!(fresh!(ws.recv()).unwrap().is_some());
+            }
+            for _ in 0..each {
+                let (message, reply) = fresh!(ws.recv_reply()).unwrap().unwrap();
+                let _ = reply.feed(message).unwrap();
+            }
+            for _ in 0..each {
+                while !fresh!(ws.recv_chunk()).unwrap().unwrap().last {}
+            }
+            for (payload, prepared) in payloads.iter().zip(&prepared) {
+                fresh!(ws.send(payload)).unwrap();
+                let _ = ws.feed(payload.clone()).unwrap();
+                fresh!(ws.flush()).unwrap();
+                let _ = ws.feed(prepared).unwrap();
+                fresh!(ws.ping(b"how are you?")).unwrap();
+            }
+        };
+        (0..3).for_each(|_| round());
+        let allocated = support::alloc::count(|| (0..4).for_each(|_| round()));
+        assert_eq!(allocated, 0, "server {is_server}");
+        let sum = MORE.iter().sum::<usize>();
+        assert!(io.state().taken > 7 * (2 + 3) * sum, "server {is_server}");
+    }
+}
+
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>) {
+    while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
+        let _ = reply.feed(message).unwrap();
+    }
+}
+
+/// One message there and back, then a batch of them with pings in between.
+async fn whole<A, B>(what: &str, mut ws: WebSocket<A>, far: WebSocket<B>)
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let local = tokio::task::LocalSet::new();
+    local.spawn_local(echo(far));
+    local
+        .run_until(async move {
+            for size in SIZES {
+                let payload = vec![7; size];
+                let single = format!("{what}, {size} bytes, one by one");
+                assert_none!(single, {
+                    ws.send(&payload).await.unwrap();
+                    assert_eq!(ws.recv().await.unwrap().unwrap().len(), size);
+                });
+                let batch = format!("{what}, {size} bytes, in batches with pings");
+                assert_none!(batch, {
+                    let count = (100_000 / size.max(1)).clamp(1, 20);
+                    for _ in 0..count {
+                        let _ = ws.feed(&payload).unwrap();
+                        ws.sender().ping(b"how are you?").unwrap();
+                    }
+                    ws.flush().await.unwrap();
+                    for _ in 0..count {
+                        let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
+                        assert_eq!(message.len(), size);
+                        reply.ping(b"and you?").unwrap();
+                    }
+                });
+            }
+            ws.close(None).await.unwrap();
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_message_there_and_back_allocates_nothing_over_a_pipe() {
+    bounded(async {
+        let config = config();
+        let (near, far) = duplex(1 << 20);
+        whole("client", client(near, &config), server(far, &config)).await;
+        let (near, far) = duplex(1 << 20);
+        whole("server", server(near, &config), client(far, &config)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_there_and_back_allocates_nothing_over_tcp() {
+    bounded(async {
+        let config = config();
+        let (near, far) = tcp_pair().await;
+        whole("client", client(near, &config), server(far, &config)).await;
+        let (near, far) = tcp_pair().await;
+        whole("server", server(near, &config), client(far, &config)).await;
+    })
+    .await;
+}
+
+async fn split<R, W, B>(what: &str, halves: (Reader<R, W>, Writer<W>), far: WebSocket<B>)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (mut reader, mut writer) = halves;
+    let local = tokio::task::LocalSet::new();
+    local.spawn_local(echo(far));
+    local
+        .run_until(async move {
+            for size in SIZES {
+                let payload = vec![7; size];
+                assert_none!(format!("{what}, {size} bytes"), {
+                    writer.send(&payload).await.unwrap();
+                    assert_eq!(reader.recv().await.unwrap().unwrap().len(), size);
+                });
+                assert_none!(format!("{what}, {size} bytes, with pings"), {
+                    for _ in 0..3 {
+                        let _ = writer.feed(&payload).unwrap();
+                        writer.ping(b"how are you?").await.unwrap();
+                    }
+                    for _ in 0..3 {
+                        assert_eq!(reader.recv().await.unwrap().unwrap().len(), size);
+                    }
+                });
+            }
+            writer.close(None).await.unwrap();
+            assert!(reader.recv().await.unwrap().is_none());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_message_there_and_back_allocates_nothing_over_split_halves() {
+    bounded(async {
+        let config = config();
+        for is_server in [false, true] {
+            let (near, far) = tcp_pair().await;
+            let near = WebSocket::from_parts(near, conn(is_server, &config));
+            let far = WebSocket::from_parts(far, conn(!is_server, &config));
+            let near = near.into_split_with(|stream| stream.into_split());
+            split(if is_server { "server" } else { "client" }, near, far).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
+    for (is_server, split) in [(true, false), (false, false), (true, true), (false, true)] {
+        let message = frame(is_server, true, BINARY, b"x");
+        let wire = [frame(is_server, true, PING, b"!"), message].concat();
+        let io = Endless::new(vec![wire]);
+        io.state().written.reserve(10 << 20);
+        let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &Config::default()));
+        let what = format!("server {is_server}, split {split}");
+        // The first frame has begun to be written when the Ping comes.
+        if split {
+            let (mut reader, mut writer) = ws.into_split();
+            assert_none!(what, {
+                io.state().room = 10;
+                let _ = writer.feed(&[1; 1000]).unwrap();
+                let _ = writer.feed(&[2; 1000]).unwrap();
+                assert!(once!(writer.flush()).is_pending());
+                assert!(fresh!(reader.recv()).unwrap().is_some());
+                io.state().room = usize::MAX;
+                fresh!(writer.flush()).unwrap();
+            });
+        } else {
+            assert_none!(what, {
+                io.state().room = 10;
+                let _ = ws.feed(&[1; 1000]).unwrap();
+                let _ = ws.feed(&[2; 1000]).unwrap();
+                assert!(once!(ws.flush()).is_pending());
+                assert!(fresh!(ws.recv()).unwrap().is_some());
+                io.state().room = usize::MAX;
+                fresh!(ws.flush()).unwrap();
+            });
+        }
+        let written = whole_frames(&io.state().written);
+        let opcodes: Vec<_> = written.iter().map(|f| f.opcode).collect();
+        assert_eq!(opcodes, [BINARY, PONG, BINARY].repeat(WARM + ROUNDS), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn shared_and_prepared_payloads_are_sent_without_an_allocation() {
+    bounded(async {
+        let config = config();
+        for is_server in [true, false] {
+            let (near, far) = tcp_pair().await;
+            let mut ws = WebSocket::from_parts(near, conn(is_server, &config));
+            let mut far = WebSocket::from_parts(far, conn(!is_server, &config));
+            for size in SIZES {
+                let payload = Bytes::from(vec![7; size]);
+                let prepared = Prepared::new(&payload);
+                assert_none!(format!("server {is_server}, {size} bytes"), {
+                    let sending = async {
+                        let _ = ws.feed(&prepared).unwrap();
+                        let _ = ws.feed(payload.clone()).unwrap();
+                        ws.flush().await.unwrap();
+                    };
+                    let receiving = async {
+                        for _ in 0..2 {
+                            assert_eq!(far.recv_info().await.unwrap().unwrap().0.len(), size);
+                        }
+                    };
+                    tokio::join!(sending, receiving);
+                });
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn chunks_are_received_without_an_allocation() {
+    bounded(async {
+        let config = config();
+        let (near, far) = tcp_pair().await;
+        let mut client = client(near, &config);
+        let mut server = server(far, &config);
+        let payload = vec![1; 200_000];
+        assert_none!("chunks of 200,000 bytes", {
+            let sending = async { client.send(&payload).await.unwrap() };
+            let receiving = async {
+                let mut got = 0;
+                while got < payload.len() {
+                    got += server.recv_chunk().await.unwrap().unwrap().data.len();
+                }
+            };
+            tokio::join!(sending, receiving);
+        });
+    })
+    .await;
+}
+
+#[cfg(feature = "deflate")]
+mod deflate {
+    use super::*;
+    use tickwire::{
+        Connection, Negotiated, Role, SystemEntropy,
+        deflate::{Agreed, Deflate},
+    };
+
+    /// Both ends of a pipe, and what they agreed on.
+    fn compressing(
+        takeover: bool,
+    ) -> (
+        WebSocket<impl AsyncRead + AsyncWrite + Unpin>,
+        WebSocket<impl AsyncRead + AsyncWrite + Unpin>,
+    ) {
+        let agreed = Agreed::new()
+            .with_takeover(Role::Server, takeover)
+            .with_takeover(Role::Client, takeover);
+        let negotiated = Negotiated::new().with_deflate(agreed);
+        let config = Config::default().deflate(Deflate::new().min_size(0));
+        let (near, far) = duplex(1 << 20);
+        let entropy = SystemEntropy::new().unwrap();
+        let client = Connection::client(&config, negotiated.clone(), entropy);
+        let server = Connection::server(&config, negotiated);
+        (WebSocket::from_parts(near, client), WebSocket::from_parts(far, server))
+    }
+
+    #[tokio::test]
+    async fn compressed_messages_allocate_nothing() {
+        bounded(async {
+            for takeover in [false, true] {
+                let (near, far) = compressing(takeover);
+                whole("compressing client", near, far).await;
+                let (far, near) = compressing(takeover);
+                whole("compressing server", near, far).await;
+                let (near, far) = compressing(takeover);
+                split("compressing client, split", near.into_split(), far).await;
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,664 @@
+//! The two halves of a blocking connection, in two threads: neither keeps the other from its work,
+//! and both learn of the end.
+use crate::support::blocking::*;
+use bytes::Bytes;
+use std::{
+    io::{self, Write},
+    net::TcpStream,
+    sync::{Arc, Barrier, mpsc},
+    thread,
+    time::Instant,
+};
+use tickwire::{
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, Outbound,
+    OwnedMessage, Prepared, RecvError, SendError,
+    blocking::{Handshake, Plain, Reader, Stream, Writer},
+    handshake::server::Accept,
+};
+
+fn config() -> Config {
+    Config::default()
+}
+
+type Halves = (Reader<TcpStream>, Writer<TcpStream>);
+
+fn split(config: &Config) -> (Halves, Peer) {
+    let (ws, peer) = served(config);
+    (ws.into_split().unwrap(), peer)
+}
+
+fn text<S: Stream>(reader: &mut Reader<S>) -> String {
+    reader.recv().unwrap().unwrap().as_text().unwrap().to_owned()
+}
+
+type Flooding = thread::JoinHandle<(usize, Error, Writer<TcpStream>)>;
+
+/// Sends messages without end, in a thread; says when it has sent some, and returns the number of
+/// those sent whole, and why no more were.
+fn flood(mut writer: Writer<TcpStream>, size: usize) -> (mpsc::Receiver<()>, Flooding) {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let message = vec![b'd'; size];
+        for sent in 0.. {
+            if let Err(error) = writer.send(&message) {
+                return (sent, error, writer);
+            }
+            let _ = tell.send(());
+        }
+        unreachable!()
+    });
+    (told, thread)
+}
+
+/// Waits until the flood has come to a stop, since the peer does not read.
+fn stuck(told: &mpsc::Receiver<()>) {
+    while told.recv_timeout(ms(300)).is_ok() {}
+}
+
+#[test]
+fn both_directions_run_at_full_speed_in_either_role() {
+    bounded(|| {
+        let (near, far) = tcp_pair();
+        let config = config();
+        let all_read = Arc::new(Barrier::new(4));
+        let ends = [client(near, &config), server(far, &config)].map(|ws| {
+            let (mut reader, mut writer) = ws.into_split().unwrap();
+            let [read, written] = [all_read.clone(), all_read.clone()];
+            let reading = thread::spawn(move || {
+                for i in 0..20_000u32 {
+                    let message = reader.recv().unwrap().unwrap();
+                    assert_eq!(message, Message::Binary(&i.to_le_bytes()));
+                }
+                read.wait();
+                assert_eq!(reader.recv().unwrap(), None);
+                assert!(reader.closed().unwrap().clean);
+            });
+            let writing = thread::spawn(move || {
+                for i in 0..20_000u32 {
+                    let _ = writer.feed(&i.to_le_bytes()).unwrap();
+                    if i % 10 == 0 {
+                        writer.flush().unwrap();
+                    }
+                }
+                writer.flush().unwrap();
+                written.wait();
+                writer.close(None).unwrap();
+                assert!(matches!(writer.send("late"), Err(Error::Send(SendError::Closed))));
+            });
+            [reading, writing]
+        });
+        for thread in ends.into_iter().flatten() {
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
+    bounded(|| {
+        let ((mut reader, writer), mut peer) = split(&config());
+        let (told, flooding) = flood(writer, 1 << 20);
+        stuck(&told);
+        // The peer does not read, and waits for its messages to be received.
+        let (heard, hearing) = mpsc::channel();
+        let reading = thread::spawn(move || {
+            while let Some(message) = reader.recv().unwrap() {
+                heard.send(message.as_bytes().to_vec()).unwrap();
+            }
+            reader.closed().is_some_and(|end| end.clean)
+        });
+        for i in 0..50u8 {
+            peer.send(PING, &[i]);
+            peer.send(BINARY, &[i]);
+            assert_eq!(hearing.recv_timeout(PATIENCE).unwrap(), [i]);
+        }
+        // Now it reads: whole frames, and the pong of the newest ping among them, behind no more
+        // than what the system had taken and the frame under way.
+        let (mut whole, mut pongs) = (0, Vec::new());
+        while pongs.last() != Some(&49) {
+            match peer.frame() {
+                (BINARY, payload) => {
+                    assert!(payload == vec![b'd'; 1 << 20]);
+                    whole += 1;
+                }
+                (PONG, payload) => pongs.push(payload[0]),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(pongs.len() < 50, "a flood of pings costs few pongs");
+        assert!(whole > 0);
+        peer.send(CLOSE, &close_body(1000));
+        while peer.frame().0 != CLOSE {}
+        peer.at_end();
+        drop(peer);
+        assert!(reading.join().unwrap());
+        let (_, error, _) = flooding.join().unwrap();
+        assert!(matches!(error, Error::Send(SendError::Closed)), "{error:?}");
+    });
+}
+
+#[test]
+fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
+    bounded(|| {
+        let ((mut reader, mut writer), mut peer) = split(&config());
+        // The writer goes away in the middle of a frame.
+        writer.set_write_timeout(Some(ms(100))).unwrap();
+        let large = vec![b'd'; 32 << 20];
+        assert!(matches!(writer.send(&large), Err(Error::WouldBlock)));
+        let before = writer.buffered_amount();
+        assert!(before > 0);
+        let (heard, hearing) = mpsc::channel();
+        let reading = thread::spawn(move || {
+            while let Some(message) = reader.recv().unwrap() {
+                heard.send(message.as_bytes().to_vec()).unwrap();
+            }
+            reader.closed().is_some_and(|end| end.clean)
+        });
+        for i in 0..50u8 {
+            peer.send(PING, &[i]);
+            peer.send(BINARY, &[i]);
+            assert_eq!(hearing.recv_timeout(PATIENCE).unwrap(), [i]);
+        }
+        // Nobody flushes, but the pong has to come out, and the frame before it.
+        assert_eq!(peer.frame().1.len(), 32 << 20);
+        assert_eq!(peer.frame().0, PONG);
+        peer.send(CLOSE, &close_body(1000));
+        while peer.frame().0 != CLOSE {}
+        drop(peer);
+        assert!(reading.join().unwrap());
+    });
+}
+
+#[test]
+fn the_reader_writes_what_it_owes_and_nothing_that_was_fed() {
+    bounded(|| {
+        let ((mut reader, mut writer), mut peer) = split(&config());
+        let fed = writer.feed("fed").unwrap();
+        let shared = writer.feed(vec![1; 100_000]).unwrap();
+        let _ = writer.feed_first("first").unwrap();
+        let reading = thread::spawn(move || {
+            while reader.recv().unwrap().is_some() {}
+            reader
+        });
+        for payload in [b"1", b"2", b"3"] {
+            peer.send(PING, payload);
+            assert_eq!(peer.frame(), (PONG, payload.to_vec()));
+        }
+        assert!(!writer.is_written(fed));
+        assert!(writer.buffered_amount() > 100_000);
+        // Nor does a write of its own get it ahead of what was fed.
+        writer.flush().unwrap();
+        assert!(writer.is_written(shared));
+        assert_eq!(writer.buffered_amount(), 0);
+        assert_eq!(peer.frame(), (TEXT, b"first".to_vec()));
+        assert_eq!(peer.frame(), (TEXT, b"fed".to_vec()));
+        assert_eq!(peer.frame(), (BINARY, vec![1; 100_000]));
+        // But the answer to a Close goes behind all of it.
+        let _ = writer.feed("last").unwrap();
+        peer.send(CLOSE, &close_body(1000));
+        assert_eq!(peer.frame(), (TEXT, b"last".to_vec()));
+        assert_eq!(peer.frame(), (CLOSE, close_body(1000).to_vec()));
+        peer.at_end();
+        drop(peer);
+        assert!(reading.join().unwrap().closed().unwrap().clean);
+        assert!(matches!(writer.ready(), Err(Error::Send(SendError::Closed))));
+        writer.flush().unwrap();
+    });
+}
+
+#[test]
+fn a_corked_response_is_written_by_the_reader() {
+    bounded(|| {
+        let (near, far) = tcp_pair();
+        let mut peer = Peer::new(far);
+        peer.wire(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        );
+        let handshake = Handshake::read(near, &config()).unwrap();
+        let mut ws = handshake.accept_corked(Accept::new().subprotocols(&["x"])).unwrap();
+        let _ = ws.feed("snapshot").unwrap();
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        assert_eq!(reader.negotiated().subprotocol(), None);
+        let reading = thread::spawn(move || text(&mut reader));
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend(peer.exact(1));
+        }
+        peer.send(PING, b"?");
+        assert_eq!(peer.frame(), (PONG, b"?".to_vec()));
+        writer.flush().unwrap();
+        assert_eq!(peer.frame(), (TEXT, b"snapshot".to_vec()));
+        peer.send(TEXT, b"thanks");
+        assert_eq!(reading.join().unwrap(), "thanks");
+    });
+}
+
+#[test]
+fn a_close_of_the_writer_is_waited_for_by_the_reader() {
+    bounded(|| {
+        let ((mut reader, mut writer), mut peer) = split(&config());
+        let reading = thread::spawn(move || (reader.recv().unwrap().is_none(), reader));
+        let _ = writer.feed("before").unwrap();
+        writer.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+        writer.close(None).unwrap();
+        assert_eq!(peer.frame(), (TEXT, b"before".to_vec()));
+        assert_eq!(peer.frame(), (CLOSE, close_body(1000).to_vec()));
+        peer.send(CLOSE, &close_body(1000));
+        peer.at_end();
+        drop(peer);
+        let (ended, reader) = reading.join().unwrap();
+        assert!(ended && reader.closed().is_some_and(|end| end.clean));
+        assert_eq!(reader.closed().unwrap().code, 1000);
+    });
+}
+
+#[test]
+fn both_ends_may_close_at_once() {
+    bounded(|| {
+        let (near, far) = tcp_pair();
+        let config = config();
+        let ends = [client(near, &config), server(far, &config)].map(|ws| {
+            let (mut reader, mut writer) = ws.into_split().unwrap();
+            [
+                thread::spawn(move || {
+                    assert_eq!(reader.recv().unwrap(), None);
+                    assert!(reader.closed().unwrap().clean);
+                }),
+                thread::spawn(move || writer.close(None).unwrap()),
+            ]
+        });
+        for thread in ends.into_iter().flatten() {
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
+    bounded(|| {
+        for talks in [false, true] {
+            let ((mut reader, mut writer), mut peer) = split(&config().close_timeout(ms(200)));
+            let talking = thread::spawn(move || {
+                let chatter = masked(BINARY, &[0; 1000]).repeat(20);
+                while talks && peer.0.write_all(&chatter).is_ok() {}
+                peer
+            });
+            let began = Instant::now();
+            writer.close(None).unwrap();
+            let error = loop {
+                match reader.recv() {
+                    Ok(message) => assert!(message.is_some()),
+                    Err(error) => break error,
+                }
+            };
+            assert!(matches!(error, Error::Recv(RecvError::CloseTimeout)), "{error:?}");
+            took(began, ms(200), ms(3000));
+            drop((reader, writer));
+            drop(talking.join().unwrap());
+        }
+    });
+}
+
+#[test]
+fn the_end_of_the_stream_reaches_both() {
+    bounded(|| {
+        for cut in [0, 5] {
+            let ((mut reader, mut writer), mut peer) = split(&config());
+            peer.send(TEXT, b"whole");
+            peer.wire(&masked(TEXT, b"cut off")[..cut]);
+            peer.end();
+            assert_eq!(text(&mut reader), "whole");
+            for _ in 0..2 {
+                let error = reader.recv().unwrap_err();
+                assert!(matches!(error, Error::Recv(RecvError::UnexpectedEof)));
+            }
+            let error = writer.send("anybody?").unwrap_err();
+            assert!(matches!(error, Error::Recv(RecvError::UnexpectedEof)), "{error:?}");
+        }
+    });
+}
+
+#[test]
+fn a_writer_stuck_in_a_write_learns_that_receiving_has_ended() {
+    bounded(|| {
+        let ((mut reader, writer), mut peer) = split(&config().close_timeout(ms(300)));
+        let (told, flooding) = flood(writer, 1 << 20);
+        stuck(&told);
+        // A violation: there is a Close to write, for which there is no room.
+        peer.wire(&frame(TEXT, b"not masked", None));
+        let began = Instant::now();
+        let error = reader.recv().unwrap_err();
+        assert!(matches!(error, Error::Recv(RecvError::Protocol(_))), "{error:?}");
+        took(began, ms(0), ms(3000));
+        let (_, error, _) = flooding.join().unwrap();
+        assert!(matches!(error, Error::Recv(RecvError::Protocol(_))), "{error:?}");
+    });
+}
+
+#[test]
+fn a_violation_is_reported_past_a_writer_as_soon_as_there_is_room() {
+    bounded(|| {
+        let ((mut reader, writer), mut peer) = split(&config());
+        let (told, flooding) = flood(writer, 1 << 20);
+        stuck(&told);
+        peer.wire(&frame(TEXT, b"not masked", None));
+        let reading = thread::spawn(move || reader.recv().unwrap_err());
+        loop {
+            match peer.frame() {
+                (BINARY, payload) => assert_eq!(payload.len(), 1 << 20),
+                other => break assert_eq!(other, (CLOSE, close_body(1002).to_vec())),
+            }
+        }
+        peer.at_end();
+        drop(peer);
+        assert!(matches!(reading.join().unwrap(), Error::Recv(RecvError::Protocol(_))));
+        flooding.join().unwrap();
+    });
+}
+
+#[test]
+fn after_a_failed_write_what_the_peer_said_is_still_received() {
+    let said = [
+        masked(TEXT, b"one"),
+        masked(PING, b"?"),
+        masked(TEXT, b"two"),
+        masked(CLOSE, &close_body(1008)),
+    ];
+    let io = Scripted::new([Read1::Bytes(said.concat())]);
+    io.script().write_error = Some(io::ErrorKind::BrokenPipe);
+    let (mut reader, mut writer) = server(io, &config()).into_split().unwrap();
+    let error = writer.send("order").unwrap_err();
+    assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe));
+    assert!(writer.unsent() > 0 && writer.is_closed());
+    assert!(matches!(writer.flush(), Err(Error::Io(_))));
+    assert_eq!(text(&mut reader), "one");
+    assert_eq!(text(&mut reader), "two");
+    assert_eq!(reader.recv().unwrap(), None);
+    assert_eq!(reader.closed().map(|end| (end.code, end.clean)), Some((1008, false)));
+    // The same where it is the reader's write that fails; without a Close, the error is told.
+    let io = Scripted::new([Read1::Bytes(said[..3].concat())]);
+    io.script().write_error = Some(io::ErrorKind::BrokenPipe);
+    let (mut reader, mut writer) = server(io, &config()).into_split().unwrap();
+    assert_eq!(text(&mut reader), "one");
+    assert_eq!(text(&mut reader), "two");
+    let error = reader.recv().unwrap_err();
+    assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe));
+    assert!(writer.send("order").is_err());
+}
+
+#[test]
+fn a_peer_that_never_reads_is_given_up_by_both() {
+    bounded(|| {
+        let ((mut reader, writer), peer) = split(&config().write_timeout(ms(300)));
+        let reading = thread::spawn(move || reader.recv().unwrap_err());
+        let (_told, flooding) = flood(writer, 1 << 20);
+        let (_, error, _) = flooding.join().unwrap();
+        assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+        let error = reading.join().unwrap();
+        assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+        drop(peer);
+        // Where only the reader is left to write.
+        let ((mut reader, mut writer), mut peer) = split(&config().write_timeout(ms(300)));
+        writer.set_write_timeout(Some(ms(100))).unwrap();
+        assert!(matches!(writer.send(&vec![0; 32 << 20]), Err(Error::WouldBlock)));
+        peer.send(PING, b"?");
+        let error = reader.recv().unwrap_err();
+        assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+        // A write that was given up, and that nobody tries again, is nobody's failure.
+        let ((mut reader, mut writer), mut peer) = split(&config().write_timeout(ms(300)));
+        writer.set_write_timeout(Some(ms(100))).unwrap();
+        assert!(matches!(writer.send(&vec![0; 32 << 20]), Err(Error::WouldBlock)));
+        reader.set_read_timeout(Some(ms(600))).unwrap();
+        assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
+        peer.send(TEXT, b"still here");
+        assert_eq!(text(&mut reader), "still here");
+    });
+}
+
+#[test]
+fn a_dead_peer_is_found_by_the_heartbeat_and_the_writer_learns_of_it() {
+    bounded(|| {
+        let beat = config().heartbeat(Heartbeat::new(ms(80), ms(200)));
+        let ((mut reader, mut writer), mut peer) = split(&beat);
+        let began = Instant::now();
+        let error = reader.recv().unwrap_err();
+        assert!(matches!(error, Error::Recv(RecvError::PongTimeout)));
+        took(began, ms(280), ms(3000));
+        assert_eq!(peer.frame().0, PING);
+        let error = writer.send("?").unwrap_err();
+        assert!(matches!(error, Error::Recv(RecvError::PongTimeout)));
+
+        let ((mut reader, _writer), mut peer) = split(&beat);
+        let there = thread::spawn(move || text(&mut reader));
+        for _ in 0..5 {
+            assert_eq!(peer.frame().0, PING);
+            peer.send(PONG, b"");
+        }
+        peer.send(TEXT, b"alive");
+        assert_eq!(there.join().unwrap(), "alive");
+    });
+}
+
+#[test]
+fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
+    bounded(|| {
+        let beat = config().heartbeat(Heartbeat::new(ms(80), ms(15_000)));
+        let ((mut reader, mut writer), mut peer) = split(&beat);
+        let _ = writer.feed("not flushed").unwrap();
+        let _ = writer.feed_first("nor this").unwrap();
+        let there = thread::spawn(move || text(&mut reader));
+        let ping = loop {
+            let (b0, payload) = peer.frame();
+            if b0 == PING {
+                break payload;
+            }
+            assert_eq!(b0, TEXT); // the one that overtakes is free to leave with the Ping
+        };
+        peer.send(PONG, &ping);
+        peer.send(TEXT, b"alive");
+        assert_eq!(there.join().unwrap(), "alive");
+        assert!(writer.rtt().is_some());
+    });
+}
+
+#[test]
+fn a_frame_that_trickles_in_is_given_up() {
+    bounded(|| {
+        let ((mut reader, _writer), mut peer) = split(&config().frame_timeout(ms(200)));
+        let trickling = thread::spawn(move || {
+            for byte in masked(TEXT, &[b'x'; 10_000]) {
+                if peer.0.write_all(&[byte]).is_err() {
+                    return;
+                }
+                thread::sleep(ms(15));
+            }
+        });
+        let began = Instant::now();
+        assert!(matches!(reader.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
+        took(began, ms(200), ms(3000));
+        drop((reader, _writer));
+        trickling.join().unwrap();
+    });
+}
+
+#[test]
+fn timeouts_of_the_caller_and_streams_that_do_not_block() {
+    bounded(|| {
+        let ((mut reader, mut writer), mut peer) = split(&config());
+        reader.set_read_timeout(Some(ms(60))).unwrap();
+        let began = Instant::now();
+        assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
+        took(began, ms(40), ms(900));
+        peer.send(PING, b"?");
+        peer.send(TEXT, b"x");
+        assert_eq!(reader.recv_event().unwrap(), Some(Event::Ping(b"?")));
+        assert_eq!(reader.recv_owned().unwrap().unwrap().payload(), "x");
+        reader.set_read_timeout(None).unwrap();
+        reader.get_ref().set_nonblocking(true).unwrap();
+        let began = Instant::now();
+        for _ in 0..20 {
+            assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
+        }
+        took(began, ms(0), ms(900));
+        let large = vec![0; 32 << 20];
+        assert!(matches!(writer.send(&large), Err(Error::WouldBlock)));
+        assert_eq!(peer.frame().0, PONG);
+        let position = writer.fed();
+        let reading = thread::spawn(move || peer.frame().1.len());
+        while matches!(writer.flush(), Err(Error::WouldBlock)) {}
+        assert!(writer.is_written(position));
+        assert_eq!(reading.join().unwrap(), 32 << 20);
+    });
+}
+
+#[test]
+fn without_the_other_half_each_goes_on() {
+    bounded(|| {
+        let ((mut reader, writer), mut peer) = split(&config());
+        drop(writer);
+        peer.send(PING, b"?");
+        peer.send(TEXT, b"x");
+        assert_eq!(text(&mut reader), "x");
+        let there = thread::spawn(move || reader.recv().unwrap().is_none());
+        assert_eq!(peer.frame(), (PONG, b"?".to_vec()));
+        peer.send(CLOSE, b"");
+        assert_eq!(peer.frame(), (CLOSE, vec![]));
+        drop(peer);
+        assert!(there.join().unwrap());
+
+        let ((reader, mut writer), mut peer) = split(&config());
+        drop(reader);
+        writer.ping(b"!").unwrap();
+        writer.send("x").unwrap();
+        assert_eq!(peer.frame(), (PING, b"!".to_vec()));
+        assert_eq!(peer.frame(), (TEXT, b"x".to_vec()));
+        drop(peer);
+        while writer.send("y").is_ok() {}
+        assert!(writer.is_closed());
+    });
+}
+
+#[test]
+fn a_stream_that_cannot_be_cloned_is_not_split() {
+    let ws = server(Plain(Scripted::default()), &config());
+    assert_eq!(ws.into_split().unwrap_err().kind(), io::ErrorKind::Unsupported);
+}
+
+#[test]
+fn every_way_to_queue_a_message_leads_to_the_same_stream() {
+    bounded(|| {
+        let ((_reader, mut writer), mut peer) = split(&config());
+        let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
+        let before = writer.fed();
+        for position in [
+            writer.feed("fed"),
+            writer.feed(Outbound::plain("plain")),
+            writer.feed(Bytes::from_static(b"bytes")),
+            writer.feed(&Prepared::new("prepared")),
+            writer.feed(OwnedMessage::text("owned")),
+            writer.feed_chunk(chunk(b"pie", false)),
+            writer.feed_chunk(chunk(b"ces", true)),
+            writer.feed_chunk_plain(chunk(b"plain pie", false)),
+            writer.feed_chunk_plain(chunk(b"ces", true)),
+            writer.feed_first("first"),
+        ] {
+            let position = position.unwrap();
+            assert!(position != before && !writer.is_written(position));
+        }
+        let (fed, amount) = (writer.fed(), writer.buffered_amount());
+        assert!(writer.has_room() && fed != before);
+        writer.flush().unwrap();
+        assert!(writer.is_written(fed) && writer.buffered_amount() == 0);
+        writer.pong(b"unasked").unwrap();
+        let mut length = 0;
+        for (b0, payload) in [
+            (TEXT, "first"),
+            (TEXT, "fed"),
+            (TEXT, "plain"),
+            (BINARY, "bytes"),
+            (TEXT, "prepared"),
+            (TEXT, "owned"),
+            (0x01, "pie"),
+            (0x80, "ces"),
+            (0x01, "plain pie"),
+            (0x80, "ces"),
+        ] {
+            assert_eq!(peer.frame(), (b0, payload.as_bytes().to_vec()));
+            length += 2 + payload.len();
+        }
+        assert_eq!(amount, length);
+        assert_eq!(peer.frame(), (PONG, b"unasked".to_vec()));
+
+        // At the limit there is no room.
+        let ((_reader, mut writer), _peer) = split(&config().high_water(10));
+        let _ = writer.feed([0; 10].as_slice()).unwrap();
+        assert!(!writer.has_room());
+    });
+}
+
+#[test]
+fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
+    bounded(|| {
+        let ((mut reader, mut writer), mut peer) = split(&config());
+        let _ = writer.feed("late").unwrap();
+        let long = "x".repeat(124);
+        let bad = writer.abort(CloseFrame::with_reason(CloseCode::NORMAL, &long));
+        assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
+        writer.abort(CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow")).unwrap();
+        assert!(writer.is_closed() && writer.unsent() == 6);
+        let (b0, body) = peer.frame();
+        assert_eq!((b0, &body[..]), (CLOSE, &b"\x03\xf5too slow"[..]));
+        peer.send(CLOSE, b"\x03\xe9bye");
+        assert!(reader.recv().unwrap().is_none());
+        let end = reader.closed().unwrap();
+        assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
+        peer.at_end();
+        writer.abort(None).unwrap(); // again there is nothing to do
+    });
+}
+
+#[test]
+fn why_writing_ended_goes_along_with_the_halves() {
+    bounded(|| {
+        let io = Scripted::new([Read1::Bytes(masked(CLOSE, &close_body(1000)))]);
+        io.script().room = Some(0);
+        io.script().open = true;
+        let mut ws = server(io, &config().close_timeout(ms(50)));
+        let timed_out = |error| matches!(error, Error::Recv(RecvError::CloseTimeout));
+        while let Err(Error::WouldBlock) = ws.recv() {
+            thread::sleep(ms(5)); // until the answering Close has waited for too long
+        }
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        assert!(reader.recv().is_err_and(timed_out));
+        assert!(writer.flush().is_err_and(timed_out));
+    });
+}
+
+#[test]
+fn a_split_reader_gives_pieces_events_and_messages_to_keep() {
+    bounded(|| {
+        let ((mut reader, _writer), mut peer) = split(&config());
+        assert_eq!(reader.negotiated().subprotocol(), None);
+        for (b0, payload) in [(0x01, "pie"), (0x80, "ces"), (PONG, "x"), (BINARY, "kept")] {
+            peer.send(b0, payload.as_bytes());
+        }
+        let mut pieces = Vec::new();
+        loop {
+            let chunk = reader.recv_chunk().unwrap().unwrap();
+            assert_eq!(chunk.kind, DataKind::Text);
+            pieces.extend_from_slice(chunk.data);
+            if chunk.last {
+                break;
+            }
+        }
+        assert_eq!(pieces, b"pieces");
+        assert!(matches!(reader.recv_event().unwrap(), Some(Event::Pong(b"x"))));
+        assert_eq!(reader.recv_owned().unwrap(), Some(OwnedMessage::binary("kept")));
+        peer.send(CLOSE, b"");
+        assert!(reader.recv_chunk().unwrap().is_none());
+        assert!(reader.recv_owned().unwrap().is_none() && reader.recv_event().unwrap().is_none());
+        assert!(reader.recv_info().unwrap().is_none());
+        assert_eq!(reader.closed().map(|end| (end.reason, end.code)), Some(("", 1005)));
+    });
+}

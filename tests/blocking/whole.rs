@@ -1,0 +1,1046 @@
+//! The blocking adapter on streams of all sorts: what it costs, what it waits for and for how long,
+//! and that nothing is lost when it does not wait.
+use crate::support::{blocking::*, wire::is_dated_now};
+use std::{
+    collections::VecDeque,
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tickwire::{
+    CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, RecvError,
+    SendError,
+    blocking::{Handshake, Plain, Stream, WebSocket, accept, client as shake, connect},
+    handshake::{HandshakeError, client::Request, server::Accept, server::Refuse},
+};
+
+fn config() -> Config {
+    Config::default()
+}
+
+fn text<S: Stream>(ws: &mut WebSocket<S>) -> String {
+    ws.recv().unwrap().unwrap().as_text().unwrap().to_owned()
+}
+
+fn would_block<T>(result: Result<T, Error>) -> bool {
+    matches!(result, Err(Error::WouldBlock))
+}
+
+/// A server on a port of its own that does this with its first connection; its URL.
+fn serving(f: impl FnOnce(TcpStream) + Send + 'static) -> (String, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/feed", listener.local_addr().unwrap());
+    (url, thread::spawn(move || f(listener.accept().unwrap().0)))
+}
+
+#[test]
+fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
+    bounded(|| {
+        let (url, server) = serving(|stream| {
+            let mut ws = accept(stream, &config()).unwrap();
+            assert!(ws.get_ref().nodelay().unwrap());
+            while let Some((message, reply)) = ws.recv_reply().unwrap() {
+                let _ = reply.feed(message).unwrap();
+            }
+            assert!(ws.closed().unwrap().clean);
+            assert_eq!(ws.closed().unwrap().code, 1000);
+        });
+        let mut ws = connect(&url, &config()).unwrap();
+        assert!(ws.get_ref().tcp().nodelay().unwrap());
+        let large = vec![7; 1 << 20];
+        for message in [Message::Text("tick"), Message::Binary(b""), Message::Binary(&large)] {
+            ws.send(message).unwrap();
+            assert_eq!(ws.recv().unwrap(), Some(message));
+        }
+        ws.ping(b"?").unwrap();
+        assert_eq!(ws.recv_event().unwrap(), Some(Event::Pong(b"?")));
+        ws.send("kept").unwrap();
+        assert_eq!(ws.recv_owned().unwrap().unwrap().payload(), "kept");
+        ws.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+        assert!(ws.closed().unwrap().clean);
+        assert!(matches!(ws.send("late"), Err(Error::Send(SendError::Closed))));
+        assert_eq!(ws.recv().unwrap(), None);
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn a_batch_costs_one_read_and_one_write() {
+    let mut batch = Vec::new();
+    for i in 0..50u8 {
+        batch.extend(masked(BINARY, &[i]));
+        batch.extend(masked(PING, &[i]));
+    }
+    let io = Scripted::new([Read1::Bytes(batch.clone()), Read1::Bytes(batch)]);
+    let mut ws = server(io.clone(), &config());
+    for _ in 0..2 {
+        for i in 0..50 {
+            let (message, reply) = ws.recv_reply().unwrap().unwrap();
+            assert_eq!(message, Message::Binary(&[i]));
+            let _ = reply.feed(message).unwrap();
+        }
+    }
+    assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::UnexpectedEof))));
+    assert_eq!(io.script().trace, "rwrwr");
+    assert_eq!(io.script().timeouts, 1, "that of writing");
+}
+
+#[test]
+fn ping_pong_costs_one_read_and_one_write_each_and_no_other_call() {
+    let heartbeat = Heartbeat::new(ms(60_000), ms(60_000));
+    for config in [config(), config().heartbeat(heartbeat)] {
+        let one = Read1::Bytes(masked(BINARY, b"12345678"));
+        let io = Scripted::new(vec![one; 100]);
+        let mut ws = server(io.clone(), &config);
+        ws.set_read_timeout(Some(ms(5000))).unwrap();
+        for _ in 0..100 {
+            let message = ws.recv().unwrap().unwrap().to_owned();
+            ws.send(&message).unwrap();
+        }
+        let script = io.script();
+        assert_eq!((script.reads, script.writes), (100, 100));
+        assert!(script.timeouts <= 3, "{} calls", script.timeouts);
+    }
+}
+
+#[test]
+fn no_timeout_is_set_where_nothing_is_armed() {
+    let io = Scripted::new([Read1::Bytes(masked(BINARY, b"1")), Read1::Bytes(masked(PING, b""))]);
+    let mut ws = server(io.clone(), &config());
+    assert!(ws.recv().unwrap().is_some());
+    assert_eq!(io.script().timeouts, 0);
+}
+
+/// Every kind of frame, and what `recv_event` makes of them.
+fn all_sorts() -> (Vec<u8>, Vec<String>) {
+    let large = vec![b'x'; 300];
+    let wire = [
+        masked(TEXT, "gr\u{fc}n".as_bytes()),
+        masked(BINARY, &large),
+        masked(0x01, b"frag"),
+        masked(PING, b"in between"),
+        masked(0x00, b"ment"),
+        masked(0x80, b"ed"),
+        masked(PONG, b""),
+        masked(BINARY, b""),
+        masked(CLOSE, &close_body(1001)),
+    ];
+    let events = [
+        Event::Message(Message::Text("gr\u{fc}n")),
+        Event::Message(Message::Binary(&large)),
+        Event::Ping(b"in between"),
+        Event::Message(Message::Text("fragmented")),
+        Event::Pong(b""),
+        Event::Message(Message::Binary(b"")),
+        Event::Close(Some(CloseFrame::new(CloseCode::GOING_AWAY))),
+    ];
+    (wire.concat(), events.iter().map(|event| format!("{event:?}")).collect())
+}
+
+#[test]
+fn a_stream_that_would_block_at_every_cut_loses_nothing() {
+    let (wire, events) = all_sorts();
+    for kind in [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut] {
+        for cut in [1, 2, 3, 7, 100] {
+            let input =
+                wire.chunks(cut).flat_map(|cut| [Read1::Fail(kind), Read1::Bytes(cut.to_vec())]);
+            let io = Scripted::new(input);
+            let mut ws = WebSocket::from_parts(Plain(io), conn(true, &config()));
+            let (mut seen, mut blocked) = (Vec::new(), 0);
+            loop {
+                match ws.recv_event() {
+                    Ok(Some(event)) => seen.push(format!("{event:?}")),
+                    Ok(None) => break,
+                    Err(Error::WouldBlock) => blocked += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert_eq!(seen, events);
+            assert_eq!(blocked, wire.len().div_ceil(cut));
+            assert!(ws.closed().unwrap().clean);
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_does_not_block_says_so_at_once_and_loses_nothing() {
+    bounded(|| {
+        let heartbeat = Heartbeat::new(ms(60_000), ms(60_000));
+        // With and without a deadline armed.
+        for config in [config(), config().heartbeat(heartbeat)] {
+            let (mut ws, mut peer) = served(&config);
+            ws.get_ref().set_nonblocking(true).unwrap();
+            let began = Instant::now();
+            for _ in 0..20 {
+                assert!(would_block(ws.recv()));
+            }
+            took(began, ms(0), ms(900)); // no tick, of which each is a second
+            let (wire, events) = all_sorts();
+            let mut seen = Vec::new();
+            for byte in wire {
+                peer.wire(&[byte]);
+                // It may take a moment to arrive.
+                while seen.len() < events.len() {
+                    match ws.recv_event() {
+                        Ok(Some(event)) => seen.push(format!("{event:?}")),
+                        Ok(None) => panic!("ended early"),
+                        Err(Error::WouldBlock) => break,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+            while seen.len() < events.len() {
+                if let Ok(Some(event)) = ws.recv_event() {
+                    seen.push(format!("{event:?}"));
+                }
+            }
+            assert_eq!(seen, events);
+            assert_eq!(peer.frame(), (PONG, b"in between".to_vec()));
+            peer.end();
+            while would_block(ws.recv()) {}
+            assert_eq!(peer.frame(), (CLOSE, close_body(1001).to_vec()));
+        }
+    });
+}
+
+#[test]
+fn a_socket_that_does_not_block_is_written_when_it_has_room() {
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config().high_water(64 << 20));
+        ws.get_ref().set_nonblocking(true).unwrap();
+        let large = vec![1; 32 << 20];
+        let before = ws.fed();
+        assert!(would_block(ws.send(&large)));
+        let after = ws.fed();
+        assert!(after != before && !ws.is_written(after));
+        let began = Instant::now();
+        assert!(would_block(ws.flush()));
+        assert!(would_block(ws.recv()));
+        took(began, ms(0), ms(900));
+        let reading = thread::spawn(move || peer.frame().1.len());
+        while !ws.is_written(after) {
+            assert!(would_block(ws.recv())); // writes as well
+        }
+        assert_eq!(reading.join().unwrap(), 32 << 20);
+    });
+}
+
+#[test]
+fn pings_do_not_keep_the_callers_read_timeout_from_passing() {
+    bounded(|| {
+        let (mut ws, peer) = served(&config());
+        ws.set_read_timeout(Some(ms(50))).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, mut pinging) = (stop.clone(), peer.clone());
+        let pings = thread::spawn(move || {
+            for _ in 0..2000 {
+                if stopped.load(Relaxed) {
+                    return true;
+                }
+                pinging.send(PING, b"still here");
+                thread::sleep(ms(2));
+            }
+            pinging.send(CLOSE, &close_body(1000));
+            false
+        });
+        let passed = would_block(ws.recv());
+        stop.store(true, Relaxed);
+        assert!(passed && pings.join().unwrap(), "it waited for as long as pings came");
+    });
+}
+
+#[test]
+fn the_callers_read_timeout_passes_and_nothing_is_lost() {
+    bounded(|| {
+        let heartbeat = Heartbeat::new(ms(60_000), ms(60_000));
+        for config in [config(), config().heartbeat(heartbeat)] {
+            let (mut ws, mut peer) = served(&config);
+            ws.set_read_timeout(Some(ms(60))).unwrap();
+            for _ in 0..2 {
+                let began = Instant::now();
+                assert!(would_block(ws.recv()));
+                took(began, ms(40), ms(900));
+            }
+            let frame = masked(TEXT, b"late");
+            peer.wire(&frame[..5]);
+            assert!(would_block(ws.recv()));
+            peer.wire(&frame[5..]);
+            assert_eq!(text(&mut ws), "late");
+            ws.set_read_timeout(None).unwrap();
+            let waiting = thread::spawn(move || text(&mut ws));
+            thread::sleep(ms(150)); // longer than the timeout that is no more
+            peer.send(TEXT, b"later");
+            assert_eq!(waiting.join().unwrap(), "later");
+        }
+        let (mut ws, _peer) = served(&config());
+        let zero = ws.set_read_timeout(Some(Duration::ZERO)).unwrap_err();
+        assert_eq!(zero.kind(), io::ErrorKind::InvalidInput);
+        let mut ws = server(Plain(Scripted::default()), &config());
+        let none = ws.set_read_timeout(Some(ms(10))).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::Unsupported);
+    });
+}
+
+#[test]
+fn a_ping_is_answered_by_a_call_that_waits() {
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config());
+        let waiting = thread::spawn(move || text(&mut ws));
+        for payload in [&b"one"[..], b"two"] {
+            peer.send(PING, payload);
+            assert_eq!(peer.frame(), (PONG, payload.to_vec()));
+        }
+        peer.send(TEXT, b"done");
+        assert_eq!(waiting.join().unwrap(), "done");
+    });
+}
+
+#[test]
+fn an_interrupted_call_is_made_again() {
+    let io = Scripted::new([
+        Read1::Fail(io::ErrorKind::Interrupted),
+        Read1::Bytes(masked(TEXT, b"a")[..3].to_vec()),
+        Read1::Fail(io::ErrorKind::Interrupted),
+        Read1::Bytes(masked(TEXT, b"a")[3..].to_vec()),
+    ]);
+    assert_eq!(text(&mut server(io, &config())), "a");
+}
+
+#[test]
+fn messages_in_pieces_and_what_is_known_of_them() {
+    let wire = [masked(0x02, b"abc"), masked(0x80, b"def"), masked(TEXT, b"x"), masked(TEXT, b"y")];
+    let mut ws = server(Scripted::new([Read1::Bytes(wire.concat())]), &config());
+    let mut whole: Vec<u8> = Vec::new();
+    loop {
+        let chunk = ws.recv_chunk().unwrap().unwrap();
+        assert_eq!(chunk.kind, DataKind::Binary);
+        whole.extend(chunk.data);
+        if chunk.last {
+            break;
+        }
+    }
+    assert_eq!(whole, b"abcdef");
+    let (message, info) = ws.recv_info().unwrap().unwrap();
+    assert_eq!((message, info.more), (Message::Text("x"), true));
+    let (message, info) = ws.recv_info().unwrap().unwrap();
+    assert_eq!((message, info.more), (Message::Text("y"), false));
+}
+
+#[test]
+fn after_a_failed_write_what_the_peer_said_is_still_received() {
+    for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset] {
+        let said = [masked(TEXT, b"one"), masked(TEXT, b"two"), masked(CLOSE, &close_body(1008))];
+        let io = Scripted::new([Read1::Bytes(said.concat())]);
+        io.script().write_error = Some(kind);
+        let mut ws = server(io, &config());
+        let sent = ws.send("order");
+        assert!(matches!(sent, Err(Error::Io(error)) if error.kind() == kind));
+        assert_eq!(text(&mut ws), "one");
+        assert_eq!(text(&mut ws), "two");
+        assert_eq!(ws.recv().unwrap(), None);
+        assert_eq!(ws.closed().unwrap().code, 1008);
+        assert!(!ws.closed().is_some_and(|end| end.clean));
+        assert!(ws.sender().unsent() > 0);
+    }
+    // Without a Close it is the error of the write that is returned.
+    let io = Scripted::new([Read1::Bytes(masked(TEXT, b"one"))]);
+    io.script().write_error = Some(io::ErrorKind::BrokenPipe);
+    let mut ws = server(io, &config());
+    let _ = ws.feed("order").unwrap();
+    assert_eq!(text(&mut ws), "one");
+    // What was fed is gone, and a flush does not hide it.
+    assert!(matches!(ws.flush(), Err(Error::Io(_))));
+    let error = ws.recv().unwrap_err();
+    assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe));
+}
+
+#[test]
+fn a_real_reset_does_not_hide_what_came_before_it() {
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config());
+        peer.send(TEXT, b"last words");
+        peer.send(CLOSE, &close_body(1008));
+        drop(peer);
+        loop {
+            // The first write makes the peer's system answer with a reset.
+            match ws.send("anybody?") {
+                Ok(()) => {}
+                Err(Error::Io(_)) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        match ws.recv() {
+            Ok(Some(message)) => assert_eq!(message, Message::Text("last words")),
+            Err(Error::Io(_)) => return, // systems may drop it with the reset
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(ws.recv().unwrap(), None);
+        assert_eq!(ws.closed().unwrap().code, 1008);
+    });
+}
+
+#[test]
+fn the_end_of_the_stream_is_told_apart_from_a_close() {
+    bounded(|| {
+        // In the middle of a frame, and between two.
+        for cut in [4, 0] {
+            let (mut ws, mut peer) = served(&config());
+            peer.send(TEXT, b"whole");
+            peer.wire(&masked(TEXT, b"cut off")[..cut]);
+            peer.end();
+            assert_eq!(text(&mut ws), "whole");
+            assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::UnexpectedEof))));
+            assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::UnexpectedEof))));
+            assert_eq!(ws.closed().map_or(1006, |end| end.code), 1006);
+        }
+    });
+}
+
+#[test]
+fn a_violation_is_reported_to_the_peer_without_a_reset() {
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config());
+        let peer = thread::spawn(move || {
+            peer.wire(&frame(TEXT, b"not masked", None));
+            peer.wire(&[0; 100_000]); // unread, it would become a reset
+            assert_eq!(peer.frame(), (CLOSE, close_body(1002).to_vec()));
+            peer.at_end();
+        });
+        let error = ws.recv().unwrap_err();
+        assert!(matches!(error, Error::Recv(RecvError::Protocol(_))));
+        peer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_close_of_the_peer_is_answered_and_the_server_ends_the_stream() {
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config());
+        let _ = ws.feed("fed before").unwrap();
+        peer.send(CLOSE, &close_body(1000));
+        let closing = thread::spawn(move || {
+            assert_eq!(ws.recv().unwrap(), None);
+            assert!(ws.closed().unwrap().clean);
+        });
+        assert_eq!(peer.frame(), (TEXT, b"fed before".to_vec()));
+        assert_eq!(peer.frame(), (CLOSE, close_body(1000).to_vec()));
+        peer.at_end();
+        drop(peer);
+        closing.join().unwrap();
+    });
+}
+
+#[test]
+fn both_ends_may_close_at_once() {
+    bounded(|| {
+        let (near, far) = tcp_pair();
+        let (mut near, mut far) = (client(near, &config()), server(far, &config()));
+        near.sender().close(None).unwrap();
+        near.flush().unwrap();
+        far.sender().close(None).unwrap();
+        far.flush().unwrap();
+        let there = thread::spawn(move || {
+            far.close(None).unwrap();
+            assert!(far.closed().unwrap().clean);
+        });
+        near.close(None).unwrap();
+        assert!(near.closed().unwrap().clean);
+        drop(near); // which the server waits for
+        there.join().unwrap();
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
+    bounded(|| {
+        let (mut ws, peer) = served(&config().close_timeout(ms(200)));
+        let began = Instant::now();
+        let closed = ws.close(CloseFrame::new(CloseCode::NORMAL));
+        assert!(matches!(closed, Err(Error::Recv(RecvError::CloseTimeout))));
+        took(began, ms(200), ms(2000));
+        drop(peer);
+        // Nor does it help to keep talking.
+        let (mut ws, mut peer) = served(&config().close_timeout(ms(200)));
+        let talking = thread::spawn(move || {
+            let chatter = masked(BINARY, &[0; 1000]).repeat(20);
+            while peer.0.write_all(&chatter).is_ok() {}
+        });
+        let began = Instant::now();
+        let closed = ws.close(None);
+        assert!(matches!(closed, Err(Error::Recv(RecvError::CloseTimeout))), "{closed:?}");
+        took(began, ms(200), ms(2000));
+        drop(ws);
+        talking.join().unwrap();
+        // Not even without a pause.
+        let io = Scripted::default();
+        io.script().endless = masked(BINARY, &[0; 100]).repeat(10);
+        let mut ws = server(io, &config().close_timeout(ms(200)));
+        let closed = ws.close(None);
+        assert!(matches!(closed, Err(Error::Recv(RecvError::CloseTimeout))), "{closed:?}");
+    });
+}
+
+#[test]
+fn input_is_received_while_output_is_stuck_and_output_goes_on_as_soon_as_it_can() {
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config());
+        let _ = ws.feed(&vec![0; 32 << 20]).unwrap();
+        let (heard, hearing) = mpsc::channel();
+        let there = thread::spawn(move || {
+            for i in 0..100u8 {
+                assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&[i])));
+                heard.send(i).unwrap();
+            }
+            assert_eq!(text(&mut ws), "end");
+        });
+        let began = Instant::now();
+        for i in 0..100 {
+            peer.send(BINARY, &[i]);
+            assert_eq!(hearing.recv_timeout(PATIENCE).unwrap(), i);
+        }
+        took(began, ms(0), ms(2500)); // not as often a try to write
+        let began = Instant::now();
+        assert_eq!(peer.frame().1.len(), 32 << 20);
+        took(began, ms(0), ms(2500));
+        peer.send(TEXT, b"end");
+        there.join().unwrap();
+    });
+}
+
+#[test]
+fn a_peer_that_never_reads_is_given_up() {
+    bounded(|| {
+        // By a call that sends, and by one that receives.
+        for sends in [true, false] {
+            let (mut ws, peer) = served(&config().write_timeout(ms(300)).high_water(64 << 20));
+            let _ = ws.feed(&vec![0; 32 << 20]).unwrap();
+            let began = Instant::now();
+            let error = if sends { ws.flush().unwrap_err() } else { ws.recv().unwrap_err() };
+            assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+            took(began, ms(300), ms(3000));
+            drop(peer);
+        }
+        // By one that waits for room to reply.
+        let (mut ws, mut peer) = served(&config().write_timeout(ms(300)).high_water(1 << 20));
+        peer.send(TEXT, b"?");
+        let (_, reply) = ws.recv_reply().unwrap().unwrap();
+        let _ = reply.feed(&vec![0; 32 << 20]).unwrap();
+        peer.send(TEXT, b"?");
+        let error = ws.recv_reply().unwrap_err();
+        assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+    });
+}
+
+#[test]
+fn a_write_timeout_does_not_hide_what_was_received() {
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config().write_timeout(ms(200)).high_water(64 << 20));
+        let input: Vec<u8> = (0..3).flat_map(|i| masked(BINARY, &[i])).collect();
+        peer.wire(&input); // at once, and so it is read at once
+        assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&[0])));
+        let _ = ws.feed(&vec![0; 32 << 20]).unwrap();
+        let timed_out = |error| matches!(error, Error::Recv(RecvError::WriteTimeout));
+        assert!(timed_out(ws.flush().unwrap_err()));
+        for i in 1..3 {
+            assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&[i])));
+        }
+        assert!(timed_out(ws.recv().map(|_| ()).unwrap_err()));
+    });
+}
+
+#[test]
+fn the_callers_write_timeout_passes_and_nothing_is_cut() {
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config());
+        ws.set_write_timeout(Some(ms(60))).unwrap();
+        let began = Instant::now();
+        let large = vec![3; 32 << 20];
+        assert!(would_block(ws.send(&large)));
+        took(began, ms(40), ms(3000));
+        assert!(would_block(ws.send("no room")));
+        peer.send(TEXT, b"still heard");
+        assert_eq!(text(&mut ws), "still heard");
+        assert!(would_block(ws.recv_reply().map(drop)), "no room for a reply");
+        let reading = thread::spawn(move || (peer.frame().1.len(), peer.frame()));
+        ws.set_write_timeout(None).unwrap();
+        ws.send("room").unwrap();
+        assert_eq!(reading.join().unwrap(), (32 << 20, (TEXT, b"room".to_vec())));
+    });
+}
+
+#[test]
+fn two_peers_that_both_write_first_do_not_stop_each_other() {
+    bounded(|| {
+        let (near, far) = tcp_pair();
+        fn talk(mut ws: WebSocket<TcpStream>) {
+            let _ = ws.feed(&vec![5; 16 << 20]).unwrap();
+            assert_eq!(ws.recv().unwrap().unwrap().len(), 16 << 20);
+            ws.flush().unwrap();
+            ws.close(None).unwrap();
+        }
+        let config = config();
+        let (near, far) = (client(near, &config), server(far, &config));
+        let there = thread::spawn(move || talk(far));
+        talk(near);
+        there.join().unwrap();
+    });
+}
+
+#[test]
+fn a_dead_peer_is_found_by_the_heartbeat_and_a_live_one_is_kept() {
+    bounded(|| {
+        let config = config().heartbeat(Heartbeat::new(ms(80), ms(200)));
+        let (mut ws, mut peer) = served(&config);
+        let began = Instant::now();
+        let error = ws.recv().unwrap_err();
+        assert!(matches!(error, Error::Recv(RecvError::PongTimeout)));
+        took(began, ms(280), ms(3000));
+        assert_eq!(peer.frame().0, PING);
+
+        let (mut ws, mut peer) = served(&config);
+        let there = thread::spawn(move || text(&mut ws));
+        for _ in 0..5 {
+            assert_eq!(peer.frame().0, PING);
+            peer.send(PONG, b"");
+        }
+        peer.send(TEXT, b"alive");
+        assert_eq!(there.join().unwrap(), "alive");
+    });
+}
+
+#[test]
+fn a_frame_that_does_not_end_is_given_up_silent_or_trickling() {
+    bounded(|| {
+        let config = config().frame_timeout(ms(200));
+        let (mut ws, mut peer) = served(&config);
+        peer.wire(&masked(TEXT, b"never whole")[..9]);
+        let began = Instant::now();
+        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
+        took(began, ms(200), ms(2000));
+        let (mut ws, mut peer) = served(&config);
+        let trickling = thread::spawn(move || {
+            for byte in masked(TEXT, &[b'x'; 10_000]) {
+                if peer.0.write_all(&[byte]).is_err() {
+                    return;
+                }
+                thread::sleep(ms(15));
+            }
+        });
+        let began = Instant::now();
+        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
+        took(began, ms(200), ms(2000));
+        drop(ws);
+        trickling.join().unwrap();
+    });
+}
+
+/// Gives a byte every few milliseconds, for ever.
+#[derive(Clone)]
+struct Dripping(VecDeque<u8>);
+
+impl Read for Dripping {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        thread::sleep(ms(3));
+        buf[0] = self.0.pop_front().unwrap_or_default();
+        Ok(1)
+    }
+}
+
+impl Write for Dripping {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(buf.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Dripping {
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+}
+
+#[test]
+fn a_frame_that_drips_in_too_fast_for_one_read_to_seem_slow_is_given_up() {
+    bounded(|| {
+        let config = config().frame_timeout(ms(200));
+        let header = masked(BINARY, &[0; 1 << 20])[..14].to_vec(); // of a frame that takes an hour
+        let began = Instant::now();
+        let mut ws = server(Dripping(header.clone().into()), &config);
+        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
+        let ws = server(Dripping(header.into()), &config);
+        let (mut reader, _writer) = ws.into_split().unwrap();
+        assert!(matches!(reader.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
+        took(began, ms(400), ms(4000));
+    });
+}
+
+#[test]
+fn other_streams_serve_as_well() {
+    bounded(|| {
+        // Boxed, borrowed, and any `Read + Write`.
+        let (near, far) = tcp_pair();
+        let there = thread::spawn(move || {
+            let mut far = far;
+            let boxed: Box<dyn Stream + Send> = Box::new(&mut far);
+            let mut ws = server(boxed, &config());
+            while let Some((message, reply)) = ws.recv_reply().unwrap() {
+                let _ = reply.feed(message).unwrap();
+            }
+        });
+        let mut ws = client(Plain(near), &config());
+        ws.send("plain").unwrap();
+        assert_eq!(text(&mut ws), "plain");
+        ws.close(None).unwrap();
+        there.join().unwrap();
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_unix_socket_and_a_client_over_it() {
+    bounded(|| {
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let there = thread::spawn(move || {
+            let mut ws = accept(far, &config()).unwrap();
+            while let Some((message, reply)) = ws.recv_reply().unwrap() {
+                let _ = reply.feed(message).unwrap();
+            }
+        });
+        let request = Request::new("ws://localhost/").unwrap();
+        let mut ws = shake(near, &request, &config()).unwrap();
+        let large = vec![1; 3 << 20]; // more than the socket holds
+        ws.send(&large).unwrap();
+        assert_eq!(ws.recv().unwrap().unwrap().len(), 3 << 20);
+        ws.close(None).unwrap();
+        there.join().unwrap();
+    });
+}
+
+// The opening handshake.
+
+const GOOD: &str = "GET /feed HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+#[test]
+fn a_refusal_can_be_read_to_its_end() {
+    bounded(|| {
+        let much = vec![b'x'; 8 << 20]; // unread, it would become a reset
+        let cases = [
+            ("POST /feed HTTP/1.1\r\nHost: x\r\n\r\n", "405"),
+            ("GET /feed HTTP/1.1\r\nHost: x\r\n\r\n", "426"),
+            ("complete nonsense\r\n\r\n", "400"),
+            ("GET /feed HTTP/1.0\r\nHost: x\r\n\r\n", "505"),
+            (GOOD, "403"),
+        ];
+        for (request, status) in cases {
+            let (near, far) = tcp_pair();
+            let there = thread::spawn(move || match Handshake::read(near, &config()) {
+                Ok(handshake) => {
+                    assert_eq!(handshake.request().path(), "/feed");
+                    handshake.refuse(Refuse::new(403).body("who are you?")).unwrap();
+                }
+                Err(error) => assert!(matches!(error, Error::Handshake(_)), "{error}"),
+            });
+            let mut peer = Peer::new(far);
+            peer.wire(request.as_bytes());
+            peer.wire(&much);
+            let began = Instant::now();
+            let answer = String::from_utf8(peer.rest()).unwrap();
+            took(began, ms(0), ms(900)); // it need not hang up first
+            drop(peer);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+            assert_eq!(status == "403", answer.ends_with("who are you?"));
+            is_dated_now(&answer);
+            there.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_request_that_does_not_come_is_answered_with_408() {
+    bounded(|| {
+        for sent in [0, 20] {
+            let (near, far) = tcp_pair();
+            let mut peer = Peer::new(far);
+            peer.wire(&GOOD.as_bytes()[..sent]);
+            let there = thread::spawn(move || {
+                let began = Instant::now();
+                let error = accept(near, &config().handshake_timeout(ms(150))).unwrap_err();
+                assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)));
+                took(began, ms(150), ms(3000));
+            });
+            let mut answer = [0; 13];
+            peer.0.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 408 ");
+            peer.rest();
+            drop(peer);
+            there.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn plain_http_can_be_answered_with_a_page() {
+    bounded(|| {
+        let (near, far) = tcp_pair();
+        let mut peer = Peer::new(far);
+        peer.wire(b"GET /index.html HTTP/1.1\r\nHost: x\r\n\r\n");
+        peer.end();
+        let (handshake, checked) = Handshake::read_any(near, &config()).unwrap();
+        assert_eq!(checked, Err(HandshakeError::NotUpgrade));
+        assert_eq!(handshake.request().path(), "/index.html");
+        handshake.refuse(Refuse::new(200).body("<h1>ticks</h1>")).unwrap();
+        assert!(peer.rest().ends_with(b"<h1>ticks</h1>"));
+    });
+}
+
+#[test]
+fn a_corked_response_leaves_with_the_first_messages_and_early_frames_are_kept() {
+    let mut wire = GOOD.as_bytes().to_vec();
+    wire.extend(masked(TEXT, b"early"));
+    let io = Scripted::new([Read1::Bytes(wire)]);
+    let handshake = Handshake::read(io.clone(), &config()).unwrap();
+    let mut ws = handshake.accept_corked(Accept::new()).unwrap();
+    let _ = ws.feed("snapshot").unwrap();
+    assert_eq!(text(&mut ws), "early");
+    assert_eq!(io.script().writes, 0);
+    assert!(ws.recv().is_err());
+    let script = io.script();
+    assert_eq!(script.trace, "rwr");
+    assert!(script.written.starts_with(b"HTTP/1.1 101 "));
+    assert!(script.written.ends_with(b"snapshot"));
+}
+
+#[test]
+fn a_handshake_on_a_stream_that_does_not_block_says_so() {
+    bounded(|| {
+        let (near, _far) = tcp_pair();
+        near.set_nonblocking(true).unwrap();
+        let began = Instant::now();
+        assert!(would_block(Handshake::read(near, &config())));
+        took(began, ms(0), ms(900));
+    });
+}
+
+/// What `connect` makes of a server that answers its request with this, and hangs up or not.
+fn answered(answer: &'static str, hangs_up: bool) -> Error {
+    let (url, server) = serving(move |stream| {
+        let mut peer = Peer::new(stream);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend(peer.exact(1));
+        }
+        peer.wire(answer.as_bytes());
+        if hangs_up {
+            peer.end();
+        }
+        peer.rest();
+    });
+    let error = connect(&url, &config().handshake_timeout(ms(300))).unwrap_err();
+    server.join().unwrap();
+    error
+}
+
+#[test]
+fn servers_that_are_none_are_told_apart() {
+    bounded(|| {
+        let error = answered("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone", false);
+        let Error::Refused(refusal) = error else { panic!("{error:?}") };
+        assert_eq!((refusal.status(), refusal.body()), (404, &b"gone"[..]));
+
+        let error = answered("HTTP/1.1 200 OK\r\n\r\n<html>", true);
+        let Error::Refused(refusal) = error else { panic!("{error:?}") };
+        assert_eq!((refusal.status(), refusal.body()), (200, &b"<html>"[..]));
+
+        // A body that does not end: what is known by then.
+        let error = answered("HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nlater", false);
+        let Error::Refused(refusal) = error else { panic!("{error:?}") };
+        assert_eq!((refusal.status(), refusal.body()), (503, &b"later"[..]));
+
+        let error = answered("SSH-2.0-OpenSSH_9.9\r\n\r\n", false);
+        assert!(matches!(error, Error::Handshake(_)), "{error:?}");
+        assert!(!error.is_retryable());
+
+        let error = answered("", true);
+        assert!(matches!(error, Error::Handshake(HandshakeError::UnexpectedEof)), "{error:?}");
+
+        let began = Instant::now();
+        let error = answered("", false);
+        assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
+        took(began, ms(300), ms(3000));
+
+        #[cfg(not(feature = "rustls"))]
+        assert!(matches!(connect("wss://127.0.0.1:1/", &config()), Err(Error::NoTls)));
+        assert!(matches!(connect("http://127.0.0.1/", &config()), Err(Error::Url(_))));
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = connect(&format!("ws://{closed}/"), &config()).unwrap_err();
+        assert!(matches!(error, Error::Io(_)), "{error:?}");
+    });
+}
+
+#[test]
+fn a_reset_behind_a_refusal_does_not_hide_it() {
+    // It would look like something to be tried again.
+    let response = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\nno entry";
+    let reset = Read1::Fail(io::ErrorKind::ConnectionReset);
+    let io = Scripted::new([Read1::Bytes(response.into()), reset]);
+    let request = Request::new("ws://localhost/").unwrap();
+    let error = shake(io, &request, &config()).map(|_| ()).unwrap_err();
+    assert!(!error.is_retryable());
+    let Error::Refused(refusal) = error else { panic!("{error:?}") };
+    assert_eq!((refusal.status(), refusal.body()), (401, &b"no entry"[..]));
+}
+
+#[test]
+fn a_shared_payload_is_written_from_where_it_lies_with_its_header() {
+    let io = Scripted::new([]);
+    let mut ws = server(io.clone(), &config());
+    let payload = bytes::Bytes::from(vec![9; 100_000]);
+    let _ = ws.feed(payload.clone()).unwrap();
+    let _ = ws.feed_first("first").unwrap();
+    ws.flush().unwrap();
+    assert_eq!(io.script().writes, 1);
+    let expected = [frame(TEXT, b"first", None), frame(BINARY, &payload, None)].concat();
+    assert_eq!(io.script().written, expected);
+    assert_eq!(io.script().flushes, 1);
+    let _ = io.clone().flush();
+}
+
+#[test]
+fn a_connection_says_where_it_stands_and_why_it_failed() {
+    use tickwire::ReadyState::{Closed, Closing, Open};
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config());
+        assert_eq!((ws.ready_state(), ws.closed(), ws.buffered_amount()), (Open, None, 0));
+        let _ = ws.feed("waits").unwrap();
+        assert_eq!(ws.buffered_amount(), 7);
+        let long = "x".repeat(124);
+        let bad = ws.close(CloseFrame::with_reason(CloseCode::NORMAL, &long));
+        assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
+        assert_eq!(ws.ready_state(), Open);
+        peer.send(CLOSE, b"\x03\xe9bye");
+        assert!(ws.recv_event().unwrap().is_some());
+        assert_eq!(ws.ready_state(), Closing);
+        assert!(ws.recv_event().unwrap().is_none());
+        let end = ws.closed().unwrap();
+        assert_eq!((end.code, end.reason, end.error), (1001, "bye", None));
+        assert_eq!(ws.ready_state(), Closed);
+        assert!(ws.recv_owned().unwrap().is_none());
+
+        let (mut ws, mut peer) = served(&config());
+        peer.wire(&[0xff, 0x80, 0, 0, 0, 0]);
+        let failed = matches!(ws.recv(), Err(Error::Recv(RecvError::Protocol(_))));
+        assert!(failed && ws.ready_state() == Closed);
+        let error = ws.closed().and_then(|end| end.error);
+        assert!(matches!(error, Some(RecvError::Protocol(_))), "{error:?}");
+    });
+}
+
+#[test]
+fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
+    bounded(|| {
+        let (url, serving) = serving(|stream| {
+            let mut peer = Peer::new(accept(stream, &config()).unwrap().into_parts().0);
+            assert_eq!(peer.exact(5), b"ab cd");
+            peer.wire(b"\x83\x00"); // no such opcode
+            let rest = peer.rest();
+            assert_eq!((rest[0], rest.len()), (CLOSE, 8));
+            let code = [rest[6] ^ rest[2], rest[7] ^ rest[3]];
+            assert_eq!(code, close_body(1002));
+        });
+        let mut ws = connect(&url, &config()).unwrap();
+        #[cfg(feature = "rustls")]
+        assert!(ws.get_ref().tls().is_none());
+        // Beside the protocol, since no client writes slices but where something overtakes.
+        assert!(ws.get_ref().writes_vectored());
+        let slices = [io::IoSlice::new(b"ab "), io::IoSlice::new(b"cd")];
+        assert_eq!(ws.get_mut().write_vectored(&slices).unwrap(), 5);
+        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::Protocol(_)))));
+        serving.join().unwrap();
+    });
+}
+
+/// What stands between a stream and the adapter passes on all that the stream can.
+#[cfg(unix)]
+#[test]
+fn wrapped_streams_do_what_the_stream_does() {
+    use std::io::{IoSlice, IoSliceMut};
+    fn through(mut near: impl Stream, far: &mut TcpStream) {
+        let slices = [IoSlice::new(b"ab "), IoSlice::new(b"cd")];
+        assert_eq!(near.write_vectored(&slices).unwrap(), 5);
+        let mut got = [0; 5];
+        far.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"ab cd");
+        far.write_all(b"1234").unwrap();
+        let (mut a, mut b) = ([0; 2], [0; 2]);
+        let mut into = [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)];
+        assert_eq!(near.read_vectored(&mut into).unwrap(), 4);
+        assert_eq!((&a, &b), (b"12", b"34"));
+        near.flush().unwrap();
+    }
+    bounded(|| {
+        let (mut near, mut far) = tcp_pair();
+        through(Plain(&mut near), &mut far);
+        through(&mut near, &mut far);
+        let mut boxed: Box<dyn Stream + Send> = Box::new(near);
+        through(&mut boxed, &mut far);
+        boxed.set_nodelay(true).unwrap();
+        boxed.set_read_timeout(Some(ms(1000))).unwrap();
+        boxed.set_write_timeout(Some(ms(1000))).unwrap();
+        boxed.set_nonblocking(true).unwrap();
+        let nothing = boxed.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        assert!(boxed.writes_vectored() && boxed.try_clone().is_err());
+        boxed.shutdown().unwrap();
+        assert_eq!(far.read(&mut [0; 1]).unwrap(), 0);
+
+        let (unix, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut clone = Stream::try_clone(&unix).unwrap();
+        clone.write_all(b"x").unwrap();
+        far.read_exact(&mut [0; 1]).unwrap();
+        Stream::set_nonblocking(&unix, true).unwrap();
+        let nothing = clone.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        assert!(unix.writes_vectored());
+        Stream::shutdown(&mut clone).unwrap();
+        assert_eq!(far.read(&mut [0; 1]).unwrap(), 0);
+    });
+}
+
+#[test]
+fn reads_are_stamped_when_asked_for() {
+    bounded(|| {
+        for stamps in [true, false] {
+            let config = config().stamp_reads(stamps);
+            let (url, there) = serving(move |stream| {
+                let mut ws = accept(stream, &config).unwrap();
+                // Not behind the response, which is read by the handshake.
+                assert_eq!(ws.recv_info().unwrap().unwrap().1.read_at.is_some(), stamps);
+                let _ = ws.feed("a").unwrap();
+                ws.send("b").unwrap();
+                ws.send("c").unwrap();
+                assert_eq!(text(&mut ws), "go on");
+                ws.send("d").unwrap();
+                ws.close(None).unwrap();
+            });
+            let mut ws = connect(&url, &Config::default().stamp_reads(stamps)).unwrap();
+            ws.send("x").unwrap();
+            let at: Vec<_> = (0..3).map(|_| ws.recv_info().unwrap().unwrap().1.read_at).collect();
+            assert!(at.iter().all(|at| at.is_some() == stamps) && at.is_sorted(), "{at:?}");
+            let (mut reader, mut writer) = ws.into_split().unwrap();
+            writer.send("go on").unwrap();
+            assert_eq!(reader.recv_info().unwrap().unwrap().1.read_at.is_some(), stamps);
+            assert_eq!(reader.recv().unwrap(), None);
+            there.join().unwrap();
+        }
+    });
+}

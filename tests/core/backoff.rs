@@ -1,0 +1,320 @@
+//! Delays between attempts to connect, and which errors another attempt can mend. The numbered
+//! ones, P201 to P203, are in `protocol/urls.rs`.
+use proptest::prelude::*;
+use std::time::Duration;
+use tickwire::{Backoff, CloseCode, ProtocolError, RecvError, handshake::HandshakeError};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The range of the delay number `n`, from 0.
+fn range(n: u32, first: Duration, max: Duration) -> (Duration, Duration) {
+    match n {
+        0 => (Duration::ZERO, first.min(max)),
+        n => {
+            let most = first.max(100 * MS).saturating_mul(1 << n.min(31)).min(max);
+            (most / 2, most)
+        }
+    }
+}
+
+proptest! {
+    /// For every seed and setting each delay is within its range, and an hour of Retry-After comes
+    /// on top of it.
+    #[test]
+    fn delays_stay_within_their_ranges(
+        seed in any::<u64>(),
+        first in 0_u64..100_000,
+        max in 0_u64..1_000_000,
+        steps in proptest::collection::vec(0_u8..4, 1..80),
+    ) {
+        let (first, max) = (Duration::from_millis(first), Duration::from_millis(max));
+        let mut backoff = Backoff::seeded(seed).first_delay(first).max_delay(max);
+        let mut n = 0;
+        for step in steps {
+            prop_assert_eq!(backoff.attempts(), n);
+            let (mut least, mut most) = range(n, first, max);
+            let delay = match step {
+                0 => backoff.next(),
+                1 => backoff.after_close(1006),
+                2 => {
+                    (least, most) = (least + 7 * SECOND, most + 7 * SECOND);
+                    backoff.after_refusal(503, Some(7 * SECOND))
+                }
+                _ => {
+                    backoff.proved_useful();
+                    n = 0;
+                    continue;
+                }
+            };
+            n += 1;
+            let delay = delay.ok_or_else(|| TestCaseError::fail("no end was set"))?;
+            prop_assert!((least..=most).contains(&delay), "{:?} {:?} {:?}", least, delay, most);
+        }
+    }
+}
+
+#[test]
+fn a_delay_may_be_anything_in_its_range() {
+    let mut buckets = [[0_u32; 10]; 2];
+    for seed in 0..10_000 {
+        let mut backoff = Backoff::seeded(seed); // 0 to 5 s, 5 to 10 s
+        for (n, buckets) in buckets.iter_mut().enumerate() {
+            let delay = backoff.next().unwrap_or_default() - n as u32 * 5 * SECOND;
+            buckets[(delay.as_millis() / 500).min(9) as usize] += 1;
+        }
+    }
+    for count in buckets.as_flattened() {
+        assert!((900..=1100).contains(count), "{buckets:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_delays_and_another_seed_others() {
+    let delays = |seed| Backoff::seeded(seed).take(20).collect::<Vec<_>>();
+    assert_eq!(delays(1), delays(1));
+    assert_ne!(delays(1), delays(2));
+    #[cfg(feature = "std")]
+    {
+        let delay = || Backoff::new().ok().and_then(|mut backoff| backoff.next());
+        assert!(delay().is_some() && delay() != delay());
+    }
+}
+
+#[test]
+fn attempts_may_have_an_end_which_a_useful_connection_moves() {
+    let mut backoff = Backoff::seeded(3).max_attempts(2);
+    assert!(backoff.next().is_some() && backoff.after_close(1001).is_some());
+    assert_eq!((backoff.next(), backoff.after_close(1001), backoff.attempts()), (None, None, 2));
+    assert_eq!(backoff.after_refusal(503, Some(SECOND)), None);
+    backoff.proved_useful();
+    assert!(backoff.next().is_some());
+    assert_eq!(Backoff::seeded(3).max_attempts(0).next(), None);
+}
+
+#[test]
+fn attempts_without_end_do_not_overflow() {
+    let mut backoff = Backoff::seeded(4).first_delay(Duration::MAX).max_delay(Duration::MAX);
+    for _ in 0..100 {
+        assert!(backoff.after_refusal(503, Some(Duration::MAX)).is_some());
+        assert!(backoff.after_close(1013).is_some());
+    }
+}
+
+#[test]
+fn a_life_as_long_as_the_longest_delay_proves_a_connection_useful() {
+    let mut backoff = Backoff::seeded(5).max_delay(30 * SECOND);
+    backoff.by_ref().take(3).for_each(drop);
+    backoff.lived(30 * SECOND - MS);
+    assert_eq!(backoff.attempts(), 3);
+    backoff.lived(30 * SECOND);
+    assert_eq!(backoff.attempts(), 0);
+}
+
+#[test]
+fn the_first_retry_can_be_at_once_and_those_behind_it_still_wait() {
+    let mut backoff = Backoff::seeded(6).first_delay(Duration::ZERO).max_delay(SECOND);
+    assert_eq!(backoff.next(), Some(Duration::ZERO));
+    assert!(backoff.next() >= Some(100 * MS));
+    assert!(backoff.next() >= Some(200 * MS));
+    // No pause at all is there for whoever says so twice, such as a test.
+    let mut none = backoff.max_delay(Duration::ZERO);
+    assert_eq!(none.after_close(1013), Some(Duration::ZERO));
+    assert_eq!(none.after_close(1012), Some(Duration::ZERO));
+}
+
+#[test]
+fn close_codes_that_another_attempt_would_meet_again_end_the_attempts() {
+    for number in 0..=u16::MAX {
+        let mut backoff = Backoff::seeded(7);
+        let again = !matches!(number, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003);
+        assert_eq!(backoff.after_close(number).is_some(), again, "{number}");
+        assert_eq!(backoff.attempts(), u32::from(again), "{number}");
+        if let Some(code) = CloseCode::new(number) {
+            assert_eq!(code.is_retryable(), again, "{number}");
+        }
+    }
+}
+
+#[test]
+fn statuses_that_another_attempt_would_meet_again_end_the_attempts() {
+    for status in 200..=999 {
+        let again = matches!(status, 408 | 425 | 429 | 500 | 502..=504 | 506..=599);
+        assert_eq!(HandshakeError::Refused { status }.is_retryable(), again, "{status}");
+        let mut backoff = Backoff::seeded(8);
+        let delay = backoff.after_refusal(status, Some(20 * SECOND));
+        assert_eq!(delay.is_some_and(|delay| delay >= 20 * SECOND), again, "{status}");
+    }
+}
+
+#[test]
+fn a_retry_after_of_years_is_obeyed_for_an_hour() {
+    let year = 365 * 24 * 60 * 60 * SECOND;
+    let hour = 60 * 60 * SECOND;
+    let delay = Backoff::seeded(9).after_refusal(503, Some(year));
+    assert!(delay >= Some(hour) && delay <= Some(hour + 5 * SECOND), "{delay:?}");
+    let delay = Backoff::seeded(9).max_retry_after(SECOND).after_refusal(429, Some(year));
+    assert!(delay >= Some(SECOND) && delay <= Some(6 * SECOND), "{delay:?}");
+}
+
+/// What each error of the core says, all of them. A new one has to be put here: `is_retryable`
+/// names each, and so do these.
+#[test]
+fn each_error_says_whether_another_attempt_can_mend_it() {
+    use RecvError::*;
+    for (error, again) in [
+        (Protocol(ProtocolError::BadUtf8), false),
+        (Protocol(ProtocolError::BadLength), false),
+        (MessageTooBig { limit: 1 }, false),
+        (FrameTooBig { limit: 1 }, false),
+        (TooManyFragments { limit: 1 }, false),
+        (UnexpectedEof, true),
+        (PongTimeout, true),
+        (CloseTimeout, true),
+        (FrameTimeout, true),
+        (WriteTimeout, true),
+    ] {
+        assert_eq!(error.is_retryable(), again, "{error}");
+    }
+    use HandshakeError as H;
+    for (error, again) in [
+        (H::Malformed { what: "x" }, false),
+        (H::HeadTooLong { limit: 1 }, false),
+        (H::TooManyHeaders { limit: 1 }, false),
+        (H::RequestLineTooLong { limit: 1 }, false),
+        (H::BadHttpVersion, false),
+        (H::BadMethod, false),
+        (H::MissingHeader("x"), false),
+        (H::RepeatedHeader("x"), false),
+        (H::BadHeader("x"), false),
+        (H::NotUpgrade, false),
+        (H::NotConnectionUpgrade, false),
+        (H::MissingVersion, false),
+        (H::UnsupportedVersion, false),
+        (H::HostMismatch, false),
+        (H::HasBody, false),
+        (H::UnexpectedEof, true),
+        (H::Timeout, true),
+        (H::Incomplete, false),
+        (H::OriginNotAllowed, false),
+        (H::NotFound, false),
+        (H::Refused { status: 401 }, false),
+        (H::Refused { status: 403 }, false),
+        (H::Refused { status: 404 }, false),
+        (H::Refused { status: 503 }, true),
+        (H::EarlyResponse, false),
+        (H::BadAccept, false),
+        (H::UnexpectedSubprotocol, false),
+        (H::NoSubprotocol, false),
+        (H::UnexpectedExtension, false),
+        (H::TooManyInterim { limit: 1 }, false),
+    ] {
+        assert_eq!(error.is_retryable(), again, "{error}");
+    }
+}
+
+/// The same of the adapters' error, and the delays that follow it.
+#[cfg(feature = "std")]
+#[test]
+fn each_error_of_an_adapter_is_followed_by_a_delay_or_by_none() {
+    use std::io::{self, ErrorKind};
+    use tickwire::{Error, SendError, handshake::HeaderError, url::UrlError};
+    let io = |kind: ErrorKind| Error::Io(io::Error::from(kind));
+    for (error, again) in [
+        (Error::Recv(RecvError::PongTimeout), true),
+        (Error::Recv(RecvError::Protocol(ProtocolError::BadClose)), false),
+        (Error::Send(SendError::Closed), true),
+        (Error::Send(SendError::ReasonTooLong), false),
+        (Error::Send(SendError::Full { buffered: 1, limit: 1 }), false),
+        (io(ErrorKind::ConnectionRefused), true),
+        (io(ErrorKind::ConnectionReset), true),
+        (io(ErrorKind::BrokenPipe), true),
+        (io(ErrorKind::TimedOut), true),
+        (io(ErrorKind::HostUnreachable), true),
+        (io(ErrorKind::UnexpectedEof), true),
+        (io::Error::other("name not known").into(), true),
+        (io(ErrorKind::InvalidInput), false),
+        (io(ErrorKind::InvalidData), false),
+        (io(ErrorKind::Unsupported), false),
+        (Error::WouldBlock, false),
+        (Error::Handshake(HandshakeError::Timeout), true),
+        (Error::Handshake(HandshakeError::BadAccept), false),
+        (Error::Url(UrlError::NoScheme), false),
+        (Error::Header(HeaderError::BadName), false),
+        (Error::NoTls, false),
+    ] {
+        assert_eq!(error.is_retryable(), again, "{error}");
+        assert_eq!(Backoff::seeded(10).after_error(&error).is_some(), again, "{error}");
+    }
+}
+
+#[test]
+fn a_restart_takes_5_to_30_s_and_an_overload_half_the_longest_delay_at_least() {
+    let least_and_most = |code, longest: Duration| {
+        let delays = (0..1000).map(|seed| {
+            let mut backoff = Backoff::seeded(seed).first_delay(Duration::ZERO).max_delay(longest);
+            backoff.after_close(code).unwrap_or_default().as_secs_f64()
+        });
+        delays.fold((f64::MAX, 0.0_f64), |(least, most), d| (least.min(d), most.max(d)))
+    };
+    // Of a thousand clients some come back at either end of the range, none outside it.
+    for (code, longest, from, to) in [
+        (1012, 60, 5.0, 30.0),
+        (1012, 20, 5.0, 20.0),
+        (1013, 60, 30.0, 60.0),
+        (1013, 600, 300.0, 600.0),
+        (1001, 60, 0.0, 0.0),
+    ] {
+        let (least, most) = least_and_most(code, longest * SECOND);
+        let edge = (to - from) / 50.0;
+        assert!((from..=from + edge).contains(&least), "{code}: {least} s");
+        assert!((to - edge..=to).contains(&most), "{code}: {most} s");
+    }
+    // Where growth has come to more than that, it stands.
+    for code in [1001, 1012] {
+        let mut backoff = Backoff::seeded(11).first_delay(100 * SECOND).max_delay(100 * SECOND);
+        assert!(backoff.next().is_some());
+        assert!(backoff.after_close(code) >= Some(50 * SECOND), "{code}");
+    }
+}
+
+/// What spreads the clients is SplitMix64: the published numbers of the seed 1234567.
+#[test]
+fn the_delays_come_from_a_generator_of_known_quality() {
+    let all = Duration::from_nanos(u64::MAX); // a delay of as many nanoseconds as is drawn, less one
+    let mut backoff = Backoff::seeded(1_234_567).first_delay(all).max_delay(all);
+    for drawn in [
+        6_457_827_717_110_365_317_u64,
+        3_203_168_211_198_807_973,
+        9_817_491_932_198_370_423,
+        4_593_380_528_125_082_431,
+        16_408_922_859_458_223_821,
+    ] {
+        assert_eq!(backoff.next(), Some(Duration::from_nanos(drawn - 1)));
+        backoff.proved_useful();
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_refusal_is_followed_by_what_its_retry_after_asks_for() {
+    use tickwire::{Config, Entropy, Error, handshake::client};
+    struct Nonce;
+    impl Entropy for Nonce {
+        fn fill(&mut self, dest: &mut [u8]) {
+            dest.fill(7);
+        }
+    }
+    for (status, again) in [(503, true), (403, false)] {
+        let request = client::Request::new("ws://h").expect("a URL");
+        let mut handshake = client::Handshake::new(&request, &Config::default(), Nonce);
+        let head = format!("HTTP/1.1 {status} No\r\nRetry-After: 100\r\nContent-Length: 0\r\n\r\n");
+        handshake.spare_mut()[..head.len()].copy_from_slice(head.as_bytes());
+        handshake.commit(head.len());
+        assert_eq!(handshake.step(), Err(HandshakeError::Refused { status }));
+        let refusal = handshake.into_refusal().expect("a refusal");
+        let delay = Backoff::seeded(12).after_error(&Error::Refused(Box::new(refusal)));
+        assert_eq!(delay.is_some(), again, "{status}");
+        assert!(delay.is_none_or(|delay| (100 * SECOND..=105 * SECOND).contains(&delay)));
+    }
+}

@@ -1,0 +1,303 @@
+//! What is buffered, when feeding is refused, and what was written (PROTOCOL.md 13).
+use crate::support::wire::*;
+use bytes::{Buf, Bytes};
+use tickwire::{
+    Chunk, CloseCode, CloseFrame, Config, DataKind, OwnedMessage, Prepared, Role, SendError,
+};
+
+/// Header and masking key of a short frame.
+fn over(role: Role) -> usize {
+    if role == Role::Client { 6 } else { 2 }
+}
+
+#[test]
+fn feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole() {
+    // A24, P207
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default().high_water(100));
+        let tx = conn.sender_mut();
+        assert!(tx.has_room());
+        tx.feed(&vec![1; 99 - over(role)]).unwrap();
+        assert!(tx.has_room()); // 99
+        tx.feed(&vec![2; 5000]).unwrap();
+        assert!(!tx.has_room());
+        let buffered = tx.buffered_amount();
+        let full = SendError::Full { buffered: buffered as u32, limit: 100 };
+        let prepared = Prepared::new("x");
+        assert_eq!(tx.feed("x"), Err(full));
+        assert_eq!(tx.feed(Bytes::from_static(b"x")), Err(full));
+        assert_eq!(tx.feed(OwnedMessage::text("x")), Err(full));
+        assert_eq!(tx.feed(&prepared), Err(full));
+        assert_eq!(
+            tx.feed_chunk(Chunk { kind: DataKind::Text, first: true, data: b"x", last: true }),
+            Err(full)
+        );
+        assert_eq!(tx.feed_first("x"), Err(full)); // above twice the limit
+        assert_eq!(tx.buffered_amount(), buffered);
+        tx.ping(b"never refused").unwrap();
+        let mut out = write(&mut conn, buffered - 50);
+        conn.sender_mut().feed("room again").unwrap();
+        out.extend(drain(&mut conn));
+        let mut sent = sent(&out);
+        sent.retain(|f| f.0 != PING);
+        assert_eq!(sent.len(), 3);
+        assert_eq!(conn.sender().buffered_amount(), 0);
+    }
+}
+
+#[test]
+fn exactly_high_water_is_full() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default().high_water(100));
+        conn.sender_mut().feed(&vec![1; 100 - over(role)]).unwrap();
+        assert_eq!(conn.sender().buffered_amount(), 100);
+        assert!(!conn.sender().has_room() && conn.sender_mut().feed("").is_err());
+        write(&mut conn, 1);
+        assert!(conn.sender().has_room() && conn.sender_mut().feed("").is_ok());
+    }
+}
+
+#[test]
+fn the_buffered_amount_is_what_will_be_written() {
+    // P223, for every way to queue something.
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default().vectored_from(50));
+        let mut want = 0;
+        let mut check = |conn: &mut tickwire::Connection, more: usize| {
+            want += more;
+            assert_eq!(conn.sender().buffered_amount(), want, "{role:?}");
+        };
+        let o = over(role);
+        conn.sender_mut().feed("four").unwrap();
+        check(&mut conn, o + 4);
+        conn.sender_mut().feed(vec![1; 200]).unwrap();
+        check(&mut conn, o + 2 + 200);
+        conn.sender_mut().feed(&Prepared::new(&vec![1; 70_000])).unwrap();
+        check(&mut conn, o + 8 + 70_000);
+        conn.sender_mut().feed_first("first").unwrap();
+        check(&mut conn, o + 5);
+        conn.sender_mut().ping(b"ping").unwrap();
+        check(&mut conn, o + 4);
+        conn.sender_mut().ping(b"newer").unwrap();
+        check(&mut conn, 1);
+        receive(&mut conn, &to(role, PING, "??"));
+        check(&mut conn, o + 2);
+        assert_eq!(conn.sender_mut().outgoing().remaining(), conn.sender().buffered_amount());
+        conn.sender_mut().close(CloseFrame::with_reason(CloseCode::NORMAL, "bye")).unwrap();
+        check(&mut conn, o + 5);
+        let amount = conn.sender().buffered_amount();
+        for n in 1..=amount {
+            assert_eq!(write(&mut conn, 1).len(), 1);
+            assert_eq!(conn.sender().buffered_amount(), amount - n);
+            assert_eq!(conn.sender_mut().outgoing().remaining(), amount - n);
+            assert_eq!(conn.sender().has_outgoing(), n < amount);
+        }
+        assert!(!conn.sender_mut().outgoing().has_remaining());
+    }
+}
+
+#[test]
+fn a_position_is_written_exactly_when_its_last_byte_is() {
+    let config = Config::default().vectored_from(30);
+    for role in ROLES {
+        let mut conn = connection(role, &config);
+        let tx = conn.sender_mut();
+        assert!(tx.is_written(tx.fed()));
+        let mut ends = Vec::new();
+        let messages = [vec![1; 10], vec![2; 40], vec![], vec![3; 300]];
+        let mut end = 0;
+        for message in &messages {
+            let position = tx.feed(message.clone()).unwrap();
+            assert_eq!(position, tx.fed());
+            end = tx.buffered_amount().max(end);
+            ends.push((position, end));
+        }
+        for n in 0..=end {
+            for (position, end) in &ends {
+                assert_eq!(conn.sender().is_written(*position), n >= *end, "{role:?} {n} {end}");
+            }
+            write(&mut conn, 1);
+        }
+    }
+}
+
+#[test]
+fn positions_do_not_count_what_overtakes() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let one = conn.sender_mut().feed(&vec![1; 50]).unwrap();
+        let two = conn.sender_mut().feed(&vec![2; 50]).unwrap();
+        write(&mut conn, 1);
+        conn.sender_mut().ping(&[9; 100]).unwrap();
+        let first = conn.sender_mut().feed_first(&vec![3; 100]).unwrap();
+        assert_eq!(conn.sender().fed(), two);
+        let frame = over(role) + 50;
+        write(&mut conn, frame - 1); // the frame under way
+        assert!(conn.sender().is_written(one) && !conn.sender().is_written(two));
+        write(&mut conn, over(role) + 100); // the ping
+        assert!(!conn.sender().is_written(first));
+        write(&mut conn, over(role) + 99);
+        assert!(!conn.sender().is_written(first));
+        write(&mut conn, 1);
+        assert!(conn.sender().is_written(first) && !conn.sender().is_written(two));
+        write(&mut conn, frame - 1);
+        assert!(!conn.sender().is_written(two));
+        write(&mut conn, 1);
+        assert!(conn.sender().is_written(two) && !conn.sender().has_outgoing());
+    }
+}
+
+#[test]
+fn fed_is_unchanged_by_control_frames_and_by_what_goes_first() {
+    for role in ROLES {
+        for feeds in 0..3 {
+            for written in [0, 3, 1000] {
+                let mut conn = connection(role, &Config::default());
+                for _ in 0..feeds {
+                    conn.sender_mut().feed("data").unwrap();
+                }
+                write(&mut conn, written);
+                let fed = conn.sender().fed();
+                conn.sender_mut().ping(b"p").unwrap();
+                assert_eq!(conn.sender().fed(), fed);
+                conn.sender_mut().outgoing();
+                assert_eq!(conn.sender().fed(), fed);
+                receive(&mut conn, &to(role, PING, "x"));
+                conn.sender_mut().outgoing();
+                conn.sender_mut().feed_first("first").unwrap();
+                conn.sender_mut().outgoing();
+                assert_eq!(conn.sender().fed(), fed);
+                drain(&mut conn);
+                assert_eq!(conn.sender().fed(), fed);
+                assert!(conn.sender().is_written(fed));
+                conn.sender_mut().ping(b"again").unwrap();
+                drain(&mut conn);
+                assert_eq!(conn.sender().fed(), fed);
+                conn.sender_mut().close(None).unwrap();
+                assert_eq!(conn.sender().fed(), fed);
+                drain(&mut conn);
+                assert_eq!(conn.sender().fed(), fed, "{role:?} {feeds} {written}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fed_is_unchanged_when_what_was_fed_is_dropped() {
+    // So that two of them around a dropped `send` tell whether it had fed its message.
+    for role in ROLES {
+        for written in [0, 1, 5, 8, 9] {
+            for how in 0..3 {
+                let mut conn = connection(role, &Config::default());
+                conn.sender_mut().feed("one").unwrap();
+                conn.sender_mut().feed("two").unwrap();
+                write(&mut conn, written);
+                let fed = conn.sender().fed();
+                match how {
+                    0 => conn.sender_mut().abort(None).unwrap(),
+                    1 => {
+                        conn.write_blocked();
+                        receive(&mut conn, &to(role, 0x83, ""));
+                    }
+                    _ => conn.write_failed(),
+                }
+                assert_eq!(conn.sender().fed(), fed, "{role:?} {written} {how}");
+                drain(&mut conn);
+                assert_eq!(conn.sender().fed(), fed, "{role:?} {written} {how} drained");
+                // A frame under way is finished before the Close; after a failed write it is not.
+                let frame = over(role) + 3;
+                let whole = if how < 2 { written > frame } else { written == 2 * frame };
+                assert_eq!(conn.sender().is_written(fed), whole, "{role:?} {written} {how}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_dropped_is_never_said_to_be_written_and_what_was_written_always() {
+    for role in ROLES {
+        for how in 0..2 {
+            let mut conn = connection(role, &Config::default());
+            let early = conn.sender_mut().feed("early").unwrap();
+            let first = conn.sender_mut().feed_first("first").unwrap();
+            drain(&mut conn);
+            let late = conn.sender_mut().feed("late").unwrap();
+            let second = conn.sender_mut().feed_first("second").unwrap();
+            if how == 0 {
+                conn.sender_mut().abort(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+            } else {
+                conn.write_failed();
+            }
+            assert_eq!(conn.sender().unsent(), 2 * over(role) as u64 + 10);
+            drain(&mut conn);
+            let tx = conn.sender_mut();
+            assert!(tx.is_written(early) && !tx.is_written(late) && !tx.is_written(second));
+            assert!(tx.is_written(first), "{role:?} {how}: it was written before the drop");
+        }
+    }
+}
+
+#[test]
+fn a_close_that_was_written_does_not_count_for_what_it_dropped() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let lost = conn.sender_mut().feed("").unwrap();
+        conn.sender_mut().abort(None).unwrap();
+        drain(&mut conn);
+        assert!(!conn.sender().is_written(lost));
+        conn.write_failed();
+        assert!(!conn.sender().is_written(lost), "{role:?}");
+    }
+}
+
+#[test]
+fn wants_write_once_the_cork_limit_is_reached() {
+    let mut conn = server(&Config::default().cork_limit(100));
+    conn.sender_mut().feed(&vec![0; 97]).unwrap();
+    assert!(!conn.sender().wants_write());
+    conn.sender_mut().feed("").unwrap();
+    assert!(conn.sender().wants_write());
+    drain(&mut conn);
+    assert!(!conn.sender().wants_write());
+}
+
+#[test]
+fn echoing_to_a_peer_that_does_not_read_stops_at_high_water() {
+    // A24: the caller is told, and the connection can be closed.
+    let config = Config::default().high_water(10_000);
+    for role in ROLES {
+        let mut conn = connection(role, &config);
+        let wire = to(role, BINARY, [7; 900]).repeat(100);
+        let mut refused = false;
+        feed(&mut conn, &wire);
+        while let Ok(tickwire::Step::Message) = conn.step() {
+            let (rx, tx) = conn.split_mut();
+            refused |= tx.feed(rx.message().unwrap()).is_err();
+        }
+        let amount = conn.sender().buffered_amount();
+        assert!(refused && (10_000..=10_000 + 920).contains(&amount));
+        conn.sender_mut().close(None).unwrap();
+        assert_eq!(sent(&drain(&mut conn)).last(), Some(&(CLOSE, vec![])));
+    }
+}
+
+#[test]
+#[should_panic(expected = "advanced past the end")]
+fn advancing_past_the_end_panics() {
+    let mut conn = server(&Config::default());
+    conn.sender_mut().feed("x").unwrap();
+    conn.sender_mut().outgoing().advance(4);
+}
+
+#[test]
+fn the_single_slice_is_all_of_it_when_there_is_one() {
+    let mut conn = server(&Config::default().vectored_from(10));
+    assert_eq!(conn.sender_mut().outgoing().single(), Some(&b""[..]));
+    conn.sender_mut().feed("one").unwrap();
+    assert_eq!(conn.sender_mut().outgoing().single(), Some(&b"\x81\x03one"[..]));
+    conn.sender_mut().feed(vec![0; 10]).unwrap();
+    assert_eq!(conn.sender_mut().outgoing().single(), None);
+    write(&mut conn, 3);
+    let mut out = conn.sender_mut().outgoing();
+    assert_eq!(out.copy_to_bytes(out.remaining()), [&b"ne\x82\x0a"[..], &[0; 10]].concat());
+}

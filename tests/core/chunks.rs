@@ -1,0 +1,343 @@
+//! Messages in pieces as they arrive, and sent in pieces.
+use crate::support::wire::*;
+use std::time::Duration;
+use tickwire::{
+    Chunk, Config, Connection, DataKind, ProtocolError, RecvError, Role, SendError, Step, Time,
+    mask::Masker,
+};
+
+/// Joins pieces into messages; events that are no pieces pass as they are.
+fn join(seen: Vec<Seen>) -> Vec<Seen> {
+    let (mut out, mut open) = (Vec::new(), Vec::new());
+    for event in seen {
+        match event {
+            Seen::Chunk(kind, data, last) => {
+                open.extend(data);
+                if last {
+                    let data = std::mem::take(&mut open);
+                    out.push(match kind {
+                        DataKind::Text => text(&String::from_utf8(data).unwrap()),
+                        DataKind::Binary => binary(data),
+                    });
+                }
+            }
+            event => out.push(event),
+        }
+    }
+    out
+}
+
+#[test]
+fn pieces_joined_are_the_message_at_every_cut() {
+    for role in ROLES {
+        let wire = [
+            to(role, TEXT, "κόσμε"),
+            to(role, BINARY_OPEN, b"one"),
+            to(role, PING, "p"),
+            to(role, CONT_OPEN, ""),
+            to(role, CONT, b"two"),
+            to(role, TEXT, ""),
+            to(role, BINARY, vec![5; 300]),
+            to(role, CLOSE, ""),
+        ]
+        .concat();
+        let want = [
+            text("κόσμε"),
+            Seen::Ping(b"p".to_vec()),
+            binary("onetwo"),
+            text(""),
+            binary(vec![5; 300]),
+            Seen::Close(None),
+            Seen::Closed,
+        ];
+        for cut in 0..=wire.len() {
+            let mut conn = connection(role, &Config::default());
+            let mut seen = Vec::new();
+            for piece in [&wire[..cut], &wire[cut..]] {
+                feed(&mut conn, piece);
+                seen.extend(chunks(&mut conn));
+            }
+            seen.dedup_by(|a, b| a == b && *a == Seen::Closed);
+            assert_eq!(join(seen), want, "{role:?} {cut}");
+        }
+        let mut conn = connection(role, &Config::default());
+        let mut seen = Vec::new();
+        for byte in &wire {
+            feed(&mut conn, &[*byte]);
+            seen.extend(chunks(&mut conn));
+        }
+        assert_eq!(join(seen), want);
+    }
+}
+
+#[test]
+fn pieces_are_handed_out_as_they_arrive() {
+    for role in ROLES {
+        let wire = to(role, BINARY, b"0123456789");
+        let header = wire.len() - 10;
+        let mut conn = connection(role, &Config::default());
+        feed(&mut conn, &wire[..header]);
+        assert_eq!(chunks(&mut conn), []);
+        for i in 0..10u8 {
+            feed(&mut conn, &wire[header + usize::from(i)..][..1]);
+            let piece = Seen::Chunk(DataKind::Binary, vec![b'0' + i], i == 9);
+            assert_eq!(chunks(&mut conn), [piece]);
+            assert_eq!((conn.event(), conn.message()), (None, None));
+        }
+    }
+}
+
+#[test]
+fn a_piece_of_text_may_end_inside_a_character_but_not_be_impossible() {
+    for role in ROLES {
+        let wire = to(role, TEXT, "a😀");
+        let mut conn = connection(role, &Config::default());
+        let (front, back) = wire.split_at(wire.len() - 2);
+        feed(&mut conn, front);
+        let piece = |data: &[u8], last| Seen::Chunk(DataKind::Text, data.to_vec(), last);
+        assert_eq!(chunks(&mut conn), [piece(b"a\xf0\x9f", false)]);
+        feed(&mut conn, back);
+        assert_eq!(chunks(&mut conn), [piece(b"\x98\x80", true)]);
+        let failed = Seen::Failed(ProtocolError::BadUtf8.into());
+        feed(&mut conn, &to(role, TEXT_OPEN, b"ok\xf0\x9f"));
+        assert_eq!(chunks(&mut conn), [piece(b"ok\xf0\x9f", false)]);
+        feed(&mut conn, &to(role, CONT_OPEN, b"no"));
+        assert_eq!(chunks(&mut conn), vec![failed.clone()]);
+        let mut conn = connection(role, &Config::default());
+        feed(&mut conn, &[to(role, TEXT_OPEN, b"\xc3"), to(role, CONT, b"")].concat());
+        assert_eq!(chunks(&mut conn), [piece(b"\xc3", false), failed]);
+    }
+}
+
+#[test]
+fn limits_on_messages_do_not_hold_for_chunks_and_that_on_frames_does() {
+    let config = Config::default().max_message(10).max_frame(20).max_fragments(2);
+    for role in ROLES {
+        let mut wire = to(role, BINARY_OPEN, [1; 20]);
+        wire.extend(to(role, CONT_OPEN, [1; 20]).repeat(30));
+        wire.extend(to(role, CONT, [1; 20]));
+        let mut conn = connection(role, &config);
+        feed(&mut conn, &wire);
+        assert_eq!(join(chunks(&mut conn)), [binary([1; 640])]);
+        // The next is whole again, and held against them.
+        let error = RecvError::MessageTooBig { limit: 10 };
+        assert_eq!(receive(&mut conn, &to(role, BINARY, [1; 11])), [Seen::Failed(error)]);
+
+        let mut conn = connection(role, &config);
+        feed(&mut conn, &[to(role, BINARY_OPEN, [1; 20]), to(role, CONT, [1; 21])].concat());
+        let error = RecvError::FrameTooBig { limit: 20 };
+        let want = [Seen::Chunk(DataKind::Binary, vec![1; 20], false), Seen::Failed(error)];
+        assert_eq!(chunks(&mut conn), want);
+    }
+}
+
+#[test]
+fn a_message_begun_in_chunks_is_not_whole_within_the_limits() {
+    // A header taken while chunks were asked for, then `step`: the limit holds again.
+    let config = Config::default().max_message(10).max_frame(100);
+    for role in ROLES {
+        let wire = to(role, BINARY, [1; 50]);
+        let mut conn = connection(role, &config);
+        feed(&mut conn, &wire[..wire.len() - 50]);
+        assert_eq!(chunks(&mut conn), []);
+        feed(&mut conn, &wire[wire.len() - 50..]);
+        let error = RecvError::MessageTooBig { limit: 10 };
+        assert_eq!(events(&mut conn), [Seen::Failed(error)]);
+    }
+}
+
+#[test]
+fn step_skips_the_rest_of_a_message_in_chunks() {
+    let config = Config::default().max_message(100).max_frame(100).max_fragments(5);
+    for role in ROLES {
+        let mut message = to(role, TEXT_OPEN, "front");
+        message.extend(to(role, CONT_OPEN, [b'x'; 100]).repeat(20));
+        message.extend(to(role, PING, "inside"));
+        message.extend(to(role, CONT, "back"));
+        let wire = [&message[..], &to(role, TEXT, "next")].concat();
+        for cut in (0..wire.len()).step_by(61).chain([message.len() - 1, message.len()]) {
+            let mut conn = connection(role, &config);
+            feed(&mut conn, &to(role, TEXT_OPEN, "front"));
+            assert_eq!(
+                next_chunk(&mut conn),
+                Some(Seen::Chunk(DataKind::Text, b"front".to_vec(), false))
+            );
+            let rest = &wire[to(role, TEXT_OPEN, "front").len()..];
+            let cut = cut.min(rest.len());
+            feed(&mut conn, &rest[..cut]);
+            let mut seen = events(&mut conn);
+            feed(&mut conn, &rest[cut..]);
+            seen.extend(events(&mut conn));
+            assert_eq!(seen, [Seen::Ping(b"inside".to_vec()), text("next")], "{role:?} {cut}");
+        }
+        // What is skipped is text still.
+        let mut conn = connection(role, &config);
+        feed(&mut conn, &[to(role, TEXT_OPEN, "ok"), to(role, CONT, "\u{1}").clone()].concat());
+        next_chunk(&mut conn);
+        assert_eq!(events(&mut conn), []);
+        feed(&mut conn, &[to(role, TEXT_OPEN, "ok"), to(role, CONT, b"\xff")].concat());
+        next_chunk(&mut conn);
+        assert_eq!(events(&mut conn), [Seen::Failed(ProtocolError::BadUtf8.into())]);
+    }
+}
+
+#[test]
+fn a_whole_message_begun_may_be_had_in_chunks_from_then_on() {
+    for role in ROLES {
+        let wire = to(role, TEXT, "begun whole");
+        let mut conn = connection(role, &Config::default());
+        feed(&mut conn, &wire[..wire.len() - 5]);
+        assert_eq!(events(&mut conn), []);
+        let mut seen = chunks(&mut conn);
+        feed(&mut conn, &wire[wire.len() - 5..]);
+        seen.extend(chunks(&mut conn));
+        assert_eq!(join(seen), [text("begun whole")]);
+    }
+}
+
+#[test]
+fn a_large_message_in_chunks_takes_constant_memory() {
+    for role in ROLES {
+        let total: usize = 64 << 20;
+        let config = Config::default().max_frame(total);
+        let mut conn = connection(role, &config);
+        let key = key_of(peer(role));
+        feed(&mut conn, &head(BINARY, key, Len::Long(total as u64)));
+        let (mut sent, mut got) = (0, 0);
+        let mut masker = key.map(Masker::new);
+        let mut last = false;
+        while !last {
+            let spare = conn.spare_mut();
+            assert!(spare.len() <= 128 << 10);
+            let n = spare.len().min(total - sent);
+            let piece = &mut spare[..n];
+            piece.fill(0x5a);
+            if let Some(masker) = &mut masker {
+                masker.apply(piece);
+            }
+            conn.commit(n);
+            sent += n;
+            while conn.step_chunk() == Ok(Step::Message) {
+                let chunk = conn.receiver().chunk().unwrap();
+                got += chunk.data.len();
+                assert!(chunk.data.iter().step_by(511).all(|b| *b == 0x5a));
+                last = chunk.last;
+            }
+        }
+        assert_eq!((sent, got), (total, total));
+        assert!(conn.reclaim().len() <= 64 << 10, "memory follows what is kept, not what passed");
+    }
+}
+
+#[test]
+fn the_frame_timer_does_not_run_for_chunks() {
+    let config = Config::default().frame_timeout(Duration::from_secs(1));
+    for role in ROLES {
+        let wire = to(role, BINARY, vec![1; 5000]);
+        let mut conn = connection(role, &config);
+        let mut now = Duration::ZERO;
+        feed(&mut conn, &wire[..100]);
+        assert_eq!(chunks(&mut conn).len(), 1);
+        for byte in &wire[100..200] {
+            now += Duration::from_secs(1);
+            conn.handle_timeout(Time::new(now)).unwrap();
+            feed(&mut conn, &[*byte]);
+            assert_eq!(chunks(&mut conn).len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_message_sent_in_chunks_arrives_whole() {
+    for from in ROLES {
+        let mut pair = Pair::new(&Config::default());
+        let data: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
+        let pieces: Vec<&[u8]> = data.chunks(777).collect();
+        for (i, piece) in pieces.iter().enumerate() {
+            let last = i + 1 == pieces.len();
+            let chunk = Chunk { kind: DataKind::Binary, first: i == 0, data: piece, last };
+            pair.end(from).conn.sender_mut().feed_chunk(chunk).unwrap();
+            if i % 10 == 0 {
+                pair.drive();
+            }
+        }
+        pair.drive();
+        assert_eq!(pair.end(peer(from)).seen, [binary(&data)]);
+    }
+}
+
+#[test]
+fn chunks_are_refused_when_full_and_go_on_when_there_is_room() {
+    let mut conn = server(&Config::default().high_water(100));
+    let piece = |first, last| Chunk { kind: DataKind::Binary, first, data: &[1; 60][..], last };
+    conn.sender_mut().feed_chunk(piece(true, false)).unwrap();
+    conn.sender_mut().feed_chunk(piece(false, false)).unwrap();
+    let full = SendError::Full { buffered: 124, limit: 100 };
+    assert_eq!(conn.sender_mut().feed_chunk(piece(false, true)), Err(full));
+    let mut wire = drain(&mut conn);
+    conn.sender_mut().feed_chunk(piece(false, true)).unwrap();
+    wire.extend(drain(&mut conn));
+    let mut peer = client(&Config::default());
+    assert_eq!(receive(&mut peer, &wire), [binary([1; 180])]);
+    assert_eq!(peer.role(), Role::Client);
+}
+
+/// Plain and compressed, at every cut of the wire, and behind one that was given up: exactly the
+/// first piece of each message says that it is.
+#[test]
+fn the_first_piece_of_a_message_says_so() {
+    fn pieces(conn: &mut Connection, wire: &[u8], step: usize) -> Vec<(bool, bool)> {
+        let mut out = vec![];
+        for part in wire.chunks(step) {
+            conn.spare_mut()[..part.len()].copy_from_slice(part);
+            conn.commit(part.len());
+            while let Ok(Step::Message | Step::Ping) = conn.step_chunk() {
+                let chunk = conn.receiver().chunk();
+                out.extend(chunk.map(|chunk| (chunk.first, chunk.last)));
+            }
+        }
+        out
+    }
+    let check = |agreed: bool| {
+        for role in ROLES {
+            let config = Config::default();
+            let far = &mut connection(peer(role), &config);
+            let mut wire = vec![];
+            for (first, data, last) in
+                [(true, &b""[..], false), (false, b"one", false), (false, b"", true)]
+            {
+                let chunk = Chunk { kind: DataKind::Text, first, data, last };
+                far.sender_mut().feed_chunk(chunk).unwrap();
+                wire.extend(drain(far));
+                far.sender_mut().ping(b"").unwrap();
+                wire.extend(drain(far));
+            }
+            far.sender_mut().feed("two, of some length").unwrap();
+            far.sender_mut().feed("").unwrap();
+            wire.extend(drain(far));
+            assert_eq!(wire[0] & 0x40 != 0, agreed);
+            for step in 1..=wire.len() {
+                let mut conn = connection(role, &config);
+                let seen = pieces(&mut conn, &wire, step);
+                assert_eq!(seen.iter().filter(|piece| piece.1).count(), 3);
+                let mut first = true;
+                for piece in seen {
+                    assert_eq!(piece.0, first, "cut in {step}");
+                    first = piece.1;
+                }
+            }
+            // Begun whole, then had in chunks; begun in chunks, then skipped.
+            let mut conn = connection(role, &config);
+            let open = [to(role, TEXT_OPEN, "a"), to(role, CONT_OPEN, "b")].concat();
+            receive(&mut conn, &open);
+            let next = [to(role, CONT, "c"), to(role, TEXT_OPEN, "d")].concat();
+            assert_eq!(pieces(&mut conn, &next, next.len()), [(true, true), (true, false)]);
+            receive(&mut conn, &to(role, CONT_OPEN, "skipped"));
+            let next = [to(role, CONT, "skipped"), to(role, TEXT, "e")].concat();
+            assert_eq!(pieces(&mut conn, &next, next.len()), [(true, true)]);
+        }
+    };
+    check(false);
+    #[cfg(feature = "deflate")]
+    agreeing(tickwire::deflate::Agreed::new(), || check(true));
+}

@@ -1,0 +1,538 @@
+//! The closing handshake, from both ends and in every order (PROTOCOL.md 5).
+use crate::support::wire::*;
+use bytes::Buf;
+use std::time::Duration;
+use tickwire::{
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Ending, ProtocolError, ReadyState, RecvError,
+    Role, SendError, Time,
+};
+
+fn closed_with(code: u16) -> Seen {
+    Seen::Close(Some((code, String::new())))
+}
+
+#[test]
+fn a_close_is_answered_once_with_its_code() {
+    // P048, P054, P055, P057, P060, P062
+    for role in ROLES {
+        for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
+            let mut conn = connection(role, &Config::default());
+            let body = close_body(code, "why — not");
+            let seen = receive(&mut conn, &to(role, CLOSE, &body));
+            let want = [Seen::Close(Some((code, "why — not".to_owned()))), Seen::Closed];
+            assert_eq!(seen, want);
+            assert_eq!(sent(&drain(&mut conn)), [(CLOSE, code.to_be_bytes().to_vec())]);
+            assert!(conn.closed().unwrap().clean);
+            assert_eq!(conn.closed().unwrap().code, code);
+            assert_eq!(conn.sender_mut().close(None), Err(SendError::Closed));
+            assert_eq!(drain(&mut conn), []);
+        }
+    }
+}
+
+#[test]
+fn an_empty_close_is_answered_with_an_empty_one_and_is_1005() {
+    // P062, P068
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        assert_eq!(conn.closed(), None);
+        assert_eq!(receive(&mut conn, &to(role, CLOSE, "")), [Seen::Close(None), Seen::Closed]);
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
+        let end = conn.closed().unwrap();
+        assert_eq!((end.code, end.reason, end.clean), (1005, "", true));
+    }
+}
+
+#[test]
+fn a_malformed_close_is_refused_and_its_code_not_reported() {
+    // P049–P053, P056, P058, A29
+    let bad = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535];
+    let mut bodies: Vec<(Vec<u8>, ProtocolError)> = bad
+        .iter()
+        .map(|&code| (close_body(code, ""), ProtocolError::BadClose))
+        .chain(bad.iter().map(|&code| (close_body(code, "ok"), ProtocolError::BadClose)))
+        .collect();
+    bodies.push((vec![3], ProtocolError::BadClose));
+    for reason in
+        [&b"\xff"[..], b"ok\xc3", b"\xed\xa0\x80", b"\xe2\x82", b"\xf4\x90\x80\x80", b"\xc0\x80"]
+    {
+        bodies.push(([&1000u16.to_be_bytes(), reason].concat(), ProtocolError::BadUtf8));
+    }
+    for role in ROLES {
+        for (body, error) in &bodies {
+            let wire = to(role, CLOSE, body);
+            for cuts in [0..0, 0..wire.len()] {
+                let (seen, output) = transcript(role, &Config::default(), &wire, cuts);
+                assert_eq!(seen, [Seen::Failed((*error).into())], "{body:02x?}");
+                let code = error.close_code().get().to_be_bytes().to_vec();
+                assert_eq!(sent(&output), [(CLOSE, code)]);
+            }
+            let mut conn = connection(role, &Config::default());
+            receive(&mut conn, &wire);
+            drain(&mut conn);
+            assert_eq!(
+                conn.closed().map_or((1006, false), |end| (end.code, end.clean)),
+                (1006, false)
+            );
+        }
+    }
+}
+
+#[test]
+fn codes_and_reasons_that_must_not_be_sent_cannot_be() {
+    // P059, P060, P061, A30
+    for code in 0..=65535 {
+        let legal = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+        assert_eq!(CloseCode::new(code).map(CloseCode::get), legal.then_some(code));
+    }
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let tx = conn.sender_mut();
+        let long = "é".repeat(62); // 124 bytes
+        let frame = CloseFrame::with_reason(CloseCode::NORMAL, &long);
+        assert_eq!(tx.close(frame), Err(SendError::ReasonTooLong));
+        assert_eq!(tx.abort(frame), Err(SendError::ReasonTooLong));
+        if role == Role::Server {
+            let frame = CloseFrame::new(CloseCode::MANDATORY_EXTENSION);
+            assert_eq!(tx.close(frame), Err(SendError::BadCloseCode));
+        }
+        assert!(!tx.has_outgoing() && !tx.is_closed());
+        let longest = "x".repeat(123);
+        tx.close(CloseFrame::with_reason(CloseCode::GOING_AWAY, &longest)).unwrap();
+        assert_eq!(tx.close_frame().map(|f| f.reason), Some(&longest[..]));
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1001, &longest))]);
+    }
+    let mut conn = client(&Config::default());
+    conn.sender_mut().close(CloseFrame::new(CloseCode::MANDATORY_EXTENSION)).unwrap();
+}
+
+#[test]
+fn either_end_or_both_may_close_first() {
+    // P063, P067, P070, P071
+    let frame = || CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye");
+    for closers in [&[Role::Server][..], &[Role::Client], &ROLES] {
+        let mut pair = Pair::new(&Config::default());
+        for &role in closers {
+            pair.end(role).conn.sender_mut().close(frame()).unwrap();
+        }
+        pair.drive();
+        for role in ROLES {
+            let reason = if closers.contains(&peer(role)) { "bye" } else { "" };
+            let end = pair.end(role);
+            let want = [Seen::Close(Some((1001, reason.to_owned()))), Seen::Closed];
+            assert_eq!(end.seen, want, "{role:?} of {closers:?}");
+            assert!(end.conn.closed().unwrap().clean && end.gone);
+            assert_eq!(end.conn.ready_state(), ReadyState::Closed);
+        }
+        assert_eq!(pair.server.endings, [Ending::ShutDown, Ending::Discard, Ending::Done]);
+        assert_eq!(pair.client.endings, [Ending::Discard, Ending::ShutDown, Ending::Done]);
+        assert_eq!(pair.now, Duration::ZERO);
+    }
+}
+
+#[test]
+fn data_before_the_answering_close_is_still_received() {
+    // P065
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().close(None).unwrap();
+        drain(&mut conn);
+        assert_eq!(receive(&mut conn, &to(role, TEXT, "late")), [text("late")]);
+        // Our own Close forbids data alone (P064).
+        assert_eq!(receive(&mut conn, &to(role, PING, "?")), [Seen::Ping(b"?".to_vec())]);
+        assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec())]);
+        assert_eq!(receive(&mut conn, &to(role, CLOSE, "")), [Seen::Close(None), Seen::Closed]);
+        assert!(conn.closed().unwrap().clean && !conn.sender().has_outgoing());
+    }
+}
+
+#[test]
+fn what_follows_the_peers_close_is_ignored() {
+    // P041, P066, A34
+    for role in ROLES {
+        for behind in
+            [to(role, TEXT, "x"), to(role, PING, "x"), vec![0xff; 100], to(role, CLOSE, "")]
+        {
+            let wire = [to(role, CLOSE, close_body(1000, "")), behind].concat();
+            for cuts in [0..0, 0..wire.len()] {
+                let (seen, output) = transcript(role, &Config::default(), &wire, cuts);
+                assert_eq!(seen, [closed_with(1000), Seen::Closed]);
+                assert_eq!(sent(&output), [(CLOSE, 1000u16.to_be_bytes().to_vec())]);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_orderly_close_goes_behind_all_that_was_fed() {
+    // P064, A35: at every write offset, with control frames that wait.
+    for role in ROLES {
+        let mut probe = connection(role, &Config::default());
+        probe.sender_mut().feed("one").unwrap();
+        probe.sender_mut().feed("two").unwrap();
+        let total = drain(&mut probe).len();
+        for at in 0..=total {
+            let mut conn = connection(role, &Config::default());
+            conn.sender_mut().feed("one").unwrap();
+            conn.sender_mut().feed("two").unwrap();
+            let mut wire = write(&mut conn, at);
+            conn.sender_mut().ping(b"p").unwrap();
+            conn.sender_mut().feed_first("first").unwrap();
+            conn.sender_mut().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+            assert_eq!(conn.sender_mut().feed("three"), Err(SendError::Closed));
+            assert_eq!(conn.sender_mut().feed_first("three"), Err(SendError::Closed));
+            wire.extend(drain(&mut conn));
+            let mut sent = sent(&wire);
+            assert_eq!(sent.pop(), Some((CLOSE, 1000u16.to_be_bytes().to_vec())));
+            sent.retain(|f| *f != (PING, b"p".to_vec()) && *f != (TEXT, b"first".to_vec()));
+            assert_eq!(sent, [(TEXT, b"one".to_vec()), (TEXT, b"two".to_vec())]);
+            assert_eq!(conn.sender().unsent(), 0);
+        }
+    }
+}
+
+#[test]
+fn nothing_follows_a_close_not_even_a_pong_that_waited_for_another() {
+    // P064: one pong has its place and is not written, a second waits, then the Close is queued,
+    // by us or as an answer.
+    for role in ROLES {
+        for answer in [false, true] {
+            for second in [PING, PONG] {
+                let mut conn = connection(role, &Config::default());
+                conn.sender_mut().feed(&vec![1; 1000]).unwrap();
+                let mut wire = write(&mut conn, 10);
+                conn.sender_mut().pong(b"a").unwrap();
+                conn.sender_mut().outgoing(); // the write takes nothing
+                if second == PING {
+                    conn.sender_mut().ping(b"b").unwrap();
+                } else {
+                    receive(&mut conn, &to(role, PING, "b"));
+                }
+                if answer {
+                    receive(&mut conn, &to(role, CLOSE, ""));
+                } else {
+                    conn.sender_mut().close(None).unwrap();
+                }
+                let amount = conn.sender().buffered_amount();
+                // One vectored write that takes everything, then what is left, if anything.
+                let mut rest = write_at_once(&mut conn, usize::MAX);
+                rest.extend(drain(&mut conn));
+                assert_eq!(rest.len(), amount);
+                wire.extend(rest);
+                let want = [
+                    (BINARY, vec![1; 1000]),
+                    (PONG, b"a".to_vec()),
+                    (second, b"b".to_vec()),
+                    (CLOSE, vec![]),
+                ];
+                assert_eq!(sent(&wire), want, "{role:?} answer {answer}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_close_of_a_violation_overtakes_what_the_stream_refuses_and_drops_it() {
+    for role in ROLES {
+        let messages = ["one", "two", "three"];
+        let (mut ends, mut probe) = (Vec::new(), connection(role, &Config::default()));
+        for message in messages {
+            probe.sender_mut().feed(message).unwrap();
+            ends.push(probe.sender().buffered_amount());
+        }
+        for at in 0..=ends[2] {
+            let mut conn = connection(role, &Config::default());
+            let positions = messages.map(|m| conn.sender_mut().feed(m).unwrap());
+            let mut wire = write(&mut conn, at);
+            conn.write_blocked();
+            let left = conn.sender().buffered_amount();
+            let first = conn.sender_mut().feed_first("first").unwrap();
+            let all = conn.sender().buffered_amount();
+            receive(&mut conn, &to(role, 0x83, ""));
+            wire.extend(drain(&mut conn));
+            let mut sent = sent(&wire);
+            assert_eq!(sent.pop(), Some((CLOSE, vec![3, 0xea])));
+            // With nothing to write, nothing is refused.
+            let begun = (0..3).filter(|&i| at > if i == 0 { 0 } else { ends[i - 1] }).count();
+            let went = left == 0;
+            let mut want: Vec<_> = messages.map(|m| (TEXT, m.as_bytes().to_vec())).to_vec();
+            want.truncate(begun);
+            want.extend(went.then(|| (TEXT, b"first".to_vec())));
+            assert_eq!(sent, want, "{role:?} at {at}");
+            let end = if begun == 0 { 0 } else { ends[begun - 1] };
+            let dropped = if went { 0 } else { all - (end - at) };
+            assert_eq!(conn.sender().unsent(), dropped as u64, "{role:?} at {at}");
+            assert_eq!(conn.sender().buffered_amount(), 0);
+            for (i, position) in positions.into_iter().enumerate() {
+                assert_eq!(conn.sender().is_written(position), i < begun, "{at} {i}");
+            }
+            assert_eq!(conn.sender().is_written(first), went);
+        }
+    }
+}
+
+#[test]
+fn the_close_of_a_violation_goes_behind_the_replies_that_the_stream_takes() {
+    // A15: what came before the violation was answered, in one batch with it.
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let wire = [to(role, TEXT, "a"), to(role, PING, "p"), to(role, 0x83, "")].concat();
+        feed(&mut conn, &wire);
+        assert_eq!(next(&mut conn), Some(text("a")));
+        let reply = conn.sender_mut().feed("re: a").unwrap();
+        assert_eq!(events(&mut conn).len(), 2);
+        assert_eq!(conn.sender_mut().feed("late"), Err(SendError::Closed));
+        assert_eq!(conn.ending(), Ending::Flush);
+        let amount = conn.sender().buffered_amount();
+        let wire = drain(&mut conn);
+        assert_eq!(wire.len(), amount);
+        let want = [(PONG, b"p".to_vec()), (TEXT, b"re: a".to_vec()), (CLOSE, vec![3, 0xea])];
+        assert_eq!(sent(&wire), want);
+        assert!(conn.sender().is_written(reply) && conn.sender().unsent() == 0);
+    }
+}
+
+#[test]
+fn an_abort_goes_at_the_next_frame_boundary() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let tx = conn.sender_mut();
+        let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
+        tx.feed_chunk(chunk(b"begun", false)).unwrap();
+        tx.feed_chunk(chunk(b"never", true)).unwrap();
+        tx.feed("never").unwrap();
+        let mut wire = write(&mut conn, 3);
+        let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "now");
+        conn.sender_mut().abort(frame).unwrap();
+        assert_eq!(conn.sender_mut().abort(None), Err(SendError::Closed));
+        assert_eq!(conn.sender().close_frame(), Some(frame));
+        wire.extend(drain(&mut conn));
+        let want = [(TEXT_OPEN, b"begun".to_vec()), (CLOSE, close_body(1001, "now"))];
+        assert_eq!(sent(&wire), want);
+        let key = if role == Role::Client { 4 } else { 0 };
+        assert_eq!(conn.sender().unsent(), 2 * (2 + 5 + key));
+    }
+}
+
+#[test]
+fn a_violation_after_our_own_close_sends_no_second_one() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().feed("data").unwrap();
+        conn.sender_mut().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+        let seen = receive(&mut conn, &to(role, 0x83, ""));
+        assert_eq!(seen, [Seen::Failed(ProtocolError::ReservedOpCode.into())]);
+        let want = [(TEXT, b"data".to_vec()), (CLOSE, 1000u16.to_be_bytes().to_vec())];
+        assert_eq!(sent(&drain(&mut conn)), want);
+        assert!(!conn.closed().is_some_and(|end| end.clean));
+    }
+}
+
+#[test]
+fn with_auto_close_off_the_answer_is_the_callers() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default().auto_close(false));
+        let seen = receive(&mut conn, &to(role, CLOSE, close_body(1000, "")));
+        assert_eq!(seen, [closed_with(1000), Seen::Closed]);
+        assert!(!conn.sender().has_outgoing());
+        assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closing));
+        conn.sender_mut().feed("last words").unwrap();
+        conn.sender_mut().close(CloseFrame::new(CloseCode::GOING_AWAY)).unwrap();
+        assert_eq!(conn.ending(), Ending::Flush);
+        let want = [(TEXT, b"last words".to_vec()), (CLOSE, close_body(1001, ""))];
+        assert_eq!(sent(&drain(&mut conn)), want);
+        assert!(conn.closed().unwrap().clean);
+    }
+}
+
+/// Flush, then by role and cause: the ending after each thing done.
+#[test]
+fn the_ending_walks_through_every_path() {
+    // P070–P072
+    for role in ROLES {
+        let closed: Vec<u8> = to(role, CLOSE, close_body(1000, ""));
+        let violation: Vec<u8> = to(role, 0x83, "");
+        for (wire, fails) in [(closed, false), (violation, true)] {
+            for eof_early in [false, true] {
+                let mut conn = connection(role, &Config::default());
+                receive(&mut conn, &wire);
+                assert_eq!(conn.ending(), Ending::Flush);
+                let written = write(&mut conn, 1);
+                assert_eq!((conn.ending(), written.len()), (Ending::Flush, 1));
+                drain(&mut conn);
+                if eof_early {
+                    conn.end_of_stream();
+                }
+                let shut_down = |conn: &mut tickwire::Connection| {
+                    assert_eq!(conn.ending(), Ending::ShutDown);
+                    assert_eq!(conn.ready_state(), ReadyState::Closing);
+                    conn.shut_down();
+                };
+                // A client leaves it to the server to be the first.
+                let first = role == Role::Server || fails;
+                if first {
+                    shut_down(&mut conn);
+                }
+                if !eof_early {
+                    assert_eq!(conn.ending(), Ending::Discard);
+                    feed(&mut conn, &[0xff; 1 << 17]);
+                    assert!(conn.step().is_err() == fails && conn.event().is_none());
+                    assert_eq!(conn.ending(), Ending::Discard);
+                    conn.end_of_stream();
+                }
+                if !first {
+                    shut_down(&mut conn);
+                }
+                assert_eq!(conn.ending(), Ending::Done, "{role:?} fails {fails}");
+                assert_eq!(conn.ready_state(), ReadyState::Closed);
+                assert_eq!(conn.closed().is_some_and(|end| end.clean), !fails);
+            }
+        }
+        // A network that failed: nothing to write to.
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().feed("data").unwrap();
+        conn.end_of_stream();
+        assert_eq!(events(&mut conn), [Seen::Failed(RecvError::UnexpectedEof)]);
+        assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
+    }
+}
+
+#[test]
+fn a_failed_write_lets_what_was_received_be_read() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let position = conn.sender_mut().feed("dropped").unwrap();
+        let n = write(&mut conn, 2).len();
+        let amount = conn.sender().buffered_amount();
+        conn.write_failed();
+        assert_eq!((n, conn.sender().unsent()), (2, amount as u64));
+        assert_eq!(conn.sender().buffered_amount(), 0);
+        assert!(!conn.sender().is_written(position) && !conn.sender().has_outgoing());
+        assert_eq!(conn.sender_mut().feed("x"), Err(SendError::Closed));
+        assert_eq!(conn.ready_state(), ReadyState::Closing);
+        let wire = [
+            to(role, TEXT, "last"),
+            to(role, PING, ""),
+            to(role, CLOSE, close_body(1008, "policy")),
+        ];
+        let want = [
+            text("last"),
+            Seen::Ping(vec![]),
+            Seen::Close(Some((1008, "policy".to_owned()))),
+            Seen::Closed,
+        ];
+        assert_eq!(receive(&mut conn, &wire.concat()), want);
+        assert!(!conn.sender().has_outgoing());
+        assert_eq!(
+            (conn.ending(), conn.closed().is_some_and(|end| end.clean)),
+            (Ending::Done, false)
+        );
+        assert_eq!(conn.ready_state(), ReadyState::Closed);
+    }
+}
+
+#[test]
+fn after_a_failed_write_reading_is_bounded_by_the_close_timeout() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default().close_timeout(Duration::from_secs(3)));
+        conn.write_failed();
+        let at = |secs| Time::new(Duration::from_secs(secs));
+        assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
+        conn.handle_timeout(at(10)).unwrap();
+        assert_eq!(conn.poll_timeout(), Some(at(13)));
+        receive(&mut conn, &to(role, TEXT, "still"));
+        assert_eq!(conn.handle_timeout(at(13)), Err(RecvError::CloseTimeout));
+        assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+        assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
+    }
+}
+
+#[test]
+fn the_ready_state_only_moves_forward() {
+    // P221: any order of calls.
+    for seed in 0..3000 {
+        let mut rng = Rng(seed);
+        let role = ROLES[rng.below(2)];
+        let mut conn = connection(role, &Config::default().auto_close(rng.once_in(2)));
+        let (mut state, mut now) = (conn.ready_state(), Duration::ZERO);
+        assert_eq!(state, ReadyState::Open);
+        for _ in 0..12 {
+            match rng.below(11) {
+                0 => drop(receive(&mut conn, &to(role, CLOSE, close_body(1000, "")))),
+                1 => drop(receive(&mut conn, &to(role, 0x83, ""))),
+                2 => drop(receive(&mut conn, &to(role, TEXT, "x"))),
+                3 => drop(conn.sender_mut().close(None)),
+                4 => drop(conn.sender_mut().abort(None)),
+                5 if rng.once_in(3) => conn.write_failed(),
+                6 => conn.end_of_stream(),
+                7 if conn.ending() == Ending::ShutDown => conn.shut_down(),
+                8 => {
+                    now += Duration::from_secs(2);
+                    let _ = conn.handle_timeout(Time::new(now));
+                }
+                9 => drop(drain(&mut conn)),
+                _ => {
+                    let _ = conn.step();
+                }
+            }
+            assert!(conn.ready_state() >= state, "seed {seed}: {state:?} {:?}", conn.ready_state());
+            state = conn.ready_state();
+        }
+    }
+}
+
+#[test]
+fn a_connection_says_why_it_failed_and_what_the_peer_said() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        assert_eq!(conn.closed(), None);
+        receive(&mut conn, &to(role, 0x83, ""));
+        assert_eq!(
+            conn.closed().and_then(|end| end.error),
+            Some(RecvError::Protocol(ProtocolError::ReservedOpCode))
+        );
+
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &to(role, CLOSE, close_body(1001, "bye")));
+        let end = conn.closed().unwrap();
+        assert_eq!((end.error, end.code, end.reason), (None, 1001, "bye"));
+    }
+}
+
+/// A peer that has both Closes may be gone before it takes a Pong that comes behind ours.
+#[test]
+fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
+    for role in ROLES {
+        for fails in [true, false] {
+            let mut conn = connection(role, &Config::default());
+            conn.sender_mut().close(None).unwrap();
+            assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
+            receive(&mut conn, &to(role, PING, "late"));
+            if fails {
+                conn.write_failed();
+            } else {
+                conn.sender_mut().outgoing().advance(1); // and takes no more
+                conn.write_blocked();
+            }
+            assert!(!conn.closed().is_some_and(|end| end.clean), "the peer's has not come");
+            let seen = receive(&mut conn, &to(role, CLOSE, ""));
+            assert_eq!(seen, [Seen::Close(None), Seen::Closed]);
+            assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
+            assert_eq!(conn.sender().unsent(), 0);
+            assert_eq!(drain(&mut conn), [], "what was cut stays so");
+            assert_ne!(conn.ending(), Ending::Flush);
+        }
+    }
+}
+
+#[test]
+fn a_close_that_was_not_all_written_is_not_clean() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().close(None).unwrap();
+        conn.sender_mut().outgoing().advance(1);
+        conn.write_failed();
+        receive(&mut conn, &to(role, CLOSE, ""));
+        assert!(!conn.closed().is_some_and(|end| end.clean), "{role:?}");
+    }
+}

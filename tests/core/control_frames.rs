@@ -1,0 +1,289 @@
+//! Pings, Pongs, and how they pass the data (PROTOCOL.md 4).
+use crate::support::wire::*;
+use tickwire::{Chunk, Config, DataKind, ProtocolError, Role, SendError, Step};
+
+#[test]
+fn a_ping_is_answered_with_its_own_bytes() {
+    // P040, P047, A12, A38
+    for role in ROLES {
+        for payload in
+            [vec![], vec![0xff], b"\xc3\x28 not utf-8 \x00".to_vec(), vec![7; 124], vec![9; 125]]
+        {
+            let wire = to(role, PING, &payload);
+            for cut in 0..=wire.len() {
+                let (seen, output) = transcript(role, &Config::default(), &wire, [cut]);
+                assert_eq!(seen, [Seen::Ping(payload.clone())]);
+                assert_eq!(sent(&output), [(PONG, payload.clone())]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_control_frame_too_long_or_in_fragments_is_refused_at_its_header() {
+    // P038, P039, A12
+    for role in ROLES {
+        let key = key_of(peer(role));
+        for opcode in [8, 9, 10] {
+            for (b0, len) in [
+                (0x80 | opcode, Len::Medium(126)),
+                (0x80 | opcode, Len::Medium(5)),
+                (0x80 | opcode, Len::Long(70_000)),
+                (opcode, Len::Short(0)),
+                (opcode, Len::Short(3)),
+            ] {
+                let wire = &head(b0, key, len)[..2];
+                let (seen, output) = transcript(role, &Config::default(), wire, [1]);
+                assert_eq!(seen, [Seen::Failed(ProtocolError::BadControlFrame.into())]);
+                assert_eq!(sent(&output), [(CLOSE, vec![3, 0xea])]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pong_nobody_asked_for_costs_nothing() {
+    // P043, A21
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        for i in 0..2000u32 {
+            let payload = i.to_be_bytes();
+            assert_eq!(receive(&mut conn, &to(role, PONG, payload)), [Seen::Pong(payload.into())]);
+            assert_eq!(conn.sender().buffered_amount(), 0);
+        }
+        assert!(!conn.sender().has_outgoing());
+    }
+}
+
+#[test]
+fn a_ping_flood_costs_one_pong() {
+    // P042: the newest ping is answered, once for each write.
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        for i in 0..500u32 {
+            receive(&mut conn, &to(role, PING, i.to_be_bytes()));
+        }
+        assert_eq!(sent(&drain(&mut conn)), [(PONG, 499u32.to_be_bytes().to_vec())]);
+        assert_eq!(drain(&mut conn), []);
+    }
+}
+
+#[test]
+fn a_ping_flood_with_a_blocked_writer_is_bounded() {
+    // A20, P208: 125-byte pings from a peer that never reads.
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().feed(&vec![1; 100_000]).unwrap();
+        let mut out = write(&mut conn, 10);
+        let base = conn.sender().buffered_amount();
+        for i in 0..5000u32 {
+            let payload = [&[b'.'; 121][..], &i.to_be_bytes()].concat();
+            receive(&mut conn, &to(role, PING, payload));
+            if i % 3 == 0 {
+                conn.sender_mut().outgoing(); // a write that took nothing
+                conn.write_blocked();
+            }
+            assert!(conn.sender().buffered_amount() <= base + 32 * (125 + 6), "ping {i}");
+        }
+        out.extend(drain(&mut conn));
+        let sent = sent(&out);
+        assert_eq!(sent[0], (BINARY, vec![1; 100_000]));
+        let newest = [&[b'.'; 121][..], &4999u32.to_be_bytes()].concat();
+        assert_eq!(sent.last(), Some(&(PONG, newest)));
+        assert!(sent.len() <= 1 + 32, "{} frames", sent.len());
+    }
+}
+
+#[test]
+fn with_auto_pong_off_nothing_is_answered() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default().auto_pong(false));
+        assert_eq!(receive(&mut conn, &to(role, PING, "x")), [Seen::Ping(b"x".to_vec())]);
+        assert!(!conn.sender().has_outgoing());
+        conn.sender_mut().pong(b"mine").unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [(PONG, b"mine".to_vec())]);
+    }
+}
+
+#[test]
+fn control_payloads_above_125_bytes_are_refused() {
+    // P045
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let tx = conn.sender_mut();
+        assert_eq!(tx.ping(&[0; 126]), Err(SendError::ControlTooLong));
+        assert_eq!(tx.pong(&[0; 1000]), Err(SendError::ControlTooLong));
+        assert!(!tx.has_outgoing());
+        tx.ping(&[1; 125]).unwrap();
+        assert_eq!(tx.pong(&[0; 126]), Err(SendError::ControlTooLong));
+        assert_eq!(sent(&drain(&mut conn)), [(PING, vec![1; 125])]);
+    }
+}
+
+#[test]
+fn of_several_pings_that_wait_the_newest_is_sent() {
+    let mut conn = server(&Config::default());
+    conn.sender_mut().ping(b"old").unwrap();
+    conn.sender_mut().ping(b"new").unwrap();
+    assert_eq!(sent(&drain(&mut conn)), [(PING, b"new".to_vec())]);
+}
+
+#[test]
+fn up_to_sixteen_pings_that_wait_are_answered_each_and_of_more_the_newest() {
+    // P042
+    for role in ROLES {
+        for count in [1, 2, 15, 16, 17, 18, 33, 200u8] {
+            for asked in [false, true] {
+                let mut conn = connection(role, &Config::default());
+                for i in 0..count {
+                    if asked {
+                        receive(&mut conn, &to(role, PING, [i]));
+                    } else {
+                        conn.sender_mut().pong(&[i]).unwrap();
+                    }
+                }
+                let from = if count > 16 { count - 1 } else { 0 };
+                let want: Vec<_> = (from..count).map(|i| (PONG, vec![i])).collect();
+                let amount = conn.sender().buffered_amount();
+                let wire = drain(&mut conn);
+                assert_eq!((sent(&wire), wire.len()), (want, amount), "{role:?} {count}");
+                // Counted anew behind each write.
+                receive(&mut conn, &to(role, PING, "again"));
+                assert_eq!(sent(&drain(&mut conn)), [(PONG, b"again".to_vec())]);
+            }
+        }
+    }
+}
+
+/// Frames of every shape, as they are fed.
+fn load(conn: &mut tickwire::Connection) -> Vec<(u8, Vec<u8>)> {
+    let tx = conn.sender_mut();
+    tx.feed("one").unwrap();
+    tx.feed(vec![2; 40]).unwrap(); // spliced
+    tx.feed("").unwrap();
+    for (data, last) in [(&b"th"[..], false), (b"", false), (b"ree", true)] {
+        let first = tx.message_in_progress().is_none();
+        tx.feed_chunk(Chunk { kind: DataKind::Binary, first, data, last }).unwrap();
+    }
+    tx.feed(vec![4; 300]).unwrap();
+    tx.feed("five").unwrap();
+    vec![
+        (TEXT, b"one".to_vec()),
+        (BINARY, vec![2; 40]),
+        (TEXT, vec![]),
+        (BINARY_OPEN, b"th".to_vec()),
+        (CONT_OPEN, vec![]),
+        (CONT, b"ree".to_vec()),
+        (BINARY, vec![4; 300]),
+        (TEXT, b"five".to_vec()),
+    ]
+}
+
+#[test]
+fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
+    // P031, P042, P211
+    let config = Config::default().vectored_from(32);
+    for role in ROLES {
+        let mut probe = connection(role, &config);
+        load(&mut probe);
+        let total = drain(&mut probe).len();
+        for at in 0..=total {
+            let mut conn = connection(role, &config);
+            let fed = load(&mut conn);
+            let mut wire = write(&mut conn, at);
+            let mut begun = 0;
+            let mut rest = &wire[..];
+            while !rest.is_empty() {
+                begun += 1;
+                rest = read_frame(rest).map_or(&[], |(_, n)| &rest[n..]);
+            }
+            conn.sender_mut().ping(b"?").unwrap();
+            receive(&mut conn, &to(role, PING, "!"));
+            wire.extend(drain(&mut conn));
+            let mut want = fed.clone();
+            want.splice(begun..begun, [(PONG, b"!".to_vec()), (PING, b"?".to_vec())]);
+            assert_eq!(sent(&wire), want, "{role:?} at {at}");
+        }
+    }
+}
+
+#[test]
+fn pongs_overtake_again_and_again_byte_by_byte() {
+    // A new ping with every byte written: each pong is whole, between frames, data in order.
+    let config = Config::default().vectored_from(32);
+    for role in ROLES {
+        for every in [1, 2, 3, 7] {
+            let mut conn = connection(role, &config);
+            let fed = load(&mut conn);
+            let (mut wire, mut i) = (Vec::new(), 0u32);
+            while conn.sender().buffered_amount() > 0 && i < 2000 {
+                if i % every == 0 && i < 300 {
+                    receive(&mut conn, &to(role, PING, i.to_be_bytes()));
+                }
+                wire.extend(write(&mut conn, 1));
+                i += 1;
+            }
+            wire.extend(drain(&mut conn));
+            let (pongs, data): (Vec<_>, Vec<_>) =
+                sent(&wire).into_iter().partition(|f| f.0 == PONG);
+            assert_eq!(data, fed, "{role:?} every {every}");
+            assert!(pongs.is_sorted() && !pongs.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_pong_waits_for_no_more_than_the_frame_under_way() {
+    let mut conn = server(&Config::default());
+    conn.sender_mut().feed(&vec![0; 1000]).unwrap();
+    conn.sender_mut().feed(&vec![1; 1000]).unwrap();
+    let mut wire = write(&mut conn, 1);
+    receive(&mut conn, &masked(PING, "p"));
+    wire.extend(write(&mut conn, 1003 + 3));
+    assert_eq!(sent(&wire), [(BINARY, vec![0; 1000]), (PONG, b"p".to_vec())]);
+}
+
+#[test]
+fn frames_written_before_the_ping_came_are_not_walked_into() {
+    // The Role only changes the header's length.
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        for i in 0..200usize {
+            conn.sender_mut().feed(&vec![i as u8; i]).unwrap();
+        }
+        let mut wire = Vec::new();
+        for i in 0..50u8 {
+            wire.extend(write(&mut conn, 333));
+            receive(&mut conn, &to(role, PING, [i]));
+        }
+        wire.extend(drain(&mut conn));
+        let data = sent(&wire).into_iter().filter(|f| f.0 == BINARY);
+        assert!(data.map(|f| f.1).eq((0..200usize).map(|i| vec![i as u8; i])));
+        assert_eq!(
+            connection(role, &Config::default()).role() == Role::Client,
+            role == Role::Client
+        );
+    }
+}
+
+#[test]
+fn halves_that_are_stepped_by_hand_answer_as_a_connection_does() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let wire =
+            [to(role, PING, "?"), to(role, TEXT, "x"), to(role, BINARY, ""), to(role, CLOSE, "")];
+        feed(&mut conn, &wire.concat());
+        let (rx, tx) = conn.split_mut();
+        let steps = [Step::Ping, Step::Message, Step::Message, Step::Close, Step::Closed];
+        for want in steps {
+            assert_eq!(rx.step(tx), Ok(want), "{role:?}");
+        }
+        assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec()), (CLOSE, vec![])]);
+
+        let mut conn = connection(role, &Config::default());
+        feed(&mut conn, &to(role, 0x83, ""));
+        let (rx, tx) = conn.split_mut();
+        assert_eq!(rx.step(tx), Err(ProtocolError::ReservedOpCode.into()));
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1002, ""))]);
+    }
+}

@@ -1,0 +1,789 @@
+//! The client's opening handshake: what it asks, which responses it takes, what it says of the
+//! others, and that how the bytes are cut changes nothing.
+use bytes::Buf;
+use std::time::Duration;
+use tickwire::{
+    Config, Entropy, Message, Step, Time,
+    handshake::{
+        HandshakeError, HeaderError, accept_key,
+        client::{Handshake, Refusal, Request},
+        server,
+    },
+    url::{Target, UrlError},
+};
+
+/// The nonce of RFC 6455 §1.3, again and again.
+struct Sample;
+
+impl Entropy for Sample {
+    fn fill(&mut self, dest: &mut [u8]) {
+        for (to, from) in dest.iter_mut().zip(b"the sample nonce".iter().cycle()) {
+            *to = *from;
+        }
+    }
+}
+
+const VALID: [&str; 3] = [
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+];
+
+/// A status line and headers as they come over the wire.
+fn wire<S: AsRef<str>>(line: &str, headers: impl IntoIterator<Item = S>) -> Vec<u8> {
+    let mut text = format!("{line}\r\n");
+    for header in headers {
+        text.push_str(header.as_ref());
+        text.push_str("\r\n");
+    }
+    text.push_str("\r\n");
+    text.into_bytes()
+}
+
+const AGREED: &str = "HTTP/1.1 101 Switching Protocols";
+
+/// A valid response with more headers.
+fn with(more: &[&str]) -> Vec<u8> {
+    wire(AGREED, VALID.iter().chain(more))
+}
+
+/// A valid response with one header replaced, or left out.
+fn replaced(name: &str, by: Option<&str>) -> Vec<u8> {
+    let kept = VALID.iter().copied().filter(|header| !header.starts_with(&format!("{name}:")));
+    wire(AGREED, kept.chain(by))
+}
+
+fn request() -> Request {
+    Request::new("ws://example.com/feed").unwrap()
+}
+
+fn begun(request: &Request, config: &Config) -> Handshake {
+    let mut handshake = Handshake::new(request, config, Sample);
+    handshake.advance(handshake.outgoing().len());
+    handshake
+}
+
+/// A handshake that was fed `bytes`, `step` at a time, until it said something.
+fn fed(
+    request: &Request,
+    config: &Config,
+    bytes: &[u8],
+    step: usize,
+) -> (Handshake, Result<bool, HandshakeError>) {
+    let mut handshake = begun(request, config);
+    assert_eq!(handshake.step(), Ok(false));
+    for piece in bytes.chunks(step) {
+        let mut piece = piece;
+        while !piece.is_empty() {
+            let room = handshake.spare_mut();
+            let n = piece.len().min(room.len());
+            room[..n].copy_from_slice(&piece[..n]);
+            handshake.commit(n);
+            piece = &piece[n..];
+        }
+        match handshake.step() {
+            Ok(false) => {}
+            verdict => {
+                assert_eq!(handshake.step(), verdict, "a repeated call says the same");
+                handshake.spare_mut()[0] = b'!';
+                handshake.commit(1);
+                assert_eq!(handshake.step(), verdict);
+                assert_eq!(handshake.poll_timeout(), None);
+                return (handshake, verdict);
+            }
+        }
+    }
+    (handshake, Ok(false))
+}
+
+/// The verdict on `bytes`, which is the same however they are cut.
+fn verdict_of(request: &Request, config: &Config, bytes: &[u8]) -> Result<bool, HandshakeError> {
+    let (_, whole) = fed(request, config, bytes, bytes.len());
+    for step in [1, 2, 3, 7, 16, 61] {
+        assert_eq!(fed(request, config, bytes, step).1, whole, "cut at {step}");
+    }
+    whole
+}
+
+fn verdict(bytes: &[u8]) -> Result<bool, HandshakeError> {
+    verdict_of(&request(), &Config::default(), bytes)
+}
+
+#[track_caller]
+fn rejected(bytes: &[u8], error: HandshakeError) {
+    assert_eq!(verdict(bytes), Err(error), "{}", bytes.escape_ascii());
+    assert!(!error.is_retryable());
+}
+
+fn asked(request: &Request) -> String {
+    let handshake = Handshake::new(request, &Config::default(), Sample);
+    String::from_utf8(handshake.outgoing().to_vec()).unwrap()
+}
+
+// P086 - P089, P092.
+#[test]
+fn the_request_is_exactly_what_the_rfc_asks_for() {
+    assert_eq!(
+        asked(&Request::new("ws://Example.com:8080?x=1").unwrap()),
+        "GET /?x=1 HTTP/1.1\r\nHost: example.com:8080\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let request = Request::new("wss://[::1]:443/a%20b")
+        .unwrap()
+        .subprotocols(&["v2", "v1"])
+        .unwrap()
+        .header("User-Agent", "desk")
+        .unwrap()
+        .origin("HTTPS://Example.com:443")
+        .unwrap();
+    assert_eq!(
+        asked(&request),
+        "GET /a%20b HTTP/1.1\r\nHost: [::1]\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v2, v1\r\n\
+         User-Agent: desk\r\nOrigin: https://example.com\r\n\r\n"
+    );
+    assert_eq!(request.target().resource(), "/a%20b");
+}
+
+// P089.
+#[test]
+fn each_handshake_has_a_key_of_its_own() {
+    struct Counter(u8);
+    impl Entropy for Counter {
+        fn fill(&mut self, dest: &mut [u8]) {
+            self.0 += 1;
+            dest.fill(self.0);
+        }
+    }
+    let request = request();
+    let key = |seed| {
+        let handshake = Handshake::new(&request, &Config::default(), Counter(seed));
+        let text = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
+        let key = text.split("Sec-WebSocket-Key: ").nth(1).unwrap().split("\r\n").next().unwrap();
+        assert!(key.len() == 24 && key.ends_with("=="));
+        key.to_string()
+    };
+    assert_ne!(key(1), key(2));
+}
+
+#[test]
+fn the_request_may_be_written_in_pieces() {
+    let mut handshake = Handshake::new(&request(), &Config::default(), Sample);
+    let whole = handshake.outgoing().to_vec();
+    let mut written = Vec::new();
+    while !handshake.outgoing().is_empty() {
+        written.extend_from_slice(&handshake.outgoing()[..1]);
+        handshake.advance(1);
+    }
+    assert_eq!(written, whole);
+    handshake.advance(usize::MAX);
+    assert!(handshake.outgoing().is_empty());
+}
+
+// P194.
+#[test]
+fn user_and_password_become_basic_authentication() {
+    let url = "ws://al%69ce:p%40ss%3a@h/x";
+    let basic = "\r\nAuthorization: Basic YWxpY2U6cEBzczo=\r\n";
+    let request = Request::new(url).unwrap();
+    let text = asked(&request);
+    assert!(text.contains(basic) && text.starts_with("GET /x ") && text.contains("\r\nHost: h\r"));
+    let request = Request::from_target(url.parse::<Target>().unwrap());
+    assert!(asked(&request).contains(basic));
+    let request = Request::new("ws://h/").unwrap().basic_auth("alice", "p@ss:").unwrap();
+    assert!(asked(&request).contains(basic));
+    // A later one replaces it.
+    let request = Request::new(url).unwrap().header("authorization", "Bearer x").unwrap();
+    let text = asked(&request);
+    assert!(!text.contains("Basic") && text.contains("\r\nauthorization: Bearer x\r\n"));
+    for (user, password) in [("a:b", ""), ("a\n", ""), ("a", "\r"), ("\0", "")] {
+        let error = error_of(Request::new("ws://h").unwrap().basic_auth(user, password));
+        assert_eq!(error, HeaderError::BadCredentials);
+    }
+}
+
+fn error_of(result: Result<Request, HeaderError>) -> HeaderError {
+    result.expect_err("must be refused")
+}
+
+// P090 - P092, A66.
+#[test]
+fn the_caller_cannot_break_the_request() {
+    use HeaderError::*;
+    let cases = [
+        ("", "x", BadName),
+        ("a b", "x", BadName),
+        ("a\r\nb", "x", BadName),
+        ("host", "x", Reserved),
+        ("Upgrade", "x", Reserved),
+        ("connection", "x", Reserved),
+        ("Content-Length", "1", Reserved),
+        ("transfer-encoding", "chunked", Reserved),
+        ("Sec-WebSocket-Key", "x", Reserved),
+        ("SEC-WEBSOCKET-EXTENSIONS", "x", Reserved),
+        ("User-Agent", "x\r\nHost: evil", BadValue),
+        ("User-Agent", "x\n", BadValue),
+        ("User-Agent", "\0", BadValue),
+    ];
+    for (name, value, error) in cases {
+        assert_eq!(error_of(request().header(name, value)), error, "{name:?}");
+    }
+    for (names, error) in [
+        (&[""][..], BadSubprotocol),
+        (&["a b"], BadSubprotocol),
+        (&["a,b"], BadSubprotocol),
+        (&["a\r\nb"], BadSubprotocol),
+        (&["caf\u{e9}"], BadSubprotocol),
+        (&["a", "b", "a"], RepeatedSubprotocol),
+    ] {
+        assert_eq!(error_of(request().subprotocols(names)), error);
+    }
+    assert!(request().subprotocols(&["a", "A"]).is_ok());
+    for origin in ["null", "x", "https://a/", "https://a\r\n"] {
+        assert_eq!(error_of(request().origin(origin)), BadOrigin);
+    }
+    assert_eq!(Request::new("ws://h/\r\n").unwrap_err(), UrlError::IllegalCharacter);
+}
+
+// P096, P097, P099, P103, A62, A95.
+#[test]
+fn responses_of_every_legal_shape_are_taken() {
+    let cases = [
+        with(&[]),
+        with(&["Set-Cookie: a=b", "Set-Cookie: c=d", "X: caf\u{e9}"]),
+        with(&["Content-Length: 0"]),
+        with(&["Sec-WebSocket-Extensions:"]),
+        wire("HTTP/1.1 101", VALID),
+        wire("HTTP/1.1 101 ", VALID),
+        wire("HTTP/1.1 101 Dumb Increase", VALID),
+        replaced("Upgrade", Some("upgrade:WebSocket \t")),
+        replaced("Upgrade", Some("upgrade:WebSocket\r\nUpgrade: websocket")),
+        replaced("Connection", Some("connection: upgrade, keep-alive")),
+        replaced("Connection", Some("Connection: keep-alive\r\nConnection: Upgrade")),
+        replaced(
+            "Sec-WebSocket-Accept",
+            Some("sec-websocket-accept:\t s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\t"),
+        ),
+    ];
+    for bytes in cases {
+        assert_eq!(verdict(&bytes), Ok(true), "{}", bytes.escape_ascii());
+    }
+}
+
+// P095 - P100, A60, A61, A62, A96.
+#[test]
+fn a_101_that_proves_nothing_is_rejected() {
+    use HandshakeError::*;
+    rejected(&wire("HTTP/1.0 101 Switching Protocols", VALID), BadHttpVersion);
+    rejected(&wire("HTTP/2 101 Switching Protocols", VALID), BadHttpVersion);
+    rejected(&replaced("Upgrade", None), NotUpgrade);
+    for value in [
+        "websocketx",
+        "h2c",
+        "",
+        "websocket, h2c",
+        "websocket\r\nUpgrade: h2c",
+        "h2c\r\nUpgrade: websocket",
+    ] {
+        rejected(&replaced("Upgrade", Some(&format!("Upgrade: {value}"))), NotUpgrade);
+    }
+    rejected(&replaced("Connection", None), NotConnectionUpgrade);
+    for value in ["no-upgrade", "close", "", "upgradex"] {
+        let bytes = replaced("Connection", Some(&format!("Connection: {value}")));
+        rejected(&bytes, NotConnectionUpgrade);
+    }
+    let accept = "Sec-WebSocket-Accept";
+    let right = accept_key("dGhlIHNhbXBsZSBub25jZQ==");
+    rejected(&replaced(accept, None), MissingHeader(accept));
+    let flipped = right.to_lowercase();
+    for value in [
+        "",
+        "x",
+        &flipped,
+        &right[..27],
+        &format!("{right}x"),
+        &format!("{right}:x"),
+        &format!("{right}, x"),
+        &format!("x {right}"),
+        &format!("\"{right}\""),
+        &accept_key(""),
+        &accept_key("x3JJHMbDL1EzLkh9GBhXDw=="),
+        "dGhlIHNhbXBsZSBub25jZQ==",
+    ] {
+        rejected(&replaced(accept, Some(&format!("{accept}: {value}"))), BadAccept);
+    }
+    rejected(&with(&[VALID[2]]), RepeatedHeader(accept));
+    let half = format!("{accept}: {}\r\n{accept}: {}", &right[..14], &right[14..]);
+    rejected(&replaced(accept, Some(&half)), RepeatedHeader(accept));
+    for header in ["Content-Length: 5", "Content-Length: ", "Transfer-Encoding: chunked"] {
+        rejected(&with(&[header]), HasBody);
+    }
+}
+
+// P100 - P104, P149, A64.
+#[test]
+fn the_server_may_choose_only_what_was_offered() {
+    use HandshakeError::*;
+    let (protocol, extensions) = ("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions");
+    let offering = request().subprotocols(&["v2", "v1"]).unwrap();
+    let config = Config::default();
+    let on = |headers: &[&str]| verdict_of(&offering, &config, &with(headers));
+    assert_eq!(on(&[]), Ok(true));
+    assert_eq!(on(&["Sec-WebSocket-Protocol:  v1 "]), Ok(true));
+    for (value, error) in [
+        ("v3", UnexpectedSubprotocol),
+        ("V1", UnexpectedSubprotocol),
+        ("v", UnexpectedSubprotocol),
+        ("v11", UnexpectedSubprotocol),
+        ("", BadHeader(protocol)),
+        ("v1, v2", BadHeader(protocol)),
+        ("v1 ;", BadHeader(protocol)),
+        ("v1\r\nSec-WebSocket-Protocol: v1", RepeatedHeader(protocol)),
+    ] {
+        assert_eq!(on(&[&format!("{protocol}: {value}")]), Err(error), "{value}");
+    }
+    rejected(&with(&["Sec-WebSocket-Protocol: v1"]), UnexpectedSubprotocol);
+    rejected(&with(&["Sec-WebSocket-Extensions: permessage-deflate"]), UnexpectedExtension);
+    rejected(&with(&["Sec-WebSocket-Extensions: a; b=\"c"]), BadHeader(extensions));
+    rejected(
+        &with(&["Sec-WebSocket-Extensions: a", "Sec-WebSocket-Extensions: a"]),
+        RepeatedHeader(extensions),
+    );
+
+    let (handshake, _) = fed(&offering, &config, &with(&["Sec-WebSocket-Protocol: v1"]), 9);
+    let connection = handshake.into_connection().unwrap();
+    assert_eq!(connection.negotiated().subprotocol(), Some("v1"));
+    let (handshake, _) = fed(&offering, &config, &with(&[]), 9);
+    assert_eq!(handshake.into_connection().unwrap().negotiated().subprotocol(), None);
+    let demanding = offering.require_subprotocol();
+    assert_eq!(verdict_of(&demanding, &config, &with(&[])), Err(NoSubprotocol));
+}
+
+// P131 on the client's side.
+#[test]
+fn what_parsers_read_differently_is_rejected() {
+    let good = String::from_utf8(with(&["X: y"])).unwrap();
+    for (from, to) in [
+        ("\r\n", "\n"),
+        ("y\r\n\r\n", "y\n\n"),
+        ("X: y", "X: a\rb"),
+        ("X: y", "X: a\r\n b"),
+        ("X: y", "X : y"),
+        ("X: y", ": y"),
+        ("X: y", "X"),
+        ("X: y", "X: \0"),
+        ("HTTP/1.1", "\r\nHTTP/1.1"),
+        ("HTTP/1.1", " HTTP/1.1"),
+        ("HTTP/1.1", "ICY/1.1"),
+        ("101", "1010"),
+        ("101", "10"),
+        ("101", "099"),
+        ("101", "+01"),
+    ] {
+        let error = verdict(good.replacen(from, to, 1).as_bytes()).unwrap_err();
+        assert!(matches!(error, HandshakeError::Malformed { .. }), "{from:?} {to:?}: {error}");
+    }
+}
+
+// P106, A63.
+#[test]
+fn interim_responses_are_skipped_up_to_a_limit() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
+    let times = |n| [interim.repeat(n).into_bytes(), with(&[])].concat();
+    assert_eq!(verdict(&times(4)), Ok(true));
+    rejected(&times(5), HandshakeError::TooManyInterim { limit: 8 });
+    let none = Config::default().max_interim(0);
+    let error = HandshakeError::TooManyInterim { limit: 0 };
+    assert_eq!(verdict_of(&request(), &none, &times(1)), Err(error));
+    assert_eq!(verdict_of(&request(), &none, &with(&[])), Ok(true));
+}
+
+// P106, A63.
+#[test]
+fn an_endless_head_hits_a_limit() {
+    use HandshakeError::*;
+    let endless = [b"HTTP/1.1 101 ", &*vec![b'y'; 70_000]].concat();
+    rejected(&endless, HeadTooLong { limit: 65536 });
+    let headers = (0..200).map(|i| format!("X-{i}: y"));
+    rejected(&wire(AGREED, headers), TooManyHeaders { limit: 128 });
+}
+
+/// The refusal that `bytes` make, the same however they are cut.
+fn refusal_to(config: &Config, bytes: &[u8], end: bool) -> Refusal {
+    let mut refusals = [bytes.len(), 1, 2, 3, 7, 61].map(|step| {
+        let (mut handshake, mut verdict) = fed(&request(), config, bytes, step);
+        if end {
+            assert_eq!(verdict, Ok(false));
+            handshake.end_of_stream();
+            verdict = handshake.step();
+        }
+        let status = handshake.response().expect("a response").status();
+        assert_eq!(verdict, Err(HandshakeError::Refused { status }));
+        let refusal = handshake.into_refusal().expect("a refusal");
+        assert_eq!(refusal.status(), status);
+        refusal
+    });
+    refusals.sort_by_key(|refusal| refusal.body().len());
+    assert!(refusals.windows(2).all(|pair| pair[0] == pair[1]));
+    let [refusal, ..] = refusals;
+    refusal
+}
+
+// P094.
+#[test]
+fn a_refusal_comes_with_its_headers_and_the_start_of_its_body() {
+    let config = Config::default().max_refusal_body(16);
+    let chunked =
+        "HTTP/1.1 503 Busy\r\nRetry-After: 30\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n";
+    let long_line = format!("{chunked}2;{}\r\nab\r\n", "x".repeat(300));
+    // What comes, whether the stream has to end for a verdict, the body.
+    let cases: [(&str, bool, &str); 17] = [
+        ("HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello, more", false, "hello"),
+        ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", false, ""),
+        ("HTTP/1.1 204 No Content\r\n\r\n", false, ""),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", false, ""),
+        ("HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhel", true, "hel"),
+        ("HTTP/1.1 200 OK\r\n\r\nhello", true, "hello"),
+        ("HTTP/1.0 502 Bad Gateway\r\nContent-Length: x\r\n\r\nhello", true, "hello"),
+        (
+            "HTTP/1.1 302 Found\r\nContent-Length: 99\r\n\r\n0123456789abcdefghij",
+            false,
+            "0123456789abcdef",
+        ),
+        ("HTTP/1.1 302 Found\r\n\r\n0123456789abcdefghij", false, "0123456789abcdef"),
+        (&format!("{chunked}2\r\nab\r\n3;x=y\r\ncde\r\n0\r\n\r\n"), false, "abcde"),
+        (&format!("{chunked}2\r\nab\r\nA0\r\n0123456789abcdefghij"), false, "ab0123456789abcd"),
+        (&format!("{chunked}2\r\nab\r\nzz\r\n"), false, "ab"),
+        (&format!("{chunked}2\r\nab\r"), true, "ab"),
+        (&format!("{chunked}2\r\nab\r\n5"), true, "ab"),
+        (&format!("{chunked}ffffffffffffffff\r\nab"), true, "ab"),
+        (&long_line, false, ""),
+        ("HTTP/1.1 599 \r\nTransfer-Encoding: gzip\r\nContent-Length: 1\r\n\r\nabc", true, "abc"),
+    ];
+    for (bytes, end, body) in cases {
+        let refusal = refusal_to(&config, bytes.as_bytes(), end);
+        assert_eq!(refusal.body().escape_ascii().to_string(), body, "{bytes}");
+        if bytes.starts_with(chunked) {
+            assert_eq!(refusal.retry_after(), Some(Duration::from_secs(30)));
+            assert_eq!(refusal.header("retry-after"), Some(&b"30"[..]));
+            assert_eq!(refusal.headers().count(), 2);
+        }
+    }
+    let none = Config::default().max_refusal_body(0);
+    assert!(refusal_to(&none, b"HTTP/1.1 404 Not Found\r\n\r\n", false).body().is_empty());
+}
+
+// P203.
+#[test]
+fn what_may_be_tried_again_says_so() {
+    use HandshakeError::*;
+    for status in [408, 425, 429, 500, 502, 503, 504] {
+        assert!(Refused { status }.is_retryable());
+    }
+    for status in [200, 301, 400, 401, 403, 404, 426, 501, 505] {
+        assert!(!Refused { status }.is_retryable());
+    }
+    assert!(Timeout.is_retryable() && UnexpectedEof.is_retryable() && !BadAccept.is_retryable());
+    for (value, seconds) in [
+        ("120", Some(120)),
+        ("0", Some(0)),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+        ("-1", None),
+        ("+1", None),
+        ("", None),
+        ("99999999999999999999999", Some(u64::MAX)),
+    ] {
+        let bytes = format!("HTTP/1.1 503 x\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n");
+        let refusal = refusal_to(&Config::default(), bytes.as_bytes(), false);
+        assert_eq!(refusal.retry_after(), seconds.map(Duration::from_secs));
+    }
+    // A date counts from the response's own.
+    for (date, seconds) in [
+        ("Fri, 31 Dec 1999 23:57:59 GMT", Some(120)),
+        ("Sat, 01 Jan 2000 00:00:00 GMT", Some(0)),
+        ("Friday, 31-Dec-99 23:57:59 GMT", None),
+    ] {
+        let bytes = format!(
+            "HTTP/1.1 503 x\r\nDate: {date}\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        let refusal = refusal_to(&Config::default(), bytes.as_bytes(), false);
+        assert_eq!(refusal.retry_after(), seconds.map(Duration::from_secs));
+    }
+}
+
+// A84.
+#[test]
+fn a_refusal_is_shown_in_one_line_without_secrets() {
+    let reason = "\u{202e}n\u{f6}".repeat(40);
+    let bytes = format!(
+        "HTTP/1.1 403 {reason}\r\nSet-Cookie: s3cret\r\nContent-Length: 200\r\n\r\n\
+         \n\x1b[2Jgo away\r\nHTTP/1.1 {}",
+        "x".repeat(200)
+    );
+    let (handshake, verdict) = fed(&request(), &Config::default(), bytes.as_bytes(), 4096);
+    assert_eq!(verdict, Err(HandshakeError::Refused { status: 403 }));
+    let open = format!("{handshake:?}");
+    let refusal = handshake.into_refusal().unwrap();
+    for shown in [open, format!("{refusal:?}"), format!("{refusal}")] {
+        assert!(shown.bytes().all(|b| b.is_ascii_graphic() || b == b' '), "{shown}");
+        assert!(!shown.contains("s3cret") && shown.len() < 1000, "{shown}");
+    }
+    let shown = refusal.to_string();
+    assert!(shown.starts_with("server answered 403 \\xe2"), "{shown}");
+    assert!(shown.contains(r"\x1b[2Jgo away\r\nHTTP/1.1"), "{shown}");
+
+    let request = Request::new("ws://u:s3cret@h").unwrap().header("Cookie", "s3cret").unwrap();
+    let handshake = Handshake::new(&request, &Config::default(), Sample);
+    for shown in [format!("{request:?}"), format!("{handshake:?}")] {
+        assert!(!shown.contains("s3cret") && !shown.contains("dTpz"), "{shown}");
+    }
+    // What may be known is there.
+    let shown = format!("{request:?}");
+    assert!(shown.contains("\"h\"") && shown.contains("Cookie"), "{shown}");
+    let unsent = format!("unsent: {}", handshake.outgoing().len());
+    let shown = format!("{handshake:?}");
+    assert!(shown.contains("\"reading\"") && shown.contains(&unsent), "{shown}");
+    let shown = format!("{refusal:?}");
+    assert!(shown.contains("403") && shown.contains("Set-Cookie"), "{shown}");
+    let (handshake, _) = fed(&request, &Config::default(), &with(&["Set-Cookie: s3cret"]), 4096);
+    let shown = format!("{:?} {handshake:?}", handshake.response().unwrap());
+    assert!(shown.matches("Set-Cookie").count() == 2 && shown.contains("101"), "{shown}");
+    assert!(shown.contains("\"passed\"") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn what_does_not_begin_as_a_status_line_fails_at_its_first_wrong_byte() {
+    let verdict = |bytes: &[u8]| {
+        let mut handshake = begun(&request(), &Config::default());
+        handshake.spare_mut()[..bytes.len()].copy_from_slice(bytes);
+        handshake.commit(bytes.len());
+        handshake.step()
+    };
+    let malformed = |what| Err(HandshakeError::Malformed { what });
+    for begin in ["", "H", "HT", "HTT", "HTTP", "HTTP/", "HTTP/1.1 101"] {
+        assert_eq!(verdict(begin.as_bytes()), Ok(false), "{begin}");
+    }
+    for begin in ["S", "SSH-2.0", "h", "HTTp", "HTTP1", "HTTP 101"] {
+        assert_eq!(verdict(begin.as_bytes()), malformed("first line"), "{begin}");
+    }
+    for begin in [b"\x15", b"\x16"] {
+        let what = "a TLS record, where plain HTTP is spoken";
+        assert_eq!(verdict(begin), malformed(what));
+    }
+}
+
+#[test]
+fn the_line_of_a_chunk_is_not_waited_for_for_ever() {
+    let head = "HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (line, refused) in [(255, false), (256, true)] {
+        let bytes = format!("{head}2;{}", "x".repeat(line - 2));
+        let (_, verdict) = fed(&request(), &Config::default(), bytes.as_bytes(), bytes.len());
+        let refusal = Err(HandshakeError::Refused { status: 503 });
+        assert_eq!(verdict, if refused { refusal } else { Ok(false) }, "{line}");
+    }
+}
+
+// P105, A65.
+#[test]
+fn frames_right_behind_the_response_are_the_first_messages() {
+    let frames = b"\x81\x02hi\x82\x01\0";
+    let bytes = [&*with(&[]), frames].concat();
+    for cut in 0..=bytes.len() {
+        let mut handshake = begun(&request(), &Config::default());
+        handshake.spare_mut()[..cut].copy_from_slice(&bytes[..cut]);
+        handshake.commit(cut);
+        let early = handshake.step().unwrap();
+        assert_eq!(early, cut >= bytes.len() - frames.len());
+        let rest = &bytes[cut..];
+        let mut connection = if early {
+            assert_eq!(handshake.response().map(|response| response.status()), Some(101));
+            let mut connection = handshake.into_connection().unwrap();
+            connection.spare_mut()[..rest.len()].copy_from_slice(rest);
+            connection.commit(rest.len());
+            connection
+        } else {
+            handshake.spare_mut()[..rest.len()].copy_from_slice(rest);
+            handshake.commit(rest.len());
+            assert_eq!(handshake.step(), Ok(true));
+            handshake.into_connection().unwrap()
+        };
+        assert!(!connection.sender().has_outgoing());
+        assert_eq!(connection.step(), Ok(Step::Message));
+        assert_eq!(connection.message(), Some(Message::Text("hi")));
+        assert_eq!(connection.step(), Ok(Step::Message));
+        assert_eq!(connection.message(), Some(Message::Binary(&[0])));
+        assert_eq!(connection.step(), Ok(Step::NeedInput));
+    }
+}
+
+// P093.
+#[test]
+fn an_agreement_before_the_request_was_written_is_rejected() {
+    let mut handshake = Handshake::new(&request(), &Config::default(), Sample);
+    handshake.advance(handshake.outgoing().len() - 1);
+    let bytes = with(&[]);
+    handshake.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
+    handshake.commit(bytes.len());
+    assert_eq!(handshake.step(), Err(HandshakeError::EarlyResponse));
+}
+
+#[test]
+fn there_is_no_connection_before_a_valid_response() {
+    let config = Config::default();
+    let error = begun(&request(), &config).into_connection().unwrap_err();
+    assert_eq!(error, HandshakeError::Incomplete);
+    let bytes = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nabc";
+    let (handshake, verdict) = fed(&request(), &config, bytes, 5);
+    assert_eq!(verdict, Ok(false));
+    assert_eq!(handshake.response().unwrap().status(), 403);
+    assert_eq!(handshake.into_connection().unwrap_err(), HandshakeError::Incomplete);
+    let (handshake, _) = fed(&request(), &config, &replaced("Upgrade", None), 999);
+    assert_eq!(handshake.response().unwrap().status(), 101);
+    assert!(handshake.response().unwrap().header("Connection").is_some());
+    assert_eq!(handshake.into_connection().unwrap_err(), HandshakeError::NotUpgrade);
+    let (mut handshake, _) = fed(&request(), &config, b"HTTP/1.1 101", 999);
+    handshake.end_of_stream();
+    assert_eq!(handshake.step(), Err(HandshakeError::UnexpectedEof));
+    assert!(handshake.response().is_none() && handshake.into_refusal().is_none());
+}
+
+// P107, A63.
+#[test]
+fn the_clock_ends_the_wait_for_a_response_and_for_the_rest_of_a_refusal() {
+    let at = |s| Time::new(Duration::from_secs(s));
+    let config = Config::default().handshake_timeout(Duration::from_secs(5));
+    let mut handshake = begun(&request(), &config);
+    assert_eq!(handshake.poll_timeout(), Some(Time::ZERO));
+    assert_eq!(handshake.handle_timeout(at(100)), Ok(()));
+    assert_eq!(handshake.poll_timeout(), Some(at(105)));
+    assert_eq!(handshake.handle_timeout(at(104)), Ok(()));
+    assert_eq!(handshake.handle_timeout(at(105)), Err(HandshakeError::Timeout));
+    assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
+    assert_eq!(handshake.poll_timeout(), None);
+
+    let (mut handshake, _) = fed(&request(), &config, b"HTTP/1.1 500 Oops\r\n\r\nabc", 5);
+    assert_eq!(handshake.poll_timeout(), Some(Time::ZERO));
+    assert_eq!(handshake.handle_timeout(at(0)), Ok(()));
+    let refused = HandshakeError::Refused { status: 500 };
+    assert_eq!(handshake.handle_timeout(at(5)), Err(refused));
+    assert_eq!(handshake.step(), Err(refused));
+    assert_eq!(handshake.into_refusal().unwrap().body(), b"abc");
+}
+
+#[test]
+fn client_and_server_agree_with_each_other() {
+    let config = Config::default();
+    let request = Request::new("wss://example.com:8443/feed?x=1")
+        .unwrap()
+        .subprotocols(&["ticks.v1", "ticks.v2"])
+        .unwrap()
+        .origin("https://example.com")
+        .unwrap();
+    let mut client = Handshake::new(&request, &config, Sample);
+    let mut server = server::Handshake::new(&config);
+    let n = client.outgoing().len();
+    server.spare_mut()[..n].copy_from_slice(client.outgoing());
+    client.advance(n);
+    server.commit(n);
+    assert_eq!(server.step(), Ok(true));
+    let seen = server.request().unwrap();
+    assert_eq!((seen.path(), seen.query()), ("/feed", Some("x=1")));
+    assert_eq!(
+        (seen.host(), seen.origin()),
+        (Some("example.com:8443"), Some(&b"https://example.com"[..]))
+    );
+    assert!(seen.is_upgrade());
+
+    // The response, and a first message behind it in the same write.
+    let accept = server::Accept::new().subprotocols(&["ticks.v2"]);
+    let mut server = server.accept(accept).unwrap();
+    let _ = server.sender_mut().feed(Message::Text("tick")).unwrap();
+    let mut out = server.sender_mut().outgoing();
+    let bytes = out.copy_to_bytes(out.remaining());
+    client.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
+    client.commit(bytes.len());
+    assert_eq!(client.step(), Ok(true));
+    let mut client = client.into_connection().unwrap();
+    assert_eq!(client.negotiated().subprotocol(), Some("ticks.v2"));
+    assert_eq!(server.negotiated().subprotocol(), Some("ticks.v2"));
+    assert_eq!(client.step(), Ok(Step::Message));
+    assert_eq!(client.message(), Some(Message::Text("tick")));
+}
+
+// A67, A68: what a server says when it refuses is what a client can make sense of.
+#[test]
+fn a_client_understands_how_a_server_refuses() {
+    let handshake = server::Handshake::new(&Config::default());
+    for refuse in [
+        server::Refuse::new(503).header("Retry-After", "7").unwrap().body("later"),
+        server::Refuse::new(204),
+        server::Refuse::from(HandshakeError::NotUpgrade),
+        server::Refuse::from(HandshakeError::OriginNotAllowed),
+    ] {
+        let bytes = handshake.refuse(&refuse);
+        let refusal = refusal_to(&Config::default(), &bytes, false);
+        assert_eq!(refusal.status(), refuse.status());
+        assert_eq!(refusal.header("Connection"), Some(&b"close"[..]));
+        assert_eq!(refusal.retry_after().is_some(), refuse.status() == 503);
+    }
+}
+
+#[test]
+fn no_bytes_make_the_handshake_panic() {
+    let valid = [
+        with(&["Sec-WebSocket-Protocol: a"]),
+        b"HTTP/1.1 103 x\r\n\r\nHTTP/1.1 500 y\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+            .to_vec(),
+    ];
+    let odd = b"\r\n\t :,;\"\\=/?#\0\x7f\xff13f";
+    let mut seed = 7_u32;
+    let mut random = |n: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as usize % n
+    };
+    let request = request().subprotocols(&["a"]).unwrap();
+    let config = Config::default();
+    for round in 0..5_000 {
+        let mut bytes = valid[round % 2].clone();
+        for _ in 0..=random(3) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => bytes[at] = odd[random(odd.len())],
+                1 => bytes.insert(at, odd[random(odd.len())]),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        let (handshake, whole) = fed(&request, &config, &bytes, bytes.len());
+        let (cut, verdict) = fed(&request, &config, &bytes, 1 + random(9));
+        assert_eq!(verdict, whole, "{}", bytes.escape_ascii());
+        let _ = format!("{handshake:?}");
+        match whole {
+            Ok(true) => assert!(handshake.into_connection().is_ok()),
+            _ => assert_eq!(handshake.into_refusal(), cut.into_refusal()),
+        }
+    }
+}
+
+/// RFC 7692 §7.1.1.2: who offers to take nothing over does so, whatever the server says of it.
+#[cfg(feature = "deflate")]
+#[test]
+fn a_client_that_offered_to_take_nothing_over_does_not() {
+    use tickwire::{Role, deflate::Deflate};
+    for (mine, answered, agreed) in
+        [(false, false, false), (false, true, false), (true, false, true), (true, true, false)]
+    {
+        let deflate = Deflate::new().takeover(Role::Client, mine).takeover(Role::Server, true);
+        let config = Config::default().deflate(deflate);
+        let answer = if answered { "; client_no_context_takeover" } else { "" };
+        let answer = format!("Sec-WebSocket-Extensions: permessage-deflate{answer}");
+        let (handshake, verdict) = fed(&request(), &config, &with(&[&answer]), 4096);
+        assert_eq!(verdict, Ok(true));
+        let conn = handshake.into_connection().unwrap();
+        let deflate = conn.negotiated().deflate().expect("it was agreed on");
+        assert_eq!(deflate.takeover(Role::Client), agreed, "{mine} {answered}");
+        assert!(deflate.takeover(Role::Server));
+    }
+}

@@ -1,0 +1,360 @@
+//! The opening handshake in the types of the crate `http`: the same verdicts and answers as over
+//! bytes, and extended CONNECT (PROTOCOL.md section 14).
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use tickwire::{
+    Config, Connection, RecvError, Role, SystemEntropy,
+    handshake::{
+        HandshakeError, client,
+        http::{Head, Opening, Upgrade},
+        server::{self, Accept, Origins, Refuse},
+    },
+};
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+fn get() -> Request<()> {
+    Request::get("/feed?symbol=X")
+        .header("Host", "example.com")
+        .header("Upgrade", "websocket")
+        .header("Connection", "keep-alive, Upgrade")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", KEY)
+        .header("Sec-WebSocket-Protocol", "a, b")
+        .header("Origin", "https://example.com")
+        .body(())
+        .unwrap()
+}
+
+fn connect() -> Request<()> {
+    Request::connect("https://example.com/feed?symbol=X")
+        .version(Version::HTTP_2)
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Protocol", "a, b")
+        .header("Origin", "https://example.com")
+        .header("Cookie", "session=1")
+        .header("Cookie", "theme=dark")
+        .body(())
+        .unwrap()
+}
+
+fn check(request: &Request<()>) -> Result<Upgrade, HandshakeError> {
+    match request.version() {
+        Version::HTTP_11 => Upgrade::new(request, &Config::default()),
+        _ => Upgrade::connect(request, "websocket", &Config::default()),
+    }
+}
+
+fn names(headers: &HeaderMap) -> Vec<&str> {
+    let mut names: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
+    names.sort();
+    names
+}
+
+/// The verdict of the handshake over bytes.
+fn over_bytes(request: &Request<()>) -> Result<(), HandshakeError> {
+    let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
+    for (name, value) in request.headers() {
+        head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    let mut handshake = server::Handshake::new(&Config::default());
+    for byte in head {
+        handshake.spare_mut()[0] = byte;
+        handshake.commit(1);
+        if handshake.step()? {
+            return Ok(());
+        }
+    }
+    panic!("not complete")
+}
+
+#[test]
+fn an_upgrade_is_answered_with_101_and_what_was_agreed_on() {
+    let upgrade = check(&get()).unwrap();
+    let request = upgrade.request();
+    assert_eq!((request.path(), request.query()), ("/feed", Some("symbol=X")));
+    assert!(Origins::new(["https://example.com"]).unwrap().allows(&request));
+    assert!(!Origins::new(["https://example.org"]).unwrap().allows(&request));
+    let accept = Accept::new().subprotocols(&["b", "a"]).header("Set-Cookie", "x=1").unwrap();
+    let accept = accept.header("Set-Cookie", "y=2").unwrap();
+    let (response, connection) = upgrade.accept(accept).unwrap();
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers();
+    assert_eq!(headers["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(headers["sec-websocket-protocol"], "b");
+    assert_eq!(headers["upgrade"], "websocket");
+    assert_eq!(headers["connection"], "Upgrade");
+    assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["x=1", "y=2"]);
+    assert_eq!(headers.len(), 6);
+    // Nothing of the response is left for the stream.
+    assert!(!connection.sender().has_outgoing());
+    assert_eq!(connection.sender().buffered_amount(), 0);
+    #[cfg(feature = "counters")]
+    assert_eq!(connection.counters().sent, tickwire::Traffic::default());
+    assert_eq!(
+        (connection.role(), connection.negotiated().subprotocol()),
+        (Role::Server, Some("b"))
+    );
+}
+
+#[test]
+fn p215_p216_p217_an_extended_connect_needs_no_key_and_gets_200() {
+    let upgrade = check(&connect()).unwrap();
+    let request = upgrade.request();
+    assert_eq!((request.path(), request.query()), ("/feed", Some("symbol=X")));
+    assert_eq!(request.host(), Some("example.com"));
+    assert_eq!(request.header("cookie"), Some(&b"session=1; theme=dark"[..]));
+    let (response, connection) = upgrade.accept(Accept::new().subprotocols(&["b"])).unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(names(response.headers()), ["sec-websocket-protocol"]);
+    assert_eq!(connection.negotiated().subprotocol(), Some("b"));
+    // What HTTP/2 has no use for is not there, and a key that is there means nothing.
+    for (name, value, verdict) in [
+        ("connection", "Upgrade", Some(HandshakeError::BadHeader("Connection"))),
+        ("upgrade", "websocket", Some(HandshakeError::BadHeader("Connection"))),
+        ("host", "other.example", Some(HandshakeError::HostMismatch)),
+        ("host", "EXAMPLE.com", None),
+        ("sec-websocket-key", "nonsense", None),
+        ("content-length", "5", Some(HandshakeError::HasBody)),
+        ("sec-websocket-protocol", "a", Some(HandshakeError::BadHeader("Sec-WebSocket-Protocol"))),
+    ] {
+        let mut request = connect();
+        request.headers_mut().append(name, value.parse().unwrap());
+        assert_eq!(check(&request).err(), verdict, "{name}: {value}");
+    }
+    let mut request = connect();
+    request.headers_mut().remove("sec-websocket-version");
+    assert_eq!(check(&request).err(), Some(HandshakeError::MissingVersion));
+    let mut request = connect();
+    *request.method_mut() = Method::GET;
+    assert_eq!(check(&request).err(), Some(HandshakeError::BadMethod));
+    let mut request = connect();
+    *request.uri_mut() = "/feed".parse().unwrap();
+    assert_eq!(check(&request).err(), Some(HandshakeError::MissingHeader("Host")));
+    let refused = Upgrade::connect(&connect(), "webtransport", &Config::default());
+    assert_eq!(refused.err().map(HandshakeError::status), Some(501)); // P220
+    let refused = Upgrade::connect(&get(), "websocket", &Config::default());
+    assert_eq!(refused.err(), Some(HandshakeError::BadHttpVersion));
+}
+
+#[test]
+fn the_verdict_is_that_of_the_handshake_over_bytes() {
+    let without = |name: &str| {
+        let mut request = get();
+        request.headers_mut().remove(name).unwrap();
+        request
+    };
+    let with = |name: &'static str, value: &[u8]| {
+        let mut request = get();
+        request.headers_mut().append(name, value.try_into().unwrap());
+        request
+    };
+    let mut post = get();
+    *post.method_mut() = Method::POST;
+    let mut elsewhere = get();
+    *elsewhere.uri_mut() = "http://other.example/feed".parse().unwrap();
+    let mut star = get();
+    *star.uri_mut() = "*".parse().unwrap();
+    let requests = [
+        get(),
+        without("host"),
+        without("upgrade"),
+        without("connection"),
+        without("sec-websocket-version"),
+        without("sec-websocket-key"),
+        with("sec-websocket-key", KEY.as_bytes()),
+        with("host", b"example.com"),
+        with("origin", b"null"),
+        with("content-length", b"1"),
+        with("transfer-encoding", b"chunked"),
+        with("x-bytes", b"\x80\xff"),
+        with("sec-websocket-extensions", b"a; b=\""),
+        with("x-long", &[b'a'; 20_000]),
+        post,
+        elsewhere,
+        star,
+    ];
+    let mut verdicts = std::collections::BTreeSet::new();
+    for request in &requests {
+        let verdict = check(request).map(|_| ());
+        assert_eq!(verdict, over_bytes(request), "{request:?}");
+        verdicts.insert(format!("{verdict:?}"));
+    }
+    assert!(verdicts.len() >= 12, "{verdicts:?}");
+    let mut old = get();
+    *old.version_mut() = Version::HTTP_10;
+    assert_eq!(Upgrade::new(&old, &Config::default()).err(), Some(HandshakeError::BadHttpVersion));
+    // There is no upgrade from HTTP/2 on, but only a CONNECT.
+    for version in [Version::HTTP_2, Version::HTTP_3] {
+        let mut new = get();
+        *new.version_mut() = version;
+        assert_eq!(Upgrade::new(&new, &Config::default()).err(), Some(HandshakeError::BadMethod));
+    }
+}
+
+#[test]
+fn the_connection_has_the_configuration_set_last() {
+    let mut upgrade = check(&get()).unwrap();
+    upgrade.set_config(&Config::default().max_message(10));
+    let (_, mut connection) = upgrade.accept(Accept::new()).unwrap();
+    let frame = [&b"\x82\x8b\0\0\0\0"[..], &[7; 11]].concat();
+    connection.spare_mut()[..frame.len()].copy_from_slice(&frame);
+    connection.commit(frame.len());
+    assert!(matches!(connection.step(), Err(RecvError::MessageTooBig { .. })));
+}
+
+#[test]
+fn a_head_shows_what_is_no_secret() {
+    let mut request = get();
+    request.headers_mut().insert("authorization", "secret".parse().unwrap());
+    *request.uri_mut() = "/?token=secret".parse().unwrap();
+    assert_eq!(format!("{:?}", Head::from(&request)), "Head { method: GET, version: HTTP/1.1 }");
+}
+
+#[test]
+fn a_refusal_says_what_the_one_over_bytes_says() {
+    let refuse = Refuse::new(503).header("Retry-After", "30").unwrap().body("later\n");
+    let response = refuse.clone().into_http(Version::HTTP_11);
+    assert_eq!(response.status(), 503);
+    assert_eq!(
+        names(response.headers()),
+        ["connection", "content-length", "content-type", "retry-after"]
+    );
+    assert_eq!(
+        (&response.headers()["connection"], &response.body()[..]),
+        (&"close".parse().unwrap(), &b"later\n"[..])
+    );
+    let response = Refuse::new(200).into_http(Version::HTTP_2);
+    assert_eq!(response.status(), 500, "a 2xx would accept a CONNECT");
+    assert_eq!(Refuse::new(200).into_http(Version::HTTP_11).status(), 200);
+    let response = refuse.into_http(Version::HTTP_2);
+    assert_eq!(response.status(), 503);
+    assert_eq!(names(response.headers()), ["content-length", "content-type", "retry-after"]);
+    let response = Refuse::from(HandshakeError::UnsupportedVersion).into_http(Version::HTTP_11);
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["sec-websocket-version"]),
+        (426, &"13".parse().unwrap())
+    );
+    for (version, allowed) in [(Version::HTTP_11, "GET"), (Version::HTTP_2, "CONNECT")] {
+        let response = Refuse::from(HandshakeError::BadMethod).into_http(version);
+        assert_eq!(
+            (response.status(), &response.headers()["allow"]),
+            (StatusCode::METHOD_NOT_ALLOWED, &allowed.parse().unwrap())
+        );
+        let own = Refuse::new(405).header("Allow", "GET, HEAD").unwrap().into_http(version);
+        assert_eq!(own.headers()["allow"], "GET, HEAD");
+    }
+}
+
+fn opening(extended: bool) -> (Request<()>, Opening) {
+    let request = client::Request::new("wss://example.com:8443/feed?x=1").unwrap();
+    let request = request.subprotocols(&["a", "b"]).unwrap().header("Authorization", "t").unwrap();
+    let entropy = SystemEntropy::new().unwrap();
+    match extended {
+        false => Opening::new(&request, &Config::default(), entropy),
+        true => Opening::connect(&request, &Config::default(), entropy),
+    }
+}
+
+#[test]
+fn both_ends_agree() {
+    for extended in [false, true] {
+        let (request, opening) = opening(extended);
+        if extended {
+            assert_eq!(request.uri(), "https://example.com:8443/feed?x=1");
+            assert_eq!(
+                names(request.headers()),
+                ["authorization", "sec-websocket-protocol", "sec-websocket-version"]
+            );
+        } else {
+            assert_eq!(
+                (request.uri().to_string(), &request.headers()["host"]),
+                ("/feed?x=1".into(), &"example.com:8443".parse().unwrap())
+            );
+        }
+        let upgrade = check(&request).unwrap();
+        let (mut response, server) = upgrade.accept(Accept::new().subprotocols(&["b"])).unwrap();
+        *response.version_mut() = request.version();
+        let mut client = opening.accept(&response).unwrap();
+        assert_eq!(client.negotiated().subprotocol(), Some("b"));
+        assert_eq!(client.negotiated(), server.negotiated());
+        // P218: masked as ever.
+        let _ = client.sender_mut().feed("hello").unwrap();
+        let mut server = server;
+        exchange(&mut client, &mut server);
+        assert_eq!(server.message().and_then(|message| message.as_text()), Some("hello"));
+    }
+}
+
+fn exchange(from: &mut Connection, to: &mut Connection) {
+    use bytes::Buf;
+    let mut outgoing = from.sender_mut().outgoing();
+    let bytes = outgoing.copy_to_bytes(outgoing.remaining());
+    assert_eq!(bytes[1] & 0x80, 0x80);
+    to.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
+    to.commit(bytes.len());
+    assert_eq!(to.step().unwrap(), tickwire::Step::Message);
+}
+
+#[test]
+fn a_client_checks_what_its_http_stack_brings() {
+    let answer = |status: u16, version| {
+        let response = Response::builder().status(status).version(version);
+        response.header("Upgrade", "websocket").header("Connection", "Upgrade").body(()).unwrap()
+    };
+    let verdict =
+        |extended: bool, response: Response<()>| opening(extended).1.accept(&response).err();
+    let accept = HandshakeError::MissingHeader("Sec-WebSocket-Accept");
+    assert_eq!(verdict(false, answer(101, Version::HTTP_11)), Some(accept));
+    assert_eq!(verdict(false, answer(101, Version::HTTP_10)), Some(HandshakeError::BadHttpVersion));
+    let refused = |status| Some(HandshakeError::Refused { status });
+    assert_eq!(verdict(false, answer(200, Version::HTTP_11)), refused(200));
+    assert_eq!(verdict(false, answer(503, Version::HTTP_11)), refused(503));
+    assert_eq!(verdict(true, answer(101, Version::HTTP_2)), refused(101)); // P217
+    assert_eq!(verdict(true, answer(404, Version::HTTP_2)), refused(404));
+    assert_eq!(verdict(true, answer(200, Version::HTTP_11)), Some(HandshakeError::BadHttpVersion));
+    assert_eq!(verdict(true, answer(200, Version::HTTP_2)), None);
+    let mut response = answer(200, Version::HTTP_2);
+    response.headers_mut().append("sec-websocket-protocol", "c".parse().unwrap());
+    assert_eq!(verdict(true, response), Some(HandshakeError::UnexpectedSubprotocol));
+    // What means nothing there is not looked at, whatever it is.
+    let mut response = answer(200, Version::HTTP_2);
+    response.headers_mut().append("sec-websocket-accept", "none".parse().unwrap());
+    assert_eq!(verdict(true, response), None);
+    let mut response = answer(101, Version::HTTP_11);
+    response
+        .headers_mut()
+        .append("sec-websocket-accept", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=".parse().unwrap());
+    assert_eq!(verdict(false, response), Some(HandshakeError::BadAccept));
+}
+
+#[test]
+fn what_may_be_secret_is_marked_so() {
+    let (asked, _) = opening(false);
+    for (name, secret) in [("authorization", true), ("sec-websocket-key", true), ("host", false)] {
+        assert_eq!(asked.headers()[name].is_sensitive(), secret, "{name}");
+    }
+}
+
+#[test]
+fn what_the_url_asks_for_is_what_is_asked_for() {
+    let longest = |unit: &str| format!("/{}", unit.repeat((1 << 14) - "ws://example.com/".len()));
+    for (path, asked_for) in [
+        ("/a?b=`", "/a?b=`"),
+        ("//a//b", "//a//b"),
+        ("/^|{}'%60", "/^|{}'%60"),
+        ("/a`b", "/a%60b"), // which `Uri` takes only so, and is the same
+        (&longest("`"), &longest("%60")),
+    ] {
+        let request = client::Request::new(&format!("ws://example.com{path}")).unwrap();
+        for open in [Opening::new, Opening::connect] {
+            let (asked, _) = open(&request, &Config::default(), SystemEntropy::new().unwrap());
+            assert_eq!(asked.uri().path_and_query().unwrap(), asked_for);
+        }
+        let whole = format!("http://example.com{asked_for}");
+        assert_eq!(Opening::uri(&request).to_string(), whole);
+    }
+    let host = "h".repeat((1 << 14) - "wss://:1/".len());
+    let request = client::Request::new(&format!("wss://{host}:1/")).unwrap();
+    assert_eq!(Opening::uri(&request).to_string(), format!("https://{host}:1/"));
+}

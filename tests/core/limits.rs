@@ -1,0 +1,247 @@
+//! Every limit at the limit and one beyond (PROTOCOL.md 1 and 13).
+use crate::support::wire::*;
+use tickwire::{Config, RecvError, Role};
+
+/// Sent in pieces of these lengths, the message is received, or fails so with this Close.
+fn pieces(role: Role, config: &Config, lens: &[usize], error: Option<(RecvError, u16)>) {
+    for first in [TEXT_OPEN, BINARY_OPEN] {
+        let mut wire = Vec::new();
+        for (i, &len) in lens.iter().enumerate() {
+            let fin = if i + 1 == lens.len() { 0x80 } else { 0 };
+            let opcode = if i == 0 { first } else { CONT_OPEN };
+            wire.extend(to(role, fin | opcode, vec![b'x'; len]));
+        }
+        let all = vec![b'x'; lens.iter().sum()];
+        let last_header = wire.len() - lens[lens.len() - 1];
+        let (want, close) = match error {
+            None if first == TEXT_OPEN => (text(std::str::from_utf8(&all).unwrap()), vec![]),
+            None => (binary(&all), vec![]),
+            Some((error, code)) => {
+                (Seen::Failed(error), vec![(CLOSE, code.to_be_bytes().to_vec())])
+            }
+        };
+        let places = [0, 1, last_header.saturating_sub(1), last_header, wire.len() - 1, wire.len()];
+        for cut in places {
+            let (seen, output) = transcript(role, config, &wire, [cut]);
+            assert_eq!((seen, sent(&output)), (vec![want.clone()], close.clone()), "{lens:?}");
+        }
+        if wire.len() < 2000 {
+            let (seen, output) = transcript(role, config, &wire, 0..wire.len());
+            assert_eq!((seen, sent(&output)), (vec![want], close), "{lens:?} byte by byte");
+        }
+        if error.is_some() {
+            // Found at the header, before any of its payload (P010, P015).
+            let (seen, _) = transcript(role, config, &wire[..last_header], []);
+            assert_eq!(seen.len(), 1, "{lens:?}");
+        }
+    }
+}
+
+#[test]
+fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
+    // P014, P206
+    for role in ROLES {
+        for limit in [0, 1, 125, 126, 127, 4095, 4096, 65535, 65536, 70_000] {
+            let config = Config::default().max_message(limit);
+            let error = Some((RecvError::MessageTooBig { limit: limit as u32 }, 1009));
+            pieces(role, &config, &[limit], None);
+            pieces(role, &config, &[limit + 1], error);
+        }
+    }
+}
+
+#[test]
+fn the_limit_on_messages_is_on_the_sum_of_their_fragments() {
+    // P015, A02, A05
+    for role in ROLES {
+        let config = Config::default().max_message(1000);
+        let error = Some((RecvError::MessageTooBig { limit: 1000 }, 1009));
+        pieces(role, &config, &[500, 500], None);
+        pieces(role, &config, &[1000, 0, 0], None);
+        pieces(role, &config, &[0, 0, 1000], None);
+        pieces(role, &config, &[500, 501], error);
+        pieces(role, &config, &[1000, 1], error);
+        pieces(role, &config, &[1, 1, 1, 998], error);
+        pieces(role, &config, &[300, 300, 300, 100], None);
+    }
+}
+
+#[test]
+fn sums_of_fragments_do_not_wrap() {
+    // A02
+    for role in ROLES {
+        for max in [1000, usize::MAX, usize::MAX - 1] {
+            let config = Config::default().max_message(max);
+            let key = key_of(peer(role));
+            for n in [(1 << 63) - 1, (1 << 63) - 999, u64::from(u32::MAX), 1 << 31] {
+                let wire =
+                    [to(role, BINARY_OPEN, vec![1; 1000]), head(CONT_OPEN, key, Len::Long(n))];
+                let mut conn = connection(role, &config);
+                let seen = receive(&mut conn, &wire.concat());
+                if 1000 + n > max as u64 {
+                    let limit = u32::try_from(max).unwrap_or(u32::MAX);
+                    assert_eq!(seen, [Seen::Failed(RecvError::MessageTooBig { limit })]);
+                } else {
+                    assert_eq!(seen, []); // legal so far, and nothing was reserved for it
+                    assert!(conn.spare_mut().len() <= 256 << 10);
+                    assert_eq!(receive(&mut conn, &[7; 100_000]), []);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_of_the_limit_passes_and_one_byte_more_does_not() {
+    for role in ROLES {
+        for limit in [0, 100, 126, 5000, 66_000] {
+            let config = Config::default().max_frame(limit);
+            let error = Some((RecvError::FrameTooBig { limit: limit as u32 }, 1009));
+            pieces(role, &config, &[limit], None);
+            pieces(role, &config, &[limit, limit, 0], None);
+            pieces(role, &config, &[limit + 1], error);
+            pieces(role, &config, &[limit, limit + 1], error);
+        }
+        // Without one of its own it is that of messages.
+        let config = Config::default().max_message(10);
+        pieces(role, &config, &[11], Some((RecvError::MessageTooBig { limit: 10 }, 1009)));
+        // Control frames are not held against either.
+        let config = Config::default().max_message(0).max_frame(0).max_fragments(1);
+        let wire = to(role, PING, "not data");
+        let (seen, _) = transcript(role, &config, &wire, []);
+        assert_eq!(seen, [Seen::Ping(b"not data".to_vec())]);
+    }
+}
+
+#[test]
+fn a_message_of_the_most_fragments_passes_and_one_more_does_not() {
+    // P032, P206, A17
+    for role in ROLES {
+        for limit in [1, 2, 3, 50] {
+            let config = Config::default().max_fragments(limit);
+            let error = Some((RecvError::TooManyFragments { limit }, 1008));
+            let count = limit as usize;
+            for len in [0, 1, 7] {
+                pieces(role, &config, &vec![len; count], None);
+                pieces(role, &config, &vec![len; count + 1], error);
+            }
+            // Counted for each message, whole ones among them.
+            let mut one = to(role, TEXT_OPEN, "a");
+            for _ in 1..limit {
+                one.extend(to(role, CONT_OPEN, ""));
+            }
+            if limit > 1 {
+                one.truncate(one.len() - to(role, CONT_OPEN, "").len());
+                one.extend(to(role, CONT, ""));
+            } else {
+                one = to(role, TEXT, "a");
+            }
+            let (seen, _) = transcript(role, &config, &one.repeat(20), []);
+            assert_eq!(seen, vec![text("a"); 20]);
+        }
+    }
+}
+
+#[test]
+fn the_quick_path_and_the_slow_one_count_fragments_alike() {
+    // No fragments at all allowed: cut or whole, it is the same.
+    for role in ROLES {
+        let config = Config::default().max_fragments(0);
+        let wire = to(role, BINARY, "x");
+        let whole = transcript(role, &config, &wire, []);
+        assert_eq!(whole, transcript(role, &config, &wire, 0..wire.len()), "{role:?}");
+        let wire = to(role, TEXT, "xyz");
+        let whole = transcript(role, &config, &wire, []);
+        assert_eq!(whole, transcript(role, &config, &wire, 0..wire.len()), "{role:?}");
+    }
+}
+
+#[test]
+fn endless_empty_fragments_are_stopped_by_default() {
+    // A17
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &to(role, TEXT_OPEN, ""));
+        let batch = to(role, CONT_OPEN, "").repeat(1024);
+        for _ in 0..127 {
+            assert_eq!(receive(&mut conn, &batch), []);
+        }
+        let seen = receive(&mut conn, &batch);
+        let limit = 131_072;
+        assert_eq!(seen, [Seen::Failed(RecvError::TooManyFragments { limit })]);
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![3, 0xf0])]);
+    }
+}
+
+#[test]
+fn the_default_limits_stop_a_message_of_two_gigabytes() {
+    // A05, A18: in frames of 1 MiB.
+    let mut conn = client(&Config::default());
+    let header = head(BINARY_OPEN, None, Len::Long(1 << 20));
+    let next = head(CONT_OPEN, None, Len::Long(1 << 20));
+    let piece = vec![0; 1 << 20];
+    for i in 0..16 {
+        assert_eq!(receive(&mut conn, if i == 0 { &header } else { &next }), []);
+        assert_eq!(receive(&mut conn, &piece), []);
+    }
+    let limit = 16 << 20;
+    let seen = receive(&mut conn, &next);
+    assert_eq!(seen, [Seen::Failed(RecvError::MessageTooBig { limit })]);
+}
+
+#[test]
+fn spare_is_never_empty_whatever_the_limits() {
+    // An empty read would look like the end of the stream.
+    for role in ROLES {
+        for buffer in [0, 512, 513, 1 << 16] {
+            for max in [0, 1, 600, 100_000] {
+                let config = Config::default().read_buffer(buffer).max_message(max);
+                let mut conn = connection(role, &config);
+                let wire = [
+                    to(role, BINARY_OPEN, vec![1; max / 2]),
+                    to(role, PING, vec![2; 125]).repeat(20),
+                    to(role, CONT, vec![3; max - max / 2]),
+                ];
+                let (wire, mut seen, mut step) = (wire.concat(), 0, 1);
+                for piece in wire.chunks(97) {
+                    let mut piece = piece;
+                    while !piece.is_empty() {
+                        assert!(!conn.spare_mut().is_empty());
+                        let n = read_once(&mut conn, &piece[..step.min(piece.len())]);
+                        piece = &piece[n..];
+                        step = step % 50 + 1;
+                        seen += events(&mut conn).len();
+                    }
+                }
+                assert_eq!(seen, 21, "{role:?} {buffer} {max}");
+            }
+        }
+    }
+}
+
+#[test]
+fn frames_committed_without_a_step_are_all_kept() {
+    for role in ROLES {
+        let config = Config::default().max_message(100).read_buffer(512);
+        let mut conn = connection(role, &config);
+        let wire: Vec<u8> = (0..5000u32).flat_map(|i| to(role, BINARY, i.to_be_bytes())).collect();
+        feed(&mut conn, &wire);
+        let want: Vec<Seen> = (0..5000u32).map(|i| binary(i.to_be_bytes())).collect();
+        assert!(events(&mut conn) == want);
+    }
+}
+
+#[test]
+fn one_read_asks_for_what_was_set_and_for_512_bytes_to_16_mib() {
+    for role in ROLES {
+        for (set, asked) in
+            [(0, 512), (512, 512), (1000, 1000), (16 << 10, 16 << 10), (usize::MAX, 16 << 20)]
+        {
+            let mut conn = connection(role, &Config::default().read_buffer(set));
+            let got = conn.spare_mut().len();
+            assert!((asked..=asked + 64).contains(&got), "{set}: {got}");
+        }
+        let got = connection(role, &Config::default()).spare_mut().len();
+        assert!((16 << 10..=(16 << 10) + 64).contains(&got), "{got} by default");
+    }
+}

@@ -1,0 +1,34 @@
+//! The core, without a socket: bytes, time and entropy handed in, events and bytes out.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unused_must_use)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod backoff;
+mod backpressure;
+mod chunks;
+mod closing;
+mod control_frames;
+mod corked_response;
+mod cuts;
+#[cfg(feature = "deflate")]
+mod deflate;
+mod feed_first;
+mod fragmentation;
+mod framing;
+mod handshake_client;
+mod handshake_server;
+#[cfg(feature = "http")]
+mod http;
+mod lending;
+mod limits;
+mod messages;
+mod out_buffer;
+mod outbox;
+mod prepared;
+mod rfc_examples;
+mod rtt;
+mod text;
+mod timers;
+mod url;
+mod zero_copy;

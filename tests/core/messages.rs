@@ -1,0 +1,103 @@
+//! Messages and close frames as values: what they show in a log, what they turn into.
+use bytes::Bytes;
+use tickwire::{Chunk, CloseCode, CloseFrame, DataKind, Message, OwnedMessage};
+
+#[test]
+fn a_message_shows_its_kind_and_at_most_64_bytes_with_nothing_unprintable() {
+    let show = |message: Message<'_>| format!("{message:?}");
+    assert_eq!(show(Message::Text("a\"\u{1b}[2J\n")), r#"Text("a\"\u{1b}[2J\n")"#);
+    assert_eq!(show(Message::Binary(b"\x1b\"\xff a")), r#"Binary(b"\x1b\"\xff a")"#);
+    assert_eq!(show(Message::Text("")), r#"Text("")"#);
+    assert_eq!(show(Message::Binary(b"")), r#"Binary(b"")"#);
+
+    let (whole, cut) = ("x".repeat(64), "x".repeat(65));
+    assert_eq!(show(Message::Text(&whole)), format!("Text({whole:?})"));
+    assert_eq!(show(Message::Text(&cut)), format!("Text({whole:?}.. 65 bytes)"));
+    assert_eq!(show(Message::Binary(whole.as_bytes())), format!("Binary(b{whole:?})"));
+    assert_eq!(show(Message::Binary(cut.as_bytes())), format!("Binary(b{whole:?}.. 65 bytes)"));
+    // A character is shown whole or not at all.
+    let greek = format!("x{}", "α".repeat(40));
+    let shown = format!("x{}", "α".repeat(31));
+    assert_eq!(show(Message::Text(&greek)), format!("Text({shown:?}.. 81 bytes)"));
+}
+
+#[test]
+fn an_owned_message_and_a_piece_of_one_show_the_same() {
+    assert_eq!(format!("{:?}", OwnedMessage::text("a\n")), r#"Text("a\n")"#);
+    assert_eq!(format!("{:?}", OwnedMessage::binary(vec![0; 65])).len(), {
+        format!("{:?}", Message::Binary(&[0; 65])).len()
+    });
+    let chunk = Chunk { kind: DataKind::Text, first: true, data: b"a\n", last: true };
+    assert_eq!(format!("{chunk:?}"), r#"Chunk { Text, first: true, Binary(b"a\n"), last: true }"#);
+}
+
+#[test]
+fn a_message_gives_its_payload_in_every_form() {
+    for (message, text, kind) in [
+        (Message::Text("abc"), Some("abc"), DataKind::Text),
+        (Message::Binary(b"abc"), None, DataKind::Binary),
+    ] {
+        assert_eq!((message.as_text(), message.kind()), (text, kind));
+        assert_eq!((message.len(), message.is_empty()), (3, false));
+        assert_eq!((message.as_bytes(), message.as_ref()), (&b"abc"[..], &b"abc"[..]));
+        let owned = message.to_owned();
+        assert_eq!((owned.as_message(), owned.kind()), (message, kind));
+        assert_eq!((owned.payload(), owned.clone().into_payload()), (&"abc".into(), "abc".into()));
+    }
+    assert!(Message::Text("").is_empty() && Message::Binary(b"").is_empty());
+    assert_eq!(Message::from("abc"), Message::Text("abc"));
+    assert_eq!(Message::from(&b"abc"[..]), Message::Binary(b"abc"));
+    assert_eq!(OwnedMessage::binary(Bytes::from_static(b"abc")).payload(), &Bytes::from("abc"));
+}
+
+#[test]
+fn close_codes_and_frames_show_the_number_and_the_escaped_reason() {
+    let code = CloseCode::POLICY_VIOLATION;
+    assert_eq!((code.to_string(), u16::from(code)), ("1008".into(), 1008));
+    assert_eq!(format!("[{code:>6}]"), "[  1008]");
+    assert_eq!(CloseFrame::new(code).to_string(), "1008");
+    let hostile = CloseFrame::with_reason(code, "no\n\u{1b}[2J");
+    assert_eq!(hostile.to_string(), r"1008 no\n\u{1b}[2J");
+    assert_eq!(CloseFrame::from(code), CloseFrame { code, reason: "" });
+    assert_eq!(Option::<CloseFrame<'_>>::from(code), Some(CloseFrame { code, reason: "" }));
+}
+
+#[test]
+fn close_frames_are_parsed_from_what_a_peer_sends() {
+    // P048, P051
+    use tickwire::ProtocolError::{BadClose, BadUtf8};
+    let frame = |code, reason| Ok(Some(CloseFrame { code, reason }));
+    assert_eq!(CloseFrame::parse(b""), Ok(None));
+    assert_eq!(CloseFrame::parse(b"\x03"), Err(BadClose));
+    assert_eq!(CloseFrame::parse(b"\x03\xe8"), frame(CloseCode::NORMAL, ""));
+    assert_eq!(CloseFrame::parse(b"\x03\xe8bye"), frame(CloseCode::NORMAL, "bye"));
+    assert_eq!(CloseFrame::parse(b"\x03\xe8\xff"), Err(BadUtf8));
+    assert_eq!(CloseFrame::parse(b"\x03\xed"), Err(BadClose), "1005 is never sent");
+}
+
+/// A source of keys shows nothing of them, nor does what owns one.
+#[cfg(feature = "std")]
+#[test]
+fn entropy_shows_no_secret_and_does_not_repeat() {
+    use std::collections::HashSet;
+    use tickwire::{Config, Connection, Entropy, Negotiated, SystemEntropy};
+    let mut entropy: Box<dyn Entropy> = Box::new(SystemEntropy::new().unwrap());
+    let mut keys = HashSet::new();
+    for _ in 0..1000 {
+        let mut key = [0; 16];
+        entropy.fill(&mut key);
+        assert!(keys.insert(key));
+    }
+    assert_eq!(format!("{:?}", SystemEntropy::new().unwrap()), "SystemEntropy");
+    struct Known;
+    impl Entropy for Known {
+        fn fill(&mut self, dest: &mut [u8]) {
+            dest.fill(0xa5);
+        }
+    }
+    let mut client = Connection::client(&Config::default(), Negotiated::new(), Known);
+    client.sender_mut().ping(b"").unwrap();
+    let shown = format!("{client:?}");
+    assert!(shown.starts_with("Connection"), "{shown}");
+    assert!(!shown.contains("165"), "{shown}"); // 0xa5
+}

@@ -1,0 +1,264 @@
+//! Text is UTF-8, and fails at the first byte that makes it impossible (PROTOCOL.md 6).
+use crate::support::wire::*;
+use tickwire::{Config, ProtocolError, Role};
+
+const BAD: &[&[u8]] = &[
+    b"\xff",
+    b"\xfe",
+    b"\x80",
+    b"\xbf",
+    b"\xc0\x80", // overlong (P079)
+    b"\xc1\xbf",
+    b"\xe0\x80\x80",
+    b"\xe0\x9f\xbf",
+    b"\xf0\x80\x80\x80",
+    b"\xf0\x8f\xbf\xbf",
+    b"\xed\xa0\x80", // surrogates (P080)
+    b"\xed\xbf\xbf",
+    b"\xf4\x90\x80\x80", // above U+10FFFF (P081)
+    b"\xf5\x80\x80\x80",
+    b"\xc3(",
+    b"\xe2\x82(",
+    b"\xf0\x9f\x98(",
+];
+
+const GOOD: &[&str] = &[
+    "\0",
+    "\u{feff}bom",
+    "\u{fffe}",
+    "\u{ffff}",
+    "\u{fdd0}",
+    "\u{10ffff}",
+    "\u{d7ff}",
+    "\u{e000}",
+    "κόσμε",
+    "\u{80}\u{7ff}\u{800}\u{10000}",
+    "😀",
+];
+
+fn failed() -> [Seen; 1] {
+    [Seen::Failed(ProtocolError::BadUtf8.into())]
+}
+
+/// How many bytes of `payload` can be the beginning of a text, by the standard library.
+fn possible(payload: &[u8]) -> usize {
+    (0..=payload.len())
+        .rfind(|&n| {
+            std::str::from_utf8(&payload[..n]).err().is_none_or(|e| e.error_len().is_none())
+        })
+        .unwrap()
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_refused_with_1007() {
+    // P076, P078–P081
+    for role in ROLES {
+        for bad in BAD {
+            for (front, back) in [("", ""), ("front", "back"), ("é", "😀")] {
+                let payload = [front.as_bytes(), bad, back.as_bytes()].concat();
+                let wire = to(role, TEXT, &payload);
+                for cut in 0..=wire.len() {
+                    let (seen, output) = transcript(role, &Config::default(), &wire, [cut]);
+                    assert_eq!(seen, failed(), "{payload:02x?}");
+                    assert_eq!(sent(&output), [(CLOSE, vec![3, 0xef])]);
+                }
+            }
+        }
+        for cut in
+            ["é", "€", "😀"].into_iter().flat_map(|s| (1..s.len()).map(|n| &s.as_bytes()[..n]))
+        {
+            let wire = to(role, TEXT, [b"ends inside ", cut].concat());
+            assert_eq!(transcript(role, &Config::default(), &wire, []).0, failed());
+            let parts = [to(role, TEXT_OPEN, cut), to(role, CONT, "")].concat();
+            assert_eq!(transcript(role, &Config::default(), &parts, []).0, failed());
+        }
+    }
+}
+
+#[test]
+fn every_character_is_delivered_unchanged_however_it_is_split() {
+    // P077, P082, A37: over fragments and reads.
+    for role in ROLES {
+        for good in GOOD {
+            let bytes = good.as_bytes();
+            for cut in 0..=bytes.len() {
+                let wire = [
+                    to(role, TEXT_OPEN, &bytes[..cut]),
+                    to(role, PING, "\u{fffd}"),
+                    to(role, CONT_OPEN, ""),
+                    to(role, CONT, &bytes[cut..]),
+                ];
+                let wire = wire.concat();
+                let want = [Seen::Ping("\u{fffd}".into()), text(good)];
+                assert_eq!(transcript(role, &Config::default(), &wire, []).0, want);
+                assert_eq!(transcript(role, &Config::default(), &wire, 0..wire.len()).0, want);
+            }
+        }
+        let all: String = (0..0x11_0000).step_by(97).filter_map(char::from_u32).collect();
+        let wire = to(role, TEXT, &all);
+        assert_eq!(transcript(role, &Config::default(), &wire, []).0, [text(&all)]);
+        let cuts = (0..wire.len()).step_by(13);
+        assert_eq!(transcript(role, &Config::default(), &wire, cuts).0, [text(&all)]);
+    }
+}
+
+#[test]
+fn an_impossible_byte_is_refused_before_the_frame_is_all_here() {
+    // P083: Autobahn 6.4, inside a frame and inside a message.
+    for role in ROLES {
+        for bad in BAD {
+            for front in
+                ["", "κόσμε", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]
+            {
+                let payload = [front.as_bytes(), bad, b"tail that never comes"].concat();
+                let at = possible(&payload);
+                for b0 in [TEXT, TEXT_OPEN] {
+                    let wire = to(role, b0, &payload);
+                    let header = wire.len() - payload.len();
+                    let mut conn = connection(role, &Config::default());
+                    assert_eq!(receive(&mut conn, &wire[..header + at]), [], "{bad:02x?}");
+                    assert_eq!(receive(&mut conn, &wire[header + at..][..1]), failed());
+                    assert!(conn.sender().is_closed());
+                }
+                // In a later fragment, found when its first byte comes.
+                let mut conn = connection(role, &Config::default());
+                receive(&mut conn, &to(role, TEXT_OPEN, &payload[..at]));
+                let next = to(role, CONT_OPEN, &payload[at..]);
+                let header = next.len() - (payload.len() - at);
+                assert_eq!(receive(&mut conn, &next[..header]), []);
+                assert_eq!(receive(&mut conn, &next[header..=header]), failed());
+            }
+        }
+    }
+}
+
+#[test]
+fn it_agrees_with_the_standard_library_around_the_blocks_of_simd() {
+    // A36
+    let config = Config::default();
+    for role in ROLES {
+        let mut conn = connection(role, &config);
+        for len in [15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129] {
+            for at in 0..len {
+                for piece in BAD.iter().copied().chain(GOOD.iter().map(|s| s.as_bytes())) {
+                    let mut payload = vec![b'a'; len];
+                    let n = piece.len().min(len - at);
+                    payload[at..at + n].copy_from_slice(&piece[..n]);
+                    let seen = receive(&mut conn, &to(role, TEXT, &payload));
+                    match std::str::from_utf8(&payload) {
+                        Ok(valid) => assert_eq!(seen, [text(valid)]),
+                        Err(_) => {
+                            assert_eq!(seen, failed(), "{piece:02x?} at {at} of {len}");
+                            conn = connection(role, &config);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn it_agrees_with_the_standard_library_on_random_bytes() {
+    let mut rng = Rng(1);
+    for i in 0..20_000 {
+        let n = rng.below(12);
+        // Mostly bytes at the borders of what is valid.
+        let edges =
+            [0, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc2, 0xe0, 0xed, 0xef, 0xf0, 0xf4];
+        let tail: Vec<u8> = (0..n).map(|_| edges[rng.below(edges.len())]).collect();
+        let payload = [vec![b'a'; rng.below(70)], tail].concat();
+        let role = ROLES[i % 2];
+        let wire = to(role, TEXT, &payload);
+        let cut = rng.below(wire.len() + 1);
+        let want = match std::str::from_utf8(&payload) {
+            Ok(valid) => vec![text(valid)],
+            Err(_) => failed().to_vec(),
+        };
+        assert_eq!(transcript(role, &Config::default(), &wire, [cut]).0, want, "{payload:02x?}");
+        assert_eq!(transcript(role, &Config::default(), &wire, []).0, want, "{payload:02x?}");
+    }
+}
+
+#[test]
+fn binary_messages_are_not_checked() {
+    // P085
+    for role in ROLES {
+        for bad in BAD {
+            let wire = [
+                to(role, BINARY, bad),
+                to(role, BINARY_OPEN, bad),
+                to(role, CONT, bad),
+                to(role, TEXT, "é"),
+            ];
+            let want = [binary(bad), binary([*bad, *bad].concat()), text("é")];
+            assert_eq!(transcript(role, &Config::default(), &wire.concat(), []).0, want);
+        }
+    }
+}
+
+#[test]
+fn a_text_does_not_begin_in_the_one_before_it() {
+    // Half a character at the end of a skipped or failed one must not complete in the next.
+    let mut conn = server(&Config::default());
+    let wire = [masked(TEXT_OPEN, b"\xc3"), masked(CONT, b"\xa9"), masked(TEXT, b"\xa9")].concat();
+    assert_eq!(receive(&mut conn, &wire), [text("é"), failed()[0].clone()]);
+}
+
+#[test]
+fn what_a_hostile_peer_wrote_is_escaped_and_cut_when_shown() {
+    // A84, A85
+    let hostile = format!("\x1b[2J\r\n{}", "é".repeat(100));
+    let mut conn = server(&Config::default());
+    feed(&mut conn, &[masked(TEXT, &hostile), masked(BINARY, b"\n\x1b\xff")].concat());
+    conn.step().unwrap();
+    let shown = format!("{:?} {:?}", conn.message(), conn.event());
+    assert!(!shown.contains(['\x1b', '\n', '\r']) && shown.len() < 400, "{shown}");
+    conn.step().unwrap();
+    assert_eq!(format!("{:?}", conn.message()), r#"Some(Binary(b"\n\x1b\xff"))"#);
+    for cut in 0..hostile.len() {
+        let chunk = tickwire::Chunk {
+            kind: tickwire::DataKind::Text,
+            first: true,
+            data: &hostile.as_bytes()[..cut],
+            last: false,
+        };
+        assert!(!format!("{chunk:?}").contains(['\x1b', '\n']));
+    }
+    receive(&mut conn, &masked(CLOSE, close_body(1000, "\x1b[2J")));
+    assert!(!format!("{:?}", conn.closed()).contains('\x1b'));
+    assert_eq!(conn.role(), Role::Server);
+}
+
+/// Held for a whole message it is judged in the buffer, handed out in chunks as it goes: wherever
+/// the caller changes from one to the other, at the same byte.
+#[test]
+fn text_is_judged_at_the_same_byte_where_chunks_are_asked_for_from_then_on() {
+    for role in ROLES {
+        for bad in BAD {
+            let payload = ["aé😀".as_bytes(), bad, b"!"].concat();
+            let wire = to(role, TEXT, &payload);
+            let header = wire.len() - payload.len();
+            let end = header + possible(&payload) + 1;
+            for change in 0..=end {
+                let mut conn = connection(role, &Config::default());
+                for (at, byte) in wire[..end].iter().enumerate() {
+                    conn.spare_mut()[0] = *byte;
+                    conn.commit(1);
+                    let mut step = || if at < change { conn.step() } else { conn.step_chunk() };
+                    let failed = loop {
+                        match step() {
+                            Ok(tickwire::Step::Message) => {}
+                            Ok(_) => break false,
+                            Err(error) => {
+                                assert_eq!(error, ProtocolError::BadUtf8.into());
+                                break true;
+                            }
+                        }
+                    };
+                    assert_eq!(failed, at + 1 == end, "{bad:02x?} at {at}, changed at {change}");
+                }
+            }
+        }
+    }
+}

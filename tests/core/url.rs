@@ -1,0 +1,178 @@
+//! `ws` and `wss` URLs: what is dialled, what is asked for, and what is refused.
+use tickwire::url::{Target, UrlError};
+
+/// URL, secure, host, port, Host header, resource.
+type Case = (&'static str, bool, &'static str, u16, &'static str, &'static str);
+
+// P086, P087, P193, P196 - P200.
+#[test]
+fn a_url_says_whom_to_dial_and_what_to_ask_for() {
+    let cases: &[Case] = &[
+        ("ws://h", false, "h", 80, "h", "/"),
+        ("wss://h", true, "h", 443, "h", "/"),
+        ("WS://H/Path", false, "h", 80, "h", "/Path"),
+        ("wSs://Example.COM/", true, "example.com", 443, "example.com", "/"),
+        ("ws://h:80/", false, "h", 80, "h", "/"),
+        ("ws://h:443/", false, "h", 443, "h:443", "/"),
+        ("wss://h:443/", true, "h", 443, "h", "/"),
+        ("wss://h:80", true, "h", 80, "h:80", "/"),
+        ("ws://h:/", false, "h", 80, "h", "/"),
+        ("ws://h:", false, "h", 80, "h", "/"),
+        ("ws://h:0000008080/", false, "h", 8080, "h:8080", "/"),
+        ("ws://h:65535/", false, "h", 65535, "h:65535", "/"),
+        ("ws://h?x=1", false, "h", 80, "h", "/?x=1"),
+        ("ws://h/?x=1", false, "h", 80, "h", "/?x=1"),
+        ("ws://h?", false, "h", 80, "h", "/?"),
+        ("ws://h/a?b?c/d@e:f", false, "h", 80, "h", "/a?b?c/d@e:f"),
+        ("ws://h/%23%20%zz%2525", false, "h", 80, "h", "/%23%20%zz%2525"),
+        ("ws://h/../a/./b//c", false, "h", 80, "h", "/../a/./b//c"),
+        ("ws://h/a|b{c}^`", false, "h", 80, "h", "/a|b{c}^`"),
+        ("ws://127.0.0.1:9001/", false, "127.0.0.1", 9001, "127.0.0.1:9001", "/"),
+        ("ws://[::1]", false, "::1", 80, "[::1]", "/"),
+        ("ws://[::1]:8080/x", false, "::1", 8080, "[::1]:8080", "/x"),
+        ("wss://[2001:DB8::A]:443", true, "2001:db8::a", 443, "[2001:db8::a]", "/"),
+        ("ws://[fe80::1%25eth0]:81/", false, "fe80::1%eth0", 81, "[fe80::1]:81", "/"),
+        ("ws://a-b_c.example./", false, "a-b_c.example.", 80, "a-b_c.example.", "/"),
+        (
+            "ws://xn--bcher-kva.example/",
+            false,
+            "xn--bcher-kva.example",
+            80,
+            "xn--bcher-kva.example",
+            "/",
+        ),
+        ("ws://user:pass@h:81/x", false, "h", 81, "h:81", "/x"),
+        ("ws://@h/", false, "h", 80, "h", "/"),
+    ];
+    for &(url, secure, host, port, host_header, resource) in cases {
+        let target = Target::parse(url).unwrap_or_else(|e| panic!("{url}: {e}"));
+        assert_eq!(target.secure(), secure, "{url}");
+        assert_eq!(target.host(), host, "{url}");
+        assert_eq!(target.port(), port, "{url}");
+        assert_eq!(target.host_header(), host_header, "{url}");
+        assert_eq!(target.resource(), resource, "{url}");
+        assert_eq!(url.parse::<Target>(), Ok(target));
+    }
+}
+
+// P092, P194 - P196, P199, A66.
+#[test]
+fn a_url_that_cannot_be_sent_as_it_is_is_refused() {
+    use UrlError::*;
+    let cases = [
+        ("", NoScheme),
+        ("h", NoScheme),
+        ("h:80/x", NoScheme),
+        ("//h/x", NoScheme),
+        ("ws:h", NoScheme),
+        ("ws:/h", NoScheme),
+        ("http://h", HttpScheme),
+        ("HTTPS://h", HttpScheme),
+        ("ftp://h", UnknownScheme),
+        ("://h", UnknownScheme),
+        ("wsss://h", UnknownScheme),
+        ("ws://", EmptyHost),
+        ("ws:///x", EmptyHost),
+        ("ws://?x", EmptyHost),
+        ("ws://:80/", EmptyHost),
+        ("ws://u:p@/", EmptyHost),
+        ("ws://::1/", BadHost),
+        ("ws://fe80::1:80/", BadHost),
+        ("ws://[::1", BadHost),
+        ("ws://[::1]x", BadHost),
+        ("ws://[]/", BadHost),
+        ("ws://[h]/", BadHost),
+        ("ws://[127.0.0.1]/", BadHost),
+        ("ws://[v1.a]/", BadHost),
+        ("ws://[fe80::1%eth0]/", BadHost),
+        ("ws://[fe80::1%25]/", BadHost),
+        ("ws://[fe80::1%25a%0d]/", BadHost),
+        ("ws://a..b/", BadHost),
+        ("ws://./", BadHost),
+        ("ws://.a/", BadHost),
+        ("ws://a,b/", BadHost),
+        ("ws://a%2eb/", BadHost),
+        ("ws://a;b/", BadHost),
+        ("ws://b\u{fc}cher.example/", NonAsciiHost),
+        ("ws://h:0/", BadPort),
+        ("ws://h:00/", BadPort),
+        ("ws://h:65536/", BadPort),
+        ("ws://h:99999999999999999999/", BadPort),
+        ("ws://h:+80/", BadPort),
+        ("ws://h:-1/", BadPort),
+        ("ws://h:8o/", BadPort),
+        ("ws://[::1]:0/", BadPort),
+        ("ws://h/#", Fragment),
+        ("ws://h#x", Fragment),
+        ("ws://h/?a#b", Fragment),
+        ("ws://u@v@h/", BadUserinfo),
+        ("ws://u%3ax@h/", BadUserinfo),
+        ("ws://u:%0d%0a@h/", BadUserinfo),
+        ("ws://u%@h/", BadUserinfo),
+        ("ws://u%4@h/", BadUserinfo),
+        ("ws://u%+4@h/", BadUserinfo),
+        ("ws://\u{fc}@h/", BadUserinfo),
+        (" ws://h", IllegalCharacter),
+        ("ws://h ", IllegalCharacter),
+        ("ws://h/a b", IllegalCharacter),
+        ("ws://h/\u{e9}", IllegalCharacter),
+        ("ws://h/\r\nX: y", IllegalCharacter),
+        ("ws://h\r\n/", IllegalCharacter),
+        ("ws://h/?\0", IllegalCharacter),
+        ("ws://h/\t", IllegalCharacter),
+        ("ws://h/\x7f", IllegalCharacter),
+        ("ws://good.example\\@evil.example/", IllegalCharacter),
+        ("ws://h/<\">", IllegalCharacter),
+    ];
+    for (url, error) in cases {
+        assert_eq!(Target::parse(url), Err(error), "{url:?}");
+    }
+    let of_length = |n: usize| format!("ws://h/{}", "a".repeat(n - "ws://h/".len()));
+    assert!(Target::parse(&of_length(16 << 10)).is_ok());
+    assert_eq!(Target::parse(&of_length((16 << 10) + 1)), Err(TooLong));
+}
+
+// P200.
+#[test]
+fn the_certificate_is_for_the_host_without_zone_and_trailing_dot() {
+    for (url, name) in [
+        ("wss://Example.com.:8443/", "example.com"),
+        ("wss://[fe80::1%25eth0]/", "fe80::1"),
+        ("wss://h", "h"),
+    ] {
+        assert_eq!(Target::parse(url).unwrap().server_name(), name);
+    }
+}
+
+// P194.
+#[test]
+fn user_and_password_are_shown_nowhere() {
+    let target = Target::parse("WS://alice:s3cret@H:81?q").unwrap();
+    assert_eq!(target.to_string(), "ws://h:81/?q");
+    let shown = format!("{target:?}");
+    assert!(!shown.contains("alice") && !shown.contains("s3cret"), "{shown}");
+    assert_eq!(Target::parse(&target.to_string()).unwrap().resource(), "/?q");
+}
+
+// A66.
+#[test]
+fn no_text_makes_the_parser_panic_or_yields_what_would_split_a_request() {
+    let pieces =
+        ["ws", "://", ":", "[", "]", "@", "%25", "%", "::1", "/", "?", "#", "é", "h", ".", "80"];
+    let mut seed = 1_u32;
+    for _ in 0..20_000 {
+        let mut url = String::from("ws://");
+        for _ in 0..seed % 9 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            url.push_str(pieces[(seed >> 16) as usize % pieces.len()]);
+        }
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if let Ok(target) = Target::parse(&url) {
+            let sent = [target.resource(), target.host_header()].concat();
+            assert!(sent.bytes().all(|b| b.is_ascii_graphic()), "{url}");
+            assert!(target.resource().starts_with('/') && !target.host().is_empty(), "{url}");
+            let again = Target::parse(&target.to_string()).expect("what is shown can be parsed");
+            assert_eq!(again.to_string(), target.to_string());
+        }
+    }
+}

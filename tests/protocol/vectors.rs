@@ -1,0 +1,295 @@
+//! The test vectors of `tests/vectors/`, which any implementation could run: see the README there.
+//!
+//! Each runs through the core whole, cut in two at every byte boundary, and one byte at a time;
+//! and through both adapters whole and one byte at a time.
+use crate::support::{
+    carriers::{self, Dialed, Outcome, Served, dial, serve},
+    wire::Seen,
+};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use tickwire::{
+    Config, RecvError, Role,
+    handshake::{HandshakeError, client::Request, server::Accept},
+};
+
+fn vectors(file: &str) -> Vec<Value> {
+    let mut file: Value = serde_json::from_str(file).unwrap();
+    let Value::Array(vectors) = file["vectors"].take() else { panic!("no vectors") };
+    assert!(!vectors.is_empty());
+    let mut names = BTreeSet::new();
+    for vector in &vectors {
+        let name = vector["name"].as_str().expect("a name");
+        assert!(names.insert(format!("{name} {}", vector["to"])), "{name} is there twice");
+        for rule in vector["rules"].as_array().expect("rules") {
+            let number = rule.as_str().and_then(|rule| rule.strip_prefix('P')).unwrap();
+            assert!((1..=229).contains(&number.parse::<u16>().unwrap()), "{name}: {rule}");
+        }
+    }
+    vectors
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    assert!(text.len().is_multiple_of(2), "{text}");
+    let digits = (0..text.len()).step_by(2).map(|i| text.get(i..i + 2).unwrap());
+    digits.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+/// Every character is one byte.
+fn latin(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
+}
+
+/// A string, or a list of strings and `[string, times]`.
+fn bytes(value: &Value, of: fn(&str) -> Vec<u8>) -> Vec<u8> {
+    let one = |part: &Value| match part.as_array().map(Vec::as_slice) {
+        None => of(part.as_str().expect("a string")),
+        Some([Value::String(text), times]) => of(text).repeat(times.as_u64().unwrap() as usize),
+        Some(other) => panic!("{other:?}"),
+    };
+    match value {
+        Value::Null => Vec::new(),
+        Value::Array(parts) => parts.iter().flat_map(one).collect(),
+        text => one(text),
+    }
+}
+
+/// A head: all of it as a string, or its lines without their ends and without the blank one.
+fn head(value: &Value) -> Vec<u8> {
+    let Value::Array(lines) = value else { return bytes(value, latin) };
+    let mut head = Vec::new();
+    for line in lines {
+        head.extend(bytes(line, latin));
+        head.extend(b"\r\n");
+    }
+    head.extend(b"\r\n");
+    head
+}
+
+fn config(vector: &Value) -> Config {
+    let mut config = Config::default();
+    let Some(settings) = vector["config"].as_object() else { return config };
+    for (name, value) in settings {
+        let n = value.as_u64().unwrap() as usize;
+        config = match name.as_str() {
+            "max_message" => config.max_message(n),
+            "max_frame" => config.max_frame(n),
+            "max_fragments" => config.max_fragments(n as u32),
+            "max_head" => config.max_head(n),
+            "max_headers" => config.max_headers(n),
+            "max_request_line" => config.max_request_line(n),
+            "max_interim" => config.max_interim(n as u32),
+            other => panic!("{other}"),
+        };
+    }
+    config
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().map(|s| s.as_str().unwrap()).collect()
+}
+
+/// Where to cut a wire in two: everywhere, or, of a long one, everywhere near its ends and at some
+/// places between.
+fn cuts(len: usize) -> impl Iterator<Item = usize> {
+    (1..len)
+        .filter(move |&at| len <= 1 << 12 || at < 300 || len - at < 300 || at % (len / 256) == 0)
+}
+
+/// One event as the vectors have it.
+#[derive(Debug)]
+enum Want {
+    Seen(Seen),
+    /// A violation, reported with this code.
+    Fail(u64),
+}
+
+impl PartialEq<Seen> for Want {
+    fn eq(&self, seen: &Seen) -> bool {
+        match (self, seen) {
+            (Self::Fail(code), Seen::Failed(error)) => {
+                error.close_code().is_some_and(|found| u64::from(found.get()) == *code)
+            }
+            (Self::Seen(want), seen) => seen == want,
+            (Self::Fail(_), _) => false,
+        }
+    }
+}
+
+fn wanted(vector: &Value) -> Vec<Want> {
+    let mut want = Vec::new();
+    for event in vector["events"].as_array().expect("events") {
+        let payload = |event: &Value| bytes(&event[1], hex);
+        let seen = match event[0].as_str().unwrap() {
+            "text" => Seen::Text(event[1].as_str().unwrap().to_owned()),
+            "binary" => Seen::Binary(payload(event)),
+            "ping" => Seen::Ping(payload(event)),
+            "pong" => Seen::Pong(payload(event)),
+            "lost" => Seen::Failed(RecvError::UnexpectedEof),
+            "close" => {
+                let code = event[1].as_u64().map(|code| code as u16);
+                let reason = || event[2].as_str().unwrap().to_owned();
+                want.push(Want::Seen(Seen::Close(code.map(|code| (code, reason())))));
+                Seen::Closed
+            }
+            "fail" => {
+                want.push(Want::Fail(event[1].as_u64().unwrap()));
+                continue;
+            }
+            other => panic!("{other}"),
+        };
+        want.push(Want::Seen(seen));
+    }
+    want
+}
+
+fn sent(vector: &Value) -> Vec<(u8, Vec<u8>)> {
+    let frames = vector["out"].as_array().expect("out");
+    let frame = |f: &Value| (hex(f[0].as_str().unwrap())[0], bytes(&f[1], hex));
+    frames.iter().map(frame).collect()
+}
+
+#[test]
+fn frames_in_events_and_frames_out() {
+    for vector in vectors(include_str!("../vectors/frames.json")) {
+        let name = &vector["name"];
+        let role = match vector["to"].as_str() {
+            Some("server") => Role::Server,
+            Some("client") => Role::Client,
+            other => panic!("{other:?}"),
+        };
+        let (config, wire) = (config(&vector), bytes(&vector["in"], hex));
+        let (events, out) = (wanted(&vector), sent(&vector));
+        let check = |outcome: &Outcome, how: &str| {
+            let Outcome { seen, sent: output, code, clean, shut: _ } = outcome;
+            assert_eq!(events, *seen, "{name} to {role:?}, {how}");
+            assert_eq!(*output, out, "{name} to {role:?}, {how}");
+            assert_eq!(
+                (u64::from(*code), *clean),
+                (vector["code"].as_u64().unwrap(), vector["clean"].as_bool().unwrap())
+            );
+        };
+        check(&carriers::run(role, &config, &wire), "whole and byte by byte");
+        for cut in cuts(wire.len()) {
+            check(&carriers::core(role, &config, &wire, &[cut]), &format!("cut at {cut}"));
+        }
+    }
+}
+
+/// What a connection that was made by a head has to do with what came behind it.
+fn check_behind(vector: &Value, outcome: &Option<Outcome>, how: &str) {
+    if vector["events"].is_null() {
+        return;
+    }
+    let outcome = outcome.as_ref().expect("a connection");
+    assert_eq!(wanted(vector), outcome.seen, "{}, {how}", vector["name"]);
+    assert_eq!(outcome.sent, sent(vector), "{}, {how}", vector["name"]);
+}
+
+fn check_request(vector: &Value, served: &Served, how: &str) {
+    let name = &vector["name"];
+    let status = vector["status"].as_u64().unwrap();
+    assert_eq!(u64::from(served.status), status, "{name}, {how}: {:?}", served.verdict);
+    assert_eq!((served.verdict.is_ok(), served.outcome.is_some()), (status == 101, status == 101));
+    for (header, value) in vector["headers"].as_object().into_iter().flatten() {
+        assert_eq!(served.named(header), [value.as_str().unwrap()], "{name}, {how}: {header}");
+    }
+    for header in strings(&vector["absent"]) {
+        assert!(served.named(header).is_empty(), "{name}, {how}: {header}");
+    }
+    if status != 101 {
+        // It ends the connection, and says so.
+        assert!(served.shut && served.named("Connection").contains(&"close"), "{name}, {how}");
+    }
+    check_behind(vector, &served.outcome, how);
+}
+
+fn requests(file: &str) {
+    for vector in vectors(file) {
+        let config = config(&vector);
+        let wire = [head(&vector["request"]), bytes(&vector["behind"], hex)].concat();
+        let ours = strings(&vector["subprotocols"]);
+        let accept = Accept::new().subprotocols(&ours);
+        let served = carriers::serve_with(&config, accept.clone(), &wire);
+        check_request(&vector, &served, "whole and byte by byte");
+        for cut in cuts(wire.len()) {
+            let served = serve::core(&config, accept.clone(), &wire, &[cut]);
+            check_request(&vector, &served, &format!("cut at {cut}"));
+        }
+    }
+}
+
+#[test]
+fn request_head_in_status_out() {
+    requests(include_str!("../vectors/requests.json"));
+}
+
+#[test]
+fn requests_of_real_clients() {
+    requests(include_str!("../vectors/handshake/clients.json"));
+}
+
+/// Why a response was not accepted, in the words of the vectors.
+fn reason(error: HandshakeError) -> String {
+    use HandshakeError::*;
+    match error {
+        BadHttpVersion => "version",
+        NotUpgrade => "upgrade",
+        NotConnectionUpgrade => "connection",
+        BadAccept | MissingHeader("Sec-WebSocket-Accept") => "accept",
+        RepeatedHeader(_) => "repeated",
+        UnexpectedSubprotocol | NoSubprotocol => "subprotocol",
+        UnexpectedExtension => "extension",
+        Malformed { .. } | BadHeader(_) => "malformed",
+        HasBody => "body",
+        HeadTooLong { .. } | TooManyHeaders { .. } => "too long",
+        TooManyInterim { .. } => "too many interim",
+        UnexpectedEof => "ended",
+        Refused { status } => return format!("status {status}"),
+        other => panic!("{other:?}"),
+    }
+    .to_owned()
+}
+
+fn check_response(vector: &Value, dialed: &Dialed, how: &str) {
+    let name = &vector["name"];
+    let why = dialed.verdict.err().map(reason);
+    assert_eq!(why.as_deref(), vector["why"].as_str(), "{name}, {how}");
+    assert_eq!(why.is_none(), vector["accepted"].as_bool().unwrap(), "{name}");
+    assert_eq!(dialed.subprotocol.as_deref(), vector["subprotocol"].as_str(), "{name}, {how}");
+    check_behind(vector, &dialed.outcome, how);
+}
+
+#[test]
+fn response_head_in_accepted_or_why_not() {
+    for vector in vectors(include_str!("../vectors/responses.json")) {
+        let config = config(&vector);
+        let wire = [head(&vector["response"]), bytes(&vector["behind"], hex)].concat();
+        let offer = &vector["offer"];
+        let mut request = Request::new("ws://example.com/").unwrap();
+        request = request.subprotocols(&strings(&offer["subprotocols"])).unwrap();
+        if offer["require"].as_bool() == Some(true) {
+            request = request.require_subprotocol();
+        }
+        let dialed = carriers::dial_with(&request, &config, &wire);
+        check_response(&vector, &dialed, "whole and byte by byte");
+        for cut in cuts(wire.len()) {
+            let dialed = dial::core(&request, &config, &wire, &[cut]);
+            check_response(&vector, &dialed, &format!("cut at {cut}"));
+        }
+    }
+}
+
+#[test]
+fn the_frames_of_the_vectors_are_masked_as_their_direction_asks() {
+    // A vector whose mask is not under test should not fail for it.
+    for vector in vectors(include_str!("../vectors/frames.json")) {
+        let wire = bytes(&vector["in"], hex);
+        let rules = strings(&vector["rules"]);
+        if rules.contains(&"P019") || rules.contains(&"P020") || wire.len() < 2 {
+            continue;
+        }
+        let masked = wire[1] & 0x80 != 0;
+        assert_eq!(masked, vector["to"] == "server", "{}", vector["name"]);
+    }
+}

@@ -1,0 +1,729 @@
+//! What crosses the boundary between this crate and who uses it: no secret leaves by `Debug`,
+//! `Display` or an error, what a peer says is shown escaped and cut, and nothing a caller passes can
+//! put a line of its own into a head.
+//!
+//! Who may come in is the subject of `examples/tests/examples_auth.rs`, of `handshake_server.rs` (origins) and of
+//! `attacks/boundary.rs` (certificates, redirects, proxies).
+use crate::support::{
+    self,
+    wire::{BINARY, CLOSE, CONT_OPEN, PING, ROLES, TEXT, TEXT_OPEN, close_body, connection, to},
+};
+use bytes::Bytes;
+use std::{error::Error as _, fmt::Debug};
+use tickwire::{
+    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Error, Message, Negotiated,
+    Outbound, Outbox, OwnedMessage, Prepared, Step, SystemEntropy, Time, TooSlow,
+    handshake::{HandshakeError, client, server},
+    mask::Masker,
+};
+
+/// What must not be seen, of a length at which nothing is cut.
+const SECRET: &str = "s3cret-t0ken";
+
+/// In all the ways bytes are shown: as text, in base64 behind another user or password, as numbers
+/// in decimal and hexadecimal.
+fn ways_to_show(secret: &str) -> Vec<String> {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let bytes = secret.as_bytes();
+    // A piece from the middle, as a list of numbers would have it.
+    let piece = |shown: String| shown.trim_matches(['[', ']']).to_owned();
+    let mut ways = vec![
+        secret.to_owned(),
+        piece(format!("{:?}", &bytes[2..9])),
+        piece(format!("{:x?}", &bytes[2..9])),
+        bytes[2..9].iter().map(|b| format!("{b:02x}")).collect(),
+    ];
+    for before in ["", "u", "us"] {
+        // Without the characters that depend on what is around it.
+        let shifted = STANDARD.encode(format!("{before}{secret}"));
+        ways.push(shifted[4..shifted.len() - 4].to_owned());
+    }
+    ways
+}
+
+#[track_caller]
+fn hidden(shown: &str) {
+    for way in ways_to_show(SECRET) {
+        assert!(!shown.to_lowercase().contains(&way.to_lowercase()), "{way} is in {shown}");
+    }
+}
+
+#[track_caller]
+fn hides(value: &impl Debug) {
+    hidden(&format!("{value:?}"));
+    hidden(&format!("{value:#?}").split_whitespace().collect::<Vec<_>>().join(" "));
+}
+
+#[test]
+fn the_search_finds_a_secret_however_it_is_shown() {
+    let found = |shown: String| ways_to_show(SECRET).iter().any(|way| shown.contains(way));
+    let wire = [b"GET ", SECRET.as_bytes(), b"\r\n"].concat();
+    assert!(found(format!("{:?}", Bytes::from(wire.clone()))));
+    assert!(found(format!("{wire:?}")));
+    assert!(found(format!("{wire:x?}")));
+    assert!(found(format!("{:?}", SECRET)));
+    for user in ["", "u", "us", "use", "user:"] {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        assert!(found(STANDARD.encode(format!("{user}{SECRET}:x"))), "{user}");
+    }
+    assert!(!found("nothing of it".into()));
+}
+
+// No secrets.
+
+/// Puts wire bytes into a connection's buffer.
+fn commit(conn: &mut Connection, wire: &[u8]) {
+    conn.spare_mut()[..wire.len()].copy_from_slice(wire);
+    conn.commit(wire.len());
+}
+
+#[test]
+fn a_connection_does_not_show_what_it_receives_and_sends() {
+    for role in ROLES {
+        for config in [Config::default(), Config::default().vectored_from(1)] {
+            // Received: a Ping that was answered, a message that is being looked at, another behind
+            // it, a piece of a third.
+            let mut conn = connection(role, &config);
+            let open = [to(role, TEXT_OPEN, SECRET), to(role, CONT_OPEN, SECRET)].concat();
+            let wire = [
+                to(role, PING, SECRET),
+                to(role, TEXT, SECRET),
+                to(role, BINARY, SECRET),
+                open[..open.len() - 1].to_vec(),
+            ]
+            .concat();
+            commit(&mut conn, &wire);
+            hides(&conn);
+            assert_eq!(conn.step(), Ok(Step::Ping));
+            hides(&conn);
+            assert_eq!(conn.step(), Ok(Step::Message));
+            hides(&conn);
+            let (rx, tx) = conn.split_mut();
+            hides(&rx);
+            hides(&tx);
+            assert_eq!(conn.step(), Ok(Step::Message));
+            assert_eq!(conn.step(), Ok(Step::NeedInput));
+            hides(&conn);
+
+            // Sent, in each way, and partly written.
+            let prepared = Prepared::new(SECRET);
+            let tx = conn.sender_mut();
+            tx.feed(SECRET).unwrap();
+            tx.feed(Bytes::from(SECRET)).unwrap();
+            tx.feed(&prepared).unwrap();
+            tx.feed_first(SECRET).unwrap();
+            tx.ping(SECRET.as_bytes()).unwrap();
+            tx.pong(SECRET.as_bytes()).unwrap();
+            hides(&tx.outgoing());
+            tx.feed_chunk(Chunk {
+                kind: DataKind::Text,
+                first: true,
+                data: SECRET.as_bytes(),
+                last: false,
+            })
+            .unwrap();
+            hides(&conn);
+            bytes::Buf::advance(&mut conn.sender_mut().outgoing(), 3);
+            hides(&conn);
+            hides(&prepared);
+        }
+        // A Close.
+        let mut conn = connection(role, &Config::default());
+        commit(&mut conn, &to(role, CLOSE, close_body(4000, SECRET)));
+        assert_eq!(conn.step(), Ok(Step::Close));
+        hides(&conn);
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().close(CloseFrame::with_reason(CloseCode::NORMAL, SECRET)).unwrap();
+        hides(&conn);
+        // A buffer that another connection has used.
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().lend(SECRET.repeat(2000).into_bytes());
+        hides(&conn);
+        // Text cut inside a character.
+        let mut conn = connection(role, &Config::default());
+        let cut = to(role, TEXT_OPEN, [SECRET.as_bytes(), b"\xf0\x9f\x93"].concat());
+        commit(&mut conn, &cut);
+        assert_eq!(conn.step(), Ok(Step::NeedInput));
+        hides(&conn);
+    }
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn a_connection_that_compresses_does_not_show_what_it_receives_and_sends() {
+    use tickwire::deflate::{Agreed, Deflate};
+    let config = Config::default().deflate(Deflate::new().min_size(1));
+    let agreed = || Negotiated::new().with_deflate(Agreed::new());
+    let mut server = Connection::server(&config, agreed());
+    let mut client = Connection::client(&config, agreed(), SystemEntropy::new().unwrap());
+    let prepared = Prepared::new(SECRET);
+    server.sender_mut().feed(SECRET).unwrap();
+    server.sender_mut().feed(&prepared).unwrap();
+    hides(&server);
+    hides(&prepared);
+    let wire = bytes::Buf::copy_to_bytes(&mut server.sender_mut().outgoing(), 10);
+    commit(&mut client, &wire);
+    for _ in 0..2 {
+        hides(&client);
+        let _ = client.step().unwrap();
+    }
+    hides(&client);
+}
+
+#[test]
+fn a_queue_does_not_show_what_waits_in_it() {
+    let mut outbox = Outbox::new(TooSlow::Wait);
+    outbox.push(Time::ZERO, Prepared::new(SECRET)).unwrap();
+    outbox.push(Time::ZERO, OwnedMessage::text(SECRET)).unwrap();
+    hides(&outbox);
+    assert!(format!("{outbox:?}").contains("len: 2"));
+    hides(&Outbound::from(Prepared::new(SECRET)));
+}
+
+#[test]
+fn masking_keys_and_what_foretells_them_are_not_shown() {
+    let mut conn = Connection::client(&Config::default(), Negotiated::new(), Fixed);
+    conn.sender_mut().feed("x").unwrap();
+    let shown = format!("{conn:?} {:?}", Masker::new(*b"s3cr"));
+    assert!(!shown.contains("115, 51") && !shown.contains("s3cr"), "{shown}");
+    assert_eq!(format!("{:?}", SystemEntropy::new().unwrap()), "SystemEntropy");
+}
+
+/// Its masking keys spell the beginning of the secret.
+struct Fixed;
+
+impl tickwire::Entropy for Fixed {
+    fn fill(&mut self, dest: &mut [u8]) {
+        for (byte, secret) in dest.iter_mut().zip(SECRET.bytes().cycle()) {
+            *byte = secret;
+        }
+    }
+}
+
+/// A request with a secret wherever it may have one.
+fn secret_request() -> client::Request {
+    let url = format!("wss://{SECRET}:{SECRET}@h/feed?token={SECRET}");
+    let request = client::Request::new(&url).unwrap();
+    hides(&request); // what the URL's user becomes
+    request
+        .basic_auth(SECRET, SECRET)
+        .and_then(|r| r.header("Cookie", SECRET))
+        .and_then(|r| r.header("Proxy-Authorization", SECRET))
+        .and_then(|r| r.header("X-Api-Key", SECRET))
+        .and_then(|r| r.subprotocols(&["ticks", &format!("bearer.{SECRET}")]))
+        .unwrap()
+}
+
+#[test]
+fn a_client_s_handshake_does_not_show_its_credentials() {
+    let request = secret_request();
+    hides(&request);
+    hides(request.target());
+    let plain = client::Request::new("ws://h/feed?x").unwrap();
+    assert!(format!("{:?}", plain.target()).contains("/feed"), "a path is shown");
+    // The key is shown neither: it may be what entropy would yield again.
+    let mut handshake = client::Handshake::new(&request, &Config::default(), Fixed);
+    hides(&handshake);
+    handshake.advance(20);
+    hides(&handshake);
+    for answer in [
+        format!("HTTP/1.1 101 X\r\nSet-Cookie: {SECRET}\r\n\r\n"),
+        format!("HTTP/1.1 403 X\r\nSet-Cookie: {SECRET}\r\nContent-Length: 0\r\n\r\n"),
+    ] {
+        let mut handshake = client::Handshake::new(&request, &Config::default(), Fixed);
+        handshake.advance(usize::MAX);
+        handshake.spare_mut()[..answer.len()].copy_from_slice(answer.as_bytes());
+        hides(&handshake);
+        handshake.commit(answer.len());
+        let error = handshake.step().unwrap_err();
+        hides(&error);
+        hidden(&error.to_string());
+        hides(&handshake);
+        hides(&handshake.response());
+        if let Some(refusal) = handshake.into_refusal() {
+            hides(&refusal.headers());
+            hides(&refusal);
+            hidden(&refusal.to_string());
+            let error = Error::Refused(Box::new(refusal));
+            hides(&error);
+            hidden(&error.to_string());
+        }
+    }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn headers_for_an_http_stack_are_marked_as_secrets() {
+    use tickwire::handshake::http::{Head, Opening, Upgrade};
+    let config = Config::default();
+    for open in [Opening::new, Opening::connect] {
+        let (asked, opening) = open(&secret_request(), &config, Fixed);
+        hides(asked.headers());
+        hides(&opening);
+        assert!(asked.headers()["Sec-WebSocket-Protocol"].is_sensitive());
+    }
+    let (asked, _) = Opening::new(&secret_request(), &config, Fixed);
+    hides(&Head::from(&asked));
+    assert!(!asked.headers()["Host"].is_sensitive());
+    let upgrade = Upgrade::new(&asked, &config).unwrap();
+    hides(&upgrade);
+    hides(&upgrade.request());
+    let accept = server::Accept::new().header("Set-Cookie", SECRET).unwrap();
+    let (response, conn) = upgrade.accept(accept).unwrap();
+    hides(&response);
+    hides(&conn);
+    let refuse = server::Refuse::new(401).header("Set-Cookie", SECRET).unwrap();
+    hides(&refuse.into_http(http::Version::HTTP_11).map(drop));
+}
+
+#[test]
+fn a_server_s_handshake_does_not_show_its_clients_credentials() {
+    let request = format!(
+        "GET /feed?token={SECRET} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: ticks, bearer.{SECRET}\r\nCookie: {SECRET}\r\n\
+         Authorization: Bearer {SECRET}\r\nProxy-Authorization: {SECRET}\r\n\
+         Origin: https://{SECRET}\r\n\r\n"
+    );
+    let mut handshake = server::Handshake::new(&Config::default());
+    for bytes in request.as_bytes().chunks(100) {
+        handshake.spare_mut()[..bytes.len()].copy_from_slice(bytes);
+        handshake.commit(bytes.len());
+        hides(&handshake);
+        let _ = handshake.step().unwrap();
+        hides(&handshake);
+    }
+    let shown = format!("{handshake:?}");
+    assert!(shown.contains("/feed") && !shown.contains("dGhl"), "{shown}");
+    let seen = handshake.request().unwrap();
+    hides(&seen);
+    hides(&seen.headers());
+    // What refuses it repeats nothing of it.
+    hidden(&String::from_utf8(handshake.refusal(HandshakeError::OriginNotAllowed)).unwrap());
+    let accept = server::Accept::new().header("Set-Cookie", SECRET).unwrap();
+    hides(&accept);
+    hides(&server::Refuse::new(401).header("Set-Cookie", SECRET).unwrap().body(SECRET));
+    // The name that was agreed on is shown, so it must not be the token.
+    hides(&handshake.accept(accept.subprotocols(&["ticks"])).unwrap());
+}
+
+#[test]
+fn an_error_about_a_secret_does_not_repeat_it() {
+    let urls = [
+        format!("ws://u:{SECRET}%@h/"),
+        format!("ws://u:{SECRET}@h/ "),
+        format!("http://u:{SECRET}@h/?{SECRET}"),
+        format!("ws://u:{SECRET}@h/#{SECRET}"),
+        format!("ws://{SECRET}:0/"),
+        SECRET.to_owned(),
+    ];
+    for url in urls {
+        let error = client::Request::new(&url).unwrap_err();
+        hides(&error);
+        hidden(&error.to_string());
+        let error = Error::from(error);
+        hides(&error);
+        hidden(&error.to_string());
+        assert!(error.source().is_none());
+    }
+    let bad = format!("{SECRET}\n");
+    let request = || client::Request::new("ws://h").unwrap();
+    for error in [
+        request().header("Cookie", &bad).unwrap_err(),
+        request().header(&bad, "").unwrap_err(),
+        request().basic_auth("u", &bad).unwrap_err(),
+        request().origin(&bad).unwrap_err(),
+        request().subprotocols(&[&bad]).unwrap_err(),
+        server::Refuse::new(400).reason(&bad).map(drop).unwrap_err(),
+        server::Origins::new([&bad]).map(drop).unwrap_err(),
+    ] {
+        hides(&error);
+        hidden(&error.to_string());
+    }
+    // A text that is not UTF-8, a Close that is none, a message that is too long.
+    let invalid = [SECRET.as_bytes(), b"\xff"].concat();
+    let small = Config::default().max_message(5);
+    for role in ROLES {
+        for (config, wire) in [
+            (&Config::default(), to(role, TEXT, &invalid)),
+            (&Config::default(), to(role, CLOSE, [b"\x03\xe8", &*invalid].concat())),
+            (&Config::default(), to(role, CLOSE, [b"\x00\x00", SECRET.as_bytes()].concat())),
+            (&small, to(role, TEXT, SECRET)),
+        ] {
+            let mut conn = connection(role, config);
+            commit(&mut conn, &wire);
+            let error = conn.step().unwrap_err();
+            hides(&error);
+            hidden(&error.to_string());
+            hides(&conn);
+        }
+    }
+}
+
+#[cfg(all(unix, feature = "tokio"))]
+#[tokio::test]
+async fn adapters_do_not_show_what_they_carry() {
+    use crate::support::wire::frame;
+    use tickwire::{blocking, tokio as on_tokio};
+    let (far, near) = tokio::io::duplex(1 << 16);
+    let conn = Connection::server(&Config::default(), Negotiated::new());
+    let mut near = on_tokio::WebSocket::from_parts(near, conn);
+    let mut far = far;
+    let wire = frame(TEXT, Some([0; 4]), SECRET.as_bytes()).repeat(2);
+    tokio::io::AsyncWriteExt::write_all(&mut far, &wire).await.unwrap();
+    assert_eq!(near.recv().await.unwrap(), Some(Message::Text(SECRET)));
+    near.feed(SECRET).unwrap();
+    let shown = |ws: String| {
+        // The stream is the caller's, and shows what it likes: a duplex shows its buffer.
+        let (before, rest) = ws.split_once("DuplexStream").unwrap();
+        let conn = rest.split_once("conn: ").map_or(rest, |(_, conn)| conn);
+        format!("{before}{conn}")
+    };
+    hidden(&shown(format!("{near:?}")));
+    let (reader, writer) = near.into_split();
+    drop(far);
+    let _ = (reader, writer);
+
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let conn = Connection::server(&Config::default(), Negotiated::new());
+    let mut ws = blocking::WebSocket::from_parts(near, conn);
+    std::io::Write::write_all(&mut &far, &wire).unwrap();
+    assert_eq!(ws.recv().unwrap(), Some(Message::Text(SECRET)));
+    ws.feed(SECRET).unwrap();
+    hides(&ws);
+    let (mut reader, mut writer) = ws.into_split().unwrap();
+    assert_eq!(reader.recv().unwrap(), Some(Message::Text(SECRET)));
+    writer.feed(SECRET).unwrap();
+    hides(&reader);
+    hides(&writer);
+}
+
+// What a peer says.
+
+/// A line end, what clears a screen and renames a window, a line that reads from right to left, a
+/// control character of ISO 6429, and more than anybody wants to read.
+fn hostile() -> String {
+    let nasty = "\r\n127.0.0.1 - \"GET / HTTP/1.1\" 200\x1b[2J\x1b]0;owned\x07\u{202e}\u{85}\0\x08";
+    nasty.to_owned() + &"\u{2066}A\u{0301}".repeat(20_000)
+}
+
+/// One line, without anything that a terminal or a reader of logs could stumble over, and short.
+#[track_caller]
+fn tame(shown: &str) {
+    let unseen = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert!(!shown.chars().any(unseen), "{shown:?}");
+    assert!(shown.len() < 2048, "{} bytes: {shown}", shown.len());
+}
+
+#[test]
+fn messages_and_closes_are_shown_escaped_and_cut() {
+    let text = hostile();
+    for message in [Message::Text(&text), Message::Binary(text.as_bytes())] {
+        tame(&format!("{message:?}"));
+        tame(&format!("{:?}", message.to_owned()));
+        tame(&format!("{:?}", tickwire::Event::Message(message)));
+        tame(&format!("{:?}", Outbound::from(message.to_owned())));
+    }
+    for last in [true, false] {
+        let data = text.as_bytes();
+        tame(&format!("{:?}", Chunk { kind: DataKind::Text, first: !last, data, last }));
+    }
+    let bytes = &text.as_bytes()[..125];
+    tame(&format!("{:?} {:?}", tickwire::Event::Ping(bytes), tickwire::Event::Pong(bytes)));
+    let reason: String = text.chars().take(100).collect();
+    let frame = CloseFrame::with_reason(CloseCode::NORMAL, &reason);
+    tame(&format!("{frame} {frame:?} {:?}", tickwire::Event::Close(Some(frame))));
+    // In a text that is cut, no character is.
+    for before in 0..70 {
+        tame(&format!("{:?}", Message::Text(&("x".repeat(before) + "\u{1f4c8}\u{e9}"))));
+    }
+}
+
+/// What a head may have of it: no control character, but bytes that are not ASCII, in any order.
+fn hostile_in_a_head() -> Vec<u8> {
+    hostile().bytes().filter(|b| *b >= b' ' && *b != 0x7f).take(20_000).collect()
+}
+
+#[test]
+fn a_request_is_shown_escaped_and_cut() {
+    let value = hostile_in_a_head();
+    let name = "N".repeat(3000);
+    let head = |target: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{name}: x\r\nX: ");
+        let offers = b"\r\nSec-WebSocket-Extensions: x; y=";
+        let names = b"\r\nSec-WebSocket-Protocol: ";
+        let end = b"\r\n\r\n";
+        [request.as_bytes(), &value, offers, name.as_bytes(), names, name.as_bytes(), end].concat()
+    };
+    let long = format!("/%1b[2J{}", "p".repeat(5000));
+    for target in [&*long, "/", "/'\"<>{}|^`"] {
+        let bytes = head(target);
+        let mut handshake = server::Handshake::new(&Config::default());
+        for piece in bytes.chunks(300) {
+            handshake.spare_mut()[..piece.len()].copy_from_slice(piece);
+            handshake.commit(piece.len());
+            tame(&format!("{handshake:?}"));
+            let _ = handshake.step();
+        }
+        let error = handshake.step().unwrap_err(); // no upgrade
+        tame(&format!("{error} {error:?} {handshake:?}"));
+        let request = handshake.request().unwrap();
+        tame(&format!("{request:?}"));
+        tame(&format!("{:?}", request.headers()));
+        tame(&format!("{:?}", request.extensions()));
+        for extension in request.extensions() {
+            tame(&format!("{extension:?} {:?}", extension.params()));
+        }
+        let refusal = handshake.refusal(error);
+        assert!(refusal.len() < 600 && refusal.is_ascii());
+    }
+}
+
+#[test]
+fn what_is_no_head_at_all_is_named_and_not_repeated() {
+    let bytes = hostile();
+    for wire in [bytes.as_bytes(), b"\x16\x03\x01\x02\x00\x01", b"GET /\x1b[2J HTTP/1.1\r\n"] {
+        let wire = &wire[..wire.len().min(2000)];
+        let mut handshake = server::Handshake::new(&Config::default());
+        handshake.spare_mut()[..wire.len()].copy_from_slice(wire);
+        handshake.commit(wire.len());
+        let error = handshake.step().unwrap_err();
+        tame(&format!("{error} {error:?} {handshake:?}"));
+        let shown = format!("{error:?}{handshake:?}");
+        assert!(!shown.contains("2J") && !shown.contains("127.0.0.1"), "{shown}");
+    }
+}
+
+#[test]
+fn a_refusal_is_shown_escaped_and_cut() {
+    let (value, body) = (hostile_in_a_head(), hostile());
+    let length = format!("\r\nContent-Length: {}\r\n\r\n", body.len());
+    for reason in [&value[..], b"", b"\t\xff"] {
+        let wire = [
+            &b"HTTP/1.1 403 "[..],
+            reason,
+            b"\r\nServer: ",
+            &value,
+            length.as_bytes(),
+            body.as_bytes(),
+        ]
+        .concat();
+        let request = client::Request::new("ws://h").unwrap();
+        let mut handshake = client::Handshake::new(&request, &Config::default(), Fixed);
+        handshake.advance(usize::MAX);
+        let mut rest = &wire[..];
+        let error = loop {
+            let (piece, after) = rest.split_at(rest.len().min(300));
+            handshake.spare_mut()[..piece.len()].copy_from_slice(piece);
+            handshake.commit(piece.len());
+            rest = after;
+            if let Err(error) = handshake.step() {
+                break error;
+            }
+        };
+        tame(&format!("{error} {error:?} {handshake:?}"));
+        let refusal = handshake.into_refusal().unwrap();
+        tame(&format!("{refusal} {refusal:?} {:?}", refusal.headers()));
+        let error = Error::Refused(Box::new(refusal));
+        tame(&error.to_string());
+        tame(&format!("{error:?}"));
+        assert!(error.source().is_none());
+    }
+}
+
+// What a caller passes.
+
+/// What would end a line, or be read as something else by whoever reads it next.
+const SPLITTERS: [&str; 7] = [
+    "\r\nX: y",
+    "\r",
+    "\n",
+    "\0",
+    "\x7f",
+    "\x1b[2J",
+    "\r\n\r\nGET /admin HTTP/1.1\r\nHost: h\r\n\r\n",
+];
+
+/// Characters whose low bytes are CR and LF, a full-width colon and a line separator: what becomes
+/// of them where characters are cut to bytes, or made plain.
+const LOOKALIKES: [&str; 4] = ["\u{560d}\u{560a}X: y", "\u{ff1a}", "\u{2028}", "caf\u{e9}"];
+
+/// The lines of a head, which it has to be, whole and with nothing behind it.
+#[track_caller]
+fn lines(head: &[u8]) -> Vec<&[u8]> {
+    let body = head.strip_suffix(b"\r\n\r\n").expect("the end of the head is the end");
+    let lines: Vec<&[u8]> = body.split(|&b| b == b'\n').collect();
+    let (last, others) = lines.split_last().unwrap();
+    let others = others.iter().map(|line| line.strip_suffix(b"\r").expect("CR before LF"));
+    let lines: Vec<&[u8]> = others.chain([*last]).collect();
+    for line in &lines {
+        assert!(!line.is_empty() && !line.contains(&b'\r') && !line.contains(&0));
+    }
+    lines
+}
+
+/// The lines of what is asked.
+fn asked(request: &client::Request) -> Vec<String> {
+    let handshake = client::Handshake::new(request, &Config::default(), Fixed);
+    let text = |line: &&[u8]| String::from_utf8(line.to_vec()).unwrap();
+    lines(handshake.outgoing()).iter().map(text).collect()
+}
+
+#[test]
+fn nothing_a_client_is_asked_to_send_puts_a_line_of_its_own_into_the_request() {
+    let request = || client::Request::new("ws://h").unwrap();
+    let plain = asked(&request()).len();
+    let urls = |bad: &str| {
+        [
+            format!("ws://h/{bad}"),
+            format!("ws://h/a{bad}b"),
+            format!("ws://h/?{bad}"),
+            format!("ws://h/?a={bad}&b"),
+            format!("ws://{bad}/"),
+            format!("ws://h{bad}/"),
+            format!("ws://h:80{bad}/"),
+            format!("ws://u:p{bad}@h/"),
+            format!("{bad}ws://h/"),
+            format!("ws://h/{bad}#"),
+        ]
+    };
+    for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
+        for url in urls(bad) {
+            assert!(client::Request::new(&url).is_err(), "{url:?}");
+            assert!(url.parse::<tickwire::url::Target>().is_err(), "{url:?}");
+        }
+        for name in [format!("X{bad}"), format!("{bad}X"), (*bad).to_owned()] {
+            assert!(request().header(&name, "v").is_err(), "{name:?}");
+            assert!(request().subprotocols(&[&name]).is_err(), "{name:?}");
+            assert!(request().subprotocols(&["fine", &name]).is_err(), "{name:?}");
+            assert!(request().origin(&format!("https://{name}")).is_err(), "{name:?}");
+            assert!(request().origin(&format!("https://h{name}")).is_err(), "{name:?}");
+            assert!(server::Origins::new([format!("https://{name}")]).is_err(), "{name:?}");
+        }
+    }
+    // Values may be any text but control characters: it arrives as it is.
+    for bad in SPLITTERS {
+        for value in [format!("a{bad}"), format!("{bad}a"), bad.to_owned()] {
+            for name in ["User-Agent", "Cookie", "Authorization", "Origin", "X"] {
+                assert!(request().header(name, &value).is_err(), "{name} {value:?}");
+            }
+            assert!(request().basic_auth(&value, "p").is_err(), "{value:?}");
+            assert!(request().basic_auth("u", &value).is_err(), "{value:?}");
+        }
+    }
+    for text in LOOKALIKES {
+        let sent = asked(&request().header("User-Agent", text).unwrap());
+        assert_eq!((sent.len(), &*sent[plain]), (plain + 1, &*format!("User-Agent: {text}")));
+        let sent = asked(&request().basic_auth(&text.replace(':', ""), text).unwrap());
+        assert!(sent.len() == plain + 1 && sent[plain].is_ascii(), "{sent:?}");
+    }
+    // What is escaped in a URL stays so.
+    let sent = asked(&client::Request::new("ws://h/%0d%0aX:%20y?%00%0A").unwrap());
+    assert_eq!((sent.len(), &*sent[0]), (plain, "GET /%0d%0aX:%20y?%00%0A HTTP/1.1"));
+}
+
+#[test]
+fn nothing_a_server_is_asked_to_send_puts_a_line_of_its_own_into_the_response() {
+    let request = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Protocol: a\r\n\r\n";
+    let asked = || {
+        let mut handshake = server::Handshake::new(&Config::default());
+        handshake.spare_mut()[..request.len()].copy_from_slice(request);
+        handshake.commit(request.len());
+        assert_eq!(handshake.step(), Ok(true));
+        handshake
+    };
+    let accepted = |accept: server::Accept<'_>| {
+        let mut conn = asked().accept(accept).unwrap();
+        let n = conn.sender().buffered_amount();
+        lines(&bytes::Buf::copy_to_bytes(&mut conn.sender_mut().outgoing(), n)).len()
+    };
+    assert_eq!(accepted(server::Accept::new()), 4);
+    let refused = |refuse: server::Refuse| lines(&asked().refuse(&refuse)).len();
+    let plain = refused(server::Refuse::new(503));
+    for bad in SPLITTERS {
+        for value in [format!("a{bad}"), format!("{bad}a"), bad.to_owned()] {
+            for name in ["Set-Cookie", "Server", "Location", "WWW-Authenticate", "Retry-After"] {
+                assert!(server::Accept::new().header(name, &value).is_err(), "{value:?}");
+                assert!(server::Refuse::new(503).header(name, &value).is_err(), "{value:?}");
+            }
+            assert!(server::Refuse::new(503).reason(&value).is_err(), "{value:?}");
+            // Not sent, since no client can offer it.
+            let accept = server::Accept::new().subprotocols([&*value, "a"]);
+            assert_eq!(accepted(accept), 5);
+            assert_eq!(accepted(server::Accept::new().subprotocols([&*value])), 4);
+            // What a 101 had agreed on before says nothing to the peer.
+            let agreed = Negotiated::new().with_subprotocol(&*value);
+            assert!(!Connection::server(&Config::default(), agreed).sender().has_outgoing());
+        }
+    }
+    for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
+        for name in [format!("X{bad}"), format!("{bad}X"), (*bad).to_owned()] {
+            assert!(server::Accept::new().header(&name, "v").is_err(), "{name:?}");
+            assert!(server::Refuse::new(503).header(&name, "v").is_err(), "{name:?}");
+        }
+    }
+    for text in LOOKALIKES {
+        assert_eq!(accepted(server::Accept::new().header("Server", text).unwrap()), 5);
+        let refuse = server::Refuse::new(503).reason(text).unwrap().header("Server", text);
+        assert_eq!(refused(refuse.unwrap()), plain + 1);
+    }
+    // A body is a body, whatever it says: its length goes before it.
+    for bad in SPLITTERS {
+        let response = asked().refuse(&server::Refuse::new(503).body(bad));
+        let head = response.strip_suffix(bad.as_bytes()).unwrap();
+        let length = format!("Content-Length: {}", bad.len());
+        assert!(lines(head).contains(&length.as_bytes()), "{bad:?}");
+        let forged = server::Refuse::from(HandshakeError::Malformed { what: bad });
+        let response = asked().refuse(&forged);
+        let end = response.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        let length = format!("Content-Length: {}", response.len() - end);
+        assert!(lines(&response[..end]).contains(&length.as_bytes()), "{bad:?}");
+    }
+}
+
+#[test]
+fn nothing_in_a_message_or_a_close_is_more_than_its_frame() {
+    for role in ROLES {
+        for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
+            let mut conn = connection(role, &Config::default());
+            let tx = conn.sender_mut();
+            tx.feed(*bad).unwrap();
+            tx.ping(bad.as_bytes()).unwrap();
+            tx.close(CloseFrame::with_reason(CloseCode::NORMAL, bad)).unwrap();
+            let frames = support::wire::sent(&support::wire::drain(&mut conn));
+            let mut payloads: Vec<_> = frames.into_iter().map(|(_, payload)| payload).collect();
+            payloads.sort();
+            let close = close_body(1000, bad);
+            let mut want = [close, bad.as_bytes().to_vec(), bad.as_bytes().to_vec()];
+            want.sort();
+            assert_eq!(payloads, want, "{role:?} {bad:?}");
+        }
+    }
+}
+
+/// Nobody is dialed for what cannot be asked.
+#[cfg(feature = "tokio")]
+#[test]
+fn what_is_refused_is_refused_before_a_byte_is_written() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = Config::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
+        for url in [format!("ws://{address}/{bad}"), format!("ws://u{bad}:p@{address}/")] {
+            let error = tickwire::blocking::connect(&url, &config).map(drop).unwrap_err();
+            assert!(matches!(error, Error::Url(_)), "{error:?}");
+            let dialed = runtime.block_on(tickwire::tokio::connect(&url, &config));
+            assert!(matches!(dialed, Err(Error::Url(_))));
+        }
+    }
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock, "somebody was dialed");
+}

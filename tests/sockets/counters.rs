@@ -1,0 +1,195 @@
+//! What passes over a connection is counted: by kind, in both directions, whole and split, plain and
+//! compressed.
+use crate::support::tokio::{bounded, pair};
+use bytes::Bytes;
+use tickwire::{
+    Chunk, CloseCode, Config, Connection, DataKind, Negotiated, Outbound, Prepared, Step,
+    SystemEntropy, Traffic,
+};
+
+fn ends(config: &Config) -> (Connection, Connection) {
+    let entropy = SystemEntropy::new().unwrap();
+    let client = Connection::client(config, Negotiated::new(), entropy);
+    (client, Connection::server(config, Negotiated::new()))
+}
+
+/// Carries all that is outgoing over, in reads of up to `step` bytes. Says how many writes and
+/// reads that took.
+fn carry(from: &mut Connection, to: &mut Connection, step: usize) -> (u64, u64) {
+    use bytes::Buf;
+    let (mut writes, mut reads) = (0, 0);
+    while from.sender().has_outgoing() {
+        let mut outgoing = from.sender_mut().outgoing();
+        let bytes = outgoing.chunk().to_vec();
+        outgoing.advance(bytes.len());
+        writes += 1;
+        for piece in bytes.chunks(step) {
+            to.spare_mut()[..piece.len()].copy_from_slice(piece);
+            to.commit(piece.len());
+            reads += 1;
+            while !matches!(to.step().unwrap(), Step::NeedInput | Step::Closed) {}
+        }
+    }
+    (writes, reads)
+}
+
+/// What both ends have to agree on.
+fn passed(traffic: Traffic) -> [u64; 8] {
+    let Traffic { messages, frames, payload, wire, pings, pongs, plain, packed, .. } = traffic;
+    [messages, frames, payload, wire, pings, pongs, plain, packed]
+}
+
+#[test]
+fn every_way_of_sending_counts_and_the_receiver_counts_the_same() {
+    for step in [1, 7, 100_000] {
+        for client_sends in [false, true] {
+            let (client, server) = ends(&Config::default());
+            let (mut tx, mut rx) = if client_sends { (client, server) } else { (server, client) };
+            let sender = tx.sender_mut();
+            sender.feed("text").unwrap();
+            sender.feed(&[7; 300]).unwrap();
+            sender.feed(Bytes::from(vec![7; 5_000])).unwrap();
+            sender.feed(&Prepared::new(&[7; 10])).unwrap();
+            sender.feed(&Prepared::new(&[7; 6_000])).unwrap();
+            for (data, last) in [("a", false), ("", false), ("bc", true)] {
+                let data = data.as_bytes();
+                let first = sender.message_in_progress().is_none();
+                sender.feed_chunk(Chunk { kind: DataKind::Text, first, data, last }).unwrap();
+            }
+            sender.feed_first("first").unwrap();
+            sender.ping(b"ping").unwrap();
+            sender.pong(b"pong").unwrap();
+            assert_eq!(tx.counters().buffered, tx.sender().buffered_amount());
+            let (writes, reads) = carry(&mut tx, &mut rx, step);
+            let (sent, received) = (tx.counters().sent, rx.counters().received);
+            let payload = 4 + 300 + 5_000 + 10 + 6_000 + 3 + 5;
+            assert_eq!(passed(sent)[..3], [7, 11, payload]);
+            assert_eq!((sent.pings, sent.pongs), (1, 1));
+            assert_eq!((sent.calls, received.calls), (writes, reads));
+            assert_eq!(passed(sent), passed(received), "step {step}");
+            assert!(sent.wire > payload && sent.compressed_ratio().is_none());
+            // And the Pong that was called for.
+            carry(&mut rx, &mut tx, step);
+            assert_eq!((rx.counters().sent.pongs, tx.counters().received.pongs), (1, 1));
+            assert_eq!(tx.counters().buffered, 0);
+        }
+    }
+}
+
+#[test]
+fn a_read_of_nothing_does_not_count_and_one_in_a_buffer_of_its_own_does() {
+    let (mut client, _) = ends(&Config::default());
+    client.spare_mut();
+    client.commit(0);
+    assert_eq!(client.receiver().lend_filled(vec![0; 100], 0), None);
+    assert_eq!(client.counters().received, Traffic::default());
+    let mut buffer = b"\x82\x03abc".to_vec();
+    buffer.extend([0; 8]);
+    assert_eq!(client.receiver().lend_filled(buffer, 5), None);
+    assert_eq!(client.step(), Ok(Step::Message));
+    assert_eq!(passed(client.counters().received)[..4], [1, 1, 3, 5]);
+    assert_eq!(client.counters().received.calls, 1);
+}
+
+#[test]
+fn what_is_refused_does_not_count() {
+    let (mut client, mut server) = ends(&Config::default().high_water(1).max_message(10));
+    client.sender_mut().feed("one").unwrap();
+    assert!(client.sender_mut().feed("two").is_err());
+    carry(&mut client, &mut server, 100);
+    client.sender_mut().feed(&[0; 11]).unwrap();
+    use bytes::Buf;
+    let bytes = client.sender_mut().outgoing().chunk().to_vec();
+    server.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
+    server.commit(bytes.len());
+    assert!(server.step().is_err());
+    let received = server.counters().received;
+    assert_eq!((received.messages, received.payload), (1, 3));
+}
+
+#[tokio::test]
+async fn a_split_connection_counts_as_a_whole_one() {
+    bounded(async {
+        let count = 200;
+        let mut seen = Vec::new();
+        for split in [false, true] {
+            let (mut ours, mut theirs) = pair(1 << 10, &Config::default());
+            let receiving = tokio::spawn(async move {
+                while theirs.recv().await.unwrap().is_some() {}
+                theirs.counters()
+            });
+            let ours = if split {
+                let (mut reader, mut writer) = ours.into_split();
+                for _ in 0..count {
+                    writer.send(&[1; 100]).await.unwrap();
+                }
+                writer.close(CloseCode::NORMAL).await.unwrap();
+                while reader.recv().await.unwrap().is_some() {}
+                reader.counters()
+            } else {
+                for _ in 0..count {
+                    ours.send(&[1; 100]).await.unwrap();
+                }
+                ours.close(CloseCode::NORMAL).await.unwrap();
+                ours.counters()
+            };
+            let theirs = receiving.await.unwrap();
+            assert_eq!(passed(ours.sent), passed(theirs.received));
+            assert_eq!(passed(ours.received), passed(theirs.sent));
+            assert_eq!((ours.sent.messages, ours.sent.frames), (count, count + 1));
+            assert!(ours.sent.calls > count, "{ours:?}");
+            seen.push(passed(ours.sent));
+        }
+        assert_eq!(seen[0], seen[1]);
+    })
+    .await;
+}
+
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn what_compressing_leaves_is_told() {
+    use tickwire::{deflate::Deflate, handshake::client::Request};
+    bounded(async {
+        let config = Config::default().deflate(Deflate::default());
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let request = Request::new("ws://test/").unwrap();
+        let (ours, theirs) = tokio::join!(
+            tickwire::tokio::client(ours, &request, &config),
+            tickwire::tokio::accept(theirs, &config),
+        );
+        let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
+        let text = "market data ".repeat(100);
+        ours.send(text.as_str()).await.unwrap();
+        ours.feed(Outbound::plain(text.as_str())).unwrap();
+        ours.send(text.as_str()).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(theirs.recv().await.unwrap().unwrap().as_text(), Some(&*text));
+        }
+        let (sent, received) = (ours.counters().sent, theirs.counters().received);
+        // The server's 101 is not the client's to count.
+        assert_eq!(passed(sent), passed(received));
+        assert_eq!((sent.messages, sent.plain), (3, 2 * text.len() as u64));
+        assert_eq!(sent.payload, sent.packed + text.len() as u64);
+        let ratio = sent.compressed_ratio().unwrap();
+        assert!(ratio > 0.0 && ratio < 0.1, "{ratio}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_split_connection_wrote_counts_when_it_is_broken_too() {
+    bounded(async {
+        let (ours, mut theirs) = pair(1 << 10, &Config::default());
+        let (mut reader, mut writer) = ours.into_split();
+        for _ in 0..3 {
+            writer.send("hello").await.unwrap();
+            let _ = theirs.recv().await.unwrap();
+        }
+        let before = reader.counters().sent;
+        assert_eq!((before.wire, before.calls), (33, 3));
+        drop(theirs);
+        assert!(reader.recv().await.is_err() && writer.is_closed());
+        assert_eq!(reader.counters().sent, before);
+    })
+    .await;
+}

@@ -1,0 +1,28 @@
+//! What is not one adapter's: both of them, with each other and with other programs, over sockets.
+#![cfg(feature = "std")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod boundary;
+#[cfg(feature = "tokio")]
+mod buffered_streams;
+#[cfg(all(feature = "counters", feature = "tokio"))]
+mod counters;
+#[cfg(all(feature = "deflate", feature = "tokio"))]
+mod deflate_adapters;
+#[cfg(feature = "tokio")]
+mod outbox_sockets;
+#[cfg(feature = "tokio")]
+mod plain_http;
+#[cfg(feature = "socket")]
+mod socket_options;
+#[cfg(feature = "tokio")]
+mod stress_split;
+#[cfg(feature = "tokio")]
+mod suite;
+#[cfg(all(feature = "tap", feature = "tokio"))]
+mod tap;
+#[cfg(all(feature = "tracing", feature = "tokio"))]
+mod tracing;

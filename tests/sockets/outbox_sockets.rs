@@ -1,0 +1,383 @@
+//! Outboxes over real sockets, in both adapters, whole and split: what a slow subscriber gets, and
+//! that it holds up nobody else.
+use crate::support;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+use tickwire::{
+    CloseCode, Config, Error, Outbox, OutboxCounts, Prepared, PushError, Time, TooSlow, blocking,
+    tokio::{Received, WebSocket},
+};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpSocket, TcpStream},
+    sync::broadcast,
+    task::JoinHandle,
+};
+
+/// Both ends of a TCP connection whose buffers are as small as the system makes them, so that a peer
+/// who does not read shows early.
+async fn narrow_pair() -> (TcpStream, TcpStream) {
+    let listening = TcpSocket::new_v4().unwrap();
+    listening.set_send_buffer_size(4096).unwrap(); // passed on to what it accepts
+    listening.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = listening.listen(16).unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let (near, far) =
+        tokio::join!(socket.connect(listener.local_addr().unwrap()), listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+/// A message of `len` bytes that begins with its key and its number.
+fn tick(key: u64, number: u64, len: usize) -> Prepared {
+    let mut payload = vec![0; len];
+    payload[..8].copy_from_slice(&key.to_be_bytes());
+    payload[8..16].copy_from_slice(&number.to_be_bytes());
+    Prepared::new(&payload)
+}
+
+fn read_tick(payload: &[u8]) -> (u64, u64) {
+    let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
+    (number(&payload[..8]), number(&payload[8..16]))
+}
+
+type Tick = (u64, Prepared);
+
+/// One subscriber's task, as the documentation of `Outbox` has it. Ends with the connection, or
+/// with the feed, when what waits was written.
+async fn subscriber(
+    mut ws: WebSocket<TcpStream>,
+    mut ticks: broadcast::Receiver<Tick>,
+    mut outbox: Outbox,
+) -> Result<OutboxCounts, Error> {
+    let mut over = false;
+    loop {
+        let _ = outbox.feed(Time::ZERO, ws.sender()); // closed: receiving says why
+        if over && outbox.is_empty() {
+            let _ = ws.close(CloseCode::GOING_AWAY).await;
+            return Ok(outbox.counts());
+        }
+        tokio::select! {
+            received = ws.recv_or_room(outbox.feeds_below()) => match received? {
+                Received::Message(_) | Received::Room => {}
+                Received::Closed => return Ok(outbox.counts()),
+            },
+            tick = ticks.recv(), if !over => match tick {
+                Ok((key, tick)) => {
+                    let _ = outbox.push_keyed(Time::ZERO, key, tick);
+                }
+                Err(error) => over = error == broadcast::error::RecvError::Closed,
+            },
+        }
+    }
+}
+
+fn spawn(
+    stream: TcpStream,
+    ticks: &broadcast::Sender<Tick>,
+    outbox: Outbox,
+) -> JoinHandle<Result<OutboxCounts, Error>> {
+    let ws = support::tokio::server(stream, &Config::default());
+    tokio::spawn(subscriber(ws, ticks.subscribe(), outbox))
+}
+
+/// Waits until all have taken what was published.
+async fn taken(ticks: &broadcast::Sender<Tick>) {
+    while !ticks.is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn tokio_a_subscriber_who_was_away_gets_the_newest_of_each_key() {
+    support::tokio::bounded(async {
+        let (near, far) = narrow_pair().await;
+        let (ticks, _) = broadcast::channel(16);
+        let server = spawn(far, &ticks, Outbox::new(TooSlow::Conflate));
+        for number in 0..2000 {
+            for key in 0..10 {
+                ticks.send((key, tick(key, number, 500))).unwrap(); // 10 MB in all
+            }
+            taken(&ticks).await;
+        }
+        drop(ticks); // nothing wakes the server's task now but the room that is made for it
+        let mut ws = support::tokio::client(near, &Config::default());
+        let (mut newest, mut received) = (BTreeMap::new(), 0);
+        while let Some(message) = ws.recv().await.unwrap() {
+            let (key, number) = read_tick(message.as_bytes());
+            let before = newest.insert(key, number);
+            assert!(before < Some(number), "{key}: {number} behind {before:?}");
+            received += 1;
+        }
+        assert!(newest.into_iter().eq((0..10).map(|key| (key, 1999))));
+        assert_eq!(ws.closed().unwrap().code, 1001);
+        let counts = server.await.unwrap().unwrap();
+        assert_eq!((counts.pushed, counts.fed, counts.dropped), (20_000, received, 0));
+        assert!(counts.conflated > 15_000, "{counts:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tokio_the_whole_backlog_drains_without_another_push() {
+    support::tokio::bounded(async {
+        let (near, far) = narrow_pair().await;
+        let (ticks, _) = broadcast::channel(16);
+        let server = spawn(far, &ticks, Outbox::new(TooSlow::Wait).max_bytes(usize::MAX));
+        for number in 0..5000 {
+            ticks.send((0, tick(0, number, 1000))).unwrap();
+            taken(&ticks).await;
+        }
+        let mut ws = support::tokio::client(near, &Config::default());
+        for number in 0..5000 {
+            let message = ws.recv().await.unwrap().unwrap();
+            assert_eq!(read_tick(message.as_bytes()), (0, number));
+        }
+        drop(ticks);
+        assert_eq!(ws.recv().await.unwrap(), None);
+        let counts = server.await.unwrap().unwrap();
+        assert_eq!((counts.fed, counts.dropped), (5000, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tokio_who_is_too_slow_is_told_so_by_1013() {
+    support::tokio::bounded(async {
+        let (near, far) = narrow_pair().await;
+        let (ticks, _) = broadcast::channel(16);
+        let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
+        let server = spawn(far, &ticks, Outbox::new(policy).max_bytes(100_000));
+        for number in 0..1000 {
+            ticks.send((0, tick(0, number, 1000))).unwrap();
+            taken(&ticks).await;
+        }
+        let mut ws = support::tokio::client(near, &Config::default());
+        let mut next = 0;
+        while let Some(message) = ws.recv().await.unwrap() {
+            assert_eq!(read_tick(message.as_bytes()), (0, next));
+            next += 1;
+        }
+        assert!(next > 0 && next < 500, "{next}");
+        assert_eq!(ws.closed().unwrap().reason, "too slow");
+        assert_eq!(ws.closed().unwrap().code, 1013);
+        let counts = server.await.unwrap().unwrap();
+        assert!(counts.refused > 0 && counts.fed >= next);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
+    support::tokio::bounded(async {
+        let (near, far) = narrow_pair().await;
+        let (mut reader, mut writer) = support::tokio::server(far, &Config::default()).into_split();
+        let (ticks, mut source) = tokio::sync::mpsc::channel::<Prepared>(1);
+        let reading = tokio::spawn(async move {
+            reader.recv().await.map(drop).map(|()| reader.closed().map_or(1006, |end| end.code))
+        });
+        let writing = tokio::spawn(async move {
+            let mut outbox = Outbox::new(TooSlow::Wait).max_bytes(50_000);
+            loop {
+                outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
+                let busy = writer.buffered_amount() > 0;
+                tokio::select! {
+                    tick = source.recv(), if outbox.has_room() => match tick {
+                        Some(tick) => outbox.push(Time::ZERO, tick).unwrap(),
+                        None if outbox.is_empty() => break,
+                        None => writer.flush().await.unwrap(),
+                    },
+                    flushed = writer.flush(), if busy => flushed.unwrap(),
+                }
+            }
+            writer.close(CloseCode::NORMAL).await.unwrap();
+            outbox.counts()
+        });
+        let publishing = tokio::spawn(async move {
+            for number in 0..3000 {
+                ticks.send(tick(0, number, 1000)).await.unwrap(); // waits for the subscriber
+            }
+        });
+        let mut ws = support::tokio::client(near, &Config::default());
+        for number in 0..3000 {
+            let message = ws.recv().await.unwrap().unwrap();
+            assert_eq!(read_tick(message.as_bytes()), (0, number));
+        }
+        assert_eq!(ws.recv().await.unwrap(), None);
+        publishing.await.unwrap();
+        let counts = writing.await.unwrap();
+        assert_eq!((counts.fed, counts.refused), (3000, 0));
+        assert_eq!(reading.await.unwrap().unwrap(), 1000);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tokio_a_split_subscriber_who_is_too_slow_ends_both_halves() {
+    support::tokio::bounded(async {
+        let (near, far) = narrow_pair().await;
+        let config = Config::default().close_timeout(Duration::from_millis(100));
+        let (mut reader, mut writer) = support::tokio::server(far, &config).into_split();
+        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
+        let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
+        let mut outbox = Outbox::new(policy).max_bytes(100_000);
+        let gone = loop {
+            outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
+            let _ = tokio::time::timeout(Duration::from_millis(1), writer.flush()).await;
+            if let Err(error) = outbox.push(Time::ZERO, tick(0, 0, 10_000)) {
+                break error;
+            }
+        };
+        assert_eq!(gone, PushError::Disconnected(CloseCode::TRY_AGAIN_LATER));
+        outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
+        // The reader, which sleeps, has to learn that a deadline runs now: its peer never reads.
+        assert!(reading.await.unwrap().is_err());
+        assert!(writer.is_closed());
+        drop(near);
+    })
+    .await;
+}
+
+#[test]
+fn blocking_a_publisher_pushes_while_the_subscribers_thread_is_stuck_in_a_write() {
+    support::blocking::bounded(|| {
+        let (near, far) = support::blocking::tcp_pair();
+        let (mut reader, mut writer) =
+            support::blocking::server(far, &Config::default()).into_split().unwrap();
+        let reading = thread::spawn(move || {
+            reader.recv().map(drop).map(|()| reader.closed().map_or(1006, |end| end.code))
+        });
+        // Under the lock: the queue, and whether more will come.
+        let shared = Arc::new((Mutex::new((Outbox::new(TooSlow::Conflate), true)), Condvar::new()));
+        let writing = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                let (lock, pushed) = &*shared;
+                loop {
+                    let state = lock.lock().unwrap();
+                    let mut state = pushed
+                        .wait_while(state, |(outbox, more)| outbox.is_empty() && *more)
+                        .unwrap();
+                    if state.0.is_empty() {
+                        break;
+                    }
+                    state.0.feed(Time::ZERO, &mut writer.sender()).unwrap();
+                    drop(state);
+                    writer.flush().unwrap();
+                }
+                writer.close(CloseCode::NORMAL).unwrap();
+            }
+        });
+        // 64 MB to a peer that does not read: more than the system takes.
+        let (lock, pushed) = &*shared;
+        for number in 0..1000 {
+            let tick = tick(number % 2, number, 1 << 16);
+            lock.lock().unwrap().0.push_keyed(Time::ZERO, number % 2, tick).unwrap();
+            pushed.notify_one();
+        }
+        lock.lock().unwrap().1 = false;
+        pushed.notify_one();
+        let mut ws: blocking::WebSocket<_> = support::blocking::client(near, &Config::default());
+        let mut newest = BTreeMap::new();
+        while let Some(message) = ws.recv().unwrap() {
+            let (key, number) = read_tick(message.as_bytes());
+            assert!(newest.insert(key, number) < Some(number));
+        }
+        assert!(newest.into_iter().eq([(0, 998), (1, 999)]));
+        writing.join().unwrap();
+        assert_eq!(reading.join().unwrap().unwrap(), 1000);
+        let counts = lock.lock().unwrap().0.counts();
+        assert_eq!((counts.pushed, counts.dropped), (1000, 0));
+    });
+}
+
+#[test]
+fn blocking_a_whole_connection_feeds_from_its_outbox() {
+    support::blocking::bounded(|| {
+        let (near, far) = support::blocking::tcp_pair();
+        let mut ws = support::blocking::server(far, &Config::default());
+        let policy = TooSlow::Disconnect(CloseCode::POLICY_VIOLATION);
+        let mut outbox = Outbox::new(policy).max_bytes(100 * (1000 + 64));
+        for number in 0..100 {
+            outbox.push(Time::ZERO, tick(0, number, 1000)).unwrap();
+        }
+        while !outbox.is_empty() {
+            outbox.feed(Time::ZERO, ws.sender()).unwrap();
+            ws.flush().unwrap();
+        }
+        for number in 0..101 {
+            let _ = outbox.push(Time::ZERO, tick(0, number, 1000));
+        }
+        outbox.feed(Time::ZERO, ws.sender()).unwrap();
+        let server = thread::spawn(move || {
+            ws.recv().map(drop).map(|()| ws.closed().map_or(1006, |end| end.code))
+        });
+        let mut ws = support::blocking::client(near, &Config::default());
+        for number in 0..100 {
+            let message = ws.recv().unwrap().unwrap();
+            assert_eq!(read_tick(message.as_bytes()), (0, number));
+        }
+        assert_eq!(ws.recv().unwrap(), None);
+        assert_eq!(ws.closed().unwrap().code, 1008);
+        assert_eq!(server.join().unwrap().unwrap(), 1008);
+    });
+}
+
+#[tokio::test]
+async fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
+    support::tokio::bounded(async {
+        const TICKS: u64 = 300;
+        let (ticks, _) = broadcast::channel(16);
+        let (go, _) = broadcast::channel::<()>(1);
+        let received = Arc::new(AtomicU64::new(0));
+        let (mut servers, mut clients) = (Vec::new(), Vec::new());
+        for n in 0..200 {
+            let stalled = n % 100 == 0;
+            let (mut near, far) = narrow_pair().await;
+            let outbox = Outbox::new(TooSlow::DropOldest).max_bytes(100_000);
+            servers.push((stalled, spawn(far, &ticks, outbox)));
+            let (mut go, received) = (go.subscribe(), received.clone());
+            clients.push(tokio::spawn(async move {
+                if stalled {
+                    go.recv().await.unwrap(); // reads nothing before
+                    near.read_to_end(&mut Vec::new()).await.unwrap();
+                    return;
+                }
+                let mut ws = support::tokio::client(near, &Config::default());
+                let mut next = 0;
+                while let Some(message) = ws.recv().await.unwrap() {
+                    assert_eq!(read_tick(message.as_bytes()), (0, next), "{n}");
+                    next += 1;
+                    received.fetch_add(1, Relaxed);
+                }
+                assert_eq!(next, TICKS, "{n}");
+            }));
+        }
+        for number in 0..TICKS {
+            ticks.send((0, tick(0, number, 1000))).unwrap();
+            // All others have it before the next goes out, and the two never read.
+            while received.load(Relaxed) < 198 * (number + 1) {
+                tokio::task::yield_now().await;
+            }
+        }
+        taken(&ticks).await;
+        drop(ticks);
+        go.send(()).unwrap();
+        for (stalled, server) in servers {
+            let counts = server.await.unwrap().unwrap();
+            assert_eq!(counts.pushed, TICKS);
+            assert_eq!(counts.dropped > 0, stalled, "{counts:?}");
+        }
+        for client in clients {
+            client.await.unwrap();
+        }
+    })
+    .await;
+}

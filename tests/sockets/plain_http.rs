@@ -1,0 +1,281 @@
+//! Our client, on both adapters, against servers that speak plain HTTP, or nothing that is known:
+//! what it says of them, how soon, and that it hangs up.
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+use tickwire::{
+    Config, Error, blocking,
+    handshake::{HandshakeError, client::Refusal},
+    tokio::connect,
+};
+
+/// The whole handshake may take as long, where that is what ends it,
+const LIMIT: Duration = Duration::from_millis(500);
+/// and where something else does, which takes no time to speak of, even on a busy machine.
+const LONG: Duration = Duration::from_secs(15);
+const AT_ONCE: Duration = Duration::from_secs(10);
+/// No test takes as long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Adapter {
+    Tokio,
+    Blocking,
+}
+
+fn config(limit: Duration) -> Config {
+    Config::default().handshake_timeout(limit)
+}
+
+/// What connecting to a server ends with that has read the request and goes on as `server` says,
+/// and how long that takes. Fails if either of them hangs.
+fn outcome(
+    adapter: Adapter,
+    config: Config,
+    server: impl FnOnce(&mut TcpStream) + Send + 'static,
+) -> (Error, Duration) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/feed", listener.local_addr().unwrap());
+    let (there, hung_up) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.extend(byte);
+        }
+        assert!(request.starts_with(b"GET /feed HTTP/1.1\r\n"));
+        server(&mut stream);
+        // Until the client is gone: its word is FIN, or RST if it has left something unread.
+        let _ = stream.read(&mut [0]);
+        there.send(()).unwrap();
+    });
+    let (here, done) = mpsc::channel();
+    thread::spawn(move || {
+        let began = Instant::now();
+        let error = match adapter {
+            Adapter::Tokio => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.unwrap().block_on(connect(&url, &config)).map(drop).unwrap_err()
+            }
+            Adapter::Blocking => blocking::connect(&url, &config).map(drop).unwrap_err(),
+        };
+        here.send((error, began.elapsed())).unwrap();
+    });
+    let ended = done.recv_timeout(PATIENCE).expect("the client hangs");
+    hung_up.recv_timeout(PATIENCE).expect("the client does not hang up");
+    ended
+}
+
+/// The same for each adapter: they have to say at once what they think of the server.
+fn at_once(server: impl Fn(&mut TcpStream) + Clone + Send + 'static, check: impl Fn(Error)) {
+    for adapter in [Adapter::Tokio, Adapter::Blocking] {
+        let (error, took) = outcome(adapter, config(LONG), server.clone());
+        println!("{adapter:?}: {error} ({took:?})");
+        assert!(took < AT_ONCE, "{adapter:?}: {error} took {took:?}");
+        check(error);
+    }
+}
+
+/// The same, where they cannot know before the time is over.
+fn in_time(server: impl Fn(&mut TcpStream) + Clone + Send + 'static, check: impl Fn(Error)) {
+    for adapter in [Adapter::Tokio, Adapter::Blocking] {
+        let (error, took) = outcome(adapter, config(LIMIT), server.clone());
+        println!("{adapter:?}: {error} ({took:?})");
+        assert!((LIMIT..AT_ONCE).contains(&took), "{adapter:?}: {error} took {took:?}");
+        check(error);
+    }
+}
+
+/// For a server that sends this and then waits.
+fn answer(bytes: impl AsRef<[u8]>) -> impl Fn(&mut TcpStream) + Clone + Send + 'static {
+    let bytes = bytes.as_ref().to_vec();
+    move |stream| stream.write_all(&bytes).unwrap()
+}
+
+/// For one that sends `start`, and `more` again and again while the client takes it.
+fn endless(start: &str, more: &str, pause: Duration) -> impl Fn(&mut TcpStream) + Clone + use<> {
+    let (start, more) = (start.as_bytes().to_vec(), more.as_bytes().to_vec());
+    move |stream| {
+        let mut sent = stream.write_all(&start);
+        while sent.is_ok() {
+            thread::sleep(pause);
+            sent = stream.write_all(&more);
+        }
+    }
+}
+
+#[track_caller]
+fn refusal(error: Error) -> Refusal {
+    match error {
+        Error::Refused(refusal) => *refusal,
+        error => panic!("{error:?}"),
+    }
+}
+
+#[track_caller]
+fn handshake(error: Error) -> HandshakeError {
+    match error {
+        Error::Handshake(error) => error,
+        error => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn other_statuses_are_told_with_all_that_belongs_to_them() {
+    let body = "<h1>something else</h1>";
+    for (line, header, again) in [
+        ("200 OK", ("Content-Type", "text/html"), false),
+        ("301 Moved Permanently", ("Location", "https://example.com/feed"), false),
+        ("401 Unauthorized", ("WWW-Authenticate", "Basic realm=\"desk\""), false),
+        ("404 Not Found", ("Server", "plain"), false),
+        ("429 Too Many Requests", ("Retry-After", "30"), true),
+        ("503 Service Unavailable", ("Retry-After", "Fri, 31 Dec 1999 23:59:59 GMT"), true),
+    ] {
+        let (name, value) = header;
+        let length = body.len();
+        // As long as it is announced, in chunks, or up to the end of the stream.
+        let framed = [
+            format!("Content-Length: {length}\r\n\r\n{body}"),
+            format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"),
+            format!("Connection: close\r\n\r\n{body}"),
+        ];
+        for (n, rest) in framed.into_iter().enumerate() {
+            let bytes = format!("HTTP/1.1 {line}\r\n{name}: {value}\r\n{rest}");
+            let hangs_up = n == 2;
+            let server = move |stream: &mut TcpStream| {
+                stream.write_all(bytes.as_bytes()).unwrap();
+                if hangs_up {
+                    stream.shutdown(std::net::Shutdown::Write).unwrap();
+                }
+            };
+            at_once(server, |error| {
+                assert_eq!(error.is_retryable(), again, "{error}");
+                assert_eq!(error.to_string(), format!("server answered {line}: {body}"));
+                let refusal = refusal(error);
+                assert_eq!(refusal.status().to_string(), line[..3]);
+                assert_eq!(refusal.header(name), Some(value.as_bytes()));
+                assert_eq!(refusal.body(), body.as_bytes());
+                let wait = (value == "30").then_some(Duration::from_secs(30));
+                assert_eq!(refusal.retry_after(), wait);
+            });
+        }
+    }
+}
+
+#[test]
+fn garbage_is_found_at_its_first_line() {
+    for garbage in [
+        &b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\r\n"[..],
+        b"220 mail.example.com ESMTP\r\n\r\n",
+        b"+PONG\r\n\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x46\r\n\r\n", // an alert of TLS
+        b"\x00\x01\x02\x03\xfe\xff\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+    ] {
+        at_once(answer(garbage), |error| {
+            assert!(!error.is_retryable());
+            let error = handshake(error);
+            let fits =
+                matches!(error, HandshakeError::Malformed { .. } | HandshakeError::BadHttpVersion);
+            assert!(fits, "{error:?} for {}", garbage.escape_ascii());
+        });
+    }
+}
+
+/// What can still become a response has the handshake's time; what cannot is known without a line
+/// end.
+#[test]
+fn nothing_and_a_line_without_an_end_are_given_up() {
+    for start in [&b"\x15\x03\x01\x00\x02\x02\x46"[..], b"hello"] {
+        at_once(answer(start), |error| {
+            assert!(matches!(handshake(error), HandshakeError::Malformed { .. }));
+        });
+    }
+    for start in ["", "HT", "HTTP/1.1 2"] {
+        in_time(answer(start), |error| {
+            assert!(error.is_retryable());
+            assert_eq!(handshake(error), HandshakeError::Timeout, "{start}");
+        });
+    }
+}
+
+#[test]
+fn an_endless_head_ends_at_a_limit() {
+    let line = "HTTP/1.1 200 OK\r\n";
+    at_once(endless(line, "X-Filler: and so on\r\n", Duration::ZERO), |error| {
+        assert_eq!(handshake(error), HandshakeError::TooManyHeaders { limit: 128 });
+    });
+    let start = format!("{line}X-Filler: ");
+    at_once(endless(&start, &"x".repeat(1000), Duration::ZERO), |error| {
+        assert_eq!(handshake(error), HandshakeError::HeadTooLong { limit: 65536 });
+    });
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n";
+    at_once(endless("", interim, Duration::ZERO), |error| {
+        assert_eq!(handshake(error), HandshakeError::TooManyInterim { limit: 8 });
+    });
+    // One that trickles ends with the time.
+    in_time(endless(&start, "x", Duration::from_millis(20)), |error| {
+        assert!(error.is_retryable());
+        assert_eq!(handshake(error), HandshakeError::Timeout);
+    });
+}
+
+#[test]
+fn an_endless_body_is_cut() {
+    let (open, chunked) = ("", "Transfer-Encoding: chunked\r\n");
+    let announced = "Content-Length: 999999999999\r\n";
+    for (headers, more) in
+        [(open, "on and on "), (announced, "on and on "), (chunked, "3\r\non \r\n")]
+    {
+        let start = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
+        at_once(endless(&start, &more.repeat(100), Duration::ZERO), |error| {
+            assert!(error.to_string().len() < 200, "{error}");
+            let refusal = refusal(error);
+            assert_eq!((refusal.status(), refusal.body().len()), (200, 4096));
+            assert!(refusal.body().starts_with(b"on "));
+        });
+        // One that trickles: what there is of it when the time is over.
+        in_time(endless(&start, more, Duration::from_millis(20)), |error| {
+            let refusal = refusal(error);
+            assert_eq!(refusal.status(), 200);
+            assert!(refusal.body().len() < 1000, "{}", refusal.body().len());
+            assert!(refusal.body().starts_with(b"on "));
+        });
+    }
+}
+
+#[test]
+fn a_stream_that_ends_too_early_says_so() {
+    for part in ["", "HT", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"] {
+        let server = move |stream: &mut TcpStream| {
+            stream.write_all(part.as_bytes()).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        };
+        at_once(server, |error| {
+            assert!(error.is_retryable());
+            assert_eq!(handshake(error), HandshakeError::UnexpectedEof);
+        });
+    }
+}
+
+/// A listener whose queue nobody empties: the system connects, and nobody answers.
+#[test]
+fn nobody_accepts() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let began = Instant::now();
+    let error = blocking::connect(&url, &config(LIMIT)).map(drop).unwrap_err();
+    assert_eq!(handshake(error), HandshakeError::Timeout);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(connect(&url, &config(LIMIT))).map(drop).unwrap_err();
+    assert_eq!(handshake(error), HandshakeError::Timeout);
+    let took = began.elapsed();
+    assert!((LIMIT * 2..AT_ONCE).contains(&took), "{took:?}");
+}

@@ -1,0 +1,188 @@
+//! Options of TCP sockets, read back from the system: on a stream of the caller's, and on what
+//! `connect` of both adapters dials.
+use crate::support::blocking::*;
+use socket2::SockRef;
+use std::{
+    io,
+    net::{TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+use tickwire::{Config, Dial, Error, SocketOptions, blocking, handshake::client::Request};
+
+fn options() -> SocketOptions {
+    SocketOptions::new()
+        .notsent_lowat(16 << 10)
+        .user_timeout(Duration::from_micros(12_345_600))
+        .keepalive(Duration::from_millis(6_500), Duration::from_secs(7), 8)
+        .send_buffer(40_000)
+        .recv_buffer(50_000)
+}
+
+/// What the system says of a socket with [`options`].
+#[track_caller]
+fn check<'a, S>(socket: &'a S, nodelay: bool)
+where
+    SockRef<'a>: From<&'a S>,
+{
+    let socket = SockRef::from(socket);
+    assert_eq!(socket.tcp_nodelay().unwrap(), nodelay);
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(7)); // rounded up
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(7));
+    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 8);
+    #[cfg(target_os = "linux")]
+    {
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), 16 << 10);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(ms(12_345)));
+        assert_eq!(socket.send_buffer_size().unwrap(), 80_000); // which Linux doubles
+        assert_eq!(socket.recv_buffer_size().unwrap(), 100_000);
+    }
+}
+
+/// A server for so many connections, and its URL. It answers each first message, and goes on until
+/// the client closes.
+fn serve(connections: usize) -> (String, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let serving = thread::spawn(move || {
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().unwrap();
+            let mut ws = blocking::accept(stream, &Config::default()).unwrap();
+            while let Some((message, reply)) = ws.recv_reply().unwrap() {
+                let _ = reply.feed(message).unwrap();
+            }
+        }
+    });
+    (url, serving)
+}
+
+#[test]
+fn a_stream_of_the_callers_gets_what_is_asked_for_and_nothing_else() {
+    let (near, far) = tcp_pair();
+    near.set_nodelay(false).unwrap();
+    let before = (SockRef::from(&near).send_buffer_size().unwrap(), near.ttl().unwrap());
+    SocketOptions::default().apply(&near).unwrap();
+    let socket = SockRef::from(&near);
+    assert!(socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
+    assert_eq!((socket.send_buffer_size().unwrap(), near.ttl().unwrap()), before);
+    options().nodelay(false).apply(&far).unwrap();
+    check(&far, false);
+}
+
+#[test]
+fn streams_inherit_from_their_listener() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    options().apply(&listener).unwrap();
+    let _near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    if cfg!(target_os = "linux") {
+        check(&far, true);
+    }
+    options().apply(&far).unwrap();
+    check(&far, true);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn quickack_is_set_by_itself_too() {
+    let (near, _far) = tcp_pair();
+    let quick = || SockRef::from(&near).tcp_quickack().unwrap();
+    SocketOptions::new().quickack(false).apply(&near).unwrap();
+    assert!(!quick());
+    SocketOptions::quickack_now(&near).unwrap();
+    assert!(quick());
+    SocketOptions::new().quickack(false).apply(&near).unwrap();
+    SocketOptions::new().quickack(true).apply(&near).unwrap();
+    assert!(quick());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn busy_poll_needs_a_right_and_says_so() {
+    let (near, _far) = tcp_pair();
+    let options = SocketOptions::new().busy_poll(Duration::from_micros(50));
+    match options.apply(&near) {
+        Ok(()) => assert_eq!(SockRef::from(&near).busy_poll().unwrap(), 50),
+        Err(error) => {
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert!(error.to_string().starts_with("SO_BUSY_POLL: "), "{error}");
+            assert!(!Error::Io(error).is_retryable());
+        }
+    }
+}
+
+#[test]
+fn an_option_that_is_refused_is_named() {
+    let (near, _far) = tcp_pair();
+    let long = Duration::from_secs(1 << 20); // Linux has at most 32,767 s
+    let error = SocketOptions::new().keepalive(long, long, 1).apply(&near).unwrap_err();
+    assert!(error.to_string().starts_with("SO_KEEPALIVE: "), "{error}");
+}
+
+#[test]
+fn connect_dials_with_them() {
+    bounded(|| {
+        let (url, serving) = serve(4);
+        let request = Request::new(&url).unwrap();
+        for bounded in [true, false] {
+            let limit = if bounded { PATIENCE } else { Duration::MAX };
+            let config = Config::default().handshake_timeout(limit);
+            let dial = |options| Dial::new(&request).socket(options).blocking_connect(&config);
+            let mut ws = dial(options()).unwrap();
+            check(ws.get_ref().tcp(), true);
+            ws.send("there").unwrap();
+            assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("there"));
+            ws.close(None).unwrap();
+            let mut ws = dial(options().nodelay(false)).unwrap();
+            check(ws.get_ref().tcp(), false);
+            ws.close(None).unwrap();
+        }
+        serving.join().unwrap();
+    });
+}
+
+#[test]
+fn connect_still_fails_as_it_should() {
+    bounded(|| {
+        let dial = |url: &str, options| {
+            let request = Request::new(url).unwrap();
+            Dial::new(&request).socket(options).blocking_connect(&Config::default()).unwrap_err()
+        };
+        // Nobody listens there any more.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = dial(&format!("ws://{address}"), options());
+        assert!(error.to_string().ends_with(&format!(", dialing {address}")), "{error}");
+        assert!(
+            matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused),
+            "{error:?}"
+        );
+        let long = Duration::from_secs(1 << 20);
+        let (near, _far) = tcp_pair();
+        let url = format!("ws://{}", near.peer_addr().unwrap());
+        let error = dial(&url, SocketOptions::new().keepalive(long, long, 1));
+        assert!(error.to_string().starts_with("SO_KEEPALIVE: ") && !error.is_retryable());
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn connect_of_tokio_dials_with_them() {
+    let (url, serving) = serve(2);
+    let request = Request::new(&url).unwrap();
+    let dial =
+        async |options| Dial::new(&request).socket(options).connect(&Config::default()).await;
+    for nodelay in [true, false] {
+        let mut ws = dial(options().nodelay(nodelay)).await.unwrap();
+        check(ws.get_ref().tcp(), nodelay);
+        ws.send("there").await.unwrap();
+        assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("there"));
+        ws.close(None).await.unwrap();
+    }
+    serving.join().unwrap();
+    let error = dial(options()).await;
+    let address = url.strip_prefix("ws://").unwrap().trim_end_matches('/');
+    let shown = error.as_ref().unwrap_err().to_string();
+    assert!(shown.ends_with(&format!(", dialing {address}")), "{shown}");
+    assert!(matches!(error, Err(Error::Io(e)) if e.kind() == io::ErrorKind::ConnectionRefused));
+}

@@ -1,0 +1,157 @@
+//! The events of the feature `tracing`: which, at which level, and that nothing secret or unescaped
+//! is in them.
+use crate::support::{self, tokio::bounded};
+use std::{
+    fmt::{Debug, Write},
+    sync::{Arc, Mutex},
+};
+use tickwire::{CloseCode, CloseFrame, Config, handshake::client::Request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+/// Keeps each event as a line.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let _ = write!(self.0, " {}={value:?}", field.name());
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("tickwire")
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+impl Lines {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    #[track_caller]
+    fn expect(&self, expected: &[&str]) {
+        assert_eq!(self.take(), expected);
+    }
+}
+
+const REQUEST: &str = "ws://test/feed?token=secret";
+
+#[tokio::test]
+async fn a_conversation_is_told_without_its_secrets() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    bounded(async {
+        let (ours, theirs) = tokio::io::duplex(4 << 10);
+        let request = Request::new(REQUEST).unwrap().subprotocols(&["a"]).unwrap();
+        let request = request.header("Authorization", "secret").unwrap();
+        let config = Config::default();
+        let (ours, theirs) = tokio::join!(
+            tickwire::tokio::client(ours, &request, &config),
+            tickwire::tokio::accept(theirs, &config),
+        );
+        let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
+        lines.expect(&[
+            "DEBUG message=opening handshake done role=Server path=/feed subprotocol=false",
+            "DEBUG message=opening handshake done role=Client path=/feed subprotocol=false",
+        ]);
+        ours.send("secret").await.unwrap();
+        let _ = theirs.recv().await.unwrap().unwrap();
+        lines.expect(&[
+            "TRACE message=message queued payload=6",
+            "TRACE message=message received payload=6",
+        ]);
+        let bye = CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye\n\u{1b}[2J");
+        let (closed, end) = tokio::join!(ours.close(bye), theirs.recv());
+        assert!(closed.is_ok() && end.unwrap().is_none());
+        lines.expect(&[
+            "DEBUG message=Close queued code=1001",
+            "DEBUG message=Close received code=1001 reason=bye\\n\\x1b[2J",
+            "DEBUG message=Close queued code=1001",
+            "DEBUG message=Close received code=1001 reason=",
+        ]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refusals_and_violations_are_told_once() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    bounded(async {
+        let (mut raw, theirs) = tokio::io::duplex(4 << 10);
+        raw.write_all(b"GET / HTTP/1.1\r\nHost: secret\r\n\r\n").await.unwrap();
+        raw.shutdown().await.unwrap();
+        assert!(tickwire::tokio::accept(theirs, &Config::default()).await.is_err());
+        lines.expect(&["INFO message=opening handshake failed role=Server error=no upgrade to websocket status=426"]);
+
+        let (mut raw, theirs) = tokio::io::duplex(4 << 10);
+        let mut ws = support::tokio::server(theirs, &Config::default());
+        raw.write_all(b"\x82\x01x").await.unwrap();
+        raw.shutdown().await.unwrap();
+        for _ in 0..3 {
+            assert!(ws.recv().await.is_err());
+        }
+        let mut close = Vec::new();
+        drop(ws);
+        raw.read_to_end(&mut close).await.unwrap();
+        assert_eq!(close, b"\x88\x02\x03\xea");
+        let told = lines.take();
+        let levels: Vec<_> = told.iter().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(levels, ["INFO", "DEBUG"], "{told:?}");
+        assert!(told[0].contains("code=1002") && told[1].contains("code=1002"), "{told:?}");
+    })
+    .await;
+}
+
+/// Those too that are found before a request or a response is looked at as HTTP/1.1.
+#[cfg(feature = "http")]
+#[test]
+fn refusals_through_an_http_stack_are_told_once() {
+    use http::{Method, Response, StatusCode, Version};
+    use tickwire::{
+        SystemEntropy,
+        handshake::http::{Opening, Upgrade},
+    };
+
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let config = Config::default();
+    let mut request = http::Request::new(());
+    assert!(Upgrade::new(&request, &config).is_err());
+    *request.version_mut() = Version::HTTP_10;
+    assert!(Upgrade::new(&request, &config).is_err());
+    (*request.version_mut(), *request.method_mut()) = (Version::HTTP_2, Method::CONNECT);
+    assert!(Upgrade::connect(&request, "connect-udp", &config).is_err());
+    let mut response = Response::new(());
+    for status in [StatusCode::NOT_FOUND, StatusCode::SWITCHING_PROTOCOLS] {
+        *response.status_mut() = status;
+        let asked = Request::new(REQUEST).unwrap();
+        let (_, opening) = Opening::new(&asked, &config, SystemEntropy::new().unwrap());
+        assert!(opening.accept(&response).is_err());
+    }
+    let told = lines.take();
+    let begins = |role| format!("INFO message=opening handshake failed role={role} error=");
+    assert_eq!(told.len(), 5, "{told:#?}");
+    assert!(told[..3].iter().all(|line| line.starts_with(&begins("Server"))), "{told:#?}");
+    assert!(told[3..].iter().all(|line| line.starts_with(&begins("Client"))), "{told:#?}");
+}

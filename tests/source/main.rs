@@ -1,0 +1,8 @@
+//! What is held against the source and the documents.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod architecture;
+#[cfg(feature = "std")]
+mod security;
+#[cfg(feature = "std")]
+mod send_sync;

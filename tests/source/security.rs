@@ -1,0 +1,286 @@
+//! `SECURITY.md`, and the README's table of limits, held against the code: what they say of defaults,
+//! constants, tests, `unsafe` and dependencies is so.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+use tickwire::Config;
+
+const PAGE: &str = include_str!("../../SECURITY.md");
+const README: &str = include_str!("../../README.md");
+
+/// Settings that are no limit on a peer.
+const NO_LIMITS: [&str; 6] =
+    ["vectored_from", "auto_pong", "auto_close", "stamp_reads", "socket", "deflate"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What is under a heading, up to the next of any level above it.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("\n{heading}\n")).expect(heading);
+    rest.split("\n## ").next().unwrap()
+}
+
+/// The rows of all tables, by cell, without their heads.
+fn rows(section: &str) -> Vec<Vec<&str>> {
+    let lines: Vec<&str> = section.lines().collect();
+    let mut rows = Vec::new();
+    for (i, line) in lines.iter().enumerate() {
+        let Some(inner) = line.strip_prefix("| ").and_then(|rest| rest.strip_suffix(" |")) else {
+            continue;
+        };
+        if lines.get(i + 1).is_some_and(|next| next.starts_with("|---")) {
+            continue; // a head
+        }
+        rows.push(inner.split(" | ").collect());
+    }
+    rows
+}
+
+/// What stands between backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// A number as people write it: `16 MiB`, `131,072`, `10 s`; nothing for what is no number.
+fn value(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
+    let number: u64 = number.replace(',', "").parse().ok()?;
+    Some(match unit {
+        "" | "s" => number,
+        "KiB" => number << 10,
+        "MiB" => number << 20,
+        _ => return None,
+    })
+}
+
+/// A value as `Debug` and Rust write it: `10s`, `None`, `4 << 20`, `Duration::from_secs(1)`.
+fn literal(text: &str) -> Option<u64> {
+    if let Some((number, shift)) = text.split_once(" << ") {
+        return Some(number.parse::<u64>().ok()? << shift.parse::<u32>().ok()?);
+    }
+    let inner = text.strip_prefix("Duration::from_secs(").and_then(|rest| rest.strip_suffix(')'));
+    let number = inner.or(text.strip_suffix('s')).unwrap_or(text);
+    number.parse().ok()
+}
+
+/// Every setting, and its default.
+fn defaults() -> BTreeMap<String, String> {
+    let shown = format!("{:#?}", Config::default());
+    let fields = shown.lines().filter_map(|line| line.strip_prefix("    "));
+    let fields = fields.filter_map(|line| line.strip_suffix(',')?.split_once(": "));
+    fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[track_caller]
+fn says_the_default(defaults: &BTreeMap<String, String>, name: &str, said: &str) {
+    let real = defaults.get(name).unwrap_or_else(|| panic!("{name}: no such setting"));
+    let off = said == "off" || said == "as `max_message`";
+    assert_eq!(value(said), literal(real), "{name}: {said:?} is said, {real} is so");
+    assert_eq!(off, real == "None", "{name}: {said:?} is said, {real} is so");
+}
+
+#[test]
+fn the_defaults_of_all_limits_are_as_said() {
+    let defaults = defaults();
+    assert!(defaults.len() >= 20, "{defaults:?}");
+    let mut named: BTreeSet<&str> = NO_LIMITS.into();
+    for row in rows(section(PAGE, "## Limits")) {
+        if let [name, said, _, _] = row[..]
+            && !row[2].contains("src/")
+        {
+            let name = quoted(name).next().unwrap();
+            says_the_default(&defaults, name, said);
+            assert!(named.insert(name), "{name} twice, or it is no limit");
+        }
+    }
+    let unnamed = defaults.keys().filter(|name| !named.contains(&***name));
+    assert_eq!(unnamed.collect::<Vec<_>>(), [""; 0], "limits that SECURITY.md does not name");
+
+    let mut found = 0;
+    for row in rows(section(README, "## Limits and their defaults")) {
+        for pair in row.chunks(2) {
+            if let [name, said] = pair
+                && let Some(name) = quoted(name).next()
+            {
+                says_the_default(&defaults, name, said);
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 16, "{found}");
+}
+
+#[test]
+fn the_fixed_limits_are_as_said() {
+    let mut found = 0;
+    for row in rows(section(PAGE, "## Limits")) {
+        let Some((path, name)) = quoted(row[2]).next().and_then(|place| place.split_once(": "))
+        else {
+            continue;
+        };
+        let source = read(path);
+        let declared = source.lines().find_map(|line| {
+            let (_, rest) = line.split_once(&format!("const {name}: "))?;
+            rest.split_once(" = ")?.1.strip_suffix(';')
+        });
+        let declared = declared.unwrap_or_else(|| panic!("{path}: no constant {name}"));
+        assert!(value(row[1]).is_some(), "{row:?}");
+        assert_eq!(
+            value(row[1]),
+            literal(declared),
+            "{name}: {} is said, {declared} is so",
+            row[1]
+        );
+        found += 1;
+    }
+    assert_eq!(found, 5);
+}
+
+/// All Rust sources below a directory.
+fn sources(directory: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![root().join(directory)];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// The names of all tests in a source.
+fn tests(source: &str) -> BTreeSet<&str> {
+    let mut marked = false;
+    let mut names = BTreeSet::new();
+    for line in source.lines().map(str::trim_start) {
+        if line.starts_with("#[") {
+            marked |= line == "#[test]" || line.starts_with("#[tokio::test");
+            continue;
+        }
+        let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+        if let Some(name) = function.filter(|_| std::mem::take(&mut marked)) {
+            names.extend(name.split(['(', '<']).next());
+        }
+    }
+    names
+}
+
+#[test]
+fn every_test_and_file_that_is_named_is_there() {
+    let mut named = 0;
+    for place in quoted(PAGE) {
+        let (path, name) = match place.split_once(": ") {
+            Some((path, name)) => (path, Some(name)),
+            None => (place, None),
+        };
+        let ours = ["tests/", "fuzz/", "examples/", "src/"];
+        if !ours.iter().any(|start| path.starts_with(start)) {
+            continue;
+        }
+        assert!(root().join(path).exists(), "{path} is not there");
+        if let Some(name) = name.filter(|_| !path.starts_with("src/")) {
+            assert!(tests(&read(path)).contains(name), "{path}: no test {name}");
+            named += 1;
+        }
+    }
+    assert!(named >= 20, "{named} tests named");
+    for link in PAGE.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let outside = link.starts_with("https://");
+        assert!(outside || root().join(link).exists(), "{link} is not there");
+    }
+}
+
+/// The numbers of a checklist that a text names: `A17`, `A20-A22`, `A87 - A90`.
+fn numbers(text: &str, letter: char, digits: usize) -> BTreeSet<u16> {
+    let text = text.replace(" - ", "-");
+    let number = |word: &str| {
+        let digits = word.strip_prefix(letter).filter(|rest| rest.len() == digits)?;
+        digits.parse::<u16>().ok()
+    };
+    let mut found = BTreeSet::new();
+    for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
+        let (from, to) = word.split_once('-').unwrap_or((word, word));
+        if let (Some(from), Some(to)) = (number(from), number(to)) {
+            found.extend(from..=to);
+        }
+    }
+    found
+}
+
+/// The numbers that the tests below a directory have in their names.
+fn tested(directory: &str, letter: char, digits: usize) -> BTreeSet<u16> {
+    let mut found = BTreeSet::new();
+    for path in sources(directory) {
+        for name in tests(&fs::read_to_string(path).unwrap()) {
+            found.extend(numbers(&name.to_ascii_uppercase().replace('_', " "), letter, digits));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_attack_is_in_a_class_and_every_number_that_is_named_has_a_test() {
+    let attacks = numbers(PAGE, 'A', 2);
+    assert_eq!(attacks, (1..=99).collect(), "each of the list, and no others");
+    let none: BTreeSet<u16> = (87..=90).chain([99]).collect();
+    let bare: Vec<_> = attacks.difference(&tested("tests/attacks", 'A', 2)).copied().collect();
+    let bare: Vec<_> = bare.into_iter().filter(|number| !none.contains(number)).collect();
+    assert_eq!(bare, [0; 0], "attacks without a test");
+
+    let requirements = numbers(PAGE, 'P', 3);
+    assert!(requirements.len() > 20, "{requirements:?}");
+    let bare = &requirements - &tested("tests/protocol", 'P', 3);
+    assert!(bare.is_empty(), "requirements without a test: {bare:?}");
+}
+
+#[test]
+fn numbers_are_found_in_text_and_names() {
+    let found = |text| numbers(text, 'A', 2).into_iter().collect::<Vec<_>>();
+    assert_eq!(found("A01-A03, A9, A100, (A17) A87 - A88 `a17_`"), [1, 2, 3, 17, 87, 88]);
+    assert_eq!(found("CVE-2026-1528, AES"), [0; 0]);
+    let names = tests("#[test]\nfn a() {}\nfn b() {}\n#[tokio::test]\nasync fn c<T>() {}\n");
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["a", "c"]);
+}
+
+#[test]
+fn unsafe_is_where_it_is_said_to_be() {
+    let rows = rows(section(PAGE, "## Unsafe"));
+    let mut found = 0;
+    for path in sources("src") {
+        let source = fs::read_to_string(&path).unwrap();
+        for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            if line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe") {
+                assert!(path.ends_with("src/proto/kernel.rs"), "{}: {line}", path.display());
+                let known = |row: &Vec<&str>| quoted(row[0]).all(|name| line.contains(name));
+                assert!(rows.iter().any(known), "{line}");
+                found += 1;
+            }
+        }
+    }
+    assert_eq!(found, rows.len());
+}
+
+#[test]
+fn the_dependencies_of_the_core_are_those_named() {
+    let manifest = read("Cargo.toml");
+    let (_, rest) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let lines = rest.lines().take_while(|line| !line.starts_with('['));
+    let always = lines.filter(|line| line.contains(" = ") && !line.contains("optional = true"));
+    let always: Vec<&str> = always.filter_map(|line| line.split(" = ").next()).collect();
+    let (_, named) = section(PAGE, "## Dependencies").split_once('(').unwrap();
+    let named: Vec<&str> = quoted(named.split_once(')').unwrap().0).collect();
+    assert_eq!(always, named);
+}

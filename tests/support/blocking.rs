@@ -1,0 +1,282 @@
+//! What the tests of the blocking adapter share: connections without a handshake, a peer that the
+//! test plays byte by byte, streams that count, stutter and fail, and a watchdog.
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex, MutexGuard, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+use tickwire::{
+    Config, Connection, Negotiated, SystemEntropy,
+    blocking::{Stream, WebSocket},
+};
+
+pub const TEXT: u8 = 0x81;
+pub const BINARY: u8 = 0x82;
+pub const CLOSE: u8 = 0x88;
+pub const PING: u8 = 0x89;
+pub const PONG: u8 = 0x8a;
+
+/// No test takes as long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Runs a test in a thread of its own, and fails when that hangs.
+pub fn bounded(test: impl FnOnce() + Send + 'static) {
+    let (done, finished) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        test();
+        let _ = done.send(());
+    });
+    match finished.recv_timeout(PATIENCE) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
+        _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+    }
+}
+
+pub fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    near.set_nodelay(true).unwrap();
+    far.set_nodelay(true).unwrap();
+    (near, far)
+}
+
+pub fn conn(server: bool, config: &Config) -> Connection {
+    match server {
+        true => Connection::server(config, Negotiated::new()),
+        false => Connection::client(config, Negotiated::new(), SystemEntropy::new().unwrap()),
+    }
+}
+
+pub fn server<S: Stream>(io: S, config: &Config) -> WebSocket<S> {
+    WebSocket::from_parts(io, conn(true, config))
+}
+
+pub fn client<S: Stream>(io: S, config: &Config) -> WebSocket<S> {
+    WebSocket::from_parts(io, conn(false, config))
+}
+
+/// A server over TCP, and its peer, which the test plays.
+pub fn served(config: &Config) -> (WebSocket<TcpStream>, Peer) {
+    let (near, far) = tcp_pair();
+    (server(near, config), Peer::new(far))
+}
+
+/// A frame as a client sends it, masked.
+pub fn masked(b0: u8, payload: &[u8]) -> Vec<u8> {
+    frame(b0, payload, Some([0x12, 0x34, 0x56, 0x78]))
+}
+
+pub fn frame(b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
+    let bit = if key.is_some() { 0x80 } else { 0 };
+    let mut wire = vec![b0];
+    match payload.len() {
+        n @ 0..=125 => wire.push(bit | n as u8),
+        n @ 126..=0xffff => {
+            wire.push(bit | 126);
+            wire.extend((n as u16).to_be_bytes());
+        }
+        n => {
+            wire.push(bit | 127);
+            wire.extend((n as u64).to_be_bytes());
+        }
+    }
+    match key {
+        None => wire.extend(payload),
+        Some(key) => {
+            wire.extend(key);
+            wire.extend(payload.iter().zip(key.iter().cycle()).map(|(b, k)| b ^ k));
+        }
+    }
+    wire
+}
+
+pub fn close_body(code: u16) -> [u8; 2] {
+    code.to_be_bytes()
+}
+
+/// The far end of a stream, as a client, in bytes.
+pub struct Peer<S = TcpStream>(pub S);
+
+impl Peer {
+    pub fn new(io: TcpStream) -> Self {
+        io.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(io)
+    }
+
+    pub fn clone(&self) -> Self {
+        Self(self.0.try_clone().unwrap())
+    }
+
+    pub fn end(&self) {
+        self.0.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+}
+
+impl<S: Read + Write> Peer<S> {
+    pub fn send(&mut self, b0: u8, payload: &[u8]) {
+        self.0.write_all(&masked(b0, payload)).unwrap();
+    }
+
+    pub fn wire(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    pub fn exact(&mut self, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.0.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// The next frame from a server.
+    pub fn frame(&mut self) -> (u8, Vec<u8>) {
+        let head = self.exact(2);
+        assert_eq!(head[1] & 0x80, 0, "a server masks nothing");
+        let n = match head[1] {
+            126 => u16::from_be_bytes(self.exact(2).try_into().unwrap()).into(),
+            127 => u64::from_be_bytes(self.exact(8).try_into().unwrap()) as usize,
+            n => n.into(),
+        };
+        (head[0], self.exact(n))
+    }
+
+    /// The stream ends here, without a reset.
+    pub fn at_end(&mut self) {
+        assert_eq!(self.0.read(&mut [0; 1]).unwrap(), 0);
+    }
+
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.0.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+}
+
+/// What a scripted stream does at a read.
+#[derive(Clone, Debug)]
+pub enum Read1 {
+    Bytes(Vec<u8>),
+    Fail(io::ErrorKind),
+}
+
+/// A stream whose reads are scripted; then it ends, or would block. Counts all calls.
+#[derive(Clone, Default, Debug)]
+pub struct Scripted(Arc<Mutex<Script>>);
+
+#[derive(Default, Debug)]
+pub struct Script {
+    pub input: VecDeque<Read1>,
+    pub open: bool,
+    /// What follows without end.
+    pub endless: Vec<u8>,
+    pub reads: usize,
+    pub writes: usize,
+    pub flushes: usize,
+    pub timeouts: usize,
+    pub written: Vec<u8>,
+    pub write_error: Option<io::ErrorKind>,
+    /// The most a write takes.
+    pub room: Option<usize>,
+    /// The order of calls: `r` and `w`.
+    pub trace: String,
+}
+
+impl Scripted {
+    pub fn new(input: impl IntoIterator<Item = Read1>) -> Self {
+        let this = Self::default();
+        this.script().input = input.into_iter().collect();
+        this
+    }
+
+    pub fn script(&self) -> MutexGuard<'_, Script> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Read for Scripted {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut script = self.script();
+        script.reads += 1;
+        script.trace.push('r');
+        if script.input.is_empty() && !script.endless.is_empty() {
+            let more = Read1::Bytes(script.endless.clone());
+            script.input.push_back(more);
+        }
+        match script.input.pop_front() {
+            None if script.open => Err(io::ErrorKind::WouldBlock.into()),
+            None => Ok(0),
+            Some(Read1::Fail(kind)) => Err(kind.into()),
+            Some(Read1::Bytes(mut bytes)) => {
+                let n = bytes.len().min(buf.len());
+                buf[..n].copy_from_slice(&bytes[..n]);
+                if n < bytes.len() {
+                    script.input.push_front(Read1::Bytes(bytes.split_off(n)));
+                }
+                Ok(n)
+            }
+        }
+    }
+}
+
+impl Write for Scripted {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(buf)])
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut script = self.script();
+        script.writes += 1;
+        script.trace.push('w');
+        if let Some(kind) = script.write_error {
+            return Err(kind.into());
+        }
+        let all: Vec<u8> = bufs.iter().flat_map(|b| b.iter().copied()).collect();
+        let n = script.room.unwrap_or(usize::MAX).min(all.len());
+        if n == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if let Some(room) = &mut script.room {
+            *room -= n;
+        }
+        script.written.extend(&all[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.script().flushes += 1;
+        Ok(())
+    }
+}
+
+impl Stream for Scripted {
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        self.script().timeouts += 1;
+        Ok(())
+    }
+
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        self.script().timeouts += 1;
+        Ok(())
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+
+    fn writes_vectored(&self) -> bool {
+        true
+    }
+}
+
+/// Between the two, with room for a slow machine.
+pub fn took(began: Instant, least: Duration, most: Duration) {
+    let took = began.elapsed();
+    assert!(took >= least && took <= most, "took {took:?}, not {least:?} to {most:?}");
+}

@@ -1,0 +1,193 @@
+//! One response to every carrier's client.
+use super::{Line, Outcome, core_of, shown};
+use crate::support::wire::Rng;
+use tickwire::{
+    Config, Entropy,
+    handshake::{
+        HandshakeError, accept_key,
+        client::{Handshake, Request},
+    },
+};
+
+/// The key of RFC 6455 §1.3, base64 of `the sample nonce`.
+pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// What proves that a server read it. In a response it stands for the proof of any key.
+pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// Yields the nonce of RFC 6455 §1.3, then numbers.
+pub(crate) struct SampleNonce(pub(crate) Option<Rng>);
+
+impl Entropy for SampleNonce {
+    fn fill(&mut self, dest: &mut [u8]) {
+        match &mut self.0 {
+            Some(rng) => rng.fill(dest),
+            None => {
+                dest.copy_from_slice(b"the sample nonce");
+                self.0 = Some(Rng(1));
+            }
+        }
+    }
+}
+
+/// How a client took a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dialed {
+    pub(crate) verdict: Result<(), HandshakeError>,
+    /// The body of a refusal, as much as was kept.
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) subprotocol: Option<String>,
+    /// What became of the connection, if there was one; what is behind the response are its
+    /// frames.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// What a client that asks for nothing special makes of a stream that ends with `response`.
+#[track_caller]
+pub(crate) fn dial(response: &[u8]) -> Dialed {
+    dial_with(&Request::new("ws://example.com/").unwrap(), &Config::default(), response)
+}
+
+#[track_caller]
+pub(crate) fn dial_with(request: &Request, config: &Config, response: &[u8]) -> Dialed {
+    let whole = core(request, config, response, &[]);
+    let bytes: Vec<usize> = (1..response.len()).collect();
+    let mut others = vec![("core, byte by byte", core(request, config, response, &bytes))];
+    for most in [usize::MAX, 1] {
+        others.extend(adapters(request, config, response, most));
+    }
+    for (name, dialed) in others {
+        assert_eq!(dialed, whole, "{name}: {}", shown(response));
+    }
+    whole
+}
+
+/// The same through the core alone, with `response` cut at these places.
+pub(crate) fn core(request: &Request, config: &Config, response: &[u8], cuts: &[usize]) -> Dialed {
+    let mut handshake = Handshake::new(request, config, SampleNonce(None));
+    handshake.advance(usize::MAX);
+    let (mut from, mut cuts) = (0, cuts.iter().copied().chain([response.len()]));
+    let verdict = loop {
+        match handshake.step() {
+            Ok(true) => break Ok(()),
+            Err(error) => break Err(error),
+            Ok(false) => {}
+        }
+        match cuts.next() {
+            None => handshake.end_of_stream(),
+            Some(to) => {
+                while from < to {
+                    let room = handshake.spare_mut();
+                    let n = room.len().min(to - from);
+                    room[..n].copy_from_slice(&response[from..from + n]);
+                    handshake.commit(n);
+                    from += n;
+                }
+            }
+        }
+    };
+    if verdict.is_err() {
+        assert!(handshake.outgoing().is_empty(), "nothing is sent after the request");
+        let body = handshake.into_refusal().map(|refusal| refusal.body().to_vec());
+        return Dialed { verdict, body, subprotocol: None, outcome: None };
+    }
+    let conn = handshake.into_connection().unwrap();
+    let subprotocol = conn.negotiated().subprotocol().map(str::to_owned);
+    let cuts: Vec<usize> = cuts.map(|to| to - from).filter(|&to| to > 0).collect();
+    let outcome = Some(core_of(conn, &response[from..], &cuts));
+    Dialed { verdict, body: None, subprotocol, outcome }
+}
+
+/// `response` with the proof of this request's key in place of the sample's.
+fn proven(response: &[u8], request: &[u8]) -> Vec<u8> {
+    let text: String = request.iter().map(|&b| char::from(b)).collect();
+    let (_, rest) = text.split_once("Sec-WebSocket-Key: ").expect("a key");
+    let accept = accept_key(&rest[..24]);
+    let text: String = response.iter().map(|&b| char::from(b)).collect();
+    text.replace(ACCEPT, &accept).chars().map(|c| c as u8).collect()
+}
+
+/// The same through the adapters, `most` bytes a read, with the name of each.
+#[allow(unused_mut, unused_variables)]
+pub(crate) fn adapters(
+    request: &Request,
+    config: &Config,
+    response: &[u8],
+    most: usize,
+) -> Vec<(&'static str, Dialed)> {
+    let mut all: Vec<(&'static str, Dialed)> = Vec::new();
+    let line = || {
+        let response = response.to_vec();
+        Line::responding(move |request| proven(&response, request), most)
+    };
+    #[cfg(feature = "std")]
+    {
+        let line = line();
+        let dialed = tickwire::blocking::client(line.clone(), request, config);
+        all.push((
+            "blocking",
+            match dialed {
+                Err(error) => failed(error, &line),
+                Ok(mut ws) => {
+                    let mut seen = Vec::new();
+                    while !super::note(&mut seen, ws.recv_event()) {}
+                    let (code, clean) =
+                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
+                    let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
+                    drop(ws);
+                    opened(seen, code, clean, subprotocol, &line)
+                }
+            },
+        ));
+    }
+    #[cfg(feature = "tokio")]
+    {
+        let line = line();
+        let dialed = super::block_on(async {
+            match tickwire::tokio::client(line.clone(), request, config).await {
+                Err(error) => failed(error, &line),
+                Ok(mut ws) => {
+                    let mut seen = Vec::new();
+                    while !super::note(&mut seen, ws.recv_event().await) {}
+                    let (code, clean) =
+                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
+                    let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
+                    drop(ws);
+                    opened(seen, code, clean, subprotocol, &line)
+                }
+            }
+        });
+        all.push(("tokio", dialed));
+    }
+    all
+}
+
+#[cfg(feature = "std")]
+fn failed(error: tickwire::Error, line: &Line) -> Dialed {
+    let output = line.output();
+    let end = output.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
+    assert_eq!(output.len(), end + 4, "nothing is sent after the request");
+    let (error, body) = match error {
+        tickwire::Error::Handshake(error) => (error, None),
+        tickwire::Error::Refused(refusal) => {
+            let status = refusal.status();
+            (HandshakeError::Refused { status }, Some(refusal.body().to_vec()))
+        }
+        other => panic!("{other:?}"),
+    };
+    Dialed { verdict: Err(error), body, subprotocol: None, outcome: None }
+}
+
+#[cfg(feature = "std")]
+fn opened(
+    seen: Vec<crate::support::wire::Seen>,
+    code: u16,
+    clean: bool,
+    subprotocol: Option<String>,
+    line: &Line,
+) -> Dialed {
+    let output = line.output();
+    let end = output.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
+    let sent = super::unmasked(tickwire::Role::Client, &output[end + 4..]);
+    let outcome = Some(Outcome { seen, sent, code, clean, shut: line.is_shut() });
+    Dialed { verdict: Ok(()), body: None, subprotocol, outcome }
+}

@@ -1,0 +1,219 @@
+//! One wire through every carrier there is: the core, whole and byte by byte, and both adapters,
+//! whole and split. All have to see, say and end the same; what that is, is returned once.
+//!
+//! The test binary that includes this has `support` as well.
+
+pub(crate) mod dial;
+mod line;
+pub(crate) mod serve;
+
+use crate::support::wire::{Seen, WireFrame, connection, current, drain, feed, frames, read_once};
+#[allow(unused_imports)]
+pub(crate) use dial::{ACCEPT, Dialed, KEY, SampleNonce, dial, dial_with};
+pub(crate) use line::Line;
+#[allow(unused_imports)]
+pub(crate) use serve::{Served, serve, serve_with};
+use tickwire::{Config, Connection, Ending, Role, Step};
+
+/// All that both ends of a connection can know of it once it is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Every event, the end last.
+    pub(crate) seen: Vec<Seen>,
+    /// Every frame it sent, unmasked.
+    pub(crate) sent: Vec<(u8, Vec<u8>)>,
+    /// The close code as other APIs number it.
+    pub(crate) code: u16,
+    pub(crate) clean: bool,
+    /// The stream was shut for writing before it was dropped.
+    pub(crate) shut: bool,
+}
+
+/// What the peer's whole stream, which ends with `wire`, leads to.
+#[track_caller]
+pub(crate) fn run(role: Role, config: &Config, wire: &[u8]) -> Outcome {
+    let whole = core(role, config, wire, &[]);
+    let bytes: Vec<usize> = (1..wire.len()).collect();
+    let mut others = vec![("core, byte by byte", core(role, config, wire, &bytes))];
+    for most in [usize::MAX, 1] {
+        others.extend(adapters(role, config, wire, most));
+    }
+    for (name, outcome) in others {
+        assert_eq!(outcome, whole, "{role:?}, {name}: {}", shown(wire));
+    }
+    whole
+}
+
+/// The same through the core alone, with `wire` cut at these places.
+pub(crate) fn core(role: Role, config: &Config, wire: &[u8], cuts: &[usize]) -> Outcome {
+    core_of(connection(role, config), wire, cuts)
+}
+
+pub(crate) fn core_of(mut conn: Connection, wire: &[u8], cuts: &[usize]) -> Outcome {
+    let (mut seen, mut output) = (Vec::new(), Vec::new());
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for &to in cuts.iter().chain([&wire.len()]) {
+        pieces.push(&wire[from..to]);
+        from = to;
+    }
+    let mut pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+    let mut piece: &[u8] = &[];
+    loop {
+        let step = conn.step();
+        if !matches!(step, Ok(Step::Message | Step::Ping | Step::Pong | Step::Close)) {
+            output.extend(drain(&mut conn));
+        }
+        match step {
+            Ok(Step::NeedInput) => {
+                if piece.is_empty() {
+                    piece = pieces.next().unwrap_or_default();
+                }
+                match piece {
+                    [] => conn.end_of_stream(),
+                    _ => piece = &piece[read_once(&mut conn, piece)..],
+                }
+            }
+            Ok(Step::Closed) => {
+                seen.push(Seen::Closed);
+                break;
+            }
+            Ok(_) => seen.push(current(&mut conn)),
+            Err(error) => {
+                seen.push(Seen::Failed(error));
+                break;
+            }
+        }
+    }
+    let mut shut = false;
+    loop {
+        match conn.ending() {
+            Ending::Flush => output.extend(drain(&mut conn)),
+            Ending::ShutDown => {
+                conn.shut_down();
+                shut = true;
+            }
+            Ending::Discard => {
+                pieces.by_ref().for_each(|piece| feed(&mut conn, piece));
+                conn.end_of_stream();
+            }
+            Ending::Done => break,
+        }
+    }
+    let sent = unmasked(conn.role(), &output);
+    let (code, clean) = conn.closed().map_or((1006, false), |end| (end.code, end.clean));
+    Outcome { seen, sent, code, clean, shut }
+}
+
+/// The frames of a wire, after a look at the mask of each (P021, P022).
+pub(crate) fn unmasked(role: Role, wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let open = |frame: WireFrame| {
+        assert_eq!(frame.masked, role == Role::Client, "{frame:?}");
+        (frame.b0, frame.payload)
+    };
+    frames(wire).into_iter().map(open).collect()
+}
+
+/// The start of a wire, for a message.
+pub(crate) fn shown(wire: &[u8]) -> String {
+    wire[..wire.len().min(200)].escape_ascii().to_string()
+}
+
+/// The same through the adapters, `most` bytes a read, with the name of each.
+#[allow(unused_mut, unused_variables)]
+pub(crate) fn adapters(
+    role: Role,
+    config: &Config,
+    wire: &[u8],
+    most: usize,
+) -> Vec<(&'static str, Outcome)> {
+    let mut outcomes: Vec<(&'static str, Outcome)> = Vec::new();
+    #[cfg(feature = "std")]
+    {
+        let line = Line::new(wire, most);
+        let ws = tickwire::blocking::WebSocket::from_parts(line.clone(), connection(role, config));
+        outcomes.push(("blocking", blocking(ws, &line)));
+        let line = Line::new(wire, most);
+        let ws = tickwire::blocking::WebSocket::from_parts(line.clone(), connection(role, config));
+        outcomes.push(("blocking, split", blocking_split(role, ws, &line)));
+    }
+    #[cfg(feature = "tokio")]
+    {
+        let line = Line::new(wire, most);
+        let ws = tickwire::tokio::WebSocket::from_parts(line.clone(), connection(role, config));
+        outcomes.push(("tokio", block_on(on_tokio(ws, &line))));
+        let line = Line::new(wire, most);
+        let ws = tickwire::tokio::WebSocket::from_parts(line.clone(), connection(role, config));
+        outcomes.push(("tokio, split", block_on(on_tokio_split(role, ws, &line))));
+    }
+    outcomes
+}
+
+/// What an adapter's receiving call returned; whether it was the last.
+#[cfg(feature = "std")]
+fn note(
+    seen: &mut Vec<Seen>,
+    result: Result<Option<tickwire::Event<'_>>, tickwire::Error>,
+) -> bool {
+    let (event, over) = match result {
+        Ok(Some(event)) => (event.into(), false),
+        Ok(None) => (Seen::Closed, true),
+        Err(tickwire::Error::Recv(error)) => (Seen::Failed(error), true),
+        Err(other) => panic!("{other:?}"),
+    };
+    seen.push(event);
+    over
+}
+
+#[cfg(feature = "std")]
+fn blocking(mut ws: tickwire::blocking::WebSocket<Line>, line: &Line) -> Outcome {
+    let mut seen = Vec::new();
+    while !note(&mut seen, ws.recv_event()) {}
+    let (code, clean) = ws.closed().map_or((1006, false), |end| (end.code, end.clean));
+    let role = ws.connection().role();
+    drop(ws);
+    Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
+}
+
+#[cfg(feature = "std")]
+fn blocking_split(role: Role, ws: tickwire::blocking::WebSocket<Line>, line: &Line) -> Outcome {
+    let (mut reader, writer) = ws.into_split().unwrap();
+    let mut seen = Vec::new();
+    while !note(&mut seen, reader.recv_event()) {}
+    let (code, clean) = reader.closed().map_or((1006, false), |end| (end.code, end.clean));
+    drop((reader, writer));
+    Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
+}
+
+#[cfg(feature = "tokio")]
+async fn on_tokio(mut ws: tickwire::tokio::WebSocket<Line>, line: &Line) -> Outcome {
+    let mut seen = Vec::new();
+    while !note(&mut seen, ws.recv_event().await) {}
+    let (code, clean) = ws.closed().map_or((1006, false), |end| (end.code, end.clean));
+    let role = ws.connection().role();
+    drop(ws);
+    Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
+}
+
+#[cfg(feature = "tokio")]
+async fn on_tokio_split(role: Role, ws: tickwire::tokio::WebSocket<Line>, line: &Line) -> Outcome {
+    let (mut reader, writer) = ws.into_split();
+    let mut seen = Vec::new();
+    while !note(&mut seen, reader.recv_event().await) {}
+    let (code, clean) = reader.closed().map_or((1006, false), |end| (end.code, end.clean));
+    drop((reader, writer));
+    Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
+}
+
+/// On a runtime whose clock stands still unless nothing else is left to happen.
+#[cfg(feature = "tokio")]
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+    }
+    RUNTIME.with(|runtime| runtime.block_on(future))
+}

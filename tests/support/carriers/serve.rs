@@ -1,0 +1,201 @@
+//! One opening request to every carrier's server.
+#[cfg(feature = "std")]
+use super::Line;
+use super::{Outcome, core_of, shown};
+use crate::support::wire::drain;
+use tickwire::{
+    Config,
+    handshake::{
+        HandshakeError,
+        server::{Accept, Handshake},
+    },
+};
+
+/// How a server took a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// What the application learns.
+    pub(crate) verdict: Result<(), HandshakeError>,
+    /// What it answered.
+    pub(crate) status: u16,
+    /// The lines of its answer behind the first, in order.
+    pub(crate) lines: Vec<String>,
+    pub(crate) body: String,
+    pub(crate) subprotocol: Option<String>,
+    /// What became of the connection, if there was one; what is behind the request are its frames.
+    pub(crate) outcome: Option<Outcome>,
+    /// The stream was shut for writing before it was dropped.
+    pub(crate) shut: bool,
+}
+
+impl Served {
+    /// The values of a header of the answer.
+    pub(crate) fn named(&self, name: &str) -> Vec<&str> {
+        let lines = self.lines.iter().filter_map(|line| line.split_once(": "));
+        lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+    }
+
+    fn new(
+        verdict: Result<(), HandshakeError>,
+        response: &[u8],
+        subprotocol: Option<String>,
+        outcome: Option<Outcome>,
+        shut: bool,
+    ) -> Self {
+        let response = String::from_utf8(response.to_vec()).unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").expect("a whole head");
+        let mut lines = head.split("\r\n").map(str::to_owned);
+        let first = lines.next().unwrap();
+        let status = first.strip_prefix("HTTP/1.1 ").expect("a status line")[..3].parse().unwrap();
+        let (lines, body) = (lines.collect(), body.to_owned());
+        Self { verdict, status, lines, body, subprotocol, outcome, shut }
+    }
+}
+
+/// What a server makes of a stream that ends with `wire`.
+#[track_caller]
+pub(crate) fn serve(wire: &[u8]) -> Served {
+    serve_with(&Config::default(), Accept::new(), wire)
+}
+
+#[track_caller]
+pub(crate) fn serve_with(config: &Config, accept: Accept<'_>, wire: &[u8]) -> Served {
+    let whole = core(config, accept.clone(), wire, &[]);
+    let bytes: Vec<usize> = (1..wire.len()).collect();
+    let mut others = vec![("core, byte by byte", core(config, accept.clone(), wire, &bytes))];
+    for most in [usize::MAX, 1] {
+        others.extend(adapters(config, &accept, wire, most));
+    }
+    for (name, mut served) in others {
+        // The adapters have a clock, and so a date for what they refuse (RFC 9110 §6.6.1).
+        let lines = served.lines.len();
+        served.lines.retain(|line| !line.starts_with("Date: "));
+        let dated = !name.starts_with("core") && served.status != 101;
+        assert_eq!(lines - served.lines.len(), usize::from(dated), "{name}: {}", shown(wire));
+        assert_eq!(served, whole, "{name}: {}", shown(wire));
+    }
+    whole
+}
+
+/// The same through the core alone, with `wire` cut at these places.
+pub(crate) fn core(config: &Config, accept: Accept<'_>, wire: &[u8], cuts: &[usize]) -> Served {
+    let mut handshake = Handshake::new(config);
+    let (mut from, mut cuts) = (0, cuts.iter().copied().chain([wire.len()]));
+    let verdict = loop {
+        match handshake.step() {
+            Ok(true) => break Ok(()),
+            Err(error) => break Err(error),
+            Ok(false) => {}
+        }
+        match cuts.next() {
+            None => handshake.end_of_stream(),
+            Some(to) => {
+                while from < to {
+                    let room = handshake.spare_mut();
+                    let n = room.len().min(to - from);
+                    room[..n].copy_from_slice(&wire[from..from + n]);
+                    handshake.commit(n);
+                    from += n;
+                }
+            }
+        }
+    };
+    if let Err(error) = verdict {
+        return Served::new(verdict, &handshake.refusal(error), None, None, true);
+    }
+    let mut conn = handshake.accept(accept).unwrap();
+    let subprotocol = conn.negotiated().subprotocol().map(str::to_owned);
+    let response = drain(&mut conn);
+    let cuts: Vec<usize> = cuts.map(|to| to - from).filter(|&to| to > 0).collect();
+    let outcome = core_of(conn, &wire[from..], &cuts);
+    let shut = outcome.shut;
+    Served::new(Ok(()), &response, subprotocol, Some(outcome), shut)
+}
+
+/// The response, and what follows it.
+#[cfg(feature = "std")]
+fn cut(output: &[u8]) -> (&[u8], &[u8]) {
+    let end = output.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
+    output.split_at(end + 4)
+}
+
+/// The same through the adapters, `most` bytes a read, with the name of each.
+#[allow(unused_mut, unused_variables)]
+pub(crate) fn adapters(
+    config: &Config,
+    accept: &Accept<'_>,
+    wire: &[u8],
+    most: usize,
+) -> Vec<(&'static str, Served)> {
+    let mut all: Vec<(&'static str, Served)> = Vec::new();
+    #[cfg(feature = "std")]
+    {
+        let line = Line::new(wire, most);
+        let read = tickwire::blocking::Handshake::read(line.clone(), config);
+        all.push((
+            "blocking",
+            match read {
+                Err(error) => failed(error, &line),
+                Ok(handshake) => {
+                    let mut ws = handshake.accept(accept.clone()).unwrap();
+                    let (mut seen, answered) = (Vec::new(), line.output());
+                    while !super::note(&mut seen, ws.recv_event()) {}
+                    let (code, clean) =
+                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
+                    let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
+                    drop(ws);
+                    opened(seen, answered, code, clean, subprotocol, &line)
+                }
+            },
+        ));
+    }
+    #[cfg(feature = "tokio")]
+    {
+        let line = Line::new(wire, most);
+        let served = super::block_on(async {
+            let read = tickwire::tokio::Handshake::read(line.clone(), config).await;
+            match read {
+                Err(error) => failed(error, &line),
+                Ok(handshake) => {
+                    let mut ws = handshake.accept(accept.clone()).await.unwrap();
+                    let (mut seen, answered) = (Vec::new(), line.output());
+                    while !super::note(&mut seen, ws.recv_event().await) {}
+                    let (code, clean) =
+                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
+                    let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
+                    drop(ws);
+                    opened(seen, answered, code, clean, subprotocol, &line)
+                }
+            }
+        });
+        all.push(("tokio", served));
+    }
+    all
+}
+
+#[cfg(feature = "std")]
+fn failed(error: tickwire::Error, line: &Line) -> Served {
+    match error {
+        tickwire::Error::Handshake(error) => {
+            Served::new(Err(error), &line.output(), None, None, line.is_shut())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[cfg(feature = "std")]
+fn opened(
+    seen: Vec<crate::support::wire::Seen>,
+    answered: Vec<u8>,
+    code: u16,
+    clean: bool,
+    subprotocol: Option<String>,
+    line: &Line,
+) -> Served {
+    let output = line.output();
+    let (response, frames) = cut(&output);
+    assert_eq!(answered, response, "the response is written before anything else");
+    let sent = super::unmasked(tickwire::Role::Server, frames);
+    let outcome = Outcome { seen, sent, code, clean, shut: line.is_shut() };
+    Served::new(Ok(()), response, subprotocol, Some(outcome), line.is_shut())
+}

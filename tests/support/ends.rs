@@ -1,0 +1,171 @@
+//! One end of a connection, from its opening handshake to its last word, over whatever stream.
+use crate::{
+    support::talk::{Halves, Part, Report, at_once, take_turns, talk_over, talk_over_in_threads},
+    support::tls::Authority,
+};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tickwire::{
+    Config, Role,
+    blocking::{self, Stream},
+    deflate::Deflate,
+    handshake::client::Request,
+    tls::rustls::{ClientConfig, ServerConfig},
+    tokio as on_tokio,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Adapter {
+    Tokio,
+    Blocking,
+}
+
+/// What is in the frames, and around them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Plain,
+    Deflate,
+    Tls,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Way {
+    Whole,
+    /// In halves, which take turns.
+    Turns,
+    /// In halves that do not wait for each other.
+    Over,
+    /// The same, in `blocking`, in two threads.
+    Threads,
+}
+
+pub struct Tls {
+    pub client: Arc<ClientConfig>,
+    pub server: Arc<ServerConfig>,
+}
+
+/// Of this process, or what it was told.
+pub static TLS: OnceLock<Tls> = OnceLock::new();
+
+pub fn tls() -> &'static Tls {
+    TLS.get_or_init(|| {
+        let authority = Authority::new();
+        Tls { client: authority.client(), server: authority.server() }
+    })
+}
+
+impl Kind {
+    /// With deadlines that no busy machine misses.
+    pub fn config(self) -> Config {
+        let long = Duration::from_secs(50);
+        let config =
+            Config::default().handshake_timeout(long).close_timeout(long).write_timeout(long);
+        if self == Self::Deflate { config.deflate(Deflate::new()) } else { config }
+    }
+
+    fn tls(self) -> Option<&'static Tls> {
+        (self == Self::Tls).then(tls)
+    }
+
+    fn request(self) -> Request {
+        let scheme = if self == Self::Tls { "wss" } else { "ws" };
+        Request::new(&format!("{scheme}://localhost/")).unwrap()
+    }
+}
+
+/// One end.
+#[derive(Clone)]
+pub struct Seat {
+    pub role: Role,
+    pub kind: Kind,
+    pub way: Way,
+    pub config: Config,
+    pub part: Part,
+}
+
+impl Seat {
+    pub async fn on_tokio<S: AsyncRead + AsyncWrite + Unpin>(&self, io: S) -> Report {
+        match (self.kind.tls(), self.role) {
+            (None, _) => self.open_on_tokio(io).await,
+            (Some(tls), Role::Client) => {
+                let request = self.kind.request();
+                let io = on_tokio::TlsStream::client(io, request.target(), tls.client.clone());
+                self.open_on_tokio(io.unwrap()).await
+            }
+            (Some(tls), Role::Server) => {
+                let io = on_tokio::TlsStream::server(io, tls.server.clone());
+                self.open_on_tokio(io.unwrap()).await
+            }
+        }
+    }
+
+    async fn open_on_tokio<S: AsyncRead + AsyncWrite + Unpin>(&self, io: S) -> Report {
+        let opened = match self.role {
+            Role::Client => on_tokio::client(io, &self.kind.request(), &self.config).await,
+            Role::Server => on_tokio::accept(io, &self.config).await,
+        };
+        let mut ws = match opened {
+            Err(error) => return Report::stillborn(error),
+            Ok(mut ws) if self.way == Way::Whole => {
+                return take_turns(&mut ws, &self.part).await;
+            }
+            Ok(ws) => {
+                let (reader, writer) = ws.into_split();
+                Halves(reader, writer)
+            }
+        };
+        match self.way {
+            Way::Turns => take_turns(&mut ws, &self.part).await,
+            _ => talk_over(&mut ws, &self.part).await,
+        }
+    }
+
+    pub fn on_blocking<S: Stream + Send>(&self, io: S) -> Report {
+        match (self.kind.tls(), self.role) {
+            (None, _) => self.open_in_blocking(io),
+            (Some(tls), Role::Client) => {
+                let request = self.kind.request();
+                let io = blocking::TlsStream::client(io, request.target(), tls.client.clone());
+                self.open_in_blocking(io.unwrap())
+            }
+            (Some(tls), Role::Server) => {
+                let io = blocking::TlsStream::server(io, tls.server.clone());
+                self.open_in_blocking(io.unwrap())
+            }
+        }
+    }
+
+    fn open_in_blocking<S: Stream + Send>(&self, io: S) -> Report {
+        let opened = match self.role {
+            Role::Client => blocking::client(io, &self.kind.request(), &self.config),
+            Role::Server => blocking::accept(io, &self.config),
+        };
+        let mut ws = match opened {
+            Err(error) => return Report::stillborn(error),
+            Ok(mut ws) if self.way == Way::Whole => {
+                return at_once(take_turns(&mut ws, &self.part));
+            }
+            Ok(ws) => {
+                let (reader, writer) = ws.into_split().unwrap();
+                Halves(reader, writer)
+            }
+        };
+        match self.way {
+            Way::Turns => at_once(take_turns(&mut ws, &self.part)),
+            Way::Threads => talk_over_in_threads(ws, &self.part),
+            _ => at_once(talk_over(&mut ws, &self.part)),
+        }
+    }
+}
+
+/// How it ended, for short.
+pub fn ending(report: &Report) -> String {
+    match &report.end {
+        Ok(()) if report.clean => "Closed".into(),
+        Ok(()) => "Unanswered".into(),
+        Err(error) => crate::support::talk::class(error),
+    }
+}

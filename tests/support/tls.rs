@@ -1,0 +1,577 @@
+//! What the tests of TLS share: certificates made for the occasion, both adapters behind one
+//! face, a peer that the test plays, and a stream that records what was written to it.
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use std::{
+    io::{self, IoSlice, Read, Write},
+    net::{TcpListener, TcpStream},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tickwire::{
+    CloseFrame, Config, Dial, Error, Outbound, OwnedMessage, Role,
+    blocking::{self, Stream},
+    handshake::client::Request,
+    tls::rustls::{
+        ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+        server::WebPkiClientVerifier,
+    },
+    tokio as on_tokio,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::{Builder, Runtime},
+};
+
+/// Longer than anything here takes.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub type Client = Ws<on_tokio::MaybeTls, blocking::MaybeTls>;
+pub type Server = Ws<on_tokio::TlsStream<tokio::net::TcpStream>, blocking::TlsStream<TcpStream>>;
+
+// Certificates.
+
+/// An authority that nobody knows but who is told.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key.
+pub struct Identity {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: KeyPair,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let mut params = CertificateParams::new([]).unwrap();
+        let name = format!("authority {}", NEXT.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// A certificate for these hosts or addresses.
+    pub fn issue(&self, names: &[&str]) -> Identity {
+        self.issue_with(names, |_| {})
+    }
+
+    pub fn issue_with(&self, names: &[&str], f: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params(names, f).signed_by(&key, &self.0).unwrap();
+        Identity { chain: vec![certificate.der().clone()], key }
+    }
+
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    pub fn der(&self) -> Vec<u8> {
+        self.0.der().to_vec()
+    }
+
+    pub fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        roots
+    }
+
+    /// A client that trusts this authority.
+    pub fn client(&self) -> Arc<ClientConfig> {
+        Arc::new(ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth())
+    }
+
+    /// A client that trusts this authority and has a certificate of its own.
+    pub fn known_client(&self) -> Arc<ClientConfig> {
+        let identity = self.issue_with(&["client"], |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        });
+        let key = identity.private();
+        let builder = ClientConfig::builder().with_root_certificates(self.roots());
+        Arc::new(builder.with_client_auth_cert(identity.chain, key).unwrap())
+    }
+
+    /// A server for `localhost` and its addresses.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        self.issue(&["localhost", "127.0.0.1", "::1"]).server()
+    }
+
+    /// One that wants a certificate of the client, of this authority.
+    pub fn strict_server(&self) -> Arc<ServerConfig> {
+        let identity = self.issue(&["localhost"]);
+        let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots())).build().unwrap();
+        let key = identity.private();
+        let builder = ServerConfig::builder().with_client_cert_verifier(verifier);
+        Arc::new(builder.with_single_cert(identity.chain, key).unwrap())
+    }
+}
+
+/// A certificate that vouches for itself.
+pub fn self_signed(names: &[&str], f: impl FnOnce(&mut CertificateParams)) -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let certificate = params(names, f).self_signed(&key).unwrap();
+    Identity { chain: vec![certificate.der().clone()], key }
+}
+
+fn params(names: &[&str], f: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    f(&mut params);
+    params
+}
+
+impl Identity {
+    pub fn private(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(self.key.serialize_der().into())
+    }
+
+    pub fn server(&self) -> Arc<ServerConfig> {
+        self.server_with(|_| {})
+    }
+
+    pub fn server_with(&self, f: impl FnOnce(&mut ServerConfig)) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder().with_no_client_auth();
+        let mut config = builder.with_single_cert(self.chain.clone(), self.private()).unwrap();
+        f(&mut config);
+        Arc::new(config)
+    }
+}
+
+// Both adapters.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adapter {
+    Tokio,
+    Blocking,
+}
+
+pub const ADAPTERS: [Adapter; 2] = [Adapter::Tokio, Adapter::Blocking];
+pub const ROLES: [Role; 2] = [Role::Client, Role::Server];
+
+pub enum Ws<A, B> {
+    Tokio(on_tokio::WebSocket<A>, Runtime),
+    Blocking(blocking::WebSocket<B>),
+}
+
+/// Runs a future, not for ever.
+pub fn wait<F: Future>(runtime: &Runtime, future: F) -> F::Output {
+    let bounded = async { tokio::time::timeout(PATIENCE, future).await };
+    runtime.block_on(bounded).expect("takes too long")
+}
+
+pub fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// For this runtime.
+pub fn async_tcp(runtime: &Runtime, stream: TcpStream) -> tokio::net::TcpStream {
+    let _entered = runtime.enter();
+    stream.set_nonblocking(true).unwrap();
+    tokio::net::TcpStream::from_std(stream).unwrap()
+}
+
+impl Client {
+    pub fn connect(
+        adapter: Adapter,
+        url: &str,
+        config: &Config,
+        tls: Arc<ClientConfig>,
+    ) -> Result<Self, Error> {
+        let request = Request::new(url).unwrap();
+        Ok(match adapter {
+            Adapter::Tokio => {
+                let runtime = runtime();
+                let ws = wait(&runtime, Dial::new(&request).tls(tls).connect(config))?;
+                Self::Tokio(ws, runtime)
+            }
+            Adapter::Blocking => {
+                Self::Blocking(Dial::new(&request).tls(tls).blocking_connect(config)?)
+            }
+        })
+    }
+}
+
+impl Server {
+    pub fn accept(
+        adapter: Adapter,
+        stream: TcpStream,
+        config: &Config,
+        tls: Arc<ServerConfig>,
+    ) -> Result<Self, Error> {
+        Ok(match adapter {
+            Adapter::Tokio => {
+                let runtime = runtime();
+                let stream = async_tcp(&runtime, stream);
+                let stream = on_tokio::TlsStream::server(stream, tls)?;
+                let ws = wait(&runtime, on_tokio::accept(stream, config))?;
+                Self::Tokio(ws, runtime)
+            }
+            Adapter::Blocking => {
+                let stream = blocking::TlsStream::server(stream, tls)?;
+                Self::Blocking(blocking::accept(stream, config)?)
+            }
+        })
+    }
+}
+
+impl<A: AsyncRead + AsyncWrite + Unpin, B: Stream> Ws<A, B> {
+    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) {
+        match self {
+            Self::Tokio(ws, _) => ws.feed(message).map(drop).unwrap(),
+            Self::Blocking(ws) => ws.feed(message).map(drop).unwrap(),
+        }
+    }
+
+    pub fn flush(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Tokio(ws, runtime) => wait(runtime, ws.flush()),
+            Self::Blocking(ws) => ws.flush(),
+        }
+    }
+
+    pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
+        match self {
+            Self::Tokio(ws, runtime) => wait(runtime, ws.send(message)),
+            Self::Blocking(ws) => ws.send(message),
+        }
+    }
+
+    pub fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
+        match self {
+            Self::Tokio(ws, runtime) => wait(runtime, ws.recv_owned()),
+            Self::Blocking(ws) => ws.recv_owned(),
+        }
+    }
+
+    pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
+        match self {
+            Self::Tokio(ws, runtime) => wait(runtime, ws.close(frame)),
+            Self::Blocking(ws) => ws.close(frame),
+        }
+    }
+
+    /// The close code, and whether both Closes have passed.
+    pub fn end(&self) -> (u16, bool) {
+        match self {
+            Self::Tokio(ws, _) => ws.closed().map_or((1006, false), |end| (end.code, end.clean)),
+            Self::Blocking(ws) => ws.closed().map_or((1006, false), |end| (end.code, end.clean)),
+        }
+    }
+}
+
+// A peer of whom each byte is the test's.
+
+/// TLS over TCP, in the hand of a test; a write is a record.
+pub struct Raw {
+    pub tls: Connection,
+    pub tcp: TcpStream,
+}
+
+impl Raw {
+    pub fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Self {
+        Self::new(tcp, ServerConnection::new(config).unwrap())
+    }
+
+    pub fn client(tcp: TcpStream, config: Arc<ClientConfig>) -> Self {
+        let name = ServerName::try_from("localhost").unwrap();
+        Self::new(tcp, ClientConnection::new(config, name).unwrap())
+    }
+
+    fn new(tcp: TcpStream, tls: impl Into<Connection>) -> Self {
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { tls: tls.into(), tcp }
+    }
+
+    pub fn handshake(&mut self) -> io::Result<()> {
+        while self.tls.is_handshaking() {
+            self.tls.complete_io(&mut self.tcp)?;
+        }
+        self.send()
+    }
+
+    /// Writes the records that there are.
+    pub fn send(&mut self) -> io::Result<()> {
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut self.tcp)?;
+        }
+        Ok(())
+    }
+
+    /// These bytes as a record that is not written yet.
+    pub fn record(&mut self, plain: &[u8]) -> Vec<u8> {
+        self.tls.writer().write_all(plain).unwrap();
+        let mut wire = Vec::new();
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut wire).unwrap();
+        }
+        wire
+    }
+
+    pub fn say(&mut self, plain: &[u8]) {
+        let wire = self.record(plain);
+        self.tcp.write_all(&wire).unwrap();
+    }
+
+    pub fn close_notify(&mut self) {
+        self.tls.send_close_notify();
+        self.send().unwrap();
+    }
+
+    /// No more bytes of any kind.
+    pub fn end_tcp(&self) {
+        self.tcp.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
+    pub fn hear(&mut self, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// All that comes, and whether TLS announced that it is all.
+    pub fn hear_all(&mut self) -> (Vec<u8>, bool) {
+        let mut bytes = Vec::new();
+        let ended = self.read_to_end(&mut bytes);
+        match ended {
+            Ok(_) => (bytes, true),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
+                (bytes, false)
+            }
+        }
+    }
+}
+
+impl Read for Raw {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.tls.reader().read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            self.tls.read_tls(&mut self.tcp)?;
+            self.tls.process_new_packets().map_err(io::Error::other)?;
+        }
+    }
+}
+
+/// Both ends of a TCP connection.
+pub fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    near.set_nodelay(true).unwrap();
+    far.set_nodelay(true).unwrap();
+    (near, far)
+}
+
+// What was written.
+
+/// A stream that notes what was written to it, write by write.
+pub struct Recorder<S> {
+    io: S,
+    log: Log,
+    takes: Takes,
+    turn: bool,
+    /// What it took and will write with the next flush.
+    kept: Vec<u8>,
+}
+
+/// What a write does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Writes to the stream below.
+    All,
+    /// The same, but seven bytes at every other write, and nothing at the others.
+    Little,
+    /// Keeps all until a flush; and loses it without one, but for tokio's shutdown, which has to.
+    ToBuffer,
+}
+
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl<S> Recorder<S> {
+    pub fn new(io: S, takes: Takes) -> (Self, Log) {
+        let log = Log::default();
+        (Self { io, log: log.clone(), takes, turn: false, kept: Vec::new() }, log)
+    }
+
+    /// The part to be written now, of one buffer.
+    fn share<'b>(&mut self, buf: &'b [u8]) -> Option<&'b [u8]> {
+        if self.takes != Takes::Little {
+            return Some(buf);
+        }
+        self.turn = !self.turn;
+        self.turn.then(|| buf.get(..7).unwrap_or(buf))
+    }
+
+    fn note(&self, bufs: &[IoSlice<'_>], n: usize) {
+        let mut all: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        all.truncate(n);
+        self.log.lock().push(all);
+    }
+
+    fn keep(&mut self, bufs: &[IoSlice<'_>]) -> usize {
+        let n = bufs.iter().map(|buf| buf.len()).sum();
+        bufs.iter().for_each(|buf| self.kept.extend_from_slice(buf));
+        self.note(bufs, n);
+        n
+    }
+}
+
+impl Log {
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap()
+    }
+
+    /// The writes since the last look, and the lengths of the records of data in them.
+    pub fn take(&self) -> (usize, Vec<usize>) {
+        let writes = std::mem::take(&mut *self.lock());
+        let bytes = writes.concat();
+        let mut rest = &bytes[..];
+        let mut records = Vec::new();
+        while let [kind @ 20..=23, 3, 1 | 3, high, low, tail @ ..] = rest {
+            let n = usize::from(u16::from_be_bytes([*high, *low]));
+            rest = tail.get(n..).expect("a whole record");
+            records.extend((*kind == 23).then_some(n));
+        }
+        assert!(rest.is_empty(), "not a record: {rest:?}");
+        (writes.len(), records)
+    }
+
+    /// How many writes there were since the last look.
+    pub fn writes(&self) -> usize {
+        std::mem::take(&mut *self.lock()).len()
+    }
+
+    /// Forgets the writes so far.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
+}
+
+impl<S: Read> Read for Recorder<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.io.read(buf)
+    }
+}
+
+impl<S: Write> Write for Recorder<S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.takes == Takes::ToBuffer {
+            return Ok(self.keep(&[IoSlice::new(buf)]));
+        }
+        let Some(share) = self.share(buf) else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let n = self.io.write(share)?;
+        self.note(&[IoSlice::new(buf)], n);
+        Ok(n)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.takes {
+            Takes::All => {}
+            Takes::Little => return self.write(bufs.first().map_or(&[], |buf| buf)),
+            Takes::ToBuffer => return Ok(self.keep(bufs)),
+        }
+        let n = self.io.write_vectored(bufs)?;
+        self.note(bufs, n);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.kept.is_empty() {
+            let n = self.io.write(&self.kept)?;
+            self.kept.drain(..n);
+        }
+        self.io.flush()
+    }
+}
+
+impl<S: Stream> Stream for Recorder<S> {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.set_read_timeout(timeout)
+    }
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.set_write_timeout(timeout)
+    }
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.io.shutdown()
+    }
+    fn writes_vectored(&self) -> bool {
+        true
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Recorder<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Recorder<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.takes == Takes::ToBuffer {
+            return Poll::Ready(Ok(this.keep(&[IoSlice::new(buf)])));
+        }
+        let Some(share) = this.share(buf) else {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        let n = ready!(Pin::new(&mut this.io).poll_write(cx, share))?;
+        this.note(&[IoSlice::new(buf)], n);
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.takes {
+            Takes::All => {}
+            Takes::Little => return self.poll_write(cx, bufs.first().map_or(&[], |buf| buf)),
+            Takes::ToBuffer => return Poll::Ready(Ok(self.get_mut().keep(bufs))),
+        }
+        let this = self.get_mut();
+        let n = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
+        this.note(bufs, n);
+        Poll::Ready(Ok(n))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while !this.kept.is_empty() {
+            let n = ready!(Pin::new(&mut this.io).poll_write(cx, &this.kept))?;
+            this.kept.drain(..n);
+        }
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,444 @@
+//! Shared by the tests: a wire builder, a naive wire reader, helpers for one connection, and (in
+//! `pair`) two of them joined by a byte link on a virtual clock.
+
+mod pair;
+
+use bytes::Buf;
+#[allow(unused_imports)]
+pub(crate) use pair::{End, Pair};
+use std::time::Duration;
+use tickwire::{
+    Config, Connection, DataKind, Entropy, Event, Message, Negotiated, RecvError, Role, Step,
+    handshake::server::{Handshake, Refuse},
+};
+
+// A reproducible source of everything.
+
+/// SplitMix64: seeded, good enough to choose test cases and (test only!) masking keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.next() % n.max(1) as u64) as usize
+    }
+
+    /// Once in `n` times.
+    pub(crate) fn once_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    pub(crate) fn bytes(&mut self, n: usize) -> Vec<u8> {
+        (0..n).map(|_| self.next() as u8).collect()
+    }
+}
+
+impl Entropy for Rng {
+    fn fill(&mut self, dest: &mut [u8]) {
+        for byte in dest {
+            *byte = self.next() as u8;
+        }
+    }
+}
+
+// The wire.
+
+pub(crate) const TEXT: u8 = 0x81;
+pub(crate) const BINARY: u8 = 0x82;
+pub(crate) const TEXT_OPEN: u8 = 0x01;
+pub(crate) const BINARY_OPEN: u8 = 0x02;
+pub(crate) const CONT: u8 = 0x80;
+pub(crate) const CONT_OPEN: u8 = 0x00;
+pub(crate) const CLOSE: u8 = 0x88;
+pub(crate) const PING: u8 = 0x89;
+pub(crate) const PONG: u8 = 0x8a;
+
+pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+pub(crate) const ROLES: [Role; 2] = [Role::Server, Role::Client];
+
+/// A length field as it stands on the wire, right or wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Len {
+    Short(u8),
+    Medium(u16),
+    Long(u64),
+}
+
+impl Len {
+    /// The shortest form.
+    pub(crate) fn of(n: u64) -> Self {
+        match n {
+            0..=125 => Self::Short(n as u8),
+            126..=0xffff => Self::Medium(n as u16),
+            _ => Self::Long(n),
+        }
+    }
+}
+
+/// A header, byte for byte.
+pub(crate) fn head(b0: u8, key: Option<[u8; 4]>, len: Len) -> Vec<u8> {
+    let bit = if key.is_some() { 0x80 } else { 0 };
+    let mut out = vec![b0];
+    match len {
+        Len::Short(n) => out.push(bit | n),
+        Len::Medium(n) => {
+            out.push(bit | 126);
+            out.extend(n.to_be_bytes());
+        }
+        Len::Long(n) => {
+            out.push(bit | 127);
+            out.extend(n.to_be_bytes());
+        }
+    }
+    out.extend(key.iter().flatten());
+    out
+}
+
+/// A frame masked with `key`, or not masked.
+pub(crate) fn frame(b0: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
+    let mut out = head(b0, key, Len::of(payload.len() as u64));
+    match key {
+        Some(key) => out.extend(payload.iter().zip(key.iter().cycle()).map(|(p, k)| p ^ k)),
+        None => out.extend(payload),
+    }
+    out
+}
+
+/// The masking key that `sender` uses in tests.
+pub(crate) fn key_of(sender: Role) -> Option<[u8; 4]> {
+    (sender == Role::Client).then_some(KEY)
+}
+
+pub(crate) fn peer(role: Role) -> Role {
+    if role == Role::Client { Role::Server } else { Role::Client }
+}
+
+/// A frame as the peer of `role` sends it.
+pub(crate) fn to(role: Role, b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    frame(b0, key_of(peer(role)), payload.as_ref())
+}
+
+/// A frame as a client sends it.
+pub(crate) fn masked(b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    to(Role::Server, b0, payload)
+}
+
+/// A frame as a server sends it.
+pub(crate) fn plain(b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    to(Role::Client, b0, payload)
+}
+
+/// A response has one Date, and that is of the last minute.
+#[track_caller]
+pub(crate) fn is_dated_now(response: &str) {
+    let date = |head: &str| -> Vec<String> {
+        head.lines().filter(|line| line.starts_with("Date: ")).map(str::to_string).collect()
+    };
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    let of = |ago| {
+        let refuse = Refuse::new(400).date(now - Duration::from_secs(ago));
+        date(str::from_utf8(&Handshake::new(&Config::default()).refuse(&refuse)).unwrap())
+    };
+    let date = date(response);
+    assert_eq!(date.len(), 1, "{response}");
+    assert!((0..60).any(|ago| date == of(ago)), "{response}");
+}
+
+pub(crate) fn close_body(code: u16, reason: &str) -> Vec<u8> {
+    [&code.to_be_bytes(), reason.as_bytes()].concat()
+}
+
+/// A frame read back from the wire, unmasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WireFrame {
+    pub(crate) b0: u8,
+    pub(crate) masked: bool,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// Reads one frame off the front of `wire`, naively; `None` if it is not all there.
+pub(crate) fn read_frame(wire: &[u8]) -> Option<(WireFrame, usize)> {
+    let (&b0, &b1) = (wire.first()?, wire.get(1)?);
+    let (len, mut at) = match b1 & 0x7f {
+        126 => (u64::from(u16::from_be_bytes(wire.get(2..4)?.try_into().unwrap())), 4),
+        127 => (u64::from_be_bytes(wire.get(2..10)?.try_into().unwrap()), 10),
+        n => (u64::from(n), 2),
+    };
+    let masked = b1 & 0x80 != 0;
+    let mut key = [0; 4];
+    if masked {
+        key = wire.get(at..at + 4)?.try_into().unwrap();
+        at += 4;
+    }
+    let end = at.checked_add(usize::try_from(len).unwrap()).unwrap();
+    let payload = wire.get(at..end)?;
+    let payload = payload.iter().zip(key.iter().cycle()).map(|(p, k)| p ^ k).collect();
+    Some((WireFrame { b0, masked, payload }, end))
+}
+
+/// All frames of `wire`, which has to end with one.
+pub(crate) fn frames(mut wire: &[u8]) -> Vec<WireFrame> {
+    let mut out = Vec::new();
+    while !wire.is_empty() {
+        let (frame, n) = read_frame(wire).expect("whole frames only");
+        out.push(frame);
+        wire = &wire[n..];
+    }
+    out
+}
+
+/// First byte and payload of all frames of `wire`.
+pub(crate) fn sent(wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    frames(wire).into_iter().map(|f| (f.b0, f.payload)).collect()
+}
+
+// Connections.
+
+pub(crate) fn server(config: &Config) -> Connection {
+    Connection::server(config, negotiated())
+}
+
+pub(crate) fn client(config: &Config) -> Connection {
+    Connection::client(config, negotiated(), Rng(1))
+}
+
+/// What the connections made on this thread agreed on.
+fn negotiated() -> Negotiated {
+    #[cfg(feature = "deflate")]
+    if let Some(agreed) = AGREED.get() {
+        return Negotiated::new().with_deflate(agreed);
+    }
+    Negotiated::new()
+}
+
+#[cfg(feature = "deflate")]
+std::thread_local! {
+    static AGREED: std::cell::Cell<Option<tickwire::deflate::Agreed>> =
+        const { std::cell::Cell::new(None) };
+}
+
+/// Runs `f` with connections that agreed on permessage-deflate.
+#[cfg(feature = "deflate")]
+pub(crate) fn agreeing<T>(agreed: tickwire::deflate::Agreed, f: impl FnOnce() -> T) -> T {
+    let before = AGREED.replace(Some(agreed));
+    let made = f();
+    AGREED.set(before);
+    made
+}
+
+pub(crate) fn connection(role: Role, config: &Config) -> Connection {
+    match role {
+        Role::Server => server(config),
+        Role::Client => client(config),
+    }
+}
+
+/// What a connection reported, owned.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<(u16, String)>),
+    Chunk(DataKind, Vec<u8>, bool),
+    Closed,
+    Failed(RecvError),
+}
+
+impl std::fmt::Debug for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(s) => Message::Text(s).fmt(f),
+            Self::Binary(b) => Message::Binary(b).fmt(f),
+            Self::Ping(b) => write!(f, "Ping({})", b.escape_ascii()),
+            Self::Pong(b) => write!(f, "Pong({})", b.escape_ascii()),
+            Self::Close(c) => write!(f, "Close({c:?})"),
+            Self::Chunk(kind, b, last) => {
+                write!(f, "Chunk({kind:?}, {:?}, {last})", Message::Binary(b))
+            }
+            Self::Closed => f.write_str("Closed"),
+            Self::Failed(e) => write!(f, "Failed({e:?})"),
+        }
+    }
+}
+
+impl From<Event<'_>> for Seen {
+    fn from(event: Event<'_>) -> Self {
+        match event {
+            Event::Message(Message::Text(text)) => Self::Text(text.into()),
+            Event::Message(Message::Binary(bytes)) => Self::Binary(bytes.into()),
+            Event::Ping(payload) => Self::Ping(payload.into()),
+            Event::Pong(payload) => Self::Pong(payload.into()),
+            Event::Close(frame) => Self::Close(frame.map(|f| (f.code.get(), f.reason.to_owned()))),
+        }
+    }
+}
+
+pub(crate) fn text(s: &str) -> Seen {
+    Seen::Text(s.into())
+}
+
+pub(crate) fn binary(b: impl AsRef<[u8]>) -> Seen {
+    Seen::Binary(b.as_ref().into())
+}
+
+/// What the connection stopped at.
+pub(crate) fn current(conn: &mut Connection) -> Seen {
+    match conn.event() {
+        Some(event) => event.into(),
+        None => {
+            let chunk = conn.receiver().chunk().expect("an event or a chunk");
+            Seen::Chunk(chunk.kind, chunk.data.into(), chunk.last)
+        }
+    }
+}
+
+/// The next event: `None` when the input is used up.
+pub(crate) fn next(conn: &mut Connection) -> Option<Seen> {
+    match conn.step() {
+        Ok(Step::NeedInput) => None,
+        Ok(Step::Closed) => Some(Seen::Closed),
+        Ok(_) => Some(current(conn)),
+        Err(error) => Some(Seen::Failed(error)),
+    }
+}
+
+/// The next event with messages in chunks.
+pub(crate) fn next_chunk(conn: &mut Connection) -> Option<Seen> {
+    match conn.step_chunk() {
+        Ok(Step::NeedInput) => None,
+        Ok(Step::Closed) => Some(Seen::Closed),
+        Ok(_) => Some(current(conn)),
+        Err(error) => Some(Seen::Failed(error)),
+    }
+}
+
+/// Everything up to where the input is used up, or the end.
+pub(crate) fn events(conn: &mut Connection) -> Vec<Seen> {
+    collect(conn, next)
+}
+
+/// The same with messages in chunks.
+pub(crate) fn chunks(conn: &mut Connection) -> Vec<Seen> {
+    collect(conn, next_chunk)
+}
+
+fn collect(conn: &mut Connection, next: fn(&mut Connection) -> Option<Seen>) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    while let Some(event) = next(conn) {
+        let over = matches!(event, Seen::Closed | Seen::Failed(_));
+        seen.push(event);
+        if over {
+            break;
+        }
+    }
+    seen
+}
+
+/// Puts bytes into the receive buffer, in one read if they fit; returns how many did.
+pub(crate) fn read_once(conn: &mut Connection, wire: &[u8]) -> usize {
+    let spare = conn.spare_mut();
+    let n = spare.len().min(wire.len());
+    spare[..n].copy_from_slice(&wire[..n]);
+    conn.commit(n);
+    n
+}
+
+/// Puts bytes into the receive buffer without looking at them.
+pub(crate) fn feed(conn: &mut Connection, mut wire: &[u8]) {
+    while !wire.is_empty() {
+        let n = read_once(conn, wire);
+        wire = &wire[n..];
+    }
+}
+
+/// Reads bytes as an adapter does, stepping after each read, and returns the events.
+pub(crate) fn receive(conn: &mut Connection, mut wire: &[u8]) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    while !wire.is_empty() {
+        let n = read_once(conn, wire);
+        wire = &wire[n..];
+        seen.extend(events(conn));
+    }
+    until_over(seen)
+}
+
+/// Cuts behind the first end: it is repeated by every step.
+fn until_over(mut seen: Vec<Seen>) -> Vec<Seen> {
+    let over = seen.iter().position(|e| matches!(e, Seen::Closed | Seen::Failed(_)));
+    seen.truncate(over.map_or(seen.len(), |at| at + 1));
+    seen
+}
+
+/// Takes `n` bytes of what is outgoing, a slice for each write, as an adapter does.
+pub(crate) fn write(conn: &mut Connection, n: usize) -> Vec<u8> {
+    let mut taken = Vec::new();
+    while taken.len() < n {
+        let mut out = conn.sender_mut().outgoing();
+        if !out.has_remaining() {
+            break;
+        }
+        let chunk = out.chunk();
+        assert!(!chunk.is_empty(), "an empty chunk with bytes remaining");
+        let k = chunk.len().min(n - taken.len());
+        taken.extend_from_slice(&chunk[..k]);
+        out.advance(k);
+    }
+    taken
+}
+
+/// Takes `n` bytes of what is outgoing in one look, over all its slices, as a vectored write does.
+pub(crate) fn write_at_once(conn: &mut Connection, n: usize) -> Vec<u8> {
+    let mut out = conn.sender_mut().outgoing();
+    let mut taken = vec![0; n.min(out.remaining())];
+    out.copy_to_slice(&mut taken);
+    taken
+}
+
+/// Writes all that is outgoing.
+pub(crate) fn drain(conn: &mut Connection) -> Vec<u8> {
+    write(conn, usize::MAX)
+}
+
+/// What a connection sees and says when `wire` arrives cut before each place in `cuts`. What is
+/// outgoing is written after every event, so that the output does not depend on the cuts.
+pub(crate) fn transcript(
+    role: Role,
+    config: &Config,
+    wire: &[u8],
+    cuts: impl IntoIterator<Item = usize>,
+) -> (Vec<Seen>, Vec<u8>) {
+    let mut conn = connection(role, config);
+    let (mut seen, mut output, mut from) = (Vec::new(), Vec::new(), 0);
+    for to in cuts.into_iter().chain([wire.len()]) {
+        let to = to.clamp(from, wire.len());
+        let mut piece = &wire[from..to];
+        from = to;
+        loop {
+            while let Some(event) = next(&mut conn) {
+                output.extend(drain(&mut conn));
+                let over = matches!(event, Seen::Closed | Seen::Failed(_));
+                seen.push(event);
+                if over {
+                    break;
+                }
+            }
+            if piece.is_empty() {
+                break;
+            }
+            let n = read_once(&mut conn, piece);
+            piece = &piece[n..];
+        }
+    }
+    (until_over(seen), output)
+}

@@ -1,0 +1,1271 @@
+//! TLS under both adapters, in both roles: what leaves in which records, how a stream ends, what is
+//! said of a bad certificate, and that the handshake has a time limit.
+use crate::support::{
+    blocking::{bounded, frame, ms},
+    tls::{
+        ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Takes,
+        Ws, async_tcp, runtime, self_signed, tcp_pair, wait,
+    },
+};
+use rcgen::{BasicConstraints, IsCa, date_time_ymd};
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, mpsc},
+    thread,
+};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Connection, Dial, Error, Message, Negotiated, OwnedMessage,
+    RecvError, Role, SystemEntropy,
+    blocking::{self, Plain, Stream as _},
+    handshake::{HandshakeError, client::Request},
+    tls::{
+        BadCertificate,
+        rustls::{
+            ClientConfig, ProtocolVersion, ServerConfig, ServerConnection, StreamOwned,
+            pki_types::ServerName, version::TLS12,
+        },
+    },
+    tokio as on_tokio,
+    url::Target,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+const TEXT: u8 = 0x81;
+const CLOSE: u8 = 0x88;
+
+// What the tests share.
+
+type Near = Ws<
+    on_tokio::TlsStream<Recorder<tokio::net::TcpStream>>,
+    blocking::TlsStream<Recorder<TcpStream>>,
+>;
+
+fn conn(role: Role, config: &Config) -> Connection {
+    match role {
+        Role::Server => Connection::server(config, Negotiated::new()),
+        Role::Client => {
+            Connection::client(config, Negotiated::new(), SystemEntropy::new().unwrap())
+        }
+    }
+}
+
+fn localhost() -> Target {
+    "wss://localhost/".parse().unwrap()
+}
+
+/// Our end of a connection whose opening handshake is done, with TLS still to be agreed on; what is
+/// written below TLS; and the other end.
+fn near(adapter: Adapter, role: Role, takes: Takes) -> (Near, Log, Raw) {
+    let authority = Authority::new();
+    let (tcp, far) = tcp_pair();
+    let (client, server) = (authority.client(), authority.server());
+    let config = Config::default();
+    let raw = match role {
+        Role::Client => Raw::server(far, server.clone()),
+        Role::Server => Raw::client(far, client.clone()),
+    };
+    let (ws, log) = match adapter {
+        Adapter::Tokio => {
+            let runtime = runtime();
+            let (io, log) = Recorder::new(async_tcp(&runtime, tcp), takes);
+            let io = match role {
+                Role::Client => on_tokio::TlsStream::client(io, &localhost(), client).unwrap(),
+                Role::Server => on_tokio::TlsStream::server(io, server).unwrap(),
+            };
+            let ws = on_tokio::WebSocket::from_parts(io, conn(role, &config));
+            (Ws::Tokio(ws, runtime), log)
+        }
+        Adapter::Blocking => {
+            let (io, log) = Recorder::new(tcp, takes);
+            let io = match role {
+                Role::Client => blocking::TlsStream::client(io, &localhost(), client).unwrap(),
+                Role::Server => blocking::TlsStream::server(io, server).unwrap(),
+            };
+            (Ws::Blocking(blocking::WebSocket::from_parts(io, conn(role, &config))), log)
+        }
+    };
+    (ws, log, raw)
+}
+
+/// A frame as it comes to this role.
+fn to(role: Role, b0: u8, payload: &[u8]) -> Vec<u8> {
+    frame(b0, payload, (role == Role::Server).then_some([1, 2, 3, 4]))
+}
+
+/// How long a frame is that this role sends.
+fn sent_len(role: Role, payload: usize) -> usize {
+    to(if role == Role::Server { Role::Client } else { Role::Server }, TEXT, &vec![0; payload])
+        .len()
+}
+
+/// Streams that do not buffer and those that do.
+const TAKES: [Takes; 2] = [Takes::All, Takes::ToBuffer];
+
+/// For each adapter, role and kind of stream: a peer that does this after the TLS handshake, in a
+/// thread of its own, and what our end makes of it.
+fn with_peer(
+    peer: impl FnOnce(Role, &mut Raw) + Clone + Send + 'static,
+    test: impl FnOnce(Adapter, Role, &mut Near, &Log) + Clone + Send + 'static,
+) {
+    for (adapter, role, takes) in cases() {
+        let (peer, test) = (peer.clone(), test.clone());
+        bounded(move || {
+            let (mut ws, log, mut raw) = near(adapter, role, takes);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                peer(role, &mut raw);
+            });
+            test(adapter, role, &mut ws, &log);
+            drop(ws);
+            peer.join().unwrap();
+        });
+    }
+}
+
+fn cases() -> impl Iterator<Item = (Adapter, Role, Takes)> {
+    let of = |adapter| ROLES.map(|role| TAKES.map(|takes| (adapter, role, takes)));
+    ADAPTERS.into_iter().flat_map(of).flatten()
+}
+
+/// The peer closes, and ends the stream.
+fn bye(role: Role, raw: &mut Raw) {
+    raw.say(&to(role, CLOSE, &[]));
+    raw.hear(sent_len(role, 0));
+    raw.close_notify();
+    raw.end_tcp();
+    assert_eq!(raw.hear_all(), (vec![], true));
+}
+
+fn text(text: &str) -> Option<OwnedMessage> {
+    Some(OwnedMessage::text(text))
+}
+
+/// A server of one connection after another, each in a thread: an echo over TLS. Its address.
+fn echo_server(adapter: Adapter, tls: Arc<ServerConfig>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let tls = tls.clone();
+            thread::spawn(move || {
+                let stream = stream.unwrap();
+                stream.set_nodelay(true).unwrap();
+                let config = Config::default();
+                let Ok(mut ws) = Server::accept(adapter, stream, &config, tls) else { return };
+                while let Ok(Some(message)) = ws.recv() {
+                    ws.send(message.as_message()).unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+fn localhost_url(address: &str) -> String {
+    address.replace("127.0.0.1", "wss://localhost")
+}
+
+// Messages.
+
+#[test]
+fn messages_of_any_length_pass_both_adapters_in_both_roles() {
+    for server in ADAPTERS {
+        for client in ADAPTERS {
+            bounded(move || {
+                let authority = Authority::new();
+                let url = localhost_url(&echo_server(server, authority.server()));
+                let config = Config::default();
+                let mut ws = Client::connect(client, &url, &config, authority.client()).unwrap();
+                for n in [0, 1, 125, 126, 16_000, 16_384, 16_385, 65_536, 200_000, 1 << 20] {
+                    let payload: Vec<u8> = (0..n).map(|i: u32| (i * 7 / 3) as u8).collect();
+                    ws.send(&payload).unwrap();
+                    assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::binary(payload)));
+                }
+                for i in 0..500 {
+                    ws.feed(&*format!("{i}"));
+                }
+                ws.flush().unwrap();
+                for i in 0..500 {
+                    assert_eq!(ws.recv().unwrap(), text(&format!("{i}")));
+                }
+                ws.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+                assert_eq!(ws.end(), (1000, true));
+            });
+        }
+    }
+}
+
+#[test]
+fn the_halves_of_a_split_work_at_the_same_time() {
+    const MESSAGES: usize = 300;
+    let payload = Arc::new(vec![9; 10_000]);
+    for server in ADAPTERS {
+        let payload = payload.clone();
+        bounded(move || {
+            let authority = Authority::new();
+            let url = localhost_url(&echo_server(server, authority.server()));
+            let request = Request::new(&url).unwrap();
+            let config = Config::default();
+            let ws = Dial::new(&request).tls(authority.client()).blocking_connect(&config).unwrap();
+            let (mut reader, mut writer) = ws.into_split().unwrap();
+            let sent = payload.clone();
+            let sending = thread::spawn(move || {
+                for _ in 0..MESSAGES {
+                    writer.send(&*sent).unwrap();
+                }
+                writer.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+            });
+            for _ in 0..MESSAGES {
+                assert!(reader.recv().unwrap().unwrap() == Message::Binary(&payload));
+            }
+            assert!(reader.recv().unwrap().is_none());
+            assert!(reader.closed().unwrap().clean);
+            sending.join().unwrap();
+        });
+    }
+    for server in ADAPTERS {
+        let payload = payload.clone();
+        bounded(move || {
+            let authority = Authority::new();
+            let url = localhost_url(&echo_server(server, authority.server()));
+            let request = Request::new(&url).unwrap();
+            let config = Config::default();
+            wait(&runtime(), async {
+                let ws = Dial::new(&request).tls(authority.client()).connect(&config).await;
+                let (mut reader, mut writer) = ws.unwrap().into_split();
+                let sending = async {
+                    for _ in 0..MESSAGES {
+                        writer.send(&*payload).await.unwrap();
+                    }
+                    writer.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
+                };
+                let receiving = async {
+                    for _ in 0..MESSAGES {
+                        let message = reader.recv().await.unwrap().unwrap();
+                        assert!(message == Message::Binary(&payload));
+                    }
+                    assert!(reader.recv().await.unwrap().is_none());
+                    assert!(reader.closed().unwrap().clean);
+                };
+                tokio::join!(sending, receiving);
+            });
+        });
+    }
+}
+
+/// On a stream that never sleeps, whole and split, as the client and as the server.
+#[test]
+fn a_spinning_stream_carries_tls() {
+    bounded(|| {
+        let authority = Authority::new();
+        let config = Config::default();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = localhost_url(&listener.local_addr().unwrap().to_string());
+        let tls = authority.server();
+        let echo = thread::spawn(move || {
+            let stream = listener.accept().unwrap().0;
+            let stream = blocking::TlsStream::server(stream, tls).unwrap();
+            let ws = blocking::accept(stream, &Config::default()).unwrap();
+            let mut ws = ws.into_spin().unwrap();
+            while let Some((message, reply)) = ws.recv_reply().unwrap() {
+                reply.feed(message).map(drop).unwrap();
+            }
+            assert!(ws.closed().unwrap().clean);
+        });
+        let request = Request::new(&url).unwrap();
+        let ws = Dial::new(&request).tls(authority.client()).blocking_connect(&config).unwrap();
+        let mut ws = ws.into_spin().unwrap();
+        for n in [0, 50, 100_000] {
+            ws.send(&vec![4; n]).unwrap();
+            assert!(ws.recv().unwrap() == Some(Message::Binary(&vec![4; n])));
+        }
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        let writing = thread::spawn(move || {
+            for _ in 0..20 {
+                writer.send(&vec![6; 50_000]).unwrap();
+            }
+            writer.close(None).unwrap();
+        });
+        for _ in 0..20 {
+            assert!(reader.recv().unwrap() == Some(Message::Binary(&[6; 50_000])));
+        }
+        assert!(reader.recv().unwrap().is_none());
+        writing.join().unwrap();
+        drop(reader);
+        echo.join().unwrap();
+    });
+}
+
+#[test]
+fn a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading() {
+    for role in ROLES {
+        bounded(move || {
+            let authority = Authority::new();
+            let (tcp, far) = tcp_pair();
+            let mut raw = match role {
+                Role::Client => Raw::server(far, authority.server()),
+                Role::Server => Raw::client(far, authority.client()),
+            };
+            let io = match role {
+                Role::Client => {
+                    blocking::TlsStream::client(tcp, &localhost(), authority.client()).unwrap()
+                }
+                Role::Server => blocking::TlsStream::server(tcp, authority.server()).unwrap(),
+            };
+            let (go, may_read) = mpsc::channel();
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                raw.say(&to(role, TEXT, b"first"));
+                // More than all buffers hold has to be read before a byte is read here.
+                for i in 0..1000 {
+                    raw.say(&to(role, 0x82, &vec![i as u8; 4000]));
+                }
+                may_read.recv().unwrap();
+                raw.hear(sent_len(role, 16 << 20));
+                bye(role, &mut raw);
+            });
+            let mut ws = blocking::WebSocket::from_parts(io, conn(role, &Config::default()));
+            assert_eq!(ws.recv().unwrap(), Some(Message::Text("first")));
+            let (mut reader, mut writer) = ws.into_split().unwrap();
+            let writing = thread::spawn(move || writer.send(&vec![0; 16 << 20]));
+            for i in 0..1000 {
+                let message = reader.recv().unwrap().unwrap();
+                assert!(message == Message::Binary(&[i as u8; 4000]));
+            }
+            assert!(!writing.is_finished(), "it cannot be: nobody has read");
+            go.send(()).unwrap();
+            writing.join().unwrap().unwrap();
+            assert!(reader.recv().unwrap().is_none());
+            drop(reader);
+            peer.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_stream_is_cloned_only_after_the_handshake() {
+    let authority = Authority::new();
+    let (tcp, _far) = tcp_pair();
+    let stream = blocking::TlsStream::client(tcp, &localhost(), authority.client()).unwrap();
+    assert_eq!(stream.try_clone().unwrap_err().kind(), ErrorKind::NotConnected);
+}
+
+// Records.
+
+#[test]
+fn a_burst_leaves_in_one_record_and_one_write() {
+    with_peer(
+        |role, raw| {
+            raw.say(&to(role, TEXT, b"go"));
+            raw.hear(sent_len(role, 2)); // what TLS had to say is said
+            let wire = 20 * sent_len(role, 50) + sent_len(role, 9000) + sent_len(role, 40_000);
+            raw.hear(wire);
+            bye(role, raw);
+        },
+        |_, role, ws, log| {
+            assert_eq!(ws.recv().unwrap(), text("go"));
+            ws.send("ok").unwrap();
+            log.forget();
+            for _ in 0..20 {
+                ws.feed(&[7; 50]);
+            }
+            ws.flush().unwrap();
+            // A byte of the record's type and a tag of 16.
+            assert_eq!(log.take(), (1, vec![20 * sent_len(role, 50) + 17]));
+
+            // A payload that is not copied: still one record, header and all.
+            ws.feed(vec![1; 9000]);
+            ws.flush().unwrap();
+            assert_eq!(log.take(), (1, vec![sent_len(role, 9000) + 17]));
+
+            ws.feed(&[2; 40_000]);
+            ws.flush().unwrap();
+            let full = 16_384 + 17;
+            let last = sent_len(role, 40_000) - 2 * 16_384 + 17;
+            assert_eq!(log.take(), (1, vec![full, full, last]));
+            assert_eq!(ws.recv().unwrap(), None);
+        },
+    );
+}
+
+#[test]
+fn the_client_s_request_leaves_with_the_end_of_its_handshake() {
+    for adapter in ADAPTERS {
+        bounded(move || {
+            let authority = Authority::new();
+            let (tcp, far) = tcp_pair();
+            let mut raw = Raw::server(far, authority.server());
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.extend(raw.hear(1));
+                }
+                raw.say(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+            });
+            let request = Request::new("wss://localhost/").unwrap();
+            let config = Config::default();
+            let (error, log) = match adapter {
+                Adapter::Tokio => {
+                    let runtime = runtime();
+                    let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::All);
+                    let tls = authority.client();
+                    let io = on_tokio::TlsStream::client(io, request.target(), tls).unwrap();
+                    let client = on_tokio::client(io, &request, &config);
+                    (wait(&runtime, client).map(drop).unwrap_err(), log)
+                }
+                Adapter::Blocking => {
+                    let (io, log) = Recorder::new(tcp, Takes::All);
+                    let tls = authority.client();
+                    let io = blocking::TlsStream::client(io, request.target(), tls).unwrap();
+                    (blocking::client(io, &request, &config).map(drop).unwrap_err(), log)
+                }
+            };
+            assert!(matches!(error, Error::Refused(_)), "{error}");
+            assert_eq!(log.writes(), 2, "a hello; then all else");
+            peer.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn other_tls_streams_carry_a_burst_in_one_record_too() {
+    // A server over tokio-rustls, and one over rustls's own blocking stream.
+    let authority = Authority::new();
+    for adapter in ADAPTERS {
+        let (tls, client) = (authority.server(), authority.client());
+        bounded(move || {
+            let (tcp, far) = tcp_pair();
+            let mut raw = Raw::client(far, client);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                raw.say(&to(Role::Server, TEXT, b"go"));
+                raw.hear(10 * sent_len(Role::Server, 50) + sent_len(Role::Server, 9000));
+                raw.say(&to(Role::Server, CLOSE, &[]));
+                assert_eq!(raw.hear(2), to(Role::Client, CLOSE, &[]));
+                raw.end_tcp(); // `Plain` waits for it, having no timeouts
+                // rustls's own stream does not announce its end.
+                assert_eq!(raw.hear_all(), (vec![], adapter == Adapter::Tokio));
+            });
+            let conn = conn(Role::Server, &Config::default());
+            match adapter {
+                Adapter::Tokio => {
+                    let runtime = runtime();
+                    let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::All);
+                    let io = wait(&runtime, TlsAcceptor::from(tls).accept(io)).unwrap();
+                    burst(
+                        Ws::<_, TcpStream>::Tokio(
+                            on_tokio::WebSocket::from_parts(io, conn),
+                            runtime,
+                        ),
+                        &log,
+                    );
+                }
+                Adapter::Blocking => {
+                    let (io, log) = Recorder::new(tcp, Takes::All);
+                    let io = StreamOwned::new(ServerConnection::new(tls).unwrap(), io);
+                    burst(
+                        Ws::<tokio::net::TcpStream, _>::Blocking(blocking::WebSocket::from_parts(
+                            Plain(io),
+                            conn,
+                        )),
+                        &log,
+                    );
+                }
+            }
+            peer.join().unwrap();
+        });
+    }
+
+    fn burst<A, B>(mut ws: Ws<A, B>, log: &Log)
+    where
+        A: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+        B: blocking::Stream,
+    {
+        assert_eq!(ws.recv().unwrap(), text("go"));
+        log.forget();
+        for _ in 0..10 {
+            ws.feed(&[7; 50]);
+        }
+        ws.flush().unwrap();
+        assert_eq!(log.take().1, [10 * sent_len(Role::Server, 50) + 17]);
+        ws.feed(vec![1; 9000]);
+        ws.flush().unwrap();
+        assert_eq!(log.take().1, [sent_len(Role::Server, 9000) + 17]);
+        assert_eq!(ws.recv().unwrap(), None);
+        assert_eq!(ws.end(), (1005, true));
+    }
+}
+
+/// A stream that takes seven bytes at a time and refuses every other write: when `send` has
+/// returned, all of it is on the wire, and nobody has to call again.
+#[test]
+fn a_send_reaches_the_socket_before_it_returns() {
+    for adapter in ADAPTERS {
+        for role in ROLES {
+            bounded(move || {
+                let (mut ws, log, mut raw) = near(adapter, role, Takes::Little);
+                let (heard, all) = mpsc::channel();
+                let peer = thread::spawn(move || {
+                    raw.handshake().unwrap();
+                    raw.say(&to(role, TEXT, b"go"));
+                    for payload in [10, 3000, 20_000] {
+                        heard.send(raw.hear(sent_len(role, payload)).len()).unwrap();
+                    }
+                });
+                // What refuses a write without having waited does not block, for the blocking
+                // adapter, which then wants to be called again.
+                let go = again(|| ws.recv());
+                assert_eq!(go.unwrap(), text("go"));
+                for payload in [10, 3000, 20_000] {
+                    ws.feed(&vec![5; payload]);
+                    again(|| ws.flush()).unwrap();
+                    log.take(); // whole records
+                    assert_eq!(all.recv().unwrap(), sent_len(role, payload));
+                }
+                peer.join().unwrap();
+            });
+        }
+    }
+}
+
+fn again<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    loop {
+        match call() {
+            Err(Error::WouldBlock) => {}
+            done => return done,
+        }
+    }
+}
+
+/// The same over tokio-rustls, in both roles.
+#[test]
+fn a_send_over_another_tls_stream_reaches_the_socket_before_it_returns() {
+    for role in ROLES {
+        bounded(move || {
+            let authority = Authority::new();
+            let runtime = runtime();
+            let (tcp, far) = tcp_pair();
+            let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::Little);
+            let raw = match role {
+                Role::Client => Raw::server(far, authority.server()),
+                Role::Server => Raw::client(far, authority.client()),
+            };
+            let (heard, all) = mpsc::channel();
+            let peer = thread::spawn(move || {
+                let mut raw = raw;
+                raw.handshake().unwrap();
+                raw.say(&to(role, TEXT, b"go"));
+                for payload in [10, 3000, 20_000] {
+                    heard.send(raw.hear(sent_len(role, payload)).len()).unwrap();
+                }
+            });
+            let io = wait(&runtime, async {
+                match role {
+                    Role::Client => {
+                        let name = ServerName::try_from("localhost").unwrap();
+                        let connector = TlsConnector::from(authority.client());
+                        tokio_rustls::TlsStream::from(connector.connect(name, io).await.unwrap())
+                    }
+                    Role::Server => {
+                        let acceptor = TlsAcceptor::from(authority.server());
+                        tokio_rustls::TlsStream::from(acceptor.accept(io).await.unwrap())
+                    }
+                }
+            });
+            let ws = on_tokio::WebSocket::from_parts(io, conn(role, &Config::default()));
+            let mut ws = Ws::<_, TcpStream>::Tokio(ws, runtime);
+            assert_eq!(ws.recv().unwrap(), text("go"));
+            for payload in [10, 3000, 20_000] {
+                ws.send(&vec![5; payload]).unwrap();
+                log.take();
+                assert_eq!(all.recv().unwrap(), sent_len(role, payload));
+            }
+            peer.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn keys_may_change_at_any_time() {
+    with_peer(
+        |role, raw| {
+            for i in 0..10 {
+                raw.tls.refresh_traffic_keys().unwrap();
+                raw.say(&to(role, TEXT, format!("{i}").as_bytes()));
+                raw.hear(sent_len(role, 1));
+            }
+            bye(role, raw);
+        },
+        |_, _, ws, _| {
+            for i in 0..10 {
+                assert_eq!(ws.recv().unwrap(), text(&format!("{i}")));
+                ws.send("x").unwrap();
+            }
+            assert_eq!(ws.recv().unwrap(), None);
+        },
+    );
+}
+
+#[test]
+fn every_future_may_be_dropped_at_every_poll() {
+    bounded(|| {
+        wait(&runtime(), async {
+            let authority = Authority::new();
+            let (near, far) = tokio::io::duplex(7);
+            let config = Config::default();
+            let near = on_tokio::TlsStream::client(near, &localhost(), authority.client()).unwrap();
+            let far = on_tokio::TlsStream::server(far, authority.server()).unwrap();
+            let mut near = on_tokio::WebSocket::from_parts(near, conn(Role::Client, &config));
+            let mut far = on_tokio::WebSocket::from_parts(far, conn(Role::Server, &config));
+            for i in 0..3 {
+                for n in [5, 700, 20_000] {
+                    near.feed(&vec![i; n]).map(drop).unwrap();
+                    // Both lose their futures at every turn.
+                    let mut flushed = false;
+                    loop {
+                        if !flushed {
+                            flushed = once(near.flush()).await.is_some_and(|done| done.is_ok());
+                        }
+                        if let Some(message) = once(far.recv_owned()).await {
+                            assert!(message.unwrap().unwrap() == OwnedMessage::binary(vec![i; n]));
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+    });
+
+    /// One poll, and the future is dropped.
+    async fn once<F: Future>(future: F) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            done = future => Some(done),
+            () = tokio::task::yield_now() => None,
+        }
+    }
+}
+
+// How a stream ends: ATTACKS.md, A98.
+
+#[test]
+fn a98_a_missing_close_notify_is_an_abnormal_end() {
+    with_peer(
+        |role, raw| {
+            raw.say(&to(role, TEXT, b"last"));
+            raw.end_tcp();
+            raw.hear_all();
+        },
+        |_, _, ws, _| {
+            assert_eq!(ws.recv().unwrap(), text("last"));
+            let error = ws.recv().unwrap_err();
+            let Error::Io(io) = &error else { panic!("{error:?}") };
+            assert_eq!(io.kind(), ErrorKind::UnexpectedEof);
+            assert!(io.to_string().contains("close_notify"), "{io}");
+            assert!(error.is_retryable());
+            assert_eq!(ws.end(), (1006, false));
+        },
+    );
+}
+
+#[test]
+fn a98_a_record_cut_off_gives_nothing_of_what_was_in_it() {
+    with_peer(
+        |role, raw| {
+            raw.say(&to(role, TEXT, b"whole"));
+            let record = raw.record(&to(role, TEXT, b"not whole"));
+            raw.tcp.write_all(&record[..record.len() - 1]).unwrap();
+            raw.end_tcp();
+            raw.hear_all();
+        },
+        |_, _, ws, _| {
+            assert_eq!(ws.recv().unwrap(), text("whole"));
+            let error = ws.recv().unwrap_err();
+            assert!(matches!(&error, Error::Io(e) if e.kind() == ErrorKind::UnexpectedEof));
+            assert_eq!(ws.end(), (1006, false));
+        },
+    );
+}
+
+#[test]
+fn a98_a_close_notify_without_a_close_frame_is_an_abnormal_end() {
+    with_peer(
+        |role, raw| {
+            raw.say(&to(role, TEXT, b"last"));
+            raw.close_notify();
+            raw.end_tcp();
+            raw.hear_all();
+        },
+        |_, _, ws, _| {
+            assert_eq!(ws.recv().unwrap(), text("last"));
+            let error = ws.recv().unwrap_err();
+            assert!(matches!(error, Error::Recv(RecvError::UnexpectedEof)), "{error:?}");
+            assert_eq!(ws.end(), (1006, false));
+        },
+    );
+}
+
+#[test]
+fn a98_what_follows_a_close_notify_is_nobody_s_data() {
+    with_peer(
+        |role, raw| {
+            let mut wire = raw.record(&to(role, TEXT, b"last"));
+            raw.tls.send_close_notify();
+            let ends = raw.record(&to(role, TEXT, b"invented"));
+            assert!(ends.len() > 2 * 19 + 8, "the text is in it, behind the alert");
+            wire.extend(ends);
+            wire.extend(b"and no record at all");
+            raw.tcp.write_all(&wire).unwrap();
+            raw.end_tcp();
+            raw.hear_all();
+        },
+        |_, _, ws, _| {
+            assert_eq!(ws.recv().unwrap(), text("last"));
+            let error = ws.recv().unwrap_err();
+            assert!(matches!(error, Error::Recv(RecvError::UnexpectedEof)), "{error:?}");
+            assert_eq!(ws.end(), (1006, false));
+        },
+    );
+}
+
+#[test]
+fn a98_after_both_closes_it_does_not_matter_how_tls_ends() {
+    with_peer(
+        |role, raw| {
+            raw.say(&to(role, CLOSE, &1001_u16.to_be_bytes()));
+            raw.hear(sent_len(role, 2));
+            raw.end_tcp();
+            raw.hear_all();
+        },
+        |_, _, ws, _| {
+            assert_eq!(ws.recv().unwrap(), None);
+            assert_eq!(ws.end(), (1001, true));
+        },
+    );
+}
+
+#[test]
+fn a98_records_may_split_and_join_frames() {
+    with_peer(
+        |role, raw| {
+            let frames: Vec<u8> =
+                (0..40).flat_map(|i| to(role, TEXT, format!("{i}").as_bytes())).collect();
+            for byte in &frames {
+                raw.say(&[*byte]);
+            }
+            raw.say(&frames);
+            // Records of all lengths, and the stream cut elsewhere than they are.
+            let wire: Vec<u8> = frames.chunks(13).flat_map(|piece| raw.record(piece)).collect();
+            for piece in wire.chunks(29) {
+                raw.tcp.write_all(piece).unwrap();
+            }
+            bye(role, raw);
+        },
+        |_, _, ws, _| {
+            for _ in 0..3 {
+                for i in 0..40 {
+                    assert_eq!(ws.recv().unwrap(), text(&format!("{i}")));
+                }
+            }
+            assert_eq!(ws.recv().unwrap(), None);
+        },
+    );
+}
+
+#[test]
+fn a_record_that_was_tampered_with_ends_the_connection() {
+    with_peer(
+        |role, raw| {
+            let mut wire = raw.record(&to(role, TEXT, b"good"));
+            let mut bad = raw.record(&to(role, TEXT, b"bad"));
+            *bad.last_mut().unwrap() ^= 1;
+            wire.extend(bad); // in the same read
+            raw.tcp.write_all(&wire).unwrap();
+            // It is told: an alert, and not a close_notify.
+            let error = raw.read_to_end(&mut Vec::new()).unwrap_err();
+            assert!(error.to_string().contains("BadRecordMac"), "{error}");
+        },
+        |_, _, ws, _| {
+            assert_eq!(ws.recv().unwrap(), text("good"));
+            let error = ws.recv().unwrap_err();
+            assert!(matches!(error, Error::Tls(_)), "{error:?}");
+            assert!(error.is_retryable(), "the network may have done it");
+            assert_eq!(ws.end(), (1006, false));
+        },
+    );
+}
+
+#[test]
+fn an_orderly_end_has_a_close_notify_in_both_directions() {
+    for (adapter, takes) in ADAPTERS.into_iter().flat_map(|a| TAKES.map(|takes| (a, takes))) {
+        bounded(move || {
+            // As the server, which ends the stream.
+            let (mut ws, _, mut raw) = near(adapter, Role::Server, takes);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                raw.say(&to(Role::Server, CLOSE, &[]));
+                assert_eq!(raw.hear_all(), (to(Role::Client, CLOSE, &[]), true));
+            });
+            assert_eq!(ws.recv().unwrap(), None);
+            peer.join().unwrap();
+
+            // As the client, which waits for that, and then answers it.
+            let (mut ws, _, mut raw) = near(adapter, Role::Client, takes);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                raw.hear(sent_len(Role::Client, 0));
+                raw.say(&to(Role::Client, CLOSE, &[]));
+                raw.close_notify();
+                raw.end_tcp();
+                assert_eq!(raw.hear_all(), (vec![], true));
+            });
+            ws.close(None).unwrap();
+            drop(ws);
+            peer.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_connection_that_is_dropped_was_not_closed() {
+    for (adapter, role, takes) in cases() {
+        bounded(move || {
+            let (mut ws, _, mut raw) = near(adapter, role, takes);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                raw.say(&to(role, TEXT, b"x"));
+                assert_eq!(raw.hear_all(), (vec![], false));
+            });
+            assert_eq!(ws.recv().unwrap(), text("x"));
+            drop(ws);
+            peer.join().unwrap();
+        });
+    }
+}
+
+// The handshake.
+
+/// What a client of each adapter says of this server.
+fn refused(identity: &Identity, client: &Arc<ClientConfig>, host: &str) -> Vec<Error> {
+    let server = identity.server();
+    ADAPTERS
+        .map(|adapter| {
+            let url = echo_server(adapter, server.clone()).replace("127.0.0.1", host);
+            let url = format!("wss://{url}");
+            let connected = Client::connect(adapter, &url, &Config::default(), client.clone());
+            connected.map(drop).unwrap_err()
+        })
+        .into()
+}
+
+#[track_caller]
+fn assert_bad(errors: Vec<Error>, what: BadCertificate, says: &str) {
+    for error in errors {
+        let Error::Tls(tls) = &error else { panic!("{error:?}") };
+        assert_eq!(tls.certificate(), Some(what), "{tls:?}");
+        assert!(!error.is_retryable());
+        assert!(error.to_string().contains(says), "{error}");
+        assert!(std::error::Error::source(tls).is_some());
+    }
+}
+
+// A73: a certificate for another name, expired, self-signed: refused, and the error says so.
+
+#[test]
+fn a73_a_certificate_for_another_host_is_refused() {
+    let authority = Authority::new();
+    let errors = refused(&authority.issue(&["example.com"]), &authority.client(), "localhost");
+    assert_bad(
+        errors,
+        BadCertificate::WrongName,
+        "certificate is for another host: asked for localhost, it is for example.com",
+    );
+    // A name is not an address, nor the other way.
+    let errors = refused(&authority.issue(&["localhost"]), &authority.client(), "127.0.0.1");
+    assert_bad(errors, BadCertificate::WrongName, "asked for 127.0.0.1");
+    let errors = refused(&authority.issue(&["127.0.0.1"]), &authority.client(), "localhost");
+    assert_bad(errors, BadCertificate::WrongName, "asked for localhost");
+}
+
+#[test]
+fn a73_a_certificate_out_of_its_time_is_refused() {
+    let authority = Authority::new();
+    let old = authority.issue_with(&["localhost"], |params| {
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2002, 1, 1);
+    });
+    let errors = refused(&old, &authority.client(), "localhost");
+    assert_bad(errors, BadCertificate::Expired, "certificate has expired");
+    let new = authority.issue_with(&["localhost"], |params| {
+        params.not_before = date_time_ymd(3001, 1, 1);
+        params.not_after = date_time_ymd(3002, 1, 1);
+    });
+    let errors = refused(&new, &authority.client(), "localhost");
+    assert_bad(errors, BadCertificate::NotYetValid, "certificate is not valid yet");
+}
+
+#[test]
+fn a73_a_certificate_nobody_known_vouches_for_is_refused() {
+    let known = Authority::new().client();
+    let says = "certificate is self-signed, or of an authority that is not trusted here";
+    let lone = self_signed(&["localhost"], |_| {});
+    assert_bad(refused(&lone, &known, "localhost"), BadCertificate::NotTrusted, says);
+    // What `openssl req -x509` makes says that it is an authority.
+    let lone = self_signed(&["localhost"], |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    });
+    let so = "certificate is self-signed as an authority's (CA:TRUE)";
+    assert_bad(refused(&lone, &known, "localhost"), BadCertificate::NotTrusted, so);
+    let other = Authority::new().issue(&["localhost"]);
+    assert_bad(refused(&other, &known, "localhost"), BadCertificate::NotTrusted, says);
+}
+
+#[test]
+fn a_client_s_certificate_used_by_a_server_is_refused() {
+    let authority = Authority::new();
+    let wrong = authority.issue_with(&["localhost"], |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let errors = refused(&wrong, &authority.client(), "localhost");
+    assert_bad(errors, BadCertificate::WrongPurpose, "certificate is not for this use");
+}
+
+#[test]
+fn what_a_certificate_says_is_escaped_and_cut_in_an_error() {
+    let authority = Authority::new();
+    let many: Vec<String> = (0..50).map(|i| format!("host-{i}.example.com")).collect();
+    let many: Vec<&str> = many.iter().map(|name| &**name).collect();
+    for error in refused(&authority.issue(&many), &authority.client(), "localhost") {
+        let Error::Tls(tls) = &error else { panic!("{error:?}") };
+        for shown in [error.to_string(), format!("{tls:?}"), format!("{tls:#?}")] {
+            assert!(shown.len() < 300 && shown.ends_with(".."), "{shown}");
+            assert!(shown.chars().all(|c| (' '..='~').contains(&c)), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_a_certificate_gets_the_client_s_or_refuses() {
+    for adapter in ADAPTERS {
+        bounded(move || {
+            let authority = Authority::new();
+            let url = localhost_url(&echo_server(adapter, authority.strict_server()));
+            let config = Config::default();
+            let known = authority.known_client();
+            let mut ws = Client::connect(adapter, &url, &config, known).unwrap();
+            ws.send("hello").unwrap();
+            assert_eq!(ws.recv().unwrap(), text("hello"));
+
+            let stranger = Client::connect(adapter, &url, &config, authority.client());
+            let error = stranger.map(drop).unwrap_err();
+            let Error::Tls(tls) = &error else { panic!("{error:?}") };
+            assert_eq!(tls.certificate(), None, "it is ours that is missing");
+            assert!(
+                error.to_string().contains("refused by the peer: CertificateRequired"),
+                "{error}"
+            );
+            assert!(!error.is_retryable());
+        });
+    }
+}
+
+#[test]
+fn a_server_reads_the_client_s_certificate_before_it_accepts() {
+    for adapter in ADAPTERS {
+        bounded(move || {
+            let authority = Authority::new();
+            let (tcp, far) = tcp_pair();
+            let client = authority.known_client();
+            let peer = thread::spawn(move || {
+                let mut raw = Raw::client(far, client);
+                raw.handshake().unwrap();
+                raw.hear_all();
+            });
+            let tls = authority.strict_server();
+            let shown = match adapter {
+                Adapter::Tokio => {
+                    let runtime = runtime();
+                    let tcp = async_tcp(&runtime, tcp);
+                    let mut stream = on_tokio::TlsStream::server(tcp, tls).unwrap();
+                    wait(&runtime, stream.handshake()).unwrap();
+                    stream.session().peer_certificates().map(<[_]>::len)
+                }
+                Adapter::Blocking => {
+                    let mut stream = blocking::TlsStream::server(tcp, tls).unwrap();
+                    stream.handshake().unwrap();
+                    stream.session().peer_certificates().map(<[_]>::len)
+                }
+            };
+            assert_eq!(shown, Some(1));
+            peer.join().unwrap();
+        });
+    }
+}
+
+/// The name asked for, and the protocol agreed on, as this server sees them.
+fn asked(
+    adapter: Adapter,
+    url: impl FnOnce(u16) -> String,
+    f: fn(&mut ServerConfig),
+) -> Option<(Option<String>, Option<Vec<u8>>, ProtocolVersion)> {
+    let authority = Authority::new();
+    let url = url(0);
+    let host = if url.contains('[') { "[::1]:0" } else { "127.0.0.1:0" };
+    let listener = TcpListener::bind(host).ok()?; // without IPv6, no test of it
+    let port = listener.local_addr().unwrap().port();
+    let server = authority.issue(&["localhost", "127.0.0.1", "::1"]).server_with(f);
+    let mut client = (*authority.client()).clone();
+    client.alpn_protocols = vec![b"h2".to_vec(), b"nonsense".to_vec()];
+    let seen = thread::spawn(move || {
+        let mut raw = Raw::server(listener.accept().unwrap().0, server);
+        let _ = raw.handshake();
+        let alpn = raw.tls.alpn_protocol().map(<[u8]>::to_vec);
+        let version = raw.tls.protocol_version().unwrap();
+        let tickwire::tls::rustls::Connection::Server(server) = &raw.tls else { unreachable!() };
+        (server.server_name().map(str::to_owned), alpn, version)
+    });
+    let url = url.replace(":0/", &format!(":{port}/"));
+    let connected = Client::connect(adapter, &url, &Config::default(), client.into());
+    assert!(connected.is_err(), "nobody answers");
+    Some(seen.join().unwrap())
+}
+
+#[test]
+fn http_1_1_and_the_name_of_the_host_are_asked_for_whatever_the_configuration_says() {
+    let http = |config: &mut ServerConfig| {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    };
+    for adapter in ADAPTERS {
+        for (url, name) in [
+            ("wss://localhost:0/", Some("localhost")),
+            ("wss://LocalHost:0/", Some("localhost")),
+            ("wss://127.0.0.1:0/", None), // RFC 6066 §3: no address is a name
+            ("wss://[::1]:0/", None),
+        ] {
+            let Some((asked, alpn, version)) = asked(adapter, |_| url.to_string(), http) else {
+                continue;
+            };
+            assert_eq!(asked.as_deref(), name);
+            assert_eq!(alpn.as_deref(), Some(&b"http/1.1"[..]));
+            assert_eq!(version, ProtocolVersion::TLSv1_3);
+        }
+        let (_, alpn, _) = asked(adapter, |_| "wss://localhost:0/".into(), |_| {}).unwrap();
+        assert_eq!(alpn, None, "a server that knows no ALPN is fine");
+    }
+}
+
+#[test]
+fn a_server_of_http_2_only_is_refused() {
+    for adapter in ADAPTERS {
+        let authority = Authority::new();
+        let server = authority.issue(&["localhost"]).server_with(|config| {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        });
+        let url = localhost_url(&echo_server(adapter, server));
+        let connected = Client::connect(adapter, &url, &Config::default(), authority.client());
+        let error = connected.map(drop).unwrap_err();
+        assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
+        assert!(!error.is_retryable());
+    }
+}
+
+#[test]
+fn tls_1_2_will_do() {
+    for adapter in ADAPTERS {
+        bounded(move || {
+            let authority = Authority::new();
+            let identity = authority.issue(&["localhost"]);
+            let old = ServerConfig::builder_with_protocol_versions(&[&TLS12]).with_no_client_auth();
+            let key = identity.private();
+            let old = old.with_single_cert(identity.chain, key).unwrap();
+            let url = localhost_url(&echo_server(adapter, old.into()));
+            let config = Config::default();
+            let mut ws = Client::connect(adapter, &url, &config, authority.client()).unwrap();
+            ws.send(&vec![3; 50_000]).unwrap();
+            assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::binary(vec![3; 50_000])));
+            ws.close(None).unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_session_is_resumed() {
+    for adapter in ADAPTERS {
+        bounded(move || {
+            let authority = Authority::new();
+            let url = localhost_url(&echo_server(adapter, authority.server()));
+            let client = authority.client();
+            let kinds: Vec<_> = (0..2)
+                .map(|_| {
+                    let config = Config::default();
+                    let mut ws = Client::connect(adapter, &url, &config, client.clone()).unwrap();
+                    ws.send("x").unwrap();
+                    ws.recv().unwrap(); // the tickets have come by now
+                    let kind = match &ws {
+                        Ws::Tokio(ws, _) => ws.get_ref().tls().unwrap().session().handshake_kind(),
+                        Ws::Blocking(ws) => ws.get_ref().tls().unwrap().session().handshake_kind(),
+                    };
+                    format!("{:?}", kind.unwrap())
+                })
+                .collect();
+            assert_eq!(kinds, ["Full", "Resumed"]);
+        });
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_speak_tls_is_named_as_such() {
+    for adapter in ADAPTERS {
+        bounded(move || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = localhost_url(&listener.local_addr().unwrap().to_string());
+            let plain = thread::spawn(move || {
+                let mut stream = listener.accept().unwrap().0;
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+                let _ = stream.read_to_end(&mut Vec::new());
+            });
+            let client = Authority::new().client();
+            let connected = Client::connect(adapter, &url, &Config::default(), client);
+            let error = connected.map(drop).unwrap_err();
+            assert!(error.to_string().contains("is not TLS"), "{error}");
+            assert!(!error.is_retryable());
+            plain.join().unwrap();
+
+            // And a client that does not.
+            let (near, mut far) = tcp_pair();
+            far.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            let server = Authority::new().server();
+            let accepted = Server::accept(adapter, near, &Config::default(), server);
+            let error = accepted.map(drop).unwrap_err();
+            assert!(matches!(error, Error::Tls(_)), "{error:?}");
+            assert!(error.to_string().contains("is not TLS"), "{error}");
+        });
+    }
+}
+
+#[test]
+fn a_stream_that_ends_in_the_handshake_says_so() {
+    for adapter in ADAPTERS {
+        bounded(move || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = localhost_url(&listener.local_addr().unwrap().to_string());
+            let gone = thread::spawn(move || {
+                let mut stream = listener.accept().unwrap().0;
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+            });
+            let client = Authority::new().client();
+            let connected = Client::connect(adapter, &url, &Config::default(), client);
+            let error = connected.map(drop).unwrap_err();
+            assert!(error.to_string().contains("in the TLS handshake"), "{error}");
+            assert!(error.is_retryable());
+            gone.join().unwrap();
+
+            let (near, far) = tcp_pair();
+            drop(far);
+            let server = Authority::new().server();
+            let accepted = Server::accept(adapter, near, &Config::default(), server);
+            let error = accepted.map(drop).unwrap_err();
+            assert!(error.to_string().contains("in the TLS handshake"), "{error}");
+        });
+    }
+}
+
+// P107: the limit of time holds from dialing to the 101, TLS included.
+
+#[test]
+fn the_tls_handshake_is_within_the_time_of_the_opening_handshake() {
+    for adapter in ADAPTERS {
+        // How far the peer goes before it falls silent: not a word, a part of one, all of TLS.
+        for steps in 0..3 {
+            bounded(move || {
+                let config = Config::default().handshake_timeout(ms(150));
+                let authority = Authority::new();
+                let server = authority.server();
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let url = localhost_url(&listener.local_addr().unwrap().to_string());
+                let silent = thread::spawn(move || {
+                    let mut stream = listener.accept().unwrap().0;
+                    match steps {
+                        0 => {}
+                        1 => stream.write_all(&[22, 3, 3]).unwrap(),
+                        _ => Raw::server(stream.try_clone().unwrap(), server).handshake().unwrap(),
+                    }
+                    let _ = stream.read_to_end(&mut Vec::new());
+                });
+                let connected = Client::connect(adapter, &url, &config, authority.client());
+                timed_out(connected.map(drop));
+                silent.join().unwrap();
+
+                let (near, mut far) = tcp_pair();
+                let client = authority.client();
+                let silent = thread::spawn(move || {
+                    match steps {
+                        0 => {}
+                        1 => far.write_all(&[22, 3, 1]).unwrap(),
+                        _ => Raw::client(far.try_clone().unwrap(), client).handshake().unwrap(),
+                    }
+                    let _ = far.read_to_end(&mut Vec::new());
+                });
+                let accepted = Server::accept(adapter, near, &config, authority.server());
+                timed_out(accepted.map(drop));
+                silent.join().unwrap();
+            });
+        }
+    }
+}
+
+#[track_caller]
+fn timed_out(done: Result<(), Error>) {
+    match done {
+        Err(Error::Handshake(HandshakeError::Timeout)) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_peer_that_drips_its_handshake_is_not_waited_for() {
+    // A record of 16 KiB, a byte now and then, for as long as anybody listens.
+    fn drip(mut stream: TcpStream) {
+        let mut record = vec![22, 3, 3, 0x40, 0];
+        record.resize(1000, 1);
+        for byte in record {
+            if stream.write_all(&[byte]).is_err() {
+                return;
+            }
+            thread::sleep(ms(10));
+        }
+        panic!("it listens to all of it");
+    }
+    for adapter in ADAPTERS {
+        bounded(move || {
+            let config = Config::default().handshake_timeout(ms(200));
+            let (near, far) = tcp_pair();
+            let dripping = thread::spawn(move || drip(far));
+            let accepted = Server::accept(adapter, near, &config, Authority::new().server());
+            timed_out(accepted.map(drop));
+            dripping.join().unwrap();
+
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = localhost_url(&listener.local_addr().unwrap().to_string());
+            let dripping = thread::spawn(move || drip(listener.accept().unwrap().0));
+            let connected = Client::connect(adapter, &url, &config, Authority::new().client());
+            timed_out(connected.map(drop));
+            dripping.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn an_error_of_the_stream_below_stays_what_it_is() {
+    let (tcp, _far) = tcp_pair();
+    tcp.set_read_timeout(Some(ms(20))).unwrap();
+    let authority = Authority::new();
+    let mut stream = blocking::TlsStream::client(tcp, &localhost(), authority.client()).unwrap();
+    let error = stream.handshake().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+    let broken: Error = io::Error::from(ErrorKind::BrokenPipe).into();
+    assert!(matches!(broken, Error::Io(_)));
+}

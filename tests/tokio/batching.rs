@@ -1,0 +1,518 @@
+//! The tokio adapter's reads and writes, counted: a batch costs one of each, and nothing travels in
+//! more pieces than it has to.
+use crate::support::tokio::*;
+use bytes::Bytes;
+use std::{sync::Mutex, task::Poll};
+use tickwire::{
+    Config, Prepared,
+    handshake::{accept_key, client::Request, server::Accept},
+    tokio::{Handshake, WebSocket, accept},
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+fn config() -> Config {
+    Config::default()
+}
+
+/// Reads, and the lengths of the writes, since the last look.
+fn traffic(calls: &Mutex<Calls>) -> (usize, Vec<usize>) {
+    let calls = counted(calls);
+    (calls.reads, calls.writes)
+}
+
+async fn echo<S>(mut ws: WebSocket<S>) -> WebSocket<S>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
+        let _ = reply.feed(message).unwrap();
+    }
+    ws
+}
+
+#[tokio::test]
+async fn a_batch_of_50_costs_an_echo_one_read_and_one_write() {
+    bounded(async {
+        let (near, far) = duplex(1 << 16);
+        let (far, calls) = Counted::new(far);
+        let echoing = tokio::spawn(echo(server(far, &config())));
+        let mut client = client(near, &config());
+        for round in 0..10 {
+            for i in 0..50 {
+                let _ = client.feed(&[i; 100]).unwrap();
+            }
+            client.flush().await.unwrap();
+            for i in 0..50 {
+                assert_eq!(client.recv().await.unwrap().unwrap().as_bytes(), [i; 100]);
+            }
+            assert_eq!(traffic(&calls), (1, vec![50 * 102]), "round {round}");
+        }
+        client.close(None).await.unwrap();
+        drop(client);
+        echoing.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ping_pong_costs_a_read_and_a_write_a_message_and_no_try_besides() {
+    bounded(async {
+        let (near, far) = duplex(1 << 16);
+        let (far, calls) = Counted::new(far);
+        let echoing = tokio::spawn(echo(server(far, &config())));
+        let mut client = client(near, &config());
+        for i in 0..100 {
+            client.send(&[i; 64]).await.unwrap();
+            assert_eq!(client.recv().await.unwrap().unwrap().as_bytes(), [i; 64]);
+            let seen = counted(&calls);
+            if i > 0 {
+                // One read that gave the message, one that has to wait for the next.
+                assert_eq!((seen.reads, seen.dry, seen.writes, seen.full), (1, 1, vec![66], 0));
+            }
+        }
+        client.close(None).await.unwrap();
+        drop(client);
+        echoing.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_and_receives_in_turn_reads_and_writes_once_each() {
+    bounded(async {
+        let (near, far) = tcp_pair().await;
+        let (near, calls) = Counted::new(near);
+        let echoing = tokio::spawn(echo(server(far, &config())));
+        let mut client = client(near, &config());
+        for i in 0..50 {
+            client.send(&[i; 64]).await.unwrap();
+            assert_eq!(client.recv().await.unwrap().unwrap().as_bytes(), [i; 64]);
+            let seen = counted(&calls);
+            assert_eq!((seen.reads, seen.writes), (1, vec![70]), "message {i}");
+        }
+        client.close(None).await.unwrap();
+        drop(client);
+        echoing.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn split_halves_write_a_batch_once_and_a_message_once() {
+    bounded(async {
+        let (near, far) = duplex(1 << 16);
+        let (near, calls) = Counted::new(near);
+        let (mut reader, mut writer) = client(near, &config()).into_split();
+        let echoing = tokio::spawn(echo(server(far, &config())));
+        for _ in 0..10 {
+            for i in 0..50 {
+                let _ = writer.feed(&[i; 100]).unwrap();
+            }
+            writer.flush().await.unwrap();
+            for i in 0..50 {
+                assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), [i; 100]);
+            }
+            assert_eq!(traffic(&calls), (1, vec![50 * 106]));
+            writer.send("one").await.unwrap();
+            assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("one"));
+            assert_eq!(traffic(&calls), (1, vec![9]));
+        }
+        writer.close(None).await.unwrap();
+        assert!(reader.recv().await.unwrap().is_none());
+        drop((reader, writer));
+        echoing.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_large_batch_is_written_when_the_cork_limit_is_passed() {
+    bounded(async {
+        let (near, far) = duplex(1 << 20);
+        let (far, calls) = Counted::new(far);
+        let config = config().cork_limit(10_000).read_buffer(200_000);
+        let echoing = tokio::spawn(echo(server(far, &config)));
+        let mut client = client(near, &config);
+        for i in 0..100 {
+            let _ = client.feed(&[i; 996]).unwrap(); // 1000 on the wire of a server
+        }
+        client.flush().await.unwrap();
+        for i in 0..100 {
+            assert_eq!(client.recv().await.unwrap().unwrap().as_bytes(), [i; 996]);
+        }
+        assert_eq!(traffic(&calls), (1, vec![10_000; 10]));
+        client.close(None).await.unwrap();
+        drop(client);
+        echoing.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_of_a_batch_cost_one_pong_in_the_write_of_the_batch() {
+    bounded(async {
+        // P042
+        let mut input = vec![];
+        for i in 0..20 {
+            input.extend(frame(true, true, BINARY, &[i; 10]));
+            input.extend(frame(true, true, PING, &[i]));
+        }
+        let io = Scripted::new(&input);
+        let (counting, calls) = Counted::new(io.clone());
+        let mut ws = server(counting, &config());
+        for i in 0..20 {
+            let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
+            assert_eq!(message.as_bytes(), [i; 10]);
+            let _ = reply.feed(message).unwrap();
+        }
+        assert!(once!(ws.recv_reply()).is_pending());
+        let (reads, writes) = traffic(&calls);
+        assert_eq!((reads, writes), (1, vec![20 * 12 + 3]));
+        let written = io.frames();
+        let pongs: Vec<_> = written.iter().filter(|f| f.opcode == PONG).collect();
+        assert_eq!(pongs.len(), 1);
+        assert_eq!(pongs[0].payload, [19]);
+        assert_eq!(messages(&written).len(), 20);
+    })
+    .await;
+}
+
+fn request() -> Vec<u8> {
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        .to_vec()
+}
+
+/// Three messages in one read, and what is fed after each of them by every receiving call.
+#[tokio::test]
+async fn no_receiving_call_writes_before_the_input_is_used_up() {
+    bounded(async {
+        let input = frame(true, true, BINARY, b"tick").repeat(3);
+        for call in ["recv", "recv_info", "recv_reply", "recv_event", "recv_chunk", "recv_owned"] {
+            let (io, calls) = Counted::new(Scripted::new(&input));
+            let mut ws = server(io, &config());
+            macro_rules! receive {
+                () => {
+                    match call {
+                        "recv" => once!(ws.recv()).map_ok(|got| got.is_some()),
+                        "recv_info" => once!(ws.recv_info()).map_ok(|got| got.is_some()),
+                        "recv_reply" => once!(ws.recv_reply()).map_ok(|got| got.is_some()),
+                        "recv_event" => once!(ws.recv_event()).map_ok(|got| got.is_some()),
+                        "recv_chunk" => once!(ws.recv_chunk()).map_ok(|got| got.is_some()),
+                        _ => once!(ws.recv_owned()).map_ok(|got| got.is_some()),
+                    }
+                };
+            }
+            for _ in 0..3 {
+                assert!(matches!(receive!(), Poll::Ready(Ok(true))), "{call}");
+                let _ = ws.feed("quote").unwrap();
+                let _ = ws.feed(Bytes::from(vec![1; 5000])).unwrap();
+            }
+            assert_eq!(traffic(&calls), (1, vec![]), "{call}: input was at hand");
+            assert!(receive!().is_pending());
+            assert_eq!(traffic(&calls), (0, vec![3 * (7 + 5004)]), "{call}: before it waits");
+            assert!(receive!().is_pending());
+            assert_eq!(traffic(&calls), (0, vec![]), "{call}: once");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn send_has_reached_the_stream_when_it_returns_with_what_was_fed_before() {
+    bounded(async {
+        for split in [false, true] {
+            let input = frame(true, true, BINARY, b"tick").repeat(3);
+            let (io, calls) = Counted::new(Scripted::new(&input));
+            let mut ws = server(io, &config());
+            assert!(ws.recv().await.unwrap().is_some()); // and two more are at hand
+            assert_eq!(traffic(&calls), (1, vec![]));
+            if split {
+                let (mut reader, mut writer) = ws.into_split();
+                let _ = writer.feed("fed").unwrap();
+                writer.send("sent").await.unwrap();
+                assert_eq!(traffic(&calls), (0, vec![5 + 6]));
+                for _ in 0..2 {
+                    assert!(reader.recv().await.unwrap().is_some());
+                }
+                assert!(once!(reader.recv()).is_pending());
+            } else {
+                let _ = ws.feed("fed").unwrap();
+                ws.send("sent").await.unwrap();
+                assert_eq!(traffic(&calls), (0, vec![5 + 6]));
+                for _ in 0..2 {
+                    assert!(ws.recv().await.unwrap().is_some());
+                }
+                assert!(once!(ws.recv()).is_pending());
+            }
+            assert_eq!(traffic(&calls), (0, vec![]));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
+    bounded(async {
+        let (near, far) = duplex(1 << 16);
+        let (far, calls) = Counted::new(far);
+        let (mut reader, mut writer) = server(far, &config()).into_split();
+        let echoing = tokio::spawn(async move {
+            while let Some((message, info)) = reader.recv_info().await.unwrap() {
+                let _ = writer.feed(message).unwrap();
+                if !info.more {
+                    writer.flush().await.unwrap();
+                }
+            }
+        });
+        let mut client = client(near, &config());
+        for batch in [1, 50, 1, 7] {
+            for i in 0..batch {
+                let _ = client.feed(&[i; 100]).unwrap();
+                client.sender().ping(b"?").unwrap(); // only the newest of these leaves
+            }
+            client.flush().await.unwrap();
+            for i in 0..batch {
+                assert_eq!(client.recv().await.unwrap().unwrap().as_bytes(), [i; 100]);
+            }
+            let (reads, writes) = traffic(&calls);
+            assert_eq!(reads, 1, "batch of {batch}");
+            // The pong goes along, or by itself.
+            assert!(writes.len() <= 2, "batch of {batch}: {writes:?}");
+            assert_eq!(writes.iter().sum::<usize>(), usize::from(batch) * 102 + 3);
+        }
+        client.close(None).await.unwrap();
+        drop(client);
+        echoing.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn accept_writes_the_response_alone_and_at_once() {
+    bounded(async {
+        let (io, calls) = Counted::new(Scripted::new(&request()));
+        let ws = accept(io, &config()).await.unwrap();
+        let (reads, writes) = traffic(&calls);
+        assert_eq!((reads, writes.len()), (1, 1));
+        let script = ws.get_ref().io.0.lock().unwrap();
+        let text = String::from_utf8(script.output.clone()).unwrap();
+        assert!(text.starts_with("HTTP/1.1 101 ") && text.ends_with("\r\n\r\n"), "{text}");
+        assert!(text.contains(&accept_key("dGhlIHNhbXBsZSBub25jZQ==")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn accept_corked_writes_the_response_with_the_first_messages() {
+    bounded(async {
+        // By a flush.
+        let (io, calls) = Counted::new(Scripted::new(&request()));
+        let handshake = Handshake::read(io, &config()).await.unwrap();
+        let mut ws = handshake.accept_corked(Accept::new()).unwrap();
+        let _ = ws.feed("welcome").unwrap();
+        let _ = ws.feed("snapshot").unwrap();
+        assert!(traffic(&calls).1.is_empty());
+        ws.flush().await.unwrap();
+        assert_eq!(traffic(&calls).1.len(), 1);
+        let output = ws.get_ref().io.with(|s| s.output.clone());
+        let head = output.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        assert_eq!(messages(&whole_frames(&output[head..])).len(), 2);
+
+        // By a receiving call, with the answers to what came right behind the request (P129, A65).
+        let mut input = request();
+        input.extend(frame(true, true, TEXT, b"early"));
+        let (io, calls) = Counted::new(Scripted::new(&input));
+        let handshake = Handshake::read(io, &config()).await.unwrap();
+        let mut ws = handshake.accept_corked(Accept::new()).unwrap();
+        let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
+        assert_eq!(message.as_text(), Some("early"));
+        let _ = reply.feed(message).unwrap();
+        assert!(once!(ws.recv_reply()).is_pending());
+        let (reads, writes) = traffic(&calls);
+        assert_eq!((reads, writes.len()), (1, 1));
+        assert!(ws.get_ref().io.with(|s| s.output.ends_with(b"\r\n\r\n\x81\x05early")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_large_shared_payload_leaves_in_one_vectored_write_from_where_it_lies() {
+    bounded(async {
+        let (mut near, far) = duplex(1 << 20);
+        let (far, calls) = Counted::new(far);
+        let mut ws = server(far, &config());
+        let payload = Bytes::from(vec![7; 100_000]);
+        let _ = ws.feed("before").unwrap();
+        let _ = ws.feed(payload.clone()).unwrap();
+        let _ = ws.feed(&Prepared::new(&payload)).unwrap();
+        let _ = ws.feed("after").unwrap();
+        ws.flush().await.unwrap();
+        let seen = counted(&calls);
+        assert_eq!(seen.writes, [8 + 2 * 100_010 + 7]);
+        assert_eq!(seen.slices, [5]);
+        let mut wire = vec![0; seen.writes[0]];
+        near.read_exact(&mut wire).await.unwrap();
+        let got = messages(&whole_frames(&wire));
+        assert_eq!(got.len(), 4);
+        assert!(got[1].payload() == &payload && got[2].payload() == &payload);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_vectored_writes_no_header_travels_alone() {
+    bounded(async {
+        for split in [false, true] {
+            let (mut near, far) = duplex(1 << 20);
+            let (mut far, calls) = Counted::new(far);
+            far.vectored = false;
+            let mut ws = server(far, &config());
+            let payload = Bytes::from(vec![7; 100_000]);
+            let prepared = Prepared::new(&payload);
+            let _ = ws.feed("before").unwrap();
+            let _ = ws.feed(payload.clone()).unwrap();
+            let _ = ws.feed(&prepared).unwrap();
+            ws.sender().ping(b"overtakes").unwrap();
+            let _ = ws.feed_first("overtakes, too").unwrap();
+            if split {
+                let (_reader, mut writer) = ws.into_split();
+                writer.flush().await.unwrap();
+            } else {
+                ws.flush().await.unwrap();
+            }
+            let writes = counted(&calls).writes;
+            let mut wire = vec![0; writes.iter().sum()];
+            near.read_exact(&mut wire).await.unwrap();
+            assert_eq!(messages(&whole_frames(&wire)).len(), 4);
+            // Each write holds more than a header: it ends at the end of a frame, or (split: a
+            // turn's worth was written) far inside a payload.
+            let mut end = 0;
+            for write in writes {
+                let (_, rest) = frames(&wire[..end + write]);
+                assert!(rest.is_empty() || (split && rest.len() > 1000), "{}", rest.len());
+                end += write;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_hundred_spliced_payloads_go_out_whole_and_in_order() {
+    bounded(async {
+        // More slices than one vectored write is given, over a pipe that cuts them anywhere.
+        for room in [1, 7, 1000, 1 << 16] {
+            let (mut near, far) = duplex(room);
+            let mut ws = server(far, &config().vectored_from(1));
+            for i in 0..100_u8 {
+                let _ = ws.feed(vec![i; usize::from(i) * 3]).unwrap();
+            }
+            let expected: usize = (0..100).map(|i| 3 * i + if 3 * i > 125 { 4 } else { 2 }).sum();
+            let sending = async { ws.flush().await.unwrap() };
+            let mut wire = vec![0; expected];
+            let reading = async { near.read_exact(&mut wire).await.unwrap() };
+            tokio::join!(sending, reading);
+            for (i, message) in messages(&whole_frames(&wire)).iter().enumerate() {
+                assert!(message.payload() == &vec![i as u8; i * 3]);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn send_is_one_write_and_one_flush_of_the_stream() {
+    bounded(async {
+        let (io, calls) = Counted::new(Scripted::new(&[]));
+        let mut ws = client(io, &config());
+        for _ in 0..10 {
+            ws.send("hello").await.unwrap();
+            let seen = counted(&calls);
+            assert_eq!((seen.reads, seen.writes, seen.flushes), (0, vec![11], 1));
+        }
+        // Nothing to write: nothing is asked of the stream.
+        ws.flush().await.unwrap();
+        let seen = counted(&calls);
+        assert_eq!((seen.writes.len(), seen.full, seen.flushes), (0, 0, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_buffering_stream_is_flushed_before_the_adapter_waits() {
+    bounded(async {
+        let (near, far) = duplex(1 << 16);
+        let far = tokio::io::BufWriter::new(far);
+        let echoing = tokio::spawn(echo(server(far, &config())));
+        let mut client = client(near, &config());
+        for i in 0..10 {
+            client.send(&[i; 50]).await.unwrap();
+            assert_eq!(client.recv().await.unwrap().unwrap().as_bytes(), [i; 50]);
+        }
+        client.close(None).await.unwrap();
+        drop(client);
+        echoing.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn info_tells_the_newest_of_a_burst() {
+    bounded(async {
+        let (near, far) = duplex(1 << 16);
+        let mut client = client(near, &config());
+        let mut server = server(far, &config());
+        for i in 0..30 {
+            let _ = server.feed(&[i; 20]).unwrap();
+            server.sender().ping(&[i]).unwrap();
+        }
+        server.flush().await.unwrap();
+        for i in 0..30 {
+            let (message, info) = client.recv_info().await.unwrap().unwrap();
+            assert_eq!(message.as_bytes(), [i; 20]);
+            assert_eq!(info.more, i < 29, "{i}");
+            assert!(info.read_at.is_none());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_request_of_a_client_is_one_write_and_early_frames_are_not_lost() {
+    bounded(async {
+        // P105, A65
+        let (near, mut far) = duplex(1 << 16);
+        let (near, calls) = Counted::new(near);
+        let serving = async {
+            let mut head = vec![];
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(far.read_u8().await.unwrap());
+            }
+            let text = String::from_utf8(head).unwrap();
+            let key = text.split("Sec-WebSocket-Key: ").nth(1).unwrap();
+            let key = accept_key(key.split("\r\n").next().unwrap());
+            let mut answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                 Connection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n\r\n"
+            )
+            .into_bytes();
+            answer.extend(frame(false, true, TEXT, b"early"));
+            answer.extend(&frame(false, true, TEXT, b"cut")[..3]);
+            far.write_all(&answer).await.unwrap();
+            far
+        };
+        let request = Request::new("ws://example.com/").unwrap();
+        let config = config();
+        let connecting = tickwire::tokio::client(near, &request, &config);
+        let (ws, mut far) = tokio::join!(connecting, serving);
+        let mut ws = ws.unwrap();
+        let seen = counted(&calls);
+        assert_eq!((seen.reads, seen.writes.len()), (1, 1));
+        assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("early"));
+        assert_eq!(counted(&calls).reads, 0);
+        far.write_all(&frame(false, true, TEXT, b"cut")[3..]).await.unwrap();
+        assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("cut"));
+    })
+    .await;
+}

@@ -1,0 +1,16 @@
+//! The adapter for tokio.
+#![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod batching;
+mod cancel;
+mod split;
+#[cfg(feature = "futures")]
+mod streams;
+mod whole;
+
+#[global_allocator]
+static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;

@@ -1,0 +1,834 @@
+//! The two halves of a tokio connection, in two tasks: who answers pings, who wakes whom, who learns
+//! of the end.
+use crate::support::tokio::*;
+use bytes::Bytes;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+use tickwire::{
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Heartbeat, Message, Outbound,
+    OwnedMessage, Prepared, RecvError, SendError,
+    tokio::{Reader, Writer},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    task::yield_now,
+    time::{Instant, advance, sleep},
+};
+
+fn config() -> Config {
+    Config::default()
+}
+
+type Halves = (Reader<Scripted, Scripted>, Writer<Scripted>);
+
+/// The halves of a server whose peer the test plays.
+fn scripted(input: &[u8], config: &Config) -> (Halves, Scripted) {
+    let io = Scripted::new(input);
+    (server(io.clone(), config).into_split_with(|io| (io.clone(), io)), io)
+}
+
+/// How often a task was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+fn waker() -> (Arc<Woken>, Waker) {
+    let woken = Arc::new(Woken::default());
+    (woken.clone(), Waker::from(woken))
+}
+
+/// Polls a future once with this waker.
+macro_rules! poll_with {
+    ($waker:expr, $future:expr) => {
+        std::future::Future::poll(std::pin::pin!($future), &mut Context::from_waker($waker))
+    };
+}
+
+#[tokio::test]
+async fn pings_are_answered_while_the_writers_task_sleeps() {
+    bounded(async {
+        let (mut near, far) = duplex(256);
+        let (mut reader, writer) = server(far, &config()).into_split();
+        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
+        for i in 0..5 {
+            near.write_all(&frame(true, true, PING, &[i])).await.unwrap();
+            let mut pong = [0; 3];
+            near.read_exact(&mut pong).await.unwrap();
+            assert_eq!(pong, [0x8a, 1, i]);
+        }
+        near.write_all(&frame(true, true, CLOSE, b"")).await.unwrap();
+        let mut close = [0; 2];
+        near.read_exact(&mut close).await.unwrap();
+        drop(near);
+        reading.await.unwrap().unwrap();
+        drop(writer);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_at_the_next_frame_boundary_while_the_writer_is_in_mid_write() {
+    bounded(async {
+        let (mut near, far) = duplex(100);
+        let (mut reader, mut writer) = server(far, &config()).into_split();
+        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
+        let sending = tokio::spawn(async move {
+            for i in 0..3 {
+                let _ = writer.feed(&[i; 5000]).unwrap();
+            }
+            writer.flush().await.unwrap();
+            writer
+        });
+        yield_now().await; // the pipe is full now, the first frame has begun
+        near.write_all(&frame(true, true, PING, b"!")).await.unwrap();
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        let mut wire = vec![0; 3 * 5004 + 3];
+        near.read_exact(&mut wire).await.unwrap();
+        let opcodes: Vec<_> = whole_frames(&wire).iter().map(|f| f.opcode).collect();
+        assert_eq!(opcodes, [BINARY, PONG, BINARY, BINARY]);
+        let _writer = sending.await.unwrap();
+        drop(near);
+        reading.await.unwrap().unwrap_err();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_streams_one_waker_wakes_both_who_wait_for_it() {
+    // The pipe is full. The writer waits first, then the reader, whose waker the stream keeps; and
+    // the other way round.
+    for reader_last in [true, false] {
+        let ((mut reader, mut writer), io) = scripted(&frame(true, true, PING, b"1"), &config());
+        io.with(|s| s.room = 1);
+        let ((read, for_reader), (write, for_writer)) = (waker(), waker());
+        let _ = writer.feed(&[1; 5000]).unwrap();
+        if reader_last {
+            assert!(poll_with!(&for_writer, writer.flush()).is_pending());
+            assert!(poll_with!(&for_reader, reader.recv()).is_pending());
+        } else {
+            assert!(poll_with!(&for_reader, reader.recv()).is_pending());
+            assert!(poll_with!(&for_writer, writer.flush()).is_pending());
+        }
+        read.0.store(0, Relaxed);
+        write.0.store(0, Relaxed);
+        io.with(|s| s.room = 10_000);
+        assert!(read.0.load(Relaxed) > 0, "the reader, which has a pong to write, was not woken");
+        assert!(write.0.load(Relaxed) > 0, "the writer was not woken");
+        assert!(poll_with!(&for_reader, reader.recv()).is_pending());
+        assert!(matches!(poll_with!(&for_writer, writer.flush()), Poll::Ready(Ok(()))));
+        assert_eq!(io.frames().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_pong_leaves_though_the_writers_future_was_dropped_in_mid_write() {
+    bounded(async {
+        let (mut near, far) = duplex(100);
+        let (mut reader, mut writer) = server(far, &config()).into_split();
+        {
+            let mut sending = std::pin::pin!(writer.send(&[1; 5000]));
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(std::future::Future::poll(sending.as_mut(), &mut cx).is_pending());
+        }
+        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
+        near.write_all(&frame(true, true, PING, b"!")).await.unwrap();
+        let mut wire = vec![0; 5004 + 3];
+        near.read_exact(&mut wire).await.unwrap();
+        let opcodes: Vec<_> = whole_frames(&wire).iter().map(|f| f.opcode).collect();
+        assert_eq!(opcodes, [BINARY, PONG]);
+        assert_eq!(writer.buffered_amount(), 0);
+        drop(near);
+        reading.await.unwrap().unwrap_err();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_writer_closes_and_the_reader_gets_the_peers_close_and_ends() {
+    bounded(async {
+        let (near, far) = duplex(256);
+        let (mut reader, mut writer) = server(far, &config()).into_split();
+        let mut client = client(near, &config());
+        let reading = tokio::spawn(async move {
+            let mut got = 0;
+            while reader.recv().await.unwrap().is_some() {
+                got += 1;
+            }
+            (got, reader)
+        });
+        client.send("in flight").await.unwrap();
+        let _ = writer.feed("last").unwrap();
+        writer.close(CloseFrame::with_reason(CloseCode::GOING_AWAY, "done")).await.unwrap();
+        writer.close(None).await.unwrap(); // the first one counts
+        assert!(matches!(writer.feed("late"), Err(SendError::Closed)));
+        assert!(matches!(writer.send("late").await, Err(Error::Send(SendError::Closed))));
+        assert_eq!(client.recv().await.unwrap().unwrap().as_text(), Some("last"));
+        assert!(client.recv().await.unwrap().is_none());
+        assert_eq!(client.closed().unwrap().reason, "done");
+        assert!(client.closed().unwrap().clean);
+        drop(client);
+        let (got, reader) = reading.await.unwrap();
+        let end = reader.closed().unwrap();
+        assert_eq!((got, end.clean, end.code), (1, true, 1001));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_peer_closes_and_both_halves_know() {
+    bounded(async {
+        let (near, far) = duplex(1 << 16);
+        let (mut reader, mut writer) = server(far, &config()).into_split();
+        let mut client = client(near, &config());
+        let _ = writer.feed("queued").unwrap();
+        let closing = tokio::spawn(async move {
+            client.close(CloseFrame::with_reason(CloseCode::NORMAL, "bye")).await.unwrap();
+            assert!(client.closed().unwrap().clean);
+        });
+        assert!(reader.recv().await.unwrap().is_none());
+        assert_eq!(reader.closed().unwrap().reason, "bye");
+        assert!(reader.closed().unwrap().clean && writer.is_closed());
+        assert!(matches!(writer.send("late").await, Err(Error::Send(SendError::Closed))));
+        assert_eq!(writer.unsent(), 0, "what was queued went before the answer");
+        closing.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_violation_ends_both_halves() {
+    bounded(async {
+        let mut input = frame(true, true, BINARY, b"good");
+        input.extend(frame(false, true, BINARY, b"not masked")); // P019
+        let ((mut reader, mut writer), io) = scripted(&input, &config());
+        io.with(|s| s.room = 10);
+        let (woken, waker) = waker();
+        assert!(poll_with!(&waker, writer.send(&[0; 5000])).is_pending());
+        assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), b"good");
+        assert!(once!(reader.recv()).is_pending(), "the frame under way has to end first");
+        io.with(|s| (s.room, s.at_end) = (usize::MAX, AtEnd::Eof));
+        assert!(matches!(reader.recv().await, Err(Error::Recv(RecvError::Protocol(_)))));
+        assert!(woken.0.load(Relaxed) > 0);
+        assert!(matches!(writer.flush().await, Err(Error::Recv(RecvError::Protocol(_)))));
+        assert!(matches!(writer.send("x").await, Err(Error::Recv(RecvError::Protocol(_)))));
+        let frames = io.frames();
+        assert_eq!(frames.len(), 2);
+        assert_eq!((frames[0].payload.len(), frames[1].opcode), (5000, CLOSE));
+        assert_eq!(frames[1].payload, close_body(1002, ""));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_violation_is_not_spun_upon_while_writing_is_blocked() {
+    bounded(async {
+        let (io, mut peer) = duplex(1000);
+        let (io, calls) = Counted::new(io);
+        // In real time: what spins inside of a poll would stop a paused clock.
+        let config = config().close_timeout(Duration::from_millis(50));
+        let (mut reader, mut writer) = server(io, &config).into_split();
+        let _ = writer.feed(&[7; 5000]).unwrap();
+        peer.write_all(&frame(false, true, BINARY, b"not masked")).await.unwrap();
+        let error = reader.recv().await.map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::Recv(RecvError::Protocol(_))), "{error:?}");
+        let calls = counted(&calls);
+        assert!(calls.full + calls.dry < 20, "{} + {} calls", calls.full, calls.dry);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dropped_reader_ends_receiving_and_the_writer_goes_on_until_a_write_fails() {
+    bounded(async {
+        let (near, far) = duplex(1 << 16);
+        let (reader, mut writer) = server(far, &config()).into_split();
+        let mut client = client(near, &config());
+        drop(reader);
+        writer.send("still here").await.unwrap();
+        assert_eq!(client.recv().await.unwrap().unwrap().as_text(), Some("still here"));
+        drop(client);
+        assert!(matches!(writer.send("gone").await, Err(Error::Io(_))));
+        assert!(matches!(writer.send("gone").await, Err(Error::Send(SendError::Closed))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dropped_writer_leaves_the_reader_to_receive_answer_and_send_what_was_fed() {
+    bounded(async {
+        let (near, far) = duplex(1 << 16);
+        let (mut reader, mut writer) = server(far, &config()).into_split();
+        let mut client = client(near, &config());
+        let _ = writer.feed("fed before").unwrap();
+        drop(writer);
+        let reading = tokio::spawn(async move {
+            assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("hello"));
+            assert!(reader.recv().await.unwrap().is_none());
+            assert!(reader.closed().unwrap().clean);
+        });
+        client.send("hello").await.unwrap();
+        client.ping(b"there?").await.unwrap();
+        assert_eq!(client.recv().await.unwrap().unwrap().as_text(), Some("fed before"));
+        client.close(None).await.unwrap();
+        assert!(client.closed().unwrap().clean);
+        drop(client);
+        reading.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_is_seen_by_both_halves_and_hides_nothing_that_was_received() {
+    bounded(async {
+        for who in ["writer", "reader"] {
+            let ((mut reader, mut writer), io) = scripted(b"", &config());
+            assert!(once!(reader.recv()).is_pending());
+            io.with(|s| s.broken = true);
+            let mut input = frame(true, true, BINARY, b"last words");
+            input.extend(frame(true, true, PING, b""));
+            if who == "writer" {
+                assert!(matches!(writer.send("x").await, Err(Error::Io(_))));
+                io.with(|s| s.input.extend(input));
+            } else {
+                // The reader's pong is what fails, while the writer has something buffered.
+                let _ = writer.feed("x").unwrap();
+                io.with(|s| s.input.extend(input));
+                assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), b"last words");
+                assert!(once!(reader.recv()).is_pending());
+                assert!(writer.flush().await.is_err(), "what was fed is lost: flush has to say so");
+            }
+            assert!(writer.is_closed() && writer.unsent() > 0);
+            assert!(matches!(writer.send("x").await, Err(Error::Send(SendError::Closed))));
+            if who == "writer" {
+                assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), b"last words");
+            }
+            io.with(|s| {
+                s.input.extend(frame(true, true, BINARY, b"very last"));
+                s.at_end = AtEnd::Reset;
+            });
+            assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), b"very last");
+            assert!(matches!(reader.recv().await, Err(Error::Io(_))), "{who}");
+            assert!(reader.recv().await.is_err() && !reader.closed().is_some_and(|end| end.clean));
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_waits_learns_that_the_readers_write_failed() {
+    bounded(async {
+        let ((mut reader, mut writer), io) = scripted(b"", &config());
+        io.with(|s| s.room = 10);
+        let (woken, waker) = waker();
+        assert!(poll_with!(&waker, writer.send(&[1; 5000])).is_pending());
+        let at = writer.fed();
+        io.with(|s| {
+            s.input.extend(frame(true, true, PING, b"!"));
+            s.wakers.clear(); // only the reader is polled
+            s.broken = true;
+        });
+        assert!(once!(reader.recv()).is_pending());
+        assert!(woken.0.load(Relaxed) > 0, "the writer was not told");
+        let flushed = writer.flush().await;
+        assert!(flushed.is_err(), "a message that was dropped must not be reported as written");
+        assert!(!writer.is_written(at));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_close_timeout_runs_for_a_reader_that_waited_before_the_writer_closed() {
+    bounded(async {
+        let ((mut reader, mut writer), io) = scripted(b"", &config());
+        let began = Instant::now();
+        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
+        sleep(Duration::from_secs(3)).await;
+        writer.close(None).await.unwrap();
+        let error = reading.await.unwrap();
+        assert!(matches!(error, Error::Recv(RecvError::CloseTimeout)), "{error:?}");
+        assert_eq!(began.elapsed().as_secs(), 3 + 5);
+        assert_eq!(io.frames().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_waits_learns_that_the_writers_sender_was_closed() {
+    bounded(async {
+        let ((mut reader, mut writer), io) = scripted(b"", &config());
+        let began = Instant::now();
+        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
+        sleep(Duration::from_secs(3)).await;
+        writer.sender().close(None).unwrap();
+        let error = reading.await.unwrap();
+        assert!(matches!(error, Error::Recv(RecvError::CloseTimeout)), "{error:?}");
+        assert_eq!(began.elapsed().as_secs(), 3 + 5);
+        assert_eq!(io.frames().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_write_timeout_ends_both_halves() {
+    bounded(async {
+        // Who waits: the writer only, then both, in either order.
+        for order in 0..3 {
+            let ((mut reader, mut writer), io) = scripted(b"", &config());
+            io.with(|s| s.room = 10);
+            let began = Instant::now();
+            let reading = async move {
+                if order == 0 {
+                    sleep(Duration::from_secs(31)).await; // comes late
+                }
+                (reader.recv().await.map(|_| ()).unwrap_err(), Instant::now())
+            };
+            let writing =
+                async move { (writer.send(&[0; 500]).await.unwrap_err(), Instant::now(), writer) };
+            let ((read, read_at), (wrote, wrote_at, writer)) = if order == 1 {
+                tokio::join!(reading, writing)
+            } else {
+                let (w, r) = tokio::join!(writing, reading);
+                (r, w)
+            };
+            let timeout = |e: &Error| matches!(e, Error::Recv(RecvError::WriteTimeout));
+            assert!(timeout(&wrote), "order {order}: {wrote:?}");
+            assert_eq!((wrote_at - began).as_secs(), 30);
+            assert!(timeout(&read), "order {order}: {read:?}");
+            assert!((read_at - began).as_secs() <= 31, "order {order}");
+            assert!(writer.unsent() > 0 && writer.is_closed());
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_in_writing_keeps_the_write_timeout_away() {
+    bounded(async {
+        let ((mut reader, mut writer), io) = scripted(b"", &config());
+        io.with(|s| s.room = 1);
+        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
+        let sending = tokio::spawn(async move { writer.send(&[0; 100]).await });
+        for _ in 0..101 {
+            sleep(Duration::from_secs(29)).await;
+            io.with(|s| s.room += 1);
+        }
+        sending.await.unwrap().unwrap();
+        io.with(|s| s.at_end = AtEnd::Eof);
+        assert!(matches!(
+            reading.await.unwrap().unwrap_err(),
+            Error::Recv(RecvError::UnexpectedEof)
+        ));
+    })
+    .await;
+}
+
+fn beating() -> Config {
+    config().heartbeat(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_heartbeat_works_over_split_halves() {
+    bounded(async {
+        // P204, P205
+        let ((mut reader, _writer), io) = scripted(b"", &beating());
+        let began = Instant::now();
+        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
+        for _ in 0..3 {
+            let before = io.frames().len();
+            while io.frames().len() == before {
+                sleep(Duration::from_millis(100)).await;
+            }
+            assert_eq!(io.frames()[before].opcode, PING);
+            io.with(|s| s.input.extend(frame(true, true, PONG, b"")));
+        }
+        let last_pong = began.elapsed();
+        let error = reading.await.unwrap();
+        assert!(matches!(error, Error::Recv(RecvError::PongTimeout)), "{error:?}");
+        let silent = (began.elapsed() - last_pong).as_secs_f64();
+        assert!((29.9..=35.2).contains(&silent), "{silent}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_blocked_in_a_write_before_it_was_split_keeps_its_heartbeat() {
+    bounded(async {
+        let io = Scripted::new(b"");
+        io.with(|s| s.room = 10);
+        let mut ws = server(io.clone(), &beating());
+        assert!(once!(ws.send(&[0; 100])).is_pending()); // reading is paused now
+        io.with(|s| s.room = usize::MAX);
+        let (mut reader, _writer) = ws.into_split_with(|io| (io.clone(), io));
+        let error = reader.recv().await.map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::Recv(RecvError::PongTimeout)), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
+    bounded(async {
+        let ((mut reader, mut writer), io) = scripted(b"", &beating());
+        // A partial frame is there too, so that another deadline is armed.
+        io.with(|s| s.input.extend(&frame(true, true, BINARY, &[1; 5000])[..1000]));
+        assert!(once!(reader.recv()).is_pending());
+        let _ = writer.feed("not flushed").unwrap();
+        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
+        sleep(Duration::from_secs(26)).await;
+        assert!(io.frames().iter().any(|f| f.opcode == PING), "no ping within 1.25 intervals");
+        drop(reading);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_frame_timeout_works_over_split_halves() {
+    bounded(async {
+        // A25
+        let ((mut reader, mut writer), io) = scripted(b"", &config());
+        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
+        let began = Instant::now();
+        let wire = frame(true, true, BINARY, &[0; 100]);
+        for byte in &wire[..70] {
+            io.with(|s| s.input.push_back(*byte));
+            sleep(Duration::from_secs(1)).await;
+            if reading.is_finished() {
+                break;
+            }
+        }
+        assert!(matches!(reading.await.unwrap(), Error::Recv(RecvError::FrameTimeout)));
+        assert!((60..=61).contains(&began.elapsed().as_secs()));
+        assert!(matches!(writer.flush().await, Err(Error::Recv(RecvError::FrameTimeout))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_begun_before_the_split_goes_on_after_it() {
+    bounded(async {
+        let mut input = frame(true, true, TEXT, b"first");
+        input.extend(&frame(true, true, TEXT, b"second")[..4]);
+        let io = Scripted::new(&input);
+        io.with(|s| s.room = 3);
+        let mut ws = server(io.clone(), &config());
+        let _ = ws.feed("before").unwrap();
+        assert!(once!(ws.flush()).is_pending()); // cut in the middle
+        let _ = ws
+            .feed_chunk(Chunk { kind: DataKind::Text, first: true, data: b"half ", last: false })
+            .unwrap();
+        let position = ws.fed();
+        assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("first"));
+        let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
+        assert_eq!(writer.fed(), position);
+        assert!(!writer.is_written(position));
+        assert!(matches!(writer.feed("inside"), Err(SendError::MessageInProgress)));
+        let _ = writer
+            .feed_chunk(Chunk { kind: DataKind::Text, first: false, data: b"and half", last: true })
+            .unwrap();
+        io.with(|s| {
+            s.room = usize::MAX;
+            s.input.extend(&frame(true, true, TEXT, b"second")[4..]);
+        });
+        assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("second"));
+        writer.flush().await.unwrap();
+        assert!(writer.is_written(position));
+        let sent = messages(&io.frames());
+        assert_eq!(sent[0].as_message(), Message::Text("before"));
+        assert_eq!(sent[1].as_message(), Message::Text("half and half"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn messages_that_overtake_keep_their_place_while_the_writer_is_in_mid_write() {
+    bounded(async {
+        let ((_reader, mut writer), io) = scripted(b"", &config());
+        io.with(|s| s.room = 10);
+        let _ = writer.feed(&[1; 200]).unwrap();
+        assert!(once!(writer.flush()).is_pending()); // the first has begun
+        let second = writer.feed(&[2; 200]).unwrap();
+        let urgent = writer.feed_first("urgent").unwrap();
+        let more = writer.feed_first("more").unwrap();
+        assert!(!writer.is_written(urgent) && !writer.is_written(second));
+        io.with(|s| s.room = 204 - 10 + 8);
+        assert!(once!(writer.flush()).is_pending());
+        assert!(writer.is_written(urgent) && !writer.is_written(more));
+        io.with(|s| s.room = usize::MAX);
+        writer.flush().await.unwrap();
+        assert!(writer.is_written(more) && writer.is_written(second));
+        let sent = messages(&io.frames());
+        assert_eq!(sent.len(), 4);
+        assert_eq!(sent[1].as_message(), Message::Text("urgent"));
+        assert_eq!(sent[2].as_message(), Message::Text("more"));
+        assert_eq!(sent[3].as_message(), Message::Binary(&[2; 200]));
+    })
+    .await;
+}
+
+/// Sends numbered messages and now and then a ping, in all the ways there are.
+async fn chatter<W>(mut writer: Writer<W>, count: u32, seed: u64) -> Writer<W>
+where
+    W: tokio::io::AsyncWrite + Unpin,
+{
+    let mut dice = Dice(seed);
+    for i in 0..count {
+        let mut payload = i.to_be_bytes().to_vec();
+        payload.resize(4 + dice.roll(300) as usize, i as u8);
+        if dice.roll(500) == 0 {
+            payload.resize(200_000, i as u8);
+        }
+        match dice.roll(8) {
+            0 => writer.send(&payload).await.unwrap(),
+            1 => {
+                writer.ready().await.unwrap();
+                let _ = writer.feed(payload).unwrap();
+            }
+            2 => {
+                writer.ready().await.unwrap();
+                let (a, b) = payload.split_at(payload.len() / 2);
+                let kind = DataKind::Binary;
+                let _ =
+                    writer.feed_chunk(Chunk { kind, first: true, data: a, last: false }).unwrap();
+                yield_now().await;
+                writer.ready().await.unwrap();
+                let _ =
+                    writer.feed_chunk(Chunk { kind, first: false, data: b, last: true }).unwrap();
+            }
+            3 => {
+                // Dropped after one poll, then finished by flush.
+                let before = writer.fed();
+                let sent = tokio::select! {
+                    biased;
+                    sent = writer.send(&payload) => { sent.unwrap(); true }
+                    () = async {} => false,
+                };
+                if !sent && writer.fed() == before {
+                    writer.send(&payload).await.unwrap();
+                }
+            }
+            _ => {
+                writer.ready().await.unwrap();
+                let _ = writer.feed(&payload).unwrap();
+            }
+        }
+        if dice.roll(10) == 0 {
+            writer.ping(&i.to_be_bytes()).await.unwrap();
+        }
+        if dice.roll(5) == 0 {
+            yield_now().await;
+        }
+    }
+    writer.flush().await.unwrap();
+    writer
+}
+
+/// Checks that the messages are numbered without a gap, and that pongs never go back.
+async fn listen<R, W>(mut reader: Reader<R, W>, count: u32, seed: u64) -> (Reader<R, W>, u32)
+where
+    R: tokio::io::AsyncRead + Unpin,
+    W: tokio::io::AsyncWrite + Unpin,
+{
+    let mut dice = Dice(seed);
+    let (mut next, mut pongs, mut newest) = (0, 0, 0);
+    while next < count {
+        match reader.recv_event().await.unwrap().expect("not closed yet") {
+            tickwire::Event::Message(message) => {
+                let (number, rest) = message.as_bytes().split_first_chunk().unwrap();
+                assert_eq!(u32::from_be_bytes(*number), next);
+                assert!(rest.iter().all(|&b| b == next as u8), "message {next}");
+                next += 1;
+            }
+            tickwire::Event::Pong(payload) => {
+                let number = u32::from_be_bytes(payload.try_into().unwrap());
+                assert!(number >= newest, "pong {number} after {newest}");
+                newest = number;
+                pongs += 1;
+            }
+            tickwire::Event::Ping(_) => {}
+            tickwire::Event::Close(_) => panic!("closed early"),
+        }
+        if dice.roll(7) == 0 {
+            yield_now().await;
+        }
+    }
+    (reader, pongs)
+}
+
+const MANY: u32 = 20_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twenty_thousand_messages_each_way_with_pings_arrive_whole_and_in_order() {
+    bounded(async {
+        for tcp in [true, false] {
+            let config = config().high_water(20_000).cork_limit(8_000);
+            let mut tasks = vec![];
+            if tcp {
+                let (near, far) = tcp_pair().await;
+                let near = client(near, &config).into_split_with(|s| s.into_split());
+                let far = server(far, &config).into_split_with(|s| s.into_split());
+                tasks.push(tokio::spawn(run(near, 1)));
+                tasks.push(tokio::spawn(run(far, 2)));
+            } else {
+                let (near, far) = pair(3000, &config);
+                tasks.push(tokio::spawn(run(near.into_split(), 3)));
+                tasks.push(tokio::spawn(run(far.into_split(), 4)));
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+        }
+    })
+    .await;
+
+    async fn run<R, W>((reader, writer): (Reader<R, W>, Writer<W>), seed: u64)
+    where
+        R: tokio::io::AsyncRead + Unpin + Send + 'static,
+        W: tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let listening = tokio::spawn(listen(reader, MANY, seed + 10));
+        let mut writer = chatter(writer, MANY, seed).await;
+        let (mut reader, pongs) = listening.await.unwrap();
+        assert!(pongs > 100, "{pongs} pongs");
+        let closing = tokio::spawn(async move { writer.close(None).await.map(|()| writer) });
+        while reader.recv().await.unwrap().is_some() {}
+        assert!(reader.closed().unwrap().clean);
+        closing.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_armed_and_no_time_is_needed_where_nothing_waits() {
+    bounded(async {
+        let ((mut reader, mut writer), io) = scripted(&frame(true, true, TEXT, b"x"), &config());
+        assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("x"));
+        writer.send("y").await.unwrap();
+        assert!(once!(reader.recv()).is_pending());
+        advance(Duration::from_secs(1_000_000)).await;
+        assert!(once!(reader.recv()).is_pending());
+        io.with(|s| s.input.extend(frame(true, true, TEXT, b"z")));
+        assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("z"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
+    let ((_reader, mut writer), io) = scripted(b"", &config());
+    let (own, shared) = (|| OwnedMessage::text("owned"), Prepared::new("prepared"));
+    let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
+    let before = writer.fed();
+    for position in [
+        writer.feed("fed"),
+        writer.feed(Outbound::plain("plain")),
+        writer.feed(Bytes::from_static(b"bytes")),
+        writer.feed(&shared),
+        writer.feed(own()),
+        writer.feed_chunk(chunk(b"pie", false)),
+        writer.feed_chunk(chunk(b"ces", true)),
+        writer.feed_chunk_plain(chunk(b"plain pie", false)),
+        writer.feed_chunk_plain(chunk(b"ces", true)),
+        writer.feed_first("first"),
+    ] {
+        let position = position.unwrap();
+        assert!(position != before && !writer.is_written(position));
+    }
+    let (fed, amount) = (writer.fed(), writer.buffered_amount());
+    assert!(writer.has_room() && fed != before);
+    writer.flush().await.unwrap();
+    assert!(writer.is_written(fed) && writer.buffered_amount() == 0);
+    writer.pong(b"unasked").await.unwrap();
+    let wire = io.with(|s| std::mem::take(&mut s.output));
+    let found = whole_frames(&wire);
+    assert_eq!(found.last().map(|f| (f.opcode, &f.payload[..])), Some((PONG, &b"unasked"[..])));
+    assert_eq!(amount, wire.len() - 2 - 7);
+    let text = |text: &str| OwnedMessage::text(text);
+    let want = [
+        text("first"),
+        text("fed"),
+        text("plain"),
+        OwnedMessage::binary("bytes"),
+        text("prepared"),
+        own(),
+        text("pieces"),
+        text("plain pieces"),
+    ];
+    assert_eq!(messages(&found), want);
+
+    // At the limit there is no room.
+    let ((_reader, mut writer), _) = scripted(b"", &config().high_water(10));
+    let _ = writer.feed([0; 10].as_slice()).unwrap();
+    assert!(!writer.has_room());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
+    bounded(async {
+        let ((mut reader, mut writer), io) =
+            scripted(&frame(true, true, CLOSE, &close_body(1001, "bye")), &config());
+        assert_eq!(reader.negotiated().subprotocol(), None);
+        assert!(!reader.get_ref().with(|s| s.shut));
+        let _ = writer.feed("late").unwrap();
+        let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
+        let long = "x".repeat(124);
+        let bad = writer.abort(CloseFrame::with_reason(CloseCode::NORMAL, &long)).await;
+        assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
+        writer.abort(slow).await.unwrap();
+        assert!(writer.is_closed() && writer.unsent() == 6);
+        assert!(reader.recv().await.unwrap().is_none());
+        let end = reader.closed().unwrap();
+        assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
+        let sent = io.with(|s| whole_frames(&s.output));
+        let sent: Vec<_> = sent.into_iter().map(|f| (f.opcode, f.payload)).collect();
+        assert_eq!(sent, [(CLOSE, close_body(1013, "too slow"))]);
+        // Again there is nothing to do.
+        writer.abort(None).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
+    for fails in [true, false] {
+        let ((mut reader, mut writer), peer) = scripted(b"", &config());
+        writer.close(CloseCode::NORMAL).await.unwrap();
+        peer.with(|s| {
+            s.room = 1;
+            s.broken = fails;
+            s.input.extend(frame(true, true, PING, b"late"));
+        });
+        let ended = tokio::spawn(async move { (reader.recv_owned().await, reader) });
+        yield_now().await;
+        peer.with(|s| {
+            s.input.extend(frame(true, true, CLOSE, b"\x03\xe8"));
+            s.at_end = AtEnd::Eof;
+        });
+        let (end, reader) = ended.await.unwrap();
+        assert_eq!(end.unwrap(), None, "{fails}");
+        assert!(reader.closed().unwrap().clean, "{fails}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_writing_ended_goes_along_with_the_halves() {
+    let brief = config().close_timeout(Duration::from_secs(1));
+    let io = Scripted::new(&frame(true, true, CLOSE, b"\x03\xe8"));
+    io.with(|s| s.room = 0);
+    let mut ws = server(io, &brief);
+    assert!(matches!(ws.recv().await, Err(Error::Recv(RecvError::CloseTimeout))));
+    let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
+    assert!(matches!(reader.recv().await, Err(Error::Recv(RecvError::CloseTimeout))));
+    assert!(matches!(writer.flush().await, Err(Error::Recv(RecvError::CloseTimeout))));
+}

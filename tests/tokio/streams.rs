@@ -1,0 +1,173 @@
+//! `Stream` and `Sink` of the tokio adapter: items, ends, errors once, backpressure, closing.
+use crate::support::tokio::*;
+use futures_util::{SinkExt, StreamExt, TryStreamExt, stream::FusedStream};
+use tickwire::{Config, DataKind, Error, OwnedMessage, ReadyState, RecvError};
+use tokio::io::AsyncWriteExt;
+
+fn texts(count: usize) -> Vec<OwnedMessage> {
+    (0..count).map(|i| OwnedMessage::text(format!("message {i}"))).collect()
+}
+
+#[tokio::test]
+async fn an_echo_is_one_forward_and_ends_with_the_peers_close() {
+    let (mut ours, theirs) = pair(1 << 10, &Config::default());
+    bounded(async {
+        let echo = tokio::spawn(async move {
+            let (sink, stream) = theirs.split();
+            stream.forward(sink).await
+        });
+        let sent = texts(500);
+        let (mut sink, stream) = StreamExt::split(&mut ours);
+        let feeding = async {
+            for message in &sent {
+                sink.feed(message.clone()).await.unwrap();
+            }
+            SinkExt::flush(&mut sink).await.unwrap();
+        };
+        let reading = stream.take(sent.len()).try_collect::<Vec<_>>();
+        let ((), back) = tokio::join!(feeding, reading);
+        assert_eq!(back.unwrap(), sent);
+        drop(sink);
+        SinkExt::close(&mut ours).await.unwrap();
+        assert!(
+            ours.next().await.is_none()
+                && ours.is_terminated()
+                && ours.closed().is_some_and(|end| end.clean)
+        );
+        echo.await.unwrap().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_comes_once_and_behind_what_was_received() {
+    bounded(async {
+        for split in [false, true] {
+            let (io, mut raw) = tokio::io::duplex(4 << 10);
+            let ws = server(io, &Config::default());
+            raw.write_all(&frame(true, true, 2, b"before")).await.unwrap();
+            raw.write_all(&frame(false, true, 2, b"not masked")).await.unwrap();
+            drop(raw);
+            let items: Vec<Result<OwnedMessage, Error>> =
+                if split { ws.into_split().0.collect().await } else { ws.collect().await };
+            let [Ok(first), Err(Error::Recv(RecvError::Protocol(_)))] = &items[..] else {
+                panic!("{items:?}");
+            };
+            assert_eq!((first.kind(), &first.payload()[..]), (DataKind::Binary, &b"before"[..]));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sink_is_ready_again_when_the_peer_has_read() {
+    bounded(async {
+        for split in [false, true] {
+            let config = Config::default().high_water(1 << 10);
+            let (ours, mut theirs) = pair(1 << 10, &config);
+            let message = OwnedMessage::binary(vec![7; 600]);
+            let count = 50;
+            let sending = async {
+                if split {
+                    let (reader, mut writer) = ours.into_split();
+                    for _ in 0..count {
+                        SinkExt::feed(&mut writer, message.clone()).await.unwrap();
+                        assert!(writer.buffered_amount() < 3 << 10);
+                    }
+                    SinkExt::close(&mut writer).await.unwrap();
+                    assert!(reader.map(|item| item.unwrap()).collect::<Vec<_>>().await.is_empty());
+                } else {
+                    let mut ours = ours;
+                    for _ in 0..count {
+                        SinkExt::feed(&mut ours, message.clone()).await.unwrap();
+                        assert!(ours.buffered_amount() < 3 << 10);
+                    }
+                    SinkExt::close(&mut ours).await.unwrap();
+                    assert_eq!(ours.ready_state(), ReadyState::Closing);
+                    assert!(ours.next().await.is_none());
+                }
+            };
+            let receiving = async {
+                let mut received = 0;
+                while let Some(item) = theirs.next().await {
+                    assert_eq!(item.unwrap(), message);
+                    received += 1;
+                }
+                received
+            };
+            assert_eq!(tokio::join!(sending, receiving).1, count);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closed_sink_refuses_and_closes_once() {
+    bounded(async {
+        let io = Scripted::new(b"");
+        let (reader, mut writer) =
+            server(io.clone(), &Config::default()).into_split_with(|io| (io.clone(), io));
+        SinkExt::close(&mut writer).await.unwrap();
+        SinkExt::close(&mut writer).await.unwrap();
+        assert!(SinkExt::feed(&mut writer, OwnedMessage::binary("late")).await.is_err());
+        let frames = io.frames();
+        assert_eq!((frames.len(), frames[0].opcode, &*frames[0].payload), (1, 8, &[3, 232][..]));
+        drop(reader);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn halves_in_two_tasks_both_wake_when_the_stream_takes_bytes_again() {
+    bounded(async {
+        let (ours, mut theirs) = pair(1 << 10, &Config::default());
+        let (mut sink, mut stream) = StreamExt::split(ours);
+        let sending = tokio::spawn(async move {
+            sink.send(OwnedMessage::binary(vec![7; 100_000])).await.unwrap();
+        });
+        tokio::task::yield_now().await; // it waits for the stream to take more
+        let receiving = tokio::spawn(async move { stream.next().await.is_none() });
+        tokio::task::yield_now().await; // and so does this, which is asked last
+        assert_eq!(theirs.recv().await.unwrap().unwrap().as_bytes().len(), 100_000);
+        sending.await.unwrap();
+        theirs.close(None).await.unwrap();
+        assert!(receiving.await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_by_the_one_task_gives_the_other_its_deadline() {
+    bounded(async {
+        let (ours, theirs) = pair(1 << 10, &Config::default());
+        let (mut sink, mut stream) = StreamExt::split(ours);
+        let receiving = tokio::spawn(async move { stream.next().await });
+        tokio::task::yield_now().await;
+        SinkExt::close(&mut sink).await.unwrap();
+        let ended = receiving.await.unwrap(); // the peer says nothing
+        assert!(matches!(ended, Some(Err(Error::Recv(RecvError::CloseTimeout)))), "{ended:?}");
+        drop(theirs);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_ends_the_one_task_ends_the_other() {
+    bounded(async {
+        let (io, mut raw) = tokio::io::duplex(1 << 10);
+        let (mut sink, mut stream) = StreamExt::split(server(io, &Config::default()));
+        let sending = tokio::spawn(async move {
+            sink.send(OwnedMessage::binary(vec![7; 100_000])).await.is_err()
+        });
+        let receiving = tokio::spawn(async move { stream.next().await });
+        tokio::task::yield_now().await;
+        // A violation: nothing of what is queued is taken, and then the stream ends.
+        raw.write_all(&frame(false, true, 2, b"not masked")).await.unwrap();
+        tokio::task::yield_now().await;
+        drop(raw);
+        assert!(sending.await.unwrap());
+        let ended = receiving.await.unwrap();
+        assert!(matches!(ended, Some(Err(Error::Recv(RecvError::Protocol(_))))), "{ended:?}");
+    })
+    .await;
+}

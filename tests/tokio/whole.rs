@@ -1,0 +1,1726 @@
+//! The tokio adapter: how connections end, what failures hide, timers, memory, the opening
+//! handshake over real and scripted streams.
+use crate::support::{
+    alloc::{live, take_peak},
+    tokio::*,
+    wire::is_dated_now,
+};
+use std::{io, task::Poll, time::Duration};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Dial, Error, Event, Heartbeat, Message, ReadyState, RecvError,
+    SendError,
+    handshake::{
+        HandshakeError,
+        client::Request,
+        server::{Accept, Refuse},
+    },
+    tokio::{Handshake, Received, WebSocket, accept, connect},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    net::TcpListener,
+    task::yield_now,
+    time::{Instant, advance, sleep},
+};
+
+fn config() -> Config {
+    Config::default()
+}
+
+fn scripted(input: &[u8], config: &Config) -> (WebSocket<Scripted>, Scripted) {
+    let io = Scripted::new(input);
+    (server(io.clone(), config), io)
+}
+
+fn recv_error(error: Error) -> RecvError {
+    match error {
+        Error::Recv(error) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+// A failed write never hides what was received.
+
+#[tokio::test(start_paused = true)]
+async fn what_was_received_is_delivered_though_every_write_fails() {
+    bounded(async {
+        for at_end in [AtEnd::Reset, AtEnd::Eof, AtEnd::Silence] {
+            let mut input = vec![];
+            for i in 0..50 {
+                input.extend(frame(true, true, BINARY, &[i; 1000]));
+                input.extend(frame(true, true, PING, &[i]));
+            }
+            input.extend(frame(true, true, CLOSE, &close_body(1008, "go away")));
+            let (mut ws, io) = scripted(&input, &config());
+            io.with(|s| (s.broken, s.at_end) = (true, at_end));
+            let error = ws.send("lost").await.unwrap_err();
+            assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::BrokenPipe));
+            assert!(ws.sender().unsent() > 0);
+            for i in 0..50 {
+                assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [i; 1000]);
+                assert_eq!(ws.feed("x"), Err(SendError::Closed));
+            }
+            assert!(ws.recv().await.unwrap().is_none());
+            assert_eq!(ws.closed().unwrap().code, CloseCode::POLICY_VIOLATION.get());
+            assert!(
+                !ws.closed().is_some_and(|end| end.clean),
+                "our answer could not be written (P074)"
+            );
+            assert_eq!(ws.ready_state(), ReadyState::Closed);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_fails_inside_recv_is_returned_once_nothing_is_left_to_receive() {
+    bounded(async {
+        let (mut ws, io) = scripted(b"", &config());
+        io.with(|s| s.broken = true);
+        let _ = ws.feed("lost").unwrap();
+        assert!(once!(ws.recv()).is_pending());
+        io.with(|s| {
+            s.input.extend(frame(true, true, BINARY, b"last"));
+            s.at_end = AtEnd::Reset;
+        });
+        assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), b"last");
+        let error = ws.recv().await.map(|_| ()).unwrap_err();
+        assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::BrokenPipe));
+        assert!(ws.recv().await.is_err());
+        assert_eq!(ws.closed().map_or(1006, |end| end.code), 1006);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failed_write_receiving_goes_on_for_the_close_timeout_at_most() {
+    bounded(async {
+        let (mut ws, io) = scripted(b"", &config());
+        io.with(|s| s.broken = true);
+        assert!(ws.send("x").await.is_err());
+        let began = Instant::now();
+        let error = ws.recv().await.map(|_| ()).unwrap_err();
+        assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::BrokenPipe));
+        assert_eq!(began.elapsed().as_secs(), 5);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_does_not_say_that_all_is_written_when_it_was_dropped() {
+    bounded(async {
+        // The write failed inside a `recv` that was then dropped.
+        let (mut ws, io) = scripted(b"", &config());
+        let at = ws.feed("lost").unwrap();
+        io.with(|s| s.broken = true);
+        assert!(once!(ws.recv()).is_pending());
+        assert!(!ws.is_written(at));
+        assert!(ws.flush().await.is_err(), "flush said that a dropped message was written");
+
+        // The write timeout passed after the peer's Close had come.
+        let (mut ws, io) = scripted(&frame(true, true, CLOSE, b""), &config());
+        io.with(|s| s.room = 10);
+        let at = ws.feed(&[0; 100]).unwrap();
+        assert!(once!(ws.recv()).is_pending());
+        let flushed = ws.flush().await;
+        assert!(!ws.is_written(at) && flushed.is_err(), "{flushed:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn recv_reply_discards_after_a_failed_write_up_to_the_peers_close() {
+    bounded(async {
+        let mut input = vec![];
+        for i in 0..10 {
+            input.extend(frame(true, true, BINARY, &[i]));
+        }
+        input.extend(frame(true, true, CLOSE, &close_body(1008, "")));
+        let (mut ws, io) = scripted(&input, &config().cork_limit(1));
+        io.with(|s| (s.broken, s.at_end) = (true, AtEnd::Reset));
+        let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
+        let _ = reply.feed(message).unwrap();
+        assert!(ws.recv_reply().await.unwrap().is_none());
+        assert_eq!(ws.closed().unwrap().code, 1008);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_kept_does_not_keep_the_server() {
+    bounded(async {
+        for client_first in [true, false] {
+            let (near, far) = duplex(1 << 10);
+            let (mut kept, mut ws) = (client(near, &config()), server(far, &config()));
+            let begin = Instant::now();
+            let closing = CloseFrame::new(CloseCode::NORMAL);
+            if client_first {
+                let (closed, end) = tokio::join!(kept.close(closing), ws.recv());
+                assert!(closed.is_ok() && end.unwrap().is_none());
+            } else {
+                let (end, closed) = tokio::join!(kept.recv(), ws.close(closing));
+                assert!(closed.is_ok() && end.unwrap().is_none());
+            }
+            assert_eq!(begin.elapsed(), Duration::ZERO); // it lingers for what may still come
+            assert_eq!(kept.closed().unwrap().code, 1000);
+        }
+    })
+    .await;
+}
+
+// Violations.
+
+#[tokio::test]
+async fn a_violation_reaches_the_peer_as_a_close_and_fin_however_much_it_has_sent() {
+    // P072: unread input must not turn FIN into RST.
+    let cases = [
+        (frame(false, true, TEXT, b"not masked"), 1002),
+        (frame(true, true, TEXT, b"\xff"), 1007),
+        (frame(true, true, CONTINUATION, b""), 1002),
+        (b"\x82\xff\0\0\0\0\x40\0\0\0\0\0\0\0".to_vec(), 1009),
+    ];
+    bounded(async {
+        for (wrong, code) in cases {
+            let (near, far) = tcp_pair().await;
+            let (mut read, mut write) = near.into_split();
+            let serving = tokio::spawn(async move {
+                let mut ws = server(far, &config());
+                assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), b"good");
+                let first = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+                let second = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+                assert_eq!(first, second);
+                assert!(ws.connection().ending() == tickwire::Ending::Done);
+                first
+            });
+            let writing = tokio::spawn(async move {
+                let mut wire = frame(true, true, BINARY, b"good");
+                wire.extend(wrong);
+                wire.extend(vec![0x55; 6 << 20]);
+                write.write_all(&wire).await.unwrap();
+                write
+            });
+            let mut answer = vec![];
+            let write = writing.await.unwrap(); // all of it was sent before anything is read
+            read.read_to_end(&mut answer).await.expect("FIN, not RST");
+            let frames = whole_frames(&answer);
+            assert_eq!(frames.len(), 1);
+            assert_eq!((frames[0].opcode, &frames[0].payload), (CLOSE, &close_body(code, "")));
+            drop((read, write));
+            let error = serving.await.unwrap();
+            assert_eq!(error.close_code().unwrap().get(), code);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_violation_is_returned_within_a_second_though_the_peer_goes_on_for_ever() {
+    bounded(async {
+        for blocked in [false, true] {
+            let (mut ws, io) = scripted(&frame(false, true, TEXT, b""), &config());
+            if blocked {
+                io.with(|s| s.room = 2); // not even the Close can go
+            }
+            let flood = io.clone();
+            let flooding = tokio::spawn(async move {
+                loop {
+                    flood.with(|s| s.input.extend([7; 100]));
+                    sleep(Duration::from_millis(10)).await;
+                }
+            });
+            let began = Instant::now();
+            let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+            assert!(matches!(error, RecvError::Protocol(_)));
+            assert!(began.elapsed() <= Duration::from_millis(1010), "{:?}", began.elapsed());
+            assert_eq!(io.with(|s| s.shut), !blocked);
+            flooding.abort();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take() {
+    bounded(async {
+        let mut input = vec![];
+        for i in 0..40 {
+            input.extend(frame(true, true, BINARY, &[i]));
+        }
+        input.extend(frame(false, true, BINARY, b"not masked"));
+        let io = Scripted::new(&input);
+        io.with(|s| s.at_end = AtEnd::Eof);
+        let (mut short, _) = Counted::new(io.clone());
+        (short.vectored, short.most) = (false, 16 << 10);
+        let mut ws = server(short, &config());
+        let error = loop {
+            match ws.recv_reply().await {
+                Ok(Some((_, reply))) => drop(reply.feed(&[1; 1000]).unwrap()),
+                Ok(None) => panic!("no Close was sent"),
+                Err(error) => break recv_error(error),
+            }
+        };
+        assert!(matches!(error, RecvError::Protocol(_)));
+        // A write that took less than it was given is no sign that the stream refuses more.
+        assert_eq!(ws.sender().unsent(), 0);
+        let frames = whole_frames(&io.with(|s| s.output.clone()));
+        assert_eq!(messages(&frames).len(), 40);
+        assert_eq!(frames.last().unwrap().payload, close_body(1002, ""));
+    })
+    .await;
+}
+
+/// Never has to wait, and takes no part in tokio's budget.
+struct Endless;
+
+impl ::tokio::io::AsyncRead for Endless {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        buf: &mut ::tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let n = buf.remaining();
+        buf.put_slice(&vec![0; n]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl ::tokio::io::AsyncWrite for Endless {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_never_has_to_wait_cannot_escape_the_deadline_on_its_end() {
+    let config = config().close_timeout(Duration::from_millis(20));
+    let mut ws = server(Endless, &config); // zeros: a frame that is not masked
+    let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+    assert!(matches!(error, RecvError::Protocol(_)));
+}
+
+// Backpressure.
+
+#[tokio::test(start_paused = true)]
+async fn one_reply_a_message_is_bounded_by_high_water_when_the_peer_does_not_read() {
+    bounded(async {
+        // A24, P207; the write timeout ends it.
+        let config = config().high_water(10_000).cork_limit(4_000);
+        let mut input = vec![];
+        for _ in 0..500 {
+            input.extend(frame(true, true, BINARY, &[3; 300]));
+        }
+        let (mut ws, io) = scripted(&input, &config);
+        io.with(|s| s.room = 1000);
+        let (mut peak, mut count) = (0, 0);
+        let began = Instant::now();
+        let error = loop {
+            match ws.recv_reply().await {
+                Ok(Some((message, reply))) => {
+                    let _ = reply.feed(message).expect("recv_reply leaves room");
+                    peak = peak.max(reply.buffered_amount());
+                    count += 1;
+                }
+                Ok(None) => panic!("no end yet"),
+                Err(error) => break recv_error(error),
+            }
+        };
+        assert_eq!(error, RecvError::WriteTimeout);
+        assert_eq!(began.elapsed().as_secs(), 30);
+        assert!((9_000..10_304).contains(&peak), "{peak}");
+        assert_eq!(count, (1000 + 10_000) / 304 + 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_late_gets_every_reply() {
+    bounded(async {
+        let config = config().high_water(10_000).cork_limit(4_000);
+        let (near, far) = duplex(1000);
+        let echoing = tokio::spawn(async move {
+            let mut ws = server(far, &config);
+            while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
+                let _ = reply.feed(message).unwrap();
+            }
+        });
+        let (mut read, mut write) = tokio::io::split(near);
+        let writing = tokio::spawn(async move {
+            for i in 0..500_u32 {
+                let wire = frame(true, true, BINARY, &[i as u8; 300]);
+                write.write_all(&wire).await.unwrap();
+            }
+            write.write_all(&frame(true, true, CLOSE, b"")).await.unwrap();
+            write
+        });
+        for _ in 0..10_000 {
+            yield_now().await; // all stands still by now
+        }
+        assert!(!writing.is_finished(), "TCP would stop the peer (P209)");
+        let mut wire = vec![0; 500 * 304 + 2];
+        read.read_exact(&mut wire).await.unwrap();
+        for (i, message) in messages(&whole_frames(&wire)).iter().enumerate() {
+            assert_eq!(message.payload()[..], [i as u8; 300]);
+        }
+        drop((read, writing.await.unwrap()));
+        echoing.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_flood_from_a_peer_that_never_reads_costs_one_pong_and_ends() {
+    bounded(async {
+        // A20, P208
+        let (mut ws, io) = scripted(b"", &config());
+        io.with(|s| s.room = 1);
+        let flood = io.clone();
+        let flooding = tokio::spawn(async move {
+            loop {
+                flood.with(|s| s.input.extend(frame(true, true, PING, &[1; 125]).repeat(100)));
+                sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let began = Instant::now();
+        let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+        assert_eq!((error, began.elapsed().as_secs()), (RecvError::WriteTimeout, 30));
+        assert!(ws.sender().unsent() <= 3 * 127, "{}", ws.sender().unsent());
+        flooding.abort();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pongs_keep_their_order_though_the_stream_takes_nothing() {
+    bounded(async {
+        // P042, P044
+        for split in [false, true] {
+            let (ws, io) = scripted(b"", &config());
+            io.with(|s| s.room = 0);
+            let pings = |range: std::ops::Range<u8>| {
+                range.flat_map(|i| frame(true, true, PING, &[i])).collect::<Vec<_>>()
+            };
+            let (mut whole, mut halves) = (None, None);
+            if split {
+                halves = Some(ws.into_split_with(|io| (io.clone(), io)));
+            } else {
+                whole = Some(ws);
+            }
+            for i in 0..5 {
+                io.with(|s| s.input.extend(pings(i..i + 1)));
+                if i == 4 {
+                    io.with(|s| s.room = usize::MAX);
+                }
+                if let Some(ws) = &mut whole {
+                    assert!(once!(ws.recv()).is_pending());
+                } else if let Some((reader, _)) = &mut halves {
+                    assert!(once!(reader.recv()).is_pending());
+                }
+            }
+            let pongs: Vec<_> = io.frames().iter().map(|f| f.payload[0]).collect();
+            assert!(pongs.is_sorted() && pongs.last() == Some(&4), "split {split}: {pongs:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn send_to_a_peer_that_does_not_read_ends_by_the_write_timeout() {
+    bounded(async {
+        let (mut ws, io) = scripted(b"", &config());
+        io.with(|s| s.room = 10);
+        let began = Instant::now();
+        let error = recv_error(ws.send(&[0; 100]).await.unwrap_err());
+        assert_eq!((error, began.elapsed().as_secs()), (RecvError::WriteTimeout, 30));
+        assert_eq!(ws.sender().unsent(), 92);
+        assert_eq!(recv_error(ws.recv().await.map(|_| ()).unwrap_err()), RecvError::WriteTimeout);
+        assert!(matches!(ws.ready().await, Err(Error::Send(SendError::Closed))));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_timeout_does_not_hide_what_was_received() {
+    bounded(async {
+        for halves in [false, true] {
+            let input: Vec<u8> = (0..3).flat_map(|i| frame(true, true, BINARY, &[i])).collect();
+            let (mut ws, io) = scripted(&input, &config());
+            io.with(|s| s.room = 10);
+            assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [0]);
+            let timeout = |e: Error| assert_eq!(recv_error(e), RecvError::WriteTimeout);
+            if halves {
+                let (mut reader, mut writer) = ws.into_split();
+                timeout(writer.send(&[7; 500]).await.unwrap_err());
+                for i in 1..3 {
+                    assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), [i]);
+                }
+                timeout(reader.recv().await.map(|_| ()).unwrap_err());
+            } else {
+                timeout(ws.send(&[7; 500]).await.unwrap_err());
+                for i in 1..3 {
+                    assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [i]);
+                }
+                timeout(ws.recv().await.map(|_| ()).unwrap_err());
+            }
+        }
+    })
+    .await;
+}
+
+// The write timeout holds when receiving is over, too: else these calls wait for ever.
+
+#[tokio::test(start_paused = true)]
+async fn send_after_the_end_of_the_stream_returns() {
+    bounded(async {
+        let (mut ws, io) = scripted(b"", &config());
+        io.with(|s| (s.at_end, s.room) = (AtEnd::Eof, 10));
+        let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+        assert_eq!(error, RecvError::UnexpectedEof);
+        let began = Instant::now();
+        assert!(ws.send(&[7; 500]).await.is_err());
+        assert!(began.elapsed().as_secs() <= 30, "{:?}", began.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn send_before_the_peers_close_is_answered_ends_by_the_write_timeout() {
+    bounded(async {
+        let input = frame(true, true, CLOSE, b"");
+        let (mut ws, io) = scripted(&input, &config().auto_close(false));
+        io.with(|s| s.room = 10);
+        assert_eq!(ws.recv_event().await.unwrap(), Some(Event::Close(None)));
+        let began = Instant::now();
+        assert!(ws.send(&[7; 500]).await.is_err());
+        assert_eq!(began.elapsed().as_secs(), 30);
+        assert!(ws.sender().unsent() > 0);
+    })
+    .await;
+}
+
+// Closing.
+
+#[tokio::test(start_paused = true)]
+async fn either_role_closes_and_both_see_a_clean_end() {
+    bounded(async {
+        for server_closes in [true, false] {
+            let (near, far) = pair(1000, &config());
+            let (mut first, mut second) = if server_closes { (far, near) } else { (near, far) };
+            let began = Instant::now();
+            let _ = first.feed("before").unwrap();
+            let closing = tokio::spawn(async move {
+                let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "done");
+                first.close(frame).await.unwrap();
+                assert!(first.closed().unwrap().clean);
+                first.close(None).await.unwrap();
+                assert_eq!(first.ready_state(), ReadyState::Closed);
+                assert_eq!(first.closed().map(|end| (end.code, end.reason)), Some((1001, "")));
+            });
+            assert_eq!(second.recv().await.unwrap().unwrap().as_text(), Some("before"));
+            assert!(second.recv().await.unwrap().is_none());
+            let end = second.closed().unwrap();
+            assert_eq!((end.code, end.reason), (1001, "done"));
+            assert!(end.clean);
+            drop(second);
+            closing.await.unwrap();
+            assert!(began.elapsed().as_secs() <= 1, "{:?}", began.elapsed());
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_close_at_once_and_both_ends_are_clean() {
+    bounded(async {
+        // P067, with messages in flight both ways.
+        let (mut client, mut server) = pair(1 << 16, &config());
+        for _ in 0..10 {
+            let _ = client.feed("in flight").unwrap();
+            let _ = server.feed("in flight").unwrap();
+        }
+        let near = async {
+            client.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
+            assert!(client.closed().unwrap().clean);
+            assert_eq!(client.closed().unwrap().code, 1001);
+            drop(client);
+        };
+        let far = async {
+            server.close(CloseFrame::new(CloseCode::GOING_AWAY)).await.unwrap();
+            assert!(server.closed().unwrap().clean);
+            assert_eq!(server.closed().unwrap().code, 1000);
+        };
+        tokio::join!(near, far);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_is_bounded_whatever_the_peer_does() {
+    bounded(async {
+        // P073, P075, A31: silent, trickling, not reading; and one that sends a part of its Close.
+        for what in ["silent", "trickle", "full", "part"] {
+            let (mut ws, io) = scripted(b"", &config());
+            let far = io.clone();
+            if what == "full" {
+                io.with(|s| s.room = 10);
+                let _ = ws.feed(&[0; 1000]).unwrap();
+            }
+            let peer = tokio::spawn(async move {
+                match what {
+                    "trickle" => loop {
+                        far.with(|s| s.input.extend(frame(true, true, BINARY, b"more")));
+                        sleep(Duration::from_millis(70)).await;
+                    },
+                    "part" => far.with(|s| s.input.push_back(0x88)),
+                    _ => {}
+                }
+            });
+            let began = Instant::now();
+            let error = recv_error(ws.close(None).await.unwrap_err());
+            assert_eq!(error, RecvError::CloseTimeout, "{what}");
+            assert_eq!(began.elapsed().as_secs(), 5, "{what}");
+            assert!(ws.closed().is_none_or(|end| !end.clean && end.code == 1006));
+            assert_eq!(ws.ready_state(), ReadyState::Closed);
+            assert!(ws.recv().await.is_err());
+            peer.abort();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn close_is_bounded_though_the_peer_sends_as_fast_as_it_can() {
+    bounded(async {
+        // Reads are never dry; the deadline is seen all the same. In real time, since paused time
+        // stands still while anybody is busy.
+        let config = config().close_timeout(Duration::from_millis(100));
+        let (mut near, far) = duplex(1 << 16);
+        let mut ws = server(far, &config);
+        let flooding = tokio::spawn(async move {
+            let wire = frame(true, true, BINARY, &[1; 1000]).repeat(50);
+            while near.write_all(&wire).await.is_ok() {}
+        });
+        let error = recv_error(ws.close(None).await.unwrap_err());
+        assert_eq!(error, RecvError::CloseTimeout);
+        drop(ws);
+        flooding.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_closes_and_does_not_read_our_answer_cannot_hold_us() {
+    bounded(async {
+        let (mut ws, io) = scripted(&frame(true, true, CLOSE, &close_body(1000, "")), &config());
+        io.with(|s| s.room = 10);
+        let _ = ws.feed(&[0; 100]).unwrap();
+        let began = Instant::now();
+        let _ = ws.recv().await.map(|_| ());
+        assert_eq!(began.elapsed().as_secs(), 5);
+        assert!(!ws.closed().is_some_and(|end| end.clean));
+        assert_eq!(ws.closed().unwrap().code, 1000);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
+    bounded(async {
+        // P065
+        let mut input = vec![];
+        for i in 0..20 {
+            input.extend(frame(true, true, BINARY, &[i; 500]));
+        }
+        input.extend(frame(true, true, CLOSE, &close_body(1000, "")));
+        let (mut ws, io) = scripted(&input, &config());
+        io.with(|s| s.at_end = AtEnd::Eof);
+        ws.sender().close(None).unwrap();
+        for i in 0..20 {
+            assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [i; 500]);
+        }
+        assert!(ws.recv().await.unwrap().is_none() && ws.closed().is_some_and(|end| end.clean));
+
+        let (mut ws, io) = scripted(&input, &config());
+        io.with(|s| s.at_end = AtEnd::Eof);
+        let (_, reply) = ws.recv_reply().await.unwrap().unwrap();
+        reply.close(None).unwrap();
+        assert!(ws.recv_reply().await.unwrap().is_none());
+        assert!(ws.closed().unwrap().clean);
+        let frames = io.frames();
+        assert_eq!((frames.len(), frames[0].opcode), (1, CLOSE));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_waits_for_the_servers_fin_no_longer_than_the_close_timeout() {
+    bounded(async {
+        // P071
+        let io = Scripted::new(&frame(false, true, CLOSE, &close_body(1000, "")));
+        let mut ws = client(io.clone(), &config());
+        let began = Instant::now();
+        assert!(ws.recv().await.unwrap().is_none());
+        assert_eq!(began.elapsed().as_secs(), 5);
+        assert!(ws.closed().unwrap().clean && !io.with(|s| s.shut));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_ends_in_the_middle_is_an_unexpected_end() {
+    bounded(async {
+        // P018, P037
+        let whole = frame(true, true, BINARY, &[1; 100]);
+        for cut in 0..whole.len() {
+            let mut input = whole.clone();
+            input.extend(&whole[..cut]);
+            let (mut ws, io) = scripted(&input, &config());
+            io.with(|s| s.at_end = AtEnd::Eof);
+            assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [1; 100]);
+            for _ in 0..2 {
+                let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+                assert_eq!(error, RecvError::UnexpectedEof);
+            }
+            assert_eq!(ws.closed().map_or(1006, |end| end.code), 1006);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn abort_overtakes_what_was_fed() {
+    bounded(async {
+        let (mut ws, io) = scripted(b"", &config());
+        io.with(|s| s.room = 10);
+        for i in 0..5 {
+            let _ = ws.feed(&[i; 100]).unwrap();
+        }
+        assert!(once!(ws.flush()).is_pending());
+        ws.sender().abort(CloseFrame::new(CloseCode::INTERNAL_ERROR)).unwrap();
+        io.with(|s| {
+            s.room = usize::MAX;
+            s.input.extend(frame(true, true, CLOSE, &close_body(1011, "")));
+            s.at_end = AtEnd::Eof;
+        });
+        assert!(ws.recv().await.unwrap().is_none());
+        let frames = io.frames();
+        assert_eq!(frames.len(), 2);
+        assert_eq!((frames[0].payload.len(), frames[1].opcode), (100, CLOSE));
+        assert_eq!(ws.sender().unsent(), 4 * 102);
+    })
+    .await;
+}
+
+// Control frames by hand.
+
+#[tokio::test(start_paused = true)]
+async fn with_auto_pong_and_auto_close_off_the_caller_answers() {
+    bounded(async {
+        let mut input = frame(true, true, PING, b"p");
+        input.extend(frame(true, true, TEXT, b"t"));
+        input.extend(frame(true, true, PONG, b"q"));
+        input.extend(frame(true, true, CLOSE, &close_body(4000, "why")));
+        let (mut ws, io) = scripted(&input, &config().auto_pong(false).auto_close(false));
+        assert_eq!(ws.recv_event().await.unwrap(), Some(Event::Ping(b"p")));
+        ws.sender().pong(b"mine").unwrap();
+        let event = ws.recv_event().await.unwrap();
+        assert_eq!(event, Some(Event::Message(Message::Text("t"))));
+        assert_eq!(ws.recv_event().await.unwrap(), Some(Event::Pong(b"q")));
+        match ws.recv_event().await.unwrap() {
+            Some(Event::Close(Some(frame))) => assert_eq!(frame.code.get(), 4000),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(ws.recv_event().await.unwrap(), None);
+        assert_eq!(ws.recv_event().await.unwrap(), None);
+        assert!(!ws.closed().is_some_and(|end| end.clean));
+        let _ = ws.feed("one last").unwrap(); // §5.5.1: may still be sent
+        io.with(|s| s.at_end = AtEnd::Eof);
+        ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
+        assert!(ws.closed().unwrap().clean);
+        let frames = io.frames();
+        let opcodes: Vec<_> = frames.iter().map(|f| f.opcode).collect();
+        assert_eq!(opcodes, [PONG, TEXT, CLOSE]);
+        assert_eq!(frames[0].payload, b"mine");
+        assert!(io.with(|s| s.shut));
+    })
+    .await;
+}
+
+// Timers.
+
+fn beating() -> Config {
+    config().heartbeat(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_pinged_and_then_given_up_in_time() {
+    bounded(async {
+        // P204
+        let (mut ws, io) = scripted(b"", &beating());
+        let began = Instant::now();
+        let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+        assert_eq!(error, RecvError::PongTimeout);
+        assert!(began.elapsed() <= Duration::from_millis(35_100), "{:?}", began.elapsed());
+        assert!(began.elapsed() >= Duration::from_secs(30));
+        assert_eq!(io.frames().len(), 1);
+        assert_eq!(io.frames()[0].opcode, PING);
+        assert_eq!(recv_error(ws.recv().await.map(|_| ()).unwrap_err()), RecvError::PongTimeout);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_dies_at_any_moment_is_found_within_a_quarter_more_and_the_timeout() {
+    bounded(async {
+        // P204: whatever the phase of the heartbeat in which the last byte arrived.
+        for (interval, timeout) in [(20, 10), (10, 30)] {
+            for last in 0..70 {
+                let beat =
+                    Heartbeat::new(Duration::from_secs(interval), Duration::from_secs(timeout));
+                let (mut ws, io) = scripted(b"", &config().heartbeat(beat));
+                let far = io.clone();
+                let began = Instant::now();
+                tokio::spawn(async move {
+                    // Answers pings until it dies.
+                    let mut answered = 0;
+                    while began.elapsed().as_secs() < last {
+                        let pings = far.frames().len();
+                        if pings > answered {
+                            answered = pings;
+                            far.with(|s| s.input.extend(frame(true, true, PONG, b"")));
+                        }
+                        sleep(Duration::from_millis(50)).await;
+                    }
+                    far.with(|s| s.input.extend(frame(true, true, PONG, b"")));
+                });
+                let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+                assert_eq!(error, RecvError::PongTimeout);
+                let silent = began.elapsed().as_secs_f64() - last as f64;
+                let most = interval as f64 * 1.25 + timeout as f64 + 0.1;
+                assert!(silent <= most, "died after {last} s, found after {silent} s > {most}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_byte_is_a_sign_of_life() {
+    bounded(async {
+        // P205: a large message that trickles in, and no pong at all.
+        let config = beating().frame_timeout(Duration::from_secs(10_000));
+        let (mut ws, io) = scripted(b"", &config);
+        let far = io.clone();
+        tokio::spawn(async move {
+            for byte in frame(true, true, BINARY, &[1; 50]) {
+                far.with(|s| s.input.push_back(byte));
+                sleep(Duration::from_secs(29)).await;
+            }
+        });
+        assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [1; 50]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pong_that_was_not_read_yet_is_not_held_against_the_peer() {
+    bounded(async {
+        let (mut ws, io) = scripted(b"", &beating());
+        let began = Instant::now();
+        while io.frames().is_empty() {
+            assert!(once!(ws.recv()).is_pending());
+            advance(Duration::from_secs(1)).await;
+        }
+        assert!(began.elapsed().as_secs() <= 25);
+        // The pong comes at once; nobody receives for an hour.
+        io.with(|s| s.input.extend(frame(true, true, PONG, b"")));
+        advance(Duration::from_secs(3600)).await;
+        assert!(once!(ws.recv()).is_pending());
+
+        // The same while a flush is blocked: silence is not held against the peer then.
+        io.with(|s| s.room = 0);
+        assert!(once!(ws.send("x")).is_pending());
+        for _ in 0..29 {
+            advance(Duration::from_secs(1)).await;
+            assert!(once!(ws.flush()).is_pending());
+        }
+        io.with(|s| s.room = usize::MAX);
+        ws.flush().await.unwrap();
+        assert!(once!(ws.recv()).is_pending());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_used_up_its_budget_does_not_miss_the_pong_that_lies_there() {
+    bounded(async {
+        // The runtime makes a read wait then, though there is something to read.
+        let (near, far) = duplex(1000);
+        let mut far = server(far, &config());
+        let mut ws = client(near, &beating());
+        let began = Instant::now();
+        while began.elapsed().as_secs() < 25 {
+            assert!(once!(ws.recv()).is_pending());
+            advance(Duration::from_secs(1)).await;
+        }
+        assert!(once!(ws.recv()).is_pending()); // the ping is written
+        assert!(once!(far.recv()).is_pending()); // and answered
+        advance(Duration::from_secs(20)).await;
+        std::future::poll_fn(|cx| {
+            while let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) {
+                budget.made_progress();
+            }
+            let polled = std::future::Future::poll(std::pin::pin!(ws.recv()), cx);
+            assert!(polled.is_pending(), "{polled:?}");
+            Poll::Ready(())
+        })
+        .await;
+        assert!(once!(ws.recv()).is_pending());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_taken_apart_and_joined_again_keeps_its_heartbeat() {
+    bounded(async {
+        let (mut ws, _) = scripted(b"", &beating());
+        for _ in 0..3600 {
+            assert!(once!(ws.recv()).is_pending());
+            ws.get_ref().with(|s| s.input.extend(frame(true, true, PONG, b"")));
+            advance(Duration::from_secs(1)).await;
+        }
+        let (io, conn) = ws.into_parts();
+        let mut ws = WebSocket::from_parts(io, conn);
+        let began = Instant::now();
+        let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+        assert_eq!(error, RecvError::PongTimeout);
+        assert!(began.elapsed().as_secs() <= 35, "{:?}", began.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_trickles_in_is_cut_off_but_not_one_in_chunks() {
+    bounded(async {
+        // A25
+        for chunks in [false, true] {
+            let (mut ws, io) = scripted(b"", &config());
+            let far = io.clone();
+            tokio::spawn(async move {
+                for byte in frame(true, true, TEXT, &[b'a'; 100]) {
+                    far.with(|s| s.input.push_back(byte));
+                    sleep(Duration::from_secs(1)).await;
+                }
+                far.with(|s| s.at_end = AtEnd::Eof);
+            });
+            let began = Instant::now();
+            let error = if chunks {
+                let mut got = 0;
+                loop {
+                    match ws.recv_chunk().await {
+                        Ok(Some(chunk)) => got += chunk.data.len(),
+                        Ok(None) => panic!("no Close was sent"),
+                        Err(error) => {
+                            assert_eq!(got, 100);
+                            break recv_error(error);
+                        }
+                    }
+                }
+            } else {
+                recv_error(ws.recv().await.map(|_| ()).unwrap_err())
+            };
+            if chunks {
+                assert_eq!(error, RecvError::UnexpectedEof);
+            } else {
+                assert_eq!((error, began.elapsed().as_secs()), (RecvError::FrameTimeout, 60));
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_too_far_to_be_expressed_never_come() {
+    // A86
+    let config = config()
+        .heartbeat(Heartbeat::new(Duration::MAX, Duration::MAX))
+        .frame_timeout(Duration::MAX)
+        .write_timeout(Duration::MAX)
+        .close_timeout(Duration::MAX);
+    let (mut ws, io) = scripted(&frame(true, true, BINARY, b"x")[..3], &config);
+    io.with(|s| s.room = 1);
+    let _ = ws.feed("blocked").unwrap();
+    for _ in 0..5 {
+        assert!(once!(ws.recv()).is_pending());
+        assert!(once!(ws.flush()).is_pending());
+        advance(Duration::from_secs(10_000_000)).await;
+    }
+    ws.sender().close(None).unwrap();
+    assert!(once!(ws.recv()).is_pending());
+    advance(Duration::from_secs(10_000_000)).await;
+    assert!(once!(ws.recv()).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_of_no_length_pass_at_once_and_those_beyond_all_time_never() {
+    let hour = Duration::from_secs(3600);
+    let partial = &frame(true, true, BINARY, b"x")[..1];
+    bounded(async {
+        // An interval of nothing must not become a loop that does nothing else.
+        for interval in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+            let config = config()
+                .heartbeat(Heartbeat::new(interval, Duration::ZERO))
+                .frame_timeout(Duration::ZERO)
+                .close_timeout(Duration::ZERO)
+                .write_timeout(Duration::ZERO)
+                .handshake_timeout(Duration::ZERO);
+            let (mut ws, io) = scripted(partial, &config);
+            let began = Instant::now();
+            assert!(ws.recv().await.is_err());
+            assert!(ws.close(None).await.is_err());
+            let (mut ws, _) = scripted(b"", &config);
+            assert!(ws.close(None).await.is_err());
+            let (mut ws, stuck) = scripted(b"", &config);
+            stuck.with(|s| s.room = 1);
+            assert!(ws.send("x").await.is_err());
+            assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
+            let shaken = accept(Scripted::new(b""), &config).await.map(|_| ());
+            assert!(matches!(shaken, Err(Error::Handshake(HandshakeError::Timeout))));
+            assert!(io.frames().len() < 10);
+        }
+    })
+    .await;
+    // A sum with the time that overflows would panic, or pass at once.
+    for long in [Duration::MAX, Duration::from_secs(u64::MAX / 1000), Duration::from_secs(1 << 34)]
+    {
+        let config = config().handshake_timeout(long).heartbeat(Heartbeat::new(hour, long));
+        let shaking = accept(Scripted::new(b""), &config);
+        assert!(tokio::time::timeout(hour, shaking).await.is_err());
+        let (mut ws, _) = scripted(partial, &config.frame_timeout(long));
+        assert!(tokio::time::timeout(4 * hour, ws.recv()).await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_of_no_size_or_of_all_there_is_leave_a_connection_that_works() {
+    bounded(async {
+        for n in [0, 1, usize::MAX] {
+            let config = config().high_water(n).cork_limit(n).read_buffer(n);
+            let input = [frame(true, true, TEXT, b"a"), frame(true, true, TEXT, b"b")].concat();
+            let (mut ws, io) = scripted(&input, &config);
+            for _ in 0..2 {
+                // With room for nothing no message would ever be handed out.
+                let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
+                let _ = reply.feed(message).unwrap();
+            }
+            ws.flush().await.unwrap();
+            assert_eq!(io.frames().len(), 2, "{n}");
+        }
+    })
+    .await;
+}
+
+#[test]
+fn a_runtime_without_a_clock_is_enough_where_no_deadline_is_armed() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (mut client, mut server) = pair(1 << 16, &config());
+        let echoing = tokio::spawn(async move {
+            for _ in 0..10 {
+                let (message, reply) = server.recv_reply().await.unwrap().unwrap();
+                let _ = reply.feed(message).unwrap();
+            }
+            server.flush().await.unwrap();
+        });
+        for _ in 0..10 {
+            client.send("tick").await.unwrap();
+            assert_eq!(client.recv().await.unwrap().unwrap().as_text(), Some("tick"));
+        }
+        echoing.await.unwrap();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_are_stamped_when_asked_for() {
+    bounded(async {
+        let request = Request::new("ws://localhost/").unwrap();
+        let config = config().stamp_reads(true);
+        let (near, far) = duplex(1000);
+        let (ws, far) =
+            tokio::join!(tickwire::tokio::client(near, &request, &config), accept(far, &config));
+        let (mut ws, mut far) = (ws.unwrap(), far.unwrap());
+        let mut last = None;
+        for _ in 0..3 {
+            advance(Duration::from_secs(7)).await;
+            far.send("tick").await.unwrap();
+            let (_, info) = ws.recv_info().await.unwrap().unwrap();
+            let read_at = info.read_at.expect("it was asked for");
+            if let Some(last) = last {
+                assert_eq!(read_at - last, Duration::from_secs(7));
+            }
+            last = Some(read_at);
+        }
+        let (mut reader, _writer) = ws.into_split();
+        far.send("tick").await.unwrap();
+        assert!(reader.recv_info().await.unwrap().unwrap().1.read_at.is_some());
+        let mut plain =
+            server(Scripted::new(&frame(true, true, TEXT, b"tick")), &Config::default());
+        let (_, info) = plain.recv_info().await.unwrap().unwrap();
+        assert_eq!(info.read_at, None, "it was not");
+    })
+    .await;
+}
+
+// Memory.
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_64_mib_passes_in_chunks_at_bounded_memory() {
+    bounded(async {
+        for fragments in [1, 64] {
+            let (mut near, far) = duplex(64 << 10);
+            let mut ws = server(far, &config().max_frame(64 << 20));
+            tokio::spawn(async move {
+                let size = (64 << 20) / fragments;
+                let zeros = vec![0; 32 << 10];
+                for i in 0..fragments {
+                    let opcode = if i == 0 { 2 } else { 0 };
+                    let fin = if i == fragments - 1 { 0x80 } else { 0 };
+                    let mut header = vec![fin | opcode, 0xff];
+                    header.extend((size as u64).to_be_bytes());
+                    header.extend([0; 4]);
+                    near.write_all(&header).await.unwrap();
+                    for _ in 0..size / zeros.len() {
+                        near.write_all(&zeros).await.unwrap();
+                    }
+                }
+                near
+            });
+            let before = live();
+            take_peak();
+            let mut got = 0;
+            while let Some(chunk) = ws.recv_chunk().await.unwrap() {
+                got += chunk.data.len();
+                if chunk.last {
+                    break;
+                }
+            }
+            assert_eq!(got, 64 << 20);
+            let peak = take_peak() - before;
+            assert!(peak < 1 << 20, "{peak} bytes");
+        }
+    })
+    .await;
+}
+
+/// How many bytes a connection holds while it waits, its own size included.
+fn held<S>(ws: WebSocket<S>) -> usize {
+    let before = live();
+    drop(ws);
+    (before - live()) as usize + size_of::<WebSocket<tokio::net::TcpStream>>()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_waits_for_the_peers_fin_holds_no_buffers() {
+    let io = Scripted::new(&frame(false, true, CLOSE, &close_body(1000, "")));
+    let mut ws = client(io.clone(), &config());
+    assert!(once!(ws.recv()).is_pending());
+    assert!(io.frames().len() == 1 && ws.ready_state() == ReadyState::Closing);
+    let held = held(ws);
+    assert!(held <= 4 << 10, "{held} bytes");
+}
+
+/// Whole messages of `len` bytes both ways through a connection that answers them; then `after`.
+async fn used(is_server: bool, len: usize, after: &[u8]) -> (WebSocket<Scripted>, Scripted) {
+    let io = Scripted::new(b"");
+    let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &beating()));
+    for i in 0..200 {
+        let wire = frame(is_server, true, BINARY, &vec![i as u8; len]);
+        // Cut in two, so that each waits in the middle of a message, too.
+        let (a, b) = wire.split_at(wire.len() * (i % 7) / 7);
+        for part in [a, b] {
+            io.with(|s| s.input.extend(part));
+            match once!(ws.recv_reply()) {
+                Poll::Ready(message) => {
+                    let (message, reply) = message.unwrap().unwrap();
+                    let _ = reply.feed(message).unwrap();
+                    reply.ping(b"").unwrap();
+                }
+                Poll::Pending => {}
+            }
+            assert!(once!(ws.recv_reply()).is_pending());
+        }
+    }
+    io.with(|s| s.input.extend(after));
+    assert!(once!(ws.recv_reply()).is_pending());
+    assert_eq!(messages(&io.frames()).len(), 200);
+    (ws, io)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_connection_holds_no_buffers() {
+    // DESIGN.md §12, P212, A18
+    for is_server in [true, false] {
+        for len in [10, 1000, 16 << 10, 100 << 10] {
+            let (ws, io) = used(is_server, len, b"").await;
+            let held = held(ws);
+            assert!(held <= 4 << 10, "server {is_server}, {len} byte messages: {held} bytes");
+            drop(io);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_few_bytes_of_a_partial_frame_do_not_pin_a_buffer() {
+    for is_server in [true, false] {
+        for cut in [1, 2, 5, 20, 100] {
+            let part = &frame(is_server, true, BINARY, &[0; 8000])[..cut];
+            let (ws, io) = used(is_server, 1000, part).await;
+            let held = held(ws);
+            assert!(held <= 4 << 10, "server {is_server}, {cut} bytes: {held} bytes");
+            drop(io);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_connection_that_waits_holds_no_buffers() {
+    let (ws, io) = used(true, 16 << 10, b"").await;
+    let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
+    for i in 0..100 {
+        io.with(|s| s.input.extend(frame(true, true, BINARY, &[i; 16 << 10])));
+        assert!(reader.recv().await.unwrap().is_some());
+        assert!(once!(reader.recv()).is_pending());
+        writer.send(&[i; 16 << 10]).await.unwrap();
+    }
+    let before = live();
+    drop((reader, writer));
+    let held = before - live();
+    assert!(held <= 4 << 10, "{held} bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_only_sends_holds_no_buffer_between_two_messages() {
+    let (mut ws, _io) = scripted(b"", &config());
+    for _ in 0..10 {
+        ws.send(&[0; 1000]).await.unwrap();
+    }
+    let held = held(ws);
+    assert!(held <= 4 << 10, "{held} bytes");
+}
+
+// The opening handshake.
+
+const REQUEST: &str = "GET /feed?x=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\nOrigin: http://example.com\r\n\r\n";
+
+#[tokio::test]
+async fn connect_reaches_a_listener_and_accept_answers() {
+    bounded(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/feed?x=1", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let handshake = Handshake::read(stream, &config()).await.unwrap();
+            let request = handshake.request();
+            assert_eq!((request.path(), request.query()), ("/feed", Some("x=1")));
+            assert_eq!(request.header("x-token"), Some(&b"abc"[..]));
+            let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]);
+            let mut ws = handshake.accept(accept.header("X-Server", "t").unwrap()).await.unwrap();
+            assert_eq!(ws.negotiated().subprotocol(), Some("ticks.v1"));
+            while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
+                let _ = reply.feed(message).unwrap();
+            }
+            assert!(ws.closed().unwrap().clean);
+        });
+        let request = Request::new(&url).unwrap().header("X-Token", "abc").unwrap();
+        let request = request.subprotocols(&["ticks.v1"]).unwrap();
+        let mut ws = Dial::new(&request).connect(&config()).await.unwrap();
+        assert!(ws.get_ref().tcp().nodelay().unwrap());
+        assert_eq!(ws.negotiated().subprotocol(), Some("ticks.v1"));
+        ws.send("hello").await.unwrap();
+        assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("hello"));
+        ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
+        assert!(ws.closed().unwrap().clean);
+        drop(ws);
+        serving.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
+    bounded(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = accept(stream, &config()).await.unwrap().into_parts().0;
+            let mut slices = [0; 5];
+            stream.read_exact(&mut slices).await.unwrap();
+            assert_eq!(&slices, b"ab cd");
+            stream.write_all(b"\x83\x00").await.unwrap(); // no such opcode
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+            let close = whole_frames(&rest).pop().unwrap();
+            assert_eq!((close.opcode, close.payload), (CLOSE, close_body(1002, "")));
+        });
+        let mut ws = connect(&url, &config()).await.unwrap();
+        #[cfg(feature = "rustls")]
+        assert!(ws.get_ref().tls().is_none());
+        // Beside the protocol, since no client writes slices but where something overtakes.
+        let stream = ws.get_mut();
+        assert!(tokio::io::AsyncWrite::is_write_vectored(stream));
+        let slices = [std::io::IoSlice::new(b"ab "), std::io::IoSlice::new(b"cd")];
+        assert_eq!(stream.write_vectored(&slices).await.unwrap(), 5);
+        stream.flush().await.unwrap();
+        assert!(ws.closed().and_then(|end| end.error).is_none());
+        assert!(matches!(ws.recv().await, Err(Error::Recv(RecvError::Protocol(_)))));
+        assert!(matches!(ws.closed().and_then(|end| end.error), Some(RecvError::Protocol(_))));
+        serving.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_nothing_without_an_error_has_failed() {
+    use std::{pin::Pin, task::Context};
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    /// Answers each write with 0 bytes.
+    struct Full;
+    impl AsyncRead for Full {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+    impl AsyncWrite for Full {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(0))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    let write_zero =
+        |error: Error| matches!(error, Error::Io(e) if e.kind() == io::ErrorKind::WriteZero);
+    bounded(async {
+        let mut ws = server(Full, &config());
+        assert!(write_zero(ws.send("x").await.unwrap_err()));
+        let request = Request::new("ws://h").unwrap();
+        let shaken = tickwire::tokio::client(Full, &request, &config()).await;
+        assert!(write_zero(shaken.map(drop).unwrap_err()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_close_that_cannot_be_sent_closes_nothing() {
+    bounded(async {
+        let (mut ws, io) = scripted(b"", &config());
+        let long = "x".repeat(124);
+        let bad = ws.close(CloseFrame::with_reason(CloseCode::NORMAL, &long)).await;
+        assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
+        ws.send("still open").await.unwrap();
+        assert_eq!(io.with(|s| whole_frames(&s.output)).len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connect_says_what_is_wrong() {
+    bounded(async {
+        assert!(matches!(connect("http://localhost/", &config()).await, Err(Error::Url(_))));
+        assert!(matches!(connect("ws://localhost/#x", &config()).await, Err(Error::Url(_))));
+        #[cfg(not(feature = "rustls"))]
+        assert!(matches!(connect("wss://localhost/", &config()).await, Err(Error::NoTls)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nobody = listener.local_addr().unwrap();
+        drop(listener);
+        let refused = connect(&format!("ws://{nobody}"), &config()).await.map(|_| ());
+        assert!(matches!(&refused, Err(Error::Io(_))), "{refused:?}");
+        assert!(refused.unwrap_err().is_retryable());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refused_peer_reads_the_whole_response_and_fin_whatever_it_has_sent() {
+    bounded(async {
+        // P130, A67, A68
+        for size in [0, 3 << 20] {
+            let (near, far) = tcp_pair().await;
+            let (mut read, mut write) = near.into_split();
+            let writing = tokio::spawn(async move {
+                write.write_all(REQUEST.as_bytes()).await.unwrap();
+                write.write_all(&vec![b'x'; size]).await.unwrap();
+                write
+            });
+            let serving = tokio::spawn(async move {
+                let handshake = Handshake::read(far, &config()).await.unwrap();
+                handshake.refuse(Refuse::new(403).body("who are you?")).await.unwrap();
+            });
+            let write = writing.await.unwrap();
+            let mut answer = vec![];
+            read.read_to_end(&mut answer).await.expect("FIN, not RST");
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+            assert!(answer.to_ascii_lowercase().contains("connection: close\r\n"));
+            assert!(answer.ends_with("\r\n\r\nwho are you?"));
+            is_dated_now(&answer);
+            drop((read, write));
+            serving.await.unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_peer_that_sends_for_ever_is_left_after_a_second() {
+    bounded(async {
+        let io = Scripted::new(REQUEST.as_bytes());
+        let handshake = Handshake::read(io.clone(), &config()).await.unwrap();
+        let flood = io.clone();
+        let flooding = tokio::spawn(async move {
+            loop {
+                flood.with(|s| s.input.extend([0; 100]));
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let began = Instant::now();
+        handshake.refuse(Refuse::new(503)).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 1);
+        assert!(io.with(|s| s.shut));
+        flooding.abort();
+
+        // And one that does not even read.
+        let io = Scripted::new(REQUEST.as_bytes());
+        io.with(|s| s.room = 10);
+        let handshake = Handshake::read(io, &config()).await.unwrap();
+        let began = Instant::now();
+        assert!(handshake.refuse(Refuse::new(503)).await.is_err());
+        assert_eq!(began.elapsed().as_secs(), 30);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_request_is_answered_and_the_stream_ended() {
+    bounded(async {
+        let cases = [
+            (REQUEST.replace("GET", "POST"), 405),
+            (REQUEST.replace("HTTP/1.1", "HTTP/1.0"), 505),
+            (REQUEST.replace("Upgrade: websocket\r\n", ""), 426),
+            (REQUEST.replace("Version: 13", "Version: 8"), 426),
+            (REQUEST.replace("Host: example.com\r\n", ""), 400),
+            (REQUEST.replace("Host: example.com", "Content-Length: 5\r\nHost: a"), 400),
+            ("\x16\x03\x01 hello\r\n\r\n".into(), 400),
+            (format!("GET /{} HTTP/1.1\r\n", "x".repeat(10_000)), 414),
+            (REQUEST.replace("Host: ", &"A: b\r\n".repeat(200)), 431),
+        ];
+        for (request, status) in cases {
+            let io = Scripted::new(request.as_bytes());
+            io.with(|s| s.at_end = AtEnd::Eof);
+            let error = accept(io.clone(), &config()).await.map(|_| ()).unwrap_err();
+            match error {
+                Error::Handshake(error) => assert_eq!(error.status(), status, "{request}"),
+                other => panic!("{other:?}"),
+            }
+            let output = io.with(|s| String::from_utf8(s.output.clone()).unwrap());
+            assert!(output.starts_with(&format!("HTTP/1.1 {status} ")), "{output}");
+            assert!(output.to_ascii_lowercase().contains("connection: close"), "{output}");
+            is_dated_now(&output);
+            assert!(io.with(|s| s.shut));
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn read_any_gives_back_plain_http_to_be_answered() {
+    bounded(async {
+        let io = Scripted::new(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
+        io.with(|s| s.at_end = AtEnd::Eof);
+        let (handshake, checked) = Handshake::read_any(io.clone(), &config()).await.unwrap();
+        assert_eq!(checked, Err(HandshakeError::NotUpgrade));
+        assert_eq!(handshake.request().path(), "/health");
+        assert!(io.with(|s| s.output.is_empty()));
+        handshake.refuse(Refuse::new(200).body("fine")).await.unwrap();
+        let output = io.with(|s| String::from_utf8(s.output.clone()).unwrap());
+        assert!(output.starts_with("HTTP/1.1 200 ") && output.ends_with("\r\n\r\nfine"));
+
+        // What was found bad cannot be accepted after all.
+        let io = Scripted::new(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (handshake, _) = Handshake::read_any(io, &config()).await.unwrap();
+        let accepted = handshake.accept(Accept::new()).await.map(|_| ());
+        assert!(matches!(accepted, Err(Error::Handshake(HandshakeError::NotUpgrade))));
+
+        // A good one is good here, too; a stream that ends at once is an error of the handshake.
+        let io = Scripted::new(REQUEST.as_bytes());
+        let (handshake, checked) = Handshake::read_any(io, &config()).await.unwrap();
+        assert_eq!(checked, Ok(()));
+        handshake.accept(Accept::new()).await.unwrap();
+        let io = Scripted::new(b"");
+        io.with(|s| s.at_end = AtEnd::Eof);
+        let (handshake, checked) = Handshake::read_any(io, &config()).await.unwrap();
+        assert_eq!(checked, Err(HandshakeError::UnexpectedEof));
+        assert_eq!(handshake.request().method(), "");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_trickles_in_is_answered_with_408() {
+    bounded(async {
+        // P134, A53, A82; and one that never begins.
+        for trickle in [true, false] {
+            let io = Scripted::new(b"");
+            let far = io.clone();
+            let peer = tokio::spawn(async move {
+                for byte in REQUEST.bytes().chain(std::iter::repeat(b'x')) {
+                    if trickle {
+                        far.with(|s| s.input.push_back(byte));
+                    }
+                    sleep(Duration::from_millis(200)).await;
+                    if far.with(|s| s.shut) {
+                        far.with(|s| s.at_end = AtEnd::Eof);
+                        break;
+                    }
+                }
+            });
+            let began = Instant::now();
+            let error = accept(io.clone(), &config()).await.map(|_| ()).unwrap_err();
+            assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
+            assert!((10..=11).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+            let output = io.with(|s| String::from_utf8(s.output.clone()).unwrap());
+            assert!(output.starts_with("HTTP/1.1 408 "), "{output}");
+            peer.await.unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_right_behind_the_request_are_not_lost_however_it_is_cut() {
+    bounded(async {
+        // P129, A65
+        let mut wire = REQUEST.as_bytes().to_vec();
+        for i in 0..50 {
+            wire.extend(frame(true, true, BINARY, &[i; 1000]));
+        }
+        wire.extend(frame(true, true, CLOSE, b""));
+        for step in [1, 100, 1009, 1 << 20] {
+            let mut ws = accept(Stutter::new(wire.clone(), step), &config()).await.unwrap();
+            for i in 0..50 {
+                assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [i; 1000]);
+            }
+            assert!(ws.recv().await.unwrap().is_none());
+            assert!(ws.closed().unwrap().clean);
+        }
+    })
+    .await;
+}
+
+/// A client's handshake with a server that answers `response` to whatever it is asked.
+async fn answered(response: &str, at_end: AtEnd) -> Result<WebSocket<Scripted>, Error> {
+    let io = Scripted::new(response.as_bytes());
+    io.with(|s| s.at_end = at_end);
+    let request = Request::new("ws://example.com/").unwrap();
+    tickwire::tokio::client(io, &request, &config()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_says_how_it_was_refused() {
+    bounded(async {
+        // P094
+        let body = "x".repeat(10_000);
+        let response = format!(
+            "HTTP/1.1 404 Not Found\r\nX-Why: a\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        match answered(&response, AtEnd::Silence).await {
+            Err(Error::Refused(refusal)) => {
+                assert_eq!(refusal.status(), 404);
+                assert_eq!(refusal.header("x-why"), Some(&b"a"[..]));
+                assert_eq!(refusal.body().len(), 4 << 10);
+            }
+            other => panic!("{:?}", other.map(|_| ())),
+        }
+        match answered(
+            "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n",
+            AtEnd::Silence,
+        )
+        .await
+        {
+            Err(Error::Refused(refusal)) => {
+                assert_eq!((refusal.status(), refusal.body().len()), (302, 0));
+                assert_eq!(refusal.header("location"), Some(&b"/b"[..]));
+            }
+            other => panic!("{:?}", other.map(|_| ())),
+        }
+        // A reset right behind it, as from a server that has not read all, is not what is told: it
+        // would look like something to be tried again.
+        let response = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\nno entry";
+        match answered(response, AtEnd::Reset).await {
+            Err(error @ Error::Refused(_)) if error.is_retryable() => panic!("{error:?}"),
+            Err(Error::Refused(refusal)) => {
+                assert_eq!((refusal.status(), refusal.body()), (401, &b"no entry"[..]));
+            }
+            other => panic!("{:?}", other.map(|_| ())),
+        }
+        // The body ends with the stream, is cut by it, or never comes: what is there is told.
+        for at_end in [AtEnd::Eof, AtEnd::Silence] {
+            let error = answered("HTTP/1.1 503 No\r\nRetry-After: 3\r\n\r\nlater", at_end).await;
+            match error {
+                Err(Error::Refused(refusal)) => {
+                    assert_eq!((refusal.status(), refusal.body()), (503, &b"later"[..]));
+                    assert_eq!(refusal.retry_after(), Some(Duration::from_secs(3)));
+                }
+                other => panic!("{:?}", other.map(|_| ())),
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_rejects_what_is_no_agreement() {
+    bounded(async {
+        let garbage = answered("SSH-2.0-OpenSSH_9.6\r\n\r\n", AtEnd::Silence).await.map(|_| ());
+        assert!(matches!(garbage, Err(Error::Handshake(_))), "{garbage:?}");
+        let ended = answered("HTTP/1.1 101 Swi", AtEnd::Eof).await.map(|_| ());
+        assert!(matches!(ended, Err(Error::Handshake(HandshakeError::UnexpectedEof))), "{ended:?}");
+        let reset = answered("", AtEnd::Reset).await.map(|_| ());
+        assert!(matches!(reset, Err(Error::Io(_))), "{reset:?}");
+        let began = Instant::now();
+        let silent = answered("HTTP/1.1 101 Switching", AtEnd::Silence).await.map(|_| ());
+        assert!(matches!(silent, Err(Error::Handshake(HandshakeError::Timeout))), "{silent:?}");
+        assert_eq!(began.elapsed().as_secs(), 10);
+        let wrong = "HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        let wrong = answered(wrong, AtEnd::Silence).await.map(|_| ());
+        assert!(matches!(wrong, Err(Error::Handshake(HandshakeError::BadAccept))), "{wrong:?}");
+
+        // A server that never reads the request.
+        let io = Scripted::new(b"");
+        io.with(|s| s.room = 10);
+        let request = Request::new("ws://example.com/").unwrap();
+        let began = Instant::now();
+        let full = tickwire::tokio::client(io, &request, &config()).await.map(|_| ());
+        assert!(matches!(full, Err(Error::Handshake(HandshakeError::Timeout))), "{full:?}");
+        assert_eq!(began.elapsed().as_secs(), 10);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_over_a_stream_that_stutters_succeeds_byte_by_byte() {
+    bounded(async {
+        for room in [1, 2, 100] {
+            let (near, far) = duplex(room);
+            let request = Request::new("ws://example.com/x").unwrap();
+            let config = config();
+            let (client, server) = tokio::join!(
+                tickwire::tokio::client(near, &request, &config),
+                accept(far, &config)
+            );
+            let (mut client, mut server) = (client.unwrap(), server.unwrap());
+            let (sent, got) = tokio::join!(client.send("x"), server.recv());
+            sent.unwrap();
+            assert_eq!(got.unwrap().unwrap().as_text(), Some("x"));
+        }
+    })
+    .await;
+}
+
+// Types.
+
+#[test]
+fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
+    fn send<T: Send>() {}
+    fn send_sync<T: Send + Sync>() {}
+    fn spawns<F: Future<Output: Send + 'static> + Send + 'static>(_: F) {}
+    use tokio::net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    };
+    send::<WebSocket<TcpStream>>();
+    send::<tickwire::Connection>();
+    send::<tickwire::tokio::Reader<OwnedReadHalf, OwnedWriteHalf>>();
+    send_sync::<tickwire::tokio::Writer<OwnedWriteHalf>>();
+    send::<tickwire::blocking::WebSocket<std::net::TcpStream>>();
+    send::<tickwire::blocking::Reader<std::net::TcpStream>>();
+    send::<tickwire::blocking::Writer<std::net::TcpStream>>();
+    send::<tickwire::handshake::server::Handshake>();
+    send::<tickwire::handshake::client::Handshake>();
+    send_sync::<tickwire::OwnedMessage>();
+    send_sync::<tickwire::Prepared>();
+    send_sync::<Error>();
+
+    // Futures too, whatever the stream is, and though a borrowed message lives across an await.
+    async fn every_call<S>(io: S) -> Result<(), Error>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut ws = accept(io, &Config::default()).await?;
+        while let Some((message, reply)) = ws.recv_reply().await? {
+            yield_now().await;
+            let _ = reply.feed(message)?;
+        }
+        ws.recv_info().await?;
+        ws.recv_chunk().await?;
+        ws.recv_event().await?;
+        ws.recv_owned().await?;
+        ws.send("x").await?;
+        ws.close(CloseFrame::new(CloseCode::NORMAL)).await?;
+        let (mut reader, mut writer) = ws.into_split();
+        reader.recv().await?;
+        writer.send("x").await?;
+        writer.close(None).await
+    }
+    spawns(every_call(duplex(1).0));
+    spawns(async { connect("ws://example.com/", &Config::default()).await.map(|_| ()) });
+}
+
+/// The recipe for "has my order been written?".
+#[tokio::test]
+async fn room_for_one_byte_means_that_all_is_written_although_the_peer_is_silent() {
+    let (near, mut far) = duplex(64);
+    let mut ws = server(near, &Config::default());
+    let position = ws.feed(&[7; 1000]).unwrap();
+    let short = Duration::from_millis(20);
+    assert!(tokio::time::timeout(short, ws.recv_or_room(1)).await.is_err());
+    assert!(!ws.is_written(position));
+    let reading = tokio::spawn(async move {
+        far.read_exact(&mut [0; 1004]).await.unwrap();
+        far // stays open, and silent
+    });
+    assert!(matches!(bounded(ws.recv_or_room(1)).await.unwrap(), Received::Room));
+    assert!(ws.is_written(position));
+    reading.await.unwrap();
+}
