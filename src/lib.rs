@@ -3,11 +3,11 @@
 //!
 //! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): bytes, time and entropy
 //!   are handed in, so that it runs under any runtime, in a test, in a fuzzer, without `std`.
-//! - Thin adapters on it: `tokio`, `blocking` and `futures_io`, without a protocol rule in them.
+//! - Thin adapters: `tokio`, `blocking` and `futures_io` hold no protocol rule.
 //! - A received message is **borrowed**: a slice of the buffer the socket was read into. In steady
 //!   state nothing is allocated, and a batch of messages costs one read and one write.
-//! - Every check of the RFC is made, every count has a limit, and a violation gives a precise error
-//!   here and the right close code there.
+//! - Every check of the RFC is made and every count has a limit. On a violation you get a precise
+//!   error, and the peer gets the right close code.
 //!
 #![cfg_attr(
     feature = "tokio",
@@ -88,8 +88,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! socket <- outgoing() <- Sender <- feed               one copy, masked on the way by a client
 //! ```
 //!
-//! What [`Sender::outgoing`] returns is a [`Buf`](bytes::Buf): write its chunks, and `advance` it by what
-//! the socket took.
+//! [`Sender::outgoing`] returns a [`Buf`](bytes::Buf): write its chunks, and `advance` it by the number
+//! of bytes that the socket took.
 //!
 //! # Which call
 //!
@@ -99,23 +99,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | act on the newest only | [`recv_info`] | skip while [`Info::more`] |
 //! | answer each message | [`recv_reply`] | [`feed`](Sender::feed) to the sender that comes with it |
 //! | see Pings and Closes | [`recv_event`] | answer them yourself, if [`Config`] says so |
-//! | take what memory would not hold | [`recv_chunk`] | pieces as they arrive |
-//! | send what memory would not hold | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark its ends |
-//! | send now | [`send`] | it has reached the socket when it returns |
-//! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses when full, [`ready`] in front of it waits |
+//! | receive more than memory holds | [`recv_chunk`] | pieces as they arrive |
+//! | send more than memory holds | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark its ends |
+//! | send now | [`send`] | the message has reached the socket when it returns |
+//! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses when full, [`ready`] before it waits |
 //! | send one to many | [`Prepared`] and [`feed`] | encoded once |
-//! | bound what a slow subscriber is behind | [`Outbox::feed`] to `sender()`; of a half, `&mut writer.sender()` | wait, drop, conflate or disconnect |
+//! | bound how far a slow subscriber falls behind | [`Outbox::feed`] to [`sender()`]; for a half, to [its own][half's] | wait, drop, conflate or disconnect |
 //! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | [`Backoff`] | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | where that is on |
-//! | overtake what waits | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
+//! | overtake waiting messages | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
-//! | know how far the peer is | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`probe`] |
+//! | measure the round trip | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`probe`] |
 //! | see what went over a connection | `tap`, a feature | for bug reports, replayed into the core |
 //! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |
 //!
-//! The links are to the `tokio` adapter; `futures_io` has the same names but `connect`, `blocking`
-//! has all but `recv_or_room`.
+//! The links are to the `tokio` adapter; `futures_io` has the same names except [`connect`], `blocking`
+//! except [`recv_or_room`].
 //!
 #![cfg_attr(
     feature = "tokio",
@@ -132,6 +132,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 [`ready`]: crate::tokio::WebSocket::ready
 [`probe`]: crate::tokio::WebSocket::probe
 [`into_split`]: crate::tokio::WebSocket::into_split
+[`sender()`]: crate::tokio::WebSocket::sender
+[half's]: crate::tokio::Writer::sender
+[`recv_or_room`]: crate::tokio::WebSocket::recv_or_room
+[`connect`]: crate::tokio::connect()
+[`client`]: crate::tokio::client
 "
 )]
 #![cfg_attr(
@@ -149,41 +154,46 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 [`ready`]: crate::Connection
 [`probe`]: crate::Connection
 [`into_split`]: crate::Connection
+[`sender()`]: crate::Connection
+[half's]: crate::Connection
+[`recv_or_room`]: crate::Connection
+[`connect`]: crate::Connection
+[`client`]: crate::Connection
 "
 )]
 //!
 //! # Left to you
 //!
-//! - **Reconnecting.** What has to happen after a connect, the application knows: who it is, what it
-//!   subscribes to, what a gap means. [`Backoff`] says when to try again and whether to, the example
+//! - **Reconnecting.** Only the application knows what has to happen after a connect: who it is, what
+//!   it subscribes to, what a gap means. [`Backoff`] says when to try again and whether to; the example
 //!   `reconnect` is the loop.
-//! - **How many connections.** What one may cost is bounded here, how many there may be is for the
-//!   loop that accepts: the example `bounded` limits handshakes under way, peers, and those of one
+//! - **The number of connections.** The cost of each is bounded here; the loop that accepts bounds
+//!   their number: the example `bounded` limits handshakes in progress and peers, in all and per
 //!   address.
 //! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how little they take.
-//! - **Proxies.** Dial through one with a library that speaks to it, and hand the stream to `client`:
+//! - **Proxies.** Dial through one with a library that speaks to it, and hand the stream to [`client`]:
 //!   `examples/proxy` does so for HTTP CONNECT and SOCKS5.
 //!
 //! # Choices that the RFCs leave open
 //!
-//! - Of Pings that wait to be answered, up to 16 are answered each, of more only the newest
-//!   (§5.5.3 allows that): test suites want each, and a flood should cost one.
-//! - The Close that reports a violation goes behind the replies to what came before it, which were
-//!   legitimate; unless the stream refuses those, when it overtakes and drops them, or a peer that
-//!   does not read would never learn why.
+//! - Up to 16 waiting Pings are answered individually; beyond that, only the newest (§5.5.3 allows
+//!   that): test suites want every answer, and a flood should cost one.
+//! - The Close that reports a violation goes behind the replies to earlier messages, which were
+//!   legitimate. If the stream refuses those, the Close overtakes and drops them: otherwise a peer that
+//!   does not read would never learn the reason.
 //! - The answer to a Close repeats its code and not its reason (§5.5.1 says "typically" the code).
-//! - Any byte received is a sign of life for the heartbeat, not only a Pong: a peer busy with sending
+//! - Any byte received is a sign of life for the heartbeat, not only a Pong: a peer busy sending
 //!   something large is not dead.
-//! - A violation of a limit of ours closes with 1009 for sizes, and 1008 for a count of fragments.
+//! - Exceeding one of our limits closes with 1009 for sizes, and 1008 for a count of fragments.
 //! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, since decoders differ;
-//!   any other fault of it is refused. An absent Origin passes an allow-list unless
+//!   any other fault in it is refused. A request without an Origin passes an allow-list unless
 //!   [`required`](handshake::server::Origins::required), since it does not come from a browser.
 //!   Blanks around `=` in Sec-WebSocket-Extensions are accepted and never written; names of
 //!   extensions match without regard to case, as tokens of HTTP do.
 //! - A server that shares no subprotocol with its client accepts without one, which many expect (a
 //!   browser then fails the connection itself). A client can
-//!   [demand](handshake::client::Request::require_subprotocol) one.
-//! - A 101 that announces a body is refused: what follows it could be read in two ways.
+//!   [require](handshake::client::Request::require_subprotocol) one.
+//! - A 101 that announces a body is refused: the bytes after it could be read in two ways.
 //!
 //! # Features
 //!
@@ -193,7 +203,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two, and the
 //!   module `tls`. The types of rustls in that API follow its version, 0.23 now.
-//! - `counters`: what passes over each connection, counted.
+//! - `counters`: counts of the traffic of each connection.
 //! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, for `tokio` (which it switches on) and
 //!   `futures_io`.
 //! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like. For axum
@@ -209,12 +219,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # Guarantees
 //!
 //! - Nothing a peer sends makes this crate panic, hang, or use memory beyond a small multiple of
-//!   the limits in [`Config`], whose defaults are finite. Memory follows the bytes received, never
-//!   the length announced. [What each kind of attack comes
-//!   to](Config#what-a-peer-can-make-a-connection-keep) is measured.
-//! - What was received before a violation or a broken stream is delivered first.
-//! - Every future of an open connection can be dropped at any point without loss; that of a
-//!   handshake takes its stream along.
+//!   the limits in [`Config`], whose defaults are finite. Memory grows with the bytes received, never
+//!   with the length announced. [The memory that each kind of attack
+//!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
+//! - Messages received before a violation or a broken stream are delivered first.
+//! - Every future of an open connection can be dropped at any point without loss; dropping one of a
+//!   handshake drops its stream.
 //! - Illegal frames cannot be built: close codes, reasons and control payloads are checked before a
 //!   byte is queued.
 //! - `unsafe` is in one file, `kernel.rs`: a call behind a CPU check, and the `str` of bytes that
