@@ -95,7 +95,7 @@ fn open<S: Stream + Send + 'static>(stream: S, mut steps: Steps, options: &Optio
     let ws = client(stream, &options.request, &options.config)
         .map_err(|error| not_connected(&options.request, error))?;
     steps.handshake = began.elapsed();
-    let session = Session::new(options, &steps, ws.negotiated())?;
+    let session = Session::new(options, &steps, ws.connection().negotiated())?;
     converse(ws, &session, options)
 }
 
@@ -120,7 +120,10 @@ where
         let _ = commands.try_send((Command::quit(), Instant::now()));
     });
     #[cfg(feature = "counters")]
-    session.counters(reader.counters());
+    {
+        let sent = reader.sender().counters();
+        session.counters(sent, reader.receiver().counters());
+    }
     session.ended(received, reader.closed())
 }
 
@@ -133,7 +136,7 @@ where
         if session.event(event)? {
             enough();
         }
-        session.rtt(reader.rtt());
+        session.rtt(reader.sender().rtt());
     }
     Ok(())
 }
@@ -149,12 +152,16 @@ where
 {
     if session.verbose {
         writer.probe()?;
+        writer.flush()?;
     }
     for (command, due) in todo {
         match session.doing(command, due) {
             Command::Text(text) => writer.send(&text)?,
             Command::Binary(bytes) => writer.send(&bytes)?,
-            Command::Ping => writer.ping(&session.stamp())?,
+            Command::Ping => {
+                writer.sender().ping(&session.stamp())?;
+                writer.flush()?;
+            }
             Command::Close(close) => return writer.close(close_frame(&close)),
         }
     }

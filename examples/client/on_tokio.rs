@@ -115,7 +115,7 @@ where
     let connected = client(stream, &options.request, &options.config).await;
     let ws = connected.map_err(|error| not_connected(&options.request, error))?;
     steps.handshake = began.elapsed();
-    let session = Session::new(options, &steps, ws.negotiated())?;
+    let session = Session::new(options, &steps, ws.connection().negotiated())?;
     converse(ws, &session, options).await
 }
 
@@ -131,7 +131,10 @@ where
         never = send(writer, todo, session) => match never {},
     };
     #[cfg(feature = "counters")]
-    session.counters(reader.counters());
+    {
+        let sent = reader.sender().counters();
+        session.counters(sent, reader.receiver().counters());
+    }
     session.ended(received, reader.closed())
 }
 
@@ -158,7 +161,7 @@ where
             // Whoever has others to do asks before each.
             let _ = commands.try_send((Command::quit(), Instant::now()));
         }
-        session.rtt(reader.rtt());
+        session.rtt(reader.sender().rtt());
     }
     Ok(())
 }
@@ -182,13 +185,17 @@ where
     W: AsyncWrite + Unpin,
 {
     if session.verbose {
-        writer.probe().await?;
+        writer.probe()?;
+        writer.flush().await?;
     }
     while let Some((command, due)) = todo.recv().await {
         match session.doing(command, due) {
             Command::Text(text) => writer.send(&text).await?,
             Command::Binary(bytes) => writer.send(&bytes).await?,
-            Command::Ping => writer.ping(&session.stamp()).await?,
+            Command::Ping => {
+                writer.sender().ping(&session.stamp())?;
+                writer.flush().await?;
+            }
             Command::Close(close) => return writer.close(close_frame(&close)).await,
         }
     }

@@ -188,11 +188,11 @@ impl Session {
     }
 
     #[cfg(feature = "counters")]
-    pub(crate) fn counters(&self, counters: tickwire::Counters) {
+    pub(crate) fn counters(&self, sent: tickwire::Traffic, received: tickwire::Traffic) {
         if !self.verbose {
             return;
         }
-        for (what, traffic) in [("sent", counters.sent), ("received", counters.received)] {
+        for (what, traffic) in [("sent", sent), ("received", received)] {
             let ratio = traffic.compressed_ratio();
             let ratio = ratio.map(|ratio| format!(", compressed to {:.0} %", ratio * 100.0));
             tell(format_args!(

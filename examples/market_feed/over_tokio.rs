@@ -118,7 +118,7 @@ async fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), 
             },
             batch = outlet.batch() => {
                 let Some(batch) = batch else { break };
-                let due = outlet.due(&batch, ws.buffered_amount());
+                let due = outlet.due(&batch, ws.sender().buffered_amount());
                 // What cannot be fed is what a subscriber that just leaves does not miss.
                 let _ = due.snapshot.map(|snapshot| ws.feed(&snapshot));
                 let fed = due.ticks.iter().map_while(|tick| ws.feed(tick).ok());

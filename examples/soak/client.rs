@@ -182,7 +182,7 @@ impl Clients {
         let deflates = place % 100 < self.load.deflate;
         let config = if deflates { &self.load.compressed } else { &self.load.plain };
         let ws = client(stream, request, config).await?;
-        if ws.negotiated().deflate().is_some() != deflates {
+        if ws.connection().negotiated().deflate().is_some() != deflates {
             return Err("not compressed as agreed".into());
         }
         self.tally().connects += 1;
@@ -248,7 +248,8 @@ impl Clients {
             Exchange::Ping => {
                 messages = 0;
                 let payload = material.bytes(8 + dice.roll(100), dice);
-                ws.ping(payload).await?;
+                ws.sender().ping(payload)?;
+                ws.flush().await?;
                 loop {
                     match ws.recv_event().await? {
                         Some(Event::Pong(pong)) if pong == payload => break,
@@ -354,7 +355,7 @@ async fn feed_pieces(
         rest = behind;
         ws.ready().await?;
         let last = whole && rest.is_empty();
-        let _ = ws.feed_chunk(Chunk { kind: DataKind::Binary, first, data, last })?;
+        let _ = ws.sender().feed_chunk(Chunk { kind: DataKind::Binary, first, data, last })?;
         first = false;
     }
     Ok(())

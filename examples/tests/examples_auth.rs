@@ -52,7 +52,11 @@ async fn a_token_among_the_subprotocols_is_not_repeated_to_anybody() {
             if want.is_ok() {
                 let ws = Dial::new(&request).connect(&Config::default()).await.unwrap();
                 let token = who.contains("a token");
-                assert_eq!(ws.negotiated().subprotocol(), token.then_some(PROTOCOL), "{who}");
+                assert_eq!(
+                    ws.connection().negotiated().subprotocol(),
+                    token.then_some(PROTOCOL),
+                    "{who}"
+                );
                 assert!(!format!("{ws:?}").contains(&secrets.token), "{who}");
             }
         }

@@ -472,11 +472,11 @@ impl Side {
         }
     }
 
-    fn fed(&self) -> Position {
-        match &self.end {
-            End::Whole(ws) => ws.fed(),
-            End::Halves(_, writer) => writer.fed(),
-            End::Blocking(ws) => ws.fed(),
+    fn fed(&mut self) -> Position {
+        match &mut self.end {
+            End::Whole(ws) => ws.sender().fed(),
+            End::Halves(_, writer) => writer.sender().fed(),
+            End::Blocking(ws) => ws.sender().fed(),
         }
     }
 
@@ -653,9 +653,9 @@ impl Side {
 
     fn feed_chunk(&mut self, chunk: Chunk<'_>) -> bool {
         reply(match &mut self.end {
-            End::Whole(ws) => ws.feed_chunk(chunk),
-            End::Halves(_, tx) => tx.feed_chunk(chunk),
-            End::Blocking(ws) => ws.feed_chunk(chunk),
+            End::Whole(ws) => ws.sender().feed_chunk(chunk),
+            End::Halves(_, tx) => tx.sender().feed_chunk(chunk),
+            End::Blocking(ws) => ws.sender().feed_chunk(chunk),
         })
     }
 
@@ -717,17 +717,19 @@ impl Side {
             Op::Ping { len, polls } => {
                 let payload = vec![seed as u8; usize::from(*len) % 126];
                 let _ = match &mut self.end {
-                    End::Whole(ws) => polled(ws.ping(&payload), *polls),
-                    End::Halves(_, tx) => polled(tx.ping(&payload), *polls),
-                    End::Blocking(ws) => unless_blocked(ws.ping(&payload)),
+                    End::Whole(ws) => ws.sender().ping(&payload),
+                    End::Halves(_, tx) => tx.sender().ping(&payload),
+                    End::Blocking(ws) => ws.sender().ping(&payload),
                 };
+                self.flush(*polls);
             }
             Op::Probe(polls) => {
                 let _ = match &mut self.end {
-                    End::Whole(ws) => polled(ws.probe(), *polls),
-                    End::Halves(_, tx) => polled(tx.probe(), *polls),
-                    End::Blocking(ws) => unless_blocked(ws.probe()),
+                    End::Whole(ws) => ws.probe(),
+                    End::Halves(_, tx) => tx.probe(),
+                    End::Blocking(ws) => ws.probe(),
                 };
+                self.flush(*polls);
             }
             Op::Both { len, polls } => self.both(*len, *polls, seed),
             Op::Close(polls) => self.close(*polls),
@@ -741,7 +743,7 @@ impl Side {
         if self.chunks {
             return; // would lose what it has of a message
         }
-        let before = tx.fed();
+        let before = tx.sender().fed();
         let mut cx = Context::from_waker(Waker::noop());
         let mut got = None;
         {
@@ -757,7 +759,7 @@ impl Side {
                 }
             }
         }
-        let taken = tx.fed() != before;
+        let taken = tx.sender().fed() != before;
         if taken {
             self.fed.push(message);
         }

@@ -63,8 +63,7 @@ use crate::{
     drive::{Drive, Error, Io, Ready, Want, Whole},
     proto::{
         close::CloseFrame,
-        config::Negotiated,
-        connection::{Closed, Connection, Position, ReadyState, RoundTrip, Sender, Step},
+        connection::{Closed, Connection, Position, Sender, Step},
         error::SendError,
         message::{Chunk, Event, Info, Message, OwnedMessage},
         outbound::Outbound,
@@ -148,32 +147,9 @@ impl<S> WebSocket<S> {
         &self.drive.core.conn
     }
 
-    /// What the opening handshake agreed on.
-    pub fn negotiated(&self) -> &Negotiated {
-        self.drive.core.conn.negotiated()
-    }
-
     /// How it ended: `None` while more may be received. See [`Connection::closed`].
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.drive.core.conn.closed()
-    }
-
-    /// How long Pings and their Pongs took; see [`Sender::rtt`]. Where something always arrives, the
-    /// heartbeat sends none: call [`probe`](Self::probe) now and then.
-    pub fn rtt(&self) -> Option<RoundTrip> {
-        self.drive.core.conn.rtt()
-    }
-
-    /// What has passed so far. Feature `counters`.
-    #[cfg(feature = "counters")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
-    pub fn counters(&self) -> crate::proto::connection::Counters {
-        self.drive.core.conn.counters()
-    }
-
-    /// Where the connection stands.
-    pub fn ready_state(&self) -> ReadyState {
-        self.drive.core.conn.ready_state()
     }
 
     /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush), or
@@ -186,42 +162,6 @@ impl<S> WebSocket<S> {
     #[inline]
     pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
         self.drive.core.conn.sender_mut().feed(message)
-    }
-
-    /// Queues a piece of a message; see [`Sender::feed_chunk`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed_chunk`].
-    pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-        self.drive.core.conn.sender_mut().feed_chunk(chunk)
-    }
-
-    /// Queues a message in front of the others; see [`Sender::feed_first`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed_first`].
-    pub fn feed_first<'m>(
-        &mut self,
-        message: impl Into<Outbound<'m>>,
-    ) -> Result<Position, SendError> {
-        self.drive.core.conn.sender_mut().feed_first(message)
-    }
-
-    /// The position behind the last message fed; see [`Sender::fed`].
-    pub fn fed(&self) -> Position {
-        self.drive.core.conn.sender().fed()
-    }
-
-    /// Whether the stream took all up to here; see [`Sender::is_written`].
-    pub fn is_written(&self, position: Position) -> bool {
-        self.drive.core.conn.sender().is_written(position)
-    }
-
-    /// How many bytes were fed and not yet written; see [`Sender::buffered_amount`].
-    pub fn buffered_amount(&self) -> usize {
-        self.drive.core.conn.sender().buffered_amount()
     }
 }
 
@@ -420,34 +360,14 @@ impl<S: Stream> WebSocket<S> {
         self.write_out(false)
     }
 
-    /// Sends a Ping at once, in front of the data; see [`Sender::ping`].
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.drive.core.conn.sender_mut().ping(payload)?;
-        self.flush()
-    }
-
-    /// Sends a Ping whose Pong gives [`rtt`](Self::rtt) another time; see [`Sender::probe`]. On a
-    /// connection that is never silent the heartbeat sends none.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn probe(&mut self) -> Result<(), Error> {
-        self.feed_probe()?;
-        self.flush()
-    }
-
-    /// Queues such a Ping, without I/O: whatever call writes next sends it. For where
-    /// receiving must not wait for a write.
+    /// Queues a Ping whose Pong gives [`Sender::rtt`] another time; see [`Sender::probe`]. It leaves
+    /// with whatever is written next. Where something always arrives, the heartbeat sends none: call
+    /// this now and then.
     ///
     /// # Errors
     ///
     /// [`Closed`](SendError::Closed).
-    pub fn feed_probe(&mut self) -> Result<(), SendError> {
+    pub fn probe(&mut self) -> Result<(), SendError> {
         self.drive.core.conn.sender_mut().probe(self.drive.io.now())
     }
 

@@ -35,13 +35,12 @@ use crate::{
     },
     proto::{
         close::CloseFrame,
-        config::Negotiated,
         connection::{
-            Closed, Ending, Inbound, Outgoing, Position, RoundTrip, Sender, Step,
+            Closed, Ending, Inbound, Outgoing, Position, Receiver, Sender, Step,
             out_buffer::OutBuffer,
         },
         error::{RecvError, SendError},
-        message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
+        message::{Chunk, Event, Info, Message, OwnedMessage},
         outbound::Outbound,
         time::Time,
     },
@@ -223,30 +222,21 @@ impl<S: Stream> WebSocket<S> {
 }
 
 impl<S> Reader<S> {
-    /// What the opening handshake agreed on.
-    pub fn negotiated(&self) -> &Negotiated {
-        self.drive.core.inbound.negotiated()
+    /// The receiving half of the core, to look at.
+    pub fn receiver(&self) -> &Receiver {
+        self.drive.core.inbound.receiver()
+    }
+
+    /// The sending half of the core, as [`Writer::sender`] lends it: for what it knows, such as the
+    /// [round trip](Sender::rtt). What is fed to it is the [`Writer`]'s to flush.
+    pub fn sender(&mut self) -> SenderGuard<'_> {
+        SenderGuard::new(self.drive.core.shared.queue(), &self.drive.core.shared.closing)
     }
 
     /// How the connection ended: `None` while more may be received. See
     /// [`Connection::closed`](crate::Connection::closed).
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.drive.core.inbound.closed(&self.drive.core.shared.queue().tx)
-    }
-
-    /// How long Pings and their Pongs took; see [`Sender::rtt`].
-    pub fn rtt(&self) -> Option<RoundTrip> {
-        self.drive.core.shared.queue().tx.rtt()
-    }
-
-    /// What has passed so far, in both directions. Feature `counters`.
-    #[cfg(feature = "counters")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
-    pub fn counters(&self) -> crate::proto::connection::Counters {
-        crate::proto::connection::Counters::of(
-            self.drive.core.inbound.receiver(),
-            &self.drive.core.shared.queue().tx,
-        )
     }
 
     /// The reader's handle of the stream.
@@ -555,77 +545,6 @@ impl<S> Writer<S> {
     pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
         self.with(|tx| tx.feed(message))
     }
-
-    /// Queues a piece of a message; see [`Sender::feed_chunk`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed_chunk`].
-    pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed_chunk(chunk))
-    }
-
-    /// Queues a piece of a message that is not compressed; see [`Sender::feed_chunk_plain`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed_chunk`].
-    pub fn feed_chunk_plain(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed_chunk_plain(chunk))
-    }
-
-    /// Queues a message in front of the others; see [`Sender::feed_first`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed_first`].
-    pub fn feed_first<'m>(
-        &mut self,
-        message: impl Into<Outbound<'m>>,
-    ) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed_first(message))
-    }
-
-    /// Whether one more message would be admitted; see [`Sender::has_room`].
-    pub fn has_room(&self) -> bool {
-        self.with(|tx| tx.has_room())
-    }
-
-    /// The position behind the last message fed; see [`Sender::fed`].
-    pub fn fed(&self) -> Position {
-        self.with(|tx| tx.fed())
-    }
-
-    /// Whether the stream took all up to here; see [`Sender::is_written`].
-    pub fn is_written(&self, position: Position) -> bool {
-        self.with(|tx| tx.is_written(position))
-    }
-
-    /// How many bytes were fed and not yet written; see [`Sender::buffered_amount`].
-    pub fn buffered_amount(&self) -> usize {
-        self.with(|tx| tx.buffered_amount())
-    }
-
-    /// How many bytes of what was fed were dropped; see [`Sender::unsent`].
-    pub fn unsent(&self) -> u64 {
-        self.with(|tx| tx.unsent())
-    }
-
-    /// How long Pings and their Pongs took; see [`Sender::rtt`].
-    pub fn rtt(&self) -> Option<RoundTrip> {
-        self.with(|tx| tx.rtt())
-    }
-
-    /// The kind of the message in chunks that was begun and has not ended; see
-    /// [`Sender::message_in_progress`].
-    pub fn message_in_progress(&self) -> Option<DataKind> {
-        self.with(|tx| tx.message_in_progress())
-    }
-
-    /// Whether nothing more can be sent.
-    pub fn is_closed(&self) -> bool {
-        self.with(|tx| tx.is_closed())
-    }
 }
 
 impl<S: Stream> Writer<S> {
@@ -675,55 +594,14 @@ impl<S: Stream> Writer<S> {
         self.write_out(false)
     }
 
-    /// As [`WebSocket::ping`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::ping`].
-    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.with(|tx| tx.ping(payload))?;
-        self.flush()
-    }
-
-    /// Sends a Ping whose Pong gives [`rtt`](Self::rtt) another time, as [`WebSocket::probe`].
+    /// As [`WebSocket::probe`].
     ///
     /// # Errors
     ///
     /// As [`WebSocket::probe`].
-    pub fn probe(&mut self) -> Result<(), Error> {
-        self.feed_probe()?;
-        self.flush()
-    }
-
-    /// As [`WebSocket::feed_probe`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::feed_probe`].
-    pub fn feed_probe(&mut self) -> Result<(), SendError> {
+    pub fn probe(&mut self) -> Result<(), SendError> {
         let now = self.patience.now();
         self.with(|tx| tx.probe(now))
-    }
-
-    /// Sends a Pong at once, in front of the data; see [`Sender::pong`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::ping`].
-    pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.with(|tx| tx.pong(payload))?;
-        self.flush()
-    }
-
-    /// Closes at once: the Close goes out at the next frame boundary, and what was fed and has not
-    /// begun to be written is dropped; see [`Sender::abort`]. For a subscriber that is too slow.
-    ///
-    /// # Errors
-    ///
-    /// As [`close`](Self::close).
-    pub fn abort<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
-        let closed = self.sender().abort(frame);
-        self.end(closed)
     }
 
     /// Queues a Close behind all that was fed, and writes it. The [`Reader`] goes on to the peer's

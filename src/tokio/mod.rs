@@ -90,7 +90,7 @@ use std::{
 /// }
 /// ```
 ///
-/// [`buffered_amount`](task::WebSocket::buffered_amount) does not see what the system has taken and not sent;
+/// [`buffered_amount`](crate::Sender::buffered_amount) does not see what the system has taken and not sent;
 /// a smaller `SO_SNDBUF` makes a slow peer show earlier. What such a peer gets instead of all is for
 /// an [`Outbox`](crate::Outbox) to say, together with [`recv_or_room`](task::WebSocket::recv_or_room).
 ///
@@ -118,7 +118,7 @@ pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 /// // .. await whoever knows the token in `request.header("authorization")` ..
 /// let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
 /// let mut ws = handshake.accept(accept).await?;
-/// if ws.negotiated().subprotocol().is_none() {
+/// if ws.connection().negotiated().subprotocol().is_none() {
 ///     println!("an old client");
 /// }
 /// # let _ = ws.recv().await?;

@@ -77,12 +77,12 @@ pub(crate) trait End: Sized {
     fn both(&mut self, out: &[OwnedMessage], count: usize) -> Result<Vec<Seen>, Error>;
 
     // What is known.
-    fn is_written(&self, position: Position) -> bool;
-    fn buffered_amount(&self) -> usize;
+    fn is_written(&mut self, position: Position) -> bool;
+    fn buffered_amount(&mut self) -> usize;
     fn was_clean(&self) -> bool;
     fn close_code(&self) -> u16;
     fn close_frame(&self) -> Option<(u16, String)>;
-    fn rtt(&self) -> Option<RoundTrip>;
+    fn rtt(&mut self) -> Option<RoundTrip>;
 }
 
 // How a call is run, and given up.
@@ -285,7 +285,7 @@ macro_rules! end {
                 self.$tx.feed(payload)
             }
             fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-                self.$tx.feed_chunk(chunk)
+                self.$tx.sender().feed_chunk(chunk)
             }
             fn flush(&mut self) -> Result<(), Error> {
                 $run!(self.$tx.flush())
@@ -303,10 +303,12 @@ macro_rules! end {
                 $run!(self.$tx.send(message))
             }
             fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-                $run!(self.$tx.ping(payload))
+                self.$tx.sender().ping(payload)?;
+                self.flush()
             }
             fn probe(&mut self) -> Result<(), Error> {
-                $run!(self.$tx.probe())
+                self.$tx.probe()?;
+                self.flush()
             }
             fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error> {
                 $run!(self.$tx.close(frame))?;
@@ -317,11 +319,11 @@ macro_rules! end {
                 $both!(self, $run, out, count)
             }
 
-            fn is_written(&self, position: Position) -> bool {
-                self.$tx.is_written(position)
+            fn is_written(&mut self, position: Position) -> bool {
+                self.$tx.sender().is_written(position)
             }
-            fn buffered_amount(&self) -> usize {
-                self.$tx.buffered_amount()
+            fn buffered_amount(&mut self) -> usize {
+                self.$tx.sender().buffered_amount()
             }
             fn was_clean(&self) -> bool {
                 self.0.closed().is_some_and(|end| end.clean)
@@ -332,8 +334,8 @@ macro_rules! end {
             fn close_frame(&self) -> Option<(u16, String)> {
                 self.0.closed().map(|end| (end.code, end.reason.into()))
             }
-            fn rtt(&self) -> Option<RoundTrip> {
-                self.0.rtt()
+            fn rtt(&mut self) -> Option<RoundTrip> {
+                self.$tx.sender().rtt()
             }
         }
     };

@@ -120,9 +120,10 @@ fn sending_any_size_seen_before_allocates_nothing() {
                     for last in [false, true] {
                         let chunk =
                             Chunk { kind: DataKind::Binary, first: !last, data: payload, last };
-                        let _ = ws.feed_chunk(chunk).unwrap();
+                        let _ = ws.sender().feed_chunk(chunk).unwrap();
                     }
-                    ws.ping(b"how are you?").unwrap();
+                    ws.sender().ping(b"how are you?").unwrap();
+                    ws.flush().unwrap();
                     ws.flush().unwrap();
                 }
             });
@@ -148,7 +149,8 @@ fn split_halves_allocate_nothing_for_any_size_seen_before() {
                     let _ = writer.feed(payload).unwrap();
                     let _ = writer.feed(payload.clone()).unwrap();
                     writer.send(payload).unwrap();
-                    writer.ping(b"how are you?").unwrap();
+                    writer.sender().ping(b"how are you?").unwrap();
+                    writer.flush().unwrap();
                 }
             });
             assert_eq!(allocated, 0, "server {is_server}");
@@ -226,7 +228,8 @@ fn a_message_there_and_back_allocates_nothing_over_tcp() {
             });
             let mut turn = || {
                 for payload in &payloads {
-                    near.ping(b"how are you?").unwrap();
+                    near.sender().ping(b"how are you?").unwrap();
+                    near.flush().unwrap();
                     near.send(payload).unwrap();
                     assert_eq!(near.recv().unwrap().unwrap().as_bytes(), payload);
                 }

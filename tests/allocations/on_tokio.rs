@@ -85,7 +85,8 @@ fn any_size_seen_before_allocates_nothing_in_any_order() {
                 let _ = ws.feed(payload.clone()).unwrap();
                 fresh!(ws.flush()).unwrap();
                 let _ = ws.feed(prepared).unwrap();
-                fresh!(ws.ping(b"how are you?")).unwrap();
+                ws.sender().ping(b"how are you?").unwrap();
+                fresh!(ws.flush()).unwrap();
             }
         };
         (0..3).for_each(|_| round());
@@ -183,7 +184,8 @@ where
                 assert_none!(format!("{what}, {size} bytes, with pings"), {
                     for _ in 0..3 {
                         let _ = writer.feed(&payload).unwrap();
-                        writer.ping(b"how are you?").await.unwrap();
+                        writer.sender().ping(b"how are you?").unwrap();
+                        writer.flush().await.unwrap();
                     }
                     for _ in 0..3 {
                         assert_eq!(reader.recv().await.unwrap().unwrap().len(), size);

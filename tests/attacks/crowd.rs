@@ -332,7 +332,7 @@ async fn echo_impatiently(ws: &mut WebSocket<tokio::net::TcpStream>) -> Result<u
             impatient!(ws.flush())?;
         } else {
             // `fed` tells whether a send that was dropped has taken the message.
-            let before = ws.fed();
+            let before = ws.sender().fed();
             loop {
                 let once = {
                     let mut sending = pin!(ws.send(message));
@@ -342,7 +342,7 @@ async fn echo_impatiently(ws: &mut WebSocket<tokio::net::TcpStream>) -> Result<u
                     Poll::Ready(sent) => break sent?,
                     Poll::Pending => yield_now().await,
                 }
-                if ws.fed() != before {
+                if ws.sender().fed() != before {
                     impatient!(ws.flush())?;
                     break;
                 }

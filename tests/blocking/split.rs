@@ -145,7 +145,7 @@ fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
         writer.set_write_timeout(Some(ms(100))).unwrap();
         let large = vec![b'd'; 32 << 20];
         assert!(matches!(writer.send(&large), Err(Error::WouldBlock)));
-        let before = writer.buffered_amount();
+        let before = writer.sender().buffered_amount();
         assert!(before > 0);
         let (heard, hearing) = mpsc::channel();
         let reading = thread::spawn(move || {
@@ -175,7 +175,7 @@ fn the_reader_writes_what_it_owes_and_nothing_that_was_fed() {
         let ((mut reader, mut writer), mut peer) = split(&config());
         let fed = writer.feed("fed").unwrap();
         let shared = writer.feed(vec![1; 100_000]).unwrap();
-        let _ = writer.feed_first("first").unwrap();
+        let _ = writer.sender().feed_first("first").unwrap();
         let reading = thread::spawn(move || {
             while reader.recv().unwrap().is_some() {}
             reader
@@ -184,12 +184,12 @@ fn the_reader_writes_what_it_owes_and_nothing_that_was_fed() {
             peer.send(PING, payload);
             assert_eq!(peer.frame(), (PONG, payload.to_vec()));
         }
-        assert!(!writer.is_written(fed));
-        assert!(writer.buffered_amount() > 100_000);
+        assert!(!writer.sender().is_written(fed));
+        assert!(writer.sender().buffered_amount() > 100_000);
         // Nor does a write of its own get it ahead of what was fed.
         writer.flush().unwrap();
-        assert!(writer.is_written(shared));
-        assert_eq!(writer.buffered_amount(), 0);
+        assert!(writer.sender().is_written(shared));
+        assert_eq!(writer.sender().buffered_amount(), 0);
         assert_eq!(peer.frame(), (TEXT, b"first".to_vec()));
         assert_eq!(peer.frame(), (TEXT, b"fed".to_vec()));
         assert_eq!(peer.frame(), (BINARY, vec![1; 100_000]));
@@ -219,7 +219,6 @@ fn a_corked_response_is_written_by_the_reader() {
         let mut ws = handshake.accept_corked(Accept::new().subprotocols(&["x"])).unwrap();
         let _ = ws.feed("snapshot").unwrap();
         let (mut reader, mut writer) = ws.into_split().unwrap();
-        assert_eq!(reader.negotiated().subprotocol(), None);
         let reading = thread::spawn(move || text(&mut reader));
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -370,7 +369,7 @@ fn after_a_failed_write_what_the_peer_said_is_still_received() {
     let (mut reader, mut writer) = server(io, &config()).into_split().unwrap();
     let error = writer.send("order").unwrap_err();
     assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe));
-    assert!(writer.unsent() > 0 && writer.is_closed());
+    assert!(writer.sender().unsent() > 0 && writer.sender().is_closed());
     assert!(matches!(writer.flush(), Err(Error::Io(_))));
     assert_eq!(text(&mut reader), "one");
     assert_eq!(text(&mut reader), "two");
@@ -446,7 +445,7 @@ fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
         let beat = config().heartbeat(Heartbeat::new(ms(80), ms(15_000)));
         let ((mut reader, mut writer), mut peer) = split(&beat);
         let _ = writer.feed("not flushed").unwrap();
-        let _ = writer.feed_first("nor this").unwrap();
+        let _ = writer.sender().feed_first("nor this").unwrap();
         let there = thread::spawn(move || text(&mut reader));
         let ping = loop {
             let (b0, payload) = peer.frame();
@@ -458,7 +457,7 @@ fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
         peer.send(PONG, &ping);
         peer.send(TEXT, b"alive");
         assert_eq!(there.join().unwrap(), "alive");
-        assert!(writer.rtt().is_some());
+        assert!(writer.sender().rtt().is_some());
     });
 }
 
@@ -504,10 +503,10 @@ fn timeouts_of_the_caller_and_streams_that_do_not_block() {
         let large = vec![0; 32 << 20];
         assert!(matches!(writer.send(&large), Err(Error::WouldBlock)));
         assert_eq!(peer.frame().0, PONG);
-        let position = writer.fed();
+        let position = writer.sender().fed();
         let reading = thread::spawn(move || peer.frame().1.len());
         while matches!(writer.flush(), Err(Error::WouldBlock)) {}
-        assert!(writer.is_written(position));
+        assert!(writer.sender().is_written(position));
         assert_eq!(reading.join().unwrap(), 32 << 20);
     });
 }
@@ -529,13 +528,14 @@ fn without_the_other_half_each_goes_on() {
 
         let ((reader, mut writer), mut peer) = split(&config());
         drop(reader);
-        writer.ping(b"!").unwrap();
+        writer.sender().ping(b"!").unwrap();
+        writer.flush().unwrap();
         writer.send("x").unwrap();
         assert_eq!(peer.frame(), (PING, b"!".to_vec()));
         assert_eq!(peer.frame(), (TEXT, b"x".to_vec()));
         drop(peer);
         while writer.send("y").is_ok() {}
-        assert!(writer.is_closed());
+        assert!(writer.sender().is_closed());
     });
 }
 
@@ -550,27 +550,30 @@ fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     bounded(|| {
         let ((_reader, mut writer), mut peer) = split(&config());
         let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
-        let before = writer.fed();
+        let before = writer.sender().fed();
+        let mut tx = writer.sender();
         for position in [
-            writer.feed("fed"),
-            writer.feed(Outbound::plain("plain")),
-            writer.feed(Bytes::from_static(b"bytes")),
-            writer.feed(&Prepared::new("prepared")),
-            writer.feed(OwnedMessage::text("owned")),
-            writer.feed_chunk(chunk(b"pie", false)),
-            writer.feed_chunk(chunk(b"ces", true)),
-            writer.feed_chunk_plain(chunk(b"plain pie", false)),
-            writer.feed_chunk_plain(chunk(b"ces", true)),
-            writer.feed_first("first"),
+            tx.feed("fed"),
+            tx.feed(Outbound::plain("plain")),
+            tx.feed(Bytes::from_static(b"bytes")),
+            tx.feed(&Prepared::new("prepared")),
+            tx.feed(OwnedMessage::text("owned")),
+            tx.feed_chunk(chunk(b"pie", false)),
+            tx.feed_chunk(chunk(b"ces", true)),
+            tx.feed_chunk_plain(chunk(b"plain pie", false)),
+            tx.feed_chunk_plain(chunk(b"ces", true)),
+            tx.feed_first("first"),
         ] {
             let position = position.unwrap();
-            assert!(position != before && !writer.is_written(position));
+            assert!(position != before && !tx.is_written(position));
         }
-        let (fed, amount) = (writer.fed(), writer.buffered_amount());
-        assert!(writer.has_room() && fed != before);
+        let (fed, amount) = (tx.fed(), tx.buffered_amount());
+        assert!(tx.has_room() && fed != before);
+        drop(tx);
         writer.flush().unwrap();
-        assert!(writer.is_written(fed) && writer.buffered_amount() == 0);
-        writer.pong(b"unasked").unwrap();
+        assert!(writer.sender().is_written(fed) && writer.sender().buffered_amount() == 0);
+        writer.sender().pong(b"unasked").unwrap();
+        writer.flush().unwrap();
         let mut length = 0;
         for (b0, payload) in [
             (TEXT, "first"),
@@ -593,7 +596,7 @@ fn every_way_to_queue_a_message_leads_to_the_same_stream() {
         // At the limit there is no room.
         let ((_reader, mut writer), _peer) = split(&config().high_water(10));
         let _ = writer.feed([0; 10].as_slice()).unwrap();
-        assert!(!writer.has_room());
+        assert!(!writer.sender().has_room());
     });
 }
 
@@ -603,10 +606,12 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         let ((mut reader, mut writer), mut peer) = split(&config());
         let _ = writer.feed("late").unwrap();
         let long = "x".repeat(124);
-        let bad = writer.abort(CloseFrame::with_reason(CloseCode::NORMAL, &long));
-        assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
-        writer.abort(CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow")).unwrap();
-        assert!(writer.is_closed() && writer.unsent() == 6);
+        let bad = writer.sender().abort(CloseFrame::with_reason(CloseCode::NORMAL, &long));
+        assert_eq!(bad, Err(SendError::ReasonTooLong));
+        let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
+        writer.sender().abort(slow).unwrap();
+        writer.flush().unwrap();
+        assert!(writer.sender().is_closed() && writer.sender().unsent() == 6);
         let (b0, body) = peer.frame();
         assert_eq!((b0, &body[..]), (CLOSE, &b"\x03\xf5too slow"[..]));
         peer.send(CLOSE, b"\x03\xe9bye");
@@ -614,7 +619,8 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         let end = reader.closed().unwrap();
         assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
         peer.at_end();
-        writer.abort(None).unwrap(); // again there is nothing to do
+        assert_eq!(writer.sender().abort(None), Err(SendError::Closed)); // again there is nothing to do
+        writer.flush().unwrap();
     });
 }
 
@@ -639,7 +645,6 @@ fn why_writing_ended_goes_along_with_the_halves() {
 fn a_split_reader_gives_pieces_events_and_messages_to_keep() {
     bounded(|| {
         let ((mut reader, _writer), mut peer) = split(&config());
-        assert_eq!(reader.negotiated().subprotocol(), None);
         for (b0, payload) in [(0x01, "pie"), (0x80, "ces"), (PONG, "x"), (BINARY, "kept")] {
             peer.send(b0, payload.as_bytes());
         }

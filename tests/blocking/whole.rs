@@ -58,7 +58,8 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
             ws.send(message).unwrap();
             assert_eq!(ws.recv().unwrap(), Some(message));
         }
-        ws.ping(b"?").unwrap();
+        ws.sender().ping(b"?").unwrap();
+        ws.flush().unwrap();
         assert_eq!(ws.recv_event().unwrap(), Some(Event::Pong(b"?")));
         ws.send("kept").unwrap();
         assert_eq!(ws.recv_owned().unwrap().unwrap().payload(), "kept");
@@ -215,16 +216,16 @@ fn a_socket_that_does_not_block_is_written_when_it_has_room() {
         let (mut ws, mut peer) = served(&config().high_water(64 << 20));
         ws.get_ref().set_nonblocking(true).unwrap();
         let large = vec![1; 32 << 20];
-        let before = ws.fed();
+        let before = ws.sender().fed();
         assert!(would_block(ws.send(&large)));
-        let after = ws.fed();
-        assert!(after != before && !ws.is_written(after));
+        let after = ws.sender().fed();
+        assert!(after != before && !ws.sender().is_written(after));
         let began = Instant::now();
         assert!(would_block(ws.flush()));
         assert!(would_block(ws.recv()));
         took(began, ms(0), ms(900));
         let reading = thread::spawn(move || peer.frame().1.len());
-        while !ws.is_written(after) {
+        while !ws.sender().is_written(after) {
             assert!(would_block(ws.recv())); // writes as well
         }
         assert_eq!(reading.join().unwrap(), 32 << 20);
@@ -906,7 +907,7 @@ fn a_shared_payload_is_written_from_where_it_lies_with_its_header() {
     let mut ws = server(io.clone(), &config());
     let payload = bytes::Bytes::from(vec![9; 100_000]);
     let _ = ws.feed(payload.clone()).unwrap();
-    let _ = ws.feed_first("first").unwrap();
+    let _ = ws.sender().feed_first("first").unwrap();
     ws.flush().unwrap();
     assert_eq!(io.script().writes, 1);
     let expected = [frame(TEXT, b"first", None), frame(BINARY, &payload, None)].concat();
@@ -920,26 +921,33 @@ fn a_connection_says_where_it_stands_and_why_it_failed() {
     use tickwire::ReadyState::{Closed, Closing, Open};
     bounded(|| {
         let (mut ws, mut peer) = served(&config());
-        assert_eq!((ws.ready_state(), ws.closed(), ws.buffered_amount()), (Open, None, 0));
+        assert_eq!(
+            (
+                ws.connection().ready_state(),
+                ws.closed(),
+                ws.connection().sender().buffered_amount()
+            ),
+            (Open, None, 0)
+        );
         let _ = ws.feed("waits").unwrap();
-        assert_eq!(ws.buffered_amount(), 7);
+        assert_eq!(ws.sender().buffered_amount(), 7);
         let long = "x".repeat(124);
         let bad = ws.close(CloseFrame::with_reason(CloseCode::NORMAL, &long));
         assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
-        assert_eq!(ws.ready_state(), Open);
+        assert_eq!(ws.connection().ready_state(), Open);
         peer.send(CLOSE, b"\x03\xe9bye");
         assert!(ws.recv_event().unwrap().is_some());
-        assert_eq!(ws.ready_state(), Closing);
+        assert_eq!(ws.connection().ready_state(), Closing);
         assert!(ws.recv_event().unwrap().is_none());
         let end = ws.closed().unwrap();
         assert_eq!((end.code, end.reason, end.error), (1001, "bye", None));
-        assert_eq!(ws.ready_state(), Closed);
+        assert_eq!(ws.connection().ready_state(), Closed);
         assert!(ws.recv_owned().unwrap().is_none());
 
         let (mut ws, mut peer) = served(&config());
         peer.wire(&[0xff, 0x80, 0, 0, 0, 0]);
         let failed = matches!(ws.recv(), Err(Error::Recv(RecvError::Protocol(_))));
-        assert!(failed && ws.ready_state() == Closed);
+        assert!(failed && ws.connection().ready_state() == Closed);
         let error = ws.closed().and_then(|end| end.error);
         assert!(matches!(error, Some(RecvError::Protocol(_))), "{error:?}");
     });

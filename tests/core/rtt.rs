@@ -325,33 +325,30 @@ mod over_blocking {
                 let mut ws = ws;
                 let there = answer(peer);
                 let began = Instant::now();
-                if stamp {
-                    ws.feed_probe().unwrap();
-                    ws.flush().unwrap();
-                } else {
-                    ws.probe().unwrap();
-                }
-                assert_eq!(ws.rtt(), None);
+                ws.probe().unwrap();
+                ws.flush().unwrap();
+                assert_eq!(ws.connection().rtt(), None);
                 assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));
                 if stamp {
                     let _ = ws.recv_reply().unwrap().unwrap();
                 } else {
                     let _ = ws.recv().unwrap().unwrap();
                 }
-                plausible(ws.rtt(), began);
-                assert_eq!(ws.rtt(), ws.connection().rtt());
+                plausible(ws.connection().rtt(), began);
+                assert_eq!(ws.connection().rtt(), ws.connection().rtt());
                 // Another adapter takes over, with a clock of its own: what is under way is
                 // forgotten, what is known stays.
                 ws.probe().unwrap();
+                ws.flush().unwrap();
                 let mut peer = there.join().unwrap();
                 let (_, payload) = peer.frame();
-                let known = ws.rtt();
+                let known = ws.connection().rtt();
                 let (io, conn) = ws.into_parts();
                 let mut ws = tickwire::blocking::WebSocket::from_parts(io, conn);
                 peer.send(PONG, &payload);
                 peer.send(TEXT, b"c");
                 assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("c"));
-                assert_eq!(ws.rtt(), known);
+                assert_eq!(ws.connection().rtt(), known);
             });
         }
     }
@@ -363,13 +360,14 @@ mod over_blocking {
             let (mut reader, mut writer) = ws.into_split().unwrap();
             let there = answer(peer);
             let began = Instant::now();
-            writer.feed_probe().unwrap();
+            writer.probe().unwrap();
             writer.flush().unwrap();
             for text in ["a", "b"] {
                 assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some(text));
             }
-            plausible(reader.rtt(), began);
-            assert_eq!(reader.rtt(), writer.rtt());
+            plausible(reader.sender().rtt(), began);
+            let rtt = reader.sender().rtt();
+            assert_eq!(rtt, writer.sender().rtt());
             there.join().unwrap();
         });
     }
@@ -384,7 +382,7 @@ mod over_blocking {
             for _ in 0..2 {
                 let _ = ws.recv().unwrap().unwrap();
             }
-            plausible(ws.rtt(), began);
+            plausible(ws.connection().rtt(), began);
             there.join().unwrap();
         });
     }
@@ -424,23 +422,19 @@ mod over_tokio {
             for replying in [false, true] {
                 let io = Scripted::new(b"");
                 let mut ws = server(io.clone(), &Config::default());
-                if replying {
-                    ws.feed_probe().unwrap();
-                    assert!(io.frames().is_empty());
-                    ws.flush().await.unwrap();
-                } else {
-                    ws.probe().await.unwrap();
-                }
+                ws.probe().unwrap();
+                assert!(io.frames().is_empty());
+                ws.flush().await.unwrap();
                 advance(ms(30)).await;
                 answer(&io);
                 assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("a"));
-                assert_eq!(ws.rtt(), None);
+                assert_eq!(ws.connection().rtt(), None);
                 if replying {
                     let _ = ws.recv_reply().await.unwrap().unwrap();
                 } else {
                     let _ = ws.recv().await.unwrap().unwrap();
                 }
-                exactly(ws.rtt(), ms(30));
+                exactly(ws.connection().rtt(), ms(30));
             }
         })
         .await;
@@ -452,15 +446,16 @@ mod over_tokio {
             let io = Scripted::new(b"");
             let ws = server(io.clone(), &Config::default());
             let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
-            writer.feed_probe().unwrap();
+            writer.probe().unwrap();
             writer.flush().await.unwrap();
             advance(ms(30)).await;
             answer(&io);
             for text in ["a", "b"] {
                 assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some(text));
             }
-            exactly(reader.rtt(), ms(30));
-            assert_eq!(reader.rtt(), writer.rtt());
+            exactly(reader.sender().rtt(), ms(30));
+            let rtt = reader.sender().rtt();
+            assert_eq!(rtt, writer.sender().rtt());
         })
         .await;
     }
@@ -481,7 +476,7 @@ mod over_tokio {
             });
             let _ = ws.recv().await.unwrap().unwrap();
             let _ = ws.recv().await.unwrap().unwrap();
-            let latest = ws.rtt().expect("a time").latest;
+            let latest = ws.connection().rtt().expect("a time").latest;
             assert!((ms(50)..=ms(60)).contains(&latest), "{latest:?}");
             answering.await.unwrap();
         })

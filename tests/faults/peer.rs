@@ -349,7 +349,7 @@ impl Peer {
         let said = std::mem::take(said);
         let clean = *clean;
         let mut nobody = Connection::server(&self.config, Default::default());
-        said.report(&nobody.sender_mut(), std::mem::take(heard), end, clean)
+        said.report(&mut nobody.sender_mut(), std::mem::take(heard), end, clean)
     }
 }
 

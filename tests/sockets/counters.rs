@@ -116,7 +116,7 @@ async fn a_split_connection_counts_as_a_whole_one() {
             let (mut ours, mut theirs) = pair(1 << 10, &Config::default());
             let receiving = tokio::spawn(async move {
                 while theirs.recv().await.unwrap().is_some() {}
-                theirs.counters()
+                theirs.connection().counters()
             });
             let ours = if split {
                 let (mut reader, mut writer) = ours.into_split();
@@ -125,20 +125,23 @@ async fn a_split_connection_counts_as_a_whole_one() {
                 }
                 writer.close(CloseCode::NORMAL).await.unwrap();
                 while reader.recv().await.unwrap().is_some() {}
-                reader.counters()
+                let sent = reader.sender().counters();
+                (sent, reader.receiver().counters())
             } else {
                 for _ in 0..count {
                     ours.send(&[1; 100]).await.unwrap();
                 }
                 ours.close(CloseCode::NORMAL).await.unwrap();
-                ours.counters()
+                let counters = ours.connection().counters();
+                (counters.sent, counters.received)
             };
             let theirs = receiving.await.unwrap();
-            assert_eq!(passed(ours.sent), passed(theirs.received));
-            assert_eq!(passed(ours.received), passed(theirs.sent));
-            assert_eq!((ours.sent.messages, ours.sent.frames), (count, count + 1));
-            assert!(ours.sent.calls > count, "{ours:?}");
-            seen.push(passed(ours.sent));
+            let (sent, received) = ours;
+            assert_eq!(passed(sent), passed(theirs.received));
+            assert_eq!(passed(received), passed(theirs.sent));
+            assert_eq!((sent.messages, sent.frames), (count, count + 1));
+            assert!(sent.calls > count, "{sent:?}");
+            seen.push(passed(sent));
         }
         assert_eq!(seen[0], seen[1]);
     })
@@ -165,7 +168,8 @@ async fn what_compressing_leaves_is_told() {
         for _ in 0..3 {
             assert_eq!(theirs.recv().await.unwrap().unwrap().as_text(), Some(&*text));
         }
-        let (sent, received) = (ours.counters().sent, theirs.counters().received);
+        let (sent, received) =
+            (ours.connection().counters().sent, theirs.connection().counters().received);
         // The server's 101 is not the client's to count.
         assert_eq!(passed(sent), passed(received));
         assert_eq!((sent.messages, sent.plain), (3, 2 * text.len() as u64));
@@ -185,11 +189,11 @@ async fn what_a_split_connection_wrote_counts_when_it_is_broken_too() {
             writer.send("hello").await.unwrap();
             let _ = theirs.recv().await.unwrap();
         }
-        let before = reader.counters().sent;
+        let before = reader.sender().counters();
         assert_eq!((before.wire, before.calls), (33, 3));
         drop(theirs);
-        assert!(reader.recv().await.is_err() && writer.is_closed());
-        assert_eq!(reader.counters().sent, before);
+        assert!(reader.recv().await.is_err() && writer.sender().is_closed());
+        assert_eq!(reader.sender().counters(), before);
     })
     .await;
 }

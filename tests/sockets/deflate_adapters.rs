@@ -59,7 +59,7 @@ async fn echo_on_tokio(
     split: bool,
     takeover: bool,
 ) {
-    agreed(ws.negotiated(), takeover);
+    agreed(ws.connection().negotiated(), takeover);
     if !split {
         while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
             reply.feed(message).unwrap();
@@ -74,7 +74,7 @@ async fn echo_on_tokio(
 }
 
 fn echo_on_threads(mut ws: blocking::WebSocket<std::net::TcpStream>, split: bool, takeover: bool) {
-    agreed(ws.negotiated(), takeover);
+    agreed(ws.connection().negotiated(), takeover);
     if !split {
         while let Some((message, reply)) = ws.recv_reply().unwrap() {
             reply.feed(message).unwrap();
@@ -106,7 +106,7 @@ fn every_adapter_speaks_it_with_every_other() {
 
 fn on_threads(url: &str, split: bool, takeover: bool) {
     let mut ws = blocking::connect(url, &config(takeover)).unwrap();
-    agreed(ws.negotiated(), takeover);
+    agreed(ws.connection().negotiated(), takeover);
     if !split {
         for text in &messages() {
             ws.send(text).unwrap();
@@ -119,7 +119,7 @@ fn on_threads(url: &str, split: bool, takeover: bool) {
         assert_eq!(ws.recv().unwrap().map(|m| m.len()), Some(600));
         for last in [false, true] {
             let chunk = Chunk { kind: DataKind::Binary, first: !last, data: &[7; 1000], last };
-            ws.feed_chunk(chunk).unwrap();
+            ws.sender().feed_chunk(chunk).unwrap();
         }
         ws.flush().unwrap();
         let mut got = 0;
@@ -156,7 +156,7 @@ fn on_tokio(url: &str, split: bool, takeover: bool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let talk = async {
         let mut ws = async_::connect(url, &config(takeover)).await.unwrap();
-        agreed(ws.negotiated(), takeover);
+        agreed(ws.connection().negotiated(), takeover);
         if !split {
             for text in &messages() {
                 ws.send(text).await.unwrap();
@@ -200,13 +200,13 @@ fn an_end_without_it_gets_plain_messages() {
         let served = thread::spawn(move || {
             let stream = listener.accept().unwrap().0;
             let mut ws = blocking::accept(stream, &with(server_has_it)).unwrap();
-            assert_eq!(ws.negotiated().deflate(), None);
+            assert_eq!(ws.connection().negotiated().deflate(), None);
             while let Some((message, reply)) = ws.recv_reply().unwrap() {
                 reply.feed(message).unwrap();
             }
         });
         let mut ws = blocking::connect(&url, &with(!server_has_it)).unwrap();
-        assert_eq!(ws.negotiated().deflate(), None);
+        assert_eq!(ws.connection().negotiated().deflate(), None);
         let text = "again ".repeat(1000);
         ws.send(&text).unwrap();
         assert_eq!(ws.recv().unwrap(), Some(Message::Text(&text)));

@@ -187,7 +187,7 @@ async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
             let mut outbox = Outbox::new(TooSlow::Wait).max_bytes(50_000);
             loop {
                 outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
-                let busy = writer.buffered_amount() > 0;
+                let busy = writer.sender().buffered_amount() > 0;
                 tokio::select! {
                     tick = source.recv(), if outbox.has_room() => match tick {
                         Some(tick) => outbox.push(Time::ZERO, tick).unwrap(),
@@ -239,7 +239,7 @@ async fn tokio_a_split_subscriber_who_is_too_slow_ends_both_halves() {
         outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
         // The reader, which sleeps, has to learn that a deadline runs now: its peer never reads.
         assert!(reading.await.unwrap().is_err());
-        assert!(writer.is_closed());
+        assert!(writer.sender().is_closed());
         drop(near);
     })
     .await;

@@ -66,18 +66,19 @@ where
             1 => {
                 // Dropped while it waits; whether the message was taken, `fed` tells.
                 writer.ready().await.unwrap();
-                let before = writer.fed();
+                let before = writer.sender().fed();
                 tokio::select! {
                     biased;
                     sent = writer.send(&message) => sent.unwrap(),
                     () = yield_now() => {}
                 }
-                if writer.fed() == before {
+                if writer.sender().fed() == before {
                     writer.send(&message).await.unwrap();
                 }
             }
             2 => {
-                writer.ping(b"x").await.unwrap();
+                writer.sender().ping(b"x").unwrap();
+                writer.flush().await.unwrap();
                 writer.send(&message).await.unwrap();
             }
             _ => writer.send(&message).await.unwrap(),
@@ -136,7 +137,8 @@ fn run_blocking<S: Stream + Send + 'static>(
         for k in 0..COUNT {
             let message = numbered(k, &mut dice, 40_000);
             if dice.roll(5) == 0 {
-                writer.ping(b"x").unwrap();
+                writer.sender().ping(b"x").unwrap();
+                writer.flush().unwrap();
             }
             writer.send(&message).unwrap();
         }
@@ -209,10 +211,9 @@ mod compressed_over_tls {
                 );
                 let end = Arc::new(Barrier::new(2));
                 let mut tasks = vec![];
-                for (i, ws) in
-                    [near.unwrap().into_split(), far.unwrap().into_split()].into_iter().enumerate()
-                {
-                    assert!(ws.0.negotiated().deflate().is_some());
+                for (i, ws) in [near.unwrap(), far.unwrap()].into_iter().enumerate() {
+                    assert!(ws.connection().negotiated().deflate().is_some());
+                    let ws = ws.into_split();
                     tasks.push(tokio::spawn(listen(ws.0, 100)));
                     tasks.push(tokio::spawn(talk(
                         ws.1,
@@ -242,9 +243,10 @@ mod compressed_over_tls {
                 let far = blocking::TlsStream::server(far, authority.server()).unwrap();
                 let accepting = config.clone();
                 let far = thread::spawn(move || blocking::accept(far, &accepting).unwrap());
-                let near = blocking::client(near, &request, &config).unwrap().into_split().unwrap();
+                let near = blocking::client(near, &request, &config).unwrap();
+                assert!(near.connection().negotiated().deflate().is_some());
+                let near = near.into_split().unwrap();
                 let far = far.join().unwrap().into_split().unwrap();
-                assert!(near.0.negotiated().deflate().is_some());
                 let end = Arc::new(std::sync::Barrier::new(2));
                 let threads = [
                     run_blocking(near, round << 1, end.clone()),

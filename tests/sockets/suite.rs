@@ -201,7 +201,8 @@ impl Peer for Tokio {
         self.runtime.block_on(self.ws.send(message))
     }
     fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.runtime.block_on(self.ws.ping(payload))
+        self.ws.sender().ping(payload)?;
+        self.flush()
     }
     fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
         Ok(self.runtime.block_on(self.ws.recv())?.map(|message| message.to_owned()))
@@ -233,7 +234,8 @@ impl Peer for blocking::WebSocket<net::TcpStream> {
         self.send(message)
     }
     fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.ping(payload)
+        self.sender().ping(payload)?;
+        self.flush()
     }
     fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
         self.recv_owned()

@@ -151,7 +151,7 @@ pub trait Says {
     async fn flush(&mut self) -> Result<(), Error>;
     /// Queues a Close, and sends it where that is a call of its own.
     async fn close(&mut self) -> Result<(), Error>;
-    fn is_written(&self, position: Position) -> bool;
+    fn is_written(&mut self, position: Position) -> bool;
 }
 
 pub trait Hears {
@@ -195,14 +195,11 @@ macro_rules! says {
                 self.feed(payload)
             }
             fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-                self.feed_chunk(chunk)
+                self.sender().feed_chunk(chunk)
             }
             async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-                // What would block was queued all the same.
-                match { let $call = self.ping(payload); $done } {
-                    Err(Error::WouldBlock) => Says::flush(self).await,
-                    done => done,
-                }
+                self.sender().ping(payload)?;
+                Says::flush(self).await
             }
             async fn flush(&mut self) -> Result<(), Error> {
                 persist!({ let $call = self.flush(); $done })
@@ -211,8 +208,8 @@ macro_rules! says {
                 let $ws = self;
                 persist!($close)
             }
-            fn is_written(&self, position: Position) -> bool {
-                self.is_written(position)
+            fn is_written(&mut self, position: Position) -> bool {
+                self.sender().is_written(position)
             }
         }
     )*};
@@ -273,7 +270,7 @@ impl<R, W: Says> Says for Halves<R, W> {
     async fn close(&mut self) -> Result<(), Error> {
         self.1.close().await
     }
-    fn is_written(&self, position: Position) -> bool {
+    fn is_written(&mut self, position: Position) -> bool {
         self.1.is_written(position)
     }
 }
@@ -312,7 +309,7 @@ impl Says for &mut Sender {
     async fn close(&mut self) -> Result<(), Error> {
         Ok(Sender::close(self, GOODBYE)?)
     }
-    fn is_written(&self, _: Position) -> bool {
+    fn is_written(&mut self, _: Position) -> bool {
         true
     }
 }
@@ -414,7 +411,7 @@ impl Said {
 
     pub fn report(
         self,
-        to: &impl Says,
+        to: &mut impl Says,
         heard: Vec<OwnedMessage>,
         end: Result<(), Error>,
         clean: bool,
@@ -498,8 +495,8 @@ where
         let mut heard = vec![];
         let end = at_once(hear_all(&mut reader, &mut heard));
         let clean = reader.closed().is_some_and(|end| end.clean);
-        let (said, writer) = saying.join().unwrap();
-        said.report(&writer, heard, end, clean)
+        let (said, mut writer) = saying.join().unwrap();
+        said.report(&mut writer, heard, end, clean)
     })
 }
 

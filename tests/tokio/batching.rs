@@ -374,7 +374,7 @@ async fn without_vectored_writes_no_header_travels_alone() {
             let _ = ws.feed(payload.clone()).unwrap();
             let _ = ws.feed(&prepared).unwrap();
             ws.sender().ping(b"overtakes").unwrap();
-            let _ = ws.feed_first("overtakes, too").unwrap();
+            let _ = ws.sender().feed_first("overtakes, too").unwrap();
             if split {
                 let (_reader, mut writer) = ws.into_split();
                 writer.flush().await.unwrap();

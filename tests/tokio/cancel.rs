@@ -216,18 +216,18 @@ macro_rules! send_all {
         for i in 0..COUNT {
             let message = message(i);
             loop {
-                let before = $sender.fed();
+                let before = $sender.sender().fed();
                 match once!($sender.send(&message)) {
                     Poll::Ready(sent) => {
                         sent.unwrap();
-                        assert_ne!($sender.fed(), before);
+                        assert_ne!($sender.sender().fed(), before);
                     }
-                    Poll::Pending if $sender.fed() == before => continue, // was not fed
+                    Poll::Pending if $sender.sender().fed() == before => continue, // was not fed
                     Poll::Pending => fresh!($sender.flush()).unwrap(),
                 }
-                let at = $sender.fed();
-                assert!($sender.is_written(at));
-                assert_eq!($sender.buffered_amount(), 0);
+                let at = $sender.sender().fed();
+                assert!($sender.sender().is_written(at));
+                assert_eq!($sender.sender().buffered_amount(), 0);
                 break;
             }
         }
@@ -253,22 +253,22 @@ async fn a_send_dropped_before_there_was_room_sent_nothing() {
     let first = ws.feed(&[1; 200]).unwrap();
     for _ in 0..5 {
         assert!(once!(ws.send("no room")).is_pending());
-        assert_eq!(ws.fed(), first);
+        assert_eq!(ws.sender().fed(), first);
         assert!(matches!(ws.feed("no room"), Err(SendError::Full { .. })));
     }
-    assert!(!ws.is_written(first));
+    assert!(!ws.sender().is_written(first));
     // Room for a part: below the high-water mark the next one is admitted, though not written.
     io.with(|s| s.room = 150);
     assert!(once!(ws.send("second")).is_pending());
-    let second = ws.fed();
+    let second = ws.sender().fed();
     assert_ne!(second, first);
-    assert!(!ws.is_written(first) && !ws.is_written(second));
+    assert!(!ws.sender().is_written(first) && !ws.sender().is_written(second));
     io.with(|s| s.room = 54);
     assert!(once!(ws.flush()).is_pending());
-    assert!(ws.is_written(first) && !ws.is_written(second));
+    assert!(ws.sender().is_written(first) && !ws.sender().is_written(second));
     io.with(|s| s.room = usize::MAX);
     ws.flush().await.unwrap();
-    assert!(ws.is_written(second));
+    assert!(ws.sender().is_written(second));
     let got = messages(&io.frames());
     assert_eq!(got.len(), 2);
     assert_eq!(got[1], OwnedMessage::text("second"));
@@ -512,13 +512,13 @@ async fn both_halves_in_turn_survive_being_dropped_at_every_poll() {
             loop {
                 turn += 1;
                 if turn % favour == 0 && feeding {
-                    let before = writer.fed();
+                    let before = writer.sender().fed();
                     if fed < COUNT {
                         match once!(writer.send(&message(fed))) {
                             Poll::Ready(Ok(())) => fed += 1,
                             Poll::Ready(Err(Error::Send(SendError::Closed))) => feeding = false,
                             Poll::Ready(Err(error)) => panic!("{error}"),
-                            Poll::Pending if writer.fed() != before => fed += 1,
+                            Poll::Pending if writer.sender().fed() != before => fed += 1,
                             Poll::Pending => {}
                         }
                     } else {

@@ -149,7 +149,7 @@ async fn a_pong_leaves_though_the_writers_future_was_dropped_in_mid_write() {
         near.read_exact(&mut wire).await.unwrap();
         let opcodes: Vec<_> = whole_frames(&wire).iter().map(|f| f.opcode).collect();
         assert_eq!(opcodes, [BINARY, PONG]);
-        assert_eq!(writer.buffered_amount(), 0);
+        assert_eq!(writer.sender().buffered_amount(), 0);
         drop(near);
         reading.await.unwrap().unwrap_err();
     })
@@ -200,9 +200,9 @@ async fn the_peer_closes_and_both_halves_know() {
         });
         assert!(reader.recv().await.unwrap().is_none());
         assert_eq!(reader.closed().unwrap().reason, "bye");
-        assert!(reader.closed().unwrap().clean && writer.is_closed());
+        assert!(reader.closed().unwrap().clean && writer.sender().is_closed());
         assert!(matches!(writer.send("late").await, Err(Error::Send(SendError::Closed))));
-        assert_eq!(writer.unsent(), 0, "what was queued went before the answer");
+        assert_eq!(writer.sender().unsent(), 0, "what was queued went before the answer");
         closing.await.unwrap();
     })
     .await;
@@ -280,7 +280,8 @@ async fn a_dropped_writer_leaves_the_reader_to_receive_answer_and_send_what_was_
             assert!(reader.closed().unwrap().clean);
         });
         client.send("hello").await.unwrap();
-        client.ping(b"there?").await.unwrap();
+        client.sender().ping(b"there?").unwrap();
+        client.flush().await.unwrap();
         assert_eq!(client.recv().await.unwrap().unwrap().as_text(), Some("fed before"));
         client.close(None).await.unwrap();
         assert!(client.closed().unwrap().clean);
@@ -310,7 +311,7 @@ async fn a_failed_write_is_seen_by_both_halves_and_hides_nothing_that_was_receiv
                 assert!(once!(reader.recv()).is_pending());
                 assert!(writer.flush().await.is_err(), "what was fed is lost: flush has to say so");
             }
-            assert!(writer.is_closed() && writer.unsent() > 0);
+            assert!(writer.sender().is_closed() && writer.sender().unsent() > 0);
             assert!(matches!(writer.send("x").await, Err(Error::Send(SendError::Closed))));
             if who == "writer" {
                 assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), b"last words");
@@ -334,7 +335,7 @@ async fn a_writer_that_waits_learns_that_the_readers_write_failed() {
         io.with(|s| s.room = 10);
         let (woken, waker) = waker();
         assert!(poll_with!(&waker, writer.send(&[1; 5000])).is_pending());
-        let at = writer.fed();
+        let at = writer.sender().fed();
         io.with(|s| {
             s.input.extend(frame(true, true, PING, b"!"));
             s.wakers.clear(); // only the reader is polled
@@ -344,7 +345,7 @@ async fn a_writer_that_waits_learns_that_the_readers_write_failed() {
         assert!(woken.0.load(Relaxed) > 0, "the writer was not told");
         let flushed = writer.flush().await;
         assert!(flushed.is_err(), "a message that was dropped must not be reported as written");
-        assert!(!writer.is_written(at));
+        assert!(!writer.sender().is_written(at));
     })
     .await;
 }
@@ -397,7 +398,7 @@ async fn the_write_timeout_ends_both_halves() {
             };
             let writing =
                 async move { (writer.send(&[0; 500]).await.unwrap_err(), Instant::now(), writer) };
-            let ((read, read_at), (wrote, wrote_at, writer)) = if order == 1 {
+            let ((read, read_at), (wrote, wrote_at, mut writer)) = if order == 1 {
                 tokio::join!(reading, writing)
             } else {
                 let (w, r) = tokio::join!(writing, reading);
@@ -408,7 +409,7 @@ async fn the_write_timeout_ends_both_halves() {
             assert_eq!((wrote_at - began).as_secs(), 30);
             assert!(timeout(&read), "order {order}: {read:?}");
             assert!((read_at - began).as_secs() <= 31, "order {order}");
-            assert!(writer.unsent() > 0 && writer.is_closed());
+            assert!(writer.sender().unsent() > 0 && writer.sender().is_closed());
         }
     })
     .await;
@@ -527,15 +528,17 @@ async fn what_was_begun_before_the_split_goes_on_after_it() {
         let _ = ws.feed("before").unwrap();
         assert!(once!(ws.flush()).is_pending()); // cut in the middle
         let _ = ws
+            .sender()
             .feed_chunk(Chunk { kind: DataKind::Text, first: true, data: b"half ", last: false })
             .unwrap();
-        let position = ws.fed();
+        let position = ws.sender().fed();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("first"));
         let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
-        assert_eq!(writer.fed(), position);
-        assert!(!writer.is_written(position));
+        assert_eq!(writer.sender().fed(), position);
+        assert!(!writer.sender().is_written(position));
         assert!(matches!(writer.feed("inside"), Err(SendError::MessageInProgress)));
         let _ = writer
+            .sender()
             .feed_chunk(Chunk { kind: DataKind::Text, first: false, data: b"and half", last: true })
             .unwrap();
         io.with(|s| {
@@ -544,7 +547,7 @@ async fn what_was_begun_before_the_split_goes_on_after_it() {
         });
         assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("second"));
         writer.flush().await.unwrap();
-        assert!(writer.is_written(position));
+        assert!(writer.sender().is_written(position));
         let sent = messages(&io.frames());
         assert_eq!(sent[0].as_message(), Message::Text("before"));
         assert_eq!(sent[1].as_message(), Message::Text("half and half"));
@@ -560,15 +563,15 @@ async fn messages_that_overtake_keep_their_place_while_the_writer_is_in_mid_writ
         let _ = writer.feed(&[1; 200]).unwrap();
         assert!(once!(writer.flush()).is_pending()); // the first has begun
         let second = writer.feed(&[2; 200]).unwrap();
-        let urgent = writer.feed_first("urgent").unwrap();
-        let more = writer.feed_first("more").unwrap();
-        assert!(!writer.is_written(urgent) && !writer.is_written(second));
+        let urgent = writer.sender().feed_first("urgent").unwrap();
+        let more = writer.sender().feed_first("more").unwrap();
+        assert!(!writer.sender().is_written(urgent) && !writer.sender().is_written(second));
         io.with(|s| s.room = 204 - 10 + 8);
         assert!(once!(writer.flush()).is_pending());
-        assert!(writer.is_written(urgent) && !writer.is_written(more));
+        assert!(writer.sender().is_written(urgent) && !writer.sender().is_written(more));
         io.with(|s| s.room = usize::MAX);
         writer.flush().await.unwrap();
-        assert!(writer.is_written(more) && writer.is_written(second));
+        assert!(writer.sender().is_written(more) && writer.sender().is_written(second));
         let sent = messages(&io.frames());
         assert_eq!(sent.len(), 4);
         assert_eq!(sent[1].as_message(), Message::Text("urgent"));
@@ -600,22 +603,26 @@ where
                 writer.ready().await.unwrap();
                 let (a, b) = payload.split_at(payload.len() / 2);
                 let kind = DataKind::Binary;
-                let _ =
-                    writer.feed_chunk(Chunk { kind, first: true, data: a, last: false }).unwrap();
+                let _ = writer
+                    .sender()
+                    .feed_chunk(Chunk { kind, first: true, data: a, last: false })
+                    .unwrap();
                 yield_now().await;
                 writer.ready().await.unwrap();
-                let _ =
-                    writer.feed_chunk(Chunk { kind, first: false, data: b, last: true }).unwrap();
+                let _ = writer
+                    .sender()
+                    .feed_chunk(Chunk { kind, first: false, data: b, last: true })
+                    .unwrap();
             }
             3 => {
                 // Dropped after one poll, then finished by flush.
-                let before = writer.fed();
+                let before = writer.sender().fed();
                 let sent = tokio::select! {
                     biased;
                     sent = writer.send(&payload) => { sent.unwrap(); true }
                     () = async {} => false,
                 };
-                if !sent && writer.fed() == before {
+                if !sent && writer.sender().fed() == before {
                     writer.send(&payload).await.unwrap();
                 }
             }
@@ -625,7 +632,8 @@ where
             }
         }
         if dice.roll(10) == 0 {
-            writer.ping(&i.to_be_bytes()).await.unwrap();
+            writer.sender().ping(&i.to_be_bytes()).unwrap();
+            writer.flush().await.unwrap();
         }
         if dice.roll(5) == 0 {
             yield_now().await;
@@ -729,27 +737,30 @@ async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     let ((_reader, mut writer), io) = scripted(b"", &config());
     let (own, shared) = (|| OwnedMessage::text("owned"), Prepared::new("prepared"));
     let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
-    let before = writer.fed();
+    let before = writer.sender().fed();
+    let mut tx = writer.sender();
     for position in [
-        writer.feed("fed"),
-        writer.feed(Outbound::plain("plain")),
-        writer.feed(Bytes::from_static(b"bytes")),
-        writer.feed(&shared),
-        writer.feed(own()),
-        writer.feed_chunk(chunk(b"pie", false)),
-        writer.feed_chunk(chunk(b"ces", true)),
-        writer.feed_chunk_plain(chunk(b"plain pie", false)),
-        writer.feed_chunk_plain(chunk(b"ces", true)),
-        writer.feed_first("first"),
+        tx.feed("fed"),
+        tx.feed(Outbound::plain("plain")),
+        tx.feed(Bytes::from_static(b"bytes")),
+        tx.feed(&shared),
+        tx.feed(own()),
+        tx.feed_chunk(chunk(b"pie", false)),
+        tx.feed_chunk(chunk(b"ces", true)),
+        tx.feed_chunk_plain(chunk(b"plain pie", false)),
+        tx.feed_chunk_plain(chunk(b"ces", true)),
+        tx.feed_first("first"),
     ] {
         let position = position.unwrap();
-        assert!(position != before && !writer.is_written(position));
+        assert!(position != before && !tx.is_written(position));
     }
-    let (fed, amount) = (writer.fed(), writer.buffered_amount());
-    assert!(writer.has_room() && fed != before);
+    let (fed, amount) = (tx.fed(), tx.buffered_amount());
+    assert!(tx.has_room() && fed != before);
+    drop(tx);
     writer.flush().await.unwrap();
-    assert!(writer.is_written(fed) && writer.buffered_amount() == 0);
-    writer.pong(b"unasked").await.unwrap();
+    assert!(writer.sender().is_written(fed) && writer.sender().buffered_amount() == 0);
+    writer.sender().pong(b"unasked").unwrap();
+    writer.flush().await.unwrap();
     let wire = io.with(|s| std::mem::take(&mut s.output));
     let found = whole_frames(&wire);
     assert_eq!(found.last().map(|f| (f.opcode, &f.payload[..])), Some((PONG, &b"unasked"[..])));
@@ -770,7 +781,7 @@ async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     // At the limit there is no room.
     let ((_reader, mut writer), _) = scripted(b"", &config().high_water(10));
     let _ = writer.feed([0; 10].as_slice()).unwrap();
-    assert!(!writer.has_room());
+    assert!(!writer.sender().has_room());
 }
 
 #[tokio::test(start_paused = true)]
@@ -778,15 +789,15 @@ async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
     bounded(async {
         let ((mut reader, mut writer), io) =
             scripted(&frame(true, true, CLOSE, &close_body(1001, "bye")), &config());
-        assert_eq!(reader.negotiated().subprotocol(), None);
         assert!(!reader.get_ref().with(|s| s.shut));
         let _ = writer.feed("late").unwrap();
         let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
         let long = "x".repeat(124);
-        let bad = writer.abort(CloseFrame::with_reason(CloseCode::NORMAL, &long)).await;
-        assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
-        writer.abort(slow).await.unwrap();
-        assert!(writer.is_closed() && writer.unsent() == 6);
+        let bad = writer.sender().abort(CloseFrame::with_reason(CloseCode::NORMAL, &long));
+        assert_eq!(bad, Err(SendError::ReasonTooLong));
+        writer.sender().abort(slow).unwrap();
+        writer.flush().await.unwrap();
+        assert!(writer.sender().is_closed() && writer.sender().unsent() == 6);
         assert!(reader.recv().await.unwrap().is_none());
         let end = reader.closed().unwrap();
         assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
@@ -794,7 +805,8 @@ async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         let sent: Vec<_> = sent.into_iter().map(|f| (f.opcode, f.payload)).collect();
         assert_eq!(sent, [(CLOSE, close_body(1013, "too slow"))]);
         // Again there is nothing to do.
-        writer.abort(None).await.unwrap();
+        assert_eq!(writer.sender().abort(None), Err(SendError::Closed));
+        writer.flush().await.unwrap();
     })
     .await;
 }

@@ -72,7 +72,7 @@ async fn a_sink_is_ready_again_when_the_peer_has_read() {
                     let (reader, mut writer) = ours.into_split();
                     for _ in 0..count {
                         SinkExt::feed(&mut writer, message.clone()).await.unwrap();
-                        assert!(writer.buffered_amount() < 3 << 10);
+                        assert!(writer.sender().buffered_amount() < 3 << 10);
                     }
                     SinkExt::close(&mut writer).await.unwrap();
                     assert!(reader.map(|item| item.unwrap()).collect::<Vec<_>>().await.is_empty());
@@ -80,10 +80,10 @@ async fn a_sink_is_ready_again_when_the_peer_has_read() {
                     let mut ours = ours;
                     for _ in 0..count {
                         SinkExt::feed(&mut ours, message.clone()).await.unwrap();
-                        assert!(ours.buffered_amount() < 3 << 10);
+                        assert!(ours.sender().buffered_amount() < 3 << 10);
                     }
                     SinkExt::close(&mut ours).await.unwrap();
-                    assert_eq!(ours.ready_state(), ReadyState::Closing);
+                    assert_eq!(ours.connection().ready_state(), ReadyState::Closing);
                     assert!(ours.next().await.is_none());
                 }
             };

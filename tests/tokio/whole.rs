@@ -66,7 +66,7 @@ async fn what_was_received_is_delivered_though_every_write_fails() {
                 !ws.closed().is_some_and(|end| end.clean),
                 "our answer could not be written (P074)"
             );
-            assert_eq!(ws.ready_state(), ReadyState::Closed);
+            assert_eq!(ws.connection().ready_state(), ReadyState::Closed);
         }
     })
     .await;
@@ -114,7 +114,7 @@ async fn flush_does_not_say_that_all_is_written_when_it_was_dropped() {
         let at = ws.feed("lost").unwrap();
         io.with(|s| s.broken = true);
         assert!(once!(ws.recv()).is_pending());
-        assert!(!ws.is_written(at));
+        assert!(!ws.sender().is_written(at));
         assert!(ws.flush().await.is_err(), "flush said that a dropped message was written");
 
         // The write timeout passed after the peer's Close had come.
@@ -123,7 +123,7 @@ async fn flush_does_not_say_that_all_is_written_when_it_was_dropped() {
         let at = ws.feed(&[0; 100]).unwrap();
         assert!(once!(ws.recv()).is_pending());
         let flushed = ws.flush().await;
-        assert!(!ws.is_written(at) && flushed.is_err(), "{flushed:?}");
+        assert!(!ws.sender().is_written(at) && flushed.is_err(), "{flushed:?}");
     })
     .await;
 }
@@ -528,7 +528,7 @@ async fn either_role_closes_and_both_see_a_clean_end() {
                 first.close(frame).await.unwrap();
                 assert!(first.closed().unwrap().clean);
                 first.close(None).await.unwrap();
-                assert_eq!(first.ready_state(), ReadyState::Closed);
+                assert_eq!(first.connection().ready_state(), ReadyState::Closed);
                 assert_eq!(first.closed().map(|end| (end.code, end.reason)), Some((1001, "")));
             });
             assert_eq!(second.recv().await.unwrap().unwrap().as_text(), Some("before"));
@@ -595,7 +595,7 @@ async fn close_is_bounded_whatever_the_peer_does() {
             assert_eq!(error, RecvError::CloseTimeout, "{what}");
             assert_eq!(began.elapsed().as_secs(), 5, "{what}");
             assert!(ws.closed().is_none_or(|end| !end.clean && end.code == 1006));
-            assert_eq!(ws.ready_state(), ReadyState::Closed);
+            assert_eq!(ws.connection().ready_state(), ReadyState::Closed);
             assert!(ws.recv().await.is_err());
             peer.abort();
         }
@@ -1139,7 +1139,7 @@ async fn a_connection_that_waits_for_the_peers_fin_holds_no_buffers() {
     let io = Scripted::new(&frame(false, true, CLOSE, &close_body(1000, "")));
     let mut ws = client(io.clone(), &config());
     assert!(once!(ws.recv()).is_pending());
-    assert!(io.frames().len() == 1 && ws.ready_state() == ReadyState::Closing);
+    assert!(io.frames().len() == 1 && ws.connection().ready_state() == ReadyState::Closing);
     let held = held(ws);
     assert!(held <= 4 << 10, "{held} bytes");
 }
@@ -1242,7 +1242,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
             assert_eq!(request.header("x-token"), Some(&b"abc"[..]));
             let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]);
             let mut ws = handshake.accept(accept.header("X-Server", "t").unwrap()).await.unwrap();
-            assert_eq!(ws.negotiated().subprotocol(), Some("ticks.v1"));
+            assert_eq!(ws.connection().negotiated().subprotocol(), Some("ticks.v1"));
             while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
                 let _ = reply.feed(message).unwrap();
             }
@@ -1252,7 +1252,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
         let request = request.subprotocols(&["ticks.v1"]).unwrap();
         let mut ws = Dial::new(&request).connect(&config()).await.unwrap();
         assert!(ws.get_ref().tcp().nodelay().unwrap());
-        assert_eq!(ws.negotiated().subprotocol(), Some("ticks.v1"));
+        assert_eq!(ws.connection().negotiated().subprotocol(), Some("ticks.v1"));
         ws.send("hello").await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("hello"));
         ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
@@ -1715,12 +1715,12 @@ async fn room_for_one_byte_means_that_all_is_written_although_the_peer_is_silent
     let position = ws.feed(&[7; 1000]).unwrap();
     let short = Duration::from_millis(20);
     assert!(tokio::time::timeout(short, ws.recv_or_room(1)).await.is_err());
-    assert!(!ws.is_written(position));
+    assert!(!ws.sender().is_written(position));
     let reading = tokio::spawn(async move {
         far.read_exact(&mut [0; 1004]).await.unwrap();
         far // stays open, and silent
     });
     assert!(matches!(bounded(ws.recv_or_room(1)).await.unwrap(), Received::Room));
-    assert!(ws.is_written(position));
+    assert!(ws.sender().is_written(position));
     reading.await.unwrap();
 }

@@ -151,7 +151,7 @@ fn connect() {
         assert!(response.headers().get("Sec-WebSocket-Protocol").is_none());
         they_echo(ws);
         let ws = blocking::connect(&url, &Config::default()).unwrap();
-        assert_eq!(ws.negotiated().subprotocol(), None);
+        assert_eq!(ws.connection().negotiated().subprotocol(), None);
         we_echo(ws);
         server.join().unwrap();
     });
@@ -191,7 +191,7 @@ fn client_over_a_stream() {
         they_echo(ws);
         let request = Request::new(&url).unwrap().subprotocols(&["ticks"]).unwrap();
         let ws = blocking::client(dial(), &request, &Config::default()).unwrap();
-        assert_eq!(ws.negotiated().subprotocol(), Some("ticks"));
+        assert_eq!(ws.connection().negotiated().subprotocol(), Some("ticks"));
         we_echo(ws);
         server.join().unwrap();
     });

@@ -77,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
     }
 
     fn send_chunk(&mut self, chunk: Chunk<'_>) -> Answer<()> {
-        let _ = self.ws.feed_chunk(chunk)?;
+        let _ = self.ws.sender().feed_chunk(chunk)?;
         self.runtime.block_on(self.ws.flush())
     }
 
@@ -90,11 +90,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
     }
 
     fn subprotocol(&self) -> Option<&str> {
-        self.ws.negotiated().subprotocol()
+        self.ws.connection().negotiated().subprotocol()
     }
 
     fn deflate(&self) -> Option<Agreed> {
-        self.ws.negotiated().deflate()
+        self.ws.connection().negotiated().deflate()
     }
 }
 
@@ -121,7 +121,7 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
     }
 
     fn send_chunk(&mut self, chunk: Chunk<'_>) -> Answer<()> {
-        let _ = self.feed_chunk(chunk)?;
+        let _ = self.sender().feed_chunk(chunk)?;
         self.flush()
     }
 
@@ -134,11 +134,11 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
     }
 
     fn subprotocol(&self) -> Option<&str> {
-        self.negotiated().subprotocol()
+        self.connection().negotiated().subprotocol()
     }
 
     fn deflate(&self) -> Option<Agreed> {
-        self.negotiated().deflate()
+        self.connection().negotiated().deflate()
     }
 }
 

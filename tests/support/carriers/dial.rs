@@ -132,7 +132,7 @@ pub(crate) fn adapters(
                     while !super::note(&mut seen, ws.recv_event()) {}
                     let (code, clean) =
                         ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
+                    let subprotocol = ws.connection().negotiated().subprotocol().map(str::to_owned);
                     drop(ws);
                     opened(seen, code, clean, subprotocol, &line)
                 }
@@ -150,7 +150,7 @@ pub(crate) fn adapters(
                     while !super::note(&mut seen, ws.recv_event().await) {}
                     let (code, clean) =
                         ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
+                    let subprotocol = ws.connection().negotiated().subprotocol().map(str::to_owned);
                     drop(ws);
                     opened(seen, code, clean, subprotocol, &line)
                 }

@@ -142,7 +142,7 @@ pub(crate) fn adapters(
                     while !super::note(&mut seen, ws.recv_event()) {}
                     let (code, clean) =
                         ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
+                    let subprotocol = ws.connection().negotiated().subprotocol().map(str::to_owned);
                     drop(ws);
                     opened(seen, answered, code, clean, subprotocol, &line)
                 }
@@ -162,7 +162,7 @@ pub(crate) fn adapters(
                     while !super::note(&mut seen, ws.recv_event().await) {}
                     let (code, clean) =
                         ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol = ws.negotiated().subprotocol().map(str::to_owned);
+                    let subprotocol = ws.connection().negotiated().subprotocol().map(str::to_owned);
                     drop(ws);
                     opened(seen, answered, code, clean, subprotocol, &line)
                 }
