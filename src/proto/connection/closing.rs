@@ -1,5 +1,208 @@
-//! How a connection ends.
-use crate::proto::{error::RecvError, message::DataKind};
+//! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as one table.
+//!
+//! What has happened to the peer's Close, to ours and to the stream gives the [`Phase`], and all else
+//! follows from that. A row that names an end of the connection is for that end alone; `*` stands for
+//! whatever there may be. `tests.rs` holds this table against the code, for every combination.
+//!
+//! | theirs         | ours                  | stream            | role   | phase      | section |
+//! |----------------|-----------------------|-------------------|--------|------------|---------|
+//! | Awaited        | None                  | *                 | *      | Open       |         |
+//! | Awaited        | Queued, Written, Lost | *                 | *      | Closing    | §7.1.3  |
+//! | Came           | None                  | *                 | *      | Unanswered | §5.5.1  |
+//! | Came           | Queued                | Open, Ended, Shut | *      | Answering  | §5.5.1  |
+//! | Violated       | Queued                | Open, Ended, Shut | *      | Reporting  | §7.1.7  |
+//! | Came           | Written               | Open              | Client | Waiting    | §7.1.1  |
+//! | Came           | Written               | Open              | Server | Shutting   | §7.1.1  |
+//! | Violated       | Written               | Open              | *      | Shutting   | §7.1.7  |
+//! | Came, Violated | Written               | Ended             | *      | Shutting   | §7.1.1  |
+//! | Came, Violated | Written               | Shut              | *      | Discarding | §7.1.1  |
+//! | Came, Violated | Queued, Written       | Gone              | *      | Over       |         |
+//! | Violated       | None                  | *                 | *      | Over       |         |
+//! | Came, Violated | Lost                  | *                 | *      | Over       |         |
+//! | Missing        | *                     | *                 | *      | Over       | §7.1.5  |
+//!
+//! A phase says what to do with the stream, where a browser would say the connection stands, and how
+//! long it may take; `brief` is a second, or [`close_timeout`](Config::close_timeout) if that is less.
+//!
+//! | phase      | ending   | ready state | at most       |
+//! |------------|----------|-------------|---------------|
+//! | Open       | Done     | Open        |               |
+//! | Closing    | Done     | Closing     | close_timeout |
+//! | Unanswered | Done     | Closing     |               |
+//! | Answering  | Flush    | Closing     | close_timeout |
+//! | Reporting  | Flush    | Closing     | brief         |
+//! | Waiting    | Discard  | Closing     | close_timeout |
+//! | Shutting   | ShutDown | Closing     | brief         |
+//! | Discarding | Discard  | Closing     | brief         |
+//! | Over       | Done     | Closed      |               |
+use super::{Receiver, Sender};
+#[cfg(doc)]
+use crate::proto::config::Config;
+use crate::proto::{error::RecvError, message::DataKind, role::Role};
+use core::time::Duration;
+
+/// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// What has become of the peer's Close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Theirs {
+    Awaited,
+    Came,
+    /// The peer broke the protocol or a limit first, which our Close reports.
+    Violated,
+    /// The stream ended or a deadline passed first.
+    Missing,
+}
+
+/// What has become of our Close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ours {
+    None,
+    Queued,
+    Written,
+    /// The stream failed to write, before it or in the midst of it.
+    Lost,
+}
+
+/// What is left of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Open,
+    /// The peer sends no more.
+    Ended,
+    /// It was shut for writing.
+    Shut,
+    /// Both, or a write failed, or it took too long to end.
+    Gone,
+}
+
+/// All that decides how a connection ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    theirs: Theirs,
+    ours: Ours,
+    stream: Stream,
+    role: Role,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// Our Close is queued or sent; the peer's is awaited.
+    Closing,
+    /// The peer's Close came, and the caller has to answer it.
+    Unanswered,
+    /// Both have closed; ours, and what is before it, is being written.
+    Answering,
+    /// The same for the Close that reports a violation.
+    Reporting,
+    /// All is written; the server is to close the stream first.
+    Waiting,
+    /// All is written; the stream is to be shut for writing.
+    Shutting,
+    /// What still comes is discarded, until the stream ends.
+    Discarding,
+    Over,
+}
+
+impl Closing {
+    /// `shut`: for writing. `given_up`: the last phase took too long, so the stream goes as it is.
+    pub(super) fn new(role: Role, rx: &Receiver, tx: &Sender, shut: bool, given_up: bool) -> Self {
+        let theirs = match rx.error() {
+            _ if rx.is_closed() => Theirs::Came,
+            None => Theirs::Awaited,
+            Some(error) if error.close_code().is_some() => Theirs::Violated,
+            Some(_) => Theirs::Missing,
+        };
+        let ours = match tx {
+            _ if tx.close_written() => Ours::Written,
+            _ if tx.is_broken() => Ours::Lost,
+            _ if tx.is_closed() => Ours::Queued,
+            _ => Ours::None,
+        };
+        let stream = match (shut, rx.at_eof()) {
+            _ if given_up || tx.is_broken() => Stream::Gone,
+            (false, false) => Stream::Open,
+            (false, true) => Stream::Ended,
+            (true, false) => Stream::Shut,
+            (true, true) => Stream::Gone,
+        };
+        Self { theirs, ours, stream, role }
+    }
+
+    pub(super) fn phase(self) -> Phase {
+        match (self.theirs, self.ours, self.stream) {
+            (Theirs::Awaited, Ours::None, _) => Phase::Open,
+            (Theirs::Awaited, _, _) => Phase::Closing,
+            (Theirs::Came, Ours::None, _) => Phase::Unanswered,
+            (Theirs::Missing, _, _) | (_, Ours::None | Ours::Lost, _) | (_, _, Stream::Gone) => {
+                Phase::Over
+            }
+            (Theirs::Came, Ours::Queued, _) => Phase::Answering,
+            (Theirs::Violated, Ours::Queued, _) => Phase::Reporting,
+            // §7.1.1: the server closes first; a client waits for that, and shuts its own side then,
+            // so that the server need not wait until it drops the stream.
+            (Theirs::Came, Ours::Written, Stream::Open) if self.role == Role::Client => {
+                Phase::Waiting
+            }
+            // §7.1.7: but a client that fails the connection does not.
+            (_, Ours::Written, Stream::Open | Stream::Ended) => Phase::Shutting,
+            (_, Ours::Written, Stream::Shut) => Phase::Discarding,
+        }
+    }
+
+    /// §7.1.4: whether both Close frames have passed.
+    pub(super) fn is_clean(self) -> bool {
+        (self.theirs, self.ours) == (Theirs::Came, Ours::Written)
+    }
+}
+
+impl Phase {
+    /// What to do with the stream, once nothing more is received.
+    pub(super) fn ending(self) -> Ending {
+        match self {
+            Self::Answering | Self::Reporting => Ending::Flush,
+            Self::Shutting => Ending::ShutDown,
+            Self::Waiting | Self::Discarding => Ending::Discard,
+            Self::Open | Self::Closing | Self::Unanswered | Self::Over => Ending::Done,
+        }
+    }
+
+    pub(super) fn ready_state(self) -> ReadyState {
+        match self {
+            Self::Open => ReadyState::Open,
+            Self::Over => ReadyState::Closed,
+            _ => ReadyState::Closing,
+        }
+    }
+
+    /// How long it may take.
+    pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
+        match self {
+            Self::Closing | Self::Answering | Self::Waiting => Some(close_timeout),
+            Self::Reporting | Self::Shutting | Self::Discarding => Some(close_timeout.min(LINGER)),
+            Self::Open | Self::Unanswered | Self::Over => None,
+        }
+    }
+}
+
+/// The peer's Close came: nothing but its answer (§5.5.1) is sent behind ours from here on.
+pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
+    tx.end_controls();
+    if tx.auto_close {
+        tx.answer_close(rx.close_frame());
+    }
+}
+
+/// Receiving failed: the peer is told why (§7.1.7), where it is not the network that failed.
+pub(super) fn fail(error: RecvError, tx: &mut Sender) {
+    match error.close_code() {
+        Some(code) => tx.fail(code),
+        None => tx.write_failed(), // there is nobody to write to
+    }
+}
 
 /// How a connection ended; see [`Connection::closed`](super::Connection::closed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,3 +225,40 @@ pub struct Closed<'a> {
     /// allows a control frame there, so that it is no violation.
     pub cut: Option<DataKind>,
 }
+
+/// What to do with the stream once [`step`](super::Connection::step) says [`Closed`](Step::Closed) or
+/// fails.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Write what is outgoing: our Close is in it.
+    Flush,
+    /// Shut the stream for writing, then call [`shut_down`](super::Connection::shut_down).
+    ShutDown,
+    /// Read into [`spare_mut`](super::Connection::spare_mut) and [`commit`](super::Connection::commit) until the
+    /// stream ends, then [`end_of_stream`](super::Connection::end_of_stream); nothing is kept, and
+    /// [`handle_timeout`](super::Connection::handle_timeout) bounds it: with 1 s for a server that has
+    /// shut its side, with [`close_timeout`](crate::Config::close_timeout) for a client that waits
+    /// for that. A server that closed with unread input would have its last bytes, the Close among
+    /// them, thrown away by the reset that this causes; a client leaves it to the server to close
+    /// first (RFC 6455 §7.1.1), and shuts its side then. A client that fails the connection does
+    /// not wait for that: it is told [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
+    Discard,
+    /// Drop the stream. (Or, where [`auto_close`](Config::auto_close) is off and the peer's Close
+    /// is not answered: nothing, until it is.)
+    Done,
+}
+
+/// Where a connection stands. A browser's `CONNECTING` is a handshake here. Only moves forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReadyState {
+    /// Messages pass both ways.
+    Open = 1,
+    /// A Close was sent, queued or received, or a violation is being reported.
+    Closing = 2,
+    /// It is over; the stream can go.
+    Closed = 3,
+}
+
+#[cfg(test)]
+mod tests;

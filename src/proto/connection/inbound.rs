@@ -1,8 +1,9 @@
 //! All of a connection but its sending half, which is an argument: so that a connection in one piece
 //! and one whose halves are used from two tasks or threads go by the same rules.
 use super::{
-    Closed, Delivery, Ending, Ends, ReadyState, Receiver, Sender, Step, respond,
-    timers::{Phase, Timers},
+    Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
+    closing::{self, Closing, Phase},
+    timers::Timers,
 };
 use crate::proto::{
     config::{Config, Negotiated},
@@ -19,7 +20,9 @@ use core::time::Duration;
 pub(crate) struct Inbound {
     pub(super) rx: Receiver,
     timers: Timers,
-    ends: Ends,
+    role: Role,
+    /// The stream was shut for writing.
+    shut: bool,
     /// Reads are to be stamped: [`Config::stamp_reads`].
     #[cfg(feature = "std")]
     stamps: bool,
@@ -33,7 +36,8 @@ impl Inbound {
         Self {
             rx,
             timers: Timers::new(config),
-            ends: Ends { client: role == Role::Client, shut: false },
+            role,
+            shut: false,
             #[cfg(feature = "std")]
             stamps: config.stamp_reads,
             negotiated: (!plain).then(|| Box::new(negotiated)),
@@ -66,8 +70,12 @@ impl Inbound {
         respond(step, &self.rx, tx);
     }
 
+    fn closing(&self, tx: &Sender) -> Closing {
+        Closing::new(self.role, &self.rx, tx, self.shut, self.timers.gave_up())
+    }
+
     fn phase(&self, tx: &Sender) -> Phase {
-        self.timers.phase(&self.rx, tx, self.ends)
+        self.closing(tx).phase()
     }
 
     /// How far the end has come: to be compared with what it was.
@@ -77,20 +85,15 @@ impl Inbound {
     }
 
     pub(crate) fn ending(&self, tx: &Sender) -> Ending {
-        self.phase(tx).into()
+        self.phase(tx).ending()
     }
 
     pub(crate) fn closed(&self, tx: &Sender) -> Option<Closed<'_>> {
-        self.rx.closed(self.rx.is_closed() && tx.close_written())
+        self.rx.closed(self.closing(tx).is_clean())
     }
 
     pub(super) fn ready_state(&self, tx: &Sender) -> ReadyState {
-        match self.phase(tx) {
-            Phase::Open => ReadyState::Open,
-            Phase::Over if !self.rx.is_closed() || tx.is_closed() => ReadyState::Closed,
-            Phase::Over | Phase::Closing | Phase::Flushing => ReadyState::Closing,
-            Phase::Shutting | Phase::Discarding => ReadyState::Closing,
-        }
+        self.phase(tx).ready_state()
     }
 
     /// When to tell the time next; `None`: not before something else happens.
@@ -100,7 +103,7 @@ impl Inbound {
 
     /// [`poll_timeout`](Self::poll_timeout) without the deadline on writing.
     pub(crate) fn poll_own_timeout(&self, tx: &Sender) -> Option<Time> {
-        self.timers.poll(&self.rx, tx, self.phase(tx), self.ends)
+        self.timers.poll(&self.rx, tx, self.phase(tx))
     }
 
     /// Tells the time. Early and repeated calls are harmless.
@@ -116,14 +119,13 @@ impl Inbound {
         tx: &mut Sender,
     ) -> Result<(), RecvError> {
         let phase = self.phase(tx);
-        let Self { rx, timers, ends, .. } = self;
-        let told = timers.handle(now, rx, tx, phase, *ends);
-        told.inspect_err(|&error| rx.cut_off(error))
+        let Self { rx, timers, .. } = self;
+        timers.handle(now, rx, tx, phase).inspect_err(|&error| rx.cut_off(error))
     }
 
     /// Says that the stream was shut for writing.
     pub(crate) fn shut_down(&mut self) {
-        self.ends.shut = true;
+        self.shut = true;
     }
 
     /// Says that nobody reads for now, or that reading goes on.
@@ -153,6 +155,17 @@ impl Inbound {
     }
 
     pub(super) fn role(&self) -> Role {
-        if self.ends.client { Role::Client } else { Role::Server }
+        self.role
+    }
+}
+
+/// What the receiving half owes the sending half after a step.
+pub(super) fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Sender) {
+    match step {
+        Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
+        Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
+        Ok(Step::Close) => closing::answer(rx, tx),
+        Err(error) => closing::fail(*error, tx),
+        Ok(_) => {}
     }
 }

@@ -2,8 +2,8 @@
 //! them.
 //!
 //! The halves share nothing. What one owes the other (a Pong, the answering Close, the Close that
-//! reports a violation) passes through [`respond`], the only place where both are in scope. How a
-//! connection comes into being is `handshake`'s; reading, writing and telling the time, the
+//! reports a violation) passes through [`respond`](inbound::respond). How a connection ends is
+//! `closing`'s; how it comes into being, `handshake`'s; reading, writing and telling the time, the
 //! adapters'.
 mod closing;
 mod counters;
@@ -16,11 +16,9 @@ mod sender;
 mod stall;
 mod timers;
 
-/// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
 #[cfg(feature = "std")]
-pub(crate) use timers::LINGER;
-
-pub use closing::Closed;
+pub(crate) use closing::LINGER;
+pub use closing::{Closed, Ending, ReadyState};
 #[cfg(feature = "counters")]
 pub use counters::{Counters, Traffic};
 pub(crate) use inbound::Inbound;
@@ -44,7 +42,6 @@ use crate::proto::{
 use alloc::{boxed::Box, vec::Vec};
 #[cfg(feature = "std")]
 use core::time::Duration;
-use timers::Phase;
 
 /// One open WebSocket connection without its stream: bytes in, events out; messages in, bytes out.
 ///
@@ -172,48 +169,6 @@ use timers::Phase;
 pub struct Connection {
     inbound: Inbound,
     tx: Sender,
-}
-
-/// What is known about the end of the stream.
-#[derive(Clone, Copy, Debug)]
-struct Ends {
-    client: bool,
-    /// The stream was shut for writing.
-    shut: bool,
-}
-
-/// What to do with the stream once [`step`](Connection::step) says [`Closed`](Step::Closed) or
-/// fails.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Write what is outgoing: our Close is in it.
-    Flush,
-    /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down).
-    ShutDown,
-    /// Read into [`spare_mut`](Connection::spare_mut) and [`commit`](Connection::commit) until the
-    /// stream ends, then [`end_of_stream`](Connection::end_of_stream); nothing is kept, and
-    /// [`handle_timeout`](Connection::handle_timeout) bounds it: with 1 s for a server that has
-    /// shut its side, with [`close_timeout`](crate::Config::close_timeout) for a client that waits
-    /// for that. A server that closed with unread input would have its last bytes, the Close among
-    /// them, thrown away by the reset that this causes; a client leaves it to the server to close
-    /// first (RFC 6455 §7.1.1), and shuts its side then. A client that fails the connection does
-    /// not wait for that: it is told [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
-    Discard,
-    /// Drop the stream. (Or, where [`auto_close`](Config::auto_close) is off and the peer's Close
-    /// is not answered: nothing, until it is.)
-    Done,
-}
-
-impl From<Phase> for Ending {
-    fn from(phase: Phase) -> Self {
-        match phase {
-            Phase::Flushing => Self::Flush,
-            Phase::Shutting => Self::ShutDown,
-            Phase::Discarding => Self::Discard,
-            Phase::Open | Phase::Closing | Phase::Over => Self::Done,
-        }
-    }
 }
 
 impl Connection {
@@ -509,35 +464,5 @@ impl Connection {
     /// [`ending`](Self::ending) asked for was done, up to [`Ending::Done`].
     pub fn ready_state(&self) -> ReadyState {
         self.inbound.ready_state(&self.tx)
-    }
-}
-
-/// Where a connection stands. A browser's `CONNECTING` is a handshake here. Only moves forward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ReadyState {
-    /// Messages pass both ways.
-    Open = 1,
-    /// A Close was sent, queued or received, or a violation is being reported.
-    Closing = 2,
-    /// It is over; the stream can go.
-    Closed = 3,
-}
-
-/// What the receiving half owes the sending half after a step.
-pub(crate) fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Sender) {
-    match step {
-        Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
-        Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
-        Ok(Step::Close) => {
-            tx.end_controls();
-            if tx.auto_close {
-                tx.answer_close(rx.close_frame());
-            }
-        }
-        Err(error) => match error.close_code() {
-            Some(code) => tx.fail(code),
-            None => tx.write_failed(), // there is nobody to write to
-        },
-        Ok(_) => {}
     }
 }

@@ -8,7 +8,8 @@ mod inflate;
 
 #[cfg(feature = "counters")]
 use super::counters::Traffic;
-use super::{Closed, Sender, counters::Tally, recv_buffer::RecvBuffer, respond};
+use super::inbound::respond;
+use super::{Closed, Sender, counters::Tally, recv_buffer::RecvBuffer};
 #[cfg(feature = "_task")]
 use crate::proto::memory::Memory;
 use crate::proto::{

@@ -3,16 +3,13 @@
 //! Receiving only sets a flag: no clock is read and no timer moved for a message. A timer that was
 //! never armed is due at once, and its first call arms it, so that nothing but `handle_timeout`
 //! takes the time. Sleeping until a deadline, and telling the time, is the adapters'.
-use super::{Ends, Receiver, Sender};
+use super::{Receiver, Sender, closing::Phase};
 use crate::proto::{
     config::{Config, Heartbeat},
     error::RecvError,
     time::Time,
 };
 use core::time::Duration;
-
-/// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// How often in an interval to look whether something came. A Ping thus goes after an interval of
 /// silence and at most a fifth more, which leaves an adapter that comes a little late a twentieth.
@@ -52,21 +49,6 @@ enum Beat {
         until: Time,
         look: Time,
     },
-}
-
-/// How a connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    Open,
-    /// Our Close is queued or sent; the peer's is awaited.
-    Closing,
-    /// Nothing more is received; our Close, and what is before it, is being written.
-    Flushing,
-    /// All is written; the stream is to be shut for writing.
-    Shutting,
-    /// What still comes is discarded, until the stream ends.
-    Discarding,
-    Over,
 }
 
 impl Timers {
@@ -112,57 +94,19 @@ impl Timers {
         self.paused = paused;
     }
 
-    /// Where the connection stands.
-    pub(super) fn phase(&self, rx: &Receiver, tx: &Sender, ends: Ends) -> Phase {
-        let error = rx.error();
-        let network = error.is_some_and(|e| e.close_code().is_none());
-        if !rx.is_closed() && error.is_none() {
-            return if tx.is_closed() { Phase::Closing } else { Phase::Open };
-        }
-        if self.given_up || network || tx.is_broken() || !tx.is_closed() {
-            return Phase::Over;
-        }
-        if !tx.close_written() {
-            return Phase::Flushing;
-        }
-        // §7.1.1: the server closes first; a client waits for that, unless it was the one to fail.
-        // It shuts its own side then, so that the server need not wait until it drops the stream.
-        let waits = ends.client && error.is_none();
-        match (ends.shut, rx.at_eof()) {
-            (false, false) if waits => Phase::Discarding,
-            (false, _) => Phase::Shutting,
-            (true, false) => Phase::Discarding,
-            (true, true) => Phase::Over,
-        }
-    }
-
-    /// How long a phase may take.
-    fn bound(&self, phase: Phase, rx: &Receiver, ends: Ends) -> Option<Duration> {
-        let brief = self.close_timeout.min(LINGER);
-        let failed = rx.error().is_some();
-        match phase {
-            Phase::Closing => Some(self.close_timeout),
-            Phase::Flushing if failed => Some(brief),
-            Phase::Flushing => Some(self.close_timeout),
-            Phase::Discarding if ends.client && !failed => Some(self.close_timeout),
-            Phase::Shutting | Phase::Discarding => Some(brief),
-            Phase::Open | Phase::Over => None,
-        }
+    /// Whether the last phase took too long.
+    pub(super) fn gave_up(&self) -> bool {
+        self.given_up
     }
 
     /// When to call `handle` next.
-    pub(super) fn poll(
-        &self,
-        rx: &Receiver,
-        tx: &Sender,
-        phase: Phase,
-        ends: Ends,
-    ) -> Option<Time> {
+    pub(super) fn poll(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
         if self.late.is_some() {
             return None;
         }
-        let end = self.bound(phase, rx, ends).map(|_| armed(self.end, phase, Time::ZERO));
-        if self.paused || rx.error().is_some() || rx.is_closed() {
+        let bound = phase.at_most(self.close_timeout);
+        let end = bound.map(|_| armed(self.end, phase, Time::ZERO));
+        if self.paused || rx.ended() {
             return end;
         }
         let frame = rx.partial_frame().map(|at| armed(self.frame, at, Time::ZERO));
@@ -182,13 +126,12 @@ impl Timers {
         rx: &mut Receiver,
         tx: &mut Sender,
         phase: Phase,
-        ends: Ends,
     ) -> Result<(), RecvError> {
         if let Some(error) = self.late {
             return Err(error);
         }
         // Where a deadline has passed, there is nobody to write to either.
-        self.judge(now, rx, tx, phase, ends).inspect_err(|&error| {
+        self.judge(now, rx, tx, phase).inspect_err(|&error| {
             self.late = Some(error);
             tx.write_failed();
         })
@@ -200,23 +143,22 @@ impl Timers {
         rx: &mut Receiver,
         tx: &mut Sender,
         phase: Phase,
-        ends: Ends,
     ) -> Result<(), RecvError> {
-        if let Some(bound) = self.bound(phase, rx, ends) {
+        if let Some(bound) = phase.at_most(self.close_timeout) {
             let until = armed(self.end, phase, now + bound);
             self.end = Some((phase, until));
             if now >= until {
                 self.given_up = true;
                 match phase {
-                    Phase::Closing => return Err(RecvError::CloseTimeout),
-                    Phase::Flushing => {
+                    Phase::Closing | Phase::Answering => return Err(RecvError::CloseTimeout),
+                    Phase::Reporting => {
                         return Err(rx.error().unwrap_or(RecvError::CloseTimeout));
                     }
                     _ => {}
                 }
             }
         }
-        if self.paused || rx.error().is_some() || rx.is_closed() {
+        if self.paused || rx.ended() {
             return Ok(());
         }
         tx.time_pong(now);

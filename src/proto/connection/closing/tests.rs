@@ -1,0 +1,107 @@
+//! The tables at the head of `closing.rs` against the code, for every combination.
+use super::*;
+use alloc::{format, string::String, vec::Vec};
+use core::fmt::Debug;
+
+const THEIRS: [Theirs; 4] = [Theirs::Awaited, Theirs::Came, Theirs::Violated, Theirs::Missing];
+const OURS: [Ours; 4] = [Ours::None, Ours::Queued, Ours::Written, Ours::Lost];
+const STREAMS: [Stream; 4] = [Stream::Open, Stream::Ended, Stream::Shut, Stream::Gone];
+const ROLES: [Role; 2] = [Role::Client, Role::Server];
+
+/// The rows of the table whose head begins with this column.
+fn table(first: &str) -> Vec<Vec<&'static str>> {
+    let lines = include_str!("../closing.rs").lines().map_while(|line| line.strip_prefix("//!"));
+    let cells = lines.map(|line| line.split('|').skip(1).map(str::trim).collect::<Vec<_>>());
+    let behind = cells.skip_while(|row| row.first() != Some(&first)).skip(2);
+    behind.take_while(|row| !row.is_empty()).collect()
+}
+
+fn admits(cell: &str, value: impl Debug) -> bool {
+    cell == "*" || cell.split(", ").any(|one| one == format!("{value:?}"))
+}
+
+fn all() -> impl Iterator<Item = Closing> {
+    THEIRS.into_iter().flat_map(|theirs| {
+        OURS.into_iter().flat_map(move |ours| {
+            STREAMS.into_iter().flat_map(move |stream| {
+                ROLES.into_iter().map(move |role| Closing { theirs, ours, stream, role })
+            })
+        })
+    })
+}
+
+#[test]
+fn the_table_has_one_row_for_each_combination_and_the_code_agrees() {
+    let table = table("theirs");
+    let mut used = 0;
+    for now in all() {
+        let rows: Vec<_> = (table.iter().enumerate())
+            .filter(|(_, row)| {
+                admits(row[0], now.theirs)
+                    && admits(row[1], now.ours)
+                    && admits(row[2], now.stream)
+                    && admits(row[3], now.role)
+            })
+            .collect();
+        let [(at, row)] = rows[..] else { panic!("{now:?}: {rows:?}") };
+        assert_eq!(row[4], format!("{:?}", now.phase()), "{now:?}");
+        used |= 1 << at;
+    }
+    assert_eq!(used, (1_u64 << table.len()) - 1, "a row for nothing");
+}
+
+#[test]
+fn each_phase_has_the_ending_ready_state_and_deadline_of_its_row() {
+    let (table, hour) = (table("phase"), Duration::from_secs(3600));
+    for now in all() {
+        let phase = now.phase();
+        let row = table.iter().find(|row| admits(row[0], phase)).expect("a row for each phase");
+        assert_eq!(row[1], format!("{:?}", phase.ending()), "{phase:?}");
+        assert_eq!(row[2], format!("{:?}", phase.ready_state()), "{phase:?}");
+        let (long, short) = (phase.at_most(hour), phase.at_most(LINGER / 2));
+        let bounds = match row[3] {
+            "" => [None, None],
+            "close_timeout" => [Some(hour), Some(LINGER / 2)],
+            "brief" => [Some(LINGER), Some(LINGER / 2)],
+            cell => panic!("{cell}"),
+        };
+        assert_eq!([long, short], bounds, "{phase:?}");
+    }
+    let unlike: Vec<String> = table.iter().map(|row| row[0].into()).collect();
+    assert_eq!(unlike.len(), 9);
+}
+
+#[test]
+fn it_is_clean_where_both_have_passed_and_never_while_it_is_open() {
+    for now in all() {
+        let both = now.theirs == Theirs::Came && now.ours == Ours::Written;
+        assert_eq!(now.is_clean(), both, "{now:?}");
+        if now.is_clean() {
+            assert_ne!(now.phase().ready_state(), ReadyState::Open);
+        }
+    }
+}
+
+/// A stream ends and is shut, our Close is queued before it is written, and neither comes back: with
+/// that, a connection goes through the ready states in their order.
+#[test]
+fn whatever_happens_next_a_ready_state_never_goes_back() {
+    let later = |a: Closing, b: Closing| {
+        let theirs = a.theirs == b.theirs || a.theirs == Theirs::Awaited;
+        let ours = match a.ours {
+            Ours::None => true,
+            Ours::Queued => b.ours != Ours::None,
+            done => b.ours == done,
+        };
+        let stream = a.stream == b.stream || a.stream == Stream::Open || b.stream == Stream::Gone;
+        theirs && ours && stream && a.role == b.role
+    };
+    // Whatever finds a violation queues the Close that reports it.
+    let seen = |now: &Closing| (now.theirs, now.ours) != (Theirs::Violated, Ours::None);
+    for now in all().filter(seen) {
+        for next in all().filter(|&next| later(now, next)) {
+            let (before, after) = (now.phase().ready_state(), next.phase().ready_state());
+            assert!(before <= after, "{now:?} -> {next:?}");
+        }
+    }
+}
