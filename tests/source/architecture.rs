@@ -1,4 +1,5 @@
-//! Which module may know which: what docs/ARCHITECTURE.md says of the layers, read out of the source.
+//! Which module may know which: what docs/ARCHITECTURE.md says of the layers, read out of the source;
+//! and that the files, items and tests which it names exist.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -29,8 +30,30 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 /// Of the core's insides: when something is due, how a message is handed out, what waits to be written.
 const NOT_FOR_ADAPTERS: [&str; 5] = ["Timers", "Phase", "Stall", "Delivery", "respond"];
 
+/// The modules of std that a sans-IO core has no use for.
+const NOT_FOR_THE_CORE: [&str; 7] = ["env", "fs", "io", "net", "process", "thread", "time"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn src() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    root().join("src")
+}
+
+/// All files below a folder.
+fn files(folder: PathBuf) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => found.push(path),
+            }
+        }
+    }
+    found
 }
 
 /// A source file: its path of modules, and its text without comments and unit tests.
@@ -40,26 +63,19 @@ struct Source {
 }
 
 fn sources() -> Vec<Source> {
-    let (mut found, mut folders) = (Vec::new(), vec![src()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path != src().join("lib.rs") {
-                let module = path.strip_prefix(src()).unwrap().with_extension("");
-                let mut module: Vec<_> =
-                    module.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
-                if module.last().unwrap() == "mod" {
-                    module.pop();
-                }
-                let text = fs::read_to_string(&path).unwrap();
-                let code = text.lines().map(|line| line.split("//").next().unwrap());
-                let code = code.collect::<Vec<_>>().join("\n");
-                let shipped = code.split("#[cfg(test)]\nmod ").next().unwrap().to_owned();
-                found.push(Source { module, text: shipped });
-            }
+    let mut found = Vec::new();
+    for path in files(src()).into_iter().filter(|path| *path != src().join("lib.rs")) {
+        let module = path.strip_prefix(src()).unwrap().with_extension("");
+        let mut module: Vec<_> =
+            module.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+        if module.last().unwrap() == "mod" {
+            module.pop();
         }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().map(|line| line.split("//").next().unwrap());
+        let code = code.collect::<Vec<_>>().join("\n");
+        let shipped = code.split("#[cfg(test)]\nmod ").next().unwrap().to_owned();
+        found.push(Source { module, text: shipped });
     }
     assert!(found.len() > 60, "only {} files", found.len());
     found
@@ -190,4 +206,47 @@ fn adapters_name_no_timer_phase_stall_or_delivery() {
             assert_eq!(found, None, "in {:?}", source.module);
         }
     }
+}
+
+/// Known: an error and slices of `io`, which are values, and the time for the date of a rejection, which
+/// an adapter asks for.
+#[test]
+fn the_core_names_no_io_clock_or_thread() {
+    let mut found = BTreeSet::new();
+    for source in sources().iter().filter(|source| source.name() == "proto") {
+        let paths = source.paths("std::", source.module.len());
+        let paths = paths.iter().filter(|path| NOT_FOR_THE_CORE.contains(&&path[0][..]));
+        found.extend(paths.map(|path| path[..2].join("::")));
+    }
+    let known = ["io::Error", "io::IoSlice", "io::Result", "time::UNIX_EPOCH"];
+    assert_eq!(found, known.map(str::to_owned).into());
+}
+
+#[test]
+fn the_architecture_names_only_what_is_there() {
+    let page = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let prose = page.split("```").step_by(2).collect::<String>();
+    let files: Vec<_> = ["src", "tests"].iter().flat_map(|name| files(root().join(name))).collect();
+    let texts: Vec<_> = files.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let words: BTreeSet<_> = texts.iter().flat_map(|text| text.split(|c| !word(c))).collect();
+
+    let mut tests = 0;
+    for name in prose.split('`').skip(1).step_by(2).filter(|name| !name.contains(' ')) {
+        if name.contains(['/', '.']) {
+            let below = |path: &PathBuf| path.ancestors().any(|path| path.ends_with(name));
+            assert!(root().join(name).exists() || files.iter().any(below), "no file {name}");
+        } else if name.matches('_').count() > 2 {
+            let declared = [format!("fn {name}("), format!("fn {name}<")];
+            let there = |text: &String| declared.iter().any(|line| text.contains(line));
+            assert!(texts.iter().any(there), "no test {name}");
+            tests += 1;
+        } else {
+            let parts = name.split(|c| !word(c)).filter(|part| !part.is_empty());
+            for part in parts {
+                assert!(words.contains(part), "no {part}, of {name}");
+            }
+        }
+    }
+    assert!(tests > 20, "{tests} tests named");
 }
