@@ -17,7 +17,10 @@ use std::{
 };
 use tickwire::{
     Config, Prepared, Step, blocking,
-    handshake::server::{Accept, Handshake},
+    handshake::{
+        Progress,
+        server::{Accept, Handshake},
+    },
     mask::Masker,
     tokio as tokio_adapter,
 };
@@ -563,7 +566,7 @@ pub fn accepting() -> Sides {
                 let mut handshake = Handshake::new(&config);
                 let got = b.read(handshake.spare_mut());
                 handshake.commit(got);
-                assert!(handshake.step() == Ok(true));
+                assert!(handshake.step() == Ok(Progress::Complete));
                 let mut conn = handshake.accept(Accept::new()).expect("a good request");
                 flush(&mut conn, &mut b);
                 black_box(&conn);

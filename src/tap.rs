@@ -20,7 +20,7 @@ use crate::proto::{
     config::Config,
     connection::{Connection, Step},
     entropy::Entropy,
-    handshake::{HandshakeError, Headers, client, input::Input, server},
+    handshake::{HandshakeError, Headers, Progress, client, input::Input, server},
     message::Event,
     role::Role,
     time::Time,
@@ -381,7 +381,7 @@ impl Recording {
                 true => handshake.end_of_stream(),
                 false => handshake.put(&passed.bytes),
             }
-            if handshake.step()? {
+            if let Progress::Complete = handshake.step()? {
                 let answer = self.head();
                 let chosen: Vec<&str> = named(&answer, PROTOCOL).collect();
                 let connection = handshake.accept(server::Accept::new().subprotocols(chosen))?;
@@ -403,7 +403,7 @@ impl Recording {
                 true => handshake.end_of_stream(),
                 false => handshake.put(&passed.bytes),
             }
-            if handshake.step()? {
+            if let Progress::Complete = handshake.step()? {
                 let connection = handshake.into_connection()?;
                 return Ok((connection, self.passed.get(i + 1..).unwrap_or_default()));
             }

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
-use tickwire::{CloseCode, CloseFrame, Config, Error, handshake::server::Accept, tokio::Handshake};
+use tickwire::{CloseCode, CloseFrame, Config, Error, handshake::server::Accept, tokio::Incoming};
 use tokio::net::TcpStream;
 
 /// What was done for each client. Outlives its connections, of which there may be two for a moment:
@@ -44,7 +44,7 @@ impl Orders {
 /// One connection. Its path is the client's name, so that the next one goes on with its account.
 pub(crate) async fn serve(stream: TcpStream, orders: &Orders) -> Result<(), Error> {
     stream.set_nodelay(true)?;
-    let handshake = Handshake::read(stream, &Config::default()).await?;
+    let handshake = Incoming::read(stream, &Config::default()).await?;
     let client = handshake.request().path().to_owned();
     let mut ws = handshake.accept(Accept::new()).await?;
     ws.send(&orders.up_to(&client).to_be_bytes()).await?;

@@ -19,7 +19,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use subtle::ConstantTimeEq;
-use tickwire::handshake::server::{Origins, Refuse, Request};
+use tickwire::handshake::server::{Origins, Rejection, RequestHead};
 
 /// What is spoken here.
 pub(crate) const PROTOCOL: &str = "ticks.v1";
@@ -84,10 +84,10 @@ impl Gate {
     }
 
     /// The name of who is asking, or what to refuse them with.
-    pub(crate) fn look(&self, request: &Request<'_>) -> Result<&str, Refuse> {
+    pub(crate) fn look(&self, request: &RequestHead<'_>) -> Result<&str, Rejection> {
         // First of all, and for all: a browser says whose page asks, and cannot be made to lie.
         if !self.origins.allows(request) {
-            return Err(Refuse::new(403).body("not from this origin\n"));
+            return Err(Rejection::new(403).body("not from this origin\n"));
         }
         let (way, credential) = presented(request).ok_or_else(unauthorized)?;
         let presented = Kept::of(&credential);
@@ -103,7 +103,7 @@ impl Gate {
 }
 
 /// The credential in a request: the first kind that is there.
-fn presented(request: &Request<'_>) -> Option<(Way, Vec<u8>)> {
+fn presented(request: &RequestHead<'_>) -> Option<(Way, Vec<u8>)> {
     if let Some(value) = request.header("Authorization") {
         return authorization(value);
     }
@@ -127,7 +127,7 @@ fn authorization(value: &[u8]) -> Option<(Way, Vec<u8>)> {
 }
 
 /// The session's cookie (RFC 6265 §4.2.1). Two of them are none: one was put there by somebody else.
-fn session<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
+fn session<'a>(request: &RequestHead<'a>) -> Option<&'a [u8]> {
     let lines = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
     let mut ours = lines
         .flat_map(|(_, line)| line.split(|&b| b == b';'))
@@ -138,8 +138,8 @@ fn session<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
 }
 
 /// The same whatever was wrong, so that nothing can be learned from it.
-fn unauthorized() -> Refuse {
+fn unauthorized() -> Rejection {
     const WAYS: &str = "Bearer, Basic realm=\"ticks\", charset=\"UTF-8\"";
-    let refuse = Refuse::new(401).body("who are you?\n");
-    refuse.header("WWW-Authenticate", WAYS).unwrap_or_else(|_| Refuse::new(401))
+    let rejection = Rejection::new(401).body("who are you?\n");
+    rejection.header("WWW-Authenticate", WAYS).unwrap_or_else(|_| Rejection::new(401))
 }

@@ -8,7 +8,7 @@ use tickwire::{
         client::Request,
         server::{Accept, Origins},
     },
-    tokio::Handshake,
+    tokio::Incoming,
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -17,10 +17,10 @@ pub(crate) const ORIGIN: &str = "https://ticks.example";
 
 /// One connection: a greeting for who was let in.
 pub(crate) async fn session(stream: TcpStream, gate: &Gate) -> Result<(), Error> {
-    let handshake = Handshake::read(stream, &Config::default()).await?;
+    let handshake = Incoming::read(stream, &Config::default()).await?;
     let name = match gate.look(&handshake.request()) {
         Ok(name) => name,
-        Err(refuse) => return handshake.refuse(refuse).await,
+        Err(rejection) => return handshake.reject(rejection).await,
     };
     // Only this name is ever agreed on: a token among those offered is not repeated.
     let mut ws = handshake.accept(Accept::new().subprotocols([PROTOCOL])).await?;

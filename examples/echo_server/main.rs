@@ -32,7 +32,7 @@ use tickwire::{
     Config,
     handshake::{
         HandshakeError,
-        server::{Origins, Refuse, Request},
+        server::{Origins, Rejection, RequestHead},
     },
 };
 
@@ -193,7 +193,7 @@ impl Options {
     /// Whether to accept a request, given what the handshake itself made of it.
     fn admit(
         &self,
-        request: Request<'_>,
+        request: RequestHead<'_>,
         checked: Result<(), HandshakeError>,
     ) -> Result<(), HandshakeError> {
         checked?;
@@ -229,13 +229,13 @@ fn number(
 
 /// What to say to a request that was not admitted. Most plain HTTP comes from people who opened
 /// the address in a browser, and should be told what this is.
-fn refusal(error: HandshakeError, url: &str) -> Refuse {
+fn refusal(error: HandshakeError, url: &str) -> Rejection {
     match error {
-        HandshakeError::NotUpgrade => Refuse::new(error.status()).body(format!(
+        HandshakeError::NotUpgrade => Rejection::new(error.status()).body(format!(
             "This is an echo server for WebSocket clients: what you send comes back. Try\n\n    \
              cargo run --release --example client -- {url}\n"
         )),
-        _ => Refuse::from(error),
+        _ => Rejection::from(error),
     }
 }
 

@@ -21,7 +21,7 @@ use std::{
 use tickwire::blocking::TlsStream;
 use tickwire::{
     CloseCode, CloseFrame, Error,
-    blocking::{Handshake, Stream, WebSocket},
+    blocking::{Incoming, Stream, WebSocket},
     handshake::server::Accept,
 };
 
@@ -126,11 +126,11 @@ impl Server {
     }
 
     fn handshake<S: Stream>(&self, stream: S, url: &str) -> Result<WebSocket<S>, Error> {
-        let (handshake, checked) = Handshake::read_any(stream, &self.options.config)?;
+        let (handshake, checked) = Incoming::read_any(stream, &self.options.config)?;
         match self.options.admit(handshake.request(), checked) {
             Ok(()) => handshake.accept(Accept::new().subprotocols(&self.options.subprotocols)),
             Err(error) => {
-                handshake.refuse(refusal(error, url))?;
+                handshake.reject(refusal(error, url))?;
                 Err(error.into())
             }
         }

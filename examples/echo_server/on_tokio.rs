@@ -16,7 +16,7 @@ use tickwire::tokio::TlsStream;
 use tickwire::{
     CloseCode, CloseFrame, Error,
     handshake::server::Accept,
-    tokio::{Handshake, WebSocket},
+    tokio::{Incoming, WebSocket},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -189,11 +189,11 @@ async fn open<S>(stream: S, url: &str, options: &Options) -> Result<WebSocket<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (handshake, checked) = Handshake::read_any(stream, &options.config).await?;
+    let (handshake, checked) = Incoming::read_any(stream, &options.config).await?;
     match options.admit(handshake.request(), checked) {
         Ok(()) => handshake.accept(Accept::new().subprotocols(&options.subprotocols)).await,
         Err(error) => {
-            handshake.refuse(refusal(error, url)).await?;
+            handshake.reject(refusal(error, url)).await?;
             Err(error.into())
         }
     }

@@ -20,7 +20,7 @@ use std::{
 };
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, Prepared,
-    blocking::{Handshake, Stream, WebSocket, Writer},
+    blocking::{Incoming, Stream, WebSocket, Writer},
     handshake::server::Accept,
 };
 
@@ -96,10 +96,10 @@ const ECHOES: usize = 16;
 fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), BoxError> {
     stream.set_nonblocking(false)?; // on some systems it is as its listener was
     stream.set_nodelay(true)?;
-    let (handshake, checked) = Handshake::read_any(stream, &config())?;
+    let (handshake, checked) = Incoming::read_any(stream, &config())?;
     if let Err(error) = checked {
         let answer = page::answer(PAGE, &handshake.request(), error)?;
-        return Ok(handshake.refuse(answer)?);
+        return Ok(handshake.reject(answer)?);
     }
     let mut ws = handshake.accept_corked(Accept::new())?;
     let _ = ws.feed(&outlet.join())?;

@@ -16,7 +16,7 @@ use std::{
 use tickwire::{
     CloseCode, CloseFrame, Config, Prepared,
     handshake::server::Accept,
-    tokio::{Handshake, WebSocket},
+    tokio::{Incoming, WebSocket},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -98,10 +98,10 @@ where
 /// One subscriber, from its opening handshake to its closing one; or a browser that wants the page.
 async fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
-    let (handshake, checked) = Handshake::read_any(stream, &config()).await?;
+    let (handshake, checked) = Incoming::read_any(stream, &config()).await?;
     if let Err(error) = checked {
         let answer = page::answer(PAGE, &handshake.request(), error)?;
-        return Ok(handshake.refuse(answer).await?);
+        return Ok(handshake.reject(answer).await?);
     }
     let mut ws = handshake.accept_corked(Accept::new())?;
     let _ = ws.feed(&outlet.join())?;

@@ -5,7 +5,7 @@ use tickwire::{
     Entropy, SystemEntropy,
     handshake::{
         HandshakeError,
-        server::{Refuse, Request},
+        server::{Rejection, RequestHead},
     },
 };
 
@@ -15,9 +15,9 @@ use tickwire::{
 /// nothing else would be run, should anything else ever get into the page.
 pub(crate) fn answer(
     page: &str,
-    request: &Request<'_>,
+    request: &RequestHead<'_>,
     error: HandshakeError,
-) -> Result<Refuse, BoxError> {
+) -> Result<Rejection, BoxError> {
     if error != HandshakeError::NotUpgrade || !matches!(request.method(), "GET" | "HEAD") {
         return Ok(error.into());
     }
@@ -32,7 +32,7 @@ pub(crate) fn answer(
          connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'"
     );
-    Ok(Refuse::new(200)
+    Ok(Rejection::new(200)
         .body(page.replace("{{nonce}}", &nonce))
         .header("Content-Type", "text/html; charset=utf-8")?
         .header("Content-Security-Policy", &policy)?

@@ -2,8 +2,8 @@
 use std::{io, net::SocketAddr};
 use tickwire::{
     CloseCode, Config, Error, Message,
-    handshake::server::{Accept, Refuse},
-    tokio::{Handshake, WebSocket},
+    handshake::server::{Accept, Rejection},
+    tokio::{Incoming, WebSocket},
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -64,13 +64,13 @@ impl Server {
         if let End::InHandshake = end {
             return Ok(Vec::new());
         }
-        let handshake = Handshake::read(stream, &Config::default()).await?;
+        let handshake = Incoming::read(stream, &Config::default()).await?;
         if let End::Refused(status, retry_after) = end {
-            let mut refuse = Refuse::new(status);
+            let mut rejection = Rejection::new(status);
             if let Some(seconds) = retry_after {
-                refuse = refuse.header("Retry-After", &seconds.to_string())?;
+                rejection = rejection.header("Retry-After", &seconds.to_string())?;
             }
-            handshake.refuse(refuse).await?;
+            handshake.reject(rejection).await?;
             return Ok(Vec::new());
         }
         let mut ws = handshake.accept(Accept::new()).await?;

@@ -18,7 +18,7 @@ use support_tokio::bounded;
 use tickwire::{
     Config, Dial,
     handshake::{
-        client,
+        Progress, client,
         server::{Handshake, Origins},
     },
 };
@@ -114,9 +114,9 @@ fn look(gate: &Gate, f: impl FnOnce(client::Request) -> client::Request) -> Resu
     let mut server = Handshake::new(&Config::default());
     server.spare_mut()[..bytes.len()].copy_from_slice(bytes);
     server.commit(bytes.len());
-    assert_eq!(server.step(), Ok(true));
+    assert_eq!(server.step(), Ok(Progress::Complete));
     let asked = server.request().unwrap();
-    gate.look(&asked).map(str::to_owned).map_err(|refuse| refuse.status())
+    gate.look(&asked).map(str::to_owned).map_err(|rejection| rejection.status())
 }
 
 fn gate() -> Gate {

@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use tickwire::{
     Config, Role,
     deflate::Deflate,
-    handshake::{
+    handshake::{Progress, 
         HandshakeError,
         server::{Accept, Handshake},
     },
@@ -47,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(want) = want else {
         return assert_eq!(verdict, Err(HandshakeError::BadHeader("Sec-WebSocket-Extensions")));
     };
-    assert_eq!(verdict, Ok(true));
+    assert_eq!(verdict, Ok(Progress::Complete));
     let request = server.request().expect("it passed");
     let got: Vec<Extension> = request
         .extensions()

@@ -6,9 +6,9 @@
 use libfuzzer_sys::fuzz_target;
 use tickwire::{
     Config,
-    handshake::{
+    handshake::{Progress, 
         HandshakeError,
-        server::{Accept, Handshake, Refuse},
+        server::{Accept, Handshake, Rejection},
     },
 };
 use tickwire_fuzz::{
@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
 /// All there is to see of one handshake.
 #[derive(Debug, PartialEq)]
 struct Outcome {
-    verdict: Result<bool, HandshakeError>,
+    verdict: Result<Progress, HandshakeError>,
     request: Option<String>,
     /// The 101, or the refusal.
     response: Vec<u8>,
@@ -49,7 +49,7 @@ fn run(config: &Config, wire: &[u8], cut: u8, subprotocols: bool) -> Outcome {
     let verdict = loop {
         let verdict = server.step();
         assert_eq!(verdict, server.step(), "a repeated call repeats its answer");
-        if verdict != Ok(false) || left.is_empty() {
+        if verdict != Ok(Progress::Partial) || left.is_empty() {
             break verdict;
         }
         let spare = server.spare_mut();
@@ -67,21 +67,21 @@ fn run(config: &Config, wire: &[u8], cut: u8, subprotocols: bool) -> Outcome {
         format!("{method} {target} {:?} {all:?} {names:?} {extensions:?}", request.origin())
     });
     match verdict {
-        Ok(false) => {
+        Ok(Progress::Partial) => {
             assert!(wire.len() <= 64 << 10, "no end to the head");
             server.end_of_stream();
             assert_eq!(server.step(), Err(HandshakeError::UnexpectedEof));
             Outcome { verdict, request, response: vec![], after: None }
         }
         Err(error) => {
-            let response = server.refusal(error);
+            let response = server.reject(error);
             check_response(&response, error.status());
             Outcome { verdict, request, response, after: None }
         }
-        Ok(true) => {
+        Ok(Progress::Complete) => {
             let request = request.expect("it passed");
             let head = check_passed(&server, wire);
-            check_response(&server.refuse(&Refuse::new(403)), 403);
+            check_response(&server.reject(Rejection::new(403)), 403);
             let offered = ["superchat", "chat"];
             let accept = Accept::new();
             let accept = if subprotocols { accept.subprotocols(&offered) } else { accept };

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use tickwire::{
     Config, Entropy,
-    handshake::{
+    handshake::{Progress, 
         HandshakeError,
         client::{Handshake, Request},
     },
@@ -52,7 +52,7 @@ type Header = (String, Vec<u8>);
 
 #[derive(Debug, PartialEq)]
 struct Outcome {
-    verdict: Result<bool, HandshakeError>,
+    verdict: Result<Progress, HandshakeError>,
     /// Status and headers.
     response: Option<(u16, Vec<Header>)>,
     /// What was kept of a refusal's body.
@@ -69,7 +69,7 @@ fn run(config: &Config, request: &Request, wire: &[u8], cut: u8, eof: bool) -> O
     let mut verdict = loop {
         let verdict = client.step();
         assert_eq!(verdict, client.step(), "a repeated call repeats its answer");
-        if verdict != Ok(false) || left.is_empty() {
+        if verdict != Ok(Progress::Partial) || left.is_empty() {
             break verdict;
         }
         let spare = client.spare_mut();
@@ -79,7 +79,7 @@ fn run(config: &Config, request: &Request, wire: &[u8], cut: u8, eof: bool) -> O
         client.commit(n);
         left = &left[n..];
     };
-    if eof && verdict == Ok(false) {
+    if eof && verdict == Ok(Progress::Partial) {
         client.end_of_stream();
         verdict = client.step();
         assert!(verdict.is_err(), "more to come behind the end");
@@ -88,7 +88,7 @@ fn run(config: &Config, request: &Request, wire: &[u8], cut: u8, eof: bool) -> O
         let own = |(name, value): (&str, &[u8])| (name.to_owned(), value.to_vec());
         (response.status(), response.headers().map(own).collect())
     });
-    if verdict != Ok(true) {
+    if verdict != Ok(Progress::Complete) {
         let refusal = client.into_refusal();
         if verdict.is_err_and(|e| matches!(e, HandshakeError::Refused { .. })) {
             assert!(refusal.is_some(), "refused, and by nothing");

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use std::net::Ipv6Addr;
 use tickwire::{
     Config, Entropy,
-    handshake::{client, server},
+    handshake::{Progress, client, server},
     url::{Target, UrlError},
 };
 use tickwire_fuzz::head::Head;
@@ -121,10 +121,10 @@ fn check_request(url: &str, target: &Target) {
         server.commit(n);
         left = &left[n..];
         if !left.is_empty() {
-            assert_eq!(server.step(), Ok(false));
+            assert_eq!(server.step(), Ok(Progress::Partial));
         }
     }
-    assert_eq!(server.step(), Ok(true), "{:?}", String::from_utf8_lossy(&wire));
+    assert_eq!(server.step(), Ok(Progress::Complete), "{:?}", String::from_utf8_lossy(&wire));
     let got = server.request().expect("it passed");
     assert_eq!(got.target(), target.resource());
     assert_eq!(got.host(), Some(target.host_header()));

@@ -7,7 +7,7 @@ use crate::{
         config::Config,
         entropy::SystemEntropy,
         handshake::{
-            HandshakeError,
+            HandshakeError, Progress,
             client::{self, Request},
         },
         time::Time,
@@ -137,8 +137,8 @@ fn shake<S: Stream>(
     let mut now = Time::ZERO; // the clock started when dialing did
     loop {
         let told = match handshake.step() {
-            Ok(true) => break,
-            Ok(false) => handshake.handle_timeout(now),
+            Ok(Progress::Complete) => break,
+            Ok(Progress::Partial) => handshake.handle_timeout(now),
             Err(error) => Err(error),
         };
         match told {

@@ -10,8 +10,8 @@ use crate::{
         connection::LINGER,
         error::RecvError,
         handshake::{
-            HandshakeError,
-            server::{self, Accept, Refuse, Request},
+            HandshakeError, Progress,
+            server::{self, Accept, Rejection, RequestHead},
         },
         time::Time,
     },
@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Reads an opening request and accepts it, whatever it asks for, with TCP_NODELAY on. Use
-/// [`Handshake`] to look first: at the path, at
+/// [`Incoming`] to look first: at the path, at
 /// [who is asking](crate::handshake::server#who-is-asking), at the
 /// [origin](crate::handshake::server::Origins), as a server has to whose users have cookies.
 ///
@@ -33,20 +33,20 @@ use std::{
 ///
 /// # Errors
 ///
-/// As [`Handshake::read`].
+/// As [`Incoming::read`].
 pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> {
-    Handshake::read(io, config)?.accept(Accept::new())
+    Incoming::read(io, config)?.accept(Accept::new())
 }
 
 /// An opening request that was read and is to be accepted or refused, at leisure.
 #[derive(Debug)]
-pub struct Handshake<S> {
+pub struct Incoming<S> {
     wire: Wire<S>,
     handshake: server::Handshake,
     write_timeout: Duration,
 }
 
-impl<S: Stream> Handshake<S> {
+impl<S: Stream> Incoming<S> {
     /// Reads a request and checks all that RFC 6455 §4.2.1 asks for. A bad one is refused: answered
     /// with its status, and the stream ended.
     ///
@@ -64,14 +64,14 @@ impl<S: Stream> Handshake<S> {
             Ok(()) => Ok(this),
             Err(error) => {
                 // That the peer would not take the answer is of no interest to anybody.
-                let _ = this.refuse(error.into());
+                let _ = this.reject(error);
                 Err(error.into())
             }
         }
     }
 
     /// [`read`](Self::read), but a request that is well-formed HTTP and not a good opening request
-    /// comes back as well, to be answered with [`refuse`](Self::refuse): for servers that also
+    /// comes back as well, to be answered with [`reject`](Self::reject): for servers that also
     /// have a page to show.
     ///
     /// # Errors
@@ -92,8 +92,8 @@ impl<S: Stream> Handshake<S> {
         let Self { wire, handshake, .. } = self;
         loop {
             match handshake.step() {
-                Ok(true) => return Ok(Ok(())),
-                Ok(false) => {}
+                Ok(Progress::Complete) => return Ok(Ok(())),
+                Ok(Progress::Partial) => {}
                 Err(error) => return Ok(Err(error)),
             }
             // The first call arms the timer.
@@ -110,8 +110,8 @@ impl<S: Stream> Handshake<S> {
     }
 
     /// The request. Its method is empty where [`read_any`](Self::read_any) met what is not HTTP.
-    pub fn request(&self) -> Request<'_> {
-        self.handshake.request().unwrap_or(Request::NONE)
+    pub fn request(&self) -> RequestHead<'_> {
+        self.handshake.request().unwrap_or_default()
     }
 
     /// Accepts, and writes the response before it returns.
@@ -147,8 +147,8 @@ impl<S: Stream> Handshake<S> {
     ///
     /// [`Error::Io`] when the response could not be written, [`Error::Recv`] when that took longer
     /// than [`write_timeout`](Config::write_timeout).
-    pub fn refuse(self, refuse: Refuse) -> Result<(), Error> {
-        let response = self.handshake.refuse(&refuse.dated());
+    pub fn reject(self, rejection: impl Into<Rejection>) -> Result<(), Error> {
+        let response = self.handshake.reject(rejection.into().dated());
         self.end(&response)
     }
 

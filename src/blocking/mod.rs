@@ -52,7 +52,7 @@ pub use crate::drive::SenderGuard;
 #[cfg(feature = "rustls")]
 pub use crate::tls::blocking::TlsStream;
 pub use connect::{MaybeTls, client, connect};
-pub use handshake::{Handshake, accept};
+pub use handshake::{Incoming, accept};
 pub use spin::Spin;
 pub use split::{Reader, Writer};
 pub use stream::{Plain, Stream};

@@ -23,7 +23,7 @@ pub(crate) use io::Input;
 pub use io::{Io, Output};
 #[cfg(feature = "_task")]
 pub use task::{
-    Half, Handshake, Reader, Received, Recv, RecvReply, Source, Timer, WebSocket, Writer,
+    Half, Incoming, Reader, Received, Recv, RecvReply, Source, Timer, WebSocket, Writer,
 };
 
 use crate::proto::connection::{Ending, Step};

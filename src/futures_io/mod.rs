@@ -141,7 +141,7 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
 pub type WebSocket<S, T> = task::WebSocket<FuturesIo<S, T>>;
 
 /// An opening request that was read and is to be accepted or refused, at leisure.
-pub type Handshake<S, T> = task::Handshake<FuturesIo<S, T>>;
+pub type Incoming<S, T> = task::Incoming<FuturesIo<S, T>>;
 
 /// The half of a [`WebSocket`] that receives.
 pub type Reader<R, W, T> = task::Reader<FuturesIo<R, T>, FuturesIo<W, T>>;
@@ -160,7 +160,7 @@ pub type RecvReply<'a, S, T> = task::RecvReply<'a, FuturesIo<S, T>>;
 
 pub use task::Received;
 
-/// Reads an opening request and accepts it, whatever it asks for. Use [`Handshake`] to look first:
+/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look first:
 /// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
 /// [origin](crate::handshake::server::Origins), as a server has to whose users have cookies.
 ///
@@ -202,7 +202,7 @@ where
     task::client(FuturesIo::new(io, timers), request, config).await
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Handshake<S, T> {
+impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
     /// Reads a request and checks all that RFC 6455 §4.2.1 asks for. A bad one is refused: answered
     /// with its status, and the stream ended.
     ///
@@ -217,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Handshake<S, T> {
     }
 
     /// [`read`](Self::read), but a request that is well-formed HTTP and not a good opening request
-    /// comes back as well, to be answered with [`refuse`](Self::refuse): for servers that also
+    /// comes back as well, to be answered with [`reject`](Self::reject): for servers that also
     /// have a page to show.
     ///
     /// Dropped, the future takes the stream along.

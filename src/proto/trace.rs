@@ -26,7 +26,7 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
 
 /// An opening handshake failed: `status` is what a server answers to that.
 #[inline]
-pub(crate) fn refused(role: Role, error: impl Display, status: u16) {
+pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
     #[cfg(feature = "tracing")]
     tracing::info!(?role, %error, status, "opening handshake failed");
 }

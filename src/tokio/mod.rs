@@ -104,16 +104,16 @@ pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 /// ```no_run
 /// # use tickwire::{Config, Error};
 /// use tickwire::handshake::{HandshakeError, server::{Accept, Origins}};
-/// use tickwire::tokio::Handshake;
+/// use tickwire::tokio::Incoming;
 ///
 /// # async fn serve(stream: tokio::net::TcpStream, origins: &Origins) -> Result<(), Error> {
-/// let handshake = Handshake::read(stream, &Config::default()).await?;
+/// let handshake = Incoming::read(stream, &Config::default()).await?;
 /// let request = handshake.request();
 /// if request.path() != "/feed" {
-///     return handshake.refuse(HandshakeError::NotFound.into()).await;
+///     return handshake.reject(HandshakeError::NotFound.into()).await;
 /// }
 /// if !origins.allows(&request) {
-///     return handshake.refuse(HandshakeError::OriginNotAllowed.into()).await;
+///     return handshake.reject(HandshakeError::OriginNotAllowed.into()).await;
 /// }
 /// // .. await whoever knows the token in `request.header("authorization")` ..
 /// let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
@@ -125,7 +125,7 @@ pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 /// # Ok(())
 /// # }
 /// ```
-pub type Handshake<S> = task::Handshake<Tokio<S>>;
+pub type Incoming<S> = task::Incoming<Tokio<S>>;
 
 /// The half of a [`WebSocket`] that receives.
 pub type Reader<R, W> = task::Reader<Tokio<R>, Tokio<W>>;
@@ -144,7 +144,7 @@ pub type RecvReply<'a, S> = task::RecvReply<'a, Tokio<S>>;
 
 pub use task::Received;
 
-/// Reads an opening request and accepts it, whatever it asks for. Use [`Handshake`] to look first:
+/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look first:
 /// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
 /// [origin](crate::handshake::server::Origins), as a server has to whose users have cookies.
 ///
@@ -169,7 +169,7 @@ where
     task::accept(Tokio::new(io), config).await
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// Reads a request and checks all that RFC 6455 §4.2.1 asks for. A bad one is refused: answered
     /// with its status, and the stream ended.
     ///
@@ -184,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
     }
 
     /// [`read`](Self::read), but a request that is well-formed HTTP and not a good opening request
-    /// comes back as well, to be answered with [`refuse`](Self::refuse): for servers that also
+    /// comes back as well, to be answered with [`reject`](Self::reject): for servers that also
     /// have a page to show.
     ///
     /// Dropped, the future takes the stream along.

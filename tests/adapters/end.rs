@@ -15,7 +15,7 @@ use tickwire::{
     handshake::{
         HandshakeError,
         client::Request,
-        server::{Accept, Refuse},
+        server::{Accept, Rejection},
     },
     tokio as on_tokio,
 };
@@ -45,9 +45,9 @@ pub(crate) trait End: Sized {
     fn client(io: UnixStream, how: How, request: &Request, config: &Config) -> Result<Self, Error>;
     fn accept_with(io: UnixStream, config: &Config, accept: Accept<'_>) -> Result<Self, Error>;
     fn accept_corked(io: UnixStream, config: &Config) -> Result<Self, Error>;
-    fn refuse(io: UnixStream, config: &Config, refuse: Refuse) -> Result<(), Error>;
+    fn reject(io: UnixStream, config: &Config, rejection: Rejection) -> Result<(), Error>;
     /// Answers with this what `read_any` says is not a good request.
-    fn answer(io: UnixStream, config: &Config, with: Refuse) -> Result<HandshakeError, Error>;
+    fn answer(io: UnixStream, config: &Config, with: Rejection) -> Result<HandshakeError, Error>;
 
     // Receiving.
     fn recv(&mut self) -> Received;
@@ -227,28 +227,28 @@ macro_rules! end {
                 accept: Accept<'_>,
             ) -> Result<Self, Error> {
                 let io = Line::new($stream, How::PLAIN);
-                let handshake = $run!($adapter::Handshake::read(io, $($timers,)? config))?;
+                let handshake = $run!($adapter::Incoming::read(io, $($timers,)? config))?;
                 $run!(handshake.accept(accept)).map(Self::new)
             }
             fn accept_corked($io: UnixStream, config: &Config) -> Result<Self, Error> {
                 let io = Line::new($stream, How::PLAIN);
-                let handshake = $run!($adapter::Handshake::read(io, $($timers,)? config))?;
+                let handshake = $run!($adapter::Incoming::read(io, $($timers,)? config))?;
                 handshake.accept_corked(Accept::new()).map(Self::new)
             }
-            fn refuse($io: UnixStream, config: &Config, refuse: Refuse) -> Result<(), Error> {
+            fn reject($io: UnixStream, config: &Config, rejection: Rejection) -> Result<(), Error> {
                 let io = Line::new($stream, How::PLAIN);
-                let handshake = $run!($adapter::Handshake::read(io, $($timers,)? config))?;
-                $run!(handshake.refuse(refuse))
+                let handshake = $run!($adapter::Incoming::read(io, $($timers,)? config))?;
+                $run!(handshake.reject(rejection))
             }
             fn answer(
                 $io: UnixStream,
                 config: &Config,
-                with: Refuse,
+                with: Rejection,
             ) -> Result<HandshakeError, Error> {
                 let io = Line::new($stream, How::PLAIN);
-                let read = $run!($adapter::Handshake::read_any(io, $($timers,)? config));
+                let read = $run!($adapter::Incoming::read_any(io, $($timers,)? config));
                 let (handshake, checked) = read?;
-                $run!(handshake.refuse(with))?;
+                $run!(handshake.reject(with))?;
                 Ok(checked.unwrap_err())
             }
 

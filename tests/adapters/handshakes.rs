@@ -11,7 +11,7 @@ use tickwire::{
     handshake::{
         HandshakeError,
         client::Request,
-        server::{Accept, Refuse},
+        server::{Accept, Rejection},
     },
 };
 
@@ -74,7 +74,7 @@ fn a_request_may_be_refused<E: End>() {
         peer.io.shutdown(std::net::Shutdown::Both).unwrap();
     };
     arrive(far, |io| {
-        E::refuse(io, &Config::default(), Refuse::new(403).body("who are you?")).unwrap();
+        E::reject(io, &Config::default(), Rejection::new(403).body("who are you?")).unwrap();
     });
 }
 
@@ -102,7 +102,7 @@ fn what_is_not_an_opening_request_is_answered<E: End>() {
         peer.io.shutdown(std::net::Shutdown::Both).unwrap();
     };
     arrive(far, |io| {
-        let wrong = E::answer(io, &Config::default(), Refuse::new(200).body("fine")).unwrap();
+        let wrong = E::answer(io, &Config::default(), Rejection::new(200).body("fine")).unwrap();
         assert_eq!(wrong, HandshakeError::NotUpgrade);
     });
 }

@@ -16,7 +16,7 @@ use std::{
 };
 use tickwire::{
     Config, RecvError,
-    handshake::{HandshakeError, accept_key, client::Request, server},
+    handshake::{HandshakeError, Progress, accept_key, client::Request, server},
 };
 
 use HandshakeError::{
@@ -90,7 +90,7 @@ fn a53_a_byte_of_a_head_costs_the_same_however_much_came_before() {
             for byte in start.chain(value.iter().cycle()).take(len) {
                 handshake.spare_mut()[0] = *byte;
                 handshake.commit(1);
-                assert_eq!(handshake.step(), Ok(false));
+                assert_eq!(handshake.step(), Ok(Progress::Partial));
             }
         });
         assert!(grown as usize <= head(len), "{grown}");
@@ -570,7 +570,7 @@ fn a53_heads_of_many_peers_take_as_much_as_so_many_heads() {
             for byte in start.iter().chain(b"a".iter().cycle()).take(65535) {
                 handshake.spare_mut()[0] = *byte;
                 handshake.commit(1);
-                assert_eq!(handshake.step(), Ok(false));
+                assert_eq!(handshake.step(), Ok(Progress::Partial));
             }
             handshake
         });

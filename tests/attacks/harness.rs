@@ -26,7 +26,7 @@ use tickwire::{
     handshake::{
         accept_key,
         client::Request,
-        server::{self, Accept, Refuse},
+        server::{self, Accept, Rejection},
     },
 };
 
@@ -172,26 +172,26 @@ impl Door {
     pub(crate) fn serve(
         self,
         config: &Config,
-        decide: impl FnOnce(&server::Request<'_>) -> Result<Accept<'static>, Refuse>,
+        decide: impl FnOnce(&server::RequestHead<'_>) -> Result<Accept<'static>, Rejection>,
     ) -> Result<Ws, Error> {
         // A refusal ends like any other server's: with the error that says so, made up here.
         let refused = Error::Handshake(tickwire::handshake::HandshakeError::Incomplete);
         match self.adapter {
             Adapter::Blocking => {
-                let handshake = blocking::Handshake::read(self.io, config)?;
+                let handshake = blocking::Incoming::read(self.io, config)?;
                 match decide(&handshake.request()) {
                     Ok(accept) => Ok(Ws::Blocking(handshake.accept(accept)?)),
-                    Err(refuse) => handshake.refuse(refuse).and(Err(refused)),
+                    Err(rejection) => handshake.reject(rejection).and(Err(refused)),
                 }
             }
             #[cfg(feature = "tokio")]
             Adapter::Tokio => {
                 let Self { io, runtime, .. } = self;
                 let ws = runtime.block_on(async {
-                    let handshake = on_tokio::Handshake::read(asynchronous(io), config).await?;
+                    let handshake = on_tokio::Incoming::read(asynchronous(io), config).await?;
                     match decide(&handshake.request()) {
                         Ok(accept) => handshake.accept(accept).await,
-                        Err(refuse) => handshake.refuse(refuse).await.and(Err(refused)),
+                        Err(rejection) => handshake.reject(rejection).await.and(Err(refused)),
                     }
                 })?;
                 Ok(Ws::Tokio(ws, runtime))

@@ -20,7 +20,7 @@ use tickwire::{
     handshake::{
         HandshakeError, HeaderError,
         client::Request,
-        server::{self, Accept, Origins, Refuse},
+        server::{self, Accept, Origins, Rejection},
     },
     url::{Target, UrlError},
 };
@@ -79,12 +79,12 @@ fn a66_a_line_end_in_a_header_of_the_caller_is_refused() {
         for name in ["User-Agent", "Cookie", "X"] {
             bad(request().header(name, &value).map(drop), HeaderError::BadValue);
             bad(Accept::new().header(name, &value).map(drop), HeaderError::BadValue);
-            bad(Refuse::new(403).header(name, &value).map(drop), HeaderError::BadValue);
+            bad(Rejection::new(403).header(name, &value).map(drop), HeaderError::BadValue);
         }
         bad(request().header(&value, "x").map(drop), HeaderError::BadName);
         bad(Accept::new().header(&value, "x").map(drop), HeaderError::BadName);
-        bad(Refuse::new(403).header(&value, "x").map(drop), HeaderError::BadName);
-        bad(Refuse::new(403).reason(&value).map(drop), HeaderError::BadValue);
+        bad(Rejection::new(403).header(&value, "x").map(drop), HeaderError::BadName);
+        bad(Rejection::new(403).reason(&value).map(drop), HeaderError::BadValue);
         bad(request().subprotocols(&[&value]).map(drop), HeaderError::BadSubprotocol);
         bad(request().basic_auth(&value, "x").map(drop), HeaderError::BadCredentials);
         bad(request().basic_auth("x", &value).map(drop), HeaderError::BadCredentials);
@@ -96,7 +96,7 @@ fn a66_a_line_end_in_a_header_of_the_caller_is_refused() {
     for name in ["Host", "Content-Length", "transfer-encoding", "Upgrade", "Sec-WebSocket-Key"] {
         assert_eq!(request().header(name, "x").map(drop), Err(HeaderError::Reserved));
         assert_eq!(Accept::new().header(name, "x").map(drop), Err(HeaderError::Reserved));
-        assert_eq!(Refuse::new(403).header(name, "x").map(drop), Err(HeaderError::Reserved));
+        assert_eq!(Rejection::new(403).header(name, "x").map(drop), Err(HeaderError::Reserved));
     }
 }
 
@@ -105,17 +105,17 @@ fn a66_what_a_server_passes_on_of_a_request_ends_no_line() {
     // It repeats all that the peer sent: as headers, as the name of what was agreed on.
     let seen = Arc::new(AtomicUsize::new(0));
     let count = seen.clone();
-    let decide = move |request: &server::Request<'_>| {
+    let decide = move |request: &server::RequestHead<'_>| {
         count.fetch_add(1, SeqCst);
-        let mut refuse = Refuse::new(403);
+        let mut rejection = Rejection::new(403);
         for value in [request.target(), request.host().unwrap_or_default(), request.path()] {
-            refuse = refuse.header("X-Was", value).expect("no line end can be in it");
+            rejection = rejection.header("X-Was", value).expect("no line end can be in it");
         }
         for (_, value) in request.headers() {
             let Ok(text) = str::from_utf8(value) else { continue };
-            refuse = refuse.header("X-Was", text).expect("no line end can be in it");
+            rejection = rejection.header("X-Was", text).expect("no line end can be in it");
         }
-        Err(refuse)
+        Err(rejection)
     };
     let lines = ["Origin: %0d%0aX: y", "X: a\tb\u{85}c\u{2028}d", "Cookie: \\r\\n"];
     let wire = [
@@ -187,7 +187,7 @@ fn a68_behind_a_refusal_nothing_is_read_as_a_request_or_as_frames() {
     let origins = Origins::new(["https://good.example"]).unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
-    let decide = move |request: &server::Request<'_>| {
+    let decide = move |request: &server::RequestHead<'_>| {
         count.fetch_add(1, SeqCst);
         match (request.path(), origins.allows(request)) {
             ("/feed", true) => Ok(Accept::new()),
@@ -288,7 +288,7 @@ fn a70_another_version_of_http_or_another_host_is_refused() {
 fn from(allowed: &[&str], required: bool, lines: &[&[u8]], status: u16) {
     let origins = Origins::new(allowed).unwrap();
     let origins = if required { origins.required() } else { origins };
-    let decide = move |request: &server::Request<'_>| match origins.allows(request) {
+    let decide = move |request: &server::RequestHead<'_>| match origins.allows(request) {
         true => Ok(Accept::new()),
         false => Err(HandshakeError::OriginNotAllowed.into()),
     };

@@ -10,7 +10,7 @@ use tickwire::{
     handshake::{
         HandshakeError,
         client::Request,
-        server::{self, Accept, Refuse},
+        server::{self, Accept, Rejection},
     },
 };
 
@@ -68,7 +68,10 @@ pub(crate) fn serve<U>(config: &Config, attack: impl Fn(&mut Foe) -> U) -> Vec<T
 /// A server that decides; a request that it refuses itself ends as `Incomplete`.
 pub(crate) fn serve_if<U>(
     config: &Config,
-    decide: impl Fn(&server::Request<'_>) -> Result<Accept<'static>, Refuse> + Clone + Send + 'static,
+    decide: impl Fn(&server::RequestHead<'_>) -> Result<Accept<'static>, Rejection>
+    + Clone
+    + Send
+    + 'static,
     attack: impl Fn(&mut Foe) -> U,
 ) -> Vec<Tried<U>> {
     let one = |&adapter: &Adapter| {

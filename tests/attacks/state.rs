@@ -26,7 +26,7 @@ use std::{
 use tickwire::{
     CloseCode, Config, Connection, Event, Heartbeat, Message, Negotiated, ReadyState, RecvError,
     Role, SendError, Step, SystemEntropy, Time, blocking,
-    handshake::{HandshakeError, client::Request, server::Refuse},
+    handshake::{HandshakeError, client::Request, server::Rejection},
 };
 
 /// A patience of the victim's that the test waits for.
@@ -494,9 +494,9 @@ fn a84_hostile_heads_are_escaped_and_cut_in_a_log() {
     wire.push_str(REQUEST.split_once("\r\n").unwrap().1);
     wire.push_str("\r\n");
     let (told, heard) = std::sync::mpsc::channel();
-    let decide = move |request: &tickwire::handshake::server::Request<'_>| {
+    let decide = move |request: &tickwire::handshake::server::RequestHead<'_>| {
         let _ = told.send(format!("{request:?} {:?}", request.headers()));
-        Err(Refuse::new(403))
+        Err(Rejection::new(403))
     };
     for tried in serve_if(&Config::default(), decide, |foe| ask(foe, wire.as_bytes())) {
         tried.told.is_last(403);
@@ -674,6 +674,6 @@ fn a86_a_clock_that_somebody_can_set_is_read_for_the_date_of_a_refusal_alone() {
     let (mut files, mut reads) = (0, Vec::new());
     look(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files, &mut reads);
     assert!(files > 30, "{files}");
-    // In `Refuse::dated`; a wrong clock makes a wrong header, and nothing else.
+    // In `Rejection::dated`; a wrong clock makes a wrong header, and nothing else.
     assert_eq!(reads, ["self.date = self.date.or_else(|| std::time::UNIX_EPOCH.elapsed().ok());"]);
 }

@@ -12,7 +12,7 @@ use std::{
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, Outbound,
     OwnedMessage, Prepared, RecvError, SendError,
-    blocking::{Handshake, Plain, Reader, Stream, Writer},
+    blocking::{Incoming, Plain, Reader, Stream, Writer},
     handshake::server::Accept,
 };
 
@@ -215,7 +215,7 @@ fn a_corked_response_is_written_by_the_reader() {
             b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
         );
-        let handshake = Handshake::read(near, &config()).unwrap();
+        let handshake = Incoming::read(near, &config()).unwrap();
         let mut ws = handshake.accept_corked(Accept::new().subprotocols(&["x"])).unwrap();
         let _ = ws.feed("snapshot").unwrap();
         let (mut reader, mut writer) = ws.into_split().unwrap();

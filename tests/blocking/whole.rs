@@ -16,8 +16,8 @@ use std::{
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, RecvError,
     SendError,
-    blocking::{Handshake, Plain, Stream, WebSocket, accept, client as shake, connect},
-    handshake::{HandshakeError, client::Request, server::Accept, server::Refuse},
+    blocking::{Incoming, Plain, Stream, WebSocket, accept, client as shake, connect},
+    handshake::{HandshakeError, client::Request, server::Accept, server::Rejection},
 };
 
 fn config() -> Config {
@@ -743,10 +743,10 @@ fn a_refusal_can_be_read_to_its_end() {
         ];
         for (request, status) in cases {
             let (near, far) = tcp_pair();
-            let there = thread::spawn(move || match Handshake::read(near, &config()) {
+            let there = thread::spawn(move || match Incoming::read(near, &config()) {
                 Ok(handshake) => {
                     assert_eq!(handshake.request().path(), "/feed");
-                    handshake.refuse(Refuse::new(403).body("who are you?")).unwrap();
+                    handshake.reject(Rejection::new(403).body("who are you?")).unwrap();
                 }
                 Err(error) => assert!(matches!(error, Error::Handshake(_)), "{error}"),
             });
@@ -796,10 +796,10 @@ fn plain_http_can_be_answered_with_a_page() {
         let mut peer = Peer::new(far);
         peer.wire(b"GET /index.html HTTP/1.1\r\nHost: x\r\n\r\n");
         peer.end();
-        let (handshake, checked) = Handshake::read_any(near, &config()).unwrap();
+        let (handshake, checked) = Incoming::read_any(near, &config()).unwrap();
         assert_eq!(checked, Err(HandshakeError::NotUpgrade));
         assert_eq!(handshake.request().path(), "/index.html");
-        handshake.refuse(Refuse::new(200).body("<h1>ticks</h1>")).unwrap();
+        handshake.reject(Rejection::new(200).body("<h1>ticks</h1>")).unwrap();
         assert!(peer.rest().ends_with(b"<h1>ticks</h1>"));
     });
 }
@@ -809,7 +809,7 @@ fn a_corked_response_leaves_with_the_first_messages_and_early_frames_are_kept() 
     let mut wire = GOOD.as_bytes().to_vec();
     wire.extend(masked(TEXT, b"early"));
     let io = Scripted::new([Read1::Bytes(wire)]);
-    let handshake = Handshake::read(io.clone(), &config()).unwrap();
+    let handshake = Incoming::read(io.clone(), &config()).unwrap();
     let mut ws = handshake.accept_corked(Accept::new()).unwrap();
     let _ = ws.feed("snapshot").unwrap();
     assert_eq!(text(&mut ws), "early");
@@ -827,7 +827,7 @@ fn a_handshake_on_a_stream_that_does_not_block_says_so() {
         let (near, _far) = tcp_pair();
         near.set_nonblocking(true).unwrap();
         let began = Instant::now();
-        assert!(would_block(Handshake::read(near, &config())));
+        assert!(would_block(Incoming::read(near, &config())));
         took(began, ms(0), ms(900));
     });
 }

@@ -2,7 +2,10 @@
 use crate::support::wire::*;
 use tickwire::{
     CloseCode, CloseFrame, Config, Connection,
-    handshake::server::{Accept, Handshake},
+    handshake::{
+        Progress,
+        server::{Accept, Handshake},
+    },
 };
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
@@ -15,7 +18,7 @@ fn accepted(config: &Config, behind: &[u8]) -> Connection {
     let wire = [REQUEST.as_bytes(), behind].concat();
     handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
     handshake.commit(wire.len());
-    assert_eq!(handshake.step(), Ok(true));
+    assert_eq!(handshake.step(), Ok(Progress::Complete));
     handshake.accept(Accept::new()).unwrap()
 }
 

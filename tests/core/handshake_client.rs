@@ -5,7 +5,7 @@ use std::time::Duration;
 use tickwire::{
     Config, Entropy, Message, Step, Time,
     handshake::{
-        HandshakeError, HeaderError, accept_key,
+        HandshakeError, HeaderError, Progress, accept_key,
         client::{Handshake, Refusal, Request},
         server,
     },
@@ -69,9 +69,9 @@ fn fed(
     config: &Config,
     bytes: &[u8],
     step: usize,
-) -> (Handshake, Result<bool, HandshakeError>) {
+) -> (Handshake, Result<Progress, HandshakeError>) {
     let mut handshake = begun(request, config);
-    assert_eq!(handshake.step(), Ok(false));
+    assert_eq!(handshake.step(), Ok(Progress::Partial));
     for piece in bytes.chunks(step) {
         let mut piece = piece;
         while !piece.is_empty() {
@@ -82,7 +82,7 @@ fn fed(
             piece = &piece[n..];
         }
         match handshake.step() {
-            Ok(false) => {}
+            Ok(Progress::Partial) => {}
             verdict => {
                 assert_eq!(handshake.step(), verdict, "a repeated call says the same");
                 handshake.spare_mut()[0] = b'!';
@@ -93,11 +93,15 @@ fn fed(
             }
         }
     }
-    (handshake, Ok(false))
+    (handshake, Ok(Progress::Partial))
 }
 
 /// The verdict on `bytes`, which is the same however they are cut.
-fn verdict_of(request: &Request, config: &Config, bytes: &[u8]) -> Result<bool, HandshakeError> {
+fn verdict_of(
+    request: &Request,
+    config: &Config,
+    bytes: &[u8],
+) -> Result<Progress, HandshakeError> {
     let (_, whole) = fed(request, config, bytes, bytes.len());
     for step in [1, 2, 3, 7, 16, 61] {
         assert_eq!(fed(request, config, bytes, step).1, whole, "cut at {step}");
@@ -105,7 +109,7 @@ fn verdict_of(request: &Request, config: &Config, bytes: &[u8]) -> Result<bool, 
     whole
 }
 
-fn verdict(bytes: &[u8]) -> Result<bool, HandshakeError> {
+fn verdict(bytes: &[u8]) -> Result<Progress, HandshakeError> {
     verdict_of(&request(), &Config::default(), bytes)
 }
 
@@ -268,7 +272,7 @@ fn responses_of_every_legal_shape_are_taken() {
         ),
     ];
     for bytes in cases {
-        assert_eq!(verdict(&bytes), Ok(true), "{}", bytes.escape_ascii());
+        assert_eq!(verdict(&bytes), Ok(Progress::Complete), "{}", bytes.escape_ascii());
     }
 }
 
@@ -330,8 +334,8 @@ fn the_server_may_choose_only_what_was_offered() {
     let offering = request().subprotocols(&["v2", "v1"]).unwrap();
     let config = Config::default();
     let on = |headers: &[&str]| verdict_of(&offering, &config, &with(headers));
-    assert_eq!(on(&[]), Ok(true));
-    assert_eq!(on(&["Sec-WebSocket-Protocol:  v1 "]), Ok(true));
+    assert_eq!(on(&[]), Ok(Progress::Complete));
+    assert_eq!(on(&["Sec-WebSocket-Protocol:  v1 "]), Ok(Progress::Complete));
     for (value, error) in [
         ("v3", UnexpectedSubprotocol),
         ("V1", UnexpectedSubprotocol),
@@ -392,12 +396,12 @@ fn what_parsers_read_differently_is_rejected() {
 fn interim_responses_are_skipped_up_to_a_limit() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
     let times = |n| [interim.repeat(n).into_bytes(), with(&[])].concat();
-    assert_eq!(verdict(&times(4)), Ok(true));
+    assert_eq!(verdict(&times(4)), Ok(Progress::Complete));
     rejected(&times(5), HandshakeError::TooManyInterim { limit: 8 });
     let none = Config::default().max_interim(0);
     let error = HandshakeError::TooManyInterim { limit: 0 };
     assert_eq!(verdict_of(&request(), &none, &times(1)), Err(error));
-    assert_eq!(verdict_of(&request(), &none, &with(&[])), Ok(true));
+    assert_eq!(verdict_of(&request(), &none, &with(&[])), Ok(Progress::Complete));
 }
 
 // P106, A63.
@@ -415,7 +419,7 @@ fn refusal_to(config: &Config, bytes: &[u8], end: bool) -> Refusal {
     let mut refusals = [bytes.len(), 1, 2, 3, 7, 61].map(|step| {
         let (mut handshake, mut verdict) = fed(&request(), config, bytes, step);
         if end {
-            assert_eq!(verdict, Ok(false));
+            assert_eq!(verdict, Ok(Progress::Partial));
             handshake.end_of_stream();
             verdict = handshake.step();
         }
@@ -564,7 +568,7 @@ fn what_does_not_begin_as_a_status_line_fails_at_its_first_wrong_byte() {
     };
     let malformed = |what| Err(HandshakeError::Malformed { what });
     for begin in ["", "H", "HT", "HTT", "HTTP", "HTTP/", "HTTP/1.1 101"] {
-        assert_eq!(verdict(begin.as_bytes()), Ok(false), "{begin}");
+        assert_eq!(verdict(begin.as_bytes()), Ok(Progress::Partial), "{begin}");
     }
     for begin in ["S", "SSH-2.0", "h", "HTTp", "HTTP1", "HTTP 101"] {
         assert_eq!(verdict(begin.as_bytes()), malformed("first line"), "{begin}");
@@ -582,7 +586,7 @@ fn the_line_of_a_chunk_is_not_waited_for_for_ever() {
         let bytes = format!("{head}2;{}", "x".repeat(line - 2));
         let (_, verdict) = fed(&request(), &Config::default(), bytes.as_bytes(), bytes.len());
         let refusal = Err(HandshakeError::Refused { status: 503 });
-        assert_eq!(verdict, if refused { refusal } else { Ok(false) }, "{line}");
+        assert_eq!(verdict, if refused { refusal } else { Ok(Progress::Partial) }, "{line}");
     }
 }
 
@@ -595,7 +599,7 @@ fn frames_right_behind_the_response_are_the_first_messages() {
         let mut handshake = begun(&request(), &Config::default());
         handshake.spare_mut()[..cut].copy_from_slice(&bytes[..cut]);
         handshake.commit(cut);
-        let early = handshake.step().unwrap();
+        let early = handshake.step().unwrap() == Progress::Complete;
         assert_eq!(early, cut >= bytes.len() - frames.len());
         let rest = &bytes[cut..];
         let mut connection = if early {
@@ -607,7 +611,7 @@ fn frames_right_behind_the_response_are_the_first_messages() {
         } else {
             handshake.spare_mut()[..rest.len()].copy_from_slice(rest);
             handshake.commit(rest.len());
-            assert_eq!(handshake.step(), Ok(true));
+            assert_eq!(handshake.step(), Ok(Progress::Complete));
             handshake.into_connection().unwrap()
         };
         assert!(!connection.sender().has_outgoing());
@@ -637,7 +641,7 @@ fn there_is_no_connection_before_a_valid_response() {
     assert_eq!(error, HandshakeError::Incomplete);
     let bytes = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nabc";
     let (handshake, verdict) = fed(&request(), &config, bytes, 5);
-    assert_eq!(verdict, Ok(false));
+    assert_eq!(verdict, Ok(Progress::Partial));
     assert_eq!(handshake.response().unwrap().status(), 403);
     assert_eq!(handshake.into_connection().unwrap_err(), HandshakeError::Incomplete);
     let (handshake, _) = fed(&request(), &config, &replaced("Upgrade", None), 999);
@@ -688,7 +692,7 @@ fn client_and_server_agree_with_each_other() {
     server.spare_mut()[..n].copy_from_slice(client.outgoing());
     client.advance(n);
     server.commit(n);
-    assert_eq!(server.step(), Ok(true));
+    assert_eq!(server.step(), Ok(Progress::Complete));
     let seen = server.request().unwrap();
     assert_eq!((seen.path(), seen.query()), ("/feed", Some("x=1")));
     assert_eq!(
@@ -705,7 +709,7 @@ fn client_and_server_agree_with_each_other() {
     let bytes = out.copy_to_bytes(out.remaining());
     client.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
     client.commit(bytes.len());
-    assert_eq!(client.step(), Ok(true));
+    assert_eq!(client.step(), Ok(Progress::Complete));
     let mut client = client.into_connection().unwrap();
     assert_eq!(client.negotiated().subprotocol(), Some("ticks.v2"));
     assert_eq!(server.negotiated().subprotocol(), Some("ticks.v2"));
@@ -717,17 +721,17 @@ fn client_and_server_agree_with_each_other() {
 #[test]
 fn a_client_understands_how_a_server_refuses() {
     let handshake = server::Handshake::new(&Config::default());
-    for refuse in [
-        server::Refuse::new(503).header("Retry-After", "7").unwrap().body("later"),
-        server::Refuse::new(204),
-        server::Refuse::from(HandshakeError::NotUpgrade),
-        server::Refuse::from(HandshakeError::OriginNotAllowed),
+    for rejection in [
+        server::Rejection::new(503).header("Retry-After", "7").unwrap().body("later"),
+        server::Rejection::new(204),
+        server::Rejection::from(HandshakeError::NotUpgrade),
+        server::Rejection::from(HandshakeError::OriginNotAllowed),
     ] {
-        let bytes = handshake.refuse(&refuse);
+        let bytes = handshake.reject(rejection.clone());
         let refusal = refusal_to(&Config::default(), &bytes, false);
-        assert_eq!(refusal.status(), refuse.status());
+        assert_eq!(refusal.status(), rejection.status());
         assert_eq!(refusal.header("Connection"), Some(&b"close"[..]));
-        assert_eq!(refusal.retry_after().is_some(), refuse.status() == 503);
+        assert_eq!(refusal.retry_after().is_some(), rejection.status() == 503);
     }
 }
 
@@ -761,7 +765,7 @@ fn no_bytes_make_the_handshake_panic() {
         assert_eq!(verdict, whole, "{}", bytes.escape_ascii());
         let _ = format!("{handshake:?}");
         match whole {
-            Ok(true) => assert!(handshake.into_connection().is_ok()),
+            Ok(Progress::Complete) => assert!(handshake.into_connection().is_ok()),
             _ => assert_eq!(handshake.into_refusal(), cut.into_refusal()),
         }
     }
@@ -780,7 +784,7 @@ fn a_client_that_offered_to_take_nothing_over_does_not() {
         let answer = if answered { "; client_no_context_takeover" } else { "" };
         let answer = format!("Sec-WebSocket-Extensions: permessage-deflate{answer}");
         let (handshake, verdict) = fed(&request(), &config, &with(&[&answer]), 4096);
-        assert_eq!(verdict, Ok(true));
+        assert_eq!(verdict, Ok(Progress::Complete));
         let conn = handshake.into_connection().unwrap();
         let deflate = conn.negotiated().deflate().expect("it was agreed on");
         assert_eq!(deflate.takeover(Role::Client), agreed, "{mine} {answered}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tickwire::{
     Config, Connection, Message, Step, Time,
     handshake::{
-        HandshakeError, HeaderError, accept_key,
-        server::{Accept, Handshake, Origins, Refuse, Request},
+        HandshakeError, HeaderError, Progress, accept_key,
+        server::{Accept, Handshake, Origins, Rejection, RequestHead},
     },
 };
 
@@ -41,9 +41,13 @@ fn replaced(name: &str, by: Option<&str>) -> Vec<u8> {
 }
 
 /// A handshake that was fed `bytes`, `step` at a time, until it said something.
-fn fed(config: &Config, bytes: &[u8], step: usize) -> (Handshake, Result<bool, HandshakeError>) {
+fn fed(
+    config: &Config,
+    bytes: &[u8],
+    step: usize,
+) -> (Handshake, Result<Progress, HandshakeError>) {
     let mut handshake = Handshake::new(config);
-    assert_eq!(handshake.step(), Ok(false));
+    assert_eq!(handshake.step(), Ok(Progress::Partial));
     for piece in bytes.chunks(step) {
         let mut piece = piece;
         while !piece.is_empty() {
@@ -54,7 +58,7 @@ fn fed(config: &Config, bytes: &[u8], step: usize) -> (Handshake, Result<bool, H
             piece = &piece[n..];
         }
         match handshake.step() {
-            Ok(false) => assert!(handshake.request().is_none()),
+            Ok(Progress::Partial) => assert!(handshake.request().is_none()),
             verdict => {
                 assert_eq!(handshake.step(), verdict, "a repeated call says the same");
                 // What comes later changes nothing.
@@ -66,11 +70,11 @@ fn fed(config: &Config, bytes: &[u8], step: usize) -> (Handshake, Result<bool, H
             }
         }
     }
-    (handshake, Ok(false))
+    (handshake, Ok(Progress::Partial))
 }
 
 /// The verdict on `bytes`, which is the same however they are cut.
-fn verdict(config: &Config, bytes: &[u8]) -> Result<bool, HandshakeError> {
+fn verdict(config: &Config, bytes: &[u8]) -> Result<Progress, HandshakeError> {
     let (_, whole) = fed(config, bytes, bytes.len());
     for step in [1, 2, 3, 7, 16, 61] {
         assert_eq!(fed(config, bytes, step).1, whole, "cut at {step}");
@@ -88,12 +92,12 @@ fn refused(bytes: &[u8], error: HandshakeError, status: u16) {
 #[track_caller]
 fn passes(bytes: &[u8]) {
     let verdict = verdict(&Config::default(), bytes);
-    assert_eq!(verdict, Ok(true), "{}", bytes.escape_ascii());
+    assert_eq!(verdict, Ok(Progress::Complete), "{}", bytes.escape_ascii());
 }
 
 fn passed(bytes: &[u8]) -> Handshake {
     let (handshake, verdict) = fed(&Config::default(), bytes, bytes.len());
-    assert_eq!(verdict, Ok(true));
+    assert_eq!(verdict, Ok(Progress::Complete));
     handshake
 }
 
@@ -411,7 +415,7 @@ fn every_limit_has_its_status() {
     assert_eq!(verdict(&config, &wire("GET / HTTP/1.1", headers)), Err(error));
     assert_eq!(error.status(), 431);
     let headers = many.iter().take(123).map(|header| &**header).chain(VALID);
-    assert_eq!(verdict(&config, &wire("GET / HTTP/1.1", headers)), Ok(true));
+    assert_eq!(verdict(&config, &wire("GET / HTTP/1.1", headers)), Ok(Progress::Complete));
 
     let error = HeadTooLong { limit: 65536 };
     let big = format!("X: {}", "y".repeat(70_000));
@@ -425,11 +429,11 @@ fn a_head_that_trickles_in_costs_no_more_than_one_that_does_not() {
     let config = Config::default().max_head(8 << 20);
     for line in [vec![b'y'; 2 << 20], b"\ty ".repeat(700_000)] {
         let bytes = [b"GET / HTTP/1.1\r\nX: ", &*line].concat();
-        assert_eq!(fed(&config, &bytes, 1).1, Ok(false));
+        assert_eq!(fed(&config, &bytes, 1).1, Ok(Progress::Partial));
     }
     // And after the limit nothing more is kept.
     let mut handshake = Handshake::new(&Config::default());
-    let mut last = Ok(false);
+    let mut last = Ok(Progress::Partial);
     for _ in 0..(10 << 20) / 512 {
         let room = handshake.spare_mut();
         assert!(room.len() >= 512 && room.len() <= 96 << 10);
@@ -565,7 +569,7 @@ fn frames_right_behind_the_request_are_the_first_messages() {
         let mut handshake = Handshake::new(&Config::default());
         handshake.spare_mut()[..cut].copy_from_slice(&bytes[..cut]);
         handshake.commit(cut);
-        let early = handshake.step().unwrap();
+        let early = handshake.step().unwrap() == Progress::Complete;
         assert_eq!(early, cut >= bytes.len() - frames.len());
         let rest = &bytes[cut..];
         let mut connection = if early {
@@ -576,7 +580,7 @@ fn frames_right_behind_the_request_are_the_first_messages() {
         } else {
             handshake.spare_mut()[..rest.len()].copy_from_slice(rest);
             handshake.commit(rest.len());
-            assert_eq!(handshake.step(), Ok(true));
+            assert_eq!(handshake.step(), Ok(Progress::Complete));
             handshake.accept(Accept::new()).unwrap()
         };
         assert_eq!(connection.step(), Ok(Step::Message));
@@ -611,7 +615,7 @@ fn a_stream_that_ends_early_is_an_error_and_one_that_ends_later_is_not() {
     handshake.spare_mut()[..request.len()].copy_from_slice(&request);
     handshake.commit(request.len());
     handshake.end_of_stream();
-    assert_eq!(handshake.step(), Ok(true));
+    assert_eq!(handshake.step(), Ok(Progress::Complete));
     assert!(handshake.accept(Accept::new()).unwrap().step().is_err());
 }
 
@@ -636,7 +640,7 @@ fn the_clock_starts_with_the_first_call_and_ends_the_wait() {
 }
 
 /// Passes or not, the request is there to look at.
-fn look<R>(bytes: &[u8], look: impl FnOnce(Request<'_>) -> R) -> R {
+fn look<R>(bytes: &[u8], look: impl FnOnce(RequestHead<'_>) -> R) -> R {
     let (handshake, _) = fed(&Config::default(), bytes, bytes.len());
     look(handshake.request().expect("a well-formed request"))
 }
@@ -684,8 +688,8 @@ fn secrets_and_floods_are_not_shown() {
         assert!(shown.contains("Cookie") && shown.len() < 4096, "{shown}");
     }
     let accept = Accept::new().header("Set-Cookie", "s3cret").unwrap();
-    let refuse = Refuse::new(401).header("Set-Cookie", "s3cret").unwrap().body("s3cret");
-    for shown in [format!("{accept:?}"), format!("{refuse:?}")] {
+    let rejection = Rejection::new(401).header("Set-Cookie", "s3cret").unwrap().body("s3cret");
+    for shown in [format!("{accept:?}"), format!("{rejection:?}")] {
         assert!(shown.contains("Set-Cookie") && !shown.contains("s3cret"), "{shown}");
     }
 }
@@ -713,9 +717,9 @@ fn the_caller_cannot_break_the_response() {
     ];
     for (name, value, error) in cases {
         assert_eq!(Accept::new().header(name, value).unwrap_err(), error, "{name:?}");
-        assert_eq!(Refuse::new(400).header(name, value).unwrap_err(), error, "{name:?}");
+        assert_eq!(Rejection::new(400).header(name, value).unwrap_err(), error, "{name:?}");
     }
-    assert_eq!(Refuse::new(400).reason("a\r\nb").unwrap_err(), BadValue);
+    assert_eq!(Rejection::new(400).reason("a\r\nb").unwrap_err(), BadValue);
 
     let accept = Accept::new().header("Server", "a\tb").unwrap().header("X", "").unwrap();
     let mut connection = passed(&with(&[])).accept(accept).unwrap();
@@ -764,7 +768,7 @@ fn a_refusal_ends_the_connection_and_says_why() {
         let bytes = [&*bytes, b"GET /smuggled HTTP/1.1\r\n\r\n"].concat();
         let (handshake, verdict) = fed(&config, &bytes, bytes.len());
         let error = verdict.unwrap_err();
-        let (line, found, body) = parts(handshake.refusal(error));
+        let (line, found, body) = parts(handshake.reject(error));
         assert_eq!(line, format!("HTTP/1.1 {status}"));
         let length = format!("content-length: {}", body.len());
         for header in ["connection: close", "content-type: text/plain; charset=utf-8", &length]
@@ -779,7 +783,7 @@ fn a_refusal_ends_the_connection_and_says_why() {
     for (error, status) in
         all.into_iter().zip(["403 Forbidden", "404 Not Found", "408 Request Timeout"])
     {
-        let (line, ..) = parts(Handshake::new(&config).refusal(error));
+        let (line, ..) = parts(Handshake::new(&config).reject(error));
         assert_eq!(line, format!("HTTP/1.1 {status}"));
     }
 }
@@ -787,7 +791,7 @@ fn a_refusal_ends_the_connection_and_says_why() {
 #[test]
 fn a_refusal_is_what_the_caller_makes_it() {
     let handshake = passed(&with(&[]));
-    let refuse = Refuse::new(401)
+    let rejection = Rejection::new(401)
         .reason("who are you?")
         .unwrap()
         .header("WWW-Authenticate", "Basic realm=\"x\"")
@@ -796,19 +800,19 @@ fn a_refusal_is_what_the_caller_makes_it() {
         .unwrap()
         .body("{}");
     assert_eq!(
-        String::from_utf8(handshake.refuse(&refuse)).unwrap(),
+        String::from_utf8(handshake.reject(rejection)).unwrap(),
         "HTTP/1.1 401 who are you?\r\nConnection: close\r\nContent-Length: 2\r\n\
          WWW-Authenticate: Basic realm=\"x\"\r\nContent-Type: application/json\r\n\r\n{}"
     );
     for (status, taken) in [(0, 500), (101, 500), (199, 500), (200, 200), (599, 599), (600, 500)] {
-        assert_eq!(Refuse::new(status).status(), taken);
+        assert_eq!(Rejection::new(status).status(), taken);
     }
     for status in [204, 304] {
-        let (_, headers, body) = parts(handshake.refuse(&Refuse::new(status).body("x")));
+        let (_, headers, body) = parts(handshake.reject(Rejection::new(status).body("x")));
         assert!(body.is_empty() && headers == ["connection: close"]);
     }
     let (handshake, verdict) = fed(&Config::default(), &wire("HEAD / HTTP/1.1", VALID), 99);
-    let (_, headers, body) = parts(handshake.refusal(verdict.unwrap_err()));
+    let (_, headers, body) = parts(handshake.reject(verdict.unwrap_err()));
     assert!(body.is_empty() && headers.iter().any(|line| line.starts_with("content-length: 1")));
 }
 
@@ -816,21 +820,21 @@ fn a_refusal_is_what_the_caller_makes_it() {
 fn a_refusal_has_a_date_where_one_is_told_and_never_two() {
     // RFC 9110 §6.6.1
     let handshake = passed(&with(&[]));
-    let dates = |refuse: &Refuse| {
-        let (_, headers, _) = parts(handshake.refuse(refuse));
+    let dates = |rejection: &Rejection| {
+        let (_, headers, _) = parts(handshake.reject(rejection.clone()));
         headers.into_iter().filter(|line| line.starts_with("date:")).collect::<Vec<_>>()
     };
     let at = Duration::from_millis(784_111_777_999);
     for status in [200, 204, 304, 400, 404, 405, 426, 503] {
-        assert_eq!(dates(&Refuse::new(status)), [""; 0]);
-        let told = Refuse::new(status).date(at);
+        assert_eq!(dates(&Rejection::new(status)), [""; 0]);
+        let told = Rejection::new(status).date(at);
         assert_eq!(dates(&told), ["date: sun, 06 nov 1994 08:49:37 gmt"]);
         assert_eq!(dates(&told.header("dAtE", "yesterday").unwrap()), ["date: yesterday"]);
-        let own = Refuse::new(status).header("Date", "today").unwrap().date(at);
+        let own = Rejection::new(status).header("Date", "today").unwrap().date(at);
         assert_eq!(dates(&own), ["date: today"]);
     }
-    assert_eq!(dates(&Refuse::new(400).date(Duration::MAX)), [""; 0]); // there is no such date
-    let dated = handshake.refuse(&Refuse::new(404).date(at));
+    assert_eq!(dates(&Rejection::new(400).date(Duration::MAX)), [""; 0]); // there is no such date
+    let dated = handshake.reject(Rejection::new(404).date(at));
     assert_eq!(
         String::from_utf8(dated).unwrap(),
         "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\
@@ -950,7 +954,7 @@ fn each_status_has_the_name_that_the_rfcs_give_it() {
         (505, "HTTP Version Not Supported"),
         (299, ""),
     ] {
-        let (line, ..) = parts(handshake.refuse(&Refuse::new(status)));
+        let (line, ..) = parts(handshake.reject(Rejection::new(status)));
         assert_eq!(line, format!("HTTP/1.1 {status} {name}"));
     }
 }
@@ -958,19 +962,19 @@ fn each_status_has_the_name_that_the_rfcs_give_it() {
 #[test]
 fn a_refusal_says_allow_once_and_tells_plain_http_what_this_is() {
     let handshake = passed(&with(&[]));
-    let allows = |refuse: &Refuse| {
-        let (_, headers, _) = parts(handshake.refuse(refuse));
+    let allows = |rejection: &Rejection| {
+        let (_, headers, _) = parts(handshake.reject(rejection.clone()));
         headers.into_iter().filter(|line| line.starts_with("allow:")).collect::<Vec<_>>()
     };
-    assert_eq!(allows(&Refuse::new(405)), ["allow: get"]);
+    assert_eq!(allows(&Rejection::new(405)), ["allow: get"]);
     assert_eq!(
-        allows(&Refuse::new(405).header("Allow", "GET, HEAD").unwrap()),
+        allows(&Rejection::new(405).header("Allow", "GET, HEAD").unwrap()),
         ["allow: get, head"]
     );
-    assert_eq!(allows(&Refuse::new(404)), [""; 0]);
-    let (.., body) = parts(handshake.refusal(HandshakeError::NotUpgrade));
+    assert_eq!(allows(&Rejection::new(404)), [""; 0]);
+    let (.., body) = parts(handshake.reject(HandshakeError::NotUpgrade));
     assert!(body.ends_with(": this is an endpoint for WebSocket clients (RFC 6455)\n"), "{body}");
-    let (.., body) = parts(handshake.refusal(HandshakeError::NotFound));
+    let (.., body) = parts(handshake.reject(HandshakeError::NotFound));
     assert!(!body.contains("endpoint for"), "{body}");
 }
 
@@ -1027,7 +1031,7 @@ fn an_escape_in_a_quoted_parameter_stands_for_a_character_of_a_token() {
     {
         let bytes = with(&[&format!("Sec-WebSocket-Extensions: {value}")]);
         let error = HandshakeError::BadHeader("Sec-WebSocket-Extensions");
-        let want = if legal { Ok(true) } else { Err(error) };
+        let want = if legal { Ok(Progress::Complete) } else { Err(error) };
         assert_eq!(verdict(&Config::default(), &bytes), want, "{value}");
     }
 }
@@ -1062,9 +1066,9 @@ fn no_bytes_make_the_handshake_panic() {
             let _ = format!("{request:?}");
         }
         match whole {
-            Err(error) => assert!(handshake.refusal(error).starts_with(b"HTTP/1.1 ")),
-            Ok(true) => assert!(handshake.accept(Accept::new()).is_ok()),
-            Ok(false) => {}
+            Err(error) => assert!(handshake.reject(error).starts_with(b"HTTP/1.1 ")),
+            Ok(Progress::Complete) => assert!(handshake.accept(Accept::new()).is_ok()),
+            Ok(Progress::Partial) => {}
         }
     }
 }

@@ -4,9 +4,9 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use tickwire::{
     Config, Connection, RecvError, Role, SystemEntropy,
     handshake::{
-        HandshakeError, client,
+        HandshakeError, Progress, client,
         http::{Head, Opening, Upgrade},
-        server::{self, Accept, Origins, Refuse},
+        server::{self, Accept, Origins, Rejection},
     },
 };
 
@@ -61,7 +61,7 @@ fn over_bytes(request: &Request<()>) -> Result<(), HandshakeError> {
     for byte in head {
         handshake.spare_mut()[0] = byte;
         handshake.commit(1);
-        if handshake.step()? {
+        if handshake.step()? == Progress::Complete {
             return Ok(());
         }
     }
@@ -213,8 +213,8 @@ fn a_head_shows_what_is_no_secret() {
 
 #[test]
 fn a_refusal_says_what_the_one_over_bytes_says() {
-    let refuse = Refuse::new(503).header("Retry-After", "30").unwrap().body("later\n");
-    let response = refuse.clone().into_http(Version::HTTP_11);
+    let rejection = Rejection::new(503).header("Retry-After", "30").unwrap().body("later\n");
+    let response = rejection.clone().into_http(Version::HTTP_11);
     assert_eq!(response.status(), 503);
     assert_eq!(
         names(response.headers()),
@@ -224,24 +224,24 @@ fn a_refusal_says_what_the_one_over_bytes_says() {
         (&response.headers()["connection"], &response.body()[..]),
         (&"close".parse().unwrap(), &b"later\n"[..])
     );
-    let response = Refuse::new(200).into_http(Version::HTTP_2);
+    let response = Rejection::new(200).into_http(Version::HTTP_2);
     assert_eq!(response.status(), 500, "a 2xx would accept a CONNECT");
-    assert_eq!(Refuse::new(200).into_http(Version::HTTP_11).status(), 200);
-    let response = refuse.into_http(Version::HTTP_2);
+    assert_eq!(Rejection::new(200).into_http(Version::HTTP_11).status(), 200);
+    let response = rejection.into_http(Version::HTTP_2);
     assert_eq!(response.status(), 503);
     assert_eq!(names(response.headers()), ["content-length", "content-type", "retry-after"]);
-    let response = Refuse::from(HandshakeError::UnsupportedVersion).into_http(Version::HTTP_11);
+    let response = Rejection::from(HandshakeError::UnsupportedVersion).into_http(Version::HTTP_11);
     assert_eq!(
         (response.status().as_u16(), &response.headers()["sec-websocket-version"]),
         (426, &"13".parse().unwrap())
     );
     for (version, allowed) in [(Version::HTTP_11, "GET"), (Version::HTTP_2, "CONNECT")] {
-        let response = Refuse::from(HandshakeError::BadMethod).into_http(version);
+        let response = Rejection::from(HandshakeError::BadMethod).into_http(version);
         assert_eq!(
             (response.status(), &response.headers()["allow"]),
             (StatusCode::METHOD_NOT_ALLOWED, &allowed.parse().unwrap())
         );
-        let own = Refuse::new(405).header("Allow", "GET, HEAD").unwrap().into_http(version);
+        let own = Rejection::new(405).header("Allow", "GET, HEAD").unwrap().into_http(version);
         assert_eq!(own.headers()["allow"], "GET, HEAD");
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use tickwire::{
     Config, Connection, Ending, Error, OwnedMessage, RecvError, Role, Step, SystemEntropy,
     handshake::{
-        HandshakeError,
+        HandshakeError, Progress,
         client::{self, Request},
         server::{self, Accept},
     },
@@ -191,11 +191,11 @@ impl Peer {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let (stage, error) = match stage {
             Stage::Serving(mut handshake) => match handshake.step() {
-                Ok(true) => match handshake.accept(Accept::new()) {
+                Ok(Progress::Complete) => match handshake.accept(Accept::new()) {
                     Ok(conn) => (Stage::Open(conn.into()), None),
                     Err(error) => (Stage::Over, Some(error)),
                 },
-                Ok(false) => (Stage::Serving(handshake), None),
+                Ok(Progress::Partial) => (Stage::Serving(handshake), None),
                 Err(error) => (Stage::Over, Some(error)),
             },
             Stage::Dialing(mut handshake) => {
@@ -206,11 +206,11 @@ impl Peer {
                     self.utter(&request);
                 }
                 match handshake.step() {
-                    Ok(true) => match handshake.into_connection() {
+                    Ok(Progress::Complete) => match handshake.into_connection() {
                         Ok(conn) => (Stage::Open(conn.into()), None),
                         Err(error) => (Stage::Over, Some(error)),
                     },
-                    Ok(false) => (Stage::Dialing(handshake), None),
+                    Ok(Progress::Partial) => (Stage::Dialing(handshake), None),
                     Err(error) => (Stage::Over, Some(error)),
                 }
             }

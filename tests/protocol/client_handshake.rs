@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Duration};
 use tickwire::{
     Config, Time,
     handshake::{
-        HandshakeError, HeaderError, accept_key,
+        HandshakeError, HeaderError, Progress, accept_key,
         client::{Handshake, Request},
     },
     url::UrlError,
@@ -166,7 +166,7 @@ fn p093_nothing_is_sent_before_the_response_has_passed() {
     let request = Request::new("ws://h").unwrap();
     let mut handshake = Handshake::new(&request, &Config::default(), SampleNonce(None));
     handshake.advance(usize::MAX);
-    assert_eq!((handshake.step(), handshake.outgoing()), (Ok(false), &[][..]));
+    assert_eq!((handshake.step(), handshake.outgoing()), (Ok(Progress::Partial), &[][..]));
     assert_eq!(handshake.into_connection().unwrap_err(), HandshakeError::Incomplete);
 }
 
@@ -378,7 +378,10 @@ fn p107_the_wait_for_a_response_has_an_end() {
     assert_eq!(handshake.poll_timeout(), Some(at(15)));
     handshake.spare_mut()[0] = b'H';
     handshake.commit(1);
-    assert_eq!((handshake.step(), handshake.handle_timeout(at(14))), (Ok(false), Ok(())));
+    assert_eq!(
+        (handshake.step(), handshake.handle_timeout(at(14))),
+        (Ok(Progress::Partial), Ok(()))
+    );
     assert_eq!(handshake.handle_timeout(at(15)), Err(HandshakeError::Timeout));
     assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
 }

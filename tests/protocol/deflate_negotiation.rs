@@ -8,6 +8,7 @@ use tickwire::{
     deflate::{Agreed, Deflate},
     handshake::{
         HandshakeError::{self, BadDeflate, UnexpectedExtension},
+        Progress,
         client::Request,
         server::Accept,
     },
@@ -317,6 +318,6 @@ fn agreed_by_client(config: &Config, answer: &str) -> Agreed {
     let wire = crate::heads::response(&[&format!("Sec-WebSocket-Extensions: {answer}")]);
     handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
     handshake.commit(wire.len());
-    assert_eq!(handshake.step(), Ok(true));
+    assert_eq!(handshake.step(), Ok(Progress::Complete));
     handshake.into_connection().unwrap().negotiated().deflate().unwrap()
 }

@@ -6,7 +6,7 @@ use crate::{
 use tickwire::{
     Config,
     handshake::{
-        HandshakeError,
+        HandshakeError, Progress,
         client::Request,
         server::{Accept, Handshake},
     },
@@ -18,7 +18,7 @@ fn passed(lines: &[&str]) -> Handshake {
     let mut handshake = Handshake::new(&Config::default());
     handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
     handshake.commit(wire.len());
-    assert_eq!(handshake.step(), Ok(true), "{lines:?}");
+    assert_eq!(handshake.step(), Ok(Progress::Complete), "{lines:?}");
     handshake
 }
 

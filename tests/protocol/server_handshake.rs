@@ -8,8 +8,8 @@ use std::time::Duration;
 use tickwire::{
     Config, Time,
     handshake::{
-        HandshakeError, HeaderError, accept_key,
-        server::{Accept, Handshake, Origins, Refuse},
+        HandshakeError, HeaderError, Progress, accept_key,
+        server::{Accept, Handshake, Origins, Rejection},
     },
 };
 
@@ -186,14 +186,14 @@ fn asked_from(origins: &Origins, lines: &[&str]) -> u16 {
     handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
     handshake.commit(wire.len());
     match handshake.step() {
-        Ok(done) => assert!(done),
+        Ok(done) => assert_eq!(done, Progress::Complete),
         Err(error) => return error.status(),
     }
     if origins.allows(&handshake.request().unwrap()) {
         handshake.accept(Accept::new()).unwrap();
         return 101;
     }
-    let response = handshake.refusal(HandshakeError::OriginNotAllowed);
+    let response = handshake.reject(HandshakeError::OriginNotAllowed);
     assert!(response.starts_with(b"HTTP/1.1 403 Forbidden\r\n"));
     403
 }
@@ -234,10 +234,10 @@ fn p127_what_is_not_served_is_404() {
     let wire = wire("GET /nothing?here HTTP/1.1", REQUEST);
     handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
     handshake.commit(wire.len());
-    assert_eq!(handshake.step(), Ok(true));
+    assert_eq!(handshake.step(), Ok(Progress::Complete));
     let request = handshake.request().unwrap();
     assert_eq!((request.path(), request.query()), ("/nothing", Some("here")));
-    let response = String::from_utf8(handshake.refusal(HandshakeError::NotFound)).unwrap();
+    let response = String::from_utf8(handshake.reject(HandshakeError::NotFound)).unwrap();
     assert!(response.starts_with("HTTP/1.1 404 Not Found\r\n"), "{response}");
     assert!(response.contains("\r\nConnection: close\r\n"), "{response}");
 }
@@ -285,8 +285,8 @@ fn p130_a_refusal_ends_the_connection_and_what_is_behind_it_is_nothing() {
         assert!(served.shut && served.named("Connection").contains(&"close"), "{served:?}");
         assert!(served.outcome.is_none());
     }
-    let refuse = Refuse::new(401).header("WWW-Authenticate", "Basic").unwrap();
-    let bytes = Handshake::new(&Config::default()).refuse(&refuse);
+    let rejection = Rejection::new(401).header("WWW-Authenticate", "Basic").unwrap();
+    let bytes = Handshake::new(&Config::default()).reject(rejection);
     assert!(String::from_utf8(bytes).unwrap().contains("\r\nConnection: close\r\n"));
 }
 
@@ -328,7 +328,7 @@ fn p132_a_value_may_hold_bytes_that_are_no_ascii() {
     let mut handshake = Handshake::new(&Config::default());
     handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
     handshake.commit(wire.len());
-    assert_eq!(handshake.step(), Ok(true));
+    assert_eq!(handshake.step(), Ok(Progress::Complete));
     let request = handshake.request().unwrap();
     assert_eq!(request.header("x-name"), Some(&b"caf\xe9"[..]));
     assert!(format!("{request:?}").is_ascii());
@@ -369,12 +369,15 @@ fn p134_a_head_that_trickles_in_is_given_up() {
     for second in 0..10 {
         handshake.spare_mut()[0] = wire[second as usize];
         handshake.commit(1);
-        assert_eq!((handshake.step(), handshake.handle_timeout(at(second))), (Ok(false), Ok(())));
+        assert_eq!(
+            (handshake.step(), handshake.handle_timeout(at(second))),
+            (Ok(Progress::Partial), Ok(()))
+        );
         assert_eq!(handshake.poll_timeout(), Some(at(10)));
     }
     assert_eq!(handshake.handle_timeout(at(10)), Err(HandshakeError::Timeout));
     assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
-    let response = handshake.refusal(HandshakeError::Timeout);
+    let response = handshake.reject(HandshakeError::Timeout);
     assert!(response.starts_with(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"));
 }
 
@@ -447,9 +450,9 @@ fn p136_the_callers_headers_cannot_break_the_response() {
         ("Transfer-Encoding", "chunked", HeaderError::Reserved),
     ] {
         assert_eq!(Accept::new().header(name, value).unwrap_err(), error, "{name:?}");
-        assert_eq!(Refuse::new(403).header(name, value).unwrap_err(), error, "{name:?}");
+        assert_eq!(Rejection::new(403).header(name, value).unwrap_err(), error, "{name:?}");
     }
-    assert_eq!(Refuse::new(403).reason("a\r\nb").unwrap_err(), HeaderError::BadValue);
+    assert_eq!(Rejection::new(403).reason("a\r\nb").unwrap_err(), HeaderError::BadValue);
     let accept = Accept::new().header("Set-Cookie", "a=b").unwrap();
     let served = serve_with(&Config::default(), accept, &request(&[]));
     assert_eq!(served.named("Set-Cookie"), ["a=b"]);
@@ -465,7 +468,7 @@ fn p137_there_is_no_101_before_the_whole_request_has_passed() {
         let mut handshake = Handshake::new(&Config::default());
         handshake.spare_mut()[..cut].copy_from_slice(&wire[..cut]);
         handshake.commit(cut);
-        assert_eq!(handshake.step(), Ok(false));
+        assert_eq!(handshake.step(), Ok(Progress::Partial));
         assert!(handshake.request().is_none());
         assert_eq!(handshake.accept(Accept::new()).unwrap_err(), HandshakeError::Incomplete);
     }

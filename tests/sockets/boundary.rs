@@ -13,7 +13,7 @@ use std::{error::Error as _, fmt::Debug};
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Error, Message, Negotiated,
     Outbound, Outbox, OwnedMessage, Prepared, Step, SystemEntropy, Time, TooSlow,
-    handshake::{HandshakeError, client, server},
+    handshake::{HandshakeError, Progress, client, server},
     mask::Masker,
 };
 
@@ -272,8 +272,8 @@ fn headers_for_an_http_stack_are_marked_as_secrets() {
     let (response, conn) = upgrade.accept(accept).unwrap();
     hides(&response);
     hides(&conn);
-    let refuse = server::Refuse::new(401).header("Set-Cookie", SECRET).unwrap();
-    hides(&refuse.into_http(http::Version::HTTP_11).map(drop));
+    let rejection = server::Rejection::new(401).header("Set-Cookie", SECRET).unwrap();
+    hides(&rejection.into_http(http::Version::HTTP_11).map(drop));
 }
 
 #[test]
@@ -300,10 +300,10 @@ fn a_server_s_handshake_does_not_show_its_clients_credentials() {
     hides(&seen);
     hides(&seen.headers());
     // What refuses it repeats nothing of it.
-    hidden(&String::from_utf8(handshake.refusal(HandshakeError::OriginNotAllowed)).unwrap());
+    hidden(&String::from_utf8(handshake.reject(HandshakeError::OriginNotAllowed)).unwrap());
     let accept = server::Accept::new().header("Set-Cookie", SECRET).unwrap();
     hides(&accept);
-    hides(&server::Refuse::new(401).header("Set-Cookie", SECRET).unwrap().body(SECRET));
+    hides(&server::Rejection::new(401).header("Set-Cookie", SECRET).unwrap().body(SECRET));
     // The name that was agreed on is shown, so it must not be the token.
     hides(&handshake.accept(accept.subprotocols(&["ticks"])).unwrap());
 }
@@ -335,7 +335,7 @@ fn an_error_about_a_secret_does_not_repeat_it() {
         request().basic_auth("u", &bad).unwrap_err(),
         request().origin(&bad).unwrap_err(),
         request().subprotocols(&[&bad]).unwrap_err(),
-        server::Refuse::new(400).reason(&bad).map(drop).unwrap_err(),
+        server::Rejection::new(400).reason(&bad).map(drop).unwrap_err(),
         server::Origins::new([&bad]).map(drop).unwrap_err(),
     ] {
         hides(&error);
@@ -478,7 +478,7 @@ fn a_request_is_shown_escaped_and_cut() {
         for extension in request.extensions() {
             tame(&format!("{extension:?} {:?}", extension.params()));
         }
-        let refusal = handshake.refusal(error);
+        let refusal = handshake.reject(error);
         assert!(refusal.len() < 600 && refusal.is_ascii());
     }
 }
@@ -635,7 +635,7 @@ fn nothing_a_server_is_asked_to_send_puts_a_line_of_its_own_into_the_response() 
         let mut handshake = server::Handshake::new(&Config::default());
         handshake.spare_mut()[..request.len()].copy_from_slice(request);
         handshake.commit(request.len());
-        assert_eq!(handshake.step(), Ok(true));
+        assert_eq!(handshake.step(), Ok(Progress::Complete));
         handshake
     };
     let accepted = |accept: server::Accept<'_>| {
@@ -644,15 +644,15 @@ fn nothing_a_server_is_asked_to_send_puts_a_line_of_its_own_into_the_response() 
         lines(&bytes::Buf::copy_to_bytes(&mut conn.sender_mut().outgoing(), n)).len()
     };
     assert_eq!(accepted(server::Accept::new()), 4);
-    let refused = |refuse: server::Refuse| lines(&asked().refuse(&refuse)).len();
-    let plain = refused(server::Refuse::new(503));
+    let refused = |rejection: server::Rejection| lines(&asked().reject(rejection)).len();
+    let plain = refused(server::Rejection::new(503));
     for bad in SPLITTERS {
         for value in [format!("a{bad}"), format!("{bad}a"), bad.to_owned()] {
             for name in ["Set-Cookie", "Server", "Location", "WWW-Authenticate", "Retry-After"] {
                 assert!(server::Accept::new().header(name, &value).is_err(), "{value:?}");
-                assert!(server::Refuse::new(503).header(name, &value).is_err(), "{value:?}");
+                assert!(server::Rejection::new(503).header(name, &value).is_err(), "{value:?}");
             }
-            assert!(server::Refuse::new(503).reason(&value).is_err(), "{value:?}");
+            assert!(server::Rejection::new(503).reason(&value).is_err(), "{value:?}");
             // Not sent, since no client can offer it.
             let accept = server::Accept::new().subprotocols([&*value, "a"]);
             assert_eq!(accepted(accept), 5);
@@ -665,22 +665,22 @@ fn nothing_a_server_is_asked_to_send_puts_a_line_of_its_own_into_the_response() 
     for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
         for name in [format!("X{bad}"), format!("{bad}X"), (*bad).to_owned()] {
             assert!(server::Accept::new().header(&name, "v").is_err(), "{name:?}");
-            assert!(server::Refuse::new(503).header(&name, "v").is_err(), "{name:?}");
+            assert!(server::Rejection::new(503).header(&name, "v").is_err(), "{name:?}");
         }
     }
     for text in LOOKALIKES {
         assert_eq!(accepted(server::Accept::new().header("Server", text).unwrap()), 5);
-        let refuse = server::Refuse::new(503).reason(text).unwrap().header("Server", text);
-        assert_eq!(refused(refuse.unwrap()), plain + 1);
+        let rejection = server::Rejection::new(503).reason(text).unwrap().header("Server", text);
+        assert_eq!(refused(rejection.unwrap()), plain + 1);
     }
     // A body is a body, whatever it says: its length goes before it.
     for bad in SPLITTERS {
-        let response = asked().refuse(&server::Refuse::new(503).body(bad));
+        let response = asked().reject(server::Rejection::new(503).body(bad));
         let head = response.strip_suffix(bad.as_bytes()).unwrap();
         let length = format!("Content-Length: {}", bad.len());
         assert!(lines(head).contains(&length.as_bytes()), "{bad:?}");
-        let forged = server::Refuse::from(HandshakeError::Malformed { what: bad });
-        let response = asked().refuse(&forged);
+        let forged = server::Rejection::from(HandshakeError::Malformed { what: bad });
+        let response = asked().reject(forged);
         let end = response.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
         let length = format!("Content-Length: {}", response.len() - end);
         assert!(lines(&response[..end]).contains(&length.as_bytes()), "{bad:?}");

@@ -52,12 +52,12 @@ mod core_types {
         both::<Target>();
         both::<client::Request>();
         both::<client::Handshake>();
-        both::<client::Response<'_>>();
+        both::<client::ResponseHead<'_>>();
         both::<client::Refusal>();
-        both::<server::Request<'_>>();
+        both::<server::RequestHead<'_>>();
         both::<server::Handshake>();
         both::<server::Accept<'_>>();
-        both::<server::Refuse>();
+        both::<server::Rejection>();
         both::<server::Origins>();
         both::<Headers<'_>>();
         both::<Extensions<'_>>();
@@ -119,7 +119,7 @@ mod blocking_adapter {
     use tickwire::blocking::*;
 
     const _: () = {
-        both::<Handshake<TcpStream>>();
+        both::<Incoming<TcpStream>>();
         both::<WebSocket<TcpStream>>();
         both::<Plain<TcpStream>>();
         both::<WebSocket<MaybeTls>>();
@@ -160,7 +160,7 @@ mod tokio_adapter {
     };
 
     const _: () = {
-        both::<Handshake<TcpStream>>();
+        both::<Incoming<TcpStream>>();
         both::<WebSocket<TcpStream>>();
         both::<WebSocket<MaybeTls>>();
         both::<Reader<OwnedReadHalf, OwnedWriteHalf>>();
@@ -218,7 +218,7 @@ mod futures_io_adapter {
     type Timer = fn(Instant) -> async_io::Timer;
 
     const _: () = {
-        both::<Handshake<TcpStream, Timer>>();
+        both::<Incoming<TcpStream, Timer>>();
         both::<WebSocket<TcpStream, Timer>>();
         both::<FuturesIo<TcpStream, Timer>>();
         both::<Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>>();

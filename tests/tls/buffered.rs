@@ -326,7 +326,7 @@ mod on_threads {
         thread,
     };
     use tickwire::{
-        blocking::{Handshake, Stream, TlsStream, WebSocket, accept, client},
+        blocking::{Incoming, Stream, TlsStream, WebSocket, accept, client},
         handshake::server::Accept,
     };
 
@@ -623,7 +623,7 @@ mod on_threads {
             let owed = Arc::default();
             let io = tls_server(Reluctant(far, Arc::clone(&owed)), s);
             let config = config().write_timeout(ms(3000));
-            let read = Handshake::read(io, &config).unwrap();
+            let read = Incoming::read(io, &config).unwrap();
             let mut ws = read.accept_corked(Accept::new()).unwrap();
             let _ = ws.feed("behind the response").unwrap();
             owed.store(1, Relaxed);

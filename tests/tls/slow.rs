@@ -33,7 +33,7 @@ fn corked_snapshot_over_slow_tls() {
                 .unwrap();
         let a = async {
             let config = Config::default();
-            let hs = on_tokio::Handshake::read(server, &config).await.unwrap();
+            let hs = on_tokio::Incoming::read(server, &config).await.unwrap();
             let mut ws = hs.accept_corked(Accept::new()).unwrap();
             let _ = ws.feed(&[7u8; 300_000][..]).unwrap();
             ws.flush().await
@@ -102,7 +102,7 @@ fn corked_snapshot_over_tcp_small_sndbuf() {
                 .unwrap();
             let server = on_tokio::TlsStream::server(stream, tls).unwrap();
             let config = Config::default();
-            let hs = on_tokio::Handshake::read(server, &config).await.unwrap();
+            let hs = on_tokio::Incoming::read(server, &config).await.unwrap();
             let mut ws = hs.accept_corked(Accept::new()).unwrap();
             let _ = ws.feed(&[7u8; 900_000][..]).unwrap();
             ws.flush().await
@@ -141,7 +141,7 @@ fn split_while_opening() {
             Ok::<_, tickwire::Error>(n)
         });
         let config = Config::default();
-        let hs = on_tokio::Handshake::read(server, &config).await.unwrap();
+        let hs = on_tokio::Incoming::read(server, &config).await.unwrap();
         let ws = hs.accept_corked(Accept::new()).unwrap();
         let (mut rx, mut tx) = ws.into_split();
         let _ = tx.feed(&[7u8; 40_000][..]).unwrap();

@@ -6,7 +6,7 @@ use std::{sync::Mutex, task::Poll};
 use tickwire::{
     Config, Prepared,
     handshake::{accept_key, client::Request, server::Accept},
-    tokio::{Handshake, WebSocket, accept},
+    tokio::{Incoming, WebSocket, accept},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -308,7 +308,7 @@ async fn accept_corked_writes_the_response_with_the_first_messages() {
     bounded(async {
         // By a flush.
         let (io, calls) = Counted::new(Scripted::new(&request()));
-        let handshake = Handshake::read(io, &config()).await.unwrap();
+        let handshake = Incoming::read(io, &config()).await.unwrap();
         let mut ws = handshake.accept_corked(Accept::new()).unwrap();
         let _ = ws.feed("welcome").unwrap();
         let _ = ws.feed("snapshot").unwrap();
@@ -323,7 +323,7 @@ async fn accept_corked_writes_the_response_with_the_first_messages() {
         let mut input = request();
         input.extend(frame(true, true, TEXT, b"early"));
         let (io, calls) = Counted::new(Scripted::new(&input));
-        let handshake = Handshake::read(io, &config()).await.unwrap();
+        let handshake = Incoming::read(io, &config()).await.unwrap();
         let mut ws = handshake.accept_corked(Accept::new()).unwrap();
         let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
         assert_eq!(message.as_text(), Some("early"));

@@ -12,9 +12,9 @@ use tickwire::{
     handshake::{
         HandshakeError,
         client::Request,
-        server::{Accept, Refuse},
+        server::{Accept, Rejection},
     },
-    tokio::{Handshake, Received, WebSocket, accept, connect},
+    tokio::{Incoming, Received, WebSocket, accept, connect},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -1236,7 +1236,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
         let url = format!("ws://{}/feed?x=1", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
-            let handshake = Handshake::read(stream, &config()).await.unwrap();
+            let handshake = Incoming::read(stream, &config()).await.unwrap();
             let request = handshake.request();
             assert_eq!((request.path(), request.query()), ("/feed", Some("x=1")));
             assert_eq!(request.header("x-token"), Some(&b"abc"[..]));
@@ -1382,8 +1382,8 @@ async fn a_refused_peer_reads_the_whole_response_and_fin_whatever_it_has_sent() 
                 write
             });
             let serving = tokio::spawn(async move {
-                let handshake = Handshake::read(far, &config()).await.unwrap();
-                handshake.refuse(Refuse::new(403).body("who are you?")).await.unwrap();
+                let handshake = Incoming::read(far, &config()).await.unwrap();
+                handshake.reject(Rejection::new(403).body("who are you?")).await.unwrap();
             });
             let write = writing.await.unwrap();
             let mut answer = vec![];
@@ -1404,7 +1404,7 @@ async fn a_refused_peer_reads_the_whole_response_and_fin_whatever_it_has_sent() 
 async fn a_refused_peer_that_sends_for_ever_is_left_after_a_second() {
     bounded(async {
         let io = Scripted::new(REQUEST.as_bytes());
-        let handshake = Handshake::read(io.clone(), &config()).await.unwrap();
+        let handshake = Incoming::read(io.clone(), &config()).await.unwrap();
         let flood = io.clone();
         let flooding = tokio::spawn(async move {
             loop {
@@ -1413,7 +1413,7 @@ async fn a_refused_peer_that_sends_for_ever_is_left_after_a_second() {
             }
         });
         let began = Instant::now();
-        handshake.refuse(Refuse::new(503)).await.unwrap();
+        handshake.reject(Rejection::new(503)).await.unwrap();
         assert_eq!(began.elapsed().as_secs(), 1);
         assert!(io.with(|s| s.shut));
         flooding.abort();
@@ -1421,9 +1421,9 @@ async fn a_refused_peer_that_sends_for_ever_is_left_after_a_second() {
         // And one that does not even read.
         let io = Scripted::new(REQUEST.as_bytes());
         io.with(|s| s.room = 10);
-        let handshake = Handshake::read(io, &config()).await.unwrap();
+        let handshake = Incoming::read(io, &config()).await.unwrap();
         let began = Instant::now();
-        assert!(handshake.refuse(Refuse::new(503)).await.is_err());
+        assert!(handshake.reject(Rejection::new(503)).await.is_err());
         assert_eq!(began.elapsed().as_secs(), 30);
     })
     .await;
@@ -1466,28 +1466,28 @@ async fn read_any_gives_back_plain_http_to_be_answered() {
     bounded(async {
         let io = Scripted::new(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
         io.with(|s| s.at_end = AtEnd::Eof);
-        let (handshake, checked) = Handshake::read_any(io.clone(), &config()).await.unwrap();
+        let (handshake, checked) = Incoming::read_any(io.clone(), &config()).await.unwrap();
         assert_eq!(checked, Err(HandshakeError::NotUpgrade));
         assert_eq!(handshake.request().path(), "/health");
         assert!(io.with(|s| s.output.is_empty()));
-        handshake.refuse(Refuse::new(200).body("fine")).await.unwrap();
+        handshake.reject(Rejection::new(200).body("fine")).await.unwrap();
         let output = io.with(|s| String::from_utf8(s.output.clone()).unwrap());
         assert!(output.starts_with("HTTP/1.1 200 ") && output.ends_with("\r\n\r\nfine"));
 
         // What was found bad cannot be accepted after all.
         let io = Scripted::new(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
-        let (handshake, _) = Handshake::read_any(io, &config()).await.unwrap();
+        let (handshake, _) = Incoming::read_any(io, &config()).await.unwrap();
         let accepted = handshake.accept(Accept::new()).await.map(|_| ());
         assert!(matches!(accepted, Err(Error::Handshake(HandshakeError::NotUpgrade))));
 
         // A good one is good here, too; a stream that ends at once is an error of the handshake.
         let io = Scripted::new(REQUEST.as_bytes());
-        let (handshake, checked) = Handshake::read_any(io, &config()).await.unwrap();
+        let (handshake, checked) = Incoming::read_any(io, &config()).await.unwrap();
         assert_eq!(checked, Ok(()));
         handshake.accept(Accept::new()).await.unwrap();
         let io = Scripted::new(b"");
         io.with(|s| s.at_end = AtEnd::Eof);
-        let (handshake, checked) = Handshake::read_any(io, &config()).await.unwrap();
+        let (handshake, checked) = Incoming::read_any(io, &config()).await.unwrap();
         assert_eq!(checked, Err(HandshakeError::UnexpectedEof));
         assert_eq!(handshake.request().method(), "");
     })

@@ -49,7 +49,7 @@ use tickwire::{
     handshake::{
         HandshakeError, HeaderError,
         http::Upgrade,
-        server::{Accept, Origins, Refuse, Request},
+        server::{Accept, Origins, Rejection, RequestHead},
     },
     tokio::WebSocket as Socket,
 };
@@ -115,7 +115,7 @@ impl WebSocketUpgrade {
     }
 
     /// The request, in the form of HTTP/1.1.
-    pub fn request(&self) -> Request<'_> {
+    pub fn request(&self) -> RequestHead<'_> {
         self.upgrade.request()
     }
 
@@ -126,9 +126,9 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// A refusal of this request, for a reason of yours.
-    pub fn reject(&self, refuse: impl Into<Refuse>) -> WebSocketRejection {
-        WebSocketRejection { refuse: refuse.into(), version: self.version }
+    /// A rejection of this request, for a reason of yours.
+    pub fn reject(&self, rejection: impl Into<Rejection>) -> WebSocketRejection {
+        WebSocketRejection { rejection: rejection.into(), version: self.version }
     }
 
     /// Accepts: returns the response, and runs `serve` in a task of its own once the client has
@@ -146,7 +146,7 @@ impl WebSocketUpgrade {
         let (response, connection) = match upgrade.accept(headers.subprotocols(&protocols)) {
             Ok(agreed) => agreed,
             Err(error) => {
-                return WebSocketRejection { refuse: error.into(), version }.into_response();
+                return WebSocketRejection { rejection: error.into(), version }.into_response();
             }
         };
         tokio::spawn(async move {
@@ -180,7 +180,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebSocketRejection> {
         let version = parts.version;
-        let reject = |refuse| WebSocketRejection { refuse, version };
+        let reject = |rejection| WebSocketRejection { rejection, version };
         let config = Config::default();
         let upgrade = match parts.extensions.get::<hyper::ext::Protocol>() {
             Some(protocol) => Upgrade::connect(&*parts, protocol.as_str(), &config),
@@ -188,7 +188,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
         };
         let upgrade = upgrade.map_err(|error| reject(error.into()))?;
         let Some(stream) = parts.extensions.remove::<OnUpgrade>() else {
-            return Err(reject(Refuse::new(500).body("this connection cannot be upgraded\n")));
+            return Err(reject(Rejection::new(500).body("this connection cannot be upgraded\n")));
         };
         Ok(Self {
             upgrade,
@@ -219,14 +219,14 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
 /// The answer to a request that is not a WebSocket request, or is not welcome.
 #[derive(Debug)]
 pub struct WebSocketRejection {
-    refuse: Refuse,
+    rejection: Rejection,
     version: Version,
 }
 
 impl WebSocketRejection {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
-        self.refuse.status()
+        self.rejection.status()
     }
 }
 
@@ -240,7 +240,7 @@ impl std::error::Error for WebSocketRejection {}
 
 impl IntoResponse for WebSocketRejection {
     fn into_response(self) -> Response {
-        self.refuse.into_http(self.version).map(Body::from)
+        self.rejection.into_http(self.version).map(Body::from)
     }
 }
 

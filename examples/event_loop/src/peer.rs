@@ -12,7 +12,10 @@ use std::{
 };
 use tickwire::{
     Config, Connection, Ending, RecvError, Step, Time,
-    handshake::server::{Accept, Handshake, Refuse},
+    handshake::{
+        Progress,
+        server::{Accept, Handshake, Rejection},
+    },
 };
 
 /// Reads in one turn: a peer that never stops sending must not keep the others waiting.
@@ -114,18 +117,20 @@ impl Peer {
         };
         let refusal = loop {
             match handshake.step() {
-                Ok(true) => break None,
+                Ok(Progress::Complete) => break None,
                 Err(error) => {
                     let now = UNIX_EPOCH.elapsed().unwrap_or_default();
-                    break Some(handshake.refuse(&Refuse::from(error).date(now)));
+                    break Some(handshake.reject(Rejection::from(error).date(now)));
                 }
-                Ok(false) if socket.readable => match socket.read(handshake.spare_mut()) {
-                    Ok(0) => handshake.end_of_stream(),
-                    Ok(n) => handshake.commit(n),
-                    Err(error) if is_passing(&error) => {}
-                    Err(_) => return Turn::Over,
-                },
-                Ok(false) => match handshake.poll_timeout() {
+                Ok(Progress::Partial) if socket.readable => {
+                    match socket.read(handshake.spare_mut()) {
+                        Ok(0) => handshake.end_of_stream(),
+                        Ok(n) => handshake.commit(n),
+                        Err(error) if is_passing(&error) => {}
+                        Err(_) => return Turn::Over,
+                    }
+                }
+                Ok(Progress::Partial) => match handshake.poll_timeout() {
                     Some(at) if at <= shared.now() => {
                         let _ = handshake.handle_timeout(shared.now()); // `step` repeats it
                     }

@@ -21,9 +21,9 @@ use tickwire::{
     CloseCode, CloseFrame, Config, Heartbeat, Outbox, OwnedMessage, Prepared, Time, TooSlow,
     handshake::{
         HandshakeError,
-        server::{Accept, Origins, Request},
+        server::{Accept, Origins, RequestHead},
     },
-    tokio::{Handshake, Received, WebSocket},
+    tokio::{Incoming, Received, WebSocket},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -107,7 +107,7 @@ impl Game {
 
     /// Whether the page that asks may play: one of those named, or else the one we serve. Programs that
     /// are no browsers name no page.
-    fn allows(&self, request: &Request<'_>) -> bool {
+    fn allows(&self, request: &RequestHead<'_>) -> bool {
         match (&self.origins, request.host()) {
             (Some(origins), _) => origins.allows(request),
             (None, Some(host)) => {
@@ -200,13 +200,13 @@ fn config() -> Config {
 /// One connection, from its opening handshake to its end.
 async fn session(stream: TcpStream, mut place: Place, game: &Game) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
-    let (handshake, checked) = Handshake::read_any(stream, &config()).await?;
+    let (handshake, checked) = Incoming::read_any(stream, &config()).await?;
     if let Err(error) = checked {
         let answer = page::answer(PAGE, &handshake.request(), error)?;
-        return Ok(handshake.refuse(answer).await?);
+        return Ok(handshake.reject(answer).await?);
     }
     if !game.allows(&handshake.request()) {
-        return Ok(handshake.refuse(HandshakeError::OriginNotAllowed.into()).await?);
+        return Ok(handshake.reject(HandshakeError::OriginNotAllowed).await?);
     }
     let mut ws = handshake.accept(Accept::new().subprotocols(&[SUBPROTOCOL])).await?;
     let seat = match timeout(PATIENCE, ws.recv()).await {

@@ -6,7 +6,10 @@ use std::{
 };
 use tickwire::{
     Config, Connection, Ending, RecvError, Step, Time,
-    handshake::server::{Accept, Handshake, Refuse},
+    handshake::{
+        Progress,
+        server::{Accept, Handshake, Rejection},
+    },
 };
 
 /// How long a refused peer may take to read why.
@@ -36,7 +39,7 @@ pub enum Next {
     /// Receive, until then at the latest.
     Receive(Option<Time>),
     /// Say this, which is short, shut the stream for writing, and advance.
-    Refuse(Vec<u8>),
+    Reject(Vec<u8>),
     /// Shut the stream for writing, and advance.
     ShutDown,
     Over,
@@ -98,17 +101,17 @@ impl Peer {
         loop {
             match &mut self.stage {
                 Stage::Opening(handshake) => match handshake.step() {
-                    Ok(true) => {
+                    Ok(Progress::Complete) => {
                         if !self.accept() {
                             return Next::Over;
                         }
                     }
-                    Ok(false) if !bytes.is_empty() => {
+                    Ok(Progress::Partial) if !bytes.is_empty() => {
                         let n = copy(bytes, handshake.spare_mut());
                         handshake.commit(n);
                     }
-                    Ok(false) if self.shut => handshake.end_of_stream(),
-                    Ok(false) => match handshake.poll_timeout() {
+                    Ok(Progress::Partial) if self.shut => handshake.end_of_stream(),
+                    Ok(Progress::Partial) => match handshake.poll_timeout() {
                         Some(at) if at <= now => {
                             let _ = handshake.handle_timeout(now); // `step` repeats it
                         }
@@ -116,9 +119,9 @@ impl Peer {
                     },
                     Err(error) => {
                         let date = UNIX_EPOCH.elapsed().unwrap_or_default();
-                        let refusal = handshake.refuse(&Refuse::from(error).date(date));
+                        let refusal = handshake.reject(Rejection::from(error).date(date));
                         self.stage = Stage::Refused(now + LINGER);
-                        return Next::Refuse(refusal);
+                        return Next::Reject(refusal);
                     }
                 },
                 Stage::Open(conn) => {

@@ -329,7 +329,7 @@ impl Peers {
                     }
                     return Ok(());
                 }
-                Next::Refuse(text) => {
+                Next::Reject(text) => {
                     // The first that is written, and short: the system has room for it.
                     let _ = slot.stream.write(&text);
                     let _ = slot.stream.shutdown(Shutdown::Write);

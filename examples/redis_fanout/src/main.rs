@@ -27,7 +27,7 @@
 //!   such a gap. A subscriber who does not read is disconnected with 1013, or loses the oldest.
 //!
 //! The words are in `protocol.rs`. There is no list of origins and no login: put in `session` of
-//! `server.rs` what your application knows (`tickwire::tokio::Handshake` shows the request), before it
+//! `server.rs` what your application knows (`tickwire::tokio::Incoming` shows the request), before it
 //! is reachable by browsers.
 mod bus;
 mod hub;

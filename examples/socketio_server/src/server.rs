@@ -11,9 +11,9 @@ use tickwire::{
     CloseCode, CloseFrame, Config, Error, Outbox, Time,
     handshake::{
         HandshakeError,
-        server::{Accept, Origins, Refuse, Request},
+        server::{Accept, Origins, Rejection, RequestHead},
     },
-    tokio::{Handshake, Received, WebSocket},
+    tokio::{Incoming, Received, WebSocket},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -97,7 +97,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    fn response(self) -> Result<Refuse, Error> {
+    fn response(self) -> Result<Rejection, Error> {
         let (status, code, message) = match self {
             Self::Transport => (400, 0, "Transport unknown"),
             Self::SessionId => (400, 1, "Session ID unknown"),
@@ -109,7 +109,7 @@ impl Refused {
             Self::Http(error) => return Ok(error.into()),
         };
         let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
-        Ok(Refuse::new(status).header("Content-Type", "application/json")?.body(body))
+        Ok(Rejection::new(status).header("Content-Type", "application/json")?.body(body))
     }
 }
 
@@ -189,12 +189,12 @@ impl Service {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let read = select! {
-            read = Handshake::read_any(stream, &self.config) => read,
+            read = Incoming::read_any(stream, &self.config) => read,
             _ = stop.changed() => return Ok(()), // there is nobody to say goodbye to
         };
         let (handshake, checked) = read?;
         if let Err(why) = self.admit(handshake.request(), checked) {
-            handshake.refuse(why.response()?).await?;
+            handshake.reject(why.response()?).await?;
             return Err(Ended::Refused(why));
         }
         let epoch = Instant::now();
@@ -206,7 +206,7 @@ impl Service {
 
     fn admit(
         &self,
-        request: Request<'_>,
+        request: RequestHead<'_>,
         checked: Result<(), HandshakeError>,
     ) -> Result<(), Refused> {
         if let Err(error) = checked

@@ -404,13 +404,13 @@ impl Session {
         if let Some(at) = self.joined.iter().position(|joined| joined.namespace == namespace) {
             self.leave(at);
         }
-        let refuse = |Refusal(why)| self.mailbox.push(Outgoing::refused(namespace, why));
+        let rejection = |Refusal(why)| self.mailbox.push(Outgoing::refused(namespace, why));
         if self.joined.len() >= self.shared.settings.max_namespaces {
-            refuse(Refusal("Too many namespaces"));
+            rejection(Refusal("Too many namespaces"));
             return Ok(());
         }
         let Ok(sid) = engine::session_id() else {
-            refuse(Refusal("No entropy"));
+            rejection(Refusal("No entropy"));
             return Ok(());
         };
         let mut joined = Joined {
@@ -433,7 +433,7 @@ impl Session {
             }
             Err(refusal) => {
                 joined.leave_rooms(&self.shared.rooms);
-                refuse(refusal);
+                rejection(refusal);
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::{
         config::Config,
         entropy::SystemEntropy,
         handshake::{
-            HandshakeError,
+            HandshakeError, Progress,
             client::{Handshake, Request},
         },
         time::Time,
@@ -26,8 +26,8 @@ pub(crate) async fn client<I: Source + Timer + Output>(
     let mut now = Time::ZERO;
     loop {
         match handshake.step() {
-            Ok(true) => break,
-            Ok(false) => {}
+            Ok(Progress::Complete) => break,
+            Ok(Progress::Partial) => {}
             Err(error) => return Err(ended(error, handshake)),
         }
         if let Err(error) = handshake.handle_timeout(now) {

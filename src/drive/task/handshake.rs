@@ -10,8 +10,8 @@ use crate::{
         connection::LINGER,
         error::RecvError,
         handshake::{
-            HandshakeError,
-            server::{self, Accept, Refuse, Request},
+            HandshakeError, Progress,
+            server::{self, Accept, Rejection, RequestHead},
         },
     },
 };
@@ -27,26 +27,26 @@ pub(crate) async fn accept<I: Source + Timer + Output + Unpin>(
     io: I,
     config: &Config,
 ) -> Result<WebSocket<I>, Error> {
-    let refused = match Accepting::Reading(Handshake::new(io, config)).await? {
+    let refused = match Accepting::Reading(Incoming::new(io, config)).await? {
         Ok(ws) => return Ok(ws),
         Err(refused) => refused,
     };
     let (handshake, error) = *refused;
-    Err(handshake.reject(error).await)
+    Err(handshake.reject_bad(error).await)
 }
 
 /// What [`accept`] does with a good request. Written by hand: an `async fn` would have room for
 /// the handshake and for the connection, and so would the task, for as long as that lives.
 #[allow(clippy::large_enum_variant)] // the room of the one is the room of the other
 enum Accepting<I> {
-    Reading(Handshake<I>),
+    Reading(Incoming<I>),
     Writing(WebSocket<I>),
     Done,
 }
 
 impl<I: Source + Timer + Output + Unpin> Future for Accepting<I> {
     /// The connection, or a request to be refused.
-    type Output = Result<Result<WebSocket<I>, Box<(Handshake<I>, HandshakeError)>>, Error>;
+    type Output = Result<Result<WebSocket<I>, Box<(Incoming<I>, HandshakeError)>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -72,13 +72,13 @@ impl<I: Source + Timer + Output + Unpin> Future for Accepting<I> {
 
 /// An opening request that was read and is to be accepted or refused, at leisure.
 #[derive(Debug)]
-pub struct Handshake<I> {
+pub struct Incoming<I> {
     io: I,
     handshake: server::Handshake,
     write_timeout: Duration,
 }
 
-impl<I: Source + Timer + Output + Unpin> Handshake<I> {
+impl<I: Source + Timer + Output + Unpin> Incoming<I> {
     pub(crate) fn new(io: I, config: &Config) -> Self {
         Self { io, handshake: server::Handshake::new(config), write_timeout: config.write_timeout }
     }
@@ -87,15 +87,15 @@ impl<I: Source + Timer + Output + Unpin> Handshake<I> {
     pub(crate) async fn read_good(mut self) -> Result<Self, Error> {
         match self.fill().await? {
             Ok(()) => Ok(self),
-            Err(error) => Err(self.reject(error).await),
+            Err(error) => Err(self.reject_bad(error).await),
         }
     }
 
     /// Answers a bad request. On the heap, so that good ones need no room for it.
-    fn reject(self, error: HandshakeError) -> Pin<Box<impl Future<Output = Error>>> {
+    fn reject_bad(self, error: HandshakeError) -> Pin<Box<impl Future<Output = Error>>> {
         Box::pin(async move {
             // That the peer would not take the answer is of no interest to anybody.
-            let _ = self.refuse(error.into()).await;
+            let _ = self.reject(error).await;
             error.into()
         })
     }
@@ -113,8 +113,8 @@ impl<I: Source + Timer + Output + Unpin> Handshake<I> {
         let Self { io, handshake, .. } = self;
         loop {
             match handshake.step() {
-                Ok(true) => return Poll::Ready(Ok(Ok(()))),
-                Ok(false) => {}
+                Ok(Progress::Complete) => return Poll::Ready(Ok(Ok(()))),
+                Ok(Progress::Partial) => {}
                 Err(error) => return Poll::Ready(Ok(Err(error))),
             }
             match read(io, handshake.spare_mut(), cx) {
@@ -136,8 +136,8 @@ impl<I: Source + Timer + Output + Unpin> Handshake<I> {
     }
 
     /// The request. Its method is empty where [`read_any`](Self::read_any) met what is not HTTP.
-    pub fn request(&self) -> Request<'_> {
-        self.handshake.request().unwrap_or(Request::NONE)
+    pub fn request(&self) -> RequestHead<'_> {
+        self.handshake.request().unwrap_or_default()
     }
 
     /// Accepts, and writes the response before it returns.
@@ -173,8 +173,8 @@ impl<I: Source + Timer + Output + Unpin> Handshake<I> {
     /// # Errors
     ///
     /// [`Error::Io`] when the response could not be written.
-    pub async fn refuse(self, refuse: Refuse) -> Result<(), Error> {
-        let response = self.handshake.refuse(&refuse.dated());
+    pub async fn reject(self, rejection: impl Into<Rejection>) -> Result<(), Error> {
+        let response = self.handshake.reject(rejection.into().dated());
         self.end(&response).await
     }
 

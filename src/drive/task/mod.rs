@@ -10,7 +10,7 @@ mod split;
 mod streams;
 
 pub(crate) use client::client;
-pub use handshake::Handshake;
+pub use handshake::Incoming;
 pub(crate) use handshake::accept;
 use source::Deadlines;
 pub use source::{Source, Timer};

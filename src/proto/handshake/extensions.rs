@@ -1,7 +1,7 @@
 //! The grammar of Sec-WebSocket-Extensions (RFC 6455 §9.1), in linear time and without a copy.
 //!
 //! What an extension means, and whether it is agreed on, is left to others: of permessage-deflate
-//! (RFC 7692) to `deflate`, which is asked here.
+//! (RFC 7692) to `deflate`.
 //!
 //! Blanks are fine around `,`, `;` and `=`. Elements of the list may be empty, parameters not. A
 //! quoted value has to be a token once it is unescaped, so commas and semicolons in quotes are
@@ -10,8 +10,6 @@ use super::{
     HandshakeError,
     head::{Headers, is_tchar, text},
 };
-#[cfg(feature = "deflate")]
-use crate::proto::deflate::{Agreed, Answer, Deflate, Offer};
 use crate::proto::shown::Shown;
 use alloc::{borrow::Cow, string::String};
 use core::fmt;
@@ -79,11 +77,6 @@ impl<'a> Extension<'a> {
         Params { rest: self.params }
     }
 
-    #[cfg(feature = "deflate")]
-    fn is_deflate(&self) -> bool {
-        self.name.eq_ignore_ascii_case(crate::proto::deflate::NAME)
-    }
-
     /// The next element of a list. `Err` says that the rest of the line is lost.
     fn take(line: &mut &'a [u8]) -> Result<Option<Self>, Malformed> {
         let mut rest = core::mem::take(line);
@@ -140,32 +133,6 @@ impl core::iter::FusedIterator for Params<'_> {}
 impl fmt::Debug for Params<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&Shown(self.rest), f)
-    }
-}
-
-/// What a server answers to the first offer of permessage-deflate that can be accepted, and what
-/// is agreed on then.
-#[cfg(feature = "deflate")]
-pub(super) fn accept(offers: Extensions<'_>, ours: &Deflate) -> Option<(Answer, Agreed)> {
-    let mut offers = offers.filter(Extension::is_deflate);
-    offers.find_map(|offer| Offer::parse(offer.params())?.answer(ours))
-}
-
-/// What a client that offered permessage-deflate, if it did, agrees on with a server that chose
-/// these.
-#[cfg(feature = "deflate")]
-pub(super) fn agreed(
-    mut chosen: Extensions<'_>,
-    ours: Option<&Deflate>,
-) -> Result<Option<Agreed>, HandshakeError> {
-    match (chosen.next(), chosen.next(), ours) {
-        (None, _, _) => Ok(None),
-        (Some(one), None, Some(ours)) if one.is_deflate() => {
-            let answer = Answer::parse(one.params()).and_then(|answer| answer.to(Offer::of(ours)));
-            answer.map(Some).ok_or(HandshakeError::BadDeflate)
-        }
-        // RFC 6455 §4.1 item 5; the same one twice was not offered either.
-        _ => Err(HandshakeError::UnexpectedExtension),
     }
 }
 

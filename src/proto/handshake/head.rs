@@ -8,7 +8,7 @@
 //! business of [`server`](super::server) and [`client`](super::client), which walk the validated
 //! head with [`Headers`].
 use super::HandshakeError;
-use crate::proto::{config::Config, error::shown};
+use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
 
 /// What [`Config::max_headers`] is at most.
@@ -31,13 +31,14 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn request(config: &Config) -> Self {
+    /// For the head that an endpoint of this role reads.
+    pub(super) fn new(role: Role, config: &Config) -> Self {
         let (max_head, max_headers) = (config.max_head, config.max_headers);
-        Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line: config.max_request_line }
-    }
-
-    pub(super) fn response(config: &Config) -> Self {
-        Self { max_line: usize::MAX, ..Self::request(config) }
+        let max_line = match role {
+            Role::Server => config.max_request_line,
+            Role::Client => usize::MAX,
+        };
+        Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line }
     }
 
     /// Goes on looking in `bytes`, which are those of the last call and what came since. Returns
@@ -145,14 +146,14 @@ fn zero(x: u64) -> u64 {
 }
 
 /// A request line, by the lengths of its parts, and the length of the head it begins.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RequestHead {
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RequestLine {
     pub(super) method: usize,
     pub(super) target: usize,
     pub(super) len: usize,
 }
 
-impl RequestHead {
+impl RequestLine {
     /// Parses a head that [`Scan`] let pass, and looks at what it found as long as that is at
     /// hand.
     pub(super) fn parse<T>(
@@ -194,14 +195,14 @@ impl RequestHead {
 
 /// A status line, and the length of the head it begins.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ResponseHead {
+pub(super) struct StatusLine {
     /// The x of `HTTP/1.x`.
     pub(super) minor: u8,
     pub(super) status: u16,
     pub(super) len: usize,
 }
 
-impl ResponseHead {
+impl StatusLine {
     /// Parses a head that [`Scan`] let pass.
     pub(super) fn parse(head: &[u8]) -> Result<Self, HandshakeError> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
@@ -334,74 +335,4 @@ pub(super) fn has_token(value: &[u8], token: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn scan(config: &Config, bytes: &[u8], step: usize) -> Result<Option<usize>, HandshakeError> {
-        let mut scan = Scan::request(config);
-        let mut end = 0;
-        while end < bytes.len() {
-            end = (end + step).min(bytes.len());
-            match scan.run(&bytes[..end]) {
-                Ok(None) => assert!(scan.at + 1 >= end, "left more than a CR to look at again"),
-                verdict => return verdict,
-            }
-        }
-        Ok(None)
-    }
-
-    #[test]
-    fn limits_hold_to_the_byte_and_however_the_head_is_cut() {
-        let head = b"GET / HTTP/1.1\r\na: 1\r\nb: 2\r\n\r\nframes";
-        let whole = Config::default().max_head(30).max_headers(2).max_request_line(14);
-        let cases = [
-            (whole.clone(), Ok(Some(30))),
-            (whole.clone().max_head(29), Err(HandshakeError::HeadTooLong { limit: 29 })),
-            (whole.clone().max_headers(1), Err(HandshakeError::TooManyHeaders { limit: 1 })),
-            (
-                whole.clone().max_request_line(13),
-                Err(HandshakeError::RequestLineTooLong { limit: 13 }),
-            ),
-            (whole.clone().max_head(15), Err(HandshakeError::HeadTooLong { limit: 15 })),
-            (whole.max_head(0), Err(HandshakeError::HeadTooLong { limit: 0 })),
-        ];
-        for (config, verdict) in cases {
-            for step in 1..=head.len() {
-                assert_eq!(scan(&config, head, step), verdict, "step {step}");
-            }
-        }
-    }
-
-    #[test]
-    fn bytes_are_found_wherever_they_are_and_whatever_is_around_them() {
-        let mut seed = 1_u32;
-        for _ in 0..20_000 {
-            let mut bytes = [0; 40];
-            for b in &mut bytes {
-                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                // Mostly what is hard to tell from a control character.
-                *b = *b" !~\x80\xff\xa0\x9f\x7e\x1f\x7f\r:a\0"
-                    .get((seed >> 16) as usize % 40)
-                    .unwrap_or(&b'~');
-            }
-            let (from, len) = ((seed >> 8) as usize % 41, (seed >> 20) as usize % 41);
-            let (all, from) = (&bytes[..len], from.min(len));
-            let slow = all[from..].iter().position(|&b| is_control(b)).map(|i| from + i);
-            assert_eq!(find_control(all, from), slow, "{all:x?}");
-            assert_eq!(find_byte(all, b'\r'), all.iter().position(|&b| b == b'\r'), "{all:x?}");
-        }
-        for b in 0..=255 {
-            assert_eq!(find_control(&[b'a', b], 0).is_some(), is_control(b));
-            assert_eq!(find_control(&[b; 8], 0), is_control(b).then_some(0));
-        }
-        assert_eq!(find_control(b"a", 2), None);
-    }
-
-    #[test]
-    fn blanks_are_trimmed_at_the_ends_only() {
-        for (text, trimmed) in [("", ""), (" \t ", ""), (" a b\t", "a b"), ("a", "a")] {
-            assert_eq!(trim(text.as_bytes()), trimmed.as_bytes());
-        }
-    }
-}
+mod tests;

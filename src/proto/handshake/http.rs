@@ -9,7 +9,7 @@
 //! from it, and for HTTP/2 announce SETTINGS_ENABLE_CONNECT_PROTOCOL.
 //!
 //! ```
-//! use tickwire::{Config, handshake::{http::Upgrade, server::{Accept, Refuse}}};
+//! use tickwire::{Config, handshake::{http::Upgrade, server::{Accept, Rejection}}};
 //!
 //! fn answer<B>(request: &http::Request<B>) -> http::Response<Vec<u8>> {
 //!     let agreed = Upgrade::new(request, &Config::default())
@@ -19,7 +19,7 @@
 //!             // .. once the stack hands over the stream: WebSocket::from_parts(stream, connection)
 //!             response.map(|()| Vec::new())
 //!         }
-//!         Err(error) => Refuse::from(error).into_http(request.version()),
+//!         Err(error) => Rejection::from(error).into_http(request.version()),
 //!     }
 //! }
 //!
@@ -41,10 +41,10 @@
 //!
 //! The types of `http` follow its version, 1 now.
 use super::{
-    HandshakeError,
+    HandshakeError, Progress,
     client::{self, Handshake as ClientHandshake},
     head::Headers,
-    server::{Accept, Handshake as ServerHandshake, Refuse, Request},
+    server::{Accept, Handshake as ServerHandshake, Rejection, RequestHead},
 };
 use crate::proto::{
     config::Config, connection::Connection, entropy::Entropy, handshake::input::Input, role::Role,
@@ -98,7 +98,7 @@ impl core::fmt::Debug for Head<'_> {
 }
 
 /// An opening request that an HTTP stack has read, and that passed every check: to be accepted, or
-/// answered with a [`Refuse`].
+/// answered with a [`Rejection`].
 #[derive(Debug)]
 pub struct Upgrade {
     /// Has passed.
@@ -114,7 +114,7 @@ impl Upgrade {
     /// # Errors
     ///
     /// The first fault found, as [`Handshake::step`](ServerHandshake::step) has them: answer it
-    /// with [`Refuse::from`] and [`Refuse::into_http`], and see that the stream ends.
+    /// with [`Rejection::from`] and [`Rejection::into_http`], and see that the stream ends.
     /// [`HandshakeError::BadMethod`] for any request of HTTP/2 or HTTP/3, where there is no upgrade
     /// but what [`connect`](Self::connect) checks.
     pub fn new<'h>(head: impl Into<Head<'h>>, config: &Config) -> Result<Self, HandshakeError> {
@@ -142,26 +142,26 @@ impl Upgrade {
         config: &Config,
         extended: bool,
     ) -> Result<Self, HandshakeError> {
-        let mut head =
-            head.inspect_err(|&error| trace::refused(Role::Server, error, error.status()))?;
+        let mut head = head
+            .inspect_err(|&error| trace::handshake_failed(Role::Server, error, error.status()))?;
         push_line(&mut head, &[]);
         let mut handshake = ServerHandshake::new(config);
         handshake.put(&head);
         match handshake.step()? {
-            true => Ok(Self { handshake, extended }),
-            false => Err(HandshakeError::Incomplete), // never: the head is whole
+            Progress::Complete => Ok(Self { handshake, extended }),
+            Progress::Partial => Err(HandshakeError::Incomplete), // never: the head is whole
         }
     }
 
     /// The request, as HTTP/1.1 would have written it; to look at its origin, its subprotocols and
     /// who is asking.
-    pub fn request(&self) -> Request<'_> {
-        self.handshake.request().unwrap_or(Request::NONE)
+    pub fn request(&self) -> RequestHead<'_> {
+        self.handshake.request().unwrap_or_default()
     }
 
     /// Another configuration for the connection than the one whose limits the request was held to.
     pub fn set_config(&mut self, config: &Config) {
-        self.handshake.set_config(config);
+        self.handshake.config = config.clone();
     }
 
     /// Accepts: the response to send, 101 or, to an extended CONNECT, 200; and the connection that
@@ -253,7 +253,7 @@ fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError>
     Ok(text)
 }
 
-impl Refuse {
+impl Rejection {
     /// The response, for an HTTP stack to send in this version of HTTP. One of HTTP/1.1 says
     /// `Connection: close`, which the stack has to obey: nothing behind a refused upgrade may be
     /// read as a request. Date is there if [`date`](Self::date) was told; hyper adds it by itself.
@@ -381,14 +381,14 @@ impl Opening {
             status => Some(HandshakeError::Refused { status: status.as_u16() }),
         };
         if let Some(error) = refused {
-            trace::refused(Role::Client, error, error.status());
+            trace::handshake_failed(Role::Client, error, error.status());
             return Err(error);
         }
         let mut text = Vec::with_capacity(256);
         push_line(&mut text, &["HTTP/1.1 101 Switching Protocols"]);
         if extended {
             push_line(&mut text, &["Upgrade: websocket\r\nConnection: Upgrade"]);
-            push_header(&mut text, &header::SEC_WEBSOCKET_ACCEPT, &[self.handshake.expected()]);
+            push_header(&mut text, &header::SEC_WEBSOCKET_ACCEPT, &[&self.handshake.expected]);
         }
         for (name, value) in response.headers() {
             match *name {

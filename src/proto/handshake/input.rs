@@ -1,9 +1,6 @@
 //! Bytes that are at hand already, put where a read would put them: for handshakes through an HTTP
 //! stack, and for replays.
-use crate::proto::{
-    connection::Connection,
-    handshake::{client, server},
-};
+use crate::proto::{connection::Connection, handshake::Reading};
 
 /// What says where to read into.
 pub(crate) trait Input {
@@ -33,16 +30,7 @@ impl Input for Connection {
     }
 }
 
-impl Input for server::Handshake {
-    fn place(&mut self) -> &mut [u8] {
-        self.spare_mut()
-    }
-    fn placed(&mut self, n: usize) {
-        self.commit(n);
-    }
-}
-
-impl Input for client::Handshake {
+impl Input for Reading {
     fn place(&mut self) -> &mut [u8] {
         self.spare_mut()
     }

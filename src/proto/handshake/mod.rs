@@ -6,7 +6,7 @@
 //! no further than this one exchange, and a handshake that fails ends the stream.
 //!
 //! ```
-//! use tickwire::{Config, Entropy, handshake::{client, server}};
+//! use tickwire::{Config, Entropy, handshake::{Progress, client, server}};
 //!
 //! struct Fixed; // for this example: real ones are unpredictable, such as `SystemEntropy`
 //! impl Entropy for Fixed {
@@ -25,7 +25,7 @@
 //! client.advance(n);
 //! server.commit(n);
 //!
-//! assert!(server.step()?);
+//! assert_eq!(server.step()?, Progress::Complete);
 //! assert_eq!(server.request().map(|r| r.path()), Some("/feed"));
 //! let connection = server.accept(server::Accept::new())?; // the 101 is its first output
 //! # let _ = connection;
@@ -33,6 +33,7 @@
 //! ```
 pub mod client;
 mod date;
+mod deflate;
 mod extensions;
 mod head;
 #[cfg(feature = "http")]
@@ -40,16 +41,27 @@ mod head;
 pub mod http;
 #[cfg(any(feature = "http", feature = "tap"))]
 pub(crate) mod input;
+mod reading;
 pub mod server;
 
 pub use extensions::{Extension, Extensions, Params};
 pub use head::Headers;
+pub use reading::Reading;
 
 use crate::proto::time::Time;
 use alloc::string::String;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use core::time::Duration;
 use sha1::{Digest, Sha1};
+
+/// How far a handshake is, by the bytes that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More has to be read.
+    Partial,
+    /// The peer's head has passed every check: a server answers it now, a client has its connection.
+    Complete,
+}
 
 /// The length of a Sec-WebSocket-Key: base64 of 16 bytes.
 const KEY_LEN: usize = 24;
@@ -130,7 +142,7 @@ pub enum HandshakeError {
     #[error("handshake not done within the handshake timeout")]
     Timeout,
     /// The outcome was asked for before there was one: [`step`](server::Handshake::step) has to
-    /// have returned `true`.
+    /// have returned [`Progress::Complete`].
     #[error("the head is not complete yet")]
     Incomplete,
     /// For a server to refuse with: the origin is not allowed (§10.2). Answered with 403.

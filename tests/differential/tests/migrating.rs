@@ -15,8 +15,8 @@ use support_blocking::*;
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Dial, Error, Event, Message, ProtocolError, RecvError,
     SendError, Step,
-    blocking::{self, Handshake, Plain},
-    handshake::{client::Request, server::Accept, server::Refuse},
+    blocking::{self, Incoming, Plain},
+    handshake::{client::Request, server::Accept, server::Rejection},
 };
 use tungstenite::{
     ClientRequestBuilder, Error as TheirError, HandshakeError, Message as TheirMessage,
@@ -118,7 +118,7 @@ fn echo_server(n: usize) -> (String, JoinHandle<Vec<Vec<u8>>>) {
     let server = thread::spawn(move || {
         let one = || {
             let (stream, _) = listener.accept().unwrap();
-            let handshake = Handshake::read(stream, &Config::default()).unwrap();
+            let handshake = Incoming::read(stream, &Config::default()).unwrap();
             let header = handshake.request().header("X-Desk").unwrap_or_default().to_owned();
             let mut ws = handshake.accept(Accept::new().subprotocols(&["ticks"])).unwrap();
             let (message, reply) = ws.recv_reply().unwrap().unwrap();
@@ -273,11 +273,11 @@ fn accept_hdr() {
 
             let (near, far) = tcp_pair();
             let client = asking(far, path);
-            let handshake = Handshake::read(near, &Config::default()).unwrap();
+            let handshake = Incoming::read(near, &Config::default()).unwrap();
             if handshake.request().path() == "/in" {
                 we_answer(handshake.accept(Accept::new()).unwrap());
             } else {
-                handshake.refuse(Refuse::new(403)).unwrap();
+                handshake.reject(Rejection::new(403)).unwrap();
             }
             let ours = client.join().unwrap();
 

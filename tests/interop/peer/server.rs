@@ -16,7 +16,7 @@ use tickwire::{
     Chunk, CloseCode, CloseFrame, DataKind, Error, Heartbeat, Message,
     handshake::{
         HandshakeError,
-        server::{Refuse, Request},
+        server::{Rejection, RequestHead},
     },
 };
 
@@ -56,34 +56,35 @@ fn connection(adapter: Adapter, stream: TcpStream, page: Option<&Path>) -> Resul
 }
 
 fn decide(
-    request: Request<'_>,
+    request: RequestHead<'_>,
     checked: std::result::Result<(), HandshakeError>,
     page: Option<&Path>,
 ) -> Decision {
     match (checked, request.path()) {
-        (Ok(()), "/refuse") => Decision::Refuse(Refuse::new(403).body("not for you\n")),
+        (Ok(()), "/refuse") => Decision::Reject(Rejection::new(403).body("not for you\n")),
         (Ok(()), "/subprotocol") => Decision::Accept(&["v2", "v1"]),
         (Ok(()), _) => Decision::Accept(&[]),
-        (Err(HandshakeError::NotUpgrade), path) => Decision::Refuse(plain(request, path, page)),
-        (Err(error), _) => Decision::Refuse(error.into()),
+        (Err(HandshakeError::NotUpgrade), path) => Decision::Reject(plain(request, path, page)),
+        (Err(error), _) => Decision::Reject(error.into()),
     }
 }
 
 /// What plain HTTP gets: the page, its script, and somewhere to say how it went.
-fn plain(request: Request<'_>, path: &str, page: Option<&Path>) -> Refuse {
+fn plain(request: RequestHead<'_>, path: &str, page: Option<&Path>) -> Rejection {
     let (file, kind) = match path {
         "/" => ("page.html", "text/html; charset=utf-8"),
         "/checks.js" => ("checks.js", "text/javascript; charset=utf-8"),
         "/report" => {
             let line = request.header("X-Report").unwrap_or_default();
             say(format_args!("page: {}", line.escape_ascii()));
-            return Refuse::new(204);
+            return Rejection::new(204);
         }
-        _ => return Refuse::new(404),
+        _ => return Rejection::new(404),
     };
     let read = page.and_then(|folder| fs::read(folder.join(file)).ok());
-    let found = read.and_then(|body| Refuse::new(200).body(body).header("Content-Type", kind).ok());
-    found.unwrap_or_else(|| Refuse::new(404))
+    let found =
+        read.and_then(|body| Rejection::new(200).body(body).header("Content-Type", kind).ok());
+    found.unwrap_or_else(|| Rejection::new(404))
 }
 
 fn behave(path: &str, ws: &mut dyn Socket) -> std::result::Result<(), Error> {

@@ -11,7 +11,7 @@ use tickwire::{
     deflate::Agreed,
     handshake::{
         HandshakeError, client,
-        server::{Accept, Refuse, Request},
+        server::{Accept, Rejection, RequestHead},
     },
     tokio as on_tokio,
 };
@@ -151,7 +151,7 @@ fn ending(closed: Option<Closed<'_>>) -> Ending {
 /// What to do about an opening request.
 pub(crate) enum Decision {
     Accept(&'static [&'static str]),
-    Refuse(Refuse),
+    Reject(Rejection),
 }
 
 /// The server's opening handshake; `None` if it refused.
@@ -159,7 +159,7 @@ pub(crate) fn accept(
     adapter: Adapter,
     stream: TcpStream,
     config: &Config,
-    decide: impl FnOnce(Request<'_>, std::result::Result<(), HandshakeError>) -> Decision,
+    decide: impl FnOnce(RequestHead<'_>, std::result::Result<(), HandshakeError>) -> Decision,
 ) -> Result<Option<Box<dyn Socket>>> {
     stream.set_nodelay(true)?;
     Ok(match adapter {
@@ -168,24 +168,24 @@ pub(crate) fn accept(
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let ws = runtime.block_on(async {
                 let stream = tokio::net::TcpStream::from_std(stream)?;
-                let (handshake, checked) = on_tokio::Handshake::read_any(stream, config).await?;
+                let (handshake, checked) = on_tokio::Incoming::read_any(stream, config).await?;
                 match decide(handshake.request(), checked) {
                     Decision::Accept(names) => {
                         handshake.accept(Accept::new().subprotocols(names)).await.map(Some)
                     }
-                    Decision::Refuse(refuse) => handshake.refuse(refuse).await.map(|()| None),
+                    Decision::Reject(rejection) => handshake.reject(rejection).await.map(|()| None),
                 }
             })?;
             ws.map(|ws| Box::new(OnTokio { runtime, ws }) as Box<dyn Socket>)
         }
         Adapter::Blocking => {
-            let (handshake, checked) = blocking::Handshake::read_any(stream, config)?;
+            let (handshake, checked) = blocking::Incoming::read_any(stream, config)?;
             match decide(handshake.request(), checked) {
                 Decision::Accept(names) => {
                     Some(Box::new(handshake.accept(Accept::new().subprotocols(names))?))
                 }
-                Decision::Refuse(refuse) => {
-                    handshake.refuse(refuse)?;
+                Decision::Reject(rejection) => {
+                    handshake.reject(rejection)?;
                     None
                 }
             }

@@ -12,7 +12,7 @@ use bytes::Buf;
 use core::time::Duration;
 use tickwire::{
     Config, Connection, Ending, Heartbeat, Step, Time,
-    handshake::server::{Accept, Handshake},
+    handshake::{Progress, server::{Accept, Handshake}},
 };
 
 /// What the interrupt handler fills or empties.
@@ -101,8 +101,8 @@ impl Device {
     fn advance(&mut self, uart: &mut Uart, now: Time) -> bool {
         match &mut self.stage {
             Stage::Opening(handshake) => match handshake.step() {
-                Ok(true) => self.accept(),
-                Ok(false) => {
+                Ok(Progress::Complete) => self.accept(),
+                Ok(Progress::Partial) => {
                     let n = uart.received.pop(handshake.spare_mut());
                     handshake.commit(n);
                     let due = handshake.poll_timeout().is_some_and(|at| at <= now);
@@ -111,7 +111,7 @@ impl Device {
                     }
                     return n > 0 || due;
                 }
-                Err(error) => self.stage = Stage::Refused(handshake.refusal(error)),
+                Err(error) => self.stage = Stage::Refused(handshake.reject(error)),
             },
             Stage::Open(conn) => match serve(conn, uart, now) {
                 After::More => {}

@@ -17,7 +17,7 @@ use core::{
 use device::{Device, Queue, Uart};
 use tickwire::{
     CloseCode, Config, Connection, Entropy, Message, RecvError, Step, Time,
-    handshake::client::{Handshake, Request},
+    handshake::{Progress, client::{Handshake, Request}},
 };
 
 #[link(name = "c")]
@@ -145,7 +145,7 @@ impl Line {
     fn call(&mut self) -> Option<Connection> {
         let request = Request::new("ws://device/").ok()?;
         let mut handshake = Handshake::new(&request, &Config::default(), Counter(0));
-        while !handshake.step().ok()? {
+        while handshake.step().ok()? == Progress::Partial {
             let n = self.uart.received.push(handshake.outgoing());
             handshake.advance(n);
             self.device.run(&mut self.uart, self.now);

@@ -4,7 +4,7 @@ use crate::support::wire::Rng;
 use tickwire::{
     Config, Entropy,
     handshake::{
-        HandshakeError, accept_key,
+        HandshakeError, Progress, accept_key,
         client::{Handshake, Request},
     },
 };
@@ -68,9 +68,9 @@ pub(crate) fn core(request: &Request, config: &Config, response: &[u8], cuts: &[
     let (mut from, mut cuts) = (0, cuts.iter().copied().chain([response.len()]));
     let verdict = loop {
         match handshake.step() {
-            Ok(true) => break Ok(()),
+            Ok(Progress::Complete) => break Ok(()),
             Err(error) => break Err(error),
-            Ok(false) => {}
+            Ok(Progress::Partial) => {}
         }
         match cuts.next() {
             None => handshake.end_of_stream(),

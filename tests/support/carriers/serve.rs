@@ -6,7 +6,7 @@ use crate::support::wire::drain;
 use tickwire::{
     Config,
     handshake::{
-        HandshakeError,
+        HandshakeError, Progress,
         server::{Accept, Handshake},
     },
 };
@@ -83,9 +83,9 @@ pub(crate) fn core(config: &Config, accept: Accept<'_>, wire: &[u8], cuts: &[usi
     let (mut from, mut cuts) = (0, cuts.iter().copied().chain([wire.len()]));
     let verdict = loop {
         match handshake.step() {
-            Ok(true) => break Ok(()),
+            Ok(Progress::Complete) => break Ok(()),
             Err(error) => break Err(error),
-            Ok(false) => {}
+            Ok(Progress::Partial) => {}
         }
         match cuts.next() {
             None => handshake.end_of_stream(),
@@ -101,7 +101,7 @@ pub(crate) fn core(config: &Config, accept: Accept<'_>, wire: &[u8], cuts: &[usi
         }
     };
     if let Err(error) = verdict {
-        return Served::new(verdict, &handshake.refusal(error), None, None, true);
+        return Served::new(verdict, &handshake.reject(error), None, None, true);
     }
     let mut conn = handshake.accept(accept).unwrap();
     let subprotocol = conn.negotiated().subprotocol().map(str::to_owned);
@@ -131,7 +131,7 @@ pub(crate) fn adapters(
     #[cfg(feature = "std")]
     {
         let line = Line::new(wire, most);
-        let read = tickwire::blocking::Handshake::read(line.clone(), config);
+        let read = tickwire::blocking::Incoming::read(line.clone(), config);
         all.push((
             "blocking",
             match read {
@@ -153,7 +153,7 @@ pub(crate) fn adapters(
     {
         let line = Line::new(wire, most);
         let served = super::block_on(async {
-            let read = tickwire::tokio::Handshake::read(line.clone(), config).await;
+            let read = tickwire::tokio::Incoming::read(line.clone(), config).await;
             match read {
                 Err(error) => failed(error, &line),
                 Ok(handshake) => {

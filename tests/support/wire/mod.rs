@@ -9,7 +9,7 @@ pub(crate) use pair::{End, Pair};
 use std::time::Duration;
 use tickwire::{
     Config, Connection, DataKind, Entropy, Event, Message, Negotiated, RecvError, Role, Step,
-    handshake::server::{Handshake, Refuse},
+    handshake::server::{Handshake, Rejection},
 };
 
 // A reproducible source of everything.
@@ -145,8 +145,8 @@ pub(crate) fn is_dated_now(response: &str) {
     };
     let now = std::time::UNIX_EPOCH.elapsed().unwrap();
     let of = |ago| {
-        let refuse = Refuse::new(400).date(now - Duration::from_secs(ago));
-        date(str::from_utf8(&Handshake::new(&Config::default()).refuse(&refuse)).unwrap())
+        let rejection = Rejection::new(400).date(now - Duration::from_secs(ago));
+        date(str::from_utf8(&Handshake::new(&Config::default()).reject(rejection)).unwrap())
     };
     let date = date(response);
     assert_eq!(date.len(), 1, "{response}");

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Buf;
 use tickwire::{
     Config, Connection, Error, Message, Negotiated, Prepared, Step, SystemEntropy, blocking,
-    handshake::server::{Accept, Handshake},
+    handshake::{Progress, server::{Accept, Handshake}},
     tokio as adapter,
 };
 use tokio::io::{AsyncWriteExt, ReadBuf};
@@ -49,7 +49,7 @@ impl Peer for Core {
     }
     async fn accept<S: Io>(mut io: S) -> Option<Self::Conn<S>> {
         let mut handshake = Handshake::new(&Config::default());
-        while !handshake.step().ok()? {
+        while handshake.step().ok()? == Progress::Partial {
             let n = poll_fn(|cx| poll_read(&mut io, handshake.spare_mut(), cx)).await?;
             handshake.commit(n);
         }

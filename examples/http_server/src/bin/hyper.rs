@@ -20,7 +20,7 @@ use tickwire::{
     Config,
     handshake::{
         http::Upgrade,
-        server::{Accept, Refuse},
+        server::{Accept, Rejection},
     },
     tokio::WebSocket,
 };
@@ -34,7 +34,7 @@ async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
     let accept = Accept::new().subprotocols(&["echo.v1"]);
     let (response, connection) = match upgrade.and_then(|upgrade| upgrade.accept(accept)) {
         Ok(agreed) => agreed,
-        Err(error) => return Refuse::from(error).into_http(request.version()).map(Full::from),
+        Err(error) => return Rejection::from(error).into_http(request.version()).map(Full::from),
     };
     tokio::spawn(async move {
         let version = format!("{:?}", request.version());

@@ -1,0 +1,132 @@
+//! The body of a refusal (RFC 9112 §6.3).
+use super::Refusal;
+use crate::proto::{
+    connection::RecvBuffer,
+    handshake::{HandshakeError, head},
+};
+
+/// The longest line that begins a chunk, in bytes. Such a line is looked at again when more of it
+/// comes, which the bound keeps cheap.
+const MAX_CHUNK_LINE: usize = 256;
+
+/// A refusal whose body is being read.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) refusal: Refusal,
+    rest: Rest,
+}
+
+impl Body {
+    pub(super) fn of(refusal: Refusal) -> Self {
+        let rest = Rest::of(&refusal);
+        Self { refusal, rest }
+    }
+
+    pub(super) fn refused(&self) -> HandshakeError {
+        HandshakeError::Refused { status: self.refusal.status() }
+    }
+
+    /// Takes what has come, `max` bytes in all; whether nothing more will.
+    pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
+        let body = &mut self.refusal.body;
+        loop {
+            let (wire, room) = (buf.wire(), max - body.len());
+            if room == 0 || matches!(self.rest, Rest::Known(0)) {
+                return true;
+            }
+            if wire.is_empty() {
+                return eof;
+            }
+            match self.rest.take(wire, room) {
+                Taken::Body(n) => {
+                    body.extend_from_slice(wire.get(..n).unwrap_or_default());
+                    buf.skip(n);
+                }
+                Taken::Framing(n) => buf.skip(n),
+                Taken::Nothing => return eof,
+                Taken::End => return true,
+            }
+        }
+    }
+}
+
+/// How much of a body is still to come.
+#[derive(Clone, Copy, Debug)]
+enum Rest {
+    /// Up to this many bytes.
+    Known(u64),
+    /// The bytes of the chunk under way, 0 for none, and then those of its line end.
+    Chunked {
+        data: u64,
+        line_end: usize,
+    },
+    UntilEof,
+}
+
+/// What the next bytes of the wire are.
+enum Taken {
+    Body(usize),
+    /// Lines around a chunk.
+    Framing(usize),
+    /// More has to come to tell.
+    Nothing,
+    /// The last chunk, or none.
+    End,
+}
+
+impl Rest {
+    /// Takes of `wire`, which is not empty, no more than `room` bytes of the body.
+    fn take(&mut self, wire: &[u8], room: usize) -> Taken {
+        let most = wire.len().min(room);
+        match self {
+            Self::UntilEof => Taken::Body(most),
+            Self::Known(left) | Self::Chunked { data: left @ 1.., .. } => {
+                let n = at_most(most, *left);
+                *left -= n as u64;
+                Taken::Body(n)
+            }
+            Self::Chunked { line_end: 0, .. } => match httparse::parse_chunk_size(wire) {
+                Ok(httparse::Status::Complete((n, data @ 1..))) if n <= MAX_CHUNK_LINE => {
+                    *self = Self::Chunked { data, line_end: 2 };
+                    Taken::Framing(n)
+                }
+                Ok(httparse::Status::Partial) if wire.len() < MAX_CHUNK_LINE => Taken::Nothing,
+                _ => Taken::End,
+            },
+            Self::Chunked { line_end, .. } => {
+                let n = wire.len().min(*line_end);
+                *line_end -= n;
+                Taken::Framing(n)
+            }
+        }
+    }
+
+    /// In doubt to the end of the stream: nothing else will come on it.
+    fn of(refusal: &Refusal) -> Self {
+        if matches!(refusal.status(), 204 | 304) {
+            return Self::Known(0);
+        }
+        let mut codings = refusal.headers().named("Transfer-Encoding").peekable();
+        if codings.peek().is_some() {
+            return match codings.any(|value| head::has_token(value, "chunked")) {
+                true => Self::Chunked { data: 0, line_end: 0 },
+                false => Self::UntilEof,
+            };
+        }
+        let length = refusal.header("Content-Length").and_then(number);
+        length.map_or(Self::UntilEof, Self::Known)
+    }
+}
+
+/// The smaller of both.
+fn at_most(n: usize, limit: u64) -> usize {
+    usize::try_from(limit).map_or(n, |limit| n.min(limit))
+}
+
+/// Digits only.
+pub(super) fn number(value: &[u8]) -> Option<u64> {
+    if !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    head::text(value).parse().ok()
+}

@@ -1,0 +1,258 @@
+//! The client's side of the opening handshake (RFC 6455 §4.1): write the request, check the
+//! response, become a [`Connection`].
+//!
+//! ```text
+//! outgoing, advance      until the request is written
+//! spare_mut, commit --> step --> Partial   read more
+//!                            --> Complete  the server agreed: into_connection()
+//!                            --> Err(e)    it did not; Refused: into_refusal() says why
+//! ```
+//!
+//! Every check of §4.1 is made here. Connecting, TLS, proxies, redirects and trying again are left
+//! to the caller, who is told enough to do so.
+mod body;
+mod check;
+mod request;
+mod response;
+
+pub use request::Request;
+pub use response::{Refusal, ResponseHead};
+
+use super::{
+    ACCEPT_LEN, HandshakeError, KEY_LEN, Progress, accept_value, deflate,
+    extensions::Extensions,
+    head::{self, Headers, StatusLine},
+    reading::Reading,
+};
+use crate::proto::{
+    config::{Config, Negotiated},
+    connection::Connection,
+    entropy::Entropy,
+    role::Role,
+    trace,
+};
+use alloc::{boxed::Box, string::String, vec::Vec};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use body::Body;
+use core::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
+
+const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+
+/// A request that is being written, and its response that is being read, in the buffer that
+/// becomes the connection's.
+///
+/// The order of calls: write [`outgoing`](Self::outgoing), [`advance`](Self::advance), until it is
+/// empty; [`spare_mut`], a read, [`commit`] or [`end_of_stream`], [`step`](Self::step), until that
+/// says more than [`Partial`](Progress::Partial); beside it [`poll_timeout`] and [`handle_timeout`].
+/// Those for reading and for time are [`Reading`]'s.
+///
+/// [`spare_mut`]: Reading::spare_mut
+/// [`commit`]: Reading::commit
+/// [`end_of_stream`]: Reading::end_of_stream
+/// [`poll_timeout`]: Reading::poll_timeout
+/// [`handle_timeout`]: Reading::handle_timeout
+pub struct Handshake {
+    reading: Reading,
+    config: Config,
+    entropy: Box<dyn Entropy + Send + Sync>,
+    /// The request.
+    request: Vec<u8>,
+    /// How much of it was written. Invariant: `sent <= request.len()`.
+    sent: usize,
+    /// The Sec-WebSocket-Accept that answers our key.
+    pub(super) expected: [u8; ACCEPT_LEN],
+    subprotocols: Vec<String>,
+    require_subprotocol: bool,
+    /// A complete 101, at the front of the buffer.
+    head: Option<StatusLine>,
+    /// What was kept of any other response.
+    refusal: Option<Body>,
+    /// Interim responses skipped so far.
+    interim: u32,
+}
+
+impl Deref for Handshake {
+    type Target = Reading;
+
+    fn deref(&self) -> &Reading {
+        &self.reading
+    }
+}
+
+impl DerefMut for Handshake {
+    fn deref_mut(&mut self) -> &mut Reading {
+        &mut self.reading
+    }
+}
+
+impl Handshake {
+    /// Encodes the request, with a nonce from `entropy`, from which the connection's masking keys
+    /// will come too.
+    pub fn new(
+        request: &Request,
+        config: &Config,
+        entropy: impl Entropy + Send + Sync + 'static,
+    ) -> Self {
+        let mut entropy: Box<dyn Entropy + Send + Sync> = Box::new(entropy);
+        // §4.1 item 7: 16 bytes, fresh for each connection.
+        let mut nonce = [0; 16];
+        entropy.fill(&mut nonce);
+        let mut key = [0; KEY_LEN];
+        let written = STANDARD.encode_slice(nonce, &mut key);
+        debug_assert_eq!(written, Ok(KEY_LEN));
+        Self {
+            reading: Reading::new(Role::Client, config),
+            config: config.clone(),
+            entropy,
+            request: request.encode(&key, config),
+            sent: 0,
+            expected: accept_value(&key),
+            subprotocols: request.subprotocols.clone(),
+            require_subprotocol: request.require_subprotocol,
+            head: None,
+            refusal: None,
+            interim: 0,
+        }
+    }
+
+    /// What is left to write of the request. Nothing else may be written before the handshake is
+    /// [`Complete`](Progress::Complete) (§4.1).
+    pub fn outgoing(&self) -> &[u8] {
+        self.request.get(self.sent..).unwrap_or_default()
+    }
+
+    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written; more than there
+    /// are count as all.
+    pub fn advance(&mut self, n: usize) {
+        self.sent += n.min(self.request.len() - self.sent);
+    }
+
+    /// Looks at what was committed, until the response is a 101 that has passed every check of RFC
+    /// 6455 §4.1. Interim responses are skipped. Work is linear in the input, however it is cut; a
+    /// repeated call repeats its answer.
+    ///
+    /// # Errors
+    ///
+    /// The first fault found. [`Refused`](HandshakeError::Refused) comes when the start of the body
+    /// is in as well. Nothing comes after an error: drop the stream.
+    #[must_use = "once complete the connection is open, after an error there will be none"]
+    pub fn step(&mut self) -> Result<Progress, HandshakeError> {
+        match self.reading.outcome() {
+            Some(outcome) => outcome.map(|()| Progress::Complete),
+            None => {
+                let found = self.look();
+                self.reading.conclude(found)
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<Progress, HandshakeError> {
+        loop {
+            if let Some(body) = &mut self.refusal {
+                let eof = self.reading.is_at_end();
+                return match body.take(&mut self.reading.buf, eof, self.config.max_refusal_body) {
+                    true => Err(body.refused()),
+                    false => Ok(Progress::Partial),
+                };
+            }
+            check::begins_well(self.reading.buf.wire())?;
+            let Some(len) = self.reading.head_len()? else {
+                return Ok(Progress::Partial);
+            };
+            if let Progress::Complete = self.examine(len)? {
+                return Ok(Progress::Complete);
+            }
+        }
+    }
+
+    /// Looks at a complete head.
+    fn examine(&mut self, len: usize) -> Result<Progress, HandshakeError> {
+        let head = self.reading.buf.wire().get(..len).unwrap_or_default();
+        let line = StatusLine::parse(head)?;
+        match line.status {
+            // An upgrade, and interim responses, are for HTTP/1.1 (RFC 9110 §7.8, §15.2).
+            100..=199 if line.minor != 1 => return Err(HandshakeError::BadHttpVersion),
+            101 => {
+                self.head = Some(line);
+                self.reading.has_head = true;
+                let head = self.reading.buf.wire().get(..len).unwrap_or_default();
+                self.check(Headers::of(head))?;
+                return Ok(Progress::Complete);
+            }
+            100..=199 if self.interim == self.config.max_interim => {
+                return Err(HandshakeError::TooManyInterim { limit: self.interim });
+            }
+            100..=199 => {
+                self.interim += 1;
+                self.reading.next_head(len, &self.config);
+            }
+            status => {
+                let body = Body::of(Refusal::new(status, head));
+                self.reading.buf.skip(len);
+                self.reading.late = body.refused();
+                self.refusal = Some(body);
+            }
+        }
+        Ok(Progress::Partial)
+    }
+
+    /// The response, once its head is complete: the 101, or a refusal. Interim ones are not shown.
+    pub fn response(&self) -> Option<ResponseHead<'_>> {
+        match (&self.refusal, self.head) {
+            (Some(body), _) => Some(body.refusal.response()),
+            (None, Some(StatusLine { status, len, .. })) => {
+                Some(ResponseHead { status, head: self.reading.buf.wire().get(..len)? })
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Becomes the connection: its first input is what came behind the response.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Incomplete`] when there is no whole response; what [`step`](Self::step)
+    /// returned when it did not pass.
+    pub fn into_connection(mut self) -> Result<Connection, HandshakeError> {
+        let (Progress::Complete, Some(response)) = (self.step()?, self.response()) else {
+            return Err(HandshakeError::Incomplete);
+        };
+        let negotiated = match response.header(PROTOCOL) {
+            Some(name) => Negotiated::new().with_subprotocol(head::text(name)),
+            None => Negotiated::new(),
+        };
+        let chosen = Extensions::new(response.headers());
+        let negotiated = deflate::agree(chosen, &self.config, negotiated)?;
+        let head_len = response.head.len();
+        trace::opened(Role::Client, || self.path(), negotiated.subprotocol());
+        let mut connection = Connection::client(&self.config, negotiated, self.entropy);
+        self.reading.end(head_len, &mut connection, &[]);
+        Ok(connection)
+    }
+
+    /// What the server said instead of 101, with as much of the body as has come; `None` if it
+    /// said no such thing.
+    pub fn into_refusal(self) -> Option<Refusal> {
+        self.refusal.map(|body| body.refusal)
+    }
+
+    /// The path asked for, out of the request's first line.
+    fn path(&self) -> &str {
+        let target = self.request.split(|&b| b == b' ').nth(1).unwrap_or_default();
+        head::text(target.split(|&b| b == b'?').next().unwrap_or_default())
+    }
+}
+
+/// Shows how far it is, neither what is sent nor what was received.
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake")
+            .field("state", self.reading.state())
+            .field("unsent", &self.outgoing().len())
+            .field("response", &self.response())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,181 @@
+//! What a client asks for.
+use crate::proto::{
+    config::Config,
+    handshake::{HeaderError, KEY_LEN, check_header, deflate, extensions, head, server},
+    url::{Target, UrlError},
+};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use core::fmt;
+
+const AUTHORIZATION: &str = "Authorization";
+const ORIGIN: &str = "Origin";
+
+/// What to ask a server for. It can be asked for again: each [`Handshake`](super::Handshake) has a nonce of its own.
+///
+/// ```
+/// use tickwire::handshake::client::Request;
+///
+/// let request = Request::new("wss://example.com/feed")?
+///     .subprotocols(&["ticks.v2", "ticks.v1"])?
+///     .header("User-Agent", "desk/1.0")?;
+/// assert_eq!(request.target().host(), "example.com");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Request {
+    target: Target,
+    /// Valid, and none of the handshake's own.
+    headers: Vec<(String, String)>,
+    /// Tokens, no two the same.
+    pub(super) subprotocols: Vec<String>,
+    pub(super) require_subprotocol: bool,
+}
+
+impl Request {
+    /// For what is at a `ws` or `wss` URL. A user and a password in it become Basic authentication
+    /// (RFC 7617), and are not sent otherwise.
+    ///
+    /// # Errors
+    ///
+    /// See [`UrlError`].
+    pub fn new(url: &str) -> Result<Self, UrlError> {
+        Target::parse(url).map(Self::from_target)
+    }
+
+    /// For a URL that was parsed before, as [`new`](Self::new).
+    pub fn from_target(target: Target) -> Self {
+        let headers = match target.userinfo() {
+            Some(userinfo) => [(AUTHORIZATION.to_string(), basic(userinfo))].into(),
+            None => Vec::new(),
+        };
+        Self { target, headers, subprotocols: Vec::new(), require_subprotocol: false }
+    }
+
+    /// One more header, behind those there are; Authorization and Origin replace theirs. Those of the
+    /// handshake itself have methods of their own or follow from the URL, as Host does: to be sent
+    /// another Host than the one dialed, make the request for that URL, dial yourself, and call
+    /// `client`.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::BadName`], [`BadValue`](HeaderError::BadValue) or
+    /// [`Reserved`](HeaderError::Reserved).
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
+        check_header(name, value)?;
+        if [AUTHORIZATION, ORIGIN].iter().any(|single| name.eq_ignore_ascii_case(single)) {
+            self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        }
+        self.headers.push((name.to_string(), value.to_string()));
+        Ok(self)
+    }
+
+    /// The subprotocols to offer, best first (RFC 6455 §4.1 item 10). Replaces those there are.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::BadSubprotocol`] if one is empty or not a token,
+    /// [`RepeatedSubprotocol`](HeaderError::RepeatedSubprotocol) if one is there twice.
+    pub fn subprotocols<'a, T>(
+        mut self,
+        names: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Self, HeaderError>
+    where
+        T: AsRef<str> + ?Sized + 'a,
+    {
+        let mut checked: Vec<String> = Vec::new();
+        for name in names.into_iter().map(AsRef::as_ref) {
+            if !head::is_token(name.as_bytes()) {
+                return Err(HeaderError::BadSubprotocol);
+            }
+            if checked.iter().any(|before| before == name) {
+                return Err(HeaderError::RepeatedSubprotocol);
+            }
+            checked.push(name.into());
+        }
+        self.subprotocols = checked;
+        Ok(self)
+    }
+
+    /// Fails the handshake with [`HandshakeError::NoSubprotocol`](super::HandshakeError::NoSubprotocol) if the server chooses none of
+    /// the subprotocols offered, which RFC 6455 allows it to.
+    pub fn require_subprotocol(mut self) -> Self {
+        self.require_subprotocol = true;
+        self
+    }
+
+    /// Basic authentication (RFC 7617), in UTF-8. Replaces what the URL said.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::BadCredentials`] if `user` has a colon in it, or either a control character.
+    pub fn basic_auth(self, user: &str, password: &str) -> Result<Self, HeaderError> {
+        let control = |text: &str| text.bytes().any(head::is_control);
+        if user.contains(':') || control(user) || control(password) {
+            return Err(HeaderError::BadCredentials);
+        }
+        let userinfo = [user.as_bytes(), b":", password.as_bytes()].concat();
+        self.header(AUTHORIZATION, &basic(&userinfo))
+    }
+
+    /// The Origin (RFC 6454), `scheme://host[:port]`, as a browser would send it, which some
+    /// servers demand. Scheme and host are sent in lower case, a default port not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::BadOrigin`] if it is not of that form.
+    pub fn origin(self, origin: &str) -> Result<Self, HeaderError> {
+        self.header(ORIGIN, &server::normalise(origin)?)
+    }
+
+    /// Whom to dial.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The request as it goes onto the wire (RFC 6455 §4.1).
+    pub(super) fn encode(&self, key: &[u8; KEY_LEN], config: &Config) -> Vec<u8> {
+        let mut text = String::with_capacity(512);
+        let mut push = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
+        push(&["GET ", self.target.resource(), " HTTP/1.1\r\nHost: ", self.target.host_header()]);
+        push(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"]);
+        push(&["Sec-WebSocket-Key: ", head::text(key), "\r\n"]);
+        for (i, name) in self.subprotocols.iter().enumerate() {
+            push(&[if i == 0 { "Sec-WebSocket-Protocol: " } else { ", " }, name]);
+        }
+        if !self.subprotocols.is_empty() {
+            push(&["\r\n"]);
+        }
+        if let Some(offer) = deflate::offer(config) {
+            push(&[extensions::NAME, ": ", &offer, "\r\n"]);
+        }
+        for (name, value) in &self.headers {
+            push(&[name, ": ", value, "\r\n"]);
+        }
+        push(&["\r\n"]);
+        text.into_bytes()
+    }
+}
+
+/// Does not show the values of headers, nor subprotocols: both may be credentials.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
+        f.debug_struct("Request")
+            .field("target", &self.target)
+            .field("subprotocols", &self.subprotocols.len())
+            .field("headers", &names)
+            .finish()
+    }
+}
+
+/// RFC 7617 §2.
+fn basic(userinfo: &[u8]) -> String {
+    let mut value = String::from("Basic ");
+    STANDARD.encode_string(userinfo, &mut value);
+    value
+}

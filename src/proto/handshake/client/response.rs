@@ -1,0 +1,141 @@
+//! What a server answered.
+use super::body::number;
+#[cfg(doc)]
+use crate::proto::config::Config;
+use crate::proto::{
+    handshake::{date, head::Headers},
+    shown::Shown,
+};
+use alloc::vec::Vec;
+use core::{fmt, time::Duration};
+
+/// The server's response, borrowed from the handshake's buffer.
+#[derive(Clone, Copy)]
+pub struct ResponseHead<'a> {
+    pub(super) status: u16,
+    /// From the status line to the blank line.
+    pub(super) head: &'a [u8],
+}
+
+impl<'a> ResponseHead<'a> {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The first value of a header, without the blanks around it; its name matches without regard
+    /// to case. For others see [`headers`](Self::headers).
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers().named(name).next()
+    }
+
+    /// All headers, in the order of the wire.
+    pub fn headers(&self) -> Headers<'a> {
+        Headers::of(self.head)
+    }
+}
+
+/// Shows the status and the names of the headers.
+impl fmt::Debug for ResponseHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseHead")
+            .field("status", &self.status)
+            .field("headers", &self.headers())
+            .finish()
+    }
+}
+
+/// What a server said instead of agreeing: status, headers, and the start of the body, at most
+/// [`max_refusal_body`](Config::max_refusal_body) bytes of it.
+///
+/// Redirects are not followed, and nothing here is to be trusted more than the connection it came
+/// over. It can be shown and logged as it is: text from the server is escaped and cut.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Refusal {
+    status: u16,
+    /// From the status line to the blank line, validated.
+    head: Vec<u8>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Refusal {
+    /// Of a validated head, as yet without a body.
+    pub(super) fn new(status: u16, head: &[u8]) -> Self {
+        Self { status, head: head.to_vec(), body: Vec::new() }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The first value of a header, as [`ResponseHead::header`].
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.response().header(name)
+    }
+
+    /// All headers, in the order of the wire.
+    pub fn headers(&self) -> Headers<'_> {
+        Headers::of(&self.head)
+    }
+
+    /// The start of the body, without the framing of HTTP.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// How long the server asks to wait before another attempt (RFC 9110 §10.2.3): in seconds, or
+    /// until a date, which is counted from the response's own Date, so that no clock is needed and
+    /// none need be right. `None` if it does not say, or not in a form that servers send.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let value = self.header("Retry-After")?;
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let seconds = match number(value) {
+            Some(seconds) => seconds,
+            None if digits => u64::MAX, // RFC 9111 §1.2.2: too many are as many as can be
+            None => {
+                let now = date::seconds(self.header(date::NAME)?)?;
+                date::seconds(value)?.saturating_sub(now)
+            }
+        };
+        Some(Duration::from_secs(seconds))
+    }
+
+    pub(super) fn response(&self) -> ResponseHead<'_> {
+        ResponseHead { status: self.status, head: &self.head }
+    }
+
+    /// What is behind the status in the status line.
+    fn reason(&self) -> &[u8] {
+        let line = self.head.split(|&b| b == b'\r').next().unwrap_or_default();
+        line.splitn(3, |&b| b == b' ').nth(2).unwrap_or_default()
+    }
+}
+
+/// One line: status, reason, and how the body begins; escaped, and at most 64 bytes of each.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server answered {}", self.status)?;
+        if !self.reason().is_empty() {
+            write!(f, " {}", Shown(self.reason()))?;
+        }
+        match self.body.trim_ascii() {
+            [] => Ok(()),
+            body => write!(f, ": {}", Shown(body)),
+        }
+    }
+}
+
+/// Shows the names of the headers, not their values.
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("status", &self.status)
+            .field("reason", &Shown(self.reason()))
+            .field("headers", &self.headers())
+            .field("body", &Shown(&self.body))
+            .finish()
+    }
+}
+
+impl core::error::Error for Refusal {}

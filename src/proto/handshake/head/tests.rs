@@ -1,0 +1,67 @@
+//! The scanner, cut anywhere.
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+fn scan(config: &Config, bytes: &[u8], step: usize) -> Result<Option<usize>, HandshakeError> {
+    let mut scan = Scan::new(Role::Server, config);
+    let mut end = 0;
+    while end < bytes.len() {
+        end = (end + step).min(bytes.len());
+        match scan.run(&bytes[..end]) {
+            Ok(None) => assert!(scan.at + 1 >= end, "left more than a CR to look at again"),
+            verdict => return verdict,
+        }
+    }
+    Ok(None)
+}
+
+#[test]
+fn limits_hold_to_the_byte_and_however_the_head_is_cut() {
+    let head = b"GET / HTTP/1.1\r\na: 1\r\nb: 2\r\n\r\nframes";
+    let whole = Config::default().max_head(30).max_headers(2).max_request_line(14);
+    let cases = [
+        (whole.clone(), Ok(Some(30))),
+        (whole.clone().max_head(29), Err(HandshakeError::HeadTooLong { limit: 29 })),
+        (whole.clone().max_headers(1), Err(HandshakeError::TooManyHeaders { limit: 1 })),
+        (whole.clone().max_request_line(13), Err(HandshakeError::RequestLineTooLong { limit: 13 })),
+        (whole.clone().max_head(15), Err(HandshakeError::HeadTooLong { limit: 15 })),
+        (whole.max_head(0), Err(HandshakeError::HeadTooLong { limit: 0 })),
+    ];
+    for (config, verdict) in cases {
+        for step in 1..=head.len() {
+            assert_eq!(scan(&config, head, step), verdict, "step {step}");
+        }
+    }
+}
+
+#[test]
+fn bytes_are_found_wherever_they_are_and_whatever_is_around_them() {
+    let mut seed = 1_u32;
+    for _ in 0..20_000 {
+        let mut bytes = [0; 40];
+        for b in &mut bytes {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Mostly what is hard to tell from a control character.
+            *b = *b" !~\x80\xff\xa0\x9f\x7e\x1f\x7f\r:a\0"
+                .get((seed >> 16) as usize % 40)
+                .unwrap_or(&b'~');
+        }
+        let (from, len) = ((seed >> 8) as usize % 41, (seed >> 20) as usize % 41);
+        let (all, from) = (&bytes[..len], from.min(len));
+        let slow = all[from..].iter().position(|&b| is_control(b)).map(|i| from + i);
+        assert_eq!(find_control(all, from), slow, "{all:x?}");
+        assert_eq!(find_byte(all, b'\r'), all.iter().position(|&b| b == b'\r'), "{all:x?}");
+    }
+    for b in 0..=255 {
+        assert_eq!(find_control(&[b'a', b], 0).is_some(), is_control(b));
+        assert_eq!(find_control(&[b; 8], 0), is_control(b).then_some(0));
+    }
+    assert_eq!(find_control(b"a", 2), None);
+}
+
+#[test]
+fn blanks_are_trimmed_at_the_ends_only() {
+    for (text, trimmed) in [("", ""), (" \t ", ""), (" a b\t", "a b"), ("a", "a")] {
+        assert_eq!(trim(text.as_bytes()), trimmed.as_bytes());
+    }
+}

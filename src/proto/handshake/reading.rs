@@ -1,0 +1,171 @@
+//! Reading the peer's head: what both roles do alike.
+use super::{Deadline, HandshakeError, Progress, head::Scan};
+use crate::proto::{
+    config::Config,
+    connection::{Connection, RecvBuffer},
+    role::Role,
+    time::Time,
+    trace,
+};
+use core::fmt;
+
+/// The end of the stream that is read, and the time that may take: a part of either role's handshake,
+/// on which these are called.
+pub struct Reading {
+    role: Role,
+    pub(super) buf: RecvBuffer,
+    scan: Scan,
+    /// `None` while more has to be read.
+    outcome: Option<Result<(), HandshakeError>>,
+    /// There is a head at the front of `buf`, to be looked at after an error too.
+    pub(super) has_head: bool,
+    eof: bool,
+    deadline: Deadline,
+    /// The error of a handshake that takes too long.
+    pub(super) late: HandshakeError,
+    max_head: usize,
+}
+
+impl Reading {
+    pub(super) fn new(role: Role, config: &Config) -> Self {
+        Self {
+            role,
+            buf: RecvBuffer::for_head(),
+            scan: Scan::new(role, config),
+            outcome: None,
+            has_head: false,
+            eof: false,
+            deadline: Deadline::new(config.handshake_timeout),
+            late: HandshakeError::Timeout,
+            max_head: config.max_head,
+        }
+    }
+
+    // Inputs.
+
+    /// Where to read the stream into; never empty.
+    ///
+    /// Once the handshake is [`Complete`](Progress::Complete), what is read belongs to the connection
+    /// and is kept for it, with no limit but the caller's: a server accepts or rejects first, then
+    /// reads on. After an error it is a place to drain the stream into.
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        let wire = self.buf.wire().len();
+        // Beyond a head it grows by doubling, or a peer that sends much would make us copy it again and
+        // again.
+        let limit = if wire < self.max_head { self.max_head } else { 2 * wire };
+        self.buf.spare_mut(limit, 0)
+    }
+
+    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut). After an error they are
+    /// dropped.
+    ///
+    /// # Panics
+    ///
+    /// If there was no room for `n` bytes.
+    pub fn commit(&mut self, n: usize) {
+        if !matches!(self.outcome, Some(Err(_))) {
+            self.buf.commit(n);
+        }
+    }
+
+    /// Says that the stream ended: nothing follows what was committed.
+    pub fn end_of_stream(&mut self) {
+        self.eof = true;
+    }
+
+    /// Tells the time. Early and repeated calls are harmless; the first starts the clock.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Timeout`] when the peer's head was not complete within
+    /// [`handshake_timeout`](Config::handshake_timeout), or, as a client, [`Refused`] when only the
+    /// body of a refusal was not; any error there was before.
+    ///
+    /// [`Refused`]: HandshakeError::Refused
+    pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {
+        match self.outcome {
+            Some(outcome) => outcome,
+            None if self.deadline.passed(now) => Err(self.fail(self.late)),
+            None => Ok(()),
+        }
+    }
+
+    // Outputs.
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next: at once ([`Time::ZERO`]) if it
+    /// was never called, since that starts the clock; `None` once there is an outcome.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.outcome.is_none().then(|| self.deadline.poll())
+    }
+
+    // For the two roles.
+
+    /// How far it is, for `Debug`.
+    pub(super) fn state(&self) -> &dyn fmt::Debug {
+        match &self.outcome {
+            None => &"reading",
+            Some(Ok(())) => &"passed",
+            Some(Err(error)) => error,
+        }
+    }
+
+    pub(super) fn outcome(&self) -> Option<Result<(), HandshakeError>> {
+        self.outcome
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.eof
+    }
+
+    /// The length of the head at the front of `buf`, once it is whole.
+    pub(super) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
+        match self.scan.run(self.buf.wire())? {
+            None if self.eof => Err(HandshakeError::UnexpectedEof),
+            len => Ok(len),
+        }
+    }
+
+    /// Drops the head at the front of `buf`, and looks for another one behind it.
+    pub(super) fn next_head(&mut self, len: usize, config: &Config) {
+        self.buf.skip(len);
+        self.scan = Scan::new(self.role, config);
+    }
+
+    /// Keeps what was found in the bytes that are there, for every later call.
+    pub(super) fn conclude(
+        &mut self,
+        found: Result<Progress, HandshakeError>,
+    ) -> Result<Progress, HandshakeError> {
+        match found {
+            Ok(Progress::Partial) => {}
+            Ok(Progress::Complete) => self.outcome = Some(Ok(())),
+            Err(error) => return Err(self.fail(error)),
+        }
+        found
+    }
+
+    fn fail(&mut self, error: HandshakeError) -> HandshakeError {
+        trace::handshake_failed(self.role, error, error.status());
+        self.outcome = Some(Err(error));
+        if !self.has_head {
+            self.buf.skip(self.buf.wire().len()); // nobody will look at it
+        }
+        error
+    }
+
+    /// Hands the bytes behind the head to the connection, whose first output is `response`.
+    pub(super) fn end(mut self, head: usize, connection: &mut Connection, response: &[&[u8]]) {
+        self.buf.skip(head);
+        connection.begin_with(self.buf, response);
+        if self.eof {
+            connection.end_of_stream();
+        }
+    }
+}
+
+/// Shows how far it is, not what was received.
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading").field("state", self.state()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! What RFC 6455 §4.2.1 asks of a request.
+use super::{HOST, ORIGIN, PROTOCOL, UPGRADE, request::Form};
+use crate::proto::{
+    handshake::{HandshakeError, KEY_LEN, extensions, head},
+    url::Authority,
+};
+
+const KEY: &str = "Sec-WebSocket-Key";
+const VERSION: &str = "Sec-WebSocket-Version";
+
+/// The most subprotocols a client may offer. No two may be the same, and comparing each with each
+/// must not become work worth an attack.
+const MAX_SUBPROTOCOLS: usize = 128;
+
+/// The checks of RFC 6455 §4.2.1 on a request of HTTP/1.1. Returns its Sec-WebSocket-Key.
+pub(super) fn request(
+    request: &httparse::Request<'_, '_>,
+) -> Result<[u8; KEY_LEN], HandshakeError> {
+    // §4.2.1 item 1.
+    if request.method != Some("GET") {
+        return Err(HandshakeError::BadMethod);
+    }
+    let (mut host, mut origin, mut upgrade, mut version, mut key) = (None, None, None, None, None);
+    let (mut connection, mut body, mut offered) = (false, false, None);
+    for &httparse::Header { name, value } in &*request.headers {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        if is(HOST) {
+            once(&mut host, value, HOST)?;
+        } else if is("Connection") {
+            connection |= head::has_token(value, "upgrade");
+        } else if is(UPGRADE) {
+            // A list may be written in several lines, but two lines that differ are two readings.
+            match upgrade {
+                Some(other) if !value.eq_ignore_ascii_case(other) => {
+                    return Err(HandshakeError::RepeatedHeader(UPGRADE));
+                }
+                _ => upgrade = Some(value),
+            }
+        } else if is(KEY) {
+            once(&mut key, value, KEY)?;
+        } else if is(VERSION) {
+            once(&mut version, value, VERSION)?;
+        } else if is(ORIGIN) {
+            once(&mut origin, value, ORIGIN)?;
+        } else if is(PROTOCOL) {
+            offered.get_or_insert_with(Offered::new).add(value)?;
+        } else if is(extensions::NAME) {
+            extensions::check(value)?;
+        } else if is("Content-Length") {
+            body |= value != b"0";
+        } else if is("Transfer-Encoding") {
+            body = true;
+        }
+    }
+    // §4.2.1 item 2; RFC 9112 §3.2.
+    let host = host.ok_or(HandshakeError::MissingHeader(HOST))?;
+    let authority = core::str::from_utf8(host).ok().and_then(|host| Authority::parse(host).ok());
+    let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;
+    match request.path.and_then(Form::of) {
+        Some(Form::Origin) => {}
+        // RFC 9112 §3.2.2: such a target goes before the Host header, which has to agree.
+        Some(Form::Absolute { secure, authority: target, .. }) => match Authority::parse(target) {
+            Ok(target) if target.same(&authority, secure) => {}
+            Ok(_) => return Err(HandshakeError::HostMismatch),
+            Err(_) => return Err(HandshakeError::Malformed { what: "request target" }),
+        },
+        None => return Err(HandshakeError::Malformed { what: "request target" }),
+    }
+    if body {
+        return Err(HandshakeError::HasBody);
+    }
+    // §4.2.1 items 3 and 4.
+    if !upgrade.is_some_and(|value| head::has_token(value, "websocket")) {
+        return Err(HandshakeError::NotUpgrade);
+    }
+    if !connection {
+        return Err(HandshakeError::NotConnectionUpgrade);
+    }
+    // §4.2.1 item 6, §4.4.
+    match version {
+        Some(b"13") => {}
+        Some(_) => return Err(HandshakeError::UnsupportedVersion),
+        None => return Err(HandshakeError::MissingVersion),
+    }
+    // §4.2.1 item 5: base64 of 16 bytes. Bits that encode nothing may have any value.
+    let key = key.ok_or(HandshakeError::MissingHeader(KEY))?;
+    let key: [u8; KEY_LEN] = key.try_into().map_err(|_| HandshakeError::BadHeader(KEY))?;
+    match key.split_last_chunk() {
+        Some((digits, b"==")) if digits.iter().all(|&b| is_base64(b)) => {}
+        _ => return Err(HandshakeError::BadHeader(KEY)),
+    }
+    Ok(key)
+}
+
+/// Notes the value of a header that may be there only once.
+fn once<'a>(
+    slot: &mut Option<&'a [u8]>,
+    value: &'a [u8],
+    name: &'static str,
+) -> Result<(), HandshakeError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(HandshakeError::RepeatedHeader(name)),
+    }
+}
+
+/// RFC 4648 §4, without the padding.
+fn is_base64(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'+' || b == b'/'
+}
+
+/// The subprotocols of the header lines so far: tokens, no two the same (RFC 6455 §4.1 item 10).
+struct Offered<'a> {
+    names: [&'a [u8]; MAX_SUBPROTOCOLS],
+    /// How many of `names` there are.
+    len: usize,
+}
+
+impl<'a> Offered<'a> {
+    fn new() -> Self {
+        Self { names: [&[]; MAX_SUBPROTOCOLS], len: 0 }
+    }
+
+    fn add(&mut self, value: &'a [u8]) -> Result<(), HandshakeError> {
+        for name in head::list(value) {
+            let (before, free) = self.names.split_at_mut_checked(self.len).unwrap_or_default();
+            match free.first_mut() {
+                Some(slot) if head::is_token(name) && !before.contains(&name) => *slot = name,
+                _ => return Err(HandshakeError::BadHeader(PROTOCOL)),
+            }
+            self.len += 1;
+        }
+        Ok(())
+    }
+}

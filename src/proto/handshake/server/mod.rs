@@ -1,0 +1,254 @@
+//! The server's side of the opening handshake (RFC 6455 §4.2): read the request, check it, accept
+//! or reject it, become a [`Connection`].
+//!
+//! ```text
+//! spare_mut, commit --> step --> Partial   read more
+//!                            --> Complete  request() is an upgrade: accept(..) or reject(..)
+//!                            --> Err(e)    write reject(e), shut for writing, drain, drop
+//! ```
+//!
+//! All that the RFC demands of a request is checked here. Which targets are served and which
+//! origins and users are welcome is left to the caller, who looks at [`Handshake::request`]; for
+//! origins there is [`Origins`]. A rejection always ends the stream: what is behind a rejected request
+//! must never be read as another one, nor as frames.
+//!
+//! # Who is asking
+//!
+//! The same-origin policy does not hold for WebSockets: any page may open one to any server, and the
+//! browser sends the user's cookies for that server along. A server that knows its users by cookies,
+//! or by where they are (a local network, a loopback address), has to look at the Origin, which the
+//! page cannot set (RFC 6455 §10.2), or each page its users visit can act in their name: cross-site
+//! WebSocket hijacking.
+//!
+//! ```
+//! use tickwire::handshake::{HandshakeError, server::{Origins, Rejection, RequestHead}};
+//!
+//! fn admit(request: &RequestHead<'_>, ours: &Origins) -> Result<(), Rejection> {
+//!     if !ours.allows(request) {
+//!         return Err(HandshakeError::OriginNotAllowed.into()); // 403, and the stream ends
+//!     }
+//!     if request.origin().is_none() && request.header("Cookie").is_some() {
+//!         return Err(Rejection::new(403)); // cookies are for pages, and these have an origin
+//!     }
+//!     Ok(())
+//! }
+//! # let ours = Origins::new(["https://example.com"])?;
+//! # let _ = (admit, ours);
+//! # Ok::<(), tickwire::handshake::HeaderError>(())
+//! ```
+//!
+//! A page cannot set headers either. Where there is no cookie it can bring a token among the
+//! subprotocols, `new WebSocket(url, ["ticks.v1", "bearer." + token])`; agree on the other name, never
+//! on the token, which would be repeated in the response:
+//!
+//! ```
+//! use tickwire::handshake::server::{Accept, RequestHead};
+//!
+//! fn token<'a>(request: &RequestHead<'a>) -> Option<&'a str> {
+//!     request.subprotocols().find_map(|name| name.strip_prefix("bearer."))
+//! }
+//!
+//! let accept = Accept::new().subprotocols(&["ticks.v1"]);
+//! # let _ = (token, accept);
+//! ```
+//!
+//! Not in the query of the URL: URLs are logged by whatever passes them on. The example `auth` has
+//! these, `Authorization: Bearer` and `Basic`, and a comparison that takes as long however much of
+//! a credential is right.
+mod check;
+mod origins;
+mod request;
+mod response;
+#[cfg(test)]
+mod tests;
+
+pub use origins::Origins;
+pub(super) use origins::normalise;
+pub use request::RequestHead;
+pub use response::{Accept, Rejection};
+
+use super::{
+    HandshakeError, KEY_LEN, Progress, accept_value, deflate, head::RequestLine, reading::Reading,
+};
+use crate::proto::{
+    config::{Config, Negotiated},
+    connection::Connection,
+    role::Role,
+    trace,
+};
+use alloc::vec::Vec;
+use core::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
+
+const HOST: &str = "Host";
+const ORIGIN: &str = "Origin";
+const UPGRADE: &str = "Upgrade";
+const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+
+/// A request that is being read, in the buffer that becomes the connection's.
+///
+/// The order of calls: [`spare_mut`], a read, [`commit`] or [`end_of_stream`], [`step`](Self::step),
+/// until that says more than [`Partial`](Progress::Partial); beside it [`poll_timeout`] and
+/// [`handle_timeout`]. All but `step` are [`Reading`]'s.
+///
+/// [`spare_mut`]: Reading::spare_mut
+/// [`commit`]: Reading::commit
+/// [`end_of_stream`]: Reading::end_of_stream
+/// [`poll_timeout`]: Reading::poll_timeout
+/// [`handle_timeout`]: Reading::handle_timeout
+pub struct Handshake {
+    reading: Reading,
+    pub(super) config: Config,
+    /// The request, at the front of the buffer, once it is complete and well-formed.
+    head: Option<RequestLine>,
+    /// The Sec-WebSocket-Key of a request that passed.
+    key: [u8; KEY_LEN],
+    /// One empty line before the request was dropped.
+    skipped: bool,
+}
+
+impl Deref for Handshake {
+    type Target = Reading;
+
+    fn deref(&self) -> &Reading {
+        &self.reading
+    }
+}
+
+impl DerefMut for Handshake {
+    fn deref_mut(&mut self) -> &mut Reading {
+        &mut self.reading
+    }
+}
+
+impl Handshake {
+    /// Waits for a request, with the limits of `config`. Allocates nothing yet.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            reading: Reading::new(Role::Server, config),
+            config: config.clone(),
+            head: None,
+            key: [0; KEY_LEN],
+            skipped: false,
+        }
+    }
+
+    /// Looks at what was committed, until the request is complete and has passed every check of RFC
+    /// 6455 §4.2.1. Work is linear in the input, however it is cut; a repeated call repeats its
+    /// answer.
+    ///
+    /// # Errors
+    ///
+    /// The first fault found. Nothing comes after it: write what [`reject`](Self::reject) makes of it,
+    /// shut the stream for writing, drain it for a moment, drop it.
+    #[must_use = "once complete the request waits for an answer, on an error for a rejection"]
+    pub fn step(&mut self) -> Result<Progress, HandshakeError> {
+        match self.reading.outcome() {
+            Some(outcome) => outcome.map(|()| Progress::Complete),
+            None => {
+                let found = self.look();
+                self.reading.conclude(found)
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<Progress, HandshakeError> {
+        let reading = &mut self.reading;
+        // RFC 9112 §2.2: one empty line before a request is ignored.
+        if !self.skipped && reading.buf.wire().starts_with(b"\r\n") {
+            self.skipped = true;
+            reading.buf.skip(2);
+        }
+        let len = match reading.head_len() {
+            Ok(Some(len)) => len,
+            Ok(None) => return Ok(Progress::Partial),
+            // The common mistake of a client that dials `wss` where there is no TLS.
+            Err(_) if reading.buf.wire().starts_with(&[0x16]) => {
+                return Err(HandshakeError::Malformed { what: "this is TLS, not HTTP" });
+            }
+            Err(error) => return Err(error),
+        };
+        let head = reading.buf.wire().get(..len).unwrap_or_default();
+        let found = RequestLine::parse(head, |line, request| (line, check::request(request)));
+        let (line, checked) = found?;
+        self.head = Some(line);
+        reading.has_head = true;
+        self.key = checked?;
+        Ok(Progress::Complete)
+    }
+
+    /// The request, as soon as it is complete and well-formed HTTP/1.1; also when it is no valid
+    /// upgrade, so that a server can answer plain HTTP itself (and then has to end the stream).
+    /// That it passed the checks is for [`step`](Self::step) to say.
+    pub fn request(&self) -> Option<RequestHead<'_>> {
+        let line = self.head?;
+        Some(RequestHead { line, head: self.reading.buf.wire().get(..line.len)? })
+    }
+
+    /// Becomes the connection: its first output is the 101 response, its first input what came
+    /// behind the request.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Incomplete`] when the request is not complete; what
+    /// [`step`](Self::step) returned when it did not pass.
+    pub fn accept(mut self, accept: Accept<'_>) -> Result<Connection, HandshakeError> {
+        let (Progress::Complete, Some(request)) = (self.step()?, self.request()) else {
+            return Err(HandshakeError::Incomplete);
+        };
+        let chosen = accept.choose(&request);
+        let (name, name_end) = match chosen {
+            Some(_) => ("Sec-WebSocket-Protocol: ", "\r\n"),
+            None => ("", ""),
+        };
+        let negotiated = match chosen {
+            Some(name) => Negotiated::new().with_subprotocol(name),
+            None => Negotiated::new(),
+        };
+        let (extension, negotiated) =
+            deflate::accept(request.extensions(), &self.config, negotiated);
+        // §4.2.2 step 5.
+        let value = accept_value(&self.key);
+        let response: [&[u8]; 9] = [
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: ",
+            &value,
+            b"\r\n",
+            name.as_bytes(),
+            chosen.unwrap_or_default().as_bytes(),
+            name_end.as_bytes(),
+            extension.as_bytes(),
+            accept.lines().as_bytes(),
+            b"\r\n",
+        ];
+        trace::opened(Role::Server, || request.path(), negotiated.subprotocol());
+        let head_len = request.head.len();
+        let mut connection = Connection::server(&self.config, negotiated);
+        self.reading.end(head_len, &mut connection, &response);
+        Ok(connection)
+    }
+
+    /// The bytes that reject the request, whether it passed the checks or not: write them, shut
+    /// the stream for writing, drain it for a moment, drop it. Of an error they say its
+    /// [`status`](HandshakeError::status), and in a sentence of plain text what was wrong; nothing from
+    /// the request is repeated in them.
+    ///
+    /// They always say `Connection: close` and, unless the status forbids it, Content-Length; and
+    /// [`Rejection::date`] if it was told. A HEAD request gets no body.
+    pub fn reject(&self, rejection: impl Into<Rejection>) -> Vec<u8> {
+        let head_only = self.request().is_some_and(|request| request.method() == "HEAD");
+        rejection.into().encode(head_only)
+    }
+}
+
+/// Shows how far it is, not what was received.
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake")
+            .field("state", self.reading.state())
+            .field("request", &self.request())
+            .finish()
+    }
+}

@@ -1,0 +1,141 @@
+//! A request as a server looks at it.
+use super::{HOST, ORIGIN, PROTOCOL, UPGRADE};
+use crate::proto::{
+    handshake::{
+        extensions::Extensions,
+        head::{self, Headers, RequestLine},
+    },
+    shown::Shown,
+};
+use core::fmt;
+
+/// A request for an upgrade, borrowed from the handshake's buffer. The default one is empty: without
+/// method, target and headers.
+///
+/// Header values are bytes, as HTTP has them; only what the handshake itself needs is text.
+#[derive(Clone, Copy, Default)]
+pub struct RequestHead<'a> {
+    /// From the request line to the blank line.
+    pub(super) head: &'a [u8],
+    pub(super) line: RequestLine,
+}
+
+impl<'a> RequestHead<'a> {
+    /// The method: `GET` if it passed the checks.
+    pub fn method(&self) -> &'a str {
+        self.line.parts(self.head).0
+    }
+
+    /// The request target as written, visible ASCII without a `#`.
+    pub fn target(&self) -> &'a str {
+        self.line.parts(self.head).1
+    }
+
+    /// The path of the target, as written; `/` where a target with a host in it has none.
+    pub fn path(&self) -> &'a str {
+        let resource = self.resource();
+        match resource.split_once('?').map_or(resource, |(path, _)| path) {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// The query of the target, as written, without its question mark.
+    pub fn query(&self) -> Option<&'a str> {
+        self.resource().split_once('?').map(|(_, query)| query)
+    }
+
+    /// Host and port asked for, as written: from the target if it names a host, else from the Host
+    /// header. Always there if it passed the checks.
+    pub fn host(&self) -> Option<&'a str> {
+        match Form::of(self.target()) {
+            Some(Form::Absolute { authority, .. }) => Some(authority),
+            _ => core::str::from_utf8(self.header(HOST)?).ok(),
+        }
+    }
+
+    /// The first value of a header, without the blanks around it; its name matches without regard
+    /// to case. For others see [`headers`](Self::headers).
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers().named(name).next()
+    }
+
+    /// All headers, in the order of the wire.
+    pub fn headers(&self) -> Headers<'a> {
+        self.line.headers(self.head)
+    }
+
+    /// The Origin (RFC 6454 §7) as written, which browsers always send and nobody else needs to;
+    /// see [`Origins`]. There is at most one if it passed the checks.
+    pub fn origin(&self) -> Option<&'a [u8]> {
+        self.header(ORIGIN)
+    }
+
+    /// The subprotocols that the client offers, in its order of preference (RFC 6455 §4.1 item
+    /// 10), all header lines joined. No two are the same if it passed the checks.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        let elements = self.headers().named(PROTOCOL).flat_map(head::list);
+        elements.filter(|element| head::is_token(element)).map(head::text)
+    }
+
+    /// The extensions that the client offers, in its order of preference (§9.1).
+    pub fn extensions(&self) -> Extensions<'a> {
+        Extensions::new(self.headers())
+    }
+
+    /// Whether it asks for an upgrade to WebSocket, by the headers Upgrade and Connection, whatever
+    /// else may be wrong with it: if not, it is plain HTTP.
+    pub fn is_upgrade(&self) -> bool {
+        let names = |name, token| {
+            self.headers().named(name).any(|value: &[u8]| head::has_token(value, token))
+        };
+        names(UPGRADE, "websocket") && names("Connection", "upgrade")
+    }
+
+    fn resource(&self) -> &'a str {
+        match Form::of(self.target()) {
+            Some(Form::Absolute { resource, .. }) => resource,
+            _ => self.target(),
+        }
+    }
+}
+
+/// Shows method, path and the names of the headers: queries and values may be secret.
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &Shown(self.method().as_bytes()))
+            .field("path", &Shown(self.path().as_bytes()))
+            .field("headers", &self.headers())
+            .finish()
+    }
+}
+
+/// The forms of a request target that lead to a resource (RFC 9112 §3.2).
+pub(super) enum Form<'a> {
+    /// A path, and a query if need be.
+    Origin,
+    Absolute {
+        secure: bool,
+        authority: &'a str,
+        resource: &'a str,
+    },
+}
+
+impl<'a> Form<'a> {
+    pub(super) fn of(target: &'a str) -> Option<Self> {
+        if target.starts_with('/') {
+            return Some(Self::Origin);
+        }
+        let (scheme, rest) = target.split_once("://")?;
+        let is = |known: &str| scheme.eq_ignore_ascii_case(known);
+        let secure = match () {
+            () if is("ws") || is("http") => false,
+            () if is("wss") || is("https") => true,
+            () => return None,
+        };
+        let at = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, resource) = rest.split_at_checked(at)?;
+        Some(Self::Absolute { secure, authority, resource })
+    }
+}

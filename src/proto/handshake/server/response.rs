@@ -1,0 +1,263 @@
+//! What a server answers.
+use super::RequestHead;
+use crate::proto::handshake::{
+    HandshakeError, HeaderError, check_value, date, head::Headers, push_header,
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::{fmt, time::Duration};
+
+/// How to accept a request.
+///
+/// ```
+/// use tickwire::handshake::server::Accept;
+///
+/// let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
+/// # let _ = accept;
+/// # Ok::<(), tickwire::handshake::HeaderError>(())
+/// ```
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct Accept<'a> {
+    subprotocols: Vec<&'a str>,
+    /// Encoded headers, each with its line end.
+    lines: String,
+}
+
+impl<'a> Accept<'a> {
+    /// With nothing but what the protocol demands.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The subprotocols spoken here, best first (RFC 6455 §4.2.2): the first that the client
+    /// offers too, with regard to case, is agreed on; if there is none, none is.
+    pub fn subprotocols<T>(mut self, names: impl IntoIterator<Item = &'a T>) -> Self
+    where
+        T: AsRef<str> + ?Sized + 'a,
+    {
+        self.subprotocols = names.into_iter().map(AsRef::as_ref).collect();
+        self
+    }
+
+    /// One more header of the response, behind those there are.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::BadName`], [`BadValue`](HeaderError::BadValue) or
+    /// [`Reserved`](HeaderError::Reserved).
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
+        push_header(&mut self.lines, name, value)?;
+        Ok(self)
+    }
+
+    pub(super) fn lines(&self) -> &str {
+        &self.lines
+    }
+
+    /// Ours that the client offers too.
+    pub(super) fn choose(&self, request: &RequestHead<'_>) -> Option<&'a str> {
+        let offered = |ours: &&str| request.subprotocols().any(|theirs| theirs == *ours);
+        self.subprotocols.iter().copied().find(offered)
+    }
+}
+
+/// Does not show the values of headers.
+impl fmt::Debug for Accept<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accept")
+            .field("subprotocols", &self.subprotocols)
+            .field("headers", &Headers::new(self.lines.as_bytes()))
+            .finish()
+    }
+}
+
+/// How to reject a request: any response but a 101.
+///
+/// ```
+/// use tickwire::handshake::server::Rejection;
+///
+/// let refuse = Rejection::new(503).header("Retry-After", "30")?.body("back in half a minute\n");
+/// # let _ = refuse;
+/// # Ok::<(), tickwire::handshake::HeaderError>(())
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Rejection {
+    status: u16,
+    /// `None` for the one that RFC 9110 §15 suggests.
+    reason: Option<String>,
+    /// Encoded headers, each with its line end.
+    lines: String,
+    /// Since 1970.
+    date: Option<Duration>,
+    body: Vec<u8>,
+}
+
+impl Rejection {
+    /// With this HTTP status, of 200 to 599. Any other could not end the exchange, and is taken
+    /// for 500.
+    pub fn new(status: u16) -> Self {
+        let status = if (200..=599).contains(&status) { status } else { 500 };
+        Self { status, reason: None, lines: String::new(), date: None, body: Vec::new() }
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The reason phrase behind the status; by default the one that RFC 9110 suggests.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::BadValue`] if it has a control character in it.
+    pub fn reason(mut self, reason: &str) -> Result<Self, HeaderError> {
+        check_value(reason)?;
+        self.reason = Some(reason.to_string());
+        Ok(self)
+    }
+
+    /// One more header of the response, behind those there are. Without a Content-Type a body is
+    /// `text/plain; charset=utf-8`.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::BadName`], [`BadValue`](HeaderError::BadValue) or
+    /// [`Reserved`](HeaderError::Reserved).
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
+        push_header(&mut self.lines, name, value)?;
+        Ok(self)
+    }
+
+    /// When the response is made, since the first second of 1970 in UTC: sent as Date, which whoever
+    /// has a clock owes (RFC 9110 §6.6.1), unless there is a [`header`](Self::header) of that name. The
+    /// adapters tell the time themselves where nothing was told. After 9999 there is no date to send.
+    ///
+    /// ```
+    /// use std::time::UNIX_EPOCH;
+    /// use tickwire::handshake::server::Rejection;
+    ///
+    /// let refuse = Rejection::new(503).date(UNIX_EPOCH.elapsed()?);
+    /// # let _ = refuse;
+    /// # Ok::<(), std::time::SystemTimeError>(())
+    /// ```
+    pub fn date(mut self, since_1970: Duration) -> Self {
+        self.date = Some(since_1970);
+        self
+    }
+
+    /// With the date of now, if none was told and the system's clock is right enough to have one.
+    #[cfg(feature = "std")]
+    pub(crate) fn dated(mut self) -> Self {
+        self.date = self.date.or_else(|| std::time::UNIX_EPOCH.elapsed().ok());
+        self
+    }
+
+    /// The body; by default empty. Not sent with the statuses that have none, 204, 205 and 304.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub(in crate::proto::handshake) fn encode(&self, head_only: bool) -> Vec<u8> {
+        let has = |name: &str| {
+            Headers::new(self.lines.as_bytes()).any(|(n, _)| n.eq_ignore_ascii_case(name))
+        };
+        let reason = self.reason.as_deref().unwrap_or(reason(self.status));
+        let mut text = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
+        match self.status {
+            // RFC 9110 §7.8: who sends Upgrade has to name it in Connection.
+            426 => text.push_str(
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            ),
+            405 if !has("Allow") => text.push_str("Allow: GET\r\n"),
+            _ => {}
+        }
+        let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
+        // RFC 9110 §8.6: not in a 204; a 304 would have to say what a 200 would have had.
+        if !matches!(self.status, 204 | 304) {
+            text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        if !body.is_empty() && !has("Content-Type") {
+            text.push_str("Content-Type: text/plain; charset=utf-8\r\n");
+        }
+        let date =
+            self.date.filter(|_| !has(date::NAME)).and_then(|date| date::text(date.as_secs()));
+        if let Some(date) = date {
+            text.push_str(&format!("{}: {date}\r\n", date::NAME));
+        }
+        text.push_str(&self.lines);
+        text.push_str("\r\n");
+        let mut bytes = text.into_bytes();
+        if !head_only {
+            bytes.extend_from_slice(body);
+        }
+        bytes
+    }
+}
+
+/// What [`Handshake::reject`](super::Handshake::reject) sends.
+impl From<HandshakeError> for Rejection {
+    fn from(error: HandshakeError) -> Self {
+        let hint = match error {
+            HandshakeError::NotUpgrade => ": this is an endpoint for WebSocket clients (RFC 6455)",
+            _ => "",
+        };
+        let mut rejection = Self::new(error.status()).body(format!("{error}{hint}\n"));
+        if error == HandshakeError::MissingVersion {
+            rejection.lines.push_str("Sec-WebSocket-Version: 13\r\n"); // §4.4
+        }
+        rejection
+    }
+}
+
+/// Does not show the values of headers, nor the body.
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("status", &self.status)
+            .field("reason", &self.reason)
+            .field("headers", &Headers::new(self.lines.as_bytes()))
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish()
+    }
+}
+
+/// What RFC 9110 §15 and RFC 6585 call a status; nothing where they do not know it.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        421 => "Misdirected Request",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}

@@ -1,0 +1,18 @@
+use super::*;
+
+// A63 on this side: a peer that goes on after it was refused fills nothing.
+#[test]
+fn what_comes_after_an_error_is_not_kept() {
+    for (bytes, kept) in [(&b"\0"[..], 0), (b"GET / HTTP/1.1\r\n\r\n", 18)] {
+        let mut handshake = Handshake::new(&Config::default());
+        handshake.spare_mut()[..bytes.len()].copy_from_slice(bytes);
+        handshake.commit(bytes.len());
+        assert!(handshake.step().is_err());
+        for _ in 0..100 {
+            let n = handshake.spare_mut().len();
+            handshake.commit(n);
+            assert_eq!(handshake.reading.buf.wire().len(), kept);
+        }
+        assert_eq!(handshake.request().is_some(), kept > 0);
+    }
+}
