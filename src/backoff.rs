@@ -1,17 +1,17 @@
 //! How long to wait before the next attempt to connect (RFC 6455 §7.2.3).
 //!
-//! Which delay comes next, and whether another attempt makes sense, is here. Waiting, connecting,
-//! saying again who one is and what one wants, and what to do about what was missed meanwhile are
-//! the caller's: the example `reconnect` is such a loop.
+//! This module decides the next delay, and whether another attempt makes sense. Waiting, connecting,
+//! logging in and subscribing again, and recovering missed messages are up to the caller: the example
+//! `reconnect` is such a loop.
 #[cfg(feature = "std")]
 use crate::drive::Error;
 use crate::proto::{close::CloseCode, entropy::Entropy, handshake::HandshakeError};
 use core::time::Duration;
 
-/// What doubling starts from where the first delay is shorter, or delays would not grow.
+/// Doubling starts from here if the first delay is shorter, or delays would not grow.
 const LEAST_STEP: Duration = Duration::from_millis(100);
 
-/// What 1012 asks of clients: to come back after a random 5 to 30 s (IANA registry).
+/// 1012 asks clients to come back after a random 5 to 30 s (IANA registry).
 const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
 /// Delays between attempts to connect: a random first one, then truncated binary exponential
@@ -20,11 +20,12 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 ///
 /// With `first` and `max` (5 s and 60 s unless set), the first delay is anything from 0 to `first`.
 /// That of attempt *n* + 1 is anything from half of `c` to `c`, where `c` is `first` × 2ⁿ, at most
-/// `max`: 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. So those who lost the same server together do
+/// `max`: 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. So clients that lost a server together do
 /// not come back together.
 ///
 /// It starts anew only when told that a connection [proved useful](Self::proved_useful), never
-/// because one was opened: a server that accepts and drops at once would be called in a tight loop.
+/// because one was opened: otherwise a server that accepts and drops at once would be called in a
+/// tight loop.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,7 +53,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 ///     let mut ws = blocking::connect(url, &Config::default())?;
 ///     ws.send("subscribe")?; // after each connect: the server has forgotten us
 ///     while let Some(message) = ws.recv()? {
-///         backoff.proved_useful(); // what we came for works
+///         backoff.proved_useful(); // the subscription works
 ///         println!("{message:?}");
 ///     }
 ///     Ok(ws.closed().map_or(1006, |end| end.code))
@@ -64,8 +65,8 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 ///         Ok(code) => backoff.after_close(code),
 ///         Err(error) => backoff.after_error(&error),
 ///     };
-///     let Some(delay) = delay else { break }; // another attempt would not mend it
-///     println!("a gap: what was sent meanwhile is missing");
+///     let Some(delay) = delay else { break }; // another attempt would not help
+///     println!("a gap: messages sent meanwhile are missing");
 ///     thread::sleep(delay);
 /// }
 /// # Ok::<(), std::io::Error>(())
@@ -101,7 +102,7 @@ impl Backoff {
         Self::seeded(u64::from_ne_bytes(seed))
     }
 
-    /// With a seed of the caller's: the same delays for the same seed, so give each client its own.
+    /// With the caller's seed: the same seed gives the same delays, so give each client its own.
     pub const fn seeded(seed: u64) -> Self {
         Self {
             first: Duration::from_secs(5),
@@ -113,29 +114,29 @@ impl Backoff {
         }
     }
 
-    /// The longest first delay. 5 s unless set, as RFC 6455 §7.2.3 has it; 0 to try again at once
-    /// the first time. What follows doubles from 100 ms where this is less.
+    /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3; 0 to try again at once
+    /// the first time. If it is less than 100 ms, later delays double from 100 ms.
     pub const fn first_delay(mut self, delay: Duration) -> Self {
         self.first = delay;
         self
     }
 
-    /// The longest delay, but for what a server demands by Retry-After. 60 s unless set; where it
-    /// is less than the first delay, it is the first delay too.
+    /// The longest delay, except where a server demands more by Retry-After. 60 s unless set. It
+    /// bounds the first delay too.
     pub const fn max_delay(mut self, delay: Duration) -> Self {
         self.max = delay;
         self
     }
 
-    /// The longest Retry-After obeyed: of a longer one only so much. 1 h unless set, so that a
-    /// server's mistake of a year does not silence a client for one.
+    /// The longest Retry-After obeyed; a longer one counts as this. 1 h unless set, so that a
+    /// server that mistakenly says a year does not silence a client for a year.
     pub const fn max_retry_after(mut self, delay: Duration) -> Self {
         self.max_retry_after = delay;
         self
     }
 
-    /// How many delays there are in a row, without a connection that proved useful; then `None`.
-    /// Without end unless set.
+    /// The number of delays in a row without a connection that proved useful; then `None`.
+    /// Unlimited unless set.
     pub const fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
         self
@@ -146,20 +147,20 @@ impl Backoff {
         self.attempts
     }
 
-    /// Says that what one connected for has worked: delays start anew, with the first.
+    /// Says that the connection has served its purpose: delays start anew, with the first.
     ///
-    /// Say it as late as one can be sure: not when the opening handshake succeeded, but when what
-    /// the subscription asked for arrives, or a request was answered. A peer that does that much
-    /// and drops, each time, is called again after the first delay each time: let the connection be
-    /// open for some seconds as well, as the example `reconnect` does. Who only sends has
+    /// Call it only when that is certain: not when the opening handshake succeeded, but when the
+    /// first subscribed message arrives, or a request was answered. A peer that does that much
+    /// and then drops is called again after the first delay each time: also require that the connection
+    /// was open for some seconds, as the example `reconnect` does. A client that only sends uses
     /// [`lived`](Self::lived).
     pub const fn proved_useful(&mut self) {
         self.attempts = 0;
     }
 
-    /// Says how long the connection lived that has ended now, from when it was open, not from when
-    /// it was dialed. As long as the longest delay, or
-    /// longer, proves it useful: starting anew then asks no more of the server than not to.
+    /// Says how long the connection that has just ended was open, not counting the time to connect.
+    /// The longest delay or more proves it useful: starting anew then burdens the server no more than
+    /// going on.
     pub fn lived(&mut self, lived: Duration) {
         if lived >= self.max {
             self.proved_useful();
@@ -167,15 +168,14 @@ impl Backoff {
     }
 
     /// The delay after a connection that ended with a Close, or `None` if another attempt would
-    /// not mend why, or was one too many. `code` is that of [`Closed`](crate::Closed), 1005 and 1006
-    /// included; see [`CloseCode::is_retryable`]. The codes an application made for itself are
-    /// better looked at before.
+    /// not help, or was one too many. `code` is that of [`Closed`](crate::Closed), 1005 and 1006
+    /// included; see [`CloseCode::is_retryable`]. Check for the application's own codes first.
     ///
-    /// 1012 (service restart) gives 5 to 30 s at least, as the IANA registry has it; 1013 (try
-    /// again later) between half the longest delay and all of it. Neither is longer than the
-    /// longest delay, whatever the first one is: for a server of your own, and in tests, set
-    /// [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay) (with one below 5 s each
-    /// 1012 waits exactly that).
+    /// 1012 (service restart) gives at least 5 to 30 s, as in the IANA registry; 1013 (try
+    /// again later) between half the longest delay and all of it. Neither exceeds the
+    /// longest delay, whatever the first one is: for your own server, and in tests, set
+    /// [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay) (if the latter is below
+    /// 5 s, each 1012 waits exactly that).
     pub fn after_close(&mut self, code: u16) -> Option<Duration> {
         if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
             return None;
@@ -191,9 +191,9 @@ impl Backoff {
     }
 
     /// The delay after a refusal by an HTTP status other than 101, or `None` if another attempt
-    /// would not mend it, or was one too many; see [`HandshakeError::is_retryable`]. What the
-    /// server demands by Retry-After is added to the delay that was due anyway, so that not all
-    /// whom it told the same come at the same time.
+    /// would not help, or was one too many; see [`HandshakeError::is_retryable`]. The
+    /// server's Retry-After is added to the delay that was due anyway, so that clients that were told
+    /// the same do not come at the same time.
     ///
     /// See [`Refusal::retry_after`](crate::handshake::client::Refusal::retry_after).
     pub fn after_refusal(
@@ -209,7 +209,7 @@ impl Backoff {
     }
 
     /// The delay after an attempt, or a connection, that ended with an error, or `None` if another
-    /// attempt would not mend it, or was one too many; see [`Error::is_retryable`].
+    /// attempt would not help, or was one too many; see [`Error::is_retryable`].
     #[cfg(feature = "std")]
     pub fn after_error(&mut self, error: &Error) -> Option<Duration> {
         match error {
@@ -230,7 +230,7 @@ impl Backoff {
         }
     }
 
-    /// Any duration from `least` to `most`, all as likely.
+    /// A random duration from `least` to `most`, uniformly distributed.
     fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let span = most.saturating_sub(least).as_nanos();
         let span = u64::try_from(span).unwrap_or(u64::MAX); // 584 years

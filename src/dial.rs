@@ -7,8 +7,8 @@ use crate::{
 };
 use std::{fmt, format, io};
 
-/// How to connect: what to ask for, and how the stream is made. For a URL and nothing else there is
-/// `connect`, of either adapter.
+/// How to connect: the request, and how the stream is made. To connect to a URL with the defaults, use
+/// either adapter's `connect`.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Error, handshake::client::Request};
@@ -31,16 +31,16 @@ pub struct Dial<'r> {
 }
 
 impl<'r> Dial<'r> {
-    /// Asks for this. `wss` trusts what the platform trusts, and the socket is as the system has it,
-    /// with TCP_NODELAY on.
+    /// Connects with this request. `wss` trusts the platform's roots; the socket has the system's
+    /// defaults, with TCP_NODELAY on.
     pub fn new(request: &'r Request) -> Self {
         Self { request, tls: None, socket: None }
     }
 
     /// Another configuration of TLS: other roots, a client certificate, a cryptographic provider. A
-    /// `ws` URL is dialed without TLS all the same: check [`Target::secure`] where that must not be.
+    /// `ws` URL is still dialed without TLS: check [`Target::secure`] if it must not be.
     /// Make one and share it: it keeps the tickets that make the next connection to a server cheaper.
-    /// HTTP/1.1 is what is asked for by ALPN, whatever it says. Feature `rustls`.
+    /// ALPN asks for HTTP/1.1, whatever the configuration says. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn tls(mut self, config: tls::Client) -> Self {
@@ -80,7 +80,7 @@ impl<'r> Dial<'r> {
         self.socket.as_ref()
     }
 
-    /// The target's addresses could not be looked up.
+    /// The lookup of the target's addresses failed.
     pub(crate) fn unresolved(&self, error: io::Error) -> io::Error {
         let target = self.target();
         failed(format_args!("{}:{}", target.host(), target.port()), error)

@@ -1,15 +1,15 @@
-//! One subscriber's queue, bounded in bytes and in age, and what becomes of it when the subscriber
-//! is too slow.
+//! One subscriber's queue, bounded in bytes and in age, with a policy for a subscriber that is too
+//! slow.
 //!
 //! ```text
 //! push --> | oldest .. newest | --> feed --> Sender --> socket
 //!            the policy rules     while less than 16 KiB are unsent
 //! ```
 //!
-//! What is fed can be neither dropped nor replaced: it is bytes of frames. So an outbox hands over
-//! little at a time, and keeps as messages what the peer does not take. Which connections a message
-//! goes to is the application's; writing, the adapters'; encoding it once for all,
-//! [`Prepared`](crate::Prepared)'s.
+//! Once fed, a message can be neither dropped nor replaced: it is bytes of frames. So an outbox feeds
+//! little at a time, and keeps the rest as messages until the peer takes more. The application decides
+//! which connections a message goes to, adapters write it, and [`Prepared`](crate::Prepared) encodes it
+//! once for all.
 use crate::proto::{
     close::{CloseCode, CloseFrame},
     connection::Sender,
@@ -20,40 +20,40 @@ use crate::proto::{
 use alloc::{collections::VecDeque, vec::Vec};
 use core::{fmt, time::Duration};
 
-/// What each message counts for besides its payload, in bytes: about what its place in the queue
-/// takes, so that the bound holds for a queue of empty messages too.
+/// Counted for each message besides its payload, in bytes: about the size of its place in the queue,
+/// so that the bound holds for a queue of empty messages too.
 const OVERHEAD: usize = 64;
 
-/// As many places are kept by an outbox that has become empty; what more a slow subscriber took is
-/// given back.
+/// An outbox that has become empty keeps this many places; memory that a slow subscriber took beyond
+/// that is given back.
 const KEPT: usize = 1024;
 
-/// What becomes of a queue over its bounds: see [`Outbox`].
+/// The policy for a queue over its bounds: see [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TooSlow {
-    /// Nothing is lost: a message over the bound is [refused](PushError::Full), and who publishes
-    /// has to wait, for this subscriber. Age does not count. For few subscribers who need all.
+    /// Nothing is lost: a message over the bound is [refused](PushError::Full), and the publisher has
+    /// to wait for this subscriber. Age does not count. For few subscribers that need every message.
     Wait,
-    /// The oldest messages are dropped to make room, and those that are too old. For what is soon
-    /// worth nothing, such as positions of things that move.
+    /// The oldest messages are dropped to make room, and those that are too old. For data that is soon
+    /// worthless, such as positions of moving things.
     DropOldest,
-    /// A message pushed with a [key](Outbox::push_keyed) replaces the one of that key that still
-    /// waits, *in its place*. So the newest state of each key arrives, keys take turns however
+    /// A message pushed with a [key](Outbox::push_keyed) replaces a waiting one of the same key,
+    /// *in its place*. So the newest state of each key arrives, keys take turns however
     /// often each changes, and none starves behind busier ones. For market data. A message without
     /// a key stays in order and is never replaced.
     ///
-    /// If the bounds are passed even so, with more keys than there is room for, or a place waited
-    /// for longer than the age, nothing is left that could be dropped unnoticed: the subscriber is
-    /// disconnected, with 1013.
+    /// If the bounds are still exceeded, because there are more keys than room or a place has been
+    /// taken for longer than the age, nothing is left that could be dropped unnoticed: the subscriber
+    /// is disconnected, with 1013.
     Conflate,
     /// The subscriber is disconnected with this code, 1008 (policy violation) or 1013 (try again
-    /// later, which asks a client to back off); a server's must not be 1010. For what must arrive
-    /// whole or not at all.
+    /// later, which asks a client to back off); a server's must not be 1010. For streams that must
+    /// arrive complete or not at all.
     Disconnect(CloseCode),
 }
 
-/// Why a message was not taken.
+/// Why a message was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
@@ -66,12 +66,12 @@ pub enum PushError {
     Disconnected(CloseCode),
 }
 
-/// What has become of the messages pushed into an [`Outbox`] since it was made. `pushed` is the sum
-/// of `fed`, `conflated`, `dropped` and what still waits.
+/// Counts of the messages pushed into an [`Outbox`] since it was made. `pushed` is the sum
+/// of `fed`, `conflated`, `dropped` and the messages still waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct OutboxCounts {
-    /// Were taken.
+    /// Were accepted.
     pub pushed: u64,
     /// Were handed to the connection.
     pub fed: u64,
@@ -79,7 +79,7 @@ pub struct OutboxCounts {
     pub conflated: u64,
     /// Were dropped, to make room, for their age, or when the subscriber was disconnected.
     pub dropped: u64,
-    /// Were not taken, [`Full`](PushError::Full) or [`Disconnected`](PushError::Disconnected); not
+    /// Were refused, [`Full`](PushError::Full) or [`Disconnected`](PushError::Disconnected); not
     /// part of `pushed`.
     pub refused: u64,
 }
@@ -87,11 +87,11 @@ pub struct OutboxCounts {
 /// One subscriber's queue, which feeds its connection only while less than 16 KiB are unsent, so
 /// that its [policy](TooSlow) and not the socket's buffer decides what a slow subscriber gets.
 ///
-/// A Close is sent behind what was fed; what still waits here is not sent any more.
+/// A Close goes behind the messages fed; those still waiting here are not sent after it.
 ///
-/// It does no I/O and is no future: push what is published, [`feed`](Self::feed) when the
-/// connection may have room. Time is handed in, on any clock that does not go backwards. Messages
-/// are held by reference count; up to 1,024 of them waiting, nothing is allocated in steady state.
+/// It does no I/O and is not a future: push each message published, and [`feed`](Self::feed) when the
+/// connection may have room. Time is handed in, from any clock that does not go backwards. Messages
+/// are held by reference count; with up to 1,024 waiting, nothing is allocated in steady state.
 ///
 /// ```
 /// use std::time::Duration;
@@ -112,7 +112,7 @@ pub struct OutboxCounts {
 #[cfg_attr(
     feature = "tokio",
     doc = r##"
-A task for each subscriber, under tokio. It receives too, and goes round when the peer has taken
+A task for each subscriber, under tokio. It also receives, and loops whenever the peer has taken
 what was fed:
 
 ```no_run
@@ -154,17 +154,17 @@ async fn subscriber(
 "##
 )]
 ///
-/// With threads, lock it: the publisher pushes, the subscriber's writing thread feeds the
+/// With threads, lock it: the publisher pushes; the subscriber's writing thread feeds the
 /// `sender()` of its `Writer` under the lock, and flushes without it.
 ///
 /// # What it cannot see
 ///
-/// What the system has taken is sent, as far as anybody here can tell, and that is more than one
-/// thinks: megabytes on Linux, where a send buffer grows by itself. A subscriber who has stopped
-/// reading is seen to be slow only behind that. Give the socket (by `SocketOptions` of the feature
-/// `socket`, say) a small send buffer (`SO_SNDBUF`, a few times bandwidth × delay, 64 KiB say), or
-/// `TCP_NOTSENT_LOWAT` (16 KiB), with which it takes nothing more while so much waits to be sent for
-/// the first time; the latter does not limit what is under way, and so costs no throughput.
+/// Bytes that the system has taken count as sent, and that is more than one expects: megabytes on
+/// Linux, where a send buffer grows automatically. Only after that does a subscriber that has stopped
+/// reading show as slow. Give the socket (with `SocketOptions` of the feature `socket`, for example) a
+/// small send buffer (`SO_SNDBUF`, a few times bandwidth × delay, such as 64 KiB), or
+/// `TCP_NOTSENT_LOWAT` (16 KiB), with which it takes no more while that much waits to be sent for
+/// the first time; this does not limit the bytes in flight, and so costs no throughput.
 pub struct Outbox {
     policy: TooSlow,
     max_bytes: usize,
@@ -229,19 +229,18 @@ impl Outbox {
     /// The bound in bytes: payloads, and 64 for each message. 1 MiB unless set.
     ///
     /// An empty outbox takes a message of any length. Under [`Wait`](TooSlow::Wait) messages are
-    /// taken while less than this waits, so that one who saw [room](Self::has_room) is never
-    /// refused; the bound is passed by one message then.
+    /// taken while less than this waits, so that a push after [`has_room`](Self::has_room) is never
+    /// refused; that message may exceed the bound.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// How long a message may wait. Unless set, any time. Each push and feed looks at it, so nothing
-    /// older is ever fed; who wants the policy to act at the very time has
-    /// [`poll_timeout`](Self::poll_timeout).
+    /// How long a message may wait. Unless set, any time. Each push and feed checks it, so nothing
+    /// older is ever fed; for the policy to act on time, use [`poll_timeout`](Self::poll_timeout).
     ///
-    /// A message is as old as the `now` of its push: hand in the time of the push, not one from
-    /// before a wait, or a new message is born old.
+    /// The age of a message counts from the `now` of its push: hand in the time of the push, not one
+    /// from before a wait, or a new message is already old.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
@@ -249,7 +248,7 @@ impl Outbox {
 
     /// Feeds only while less than this many bytes are unsent, then one more message.
     /// [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and never beyond
-    /// [`high_water`](crate::Config::high_water). Less follows a slow peer more closely, more takes
+    /// [`high_water`](crate::Config::high_water). Less adapts to a slow peer sooner, more takes
     /// fewer writes.
     pub fn max_unsent(mut self, bytes: usize) -> Self {
         self.max_unsent = bytes.max(1);
@@ -272,7 +271,7 @@ impl Outbox {
         self.put(now, None, message.into().into_owned())
     }
 
-    /// Queues a message that says all about what `key` stands for, such as an instrument, so that
+    /// Queues a message with the complete state of `key`, such as an instrument, so that
     /// under [`TooSlow::Conflate`] it replaces the one before it. Keys are the application's own
     /// numbers; do not let a peer choose them.
     ///
@@ -290,16 +289,16 @@ impl Outbox {
     }
 
     /// Feeds `tx` while less than [`max_unsent`](Self::max_unsent) bytes are unsent. Does nothing
-    /// while a message in chunks is in progress. If the policy was to disconnect, queues the Close,
+    /// while a message in chunks is in progress. If the policy disconnects, queues the Close
     /// at the next frame boundary ([`Sender::abort`]).
     ///
-    /// Call it after a push, and when the peer has taken something: after a flush, for one.
+    /// Call it after a push, and when the peer has taken something, for example after a flush.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] when nothing can be sent any more, be it that the subscriber was
-    /// disconnected before; what waits still does. [`SendError::BadCloseCode`] for a server that was
-    /// told to disconnect with 1010.
+    /// [`SendError::Closed`] if nothing more can be sent, including because the subscriber was
+    /// disconnected before; waiting messages keep waiting. [`SendError::BadCloseCode`] for a server
+    /// whose policy disconnects with 1010.
     pub fn feed(&mut self, now: Time, tx: &mut Sender) -> Result<(), SendError> {
         self.look_at_age(now);
         if tx.is_closed() {
@@ -325,8 +324,8 @@ impl Outbox {
 
     // Getters.
 
-    /// When a message will have waited too long: push or feed then, if the policy shall act in
-    /// time. `None` if none can.
+    /// When a message will have waited too long: push or feed then if the policy is to act on
+    /// time. `None` if that cannot happen.
     pub fn poll_timeout(&self) -> Option<Time> {
         let age = self.max_age.filter(|_| self.policy != TooSlow::Wait)?;
         self.queue.front().map(|entry| entry.since + age)
@@ -348,7 +347,7 @@ impl Outbox {
         self.queue.len()
     }
 
-    /// What waits, counted as [`max_bytes`](Self::max_bytes) does.
+    /// The bytes that wait, counted as by [`max_bytes`](Self::max_bytes).
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -363,12 +362,12 @@ impl Outbox {
         self.max_unsent
     }
 
-    /// The code that the subscriber is, or will be, disconnected with, if it was too slow.
+    /// The code with which the subscriber is, or will be, disconnected, if it was too slow.
     pub fn disconnected(&self) -> Option<CloseCode> {
         self.gave_up
     }
 
-    /// What has become of all messages so far.
+    /// Counts of all messages so far.
     pub fn counts(&self) -> OutboxCounts {
         self.counts
     }

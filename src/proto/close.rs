@@ -1,20 +1,20 @@
 //! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4), valid by construction.
 //!
-//! Whether a Close is due, and in which order it is sent, is the connection's.
+//! The connection decides whether a Close is due, and in which order it is sent.
 pub use crate::proto::code::CloseCode;
 use crate::proto::{error::ProtocolError, frame::MAX_CONTROL_LEN};
 
-/// The body of a Close frame. Where an empty body is possible, an `Option` of it is.
+/// The body of a Close frame. Calls that allow an empty body take or return an `Option` of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseFrame<'a> {
     /// Why the connection closes.
     pub code: CloseCode,
-    /// Something for a log, not for people (§7.1.6); at most 123 bytes when sent. What a peer sent
+    /// For a log, not for people (§7.1.6); at most 123 bytes when sent. A peer's reason
     /// may hold control characters: print it with `{:?}`.
     pub reason: &'a str,
 }
 
-/// The longest reason: what a control frame holds besides the code.
+/// The longest reason: the payload of a control frame less the code.
 const MAX_REASON: usize = MAX_CONTROL_LEN - 2;
 
 impl<'a> CloseFrame<'a> {

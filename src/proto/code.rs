@@ -1,24 +1,23 @@
 //! Close codes (RFC 6455 §7.4).
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
-/// Those that stand for something that was *not* on the wire (1005, 1006, 1015) have no value, so
-/// they cannot be sent; see [`Closed`](crate::Closed) for how a missing code
-/// and a missing Close are told apart.
+/// Codes for something that was *not* on the wire (1005, 1006, 1015) have no value here, so
+/// they cannot be sent; [`Closed`](crate::Closed) tells a missing code from a missing Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 
 impl CloseCode {
     /// 1000: the purpose of the connection is fulfilled.
     pub const NORMAL: Self = Self(1000);
-    /// 1001: a server goes down, a page is left.
+    /// 1001: a server goes down, or the user leaves a page.
     pub const GOING_AWAY: Self = Self(1001);
     /// 1002: the peer broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// 1003: data of a kind this end does not accept (text where it wants binary, say).
+    /// 1003: data of a kind that this end does not accept, such as text where it wants binary.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
     /// 1007: data that does not match its type, such as text that is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
-    /// 1008: against a policy of this end, when no other code fits.
+    /// 1008: violates a policy of this end, and no other code fits.
     pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: too big to process.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
@@ -44,10 +43,10 @@ impl CloseCode {
     }
 
     /// Whether a client that was closed with this may fare better on a new connection, after a
-    /// pause. Not after 1000, whose purpose is fulfilled, nor after 1002, 1003, 1007–1010, 3000
-    /// and 3003 (unauthorized, forbidden; IANA registry), which what it sends or is would meet
-    /// again. What an application means by a code of its own, 4000–4999, only it knows: `true`
-    /// here, so that one is tried again with growing delays.
+    /// pause. Not after 1000, where the purpose is fulfilled, nor after 1002, 1003, 1007–1010, 3000
+    /// and 3003 (unauthorized, forbidden; IANA registry), which the same client would get
+    /// again. `true` for an application's own codes, 4000–4999, whose meaning only it knows: it tries
+    /// again with growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {
         !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)

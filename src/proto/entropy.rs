@@ -1,15 +1,15 @@
 //! Where masking keys and handshake nonces come from.
 //!
-//! RFC 6455 §5.3 and §10.3 want them unpredictable: a peer or a script that could guess the next
-//! key could choose what appears on the wire, and so poison a proxy on the way.
+//! RFC 6455 §5.3 and §10.3 require that they are unpredictable: a peer or a script that could guess the
+//! next key could choose the bytes on the wire, and so poison a proxy on the way.
 use alloc::boxed::Box;
 use core::fmt;
 
 /// A source of unpredictable bytes, for a client's masking keys and nonce.
 ///
 /// It has to be cryptographically strong, and no two connections may share a sequence: do not
-/// clone one, and make none before a `fork`. The connection that keeps it is `Send` and `Sync`, and
-/// so asks for one that is. With the feature `std`,
+/// clone one, and do not make one before a `fork`. It has to be `Send` and `Sync`, as the connection
+/// that keeps it is. With the feature `std`,
 #[cfg_attr(feature = "std", doc = "[`SystemEntropy`] is one.")]
 #[cfg_attr(not(feature = "std"), doc = "`SystemEntropy` is one.")]
 pub trait Entropy {
@@ -33,7 +33,7 @@ impl SystemEntropy {
     ///
     /// # Errors
     ///
-    /// When the operating system gives no randomness: early at boot, or in a sandbox that forbids
+    /// If the operating system has no randomness to give: early at boot, or in a sandbox that forbids
     /// the call.
     pub fn new() -> std::io::Result<Self> {
         use chacha20::rand_core::SeedableRng;
@@ -54,7 +54,7 @@ impl Entropy for SystemEntropy {
 #[cfg(feature = "std")]
 impl fmt::Debug for SystemEntropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SystemEntropy") // what it holds foretells its keys
+        f.write_str("SystemEntropy") // its state predicts its keys
     }
 }
 
@@ -93,6 +93,6 @@ impl Keys {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keys") // what it holds is still to be used
+        f.write_str("Keys") // it holds keys still to be used
     }
 }

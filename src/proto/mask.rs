@@ -1,9 +1,9 @@
 //! Masking (RFC 6455 §5.3): the safe front of the byte kernels.
 //!
-//! Where keys come from is [`Entropy`](crate::Entropy)'s; which frames carry one, the connection's.
+//! [`Entropy`](crate::Entropy) supplies keys; the connection decides which frames carry one.
 use crate::proto::kernel;
 
-/// A masking key that remembers how far into the payload it is, so that a payload can be masked
+/// A masking key and its position in the payload, so that a payload can be masked
 /// or unmasked (the same operation) in pieces of any length.
 ///
 /// ```

@@ -157,7 +157,7 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
     }
 }
 
-/// What may be received: a message, or a control frame, whose automatic reply is queued already.
+/// What may be received: a message, or a control frame whose automatic reply is already queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A whole data message.
@@ -166,20 +166,20 @@ pub enum Event<'a> {
     Ping(&'a [u8]),
     /// A Pong with its payload, at most 125 bytes (§5.5.3).
     Pong(&'a [u8]),
-    /// A Close, behind which nothing is looked at; `None` for an empty body (§5.5.1).
+    /// A Close, after which nothing is looked at; `None` for an empty body (§5.5.1).
     Close(Option<CloseFrame<'a>>),
 }
 
-/// A piece of a message, for messages one would not hold in memory. Where pieces are cut means
-/// nothing (§5.4).
+/// A piece of a message, for messages that are too large for memory. The cuts between pieces have no
+/// meaning (§5.4).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Chunk<'a> {
     /// What the whole message is.
     pub kind: DataKind,
     /// Whether the message begins with this piece.
     pub first: bool,
-    /// The bytes of this piece; may be empty. A piece of text may end inside a character; what has
-    /// been handed out is always the beginning of valid UTF-8.
+    /// The bytes of this piece; may be empty. A piece of text may end inside a character; the pieces
+    /// handed out so far are always the beginning of valid UTF-8.
     pub data: &'a [u8],
     /// Whether the message ends with this piece.
     pub last: bool,
@@ -198,10 +198,10 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether the bytes already read hold another complete, unfragmented data message, right
-    /// behind this one or behind control frames. Says nothing about what the system still holds, nor
+    /// after this one or after control frames. Says nothing about bytes that the system still holds, nor
     /// whether a text is valid UTF-8.
     pub more: bool,
-    /// When the read that completed the message was made, if that was said
+    /// When the read that completed the message was made, if the caller said so
     /// ([`commit_at`](crate::Connection::commit_at)).
     pub read_at: Option<Time>,
 }

@@ -1,4 +1,4 @@
-//! What is sent, by reference or by value.
+//! Messages to send, by reference or by value.
 use crate::proto::{
     message::{DataKind, Message, OwnedMessage},
     prepared::Prepared,
@@ -9,7 +9,7 @@ use core::fmt;
 
 /// A message to be sent, as [`Sender::feed`](crate::Sender::feed) takes it.
 ///
-/// It is made from whatever a program has:
+/// It is made from the types that programs have:
 ///
 /// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
 ///   [`OwnedMessage`]: the payload is copied into the outgoing buffer;
@@ -37,18 +37,18 @@ pub(crate) enum Content<'a> {
 }
 
 impl<'a> Outbound<'a> {
-    /// A message that is never compressed: for what is secret, where permessage-deflate may have
-    /// been agreed on.
+    /// A message that is never compressed: for secrets, where permessage-deflate may have been
+    /// agreed on.
     ///
-    /// The length of a compressed message tells how much of it repeats what is in the same message
-    /// or, with context takeover, in earlier ones. An attacker who can have text of his own sent in
-    /// there, and sees lengths on the wire, guesses a secret byte by byte (CRIME, BREACH; RFC 7692
-    /// §8). Neither does a message sent this way become something for later ones to refer to.
+    /// The length of a compressed message tells how much of it repeats the rest of it
+    /// or, with context takeover, earlier messages. An attacker who can have text of their own sent
+    /// there, and sees lengths on the wire, can guess a secret byte by byte (CRIME, BREACH; RFC 7692
+    /// §8). Later messages do not refer to one sent this way, either.
     pub fn plain(message: impl Into<Self>) -> Self {
         Self { plain: true, ..message.into() }
     }
 
-    /// The message without what it borrows: copied, if it is not shared.
+    /// The message with a payload of its own: copied, if it is not shared.
     pub(crate) fn into_owned(self) -> Outbound<'static> {
         let content = match self.content {
             Content::Borrowed(message) => Content::Shared(message.to_owned()),

@@ -6,7 +6,7 @@
 use crate::proto::memory::Memory;
 use std::{cell::RefCell, vec, vec::Vec};
 
-/// What is shorter is allocated faster than found (a handshake's).
+/// Below this, allocating is faster than searching (a handshake's buffers).
 const LEAST: usize = 4 << 10;
 
 /// The most that is kept for one thread, in bytes.

@@ -14,11 +14,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// A message encoded ahead of time, for fan-out: made once, cloned and fed at the price of a
+/// A message encoded ahead of time, for fan-out: made once, cloned and fed at the cost of a
 /// reference count or of a copy, whichever is cheaper.
 ///
-/// It is a server's frame; a client, which has to mask each frame with a key of its own, can feed
-/// it too, at the price of [`feed`](crate::Sender::feed).
+/// It is a server's frame. A client, which has to mask each frame with a fresh key, can feed
+/// it too, at the cost of an ordinary [`feed`](crate::Sender::feed).
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
@@ -69,9 +69,8 @@ struct Compressed {
 
 impl Prepared {
     /// Encodes `message` once: one allocation, one copy. (With the feature `deflate`, one more
-    /// allocation of a few bytes. A connection that compresses lets the message be compressed when
-    /// it is first fed to one with such a setting; all others with the same, on any thread, share
-    /// that.)
+    /// allocation of a few bytes. The message is compressed when it is first fed to a connection that
+    /// compresses; all connections with the same setting, on any thread, share the result.)
     pub fn new<'m>(message: impl Into<Message<'m>>) -> Self {
         let message = message.into();
         Self {
@@ -94,7 +93,7 @@ impl Prepared {
         }
     }
 
-    /// The frame as a server sends it where nothing is compressed.
+    /// The frame as a server sends it without compression.
     #[inline]
     pub fn frame(&self) -> &Bytes {
         &self.plain.frame
@@ -116,8 +115,8 @@ impl Prepared {
         &self.plain
     }
 
-    /// As compressed with a setting, if it may be and is shorter then. `memory` is what the thread
-    /// may keep.
+    /// The message compressed with a setting, if that is allowed and makes it shorter. `memory` is how
+    /// much the thread may keep.
     #[cfg(feature = "deflate")]
     pub(crate) fn compressed(&self, setting: Setting, memory: usize) -> Option<&Encoded> {
         let mut slot: &Slot = self.compressed.as_deref()?;

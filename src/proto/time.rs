@@ -4,7 +4,7 @@ use core::{
     time::Duration,
 };
 
-/// A point in time: how long after an epoch of the caller's choice, the same one for all calls on
+/// A point in time: the duration since an epoch of the caller's choice, the same for all calls on
 /// a connection. It has to come from a clock that never goes backwards.
 ///
 /// Arithmetic saturates: a deadline too far away to be expressed never comes.
@@ -38,7 +38,7 @@ impl Time {
 }
 
 impl Time {
-    /// So long before this, or the epoch.
+    /// This much earlier, or the epoch.
     pub(crate) fn before(self, d: Duration) -> Self {
         Self(self.0.saturating_sub(d))
     }

@@ -1,8 +1,8 @@
-//! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), as what to dial and what to ask for there.
+//! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), as an address to dial and a resource to ask for.
 //!
-//! It takes a URL apart and refuses what could not be sent as it is: nothing is encoded, decoded
-//! or tidied up in what goes onto the wire, except that a host is put in lower case. It resolves
-//! no names, speaks no TLS and follows nothing; internationalised host names have to come in their
+//! It parses a URL and refuses one that could not be sent as it is: nothing is encoded, decoded
+//! or normalised on its way to the wire, except that a host is put in lower case. It resolves
+//! no names, speaks no TLS and follows no redirects; internationalised host names have to be in their
 //! ASCII form (`xn--...`).
 use alloc::{
     format,
@@ -11,8 +11,8 @@ use alloc::{
 };
 use core::{fmt, net::Ipv6Addr, str::FromStr};
 
-/// Why a text is not the URL of a WebSocket (RFC 6455 §3). Carries no part of it, which may hold a
-/// password.
+/// Why a text is not the URL of a WebSocket (RFC 6455 §3). Carries no part of the text, which may hold
+/// a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
@@ -48,7 +48,7 @@ pub enum UrlError {
     /// percent-encode it.
     #[error("URL holds a character that has to be percent-encoded")]
     IllegalCharacter,
-    /// It is longer than 16 KiB, which hardly any server would take.
+    /// It is longer than 16 KiB, which hardly any server would accept.
     #[error("URL is longer than {MAX_URL} bytes")]
     TooLong,
 }
@@ -56,7 +56,7 @@ pub enum UrlError {
 /// So that, encoded for an HTTP stack, it stays below the 64 KiB that those take.
 const MAX_URL: usize = 16 << 10;
 
-/// Where a WebSocket is: whom to dial, and what to ask for there (RFC 6455 §3).
+/// Where a WebSocket is: the host to dial, and the resource to ask for (RFC 6455 §3).
 ///
 /// ```
 /// use tickwire::url::Target;
@@ -83,11 +83,11 @@ pub struct Target {
 }
 
 impl Target {
-    /// Takes a URL apart.
+    /// Parses a URL.
     ///
-    /// Scheme and host match without regard to case. A port left empty is the default. Percent
+    /// Scheme and host match without regard to case. An empty port is the default. Percent
     /// escapes in path and query are passed on as they are, and so are the characters `` ^`{|} ``,
-    /// which RFC 3986 wants encoded but no server stumbles over.
+    /// which RFC 3986 wants encoded but servers accept.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl Target {
         &self.host_header
     }
 
-    /// The name that the server's certificate has to be for: the host without zone and without a
+    /// The name that the server's certificate has to match: the host without zone and without a
     /// trailing dot.
     pub fn server_name(&self) -> &str {
         let name = self.host.split_once('%').map_or(&*self.host, |(name, _)| name);

@@ -1,8 +1,8 @@
-//! Options of TCP sockets, as one value for both adapters: for what `connect` dials, and for what a
-//! server accepts.
+//! Options of TCP sockets, as one value for both adapters: for sockets that `connect` dials, and for
+//! those that a server accepts.
 //!
-//! Only the system's own knobs are here; what this crate itself waits for and buffers is
-//! [`Config`](crate::Config)'s. Setting them is left to the crate `socket2`.
+//! These are the system's own settings; this crate's timeouts and buffers are in
+//! [`Config`](crate::Config). The crate `socket2` sets them.
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 #[cfg(not(windows))]
 use std::os::fd::AsFd as Handle;
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// Options of a TCP socket. All but [`nodelay`](Self::nodelay) are left as the system has them,
+/// Options of a TCP socket. All except [`nodelay`](Self::nodelay) keep the system's defaults
 /// unless set here.
 ///
 /// A client hands them to [`Dial::socket`](crate::Dial::socket); a server, and a
@@ -26,7 +26,7 @@ use std::{
 ///
 /// # fn serve() -> Result<(), Box<dyn std::error::Error>> {
 /// let options = SocketOptions::new()
-///     .notsent_lowat(16 << 10) // what waits, waits where `feed_first` can still overtake it
+///     .notsent_lowat(16 << 10) // messages wait where `feed_first` can still overtake them
 ///     .user_timeout(Duration::from_secs(20));
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let (stream, _) = listener.accept()?;
@@ -36,11 +36,11 @@ use std::{
 /// # }
 /// ```
 ///
-/// An option that this system does not have is an error, `Unsupported`, where it bounds a wait or
-/// memory ([`user_timeout`](Self::user_timeout), parts of [`keepalive`](Self::keepalive)). Those
-/// that only make things faster ([`quickack`](Self::quickack), [`busy_poll`](Self::busy_poll),
-/// [`notsent_lowat`](Self::notsent_lowat)) do nothing there, so that a program can be developed on
-/// another system than it runs on.
+/// If the system lacks an option that bounds a wait or memory
+/// ([`user_timeout`](Self::user_timeout), parts of [`keepalive`](Self::keepalive)), setting it is an
+/// error, `Unsupported`. If it lacks one that only makes things faster ([`quickack`](Self::quickack),
+/// [`busy_poll`](Self::busy_poll), [`notsent_lowat`](Self::notsent_lowat)), that option does nothing,
+/// so that a program can be developed on another system than it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct SocketOptions {
@@ -68,7 +68,7 @@ impl Default for SocketOptions {
 }
 
 impl SocketOptions {
-    /// TCP_NODELAY on, all else as the system has it.
+    /// TCP_NODELAY on, everything else at the system's defaults.
     pub const fn new() -> Self {
         Self {
             nodelay: true,
@@ -83,8 +83,8 @@ impl SocketOptions {
     }
 
     /// TCP_NODELAY: small writes leave at once; default yes. Otherwise a write waits until the one
-    /// before it is acknowledged, up to 40 ms with most peers (Nagle's algorithm). What belongs
-    /// together leaves in one write here anyway.
+    /// before it is acknowledged, up to 40 ms with most peers (Nagle's algorithm). This crate sends
+    /// messages that belong together in one write anyway.
     pub const fn nodelay(mut self, yes: bool) -> Self {
         self.nodelay = yes;
         self
@@ -95,30 +95,30 @@ impl SocketOptions {
     /// it has no TCP_NODELAY; costs a segment for each read.
     ///
     /// It does not last: the system goes back to its own judgement after some segments. `connect`
-    /// sets it when dialing and again when the connection is open; whoever wants it for longer says
+    /// sets it when dialing and again when the connection is open; to keep it on, call
     /// [`quickack_now`](Self::quickack_now) after each receive.
     pub const fn quickack(mut self, yes: bool) -> Self {
         self.quickack = Some(yes);
         self
     }
 
-    /// SO_BUSY_POLL (Linux): how long a read that finds nothing asks the network card again before
-    /// it sleeps, in whole microseconds; default: `net.core.busy_read`, as a rule 0. About 50 µs
-    /// is usual. Takes that much of a core for each wait. More than the default needs the
+    /// SO_BUSY_POLL (Linux): how long a read that finds nothing polls the network card before
+    /// it sleeps, in whole microseconds; default: `net.core.busy_read`, usually 0. About 50 µs
+    /// is common. Takes that much of a core for each wait. More than the default needs the
     /// CAP_NET_ADMIN capability, else `PermissionDenied`. The card's driver has to support it; over
-    /// loopback it does nothing. Never sleeping at all is [`Spin`](crate::blocking::Spin)'s.
+    /// loopback it does nothing. To never sleep at all, use [`Spin`](crate::blocking::Spin).
     pub const fn busy_poll(mut self, time: Duration) -> Self {
         self.busy_poll = Some(time);
         self
     }
 
-    /// TCP_NOTSENT_LOWAT (Linux): the stream takes no more while so many bytes were taken and not
-    /// yet sent; default: `net.ipv4.tcp_notsent_lowat`, as a rule no bound but the send buffer's.
-    /// 16 KiB to 128 KiB are usual.
+    /// TCP_NOTSENT_LOWAT (Linux): the stream takes no more while this many bytes are taken and not
+    /// yet sent; default: `net.ipv4.tcp_notsent_lowat`, usually no bound but the send buffer's.
+    /// 16 KiB to 128 KiB are common.
     ///
-    /// What is over stays with the connection, where it counts in `buffered_amount`, and where
-    /// Pongs, [`feed_first`](crate::Sender::feed_first) and conflation still get in front of it. More
-    /// wakeups are the price.
+    /// The rest stays in the connection, where it counts in `buffered_amount`, and where
+    /// Pongs, [`feed_first`](crate::Sender::feed_first) and conflation can still overtake it. The price
+    /// is more wakeups.
     pub const fn notsent_lowat(mut self, bytes: u32) -> Self {
         self.notsent_lowat = Some(bytes);
         self
@@ -128,29 +128,29 @@ impl SocketOptions {
     /// the connection up, in milliseconds, at least 1; default: some 15 min. The stream then fails
     /// with `TimedOut`.
     ///
-    /// Needs no call that waits, and no Ping: it finds the dead peer of a program that only sends.
-    /// One that is silent at both ends it does not notice; for that there is the
-    /// [heartbeat](crate::Heartbeat), or [`keepalive`](Self::keepalive), whose count of probes it
-    /// replaces.
+    /// Needs no waiting call and no Ping: it finds the dead peer of a program that only sends.
+    /// If both ends are silent it notices nothing; for that there is the
+    /// [heartbeat](crate::Heartbeat), or [`keepalive`](Self::keepalive), whose count of probes this
+    /// option replaces.
     pub const fn user_timeout(mut self, timeout: Duration) -> Self {
         self.user_timeout = Some(timeout);
         self
     }
 
     /// SO_KEEPALIVE: after `idle` without a segment the system probes the peer each `interval`, and
-    /// gives the connection up after so many `probes` without an answer; default off. Whole
+    /// gives the connection up after `probes` probes without an answer; default off. Whole
     /// seconds, at least 1; 1 to 127 probes.
     ///
-    /// Says that the peer's system is there, not its program, and nothing beyond a proxy; the
-    /// [heartbeat](crate::Heartbeat) says both. It costs no wakeup of this program, though.
+    /// It shows that the peer's system is alive, not its program, and sees no further than a proxy; the
+    /// [heartbeat](crate::Heartbeat) covers both. But it never wakes this program.
     pub const fn keepalive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
         self.keepalive = Some(Keepalive { idle, interval, probes });
         self
     }
 
     /// SO_SNDBUF: how much the system takes before the stream refuses more, in bytes; default: it
-    /// grows by itself, on Linux to some 4 MiB. Linux doubles the value, keeps at least 4.5 KiB,
-    /// bounds it by `net.core.wmem_max` without a word, and stops adapting it.
+    /// grows automatically, on Linux to some 4 MiB. Linux doubles the value, keeps at least 4.5 KiB,
+    /// silently bounds it by `net.core.wmem_max`, and stops adapting it.
     ///
     /// Less shows a slow peer earlier (`buffered_amount` does not see what the system has taken);
     /// less than bandwidth × round trip slows a fast one down.
@@ -159,8 +159,8 @@ impl SocketOptions {
         self
     }
 
-    /// SO_RCVBUF: how much the system receives ahead, in bytes; as
-    /// [`send_buffer`](Self::send_buffer), bounded by `net.core.rmem_max`. It has to be set before
+    /// SO_RCVBUF: how much the system receives ahead, in bytes; like
+    /// [`send_buffer`](Self::send_buffer), but bounded by `net.core.rmem_max`. It has to be set before
     /// the connection is made, so a server applies it to its listener, whose streams inherit it.
     pub const fn recv_buffer(mut self, bytes: usize) -> Self {
         self.recv_buffer = Some(bytes);
@@ -171,8 +171,8 @@ impl SocketOptions {
     ///
     /// # Errors
     ///
-    /// What the system says, with the option's name in front; `Unsupported` for an option that it
-    /// does not have, as said above. Options before that one have been set.
+    /// The system's error, prefixed by the option's name; `Unsupported` for an option that the system
+    /// lacks, as described at [`SocketOptions`]. The options before it have been set.
     pub fn apply<S: Handle>(&self, socket: &S) -> io::Result<()> {
         let socket = &*SockRef::from(socket);
         let name = |option: &'static str| {
@@ -203,12 +203,12 @@ impl SocketOptions {
         Ok(())
     }
 
-    /// Acknowledges what was received at once, and goes on to do so for a while: TCP_QUICKACK by
-    /// itself, one system call. Does nothing where there is no such thing.
+    /// Acknowledges received data at once, and continues to for a while: TCP_QUICKACK alone, one
+    /// system call. Does nothing where the option does not exist.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The system's.
     pub fn quickack_now<S: Handle>(socket: &S) -> io::Result<()> {
         quickack(&SockRef::from(socket), true)
     }
@@ -222,7 +222,7 @@ impl SocketOptions {
         let domain = Domain::for_address(*address);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         self.apply(&socket)?;
-        // Without a bound a signal would end the call.
+        // Without a timeout a signal would end the call.
         socket.connect_timeout(&(*address).into(), timeout.unwrap_or(Duration::MAX))?;
         Ok(socket.into())
     }
