@@ -45,9 +45,9 @@ pub(crate) trait Core<I> {
 #[derive(Debug)]
 pub struct Whole {
     pub(crate) conn: Connection,
-    /// The stream took bytes that it was not yet asked to flush.
+    /// The stream took bytes that it has not been asked to flush.
     pub(crate) dirty: bool,
-    /// Nobody reads, as the core was told.
+    /// The core has been told that reading is paused.
     paused: bool,
     /// How the stream failed first; returned once there is nothing more to receive.
     pub(crate) io_error: Option<io::Error>,
@@ -88,7 +88,7 @@ impl Whole {
         self.conn.set_paused(paused);
     }
 
-    /// Why nothing more is received, if it failed.
+    /// Why receiving failed, if it did.
     pub(crate) fn error(&self) -> Option<RecvError> {
         self.conn.closed().and_then(|end| end.error)
     }

@@ -15,25 +15,25 @@ pub enum Error {
     /// The peer or the network ended the connection. Fatal.
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller asked for what cannot be sent, or not now. Nothing was queued.
+    /// The caller's message cannot be sent, or not now. Nothing was queued.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The stream failed. Fatal. Also how a stream of TLS ends that was cut off: with
-    /// `UnexpectedEof`, where the end was not announced by a close_notify.
+    /// The stream failed. Fatal. A TLS stream that was cut off, without a close_notify, ends this way
+    /// too, with `UnexpectedEof`.
     #[error(transparent)]
     Io(io::Error),
-    /// TLS failed: the peer's certificate, most often. Fatal.
+    /// TLS failed, most often because of the peer's certificate. Fatal.
     #[cfg(feature = "rustls")]
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
-    /// A stream that does not block has nothing now, or the caller's read or write timeout passed.
+    /// A non-blocking stream has nothing now, or the caller's read or write timeout passed.
     /// Nothing is lost; call again.
     #[error("nothing within the caller's timeout, or the stream does not block: call again")]
     WouldBlock,
     /// The opening handshake failed.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// The server answered the opening handshake with another status than 101.
+    /// The server answered the opening handshake with a status other than 101.
     #[error(transparent)]
     Refused(Box<crate::proto::handshake::client::Refusal>),
     /// Not a URL to connect to.
@@ -68,22 +68,22 @@ impl Error {
         }
     }
 
-    /// Whether a new connection may succeed later: the network failed, or the server said that it
-    /// is overloaded or not itself. `false` for what that cannot mend, such as a bad URL, a
-    /// violation, or a refusal of who we are; and for [`WouldBlock`](Self::WouldBlock), after which
+    /// Whether a new connection may succeed later: the network failed, or the server reported an
+    /// overload or a temporary fault. `false` if it would fail again, such as after a bad URL, a
+    /// violation, or missing credentials; and for [`WouldBlock`](Self::WouldBlock), after which
     /// this connection goes on, as it does after [`Send`](Self::Send).
     ///
-    /// Save for [`SendError::Closed`]: that says only that this connection is over, and `true` here
-    /// is a guess. Who wants to know receives once more, and judges that error.
+    /// Except [`SendError::Closed`]: that says only that this connection is over, and `true` here
+    /// is a guess. To find out, receive once more and ask that error.
     ///
-    /// Of a stream's errors, `false` for `InvalidInput`, `InvalidData` and `Unsupported`: those say
-    /// that what was asked for is wrong, such as an address or a certificate.
+    /// Of a stream's errors, `false` for `InvalidInput`, `InvalidData` and `Unsupported`, which mean
+    /// that the request itself is wrong, such as an address or a certificate.
     ///
     /// [`Backoff::after_error`](crate::Backoff::after_error) asks this and knows how long to wait.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Recv(error) => error.is_retryable(),
-            // Among others a socket option that is not to be had.
+            // Among others a socket option that the system lacks.
             Self::Io(error) => !matches!(
                 error.kind(),
                 ErrorKind::InvalidInput
@@ -103,7 +103,7 @@ impl Error {
     }
 }
 
-/// The same error, for a second one who is to be told.
+/// The same error, to report it a second time.
 pub(crate) fn again(error: &io::Error) -> io::Error {
     #[cfg(feature = "rustls")]
     if let Some(error) = crate::tls::TlsError::inside(error) {

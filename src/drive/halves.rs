@@ -1,4 +1,4 @@
-//! What both halves of a split connection share, whatever locks it and whoever waits.
+//! The state that both halves of a split connection share, whatever locks it.
 use super::{again, lost};
 use crate::{
     drive::Error,
@@ -80,8 +80,8 @@ pub(crate) trait Closing: Sync {
     fn closed(&self);
 }
 
-/// The [`Sender`] of a split connection, locked: both halves wait for it while this lives. Dropped,
-/// it tells the reading half if the sender was closed meanwhile, whoever did that.
+/// The [`Sender`] of a split connection, locked: both halves wait for it while this lives. On drop
+/// it tells the reading half if the sender was closed meanwhile, by either half.
 pub struct SenderGuard<'a> {
     was_closed: bool,
     queue: MutexGuard<'a, Queue>,

@@ -1,4 +1,4 @@
-//! What a connection reads from and writes to, and how that waits.
+//! Streams for a connection to read from and write to, and how they wait.
 use crate::proto::{connection::Outgoing, time::Time};
 use bytes::Buf;
 use std::{
@@ -11,7 +11,7 @@ const SLICES: usize = 32;
 
 /// A stream, or half of one, and a clock.
 pub trait Io {
-    /// What the user handed over.
+    /// The stream that the user handed over.
     type Stream;
 
     /// The stream.
@@ -49,7 +49,7 @@ pub trait Output: Io {
     ) -> Poll<io::Result<usize>>;
     /// Whether that writes more than the first of them.
     fn is_write_vectored(&self) -> bool;
-    /// Has the stream pass on what it took.
+    /// Flushes the stream.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Ends writing.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

@@ -11,12 +11,12 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// From this length on, a kernel is chosen by what the processor can do; below, finding out would
-/// cost more than it saves.
+/// From this length on, the processor's abilities choose a kernel; below, asking for them costs more
+/// than it saves.
 const LONG: usize = 256;
 
-/// From this length on, blocks begin where a cache line or half of one does: every other store
-/// would touch two otherwise. Below, finding that place costs what it saves.
+/// From this length on, blocks begin at a cache line or half of one: otherwise every other store
+/// would touch two. Below, finding that place costs as much as it saves.
 const ALIGNED: usize = 2048;
 
 /// The key repeated over a block that ends at payload byte `end`, when that is not where a block
@@ -43,8 +43,8 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// The same, for a payload that is read at once, as text is to be validated: written in blocks as
-/// wide as those it is read in, for a wide load has to wait until two narrow stores are through.
+/// The same, for a payload that is read at once, such as text to be validated: written in blocks as
+/// wide as the loads, since a wide load has to wait for two narrow stores.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -182,8 +182,8 @@ fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     }
 }
 
-/// Initialised bytes, and which of them are known to be text: those that were found to be, and not
-/// written to since.
+/// Initialised bytes, and a range of them that is known to be text: validated, and not written to
+/// since.
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -196,14 +196,14 @@ impl Buffer {
         Self { bytes: Vec::new(), text: 0..0 }
     }
 
-    /// Bytes to write to. What is known of those before `range` stays known.
+    /// Bytes to write to. Text before `range` stays known.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, range: Range<usize>) -> Option<&mut [u8]> {
         self.forget_from(range.start);
         self.bytes.get_mut(range)
     }
 
-    /// The same for the price of a store: nothing stays known.
+    /// The same at the cost of a store: nothing stays known.
     #[inline(always)]
     pub(crate) fn overwrite(&mut self, from: RangeFrom<usize>) -> Option<&mut [u8]> {
         self.text.end = 0;
@@ -223,7 +223,7 @@ impl Buffer {
         }
     }
 
-    /// Unmasks `range`, if there is a key, and says whether that is text; if not, it is as before.
+    /// Unmasks `range`, if there is a key, and says whether the result is text; if not, restores it.
     #[inline(always)]
     pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
         self.text.end = 0;
@@ -240,7 +240,7 @@ impl Buffer {
         valid
     }
 
-    /// Whether `range` is text. Looks again at nothing that is known.
+    /// Whether `range` is text. Does not check known text again.
     #[inline]
     pub(crate) fn is_text(&mut self, range: Range<usize>) -> bool {
         let known = self.known(&range);
@@ -251,8 +251,8 @@ impl Buffer {
         valid
     }
 
-    /// Whether `range` is the beginning of a text, which may end inside a character. Looks again at
-    /// nothing that is known.
+    /// Whether `range` is the beginning of a text, which may end inside a character. Does not check
+    /// known text again.
     pub(crate) fn begins_text(&mut self, range: Range<usize>) -> bool {
         let known = self.known(&range);
         let rest = self.bytes.get(known..range.end).unwrap_or_default();
@@ -270,25 +270,25 @@ impl Buffer {
         if inside && self.text.start == range.start { self.text.end } else { range.start }
     }
 
-    /// What is known to be text, which is what [`is_text`](Self::is_text) last said so of, if it was
-    /// not written to.
+    /// The bytes known to be text: those that [`is_text`](Self::is_text) last accepted, if they have
+    /// not been written to.
     #[inline]
     pub(crate) fn text(&self) -> &str {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
         debug_assert!(core::str::from_utf8(bytes).is_ok());
-        // SAFETY: `text` is set by `is_text`, `unmask_text` and `begins_text` alone, to what is a valid text or was
-        // one and is followed by another; who may write to any of it goes through `forget_from`.
+        // SAFETY: only `is_text`, `unmask_text` and `begins_text` set `text`, to a valid text, or to one
+        // followed by another; every way to write to it goes through `forget_from`.
         unsafe { core::str::from_utf8_unchecked(bytes) }
     }
 
-    /// The bytes, of which nothing is known any more.
+    /// The bytes, without what was known of them.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.text.end = 0;
         core::mem::take(&mut self.bytes)
     }
 
-    /// What is known to be text, to keep, and with it all of the buffer.
+    /// The known text, to keep, and with it all of the buffer.
     pub(crate) fn into_text(self) -> Text {
         let Self { bytes, text } = self;
         let text = if bytes.get(text.clone()).is_some() { text } else { 0..0 };

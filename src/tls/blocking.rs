@@ -1,13 +1,13 @@
 //! TLS over a stream that blocks, in handles for two threads.
 //!
-//! Three locks, none of which is held across what another thread may wait for:
+//! Three locks, none of which is held across a wait that could block another thread:
 //!
 //! - `session` is TLS itself: locked to encrypt or decrypt, never across I/O.
 //! - `input` is the right to read the stream: the reader waits for input with nothing else locked,
 //!   so that another thread can write meanwhile.
 //! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
-//!   Whoever has it gives it back under `session`, in the look that found nothing more to write. A
-//!   writer waits for it; a reader only tries, since the writer may be stuck until the peer is read.
+//!   Its holder gives it back while it holds `session`, in the look that found nothing more to write. A
+//!   writer waits for it; a reader only tries, since the writer may be stuck until we read the peer.
 use crate::{
     blocking::{
         Stream,
@@ -38,11 +38,11 @@ use std::{
 ///
 /// The TLS handshake takes place with the first read, or a client's first write, and so within the
 /// time that [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening
-/// handshake. A server's writes fail until then: it has nobody to speak to. Until it is over, each
+/// handshake. A server's writes fail until then: there is no peer yet. Until it is over, each
 /// of the stream's timeouts is set on the stream below for reads and writes alike.
 ///
-/// What is written goes to the stream below at once as far as that takes it, a write in the fewest
-/// records that hold it, and the rest with the next flush. The stream below may buffer, and may be a
+/// A write goes to the stream below at once as far as that takes it, in the fewest records that hold
+/// it; the rest goes with the next flush. The stream below may buffer, and may be a
 /// `TlsStream` itself: a flush goes on to it, and the handshake, an alert and a close_notify flush it.
 ///
 /// [`shutdown`](Stream::shutdown) sends TLS's close_notify first; a peer's is answered with ours when
@@ -69,10 +69,10 @@ use std::{
 pub struct TlsStream<S = TcpStream> {
     io: S,
     shared: Arc<Shared>,
-    /// For how long a call may wait for a record to be whole, in microseconds: bytes that trickle
-    /// in do not start the stream's own timeout anew.
+    /// How long a call may wait for a whole record, in microseconds: bytes that trickle
+    /// in do not restart the stream's own timeout.
     limit: AtomicU64,
-    /// Says goodbye; only the constructors know how to write to `S`.
+    /// Sends close_notify on drop. A fn pointer, since `Drop` cannot require that `S` writes.
     part: fn(&mut Self),
 }
 
@@ -81,7 +81,7 @@ struct Shared {
     input: Mutex<()>,
     output: Mutex<Output>,
     session: Mutex<Session>,
-    /// How many streams share it: the last one says goodbye.
+    /// How many streams share it: the last one sends close_notify.
     handles: AtomicUsize,
 }
 
@@ -93,7 +93,7 @@ const FOREVER: u64 = u64::MAX;
 struct Output {
     bytes: Vec<u8>,
     sent: usize,
-    /// The stream took some that it was not yet asked to flush.
+    /// The stream took some that it has not been asked to flush.
     dirty: bool,
 }
 
@@ -116,8 +116,8 @@ impl Shared {
         }
     }
 
-    /// Writes all there is, where `flushes` is set flushes the stream if it took any since the last
-    /// time, and gives the right back. `WouldBlock`: something is left.
+    /// Writes everything, then, where `flushes` is set and the stream took any since the last flush,
+    /// flushes it, and gives the right back. `WouldBlock`: something is left.
     fn drain(
         &self,
         io: &mut impl Stream,
@@ -142,7 +142,7 @@ impl Shared {
         }
     }
 
-    /// Writes and flushes what is there, unless somebody else is at it.
+    /// Writes and flushes everything, unless another thread is doing so.
     fn try_send(&self, io: &mut impl Stream) -> io::Result<()> {
         self.try_output().map_or(Ok(()), |output| self.drain(io, output, true))
     }
@@ -181,14 +181,14 @@ impl Output {
 
 impl<S: Stream> TlsStream<S> {
     /// As a client of the server at `target`, such as [`Request::target`]: its certificate has to be
-    /// for that host, whatever was dialed. HTTP/1.1 is what it asks for by ALPN, whatever `config`
-    /// says. For the roots of the platform there is [`platform_config`](tls::platform_config).
+    /// for that host, whatever was dialed. ALPN asks for HTTP/1.1, whatever `config`
+    /// says. For the platform's roots there is [`platform_config`](tls::platform_config).
     ///
     /// [`Request::target`]: crate::handshake::client::Request::target
     ///
     /// # Errors
     ///
-    /// [`Error::Tls`] for a host that TLS cannot ask for.
+    /// [`Error::Tls`] for a host that is not a name for TLS.
     pub fn client(io: S, target: &Target, config: Arc<ClientConfig>) -> Result<Self, Error> {
         Ok(Self::new(io, tls::client(target, config)?))
     }
@@ -197,13 +197,13 @@ impl<S: Stream> TlsStream<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Tls`] for a configuration that is at odds with itself.
+    /// [`Error::Tls`] for an inconsistent configuration.
     pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, Error> {
         let session = ServerConnection::new(config).map_err(tls::TlsError::from)?;
         Ok(Self::new(io, session))
     }
 
-    /// With a session made elsewhere, on which nothing was read yet.
+    /// With a session made elsewhere that has read nothing yet.
     pub fn new(io: S, session: impl Into<Connection>) -> Self {
         let shared = Arc::new(Shared {
             input: Mutex::new(()),
@@ -226,7 +226,7 @@ impl<S: Stream> TlsStream<S> {
         self.flush()
     }
 
-    /// The handshake but for its last words, which go along with the first that are ours.
+    /// The handshake without its last flight, which goes along with the first data.
     fn agree(&mut self) -> io::Result<()> {
         let mut waited = Waited::default();
         loop {
@@ -244,10 +244,10 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
-    /// Reads the stream once, after sending what the handshake has to say.
+    /// Reads the stream once, after sending the handshake's messages.
     fn fill(&mut self, scratch: &mut [u8], waited: &mut Waited) -> io::Result<()> {
         waited.check(&self.limit)?;
-        // Later, what there is to send is the writer's, who may be stuck with it.
+        // Later, sending is up to the writer, which may be stuck in it.
         let opening = self.shared.session().is_opening();
         if opening {
             self.shared.try_send(&mut self.io)?;
@@ -303,8 +303,8 @@ struct Waited {
 }
 
 impl Waited {
-    /// Called before each read: fails if those before it took too long. The clock is not looked at
-    /// before the second.
+    /// Called before each read: fails if the earlier ones took too long. The first call does not read
+    /// the clock.
     fn check(&mut self, limit: &AtomicU64) -> io::Result<()> {
         self.reads += 1;
         let limit = limit.load(Ordering::Relaxed);
@@ -324,13 +324,13 @@ impl<S> TlsStream<S> {
         self.limit.store(micros.unwrap_or(FOREVER), Ordering::Relaxed);
     }
 
-    /// The stream below. Its timeouts are this one's to set.
+    /// The stream below. Set timeouts on this stream, not on that one.
     pub fn get_ref(&self) -> &S {
         &self.io
     }
 
-    /// What TLS has agreed on: versions, the peer's certificates, the name asked for. Nothing is
-    /// read or written by any handle while this is held.
+    /// The session: versions agreed on, the peer's certificates, the name asked for. No handle reads
+    /// or writes while this is held.
     pub fn session(&self) -> impl Deref<Target = Connection> {
         struct Guard<'a>(MutexGuard<'a, Session>);
         impl Deref for Guard<'_> {
@@ -367,7 +367,7 @@ impl<S: Stream> Read for TlsStream<S> {
             let read = shared.session().read(buf);
             match read {
                 Ok(Some(n)) => return Ok(n),
-                // Ciphertext has room where its plaintext will go.
+                // The ciphertext fits where its plaintext will go.
                 Ok(None) => self.fill(buf, &mut waited)?,
                 Err(error) => {
                     let _ = shared.try_send(&mut self.io);

@@ -1,15 +1,15 @@
-//! TLS on [`rustls`], for both adapters: one session without I/O, what a client trusts, and what
-//! goes wrong in words of our own.
+//! TLS on [`rustls`], for both adapters: one session without I/O, a client's trust, and errors in our
+//! own words.
 //!
 //! The streams are `tokio::TlsStream` and `blocking::TlsStream`; `connect` puts one around TCP where
 //! a URL says `wss`. A server takes either, or any other TLS stream, through its `accept`.
 //!
-//! The types of rustls in this API are those of rustls 0.23, which is re-exported here; a release of
-//! this crate that moves to another is a breaking one. Cryptography is the application's
-//! [default provider](rustls::crypto::CryptoProvider::install_default) if it has installed one, and
-//! ring else, which builds with a C compiler and nothing more.
+//! The types of rustls in this API are those of rustls 0.23, which is re-exported here; moving to
+//! another version is a breaking change of this crate. Cryptography is the application's
+//! [default provider](rustls::crypto::CryptoProvider::install_default) if it has installed one, else
+//! ring, which needs only a C compiler to build.
 //!
-//! What it costs: an idle session holds some 8 KiB of memory, and each record that is sent or
+//! Costs: an idle session holds some 8 KiB of memory, and each record sent or
 //! received allocates once, both in rustls. A burst is one record, up to 16 KiB.
 //!
 //! ```no_run
@@ -54,11 +54,11 @@ use std::{
 /// The most that is read from a stream at once: about a record.
 pub(crate) const WIRE: usize = 16 << 10;
 
-/// The protocol that is agreed on by ALPN (RFC 7301): a WebSocket begins as HTTP/1.1.
+/// The protocol for ALPN (RFC 7301): a WebSocket begins as HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
-/// What `connect` uses: the roots the platform trusts, checked by the platform's own verifier where
-/// it has one, and no client certificate. Loaded when first asked for, and kept for the life of the
+/// The configuration that `connect` uses: the platform's roots, checked by the platform's own verifier
+/// where it has one, and no client certificate. Loaded on first use, and kept for the life of the
 /// program, as are the session tickets that make a second connection to a server cheaper.
 ///
 /// On Linux and the BSDs the roots are those of the system's bundle, or of `SSL_CERT_FILE` and
@@ -67,7 +67,7 @@ const ALPN: &[u8] = b"http/1.1";
 ///
 /// # Errors
 ///
-/// Where the platform has no roots; it is looked for anew at the next call.
+/// If the platform has no roots; the next call looks again.
 pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
@@ -101,13 +101,13 @@ pub(crate) fn client(target: &Target, config: Client) -> Result<Connection, TlsE
     Ok(session.map_err(TlsError::from)?.into())
 }
 
-/// Why TLS failed: the peer's doing, or this end's configuration.
+/// Why TLS failed, by the peer's fault or this end's configuration.
 ///
-/// Its text is safe to print: what came from the peer is escaped and cut.
+/// Its text is safe to print: text from the peer is escaped and truncated.
 #[derive(Clone, PartialEq)]
 pub struct TlsError(Box<::rustls::Error>);
 
-/// Cut as well: a certificate may have names without end.
+/// Truncated as well: a certificate may have any number of names.
 impl fmt::Debug for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped { to: f, left: 256 }.write(format_args!("TlsError({:?})", self.0))
@@ -120,22 +120,22 @@ impl fmt::Debug for TlsError {
 pub enum BadCertificate {
     /// It is for another host.
     WrongName,
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// Its time has not come; or the clock here is wrong.
+    /// It is not valid yet, or the clock here is wrong.
     NotYetValid,
     /// It is self-signed, or signed by an authority that is not trusted here.
     NotTrusted,
-    /// Its authority has withdrawn it.
+    /// Its authority has revoked it.
     Revoked,
-    /// It is not for use by a server, or by a client.
+    /// It is not meant for a server, or for a client.
     WrongPurpose,
     /// Anything else, such as a bad signature; see [`TlsError::rustls`].
     Other,
 }
 
 impl TlsError {
-    /// What is wrong with the peer's certificate, if that is what failed.
+    /// What is wrong with the peer's certificate, if that was the failure.
     pub fn certificate(&self) -> Option<BadCertificate> {
         match &*self.0 {
             ::rustls::Error::InvalidCertificate(error) => Some(BadCertificate::of(error)),
@@ -143,14 +143,14 @@ impl TlsError {
         }
     }
 
-    /// What rustls says.
+    /// The error of rustls.
     pub fn rustls(&self) -> &::rustls::Error {
         &self.0
     }
 
-    /// Whether a new connection may succeed later: the network has garbled a record, or the peer
-    /// is not itself. Not for certificates, the peer's or ours, nor for peers that have nothing in
-    /// common with us.
+    /// Whether a new connection may succeed later: the network garbled a record, or the peer
+    /// has a temporary fault. `false` for certificates, the peer's or ours, and for peers that share no
+    /// parameters with us.
     pub fn is_retryable(&self) -> bool {
         use AlertDescription as Alert;
         match &*self.0 {
@@ -167,7 +167,7 @@ impl TlsError {
         }
     }
 
-    /// The error of TLS that a stream has wrapped, ours or another one on rustls.
+    /// The TLS error that a stream has wrapped, ours or another one on rustls.
     pub(crate) fn inside(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref::<::rustls::Error>().cloned().map(Self::from)
     }
@@ -278,7 +278,7 @@ impl fmt::Display for BadCertificate {
     }
 }
 
-/// Text with its control characters escaped, and cut.
+/// Text with its control characters escaped, and truncated.
 struct Escaped<'a, 'b> {
     to: &'a mut fmt::Formatter<'b>,
     left: usize,
@@ -312,16 +312,16 @@ impl fmt::Write for Escaped<'_, '_> {
 pub(crate) struct Session {
     conn: Connection,
     /// Not all of the handshake is done, written and flushed: the peer may be waiting for the rest,
-    /// and whoever reads sends it. From the first write on that is the writer's, as all else is.
+    /// and the reader sends it. From the first write on, the writer sends everything.
     opening: bool,
     /// Ciphertext that came while there was as much plaintext as is kept at a time; from `at` on.
     rest: Vec<u8>,
     at: usize,
-    /// Why nothing more can be read, once all is that came before.
+    /// Why nothing more can be read, after everything before it.
     failed: Option<::rustls::Error>,
     /// The stream has ended, which may be too early.
     eof: bool,
-    /// The peer has said, in TLS, that it has sent all.
+    /// The peer has announced, in TLS, that it sends no more.
     ended: bool,
     /// We have.
     closed: bool,
@@ -363,8 +363,8 @@ impl Session {
         self.opening &= self.conn.is_handshaking();
     }
 
-    /// Plaintext, as much as is there: `Some(0)` when the peer has said that there is no more,
-    /// `None` when the stream has to be read first.
+    /// All plaintext so far: `Some(0)` after the peer has announced its end,
+    /// `None` if the stream has to be read first.
     pub(crate) fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match self.conn.reader().read(to) {
@@ -402,8 +402,8 @@ impl Session {
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
     }
 
-    /// Whether a write can at least begin the handshake. A server has to be asked first; that it
-    /// does not wait here for a client which is silent lets a refusal of that client end at once.
+    /// Whether a write can at least begin the handshake. A server has to be asked first; since it
+    /// does not wait here for a silent client, refusing that client ends at once.
     pub(crate) fn may_write(&self) -> io::Result<()> {
         if self.is_handshaking() && matches!(self.conn, Connection::Server(_)) {
             let what = "nothing can be written before the TLS handshake is over";
@@ -412,8 +412,8 @@ impl Session {
         Ok(())
     }
 
-    /// What was read from the stream; nothing is its end. To be called only where
-    /// [`read`](Self::read) said so.
+    /// Takes bytes read from the stream; an empty slice is its end. To be called only if
+    /// [`read`](Self::read) asked for it.
     pub(crate) fn receive(&mut self, wire: &[u8]) {
         self.eof |= wire.is_empty();
         let taken = self.take(wire);
@@ -426,7 +426,7 @@ impl Session {
         let mut plain = 0;
         loop {
             match self.conn.read_tls(&mut rest) {
-                // The end; or what follows a close_notify, which is nobody's data (A98).
+                // The end, or bytes after a close_notify, which are not data (A98).
                 Ok(0) => return wire.len(),
                 Ok(_) => {}
                 Err(_) if plain > 0 => return wire.len() - rest.len(),
@@ -448,14 +448,14 @@ impl Session {
         }
     }
 
-    /// Gives back the memory that holds nothing.
+    /// Frees the memory that holds nothing.
     pub(crate) fn shed(&mut self) {
         if self.rest.is_empty() {
             self.rest = Vec::new();
         }
     }
 
-    /// Encrypts, some 64 KiB at most. What is handed in together leaves in the fewest records. To be
+    /// Encrypts, some 64 KiB at most, all slices together in the fewest records. To be
     /// called only when the handshake is done.
     pub(crate) fn write(&mut self, from: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let taken = match from {
@@ -477,7 +477,7 @@ impl Session {
         self.conn.send_close_notify();
     }
 
-    /// Whether the peer has announced its end and is owed our own.
+    /// Whether the peer has announced its end and we have not announced ours.
     pub(crate) fn owes_close(&self) -> bool {
         self.ended && !self.closed && self.failed.is_none()
     }

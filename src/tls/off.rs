@@ -1,5 +1,5 @@
-//! What stands in for TLS without the feature `rustls`: nobody can have a configuration of it, so that
-//! no stream is ever made.
+//! The stand-in for TLS without the feature `rustls`: its configuration has no values, so that no
+//! stream is ever made.
 use crate::proto::url::Target;
 use std::io;
 

@@ -21,19 +21,19 @@ use std::{
 ///
 /// The TLS handshake takes place with the first read, or a client's first write, and so within the
 /// time that [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening
-/// handshake. A server's writes fail until then: it has nobody to speak to.
+/// handshake. A server's writes fail until then: there is no peer yet.
 ///
-/// What is written goes to the stream below at once as far as that takes it, a write in the fewest
-/// records that hold it, and the rest with the next flush. The stream below may buffer, and may be a
+/// A write goes to the stream below at once as far as that takes it, in the fewest records that hold
+/// it; the rest goes with the next flush. The stream below may buffer, and may be a
 /// `TlsStream` itself: a flush goes on to it, and the handshake flushes it before it waits for the
 /// peer.
 ///
 /// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends TLS's close_notify first; a peer's is
 /// answered with ours when this is dropped, at the latest. A stream that ends without the peer's was
 /// cut off: the error `UnexpectedEof`. The answer in `drop`, and the alert that tells the peer why
-/// TLS failed, are written and flushed as far as the stream takes them then: neither is waited for.
+/// TLS failed, are written and flushed as far as the stream takes them, without waiting.
 ///
-/// Split it, if with a lock, when the handshake is over.
+/// If you split it with a lock, do so after the handshake.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -53,24 +53,24 @@ use std::{
 pub struct TlsStream<S> {
     io: S,
     session: Box<Session>,
-    /// Whom the stream, as far as it was asked by a write or flush, wakes when it takes more.
+    /// The tasks that the stream wakes, after a write or flush, when it takes more.
     writer: Option<Waker>,
-    /// The stream took ciphertext that it was not yet asked to flush.
+    /// The stream took ciphertext that it has not been asked to flush.
     dirty: bool,
-    /// Says goodbye; only the constructors know how to write to `S`.
+    /// Sends close_notify on drop. A fn pointer, since `Drop` cannot require that `S` writes.
     part: fn(&mut Self),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// As a client of the server at `target`, such as [`Request::target`]: its certificate has to be
-    /// for that host, whatever was dialed. HTTP/1.1 is what it asks for by ALPN, whatever `config`
-    /// says. For the roots of the platform there is [`platform_config`](tls::platform_config).
+    /// for that host, whatever was dialed. ALPN asks for HTTP/1.1, whatever `config`
+    /// says. For the platform's roots there is [`platform_config`](tls::platform_config).
     ///
     /// [`Request::target`]: crate::handshake::client::Request::target
     ///
     /// # Errors
     ///
-    /// [`Error::Tls`] for a host that TLS cannot ask for.
+    /// [`Error::Tls`] for a host that is not a name for TLS.
     pub fn client(io: S, target: &Target, config: Arc<ClientConfig>) -> Result<Self, Error> {
         Ok(Self::new(io, tls::client(target, config)?))
     }
@@ -79,13 +79,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Tls`] for a configuration that is at odds with itself.
+    /// [`Error::Tls`] for an inconsistent configuration.
     pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, Error> {
         let session = ServerConnection::new(config).map_err(tls::TlsError::from)?;
         Ok(Self::new(io, session))
     }
 
-    /// With a session made elsewhere, on which nothing was read yet.
+    /// With a session made elsewhere that has read nothing yet.
     pub fn new(io: S, session: impl Into<Connection>) -> Self {
         let session = Box::new(Session::new(session.into()));
         Self { io, session, writer: None, dirty: false, part: Self::part }
@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads the stream once, after sending what the handshake has to say.
+    /// Reads the stream once, after sending the handshake's messages.
     fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<()>> {
         if self.session.is_opening() {
             // A stream that takes nothing, or fails, shows that to the reader soon enough.
@@ -135,14 +135,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.session.check().inspect_err(|_| self.say_last())
     }
 
-    /// Sends what there is, as far as the stream takes it now.
+    /// Sends all ciphertext, as far as the stream takes it now.
     fn say_last(&mut self) {
         let waker = self.writer.clone().unwrap_or_else(|| Waker::noop().clone());
         let _ = self.poll_send(&mut Context::from_waker(&waker));
     }
 
-    /// As [`poll_send`](Self::poll_send), for a task that reads: where another one waits to write,
-    /// it is not forgotten.
+    /// As [`poll_send`](Self::poll_send), for a task that reads: another task that waits to write
+    /// is not forgotten.
     fn send_to_read(&mut self, cx: &mut Context<'_>) {
         let sent = match self.writer.clone() {
             None => self.poll_send(cx),
@@ -205,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ) -> Poll<io::Result<usize>> {
         self.session.may_write()?;
         ready!(self.poll_handshake(cx))?;
-        // The handshake's last words go along with the first that are ours.
+        // The handshake's last flight goes along with the first data.
         if !self.session.is_opening() {
             ready!(self.drain_to_write(cx))?;
         }
@@ -236,7 +236,7 @@ impl<S> TlsStream<S> {
         &self.io
     }
 
-    /// What TLS has agreed on: versions, the peer's certificates, the name asked for.
+    /// The session: versions agreed on, the peer's certificates, the name asked for.
     pub fn session(&self) -> &Connection {
         self.session.conn()
     }
@@ -265,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
             return Poll::Ready(Ok(()));
         }
         loop {
-            // Ciphertext has room where its plaintext will go.
+            // The ciphertext fits where its plaintext will go.
             let room = buf.initialize_unfilled();
             match this.session.read(room) {
                 Ok(Some(n)) => {

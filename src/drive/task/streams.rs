@@ -1,9 +1,9 @@
-//! Streams and sinks of owned messages, for code that is written in combinators: `StreamExt`,
+//! Streams and sinks of owned messages, for code that uses combinators: `StreamExt`,
 //! `forward`, a `select` of many connections, frameworks that take `Stream + Sink`.
 //!
-//! What they cost is a message of its own for each one received (one allocation, or a share of the
-//! buffer it came in) where [`recv`](WebSocket::recv) lends it out. The methods of the same names
-//! go before those of `SinkExt`: `ws.send("text")` is [`WebSocket::send`].
+//! Their cost is an owned message for each one received (one allocation, or a share of the
+//! buffer it came in) where [`recv`](WebSocket::recv) lends it out. The WebSocket's own methods take
+//! precedence over those of `SinkExt`: `ws.send("text")` is [`WebSocket::send`].
 use super::{
     Source, Timer, WebSocket,
     split::{Reader, Side, Wakers, Writer},
@@ -25,8 +25,8 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// `StreamExt::split` makes two tasks of one WebSocket, but a stream and a timer wake only who asked
-/// last: what they wake here is both.
+/// `StreamExt::split` lets two tasks share one WebSocket, but a stream and a timer wake only the
+/// last task that polled; here both are woken.
 impl<I> WebSocket<I> {
     fn tasks(&mut self, side: Side, cx: &Context<'_>) -> Arc<Wakers> {
         let tasks = self.tasks.get_or_insert_default();
@@ -34,13 +34,13 @@ impl<I> WebSocket<I> {
         tasks.clone()
     }
 
-    /// What the one side may change that the other waits for.
+    /// The state that one side may change while the other waits for it.
     fn outlook(&self) -> (bool, bool, bool) {
         let tx = self.drive.core.conn.sender();
         (tx.is_closed(), tx.is_broken(), self.drive.core.error().is_some())
     }
 
-    /// A poll of one side, which is told to the other if it changed something for that.
+    /// Polls one side, and wakes the other if that changed something for it.
     fn poll_side<T>(
         &mut self,
         side: Side,

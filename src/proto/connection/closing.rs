@@ -1,8 +1,8 @@
 //! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as one table.
 //!
-//! What has happened to the peer's Close, to ours and to the stream gives the [`Phase`], and all else
-//! follows from that. A row that names an end of the connection is for that end alone; `*` stands for
-//! whatever there may be. `tests.rs` holds this table against the code, for every combination.
+//! The states of the peer's Close, of ours and of the stream give the [`Phase`], and everything else
+//! follows from that. A row that names a role is for that role alone; `*` stands for any value.
+//! `tests.rs` checks this table against the code, for every combination.
 //!
 //! | theirs         | ours                  | stream            | role   | phase      | section |
 //! |----------------|-----------------------|-------------------|--------|------------|---------|
@@ -21,7 +21,7 @@
 //! | Came, Violated | Lost                  | *                 | *      | Over       |         |
 //! | Missing        | *                     | *                 | *      | Over       | §7.1.5  |
 //!
-//! A phase says what to do with the stream, where a browser would say the connection stands, and how
+//! A phase says what to do with the stream, the ready state that a browser would show, and how
 //! long it may take; `brief` is a second, or [`close_timeout`](Config::close_timeout) if that is less.
 //!
 //! | phase      | ending   | ready state | at most       |
@@ -44,7 +44,7 @@ use core::time::Duration;
 /// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// What has become of the peer's Close.
+/// The state of the peer's Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Theirs {
     Awaited,
@@ -55,17 +55,17 @@ enum Theirs {
     Missing,
 }
 
-/// What has become of our Close.
+/// The state of our Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
     Queued,
     Written,
-    /// The stream failed to write, before it or in the midst of it.
+    /// The stream failed to write, before or during it.
     Lost,
 }
 
-/// What is left of the stream.
+/// The state of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stream {
     Open,
@@ -98,11 +98,11 @@ pub(super) enum Phase {
     Answering,
     /// The same for the Close that reports a violation.
     Reporting,
-    /// All is written; the server is to close the stream first.
+    /// Everything is written; the server is to close the stream first.
     Waiting,
-    /// All is written; the stream is to be shut for writing.
+    /// Everything is written; the stream is to be shut for writing.
     Shutting,
-    /// What still comes is discarded, until the stream ends.
+    /// Input is discarded until the stream ends.
     Discarding,
     Over,
 }
@@ -208,21 +208,21 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed<'a> {
-    /// The close code of the connection (§7.1.5) as other APIs number it: that of the peer's Close,
+    /// The close code of the connection (§7.1.5), as in other APIs: that of the peer's Close,
     /// 1005 for one without a code, 1006 if none came.
     pub code: u16,
     /// The reason in the peer's Close (§7.1.6), empty without one: for a log, not for people. It may
     /// hold control characters: print it with `{:?}`.
     pub reason: &'a str,
     /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
-    /// written. Not that every message came over whole: see [`cut`](Self::cut), and
-    /// [`Sender::unsent`](crate::Sender::unsent) for those of ours.
+    /// written. This does not mean that every message arrived whole: see [`cut`](Self::cut), and
+    /// [`Sender::unsent`](crate::Sender::unsent) for ours.
     pub clean: bool,
     /// Why nothing more is received, if receiving failed.
     pub error: Option<RecvError>,
-    /// The kind of the message that the peer began and, by its Close, left unfinished: what was
-    /// received of it is gone, or, of a message in chunks, was handed out without a last piece. §5.4
-    /// allows a control frame there, so that it is no violation.
+    /// The kind of the message that the peer began and, by its Close, left unfinished: the part
+    /// received is gone or, for a message in chunks, was handed out without a last piece. §5.4
+    /// allows a control frame there, so this is not a violation.
     pub cut: Option<DataKind>,
 }
 
@@ -239,17 +239,18 @@ pub enum Ending {
     /// stream ends, then [`end_of_stream`](super::Connection::end_of_stream); nothing is kept, and
     /// [`handle_timeout`](super::Connection::handle_timeout) bounds it: with 1 s for a server that has
     /// shut its side, with [`close_timeout`](crate::Config::close_timeout) for a client that waits
-    /// for that. A server that closed with unread input would have its last bytes, the Close among
-    /// them, thrown away by the reset that this causes; a client leaves it to the server to close
-    /// first (RFC 6455 §7.1.1), and shuts its side then. A client that fails the connection does
-    /// not wait for that: it is told [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
+    /// for that. If a server closed with unread input, the resulting reset would discard its last
+    /// bytes, the Close among them; a client lets the server close
+    /// first (RFC 6455 §7.1.1), and then shuts its side. A client that fails the connection does
+    /// not wait: it is told [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
     Discard,
-    /// Drop the stream. (Or, where [`auto_close`](Config::auto_close) is off and the peer's Close
-    /// is not answered: nothing, until it is.)
+    /// Drop the stream. (But if [`auto_close`](Config::auto_close) is off and the peer's Close
+    /// is not answered, do nothing until it is.)
     Done,
 }
 
-/// Where a connection stands. A browser's `CONNECTING` is a handshake here. Only moves forward.
+/// The state of a connection, as a browser shows it, without `CONNECTING`, which is a handshake here.
+/// It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReadyState {
     /// Messages pass both ways.

@@ -1,7 +1,7 @@
-//! Round-trip times: which Pings are under way, told apart by their payloads, and what their Pongs
-//! make of them.
+//! Round-trip times: the Pings under way, told apart by their payloads, and the times that their Pongs
+//! give.
 //!
-//! Queueing a Ping and finding a Pong is the two halves' part, telling the time the caller's: a
+//! The two halves queue Pings and find Pongs; the caller tells the time: a
 //! Pong that comes without a time waits for the next one told. Nothing is kept before the first
 //! Ping of this kind.
 use crate::proto::time::Time;
@@ -10,14 +10,14 @@ use core::time::Duration;
 /// How long the payload of a Ping of ours is, in bytes.
 const MARK: usize = 4;
 
-/// A Pong later than this tells how long its peer slept, not how far it is.
+/// A Pong later than this tells how long the peer slept, not how far away it is.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// How long a Ping and its Pong took, from when the Ping was queued to when the Pong was
 /// received, by the time handed in.
 ///
-/// What waits in front of the Ping (the frame under way, a full socket) and in front of the Pong
-/// (messages not yet received) counts: this is what a message and its answer would take.
+/// This includes waiting before the Ping (the frame under way, a full socket) and before the Pong
+/// (messages not yet received): it is the time for a message and its answer.
 /// `minimum` comes closest to the network alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,7 +26,7 @@ pub struct RoundTrip {
     pub latest: Duration,
     /// SRTT of RFC 6298 §2: the first, then an eighth of each that follows.
     pub smoothed: Duration,
-    /// The least of all.
+    /// The shortest of all.
     pub minimum: Duration,
 }
 
@@ -34,11 +34,11 @@ pub struct RoundTrip {
 #[derive(Debug, Default)]
 pub(super) struct Trips {
     /// The oldest Ping that was not answered, and the newest. Pongs come in the order of their
-    /// Pings, so the one in between add nothing that is worth its room: the oldest gives a time
+    /// Pings, so those in between add nothing worth storing: the oldest gives a time
     /// however fast Pings follow each other, the newest does where a peer leaves out Pongs.
     oldest: Option<Probe>,
     newest: Option<Probe>,
-    /// When the Ping was queued whose Pong came, until the time is told.
+    /// When the Ping of the Pong that came was queued, until the time is told.
     answered: Option<Time>,
     times: Option<RoundTrip>,
 }
@@ -50,7 +50,7 @@ struct Probe {
 }
 
 impl Trips {
-    /// A Ping is queued: what its payload has to be.
+    /// A Ping is queued; returns its payload.
     pub(super) fn begin(&mut self, now: Time) -> [u8; MARK] {
         if self.oldest.is_some_and(|probe| now - probe.queued > LONGEST) {
             self.oldest = self.newest.take();
@@ -73,7 +73,7 @@ impl Trips {
         }
     }
 
-    /// A Pong came, `at` that time if anybody said so. One that answers no Ping under way means
+    /// A Pong came, `at` that time if the caller said so. One that answers no Ping under way means
     /// nothing (RFC 6455 §5.5.3).
     pub(super) fn answer(&mut self, payload: &[u8], at: Option<Time>) {
         let matches = |probe: &Option<Probe>| probe.filter(|probe| probe.mark == payload);
@@ -123,8 +123,8 @@ impl Trips {
     }
 }
 
-/// Tells a Ping from others: another one as soon as time has passed. Not to be guessed from those
-/// before it without knowing the nanosecond, so that no peer answers before it was asked.
+/// Tells a Ping from others; changes as soon as time has passed. It cannot be guessed from earlier
+/// ones without knowing the nanosecond, so that no peer can answer before it was asked.
 fn mark(now: Time) -> [u8; MARK] {
     // The output function of SplitMix64.
     let mut x = now.since_epoch().as_nanos() as u64;

@@ -1,8 +1,8 @@
 //! Deadlines as a pure function of the time told.
 //!
 //! Receiving only sets a flag: no clock is read and no timer moved for a message. A timer that was
-//! never armed is due at once, and its first call arms it, so that nothing but `handle_timeout`
-//! takes the time. Sleeping until a deadline, and telling the time, is the adapters'.
+//! never armed is due at once, and its first call arms it, so that only `handle_timeout`
+//! takes the time. Adapters sleep until a deadline and tell the time.
 use super::{Receiver, Sender, closing::Phase};
 use crate::proto::{
     config::{Config, Heartbeat},
@@ -11,8 +11,8 @@ use crate::proto::{
 };
 use core::time::Duration;
 
-/// How often in an interval to look whether something came. A Ping thus goes after an interval of
-/// silence and at most a fifth more, which leaves an adapter that comes a little late a twentieth.
+/// How often per interval to check whether something came. A Ping thus goes after an interval of
+/// silence and at most a fifth more, which allows an adapter to be late by a twentieth.
 const LOOKS: u32 = 5;
 
 /// All deadlines but the one on writing, which goes with the bytes to write.
@@ -26,9 +26,9 @@ pub(super) struct Timers {
     frame: Option<(u64, Time)>,
     /// The phase of the end, and until when it has to be over.
     end: Option<(Phase, Time)>,
-    /// Nobody reads: what would arrive is not missed.
+    /// Reading is paused: silence proves nothing.
     paused: bool,
-    /// The last phase took too long: the stream goes as it is.
+    /// The last phase timed out: drop the stream as it is.
     given_up: bool,
     /// A deadline has passed: none is left.
     late: Option<RecvError>,
@@ -37,7 +37,7 @@ pub(super) struct Timers {
 #[derive(Debug)]
 enum Beat {
     Unarmed,
-    /// Something arrived, or so many `LOOKS`ths of the interval passed without.
+    /// Something arrived, or this many `LOOKS`ths of the interval passed without.
     Listening {
         silent: u8,
         until: Time,
@@ -66,7 +66,7 @@ impl Timers {
         }
     }
 
-    /// The shortest of all that is waited for here.
+    /// The shortest of all timeouts here.
     #[cfg(feature = "std")]
     pub(super) fn shortest(&self) -> Duration {
         let ends = self.frame_timeout.min(self.close_timeout);
@@ -85,7 +85,7 @@ impl Timers {
 
     pub(super) fn set_paused(&mut self, paused: bool) {
         if self.paused && !paused {
-            // What stood still gets its full time again.
+            // Paused timers get their full time again.
             self.frame = None;
             if let Beat::Pinged { .. } = self.beat {
                 self.beat = Beat::Pinging;
@@ -94,7 +94,7 @@ impl Timers {
         self.paused = paused;
     }
 
-    /// Whether the last phase took too long.
+    /// Whether the last phase timed out.
     pub(super) fn gave_up(&self) -> bool {
         self.given_up
     }
@@ -217,7 +217,7 @@ fn armed<T: PartialEq>(timer: Option<(T, Time)>, of: T, unarmed: Time) -> Time {
     timer.filter(|(armed_for, _)| *armed_for == of).map_or(unarmed, |(_, until)| until)
 }
 
-/// How long until the next look whether something came; not so short that nothing else gets done.
+/// How long until the next check whether something came; long enough for other work to get done.
 fn between_looks(heartbeat: Heartbeat) -> Duration {
     (heartbeat.interval / LOOKS).max(Duration::from_millis(1))
 }

@@ -1,9 +1,8 @@
-//! permessage-deflate (RFC 7692): what is wanted of it ([`Deflate`]), what two ends agreed on
+//! permessage-deflate (RFC 7692): its settings ([`Deflate`]), the parameters that two ends agreed on
 //! ([`Agreed`]), and the compressors and decompressors that connections share.
 //!
-//! Which messages are compressed, and how a compressed one is received, is the sender's and the
-//! receiver's; how offers and answers are written is the handshake's; compression itself is that of
-//! `zlib-rs`.
+//! The sender decides which messages to compress, the receiver takes compressed ones, the handshake
+//! writes offers and answers; compression itself is that of `zlib-rs`.
 //!
 //! It is off unless both ends ask for it:
 //!
@@ -16,9 +15,10 @@
 //!
 //! # What it costs in memory
 //!
-//! Without context takeover, the default, nothing is kept between messages: a thread keeps one
-//! compressor for each setting in use, some decompressors and buffers, and all its connections
-//! share them. With takeover a connection keeps what it first needed until it ends.
+//! Without context takeover, the default, a connection keeps nothing between messages: a thread keeps
+//! one compressor for each setting in use, some decompressors and buffers, and all its connections
+//! share them. With takeover a connection keeps its compressor or decompressor, once needed, until it
+//! ends.
 //!
 //! | bytes per connection, beyond one without compression | idle, no message yet | idle, after messages |
 //! |---|---|---|
@@ -32,7 +32,7 @@
 //! 128 KiB at any window, and a receiving window of 32 KiB whatever was agreed.) While a compressed
 //! message is partly received or sent, its connection holds one of the shared ones.
 //!
-//! A message is compressed where it is fed, all of it at once: in a split connection the reader's
+//! Feeding a message compresses all of it at once: in a split connection the reader's
 //! Pongs wait for that.
 //!
 //! # Choices that RFC 7692 leaves open
@@ -40,20 +40,20 @@
 //! - A server answers `server_no_context_takeover; client_no_context_takeover` unless
 //!   [`takeover`](Deflate::takeover) is asked for, and never a window size that was not offered,
 //!   which some clients refuse.
-//! - Windows of 8 bits: zlib cannot compress for one. A server declines an offer that demands it
+//! - Windows of 8 bits: zlib cannot compress for one. A server declines an offer that requires it
 //!   of the server; a client that is told to use one sends everything plain.
-//! - A message is whole if every block of it is, once 00 00 ff ff is put behind it (§7.2.2). All
-//!   others fail with [`BadDeflate`](crate::ProtocolError::BadDeflate), but for these two, as other
-//!   libraries have it: one of no byte at all is empty, and one that ends with a block whose last
-//!   byte is ff is whole, as where its sender left the 00 00 ff ff of its flush in place.
-//! - A block with BFINAL set ends the stream as RFC 1951 §3.2.3 has it: what follows, in this
-//!   message or the next, cannot refer to what came before. No known compressor does.
-//! - References further back than the window agreed on, but no further than 32 KiB and not
-//!   beyond what takeover allows, are followed.
+//! - A message is whole if each of its blocks is, once 00 00 ff ff is appended (§7.2.2). All
+//!   others fail with [`BadDeflate`](crate::ProtocolError::BadDeflate), with two exceptions that other
+//!   libraries make too: a message of no bytes is empty, and one that ends with a block whose last
+//!   byte is ff is whole, as if its sender had left the 00 00 ff ff of its flush in place.
+//! - A block with BFINAL set ends the stream as in RFC 1951 §3.2.3: later data, in this
+//!   message or the next, cannot refer back across it. No known compressor sets it.
+//! - References further back than the window agreed on are followed, up to 32 KiB and
+//!   within what takeover allows.
 //! - Compressed bytes may exceed [`max_message`](crate::Config::max_message) by an eighth and
-//!   1 KiB, since what does not compress grows; the message itself may not.
+//!   1 KiB, since incompressible data grows; the message itself may not.
 //! - Blocks without content are not counted: a sender that flushes often has many. They take time
-//!   and become nothing, for each byte received 210 to 490 instructions, about 20 to 35 ns (32
+//!   and yield nothing: 210 to 490 instructions per byte received, about 20 to 35 ns (32
 //!   where they are stored; stored data 7). That is linear, spent as the bytes arrive, and ends
 //!   with the limit above.
 use crate::proto::role::Role;
@@ -63,7 +63,7 @@ mod params;
 
 pub(crate) use params::{Answer, NAME, Offer};
 
-/// What is wanted of permessage-deflate, in offers and answers, and how to compress. Off unless
+/// Settings of permessage-deflate: what to offer and answer, and how to compress. Off unless
 /// given to [`Config::deflate`](crate::Config::deflate); a peer that does not speak it gets and
 /// sends plain messages.
 ///
@@ -77,10 +77,10 @@ pub(crate) use params::{Answer, NAME, Offer};
 ///
 /// # Secrets
 ///
-/// The length of a compressed message tells something about its content. Where an attacker can
-/// have text of his own compressed together with a secret, in one message or, with takeover, in
-/// one connection, and sees lengths, he can guess the secret byte by byte (CRIME, BREACH; RFC 7692
-/// §8). Send what is secret as [`Outbound::plain`](crate::Outbound::plain).
+/// The length of a compressed message tells something about its content. An attacker who can
+/// have their own text compressed together with a secret, in one message or, with takeover, in
+/// one connection, and who sees lengths, can guess the secret byte by byte (CRIME, BREACH; RFC 7692
+/// §8). Send secrets as [`Outbound::plain`](crate::Outbound::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deflate {
@@ -122,8 +122,8 @@ impl Deflate {
         }
     }
 
-    /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. Others count as the
-    /// nearest.
+    /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. Other values count as the
+    /// nearest of these.
     ///
     /// JSON of 1 KiB takes (`benches/deflate.rs`), alone and with takeover: 2.8 and 1.4 µs for 364
     /// and 248 bytes at level 1; 8.5 and 6.2 µs for 289 and 208 at level 2; 10.4 and 11.0 µs for 278
@@ -133,7 +133,7 @@ impl Deflate {
         self
     }
 
-    /// Messages shorter than this are sent plain, in bytes; default 128, below which little is won
+    /// Messages shorter than this, in bytes, are sent plain; default 128, below which little is gained
     /// without takeover. Empty messages always are.
     pub const fn min_size(mut self, bytes: usize) -> Self {
         self.min_size = bytes;
@@ -154,10 +154,10 @@ impl Deflate {
     }
 
     /// The most that messages of `sender` may refer back, as a power of two of bytes, from 9 to 15
-    /// (§7.1.2); default 15, 32 KiB, for either. Others count as the nearest.
+    /// (§7.1.2); default 15, 32 KiB, for either. Other values count as the nearest of these.
     ///
-    /// A peer's window can be limited only if the peer says that it knows how. That of a message
-    /// in memory is never more than the message is long.
+    /// A peer's window can be limited only if the peer supports it. The window for a message
+    /// in memory is never longer than the message.
     pub const fn window_bits(mut self, sender: Role, bits: u8) -> Self {
         let bits = clamp(bits, 9, 15);
         match sender {
@@ -167,7 +167,7 @@ impl Deflate {
         self
     }
 
-    /// How much a thread keeps of what its connections share, in bytes; default 2 MiB, some five
+    /// How many bytes of shared compressors and decompressors a thread keeps; default 2 MiB, some five
     /// compressors, or 40 decompressors. Those beyond are freed after use and made anew.
     pub const fn memory(mut self, bytes: usize) -> Self {
         self.memory = bytes;
@@ -175,8 +175,8 @@ impl Deflate {
     }
 }
 
-/// What two ends agreed on: part of [`Negotiated`](crate::Negotiated). Can be made by hand, for
-/// framing without HTTP.
+/// The parameters that two ends agreed on: part of [`Negotiated`](crate::Negotiated). Can be made by
+/// hand, for framing without HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Agreed {
@@ -205,7 +205,8 @@ impl Agreed {
         self
     }
 
-    /// How far messages of `sender` may refer back, from 8 to 15. Others count as the nearest.
+    /// How far messages of `sender` may refer back, from 8 to 15. Other values count as the nearest of
+    /// these.
     pub const fn with_window_bits(mut self, sender: Role, bits: u8) -> Self {
         let bits = clamp(bits, 8, 15);
         match sender {
