@@ -25,16 +25,16 @@ use std::{
 /// headers, subprotocols, socket options or a TLS configuration see [`Dial`].
 ///
 /// Connecting, TLS and the opening handshake together are bounded by
-/// [`handshake_timeout`](Config::handshake_timeout); resolving a name is not, which the system
-/// offers no way to do. All addresses of a name are tried, each for its share of the time. Nothing
-/// is followed: a redirect is a refusal.
-/// TLS trusts what the platform trusts.
+/// [`handshake_timeout`](Config::handshake_timeout); resolving a name is not, since the system
+/// offers no way to bound it. All addresses of a name are tried, each for its share of the time.
+/// Redirects are not followed: they are refusals.
+/// TLS trusts the platform's roots.
 ///
 /// # Errors
 ///
 /// [`Error::Url`]; [`Error::Io`], which names the address that was dialed;
 /// `Error::Tls` (or [`Error::NoTls`] without the feature); [`Error::Handshake`], and
-/// [`Error::Refused`] for another status than 101.
+/// [`Error::Refused`] for a status other than 101.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
@@ -61,7 +61,7 @@ impl Dial<'_> {
     /// # Errors
     ///
     /// As [`connect`](crate::blocking::connect). A socket option that the system refuses is
-    /// [`Error::Io`], with its name in front.
+    /// [`Error::Io`], prefixed by its name.
     pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?;
@@ -112,15 +112,15 @@ impl Dial<'_> {
     }
 }
 
-/// The opening handshake as a client, over a stream of the caller's: TLS, a proxy, a Unix socket.
-/// Sets TCP_NODELAY, where there is such a thing, and the stream's timeouts.
+/// The opening handshake as a client, over the caller's stream: TLS, a proxy, a Unix socket.
+/// Sets TCP_NODELAY, where the stream has it, and the stream's timeouts.
 ///
 /// Waits for at most [`handshake_timeout`](Config::handshake_timeout).
 ///
 /// # Errors
 ///
-/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for another status than 101;
-/// [`Error::WouldBlock`] for a stream that does not block: let it block until then, or use
+/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for a status other than 101;
+/// [`Error::WouldBlock`] for a non-blocking stream: make it block during the handshake, or use
 /// [`client::Handshake`] and [`WebSocket::from_parts`].
 pub fn client<S: Stream>(io: S, request: &Request, config: &Config) -> Result<WebSocket<S>, Error> {
     shake(io, request, config, Instant::now())
@@ -156,7 +156,7 @@ fn shake<S: Stream>(
                 Ok(Some(0)) => handshake.end_of_stream(),
                 Ok(Some(n)) => handshake.commit(n),
                 Ok(None) => {}
-                // What the server said is worth more than how it hung up.
+                // The server's response says more than how it hung up.
                 Err(error @ Error::WouldBlock) => return Err(error),
                 Err(_) if handshake.response().is_some() => handshake.end_of_stream(),
                 Err(error) => return Err(error),

@@ -22,14 +22,14 @@ use std::{
 };
 
 /// Reads an opening request and accepts it, whatever it asks for, with TCP_NODELAY on. Use
-/// [`Incoming`] to look first: at the path, at
+/// [`Incoming`] to look at it first: at the path, at
 /// [who is asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins), as a server has to whose users have cookies.
+/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to check.
 ///
 /// Waits for at most [`handshake_timeout`](Config::handshake_timeout),
 /// [`write_timeout`](Config::write_timeout) for the answer, and a second more after a refusal, so
-/// call it in a thread of its own, not in the loop that accepts. How many of these there may be at
-/// once is for that loop to bound: see the example `bounded`.
+/// call it in a thread of its own, not in the loop that accepts. That loop has to bound how many run
+/// at once: see the example `bounded`.
 ///
 /// # Errors
 ///
@@ -38,7 +38,7 @@ pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> 
     Incoming::read(io, config)?.accept(Accept::new())
 }
 
-/// An opening request that was read and is to be accepted or refused, at leisure.
+/// An opening request that has been read, to be accepted or rejected when you are ready.
 #[derive(Debug)]
 pub struct Incoming<S> {
     wire: Wire<S>,
@@ -47,36 +47,36 @@ pub struct Incoming<S> {
 }
 
 impl<S: Stream> Incoming<S> {
-    /// Reads a request and checks all that RFC 6455 §4.2.1 asks for. A bad one is refused: answered
+    /// Reads a request and makes all checks of RFC 6455 §4.2.1. A bad one is rejected: answered
     /// with its status, and the stream ended.
     ///
-    /// Sets TCP_NODELAY, where there is such a thing, and the stream's timeouts.
+    /// Sets TCP_NODELAY, where the stream has it, and the stream's timeouts.
     ///
     /// # Errors
     ///
     /// [`Error::Handshake`] for a bad request, which has been answered, or one that is not whole
     /// within [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`];
-    /// [`Error::WouldBlock`] for a stream that does not block: let it block until it is accepted,
+    /// [`Error::WouldBlock`] for a non-blocking stream: make it block until it is accepted,
     /// or use [`server::Handshake`] and [`WebSocket::from_parts`].
     pub fn read(io: S, config: &Config) -> Result<Self, Error> {
         let (this, checked) = Self::read_any(io, config)?;
         match checked {
             Ok(()) => Ok(this),
             Err(error) => {
-                // That the peer would not take the answer is of no interest to anybody.
+                // It does not matter if the peer did not take the answer.
                 let _ = this.reject(error);
                 Err(error.into())
             }
         }
     }
 
-    /// [`read`](Self::read), but a request that is well-formed HTTP and not a good opening request
-    /// comes back as well, to be answered with [`reject`](Self::reject): for servers that also
-    /// have a page to show.
+    /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request, to be
+    /// answered with [`reject`](Self::reject): for servers that also have a page to show. The second
+    /// value says what is wrong with the request.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::WouldBlock`]. What is wrong with the request is the second value.
+    /// [`Error::Io`], [`Error::WouldBlock`].
     pub fn read_any(io: S, config: &Config) -> Result<(Self, Result<(), HandshakeError>), Error> {
         let handshake = server::Handshake::new(config);
         let mut this = Self {
@@ -109,7 +109,7 @@ impl<S: Stream> Incoming<S> {
         }
     }
 
-    /// The request. Its method is empty where [`read_any`](Self::read_any) met what is not HTTP.
+    /// The request. Its method is empty if [`read_any`](Self::read_any) read something that is not HTTP.
     pub fn request(&self) -> RequestHead<'_> {
         self.handshake.request().unwrap_or_default()
     }
@@ -118,7 +118,7 @@ impl<S: Stream> Incoming<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::Recv`] when the stream took nothing for
+    /// [`Error::Io`]; [`Error::Recv`] if the stream took nothing for
     /// [`write_timeout`](Config::write_timeout); [`Error::Handshake`] for a request that
     /// [`read_any`](Self::read_any) found bad.
     pub fn accept(self, accept: Accept<'_>) -> Result<WebSocket<S>, Error> {
@@ -140,12 +140,12 @@ impl<S: Stream> Incoming<S> {
         Ok(WebSocket::with_timeouts(io, conn, timeouts))
     }
 
-    /// Refuses: writes the response, with the date unless it has one, ends the stream, and waits up to a second for the peer to end
-    /// its side, since unread input would take the response away from it.
+    /// Rejects: writes the response, with the date unless it has one, ends the stream, and waits up to a
+    /// second for the peer to end its side, since unread input could cost the peer the response.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the response could not be written, [`Error::Recv`] when that took longer
+    /// [`Error::Io`] if the response could not be written, [`Error::Recv`] if that took longer
     /// than [`write_timeout`](Config::write_timeout).
     pub fn reject(self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         let response = self.handshake.reject(rejection.into().dated());
@@ -172,7 +172,7 @@ impl<S: Stream> Incoming<S> {
     }
 }
 
-/// A stream during the handshake: each read and write ends by some time.
+/// A stream during the handshake: each read and write has a deadline.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     pub(super) io: S,
@@ -191,7 +191,7 @@ impl<S: Stream> Wire<S> {
         Self { io, read_timeout, write_timeout, epoch, blocked_at: None }
     }
 
-    /// The stream, which may block for ever again, as the handshake found it: a timeout costs the
+    /// The stream, which may block for ever again, as before the handshake: a timeout costs the
     /// system a timer for each read that waits.
     pub(super) fn into_parts(mut self) -> (S, (Timeout, Timeout)) {
         let _ = self.read_timeout.set(None, |to| self.io.set_read_timeout(to));
@@ -202,7 +202,7 @@ impl<S: Stream> Wire<S> {
         Time::new(self.epoch.elapsed())
     }
 
-    /// One read. `None`: it is time.
+    /// One read. `None`: the deadline has passed.
     pub(super) fn read(&mut self, to: &mut [u8], by: Option<Time>) -> Result<Option<usize>, Error> {
         let rest = self.rest(by);
         let _ = self.read_timeout.set(rest, |to| self.io.set_read_timeout(to));
@@ -210,7 +210,7 @@ impl<S: Stream> Wire<S> {
         self.outcome(done, rest.filter(|_| self.read_timeout.is_set()))
     }
 
-    /// One write, flushed if it took all. `None`: it is time.
+    /// One write, flushed if the stream took everything. `None`: the deadline has passed.
     pub(super) fn write(&mut self, from: &[u8], by: Option<Time>) -> Result<Option<usize>, Error> {
         let tick = self.limit_writes(by);
         let done = write_slice(&mut self.io, from);
@@ -221,7 +221,7 @@ impl<S: Stream> Wire<S> {
         Ok(written)
     }
 
-    /// Flushes. That it took too long shows itself to whatever waits next.
+    /// Flushes. If that takes too long, the next wait notices.
     fn flush(&mut self, by: Option<Time>) -> Result<(), Error> {
         loop {
             let tick = self.limit_writes(by);
@@ -233,7 +233,7 @@ impl<S: Stream> Wire<S> {
         }
     }
 
-    /// For how long a write may block now, if that can be said.
+    /// How long a write may block now, if that is known.
     fn limit_writes(&mut self, by: Option<Time>) -> Option<Duration> {
         let rest = self.rest(by);
         let _ = self.write_timeout.set(rest, |to| self.io.set_write_timeout(to));

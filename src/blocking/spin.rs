@@ -1,7 +1,7 @@
 //! A stream that never sleeps: for the least latency, at the price of a core.
 //!
-//! Only how a read or write waits is here. Deadlines, ticks and limits stay the adapter's, which
-//! sees a stream with timeouts as any other: they are kept here, and looked after between turns.
+//! This is only about how a read or write waits. Deadlines, ticks and limits stay with the adapter, to
+//! which this is a stream with timeouts like any other: they are kept here, and checked between turns.
 use super::Stream;
 use std::{
     cell::Cell,
@@ -10,11 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So many turns go by between two looks at the clock: with a system call each, some 20 µs.
+/// The number of turns between two looks at the clock: with a system call each, some 20 µs.
 const TURNS: u32 = 64;
 
-/// A stream that waits by asking again and again, and so is not woken but there when something
-/// arrives. What that saves is the wakeup of a thread.
+/// A stream that waits by asking again and again, which saves waking the thread when something
+/// arrives.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
@@ -29,21 +29,22 @@ const TURNS: u32 = 64;
 /// # }
 /// ```
 ///
-/// **What it costs.** A core, all the time, also while nothing happens: a thread that waits in it
-/// takes 100 % of one, its power and its warmth, and keeps others from it; with fewer cores than
-/// spinning threads it is slower than sleeping. On a core that shares its units with another
-/// (hyper-threads) that one is slowed a little too; a [`spin_loop`] hint between turns keeps it
-/// little. Each turn is a system call.
+/// **Cost.** A core, all the time, even while nothing happens: a waiting thread
+/// takes 100 % of one, with its power and heat, and keeps others from it; with fewer cores than
+/// spinning threads it is slower than sleeping. If the core shares its units with another
+/// (hyper-threads), that one is slowed a little too; a [`spin_loop`] hint between turns keeps that
+/// small. Each turn is a system call.
 ///
-/// **Deadlines** hold as on any stream, also the
-/// [timeouts](super::WebSocket::set_read_timeout) of the caller. The clock is read once in 64 turns
-/// and not before, so they come up to some 40 µs late, and what arrives sooner costs no look at it.
+/// **Deadlines** hold as on any stream, including the caller's
+/// [timeouts](super::WebSocket::set_read_timeout). The clock is read once in 64 turns
+/// and not before, so they may be up to some 40 µs late; input that arrives sooner costs no look at the
+/// clock.
 ///
-/// **TLS** may be inside or outside. With the stream inside, `TlsStream<Spin<TcpStream>>`, a turn is
-/// the system call alone; `into_spin` after `connect` has it outside, where each turn asks TLS too.
+/// **TLS** may be inside or outside. With the spinning inside, `TlsStream<Spin<TcpStream>>`, a turn is
+/// only the system call; `into_spin` after `connect` puts it outside, where each turn asks TLS too.
 ///
-/// Both halves of a split connection spin, each in its own calls. The stream is put into the
-/// non-blocking mode, with all of its other handles.
+/// Both halves of a split connection spin, each in its own calls. The stream, with all of its other
+/// handles, becomes non-blocking.
 #[derive(Debug)]
 pub struct Spin<S> {
     io: S,
@@ -52,11 +53,11 @@ pub struct Spin<S> {
 }
 
 impl<S: Stream> Spin<S> {
-    /// Puts a stream into the non-blocking mode. It may be used for the opening handshake already.
+    /// Makes a stream non-blocking. The result can be used for the opening handshake.
     ///
     /// # Errors
     ///
-    /// What [`Stream::set_nonblocking`] says: `Unsupported` for a stream that has no such mode.
+    /// Those of [`Stream::set_nonblocking`]: `Unsupported` for a stream that has no such mode.
     pub fn new(io: S) -> io::Result<Self> {
         io.set_nonblocking(true)?;
         Ok(Self { io, read_timeout: Cell::default(), write_timeout: Cell::default() })
@@ -80,7 +81,7 @@ impl<S> Spin<S> {
     }
 }
 
-/// Makes a call again and again until it would no longer block, or has for so long.
+/// Repeats a call until it would no longer block, or the timeout passes.
 #[inline]
 fn spin<T>(
     timeout: &Cell<Option<Duration>>,
@@ -94,7 +95,7 @@ fn spin<T>(
                 done => return done,
             }
         }
-        // The first look begins the time: nobody needs it exact, and most waits never get here.
+        // The first look starts the timeout: it need not be exact, and most waits never get here.
         if let Some(timeout) = timeout.get() {
             let now = Instant::now();
             match until {

@@ -1,4 +1,4 @@
-//! What the blocking adapter needs of a stream.
+//! The requirements of the blocking adapter on a stream.
 use std::{
     boxed::Box,
     io::{self, IoSlice, IoSliceMut, Read, Write},
@@ -8,24 +8,24 @@ use std::{
 
 /// A stream that blocks: bytes both ways, and, where it has them, timeouts.
 ///
-/// All but reading and writing has a default, for streams that have no such thing. Without
+/// Everything except reading and writing has a default, for streams that lack it. Without
 /// timeouts a deadline of [`Config`](crate::Config) is noticed only when a read or write returns
-/// by itself, and so never, where the peer is silent for good. [`Plain`] makes a `Stream` of any
+/// by itself, and so never if the peer stays silent. [`Plain`] makes a `Stream` of any
 /// other `Read + Write`.
 pub trait Stream: Read + Write {
-    /// Sets how long a read may block; `None`: for ever. A read that took longer fails with
-    /// `WouldBlock` or `TimedOut`, and has lost nothing.
+    /// Sets how long a read may block; `None`: for ever. A read that takes longer fails with
+    /// `WouldBlock` or `TimedOut`, and loses nothing.
     ///
     /// # Errors
     ///
-    /// Whatever the system says; `Unsupported`, as by default, where there is no such thing.
+    /// The system's; `Unsupported`, the default, if the stream has no timeouts.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         let _ = timeout;
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Sets how long a write may block, as [`set_read_timeout`](Self::set_read_timeout). A write
-    /// that has taken some bytes by then says how many.
+    /// that has taken some bytes by then returns their number.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Whatever the system says.
+    /// The system's.
     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
         let _ = yes;
         Ok(())
@@ -50,7 +50,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Whatever the system says; `Unsupported`, as by default, where there is no such mode.
+    /// The system's; `Unsupported`, the default, if the stream has no such mode.
     fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
         let _ = yes;
         Err(io::ErrorKind::Unsupported.into())
@@ -61,7 +61,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Whatever the system says.
+    /// The system's.
     fn shutdown(&mut self) -> io::Result<()> {
         self.flush()
     }
@@ -70,7 +70,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Whatever the system says; `Unsupported`, as by default, where there is no such thing.
+    /// The system's; `Unsupported`, the default, if the stream cannot be cloned.
     fn try_clone(&self) -> io::Result<Self>
     where
         Self: Sized,
@@ -78,7 +78,7 @@ pub trait Stream: Read + Write {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether `write_vectored` writes more than the first slice; no by default, and then large
+    /// Whether `write_vectored` writes more than the first slice. The default is no: then large
     /// shared payloads are copied, so that no header travels alone.
     fn writes_vectored(&self) -> bool {
         false
@@ -176,9 +176,9 @@ macro_rules! forward {
 forward!(&mut S);
 forward!(Box<S>);
 
-/// Any `Read + Write` as a [`Stream`], with nothing besides: no timeouts, no shutdown, no split.
+/// Any `Read + Write` as a [`Stream`], with nothing else: no timeouts, no shutdown, no split.
 ///
-/// A stream behind it that does not block works as any other: what would block is
+/// It may be non-blocking: a call that would block returns
 /// [`Error::WouldBlock`](crate::Error::WouldBlock).
 #[derive(Clone, Debug, Default)]
 pub struct Plain<S>(pub S);

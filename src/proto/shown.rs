@@ -1,4 +1,4 @@
-//! Text of the peer's, as errors, logs and `Debug` show it.
+//! The peer's text, as errors, logs and `Debug` show it.
 use core::fmt;
 
 /// Bytes from the wire for people to look at: escaped, in one line, and at most 64 of them.

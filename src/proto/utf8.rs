@@ -1,6 +1,6 @@
 //! UTF-8 checked piece by piece (RFC 6455 §8.1), failing at the first impossible byte.
 //!
-//! The validation itself is `simdutf8`'s; here is only what joins a character cut in two.
+//! `simdutf8` validates; this only joins a character that is cut in two.
 use core::fmt;
 
 /// The pieces so far cannot be the beginning of any valid text.
@@ -24,7 +24,7 @@ pub(crate) struct Utf8Validator {
 
 impl fmt::Debug for Utf8Validator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Utf8Validator") // what it holds is payload
+        f.write_str("Utf8Validator") // it holds payload
     }
 }
 
@@ -65,7 +65,7 @@ impl Utf8Validator {
     }
 }
 
-/// The whole characters of what is the beginning of a text, and may end inside one more.
+/// The whole characters of a text's beginning, which may end inside one more.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
     let (whole, cut) = bytes.split_at(bytes.len() - cut_character(bytes));
     if core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some()) {

@@ -25,20 +25,20 @@ use std::{
 /// headers, subprotocols, socket options or a TLS configuration see [`Dial`].
 ///
 /// Resolving, connecting, TLS and the opening handshake together are bounded by
-/// [`handshake_timeout`](Config::handshake_timeout). Nothing is followed: a redirect is a refusal.
-/// TLS trusts what the platform trusts.
+/// [`handshake_timeout`](Config::handshake_timeout). Redirects are not followed: they are refusals.
+/// TLS trusts the platform's roots.
 ///
-/// Cancel safe: dropped, there is no connection.
+/// Cancel safe: if dropped, there is no connection.
 ///
 /// # Errors
 ///
 /// [`Error::Url`]; [`Error::Io`], which names the address that was dialed;
 /// `Error::Tls` (or [`Error::NoTls`] without the feature); [`Error::Handshake`], and
-/// [`Error::Refused`] for another status than 101.
+/// [`Error::Refused`] for a status other than 101.
 ///
 /// # Panics
 ///
-/// tokio panics where the runtime has no time driver.
+/// tokio panics if the runtime has no time driver.
 ///
 /// ```no_run
 /// use tickwire::{Config, tokio::connect};
@@ -62,16 +62,16 @@ pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, 
 impl Dial<'_> {
     /// Connects, as [`connect`](crate::tokio::connect). Feature `tokio`.
     ///
-    /// Cancel safe: dropped, there is no connection.
+    /// Cancel safe: if dropped, there is no connection.
     ///
     /// # Errors
     ///
     /// As [`connect`](crate::tokio::connect). A socket option that the system refuses is
-    /// [`Error::Io`], with its name in front.
+    /// [`Error::Io`], prefixed by its name.
     ///
     /// # Panics
     ///
-    /// tokio panics where the runtime has no time driver.
+    /// tokio panics if the runtime has no time driver.
     pub async fn connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?;
@@ -117,14 +117,14 @@ impl Dial<'_> {
     }
 }
 
-/// The opening handshake as a client, over a stream of the caller's: TLS, a proxy (see
+/// The opening handshake as a client, over the caller's stream: TLS, a proxy (see
 /// `examples/proxy`), a Unix socket.
 ///
-/// Dropped, the future takes the stream along.
+/// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for another status than 101.
+/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for a status other than 101.
 pub async fn client<S>(io: S, request: &Request, config: &Config) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -135,8 +135,8 @@ where
 /// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for
 /// that.
 ///
-/// `into_split` puts a lock around it. Two halves without one, over TCP alone: dial yourself, use
-/// [`client`](fn@client), and `into_split_with(TcpStream::into_split)`.
+/// `into_split` puts a lock around it. For two halves without a lock, over plain TCP, dial yourself and
+/// use [`client`](fn@client) and `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
 pub struct MaybeTls(Inner);
 

@@ -1,4 +1,4 @@
-//! Offers and answers of permessage-deflate (RFC 7692 §7.1), as values: parsed, weighed, written.
+//! Offers and answers of permessage-deflate (RFC 7692 §7.1), as values: parsed, compared, written.
 use super::{Agreed, Deflate, Direction};
 use core::fmt;
 use std::borrow::Cow;
@@ -90,7 +90,7 @@ impl Offer {
         })
     }
 
-    /// What a server answers, and what is agreed on then; `None` if it cannot do what is offered.
+    /// A server's answer, and the parameters then agreed on; `None` if it cannot accept the offer.
     pub(crate) fn answer(self, ours: &Deflate) -> Option<(Answer, Agreed)> {
         let Self(theirs) = self;
         // §7.1.2.1: zlib has no window of 8.
@@ -128,14 +128,14 @@ impl Offer {
 }
 
 impl Answer {
-    /// `None` if it is none to any offer (§7.1).
+    /// `None` if it answers no possible offer (§7.1).
     pub(crate) fn parse<'a>(
         params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>,
     ) -> Option<Self> {
         Params::parse(params).filter(|p| p.client_bits != Some(Bits::Any)).map(Self)
     }
 
-    /// What is agreed on, if this answers `offer`.
+    /// The parameters agreed on, if this answers `offer`.
     pub(crate) fn to(self, offer: Offer) -> Option<Agreed> {
         let (Self(theirs), Offer(ours)) = (self, offer);
         // §7.1.1.1: what was asked of the server has to be repeated.
