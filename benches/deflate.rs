@@ -211,13 +211,13 @@ fn receiving(role: Role, level: u32, takeover: bool) {
         while left > 0 {
             match conn.step() {
                 Ok(Step::Message) => {
-                    let message = conn.message().expect("a message");
+                    let message = conn.receiver().message().expect("a message");
                     assert!(black_box(message).len() == 1024);
                     left -= 1;
                 }
                 Ok(Step::NeedInput) => {
-                    let n = from.read(conn.spare_mut());
-                    conn.commit(n);
+                    let n = from.read(conn.receiver_mut().spare_mut());
+                    conn.receiver_mut().commit(n);
                 }
                 other => panic!("{other:?}"),
             }

@@ -424,13 +424,13 @@ pub fn receive<'c>(conn: &'c mut Connection, stream: &mut Stream) -> &'c [u8] {
         match conn.step() {
             Ok(Step::Message) => break,
             Ok(Step::NeedInput) => {
-                let n = stream.read(conn.spare_mut());
-                conn.commit(n);
+                let n = stream.read(conn.receiver_mut().spare_mut());
+                conn.receiver_mut().commit(n);
             }
             other => panic!("{other:?}"),
         }
     }
-    conn.message().expect("the step said so").as_bytes()
+    conn.receiver().message().expect("the step said so").as_bytes()
 }
 
 #[inline(always)]

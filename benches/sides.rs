@@ -166,8 +166,8 @@ pub fn receiving_chunks(len: usize, client: bool) -> Sides {
                         left -= black_box(chunk.data).len();
                     }
                     Ok(Step::NeedInput) => {
-                        let n = link.read(core.spare_mut());
-                        core.commit(n);
+                        let n = link.read(core.receiver_mut().spare_mut());
+                        core.receiver_mut().commit(n);
                     }
                     other => panic!("{other:?}"),
                 }

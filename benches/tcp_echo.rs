@@ -104,8 +104,8 @@ fn measure(len: usize, rounds: usize, frames: bool, serve: Serve) -> Result<Vec<
             );
             write(&mut io, &bytes)?;
             while conn.step()? != Step::Message {
-                let n = read(&mut io, conn.spare_mut())?;
-                conn.commit(n);
+                let n = read(&mut io, conn.receiver_mut().spare_mut())?;
+                conn.receiver_mut().commit(n);
             }
         } else {
             write(&mut io, &message)?;

@@ -97,14 +97,14 @@ impl End {
     fn hear_from(&mut self, line: &mut Line, now: Time) {
         while let Some(bytes) = line.arrived(now) {
             if bytes.is_empty() {
-                self.conn.end_of_stream();
+                self.conn.receiver_mut().end_of_stream();
             }
             let mut rest = &bytes[..];
             while !rest.is_empty() {
-                let room = self.conn.spare_mut();
+                let room = self.conn.receiver_mut().spare_mut();
                 let (piece, more) = rest.split_at(rest.len().min(room.len()));
                 room[..piece.len()].copy_from_slice(piece);
-                self.conn.commit(piece.len());
+                self.conn.receiver_mut().commit(piece.len());
                 rest = more;
             }
         }

@@ -18,7 +18,7 @@ use std::{fmt, format, io};
 ///     .subprotocols(&["ticks.v2", "ticks.v1"])?
 ///     .header("Authorization", "Bearer ..")?;
 /// let ws = Dial::new(&request).blocking_connect(&Config::default())?; // with tokio: `connect`
-/// println!("{:?}", ws.connection().negotiated().subprotocol());
+/// println!("{:?}", ws.connection().negotiated().subprotocol);
 /// # Ok(())
 /// # }
 /// ```

@@ -63,8 +63,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!
 //! let mut server = Connection::server(&Config::default(), Negotiated::new());
 //! let wire = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // "Hello", masked (§5.7)
-//! server.spare_mut()[..wire.len()].copy_from_slice(wire);
-//! server.commit(wire.len());
+//! server.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(wire);
+//! server.receiver_mut().commit(wire.len());
 //!
 //! assert_eq!(server.step()?, Step::Message);
 //! let (rx, tx) = server.split_mut(); // the message leaves the sending half free
@@ -287,7 +287,6 @@ pub use proto::deflate;
 #[cfg(feature = "std")]
 pub use proto::entropy::SystemEntropy;
 pub use proto::{
-    close,
     close::{CloseCode, CloseFrame},
     config::{Config, Heartbeat, Negotiated},
     connection::{

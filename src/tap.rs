@@ -473,10 +473,10 @@ fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Ti
         }
         match passed.bytes.is_empty() {
             _ if !passed.received => {}
-            true => connection.end_of_stream(),
+            true => connection.receiver_mut().end_of_stream(),
             false => {
                 connection.put(&passed.bytes);
-                connection.commit_at(0, now); // when all of it was there
+                connection.receiver_mut().commit_at(0, now); // when all of it was there
             }
         }
         step(connection, now, &mut see);
@@ -489,7 +489,7 @@ fn step(connection: &mut Connection, now: Time, see: &mut impl FnMut(Time, Event
         match connection.step() {
             Ok(Step::NeedInput | Step::Closed) | Err(_) => break,
             Ok(_) => {
-                if let Some(event) = connection.event() {
+                if let Some(event) = connection.receiver().event() {
                     see(now, event);
                 }
             }

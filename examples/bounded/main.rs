@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .max_head(8 << 10)
         .max_message(64 << 10)
         .high_water(256 << 10)
-        .heartbeat(Heartbeat::behind_proxies());
+        .heartbeat(Heartbeat::BEHIND_PROXIES);
     let places = Places::new(LIMITS);
     if blocking {
         door_threads::serve(&listener, LIMITS.handshakes, &places, &config);

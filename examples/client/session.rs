@@ -57,7 +57,7 @@ impl Steps {
         if let Some((took, agreed)) = &self.tls {
             tell(format_args!("TLS: {:.1} ms, {agreed}", millis(*took)));
         }
-        let subprotocol = negotiated.subprotocol().unwrap_or("none");
+        let subprotocol = negotiated.subprotocol.as_deref().unwrap_or("none");
         tell(format_args!(
             "handshake: {:.1} ms, subprotocol {}, {}",
             millis(self.handshake),
@@ -69,7 +69,7 @@ impl Steps {
 
 fn extension(negotiated: &Negotiated) -> &'static str {
     #[cfg(feature = "deflate")]
-    if negotiated.deflate().is_some() {
+    if negotiated.deflate.is_some() {
         return "permessage-deflate";
     }
     let _ = negotiated;
@@ -101,7 +101,7 @@ impl Session {
         if options.verbose {
             steps.tell(&options.request, negotiated);
         }
-        if let Some(name) = negotiated.subprotocol() {
+        if let Some(name) = negotiated.subprotocol.as_deref() {
             options.look.subprotocol(name)?;
         }
         let tally = if options.summary { Some(Mutex::new(Tally::new()?)) } else { None };

@@ -182,7 +182,7 @@ impl Clients {
         let deflates = place % 100 < self.load.deflate;
         let config = if deflates { &self.load.compressed } else { &self.load.plain };
         let ws = client(stream, request, config).await?;
-        if ws.connection().negotiated().deflate().is_some() != deflates {
+        if ws.connection().negotiated().deflate.is_some() != deflates {
             return Err("not compressed as agreed".into());
         }
         self.tally().connects += 1;

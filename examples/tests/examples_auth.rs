@@ -53,7 +53,7 @@ async fn a_token_among_the_subprotocols_is_not_repeated_to_anybody() {
                 let ws = Dial::new(&request).connect(&Config::default()).await.unwrap();
                 let token = who.contains("a token");
                 assert_eq!(
-                    ws.connection().negotiated().subprotocol(),
+                    ws.connection().negotiated().subprotocol.as_deref(),
                     token.then_some(PROTOCOL),
                     "{who}"
                 );

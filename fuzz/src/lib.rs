@@ -63,16 +63,16 @@ pub fn play(conn: &mut Connection, mut wire: &[u8], cuts: &mut Cuts) -> Seen {
         match conn.step() {
             Ok(Step::NeedInput) if wire.is_empty() => return seen,
             Ok(Step::NeedInput) => {
-                let spare = conn.spare_mut();
+                let spare = conn.receiver_mut().spare_mut();
                 // Longer pieces where much waits, or single bytes would take for ever.
                 let n = cuts.next().unwrap_or(1).saturating_mul(1 + wire.len() / 4096);
                 let n = n.min(spare.len()).min(wire.len());
                 spare[..n].copy_from_slice(&wire[..n]);
-                conn.commit(n);
+                conn.receiver_mut().commit(n);
                 wire = &wire[n..];
             }
             Ok(Step::Closed) => return seen,
-            Ok(_) => seen.events.extend(conn.event().map(event)),
+            Ok(_) => seen.events.extend(conn.receiver().event().map(event)),
             Err(error) => {
                 seen.error = Some(error);
                 return seen;

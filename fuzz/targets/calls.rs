@@ -386,7 +386,7 @@ impl Ledger {
             Op::Frame(frame) => self.add_frame(*frame),
             Op::Raw(bytes) => self.wire.extend(bytes.iter().take(64)),
             Op::Read(most) => {
-                let spare = self.conn.spare_mut();
+                let spare = self.conn.receiver_mut().spare_mut();
                 assert!(!spare.is_empty(), "an empty read would look like the end");
                 if !self.eof {
                     let n = usize::from(*most).min(spare.len()).min(self.wire.len());
@@ -394,24 +394,24 @@ impl Ledger {
                         *to = from;
                         self.received.push(from);
                     }
-                    self.conn.commit_at(n, self.now);
+                    self.conn.receiver_mut().commit_at(n, self.now);
                 }
-                assert!(self.conn.event().is_none(), "a read ends the message");
+                assert!(self.conn.receiver().event().is_none(), "a read ends the message");
             }
             Op::Step => self.step(false),
             Op::StepChunk => self.step(true),
             Op::Take => {
-                let message = self.conn.message().map(Message::to_owned);
-                let taken = self.conn.receiver().take_message();
+                let message = self.conn.receiver().message().map(Message::to_owned);
+                let taken = self.conn.receiver_mut().take_message();
                 assert_eq!(taken, message);
                 if taken.is_some() {
-                    assert!(self.conn.event().is_none());
+                    assert!(self.conn.receiver().event().is_none());
                 }
             }
-            Op::Lend(len) => self.conn.receiver().lend(vec![0xdd; len.get()]),
-            Op::Reclaim => drop(self.conn.reclaim()),
+            Op::Lend(len) => self.conn.receiver_mut().lend(vec![0xdd; len.get()]),
+            Op::Reclaim => drop(self.conn.receiver_mut().reclaim()),
             Op::EndOfStream => {
-                self.conn.end_of_stream();
+                self.conn.receiver_mut().end_of_stream();
                 self.eof = true;
             }
 
@@ -684,7 +684,7 @@ impl Ledger {
         }
         match step {
             Ok(Step::Message) if chunks => {
-                assert!(self.conn.event().is_none());
+                assert!(self.conn.receiver().event().is_none());
                 let chunk = self.conn.receiver().chunk().expect("a chunk");
                 self.partial.extend_from_slice(chunk.data);
                 if chunk.last {
@@ -694,15 +694,15 @@ impl Ledger {
                 }
             }
             Ok(Step::Message) => {
-                let message = self.conn.message().expect("a message");
+                let message = self.conn.receiver().message().expect("a message");
                 assert!(message.len() <= self.limits.message);
                 let text = message.kind() == DataKind::Text;
                 let payload = message.as_bytes().to_vec();
                 self.events.push(reference::Event::Message { text, payload });
-                let _ = self.conn.info();
+                let _ = self.conn.receiver().info();
             }
             Ok(Step::Ping) => {
-                let Some(Event::Ping(payload)) = self.conn.event() else { panic!() };
+                let Some(Event::Ping(payload)) = self.conn.receiver().event() else { panic!() };
                 let payload = payload.to_vec();
                 self.events.push(reference::Event::Ping(payload.clone()));
                 // Answered, if that is wanted and can be: then it is the next Pong.
@@ -710,15 +710,15 @@ impl Ledger {
                 self.controls += 1;
             }
             Ok(Step::Pong) => {
-                let Some(Event::Pong(payload)) = self.conn.event() else { panic!() };
+                let Some(Event::Pong(payload)) = self.conn.receiver().event() else { panic!() };
                 self.events.push(reference::Event::Pong(payload.to_vec()));
             }
             Ok(Step::Close) => {
-                let Some(Event::Close(frame)) = self.conn.event() else { panic!() };
+                let Some(Event::Close(frame)) = self.conn.receiver().event() else { panic!() };
                 self.events.push(reference::Event::Close(frame.map_or(vec![], |f| body(&f))));
                 self.answered();
             }
-            Ok(Step::NeedInput) => assert!(self.conn.event().is_none()),
+            Ok(Step::NeedInput) => assert!(self.conn.receiver().event().is_none()),
             Ok(Step::Closed) => self.end = Some(step),
             Err(error) => {
                 self.end = Some(step);

@@ -66,7 +66,7 @@ fuzz_target!(|data: &[u8]| {
     let mut lines = response.lines();
     let answer = lines.find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
     assert_eq!(answer.map(str::to_owned), got.iter().find_map(answer_to));
-    assert_eq!(answer.is_some(), conn.negotiated().deflate().is_some());
+    assert_eq!(answer.is_some(), conn.negotiated().deflate.is_some());
 });
 
 /// RFC 7692 §7.1, for a server that likes its own context and has windows of 12 and 11 bits.

@@ -185,10 +185,10 @@ fn play(mut conn: Connection, mut wire: &[u8], cut: u8, chunks: bool) -> Outcome
         match if chunks { conn.step_chunk() } else { conn.step() } {
             Ok(Step::NeedInput) if wire.is_empty() => return got,
             Ok(Step::NeedInput) => {
-                let spare = conn.spare_mut();
+                let spare = conn.receiver_mut().spare_mut();
                 let n = cuts.next().unwrap_or(1).min(spare.len()).min(wire.len());
                 spare[..n].copy_from_slice(&wire[..n]);
-                conn.commit(n);
+                conn.receiver_mut().commit(n);
                 wire = &wire[n..];
             }
             Ok(Step::Message) if chunks => {
@@ -199,7 +199,7 @@ fn play(mut conn: Connection, mut wire: &[u8], cut: u8, chunks: bool) -> Outcome
                 }
             }
             Ok(Step::Message) => {
-                let message = conn.message().expect("a message");
+                let message = conn.receiver().message().expect("a message");
                 assert!(
                     message.kind() == DataKind::Binary
                         || std::str::from_utf8(message.as_bytes()).is_ok()
@@ -207,7 +207,7 @@ fn play(mut conn: Connection, mut wire: &[u8], cut: u8, chunks: bool) -> Outcome
                 got.messages.push(message.as_bytes().to_vec());
             }
             Ok(Step::Ping) => {
-                let Some(Event::Ping(payload)) = conn.event() else { panic!("a Ping") };
+                let Some(Event::Ping(payload)) = conn.receiver().event() else { panic!("a Ping") };
                 got.pings.push(payload.to_vec());
             }
             Ok(step) => panic!("{step:?} of data frames"),

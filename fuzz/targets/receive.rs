@@ -67,7 +67,7 @@ impl Run {
                 Ok(Step::NeedInput) if left.is_empty() => {
                     assert!(!eof, "input asked for behind the end");
                     assert_eq!(want.end, End::More);
-                    conn.end_of_stream();
+                    conn.receiver_mut().end_of_stream();
                     eof = true;
                 }
                 Ok(Step::NeedInput) => {
@@ -77,14 +77,14 @@ impl Run {
                         let (piece, rest) = left.split_at(n);
                         let mut buffer = piece.to_vec();
                         buffer.resize(n + [0, 7, 8, 600][reads % 4], 0xdd);
-                        conn.receiver().lend_filled(buffer, n);
+                        conn.receiver_mut().lend_filled(buffer, n);
                         left = rest;
                         continue;
                     }
                     if flags & LEND != 0 {
-                        let lent = conn.reclaim();
+                        let lent = conn.receiver_mut().reclaim();
                         let len = [lent.len(), 600, 40, 5000][reads % 4];
-                        conn.receiver().lend(vec![0xdd; len]);
+                        conn.receiver_mut().lend(vec![0xdd; len]);
                     }
                     read(&mut conn, &mut left, &mut cuts);
                 }
@@ -99,7 +99,7 @@ impl Run {
         while !left.is_empty() {
             read(&mut conn, &mut left, &mut cuts);
             assert_eq!(conn.step(), step);
-            assert!(conn.event().is_none());
+            assert!(conn.receiver().event().is_none());
         }
         assert_eq!(conn.step_chunk(), step);
         assert_eq!(write(conn.sender_mut(), &mut out, usize::MAX), 0, "output behind the end");
@@ -134,11 +134,11 @@ impl Run {
             }
             return;
         }
-        let event = event(conn.event().expect("the step said that something arrived"));
+        let event = event(conn.receiver().event().expect("the step said that something arrived"));
         if let (true, reference::Event::Message { payload, .. }) = (owned, &event) {
-            let taken = conn.receiver().take_message().expect("it was there");
+            let taken = conn.receiver_mut().take_message().expect("it was there");
             assert_eq!(taken.payload(), payload);
-            assert!(conn.message().is_none());
+            assert!(conn.receiver().message().is_none());
         }
         self.events.push(event);
     }
@@ -167,11 +167,11 @@ impl Run {
 }
 
 fn read(conn: &mut Connection, wire: &mut &[u8], cuts: &mut Cuts) {
-    let spare = conn.spare_mut();
+    let spare = conn.receiver_mut().spare_mut();
     assert!(!spare.is_empty(), "an empty read would look like the end of the stream");
     let n = cuts.next().unwrap_or(1).min(spare.len()).min(wire.len());
     let (piece, rest) = wire.split_at(n);
     spare[..n].copy_from_slice(piece);
     *wire = rest;
-    conn.commit(n);
+    conn.receiver_mut().commit(n);
 }

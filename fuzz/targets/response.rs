@@ -114,7 +114,7 @@ fn run(config: &Config, request: &Request, wire: &[u8], cut: u8, eof: bool) -> O
             .all(|value| { value.iter().all(|byte| matches!(byte, b',' | b' ' | b'\t')) })
     );
     let mut conn = client.into_connection().expect("it passed");
-    let subprotocol = conn.negotiated().subprotocol().map(str::to_owned);
+    let subprotocol = conn.negotiated().subprotocol.clone();
     assert_eq!(
         subprotocol.as_deref().map(str::as_bytes),
         head.named("sec-websocket-protocol").pop()

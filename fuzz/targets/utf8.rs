@@ -65,10 +65,10 @@ fuzz_target!(|data: &[u8]| {
             Ok(Step::NeedInput) => {
                 assert!(at < whole, "a whole message, and nothing was said");
                 assert!(wrong.is_none_or(|w| at < w), "impossible since {wrong:?}, read {at}");
-                let spare = conn.spare_mut();
+                let spare = conn.receiver_mut().spare_mut();
                 let n = cuts.next().unwrap().min(spare.len()).min(whole - at);
                 spare[..n].copy_from_slice(&wire[at..at + n]);
-                conn.commit(n);
+                conn.receiver_mut().commit(n);
                 at += n;
             }
             Ok(Step::Message) if chunks => {
@@ -84,7 +84,7 @@ fuzz_target!(|data: &[u8]| {
                 }
             }
             Ok(Step::Message) => {
-                assert_eq!(conn.message().and_then(Message::as_text).map(Ok), Some(want));
+                assert_eq!(conn.receiver().message().and_then(Message::as_text).map(Ok), Some(want));
                 break;
             }
             Err(RecvError::Protocol(ProtocolError::BadUtf8)) => {

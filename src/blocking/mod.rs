@@ -225,7 +225,7 @@ impl<S: Stream> WebSocket<S> {
         if self.wait_message()? == Ready::End {
             return self.drive.ended();
         }
-        Ok(self.drive.core.conn.message())
+        Ok(self.drive.core.conn.receiver().message())
     }
 
     /// [`recv`](Self::recv), and what is known besides the payload: above all whether another
@@ -239,8 +239,8 @@ impl<S: Stream> WebSocket<S> {
         if self.wait_message()? == Ready::End {
             return self.drive.ended();
         }
-        let info = self.drive.core.conn.info();
-        Ok(self.drive.core.conn.message().map(|message| (message, info)))
+        let info = self.drive.core.conn.receiver().info();
+        Ok(self.drive.core.conn.receiver().message().map(|message| (message, info)))
     }
 
     /// [`recv`](Self::recv), together with the sending half to answer through, while the message is
@@ -280,7 +280,7 @@ impl<S: Stream> WebSocket<S> {
         if self.wait_for(Want::Event)? == Ready::End {
             return self.drive.ended();
         }
-        Ok(self.drive.core.conn.event())
+        Ok(self.drive.core.conn.receiver().event())
     }
 
     /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
@@ -308,7 +308,7 @@ impl<S: Stream> WebSocket<S> {
         if self.wait_for(Want::Message)? == Ready::End {
             return self.drive.ended();
         }
-        Ok(self.drive.core.conn.receiver().take_message())
+        Ok(self.drive.core.conn.receiver_mut().take_message())
     }
 
     // Sending.

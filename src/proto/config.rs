@@ -274,9 +274,7 @@ impl Heartbeat {
     /// the latest stays below all of them, and one that is lost comes again in time. A proxy may
     /// keep its own connection to the server long after the client is gone, so a Ping it cannot
     /// deliver is the only sign of that; 20 s let a phone change networks and TCP repeat itself.
-    pub const fn behind_proxies() -> Self {
-        Self::new(Duration::from_secs(20), Duration::from_secs(20))
-    }
+    pub const BEHIND_PROXIES: Self = Self::new(Duration::from_secs(20), Duration::from_secs(20));
 
     /// For a trading client and the like: 1 s and 2 s; a dead server is found within 3.25 s.
     ///
@@ -284,9 +282,7 @@ impl Heartbeat {
     /// Ping a second, sent only where nothing else arrives. TCP repeats a lost segment after 200 ms
     /// or more, then after twice that: 2 s are enough for three losses in a row on a path between
     /// continents. Too hasty for networks that pause for seconds, such as mobile ones.
-    pub const fn trading() -> Self {
-        Self::new(Duration::from_secs(1), Duration::from_secs(2))
-    }
+    pub const TRADING: Self = Self::new(Duration::from_secs(1), Duration::from_secs(2));
 
     /// For a phone, or a device on batteries: 4 min and 30 s; a dead server is found within 5.5 min.
     ///
@@ -296,9 +292,7 @@ impl Heartbeat {
     /// another cell.
     ///
     /// For the phone's end. A server of phones pings as rarely, since its Pings wake them as well.
-    pub const fn phone() -> Self {
-        Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30))
-    }
+    pub const PHONE: Self = Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30));
 }
 
 /// What both ends agreed on in the opening handshake. Can be made by hand, for framing without
@@ -306,9 +300,12 @@ impl Heartbeat {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Negotiated {
-    subprotocol: Option<String>,
+    /// The subprotocol (§1.9), if one was agreed on.
+    pub subprotocol: Option<String>,
+    /// How messages may be compressed, if permessage-deflate was agreed on. Feature `deflate`.
     #[cfg(feature = "deflate")]
-    deflate: Option<Agreed>,
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    pub deflate: Option<Agreed>,
 }
 
 impl Negotiated {
@@ -340,17 +337,5 @@ impl Negotiated {
     pub fn with_deflate(mut self, agreed: Agreed) -> Self {
         self.deflate = Some(agreed);
         self
-    }
-
-    /// How messages may be compressed, if permessage-deflate was agreed on. Feature `deflate`.
-    #[cfg(feature = "deflate")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
-    pub fn deflate(&self) -> Option<Agreed> {
-        self.deflate
-    }
-
-    /// The subprotocol, if one was agreed on.
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.subprotocol.as_deref()
     }
 }

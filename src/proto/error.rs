@@ -47,7 +47,7 @@ pub enum ProtocolError {
 impl ProtocolError {
     /// What this violation is answered with (§7.4.1): 1007 for [`BadUtf8`](Self::BadUtf8) and
     /// [`BadDeflate`](Self::BadDeflate), 1002 for all else.
-    pub const fn close_code(self) -> CloseCode {
+    const fn close_code(self) -> CloseCode {
         match self {
             Self::BadUtf8 | Self::BadDeflate => CloseCode::INVALID_PAYLOAD,
             _ => CloseCode::PROTOCOL_ERROR,

@@ -41,6 +41,7 @@ const LEN64: u8 = 127;
 /// The opcode of a frame (§5.2, §11.8). Reserved ones have no value here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
+// Exhaustive: all others are reserved (§5.2), and refused.
 pub enum OpCode {
     /// `0x0`: a further fragment of the message begun.
     Continuation = 0x0,

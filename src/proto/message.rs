@@ -6,6 +6,7 @@ use core::fmt;
 
 /// The two kinds of data message (RFC 6455 §5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+// Exhaustive: §5.6 has two, and an extension may not add to them (§5.2 reserves the opcodes).
 pub enum DataKind {
     /// UTF-8 text.
     Text,
@@ -18,6 +19,7 @@ pub enum DataKind {
 ///
 /// It is `Copy` and lives until the next receiving call. [`to_owned`](Self::to_owned) keeps it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+// Exhaustive: as `DataKind`.
 pub enum Message<'a> {
     /// Text: valid UTF-8, checked on the way in.
     Text(&'a str),
@@ -159,6 +161,7 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
 
 /// What may be received: a message, or a control frame whose automatic reply is already queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Exhaustive: as the opcodes.
 pub enum Event<'a> {
     /// A whole data message.
     Message(Message<'a>),

@@ -2,6 +2,7 @@
 
 /// Which end of the connection this is (RFC 6455 §5.1): a client masks what it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+// Exhaustive: a connection has two ends.
 pub enum Role {
     /// Sends masked frames, receives unmasked ones.
     Client,

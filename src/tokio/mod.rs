@@ -118,7 +118,7 @@ pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 /// // .. await whoever knows the token in `request.header("authorization")` ..
 /// let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
 /// let mut ws = handshake.accept(accept).await?;
-/// if ws.connection().negotiated().subprotocol().is_none() {
+/// if ws.connection().negotiated().subprotocol.is_none() {
 ///     println!("an old client");
 /// }
 /// # let _ = ws.recv().await?;

@@ -304,7 +304,7 @@ fn a_header_that_announces_a_gigabyte_costs_nothing() {
                 let used = peak(|| {
                     read_once(&mut conn, &wire);
                     assert_eq!(conn.step().is_err(), n > max as u64);
-                    conn.spare_mut();
+                    conn.receiver_mut().spare_mut();
                 });
                 assert!(used < 64 << 10, "{role:?} {n}: {used} bytes");
             }
@@ -396,7 +396,7 @@ fn a_connection_that_ended_frees_everything() {
                 2 => drop(receive(&mut conn, &to(role, 0x83, ""))),
                 3 => conn.write_failed(),
                 4 => drop(receive(&mut conn, &to(role, CLOSE, close_body(1000, "bye")))),
-                _ => conn.end_of_stream(),
+                _ => conn.receiver_mut().end_of_stream(),
             }
             conn.step().is_ok()
         };

@@ -115,7 +115,7 @@ fn exchange(conn: &mut Connection) {
     pump(conn, wire);
     conn.sender_mut().feed(data).unwrap();
     sink(conn, usize::MAX);
-    conn.reclaim();
+    conn.receiver_mut().reclaim();
     conn.sender_mut().reclaim();
 }
 
@@ -126,7 +126,7 @@ fn without_takeover_an_idle_connection_keeps_next_to_nothing() {
         pump(conn, &masked(BINARY, data(1000)));
         conn.sender_mut().feed(&data(1000)).unwrap();
         sink(conn, usize::MAX);
-        conn.reclaim();
+        conn.receiver_mut().reclaim();
         conn.sender_mut().reclaim();
     });
     let fresh = each(&config, Some(agreed(false)), |_| {});

@@ -603,7 +603,7 @@ fn a50_floods_of_offers_and_parameters_are_accepted_once_or_not_at_all() {
         for &adapter in ADAPTERS {
             let config = Config::default().deflate(Deflate::new());
             let defend = move |door: Door| {
-                door.accept(&config).map(|ws| ws.connection().negotiated().deflate())
+                door.accept(&config).map(|ws| ws.connection().negotiated().deflate)
             };
             let (agreed, head, heap) = duel(adapter, defend, |io| {
                 let mut foe = Foe::new(Role::Server, io);

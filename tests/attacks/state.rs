@@ -221,8 +221,8 @@ fn a77_each_turn_of_the_core_s_loop_takes_input_or_asks_for_more() {
         for wire in cliffhangers(role) {
             let mut conn = connection(role, &Config::default());
             for &byte in &wire {
-                conn.spare_mut()[0] = byte; // never without room
-                conn.commit(1);
+                conn.receiver_mut().spare_mut()[0] = byte; // never without room
+                conn.receiver_mut().commit(1);
                 // An event for each frame that is whole, and then always the same: more is needed.
                 let mut events = 0;
                 while conn.step().unwrap() != Step::NeedInput {

@@ -82,7 +82,7 @@ fn pieces_are_handed_out_as_they_arrive() {
             feed(&mut conn, &wire[header + usize::from(i)..][..1]);
             let piece = Seen::Chunk(DataKind::Binary, vec![b'0' + i], i == 9);
             assert_eq!(chunks(&mut conn), [piece]);
-            assert_eq!((conn.event(), conn.message()), (None, None));
+            assert_eq!((conn.receiver().event(), conn.receiver().message()), (None, None));
         }
     }
 }
@@ -207,7 +207,7 @@ fn a_large_message_in_chunks_takes_constant_memory() {
         let mut masker = key.map(Masker::new);
         let mut last = false;
         while !last {
-            let spare = conn.spare_mut();
+            let spare = conn.receiver_mut().spare_mut();
             assert!(spare.len() <= 128 << 10);
             let n = spare.len().min(total - sent);
             let piece = &mut spare[..n];
@@ -215,7 +215,7 @@ fn a_large_message_in_chunks_takes_constant_memory() {
             if let Some(masker) = &mut masker {
                 masker.apply(piece);
             }
-            conn.commit(n);
+            conn.receiver_mut().commit(n);
             sent += n;
             while conn.step_chunk() == Ok(Step::Message) {
                 let chunk = conn.receiver().chunk().unwrap();
@@ -225,7 +225,10 @@ fn a_large_message_in_chunks_takes_constant_memory() {
             }
         }
         assert_eq!((sent, got), (total, total));
-        assert!(conn.reclaim().len() <= 64 << 10, "memory follows what is kept, not what passed");
+        assert!(
+            conn.receiver_mut().reclaim().len() <= 64 << 10,
+            "memory follows what is kept, not what passed"
+        );
     }
 }
 
@@ -289,8 +292,8 @@ fn the_first_piece_of_a_message_says_so() {
     fn pieces(conn: &mut Connection, wire: &[u8], step: usize) -> Vec<(bool, bool)> {
         let mut out = vec![];
         for part in wire.chunks(step) {
-            conn.spare_mut()[..part.len()].copy_from_slice(part);
-            conn.commit(part.len());
+            conn.receiver_mut().spare_mut()[..part.len()].copy_from_slice(part);
+            conn.receiver_mut().commit(part.len());
             while let Ok(Step::Message | Step::Ping) = conn.step_chunk() {
                 let chunk = conn.receiver().chunk();
                 out.extend(chunk.map(|chunk| (chunk.first, chunk.last)));

@@ -64,7 +64,8 @@ fn a_malformed_close_is_refused_and_its_code_not_reported() {
             for cuts in [0..0, 0..wire.len()] {
                 let (seen, output) = transcript(role, &Config::default(), &wire, cuts);
                 assert_eq!(seen, [Seen::Failed((*error).into())], "{body:02x?}");
-                let code = error.close_code().get().to_be_bytes().to_vec();
+                let code =
+                    RecvError::from(*error).close_code().unwrap().get().to_be_bytes().to_vec();
                 assert_eq!(sent(&output), [(CLOSE, code)]);
             }
             let mut conn = connection(role, &Config::default());
@@ -361,7 +362,7 @@ fn the_ending_walks_through_every_path() {
                 assert_eq!((conn.ending(), written.len()), (Ending::Flush, 1));
                 drain(&mut conn);
                 if eof_early {
-                    conn.end_of_stream();
+                    conn.receiver_mut().end_of_stream();
                 }
                 let shut_down = |conn: &mut tickwire::Connection| {
                     assert_eq!(conn.ending(), Ending::ShutDown);
@@ -376,9 +377,9 @@ fn the_ending_walks_through_every_path() {
                 if !eof_early {
                     assert_eq!(conn.ending(), Ending::Discard);
                     feed(&mut conn, &[0xff; 1 << 17]);
-                    assert!(conn.step().is_err() == fails && conn.event().is_none());
+                    assert!(conn.step().is_err() == fails && conn.receiver().event().is_none());
                     assert_eq!(conn.ending(), Ending::Discard);
-                    conn.end_of_stream();
+                    conn.receiver_mut().end_of_stream();
                 }
                 if !first {
                     shut_down(&mut conn);
@@ -391,7 +392,7 @@ fn the_ending_walks_through_every_path() {
         // A network that failed: nothing to write to.
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().feed("data").unwrap();
-        conn.end_of_stream();
+        conn.receiver_mut().end_of_stream();
         assert_eq!(events(&mut conn), [Seen::Failed(RecvError::UnexpectedEof)]);
         assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
     }
@@ -464,7 +465,7 @@ fn the_ready_state_only_moves_forward() {
                 3 => drop(conn.sender_mut().close(None)),
                 4 => drop(conn.sender_mut().abort(None)),
                 5 if rng.once_in(3) => conn.write_failed(),
-                6 => conn.end_of_stream(),
+                6 => conn.receiver_mut().end_of_stream(),
                 7 if conn.ending() == Ending::ShutDown => conn.shut_down(),
                 8 => {
                     now += Duration::from_secs(2);

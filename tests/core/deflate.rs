@@ -585,17 +585,17 @@ fn an_inflated_message_can_be_kept_asked_for_again_and_is_followed_by_plain_ones
     .concat();
     feed(&mut conn, &wire);
     assert_eq!(conn.step(), Ok(Step::Message));
-    assert_eq!(conn.message(), Some(Message::Text(&big)));
-    assert_eq!(conn.message(), Some(Message::Text(&big)));
-    assert!(conn.info().more);
-    let kept = conn.receiver().take_message().unwrap();
+    assert_eq!(conn.receiver().message(), Some(Message::Text(&big)));
+    assert_eq!(conn.receiver().message(), Some(Message::Text(&big)));
+    assert!(conn.receiver().info().more);
+    let kept = conn.receiver_mut().take_message().unwrap();
     assert_eq!(kept.as_message(), Message::Text(&big));
-    assert_eq!(conn.message(), None);
+    assert_eq!(conn.receiver().message(), None);
     assert_eq!(conn.step(), Ok(Step::Message));
-    assert_eq!(conn.message(), Some(Message::Text("plain")));
-    assert!(conn.info().more, "a compressed one is one");
+    assert_eq!(conn.receiver().message(), Some(Message::Text("plain")));
+    assert!(conn.receiver().info().more, "a compressed one is one");
     assert_eq!(conn.step(), Ok(Step::Message));
-    assert_eq!(&conn.receiver().take_bytes().unwrap()[..], b"Hello");
+    assert_eq!(&conn.receiver_mut().take_bytes().unwrap()[..], b"Hello");
     assert_eq!(conn.step(), Ok(Step::NeedInput));
 }
 

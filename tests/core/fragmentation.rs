@@ -119,7 +119,7 @@ fn a_message_that_does_not_end_is_not_delivered() {
         let open = to(role, TEXT_OPEN, "partial");
         let mut conn = connection(role, &Config::default());
         assert_eq!(receive(&mut conn, &open), []);
-        conn.end_of_stream();
+        conn.receiver_mut().end_of_stream();
         assert_eq!(events(&mut conn), [Seen::Failed(RecvError::UnexpectedEof)]);
 
         let mut conn = connection(role, &Config::default());
@@ -139,7 +139,7 @@ fn a_million_control_frames_between_two_fragments_take_linear_time_and_constant_
         let mut count = 0;
         for _ in 0..1000 {
             count += receive(&mut conn, &batch).len();
-            assert!(conn.spare_mut().len() <= 64 << 10);
+            assert!(conn.receiver_mut().spare_mut().len() <= 64 << 10);
         }
         assert_eq!(count, 1_000_000);
         let want = [vec![1; 5000], vec![2; 3]].concat();

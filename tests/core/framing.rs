@@ -8,7 +8,7 @@ use tickwire::{
 /// `wire` is refused with `error` and answered with its code, at every cut, and whatever follows.
 fn refused(role: Role, wire: &[u8], error: ProtocolError) {
     let want = (vec![Seen::Failed(RecvError::Protocol(error))], {
-        vec![(CLOSE, error.close_code().get().to_be_bytes().to_vec())]
+        vec![(CLOSE, RecvError::from(error).close_code().unwrap().get().to_be_bytes().to_vec())]
     });
     let followed = [wire, &to(role, TEXT, "never")[..]].concat();
     for wire in [wire, &followed] {
@@ -160,7 +160,7 @@ fn a_frame_of_the_wrong_masking_is_never_delivered() {
     let seen = receive(&mut conn, &[plain(TEXT, "one"), masked(TEXT, "two")].concat());
     assert_eq!(seen, [Seen::Failed(ProtocolError::MaskRequired.into())]);
     let end = conn.closed().unwrap();
-    assert_eq!((conn.message(), end.code, end.reason), (None, 1006, ""));
+    assert_eq!((conn.receiver().message(), end.code, end.reason), (None, 1006, ""));
 }
 
 #[test]
@@ -253,17 +253,17 @@ fn after_a_failure_every_call_is_harmless() {
             feed(&mut conn, &rng.bytes(16 << 10)); // 1 MiB
             assert_eq!(conn.step(), error);
             assert_eq!(conn.step_chunk(), error);
-            assert_eq!((conn.event(), conn.message()), (None, None));
+            assert_eq!((conn.receiver().event(), conn.receiver().message()), (None, None));
             assert_eq!(conn.receiver().chunk(), None);
-            assert_eq!(conn.receiver().take_message(), None);
+            assert_eq!(conn.receiver_mut().take_message(), None);
             assert_eq!(conn.sender_mut().feed("no"), Err(SendError::Closed));
             assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
             assert_eq!(conn.sender_mut().close(None), Err(SendError::Closed));
-            assert!(!conn.info().more);
-            let buffer = conn.reclaim();
-            conn.receiver().lend(buffer);
+            assert!(!conn.receiver().info().more);
+            let buffer = conn.receiver_mut().reclaim();
+            conn.receiver_mut().lend(buffer);
         }
-        conn.end_of_stream();
+        conn.receiver_mut().end_of_stream();
         conn.write_failed();
         assert_eq!(conn.step(), error);
     }
@@ -289,7 +289,7 @@ fn the_end_of_the_stream_inside_a_frame_is_abnormal() {
         for cut in whole..=wire.len() {
             let mut conn = connection(role, &Config::default());
             feed(&mut conn, &wire[..cut]);
-            conn.end_of_stream();
+            conn.receiver_mut().end_of_stream();
             let mut want = vec![text("whole")];
             want.extend((cut == wire.len()).then(|| binary(vec![7; 300])));
             want.push(Seen::Failed(RecvError::UnexpectedEof));
@@ -322,12 +322,12 @@ fn info_tells_whether_another_whole_message_is_here() {
                 let mut conn = connection(role, &Config::default());
                 feed(&mut conn, &[&tick[..], &tick, &behind].concat());
                 assert_eq!(next(&mut conn), Some(binary("tick")));
-                assert!(conn.info().more);
+                assert!(conn.receiver().info().more);
                 if eof {
-                    conn.end_of_stream();
+                    conn.receiver_mut().end_of_stream();
                 }
                 assert_eq!(next(&mut conn), Some(binary("tick")));
-                assert_eq!(conn.info().more, more, "{role:?} eof {eof} {behind:02x?}");
+                assert_eq!(conn.receiver().info().more, more, "{role:?} eof {eof} {behind:02x?}");
             }
         }
     }
@@ -338,19 +338,19 @@ fn info_tells_when_the_bytes_came() {
     use std::time::Duration;
     let mut conn = server(&Config::default());
     let wire = masked(TEXT, "now");
-    conn.spare_mut()[..wire.len()].copy_from_slice(&wire);
+    conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(&wire);
     let time = tickwire::Time::new(Duration::from_millis(5));
-    conn.commit_at(wire.len(), time);
+    conn.receiver_mut().commit_at(wire.len(), time);
     assert_eq!(events(&mut conn), [text("now")]);
-    assert_eq!(conn.info().read_at, Some(time));
+    assert_eq!(conn.receiver().info().read_at, Some(time));
 }
 
 #[test]
 #[should_panic(expected = "committed more than was spare")]
 fn committing_more_than_there_was_room_for_panics() {
     let mut conn = server(&Config::default());
-    conn.spare_mut();
-    conn.commit(1 << 20);
+    conn.receiver_mut().spare_mut();
+    conn.receiver_mut().commit(1 << 20);
 }
 
 /// Whether some legal header of an end begins with these bytes, by the numbers that the length can
@@ -460,8 +460,8 @@ fn a_frame_is_refused_at_the_first_byte_that_leaves_no_legal_one_here() {
 }
 
 fn feed(conn: &mut Connection, wire: &[u8]) {
-    conn.spare_mut()[..wire.len()].copy_from_slice(wire);
-    conn.commit(wire.len());
+    conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(wire);
+    conn.receiver_mut().commit(wire.len());
 }
 
 fn undeflated(role: Role) -> Connection {

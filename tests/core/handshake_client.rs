@@ -358,9 +358,9 @@ fn the_server_may_choose_only_what_was_offered() {
 
     let (handshake, _) = fed(&offering, &config, &with(&["Sec-WebSocket-Protocol: v1"]), 9);
     let connection = handshake.into_connection().unwrap();
-    assert_eq!(connection.negotiated().subprotocol(), Some("v1"));
+    assert_eq!(connection.negotiated().subprotocol.as_deref(), Some("v1"));
     let (handshake, _) = fed(&offering, &config, &with(&[]), 9);
-    assert_eq!(handshake.into_connection().unwrap().negotiated().subprotocol(), None);
+    assert_eq!(handshake.into_connection().unwrap().negotiated().subprotocol.as_deref(), None);
     let demanding = offering.require_subprotocol();
     assert_eq!(verdict_of(&demanding, &config, &with(&[])), Err(NoSubprotocol));
 }
@@ -605,8 +605,8 @@ fn frames_right_behind_the_response_are_the_first_messages() {
         let mut connection = if early {
             assert_eq!(handshake.response().map(|response| response.status()), Some(101));
             let mut connection = handshake.into_connection().unwrap();
-            connection.spare_mut()[..rest.len()].copy_from_slice(rest);
-            connection.commit(rest.len());
+            connection.receiver_mut().spare_mut()[..rest.len()].copy_from_slice(rest);
+            connection.receiver_mut().commit(rest.len());
             connection
         } else {
             handshake.spare_mut()[..rest.len()].copy_from_slice(rest);
@@ -616,9 +616,9 @@ fn frames_right_behind_the_response_are_the_first_messages() {
         };
         assert!(!connection.sender().has_outgoing());
         assert_eq!(connection.step(), Ok(Step::Message));
-        assert_eq!(connection.message(), Some(Message::Text("hi")));
+        assert_eq!(connection.receiver().message(), Some(Message::Text("hi")));
         assert_eq!(connection.step(), Ok(Step::Message));
-        assert_eq!(connection.message(), Some(Message::Binary(&[0])));
+        assert_eq!(connection.receiver().message(), Some(Message::Binary(&[0])));
         assert_eq!(connection.step(), Ok(Step::NeedInput));
     }
 }
@@ -711,10 +711,10 @@ fn client_and_server_agree_with_each_other() {
     client.commit(bytes.len());
     assert_eq!(client.step(), Ok(Progress::Complete));
     let mut client = client.into_connection().unwrap();
-    assert_eq!(client.negotiated().subprotocol(), Some("ticks.v2"));
-    assert_eq!(server.negotiated().subprotocol(), Some("ticks.v2"));
+    assert_eq!(client.negotiated().subprotocol.as_deref(), Some("ticks.v2"));
+    assert_eq!(server.negotiated().subprotocol.as_deref(), Some("ticks.v2"));
     assert_eq!(client.step(), Ok(Step::Message));
-    assert_eq!(client.message(), Some(Message::Text("tick")));
+    assert_eq!(client.receiver().message(), Some(Message::Text("tick")));
 }
 
 // A67, A68: what a server says when it refuses is what a client can make sense of.
@@ -786,7 +786,7 @@ fn a_client_that_offered_to_take_nothing_over_does_not() {
         let (handshake, verdict) = fed(&request(), &config, &with(&[&answer]), 4096);
         assert_eq!(verdict, Ok(Progress::Complete));
         let conn = handshake.into_connection().unwrap();
-        let deflate = conn.negotiated().deflate().expect("it was agreed on");
+        let deflate = conn.negotiated().deflate.expect("it was agreed on");
         assert_eq!(deflate.takeover(Role::Client), agreed, "{mine} {answered}");
         assert!(deflate.takeover(Role::Server));
     }

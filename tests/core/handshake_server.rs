@@ -120,7 +120,7 @@ fn a_plain_upgrade_gets_exactly_the_headers_it_needs() {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
     );
-    assert_eq!(connection.negotiated().subprotocol(), None);
+    assert_eq!(connection.negotiated().subprotocol.as_deref(), None);
 }
 
 // P121.
@@ -478,7 +478,7 @@ fn the_server_picks_the_first_of_its_own_that_was_offered_or_none() {
     for (ours, chosen) in cases {
         let handshake = passed(&with(&["Sec-WebSocket-Protocol: v1, v2"]));
         let mut connection = handshake.accept(Accept::new().subprotocols(ours)).unwrap();
-        assert_eq!(connection.negotiated().subprotocol(), chosen);
+        assert_eq!(connection.negotiated().subprotocol.as_deref(), chosen);
         let output = output(&mut connection);
         match chosen {
             Some(name) => {
@@ -574,8 +574,8 @@ fn frames_right_behind_the_request_are_the_first_messages() {
         let rest = &bytes[cut..];
         let mut connection = if early {
             let mut connection = handshake.accept(Accept::new()).unwrap();
-            connection.spare_mut()[..rest.len()].copy_from_slice(rest);
-            connection.commit(rest.len());
+            connection.receiver_mut().spare_mut()[..rest.len()].copy_from_slice(rest);
+            connection.receiver_mut().commit(rest.len());
             connection
         } else {
             handshake.spare_mut()[..rest.len()].copy_from_slice(rest);
@@ -584,9 +584,9 @@ fn frames_right_behind_the_request_are_the_first_messages() {
             handshake.accept(Accept::new()).unwrap()
         };
         assert_eq!(connection.step(), Ok(Step::Message));
-        assert_eq!(connection.message(), Some(Message::Text("hi")));
+        assert_eq!(connection.receiver().message(), Some(Message::Text("hi")));
         assert_eq!(connection.step(), Ok(Step::Message));
-        assert_eq!(connection.message(), Some(Message::Binary(&[0])));
+        assert_eq!(connection.receiver().message(), Some(Message::Binary(&[0])));
         assert_eq!(connection.step(), Ok(Step::NeedInput));
     }
 }

@@ -92,7 +92,7 @@ fn an_upgrade_is_answered_with_101_and_what_was_agreed_on() {
     #[cfg(feature = "counters")]
     assert_eq!(connection.counters().sent, tickwire::Traffic::default());
     assert_eq!(
-        (connection.role(), connection.negotiated().subprotocol()),
+        (connection.role(), connection.negotiated().subprotocol.as_deref()),
         (Role::Server, Some("b"))
     );
 }
@@ -107,7 +107,7 @@ fn p215_p216_p217_an_extended_connect_needs_no_key_and_gets_200() {
     let (response, connection) = upgrade.accept(Accept::new().subprotocols(&["b"])).unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(names(response.headers()), ["sec-websocket-protocol"]);
-    assert_eq!(connection.negotiated().subprotocol(), Some("b"));
+    assert_eq!(connection.negotiated().subprotocol.as_deref(), Some("b"));
     // What HTTP/2 has no use for is not there, and a key that is there means nothing.
     for (name, value, verdict) in [
         ("connection", "Upgrade", Some(HandshakeError::BadHeader("Connection"))),
@@ -198,8 +198,8 @@ fn the_connection_has_the_configuration_set_last() {
     upgrade.set_config(&Config::default().max_message(10));
     let (_, mut connection) = upgrade.accept(Accept::new()).unwrap();
     let frame = [&b"\x82\x8b\0\0\0\0"[..], &[7; 11]].concat();
-    connection.spare_mut()[..frame.len()].copy_from_slice(&frame);
-    connection.commit(frame.len());
+    connection.receiver_mut().spare_mut()[..frame.len()].copy_from_slice(&frame);
+    connection.receiver_mut().commit(frame.len());
     assert!(matches!(connection.step(), Err(RecvError::MessageTooBig { .. })));
 }
 
@@ -276,13 +276,16 @@ fn both_ends_agree() {
         let (mut response, server) = upgrade.accept(Accept::new().subprotocols(&["b"])).unwrap();
         *response.version_mut() = request.version();
         let mut client = opening.accept(&response).unwrap();
-        assert_eq!(client.negotiated().subprotocol(), Some("b"));
+        assert_eq!(client.negotiated().subprotocol.as_deref(), Some("b"));
         assert_eq!(client.negotiated(), server.negotiated());
         // P218: masked as ever.
         let _ = client.sender_mut().feed("hello").unwrap();
         let mut server = server;
         exchange(&mut client, &mut server);
-        assert_eq!(server.message().and_then(|message| message.as_text()), Some("hello"));
+        assert_eq!(
+            server.receiver().message().and_then(|message| message.as_text()),
+            Some("hello")
+        );
     }
 }
 
@@ -291,8 +294,8 @@ fn exchange(from: &mut Connection, to: &mut Connection) {
     let mut outgoing = from.sender_mut().outgoing();
     let bytes = outgoing.copy_to_bytes(outgoing.remaining());
     assert_eq!(bytes[1] & 0x80, 0x80);
-    to.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
-    to.commit(bytes.len());
+    to.receiver_mut().spare_mut()[..bytes.len()].copy_from_slice(&bytes);
+    to.receiver_mut().commit(bytes.len());
     assert_eq!(to.step().unwrap(), tickwire::Step::Message);
 }
 

@@ -13,13 +13,13 @@ fn a_waiting_connection_holds_no_buffer() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         assert!(!conn.receiver().has_buffer());
-        conn.receiver().lend(stale(POOLED));
+        conn.receiver_mut().lend(stale(POOLED));
         assert!(conn.receiver().has_buffer());
         let wire = to(role, TEXT, "hello");
         assert_eq!(receive(&mut conn, &wire), [text("hello")]);
-        assert_eq!(conn.reclaim().len(), POOLED);
+        assert_eq!(conn.receiver_mut().reclaim().len(), POOLED);
         assert!(!conn.receiver().has_buffer());
-        assert_eq!(conn.reclaim().len(), 0);
+        assert_eq!(conn.receiver_mut().reclaim().len(), 0);
         // Without one, it finds one.
         assert_eq!(receive(&mut conn, &wire), [text("hello")]);
         conn.sender_mut().lend(stale(1000));
@@ -46,17 +46,17 @@ fn a_small_partial_frame_does_not_keep_a_large_buffer() {
         let want = transcript(role, &Config::default(), &wire, []).0;
         for cut in 0..=wire.len() {
             let mut conn = connection(role, &Config::default());
-            conn.receiver().lend(stale(POOLED));
+            conn.receiver_mut().lend(stale(POOLED));
             let mut seen = receive(&mut conn, &wire[..cut]);
-            assert_eq!(conn.reclaim().len(), POOLED, "{cut}");
+            assert_eq!(conn.receiver_mut().reclaim().len(), POOLED, "{cut}");
             assert!(!conn.receiver().has_buffer());
-            assert_eq!(conn.reclaim().len(), 0);
+            assert_eq!(conn.receiver_mut().reclaim().len(), 0);
             assert_eq!(events(&mut conn), []);
-            conn.receiver().lend(stale(POOLED));
+            conn.receiver_mut().lend(stale(POOLED));
             assert!(conn.receiver().has_buffer());
             seen.extend(receive(&mut conn, &wire[cut..]));
             assert_eq!(seen, want, "{role:?} {cut}");
-            assert_eq!(conn.reclaim().len(), POOLED);
+            assert_eq!(conn.receiver_mut().reclaim().len(), POOLED);
         }
     }
 }
@@ -66,12 +66,12 @@ fn a_large_part_keeps_the_buffer() {
     for role in ROLES {
         let wire = to(role, BINARY, vec![1; 10_000]);
         let mut conn = connection(role, &Config::default());
-        conn.receiver().lend(stale(POOLED));
+        conn.receiver_mut().lend(stale(POOLED));
         assert_eq!(receive(&mut conn, &wire[..5000]), []);
-        assert_eq!(conn.reclaim().len(), 0);
+        assert_eq!(conn.receiver_mut().reclaim().len(), 0);
         assert!(conn.receiver().has_buffer());
         assert_eq!(receive(&mut conn, &wire[5000..]), [binary(vec![1; 10_000])]);
-        assert_eq!(conn.reclaim().len(), POOLED);
+        assert_eq!(conn.receiver_mut().reclaim().len(), POOLED);
     }
 }
 
@@ -80,19 +80,19 @@ fn reclaiming_ends_the_current_message_and_loses_none_behind_it() {
     for role in ROLES {
         let wire: Vec<u8> = (0..5u8).flat_map(|i| to(role, BINARY, [i; 20])).collect();
         let mut conn = connection(role, &Config::default());
-        conn.receiver().lend(stale(POOLED));
+        conn.receiver_mut().lend(stale(POOLED));
         read_once(&mut conn, &wire);
         for i in 0..5 {
             assert_eq!(next(&mut conn), Some(binary([i; 20])));
-            let buffer = conn.reclaim();
-            assert_eq!((conn.message(), conn.event()), (None, None));
+            let buffer = conn.receiver_mut().reclaim();
+            assert_eq!((conn.receiver().message(), conn.receiver().event()), (None, None));
             if i % 2 == 0 {
-                conn.receiver().lend(buffer);
+                conn.receiver_mut().lend(buffer);
             }
         }
         assert_eq!(next(&mut conn), None);
         // All was consumed from the small buffer: it counts as none, and reading goes on.
-        let buffer = conn.reclaim();
+        let buffer = conn.receiver_mut().reclaim();
         assert!(buffer.len() <= POOLED);
         assert_eq!(receive(&mut conn, &wire).len(), 5);
     }
@@ -106,10 +106,10 @@ fn buffers_of_all_sizes_are_good_enough() {
         for len in (0..40).chain([100, 511, 512, 519, 520, 521, 5000, 40_000]) {
             for cut in [0, 1, 7, 8, 100, 2999, 3010] {
                 let mut conn = connection(role, &Config::default().read_buffer(512));
-                conn.receiver().lend(stale(len));
+                conn.receiver_mut().lend(stale(len));
                 let mut seen = receive(&mut conn, &wire[..cut]);
-                conn.receiver().lend(stale(len));
-                assert!(!conn.spare_mut().is_empty());
+                conn.receiver_mut().lend(stale(len));
+                assert!(!conn.receiver_mut().spare_mut().is_empty());
                 seen.extend(receive(&mut conn, &wire[cut..]));
                 assert_eq!(seen, want, "{role:?} {len} {cut}");
             }
@@ -132,16 +132,17 @@ fn bytes_that_lie_in_a_buffer_are_taken_where_they_are() {
         for behind in [8, 9, 3000] {
             let buffer = filled(wire.len() + behind, &wire);
             let at = buffer.as_ptr();
-            assert_eq!(conn.receiver().lend_filled(buffer, wire.len()), None);
+            assert_eq!(conn.receiver_mut().lend_filled(buffer, wire.len()), None);
             assert_eq!(events(&mut conn), [binary(vec![7; 1000]), text("next")]);
-            let buffer = conn.reclaim();
+            let buffer = conn.receiver_mut().reclaim();
             assert_eq!(buffer.as_ptr(), at);
         }
         // Without room behind them, or with a part kept from before, they are copied.
         for (cut, behind) in [(0, 0), (0, 7), (3, 8), (500, 8), (1003, 100)] {
             assert_eq!(receive(&mut conn, &wire[..cut]), []);
             let rest = &wire[cut..];
-            let back = conn.receiver().lend_filled(filled(rest.len() + behind, rest), rest.len());
+            let back =
+                conn.receiver_mut().lend_filled(filled(rest.len() + behind, rest), rest.len());
             assert_eq!(back, Some(filled(rest.len() + behind, rest)), "{cut} {behind}");
             assert_eq!(events(&mut conn), [binary(vec![7; 1000]), text("next")]);
         }
@@ -157,32 +158,32 @@ fn a_filled_buffer_ends_the_current_message_and_counts_as_heard() {
         let one = to(role, BINARY, "b");
         read_once(&mut conn, &one);
         assert_eq!(conn.step(), Ok(Step::Message));
-        assert_eq!(conn.receiver().lend_filled(filled(100, &one), one.len()), None);
-        assert_eq!(conn.message(), None);
+        assert_eq!(conn.receiver_mut().lend_filled(filled(100, &one), one.len()), None);
+        assert_eq!(conn.receiver().message(), None);
         assert_eq!(events(&mut conn), [binary("b")]);
         // Nothing received is nothing, not an end; behind an end nothing is looked at or kept.
-        assert_eq!(conn.receiver().lend_filled(stale(100), 0), None);
+        assert_eq!(conn.receiver_mut().lend_filled(stale(100), 0), None);
         assert_eq!(events(&mut conn), []);
         receive(&mut conn, &to(role, CLOSE, [3, 232]));
         for _ in 0..100 {
-            conn.receiver().lend_filled(stale(1000), 992);
+            conn.receiver_mut().lend_filled(stale(1000), 992);
             assert_eq!(events(&mut conn), [Seen::Closed]);
         }
-        assert!(conn.reclaim().len() < 17 << 10);
+        assert!(conn.receiver_mut().reclaim().len() < 17 << 10);
     }
 }
 
 #[test]
 #[should_panic(expected = "range end index 5 out of range for slice of length 4")]
 fn more_than_the_buffer_holds_is_a_mistake() {
-    connection(ROLES[0], &Config::default()).receiver().lend_filled(stale(4), 5);
+    connection(ROLES[0], &Config::default()).receiver_mut().lend_filled(stale(4), 5);
 }
 
 /// Lends and reclaims with each byte, from a pool of buffers that others have used.
 fn shuffle(conn: &mut Connection, rng: &mut Rng, pool: &mut Vec<Vec<u8>>) {
     match rng.below(5) {
         0 | 1 => {
-            let mut buffer = conn.reclaim();
+            let mut buffer = conn.receiver_mut().reclaim();
             if !buffer.is_empty() {
                 buffer.fill(rng.next() as u8); // as another connection would
                 pool.push(buffer);
@@ -190,13 +191,13 @@ fn shuffle(conn: &mut Connection, rng: &mut Rng, pool: &mut Vec<Vec<u8>>) {
         }
         2 => {
             if let Some(buffer) = pool.pop() {
-                conn.receiver().lend(buffer);
+                conn.receiver_mut().lend(buffer);
             }
         }
         3 => {
             let bits = rng.below(16) + 1;
             let len = rng.below(1 << bits);
-            conn.receiver().lend(stale(len));
+            conn.receiver_mut().lend(stale(len));
         }
         _ => {}
     }
@@ -231,7 +232,7 @@ fn lending_and_reclaiming_at_any_moment_loses_nothing() {
             let most = (1 << rng.below(12)).min(rest.len());
             let n = if rng.once_in(2) {
                 let buffer = filled(most + [0, 7, 8, 1000][rng.below(4)], &rest[..most]);
-                pool.extend(conn.receiver().lend_filled(buffer, most));
+                pool.extend(conn.receiver_mut().lend_filled(buffer, most));
                 most
             } else {
                 read_once(&mut conn, &rest[..most])

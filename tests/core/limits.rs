@@ -83,7 +83,7 @@ fn sums_of_fragments_do_not_wrap() {
                     assert_eq!(seen, [Seen::Failed(RecvError::MessageTooBig { limit })]);
                 } else {
                     assert_eq!(seen, []); // legal so far, and nothing was reserved for it
-                    assert!(conn.spare_mut().len() <= 256 << 10);
+                    assert!(conn.receiver_mut().spare_mut().len() <= 256 << 10);
                     assert_eq!(receive(&mut conn, &[7; 100_000]), []);
                 }
             }
@@ -206,7 +206,7 @@ fn spare_is_never_empty_whatever_the_limits() {
                 for piece in wire.chunks(97) {
                     let mut piece = piece;
                     while !piece.is_empty() {
-                        assert!(!conn.spare_mut().is_empty());
+                        assert!(!conn.receiver_mut().spare_mut().is_empty());
                         let n = read_once(&mut conn, &piece[..step.min(piece.len())]);
                         piece = &piece[n..];
                         step = step % 50 + 1;
@@ -238,10 +238,10 @@ fn one_read_asks_for_what_was_set_and_for_512_bytes_to_16_mib() {
             [(0, 512), (512, 512), (1000, 1000), (16 << 10, 16 << 10), (usize::MAX, 16 << 20)]
         {
             let mut conn = connection(role, &Config::default().read_buffer(set));
-            let got = conn.spare_mut().len();
+            let got = conn.receiver_mut().spare_mut().len();
             assert!((asked..=asked + 64).contains(&got), "{set}: {got}");
         }
-        let got = connection(role, &Config::default()).spare_mut().len();
+        let got = connection(role, &Config::default()).receiver_mut().spare_mut().len();
         assert!((16 << 10..=(16 << 10) + 64).contains(&got), "{got} by default");
     }
 }

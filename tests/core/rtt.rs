@@ -24,8 +24,8 @@ fn ping(conn: &mut Connection) -> Vec<u8> {
 /// A Pong comes, and is told when.
 fn pong(conn: &mut Connection, payload: &[u8], now: Time) {
     let wire = to(conn.role(), PONG, payload);
-    conn.spare_mut()[..wire.len()].copy_from_slice(&wire);
-    conn.commit_at(wire.len(), now);
+    conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(&wire);
+    conn.receiver_mut().commit_at(wire.len(), now);
     assert_eq!(events(conn), [Seen::Pong(payload.to_vec())]);
 }
 
@@ -36,7 +36,7 @@ fn probe(conn: &mut Connection, now: Time) -> Vec<u8> {
 }
 
 fn times(conn: &Connection) -> [Duration; 3] {
-    let RoundTrip { latest, smoothed, minimum, .. } = conn.rtt().expect("a time");
+    let RoundTrip { latest, smoothed, minimum, .. } = conn.sender().rtt().expect("a time");
     [latest, smoothed, minimum]
 }
 
@@ -44,7 +44,7 @@ fn times(conn: &Connection) -> [Duration; 3] {
 fn the_smoothed_time_is_that_of_rfc_6298() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        assert_eq!(conn.rtt(), None);
+        assert_eq!(conn.sender().rtt(), None);
         let (mut now, mut least, mut srtt) = (1_000, u64::MAX, None);
         for took in [80, 160, 40, 40, 0, 800, 33] {
             let payload = probe(&mut conn, at(now));
@@ -91,7 +91,7 @@ fn without_a_stamp_the_next_time_told_is_that_of_the_pong() {
         let payload = probe(&mut conn, at(10));
         assert_eq!(conn.poll_timeout(), None, "no deadline hangs on it");
         receive(&mut conn, &to(role, PONG, &payload));
-        assert_eq!((conn.rtt(), conn.poll_timeout()), (None, Some(Time::ZERO)));
+        assert_eq!((conn.sender().rtt(), conn.poll_timeout()), (None, Some(Time::ZERO)));
         conn.handle_timeout(at(17)).unwrap();
         assert_eq!((times(&conn)[0], conn.poll_timeout()), (ms(7), None));
         // Once: later times change nothing.
@@ -106,12 +106,12 @@ fn a_pong_that_answers_nothing_under_way_means_nothing() {
         let mut conn = connection(role, &Config::default());
         pong(&mut conn, b"", at(1));
         pong(&mut conn, b"unasked for", at(1));
-        assert_eq!((conn.rtt(), conn.poll_timeout()), (None, None));
+        assert_eq!((conn.sender().rtt(), conn.poll_timeout()), (None, None));
         let payload = probe(&mut conn, at(10));
         for other in [&b""[..], &payload[..3], &[&payload[..], b"x"].concat(), &[0; 125]] {
             pong(&mut conn, other, at(12));
         }
-        assert_eq!(conn.rtt(), None);
+        assert_eq!(conn.sender().rtt(), None);
         pong(&mut conn, &payload, at(30));
         assert_eq!(times(&conn), [ms(20); 3]);
         // Again, and then again while another one is under way.
@@ -147,7 +147,7 @@ fn the_callers_own_pings_are_the_callers_to_match() {
         conn.sender_mut().ping(b"mine").unwrap();
         assert_eq!(ping(&mut conn), b"mine");
         pong(&mut conn, b"mine", at(5));
-        assert_eq!((conn.rtt(), conn.poll_timeout()), (None, None));
+        assert_eq!((conn.sender().rtt(), conn.poll_timeout()), (None, None));
         // Of several that wait the newest goes out; the heartbeat takes what waits already.
         let config = Config::default().heartbeat(Heartbeat::new(ms(8_000), ms(3_000)));
         let mut conn = connection(role, &config);
@@ -158,7 +158,7 @@ fn the_callers_own_pings_are_the_callers_to_match() {
         }
         assert_eq!(ping(&mut conn), b"mine");
         pong(&mut conn, b"mine", at(9_500));
-        assert_eq!(conn.rtt(), None);
+        assert_eq!(conn.sender().rtt(), None);
         // The one that never went out is in nobody's way.
         let payload = probe(&mut conn, at(9_600));
         pong(&mut conn, &payload, at(9_700));
@@ -178,7 +178,7 @@ fn pings_may_follow_each_other_faster_than_pongs() {
                 pong(&mut conn, &payload, at(due));
             }
             match now {
-                0..100 => assert_eq!(conn.rtt(), None),
+                0..100 => assert_eq!(conn.sender().rtt(), None),
                 100..1_200 => assert_eq!(times(&conn), [ms(100); 3]),
                 1_400.. => assert_eq!((times(&conn)[0], times(&conn)[2]), (ms(200), ms(100))),
                 _ => {}
@@ -196,7 +196,7 @@ fn a_late_pong_tells_of_its_peer_and_gives_no_time() {
         let mut conn = connection(role, &Config::default());
         let payload = probe(&mut conn, at(0));
         pong(&mut conn, &payload, at(minute + 1));
-        assert_eq!(conn.rtt(), None);
+        assert_eq!(conn.sender().rtt(), None);
         let payload = probe(&mut conn, at(minute));
         pong(&mut conn, &payload, at(2 * minute));
         assert_eq!(times(&conn), [ms(minute); 3]);
@@ -222,7 +222,7 @@ fn a_ping_without_a_pong_is_forgotten_after_a_minute_when_the_next_one_goes() {
         let mut conn = connection(role, &Config::default());
         let [first, between, newest] = [0, 1, 60_000].map(|now| probe(&mut conn, at(now)));
         pong(&mut conn, &between, at(60_000));
-        assert_eq!(conn.rtt(), None);
+        assert_eq!(conn.sender().rtt(), None);
         pong(&mut conn, &first, at(60_000));
         assert_eq!(times(&conn)[0], ms(60_000));
         pong(&mut conn, &newest, at(60_007));
@@ -231,7 +231,7 @@ fn a_ping_without_a_pong_is_forgotten_after_a_minute_when_the_next_one_goes() {
         let mut conn = connection(role, &Config::default());
         let [first, between, newest] = [0, 1, 60_001].map(|now| probe(&mut conn, at(now)));
         pong(&mut conn, &first, at(60_001));
-        assert_eq!(conn.rtt(), None);
+        assert_eq!(conn.sender().rtt(), None);
         pong(&mut conn, &between, at(60_001));
         assert_eq!(times(&conn)[0], ms(60_000));
         pong(&mut conn, &newest, at(60_008));
@@ -264,7 +264,7 @@ fn a_stamp_from_before_the_ping_makes_no_time() {
         pong(&mut conn, b"", at(5));
         let payload = probe(&mut conn, at(10));
         receive(&mut conn, &to(role, PONG, &payload));
-        assert_eq!((conn.rtt(), conn.poll_timeout()), (None, Some(Time::ZERO)));
+        assert_eq!((conn.sender().rtt(), conn.poll_timeout()), (None, Some(Time::ZERO)));
         conn.handle_timeout(at(14)).unwrap();
         assert_eq!(times(&conn), [ms(4); 3]);
     }
@@ -327,28 +327,28 @@ mod over_blocking {
                 let began = Instant::now();
                 ws.probe().unwrap();
                 ws.flush().unwrap();
-                assert_eq!(ws.connection().rtt(), None);
+                assert_eq!(ws.connection().sender().rtt(), None);
                 assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));
                 if stamp {
                     let _ = ws.recv_reply().unwrap().unwrap();
                 } else {
                     let _ = ws.recv().unwrap().unwrap();
                 }
-                plausible(ws.connection().rtt(), began);
-                assert_eq!(ws.connection().rtt(), ws.connection().rtt());
+                plausible(ws.connection().sender().rtt(), began);
+                assert_eq!(ws.connection().sender().rtt(), ws.connection().sender().rtt());
                 // Another adapter takes over, with a clock of its own: what is under way is
                 // forgotten, what is known stays.
                 ws.probe().unwrap();
                 ws.flush().unwrap();
                 let mut peer = there.join().unwrap();
                 let (_, payload) = peer.frame();
-                let known = ws.connection().rtt();
+                let known = ws.connection().sender().rtt();
                 let (io, conn) = ws.into_parts();
                 let mut ws = tickwire::blocking::WebSocket::from_parts(io, conn);
                 peer.send(PONG, &payload);
                 peer.send(TEXT, b"c");
                 assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("c"));
-                assert_eq!(ws.connection().rtt(), known);
+                assert_eq!(ws.connection().sender().rtt(), known);
             });
         }
     }
@@ -382,7 +382,7 @@ mod over_blocking {
             for _ in 0..2 {
                 let _ = ws.recv().unwrap().unwrap();
             }
-            plausible(ws.connection().rtt(), began);
+            plausible(ws.connection().sender().rtt(), began);
             there.join().unwrap();
         });
     }
@@ -428,13 +428,13 @@ mod over_tokio {
                 advance(ms(30)).await;
                 answer(&io);
                 assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("a"));
-                assert_eq!(ws.connection().rtt(), None);
+                assert_eq!(ws.connection().sender().rtt(), None);
                 if replying {
                     let _ = ws.recv_reply().await.unwrap().unwrap();
                 } else {
                     let _ = ws.recv().await.unwrap().unwrap();
                 }
-                exactly(ws.connection().rtt(), ms(30));
+                exactly(ws.connection().sender().rtt(), ms(30));
             }
         })
         .await;
@@ -476,7 +476,7 @@ mod over_tokio {
             });
             let _ = ws.recv().await.unwrap().unwrap();
             let _ = ws.recv().await.unwrap().unwrap();
-            let latest = ws.connection().rtt().expect("a time").latest;
+            let latest = ws.connection().sender().rtt().expect("a time").latest;
             assert!((ms(50)..=ms(60)).contains(&latest), "{latest:?}");
             answering.await.unwrap();
         })

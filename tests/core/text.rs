@@ -212,10 +212,10 @@ fn what_a_hostile_peer_wrote_is_escaped_and_cut_when_shown() {
     let mut conn = server(&Config::default());
     feed(&mut conn, &[masked(TEXT, &hostile), masked(BINARY, b"\n\x1b\xff")].concat());
     conn.step().unwrap();
-    let shown = format!("{:?} {:?}", conn.message(), conn.event());
+    let shown = format!("{:?} {:?}", conn.receiver().message(), conn.receiver().event());
     assert!(!shown.contains(['\x1b', '\n', '\r']) && shown.len() < 400, "{shown}");
     conn.step().unwrap();
-    assert_eq!(format!("{:?}", conn.message()), r#"Some(Binary(b"\n\x1b\xff"))"#);
+    assert_eq!(format!("{:?}", conn.receiver().message()), r#"Some(Binary(b"\n\x1b\xff"))"#);
     for cut in 0..hostile.len() {
         let chunk = tickwire::Chunk {
             kind: tickwire::DataKind::Text,
@@ -243,8 +243,8 @@ fn text_is_judged_at_the_same_byte_where_chunks_are_asked_for_from_then_on() {
             for change in 0..=end {
                 let mut conn = connection(role, &Config::default());
                 for (at, byte) in wire[..end].iter().enumerate() {
-                    conn.spare_mut()[0] = *byte;
-                    conn.commit(1);
+                    conn.receiver_mut().spare_mut()[0] = *byte;
+                    conn.receiver_mut().commit(1);
                     let mut step = || if at < change { conn.step() } else { conn.step_chunk() };
                     let failed = loop {
                         match step() {

@@ -294,7 +294,7 @@ fn two_live_ends_keep_each_other_alive_for_ever() {
         assert_eq!(end.conn.ready_state(), ReadyState::Open);
         assert!(end.seen.len() > 50);
         assert!(end.seen.iter().all(|e| matches!(e, Seen::Ping(_) | Seen::Pong(_))));
-        assert_eq!(end.conn.rtt().unwrap().latest, Duration::ZERO); // on this clock
+        assert_eq!(end.conn.sender().rtt().unwrap().latest, Duration::ZERO); // on this clock
     }
     // A peer that hears and answers nothing is found.
     pair.server.deaf = true;
@@ -409,8 +409,8 @@ fn a_commit_of_no_bytes_is_no_sign_of_life() {
     let config = Config::default().heartbeat(Heartbeat::new(8 * SECOND, 3 * SECOND));
     let mut conn = server(&config);
     for second in 0..30 {
-        conn.spare_mut();
-        conn.commit(0);
+        conn.receiver_mut().spare_mut();
+        conn.receiver_mut().commit(0);
         drain(&mut conn);
         if conn.handle_timeout(at(second)).is_err() {
             return;
@@ -423,9 +423,9 @@ fn a_commit_of_no_bytes_is_no_sign_of_life() {
 fn presets_find_a_dead_peer_in_the_time_they_name() {
     let seconds = |n: f64| Duration::from_secs_f64(n);
     for (preset, ping, dead) in [
-        (Heartbeat::behind_proxies(), [20.0, 24.0], 45.0),
-        (Heartbeat::trading(), [1.0, 1.2], 3.25),
-        (Heartbeat::phone(), [240.0, 288.0], 330.0),
+        (Heartbeat::BEHIND_PROXIES, [20.0, 24.0], 45.0),
+        (Heartbeat::TRADING, [1.0, 1.2], 3.25),
+        (Heartbeat::PHONE, [240.0, 288.0], 330.0),
     ] {
         for role in ROLES {
             let mut conn = connection(role, &Config::default().heartbeat(preset));

@@ -5,15 +5,15 @@ use tickwire::{Config, Connection, Message, Outbound, OwnedMessage, Prepared, Se
 
 /// Reads `wire` in one go; returns the address of its first byte in the buffer.
 fn read_at(conn: &mut Connection, wire: &[u8]) -> usize {
-    let spare = conn.spare_mut();
+    let spare = conn.receiver_mut().spare_mut();
     let address = spare.as_ptr() as usize;
     spare[..wire.len()].copy_from_slice(wire);
-    conn.commit(wire.len());
+    conn.receiver_mut().commit(wire.len());
     address
 }
 
 fn address(conn: &Connection) -> usize {
-    conn.message().unwrap().as_bytes().as_ptr() as usize
+    conn.receiver().message().unwrap().as_bytes().as_ptr() as usize
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn a_message_is_a_slice_of_the_buffer_it_was_read_into() {
                 let wire = to(role, b0, vec![b'x'; len]);
                 let mut conn = connection(role, &Config::default());
                 let two = [&wire[..], &wire].concat();
-                if two.len() > conn.spare_mut().len() {
+                if two.len() > conn.receiver_mut().spare_mut().len() {
                     let base = read_at(&mut conn, &wire);
                     conn.step().unwrap();
                     assert_eq!(address(&conn), base + wire.len() - len);
@@ -82,15 +82,15 @@ fn a_large_message_taken_is_the_buffer_itself_and_a_small_one_a_copy() {
         read_at(&mut conn, &[&large[..], &small, &small].concat());
         conn.step().unwrap();
         let at = address(&conn);
-        let taken = conn.receiver().take_message().unwrap();
+        let taken = conn.receiver_mut().take_message().unwrap();
         assert_eq!(taken.payload().as_ptr() as usize, at);
         assert_eq!(taken.as_message().as_text().unwrap(), "x".repeat(12_000));
-        assert_eq!(conn.message(), None);
-        assert_eq!(conn.receiver().take_message(), None);
+        assert_eq!(conn.receiver().message(), None);
+        assert_eq!(conn.receiver_mut().take_message(), None);
         // What followed is kept.
         assert_eq!(next(&mut conn), Some(binary("small")));
         let at = address(&conn);
-        let bytes = conn.receiver().take_bytes().unwrap();
+        let bytes = conn.receiver_mut().take_bytes().unwrap();
         assert_ne!(bytes.as_ptr() as usize, at);
         assert_eq!(bytes, "small");
         assert_eq!(next(&mut conn), Some(binary("small")));
@@ -128,7 +128,7 @@ fn taking_messages_in_every_state_loses_nothing() {
             while let Some(event) = next(&mut conn) {
                 if let Seen::Binary(copy) = event {
                     if rng.once_in(2) {
-                        got.push(conn.receiver().take_bytes().unwrap().to_vec());
+                        got.push(conn.receiver_mut().take_bytes().unwrap().to_vec());
                     } else {
                         got.push(copy);
                     }

@@ -151,7 +151,7 @@ impl Peer {
             let spare = match &mut self.stage {
                 Stage::Serving(handshake) => handshake.spare_mut(),
                 Stage::Dialing(handshake) => handshake.spare_mut(),
-                Stage::Open(conn) => conn.spare_mut(),
+                Stage::Open(conn) => conn.receiver_mut().spare_mut(),
                 Stage::Over => return,
             };
             let n = spare.len().min(bytes.len());
@@ -160,7 +160,7 @@ impl Peer {
             match &mut self.stage {
                 Stage::Serving(handshake) => handshake.commit(n),
                 Stage::Dialing(handshake) => handshake.commit(n),
-                Stage::Open(conn) => conn.commit(n),
+                Stage::Open(conn) => conn.receiver_mut().commit(n),
                 Stage::Over => {}
             }
             self.go_on();
@@ -175,7 +175,7 @@ impl Peer {
         match &mut self.stage {
             Stage::Serving(handshake) => handshake.end_of_stream(),
             Stage::Dialing(handshake) => handshake.end_of_stream(),
-            Stage::Open(conn) => conn.end_of_stream(),
+            Stage::Open(conn) => conn.receiver_mut().end_of_stream(),
             Stage::Over => {}
         }
         self.go_on();
@@ -246,7 +246,7 @@ impl Peer {
             }
             match conn.step() {
                 Ok(Step::Message) => {
-                    self.heard.extend(conn.receiver().take_message());
+                    self.heard.extend(conn.receiver_mut().take_message());
                     self.say();
                     if Some(self.heard.len()) == self.closing.theirs() {
                         self.finish();
@@ -303,7 +303,7 @@ impl Peer {
                     self.goodbye();
                 }
                 Ending::Discard if !self.deaf => return,
-                Ending::Discard => conn.end_of_stream(),
+                Ending::Discard => conn.receiver_mut().end_of_stream(),
                 Ending::Done => break,
             }
         }

@@ -65,10 +65,10 @@ fn play(conn: &mut Connection, mut wire: &[u8], how: How) -> (Vec<Vec<u8>>, bool
         match if how.chunks { conn.step_chunk() } else { conn.step() } {
             Ok(Step::NeedInput) if wire.is_empty() => return (messages, false),
             Ok(Step::NeedInput) => {
-                let spare = conn.spare_mut();
+                let spare = conn.receiver_mut().spare_mut();
                 let n = if how.cut { 1 } else { spare.len().min(wire.len()) };
                 spare[..n].copy_from_slice(&wire[..n]);
-                conn.commit(n);
+                conn.receiver_mut().commit(n);
                 wire = &wire[n..];
             }
             Ok(Step::Message) if how.chunks => {
@@ -78,7 +78,9 @@ fn play(conn: &mut Connection, mut wire: &[u8], how: How) -> (Vec<Vec<u8>>, bool
                     messages.push(std::mem::take(&mut partial));
                 }
             }
-            Ok(Step::Message) => messages.push(conn.message().unwrap().as_bytes().to_vec()),
+            Ok(Step::Message) => {
+                messages.push(conn.receiver().message().unwrap().as_bytes().to_vec())
+            }
             Err(error) => {
                 assert_eq!(error, ProtocolError::BadDeflate.into());
                 return (messages, true);
@@ -307,10 +309,10 @@ fn no_chunk_has_a_byte_that_was_not_sent() {
         let error = loop {
             match conn.step_chunk() {
                 Ok(Step::NeedInput) => {
-                    let spare = conn.spare_mut();
+                    let spare = conn.receiver_mut().spare_mut();
                     let n = spare.len().min(wire.len());
                     spare[..n].copy_from_slice(&wire[..n]);
-                    conn.commit(n);
+                    conn.receiver_mut().commit(n);
                     wire = &wire[n..];
                 }
                 Ok(Step::Message) => got += conn.receiver().chunk().unwrap().data.len(),

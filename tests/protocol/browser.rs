@@ -29,7 +29,7 @@ fn p221_the_ready_state_only_moves_forward() {
                 2 => drop(receive(&mut conn, &to(role, TEXT, "x"))),
                 3 => drop(conn.sender_mut().close(None)),
                 4 => drop(conn.sender_mut().feed("x")),
-                5 => conn.end_of_stream(),
+                5 => conn.receiver_mut().end_of_stream(),
                 6 if conn.ending() == Ending::ShutDown => conn.shut_down(),
                 7 => drop(drain(&mut conn)),
                 _ => drop(events(&mut conn)),

@@ -429,8 +429,8 @@ fn p069_a_message_that_the_peers_close_cut_off_can_be_asked_for() {
             let mut conn = connection(role, &Config::default());
             for part in [wire, &close(role), &to(role, CONT, "behind")] {
                 assert!(conn.closed().is_none_or(|end| end.cut == cut));
-                conn.spare_mut()[..part.len()].copy_from_slice(part);
-                conn.commit(part.len());
+                conn.receiver_mut().spare_mut()[..part.len()].copy_from_slice(part);
+                conn.receiver_mut().commit(part.len());
                 let mut step = || if chunks { conn.step_chunk() } else { conn.step() };
                 while !matches!(step(), Ok(Step::NeedInput | Step::Closed)) {}
             }
@@ -523,7 +523,7 @@ fn p074_a_close_is_clean_only_if_both_have_passed() {
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
-        conn.end_of_stream();
+        conn.receiver_mut().end_of_stream();
         assert_eq!(events(&mut conn), [Seen::Failed(RecvError::UnexpectedEof)]);
         assert!(!conn.closed().is_some_and(|end| end.clean));
         // Theirs received, ours refused by the stream.

@@ -97,7 +97,8 @@ fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
         });
         receive(&mut conn, &to(role, PONG, &pings[2]));
         conn.handle_timeout(at(75)).unwrap();
-        let took = |conn: &tickwire::Connection| conn.rtt().map(|rtt| (rtt.latest, rtt.minimum));
+        let took =
+            |conn: &tickwire::Connection| conn.sender().rtt().map(|rtt| (rtt.latest, rtt.minimum));
         let once = Some((Duration::from_millis(45), Duration::from_millis(45)));
         assert_eq!(took(&conn), once);
         for settled in &pings {

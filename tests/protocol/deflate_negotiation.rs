@@ -319,5 +319,5 @@ fn agreed_by_client(config: &Config, answer: &str) -> Agreed {
     handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
     handshake.commit(wire.len());
     assert_eq!(handshake.step(), Ok(Progress::Complete));
-    handshake.into_connection().unwrap().negotiated().deflate().unwrap()
+    handshake.into_connection().unwrap().negotiated().deflate.unwrap()
 }

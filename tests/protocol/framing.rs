@@ -161,7 +161,7 @@ fn p010_a_length_above_the_limit_is_refused_at_the_header_and_reserves_nothing()
             fails(role, &wire, RecvError::MessageTooBig { limit: 1 << 24 });
             let mut conn = connection(role, &Config::default());
             receive(&mut conn, &wire);
-            assert!(conn.spare_mut().len() <= 64 << 10);
+            assert!(conn.receiver_mut().spare_mut().len() <= 64 << 10);
         }
     }
 }
@@ -278,7 +278,7 @@ fn p016_an_error_is_told_once_and_nothing_behind_it_is_parsed() {
             feed(&mut conn, more);
             assert_eq!(conn.step(), Err(error.into()));
             assert_eq!(conn.step_chunk(), Err(error.into()));
-            assert!(conn.event().is_none() && conn.message().is_none());
+            assert!(conn.receiver().event().is_none() && conn.receiver().message().is_none());
             assert!(!conn.sender().has_outgoing());
         }
     }
@@ -329,7 +329,7 @@ fn p018_an_end_inside_a_frame_is_abnormal_and_delivers_none_of_it() {
         let mut conn = connection(role, &Config::default());
         let whole = to(role, BINARY, "abc");
         feed(&mut conn, &whole[..whole.len() - 1]);
-        conn.end_of_stream();
+        conn.receiver_mut().end_of_stream();
         let seen = chunks(&mut conn);
         let want = Seen::Chunk(DataKind::Binary, b"ab".to_vec(), false);
         assert_eq!(seen, [want, Seen::Failed(RecvError::UnexpectedEof)]);

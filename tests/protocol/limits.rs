@@ -332,8 +332,8 @@ fn p212_memory_follows_the_bytes_received_and_not_those_announced() {
             let mut conn = connection(role, &config);
             feed(&mut conn, &head(b0, key_of(peer(role)), Len::Long(1 << 30)));
             assert_eq!(conn.step(), Ok(Step::NeedInput));
-            assert!(conn.spare_mut().len() < 64 << 10);
-            assert!(conn.reclaim().capacity() < 64 << 10);
+            assert!(conn.receiver_mut().spare_mut().len() < 64 << 10);
+            assert!(conn.receiver_mut().reclaim().capacity() < 64 << 10);
         }
     }
 }

@@ -73,8 +73,8 @@ fn the_search_finds_a_secret_however_it_is_shown() {
 
 /// Puts wire bytes into a connection's buffer.
 fn commit(conn: &mut Connection, wire: &[u8]) {
-    conn.spare_mut()[..wire.len()].copy_from_slice(wire);
-    conn.commit(wire.len());
+    conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(wire);
+    conn.receiver_mut().commit(wire.len());
 }
 
 #[test]

@@ -24,8 +24,8 @@ fn carry(from: &mut Connection, to: &mut Connection, step: usize) -> (u64, u64) 
         outgoing.advance(bytes.len());
         writes += 1;
         for piece in bytes.chunks(step) {
-            to.spare_mut()[..piece.len()].copy_from_slice(piece);
-            to.commit(piece.len());
+            to.receiver_mut().spare_mut()[..piece.len()].copy_from_slice(piece);
+            to.receiver_mut().commit(piece.len());
             reads += 1;
             while !matches!(to.step().unwrap(), Step::NeedInput | Step::Closed) {}
         }
@@ -79,13 +79,13 @@ fn every_way_of_sending_counts_and_the_receiver_counts_the_same() {
 #[test]
 fn a_read_of_nothing_does_not_count_and_one_in_a_buffer_of_its_own_does() {
     let (mut client, _) = ends(&Config::default());
-    client.spare_mut();
-    client.commit(0);
-    assert_eq!(client.receiver().lend_filled(vec![0; 100], 0), None);
+    client.receiver_mut().spare_mut();
+    client.receiver_mut().commit(0);
+    assert_eq!(client.receiver_mut().lend_filled(vec![0; 100], 0), None);
     assert_eq!(client.counters().received, Traffic::default());
     let mut buffer = b"\x82\x03abc".to_vec();
     buffer.extend([0; 8]);
-    assert_eq!(client.receiver().lend_filled(buffer, 5), None);
+    assert_eq!(client.receiver_mut().lend_filled(buffer, 5), None);
     assert_eq!(client.step(), Ok(Step::Message));
     assert_eq!(passed(client.counters().received)[..4], [1, 1, 3, 5]);
     assert_eq!(client.counters().received.calls, 1);
@@ -100,8 +100,8 @@ fn what_is_refused_does_not_count() {
     client.sender_mut().feed(&[0; 11]).unwrap();
     use bytes::Buf;
     let bytes = client.sender_mut().outgoing().chunk().to_vec();
-    server.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
-    server.commit(bytes.len());
+    server.receiver_mut().spare_mut()[..bytes.len()].copy_from_slice(&bytes);
+    server.receiver_mut().commit(bytes.len());
     assert!(server.step().is_err());
     let received = server.counters().received;
     assert_eq!((received.messages, received.payload), (1, 3));

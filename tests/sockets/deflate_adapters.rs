@@ -24,7 +24,7 @@ fn messages() -> Vec<String> {
 }
 
 fn agreed(negotiated: &Negotiated, takeover: bool) {
-    let agreed = negotiated.deflate().expect("agreed");
+    let agreed = negotiated.deflate.expect("agreed");
     for role in [Role::Server, Role::Client] {
         assert_eq!(agreed.takeover(role), takeover);
         assert_eq!(agreed.window_bits(role), 15);
@@ -200,13 +200,13 @@ fn an_end_without_it_gets_plain_messages() {
         let served = thread::spawn(move || {
             let stream = listener.accept().unwrap().0;
             let mut ws = blocking::accept(stream, &with(server_has_it)).unwrap();
-            assert_eq!(ws.connection().negotiated().deflate(), None);
+            assert_eq!(ws.connection().negotiated().deflate, None);
             while let Some((message, reply)) = ws.recv_reply().unwrap() {
                 reply.feed(message).unwrap();
             }
         });
         let mut ws = blocking::connect(&url, &with(!server_has_it)).unwrap();
-        assert_eq!(ws.connection().negotiated().deflate(), None);
+        assert_eq!(ws.connection().negotiated().deflate, None);
         let text = "again ".repeat(1000);
         ws.send(&text).unwrap();
         assert_eq!(ws.recv().unwrap(), Some(Message::Text(&text)));

@@ -212,7 +212,7 @@ mod compressed_over_tls {
                 let end = Arc::new(Barrier::new(2));
                 let mut tasks = vec![];
                 for (i, ws) in [near.unwrap(), far.unwrap()].into_iter().enumerate() {
-                    assert!(ws.connection().negotiated().deflate().is_some());
+                    assert!(ws.connection().negotiated().deflate.is_some());
                     let ws = ws.into_split();
                     tasks.push(tokio::spawn(listen(ws.0, 100)));
                     tasks.push(tokio::spawn(talk(
@@ -244,7 +244,7 @@ mod compressed_over_tls {
                 let accepting = config.clone();
                 let far = thread::spawn(move || blocking::accept(far, &accepting).unwrap());
                 let near = blocking::client(near, &request, &config).unwrap();
-                assert!(near.connection().negotiated().deflate().is_some());
+                assert!(near.connection().negotiated().deflate.is_some());
                 let near = near.into_split().unwrap();
                 let far = far.join().unwrap().into_split().unwrap();
                 let end = Arc::new(std::sync::Barrier::new(2));

@@ -85,14 +85,14 @@ impl Core {
         if self.rest.is_empty() {
             match self.input.recv() {
                 Ok(bytes) => self.rest = bytes,
-                Err(_) => return self.conn.end_of_stream(),
+                Err(_) => return self.conn.receiver_mut().end_of_stream(),
             }
         }
-        let spare = self.conn.spare_mut();
+        let spare = self.conn.receiver_mut().spare_mut();
         let n = spare.len().min(self.rest.len());
         spare[..n].copy_from_slice(&self.rest[..n]);
         self.rest.drain(..n);
-        self.conn.commit(n);
+        self.conn.receiver_mut().commit(n);
     }
 
     fn step(&mut self) -> Result<Step, Error> {
@@ -141,7 +141,7 @@ impl Peer for Core {
     fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
         loop {
             match self.step()? {
-                Step::Message => return Ok(self.conn.message().map(|m| m.to_owned())),
+                Step::Message => return Ok(self.conn.receiver().message().map(|m| m.to_owned())),
                 Step::Closed => return Ok(None),
                 _ => {}
             }
@@ -149,7 +149,7 @@ impl Peer for Core {
     }
     fn event(&mut self) -> Result<Option<Got>, Error> {
         let _ = self.step()?;
-        Ok(self.conn.event().map(Got::new))
+        Ok(self.conn.receiver().event().map(Got::new))
     }
     fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error> {
         match self.conn.sender_mut().close(frame) {

@@ -111,7 +111,7 @@ async fn both_ends_of_a_tokio_session_replay() {
                 assert_eq!((messages, closed.code, closed.error), (vec![], 1001, None));
                 #[cfg(feature = "deflate")]
                 assert_eq!(
-                    end.negotiated().deflate().is_some(),
+                    end.negotiated().deflate.is_some(),
                     format!("{config:?}").contains("deflate: Some")
                 );
             })

@@ -9,7 +9,7 @@ const fn sync<T: Sync>() {}
 #[allow(dead_code)]
 mod core_types {
     use super::both;
-    use tickwire::{close::*, frame::*, handshake::*, mask::*, url::*, *};
+    use tickwire::{frame::*, handshake::*, mask::*, url::*, *};
 
     const _: () = {
         // The core.

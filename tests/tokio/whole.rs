@@ -1242,7 +1242,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
             assert_eq!(request.header("x-token"), Some(&b"abc"[..]));
             let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]);
             let mut ws = handshake.accept(accept.header("X-Server", "t").unwrap()).await.unwrap();
-            assert_eq!(ws.connection().negotiated().subprotocol(), Some("ticks.v1"));
+            assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks.v1"));
             while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
                 let _ = reply.feed(message).unwrap();
             }
@@ -1252,7 +1252,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
         let request = request.subprotocols(&["ticks.v1"]).unwrap();
         let mut ws = Dial::new(&request).connect(&config()).await.unwrap();
         assert!(ws.get_ref().tcp().nodelay().unwrap());
-        assert_eq!(ws.connection().negotiated().subprotocol(), Some("ticks.v1"));
+        assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks.v1"));
         ws.send("hello").await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("hello"));
         ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();

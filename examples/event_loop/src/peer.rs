@@ -101,7 +101,7 @@ impl Peer {
             Stage::Open(conn) => {
                 conn.sender_mut().lend(mem::take(&mut shared.output));
                 let turn = serve(conn, socket, shared);
-                keep(&mut shared.input, conn.reclaim());
+                keep(&mut shared.input, conn.receiver_mut().reclaim());
                 keep(&mut shared.output, conn.sender_mut().reclaim());
                 turn
             }
@@ -183,11 +183,11 @@ fn serve(conn: &mut Connection, socket: &mut Socket, shared: &mut Shared) -> Tur
         };
         if reads && socket.readable {
             if !conn.receiver().has_buffer() {
-                conn.receiver().lend(mem::take(&mut shared.input));
+                conn.receiver_mut().lend(mem::take(&mut shared.input));
             }
-            match socket.read(conn.spare_mut()) {
-                Ok(0) => conn.end_of_stream(),
-                Ok(n) => conn.commit(n),
+            match socket.read(conn.receiver_mut().spare_mut()) {
+                Ok(0) => conn.receiver_mut().end_of_stream(),
+                Ok(n) => conn.receiver_mut().commit(n),
                 Err(error) if is_passing(&error) => {}
                 Err(_) => return Turn::Over,
             }

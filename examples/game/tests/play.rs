@@ -57,7 +57,7 @@ impl Server {
 
     async fn join(&self, name: &str) -> Player {
         let mut ws = self.open(None).await.unwrap();
-        assert_eq!(ws.connection().negotiated().subprotocol(), Some("game.v1"));
+        assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("game.v1"));
         ws.send([b"\x01", name.as_bytes()].concat().as_slice()).await.unwrap();
         let mut player = Player { ws, id: 0, sequence: 0, seen: Seen::default() };
         assert_eq!(player.next().await, 1, "first of all a welcome");

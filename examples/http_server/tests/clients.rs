@@ -72,7 +72,7 @@ fn request(server: &Server) -> Request {
 
 /// Text, an empty message, a large one, many at once, a clean close.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin>(ws: WebSocket<S>) {
-    assert_eq!(ws.connection().negotiated().subprotocol(), Some("echo.v1"));
+    assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("echo.v1"));
     let (mut reader, mut writer) = ws.into_split();
     let mut messages = vec![b"hello".to_vec(), vec![], (0..300_000).map(|i| i as u8).collect()];
     messages.extend((0..1000).map(|i| format!("message {i}").into_bytes()));

@@ -70,7 +70,7 @@ impl Peer {
         let held = mem::take(&mut self.held);
         let next = match &mut self.stage {
             Stage::Open(conn) if held.is_empty() => {
-                if let Some(buffer) = conn.receiver().lend_filled(mem::take(input), n) {
+                if let Some(buffer) = conn.receiver_mut().lend_filled(mem::take(input), n) {
                     *input = buffer; // it had a part of a frame: they were copied to that
                 }
                 self.step(&mut &[][..], now)
@@ -81,7 +81,7 @@ impl Peer {
                 if let Stage::Open(conn) = stage
                     && !conn.receiver().has_buffer()
                 {
-                    conn.receiver().lend(mem::take(input));
+                    conn.receiver_mut().lend(mem::take(input));
                 }
                 let next = self.step(&mut rest, now);
                 self.held.extend_from_slice(rest);
@@ -89,7 +89,7 @@ impl Peer {
             }
         };
         if let Stage::Open(conn) = &mut self.stage {
-            let buffer = conn.reclaim();
+            let buffer = conn.receiver_mut().reclaim();
             if buffer.len() > input.len() {
                 *input = buffer;
             }
@@ -154,8 +154,8 @@ impl Peer {
 fn serve(conn: &mut Connection, bytes: &mut &[u8], shut: bool, now: Time) -> Option<Next> {
     match answer(conn) {
         Some(Ok(Step::NeedInput)) if !bytes.is_empty() => {
-            let n = copy(bytes, conn.spare_mut());
-            conn.commit(n);
+            let n = copy(bytes, conn.receiver_mut().spare_mut());
+            conn.receiver_mut().commit(n);
             return None;
         }
         step if conn.sender().has_outgoing() => {
@@ -163,7 +163,7 @@ fn serve(conn: &mut Connection, bytes: &mut &[u8], shut: bool, now: Time) -> Opt
             return Some(Next::Send { more });
         }
         Some(Ok(Step::NeedInput)) if shut => {
-            conn.end_of_stream();
+            conn.receiver_mut().end_of_stream();
             return None;
         }
         Some(Ok(Step::Closed) | Err(_)) => match conn.ending() {
@@ -173,7 +173,7 @@ fn serve(conn: &mut Connection, bytes: &mut &[u8], shut: bool, now: Time) -> Opt
                 return Some(Next::ShutDown);
             }
             Ending::Discard if shut => {
-                conn.end_of_stream();
+                conn.receiver_mut().end_of_stream();
                 return None;
             }
             Ending::Discard | Ending::Flush => *bytes = &[],

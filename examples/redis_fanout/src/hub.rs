@@ -282,11 +282,11 @@ mod tests {
         lock(&who.queue).outbox.feed(NOW, server.sender_mut()).unwrap();
         let mut outgoing = server.sender_mut().outgoing();
         let wire = outgoing.copy_to_bytes(outgoing.remaining());
-        client.spare_mut()[..wire.len()].copy_from_slice(&wire);
-        client.commit(wire.len());
+        client.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(&wire);
+        client.receiver_mut().commit(wire.len());
         let mut told = Vec::new();
         while client.step().unwrap() == Step::Message {
-            let message = client.message().unwrap();
+            let message = client.receiver().message().unwrap();
             told.push(message.as_text().unwrap().to_owned());
         }
         told

@@ -73,7 +73,7 @@ pub async fn serve(redis: &str, prefix: Prefix, serve: Serve) -> Result<(), Box<
     let config = Config::default()
         .max_message(MAX_MESSAGE)
         .close_timeout(GOODBYE)
-        .heartbeat(Heartbeat::behind_proxies());
+        .heartbeat(Heartbeat::BEHIND_PROXIES);
     let server = Arc::new(Server { hub, jobs, options: serve, config, epoch, lag });
     writeln!(io::stdout(), "listening on ws://{}", listener.local_addr()?)?;
 

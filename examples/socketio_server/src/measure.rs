@@ -141,10 +141,10 @@ fn carry(from: &mut Connection, to: &mut Connection) {
     let tx = from.sender_mut();
     while tx.has_outgoing() {
         let mut outgoing = tx.outgoing();
-        let spare = to.spare_mut();
+        let spare = to.receiver_mut().spare_mut();
         let n = outgoing.remaining().min(spare.len());
         outgoing.copy_to_slice(&mut spare[..n]);
-        to.commit(n);
+        to.receiver_mut().commit(n);
     }
 }
 
@@ -161,7 +161,7 @@ fn in_memory_plain(payload: &Payload) -> Result<f64> {
         }
         carry(&mut server, &mut client);
         while client.step()? == Step::Message {
-            black_box(client.message());
+            black_box(client.receiver().message());
         }
         Ok(())
     })
@@ -176,14 +176,14 @@ fn in_memory_events(payload: &Payload) -> Result<f64> {
         send(payload.event(&placeholder, id), &mut client)?;
         carry(&mut client, &mut server);
         while server.step()? == Step::Message {
-            if let Some(message) = server.message() {
+            if let Some(message) = server.receiver().message() {
                 session.receive(message, Time::ZERO).map_err(|end| end.to_string())?;
             }
         }
         session.mailbox().feed(server.sender_mut())?;
         carry(&mut server, &mut client);
         while client.step()? == Step::Message {
-            if let Some(message) = client.message() {
+            if let Some(message) = client.receiver().message() {
                 check(message, id)?;
             }
         }

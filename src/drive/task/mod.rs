@@ -153,8 +153,8 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         if poll_fn(|cx| self.drive.poll_message(cx)).await == Ready::End {
             return self.drive.ended();
         }
-        let info = self.drive.core.conn.info();
-        Ok(self.drive.core.conn.message().map(|message| (message, info)))
+        let info = self.drive.core.conn.receiver().info();
+        Ok(self.drive.core.conn.receiver().message().map(|message| (message, info)))
     }
 
     /// [`recv`](Self::recv), but returns also when there is room again: when less than `below`
@@ -178,9 +178,13 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         match ready {
             None => Ok(Received::Room),
             Some(Ready::End) => self.drive.ended::<()>().map(|_| Received::Closed),
-            Some(Ready::Item) => {
-                Ok(self.drive.core.conn.message().map_or(Received::Closed, Received::Message))
-            }
+            Some(Ready::Item) => Ok(self
+                .drive
+                .core
+                .conn
+                .receiver()
+                .message()
+                .map_or(Received::Closed, Received::Message)),
         }
     }
 
@@ -222,7 +226,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         if poll_fn(|cx| self.drive.poll_more(cx, Want::Event)).await == Ready::End {
             return self.drive.ended();
         }
-        Ok(self.drive.core.conn.event())
+        Ok(self.drive.core.conn.receiver().event())
     }
 
     /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
@@ -254,7 +258,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         if poll_fn(|cx| self.drive.poll_message(cx)).await == Ready::End {
             return self.drive.ended();
         }
-        Ok(self.drive.core.conn.receiver().take_message())
+        Ok(self.drive.core.conn.receiver_mut().take_message())
     }
 
     // Sending.

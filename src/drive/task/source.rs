@@ -104,7 +104,7 @@ impl Deadlines for Whole {
 
     #[inline]
     fn rest(&mut self) {
-        pool::give(self.conn.receiver().reclaim());
+        pool::give(self.conn.receiver_mut().reclaim());
         pool::give(self.conn.sender_mut().reclaim());
     }
 

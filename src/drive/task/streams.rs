@@ -76,7 +76,7 @@ impl<I: Source + Timer + Output + Unpin> Stream for WebSocket<I> {
             ),
         };
         let item = match ready {
-            Ready::Item => self.drive.core.conn.receiver().take_message().map(Ok),
+            Ready::Item => self.drive.core.conn.receiver_mut().take_message().map(Ok),
             Ready::End => self.drive.ended().transpose(),
         };
         self.over = !matches!(item, Some(Ok(_)));

@@ -230,13 +230,14 @@ pub struct Closed<'a> {
 /// fails.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Exhaustive: a loop that ignored a new one would never end.
 pub enum Ending {
     /// Write what is outgoing: our Close is in it.
     Flush,
     /// Shut the stream for writing, then call [`shut_down`](super::Connection::shut_down).
     ShutDown,
-    /// Read into [`spare_mut`](super::Connection::spare_mut) and [`commit`](super::Connection::commit) until the
-    /// stream ends, then [`end_of_stream`](super::Connection::end_of_stream); nothing is kept, and
+    /// Read into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit) until the
+    /// stream ends, then [`end_of_stream`](Receiver::end_of_stream); nothing is kept, and
     /// [`handle_timeout`](super::Connection::handle_timeout) bounds it: with 1 s for a server that has
     /// shut its side, with [`close_timeout`](crate::Config::close_timeout) for a client that waits
     /// for that. If a server closed with unread input, the resulting reset would discard its last
@@ -252,6 +253,7 @@ pub enum Ending {
 /// The state of a connection, as a browser shows it, without `CONNECTING`, which is a handshake here.
 /// It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+// Exhaustive: a browser's.
 pub enum ReadyState {
     /// Messages pass both ways.
     Open = 1,

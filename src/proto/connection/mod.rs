@@ -35,11 +35,10 @@ use crate::proto::{
     config::{Config, Negotiated},
     entropy::Entropy,
     error::RecvError,
-    message::{Event, Info, Message},
     role::Role,
     time::Time,
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::boxed::Box;
 #[cfg(feature = "std")]
 use core::time::Duration;
 
@@ -91,13 +90,13 @@ use core::time::Duration;
 ///                 Ending::Done => return step.map(|_| false).map_err(Into::into),
 ///             },
 ///         };
-///         let blocked = match read.then(|| stream.read(conn.spare_mut())) {
+///         let blocked = match read.then(|| stream.read(conn.receiver_mut().spare_mut())) {
 ///             Some(Ok(0)) => {
-///                 conn.end_of_stream();
+///                 conn.receiver_mut().end_of_stream();
 ///                 false
 ///             }
 ///             Some(Ok(n)) => {
-///                 conn.commit(n);
+///                 conn.receiver_mut().commit(n);
 ///                 false
 ///             }
 ///             Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
@@ -158,12 +157,13 @@ use core::time::Duration;
 /// # assert_eq!(stream.1, b"\x81\x02hi\x88\x00");
 /// ```
 ///
-/// - **Inputs**: [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit),
-///   [`end_of_stream`](Self::end_of_stream), [`write_failed`](Self::write_failed),
-///   [`write_blocked`](Self::write_blocked), [`handle_timeout`](Self::handle_timeout).
+/// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
+///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
+///   [`write_failed`](Self::write_failed), [`write_blocked`](Self::write_blocked),
+///   [`handle_timeout`](Self::handle_timeout).
 /// - **Commands**: those of [`Sender`], through [`sender_mut`](Self::sender_mut) or
 ///   [`split_mut`](Self::split_mut).
-/// - **Outputs**: [`step`](Self::step), then [`message`](Self::message) or [`event`](Self::event);
+/// - **Outputs**: [`step`](Self::step), then [`Receiver::message`] or [`event`](Receiver::event);
 ///   [`Sender::outgoing`]; [`poll_timeout`](Self::poll_timeout); [`ending`](Self::ending).
 #[derive(Debug)]
 pub struct Connection {
@@ -196,7 +196,7 @@ impl Connection {
         #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
         let (mut rx, mut tx) = (Receiver::new(role, config), Sender::new(config, entropy));
         #[cfg(feature = "deflate")]
-        if let Some(agreed) = negotiated.deflate() {
+        if let Some(agreed) = negotiated.deflate {
             rx.set_deflate(role, config, agreed);
             tx.set_deflate(role, config, agreed);
         }
@@ -218,40 +218,6 @@ impl Connection {
     }
 
     // Inputs.
-
-    /// Where to read the stream into: never empty. Ends the current message. See
-    /// [`Receiver::spare_mut`].
-    #[inline]
-    pub fn spare_mut(&mut self) -> &mut [u8] {
-        self.inbound.rx.spare_mut()
-    }
-
-    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut).
-    ///
-    /// # Panics
-    ///
-    /// When `n` is more than there was room for.
-    #[inline]
-    pub fn commit(&mut self, n: usize) {
-        self.inbound.rx.commit(n);
-    }
-
-    /// [`commit`](Self::commit), and when the bytes came, for
-    /// [`Info::read_at`](crate::Info::read_at).
-    ///
-    /// # Panics
-    ///
-    /// When `n` is more than there was room for.
-    #[inline]
-    pub fn commit_at(&mut self, n: usize, time: Time) {
-        self.inbound.rx.commit_at(n, time);
-    }
-
-    /// Says that the stream ended. What was received whole is still delivered; then, if no Close
-    /// came, [`UnexpectedEof`](RecvError::UnexpectedEof).
-    pub fn end_of_stream(&mut self) {
-        self.inbound.rx.end_of_stream();
-    }
 
     /// Says that the stream failed to write. The sending half is closed and emptied
     /// ([`unsent`](Sender::unsent) says of how much); receiving goes on until the stream ends, at
@@ -311,8 +277,8 @@ impl Connection {
 
     /// Consumes input up to the next event, and queues the reply it calls for.
     ///
-    /// The result borrows nothing; what arrived is at [`message`](Self::message) or
-    /// [`event`](Self::event) until the next call that receives.
+    /// The result borrows nothing; what arrived is at [`Receiver::message`] or
+    /// [`event`](Receiver::event) until the next call that receives.
     ///
     /// # Errors
     ///
@@ -346,22 +312,6 @@ impl Connection {
         self.inbound.step(Delivery::Chunks, &mut self.tx)
     }
 
-    /// The message that `step` stopped at, if it was one.
-    #[inline]
-    pub fn message(&self) -> Option<Message<'_>> {
-        self.inbound.rx.message()
-    }
-
-    /// What `step` stopped at.
-    pub fn event(&self) -> Option<Event<'_>> {
-        self.inbound.rx.event()
-    }
-
-    /// What is known about the current message besides its payload.
-    pub fn info(&self) -> Info {
-        self.inbound.rx.info()
-    }
-
     /// What to do with the stream once [`step`](Self::step) says [`Closed`](Step::Closed) or fails.
     pub fn ending(&self) -> Ending {
         self.inbound.ending(&self.tx)
@@ -369,9 +319,15 @@ impl Connection {
 
     // The halves.
 
-    /// The receiving half.
+    /// The receiving half, to look at: what [`step`](Self::step) stopped at.
     #[inline]
-    pub fn receiver(&mut self) -> &mut Receiver {
+    pub fn receiver(&self) -> &Receiver {
+        &self.inbound.rx
+    }
+
+    /// The receiving half: what was read goes into it.
+    #[inline]
+    pub fn receiver_mut(&mut self) -> &mut Receiver {
         &mut self.inbound.rx
     }
 
@@ -393,7 +349,7 @@ impl Connection {
     ///
     /// ```compile_fail,E0502
     /// fn keep(conn: &mut tickwire::Connection) {
-    ///     let first = conn.message();
+    ///     let first = conn.receiver().message();
     ///     let _ = conn.step();
     ///     println!("{first:?}");
     /// }
@@ -421,12 +377,6 @@ impl Connection {
         (self.inbound, self.tx)
     }
 
-    /// Takes the receive buffer away, as a rule before a wait; see [`Receiver::reclaim`].
-    #[inline]
-    pub fn reclaim(&mut self) -> Vec<u8> {
-        self.inbound.rx.reclaim()
-    }
-
     // Getters.
 
     /// What the opening handshake agreed on.
@@ -445,11 +395,6 @@ impl Connection {
     /// What this end sent is at [`Sender::close_frame`].
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.tx)
-    }
-
-    /// How long Pings and their Pongs took; see [`Sender::rtt`].
-    pub fn rtt(&self) -> Option<RoundTrip> {
-        self.tx.rtt()
     }
 
     /// What has passed so far. Feature `counters`.

@@ -33,6 +33,7 @@ use core::{fmt, ops::Range};
 /// [`event`](Receiver::event).
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Exhaustive: a loop that ignored a new one would lose what arrived.
 pub enum Step {
     /// A whole data message, or, from [`step_chunk`](super::Connection::step_chunk), a piece.
     Message,

@@ -237,8 +237,8 @@ mod tests {
     }
 
     fn read(conn: &mut Connection, wire: &[u8]) {
-        conn.spare_mut()[..wire.len()].copy_from_slice(wire);
-        conn.commit(wire.len());
+        conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(wire);
+        conn.receiver_mut().commit(wire.len());
         assert!(conn.step().is_ok());
     }
 

@@ -23,10 +23,10 @@ pub(crate) trait Input {
 
 impl Input for Connection {
     fn place(&mut self) -> &mut [u8] {
-        self.spare_mut()
+        self.receiver_mut().spare_mut()
     }
     fn placed(&mut self, n: usize) {
-        self.commit(n);
+        self.receiver_mut().commit(n);
     }
 }
 

@@ -158,7 +158,7 @@ impl Reading {
         self.buf.skip(head);
         connection.begin_with(self.buf, response);
         if self.eof {
-            connection.end_of_stream();
+            connection.receiver_mut().end_of_stream();
         }
     }
 }

@@ -151,7 +151,7 @@ fn connect() {
         assert!(response.headers().get("Sec-WebSocket-Protocol").is_none());
         they_echo(ws);
         let ws = blocking::connect(&url, &Config::default()).unwrap();
-        assert_eq!(ws.connection().negotiated().subprotocol(), None);
+        assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), None);
         we_echo(ws);
         server.join().unwrap();
     });
@@ -191,7 +191,7 @@ fn client_over_a_stream() {
         they_echo(ws);
         let request = Request::new(&url).unwrap().subprotocols(&["ticks"]).unwrap();
         let ws = blocking::client(dial(), &request, &Config::default()).unwrap();
-        assert_eq!(ws.connection().negotiated().subprotocol(), Some("ticks"));
+        assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks"));
         we_echo(ws);
         server.join().unwrap();
     });
@@ -774,8 +774,8 @@ fn io_of_ones_own() {
     theirs.flush(&mut io.clone()).unwrap();
 
     let mut ours = conn(true, &Config::default());
-    ours.spare_mut()[..wire.len()].copy_from_slice(&wire);
-    ours.commit(wire.len());
+    ours.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(&wire);
+    ours.receiver_mut().commit(wire.len());
     assert_eq!(ours.step().unwrap(), Step::Message);
     let (rx, tx) = ours.split_mut();
     let message = rx.message().unwrap();

@@ -90,11 +90,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
     }
 
     fn subprotocol(&self) -> Option<&str> {
-        self.ws.connection().negotiated().subprotocol()
+        self.ws.connection().negotiated().subprotocol.as_deref()
     }
 
     fn deflate(&self) -> Option<Agreed> {
-        self.ws.connection().negotiated().deflate()
+        self.ws.connection().negotiated().deflate
     }
 }
 
@@ -134,11 +134,11 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
     }
 
     fn subprotocol(&self) -> Option<&str> {
-        self.connection().negotiated().subprotocol()
+        self.connection().negotiated().subprotocol.as_deref()
     }
 
     fn deflate(&self) -> Option<Agreed> {
-        self.connection().negotiated().deflate()
+        self.connection().negotiated().deflate
     }
 }
 

@@ -181,13 +181,13 @@ fn serve(conn: &mut Connection, uart: &mut Uart, now: Time) -> After {
             // A line has no end of stream to show, nor will one be seen.
             Ending::ShutDown | Ending::Discard => {
                 conn.shut_down();
-                conn.end_of_stream();
+                conn.receiver_mut().end_of_stream();
                 return After::More;
             }
         },
         _ if conn.sender().has_room() => {
-            let n = uart.received.pop(conn.spare_mut());
-            conn.commit(n);
+            let n = uart.received.pop(conn.receiver_mut().spare_mut());
+            conn.receiver_mut().commit(n);
             if n > 0 {
                 return After::More;
             }

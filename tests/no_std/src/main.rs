@@ -161,7 +161,7 @@ impl Line {
         loop {
             match host.step()? {
                 Step::Message => {
-                    let message = host.message();
+                    let message = host.receiver().message();
                     let whole = Message::Binary(&[7; 300]);
                     seen.echoes += u32::from([Some("Zoë".into()), Some(whole)].contains(&message));
                 }
@@ -174,8 +174,8 @@ impl Line {
                     let sent = self.uart.received.push(out.chunk());
                     out.advance(sent);
                     self.device.run(&mut self.uart, self.now);
-                    let n = self.uart.to_send.pop(host.spare_mut());
-                    host.commit(n);
+                    let n = self.uart.to_send.pop(host.receiver_mut().spare_mut());
+                    host.receiver_mut().commit(n);
                     if sent + n == 0 {
                         return Ok(seen);
                     }

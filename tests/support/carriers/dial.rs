@@ -91,7 +91,7 @@ pub(crate) fn core(request: &Request, config: &Config, response: &[u8], cuts: &[
         return Dialed { verdict, body, subprotocol: None, outcome: None };
     }
     let conn = handshake.into_connection().unwrap();
-    let subprotocol = conn.negotiated().subprotocol().map(str::to_owned);
+    let subprotocol = conn.negotiated().subprotocol.as_deref().map(str::to_owned);
     let cuts: Vec<usize> = cuts.map(|to| to - from).filter(|&to| to > 0).collect();
     let outcome = Some(core_of(conn, &response[from..], &cuts));
     Dialed { verdict, body: None, subprotocol, outcome }
@@ -132,7 +132,8 @@ pub(crate) fn adapters(
                     while !super::note(&mut seen, ws.recv_event()) {}
                     let (code, clean) =
                         ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol = ws.connection().negotiated().subprotocol().map(str::to_owned);
+                    let subprotocol =
+                        ws.connection().negotiated().subprotocol.as_deref().map(str::to_owned);
                     drop(ws);
                     opened(seen, code, clean, subprotocol, &line)
                 }
@@ -150,7 +151,8 @@ pub(crate) fn adapters(
                     while !super::note(&mut seen, ws.recv_event().await) {}
                     let (code, clean) =
                         ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol = ws.connection().negotiated().subprotocol().map(str::to_owned);
+                    let subprotocol =
+                        ws.connection().negotiated().subprotocol.as_deref().map(str::to_owned);
                     drop(ws);
                     opened(seen, code, clean, subprotocol, &line)
                 }

@@ -70,7 +70,7 @@ pub(crate) fn core_of(mut conn: Connection, wire: &[u8], cuts: &[usize]) -> Outc
                     piece = pieces.next().unwrap_or_default();
                 }
                 match piece {
-                    [] => conn.end_of_stream(),
+                    [] => conn.receiver_mut().end_of_stream(),
                     _ => piece = &piece[read_once(&mut conn, piece)..],
                 }
             }
@@ -95,7 +95,7 @@ pub(crate) fn core_of(mut conn: Connection, wire: &[u8], cuts: &[usize]) -> Outc
             }
             Ending::Discard => {
                 pieces.by_ref().for_each(|piece| feed(&mut conn, piece));
-                conn.end_of_stream();
+                conn.receiver_mut().end_of_stream();
             }
             Ending::Done => break,
         }

@@ -104,7 +104,7 @@ pub(crate) fn core(config: &Config, accept: Accept<'_>, wire: &[u8], cuts: &[usi
         return Served::new(verdict, &handshake.reject(error), None, None, true);
     }
     let mut conn = handshake.accept(accept).unwrap();
-    let subprotocol = conn.negotiated().subprotocol().map(str::to_owned);
+    let subprotocol = conn.negotiated().subprotocol.as_deref().map(str::to_owned);
     let response = drain(&mut conn);
     let cuts: Vec<usize> = cuts.map(|to| to - from).filter(|&to| to > 0).collect();
     let outcome = core_of(conn, &wire[from..], &cuts);
@@ -142,7 +142,8 @@ pub(crate) fn adapters(
                     while !super::note(&mut seen, ws.recv_event()) {}
                     let (code, clean) =
                         ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol = ws.connection().negotiated().subprotocol().map(str::to_owned);
+                    let subprotocol =
+                        ws.connection().negotiated().subprotocol.as_deref().map(str::to_owned);
                     drop(ws);
                     opened(seen, answered, code, clean, subprotocol, &line)
                 }
@@ -162,7 +163,8 @@ pub(crate) fn adapters(
                     while !super::note(&mut seen, ws.recv_event().await) {}
                     let (code, clean) =
                         ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol = ws.connection().negotiated().subprotocol().map(str::to_owned);
+                    let subprotocol =
+                        ws.connection().negotiated().subprotocol.as_deref().map(str::to_owned);
                     drop(ws);
                     opened(seen, answered, code, clean, subprotocol, &line)
                 }

@@ -294,7 +294,7 @@ pub(crate) fn binary(b: impl AsRef<[u8]>) -> Seen {
 
 /// What the connection stopped at.
 pub(crate) fn current(conn: &mut Connection) -> Seen {
-    match conn.event() {
+    match conn.receiver().event() {
         Some(event) => event.into(),
         None => {
             let chunk = conn.receiver().chunk().expect("an event or a chunk");
@@ -347,10 +347,10 @@ fn collect(conn: &mut Connection, next: fn(&mut Connection) -> Option<Seen>) -> 
 
 /// Puts bytes into the receive buffer, in one read if they fit; returns how many did.
 pub(crate) fn read_once(conn: &mut Connection, wire: &[u8]) -> usize {
-    let spare = conn.spare_mut();
+    let spare = conn.receiver_mut().spare_mut();
     let n = spare.len().min(wire.len());
     spare[..n].copy_from_slice(&wire[..n]);
-    conn.commit(n);
+    conn.receiver_mut().commit(n);
     n
 }
 

@@ -121,14 +121,14 @@ impl End {
         }
         if self.inbox.is_empty() {
             return other.shut && {
-                self.conn.end_of_stream();
+                self.conn.receiver_mut().end_of_stream();
                 true
             };
         }
-        let spare = self.conn.spare_mut();
+        let spare = self.conn.receiver_mut().spare_mut();
         let n = spare.len().min(self.inbox.len()).min(most);
         self.inbox.copy_to_slice(&mut spare[..n]);
-        self.conn.commit(n);
+        self.conn.receiver_mut().commit(n);
         true
     }
 

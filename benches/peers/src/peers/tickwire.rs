@@ -73,8 +73,8 @@ impl<S: Io> CoreConn<S> {
             return false;
         }
         let Self { io, conn } = self;
-        match poll_fn(|cx| poll_read(io, conn.spare_mut(), cx)).await {
-            Some(n) => conn.commit(n),
+        match poll_fn(|cx| poll_read(io, conn.receiver_mut().spare_mut(), cx)).await {
+            Some(n) => conn.receiver_mut().commit(n),
             None => return false,
         }
         true
@@ -120,7 +120,7 @@ impl<S: Io> Conn for CoreConn<S> {
                 Next::Read | Next::End => return false,
             }
         }
-        self.conn.message().map(|message| see(message.as_bytes())).is_some()
+        self.conn.receiver().message().map(|message| see(message.as_bytes())).is_some()
     }
     async fn feed(&mut self, payload: &[u8]) -> bool {
         self.conn.sender_mut().feed(payload).is_ok()

@@ -227,7 +227,7 @@ impl Handshake {
         let chosen = Extensions::new(response.headers());
         let negotiated = deflate::agree(chosen, &self.config, negotiated)?;
         let head_len = response.head.len();
-        trace::opened(Role::Client, || self.path(), negotiated.subprotocol());
+        trace::opened(Role::Client, || self.path(), negotiated.subprotocol.as_deref());
         let mut connection = Connection::client(&self.config, negotiated, self.entropy);
         self.reading.end(head_len, &mut connection, &[]);
         Ok(connection)

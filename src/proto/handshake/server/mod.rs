@@ -223,7 +223,7 @@ impl Handshake {
             accept.lines().as_bytes(),
             b"\r\n",
         ];
-        trace::opened(Role::Server, || request.path(), negotiated.subprotocol());
+        trace::opened(Role::Server, || request.path(), negotiated.subprotocol.as_deref());
         let head_len = request.head.len();
         let mut connection = Connection::server(&self.config, negotiated);
         self.reading.end(head_len, &mut connection, &response);
