@@ -268,8 +268,8 @@ const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u
 
 /// The header of a whole message of less than 64 KiB, as most are.
 pub(crate) struct ShortHeader {
-    /// Else binary.
-    pub(crate) text: bool,
+    /// Text or binary.
+    pub(crate) opcode: OpCode,
     pub(crate) payload_len: usize,
     /// The length of the header.
     pub(crate) len: usize,
@@ -304,7 +304,8 @@ impl ShortHeader {
             }
             (len, key) = (len + 2, key >> 16);
         }
-        Some(Self { text: b0 == text, payload_len, len, key: (key as u32).to_le_bytes() })
+        let opcode = if b0 == text { OpCode::Text } else { OpCode::Binary };
+        Some(Self { opcode, payload_len, len, key: (key as u32).to_le_bytes() })
     }
 }
 

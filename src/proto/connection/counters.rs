@@ -113,7 +113,6 @@ impl Tally {
     }
 
     /// So many bytes were compressed to so many, or made from them.
-    #[cfg(feature = "deflate")]
     #[inline(always)]
     pub(super) fn packed(&mut self, plain: usize, packed: usize) {
         #[cfg(feature = "counters")]

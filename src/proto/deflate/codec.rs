@@ -8,7 +8,7 @@ use crate::proto::{
     kernel::{Buffer, Text},
     pool,
 };
-use core::fmt;
+use core::{fmt, ops::Range};
 use std::{boxed::Box, cell::RefCell, vec::Vec};
 use zlib_rs::DeflateFlush;
 
@@ -182,14 +182,9 @@ impl Output {
         bytes
     }
 
-    /// Whether all that is in it is text.
-    pub(crate) fn is_text(&mut self) -> bool {
-        self.bytes.is_text(0..self.len)
-    }
-
-    /// Whether it is the beginning of one.
-    pub(crate) fn begins_text(&mut self) -> bool {
-        self.bytes.begins_text(0..self.len)
+    /// All that is in it, as a range of what it lies in.
+    pub(crate) fn bytes_mut(&mut self) -> (&mut Buffer, Range<usize>) {
+        (&mut self.bytes, 0..self.len)
     }
 
     /// What was last found to be text.

@@ -1,0 +1,60 @@
+//! What stands in for `inflate` without the feature `deflate`: nothing is compressed, so that there
+//! is no value of this type.
+use super::{progress::Limits, walk::Stop};
+use crate::proto::{
+    connection::recv_buffer::RecvBuffer,
+    error::RecvError,
+    kernel::Buffer,
+    mask::Masker,
+    message::{DataKind, OwnedMessage},
+};
+use core::ops::Range;
+
+pub(super) type Handle = Inflate;
+
+pub(super) enum Inflate {}
+
+impl Inflate {
+    pub(super) fn limits(&self) -> &Limits {
+        match *self {}
+    }
+
+    pub(super) fn taken(&self) -> u64 {
+        match *self {}
+    }
+
+    pub(super) fn take(
+        &mut self,
+        _: &mut RecvBuffer,
+        _: usize,
+        _: Option<&mut Masker>,
+        _: bool,
+        _: Option<usize>,
+    ) -> Result<(usize, Stop), RecvError> {
+        match *self {}
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match *self {}
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> (&mut Buffer, Range<usize>) {
+        match *self {}
+    }
+
+    pub(super) fn text(&self) -> &str {
+        match *self {}
+    }
+
+    pub(super) fn clear(&mut self) {
+        match *self {}
+    }
+
+    pub(super) fn rest(&mut self) {
+        match *self {}
+    }
+
+    pub(super) fn take_message(&mut self, _: DataKind) -> OwnedMessage {
+        match *self {}
+    }
+}

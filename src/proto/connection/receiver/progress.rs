@@ -1,0 +1,122 @@
+//! The message in progress: what is known of it from frame to frame, how much it may be, and that a
+//! text is one.
+use super::Delivery;
+use crate::proto::{
+    config::Config,
+    error::{ProtocolError, RecvError, shown},
+    kernel::Buffer,
+    message::DataKind,
+    utf8::Utf8Validator,
+};
+use core::ops::Range;
+
+/// A message of which the last frame has not come to its end.
+pub(super) struct InProgress {
+    pub(super) kind: DataKind,
+    /// Its first frame had RSV1 set (RFC 7692 §6).
+    pub(super) compressed: bool,
+    /// Frames so far.
+    pub(super) fragments: u32,
+    pub(super) handing: Handing,
+    /// Judges a text that is handed out in chunks, of which the buffer keeps nothing.
+    utf8: Utf8Validator,
+}
+
+/// How a message is handed out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handing {
+    /// All of it is here still.
+    Whole,
+    /// In chunks, of which the first was handed out.
+    Chunks,
+    /// What is left of one in chunks is not wanted: a whole message was asked for.
+    Skipping,
+}
+
+impl InProgress {
+    /// Of which the first frame begins.
+    pub(super) fn new(kind: DataKind, compressed: bool) -> Self {
+        let utf8 = Utf8Validator::default();
+        Self { kind, compressed, fragments: 1, handing: Handing::Whole, utf8 }
+    }
+
+    /// Whether it is put together for a caller who wants `delivery`.
+    pub(super) fn is_whole(&self, delivery: Delivery) -> bool {
+        delivery == Delivery::Whole && self.handing == Handing::Whole
+    }
+
+    /// §8.1: a text is judged as it arrives. `range` is what is here of it: all of it where it is
+    /// `whole`, else what has not been handed out.
+    pub(super) fn check_text(
+        &mut self,
+        bytes: &mut Buffer,
+        range: Range<usize>,
+        whole: bool,
+        last: bool,
+    ) -> Result<(), ProtocolError> {
+        let valid = match (whole, last) {
+            (true, true) => bytes.is_text(range),
+            (true, false) => bytes.begins_text(range),
+            (false, _) => self.utf8.push_all(bytes.get(range).unwrap_or_default(), last).is_ok(),
+        };
+        if valid { Ok(()) } else { Err(ProtocolError::BadUtf8) }
+    }
+}
+
+/// How much a message may be (§10.4).
+pub(super) struct Limits {
+    /// The most bytes in a message, as they are on the wire.
+    pub(super) message: usize,
+    /// The most bytes in it once inflated: [`Config::max_message`].
+    pub(super) max_message: usize,
+    /// The most bytes in a frame.
+    pub(super) frame: usize,
+    fragments: u32,
+    /// Whatever is shorter is within the limits as a message in one frame.
+    pub(super) below: usize,
+}
+
+impl Limits {
+    pub(super) fn new(config: &Config) -> Self {
+        let (message, frame) = (config.max_message, config.frame_limit());
+        let below = message.min(frame).saturating_add(1);
+        Self { message, max_message: message, frame, fragments: config.max_fragments, below }
+    }
+
+    /// For messages that are compressed. What does not compress grows: by little with zlib, by an
+    /// eighth with the simplest codes.
+    #[cfg(feature = "deflate")]
+    pub(super) fn compressed(config: &Config) -> Self {
+        let most = config.max_message;
+        let grown = most.saturating_add(most / 8).saturating_add(1 << 10);
+        Self { message: grown, frame: config.max_frame.unwrap_or(grown), ..Self::new(config) }
+    }
+
+    /// Whether a message that is handed out whole may have `more` bytes behind `kept`, and that many
+    /// fragments.
+    pub(super) fn check_message(
+        &self,
+        kept: u64,
+        more: u64,
+        fragments: u32,
+    ) -> Result<(), RecvError> {
+        if more > (self.message as u64).saturating_sub(kept) {
+            return Err(self.message_too_big());
+        }
+        if fragments > self.fragments {
+            return Err(RecvError::TooManyFragments { limit: self.fragments });
+        }
+        Ok(())
+    }
+
+    pub(super) fn message_too_big(&self) -> RecvError {
+        RecvError::MessageTooBig { limit: shown(self.max_message) }
+    }
+
+    pub(super) fn check_frame(&self, payload_len: u64) -> Result<(), RecvError> {
+        if payload_len > self.frame as u64 {
+            return Err(RecvError::FrameTooBig { limit: shown(self.frame) });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! The common case, decided in a few compares.
+//!
+//! It may only decline: whatever is rarer, or wrong, it leaves as it is to the state machine.
+use super::{Current, Receiver, Step};
+use crate::proto::{
+    frame::{OpCode, ShortHeader},
+    kernel,
+    message::DataKind,
+    trace,
+};
+
+impl Receiver {
+    /// The input is used up, or a whole message in one frame of less than 64 KiB is here. All else,
+    /// violations too, changes nothing and is left to `step_slow`.
+    #[inline(always)]
+    pub(crate) fn quick(&mut self) -> Option<Step> {
+        if self.buf.wire_len() == 0 {
+            return (self.quick_below > 0).then(|| self.quick_starved());
+        }
+        let header = ShortHeader::parse(self.buf.front()?, self.mask_bit)?;
+        if header.payload_len >= self.quick_below {
+            return None;
+        }
+        let payload = self.buf.ahead(header.len, header.payload_len);
+        if !self.buf.reaches(payload.end) {
+            // A whole header of a frame that can wait where it is changes nothing.
+            let waits = self.buf.reaches(payload.start)
+                && header.opcode == OpCode::Binary
+                && self.buf.holds(header.len + header.payload_len);
+            return waits.then(|| self.quick_starved());
+        }
+        let key = (self.mask_bit != 0).then_some(header.key);
+        if header.opcode == OpCode::Text {
+            // Where it is not valid, `step_slow` finds the same and says so.
+            if !self.buf.unmask_text(payload.clone(), key) {
+                return None;
+            }
+            self.current = Current::Message(DataKind::Text);
+        } else {
+            if let Some(key) = key {
+                kernel::xor_in_place(self.buf.overwrite(payload.start, header.payload_len)?, key);
+            }
+            self.current = Current::Message(DataKind::Binary);
+        }
+        self.buf.go_to(payload.end);
+        self.view = (payload.start, payload.end);
+        self.tally.frame(header.opcode.unfragmented(), header.payload_len);
+        trace::received(header.payload_len);
+        Some(Step::Message)
+    }
+
+    #[inline(always)]
+    fn quick_starved(&mut self) -> Step {
+        self.current = Current::Nothing;
+        Step::NeedInput
+    }
+
+    /// Says anew what `quick` may take.
+    pub(super) fn set_quick(&mut self) {
+        let open = self.between_messages() && !self.eof && self.late.is_none() && !self.inflated;
+        self.quick_below = if open { self.limits.below } else { 0 };
+    }
+}

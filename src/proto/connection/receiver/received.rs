@@ -1,0 +1,114 @@
+//! What `step` stopped at: to look at, to keep.
+use super::{Current, Receiver};
+use crate::proto::{
+    frame::{Header, OpCode},
+    message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
+};
+
+impl Receiver {
+    /// The message the last `step` stopped at, if it was one. It can be asked for again until the
+    /// next receiving call.
+    #[inline]
+    pub fn message(&self) -> Option<Message<'_>> {
+        match self.current {
+            Current::Message(DataKind::Text) => Some(Message::Text(self.text())),
+            Current::Message(DataKind::Binary) => self.view().map(Message::Binary),
+            _ => None,
+        }
+    }
+
+    /// The piece the last [`step_chunk`](Self::step_chunk) stopped at, if it was one.
+    #[inline]
+    pub fn chunk(&self) -> Option<Chunk<'_>> {
+        match self.current {
+            Current::Chunk { kind, first, last } => {
+                Some(Chunk { kind, first, data: self.payload(), last })
+            }
+            _ => None,
+        }
+    }
+
+    /// What the last `step` stopped at; `None` for `NeedInput`, `Closed` and chunks.
+    pub fn event(&self) -> Option<Event<'_>> {
+        match self.current {
+            Current::Nothing | Current::Chunk { .. } => None,
+            Current::Message(_) => self.message().map(Event::Message),
+            Current::Control(OpCode::Ping) => Some(Event::Ping(self.payload())),
+            Current::Control(OpCode::Pong) => Some(Event::Pong(self.payload())),
+            Current::Control(_) => Some(Event::Close(self.close_frame())),
+        }
+    }
+
+    /// What is known about the current message besides its payload. Costs a look at the next
+    /// header.
+    pub fn info(&self) -> Info {
+        Info::new(self.between_messages() && self.more(self.buf.wire()), self.read_at)
+    }
+
+    /// Whether `wire` begins, behind any whole control frames, with a whole unfragmented data
+    /// message, whose header breaks no rule.
+    fn more(&self, mut wire: &[u8]) -> bool {
+        while let Ok(Some((header, len))) = Header::parse(wire) {
+            let legal = matches!(wire, [b0, b1, ..] if self.check(*b0, Some(b1)).is_ok());
+            if !legal {
+                return false;
+            }
+            let Some(rest) = wire.get(len..).filter(|rest| rest.len() as u64 >= header.payload_len)
+            else {
+                return false;
+            };
+            if !header.opcode.is_control() {
+                return header.fin;
+            }
+            if header.opcode == OpCode::Close {
+                return false;
+            }
+            wire = rest.get(header.payload_len as usize..).unwrap_or_default();
+        }
+        false
+    }
+
+    /// The current message, to keep. One that fills most of the buffer takes the buffer along, and
+    /// a new one is allocated; a smaller one is copied. Ends the current message.
+    pub fn take_message(&mut self) -> Option<OwnedMessage> {
+        let Current::Message(kind) = self.current else { return None };
+        if self.inflated {
+            let message = self.inflate.as_mut().map(|inflate| inflate.take_message(kind));
+            self.settle();
+            return message;
+        }
+        self.settle();
+        Some(match kind {
+            DataKind::Text => OwnedMessage::from_text(self.buf.take_text()),
+            DataKind::Binary => {
+                OwnedMessage::binary(self.buf.take_binary(self.view.0..self.view.1))
+            }
+        })
+    }
+
+    /// [`take_message`](Self::take_message), whatever the kind, as shared bytes.
+    pub fn take_bytes(&mut self) -> Option<bytes::Bytes> {
+        self.take_message().map(OwnedMessage::into_payload)
+    }
+
+    #[inline]
+    pub(in crate::proto::connection) fn payload(&self) -> &[u8] {
+        self.view().unwrap_or_default()
+    }
+
+    #[inline]
+    fn view(&self) -> Option<&[u8]> {
+        match &self.inflate {
+            Some(inflate) if self.inflated => Some(inflate.bytes()),
+            _ => self.buf.get(self.view.0..self.view.1),
+        }
+    }
+
+    #[inline]
+    fn text(&self) -> &str {
+        match &self.inflate {
+            Some(inflate) if self.inflated => inflate.text(),
+            _ => self.buf.text(),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+use super::{Receiver, Step};
+use crate::proto::{
+    config::{Config, Negotiated},
+    connection::Connection,
+    entropy::Entropy,
+    frame::{Header, OpCode},
+    role::Role,
+};
+use alloc::{vec, vec::Vec};
+
+struct Zeros;
+
+impl Entropy for Zeros {
+    fn fill(&mut self, dest: &mut [u8]) {
+        dest.fill(0);
+    }
+}
+
+fn receiver(role: Role, config: &Config) -> Receiver {
+    match role {
+        Role::Server => Connection::server(config, Negotiated::new()).inbound.rx,
+        Role::Client => Connection::client(config, Negotiated::new(), Zeros).inbound.rx,
+    }
+}
+
+fn frame(role: Role, opcode: OpCode, len: usize) -> Vec<u8> {
+    let mut header = Header::new(opcode, len as u64);
+    header.masking_key = (role == Role::Server).then_some([0; 4]);
+    let (bytes, n) = header.encode();
+    [&bytes[..n], &vec![b'x'; len]].concat()
+}
+
+fn read(rx: &mut Receiver, mut wire: &[u8]) {
+    while !wire.is_empty() {
+        let spare = rx.spare_mut();
+        let n = spare.len().min(wire.len());
+        spare[..n].copy_from_slice(&wire[..n]);
+        rx.commit(n);
+        wire = &wire[n..];
+    }
+}
+
+/// Whatever `quick` declines, `step_slow` decides in the same way, only slower: no other test
+/// would notice.
+#[test]
+fn the_common_case_is_decided_by_quick() {
+    for role in [Role::Server, Role::Client] {
+        for opcode in [OpCode::Text, OpCode::Binary] {
+            for len in [0, 1, 124, 125, 126, 127, 300, 16_000, 65_534, 65_535] {
+                let config = Config::default().read_buffer(70_000).max_message(65_535);
+                let mut rx = receiver(role, &config);
+                assert_eq!(rx.quick(), Some(Step::NeedInput));
+                let wire = frame(role, opcode, len);
+                read(&mut rx, &[&wire[..], &wire[..]].concat());
+                assert_eq!(rx.quick(), Some(Step::Message), "{role:?} {opcode:?} {len}");
+                assert_eq!(rx.payload().len(), len);
+                assert_eq!(rx.quick(), Some(Step::Message));
+                assert_eq!(rx.payload().len(), len);
+                assert_eq!(rx.quick(), Some(Step::NeedInput));
+                // And again, once all was used up.
+                read(&mut rx, &wire);
+                assert_eq!(rx.quick(), Some(Step::Message));
+            }
+        }
+    }
+}
+
+#[test]
+fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_machine() {
+    use super::Delivery::Whole;
+    for role in [Role::Server, Role::Client] {
+        for len in [1, 125, 126, 1000] {
+            let wire = frame(role, OpCode::Binary, len);
+            let header = wire.len() - len;
+            for here in [header, header.midpoint(wire.len()), wire.len() - 1] {
+                let mut rx = receiver(role, &Config::default());
+                read(&mut rx, &wire[..here]);
+                assert_eq!(rx.quick(), Some(Step::NeedInput), "{role:?} {len} {here}");
+                read(&mut rx, &wire[here..]);
+                assert_eq!(rx.quick(), Some(Step::Message));
+            }
+        }
+        // It does not matter how far inside the buffer that is.
+        let (small, wire) = (frame(role, OpCode::Binary, 200), frame(role, OpCode::Binary, 900));
+        let mut rx = receiver(role, &Config::default().read_buffer(1000));
+        read(&mut rx, &[&small[..], &wire[..700]].concat());
+        assert_eq!(rx.quick(), Some(Step::Message));
+        assert_eq!(rx.quick(), Some(Step::NeedInput));
+        // Longer than one read asks for: its beginning moves out of the way.
+        let mut rx = receiver(role, &Config::default().read_buffer(1000));
+        let wire = frame(role, OpCode::Binary, 2000);
+        read(&mut rx, &wire[..100]);
+        assert_eq!(rx.quick(), None);
+
+        // Behind what it leaves to the state machine it goes on.
+        let mut rx = receiver(role, &Config::default());
+        let ping = frame(role, OpCode::Ping, 3);
+        let data = frame(role, OpCode::Binary, 3);
+        read(&mut rx, &[&ping[..], &data, &ping].concat());
+        assert_eq!(rx.quick(), None);
+        assert_eq!(rx.step_slow(Whole), Ok(Step::Ping));
+        assert_eq!(rx.quick(), Some(Step::Message));
+        assert_eq!(rx.quick(), None);
+        assert_eq!(rx.step_slow(Whole), Ok(Step::Ping));
+        assert_eq!(rx.quick(), Some(Step::NeedInput));
+        // Never inside a message, nor behind the end.
+        let mut open = frame(role, OpCode::Text, 3);
+        open[0] = 0x01;
+        read(&mut rx, &open);
+        assert_eq!(rx.quick(), None);
+        assert_eq!(rx.step_slow(Whole), Ok(Step::NeedInput));
+        assert_eq!(rx.quick(), None);
+        let mut rx = receiver(role, &Config::default());
+        rx.end_of_stream();
+        assert_eq!(rx.quick(), None);
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_connection_has_a_quick_way_too() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::new());
+    assert_eq!(conn.inbound().receiver_mut().quick(), Some(Step::NeedInput));
+    read(&mut conn.inbound.rx, &frame(Role::Server, OpCode::Binary, 3));
+    assert_eq!(conn.inbound().receiver_mut().quick(), Some(Step::Message));
+}
+
+#[test]
+fn the_first_reason_for_cutting_off_stays_and_none_comes_behind_the_end() {
+    use crate::proto::error::RecvError::{CloseTimeout, WriteTimeout};
+    let mut rx = receiver(Role::Server, &Config::default());
+    rx.cut_off(WriteTimeout);
+    rx.cut_off(CloseTimeout);
+    assert_eq!(rx.failure(), Some(WriteTimeout));
+    assert_eq!(rx.step_slow(super::Delivery::Whole), Err(WriteTimeout));
+    rx.cut_off(CloseTimeout);
+    assert_eq!((rx.failure(), rx.late), (Some(WriteTimeout), Some(WriteTimeout)));
+    let mut rx = receiver(Role::Server, &Config::default());
+    read(&mut rx, &frame(Role::Server, OpCode::Close, 0));
+    assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::Close));
+    rx.cut_off(CloseTimeout);
+    assert_eq!(rx.failure(), None);
+}
+
+/// What is compressed does not stay in the buffer, so that a long frame asks for no more.
+#[cfg(feature = "deflate")]
+#[test]
+fn a_compressed_frame_is_read_in_ordinary_pieces() {
+    let negotiated = Negotiated::new().with_deflate(crate::proto::deflate::Agreed::new());
+    let mut rx = Connection::server(&Config::default().read_buffer(1000), negotiated).inbound.rx;
+    let mut header = Header::new(OpCode::Binary, 1 << 20);
+    (header.rsv1, header.masking_key) = (true, Some([0; 4]));
+    let (bytes, n) = header.encode();
+    read(&mut rx, &bytes[..n]);
+    assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::NeedInput));
+    assert_eq!(rx.rest(), 0);
+    assert!((1000..1100).contains(&rx.spare_mut().len()));
+}
+
+/// How much a read asks for while a frame is under way: up to its end, since what is behind it
+/// would have to be moved.
+#[test]
+fn a_large_frame_is_read_up_to_its_end() {
+    let config = Config::default().read_buffer(1000);
+    for role in [Role::Server, Role::Client] {
+        for opcode in [OpCode::Text, OpCode::Binary] {
+            let wire = frame(role, opcode, 5000);
+            let mut rx = receiver(role, &config);
+            let mut at = 600;
+            read(&mut rx, &wire[..at]);
+            assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::NeedInput));
+            while at < wire.len() {
+                let spare = rx.spare_mut();
+                assert!(spare.len() <= wire.len() - at, "{role:?} {}", spare.len());
+                let n = spare.len();
+                spare.copy_from_slice(&wire[at..at + n]);
+                rx.commit(n);
+                at += n;
+                let step = rx.step_slow(super::Delivery::Whole);
+                let whole = at == wire.len();
+                assert_eq!(step, Ok(if whole { Step::Message } else { Step::NeedInput }));
+            }
+            assert_eq!(rx.payload().len(), 5000);
+            // One that waits for its end in one read too.
+            let wire = frame(role, OpCode::Binary, 900);
+            let mut rx = receiver(role, &config);
+            read(&mut rx, &wire[..400]);
+            assert_eq!(rx.quick(), Some(Step::NeedInput));
+            assert_eq!(rx.spare_mut().len(), wire.len() - 400);
+            // Behind the end, what comes is dropped, at no cost in memory.
+            let mut rx = receiver(role, &config);
+            read(&mut rx, &frame(role, OpCode::Close, 0));
+            assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::Close));
+            for _ in 0..100 {
+                let n = rx.spare_mut().len();
+                assert!((1000..1100).contains(&n));
+                rx.commit(n);
+            }
+        }
+    }
+}

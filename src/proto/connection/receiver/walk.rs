@@ -1,0 +1,340 @@
+//! The state machine: all that `quick` does not decide.
+//!
+//! Rules inside one header are `Header::parse`'s; those across frames, and which bits this
+//! connection allows, are in [`Receiver::check`]. How much a message may be, and that a text is one,
+//! is `progress`'s; how a compressed message is inflated, `inflate`'s.
+use super::{
+    Close, Current, Delivery, Receiver, State, Step,
+    progress::{Handing, InProgress, Limits},
+};
+use crate::proto::{
+    close::CloseFrame,
+    error::{ProtocolError, RecvError},
+    frame::{self, Header, OpCode},
+    mask::Masker,
+    message::DataKind,
+    trace,
+};
+use alloc::boxed::Box;
+use core::ops::Range;
+
+/// What was taken of what is here of a data frame.
+struct Taken {
+    /// How many bytes on the wire.
+    wire: usize,
+    stop: Stop,
+    /// Where what is here of the message lies, in its buffer.
+    here: Range<usize>,
+}
+
+/// Where taking stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// All that is here was taken.
+    Input,
+    /// There is no more room, until what was made has been handed out.
+    Full,
+    /// The message is complete.
+    End,
+}
+
+impl Receiver {
+    /// All that `quick` does not decide. `respond` has to follow.
+    #[inline(never)]
+    pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
+        self.settle();
+        let step = self.walk(delivery);
+        if let Err(error) = step {
+            self.fail(error);
+        }
+        if self.ended() {
+            self.inflate = None; // nothing more will come
+        }
+        if let Some(inflate) = &mut self.inflate
+            && step != Ok(Step::Message)
+        {
+            inflate.rest();
+        }
+        self.set_quick();
+        step
+    }
+
+    #[cold]
+    fn fail(&mut self, error: RecvError) {
+        if !matches!(self.state, State::Failed(_)) {
+            trace::failed(error);
+        }
+        self.state = State::Failed(error);
+    }
+
+    fn walk(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
+        if delivery == Delivery::Whole {
+            self.want_whole()?;
+        }
+        loop {
+            match &self.state {
+                State::Header => {
+                    if let [b0, rest @ ..] = self.buf.wire() {
+                        self.check(*b0, rest.first())?;
+                    }
+                    let Some((header, len)) = Header::parse(self.buf.wire())? else {
+                        return self.starved();
+                    };
+                    let whole = delivery == Delivery::Whole && !self.in_chunks();
+                    self.check_limits(&header, whole)?;
+                    if whole && self.waits(&header, len) {
+                        return self.starved();
+                    }
+                    self.begun = self.place();
+                    self.buf.skip(len);
+                    self.begin(header);
+                }
+                State::Payload { .. } => {
+                    if let Some(step) = self.take_payload(delivery)? {
+                        return Ok(step);
+                    }
+                }
+                &State::Control { opcode, len, mask } => {
+                    if self.buf.wire_len() < len {
+                        return self.starved();
+                    }
+                    return self.take_control(opcode, len, mask);
+                }
+                State::Closed => return Ok(Step::Closed),
+                State::Failed(error) => return Err(*error),
+            }
+        }
+    }
+
+    /// A whole message is asked for, maybe in the middle of one that was to be had in chunks.
+    fn want_whole(&mut self) -> Result<(), RecvError> {
+        let Some(message) = &mut self.message else { return Ok(()) };
+        match (message.handing, &self.state) {
+            (Handing::Chunks, _) => message.handing = Handing::Skipping,
+            (Handing::Whole, &State::Payload { remaining, .. }) => {
+                // A frame begun while chunks were asked for was not held against these.
+                let (compressed, fragments) = (message.compressed, message.fragments);
+                let (limits, kept) = self.limits(compressed);
+                limits.check_message(kept, remaining, fragments)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The rules that span frames, and what this connection allows: all that the first byte of a
+    /// frame can break, and the mask bit of the second, once that is here.
+    pub(super) fn check(&self, b0: u8, b1: Option<&u8>) -> Result<(), ProtocolError> {
+        // §5.2: only an extension gives the reserved bits a meaning. RFC 7692 §6: RSV1, on the first
+        // frame of a message.
+        let begins = matches!(OpCode::from_bits(b0), Some(OpCode::Text | OpCode::Binary));
+        let allowed = if begins && self.inflate.is_some() { frame::RSV1 } else { 0 };
+        if b0 & frame::RSV & !allowed != 0 {
+            return Err(ProtocolError::ReservedBits);
+        }
+        let (opcode, _) = frame::first_byte(b0)?;
+        // §5.4: the fragments of a message follow each other.
+        match (opcode, &self.message) {
+            (OpCode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
+            (OpCode::Text | OpCode::Binary, Some(_)) => {
+                return Err(ProtocolError::ExpectedContinuation);
+            }
+            _ => {}
+        }
+        // §5.1: a client masks every frame, a server none.
+        match b1 {
+            Some(b1) if b1 & frame::MASK == self.mask_bit => Ok(()),
+            Some(_) if self.mask_bit != 0 => Err(ProtocolError::MaskRequired),
+            Some(_) => Err(ProtocolError::MaskForbidden),
+            None => Ok(()),
+        }
+    }
+
+    /// Limits on a data frame, and on the message it would make.
+    fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
+        if header.opcode.is_control() {
+            return Ok(());
+        }
+        let begun = self.message.as_ref().map(|message| (message.compressed, message.fragments));
+        let (compressed, fragments) = begun.unwrap_or((header.rsv1, 0));
+        let (limits, kept) = self.limits(compressed);
+        if whole {
+            limits.check_message(kept, header.payload_len, fragments.saturating_add(1))?;
+        }
+        limits.check_frame(header.payload_len)
+    }
+
+    /// The limits on a message, and how many bytes on the wire it has so far.
+    fn limits(&self, compressed: bool) -> (&Limits, u64) {
+        match &self.inflate {
+            Some(inflate) if compressed => (inflate.limits(), inflate.taken()),
+            _ => (&self.limits, self.buf.message().len() as u64),
+        }
+    }
+
+    /// Whether to leave a frame where it is until all of it is here: one that one read can bring, of
+    /// binary data, which `quick` takes then, or compressed. There is nothing to find out earlier.
+    pub(super) fn waits(&self, header: &Header, len: usize) -> bool {
+        let binary = header.opcode == OpCode::Binary;
+        header.fin
+            && (binary || header.rsv1)
+            && usize::try_from(header.payload_len).is_ok_and(|n| {
+                (n < self.quick_below || header.rsv1)
+                    && self.buf.holds(len + n)
+                    && self.buf.wire_len() < len + n
+            })
+    }
+
+    /// The state that a checked header puts us in.
+    fn begin(&mut self, header: Header) {
+        let mask = header.masking_key.map(Masker::new);
+        match header.opcode {
+            OpCode::Continuation => {
+                if let Some(message) = &mut self.message {
+                    message.fragments = message.fragments.saturating_add(1);
+                }
+            }
+            OpCode::Text => self.message = Some(InProgress::new(DataKind::Text, header.rsv1)),
+            OpCode::Binary => self.message = Some(InProgress::new(DataKind::Binary, header.rsv1)),
+            opcode @ (OpCode::Close | OpCode::Ping | OpCode::Pong) => {
+                let len = header.payload_len as usize; // at most 125
+                self.state = State::Control { opcode, len, mask };
+                return;
+            }
+        }
+        self.tally.frame(header.opcode as u8, 0); // its payload when that comes
+        self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
+    }
+
+    /// Takes what is here of a data frame, and hands it out if that is what `delivery` asks for.
+    fn take_payload(&mut self, delivery: Delivery) -> Result<Option<Step>, RecvError> {
+        let Some(message) = &self.message else {
+            return Ok(None); // `begin` set it
+        };
+        let (kind, compressed, handing) = (message.kind, message.compressed, message.handing);
+        let whole = message.is_whole(delivery);
+        let Taken { wire, stop, here } = self.take_data(whole)?;
+        let last = stop == Stop::End;
+        self.tally.more(wire, last);
+        if last {
+            self.message = None;
+        }
+        let shown = match (handing, delivery) {
+            (Handing::Skipping, _) => {
+                self.let_go(compressed);
+                None
+            }
+            (_, Delivery::Chunks) if last || !here.is_empty() => {
+                if let Some(message) = &mut self.message {
+                    message.handing = Handing::Chunks;
+                }
+                Some(Current::Chunk { kind, first: handing == Handing::Whole, last })
+            }
+            (Handing::Whole, Delivery::Whole) if last => Some(Current::Message(kind)),
+            _ => None,
+        };
+        match shown {
+            Some(current) => {
+                trace::received(here.len());
+                self.buf.release();
+                self.current = current;
+                self.inflated = compressed && self.inflate.is_some();
+                self.view = (here.start, here.end);
+                Ok(Some(Step::Message))
+            }
+            None if stop == Stop::Full || matches!(self.state, State::Header) => Ok(None),
+            None => self.starved().map(Some),
+        }
+    }
+
+    /// Takes what is here of a data frame, each byte once, when it arrives, and judges it.
+    fn take_data(&mut self, whole: bool) -> Result<Taken, RecvError> {
+        let Self { state, message, buf, inflate, limits, tally, .. } = self;
+        let (State::Payload { remaining, fin, mask }, Some(message)) = (state, message) else {
+            return Ok(Taken { wire: 0, stop: Stop::Input, here: 0..0 }); // `begin` set both
+        };
+        let here = buf.wire_len();
+        let n = usize::try_from(*remaining).map_or(here, |r| r.min(here));
+        let end = *fin && n as u64 == *remaining;
+        let (wire, stop, bytes, here) = match inflate {
+            Some(inflate) if message.compressed => {
+                let limit = whole.then_some(limits.max_message);
+                let before = inflate.bytes().len();
+                let (wire, stop) = inflate.take(buf, n, mask.as_mut(), end, limit)?;
+                let (bytes, here) = inflate.bytes_mut();
+                tally.packed(here.len() - before, wire);
+                (wire, stop, bytes, here)
+            }
+            _ => {
+                let piece = buf.take_into_message(n);
+                if let Some(mask) = mask {
+                    mask.apply(buf.get_mut(piece));
+                }
+                let (bytes, here) = buf.message_mut();
+                (n, if end { Stop::End } else { Stop::Input }, bytes, here)
+            }
+        };
+        // Of what is inflated it shows only now.
+        let too_big = whole && here.len() > limits.max_message;
+        if message.kind == DataKind::Text {
+            let last = stop == Stop::End && !too_big;
+            message.check_text(bytes, here.clone(), whole, last)?;
+        }
+        if too_big {
+            return Err(limits.message_too_big());
+        }
+        *remaining -= wire as u64;
+        if *remaining == 0 && stop != Stop::Full {
+            self.state = State::Header;
+        }
+        Ok(Taken { wire, stop, here })
+    }
+
+    /// Forgets what is here of the message in progress.
+    fn let_go(&mut self, compressed: bool) {
+        match &mut self.inflate {
+            Some(inflate) if compressed => inflate.clear(),
+            _ => self.buf.release(),
+        }
+    }
+
+    fn take_control(
+        &mut self,
+        opcode: OpCode,
+        len: usize,
+        mask: Option<Masker>,
+    ) -> Result<Step, RecvError> {
+        let range = self.buf.take_aside(len);
+        let payload = self.buf.get_mut(range.clone());
+        if let Some(mut mask) = mask {
+            mask.apply(payload);
+        }
+        self.state = State::Header;
+        self.tally.frame(opcode.unfragmented(), len);
+        let step = match opcode {
+            OpCode::Ping => Step::Ping,
+            OpCode::Pong => Step::Pong,
+            _ => {
+                trace::close_received(CloseFrame::parse(payload)?);
+                let mut close = Close { len, bytes: [0; 125] };
+                if let Some(bytes) = close.bytes.get_mut(..len) {
+                    bytes.copy_from_slice(payload);
+                }
+                self.close = Some(Box::new(close));
+                self.state = State::Closed;
+                Step::Close
+            }
+        };
+        self.current = Current::Control(opcode);
+        self.view = (range.start, range.end);
+        Ok(step)
+    }
+
+    fn starved(&self) -> Result<Step, RecvError> {
+        match (self.late, self.eof) {
+            (Some(error), _) => Err(error),
+            (None, true) => Err(RecvError::UnexpectedEof),
+            (None, false) => Ok(Step::NeedInput),
+        }
+    }
+}

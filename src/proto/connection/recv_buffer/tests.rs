@@ -1,0 +1,340 @@
+use super::{CALM, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK};
+use alloc::{vec, vec::Vec};
+use std::cell::RefCell;
+
+/// What one read asks for, here; the buffer that takes.
+const BASE: usize = 1000;
+const WHOLE: usize = BASE + SLACK;
+const LIMIT: usize = 1 << 20;
+
+std::thread_local! {
+    static TAKEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static GIVEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+static COUNTED: Memory = Memory {
+    take: |len| {
+        TAKEN.with_borrow_mut(|taken| taken.push(len));
+        vec![0; len]
+    },
+    give: |buffer| GIVEN.with_borrow_mut(|given| given.push(buffer.len())),
+};
+
+/// As a pool that has nothing but large buffers.
+static LAVISH: Memory =
+    Memory { take: |len| (COUNTED.take)(2 * len + 1), give: |buffer| (COUNTED.give)(buffer) };
+
+/// What was taken from memory, and given back, since this was last asked.
+fn traffic() -> (Vec<usize>, Vec<usize>) {
+    (TAKEN.take(), GIVEN.take())
+}
+
+const NONE: (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+
+fn buffer() -> RecvBuffer {
+    traffic();
+    RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(BASE - MAX_HEADER_LEN) }
+}
+
+#[test]
+fn what_takes_over_a_head_keeps_its_own_length_and_memory() {
+    let (mut buf, mut head) = (buffer(), RecvBuffer::for_head());
+    head.spare_mut(LIMIT, 0);
+    head.commit(10);
+    assert!(buf.take_over(head).is_empty());
+    assert_eq!(buf.wire().len(), 10);
+    buf.skip(10);
+    assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE); // a head's is longer
+    traffic();
+    buf.lend(vec![0; 5000]);
+    assert_eq!(traffic().1.len(), 1);
+}
+
+/// The byte at each place of the stream.
+fn at(place: usize) -> u8 {
+    (place % 251) as u8
+}
+
+/// With a buffer of its own, of which `msg` are a message, behind `gap` bytes that were let go
+/// `wire` bytes; the same behind `before` bytes let go.
+fn with(before: usize, msg: usize, gap: usize, wire: usize) -> RecvBuffer {
+    let mut buf = buffer();
+    buf.spare_mut(LIMIT, 0);
+    let all = before + msg + gap + wire;
+    for place in 0..all {
+        buf.get_mut(place..place + 1)[0] = at(place);
+    }
+    buf.commit(all);
+    buf.skip(before);
+    assert_eq!(buf.take_into_message(msg), before..before + msg);
+    buf.skip(gap);
+    traffic();
+    buf
+}
+
+/// `msg` and `wire` bytes are what `with` put there.
+#[track_caller]
+fn holds(buf: &RecvBuffer, before: usize, msg: usize, gap: usize, wire: usize) {
+    let expected: Vec<u8> = (before..before + msg).map(at).collect();
+    assert_eq!(buf.get(buf.message()), Some(&expected[..]));
+    let from = before + msg + gap;
+    assert_eq!(buf.wire(), (from..from + wire).map(at).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_empty_buffer_is_used_from_its_beginning_again() {
+    let mut buf = buffer();
+    assert!(!buf.has_buffer());
+    assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
+    assert!(buf.has_buffer());
+    assert_eq!((buf.bytes.len(), traffic()), (WHOLE, (vec![WHOLE], vec![])));
+    for _ in 0..200 {
+        buf.commit(BASE);
+        buf.skip(BASE);
+        assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
+        assert_eq!(buf.end, 0);
+    }
+    assert_eq!(traffic(), NONE);
+    assert_eq!(buf.reclaim().len(), WHOLE);
+    assert!(!buf.has_buffer() && buf.reclaim().is_empty());
+}
+
+#[test]
+fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
+    for (len, spare) in [(WHOLE / 2, WHOLE / 2 - SLACK), (WHOLE - 1, BASE - 1), (WHOLE, BASE)] {
+        let mut buf = buffer();
+        buf.lend(vec![0; len]);
+        for _ in 0..200 {
+            assert_eq!(buf.spare_mut(LIMIT, 0).len(), spare);
+        }
+        assert_eq!(traffic(), NONE);
+    }
+    let mut buf = buffer();
+    buf.lend(vec![0; WHOLE / 2 - 1]);
+    assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
+    assert_eq!(traffic(), (vec![WHOLE], vec![WHOLE / 2 - 1]));
+
+    let mut buf = buffer();
+    buf.lend(vec![0; WHOLE + 1]);
+    for _ in 1..CALM {
+        assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
+        assert_eq!(traffic(), NONE);
+    }
+    assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
+    assert_eq!(traffic(), (vec![WHOLE], vec![WHOLE + 1]));
+    // It is counted from when the length was last needed.
+    let mut buf = buffer();
+    buf.lend(vec![0; 2 * WHOLE]);
+    for turn in 0..200 {
+        assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
+        if turn % 63 == 62 {
+            buf.commit(BASE);
+            buf.spare_mut(LIMIT, BASE);
+            buf.skip(BASE);
+        }
+    }
+    assert_eq!(traffic(), NONE);
+
+    // One that is no longer than what has to be kept is of no use.
+    let mut buf = with(0, 10, 5, 20);
+    buf.lend(vec![0; 30 + SLACK]);
+    assert_eq!((buf.bytes.len(), traffic()), (WHOLE, NONE));
+    buf.lend(vec![0; 30 + SLACK + 1]);
+    assert_eq!((buf.bytes.len(), traffic()), (30 + SLACK + 1, (vec![], vec![WHOLE])));
+    holds(&buf, 0, 10, 5, 20);
+}
+
+#[test]
+fn the_tail_is_used_while_it_is_a_quarter_and_then_the_rest_moves_or_the_buffer_grows() {
+    let quarter = BASE / 4;
+    // Wire only: before it, of it, what the next read asks for, whether it moved or grew.
+    for (before, wire, spare, moved, grown) in [
+        (0, 1, BASE - 1, false, false),
+        (0, BASE - quarter, quarter, false, false),
+        (BASE - quarter - 1, 1, quarter, false, false),
+        (BASE - quarter, 1, BASE - 1, true, false),
+        (BASE - 1, 1, BASE - 1, true, false),
+        (400, 400, BASE - 400, true, false),
+        (399, 401, BASE, false, true),
+        (0, BASE - quarter + 1, BASE, false, true),
+        (0, BASE, BASE, false, true),
+    ] {
+        let mut buf = with(before, 0, 0, wire);
+        assert_eq!(buf.spare_mut(LIMIT, 0).len(), spare, "{before} {wire}");
+        assert_eq!(buf.next == 0, moved || grown || before == 0, "{before} {wire}");
+        let takes = if grown { (vec![2 * WHOLE], vec![WHOLE]) } else { NONE };
+        assert_eq!(traffic(), takes, "{before} {wire}");
+        holds(&buf, before, 0, 0, wire);
+    }
+}
+
+#[test]
+fn with_a_message_in_it_the_gap_closes_first_then_the_front_and_then_it_grows() {
+    // Before the message, of it, the gap, wire; what the next read asks for; where the message
+    // and the wire bytes are then; whether it grew.
+    for (before, msg, gap, wire, spare, start, next, grown) in [
+        (0, 500, 100, 100, 300, 0, 600, false), // room enough
+        (0, 500, 150, 100, 250, 0, 650, false),
+        (0, 500, 151, 100, 400, 0, 500, false), // the gap closes
+        (0, 500, 250, 250, 250, 0, 500, false),
+        (0, 500, 249, 251, BASE, 0, 500, true),
+        (600, 100, 50, 200, 700, 0, 100, false), // all moves to the front
+        (449, 150, 150, 151, 699, 0, 150, false),
+        (300, 300, 0, 200, BASE, 0, 300, true),
+        (100, 800, 0, 100, BASE, 0, 800, true),
+    ] {
+        let case = (before, msg, gap, wire);
+        let mut buf = with(before, msg, gap, wire);
+        assert_eq!(buf.spare_mut(LIMIT, 0).len(), spare, "{case:?}");
+        assert_eq!((buf.message().start, buf.next), (start, next), "{case:?}");
+        let takes = if grown { (vec![2 * WHOLE], vec![WHOLE]) } else { NONE };
+        assert_eq!(traffic(), takes, "{case:?}");
+        holds(&buf, before, msg, gap, wire);
+    }
+}
+
+#[test]
+fn a_frame_that_lacks_much_is_read_to_its_end_and_the_buffer_doubles() {
+    for (wire, rest, spare, grown) in [
+        (10, BASE / 2 - 10, BASE - 10, false), // not much
+        (10, BASE / 2 - 9, BASE / 2 - 9, false),
+        (10, BASE - 10, BASE - 10, false),
+        (10, BASE - 9, BASE - 9, true),
+        (10, 5 * BASE, 2 * BASE - 10 + SLACK, true),
+        (400, BASE - 400, BASE - 400, false),
+        (400, BASE, BASE, true),
+    ] {
+        let mut buf = with(0, 0, 0, wire);
+        assert_eq!(buf.spare_mut(LIMIT, rest).len(), spare, "{wire} {rest}");
+        assert_eq!(buf.bytes.len(), if grown { 2 * WHOLE } else { WHOLE }, "{wire} {rest}");
+        holds(&buf, 0, 0, 0, wire);
+    }
+    let mut buf = buffer();
+    buf.lend(vec![0; 2 * MAX_READ]);
+    buf.commit(1);
+    assert_eq!(buf.spare_mut(LIMIT, usize::MAX).len(), MAX_READ);
+}
+
+#[test]
+fn it_never_grows_beyond_what_the_longest_message_needs() {
+    let mut buf = with(0, 0, 0, BASE);
+    assert_eq!(buf.spare_mut(500, 0).len(), 500);
+    assert_eq!(buf.bytes.len(), 500 + WHOLE);
+    let mut short = with(0, 0, 0, BASE);
+    assert_eq!(short.spare_mut(100, 0).len(), BASE / 4, "a quarter of a read at least");
+    // At that length all moves, whatever that costs.
+    buf.commit(500);
+    buf.skip(100);
+    traffic();
+    assert_eq!(buf.spare_mut(500, 0).len(), 100);
+    assert_eq!((buf.next, traffic()), (0, NONE));
+    // Without anything to move there is still room.
+    buf.commit(100);
+    assert!(!buf.spare_mut(500, 0).is_empty());
+    assert_eq!(traffic(), (vec![2 * (500 + WHOLE)], vec![500 + WHOLE]));
+    assert_eq!(buf.wire().len(), BASE + 500);
+}
+
+#[test]
+fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
+    let eighth = WHOLE / 8;
+    for (before, msg, wire) in
+        [(5, 0, 1), (5, 20, 30), (5, 20, 56 - 20), (0, 0, eighth), (0, eighth, 0)]
+    {
+        let mut buf = with(before, msg, 3, wire);
+        assert_eq!(buf.reclaim().len(), WHOLE);
+        holds(&buf, before, msg, 3, wire);
+        assert!(!buf.has_buffer());
+        assert!(buf.reclaim().is_empty(), "what is stashed stays");
+        // Short ones are the connection's own, the others the pool's.
+        let len = (msg + wire + SLACK).next_power_of_two().max(64);
+        let own = len <= BASE / 8;
+        assert_eq!(buf.bytes.len(), len);
+        assert_eq!(traffic(), if own { NONE } else { (vec![len], vec![]) });
+        let place = buf.bytes.as_ptr();
+        // A lent one takes its place; the connection's own is kept for the next time.
+        buf.lend(vec![0; WHOLE]);
+        holds(&buf, before, msg, 3, wire);
+        assert!(buf.has_buffer());
+        assert_eq!(
+            (buf.small.len(), traffic()),
+            if own { (len, NONE) } else { (0, (vec![], vec![len])) }
+        );
+        assert_eq!(buf.reclaim().len(), WHOLE);
+        assert_eq!(traffic(), if own { NONE } else { (vec![len], vec![]) });
+        assert!(!own || buf.bytes.as_ptr() == place, "nothing was allocated");
+        // Without one, a read takes one.
+        buf.spare_mut(LIMIT, 0);
+        assert!(buf.has_buffer() && buf.bytes.len() == WHOLE);
+        holds(&buf, before, msg, 3, wire);
+    }
+    for (msg, wire) in [(0, eighth + 1), (eighth, 1)] {
+        let mut buf = with(0, msg, 3, wire);
+        assert!(buf.reclaim().is_empty() && buf.has_buffer());
+        holds(&buf, 0, msg, 3, wire);
+    }
+    // One of the pool's that is more than twice as long goes back.
+    let mut buf = with(0, 0, 0, eighth);
+    buf.memory = &LAVISH;
+    assert_eq!(buf.reclaim().len(), WHOLE);
+    assert_eq!((buf.bytes.len(), traffic()), (256, (vec![513], vec![513])));
+    // One that is not stays.
+    static GENEROUS: Memory = Memory { take: |len| (COUNTED.take)(2 * len), ..COUNTED };
+    let mut buf = with(0, 0, 0, eighth);
+    buf.memory = &GENEROUS;
+    assert_eq!(buf.reclaim().len(), WHOLE);
+    assert_eq!((buf.bytes.len(), traffic()), (512, (vec![512], vec![])));
+    // An eighth of a read is still the connection's own.
+    let mut buf = RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(1024 - MAX_HEADER_LEN) };
+    buf.spare_mut(LIMIT, 0);
+    buf.commit(100);
+    traffic();
+    buf.reclaim();
+    assert_eq!((buf.bytes.len(), traffic()), (128, NONE));
+    // Empty and stashed, a read takes a buffer too.
+    let mut buf = with(0, 0, 0, 1);
+    buf.reclaim();
+    buf.skip(1);
+    assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
+    assert_eq!(traffic(), (vec![WHOLE], vec![]));
+}
+
+#[test]
+fn a_message_that_fills_half_the_buffer_takes_it_along() {
+    for (msg, wire, taken) in
+        [(WHOLE / 2 - 1, 0, None), (WHOLE / 2, 0, Some(WHOLE)), (WHOLE / 2, 30, Some(WHOLE))]
+    {
+        let mut buf = with(10, msg, 0, wire);
+        let range = buf.message();
+        let inside = buf.bytes.as_ptr_range();
+        let bytes = buf.take_binary(range);
+        assert_eq!(bytes, (10..10 + msg).map(at).collect::<Vec<_>>());
+        assert_eq!(inside.contains(&bytes.as_ptr()), taken.is_some());
+        assert_eq!(traffic().0, Vec::from_iter(taken));
+        assert_eq!(buf.wire(), (10 + msg..10 + msg + wire).map(at).collect::<Vec<_>>());
+    }
+    // What is behind it may be more than a read.
+    let mut buf = buffer();
+    buf.lend(vec![0; 4 * WHOLE]);
+    buf.commit(4 * WHOLE - SLACK);
+    let range = buf.take_into_message(2 * WHOLE);
+    traffic();
+    buf.take_binary(range);
+    let wire = 2 * WHOLE - SLACK;
+    assert_eq!((buf.wire().len(), traffic().0), (wire, vec![wire + 1 + SLACK]));
+    assert!(!buf.spare_mut(LIMIT, 0).is_empty());
+}
+
+#[test]
+fn a_frame_is_held_if_one_read_brings_it_with_its_header() {
+    let buf = buffer();
+    assert!(buf.holds(0) && buf.holds(BASE) && !buf.holds(BASE + 1));
+}
+
+#[test]
+#[should_panic = "committed more than was spare"]
+fn committing_more_than_was_spare_panics() {
+    let mut buf = buffer();
+    let n = buf.spare_mut(LIMIT, 0).len();
+    buf.commit(n + 1);
+}
