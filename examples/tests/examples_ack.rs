@@ -2,6 +2,9 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(unreachable_pub)]
+#[path = "../../tests/support/bounded.rs"]
+mod bounded;
 #[path = "../ack/client.rs"]
 mod client;
 #[path = "../ack/cutter.rs"]
@@ -10,9 +13,6 @@ mod cutter;
 mod delivery;
 #[path = "../ack/server.rs"]
 mod server;
-#[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
-#[path = "../../tests/support/tokio.rs"]
-mod support_tokio;
 #[path = "../ack/wire.rs"]
 mod wire;
 
@@ -23,7 +23,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 #[tokio::test]
 async fn nothing_is_lost_and_nothing_is_done_twice_over_a_hundred_cuts() {
-    support_tokio::bounded(async {
+    bounded::bounded(async {
         const CUTS: u32 = 100;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = listener.local_addr().unwrap();

@@ -3,18 +3,18 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(unreachable_pub)]
+#[path = "../../tests/support/bounded.rs"]
+mod bounded;
 #[path = "../auth/gate.rs"]
 mod gate;
 #[path = "../auth/serve.rs"]
 mod serve;
-#[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
-#[path = "../../tests/support/tokio.rs"]
-mod support_tokio;
 
+use bounded::bounded;
 use gate::{COOKIE, Gate, Kept, PROTOCOL, Way};
 use serve::{ORIGIN, Secrets, ask, attempts, start};
 use std::marker::PhantomData;
-use support_tokio::bounded;
 use tickwire::{
     Config, Dial,
     handshake::{

@@ -474,14 +474,18 @@ fn options_of_tls_name_the_feature_that_is_missing() {
 }
 
 #[cfg(feature = "rustls")]
-#[allow(dead_code, unreachable_pub)]
-#[path = "../../tests/support/tls.rs"]
-mod tls;
+#[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../../tests/support"]
+mod support {
+    pub(crate) mod blocking;
+    pub(crate) mod tls;
+    pub(crate) mod wire;
+}
 
 #[cfg(feature = "rustls")]
 mod over_tls {
     use super::{ADAPTERS, Program, client, wait};
-    use crate::tls::{Authority, Raw, self_signed};
+    use crate::support::tls::{Authority, Raw, self_signed};
     use std::{
         fs,
         net::{TcpListener, TcpStream},

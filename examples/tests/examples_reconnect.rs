@@ -2,18 +2,19 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(unreachable_pub)]
+#[path = "../../tests/support/bounded.rs"]
+mod bounded;
 #[path = "../reconnect/feed.rs"]
 mod feed;
 #[path = "../reconnect/on_threads.rs"]
 mod on_threads;
 #[path = "../reconnect/on_tokio.rs"]
 mod on_tokio;
-#[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
-#[path = "../../tests/support/tokio.rs"]
-mod support_tokio;
 #[path = "../reconnect/unreliable.rs"]
 mod unreliable;
 
+use bounded::bounded;
 use feed::{Feed, Subscription};
 use std::{
     io,
@@ -24,7 +25,6 @@ use std::{
     },
     time::Duration,
 };
-use support_tokio::bounded;
 use tickwire::{
     Backoff, CloseCode, Config, Error, Heartbeat, Message, RecvError,
     handshake::{HandshakeError, client::Request},

@@ -2,13 +2,13 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(unreachable_pub)]
+#[path = "../../tests/support/bounded.rs"]
+mod bounded;
 #[path = "../rooms/rooms.rs"]
 mod rooms;
 #[path = "../rooms/session.rs"]
 mod session;
-#[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
-#[path = "../../tests/support/tokio.rs"]
-mod support_tokio;
 
 use rooms::Rooms;
 use tickwire::{
@@ -52,7 +52,7 @@ async fn ask(client: &mut Client, line: &str) -> String {
 
 #[tokio::test]
 async fn what_is_said_is_heard_by_all_others_in_the_room_and_by_nobody_else() {
-    support_tokio::bounded(async {
+    bounded::bounded(async {
         let (_, url) = start().await;
         let (mut a, mut b, mut c, mut d) =
             (client(&url).await, client(&url).await, client(&url).await, client(&url).await);
@@ -80,7 +80,7 @@ async fn what_is_said_is_heard_by_all_others_in_the_room_and_by_nobody_else() {
 
 #[tokio::test]
 async fn moving_to_another_room_leaves_the_first_and_empty_rooms_are_gone() {
-    support_tokio::bounded(async {
+    bounded::bounded(async {
         let (rooms, url) = start().await;
         let (mut a, mut b) = (client(&url).await, client(&url).await);
         assert_eq!(ask(&mut a, "/join tea").await, "joined tea, 1 here");

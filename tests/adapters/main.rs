@@ -14,7 +14,7 @@ mod support;
 use crate::support::wire::connection;
 use end::End;
 use line::How;
-use std::{os::unix::net::UnixStream, sync::mpsc, thread, time::Duration};
+use std::{os::unix::net::UnixStream, thread, time::Duration};
 use tickwire::{Config, Error, OwnedMessage, RecvError, Role};
 
 pub(crate) use peer::Peer;
@@ -42,7 +42,7 @@ macro_rules! over {
             $(
                 #[test]
                 fn $behaviour() {
-                    crate::bounded(super::$behaviour::<crate::end::$end>);
+                    crate::support::blocking::bounded(super::$behaviour::<crate::end::$end>);
                 }
             )*
         }
@@ -57,21 +57,6 @@ mod messages;
 mod streams;
 
 const MS: Duration = Duration::from_millis(1);
-
-/// A hang fails.
-fn bounded(behaviour: impl FnOnce() + Send + 'static) {
-    let (done, ended) = mpsc::channel();
-    let running = thread::spawn(move || {
-        behaviour();
-        let _ = done.send(());
-    });
-    if ended.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("it hangs");
-    }
-    if let Err(panic) = running.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
 
 /// An end in this thread, and what is at the other end of the line in another.
 fn meet<E: End>(

@@ -23,19 +23,14 @@ fn warm(mut round: impl FnMut()) -> u64 {
     count(|| (0..ROUNDS).for_each(|_| round()))
 }
 
-/// A frame as the peer of such an end sends it.
-fn to(is_server: bool, b0: u8, payload: &[u8]) -> Vec<u8> {
-    frame(b0, payload, is_server.then_some([0x12, 0x34, 0x56, 0x78]))
-}
-
 /// Messages of all sizes, text and binary, large and small in turn, with Pings among them.
 fn wires(is_server: bool) -> Vec<Vec<u8>> {
     let mut wires = Vec::new();
     for (i, size) in SIZES.into_iter().enumerate() {
         for size in [size, SIZES[SIZES.len() - 1 - i]] {
             let b0 = if wires.len() % 2 == 0 { TEXT } else { BINARY };
-            let mut wire = to(is_server, b0, &vec![b'x'; size]);
-            wire.extend(to(is_server, PING, b"how are you?"));
+            let mut wire = to(role_of(is_server), b0, &vec![b'x'; size]);
+            wire.extend(to(role_of(is_server), PING, b"how are you?"));
             wires.push(wire);
         }
     }
@@ -162,7 +157,8 @@ fn split_halves_allocate_nothing_for_any_size_seen_before() {
 fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
     bounded(|| {
         for (is_server, split) in [(true, false), (false, false), (true, true), (false, true)] {
-            let wire = [to(is_server, PING, b"!"), to(is_server, BINARY, b"x")].concat();
+            let wire =
+                [to(role_of(is_server), PING, b"!"), to(role_of(is_server), BINARY, b"x")].concat();
             let io = Endless::new(vec![wire]);
             io.state().written.reserve(10 << 20);
             let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &config()));

@@ -51,8 +51,8 @@ fn wires(is_server: bool) -> Vec<Vec<u8>> {
     for (i, size) in MORE.into_iter().enumerate() {
         for size in [size, MORE[MORE.len() - 1 - i]] {
             let opcode = if wires.len() % 2 == 0 { TEXT } else { BINARY };
-            let mut wire = frame(is_server, true, opcode, &vec![b'x'; size]);
-            wire.extend(frame(is_server, true, PING, b"how are you?"));
+            let mut wire = to(role_of(is_server), opcode, &vec![b'x'; size]);
+            wire.extend(to(role_of(is_server), PING, b"how are you?"));
             wires.push(wire);
         }
     }
@@ -216,8 +216,8 @@ async fn a_message_there_and_back_allocates_nothing_over_split_halves() {
 #[tokio::test]
 async fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
     for (is_server, split) in [(true, false), (false, false), (true, true), (false, true)] {
-        let message = frame(is_server, true, BINARY, b"x");
-        let wire = [frame(is_server, true, PING, b"!"), message].concat();
+        let message = to(role_of(is_server), BINARY, b"x");
+        let wire = [to(role_of(is_server), PING, b"!"), message].concat();
         let io = Endless::new(vec![wire]);
         io.state().written.reserve(10 << 20);
         let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &Config::default()));
@@ -245,8 +245,8 @@ async fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
                 fresh!(ws.flush()).unwrap();
             });
         }
-        let written = whole_frames(&io.state().written);
-        let opcodes: Vec<_> = written.iter().map(|f| f.opcode).collect();
+        let written = frames(&io.state().written);
+        let opcodes: Vec<_> = written.iter().map(|f| f.b0).collect();
         assert_eq!(opcodes, [BINARY, PONG, BINARY].repeat(WARM + ROUNDS), "{what}");
     }
 }

@@ -127,7 +127,7 @@ fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
         }
         assert!(pongs.len() < 50, "a flood of pings costs few pongs");
         assert!(whole > 0);
-        peer.send(CLOSE, &close_body(1000));
+        peer.send(CLOSE, &close_body(1000, ""));
         while peer.frame().0 != CLOSE {}
         peer.at_end();
         drop(peer);
@@ -162,7 +162,7 @@ fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
         // Nobody flushes, but the pong has to come out, and the frame before it.
         assert_eq!(peer.frame().1.len(), 32 << 20);
         assert_eq!(peer.frame().0, PONG);
-        peer.send(CLOSE, &close_body(1000));
+        peer.send(CLOSE, &close_body(1000, ""));
         while peer.frame().0 != CLOSE {}
         drop(peer);
         assert!(reading.join().unwrap());
@@ -195,9 +195,9 @@ fn the_reader_writes_what_it_owes_and_nothing_that_was_fed() {
         assert_eq!(peer.frame(), (BINARY, vec![1; 100_000]));
         // But the answer to a Close goes behind all of it.
         let _ = writer.feed("last").unwrap();
-        peer.send(CLOSE, &close_body(1000));
+        peer.send(CLOSE, &close_body(1000, ""));
         assert_eq!(peer.frame(), (TEXT, b"last".to_vec()));
-        assert_eq!(peer.frame(), (CLOSE, close_body(1000).to_vec()));
+        assert_eq!(peer.frame(), (CLOSE, close_body(1000, "")));
         peer.at_end();
         drop(peer);
         assert!(reading.join().unwrap().closed().unwrap().clean);
@@ -242,8 +242,8 @@ fn a_close_of_the_writer_is_waited_for_by_the_reader() {
         writer.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
         writer.close(None).unwrap();
         assert_eq!(peer.frame(), (TEXT, b"before".to_vec()));
-        assert_eq!(peer.frame(), (CLOSE, close_body(1000).to_vec()));
-        peer.send(CLOSE, &close_body(1000));
+        assert_eq!(peer.frame(), (CLOSE, close_body(1000, "")));
+        peer.send(CLOSE, &close_body(1000, ""));
         peer.at_end();
         drop(peer);
         let (ended, reader) = reading.join().unwrap();
@@ -325,7 +325,7 @@ fn a_writer_stuck_in_a_write_learns_that_receiving_has_ended() {
         let (told, flooding) = flood(writer, 1 << 20);
         stuck(&told);
         // A violation: there is a Close to write, for which there is no room.
-        peer.wire(&frame(TEXT, b"not masked", None));
+        peer.wire(&plain(TEXT, b"not masked"));
         let began = Instant::now();
         let error = reader.recv().unwrap_err();
         assert!(matches!(error, Error::Recv(RecvError::Protocol(_))), "{error:?}");
@@ -341,12 +341,12 @@ fn a_violation_is_reported_past_a_writer_as_soon_as_there_is_room() {
         let ((mut reader, writer), mut peer) = split(&config());
         let (told, flooding) = flood(writer, 1 << 20);
         stuck(&told);
-        peer.wire(&frame(TEXT, b"not masked", None));
+        peer.wire(&plain(TEXT, b"not masked"));
         let reading = thread::spawn(move || reader.recv().unwrap_err());
         loop {
             match peer.frame() {
                 (BINARY, payload) => assert_eq!(payload.len(), 1 << 20),
-                other => break assert_eq!(other, (CLOSE, close_body(1002).to_vec())),
+                other => break assert_eq!(other, (CLOSE, close_body(1002, ""))),
             }
         }
         peer.at_end();
@@ -362,7 +362,7 @@ fn after_a_failed_write_what_the_peer_said_is_still_received() {
         masked(TEXT, b"one"),
         masked(PING, b"?"),
         masked(TEXT, b"two"),
-        masked(CLOSE, &close_body(1008)),
+        masked(CLOSE, &close_body(1008, "")),
     ];
     let io = Scripted::new([Read1::Bytes(said.concat())]);
     io.script().write_error = Some(io::ErrorKind::BrokenPipe);
@@ -627,7 +627,7 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
 #[test]
 fn why_writing_ended_goes_along_with_the_halves() {
     bounded(|| {
-        let io = Scripted::new([Read1::Bytes(masked(CLOSE, &close_body(1000)))]);
+        let io = Scripted::new([Read1::Bytes(masked(CLOSE, &close_body(1000, "")))]);
         io.script().room = Some(0);
         io.script().open = true;
         let mut ws = server(io, &config().close_timeout(ms(50)));

@@ -130,7 +130,7 @@ fn all_sorts() -> (Vec<u8>, Vec<String>) {
         masked(0x80, b"ed"),
         masked(PONG, b""),
         masked(BINARY, b""),
-        masked(CLOSE, &close_body(1001)),
+        masked(CLOSE, &close_body(1001, "")),
     ];
     let events = [
         Event::Message(Message::Text("gr\u{fc}n")),
@@ -205,7 +205,7 @@ fn a_socket_that_does_not_block_says_so_at_once_and_loses_nothing() {
             assert_eq!(peer.frame(), (PONG, b"in between".to_vec()));
             peer.end();
             while would_block(ws.recv()) {}
-            assert_eq!(peer.frame(), (CLOSE, close_body(1001).to_vec()));
+            assert_eq!(peer.frame(), (CLOSE, close_body(1001, "")));
         }
     });
 }
@@ -247,7 +247,7 @@ fn pings_do_not_keep_the_callers_read_timeout_from_passing() {
                 pinging.send(PING, b"still here");
                 thread::sleep(ms(2));
             }
-            pinging.send(CLOSE, &close_body(1000));
+            pinging.send(CLOSE, &close_body(1000, ""));
             false
         });
         let passed = would_block(ws.recv());
@@ -336,7 +336,8 @@ fn messages_in_pieces_and_what_is_known_of_them() {
 #[test]
 fn after_a_failed_write_what_the_peer_said_is_still_received() {
     for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset] {
-        let said = [masked(TEXT, b"one"), masked(TEXT, b"two"), masked(CLOSE, &close_body(1008))];
+        let said =
+            [masked(TEXT, b"one"), masked(TEXT, b"two"), masked(CLOSE, &close_body(1008, ""))];
         let io = Scripted::new([Read1::Bytes(said.concat())]);
         io.script().write_error = Some(kind);
         let mut ws = server(io, &config());
@@ -366,7 +367,7 @@ fn a_real_reset_does_not_hide_what_came_before_it() {
     bounded(|| {
         let (mut ws, mut peer) = served(&config());
         peer.send(TEXT, b"last words");
-        peer.send(CLOSE, &close_body(1008));
+        peer.send(CLOSE, &close_body(1008, ""));
         drop(peer);
         loop {
             // The first write makes the peer's system answer with a reset.
@@ -408,9 +409,9 @@ fn a_violation_is_reported_to_the_peer_without_a_reset() {
     bounded(|| {
         let (mut ws, mut peer) = served(&config());
         let peer = thread::spawn(move || {
-            peer.wire(&frame(TEXT, b"not masked", None));
+            peer.wire(&plain(TEXT, b"not masked"));
             peer.wire(&[0; 100_000]); // unread, it would become a reset
-            assert_eq!(peer.frame(), (CLOSE, close_body(1002).to_vec()));
+            assert_eq!(peer.frame(), (CLOSE, close_body(1002, "")));
             peer.at_end();
         });
         let error = ws.recv().unwrap_err();
@@ -424,13 +425,13 @@ fn a_close_of_the_peer_is_answered_and_the_server_ends_the_stream() {
     bounded(|| {
         let (mut ws, mut peer) = served(&config());
         let _ = ws.feed("fed before").unwrap();
-        peer.send(CLOSE, &close_body(1000));
+        peer.send(CLOSE, &close_body(1000, ""));
         let closing = thread::spawn(move || {
             assert_eq!(ws.recv().unwrap(), None);
             assert!(ws.closed().unwrap().clean);
         });
         assert_eq!(peer.frame(), (TEXT, b"fed before".to_vec()));
-        assert_eq!(peer.frame(), (CLOSE, close_body(1000).to_vec()));
+        assert_eq!(peer.frame(), (CLOSE, close_body(1000, "")));
         peer.at_end();
         drop(peer);
         closing.join().unwrap();
@@ -910,7 +911,7 @@ fn a_shared_payload_is_written_from_where_it_lies_with_its_header() {
     let _ = ws.sender().feed_first("first").unwrap();
     ws.flush().unwrap();
     assert_eq!(io.script().writes, 1);
-    let expected = [frame(TEXT, b"first", None), frame(BINARY, &payload, None)].concat();
+    let expected = [plain(TEXT, b"first"), plain(BINARY, &payload)].concat();
     assert_eq!(io.script().written, expected);
     assert_eq!(io.script().flushes, 1);
     let _ = io.clone().flush();
@@ -963,7 +964,7 @@ fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
             let rest = peer.rest();
             assert_eq!((rest[0], rest.len()), (CLOSE, 8));
             let code = [rest[6] ^ rest[2], rest[7] ^ rest[3]];
-            assert_eq!(code, close_body(1002));
+            assert_eq!(close_body(1002, ""), code);
         });
         let mut ws = connect(&url, &config()).unwrap();
         #[cfg(feature = "rustls")]

@@ -408,10 +408,10 @@ mod over_tokio {
     /// Answers the Ping that was sent, in the midst of messages.
     fn answer(io: &Scripted) {
         let ping = io.frames().pop().unwrap();
-        assert_eq!((ping.opcode, ping.payload.len()), (PING, 4));
+        assert_eq!((ping.b0, ping.payload.len()), (PING, 4));
         io.with(|s| {
             for (opcode, payload) in [(TEXT, &b"a"[..]), (PONG, &ping.payload), (TEXT, b"b")] {
-                s.input.extend(frame(true, true, opcode, payload));
+                s.input.extend(masked(opcode, payload));
             }
         });
     }

@@ -2,6 +2,7 @@
 use crate::{
     peer::{Closing, Peer, session},
     stream::{Fault, Io},
+    support::carriers::block_on,
     support::ends::{Adapter, Kind, Seat, Way, ending, tls},
     support::talk::{Report, agree, class},
     support::tls::ROLES,
@@ -96,16 +97,9 @@ fn run(case: Case) -> Outcome {
 }
 
 fn on_tokio_stream(seat: &Seat, io: Io) -> Report {
-    thread_local! {
-        static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-    }
     let hour = Duration::from_secs(3600);
     let bounded = async { tokio::time::timeout(hour, seat.on_tokio(io)).await };
-    let report = RUNTIME.with(|runtime| runtime.block_on(bounded));
+    let report = block_on(bounded);
     report.expect("a call that does not return")
 }
 

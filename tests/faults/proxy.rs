@@ -4,8 +4,9 @@
 //! `FAULT_RUNS` says how many runs (3,000 unless set), `FAULT_SEED` repeats one.
 use crate::{
     support::ends::{Adapter, Kind, Seat, Way, ending},
-    support::talk::{Dice, Part, Report, agree, class, messages},
+    support::talk::{Part, Report, agree, class, messages},
     support::tls::{async_tcp, runtime, tcp_pair},
+    support::wire::Rng,
 };
 use std::{
     collections::BTreeMap,
@@ -88,7 +89,7 @@ const SIZES: [usize; 9] = [0, 1, 20, 125, 126, 600, 1400, 4000, 40_000];
 
 impl Run {
     fn new(seed: u64) -> Self {
-        let mut dice = Dice(seed);
+        let mut dice = Rng(seed);
         let troubled = dice.once_in(2);
         let both = dice.once_in(4);
         let adapters = [Adapter::Tokio, Adapter::Blocking];
@@ -97,7 +98,7 @@ impl Run {
             let count = 1 + dice.below(6);
             (0..count).map(|_| dice.of(&SIZES)).collect::<Vec<_>>()
         });
-        let after = |dice: &mut Dice, lengths: &[usize]| match dice.below(3) {
+        let after = |dice: &mut Rng, lengths: &[usize]| match dice.below(3) {
             0 => dice.below(lengths.len() + 1),
             _ => lengths.len(),
         };
@@ -266,7 +267,7 @@ async fn proxy([mut near, mut far]: [TcpStream; 2], lines: [Line; 2]) {
 }
 
 async fn pass(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, line: Line) -> Result<(), Cut> {
-    let mut dice = Dice(line.seed);
+    let mut dice = Rng(line.seed);
     let (mut passed, mut buf) = (0, vec![0; 64 << 10]);
     loop {
         let most = line.piece.min(buf.len());

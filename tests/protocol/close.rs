@@ -601,11 +601,10 @@ fn p071_p073_p075_the_tokio_adapter_waits_no_longer_than_it_may() {
 
 // Over TCP, where FIN and RST are.
 
+/// Both ends; a read that waits for long fails.
 #[cfg(feature = "std")]
 pub(crate) fn tcp_pair() -> (std::net::TcpStream, std::net::TcpStream) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (far, _) = listener.accept().unwrap();
+    let (near, far) = crate::support::blocking::tcp_pair();
     for stream in [&near, &far] {
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     }

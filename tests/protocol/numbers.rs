@@ -1,5 +1,5 @@
 //! No number of the checklist is without a test, unless it says here why.
-use crate::support::numbers::{Checklist, Module};
+use crate::support::numbers::{Checklist, Module, numbers, tests};
 use std::ops::RangeInclusive;
 
 /// The sections of the checklist that have a module here, with their numbers.
@@ -46,4 +46,57 @@ fn every_number_of_the_checklist_has_a_test_or_a_reason() {
         helpers: &["support", "heads", "numbers", "vectors"],
     };
     assert_eq!(checklist.faults(), [""; 0]);
+}
+
+// Of the checklist itself.
+
+#[test]
+fn numbers_are_read_off_names() {
+    assert_eq!(numbers("p019_a_server_refuses", 'p', 3), [19]);
+    assert_eq!(numbers("p071_p073_p075_it_waits_p080", 'p', 3), [71, 73, 75]);
+    assert_eq!(numbers("a17_a_flood", 'a', 2), [17]);
+    assert_eq!(numbers("p19_x", 'p', 3), [0; 0]);
+    assert_eq!(numbers("a017_x", 'a', 2), [0; 0]);
+    assert_eq!(numbers("ping_x", 'p', 3), [0; 0]);
+    let source = "#[test]\nfn a() {}\nfn b() {}\n#[cfg(x)]\n#[test]\nfn c() {}\n\
+                  #[tokio::test(start_paused = true)]\nasync fn d() {}\n";
+    assert_eq!(tests(source).collect::<Vec<_>>(), ["a", "c", "d"]);
+}
+
+#[test]
+fn nothing_that_is_wrong_with_a_checklist_passes() {
+    let good = "#[test]\nfn x1_is_so() {}\n\n    #[tokio::test]\n    async fn x3_too() {}\n";
+    let root = "mod h;\nmod m;\n";
+    let why = "nobody knows how to do it, yet";
+    // The numbers of the module, those without a test, and the reason.
+    let faults = |source: &str, own: &[RangeInclusive<u16>], without, why, root: &str| {
+        let (modules, without) = (&[("m", source, own)], &[(without, why)]);
+        let (letter, digits, last, helpers) = ('x', 1, 3, &["h"]);
+        Checklist { letter, digits, last, modules, without, root, helpers }.faults()
+    };
+    assert_eq!(faults(good, &[1..=3], 2..=2, why, root), [""; 0]);
+    let fault = |source: &str, own, without, why, root: &str| {
+        let faults = faults(source, own, without, why, root);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults.concat()
+    };
+
+    let nothing = 9..=9;
+    assert_eq!(fault(good, &[1..=3], nothing, why, root), "x2 has neither a test nor a reason");
+    assert_eq!(fault(good, &[1..=3], 2..=2, "hard", root), "x2: \"hard\" says little");
+    assert_eq!(fault(good, &[1..=3], 2..=3, why, root), "x3 has a test, x3_too, and a reason");
+    assert_eq!(
+        fault(good, &[1..=1, 2..=2], 2..=2, why, root),
+        "m: x3_too belongs to another module"
+    );
+    let more = |more: &str| fault(&[good, more].concat(), &[1..=3], 2..=2, why, root);
+    assert_eq!(more("#[test]\nfn so() {}\n"), "m: so has no number");
+    assert_eq!(more("#[test]\nfn x3_x9() {}\n"), "m: x3_x9: there is no such number");
+    assert_eq!(more("#[test]\n#[ignore]\nfn x3_x() {}\n"), "m: an ignored test proves nothing");
+    assert_eq!(more("#[test]\npub fn x3_x() {}\n"), "m: 3 tests, 2 found");
+    assert_eq!(
+        fault(good, &[1..=3], 2..=2, why, "mod m;\nmod other;\n"),
+        "other: a module that is not looked at"
+    );
+    assert_eq!(fault(good, &[1..=3], 2..=2, why, "mod h;\n"), "m: not a module");
 }

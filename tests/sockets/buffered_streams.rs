@@ -103,8 +103,8 @@ async fn a_flush_that_goes_on_in_time_is_no_write_timeout() {
 async fn a_flush_that_stays_pending_does_not_keep_the_end_waiting() {
     bounded(async {
         for halves in [false, true] {
-            let mut input = frame(true, true, BINARY, &[1]);
-            input.extend(frame(true, true, CLOSE, b""));
+            let mut input = masked(BINARY, &[1]);
+            input.extend(masked(CLOSE, b""));
             let (io, _peer) = buffered(&input, 64);
             let mut ws = server(io, &config());
             let _ = ws.feed(&[7; 500]).unwrap();
@@ -170,7 +170,7 @@ async fn a_shutdown_that_stays_pending_is_waited_for_a_second() {
                     let hour = Duration::from_secs(3600);
                     config = config.heartbeat(Heartbeat::new(hour, hour));
                 }
-                let io = Scripted::new(&frame(true, true, CLOSE, &close_body(1000, "")));
+                let io = Scripted::new(&masked(CLOSE, &close_body(1000, "")));
                 let mut ws = server(NeverShut(io.clone()), &config);
                 let began = Instant::now();
                 let clean = if halves {
@@ -184,7 +184,7 @@ async fn a_shutdown_that_stays_pending_is_waited_for_a_second() {
                 };
                 assert!(began.elapsed().as_secs() <= 1, "{:?}", began.elapsed());
                 assert!(clean, "both Closes passed");
-                assert_eq!(whole_frames(&io.with(|s| s.output.clone())).len(), 1);
+                assert_eq!(frames(&io.with(|s| s.output.clone())).len(), 1);
             }
         }
     })
@@ -199,7 +199,7 @@ async fn the_answer_to_a_close_is_flushed_before_the_end_is_told() {
     bounded(async {
         for is_server in [false, true] {
             for halves in [false, true] {
-                let input = frame(is_server, true, CLOSE, &close_body(1000, ""));
+                let input = to(role_of(is_server), CLOSE, &close_body(1000, ""));
                 let (io, peer) = buffered(&input, 64);
                 let mut ws = if is_server { server(io, &config()) } else { client(io, &config()) };
                 let _ = ws.feed(&[7; 500]).unwrap();
@@ -220,8 +220,8 @@ async fn the_answer_to_a_close_is_flushed_before_the_end_is_told() {
                     ws.closed().is_some_and(|end| end.clean)
                 };
                 assert!(clean);
-                let frames = whole_frames(&peer.with(|s| s.output.clone()));
-                let opcodes: Vec<_> = frames.iter().map(|f| f.opcode).collect();
+                let frames = frames(&peer.with(|s| s.output.clone()));
+                let opcodes: Vec<_> = frames.iter().map(|f| f.b0).collect();
                 assert_eq!(opcodes, [BINARY, CLOSE], "server {is_server}, split {halves}");
                 hanging_up.await.unwrap();
             }
@@ -407,7 +407,8 @@ mod blocking {
             for is_server in [false, true] {
                 for halves in [false, true] {
                     let key = is_server.then_some([1, 2, 3, 4]);
-                    let io = Scripted::new([Read1::Bytes(frame(CLOSE, &close_body(1000), key))]);
+                    let io =
+                        Scripted::new([Read1::Bytes(frame(CLOSE, key, &close_body(1000, "")))]);
                     let held = Held(io.clone(), Arc::default());
                     let mut ws = match is_server {
                         true => server(held, &config()),
@@ -424,8 +425,8 @@ mod blocking {
                     };
                     assert!(clean);
                     let written = io.script().written.clone();
-                    let frames = super::whole_frames(&written);
-                    let opcodes: Vec<_> = frames.iter().map(|f| f.opcode).collect();
+                    let frames = super::frames(&written);
+                    let opcodes: Vec<_> = frames.iter().map(|f| f.b0).collect();
                     let expected = [super::BINARY, super::CLOSE];
                     assert_eq!(opcodes, expected, "server {is_server}, split {halves}");
                 }

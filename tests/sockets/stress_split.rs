@@ -2,7 +2,7 @@
 //! limits and the timing, every message arrives once, whole and in order, and both ends end.
 use crate::support::{
     self,
-    tokio::{Dice, pair},
+    tokio::{Rng, pair},
 };
 use std::{sync::Arc, thread, time::Duration};
 use tickwire::{
@@ -17,9 +17,9 @@ use tokio::{
 };
 
 /// A message with its number in front.
-fn numbered(k: u32, dice: &mut Dice, longest: u64) -> Vec<u8> {
+fn numbered(k: u32, dice: &mut Rng, longest: usize) -> Vec<u8> {
     let mut payload = k.to_be_bytes().to_vec();
-    payload.resize(4 + dice.roll(longest) as usize, k as u8);
+    payload.resize(4 + dice.below(longest), k as u8);
     payload
 }
 
@@ -51,14 +51,14 @@ where
 
 /// Sends in all the ways there are, then closes together with the other end: a Close that came
 /// sooner would cut the other's sending.
-async fn talk<W>(mut writer: Writer<W>, count: u32, seed: u64, longest: u64, end: Arc<Barrier>)
+async fn talk<W>(mut writer: Writer<W>, count: u32, seed: u64, longest: usize, end: Arc<Barrier>)
 where
     W: AsyncWrite + Unpin,
 {
-    let mut dice = Dice(seed | 1);
+    let mut dice = Rng(seed | 1);
     for k in 0..count {
         let message = numbered(k, &mut dice, longest);
-        match dice.roll(6) {
+        match dice.below(6) {
             0 => {
                 writer.ready().await.unwrap();
                 let _ = writer.feed(&message).unwrap();
@@ -93,13 +93,13 @@ where
 async fn halves_in_many_threads_lose_nothing_through_pipes_of_any_size() {
     support::tokio::bounded(async {
         for round in 1..=60u64 {
-            let mut dice = Dice(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+            let mut dice = Rng(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
             let room = [1, 7, 64, 1000, 70_000][(round % 5) as usize];
             let (count, longest) = if room < 64 { (20, 50) } else { (200, 5000) };
             // Pings in between, at every few of the messages; whether any come at all matters not.
-            let beat = Duration::from_millis(1 + dice.roll(8));
+            let beat = Duration::from_millis(1 + dice.below(8) as u64);
             let config = Config::default()
-                .high_water(1 + dice.roll(100_000) as usize)
+                .high_water(1 + dice.below(100_000))
                 .heartbeat(Heartbeat::new(beat, Duration::from_secs(60)));
             let (near, far) = pair(room, &config);
             let end = Arc::new(Barrier::new(2));
@@ -133,10 +133,10 @@ fn run_blocking<S: Stream + Send + 'static>(
         assert!(reader.closed().unwrap().clean);
     });
     let talking = thread::spawn(move || {
-        let mut dice = Dice(seed | 1);
+        let mut dice = Rng(seed | 1);
         for k in 0..COUNT {
             let message = numbered(k, &mut dice, 40_000);
-            if dice.roll(5) == 0 {
+            if dice.once_in(5) {
                 writer.sender().ping(b"x").unwrap();
                 writer.flush().unwrap();
             }
@@ -152,10 +152,10 @@ fn run_blocking<S: Stream + Send + 'static>(
 fn blocking_halves_in_four_threads_lose_nothing() {
     support::blocking::bounded(|| {
         for round in 1..=8u64 {
-            let mut dice = Dice(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-            let beat = Duration::from_millis(20 + dice.roll(30));
+            let mut dice = Rng(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+            let beat = Duration::from_millis(20 + dice.below(30) as u64);
             let config = Config::default()
-                .high_water(1 + dice.roll(300_000) as usize)
+                .high_water(1 + dice.below(300_000))
                 .heartbeat(Heartbeat::new(beat, Duration::from_secs(60)));
             let (near, far) = support::blocking::tcp_pair();
             let near = support::blocking::client(near, &config).into_split().unwrap();
@@ -181,12 +181,12 @@ mod compressed_over_tls {
         url::Target,
     };
 
-    fn config(dice: &mut Dice) -> Config {
+    fn config(dice: &mut Rng) -> Config {
         let deflate = Deflate::new().takeover(Role::Server, true).takeover(Role::Client, true);
-        let beat = Duration::from_millis(20 + dice.roll(30));
+        let beat = Duration::from_millis(20 + dice.below(30) as u64);
         Config::default()
             .deflate(deflate)
-            .high_water(1 + dice.roll(100_000) as usize)
+            .high_water(1 + dice.below(100_000))
             .heartbeat(Heartbeat::new(beat, Duration::from_secs(60)))
     }
 
@@ -201,7 +201,7 @@ mod compressed_over_tls {
             let authority = Authority::new();
             let (target, request) = target();
             for round in 1..=6u64 {
-                let config = config(&mut Dice(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1));
+                let config = config(&mut Rng(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1));
                 let (near, far) = support::tokio::tcp_pair().await;
                 let near = on_tokio::TlsStream::client(near, &target, authority.client()).unwrap();
                 let far = on_tokio::TlsStream::server(far, authority.server()).unwrap();
@@ -237,7 +237,7 @@ mod compressed_over_tls {
             let authority = Authority::new();
             let (target, request) = target();
             for round in 1..=4u64 {
-                let config = config(&mut Dice(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1));
+                let config = config(&mut Rng(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1));
                 let (near, far) = support::blocking::tcp_pair();
                 let near = blocking::TlsStream::client(near, &target, authority.client()).unwrap();
                 let far = blocking::TlsStream::server(far, authority.server()).unwrap();

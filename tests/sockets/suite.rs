@@ -63,8 +63,8 @@ impl Core {
             (mpsc::channel(), mpsc::channel());
         let new = |conn, input, output| Self { conn, input, output: Some(output), rest: vec![] };
         (
-            new(client_conn(config), from_server, to_server),
-            new(server_conn(config), from_client, to_client),
+            new(conn(false, config), from_server, to_server),
+            new(conn(true, config), from_client, to_client),
         )
     }
 
@@ -437,7 +437,7 @@ fn pings_are_answered_with_their_payload_and_seen_as_events() {
                 assert_eq!(client.event().unwrap(), Some(Got::Pong(payload.to_vec())));
             }
             assert!(matches!(client.ping(&[0; 126]), Err(Error::Send(SendError::ControlTooLong))));
-            client.raw(&frame(true, true, PONG, b"unasked"));
+            client.raw(&masked(PONG, b"unasked"));
             bye(client);
         },
         |server| {
@@ -459,11 +459,11 @@ fn fragments_become_a_message_and_a_ping_between_them_is_answered_before_it_ends
         &config(),
         |client| {
             let text = "häuser".as_bytes();
-            client.raw(&frame(true, false, TEXT, &text[..2])); // inside the umlaut
-            client.raw(&frame(true, true, PING, b"between"));
+            client.raw(&masked(TEXT_OPEN, &text[..2])); // inside the umlaut
+            client.raw(&masked(PING, b"between"));
             assert_eq!(client.event().unwrap(), Some(Got::Pong(b"between".to_vec())));
-            client.raw(&frame(true, false, CONTINUATION, b""));
-            client.raw(&frame(true, true, CONTINUATION, &text[2..]));
+            client.raw(&masked(CONT_OPEN, b""));
+            client.raw(&masked(CONT, &text[2..]));
             let back = client.recv().unwrap().unwrap();
             assert_eq!(back, owned(DataKind::Text, text));
             bye(client);
@@ -546,7 +546,7 @@ macro_rules! violation {
                 let good = binary(10);
                 client.send(&good).unwrap();
                 client.raw(&$wire);
-                client.raw(&frame(true, true, BINARY, b"never seen"));
+                client.raw(&masked(BINARY, b"never seen"));
                 assert!(client.recv().unwrap().is_none());
                 assert_eq!(client.conn().closed().unwrap().code, $code);
             },
@@ -567,17 +567,17 @@ fn a_violation_is_told_to_the_peer_and_ends_the_connection() {
     use RecvError::Protocol;
     violation!([0xc2, 0x80, 0, 0, 0, 0], 1002, Protocol(P::ReservedBits)); // P003
     violation!([0x83, 0x80, 0, 0, 0, 0], 1002, Protocol(P::ReservedOpCode)); // P005
-    violation!(frame(false, true, BINARY, b"x"), 1002, Protocol(P::MaskRequired)); // P019
-    violation!(frame(true, true, CONTINUATION, b""), 1002, Protocol(P::UnexpectedContinuation));
+    violation!(plain(BINARY, b"x"), 1002, Protocol(P::MaskRequired)); // P019
+    violation!(masked(CONT, b""), 1002, Protocol(P::UnexpectedContinuation));
     violation!(
-        [frame(true, false, TEXT, b"a"), frame(true, true, TEXT, b"b")].concat(),
+        [masked(TEXT_OPEN, b"a"), masked(TEXT, b"b")].concat(),
         1002,
         Protocol(P::ExpectedContinuation)
     ); // P030
     violation!([0x89, 0xfe, 0, 200, 0, 0, 0, 0], 1002, Protocol(P::BadControlFrame)); // P038
     violation!([0x82, 0xfe, 0, 5, 0, 0, 0, 0], 1002, Protocol(P::BadLength)); // P007
-    violation!(frame(true, true, CLOSE, b"x"), 1002, Protocol(P::BadClose)); // P049
-    violation!(frame(true, true, TEXT, b"\xed\xa0\x80"), 1007, Protocol(P::BadUtf8)); // P080
+    violation!(masked(CLOSE, b"x"), 1002, Protocol(P::BadClose)); // P049
+    violation!(masked(TEXT, b"\xed\xa0\x80"), 1007, Protocol(P::BadUtf8)); // P080
     violation!(
         [0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         1009,
@@ -595,7 +595,7 @@ fn a_masked_frame_from_a_server_is_told_to_it() {
             assert_eq!(protocol(client.recv()), ProtocolError::MaskForbidden);
         },
         |server| {
-            server.raw(&frame(true, true, BINARY, b"x"));
+            server.raw(&masked(BINARY, b"x"));
             assert!(server.recv().unwrap().is_none());
             assert_eq!(server.conn().closed().unwrap().code, 1002);
         },
@@ -609,7 +609,7 @@ fn a_peer_that_vanishes_is_an_error_and_1006() {
         &config(),
         |client| {
             client.send(&binary(10)).unwrap();
-            client.raw(&frame(true, false, BINARY, &[1; 100])[..50]);
+            client.raw(&masked(BINARY_OPEN, &[1; 100])[..50]);
         },
         |server| {
             assert!(server.recv().unwrap().unwrap() == binary(10));
@@ -631,8 +631,8 @@ fn limits_hold_for_the_sum_of_fragments() {
         |client| {
             client.send(&binary(1000)).unwrap();
             assert!(client.recv().unwrap().unwrap() == binary(1000));
-            client.raw(&frame(true, false, BINARY, &[0; 600]));
-            client.raw(&frame(true, true, CONTINUATION, &[0; 401]));
+            client.raw(&masked(BINARY_OPEN, &[0; 600]));
+            client.raw(&masked(CONT, &[0; 401]));
             assert!(client.recv().unwrap().is_none());
             assert_eq!(client.conn().closed().unwrap().code, 1009);
         },

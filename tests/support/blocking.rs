@@ -1,5 +1,8 @@
 //! What the tests of the blocking adapter share: connections without a handshake, a peer that the
 //! test plays byte by byte, streams that count, stutter and fail, and a watchdog.
+pub(crate) use super::wire::{
+    BINARY, CLOSE, KEY, PING, PONG, TEXT, close_body, frame, masked, plain, role_of, to,
+};
 use std::{
     collections::VecDeque,
     io::{self, IoSlice, Read, Write},
@@ -13,14 +16,8 @@ use tickwire::{
     blocking::{Stream, WebSocket},
 };
 
-pub const TEXT: u8 = 0x81;
-pub const BINARY: u8 = 0x82;
-pub const CLOSE: u8 = 0x88;
-pub const PING: u8 = 0x89;
-pub const PONG: u8 = 0x8a;
-
 /// No test takes as long.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -67,39 +64,6 @@ pub fn client<S: Stream>(io: S, config: &Config) -> WebSocket<S> {
 pub fn served(config: &Config) -> (WebSocket<TcpStream>, Peer) {
     let (near, far) = tcp_pair();
     (server(near, config), Peer::new(far))
-}
-
-/// A frame as a client sends it, masked.
-pub fn masked(b0: u8, payload: &[u8]) -> Vec<u8> {
-    frame(b0, payload, Some([0x12, 0x34, 0x56, 0x78]))
-}
-
-pub fn frame(b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
-    let bit = if key.is_some() { 0x80 } else { 0 };
-    let mut wire = vec![b0];
-    match payload.len() {
-        n @ 0..=125 => wire.push(bit | n as u8),
-        n @ 126..=0xffff => {
-            wire.push(bit | 126);
-            wire.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            wire.push(bit | 127);
-            wire.extend((n as u64).to_be_bytes());
-        }
-    }
-    match key {
-        None => wire.extend(payload),
-        Some(key) => {
-            wire.extend(key);
-            wire.extend(payload.iter().zip(key.iter().cycle()).map(|(b, k)| b ^ k));
-        }
-    }
-    wire
-}
-
-pub fn close_body(code: u16) -> [u8; 2] {
-    code.to_be_bytes()
 }
 
 /// The far end of a stream, as a client, in bytes.

@@ -4,6 +4,8 @@
 pub(crate) mod alloc;
 #[cfg(feature = "std")]
 pub(crate) mod blocking;
+#[cfg(feature = "tokio")]
+pub(crate) mod bounded;
 pub(crate) mod carriers;
 #[cfg(feature = "std")]
 pub(crate) mod endless;

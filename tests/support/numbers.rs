@@ -85,7 +85,7 @@ impl Checklist<'_> {
 }
 
 /// The numbers that the name of a test begins with: `p071_p073_..` has two.
-fn numbers(name: &str, letter: char, digits: usize) -> Vec<u16> {
+pub fn numbers(name: &str, letter: char, digits: usize) -> Vec<u16> {
     let parts = name.split('_').map_while(|part| part.strip_prefix(letter));
     parts.map_while(|number| (number.len() == digits).then(|| number.parse().ok())?).collect()
 }
@@ -96,7 +96,7 @@ fn is_mark(line: &str) -> bool {
 }
 
 /// The names of all tests in a source.
-fn tests(source: &str) -> impl Iterator<Item = &str> {
+pub fn tests(source: &str) -> impl Iterator<Item = &str> {
     let mut marked = false;
     source.lines().filter_map(move |line| {
         let line = line.trim_start();
@@ -108,55 +108,4 @@ fn tests(source: &str) -> impl Iterator<Item = &str> {
         let found = line.strip_prefix("fn ").filter(|_| std::mem::take(&mut marked));
         found.and_then(|rest| rest.split_once('(')).map(|(name, _)| name)
     })
-}
-
-#[test]
-fn numbers_are_read_off_names() {
-    assert_eq!(numbers("p019_a_server_refuses", 'p', 3), [19]);
-    assert_eq!(numbers("p071_p073_p075_it_waits_p080", 'p', 3), [71, 73, 75]);
-    assert_eq!(numbers("a17_a_flood", 'a', 2), [17]);
-    assert_eq!(numbers("p19_x", 'p', 3), [0; 0]);
-    assert_eq!(numbers("a017_x", 'a', 2), [0; 0]);
-    assert_eq!(numbers("ping_x", 'p', 3), [0; 0]);
-    let source = "#[test]\nfn a() {}\nfn b() {}\n#[cfg(x)]\n#[test]\nfn c() {}\n\
-                  #[tokio::test(start_paused = true)]\nasync fn d() {}\n";
-    assert_eq!(tests(source).collect::<Vec<_>>(), ["a", "c", "d"]);
-}
-
-#[test]
-fn nothing_that_is_wrong_with_a_checklist_passes() {
-    let good = "#[test]\nfn x1_is_so() {}\n\n    #[tokio::test]\n    async fn x3_too() {}\n";
-    let root = "mod h;\nmod m;\n";
-    let why = "nobody knows how to do it, yet";
-    // The numbers of the module, those without a test, and the reason.
-    let faults = |source: &str, own: &[RangeInclusive<u16>], without, why, root: &str| {
-        let (modules, without) = (&[("m", source, own)], &[(without, why)]);
-        let (letter, digits, last, helpers) = ('x', 1, 3, &["h"]);
-        Checklist { letter, digits, last, modules, without, root, helpers }.faults()
-    };
-    assert_eq!(faults(good, &[1..=3], 2..=2, why, root), [""; 0]);
-    let fault = |source: &str, own, without, why, root: &str| {
-        let faults = faults(source, own, without, why, root);
-        assert_eq!(faults.len(), 1, "{faults:?}");
-        faults.concat()
-    };
-
-    let nothing = 9..=9;
-    assert_eq!(fault(good, &[1..=3], nothing, why, root), "x2 has neither a test nor a reason");
-    assert_eq!(fault(good, &[1..=3], 2..=2, "hard", root), "x2: \"hard\" says little");
-    assert_eq!(fault(good, &[1..=3], 2..=3, why, root), "x3 has a test, x3_too, and a reason");
-    assert_eq!(
-        fault(good, &[1..=1, 2..=2], 2..=2, why, root),
-        "m: x3_too belongs to another module"
-    );
-    let more = |more: &str| fault(&[good, more].concat(), &[1..=3], 2..=2, why, root);
-    assert_eq!(more("#[test]\nfn so() {}\n"), "m: so has no number");
-    assert_eq!(more("#[test]\nfn x3_x9() {}\n"), "m: x3_x9: there is no such number");
-    assert_eq!(more("#[test]\n#[ignore]\nfn x3_x() {}\n"), "m: an ignored test proves nothing");
-    assert_eq!(more("#[test]\npub fn x3_x() {}\n"), "m: 3 tests, 2 found");
-    assert_eq!(
-        fault(good, &[1..=3], 2..=2, why, "mod m;\nmod other;\n"),
-        "other: a module that is not looked at"
-    );
-    assert_eq!(fault(good, &[1..=3], 2..=2, why, "mod h;\n"), "m: not a module");
 }

@@ -1,5 +1,7 @@
 //! What the tests of TLS share: certificates made for the occasion, both adapters behind one
 //! face, a peer that the test plays, and a stream that records what was written to it.
+pub(crate) use super::blocking::{PATIENCE, tcp_pair};
+pub(crate) use super::wire::ROLES;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
@@ -30,9 +32,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::{Builder, Runtime},
 };
-
-/// Longer than anything here takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub type Client = Ws<on_tokio::MaybeTls, blocking::MaybeTls>;
 pub type Server = Ws<on_tokio::TlsStream<tokio::net::TcpStream>, blocking::TlsStream<TcpStream>>;
@@ -155,7 +154,6 @@ pub enum Adapter {
 }
 
 pub const ADAPTERS: [Adapter; 2] = [Adapter::Tokio, Adapter::Blocking];
-pub const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
 pub enum Ws<A, B> {
     Tokio(on_tokio::WebSocket<A>, Runtime),
@@ -362,16 +360,6 @@ impl Read for Raw {
             self.tls.process_new_packets().map_err(io::Error::other)?;
         }
     }
-}
-
-/// Both ends of a TCP connection.
-pub fn tcp_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (far, _) = listener.accept().unwrap();
-    near.set_nodelay(true).unwrap();
-    far.set_nodelay(true).unwrap();
-    (near, far)
 }
 
 // What was written.

@@ -1,48 +1,32 @@
-//! What the tests of the tokio adapter share: connections without a handshake, a wire builder and
-//! parser, streams that count, stutter and fail.
+//! What the tests of the tokio adapter share: connections without a handshake, and streams that count,
+//! stutter and fail.
+pub(crate) use super::{
+    blocking::conn,
+    bounded::bounded,
+    wire::{
+        BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, FIN, PING, PONG, Rng, TEXT, TEXT_OPEN,
+        WireFrame, close_body, frames, masked, plain, role_of, to, whole_frames,
+    },
+};
 use std::{
-    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
-use tickwire::{
-    Config, Connection, DataKind, Negotiated, OwnedMessage, SystemEntropy,
-    frame::{Header, OpCode},
-    tokio::WebSocket,
-};
+use tickwire::{Config, DataKind, OwnedMessage, tokio::WebSocket};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
     net::{TcpListener, TcpStream},
 };
 
-pub const CONTINUATION: u8 = 0x0;
-pub const TEXT: u8 = 0x1;
-pub const BINARY: u8 = 0x2;
-pub const CLOSE: u8 = 0x8;
-pub const PING: u8 = 0x9;
-pub const PONG: u8 = 0xa;
-
-pub fn server_conn(config: &Config) -> Connection {
-    Connection::server(config, Negotiated::new())
-}
-
-pub fn client_conn(config: &Config) -> Connection {
-    Connection::client(config, Negotiated::new(), SystemEntropy::new().unwrap())
-}
-
-pub fn conn(server: bool, config: &Config) -> Connection {
-    if server { server_conn(config) } else { client_conn(config) }
-}
-
 pub fn server<S: AsyncRead + AsyncWrite + Unpin>(io: S, config: &Config) -> WebSocket<S> {
-    WebSocket::from_parts(io, server_conn(config))
+    WebSocket::from_parts(io, conn(true, config))
 }
 
 pub fn client<S: AsyncRead + AsyncWrite + Unpin>(io: S, config: &Config) -> WebSocket<S> {
-    WebSocket::from_parts(io, client_conn(config))
+    WebSocket::from_parts(io, conn(false, config))
 }
 
 /// Client and server over a pipe that holds `room` bytes each way.
@@ -62,93 +46,19 @@ pub async fn tcp_pair() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
-/// Fails instead of hanging. Under paused time an idle runtime gets here at once, so it is longer
-/// than any deadline under test.
-pub async fn bounded<F: Future>(future: F) -> F::Output {
-    let long = Duration::from_secs(100_000);
-    let real = Duration::from_secs(60);
-    let paused = {
-        let before = tokio::time::Instant::now();
-        let std = std::time::Instant::now();
-        std::thread::sleep(Duration::from_micros(50));
-        before.elapsed().is_zero() && !std.elapsed().is_zero()
-    };
-    tokio::time::timeout(if paused { long } else { real }, future).await.expect("the test hangs")
-}
-
-// The wire.
-
-/// One frame; masked as a client's if `masked`.
-pub fn frame(masked: bool, fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let key = [0x37, 0xfa, 0x21, 0x3d];
-    let mut header =
-        Header::new(OpCode::from_bits(opcode).expect("an opcode"), payload.len() as u64);
-    header.fin = fin;
-    header.masking_key = masked.then_some(key);
-    let (bytes, n) = header.encode();
-    let mut wire = bytes[..n].to_vec();
-    wire.extend(payload.iter().enumerate().map(|(i, b)| if masked { b ^ key[i % 4] } else { *b }));
-    wire
-}
-
-/// The body of a Close.
-pub fn close_body(code: u16, reason: &str) -> Vec<u8> {
-    [&code.to_be_bytes(), reason.as_bytes()].concat()
-}
-
-/// A frame as it was found on the wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    pub fin: bool,
-    pub opcode: u8,
-    pub masked: bool,
-    pub payload: Vec<u8>,
-}
-
-/// All frames of `wire`, and what is left over.
-pub fn frames(mut wire: &[u8]) -> (Vec<Frame>, &[u8]) {
-    let mut found = vec![];
-    while let Ok(Some((header, n))) = Header::parse(wire) {
-        let Some(payload) = wire[n..].get(..header.payload_len as usize) else {
-            break;
-        };
-        let mut payload = payload.to_vec();
-        wire = &wire[n + payload.len()..];
-        if let Some(key) = header.masking_key {
-            for (i, byte) in payload.iter_mut().enumerate() {
-                *byte ^= key[i % 4];
-            }
-        }
-        found.push(Frame {
-            fin: header.fin,
-            opcode: header.opcode as u8,
-            masked: header.masking_key.is_some(),
-            payload,
-        });
-    }
-    (found, wire)
-}
-
-/// All frames of `wire`, which has to end with one.
-pub fn whole_frames(wire: &[u8]) -> Vec<Frame> {
-    let (found, rest) = frames(wire);
-    assert!(rest.is_empty(), "the wire ends inside a frame: {} bytes left", rest.len());
-    found
-}
-
 /// The data messages among `frames`.
-pub fn messages(frames: &[Frame]) -> Vec<OwnedMessage> {
+pub fn messages(frames: &[WireFrame]) -> Vec<OwnedMessage> {
     let mut out = vec![];
     let mut open: Option<(DataKind, Vec<u8>)> = None;
-    for frame in frames.iter().filter(|f| f.opcode < CLOSE) {
-        let (kind, mut so_far) = match (frame.opcode, open.take()) {
-            (CONTINUATION, Some(open)) => open,
+    for frame in frames.iter().filter(|f| f.b0 | FIN < CLOSE) {
+        let (kind, mut so_far) = match (frame.b0 | FIN, open.take()) {
+            (CONT, Some(open)) => open,
             (TEXT, None) => (DataKind::Text, vec![]),
             (BINARY, None) => (DataKind::Binary, vec![]),
-            (opcode, open) => panic!("opcode {opcode} with a message open: {}", open.is_some()),
+            (b0, open) => panic!("{b0:#x} with a message open: {}", open.is_some()),
         };
         so_far.extend_from_slice(&frame.payload);
-        if frame.fin {
+        if frame.b0 & FIN != 0 {
             out.push(owned(kind, &so_far));
         } else {
             open = Some((kind, so_far));
@@ -423,8 +333,8 @@ impl Scripted {
         out
     }
     /// The frames written so far.
-    pub fn frames(&self) -> Vec<Frame> {
-        frames(&self.0.lock().unwrap().output).0
+    pub fn frames(&self) -> Vec<WireFrame> {
+        whole_frames(&self.0.lock().unwrap().output).0
     }
 }
 
@@ -496,18 +406,6 @@ impl AsyncWrite for Scripted {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().unwrap().shut = true;
         Poll::Ready(Ok(()))
-    }
-}
-
-/// A small generator of numbers for shuffling, the same each time.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
     }
 }
 

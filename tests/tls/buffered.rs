@@ -1,9 +1,6 @@
 //! TLS over streams that buffer, in both adapters: over tokio's `BufStream`, over a blocking stream
 //! that keeps all until it is flushed, over TLS. Whoever waits for an answer has flushed first.
-use crate::support::{
-    self,
-    tls::{Authority, Raw},
-};
+use crate::support::tls::{Authority, Raw};
 use std::{sync::Arc, time::Duration};
 use tickwire::{
     Config, Error,
@@ -82,6 +79,7 @@ fn assert_not_trusted<T>(result: Result<T, Error>) {
 
 mod on_tokio {
     use super::*;
+    use crate::support::bounded::bounded;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use tickwire::tokio::{TlsStream, WebSocket, accept, client};
     use tokio::{
@@ -110,10 +108,6 @@ mod on_tokio {
     fn buffered() -> (BufStream<DuplexStream>, BufStream<DuplexStream>) {
         let (near, far) = duplex(64 << 10);
         (BufStream::new(near), BufStream::new(far))
-    }
-
-    async fn bounded<F: Future>(test: F) -> F::Output {
-        timeout(Duration::from_secs(60), test).await.expect("both ends wait")
     }
 
     async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
@@ -311,10 +305,8 @@ mod on_tokio {
 }
 
 mod on_threads {
-    use super::{
-        support::blocking::{BINARY, bounded, masked, ms, tcp_pair},
-        *,
-    };
+    use super::*;
+    use crate::support::blocking::{BINARY, bounded, masked, ms, tcp_pair};
     use std::{
         io::{self, Read, Write},
         net::{Shutdown, TcpStream},

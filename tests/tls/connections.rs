@@ -1,11 +1,12 @@
 //! TLS under both adapters, in both roles: what leaves in which records, how a stream ends, what is
 //! said of a bad certificate, and that the handshake has a time limit.
 use crate::support::{
-    blocking::{bounded, frame, ms},
+    blocking::{bounded, ms},
     tls::{
         ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Takes,
         Ws, async_tcp, runtime, self_signed, tcp_pair, wait,
     },
+    wire::{BINARY, CLOSE, TEXT, peer, to},
 };
 use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use std::{
@@ -30,9 +31,6 @@ use tickwire::{
     url::Target,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-
-const TEXT: u8 = 0x81;
-const CLOSE: u8 = 0x88;
 
 // What the tests share.
 
@@ -88,15 +86,9 @@ fn near(adapter: Adapter, role: Role, takes: Takes) -> (Near, Log, Raw) {
     (ws, log, raw)
 }
 
-/// A frame as it comes to this role.
-fn to(role: Role, b0: u8, payload: &[u8]) -> Vec<u8> {
-    frame(b0, payload, (role == Role::Server).then_some([1, 2, 3, 4]))
-}
-
 /// How long a frame is that this role sends.
 fn sent_len(role: Role, payload: usize) -> usize {
-    to(if role == Role::Server { Role::Client } else { Role::Server }, TEXT, &vec![0; payload])
-        .len()
+    to(peer(role), TEXT, vec![0; payload]).len()
 }
 
 /// Streams that do not buffer and those that do.
@@ -319,7 +311,7 @@ fn a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading() {
                 raw.say(&to(role, TEXT, b"first"));
                 // More than all buffers hold has to be read before a byte is read here.
                 for i in 0..1000 {
-                    raw.say(&to(role, 0x82, &vec![i as u8; 4000]));
+                    raw.say(&to(role, BINARY, &vec![i as u8; 4000]));
                 }
                 may_read.recv().unwrap();
                 raw.hear(sent_len(role, 16 << 20));

@@ -154,8 +154,8 @@ async fn pings_of_a_batch_cost_one_pong_in_the_write_of_the_batch() {
         // P042
         let mut input = vec![];
         for i in 0..20 {
-            input.extend(frame(true, true, BINARY, &[i; 10]));
-            input.extend(frame(true, true, PING, &[i]));
+            input.extend(masked(BINARY, &[i; 10]));
+            input.extend(masked(PING, &[i]));
         }
         let io = Scripted::new(&input);
         let (counting, calls) = Counted::new(io.clone());
@@ -169,7 +169,7 @@ async fn pings_of_a_batch_cost_one_pong_in_the_write_of_the_batch() {
         let (reads, writes) = traffic(&calls);
         assert_eq!((reads, writes), (1, vec![20 * 12 + 3]));
         let written = io.frames();
-        let pongs: Vec<_> = written.iter().filter(|f| f.opcode == PONG).collect();
+        let pongs: Vec<_> = written.iter().filter(|f| f.b0 == PONG).collect();
         assert_eq!(pongs.len(), 1);
         assert_eq!(pongs[0].payload, [19]);
         assert_eq!(messages(&written).len(), 20);
@@ -187,7 +187,7 @@ fn request() -> Vec<u8> {
 #[tokio::test]
 async fn no_receiving_call_writes_before_the_input_is_used_up() {
     bounded(async {
-        let input = frame(true, true, BINARY, b"tick").repeat(3);
+        let input = masked(BINARY, b"tick").repeat(3);
         for call in ["recv", "recv_info", "recv_reply", "recv_event", "recv_chunk", "recv_owned"] {
             let (io, calls) = Counted::new(Scripted::new(&input));
             let mut ws = server(io, &config());
@@ -222,7 +222,7 @@ async fn no_receiving_call_writes_before_the_input_is_used_up() {
 async fn send_has_reached_the_stream_when_it_returns_with_what_was_fed_before() {
     bounded(async {
         for split in [false, true] {
-            let input = frame(true, true, BINARY, b"tick").repeat(3);
+            let input = masked(BINARY, b"tick").repeat(3);
             let (io, calls) = Counted::new(Scripted::new(&input));
             let mut ws = server(io, &config());
             assert!(ws.recv().await.unwrap().is_some()); // and two more are at hand
@@ -317,11 +317,11 @@ async fn accept_corked_writes_the_response_with_the_first_messages() {
         assert_eq!(traffic(&calls).1.len(), 1);
         let output = ws.get_ref().io.with(|s| s.output.clone());
         let head = output.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
-        assert_eq!(messages(&whole_frames(&output[head..])).len(), 2);
+        assert_eq!(messages(&frames(&output[head..])).len(), 2);
 
         // By a receiving call, with the answers to what came right behind the request (P129, A65).
         let mut input = request();
-        input.extend(frame(true, true, TEXT, b"early"));
+        input.extend(masked(TEXT, b"early"));
         let (io, calls) = Counted::new(Scripted::new(&input));
         let handshake = Incoming::read(io, &config()).await.unwrap();
         let mut ws = handshake.accept_corked(Accept::new()).unwrap();
@@ -353,7 +353,7 @@ async fn a_large_shared_payload_leaves_in_one_vectored_write_from_where_it_lies(
         assert_eq!(seen.slices, [5]);
         let mut wire = vec![0; seen.writes[0]];
         near.read_exact(&mut wire).await.unwrap();
-        let got = messages(&whole_frames(&wire));
+        let got = messages(&frames(&wire));
         assert_eq!(got.len(), 4);
         assert!(got[1].payload() == &payload && got[2].payload() == &payload);
     })
@@ -384,12 +384,12 @@ async fn without_vectored_writes_no_header_travels_alone() {
             let writes = counted(&calls).writes;
             let mut wire = vec![0; writes.iter().sum()];
             near.read_exact(&mut wire).await.unwrap();
-            assert_eq!(messages(&whole_frames(&wire)).len(), 4);
+            assert_eq!(messages(&frames(&wire)).len(), 4);
             // Each write holds more than a header: it ends at the end of a frame, or (split: a
             // turn's worth was written) far inside a payload.
             let mut end = 0;
             for write in writes {
-                let (_, rest) = frames(&wire[..end + write]);
+                let (_, rest) = whole_frames(&wire[..end + write]);
                 assert!(rest.is_empty() || (split && rest.len() > 1000), "{}", rest.len());
                 end += write;
             }
@@ -413,7 +413,7 @@ async fn a_hundred_spliced_payloads_go_out_whole_and_in_order() {
             let mut wire = vec![0; expected];
             let reading = async { near.read_exact(&mut wire).await.unwrap() };
             tokio::join!(sending, reading);
-            for (i, message) in messages(&whole_frames(&wire)).iter().enumerate() {
+            for (i, message) in messages(&frames(&wire)).iter().enumerate() {
                 assert!(message.payload() == &vec![i as u8; i * 3]);
             }
         }
@@ -497,8 +497,8 @@ async fn the_request_of_a_client_is_one_write_and_early_frames_are_not_lost() {
                  Connection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n\r\n"
             )
             .into_bytes();
-            answer.extend(frame(false, true, TEXT, b"early"));
-            answer.extend(&frame(false, true, TEXT, b"cut")[..3]);
+            answer.extend(plain(TEXT, b"early"));
+            answer.extend(&plain(TEXT, b"cut")[..3]);
             far.write_all(&answer).await.unwrap();
             far
         };
@@ -511,7 +511,7 @@ async fn the_request_of_a_client_is_one_write_and_early_frames_are_not_lost() {
         assert_eq!((seen.reads, seen.writes.len()), (1, 1));
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("early"));
         assert_eq!(counted(&calls).reads, 0);
-        far.write_all(&frame(false, true, TEXT, b"cut")[3..]).await.unwrap();
+        far.write_all(&plain(TEXT, b"cut")[3..]).await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("cut"));
     })
     .await;

@@ -36,17 +36,17 @@ fn input(from_client: bool) -> Vec<u8> {
         let payload = message.payload();
         if i % 4 == 1 {
             let (a, b) = payload.split_at(payload.len() / 3);
-            wire.extend(frame(from_client, false, opcode, a));
-            wire.extend(frame(from_client, true, PING, &[i, 1]));
-            wire.extend(frame(from_client, false, CONTINUATION, b""));
-            wire.extend(frame(from_client, true, CONTINUATION, b));
+            wire.extend(to(role_of(from_client), opcode & !FIN, a));
+            wire.extend(to(role_of(from_client), PING, &[i, 1]));
+            wire.extend(to(role_of(from_client), CONT_OPEN, b""));
+            wire.extend(to(role_of(from_client), CONT, b));
         } else {
-            wire.extend(frame(from_client, true, opcode, payload));
+            wire.extend(to(role_of(from_client), opcode, payload));
         }
-        wire.extend(frame(from_client, true, PING, &[i]));
-        wire.extend(frame(from_client, true, PONG, b"unasked"));
+        wire.extend(to(role_of(from_client), PING, &[i]));
+        wire.extend(to(role_of(from_client), PONG, b"unasked"));
     }
-    wire.extend(frame(from_client, true, CLOSE, &close_body(1001, "bye")));
+    wire.extend(to(role_of(from_client), CLOSE, &close_body(1001, "bye")));
     wire
 }
 
@@ -62,13 +62,13 @@ fn stuttering(server: bool, step: usize) -> WebSocket<Stutter> {
 /// What was written is whole frames, of the right role; pongs answer pings in order and the last
 /// one is answered; the Close is answered once and last. Returns the data messages.
 fn check_output(io: &Stutter, server: bool) -> Vec<OwnedMessage> {
-    let frames = whole_frames(&io.output);
+    let frames = frames(&io.output);
     assert!(frames.iter().all(|f| f.masked != server), "P021, P022");
-    let pongs: Vec<_> = frames.iter().filter(|f| f.opcode == PONG).map(|f| &f.payload).collect();
+    let pongs: Vec<_> = frames.iter().filter(|f| f.b0 == PONG).map(|f| &f.payload).collect();
     assert!(!pongs.is_empty());
     assert!(pongs.windows(2).all(|w| w[0][0] <= w[1][0]), "{pongs:?}");
     assert_eq!(pongs.last().unwrap()[..], [COUNT - 1]);
-    let closes: Vec<_> = frames.iter().filter(|f| f.opcode == CLOSE).collect();
+    let closes: Vec<_> = frames.iter().filter(|f| f.b0 == CLOSE).collect();
     assert_eq!(closes.len(), 1, "P062");
     assert_eq!(frames.last(), closes.first().copied(), "P064");
     assert_eq!(closes[0].payload, close_body(1001, ""));
@@ -239,7 +239,7 @@ async fn send_survives_being_dropped_at_every_poll_and_fed_tells_what_became_of_
     for (server, step) in cases() {
         let mut ws = stuttering(server, step);
         send_all!(ws);
-        let frames = whole_frames(&ws.get_ref().output);
+        let frames = frames(&ws.get_ref().output);
         assert!(messages(&frames) == sent() && frames.len() == sent().len());
     }
 }
@@ -283,7 +283,7 @@ async fn ready_and_flush_survive_being_dropped_at_every_poll() {
             let _ = ws.feed(message).expect("there is room");
         }
         fresh!(ws.flush()).unwrap();
-        assert!(messages(&whole_frames(&ws.get_ref().output)) == sent());
+        assert!(messages(&frames(&ws.get_ref().output)) == sent());
     }
 }
 
@@ -297,13 +297,13 @@ async fn close_survives_being_dropped_at_every_poll() {
         let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "done");
         fresh!(ws.close(frame)).unwrap();
         assert!(ws.closed().unwrap().clean);
-        let frames = whole_frames(&ws.get_ref().output);
+        let frames = frames(&ws.get_ref().output);
         assert!(messages(&frames) == sent()[..4]);
-        let closes: Vec<_> = frames.iter().filter(|f| f.opcode == CLOSE).collect();
+        let closes: Vec<_> = frames.iter().filter(|f| f.b0 == CLOSE).collect();
         assert_eq!(closes.len(), 1);
         assert_eq!(closes[0].payload, close_body(1001, "done"));
-        let mut behind = frames.iter().skip_while(|f| f.opcode != CLOSE).skip(1);
-        assert!(behind.all(|f| f.opcode == PONG), "no data follows a Close (P064)");
+        let mut behind = frames.iter().skip_while(|f| f.b0 != CLOSE).skip(1);
+        assert!(behind.all(|f| f.b0 == PONG), "no data follows a Close (P064)");
         assert_eq!(ws.closed().unwrap().reason, "bye");
         assert!(ws.get_ref().shut);
         assert!(fresh!(ws.recv()).unwrap().is_none());
@@ -313,19 +313,19 @@ async fn close_survives_being_dropped_at_every_poll() {
 #[tokio::test(start_paused = true)]
 async fn a_violation_is_reported_whole_though_every_future_is_dropped() {
     for (server, step) in cases() {
-        let mut wire = frame(server, true, BINARY, b"good");
-        wire.extend(frame(server, true, PING, b"p"));
+        let mut wire = to(role_of(server), BINARY, b"good");
+        wire.extend(to(role_of(server), PING, b"p"));
         wire.extend([0xf1, 0x80, 1, 2, 3]); // reserved bits (P003)
-        wire.extend(frame(server, true, BINARY, b"never seen"));
+        wire.extend(to(role_of(server), BINARY, b"never seen"));
         let mut ws = WebSocket::from_parts(Stutter::new(wire, step), conn(server, &config()));
         assert_eq!(fresh!(ws.recv()).unwrap().unwrap().as_bytes(), b"good");
         for _ in 0..3 {
             let error = fresh!(ws.recv()).unwrap_err();
             assert!(matches!(error, Error::Recv(e) if e.close_code().is_some()), "{error:?}");
         }
-        let frames = whole_frames(&ws.get_ref().output);
+        let frames = frames(&ws.get_ref().output);
         let last = frames.last().unwrap();
-        assert_eq!((last.opcode, &last.payload[..]), (CLOSE, &close_body(1002, "")[..]));
+        assert_eq!((last.b0, &last.payload[..]), (CLOSE, &close_body(1002, "")[..]));
         assert!(ws.get_ref().shut);
         assert_eq!(ws.get_ref().at, ws.get_ref().input.len(), "the rest is drained (P072)");
     }
@@ -485,7 +485,7 @@ async fn a_split_writers_calls_survive_being_dropped_at_every_poll() {
     for (server, step) in cases() {
         let ((_reader, mut writer), io) = split(server, step);
         send_all!(writer);
-        io.with(|io| assert!(messages(&whole_frames(&io.output)) == sent()));
+        io.with(|io| assert!(messages(&frames(&io.output)) == sent()));
 
         let ((_reader, mut writer), io) = split(server, step);
         for message in &sent() {
@@ -495,10 +495,10 @@ async fn a_split_writers_calls_survive_being_dropped_at_every_poll() {
         fresh!(writer.close(None)).unwrap();
         fresh!(writer.close(None)).unwrap();
         io.with(|io| {
-            let frames = whole_frames(&io.output);
+            let frames = frames(&io.output);
             assert!(messages(&frames) == sent());
-            assert_eq!(frames.iter().filter(|f| f.opcode == CLOSE).count(), 1);
-            assert_eq!(frames.last().unwrap().opcode, CLOSE);
+            assert_eq!(frames.iter().filter(|f| f.b0 == CLOSE).count(), 1);
+            assert_eq!(frames.last().unwrap().b0, CLOSE);
         });
     }
 }

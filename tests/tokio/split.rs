@@ -62,12 +62,12 @@ async fn pings_are_answered_while_the_writers_task_sleeps() {
         let (mut reader, writer) = server(far, &config()).into_split();
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
         for i in 0..5 {
-            near.write_all(&frame(true, true, PING, &[i])).await.unwrap();
+            near.write_all(&masked(PING, &[i])).await.unwrap();
             let mut pong = [0; 3];
             near.read_exact(&mut pong).await.unwrap();
             assert_eq!(pong, [0x8a, 1, i]);
         }
-        near.write_all(&frame(true, true, CLOSE, b"")).await.unwrap();
+        near.write_all(&masked(CLOSE, b"")).await.unwrap();
         let mut close = [0; 2];
         near.read_exact(&mut close).await.unwrap();
         drop(near);
@@ -91,13 +91,13 @@ async fn a_ping_is_answered_at_the_next_frame_boundary_while_the_writer_is_in_mi
             writer
         });
         yield_now().await; // the pipe is full now, the first frame has begun
-        near.write_all(&frame(true, true, PING, b"!")).await.unwrap();
+        near.write_all(&masked(PING, b"!")).await.unwrap();
         for _ in 0..10 {
             yield_now().await;
         }
         let mut wire = vec![0; 3 * 5004 + 3];
         near.read_exact(&mut wire).await.unwrap();
-        let opcodes: Vec<_> = whole_frames(&wire).iter().map(|f| f.opcode).collect();
+        let opcodes: Vec<_> = frames(&wire).iter().map(|f| f.b0).collect();
         assert_eq!(opcodes, [BINARY, PONG, BINARY, BINARY]);
         let _writer = sending.await.unwrap();
         drop(near);
@@ -111,7 +111,7 @@ async fn the_streams_one_waker_wakes_both_who_wait_for_it() {
     // The pipe is full. The writer waits first, then the reader, whose waker the stream keeps; and
     // the other way round.
     for reader_last in [true, false] {
-        let ((mut reader, mut writer), io) = scripted(&frame(true, true, PING, b"1"), &config());
+        let ((mut reader, mut writer), io) = scripted(&masked(PING, b"1"), &config());
         io.with(|s| s.room = 1);
         let ((read, for_reader), (write, for_writer)) = (waker(), waker());
         let _ = writer.feed(&[1; 5000]).unwrap();
@@ -144,10 +144,10 @@ async fn a_pong_leaves_though_the_writers_future_was_dropped_in_mid_write() {
             assert!(std::future::Future::poll(sending.as_mut(), &mut cx).is_pending());
         }
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
-        near.write_all(&frame(true, true, PING, b"!")).await.unwrap();
+        near.write_all(&masked(PING, b"!")).await.unwrap();
         let mut wire = vec![0; 5004 + 3];
         near.read_exact(&mut wire).await.unwrap();
-        let opcodes: Vec<_> = whole_frames(&wire).iter().map(|f| f.opcode).collect();
+        let opcodes: Vec<_> = frames(&wire).iter().map(|f| f.b0).collect();
         assert_eq!(opcodes, [BINARY, PONG]);
         assert_eq!(writer.sender().buffered_amount(), 0);
         drop(near);
@@ -211,8 +211,8 @@ async fn the_peer_closes_and_both_halves_know() {
 #[tokio::test]
 async fn a_violation_ends_both_halves() {
     bounded(async {
-        let mut input = frame(true, true, BINARY, b"good");
-        input.extend(frame(false, true, BINARY, b"not masked")); // P019
+        let mut input = masked(BINARY, b"good");
+        input.extend(plain(BINARY, b"not masked")); // P019
         let ((mut reader, mut writer), io) = scripted(&input, &config());
         io.with(|s| s.room = 10);
         let (woken, waker) = waker();
@@ -226,7 +226,7 @@ async fn a_violation_ends_both_halves() {
         assert!(matches!(writer.send("x").await, Err(Error::Recv(RecvError::Protocol(_)))));
         let frames = io.frames();
         assert_eq!(frames.len(), 2);
-        assert_eq!((frames[0].payload.len(), frames[1].opcode), (5000, CLOSE));
+        assert_eq!((frames[0].payload.len(), frames[1].b0), (5000, CLOSE));
         assert_eq!(frames[1].payload, close_body(1002, ""));
     })
     .await;
@@ -241,7 +241,7 @@ async fn a_violation_is_not_spun_upon_while_writing_is_blocked() {
         let config = config().close_timeout(Duration::from_millis(50));
         let (mut reader, mut writer) = server(io, &config).into_split();
         let _ = writer.feed(&[7; 5000]).unwrap();
-        peer.write_all(&frame(false, true, BINARY, b"not masked")).await.unwrap();
+        peer.write_all(&plain(BINARY, b"not masked")).await.unwrap();
         let error = reader.recv().await.map(|_| ()).unwrap_err();
         assert!(matches!(error, Error::Recv(RecvError::Protocol(_))), "{error:?}");
         let calls = counted(&calls);
@@ -298,8 +298,8 @@ async fn a_failed_write_is_seen_by_both_halves_and_hides_nothing_that_was_receiv
             let ((mut reader, mut writer), io) = scripted(b"", &config());
             assert!(once!(reader.recv()).is_pending());
             io.with(|s| s.broken = true);
-            let mut input = frame(true, true, BINARY, b"last words");
-            input.extend(frame(true, true, PING, b""));
+            let mut input = masked(BINARY, b"last words");
+            input.extend(masked(PING, b""));
             if who == "writer" {
                 assert!(matches!(writer.send("x").await, Err(Error::Io(_))));
                 io.with(|s| s.input.extend(input));
@@ -317,7 +317,7 @@ async fn a_failed_write_is_seen_by_both_halves_and_hides_nothing_that_was_receiv
                 assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), b"last words");
             }
             io.with(|s| {
-                s.input.extend(frame(true, true, BINARY, b"very last"));
+                s.input.extend(masked(BINARY, b"very last"));
                 s.at_end = AtEnd::Reset;
             });
             assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), b"very last");
@@ -337,7 +337,7 @@ async fn a_writer_that_waits_learns_that_the_readers_write_failed() {
         assert!(poll_with!(&waker, writer.send(&[1; 5000])).is_pending());
         let at = writer.sender().fed();
         io.with(|s| {
-            s.input.extend(frame(true, true, PING, b"!"));
+            s.input.extend(masked(PING, b"!"));
             s.wakers.clear(); // only the reader is polled
             s.broken = true;
         });
@@ -452,8 +452,8 @@ async fn the_heartbeat_works_over_split_halves() {
             while io.frames().len() == before {
                 sleep(Duration::from_millis(100)).await;
             }
-            assert_eq!(io.frames()[before].opcode, PING);
-            io.with(|s| s.input.extend(frame(true, true, PONG, b"")));
+            assert_eq!(io.frames()[before].b0, PING);
+            io.with(|s| s.input.extend(masked(PONG, b"")));
         }
         let last_pong = began.elapsed();
         let error = reading.await.unwrap();
@@ -484,12 +484,12 @@ async fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
     bounded(async {
         let ((mut reader, mut writer), io) = scripted(b"", &beating());
         // A partial frame is there too, so that another deadline is armed.
-        io.with(|s| s.input.extend(&frame(true, true, BINARY, &[1; 5000])[..1000]));
+        io.with(|s| s.input.extend(&masked(BINARY, &[1; 5000])[..1000]));
         assert!(once!(reader.recv()).is_pending());
         let _ = writer.feed("not flushed").unwrap();
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
         sleep(Duration::from_secs(26)).await;
-        assert!(io.frames().iter().any(|f| f.opcode == PING), "no ping within 1.25 intervals");
+        assert!(io.frames().iter().any(|f| f.b0 == PING), "no ping within 1.25 intervals");
         drop(reading);
     })
     .await;
@@ -502,7 +502,7 @@ async fn the_frame_timeout_works_over_split_halves() {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
         let began = Instant::now();
-        let wire = frame(true, true, BINARY, &[0; 100]);
+        let wire = masked(BINARY, &[0; 100]);
         for byte in &wire[..70] {
             io.with(|s| s.input.push_back(*byte));
             sleep(Duration::from_secs(1)).await;
@@ -520,8 +520,8 @@ async fn the_frame_timeout_works_over_split_halves() {
 #[tokio::test]
 async fn what_was_begun_before_the_split_goes_on_after_it() {
     bounded(async {
-        let mut input = frame(true, true, TEXT, b"first");
-        input.extend(&frame(true, true, TEXT, b"second")[..4]);
+        let mut input = masked(TEXT, b"first");
+        input.extend(&masked(TEXT, b"second")[..4]);
         let io = Scripted::new(&input);
         io.with(|s| s.room = 3);
         let mut ws = server(io.clone(), &config());
@@ -543,7 +543,7 @@ async fn what_was_begun_before_the_split_goes_on_after_it() {
             .unwrap();
         io.with(|s| {
             s.room = usize::MAX;
-            s.input.extend(&frame(true, true, TEXT, b"second")[4..]);
+            s.input.extend(&masked(TEXT, b"second")[4..]);
         });
         assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("second"));
         writer.flush().await.unwrap();
@@ -586,14 +586,14 @@ async fn chatter<W>(mut writer: Writer<W>, count: u32, seed: u64) -> Writer<W>
 where
     W: tokio::io::AsyncWrite + Unpin,
 {
-    let mut dice = Dice(seed);
+    let mut dice = Rng(seed);
     for i in 0..count {
         let mut payload = i.to_be_bytes().to_vec();
-        payload.resize(4 + dice.roll(300) as usize, i as u8);
-        if dice.roll(500) == 0 {
+        payload.resize(4 + dice.below(300), i as u8);
+        if dice.once_in(500) {
             payload.resize(200_000, i as u8);
         }
-        match dice.roll(8) {
+        match dice.below(8) {
             0 => writer.send(&payload).await.unwrap(),
             1 => {
                 writer.ready().await.unwrap();
@@ -631,11 +631,11 @@ where
                 let _ = writer.feed(&payload).unwrap();
             }
         }
-        if dice.roll(10) == 0 {
+        if dice.once_in(10) {
             writer.sender().ping(&i.to_be_bytes()).unwrap();
             writer.flush().await.unwrap();
         }
-        if dice.roll(5) == 0 {
+        if dice.once_in(5) {
             yield_now().await;
         }
     }
@@ -649,7 +649,7 @@ where
     R: tokio::io::AsyncRead + Unpin,
     W: tokio::io::AsyncWrite + Unpin,
 {
-    let mut dice = Dice(seed);
+    let mut dice = Rng(seed);
     let (mut next, mut pongs, mut newest) = (0, 0, 0);
     while next < count {
         match reader.recv_event().await.unwrap().expect("not closed yet") {
@@ -668,7 +668,7 @@ where
             tickwire::Event::Ping(_) => {}
             tickwire::Event::Close(_) => panic!("closed early"),
         }
-        if dice.roll(7) == 0 {
+        if dice.once_in(7) {
             yield_now().await;
         }
     }
@@ -720,13 +720,13 @@ async fn twenty_thousand_messages_each_way_with_pings_arrive_whole_and_in_order(
 #[tokio::test(start_paused = true)]
 async fn nothing_is_armed_and_no_time_is_needed_where_nothing_waits() {
     bounded(async {
-        let ((mut reader, mut writer), io) = scripted(&frame(true, true, TEXT, b"x"), &config());
+        let ((mut reader, mut writer), io) = scripted(&masked(TEXT, b"x"), &config());
         assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("x"));
         writer.send("y").await.unwrap();
         assert!(once!(reader.recv()).is_pending());
         advance(Duration::from_secs(1_000_000)).await;
         assert!(once!(reader.recv()).is_pending());
-        io.with(|s| s.input.extend(frame(true, true, TEXT, b"z")));
+        io.with(|s| s.input.extend(masked(TEXT, b"z")));
         assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("z"));
     })
     .await;
@@ -762,8 +762,8 @@ async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     writer.sender().pong(b"unasked").unwrap();
     writer.flush().await.unwrap();
     let wire = io.with(|s| std::mem::take(&mut s.output));
-    let found = whole_frames(&wire);
-    assert_eq!(found.last().map(|f| (f.opcode, &f.payload[..])), Some((PONG, &b"unasked"[..])));
+    let found = frames(&wire);
+    assert_eq!(found.last().map(|f| (f.b0, &f.payload[..])), Some((PONG, &b"unasked"[..])));
     assert_eq!(amount, wire.len() - 2 - 7);
     let text = |text: &str| OwnedMessage::text(text);
     let want = [
@@ -788,7 +788,7 @@ async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
 async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
     bounded(async {
         let ((mut reader, mut writer), io) =
-            scripted(&frame(true, true, CLOSE, &close_body(1001, "bye")), &config());
+            scripted(&masked(CLOSE, &close_body(1001, "bye")), &config());
         assert!(!reader.get_ref().with(|s| s.shut));
         let _ = writer.feed("late").unwrap();
         let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
@@ -801,8 +801,8 @@ async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         assert!(reader.recv().await.unwrap().is_none());
         let end = reader.closed().unwrap();
         assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
-        let sent = io.with(|s| whole_frames(&s.output));
-        let sent: Vec<_> = sent.into_iter().map(|f| (f.opcode, f.payload)).collect();
+        let sent = io.with(|s| frames(&s.output));
+        let sent: Vec<_> = sent.into_iter().map(|f| (f.b0, f.payload)).collect();
         assert_eq!(sent, [(CLOSE, close_body(1013, "too slow"))]);
         // Again there is nothing to do.
         assert_eq!(writer.sender().abort(None), Err(SendError::Closed));
@@ -819,12 +819,12 @@ async fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
         peer.with(|s| {
             s.room = 1;
             s.broken = fails;
-            s.input.extend(frame(true, true, PING, b"late"));
+            s.input.extend(masked(PING, b"late"));
         });
         let ended = tokio::spawn(async move { (reader.recv_owned().await, reader) });
         yield_now().await;
         peer.with(|s| {
-            s.input.extend(frame(true, true, CLOSE, b"\x03\xe8"));
+            s.input.extend(masked(CLOSE, b"\x03\xe8"));
             s.at_end = AtEnd::Eof;
         });
         let (end, reader) = ended.await.unwrap();
@@ -836,7 +836,7 @@ async fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
 #[tokio::test(start_paused = true)]
 async fn why_writing_ended_goes_along_with_the_halves() {
     let brief = config().close_timeout(Duration::from_secs(1));
-    let io = Scripted::new(&frame(true, true, CLOSE, b"\x03\xe8"));
+    let io = Scripted::new(&masked(CLOSE, b"\x03\xe8"));
     io.with(|s| s.room = 0);
     let mut ws = server(io, &brief);
     assert!(matches!(ws.recv().await, Err(Error::Recv(RecvError::CloseTimeout))));

@@ -45,8 +45,8 @@ async fn an_error_comes_once_and_behind_what_was_received() {
         for split in [false, true] {
             let (io, mut raw) = tokio::io::duplex(4 << 10);
             let ws = server(io, &Config::default());
-            raw.write_all(&frame(true, true, 2, b"before")).await.unwrap();
-            raw.write_all(&frame(false, true, 2, b"not masked")).await.unwrap();
+            raw.write_all(&masked(BINARY, b"before")).await.unwrap();
+            raw.write_all(&plain(BINARY, b"not masked")).await.unwrap();
             drop(raw);
             let items: Vec<Result<OwnedMessage, Error>> =
                 if split { ws.into_split().0.collect().await } else { ws.collect().await };
@@ -111,7 +111,7 @@ async fn a_closed_sink_refuses_and_closes_once() {
         SinkExt::close(&mut writer).await.unwrap();
         assert!(SinkExt::feed(&mut writer, OwnedMessage::binary("late")).await.is_err());
         let frames = io.frames();
-        assert_eq!((frames.len(), frames[0].opcode, &*frames[0].payload), (1, 8, &[3, 232][..]));
+        assert_eq!((frames.len(), frames[0].b0, &*frames[0].payload), (1, CLOSE, &[3, 232][..]));
         drop(reader);
     })
     .await;
@@ -162,7 +162,7 @@ async fn what_ends_the_one_task_ends_the_other() {
         let receiving = tokio::spawn(async move { stream.next().await });
         tokio::task::yield_now().await;
         // A violation: nothing of what is queued is taken, and then the stream ends.
-        raw.write_all(&frame(false, true, 2, b"not masked")).await.unwrap();
+        raw.write_all(&plain(BINARY, b"not masked")).await.unwrap();
         tokio::task::yield_now().await;
         drop(raw);
         assert!(sending.await.unwrap());

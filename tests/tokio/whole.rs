@@ -47,10 +47,10 @@ async fn what_was_received_is_delivered_though_every_write_fails() {
         for at_end in [AtEnd::Reset, AtEnd::Eof, AtEnd::Silence] {
             let mut input = vec![];
             for i in 0..50 {
-                input.extend(frame(true, true, BINARY, &[i; 1000]));
-                input.extend(frame(true, true, PING, &[i]));
+                input.extend(masked(BINARY, &[i; 1000]));
+                input.extend(masked(PING, &[i]));
             }
-            input.extend(frame(true, true, CLOSE, &close_body(1008, "go away")));
+            input.extend(masked(CLOSE, &close_body(1008, "go away")));
             let (mut ws, io) = scripted(&input, &config());
             io.with(|s| (s.broken, s.at_end) = (true, at_end));
             let error = ws.send("lost").await.unwrap_err();
@@ -80,7 +80,7 @@ async fn a_write_that_fails_inside_recv_is_returned_once_nothing_is_left_to_rece
         let _ = ws.feed("lost").unwrap();
         assert!(once!(ws.recv()).is_pending());
         io.with(|s| {
-            s.input.extend(frame(true, true, BINARY, b"last"));
+            s.input.extend(masked(BINARY, b"last"));
             s.at_end = AtEnd::Reset;
         });
         assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), b"last");
@@ -118,7 +118,7 @@ async fn flush_does_not_say_that_all_is_written_when_it_was_dropped() {
         assert!(ws.flush().await.is_err(), "flush said that a dropped message was written");
 
         // The write timeout passed after the peer's Close had come.
-        let (mut ws, io) = scripted(&frame(true, true, CLOSE, b""), &config());
+        let (mut ws, io) = scripted(&masked(CLOSE, b""), &config());
         io.with(|s| s.room = 10);
         let at = ws.feed(&[0; 100]).unwrap();
         assert!(once!(ws.recv()).is_pending());
@@ -133,9 +133,9 @@ async fn recv_reply_discards_after_a_failed_write_up_to_the_peers_close() {
     bounded(async {
         let mut input = vec![];
         for i in 0..10 {
-            input.extend(frame(true, true, BINARY, &[i]));
+            input.extend(masked(BINARY, &[i]));
         }
-        input.extend(frame(true, true, CLOSE, &close_body(1008, "")));
+        input.extend(masked(CLOSE, &close_body(1008, "")));
         let (mut ws, io) = scripted(&input, &config().cork_limit(1));
         io.with(|s| (s.broken, s.at_end) = (true, AtEnd::Reset));
         let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
@@ -174,9 +174,9 @@ async fn a_client_that_is_kept_does_not_keep_the_server() {
 async fn a_violation_reaches_the_peer_as_a_close_and_fin_however_much_it_has_sent() {
     // P072: unread input must not turn FIN into RST.
     let cases = [
-        (frame(false, true, TEXT, b"not masked"), 1002),
-        (frame(true, true, TEXT, b"\xff"), 1007),
-        (frame(true, true, CONTINUATION, b""), 1002),
+        (plain(TEXT, b"not masked"), 1002),
+        (masked(TEXT, b"\xff"), 1007),
+        (masked(CONT, b""), 1002),
         (b"\x82\xff\0\0\0\0\x40\0\0\0\0\0\0\0".to_vec(), 1009),
     ];
     bounded(async {
@@ -193,7 +193,7 @@ async fn a_violation_reaches_the_peer_as_a_close_and_fin_however_much_it_has_sen
                 first
             });
             let writing = tokio::spawn(async move {
-                let mut wire = frame(true, true, BINARY, b"good");
+                let mut wire = masked(BINARY, b"good");
                 wire.extend(wrong);
                 wire.extend(vec![0x55; 6 << 20]);
                 write.write_all(&wire).await.unwrap();
@@ -202,9 +202,9 @@ async fn a_violation_reaches_the_peer_as_a_close_and_fin_however_much_it_has_sen
             let mut answer = vec![];
             let write = writing.await.unwrap(); // all of it was sent before anything is read
             read.read_to_end(&mut answer).await.expect("FIN, not RST");
-            let frames = whole_frames(&answer);
+            let frames = frames(&answer);
             assert_eq!(frames.len(), 1);
-            assert_eq!((frames[0].opcode, &frames[0].payload), (CLOSE, &close_body(code, "")));
+            assert_eq!((frames[0].b0, &frames[0].payload), (CLOSE, &close_body(code, "")));
             drop((read, write));
             let error = serving.await.unwrap();
             assert_eq!(error.close_code().unwrap().get(), code);
@@ -217,7 +217,7 @@ async fn a_violation_reaches_the_peer_as_a_close_and_fin_however_much_it_has_sen
 async fn a_violation_is_returned_within_a_second_though_the_peer_goes_on_for_ever() {
     bounded(async {
         for blocked in [false, true] {
-            let (mut ws, io) = scripted(&frame(false, true, TEXT, b""), &config());
+            let (mut ws, io) = scripted(&plain(TEXT, b""), &config());
             if blocked {
                 io.with(|s| s.room = 2); // not even the Close can go
             }
@@ -244,9 +244,9 @@ async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take(
     bounded(async {
         let mut input = vec![];
         for i in 0..40 {
-            input.extend(frame(true, true, BINARY, &[i]));
+            input.extend(masked(BINARY, &[i]));
         }
-        input.extend(frame(false, true, BINARY, b"not masked"));
+        input.extend(plain(BINARY, b"not masked"));
         let io = Scripted::new(&input);
         io.with(|s| s.at_end = AtEnd::Eof);
         let (mut short, _) = Counted::new(io.clone());
@@ -262,7 +262,7 @@ async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take(
         assert!(matches!(error, RecvError::Protocol(_)));
         // A write that took less than it was given is no sign that the stream refuses more.
         assert_eq!(ws.sender().unsent(), 0);
-        let frames = whole_frames(&io.with(|s| s.output.clone()));
+        let frames = frames(&io.with(|s| s.output.clone()));
         assert_eq!(messages(&frames).len(), 40);
         assert_eq!(frames.last().unwrap().payload, close_body(1002, ""));
     })
@@ -323,7 +323,7 @@ async fn one_reply_a_message_is_bounded_by_high_water_when_the_peer_does_not_rea
         let config = config().high_water(10_000).cork_limit(4_000);
         let mut input = vec![];
         for _ in 0..500 {
-            input.extend(frame(true, true, BINARY, &[3; 300]));
+            input.extend(masked(BINARY, &[3; 300]));
         }
         let (mut ws, io) = scripted(&input, &config);
         io.with(|s| s.room = 1000);
@@ -362,10 +362,10 @@ async fn a_peer_that_reads_late_gets_every_reply() {
         let (mut read, mut write) = tokio::io::split(near);
         let writing = tokio::spawn(async move {
             for i in 0..500_u32 {
-                let wire = frame(true, true, BINARY, &[i as u8; 300]);
+                let wire = masked(BINARY, &[i as u8; 300]);
                 write.write_all(&wire).await.unwrap();
             }
-            write.write_all(&frame(true, true, CLOSE, b"")).await.unwrap();
+            write.write_all(&masked(CLOSE, b"")).await.unwrap();
             write
         });
         for _ in 0..10_000 {
@@ -374,7 +374,7 @@ async fn a_peer_that_reads_late_gets_every_reply() {
         assert!(!writing.is_finished(), "TCP would stop the peer (P209)");
         let mut wire = vec![0; 500 * 304 + 2];
         read.read_exact(&mut wire).await.unwrap();
-        for (i, message) in messages(&whole_frames(&wire)).iter().enumerate() {
+        for (i, message) in messages(&frames(&wire)).iter().enumerate() {
             assert_eq!(message.payload()[..], [i as u8; 300]);
         }
         drop((read, writing.await.unwrap()));
@@ -392,7 +392,7 @@ async fn a_ping_flood_from_a_peer_that_never_reads_costs_one_pong_and_ends() {
         let flood = io.clone();
         let flooding = tokio::spawn(async move {
             loop {
-                flood.with(|s| s.input.extend(frame(true, true, PING, &[1; 125]).repeat(100)));
+                flood.with(|s| s.input.extend(masked(PING, &[1; 125]).repeat(100)));
                 sleep(Duration::from_millis(100)).await;
             }
         });
@@ -413,7 +413,7 @@ async fn pongs_keep_their_order_though_the_stream_takes_nothing() {
             let (ws, io) = scripted(b"", &config());
             io.with(|s| s.room = 0);
             let pings = |range: std::ops::Range<u8>| {
-                range.flat_map(|i| frame(true, true, PING, &[i])).collect::<Vec<_>>()
+                range.flat_map(|i| masked(PING, &[i])).collect::<Vec<_>>()
             };
             let (mut whole, mut halves) = (None, None);
             if split {
@@ -458,7 +458,7 @@ async fn send_to_a_peer_that_does_not_read_ends_by_the_write_timeout() {
 async fn a_write_timeout_does_not_hide_what_was_received() {
     bounded(async {
         for halves in [false, true] {
-            let input: Vec<u8> = (0..3).flat_map(|i| frame(true, true, BINARY, &[i])).collect();
+            let input: Vec<u8> = (0..3).flat_map(|i| masked(BINARY, &[i])).collect();
             let (mut ws, io) = scripted(&input, &config());
             io.with(|s| s.room = 10);
             assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [0]);
@@ -501,7 +501,7 @@ async fn send_after_the_end_of_the_stream_returns() {
 #[tokio::test(start_paused = true)]
 async fn send_before_the_peers_close_is_answered_ends_by_the_write_timeout() {
     bounded(async {
-        let input = frame(true, true, CLOSE, b"");
+        let input = masked(CLOSE, b"");
         let (mut ws, io) = scripted(&input, &config().auto_close(false));
         io.with(|s| s.room = 10);
         assert_eq!(ws.recv_event().await.unwrap(), Some(Event::Close(None)));
@@ -583,7 +583,7 @@ async fn close_is_bounded_whatever_the_peer_does() {
             let peer = tokio::spawn(async move {
                 match what {
                     "trickle" => loop {
-                        far.with(|s| s.input.extend(frame(true, true, BINARY, b"more")));
+                        far.with(|s| s.input.extend(masked(BINARY, b"more")));
                         sleep(Duration::from_millis(70)).await;
                     },
                     "part" => far.with(|s| s.input.push_back(0x88)),
@@ -612,7 +612,7 @@ async fn close_is_bounded_though_the_peer_sends_as_fast_as_it_can() {
         let (mut near, far) = duplex(1 << 16);
         let mut ws = server(far, &config);
         let flooding = tokio::spawn(async move {
-            let wire = frame(true, true, BINARY, &[1; 1000]).repeat(50);
+            let wire = masked(BINARY, &[1; 1000]).repeat(50);
             while near.write_all(&wire).await.is_ok() {}
         });
         let error = recv_error(ws.close(None).await.unwrap_err());
@@ -626,7 +626,7 @@ async fn close_is_bounded_though_the_peer_sends_as_fast_as_it_can() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_closes_and_does_not_read_our_answer_cannot_hold_us() {
     bounded(async {
-        let (mut ws, io) = scripted(&frame(true, true, CLOSE, &close_body(1000, "")), &config());
+        let (mut ws, io) = scripted(&masked(CLOSE, &close_body(1000, "")), &config());
         io.with(|s| s.room = 10);
         let _ = ws.feed(&[0; 100]).unwrap();
         let began = Instant::now();
@@ -644,9 +644,9 @@ async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
         // P065
         let mut input = vec![];
         for i in 0..20 {
-            input.extend(frame(true, true, BINARY, &[i; 500]));
+            input.extend(masked(BINARY, &[i; 500]));
         }
-        input.extend(frame(true, true, CLOSE, &close_body(1000, "")));
+        input.extend(masked(CLOSE, &close_body(1000, "")));
         let (mut ws, io) = scripted(&input, &config());
         io.with(|s| s.at_end = AtEnd::Eof);
         ws.sender().close(None).unwrap();
@@ -662,7 +662,7 @@ async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
         assert!(ws.recv_reply().await.unwrap().is_none());
         assert!(ws.closed().unwrap().clean);
         let frames = io.frames();
-        assert_eq!((frames.len(), frames[0].opcode), (1, CLOSE));
+        assert_eq!((frames.len(), frames[0].b0), (1, CLOSE));
     })
     .await;
 }
@@ -671,7 +671,7 @@ async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
 async fn a_client_waits_for_the_servers_fin_no_longer_than_the_close_timeout() {
     bounded(async {
         // P071
-        let io = Scripted::new(&frame(false, true, CLOSE, &close_body(1000, "")));
+        let io = Scripted::new(&plain(CLOSE, &close_body(1000, "")));
         let mut ws = client(io.clone(), &config());
         let began = Instant::now();
         assert!(ws.recv().await.unwrap().is_none());
@@ -685,7 +685,7 @@ async fn a_client_waits_for_the_servers_fin_no_longer_than_the_close_timeout() {
 async fn a_stream_that_ends_in_the_middle_is_an_unexpected_end() {
     bounded(async {
         // P018, P037
-        let whole = frame(true, true, BINARY, &[1; 100]);
+        let whole = masked(BINARY, &[1; 100]);
         for cut in 0..whole.len() {
             let mut input = whole.clone();
             input.extend(&whole[..cut]);
@@ -714,13 +714,13 @@ async fn abort_overtakes_what_was_fed() {
         ws.sender().abort(CloseFrame::new(CloseCode::INTERNAL_ERROR)).unwrap();
         io.with(|s| {
             s.room = usize::MAX;
-            s.input.extend(frame(true, true, CLOSE, &close_body(1011, "")));
+            s.input.extend(masked(CLOSE, &close_body(1011, "")));
             s.at_end = AtEnd::Eof;
         });
         assert!(ws.recv().await.unwrap().is_none());
         let frames = io.frames();
         assert_eq!(frames.len(), 2);
-        assert_eq!((frames[0].payload.len(), frames[1].opcode), (100, CLOSE));
+        assert_eq!((frames[0].payload.len(), frames[1].b0), (100, CLOSE));
         assert_eq!(ws.sender().unsent(), 4 * 102);
     })
     .await;
@@ -731,10 +731,10 @@ async fn abort_overtakes_what_was_fed() {
 #[tokio::test(start_paused = true)]
 async fn with_auto_pong_and_auto_close_off_the_caller_answers() {
     bounded(async {
-        let mut input = frame(true, true, PING, b"p");
-        input.extend(frame(true, true, TEXT, b"t"));
-        input.extend(frame(true, true, PONG, b"q"));
-        input.extend(frame(true, true, CLOSE, &close_body(4000, "why")));
+        let mut input = masked(PING, b"p");
+        input.extend(masked(TEXT, b"t"));
+        input.extend(masked(PONG, b"q"));
+        input.extend(masked(CLOSE, &close_body(4000, "why")));
         let (mut ws, io) = scripted(&input, &config().auto_pong(false).auto_close(false));
         assert_eq!(ws.recv_event().await.unwrap(), Some(Event::Ping(b"p")));
         ws.sender().pong(b"mine").unwrap();
@@ -753,7 +753,7 @@ async fn with_auto_pong_and_auto_close_off_the_caller_answers() {
         ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
         assert!(ws.closed().unwrap().clean);
         let frames = io.frames();
-        let opcodes: Vec<_> = frames.iter().map(|f| f.opcode).collect();
+        let opcodes: Vec<_> = frames.iter().map(|f| f.b0).collect();
         assert_eq!(opcodes, [PONG, TEXT, CLOSE]);
         assert_eq!(frames[0].payload, b"mine");
         assert!(io.with(|s| s.shut));
@@ -778,7 +778,7 @@ async fn a_silent_peer_is_pinged_and_then_given_up_in_time() {
         assert!(began.elapsed() <= Duration::from_millis(35_100), "{:?}", began.elapsed());
         assert!(began.elapsed() >= Duration::from_secs(30));
         assert_eq!(io.frames().len(), 1);
-        assert_eq!(io.frames()[0].opcode, PING);
+        assert_eq!(io.frames()[0].b0, PING);
         assert_eq!(recv_error(ws.recv().await.map(|_| ()).unwrap_err()), RecvError::PongTimeout);
     })
     .await;
@@ -802,11 +802,11 @@ async fn a_peer_that_dies_at_any_moment_is_found_within_a_quarter_more_and_the_t
                         let pings = far.frames().len();
                         if pings > answered {
                             answered = pings;
-                            far.with(|s| s.input.extend(frame(true, true, PONG, b"")));
+                            far.with(|s| s.input.extend(masked(PONG, b"")));
                         }
                         sleep(Duration::from_millis(50)).await;
                     }
-                    far.with(|s| s.input.extend(frame(true, true, PONG, b"")));
+                    far.with(|s| s.input.extend(masked(PONG, b"")));
                 });
                 let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
                 assert_eq!(error, RecvError::PongTimeout);
@@ -827,7 +827,7 @@ async fn any_byte_is_a_sign_of_life() {
         let (mut ws, io) = scripted(b"", &config);
         let far = io.clone();
         tokio::spawn(async move {
-            for byte in frame(true, true, BINARY, &[1; 50]) {
+            for byte in masked(BINARY, &[1; 50]) {
                 far.with(|s| s.input.push_back(byte));
                 sleep(Duration::from_secs(29)).await;
             }
@@ -848,7 +848,7 @@ async fn a_pong_that_was_not_read_yet_is_not_held_against_the_peer() {
         }
         assert!(began.elapsed().as_secs() <= 25);
         // The pong comes at once; nobody receives for an hour.
-        io.with(|s| s.input.extend(frame(true, true, PONG, b"")));
+        io.with(|s| s.input.extend(masked(PONG, b"")));
         advance(Duration::from_secs(3600)).await;
         assert!(once!(ws.recv()).is_pending());
 
@@ -901,7 +901,7 @@ async fn a_connection_taken_apart_and_joined_again_keeps_its_heartbeat() {
         let (mut ws, _) = scripted(b"", &beating());
         for _ in 0..3600 {
             assert!(once!(ws.recv()).is_pending());
-            ws.get_ref().with(|s| s.input.extend(frame(true, true, PONG, b"")));
+            ws.get_ref().with(|s| s.input.extend(masked(PONG, b"")));
             advance(Duration::from_secs(1)).await;
         }
         let (io, conn) = ws.into_parts();
@@ -922,7 +922,7 @@ async fn a_frame_that_trickles_in_is_cut_off_but_not_one_in_chunks() {
             let (mut ws, io) = scripted(b"", &config());
             let far = io.clone();
             tokio::spawn(async move {
-                for byte in frame(true, true, TEXT, &[b'a'; 100]) {
+                for byte in masked(TEXT, &[b'a'; 100]) {
                     far.with(|s| s.input.push_back(byte));
                     sleep(Duration::from_secs(1)).await;
                 }
@@ -962,7 +962,7 @@ async fn deadlines_too_far_to_be_expressed_never_come() {
         .frame_timeout(Duration::MAX)
         .write_timeout(Duration::MAX)
         .close_timeout(Duration::MAX);
-    let (mut ws, io) = scripted(&frame(true, true, BINARY, b"x")[..3], &config);
+    let (mut ws, io) = scripted(&masked(BINARY, b"x")[..3], &config);
     io.with(|s| s.room = 1);
     let _ = ws.feed("blocked").unwrap();
     for _ in 0..5 {
@@ -979,7 +979,7 @@ async fn deadlines_too_far_to_be_expressed_never_come() {
 #[tokio::test(start_paused = true)]
 async fn deadlines_of_no_length_pass_at_once_and_those_beyond_all_time_never() {
     let hour = Duration::from_secs(3600);
-    let partial = &frame(true, true, BINARY, b"x")[..1];
+    let partial = &masked(BINARY, b"x")[..1];
     bounded(async {
         // An interval of nothing must not become a loop that does nothing else.
         for interval in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
@@ -1021,7 +1021,7 @@ async fn limits_of_no_size_or_of_all_there_is_leave_a_connection_that_works() {
     bounded(async {
         for n in [0, 1, usize::MAX] {
             let config = config().high_water(n).cork_limit(n).read_buffer(n);
-            let input = [frame(true, true, TEXT, b"a"), frame(true, true, TEXT, b"b")].concat();
+            let input = [masked(TEXT, b"a"), masked(TEXT, b"b")].concat();
             let (mut ws, io) = scripted(&input, &config);
             for _ in 0..2 {
                 // With room for nothing no message would ever be handed out.
@@ -1078,8 +1078,7 @@ async fn reads_are_stamped_when_asked_for() {
         let (mut reader, _writer) = ws.into_split();
         far.send("tick").await.unwrap();
         assert!(reader.recv_info().await.unwrap().unwrap().1.read_at.is_some());
-        let mut plain =
-            server(Scripted::new(&frame(true, true, TEXT, b"tick")), &Config::default());
+        let mut plain = server(Scripted::new(&masked(TEXT, b"tick")), &Config::default());
         let (_, info) = plain.recv_info().await.unwrap().unwrap();
         assert_eq!(info.read_at, None, "it was not");
     })
@@ -1136,7 +1135,7 @@ fn held<S>(ws: WebSocket<S>) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_waits_for_the_peers_fin_holds_no_buffers() {
-    let io = Scripted::new(&frame(false, true, CLOSE, &close_body(1000, "")));
+    let io = Scripted::new(&plain(CLOSE, &close_body(1000, "")));
     let mut ws = client(io.clone(), &config());
     assert!(once!(ws.recv()).is_pending());
     assert!(io.frames().len() == 1 && ws.connection().ready_state() == ReadyState::Closing);
@@ -1149,7 +1148,7 @@ async fn used(is_server: bool, len: usize, after: &[u8]) -> (WebSocket<Scripted>
     let io = Scripted::new(b"");
     let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &beating()));
     for i in 0..200 {
-        let wire = frame(is_server, true, BINARY, &vec![i as u8; len]);
+        let wire = to(role_of(is_server), BINARY, &vec![i as u8; len]);
         // Cut in two, so that each waits in the middle of a message, too.
         let (a, b) = wire.split_at(wire.len() * (i % 7) / 7);
         for part in [a, b] {
@@ -1188,7 +1187,7 @@ async fn a_waiting_connection_holds_no_buffers() {
 async fn the_few_bytes_of_a_partial_frame_do_not_pin_a_buffer() {
     for is_server in [true, false] {
         for cut in [1, 2, 5, 20, 100] {
-            let part = &frame(is_server, true, BINARY, &[0; 8000])[..cut];
+            let part = &to(role_of(is_server), BINARY, &[0; 8000])[..cut];
             let (ws, io) = used(is_server, 1000, part).await;
             let held = held(ws);
             assert!(held <= 4 << 10, "server {is_server}, {cut} bytes: {held} bytes");
@@ -1202,7 +1201,7 @@ async fn a_split_connection_that_waits_holds_no_buffers() {
     let (ws, io) = used(true, 16 << 10, b"").await;
     let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
     for i in 0..100 {
-        io.with(|s| s.input.extend(frame(true, true, BINARY, &[i; 16 << 10])));
+        io.with(|s| s.input.extend(masked(BINARY, &[i; 16 << 10])));
         assert!(reader.recv().await.unwrap().is_some());
         assert!(once!(reader.recv()).is_pending());
         writer.send(&[i; 16 << 10]).await.unwrap();
@@ -1277,8 +1276,8 @@ async fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
             stream.write_all(b"\x83\x00").await.unwrap(); // no such opcode
             let mut rest = Vec::new();
             stream.read_to_end(&mut rest).await.unwrap();
-            let close = whole_frames(&rest).pop().unwrap();
-            assert_eq!((close.opcode, close.payload), (CLOSE, close_body(1002, "")));
+            let close = frames(&rest).pop().unwrap();
+            assert_eq!((close.b0, close.payload), (CLOSE, close_body(1002, "")));
         });
         let mut ws = connect(&url, &config()).await.unwrap();
         #[cfg(feature = "rustls")]
@@ -1347,7 +1346,7 @@ async fn a_close_that_cannot_be_sent_closes_nothing() {
         let bad = ws.close(CloseFrame::with_reason(CloseCode::NORMAL, &long)).await;
         assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
         ws.send("still open").await.unwrap();
-        assert_eq!(io.with(|s| whole_frames(&s.output)).len(), 1);
+        assert_eq!(io.with(|s| frames(&s.output)).len(), 1);
     })
     .await;
 }
@@ -1531,9 +1530,9 @@ async fn frames_right_behind_the_request_are_not_lost_however_it_is_cut() {
         // P129, A65
         let mut wire = REQUEST.as_bytes().to_vec();
         for i in 0..50 {
-            wire.extend(frame(true, true, BINARY, &[i; 1000]));
+            wire.extend(masked(BINARY, &[i; 1000]));
         }
-        wire.extend(frame(true, true, CLOSE, b""));
+        wire.extend(masked(CLOSE, b""));
         for step in [1, 100, 1009, 1 << 20] {
             let mut ws = accept(Stutter::new(wire.clone(), step), &config()).await.unwrap();
             for i in 0..50 {

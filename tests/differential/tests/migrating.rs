@@ -2,16 +2,19 @@
 //! it does on the other, or differs as the row says. Of the crates without a place in this program
 //! only what `feed` becomes is held.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#[allow(dead_code, unreachable_pub)]
-#[path = "../../support/blocking.rs"]
-mod support_blocking;
+#[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../../support"]
+mod support {
+    pub(crate) mod blocking;
+    pub(crate) mod wire;
+}
 
 use std::{
     collections::BTreeSet,
     net::{TcpListener, TcpStream},
     thread::{self, JoinHandle},
 };
-use support_blocking::*;
+use support::blocking::*;
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Dial, Error, Event, Message, ProtocolError, RecvError,
     SendError, Step,
@@ -303,7 +306,7 @@ fn read() {
         for peer in [&mut to_theirs, &mut to_ours] {
             peer.send(TEXT, b"ticks");
             peer.send(BINARY, &[1, 2, 3]);
-            peer.send(CLOSE, &close_body(1000));
+            peer.send(CLOSE, &close_body(1000, ""));
         }
         assert_eq!(theirs.read().unwrap(), TheirMessage::text("ticks"));
         assert_eq!(theirs.read().unwrap(), TheirMessage::binary(vec![1, 2, 3]));
@@ -321,7 +324,7 @@ fn control_frames_of_read() {
         let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
         for peer in [&mut to_theirs, &mut to_ours] {
             peer.send(PING, b"at");
-            peer.send(CLOSE, &[&close_body(1001)[..], b"bye"].concat());
+            peer.send(CLOSE, &close_body(1001, "bye"));
             peer.end();
         }
         assert_eq!(theirs.read().unwrap(), TheirMessage::Ping("at".into()));
@@ -534,7 +537,7 @@ fn close() {
                 (b0, body)
             })
         };
-        let wanted = (CLOSE, [&close_body(1001)[..], b"bye"].concat());
+        let wanted = (CLOSE, close_body(1001, "bye"));
 
         let (mut theirs, peer) = their_server(None);
         let peer = answer(peer);
@@ -569,7 +572,7 @@ fn closed() {
     bounded(|| {
         let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
         for peer in [&mut to_theirs, &mut to_ours] {
-            peer.send(CLOSE, &close_body(1008));
+            peer.send(CLOSE, &close_body(1008, ""));
             peer.end();
         }
         assert!(matches!(theirs.read(), Ok(TheirMessage::Close(_))));
@@ -621,7 +624,7 @@ fn a_half_close_drops_what_is_queued_and_a_close_does_not() {
     };
     let (clean, unsent, written) = outcome(b"");
     assert!(!clean && unsent > 40_000 && written < 10_000, "{unsent} {written}");
-    let (clean, unsent, written) = outcome(&masked(CLOSE, &close_body(1000)));
+    let (clean, unsent, written) = outcome(&masked(CLOSE, &close_body(1000, "")));
     assert!(clean && unsent == 0 && written > 50_000, "{unsent} {written}");
 }
 
@@ -652,7 +655,7 @@ fn too_long() {
         assert_eq!(ours.recv().unwrap().unwrap().as_bytes().len(), 100);
         let too_big = RecvError::MessageTooBig { limit: 100 };
         assert!(matches!(ours.recv(), Err(Error::Recv(e)) if e == too_big));
-        assert_eq!(to_ours.frame(), (CLOSE, close_body(1009).to_vec()));
+        assert_eq!(to_ours.frame(), (CLOSE, close_body(1009, "")));
     });
 }
 
@@ -699,7 +702,7 @@ fn violations() {
             assert!(
                 matches!(ours.recv(), Err(Error::Recv(RecvError::Protocol(e))) if e == violation)
             );
-            assert_eq!(to_ours.frame(), (CLOSE, close_body(code).to_vec()));
+            assert_eq!(to_ours.frame(), (CLOSE, close_body(code, "")));
         }
     });
 }
@@ -711,7 +714,7 @@ fn unmasked_frames() {
         let config = WebSocketConfig::default().accept_unmasked_frames(true);
         let (mut lax, mut to_lax) = their_server(Some(config));
         for peer in [&mut to_theirs, &mut to_lax, &mut to_ours] {
-            peer.wire(&frame(TEXT, b"bare", None));
+            peer.wire(&plain(TEXT, b"bare"));
         }
         let error = TheirProtocolError::UnmaskedFrameFromClient;
         assert!(matches!(theirs.read(), Err(TheirError::Protocol(e)) if e == error));

@@ -37,6 +37,10 @@ impl Rng {
         self.below(n) == 0
     }
 
+    pub(crate) fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+
     pub(crate) fn bytes(&mut self, n: usize) -> Vec<u8> {
         (0..n).map(|_| self.next() as u8).collect()
     }
@@ -52,6 +56,7 @@ impl Entropy for Rng {
 
 // The wire.
 
+pub(crate) const FIN: u8 = 0x80;
 pub(crate) const TEXT: u8 = 0x81;
 pub(crate) const BINARY: u8 = 0x82;
 pub(crate) const TEXT_OPEN: u8 = 0x01;
@@ -116,6 +121,10 @@ pub(crate) fn frame(b0: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
 /// The masking key that `sender` uses in tests.
 pub(crate) fn key_of(sender: Role) -> Option<[u8; 4]> {
     (sender == Role::Client).then_some(KEY)
+}
+
+pub(crate) fn role_of(server: bool) -> Role {
+    if server { Role::Server } else { Role::Client }
 }
 
 pub(crate) fn peer(role: Role) -> Role {
@@ -186,14 +195,20 @@ pub(crate) fn read_frame(wire: &[u8]) -> Option<(WireFrame, usize)> {
 }
 
 /// All frames of `wire`, which has to end with one.
-pub(crate) fn frames(mut wire: &[u8]) -> Vec<WireFrame> {
-    let mut out = Vec::new();
-    while !wire.is_empty() {
-        let (frame, n) = read_frame(wire).expect("whole frames only");
-        out.push(frame);
+pub(crate) fn frames(wire: &[u8]) -> Vec<WireFrame> {
+    let (frames, rest) = whole_frames(wire);
+    assert!(rest.is_empty(), "the wire ends inside a frame: {} bytes left", rest.len());
+    frames
+}
+
+/// All frames of `wire` that are whole, and what is left over.
+pub(crate) fn whole_frames(mut wire: &[u8]) -> (Vec<WireFrame>, &[u8]) {
+    let mut found = Vec::new();
+    while let Some((frame, n)) = read_frame(wire) {
+        found.push(frame);
         wire = &wire[n..];
     }
-    out
+    (found, wire)
 }
 
 /// First byte and payload of all frames of `wire`.
