@@ -16,8 +16,11 @@ use crate::proto::{
 };
 use std::boxed::Box;
 
-/// What a connection that agreed on permessage-deflate has for what it sends.
-pub(super) struct Deflating {
+/// Compressing where permessage-deflate was agreed on, until a Close is queued.
+#[derive(Default)]
+pub(super) struct Deflate(Option<Box<Deflating>>);
+
+struct Deflating {
     setting: Setting,
     takeover: bool,
     min_size: usize,
@@ -31,6 +34,16 @@ pub(super) struct Deflating {
     chunking: bool,
 }
 
+impl Deflate {
+    pub(super) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.0 = None;
+    }
+}
+
 impl Sender {
     /// From now on messages are compressed, as `role` agreed.
     pub(in crate::proto::connection) fn set_deflate(
@@ -40,7 +53,7 @@ impl Sender {
         agreed: Agreed,
     ) {
         let ours = config.deflate.unwrap_or_default();
-        self.deflate = Setting::new(&ours, agreed.window_bits(role)).map(|setting| {
+        self.deflate.0 = Setting::new(&ours, agreed.window_bits(role)).map(|setting| {
             Box::new(Deflating {
                 setting,
                 takeover: agreed.takeover(role),
@@ -57,14 +70,14 @@ impl Sender {
     /// Frames a whole message that is to be compressed. `false` if it is not: nothing was done
     /// then.
     pub(super) fn frame_compressed(&mut self, b0: u8, payload: &[u8]) -> bool {
-        let Some(deflate) = &mut self.deflate else {
+        let Some(deflate) = &mut self.deflate.0 else {
             return false;
         };
         let mut out = Output::default();
         let done = deflate.compress(payload, &mut out);
         if done {
             let packed = codec::without_tail(&out);
-            self.tally.packed(payload.len(), packed.len());
+            self.encoder.tally.packed(payload.len(), packed.len());
             self.frame(b0 | RSV1, packed);
         }
         out.give();
@@ -74,7 +87,7 @@ impl Sender {
     /// The same for a message that may have been compressed for others.
     #[inline(never)]
     pub(super) fn frame_precompressed(&mut self, message: &Prepared) -> bool {
-        let Some(deflate) = &mut self.deflate else {
+        let Some(deflate) = &mut self.deflate.0 else {
             return false;
         };
         if !deflate.wants(message.payload()) {
@@ -85,7 +98,7 @@ impl Sender {
         };
         // The peer's window moves on by what our compressor never saw.
         deflate.stale = deflate.own.is_some();
-        self.tally.packed(message.payload().len(), compressed.payload().len());
+        self.encoder.tally.packed(message.payload().len(), compressed.payload().len());
         self.frame_encoded(RSV1 | opcode(message.kind()).unfragmented(), compressed);
         true
     }
@@ -96,7 +109,7 @@ impl Sender {
         if begins && last {
             return self.frame_compressed(b0, data);
         }
-        let Some(deflate) = &mut self.deflate else {
+        let Some(deflate) = &mut self.deflate.0 else {
             return false;
         };
         deflate.chunking |= begins;
@@ -105,7 +118,7 @@ impl Sender {
         }
         let mut out = Output::default();
         deflate.chunk(data, last, &mut out);
-        self.tally.packed(data.len(), out.len());
+        self.encoder.tally.packed(data.len(), out.len());
         self.frame(b0 | if begins { RSV1 } else { 0 }, out.bytes());
         out.give();
         true

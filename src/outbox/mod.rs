@@ -10,6 +10,8 @@
 //! little at a time, and keeps the rest as messages until the peer takes more. The application decides
 //! which connections a message goes to, adapters write it, and [`Prepared`](crate::Prepared) encodes it
 //! once for all.
+mod index;
+
 use crate::proto::{
     close::{CloseCode, CloseFrame},
     connection::Sender,
@@ -17,8 +19,9 @@ use crate::proto::{
     outbound::Outbound,
     time::Time,
 };
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::collections::VecDeque;
 use core::{fmt, time::Duration};
+use index::Index;
 
 /// Counted for each message besides its payload, in bytes: about the size of its place in the queue,
 /// so that the bound holds for a queue of empty messages too.
@@ -475,106 +478,4 @@ impl Outbox {
 /// What a message counts for.
 fn size(message: &Outbound<'_>) -> usize {
     message.payload().len().saturating_add(OVERHEAD)
-}
-
-/// The numbers of the queue's entries by key: a hash table with linear probing, which allocates
-/// only to grow.
-#[derive(Default)]
-struct Index {
-    /// A power of two of them, or none. At most half are taken.
-    slots: Vec<Option<(u64, u64)>>,
-    taken: usize,
-}
-
-impl Index {
-    fn get(&self, key: u64) -> Option<u64> {
-        self.slots.get(self.find(key)?).copied()?.map(|(_, number)| number)
-    }
-
-    /// `key` must not be there yet.
-    fn insert(&mut self, key: u64, number: u64) {
-        if self.taken * 2 >= self.slots.len() {
-            self.grow();
-        }
-        let at = self.find(key);
-        if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
-            *slot = Some((key, number));
-            self.taken += 1;
-        }
-    }
-
-    fn remove(&mut self, key: u64) {
-        let Some(mut hole) = self.find(key) else { return };
-        let Some(Some(_)) = self.slots.get_mut(hole).map(Option::take) else { return };
-        self.taken -= 1;
-        // Who stands behind it, and passed it on the way from where it belongs, moves up.
-        let mask = self.slots.len() - 1;
-        let mut at = hole;
-        loop {
-            at = (at + 1) & mask;
-            let Some(&Some((other, _))) = self.slots.get(at) else { return };
-            let way = at.wrapping_sub(self.home(other)) & mask;
-            if way >= at.wrapping_sub(hole) & mask {
-                self.slots.swap(at, hole);
-                hole = at;
-            }
-        }
-    }
-
-    /// The slot of a key, or the free one where it would be; `None` if there is no table.
-    fn find(&self, key: u64) -> Option<usize> {
-        let mask = self.slots.len().checked_sub(1)?;
-        let mut at = self.home(key);
-        while self.slots.get(at)?.is_some_and(|(other, _)| other != key) {
-            at = (at + 1) & mask;
-        }
-        Some(at)
-    }
-
-    /// Where a key belongs.
-    fn home(&self, key: u64) -> usize {
-        // The top bits of a product with 2⁶⁴ / φ: neighbours end up far apart.
-        let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (hash >> 32) as usize & self.slots.len().saturating_sub(1)
-    }
-
-    fn grow(&mut self) {
-        let double = (self.slots.len() * 2).max(16);
-        let old = core::mem::replace(&mut self.slots, alloc::vec![None; double]);
-        self.taken = 0;
-        for (key, number) in old.into_iter().flatten() {
-            self.insert(key, number);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Index;
-    use alloc::collections::{BTreeMap, btree_map::Entry};
-    use proptest::prelude::*;
-
-    proptest! {
-        /// Few keys in a small table, many of them neighbours: every shift is met.
-        #[test]
-        fn the_index_is_a_map(calls in proptest::collection::vec((0_u64..40, any::<bool>()), 0..400)) {
-            let mut index = Index::default();
-            let mut map = BTreeMap::new();
-            for (number, (key, insert)) in calls.into_iter().enumerate() {
-                let key = key.wrapping_mul(1 << (key % 3 * 31)); // some share a home
-                if !insert {
-                    index.remove(key);
-                    map.remove(&key);
-                } else if let Entry::Vacant(free) = map.entry(key) {
-                    index.insert(key, number as u64);
-                    free.insert(number as u64);
-                }
-                prop_assert_eq!(index.taken, map.len());
-                prop_assert!(index.taken * 2 <= index.slots.len(), "searches stay short");
-                for key in (0..40).flat_map(|key: u64| [key, key << 31, key << 62]) {
-                    prop_assert_eq!(index.get(key), map.get(&key).copied());
-                }
-            }
-        }
-    }
 }

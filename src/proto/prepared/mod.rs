@@ -1,6 +1,7 @@
 //! One message encoded once, sent to many connections.
-#[cfg(feature = "deflate")]
-use crate::proto::deflate::codec::{self, Output, Setting};
+#[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
+mod deflate;
+
 use crate::proto::{
     frame::{Header, OpCode},
     message::{DataKind, Message},
@@ -8,11 +9,7 @@ use crate::proto::{
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
-#[cfg(feature = "deflate")]
-use std::{
-    boxed::Box,
-    sync::{Arc, OnceLock},
-};
+use deflate::Packed;
 
 /// A message encoded ahead of time, for fan-out: made once, cloned and fed at the cost of a
 /// reference count or of a copy, whichever is cheaper.
@@ -35,9 +32,8 @@ use std::{
 pub struct Prepared {
     plain: Encoded,
     kind: DataKind,
-    /// As it is sent compressed; `None` if it must not be.
-    #[cfg(feature = "deflate")]
-    compressed: Option<Arc<Slot>>,
+    #[cfg_attr(not(feature = "deflate"), expect(dead_code))]
+    packed: Packed,
 }
 
 /// Shows kind and length, not the payload.
@@ -54,30 +50,12 @@ pub(crate) struct Encoded {
     header_len: u8,
 }
 
-/// A list, one entry for each setting in use, made when it is first asked for.
-#[cfg(feature = "deflate")]
-type Slot = OnceLock<Box<Compressed>>;
-
-/// The message as compressed with one setting.
-#[cfg(feature = "deflate")]
-struct Compressed {
-    setting: Setting,
-    /// `None` where it would not be shorter.
-    encoded: Option<Encoded>,
-    next: Slot,
-}
-
 impl Prepared {
     /// Encodes `message` once: one allocation, one copy. (With the feature `deflate`, one more
     /// allocation of a few bytes. The message is compressed when it is first fed to a connection that
     /// compresses; all connections with the same setting, on any thread, share the result.)
     pub fn new<'m>(message: impl Into<Message<'m>>) -> Self {
-        let message = message.into();
-        Self {
-            #[cfg(feature = "deflate")]
-            compressed: Some(Arc::default()),
-            ..Self::plain(message)
-        }
+        Self { packed: Packed::new(), ..Self::plain(message) }
     }
 
     /// [`new`](Self::new), but never compressed, as [`Outbound::plain`](crate::Outbound::plain) messages
@@ -88,8 +66,7 @@ impl Prepared {
         Self {
             plain: Encoded::new(Header::new(opcode(kind), 0), message.as_bytes()),
             kind,
-            #[cfg(feature = "deflate")]
-            compressed: None,
+            packed: Packed::never(),
         }
     }
 
@@ -113,33 +90,6 @@ impl Prepared {
     #[inline]
     pub(crate) fn encoded(&self) -> &Encoded {
         &self.plain
-    }
-
-    /// The message compressed with a setting, if that is allowed and makes it shorter. `memory` is how
-    /// much the thread may keep.
-    #[cfg(feature = "deflate")]
-    pub(crate) fn compressed(&self, setting: Setting, memory: usize) -> Option<&Encoded> {
-        let mut slot: &Slot = self.compressed.as_deref()?;
-        loop {
-            let entry = slot.get_or_init(|| {
-                let encoded = self.compress(setting, memory);
-                Box::new(Compressed { setting, encoded, next: Slot::new() })
-            });
-            if entry.setting == setting {
-                return entry.encoded.as_ref();
-            }
-            slot = &entry.next;
-        }
-    }
-
-    #[cfg(feature = "deflate")]
-    fn compress(&self, setting: Setting, memory: usize) -> Option<Encoded> {
-        let mut out = Output::default();
-        let done = codec::compress_alone(setting, self.payload(), &mut out, memory);
-        let header = Header { rsv1: true, ..Header::new(opcode(self.kind), 0) };
-        let encoded = done.then(|| Encoded::new(header, codec::without_tail(&out)));
-        out.give();
-        encoded
     }
 }
 

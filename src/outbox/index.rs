@@ -1,0 +1,76 @@
+//! Where each key waits.
+use alloc::vec::Vec;
+
+/// The numbers of the queue's entries by key: a hash table with linear probing, which allocates
+/// only to grow.
+#[derive(Default)]
+pub(super) struct Index {
+    /// A power of two of them, or none. At most half are taken.
+    slots: Vec<Option<(u64, u64)>>,
+    taken: usize,
+}
+
+impl Index {
+    pub(super) fn get(&self, key: u64) -> Option<u64> {
+        self.slots.get(self.find(key)?).copied()?.map(|(_, number)| number)
+    }
+
+    /// `key` must not be there yet.
+    pub(super) fn insert(&mut self, key: u64, number: u64) {
+        if self.taken * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let at = self.find(key);
+        if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
+            *slot = Some((key, number));
+            self.taken += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: u64) {
+        let Some(mut hole) = self.find(key) else { return };
+        let Some(Some(_)) = self.slots.get_mut(hole).map(Option::take) else { return };
+        self.taken -= 1;
+        // Who stands behind it, and passed it on the way from where it belongs, moves up.
+        let mask = self.slots.len() - 1;
+        let mut at = hole;
+        loop {
+            at = (at + 1) & mask;
+            let Some(&Some((other, _))) = self.slots.get(at) else { return };
+            let way = at.wrapping_sub(self.home(other)) & mask;
+            if way >= at.wrapping_sub(hole) & mask {
+                self.slots.swap(at, hole);
+                hole = at;
+            }
+        }
+    }
+
+    /// The slot of a key, or the free one where it would be; `None` if there is no table.
+    fn find(&self, key: u64) -> Option<usize> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let mut at = self.home(key);
+        while self.slots.get(at)?.is_some_and(|(other, _)| other != key) {
+            at = (at + 1) & mask;
+        }
+        Some(at)
+    }
+
+    /// Where a key belongs.
+    fn home(&self, key: u64) -> usize {
+        // The top bits of a product with 2⁶⁴ / φ: neighbours end up far apart.
+        let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash >> 32) as usize & self.slots.len().saturating_sub(1)
+    }
+
+    fn grow(&mut self) {
+        let double = (self.slots.len() * 2).max(16);
+        let old = core::mem::replace(&mut self.slots, alloc::vec![None; double]);
+        self.taken = 0;
+        for (key, number) in old.into_iter().flatten() {
+            self.insert(key, number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! The buffer as whoever writes sees it.
+use super::OutBuffer;
+use bytes::Buf;
+
+/// The bytes to write next, as a [`Buf`]: write what `chunk` or `chunks_vectored` gives, then
+/// `advance` by what the stream took, at once.
+///
+/// `advance` panics when told of more bytes than there are.
+#[derive(Debug)]
+pub struct Outgoing<'a>(pub(crate) &'a mut OutBuffer);
+
+impl Outgoing<'_> {
+    /// All of it, when it is one slice, as it is unless a payload is shared or a control frame
+    /// overtakes: for a plain write.
+    #[inline]
+    pub fn single(&self) -> Option<&[u8]> {
+        let out = &*self.0;
+        out.splices.is_empty().then(|| out.between(out.sent, out.end))
+    }
+}
+
+impl Buf for Outgoing<'_> {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        let out = &*self.0;
+        match out.splices.front() {
+            Some(splice) if splice.at == out.sent => out.content(splice),
+            front => out.between(out.sent, front.map_or(out.end, |s| s.at)),
+        }
+    }
+
+    #[cfg(feature = "std")]
+    fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
+        let out = &*self.0;
+        let tail = (out.end, &[][..]);
+        let stops = out.splices.iter().map(|s| (s.at, out.content(s))).chain([tail]);
+        let (mut from, mut filled) = (out.sent, 0);
+        for (at, spliced) in stops {
+            for piece in [out.between(from, at), spliced] {
+                if piece.is_empty() {
+                    continue;
+                }
+                let Some(slot) = dst.get_mut(filled) else {
+                    return filled;
+                };
+                *slot = std::io::IoSlice::new(piece);
+                filled += 1;
+            }
+            from = at;
+        }
+        filled
+    }
+
+    #[inline]
+    fn advance(&mut self, n: usize) {
+        self.0.advance(n);
+    }
+}

@@ -1,0 +1,167 @@
+//! Where frames begin, and what may go in between: found by reading our own headers when something
+//! is to overtake, so that nothing is recorded for each.
+use super::{Kind, OutBuffer, Splice};
+use crate::proto::frame::{Header, OpCode};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// A place between two frames.
+#[derive(Clone, Copy)]
+struct Boundary {
+    at: usize,
+    /// How many splices lie before it.
+    splices: usize,
+}
+
+impl OutBuffer {
+    /// Moves `mark` up to `sent`, or to the frame under way.
+    pub(super) fn move_mark(&mut self) {
+        self.find(|_| true);
+    }
+
+    /// The first place at or behind `sent` where a message begins that has not begun to be written; `None` where that is not known yet.
+    fn message_boundary(&mut self) -> Option<Boundary> {
+        // Behind control frames, so that the answer is the same before and after data is fed, and
+        // those that overtake keep their order.
+        let found = self.find(|opcode| matches!(opcode, OpCode::Text | OpCode::Binary));
+        (found.at < self.end || !self.open).then_some(found)
+    }
+
+    /// Walks our own headers from `mark` to the first boundary at or behind `sent` that is
+    /// `wanted`, told what the next frame is, or to the end. Moves `mark` on, at most to `sent`.
+    fn find(&mut self, wanted: impl Fn(OpCode) -> bool) -> Boundary {
+        let (mut at, mut splices) = (self.mark, 0);
+        loop {
+            if at <= self.sent {
+                self.mark = at;
+            }
+            // A payload spliced in here belongs to the frame before; what is under way goes on.
+            while self
+                .splices
+                .get(splices)
+                .is_some_and(|s| s.at < at || (s.at == at && (s.begun || s.kind == Kind::Payload)))
+            {
+                splices += 1;
+            }
+            if at == self.end {
+                return Boundary { at, splices };
+            }
+            let Some((header, len)) = self.header(at) else {
+                debug_assert!(false, "a frame of ours is none");
+                return Boundary { at: self.end, splices: self.splices.len() };
+            };
+            if at >= self.sent && wanted(header.opcode) {
+                return Boundary { at, splices };
+            }
+            at += len;
+            let spliced = self.splices.iter().skip(splices).find(|s| s.kind == Kind::Payload);
+            if spliced.is_none_or(|s| s.at != at) {
+                at += header.payload_len as usize;
+            }
+        }
+    }
+
+    fn header(&self, at: usize) -> Option<(Header, usize)> {
+        Header::parse(self.bytes.get(at..self.end)?).ok().flatten()
+    }
+
+    /// Whether control frames may overtake now: those that did before are written.
+    #[inline]
+    pub(in crate::proto::connection) fn takes_controls(&self) -> bool {
+        self.controls.is_empty()
+    }
+
+    /// Where control frames that are to overtake are encoded, before they are placed.
+    pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
+        debug_assert!(self.takes_controls());
+        &mut self.controls
+    }
+
+    /// Puts them before all data frames that have not begun to be written. What lies behind stays
+    /// where it is.
+    pub(in crate::proto::connection) fn place_controls(&mut self) {
+        let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
+        self.spliced += self.controls.len();
+        self.aside += self.controls.len();
+        let splice = Splice { at, kind: Kind::Controls, begun: false, bytes: Bytes::new() };
+        self.splices.insert(splices, splice);
+    }
+
+    /// Puts them at the end.
+    pub(in crate::proto::connection) fn append_controls(&mut self) {
+        let controls = core::mem::take(&mut self.controls);
+        self.append(&controls);
+        self.controls = controls;
+        self.controls.clear();
+    }
+
+    /// Puts a whole message before the first message that has not begun to be written, behind
+    /// those that overtook before it. Gives it back where that place is not known yet.
+    pub(in crate::proto::connection) fn overtake_message(
+        &mut self,
+        frame: Bytes,
+    ) -> Result<(), Bytes> {
+        let Some(Boundary { at, mut splices }) = self.message_boundary() else {
+            return Err(frame);
+        };
+        while self.splices.get(splices).is_some_and(|s| s.at == at) {
+            splices += 1;
+        }
+        self.spliced += frame.len();
+        self.aside += frame.len();
+        let splice = Splice { at, kind: Kind::First, begun: false, bytes: frame };
+        self.splices.insert(splices, splice);
+        Ok(())
+    }
+
+    /// How many bytes are to be written up to the end of the last control frame, given that those
+    /// which did not overtake are the first in the buffer; and to the end of what is no frame.
+    #[cfg(feature = "std")]
+    pub(in crate::proto::connection) fn urgent(&self) -> usize {
+        if let Some(i) = self.splices.iter().position(|s| s.kind == Kind::Controls) {
+            let upto = self.splices.iter().take(i + 1);
+            let at = self.splices.get(i).map_or(self.sent, |s| s.at);
+            return at - self.sent + upto.map(|s| self.content(s).len()).sum::<usize>();
+        }
+        let mut at = self.mark;
+        while let Some((header, len)) = self.header(at)
+            && header.opcode.is_control()
+        {
+            at += len + header.payload_len as usize; // control payloads are never spliced
+        }
+        at.saturating_sub(self.sent)
+    }
+
+    /// How many bytes of messages that overtake are to be written.
+    pub(in crate::proto::connection) fn first_len(&self) -> usize {
+        self.aside - (self.controls.len() - self.controls_sent)
+    }
+
+    /// Drops every data frame that has not begun to be written. Says how many bytes that were.
+    pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
+        let before = self.len();
+        let aside = self.aside;
+        let fed = self.fed();
+        // A control frame that waits in order stays: it is not what was fed.
+        let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
+        let mut i = 0;
+        self.splices.retain(|splice| {
+            i += 1;
+            let kept = i <= splices || splice.kind == Kind::Controls;
+            if !kept {
+                self.spliced -= splice.bytes.len();
+                if splice.kind == Kind::First {
+                    self.aside -= splice.bytes.len();
+                }
+            }
+            kept
+        });
+        self.end = at;
+        let dropped = before - self.len();
+        // What was fed in order now ends here.
+        let in_order = (dropped - (aside - self.aside)) as u64;
+        self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
+        self.open = false;
+        dropped
+    }
+}

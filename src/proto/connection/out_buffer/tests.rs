@@ -1,0 +1,278 @@
+use super::{CALM, FIRST, LARGE, Memory, OutBuffer, Outgoing};
+use crate::proto::frame::{Header, OpCode};
+use alloc::{vec, vec::Vec};
+use bytes::{Buf, Bytes};
+use std::cell::RefCell;
+
+std::thread_local! {
+    static TAKEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static GIVEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+static COUNTED: Memory = Memory {
+    take: |len| {
+        TAKEN.with_borrow_mut(|taken| taken.push(len));
+        vec![0; len]
+    },
+    give: |buffer| GIVEN.with_borrow_mut(|given| given.push(buffer.len())),
+};
+
+fn traffic() -> (Vec<usize>, Vec<usize>) {
+    (TAKEN.take(), GIVEN.take())
+}
+
+const NONE: (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+
+fn buffer() -> OutBuffer {
+    traffic();
+    OutBuffer { memory: &COUNTED, ..OutBuffer::default() }
+}
+
+/// A frame of `len` bytes, its header among them.
+fn frame(len: usize, filler: u8) -> Vec<u8> {
+    let (bytes, n) = Header::new(OpCode::Binary, len as u64 - 4).encode();
+    assert_eq!(n, 4);
+    let mut frame = bytes[..n].to_vec();
+    frame.resize(len, filler);
+    frame
+}
+
+/// All that is to be written.
+fn rest(out: &mut OutBuffer) -> Vec<u8> {
+    let mut out = Outgoing(out);
+    let mut rest = vec![0; out.remaining()];
+    out.copy_to_slice(&mut rest);
+    rest
+}
+
+fn write(out: &mut OutBuffer, n: usize) {
+    Outgoing(out).advance(n);
+}
+
+#[test]
+fn it_begins_with_16_kib_and_doubles() {
+    let mut out = buffer();
+    out.append(&frame(1024, 0));
+    assert_eq!(traffic(), (vec![FIRST], vec![]));
+    for _ in 1..16 {
+        out.append(&frame(1024, 0));
+    }
+    assert_eq!(traffic(), NONE, "the last byte is used");
+    out.append(b"");
+    assert_eq!(traffic(), NONE);
+    out.append(&frame(1024, 0));
+    assert_eq!(traffic(), (vec![2 * FIRST], vec![FIRST]));
+    out.append(&frame(60_000, 0));
+    assert_eq!(traffic(), (vec![17 * 1024 + 60_000], vec![2 * FIRST]));
+    assert_eq!(rest(&mut out).len(), 17 * 1024 + 60_000);
+
+    let mut out = buffer();
+    out.append(&frame(FIRST + 1, 0));
+    assert_eq!(traffic(), (vec![FIRST + 1], vec![]));
+    // One that was lent may be small.
+    let mut out = buffer();
+    out.lend(vec![0; 100]);
+    out.append(&frame(200, 0));
+    assert_eq!(traffic(), (vec![FIRST], vec![100]));
+}
+
+/// 16 frames of 1 KiB fill the buffer; some are written, and one more comes.
+#[test]
+fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
+    for (written, let_go) in [
+        (0, false),
+        (7 * 1024, false),
+        (8 * 1024 - 1, false),
+        (8 * 1024, true),
+        (8 * 1024 + 1, true), // in the middle of a frame: that stays
+        (9 * 1024 - 1, true),
+        (15 * 1024, true),
+        (16 * 1024 - 1, true),
+    ] {
+        let mut out = buffer();
+        let mut all = Vec::new();
+        for filler in 0..17 {
+            if filler == 16 {
+                write(&mut out, written);
+                traffic();
+            }
+            out.append(&frame(1024, filler));
+            all.extend(frame(1024, filler));
+        }
+        let takes = if let_go { NONE } else { (vec![2 * FIRST], vec![FIRST]) };
+        assert_eq!(traffic(), takes, "{written}");
+        assert_eq!((out.fed(), out.written()), (17 * 1024, written as u64));
+        // What overtakes still finds the first frame that was not begun.
+        out.controls().extend([0x89, 0]);
+        out.place_controls();
+        let at = written.next_multiple_of(1024);
+        all.splice(at..at, [0x89, 0]);
+        assert_eq!(rest(&mut out), all[written..], "{written}");
+        assert_eq!((out.fed(), out.written()), (17 * 1024, 17 * 1024));
+    }
+    // Where that is not enough, it grows as well.
+    let mut out = buffer();
+    (0..16).for_each(|filler| out.append(&frame(1024, filler)));
+    write(&mut out, 8 * 1024);
+    traffic();
+    out.append(&frame(8 * 1024, 16));
+    assert_eq!(traffic(), NONE);
+    write(&mut out, 8 * 1024);
+    out.append(&frame(8 * 1024 + 1, 17));
+    assert_eq!(traffic(), (vec![2 * FIRST], vec![FIRST]));
+    let expected = [frame(8 * 1024, 16), frame(8 * 1024 + 1, 17)].concat();
+    assert_eq!(rest(&mut out), expected);
+}
+
+#[test]
+fn what_is_spliced_in_moves_along_when_the_front_is_let_go() {
+    let mut out = buffer();
+    (0..14).for_each(|filler| out.append(&frame(1024, filler)));
+    let payload = Bytes::from(vec![b'p'; 5000]);
+    let (header, n) = Header::new(OpCode::Binary, 5000).encode();
+    out.append(&header[..n]);
+    out.splice(payload.clone());
+    out.append(&frame(2048 - n, 99));
+    write(&mut out, 10 * 1024);
+    traffic();
+    out.append(&frame(4096, 100));
+    assert_eq!(traffic(), NONE);
+    let mut expected: Vec<u8> = (10..14).flat_map(|filler| frame(1024, filler)).collect();
+    expected.extend([&header[..n], &payload, &frame(2048 - n, 99), &frame(4096, 100)].concat());
+    assert_eq!(out.fed() - out.written(), expected.len() as u64);
+    assert_eq!(rest(&mut out), expected);
+}
+
+#[test]
+fn a_response_under_way_is_no_frame_and_is_not_let_go() {
+    let mut out = buffer();
+    out.append(&[b'r'; 10_000]);
+    out.begin_frames();
+    (0..6).for_each(|filler| out.append(&frame(1024, filler)));
+    write(&mut out, 9_999);
+    traffic();
+    out.append(&frame(1024, 6));
+    assert_eq!(traffic(), (vec![2 * FIRST], vec![FIRST]));
+    let expected: Vec<u8> = (0..7).flat_map(|filler| frame(1024, filler)).collect();
+    assert_eq!(rest(&mut out), [b"r", &expected[..]].concat());
+}
+
+#[test]
+fn a_large_buffer_that_is_hardly_used_is_given_up_after_a_while() {
+    let use_it = |out: &mut OutBuffer, n: usize| {
+        out.append(&vec![0; n]); // no frame is looked for
+        write(out, n);
+    };
+    let large = LARGE + 4;
+    let mut out = buffer();
+    use_it(&mut out, large);
+    (1..CALM).for_each(|_| use_it(&mut out, large / 4));
+    use_it(&mut out, large / 4 + 1); // more than a quarter: it is needed
+    (1..CALM).for_each(|_| use_it(&mut out, large / 4));
+    assert_eq!(traffic(), (vec![large], vec![]));
+    use_it(&mut out, large / 4);
+    assert_eq!(traffic(), (vec![], vec![large]));
+    use_it(&mut out, 100);
+    assert_eq!(traffic(), (vec![FIRST], vec![]));
+    // One of 64 KiB stays.
+    let mut out = buffer();
+    use_it(&mut out, LARGE);
+    (0..200).for_each(|_| use_it(&mut out, 100));
+    assert_eq!(traffic(), (vec![LARGE], vec![]));
+}
+
+#[test]
+fn a_longer_buffer_may_be_lent_and_an_empty_one_be_had_back() {
+    let mut out = buffer();
+    out.lend(vec![1; 100]);
+    out.lend(vec![2; 100]);
+    assert_eq!(out.bytes, [1; 100], "no longer than the one that is there");
+    out.lend(vec![3; 101]);
+    assert_eq!(out.bytes, [3; 101]);
+    out.append(b"x");
+    out.lend(vec![4; 200]);
+    assert_eq!(out.bytes.len(), 101, "there is something in it");
+    assert!(out.reclaim().is_empty());
+    write(&mut out, 1);
+    assert_eq!(out.reclaim().len(), 101);
+    assert!(out.reclaim().is_empty());
+}
+
+/// What a reader has to write before it may leave the rest to the writer.
+#[test]
+fn control_frames_and_what_is_no_frame_are_urgent_and_data_is_not() {
+    let (ping, data) = (b"\x89\x02ab", frame(200, 1));
+    let mut out = buffer();
+    assert_eq!(out.urgent(), 0);
+    out.append(ping);
+    out.append(ping);
+    assert_eq!(out.urgent(), 8);
+    out.append(&data);
+    assert_eq!(out.urgent(), 8);
+    write(&mut out, 1);
+    assert_eq!(out.urgent(), 7);
+    write(&mut out, 5);
+    assert_eq!(out.urgent(), 2);
+    write(&mut out, 12); // the data is begun
+    assert_eq!(out.urgent(), 0);
+    // Placed behind the frame under way, of which the rest is urgent too.
+    out.append(&data);
+    out.controls().extend(ping);
+    out.place_controls();
+    assert_eq!(out.urgent(), 190 + 4);
+    write(&mut out, 191);
+    assert_eq!(out.urgent(), 3);
+    write(&mut out, 3);
+    assert_eq!(out.urgent(), 0);
+    assert_eq!(rest(&mut out), data);
+
+    // Behind a payload that is spliced in.
+    let mut out = buffer();
+    let (header, n) = Header::new(OpCode::Binary, 5000).encode();
+    out.append(&header[..n]);
+    out.splice(Bytes::from(vec![b'p'; 5000]));
+    write(&mut out, 1);
+    out.append(&data);
+    out.controls().extend(ping);
+    out.place_controls();
+    assert_eq!(out.urgent(), n - 1 + 5000 + 4);
+    write(&mut out, n - 1 + 1000);
+    assert_eq!(out.urgent(), 4000 + 4);
+
+    let mut out = buffer();
+    out.append(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+    out.begin_frames();
+    out.append(&data);
+    assert_eq!(out.urgent(), 36);
+    write(&mut out, 6);
+    assert_eq!(out.urgent(), 30);
+}
+
+#[test]
+fn an_empty_one_counts_on_from_where_the_other_ends() {
+    let (mut full, mut other) = (buffer(), buffer());
+    full.append(&frame(200, 1));
+    full.splice(Bytes::from_static(b"spliced"));
+    full.open = true;
+    other.continue_from(&full);
+    assert_eq!((other.fed(), other.written(), other.open), (207, 207, true));
+    other.append(&frame(200, 2));
+    assert_eq!((other.fed(), other.written()), (407, 207));
+}
+
+#[test]
+fn a_flush_that_is_refused_is_stalled_until_it_is_not() {
+    use super::Stall;
+    use crate::proto::time::Time;
+    let mut out = buffer();
+    out.unflushed(false);
+    assert!(!out.refused());
+    out.unflushed(true); // though there is nothing to write
+    assert_eq!(out.stall, Stall::Unarmed);
+    let at = Stall::Until(Time::ZERO);
+    out.stall = at;
+    out.unflushed(true);
+    assert_eq!(out.stall, at, "it goes on");
+    out.unflushed(false);
+    assert!(!out.refused());
+}

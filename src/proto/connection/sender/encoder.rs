@@ -1,0 +1,85 @@
+//! Frames as this end writes them: header, masking key, payload. And counts them.
+use crate::proto::{
+    connection::{counters::Tally, out_buffer::OutBuffer},
+    entropy::Keys,
+    frame::{self, MAX_CONTROL_LEN, MAX_HEADER_LEN, OpCode},
+    kernel, trace,
+};
+use alloc::boxed::Box;
+use bytes::{Bytes, BytesMut};
+
+pub(super) struct Encoder {
+    /// A client's masking keys; `None` for a server.
+    keys: Option<Box<Keys>>,
+    pub(super) tally: Tally,
+}
+
+/// The room for a control frame, header stored as one array.
+const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
+
+impl Encoder {
+    pub(super) fn new(keys: Option<Box<Keys>>) -> Self {
+        Self { keys, tally: Tally::default() }
+    }
+
+    #[inline]
+    pub(super) fn masks(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    #[inline]
+    pub(super) fn key(&mut self) -> Option<[u8; 4]> {
+        self.keys.as_mut().map(|keys| keys.next())
+    }
+
+    /// A data frame of a server whose payload is written from where it lies.
+    pub(super) fn splice(&mut self, out: &mut OutBuffer, b0: u8, payload: Bytes) {
+        if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {
+            let n = frame::store(head, b0, payload.len() as u64, None);
+            out.filled(n);
+            self.count(b0, payload.len());
+            out.splice(payload);
+        }
+    }
+
+    /// A data frame outside of the buffer.
+    pub(super) fn alone(&mut self, b0: u8, payload: &[u8]) -> Bytes {
+        let key = self.key();
+        let mut frame = BytesMut::zeroed(MAX_HEADER_LEN + payload.len());
+        let n = encode(&mut frame, b0, payload, key);
+        self.count(b0, payload.len());
+        frame.truncate(n);
+        frame.freeze()
+    }
+
+    pub(super) fn control(&mut self, opcode: OpCode, payload: &[u8], put: impl FnOnce(&[u8])) {
+        let key = self.key();
+        let mut frame = [0; CONTROL_ROOM];
+        let n = encode(&mut frame, opcode.unfragmented(), payload, key);
+        self.tally.frame(opcode.unfragmented(), payload.len());
+        put(frame.get(..n).unwrap_or_default());
+    }
+
+    #[inline(always)]
+    pub(super) fn count(&mut self, b0: u8, payload: usize) {
+        self.tally.frame(b0, payload);
+        trace::queued(payload);
+    }
+}
+
+/// Encodes a frame; returns its length. `to` has room for `MAX_HEADER_LEN` bytes and the payload.
+#[inline]
+pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
+    let Some(head) = to.first_chunk_mut() else {
+        return 0; // all callers give the room
+    };
+    let at = frame::store(head, b0, payload.len() as u64, key);
+    let end = at + payload.len();
+    if let Some(to) = to.get_mut(at..end) {
+        match key {
+            Some(key) => kernel::copy_xor(to, payload, key),
+            None => to.copy_from_slice(payload),
+        }
+    }
+    end
+}

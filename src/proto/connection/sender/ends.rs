@@ -1,0 +1,174 @@
+//! How the sending half ends: closed by this end, answering the peer, at a violation, or broken.
+use super::{
+    Sender, State,
+    urgent::{AtOnce, Control, Tail},
+};
+use crate::proto::{
+    close::{CloseCode, CloseFrame},
+    error::{RecvError, SendError},
+    frame::OpCode,
+    time::Time,
+    trace,
+};
+use alloc::boxed::Box;
+
+impl Sender {
+    /// Starts the closing handshake, or answers the peer's Close: a Close goes out behind all that
+    /// was fed. `None` sends an empty body. No message is accepted after that; Pings of the peer are
+    /// still answered until its Close comes.
+    ///
+    /// A message in chunks that is not finished stays unfinished, which the peer will notice.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed) when that was done before;
+    /// [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
+    /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server.
+    pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), SendError> {
+        let frame = frame.into();
+        let body = self.close_body(frame)?;
+        self.close_in_order(frame, body.payload());
+        Ok(())
+    }
+
+    /// Closes at once: the Close goes out at the next frame boundary, and what was fed and has not
+    /// begun to be written is dropped; see [`unsent`](Self::unsent). Messages are received on, up to
+    /// the peer's Close.
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    pub fn abort<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), SendError> {
+        let frame = frame.into();
+        let body = self.close_body(frame)?;
+        self.close_now(frame, body, true);
+        Ok(())
+    }
+
+    fn close_body(&self, frame: Option<CloseFrame<'_>>) -> Result<Control, SendError> {
+        if self.is_closed() {
+            return Err(SendError::Closed);
+        }
+        let Some(frame) = frame else {
+            return Control::new(&[]).ok_or(SendError::ReasonTooLong);
+        };
+        // §7.4.1: only a client misses an extension.
+        if frame.code == CloseCode::MANDATORY_EXTENSION && !self.encoder.masks() {
+            return Err(SendError::BadCloseCode);
+        }
+        let (payload, len) = frame.encode().ok_or(SendError::ReasonTooLong)?;
+        payload.get(..len).and_then(Control::new).ok_or(SendError::ReasonTooLong)
+    }
+
+    fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
+        self.settle(); // what is owed goes before
+        let Self { out, encoder, ledger, urgent, .. } = self;
+        urgent.drop_first(ledger);
+        let mut tail = Tail { out, encoder, ledger };
+        urgent.append_controls(&mut tail); // also what waits for others to overtake
+        tail.append(OpCode::Close, body);
+        self.closed(frame);
+    }
+
+    fn close_now(&mut self, frame: Option<CloseFrame<'_>>, body: Control, at_once: AtOnce) {
+        self.ledger.data_ended(&self.out);
+        self.urgent.set_close(body, at_once);
+        self.closed(frame);
+        if self.ledger.held.len == 0 {
+            self.settle();
+        }
+    }
+
+    fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
+        trace::close_queued(frame);
+        self.close = frame.map(|f| Box::new((f.code, Box::from(f.reason))));
+        self.state = match self.urgent.close_is_last {
+            true => State::Closed { broken: false },
+            false => State::Closing,
+        };
+        self.stop();
+    }
+
+    /// Nothing is fed any more.
+    fn stop(&mut self) {
+        self.deflate.stop();
+        self.set_admission();
+    }
+
+    /// Says that the stream failed to write: this half is closed, and what it held is dropped; see
+    /// [`unsent`](Self::unsent).
+    pub(crate) fn write_failed(&mut self) {
+        self.ledger.broken(&self.out, &self.urgent);
+        self.out.clear();
+        self.urgent.clear();
+        self.state = State::Closed { broken: true };
+        self.stop();
+    }
+
+    /// Nothing follows a Close of ours from here on. Where one was queued, what waits is dropped.
+    pub(in crate::proto::connection) fn end_controls(&mut self) {
+        self.urgent.close_is_last = true;
+        if let State::Closing = self.state {
+            self.urgent.drop_controls();
+            self.state = State::Closed { broken: false };
+            // Only Pongs can be behind it, and nobody waits for those any more.
+            if self.ledger.close_is_out(&self.out) {
+                self.ledger.forget_rest(&self.out);
+                self.out.clear();
+            }
+        }
+    }
+
+    /// Answers the peer's Close with its code (§5.5.1).
+    pub(in crate::proto::connection) fn answer_close(&mut self, frame: Option<CloseFrame<'_>>) {
+        if !self.is_closed() {
+            let frame = frame.map(|f| CloseFrame::new(f.code));
+            let code = frame.map(|f| f.code.get().to_be_bytes());
+            self.close_in_order(frame, code.as_ref().map_or(&[], |code| &code[..]));
+        }
+    }
+
+    /// Reports a violation to the peer: behind the replies to what came before it, unless the
+    /// stream does not take those.
+    pub(in crate::proto::connection) fn fail(&mut self, code: CloseCode) {
+        self.end_controls();
+        if let (false, Some(body)) = (self.is_closed(), Control::new(&code.get().to_be_bytes())) {
+            self.close_now(Some(CloseFrame::new(code)), body, false);
+        }
+    }
+
+    /// Whether our Close was written, and does not lie in a stream that refuses to flush it.
+    pub(crate) fn close_written(&self) -> bool {
+        self.ledger.close_gone()
+            || (matches!(self.state, State::Closing | State::Closed { broken: false })
+                && !self.has_outgoing()
+                && self.ledger.held.len == 0
+                && !self.out.refused())
+    }
+
+    /// Whether the stream failed to write.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self.state, State::Closed { broken: true })
+    }
+
+    // The deadline on writing: the stream has to take something by then.
+
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        if self.ledger.held.len > 0 { self.ledger.held.stall.poll() } else { self.out.stall.poll() }
+    }
+
+    /// Tells the time to the deadline on writing. Where it has passed this half is closed.
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
+        let timeout = self.write_timeout;
+        if self.stall_mut().handle(now, timeout) {
+            self.write_failed();
+            return Err(RecvError::WriteTimeout);
+        }
+        Ok(())
+    }
+
+    /// Says that the stream refuses bytes for now.
+    pub(in crate::proto::connection) fn blocked(&mut self) {
+        self.out.blocked();
+    }
+}

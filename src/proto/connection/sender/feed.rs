@@ -1,0 +1,226 @@
+//! Messages in: whether one may be fed, and its way into the buffer.
+use super::{Position, Sender, State, encoder::encode};
+#[cfg(doc)]
+use crate::proto::config::Config;
+use crate::proto::{
+    error::{SendError, shown},
+    frame::{MAX_HEADER_LEN, OpCode},
+    message::{Chunk, DataKind},
+    outbound::{Content, Outbound},
+    prepared::{Encoded, Prepared, opcode},
+    utf8::Utf8Validator,
+};
+use bytes::Bytes;
+
+impl Sender {
+    /// Queues a message: at most one copy of the payload, which a client masks on the way. See
+    /// [`Outbound`] for what it takes, and for what is not even copied.
+    ///
+    /// It does no I/O and never waits: with less than [`high_water`](Config::high_water) unsent it
+    /// takes a message of any length, and otherwise refuses with [`Full`](SendError::Full). To wait
+    /// for room is for the adapters' `ready`.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](SendError::Full), [`Closed`](SendError::Closed),
+    /// [`MessageInProgress`](SendError::MessageInProgress); nothing was queued then.
+    #[inline]
+    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
+        let Outbound { content, plain } = message.into();
+        match content {
+            Content::Borrowed(message) => {
+                let (b0, payload) = (opcode(message.kind()).unfragmented(), message.as_bytes());
+                if self.admits() || !self.feed_slow(b0, payload, plain)? {
+                    self.frame(b0, payload);
+                }
+            }
+            Content::Vec(kind, payload) => self.feed_owned(kind, payload, plain)?,
+            Content::Shared(message) => {
+                self.feed_owned(message.kind(), message.into_payload(), plain)?;
+            }
+            Content::Prepared(message) => {
+                if self.admits() || !self.feed_prepared_slow(&message, plain)? {
+                    self.frame_encoded(opcode(message.kind()).unfragmented(), message.encoded());
+                }
+            }
+        }
+        Ok(self.position())
+    }
+
+    /// What is not admitted at once: it is refused, or it may be compressed, and was if `true`.
+    #[inline(never)]
+    fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
+        self.admit()?;
+        Ok(!plain && self.frame_compressed(b0, payload))
+    }
+
+    #[inline(never)]
+    fn feed_prepared_slow(&mut self, message: &Prepared, plain: bool) -> Result<bool, SendError> {
+        self.admit()?;
+        Ok(!plain && self.frame_precompressed(message))
+    }
+
+    fn feed_owned(
+        &mut self,
+        kind: DataKind,
+        payload: impl AsRef<[u8]> + Into<Bytes>,
+        plain: bool,
+    ) -> Result<(), SendError> {
+        let b0 = opcode(kind).unfragmented();
+        if self.admits() || !self.feed_slow(b0, payload.as_ref(), plain)? {
+            self.frame_owned(b0, payload);
+        }
+        Ok(())
+    }
+
+    /// Queues a piece of a message, as a fragment (§5.4): with [`first`](Chunk::first) one begins,
+    /// with [`last`](Chunk::last) it ends. Until then other data is refused; control frames are
+    /// not. [`message_in_progress`](Self::message_in_progress) tells whether one was begun.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Self::feed), where [`MessageInProgress`](SendError::MessageInProgress) means
+    /// that another message was begun and has not ended, or that the kind is not that of the pieces
+    /// before; [`NoMessage`](SendError::NoMessage) when none was begun; [`BadUtf8`](SendError::BadUtf8) when the
+    /// pieces of a text cannot be, or do not end as, valid UTF-8. Nothing was queued then.
+    pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
+        self.chunk(chunk, true)
+    }
+
+    /// [`feed_chunk`](Self::feed_chunk), but a message that begins with this piece is not
+    /// compressed, as with [`Outbound::plain`]. For later pieces it makes no
+    /// difference.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed_chunk`](Self::feed_chunk).
+    pub fn feed_chunk_plain(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
+        self.chunk(chunk, false)
+    }
+
+    fn chunk(&mut self, chunk: Chunk<'_>, compress: bool) -> Result<Position, SendError> {
+        let Chunk { kind, first, data, last } = chunk;
+        let mut utf8 = match &self.state {
+            State::Open if first => Utf8Validator::default(),
+            State::Open => return Err(SendError::NoMessage),
+            State::MidMessage(begun, utf8) if *begun == kind && !first => utf8.clone(),
+            State::MidMessage(..) => return Err(SendError::MessageInProgress),
+            State::Closing | State::Closed { .. } => return Err(SendError::Closed),
+        };
+        if !self.has_room() {
+            return Err(self.full());
+        }
+        if kind == DataKind::Text {
+            utf8.push(data).map_err(|_| SendError::BadUtf8)?;
+            if last {
+                utf8.finish().map_err(|_| SendError::BadUtf8)?;
+            }
+        }
+        let opcode = if first { opcode(kind) } else { OpCode::Continuation };
+        let b0 = if last { opcode.unfragmented() } else { opcode as u8 };
+        if !self.frame_compressed_chunk(b0, data, first && compress) {
+            self.frame(b0, data);
+        }
+        self.out.open = !last;
+        self.state = if last { State::Open } else { State::MidMessage(kind, utf8) };
+        self.set_admission();
+        Ok(self.position())
+    }
+
+    /// Queues a message in front of all messages that have not begun to be written, behind others
+    /// fed this way: for what must not wait, such as a cancel behind quotes. One allocation.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Self::feed), but [`Full`](SendError::Full) only at twice
+    /// [`high_water`](Config::high_water), and never
+    /// [`MessageInProgress`](SendError::MessageInProgress): it then goes behind the last chunk.
+    pub fn feed_first<'m>(
+        &mut self,
+        message: impl Into<Outbound<'m>>,
+    ) -> Result<Position, SendError> {
+        let message = message.into();
+        if self.is_closed() {
+            return Err(SendError::Closed);
+        }
+        if self.buffered_amount() >= self.high_water.saturating_mul(2) {
+            return Err(self.full());
+        }
+        let b0 = opcode(message.kind()).unfragmented();
+        let frame = self.encoder.alone(b0, message.payload());
+        let position = self.ledger.first_fed(frame.len());
+        self.urgent.push_first(frame);
+        Ok(position)
+    }
+
+    // Admission.
+
+    #[inline]
+    fn position(&self) -> Position {
+        Position::in_order(self.out.fed())
+    }
+
+    pub(super) fn set_admission(&mut self) {
+        let at_once = matches!(self.state, State::Open) && !self.deflate.is_on();
+        let room = self.high_water.saturating_sub(self.ledger.held.len);
+        self.admit_below = if at_once { room } else { 0 };
+    }
+
+    /// Whether a message is framed at once. If not, `admit` says why.
+    #[inline]
+    pub(super) fn admits(&self) -> bool {
+        self.out.len() < self.admit_below
+    }
+
+    /// Whether a message may be fed.
+    #[inline]
+    fn admit(&self) -> Result<(), SendError> {
+        if self.admits() { Ok(()) } else { self.admit_slow() }
+    }
+
+    #[inline(never)]
+    fn admit_slow(&self) -> Result<(), SendError> {
+        match self.state {
+            State::Open if self.has_room() => Ok(()),
+            State::Open => Err(self.full()),
+            State::MidMessage(..) => Err(SendError::MessageInProgress),
+            State::Closing | State::Closed { .. } => Err(SendError::Closed),
+        }
+    }
+
+    fn full(&self) -> SendError {
+        SendError::Full { buffered: shown(self.buffered_amount()), limit: shown(self.high_water) }
+    }
+
+    /// Header and payload in one pass over one reserved region.
+    #[inline]
+    pub(super) fn frame(&mut self, b0: u8, payload: &[u8]) {
+        let key = self.encoder.key();
+        let n = encode(self.out.room(MAX_HEADER_LEN + payload.len()), b0, payload, key);
+        self.out.filled(n);
+        self.encoder.count(b0, payload.len());
+    }
+
+    /// A frame of a server is there; a client masks its payload.
+    #[inline]
+    pub(super) fn frame_encoded(&mut self, b0: u8, encoded: &Encoded) {
+        let frame = encoded.frame();
+        if self.encoder.masks() {
+            self.frame(b0, encoded.payload());
+        } else if frame.len() < self.vectored_from {
+            self.encoder.count(b0, encoded.payload().len());
+            self.out.append(frame);
+        } else {
+            self.frame_owned(b0, frame.slice_ref(encoded.payload()));
+        }
+    }
+
+    /// Copies the payload where that is cheaper than to write it from where it is.
+    fn frame_owned(&mut self, b0: u8, payload: impl AsRef<[u8]> + Into<Bytes>) {
+        if self.encoder.masks() || payload.as_ref().len() < self.vectored_from {
+            self.frame(b0, payload.as_ref());
+        } else {
+            self.encoder.splice(&mut self.out, b0, payload.into());
+        }
+    }
+}

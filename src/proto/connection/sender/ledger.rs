@@ -1,0 +1,197 @@
+//! What became of the bytes that were fed: how far they came, and how many were dropped.
+//!
+//! Two streams of them are counted:
+//!
+//! - *in order*: everything fed at the end of the buffer, control frames among it. How far it was
+//!   fed and written is known to [`OutBuffer`]; here is where in it the data and our Close end.
+//! - *first*: the messages that overtake. They are written in their own order.
+use super::urgent::Urgent;
+use crate::proto::connection::{counters::Writes, out_buffer::OutBuffer, stall::Stall};
+
+/// How far the bytes fed had come when a message was fed, to be asked about with
+/// [`is_written`](crate::Sender::is_written).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position(u64);
+
+/// Set in the position of a message that overtook.
+const FIRST: u64 = 1 << 63;
+
+impl Position {
+    #[inline]
+    pub(super) fn in_order(end: u64) -> Self {
+        Self(end & !FIRST)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// Where the data ends that is before `control_end`. Invariant: `data_end <= control_end`, and
+    /// between the two there are control frames alone.
+    data_end: u64,
+    /// Where the last control frame queued in order ends. Invariant: what is behind it is data.
+    control_end: u64,
+    /// Where the last control frames end that were queued in order when nothing else was left to
+    /// write. Invariant: what is before it and not written is no data.
+    ahead: u64,
+    /// Where our Close ends; `u64::MAX` until it has a place.
+    close_end: u64,
+    /// In order, what ends behind this was dropped; `u64::MAX` while nothing was. `data_end` stays
+    /// from then on: it is how far data had been fed.
+    lost_from: u64,
+    /// How many bytes were fed first. Invariant: those dropped are taken off, so that the last
+    /// bytes counted here are those not yet written.
+    first_fed: u64,
+    /// How many bytes of messages, of both streams, were dropped. Never decreases.
+    unsent: u64,
+    /// All of our Close was written when what was behind it was dropped. Never unset.
+    close_gone: bool,
+    /// The stream refused to flush, and has not flushed since.
+    pub(super) unflushed: bool,
+    /// What a writer has taken out and not yet written. Invariant: while `len` is not 0 the
+    /// sender's own buffer begins where this ends.
+    pub(super) held: Held,
+}
+
+/// What a writer of a split connection has taken, as of its last [note](Ledger::note).
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// How many bytes it still has to write, and how many of them are of messages fed first.
+    pub(super) len: usize,
+    first: usize,
+    /// How far it has written what was fed in order.
+    written: u64,
+    pub(super) stall: Stall,
+    pub(super) writes: Writes,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            data_end: 0,
+            control_end: 0,
+            ahead: 0,
+            close_end: u64::MAX,
+            lost_from: u64::MAX,
+            first_fed: 0,
+            unsent: 0,
+            close_gone: false,
+            unflushed: false,
+            held: Held::default(),
+        }
+    }
+}
+
+impl Ledger {
+    /// A message was fed first.
+    pub(super) fn first_fed(&mut self, len: usize) -> Position {
+        self.first_fed = self.first_fed.wrapping_add(len as u64);
+        Position(FIRST | self.first_fed)
+    }
+
+    /// Control frames were queued at the end of `out`, which had been fed up to `start`.
+    pub(super) fn controls_queued(&mut self, start: u64, out: &OutBuffer) {
+        self.data_end = self.data_end(start);
+        self.control_end = out.fed();
+        if self.held.len == 0 && out.written() >= start {
+            self.ahead = self.control_end;
+        }
+    }
+
+    /// Our Close was queued in order, up to `end`.
+    pub(super) fn close_queued(&mut self, end: u64) {
+        self.close_end = end;
+    }
+
+    /// No data is fed any more, though some may be dropped.
+    pub(super) fn data_ended(&mut self, out: &OutBuffer) {
+        self.data_end = self.data_end(out.fed());
+    }
+
+    /// Messages fed first were dropped.
+    pub(super) fn first_dropped(&mut self, len: usize) {
+        self.unsent += len as u64;
+        self.first_fed = self.first_fed.wrapping_sub(len as u64);
+    }
+
+    /// Messages fed in order were dropped, so that what was fed ends at `end`.
+    pub(super) fn dropped(&mut self, len: usize, end: u64) {
+        self.unsent += len as u64;
+        self.lost_from = end;
+    }
+
+    /// The stream failed: nothing more of what is in `out`, held or waits as `urgent` is written.
+    pub(super) fn broken(&mut self, out: &OutBuffer, urgent: &Urgent) {
+        self.data_ended(out);
+        let written = self.written(out);
+        // Once some was dropped, in order there is nothing but control frames behind that.
+        let end = self.data_end.min(self.lost_from);
+        self.unsent += end.saturating_sub(written.max(self.ahead));
+        self.first_dropped(self.first_left(out, urgent));
+        self.lost_from = self.lost_from.min(written);
+        self.forget_rest(out);
+    }
+
+    /// What is not written will not be, and none of it counts.
+    pub(super) fn forget_rest(&mut self, out: &OutBuffer) {
+        self.close_gone |= self.close_is_out(out);
+        self.held = Held { writes: self.held.writes, ..Held::default() }; // those were made
+    }
+
+    /// How far a writer has come with `held`.
+    #[cfg(feature = "std")]
+    pub(super) fn note(&mut self, held: &OutBuffer) {
+        let stall = match (held.stall, self.held.stall) {
+            (Stall::No, _) => Stall::No,
+            (refused, Stall::No) => refused,
+            (_, since) => since,
+        };
+        let (len, first, written) = (held.len(), held.first_len(), held.written());
+        self.held = Held { len, first, written, stall, writes: held.writes };
+    }
+
+    /// Where data ended when in order everything had been fed up to `end`.
+    fn data_end(&self, end: u64) -> u64 {
+        let stays = end == self.control_end || self.lost_from != u64::MAX;
+        if stays { self.data_end } else { end }
+    }
+
+    /// The position behind the last data fed in order.
+    pub(super) fn fed(&self, out: &OutBuffer) -> Position {
+        Position::in_order(self.data_end(out.fed()))
+    }
+
+    pub(super) fn is_written(&self, at: Position, out: &OutBuffer, urgent: &Urgent) -> bool {
+        if at.0 & FIRST != 0 {
+            let left = self.first_left(out, urgent) as u64;
+            return self.first_fed.wrapping_sub(left) >= at.0 & !FIRST;
+        }
+        self.written(out).min(self.lost_from) >= at.0
+    }
+
+    /// How many bytes fed first are not written, wherever they are.
+    fn first_left(&self, out: &OutBuffer, urgent: &Urgent) -> usize {
+        urgent.first_len() + out.first_len() + self.held.first
+    }
+
+    /// How far what was fed in order was written.
+    fn written(&self, out: &OutBuffer) -> u64 {
+        if self.held.len > 0 { self.held.written } else { out.written() }
+    }
+
+    /// Whether the stream took all of our Close and has not refused to flush it, whatever became of
+    /// what is behind it.
+    pub(super) fn close_is_out(&self, out: &OutBuffer) -> bool {
+        self.written(out) >= self.close_end && !self.unflushed
+    }
+
+    pub(super) fn close_gone(&self) -> bool {
+        self.close_gone
+    }
+
+    pub(super) fn unsent(&self) -> u64 {
+        self.unsent
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests;

@@ -1,0 +1,230 @@
+//! The ledger against a naive list of frames: each that was fed, and what of it is on the wire.
+use super::Position;
+use crate::proto::{
+    close::CloseCode,
+    config::{Config, Negotiated},
+    connection::{Connection, out_buffer::OutBuffer, out_buffer::Outgoing},
+    frame::Header,
+    message::{Chunk, DataKind},
+};
+use alloc::{collections::BTreeMap, vec::Vec};
+use bytes::{Buf, Bytes};
+use proptest::{collection::vec, prelude::*};
+
+#[derive(Clone, Debug)]
+enum Call {
+    Feed(usize),
+    First(usize),
+    /// A piece of a message, and whether it is the last.
+    Piece(usize, bool),
+    Pong,
+    /// The stream takes so many bytes, and refuses more if it has to.
+    Write(usize),
+    Close,
+    Abort,
+    /// A violation of the peer's.
+    Fail,
+    /// The peer's Close.
+    End,
+    Break,
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    use Call::*;
+    prop_oneof![
+        6 => (0..300_usize).prop_map(Feed),
+        3 => (0..40_usize).prop_map(First),
+        3 => (0..40_usize, any::<bool>()).prop_map(|(len, last)| Piece(len, last)),
+        2 => Just(Pong),
+        8 => prop_oneof![0..20_usize, 0..600_usize].prop_map(Write),
+        1 => prop_oneof![Just(Close), Just(Abort), Just(Fail), Just(End), Just(Break)],
+    ]
+}
+
+/// A data frame that was fed. Its payload begins with its number.
+struct Frame {
+    at: Position,
+    first: bool,
+    len: usize,
+}
+
+struct Pair {
+    conn: Connection,
+    /// Of a split connection.
+    held: Option<OutBuffer>,
+    frames: Vec<Frame>,
+    /// How many bytes of control frames were queued.
+    controls: usize,
+    pongs: usize,
+    /// Frames may have been dropped that were already in the buffer.
+    lossy: bool,
+    wire: Vec<u8>,
+}
+
+/// What the list says of the wire: the bytes of each data frame there, by its number, in order.
+fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize) {
+    let (mut data, mut sum, mut rest) = (BTreeMap::new(), 0, wire);
+    while let Some(&b0) = rest.first() {
+        let whole =
+            Header::parse(rest).unwrap().map(|(header, n)| (n, n + header.payload_len as usize));
+        let there = whole.map_or(rest.len(), |(_, len)| len.min(rest.len()));
+        if b0 & 8 == 0 {
+            sum += there;
+            if let Some((header, len)) = whole.filter(|(_, len)| *len <= rest.len()) {
+                let number = u32::from_be_bytes(rest[header..header + 4].try_into().unwrap());
+                assert_eq!(data.insert(number as usize, len), None, "sent once");
+            }
+        }
+        rest = &rest[there..];
+    }
+    (data, sum)
+}
+
+impl Pair {
+    fn new(split: bool) -> Self {
+        let config = Config::default().high_water(2000).vectored_from(100);
+        let conn = Connection::server(&config, Negotiated::new());
+        Self {
+            conn,
+            held: split.then(OutBuffer::default),
+            frames: Vec::new(),
+            controls: 0,
+            pongs: 0,
+            lossy: false,
+            wire: Vec::new(),
+        }
+    }
+
+    fn payload(&self, len: usize) -> Vec<u8> {
+        let mut payload = (self.frames.len() as u32).to_be_bytes().to_vec();
+        payload.resize(4 + len, b'x');
+        payload
+    }
+
+    fn fed(&mut self, len: usize, first: bool, at: Position) {
+        let header = if len + 4 < 126 { 2 } else { 4 };
+        self.frames.push(Frame { at, first, len: header + 4 + len });
+    }
+
+    fn call(&mut self, call: &Call) {
+        let tx = &mut self.conn.tx;
+        match *call {
+            Call::Feed(len) => {
+                let payload = Bytes::from(self.payload(len));
+                if let Ok(at) = self.conn.tx.feed(payload) {
+                    self.fed(len, false, at);
+                }
+            }
+            Call::First(len) => {
+                let payload = self.payload(len);
+                if let Ok(at) = self.conn.tx.feed_first(&payload) {
+                    self.fed(len, true, at);
+                }
+            }
+            Call::Piece(len, last) => {
+                let first = tx.message_in_progress().is_none();
+                let data = &self.payload(len)[..];
+                let piece = Chunk { kind: DataKind::Binary, first, data, last };
+                if let Ok(at) = self.conn.tx.feed_chunk(piece) {
+                    self.fed(len, false, at);
+                }
+            }
+            // Of more than 16 that wait some are dropped.
+            Call::Pong if self.pongs < 16 => {
+                if tx.pong(b"").is_ok() {
+                    self.pongs += 1;
+                    self.controls += 2;
+                }
+            }
+            Call::Pong => {}
+            Call::Write(n) => self.write(n),
+            Call::Close => self.controls += if tx.close(None).is_ok() { 2 } else { 0 },
+            Call::Abort => {
+                self.lossy |= tx.abort(None).is_ok();
+            }
+            Call::Fail => {
+                self.lossy = true;
+                tx.fail(CloseCode::POLICY_VIOLATION);
+            }
+            Call::End => {
+                self.lossy = true;
+                tx.end_controls();
+            }
+            Call::Break => {
+                self.lossy = true;
+                tx.write_failed();
+                if let Some(held) = &mut self.held {
+                    held.clear();
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, most: usize) {
+        let (tx, wire) = (&mut self.conn.tx, &mut self.wire);
+        let mut take = |mut out: Outgoing<'_>| {
+            let mut n = most.min(out.remaining());
+            while n > 0 {
+                let piece = out.chunk().len().min(n);
+                wire.extend(&out.chunk()[..piece]);
+                out.advance(piece);
+                n -= piece;
+            }
+        };
+        match &mut self.held {
+            None => {
+                take(tx.outgoing());
+                tx.blocked();
+            }
+            Some(held) => {
+                tx.take_out(held);
+                take(Outgoing(held));
+                held.blocked();
+                tx.note(held);
+            }
+        }
+    }
+
+    /// Holds what the ledger says against the list.
+    fn check(&self) {
+        let tx = &self.conn.tx;
+        let (there, sent) = on_wire(&self.wire);
+        for (number, frame) in self.frames.iter().enumerate() {
+            let whole = there.get(&number);
+            assert!(whole.is_none_or(|len| *len == frame.len));
+            assert_eq!(tx.is_written(frame.at), whole.is_some(), "frame {number}");
+        }
+        let last = self.frames.iter().rev().find(|frame| !frame.first);
+        let start = Position::in_order(0);
+        assert_eq!(tx.fed(), last.map_or(start, |frame| frame.at));
+        let all: usize = self.frames.iter().map(|frame| frame.len).sum();
+        if !self.lossy {
+            let gone = self.wire.len() + tx.unsent() as usize;
+            assert_eq!(tx.buffered_amount(), all + self.controls - gone);
+        }
+        if tx.is_broken() {
+            assert_eq!(tx.buffered_amount(), 0);
+            assert_eq!(tx.unsent(), (all - sent) as u64, "all that is not on the wire");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_ledger_is_a_list_of_frames(calls in vec(call(), 0..60), split: bool) {
+        let mut pair = Pair::new(split);
+        for call in &calls {
+            pair.call(call);
+            pair.check();
+        }
+        // In the end all was written or is unsent, but messages behind one that was never ended.
+        while pair.conn.tx.has_outgoing() || pair.held.as_ref().is_some_and(|held| held.len() > 0) {
+            pair.write(1000);
+            pair.check();
+        }
+        let all: usize = pair.frames.iter().map(|frame| frame.len).sum();
+        let (_, sent) = on_wire(&pair.wire);
+        let left = pair.conn.tx.buffered_amount();
+        prop_assert_eq!(all as u64, sent as u64 + pair.conn.tx.unsent() + left as u64);
+    }
+}

@@ -1,0 +1,368 @@
+//! The sending half: messages in, wire bytes out.
+//!
+//! Who may send what and when, and who overtakes whom, is here; how the bytes lie, and where frames
+//! begin, is `OutBuffer`'s; what the peer's frames call for comes through `respond`.
+#[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
+mod deflate;
+mod encoder;
+mod ends;
+mod feed;
+mod ledger;
+#[cfg(feature = "std")]
+mod split;
+#[cfg(all(test, feature = "std"))]
+mod tests;
+mod urgent;
+
+#[cfg(feature = "counters")]
+use super::counters::{Traffic, Writes};
+use super::{
+    out_buffer::{OutBuffer, Outgoing},
+    rtt::RoundTrip,
+    stall::Stall,
+};
+#[cfg(feature = "_task")]
+use crate::proto::memory::Memory;
+use crate::proto::{
+    close::{CloseCode, CloseFrame},
+    config::Config,
+    entropy::{Entropy, Keys},
+    error::SendError,
+    message::DataKind,
+    time::Time,
+    utf8::Utf8Validator,
+};
+use alloc::{boxed::Box, vec::Vec};
+use core::{fmt, time::Duration};
+use deflate::Deflate;
+use encoder::Encoder;
+use ledger::Ledger;
+pub use ledger::Position;
+use urgent::{Control, Tail, Urgent};
+
+/// The sending half of a [`Connection`](super::Connection).
+///
+/// Feeding does no I/O; [`outgoing`](Self::outgoing) is what to write.
+pub struct Sender {
+    out: OutBuffer,
+    /// Messages are framed at once while less is buffered. 0 unless open and between messages, and
+    /// where messages are compressed, so that one compare asks for all that.
+    admit_below: usize,
+    encoder: Encoder,
+    high_water: usize,
+    cork_limit: usize,
+    vectored_from: usize,
+    write_timeout: Duration,
+    pub(super) auto_pong: bool,
+    pub(super) auto_close: bool,
+    state: State,
+    urgent: Urgent,
+    ledger: Ledger,
+    close: Option<Box<(CloseCode, Box<str>)>>,
+    deflate: Deflate,
+}
+
+/// Shows how far it is and how much is buffered, not what: payloads may be secret.
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("state", &self.state)
+            .field("close_code", &self.close.as_ref().map(|close| close.0))
+            .field("buffered", &self.buffered_amount())
+            .field("unsent", &self.unsent())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// A message in chunks is not finished.
+    MidMessage(DataKind, Utf8Validator),
+    /// A Close was queued: no data may follow it, but control frames until the peer's Close comes
+    /// (§5.5.1, §5.5.2).
+    Closing,
+    /// Nothing more is queued: both have closed, this end failed the connection, or the stream
+    /// refused a write.
+    Closed {
+        broken: bool,
+    },
+}
+
+impl Sender {
+    /// `entropy` is a client's.
+    pub(super) fn new(config: &Config, entropy: Option<Box<dyn Entropy + Send + Sync>>) -> Self {
+        Self {
+            out: OutBuffer::default(),
+            admit_below: config.high_water,
+            encoder: Encoder::new(entropy.map(|source| Box::new(Keys::new(source)))),
+            high_water: config.high_water,
+            cork_limit: config.cork_limit.min(config.high_water),
+            vectored_from: config.vectored_from,
+            write_timeout: config.write_timeout,
+            auto_pong: config.auto_pong,
+            auto_close: config.auto_close,
+            state: State::Open,
+            urgent: Urgent::default(),
+            ledger: Ledger::default(),
+            close: None,
+            deflate: Deflate::default(),
+        }
+    }
+
+    /// Queues the handshake's response.
+    pub(super) fn begin_with(&mut self, buffer: Vec<u8>, response: &[&[u8]]) {
+        self.out.lend(buffer);
+        for part in response {
+            self.out.append(part);
+        }
+        self.out.begin_frames();
+        self.ledger.controls_queued(0, &self.out);
+    }
+
+    #[cfg(feature = "_task")]
+    pub(super) fn set_memory(&mut self, memory: &'static Memory) {
+        self.out.set_memory(memory);
+    }
+
+    // Commands.
+
+    /// Queues a Ping in front of the data. Of several that wait to be written only the newest is sent
+    /// (two queued before one write leave as one), and Pongs that wait leave before it. Its Pong
+    /// is an [`Event::Pong`](crate::Event::Pong) with the same payload, for the caller to match;
+    /// for round-trip times there is [`probe`](Self::probe).
+    ///
+    /// After a Close of ours it goes behind that, until the peer's comes (§5.5.1).
+    ///
+    /// # Errors
+    ///
+    /// [`ControlTooLong`](SendError::ControlTooLong) above 125 bytes;
+    /// [`Closed`](SendError::Closed) once both ends have closed, after a violation, and where the
+    /// stream refused a write. Never [`Full`](SendError::Full).
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        let control = self.control(payload)?;
+        self.urgent.set_ping(control.payload());
+        Ok(())
+    }
+
+    /// Queues a Ping, as [`ping`](Self::ping) does, with a payload of its own of 4 bytes: when
+    /// its Pong comes, [`rtt`](Self::rtt) has another time. Without being asked for, the
+    /// [heartbeat](Config::heartbeat) does the same, but only on a silent connection.
+    ///
+    /// Several may be under way; a Pong settles the Pings before its own (§5.5.3). One that takes
+    /// more than 60 s gives no time.
+    ///
+    /// `now` is of the clock that reads are stamped with. In an adapter that is its own, so call its
+    /// `probe` or `feed_probe`, not this.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed), as [`ping`](Self::ping).
+    pub fn probe(&mut self, now: Time) -> Result<(), SendError> {
+        if self.is_over() {
+            return Err(SendError::Closed);
+        }
+        self.urgent.probe(now);
+        Ok(())
+    }
+
+    /// Queues a Pong in front of the data, and of a Ping that waits: nobody need ask for it (§5.5.3).
+    /// Of more than 16 that wait only the newest is sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        let control = self.control(payload)?;
+        self.urgent.push_pong(control.payload());
+        Ok(())
+    }
+
+    fn control(&self, payload: &[u8]) -> Result<Control, SendError> {
+        if self.is_over() {
+            return Err(SendError::Closed);
+        }
+        Control::new(payload).ok_or(SendError::ControlTooLong)
+    }
+
+    // What the receiving half owes.
+
+    pub(super) fn answer_ping(&mut self, payload: &[u8]) {
+        if !self.is_over() {
+            self.urgent.push_pong(payload);
+        }
+    }
+
+    /// The heartbeat's Ping.
+    pub(super) fn owe_beat(&mut self, now: Time) {
+        if !self.is_closed() {
+            self.urgent.owe_beat(now);
+        }
+    }
+
+    /// Whether the heartbeat's Ping was written.
+    pub(super) fn beat_written(&self) -> bool {
+        // A buffer that is held elsewhere was looked at when that was noted.
+        self.urgent.beat_written((self.ledger.held.len == 0).then_some(&self.out))
+    }
+
+    /// A Pong came, `at` that time if anybody said so.
+    pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
+        self.urgent.hear_pong(payload, at);
+    }
+
+    /// Whether a Pong waits for the time to be told.
+    #[inline]
+    pub(crate) fn pong_waits(&self) -> bool {
+        self.urgent.pong_waits()
+    }
+
+    /// Tells the time to a Pong that waits for it.
+    pub(crate) fn time_pong(&mut self, now: Time) {
+        self.urgent.time_pong(now);
+    }
+
+    // Outputs.
+
+    /// The bytes to write next, as a [`Buf`](bytes::Buf). Control frames that wait join them here,
+    /// once for each write.
+    #[inline]
+    pub fn outgoing(&mut self) -> Outgoing<'_> {
+        if self.owes() {
+            self.settle();
+        }
+        Outgoing(&mut self.out)
+    }
+
+    /// Gives what waits beside the buffer its place in it.
+    #[cold]
+    #[inline(never)]
+    fn settle(&mut self) {
+        let Self { out, encoder, ledger, urgent, .. } = self;
+        urgent.place(&mut Tail { out, encoder, ledger }, None);
+    }
+
+    /// Takes the out buffer away, if nothing is in it: empty if there is none to take.
+    #[inline]
+    pub fn reclaim(&mut self) -> Vec<u8> {
+        self.out.reclaim()
+    }
+
+    /// Gives the sender a buffer to encode into, of any length, initialised by its owner.
+    #[inline]
+    pub fn lend(&mut self, buffer: Vec<u8>) {
+        self.out.lend(buffer);
+    }
+
+    // Getters.
+
+    /// How many bytes were fed and not yet written: whole frames, control frames included. (A
+    /// browser's `bufferedAmount` counts payloads only.)
+    pub fn buffered_amount(&self) -> usize {
+        let header = 2 + if self.encoder.masks() { 4 } else { 0 };
+        self.out.len() + self.ledger.held.len + self.urgent.len(header)
+    }
+
+    /// What was sent so far. Feature `counters`.
+    #[cfg(feature = "counters")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
+    pub fn counters(&self) -> Traffic {
+        let writes = self.ledger.held.writes.latest(self.out.writes);
+        Traffic { calls: writes.calls, wire: writes.bytes, ..self.encoder.tally.traffic }
+    }
+
+    /// Says that what was written so far went elsewhere.
+    #[cfg(all(feature = "counters", feature = "http"))]
+    pub(crate) fn forget_writes(&mut self) {
+        self.out.writes = Writes::default();
+    }
+
+    /// Whether there is anything to write.
+    #[inline]
+    pub fn has_outgoing(&self) -> bool {
+        // What overtakes waits for the end of a message in chunks.
+        let first = self.urgent.has_first() && !self.out.open;
+        self.out.len() > 0 || first || self.owes_control()
+    }
+
+    #[inline]
+    pub(crate) fn owes(&self) -> bool {
+        self.owes_control() || self.urgent.has_first()
+    }
+
+    /// Whether a control frame waits beside the buffer.
+    #[inline]
+    pub(crate) fn owes_control(&self) -> bool {
+        self.urgent.has_controls() || self.urgent.has_close()
+    }
+
+    /// Whether less was [fed](Self::feed) in order and is unsent than
+    /// [`high_water`](Config::high_water): one more message of any length would be admitted, if this
+    /// half is open. What overtakes, and control frames, do not count here.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.out.len() + self.ledger.held.len < self.high_water
+    }
+
+    /// Whether enough is buffered to be written before the batch ends
+    /// ([`cork_limit`](Config::cork_limit)).
+    #[inline]
+    pub fn wants_write(&self) -> bool {
+        self.out.len() >= self.cork_limit
+    }
+
+    /// The position now: behind the last message fed, whether or not it was written. Unchanged by
+    /// control frames and by [`feed_first`](Self::feed_first), so that two of them tell whether a
+    /// dropped `send` had fed its message.
+    pub fn fed(&self) -> Position {
+        self.ledger.fed(&self.out)
+    }
+
+    /// Whether the stream took all bytes up to this position. Never becomes true for what was
+    /// dropped.
+    pub fn is_written(&self, position: Position) -> bool {
+        self.ledger.is_written(position, &self.out, &self.urgent)
+    }
+
+    /// The kind of the message in chunks that was begun and has not ended; `None` where the next
+    /// chunk has to be a [`first`](crate::Chunk::first) one.
+    pub fn message_in_progress(&self) -> Option<DataKind> {
+        match self.state {
+            State::MidMessage(kind, _) => Some(kind),
+            State::Open | State::Closing | State::Closed { .. } => None,
+        }
+    }
+
+    /// How many bytes of the messages fed, in frames, were dropped, since a violation, an
+    /// [`abort`](Self::abort) or a failed write ended this half first.
+    pub fn unsent(&self) -> u64 {
+        self.ledger.unsent()
+    }
+
+    /// How long Pings and their Pongs took, of the [heartbeat](Config::heartbeat) and of
+    /// [`probe`](Self::probe); `None` before the first Pong.
+    pub fn rtt(&self) -> Option<RoundTrip> {
+        self.urgent.rtt()
+    }
+
+    /// Whether this half is closed: a Close was queued, or the stream refused a write.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closing | State::Closed { .. })
+    }
+
+    /// Whether no frame is queued any more, of any kind.
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
+    /// The Close that was queued; `None` while none was, and for an empty body.
+    pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
+        let (code, reason) = &**self.close.as_ref()?;
+        Some(CloseFrame { code: *code, reason })
+    }
+
+    fn stall_mut(&mut self) -> &mut Stall {
+        let held = &mut self.ledger.held;
+        if held.len > 0 { &mut held.stall } else { &mut self.out.stall }
+    }
+}

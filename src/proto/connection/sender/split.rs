@@ -1,0 +1,84 @@
+//! The sending half of a connection that is split, or driven over a stream that flushes.
+//!
+//! A writer takes the buffer out and writes it without holding the sender, which is told how far it
+//! came.
+use super::{Sender, urgent::Tail};
+use crate::proto::connection::out_buffer::OutBuffer;
+use core::time::Duration;
+
+impl Sender {
+    /// Says that the stream has no vectored writes: what would be written from where it lies is
+    /// copied instead, so that a header never travels alone.
+    pub(crate) fn set_flat(&mut self) {
+        self.vectored_from = usize::MAX;
+    }
+
+    /// Says that the times told from now on have another epoch.
+    pub(in crate::proto::connection) fn restart_clock(&mut self) {
+        self.stall_mut().restart();
+        self.urgent.restart_clock();
+    }
+
+    pub(in crate::proto::connection) fn write_timeout(&self) -> Duration {
+        self.write_timeout
+    }
+
+    /// Says whether the stream, which took everything, refuses to flush it.
+    pub(crate) fn unflushed(&mut self, yes: bool) {
+        self.ledger.unflushed = yes;
+        self.out.unflushed(yes);
+    }
+
+    /// Moves what is to be written into `held`, which is empty, or gives what waits a place there.
+    /// Says whether anything is to be written.
+    pub(crate) fn take_out(&mut self, held: &mut OutBuffer) -> bool {
+        if self.is_broken() || self.ledger.close_gone() {
+            held.clear();
+        } else if held.len() > 0 {
+            if self.owes() {
+                let Self { out, encoder, ledger, urgent, .. } = self;
+                urgent.place(&mut Tail { out: held, encoder, ledger }, Some(out));
+            }
+        } else {
+            if self.owes() {
+                self.settle();
+            }
+            if self.out.len() > 0 {
+                core::mem::swap(&mut self.out, held);
+                self.out.continue_from(held);
+                held.writes = held.writes.latest(self.out.writes);
+            }
+        }
+        self.note(held);
+        held.len() > 0
+    }
+
+    /// [`take_out`](Self::take_out) for a thread that must not be kept from reading: says how many
+    /// of the bytes in `held` have to go out so that no control frame waits. All of them, if a
+    /// Close is queued; else none that was fed, but the rest of a frame begun.
+    pub(crate) fn take_out_owed(&mut self, held: &mut OutBuffer) -> usize {
+        if self.is_closed() {
+            self.take_out(held);
+            return held.len();
+        }
+        if held.len() > 0 || self.urgent.has_controls() {
+            self.take_out(held);
+        } else {
+            self.note(held);
+        }
+        held.urgent()
+    }
+
+    /// Notes how far `held` was written; to be called after each write.
+    pub(crate) fn note(&mut self, held: &OutBuffer) {
+        if self.is_broken() {
+            // A write may have been under way when the other side found that out.
+            let writes = &mut self.ledger.held.writes;
+            *writes = held.writes.latest(*writes);
+            return;
+        }
+        self.urgent.see_beat(held);
+        self.ledger.note(held);
+        self.set_admission();
+    }
+}

@@ -1,0 +1,94 @@
+use super::{OutBuffer, Outgoing, Time};
+use crate::proto::{
+    config::{Config, Negotiated},
+    connection::Connection,
+};
+use bytes::Buf;
+
+/// What is not admitted at once goes the slow way, where it comes to the same.
+#[test]
+fn an_open_half_frames_at_once_while_there_is_room() {
+    let config = Config::default().high_water(15);
+    let mut conn = Connection::server(&config, Negotiated::new());
+    let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+    let fed = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
+    assert!(fed.iter().all(Result::is_ok) && tx.admits() && tx.has_room());
+    assert!(tx.take_out(held));
+    assert!(tx.admits() && tx.has_room(), "12 bytes lie with the writer");
+    assert!(tx.feed("full").is_ok());
+    assert!(!tx.admits() && !tx.has_room());
+    Outgoing(held).advance(4);
+    tx.note(held);
+    assert!(tx.admits() && tx.has_room());
+    assert!(tx.close(None).is_ok());
+    assert!(!tx.admits());
+}
+
+#[test]
+fn a_beat_is_written_when_its_last_byte_is() {
+    for (behind, between) in [(false, 0), (true, 5)] {
+        let mut conn = Connection::server(&Config::default(), Negotiated::new());
+        let tx = &mut conn.tx;
+        if behind {
+            let fed = [tx.feed("data"), tx.feed("more")];
+            assert!(fed.iter().all(Result::is_ok));
+            tx.outgoing().advance(1); // what is under way is not overtaken
+        }
+        tx.owe_beat(Time::ZERO);
+        assert!(!tx.beat_written());
+        tx.outgoing().advance(between);
+        for _ in 0..6 {
+            assert!(!tx.beat_written());
+            tx.outgoing().advance(1);
+        }
+        assert!(tx.beat_written());
+        assert_eq!(tx.buffered_amount(), if behind { 6 } else { 0 });
+    }
+}
+
+/// A compressor takes more than all the rest of a connection.
+#[cfg(feature = "deflate")]
+#[test]
+fn a_closed_half_keeps_no_compressor() {
+    use crate::proto::{deflate::Agreed, role::Role};
+    for how in 0..3 {
+        let agreed = Agreed::new().with_takeover(Role::Server, true);
+        let negotiated = Negotiated::new().with_deflate(agreed);
+        let config = Config::default().deflate(crate::proto::deflate::Deflate::new().min_size(0));
+        let mut conn = Connection::server(&config, negotiated);
+        assert!(conn.tx.feed("compressed").is_ok() && conn.tx.deflate.is_on());
+        match how {
+            0 => conn.tx.write_failed(),
+            1 => assert!(conn.tx.close(None).is_ok()),
+            _ => assert!(conn.tx.abort(None).is_ok()),
+        }
+        assert!(!conn.tx.deflate.is_on(), "{how}");
+    }
+}
+
+/// Of a split connection a part lies with the writer, and what overtakes in there too.
+#[test]
+fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
+    for written in 0..16 {
+        let mut conn = Connection::server(&Config::default(), Negotiated::new());
+        let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+        assert!(!tx.take_out(held), "there is nothing to write");
+        let fed = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
+        assert!(tx.take_out(held));
+        Outgoing(held).advance(1);
+        tx.note(held);
+        let first = tx.feed_first("1st"); // 5 bytes, behind the first 6
+        assert!(tx.take_out(held));
+        let late = tx.feed("late"); // stays with the sender
+        Outgoing(held).advance(written);
+        tx.note(held);
+        assert_eq!(tx.buffered_amount(), 1 + 5 + 5 + 6 + 6 - 1 - written, "{written}");
+        tx.write_failed();
+        assert!(!tx.take_out(held));
+        assert_eq!(tx.unsent(), 22 - written as u64, "{written}");
+        assert_eq!((tx.buffered_amount(), held.len()), (0, 0));
+        let is_written = |at| tx.is_written(at);
+        let [a, b, first, late] = [fed[0], fed[1], first, late].map(|at| at.is_ok_and(is_written));
+        assert_eq!([a, first, b, late], [written >= 5, written >= 10, written >= 16, false]);
+    }
+}

@@ -1,0 +1,341 @@
+//! What is written before data that was fed earlier: control frames and messages that overtake, as
+//! long as they wait beside the buffer for their place in it.
+use super::{encoder::Encoder, ledger::Ledger};
+use crate::proto::{
+    connection::{
+        out_buffer::OutBuffer,
+        rtt::{RoundTrip, Trips},
+    },
+    frame::{MAX_CONTROL_LEN, OpCode},
+    time::Time,
+};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use bytes::Bytes;
+
+#[derive(Default)]
+pub(super) struct Urgent {
+    /// The payloads of Pongs, each behind its length.
+    pongs: Vec<u8>,
+    /// How many Pings those answer, up to `MAX_PONGS`.
+    pinged: u8,
+    /// The payload of a Ping, kept in the same way; not inline, since most connections send none.
+    ping: Vec<u8>,
+    /// How far the heartbeat's Ping has come.
+    beat: Beat,
+    /// Pings under way whose Pongs are timed; `None` before the first.
+    trips: Option<Box<Trips>>,
+    /// A Close that overtakes: that of an abort at once, that of a violation when the stream does
+    /// not take what is before it. Boxed, since most connections never have one.
+    close: Option<Box<(Control, AtOnce)>>,
+    /// Nothing may follow a Close of ours: the peer's came, or this end fails the connection.
+    pub(super) close_is_last: bool,
+    /// Messages that overtake.
+    first: VecDeque<Bytes>,
+}
+
+pub(super) type AtOnce = bool;
+
+/// Up to this many waiting Pings are answered individually; beyond that, only the newest (§5.5.3),
+/// so that a flood costs one Pong.
+const MAX_PONGS: u8 = 16;
+
+/// The payload of a control frame.
+#[derive(Clone, Copy)]
+pub(super) struct Control {
+    len: u8,
+    payload: [u8; MAX_CONTROL_LEN],
+}
+
+impl Control {
+    /// `None` above 125 bytes.
+    pub(super) fn new(payload: &[u8]) -> Option<Self> {
+        let mut control = Self { len: payload.len() as u8, payload: [0; MAX_CONTROL_LEN] };
+        control.payload.get_mut(..payload.len())?.copy_from_slice(payload);
+        Some(control)
+    }
+
+    pub(super) fn payload(&self) -> &[u8] {
+        self.payload.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Beat {
+    #[default]
+    None,
+    Owed,
+    Overtaking,
+    /// Queued in order, up to here.
+    Queued(u64),
+    Written,
+}
+
+impl Beat {
+    /// How far it has come, seeing what `out` still holds.
+    fn seen(self, out: &OutBuffer) -> Self {
+        match self {
+            Self::Overtaking if out.takes_controls() => Self::Written,
+            Self::Queued(at) if out.written() >= at => Self::Written,
+            other => other,
+        }
+    }
+}
+
+/// The end of a buffer, with what it takes to queue a control frame there.
+pub(super) struct Tail<'a> {
+    pub(super) out: &'a mut OutBuffer,
+    pub(super) encoder: &'a mut Encoder,
+    pub(super) ledger: &'a mut Ledger,
+}
+
+impl Tail<'_> {
+    pub(super) fn append(&mut self, opcode: OpCode, payload: &[u8]) {
+        let Self { out, encoder, .. } = self;
+        let start = out.fed();
+        encoder.control(opcode, payload, |frame| out.append(frame));
+        self.ledger.controls_queued(start, self.out);
+        if opcode == OpCode::Close {
+            self.ledger.close_queued(self.out.fed());
+        }
+    }
+}
+
+impl Urgent {
+    // What waits.
+
+    pub(super) fn push_pong(&mut self, payload: &[u8]) {
+        if self.pinged == MAX_PONGS {
+            self.pongs.clear();
+        } else {
+            self.pinged += 1;
+        }
+        self.pongs.push(payload.len() as u8); // at most 125
+        self.pongs.extend_from_slice(payload);
+    }
+
+    /// Of several Pings that wait only the newest is sent. `payload` is of at most 125 bytes. It
+    /// serves as the heartbeat's, if that waits.
+    pub(super) fn set_ping(&mut self, payload: &[u8]) {
+        self.drop_ping();
+        self.ping.push(payload.len() as u8);
+        self.ping.extend_from_slice(payload);
+    }
+
+    /// A Ping whose Pong is timed.
+    pub(super) fn probe(&mut self, now: Time) {
+        self.drop_ping();
+        let mark = self.trips.get_or_insert_default().begin(now);
+        self.set_ping(&mark);
+    }
+
+    /// No Pong will come for a Ping that is not sent.
+    fn drop_ping(&mut self) {
+        if let Some(trips) = &mut self.trips {
+            payloads(&self.ping).for_each(|unsent| trips.forget(unsent));
+        }
+        self.ping.clear();
+    }
+
+    pub(super) fn set_close(&mut self, body: Control, at_once: AtOnce) {
+        self.close = Some(Box::new((body, at_once)));
+    }
+
+    pub(super) fn push_first(&mut self, frame: Bytes) {
+        self.first.push_back(frame);
+    }
+
+    /// Drops messages that found no place.
+    pub(super) fn drop_first(&mut self, ledger: &mut Ledger) {
+        ledger.first_dropped(self.first_len());
+        self.first.clear();
+    }
+
+    /// Drops Pongs and Pings.
+    pub(super) fn drop_controls(&mut self) {
+        self.drop_ping();
+        (self.pongs, self.pinged) = (Vec::new(), 0);
+        (self.ping, self.beat) = (Vec::new(), Beat::None);
+    }
+
+    /// Drops everything; what the messages were has been counted.
+    pub(super) fn clear(&mut self) {
+        self.drop_controls();
+        self.close = None;
+        self.first.clear();
+    }
+
+    #[inline]
+    pub(super) fn has_controls(&self) -> bool {
+        !self.pongs.is_empty() || !self.ping.is_empty()
+    }
+
+    #[inline]
+    pub(super) fn has_close(&self) -> bool {
+        self.close.is_some()
+    }
+
+    #[inline]
+    pub(super) fn has_first(&self) -> bool {
+        !self.first.is_empty()
+    }
+
+    pub(super) fn first_len(&self) -> usize {
+        self.first.iter().map(Bytes::len).sum()
+    }
+
+    /// Pongs, then a Ping.
+    fn controls(&self) -> impl Iterator<Item = (OpCode, &[u8])> {
+        let pongs = payloads(&self.pongs).map(|payload| (OpCode::Pong, payload));
+        pongs.chain(payloads(&self.ping).map(|payload| (OpCode::Ping, payload)))
+    }
+
+    /// How many bytes all of it will be; `header` is what the header of a control frame takes.
+    pub(super) fn len(&self, header: usize) -> usize {
+        let close = self.close.as_ref().map(|close| close.0.payload());
+        let controls = self.controls().map(|(_, payload)| payload).chain(close);
+        controls.map(|payload| header + payload.len()).sum::<usize>() + self.first_len()
+    }
+
+    // Its place.
+
+    /// Gives what waits its place in `to`: in front of data that has not begun to be written. Where
+    /// a writer holds that buffer, `behind` is the sender's own.
+    pub(super) fn place(&mut self, to: &mut Tail<'_>, mut behind: Option<&mut OutBuffer>) {
+        if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
+            self.cut(&close.0, to, behind.as_deref_mut());
+        }
+        if to.out.takes_controls() && self.has_controls() {
+            self.place_controls(to);
+        }
+        while let Some(frame) = self.first.pop_front() {
+            if let Err(frame) = to.out.overtake_message(frame) {
+                self.first.push_front(frame);
+                break;
+            }
+        }
+        // What was fed before a violation has been written.
+        if to.out.len() == 0
+            && behind.is_none_or(|out| out.len() == 0)
+            && let Some(close) = self.close.take()
+        {
+            self.drop_first(to.ledger);
+            to.append(OpCode::Close, close.0.payload());
+        }
+    }
+
+    /// A Close waits for nothing but the frame under way: the data behind that is dropped.
+    fn cut(&mut self, body: &Control, to: &mut Tail<'_>, mut behind: Option<&mut OutBuffer>) {
+        if self.close_is_last {
+            self.drop_controls(); // else they may follow an abort's
+        }
+        let mut first = to.out.first_len();
+        let mut dropped = to.out.truncate();
+        first -= to.out.first_len();
+        if let Some(own) = &mut behind {
+            first += own.first_len();
+            dropped += own.clear();
+        }
+        to.ledger.first_dropped(first);
+        to.ledger.dropped(dropped - first, to.out.fed());
+        self.drop_first(to.ledger);
+        to.append(OpCode::Close, body.payload());
+        if let Some(own) = behind {
+            own.continue_from(to.out);
+        }
+    }
+
+    fn place_controls(&mut self, to: &mut Tail<'_>) {
+        let Tail { out, encoder, ledger } = to;
+        let frames = out.controls();
+        for (opcode, payload) in self.controls() {
+            encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
+        }
+        self.sent();
+        let overtake = out.len() > 0;
+        if overtake {
+            out.place_controls();
+        } else {
+            let start = out.fed();
+            out.append_controls();
+            ledger.controls_queued(start, out);
+        }
+        if self.beat == Beat::Owed {
+            self.beat = if overtake { Beat::Overtaking } else { Beat::Queued(out.fed()) };
+        }
+    }
+
+    /// Queues Pongs and a Ping in order.
+    pub(super) fn append_controls(&mut self, to: &mut Tail<'_>) {
+        self.controls().for_each(|(opcode, payload)| to.append(opcode, payload));
+        self.sent();
+    }
+
+    fn sent(&mut self) {
+        self.pongs.clear();
+        self.pinged = 0;
+        self.ping.clear();
+    }
+
+    // The heartbeat.
+
+    pub(super) fn owe_beat(&mut self, now: Time) {
+        if self.beat != Beat::Owed {
+            if self.ping.is_empty() {
+                self.probe(now);
+            }
+            self.beat = Beat::Owed;
+        }
+    }
+
+    /// Looks at how far a writer has come with `held`.
+    #[cfg(feature = "std")]
+    pub(super) fn see_beat(&mut self, held: &OutBuffer) {
+        self.beat = self.beat.seen(held);
+    }
+
+    /// Whether the heartbeat's Ping was written, seeing what `out` still holds.
+    pub(super) fn beat_written(&self, out: Option<&OutBuffer>) -> bool {
+        out.map_or(self.beat, |out| self.beat.seen(out)) == Beat::Written
+    }
+
+    // Round-trip times.
+
+    /// A Pong came, `at` that time if anybody said so.
+    pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
+        if let Some(trips) = &mut self.trips {
+            trips.answer(payload, at);
+        }
+    }
+
+    /// Whether a Pong waits for the time to be told.
+    pub(super) fn pong_waits(&self) -> bool {
+        self.trips.as_ref().is_some_and(|trips| trips.wait())
+    }
+
+    pub(super) fn time_pong(&mut self, now: Time) {
+        if let Some(trips) = &mut self.trips {
+            trips.tell(now);
+        }
+    }
+
+    #[cfg(feature = "std")]
+    pub(super) fn restart_clock(&mut self) {
+        if let Some(trips) = &mut self.trips {
+            trips.restart();
+        }
+    }
+
+    pub(super) fn rtt(&self) -> Option<RoundTrip> {
+        self.trips.as_ref()?.times()
+    }
+}
+
+/// Payloads that each lie behind their length.
+fn payloads(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let (&len, tail) = rest.split_first()?;
+        let (payload, tail) = tail.split_at_checked(usize::from(len))?;
+        rest = tail;
+        Some(payload)
+    })
+}

@@ -1,0 +1,62 @@
+//! A prepared message, compressed once for each setting in use.
+use super::{Encoded, Prepared, opcode};
+use crate::proto::{
+    deflate::codec::{self, Output, Setting},
+    frame::Header,
+};
+use std::{
+    boxed::Box,
+    sync::{Arc, OnceLock},
+};
+
+/// The message as it is sent compressed; `None` if it must not be.
+#[derive(Clone)]
+pub(super) struct Packed(Option<Arc<Slot>>);
+
+impl Packed {
+    pub(super) fn new() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    pub(super) fn never() -> Self {
+        Self(None)
+    }
+}
+
+/// A list, one entry for each setting in use, made when it is first asked for.
+type Slot = OnceLock<Box<Compressed>>;
+
+/// The message as compressed with one setting.
+struct Compressed {
+    setting: Setting,
+    /// `None` where it would not be shorter.
+    encoded: Option<Encoded>,
+    next: Slot,
+}
+
+impl Prepared {
+    /// The message compressed with a setting, if that is allowed and makes it shorter. `memory` is how
+    /// much the thread may keep.
+    pub(crate) fn compressed(&self, setting: Setting, memory: usize) -> Option<&Encoded> {
+        let mut slot: &Slot = self.packed.0.as_deref()?;
+        loop {
+            let entry = slot.get_or_init(|| {
+                let encoded = self.compress(setting, memory);
+                Box::new(Compressed { setting, encoded, next: Slot::new() })
+            });
+            if entry.setting == setting {
+                return entry.encoded.as_ref();
+            }
+            slot = &entry.next;
+        }
+    }
+
+    fn compress(&self, setting: Setting, memory: usize) -> Option<Encoded> {
+        let mut out = Output::default();
+        let done = codec::compress_alone(setting, self.payload(), &mut out, memory);
+        let header = Header { rsv1: true, ..Header::new(opcode(self.kind), 0) };
+        let encoded = done.then(|| Encoded::new(header, codec::without_tail(&out)));
+        out.give();
+        encoded
+    }
+}
