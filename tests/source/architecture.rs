@@ -250,3 +250,65 @@ fn the_architecture_names_only_what_is_there() {
     }
     assert!(tests > 20, "{tests} tests named");
 }
+
+/// A section of an RFC that our source cites: the RFC's number, and the section.
+type Section = (u32, String);
+
+/// What a source file cites. Where no RFC is named it is 7692 in what compresses, else 6455.
+fn cited(path: &Path) -> BTreeSet<Section> {
+    let text = fs::read_to_string(path).unwrap();
+    let name = path.to_str().unwrap();
+    let ours = if name.contains("deflate") || name.contains("inflate") { 7692 } else { 6455 };
+    let sections = text.match_indices('§').map(|(at, mark)| {
+        let number = |c: char| !c.is_ascii_digit() && c != '.';
+        let section = text[at + mark.len()..].split(number).next().unwrap();
+        let before = text[..at].trim_end_matches(|c: char| c.is_whitespace() || "/!".contains(c));
+        let digits = before.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap();
+        let named = before.strip_suffix(digits).is_some_and(|before| before.ends_with("RFC "));
+        let rfc = if named { digits.parse().unwrap() } else { ours };
+        (rfc, section.trim_end_matches('.').to_owned())
+    });
+    sections.filter(|(_, section)| !section.is_empty()).collect()
+}
+
+/// The rows of "Where is §x?": a section, and the file that has its rule.
+fn rules() -> Vec<(Section, PathBuf)> {
+    let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let table = text.split("## Where is §x?").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut rules = Vec::new();
+    for row in table.lines().filter(|line| line.contains('§')) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [sections, _, file] = cells[..] else { panic!("{row}") };
+        let rfc = if sections.starts_with("RFC 7692 ") { 7692 } else { 6455 };
+        for section in sections.trim_start_matches("RFC 7692 ").split(", ") {
+            let section = section.strip_prefix('§').expect(row).to_owned();
+            rules.push(((rfc, section), src().join(file.trim_matches('`'))));
+        }
+    }
+    rules
+}
+
+#[test]
+fn each_section_of_the_rfcs_has_one_file_that_cites_it() {
+    let rules = rules();
+    for (section, file) in &rules {
+        assert!(file.is_file(), "{file:?}");
+        assert!(cited(file).contains(section), "{file:?} does not cite {section:?}");
+    }
+    let listed: BTreeSet<_> = rules.iter().map(|(section, _)| section.clone()).collect();
+    assert_eq!(listed.len(), rules.len(), "a section has two rows");
+    // Behind the introductions and examples, before IANA's registries.
+    let normative = |(rfc, section): &Section| {
+        let chapter: u32 = section.split('.').next().unwrap().parse().unwrap();
+        match rfc {
+            6455 => (3..=10).contains(&chapter) && section != "5.7",
+            7692 => (5..=8).contains(&chapter),
+            _ => false,
+        }
+    };
+    let all: BTreeSet<_> = files(src()).iter().flat_map(|file| cited(file)).collect();
+    assert!(all.len() > 50, "only {} sections", all.len());
+    let lost: Vec<_> =
+        all.iter().filter(|&cited| normative(cited) && !listed.contains(cited)).collect();
+    assert!(lost.is_empty(), "cited in src, and not in the table: {lost:?}");
+}

@@ -162,6 +162,7 @@ impl Inbound {
 /// What the receiving half owes the sending half after a step.
 pub(super) fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Sender) {
     match step {
+        // §5.5.2: unless the caller does it.
         Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
         Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
         Ok(Step::Close) => closing::answer(rx, tx),
