@@ -176,7 +176,7 @@ impl Timeout {
 
 /// What the last call that did nothing was stuck at.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stuck {
+pub enum Stuck {
     /// Nothing: there was no call.
     Free,
     /// The stream, with this tick; `None`: not one of ours.

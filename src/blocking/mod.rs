@@ -60,11 +60,10 @@ pub use stream::{Plain, Stream};
 #[cfg(doc)]
 use crate::proto::config::Config;
 use crate::{
-    drive::{Drive, Error, Io, Ready, Want, Whole},
+    drive::{Core, Error, Ready, Socket, Want, Whole},
     proto::{
         close::CloseFrame,
-        connection::{Closed, Connection, Position, Sender, Step},
-        error::SendError,
+        connection::{Connection, Sender, Step},
         message::{Chunk, Event, Info, Message, OwnedMessage},
         outbound::Outbound,
     },
@@ -81,10 +80,7 @@ use std::{
 /// Dropping it ends the stream at once, and what was fed and not flushed is lost: say
 /// [`close`](Self::close) first. Where the connection is over, the stream stays open until this is
 /// dropped.
-#[derive(Debug)]
-pub struct WebSocket<S> {
-    drive: Drive<Whole, Patient<S>>,
-}
+pub type WebSocket<S> = Socket<Whole, Patient<S>>;
 
 /// The polls here wait by themselves, and wake nobody.
 fn context() -> Context<'static> {
@@ -107,8 +103,7 @@ impl<S: Stream> WebSocket<S> {
     }
 
     fn join(io: Patient<S>, conn: Connection) -> Self {
-        let core = Whole::new(conn, io.io.writes_vectored());
-        Self { drive: Drive::new(core, io) }
+        Self::new(Whole::new(conn, io.io.writes_vectored()), io)
     }
 
     /// After a handshake, which has left its timeouts.
@@ -117,55 +112,7 @@ impl<S: Stream> WebSocket<S> {
         (io.read_timeout, io.write_timeout) = timeouts;
         Self::join(io, conn)
     }
-}
 
-impl<S> WebSocket<S> {
-    /// Takes the two apart again. The stream keeps the timeouts that were set on it.
-    pub fn into_parts(self) -> (S, Connection) {
-        (self.drive.io.io, self.drive.core.conn)
-    }
-
-    /// The stream.
-    pub fn get_ref(&self) -> &S {
-        &self.drive.io.io
-    }
-
-    /// The stream. What is read from or written to it directly is lost to, or breaks into, the
-    /// WebSocket's own. Its timeouts are the WebSocket's to set.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.drive.io.io
-    }
-
-    /// The sending half: everything that needs no I/O.
-    #[inline]
-    pub fn sender(&mut self) -> &mut Sender {
-        self.drive.core.conn.sender_mut()
-    }
-
-    /// The connection.
-    pub fn connection(&self) -> &Connection {
-        &self.drive.core.conn
-    }
-
-    /// How it ended: `None` while more may be received. See [`Connection::closed`].
-    pub fn closed(&self) -> Option<Closed<'_>> {
-        self.drive.core.conn.closed()
-    }
-
-    /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush), or
-    /// when a receiving call has used up its input. Never waits, but refuses with
-    /// [`Full`](SendError::Full): [`ready`](Self::ready) in front of it waits for room.
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    #[inline]
-    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
-        self.drive.core.conn.sender_mut().feed(message)
-    }
-}
-
-impl<S: Stream> WebSocket<S> {
     /// All further calls wait by [asking again and again](Spin) instead of sleeping. What was fed
     /// and received before goes along, timeouts too.
     ///
@@ -175,22 +122,7 @@ impl<S: Stream> WebSocket<S> {
     /// connection is lost then.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
         // The timeouts of the system mean nothing any more.
-        let drive = self.drive.over(|io| io.try_map(Spin::new))?;
-        Ok(WebSocket { drive })
-    }
-
-    // Timeouts.
-
-    /// For how long a receiving call may wait for what it is to return, before it returns
-    /// [`Error::WouldBlock`]; `None`, as at first, for as long as it takes. A Ping that is answered
-    /// meanwhile, or a part of a message, does not start the time anew.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for zero, and what [`Stream::set_read_timeout`] says: a stream that has no
-    /// timeouts cannot do this.
-    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
-        self.drive.io.limit_reads(timeout)
+        self.over(|io| io.try_map(Spin::new))
     }
 
     /// For how long a sending call may wait while the stream takes nothing, before it returns
@@ -202,45 +134,7 @@ impl<S: Stream> WebSocket<S> {
     /// `InvalidInput` for zero, and what [`Stream::set_write_timeout`] says: a stream that has no
     /// timeouts cannot do this.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
-        self.drive.io.limit_writes(timeout)
-    }
-
-    // Receiving.
-
-    /// The next message, or `None` once the peer has closed and been answered.
-    ///
-    /// The message is borrowed from the buffer it was read into, and lives until the next call.
-    /// What was fed is written when the input is used up. Waits for input; while the stream takes
-    /// nothing, input is received all the same, so that two peers cannot stop each other.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Recv`] for what the peer or the network did, [`Error::Io`]; each once all that came
-    /// before has been received. Later calls fail as well. After a violation the peer is told first,
-    /// and has a second to end the stream, before the error is returned; [`error`](Self::error)
-    /// shows it at once. [`Error::WouldBlock`] is no failure: call
-    /// again.
-    #[inline]
-    pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
-        if self.wait_message()? == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.conn.receiver().message())
-    }
-
-    /// [`recv`](Self::recv), and what is known besides the payload: above all whether another
-    /// message is at hand, so that one can act on the newest only. Costs a look at the next header.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    #[inline]
-    pub fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
-        if self.wait_message()? == Ready::End {
-            return self.drive.ended();
-        }
-        let info = self.drive.core.conn.receiver().info();
-        Ok(self.drive.core.conn.receiver().message().map(|message| (message, info)))
+        self.io.limit_writes(timeout)
     }
 
     /// [`recv`](Self::recv), together with the sending half to answer through, while the message is
@@ -258,60 +152,12 @@ impl<S: Stream> WebSocket<S> {
     /// As [`recv`](Self::recv).
     #[inline]
     pub fn recv_reply(&mut self) -> Result<Option<(Message<'_>, &mut Sender)>, Error> {
-        // Nothing to write first, and a message at hand: nearly always so in a batch.
-        let tx = self.drive.core.conn.sender_mut();
-        let free = !tx.wants_write() && !tx.is_closed();
-        if !(free && self.drive.quick() == Some(Step::Message)) && self.wait_reply()? == Ready::End
-        {
-            return self.drive.ended();
+        if !self.quick_reply() && self.wait_reply()? == Ready::End {
+            return self.ended();
         }
-        let (rx, tx) = self.drive.core.conn.split_mut();
+        let (rx, tx) = self.core.conn.split_mut();
         Ok(rx.message().map(|message| (message, tx)))
     }
-
-    /// The next message or control frame; for proxies, and where
-    /// [`auto_pong`](Config::auto_pong) or [`auto_close`](Config::auto_close) is off. `None` after
-    /// the peer's Close.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
-        if self.wait_for(Want::Event)? == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.conn.receiver().event())
-    }
-
-    /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
-    /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
-    /// middle of a message skips the rest of it. Where the peer closes in the middle of one, there
-    /// is no last piece: [`Closed::cut`] tells.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
-        if self.wait_for(Want::Chunk)? == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.conn.receiver().chunk())
-    }
-
-    /// [`recv`](Self::recv), but the message is the caller's to keep; see
-    /// [`Receiver::take_message`](crate::Receiver::take_message).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
-        if self.wait_for(Want::Message)? == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.conn.receiver_mut().take_message())
-    }
-
-    // Sending.
 
     /// Waits for room, feeds a message, and writes all that is buffered: when it returns, the
     /// stream has taken the message.
@@ -325,7 +171,7 @@ impl<S: Stream> WebSocket<S> {
     /// [`Error::Send`] for what cannot be sent, [`Error::Io`] when the stream fails; what was
     /// received is still delivered then. [`Error::WouldBlock`] before there was room, and nothing
     /// was sent; or later, and the message goes out whole with the next flush, so it must not be
-    /// sent again. [`fed`](Self::fed), asked before and after, tells which.
+    /// sent again. [`Sender::fed`], asked before and after, tells which.
     pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
@@ -339,13 +185,8 @@ impl<S: Stream> WebSocket<S> {
     /// [`Error::Send`] when the sending half is closed, [`Error::Io`] when the stream fails,
     /// [`Error::WouldBlock`] when there is no room yet.
     pub fn ready(&mut self) -> Result<(), Error> {
-        if self.drive.core.conn.sender().is_closed() {
-            return Err(SendError::Closed.into());
-        }
-        if self.drive.core.conn.sender().has_room() {
-            return Ok(());
-        }
-        self.write_out(true)
+        self.io.patience.begin();
+        settled(self.poll_room(&mut context()))?
     }
 
     /// Writes all that is buffered. Does not read.
@@ -357,18 +198,8 @@ impl<S: Stream> WebSocket<S> {
     /// leaves with the next flush.
     #[inline]
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.write_out(false)
-    }
-
-    /// Queues a Ping whose Pong gives [`Sender::rtt`] another time; see [`Sender::probe`]. It leaves
-    /// with whatever is written next. Where something always arrives, the heartbeat sends none: call
-    /// this now and then.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](SendError::Closed).
-    pub fn probe(&mut self) -> Result<(), SendError> {
-        self.drive.core.conn.sender_mut().probe(self.drive.io.now())
+        self.io.patience.begin();
+        settled(self.poll_flush(&mut context(), false))?
     }
 
     /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
@@ -384,19 +215,119 @@ impl<S: Stream> WebSocket<S> {
     /// means that the peer's Close was seen; [`closed`](Self::closed) says whether ours could
     /// be written. After [`Error::WouldBlock`] call it again.
     pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
-        match self.drive.core.conn.sender_mut().close(frame) {
-            Ok(()) | Err(SendError::Closed) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.feed_close(frame)?;
         while self.wait_for(Want::Message)? == Ready::Item {}
-        self.drive.ended::<()>().map(drop)
+        self.ended::<()>().map(drop)
     }
 
-    // How these wait.
+    #[inline(never)]
+    fn wait_reply(&mut self) -> Result<Ready, Error> {
+        self.io.patience.begin();
+        settled(self.poll_reply_room(&mut context()))?;
+        loop {
+            match self.wait_message()? {
+                Ready::Item if self.core.conn.sender().is_closed() => {} // nothing can answer it
+                ready => return Ok(ready),
+            }
+        }
+    }
+}
+
+/// Receiving, by a connection in one piece or by the half of it that receives.
+impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
+    /// For how long a receiving call may wait for what it is to return, before it returns
+    /// [`Error::WouldBlock`]; `None`, as at first, for as long as it takes. A Ping that is answered
+    /// meanwhile, or a part of a message, does not start the time anew.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for zero, and what [`Stream::set_read_timeout`] says: a stream that has no
+    /// timeouts cannot do this.
+    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
+        self.io.limit_reads(timeout)
+    }
+
+    /// The next message, or `None` once the peer has closed and been answered.
+    ///
+    /// The message is borrowed from the buffer it was read into, and lives until the next call.
+    /// What was fed is written when the input is used up. Waits for input; while the stream takes
+    /// nothing, input is received all the same, so that two peers cannot stop each other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recv`] for what the peer or the network did, [`Error::Io`]; each once all that came
+    /// before has been received. Later calls fail as well. After a violation the peer is told first,
+    /// and has a second to end the stream, before the error is returned; [`closed`](Self::closed)
+    /// shows it at once. [`Error::WouldBlock`] is no failure: call
+    /// again.
+    #[inline]
+    pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
+        if self.wait_message()? == Ready::End {
+            return self.ended();
+        }
+        Ok(self.message())
+    }
+
+    /// [`recv`](Self::recv), and what is known besides the payload: above all whether another
+    /// message is at hand, so that one can act on the newest only. Costs a look at the next header.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    #[inline]
+    pub fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
+        if self.wait_message()? == Ready::End {
+            return self.ended();
+        }
+        let info = self.core.inbound().receiver().info();
+        Ok(self.message().map(|message| (message, info)))
+    }
+
+    /// The next message or control frame; for proxies, and where
+    /// [`auto_pong`](Config::auto_pong) or [`auto_close`](Config::auto_close) is off. `None` after
+    /// the peer's Close.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
+        if self.wait_for(Want::Event)? == Ready::End {
+            return self.ended();
+        }
+        Ok(self.core.inbound().receiver().event())
+    }
+
+    /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
+    /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
+    /// middle of a message skips the rest of it. Where the peer closes in the middle of one, there
+    /// is no last piece: [`Closed::cut`](crate::Closed::cut) tells.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
+        if self.wait_for(Want::Chunk)? == Ready::End {
+            return self.ended();
+        }
+        Ok(self.core.inbound().receiver().chunk())
+    }
+
+    /// [`recv`](Self::recv), but the message is the caller's to keep; see
+    /// [`Receiver::take_message`](crate::Receiver::take_message).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
+        if self.wait_for(Want::Message)? == Ready::End {
+            return self.ended();
+        }
+        Ok(self.core.inbound().receiver_mut().take_message())
+    }
 
     #[inline]
     fn wait_message(&mut self) -> Result<Ready, Error> {
-        match self.drive.quick() {
+        match self.quick() {
             Some(Step::Message) => Ok(Ready::Item),
             Some(_) => self.read_message(),
             None => self.wait_for(Want::Message),
@@ -407,73 +338,24 @@ impl<S: Stream> WebSocket<S> {
     /// piece of code, which is what counts for a message that comes alone.
     #[inline(never)]
     fn read_message(&mut self) -> Result<Ready, Error> {
-        let Self { drive } = self;
-        drive.io.patience.begin();
+        self.io.patience.begin();
         let cx = &mut context();
-        drive.write(cx);
-        let read = drive.poll_read(cx);
+        self.write(cx);
+        let read = self.poll_read(cx);
         if let Poll::Ready(Ok(n @ 1..)) = read {
-            drive.commit(n);
-            if drive.quick() == Some(Step::Message) {
+            self.commit(n);
+            if self.quick() == Some(Step::Message) {
                 return Ok(Ready::Item);
             }
         } else {
-            settled(drive.poll_take(cx, read))?;
+            settled(self.poll_take(cx, read))?;
         }
-        settled(drive.poll_more(cx, Want::Message))
+        settled(self.poll_more(cx, Want::Message))
     }
 
     #[inline(never)]
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
-        self.drive.io.patience.begin();
-        settled(self.drive.poll_more(&mut context(), want))
-    }
-
-    #[inline(never)]
-    fn wait_reply(&mut self) -> Result<Ready, Error> {
-        self.drive.io.patience.begin();
-        let tx = self.drive.core.conn.sender();
-        if tx.wants_write() || !tx.has_room() {
-            self.drive.write(&mut context());
-            // Any other error is found again by receiving, in its time.
-            if !self.drive.core.conn.sender().has_room()
-                && let Err(Error::WouldBlock) = self.write_out(true)
-            {
-                return Err(Error::WouldBlock);
-            }
-        }
-        loop {
-            match self.wait_message()? {
-                Ready::Item if self.drive.core.conn.sender().is_closed() => {} // nothing can answer it
-                ready => return Ok(ready),
-            }
-        }
-    }
-
-    /// Writes all, where nobody reads while it waits. `enough`: until there is room.
-    fn write_out(&mut self, enough: bool) -> Result<(), Error> {
-        let Drive { core, io, .. } = &mut self.drive;
-        io.patience.begin();
-        loop {
-            // A stream that still holds something back would be waited for in vain.
-            if core.conn.sender().is_broken() {
-                return Err(core.lost());
-            }
-            match core.poll_write_all(io, &mut context()) {
-                Poll::Ready(Ok(())) => return Ok(()),
-                Poll::Ready(Err(error)) => return Err(core.fail::<Patient<S>>(error)),
-                Poll::Pending if enough && core.conn.sender().has_room() => return Ok(()),
-                Poll::Pending => {}
-            }
-            core.pause();
-            let now = io.now();
-            let _ = Waits::tell(core, now);
-            if let Some(error) = core.error() {
-                return Err(error.into());
-            }
-            if !io.patience.go_on(now, io.patience.write_limit) {
-                return Err(Error::WouldBlock);
-            }
-        }
+        self.io.patience.begin();
+        settled(self.poll_more(&mut context(), want))
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 /// A stream, its timeouts, and how long the call under way has waited.
 #[derive(Debug)]
-pub(super) struct Patient<S> {
+pub struct Patient<S> {
     pub(super) io: S,
     pub(super) patience: Patience,
     pub(super) read_timeout: Timeout,
@@ -46,7 +46,7 @@ enum Why {
 }
 
 /// What a thread has to know of what it drives.
-pub(crate) trait Waits {
+pub trait Waits {
     /// A read follows.
     fn reads(&mut self);
     /// Deadlines are to be looked at, though reads are not in vain. `refused`: by the stream.
@@ -163,6 +163,17 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Patient<S> {
     /// A thread that waits for this one connection keeps its buffers.
     #[inline]
     fn rest(&mut self, _: &mut C) {}
+
+    fn poll_pause(&mut self, core: &mut C, _: &mut Context<'_>) -> Poll<()> {
+        let now = self.patience.now();
+        let over = core.tell(now) || core.closed().is_some_and(|end| end.error.is_some());
+        if over || self.patience.go_on(now, self.patience.write_limit) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn flushed(&mut self, _: &mut C) {}
 
     /// Called when a read or write would block: sees to the deadlines, and says whether to go on.
     fn poll_alarm(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()> {

@@ -23,24 +23,16 @@
 //! A thread that waits cannot be woken, so the reader's reads end after a tick of at most a second:
 //! then it notices that the writer closed, or failed.
 use super::{
-    Stream, WebSocket, context,
+    Stream, WebSocket,
     io::{PAUSE, Patience, Stuck, Timeout, WRITE_TICK, flush, write as write_some},
     patient::{Patient, Waits},
-    settled,
 };
 use crate::{
     drive::sync::{AtomicBool, Condvar, Mutex, MutexGuard, TryMutex, TryMutexGuard},
-    drive::{
-        Closing, Core, Drive, Error, Io, Queue, Ready, SenderGuard, TURN, Want, again, step_half,
-    },
+    drive::{self, Closing, Error, Half, Link, Queue, Socket, TURN, again, begun},
     proto::{
         close::CloseFrame,
-        connection::{
-            Closed, Ending, Inbound, Outgoing, Position, Receiver, Sender, Step,
-            out_buffer::OutBuffer,
-        },
-        error::{RecvError, SendError},
-        message::{Chunk, Event, Info, Message, OwnedMessage},
+        connection::{Outgoing, out_buffer::OutBuffer},
         outbound::Outbound,
         time::Time,
     },
@@ -56,22 +48,15 @@ use std::{
 /// The half that receives. Keep receiving: it answers Pings, sees the peer's Close, and drives all
 /// deadlines but the one on writing. Dropped, it ends receiving; the [`Writer`] learns of the
 /// connection's end from a write that fails.
-#[derive(Debug)]
-pub struct Reader<S> {
-    drive: Drive<Half<S>, Patient<S>>,
-}
+pub type Reader<S> = Socket<Half<Hold<S>>, Patient<S>>;
 
-/// What the reading half drives.
+/// What the reading half writes with.
 #[derive(Debug)]
-struct Half<S> {
-    inbound: Inbound,
-    /// Something was queued for the peer, or by the heartbeat, since the last complete write.
-    owes: bool,
-    /// Part of it is left after a turn.
+pub struct Hold<S> {
+    /// Part of what is owed is left after a turn.
     unfinished: bool,
     /// The writer had the pen.
     taken: bool,
-    late: Option<RecvError>,
     shared: Arc<Shared<S>>,
 }
 
@@ -79,8 +64,11 @@ struct Half<S> {
 /// frames. Dropping it closes nothing: say [`close`](Self::close) first.
 ///
 /// There is one of it. Several senders put a channel in front.
+pub type Writer<S> = drive::Writer<Hand<S>>;
+
+/// What the sending half writes with.
 #[derive(Debug)]
-pub struct Writer<S> {
+pub struct Hand<S> {
     patience: Patience,
     shared: Arc<Shared<S>>,
 }
@@ -194,7 +182,7 @@ impl<S: Stream> WebSocket<S> {
     /// What [`Stream::try_clone`] says: `Unsupported` for a stream that cannot be split. The
     /// connection is lost then.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
-        let Drive { mut core, mut io, .. } = self.drive;
+        let Self { mut core, mut io, .. } = self;
         let Patient { io: twin, patience, write_timeout, .. } = io.twin()?;
         core.set_paused(false);
         let ended = core.ended();
@@ -209,131 +197,39 @@ impl<S: Stream> WebSocket<S> {
             freed: Condvar::new(),
             closing: AtomicBool::new(false),
         });
-        let half = Half {
-            inbound,
-            owes: true,
-            unfinished: false,
-            taken: false,
-            late: core.late,
-            shared: shared.clone(),
-        };
-        Ok((Reader { drive: Drive::new(half, io) }, Writer { patience, shared }))
+        let hold = Hold { unfinished: false, taken: false, shared: shared.clone() };
+        let half = Half::new(inbound, core.late, hold);
+        Ok((Reader::new(half, io), Writer { hand: Hand { patience, shared } }))
     }
 }
 
-impl<S> Reader<S> {
-    /// The receiving half of the core, to look at.
-    pub fn receiver(&self) -> &Receiver {
-        self.drive.core.inbound.receiver()
+impl<S: Stream> drive::Shared for Hold<S> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.shared.queue()
     }
 
-    /// The sending half of the core, as [`Writer::sender`] lends it: for what it knows, such as the
-    /// [round trip](Sender::rtt). What is fed to it is the [`Writer`]'s to flush.
-    pub fn sender(&mut self) -> SenderGuard<'_> {
-        SenderGuard::new(self.drive.core.shared.queue(), &self.drive.core.shared.closing)
-    }
-
-    /// How the connection ended: `None` while more may be received. See
-    /// [`Connection::closed`](crate::Connection::closed).
-    pub fn closed(&self) -> Option<Closed<'_>> {
-        self.drive.core.inbound.closed(&self.drive.core.shared.queue().tx)
-    }
-
-    /// The reader's handle of the stream.
-    pub fn get_ref(&self) -> &S {
-        &self.drive.io.io
+    fn reader(&self) -> &dyn Closing {
+        &self.shared.closing
     }
 }
 
-impl<S: Stream> Reader<S> {
-    /// As [`WebSocket::set_read_timeout`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::set_read_timeout`].
-    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.drive.io.limit_reads(timeout)
+impl<S: Stream> drive::Shared for Hand<S> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.shared.queue()
     }
 
-    /// As [`WebSocket::recv`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    #[inline]
-    pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
-        if self.wait_message()? == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.inbound.receiver().message())
-    }
-
-    /// As [`WebSocket::recv_info`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    #[inline]
-    pub fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
-        if self.wait_message()? == Ready::End {
-            return self.drive.ended();
-        }
-        let info = self.drive.core.inbound.receiver().info();
-        Ok(self.drive.core.inbound.receiver().message().map(|message| (message, info)))
-    }
-
-    /// As [`WebSocket::recv_event`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
-        if self.wait_for(Want::Event)? == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.inbound.receiver().event())
-    }
-
-    /// As [`WebSocket::recv_chunk`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
-        if self.wait_for(Want::Chunk)? == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.inbound.receiver_mut().chunk())
-    }
-
-    /// As [`WebSocket::recv_owned`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
-        if self.wait_message()? == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.inbound.receiver_mut().take_message())
-    }
-
-    #[inline]
-    fn wait_message(&mut self) -> Result<Ready, Error> {
-        match self.drive.quick() {
-            Some(Step::Message) => Ok(Ready::Item),
-            _ => self.wait_for(Want::Message),
-        }
-    }
-
-    #[inline(never)]
-    fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
-        self.drive.io.patience.begin();
-        settled(self.drive.poll_more(&mut context(), want))
+    fn reader(&self) -> &dyn Closing {
+        &self.shared.closing
     }
 }
 
-impl<S: Stream> Half<S> {
+impl<S: Stream> drive::Hand for Hand<S> {
+    fn now(&self) -> Time {
+        self.patience.now()
+    }
+}
+
+impl<S: Stream> Hold<S> {
     /// Writes what is owed, for about a tick.
     fn write_owed(&mut self, patience: &mut Patience) -> Poll<io::Result<()>> {
         let Self { shared, taken, unfinished, .. } = self;
@@ -396,97 +292,53 @@ impl<S: Stream> Half<S> {
     }
 }
 
-impl<S: Stream> Core<Patient<S>> for Half<S> {
-    #[inline(always)]
-    fn inbound(&mut self) -> &mut Inbound {
-        &mut self.inbound
-    }
-
-    #[inline]
-    fn step(&mut self, want: Want) -> Result<Step, RecvError> {
-        let Self { inbound, shared, owes, .. } = self;
-        step_half(inbound, want, |inbound, step| *owes |= shared.queue().answer(inbound, step))
-    }
-
-    #[inline]
+impl<S: Stream> Link<Patient<S>> for Hold<S> {
     fn poll_write(&mut self, io: &mut Patient<S>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.owes {
-            return Poll::Ready(Ok(()));
-        }
         (self.taken, self.unfinished) = (false, false);
         if io.patience.skips_write() {
             self.unfinished = true;
             return Poll::Pending;
         }
-        let written = self.write_owed(&mut io.patience);
-        self.owes = written.is_pending();
-        written
+        self.write_owed(&mut io.patience)
     }
 
-    fn poll_shutdown(&mut self, _: &mut Patient<S>, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<()> {
         // All is written, so nobody has the pen for long.
         let _ = self.shared.pen().io.shutdown(); // one that cannot is as good as shut
         Poll::Ready(())
     }
 
-    fn write_failed(&mut self, _: io::Error) {
-        // `Shared::fail` has said so already, to both sides.
-    }
-
-    fn io_failed(&mut self, error: io::Error) {
-        self.shared.queue().io_error.get_or_insert(error);
-    }
-
-    fn take_io_error(&mut self) -> Option<io::Error> {
-        self.shared.queue().io_error.take()
-    }
-
-    fn ending(&mut self) -> Ending {
-        self.owes = true; // ours is what is written now
-        self.shared.queue().ending(&self.inbound).0
-    }
-
-    #[cold]
-    fn time_pong(&mut self, io: &Patient<S>) {
-        let tx = &mut self.shared.queue().tx;
-        if tx.pong_waits() {
-            tx.time_pong(io.now());
-        }
-    }
-
-    fn late(&self) -> Option<RecvError> {
-        self.late
-    }
+    fn failed(&self) {} // it looks at that itself
 }
 
-impl<S: Stream> Waits for Half<S> {
+impl<S: Stream> Waits for Half<Hold<S>> {
     #[inline]
     fn reads(&mut self) {
-        self.taken = false;
+        self.link.taken = false;
     }
 
     #[inline]
     fn pressed(&mut self, _: bool) -> bool {
-        self.owes || self.shared.closing.load(Ordering::Relaxed)
+        self.owes || self.link.shared.closing.load(Ordering::Relaxed)
     }
 
     #[inline]
     fn is_brief(&self, _: bool) -> bool {
-        self.unfinished
+        self.link.unfinished
     }
 
     /// Always at some time, to see what the writer does. The deadline on writing is among them where
     /// this half writes.
     fn look(&mut self, now: impl FnOnce() -> Time) -> Option<Time> {
-        let queue = self.shared.queue();
+        let queue = self.link.shared.queue();
         let next = self.inbound.poll_own_timeout(&queue.tx);
-        let stall = queue.tx.poll_timeout().filter(|_| self.unfinished);
+        let stall = queue.tx.poll_timeout().filter(|_| self.link.unfinished);
         let next = [next, stall].into_iter().flatten().min();
         Some(next.unwrap_or_else(|| now() + Duration::MAX))
     }
 
     fn tell(&mut self, now: Time) -> bool {
-        let Self { inbound, shared, late, unfinished, .. } = self;
+        let Self { inbound, late, link: Hold { shared, unfinished, .. }, .. } = self;
         let mut queue = shared.queue();
         let before = inbound.progress(&queue.tx);
         let mut told = Ok(());
@@ -515,35 +367,10 @@ impl<S: Stream> Waits for Half<S> {
     }
 
     fn wait_for_writer(&mut self) -> Option<Stuck> {
-        if !self.taken {
+        if !self.link.taken {
             return None;
         }
-        Some(if self.wait_for_pen() { Stuck::Free } else { Stuck::Stream(Some(PAUSE)) })
-    }
-}
-
-impl<S> Writer<S> {
-    /// Whatever needs the sending half and no I/O; do not wait in it.
-    fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
-        f(&mut self.shared.queue().tx)
-    }
-
-    /// The sending half of the core, for all that needs no I/O: an [`Outbox`](crate::Outbox) feeds it.
-    /// Both halves wait for it while the guard lives: let go of it soon. If it was closed meanwhile,
-    /// the [`Reader`] is told when the guard is dropped.
-    pub fn sender(&mut self) -> SenderGuard<'_> {
-        SenderGuard::new(self.shared.queue(), &self.shared.closing)
-    }
-
-    /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush). Never
-    /// waits, but refuses with [`Full`](SendError::Full): [`ready`](Self::ready) in front of it waits
-    /// for room.
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed(message))
+        Some(if self.link.wait_for_pen() { Stuck::Free } else { Stuck::Stream(Some(PAUSE)) })
     }
 }
 
@@ -554,8 +381,8 @@ impl<S: Stream> Writer<S> {
     ///
     /// As [`WebSocket::set_write_timeout`].
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let pen = &mut *self.shared.pen();
-        self.patience.limit_writes(&pen.io, &mut pen.timeout, timeout)
+        let pen = &mut *self.hand.shared.pen();
+        self.hand.patience.limit_writes(&pen.io, &mut pen.timeout, timeout)
     }
 
     /// As [`WebSocket::send`].
@@ -575,7 +402,7 @@ impl<S: Stream> Writer<S> {
     ///
     /// As [`WebSocket::ready`].
     pub fn ready(&mut self) -> Result<(), Error> {
-        let queue = self.shared.queue();
+        let queue = self.hand.shared.queue();
         if queue.tx.is_closed() {
             return Err(queue.why_closed());
         }
@@ -594,16 +421,6 @@ impl<S: Stream> Writer<S> {
         self.write_out(false)
     }
 
-    /// As [`WebSocket::probe`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::probe`].
-    pub fn probe(&mut self) -> Result<(), SendError> {
-        let now = self.patience.now();
-        self.with(|tx| tx.probe(now))
-    }
-
     /// Queues a Close behind all that was fed, and writes it. The [`Reader`] goes on to the peer's
     /// Close, waits no longer than [`close_timeout`](crate::Config::close_timeout), counted from
     /// when it notices, at most a second later, and ends the stream.
@@ -613,20 +430,13 @@ impl<S: Stream> Writer<S> {
     /// [`Error::Send`] for a frame that cannot be sent, otherwise as [`flush`](Self::flush). After
     /// [`Error::WouldBlock`] call it again.
     pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
-        let closed = self.sender().close(frame);
-        self.end(closed)
-    }
-
-    fn end(&mut self, closed: Result<(), SendError>) -> Result<(), Error> {
-        match closed {
-            Ok(()) | Err(SendError::Closed) => self.flush(),
-            Err(error) => Err(error.into()),
-        }
+        begun(self.sender().close(frame))?;
+        self.flush()
     }
 
     /// Writes all. `enough`: until there is room.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
-        let Self { patience, shared } = self;
+        let Hand { patience, shared } = &mut self.hand;
         patience.begin();
         let mut pen = shared.pen();
         loop {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     drive::Error,
     proto::{
-        connection::{Connection, Delivery, Ending, Inbound, Step},
+        connection::{Closed, Connection, Ending, Inbound, Step},
         error::RecvError,
         time::Time,
     },
@@ -19,7 +19,7 @@ use std::{
 };
 
 /// A connection, or its reading half, over an `I`.
-pub(crate) trait Core<I> {
+pub trait Core<I> {
     fn inbound(&mut self) -> &mut Inbound;
     fn step(&mut self, want: Want) -> Result<Step, RecvError>;
 
@@ -34,6 +34,7 @@ pub(crate) trait Core<I> {
     fn take_io_error(&mut self) -> Option<io::Error>;
 
     fn ending(&mut self) -> Ending;
+    fn closed(&self) -> Option<Closed<'_>>;
     /// A Pong came: tells the time, if that is waited for.
     fn time_pong(&mut self, io: &I);
 
@@ -196,6 +197,10 @@ impl<I: Output> Core<I> for Whole {
         self.conn.ending()
     }
 
+    fn closed(&self) -> Option<Closed<'_>> {
+        self.conn.closed()
+    }
+
     #[cold]
     fn time_pong(&mut self, io: &I) {
         if self.conn.sender().pong_waits() {
@@ -206,25 +211,4 @@ impl<I: Output> Core<I> for Whole {
     fn late(&self) -> Option<RecvError> {
         self.late
     }
-}
-
-/// How the reading half of a split connection steps: the sending half is looked at only where a
-/// frame calls for it.
-pub(crate) fn step_half(
-    inbound: &mut Inbound,
-    want: Want,
-    respond: impl FnOnce(&Inbound, &Result<Step, RecvError>),
-) -> Result<Step, RecvError> {
-    let delivery = match want {
-        Want::Chunk => Delivery::Chunks,
-        Want::Message | Want::Event => match inbound.receiver_mut().quick() {
-            Some(step) => return Ok(step),
-            None => Delivery::Whole,
-        },
-    };
-    let step = inbound.receiver_mut().step_slow(delivery);
-    if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
-        respond(inbound, &step);
-    }
-    step
 }

@@ -1,17 +1,21 @@
-//! The state that both halves of a split connection share, whatever locks it.
-use super::{again, lost};
+//! What both halves of a split connection share, whatever locks it and whoever waits.
+use super::{Core, Io, Want, again, lost};
 use crate::{
     drive::Error,
     drive::sync::MutexGuard,
     proto::{
-        connection::{Ending, Inbound, Sender, Step, out_buffer::OutBuffer},
-        error::RecvError,
+        connection::{
+            Closed, Delivery, Ending, Inbound, Position, Sender, Step, out_buffer::OutBuffer,
+        },
+        error::{RecvError, SendError},
+        outbound::Outbound,
         time::Time,
     },
 };
 use std::{
     fmt, io,
     ops::{Deref, DerefMut},
+    task::{Context, Poll},
 };
 
 /// How much is written before the sender is looked at again, so that a Pong does not wait long.
@@ -19,7 +23,7 @@ pub(crate) const TURN: usize = 64 << 10;
 
 /// The core's sender, and why it ended.
 #[derive(Debug)]
-pub(crate) struct Queue {
+pub struct Queue {
     pub(crate) tx: Sender,
     /// How the stream failed first.
     pub(crate) io_error: Option<io::Error>,
@@ -76,12 +80,175 @@ impl Queue {
 }
 
 /// How the reading half learns that the sending one was closed, and that a deadline begins.
-pub(crate) trait Closing: Sync {
+pub trait Closing: Sync {
     fn closed(&self);
 }
 
-/// The [`Sender`] of a split connection, locked: both halves wait for it while this lives. On drop
-/// it tells the reading half if the sender was closed meanwhile, by either half.
+/// What the halves hold of each other, whatever locks it.
+pub trait Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue>;
+    /// Who is told that the sending half was closed.
+    fn reader(&self) -> &dyn Closing;
+
+    fn sender(&self) -> SenderGuard<'_> {
+        SenderGuard::new(self.queue(), self.reader())
+    }
+}
+
+/// What the reading half writes with, between reads from an `I`.
+pub trait Link<I>: Shared {
+    /// Writes what the reading half owes.
+    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Receiving has failed, which whoever sends is to know.
+    fn failed(&self);
+}
+
+/// What the reading half drives.
+#[derive(Debug)]
+pub struct Half<H> {
+    pub(crate) inbound: Inbound,
+    /// Something was queued for the peer, or by the heartbeat, since the last complete write.
+    pub(crate) owes: bool,
+    pub(crate) late: Option<RecvError>,
+    pub(crate) link: H,
+}
+
+impl<H> Half<H> {
+    pub(crate) fn new(inbound: Inbound, late: Option<RecvError>, link: H) -> Self {
+        Self { inbound, owes: true, late, link }
+    }
+}
+
+impl<I: Io, H: Link<I>> Core<I> for Half<H> {
+    #[inline(always)]
+    fn inbound(&mut self) -> &mut Inbound {
+        &mut self.inbound
+    }
+
+    /// The sending half is looked at only where a frame calls for it.
+    #[inline]
+    fn step(&mut self, want: Want) -> Result<Step, RecvError> {
+        let Self { inbound, link, owes, .. } = self;
+        let delivery = match want {
+            Want::Chunk => Delivery::Chunks,
+            Want::Message | Want::Event => match inbound.receiver_mut().quick() {
+                Some(step) => return Ok(step),
+                None => Delivery::Whole,
+            },
+        };
+        let step = inbound.receiver_mut().step_slow(delivery);
+        if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
+            *owes |= link.queue().answer(inbound, &step);
+        }
+        step
+    }
+
+    #[inline]
+    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.owes {
+            return Poll::Ready(Ok(()));
+        }
+        let written = self.link.poll_write(io, cx);
+        self.owes = written.is_pending();
+        written
+    }
+
+    fn poll_shutdown(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.poll_shutdown(cx)
+    }
+
+    fn write_failed(&mut self, _: io::Error) {
+        // `Queue::fail` has said so already, to both sides.
+    }
+
+    fn io_failed(&mut self, error: io::Error) {
+        self.link.queue().io_error.get_or_insert(error);
+    }
+
+    fn take_io_error(&mut self) -> Option<io::Error> {
+        self.link.queue().io_error.take()
+    }
+
+    fn ending(&mut self) -> Ending {
+        self.owes = true; // ours is what is written now
+        let (ending, news) = self.link.queue().ending(&self.inbound);
+        if news {
+            self.link.failed();
+        }
+        ending
+    }
+
+    fn closed(&self) -> Option<Closed<'_>> {
+        self.inbound.closed(&self.link.queue().tx)
+    }
+
+    #[cold]
+    fn time_pong(&mut self, io: &I) {
+        let tx = &mut self.link.queue().tx;
+        if tx.pong_waits() {
+            tx.time_pong(io.now());
+        }
+    }
+
+    fn late(&self) -> Option<RecvError> {
+        self.late
+    }
+}
+
+/// The half that sends. Bytes leave when it flushes; in `blocking` the half that receives writes
+/// nothing but control frames. Dropping it closes nothing: say `close` first. Under tasks, what was
+/// fed and not flushed then leaves with whatever the half that receives writes next, if anything.
+///
+/// There is one of it. Several senders put a channel in front.
+#[derive(Debug)]
+pub struct Writer<H> {
+    pub(crate) hand: H,
+}
+
+/// What the sending half has of its own besides.
+pub trait Hand: Shared {
+    fn now(&self) -> Time;
+}
+
+impl<H: Shared> Writer<H> {
+    /// Whatever needs the sending half and no I/O; do not wait in it.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
+        f(&mut self.hand.queue().tx)
+    }
+
+    /// The sending half of the core, for all that needs no I/O: an [`Outbox`](crate::Outbox) feeds it.
+    /// Both halves wait for it while the guard lives: let go of it soon, and before an `.await`. If it
+    /// was closed meanwhile, the half that receives is told when the guard is dropped.
+    pub fn sender(&mut self) -> SenderGuard<'_> {
+        self.hand.sender()
+    }
+
+    /// Queues a message; see [`Sender::feed`]. It leaves with the next `flush`. Never waits, but refuses
+    /// with [`Full`](SendError::Full): `ready` in front of it waits for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
+        self.with(|tx| tx.feed(message))
+    }
+}
+
+impl<H: Hand> Writer<H> {
+    /// Queues a Ping whose Pong gives [`Sender::rtt`] another time, as that of the whole WebSocket does.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed).
+    pub fn probe(&mut self) -> Result<(), SendError> {
+        let now = self.hand.now();
+        self.with(|tx| tx.probe(now))
+    }
+}
+
+/// The [`Sender`] of a split connection, locked: both halves wait for it while this lives. Dropped,
+/// it tells the reading half if the sender was closed meanwhile, whoever did that.
 pub struct SenderGuard<'a> {
     was_closed: bool,
     queue: MutexGuard<'a, Queue>,

@@ -25,7 +25,7 @@ pub trait Io {
 }
 
 /// What a `C` reads from, and how that waits.
-pub(crate) trait Input<C>: Io {
+pub trait Input<C>: Io {
     /// `poll_alarm` may be asked at any time, not only when the stream would block.
     const ALWAYS_LOOKS: bool;
 
@@ -35,6 +35,10 @@ pub(crate) trait Input<C>: Io {
     fn rest(&mut self, core: &mut C);
     /// Waits for the next deadline; ready when one has changed something.
     fn poll_alarm(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()>;
+    /// The same after a write that would block, while nobody reads.
+    fn poll_pause(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()>;
+    /// The stream took all there was, and nothing is received.
+    fn flushed(&mut self, core: &mut C);
 }
 
 /// What a connection writes to.

@@ -1,32 +1,33 @@
 //! The loop of all adapters: parse; when the input is used up, write once, then read once; again.
 //!
 //! Two axes, each written once. A `Core` is what is driven: the whole connection, or the reading
-//! half of a split one. An [`Io`] is what it reads from and writes to, and how that waits: a task
+//! half of a split one. An `Io` is what it reads from and writes to, and how that waits: a task
 //! with a timer, or a thread. What a step means is the core's to say; here is only what follows in
 //! I/O. `Pending` means that the stream would block: under a runtime it wakes the task later; in
 //! `blocking` the poll has waited already, for as long as it may.
 mod core;
 pub(crate) mod error;
+mod futures;
 mod halves;
 pub(crate) mod io;
+mod socket;
 pub(crate) mod sync;
 #[cfg(feature = "_task")]
 pub(crate) mod task;
 
+pub(crate) use self::core::Core;
 pub use self::core::Whole;
-pub(crate) use self::core::{Core, step_half};
 pub(crate) use error::Error;
 pub(crate) use error::{again, lost};
-pub use halves::SenderGuard;
-pub(crate) use halves::{Closing, Queue, TURN};
-pub(crate) use io::Input;
-pub use io::{Io, Output};
+pub(crate) use halves::{Closing, Half, Hand, Link, Queue, Shared, TURN};
+pub use halves::{SenderGuard, Writer};
+pub(crate) use io::{Input, Io, Output};
+pub(crate) use socket::begun;
 #[cfg(feature = "_task")]
-pub use task::{
-    Half, Incoming, Reader, Received, Recv, RecvReply, Source, Timer, WebSocket, Writer,
-};
+pub use task::{Incoming, Received, Recv, RecvReply, WebSocket};
 
 use crate::proto::connection::{Ending, Step};
+use futures::Streams;
 use std::{
     io::Result as IoResult,
     task::{Context, Poll, ready},
@@ -44,7 +45,7 @@ pub(crate) enum Ready {
 
 /// What a call waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
+pub enum Want {
     /// A message.
     Message,
     /// A message or a control frame.
@@ -53,9 +54,10 @@ pub(crate) enum Want {
     Chunk,
 }
 
-/// A connection, or its reading half, and its stream.
+/// A connection, whole or the half of it that receives, and its stream. Adapters have their own names
+/// for it: `WebSocket` and `Reader`.
 #[derive(Debug)]
-pub(crate) struct Drive<C, I> {
+pub struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
     /// [`Config::stamp_reads`](crate::Config::stamp_reads).
@@ -63,12 +65,13 @@ pub(crate) struct Drive<C, I> {
     /// Why there is no item: put here by a poll, taken by the call that returns it, so that nothing
     /// wide goes through futures.
     failed: Option<Error>,
+    pub(crate) streams: Streams,
 }
 
-impl<C: Core<I>, I: Input<C>> Drive<C, I> {
+impl<C: Core<I>, I: Input<C>> Socket<C, I> {
     pub(crate) fn new(mut core: C, io: I) -> Self {
         let stamp = core.inbound().stamps_reads();
-        Self { core, io, stamp, failed: None }
+        Self { core, io, stamp, failed: None, streams: Streams::default() }
     }
 
     /// Why there is no item: an error kept aside, or the end.
@@ -204,10 +207,10 @@ impl<C: Core<I>, I: Input<C>> Drive<C, I> {
     }
 }
 
-impl<C, I> Drive<C, I> {
+impl<C, I> Socket<C, I> {
     /// The same, over another stream.
-    pub(crate) fn over<J, E>(self, map: impl FnOnce(I) -> Result<J, E>) -> Result<Drive<C, J>, E> {
-        let Self { core, io, stamp, failed } = self;
-        Ok(Drive { core, io: map(io)?, stamp, failed })
+    pub(crate) fn over<J, E>(self, map: impl FnOnce(I) -> Result<J, E>) -> Result<Socket<C, J>, E> {
+        let Self { core, io, stamp, failed, streams } = self;
+        Ok(Socket { core, io: map(io)?, stamp, failed, streams })
     }
 }

@@ -239,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     /// Joins a stream and a connection whose opening handshake is done.
     pub fn from_parts(io: S, timers: T, conn: Connection) -> Self {
-        Self::new(FuturesIo::new(io, timers), conn)
+        Self::with_pool(FuturesIo::new(io, timers), conn)
     }
 
     /// Two halves for two tasks, whatever the stream; see
@@ -321,7 +321,7 @@ impl<S, T: Timers> drive::Io for FuturesIo<S, T> {
     }
 }
 
-impl<S, T: Timers> drive::Timer for FuturesIo<S, T> {
+impl<S, T: Timers> drive::task::Timer for FuturesIo<S, T> {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
         // Farther than that an `Instant` may not reach; waking up once in a while does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -347,7 +347,7 @@ impl<S, T: Timers> drive::Timer for FuturesIo<S, T> {
     }
 }
 
-impl<S: AsyncRead + Unpin, T: Timers> drive::Source for FuturesIo<S, T> {
+impl<S: AsyncRead + Unpin, T: Timers> drive::task::Source for FuturesIo<S, T> {
     #[inline(always)]
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.reads == READS {

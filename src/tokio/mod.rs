@@ -205,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done.
     pub fn from_parts(io: S, conn: Connection) -> Self {
-        Self::new(Tokio::new(io), conn)
+        Self::with_pool(Tokio::new(io), conn)
     }
 
     /// Two halves for two tasks, whatever the stream; see
@@ -269,7 +269,7 @@ impl<S> drive::Io for Tokio<S> {
     }
 }
 
-impl<S> drive::Timer for Tokio<S> {
+impl<S> drive::task::Timer for Tokio<S> {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
         // Farther than that tokio cannot sleep; waking up once in a while does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -282,7 +282,7 @@ impl<S> drive::Timer for Tokio<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> drive::Source for Tokio<S> {
+impl<S: AsyncRead + Unpin> drive::task::Source for Tokio<S> {
     #[inline(always)]
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(spare);

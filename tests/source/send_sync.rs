@@ -151,7 +151,7 @@ mod blocking_adapter {
 mod tokio_adapter {
     use super::{both, sync};
     use tickwire::{
-        drive::{Half, SenderGuard, Whole},
+        drive::{SenderGuard, Socket, Whole},
         tokio::*,
     };
     use tokio::net::{
@@ -171,9 +171,9 @@ mod tokio_adapter {
         both::<MaybeTls>();
         both::<Tokio<TcpStream>>();
         both::<Whole>();
+        both::<Socket<Whole, Tokio<TcpStream>>>();
         // Not `Send`: it is a lock, to be given back where it was taken.
         sync::<SenderGuard<'_>>();
-        both::<Half<Tokio<OwnedWriteHalf>>>();
     };
 
     #[cfg(feature = "rustls")]

@@ -55,7 +55,7 @@ pub(crate) async fn client<I: Source + Timer + Output>(
         }
         now = io.now();
     }
-    Ok(WebSocket::new(io, handshake.into_connection()?))
+    Ok(WebSocket::with_pool(io, handshake.into_connection()?))
 }
 
 fn ended(error: HandshakeError, handshake: Handshake) -> Error {

@@ -163,7 +163,7 @@ impl<I: Source + Timer + Output + Unpin> Incoming<I> {
     pub fn accept_corked(self, accept: Accept<'_>) -> Result<WebSocket<I>, Error> {
         let Self { io, handshake, .. } = self;
         let conn = handshake.accept(accept)?;
-        Ok(WebSocket::new(io, conn))
+        Ok(WebSocket::with_pool(io, conn))
     }
 
     /// Refuses: writes the response, with the date unless it has one, and ends the stream.

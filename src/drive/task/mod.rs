@@ -7,24 +7,23 @@ mod handshake;
 mod source;
 mod split;
 #[cfg(feature = "futures")]
-mod streams;
+pub(crate) mod streams;
 
 pub(crate) use client::client;
 pub use handshake::Incoming;
 pub(crate) use handshake::accept;
 use source::Deadlines;
-pub use source::{Source, Timer};
-pub use split::{Half, Reader, Writer};
+pub(crate) use source::{Source, Timer};
+pub(crate) use split::{Reader, Writer};
 
-use super::{Core, Drive, Input, Output, Ready, Want, Whole};
+use super::{Core, Output, Ready, Socket, Want, Whole};
 #[cfg(doc)]
 use crate::proto::config::Config;
 use crate::{
     drive::Error,
     proto::{
         close::CloseFrame,
-        connection::{Closed, Connection, Position, Sender, Step},
-        error::SendError,
+        connection::{Connection, Sender, Step},
         message::{Chunk, Event, Info, Message, OwnedMessage},
         outbound::Outbound,
         pool,
@@ -48,80 +47,18 @@ use std::{
 /// Dropping it ends the stream at once, and what was fed and not flushed is lost: say
 /// [`close`](Self::close) first. Where the connection is over, the stream stays open until this is
 /// dropped.
-#[derive(Debug)]
-pub struct WebSocket<I> {
-    drive: Drive<Whole, I>,
-    /// The `Stream` has given its last item.
-    #[cfg(feature = "futures")]
-    over: bool,
-    /// The tasks that wait for the `Stream` and for the `Sink`, once one does.
-    #[cfg(feature = "futures")]
-    tasks: Option<std::sync::Arc<split::Wakers>>,
-}
+pub type WebSocket<I> = Socket<Whole, I>;
 
 impl<I: Source + Timer + Output> WebSocket<I> {
     /// Joins a stream and a connection whose opening handshake is done.
-    pub(crate) fn new(io: I, mut conn: Connection) -> Self {
+    pub(crate) fn with_pool(io: I, mut conn: Connection) -> Self {
         conn.set_memory(&pool::THREAD);
-        Self {
-            drive: Drive::new(Whole::new(conn, io.is_write_vectored()), io),
-            #[cfg(feature = "futures")]
-            over: false,
-            #[cfg(feature = "futures")]
-            tasks: None,
-        }
-    }
-
-    /// Takes the two apart again.
-    pub fn into_parts(self) -> (I::Stream, Connection) {
-        (self.drive.io.into_inner(), self.drive.core.conn)
-    }
-
-    /// The stream.
-    pub fn get_ref(&self) -> &I::Stream {
-        self.drive.io.get_ref()
-    }
-
-    /// The stream. What is read from or written to it directly is lost to, or breaks into, the
-    /// WebSocket's own.
-    pub fn get_mut(&mut self) -> &mut I::Stream {
-        self.drive.io.get_mut()
+        Self::new(Whole::new(conn, io.is_write_vectored()), io)
     }
 }
 
-impl<I> WebSocket<I> {
-    /// The sending half: everything that needs no I/O.
-    #[inline]
-    pub fn sender(&mut self) -> &mut Sender {
-        self.drive.core.conn.sender_mut()
-    }
-
-    /// The connection.
-    pub fn connection(&self) -> &Connection {
-        &self.drive.core.conn
-    }
-
-    /// How it ended: `None` while more may be received. See [`Connection::closed`].
-    pub fn closed(&self) -> Option<Closed<'_>> {
-        self.drive.core.conn.closed()
-    }
-
-    /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush), or
-    /// when a receiving call has used up its input. Never waits, but refuses with
-    /// [`Full`](SendError::Full): [`ready`](Self::ready) in front of it waits for room.
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    #[inline]
-    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
-        self.drive.core.conn.sender_mut().feed(message)
-    }
-}
-
-impl<I: Source + Timer + Output> WebSocket<I> {
-    // Receiving.
-
+/// Receiving, by a connection in one piece or by the half of it that receives.
+impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
     /// The next message, or `None` once the peer has closed and been answered.
     ///
     /// The message is borrowed from the buffer it was read into, and lives until the next call.
@@ -133,11 +70,11 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     ///
     /// [`Error::Recv`] for what the peer or the network did, [`Error::Io`]; each once all that came
     /// before has been received. Later calls fail as well. After a violation the peer is told first,
-    /// and has a second to end the stream, before the error is returned; [`error`](Self::error)
+    /// and has a second to end the stream, before the error is returned; [`closed`](Self::closed)
     /// shows it at once.
     #[inline]
-    pub fn recv(&mut self) -> Recv<'_, Whole, I> {
-        Recv(Some(&mut self.drive))
+    pub fn recv(&mut self) -> Recv<'_, C, I> {
+        Recv(Some(self))
     }
 
     /// [`recv`](Self::recv), and what is known besides the payload: above all whether another
@@ -150,13 +87,63 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     /// As [`recv`](Self::recv).
     #[inline]
     pub async fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
-        if poll_fn(|cx| self.drive.poll_message(cx)).await == Ready::End {
-            return self.drive.ended();
+        if poll_fn(|cx| self.poll_message(cx)).await == Ready::End {
+            return self.ended();
         }
-        let info = self.drive.core.conn.receiver().info();
-        Ok(self.drive.core.conn.receiver().message().map(|message| (message, info)))
+        let info = self.core.inbound().receiver().info();
+        Ok(self.core.inbound().receiver().message().map(|message| (message, info)))
     }
 
+    /// The next message or control frame; for proxies, and where
+    /// [`auto_pong`](Config::auto_pong) or [`auto_close`](Config::auto_close) is off. `None` after
+    /// the peer's Close.
+    ///
+    /// Cancel safe, as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
+        if poll_fn(|cx| self.poll_more(cx, Want::Event)).await == Ready::End {
+            return self.ended();
+        }
+        Ok(self.core.inbound().receiver().event())
+    }
+
+    /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
+    /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
+    /// middle of a message skips the rest of it. Where the peer closes in the middle of one, there
+    /// is no last piece: [`Closed::cut`](crate::Closed::cut) tells.
+    ///
+    /// Cancel safe, as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
+        if poll_fn(|cx| self.poll_more(cx, Want::Chunk)).await == Ready::End {
+            return self.ended();
+        }
+        Ok(self.core.inbound().receiver().chunk())
+    }
+
+    /// [`recv`](Self::recv), but the message is the caller's to keep; see
+    /// [`Receiver::take_message`](crate::Receiver::take_message).
+    ///
+    /// Cancel safe, as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
+        if poll_fn(|cx| self.poll_message(cx)).await == Ready::End {
+            return self.ended();
+        }
+        Ok(self.core.inbound().receiver_mut().take_message())
+    }
+}
+
+impl<I: Source + Timer + Output> WebSocket<I> {
     /// [`recv`](Self::recv), but returns also when there is room again: when less than `below`
     /// bytes, and less than [`high_water`](Config::high_water), are unsent, if there was no such
     /// room when it was called. For whoever has more to feed than that, such as an [`Outbox`](crate::Outbox),
@@ -169,7 +156,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     /// As [`recv`](Self::recv).
     pub async fn recv_or_room(&mut self, below: usize) -> Result<Received<'_>, Error> {
         let lacked = !self.has_room_below(below);
-        let ready = poll_fn(|cx| match self.drive.poll_message(cx) {
+        let ready = poll_fn(|cx| match self.poll_message(cx) {
             Poll::Ready(ready) => Poll::Ready(Some(ready)),
             Poll::Pending if lacked && self.has_room_below(below) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
@@ -177,19 +164,13 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         .await;
         match ready {
             None => Ok(Received::Room),
-            Some(Ready::End) => self.drive.ended::<()>().map(|_| Received::Closed),
-            Some(Ready::Item) => Ok(self
-                .drive
-                .core
-                .conn
-                .receiver()
-                .message()
-                .map_or(Received::Closed, Received::Message)),
+            Some(Ready::End) => self.ended::<()>().map(|_| Received::Closed),
+            Some(Ready::Item) => Ok(self.message().map_or(Received::Closed, Received::Message)),
         }
     }
 
     fn has_room_below(&self, below: usize) -> bool {
-        let tx = self.drive.core.conn.sender();
+        let tx = self.core.conn.sender();
         tx.has_room() && tx.buffered_amount() < below
     }
 
@@ -211,54 +192,6 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     #[inline]
     pub fn recv_reply(&mut self) -> RecvReply<'_, I> {
         RecvReply(Some(self))
-    }
-
-    /// The next message or control frame; for proxies, and where
-    /// [`auto_pong`](Config::auto_pong) or [`auto_close`](Config::auto_close) is off. `None` after
-    /// the peer's Close.
-    ///
-    /// Cancel safe, as [`recv`](Self::recv).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub async fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
-        if poll_fn(|cx| self.drive.poll_more(cx, Want::Event)).await == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.conn.receiver().event())
-    }
-
-    /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
-    /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
-    /// middle of a message skips the rest of it. Where the peer closes in the middle of one, there
-    /// is no last piece: [`Closed::cut`] tells.
-    ///
-    /// Cancel safe, as [`recv`](Self::recv).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
-        if poll_fn(|cx| self.drive.poll_more(cx, Want::Chunk)).await == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.conn.receiver().chunk())
-    }
-
-    /// [`recv`](Self::recv), but the message is the caller's to keep; see
-    /// [`Receiver::take_message`](crate::Receiver::take_message).
-    ///
-    /// Cancel safe, as [`recv`](Self::recv).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
-        if poll_fn(|cx| self.drive.poll_message(cx)).await == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.conn.receiver_mut().take_message())
     }
 
     // Sending.
@@ -308,17 +241,6 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         poll_fn(|cx| self.poll_flush(cx, false)).await
     }
 
-    /// Queues a Ping whose Pong gives [`Sender::rtt`] another time; see [`Sender::probe`]. It leaves
-    /// with whatever is written next. Where something always arrives, the heartbeat sends none: call
-    /// this now and then.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](SendError::Closed).
-    pub fn probe(&mut self) -> Result<(), SendError> {
-        self.drive.core.conn.sender_mut().probe(self.drive.io.now())
-    }
-
     /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
     /// discards up to the peer's Close and ends the stream as that takes. Bounded by
     /// [`close_timeout`](Config::close_timeout) for each of these.
@@ -338,74 +260,32 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         &mut self,
         frame: impl Into<Option<CloseFrame<'f>>>,
     ) -> Result<(), Error> {
-        match self.drive.core.conn.sender_mut().close(frame) {
-            Ok(()) | Err(SendError::Closed) => {}
-            Err(error) => return Err(error.into()),
-        }
-        while poll_fn(|cx| self.drive.poll_more(cx, Want::Message)).await == Ready::Item {}
-        self.drive.ended::<()>().map(drop)
+        self.feed_close(frame)?;
+        while poll_fn(|cx| self.poll_more(cx, Want::Message)).await == Ready::Item {}
+        self.ended::<()>().map(drop)
     }
+}
 
-    // Polls.
-
+impl<I: Source + Timer + Output> WebSocket<I> {
     #[inline(never)]
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
-        let tx = self.drive.core.conn.sender();
-        if tx.wants_write() || !tx.has_room() {
-            self.drive.write(cx);
-            if !self.drive.core.conn.sender().has_room() {
-                ready!(self.poll_paused(cx));
-            }
-        }
+        ready!(self.poll_reply_room(cx));
         loop {
-            match ready!(self.drive.poll_more(cx, Want::Message)) {
-                Ready::Item if self.drive.core.conn.sender().is_closed() => {} // nothing can answer it
+            match ready!(self.poll_more(cx, Want::Message)) {
+                Ready::Item if self.core.conn.sender().is_closed() => {} // nothing can answer it
                 ready => return Poll::Ready(ready),
             }
         }
     }
+}
 
-    /// Writes all, where nobody reads while it waits. `enough`: until there is room.
-    fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Result<(), Error>> {
-        loop {
-            let Drive { core, io, .. } = &mut self.drive;
-            // A stream that still holds something back would be waited for in vain.
-            if core.conn.sender().is_broken() {
-                return Poll::Ready(Err(core.lost()));
-            }
-            match core.poll_write(io, cx) {
-                Poll::Ready(Ok(())) => {
-                    pool::give(core.conn.sender_mut().reclaim());
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(core.fail::<I>(error))),
-                Poll::Pending if enough && core.conn.sender().has_room() => {
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Pending => ready!(self.poll_paused(cx)),
-            }
-            if let Some(error) = self.drive.core.error() {
-                return Poll::Ready(Err(error.into()));
-            }
+impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
+    #[inline(always)]
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+        match self.quick() {
+            Some(Step::Message) => Poll::Ready(Ready::Item),
+            _ => self.poll_more(cx, Want::Message),
         }
-    }
-
-    /// Waits for a deadline on writing or closing: nobody reads meanwhile.
-    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Drive { core, io, .. } = &mut self.drive;
-        core.pause();
-        io.poll_alarm(core, cx)
-    }
-
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let tx = self.drive.core.conn.sender();
-        if tx.is_closed() {
-            return Poll::Ready(Err(SendError::Closed.into()));
-        }
-        if tx.has_room() {
-            return Poll::Ready(Ok(()));
-        }
-        self.poll_flush(cx, true)
     }
 }
 
@@ -425,7 +305,7 @@ pub enum Received<'a> {
 /// its result over through memory, which costs 7 ns a message.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct Recv<'a, C, I>(Option<&'a mut Drive<C, I>>);
+pub struct Recv<'a, C, I>(Option<&'a mut Socket<C, I>>);
 
 impl<'a, C: Core<I> + Deadlines, I: Source + Timer> Future for Recv<'a, C, I> {
     type Output = Result<Option<Message<'a>>, Error>;
@@ -437,7 +317,7 @@ impl<'a, C: Core<I> + Deadlines, I: Source + Timer> Future for Recv<'a, C, I> {
         };
         match ready!(drive.poll_message(cx)) {
             Ready::End => Poll::Ready(drive.ended()),
-            Ready::Item => Poll::Ready(Ok(self.0.take().and_then(Drive::message))),
+            Ready::Item => Poll::Ready(Ok(self.0.take().and_then(Socket::message))),
         }
     }
 }
@@ -455,16 +335,11 @@ impl<'a, I: Source + Timer + Output> Future for RecvReply<'a, I> {
         let Some(ws) = self.0.as_mut() else {
             return Poll::Pending; // polled after completion
         };
-        // Nothing to write first, and a message at hand: nearly always so in a batch.
-        let tx = ws.drive.core.conn.sender_mut();
-        let free = !tx.wants_write() && !tx.is_closed();
-        if !(free && ws.drive.quick() == Some(Step::Message))
-            && ready!(ws.poll_reply(cx)) == Ready::End
-        {
-            return Poll::Ready(ws.drive.ended());
+        if !ws.quick_reply() && ready!(ws.poll_reply(cx)) == Ready::End {
+            return Poll::Ready(ws.ended());
         }
         Poll::Ready(Ok(self.0.take().and_then(|ws| {
-            let (rx, tx) = ws.drive.core.conn.split_mut();
+            let (rx, tx) = ws.core.conn.split_mut();
             rx.message().map(|message| (message, tx))
         })))
     }

@@ -1,10 +1,10 @@
 //! How a task reads, waits, and is woken by a timer.
 use crate::{
     drive::{
-        Core, Drive, Input, Io, Output, Ready, Want, Whole,
+        Core, Input, Io, Output, Whole,
         io::{failed, outcome},
     },
-    proto::{connection::Step, error::RecvError, message::Message, pool, time::Time},
+    proto::{error::RecvError, pool, time::Time},
 };
 use std::{
     future::poll_fn,
@@ -25,13 +25,15 @@ pub trait Timer: Io {
 }
 
 /// What a task has to know of deadlines.
-pub(crate) trait Deadlines {
+pub trait Deadlines {
     /// Has whatever else may change a deadline wake this task.
     fn park(&mut self, cx: &Context<'_>);
     /// A read follows.
     fn reads(&mut self);
     /// Gives the buffers back before a wait.
     fn rest(&mut self);
+    /// Gives the buffer for sending back.
+    fn flushed(&mut self) {}
     /// When the next deadline is.
     fn next(&mut self) -> Option<Time>;
     /// Tells the time.
@@ -61,6 +63,14 @@ impl<I: Source + Timer, C: Core<I> + Deadlines> Input<C> for I {
             None => Poll::Pending,
             Some(at) => poll_until(self, at, core, cx),
         }
+    }
+
+    fn poll_pause(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_alarm(core, cx)
+    }
+
+    fn flushed(&mut self, core: &mut C) {
+        core.flushed();
     }
 }
 
@@ -105,6 +115,10 @@ impl Deadlines for Whole {
     #[inline]
     fn rest(&mut self) {
         pool::give(self.conn.receiver_mut().reclaim());
+        self.flushed();
+    }
+
+    fn flushed(&mut self) {
         pool::give(self.conn.sender_mut().reclaim());
     }
 
@@ -119,22 +133,6 @@ impl Deadlines for Whole {
 
     fn writes(&mut self) -> bool {
         self.conn.sender().has_outgoing()
-    }
-}
-
-impl<C: Core<I> + Deadlines, I: Source + Timer> Drive<C, I> {
-    /// The message that the last step stopped at.
-    #[inline(always)]
-    pub(super) fn message(&mut self) -> Option<Message<'_>> {
-        self.core.inbound().receiver().message()
-    }
-
-    #[inline(always)]
-    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
-        match self.quick() {
-            Some(Step::Message) => Poll::Ready(Ready::Item),
-            _ => self.poll_more(cx, Want::Message),
-        }
     }
 }
 

@@ -12,22 +12,17 @@
 //! while the writer's task sleeps, or waits in the middle of a write: its Pong joins the bytes taken
 //! out, at the next frame boundary. A stream keeps one waker for writing, and both tasks may wait for
 //! it, so that waker wakes both.
-use super::{Recv, Source, Timer, WebSocket, source::Deadlines};
+use super::{Source, Timer, WebSocket, source::Deadlines};
 use crate::{
     drive::sync::{Mutex, MutexGuard},
     drive::{
-        Closing, Core, Drive, Error, Io, Output, Queue, Ready, SenderGuard, TURN, Want,
+        self, Closing, Error, Hand, Io, Link, Output, Queue, Socket, TURN, begun,
         io::{flush, write},
-        step_half,
     },
     proto::{
         close::CloseFrame,
-        connection::{
-            Closed, Ending, Inbound, Outgoing, Position, Receiver, Sender, Step,
-            out_buffer::OutBuffer,
-        },
-        error::{RecvError, SendError},
-        message::{Chunk, Event, Info, Message, OwnedMessage},
+        connection::{Outgoing, out_buffer::OutBuffer},
+        error::RecvError,
         outbound::Outbound,
         pool,
         time::Time,
@@ -44,35 +39,20 @@ use std::{
 /// The half that receives. Keep receiving: it answers Pings, sees the peer's Close, and drives all
 /// deadlines but the one on writing. Dropped, it ends receiving; the [`Writer`] learns of the
 /// connection's end from a write that fails.
-#[derive(Debug)]
-pub struct Reader<R, W> {
-    pub(super) drive: Drive<Half<W>, R>,
-    /// The `Stream` has given its last item.
-    #[cfg(feature = "futures")]
-    pub(super) over: bool,
-}
+pub(crate) type Reader<R, W> = Socket<Half<W>, R>;
 
 /// What the reading half drives.
-#[derive(Debug)]
-pub struct Half<W> {
-    pub(super) inbound: Inbound,
-    /// Something was queued for the peer, or by the heartbeat, since the last complete write.
-    owes: bool,
-    late: Option<RecvError>,
-    shared: Arc<Shared<W>>,
-}
+pub(crate) type Half<W> = drive::Half<Arc<Shared<W>>>;
 
 /// The half that sends. Dropping it closes nothing: say [`close`](Self::close) first. What was fed
 /// and not flushed then leaves with whatever the [`Reader`] writes next, if anything.
 ///
 /// There is one of it. Several senders put a channel in front.
-#[derive(Debug)]
-pub struct Writer<W> {
-    shared: Arc<Shared<W>>,
-}
+pub(crate) type Writer<W> = drive::Writer<Arc<Shared<W>>>;
 
+/// What both halves have.
 #[derive(Debug)]
-struct Shared<W> {
+pub struct Shared<W> {
     pen: Mutex<Pen<W>>,
     queue: Mutex<Queue>,
     wakers: Arc<Wakers>,
@@ -243,7 +223,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         self,
         split: impl FnOnce(I) -> (R, W),
     ) -> (Reader<R, W>, Writer<W>) {
-        let Drive { mut core, io, .. } = self.drive;
+        let Self { mut core, io, .. } = self;
         core.set_paused(false);
         let ended = core.ended();
         let (inbound, tx) = core.conn.into_halves();
@@ -255,90 +235,56 @@ impl<I: Source + Timer + Output> WebSocket<I> {
             queue: Mutex::new(Queue::new(tx, core.io_error, ended)),
             wakers: Arc::default(),
         });
-        let half = Half { inbound, owes: true, late: core.late, shared: shared.clone() };
-        let reader = Reader {
-            drive: Drive::new(half, read),
-            #[cfg(feature = "futures")]
-            over: false,
-        };
-        (reader, Writer { shared })
+        let half = Half::new(inbound, core.late, shared.clone());
+        (Reader::new(half, read), Writer { hand: shared })
     }
 }
 
-impl<R: Source + Timer, W: Output> Core<R> for Half<W> {
-    #[inline(always)]
-    fn inbound(&mut self) -> &mut Inbound {
-        &mut self.inbound
+impl<W> drive::Shared for Arc<Shared<W>> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        Shared::queue(self)
     }
 
-    #[inline]
-    fn step(&mut self, want: Want) -> Result<Step, RecvError> {
-        let Self { inbound, shared, owes, .. } = self;
-        step_half(inbound, want, |inbound, step| *owes |= shared.queue().answer(inbound, step))
+    fn reader(&self) -> &dyn Closing {
+        &*self.wakers
     }
+}
 
+impl<R, W: Output> Link<R> for Arc<Shared<W>> {
     fn poll_write(&mut self, _: &mut R, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.owes {
-            return Poll::Ready(Ok(()));
-        }
-        let written = self.shared.poll_write(Side::Reader, cx);
-        self.owes = written.is_pending();
-        written
+        Shared::poll_write(self, Side::Reader, cx)
     }
 
-    fn poll_shutdown(&mut self, _: &mut R, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared.poll_shutdown(Side::Reader, cx)
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Shared::poll_shutdown(self, Side::Reader, cx)
     }
 
-    fn write_failed(&mut self, _: io::Error) {
-        // `Shared::poll_write` has said so already, to both sides.
+    fn failed(&self) {
+        self.wakers.wake_one(Side::Writer);
     }
+}
 
-    fn io_failed(&mut self, error: io::Error) {
-        self.shared.queue().io_error.get_or_insert(error);
-    }
-
-    fn take_io_error(&mut self) -> Option<io::Error> {
-        self.shared.queue().io_error.take()
-    }
-
-    fn ending(&mut self) -> Ending {
-        self.owes = true; // ours is what is written now
-        let (ending, news) = self.shared.queue().ending(&self.inbound);
-        if news {
-            self.shared.wakers.wake_one(Side::Writer);
-        }
-        ending
-    }
-
-    #[cold]
-    fn time_pong(&mut self, io: &R) {
-        let tx = &mut self.shared.queue().tx;
-        if tx.pong_waits() {
-            tx.time_pong(io.now());
-        }
-    }
-
-    fn late(&self) -> Option<RecvError> {
-        self.late
+impl<W: Io> Hand for Arc<Shared<W>> {
+    fn now(&self) -> Time {
+        self.pen().io.now()
     }
 }
 
 impl<W> Deadlines for Half<W> {
     /// Whatever the writer queues that changes a deadline (a Close) or fails wakes this task.
     fn park(&mut self, cx: &Context<'_>) {
-        self.shared.wakers.park(Side::Reader, cx);
+        self.link.wakers.park(Side::Reader, cx);
     }
 
     /// The deadline on writing among them, as long as something is blocked.
     fn next(&mut self) -> Option<Time> {
-        self.inbound.poll_timeout(&self.shared.queue().tx)
+        self.inbound.poll_timeout(&self.link.queue().tx)
     }
 
     fn tell(&mut self, now: Time) -> Result<(), RecvError> {
         self.owes = true; // by the heartbeat, perhaps
-        let Self { inbound, shared, late, .. } = self;
-        let mut queue = shared.queue();
+        let Self { inbound, link, late, .. } = self;
+        let mut queue = link.queue();
         let mut told = inbound.handle_own_timeout(now, &mut queue.tx);
         if told.is_ok() {
             told = match queue.ended {
@@ -355,126 +301,13 @@ impl<W> Deadlines for Half<W> {
 
     /// What was fed is the writer's to flush.
     fn writes(&mut self) -> bool {
-        self.shared.queue().tx.owes_control()
+        self.link.queue().tx.owes_control()
     }
 
     fn reads(&mut self) {}
 
     fn rest(&mut self) {
         pool::give(self.inbound.receiver_mut().reclaim());
-    }
-}
-
-impl<R, W> Reader<R, W> {
-    /// The receiving half of the core, to look at.
-    pub fn receiver(&self) -> &Receiver {
-        self.drive.core.inbound.receiver()
-    }
-
-    /// The sending half of the core, as [`Writer::sender`] lends it: for what it knows, such as the
-    /// [round trip](Sender::rtt). What is fed to it is the [`Writer`]'s to flush.
-    pub fn sender(&mut self) -> SenderGuard<'_> {
-        SenderGuard::new(self.drive.core.shared.queue(), &*self.drive.core.shared.wakers)
-    }
-
-    /// How the connection ended: `None` while more may be received. See
-    /// [`Connection::closed`](crate::Connection::closed).
-    pub fn closed(&self) -> Option<Closed<'_>> {
-        self.drive.core.inbound.closed(&self.drive.core.shared.queue().tx)
-    }
-
-    /// The half of the stream that is read.
-    pub fn get_ref(&self) -> &R::Stream
-    where
-        R: Io,
-    {
-        self.drive.io.get_ref()
-    }
-}
-
-impl<R: Source + Timer, W: Output> Reader<R, W> {
-    /// As [`WebSocket::recv`]; cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    #[inline]
-    pub fn recv(&mut self) -> Recv<'_, Half<W>, R> {
-        Recv(Some(&mut self.drive))
-    }
-
-    /// As [`WebSocket::recv_info`]; cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub async fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
-        if poll_fn(|cx| self.drive.poll_message(cx)).await == Ready::End {
-            return self.drive.ended();
-        }
-        let info = self.drive.core.inbound.receiver().info();
-        Ok(self.drive.core.inbound.receiver().message().map(|message| (message, info)))
-    }
-
-    /// As [`WebSocket::recv_event`]; cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub async fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
-        if poll_fn(|cx| self.drive.poll_more(cx, Want::Event)).await == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.inbound.receiver().event())
-    }
-
-    /// As [`WebSocket::recv_chunk`]; cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
-        if poll_fn(|cx| self.drive.poll_more(cx, Want::Chunk)).await == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.inbound.receiver_mut().chunk())
-    }
-
-    /// As [`WebSocket::recv_owned`]; cancel safe.
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::recv`].
-    pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
-        if poll_fn(|cx| self.drive.poll_message(cx)).await == Ready::End {
-            return self.drive.ended();
-        }
-        Ok(self.drive.core.inbound.receiver_mut().take_message())
-    }
-}
-
-impl<W> Writer<W> {
-    /// Whatever needs the sending half and no I/O; do not wait in it.
-    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
-        f(&mut self.shared.queue().tx)
-    }
-
-    /// The sending half of the core, for all that needs no I/O: an [`Outbox`](crate::Outbox) feeds it.
-    /// Both halves wait for it while the guard lives: let go of it soon, and before an `.await`. If it was closed meanwhile,
-    /// the [`Reader`] is told when the guard is dropped.
-    pub fn sender(&mut self) -> SenderGuard<'_> {
-        SenderGuard::new(self.shared.queue(), &*self.shared.wakers)
-    }
-
-    /// Queues a message; see [`Sender::feed`]. It leaves with the next [`flush`](Self::flush). Never
-    /// waits, but refuses with [`Full`](SendError::Full): [`ready`](Self::ready) in front of it waits
-    /// for room.
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed(message))
     }
 }
 
@@ -509,17 +342,7 @@ impl<W: Output + Timer> Writer<W> {
         poll_fn(|cx| self.poll_flush(cx, false)).await
     }
 
-    /// As [`WebSocket::probe`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::probe`].
-    pub fn probe(&mut self) -> Result<(), SendError> {
-        let now = self.shared.pen().io.now();
-        self.with(|tx| tx.probe(now))
-    }
-
-    /// Queues a Close behind all that was fed, and writes it. The [`Reader`] goes on to the peer's
+    /// Queues a Close behind all that was fed, and writes it. The half that receives goes on to the peer's
     /// Close, waits no longer than [`close_timeout`](crate::Config::close_timeout), and ends the
     /// stream.
     ///
@@ -532,24 +355,13 @@ impl<W: Output + Timer> Writer<W> {
         &mut self,
         frame: impl Into<Option<CloseFrame<'f>>>,
     ) -> Result<(), Error> {
-        let closed = self.sender().close(frame);
-        self.end(closed).await
-    }
-
-    async fn end(&mut self, closed: Result<(), SendError>) -> Result<(), Error> {
-        match closed {
-            Ok(()) | Err(SendError::Closed) => self.flush().await,
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn why_closed(&mut self) -> Error {
-        self.shared.queue().why_closed()
+        begun(self.sender().close(frame))?;
+        self.flush().await
     }
 
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.with(|tx| tx.is_closed()) {
-            return Poll::Ready(Err(self.why_closed()));
+            return Poll::Ready(Err(self.hand.queue().why_closed()));
         }
         if self.with(|tx| tx.has_room()) {
             return Poll::Ready(Ok(()));
@@ -563,19 +375,19 @@ impl<W: Output + Timer> Writer<W> {
         enough: bool,
     ) -> Poll<Result<(), Error>> {
         loop {
-            let written = self.shared.poll_write(Side::Writer, cx);
+            let written = Shared::poll_write(&self.hand, Side::Writer, cx);
             if let Poll::Ready(Err(error)) = written {
                 return Poll::Ready(Err(error.into()));
             }
-            let lost = self.shared.queue().lost();
+            let lost = self.hand.queue().lost();
             if let Some(error) = lost {
                 return Poll::Ready(Err(error));
             }
             if written.is_ready() || (enough && self.with(|tx| tx.has_room())) {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.shared.poll_stall(cx));
-            self.shared.wakers.wake_one(Side::Reader); // it failed: the reader has to know
+            ready!(self.hand.poll_stall(cx));
+            self.hand.wakers.wake_one(Side::Reader); // it failed: the reader has to know
         }
     }
 }

@@ -25,19 +25,28 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// `StreamExt::split` lets two tasks share one WebSocket, but a stream and a timer wake only the
-/// last task that polled; here both are woken.
+/// What a `Stream` and a `Sink` have to remember.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    /// The `Stream` has given its last item.
+    over: bool,
+    /// The tasks that wait for the `Stream` and for the `Sink`, once one does.
+    tasks: Option<Arc<Wakers>>,
+}
+
+/// `StreamExt::split` makes two tasks of one WebSocket, but a stream and a timer wake only who asked
+/// last: what they wake here is both.
 impl<I> WebSocket<I> {
     fn tasks(&mut self, side: Side, cx: &Context<'_>) -> Arc<Wakers> {
-        let tasks = self.tasks.get_or_insert_default();
+        let tasks = self.streams.tasks.get_or_insert_default();
         tasks.park(side, cx);
         tasks.clone()
     }
 
     /// The state that one side may change while the other waits for it.
     fn outlook(&self) -> (bool, bool, bool) {
-        let tx = self.drive.core.conn.sender();
-        (tx.is_closed(), tx.is_broken(), self.drive.core.error().is_some())
+        let tx = self.core.conn.sender();
+        (tx.is_closed(), tx.is_broken(), self.core.error().is_some())
     }
 
     /// Polls one side, and wakes the other if that changed something for it.
@@ -66,27 +75,25 @@ impl<I: Source + Timer + Output + Unpin> Stream for WebSocket<I> {
     type Item = Result<OwnedMessage, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.over {
+        if self.streams.over {
             return Poll::Ready(None);
         }
-        let ready = match self.drive.quick() {
+        let ready = match self.quick() {
             Some(Step::Message) => Ready::Item,
-            _ => ready!(
-                self.poll_side(Side::Reader, cx, |ws, cx| ws.drive.poll_more(cx, Want::Message))
-            ),
+            _ => ready!(self.poll_side(Side::Reader, cx, |ws, cx| ws.poll_more(cx, Want::Message))),
         };
         let item = match ready {
-            Ready::Item => self.drive.core.conn.receiver_mut().take_message().map(Ok),
-            Ready::End => self.drive.ended().transpose(),
+            Ready::Item => self.core.conn.receiver_mut().take_message().map(Ok),
+            Ready::End => self.ended().transpose(),
         };
-        self.over = !matches!(item, Some(Ok(_)));
+        self.streams.over = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)
     }
 }
 
 impl<I: Source + Timer + Output + Unpin> FusedStream for WebSocket<I> {
     fn is_terminated(&self) -> bool {
-        self.over
+        self.streams.over
     }
 }
 
@@ -95,21 +102,21 @@ impl<R: Source + Timer + Unpin, W: Output> Stream for Reader<R, W> {
     type Item = Result<OwnedMessage, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.over {
+        if self.streams.over {
             return Poll::Ready(None);
         }
-        let item = match ready!(self.drive.poll_message(cx)) {
-            Ready::Item => self.drive.core.inbound.receiver_mut().take_message().map(Ok),
-            Ready::End => self.drive.ended().transpose(),
+        let item = match ready!(self.poll_message(cx)) {
+            Ready::Item => self.core.inbound.receiver_mut().take_message().map(Ok),
+            Ready::End => self.ended().transpose(),
         };
-        self.over = !matches!(item, Some(Ok(_)));
+        self.streams.over = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)
     }
 }
 
 impl<R: Source + Timer + Unpin, W: Output> FusedStream for Reader<R, W> {
     fn is_terminated(&self) -> bool {
-        self.over
+        self.streams.over
     }
 }
 
@@ -140,7 +147,7 @@ impl<I: Source + Timer + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
     }
 }
 
-/// As that of the whole [`WebSocket`]; the [`Reader`] goes on to the peer's Close.
+/// As that of the whole [`WebSocket`]; the half that receives goes on to the peer's Close.
 impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
     type Error = Error;
 

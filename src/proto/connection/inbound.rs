@@ -17,7 +17,7 @@ use core::time::Duration;
 
 /// The receiving half, the deadlines, and how the stream ends.
 #[derive(Debug)]
-pub(crate) struct Inbound {
+pub struct Inbound {
     pub(super) rx: Receiver,
     timers: Timers,
     role: Role,

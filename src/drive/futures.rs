@@ -1,0 +1,7 @@
+//! What a `Stream` and a `Sink` have to remember: nothing, without the feature `futures`.
+#[cfg(feature = "futures")]
+pub(crate) use super::task::streams::Streams;
+
+#[cfg(not(feature = "futures"))]
+#[derive(Debug, Default)]
+pub(crate) struct Streams;

@@ -1,0 +1,174 @@
+//! What needs no waiting, and the polls behind what does: for the adapters of tasks and of threads.
+use super::{Core, Half, Input, Io, Output, SenderGuard, Shared, Socket, Whole};
+use crate::{
+    drive::Error,
+    proto::{
+        close::CloseFrame,
+        connection::{Closed, Connection, Position, Receiver, Sender, Step},
+        error::SendError,
+        message::Message,
+        outbound::Outbound,
+    },
+};
+use std::task::{Context, Poll, ready};
+
+impl<C: Core<I>, I: Io> Socket<C, I> {
+    /// The stream, or the half of it that is read.
+    pub fn get_ref(&self) -> &I::Stream {
+        self.io.get_ref()
+    }
+
+    /// How the connection ended: `None` while more may be received. See [`Connection::closed`].
+    pub fn closed(&self) -> Option<Closed<'_>> {
+        self.core.closed()
+    }
+
+    /// The message that the last step stopped at.
+    #[inline(always)]
+    pub(crate) fn message(&mut self) -> Option<Message<'_>> {
+        self.core.inbound().receiver().message()
+    }
+}
+
+impl<I: Io> Socket<Whole, I> {
+    /// Takes the stream and the connection apart again. A stream of `blocking` keeps the timeouts
+    /// that were set on it.
+    pub fn into_parts(self) -> (I::Stream, Connection) {
+        (self.io.into_inner(), self.core.conn)
+    }
+
+    /// The stream. What is read from or written to it directly is lost to, or breaks into, the
+    /// WebSocket's own. In `blocking` its timeouts are the WebSocket's to set.
+    pub fn get_mut(&mut self) -> &mut I::Stream {
+        self.io.get_mut()
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &Connection {
+        &self.core.conn
+    }
+
+    /// The sending half: everything that needs no I/O.
+    #[inline]
+    pub fn sender(&mut self) -> &mut Sender {
+        self.core.conn.sender_mut()
+    }
+
+    /// Queues a message; see [`Sender::feed`]. It leaves with the next `flush`, or when a receiving
+    /// call has used up its input. Never waits, but refuses with [`Full`](SendError::Full): `ready` in
+    /// front of it waits for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    #[inline]
+    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
+        self.core.conn.sender_mut().feed(message)
+    }
+
+    /// Queues a Ping whose Pong gives [`Sender::rtt`] another time; see [`Sender::probe`]. It leaves
+    /// with whatever is written next. Where something always arrives, the heartbeat sends none: call
+    /// this now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed).
+    pub fn probe(&mut self) -> Result<(), SendError> {
+        self.core.conn.sender_mut().probe(self.io.now())
+    }
+}
+
+impl<I: Input<Whole> + Output> Socket<Whole, I> {
+    /// Whether a message is here, and nothing has to be written before it is answered: nearly always
+    /// so in a batch.
+    #[inline(always)]
+    pub(crate) fn quick_reply(&mut self) -> bool {
+        let tx = self.core.conn.sender();
+        let free = !tx.wants_write() && !tx.is_closed();
+        free && self.quick() == Some(Step::Message)
+    }
+
+    /// Waits for room for a reply, and writes where enough waits.
+    pub(crate) fn poll_reply_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let tx = self.core.conn.sender();
+        if !tx.has_room() {
+            // An error is found again by receiving, in its time.
+            let _ = ready!(self.poll_flush(cx, true));
+        } else if tx.wants_write() {
+            self.write(cx);
+        }
+        Poll::Ready(())
+    }
+
+    /// Writes all, where nobody reads while it waits. `enough`: until there is room.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        enough: bool,
+    ) -> Poll<Result<(), Error>> {
+        let Self { core, io, .. } = self;
+        loop {
+            // A stream that still holds something back would be waited for in vain.
+            if core.conn.sender().is_broken() {
+                return Poll::Ready(Err(core.lost()));
+            }
+            match core.poll_write_all(io, cx) {
+                Poll::Ready(Ok(())) => {
+                    io.flushed(core);
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(core.fail::<I>(error))),
+                Poll::Pending if enough && core.conn.sender().has_room() => {
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Pending => {}
+            }
+            core.pause();
+            ready!(io.poll_pause(core, cx));
+            if let Some(error) = core.error() {
+                return Poll::Ready(Err(error.into()));
+            }
+        }
+    }
+
+    /// Waits for room.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let tx = self.core.conn.sender();
+        if tx.is_closed() {
+            return Poll::Ready(Err(SendError::Closed.into()));
+        }
+        if tx.has_room() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush(cx, true)
+    }
+
+    /// Queues a Close, unless one was queued before.
+    pub(crate) fn feed_close<'f>(
+        &mut self,
+        frame: impl Into<Option<CloseFrame<'f>>>,
+    ) -> Result<(), SendError> {
+        begun(self.sender().close(frame))
+    }
+}
+
+/// A Close that was queued before is as good.
+pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
+    match closed {
+        Err(SendError::Closed) => Ok(()),
+        closed => closed,
+    }
+}
+
+impl<H: Shared, I> Socket<Half<H>, I> {
+    /// The receiving half of the core, to look at.
+    pub fn receiver(&self) -> &Receiver {
+        self.core.inbound.receiver()
+    }
+
+    /// The sending half of the core, as the `Writer` lends it: for what it knows, such as the
+    /// [round trip](Sender::rtt). What is fed to it is the `Writer`'s to flush.
+    pub fn sender(&mut self) -> SenderGuard<'_> {
+        self.core.link.sender()
+    }
+}
