@@ -103,7 +103,7 @@ impl<S: Stream> Patient<S> {
     }
 }
 
-impl<S: Stream> Io for Patient<S> {
+impl<S> Io for Patient<S> {
     type Stream = S;
 
     fn get_ref(&self) -> &S {

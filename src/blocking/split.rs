@@ -203,7 +203,7 @@ impl<S: Stream> WebSocket<S> {
     }
 }
 
-impl<S: Stream> drive::Shared for Hold<S> {
+impl<S> drive::Shared for Hold<S> {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.shared.queue()
     }
@@ -213,7 +213,7 @@ impl<S: Stream> drive::Shared for Hold<S> {
     }
 }
 
-impl<S: Stream> drive::Shared for Hand<S> {
+impl<S> drive::Shared for Hand<S> {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.shared.queue()
     }
@@ -223,7 +223,7 @@ impl<S: Stream> drive::Shared for Hand<S> {
     }
 }
 
-impl<S: Stream> drive::Hand for Hand<S> {
+impl<S> drive::Hand for Hand<S> {
     fn now(&self) -> Time {
         self.patience.now()
     }

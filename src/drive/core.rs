@@ -18,8 +18,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+/// What a connection came to.
+pub trait Outcome {
+    fn closed(&self) -> Option<Closed<'_>>;
+}
+
 /// A connection, or its reading half, over an `I`.
-pub trait Core<I> {
+pub trait Core<I>: Outcome {
     fn inbound(&mut self) -> &mut Inbound;
     fn step(&mut self, want: Want) -> Result<Step, RecvError>;
 
@@ -34,7 +39,6 @@ pub trait Core<I> {
     fn take_io_error(&mut self) -> Option<io::Error>;
 
     fn ending(&mut self) -> Ending;
-    fn closed(&self) -> Option<Closed<'_>>;
     /// A Pong came: tells the time, if that is waited for.
     fn time_pong(&mut self, io: &I);
 
@@ -148,6 +152,12 @@ impl Whole {
     }
 }
 
+impl Outcome for Whole {
+    fn closed(&self) -> Option<Closed<'_>> {
+        self.conn.closed()
+    }
+}
+
 impl<I: Output> Core<I> for Whole {
     #[inline(always)]
     fn inbound(&mut self) -> &mut Inbound {
@@ -195,10 +205,6 @@ impl<I: Output> Core<I> for Whole {
 
     fn ending(&mut self) -> Ending {
         self.conn.ending()
-    }
-
-    fn closed(&self) -> Option<Closed<'_>> {
-        self.conn.closed()
     }
 
     #[cold]

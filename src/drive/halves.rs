@@ -1,5 +1,5 @@
 //! What both halves of a split connection share, whatever locks it and whoever waits.
-use super::{Core, Io, Want, again, lost};
+use super::{Core, Io, Outcome, Want, again, lost};
 use crate::{
     drive::Error,
     drive::sync::MutexGuard,
@@ -120,6 +120,12 @@ impl<H> Half<H> {
     }
 }
 
+impl<H: Shared> Outcome for Half<H> {
+    fn closed(&self) -> Option<Closed<'_>> {
+        self.inbound.closed(&self.link.queue().tx)
+    }
+}
+
 impl<I: Io, H: Link<I>> Core<I> for Half<H> {
     #[inline(always)]
     fn inbound(&mut self) -> &mut Inbound {
@@ -177,10 +183,6 @@ impl<I: Io, H: Link<I>> Core<I> for Half<H> {
             self.link.failed();
         }
         ending
-    }
-
-    fn closed(&self) -> Option<Closed<'_>> {
-        self.inbound.closed(&self.link.queue().tx)
     }
 
     #[cold]

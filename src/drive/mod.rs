@@ -15,8 +15,8 @@ pub(crate) mod sync;
 #[cfg(feature = "_task")]
 pub(crate) mod task;
 
-pub(crate) use self::core::Core;
 pub use self::core::Whole;
+pub(crate) use self::core::{Core, Outcome};
 pub(crate) use error::Error;
 pub(crate) use error::{again, lost};
 pub(crate) use halves::{Closing, Half, Hand, Link, Queue, Shared, TURN};

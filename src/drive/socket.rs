@@ -1,5 +1,5 @@
 //! What needs no waiting, and the polls behind what does: for the adapters of tasks and of threads.
-use super::{Core, Half, Input, Io, Output, SenderGuard, Shared, Socket, Whole};
+use super::{Core, Half, Input, Io, Outcome, Output, SenderGuard, Shared, Socket, Whole};
 use crate::{
     drive::Error,
     proto::{
@@ -12,17 +12,21 @@ use crate::{
 };
 use std::task::{Context, Poll, ready};
 
-impl<C: Core<I>, I: Io> Socket<C, I> {
+impl<C, I: Io> Socket<C, I> {
     /// The stream, or the half of it that is read.
     pub fn get_ref(&self) -> &I::Stream {
         self.io.get_ref()
     }
+}
 
+impl<C: Outcome, I> Socket<C, I> {
     /// How the connection ended: `None` while more may be received. See [`Connection::closed`].
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.core.closed()
     }
+}
 
+impl<C: Core<I>, I> Socket<C, I> {
     /// The message that the last step stopped at.
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Option<Message<'_>> {
