@@ -1,4 +1,4 @@
-//! What both halves of a split connection share, whatever locks it and whoever waits.
+//! The state that both halves of a split connection share, whatever locks it.
 use super::{Core, Io, Outcome, Want, again, lost};
 use crate::{
     drive::Error,
@@ -249,8 +249,8 @@ impl<H: Hand> Writer<H> {
     }
 }
 
-/// The [`Sender`] of a split connection, locked: both halves wait for it while this lives. Dropped,
-/// it tells the reading half if the sender was closed meanwhile, whoever did that.
+/// The [`Sender`] of a split connection, locked: both halves wait for it while this lives. On drop
+/// it tells the reading half if the sender was closed meanwhile, by either half.
 pub struct SenderGuard<'a> {
     was_closed: bool,
     queue: MutexGuard<'a, Queue>,
