@@ -1,5 +1,5 @@
-//! Limits and policies of a connection, each with its default and its reason; what a handshake
-//! agreed on.
+//! Limits and policies of a connection, each with its default and its reason; the result of a
+//! handshake's negotiation.
 #[cfg(feature = "deflate")]
 use crate::proto::deflate::{Agreed, Deflate};
 use alloc::string::String;
@@ -73,12 +73,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The longest message received whole, in bytes; default 16 MiB; of a compressed one, also what
-    /// it becomes, which is watched while inflating. A longer one fails the
+    /// The longest message received whole, in bytes; default 16 MiB. For a compressed one it also bounds
+    /// the inflated length, checked while inflating. A longer one fails the
     /// connection with Close 1009 at the frame header that says so, before a byte of it is stored.
     ///
-    /// Stops a peer from filling memory. Messages received in chunks are not bounded by it, but for
-    /// their frames, where [`max_frame`](Self::max_frame) is not set.
+    /// Stops a peer from filling memory. It does not bound messages received in chunks, except
+    /// their frames if [`max_frame`](Self::max_frame) is not set.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
@@ -103,8 +103,8 @@ impl Config {
     }
 
     /// How much one read asks for, in bytes; default 16 KiB, which stays in the processor's
-    /// first-level cache; at least 512, at most 16 MiB. The buffer has room for a frame's header
-    /// besides, so that a message of this length comes in one read, and it grows for a larger one
+    /// first-level cache; at least 512, at most 16 MiB. The buffer has additional room for a frame's
+    /// header, so that a message of this length comes in one read, and it grows for a larger one
     /// as that arrives.
     pub fn read_buffer(mut self, bytes: usize) -> Self {
         self.read_buffer = bytes.clamp(512, 1 << 24);
@@ -115,7 +115,7 @@ impl Config {
     /// [`SendError::Full`](crate::SendError::Full) once this much is buffered; a message that
     /// begins below it is taken whole, whatever its length.
     ///
-    /// Stops a peer that does not read from filling memory with what is meant for it.
+    /// Stops a peer that does not read from filling memory with its messages.
     pub fn high_water(mut self, bytes: usize) -> Self {
         self.high_water = bytes.max(1);
         self
@@ -124,7 +124,7 @@ impl Config {
     /// How much an adapter lets a batch of replies grow before it writes in the middle of the
     /// batch, in bytes; default 64 KiB.
     ///
-    /// So the first reply of a long batch waits for no more than the work that makes this much.
+    /// So the first reply of a long batch waits for no more than the work on this many bytes.
     /// Measured with replies of 1 KiB (`benches/README.md`): less costs more system calls, more
     /// makes the slowest first reply wait 13 times as long for 6 % less processor time.
     pub fn cork_limit(mut self, bytes: usize) -> Self {
@@ -132,14 +132,14 @@ impl Config {
         self
     }
 
-    /// From which length on a shared payload is written from where it lies instead of being
+    /// The length from which on a shared payload is written from where it is instead of being
     /// copied, in bytes; default 4 KiB. A client masks, and so always copies.
     pub fn vectored_from(mut self, bytes: usize) -> Self {
         self.vectored_from = bytes.max(1);
         self
     }
 
-    /// Whether Pings are answered by themselves (§5.5.2); default yes. Otherwise answer the
+    /// Whether Pings are answered automatically (§5.5.2); default yes. Otherwise answer the
     /// [`Event::Ping`](crate::Event::Ping)s yourself, with
     /// [`pong`](crate::Sender::pong).
     pub fn auto_pong(mut self, yes: bool) -> Self {
@@ -147,7 +147,7 @@ impl Config {
         self
     }
 
-    /// Whether a Close from the peer is answered by itself (§5.5.1); default yes. Otherwise answer
+    /// Whether a Close from the peer is answered automatically (§5.5.1); default yes. Otherwise answer
     /// it yourself, with [`close`](crate::Sender::close).
     pub fn auto_close(mut self, yes: bool) -> Self {
         self.auto_close = yes;
@@ -202,7 +202,7 @@ impl Config {
         self
     }
 
-    /// The most headers in a head; default and most 128. A server answers more with 431.
+    /// The most headers in a head; default and maximum 128. A server answers more with 431.
     pub fn max_headers(mut self, count: usize) -> Self {
         self.max_headers = count.min(128);
         self
@@ -220,14 +220,14 @@ impl Config {
         self
     }
 
-    /// How much of a refusal's body a client keeps, in bytes; default 4 KiB.
+    /// How many bytes of a refusal's body a client keeps; default 4 KiB.
     pub fn max_refusal_body(mut self, bytes: usize) -> Self {
         self.max_refusal_body = bytes;
         self
     }
 
     /// Offers or accepts permessage-deflate (RFC 7692); default no. See
-    /// [`deflate`](crate::deflate) for what it costs, and [`Deflate`] for the settings.
+    /// [`deflate`](crate::deflate) for its cost, and [`Deflate`] for the settings.
     /// Feature `deflate`.
     #[cfg(feature = "deflate")]
     #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
@@ -251,16 +251,16 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// A Ping when nothing was received for `interval`, or up to a fifth more, as the last byte came
-    /// between two of the five looks in an interval; the connection fails
-    /// with [`PongTimeout`](crate::RecvError::PongTimeout) when nothing at all arrives within
+    /// Sends a Ping when nothing was received for `interval`, or up to a fifth more, since each interval
+    /// has five checks; the connection fails
+    /// with [`PongTimeout`](crate::RecvError::PongTimeout) if nothing at all arrives within
     /// `timeout` after the Ping was written. Any byte received is a sign of life. Intervals below
-    /// 5 ms count as that.
+    /// 5 ms count as 5 ms.
     ///
-    /// A dead peer is thus found within 1.25 × `interval` + `timeout` after its last byte, by a call
-    /// that receives; this includes how late the adapters are, where `interval` is a second or more:
+    /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after its last byte;
+    /// if `interval` is a second or more, this includes the lateness of the adapters:
     /// 1 ms with tokio, up to 30 ms in `blocking`. The Pings also measure the
-    /// [round-trip time](crate::Sender::rtt). [`Duration::MAX`] as the timeout pings and never
+    /// [round-trip time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] it pings and never
     /// gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
@@ -269,33 +269,33 @@ impl Heartbeat {
     /// For a server behind proxies and load balancers: 20 s and 20 s; a dead peer is found within
     /// 45 s.
     ///
-    /// These cut a connection on which nothing passes for a time of theirs, commonly 60 s (nginx's
-    /// `proxy_read_timeout`, AWS's load balancers), at some places 30 to 55 s. A Ping every 24 s at
-    /// the latest stays below all of them, and one that is lost comes again in time. A proxy may
-    /// keep its own connection to the server long after the client is gone, so a Ping it cannot
-    /// deliver is the only sign of that; 20 s let a phone change networks and TCP repeat itself.
+    /// These cut a connection that is idle for a time, commonly 60 s (nginx's
+    /// `proxy_read_timeout`, AWS's load balancers), sometimes 30 to 55 s. A Ping every 24 s at
+    /// the latest stays below all of them, and a lost one is repeated in time. A proxy may
+    /// keep its own connection to the server long after the client is gone; only a Ping that it cannot
+    /// deliver shows that. 20 s allow a phone to change networks and TCP to retransmit.
     pub const BEHIND_PROXIES: Self = Self::new(Duration::from_secs(20), Duration::from_secs(20));
 
     /// For a trading client and the like: 1 s and 2 s; a dead server is found within 3.25 s.
     ///
-    /// There a quiet market and a dead connection look the same, and to tell them apart is worth a
-    /// Ping a second, sent only where nothing else arrives. TCP repeats a lost segment after 200 ms
+    /// There a quiet market and a dead connection look the same, and telling them apart is worth a
+    /// Ping a second, sent only if nothing else arrives. TCP retransmits a lost segment after 200 ms
     /// or more, then after twice that: 2 s are enough for three losses in a row on a path between
-    /// continents. Too hasty for networks that pause for seconds, such as mobile ones.
+    /// continents. Too short for networks that pause for seconds, such as mobile ones.
     pub const TRADING: Self = Self::new(Duration::from_secs(1), Duration::from_secs(2));
 
     /// For a phone, or a device on batteries: 4 min and 30 s; a dead server is found within 5.5 min.
     ///
-    /// Each Ping wakes the radio for several seconds, and that is what empties the battery; too few
-    /// of them, and the address translation of the network forgets the connection, many after
-    /// 5 min of silence. So a Ping goes after 4 to 4.8 min. 30 s let the radio wake up, or move to
+    /// Each Ping wakes the radio for several seconds, which drains the battery; with too few
+    /// of them, the network's address translation forgets the connection, often after
+    /// 5 min of silence. So a Ping goes after 4 to 4.8 min. 30 s allow the radio to wake up, or to move to
     /// another cell.
     ///
-    /// For the phone's end. A server of phones pings as rarely, since its Pings wake them as well.
+    /// For the phone's end. A server of phones should ping as rarely, since its Pings wake them too.
     pub const PHONE: Self = Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30));
 }
 
-/// What both ends agreed on in the opening handshake. Can be made by hand, for framing without
+/// The result of the opening handshake's negotiation. Can be made by hand, for framing without
 /// HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -309,7 +309,7 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
-    /// What a connection without its own has; most agree on nothing, and need no room for it.
+    /// Shared by connections that agreed on nothing, as most do.
     pub(crate) fn or_nothing(this: Option<&Self>) -> &Self {
         static NOTHING: Negotiated = Negotiated {
             subprotocol: None,
@@ -330,8 +330,8 @@ impl Negotiated {
         self
     }
 
-    /// With permessage-deflate (RFC 7692). How to compress then is said by
-    /// [`Config::deflate`], or is as [`Deflate`]'s defaults. Feature `deflate`.
+    /// With permessage-deflate (RFC 7692). [`Config::deflate`], or else [`Deflate`]'s defaults, says how to
+    /// compress. Feature `deflate`.
     #[cfg(feature = "deflate")]
     #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
     pub fn with_deflate(mut self, agreed: Agreed) -> Self {

@@ -1,15 +1,15 @@
-//! What can go wrong, a type for each party whose doing it is: the peer's ([`ProtocolError`]), the
-//! caller's ([`SendError`]), the network's (the rest of [`RecvError`]).
+//! Errors, one type per party at fault: the peer ([`ProtocolError`]), the
+//! caller ([`SendError`]), the network (the rest of [`RecvError`]).
 //!
 //! All are `Copy` and small, and carry no text from the wire. The handshake's are in
-//! [`handshake`](crate::handshake); what the adapters return is `Error`.
+//! [`handshake`](crate::handshake); the adapters return `Error`.
 use crate::proto::code::CloseCode;
 
 /// The peer broke RFC 6455. Fatal; a Close with [`close_code`](Self::close_code) is queued for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set that no negotiated extension gives a meaning (§5.2).
+    /// A reserved bit is set to which no negotiated extension gives a meaning (§5.2).
     #[error("reserved bit set without an extension that defines it")]
     ReservedBits,
     /// An opcode of 3–7 or 0xB–0xF (§5.2).
@@ -45,7 +45,7 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// What this violation is answered with (§7.4.1): 1007 for [`BadUtf8`](Self::BadUtf8) and
+    /// The close code that answers this violation (§7.4.1): 1007 for [`BadUtf8`](Self::BadUtf8) and
     /// [`BadDeflate`](Self::BadDeflate), 1002 for all else.
     const fn close_code(self) -> CloseCode {
         match self {
@@ -101,8 +101,8 @@ pub enum RecvError {
 }
 
 impl RecvError {
-    /// The code of the Close that was queued for the peer; `None` where it is the network that
-    /// failed and a Close would reach nobody.
+    /// The code of the Close that was queued for the peer; `None` if the network
+    /// failed and a Close would not arrive.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
             Self::Protocol(e) => Some(e.close_code()),
@@ -118,7 +118,7 @@ impl RecvError {
         }
     }
 
-    /// Whether a new connection may fare better: the network failed, not the peer's manners.
+    /// Whether a new connection may fare better: the network failed, and the peer broke no rule.
     pub const fn is_retryable(self) -> bool {
         self.close_code().is_none()
     }
@@ -128,7 +128,7 @@ impl RecvError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// As much is buffered as [`high_water`](crate::Config::high_water) allows: flush first.
+    /// The buffer is at [`high_water`](crate::Config::high_water): flush first.
     #[error("{buffered} bytes buffered, limit {limit}")]
     Full {
         /// In bytes; `u32::MAX` stands for more.
@@ -136,14 +136,14 @@ pub enum SendError {
         /// In bytes; `u32::MAX` stands for more.
         limit: u32,
     },
-    /// A Close was sent or queued, or the connection failed: nothing can follow. Why, the receiving
-    /// half knows.
+    /// A Close was sent or queued, or the connection failed: nothing can follow. The receiving
+    /// half knows the reason.
     #[error("the sending half is closed")]
     Closed,
     /// A message in chunks is not finished; other data would end up inside it (§5.4).
     #[error("a message in chunks is in progress")]
     MessageInProgress,
-    /// A chunk that is not the first of its message, where none is in progress (§5.4).
+    /// A chunk that is not the first of its message, while none is in progress (§5.4).
     #[error("no message in chunks is in progress")]
     NoMessage,
     /// A Ping's or Pong's payload is longer than 125 bytes (§5.5).
@@ -160,7 +160,7 @@ pub enum SendError {
     BadUtf8,
 }
 
-/// A length as the errors show it.
+/// A length in the form that errors show.
 pub(crate) fn shown(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

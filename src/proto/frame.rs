@@ -1,8 +1,8 @@
 //! Frame headers on the wire (RFC 6455 §5.2): bytes in, [`Header`] out, and back.
 //!
-//! For callers who own their buffers and write their own state machine. Here are the rules that
-//! one header can break by itself; which end masks, what a reserved bit means and how frames make
-//! a message is the connection's.
+//! For callers with their own buffers and state machine. This module has the rules that
+//! one header can break by itself; the connection has those on masking, reserved bits and messages of
+//! several frames.
 //!
 //! ```
 //! use tickwire::frame::{Header, OpCode};
@@ -32,7 +32,7 @@ const RSV3: u8 = 0x10;
 /// The reserved bits.
 pub(crate) const RSV: u8 = RSV1 | RSV2 | RSV3;
 
-/// Set in the second byte of a frame that is masked. The other bits are its length, or say that
+/// Set in the second byte of a masked frame. The other bits are its length, or say that
 /// two or eight bytes of length follow.
 pub(crate) const MASK: u8 = 0x80;
 const LEN16: u8 = 126;
@@ -53,7 +53,7 @@ pub enum OpCode {
     Close = 0x8,
     /// `0x9`: to be answered with a Pong.
     Ping = 0x9,
-    /// `0xA`: the answer to a Ping, or a sign of life nobody asked for.
+    /// `0xA`: the answer to a Ping, or an unsolicited sign of life.
     Pong = 0xa,
 }
 
@@ -87,7 +87,7 @@ impl OpCode {
 }
 
 /// The rules of a header's first byte alone: a known opcode (§5.2), and a control frame is never a
-/// fragment (§5.5). The opcode, and FIN.
+/// fragment (§5.5). Returns the opcode and FIN.
 #[inline]
 pub(crate) fn first_byte(b0: u8) -> Result<(OpCode, bool), ProtocolError> {
     let opcode = OpCode::from_bits(b0).ok_or(ProtocolError::ReservedOpCode)?;
@@ -109,10 +109,10 @@ pub struct Header {
     pub rsv2: bool,
     /// Reserved bit 3: no registered extension uses it.
     pub rsv3: bool,
-    /// What the frame is.
+    /// The kind of frame.
     pub opcode: OpCode,
-    /// The key its payload is masked with: present on every frame a client sends, absent on every
-    /// frame a server sends (§5.1).
+    /// The masking key: present on every frame that a client sends, absent on every
+    /// frame that a server sends (§5.1).
     pub masking_key: Option<[u8; 4]>,
     /// How many bytes of payload follow the header, at most 2⁶³ − 1; at most 125 in a control
     /// frame.
@@ -139,12 +139,12 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// At the first byte that leaves no legal header, whatever follows:
+    /// At the first byte after which no header is legal:
     /// [`ReservedOpCode`](ProtocolError::ReservedOpCode),
     /// [`BadControlFrame`](ProtocolError::BadControlFrame) (a fragment, at the first byte, or longer
     /// than 125 bytes, at the second; §5.5), [`BadClose`](ProtocolError::BadClose) (a Close with a
-    /// payload of one byte, which is no code; §5.5.1), [`BadLength`](ProtocolError::BadLength) (not the
-    /// shortest form, or above 2⁶³ − 1; §5.2). The code and the reason of a Close are its payload's:
+    /// payload of one byte, too short for a code; §5.5.1), [`BadLength`](ProtocolError::BadLength) (not the
+    /// shortest form, or above 2⁶³ − 1; §5.2). The code and the reason of a Close are in its payload:
     /// see [`CloseFrame::parse`](crate::CloseFrame::parse).
     #[inline]
     pub fn parse(wire: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
@@ -203,8 +203,8 @@ impl Header {
     /// Encodes into an array, with the shortest form of the length; the second value says how many
     /// of its bytes are the header.
     ///
-    /// What is encoded is what the fields say: that a control frame is short and unfragmented, and
-    /// that a length fits in 63 bits, is the caller's to see to.
+    /// The fields are encoded as they are: the caller has to ensure that a control frame is short and
+    /// unfragmented, and that a length fits in 63 bits.
     #[inline]
     pub const fn encode(&self) -> ([u8; MAX_HEADER_LEN], usize) {
         let mut out = [0; MAX_HEADER_LEN];
@@ -266,14 +266,14 @@ const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u
     }
 }
 
-/// The header of a whole message of less than 64 KiB, as most are.
+/// The header of a whole message of less than 64 KiB, the most common kind.
 pub(crate) struct ShortHeader {
     /// Text or binary.
     pub(crate) opcode: OpCode,
     pub(crate) payload_len: usize,
     /// The length of the header.
     pub(crate) len: usize,
-    /// Means something only where the frame is masked.
+    /// Meaningful only if the frame is masked.
     pub(crate) key: [u8; 4],
 }
 
@@ -281,15 +281,15 @@ pub(crate) struct ShortHeader {
 pub(crate) const SHORT_LEN: usize = 8;
 
 impl ShortHeader {
-    /// [`Header::parse`] in a few compares, for a frame whose mask bit is to be `mask_bit`. `None`
-    /// is for whatever is rarer or wrong: it has to be parsed as a [`Header`].
+    /// [`Header::parse`] in a few compares, for a frame whose mask bit must be `mask_bit`. `None`
+    /// for a rarer or wrong header, which has to be parsed as a [`Header`].
     ///
-    /// `wire` may be longer than what has arrived: a header and a payload that have not arrived are
-    /// longer than that too.
+    /// `wire` may extend beyond the bytes that have arrived: a header and payload that have not arrived
+    /// extend beyond them too.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;
-        // FIN, no reserved bit, text or binary; the mask bit as it must be.
+        // FIN, no reserved bit, text or binary; the required mask bit.
         let text = OpCode::Text.unfragmented();
         if b0.wrapping_sub(text) > 1 || (b1 ^ mask_bit) & MASK != 0 {
             return None;

@@ -1,11 +1,12 @@
-//! What has passed over a connection, in plain numbers. The counting itself: nothing of it is
-//! compiled without the feature `counters`, where a [`Tally`] is empty and its calls are none.
+//! Counts of the traffic of a connection, in plain numbers. Nothing of it is compiled
+//! without the feature `counters`: then a [`Tally`] is empty and its calls do nothing.
 #[cfg(feature = "counters")]
 use super::{Receiver, RoundTrip, Sender};
 
-/// What has passed over a connection so far, for any metrics library to take: all but the last two
-/// only grow. A connection that counts is 144 bytes larger, and each message costs it five to
-/// eight instructions (`cargo bench -p benches --bench instructions --features counters`). Feature `counters`.
+/// Counts of the traffic of a connection so far, for any metrics library: all except the last two
+/// only grow. A connection that counts is 144 bytes larger, and each message costs five to
+/// eight instructions more (`cargo bench -p benches --bench instructions --features counters`). Feature
+/// `counters`.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated};
@@ -20,11 +21,11 @@ use super::{Receiver, RoundTrip, Sender};
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// What was received and looked at.
+    /// The traffic received and consumed.
     pub received: Traffic,
-    /// What was queued for the peer; `wire` and `calls` tell what was written.
+    /// The traffic queued for the peer; `wire` and `calls` count what was written.
     pub sent: Traffic,
-    /// How much is queued and not yet written, in bytes; see
+    /// The bytes queued and not yet written; see
     /// [`buffered_amount`](crate::Sender::buffered_amount).
     pub buffered: usize,
     /// How long Pings and their Pongs took; see [`Sender::rtt`](crate::Sender::rtt).
@@ -50,25 +51,25 @@ pub struct Traffic {
     pub frames: u64,
     /// The payloads of data frames as they are on the wire, in bytes.
     pub payload: u64,
-    /// All bytes read or written; a server's response to the opening request is among them, unless
+    /// All bytes read or written, including a server's response to the opening request, unless
     /// an HTTP stack has written it.
     pub wire: u64,
-    /// Reads that brought something, or writes that took something.
+    /// Reads or writes that moved at least a byte.
     pub calls: u64,
     /// Pings.
     pub pings: u64,
     /// Pongs.
     pub pongs: u64,
-    /// How long what was compressed is without that, in bytes; part of `payload` counts as
+    /// The bytes of compressed messages before compression; `payload` counts them as
     /// `packed`.
     pub plain: u64,
-    /// How long it is compressed, in bytes.
+    /// The same bytes compressed.
     pub packed: u64,
 }
 
 #[cfg(feature = "counters")]
 impl Traffic {
-    /// What compressing leaves of the messages that are compressed, `packed / plain`: 0.25 for a
+    /// The compression ratio of the messages that are compressed, `packed / plain`: 0.25 for a
     /// quarter. `None` before the first.
     pub fn compressed_ratio(&self) -> Option<f64> {
         (self.plain > 0).then(|| self.packed as f64 / self.plain as f64)
@@ -112,7 +113,7 @@ impl Tally {
         }
     }
 
-    /// So many bytes were compressed to so many, or made from them.
+    /// `plain` bytes were compressed to `packed`, or inflated from them.
     #[inline(always)]
     pub(super) fn packed(&mut self, plain: usize, packed: usize) {
         #[cfg(feature = "counters")]
@@ -122,7 +123,7 @@ impl Tally {
         }
     }
 
-    /// A read of so many bytes.
+    /// A read of `n` bytes.
     #[inline(always)]
     pub(super) fn read(&mut self, n: usize) {
         #[cfg(feature = "counters")]
@@ -144,7 +145,7 @@ pub(super) struct Writes {
 
 #[cfg_attr(not(feature = "counters"), expect(unused_variables))]
 impl Writes {
-    /// A write of so many bytes, not 0.
+    /// A write of `n` bytes, not 0.
     #[inline(always)]
     pub(super) fn add(&mut self, n: usize) {
         #[cfg(feature = "counters")]

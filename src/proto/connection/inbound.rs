@@ -1,5 +1,5 @@
-//! All of a connection but its sending half, which is an argument: so that a connection in one piece
-//! and one whose halves are used from two tasks or threads go by the same rules.
+//! A connection without its sending half, which is an argument, so that a whole connection and one
+//! whose halves are used from two tasks or threads follow the same rules.
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Phase},
@@ -56,7 +56,7 @@ impl Inbound {
         &mut self.rx
     }
 
-    /// Consumes input up to the next event, and queues in `tx` what it calls for.
+    /// Consumes input up to the next event, and queues its answer in `tx`.
     #[inline]
     pub(super) fn step(&mut self, delivery: Delivery, tx: &mut Sender) -> Result<Step, RecvError> {
         let step = self.rx.step_slow(delivery);
@@ -64,7 +64,7 @@ impl Inbound {
         step
     }
 
-    /// What a step calls for in the sending half.
+    /// Queues the answer to a step in the sending half.
     #[cfg(feature = "std")]
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         respond(step, &self.rx, tx);
@@ -96,7 +96,7 @@ impl Inbound {
         self.phase(tx).ready_state()
     }
 
-    /// When to tell the time next; `None`: not before something else happens.
+    /// When to tell the time next; `None`: not until something else happens.
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
         [self.poll_own_timeout(tx), tx.poll_timeout()].into_iter().flatten().min()
     }
@@ -128,7 +128,7 @@ impl Inbound {
         self.shut = true;
     }
 
-    /// Says that nobody reads for now, or that reading goes on.
+    /// Says that reading is paused, or goes on.
     pub(crate) fn set_paused(&mut self, paused: bool) {
         self.timers.set_paused(paused);
     }
@@ -159,7 +159,7 @@ impl Inbound {
     }
 }
 
-/// What the receiving half owes the sending half after a step.
+/// Queues what the receiving half owes the peer after a step.
 pub(super) fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Sender) {
     match step {
         // §5.5.2: unless the caller does it.

@@ -2,9 +2,8 @@
 //! them.
 //!
 //! The halves share nothing. What one owes the other (a Pong, the answering Close, the Close that
-//! reports a violation) passes through [`respond`](inbound::respond). How a connection ends is
-//! `closing`'s; how it comes into being, `handshake`'s; reading, writing and telling the time, the
-//! adapters'.
+//! reports a violation) passes through [`respond`](inbound::respond). `closing` decides how a connection
+//! ends, `handshake` opens it; adapters read, write and tell the time.
 mod closing;
 mod counters;
 mod inbound;
@@ -44,7 +43,7 @@ use core::time::Duration;
 
 /// One open WebSocket connection without its stream: bytes in, events out; messages in, bytes out.
 ///
-/// The order of calls, in an event loop of one's own:
+/// The order of calls, in your own event loop:
 ///
 /// ```
 /// use bytes::Buf;
@@ -63,9 +62,9 @@ use core::time::Duration;
 ///     loop {
 ///         let step = conn.step();
 ///         if !matches!(step, Ok(Step::Message | Step::Ping | Step::Pong | Step::Close)) {
-///             // The batch is over, or a Close has to go: write until it would block.
+///             // The batch is over, or a Close has to be sent: write until it would block.
 ///             if let Err(error) = write(conn, stream) {
-///                 eprintln!("write failed: {error}"); // what is still readable comes first
+///                 eprintln!("write failed: {error}"); // input that is still readable comes first
 ///                 conn.write_failed();
 ///             }
 ///         }
@@ -177,8 +176,8 @@ impl Connection {
         Self::new(Role::Server, config, negotiated, None)
     }
 
-    /// The client's end of a connection whose opening handshake is done. `entropy` is where its
-    /// masking keys come from.
+    /// The client's end of a connection whose opening handshake is done. `entropy` supplies its
+    /// masking keys.
     pub fn client(
         config: &Config,
         negotiated: Negotiated,
@@ -203,8 +202,8 @@ impl Connection {
         Self { inbound: Inbound::new(role, config, rx, negotiated), tx }
     }
 
-    /// Takes over what a handshake has read, and queues its response, in the parts it has; where
-    /// it can, in the buffer that the head came in.
+    /// Takes over the bytes that a handshake has read, and queues its response, in the parts it has; if
+    /// possible in the head's buffer.
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
         let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
@@ -220,15 +219,15 @@ impl Connection {
     // Inputs.
 
     /// Says that the stream failed to write. The sending half is closed and emptied
-    /// ([`unsent`](Sender::unsent) says of how much); receiving goes on until the stream ends, at
-    /// most for [`close_timeout`](Config::close_timeout), since what the peer said last may tell
+    /// ([`unsent`](Sender::unsent) counts the bytes); receiving goes on until the stream ends, at
+    /// most for [`close_timeout`](Config::close_timeout), since the peer's last messages may tell
     /// why.
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
     }
 
-    /// Says that the stream refused what [`Sender::outgoing`] showed, for now: from here the write
-    /// timer runs, until the stream takes some.
+    /// Says that the stream, for now, refused the bytes of [`Sender::outgoing`]: the write
+    /// timer runs from here until the stream takes some.
     pub fn write_blocked(&mut self) {
         self.tx.blocked();
     }
@@ -238,21 +237,21 @@ impl Connection {
         self.inbound.shut_down();
     }
 
-    /// Says that nobody reads for now, or that reading goes on: while it is paused, silence is not
+    /// Says that reading is paused, or goes on: while it is paused, silence is not
     /// held against the peer, and only the timers on writing and closing run.
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.set_paused(paused);
     }
 
-    /// Says that the times told from now on have another epoch: all deadlines are armed anew.
+    /// Says that times from now on have another epoch: all deadlines are armed anew.
     #[cfg(feature = "std")]
     pub(crate) fn restart_clock(&mut self) {
         self.inbound.restart_clock();
         self.tx.restart_clock();
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None`: not before something
-    /// else happens. A time already past means at once.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None`: not until something
+    /// else happens. A time in the past means at once.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.inbound.poll_timeout(&self.tx)
     }
@@ -260,15 +259,15 @@ impl Connection {
     /// Tells the time. Early and repeated calls are harmless.
     ///
     /// Call it after a read that would have waited, or while reading is
-    /// [paused](Self::set_paused): a Pong that lies unread in the system would not count as a sign
+    /// [paused](Self::set_paused): a Pong still unread in the system would not count as a sign
     /// of life.
     ///
     /// # Errors
     ///
     /// A deadline has passed: [`PongTimeout`](RecvError::PongTimeout),
     /// [`FrameTimeout`](RecvError::FrameTimeout), [`CloseTimeout`](RecvError::CloseTimeout),
-    /// [`WriteTimeout`](RecvError::WriteTimeout). [`step`](Self::step) repeats it, once it has
-    /// delivered what is here.
+    /// [`WriteTimeout`](RecvError::WriteTimeout). [`step`](Self::step) repeats it after
+    /// delivering everything received.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         self.inbound.handle_timeout(now, &mut self.tx)
     }
@@ -297,11 +296,11 @@ impl Connection {
         self.inbound.step(Delivery::Whole, &mut self.tx)
     }
 
-    /// [`step`](Self::step), but stops at each piece of a message as it arrives, which is then at
-    /// [`Receiver::chunk`]: for messages one would not hold in memory.
+    /// [`step`](Self::step), but stops at each piece of a message as it arrives, for
+    /// [`Receiver::chunk`]: for messages that are too large for memory.
     ///
-    /// Neither [`max_message`](Config::max_message), [`max_fragments`](Config::max_fragments) nor
-    /// [`frame_timeout`](Config::frame_timeout) applies to a message received in pieces;
+    /// [`max_message`](Config::max_message), [`max_fragments`](Config::max_fragments) and
+    /// [`frame_timeout`](Config::frame_timeout) do not apply to a message received in pieces;
     /// [`max_frame`](Config::max_frame) does. A call of `step` in the middle of one skips the rest
     /// of it.
     ///
@@ -359,7 +358,7 @@ impl Connection {
         (&mut self.inbound.rx, &mut self.tx)
     }
 
-    /// The shortest of all that is waited for here.
+    /// The shortest of all timeouts here.
     #[cfg(feature = "std")]
     pub(crate) fn shortest_timeout(&self) -> Duration {
         self.inbound.shortest_timeout().min(self.tx.write_timeout())
@@ -379,7 +378,7 @@ impl Connection {
 
     // Getters.
 
-    /// What the opening handshake agreed on.
+    /// The result of the opening handshake's negotiation.
     pub fn negotiated(&self) -> &Negotiated {
         self.inbound.negotiated()
     }
@@ -389,24 +388,24 @@ impl Connection {
         self.inbound.role()
     }
 
-    /// How the connection ended: `None` while more may be received. Known at once, where the calls
-    /// that receive first tell the peer; what came before is still delivered.
+    /// How the connection ended: `None` while more may be received. Known at once, while receiving calls
+    /// first tell the peer, and deliver everything before it.
     ///
-    /// What this end sent is at [`Sender::close_frame`].
+    /// For the Close that this end sent see [`Sender::close_frame`].
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.tx)
     }
 
-    /// What has passed so far. Feature `counters`.
+    /// Counts of the traffic so far. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> Counters {
         Counters::of(&self.inbound.rx, &self.tx)
     }
 
-    /// Where the connection stands, as in a browser: open, closing once a Close was sent or
-    /// received, closed once nothing more will be received or sent: so only when what
-    /// [`ending`](Self::ending) asked for was done, up to [`Ending::Done`].
+    /// The connection's state, as in a browser: open; closing once a Close was sent or
+    /// received; closed once nothing more will be received or sent, that is, only after all that
+    /// [`ending`](Self::ending) asks for, up to [`Ending::Done`].
     pub fn ready_state(&self) -> ReadyState {
         self.inbound.ready_state(&self.tx)
     }

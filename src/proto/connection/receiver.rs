@@ -1,8 +1,7 @@
 //! The receiving half: wire bytes in, one event at a time out, borrowed from the buffer.
 //!
-//! Here is how it is called: bytes in, the message out. What makes events of the bytes is `quick`,
-//! and `walk` for all that `quick` declines. What a frame calls for on the sending side is
-//! `respond`'s.
+//! These are its calls: bytes in, the message out. `quick` turns bytes into events, and `walk` those
+//! that `quick` declines. `respond` queues the answer to a frame on the sending side.
 #[cfg_attr(not(feature = "deflate"), path = "receiver/no_inflate.rs")]
 mod inflate;
 mod progress;
@@ -31,7 +30,7 @@ use core::fmt;
 use progress::{Handing, InProgress, Limits};
 
 /// Where [`step`](super::Connection::step) stopped. Borrows nothing, so that it can be matched on
-/// in a loop that reads and writes; what arrived is at [`message`](Receiver::message) or
+/// in a loop that reads and writes; get the message from [`message`](Receiver::message) or
 /// [`event`](Receiver::event).
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +44,7 @@ pub enum Step {
     Pong,
     /// A Close; its answer is queued, unless this end closed first.
     Close,
-    /// The input is used up: write what is queued, then read.
+    /// The input is used up: write the queued output, then read.
     NeedInput,
     /// The peer's Close was seen: nothing more will arrive.
     Closed,
@@ -54,20 +53,20 @@ pub enum Step {
 /// The receiving half of a [`Connection`](super::Connection).
 pub struct Receiver {
     buf: RecvBuffer,
-    /// What `step` stopped at.
+    /// The message or frame at which `step` stopped.
     current: Current,
-    /// Where that lies in the buffer, which knows of a text message that it is one.
+    /// Its place in the buffer, which knows whether it is text.
     view: (usize, usize),
-    /// Whole messages shorter than this may be taken by `quick`. Not 0 only where the next frame
-    /// begins a new message and the connection is open, so that one compare asks for the state and
-    /// for the limits.
+    /// `quick` may take whole messages shorter than this. It is 0 unless the next frame
+    /// begins a new message and the connection is open, so that one compare checks the state and
+    /// the limits.
     quick_below: usize,
     /// The mask bit that every frame of the peer must carry, as in its second byte.
     mask_bit: u8,
     /// Something arrived since the timers last asked.
     heard: bool,
     eof: bool,
-    /// A deadline has passed: what is here is still delivered, then this.
+    /// A deadline has passed: everything received is delivered first, then this.
     late: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
@@ -79,9 +78,9 @@ pub struct Receiver {
     tally: Tally,
     limits: Limits,
     close: Option<Box<Close>>,
-    /// Where permessage-deflate was agreed on, until nothing more is received.
+    /// Present if permessage-deflate was agreed on, until nothing more is received.
     inflate: Option<inflate::Handle>,
-    /// What `step` stopped at lies in `inflate`. Invariant: `quick_below` is 0 then.
+    /// The current message is in `inflate`. Invariant: `quick_below` is 0 then.
     inflated: bool,
 }
 
@@ -91,8 +90,8 @@ struct Close {
     bytes: [u8; 125],
 }
 
-/// Shows how far it is and how much was received, not what: payloads may be secret, and the buffer
-/// may have been another connection's before.
+/// Shows states and lengths, not bytes: payloads may be secret, and the buffer may have been another
+/// connection's before.
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")
@@ -169,7 +168,7 @@ impl Receiver {
         receiver
     }
 
-    /// Takes over what came right behind the handshake's head; returns its buffer if nothing did.
+    /// Takes over the bytes right after the handshake's head; returns its buffer if there are none.
     pub(super) fn begin_with(&mut self, head: RecvBuffer) -> Vec<u8> {
         self.total = head.wire().len() as u64;
         self.tally.read(head.wire().len());
@@ -195,7 +194,7 @@ impl Receiver {
         self.buf.spare_mut(self.limits.message, rest)
     }
 
-    /// What the frame in progress still lacks, as far as it may come into the buffer.
+    /// The rest of the frame in progress, as far as it may come into the buffer.
     #[inline(never)]
     fn rest(&mut self) -> usize {
         match self.state {
@@ -225,14 +224,14 @@ impl Receiver {
     ///
     /// # Panics
     ///
-    /// When `n` is more than there was room for.
+    /// If `n` is more than there was room for.
     #[inline]
     pub fn commit(&mut self, n: usize) {
         self.buf.commit(n);
         self.took(n);
     }
 
-    /// Takes note that `n` bytes came.
+    /// Notes that `n` bytes came.
     #[inline]
     fn took(&mut self, n: usize) {
         self.heard |= n > 0;
@@ -244,14 +243,14 @@ impl Receiver {
     ///
     /// # Panics
     ///
-    /// When `n` is more than there was room for.
+    /// If `n` is more than there was room for.
     #[inline]
     pub fn commit_at(&mut self, n: usize, time: Time) {
         self.read_at = Some(time);
         self.commit(n);
     }
 
-    /// Says that the stream ended. What was received whole is still delivered; then, if no Close
+    /// Says that the stream ended. Whole messages received are still delivered; then, if no Close
     /// came, [`UnexpectedEof`](RecvError::UnexpectedEof).
     pub fn end_of_stream(&mut self) {
         self.settle();
@@ -259,27 +258,27 @@ impl Receiver {
         self.quick_below = 0;
     }
 
-    /// Gives the receiver a buffer to read into, of any length, initialised by its owner; what is
-    /// in its present one moves. Ends the current message.
+    /// Gives the receiver a buffer to read into, of any length, initialised by its owner; the contents of
+    /// the present one move. Ends the current message.
     ///
-    /// For those who share buffers among connections; without it, one is allocated when needed.
+    /// For sharing buffers among connections; without it, one is allocated when needed.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.settle();
         self.buf.lend(buffer);
     }
 
-    /// Takes in `n` bytes from the start of a buffer, which from here is lent: for a kernel that
-    /// picks the buffer to receive into itself (provided buffers of io_uring). It stands for
+    /// Takes in `n` bytes from the start of a buffer, which is lent from then on: for a kernel that
+    /// itself picks the buffer to receive into (provided buffers of io_uring). It replaces
     /// [`lend`](Self::lend), [`spare_mut`](Self::spare_mut), a copy and [`commit`](Self::commit),
     /// without the copy. Ends the current message.
     ///
-    /// The bytes are copied, and the buffer comes back, where a partial frame or message is kept
-    /// from before, or where fewer than 8 bytes lie behind them.
+    /// The bytes are copied, and the buffer is returned, if a partial frame or message is kept
+    /// from before, or if the buffer has fewer than 8 bytes after them.
     ///
     /// # Panics
     ///
-    /// When `n` is more than the length of the buffer.
+    /// If `n` is more than the length of the buffer.
     #[inline]
     pub fn lend_filled(&mut self, buffer: Vec<u8>, n: usize) -> Option<Vec<u8>> {
         self.settle();
@@ -303,11 +302,11 @@ impl Receiver {
         }
     }
 
-    /// Takes the buffer away, as a rule before a wait: empty if there is none to take. Ends the
-    /// current message.
+    /// Takes the buffer away, usually before a wait; returns an empty one if there is none to take. Ends
+    /// the current message.
     ///
     /// A partial frame of up to an eighth of the buffer moves to a small one that the connection
-    /// keeps; with more than that in it the buffer stays.
+    /// keeps; if there is more in it, the buffer stays.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
         self.settle();
@@ -336,7 +335,7 @@ impl Receiver {
 
     // Outputs.
 
-    /// Consumes input up to the next event; what it calls for is queued in `tx`. See
+    /// Consumes input up to the next event, and queues its answer in `tx`. See
     /// [`Connection::step`](super::Connection::step).
     ///
     /// # Errors
@@ -368,7 +367,7 @@ impl Receiver {
 
     // Getters.
 
-    /// What was received so far, and looked at. Feature `counters`.
+    /// Counts of the bytes received and consumed so far. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> Traffic {
@@ -380,7 +379,7 @@ impl Receiver {
         matches!(self.state, State::Closed)
     }
 
-    /// Why nothing more can be received, if so.
+    /// Why nothing more can be received, if that is so.
     pub(crate) fn error(&self) -> Option<RecvError> {
         match self.state {
             State::Failed(error) => Some(error),
@@ -388,13 +387,13 @@ impl Receiver {
         }
     }
 
-    /// The peer's Close: `None` while none came, and for one with an empty body.
+    /// The peer's Close: `None` before it comes, and for one with an empty body.
     pub(crate) fn close_frame(&self) -> Option<CloseFrame<'_>> {
         let close = self.close.as_deref()?;
         CloseFrame::parse(close.bytes.get(..close.len)?).ok().flatten()
     }
 
-    /// How receiving ended, if it did. Whether that was `clean`, both halves know together.
+    /// How receiving ended, if it did. Only both halves together know whether that was `clean`.
     pub(super) fn closed(&self, clean: bool) -> Option<Closed<'_>> {
         let error = self.failure();
         let came = self.is_closed();
@@ -421,7 +420,7 @@ impl Receiver {
         self.eof
     }
 
-    /// Fails with `error` once what is here has been delivered, unless the peer has closed.
+    /// Fails with `error` after everything received has been delivered, unless the peer has closed.
     pub(crate) fn cut_off(&mut self, error: RecvError) {
         if !self.ended() && self.late.is_none() {
             self.settle();
@@ -430,7 +429,7 @@ impl Receiver {
         }
     }
 
-    /// Why nothing more will be received than what is here, if so.
+    /// Why nothing beyond the bytes here will be received, if that is so.
     pub(crate) fn failure(&self) -> Option<RecvError> {
         self.error().or(self.late)
     }
@@ -446,7 +445,7 @@ impl Receiver {
         core::mem::take(&mut self.heard)
     }
 
-    /// When the last read was made, if that was said.
+    /// When the last read was made, if the caller said so.
     pub(super) fn read_at(&self) -> Option<Time> {
         self.read_at
     }
@@ -461,12 +460,12 @@ impl Receiver {
         self.message.as_ref().is_some_and(|message| message.handing != Handing::Whole)
     }
 
-    /// Where in the stream the first byte not consumed lies.
+    /// The position in the stream of the first byte not consumed.
     fn place(&self) -> u64 {
         self.total.wrapping_sub(self.buf.wire_len() as u64)
     }
 
-    /// Where in the stream the frame began that is not all here, if there is one and its time is
+    /// The position in the stream where the partial frame began, if there is one and its time is
     /// limited.
     pub(crate) fn partial_frame(&self) -> Option<u64> {
         match self.state {

@@ -7,7 +7,7 @@
 //!                        ^ splices: at offsets, in order
 //! ```
 //!
-//! What a frame is, and who may overtake whom, is `Sender`'s; where frames begin is in `overtake`.
+//! `Sender` decides on frames and on which may overtake; `overtake` finds where frames begin.
 mod outgoing;
 mod overtake;
 #[cfg(all(test, feature = "std"))]
@@ -24,7 +24,7 @@ use core::fmt;
 
 /// What a buffer is made for, when its first frame is smaller.
 const FIRST: usize = 16 << 10;
-/// A buffer longer than this is given up, once it was emptied so many times without being needed.
+/// A buffer longer than this is given up after being emptied this many times without being needed.
 const LARGE: usize = 4 * FIRST;
 const CALM: u8 = 64;
 

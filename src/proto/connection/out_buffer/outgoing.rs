@@ -1,4 +1,4 @@
-//! The buffer as whoever writes sees it.
+//! The buffer from the writer's point of view.
 use super::OutBuffer;
 use bytes::Buf;
 
@@ -10,8 +10,8 @@ use bytes::Buf;
 pub struct Outgoing<'a>(pub(crate) &'a mut OutBuffer);
 
 impl Outgoing<'_> {
-    /// All of it, when it is one slice, as it is unless a payload is shared or a control frame
-    /// overtakes: for a plain write.
+    /// All of it, if it is one slice, for a plain write. It is unless a payload is shared or a control
+    /// frame overtakes.
     #[inline]
     pub fn single(&self) -> Option<&[u8]> {
         let out = &*self.0;

@@ -1,5 +1,5 @@
-//! Where frames begin, and what may go in between: found by reading our own headers when something
-//! is to overtake, so that nothing is recorded for each.
+//! Where frames begin, and what may go in between: found by reading our own headers when a frame
+//! overtakes, so that nothing is recorded per frame.
 use super::{Kind, OutBuffer, Splice};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;

@@ -1,9 +1,9 @@
 //! Compressed messages (RFC 7692 §6.2): inflated piece by piece, as their bytes arrive, into a
 //! buffer of their own.
 //!
-//! The bytes on the wire are unmasked in place and let go; what they become is limited while it is
-//! made. Frames, fragments and limits on frames are the receiver's. Without the feature, `no_inflate`
-//! stands in for this.
+//! The bytes on the wire are unmasked in place and let go; the output is limited while inflating.
+//! The receiver has the rules on frames, fragments and their limits. Without the feature, `no_inflate`
+//! replaces this.
 mod stream;
 
 use super::{Receiver, progress::Limits, walk::Stop};
@@ -30,7 +30,7 @@ const CHUNK: usize = 16 << 10;
 
 pub(super) type Handle = Box<Inflate>;
 
-/// What a connection that agreed on permessage-deflate has for what it receives.
+/// The receiving side of permessage-deflate, if that was agreed on.
 pub(super) struct Inflate {
     /// Keep the decompressor between messages.
     takeover: bool,
@@ -38,13 +38,13 @@ pub(super) struct Inflate {
     memory: usize,
     limits: Limits,
     raw: Option<Box<Decompressor>>,
-    /// What was inflated of the message: all of it, or, in chunks, what was not handed out yet.
+    /// The inflated part of the message: all of it or, in chunks, the part not handed out yet.
     out: Output,
     /// How many of the wire bytes in the buffer are unmasked already.
     unmasked: usize,
     /// Compressed bytes of the message so far.
     taken: u64,
-    /// Those that came last, and wait for what follows them: `kept` bytes, at most 2.
+    /// The last bytes, which wait for those that follow: `kept` bytes, at most 2.
     last: [u8; 2],
     kept: u8,
     /// Set when nothing follows.
@@ -85,9 +85,9 @@ impl Inflate {
         self.taken
     }
 
-    /// Inflates the next `n` wire bytes of the message; `end` says that they are its last. Says how
-    /// many it took. No more comes of them than a byte above `limit`, which tells that there is
-    /// more; without a limit, as much as one chunk has.
+    /// Inflates the next `n` wire bytes of the message; `end` says that they are its last. Returns how
+    /// many it took. The output is at most one byte above `limit`, which tells that there is
+    /// more; without a limit, at most one chunk.
     pub(super) fn take(
         &mut self,
         buf: &mut RecvBuffer,
@@ -120,22 +120,22 @@ impl Inflate {
         }
     }
 
-    /// What was inflated of the message and is here.
+    /// The inflated bytes of the message that are here.
     pub(super) fn bytes(&self) -> &[u8] {
         self.out.bytes()
     }
 
-    /// The same, as a range of what it lies in.
+    /// The same, as a range of their buffer.
     pub(super) fn bytes_mut(&mut self) -> (&mut Buffer, Range<usize>) {
         self.out.bytes_mut()
     }
 
-    /// The same, which was found to be text.
+    /// The same, known to be text.
     pub(super) fn text(&self) -> &str {
         self.out.text()
     }
 
-    /// Lets go of what was inflated.
+    /// Drops the inflated bytes.
     pub(super) fn clear(&mut self) {
         self.out.clear();
     }
@@ -147,7 +147,7 @@ impl Inflate {
         }
     }
 
-    /// What was inflated, to keep.
+    /// The inflated bytes, to keep.
     pub(super) fn take_message(&mut self, kind: DataKind) -> OwnedMessage {
         let out = &mut self.out;
         match (kind, out.is_well_filled()) {

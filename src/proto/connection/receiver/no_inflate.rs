@@ -1,5 +1,5 @@
-//! What stands in for `inflate` without the feature `deflate`: nothing is compressed, so that there
-//! is no value of this type.
+//! The stand-in for `inflate` without the feature `deflate`: nothing is compressed, so this type has no
+//! values.
 use super::{progress::Limits, walk::Stop};
 use crate::proto::{
     connection::recv_buffer::RecvBuffer,

@@ -1,5 +1,4 @@
-//! The message in progress: what is known of it from frame to frame, how much it may be, and that a
-//! text is one.
+//! The message in progress: its state from frame to frame, its limits, and the validation of text.
 use super::Delivery;
 use crate::proto::{
     config::Config,
@@ -10,7 +9,7 @@ use crate::proto::{
 };
 use core::ops::Range;
 
-/// A message of which the last frame has not come to its end.
+/// A message whose last frame has not ended.
 pub(super) struct InProgress {
     pub(super) kind: DataKind,
     /// Its first frame had RSV1 set (RFC 7692 §6).
@@ -18,7 +17,7 @@ pub(super) struct InProgress {
     /// Frames so far.
     pub(super) fragments: u32,
     pub(super) handing: Handing,
-    /// Judges a text that is handed out in chunks, of which the buffer keeps nothing.
+    /// Validates a text that is handed out in chunks, which the buffer does not keep.
     utf8: Utf8Validator,
 }
 
@@ -29,7 +28,7 @@ pub(super) enum Handing {
     Whole,
     /// In chunks, of which the first was handed out.
     Chunks,
-    /// What is left of one in chunks is not wanted: a whole message was asked for.
+    /// The rest of one in chunks is skipped: a whole message was asked for.
     Skipping,
 }
 
@@ -45,8 +44,8 @@ impl InProgress {
         delivery == Delivery::Whole && self.handing == Handing::Whole
     }
 
-    /// §8.1: a text is judged as it arrives. `range` is what is here of it: all of it where it is
-    /// `whole`, else what has not been handed out.
+    /// §8.1: a text is validated as it arrives. `range` is the part here: all of it if it is
+    /// `whole`, else the part not handed out yet.
     pub(super) fn check_text(
         &mut self,
         bytes: &mut Buffer,
@@ -63,7 +62,7 @@ impl InProgress {
     }
 }
 
-/// How much a message may be (§10.4).
+/// The limits on a message (§10.4).
 pub(super) struct Limits {
     /// The most bytes in a message, as they are on the wire.
     pub(super) message: usize,
@@ -72,7 +71,7 @@ pub(super) struct Limits {
     /// The most bytes in a frame.
     pub(super) frame: usize,
     fragments: u32,
-    /// Whatever is shorter is within the limits as a message in one frame.
+    /// A message in one frame that is shorter than this is within all limits.
     pub(super) below: usize,
 }
 
@@ -83,7 +82,7 @@ impl Limits {
         Self { message, max_message: message, frame, fragments: config.max_fragments, below }
     }
 
-    /// For messages that are compressed. What does not compress grows: by little with zlib, by an
+    /// For compressed messages. Incompressible data grows: a little with zlib, by an
     /// eighth with the simplest codes.
     #[cfg(feature = "deflate")]
     pub(super) fn compressed(config: &Config) -> Self {
@@ -92,7 +91,7 @@ impl Limits {
         Self { message: grown, frame: config.max_frame.unwrap_or(grown), ..Self::new(config) }
     }
 
-    /// Whether a message that is handed out whole may have `more` bytes behind `kept`, and that many
+    /// Whether a message that is handed out whole may have `more` bytes after `kept`, and that many
     /// fragments.
     pub(super) fn check_message(
         &self,

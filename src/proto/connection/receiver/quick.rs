@@ -1,6 +1,6 @@
 //! The common case, decided in a few compares.
 //!
-//! It may only decline: whatever is rarer, or wrong, it leaves as it is to the state machine.
+//! It may only decline: it leaves rarer and wrong input untouched to the state machine.
 use super::{Current, Receiver, Step};
 use crate::proto::{
     frame::{OpCode, ShortHeader},
@@ -11,7 +11,7 @@ use crate::proto::{
 
 impl Receiver {
     /// The input is used up, or a whole message in one frame of less than 64 KiB is here. All else,
-    /// violations too, changes nothing and is left to `step_slow`.
+    /// including violations, is left unchanged to `step_slow`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         if self.buf.wire_len() == 0 {
@@ -23,7 +23,7 @@ impl Receiver {
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
-            // A whole header of a frame that can wait where it is changes nothing.
+            // A whole header of a frame that can wait in place changes nothing.
             let waits = self.buf.reaches(payload.start)
                 && header.opcode == OpCode::Binary
                 && self.buf.holds(header.len + header.payload_len);
@@ -31,7 +31,7 @@ impl Receiver {
         }
         let key = (self.mask_bit != 0).then_some(header.key);
         if header.opcode == OpCode::Text {
-            // Where it is not valid, `step_slow` finds the same and says so.
+            // If it is not valid, `step_slow` finds that again and reports it.
             if !self.buf.unmask_text(payload.clone(), key) {
                 return None;
             }
@@ -55,7 +55,7 @@ impl Receiver {
         Step::NeedInput
     }
 
-    /// Says anew what `quick` may take.
+    /// Updates what `quick` may take.
     pub(super) fn set_quick(&mut self) {
         let open = self.between_messages() && !self.eof && self.late.is_none() && !self.inflated;
         self.quick_below = if open { self.limits.below } else { 0 };

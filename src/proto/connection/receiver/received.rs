@@ -1,4 +1,4 @@
-//! What `step` stopped at: to look at, to keep.
+//! The message at which `step` stopped: to look at, to keep.
 use super::{Current, Receiver};
 use crate::proto::{
     frame::{Header, OpCode},
@@ -6,7 +6,7 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// The message the last `step` stopped at, if it was one. It can be asked for again until the
+    /// The message at which the last `step` stopped, if it was one. It can be asked for again until the
     /// next receiving call.
     #[inline]
     pub fn message(&self) -> Option<Message<'_>> {
@@ -17,7 +17,7 @@ impl Receiver {
         }
     }
 
-    /// The piece the last [`step_chunk`](Self::step_chunk) stopped at, if it was one.
+    /// The piece at which the last [`step_chunk`](Self::step_chunk) stopped, if it was one.
     #[inline]
     pub fn chunk(&self) -> Option<Chunk<'_>> {
         match self.current {
@@ -28,7 +28,7 @@ impl Receiver {
         }
     }
 
-    /// What the last `step` stopped at; `None` for `NeedInput`, `Closed` and chunks.
+    /// The event at which the last `step` stopped; `None` for `NeedInput`, `Closed` and chunks.
     pub fn event(&self) -> Option<Event<'_>> {
         match self.current {
             Current::Nothing | Current::Chunk { .. } => None,
@@ -45,8 +45,8 @@ impl Receiver {
         Info::new(self.between_messages() && self.more(self.buf.wire()), self.read_at)
     }
 
-    /// Whether `wire` begins, behind any whole control frames, with a whole unfragmented data
-    /// message, whose header breaks no rule.
+    /// Whether `wire` begins, after any whole control frames, with a whole unfragmented data
+    /// message whose header breaks no rule.
     fn more(&self, mut wire: &[u8]) -> bool {
         while let Ok(Some((header, len))) = Header::parse(wire) {
             let legal = matches!(wire, [b0, b1, ..] if self.check(*b0, Some(b1)).is_ok());
@@ -68,7 +68,7 @@ impl Receiver {
         false
     }
 
-    /// The current message, to keep. One that fills most of the buffer takes the buffer along, and
+    /// The current message, to keep. A message that fills most of the buffer takes the buffer along, and
     /// a new one is allocated; a smaller one is copied. Ends the current message.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };

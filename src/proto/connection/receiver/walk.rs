@@ -1,8 +1,8 @@
-//! The state machine: all that `quick` does not decide.
+//! The state machine: everything that `quick` does not decide.
 //!
-//! Rules inside one header are `Header::parse`'s; those across frames, and which bits this
-//! connection allows, are in [`Receiver::check`]. How much a message may be, and that a text is one,
-//! is `progress`'s; how a compressed message is inflated, `inflate`'s.
+//! `Header::parse` has the rules inside one header, [`Receiver::check`] those across frames and the
+//! bits that this connection allows. `progress` has the limits on a message and validates text,
+//! `inflate` inflates compressed messages.
 use super::{
     Close, Current, Delivery, Receiver, State, Step,
     progress::{Handing, InProgress, Limits},
@@ -18,28 +18,28 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::ops::Range;
 
-/// What was taken of what is here of a data frame.
+/// The part of a data frame that was taken from the bytes here.
 struct Taken {
     /// How many bytes on the wire.
     wire: usize,
     stop: Stop,
-    /// Where what is here of the message lies, in its buffer.
+    /// The place of the part here of the message, in its buffer.
     here: Range<usize>,
 }
 
 /// Where taking stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// All that is here was taken.
+    /// Everything here was taken.
     Input,
-    /// There is no more room, until what was made has been handed out.
+    /// There is no more room until the output has been handed out.
     Full,
     /// The message is complete.
     End,
 }
 
 impl Receiver {
-    /// All that `quick` does not decide. `respond` has to follow.
+    /// Everything that `quick` does not decide. `respond` has to follow.
     #[inline(never)]
     pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         self.settle();
@@ -106,13 +106,13 @@ impl Receiver {
         }
     }
 
-    /// A whole message is asked for, maybe in the middle of one that was to be had in chunks.
+    /// A whole message is asked for, possibly in the middle of one that was handed out in chunks.
     fn want_whole(&mut self) -> Result<(), RecvError> {
         let Some(message) = &mut self.message else { return Ok(()) };
         match (message.handing, &self.state) {
             (Handing::Chunks, _) => message.handing = Handing::Skipping,
             (Handing::Whole, &State::Payload { remaining, .. }) => {
-                // A frame begun while chunks were asked for was not held against these.
+                // A frame begun while chunks were asked for was not checked against these.
                 let (compressed, fragments) = (message.compressed, message.fragments);
                 let (limits, kept) = self.limits(compressed);
                 limits.check_message(kept, remaining, fragments)?;
@@ -122,7 +122,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// The rules that span frames, and what this connection allows: all that the first byte of a
+    /// The rules that span frames, and those of this connection: all that the first byte of a
     /// frame can break, and the mask bit of the second, once that is here.
     pub(super) fn check(&self, b0: u8, b1: Option<&u8>) -> Result<(), ProtocolError> {
         // §5.2: only an extension gives the reserved bits a meaning. RFC 7692 §6: RSV1, on the first
@@ -172,8 +172,8 @@ impl Receiver {
         }
     }
 
-    /// Whether to leave a frame where it is until all of it is here: one that one read can bring, of
-    /// binary data, which `quick` takes then, or compressed. There is nothing to find out earlier.
+    /// Whether to leave a frame in place until all of it is here: one that fits one read and is
+    /// binary, which `quick` then takes, or compressed. Nothing can be found wrong with it earlier.
     pub(super) fn waits(&self, header: &Header, len: usize) -> bool {
         let binary = header.opcode == OpCode::Binary;
         header.fin
@@ -206,7 +206,7 @@ impl Receiver {
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
     }
 
-    /// Takes what is here of a data frame, and hands it out if that is what `delivery` asks for.
+    /// Takes the part here of a data frame, and hands it out if `delivery` asks for that.
     fn take_payload(&mut self, delivery: Delivery) -> Result<Option<Step>, RecvError> {
         let Some(message) = &self.message else {
             return Ok(None); // `begin` set it
@@ -247,7 +247,7 @@ impl Receiver {
         }
     }
 
-    /// Takes what is here of a data frame, each byte once, when it arrives, and judges it.
+    /// Takes the part here of a data frame, each byte once, when it arrives, and validates it.
     fn take_data(&mut self, whole: bool) -> Result<Taken, RecvError> {
         let Self { state, message, buf, inflate, limits, tally, .. } = self;
         let (State::Payload { remaining, fin, mask }, Some(message)) = (state, message) else {
@@ -290,7 +290,7 @@ impl Receiver {
         Ok(Taken { wire, stop, here })
     }
 
-    /// Forgets what is here of the message in progress.
+    /// Drops the part here of the message in progress.
     fn let_go(&mut self, compressed: bool) {
         match &mut self.inflate {
             Some(inflate) if compressed => inflate.clear(),

@@ -1,4 +1,4 @@
-//! Frames as this end writes them: header, masking key, payload. And counts them.
+//! Encodes this end's frames: header, masking key, payload. And counts them.
 use crate::proto::{
     connection::{counters::Tally, out_buffer::OutBuffer},
     entropy::Keys,

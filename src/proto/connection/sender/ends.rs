@@ -13,15 +13,15 @@ use crate::proto::{
 use alloc::boxed::Box;
 
 impl Sender {
-    /// Starts the closing handshake, or answers the peer's Close: a Close goes out behind all that
-    /// was fed. `None` sends an empty body. No message is accepted after that; Pings of the peer are
+    /// Starts the closing handshake, or answers the peer's Close: a Close goes out behind everything
+    /// fed. `None` sends an empty body. No message is accepted after that; Pings of the peer are
     /// still answered until its Close comes.
     ///
     /// A message in chunks that is not finished stays unfinished, which the peer will notice.
     ///
     /// # Errors
     ///
-    /// [`Closed`](SendError::Closed) when that was done before;
+    /// [`Closed`](SendError::Closed) if that was done before;
     /// [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
     /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server.
     pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), SendError> {
@@ -31,8 +31,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Closes at once: the Close goes out at the next frame boundary, and what was fed and has not
-    /// begun to be written is dropped; see [`unsent`](Self::unsent). Messages are received on, up to
+    /// Closes at once: the Close goes out at the next frame boundary, and data frames of which nothing
+    /// has been written are dropped; see [`unsent`](Self::unsent). Messages are still received, up to
     /// the peer's Close.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Sender {
         self.set_admission();
     }
 
-    /// Says that the stream failed to write: this half is closed, and what it held is dropped; see
+    /// Says that the stream failed to write: this half is closed, and its contents are dropped; see
     /// [`unsent`](Self::unsent).
     pub(crate) fn write_failed(&mut self) {
         self.ledger.broken(&self.out, &self.urgent);

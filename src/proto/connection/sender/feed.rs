@@ -14,11 +14,11 @@ use bytes::Bytes;
 
 impl Sender {
     /// Queues a message: at most one copy of the payload, which a client masks on the way. See
-    /// [`Outbound`] for what it takes, and for what is not even copied.
+    /// [`Outbound`] for the types it takes, and for those that are not even copied.
     ///
     /// It does no I/O and never waits: with less than [`high_water`](Config::high_water) unsent it
-    /// takes a message of any length, and otherwise refuses with [`Full`](SendError::Full). To wait
-    /// for room is for the adapters' `ready`.
+    /// takes a message of any length, and otherwise refuses with [`Full`](SendError::Full). The adapters'
+    /// `ready` waits for room.
     ///
     /// # Errors
     ///
@@ -80,9 +80,9 @@ impl Sender {
     /// # Errors
     ///
     /// As [`feed`](Self::feed), where [`MessageInProgress`](SendError::MessageInProgress) means
-    /// that another message was begun and has not ended, or that the kind is not that of the pieces
-    /// before; [`NoMessage`](SendError::NoMessage) when none was begun; [`BadUtf8`](SendError::BadUtf8) when the
-    /// pieces of a text cannot be, or do not end as, valid UTF-8. Nothing was queued then.
+    /// that another message was begun and has not ended, or that the kind differs from that of the earlier
+    /// pieces; [`NoMessage`](SendError::NoMessage) if none was begun; [`BadUtf8`](SendError::BadUtf8) if
+    /// the pieces of a text are not, or do not end as, valid UTF-8. Nothing was queued then.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         self.chunk(chunk, true)
     }
@@ -127,8 +127,8 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// Queues a message in front of all messages that have not begun to be written, behind others
-    /// fed this way: for what must not wait, such as a cancel behind quotes. One allocation.
+    /// Queues a message before all messages of which nothing has been written, after others
+    /// fed this way: for messages that must not wait, such as a cancel behind quotes. One allocation.
     ///
     /// # Errors
     ///

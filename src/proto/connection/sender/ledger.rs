@@ -1,4 +1,4 @@
-//! What became of the bytes that were fed: how far they came, and how many were dropped.
+//! The fate of the bytes fed: how far they were written, and how many were dropped.
 //!
 //! Two streams of them are counted:
 //!
@@ -8,7 +8,7 @@
 use super::urgent::Urgent;
 use crate::proto::connection::{counters::Writes, out_buffer::OutBuffer, stall::Stall};
 
-/// How far the bytes fed had come when a message was fed, to be asked about with
+/// A position in the bytes fed, just after a message, for
 /// [`is_written`](crate::Sender::is_written).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position(u64);

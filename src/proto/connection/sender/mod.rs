@@ -127,27 +127,27 @@ impl Sender {
 
     // Commands.
 
-    /// Queues a Ping in front of the data. Of several that wait to be written only the newest is sent
-    /// (two queued before one write leave as one), and Pongs that wait leave before it. Its Pong
+    /// Queues a Ping before the data. Of several waiting Pings only the newest is sent
+    /// (two queued before one write leave as one), and waiting Pongs leave before it. Its Pong
     /// is an [`Event::Pong`](crate::Event::Pong) with the same payload, for the caller to match;
     /// for round-trip times there is [`probe`](Self::probe).
     ///
-    /// After a Close of ours it goes behind that, until the peer's comes (§5.5.1).
+    /// After our Close it goes behind that, until the peer's comes (§5.5.1).
     ///
     /// # Errors
     ///
     /// [`ControlTooLong`](SendError::ControlTooLong) above 125 bytes;
-    /// [`Closed`](SendError::Closed) once both ends have closed, after a violation, and where the
-    /// stream refused a write. Never [`Full`](SendError::Full).
+    /// [`Closed`](SendError::Closed) once both ends have closed, after a violation, and after a failed
+    /// write. Never [`Full`](SendError::Full).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         let control = self.control(payload)?;
         self.urgent.set_ping(control.payload());
         Ok(())
     }
 
-    /// Queues a Ping, as [`ping`](Self::ping) does, with a payload of its own of 4 bytes: when
-    /// its Pong comes, [`rtt`](Self::rtt) has another time. Without being asked for, the
-    /// [heartbeat](Config::heartbeat) does the same, but only on a silent connection.
+    /// Queues a Ping, as [`ping`](Self::ping), with a unique payload of 4 bytes: when
+    /// its Pong comes, [`rtt`](Self::rtt) has another time. The
+    /// [heartbeat](Config::heartbeat) does the same by itself, but only on a silent connection.
     ///
     /// Several may be under way; a Pong settles the Pings before its own (§5.5.3). One that takes
     /// more than 60 s gives no time.
@@ -166,8 +166,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a Pong in front of the data, and of a Ping that waits: nobody need ask for it (§5.5.3).
-    /// Of more than 16 that wait only the newest is sent.
+    /// Queues a Pong before the data and any waiting Ping; it may be unsolicited (§5.5.3).
+    /// If more than 16 wait, only the newest is sent.
     ///
     /// # Errors
     ///
@@ -224,8 +224,8 @@ impl Sender {
 
     // Outputs.
 
-    /// The bytes to write next, as a [`Buf`](bytes::Buf). Control frames that wait join them here,
-    /// once for each write.
+    /// The bytes to write next, as a [`Buf`](bytes::Buf). Waiting control frames join them here,
+    /// once per write.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
         if self.owes() {
@@ -234,7 +234,7 @@ impl Sender {
         Outgoing(&mut self.out)
     }
 
-    /// Gives what waits beside the buffer its place in it.
+    /// Gives the frames that wait beside the buffer their place in it.
     #[cold]
     #[inline(never)]
     fn settle(&mut self) {
@@ -242,7 +242,7 @@ impl Sender {
         urgent.place(&mut Tail { out, encoder, ledger }, None);
     }
 
-    /// Takes the out buffer away, if nothing is in it: empty if there is none to take.
+    /// Takes the output buffer away if it holds nothing; returns an empty one if there is none to take.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
         self.out.reclaim()
@@ -256,14 +256,14 @@ impl Sender {
 
     // Getters.
 
-    /// How many bytes were fed and not yet written: whole frames, control frames included. (A
-    /// browser's `bufferedAmount` counts payloads only.)
+    /// The bytes fed and not yet written: whole frames, control frames included. (A
+    /// browser's `bufferedAmount` counts only payloads.)
     pub fn buffered_amount(&self) -> usize {
         let header = 2 + if self.encoder.masks() { 4 } else { 0 };
         self.out.len() + self.ledger.held.len + self.urgent.len(header)
     }
 
-    /// What was sent so far. Feature `counters`.
+    /// Counts of the traffic sent so far. Feature `counters`.
     #[cfg(feature = "counters")]
     #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> Traffic {
@@ -296,9 +296,9 @@ impl Sender {
         self.urgent.has_controls() || self.urgent.has_close()
     }
 
-    /// Whether less was [fed](Self::feed) in order and is unsent than
-    /// [`high_water`](Config::high_water): one more message of any length would be admitted, if this
-    /// half is open. What overtakes, and control frames, do not count here.
+    /// Whether less than [`high_water`](Config::high_water) was [fed](Self::feed) in order and is unsent:
+    /// one more message of any length would be admitted, if this
+    /// half is open. Messages that overtake, and control frames, do not count here.
     #[inline]
     pub fn has_room(&self) -> bool {
         self.out.len() + self.ledger.held.len < self.high_water
@@ -311,20 +311,19 @@ impl Sender {
         self.out.len() >= self.cork_limit
     }
 
-    /// The position now: behind the last message fed, whether or not it was written. Unchanged by
-    /// control frames and by [`feed_first`](Self::feed_first), so that two of them tell whether a
-    /// dropped `send` had fed its message.
+    /// The position after the last message fed, whether or not it was written. Unchanged by
+    /// control frames and by [`feed_first`](Self::feed_first), so that comparing two of them tells whether
+    /// a dropped `send` had fed its message.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }
 
-    /// Whether the stream took all bytes up to this position. Never becomes true for what was
-    /// dropped.
+    /// Whether the stream took all bytes up to this position. Never becomes true for dropped bytes.
     pub fn is_written(&self, position: Position) -> bool {
         self.ledger.is_written(position, &self.out, &self.urgent)
     }
 
-    /// The kind of the message in chunks that was begun and has not ended; `None` where the next
+    /// The kind of the message in chunks that was begun and has not ended; `None` if the next
     /// chunk has to be a [`first`](crate::Chunk::first) one.
     pub fn message_in_progress(&self) -> Option<DataKind> {
         match self.state {
@@ -333,13 +332,13 @@ impl Sender {
         }
     }
 
-    /// How many bytes of the messages fed, in frames, were dropped, since a violation, an
+    /// How many bytes of the messages fed, in frames, were dropped because a violation, an
     /// [`abort`](Self::abort) or a failed write ended this half first.
     pub fn unsent(&self) -> u64 {
         self.ledger.unsent()
     }
 
-    /// How long Pings and their Pongs took, of the [heartbeat](Config::heartbeat) and of
+    /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
     /// [`probe`](Self::probe); `None` before the first Pong.
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.urgent.rtt()
@@ -350,12 +349,12 @@ impl Sender {
         matches!(self.state, State::Closing | State::Closed { .. })
     }
 
-    /// Whether no frame is queued any more, of any kind.
+    /// Whether no more frames of any kind are queued.
     fn is_over(&self) -> bool {
         matches!(self.state, State::Closed { .. })
     }
 
-    /// The Close that was queued; `None` while none was, and for an empty body.
+    /// The Close that was queued; `None` before that, and for an empty body.
     pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
         let (code, reason) = &**self.close.as_ref()?;
         Some(CloseFrame { code: *code, reason })

@@ -7,7 +7,7 @@ use crate::proto::{
 };
 use zlib_rs::{InflateFlush, Status};
 
-/// An empty stored block at a byte boundary: nothing comes of it.
+/// An empty stored block at a byte boundary: it yields nothing.
 const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
 /// How many bytes are put behind a message, at most: [`TAIL`] or [`EMPTY`], and one more.
@@ -15,14 +15,14 @@ const BEHIND: usize = EMPTY.len() + 1;
 
 const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 
-/// How far the end of a message was inflated, when there was no more room.
+/// How far the end of a message was inflated when there was no more room.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ending<N> {
     taken: N,
-    /// In which byte of `last`, counted from 1, a block was last seen to end. In front of the only
-    /// byte of a message one begins: 0, which says nothing where there are more.
+    /// The byte of `last`, counted from 1, in which a block was last seen to end. 0: before the only
+    /// byte of a message, where a block begins; with more bytes, 0 says nothing.
     begun: N,
-    /// There was no room left: a block may have ended, or more may come of what was taken.
+    /// There was no room left: a block may have ended, or the bytes taken may yield more.
     full: bool,
 }
 
@@ -181,20 +181,20 @@ impl Inflate {
     /// Inflates the last bytes, checks that the message was complete, and leaves the stream at a
     /// byte boundary in front of a block.
     ///
-    /// §7.2.2 has [`TAIL`] inflated behind the message, and the result shall be whole blocks. That
-    /// nothing comes of the tail is not enough: a message may be cut in a description of codes
-    /// which the tail completes. Hence the message's own bits must end with the header of a stored
-    /// block, of which only the lengths are lacking. That header is in the last 10 bits, so that
-    /// the block before it ends in the last two bytes, or nothing is before it. zlib stops behind
-    /// each block if told to, which shows as long as there is input left. What was begun behind
-    /// such a stop has at most 15 bits of the message, and of all that can begin so, only a stored
-    /// block ends with the last bit of the tail, no more and no less (`tests/inflated` tries all).
-    /// A stop in front of the tail may also be the end of the stream (BFINAL).
+    /// §7.2.2 inflates [`TAIL`] after the message, which must then be whole blocks. That the tail
+    /// yields nothing is not enough: a message may be cut inside code lengths
+    /// that the tail completes. So the message's own bits must end with the header of a stored
+    /// block, lacking only its lengths. That header is in the last 10 bits, so that
+    /// the block before it ends in the last two bytes, or nothing is before it. zlib stops after
+    /// each block if told to, which shows as long as there is input left. A block begun after
+    /// such a stop has at most 15 bits of the message, and of all blocks that can begin so, only a stored
+    /// one ends exactly with the last bit of the tail (`tests/inflated` tries all).
+    /// A stop before the tail may also be the end of the stream (BFINAL).
     ///
-    /// A message whose last byte is ff cannot end with that header. It is complete where a block
-    /// ended with it, as one does whose sender left the tail in place: then an empty block changes
-    /// nothing. Where another byte ends both a block and the message, it is refused: zlib does not
-    /// say how many of its bits are left, so that there is no telling what to put behind it.
+    /// A message whose last byte is ff cannot end with that header. It is complete if a block
+    /// ends with that byte, as when the sender left the tail in place: then an empty block changes
+    /// nothing. If another byte ends both a block and the message, it is refused: zlib does not
+    /// say how many of its bits are left, so there is no telling what to append.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
