@@ -16,7 +16,7 @@ fn config() -> Config {
 }
 
 fn run(path: &str) -> Result<(), Box<dyn Error>> {
-    let recording = Recording::parse(&fs::read_to_string(path)?)?;
+    let recording = fs::read_to_string(path)?.parse::<Recording>()?;
     let (mut events, mut last) = (0, tickwire::Time::ZERO);
     let end = recording.replay(&config(), |time, event| {
         println!("{:>12.6?} {event:?}", time.since_epoch());

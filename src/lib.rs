@@ -304,7 +304,7 @@ pub use proto::{
     url,
 };
 #[cfg(feature = "socket")]
-pub use socket::SocketOptions;
+pub use socket::{Keepalive, SocketOptions};
 
 /// The README's examples are compiled and run with the tests.
 #[cfg(all(doctest, feature = "tokio"))]

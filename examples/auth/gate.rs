@@ -104,7 +104,7 @@ impl Gate {
 
 /// The credential in a request: the first kind that is there.
 fn presented(request: &RequestHead<'_>) -> Option<(Way, Vec<u8>)> {
-    if let Some(value) = request.header("Authorization") {
+    if let Some(value) = request.headers().get("Authorization") {
         return authorization(value);
     }
     if let Some(token) = request.subprotocols().find_map(|name| name.strip_prefix(TOKEN)) {
@@ -112,7 +112,7 @@ fn presented(request: &RequestHead<'_>) -> Option<(Way, Vec<u8>)> {
     }
     // A cookie proves something only of a page that is known to be ours: it comes along whoever
     // asks. Without an Origin it is no page, and a program has better ways.
-    request.origin()?;
+    request.headers().get("Origin")?;
     session(request).map(|session| (Way::Session, session.into()))
 }
 

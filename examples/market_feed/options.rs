@@ -168,7 +168,7 @@ fn address(parser: &mut Parser) -> Result<SocketAddr, lexopt::Error> {
 
 fn url(parser: &mut Parser) -> Result<String, lexopt::Error> {
     let url = parser.value()?.string()?;
-    match Target::parse(&url) {
+    match url.parse::<Target>() {
         Ok(_) => Ok(url),
         Err(error) => Err(format!("--connect {url}: {error}").into()),
     }

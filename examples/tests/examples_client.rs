@@ -294,7 +294,7 @@ fn a_recording_is_for_the_owner_alone_and_can_be_replayed() {
         let args = [&*url, "--adapter", adapter, "--send", "hi", "--record", file];
         assert_eq!(client(&args, b"").0, 0);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let recording = Recording::parse(&fs::read_to_string(&path).unwrap()).unwrap();
+        let recording = fs::read_to_string(&path).unwrap().parse::<Recording>().unwrap();
         let mut events = Vec::new();
         let end = recording
             .replay(&Config::default(), |_, event| events.push(format!("{event:?}")))

@@ -55,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
             let own = |(name, value): (&str, Option<std::borrow::Cow<'_, str>>)| {
                 (name.to_owned(), value.map(|value| value.into_owned()))
             };
-            (extension.name().to_owned(), extension.params().map(own).collect())
+            (extension.name.to_owned(), extension.params.map(own).collect())
         })
         .collect();
     assert_eq!(got, want.concat());

@@ -64,7 +64,7 @@ fn run(config: &Config, wire: &[u8], cut: u8, subprotocols: bool) -> Outcome {
         let extensions: Vec<_> = request.extensions().take(16).collect();
         let names: Vec<_> = request.subprotocols().collect();
         let (method, target) = (request.method(), request.target());
-        format!("{method} {target} {:?} {all:?} {names:?} {extensions:?}", request.origin())
+        format!("{method} {target} {:?} {all:?} {names:?} {extensions:?}", request.headers().get("Origin"))
     });
     match verdict {
         Ok(Progress::Partial) => {

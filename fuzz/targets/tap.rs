@@ -40,11 +40,11 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn any_text(text: &str) {
-    let recording = match Recording::parse(text) {
+    let recording = match text.parse::<Recording>() {
         Ok(recording) => recording,
         Err(error) => return assert!(error.line >= 1 && error.line <= text.lines().count().max(1)),
     };
-    assert!(recording.passed().len() < text.lines().count().max(1));
+    assert!(recording.passed.len() < text.lines().count().max(1));
     let config = Config::default();
     let _ = recording.replay(&config, |_, _| {});
     for client in [true, false] {
@@ -52,7 +52,7 @@ fn any_text(text: &str) {
     }
     // What is complete stays what it is, whatever is cut off behind it.
     if let Some(end) = text.rfind('\n') {
-        assert_eq!(Recording::parse(&text[..=end]), Ok(recording));
+        assert_eq!(text[..=end].parse::<Recording>(), Ok(recording));
     }
 }
 
@@ -110,15 +110,15 @@ fn any_wire(flags: u8, cut: u8, wire: &[u8]) {
     assert!(!tap.failed());
     let text = kept.0.lock().unwrap().clone();
     let mut text = String::from_utf8(text).expect("it is text");
-    let whole = Recording::parse(&text).expect("its own");
+    let whole = text.parse::<Recording>().expect("its own");
     let passed = |recording: &Recording| -> Vec<_> {
-        recording.passed().iter().map(|p| (p.received, p.bytes.clone())).collect()
+        recording.passed.iter().map(|p| (p.received, p.bytes.clone())).collect()
     };
     assert_eq!(passed(&whole), pieces);
-    assert!(whole.passed().windows(2).all(|two| two[0].at <= two[1].at));
+    assert!(whole.passed.windows(2).all(|two| two[0].at <= two[1].at));
     if flags & SHORT != 0 && !text.is_empty() {
         text.truncate(text.len() - 1 - usize::from(cut) % text.len());
-        if let Ok(short) = Recording::parse(&text) {
+        if let Ok(short) = text.parse::<Recording>() {
             assert!(pieces.starts_with(&passed(&short)));
         }
         return;

@@ -1,4 +1,4 @@
-//! `Target::parse` beside a plain reading of RFC 6455 §3 and RFC 3986, and what a request makes of
+//! `Target` beside a plain reading of RFC 6455 §3 and RFC 3986, and what a request makes of
 //! it: whatever passes gives a request line and a Host that pass again, and nothing of user and
 //! password shows.
 #![no_main]
@@ -21,7 +21,7 @@ impl Entropy for Sevens {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(url) = std::str::from_utf8(data) else { return };
-    let got = Target::parse(url);
+    let got = url.parse::<Target>();
     let want = read(url);
     match (&got, &want) {
         (Ok(target), Some(want)) => check(target, want),

@@ -83,6 +83,50 @@ pub struct Target {
 }
 
 impl Target {
+    /// Whether it is `wss`: TLS first, then the opening handshake.
+    pub fn secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The host to dial: a name or an address, in lower case, an IPv6 address without brackets and
+    /// with its zone (`fe80::1%eth0`), as resolvers take it.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port to dial: 80 for `ws` and 443 for `wss` if the URL names none.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The value of the Host header: brackets kept, no zone, and the port only if it is not the
+    /// scheme's default (RFC 6455 §4.1).
+    pub fn host_header(&self) -> &str {
+        &self.host_header
+    }
+
+    /// The name that the server's certificate has to match: the host without zone and without a
+    /// trailing dot.
+    pub fn server_name(&self) -> &str {
+        let name = self.host.split_once('%').map_or(&*self.host, |(name, _)| name);
+        name.strip_suffix('.').unwrap_or(name)
+    }
+
+    /// The resource name (RFC 6455 §3): path and query as they are in the URL, `/` for an empty
+    /// path. Never holds user or password.
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// `user:password`, decoded.
+    pub(crate) fn userinfo(&self) -> Option<&[u8]> {
+        self.userinfo.as_deref()
+    }
+}
+
+impl FromStr for Target {
+    type Err = UrlError;
+
     /// Parses a URL.
     ///
     /// Scheme and host match without regard to case. An empty port is the default. Percent
@@ -92,7 +136,7 @@ impl Target {
     /// # Errors
     ///
     /// See [`UrlError`].
-    pub fn parse(url: &str) -> Result<Self, UrlError> {
+    fn from_str(url: &str) -> Result<Self, UrlError> {
         // §3, RFC 3986 §2.2: none of these is ever legal; a backslash is a slash to some parsers.
         let illegal = |b: u8| b <= b' ' || b == 0x7f || matches!(b, b'"' | b'<' | b'>' | b'\\');
         if url.bytes().any(illegal) {
@@ -143,54 +187,6 @@ impl Target {
             },
             userinfo,
         })
-    }
-
-    /// Whether it is `wss`: TLS first, then the opening handshake.
-    pub fn secure(&self) -> bool {
-        self.secure
-    }
-
-    /// The host to dial: a name or an address, in lower case, an IPv6 address without brackets and
-    /// with its zone (`fe80::1%eth0`), as resolvers take it.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port to dial: 80 for `ws` and 443 for `wss` if the URL names none.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The value of the Host header: brackets kept, no zone, and the port only if it is not the
-    /// scheme's default (RFC 6455 §4.1).
-    pub fn host_header(&self) -> &str {
-        &self.host_header
-    }
-
-    /// The name that the server's certificate has to match: the host without zone and without a
-    /// trailing dot.
-    pub fn server_name(&self) -> &str {
-        let name = self.host.split_once('%').map_or(&*self.host, |(name, _)| name);
-        name.strip_suffix('.').unwrap_or(name)
-    }
-
-    /// The resource name (RFC 6455 §3): path and query as they are in the URL, `/` for an empty
-    /// path. Never holds user or password.
-    pub fn resource(&self) -> &str {
-        &self.resource
-    }
-
-    /// `user:password`, decoded.
-    pub(crate) fn userinfo(&self) -> Option<&[u8]> {
-        self.userinfo.as_deref()
-    }
-}
-
-impl FromStr for Target {
-    type Err = UrlError;
-
-    fn from_str(url: &str) -> Result<Self, UrlError> {
-        Self::parse(url)
     }
 }
 

@@ -25,9 +25,9 @@ use std::{
 /// use tickwire::{Config, SocketOptions, blocking::accept};
 ///
 /// # fn serve() -> Result<(), Box<dyn std::error::Error>> {
-/// let options = SocketOptions::new()
-///     .notsent_lowat(16 << 10) // messages wait where `feed_first` can still overtake them
-///     .user_timeout(Duration::from_secs(20));
+/// let mut options = SocketOptions::default();
+/// options.notsent_lowat = Some(16 << 10); // messages wait where `feed_first` can overtake them
+/// options.user_timeout = Some(Duration::from_secs(20));
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let (stream, _) = listener.accept()?;
 /// options.apply(&stream)?;
@@ -42,34 +42,77 @@ use std::{
 /// [`busy_poll`](Self::busy_poll), [`notsent_lowat`](Self::notsent_lowat)), that option does nothing,
 /// so that a program can be developed on another system than it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
+#[non_exhaustive]
 pub struct SocketOptions {
-    nodelay: bool,
-    quickack: Option<bool>,
-    busy_poll: Option<Duration>,
-    notsent_lowat: Option<u32>,
-    user_timeout: Option<Duration>,
-    keepalive: Option<Keepalive>,
-    send_buffer: Option<usize>,
-    recv_buffer: Option<usize>,
+    /// TCP_NODELAY: small writes leave at once; default yes. Otherwise a write waits until the one
+    /// before it is acknowledged, up to 40 ms with most peers (Nagle's algorithm). This crate sends
+    /// messages that belong together in one write anyway.
+    pub nodelay: bool,
+    /// TCP_QUICKACK (Linux): acknowledge at once, not after up to 40 ms or along with an answer;
+    /// default: the system decides as it goes. Good where the peer waits for acknowledgements, since
+    /// it has no TCP_NODELAY; costs a segment for each read.
+    ///
+    /// It does not last: the system goes back to its own judgement after some segments. `connect`
+    /// sets it when dialing and again when the connection is open; to keep it on, call
+    /// [`quickack_now`](Self::quickack_now) after each receive.
+    pub quickack: Option<bool>,
+    /// SO_BUSY_POLL (Linux): how long a read that finds nothing polls the network card before
+    /// it sleeps, in whole microseconds; default: `net.core.busy_read`, usually 0. About 50 µs
+    /// is common. Takes that much of a core for each wait. More than the default needs the
+    /// CAP_NET_ADMIN capability, else `PermissionDenied`. The card's driver has to support it; over
+    /// loopback it does nothing. To never sleep at all, use [`Spin`](crate::blocking::Spin).
+    pub busy_poll: Option<Duration>,
+    /// TCP_NOTSENT_LOWAT (Linux): the stream takes no more while this many bytes are taken and not
+    /// yet sent; default: `net.ipv4.tcp_notsent_lowat`, usually no bound but the send buffer's.
+    /// 16 KiB to 128 KiB are common.
+    ///
+    /// The rest stays in the connection, where it counts in `buffered_amount`, and where
+    /// Pongs, [`feed_first`](crate::Sender::feed_first) and conflation can still overtake it. The price
+    /// is more wakeups.
+    pub notsent_lowat: Option<u32>,
+    /// TCP_USER_TIMEOUT (Linux): how long sent data may stay unacknowledged before the system gives
+    /// the connection up, in milliseconds, at least 1; default: some 15 min. The stream then fails
+    /// with `TimedOut`.
+    ///
+    /// Needs no waiting call and no Ping: it finds the dead peer of a program that only sends.
+    /// If both ends are silent it notices nothing; for that there is the
+    /// [heartbeat](crate::Heartbeat), or [`keepalive`](Self::keepalive), whose count of probes this
+    /// option replaces.
+    pub user_timeout: Option<Duration>,
+    /// SO_KEEPALIVE: after `idle` without a segment the system probes the peer each `interval`, and
+    /// gives the connection up after `probes` probes without an answer; default off. Whole
+    /// seconds, at least 1; 1 to 127 probes.
+    ///
+    /// It shows that the peer's system is alive, not its program, and sees no further than a proxy; the
+    /// [heartbeat](crate::Heartbeat) covers both. But it never wakes this program.
+    pub keepalive: Option<Keepalive>,
+    /// SO_SNDBUF: how much the system takes before the stream refuses more, in bytes; default: it
+    /// grows automatically, on Linux to some 4 MiB. Linux doubles the value, keeps at least 4.5 KiB,
+    /// silently bounds it by `net.core.wmem_max`, and stops adapting it.
+    ///
+    /// Less shows a slow peer earlier (`buffered_amount` does not see what the system has taken);
+    /// less than bandwidth × round trip slows a fast one down.
+    pub send_buffer: Option<usize>,
+    /// SO_RCVBUF: how much the system receives ahead, in bytes; like
+    /// [`send_buffer`](Self::send_buffer), but bounded by `net.core.rmem_max`. It has to be set before
+    /// the connection is made, so a server applies it to its listener, whose streams inherit it.
+    pub recv_buffer: Option<usize>,
 }
 
+/// When the system probes a silent peer. See [`SocketOptions::keepalive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Keepalive {
-    idle: Duration,
-    interval: Duration,
-    probes: u32,
+pub struct Keepalive {
+    /// How long without a segment before the first probe. Whole seconds, at least 1.
+    pub idle: Duration,
+    /// The time between probes. Whole seconds, at least 1.
+    pub interval: Duration,
+    /// The number of unanswered probes that ends the connection, 1 to 127.
+    pub probes: u32,
 }
 
 impl Default for SocketOptions {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl SocketOptions {
     /// TCP_NODELAY on, everything else at the system's defaults.
-    pub const fn new() -> Self {
+    fn default() -> Self {
         Self {
             nodelay: true,
             quickack: None,
@@ -81,92 +124,9 @@ impl SocketOptions {
             recv_buffer: None,
         }
     }
+}
 
-    /// TCP_NODELAY: small writes leave at once; default yes. Otherwise a write waits until the one
-    /// before it is acknowledged, up to 40 ms with most peers (Nagle's algorithm). This crate sends
-    /// messages that belong together in one write anyway.
-    pub const fn nodelay(mut self, yes: bool) -> Self {
-        self.nodelay = yes;
-        self
-    }
-
-    /// TCP_QUICKACK (Linux): acknowledge at once, not after up to 40 ms or along with an answer;
-    /// default: the system decides as it goes. Good where the peer waits for acknowledgements, since
-    /// it has no TCP_NODELAY; costs a segment for each read.
-    ///
-    /// It does not last: the system goes back to its own judgement after some segments. `connect`
-    /// sets it when dialing and again when the connection is open; to keep it on, call
-    /// [`quickack_now`](Self::quickack_now) after each receive.
-    pub const fn quickack(mut self, yes: bool) -> Self {
-        self.quickack = Some(yes);
-        self
-    }
-
-    /// SO_BUSY_POLL (Linux): how long a read that finds nothing polls the network card before
-    /// it sleeps, in whole microseconds; default: `net.core.busy_read`, usually 0. About 50 µs
-    /// is common. Takes that much of a core for each wait. More than the default needs the
-    /// CAP_NET_ADMIN capability, else `PermissionDenied`. The card's driver has to support it; over
-    /// loopback it does nothing. To never sleep at all, use [`Spin`](crate::blocking::Spin).
-    pub const fn busy_poll(mut self, time: Duration) -> Self {
-        self.busy_poll = Some(time);
-        self
-    }
-
-    /// TCP_NOTSENT_LOWAT (Linux): the stream takes no more while this many bytes are taken and not
-    /// yet sent; default: `net.ipv4.tcp_notsent_lowat`, usually no bound but the send buffer's.
-    /// 16 KiB to 128 KiB are common.
-    ///
-    /// The rest stays in the connection, where it counts in `buffered_amount`, and where
-    /// Pongs, [`feed_first`](crate::Sender::feed_first) and conflation can still overtake it. The price
-    /// is more wakeups.
-    pub const fn notsent_lowat(mut self, bytes: u32) -> Self {
-        self.notsent_lowat = Some(bytes);
-        self
-    }
-
-    /// TCP_USER_TIMEOUT (Linux): how long sent data may stay unacknowledged before the system gives
-    /// the connection up, in milliseconds, at least 1; default: some 15 min. The stream then fails
-    /// with `TimedOut`.
-    ///
-    /// Needs no waiting call and no Ping: it finds the dead peer of a program that only sends.
-    /// If both ends are silent it notices nothing; for that there is the
-    /// [heartbeat](crate::Heartbeat), or [`keepalive`](Self::keepalive), whose count of probes this
-    /// option replaces.
-    pub const fn user_timeout(mut self, timeout: Duration) -> Self {
-        self.user_timeout = Some(timeout);
-        self
-    }
-
-    /// SO_KEEPALIVE: after `idle` without a segment the system probes the peer each `interval`, and
-    /// gives the connection up after `probes` probes without an answer; default off. Whole
-    /// seconds, at least 1; 1 to 127 probes.
-    ///
-    /// It shows that the peer's system is alive, not its program, and sees no further than a proxy; the
-    /// [heartbeat](crate::Heartbeat) covers both. But it never wakes this program.
-    pub const fn keepalive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
-        self.keepalive = Some(Keepalive { idle, interval, probes });
-        self
-    }
-
-    /// SO_SNDBUF: how much the system takes before the stream refuses more, in bytes; default: it
-    /// grows automatically, on Linux to some 4 MiB. Linux doubles the value, keeps at least 4.5 KiB,
-    /// silently bounds it by `net.core.wmem_max`, and stops adapting it.
-    ///
-    /// Less shows a slow peer earlier (`buffered_amount` does not see what the system has taken);
-    /// less than bandwidth × round trip slows a fast one down.
-    pub const fn send_buffer(mut self, bytes: usize) -> Self {
-        self.send_buffer = Some(bytes);
-        self
-    }
-
-    /// SO_RCVBUF: how much the system receives ahead, in bytes; like
-    /// [`send_buffer`](Self::send_buffer), but bounded by `net.core.rmem_max`. It has to be set before
-    /// the connection is made, so a server applies it to its listener, whose streams inherit it.
-    pub const fn recv_buffer(mut self, bytes: usize) -> Self {
-        self.recv_buffer = Some(bytes);
-        self
-    }
-
+impl SocketOptions {
     /// Sets them on a stream or listener, of `std` or tokio.
     ///
     /// # Errors

@@ -103,7 +103,8 @@ pub(crate) fn client(target: &Target, config: Client) -> Result<Connection, TlsE
 
 /// Why TLS failed, by the peer's fault or this end's configuration.
 ///
-/// Its text is safe to print: text from the peer is escaped and truncated.
+/// Its source is the error of rustls. Its text is safe to print: text from the peer is escaped and
+/// truncated.
 #[derive(Clone, PartialEq)]
 pub struct TlsError(Box<::rustls::Error>);
 
@@ -130,7 +131,7 @@ pub enum BadCertificate {
     Revoked,
     /// It is not meant for a server, or for a client.
     WrongPurpose,
-    /// Anything else, such as a bad signature; see [`TlsError::rustls`].
+    /// Anything else, such as a bad signature; see the error's source.
     Other,
 }
 
@@ -143,15 +144,10 @@ impl TlsError {
         }
     }
 
-    /// The error of rustls.
-    pub fn rustls(&self) -> &::rustls::Error {
-        &self.0
-    }
-
     /// Whether a new connection may succeed later: the network garbled a record, or the peer
     /// has a temporary fault. `false` for certificates, the peer's or ours, and for peers that share no
     /// parameters with us.
-    pub fn is_retryable(&self) -> bool {
+    pub(crate) fn is_retryable(&self) -> bool {
         use AlertDescription as Alert;
         match &*self.0 {
             ::rustls::Error::DecryptError | ::rustls::Error::FailedToGetRandomBytes => true,

@@ -115,7 +115,7 @@ pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 /// if !origins.allows(&request) {
 ///     return handshake.reject(HandshakeError::OriginNotAllowed.into()).await;
 /// }
-/// // .. await whoever knows the token in `request.header("authorization")` ..
+/// // .. await whoever knows the token in `request.headers().get("authorization")` ..
 /// let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
 /// let mut ws = handshake.accept(accept).await?;
 /// if ws.connection().negotiated().subprotocol.is_none() {

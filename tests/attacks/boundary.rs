@@ -97,7 +97,7 @@ fn a74_a_redirect_is_not_followed_and_takes_no_credentials_along() {
                 assert!(!error.is_retryable(), "the same would come of it");
                 let refusal = refused(error);
                 assert_eq!(refusal.status(), status);
-                assert_eq!(refusal.header("Location"), Some(location.as_bytes()));
+                assert_eq!(refusal.headers().get("Location"), Some(location.as_bytes()));
                 elsewhere.nobody_came();
             }
         }
@@ -335,7 +335,7 @@ mod over_tls {
                 raw.say(redirect(307, &to).as_bytes());
             });
             let refusal = refused(said.unwrap_err());
-            assert_eq!(refusal.header("Location"), Some(location.as_bytes()));
+            assert_eq!(refusal.headers().get("Location"), Some(location.as_bytes()));
             elsewhere.nobody_came();
         }
     }

@@ -63,9 +63,9 @@ fn a66_a_line_end_in_a_url_is_refused_before_anybody_is_called() {
         }
         // Escaped it can be written, and is sent escaped; but not as part of a user's name.
         let escaped: String = end.bytes().map(|b| format!("%{b:02x}")).collect();
-        let target = Target::parse(&format!("ws://127.0.0.1:{port}/{escaped}")).unwrap();
+        let target = format!("ws://127.0.0.1:{port}/{escaped}").parse::<Target>().unwrap();
         assert_eq!(target.resource(), format!("/{escaped}"));
-        let user = Target::parse(&format!("ws://u{escaped}@127.0.0.1:{port}/")).unwrap_err();
+        let user = format!("ws://u{escaped}@127.0.0.1:{port}/").parse::<Target>().unwrap_err();
         assert_eq!(user, UrlError::BadUserinfo);
     }
 }

@@ -507,11 +507,11 @@ fn extensions_are_offered_in_any_layout_of_the_grammar() {
         let offers: Vec<_> = request
             .extensions()
             .map(|offer| {
-                let params = offer.params().map(|(name, value)| match value {
+                let params = offer.params.map(|(name, value)| match value {
                     Some(value) => format!("{name}={value}"),
                     None => name.to_string(),
                 });
-                (offer.name(), params.collect::<Vec<_>>())
+                (offer.name, params.collect::<Vec<_>>())
             })
             .collect();
         let expected = [
@@ -652,8 +652,8 @@ fn a_request_can_be_looked_at_whether_it_passed_or_not() {
         assert_eq!(request.target(), "/a/b?c=d?e");
         assert_eq!((request.path(), request.query()), ("/a/b", Some("c=d?e")));
         assert_eq!(request.host(), None);
-        assert_eq!(request.header("x"), Some(&b"1"[..]));
-        assert_eq!(request.header("y"), None);
+        assert_eq!(request.headers().get("x"), Some(&b"1"[..]));
+        assert_eq!(request.headers().get("y"), None);
         let headers: Vec<_> = request.headers().collect();
         assert_eq!(headers, [("X", &b"1"[..]), ("x", b"2")]);
         assert!(!request.is_upgrade());
@@ -670,7 +670,7 @@ fn a_request_can_be_looked_at_whether_it_passed_or_not() {
     let mut bytes = with(&["X: ??"]);
     let at = bytes.windows(2).position(|pair| pair == b"??").unwrap();
     bytes[at..at + 2].copy_from_slice(b"\xff\x80");
-    look(&bytes, |request| assert_eq!(request.header("X"), Some(&b"\xff\x80"[..])));
+    look(&bytes, |request| assert_eq!(request.headers().get("X"), Some(&b"\xff\x80"[..])));
     // No head, no request.
     let (handshake, _) = fed(&Config::default(), b"GET / HTTP/1.0\r\n\r\n", 99);
     assert!(handshake.request().is_none());
@@ -1018,7 +1018,7 @@ fn extensions_are_shown_escaped_and_cut() {
     let long = format!("Sec-WebSocket-Extensions: {}; a=\"b\"; c", "x".repeat(100));
     look(&with(&[&long]), |request| {
         let one = request.extensions().next().unwrap();
-        let shown = format!("{one:?} {:?}", one.params());
+        let shown = format!("{one:?} {:?}", one.params);
         assert!(shown.contains(&"x".repeat(64)) && !shown.contains(&"x".repeat(65)), "{shown}");
         assert!(shown.matches("a=").count() == 2 && shown.len() < 200, "{shown}");
     });
@@ -1062,7 +1062,7 @@ fn no_bytes_make_the_handshake_panic() {
         if let Some(request) = handshake.request() {
             let _ = (request.path(), request.query(), request.host(), request.is_upgrade());
             let _ = (request.subprotocols().count(), request.headers().count());
-            let _ = request.extensions().map(|offer| offer.params().count()).sum::<usize>();
+            let _ = request.extensions().map(|offer| offer.params.count()).sum::<usize>();
             let _ = format!("{request:?}");
         }
         match whole {

@@ -103,7 +103,7 @@ fn p215_p216_p217_an_extended_connect_needs_no_key_and_gets_200() {
     let request = upgrade.request();
     assert_eq!((request.path(), request.query()), ("/feed", Some("symbol=X")));
     assert_eq!(request.host(), Some("example.com"));
-    assert_eq!(request.header("cookie"), Some(&b"session=1; theme=dark"[..]));
+    assert_eq!(request.headers().get("cookie"), Some(&b"session=1; theme=dark"[..]));
     let (response, connection) = upgrade.accept(Accept::new().subprotocols(&["b"])).unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(names(response.headers()), ["sec-websocket-protocol"]);

@@ -45,7 +45,7 @@ fn a_url_says_whom_to_dial_and_what_to_ask_for() {
         ("ws://@h/", false, "h", 80, "h", "/"),
     ];
     for &(url, secure, host, port, host_header, resource) in cases {
-        let target = Target::parse(url).unwrap_or_else(|e| panic!("{url}: {e}"));
+        let target = url.parse::<Target>().unwrap_or_else(|e| panic!("{url}: {e}"));
         assert_eq!(target.secure(), secure, "{url}");
         assert_eq!(target.host(), host, "{url}");
         assert_eq!(target.port(), port, "{url}");
@@ -125,11 +125,11 @@ fn a_url_that_cannot_be_sent_as_it_is_is_refused() {
         ("ws://h/<\">", IllegalCharacter),
     ];
     for (url, error) in cases {
-        assert_eq!(Target::parse(url), Err(error), "{url:?}");
+        assert_eq!(url.parse::<Target>(), Err(error), "{url:?}");
     }
     let of_length = |n: usize| format!("ws://h/{}", "a".repeat(n - "ws://h/".len()));
-    assert!(Target::parse(&of_length(16 << 10)).is_ok());
-    assert_eq!(Target::parse(&of_length((16 << 10) + 1)), Err(TooLong));
+    assert!(of_length(16 << 10).parse::<Target>().is_ok());
+    assert_eq!(of_length((16 << 10) + 1).parse::<Target>(), Err(TooLong));
 }
 
 // P200.
@@ -140,18 +140,18 @@ fn the_certificate_is_for_the_host_without_zone_and_trailing_dot() {
         ("wss://[fe80::1%25eth0]/", "fe80::1"),
         ("wss://h", "h"),
     ] {
-        assert_eq!(Target::parse(url).unwrap().server_name(), name);
+        assert_eq!(url.parse::<Target>().unwrap().server_name(), name);
     }
 }
 
 // P194.
 #[test]
 fn user_and_password_are_shown_nowhere() {
-    let target = Target::parse("WS://alice:s3cret@H:81?q").unwrap();
+    let target = "WS://alice:s3cret@H:81?q".parse::<Target>().unwrap();
     assert_eq!(target.to_string(), "ws://h:81/?q");
     let shown = format!("{target:?}");
     assert!(!shown.contains("alice") && !shown.contains("s3cret"), "{shown}");
-    assert_eq!(Target::parse(&target.to_string()).unwrap().resource(), "/?q");
+    assert_eq!(target.to_string().parse::<Target>().unwrap().resource(), "/?q");
 }
 
 // A66.
@@ -167,11 +167,11 @@ fn no_text_makes_the_parser_panic_or_yields_what_would_split_a_request() {
             url.push_str(pieces[(seed >> 16) as usize % pieces.len()]);
         }
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        if let Ok(target) = Target::parse(&url) {
+        if let Ok(target) = url.parse::<Target>() {
             let sent = [target.resource(), target.host_header()].concat();
             assert!(sent.bytes().all(|b| b.is_ascii_graphic()), "{url}");
             assert!(target.resource().starts_with('/') && !target.host().is_empty(), "{url}");
-            let again = Target::parse(&target.to_string()).expect("what is shown can be parsed");
+            let again = target.to_string().parse::<Target>().expect("what is shown can be parsed");
             assert_eq!(again.to_string(), target.to_string());
         }
     }

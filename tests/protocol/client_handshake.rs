@@ -200,7 +200,7 @@ fn p094_another_status_is_a_refusal_with_its_headers_and_the_start_of_its_body()
     handshake.commit(bytes.len());
     assert_eq!(handshake.step(), Err(HandshakeError::Refused { status: 401 }));
     let refusal = handshake.into_refusal().unwrap();
-    assert_eq!(refusal.header("www-authenticate"), Some(&b"Basic"[..]));
+    assert_eq!(refusal.headers().get("www-authenticate"), Some(&b"Basic"[..]));
 }
 
 #[test]

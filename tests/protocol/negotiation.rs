@@ -96,11 +96,11 @@ fn p141_subprotocols_compare_with_regard_to_case() {
 fn extensions(lines: &[&str]) -> Vec<(String, Vec<String>)> {
     let handshake = passed(lines);
     let offers = handshake.request().unwrap().extensions().map(|offer| {
-        let params = offer.params().map(|(name, value)| match value {
+        let params = offer.params.map(|(name, value)| match value {
             Some(value) => format!("{name}={value}"),
             None => name.to_owned(),
         });
-        (offer.name().to_owned(), params.collect())
+        (offer.name.to_owned(), params.collect())
     });
     offers.collect()
 }

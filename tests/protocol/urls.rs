@@ -8,12 +8,12 @@ use tickwire::{
 };
 
 fn parse(url: &str) -> Target {
-    Target::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    url.parse::<Target>().unwrap_or_else(|error| panic!("{url}: {error}"))
 }
 
 #[track_caller]
 fn refused(url: &str, error: UrlError) {
-    assert_eq!(Target::parse(url), Err(error), "{url}");
+    assert_eq!(url.parse::<Target>(), Err(error), "{url}");
 }
 
 #[test]

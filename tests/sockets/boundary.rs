@@ -476,7 +476,7 @@ fn a_request_is_shown_escaped_and_cut() {
         tame(&format!("{:?}", request.headers()));
         tame(&format!("{:?}", request.extensions()));
         for extension in request.extensions() {
-            tame(&format!("{extension:?} {:?}", extension.params()));
+            tame(&format!("{extension:?} {:?}", extension.params));
         }
         let refusal = handshake.reject(error);
         assert!(refusal.len() < 600 && refusal.is_ascii());

@@ -159,7 +159,7 @@ fn other_statuses_are_told_with_all_that_belongs_to_them() {
                 assert_eq!(error.to_string(), format!("server answered {line}: {body}"));
                 let refusal = refusal(error);
                 assert_eq!(refusal.status().to_string(), line[..3]);
-                assert_eq!(refusal.header(name), Some(value.as_bytes()));
+                assert_eq!(refusal.headers().get(name), Some(value.as_bytes()));
                 assert_eq!(refusal.body(), body.as_bytes());
                 let wait = (value == "30").then_some(Duration::from_secs(30));
                 assert_eq!(refusal.retry_after(), wait);

@@ -8,15 +8,32 @@ use std::{
     thread,
     time::Duration,
 };
-use tickwire::{Config, Dial, Error, SocketOptions, blocking, handshake::client::Request};
+use tickwire::{
+    Config, Dial, Error, Keepalive, SocketOptions, blocking, handshake::client::Request,
+};
 
 fn options() -> SocketOptions {
-    SocketOptions::new()
-        .notsent_lowat(16 << 10)
-        .user_timeout(Duration::from_micros(12_345_600))
-        .keepalive(Duration::from_millis(6_500), Duration::from_secs(7), 8)
-        .send_buffer(40_000)
-        .recv_buffer(50_000)
+    let (idle, interval) = (Duration::from_millis(6_500), Duration::from_secs(7));
+    let mut options = SocketOptions::default();
+    options.notsent_lowat = Some(16 << 10);
+    options.user_timeout = Some(Duration::from_micros(12_345_600));
+    options.keepalive = Some(Keepalive { idle, interval, probes: 8 });
+    options.send_buffer = Some(40_000);
+    options.recv_buffer = Some(50_000);
+    options
+}
+
+/// [`SocketOptions`] that differ from the default ones in this.
+fn with(set: impl FnOnce(&mut SocketOptions)) -> SocketOptions {
+    let mut options = SocketOptions::default();
+    set(&mut options);
+    options
+}
+
+/// More seconds than Linux takes, which are 32,767.
+fn too_long() -> SocketOptions {
+    let long = Duration::from_secs(1 << 20);
+    with(|options| options.keepalive = Some(Keepalive { idle: long, interval: long, probes: 1 }))
 }
 
 /// What the system says of a socket with [`options`].
@@ -66,7 +83,9 @@ fn a_stream_of_the_callers_gets_what_is_asked_for_and_nothing_else() {
     let socket = SockRef::from(&near);
     assert!(socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
     assert_eq!((socket.send_buffer_size().unwrap(), near.ttl().unwrap()), before);
-    options().nodelay(false).apply(&far).unwrap();
+    let mut delayed = options();
+    delayed.nodelay = false;
+    delayed.apply(&far).unwrap();
     check(&far, false);
 }
 
@@ -88,12 +107,12 @@ fn streams_inherit_from_their_listener() {
 fn quickack_is_set_by_itself_too() {
     let (near, _far) = tcp_pair();
     let quick = || SockRef::from(&near).tcp_quickack().unwrap();
-    SocketOptions::new().quickack(false).apply(&near).unwrap();
+    with(|options| options.quickack = Some(false)).apply(&near).unwrap();
     assert!(!quick());
     SocketOptions::quickack_now(&near).unwrap();
     assert!(quick());
-    SocketOptions::new().quickack(false).apply(&near).unwrap();
-    SocketOptions::new().quickack(true).apply(&near).unwrap();
+    with(|options| options.quickack = Some(false)).apply(&near).unwrap();
+    with(|options| options.quickack = Some(true)).apply(&near).unwrap();
     assert!(quick());
 }
 
@@ -101,7 +120,7 @@ fn quickack_is_set_by_itself_too() {
 #[test]
 fn busy_poll_needs_a_right_and_says_so() {
     let (near, _far) = tcp_pair();
-    let options = SocketOptions::new().busy_poll(Duration::from_micros(50));
+    let options = with(|options| options.busy_poll = Some(Duration::from_micros(50)));
     match options.apply(&near) {
         Ok(()) => assert_eq!(SockRef::from(&near).busy_poll().unwrap(), 50),
         Err(error) => {
@@ -115,8 +134,7 @@ fn busy_poll_needs_a_right_and_says_so() {
 #[test]
 fn an_option_that_is_refused_is_named() {
     let (near, _far) = tcp_pair();
-    let long = Duration::from_secs(1 << 20); // Linux has at most 32,767 s
-    let error = SocketOptions::new().keepalive(long, long, 1).apply(&near).unwrap_err();
+    let error = too_long().apply(&near).unwrap_err();
     assert!(error.to_string().starts_with("SO_KEEPALIVE: "), "{error}");
 }
 
@@ -134,7 +152,9 @@ fn connect_dials_with_them() {
             ws.send("there").unwrap();
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("there"));
             ws.close(None).unwrap();
-            let mut ws = dial(options().nodelay(false)).unwrap();
+            let mut delayed = options();
+            delayed.nodelay = false;
+            let mut ws = dial(delayed).unwrap();
             check(ws.get_ref().tcp(), false);
             ws.close(None).unwrap();
         }
@@ -157,10 +177,9 @@ fn connect_still_fails_as_it_should() {
             matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused),
             "{error:?}"
         );
-        let long = Duration::from_secs(1 << 20);
         let (near, _far) = tcp_pair();
         let url = format!("ws://{}", near.peer_addr().unwrap());
-        let error = dial(&url, SocketOptions::new().keepalive(long, long, 1));
+        let error = dial(&url, too_long());
         assert!(error.to_string().starts_with("SO_KEEPALIVE: ") && !error.is_retryable());
     });
 }
@@ -173,7 +192,9 @@ async fn connect_of_tokio_dials_with_them() {
     let dial =
         async |options| Dial::new(&request).socket(options).connect(&Config::default()).await;
     for nodelay in [true, false] {
-        let mut ws = dial(options().nodelay(nodelay)).await.unwrap();
+        let mut options = options();
+        options.nodelay = nodelay;
+        let mut ws = dial(options).await.unwrap();
         check(ws.get_ref().tcp(), nodelay);
         ws.send("there").await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("there"));

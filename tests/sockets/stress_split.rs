@@ -192,7 +192,7 @@ mod compressed_over_tls {
 
     fn target() -> (Target, Request) {
         let url = "wss://localhost/";
-        (Target::parse(url).unwrap(), Request::new(url).unwrap())
+        (url.parse::<Target>().unwrap(), Request::new(url).unwrap())
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -35,7 +35,7 @@ impl Log {
     }
 
     fn recording(&self) -> Recording {
-        Recording::parse(&self.text()).unwrap()
+        self.text().parse::<Recording>().unwrap()
     }
 }
 
@@ -165,8 +165,8 @@ fn a_blocking_session_replays_and_so_does_its_violation() {
 #[test]
 fn a_tap_set_behind_the_handshake_replays_into_a_connection() {
     let text = "tickwire tap 1\n0.000001 < 818537fa213d7f9f4d\n0.100000 > 8100\n0.250000 < 5158\n1.000000 < end\n0.3";
-    let recording = Recording::parse(text).unwrap();
-    assert_eq!((recording.role(), recording.passed().len()), (None, 4));
+    let recording = text.parse::<Recording>().unwrap();
+    assert_eq!((recording.role(), recording.passed.len()), (None, 4));
     let refused = recording.replay(&Config::default(), |_, _| {});
     assert_eq!(refused.err(), Some(HandshakeError::Incomplete));
     let mut connection = Connection::server(&Config::default(), Negotiated::new());
@@ -192,9 +192,9 @@ fn what_is_no_recording_is_refused_with_its_line() {
         ("tickwire tap 1\n0.000001 < 00\n\n0.000002 < 00\n", 3),
         ("tickwire tap 1\n0.000001 < é\n", 2),
     ] {
-        assert_eq!(Recording::parse(text), Err(BadRecording { line }), "{text:?}");
+        assert_eq!(text.parse::<Recording>(), Err(BadRecording { line }), "{text:?}");
     }
-    assert_eq!(Recording::parse("tickwire tap 1\n0.00").unwrap().passed(), &[]);
+    assert_eq!("tickwire tap 1\n0.00".parse::<Recording>().unwrap().passed, &[]);
 }
 
 #[tokio::test]
@@ -236,8 +236,8 @@ async fn a_stream_that_takes_nothing_leaves_its_recording_readable() {
     let text = log.text();
     let (blocking, tokio) = text.split_at(text.len() / 2);
     for text in [blocking, tokio] {
-        let recording = Recording::parse(text).unwrap();
-        let passed: Vec<&[u8]> = recording.passed().iter().map(|p| &p.bytes[..]).collect();
+        let recording = text.parse::<Recording>().unwrap();
+        let passed: Vec<&[u8]> = recording.passed.iter().map(|p| &p.bytes[..]).collect();
         assert_eq!(passed, [b"fou"]);
     }
 }
@@ -249,7 +249,7 @@ async fn a_read_into_no_room_is_not_the_end() {
     let mut tap = Tap::new(&b"x"[..], log.clone());
     assert_eq!(AsyncReadExt::read(&mut tap, &mut []).await.unwrap(), 0);
     assert_eq!(io::Read::read(&mut tap, &mut []).unwrap(), 0);
-    assert_eq!(log.recording().passed(), []);
+    assert_eq!(log.recording().passed, []);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn no_recording_takes_long_to_replay() {
     let began = std::time::Instant::now();
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let refused = |lines: &str| {
-        let recording = Recording::parse(&format!("tickwire tap 1\n{lines}")).unwrap();
+        let recording = format!("tickwire tap 1\n{lines}").parse::<Recording>().unwrap();
         assert!(recording.replay(&Config::default(), |_, _| {}).is_err());
     };
     // A head that comes byte by byte and never ends.
@@ -314,7 +314,7 @@ fn what_begins_with_the_end_of_the_stream_has_no_role() {
     let log = Log::default();
     let mut tap = Tap::new(&b""[..], log.clone());
     assert_eq!(io::Read::read(&mut tap, &mut [0; 5]).unwrap(), 0);
-    assert_eq!((log.recording().role(), log.recording().passed().len()), (None, 1));
+    assert_eq!((log.recording().role(), log.recording().passed.len()), (None, 1));
 }
 
 /// A stream that notes what is asked of it.
@@ -449,7 +449,7 @@ fn a_tap_passes_everything_on() {
         assert_eq!(blocking::Stream::writes_vectored(&tap), yes);
         assert_eq!(AsyncWrite::is_write_vectored(&tap), yes);
     }
-    let passed: Vec<_> = log.recording().passed().iter().map(|p| p.bytes.clone()).collect();
+    let passed: Vec<_> = log.recording().passed.iter().map(|p| p.bytes.clone()).collect();
     assert_eq!(passed, [&b"r"[..], b"a", b"cde", b"", b"g", b"cde", b""]);
 }
 

@@ -59,12 +59,15 @@ mod core_types {
         both::<server::Accept<'_>>();
         both::<server::Rejection>();
         both::<server::Origins>();
+        both::<Reading>();
+        both::<Progress>();
         both::<Headers<'_>>();
         both::<Extensions<'_>>();
         both::<Extension<'_>>();
         both::<Params<'_>>();
         // Errors.
         both::<Error>();
+        both::<Dial<'_>>();
         both::<RecvError>();
         both::<SendError>();
         both::<ProtocolError>();
@@ -96,7 +99,10 @@ mod core_types {
     };
 
     #[cfg(feature = "socket")]
-    const _: () = both::<SocketOptions>();
+    const _: () = {
+        both::<SocketOptions>();
+        both::<Keepalive>();
+    };
 
     #[cfg(feature = "http")]
     const _: () = {

@@ -64,7 +64,10 @@ fn anonymous() -> Ends {
 #[track_caller]
 fn assert_alert<T>(result: Result<T, Error>, alert: AlertDescription) {
     match result.err() {
-        Some(Error::Tls(tls)) => assert_eq!(*tls.rustls(), Rustls::AlertReceived(alert)),
+        Some(Error::Tls(tls)) => {
+            let source = std::error::Error::source(&tls).expect("what rustls says");
+            assert_eq!(source.downcast_ref(), Some(&Rustls::AlertReceived(alert)));
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -95,11 +95,10 @@ fn corked_snapshot_over_tcp_small_sndbuf() {
         let tls = ca.server();
         let a = async {
             let (stream, _) = listener.accept().await.unwrap();
-            tickwire::SocketOptions::new()
-                .notsent_lowat(16 << 10)
-                .send_buffer(16 << 10)
-                .apply(&stream)
-                .unwrap();
+            let mut options = tickwire::SocketOptions::default();
+            options.notsent_lowat = Some(16 << 10);
+            options.send_buffer = Some(16 << 10);
+            options.apply(&stream).unwrap();
             let server = on_tokio::TlsStream::server(stream, tls).unwrap();
             let config = Config::default();
             let hs = on_tokio::Incoming::read(server, &config).await.unwrap();

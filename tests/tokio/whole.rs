@@ -1238,7 +1238,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
             let handshake = Incoming::read(stream, &config()).await.unwrap();
             let request = handshake.request();
             assert_eq!((request.path(), request.query()), ("/feed", Some("x=1")));
-            assert_eq!(request.header("x-token"), Some(&b"abc"[..]));
+            assert_eq!(request.headers().get("x-token"), Some(&b"abc"[..]));
             let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]);
             let mut ws = handshake.accept(accept.header("X-Server", "t").unwrap()).await.unwrap();
             assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks.v1"));
@@ -1565,7 +1565,7 @@ async fn a_client_says_how_it_was_refused() {
         match answered(&response, AtEnd::Silence).await {
             Err(Error::Refused(refusal)) => {
                 assert_eq!(refusal.status(), 404);
-                assert_eq!(refusal.header("x-why"), Some(&b"a"[..]));
+                assert_eq!(refusal.headers().get("x-why"), Some(&b"a"[..]));
                 assert_eq!(refusal.body().len(), 4 << 10);
             }
             other => panic!("{:?}", other.map(|_| ())),
@@ -1578,7 +1578,7 @@ async fn a_client_says_how_it_was_refused() {
         {
             Err(Error::Refused(refusal)) => {
                 assert_eq!((refusal.status(), refusal.body().len()), (302, 0));
-                assert_eq!(refusal.header("location"), Some(&b"/b"[..]));
+                assert_eq!(refusal.headers().get("location"), Some(&b"/b"[..]));
             }
             other => panic!("{:?}", other.map(|_| ())),
         }

@@ -30,7 +30,7 @@ pub(super) fn accept(
     negotiated: Negotiated,
 ) -> (String, Negotiated) {
     let accepted = config.deflate.as_ref().and_then(|ours| {
-        offers.filter(is_deflate).find_map(|offer| Offer::parse(offer.params())?.answer(ours))
+        offers.filter(is_deflate).find_map(|offer| Offer::parse(offer.params)?.answer(ours))
     });
     match accepted {
         Some((answer, agreed)) => {
@@ -59,7 +59,7 @@ pub(super) fn agree(
     match (chosen.next(), chosen.next(), &config.deflate) {
         (None, _, _) => Ok(negotiated),
         (Some(one), None, Some(ours)) if is_deflate(&one) => {
-            let answer = Answer::parse(one.params()).and_then(|answer| answer.to(Offer::of(ours)));
+            let answer = Answer::parse(one.params).and_then(|answer| answer.to(Offer::of(ours)));
             let agreed = answer.ok_or(HandshakeError::BadDeflate)?;
             Ok(negotiated.with_deflate(agreed))
         }
@@ -82,5 +82,5 @@ pub(super) fn agree(
 
 #[cfg(feature = "deflate")]
 fn is_deflate(extension: &Extension<'_>) -> bool {
-    extension.name().eq_ignore_ascii_case(deflate::NAME)
+    extension.name.eq_ignore_ascii_case(deflate::NAME)
 }

@@ -59,24 +59,16 @@ impl fmt::Debug for Extensions<'_> {
 }
 
 /// One extension that a head names, with its parameters.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
+#[non_exhaustive]
 pub struct Extension<'a> {
-    name: &'a str,
-    /// Validated: every parameter with its semicolon.
-    params: &'a [u8],
+    /// The name as written, a token: compare it without regard to case.
+    pub name: &'a str,
+    /// The parameters, in order. The same one may come twice.
+    pub params: Params<'a>,
 }
 
 impl<'a> Extension<'a> {
-    /// The name as written, a token: compare it without regard to case.
-    pub fn name(&self) -> &'a str {
-        self.name
-    }
-
-    /// The parameters, in order. The same one may come twice.
-    pub fn params(&self) -> Params<'a> {
-        Params { rest: self.params }
-    }
-
     /// The next element of a list. `Err` says that the rest of the line is lost.
     fn take(line: &mut &'a [u8]) -> Result<Option<Self>, Malformed> {
         let mut rest = core::mem::take(line);
@@ -94,20 +86,21 @@ impl<'a> Extension<'a> {
             [b',', ..] | [] => *line = rest,
             _ => return Err(Malformed),
         }
-        Ok(Some(Self { name, params }))
+        Ok(Some(Self { name, params: Params { rest: params } }))
     }
 }
 
 /// Name and parameters, cut at 64 bytes each.
 impl fmt::Debug for Extension<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", Shown(self.name.as_bytes()), Shown(self.params))
+        write!(f, "{}{}", Shown(self.name.as_bytes()), Shown(self.params.rest))
     }
 }
 
 /// The parameters of an [`Extension`]: an iterator of names and unquoted values.
 #[derive(Clone)]
 pub struct Params<'a> {
+    /// Validated: every parameter with its semicolon.
     rest: &'a [u8],
 }
 

@@ -264,6 +264,12 @@ impl<'a> Headers<'a> {
         Self::new(head.get(first..).unwrap_or_default())
     }
 
+    /// The first value of a header, without the blanks around it; its name matches without regard to
+    /// case.
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.clone().named(name).next()
+    }
+
     /// The values of the headers of this name, in the order of the wire.
     pub(super) fn named(self, name: &str) -> impl Iterator<Item = &'a [u8]> + Clone {
         self.filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)

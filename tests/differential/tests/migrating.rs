@@ -122,7 +122,7 @@ fn echo_server(n: usize) -> (String, JoinHandle<Vec<Vec<u8>>>) {
         let one = || {
             let (stream, _) = listener.accept().unwrap();
             let handshake = Incoming::read(stream, &Config::default()).unwrap();
-            let header = handshake.request().header("X-Desk").unwrap_or_default().to_owned();
+            let header = handshake.request().headers().get("X-Desk").unwrap_or_default().to_owned();
             let mut ws = handshake.accept(Accept::new().subprotocols(&["ticks"])).unwrap();
             let (message, reply) = ws.recv_reply().unwrap().unwrap();
             reply.feed(message).unwrap();

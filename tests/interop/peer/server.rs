@@ -75,7 +75,7 @@ fn plain(request: RequestHead<'_>, path: &str, page: Option<&Path>) -> Rejection
         "/" => ("page.html", "text/html; charset=utf-8"),
         "/checks.js" => ("checks.js", "text/javascript; charset=utf-8"),
         "/report" => {
-            let line = request.header("X-Report").unwrap_or_default();
+            let line = request.headers().get("X-Report").unwrap_or_default();
             say(format_args!("page: {}", line.escape_ascii()));
             return Rejection::new(204);
         }

@@ -113,7 +113,7 @@ impl Rest {
                 false => Self::UntilEof,
             };
         }
-        let length = refusal.header("Content-Length").and_then(number);
+        let length = refusal.headers().get("Content-Length").and_then(number);
         length.map_or(Self::UntilEof, Self::Known)
     }
 }

@@ -220,7 +220,7 @@ impl Handshake {
         let (Progress::Complete, Some(response)) = (self.step()?, self.response()) else {
             return Err(HandshakeError::Incomplete);
         };
-        let negotiated = match response.header(PROTOCOL) {
+        let negotiated = match response.headers().get(PROTOCOL) {
             Some(name) => Negotiated::new().with_subprotocol(head::text(name)),
             None => Negotiated::new(),
         };

@@ -44,16 +44,7 @@ impl Request {
     ///
     /// See [`UrlError`].
     pub fn new(url: &str) -> Result<Self, UrlError> {
-        Target::parse(url).map(Self::from_target)
-    }
-
-    /// For a URL that was parsed before, as [`new`](Self::new).
-    pub fn from_target(target: Target) -> Self {
-        let headers = match target.userinfo() {
-            Some(userinfo) => [(AUTHORIZATION.to_string(), basic(userinfo))].into(),
-            None => Vec::new(),
-        };
-        Self { target, headers, subprotocols: Vec::new(), require_subprotocol: false }
+        url.parse().map(|target: Target| target.into())
     }
 
     /// One more header, behind those there are; Authorization and Origin replace theirs. Those of the
@@ -158,6 +149,17 @@ impl Request {
         }
         push(&["\r\n"]);
         text.into_bytes()
+    }
+}
+
+/// For a URL that was parsed before, as [`Request::new`].
+impl From<Target> for Request {
+    fn from(target: Target) -> Self {
+        let headers = match target.userinfo() {
+            Some(userinfo) => [(AUTHORIZATION.to_string(), basic(userinfo))].into(),
+            None => Vec::new(),
+        };
+        Self { target, headers, subprotocols: Vec::new(), require_subprotocol: false }
     }
 }
 

@@ -23,12 +23,6 @@ impl<'a> ResponseHead<'a> {
         self.status
     }
 
-    /// The first value of a header, without the blanks around it; its name matches without regard
-    /// to case. For others see [`headers`](Self::headers).
-    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.headers().named(name).next()
-    }
-
     /// All headers, in the order of the wire.
     pub fn headers(&self) -> Headers<'a> {
         Headers::of(self.head)
@@ -69,11 +63,6 @@ impl Refusal {
         self.status
     }
 
-    /// The first value of a header, as [`ResponseHead::header`].
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.response().header(name)
-    }
-
     /// All headers, in the order of the wire.
     pub fn headers(&self) -> Headers<'_> {
         Headers::of(&self.head)
@@ -88,13 +77,13 @@ impl Refusal {
     /// until a date, which is counted from the response's own Date, so that no clock is needed and
     /// none need be right. `None` if it does not say, or not in a form that servers send.
     pub fn retry_after(&self) -> Option<Duration> {
-        let value = self.header("Retry-After")?;
+        let value = self.headers().get("Retry-After")?;
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let seconds = match number(value) {
             Some(seconds) => seconds,
             None if digits => u64::MAX, // RFC 9111 §1.2.2: too many are as many as can be
             None => {
-                let now = date::seconds(self.header(date::NAME)?)?;
+                let now = date::seconds(self.headers().get(date::NAME)?)?;
                 date::seconds(value)?.saturating_sub(now)
             }
         };

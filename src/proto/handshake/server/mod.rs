@@ -27,7 +27,7 @@
 //!     if !ours.allows(request) {
 //!         return Err(HandshakeError::OriginNotAllowed.into()); // 403, and the stream ends
 //!     }
-//!     if request.origin().is_none() && request.header("Cookie").is_some() {
+//!     if request.headers().get("Origin").is_none() && request.headers().get("Cookie").is_some() {
 //!         return Err(Rejection::new(403)); // cookies are for pages, and these have an origin
 //!     }
 //!     Ok(())

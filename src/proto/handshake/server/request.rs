@@ -1,5 +1,5 @@
 //! A request as a server looks at it.
-use super::{HOST, ORIGIN, PROTOCOL, UPGRADE};
+use super::{HOST, PROTOCOL, UPGRADE};
 use crate::proto::{
     handshake::{
         extensions::Extensions,
@@ -50,25 +50,13 @@ impl<'a> RequestHead<'a> {
     pub fn host(&self) -> Option<&'a str> {
         match Form::of(self.target()) {
             Some(Form::Absolute { authority, .. }) => Some(authority),
-            _ => core::str::from_utf8(self.header(HOST)?).ok(),
+            _ => core::str::from_utf8(self.headers().get(HOST)?).ok(),
         }
-    }
-
-    /// The first value of a header, without the blanks around it; its name matches without regard
-    /// to case. For others see [`headers`](Self::headers).
-    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.headers().named(name).next()
     }
 
     /// All headers, in the order of the wire.
     pub fn headers(&self) -> Headers<'a> {
         self.line.headers(self.head)
-    }
-
-    /// The Origin (RFC 6454 §7) as written, which browsers always send and nobody else needs to;
-    /// see [`Origins`]. There is at most one if it passed the checks.
-    pub fn origin(&self) -> Option<&'a [u8]> {
-        self.header(ORIGIN)
     }
 
     /// The subprotocols that the client offers, in its order of preference (RFC 6455 §4.1 item

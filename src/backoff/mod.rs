@@ -4,8 +4,9 @@
 //! logging in and subscribing again, and recovering missed messages are up to the caller: the example
 //! `reconnect` is such a loop.
 #[cfg(feature = "std")]
-use crate::drive::Error;
-use crate::proto::{close::CloseCode, entropy::Entropy, handshake::HandshakeError};
+mod std;
+
+use crate::proto::{close::CloseCode, handshake::HandshakeError};
 use core::time::Duration;
 
 /// Doubling starts from here if the first delay is shorter, or delays would not grow.
@@ -84,24 +85,6 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// With a seed from the operating system.
-    ///
-    /// # Errors
-    ///
-    /// As [`SystemEntropy::new`](crate::SystemEntropy::new).
-    #[cfg(feature = "std")]
-    pub fn new() -> std::io::Result<Self> {
-        crate::proto::entropy::SystemEntropy::new()
-            .map(|mut entropy| Self::with_entropy(&mut entropy))
-    }
-
-    /// With a seed from `entropy`.
-    pub fn with_entropy(entropy: &mut impl Entropy) -> Self {
-        let mut seed = [0; 8];
-        entropy.fill(&mut seed);
-        Self::seeded(u64::from_ne_bytes(seed))
-    }
-
     /// With the caller's seed: the same seed gives the same delays, so give each client its own.
     pub const fn seeded(seed: u64) -> Self {
         Self {
@@ -206,17 +189,6 @@ impl Backoff {
         }
         let due = self.next()?;
         Some(due.saturating_add(retry_after.unwrap_or_default().min(self.max_retry_after)))
-    }
-
-    /// The delay after an attempt, or a connection, that ended with an error, or `None` if another
-    /// attempt would not help, or was one too many; see [`Error::is_retryable`].
-    #[cfg(feature = "std")]
-    pub fn after_error(&mut self, error: &Error) -> Option<Duration> {
-        match error {
-            Error::Refused(refusal) => self.after_refusal(refusal.status(), refusal.retry_after()),
-            error if error.is_retryable() => self.next(),
-            _ => None,
-        }
     }
 
     /// The longest that the next delay may be.

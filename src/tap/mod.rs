@@ -1,0 +1,201 @@
+//! A wire tap: [`Tap`] records what passes over a stream, [`Recording`] replays it into the core.
+//! For bug reports, and for tests made of what happened once.
+//!
+//! A recording is text, a line for each read and write: the time in seconds, the direction, the
+//! bytes in hexadecimal. **Everything is in it**, cookies, tokens and payloads too: look before you
+//! pass it on. Under TLS put the tap around the TLS stream, so that it sees what is inside.
+//!
+//! ```
+//! use tickwire::{Config, tap::Recording};
+//!
+//! # fn look() -> Result<(), Box<dyn std::error::Error>> {
+//! let recording: Recording = std::fs::read_to_string("session.tap")?.parse()?;
+//! let end = recording.replay(&Config::default(), |time, event| println!("{time:?} {event:?}"))?;
+//! println!("{:?}", end.closed());
+//! # Ok(())
+//! # }
+//! # let _ = look;
+//! ```
+mod recording;
+#[cfg(feature = "tokio")]
+mod tokio;
+
+pub use recording::{BadRecording, Passed, Recording};
+
+use std::{
+    boxed::Box,
+    fmt, format,
+    io::{self, IoSlice, Read, Write},
+    string::String,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+    vec::Vec,
+};
+
+/// The first line of a recording.
+const TITLE: &str = "tickwire tap 1";
+
+/// A stream, and a record of what passes over it. For either adapter; when a connection is split,
+/// or the stream cloned, both halves write to the one record.
+///
+/// ```
+/// use tickwire::{Config, tap::{Recording, Tap}};
+/// # use std::io::{Read, Write};
+/// # struct Deaf;
+/// # impl Read for Deaf { fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> { Ok(0) } }
+/// # impl Write for Deaf {
+/// #     fn write(&mut self, from: &[u8]) -> std::io::Result<usize> { Ok(from.len()) }
+/// #     fn flush(&mut self) -> std::io::Result<()> { Ok(()) }
+/// # }
+/// # impl tickwire::blocking::Stream for Deaf {}
+/// # let stream = Deaf;
+/// let path = std::env::temp_dir().join(format!("tickwire-doc-{}.tap", std::process::id()));
+/// let tap = Tap::new(stream, std::fs::File::create(&path)?);
+/// let ended = tickwire::blocking::accept(tap, &Config::default());
+/// # assert!(ended.is_err());
+/// let recording: Recording = std::fs::read_to_string(&path)?.parse()?;
+/// # std::fs::remove_file(path)?;
+/// # let _ = recording;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Tap<S> {
+    /// The stream; what passes over it directly is not recorded.
+    pub io: S,
+    log: Arc<Mutex<Log>>,
+}
+
+struct Log {
+    to: Box<dyn Write + Send>,
+    began: Instant,
+    failed: Option<io::Error>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("failed", &self.failed).finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    fn line(&mut self, direction: char, bytes: Option<&[u8]>) {
+        if self.failed.is_some() {
+            return;
+        }
+        let mut line = format!("{:.6} {direction} ", self.began.elapsed().as_secs_f64());
+        match bytes {
+            Some(bytes) => push_hex(&mut line, bytes),
+            None => line.push_str("end"),
+        }
+        line.push('\n');
+        self.failed = self.to.write_all(line.as_bytes()).err();
+    }
+}
+
+impl<S> Tap<S> {
+    /// Records from now on into `to`: a file, or whatever takes bytes without keeping a runtime
+    /// waiting. Each read and each write becomes one call of its `write`.
+    ///
+    /// Where `to` fails, recording ends and the stream goes on; [`failed`](Self::failed) tells.
+    pub fn new(io: S, to: impl Write + Send + 'static) -> Self {
+        let mut log = Log { to: Box::new(to), began: Instant::now(), failed: None };
+        log.failed = log.to.write_all(format!("{TITLE}\n").as_bytes()).err();
+        Self { io, log: Arc::new(Mutex::new(log)) }
+    }
+
+    /// Whether the record is incomplete, since what it was written to failed.
+    pub fn failed(&self) -> bool {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).failed.is_some()
+    }
+
+    fn log(&self, direction: char, bytes: Option<&[u8]>) {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).line(direction, bytes);
+    }
+
+    fn log_read(&self, bytes: &[u8]) {
+        self.log('<', Some(bytes).filter(|bytes| !bytes.is_empty()));
+    }
+
+    /// The first `n` bytes of these slices were written, in one write. A stream that took none is
+    /// none of a recording.
+    fn log_written(&self, bufs: &[IoSlice<'_>], n: usize) {
+        if n == 0 {
+            return;
+        }
+        let mut written = Vec::with_capacity(n);
+        for buf in bufs {
+            let rest = n - written.len();
+            written.extend_from_slice(buf.get(..rest).unwrap_or(buf));
+        }
+        self.log('>', Some(&written));
+    }
+}
+
+impl<S: Read> Read for Tap<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.io.read(buf)?;
+        if !buf.is_empty() {
+            self.log_read(buf.get(..n).unwrap_or_default());
+        }
+        Ok(n)
+    }
+}
+
+impl<S: Write> Write for Tap<S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.io.write(buf)?;
+        self.log_written(&[IoSlice::new(buf)], n);
+        Ok(n)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let n = self.io.write_vectored(bufs)?;
+        self.log_written(bufs, n);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.io.flush()
+    }
+}
+
+impl<S: crate::blocking::Stream> crate::blocking::Stream for Tap<S> {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.set_read_timeout(timeout)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.set_write_timeout(timeout)
+    }
+
+    fn set_nodelay(&self, yes: bool) -> io::Result<()> {
+        self.io.set_nodelay(yes)
+    }
+
+    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+        self.io.set_nonblocking(yes)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.io.shutdown()?;
+        self.log('>', None);
+        Ok(())
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { io: self.io.try_clone()?, log: self.log.clone() })
+    }
+
+    fn writes_vectored(&self) -> bool {
+        self.io.writes_vectored()
+    }
+}
+
+fn push_hex(line: &mut String, bytes: &[u8]) {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    line.reserve(2 * bytes.len());
+    for byte in bytes {
+        line.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
