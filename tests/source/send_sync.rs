@@ -67,6 +67,7 @@ mod core_types {
         both::<Params<'_>>();
         // Errors.
         both::<Error>();
+        both::<Closed<'_>>();
         both::<Dial<'_>>();
         both::<RecvError>();
         both::<SendError>();
