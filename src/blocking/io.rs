@@ -31,7 +31,7 @@ pub(super) const WRITE_TICK: Duration = Duration::from_millis(50);
 /// How long the reader of two halves, with nothing else to do, waits for the writer to give back the
 /// right to write.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
-/// How long, with input at hand all the time, until a stream that refused bytes is tried again.
+/// How long, with input always available, until a stream that refused bytes is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
 #[inline]
@@ -39,7 +39,7 @@ pub(crate) fn read<S: Stream>(io: &mut S, spare: &mut [u8]) -> Poll<io::Result<u
     outcome(|| io.read(spare))
 }
 
-/// One write, of no more than `most` bytes, or, if not `exact`, of about so many: a large payload
+/// One write, of at most `most` bytes, or, if not `exact`, of about as many: a large payload
 /// goes along with its header.
 #[inline]
 pub(super) fn write<S: Stream>(

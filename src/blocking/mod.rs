@@ -1,7 +1,7 @@
 //! The connection on a stream that blocks: any `Read + Write`.
 //!
 //! A loop without a protocol rule in it: parse; when the input is used up, write once, then read
-//! once; again. So what is fed while input is at hand leaves in one write, and a batch of messages
+//! once; again. So everything fed while there is input left leaves in one write, and a batch of messages
 //! costs one read and one write.
 //!
 //! ```no_run
@@ -26,17 +26,17 @@
 //!
 //! **Waiting.** Every call waits for as long as it takes, within the limits of [`Config`], unless
 //! [`set_read_timeout`](WebSocket::set_read_timeout) or
-//! [`set_write_timeout`](WebSocket::set_write_timeout) says otherwise. When such a time has passed,
-//! or where the stream does not block and would have to, a call returns
+//! [`set_write_timeout`](WebSocket::set_write_timeout) bounds it. When such a timeout has passed,
+//! or if a non-blocking stream would have to block, a call returns
 //! [`Error::WouldBlock`]: nothing is lost, nothing is cut, and the same call goes on.
 //!
-//! **Timers.** The deadlines of [`Config`] are driven by whichever call waits. For that the
+//! **Timers.** Waiting calls drive the deadlines of [`Config`]. For that the
 //! adapter uses the stream's own timeouts, so set none there: a read blocks for at most a second
-//! while a deadline is armed, a write for some 50 ms. While no call waits, nobody looks at the
-//! clock, so keep receiving. A deadline may be late by a quarter of the shortest one, and by a
+//! while a deadline is armed, a write for some 50 ms. While no call waits, the clock is not
+//! read, so keep receiving. A deadline may be late by a quarter of the shortest one, and by a
 //! second at most.
 //!
-//! **The least latency.** [`into_spin`](WebSocket::into_spin) has all further calls wait without
+//! **The least latency.** After [`into_spin`](WebSocket::into_spin) all calls wait without
 //! ever sleeping, which takes a core; see [`Spin`].
 //!
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
@@ -77,12 +77,12 @@ use std::{
 
 /// A WebSocket over `S`.
 ///
-/// Dropping it ends the stream at once, and what was fed and not flushed is lost: say
-/// [`close`](Self::close) first. Where the connection is over, the stream stays open until this is
+/// Dropping it ends the stream at once, and loses messages fed and not flushed: call
+/// [`close`](Self::close) first. After the end of the connection, the stream stays open until this is
 /// dropped.
 pub type WebSocket<S> = Socket<Whole, Patient<S>>;
 
-/// The polls here wait by themselves, and wake nobody.
+/// The polls here wait by themselves, and wake no task.
 fn context() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
@@ -113,38 +113,38 @@ impl<S: Stream> WebSocket<S> {
         Self::join(io, conn)
     }
 
-    /// All further calls wait by [asking again and again](Spin) instead of sleeping. What was fed
-    /// and received before goes along, timeouts too.
+    /// All further calls wait by [asking again and again](Spin) instead of sleeping. Messages fed
+    /// and received before, and timeouts, are kept.
     ///
     /// # Errors
     ///
-    /// What [`Stream::set_nonblocking`] says: `Unsupported` for a stream that has no such mode. The
+    /// Those of [`Stream::set_nonblocking`]: `Unsupported` for a stream that has no such mode. The
     /// connection is lost then.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
         // The timeouts of the system mean nothing any more.
         self.over(|io| io.try_map(Spin::new))
     }
 
-    /// For how long a sending call may wait while the stream takes nothing, before it returns
-    /// [`Error::WouldBlock`]; `None`, as at first, for as long as it takes. Unlike
+    /// How long a sending call may wait while the stream takes nothing before it returns
+    /// [`Error::WouldBlock`]; `None`, the default: as long as it takes. Unlike
     /// [`Config::write_timeout`] it does not end the connection.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero, and what [`Stream::set_write_timeout`] says: a stream that has no
-    /// timeouts cannot do this.
+    /// `InvalidInput` for zero, and those of [`Stream::set_write_timeout`]: the stream needs
+    /// timeouts.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.io.limit_writes(timeout)
     }
 
-    /// [`recv`](Self::recv), together with the sending half to answer through, while the message is
-    /// alive. What is fed to it leaves in one write when the input is used up, or earlier when
+    /// [`recv`](Self::recv), together with the sending half, to answer while the message is
+    /// alive. Replies leave in one write when the input is used up, or earlier when
     /// [`cork_limit`](Config::cork_limit) is passed.
     ///
     /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
-    /// so that one reply to each never fails with `Full`: a peer that does not read is not listened
-    /// to, and, should that last, ended by the write timeout. (Two ends that answer each message
-    /// with more can stop each other this way.) After our own Close messages are discarded, up to
+    /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
+    /// either, until the write timeout ends it. (Two ends that answer each message
+    /// with more can block each other this way.) After our own Close, messages are discarded up to
     /// the peer's Close.
     ///
     /// # Errors
@@ -159,11 +159,11 @@ impl<S: Stream> WebSocket<S> {
         Ok(rx.message().map(|message| (message, tx)))
     }
 
-    /// Waits for room, feeds a message, and writes all that is buffered: when it returns, the
+    /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
     /// stream has taken the message.
     ///
     /// It does not read: a program that only sends notices the peer's Close when the stream breaks,
-    /// and two peers that both send before they receive can stop each other. Split, or feed and
+    /// and two peers that both send before they receive can block each other. Split, or feed and
     /// receive.
     ///
     /// # Errors
@@ -178,7 +178,7 @@ impl<S: Stream> WebSocket<S> {
         self.flush()
     }
 
-    /// Waits until there is room for a message of any length, writing if need be. Does not read.
+    /// Waits until there is room for a message of any length, and writes if necessary. Does not read.
     ///
     /// # Errors
     ///
@@ -189,7 +189,7 @@ impl<S: Stream> WebSocket<S> {
         settled(self.poll_room(&mut context()))?
     }
 
-    /// Writes all that is buffered. Does not read.
+    /// Writes everything buffered. Does not read.
     ///
     /// # Errors
     ///
@@ -202,9 +202,9 @@ impl<S: Stream> WebSocket<S> {
         settled(self.poll_flush(&mut context(), false))?
     }
 
-    /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
-    /// discards up to the peer's Close and ends the stream as that takes. Bounded by
-    /// [`close_timeout`](Config::close_timeout) for each of these.
+    /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
+    /// discards up to the peer's Close and ends the stream. Each of these is bounded by
+    /// [`close_timeout`](Config::close_timeout).
     ///
     /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
     /// ([`CloseFrame::with_reason`]), or neither (`None`).
@@ -235,14 +235,14 @@ impl<S: Stream> WebSocket<S> {
 
 /// Receiving, by a connection in one piece or by the half of it that receives.
 impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
-    /// For how long a receiving call may wait for what it is to return, before it returns
-    /// [`Error::WouldBlock`]; `None`, as at first, for as long as it takes. A Ping that is answered
-    /// meanwhile, or a part of a message, does not start the time anew.
+    /// How long a receiving call may wait for its result before it returns
+    /// [`Error::WouldBlock`]; `None`, the default: as long as it takes. A Ping that is answered
+    /// meanwhile, or a part of a message, does not restart the time.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero, and what [`Stream::set_read_timeout`] says: a stream that has no
-    /// timeouts cannot do this.
+    /// `InvalidInput` for zero, and those of [`Stream::set_read_timeout`]: the stream needs
+    /// timeouts.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.io.limit_reads(timeout)
     }
@@ -250,16 +250,15 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
     /// The next message, or `None` once the peer has closed and been answered.
     ///
     /// The message is borrowed from the buffer it was read into, and lives until the next call.
-    /// What was fed is written when the input is used up. Waits for input; while the stream takes
-    /// nothing, input is received all the same, so that two peers cannot stop each other.
+    /// Messages fed are written when the input is used up. Waits for input; it receives even while the
+    /// stream takes nothing, so that two peers cannot block each other.
     ///
     /// # Errors
     ///
-    /// [`Error::Recv`] for what the peer or the network did, [`Error::Io`]; each once all that came
-    /// before has been received. Later calls fail as well. After a violation the peer is told first,
+    /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after everything
+    /// before it has been received. Later calls fail as well. After a violation the peer is told first,
     /// and has a second to end the stream, before the error is returned; [`closed`](Self::closed)
-    /// shows it at once. [`Error::WouldBlock`] is no failure: call
-    /// again.
+    /// shows it at once. [`Error::WouldBlock`] is not a failure: call again.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
         if self.wait_message()? == Ready::End {
@@ -268,8 +267,8 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
         Ok(self.message())
     }
 
-    /// [`recv`](Self::recv), and what is known besides the payload: above all whether another
-    /// message is at hand, so that one can act on the newest only. Costs a look at the next header.
+    /// [`recv`](Self::recv), with [`Info`] on the message: above all whether another
+    /// has already arrived, so that you can act on the newest only. Costs a look at the next header.
     ///
     /// # Errors
     ///
@@ -283,7 +282,7 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
         Ok(self.message().map(|message| (message, info)))
     }
 
-    /// The next message or control frame; for proxies, and where
+    /// The next message or control frame, for proxies, and if
     /// [`auto_pong`](Config::auto_pong) or [`auto_close`](Config::auto_close) is off. `None` after
     /// the peer's Close.
     ///
@@ -297,9 +296,9 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
         Ok(self.core.inbound().receiver().event())
     }
 
-    /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
+    /// The next piece of a message, as it arrives: for messages that are too large for memory. See
     /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
-    /// middle of a message skips the rest of it. Where the peer closes in the middle of one, there
+    /// middle of a message skips the rest of it. If the peer closes in the middle of one, there
     /// is no last piece: [`Closed::cut`](crate::Closed::cut) tells.
     ///
     /// # Errors
@@ -312,7 +311,7 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
         Ok(self.core.inbound().receiver().chunk())
     }
 
-    /// [`recv`](Self::recv), but the message is the caller's to keep; see
+    /// [`recv`](Self::recv), but the caller can keep the message; see
     /// [`Receiver::take_message`](crate::Receiver::take_message).
     ///
     /// # Errors

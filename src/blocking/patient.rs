@@ -21,18 +21,18 @@ pub struct Patient<S> {
     pub(super) read_timeout: Timeout,
     pub(super) write_timeout: Timeout,
     last: LastRead,
-    /// Why a poll that read nothing did not wait.
+    /// Why a poll read nothing and did not wait.
     why: Option<Why>,
 }
 
-/// What the last read came to.
+/// The outcome of the last read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LastRead {
-    /// Nothing: somebody has looked at the clock since.
+    /// Nothing: the clock has been read since.
     Vain,
-    /// Bytes, or the end.
+    /// Bytes, or the end of the stream: the clock was not read.
     Prompt,
-    /// Bytes, but in the middle of a frame it had to wait for them.
+    /// Bytes, but the read blocked in the middle of a frame.
     Slow,
 }
 
@@ -45,7 +45,7 @@ enum Why {
     Limit,
 }
 
-/// What a thread has to know of what it drives.
+/// The requirements of a thread on the core that it drives.
 pub trait Waits {
     /// A read follows.
     fn reads(&mut self);
@@ -53,7 +53,7 @@ pub trait Waits {
     fn pressed(&mut self, refused: bool) -> bool;
     /// The stream may take more, or another thread may want something, before input comes.
     fn is_brief(&self, refused: bool) -> bool;
-    /// When the next deadline is, or something else is to be looked at.
+    /// When the next deadline or other check is due.
     fn look(&mut self, now: impl FnOnce() -> Time) -> Option<Time>;
     /// Tells the core the time, if it wants to know, and says whether that has changed something.
     fn tell(&mut self, now: Time) -> bool;

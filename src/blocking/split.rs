@@ -1,23 +1,23 @@
 //! Two halves of a WebSocket, for two threads.
 //!
-//! The [`Reader`] owns all that receiving needs. Two locks are shared:
+//! The [`Reader`] owns everything that receiving needs. Two locks are shared:
 //!
-//! - `queue` holds the core's sender: taken to feed, or to take out what is to be written; never
+//! - `queue` holds the core's sender: locked to feed, or to take out bytes to write; never
 //!   across a write.
-//! - `pen` is the right to write: a handle of the stream, and the bytes taken out. Whoever has it
-//!   moves what the sender queued into `held`, lets go of `queue`, writes a turn, and looks again;
-//!   it is given back under `queue`, in the look that found nothing, so nothing queued is
+//! - `pen` is the right to write: a handle of the stream, and the bytes taken out. Its holder
+//!   moves the sender's bytes into `held`, unlocks `queue`, writes a turn, and looks again;
+//!   it gives `pen` back while it holds `queue`, in the look that found nothing, so nothing queued is
 //!   overlooked.
 //!
 //! `pen` is locked before `queue`. With one lock over both, a writer inside a write would keep the
 //! reader from answering a Ping, and so from reading, which may be what the peer waits for before
 //! it takes bytes.
 //!
-//! The writer waits for `pen`. The reader queues its Pong and only *tries* it: whoever holds it
+//! The writer waits for `pen`. The reader queues its Pong and only *tries* to lock it: another holder
 //! will see the Pong. If the reader gets it, it writes control frames, and the rest of a frame
-//! begun, which it cannot avoid; never what was fed, so that it does not get stuck with a peer that
-//! is slow to take it; except for a Close, which everything fed goes before. It writes for about a
-//! tick between two reads. What the stream did not take stays in `held`, to be
+//! begun, which it cannot avoid; never messages fed, so that it does not get stuck with a peer that
+//! is slow to take them; except for a Close, which goes behind everything fed. It writes for about a
+//! tick between two reads. Bytes that the stream did not take stay in `held`, to be
 //! tried again when there is nothing to read, or by the writer.
 //!
 //! A thread that waits cannot be woken, so the reader's reads end after a tick of at most a second:
@@ -46,7 +46,7 @@ use std::{
 };
 
 /// The half that receives. Keep receiving: it answers Pings, sees the peer's Close, and drives all
-/// deadlines but the one on writing. Dropped, it ends receiving; the [`Writer`] learns of the
+/// deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of the
 /// connection's end from a write that fails.
 pub type Reader<S> = Socket<Half<Hold<S>>, Patient<S>>;
 
@@ -91,7 +91,7 @@ struct Pen<S> {
     io: S,
     timeout: Timeout,
     held: OutBuffer,
-    /// The stream took bytes that it was not yet asked to flush.
+    /// The stream took bytes that it has not been asked to flush.
     dirty: bool,
 }
 
@@ -411,17 +411,17 @@ impl<S: Stream> Writer<S> {
         if room { Ok(()) } else { self.write_out(true) }
     }
 
-    /// As [`WebSocket::flush`]. Waits for the stream to take all of it, within
-    /// [`write_timeout`](crate::Config::write_timeout); whatever the reader's thread is doing.
+    /// As [`WebSocket::flush`]. Waits for the stream to take everything, within
+    /// [`write_timeout`](crate::Config::write_timeout), whatever the reader's thread is doing.
     ///
     /// # Errors
     ///
-    /// As [`WebSocket::flush`]; and why receiving has failed, if it has.
+    /// As [`WebSocket::flush`]; and the error of receiving, if that has failed.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.write_out(false)
     }
 
-    /// Queues a Close behind all that was fed, and writes it. The [`Reader`] goes on to the peer's
+    /// Queues a Close behind everything fed, and writes it. The [`Reader`] goes on to the peer's
     /// Close, waits no longer than [`close_timeout`](crate::Config::close_timeout), counted from
     /// when it notices, at most a second later, and ends the stream.
     ///

@@ -28,7 +28,7 @@ pub trait Core<I>: Outcome {
     fn inbound(&mut self) -> &mut Inbound;
     fn step(&mut self, want: Want) -> Result<Step, RecvError>;
 
-    /// Writes what is queued, as far as the stream takes it.
+    /// Writes everything queued, as far as the stream takes it.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Shuts the stream for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
@@ -109,7 +109,7 @@ impl Whole {
         self.error().or(self.late).filter(|_| self.conn.sender().is_broken())
     }
 
-    /// Fails for whoever sends, and for receiving, in its time.
+    /// Fails for the sending call now, and for receiving later.
     #[cold]
     pub(crate) fn fail<I: Output>(&mut self, error: io::Error) -> Error {
         Core::<I>::write_failed(self, again(&error));

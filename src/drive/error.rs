@@ -1,4 +1,4 @@
-//! What a call on an adapter can fail with.
+//! The errors of an adapter's calls.
 use crate::proto::{
     error::{RecvError, SendError},
     handshake::HandshakeError,
@@ -8,7 +8,7 @@ use std::{
     io::{self, ErrorKind},
 };
 
-/// What a call on an adapter can fail with: one of the core's errors, or the stream's.
+/// The errors of an adapter's calls: one of the core's, or the stream's.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,4 +1,4 @@
-//! What a `Stream` and a `Sink` have to remember: nothing, without the feature `futures`.
+//! The state of a `Stream` and a `Sink`: empty without the feature `futures`.
 #[cfg(feature = "futures")]
 pub(crate) use super::task::streams::Streams;
 

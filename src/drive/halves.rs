@@ -36,7 +36,7 @@ impl Queue {
         Self { tx, io_error, ended }
     }
 
-    /// Why what was fed will not be written, if so.
+    /// Why the messages fed will not be written, if that is so.
     pub(crate) fn lost(&self) -> Option<Error> {
         match self.ended {
             Some(error) => Some(error.into()),
@@ -45,7 +45,7 @@ impl Queue {
         }
     }
 
-    /// Why nothing more can be fed, where this half is closed.
+    /// Why nothing more can be fed, if this half is closed.
     pub(crate) fn why_closed(&self) -> Error {
         lost(None, self.ended)
     }
@@ -58,12 +58,12 @@ impl Queue {
         self.io_error.get_or_insert_with(|| again(error));
     }
 
-    /// The deadline on writing, which whoever waits for the stream drives.
+    /// The deadline on writing; the half that waits for the stream drives it.
     pub(crate) fn tell(&mut self, now: Time) -> Result<(), RecvError> {
         self.tx.handle_timeout(now).inspect_err(|&error| self.ended = Some(error))
     }
 
-    /// What the reader's step calls for. Whether that has to be written.
+    /// Queues the answer to the reader's step. Returns whether there is something to write.
     pub(crate) fn answer(&mut self, inbound: &Inbound, step: &Result<Step, RecvError>) -> bool {
         inbound.respond(step, &mut self.tx);
         *step != Ok(Step::Pong) // which calls for nothing
@@ -84,10 +84,10 @@ pub trait Closing: Sync {
     fn closed(&self);
 }
 
-/// What the halves hold of each other, whatever locks it.
+/// The link between the halves, whatever locks it.
 pub trait Shared {
     fn queue(&self) -> MutexGuard<'_, Queue>;
-    /// Who is told that the sending half was closed.
+    /// Is told that the sending half was closed.
     fn reader(&self) -> &dyn Closing;
 
     fn sender(&self) -> SenderGuard<'_> {
@@ -95,16 +95,16 @@ pub trait Shared {
     }
 }
 
-/// What the reading half writes with, between reads from an `I`.
+/// The writing of the reading half, between reads from an `I`.
 pub trait Link<I>: Shared {
     /// Writes what the reading half owes.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-    /// Receiving has failed, which whoever sends is to know.
+    /// Receiving has failed: tells the writer.
     fn failed(&self);
 }
 
-/// What the reading half drives.
+/// The core of the reading half.
 #[derive(Debug)]
 pub struct Half<H> {
     pub(crate) inbound: Inbound,
@@ -199,35 +199,35 @@ impl<I: Io, H: Link<I>> Core<I> for Half<H> {
 }
 
 /// The half that sends. Bytes leave when it flushes; in `blocking` the half that receives writes
-/// nothing but control frames. Dropping it closes nothing: say `close` first. Under tasks, what was
-/// fed and not flushed then leaves with whatever the half that receives writes next, if anything.
+/// only control frames. Dropping it closes nothing: call `close` first. Under tasks, messages fed and
+/// not flushed then leave with the next write of the half that receives, if there is one.
 ///
-/// There is one of it. Several senders put a channel in front.
+/// There is only one. For several senders, put a channel in front.
 #[derive(Debug)]
 pub struct Writer<H> {
     pub(crate) hand: H,
 }
 
-/// What the sending half has of its own besides.
+/// The adapter's own part of the sending half.
 pub trait Hand: Shared {
     fn now(&self) -> Time;
 }
 
 impl<H: Shared> Writer<H> {
-    /// Whatever needs the sending half and no I/O; do not wait in it.
+    /// For calls that need the sending half and no I/O; do not wait in it.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.hand.queue().tx)
     }
 
-    /// The sending half of the core, for all that needs no I/O: an [`Outbox`](crate::Outbox) feeds it.
-    /// Both halves wait for it while the guard lives: let go of it soon, and before an `.await`. If it
-    /// was closed meanwhile, the half that receives is told when the guard is dropped.
+    /// The sending half of the core, for everything that needs no I/O: an [`Outbox`](crate::Outbox) feeds
+    /// it. Both halves wait for it while the guard lives: drop it soon, and before an `.await`. If the
+    /// sender was closed meanwhile, the half that receives is told when the guard is dropped.
     pub fn sender(&mut self) -> SenderGuard<'_> {
         self.hand.sender()
     }
 
     /// Queues a message; see [`Sender::feed`]. It leaves with the next `flush`. Never waits, but refuses
-    /// with [`Full`](SendError::Full): `ready` in front of it waits for room.
+    /// with [`Full`](SendError::Full): call `ready` first to wait for room.
     ///
     /// # Errors
     ///

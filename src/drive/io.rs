@@ -35,9 +35,9 @@ pub trait Input<C>: Io {
     fn rest(&mut self, core: &mut C);
     /// Waits for the next deadline; ready when one has changed something.
     fn poll_alarm(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()>;
-    /// The same after a write that would block, while nobody reads.
+    /// The same after a write that would block, while reading is paused.
     fn poll_pause(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()>;
-    /// The stream took all there was, and nothing is received.
+    /// The stream took everything, and nothing is received.
     fn flushed(&mut self, core: &mut C);
 }
 
@@ -68,13 +68,13 @@ pub trait Output: Io {
     #[doc(hidden)]
     #[inline(always)]
     fn before_write(&mut self) {}
-    /// The stream took all there was, or will take no more.
+    /// The stream took everything, or will take no more.
     #[doc(hidden)]
     #[inline(always)]
     fn written(&mut self) {}
 }
 
-/// An error of the stream, which is none where it was only interrupted: then it is asked again.
+/// The stream's error. If the call was only interrupted, it is made again.
 #[cold]
 pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
     if error.kind() == io::ErrorKind::Interrupted {

@@ -1,10 +1,10 @@
 //! The loop of all adapters: parse; when the input is used up, write once, then read once; again.
 //!
-//! Two axes, each written once. A `Core` is what is driven: the whole connection, or the reading
-//! half of a split one. An `Io` is what it reads from and writes to, and how that waits: a task
-//! with a timer, or a thread. What a step means is the core's to say; here is only what follows in
-//! I/O. `Pending` means that the stream would block: under a runtime it wakes the task later; in
-//! `blocking` the poll has waited already, for as long as it may.
+//! Two axes, each written once. A `Core` is driven: the whole connection, or the reading
+//! half of a split one. An `Io` is the stream to read from and write to, and its way to wait: a task
+//! with a timer, or a thread. The core decides what a step means; this loop does the I/O that
+//! follows. `Pending` means that the stream would block: under a runtime it wakes the task later; in
+//! `blocking` the poll has already waited for as long as it may.
 mod core;
 pub(crate) mod error;
 mod futures;
@@ -33,17 +33,17 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// What a poll found. One byte: a `Result<Step, _>` through futures is stored in narrow pieces and
+/// The result of a poll. One byte: a `Result<Step, _>` through futures is stored in narrow pieces and
 /// loaded as a wide one, which costs more than the step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
-    /// What was wanted: it is the connection's current message, event or chunk.
+    /// An item as wanted: the connection's current message, event or chunk.
     Item,
     /// The end, or an error, which is in `failed`.
     End,
 }
 
-/// What a call waits for.
+/// The kind of item that a call waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Want {
     /// A message.
@@ -105,7 +105,7 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
                 Ok(Step::NeedInput) => {}
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
-            // Reading goes on while writing is blocked, or two peers could wait for each other.
+            // Reading goes on while writing is blocked; otherwise two peers could wait for each other.
             self.write(cx);
             let read = self.poll_read(cx);
             ready!(self.poll_take(cx, read));
@@ -125,7 +125,7 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
         self.io.poll_input(&mut self.core, cx)
     }
 
-    /// Takes what a read gave; where it would block, sees to the deadlines.
+    /// Takes the bytes of a read; if it would block, checks the deadlines.
     #[inline]
     pub(crate) fn poll_take(
         &mut self,
@@ -163,7 +163,7 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
         self.core.inbound().receiver_mut().end_of_stream();
     }
 
-    /// Ends the stream as the core says, then keeps why there is nothing more.
+    /// Ends the stream as the core says, then keeps the reason for the end.
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         loop {

@@ -1,4 +1,5 @@
-//! What needs no waiting, and the polls behind what does: for the adapters of tasks and of threads.
+//! The calls that need no waiting, and the polls behind those that do: for adapters of tasks and of
+//! threads.
 use super::{Core, Half, Input, Io, Outcome, Output, SenderGuard, Shared, Socket, Whole};
 use crate::{
     drive::Error,
@@ -27,7 +28,7 @@ impl<C: Outcome, I> Socket<C, I> {
 }
 
 impl<C: Core<I>, I> Socket<C, I> {
-    /// The message that the last step stopped at.
+    /// The message at which the last step stopped.
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Option<Message<'_>> {
         self.core.inbound().receiver().message()
@@ -41,8 +42,8 @@ impl<I: Io> Socket<Whole, I> {
         (self.io.into_inner(), self.core.conn)
     }
 
-    /// The stream. What is read from or written to it directly is lost to, or breaks into, the
-    /// WebSocket's own. In `blocking` its timeouts are the WebSocket's to set.
+    /// The stream. Reading it directly takes bytes away from the WebSocket, and writing to it breaks into
+    /// the WebSocket's frames. In `blocking`, set timeouts on the WebSocket, not on the stream.
     pub fn get_mut(&mut self) -> &mut I::Stream {
         self.io.get_mut()
     }
@@ -59,8 +60,8 @@ impl<I: Io> Socket<Whole, I> {
     }
 
     /// Queues a message; see [`Sender::feed`]. It leaves with the next `flush`, or when a receiving
-    /// call has used up its input. Never waits, but refuses with [`Full`](SendError::Full): `ready` in
-    /// front of it waits for room.
+    /// call has used up its input. Never waits, but refuses with [`Full`](SendError::Full): call `ready`
+    /// first to wait for room.
     ///
     /// # Errors
     ///
@@ -71,7 +72,7 @@ impl<I: Io> Socket<Whole, I> {
     }
 
     /// Queues a Ping whose Pong gives [`Sender::rtt`] another time; see [`Sender::probe`]. It leaves
-    /// with whatever is written next. Where something always arrives, the heartbeat sends none: call
+    /// with the next write. On a busy connection the heartbeat sends no Pings: call
     /// this now and then.
     ///
     /// # Errors
@@ -96,7 +97,7 @@ impl<I: Input<Whole> + Output> Socket<Whole, I> {
     pub(crate) fn poll_reply_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let tx = self.core.conn.sender();
         if !tx.has_room() {
-            // An error is found again by receiving, in its time.
+            // Receiving finds the error again later.
             let _ = ready!(self.poll_flush(cx, true));
         } else if tx.wants_write() {
             self.write(cx);
@@ -104,7 +105,7 @@ impl<I: Input<Whole> + Output> Socket<Whole, I> {
         Poll::Ready(())
     }
 
-    /// Writes all, where nobody reads while it waits. `enough`: until there is room.
+    /// Writes everything, with reading paused while it waits. `enough`: until there is room.
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
@@ -112,7 +113,7 @@ impl<I: Input<Whole> + Output> Socket<Whole, I> {
     ) -> Poll<Result<(), Error>> {
         let Self { core, io, .. } = self;
         loop {
-            // A stream that still holds something back would be waited for in vain.
+            // Waiting for a stream that still holds something back would be in vain.
             if core.conn.sender().is_broken() {
                 return Poll::Ready(Err(core.lost()));
             }
@@ -156,7 +157,7 @@ impl<I: Input<Whole> + Output> Socket<Whole, I> {
     }
 }
 
-/// A Close that was queued before is as good.
+/// A Close queued earlier is as good.
 pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
     match closed {
         Err(SendError::Closed) => Ok(()),
@@ -170,8 +171,8 @@ impl<H: Shared, I> Socket<Half<H>, I> {
         self.core.inbound.receiver()
     }
 
-    /// The sending half of the core, as the `Writer` lends it: for what it knows, such as the
-    /// [round trip](Sender::rtt). What is fed to it is the `Writer`'s to flush.
+    /// The sending half of the core, as the `Writer` lends it: for its state, such as the
+    /// [round trip](Sender::rtt). The `Writer` has to flush messages fed to it.
     pub fn sender(&mut self) -> SenderGuard<'_> {
         self.core.link.sender()
     }

@@ -1,6 +1,5 @@
-//! What the halves of a split WebSocket share is made of, and what tells them the time: of std, or,
-//! where `tests/model` builds this crate to try all the ways in which threads can interleave, of
-//! loom, with a clock that stands still.
+//! The locks and the clock of a split WebSocket: those of std or, when `tests/model` builds this crate
+//! to try all interleavings of threads, those of loom, with a clock that stands still.
 #[cfg(not(tickwire_model))]
 pub(crate) use std::{
     sync::{

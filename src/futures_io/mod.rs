@@ -1,8 +1,8 @@
 //! The connection on any `futures_io::AsyncRead + AsyncWrite`: smol, async-std, or a runtime of your
 //! own.
 //!
-//! Deadlines need a timer, and the traits of `futures-io` have none: every way to begin takes one, a
-//! function from an instant to a future that is ready then. Here it is that of smol, whose
+//! Deadlines need a timer, and `futures-io` has none: every way to begin takes one, a
+//! function from an instant to a future that is ready then. This example uses smol's, whose
 //! `smol::Timer` and `smol::net` are the crates async-io and async-net.
 //!
 //! ```no_run
@@ -23,7 +23,7 @@
 //! ```
 //!
 //! There is no `connect`: dial with your runtime, set TCP_NODELAY, put TLS around the stream if the
-//! URL says so, and hand it to [`client`](fn@client), which checks none of that.
+//! URL requires it, and hand it to [`client`](fn@client), which does not check any of that.
 //!
 //! ```no_run
 //! use async_io::Timer;
@@ -43,22 +43,22 @@
 //! ```
 //!
 //! **The end of a stream.** `poll_close` has to end writing, so that the peer reads the end
-//! (RFC 6455 §7.1.1). That of async-io's `Async<TcpStream>` only flushes, and then the end comes
-//! when the stream is dropped: take async-net's.
+//! (RFC 6455 §7.1.1). With async-io's `Async<TcpStream>` it only flushes, and the end comes
+//! when the stream is dropped: use async-net's stream.
 //!
 //! **Cancel safety.** All state lives in the [`WebSocket`], none in a future: a future may be
-//! dropped at any await point and nothing is lost, repeated or cut. Each method says what that
+//! dropped at any await point, and nothing is lost, repeated or cut. Each method says what that
 //! means for it.
 //!
-//! **Timers.** The deadlines of [`Config`] are driven by whichever call waits; nothing is spawned.
-//! While no call waits, nobody looks at the clock, so keep receiving. No timer is made before a
-//! deadline has to be waited for.
+//! **Timers.** Waiting calls drive the deadlines of [`Config`]; nothing is spawned.
+//! While no call waits, the clock is not read, so keep receiving. No timer is made before a
+//! call has to wait for a deadline.
 //!
 //! **Memory.** A connection that waits holds no buffers: they are lent to it, from a pool of the
 //! thread, when something arrives or is sent.
 //!
 //! **Large shared payloads** are copied into each connection's buffer: `futures-io` does not tell
-//! whether a stream writes from many places at once, and where it does not, a header would travel
+//! whether a stream has vectored writes, and without them a header would travel
 //! alone.
 mod split;
 
@@ -83,7 +83,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Makes timers. Each function from an [`Instant`] to a future is one: `async_io::Timer::at`.
+/// Makes timers. Each function from an [`Instant`] to a future implements it: `async_io::Timer::at`.
 ///
 /// ```
 /// use std::{future::Ready, future::ready, time::Instant};
@@ -109,14 +109,14 @@ use std::{
 /// is_one(Frozen(Instant::now()));
 /// ```
 pub trait Timers: Clone + Unpin {
-    /// A timer, whatever it comes to.
+    /// A timer, whatever its output.
     type Sleep: Future;
 
-    /// A timer that is ready from then on: at once, if that has passed. An earlier end is no fault,
-    /// only in vain.
+    /// A timer that is ready from then on: at once, if that has passed. To be ready earlier is not an
+    /// error, only useless.
     fn at(&self, at: Instant) -> Self::Sleep;
 
-    /// The time by the clock of these timers: the system's, unless that is made up, as in tests.
+    /// The time by the clock of these timers: the system's, unless it is simulated, as in tests.
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -132,15 +132,15 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
 
 /// A WebSocket over `S`, with timers made by `T`.
 ///
-/// A task that both receives and publishes needs no second one: what it feeds is written by the
-/// next receiving call, which goes on reading while the stream is slow.
+/// A task that both receives and publishes needs no second one: the next receiving call writes what it
+/// feeds, and goes on reading while the stream is slow.
 ///
-/// Dropping it ends the stream at once, and what was fed and not flushed is lost: say
-/// [`close`](task::WebSocket::close) first. Where the connection is over, the stream stays open
+/// Dropping it ends the stream at once, and loses messages fed and not flushed: call
+/// [`close`](task::WebSocket::close) first. After the end of the connection, the stream stays open
 /// until this is dropped.
 pub type WebSocket<S, T> = task::WebSocket<FuturesIo<S, T>>;
 
-/// An opening request that was read and is to be accepted or refused, at leisure.
+/// An opening request that has been read, to be accepted or rejected when you are ready.
 pub type Incoming<S, T> = task::Incoming<FuturesIo<S, T>>;
 
 /// The half of a [`WebSocket`] that receives.
@@ -152,23 +152,23 @@ pub type Writer<W, T> = task::Writer<FuturesIo<W, T>>;
 /// A WebSocket in two halves.
 pub type Halves<R, W, T> = (Reader<R, W, T>, Writer<W, T>);
 
-/// [`WebSocket::recv`](task::WebSocket::recv) under way.
+/// The future of [`WebSocket::recv`](task::WebSocket::recv).
 pub type Recv<'a, S, T> = task::Recv<'a, drive::Whole, FuturesIo<S, T>>;
 
-/// [`WebSocket::recv_reply`](task::WebSocket::recv_reply) under way.
+/// The future of [`WebSocket::recv_reply`](task::WebSocket::recv_reply).
 pub type RecvReply<'a, S, T> = task::RecvReply<'a, FuturesIo<S, T>>;
 
 pub use task::Received;
 
-/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look first:
+/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it first:
 /// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins), as a server has to whose users have cookies.
+/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to check.
 ///
 /// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Bounded by
-/// [`handshake_timeout`](Config::handshake_timeout), and a second more for a request that is refused,
+/// [`handshake_timeout`](Config::handshake_timeout), and a second more for a request that is rejected,
 /// so call it in a task of its own, not in the loop that accepts.
 ///
-/// Dropped, the future takes the stream along.
+/// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
@@ -181,14 +181,14 @@ where
     task::accept(FuturesIo::new(io, timers), config).await
 }
 
-/// The opening handshake as a client, over a stream that was dialed already. Sets nothing on the
+/// The opening handshake as a client, over a stream that is already connected. Sets nothing on the
 /// stream. Bounded by [`handshake_timeout`](Config::handshake_timeout).
 ///
-/// Dropped, the future takes the stream along.
+/// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for another status than 101.
+/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for a status other than 101.
 pub async fn client<S, T>(
     io: S,
     timers: T,
@@ -203,10 +203,10 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
-    /// Reads a request and checks all that RFC 6455 §4.2.1 asks for. A bad one is refused: answered
+    /// Reads a request and makes all checks of RFC 6455 §4.2.1. A bad one is rejected: answered
     /// with its status, and the stream ended.
     ///
-    /// Dropped, the future takes the stream along.
+    /// Dropping the future drops the stream.
     ///
     /// # Errors
     ///
@@ -216,15 +216,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
         Self::new(FuturesIo::new(io, timers), config).read_good().await
     }
 
-    /// [`read`](Self::read), but a request that is well-formed HTTP and not a good opening request
-    /// comes back as well, to be answered with [`reject`](Self::reject): for servers that also
-    /// have a page to show.
+    /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request, to be
+    /// answered with [`reject`](Self::reject): for servers that also have a page to show. The second
+    /// value says what is wrong with the request.
     ///
-    /// Dropped, the future takes the stream along.
+    /// Dropping the future drops the stream.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]. What is wrong with the request is the second value.
+    /// [`Error::Io`].
     pub async fn read_any(
         io: S,
         timers: T,
@@ -251,8 +251,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     /// Two halves for two tasks, with the stream's own way to split, or with two handles of it:
     /// `|stream| (stream.clone(), stream)` for a TCP stream of async-net.
     ///
-    /// What was fed and received before goes along. A message in chunks that is not finished is
-    /// finished by the [`Writer`].
+    /// Messages fed and received before are kept. The [`Writer`] finishes a message in chunks that is not
+    /// finished.
     pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W, T>
     where
         R: AsyncRead + Unpin,
@@ -267,8 +267,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     }
 }
 
-/// After so many reads in a row that did not wait, the task does: other tasks and the deadlines have
-/// their turn too, where a peer sends faster than it is read.
+/// After this many reads in a row that did not wait, the task waits: other tasks and the deadlines get
+/// their turn too if a peer sends faster than it is read.
 const READS: u8 = 64;
 
 /// A stream of `futures-io`, a clock, and a timer for the next deadline, made when one is first
@@ -323,7 +323,7 @@ impl<S, T: Timers> drive::Io for FuturesIo<S, T> {
 
 impl<S, T: Timers> drive::task::Timer for FuturesIo<S, T> {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // Farther than that an `Instant` may not reach; waking up once in a while does no harm.
+        // An `Instant` may not reach further; waking up once in a while does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let Self { timers, epoch, sleep, .. } = self;
         let set = || {

@@ -1,8 +1,8 @@
 //! A stream in two halves, which `futures-io` has no type for.
 //!
-//! Both lock the stream for as long as one call of it takes, which never waits; so neither has to
-//! wait for the other, or to be woken by it. That both may be waited for at the same time, by a task
-//! each, is what the contract of `AsyncRead` and `AsyncWrite` says: each keeps a waker of its own.
+//! Both lock the stream for the time of one call, which never waits; so neither has to
+//! wait for the other, or to be woken by it. Two tasks may wait for them at the same time, by
+//! the contract of `AsyncRead` and `AsyncWrite`: each keeps its own waker.
 use crate::drive::sync::Mutex;
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{
@@ -12,12 +12,12 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The half of a stream that is read, made by
+/// The reading half of a stream, made by
 /// [`into_split`](crate::drive::WebSocket::into_split).
 #[derive(Debug)]
 pub struct ReadHalf<S>(Arc<Mutex<S>>);
 
-/// The half of a stream that is written.
+/// The writing half of a stream.
 #[derive(Debug)]
 pub struct WriteHalf<S>(Arc<Mutex<S>>);
 
@@ -26,7 +26,7 @@ pub(super) fn split<S>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
     (ReadHalf(shared.clone()), WriteHalf(shared))
 }
 
-/// One call of the stream. A panic in one is the stream's to survive.
+/// One call of the stream, which has to survive its own panics.
 fn with<S: Unpin, T>(stream: &Mutex<S>, call: impl FnOnce(Pin<&mut S>) -> T) -> T {
     call(Pin::new(&mut *stream.lock().unwrap_or_else(PoisonError::into_inner)))
 }

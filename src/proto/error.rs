@@ -5,7 +5,7 @@
 //! [`handshake`](crate::handshake); the adapters return `Error`.
 use crate::proto::code::CloseCode;
 
-/// The peer broke RFC 6455. Fatal; a Close with [`close_code`](Self::close_code) is queued for it.
+/// The peer broke RFC 6455. Fatal; a Close with [`RecvError::close_code`] is queued for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {

@@ -205,7 +205,7 @@ pub struct Info {
     /// whether a text is valid UTF-8.
     pub more: bool,
     /// When the read that completed the message was made, if the caller said so
-    /// ([`commit_at`](crate::Connection::commit_at)).
+    /// ([`commit_at`](crate::Receiver::commit_at)).
     pub read_at: Option<Time>,
 }
 

@@ -1,9 +1,9 @@
-//! What is worth telling an operator, as events of the crate `tracing`: handshakes and Closes at
+//! Events for an operator, by the crate `tracing`: handshakes and Closes at
 //! DEBUG, refusals and violations at INFO, each message at TRACE. Without the feature `tracing` all
 //! of it is empty.
 //!
-//! Spans are left to the caller, who knows which connection this is: enter one around the calls, or
-//! put one on the task. Text of the peer's is escaped and cut; payloads, queries and the values of
+//! Spans are left to the caller, who can name the connection: enter one around the calls, or
+//! put one on the task. The peer's text is escaped and truncated; payloads, queries and the values of
 //! headers are never shown.
 #![cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 

@@ -97,7 +97,7 @@ struct Output {
     dirty: bool,
 }
 
-/// Nothing here is left half done by a panic, of which there should be none.
+/// A panic, of which there should be none, leaves nothing here half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! The connection on a tokio stream: any `AsyncRead + AsyncWrite`.
 //!
 //! A loop without a protocol rule in it: parse; when the input is used up, write once, then read
-//! once; again. So what is fed while input is at hand leaves in one write, and a batch of messages
+//! once; again. So everything fed while there is input left leaves in one write, and a batch of messages
 //! costs one read and one write.
 //!
 //! ```no_run
@@ -19,24 +19,24 @@
 //! # }
 //! ```
 //!
-//! Import its items, not the module: `use tickwire::tokio::connect`. The module itself would stand in
-//! for the crate of that name.
+//! Import its items, not the module: `use tickwire::tokio::connect`. The module itself would hide
+//! the crate of that name.
 //!
 //! **Cancel safety.** All state lives in the [`WebSocket`], none in a future: a future may be
-//! dropped at any await point and nothing is lost, repeated or cut. Each method says what that
+//! dropped at any await point, and nothing is lost, repeated or cut. Each method says what that
 //! means for it.
 //!
-//! **Timers.** The deadlines of [`Config`] are driven by whichever call waits; nothing is spawned.
-//! While no call waits, nobody looks at the clock, so keep receiving. They need a runtime with its
-//! time driver on (`enable_time` or `enable_all`); tokio panics without it as soon as one is armed.
+//! **Timers.** Waiting calls drive the deadlines of [`Config`]; nothing is spawned.
+//! While no call waits, the clock is not read, so keep receiving. Deadlines need a runtime with its
+//! time driver on (`enable_time` or `enable_all`); without it tokio panics as soon as one is armed.
 //!
 //! **Memory.** A connection that waits holds no buffers: they are lent to it, from a pool of the
 //! thread, when something arrives or is sent.
 //!
-//! **Threads.** Connections have nothing in common but that pool: while messages pass no lock, no
-//! counter and no cache line goes from thread to thread, except between the two halves of a split
-//! and for the count of owners of a large [shared payload](crate::Outbound). So one runtime a
-//! thread, each with a listener of its own on the same port (SO_REUSEPORT), makes use of every
+//! **Threads.** Connections share only that pool: while messages pass, no lock,
+//! counter or cache line goes from thread to thread, except between the halves of a split connection
+//! and for the reference count of a large [shared payload](crate::Outbound). So one runtime per
+//! thread, each with its own listener on the same port (SO_REUSEPORT), uses every
 //! processor: see the example `echo_server`, `--threads`.
 mod connect;
 
@@ -62,8 +62,8 @@ use std::{
 
 /// A WebSocket over `S`.
 ///
-/// A task that both receives and publishes needs no second one: what it feeds is written by the
-/// next receiving call, which goes on reading while the stream is slow.
+/// A task that both receives and publishes needs no second one: the next receiving call writes what it
+/// feeds, and goes on reading while the stream is slow.
 ///
 /// ```no_run
 /// # use tickwire::{CloseCode, Error, Prepared, tokio::WebSocket};
@@ -90,16 +90,16 @@ use std::{
 /// }
 /// ```
 ///
-/// [`buffered_amount`](crate::Sender::buffered_amount) does not see what the system has taken and not sent;
-/// a smaller `SO_SNDBUF` makes a slow peer show earlier. What such a peer gets instead of all is for
-/// an [`Outbox`](crate::Outbox) to say, together with [`recv_or_room`](task::WebSocket::recv_or_room).
+/// [`buffered_amount`](crate::Sender::buffered_amount) does not include bytes that the system has taken
+/// and not sent; a smaller `SO_SNDBUF` makes a slow peer show earlier. An [`Outbox`](crate::Outbox),
+/// together with [`recv_or_room`](task::WebSocket::recv_or_room), decides what such a peer gets.
 ///
-/// Dropping it ends the stream at once, and what was fed and not flushed is lost: say
-/// [`close`](task::WebSocket::close) first. Where the connection is over, the stream stays open until this is
-/// dropped.
+/// Dropping it ends the stream at once, and loses messages fed and not flushed: call
+/// [`close`](task::WebSocket::close) first. After the end of the connection, the stream stays open until
+/// this is dropped.
 pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 
-/// An opening request that was read and is to be accepted or refused, at leisure.
+/// An opening request that has been read, to be accepted or rejected when you are ready.
 ///
 /// ```no_run
 /// # use tickwire::{Config, Error};
@@ -136,24 +136,24 @@ pub type Writer<W> = task::Writer<Tokio<W>>;
 /// A WebSocket in two halves.
 pub type Halves<R, W> = (Reader<R, W>, Writer<W>);
 
-/// [`WebSocket::recv`](task::WebSocket::recv) under way.
+/// The future of [`WebSocket::recv`](task::WebSocket::recv).
 pub type Recv<'a, S> = task::Recv<'a, drive::Whole, Tokio<S>>;
 
-/// [`WebSocket::recv_reply`](task::WebSocket::recv_reply) under way.
+/// The future of [`WebSocket::recv_reply`](task::WebSocket::recv_reply).
 pub type RecvReply<'a, S> = task::RecvReply<'a, Tokio<S>>;
 
 pub use task::Received;
 
-/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look first:
+/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it first:
 /// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins), as a server has to whose users have cookies.
+/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to check.
 ///
 /// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Bounded by
-/// [`handshake_timeout`](Config::handshake_timeout), and a second more for a request that is refused,
-/// so call it in a task of its own, not in the loop that accepts. How many of these there may be at
-/// once is for that loop to bound: see the example `bounded`.
+/// [`handshake_timeout`](Config::handshake_timeout), and a second more for a request that is rejected,
+/// so call it in a task of its own, not in the loop that accepts. That loop has to bound how many run
+/// at once: see the example `bounded`.
 ///
-/// Dropped, the future takes the stream along.
+/// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
@@ -161,7 +161,7 @@ pub use task::Received;
 ///
 /// # Panics
 ///
-/// tokio panics where the runtime has no time driver.
+/// tokio panics if the runtime has no time driver.
 pub async fn accept<S>(io: S, config: &Config) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -170,10 +170,10 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
-    /// Reads a request and checks all that RFC 6455 §4.2.1 asks for. A bad one is refused: answered
+    /// Reads a request and makes all checks of RFC 6455 §4.2.1. A bad one is rejected: answered
     /// with its status, and the stream ended.
     ///
-    /// Dropped, the future takes the stream along.
+    /// Dropping the future drops the stream.
     ///
     /// # Errors
     ///
@@ -183,15 +183,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         Self::new(Tokio::new(io), config).read_good().await
     }
 
-    /// [`read`](Self::read), but a request that is well-formed HTTP and not a good opening request
-    /// comes back as well, to be answered with [`reject`](Self::reject): for servers that also
-    /// have a page to show.
+    /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request, to be
+    /// answered with [`reject`](Self::reject): for servers that also have a page to show. The second
+    /// value says what is wrong with the request.
     ///
-    /// Dropped, the future takes the stream along.
+    /// Dropping the future drops the stream.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]. What is wrong with the request is the second value.
+    /// [`Error::Io`].
     pub async fn read_any(
         io: S,
         config: &Config,
@@ -214,11 +214,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.into_split_with(::tokio::io::split)
     }
 
-    /// Two halves for two tasks, with the stream's own way to split, such as
+    /// Two halves for two tasks, by the stream's own way to split, such as
     /// `TcpStream::into_split`.
     ///
-    /// What was fed and received before goes along. A message in chunks that is not finished is
-    /// finished by the [`Writer`].
+    /// Messages fed and received before are kept. The [`Writer`] finishes a message in chunks that is not
+    /// finished.
     pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W>
     where
         R: AsyncRead + Unpin,
@@ -231,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 }
 
-/// A stream of tokio's, a clock, and a sleep until the next deadline, made when one is first armed.
+/// A tokio stream, a clock, and a sleep until the next deadline, made when one is first armed.
 #[derive(Debug)]
 pub struct Tokio<S> {
     io: S,
@@ -271,7 +271,7 @@ impl<S> drive::Io for Tokio<S> {
 
 impl<S> drive::task::Timer for Tokio<S> {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // Farther than that tokio cannot sleep; waking up once in a while does no harm.
+        // tokio cannot sleep longer; waking up once in a while does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let at = self.epoch + until.since_epoch().min(self.epoch.elapsed() + FAR);
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));

@@ -70,7 +70,7 @@ impl<I: Source + Timer + Output + Unpin> Future for Accepting<I> {
     }
 }
 
-/// An opening request that was read and is to be accepted or refused, at leisure.
+/// An opening request that has been read, to be accepted or rejected when you are ready.
 #[derive(Debug)]
 pub struct Incoming<I> {
     io: I,
@@ -94,7 +94,7 @@ impl<I: Source + Timer + Output + Unpin> Incoming<I> {
     /// Answers a bad request. On the heap, so that good ones need no room for it.
     fn reject_bad(self, error: HandshakeError) -> Pin<Box<impl Future<Output = Error>>> {
         Box::pin(async move {
-            // That the peer would not take the answer is of no interest to anybody.
+            // It does not matter if the peer did not take the answer.
             let _ = self.reject(error).await;
             error.into()
         })
@@ -142,7 +142,7 @@ impl<I: Source + Timer + Output + Unpin> Incoming<I> {
 
     /// Accepts, and writes the response before it returns.
     ///
-    /// Dropped, the future takes the stream along.
+    /// Dropping the future drops the stream.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl<I: Source + Timer + Output + Unpin> Incoming<I> {
 
     /// Refuses: writes the response, with the date unless it has one, and ends the stream.
     ///
-    /// Dropped, the future takes the stream along.
+    /// Dropping the future drops the stream.
     ///
     /// # Errors
     ///

@@ -35,17 +35,17 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// A WebSocket over an `I`: that of an adapter, whose alias says over what.
+/// A WebSocket over an `I`, which an adapter's alias names.
 ///
-/// A task that both receives and publishes needs no second one: what it feeds is written by the
-/// next receiving call, which goes on reading while the stream is slow.
+/// A task that both receives and publishes needs no second one: the next receiving call writes what it
+/// feeds, and goes on reading while the stream is slow.
 ///
-/// [`Sender::buffered_amount`] does not see what the system has taken and not sent;
-/// a smaller `SO_SNDBUF` makes a slow peer show earlier. What such a peer gets instead of all is for
-/// an [`Outbox`](crate::Outbox) to say, together with [`recv_or_room`](Self::recv_or_room).
+/// [`Sender::buffered_amount`] does not include bytes that the system has taken and not sent;
+/// a smaller `SO_SNDBUF` makes a slow peer show earlier. An [`Outbox`](crate::Outbox), together with
+/// [`recv_or_room`](Self::recv_or_room), decides what such a peer gets.
 ///
-/// Dropping it ends the stream at once, and what was fed and not flushed is lost: say
-/// [`close`](Self::close) first. Where the connection is over, the stream stays open until this is
+/// Dropping it ends the stream at once, and loses messages fed and not flushed: call
+/// [`close`](Self::close) first. After the end of the connection, the stream stays open until this is
 /// dropped.
 pub type WebSocket<I> = Socket<Whole, I>;
 
@@ -62,14 +62,14 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
     /// The next message, or `None` once the peer has closed and been answered.
     ///
     /// The message is borrowed from the buffer it was read into, and lives until the next call.
-    /// What was fed is written when the input is used up.
+    /// Messages fed are written when the input is used up.
     ///
     /// Cancel safe: a message is consumed only by the call after the one that returned it.
     ///
     /// # Errors
     ///
-    /// [`Error::Recv`] for what the peer or the network did, [`Error::Io`]; each once all that came
-    /// before has been received. Later calls fail as well. After a violation the peer is told first,
+    /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after everything
+    /// before it has been received. Later calls fail as well. After a violation the peer is told first,
     /// and has a second to end the stream, before the error is returned; [`closed`](Self::closed)
     /// shows it at once.
     #[inline]
@@ -77,8 +77,8 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
         Recv(Some(self))
     }
 
-    /// [`recv`](Self::recv), and what is known besides the payload: above all whether another
-    /// message is at hand, so that one can act on the newest only. Costs a look at the next header.
+    /// [`recv`](Self::recv), with [`Info`] on the message: above all whether another
+    /// has already arrived, so that you can act on the newest only. Costs a look at the next header.
     ///
     /// Cancel safe, as [`recv`](Self::recv).
     ///
@@ -94,7 +94,7 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
         Ok(self.core.inbound().receiver().message().map(|message| (message, info)))
     }
 
-    /// The next message or control frame; for proxies, and where
+    /// The next message or control frame, for proxies, and if
     /// [`auto_pong`](Config::auto_pong) or [`auto_close`](Config::auto_close) is off. `None` after
     /// the peer's Close.
     ///
@@ -110,9 +110,9 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
         Ok(self.core.inbound().receiver().event())
     }
 
-    /// The next piece of a message, as it arrives: for messages one would not hold in memory. See
+    /// The next piece of a message, as it arrives: for messages that are too large for memory. See
     /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
-    /// middle of a message skips the rest of it. Where the peer closes in the middle of one, there
+    /// middle of a message skips the rest of it. If the peer closes in the middle of one, there
     /// is no last piece: [`Closed::cut`](crate::Closed::cut) tells.
     ///
     /// Cancel safe, as [`recv`](Self::recv).
@@ -127,7 +127,7 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
         Ok(self.core.inbound().receiver().chunk())
     }
 
-    /// [`recv`](Self::recv), but the message is the caller's to keep; see
+    /// [`recv`](Self::recv), but the caller can keep the message; see
     /// [`Receiver::take_message`](crate::Receiver::take_message).
     ///
     /// Cancel safe, as [`recv`](Self::recv).
@@ -144,9 +144,9 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
 }
 
 impl<I: Source + Timer + Output> WebSocket<I> {
-    /// [`recv`](Self::recv), but returns also when there is room again: when less than `below`
+    /// [`recv`](Self::recv), but also returns when there is room again: when fewer than `below`
     /// bytes, and less than [`high_water`](Config::high_water), are unsent, if there was no such
-    /// room when it was called. For whoever has more to feed than that, such as an [`Outbox`](crate::Outbox),
+    /// room when it was called. For callers with more to feed, such as an [`Outbox`](crate::Outbox),
     /// whose `below` is [`feeds_below`](crate::Outbox::feeds_below).
     ///
     /// Cancel safe, as [`recv`](Self::recv).
@@ -174,14 +174,14 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         tx.has_room() && tx.buffered_amount() < below
     }
 
-    /// [`recv`](Self::recv), together with the sending half to answer through, while the message is
-    /// alive. What is fed to it leaves in one write when the input is used up, or earlier when
+    /// [`recv`](Self::recv), together with the sending half, to answer while the message is
+    /// alive. Replies leave in one write when the input is used up, or earlier when
     /// [`cork_limit`](Config::cork_limit) is passed.
     ///
     /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
-    /// so that one reply to each never fails with `Full`: a peer that does not read is not listened
-    /// to, and, should that last, ended by the write timeout. (Two ends that answer each message
-    /// with more can stop each other this way.) After our own Close messages are discarded, up to
+    /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
+    /// either, until the write timeout ends it. (Two ends that answer each message
+    /// with more can block each other this way.) After our own Close, messages are discarded up to
     /// the peer's Close.
     ///
     /// Cancel safe, as [`recv`](Self::recv).
@@ -196,28 +196,28 @@ impl<I: Source + Timer + Output> WebSocket<I> {
 
     // Sending.
 
-    /// Waits for room, feeds a message, and writes all that is buffered: when it returns, the
+    /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
     /// stream has taken the message.
     ///
-    /// Cancel safe: dropped before there was room, nothing was sent; dropped later, the message
-    /// goes out whole with the next flush, so it must not be sent again. [`Sender::fed`], asked
-    /// before and after, tells which.
+    /// Cancel safe: if dropped before there was room, nothing was sent; if dropped later, the message
+    /// goes out whole with the next flush, so do not send it again. [`Sender::fed`]
+    /// before and after tells which.
     ///
     /// It does not read: a program that only sends notices the peer's Close when the stream breaks,
-    /// and two peers that both send before they receive can stop each other. Split, or feed and
+    /// and two peers that both send before they receive can block each other. Split, or feed and
     /// receive.
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for what cannot be sent, [`Error::Io`] when the stream fails; what was
-    /// received is still delivered then.
+    /// [`Error::Send`] for a message that cannot be sent, [`Error::Io`] if the stream fails; messages
+    /// received are still delivered then.
     pub async fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready().await?;
         let _ = self.feed(message)?;
         self.flush().await
     }
 
-    /// Waits until there is room for a message of any length, writing if need be. Does not read.
+    /// Waits until there is room for a message of any length, and writes if necessary. Does not read.
     ///
     /// Cancel safe.
     ///
@@ -228,9 +228,9 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         poll_fn(|cx| self.poll_room(cx)).await
     }
 
-    /// Writes all that is buffered. Does not read.
+    /// Writes everything buffered. Does not read.
     ///
-    /// Cancel safe: what was not written leaves with the next flush.
+    /// Cancel safe: the rest leaves with the next flush.
     ///
     /// # Errors
     ///
@@ -241,15 +241,15 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         poll_fn(|cx| self.poll_flush(cx, false)).await
     }
 
-    /// Closes: sends a Close behind all that was fed, unless one was sent before, then reads and
-    /// discards up to the peer's Close and ends the stream as that takes. Bounded by
-    /// [`close_timeout`](Config::close_timeout) for each of these.
+    /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
+    /// discards up to the peer's Close and ends the stream. Each of these is bounded by
+    /// [`close_timeout`](Config::close_timeout).
     ///
     /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
     /// ([`CloseFrame::with_reason`]), or neither (`None`).
     ///
-    /// Cancel safe: call it again. What was discarded by then stays so; [`recv`](Self::recv) goes on
-    /// behind it.
+    /// Cancel safe: call it again. Messages discarded so far are lost; [`recv`](Self::recv) goes on
+    /// after them.
     ///
     /// # Errors
     ///
@@ -289,7 +289,7 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
     }
 }
 
-/// What [`WebSocket::recv_or_room`] waited for.
+/// The result of [`WebSocket::recv_or_room`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received<'a> {
     /// A message.
@@ -300,9 +300,9 @@ pub enum Received<'a> {
     Closed,
 }
 
-/// `recv` under way. A pointer and nothing else, where an `async fn` would keep a
-/// state of its own and that of every future in it. Its poll is always inlined: called, it hands
-/// its result over through memory, which costs 7 ns a message.
+/// The future of `recv`. Only a pointer, where an `async fn` would keep its own
+/// state and that of every future in it. Its poll is always inlined: a call would return
+/// its result through memory, which costs 7 ns per message.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Recv<'a, C, I>(Option<&'a mut Socket<C, I>>);
@@ -322,7 +322,7 @@ impl<'a, C: Core<I> + Deadlines, I: Source + Timer> Future for Recv<'a, C, I> {
     }
 }
 
-/// [`WebSocket::recv_reply`] under way; a pointer and nothing else, as [`Recv`] is.
+/// The future of [`WebSocket::recv_reply`]; only a pointer, like [`Recv`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct RecvReply<'a, I>(Option<&'a mut WebSocket<I>>);

@@ -20,13 +20,13 @@ pub trait Source: Io {
 
 /// A clock that wakes a task.
 pub trait Timer: Io {
-    /// Waits until then, or less.
+    /// Waits until then, or shorter.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// What a task has to know of deadlines.
+/// The deadlines of a task.
 pub trait Deadlines {
-    /// Has whatever else may change a deadline wake this task.
+    /// Lets other changes of a deadline wake this task.
     fn park(&mut self, cx: &Context<'_>);
     /// A read follows.
     fn reads(&mut self);
@@ -86,7 +86,7 @@ fn poll_until<I: Timer, C: Core<I> + Deadlines>(
         if at > now {
             ready!(io.poll_sleep(at, cx));
         } else {
-            // A task that used up its budget cannot read: that nothing came means nothing then.
+            // A task that used up its budget cannot read: silence proves nothing then.
             // The timer shares the budget.
             if at > Time::ZERO && !core.inbound().receiver_mut().heard() {
                 ready!(io.poll_sleep(at, cx));

@@ -1,12 +1,14 @@
 //! Two halves of a WebSocket, for two tasks.
 //!
-//! The [`Reader`] owns all that receiving needs, and its half of the stream. Two locks are shared:
+//! The [`Reader`] owns everything that receiving needs, and its half of the stream. Two locks are
+//! shared:
 //!
-//! - `queue` holds the core's sender: taken to feed, or to take out what is to be written; never
+//! - `queue` holds the core's sender: locked to feed, or to take out bytes to write; never
 //!   across a write.
-//! - `pen` is the right to write: the other half of the stream, and the bytes taken out. Whoever has
-//!   it swaps the sender's buffer for an empty one, lets go of `queue`, writes, and looks again; it
-//!   is given back under `queue`, in the look that found nothing, so nothing queued is overlooked.
+//! - `pen` is the right to write: the other half of the stream, and the bytes taken out. Its holder
+//!   swaps the sender's buffer for an empty one, unlocks `queue`, writes, and looks again; it
+//!   gives `pen` back while it holds `queue`, in the look that found nothing, so nothing queued is
+//!   overlooked.
 //!
 //! `pen` is locked before `queue`, and neither is held across a poll. So the reader can answer a Ping
 //! while the writer's task sleeps, or waits in the middle of a write: its Pong joins the bytes taken
@@ -37,17 +39,17 @@ use std::{
 };
 
 /// The half that receives. Keep receiving: it answers Pings, sees the peer's Close, and drives all
-/// deadlines but the one on writing. Dropped, it ends receiving; the [`Writer`] learns of the
+/// deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of the
 /// connection's end from a write that fails.
 pub(crate) type Reader<R, W> = Socket<Half<W>, R>;
 
-/// What the reading half drives.
+/// The core of the reading half.
 pub(crate) type Half<W> = drive::Half<Arc<Shared<W>>>;
 
-/// The half that sends. Dropping it closes nothing: say [`close`](Self::close) first. What was fed
-/// and not flushed then leaves with whatever the [`Reader`] writes next, if anything.
+/// The half that sends. Dropping it closes nothing: call [`close`](Self::close) first. Messages fed
+/// and not flushed then leave with the [`Reader`]'s next write, if there is one.
 ///
-/// There is one of it. Several senders put a channel in front.
+/// There is only one. For several senders, put a channel in front.
 pub(crate) type Writer<W> = drive::Writer<Arc<Shared<W>>>;
 
 /// What both halves have.
@@ -63,11 +65,11 @@ pub struct Shared<W> {
 struct Pen<W> {
     io: W,
     held: OutBuffer,
-    /// The stream took bytes that it was not yet asked to flush.
+    /// The stream took bytes that it has not been asked to flush.
     dirty: bool,
 }
 
-/// Who waits: the reader for anything, the writer for the stream to take bytes.
+/// The tasks that wait: the reader for anything, the writer for the stream to take bytes.
 #[derive(Debug, Default)]
 pub(super) struct Wakers {
     reader: Mutex<Option<Waker>>,
@@ -106,7 +108,7 @@ impl Wakers {
 
 impl Closing for Wakers {
     fn closed(&self) {
-        self.wake_one(Side::Reader); // whose deadline begins now
+        self.wake_one(Side::Reader); // its deadline begins now
     }
 }
 
@@ -121,7 +123,7 @@ impl Wake for Wakers {
     }
 }
 
-/// Nothing here is left half done by a panic, of which there should be none.
+/// A panic, of which there should be none, leaves nothing here half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -145,7 +147,7 @@ impl<W> Shared<W> {
 }
 
 impl<W: Output> Shared<W> {
-    /// Writes all that is queued, as far as the stream takes it.
+    /// Writes everything queued, as far as the stream takes it.
     fn poll_write(&self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wakers.park(side, cx);
         let both = Waker::from(self.wakers.clone());
@@ -157,7 +159,7 @@ impl<W: Output> Shared<W> {
             if !queue.tx.take_out(held) {
                 pool::give(held.reclaim());
                 if !*dirty {
-                    // The right goes back before anybody can queue more.
+                    // The right goes back before more can be queued.
                     drop(pen);
                     drop(queue);
                     return Poll::Ready(Ok(()));
@@ -217,8 +219,8 @@ impl<W: Timer> Shared<W> {
 }
 
 impl<I: Source + Timer + Output> WebSocket<I> {
-    /// Two halves for two tasks. What was fed and received before goes along. A message in chunks
-    /// that is not finished is finished by the [`Writer`].
+    /// Two halves for two tasks. Messages fed and received before are kept. The [`Writer`] finishes a
+    /// message in chunks that is not finished.
     pub(crate) fn into_halves<R: Source + Timer, W: Output>(
         self,
         split: impl FnOnce(I) -> (R, W),
@@ -312,8 +314,8 @@ impl<W> Deadlines for Half<W> {
 }
 
 impl<W: Output + Timer> Writer<W> {
-    /// As [`WebSocket::send`], and as cancel safe: dropped before there was room, nothing was sent;
-    /// dropped later, the message goes out whole.
+    /// As [`WebSocket::send`], and as cancel safe: if dropped before there was room, nothing was sent;
+    /// if dropped later, the message goes out whole.
     ///
     /// # Errors
     ///
@@ -337,12 +339,12 @@ impl<W: Output + Timer> Writer<W> {
     ///
     /// # Errors
     ///
-    /// As [`WebSocket::flush`]; and why receiving has failed, if it has.
+    /// As [`WebSocket::flush`]; and the error of receiving, if that has failed.
     pub async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_flush(cx, false)).await
     }
 
-    /// Queues a Close behind all that was fed, and writes it. The half that receives goes on to the peer's
+    /// Queues a Close behind everything fed, and writes it. The half that receives goes on to the peer's
     /// Close, waits no longer than [`close_timeout`](crate::Config::close_timeout), and ends the
     /// stream.
     ///

@@ -34,8 +34,8 @@ pub(crate) struct Streams {
     tasks: Option<Arc<Wakers>>,
 }
 
-/// `StreamExt::split` makes two tasks of one WebSocket, but a stream and a timer wake only who asked
-/// last: what they wake here is both.
+/// `StreamExt::split` lets two tasks share one WebSocket, but a stream and a timer wake only the
+/// last task that polled; here both are woken.
 impl<I> WebSocket<I> {
     fn tasks(&mut self, side: Side, cx: &Context<'_>) -> Arc<Wakers> {
         let tasks = self.streams.tasks.get_or_insert_default();

@@ -226,7 +226,7 @@ pub struct Closed<'a> {
     pub cut: Option<DataKind>,
 }
 
-/// What to do with the stream once [`step`](super::Connection::step) says [`Closed`](Step::Closed) or
+/// What to do with the stream once [`step`](super::Connection::step) says [`Closed`](super::Step::Closed) or
 /// fails.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

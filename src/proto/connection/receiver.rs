@@ -239,7 +239,7 @@ impl Receiver {
         self.tally.read(n);
     }
 
-    /// [`commit`](Self::commit), and when the bytes came, for [`Info::read_at`].
+    /// [`commit`](Self::commit), and when the bytes came, for [`Info::read_at`](crate::Info::read_at).
     ///
     /// # Panics
     ///

@@ -422,7 +422,7 @@ impl RecvBuffer {
             self.compact();
         }
         if self.room() == 0 {
-            // Only a caller who commits without ever asking for what came gets here.
+            // Reached only if the caller commits without ever asking for events.
             self.exchange((self.memory.take)(2 * self.bytes.len()));
         }
     }

@@ -137,7 +137,7 @@ impl Output {
         pool::give(core::mem::replace(&mut self.bytes, bytes.into()).take());
     }
 
-    /// Says that so many bytes were written to `room`.
+    /// Says that `n` bytes were written to `room`.
     pub(crate) fn filled(&mut self, n: usize) {
         self.len += n;
         debug_assert!(self.len <= self.bytes.len());

@@ -41,7 +41,7 @@ pub(super) fn seconds(value: &[u8]) -> Option<u64> {
     Some(((days(year, month) + day - 1) * 24 + hour) * 3600 + minute * 60 + second)
 }
 
-/// The date so many seconds since 1970; `None` after 9999, for which there is no form.
+/// The date this many seconds since 1970; `None` after the year 9999, for which there is no form.
 pub(super) fn text(seconds: u64) -> Option<String> {
     if seconds > LAST {
         return None;

@@ -1,7 +1,7 @@
 //! The sending half: messages in, wire bytes out.
 //!
-//! Who may send what and when, and who overtakes whom, is here; how the bytes lie, and where frames
-//! begin, is `OutBuffer`'s; what the peer's frames call for comes through `respond`.
+//! This decides what may be sent, and which frames overtake; `OutBuffer` holds the bytes and finds
+//! where frames begin; answers to the peer's frames come through `respond`.
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 mod encoder;
