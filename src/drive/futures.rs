@@ -4,4 +4,4 @@ pub(crate) use super::task::streams::Streams;
 
 #[cfg(not(feature = "futures"))]
 #[derive(Debug, Default)]
-pub(crate) struct Streams;
+pub(crate) struct Streams {}

@@ -17,6 +17,7 @@ use core::time::Duration;
 
 /// The receiving half, the deadlines, and how the stream ends.
 #[derive(Debug)]
+#[allow(unreachable_pub)] // the traits of `drive` name it
 pub struct Inbound {
     pub(super) rx: Receiver,
     timers: Timers,
