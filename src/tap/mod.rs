@@ -1,9 +1,9 @@
-//! A wire tap: [`Tap`] records what passes over a stream, [`Recording`] replays it into the core.
-//! For bug reports, and for tests made of what happened once.
+//! A wire tap: [`Tap`] records the bytes that pass over a stream, [`Recording`] replays them into the
+//! core. For bug reports, and for tests made from real sessions.
 //!
 //! A recording is text, a line for each read and write: the time in seconds, the direction, the
 //! bytes in hexadecimal. **Everything is in it**, cookies, tokens and payloads too: look before you
-//! pass it on. Under TLS put the tap around the TLS stream, so that it sees what is inside.
+//! pass it on. With TLS put the tap around the TLS stream, so that it sees the plaintext.
 //!
 //! ```
 //! use tickwire::{Config, tap::Recording};
@@ -35,8 +35,8 @@ use std::{
 /// The first line of a recording.
 const TITLE: &str = "tickwire tap 1";
 
-/// A stream, and a record of what passes over it. For either adapter; when a connection is split,
-/// or the stream cloned, both halves write to the one record.
+/// A stream, and a record of the bytes that pass over it. For either adapter; when a connection is
+/// split, or the stream cloned, both halves write to the one record.
 ///
 /// ```
 /// use tickwire::{Config, tap::{Recording, Tap}};
@@ -60,7 +60,7 @@ const TITLE: &str = "tickwire tap 1";
 /// ```
 #[derive(Debug)]
 pub struct Tap<S> {
-    /// The stream; what passes over it directly is not recorded.
+    /// The stream; bytes that pass over it directly are not recorded.
     pub io: S,
     log: Arc<Mutex<Log>>,
 }
@@ -93,17 +93,17 @@ impl Log {
 }
 
 impl<S> Tap<S> {
-    /// Records from now on into `to`: a file, or whatever takes bytes without keeping a runtime
+    /// Records from now on into `to`: a file, or any writer that does not keep a runtime
     /// waiting. Each read and each write becomes one call of its `write`.
     ///
-    /// Where `to` fails, recording ends and the stream goes on; [`failed`](Self::failed) tells.
+    /// If `to` fails, recording ends and the stream goes on; [`failed`](Self::failed) tells.
     pub fn new(io: S, to: impl Write + Send + 'static) -> Self {
         let mut log = Log { to: Box::new(to), began: Instant::now(), failed: None };
         log.failed = log.to.write_all(format!("{TITLE}\n").as_bytes()).err();
         Self { io, log: Arc::new(Mutex::new(log)) }
     }
 
-    /// Whether the record is incomplete, since what it was written to failed.
+    /// Whether the record is incomplete because its writer failed.
     pub fn failed(&self) -> bool {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).failed.is_some()
     }
@@ -116,8 +116,8 @@ impl<S> Tap<S> {
         self.log('<', Some(bytes).filter(|bytes| !bytes.is_empty()));
     }
 
-    /// The first `n` bytes of these slices were written, in one write. A stream that took none is
-    /// none of a recording.
+    /// The first `n` bytes of these slices were written, in one write. A write of no bytes is not
+    /// recorded.
     fn log_written(&self, bufs: &[IoSlice<'_>], n: usize) {
         if n == 0 {
             return;

@@ -15,18 +15,18 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Buf;
 use std::{fmt, format, str::FromStr, time::Duration, vec::Vec};
 
-/// What is looked at of a head that was written, so that a recording of somebody else's making
-/// cannot make replaying it take for ever.
+/// The most that is read of a recorded head, so that a hostile recording cannot make its replay take for
+/// ever.
 const MAX_HEAD: usize = 64 << 10;
 
-/// What passed over a stream, in order.
+/// The bytes that passed over a stream, in order.
 ///
-/// Replayed, it gives the events that the connection gave then: in the same cuts, at the same
-/// times. What the application sent is not sent again, and what the core answers goes nowhere.
+/// Its replay gives the same events as the connection did, with the same cuts and times. The
+/// application's messages are not sent again, and the core's answers go nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recording {
-    /// All that passed.
+    /// All reads and writes.
     pub passed: Vec<Passed>,
 }
 
@@ -34,15 +34,15 @@ pub struct Recording {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Passed {
-    /// When, since the tap was set.
+    /// The time since the tap was set.
     pub at: Time,
-    /// Whether it was read from the stream; else it was written to it.
+    /// Whether the bytes were read from the stream; otherwise they were written to it.
     pub received: bool,
-    /// What; empty for the end of the stream.
+    /// The bytes; empty for the end of the stream.
     pub bytes: Vec<u8>,
 }
 
-/// Shows how many bytes, not which.
+/// Shows the number of bytes, not the bytes.
 impl fmt::Debug for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = if self.received { "<" } else { ">" };
@@ -61,11 +61,11 @@ pub struct BadRecording {
 impl FromStr for Recording {
     type Err = BadRecording;
 
-    /// Reads what a [`Tap`] has written. A last line that was cut short is left out.
+    /// Reads the record of a [`Tap`]. A last line that was cut short is left out.
     ///
     /// # Errors
     ///
-    /// [`BadRecording`] for the first line that is none.
+    /// [`BadRecording`] for the first invalid line.
     fn from_str(text: &str) -> Result<Self, BadRecording> {
         let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
         let mut lines = whole.lines().enumerate();
@@ -78,7 +78,7 @@ impl FromStr for Recording {
 }
 
 impl Recording {
-    /// Which end was recorded, if the recording begins with the opening handshake.
+    /// The end that was recorded, if the recording begins with the opening handshake.
     pub fn role(&self) -> Option<Role> {
         let first = self.passed.first()?;
         match first.bytes.starts_with(b"GET ".get(..first.bytes.len().min(4))?) {
@@ -90,16 +90,15 @@ impl Recording {
     }
 
     /// Replays all of it, the opening handshake first, and shows each event. Returns the
-    /// connection as it was in the end, to be asked for its [error](Connection::error) and its
-    /// [close code](Connection::close_code).
+    /// connection in its final state: [`Connection::closed`] tells how it ended.
     ///
-    /// `config` should be that of then: a limit that differs shows, and permessage-deflate is
-    /// agreed on only where it says so.
+    /// `config` should be that of the recorded connection: different limits change the result, and
+    /// permessage-deflate is agreed on only if `config` has it.
     ///
     /// # Errors
     ///
-    /// What the handshake fails with; [`HandshakeError::Incomplete`] where there is no whole one.
-    /// For a tap that was set behind it see [`replay_into`](Self::replay_into).
+    /// The error of the handshake; [`HandshakeError::Incomplete`] if the recording has no whole one.
+    /// For a tap that was set after it see [`replay_into`](Self::replay_into).
     pub fn replay(
         &self,
         config: &Config,
@@ -156,7 +155,7 @@ impl Recording {
         Err(HandshakeError::Incomplete)
     }
 
-    /// The head that was written first, as far as it is there and no longer than a head is.
+    /// The head that was written first, as far as it is there, up to the limit of a head.
     fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         for passed in self.passed.iter().filter(|passed| !passed.received) {
@@ -196,7 +195,7 @@ fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str
     values.filter_map(|(_, value)| core::str::from_utf8(value).ok())
 }
 
-/// The nonce of then, for the handshake; the masking keys behind it are used for nothing.
+/// The recorded nonce, for the handshake; the masking keys after it are not used.
 struct Nonce(Option<Vec<u8>>);
 
 impl Entropy for Nonce {
@@ -228,7 +227,7 @@ fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Ti
     }
 }
 
-/// Shows what is at hand, and lets the answers go nowhere.
+/// Shows the events so far, and drops the answers.
 fn step(connection: &mut Connection, now: Time, see: &mut impl FnMut(Time, Event<'_>)) {
     loop {
         match connection.step() {

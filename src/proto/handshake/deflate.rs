@@ -10,7 +10,7 @@ use alloc::string::String;
 #[cfg(feature = "deflate")]
 use alloc::{format, string::ToString};
 
-/// What a client offers.
+/// A client's offer.
 #[cfg(feature = "deflate")]
 pub(super) fn offer(config: &Config) -> Option<String> {
     config.deflate.as_ref().map(|ours| Offer::of(ours).to_string())
@@ -21,8 +21,8 @@ pub(super) fn offer(_: &Config) -> Option<String> {
     None
 }
 
-/// A server accepts the first offer that it can: the line of the response, with its end, and what is
-/// agreed on then.
+/// A server accepts the first offer that it can: the line of the response, with its end, and the
+/// parameters agreed on.
 #[cfg(feature = "deflate")]
 pub(super) fn accept(
     offers: Extensions<'_>,
@@ -49,7 +49,7 @@ pub(super) fn accept(
     (String::new(), negotiated)
 }
 
-/// What a client agrees on with a server that chose these.
+/// The parameters that a client has agreed on with a server that chose these.
 #[cfg(feature = "deflate")]
 pub(super) fn agree(
     mut chosen: Extensions<'_>,

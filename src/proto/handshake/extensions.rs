@@ -1,7 +1,7 @@
 //! The grammar of Sec-WebSocket-Extensions (RFC 6455 §9.1), in linear time and without a copy.
 //!
-//! What an extension means, and whether it is agreed on, is left to others: of permessage-deflate
-//! (RFC 7692) to `deflate`.
+//! The meaning of an extension, and agreeing on it, is left to others: `deflate` for permessage-deflate
+//! (RFC 7692).
 //!
 //! Blanks are fine around `,`, `;` and `=`. Elements of the list may be empty, parameters not. A
 //! quoted value has to be a token once it is unescaped, so commas and semicolons in quotes are
@@ -31,7 +31,7 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// Lines that break the grammar end at the fault; a handshake that has passed its checks has none.
+/// Lines that break the grammar end at the fault; a handshake that passed its checks has no such lines.
 impl<'a> Iterator for Extensions<'a> {
     type Item = Extension<'a>;
 
@@ -69,7 +69,7 @@ pub struct Extension<'a> {
 }
 
 impl<'a> Extension<'a> {
-    /// The next element of a list. `Err` says that the rest of the line is lost.
+    /// The next element of a list. `Err`: the rest of the line is lost.
     fn take(line: &mut &'a [u8]) -> Result<Option<Self>, Malformed> {
         let mut rest = core::mem::take(line);
         while let [b',' | b' ' | b'\t', after @ ..] = rest {
@@ -141,7 +141,7 @@ pub(super) fn check(mut value: &[u8]) -> Result<bool, HandshakeError> {
     }
 }
 
-/// Not what RFC 6455 §9.1 allows.
+/// Not allowed by RFC 6455 §9.1.
 #[derive(Debug)]
 struct Malformed;
 

@@ -1,25 +1,24 @@
-//! The head of an HTTP/1.1 message (RFC 9112 §2): where it ends, whether it is well-formed, and
-//! what its lines say.
+//! The head of an HTTP/1.1 message (RFC 9112 §2): its end, its syntax and its lines.
 //!
 //! [`Scan`] finds the end in one pass however the bytes trickle in, enforces the limits as they
-//! do, and refuses what parsers read in different ways, which is how requests are smuggled: bare
+//! do, and refuses forms that parsers read differently, which is how requests are smuggled: bare
 //! LF, bare CR, folded lines, control characters. The complete head then goes through `httparse`
-//! once, for the grammar of the first line and of names and values. What the headers mean is the
-//! business of [`server`](super::server) and [`client`](super::client), which walk the validated
+//! once, for the grammar of the first line and of names and values.
+//! [`server`](super::server) and [`client`](super::client) interpret the headers of the validated
 //! head with [`Headers`].
 use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
 
-/// What [`Config::max_headers`] is at most.
+/// The upper bound of [`Config::max_headers`].
 const MAX_HEADERS: usize = 128;
 
-/// Looks for the end of a head, and never twice at the same byte.
+/// Looks for the end of a head, without looking at a byte twice.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// Everything before it is fine. It is a byte not looked at yet, or a CR whose LF is awaited.
+    /// The next byte to scan, or a CR whose LF has not arrived; all bytes before it have been accepted.
     at: usize,
-    /// Where the line under way begins. Invariant: `line <= at`.
+    /// Where the current line begins. Invariant: `line <= at`.
     line: usize,
     /// How many lines have ended.
     lines: usize,
@@ -41,7 +40,7 @@ impl Scan {
         Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line }
     }
 
-    /// Goes on looking in `bytes`, which are those of the last call and what came since. Returns
+    /// Continues in `bytes`, which are those of the last call and the bytes since. Returns
     /// the length of the head, blank line included, once it is complete.
     pub(super) fn run(&mut self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
         loop {
@@ -91,7 +90,7 @@ impl Scan {
         }
     }
 
-    /// How far the line under way may reach, and what it is to go on after that.
+    /// How far the current line may reach, and the error if it goes further.
     fn window(&self) -> (usize, HandshakeError) {
         let line_end = self.max_line.saturating_add(2); // CR, LF
         if self.lines == 0 && line_end < self.max_head {
@@ -120,9 +119,8 @@ fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
     find(bytes, |x| zero(x ^ each(byte)), |b| b == byte)
 }
 
-/// The first byte that `one` is true of. `eight` does the same for eight bytes at once, the first
-/// of them lowest: the lowest 0x80 it returns stands for the first such byte; what it returns in
-/// lower bits, and above that, means nothing.
+/// The first byte for which `one` is true. `eight` does the same for eight bytes at once, the first
+/// of them lowest: the lowest 0x80 it returns marks the first such byte; its other bits mean nothing.
 #[inline]
 fn find(bytes: &[u8], eight: impl Fn(u64) -> u64, one: impl Fn(u8) -> bool) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();
@@ -154,8 +152,7 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Parses a head that [`Scan`] let pass, and looks at what it found as long as that is at
-    /// hand.
+    /// Parses a head that [`Scan`] accepted.
     pub(super) fn parse<T>(
         head: &[u8],
         look: impl FnOnce(Self, &httparse::Request<'_, '_>) -> T,
@@ -171,7 +168,7 @@ impl RequestLine {
             return Err(HandshakeError::BadHttpVersion);
         }
         let target = parsed.path.unwrap_or_default();
-        // RFC 9112 §3.2 wants URI characters, and no fragment; httparse lets more pass.
+        // RFC 9112 §3.2 requires URI characters, and no fragment; httparse accepts more.
         if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(HandshakeError::Malformed { what: "request target" });
         }
@@ -203,7 +200,7 @@ pub(super) struct StatusLine {
 }
 
 impl StatusLine {
-    /// Parses a head that [`Scan`] let pass.
+    /// Parses a head that [`Scan`] accepted.
     pub(super) fn parse(head: &[u8]) -> Result<Self, HandshakeError> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut parsed = httparse::Response::new(&mut []);
@@ -220,7 +217,7 @@ impl StatusLine {
     }
 }
 
-/// What httparse found, in our words. `version` is where the version of HTTP should be.
+/// httparse's error as ours. `version` is where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
         // A blank that is missing behind the right version is reported as a wrong version.
@@ -229,7 +226,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
         {
             return HandshakeError::BadHttpVersion;
         }
-        // Scan counted them already.
+        // Scan has already counted them.
         httparse::Error::TooManyHeaders => {
             return HandshakeError::TooManyHeaders { limit: shown(MAX_HEADERS) };
         }
@@ -244,7 +241,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
 
 /// The headers of a head, in the order of the wire; an iterator of names and values.
 ///
-/// Names are as written: compare them without regard to case. Values are bytes of any kind but
+/// Names are as written: compare them without regard to case. Values are any bytes except
 /// control characters, without the blanks around them (RFC 9110 §5.5).
 #[derive(Clone)]
 pub struct Headers<'a> {
@@ -253,7 +250,7 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// `lines` is what follows the first line of a validated head.
+    /// `lines` is a validated head without its first line.
     pub(super) fn new(lines: &'a [u8]) -> Self {
         Self { rest: lines }
     }
@@ -291,7 +288,7 @@ impl<'a> Iterator for Headers<'a> {
 
 impl core::iter::FusedIterator for Headers<'_> {}
 
-/// Shows names only, and not too many: values may be cookies or passwords.
+/// Shows only names, and not too many: values may be cookies or passwords.
 impl fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 32;
@@ -312,7 +309,7 @@ pub(super) fn text(ascii: &[u8]) -> &str {
     core::str::from_utf8(ascii).unwrap_or_default()
 }
 
-/// Without the blanks around it (RFC 9110 §5.6.3).
+/// The text without the blanks around it (RFC 9110 §5.6.3).
 pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;

@@ -1,11 +1,11 @@
-//! The opening handshake through an HTTP stack of the application's own, in the types of the crate
-//! [`http`]: hyper, axum, tonic's server, and whatever else speaks them.
+//! The opening handshake through the application's own HTTP stack, in the types of the crate
+//! [`http`]: hyper, axum, tonic's server, and others that use them.
 //!
 //! The stack reads the request and writes the response; the checks, the answer and the connection
-//! are those of [`server`](super::server) and [`client`], to which a request or a
-//! response is shown as HTTP/1.1 would have written it. HTTP/1.1 upgrades, HTTP/2 and HTTP/3 have
-//! extended CONNECT (RFC 8441, RFC 9220), where 200 agrees and there is no key. What the stack
-//! must do is left to it: hand over the stream behind the response, see that nothing else is read
+//! are those of [`server`](super::server) and [`client`], which see a request or a
+//! response in the form of HTTP/1.1. HTTP/1.1 upgrades; HTTP/2 and HTTP/3 have
+//! extended CONNECT (RFC 8441, RFC 9220), where 200 agrees and there is no key. The stack
+//! has to hand over the stream after the response, ensure that nothing else is read
 //! from it, and for HTTP/2 announce SETTINGS_ENABLE_CONNECT_PROTOCOL.
 //!
 //! ```
@@ -39,7 +39,7 @@
 //! # Ok::<(), http::Error>(())
 //! ```
 //!
-//! The types of `http` follow its version, 1 now.
+//! The types of `http` are those of its version 1.
 use super::{
     HandshakeError, Progress,
     client::{self, Handshake as ClientHandshake},
@@ -60,10 +60,10 @@ use bytes::Buf;
 /// The value of `:protocol`, and of Upgrade.
 const WEBSOCKET: &str = "websocket";
 
-/// What stands where HTTP/2 has no Sec-WebSocket-Key: 16 bytes of zero. Its answer is not sent.
+/// In place of the Sec-WebSocket-Key, which HTTP/2 lacks: 16 bytes of zero. Its answer is not sent.
 const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
-/// What is looked at of a request: all but its body.
+/// The parts of a request that matter: all except its body.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
     method: &'a Method,
@@ -97,7 +97,7 @@ impl core::fmt::Debug for Head<'_> {
     }
 }
 
-/// An opening request that an HTTP stack has read, and that passed every check: to be accepted, or
+/// An opening request that an HTTP stack has read and that passed every check, to be accepted or
 /// answered with a [`Rejection`].
 #[derive(Debug)]
 pub struct Upgrade {
@@ -108,26 +108,26 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Checks an upgrade of HTTP/1.1, all that RFC 6455 §4.2.1 asks for, with the limits of
+    /// Makes all checks of RFC 6455 §4.2.1 on an upgrade of HTTP/1.1, with the limits of
     /// `config`.
     ///
     /// # Errors
     ///
-    /// The first fault found, as [`Handshake::step`](ServerHandshake::step) has them: answer it
-    /// with [`Rejection::from`] and [`Rejection::into_http`], and see that the stream ends.
-    /// [`HandshakeError::BadMethod`] for any request of HTTP/2 or HTTP/3, where there is no upgrade
-    /// but what [`connect`](Self::connect) checks.
+    /// The first fault found, as from [`Handshake::step`](ServerHandshake::step): answer it
+    /// with [`Rejection::from`] and [`Rejection::into_http`], and make sure that the stream ends.
+    /// [`HandshakeError::BadMethod`] for any request of HTTP/2 or HTTP/3, whose only way is
+    /// [`connect`](Self::connect).
     pub fn new<'h>(head: impl Into<Head<'h>>, config: &Config) -> Result<Self, HandshakeError> {
         Self::check(as_upgrade(head.into()), config, false)
     }
 
     /// Checks an extended CONNECT of HTTP/2 (RFC 8441) or HTTP/3 (RFC 9220), whose pseudo-header
     /// `:protocol` is `protocol`; hyper has it in the extension `hyper::ext::Protocol`. Key,
-    /// Upgrade and Connection have no meaning there, and the authority stands for Host.
+    /// Upgrade and Connection have no meaning there, and the authority replaces Host.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); [`HandshakeError::UnknownProtocol`] for another protocol than
+    /// As [`new`](Self::new); [`HandshakeError::UnknownProtocol`] for a protocol other than
     /// WebSocket.
     pub fn connect<'h>(
         head: impl Into<Head<'h>>,
@@ -153,23 +153,22 @@ impl Upgrade {
         }
     }
 
-    /// The request, as HTTP/1.1 would have written it; to look at its origin, its subprotocols and
-    /// who is asking.
+    /// The request, in the form of HTTP/1.1, to look at its origin, its subprotocols and its user.
     pub fn request(&self) -> RequestHead<'_> {
         self.handshake.request().unwrap_or_default()
     }
 
-    /// Another configuration for the connection than the one whose limits the request was held to.
+    /// Another configuration for the connection; the request was checked with the limits of the first.
     pub fn set_config(&mut self, config: &Config) {
         self.handshake.config = config.clone();
     }
 
-    /// Accepts: the response to send, 101 or, to an extended CONNECT, 200; and the connection that
-    /// begins behind it, on the stream that the HTTP stack then hands over.
+    /// Accepts: returns the response to send, 101 or, to an extended CONNECT, 200; and the connection that
+    /// begins after it, on the stream that the HTTP stack then hands over.
     ///
     /// # Errors
     ///
-    /// None that [`new`](Self::new) has not returned.
+    /// Only those that [`new`](Self::new) would have returned.
     pub fn accept(
         self,
         accept: Accept<'_>,
@@ -211,7 +210,7 @@ fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     Ok(text)
 }
 
-/// The same for what an extended CONNECT asks for.
+/// The same for an extended CONNECT.
 fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError> {
     let Head { method, uri, version, headers } = head;
     if !is_extended(version) {
@@ -254,9 +253,9 @@ fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError>
 }
 
 impl Rejection {
-    /// The response, for an HTTP stack to send in this version of HTTP. One of HTTP/1.1 says
-    /// `Connection: close`, which the stack has to obey: nothing behind a refused upgrade may be
-    /// read as a request. Date is there if [`date`](Self::date) was told; hyper adds it by itself.
+    /// The response, for an HTTP stack to send in this version of HTTP. One of HTTP/1.1 has
+    /// `Connection: close`, which the stack has to obey: nothing after a rejected upgrade may be
+    /// read as a request. It has a Date if [`date`](Self::date) is set; hyper adds one by itself.
     pub fn into_http(self, version: Version) -> ::http::Response<Vec<u8>> {
         let mut bytes = self.encode(false);
         let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
@@ -275,7 +274,7 @@ impl Rejection {
             for name in [header::CONNECTION, header::UPGRADE] {
                 response.headers_mut().remove(name);
             }
-            // Which takes the place of the GET there (RFC 8441 §4).
+            // CONNECT replaces GET there (RFC 8441 §4).
             if response.headers().get(header::ALLOW).is_some_and(|allow| allow == "GET") {
                 let connect = HeaderValue::from_static("CONNECT");
                 response.headers_mut().insert(header::ALLOW, connect);
@@ -309,9 +308,9 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// The request for an upgrade of HTTP/1.1, with a fresh key, and what will check its response.
-    /// Its target is the path and the query, as a connection to the server itself takes it; for a
-    /// client that dials by itself put [`uri`](Self::uri) in its place.
+    /// The request for an upgrade of HTTP/1.1, with a fresh key, and the value that will check its
+    /// response. Its target is the path and the query, for a connection to the server itself; for an HTTP
+    /// client that dials by itself replace it with [`uri`](Self::uri).
     pub fn new(
         request: &client::Request,
         config: &Config,
@@ -328,8 +327,8 @@ impl Opening {
         (asked, Self { handshake, extended: false })
     }
 
-    /// The extended CONNECT (RFC 8441, RFC 9220) for the same. The caller says `websocket` as its
-    /// `:protocol`, as hyper's extension `hyper::ext::Protocol` does, and sends it only to a server
+    /// The extended CONNECT (RFC 8441, RFC 9220) for the same. The caller sets its `:protocol` to
+    /// `websocket`, with hyper's extension `hyper::ext::Protocol`, and sends it only to a server
     /// whose SETTINGS_ENABLE_CONNECT_PROTOCOL is 1.
     pub fn connect(
         request: &client::Request,
@@ -358,13 +357,13 @@ impl Opening {
         uri.unwrap_or_default()
     }
 
-    /// Checks the response: all of RFC 6455 §4.1 for a 101, and for an extended CONNECT what is
-    /// left of that for a 200. Returns the connection for the stream behind it.
+    /// Checks the response: all of RFC 6455 §4.1 for a 101, or for an extended CONNECT the checks that
+    /// apply to a 200. Returns the connection for the stream after it.
     ///
     /// # Errors
     ///
-    /// The first fault found; [`Refused`](HandshakeError::Refused) for another status, whose body
-    /// is the caller's to read.
+    /// The first fault found; [`Refused`](HandshakeError::Refused) for another status: its body
+    /// is left to the caller.
     pub fn accept<B>(
         mut self,
         response: &::http::Response<B>,
@@ -403,13 +402,13 @@ impl Opening {
     }
 }
 
-/// Whether this version has extended CONNECT in the place of Upgrade.
+/// Whether this version has extended CONNECT in place of Upgrade.
 fn is_extended(version: Version) -> bool {
     version == Version::HTTP_2 || version == Version::HTTP_3
 }
 
-/// What is asked for there. A backquote, which [`Uri`] does not take in a path, is encoded; all else
-/// that a URL can hold it takes.
+/// The resource to ask for there. A backquote, which [`Uri`] does not accept in a path, is encoded; it
+/// accepts all else that a URL can hold.
 fn path_and_query(target: &Target) -> PathAndQuery {
     let resource = target.resource();
     let parsed = resource.parse().or_else(|_| resource.replace('`', "%60").parse());
@@ -439,8 +438,8 @@ fn push_header(head: &mut Vec<u8>, name: &HeaderName, values: &[&[u8]]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// Adds a header that was checked when it was written. What is the caller's may be secret, and so
-/// may be a subprotocol: not for `Debug`, nor for the tables of HPACK (RFC 7541 §7.1.3).
+/// Adds a header that was checked when it was written. The caller's may be secret, and so
+/// may a subprotocol: not for `Debug`, nor for the tables of HPACK (RFC 7541 §7.1.3).
 fn append(headers: &mut HeaderMap, name: &str, value: &[u8]) {
     const OPEN: [HeaderName; 11] = [
         header::CONNECTION,

@@ -1,4 +1,4 @@
-//! Bytes that are at hand already, put where a read would put them: for handshakes through an HTTP
+//! Puts bytes that are already here where a read would put them: for handshakes through an HTTP
 //! stack, and for replays.
 use crate::proto::{connection::Connection, handshake::Reading};
 

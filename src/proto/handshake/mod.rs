@@ -1,9 +1,9 @@
 //! The opening handshake (RFC 6455 §4) of both roles, without I/O: [`server`] and [`client`].
 //!
-//! Either end is a state machine that is handed bytes, says what it makes of them, and becomes a
-//! [`Connection`](crate::Connection), which goes on in the same buffer: bytes behind the head are
-//! the first frames. Connecting, TLS, proxies and redirects are left to the caller; HTTP is spoken
-//! no further than this one exchange, and a handshake that fails ends the stream.
+//! Either end is a state machine that takes bytes, judges them, and becomes a
+//! [`Connection`](crate::Connection), which goes on in the same buffer: bytes after the head are
+//! the first frames. Connecting, TLS, proxies and redirects are left to the caller; HTTP is used
+//! for this one exchange only, and a handshake that fails ends the stream.
 //!
 //! ```
 //! use tickwire::{Config, Entropy, handshake::{Progress, client, server}};
@@ -54,12 +54,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use core::time::Duration;
 use sha1::{Digest, Sha1};
 
-/// How far a handshake is, by the bytes that were read.
+/// The progress of a handshake, by the bytes read so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// More has to be read.
     Partial,
-    /// The peer's head has passed every check: a server answers it now, a client has its connection.
+    /// The peer's head has passed every check: a server now answers it, a client has its connection.
     Complete,
 }
 
@@ -68,14 +68,14 @@ const KEY_LEN: usize = 24;
 /// The length of a Sec-WebSocket-Accept: base64 of 20 bytes.
 const ACCEPT_LEN: usize = 28;
 
-/// Why a handshake failed: the peer's doing, or the network's. Fatal: every later call repeats it.
+/// Why a handshake failed, by the peer's fault or the network's. Fatal: every later call repeats it.
 ///
-/// Carries no text from the wire, so that it may be logged and answered with as it is. Limits are
+/// Carries no text from the wire, so that it can be logged and sent as an answer as it is. Limits are
 /// shown as `u32`; a larger limit is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// Not HTTP as RFC 9112 has it, or not in a form that is safe to go on with.
+    /// Not HTTP according to RFC 9112, or in a form that is not safe to accept.
     #[error("malformed HTTP: {what}")]
     Malformed {
         /// What is wrong, such as `"line ends in a bare LF"`.
@@ -100,16 +100,16 @@ pub enum HandshakeError {
         /// In bytes, without the line end.
         limit: u32,
     },
-    /// Another version than HTTP/1.1 (§4.1, §4.2.1); answered with 505.
+    /// A version other than HTTP/1.1 (§4.1, §4.2.1); answered with 505.
     #[error("HTTP version is not 1.1")]
     BadHttpVersion,
-    /// Another method than GET (§4.2.1); answered with 405.
+    /// A method other than GET (§4.2.1); answered with 405.
     #[error("method is not GET")]
     BadMethod,
-    /// A header that has to be there is not.
+    /// A required header is missing.
     #[error("header {0} is missing")]
     MissingHeader(&'static str),
-    /// A header is there more than once, where one value only can be right.
+    /// A header that can have only one value is there more than once.
     #[error("header {0} is there more than once")]
     RepeatedHeader(&'static str),
     /// The value of a header is malformed.
@@ -122,17 +122,17 @@ pub enum HandshakeError {
     /// An Upgrade header, but no Connection header with `upgrade` in it (§4.1, §4.2.1).
     #[error("header Connection does not contain upgrade")]
     NotConnectionUpgrade,
-    /// No Sec-WebSocket-Version (§4.2.1); answered with 400 and the version that is spoken here.
+    /// No Sec-WebSocket-Version (§4.2.1); answered with 400 and the supported version.
     #[error("header Sec-WebSocket-Version is missing: only version 13 is spoken")]
     MissingVersion,
-    /// Another Sec-WebSocket-Version than 13 (§4.4); answered with 426 and the version that is.
+    /// A Sec-WebSocket-Version other than 13 (§4.4); answered with 426 and the supported version.
     #[error("Sec-WebSocket-Version is not 13")]
     UnsupportedVersion,
-    /// The target names another host than the Host header (RFC 9112 §3.2.2).
+    /// The target and the Host header name different hosts (RFC 9112 §3.2.2).
     #[error("host of the target is not that of the Host header")]
     HostMismatch,
-    /// A body was announced (Content-Length, Transfer-Encoding), which could be read in two ways:
-    /// as HTTP, or as frames.
+    /// A body was announced (Content-Length, Transfer-Encoding): the bytes after the head could be read in
+    /// two ways, as HTTP or as frames.
     #[error("a body is announced, which an upgrade cannot have")]
     HasBody,
     /// The stream ended in the middle of the head.
@@ -141,27 +141,27 @@ pub enum HandshakeError {
     /// Not done within [`handshake_timeout`](crate::Config::handshake_timeout); answered with 408.
     #[error("handshake not done within the handshake timeout")]
     Timeout,
-    /// The outcome was asked for before there was one: [`step`](server::Handshake::step) has to
-    /// have returned [`Progress::Complete`].
+    /// There is no outcome yet: [`step`](server::Handshake::step) has to return
+    /// [`Progress::Complete`] first.
     #[error("the head is not complete yet")]
     Incomplete,
-    /// For a server to refuse with: the origin is not allowed (§10.2). Answered with 403.
+    /// For a server to reject with: the origin is not allowed (§10.2). Answered with 403.
     #[error("origin is not allowed")]
     OriginNotAllowed,
-    /// For a server to refuse with: nothing is served under this target. Answered with 404.
+    /// For a server to reject with: nothing is served under this target. Answered with 404.
     #[error("no such resource")]
     NotFound,
     /// For an extended CONNECT (RFC 8441 §5): its `:protocol` is not `websocket`. Answered with 501.
     #[error("the protocol asked for is not websocket")]
     UnknownProtocol,
-    /// The server answered with another status than 101; see
-    /// [`into_refusal`](client::Handshake::into_refusal) for what it said.
+    /// The server answered with a status other than 101; see
+    /// [`into_refusal`](client::Handshake::into_refusal) for its answer.
     #[error("server answered with status {status}")]
     Refused {
         /// The HTTP status, 200 to 999.
         status: u16,
     },
-    /// The server agreed before the request was written to its end.
+    /// The server agreed before the whole request was written.
     #[error("server agreed before it had the whole request")]
     EarlyResponse,
     /// Sec-WebSocket-Accept does not prove that the server read our key (§4.1).
@@ -170,15 +170,15 @@ pub enum HandshakeError {
     /// The server chose a subprotocol that was not offered (§4.1).
     #[error("server chose a subprotocol that was not offered")]
     UnexpectedSubprotocol,
-    /// The server chose no subprotocol, and [the request demands
+    /// The server chose no subprotocol, and [the request requires
     /// one](client::Request::require_subprotocol).
     #[error("server chose no subprotocol")]
     NoSubprotocol,
     /// The server uses an extension that was not offered (§4.1).
     #[error("server chose an extension that was not offered")]
     UnexpectedExtension,
-    /// The server's answer to permessage-deflate is none to what was offered: a parameter is
-    /// unknown, repeated, missing, or has a value it must not have (RFC 7692 §7.1).
+    /// The server's answer to permessage-deflate does not fit the offer: a parameter is
+    /// unknown, repeated, missing, or has a value that it must not have (RFC 7692 §7.1).
     #[error("server's parameters of permessage-deflate do not answer the offer")]
     BadDeflate,
     /// More interim (1xx) responses than [`max_interim`](crate::Config::max_interim).
@@ -190,8 +190,8 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// The HTTP status that a server answers this with: 400, 403, 404, 405, 408, 414, 426, 431, 501
-    /// or 505. For what only a client can meet it is 502, which a gateway would pass on.
+    /// The HTTP status with which a server answers this: 400, 403, 404, 405, 408, 414, 426, 431, 501
+    /// or 505. For errors that only a client can meet it is 502, as a gateway would answer.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -225,8 +225,8 @@ impl HandshakeError {
     }
 
     /// Whether the same request may fare better later, after a pause: the network failed, or the
-    /// server said that it is overloaded or not itself: 408, 425, 429, and 5xx but for 501 and 505,
-    /// which say what it will never do (an unknown 5xx is as good as 500, RFC 9110 §15).
+    /// server reported an overload or a temporary fault: 408, 425, 429, and 5xx except 501 and 505,
+    /// which are permanent (an unknown 5xx counts as 500, RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
@@ -262,7 +262,7 @@ impl HandshakeError {
     }
 }
 
-/// The caller wants something in a head that cannot stand there. Nothing was changed.
+/// The caller asked for a header that is not allowed in a head. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -273,7 +273,7 @@ pub enum HeaderError {
     /// §5.5).
     #[error("header value has a control character in it")]
     BadValue,
-    /// The header is the handshake's own to set: Host, Upgrade, Connection, Sec-WebSocket-*,
+    /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*,
     /// Content-Length, Transfer-Encoding.
     #[error(
         "header is the handshake's own to set: there are methods for subprotocols, origin and the like, and Host is the URL's"
@@ -285,7 +285,7 @@ pub enum HeaderError {
     /// A subprotocol is named twice (§4.1).
     #[error("subprotocol is named twice")]
     RepeatedSubprotocol,
-    /// Not an origin as browsers send it, such as `https://example.com` (RFC 6454 §6.2).
+    /// Not an origin in the form that browsers send, such as `https://example.com` (RFC 6454 §6.2).
     #[error("not an origin of the form scheme://host[:port]")]
     BadOrigin,
     /// The user of Basic authentication has a colon in it, or user or password a control
@@ -294,7 +294,7 @@ pub enum HeaderError {
     BadCredentials,
 }
 
-/// The value of Sec-WebSocket-Accept that answers a Sec-WebSocket-Key: base64 of the SHA-1 of the
+/// The Sec-WebSocket-Accept that answers a Sec-WebSocket-Key: base64 of the SHA-1 of the
 /// key's text and the protocol's GUID (RFC 6455 §4.2.2).
 ///
 /// ```
@@ -328,7 +328,7 @@ fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), Header
     Ok(())
 }
 
-/// Whether the caller may put this into a head: no header of the handshake's own, nothing that
+/// Whether the caller may put this into a head: not a header that the handshake sets, and nothing that
 /// would end the line (RFC 9110 §5.1, §5.5).
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 5] =
@@ -344,7 +344,7 @@ fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     check_value(value)
 }
 
-/// RFC 9110 §5.5: no control characters but the tab.
+/// RFC 9110 §5.5: no control characters except the tab.
 fn check_value(value: &str) -> Result<(), HeaderError> {
     match value.bytes().any(|b| head::is_control(b) && b != b'\t') {
         true => Err(HeaderError::BadValue),
@@ -352,11 +352,11 @@ fn check_value(value: &str) -> Result<(), HeaderError> {
     }
 }
 
-/// How long a handshake may take, once its clock was started.
+/// The time that a handshake may take, from the start of its clock.
 #[derive(Debug)]
 struct Deadline {
     after: Duration,
-    /// `None` until the time was told once.
+    /// `None` until the time is told for the first time.
     at: Option<Time>,
 }
 
@@ -365,7 +365,7 @@ impl Deadline {
         Self { after, at: None }
     }
 
-    /// When to tell the time next: at once, if it was never told.
+    /// When to tell the time next: at once, if it has never been told.
     fn poll(&self) -> Time {
         self.at.unwrap_or(Time::ZERO)
     }

@@ -1,4 +1,4 @@
-//! Reading the peer's head: what both roles do alike.
+//! Reading the peer's head: the part common to both roles.
 use super::{Deadline, HandshakeError, Progress, head::Scan};
 use crate::proto::{
     config::Config,
@@ -9,8 +9,7 @@ use crate::proto::{
 };
 use core::fmt;
 
-/// The end of the stream that is read, and the time that may take: a part of either role's handshake,
-/// on which these are called.
+/// The reading part of either role's handshake: bytes, the end of the stream, and time.
 pub struct Reading {
     role: Role,
     pub(super) buf: RecvBuffer,
@@ -21,7 +20,7 @@ pub struct Reading {
     pub(super) has_head: bool,
     eof: bool,
     deadline: Deadline,
-    /// The error of a handshake that takes too long.
+    /// The error if the handshake takes too long.
     pub(super) late: HandshakeError,
     max_head: usize,
 }
@@ -45,9 +44,9 @@ impl Reading {
 
     /// Where to read the stream into; never empty.
     ///
-    /// Once the handshake is [`Complete`](Progress::Complete), what is read belongs to the connection
-    /// and is kept for it, with no limit but the caller's: a server accepts or rejects first, then
-    /// reads on. After an error it is a place to drain the stream into.
+    /// Once the handshake is [`Complete`](Progress::Complete), further bytes belong to the connection
+    /// and are kept for it, with no limit but the caller's: a server should accept or reject first, then
+    /// read on. After an error it is a place to drain the stream into.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let wire = self.buf.wire().len();
         // Beyond a head it grows by doubling, or a peer that sends much would make us copy it again and
@@ -77,9 +76,9 @@ impl Reading {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Timeout`] when the peer's head was not complete within
-    /// [`handshake_timeout`](Config::handshake_timeout), or, as a client, [`Refused`] when only the
-    /// body of a refusal was not; any error there was before.
+    /// [`HandshakeError::Timeout`] if the peer's head was not complete within
+    /// [`handshake_timeout`](Config::handshake_timeout), or, as a client, [`Refused`] if only the
+    /// body of a refusal was not; any earlier error.
     ///
     /// [`Refused`]: HandshakeError::Refused
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {
@@ -100,7 +99,7 @@ impl Reading {
 
     // For the two roles.
 
-    /// How far it is, for `Debug`.
+    /// The progress, for `Debug`.
     pub(super) fn state(&self) -> &dyn fmt::Debug {
         match &self.outcome {
             None => &"reading",
@@ -125,13 +124,13 @@ impl Reading {
         }
     }
 
-    /// Drops the head at the front of `buf`, and looks for another one behind it.
+    /// Drops the head at the front of `buf`, and looks for another one after it.
     pub(super) fn next_head(&mut self, len: usize, config: &Config) {
         self.buf.skip(len);
         self.scan = Scan::new(self.role, config);
     }
 
-    /// Keeps what was found in the bytes that are there, for every later call.
+    /// Keeps the outcome for every later call.
     pub(super) fn conclude(
         &mut self,
         found: Result<Progress, HandshakeError>,
@@ -153,7 +152,7 @@ impl Reading {
         error
     }
 
-    /// Hands the bytes behind the head to the connection, whose first output is `response`.
+    /// Hands the bytes after the head to the connection, whose first output is `response`.
     pub(super) fn end(mut self, head: usize, connection: &mut Connection, response: &[&[u8]]) {
         self.buf.skip(head);
         connection.begin_with(self.buf, response);
@@ -163,7 +162,7 @@ impl Reading {
     }
 }
 
-/// Shows how far it is, not what was received.
+/// Shows the progress, not the bytes received.
 impl fmt::Debug for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reading").field("state", self.state()).finish_non_exhaustive()

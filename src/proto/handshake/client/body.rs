@@ -5,8 +5,8 @@ use crate::proto::{
     handshake::{HandshakeError, head},
 };
 
-/// The longest line that begins a chunk, in bytes. Such a line is looked at again when more of it
-/// comes, which the bound keeps cheap.
+/// The longest line that begins a chunk, in bytes. Such a line is scanned again when more of it
+/// comes; the bound keeps that cheap.
 const MAX_CHUNK_LINE: usize = 256;
 
 /// A refusal whose body is being read.
@@ -26,7 +26,7 @@ impl Body {
         HandshakeError::Refused { status: self.refusal.status() }
     }
 
-    /// Takes what has come, `max` bytes in all; whether nothing more will.
+    /// Takes the bytes that have come, up to `max` in all. Returns whether the body has ended.
     pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {
@@ -63,14 +63,14 @@ enum Rest {
     UntilEof,
 }
 
-/// What the next bytes of the wire are.
+/// The meaning of the next bytes on the wire.
 enum Taken {
     Body(usize),
     /// Lines around a chunk.
     Framing(usize),
-    /// More has to come to tell.
+    /// More bytes are needed to tell.
     Nothing,
-    /// The last chunk, or none.
+    /// The last chunk, or an invalid one.
     End,
 }
 
@@ -101,7 +101,7 @@ impl Rest {
         }
     }
 
-    /// In doubt to the end of the stream: nothing else will come on it.
+    /// In doubt, up to the end of the stream: nothing else will come on it.
     fn of(refusal: &Refusal) -> Self {
         if matches!(refusal.status(), 204 | 304) {
             return Self::Known(0);

@@ -1,4 +1,4 @@
-//! What RFC 6455 §4.1 asks of a response.
+//! The checks of RFC 6455 §4.1 on a response.
 use super::{Handshake, PROTOCOL};
 use crate::proto::{
     config::Negotiated,
@@ -41,7 +41,7 @@ impl Handshake {
                 }
                 extension = extensions::check(value)?;
             } else if is("Transfer-Encoding") || (is("Content-Length") && value != b"0") {
-                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither. With one, what follows could be
+                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither. With one, the bytes after it could be
                 // read as a body or as frames; a length of 0, which servers do send, is harmless.
                 return Err(HandshakeError::HasBody);
             }
@@ -75,7 +75,7 @@ impl Handshake {
     }
 }
 
-/// What does not begin as a status line will never be one: no need to wait for its end.
+/// Bytes that do not begin like a status line never become one: no need to wait for the line's end.
 pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     const STATUS_LINE: &[u8] = b"HTTP/";
     let what = match wire.first() {

@@ -8,8 +8,8 @@
 //!                            --> Err(e)    it did not; Refused: into_refusal() says why
 //! ```
 //!
-//! Every check of §4.1 is made here. Connecting, TLS, proxies, redirects and trying again are left
-//! to the caller, who is told enough to do so.
+//! Every check of §4.1 is made here. Connecting, TLS, proxies, redirects and retries are left
+//! to the caller, who gets the information for them.
 mod body;
 mod check;
 mod request;
@@ -45,9 +45,9 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// becomes the connection's.
 ///
 /// The order of calls: write [`outgoing`](Self::outgoing), [`advance`](Self::advance), until it is
-/// empty; [`spare_mut`], a read, [`commit`] or [`end_of_stream`], [`step`](Self::step), until that
-/// says more than [`Partial`](Progress::Partial); beside it [`poll_timeout`] and [`handle_timeout`].
-/// Those for reading and for time are [`Reading`]'s.
+/// empty; [`spare_mut`], a read, [`commit`] or [`end_of_stream`], [`step`](Self::step), until that no
+/// longer returns [`Partial`](Progress::Partial); in between [`poll_timeout`] and [`handle_timeout`].
+/// The calls for reading and time are methods of [`Reading`].
 ///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
@@ -60,7 +60,7 @@ pub struct Handshake {
     entropy: Box<dyn Entropy + Send + Sync>,
     /// The request.
     request: Vec<u8>,
-    /// How much of it was written. Invariant: `sent <= request.len()`.
+    /// The number of its bytes written. Invariant: `sent <= request.len()`.
     sent: usize,
     /// The Sec-WebSocket-Accept that answers our key.
     pub(super) expected: [u8; ACCEPT_LEN],
@@ -68,7 +68,7 @@ pub struct Handshake {
     require_subprotocol: bool,
     /// A complete 101, at the front of the buffer.
     head: Option<StatusLine>,
-    /// What was kept of any other response.
+    /// The part kept of any other response.
     refusal: Option<Body>,
     /// Interim responses skipped so far.
     interim: u32,
@@ -89,8 +89,8 @@ impl DerefMut for Handshake {
 }
 
 impl Handshake {
-    /// Encodes the request, with a nonce from `entropy`, from which the connection's masking keys
-    /// will come too.
+    /// Encodes the request, with a nonce from `entropy`, which will also supply the connection's masking
+    /// keys.
     pub fn new(
         request: &Request,
         config: &Config,
@@ -118,26 +118,26 @@ impl Handshake {
         }
     }
 
-    /// What is left to write of the request. Nothing else may be written before the handshake is
+    /// The rest of the request to write. Nothing else may be written before the handshake is
     /// [`Complete`](Progress::Complete) (§4.1).
     pub fn outgoing(&self) -> &[u8] {
         self.request.get(self.sent..).unwrap_or_default()
     }
 
-    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written; more than there
-    /// are count as all.
+    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written; a larger `n` counts as
+    /// all.
     pub fn advance(&mut self, n: usize) {
         self.sent += n.min(self.request.len() - self.sent);
     }
 
-    /// Looks at what was committed, until the response is a 101 that has passed every check of RFC
+    /// Looks at the bytes committed, until the response is a 101 that has passed every check of RFC
     /// 6455 §4.1. Interim responses are skipped. Work is linear in the input, however it is cut; a
     /// repeated call repeats its answer.
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) comes when the start of the body
-    /// is in as well. Nothing comes after an error: drop the stream.
+    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned only when the start of the
+    /// body has arrived too. An error is final: drop the stream.
     #[must_use = "once complete the connection is open, after an error there will be none"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
@@ -210,12 +210,12 @@ impl Handshake {
         }
     }
 
-    /// Becomes the connection: its first input is what came behind the response.
+    /// Becomes the connection: its first input is the bytes after the response.
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Incomplete`] when there is no whole response; what [`step`](Self::step)
-    /// returned when it did not pass.
+    /// [`HandshakeError::Incomplete`] if there is no whole response; the error of [`step`](Self::step)
+    /// if it did not pass.
     pub fn into_connection(mut self) -> Result<Connection, HandshakeError> {
         let (Progress::Complete, Some(response)) = (self.step()?, self.response()) else {
             return Err(HandshakeError::Incomplete);
@@ -233,20 +233,20 @@ impl Handshake {
         Ok(connection)
     }
 
-    /// What the server said instead of 101, with as much of the body as has come; `None` if it
-    /// said no such thing.
+    /// The server's answer other than 101, with as much of the body as has come; `None` if there was no
+    /// such answer.
     pub fn into_refusal(self) -> Option<Refusal> {
         self.refusal.map(|body| body.refusal)
     }
 
-    /// The path asked for, out of the request's first line.
+    /// The path requested, from the request's first line.
     fn path(&self) -> &str {
         let target = self.request.split(|&b| b == b' ').nth(1).unwrap_or_default();
         head::text(target.split(|&b| b == b'?').next().unwrap_or_default())
     }
 }
 
-/// Shows how far it is, neither what is sent nor what was received.
+/// Shows the progress, neither the bytes sent nor those received.
 impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handshake")

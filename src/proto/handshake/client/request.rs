@@ -1,4 +1,4 @@
-//! What a client asks for.
+//! A client's request.
 use crate::proto::{
     config::Config,
     handshake::{HeaderError, KEY_LEN, check_header, deflate, extensions, head, server},
@@ -14,7 +14,8 @@ use core::fmt;
 const AUTHORIZATION: &str = "Authorization";
 const ORIGIN: &str = "Origin";
 
-/// What to ask a server for. It can be asked for again: each [`Handshake`](super::Handshake) has a nonce of its own.
+/// A client's request. It can be used repeatedly: each [`Handshake`](super::Handshake) has a nonce of
+/// its own.
 ///
 /// ```
 /// use tickwire::handshake::client::Request;
@@ -29,7 +30,7 @@ const ORIGIN: &str = "Origin";
 #[non_exhaustive]
 pub struct Request {
     target: Target,
-    /// Valid, and none of the handshake's own.
+    /// Valid, and not set by the handshake.
     headers: Vec<(String, String)>,
     /// Tokens, no two the same.
     pub(super) subprotocols: Vec<String>,
@@ -37,8 +38,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// For what is at a `ws` or `wss` URL. A user and a password in it become Basic authentication
-    /// (RFC 7617), and are not sent otherwise.
+    /// For a `ws` or `wss` URL. A user and a password in it become Basic authentication
+    /// (RFC 7617), and are sent in no other way.
     ///
     /// # Errors
     ///
@@ -47,9 +48,9 @@ impl Request {
         url.parse().map(|target: Target| target.into())
     }
 
-    /// One more header, behind those there are; Authorization and Origin replace theirs. Those of the
-    /// handshake itself have methods of their own or follow from the URL, as Host does: to be sent
-    /// another Host than the one dialed, make the request for that URL, dial yourself, and call
+    /// Adds a header; Authorization and Origin replace an earlier one. Headers of the
+    /// handshake itself have methods of their own or follow from the URL, as Host does: to send a Host
+    /// other than the one dialed, make the request for that URL, dial yourself, and call
     /// `client`.
     ///
     /// # Errors
@@ -65,7 +66,7 @@ impl Request {
         Ok(self)
     }
 
-    /// The subprotocols to offer, best first (RFC 6455 §4.1 item 10). Replaces those there are.
+    /// The subprotocols to offer, best first (RFC 6455 §4.1 item 10). Replaces earlier ones.
     ///
     /// # Errors
     ///
@@ -93,13 +94,13 @@ impl Request {
     }
 
     /// Fails the handshake with [`HandshakeError::NoSubprotocol`](super::HandshakeError::NoSubprotocol) if the server chooses none of
-    /// the subprotocols offered, which RFC 6455 allows it to.
+    /// the subprotocols offered, which RFC 6455 allows.
     pub fn require_subprotocol(mut self) -> Self {
         self.require_subprotocol = true;
         self
     }
 
-    /// Basic authentication (RFC 7617), in UTF-8. Replaces what the URL said.
+    /// Basic authentication (RFC 7617), in UTF-8. Replaces that of the URL.
     ///
     /// # Errors
     ///
@@ -113,8 +114,8 @@ impl Request {
         self.header(AUTHORIZATION, &basic(&userinfo))
     }
 
-    /// The Origin (RFC 6454), `scheme://host[:port]`, as a browser would send it, which some
-    /// servers demand. Scheme and host are sent in lower case, a default port not at all.
+    /// The Origin (RFC 6454), `scheme://host[:port]`, as a browser would send it; some
+    /// servers require it. Scheme and host are sent in lower case, a default port not at all.
     ///
     /// # Errors
     ///
@@ -123,7 +124,7 @@ impl Request {
         self.header(ORIGIN, &server::normalise(origin)?)
     }
 
-    /// Whom to dial.
+    /// The target to dial.
     pub fn target(&self) -> &Target {
         &self.target
     }

@@ -1,4 +1,4 @@
-//! What a server answered.
+//! A server's answer.
 use super::body::number;
 #[cfg(doc)]
 use crate::proto::config::Config;
@@ -39,11 +39,11 @@ impl fmt::Debug for ResponseHead<'_> {
     }
 }
 
-/// What a server said instead of agreeing: status, headers, and the start of the body, at most
+/// A server's answer other than 101: status, headers, and the start of the body, at most
 /// [`max_refusal_body`](Config::max_refusal_body) bytes of it.
 ///
-/// Redirects are not followed, and nothing here is to be trusted more than the connection it came
-/// over. It can be shown and logged as it is: text from the server is escaped and cut.
+/// Redirects are not followed. Trust nothing here more than the connection over which it
+/// came. It can be shown and logged as it is: text from the server is escaped and truncated.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     status: u16,
@@ -74,8 +74,8 @@ impl Refusal {
     }
 
     /// How long the server asks to wait before another attempt (RFC 9110 §10.2.3): in seconds, or
-    /// until a date, which is counted from the response's own Date, so that no clock is needed and
-    /// none need be right. `None` if it does not say, or not in a form that servers send.
+    /// until a date, which is counted from the response's own Date, so that no clock is needed
+    /// here. `None` if there is no Retry-After, or not in a form that servers send.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.headers().get("Retry-After")?;
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
@@ -94,7 +94,7 @@ impl Refusal {
         ResponseHead { status: self.status, head: &self.head }
     }
 
-    /// What is behind the status in the status line.
+    /// The text after the status in the status line.
     fn reason(&self) -> &[u8] {
         let line = self.head.split(|&b| b == b'\r').next().unwrap_or_default();
         line.splitn(3, |&b| b == b' ').nth(2).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What RFC 6455 §4.2.1 asks of a request.
+//! The checks of RFC 6455 §4.2.1 on a request.
 use super::{HOST, ORIGIN, PROTOCOL, UPGRADE, request::Form};
 use crate::proto::{
     handshake::{HandshakeError, KEY_LEN, extensions, head},
@@ -8,8 +8,8 @@ use crate::proto::{
 const KEY: &str = "Sec-WebSocket-Key";
 const VERSION: &str = "Sec-WebSocket-Version";
 
-/// The most subprotocols a client may offer. No two may be the same, and comparing each with each
-/// must not become work worth an attack.
+/// The most subprotocols that a client may offer. No two may be the same, and comparing them pairwise
+/// must not be expensive enough for an attack.
 const MAX_SUBPROTOCOLS: usize = 128;
 
 /// The checks of RFC 6455 §4.2.1 on a request of HTTP/1.1. Returns its Sec-WebSocket-Key.
@@ -58,7 +58,7 @@ pub(super) fn request(
     let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;
     match request.path.and_then(Form::of) {
         Some(Form::Origin) => {}
-        // RFC 9112 §3.2.2: such a target goes before the Host header, which has to agree.
+        // RFC 9112 §3.2.2: such a target takes precedence over the Host header, which has to agree.
         Some(Form::Absolute { secure, authority: target, .. }) => match Authority::parse(target) {
             Ok(target) if target.same(&authority, secure) => {}
             Ok(_) => return Err(HandshakeError::HostMismatch),
@@ -92,7 +92,7 @@ pub(super) fn request(
     Ok(key)
 }
 
-/// Notes the value of a header that may be there only once.
+/// Keeps the value of a header that may be there only once.
 fn once<'a>(
     slot: &mut Option<&'a [u8]>,
     value: &'a [u8],

@@ -7,17 +7,17 @@
 //!                            --> Err(e)    write reject(e), shut for writing, drain, drop
 //! ```
 //!
-//! All that the RFC demands of a request is checked here. Which targets are served and which
-//! origins and users are welcome is left to the caller, who looks at [`Handshake::request`]; for
-//! origins there is [`Origins`]. A rejection always ends the stream: what is behind a rejected request
+//! Every requirement of the RFC on a request is checked here. The caller decides which targets to
+//! serve and which origins and users to admit, by looking at [`Handshake::request`]; for
+//! origins there is [`Origins`]. A rejection always ends the stream: bytes after a rejected request
 //! must never be read as another one, nor as frames.
 //!
 //! # Who is asking
 //!
-//! The same-origin policy does not hold for WebSockets: any page may open one to any server, and the
-//! browser sends the user's cookies for that server along. A server that knows its users by cookies,
-//! or by where they are (a local network, a loopback address), has to look at the Origin, which the
-//! page cannot set (RFC 6455 §10.2), or each page its users visit can act in their name: cross-site
+//! The same-origin policy does not apply to WebSockets: any page may open one to any server, and the
+//! browser sends along the user's cookies for that server. A server that knows its users by cookies,
+//! or by their network (a local network, a loopback address), has to check the Origin, which the
+//! page cannot set (RFC 6455 §10.2), or every page its users visit can act in their name: cross-site
 //! WebSocket hijacking.
 //!
 //! ```
@@ -37,9 +37,9 @@
 //! # Ok::<(), tickwire::handshake::HeaderError>(())
 //! ```
 //!
-//! A page cannot set headers either. Where there is no cookie it can bring a token among the
+//! A page cannot set headers either. Without a cookie it can send a token among the
 //! subprotocols, `new WebSocket(url, ["ticks.v1", "bearer." + token])`; agree on the other name, never
-//! on the token, which would be repeated in the response:
+//! on the token, which the response would repeat:
 //!
 //! ```
 //! use tickwire::handshake::server::{Accept, RequestHead};
@@ -52,9 +52,8 @@
 //! # let _ = (token, accept);
 //! ```
 //!
-//! Not in the query of the URL: URLs are logged by whatever passes them on. The example `auth` has
-//! these, `Authorization: Bearer` and `Basic`, and a comparison that takes as long however much of
-//! a credential is right.
+//! Do not put a token in the URL's query: proxies and servers log URLs. The example `auth` has
+//! these, `Authorization: Bearer` and `Basic`, and a comparison in constant time.
 mod check;
 mod origins;
 mod request;
@@ -90,8 +89,8 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// A request that is being read, in the buffer that becomes the connection's.
 ///
 /// The order of calls: [`spare_mut`], a read, [`commit`] or [`end_of_stream`], [`step`](Self::step),
-/// until that says more than [`Partial`](Progress::Partial); beside it [`poll_timeout`] and
-/// [`handle_timeout`]. All but `step` are [`Reading`]'s.
+/// until that no longer returns [`Partial`](Progress::Partial); in between [`poll_timeout`] and
+/// [`handle_timeout`]. All except `step` are methods of [`Reading`].
 ///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
@@ -135,13 +134,13 @@ impl Handshake {
         }
     }
 
-    /// Looks at what was committed, until the request is complete and has passed every check of RFC
+    /// Looks at the bytes committed, until the request is complete and has passed every check of RFC
     /// 6455 §4.2.1. Work is linear in the input, however it is cut; a repeated call repeats its
     /// answer.
     ///
     /// # Errors
     ///
-    /// The first fault found. Nothing comes after it: write what [`reject`](Self::reject) makes of it,
+    /// The first fault found. It is final: write the response of [`reject`](Self::reject) for it,
     /// shut the stream for writing, drain it for a moment, drop it.
     #[must_use = "once complete the request waits for an answer, on an error for a rejection"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
@@ -164,7 +163,7 @@ impl Handshake {
         let len = match reading.head_len() {
             Ok(Some(len)) => len,
             Ok(None) => return Ok(Progress::Partial),
-            // The common mistake of a client that dials `wss` where there is no TLS.
+            // A common mistake: a client dials `wss` where there is no TLS.
             Err(_) if reading.buf.wire().starts_with(&[0x16]) => {
                 return Err(HandshakeError::Malformed { what: "this is TLS, not HTTP" });
             }
@@ -179,21 +178,21 @@ impl Handshake {
         Ok(Progress::Complete)
     }
 
-    /// The request, as soon as it is complete and well-formed HTTP/1.1; also when it is no valid
+    /// The request, as soon as it is complete and well-formed HTTP/1.1, even if it is not a valid
     /// upgrade, so that a server can answer plain HTTP itself (and then has to end the stream).
-    /// That it passed the checks is for [`step`](Self::step) to say.
+    /// [`step`](Self::step) says whether it passed the checks.
     pub fn request(&self) -> Option<RequestHead<'_>> {
         let line = self.head?;
         Some(RequestHead { line, head: self.reading.buf.wire().get(..line.len)? })
     }
 
-    /// Becomes the connection: its first output is the 101 response, its first input what came
-    /// behind the request.
+    /// Becomes the connection: its first output is the 101 response, its first input the bytes
+    /// after the request.
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Incomplete`] when the request is not complete; what
-    /// [`step`](Self::step) returned when it did not pass.
+    /// [`HandshakeError::Incomplete`] if the request is not complete; the error of
+    /// [`step`](Self::step) if it did not pass.
     pub fn accept(mut self, accept: Accept<'_>) -> Result<Connection, HandshakeError> {
         let (Progress::Complete, Some(request)) = (self.step()?, self.request()) else {
             return Err(HandshakeError::Incomplete);
@@ -231,19 +230,19 @@ impl Handshake {
     }
 
     /// The bytes that reject the request, whether it passed the checks or not: write them, shut
-    /// the stream for writing, drain it for a moment, drop it. Of an error they say its
-    /// [`status`](HandshakeError::status), and in a sentence of plain text what was wrong; nothing from
-    /// the request is repeated in them.
+    /// the stream for writing, drain it for a moment, drop it. For an error they hold its
+    /// [`status`](HandshakeError::status) and a sentence of plain text about it, and nothing from
+    /// the request.
     ///
-    /// They always say `Connection: close` and, unless the status forbids it, Content-Length; and
-    /// [`Rejection::date`] if it was told. A HEAD request gets no body.
+    /// They always have `Connection: close` and, unless the status forbids it, Content-Length; and
+    /// [`Rejection::date`] if it is set. A HEAD request gets no body.
     pub fn reject(&self, rejection: impl Into<Rejection>) -> Vec<u8> {
         let head_only = self.request().is_some_and(|request| request.method() == "HEAD");
         rejection.into().encode(head_only)
     }
 }
 
-/// Shows how far it is, not what was received.
+/// Shows the progress, not the bytes received.
 impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handshake")

@@ -1,10 +1,10 @@
-//! Who may connect, by the page that asks.
+//! The pages that may connect.
 use super::{ORIGIN, RequestHead};
 use crate::proto::{handshake::HeaderError, url::Authority};
 use alloc::{format, string::String, vec::Vec};
 
 /// The origins (RFC 6454) whose pages may connect, against cross-site hijacking (RFC 6455 §10.2):
-/// a browser sends a user's cookies along with whatever page asks.
+/// a browser sends a user's cookies along with the requests of any page.
 ///
 /// An origin is allowed if it equals one of these, scheme, host and port; scheme and host without
 /// regard to case. No prefix, suffix or wildcard counts, and `null` never does.
@@ -31,8 +31,8 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// Allows these origins, each of the form `scheme://host[:port]`, and nothing behind it. The
-    /// default port of http and https may be there or not.
+    /// Allows these origins, each of the form `scheme://host[:port]` and nothing more. The
+    /// default port of http and https is optional.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl Origins {
         self
     }
 
-    /// Whether the request comes from an origin that is allowed, or from none. Two Origin headers
+    /// Whether the request comes from an allowed origin, or has no Origin. Two Origin headers
     /// are never allowed.
     pub fn allows(&self, request: &RequestHead<'_>) -> bool {
         let mut origins = request.headers().named(ORIGIN);

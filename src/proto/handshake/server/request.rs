@@ -1,4 +1,4 @@
-//! A request as a server looks at it.
+//! A request from a server's point of view.
 use super::{HOST, PROTOCOL, UPGRADE};
 use crate::proto::{
     handshake::{
@@ -12,7 +12,7 @@ use core::fmt;
 /// A request for an upgrade, borrowed from the handshake's buffer. The default one is empty: without
 /// method, target and headers.
 ///
-/// Header values are bytes, as HTTP has them; only what the handshake itself needs is text.
+/// Header values are bytes, as in HTTP; only those that the handshake itself needs are text.
 #[derive(Clone, Copy, Default)]
 pub struct RequestHead<'a> {
     /// From the request line to the blank line.
@@ -31,7 +31,7 @@ impl<'a> RequestHead<'a> {
         self.line.parts(self.head).1
     }
 
-    /// The path of the target, as written; `/` where a target with a host in it has none.
+    /// The path of the target, as written; `/` for a target with a host and no path.
     pub fn path(&self) -> &'a str {
         let resource = self.resource();
         match resource.split_once('?').map_or(resource, |(path, _)| path) {
@@ -45,8 +45,8 @@ impl<'a> RequestHead<'a> {
         self.resource().split_once('?').map(|(_, query)| query)
     }
 
-    /// Host and port asked for, as written: from the target if it names a host, else from the Host
-    /// header. Always there if it passed the checks.
+    /// The host and port requested, as written: from the target if it names a host, else from the Host
+    /// header. Always there if the request passed the checks.
     pub fn host(&self) -> Option<&'a str> {
         match Form::of(self.target()) {
             Some(Form::Absolute { authority, .. }) => Some(authority),
@@ -60,7 +60,7 @@ impl<'a> RequestHead<'a> {
     }
 
     /// The subprotocols that the client offers, in its order of preference (RFC 6455 §4.1 item
-    /// 10), all header lines joined. No two are the same if it passed the checks.
+    /// 10), all header lines joined. No two are the same if the request passed the checks.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let elements = self.headers().named(PROTOCOL).flat_map(head::list);
         elements.filter(|element| head::is_token(element)).map(head::text)
@@ -72,7 +72,7 @@ impl<'a> RequestHead<'a> {
     }
 
     /// Whether it asks for an upgrade to WebSocket, by the headers Upgrade and Connection, whatever
-    /// else may be wrong with it: if not, it is plain HTTP.
+    /// else is wrong with it: if not, it is plain HTTP.
     pub fn is_upgrade(&self) -> bool {
         let names = |name, token| {
             self.headers().named(name).any(|value: &[u8]| head::has_token(value, token))
@@ -99,7 +99,7 @@ impl fmt::Debug for RequestHead<'_> {
     }
 }
 
-/// The forms of a request target that lead to a resource (RFC 9112 §3.2).
+/// The forms of a request target that name a resource (RFC 9112 §3.2).
 pub(super) enum Form<'a> {
     /// A path, and a query if need be.
     Origin,

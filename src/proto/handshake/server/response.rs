@@ -1,4 +1,4 @@
-//! What a server answers.
+//! A server's answers.
 use super::RequestHead;
 use crate::proto::handshake::{
     HandshakeError, HeaderError, check_value, date, head::Headers, push_header,
@@ -28,13 +28,13 @@ pub struct Accept<'a> {
 }
 
 impl<'a> Accept<'a> {
-    /// With nothing but what the protocol demands.
+    /// With only what the protocol requires.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The subprotocols spoken here, best first (RFC 6455 §4.2.2): the first that the client
-    /// offers too, with regard to case, is agreed on; if there is none, none is.
+    /// The subprotocols spoken here, best first (RFC 6455 §4.2.2). The first that the client also
+    /// offers, with regard to case, is agreed on; without one in common, the connection has none.
     pub fn subprotocols<T>(mut self, names: impl IntoIterator<Item = &'a T>) -> Self
     where
         T: AsRef<str> + ?Sized + 'a,
@@ -43,7 +43,7 @@ impl<'a> Accept<'a> {
         self
     }
 
-    /// One more header of the response, behind those there are.
+    /// Adds a header to the response.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl<'a> Accept<'a> {
         &self.lines
     }
 
-    /// Ours that the client offers too.
+    /// The first of ours that the client also offers.
     pub(super) fn choose(&self, request: &RequestHead<'_>) -> Option<&'a str> {
         let offered = |ours: &&str| request.subprotocols().any(|theirs| theirs == *ours);
         self.subprotocols.iter().copied().find(offered)
@@ -98,8 +98,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// With this HTTP status, of 200 to 599. Any other could not end the exchange, and is taken
-    /// for 500.
+    /// With this HTTP status, 200 to 599. Any other could not end the exchange, and counts as 500.
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };
         Self { status, reason: None, lines: String::new(), date: None, body: Vec::new() }
@@ -110,7 +109,7 @@ impl Rejection {
         self.status
     }
 
-    /// The reason phrase behind the status; by default the one that RFC 9110 suggests.
+    /// The reason phrase after the status; by default the one that RFC 9110 suggests.
     ///
     /// # Errors
     ///
@@ -121,7 +120,7 @@ impl Rejection {
         Ok(self)
     }
 
-    /// One more header of the response, behind those there are. Without a Content-Type a body is
+    /// Adds a header to the response. Without a Content-Type a body is
     /// `text/plain; charset=utf-8`.
     ///
     /// # Errors
@@ -133,9 +132,9 @@ impl Rejection {
         Ok(self)
     }
 
-    /// When the response is made, since the first second of 1970 in UTC: sent as Date, which whoever
-    /// has a clock owes (RFC 9110 §6.6.1), unless there is a [`header`](Self::header) of that name. The
-    /// adapters tell the time themselves where nothing was told. After 9999 there is no date to send.
+    /// When the response is made, since the first second of 1970 in UTC: sent as Date, as a server with a
+    /// clock has to (RFC 9110 §6.6.1), unless there is a [`header`](Self::header) of that name. The
+    /// adapters set it if you do not. After the year 9999 no date is sent.
     ///
     /// ```
     /// use std::time::UNIX_EPOCH;
@@ -150,14 +149,14 @@ impl Rejection {
         self
     }
 
-    /// With the date of now, if none was told and the system's clock is right enough to have one.
+    /// With the current date, if none is set and the system's clock has one.
     #[cfg(feature = "std")]
     pub(crate) fn dated(mut self) -> Self {
         self.date = self.date.or_else(|| std::time::UNIX_EPOCH.elapsed().ok());
         self
     }
 
-    /// The body; by default empty. Not sent with the statuses that have none, 204, 205 and 304.
+    /// The body; by default empty. Not sent with the statuses that cannot have one: 204, 205 and 304.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
@@ -170,7 +169,7 @@ impl Rejection {
         let reason = self.reason.as_deref().unwrap_or(reason(self.status));
         let mut text = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
         match self.status {
-            // RFC 9110 §7.8: who sends Upgrade has to name it in Connection.
+            // RFC 9110 §7.8: a sender of Upgrade has to name it in Connection.
             426 => text.push_str(
                 "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             ),
@@ -200,7 +199,7 @@ impl Rejection {
     }
 }
 
-/// What [`Handshake::reject`](super::Handshake::reject) sends.
+/// The response of [`Handshake::reject`](super::Handshake::reject).
 impl From<HandshakeError> for Rejection {
     fn from(error: HandshakeError) -> Self {
         let hint = match error {
@@ -227,7 +226,7 @@ impl fmt::Debug for Rejection {
     }
 }
 
-/// What RFC 9110 §15 and RFC 6585 call a status; nothing where they do not know it.
+/// The name of a status in RFC 9110 §15 and RFC 6585; empty if they do not have it.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
