@@ -85,6 +85,10 @@ pub struct OutboxCounts {
     /// Were refused, [`Full`](PushError::Full) or [`Disconnected`](PushError::Disconnected); not
     /// part of `pushed`.
     pub refused: u64,
+    /// How many messages wait.
+    pub waiting: u64,
+    /// The bytes that wait, counted as by [`max_bytes`](Outbox::max_bytes).
+    pub bytes: usize,
 }
 
 /// One subscriber's queue, which feeds its connection only while less than 16 KiB are unsent, so
@@ -106,7 +110,7 @@ pub struct OutboxCounts {
 /// for (instrument, quote) in [(7, "EURUSD 1.0842"), (9, "USDJPY 151.3"), (7, "EURUSD 1.0843")] {
 ///     outbox.push_keyed(now, instrument, Prepared::new(quote))?;
 /// }
-/// assert_eq!(outbox.len(), 2); // EURUSD 1.0843, USDJPY 151.3
+/// assert_eq!(outbox.counts().waiting, 2); // EURUSD 1.0843, USDJPY 151.3
 /// outbox.feed(now, conn.sender_mut())?;
 /// assert!(outbox.is_empty());
 /// assert_eq!(outbox.counts().conflated, 1);
@@ -193,7 +197,7 @@ impl fmt::Debug for Outbox {
             .field("policy", &self.policy)
             .field("max_bytes", &self.max_bytes)
             .field("max_age", &self.max_age)
-            .field("len", &self.len())
+            .field("len", &self.queue.len())
             .field("bytes", &self.bytes)
             .field("counts", &self.counts)
             .field("gave_up", &self.gave_up)
@@ -345,21 +349,6 @@ impl Outbox {
         self.queue.is_empty()
     }
 
-    /// How many messages wait.
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// The bytes that wait, counted as by [`max_bytes`](Self::max_bytes).
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// How long the oldest place has been taken; 0 if nothing waits.
-    pub fn age(&self, now: Time) -> Duration {
-        self.queue.front().map_or(Duration::ZERO, |entry| now - entry.since)
-    }
-
     /// Below how many unsent bytes it feeds: [`max_unsent`](Self::max_unsent).
     pub fn feeds_below(&self) -> usize {
         self.max_unsent
@@ -372,7 +361,7 @@ impl Outbox {
 
     /// Counts of all messages so far.
     pub fn counts(&self) -> OutboxCounts {
-        self.counts
+        OutboxCounts { waiting: self.queue.len() as u64, bytes: self.bytes, ..self.counts }
     }
 
     fn put(

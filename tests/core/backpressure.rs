@@ -253,7 +253,7 @@ fn a_close_that_was_written_does_not_count_for_what_it_dropped() {
 #[test]
 fn wants_write_once_the_cork_limit_is_reached() {
     let mut conn = server(&Config::default().cork_limit(100));
-    conn.sender_mut().feed(&vec![0; 97]).unwrap();
+    conn.sender_mut().feed(&[0; 97]).unwrap();
     assert!(!conn.sender().wants_write());
     conn.sender_mut().feed("").unwrap();
     assert!(conn.sender().wants_write());
@@ -287,17 +287,4 @@ fn advancing_past_the_end_panics() {
     let mut conn = server(&Config::default());
     conn.sender_mut().feed("x").unwrap();
     conn.sender_mut().outgoing().advance(4);
-}
-
-#[test]
-fn the_single_slice_is_all_of_it_when_there_is_one() {
-    let mut conn = server(&Config::default().vectored_from(10));
-    assert_eq!(conn.sender_mut().outgoing().single(), Some(&b""[..]));
-    conn.sender_mut().feed("one").unwrap();
-    assert_eq!(conn.sender_mut().outgoing().single(), Some(&b"\x81\x03one"[..]));
-    conn.sender_mut().feed(vec![0; 10]).unwrap();
-    assert_eq!(conn.sender_mut().outgoing().single(), None);
-    write(&mut conn, 3);
-    let mut out = conn.sender_mut().outgoing();
-    assert_eq!(out.copy_to_bytes(out.remaining()), [&b"ne\x82\x0a"[..], &[0; 10]].concat());
 }

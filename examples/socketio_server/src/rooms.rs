@@ -73,7 +73,7 @@ impl Mailbox {
     pub fn feed(&self, tx: &mut Sender) -> Result<Behind, SendError> {
         let mut outbox = lock(&self.outbox);
         outbox.feed(Time::ZERO, tx)?;
-        Ok(Behind { bytes: outbox.bytes(), disconnected: outbox.disconnected() })
+        Ok(Behind { bytes: outbox.counts().bytes, disconnected: outbox.disconnected() })
     }
 
     /// Waits until somebody else has pushed something. Cancel safe.

@@ -112,7 +112,12 @@ async fn send_chunks(
         ws.ready().await?;
         let data = &piece[..left.min(PIECE as u64) as usize];
         left -= data.len() as u64;
-        let _ = ws.sender().feed_chunk(Chunk { kind: DataKind::Binary, first, data, last: left == 0 })?;
+        let _ = ws.sender().feed_chunk(Chunk {
+            kind: DataKind::Binary,
+            first,
+            data,
+            last: left == 0,
+        })?;
         first = false;
     }
     ws.flush().await

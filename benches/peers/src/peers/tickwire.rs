@@ -9,7 +9,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Buf;
 use tickwire::{
     Config, Connection, Error, Message, Negotiated, Prepared, Step, SystemEntropy, blocking,
-    handshake::{Progress, server::{Accept, Handshake}},
+    handshake::{
+        Progress,
+        server::{Accept, Handshake},
+    },
     tokio as adapter,
 };
 use tokio::io::{AsyncWriteExt, ReadBuf};
@@ -133,10 +136,10 @@ impl<S: Io> Conn for CoreConn<S> {
     async fn flush(&mut self) -> bool {
         loop {
             let mut out = self.conn.sender_mut().outgoing();
-            let written = match out.single() {
-                Some([]) => return true,
-                Some(bytes) => self.io.write(bytes).await,
-                None => {
+            let written = match out.chunk() {
+                [] => return true,
+                bytes if bytes.len() == out.remaining() => self.io.write(bytes).await,
+                _ => {
                     let mut slices = [IoSlice::new(&[]); 16];
                     let n = out.chunks_vectored(&mut slices);
                     self.io.write_vectored(&slices[..n]).await
@@ -215,8 +218,7 @@ impl<S: Io> Conn for adapter::WebSocket<S> {
             || (self.ready().await.is_ok() && adapter::WebSocket::feed(self, payload).is_ok())
     }
     async fn feed_shared(&mut self, payload: &Prepared) -> bool {
-        self.feed(payload).is_ok()
-            || (self.ready().await.is_ok() && self.feed(payload).is_ok())
+        self.feed(payload).is_ok() || (self.ready().await.is_ok() && self.feed(payload).is_ok())
     }
     async fn flush(&mut self) -> bool {
         adapter::WebSocket::flush(self).await.is_ok()
@@ -275,8 +277,7 @@ impl<S: Io> Conn for blocking::WebSocket<AsStd<S>> {
             || (self.ready().is_ok() && blocking::WebSocket::feed(self, payload).is_ok())
     }
     async fn feed_shared(&mut self, payload: &Prepared) -> bool {
-        self.feed(payload).is_ok()
-            || (self.ready().is_ok() && self.feed(payload).is_ok())
+        self.feed(payload).is_ok() || (self.ready().is_ok() && self.feed(payload).is_ok())
     }
     async fn flush(&mut self) -> bool {
         blocking::WebSocket::flush(self).is_ok()

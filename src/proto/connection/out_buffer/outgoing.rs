@@ -9,11 +9,12 @@ use bytes::Buf;
 #[derive(Debug)]
 pub struct Outgoing<'a>(pub(crate) &'a mut OutBuffer);
 
+#[cfg(feature = "std")]
 impl Outgoing<'_> {
     /// All of it, if it is one slice, for a plain write. It is unless a payload is shared or a control
     /// frame overtakes.
     #[inline]
-    pub fn single(&self) -> Option<&[u8]> {
+    pub(crate) fn single(&self) -> Option<&[u8]> {
         let out = &*self.0;
         out.splices.is_empty().then(|| out.between(out.sent, out.end))
     }

@@ -3,7 +3,7 @@ use super::Sender;
 use crate::proto::prepared::Prepared;
 
 #[derive(Default)]
-pub(super) struct Deflate;
+pub(super) struct Deflate {}
 
 impl Deflate {
     pub(super) fn is_on(&self) -> bool {

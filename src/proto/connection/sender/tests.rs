@@ -92,3 +92,17 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
         assert_eq!([a, first, b, late], [written >= 5, written >= 10, written >= 16, false]);
     }
 }
+
+#[test]
+fn the_single_slice_is_all_of_it_when_there_is_one() {
+    let config = Config::default().vectored_from(10);
+    let mut conn = Connection::server(&config, Negotiated::new());
+    assert_eq!(conn.tx.outgoing().single(), Some(&b""[..]));
+    assert!(conn.tx.feed("one").is_ok());
+    assert_eq!(conn.tx.outgoing().single(), Some(&b"\x81\x03one"[..]));
+    assert!(conn.tx.feed(alloc::vec![0; 10]).is_ok());
+    assert_eq!(conn.tx.outgoing().single(), None);
+    conn.tx.outgoing().advance(3);
+    let mut out = conn.tx.outgoing();
+    assert_eq!(out.copy_to_bytes(out.remaining()), [&b"ne\x82\x0a"[..], &[0; 10]].concat());
+}

@@ -65,13 +65,16 @@ struct Pair {
 fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize) {
     let (mut data, mut sum, mut rest) = (BTreeMap::new(), 0, wire);
     while let Some(&b0) = rest.first() {
-        let whole =
-            Header::parse(rest).unwrap().map(|(header, n)| (n, n + header.payload_len as usize));
+        let whole = Header::parse(rest)
+            .ok()
+            .flatten()
+            .map(|(header, n)| (n, n + header.payload_len as usize));
         let there = whole.map_or(rest.len(), |(_, len)| len.min(rest.len()));
         if b0 & 8 == 0 {
             sum += there;
             if let Some((header, len)) = whole.filter(|(_, len)| *len <= rest.len()) {
-                let number = u32::from_be_bytes(rest[header..header + 4].try_into().unwrap());
+                let number =
+                    rest[header..].first_chunk().map_or(u32::MAX, |n| u32::from_be_bytes(*n));
                 assert_eq!(data.insert(number as usize, len), None, "sent once");
             }
         }
