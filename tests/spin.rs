@@ -77,7 +77,7 @@ fn both_halves_spin() {
         let reading = thread::spawn(move || {
             let mut seen = 0;
             while let Some(message) = reader.recv().unwrap() {
-                seen += message.len();
+                seen += message.as_bytes().len();
             }
             seen
         });

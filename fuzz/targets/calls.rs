@@ -465,7 +465,7 @@ impl Ledger {
         fed: Result<Position, SendError>,
         before: usize,
     ) {
-        let first = 0x80 | if message.kind() == DataKind::Text { 1 } else { 2 };
+        let first = 0x80 | if message.as_message().kind() == DataKind::Text { 1 } else { 2 };
         match fed {
             Ok(position) => {
                 assert!(self.chunks.is_none(), "fed inside a message in chunks");
@@ -692,7 +692,7 @@ impl Ledger {
             }
             Ok(Step::Message) => {
                 let message = self.conn.receiver().message().expect("a message");
-                assert!(message.len() <= self.limits.message);
+                assert!(message.as_bytes().len() <= self.limits.message);
                 let text = message.kind() == DataKind::Text;
                 let payload = message.as_bytes().to_vec();
                 self.events.push(reference::Event::Message { text, payload });

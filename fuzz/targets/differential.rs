@@ -115,7 +115,7 @@ fn message(as_text: bool, len: usize, seed: usize) -> OwnedMessage {
 }
 
 fn event(message: &OwnedMessage) -> Event {
-    Event::Message { text: message.kind() == DataKind::Text, payload: message.payload().to_vec() }
+    Event::Message { text: message.as_message().kind() == DataKind::Text, payload: message.payload().to_vec() }
 }
 
 /// Everybody's.
@@ -192,7 +192,7 @@ impl Send {
                     left = rest;
                     drain(conn, wire);
                     let chunk =
-                        Chunk { kind: message.kind(), first: i == 0, data, last: i == lens.len() };
+                        Chunk { kind: message.as_message().kind(), first: i == 0, data, last: i == lens.len() };
                     conn.sender_mut().feed_chunk(chunk).expect("all before is written");
                 }
                 fed.push(event(&message));

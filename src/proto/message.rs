@@ -55,18 +55,6 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// How many bytes of payload.
-    #[inline]
-    pub const fn len(self) -> usize {
-        self.as_bytes().len()
-    }
-
-    /// Whether the payload is empty, which is legal.
-    #[inline]
-    pub const fn is_empty(self) -> bool {
-        self.as_bytes().is_empty()
-    }
-
     /// A copy that outlives the connection's buffer.
     #[inline]
     pub fn to_owned(self) -> OwnedMessage {
@@ -81,9 +69,10 @@ impl<'a> Message<'a> {
 impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 64;
-        let (name, len) = match self {
-            Self::Text(_) => ("Text", self.len()),
-            Self::Binary(_) => ("Binary", self.len()),
+        let len = self.as_bytes().len();
+        let name = match self {
+            Self::Text(_) => "Text",
+            Self::Binary(_) => "Binary",
         };
         write!(f, "{name}(")?;
         match self {
@@ -249,12 +238,8 @@ impl OwnedMessage {
         }
     }
 
-    /// Text or binary.
-    pub fn kind(&self) -> DataKind {
-        match self.0 {
-            Payload::Text(_) => DataKind::Text,
-            Payload::Binary(_) => DataKind::Binary,
-        }
+    pub(crate) fn kind(&self) -> DataKind {
+        self.as_message().kind()
     }
 
     /// The payload, whatever the kind.
@@ -264,10 +249,12 @@ impl OwnedMessage {
             Payload::Binary(bytes) => bytes,
         }
     }
+}
 
-    /// The payload, whatever the kind.
-    pub fn into_payload(self) -> Bytes {
-        match self.0 {
+/// The payload, whatever the kind.
+impl From<OwnedMessage> for Bytes {
+    fn from(message: OwnedMessage) -> Self {
+        match message.0 {
             Payload::Text(text) => text.into_bytes(),
             Payload::Binary(bytes) => bytes,
         }

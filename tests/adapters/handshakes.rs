@@ -163,7 +163,7 @@ fn talk<E: End>(how: How, config: &Config, messages: Vec<OwnedMessage>) {
     let mut end = E::client(near, how, &request(), config).unwrap();
     for message in &messages {
         end.send(message).unwrap();
-        let expected = match message.kind() {
+        let expected = match message.as_message().kind() {
             tickwire::DataKind::Text => {
                 Seen::Text(std::str::from_utf8(message.payload()).unwrap().into())
             }

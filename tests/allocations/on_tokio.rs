@@ -118,7 +118,7 @@ where
                 let single = format!("{what}, {size} bytes, one by one");
                 assert_none!(single, {
                     ws.send(&payload).await.unwrap();
-                    assert_eq!(ws.recv().await.unwrap().unwrap().len(), size);
+                    assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes().len(), size);
                 });
                 let batch = format!("{what}, {size} bytes, in batches with pings");
                 assert_none!(batch, {
@@ -130,7 +130,7 @@ where
                     ws.flush().await.unwrap();
                     for _ in 0..count {
                         let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
-                        assert_eq!(message.len(), size);
+                        assert_eq!(message.as_bytes().len(), size);
                         reply.ping(b"and you?").unwrap();
                     }
                 });
@@ -179,7 +179,7 @@ where
                 let payload = vec![7; size];
                 assert_none!(format!("{what}, {size} bytes"), {
                     writer.send(&payload).await.unwrap();
-                    assert_eq!(reader.recv().await.unwrap().unwrap().len(), size);
+                    assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes().len(), size);
                 });
                 assert_none!(format!("{what}, {size} bytes, with pings"), {
                     for _ in 0..3 {
@@ -188,7 +188,7 @@ where
                         writer.flush().await.unwrap();
                     }
                     for _ in 0..3 {
-                        assert_eq!(reader.recv().await.unwrap().unwrap().len(), size);
+                        assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes().len(), size);
                     }
                 });
             }
@@ -270,7 +270,10 @@ async fn shared_and_prepared_payloads_are_sent_without_an_allocation() {
                     };
                     let receiving = async {
                         for _ in 0..2 {
-                            assert_eq!(far.recv_info().await.unwrap().unwrap().0.len(), size);
+                            assert_eq!(
+                                far.recv_info().await.unwrap().unwrap().0.as_bytes().len(),
+                                size
+                            );
                         }
                     };
                     tokio::join!(sending, receiving);

@@ -240,7 +240,9 @@ fn a23_empty_messages_are_taken_one_by_one_and_only_as_fast_as_they_are_asked_fo
                 may.recv().unwrap(); // the program has other things to do
                 let mut messages = 0;
                 let end = ws.watch(|event| {
-                    assert!(matches!(event, Event::Message(message) if message.is_empty()));
+                    assert!(
+                        matches!(event, Event::Message(message) if message.as_bytes().is_empty())
+                    );
                     messages += 1;
                 });
                 (messages, end)

@@ -336,7 +336,7 @@ impl Said {
                 Ok(())
             }
             2 => {
-                let (kind, payload) = (message.kind(), message.payload());
+                let (kind, payload) = (message.as_message().kind(), message.payload());
                 let piece = payload.len() / 3 + 1;
                 let last = payload.len().div_ceil(piece) - 1;
                 for (k, data) in payload.chunks(piece).enumerate() {
@@ -352,7 +352,7 @@ impl Said {
             }
             // Leaves with the next flush, or while something is received.
             _ => {
-                let at = match message.kind() {
+                let at = match message.as_message().kind() {
                     DataKind::Binary => to.feed_shared(message.payload().clone())?,
                     DataKind::Text => to.feed(message)?,
                 };

@@ -32,7 +32,7 @@ fn input(from_client: bool) -> Vec<u8> {
     let mut wire = vec![];
     for i in 0..COUNT {
         let message = message(i);
-        let opcode = if message.kind() == DataKind::Text { TEXT } else { BINARY };
+        let opcode = if message.as_message().kind() == DataKind::Text { TEXT } else { BINARY };
         let payload = message.payload();
         if i % 4 == 1 {
             let (a, b) = payload.split_at(payload.len() / 3);

@@ -53,7 +53,10 @@ async fn an_error_comes_once_and_behind_what_was_received() {
             let [Ok(first), Err(Error::Recv(RecvError::Protocol(_)))] = &items[..] else {
                 panic!("{items:?}");
             };
-            assert_eq!((first.kind(), &first.payload()[..]), (DataKind::Binary, &b"before"[..]));
+            assert_eq!(
+                (first.as_message().kind(), &first.payload()[..]),
+                (DataKind::Binary, &b"before"[..])
+            );
         }
     })
     .await;

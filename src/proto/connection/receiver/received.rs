@@ -86,11 +86,6 @@ impl Receiver {
         })
     }
 
-    /// [`take_message`](Self::take_message), whatever the kind, as shared bytes.
-    pub fn take_bytes(&mut self) -> Option<bytes::Bytes> {
-        self.take_message().map(OwnedMessage::into_payload)
-    }
-
     #[inline]
     pub(in crate::proto::connection) fn payload(&self) -> &[u8] {
         self.view().unwrap_or_default()

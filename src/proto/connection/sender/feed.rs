@@ -36,7 +36,7 @@ impl Sender {
             }
             Content::Vec(kind, payload) => self.feed_owned(kind, payload, plain)?,
             Content::Shared(message) => {
-                self.feed_owned(message.kind(), message.into_payload(), plain)?;
+                self.feed_owned(message.kind(), Bytes::from(message), plain)?;
             }
             Content::Prepared(message) => {
                 if self.admits() || !self.feed_prepared_slow(&message, plain)? {
