@@ -87,7 +87,7 @@ impl<'r> Dial<'r> {
     }
 }
 
-/// An error of connecting, which says what was dialed.
+/// An error of connecting, which names the address dialed.
 pub(crate) fn failed(address: impl fmt::Display, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{error}, dialing {address}"))
 }

@@ -168,10 +168,10 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for what cannot be sent, [`Error::Io`] when the stream fails; what was
-    /// received is still delivered then. [`Error::WouldBlock`] before there was room, and nothing
-    /// was sent; or later, and the message goes out whole with the next flush, so it must not be
-    /// sent again. [`Sender::fed`], asked before and after, tells which.
+    /// [`Error::Send`] for a message that cannot be sent, [`Error::Io`] if the stream fails; messages
+    /// received are still delivered then. [`Error::WouldBlock`] before there was room: nothing
+    /// was sent; or later: the message goes out whole with the next flush, so do not
+    /// send it again. [`Sender::fed`] before and after tells which.
     pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;

@@ -53,7 +53,7 @@ pub type Reader<S> = Socket<Half<Hold<S>>, Patient<S>>;
 /// What the reading half writes with.
 #[derive(Debug)]
 pub struct Hold<S> {
-    /// Part of what is owed is left after a turn.
+    /// Some of the bytes owed are left after a turn.
     unfinished: bool,
     /// The writer had the pen.
     taken: bool,
@@ -140,7 +140,7 @@ impl<S> Shared<S> {
 }
 
 impl<S: Stream> Pen<S> {
-    /// Writes once, of what is held; or, if that is nothing, flushes. For one tick at most.
+    /// Writes held bytes once; or, if there are none, flushes. For one tick at most.
     fn write(
         &mut self,
         patience: &mut Patience,
@@ -173,13 +173,13 @@ impl<S: Stream> Pen<S> {
 }
 
 impl<S: Stream> WebSocket<S> {
-    /// Two halves for two threads. What was fed and received before goes along. A message in
-    /// chunks that is not finished is finished by the [`Writer`]. Timeouts set on the WebSocket go
+    /// Two halves for two threads. Messages fed and received before are kept. The [`Writer`] finishes
+    /// a message in chunks that is not finished. Timeouts set on the WebSocket go
     /// to the half they concern.
     ///
     /// # Errors
     ///
-    /// What [`Stream::try_clone`] says: `Unsupported` for a stream that cannot be split. The
+    /// Those of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. The
     /// connection is lost then.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
         let Self { mut core, mut io, .. } = self;
@@ -230,7 +230,7 @@ impl<S> drive::Hand for Hand<S> {
 }
 
 impl<S: Stream> Hold<S> {
-    /// Writes what is owed, for about a tick.
+    /// Writes the bytes owed, for about a tick.
     fn write_owed(&mut self, patience: &mut Patience) -> Poll<io::Result<()>> {
         let Self { shared, taken, unfinished, .. } = self;
         let Some(mut pen) = shared.try_pen() else {

@@ -98,7 +98,7 @@ impl Whole {
         self.conn.closed().and_then(|end| end.error)
     }
 
-    /// Why what was fed is gone: writing failed before, in a receiving call or by a deadline.
+    /// Why messages fed were dropped: writing failed earlier, in a receiving call or by a deadline.
     #[cold]
     pub(crate) fn lost(&self) -> Error {
         lost(self.io_error.as_ref(), self.error().or(self.late))

@@ -115,7 +115,7 @@ pub(crate) fn again(error: &io::Error) -> io::Error {
     }
 }
 
-/// Why what was fed is gone: how the stream failed, a deadline, or that this half was closed.
+/// Why messages fed were dropped: the stream's error, a deadline, or this half was closed.
 #[cold]
 pub(crate) fn lost(io_error: Option<&io::Error>, late: Option<RecvError>) -> Error {
     match (io_error, late) {

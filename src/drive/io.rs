@@ -112,7 +112,7 @@ pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::
     }
 }
 
-/// Has the stream pass on what it took.
+/// Flushes the stream.
 #[inline]
 pub(crate) fn flush<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     match io.poll_flush(cx) {

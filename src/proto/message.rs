@@ -1,4 +1,4 @@
-//! What is received and sent: messages, events, chunks; borrowed, except [`OwnedMessage`].
+//! Messages, events and chunks, received and sent; borrowed, except [`OwnedMessage`].
 use crate::proto::{close::CloseFrame, kernel::Text, time::Time};
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
@@ -185,7 +185,7 @@ impl fmt::Debug for Chunk<'_> {
     }
 }
 
-/// What is known about a received message besides its payload.
+/// Facts about a received message besides its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {

@@ -27,7 +27,7 @@ std::thread_local! {
 #[cfg(feature = "_task")]
 pub(crate) static THREAD: Memory = Memory { take, give };
 
-/// A buffer of at least `len` initialised bytes; what they are is left over from its last use.
+/// A buffer of at least `len` initialised bytes, with the contents of its last use.
 #[inline]
 pub(crate) fn take(len: usize) -> Vec<u8> {
     let kept = POOL.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();

@@ -12,7 +12,7 @@ use crate::proto::shown::Shown;
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role};
 use core::fmt::Display;
 
-/// An opening handshake succeeded: `path` is what was asked for.
+/// An opening handshake succeeded: `path` is the path requested.
 #[inline]
 pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol: Option<&str>) {
     #[cfg(feature = "tracing")]

@@ -204,7 +204,7 @@ impl Keepalive {
     }
 }
 
-// What is not everywhere.
+// Options that some systems lack.
 
 fn user_timeout(socket: &Socket, timeout: Duration) -> io::Result<()> {
     let timeout = timeout.max(Duration::from_millis(1)); // zero is the default

@@ -86,7 +86,7 @@ pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
 /// What a client needs to speak TLS.
 pub(crate) type Client = Arc<ClientConfig>;
 
-/// What it has unless it was told.
+/// The configuration by default.
 pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
     platform_config().map(Some)
 }

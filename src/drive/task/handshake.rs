@@ -135,7 +135,7 @@ impl<I: Source + Timer + Output + Unpin> Incoming<I> {
         }
     }
 
-    /// The request. Its method is empty where [`read_any`](Self::read_any) met what is not HTTP.
+    /// The request. Its method is empty if [`read_any`](Self::read_any) read something that is not HTTP.
     pub fn request(&self) -> RequestHead<'_> {
         self.handshake.request().unwrap_or_default()
     }

@@ -301,7 +301,7 @@ impl<W> Deadlines for Half<W> {
         })
     }
 
-    /// What was fed is the writer's to flush.
+    /// The writer has to flush the messages fed.
     fn writes(&mut self) -> bool {
         self.link.queue().tx.owes_control()
     }

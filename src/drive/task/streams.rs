@@ -70,7 +70,7 @@ impl<I> WebSocket<I> {
 }
 
 /// The messages of [`recv_owned`](WebSocket::recv_owned), up to the peer's Close. An error comes
-/// once, and is the last item. What was fed is written when the input is used up.
+/// once, and is the last item. Messages fed are written when the input is used up.
 impl<I: Source + Timer + Output + Unpin> Stream for WebSocket<I> {
     type Item = Result<OwnedMessage, Error>;
 
@@ -121,7 +121,7 @@ impl<R: Source + Timer + Unpin, W: Output> FusedStream for Reader<R, W> {
 }
 
 /// Ready when there is room, as [`ready`](WebSocket::ready) says; a message is queued as by
-/// [`Sender::feed`]. Closing sends a Close with code 1000 behind what was fed, and reads
+/// [`Sender::feed`]. Closing sends a Close with code 1000 behind everything fed, and reads
 /// nothing: go on with the stream up to its end, or drop the connection.
 impl<I: Source + Timer + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
     type Error = Error;

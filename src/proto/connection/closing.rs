@@ -94,7 +94,7 @@ pub(super) enum Phase {
     Closing,
     /// The peer's Close came, and the caller has to answer it.
     Unanswered,
-    /// Both have closed; ours, and what is before it, is being written.
+    /// Both have closed; ours, and everything before it, is being written.
     Answering,
     /// The same for the Close that reports a violation.
     Reporting,
@@ -232,7 +232,7 @@ pub struct Closed<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new one would never end.
 pub enum Ending {
-    /// Write what is outgoing: our Close is in it.
+    /// Write the outgoing bytes: our Close is among them.
     Flush,
     /// Shut the stream for writing, then call [`shut_down`](super::Connection::shut_down).
     ShutDown,

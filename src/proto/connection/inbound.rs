@@ -79,7 +79,7 @@ impl Inbound {
         self.closing(tx).phase()
     }
 
-    /// How far the end has come: to be compared with what it was.
+    /// How far the end has come, to be compared with an earlier value.
     #[cfg(feature = "std")]
     pub(crate) fn progress(&self, tx: &Sender) -> impl PartialEq + use<> {
         self.phase(tx)

@@ -324,7 +324,7 @@ impl Connection {
         &self.inbound.rx
     }
 
-    /// The receiving half: what was read goes into it.
+    /// The receiving half, into which to put the bytes read.
     #[inline]
     pub fn receiver_mut(&mut self) -> &mut Receiver {
         &mut self.inbound.rx

@@ -71,8 +71,7 @@ impl RecvBuffer {
         Self::new(HEAD)
     }
 
-    /// Takes over what was read behind a head. The buffer that was read into is returned where
-    /// nothing was.
+    /// Takes over the bytes read after a head; returns that buffer if there are none.
     pub(super) fn take_over(&mut self, mut head: Self) -> Vec<u8> {
         head.release();
         if head.is_empty() {
@@ -146,7 +145,7 @@ impl RecvBuffer {
         self.bytes.unmask_text(range, key)
     }
 
-    /// What was last found to be text.
+    /// The bytes last found to be text.
     #[inline]
     pub(super) fn text(&self) -> &str {
         self.bytes.text()
@@ -157,7 +156,7 @@ impl RecvBuffer {
         self.msg..self.msg_end
     }
 
-    /// The same, and what it lies in.
+    /// The same, and its buffer.
     pub(super) fn message_mut(&mut self) -> (&mut Buffer, Range<usize>) {
         (&mut self.bytes, self.msg..self.msg_end)
     }
@@ -240,7 +239,7 @@ impl RecvBuffer {
         Bytes::from(self.give_up().take()).slice(range)
     }
 
-    /// The same for what was found to be text.
+    /// The same for bytes found to be text.
     pub(super) fn take_text(&mut self) -> Text {
         match self.bytes.text() {
             text if self.fills(text.len()) => self.give_up().into_text(),

@@ -112,7 +112,7 @@ impl Trips {
         });
     }
 
-    /// Forgets what is under way, since the times told from now on have another epoch.
+    /// Forgets the Pings under way, since times from now on have another epoch.
     #[cfg(feature = "std")]
     pub(super) fn restart(&mut self) {
         *self = Self { times: self.times, ..Self::default() };

@@ -17,7 +17,7 @@ pub(crate) use zlib_rs::Inflate as Decompressor;
 /// What a sync flush ends with, which is not sent (RFC 7692 §7.2.1).
 pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// How a compressor is set: what is compressed with the same can be shared.
+/// The setting of a compressor: messages compressed with the same setting can be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
     level: u8,
@@ -187,7 +187,7 @@ impl Output {
         (&mut self.bytes, 0..self.len)
     }
 
-    /// What was last found to be text.
+    /// The bytes last found to be text.
     pub(crate) fn text(&self) -> &str {
         self.bytes.text()
     }
@@ -286,7 +286,7 @@ pub(crate) fn compress_alone(
     out.len() < payload.len() + TAIL.len()
 }
 
-/// What is sent of a message that was compressed whole (RFC 7692 §7.2.1).
+/// The part of a message compressed whole that is sent (RFC 7692 §7.2.1).
 pub(crate) fn without_tail(out: &Output) -> &[u8] {
     out.bytes().strip_suffix(&TAIL).unwrap_or_default()
 }

@@ -138,7 +138,7 @@ impl Answer {
     /// The parameters agreed on, if this answers `offer`.
     pub(crate) fn to(self, offer: Offer) -> Option<Agreed> {
         let (Self(theirs), Offer(ours)) = (self, offer);
-        // §7.1.1.1: what was asked of the server has to be repeated.
+        // §7.1.1.1: the server has to repeat a parameter that it was asked for.
         if ours.server_no_takeover && !theirs.server_no_takeover {
             return None;
         }

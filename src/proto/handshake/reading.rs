@@ -67,7 +67,7 @@ impl Reading {
         }
     }
 
-    /// Says that the stream ended: nothing follows what was committed.
+    /// Says that the stream ended: nothing follows the bytes committed.
     pub fn end_of_stream(&mut self) {
         self.eof = true;
     }

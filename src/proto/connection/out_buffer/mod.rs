@@ -38,11 +38,11 @@ pub(crate) struct OutBuffer {
     end: usize,
     /// Where some frame begins, at or before `sent`.
     mark: usize,
-    /// What is to be written when `sent` reaches their offsets, which never decrease.
+    /// Bytes to write when `sent` reaches their offsets, which never decrease.
     splices: VecDeque<Splice>,
     /// The bytes of all splices.
     spliced: usize,
-    /// Those of them that are not part of what was fed in order.
+    /// Those of them that were not fed in order.
     aside: usize,
     /// The control frames that overtake, as one splice: its content and how far it is written.
     controls: Vec<u8>,
@@ -159,7 +159,7 @@ impl OutBuffer {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, n: usize) {
-        // What is written is let go here at the latest, so that a queue which never runs dry does
+        // Written bytes are let go here at the latest, so that a queue which never runs dry does
         // not grow for ever; but only where that frees at least as much as it moves.
         let rest = self.end - self.sent;
         if self.sent > 0 && self.sent >= rest {
@@ -230,7 +230,7 @@ impl OutBuffer {
         if self.end > 0 { Vec::new() } else { core::mem::take(&mut self.bytes) }
     }
 
-    /// Says that what is here is no frame (a handshake's response).
+    /// Says that the contents are not a frame (but a handshake's response).
     pub(super) fn begin_frames(&mut self) {
         self.mark = self.end;
     }
@@ -258,7 +258,7 @@ impl OutBuffer {
         dropped
     }
 
-    /// Whether the stream has refused what is here.
+    /// Whether the stream has refused the bytes here.
     pub(super) fn refused(&self) -> bool {
         self.stall != Stall::No
     }
@@ -270,7 +270,7 @@ impl OutBuffer {
         }
     }
 
-    /// Says whether the stream, asked to flush what it took, would not.
+    /// Says whether the stream refused to flush the bytes it took.
     #[cfg(feature = "std")]
     pub(crate) fn unflushed(&mut self, yes: bool) {
         match (yes, self.stall) {

@@ -35,7 +35,7 @@ impl OutBuffer {
             if at <= self.sent {
                 self.mark = at;
             }
-            // A payload spliced in here belongs to the frame before; what is under way goes on.
+            // A payload spliced in here belongs to the frame before; a frame under way goes on.
             while self
                 .splices
                 .get(splices)
@@ -142,7 +142,7 @@ impl OutBuffer {
         let before = self.len();
         let aside = self.aside;
         let fed = self.fed();
-        // A control frame that waits in order stays: it is not what was fed.
+        // A control frame that waits in order stays: it was not fed.
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         let mut i = 0;
         self.splices.retain(|splice| {
@@ -158,7 +158,7 @@ impl OutBuffer {
         });
         self.end = at;
         let dropped = before - self.len();
-        // What was fed in order now ends here.
+        // The bytes fed in order now end here.
         let in_order = (dropped - (aside - self.aside)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         self.open = false;

@@ -39,7 +39,7 @@ impl InProgress {
         Self { kind, compressed, fragments: 1, handing: Handing::Whole, utf8 }
     }
 
-    /// Whether it is put together for a caller who wants `delivery`.
+    /// Whether it is put together for a caller that wants `delivery`.
     pub(super) fn is_whole(&self, delivery: Delivery) -> bool {
         delivery == Delivery::Whole && self.handing == Handing::Whole
     }

@@ -39,7 +39,7 @@ impl Receiver {
         }
     }
 
-    /// What is known about the current message besides its payload. Costs a look at the next
+    /// Facts about the current message besides its payload. Costs a look at the next
     /// header.
     pub fn info(&self) -> Info {
         Info::new(self.between_messages() && self.more(self.buf.wire()), self.read_at)

@@ -274,7 +274,7 @@ impl Receiver {
                 (n, if end { Stop::End } else { Stop::Input }, bytes, here)
             }
         };
-        // Of what is inflated it shows only now.
+        // For inflated bytes it shows only now.
         let too_big = whole && here.len() > limits.max_message;
         if message.kind == DataKind::Text {
             let last = stop == Stop::End && !too_big;

@@ -47,7 +47,7 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// What is not admitted at once: it is refused, or it may be compressed, and was if `true`.
+    /// For a message not admitted at once: refuses it, or compresses it if it may; `true` if it did.
     #[inline(never)]
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;

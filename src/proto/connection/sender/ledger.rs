@@ -28,7 +28,7 @@ pub(super) struct Ledger {
     /// Where the data ends that is before `control_end`. Invariant: `data_end <= control_end`, and
     /// between the two there are control frames alone.
     data_end: u64,
-    /// Where the last control frame queued in order ends. Invariant: what is behind it is data.
+    /// Where the last control frame queued in order ends. Invariant: all bytes after it are data.
     control_end: u64,
     /// Where the last control frames end that were queued in order when nothing else was left to
     /// write. Invariant: what is before it and not written is no data.
@@ -58,7 +58,7 @@ pub(super) struct Held {
     /// How many bytes it still has to write, and how many of them are of messages fed first.
     pub(super) len: usize,
     first: usize,
-    /// How far it has written what was fed in order.
+    /// How far it has written the bytes fed in order.
     written: u64,
     pub(super) stall: Stall,
     pub(super) writes: Writes,
@@ -131,7 +131,7 @@ impl Ledger {
         self.forget_rest(out);
     }
 
-    /// What is not written will not be, and none of it counts.
+    /// Unwritten bytes stay unwritten, and do not count.
     pub(super) fn forget_rest(&mut self, out: &OutBuffer) {
         self.close_gone |= self.close_is_out(out);
         self.held = Held { writes: self.held.writes, ..Held::default() }; // those were made
@@ -173,7 +173,7 @@ impl Ledger {
         urgent.first_len() + out.first_len() + self.held.first
     }
 
-    /// How far what was fed in order was written.
+    /// How far the bytes fed in order were written.
     fn written(&self, out: &OutBuffer) -> u64 {
         if self.held.len > 0 { self.held.written } else { out.written() }
     }

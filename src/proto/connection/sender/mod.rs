@@ -271,7 +271,7 @@ impl Sender {
         Traffic { calls: writes.calls, wire: writes.bytes, ..self.encoder.tally.traffic }
     }
 
-    /// Says that what was written so far went elsewhere.
+    /// Says that the bytes written so far went elsewhere.
     #[cfg(all(feature = "counters", feature = "http"))]
     pub(crate) fn forget_writes(&mut self) {
         self.out.writes = Writes::default();

@@ -29,7 +29,7 @@ impl Sender {
         self.out.unflushed(yes);
     }
 
-    /// Moves what is to be written into `held`, which is empty, or gives what waits a place there.
+    /// Moves the bytes to write into `held`, which is empty, or gives waiting frames a place there.
     /// Says whether anything is to be written.
     pub(crate) fn take_out(&mut self, held: &mut OutBuffer) -> bool {
         if self.is_broken() || self.ledger.close_gone() {

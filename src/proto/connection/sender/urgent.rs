@@ -25,7 +25,7 @@ pub(super) struct Urgent {
     /// Pings under way whose Pongs are timed; `None` before the first.
     trips: Option<Box<Trips>>,
     /// A Close that overtakes: that of an abort at once, that of a violation when the stream does
-    /// not take what is before it. Boxed, since most connections never have one.
+    /// not take the frames before it. Boxed, since most connections never have one.
     close: Option<Box<(Control, AtOnce)>>,
     /// Nothing may follow a Close of ours: the peer's came, or this end fails the connection.
     pub(super) close_is_last: bool,
@@ -213,7 +213,7 @@ impl Urgent {
                 break;
             }
         }
-        // What was fed before a violation has been written.
+        // The messages fed before a violation have been written.
         if to.out.len() == 0
             && behind.is_none_or(|out| out.len() == 0)
             && let Some(close) = self.close.take()

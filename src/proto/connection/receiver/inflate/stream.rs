@@ -83,7 +83,7 @@ impl Inflate {
         Ok((n, Stop::Full))
     }
 
-    /// Bytes that more may follow, or what is left of those that nothing follows.
+    /// Bytes that more may follow, or the rest of those that nothing follows.
     fn run_kept(
         &mut self,
         raw: &mut Decompressor,
@@ -161,7 +161,7 @@ impl Inflate {
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
         let mut taken = 0;
-        // Once even if there is none: what did not fit may wait inside.
+        // Once even without input: output that did not fit may wait inside.
         loop {
             let Some(room) = self.out.room(most) else {
                 return Ok((taken, Stop::Full));
