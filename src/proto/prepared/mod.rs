@@ -24,7 +24,7 @@ use deflate::Packed;
 /// let mut subscribers: Vec<Connection> =
 ///     (0..3).map(|_| Connection::server(&Config::default(), Negotiated::new())).collect();
 /// for subscriber in &mut subscribers {
-///     subscriber.sender().feed(&tick)?;
+///     subscriber.sender_mut().feed(&tick)?;
 /// }
 /// # Ok::<(), tickwire::SendError>(())
 /// ```
