@@ -352,7 +352,7 @@ fn a_ping_flood_and_a_pong_flood_keep_nothing() {
     for role in ROLES {
         let floods = [to(role, PING, [1; 125]), to(role, PONG, [2; 125])].concat().repeat(50);
         let mut conn = connection(role, &Config::default());
-        conn.sender_mut().feed(&vec![0; 1000]).unwrap();
+        conn.sender_mut().feed(vec![0; 1000]).unwrap();
         sink(&mut conn, 1);
         pump(&mut conn, &floods);
         conn.sender_mut().outgoing();

@@ -124,7 +124,7 @@ fn without_takeover_an_idle_connection_keeps_next_to_nothing() {
     let config = Config::default();
     let plain = each(&config, None, |conn| {
         pump(conn, &masked(BINARY, data(1000)));
-        conn.sender_mut().feed(&data(1000)).unwrap();
+        conn.sender_mut().feed(data(1000)).unwrap();
         sink(conn, usize::MAX);
         conn.receiver_mut().reclaim();
         conn.sender_mut().reclaim();

@@ -51,7 +51,7 @@ fn wires(is_server: bool) -> Vec<Vec<u8>> {
     for (i, size) in MORE.into_iter().enumerate() {
         for size in [size, MORE[MORE.len() - 1 - i]] {
             let opcode = if wires.len() % 2 == 0 { TEXT } else { BINARY };
-            let mut wire = to(role_of(is_server), opcode, &vec![b'x'; size]);
+            let mut wire = to(role_of(is_server), opcode, vec![b'x'; size]);
             wire.extend(to(role_of(is_server), PING, b"how are you?"));
             wires.push(wire);
         }

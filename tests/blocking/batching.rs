@@ -96,7 +96,7 @@ fn send_has_reached_the_stream_when_it_returns_with_what_was_fed_before() {
 #[test]
 fn a_large_batch_is_written_when_the_cork_limit_is_passed() {
     bounded(|| {
-        let io = scripted([masked(BINARY, &[7; 996]).repeat(100)]);
+        let io = scripted([masked(BINARY, [7; 996]).repeat(100)]);
         let config = config().cork_limit(10_000).read_buffer(200_000);
         let mut ws = server(io.clone(), &config);
         for i in 1..=100 {
@@ -114,7 +114,7 @@ fn a_large_batch_is_written_when_the_cork_limit_is_passed() {
 #[test]
 fn ping_pong_over_split_halves_costs_one_read_and_one_write_a_message() {
     bounded(|| {
-        let io = Scripted::new(vec![Read1::Bytes(masked(BINARY, &[7; 64])); 100]);
+        let io = Scripted::new(vec![Read1::Bytes(masked(BINARY, [7; 64])); 100]);
         let (mut reader, mut writer) = server(io.clone(), &config()).into_split().unwrap();
         for _ in 0..100 {
             writer.send(reader.recv().unwrap().unwrap()).unwrap();
@@ -128,7 +128,7 @@ fn ping_pong_over_split_halves_costs_one_read_and_one_write_a_message() {
 fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
     bounded(|| {
         // Pings among them: the reader answers those, and leaves what was fed to the writer.
-        let batch = [masked(BINARY, &[7; 100]), masked(PING, b"?")].concat().repeat(50);
+        let batch = [masked(BINARY, [7; 100]), masked(PING, b"?")].concat().repeat(50);
         let io = scripted([batch.clone(), batch]);
         let (mut reader, mut writer) = server(io.clone(), &config()).into_split().unwrap();
         let echoed = |wire: &[u8]| wire.windows(2).filter(|two| *two == [BINARY, 100]).count();

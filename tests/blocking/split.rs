@@ -279,7 +279,7 @@ fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
         for talks in [false, true] {
             let ((mut reader, mut writer), mut peer) = split(&config().close_timeout(ms(200)));
             let talking = thread::spawn(move || {
-                let chatter = masked(BINARY, &[0; 1000]).repeat(20);
+                let chatter = masked(BINARY, [0; 1000]).repeat(20);
                 while talks && peer.0.write_all(&chatter).is_ok() {}
                 peer
             });
@@ -362,7 +362,7 @@ fn after_a_failed_write_what_the_peer_said_is_still_received() {
         masked(TEXT, b"one"),
         masked(PING, b"?"),
         masked(TEXT, b"two"),
-        masked(CLOSE, &close_body(1008, "")),
+        masked(CLOSE, close_body(1008, "")),
     ];
     let io = Scripted::new([Read1::Bytes(said.concat())]);
     io.script().write_error = Some(io::ErrorKind::BrokenPipe);
@@ -400,14 +400,14 @@ fn a_peer_that_never_reads_is_given_up_by_both() {
         // Where only the reader is left to write.
         let ((mut reader, mut writer), mut peer) = split(&config().write_timeout(ms(300)));
         writer.set_write_timeout(Some(ms(100))).unwrap();
-        assert!(matches!(writer.send(&vec![0; 32 << 20]), Err(Error::WouldBlock)));
+        assert!(matches!(writer.send(vec![0; 32 << 20]), Err(Error::WouldBlock)));
         peer.send(PING, b"?");
         let error = reader.recv().unwrap_err();
         assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
         // A write that was given up, and that nobody tries again, is nobody's failure.
         let ((mut reader, mut writer), mut peer) = split(&config().write_timeout(ms(300)));
         writer.set_write_timeout(Some(ms(100))).unwrap();
-        assert!(matches!(writer.send(&vec![0; 32 << 20]), Err(Error::WouldBlock)));
+        assert!(matches!(writer.send(vec![0; 32 << 20]), Err(Error::WouldBlock)));
         reader.set_read_timeout(Some(ms(600))).unwrap();
         assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
         peer.send(TEXT, b"still here");
@@ -466,7 +466,7 @@ fn a_frame_that_trickles_in_is_given_up() {
     bounded(|| {
         let ((mut reader, _writer), mut peer) = split(&config().frame_timeout(ms(200)));
         let trickling = thread::spawn(move || {
-            for byte in masked(TEXT, &[b'x'; 10_000]) {
+            for byte in masked(TEXT, [b'x'; 10_000]) {
                 if peer.0.write_all(&[byte]).is_err() {
                     return;
                 }
@@ -556,7 +556,7 @@ fn every_way_to_queue_a_message_leads_to_the_same_stream() {
             tx.feed("fed"),
             tx.feed(Outbound::plain("plain")),
             tx.feed(Bytes::from_static(b"bytes")),
-            tx.feed(&Prepared::new("prepared")),
+            tx.feed(Prepared::new("prepared")),
             tx.feed(OwnedMessage::text("owned")),
             tx.feed_chunk(chunk(b"pie", false)),
             tx.feed_chunk(chunk(b"ces", true)),
@@ -627,7 +627,7 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
 #[test]
 fn why_writing_ended_goes_along_with_the_halves() {
     bounded(|| {
-        let io = Scripted::new([Read1::Bytes(masked(CLOSE, &close_body(1000, "")))]);
+        let io = Scripted::new([Read1::Bytes(masked(CLOSE, close_body(1000, "")))]);
         io.script().room = Some(0);
         io.script().open = true;
         let mut ws = server(io, &config().close_timeout(ms(50)));

@@ -75,8 +75,8 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
 fn a_batch_costs_one_read_and_one_write() {
     let mut batch = Vec::new();
     for i in 0..50u8 {
-        batch.extend(masked(BINARY, &[i]));
-        batch.extend(masked(PING, &[i]));
+        batch.extend(masked(BINARY, [i]));
+        batch.extend(masked(PING, [i]));
     }
     let io = Scripted::new([Read1::Bytes(batch.clone()), Read1::Bytes(batch)]);
     let mut ws = server(io.clone(), &config());
@@ -130,7 +130,7 @@ fn all_sorts() -> (Vec<u8>, Vec<String>) {
         masked(0x80, b"ed"),
         masked(PONG, b""),
         masked(BINARY, b""),
-        masked(CLOSE, &close_body(1001, "")),
+        masked(CLOSE, close_body(1001, "")),
     ];
     let events = [
         Event::Message(Message::Text("gr\u{fc}n")),
@@ -337,7 +337,7 @@ fn messages_in_pieces_and_what_is_known_of_them() {
 fn after_a_failed_write_what_the_peer_said_is_still_received() {
     for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset] {
         let said =
-            [masked(TEXT, b"one"), masked(TEXT, b"two"), masked(CLOSE, &close_body(1008, ""))];
+            [masked(TEXT, b"one"), masked(TEXT, b"two"), masked(CLOSE, close_body(1008, ""))];
         let io = Scripted::new([Read1::Bytes(said.concat())]);
         io.script().write_error = Some(kind);
         let mut ws = server(io, &config());
@@ -470,7 +470,7 @@ fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
         // Nor does it help to keep talking.
         let (mut ws, mut peer) = served(&config().close_timeout(ms(200)));
         let talking = thread::spawn(move || {
-            let chatter = masked(BINARY, &[0; 1000]).repeat(20);
+            let chatter = masked(BINARY, [0; 1000]).repeat(20);
             while peer.0.write_all(&chatter).is_ok() {}
         });
         let began = Instant::now();
@@ -481,7 +481,7 @@ fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
         talking.join().unwrap();
         // Not even without a pause.
         let io = Scripted::default();
-        io.script().endless = masked(BINARY, &[0; 100]).repeat(10);
+        io.script().endless = masked(BINARY, [0; 100]).repeat(10);
         let mut ws = server(io, &config().close_timeout(ms(200)));
         let closed = ws.close(None);
         assert!(matches!(closed, Err(Error::Recv(RecvError::CloseTimeout))), "{closed:?}");
@@ -492,7 +492,7 @@ fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
 fn input_is_received_while_output_is_stuck_and_output_goes_on_as_soon_as_it_can() {
     bounded(|| {
         let (mut ws, mut peer) = served(&config());
-        let _ = ws.feed(&vec![0; 32 << 20]).unwrap();
+        let _ = ws.feed(vec![0; 32 << 20]).unwrap();
         let (heard, hearing) = mpsc::channel();
         let there = thread::spawn(move || {
             for i in 0..100u8 {
@@ -521,7 +521,7 @@ fn a_peer_that_never_reads_is_given_up() {
         // By a call that sends, and by one that receives.
         for sends in [true, false] {
             let (mut ws, peer) = served(&config().write_timeout(ms(300)).high_water(64 << 20));
-            let _ = ws.feed(&vec![0; 32 << 20]).unwrap();
+            let _ = ws.feed(vec![0; 32 << 20]).unwrap();
             let began = Instant::now();
             let error = if sends { ws.flush().unwrap_err() } else { ws.recv().unwrap_err() };
             assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
@@ -532,7 +532,7 @@ fn a_peer_that_never_reads_is_given_up() {
         let (mut ws, mut peer) = served(&config().write_timeout(ms(300)).high_water(1 << 20));
         peer.send(TEXT, b"?");
         let (_, reply) = ws.recv_reply().unwrap().unwrap();
-        let _ = reply.feed(&vec![0; 32 << 20]).unwrap();
+        let _ = reply.feed(vec![0; 32 << 20]).unwrap();
         peer.send(TEXT, b"?");
         let error = ws.recv_reply().unwrap_err();
         assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
@@ -543,10 +543,10 @@ fn a_peer_that_never_reads_is_given_up() {
 fn a_write_timeout_does_not_hide_what_was_received() {
     bounded(|| {
         let (mut ws, mut peer) = served(&config().write_timeout(ms(200)).high_water(64 << 20));
-        let input: Vec<u8> = (0..3).flat_map(|i| masked(BINARY, &[i])).collect();
+        let input: Vec<u8> = (0..3).flat_map(|i| masked(BINARY, [i])).collect();
         peer.wire(&input); // at once, and so it is read at once
         assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&[0])));
-        let _ = ws.feed(&vec![0; 32 << 20]).unwrap();
+        let _ = ws.feed(vec![0; 32 << 20]).unwrap();
         let timed_out = |error| matches!(error, Error::Recv(RecvError::WriteTimeout));
         assert!(timed_out(ws.flush().unwrap_err()));
         for i in 1..3 {
@@ -581,7 +581,7 @@ fn two_peers_that_both_write_first_do_not_stop_each_other() {
     bounded(|| {
         let (near, far) = tcp_pair();
         fn talk(mut ws: WebSocket<TcpStream>) {
-            let _ = ws.feed(&vec![5; 16 << 20]).unwrap();
+            let _ = ws.feed(vec![5; 16 << 20]).unwrap();
             assert_eq!(ws.recv().unwrap().unwrap().as_bytes().len(), 16 << 20);
             ws.flush().unwrap();
             ws.close(None).unwrap();
@@ -627,7 +627,7 @@ fn a_frame_that_does_not_end_is_given_up_silent_or_trickling() {
         took(began, ms(200), ms(2000));
         let (mut ws, mut peer) = served(&config);
         let trickling = thread::spawn(move || {
-            for byte in masked(TEXT, &[b'x'; 10_000]) {
+            for byte in masked(TEXT, [b'x'; 10_000]) {
                 if peer.0.write_all(&[byte]).is_err() {
                     return;
                 }
@@ -673,7 +673,7 @@ impl Stream for Dripping {
 fn a_frame_that_drips_in_too_fast_for_one_read_to_seem_slow_is_given_up() {
     bounded(|| {
         let config = config().frame_timeout(ms(200));
-        let header = masked(BINARY, &[0; 1 << 20])[..14].to_vec(); // of a frame that takes an hour
+        let header = masked(BINARY, [0; 1 << 20])[..14].to_vec(); // of a frame that takes an hour
         let began = Instant::now();
         let mut ws = server(Dripping(header.clone().into()), &config);
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));

@@ -1,5 +1,6 @@
 //! The client's opening handshake: what it asks, which responses it takes, what it says of the
 //! others, and that how the bytes are cut changes nothing.
+use crate::support::heads::{RESPONSE as VALID, response as with, response_with, wire};
 use bytes::Buf;
 use std::time::Duration;
 use tickwire::{
@@ -23,34 +24,11 @@ impl Entropy for Sample {
     }
 }
 
-const VALID: [&str; 3] = [
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
-];
-
-/// A status line and headers as they come over the wire.
-fn wire<S: AsRef<str>>(line: &str, headers: impl IntoIterator<Item = S>) -> Vec<u8> {
-    let mut text = format!("{line}\r\n");
-    for header in headers {
-        text.push_str(header.as_ref());
-        text.push_str("\r\n");
-    }
-    text.push_str("\r\n");
-    text.into_bytes()
-}
-
 const AGREED: &str = "HTTP/1.1 101 Switching Protocols";
-
-/// A valid response with more headers.
-fn with(more: &[&str]) -> Vec<u8> {
-    wire(AGREED, VALID.iter().chain(more))
-}
 
 /// A valid response with one header replaced, or left out.
 fn replaced(name: &str, by: Option<&str>) -> Vec<u8> {
-    let kept = VALID.iter().copied().filter(|header| !header.starts_with(&format!("{name}:")));
-    wire(AGREED, kept.chain(by))
+    response_with(name, by.as_slice())
 }
 
 fn request() -> Request {

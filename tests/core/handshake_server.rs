@@ -1,5 +1,6 @@
 //! The server's opening handshake: which requests pass, what the others are answered with, and
 //! that how the bytes are cut changes nothing.
+use crate::support::heads::{REQUEST as VALID, wire, without};
 use bytes::Buf;
 use std::time::Duration;
 use tickwire::{
@@ -10,25 +11,6 @@ use tickwire::{
     },
 };
 
-const VALID: [&str; 5] = [
-    "Host: example.com",
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    "Sec-WebSocket-Version: 13",
-];
-
-/// A request line and headers as they go onto the wire.
-fn wire<S: AsRef<str>>(line: &str, headers: impl IntoIterator<Item = S>) -> Vec<u8> {
-    let mut text = format!("{line}\r\n");
-    for header in headers {
-        text.push_str(header.as_ref());
-        text.push_str("\r\n");
-    }
-    text.push_str("\r\n");
-    text.into_bytes()
-}
-
 /// A valid request with more headers.
 fn with(more: &[&str]) -> Vec<u8> {
     wire("GET / HTTP/1.1", VALID.iter().chain(more))
@@ -36,8 +18,7 @@ fn with(more: &[&str]) -> Vec<u8> {
 
 /// A valid request with one header replaced, or left out.
 fn replaced(name: &str, by: Option<&str>) -> Vec<u8> {
-    let kept = VALID.iter().copied().filter(|header| !header.starts_with(&format!("{name}:")));
-    wire("GET / HTTP/1.1", kept.chain(by))
+    wire("GET / HTTP/1.1", without(&VALID, name).chain(by))
 }
 
 /// A handshake that was fed `bytes`, `step` at a time, until it said something.

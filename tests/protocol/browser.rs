@@ -1,5 +1,5 @@
 //! 15 Browser API rules worth mirroring.
-use crate::{heads, support::carriers::serve_with, support::wire::*};
+use crate::support::{carriers::serve_with, heads, wire::*};
 use tickwire::{
     CloseCode, CloseFrame, Config, Ending, ReadyState, Role, SendError,
     handshake::{

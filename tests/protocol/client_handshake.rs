@@ -1,7 +1,7 @@
 //! 7 Client handshake.
 use crate::{
-    heads::{ACCEPT, KEY, RESPONSE, response, response_with, wire},
     support::carriers::{Dialed, SampleNonce, dial, dial_with},
+    support::heads::{ACCEPT, KEY, RESPONSE, response, response_with, wire},
     support::wire::*,
 };
 use std::{collections::HashSet, time::Duration};

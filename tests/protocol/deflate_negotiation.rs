@@ -1,7 +1,7 @@
 //! 10 permessage-deflate: negotiation.
 use crate::{
-    heads::{request, response},
     support::carriers::{dial_with, serve_with},
+    support::heads::{request, response},
 };
 use tickwire::{
     Config, Role,
@@ -276,7 +276,7 @@ fn p167_a_server_may_do_without() {
     assert_eq!(offer, "permessage-deflate; client_max_window_bits");
     assert_eq!(offer_of_client(&Config::default()), "");
     // And nothing is answered that was not asked for.
-    let served = serve_with(&config, Accept::new(), &crate::heads::request(&[]));
+    let served = serve_with(&config, Accept::new(), &crate::support::heads::request(&[]));
     assert_eq!(served.named("Sec-WebSocket-Extensions").len(), 0);
 }
 
@@ -315,7 +315,7 @@ fn agreed_by_client(config: &Config, answer: &str) -> Agreed {
     let request = Request::new("ws://h").unwrap();
     let mut handshake = Handshake::new(&request, config, SampleNonce(None));
     handshake.advance(usize::MAX);
-    let wire = crate::heads::response(&[&format!("Sec-WebSocket-Extensions: {answer}")]);
+    let wire = crate::support::heads::response(&[&format!("Sec-WebSocket-Extensions: {answer}")]);
     handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
     handshake.commit(wire.len());
     assert_eq!(handshake.step(), Ok(Progress::Complete));

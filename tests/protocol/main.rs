@@ -19,7 +19,6 @@ mod deflate_data;
 mod deflate_negotiation;
 mod fragmentation;
 mod framing;
-mod heads;
 mod limits;
 mod masking;
 mod negotiation;

@@ -191,7 +191,7 @@ fn p027_no_caller_chooses_the_key_of_a_frame() {
     // The adapters' clients take no entropy from the caller: the same calls, other bytes.
     #[cfg(feature = "std")]
     {
-        use crate::{heads::response, support::carriers::Line};
+        use crate::support::{carriers::Line, heads::response};
         use tickwire::handshake::{accept_key, client::Request};
         let wire = || {
             let respond = |request: &[u8]| {

@@ -1,7 +1,7 @@
 //! 9 Subprotocol and extension negotiation.
 use crate::{
-    heads::{request, response},
     support::carriers::{dial_with, serve, serve_with},
+    support::heads::{request, response},
 };
 use tickwire::{
     Config,

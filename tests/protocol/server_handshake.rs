@@ -1,7 +1,7 @@
 //! 8 Server handshake.
 use crate::{
-    heads::{ACCEPT, REQUEST, request, request_with, wire},
     support::carriers::{Served, serve, serve_with},
+    support::heads::{ACCEPT, REQUEST, request, request_with, wire},
     support::wire::*,
 };
 use std::time::Duration;

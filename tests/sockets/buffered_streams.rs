@@ -103,7 +103,7 @@ async fn a_flush_that_goes_on_in_time_is_no_write_timeout() {
 async fn a_flush_that_stays_pending_does_not_keep_the_end_waiting() {
     bounded(async {
         for halves in [false, true] {
-            let mut input = masked(BINARY, &[1]);
+            let mut input = masked(BINARY, [1]);
             input.extend(masked(CLOSE, b""));
             let (io, _peer) = buffered(&input, 64);
             let mut ws = server(io, &config());
@@ -170,7 +170,7 @@ async fn a_shutdown_that_stays_pending_is_waited_for_a_second() {
                     let hour = Duration::from_secs(3600);
                     config = config.heartbeat(Heartbeat::new(hour, hour));
                 }
-                let io = Scripted::new(&masked(CLOSE, &close_body(1000, "")));
+                let io = Scripted::new(&masked(CLOSE, close_body(1000, "")));
                 let mut ws = server(NeverShut(io.clone()), &config);
                 let began = Instant::now();
                 let clean = if halves {
@@ -199,7 +199,7 @@ async fn the_answer_to_a_close_is_flushed_before_the_end_is_told() {
     bounded(async {
         for is_server in [false, true] {
             for halves in [false, true] {
-                let input = to(role_of(is_server), CLOSE, &close_body(1000, ""));
+                let input = to(role_of(is_server), CLOSE, close_body(1000, ""));
                 let (io, peer) = buffered(&input, 64);
                 let mut ws = if is_server { server(io, &config()) } else { client(io, &config()) };
                 let _ = ws.feed(&[7; 500]).unwrap();

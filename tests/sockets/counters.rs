@@ -49,8 +49,8 @@ fn every_way_of_sending_counts_and_the_receiver_counts_the_same() {
             sender.feed("text").unwrap();
             sender.feed(&[7; 300]).unwrap();
             sender.feed(Bytes::from(vec![7; 5_000])).unwrap();
-            sender.feed(&Prepared::new(&[7; 10])).unwrap();
-            sender.feed(&Prepared::new(&[7; 6_000])).unwrap();
+            sender.feed(Prepared::new(&[7; 10])).unwrap();
+            sender.feed(Prepared::new(&[7; 6_000])).unwrap();
             for (data, last) in [("a", false), ("", false), ("bc", true)] {
                 let data = data.as_bytes();
                 let first = sender.message_in_progress().is_none();

@@ -609,7 +609,7 @@ fn a_peer_that_vanishes_is_an_error_and_1006() {
         &config(),
         |client| {
             client.send(&binary(10)).unwrap();
-            client.raw(&masked(BINARY_OPEN, &[1; 100])[..50]);
+            client.raw(&masked(BINARY_OPEN, [1; 100])[..50]);
         },
         |server| {
             assert!(server.recv().unwrap().unwrap() == binary(10));
@@ -631,8 +631,8 @@ fn limits_hold_for_the_sum_of_fragments() {
         |client| {
             client.send(&binary(1000)).unwrap();
             assert!(client.recv().unwrap().unwrap() == binary(1000));
-            client.raw(&masked(BINARY_OPEN, &[0; 600]));
-            client.raw(&masked(CONT, &[0; 401]));
+            client.raw(&masked(BINARY_OPEN, [0; 600]));
+            client.raw(&masked(CONT, [0; 401]));
             assert!(client.recv().unwrap().is_none());
             assert_eq!(client.conn().closed().unwrap().code, 1009);
         },

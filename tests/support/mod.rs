@@ -11,6 +11,7 @@ pub(crate) mod carriers;
 pub(crate) mod endless;
 #[cfg(all(feature = "tokio", feature = "deflate", feature = "rustls"))]
 pub(crate) mod ends;
+pub(crate) mod heads;
 pub(crate) mod numbers;
 #[cfg(feature = "tokio")]
 pub(crate) mod talk;

@@ -154,8 +154,8 @@ async fn pings_of_a_batch_cost_one_pong_in_the_write_of_the_batch() {
         // P042
         let mut input = vec![];
         for i in 0..20 {
-            input.extend(masked(BINARY, &[i; 10]));
-            input.extend(masked(PING, &[i]));
+            input.extend(masked(BINARY, [i; 10]));
+            input.extend(masked(PING, [i]));
         }
         let io = Scripted::new(&input);
         let (counting, calls) = Counted::new(io.clone());
@@ -345,7 +345,7 @@ async fn a_large_shared_payload_leaves_in_one_vectored_write_from_where_it_lies(
         let payload = Bytes::from(vec![7; 100_000]);
         let _ = ws.feed("before").unwrap();
         let _ = ws.feed(payload.clone()).unwrap();
-        let _ = ws.feed(&Prepared::new(&payload)).unwrap();
+        let _ = ws.feed(Prepared::new(&payload)).unwrap();
         let _ = ws.feed("after").unwrap();
         ws.flush().await.unwrap();
         let seen = counted(&calls);

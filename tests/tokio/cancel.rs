@@ -37,16 +37,16 @@ fn input(from_client: bool) -> Vec<u8> {
         if i % 4 == 1 {
             let (a, b) = payload.split_at(payload.len() / 3);
             wire.extend(to(role_of(from_client), opcode & !FIN, a));
-            wire.extend(to(role_of(from_client), PING, &[i, 1]));
+            wire.extend(to(role_of(from_client), PING, [i, 1]));
             wire.extend(to(role_of(from_client), CONT_OPEN, b""));
             wire.extend(to(role_of(from_client), CONT, b));
         } else {
             wire.extend(to(role_of(from_client), opcode, payload));
         }
-        wire.extend(to(role_of(from_client), PING, &[i]));
+        wire.extend(to(role_of(from_client), PING, [i]));
         wire.extend(to(role_of(from_client), PONG, b"unasked"));
     }
-    wire.extend(to(role_of(from_client), CLOSE, &close_body(1001, "bye")));
+    wire.extend(to(role_of(from_client), CLOSE, close_body(1001, "bye")));
     wire
 }
 

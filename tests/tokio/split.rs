@@ -62,7 +62,7 @@ async fn pings_are_answered_while_the_writers_task_sleeps() {
         let (mut reader, writer) = server(far, &config()).into_split();
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
         for i in 0..5 {
-            near.write_all(&masked(PING, &[i])).await.unwrap();
+            near.write_all(&masked(PING, [i])).await.unwrap();
             let mut pong = [0; 3];
             near.read_exact(&mut pong).await.unwrap();
             assert_eq!(pong, [0x8a, 1, i]);
@@ -484,7 +484,7 @@ async fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
     bounded(async {
         let ((mut reader, mut writer), io) = scripted(b"", &beating());
         // A partial frame is there too, so that another deadline is armed.
-        io.with(|s| s.input.extend(&masked(BINARY, &[1; 5000])[..1000]));
+        io.with(|s| s.input.extend(&masked(BINARY, [1; 5000])[..1000]));
         assert!(once!(reader.recv()).is_pending());
         let _ = writer.feed("not flushed").unwrap();
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
@@ -502,7 +502,7 @@ async fn the_frame_timeout_works_over_split_halves() {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
         let began = Instant::now();
-        let wire = masked(BINARY, &[0; 100]);
+        let wire = masked(BINARY, [0; 100]);
         for byte in &wire[..70] {
             io.with(|s| s.input.push_back(*byte));
             sleep(Duration::from_secs(1)).await;
@@ -788,7 +788,7 @@ async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
 async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
     bounded(async {
         let ((mut reader, mut writer), io) =
-            scripted(&masked(CLOSE, &close_body(1001, "bye")), &config());
+            scripted(&masked(CLOSE, close_body(1001, "bye")), &config());
         assert!(!reader.get_ref().with(|s| s.shut));
         let _ = writer.feed("late").unwrap();
         let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");

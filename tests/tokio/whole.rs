@@ -47,10 +47,10 @@ async fn what_was_received_is_delivered_though_every_write_fails() {
         for at_end in [AtEnd::Reset, AtEnd::Eof, AtEnd::Silence] {
             let mut input = vec![];
             for i in 0..50 {
-                input.extend(masked(BINARY, &[i; 1000]));
-                input.extend(masked(PING, &[i]));
+                input.extend(masked(BINARY, [i; 1000]));
+                input.extend(masked(PING, [i]));
             }
-            input.extend(masked(CLOSE, &close_body(1008, "go away")));
+            input.extend(masked(CLOSE, close_body(1008, "go away")));
             let (mut ws, io) = scripted(&input, &config());
             io.with(|s| (s.broken, s.at_end) = (true, at_end));
             let error = ws.send("lost").await.unwrap_err();
@@ -133,9 +133,9 @@ async fn recv_reply_discards_after_a_failed_write_up_to_the_peers_close() {
     bounded(async {
         let mut input = vec![];
         for i in 0..10 {
-            input.extend(masked(BINARY, &[i]));
+            input.extend(masked(BINARY, [i]));
         }
-        input.extend(masked(CLOSE, &close_body(1008, "")));
+        input.extend(masked(CLOSE, close_body(1008, "")));
         let (mut ws, io) = scripted(&input, &config().cork_limit(1));
         io.with(|s| (s.broken, s.at_end) = (true, AtEnd::Reset));
         let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
@@ -244,7 +244,7 @@ async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take(
     bounded(async {
         let mut input = vec![];
         for i in 0..40 {
-            input.extend(masked(BINARY, &[i]));
+            input.extend(masked(BINARY, [i]));
         }
         input.extend(plain(BINARY, b"not masked"));
         let io = Scripted::new(&input);
@@ -323,7 +323,7 @@ async fn one_reply_a_message_is_bounded_by_high_water_when_the_peer_does_not_rea
         let config = config().high_water(10_000).cork_limit(4_000);
         let mut input = vec![];
         for _ in 0..500 {
-            input.extend(masked(BINARY, &[3; 300]));
+            input.extend(masked(BINARY, [3; 300]));
         }
         let (mut ws, io) = scripted(&input, &config);
         io.with(|s| s.room = 1000);
@@ -362,7 +362,7 @@ async fn a_peer_that_reads_late_gets_every_reply() {
         let (mut read, mut write) = tokio::io::split(near);
         let writing = tokio::spawn(async move {
             for i in 0..500_u32 {
-                let wire = masked(BINARY, &[i as u8; 300]);
+                let wire = masked(BINARY, [i as u8; 300]);
                 write.write_all(&wire).await.unwrap();
             }
             write.write_all(&masked(CLOSE, b"")).await.unwrap();
@@ -392,7 +392,7 @@ async fn a_ping_flood_from_a_peer_that_never_reads_costs_one_pong_and_ends() {
         let flood = io.clone();
         let flooding = tokio::spawn(async move {
             loop {
-                flood.with(|s| s.input.extend(masked(PING, &[1; 125]).repeat(100)));
+                flood.with(|s| s.input.extend(masked(PING, [1; 125]).repeat(100)));
                 sleep(Duration::from_millis(100)).await;
             }
         });
@@ -413,7 +413,7 @@ async fn pongs_keep_their_order_though_the_stream_takes_nothing() {
             let (ws, io) = scripted(b"", &config());
             io.with(|s| s.room = 0);
             let pings = |range: std::ops::Range<u8>| {
-                range.flat_map(|i| masked(PING, &[i])).collect::<Vec<_>>()
+                range.flat_map(|i| masked(PING, [i])).collect::<Vec<_>>()
             };
             let (mut whole, mut halves) = (None, None);
             if split {
@@ -458,7 +458,7 @@ async fn send_to_a_peer_that_does_not_read_ends_by_the_write_timeout() {
 async fn a_write_timeout_does_not_hide_what_was_received() {
     bounded(async {
         for halves in [false, true] {
-            let input: Vec<u8> = (0..3).flat_map(|i| masked(BINARY, &[i])).collect();
+            let input: Vec<u8> = (0..3).flat_map(|i| masked(BINARY, [i])).collect();
             let (mut ws, io) = scripted(&input, &config());
             io.with(|s| s.room = 10);
             assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [0]);
@@ -612,7 +612,7 @@ async fn close_is_bounded_though_the_peer_sends_as_fast_as_it_can() {
         let (mut near, far) = duplex(1 << 16);
         let mut ws = server(far, &config);
         let flooding = tokio::spawn(async move {
-            let wire = masked(BINARY, &[1; 1000]).repeat(50);
+            let wire = masked(BINARY, [1; 1000]).repeat(50);
             while near.write_all(&wire).await.is_ok() {}
         });
         let error = recv_error(ws.close(None).await.unwrap_err());
@@ -626,7 +626,7 @@ async fn close_is_bounded_though_the_peer_sends_as_fast_as_it_can() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_closes_and_does_not_read_our_answer_cannot_hold_us() {
     bounded(async {
-        let (mut ws, io) = scripted(&masked(CLOSE, &close_body(1000, "")), &config());
+        let (mut ws, io) = scripted(&masked(CLOSE, close_body(1000, "")), &config());
         io.with(|s| s.room = 10);
         let _ = ws.feed(&[0; 100]).unwrap();
         let began = Instant::now();
@@ -644,9 +644,9 @@ async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
         // P065
         let mut input = vec![];
         for i in 0..20 {
-            input.extend(masked(BINARY, &[i; 500]));
+            input.extend(masked(BINARY, [i; 500]));
         }
-        input.extend(masked(CLOSE, &close_body(1000, "")));
+        input.extend(masked(CLOSE, close_body(1000, "")));
         let (mut ws, io) = scripted(&input, &config());
         io.with(|s| s.at_end = AtEnd::Eof);
         ws.sender().close(None).unwrap();
@@ -671,7 +671,7 @@ async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
 async fn a_client_waits_for_the_servers_fin_no_longer_than_the_close_timeout() {
     bounded(async {
         // P071
-        let io = Scripted::new(&plain(CLOSE, &close_body(1000, "")));
+        let io = Scripted::new(&plain(CLOSE, close_body(1000, "")));
         let mut ws = client(io.clone(), &config());
         let began = Instant::now();
         assert!(ws.recv().await.unwrap().is_none());
@@ -685,7 +685,7 @@ async fn a_client_waits_for_the_servers_fin_no_longer_than_the_close_timeout() {
 async fn a_stream_that_ends_in_the_middle_is_an_unexpected_end() {
     bounded(async {
         // P018, P037
-        let whole = masked(BINARY, &[1; 100]);
+        let whole = masked(BINARY, [1; 100]);
         for cut in 0..whole.len() {
             let mut input = whole.clone();
             input.extend(&whole[..cut]);
@@ -714,7 +714,7 @@ async fn abort_overtakes_what_was_fed() {
         ws.sender().abort(CloseFrame::new(CloseCode::INTERNAL_ERROR)).unwrap();
         io.with(|s| {
             s.room = usize::MAX;
-            s.input.extend(masked(CLOSE, &close_body(1011, "")));
+            s.input.extend(masked(CLOSE, close_body(1011, "")));
             s.at_end = AtEnd::Eof;
         });
         assert!(ws.recv().await.unwrap().is_none());
@@ -734,7 +734,7 @@ async fn with_auto_pong_and_auto_close_off_the_caller_answers() {
         let mut input = masked(PING, b"p");
         input.extend(masked(TEXT, b"t"));
         input.extend(masked(PONG, b"q"));
-        input.extend(masked(CLOSE, &close_body(4000, "why")));
+        input.extend(masked(CLOSE, close_body(4000, "why")));
         let (mut ws, io) = scripted(&input, &config().auto_pong(false).auto_close(false));
         assert_eq!(ws.recv_event().await.unwrap(), Some(Event::Ping(b"p")));
         ws.sender().pong(b"mine").unwrap();
@@ -827,7 +827,7 @@ async fn any_byte_is_a_sign_of_life() {
         let (mut ws, io) = scripted(b"", &config);
         let far = io.clone();
         tokio::spawn(async move {
-            for byte in masked(BINARY, &[1; 50]) {
+            for byte in masked(BINARY, [1; 50]) {
                 far.with(|s| s.input.push_back(byte));
                 sleep(Duration::from_secs(29)).await;
             }
@@ -922,7 +922,7 @@ async fn a_frame_that_trickles_in_is_cut_off_but_not_one_in_chunks() {
             let (mut ws, io) = scripted(b"", &config());
             let far = io.clone();
             tokio::spawn(async move {
-                for byte in masked(TEXT, &[b'a'; 100]) {
+                for byte in masked(TEXT, [b'a'; 100]) {
                     far.with(|s| s.input.push_back(byte));
                     sleep(Duration::from_secs(1)).await;
                 }
@@ -1135,7 +1135,7 @@ fn held<S>(ws: WebSocket<S>) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_waits_for_the_peers_fin_holds_no_buffers() {
-    let io = Scripted::new(&plain(CLOSE, &close_body(1000, "")));
+    let io = Scripted::new(&plain(CLOSE, close_body(1000, "")));
     let mut ws = client(io.clone(), &config());
     assert!(once!(ws.recv()).is_pending());
     assert!(io.frames().len() == 1 && ws.connection().ready_state() == ReadyState::Closing);
@@ -1148,7 +1148,7 @@ async fn used(is_server: bool, len: usize, after: &[u8]) -> (WebSocket<Scripted>
     let io = Scripted::new(b"");
     let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &beating()));
     for i in 0..200 {
-        let wire = to(role_of(is_server), BINARY, &vec![i as u8; len]);
+        let wire = to(role_of(is_server), BINARY, vec![i as u8; len]);
         // Cut in two, so that each waits in the middle of a message, too.
         let (a, b) = wire.split_at(wire.len() * (i % 7) / 7);
         for part in [a, b] {
@@ -1187,7 +1187,7 @@ async fn a_waiting_connection_holds_no_buffers() {
 async fn the_few_bytes_of_a_partial_frame_do_not_pin_a_buffer() {
     for is_server in [true, false] {
         for cut in [1, 2, 5, 20, 100] {
-            let part = &to(role_of(is_server), BINARY, &[0; 8000])[..cut];
+            let part = &to(role_of(is_server), BINARY, [0; 8000])[..cut];
             let (ws, io) = used(is_server, 1000, part).await;
             let held = held(ws);
             assert!(held <= 4 << 10, "server {is_server}, {cut} bytes: {held} bytes");
@@ -1201,7 +1201,7 @@ async fn a_split_connection_that_waits_holds_no_buffers() {
     let (ws, io) = used(true, 16 << 10, b"").await;
     let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
     for i in 0..100 {
-        io.with(|s| s.input.extend(masked(BINARY, &[i; 16 << 10])));
+        io.with(|s| s.input.extend(masked(BINARY, [i; 16 << 10])));
         assert!(reader.recv().await.unwrap().is_some());
         assert!(once!(reader.recv()).is_pending());
         writer.send(&[i; 16 << 10]).await.unwrap();
@@ -1530,7 +1530,7 @@ async fn frames_right_behind_the_request_are_not_lost_however_it_is_cut() {
         // P129, A65
         let mut wire = REQUEST.as_bytes().to_vec();
         for i in 0..50 {
-            wire.extend(masked(BINARY, &[i; 1000]));
+            wire.extend(masked(BINARY, [i; 1000]));
         }
         wire.extend(masked(CLOSE, b""));
         for step in [1, 100, 1009, 1 << 20] {

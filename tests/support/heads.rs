@@ -1,5 +1,5 @@
 //! Heads of the opening handshake, right ones to be made wrong.
-pub(crate) use crate::support::carriers::{ACCEPT, KEY};
+pub(crate) use super::carriers::{ACCEPT, KEY};
 
 pub(crate) const REQUEST: [&str; 5] = [
     "Host: example.com",
@@ -47,7 +47,7 @@ pub(crate) fn response_with(name: &str, by: &[&str]) -> Vec<u8> {
     wire("HTTP/1.1 101 Switching Protocols", lines)
 }
 
-fn without<'a>(lines: &'a [&'a str], name: &str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn without<'a>(lines: &'a [&'a str], name: &str) -> impl Iterator<Item = &'a str> {
     let name = format!("{name}:");
     lines.iter().copied().filter(move |line| !line.starts_with(&name))
 }
