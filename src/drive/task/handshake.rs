@@ -7,7 +7,7 @@ use crate::{
     drive::{Error, Output, io::flush},
     proto::{
         config::Config,
-        connection::LINGER,
+        connection::closing::LINGER,
         error::RecvError,
         handshake::{
             HandshakeError, Progress,

@@ -12,7 +12,6 @@ use crate::proto::{
     time::Time,
 };
 use alloc::boxed::Box;
-#[cfg(feature = "std")]
 use core::time::Duration;
 
 /// The receiving half, the deadlines, and how the stream ends.
@@ -25,7 +24,6 @@ pub struct Inbound {
     /// The stream was shut for writing.
     shut: bool,
     /// Reads are to be stamped: [`Config::stamp_reads`].
-    #[cfg(feature = "std")]
     stamps: bool,
     /// `None` where nothing was agreed on, as mostly.
     negotiated: Option<Box<Negotiated>>,
@@ -39,19 +37,16 @@ impl Inbound {
             timers: Timers::new(config),
             role,
             shut: false,
-            #[cfg(feature = "std")]
             stamps: config.stamp_reads,
             negotiated: (!plain).then(|| Box::new(negotiated)),
         }
     }
 
-    #[cfg(feature = "std")]
     #[inline]
     pub(crate) fn receiver(&self) -> &Receiver {
         &self.rx
     }
 
-    #[cfg(feature = "std")]
     #[inline]
     pub(crate) fn receiver_mut(&mut self) -> &mut Receiver {
         &mut self.rx
@@ -66,7 +61,6 @@ impl Inbound {
     }
 
     /// Queues the answer to a step in the sending half.
-    #[cfg(feature = "std")]
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         respond(step, &self.rx, tx);
     }
@@ -80,7 +74,6 @@ impl Inbound {
     }
 
     /// How far the end has come, to be compared with an earlier value.
-    #[cfg(feature = "std")]
     pub(crate) fn progress(&self, tx: &Sender) -> impl PartialEq + use<> {
         self.phase(tx)
     }
@@ -135,18 +128,15 @@ impl Inbound {
     }
 
     /// Says that the times told from now on have another epoch.
-    #[cfg(feature = "std")]
     pub(super) fn restart_clock(&mut self) {
         self.timers.restart();
     }
 
     /// The shortest of all deadlines but the one on writing.
-    #[cfg(feature = "std")]
     pub(super) fn shortest_timeout(&self) -> Duration {
         self.timers.shortest()
     }
 
-    #[cfg(feature = "std")]
     pub(crate) fn stamps_reads(&self) -> bool {
         self.stamps
     }

@@ -4,7 +4,7 @@
 //! The halves share nothing. What one owes the other (a Pong, the answering Close, the Close that
 //! reports a violation) passes through [`respond`](inbound::respond). `closing` decides how a connection
 //! ends, `handshake` opens it; adapters read, write and tell the time.
-mod closing;
+pub(crate) mod closing;
 mod counters;
 mod inbound;
 pub(crate) mod out_buffer;
@@ -15,8 +15,6 @@ mod sender;
 mod stall;
 mod timers;
 
-#[cfg(feature = "std")]
-pub(crate) use closing::LINGER;
 pub use closing::{Closed, Ending, ReadyState};
 #[cfg(feature = "counters")]
 pub use counters::{Counters, Traffic};
@@ -28,18 +26,15 @@ pub(crate) use recv_buffer::RecvBuffer;
 pub use rtt::RoundTrip;
 pub use sender::{Position, Sender};
 
-#[cfg(feature = "_task")]
-use crate::proto::memory::Memory;
 use crate::proto::{
     config::{Config, Negotiated},
     entropy::Entropy,
     error::RecvError,
+    memory::Memory,
     role::Role,
     time::Time,
 };
 use alloc::boxed::Box;
-#[cfg(feature = "std")]
-use core::time::Duration;
 
 /// One open WebSocket connection without its stream: bytes in, events out; messages in, bytes out.
 ///
@@ -210,7 +205,6 @@ impl Connection {
     }
 
     /// Takes buffers from `memory` and gives them back there.
-    #[cfg(feature = "_task")]
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.inbound.rx.set_memory(memory);
         self.tx.set_memory(memory);
@@ -360,18 +354,16 @@ impl Connection {
 
     /// The shortest of all timeouts here.
     #[cfg(feature = "std")]
-    pub(crate) fn shortest_timeout(&self) -> Duration {
+    pub(crate) fn shortest_timeout(&self) -> core::time::Duration {
         self.inbound.shortest_timeout().min(self.tx.write_timeout())
     }
 
-    #[cfg(feature = "std")]
     #[inline(always)]
     pub(crate) fn inbound(&mut self) -> &mut Inbound {
         &mut self.inbound
     }
 
     /// The parts, for a connection that is used from two tasks or threads.
-    #[cfg(feature = "std")]
     pub(crate) fn into_halves(self) -> (Inbound, Sender) {
         (self.inbound, self.tx)
     }

@@ -13,7 +13,6 @@ mod walk;
 use super::counters::Traffic;
 use super::inbound::respond;
 use super::{Closed, Sender, counters::Tally, recv_buffer::RecvBuffer};
-#[cfg(feature = "_task")]
 use crate::proto::memory::Memory;
 use crate::proto::{
     close::CloseFrame,
@@ -175,7 +174,6 @@ impl Receiver {
         self.buf.take_over(head)
     }
 
-    #[cfg(feature = "_task")]
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
         self.buf.set_memory(memory);
     }
@@ -435,7 +433,6 @@ impl Receiver {
     }
 
     /// Whether something arrived since `take_heard` was last called.
-    #[cfg(feature = "_task")]
     pub(crate) fn heard(&self) -> bool {
         self.heard
     }

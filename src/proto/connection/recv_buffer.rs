@@ -82,7 +82,6 @@ impl RecvBuffer {
         Vec::new()
     }
 
-    #[cfg(feature = "_task")]
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
         self.memory = memory;
     }

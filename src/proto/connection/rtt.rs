@@ -113,7 +113,6 @@ impl Trips {
     }
 
     /// Forgets the Pings under way, since times from now on have another epoch.
-    #[cfg(feature = "std")]
     pub(super) fn restart(&mut self) {
         *self = Self { times: self.times, ..Self::default() };
     }

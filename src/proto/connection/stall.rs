@@ -13,7 +13,6 @@ pub(crate) enum Stall {
 }
 
 impl Stall {
-    #[cfg(feature = "std")]
     pub(super) fn restart(&mut self) {
         if let Self::Until(_) = self {
             *self = Self::Unarmed;

@@ -67,14 +67,12 @@ impl Timers {
     }
 
     /// The shortest of all timeouts here.
-    #[cfg(feature = "std")]
     pub(super) fn shortest(&self) -> Duration {
         let ends = self.frame_timeout.min(self.close_timeout);
         self.heartbeat.map_or(ends, |h| ends.min(between_looks(h)).min(h.timeout))
     }
 
     /// Forgets all times told.
-    #[cfg(feature = "std")]
     pub(super) fn restart(&mut self) {
         (self.frame, self.end, self.paused) = (None, None, false);
         self.beat = match self.beat {

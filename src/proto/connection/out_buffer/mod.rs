@@ -107,7 +107,6 @@ impl Default for OutBuffer {
 }
 
 impl OutBuffer {
-    #[cfg(feature = "_task")]
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.memory = memory;
     }

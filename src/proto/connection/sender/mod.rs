@@ -21,7 +21,6 @@ use super::{
     rtt::RoundTrip,
     stall::Stall,
 };
-#[cfg(feature = "_task")]
 use crate::proto::memory::Memory;
 use crate::proto::{
     close::{CloseCode, CloseFrame},
@@ -120,7 +119,6 @@ impl Sender {
         self.ledger.controls_queued(0, &self.out);
     }
 
-    #[cfg(feature = "_task")]
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
         self.out.set_memory(memory);
     }
