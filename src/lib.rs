@@ -232,7 +232,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // What adapters use of the core is dead without them; what is dead with them is found.
-#![cfg_attr(not(feature = "_task"), allow(dead_code))]
+#![cfg_attr(not(feature = "_task"), allow(dead_code, unreachable_pub))]
 
 extern crate alloc;
 #[cfg(feature = "std")]
