@@ -1,6 +1,6 @@
 //! What the loop drives: a connection in one piece, or the reading half of a split one.
 use super::{
-    Output, Want, again,
+    Output, again,
     io::{flush, write},
     lost,
 };
@@ -17,6 +17,17 @@ use std::{
     io,
     task::{Context, Poll, ready},
 };
+
+/// The kind of item that a call waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// A message.
+    Message,
+    /// A message or a control frame.
+    Event,
+    /// A piece of a message.
+    Chunk,
+}
 
 /// What a connection came to.
 pub trait Outcome {

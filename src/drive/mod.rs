@@ -16,7 +16,7 @@ pub(crate) mod sync;
 pub(crate) mod task;
 
 pub use self::core::Whole;
-pub(crate) use self::core::{Core, Outcome};
+pub(crate) use self::core::{Core, Outcome, Want};
 pub(crate) use error::Error;
 pub(crate) use error::{again, lost};
 pub(crate) use halves::{Closing, Half, Hand, Link, Queue, Shared, TURN};
@@ -41,17 +41,6 @@ pub(crate) enum Ready {
     Item,
     /// The end, or an error, which is in `failed`.
     End,
-}
-
-/// The kind of item that a call waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    /// A message.
-    Message,
-    /// A message or a control frame.
-    Event,
-    /// A piece of a message.
-    Chunk,
 }
 
 /// A connection, whole or the half of it that receives, and its stream. Adapters have their own names
