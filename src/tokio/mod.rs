@@ -110,10 +110,10 @@ pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 /// let handshake = Incoming::read(stream, &Config::default()).await?;
 /// let request = handshake.request();
 /// if request.path() != "/feed" {
-///     return handshake.reject(HandshakeError::NotFound.into()).await;
+///     return handshake.reject(HandshakeError::NotFound).await;
 /// }
 /// if !origins.allows(&request) {
-///     return handshake.reject(HandshakeError::OriginNotAllowed.into()).await;
+///     return handshake.reject(HandshakeError::OriginNotAllowed).await;
 /// }
 /// // .. await whoever knows the token in `request.headers().get("authorization")` ..
 /// let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;

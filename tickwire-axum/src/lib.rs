@@ -83,7 +83,7 @@ impl WebSocketUpgrade {
 
     /// The subprotocols spoken here, best first (RFC 6455 §4.2.2). The first that the client
     /// also offers is agreed on; without one in common, the connection has none. See
-    /// [`negotiated`](Socket::negotiated).
+    /// [`negotiated`](tickwire::Connection::negotiated).
     pub fn protocols<I>(mut self, names: I) -> Self
     where
         I: IntoIterator<Item: Into<String>>,
