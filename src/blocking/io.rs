@@ -26,7 +26,7 @@ const SLICES: usize = 32;
 const LONGEST: Duration = Duration::from_secs(1);
 /// The shortest, and how long a read blocks while there is something to write.
 const SHORTEST: Duration = Duration::from_millis(10);
-/// The longest a write blocks before the other things are looked at.
+/// The longest that a write blocks before other work is checked.
 pub(super) const WRITE_TICK: Duration = Duration::from_millis(50);
 /// How long the reader of two halves, with nothing else to do, waits for the writer to give back the
 /// right to write.
@@ -96,7 +96,7 @@ pub(super) fn some(written: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-/// What a call that may block came to. One that was interrupted is made again.
+/// The outcome of a call that may block. An interrupted one is made again.
 #[inline]
 pub(super) fn outcome<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
     loop {
@@ -107,8 +107,8 @@ pub(super) fn outcome<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Re
         match error.kind() {
             io::ErrorKind::Interrupted => {}
             io::ErrorKind::WouldBlock => return Poll::Pending,
-            // What Windows calls a timeout that was set. Elsewhere the system means by it that the
-            // peer is gone.
+            // Windows returns this when a timeout that was set has passed. On other systems it means that
+            // the peer is gone.
             io::ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
                 return Poll::Pending;
             }
@@ -120,9 +120,9 @@ pub(super) fn outcome<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Re
 /// The timeout of a stream, for one direction.
 #[derive(Debug, Default)]
 pub(super) struct Timeout {
-    /// What it was last set to; `None`: to nothing, by us.
+    /// The value last set; `None`: we have set none.
     set: Option<Duration>,
-    /// The stream has no such thing.
+    /// The stream has no timeouts.
     missing: bool,
 }
 
@@ -174,7 +174,7 @@ impl Timeout {
     }
 }
 
-/// What the last call that did nothing was stuck at.
+/// Where the last call that did nothing was stuck.
 #[derive(Clone, Copy, Debug)]
 pub enum Stuck {
     /// Nothing: there was no call.
@@ -286,7 +286,7 @@ impl Patience {
     ) {
         let most = if brief { SHORTEST } else { self.tick };
         if timeout.within(most) && self.read_limit.is_none() {
-            return; // it will do, whether or not it has to
+            return; // short enough, whether or not it has to be
         }
         self.limit_read(io, timeout, brief, armed());
     }
@@ -301,7 +301,7 @@ impl Patience {
         if let Some(most) = earlier(tick, self.rest(self.read_limit))
             && !timeout.within(most)
         {
-            // A stream that cannot is read all the same.
+            // A stream without timeouts is read all the same.
             let _ = timeout.set(Some(most), |to| io.set_read_timeout(to));
         }
     }
@@ -335,7 +335,7 @@ impl Patience {
     }
 
     /// Whether reads in the middle of a frame had to wait, this one (which began then) or several
-    /// together: a byte now and then is to be noticed too.
+    /// together, so that a byte now and then is noticed too.
     #[inline]
     pub(super) fn was_slow(&mut self, began: Option<Time>) -> bool {
         let waited = began.map(|began| self.now() - began);
@@ -350,7 +350,7 @@ impl Patience {
     /// A read would block.
     pub(super) fn no_input(&mut self, timeout: &Timeout) {
         self.stuck = Stuck::Stream(timeout.set);
-        // What came before it may have been a write.
+        // The call before it may have been a write.
         self.blocked_at = self.blocked_at.max(self.refused);
     }
 
@@ -362,7 +362,7 @@ impl Patience {
         self.skipped = false;
     }
 
-    /// The stream took all there was.
+    /// The stream took everything.
     #[inline]
     pub(super) fn written(&mut self) {
         self.refused = None;
