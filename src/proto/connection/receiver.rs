@@ -189,7 +189,7 @@ impl Receiver {
         if self.quick_below == 0 || self.buf.wire_len() > 0 {
             rest = self.rest();
         }
-        self.buf.spare_mut(self.limits.message, rest)
+        self.buf.spare_mut(self.limits.max_message, rest)
     }
 
     /// The rest of the frame in progress, as far as it may come into the buffer.
@@ -200,7 +200,7 @@ impl Receiver {
                 Some(message) if message.compressed => 0, // it does not stay in the buffer
                 _ => {
                     let here = self.buf.wire_len() as u64;
-                    let limit = if self.in_chunks() { usize::MAX } else { self.limits.message };
+                    let limit = if self.in_chunks() { usize::MAX } else { self.limits.max_message };
                     usize::try_from(remaining.saturating_sub(here)).map_or(limit, |n| n.min(limit))
                 }
             },

@@ -6,7 +6,7 @@
 //! replaces this.
 mod stream;
 
-use super::{Receiver, progress::Limits, walk::Stop};
+use super::{Receiver, walk::Stop};
 use crate::proto::{
     config::Config,
     connection::recv_buffer::{RecvBuffer, SLACK},
@@ -36,7 +36,6 @@ pub(super) struct Inflate {
     takeover: bool,
     /// How much the thread may keep.
     memory: usize,
-    limits: Limits,
     raw: Option<Box<Decompressor>>,
     /// The inflated part of the message: all of it or, in chunks, the part not handed out yet.
     out: Output,
@@ -63,7 +62,6 @@ impl Receiver {
         self.inflate = Some(Box::new(Inflate {
             takeover: agreed.takeover(sender),
             memory: config.deflate.unwrap_or_default().memory,
-            limits: Limits::compressed(config),
             raw: None,
             out: Output::default(),
             unmasked: 0,
@@ -76,10 +74,6 @@ impl Receiver {
 }
 
 impl Inflate {
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
     /// How many compressed bytes the message in progress has so far.
     pub(super) fn taken(&self) -> u64 {
         self.taken

@@ -1,6 +1,6 @@
 //! The stand-in for `inflate` without the feature `deflate`: nothing is compressed, so this type has no
 //! values.
-use super::{progress::Limits, walk::Stop};
+use super::walk::Stop;
 use crate::proto::{
     connection::recv_buffer::RecvBuffer,
     error::RecvError,
@@ -15,10 +15,6 @@ pub(super) type Handle = Inflate;
 pub(super) enum Inflate {}
 
 impl Inflate {
-    pub(super) fn limits(&self) -> &Limits {
-        match *self {}
-    }
-
     pub(super) fn taken(&self) -> u64 {
         match *self {}
     }

@@ -64,12 +64,9 @@ impl InProgress {
 
 /// The limits on a message (§10.4).
 pub(super) struct Limits {
-    /// The most bytes in a message, as they are on the wire.
-    pub(super) message: usize,
-    /// The most bytes in it once inflated: [`Config::max_message`].
+    /// The most bytes in a message that is handed out: [`Config::max_message`].
     pub(super) max_message: usize,
-    /// The most bytes in a frame.
-    pub(super) frame: usize,
+    max_frame: Option<usize>,
     fragments: u32,
     /// A message in one frame that is shorter than this is within all limits.
     pub(super) below: usize,
@@ -77,29 +74,28 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new(config: &Config) -> Self {
-        let (message, frame) = (config.max_message, config.frame_limit());
-        let below = message.min(frame).saturating_add(1);
-        Self { message, max_message: message, frame, fragments: config.max_fragments, below }
+        let (max_message, max_frame) = (config.max_message, config.max_frame);
+        let below = max_message.min(config.frame_limit()).saturating_add(1);
+        Self { max_message, max_frame, fragments: config.max_fragments, below }
     }
 
-    /// For compressed messages. Incompressible data grows: a little with zlib, by an
+    /// The most bytes of a message on the wire. Incompressible data grows: a little with zlib, by an
     /// eighth with the simplest codes.
-    #[cfg(feature = "deflate")]
-    pub(super) fn compressed(config: &Config) -> Self {
-        let most = config.max_message;
-        let grown = most.saturating_add(most / 8).saturating_add(1 << 10);
-        Self { message: grown, frame: config.max_frame.unwrap_or(grown), ..Self::new(config) }
+    fn on_the_wire(&self, compressed: bool) -> usize {
+        let most = self.max_message;
+        if compressed { most.saturating_add(most / 8).saturating_add(1 << 10) } else { most }
     }
 
     /// Whether a message that is handed out whole may have `more` bytes after `kept`, and that many
     /// fragments.
     pub(super) fn check_message(
         &self,
+        compressed: bool,
         kept: u64,
         more: u64,
         fragments: u32,
     ) -> Result<(), RecvError> {
-        if more > (self.message as u64).saturating_sub(kept) {
+        if more > (self.on_the_wire(compressed) as u64).saturating_sub(kept) {
             return Err(self.message_too_big());
         }
         if fragments > self.fragments {
@@ -112,9 +108,10 @@ impl Limits {
         RecvError::MessageTooBig { limit: shown(self.max_message) }
     }
 
-    pub(super) fn check_frame(&self, payload_len: u64) -> Result<(), RecvError> {
-        if payload_len > self.frame as u64 {
-            return Err(RecvError::FrameTooBig { limit: shown(self.frame) });
+    pub(super) fn check_frame(&self, compressed: bool, payload_len: u64) -> Result<(), RecvError> {
+        let limit = self.max_frame.unwrap_or_else(|| self.on_the_wire(compressed));
+        if payload_len > limit as u64 {
+            return Err(RecvError::FrameTooBig { limit: shown(limit) });
         }
         Ok(())
     }

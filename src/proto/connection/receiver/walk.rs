@@ -5,7 +5,7 @@
 //! `inflate` inflates compressed messages.
 use super::{
     Close, Current, Delivery, Receiver, State, Step,
-    progress::{Handing, InProgress, Limits},
+    progress::{Handing, InProgress},
 };
 use crate::proto::{
     close::CloseFrame,
@@ -114,8 +114,8 @@ impl Receiver {
             (Handing::Whole, &State::Payload { remaining, .. }) => {
                 // A frame begun while chunks were asked for was not checked against these.
                 let (compressed, fragments) = (message.compressed, message.fragments);
-                let (limits, kept) = self.limits(compressed);
-                limits.check_message(kept, remaining, fragments)?;
+                let kept = self.kept(compressed);
+                self.limits.check_message(compressed, kept, remaining, fragments)?;
             }
             _ => {}
         }
@@ -157,18 +157,18 @@ impl Receiver {
         }
         let begun = self.message.as_ref().map(|message| (message.compressed, message.fragments));
         let (compressed, fragments) = begun.unwrap_or((header.rsv1, 0));
-        let (limits, kept) = self.limits(compressed);
+        let (kept, more) = (self.kept(compressed), header.payload_len);
         if whole {
-            limits.check_message(kept, header.payload_len, fragments.saturating_add(1))?;
+            self.limits.check_message(compressed, kept, more, fragments.saturating_add(1))?;
         }
-        limits.check_frame(header.payload_len)
+        self.limits.check_frame(compressed, more)
     }
 
-    /// The limits on a message, and how many bytes on the wire it has so far.
-    fn limits(&self, compressed: bool) -> (&Limits, u64) {
+    /// How many bytes on the wire the message in progress has so far.
+    fn kept(&self, compressed: bool) -> u64 {
         match &self.inflate {
-            Some(inflate) if compressed => (inflate.limits(), inflate.taken()),
-            _ => (&self.limits, self.buf.message().len() as u64),
+            Some(inflate) if compressed => inflate.taken(),
+            _ => self.buf.message().len() as u64,
         }
     }
 
