@@ -1,0 +1,108 @@
+use super::*;
+use alloc::vec::Vec;
+
+/// Whatever is written and asked in whatever order, it says of text what a fresh look says.
+#[test]
+fn a_buffer_knows_only_what_is_so() {
+    let mut random = 1_u32;
+    let mut next = |n: usize| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) as usize % n
+    };
+    let pieces = ["a", "é", "€", "😀"].map(str::as_bytes);
+    let (mut whole, mut begun, mut neither) = (0, 0, 0);
+    for _ in 0..if cfg!(miri) { 200 } else { 20_000 } {
+        let mut buffer = Buffer::from(alloc::vec![b'x'; 12]);
+        for _ in 0..8 {
+            let (from, to) = (next(12), next(14));
+            match next(6) {
+                0 => buffer.copy_within(from..12, to.min(from)),
+                1 => buffer.overwrite(from..).unwrap_or_default().fill(b'y'),
+                2 => buffer.get_mut(from..12).unwrap_or_default().fill(0xff),
+                3 => {
+                    let piece = pieces[next(4)];
+                    let n = piece.len().min(12 - from);
+                    buffer.get_mut(from..from + n).unwrap_or_default().copy_from_slice(&piece[..n]);
+                }
+                4 => {
+                    let fresh = buffer.get(from..to).is_some_and(utf8::is_valid);
+                    let text = buffer.is_text(from..to);
+                    assert_eq!(text, fresh);
+                    if text {
+                        assert_eq!(buffer.text().as_bytes(), &buffer[from..to]);
+                        whole += 1;
+                    }
+                }
+                _ if from <= to && to <= 12 => {
+                    let fresh = core::str::from_utf8(&buffer[from..to]);
+                    let begins = fresh.is_ok_and(|_| true)
+                        || fresh.is_err_and(|error| error.error_len().is_none());
+                    assert_eq!(buffer.begins_text(from..to), begins);
+                    if begins { begun += 1 } else { neither += 1 }
+                }
+                _ => {}
+            }
+            assert!(core::str::from_utf8(buffer.text().as_bytes()).is_ok());
+        }
+        let known = buffer.text().len();
+        assert_eq!(buffer.into_text().as_str().len(), known);
+    }
+    if !cfg!(miri) {
+        assert!(whole > 1000 && begun > 1000 && neither > 1000, "{whole} {begun} {neither}");
+    }
+}
+
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// The twin: what masking means (§5.3).
+fn byte_loop(bytes: &mut [u8], key: [u8; 4]) {
+    for (byte, k) in bytes.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= k;
+    }
+}
+
+fn source(n: usize) -> Vec<u8> {
+    (0..n).map(|i| (i * 7 + i / 13) as u8).collect()
+}
+
+/// Every length up to beyond two of the widest blocks, and around the change of kernel, at
+/// every alignment of a block.
+fn cases() -> impl Iterator<Item = (usize, usize)> {
+    let (dense, sparse) = if cfg!(miri) { (0..80, 250..330) } else { (0..700, 2040..2120) };
+    (0..if cfg!(miri) { 5 } else { 33 })
+        .flat_map(move |at| dense.clone().chain(sparse.clone()).map(move |n| (at, n)))
+}
+
+#[test]
+fn kernels_are_their_twin_at_every_length_and_alignment() {
+    let source = source(2200);
+    for (at, n) in cases() {
+        let mut want = source.clone();
+        byte_loop(&mut want[at..at + n], KEY);
+        let mut got = source.clone();
+        xor_in_place(&mut got[at..at + n], KEY);
+        assert!(got == want, "in place, {n} at {at}");
+        let mut got = source.clone();
+        xor_to_read(&mut got[at..at + n], KEY);
+        assert!(got == want, "to be read, {n} at {at}");
+        let mut to = source.clone();
+        to[at..at + n].fill(0xee);
+        copy_xor(&mut to[at..at + n], &source[at..at + n], KEY);
+        assert!(to == want, "copied, {n} at {at}");
+    }
+}
+
+#[test]
+fn the_portable_body_is_its_twin_too() {
+    let source = source(2200);
+    for (at, n) in cases().filter(|&(_, n)| n >= 32) {
+        let mut want = source.clone();
+        byte_loop(&mut want[at..at + n], KEY);
+        let mut got = source.clone();
+        xor_blocks(&mut got[at..at + n], KEY);
+        assert!(got == want, "in place, {n} at {at}");
+        let mut to = source.clone();
+        copy_xor_blocks(&mut to[at..at + n], &source[at..at + n], KEY);
+        assert!(to == want, "copied, {n} at {at}");
+    }
+}
