@@ -15,7 +15,7 @@ mod tests;
 mod urgent;
 
 #[cfg(feature = "counters")]
-use super::counters::{Traffic, Writes};
+use super::counters::Traffic;
 use super::{
     out_buffer::{OutBuffer, Outgoing},
     rtt::RoundTrip,
@@ -272,7 +272,7 @@ impl Sender {
     /// Says that the bytes written so far went elsewhere.
     #[cfg(all(feature = "counters", feature = "http"))]
     pub(crate) fn forget_writes(&mut self) {
-        self.out.writes = Writes::default();
+        self.out.writes = super::counters::Writes::default();
     }
 
     /// Whether there is anything to write.
