@@ -139,7 +139,7 @@ impl Receiver {
             (OpCode::Text | OpCode::Binary, Some(_)) => {
                 return Err(ProtocolError::ExpectedContinuation);
             }
-            _ => {}
+            _ => {} // control frames may come between them
         }
         // §5.1: a client masks every frame, a server none.
         match b1 {
