@@ -8,7 +8,7 @@ use crate::{
 use std::{fmt, format, io};
 
 /// How to connect: the request, and how the stream is made. To connect to a URL with the defaults, use
-/// either adapter's `connect`.
+/// the adapter's `connect`.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Error, handshake::client::Request};
@@ -39,7 +39,7 @@ impl<'r> Dial<'r> {
 
     /// Another configuration of TLS: other roots, a client certificate, a cryptographic provider. A
     /// `ws` URL is still dialed without TLS: check [`Target::secure`] if it must not be.
-    /// Make one and share it: it keeps the tickets that make the next connection to a server cheaper.
+    /// Make one `ClientConfig` and share it: it keeps the tickets that make the next connection to a server cheaper.
     /// ALPN asks for HTTP/1.1, whatever the configuration says. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]

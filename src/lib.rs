@@ -42,7 +42,7 @@ use tickwire::{CloseCode, Config, tokio::connect};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
-    ws.send(b"subscribe").await?;
+    ws.send("subscribe").await?; // text; bytes are binary
     while let Some((message, info)) = ws.recv_info().await? {
         if !info.more {
             println!("{message:?}"); // only the newest of a burst
@@ -115,7 +115,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |
 //!
 //! The links are to the `tokio` adapter; `futures_io` has the same names except [`connect`], `blocking`
-//! except [`recv_or_room`].
+//! except [`recv_or_room`], with `Dial::blocking_connect` and an [`into_split`] that can fail.
 //!
 #![cfg_attr(
     feature = "tokio",
@@ -225,7 +225,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - Messages received before a violation or a broken stream are delivered first.
 //! - Every future of an open connection can be dropped at any point without loss; dropping one of a
 //!   handshake drops its stream.
-//! - Illegal frames cannot be built: close codes, reasons and control payloads are checked before a
+//! - A connection builds no illegal frame: close codes, reasons and control payloads are checked before a
 //!   byte is queued.
 //! - `unsafe` is in one file, `kernel.rs`: a call behind a CPU check, and the `str` of bytes that
 //!   were validated.

@@ -170,7 +170,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// [`Error::Send`] for a message that cannot be sent, [`Error::Io`] if the stream fails; messages
     /// received are still delivered then. [`Error::WouldBlock`] before there was room: nothing
-    /// was sent; or later: the message goes out whole with the next flush, so do not
+    /// was sent, and a message given by value is gone (`ready`, then `feed` and `flush`, keep it); or later: the message goes out whole with the next flush, so do not
     /// send it again. [`Sender::fed`] before and after tells which.
     pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready()?;

@@ -76,8 +76,9 @@ impl Error {
     /// Except [`SendError::Closed`]: that says only that this connection is over, and `true` here
     /// is a guess. To find out, receive once more and ask that error.
     ///
-    /// Of a stream's errors, `false` for `InvalidInput`, `InvalidData` and `Unsupported`, which mean
-    /// that the request itself is wrong, such as an address or a certificate.
+    /// Of a stream's errors, `false` for `InvalidInput`, `InvalidData`, `PermissionDenied` and
+    /// `Unsupported`, which mean that the request itself is wrong, such as an address, a socket option
+    /// or a certificate.
     ///
     /// [`Backoff::after_error`](crate::Backoff::after_error) asks this and knows how long to wait.
     pub fn is_retryable(&self) -> bool {

@@ -143,10 +143,16 @@ pub type WebSocket<S, T> = task::WebSocket<FuturesIo<S, T>>;
 /// An opening request that has been read, to be accepted or rejected when you are ready.
 pub type Incoming<S, T> = task::Incoming<FuturesIo<S, T>>;
 
-/// The half of a [`WebSocket`] that receives.
+/// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's Close,
+/// and drives all deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of
+/// the connection's end from a write that fails.
 pub type Reader<R, W, T> = task::Reader<FuturesIo<R, T>, FuturesIo<W, T>>;
 
-/// The half of a [`WebSocket`] that sends.
+/// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages fed
+/// and not flushed then leave with the [`Reader`]'s next write, if there is one. How the connection
+/// ended is asked of the [`Reader`].
+///
+/// There is only one. For several senders, put a channel in front.
 pub type Writer<W, T> = task::Writer<FuturesIo<W, T>>;
 
 /// A WebSocket in two halves.

@@ -124,7 +124,8 @@ impl RecvError {
     }
 }
 
-/// The caller asked for something that cannot be sent, or not now. Never fatal; nothing was queued.
+/// The caller asked for something that cannot be sent, or not now. Nothing was queued, and only
+/// [`Closed`](Self::Closed) is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {

@@ -1,4 +1,4 @@
-//! Options of TCP sockets, as one value for both adapters: for sockets that `connect` dials, and for
+//! Options of TCP sockets, as one value: for sockets that `connect` dials, and for
 //! those that a server accepts.
 //!
 //! These are the system's own settings; this crate's timeouts and buffers are in

@@ -35,7 +35,7 @@ use std::{
 /// The first line of a recording.
 const TITLE: &str = "tickwire tap 1";
 
-/// A stream, and a record of the bytes that pass over it. For either adapter; when a connection is
+/// A stream, and a record of the bytes that pass over it. For `tokio` and `blocking`; when a connection is
 /// split, or the stream cloned, both halves write to the one record.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! TLS on [`rustls`], for both adapters: one session without I/O, a client's trust, and errors in our
+//! TLS on [`rustls`], for tokio and blocking: one session without I/O, a client's trust, and errors in our
 //! own words.
 //!
 //! The streams are `tokio::TlsStream` and `blocking::TlsStream`; `connect` puts one around TCP where
@@ -7,7 +7,8 @@
 //! The types of rustls in this API are those of rustls 0.23, which is re-exported here; moving to
 //! another version is a breaking change of this crate. Cryptography is the application's
 //! [default provider](rustls::crypto::CryptoProvider::install_default) if it has installed one, else
-//! ring, which needs only a C compiler to build.
+//! ring, which needs only a C compiler to build. In a configuration of your own rustls chooses: where
+//! another crate has switched on a second provider, install a default, or `builder()` panics.
 //!
 //! Costs: an idle session holds some 8 KiB of memory, and each record sent or
 //! received allocates once, both in rustls. A burst is one record, up to 16 KiB.

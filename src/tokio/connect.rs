@@ -118,7 +118,8 @@ impl Dial<'_> {
 }
 
 /// The opening handshake as a client, over the caller's stream: TLS, a proxy (see
-/// `examples/proxy`), a Unix socket.
+/// `examples/proxy`), a Unix socket. Of TCP, set `set_nodelay(true)` yourself.
+/// [`handshake_timeout`](Config::handshake_timeout) bounds it.
 ///
 /// Dropping the future drops the stream.
 ///

@@ -82,8 +82,10 @@ use std::{
 ///             },
 ///             tick = ticks.recv() => match tick {
 ///                 Ok(tick) if ws.feed(&tick).is_ok() => {}
-///                 // Too slow for this feed, or there is no more of it.
-///                 _ => return ws.close(CloseCode::TRY_AGAIN_LATER).await,
+///                 Err(broadcast::error::RecvError::Closed) => {
+///                     return ws.close(CloseCode::GOING_AWAY).await;
+///                 }
+///                 _ => return ws.close(CloseCode::TRY_AGAIN_LATER).await, // too slow for this feed
 ///             }
 ///         }
 ///     }
@@ -107,17 +109,17 @@ pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 /// use tickwire::tokio::Incoming;
 ///
 /// # async fn serve(stream: tokio::net::TcpStream, origins: &Origins) -> Result<(), Error> {
-/// let handshake = Incoming::read(stream, &Config::default()).await?;
-/// let request = handshake.request();
+/// let incoming = Incoming::read(stream, &Config::default()).await?;
+/// let request = incoming.request();
 /// if request.path() != "/feed" {
-///     return handshake.reject(HandshakeError::NotFound).await;
+///     return incoming.reject(HandshakeError::NotFound).await;
 /// }
 /// if !origins.allows(&request) {
-///     return handshake.reject(HandshakeError::OriginNotAllowed).await;
+///     return incoming.reject(HandshakeError::OriginNotAllowed).await;
 /// }
 /// // .. await whoever knows the token in `request.headers().get("authorization")` ..
 /// let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
-/// let mut ws = handshake.accept(accept).await?;
+/// let mut ws = incoming.accept(accept).await?;
 /// if ws.connection().negotiated().subprotocol.is_none() {
 ///     println!("an old client");
 /// }
@@ -127,10 +129,16 @@ pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 /// ```
 pub type Incoming<S> = task::Incoming<Tokio<S>>;
 
-/// The half of a [`WebSocket`] that receives.
+/// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's Close,
+/// and drives all deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of
+/// the connection's end from a write that fails.
 pub type Reader<R, W> = task::Reader<Tokio<R>, Tokio<W>>;
 
-/// The half of a [`WebSocket`] that sends.
+/// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages fed
+/// and not flushed then leave with the [`Reader`]'s next write, if there is one. How the connection
+/// ended is asked of the [`Reader`].
+///
+/// There is only one. For several senders, put a channel in front.
 pub type Writer<W> = task::Writer<Tokio<W>>;
 
 /// A WebSocket in two halves.

@@ -71,7 +71,7 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
     /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after everything
     /// before it has been received. Later calls fail as well. After a violation the peer is told first,
     /// and has a second to end the stream, before the error is returned; [`closed`](Self::closed)
-    /// shows it at once.
+    /// shows it at once. Keep the first error: later calls no longer know that of the stream.
     #[inline]
     pub fn recv(&mut self) -> Recv<'_, C, I> {
         Recv(Some(self))
@@ -199,7 +199,8 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
     /// stream has taken the message.
     ///
-    /// Cancel safe: if dropped before there was room, nothing was sent; if dropped later, the message
+    /// Cancel safe: if dropped before there was room, nothing was sent, and a message given by value is gone
+    /// (`ready`, then `feed` and `flush`, keep it); if dropped later, the message
     /// goes out whole with the next flush, so do not send it again. [`Sender::fed`]
     /// before and after tells which.
     ///

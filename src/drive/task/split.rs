@@ -38,18 +38,13 @@ use std::{
     task::{Context, Poll, Wake, Waker, ready},
 };
 
-/// The half that receives. Keep receiving: it answers Pings, sees the peer's Close, and drives all
-/// deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of the
-/// connection's end from a write that fails.
+/// The half that receives.
 pub(crate) type Reader<R, W> = Socket<Half<W>, R>;
 
 /// The core of the reading half.
 pub(crate) type Half<W> = drive::Half<Arc<Shared<W>>>;
 
-/// The half that sends. Dropping it closes nothing: call [`close`](Self::close) first. Messages fed
-/// and not flushed then leave with the [`Reader`]'s next write, if there is one.
-///
-/// There is only one. For several senders, put a channel in front.
+/// The half that sends.
 pub(crate) type Writer<W> = drive::Writer<Arc<Shared<W>>>;
 
 /// What both halves have.

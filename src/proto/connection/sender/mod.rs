@@ -151,7 +151,7 @@ impl Sender {
     /// more than 60 s gives no time.
     ///
     /// `now` is of the clock that reads are stamped with. In an adapter that is its own, so call its
-    /// `probe` or `feed_probe`, not this.
+    /// `probe()`, not this.
     ///
     /// # Errors
     ///
