@@ -673,7 +673,7 @@ impl Stream for Dripping {
 fn a_frame_that_drips_in_too_fast_for_one_read_to_seem_slow_is_given_up() {
     bounded(|| {
         let config = config().frame_timeout(ms(200));
-        let header = masked(BINARY, [0; 1 << 20])[..14].to_vec(); // of a frame that takes an hour
+        let header = masked(BINARY, vec![0; 1 << 20])[..14].to_vec(); // of a frame that takes an hour
         let began = Instant::now();
         let mut ws = server(Dripping(header.clone().into()), &config);
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
