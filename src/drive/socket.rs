@@ -1,6 +1,6 @@
 //! The calls that need no waiting, and the polls behind those that do: for adapters of tasks and of
 //! threads.
-use super::{Core, Half, Input, Io, Outcome, Output, SenderGuard, Shared, Socket, Whole};
+use super::{Core, Half, Input, Io, Outcome, Output, Shared, Socket, Whole};
 use crate::{
     drive::Error,
     proto::{
@@ -11,7 +11,10 @@ use crate::{
         outbound::Outbound,
     },
 };
-use std::task::{Context, Poll, ready};
+use std::{
+    ops::Deref,
+    task::{Context, Poll, ready},
+};
 
 impl<C, I: Io> Socket<C, I> {
     /// The stream, or the half of it that is read.
@@ -21,7 +24,8 @@ impl<C, I: Io> Socket<C, I> {
 }
 
 impl<C: Outcome, I> Socket<C, I> {
-    /// How the connection ended: `None` while more may be received. See [`Connection::closed`].
+    /// How the connection ended: `None` while more may be received. See [`Connection::closed`]. A
+    /// `Reader` locks the sending half for it, so the same thread must not hold its `sender()` meanwhile.
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.core.closed()
     }
@@ -171,9 +175,9 @@ impl<H: Shared, I> Socket<Half<H>, I> {
         self.core.inbound.receiver()
     }
 
-    /// The sending half of the core, as the `Writer` lends it: for its state, such as the
-    /// [round trip](Sender::rtt). The `Writer` has to flush messages fed to it.
-    pub fn sender(&mut self) -> SenderGuard<'_> {
+    /// The sending half of the core, to look at: its [round trip](Sender::rtt), its
+    /// [counts](Sender::buffered_amount). Locked: both halves wait while this lives.
+    pub fn sender(&self) -> impl Deref<Target = Sender> {
         self.core.link.sender()
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Urgent {
     pub(super) close_is_last: bool,
     /// Messages that overtake.
     first: VecDeque<Bytes>,
+    /// The bytes in `first`: asked for at each message fed, however many wait.
+    first_len: usize,
 }
 
 pub(super) type AtOnce = bool;
@@ -141,13 +143,19 @@ impl Urgent {
     }
 
     pub(super) fn push_first(&mut self, frame: Bytes) {
+        self.first_len += frame.len();
         self.first.push_back(frame);
     }
 
     /// Drops messages that found no place.
     pub(super) fn drop_first(&mut self, ledger: &mut Ledger) {
-        ledger.first_dropped(self.first_len());
+        ledger.first_dropped(self.first_len);
+        self.clear_first();
+    }
+
+    fn clear_first(&mut self) {
         self.first.clear();
+        self.first_len = 0;
     }
 
     /// Drops Pongs and Pings.
@@ -161,7 +169,7 @@ impl Urgent {
     pub(super) fn clear(&mut self) {
         self.drop_controls();
         self.close = None;
-        self.first.clear();
+        self.clear_first();
     }
 
     #[inline]
@@ -180,7 +188,7 @@ impl Urgent {
     }
 
     pub(super) fn first_len(&self) -> usize {
-        self.first.iter().map(Bytes::len).sum()
+        self.first_len
     }
 
     /// Pongs, then a Ping.
@@ -208,10 +216,12 @@ impl Urgent {
             self.place_controls(to);
         }
         while let Some(frame) = self.first.pop_front() {
+            let len = frame.len();
             if let Err(frame) = to.out.overtake_message(frame) {
                 self.first.push_front(frame);
                 break;
             }
+            self.first_len -= len;
         }
         // The messages fed before a violation have been written.
         if to.out.len() == 0

@@ -52,20 +52,8 @@ pub(super) fn request(
             body = true;
         }
     }
-    // §4.2.1 item 2; RFC 9112 §3.2.
-    let host = host.ok_or(HandshakeError::MissingHeader(HOST))?;
-    let authority = core::str::from_utf8(host).ok().and_then(|host| Authority::parse(host).ok());
-    let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;
-    match request.path.and_then(Form::of) {
-        Some(Form::Origin) => {}
-        // RFC 9112 §3.2.2: such a target takes precedence over the Host header, which has to agree.
-        Some(Form::Absolute { secure, authority: target, .. }) => match Authority::parse(target) {
-            Ok(target) if target.same(&authority, secure) => {}
-            Ok(_) => return Err(HandshakeError::HostMismatch),
-            Err(_) => return Err(HandshakeError::Malformed { what: "request target" }),
-        },
-        None => return Err(HandshakeError::Malformed { what: "request target" }),
-    }
+    // §4.2.1 item 2.
+    target(request.path, host.ok_or(HandshakeError::MissingHeader(HOST))?)?;
     if body {
         return Err(HandshakeError::HasBody);
     }
@@ -90,6 +78,22 @@ pub(super) fn request(
         _ => return Err(HandshakeError::BadHeader(KEY)),
     }
     Ok(key)
+}
+
+/// RFC 9112 §3.2: the target of a request, and the Host that goes with it.
+fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
+    let authority = core::str::from_utf8(host).ok().and_then(|host| Authority::parse(host).ok());
+    let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;
+    match target.and_then(Form::of) {
+        Some(Form::Origin) => Ok(()),
+        // RFC 9112 §3.2.2: such a target takes precedence over the Host header, which has to agree.
+        Some(Form::Absolute { secure, authority: target, .. }) => match Authority::parse(target) {
+            Ok(target) if target.same(&authority, secure) => Ok(()),
+            Ok(_) => Err(HandshakeError::HostMismatch),
+            Err(_) => Err(HandshakeError::Malformed { what: "request target" }),
+        },
+        None => Err(HandshakeError::Malformed { what: "request target" }),
+    }
 }
 
 /// Keeps the value of a header that may be there only once.

@@ -205,15 +205,7 @@ impl Inflate {
     ) -> Result<Option<Ending<usize>>, RecvError> {
         let Ending { mut taken, mut begun, mut full } = from;
         let flushed = input.get(..n).is_some_and(|last| last.ends_with(&[0xff]));
-        let behind = if flushed { &EMPTY[..] } else { &TAIL };
-        let whole = n + behind.len();
-        // One byte more, never to be taken, shows each stop.
-        let Some(input) = input.get_mut(..=whole) else {
-            return Err(BAD);
-        };
-        if let Some(to) = input.get_mut(n..whole) {
-            to.copy_from_slice(behind);
-        }
+        let (input, whole) = followed(input, n, if flushed { &EMPTY } else { &TAIL })?;
         loop {
             let Some(room) = self.out.room(most) else {
                 return Ok(Some(Ending { taken, begun, full }));
@@ -261,6 +253,21 @@ impl Inflate {
             }
         }
     }
+}
+
+/// `input` up to and with `behind`, put behind its `n` bytes; and one byte more, never to be taken, which
+/// shows each stop.
+fn followed<'w>(
+    input: &'w mut [u8],
+    n: usize,
+    behind: &[u8],
+) -> Result<(&'w [u8], usize), RecvError> {
+    let whole = n + behind.len();
+    let input = input.get_mut(..=whole).ok_or(BAD)?;
+    if let Some(to) = input.get_mut(n..whole) {
+        to.copy_from_slice(behind);
+    }
+    Ok((input, whole))
 }
 
 struct Inflated {
