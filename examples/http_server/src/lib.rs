@@ -29,7 +29,10 @@ pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, versi
         Ok::<_, tickwire::Error>(())
     };
     match ended.await {
-        Ok(()) => println!("{version}: {:?}", ws.closed()),
+        Ok(()) => {
+            let (code, reason) = ws.closed().map_or((1006, ""), |end| (end.code, end.reason));
+            println!("{version}: closed with {code} {reason:?}");
+        }
         Err(error) => println!("{version}: {error}"),
     }
 }

@@ -157,8 +157,9 @@ impl Receiver {
         }
         let begun = self.message.as_ref().map(|message| (message.compressed, message.fragments));
         let (compressed, fragments) = begun.unwrap_or((header.rsv1, 0));
-        let (kept, more) = (self.kept(compressed), header.payload_len);
+        let more = header.payload_len;
         if whole {
+            let kept = self.kept(compressed);
             self.limits.check_message(compressed, kept, more, fragments.saturating_add(1))?;
         }
         self.limits.check_frame(compressed, more)
