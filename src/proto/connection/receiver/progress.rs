@@ -68,7 +68,7 @@ pub(super) struct Limits {
     pub(super) max_message: usize,
     max_frame: Option<usize>,
     fragments: u32,
-    /// A message in one frame that is shorter than this is within all limits.
+    /// A frame, and a message in one frame, that is shorter than this is within all limits.
     pub(super) below: usize,
 }
 
@@ -109,6 +109,9 @@ impl Limits {
     }
 
     pub(super) fn check_frame(&self, compressed: bool, payload_len: u64) -> Result<(), RecvError> {
+        if payload_len < self.below as u64 {
+            return Ok(());
+        }
         let limit = self.max_frame.unwrap_or_else(|| self.on_the_wire(compressed));
         if payload_len > limit as u64 {
             return Err(RecvError::FrameTooBig { limit: shown(limit) });
