@@ -42,7 +42,6 @@ impl<'r> Dial<'r> {
     /// Make one `ClientConfig` and share it: it keeps the tickets that make the next connection to a server cheaper.
     /// ALPN asks for HTTP/1.1, whatever the configuration says. Feature `rustls`.
     #[cfg(feature = "rustls")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls = Some(config);
         self
@@ -50,7 +49,6 @@ impl<'r> Dial<'r> {
 
     /// Options of the TCP socket. Feature `socket`.
     #[cfg(feature = "socket")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "socket")))]
     pub fn socket(mut self, options: SocketOptions) -> Self {
         self.socket = Some(options);
         self

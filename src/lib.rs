@@ -231,11 +231,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!   were validated.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// What adapters use of the core is dead without them; what is dead with them is found.
-#![cfg_attr(not(feature = "_task"), allow(dead_code, unreachable_pub))]
 
 extern crate alloc;
-#[cfg(feature = "std")]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod backoff;
@@ -246,7 +244,6 @@ mod dial;
 #[cfg(feature = "std")]
 pub mod drive;
 #[cfg(feature = "futures-io")]
-#[cfg_attr(docsrs, doc(cfg(feature = "futures-io")))]
 pub mod futures_io;
 // Written for all features, as docs.rs builds it; its examples are compiled with the tests.
 #[cfg(all(
@@ -259,6 +256,8 @@ pub mod futures_io;
 ))]
 pub mod guide;
 mod outbox;
+// Its calls for adapters are dead where these are off; where all are on, what is dead is found.
+#[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
 #[cfg(feature = "socket")]
 mod socket;
@@ -266,7 +265,6 @@ mod socket;
 #[path = "socket/off.rs"]
 mod socket;
 #[cfg(feature = "tap")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tap")))]
 pub mod tap;
 #[cfg(feature = "rustls")]
 pub mod tls;

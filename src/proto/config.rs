@@ -230,7 +230,6 @@ impl Config {
     /// [`deflate`](crate::deflate) for its cost, and [`Deflate`] for the settings.
     /// Feature `deflate`.
     #[cfg(feature = "deflate")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
     pub fn deflate(mut self, deflate: Deflate) -> Self {
         self.deflate = Some(deflate);
         self
@@ -304,7 +303,6 @@ pub struct Negotiated {
     pub subprotocol: Option<String>,
     /// How messages may be compressed, if permessage-deflate was agreed on. Feature `deflate`.
     #[cfg(feature = "deflate")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
     pub deflate: Option<Agreed>,
 }
 
@@ -333,7 +331,6 @@ impl Negotiated {
     /// With permessage-deflate (RFC 7692). [`Config::deflate`], or else [`Deflate`]'s defaults, says how to
     /// compress. Feature `deflate`.
     #[cfg(feature = "deflate")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
     pub fn with_deflate(mut self, agreed: Agreed) -> Self {
         self.deflate = Some(agreed);
         self

@@ -8,7 +8,6 @@ mod code;
 pub(crate) mod config;
 pub(crate) mod connection;
 #[cfg(feature = "deflate")]
-#[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
 pub mod deflate;
 pub(crate) mod entropy;
 pub(crate) mod error;

@@ -156,7 +156,6 @@ impl Writes {
     }
 
     /// The later one of two states of the same count.
-    #[cfg(any(feature = "std", feature = "counters"))]
     #[inline(always)]
     pub(super) fn latest(self, other: Self) -> Self {
         #[cfg(feature = "counters")]

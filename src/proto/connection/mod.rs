@@ -238,7 +238,6 @@ impl Connection {
     }
 
     /// Says that times from now on have another epoch: all deadlines are armed anew.
-    #[cfg(feature = "std")]
     pub(crate) fn restart_clock(&mut self) {
         self.inbound.restart_clock();
         self.tx.restart_clock();
@@ -353,7 +352,6 @@ impl Connection {
     }
 
     /// The shortest of all timeouts here.
-    #[cfg(feature = "std")]
     pub(crate) fn shortest_timeout(&self) -> core::time::Duration {
         self.inbound.shortest_timeout().min(self.tx.write_timeout())
     }
@@ -390,7 +388,6 @@ impl Connection {
 
     /// Counts of the traffic so far. Feature `counters`.
     #[cfg(feature = "counters")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> Counters {
         Counters::of(&self.inbound.rx, &self.tx)
     }

@@ -367,7 +367,6 @@ impl Receiver {
 
     /// Counts of the bytes received and consumed so far. Feature `counters`.
     #[cfg(feature = "counters")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> Traffic {
         self.tally.traffic
     }

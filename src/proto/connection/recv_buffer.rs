@@ -446,5 +446,5 @@ impl RecvBuffer {
     }
 }
 
-#[cfg(all(test, feature = "std"))]
+#[cfg(test)]
 mod tests;

@@ -221,7 +221,6 @@ fn between_looks(heartbeat: Heartbeat) -> Duration {
 }
 
 #[cfg(test)]
-#[cfg(feature = "std")]
 mod tests {
     use super::*;
     use crate::proto::{config::Negotiated, connection::Connection};

@@ -37,7 +37,6 @@ mod deflate;
 mod extensions;
 mod head;
 #[cfg(feature = "http")]
-#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
 #[cfg(any(feature = "http", feature = "tap"))]
 pub(crate) mod input;

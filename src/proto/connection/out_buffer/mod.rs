@@ -10,7 +10,7 @@
 //! `Sender` decides on frames and on which may overtake; `overtake` finds where frames begin.
 mod outgoing;
 mod overtake;
-#[cfg(all(test, feature = "std"))]
+#[cfg(test)]
 mod tests;
 
 pub use outgoing::Outgoing;
@@ -270,7 +270,6 @@ impl OutBuffer {
     }
 
     /// Says whether the stream refused to flush the bytes it took.
-    #[cfg(feature = "std")]
     pub(crate) fn unflushed(&mut self, yes: bool) {
         match (yes, self.stall) {
             (true, Stall::No) => self.stall = Stall::Unarmed,

@@ -9,7 +9,6 @@ use bytes::Buf;
 #[derive(Debug)]
 pub struct Outgoing<'a>(pub(crate) &'a mut OutBuffer);
 
-#[cfg(feature = "std")]
 impl Outgoing<'_> {
     /// All of it, if it is one slice, for a plain write. It is unless a payload is shared or a control
     /// frame overtakes.

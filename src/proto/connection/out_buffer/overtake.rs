@@ -116,7 +116,6 @@ impl OutBuffer {
 
     /// How many bytes are to be written up to the end of the last control frame, given that those
     /// which did not overtake are the first in the buffer; and to the end of what is no frame.
-    #[cfg(feature = "std")]
     pub(in crate::proto::connection) fn urgent(&self) -> usize {
         if let Some(i) = self.splices.iter().position(|s| s.kind == Kind::Controls) {
             let upto = self.splices.iter().take(i + 1);

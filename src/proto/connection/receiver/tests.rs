@@ -116,7 +116,6 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
     }
 }
 
-#[cfg(feature = "std")]
 #[test]
 fn a_connection_has_a_quick_way_too() {
     let mut conn = Connection::server(&Config::default(), Negotiated::new());

@@ -138,7 +138,6 @@ impl Ledger {
     }
 
     /// How far a writer has come with `held`.
-    #[cfg(feature = "std")]
     pub(super) fn note(&mut self, held: &OutBuffer) {
         let stall = match (held.stall, self.held.stall) {
             (Stall::No, _) => Stall::No,
@@ -193,5 +192,5 @@ impl Ledger {
     }
 }
 
-#[cfg(all(test, feature = "std"))]
+#[cfg(test)]
 mod tests;

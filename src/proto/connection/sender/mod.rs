@@ -8,9 +8,8 @@ mod encoder;
 mod ends;
 mod feed;
 mod ledger;
-#[cfg(feature = "std")]
 mod split;
-#[cfg(all(test, feature = "std"))]
+#[cfg(test)]
 mod tests;
 mod urgent;
 
@@ -263,7 +262,6 @@ impl Sender {
 
     /// Counts of the traffic sent so far. Feature `counters`.
     #[cfg(feature = "counters")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "counters")))]
     pub fn counters(&self) -> Traffic {
         let writes = self.ledger.held.writes.latest(self.out.writes);
         Traffic { calls: writes.calls, wire: writes.bytes, ..self.encoder.tally.traffic }

@@ -298,7 +298,6 @@ impl Urgent {
     }
 
     /// Looks at how far a writer has come with `held`.
-    #[cfg(feature = "std")]
     pub(super) fn see_beat(&mut self, held: &OutBuffer) {
         self.beat = self.beat.seen(held);
     }
@@ -328,7 +327,6 @@ impl Urgent {
         }
     }
 
-    #[cfg(feature = "std")]
     pub(super) fn restart_clock(&mut self) {
         if let Some(trips) = &mut self.trips {
             trips.restart();
