@@ -271,14 +271,16 @@ fn cited(path: &Path) -> BTreeSet<Section> {
     sections.filter(|(_, section)| !section.is_empty()).collect()
 }
 
-/// The rows of "Where is §x?": a section, and the file that has its rule.
+/// The rows of "Where is §x?": a section, and the file that has its rule. Each names a test, of which
+/// `the_architecture_names_only_what_is_there` finds that it exists.
 fn rules() -> Vec<(Section, PathBuf)> {
     let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
     let table = text.split("## Where is §x?").nth(1).unwrap().split("\n## ").next().unwrap();
     let mut rules = Vec::new();
     for row in table.lines().filter(|line| line.contains('§')) {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [sections, _, file] = cells[..] else { panic!("{row}") };
+        let [sections, _, file, held] = cells[..] else { panic!("{row}") };
+        assert!(held.starts_with('`') && held.matches('_').count() > 2, "no test: {row}");
         let rfc = if sections.starts_with("RFC 7692 ") { 7692 } else { 6455 };
         for section in sections.trim_start_matches("RFC 7692 ").split(", ") {
             let section = section.strip_prefix('§').expect(row).to_owned();
