@@ -12,10 +12,10 @@ use crate::{
         },
         time::Time,
     },
-    tls,
+    tls::maybe::blocking::MaybeTls,
 };
 use std::{
-    io::{self, IoSlice, Read, Write},
+    io,
     net::{TcpStream, ToSocketAddrs},
     time::{Duration, Instant},
     vec::Vec,
@@ -66,11 +66,8 @@ impl Dial<'_> {
         let began = Instant::now();
         let tls = self.client_tls()?;
         let stream = self.blocking_tcp(began.checked_add(config.handshake_timeout))?;
-        let inner = match tls {
-            None => Inner::Plain(stream),
-            Some(tls) => Inner::Tls(tls::blocking::client(stream, self.target(), tls)?),
-        };
-        let ws = shake(MaybeTls(inner), self.request(), config, began)?;
+        let io = MaybeTls::new(stream, self.target(), tls)?;
+        let ws = shake(io, self.request(), config, began)?;
         if let Some(options) = self.socket_options() {
             options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
         }
@@ -167,100 +164,4 @@ fn shake<S: Stream>(
     let conn = handshake.into_connection()?;
     let (io, timeouts) = wire.into_parts();
     Ok(WebSocket::with_timeouts(io, conn, timeouts))
-}
-
-/// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for
-/// that.
-#[derive(Debug)]
-pub struct MaybeTls(Inner);
-
-#[derive(Debug)]
-enum Inner {
-    Plain(TcpStream),
-    Tls(tls::blocking::TlsStream<TcpStream>),
-}
-
-/// The stream that is there.
-macro_rules! inner {
-    ($inner:expr, $stream:ident => $do:expr) => {
-        match $inner {
-            Inner::Plain($stream) => $do,
-            Inner::Tls($stream) => $do,
-        }
-    };
-}
-
-impl MaybeTls {
-    /// The TCP stream, below TLS if there is any.
-    pub fn tcp(&self) -> &TcpStream {
-        match &self.0 {
-            Inner::Plain(stream) => stream,
-            Inner::Tls(stream) => tls::blocking::below(stream),
-        }
-    }
-
-    /// TLS, if there is any. Feature `rustls`.
-    #[cfg(feature = "rustls")]
-    pub fn tls(&self) -> Option<&tls::blocking::TlsStream> {
-        match &self.0 {
-            Inner::Plain(_) => None,
-            Inner::Tls(stream) => Some(stream),
-        }
-    }
-}
-
-impl Read for MaybeTls {
-    #[inline]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        inner!(&mut self.0, stream => stream.read(buf))
-    }
-}
-
-impl Write for MaybeTls {
-    #[inline]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        inner!(&mut self.0, stream => stream.write(buf))
-    }
-
-    #[inline]
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        inner!(&mut self.0, stream => stream.write_vectored(bufs))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        inner!(&mut self.0, stream => stream.flush())
-    }
-}
-
-impl Stream for MaybeTls {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        inner!(&self.0, stream => Stream::set_read_timeout(stream, timeout))
-    }
-
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        inner!(&self.0, stream => Stream::set_write_timeout(stream, timeout))
-    }
-
-    fn set_nodelay(&self, yes: bool) -> io::Result<()> {
-        self.tcp().set_nodelay(yes)
-    }
-
-    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        self.tcp().set_nonblocking(yes)
-    }
-
-    fn shutdown(&mut self) -> io::Result<()> {
-        inner!(&mut self.0, stream => Stream::shutdown(stream))
-    }
-
-    fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self(match &self.0 {
-            Inner::Plain(stream) => Inner::Plain(stream.try_clone()?),
-            Inner::Tls(stream) => Inner::Tls(stream.try_clone()?),
-        }))
-    }
-
-    fn writes_vectored(&self) -> bool {
-        inner!(&self.0, stream => stream.writes_vectored())
-    }
 }

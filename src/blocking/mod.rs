@@ -51,7 +51,8 @@ mod stream;
 pub use crate::drive::SenderGuard;
 #[cfg(feature = "rustls")]
 pub use crate::tls::blocking::TlsStream;
-pub use connect::{MaybeTls, client, connect};
+pub use crate::tls::maybe::blocking::MaybeTls;
+pub use connect::{client, connect};
 pub use handshake::{Incoming, accept};
 pub use spin::Spin;
 pub use split::{Reader, Writer};

@@ -31,6 +31,7 @@
 //! ```
 #[cfg(feature = "std")]
 pub(crate) mod blocking;
+pub(crate) mod maybe;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 

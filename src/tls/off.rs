@@ -1,5 +1,7 @@
 //! The stand-in for TLS without the feature `rustls`: its configuration has no values, so that no
 //! stream is ever made.
+pub(crate) mod maybe;
+
 use crate::proto::url::Target;
 use std::io;
 

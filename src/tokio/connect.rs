@@ -7,19 +7,14 @@ use crate::{
         config::Config,
         handshake::{HandshakeError, client::Request},
     },
-    tls,
+    tls::maybe::tokio::MaybeTls,
 };
 use ::tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpSocket, TcpStream, lookup_host},
     time::{Instant, timeout_at},
 };
-use std::{
-    io::{self, IoSlice},
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{io, net::SocketAddr};
 
 /// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
 /// headers, subprotocols, socket options or a TLS configuration see [`Dial`].
@@ -80,11 +75,7 @@ impl Dial<'_> {
             Some(by) => timeout_at(by, dialed).await.map_err(|_| HandshakeError::Timeout)??,
             None => dialed.await?,
         };
-        let inner = match tls {
-            None => Inner::Plain(stream),
-            Some(tls) => Inner::Tls(tls::tokio::client(stream, self.target(), tls)?),
-        };
-        let io = Tokio::since(began, MaybeTls(inner));
+        let io = Tokio::since(began, MaybeTls::new(stream, self.target(), tls)?);
         let ws = task::client(io, self.request(), config).await?;
         if let Some(options) = self.socket_options() {
             options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
@@ -131,99 +122,4 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     task::client(Tokio::new(io), request, config).await
-}
-
-/// The stream of a connection made by [`connect`]: TCP, with TLS around it where the URL asks for
-/// that.
-///
-/// `into_split` puts a lock around it. For two halves without a lock, over plain TCP, dial yourself and
-/// use [`client`](fn@client) and `into_split_with(TcpStream::into_split)`.
-#[derive(Debug)]
-pub struct MaybeTls(Inner);
-
-#[derive(Debug)]
-enum Inner {
-    Plain(TcpStream),
-    Tls(tls::tokio::TlsStream<TcpStream>),
-}
-
-/// The stream that is there, pinned.
-macro_rules! inner {
-    ($this:expr, $stream:ident => $do:expr) => {
-        match &mut $this.get_mut().0 {
-            Inner::Plain(stream) => {
-                let $stream = Pin::new(stream);
-                $do
-            }
-            Inner::Tls(stream) => {
-                let $stream = Pin::new(stream);
-                $do
-            }
-        }
-    };
-}
-
-impl MaybeTls {
-    /// The TCP stream, below TLS if there is any.
-    pub fn tcp(&self) -> &TcpStream {
-        match &self.0 {
-            Inner::Plain(stream) => stream,
-            Inner::Tls(stream) => tls::tokio::below(stream),
-        }
-    }
-
-    /// TLS, if there is any. Feature `rustls`.
-    #[cfg(feature = "rustls")]
-    pub fn tls(&self) -> Option<&tls::tokio::TlsStream<TcpStream>> {
-        match &self.0 {
-            Inner::Plain(_) => None,
-            Inner::Tls(stream) => Some(stream),
-        }
-    }
-}
-
-impl AsyncRead for MaybeTls {
-    #[inline]
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        inner!(self, stream => stream.poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for MaybeTls {
-    #[inline]
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        inner!(self, stream => stream.poll_write(cx, buf))
-    }
-
-    #[inline]
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        inner!(self, stream => stream.poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.0 {
-            Inner::Plain(stream) => stream.is_write_vectored(),
-            Inner::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        inner!(self, stream => stream.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        inner!(self, stream => stream.poll_shutdown(cx))
-    }
 }

@@ -41,9 +41,10 @@
 mod connect;
 
 pub use crate::drive::SenderGuard;
+pub use crate::tls::maybe::tokio::MaybeTls;
 #[cfg(feature = "rustls")]
 pub use crate::tls::tokio::TlsStream;
-pub use connect::{MaybeTls, client, connect};
+pub use connect::{client, connect};
 
 use crate::{
     drive::{self, Error, task},

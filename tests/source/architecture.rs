@@ -85,7 +85,7 @@ impl Source {
     /// What the module tree above it calls it: the stream of an adapter over TLS is the adapter's.
     fn name(&self) -> &str {
         match &self.module[..] {
-            [tls, adapter] if tls == "tls" && matches!(&adapter[..], "tokio" | "blocking") => {
+            [tls, .., adapter] if tls == "tls" && matches!(&adapter[..], "tokio" | "blocking") => {
                 adapter
             }
             module => &module[0],
