@@ -281,7 +281,7 @@ pub use dial::Dial;
 pub use drive::error::Error;
 pub use outbox::{Outbox, OutboxCounts, PushError, TooSlow};
 #[cfg(feature = "counters")]
-pub use proto::connection::{Counters, Traffic};
+pub use proto::connection::counters::{Counters, Traffic};
 #[cfg(feature = "deflate")]
 pub use proto::deflate;
 #[cfg(feature = "std")]

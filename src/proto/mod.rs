@@ -24,6 +24,7 @@ pub(crate) mod prepared;
 pub(crate) mod role;
 pub(crate) mod shown;
 pub(crate) mod time;
+#[cfg_attr(not(feature = "tracing"), path = "no_trace.rs")]
 pub(crate) mod trace;
 pub mod url;
 mod utf8;

@@ -1,21 +1,16 @@
 //! Events for an operator, by the crate `tracing`: handshakes and Closes at
-//! DEBUG, refusals and violations at INFO, each message at TRACE. Without the feature `tracing` all
-//! of it is empty.
+//! DEBUG, refusals and violations at INFO, each message at TRACE. Without the feature `tracing`,
+//! `no_trace.rs` takes the place of this.
 //!
 //! Spans are left to the caller, who can name the connection: enter one around the calls, or
 //! put one on the task. The peer's text is escaped and truncated; payloads, queries and the values of
 //! headers are never shown.
-#![cfg_attr(not(feature = "tracing"), expect(unused_variables))]
-
-#[cfg(feature = "tracing")]
-use crate::proto::shown::Shown;
-use crate::proto::{close::CloseFrame, error::RecvError, role::Role};
+use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
 
 /// An opening handshake succeeded: `path` is the path requested.
 #[inline]
 pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol: Option<&str>) {
-    #[cfg(feature = "tracing")]
     tracing::debug!(
         ?role,
         path = %Shown(path().as_bytes()),
@@ -27,28 +22,24 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
 /// An opening handshake failed: `status` is what a server answers to that.
 #[inline]
 pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
-    #[cfg(feature = "tracing")]
     tracing::info!(?role, %error, status, "opening handshake failed");
 }
 
 /// A whole message, or a piece of one, was received.
 #[inline(always)]
 pub(crate) fn received(payload: usize) {
-    #[cfg(feature = "tracing")]
     tracing::trace!(payload, "message received");
 }
 
 /// A message, or a piece of one, was queued.
 #[inline(always)]
 pub(crate) fn queued(payload: usize) {
-    #[cfg(feature = "tracing")]
     tracing::trace!(payload, "message queued");
 }
 
 /// A Close was received.
 #[inline]
 pub(crate) fn close_received(frame: Option<CloseFrame<'_>>) {
-    #[cfg(feature = "tracing")]
     tracing::debug!(
         code = frame.map_or(1005, |frame| frame.code.get()),
         reason = %Shown(frame.map_or("", |frame| frame.reason).as_bytes()),
@@ -59,14 +50,12 @@ pub(crate) fn close_received(frame: Option<CloseFrame<'_>>) {
 /// A Close was queued.
 #[inline]
 pub(crate) fn close_queued(frame: Option<CloseFrame<'_>>) {
-    #[cfg(feature = "tracing")]
     tracing::debug!(code = frame.map_or(1005, |frame| frame.code.get()), "Close queued");
 }
 
 /// Nothing more is received: a violation, a deadline, or a stream that ended without a Close.
 #[inline]
 pub(crate) fn failed(error: RecvError) {
-    #[cfg(feature = "tracing")]
     match error.close_code() {
         Some(code) => tracing::info!(%error, code = code.get(), "connection failed"),
         None => tracing::debug!(%error, "connection ended"),

@@ -1,7 +1,6 @@
-//! Counts of the traffic of a connection, in plain numbers. Nothing of it is compiled
-//! without the feature `counters`: then a [`Tally`] is empty and its calls do nothing.
-#[cfg(feature = "counters")]
-use super::{Receiver, RoundTrip, Sender};
+//! Counts of the traffic of a connection, in plain numbers. Without the feature `counters`,
+//! `no_counters.rs` takes the place of this.
+use super::{Connection, Receiver, RoundTrip};
 
 /// Counts of the traffic of a connection so far, for any metrics library: all except the last two
 /// only grow. A connection that counts is 144 bytes larger, and each message costs five to
@@ -17,7 +16,6 @@ use super::{Receiver, RoundTrip, Sender};
 /// assert_eq!((counters.sent.messages, counters.sent.payload, counters.buffered), (1, 5, 7));
 /// # Ok::<(), tickwire::SendError>(())
 /// ```
-#[cfg(feature = "counters")]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -32,16 +30,26 @@ pub struct Counters {
     pub rtt: Option<RoundTrip>,
 }
 
-#[cfg(feature = "counters")]
-impl Counters {
-    pub(crate) fn of(rx: &Receiver, tx: &Sender) -> Self {
-        let (received, sent) = (rx.counters(), tx.counters());
-        Self { received, sent, buffered: tx.buffered_amount(), rtt: tx.rtt() }
+impl Connection {
+    /// Counts of the traffic so far. Feature `counters`.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            received: self.inbound.rx.counters(),
+            sent: self.tx.counters(),
+            buffered: self.tx.buffered_amount(),
+            rtt: self.tx.rtt(),
+        }
+    }
+}
+
+impl Receiver {
+    /// Counts of the bytes received and consumed so far. Feature `counters`.
+    pub fn counters(&self) -> Traffic {
+        self.tally.traffic
     }
 }
 
 /// One direction of [`Counters`]. Feature `counters`.
-#[cfg(feature = "counters")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {
@@ -67,7 +75,6 @@ pub struct Traffic {
     pub packed: u64,
 }
 
-#[cfg(feature = "counters")]
 impl Traffic {
     /// The compression ratio of the messages that are compressed, `packed / plain`: 0.25 for a
     /// quarter. `None` before the first.
@@ -79,26 +86,21 @@ impl Traffic {
 /// Counts one direction.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    #[cfg(feature = "counters")]
     pub(super) traffic: Traffic,
 }
 
-#[cfg_attr(not(feature = "counters"), expect(unused_variables))]
 impl Tally {
     /// A frame with this first byte, and a message if it says FIN.
     #[inline(always)]
     pub(super) fn frame(&mut self, b0: u8, payload: usize) {
-        #[cfg(feature = "counters")]
-        {
-            self.traffic.frames += 1;
-            match b0 & 0x0f {
-                0x8 => {}
-                0x9 => self.traffic.pings += 1,
-                0xa => self.traffic.pongs += 1,
-                _ => {
-                    self.traffic.messages += u64::from(b0 >> 7);
-                    self.traffic.payload += payload as u64;
-                }
+        self.traffic.frames += 1;
+        match b0 & 0x0f {
+            0x8 => {}
+            0x9 => self.traffic.pings += 1,
+            0xa => self.traffic.pongs += 1,
+            _ => {
+                self.traffic.messages += u64::from(b0 >> 7);
+                self.traffic.payload += payload as u64;
             }
         }
     }
@@ -106,59 +108,43 @@ impl Tally {
     /// More of the payload of a frame that was counted before, and whether the message ends there.
     #[inline(always)]
     pub(super) fn more(&mut self, payload: usize, last: bool) {
-        #[cfg(feature = "counters")]
-        {
-            self.traffic.messages += u64::from(last);
-            self.traffic.payload += payload as u64;
-        }
+        self.traffic.messages += u64::from(last);
+        self.traffic.payload += payload as u64;
     }
 
     /// `plain` bytes were compressed to `packed`, or inflated from them.
     #[inline(always)]
     pub(super) fn packed(&mut self, plain: usize, packed: usize) {
-        #[cfg(feature = "counters")]
-        {
-            self.traffic.plain += plain as u64;
-            self.traffic.packed += packed as u64;
-        }
+        self.traffic.plain += plain as u64;
+        self.traffic.packed += packed as u64;
     }
 
     /// A read of `n` bytes.
     #[inline(always)]
     pub(super) fn read(&mut self, n: usize) {
-        #[cfg(feature = "counters")]
-        {
-            self.traffic.calls += u64::from(n > 0);
-            self.traffic.wire += n as u64;
-        }
+        self.traffic.calls += u64::from(n > 0);
+        self.traffic.wire += n as u64;
     }
 }
 
 /// Counts writes; kept with the buffer that is written, and carried along where two are swapped.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Writes {
-    #[cfg(feature = "counters")]
     pub(super) calls: u64,
-    #[cfg(feature = "counters")]
     pub(super) bytes: u64,
 }
 
-#[cfg_attr(not(feature = "counters"), expect(unused_variables))]
 impl Writes {
     /// A write of `n` bytes, not 0.
     #[inline(always)]
     pub(super) fn add(&mut self, n: usize) {
-        #[cfg(feature = "counters")]
-        {
-            self.calls += 1;
-            self.bytes += n as u64;
-        }
+        self.calls += 1;
+        self.bytes += n as u64;
     }
 
     /// The later one of two states of the same count.
     #[inline(always)]
     pub(super) fn latest(self, other: Self) -> Self {
-        #[cfg(feature = "counters")]
         if self.calls > other.calls {
             return self;
         }

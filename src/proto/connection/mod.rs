@@ -5,7 +5,8 @@
 //! reports a violation) passes through [`respond`](inbound::respond). `closing` decides how a connection
 //! ends, `handshake` opens it; adapters read, write and tell the time.
 pub(crate) mod closing;
-mod counters;
+#[cfg_attr(not(feature = "counters"), path = "no_counters.rs")]
+pub(crate) mod counters;
 mod inbound;
 pub(crate) mod out_buffer;
 mod receiver;
@@ -16,8 +17,6 @@ mod stall;
 mod timers;
 
 pub use closing::{Closed, Ending, ReadyState};
-#[cfg(feature = "counters")]
-pub use counters::{Counters, Traffic};
 pub(crate) use inbound::Inbound;
 pub use out_buffer::Outgoing;
 pub(crate) use receiver::Delivery;
@@ -384,12 +383,6 @@ impl Connection {
     /// For the Close that this end sent see [`Sender::close_frame`].
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.tx)
-    }
-
-    /// Counts of the traffic so far. Feature `counters`.
-    #[cfg(feature = "counters")]
-    pub fn counters(&self) -> Counters {
-        Counters::of(&self.inbound.rx, &self.tx)
     }
 
     /// The connection's state, as in a browser: open; closing once a Close was sent or

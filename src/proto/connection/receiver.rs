@@ -9,8 +9,6 @@ mod quick;
 mod received;
 mod walk;
 
-#[cfg(feature = "counters")]
-use super::counters::Traffic;
 use super::inbound::respond;
 use super::{Closed, Sender, counters::Tally, recv_buffer::RecvBuffer};
 use crate::proto::memory::Memory;
@@ -74,7 +72,7 @@ pub struct Receiver {
     /// Where in the stream the frame in progress began.
     begun: u64,
     read_at: Option<Time>,
-    tally: Tally,
+    pub(super) tally: Tally,
     limits: Limits,
     close: Option<Box<Close>>,
     /// Present if permessage-deflate was agreed on, until nothing more is received.
@@ -364,12 +362,6 @@ impl Receiver {
     }
 
     // Getters.
-
-    /// Counts of the bytes received and consumed so far. Feature `counters`.
-    #[cfg(feature = "counters")]
-    pub fn counters(&self) -> Traffic {
-        self.tally.traffic
-    }
 
     /// Whether the peer's Close was received.
     pub(crate) fn is_closed(&self) -> bool {

@@ -55,7 +55,6 @@ use ::http::{
     uri::PathAndQuery,
 };
 use alloc::{string::ToString, vec::Vec};
-use bytes::Buf;
 
 /// The value of `:protocol`, and of Upgrade.
 const WEBSOCKET: &str = "websocket";
@@ -173,16 +172,13 @@ impl Upgrade {
         self,
         accept: Accept<'_>,
     ) -> Result<(::http::Response<()>, Connection), HandshakeError> {
-        let mut connection = self.handshake.accept(accept)?;
         let mut response = ::http::Response::new(());
-        let mut outgoing = connection.sender_mut().outgoing();
-        for (name, value) in Headers::of(outgoing.chunk()) {
-            append(response.headers_mut(), name, value);
-        }
-        let written = outgoing.remaining();
-        outgoing.advance(written);
-        #[cfg(feature = "counters")]
-        connection.sender_mut().forget_writes();
+        let connection = self.handshake.accept_with(accept, |head| {
+            for (name, value) in Headers::of(&head.concat()) {
+                append(response.headers_mut(), name, value);
+            }
+            &[] // the HTTP stack sends it
+        })?;
         if self.extended {
             for name in [header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT] {
                 response.headers_mut().remove(name);

@@ -2,6 +2,8 @@
 //!
 //! This decides what may be sent, and which frames overtake; `OutBuffer` holds the bytes and finds
 //! where frames begin; answers to the peer's frames come through `respond`.
+#[cfg(feature = "counters")]
+mod counters;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 mod encoder;
@@ -13,8 +15,6 @@ mod split;
 mod tests;
 mod urgent;
 
-#[cfg(feature = "counters")]
-use super::counters::Traffic;
 use super::{
     out_buffer::{OutBuffer, Outgoing},
     rtt::RoundTrip,
@@ -258,19 +258,6 @@ impl Sender {
     pub fn buffered_amount(&self) -> usize {
         let header = 2 + if self.encoder.masks() { 4 } else { 0 };
         self.out.len() + self.ledger.held.len + self.urgent.len(header)
-    }
-
-    /// Counts of the traffic sent so far. Feature `counters`.
-    #[cfg(feature = "counters")]
-    pub fn counters(&self) -> Traffic {
-        let writes = self.ledger.held.writes.latest(self.out.writes);
-        Traffic { calls: writes.calls, wire: writes.bytes, ..self.encoder.tally.traffic }
-    }
-
-    /// Says that the bytes written so far went elsewhere.
-    #[cfg(all(feature = "counters", feature = "http"))]
-    pub(crate) fn forget_writes(&mut self) {
-        self.out.writes = super::counters::Writes::default();
     }
 
     /// Whether there is anything to write.

@@ -193,7 +193,16 @@ impl Handshake {
     ///
     /// [`HandshakeError::Incomplete`] if the request is not complete; the error of
     /// [`step`](Self::step) if it did not pass.
-    pub fn accept(mut self, accept: Accept<'_>) -> Result<Connection, HandshakeError> {
+    pub fn accept(self, accept: Accept<'_>) -> Result<Connection, HandshakeError> {
+        self.accept_with(accept, |response| response)
+    }
+
+    /// [`accept`](Self::accept); of the response's parts the connection sends those that `sends` returns.
+    pub(in crate::proto::handshake) fn accept_with(
+        mut self,
+        accept: Accept<'_>,
+        sends: impl for<'r> FnOnce(&'r [&'r [u8]]) -> &'r [&'r [u8]],
+    ) -> Result<Connection, HandshakeError> {
         let (Progress::Complete, Some(request)) = (self.step()?, self.request()) else {
             return Err(HandshakeError::Incomplete);
         };
@@ -225,7 +234,7 @@ impl Handshake {
         trace::opened(Role::Server, || request.path(), negotiated.subprotocol.as_deref());
         let head_len = request.head.len();
         let mut connection = Connection::server(&self.config, negotiated);
-        self.reading.end(head_len, &mut connection, &response);
+        self.reading.end(head_len, &mut connection, sends(&response));
         Ok(connection)
     }
 

@@ -1,0 +1,31 @@
+//! In place of `counters` without that feature: nothing is counted.
+
+#[derive(Debug, Default)]
+pub(super) struct Tally;
+
+impl Tally {
+    #[inline(always)]
+    pub(super) fn frame(&mut self, _: u8, _: usize) {}
+
+    #[inline(always)]
+    pub(super) fn more(&mut self, _: usize, _: bool) {}
+
+    #[inline(always)]
+    pub(super) fn packed(&mut self, _: usize, _: usize) {}
+
+    #[inline(always)]
+    pub(super) fn read(&mut self, _: usize) {}
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Writes;
+
+impl Writes {
+    #[inline(always)]
+    pub(super) fn add(&mut self, _: usize) {}
+
+    #[inline(always)]
+    pub(super) fn latest(self, _: Self) -> Self {
+        self
+    }
+}

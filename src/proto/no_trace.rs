@@ -1,0 +1,22 @@
+//! In place of `trace` without the feature `tracing`: nothing is told.
+use crate::proto::{close::CloseFrame, error::RecvError, role::Role};
+use core::fmt::Display;
+
+pub(crate) fn opened<'p>(_: Role, _: impl FnOnce() -> &'p str, _: Option<&str>) {}
+
+pub(crate) fn handshake_failed(_: Role, _: impl Display, _: u16) {}
+
+#[inline(always)]
+pub(crate) fn received(_: usize) {}
+
+#[inline(always)]
+pub(crate) fn queued(_: usize) {}
+
+#[inline]
+pub(crate) fn close_received(_: Option<CloseFrame<'_>>) {}
+
+#[inline]
+pub(crate) fn close_queued(_: Option<CloseFrame<'_>>) {}
+
+#[inline]
+pub(crate) fn failed(_: RecvError) {}
