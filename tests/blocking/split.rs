@@ -464,15 +464,9 @@ fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
 #[test]
 fn a_frame_that_trickles_in_is_given_up() {
     bounded(|| {
-        let ((mut reader, _writer), mut peer) = split(&config().frame_timeout(ms(200)));
-        let trickling = thread::spawn(move || {
-            for byte in masked(TEXT, [b'x'; 10_000]) {
-                if peer.0.write_all(&[byte]).is_err() {
-                    return;
-                }
-                thread::sleep(ms(15));
-            }
-        });
+        let ((mut reader, _writer), peer) = split(&config().frame_timeout(ms(200)));
+        let slow = masked(TEXT, [b'x'; 10_000]);
+        let trickling = thread::spawn(move || trickle(peer.0, &slow, ms(15)));
         let began = Instant::now();
         assert!(matches!(reader.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
         took(began, ms(200), ms(3000));

@@ -625,15 +625,9 @@ fn a_frame_that_does_not_end_is_given_up_silent_or_trickling() {
         let began = Instant::now();
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
         took(began, ms(200), ms(2000));
-        let (mut ws, mut peer) = served(&config);
-        let trickling = thread::spawn(move || {
-            for byte in masked(TEXT, [b'x'; 10_000]) {
-                if peer.0.write_all(&[byte]).is_err() {
-                    return;
-                }
-                thread::sleep(ms(15));
-            }
-        });
+        let (mut ws, peer) = served(&config);
+        let slow = masked(TEXT, [b'x'; 10_000]);
+        let trickling = thread::spawn(move || trickle(peer.0, &slow, ms(15)));
         let began = Instant::now();
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
         took(began, ms(200), ms(2000));

@@ -239,6 +239,17 @@ impl Stream for Scripted {
     }
 }
 
+/// Writes a byte of these after each pause, until nobody reads any more.
+pub fn trickle(mut to: impl Write, bytes: &[u8], pause: Duration) {
+    for byte in bytes {
+        if to.write_all(&[*byte]).is_err() {
+            return;
+        }
+        thread::sleep(pause);
+    }
+    panic!("all of it was listened to");
+}
+
 /// Between the two, with room for a slow machine.
 pub fn took(began: Instant, least: Duration, most: Duration) {
     let took = began.elapsed();

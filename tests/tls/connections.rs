@@ -1,7 +1,7 @@
 //! TLS under both adapters, in both roles: what leaves in which records, how a stream ends, what is
 //! said of a bad certificate, and that the handshake has a time limit.
 use crate::support::{
-    blocking::{bounded, ms},
+    blocking::{bounded, ms, trickle},
     tls::{
         ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Takes,
         Ws, async_tcp, runtime, self_signed, tcp_pair, wait,
@@ -18,7 +18,7 @@ use std::{
 use tickwire::{
     CloseCode, CloseFrame, Config, Connection, Dial, Error, Message, Negotiated, OwnedMessage,
     RecvError, Role, SystemEntropy,
-    blocking::{self, Plain, Stream as _},
+    blocking::{self, Plain, Stream},
     handshake::{HandshakeError, client::Request},
     tls::{
         BadCertificate,
@@ -52,34 +52,44 @@ fn localhost() -> Target {
     "wss://localhost/".parse().unwrap()
 }
 
+/// The other end of this role's, that the test plays.
+fn peer_of(role: Role, tcp: TcpStream, authority: &Authority) -> Raw {
+    match role {
+        Role::Client => Raw::server(tcp, authority.server()),
+        Role::Server => Raw::client(tcp, authority.client()),
+    }
+}
+
+fn over_tls<S: Stream>(role: Role, io: S, authority: &Authority) -> blocking::TlsStream<S> {
+    match role {
+        Role::Client => blocking::TlsStream::client(io, &localhost(), authority.client()),
+        Role::Server => blocking::TlsStream::server(io, authority.server()),
+    }
+    .unwrap()
+}
+
 /// Our end of a connection whose opening handshake is done, with TLS still to be agreed on; what is
 /// written below TLS; and the other end.
 fn near(adapter: Adapter, role: Role, takes: Takes) -> (Near, Log, Raw) {
     let authority = Authority::new();
     let (tcp, far) = tcp_pair();
-    let (client, server) = (authority.client(), authority.server());
     let config = Config::default();
-    let raw = match role {
-        Role::Client => Raw::server(far, server.clone()),
-        Role::Server => Raw::client(far, client.clone()),
-    };
+    let raw = peer_of(role, far, &authority);
     let (ws, log) = match adapter {
         Adapter::Tokio => {
             let runtime = runtime();
             let (io, log) = Recorder::new(async_tcp(&runtime, tcp), takes);
             let io = match role {
-                Role::Client => on_tokio::TlsStream::client(io, &localhost(), client).unwrap(),
-                Role::Server => on_tokio::TlsStream::server(io, server).unwrap(),
-            };
+                Role::Client => on_tokio::TlsStream::client(io, &localhost(), authority.client()),
+                Role::Server => on_tokio::TlsStream::server(io, authority.server()),
+            }
+            .unwrap();
             let ws = on_tokio::WebSocket::from_parts(io, conn(role, &config));
             (Ws::Tokio(ws, runtime), log)
         }
         Adapter::Blocking => {
             let (io, log) = Recorder::new(tcp, takes);
-            let io = match role {
-                Role::Client => blocking::TlsStream::client(io, &localhost(), client).unwrap(),
-                Role::Server => blocking::TlsStream::server(io, server).unwrap(),
-            };
+            let io = over_tls(role, io, &authority);
             (Ws::Blocking(blocking::WebSocket::from_parts(io, conn(role, &config))), log)
         }
     };
@@ -156,6 +166,13 @@ fn echo_server(adapter: Adapter, tls: Arc<ServerConfig>) -> String {
 
 fn localhost_url(address: &str) -> String {
     address.replace("127.0.0.1", "wss://localhost")
+}
+
+/// A port of its own, and its URL.
+fn listening() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = localhost_url(&listener.local_addr().unwrap().to_string());
+    (listener, url)
 }
 
 // Messages.
@@ -252,8 +269,7 @@ fn a_spinning_stream_carries_tls() {
     bounded(|| {
         let authority = Authority::new();
         let config = Config::default();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = localhost_url(&listener.local_addr().unwrap().to_string());
+        let (listener, url) = listening();
         let tls = authority.server();
         let echo = thread::spawn(move || {
             let stream = listener.accept().unwrap().0;
@@ -295,16 +311,8 @@ fn a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading() {
         bounded(move || {
             let authority = Authority::new();
             let (tcp, far) = tcp_pair();
-            let mut raw = match role {
-                Role::Client => Raw::server(far, authority.server()),
-                Role::Server => Raw::client(far, authority.client()),
-            };
-            let io = match role {
-                Role::Client => {
-                    blocking::TlsStream::client(tcp, &localhost(), authority.client()).unwrap()
-                }
-                Role::Server => blocking::TlsStream::server(tcp, authority.server()).unwrap(),
-            };
+            let mut raw = peer_of(role, far, &authority);
+            let io = over_tls(role, tcp, &authority);
             let (go, may_read) = mpsc::channel();
             let peer = thread::spawn(move || {
                 raw.handshake().unwrap();
@@ -490,6 +498,22 @@ fn other_tls_streams_carry_a_burst_in_one_record_too() {
     }
 }
 
+/// The payloads of messages that are sent one by one.
+const SIZES: [usize; 3] = [10, 3000, 20_000];
+
+/// A peer that says when it has read each of them, as a whole frame.
+fn hearing_each(role: Role, mut raw: Raw) -> (mpsc::Receiver<usize>, thread::JoinHandle<()>) {
+    let (heard, all) = mpsc::channel();
+    let peer = thread::spawn(move || {
+        raw.handshake().unwrap();
+        raw.say(&to(role, TEXT, b"go"));
+        for payload in SIZES {
+            heard.send(raw.hear(sent_len(role, payload)).len()).unwrap();
+        }
+    });
+    (all, peer)
+}
+
 /// A stream that takes seven bytes at a time and refuses every other write: when `send` has
 /// returned, all of it is on the wire, and nobody has to call again.
 #[test]
@@ -497,20 +521,13 @@ fn a_send_reaches_the_socket_before_it_returns() {
     for adapter in ADAPTERS {
         for role in ROLES {
             bounded(move || {
-                let (mut ws, log, mut raw) = near(adapter, role, Takes::Little);
-                let (heard, all) = mpsc::channel();
-                let peer = thread::spawn(move || {
-                    raw.handshake().unwrap();
-                    raw.say(&to(role, TEXT, b"go"));
-                    for payload in [10, 3000, 20_000] {
-                        heard.send(raw.hear(sent_len(role, payload)).len()).unwrap();
-                    }
-                });
+                let (mut ws, log, raw) = near(adapter, role, Takes::Little);
+                let (all, peer) = hearing_each(role, raw);
                 // What refuses a write without having waited does not block, for the blocking
                 // adapter, which then wants to be called again.
                 let go = again(|| ws.recv());
                 assert_eq!(go.unwrap(), text("go"));
-                for payload in [10, 3000, 20_000] {
+                for payload in SIZES {
                     ws.feed(&vec![5; payload]);
                     again(|| ws.flush()).unwrap();
                     log.take(); // whole records
@@ -540,19 +557,7 @@ fn a_send_over_another_tls_stream_reaches_the_socket_before_it_returns() {
             let runtime = runtime();
             let (tcp, far) = tcp_pair();
             let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::Little);
-            let raw = match role {
-                Role::Client => Raw::server(far, authority.server()),
-                Role::Server => Raw::client(far, authority.client()),
-            };
-            let (heard, all) = mpsc::channel();
-            let peer = thread::spawn(move || {
-                let mut raw = raw;
-                raw.handshake().unwrap();
-                raw.say(&to(role, TEXT, b"go"));
-                for payload in [10, 3000, 20_000] {
-                    heard.send(raw.hear(sent_len(role, payload)).len()).unwrap();
-                }
-            });
+            let (all, peer) = hearing_each(role, peer_of(role, far, &authority));
             let io = wait(&runtime, async {
                 match role {
                     Role::Client => {
@@ -569,7 +574,7 @@ fn a_send_over_another_tls_stream_reaches_the_socket_before_it_returns() {
             let ws = on_tokio::WebSocket::from_parts(io, conn(role, &Config::default()));
             let mut ws = Ws::<_, TcpStream>::Tokio(ws, runtime);
             assert_eq!(ws.recv().unwrap(), text("go"));
-            for payload in [10, 3000, 20_000] {
+            for payload in SIZES {
                 ws.send(&vec![5; payload]).unwrap();
                 log.take();
                 assert_eq!(all.recv().unwrap(), sent_len(role, payload));
@@ -642,6 +647,20 @@ fn every_future_may_be_dropped_at_every_poll() {
 
 // How a stream ends: ATTACKS.md, A98.
 
+/// The error after the last message, with which the connection ends.
+fn breaks_after(last: &str, ws: &mut Near) -> Error {
+    assert_eq!(ws.recv().unwrap(), text(last));
+    let error = ws.recv().unwrap_err();
+    assert_eq!(ws.end(), (1006, false));
+    error
+}
+
+/// The stream ended properly, and the connection had not.
+fn ends_after(last: &str, ws: &mut Near) {
+    let error = breaks_after(last, ws);
+    assert!(matches!(error, Error::Recv(RecvError::UnexpectedEof)), "{error:?}");
+}
+
 #[test]
 fn a98_a_missing_close_notify_is_an_abnormal_end() {
     with_peer(
@@ -651,13 +670,11 @@ fn a98_a_missing_close_notify_is_an_abnormal_end() {
             raw.hear_all();
         },
         |_, _, ws, _| {
-            assert_eq!(ws.recv().unwrap(), text("last"));
-            let error = ws.recv().unwrap_err();
+            let error = breaks_after("last", ws);
             let Error::Io(io) = &error else { panic!("{error:?}") };
             assert_eq!(io.kind(), ErrorKind::UnexpectedEof);
             assert!(io.to_string().contains("close_notify"), "{io}");
             assert!(error.is_retryable());
-            assert_eq!(ws.end(), (1006, false));
         },
     );
 }
@@ -673,10 +690,8 @@ fn a98_a_record_cut_off_gives_nothing_of_what_was_in_it() {
             raw.hear_all();
         },
         |_, _, ws, _| {
-            assert_eq!(ws.recv().unwrap(), text("whole"));
-            let error = ws.recv().unwrap_err();
+            let error = breaks_after("whole", ws);
             assert!(matches!(&error, Error::Io(e) if e.kind() == ErrorKind::UnexpectedEof));
-            assert_eq!(ws.end(), (1006, false));
         },
     );
 }
@@ -690,12 +705,7 @@ fn a98_a_close_notify_without_a_close_frame_is_an_abnormal_end() {
             raw.end_tcp();
             raw.hear_all();
         },
-        |_, _, ws, _| {
-            assert_eq!(ws.recv().unwrap(), text("last"));
-            let error = ws.recv().unwrap_err();
-            assert!(matches!(error, Error::Recv(RecvError::UnexpectedEof)), "{error:?}");
-            assert_eq!(ws.end(), (1006, false));
-        },
+        |_, _, ws, _| ends_after("last", ws),
     );
 }
 
@@ -713,12 +723,7 @@ fn a98_what_follows_a_close_notify_is_nobody_s_data() {
             raw.end_tcp();
             raw.hear_all();
         },
-        |_, _, ws, _| {
-            assert_eq!(ws.recv().unwrap(), text("last"));
-            let error = ws.recv().unwrap_err();
-            assert!(matches!(error, Error::Recv(RecvError::UnexpectedEof)), "{error:?}");
-            assert_eq!(ws.end(), (1006, false));
-        },
+        |_, _, ws, _| ends_after("last", ws),
     );
 }
 
@@ -780,11 +785,9 @@ fn a_record_that_was_tampered_with_ends_the_connection() {
             assert!(error.to_string().contains("BadRecordMac"), "{error}");
         },
         |_, _, ws, _| {
-            assert_eq!(ws.recv().unwrap(), text("good"));
-            let error = ws.recv().unwrap_err();
+            let error = breaks_after("good", ws);
             assert!(matches!(error, Error::Tls(_)), "{error:?}");
             assert!(error.is_retryable(), "the network may have done it");
-            assert_eq!(ws.end(), (1006, false));
         },
     );
 }
@@ -1111,8 +1114,7 @@ fn a_session_is_resumed() {
 fn a_peer_that_does_not_speak_tls_is_named_as_such() {
     for adapter in ADAPTERS {
         bounded(move || {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let url = localhost_url(&listener.local_addr().unwrap().to_string());
+            let (listener, url) = listening();
             let plain = thread::spawn(move || {
                 let mut stream = listener.accept().unwrap().0;
                 let _ = stream.read(&mut [0; 4096]).unwrap();
@@ -1142,8 +1144,7 @@ fn a_peer_that_does_not_speak_tls_is_named_as_such() {
 fn a_stream_that_ends_in_the_handshake_says_so() {
     for adapter in ADAPTERS {
         bounded(move || {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let url = localhost_url(&listener.local_addr().unwrap().to_string());
+            let (listener, url) = listening();
             let gone = thread::spawn(move || {
                 let mut stream = listener.accept().unwrap().0;
                 let _ = stream.read(&mut [0; 4096]).unwrap();
@@ -1176,8 +1177,7 @@ fn the_tls_handshake_is_within_the_time_of_the_opening_handshake() {
                 let config = Config::default().handshake_timeout(ms(150));
                 let authority = Authority::new();
                 let server = authority.server();
-                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-                let url = localhost_url(&listener.local_addr().unwrap().to_string());
+                let (listener, url) = listening();
                 let silent = thread::spawn(move || {
                     let mut stream = listener.accept().unwrap().0;
                     match steps {
@@ -1219,17 +1219,11 @@ fn timed_out(done: Result<(), Error>) {
 
 #[test]
 fn a_peer_that_drips_its_handshake_is_not_waited_for() {
-    // A record of 16 KiB, a byte now and then, for as long as anybody listens.
-    fn drip(mut stream: TcpStream) {
+    // The start of a record of 16 KiB.
+    fn drip(stream: TcpStream) {
         let mut record = vec![22, 3, 3, 0x40, 0];
         record.resize(1000, 1);
-        for byte in record {
-            if stream.write_all(&[byte]).is_err() {
-                return;
-            }
-            thread::sleep(ms(10));
-        }
-        panic!("it listens to all of it");
+        trickle(stream, &record, ms(10));
     }
     for adapter in ADAPTERS {
         bounded(move || {
@@ -1240,8 +1234,7 @@ fn a_peer_that_drips_its_handshake_is_not_waited_for() {
             timed_out(accepted.map(drop));
             dripping.join().unwrap();
 
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let url = localhost_url(&listener.local_addr().unwrap().to_string());
+            let (listener, url) = listening();
             let dripping = thread::spawn(move || drip(listener.accept().unwrap().0));
             let connected = Client::connect(adapter, &url, &config, Authority::new().client());
             timed_out(connected.map(drop));
