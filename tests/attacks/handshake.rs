@@ -7,6 +7,7 @@ use crate::{
         request_with, request_without, response, serve,
     },
     support::alloc::peak,
+    support::heads::feed_head,
     support::wire::{Seen, TEXT, masked, plain, text},
 };
 use std::{
@@ -88,8 +89,7 @@ fn a53_a_byte_of_a_head_costs_the_same_however_much_came_before() {
             let mut handshake = server::Handshake::new(&config);
             let start = b"GET / HTTP/1.1\r\nX: ".iter();
             for byte in start.chain(value.iter().cycle()).take(len) {
-                handshake.spare_mut()[0] = *byte;
-                handshake.commit(1);
+                feed_head(&mut handshake, &[*byte]);
                 assert_eq!(handshake.step(), Ok(Progress::Partial));
             }
         });
@@ -568,8 +568,7 @@ fn a53_heads_of_many_peers_take_as_much_as_so_many_heads() {
         let waiting = (0..PEERS).map(|_| {
             let mut handshake = server::Handshake::new(&config);
             for byte in start.iter().chain(b"a".iter().cycle()).take(65535) {
-                handshake.spare_mut()[0] = *byte;
-                handshake.commit(1);
+                feed_head(&mut handshake, &[*byte]);
                 assert_eq!(handshake.step(), Ok(Progress::Partial));
             }
             handshake

@@ -309,8 +309,7 @@ fn a_refusal_is_followed_by_what_its_retry_after_asks_for() {
         let request = client::Request::new("ws://h").expect("a URL");
         let mut handshake = client::Handshake::new(&request, &Config::default(), Nonce);
         let head = format!("HTTP/1.1 {status} No\r\nRetry-After: 100\r\nContent-Length: 0\r\n\r\n");
-        handshake.spare_mut()[..head.len()].copy_from_slice(head.as_bytes());
-        handshake.commit(head.len());
+        crate::support::heads::feed_head(&mut handshake, head.as_bytes());
         assert_eq!(handshake.step(), Err(HandshakeError::Refused { status }));
         let refusal = handshake.into_refusal().expect("a refusal");
         let delay = Backoff::seeded(12).after_error(&Error::Refused(Box::new(refusal)));

@@ -292,8 +292,7 @@ fn the_first_piece_of_a_message_says_so() {
     fn pieces(conn: &mut Connection, wire: &[u8], step: usize) -> Vec<(bool, bool)> {
         let mut out = vec![];
         for part in wire.chunks(step) {
-            conn.receiver_mut().spare_mut()[..part.len()].copy_from_slice(part);
-            conn.receiver_mut().commit(part.len());
+            feed(conn, part);
             while let Ok(Step::Message | Step::Ping) = conn.step_chunk() {
                 let chunk = conn.receiver().chunk();
                 out.extend(chunk.map(|chunk| (chunk.first, chunk.last)));

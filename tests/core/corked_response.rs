@@ -1,5 +1,5 @@
 //! A handshake's response that leaves with the frames behind it: it is no frame, and comes first.
-use crate::support::wire::*;
+use crate::support::{heads::feed_head, wire::*};
 use tickwire::{
     CloseCode, CloseFrame, Config, Connection,
     handshake::{
@@ -16,8 +16,7 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket
 fn accepted(config: &Config, behind: &[u8]) -> Connection {
     let mut handshake = Handshake::new(config);
     let wire = [REQUEST.as_bytes(), behind].concat();
-    handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
-    handshake.commit(wire.len());
+    feed_head(&mut handshake, &wire);
     assert_eq!(handshake.step(), Ok(Progress::Complete));
     handshake.accept(Accept::new()).unwrap()
 }

@@ -459,11 +459,6 @@ fn a_frame_is_refused_at_the_first_byte_that_leaves_no_legal_one_here() {
     }
 }
 
-fn feed(conn: &mut Connection, wire: &[u8]) {
-    conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(wire);
-    conn.receiver_mut().commit(wire.len());
-}
-
 fn undeflated(role: Role) -> Connection {
     connection(role, &Config::default())
 }

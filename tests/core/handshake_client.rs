@@ -1,6 +1,9 @@
 //! The client's opening handshake: what it asks, which responses it takes, what it says of the
 //! others, and that how the bytes are cut changes nothing.
-use crate::support::heads::{RESPONSE as VALID, response as with, response_with, wire};
+use crate::support::{
+    heads::{RESPONSE as VALID, feed_head, judge, response as with, response_with, wire},
+    wire::feed,
+};
 use bytes::Buf;
 use std::time::Duration;
 use tickwire::{
@@ -49,29 +52,8 @@ fn fed(
     step: usize,
 ) -> (Handshake, Result<Progress, HandshakeError>) {
     let mut handshake = begun(request, config);
-    assert_eq!(handshake.step(), Ok(Progress::Partial));
-    for piece in bytes.chunks(step) {
-        let mut piece = piece;
-        while !piece.is_empty() {
-            let room = handshake.spare_mut();
-            let n = piece.len().min(room.len());
-            room[..n].copy_from_slice(&piece[..n]);
-            handshake.commit(n);
-            piece = &piece[n..];
-        }
-        match handshake.step() {
-            Ok(Progress::Partial) => {}
-            verdict => {
-                assert_eq!(handshake.step(), verdict, "a repeated call says the same");
-                handshake.spare_mut()[0] = b'!';
-                handshake.commit(1);
-                assert_eq!(handshake.step(), verdict);
-                assert_eq!(handshake.poll_timeout(), None);
-                return (handshake, verdict);
-            }
-        }
-    }
-    (handshake, Ok(Progress::Partial))
+    let verdict = judge(&mut handshake, Handshake::step, bytes, step);
+    (handshake, verdict)
 }
 
 /// The verdict on `bytes`, which is the same however they are cut.
@@ -540,8 +522,7 @@ fn a_refusal_is_shown_in_one_line_without_secrets() {
 fn what_does_not_begin_as_a_status_line_fails_at_its_first_wrong_byte() {
     let verdict = |bytes: &[u8]| {
         let mut handshake = begun(&request(), &Config::default());
-        handshake.spare_mut()[..bytes.len()].copy_from_slice(bytes);
-        handshake.commit(bytes.len());
+        feed_head(&mut handshake, bytes);
         handshake.step()
     };
     let malformed = |what| Err(HandshakeError::Malformed { what });
@@ -575,20 +556,17 @@ fn frames_right_behind_the_response_are_the_first_messages() {
     let bytes = [&*with(&[]), frames].concat();
     for cut in 0..=bytes.len() {
         let mut handshake = begun(&request(), &Config::default());
-        handshake.spare_mut()[..cut].copy_from_slice(&bytes[..cut]);
-        handshake.commit(cut);
+        feed_head(&mut handshake, &bytes[..cut]);
         let early = handshake.step().unwrap() == Progress::Complete;
         assert_eq!(early, cut >= bytes.len() - frames.len());
         let rest = &bytes[cut..];
         let mut connection = if early {
             assert_eq!(handshake.response().map(|response| response.status()), Some(101));
             let mut connection = handshake.into_connection().unwrap();
-            connection.receiver_mut().spare_mut()[..rest.len()].copy_from_slice(rest);
-            connection.receiver_mut().commit(rest.len());
+            feed(&mut connection, rest);
             connection
         } else {
-            handshake.spare_mut()[..rest.len()].copy_from_slice(rest);
-            handshake.commit(rest.len());
+            feed_head(&mut handshake, rest);
             assert_eq!(handshake.step(), Ok(Progress::Complete));
             handshake.into_connection().unwrap()
         };
@@ -607,8 +585,7 @@ fn an_agreement_before_the_request_was_written_is_rejected() {
     let mut handshake = Handshake::new(&request(), &Config::default(), Sample);
     handshake.advance(handshake.outgoing().len() - 1);
     let bytes = with(&[]);
-    handshake.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
-    handshake.commit(bytes.len());
+    feed_head(&mut handshake, &bytes);
     assert_eq!(handshake.step(), Err(HandshakeError::EarlyResponse));
 }
 
@@ -666,10 +643,8 @@ fn client_and_server_agree_with_each_other() {
         .unwrap();
     let mut client = Handshake::new(&request, &config, Sample);
     let mut server = server::Handshake::new(&config);
-    let n = client.outgoing().len();
-    server.spare_mut()[..n].copy_from_slice(client.outgoing());
-    client.advance(n);
-    server.commit(n);
+    feed_head(&mut server, client.outgoing());
+    client.advance(usize::MAX);
     assert_eq!(server.step(), Ok(Progress::Complete));
     let seen = server.request().unwrap();
     assert_eq!((seen.path(), seen.query()), ("/feed", Some("x=1")));
@@ -685,8 +660,7 @@ fn client_and_server_agree_with_each_other() {
     let _ = server.sender_mut().feed(Message::Text("tick")).unwrap();
     let mut out = server.sender_mut().outgoing();
     let bytes = out.copy_to_bytes(out.remaining());
-    client.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
-    client.commit(bytes.len());
+    feed_head(&mut client, &bytes);
     assert_eq!(client.step(), Ok(Progress::Complete));
     let mut client = client.into_connection().unwrap();
     assert_eq!(client.negotiated().subprotocol.as_deref(), Some("ticks.v2"));

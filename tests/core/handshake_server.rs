@@ -1,6 +1,9 @@
 //! The server's opening handshake: which requests pass, what the others are answered with, and
 //! that how the bytes are cut changes nothing.
-use crate::support::heads::{REQUEST as VALID, wire, without};
+use crate::support::{
+    heads::{REQUEST as VALID, feed_head, judge, wire, without},
+    wire::feed,
+};
 use bytes::Buf;
 use std::time::Duration;
 use tickwire::{
@@ -28,30 +31,13 @@ fn fed(
     step: usize,
 ) -> (Handshake, Result<Progress, HandshakeError>) {
     let mut handshake = Handshake::new(config);
-    assert_eq!(handshake.step(), Ok(Progress::Partial));
-    for piece in bytes.chunks(step) {
-        let mut piece = piece;
-        while !piece.is_empty() {
-            let room = handshake.spare_mut();
-            let n = piece.len().min(room.len());
-            room[..n].copy_from_slice(&piece[..n]);
-            handshake.commit(n);
-            piece = &piece[n..];
-        }
-        match handshake.step() {
-            Ok(Progress::Partial) => assert!(handshake.request().is_none()),
-            verdict => {
-                assert_eq!(handshake.step(), verdict, "a repeated call says the same");
-                // What comes later changes nothing.
-                handshake.spare_mut()[0] = b'!';
-                handshake.commit(1);
-                assert_eq!(handshake.step(), verdict);
-                assert_eq!(handshake.poll_timeout(), None);
-                return (handshake, verdict);
-            }
-        }
-    }
-    (handshake, Ok(Progress::Partial))
+    let stepped = |handshake: &mut Handshake| {
+        let progress = handshake.step();
+        assert!(progress != Ok(Progress::Partial) || handshake.request().is_none());
+        progress
+    };
+    let verdict = judge(&mut handshake, stepped, bytes, step);
+    (handshake, verdict)
 }
 
 /// The verdict on `bytes`, which is the same however they are cut.
@@ -548,19 +534,16 @@ fn frames_right_behind_the_request_are_the_first_messages() {
     let bytes = [&*with(&[]), frames].concat();
     for cut in 0..=bytes.len() {
         let mut handshake = Handshake::new(&Config::default());
-        handshake.spare_mut()[..cut].copy_from_slice(&bytes[..cut]);
-        handshake.commit(cut);
+        feed_head(&mut handshake, &bytes[..cut]);
         let early = handshake.step().unwrap() == Progress::Complete;
         assert_eq!(early, cut >= bytes.len() - frames.len());
         let rest = &bytes[cut..];
         let mut connection = if early {
             let mut connection = handshake.accept(Accept::new()).unwrap();
-            connection.receiver_mut().spare_mut()[..rest.len()].copy_from_slice(rest);
-            connection.receiver_mut().commit(rest.len());
+            feed(&mut connection, rest);
             connection
         } else {
-            handshake.spare_mut()[..rest.len()].copy_from_slice(rest);
-            handshake.commit(rest.len());
+            feed_head(&mut handshake, rest);
             assert_eq!(handshake.step(), Ok(Progress::Complete));
             handshake.accept(Accept::new()).unwrap()
         };
@@ -593,8 +576,7 @@ fn a_stream_that_ends_early_is_an_error_and_one_that_ends_later_is_not() {
     }
     let mut handshake = Handshake::new(&Config::default());
     let request = with(&[]);
-    handshake.spare_mut()[..request.len()].copy_from_slice(&request);
-    handshake.commit(request.len());
+    feed_head(&mut handshake, &request);
     handshake.end_of_stream();
     assert_eq!(handshake.step(), Ok(Progress::Complete));
     assert!(handshake.accept(Accept::new()).unwrap().step().is_err());

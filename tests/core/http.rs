@@ -1,5 +1,9 @@
 //! The opening handshake in the types of the crate `http`: the same verdicts and answers as over
 //! bytes, and extended CONNECT (PROTOCOL.md section 14).
+use crate::support::{
+    heads::{KEY, feed_head},
+    wire::feed,
+};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use tickwire::{
     Config, Connection, RecvError, Role, SystemEntropy,
@@ -9,8 +13,6 @@ use tickwire::{
         server::{self, Accept, Origins, Rejection},
     },
 };
-
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 fn get() -> Request<()> {
     Request::get("/feed?symbol=X")
@@ -59,8 +61,7 @@ fn over_bytes(request: &Request<()>) -> Result<(), HandshakeError> {
     head.extend(b"\r\n");
     let mut handshake = server::Handshake::new(&Config::default());
     for byte in head {
-        handshake.spare_mut()[0] = byte;
-        handshake.commit(1);
+        feed_head(&mut handshake, &[byte]);
         if handshake.step()? == Progress::Complete {
             return Ok(());
         }
@@ -198,8 +199,7 @@ fn the_connection_has_the_configuration_set_last() {
     upgrade.set_config(&Config::default().max_message(10));
     let (_, mut connection) = upgrade.accept(Accept::new()).unwrap();
     let frame = [&b"\x82\x8b\0\0\0\0"[..], &[7; 11]].concat();
-    connection.receiver_mut().spare_mut()[..frame.len()].copy_from_slice(&frame);
-    connection.receiver_mut().commit(frame.len());
+    feed(&mut connection, &frame);
     assert!(matches!(connection.step(), Err(RecvError::MessageTooBig { .. })));
 }
 
@@ -294,8 +294,7 @@ fn exchange(from: &mut Connection, to: &mut Connection) {
     let mut outgoing = from.sender_mut().outgoing();
     let bytes = outgoing.copy_to_bytes(outgoing.remaining());
     assert_eq!(bytes[1] & 0x80, 0x80);
-    to.receiver_mut().spare_mut()[..bytes.len()].copy_from_slice(&bytes);
-    to.receiver_mut().commit(bytes.len());
+    feed(to, &bytes);
     assert_eq!(to.step().unwrap(), tickwire::Step::Message);
 }
 

@@ -243,8 +243,7 @@ fn text_is_judged_at_the_same_byte_where_chunks_are_asked_for_from_then_on() {
             for change in 0..=end {
                 let mut conn = connection(role, &Config::default());
                 for (at, byte) in wire[..end].iter().enumerate() {
-                    conn.receiver_mut().spare_mut()[0] = *byte;
-                    conn.receiver_mut().commit(1);
+                    feed(&mut conn, &[*byte]);
                     let mut step = || if at < change { conn.step() } else { conn.step_chunk() };
                     let failed = loop {
                         match step() {

@@ -65,11 +65,8 @@ fn play(conn: &mut Connection, mut wire: &[u8], how: How) -> (Vec<Vec<u8>>, bool
         match if how.chunks { conn.step_chunk() } else { conn.step() } {
             Ok(Step::NeedInput) if wire.is_empty() => return (messages, false),
             Ok(Step::NeedInput) => {
-                let spare = conn.receiver_mut().spare_mut();
-                let n = if how.cut { 1 } else { spare.len().min(wire.len()) };
-                spare[..n].copy_from_slice(&wire[..n]);
-                conn.receiver_mut().commit(n);
-                wire = &wire[n..];
+                let some = if how.cut { &wire[..1] } else { wire };
+                wire = &wire[read_once(conn, some)..];
             }
             Ok(Step::Message) if how.chunks => {
                 let chunk = conn.receiver().chunk().unwrap();
@@ -308,13 +305,7 @@ fn no_chunk_has_a_byte_that_was_not_sent() {
         let mut got = 0;
         let error = loop {
             match conn.step_chunk() {
-                Ok(Step::NeedInput) => {
-                    let spare = conn.receiver_mut().spare_mut();
-                    let n = spare.len().min(wire.len());
-                    spare[..n].copy_from_slice(&wire[..n]);
-                    conn.receiver_mut().commit(n);
-                    wire = &wire[n..];
-                }
+                Ok(Step::NeedInput) => wire = &wire[read_once(&mut conn, wire)..],
                 Ok(Step::Message) => got += conn.receiver().chunk().unwrap().data.len(),
                 Err(error) => break error,
                 other => panic!("{other:?}"),

@@ -1,7 +1,7 @@
 //! 7 Client handshake.
 use crate::{
     support::carriers::{Dialed, SampleNonce, dial, dial_with},
-    support::heads::{ACCEPT, KEY, RESPONSE, response, response_with, wire},
+    support::heads::{ACCEPT, KEY, RESPONSE, feed_head, response, response_with, wire},
     support::wire::*,
 };
 use std::{collections::HashSet, time::Duration};
@@ -196,8 +196,7 @@ fn p094_another_status_is_a_refusal_with_its_headers_and_the_start_of_its_body()
     let mut handshake = Handshake::new(&request, &config, SampleNonce(None));
     handshake.advance(usize::MAX);
     let bytes = wire("HTTP/1.1 401 Who", ["WWW-Authenticate: Basic", "Content-Length: 0"]);
-    handshake.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
-    handshake.commit(bytes.len());
+    feed_head(&mut handshake, &bytes);
     assert_eq!(handshake.step(), Err(HandshakeError::Refused { status: 401 }));
     let refusal = handshake.into_refusal().unwrap();
     assert_eq!(refusal.headers().get("www-authenticate"), Some(&b"Basic"[..]));
@@ -376,8 +375,7 @@ fn p107_the_wait_for_a_response_has_an_end() {
     let mut handshake = Handshake::new(&request, &config, SampleNonce(None));
     handshake.handle_timeout(at(5)).unwrap();
     assert_eq!(handshake.poll_timeout(), Some(at(15)));
-    handshake.spare_mut()[0] = b'H';
-    handshake.commit(1);
+    feed_head(&mut handshake, &[b'H']);
     assert_eq!(
         (handshake.step(), handshake.handle_timeout(at(14))),
         (Ok(Progress::Partial), Ok(()))

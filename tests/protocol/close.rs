@@ -429,8 +429,7 @@ fn p069_a_message_that_the_peers_close_cut_off_can_be_asked_for() {
             let mut conn = connection(role, &Config::default());
             for part in [wire, &close(role), &to(role, CONT, "behind")] {
                 assert!(conn.closed().is_none_or(|end| end.cut == cut));
-                conn.receiver_mut().spare_mut()[..part.len()].copy_from_slice(part);
-                conn.receiver_mut().commit(part.len());
+                feed(&mut conn, part);
                 let mut step = || if chunks { conn.step_chunk() } else { conn.step() };
                 while !matches!(step(), Ok(Step::NeedInput | Step::Closed)) {}
             }

@@ -1,7 +1,7 @@
 //! 10 permessage-deflate: negotiation.
 use crate::{
     support::carriers::{dial_with, serve_with},
-    support::heads::{request, response},
+    support::heads::{feed_head, request, response},
 };
 use tickwire::{
     Config, Role,
@@ -316,8 +316,7 @@ fn agreed_by_client(config: &Config, answer: &str) -> Agreed {
     let mut handshake = Handshake::new(&request, config, SampleNonce(None));
     handshake.advance(usize::MAX);
     let wire = crate::support::heads::response(&[&format!("Sec-WebSocket-Extensions: {answer}")]);
-    handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
-    handshake.commit(wire.len());
+    feed_head(&mut handshake, &wire);
     assert_eq!(handshake.step(), Ok(Progress::Complete));
     handshake.into_connection().unwrap().negotiated().deflate.unwrap()
 }

@@ -1,7 +1,7 @@
 //! 9 Subprotocol and extension negotiation.
 use crate::{
     support::carriers::{dial_with, serve, serve_with},
-    support::heads::{request, response},
+    support::heads::{feed_head, request, response},
 };
 use tickwire::{
     Config,
@@ -16,8 +16,7 @@ use tickwire::{
 fn passed(lines: &[&str]) -> Handshake {
     let wire = request(lines);
     let mut handshake = Handshake::new(&Config::default());
-    handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
-    handshake.commit(wire.len());
+    feed_head(&mut handshake, &wire);
     assert_eq!(handshake.step(), Ok(Progress::Complete), "{lines:?}");
     handshake
 }

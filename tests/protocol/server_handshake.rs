@@ -1,7 +1,7 @@
 //! 8 Server handshake.
 use crate::{
     support::carriers::{Served, serve, serve_with},
-    support::heads::{ACCEPT, REQUEST, request, request_with, wire},
+    support::heads::{ACCEPT, REQUEST, feed_head, request, request_with, wire},
     support::wire::*,
 };
 use std::time::Duration;
@@ -183,8 +183,7 @@ fn p124_two_versions_are_refused() {
 fn asked_from(origins: &Origins, lines: &[&str]) -> u16 {
     let wire = request(lines);
     let mut handshake = Handshake::new(&Config::default());
-    handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
-    handshake.commit(wire.len());
+    feed_head(&mut handshake, &wire);
     match handshake.step() {
         Ok(done) => assert_eq!(done, Progress::Complete),
         Err(error) => return error.status(),
@@ -232,8 +231,7 @@ fn p126_an_origin_is_compared_exactly_and_an_absent_one_passes_unless_demanded()
 fn p127_what_is_not_served_is_404() {
     let mut handshake = Handshake::new(&Config::default());
     let wire = wire("GET /nothing?here HTTP/1.1", REQUEST);
-    handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
-    handshake.commit(wire.len());
+    feed_head(&mut handshake, &wire);
     assert_eq!(handshake.step(), Ok(Progress::Complete));
     let request = handshake.request().unwrap();
     assert_eq!((request.path(), request.query()), ("/nothing", Some("here")));
@@ -326,8 +324,7 @@ fn p132_a_value_may_hold_bytes_that_are_no_ascii() {
     accepted(&request(&["X-Name: caf\u{e9}", "Cookie: a=\u{ff}\u{80}", "Origin: \u{fe}"]));
     let wire = request(&["X-Name: caf\u{e9}"]);
     let mut handshake = Handshake::new(&Config::default());
-    handshake.spare_mut()[..wire.len()].copy_from_slice(&wire);
-    handshake.commit(wire.len());
+    feed_head(&mut handshake, &wire);
     assert_eq!(handshake.step(), Ok(Progress::Complete));
     let request = handshake.request().unwrap();
     assert_eq!(request.headers().get("x-name"), Some(&b"caf\xe9"[..]));
@@ -367,8 +364,7 @@ fn p134_a_head_that_trickles_in_is_given_up() {
     let mut handshake = Handshake::new(&config);
     let wire = request(&[]);
     for second in 0..10 {
-        handshake.spare_mut()[0] = wire[second as usize];
-        handshake.commit(1);
+        feed_head(&mut handshake, &[wire[second as usize]]);
         assert_eq!(
             (handshake.step(), handshake.handle_timeout(at(second))),
             (Ok(Progress::Partial), Ok(()))
@@ -466,15 +462,13 @@ fn p137_there_is_no_101_before_the_whole_request_has_passed() {
         assert_eq!(served.verdict, Err(HandshakeError::UnexpectedEof));
         assert_eq!(served.status, 400);
         let mut handshake = Handshake::new(&Config::default());
-        handshake.spare_mut()[..cut].copy_from_slice(&wire[..cut]);
-        handshake.commit(cut);
+        feed_head(&mut handshake, &wire[..cut]);
         assert_eq!(handshake.step(), Ok(Progress::Partial));
         assert!(handshake.request().is_none());
         assert_eq!(handshake.accept(Accept::new()).unwrap_err(), HandshakeError::Incomplete);
     }
     let bad = request_with("Upgrade", &[]);
     let mut handshake = Handshake::new(&Config::default());
-    handshake.spare_mut()[..bad.len()].copy_from_slice(&bad);
-    handshake.commit(bad.len());
+    feed_head(&mut handshake, &bad);
     assert_eq!(handshake.accept(Accept::new()).unwrap_err(), HandshakeError::NotUpgrade);
 }

@@ -6,7 +6,10 @@
 //! `attacks/boundary.rs` (certificates, redirects, proxies).
 use crate::support::{
     self,
-    wire::{BINARY, CLOSE, CONT_OPEN, PING, ROLES, TEXT, TEXT_OPEN, close_body, connection, to},
+    heads::feed_head,
+    wire::{
+        BINARY, CLOSE, CONT_OPEN, PING, ROLES, TEXT, TEXT_OPEN, close_body, connection, feed, to,
+    },
 };
 use bytes::Bytes;
 use std::{error::Error as _, fmt::Debug};
@@ -71,12 +74,6 @@ fn the_search_finds_a_secret_however_it_is_shown() {
 
 // No secrets.
 
-/// Puts wire bytes into a connection's buffer.
-fn commit(conn: &mut Connection, wire: &[u8]) {
-    conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(wire);
-    conn.receiver_mut().commit(wire.len());
-}
-
 #[test]
 fn a_connection_does_not_show_what_it_receives_and_sends() {
     for role in ROLES {
@@ -92,7 +89,7 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
                 open[..open.len() - 1].to_vec(),
             ]
             .concat();
-            commit(&mut conn, &wire);
+            feed(&mut conn, &wire);
             hides(&conn);
             assert_eq!(conn.step(), Ok(Step::Ping));
             hides(&conn);
@@ -129,7 +126,7 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
         }
         // A Close.
         let mut conn = connection(role, &Config::default());
-        commit(&mut conn, &to(role, CLOSE, close_body(4000, SECRET)));
+        feed(&mut conn, &to(role, CLOSE, close_body(4000, SECRET)));
         assert_eq!(conn.step(), Ok(Step::Close));
         hides(&conn);
         let mut conn = connection(role, &Config::default());
@@ -142,7 +139,7 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
         // Text cut inside a character.
         let mut conn = connection(role, &Config::default());
         let cut = to(role, TEXT_OPEN, [SECRET.as_bytes(), b"\xf0\x9f\x93"].concat());
-        commit(&mut conn, &cut);
+        feed(&mut conn, &cut);
         assert_eq!(conn.step(), Ok(Step::NeedInput));
         hides(&conn);
     }
@@ -162,7 +159,7 @@ fn a_connection_that_compresses_does_not_show_what_it_receives_and_sends() {
     hides(&server);
     hides(&prepared);
     let wire = bytes::Buf::copy_to_bytes(&mut server.sender_mut().outgoing(), 10);
-    commit(&mut client, &wire);
+    feed(&mut client, &wire);
     for _ in 0..2 {
         hides(&client);
         let _ = client.step().unwrap();
@@ -288,8 +285,7 @@ fn a_server_s_handshake_does_not_show_its_clients_credentials() {
     );
     let mut handshake = server::Handshake::new(&Config::default());
     for bytes in request.as_bytes().chunks(100) {
-        handshake.spare_mut()[..bytes.len()].copy_from_slice(bytes);
-        handshake.commit(bytes.len());
+        feed_head(&mut handshake, bytes);
         hides(&handshake);
         let _ = handshake.step().unwrap();
         hides(&handshake);
@@ -352,7 +348,7 @@ fn an_error_about_a_secret_does_not_repeat_it() {
             (&small, to(role, TEXT, SECRET)),
         ] {
             let mut conn = connection(role, config);
-            commit(&mut conn, &wire);
+            feed(&mut conn, &wire);
             let error = conn.step().unwrap_err();
             hides(&error);
             hidden(&error.to_string());
@@ -464,8 +460,7 @@ fn a_request_is_shown_escaped_and_cut() {
         let bytes = head(target);
         let mut handshake = server::Handshake::new(&Config::default());
         for piece in bytes.chunks(300) {
-            handshake.spare_mut()[..piece.len()].copy_from_slice(piece);
-            handshake.commit(piece.len());
+            feed_head(&mut handshake, piece);
             tame(&format!("{handshake:?}"));
             let _ = handshake.step();
         }
@@ -489,8 +484,7 @@ fn what_is_no_head_at_all_is_named_and_not_repeated() {
     for wire in [bytes.as_bytes(), b"\x16\x03\x01\x02\x00\x01", b"GET /\x1b[2J HTTP/1.1\r\n"] {
         let wire = &wire[..wire.len().min(2000)];
         let mut handshake = server::Handshake::new(&Config::default());
-        handshake.spare_mut()[..wire.len()].copy_from_slice(wire);
-        handshake.commit(wire.len());
+        feed_head(&mut handshake, wire);
         let error = handshake.step().unwrap_err();
         tame(&format!("{error} {error:?} {handshake:?}"));
         let shown = format!("{error:?}{handshake:?}");
@@ -518,8 +512,7 @@ fn a_refusal_is_shown_escaped_and_cut() {
         let mut rest = &wire[..];
         let error = loop {
             let (piece, after) = rest.split_at(rest.len().min(300));
-            handshake.spare_mut()[..piece.len()].copy_from_slice(piece);
-            handshake.commit(piece.len());
+            feed_head(&mut handshake, piece);
             rest = after;
             if let Err(error) = handshake.step() {
                 break error;
@@ -633,8 +626,7 @@ fn nothing_a_server_is_asked_to_send_puts_a_line_of_its_own_into_the_response() 
         Sec-WebSocket-Protocol: a\r\n\r\n";
     let asked = || {
         let mut handshake = server::Handshake::new(&Config::default());
-        handshake.spare_mut()[..request.len()].copy_from_slice(request);
-        handshake.commit(request.len());
+        feed_head(&mut handshake, request);
         assert_eq!(handshake.step(), Ok(Progress::Complete));
         handshake
     };

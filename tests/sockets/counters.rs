@@ -1,6 +1,9 @@
 //! What passes over a connection is counted: by kind, in both directions, whole and split, plain and
 //! compressed.
-use crate::support::tokio::{bounded, pair};
+use crate::support::{
+    tokio::{bounded, pair},
+    wire::feed,
+};
 use bytes::Bytes;
 use tickwire::{
     Chunk, CloseCode, Config, Connection, DataKind, Negotiated, Outbound, Prepared, Step,
@@ -24,8 +27,7 @@ fn carry(from: &mut Connection, to: &mut Connection, step: usize) -> (u64, u64) 
         outgoing.advance(bytes.len());
         writes += 1;
         for piece in bytes.chunks(step) {
-            to.receiver_mut().spare_mut()[..piece.len()].copy_from_slice(piece);
-            to.receiver_mut().commit(piece.len());
+            feed(to, piece);
             reads += 1;
             while !matches!(to.step().unwrap(), Step::NeedInput | Step::Closed) {}
         }
@@ -100,8 +102,7 @@ fn what_is_refused_does_not_count() {
     client.sender_mut().feed(&[0; 11]).unwrap();
     use bytes::Buf;
     let bytes = client.sender_mut().outgoing().chunk().to_vec();
-    server.receiver_mut().spare_mut()[..bytes.len()].copy_from_slice(&bytes);
-    server.receiver_mut().commit(bytes.len());
+    feed(&mut server, &bytes);
     assert!(server.step().is_err());
     let received = server.counters().received;
     assert_eq!((received.messages, received.payload), (1, 3));

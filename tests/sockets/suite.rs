@@ -2,7 +2,7 @@
 //! and the blocking adapter on loopback sockets, and these two with each other.
 //!
 //! A way to drive it is a [`Peer`]; one more is an `impl`, and a line in `Way::pair`.
-use crate::support::tokio::*;
+use crate::support::{tokio::*, wire::read_once};
 use bytes::Buf;
 use std::{io::Write, net, sync::mpsc, thread, time::Duration};
 use tickwire::{
@@ -88,11 +88,8 @@ impl Core {
                 Err(_) => return self.conn.receiver_mut().end_of_stream(),
             }
         }
-        let spare = self.conn.receiver_mut().spare_mut();
-        let n = spare.len().min(self.rest.len());
-        spare[..n].copy_from_slice(&self.rest[..n]);
+        let n = read_once(&mut self.conn, &self.rest);
         self.rest.drain(..n);
-        self.conn.receiver_mut().commit(n);
     }
 
     fn step(&mut self) -> Result<Step, Error> {

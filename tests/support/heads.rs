@@ -1,5 +1,7 @@
-//! Heads of the opening handshake, right ones to be made wrong.
+//! Heads of the opening handshake, right ones to be made wrong, and a handshake that reads them.
 pub(crate) use super::carriers::{ACCEPT, KEY};
+use std::ops::DerefMut;
+use tickwire::handshake::{HandshakeError, Progress, Reading};
 
 pub(crate) const REQUEST: [&str; 5] = [
     "Host: example.com",
@@ -50,4 +52,37 @@ pub(crate) fn response_with(name: &str, by: &[&str]) -> Vec<u8> {
 pub(crate) fn without<'a>(lines: &'a [&'a str], name: &str) -> impl Iterator<Item = &'a str> {
     let name = format!("{name}:");
     lines.iter().copied().filter(move |line| !line.starts_with(&name))
+}
+
+/// Puts bytes into a handshake's buffer without looking at them.
+pub(crate) fn feed_head(reading: &mut Reading, mut wire: &[u8]) {
+    while !wire.is_empty() {
+        let room = reading.spare_mut();
+        let n = room.len().min(wire.len());
+        room[..n].copy_from_slice(&wire[..n]);
+        reading.commit(n);
+        wire = &wire[n..];
+    }
+}
+
+/// What a handshake says of `bytes`, given `most` at a time, and says again whatever follows them.
+pub(crate) fn judge<H: DerefMut<Target = Reading>>(
+    handshake: &mut H,
+    step: impl Fn(&mut H) -> Result<Progress, HandshakeError>,
+    bytes: &[u8],
+    most: usize,
+) -> Result<Progress, HandshakeError> {
+    assert_eq!(step(handshake), Ok(Progress::Partial));
+    for piece in bytes.chunks(most) {
+        feed_head(handshake, piece);
+        let verdict = step(handshake);
+        if verdict != Ok(Progress::Partial) {
+            assert_eq!(step(handshake), verdict, "a repeated call says the same");
+            feed_head(handshake, b"!");
+            assert_eq!(step(handshake), verdict);
+            assert_eq!(handshake.poll_timeout(), None);
+            return verdict;
+        }
+    }
+    Ok(Progress::Partial)
 }

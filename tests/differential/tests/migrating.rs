@@ -14,7 +14,7 @@ use std::{
     net::{TcpListener, TcpStream},
     thread::{self, JoinHandle},
 };
-use support::blocking::*;
+use support::{blocking::*, wire::feed};
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Dial, Error, Event, Message, ProtocolError, RecvError,
     SendError, Step,
@@ -777,8 +777,7 @@ fn io_of_ones_own() {
     theirs.flush(&mut io.clone()).unwrap();
 
     let mut ours = conn(true, &Config::default());
-    ours.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(&wire);
-    ours.receiver_mut().commit(wire.len());
+    feed(&mut ours, &wire);
     assert_eq!(ours.step().unwrap(), Step::Message);
     let (rx, tx) = ours.split_mut();
     let message = rx.message().unwrap();

@@ -1,10 +1,10 @@
 //! One response to every carrier's client.
-use super::{Line, Outcome, core_of, shown};
+use super::{Line, Outcome, core_of, read_head, shown};
 use crate::support::wire::Rng;
 use tickwire::{
     Config, Entropy,
     handshake::{
-        HandshakeError, Progress, accept_key,
+        HandshakeError, accept_key,
         client::{Handshake, Request},
     },
 };
@@ -65,26 +65,7 @@ pub(crate) fn dial_with(request: &Request, config: &Config, response: &[u8]) -> 
 pub(crate) fn core(request: &Request, config: &Config, response: &[u8], cuts: &[usize]) -> Dialed {
     let mut handshake = Handshake::new(request, config, SampleNonce(None));
     handshake.advance(usize::MAX);
-    let (mut from, mut cuts) = (0, cuts.iter().copied().chain([response.len()]));
-    let verdict = loop {
-        match handshake.step() {
-            Ok(Progress::Complete) => break Ok(()),
-            Err(error) => break Err(error),
-            Ok(Progress::Partial) => {}
-        }
-        match cuts.next() {
-            None => handshake.end_of_stream(),
-            Some(to) => {
-                while from < to {
-                    let room = handshake.spare_mut();
-                    let n = room.len().min(to - from);
-                    room[..n].copy_from_slice(&response[from..from + n]);
-                    handshake.commit(n);
-                    from += n;
-                }
-            }
-        }
-    };
+    let (verdict, rest, cuts) = read_head(&mut handshake, Handshake::step, response, cuts);
     if verdict.is_err() {
         assert!(handshake.outgoing().is_empty(), "nothing is sent after the request");
         let body = handshake.into_refusal().map(|refusal| refusal.body().to_vec());
@@ -92,8 +73,7 @@ pub(crate) fn core(request: &Request, config: &Config, response: &[u8], cuts: &[
     }
     let conn = handshake.into_connection().unwrap();
     let subprotocol = conn.negotiated().subprotocol.as_deref().map(str::to_owned);
-    let cuts: Vec<usize> = cuts.map(|to| to - from).filter(|&to| to > 0).collect();
-    let outcome = Some(core_of(conn, &response[from..], &cuts));
+    let outcome = Some(core_of(conn, rest, &cuts));
     Dialed { verdict, body: None, subprotocol, outcome }
 }
 

@@ -7,13 +7,20 @@ pub(crate) mod dial;
 mod line;
 pub(crate) mod serve;
 
-use crate::support::wire::{Seen, WireFrame, connection, current, drain, feed, frames, read_once};
+use crate::support::{
+    heads::feed_head,
+    wire::{Seen, WireFrame, connection, current, drain, feed, frames, read_once},
+};
 #[allow(unused_imports)]
 pub(crate) use dial::{ACCEPT, Dialed, KEY, SampleNonce, dial, dial_with};
 pub(crate) use line::Line;
 #[allow(unused_imports)]
 pub(crate) use serve::{Served, serve, serve_with};
-use tickwire::{Config, Connection, Ending, Role, Step};
+use std::ops::DerefMut;
+use tickwire::{
+    Config, Connection, Ending, Role, Step,
+    handshake::{HandshakeError, Progress, Reading},
+};
 
 /// All that both ends of a connection can know of it once it is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +110,32 @@ pub(crate) fn core_of(mut conn: Connection, wire: &[u8], cuts: &[usize]) -> Outc
     let sent = unmasked(conn.role(), &output);
     let (code, clean) = conn.closed().map_or((1006, false), |end| (end.code, end.clean));
     Outcome { seen, sent, code, clean, shut }
+}
+
+/// Gives a handshake `wire`, cut at these places, then its end, until there is a verdict: this, and what
+/// is left of the wire and its cuts.
+fn read_head<'a, H: DerefMut<Target = Reading>>(
+    handshake: &mut H,
+    step: impl Fn(&mut H) -> Result<Progress, HandshakeError>,
+    wire: &'a [u8],
+    cuts: &[usize],
+) -> (Result<(), HandshakeError>, &'a [u8], Vec<usize>) {
+    let (mut from, mut cuts) = (0, cuts.iter().copied().chain([wire.len()]));
+    let verdict = loop {
+        match step(handshake) {
+            Ok(Progress::Complete) => break Ok(()),
+            Err(error) => break Err(error),
+            Ok(Progress::Partial) => {}
+        }
+        match cuts.next() {
+            None => handshake.end_of_stream(),
+            Some(to) => {
+                feed_head(handshake, &wire[from..to]);
+                from = to;
+            }
+        }
+    };
+    (verdict, &wire[from..], cuts.map(|to| to - from).collect())
 }
 
 /// The frames of a wire, after a look at the mask of each (P021, P022).

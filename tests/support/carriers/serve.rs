@@ -1,12 +1,12 @@
 //! One opening request to every carrier's server.
 #[cfg(feature = "std")]
 use super::Line;
-use super::{Outcome, core_of, shown};
+use super::{Outcome, core_of, read_head, shown};
 use crate::support::wire::drain;
 use tickwire::{
     Config,
     handshake::{
-        HandshakeError, Progress,
+        HandshakeError,
         server::{Accept, Handshake},
     },
 };
@@ -80,34 +80,14 @@ pub(crate) fn serve_with(config: &Config, accept: Accept<'_>, wire: &[u8]) -> Se
 /// The same through the core alone, with `wire` cut at these places.
 pub(crate) fn core(config: &Config, accept: Accept<'_>, wire: &[u8], cuts: &[usize]) -> Served {
     let mut handshake = Handshake::new(config);
-    let (mut from, mut cuts) = (0, cuts.iter().copied().chain([wire.len()]));
-    let verdict = loop {
-        match handshake.step() {
-            Ok(Progress::Complete) => break Ok(()),
-            Err(error) => break Err(error),
-            Ok(Progress::Partial) => {}
-        }
-        match cuts.next() {
-            None => handshake.end_of_stream(),
-            Some(to) => {
-                while from < to {
-                    let room = handshake.spare_mut();
-                    let n = room.len().min(to - from);
-                    room[..n].copy_from_slice(&wire[from..from + n]);
-                    handshake.commit(n);
-                    from += n;
-                }
-            }
-        }
-    };
+    let (verdict, rest, cuts) = read_head(&mut handshake, Handshake::step, wire, cuts);
     if let Err(error) = verdict {
         return Served::new(verdict, &handshake.reject(error), None, None, true);
     }
     let mut conn = handshake.accept(accept).unwrap();
     let subprotocol = conn.negotiated().subprotocol.as_deref().map(str::to_owned);
     let response = drain(&mut conn);
-    let cuts: Vec<usize> = cuts.map(|to| to - from).filter(|&to| to > 0).collect();
-    let outcome = core_of(conn, &wire[from..], &cuts);
+    let outcome = core_of(conn, rest, &cuts);
     let shut = outcome.shut;
     Served::new(Ok(()), &response, subprotocol, Some(outcome), shut)
 }
