@@ -285,7 +285,7 @@ pub use proto::connection::counters::{Counters, Traffic};
 #[cfg(feature = "deflate")]
 pub use proto::deflate;
 #[cfg(feature = "std")]
-pub use proto::entropy::SystemEntropy;
+pub use proto::entropy::system::SystemEntropy;
 pub use proto::{
     close::{CloseCode, CloseFrame},
     config::{Config, Heartbeat, Negotiated},

@@ -2,7 +2,7 @@
 use super::Backoff;
 use crate::{
     drive::Error,
-    proto::entropy::{Entropy, SystemEntropy},
+    proto::entropy::{Entropy, system::SystemEntropy},
 };
 use core::time::Duration;
 use std::io;

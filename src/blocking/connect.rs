@@ -5,7 +5,7 @@ use crate::{
     drive::Error,
     proto::{
         config::Config,
-        entropy::SystemEntropy,
+        entropy::system::SystemEntropy,
         handshake::{
             HandshakeError, Progress,
             client::{self, Request},

@@ -1,6 +1,8 @@
 //! Limits and policies of a connection, each with its default and its reason; the result of a
 //! handshake's negotiation.
 #[cfg(feature = "deflate")]
+mod deflate;
+
 use crate::proto::deflate::{Agreed, Deflate};
 use alloc::string::String;
 use core::time::Duration;
@@ -39,7 +41,6 @@ pub struct Config {
     pub(crate) max_request_line: usize,
     pub(crate) max_interim: u32,
     pub(crate) max_refusal_body: usize,
-    #[cfg(feature = "deflate")]
     pub(crate) deflate: Option<Deflate>,
 }
 
@@ -66,7 +67,6 @@ impl Default for Config {
             max_request_line: 8 << 10,
             max_interim: 8,
             max_refusal_body: 4 << 10,
-            #[cfg(feature = "deflate")]
             deflate: None,
         }
     }
@@ -226,15 +226,6 @@ impl Config {
         self
     }
 
-    /// Offers or accepts permessage-deflate (RFC 7692); default no. See
-    /// [`deflate`](crate::deflate) for its cost, and [`Deflate`] for the settings.
-    /// Feature `deflate`.
-    #[cfg(feature = "deflate")]
-    pub fn deflate(mut self, deflate: Deflate) -> Self {
-        self.deflate = Some(deflate);
-        self
-    }
-
     /// `max_frame` with its default resolved.
     pub(crate) fn frame_limit(&self) -> usize {
         self.max_frame.unwrap_or(self.max_message)
@@ -301,19 +292,15 @@ impl Heartbeat {
 pub struct Negotiated {
     /// The subprotocol (§1.9), if one was agreed on.
     pub subprotocol: Option<String>,
-    /// How messages may be compressed, if permessage-deflate was agreed on. Feature `deflate`.
-    #[cfg(feature = "deflate")]
+    /// How messages may be compressed, if permessage-deflate was agreed on; `None` without the feature
+    /// `deflate`.
     pub deflate: Option<Agreed>,
 }
 
 impl Negotiated {
     /// Shared by connections that agreed on nothing, as most do.
     pub(crate) fn or_nothing(this: Option<&Self>) -> &Self {
-        static NOTHING: Negotiated = Negotiated {
-            subprotocol: None,
-            #[cfg(feature = "deflate")]
-            deflate: None,
-        };
+        static NOTHING: Negotiated = Negotiated { subprotocol: None, deflate: None };
         this.unwrap_or(&NOTHING)
     }
 
@@ -325,14 +312,6 @@ impl Negotiated {
     /// With a subprotocol (§1.9).
     pub fn with_subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocol = Some(name.into());
-        self
-    }
-
-    /// With permessage-deflate (RFC 7692). [`Config::deflate`], or else [`Deflate`]'s defaults, says how to
-    /// compress. Feature `deflate`.
-    #[cfg(feature = "deflate")]
-    pub fn with_deflate(mut self, agreed: Agreed) -> Self {
-        self.deflate = Some(agreed);
         self
     }
 }

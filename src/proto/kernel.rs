@@ -108,15 +108,13 @@ fn xor_longer(bytes: &mut [u8], key: [u8; 4]) {
 fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     if std::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, as was found out on the line above.
+        #[target_feature(enable = "avx2")]
+        fn xor_avx2(bytes: &mut [u8], key: [u8; 4]) {
+            xor_blocks(bytes, key);
+        }
+        // SAFETY: the processor has AVX2, as was just found out.
         return unsafe { xor_avx2(bytes, key) };
     }
-    xor_blocks(bytes, key);
-}
-
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
-#[target_feature(enable = "avx2")]
-fn xor_avx2(bytes: &mut [u8], key: [u8; 4]) {
     xor_blocks(bytes, key);
 }
 
@@ -156,15 +154,13 @@ pub(crate) fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
 fn copy_xor_long(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     if std::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, as was found out on the line above.
+        #[target_feature(enable = "avx2")]
+        fn copy_xor_avx2(to: &mut [u8], from: &[u8], key: [u8; 4]) {
+            copy_xor_blocks(to, from, key);
+        }
+        // SAFETY: the processor has AVX2, as was just found out.
         return unsafe { copy_xor_avx2(to, from, key) };
     }
-    copy_xor_blocks(to, from, key);
-}
-
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
-#[target_feature(enable = "avx2")]
-fn copy_xor_avx2(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     copy_xor_blocks(to, from, key);
 }
 

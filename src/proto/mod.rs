@@ -9,6 +9,9 @@ pub(crate) mod config;
 pub(crate) mod connection;
 #[cfg(feature = "deflate")]
 pub mod deflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_deflate.rs"]
+pub(crate) mod deflate;
 pub(crate) mod entropy;
 pub(crate) mod error;
 pub mod frame;
@@ -18,7 +21,7 @@ pub mod mask;
 pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod outbound;
-#[cfg(any(feature = "_task", feature = "deflate"))]
+#[cfg(feature = "std")]
 pub(crate) mod pool;
 pub(crate) mod prepared;
 pub(crate) mod role;

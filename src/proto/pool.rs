@@ -2,8 +2,6 @@
 //! write, and to those that compress while they do, so that a connection that waits holds none.
 //!
 //! Any length from 4 KiB on is kept, so that what a large message needed is there for the next one.
-#[cfg(feature = "_task")]
-use crate::proto::memory::Memory;
 use std::{cell::RefCell, vec, vec::Vec};
 
 /// Below this, allocating is faster than searching (a handshake's buffers).
@@ -22,10 +20,6 @@ struct Pool {
 std::thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
 }
-
-/// The pool of the thread that asks.
-#[cfg(feature = "_task")]
-pub(crate) static THREAD: Memory = Memory { take, give };
 
 /// A buffer of at least `len` initialised bytes, with the contents of its last use.
 #[inline]

@@ -7,7 +7,7 @@ use crate::{
     drive::{Error, Output, io::flush},
     proto::{
         config::Config,
-        entropy::SystemEntropy,
+        entropy::system::SystemEntropy,
         handshake::{
             HandshakeError, Progress,
             client::{Handshake, Request},

@@ -24,6 +24,7 @@ use crate::{
     proto::{
         close::CloseFrame,
         connection::{Connection, Sender, Step},
+        memory::Memory,
         message::{Chunk, Event, Info, Message, OwnedMessage},
         outbound::Outbound,
         pool,
@@ -49,10 +50,13 @@ use std::{
 /// dropped.
 pub type WebSocket<I> = Socket<Whole, I>;
 
+/// The buffers that the thread keeps.
+static POOL: Memory = Memory { take: pool::take, give: pool::give };
+
 impl<I: Source + Timer + Output> WebSocket<I> {
     /// Joins a stream and a connection whose opening handshake is done.
     pub(crate) fn with_pool(io: I, mut conn: Connection) -> Self {
-        conn.set_memory(&pool::THREAD);
+        conn.set_memory(&POOL);
         Self::new(Whole::new(conn, io.is_write_vectored()), io)
     }
 }

@@ -14,7 +14,7 @@
 //! while the writer's task sleeps, or waits in the middle of a write: its Pong joins the bytes taken
 //! out, at the next frame boundary. A stream keeps one waker for writing, and both tasks may wait for
 //! it, so that waker wakes both.
-use super::{Source, Timer, WebSocket, source::Deadlines};
+use super::{POOL, Source, Timer, WebSocket, source::Deadlines};
 use crate::{
     drive::sync::{Mutex, MutexGuard},
     drive::{
@@ -226,7 +226,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         let (inbound, tx) = core.conn.into_halves();
         let (read, write) = split(io);
         let mut held = OutBuffer::default();
-        held.set_memory(&pool::THREAD);
+        held.set_memory(&POOL);
         let shared = Arc::new(Shared {
             pen: Mutex::new(Pen { io: write, held, dirty: core.dirty }),
             queue: Mutex::new(Queue::new(tx, core.io_error, ended)),

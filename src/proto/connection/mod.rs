@@ -186,9 +186,7 @@ impl Connection {
         negotiated: Negotiated,
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
-        #[cfg_attr(not(feature = "deflate"), expect(unused_mut))]
         let (mut rx, mut tx) = (Receiver::new(role, config), Sender::new(config, entropy));
-        #[cfg(feature = "deflate")]
         if let Some(agreed) = negotiated.deflate {
             rx.set_deflate(role, config, agreed);
             tx.set_deflate(role, config, agreed);

@@ -1,7 +1,7 @@
 //! In place of `counters` without that feature: nothing is counted.
 
 #[derive(Debug, Default)]
-pub(super) struct Tally;
+pub(super) struct Tally {}
 
 impl Tally {
     #[inline(always)]
@@ -18,7 +18,7 @@ impl Tally {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Writes;
+pub(super) struct Writes {}
 
 impl Writes {
     #[inline(always)]

@@ -103,12 +103,6 @@ impl RecvBuffer {
         self.bytes.get(self.next..)?.first_chunk().copied()
     }
 
-    /// The next `n` bytes, and, where they are all that there are, of the slack behind them.
-    #[cfg(feature = "deflate")]
-    pub(super) fn wire_mut(&mut self, n: usize) -> &mut [u8] {
-        self.get_mut(self.ahead(0, n))
-    }
-
     /// Where the `n` bytes behind the next `skip` are or will be.
     #[inline(always)]
     pub(super) fn ahead(&self, skip: usize, n: usize) -> Range<usize> {

@@ -1,29 +1,25 @@
-//! permessage-deflate in the opening handshake (RFC 7692 §7). Without the feature it is never offered,
-//! and never accepted.
-#[cfg(feature = "deflate")]
-use super::extensions::{self, Extension};
-use super::{HandshakeError, extensions::Extensions};
-use crate::proto::config::{Config, Negotiated};
-#[cfg(feature = "deflate")]
-use crate::proto::deflate::{self, Answer, Offer};
-use alloc::string::String;
-#[cfg(feature = "deflate")]
-use alloc::{format, string::ToString};
+//! permessage-deflate in the opening handshake (RFC 7692 §7). Without the feature
+//! `no_deflate.rs` takes the place of this.
+use super::{
+    HandshakeError,
+    extensions::{self, Extension, Extensions},
+};
+use crate::proto::{
+    config::{Config, Negotiated},
+    deflate::{self, Answer, Offer},
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+};
 
 /// A client's offer.
-#[cfg(feature = "deflate")]
 pub(super) fn offer(config: &Config) -> Option<String> {
     config.deflate.as_ref().map(|ours| Offer::of(ours).to_string())
 }
 
-#[cfg(not(feature = "deflate"))]
-pub(super) fn offer(_: &Config) -> Option<String> {
-    None
-}
-
 /// A server accepts the first offer that it can: the line of the response, with its end, and the
 /// parameters agreed on.
-#[cfg(feature = "deflate")]
 pub(super) fn accept(
     offers: Extensions<'_>,
     config: &Config,
@@ -40,17 +36,7 @@ pub(super) fn accept(
     }
 }
 
-#[cfg(not(feature = "deflate"))]
-pub(super) fn accept(
-    _: Extensions<'_>,
-    _: &Config,
-    negotiated: Negotiated,
-) -> (String, Negotiated) {
-    (String::new(), negotiated)
-}
-
 /// The parameters that a client has agreed on with a server that chose these.
-#[cfg(feature = "deflate")]
 pub(super) fn agree(
     mut chosen: Extensions<'_>,
     config: &Config,
@@ -68,19 +54,6 @@ pub(super) fn agree(
     }
 }
 
-#[cfg(not(feature = "deflate"))]
-pub(super) fn agree(
-    mut chosen: Extensions<'_>,
-    _: &Config,
-    negotiated: Negotiated,
-) -> Result<Negotiated, HandshakeError> {
-    match chosen.next() {
-        None => Ok(negotiated),
-        Some(_) => Err(HandshakeError::UnexpectedExtension),
-    }
-}
-
-#[cfg(feature = "deflate")]
 fn is_deflate(extension: &Extension<'_>) -> bool {
     extension.name.eq_ignore_ascii_case(deflate::NAME)
 }

@@ -33,6 +33,7 @@
 //! ```
 pub mod client;
 mod date;
+#[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 mod extensions;
 mod head;

@@ -91,10 +91,10 @@ impl Inflate {
         limit: Option<usize>,
     ) -> Result<(usize, Stop), RecvError> {
         if let Some(mask) = mask {
-            mask.apply(buf.wire_mut(n).get_mut(self.unmasked..).unwrap_or_default());
+            mask.apply(buf.get_mut(buf.ahead(0, n)).get_mut(self.unmasked..).unwrap_or_default());
         }
         let most = limit.map_or(CHUNK, |limit| limit.saturating_add(1));
-        let (taken, stop) = self.run(buf.wire_mut(n + SLACK), n, end, most)?;
+        let (taken, stop) = self.run(buf.get_mut(buf.ahead(0, n + SLACK)), n, end, most)?;
         buf.skip(taken);
         self.unmasked = n - taken;
         self.taken += taken as u64;

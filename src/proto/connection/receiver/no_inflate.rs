@@ -1,18 +1,32 @@
 //! The stand-in for `inflate` without the feature `deflate`: nothing is compressed, so this type has no
 //! values.
-use super::walk::Stop;
+use super::{Receiver, walk::Stop};
 use crate::proto::{
+    config::Config,
     connection::recv_buffer::RecvBuffer,
+    deflate::Agreed,
     error::RecvError,
     kernel::Buffer,
     mask::Masker,
     message::{DataKind, OwnedMessage},
+    role::Role,
 };
 use core::ops::Range;
 
 pub(super) type Handle = Inflate;
 
 pub(super) enum Inflate {}
+
+impl Receiver {
+    pub(in crate::proto::connection) fn set_deflate(
+        &mut self,
+        _: Role,
+        _: &Config,
+        agreed: Agreed,
+    ) {
+        match agreed {}
+    }
+}
 
 impl Inflate {
     pub(super) fn taken(&self) -> u64 {

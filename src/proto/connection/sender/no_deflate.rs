@@ -1,6 +1,6 @@
 //! In place of `deflate` without that feature: nothing is compressed.
 use super::Sender;
-use crate::proto::prepared::Prepared;
+use crate::proto::{config::Config, deflate::Agreed, prepared::Prepared, role::Role};
 
 #[derive(Default)]
 pub(super) struct Deflate {}
@@ -14,6 +14,15 @@ impl Deflate {
 }
 
 impl Sender {
+    pub(in crate::proto::connection) fn set_deflate(
+        &mut self,
+        _: Role,
+        _: &Config,
+        agreed: Agreed,
+    ) {
+        match agreed {}
+    }
+
     pub(super) fn frame_compressed(&mut self, _: u8, _: &[u8]) -> bool {
         false
     }

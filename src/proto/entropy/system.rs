@@ -1,0 +1,34 @@
+//! Entropy from the operating system.
+use super::Entropy;
+use std::fmt;
+
+/// The default: ChaCha20, seeded by the operating system, one for each connection.
+pub struct SystemEntropy(chacha20::ChaCha20Rng);
+
+impl SystemEntropy {
+    /// A generator with a seed of its own.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system has no randomness to give: early at boot, or in a sandbox that forbids
+    /// the call.
+    pub fn new() -> std::io::Result<Self> {
+        use chacha20::rand_core::SeedableRng;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(std::io::Error::other)?;
+        Ok(Self(chacha20::ChaCha20Rng::from_seed(seed)))
+    }
+}
+
+impl Entropy for SystemEntropy {
+    fn fill(&mut self, dest: &mut [u8]) {
+        use chacha20::rand_core::Rng;
+        self.0.fill_bytes(dest);
+    }
+}
+
+impl fmt::Debug for SystemEntropy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SystemEntropy") // its state predicts its keys
+    }
+}
