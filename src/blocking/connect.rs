@@ -1,23 +1,18 @@
-//! The client's opening handshake on a stream that blocks, and connecting to a URL.
-use super::{Stream, WebSocket, handshake::Wire};
+//! Connecting to a URL.
+use super::{WebSocket, handshake::client_since};
 use crate::{
     dial::{Dial, failed},
-    drive::Error,
+    drive::{Error, sync::Instant},
     proto::{
         config::Config,
-        entropy::system::SystemEntropy,
-        handshake::{
-            HandshakeError, Progress,
-            client::{self, Request},
-        },
-        time::Time,
+        handshake::{HandshakeError, client::Request},
     },
     tls::maybe::blocking::MaybeTls,
 };
 use std::{
     io,
     net::{TcpStream, ToSocketAddrs},
-    time::{Duration, Instant},
+    time::Duration,
     vec::Vec,
 };
 
@@ -67,7 +62,7 @@ impl Dial<'_> {
         let tls = self.client_tls()?;
         let stream = self.blocking_tcp(began.checked_add(config.handshake_timeout))?;
         let io = MaybeTls::new(stream, self.target(), tls)?;
-        let ws = shake(io, self.request(), config, began)?;
+        let ws = client_since(began, io, self.request(), config)?;
         if let Some(options) = self.socket_options() {
             options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
         }
@@ -107,61 +102,4 @@ impl Dial<'_> {
         }
         Err(last.into())
     }
-}
-
-/// The opening handshake as a client, over the caller's stream: TLS, a proxy, a Unix socket.
-/// Sets TCP_NODELAY, where the stream has it, and the stream's timeouts.
-///
-/// Waits for at most [`handshake_timeout`](Config::handshake_timeout).
-///
-/// # Errors
-///
-/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for a status other than 101;
-/// [`Error::WouldBlock`] for a non-blocking stream: make it block during the handshake, or use
-/// [`client::Handshake`] and [`WebSocket::from_parts`].
-pub fn client<S: Stream>(io: S, request: &Request, config: &Config) -> Result<WebSocket<S>, Error> {
-    shake(io, request, config, Instant::now())
-}
-
-fn shake<S: Stream>(
-    io: S,
-    request: &Request,
-    config: &Config,
-    began: Instant,
-) -> Result<WebSocket<S>, Error> {
-    let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
-    let mut wire = Wire::new(io, began);
-    let mut now = Time::ZERO; // the clock started when dialing did
-    loop {
-        let told = match handshake.step() {
-            Ok(Progress::Complete) => break,
-            Ok(Progress::Partial) => handshake.handle_timeout(now),
-            Err(error) => Err(error),
-        };
-        match told {
-            Ok(()) => {}
-            Err(HandshakeError::Refused { .. }) => return Err(Error::refused(handshake)),
-            Err(error) => return Err(error.into()),
-        }
-        let by = handshake.poll_timeout();
-        if !handshake.outgoing().is_empty() {
-            if let Some(n) = wire.write(handshake.outgoing(), by)? {
-                handshake.advance(n);
-            }
-        } else {
-            match wire.read(handshake.spare_mut(), by) {
-                Ok(Some(0)) => handshake.end_of_stream(),
-                Ok(Some(n)) => handshake.commit(n),
-                Ok(None) => {}
-                // The server's response says more than how it hung up.
-                Err(error @ Error::WouldBlock) => return Err(error),
-                Err(_) if handshake.response().is_some() => handshake.end_of_stream(),
-                Err(error) => return Err(error),
-            }
-        }
-        now = wire.now();
-    }
-    let conn = handshake.into_connection()?;
-    let (io, timeouts) = wire.into_parts();
-    Ok(WebSocket::with_timeouts(io, conn, timeouts))
 }

@@ -162,11 +162,6 @@ impl Timeout {
         }
     }
 
-    /// Whether it is one of ours.
-    pub(super) fn is_set(&self) -> bool {
-        self.set.is_some()
-    }
-
     /// Whether a call blocks no longer than this.
     #[inline]
     fn within(&self, most: Duration) -> bool {
@@ -186,7 +181,7 @@ pub enum Stuck {
 /// A clock, ticks, and how long the call under way has waited.
 #[derive(Debug)]
 pub(super) struct Patience {
-    epoch: Instant,
+    pub(super) epoch: Instant,
     /// The longest a read blocks while a deadline is armed.
     tick: Duration,
     /// How long the caller lets a call wait for input, and for room.
@@ -210,9 +205,9 @@ pub(super) struct Patience {
 
 impl Patience {
     /// `shortest`: of all deadlines.
-    pub(super) fn new(shortest: Duration) -> Self {
+    pub(super) fn new(epoch: Instant, shortest: Duration) -> Self {
         Self {
-            epoch: Instant::now(),
+            epoch,
             tick: (shortest / 4).clamp(SHORTEST, LONGEST),
             read_limit: None,
             write_limit: None,
@@ -228,7 +223,7 @@ impl Patience {
 
     /// Another one, of the same clock.
     pub(super) fn twin(&self) -> Self {
-        Self { epoch: self.epoch, ..Self::new(self.tick * 4) }
+        Self::new(self.epoch, self.tick * 4)
     }
 
     pub(super) fn now(&self) -> Time {
@@ -322,6 +317,11 @@ impl Patience {
     /// How much is left of what the caller allows.
     fn rest(&self, limit: Option<Duration>) -> Option<Duration> {
         limit.map(|limit| limit.saturating_sub(self.waited).max(Duration::from_millis(1)))
+    }
+
+    /// How long a call may block that has to end then.
+    pub(super) fn rest_until(&self, by: Option<Time>) -> Option<Duration> {
+        by.map(|by| (by - self.now()).max(Duration::from_millis(1)))
     }
 
     // After one.

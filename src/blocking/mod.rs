@@ -52,8 +52,8 @@ pub use crate::drive::SenderGuard;
 #[cfg(feature = "rustls")]
 pub use crate::tls::blocking::TlsStream;
 pub use crate::tls::maybe::blocking::MaybeTls;
-pub use connect::{client, connect};
-pub use handshake::{Incoming, accept};
+pub use connect::connect;
+pub use handshake::{Incoming, accept, client};
 pub use spin::Spin;
 pub use split::{Reader, Writer};
 pub use stream::{Plain, Stream};
@@ -61,7 +61,7 @@ pub use stream::{Plain, Stream};
 #[cfg(doc)]
 use crate::proto::config::Config;
 use crate::{
-    drive::{Core, Error, Ready, Socket, Want, Whole},
+    drive::{Core, Error, Ready, Socket, Want, Whole, sync::Instant},
     proto::{
         close::CloseFrame,
         connection::{Connection, Sender, Step},
@@ -69,7 +69,6 @@ use crate::{
         outbound::Outbound,
     },
 };
-use io::Timeout;
 use patient::{Patient, Waits};
 use std::{
     task::{Context, Poll, Waker},
@@ -99,19 +98,7 @@ fn settled<T>(poll: Poll<T>) -> Result<T, Error> {
 impl<S: Stream> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done. Sets nothing on the stream.
     pub fn from_parts(io: S, conn: Connection) -> Self {
-        let io = Patient::new(io, conn.shortest_timeout());
-        Self::join(io, conn)
-    }
-
-    fn join(io: Patient<S>, conn: Connection) -> Self {
-        Self::new(Whole::new(conn, io.io.writes_vectored()), io)
-    }
-
-    /// After a handshake, which has left its timeouts.
-    fn with_timeouts(io: S, conn: Connection, timeouts: (Timeout, Timeout)) -> Self {
-        let mut io = Patient::new(io, conn.shortest_timeout());
-        (io.read_timeout, io.write_timeout) = timeouts;
-        Self::join(io, conn)
+        Self::join(Patient::new(io, Instant::now()), conn)
     }
 
     /// All further calls wait by [asking again and again](Spin) instead of sleeping. Messages fed

@@ -4,7 +4,7 @@ use super::{
     io::{Patience, Stuck, Timeout, flush, outcome, read, some},
 };
 use crate::{
-    drive::{Core, Input, Io, Output, Whole},
+    drive::{Core, Input, Io, Output, Whole, sync::Instant},
     proto::time::Time,
 };
 use std::{
@@ -64,11 +64,11 @@ pub trait Waits {
 }
 
 impl<S: Stream> Patient<S> {
-    /// `shortest`: of all deadlines.
-    pub(super) fn new(io: S, shortest: Duration) -> Self {
+    /// `epoch`: when the opening handshake began, if there is one here.
+    pub(super) fn new(io: S, epoch: Instant) -> Self {
         Self {
             io,
-            patience: Patience::new(shortest),
+            patience: Patience::new(epoch, Duration::MAX),
             read_timeout: Timeout::default(),
             write_timeout: Timeout::default(),
             last: LastRead::Vain,

@@ -9,6 +9,7 @@ mod core;
 pub(crate) mod error;
 mod futures;
 mod halves;
+mod handshake;
 pub(crate) mod io;
 mod socket;
 pub(crate) mod sync;
@@ -21,10 +22,12 @@ pub(crate) use error::Error;
 pub(crate) use error::{again, lost};
 pub(crate) use halves::{Closing, Half, Hand, Link, Queue, Shared, TURN};
 pub use halves::{SenderGuard, Writer};
+pub use handshake::Incoming;
+pub(crate) use handshake::{Wire, client};
 pub(crate) use io::{Input, Io, Output};
 pub(crate) use socket::begun;
 #[cfg(feature = "_task")]
-pub use task::{Incoming, Received, Recv, RecvReply, WebSocket};
+pub use task::{Received, Recv, RecvReply, WebSocket};
 
 use crate::proto::connection::{Ending, Step};
 use futures::Streams;

@@ -141,7 +141,7 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
 pub type WebSocket<S, T> = task::WebSocket<FuturesIo<S, T>>;
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
-pub type Incoming<S, T> = task::Incoming<FuturesIo<S, T>>;
+pub type Incoming<S, T> = drive::Incoming<FuturesIo<S, T>>;
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's Close,
 /// and drives all deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of
@@ -205,7 +205,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timers,
 {
-    task::client(FuturesIo::new(io, timers), request, config).await
+    drive::client(FuturesIo::new(io, timers), request, config).await
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
@@ -245,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     /// Joins a stream and a connection whose opening handshake is done.
     pub fn from_parts(io: S, timers: T, conn: Connection) -> Self {
-        Self::with_pool(FuturesIo::new(io, timers), conn)
+        Self::join(FuturesIo::new(io, timers), conn)
     }
 
     /// Two halves for two tasks, whatever the stream; see

@@ -2,7 +2,7 @@
 use super::{Tokio, WebSocket};
 use crate::{
     dial::{Dial, failed},
-    drive::{Error, task},
+    drive::{self, Error},
     proto::{
         config::Config,
         handshake::{HandshakeError, client::Request},
@@ -76,7 +76,7 @@ impl Dial<'_> {
             None => dialed.await?,
         };
         let io = Tokio::since(began, MaybeTls::new(stream, self.target(), tls)?);
-        let ws = task::client(io, self.request(), config).await?;
+        let ws = drive::client(io, self.request(), config).await?;
         if let Some(options) = self.socket_options() {
             options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
         }
@@ -121,5 +121,5 @@ pub async fn client<S>(io: S, request: &Request, config: &Config) -> Result<WebS
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    task::client(Tokio::new(io), request, config).await
+    drive::client(Tokio::new(io), request, config).await
 }

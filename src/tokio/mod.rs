@@ -128,7 +128,7 @@ pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 /// # Ok(())
 /// # }
 /// ```
-pub type Incoming<S> = task::Incoming<Tokio<S>>;
+pub type Incoming<S> = drive::Incoming<Tokio<S>>;
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's Close,
 /// and drives all deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of
@@ -214,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done.
     pub fn from_parts(io: S, conn: Connection) -> Self {
-        Self::with_pool(Tokio::new(io), conn)
+        Self::join(Tokio::new(io), conn)
     }
 
     /// Two halves for two tasks, whatever the stream; see

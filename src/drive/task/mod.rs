@@ -2,15 +2,12 @@
 //!
 //! An adapter says how its streams are read and written and what its timers are: `tokio`,
 //! `futures_io`.
-mod client;
 mod handshake;
 mod source;
 mod split;
 #[cfg(feature = "futures")]
 pub(crate) mod streams;
 
-pub(crate) use client::client;
-pub use handshake::Incoming;
 pub(crate) use handshake::accept;
 use source::Deadlines;
 pub(crate) use source::{Source, Timer};
@@ -23,7 +20,7 @@ use crate::{
     drive::Error,
     proto::{
         close::CloseFrame,
-        connection::{Connection, Sender, Step},
+        connection::{Sender, Step},
         memory::Memory,
         message::{Chunk, Event, Info, Message, OwnedMessage},
         outbound::Outbound,
@@ -52,14 +49,6 @@ pub type WebSocket<I> = Socket<Whole, I>;
 
 /// The buffers that the thread keeps.
 static POOL: Memory = Memory { take: pool::take, give: pool::give };
-
-impl<I: Source + Timer + Output> WebSocket<I> {
-    /// Joins a stream and a connection whose opening handshake is done.
-    pub(crate) fn with_pool(io: I, mut conn: Connection) -> Self {
-        conn.set_memory(&POOL);
-        Self::new(Whole::new(conn, io.is_write_vectored()), io)
-    }
-}
 
 /// Receiving, by a connection in one piece or by the half of it that receives.
 impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {

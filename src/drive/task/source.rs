@@ -1,13 +1,9 @@
 //! How a task reads, waits, and is woken by a timer.
 use crate::{
-    drive::{
-        Core, Input, Io, Output, Whole,
-        io::{failed, outcome},
-    },
-    proto::{error::RecvError, pool, time::Time},
+    drive::{Core, Input, Io, Output, Whole, Wire, io::failed},
+    proto::{connection::Connection, error::RecvError, pool, time::Time},
 };
 use std::{
-    future::poll_fn,
     io,
     task::{Context, Poll, ready},
 };
@@ -71,6 +67,27 @@ impl<I: Source + Timer, C: Core<I> + Deadlines> Input<C> for I {
 
     fn flushed(&mut self, core: &mut C) {
         core.flushed();
+    }
+}
+
+impl<I: Source + Timer + Output> Wire for I {
+    fn poll_fill(
+        &mut self,
+        spare: &mut [u8],
+        _: Option<Time>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        read(self, spare, cx)
+    }
+
+    fn limit_writes(&mut self, _: Option<Time>) {}
+
+    fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()> {
+        by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
+    }
+
+    fn opened(&mut self, conn: &mut Connection) {
+        conn.set_memory(&super::POOL);
     }
 }
 
@@ -138,36 +155,9 @@ impl Deadlines for Whole {
 
 /// Reads once.
 #[inline(always)]
-pub(super) fn read<I: Source>(
-    io: &mut I,
-    spare: &mut [u8],
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
+fn read<I: Source>(io: &mut I, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     match io.poll_read(spare, cx) {
         Poll::Ready(Err(error)) => failed(error, cx),
         read => read,
     }
-}
-
-/// One write of bytes.
-pub(super) fn write_bytes<I: Output>(
-    io: &mut I,
-    bytes: &[u8],
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    outcome(ready!(io.poll_write(bytes, cx)), cx)
-}
-
-/// What `poll` comes to, or `None` when that takes too long.
-pub(super) async fn within<I: Timer, T>(
-    io: &mut I,
-    by: Option<Time>,
-    mut poll: impl FnMut(&mut I, &mut Context<'_>) -> Poll<T>,
-) -> Option<T> {
-    poll_fn(|cx| match (poll(io, cx), by) {
-        (Poll::Ready(done), _) => Poll::Ready(Some(done)),
-        (Poll::Pending, Some(by)) => io.poll_sleep(by, cx).map(|()| None),
-        (Poll::Pending, None) => Poll::Pending,
-    })
-    .await
 }

@@ -1,0 +1,221 @@
+//! The opening handshakes, as a server and as a client.
+//!
+//! A `Pending` means the same as in the loop of an open connection: a task is woken later; in `blocking`
+//! the stream does not block, and nothing will ever wake the future.
+use super::{
+    Error, Input, Output, Socket, Whole,
+    io::{flush, outcome},
+};
+use crate::proto::{
+    config::Config,
+    connection::{Connection, closing::LINGER},
+    entropy::system::SystemEntropy,
+    error::RecvError,
+    handshake::{
+        HandshakeError, Progress, Reading,
+        client::{self, Request},
+        server::{self, Accept, Rejection, RequestHead},
+    },
+    time::Time,
+};
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll, ready},
+    time::Duration,
+    vec,
+};
+
+/// A stream while a handshake goes over it.
+pub trait Wire: Input<Whole> + Output + Sized {
+    /// Reads once. A thread waits for it, until then at most.
+    fn poll_fill(
+        &mut self,
+        spare: &mut [u8],
+        by: Option<Time>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>>;
+    /// Has a thread wait for the next write or flush until then at most.
+    fn limit_writes(&mut self, by: Option<Time>);
+    /// Waits until then, or shorter, behind a call that would block.
+    fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()>;
+    /// The handshake is over.
+    fn opened(&mut self, conn: &mut Connection);
+}
+
+impl<I: Wire> Socket<Whole, I> {
+    /// Joins a stream and a connection whose opening handshake is done.
+    pub(crate) fn join(mut io: I, mut conn: Connection) -> Self {
+        io.opened(&mut conn);
+        let vectored = io.is_write_vectored();
+        Self::new(Whole::new(conn, vectored), io)
+    }
+}
+
+/// An opening request that has been read, to be accepted or rejected when you are ready.
+#[derive(Debug)]
+pub struct Incoming<I> {
+    io: I,
+    handshake: server::Handshake,
+    write_timeout: Duration,
+}
+
+impl<I> Incoming<I> {
+    pub(crate) fn new(io: I, config: &Config) -> Self {
+        Self { io, handshake: server::Handshake::new(config), write_timeout: config.write_timeout }
+    }
+
+    /// The request. Its method is empty if `read_any` read something that is not HTTP.
+    pub fn request(&self) -> RequestHead<'_> {
+        self.handshake.request().unwrap_or_default()
+    }
+}
+
+impl<I: Wire> Incoming<I> {
+    /// Accepts, and leaves the response to be written with the first messages, in one write: by
+    /// the next flush, or the next receiving call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] for a request that `read_any` found bad.
+    pub fn accept_corked(self, accept: Accept<'_>) -> Result<Socket<Whole, I>, Error> {
+        let Self { io, handshake, .. } = self;
+        let conn = handshake.accept(accept)?;
+        Ok(Socket::join(io, conn))
+    }
+
+    /// Reads a request.
+    pub(crate) fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Result<(), HandshakeError>, Error>> {
+        let Self { io, handshake, .. } = self;
+        loop {
+            let told = match handshake.step() {
+                Ok(Progress::Complete) => return Poll::Ready(Ok(Ok(()))),
+                // The first call starts the clock.
+                Ok(Progress::Partial) => handshake.handle_timeout(io.now()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told {
+                return Poll::Ready(Ok(Err(error)));
+            }
+            ready!(poll_read(io, handshake, cx))?;
+        }
+    }
+
+    /// Writes a rejection.
+    pub(crate) async fn answer(&mut self, rejection: Rejection) -> Result<(), Error> {
+        let response = self.handshake.reject(rejection.dated());
+        let by = self.io.now() + self.write_timeout;
+        match write_all(&mut self.io, &response, Some(by)).await {
+            Some(written) => Ok(written?),
+            None => Err(RecvError::WriteTimeout.into()),
+        }
+    }
+
+    /// Ends writing, and drains, so that unread input does not turn FIN into RST.
+    pub(crate) async fn linger(&mut self) {
+        let io = &mut self.io;
+        let end = io.now() + LINGER;
+        let by = Some(end);
+        // A stream that cannot is as good as shut.
+        let _ = within(io, by, |io, cx| io.poll_shutdown(cx)).await;
+        let mut sink = vec![0; 4 << 10];
+        let drained = within(io, by, |io, cx| {
+            loop {
+                match ready!(io.poll_fill(&mut sink, by, cx)) {
+                    Ok(1..) if io.now() < end => {}
+                    _ => return Poll::Ready(()),
+                }
+            }
+        });
+        drained.await;
+    }
+}
+
+/// The opening handshake as a client. Its time began when that of `io` did.
+pub(crate) async fn client<I: Wire>(
+    mut io: I,
+    request: &Request,
+    config: &Config,
+) -> Result<Socket<Whole, I>, Error> {
+    let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
+    handshake.handle_timeout(Time::ZERO)?;
+    let by = handshake.poll_timeout();
+    // If that takes too long, the look at the clock below says so.
+    if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
+        written?;
+    }
+    handshake.advance(usize::MAX);
+    loop {
+        let told = match handshake.step() {
+            Ok(Progress::Complete) => break,
+            Ok(Progress::Partial) => handshake.handle_timeout(io.now()),
+            Err(error) => Err(error),
+        };
+        match told {
+            Ok(()) => {}
+            Err(HandshakeError::Refused { .. }) => return Err(Error::refused(handshake)),
+            Err(error) => return Err(error.into()),
+        }
+        match poll_fn(|cx| poll_read(&mut io, &mut handshake, cx)).await {
+            // What the server said is worth more than how it hung up.
+            Err(_) if handshake.response().is_some() => handshake.end_of_stream(),
+            read => read?,
+        }
+    }
+    Ok(Socket::join(io, handshake.into_connection()?))
+}
+
+/// Reads once, or waits for that.
+fn poll_read<I: Wire>(io: &mut I, to: &mut Reading, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let by = to.poll_timeout();
+    match io.poll_fill(to.spare_mut(), by, cx) {
+        Poll::Ready(Ok(0)) => to.end_of_stream(),
+        Poll::Ready(Ok(n)) => to.commit(n),
+        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+        Poll::Pending => ready!(io.poll_wait(by, cx)),
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Writes all, then flushes; `None` when that takes too long.
+async fn write_all<I: Wire>(
+    io: &mut I,
+    mut bytes: &[u8],
+    by: Option<Time>,
+) -> Option<io::Result<()>> {
+    let written = within(io, by, |io, cx| {
+        while !bytes.is_empty() {
+            io.limit_writes(by);
+            let n = ready!(outcome(ready!(io.poll_write(bytes, cx)), cx))?;
+            bytes = bytes.get(n..).unwrap_or_default();
+        }
+        io.limit_writes(by);
+        let flushed = ready!(flush(io, cx));
+        io.written();
+        Poll::Ready(flushed)
+    });
+    written.await
+}
+
+/// What `poll` comes to, or `None` when that takes too long.
+async fn within<I: Wire, T>(
+    io: &mut I,
+    by: Option<Time>,
+    mut poll: impl FnMut(&mut I, &mut Context<'_>) -> Poll<T>,
+) -> Option<T> {
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(done) = poll(io, cx) {
+                return Poll::Ready(Some(done));
+            }
+            ready!(io.poll_wait(by, cx));
+            if by.is_some_and(|by| by <= io.now()) {
+                return Poll::Ready(None);
+            }
+        }
+    })
+    .await
+}
