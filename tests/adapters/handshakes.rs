@@ -9,7 +9,7 @@ use std::{io::Write, os::unix::net::UnixStream, thread};
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, OwnedMessage, Role,
     handshake::{
-        HandshakeError,
+        HandshakeError, accept_key,
         client::Request,
         server::{Accept, Rejection},
     },
@@ -22,6 +22,7 @@ crate::everywhere! {
     what_is_not_an_opening_request_is_answered
     a_request_that_does_not_come_is_answered_with_408
     a_client_says_how_it_was_refused
+    a_client_has_the_response_that_it_asked_to_keep
     a_server_that_does_not_answer_is_given_up
     two_ends_meet_and_talk
     two_ends_meet_byte_by_byte
@@ -137,6 +138,26 @@ fn a_client_says_how_it_was_refused<E: End>() {
         }
         other => panic!("{other:?}"),
     });
+}
+
+fn a_client_has_the_response_that_it_asked_to_keep<E: End>() {
+    for keep in [false, true] {
+        let far = |peer: &mut Peer| {
+            let head = peer.head();
+            let key = head.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.get(..24));
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {}\r\nX-Region: fra\r\n\r\n",
+                accept_key(key.unwrap())
+            );
+            peer.io.write_all(answer.as_bytes()).unwrap();
+        };
+        arrive(far, |io| {
+            let request = if keep { request().keep_response() } else { request() };
+            let response = E::client_response(io, &request).unwrap();
+            assert_eq!(response, keep.then(|| (101, Some(b"fra".to_vec()))));
+        });
+    }
 }
 
 fn a_server_that_does_not_answer_is_given_up<E: End>() {

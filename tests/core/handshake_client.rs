@@ -579,6 +579,26 @@ fn frames_right_behind_the_response_are_the_first_messages() {
     }
 }
 
+#[test]
+fn the_response_that_opened_a_connection_is_kept_if_asked_for() {
+    let connection = |request: &Request| {
+        let bytes = [&*with(&["Set-Cookie: id=7", "X-Region: eu-9"]), b"\x81\x02hi"].concat();
+        let (handshake, verdict) = fed(request, &Config::default(), &bytes, bytes.len());
+        assert_eq!(verdict, Ok(Progress::Complete));
+        handshake.into_connection().unwrap()
+    };
+    let mut kept = connection(&request().keep_response());
+    assert_eq!(kept.step(), Ok(Step::Message));
+    kept.receiver_mut().spare_mut().fill(b'!'); // it is not in the buffer any more
+    let response = kept.response().unwrap();
+    assert_eq!(response.status(), 101);
+    assert_eq!(response.headers().get("x-region"), Some(&b"eu-9"[..]));
+    assert_eq!(response.headers().get("Set-Cookie"), Some(&b"id=7"[..]));
+    let shown = format!("{kept:?} {response:?}");
+    assert!(shown.contains("X-Region") && !shown.contains("eu-9"), "{shown}");
+    assert!(connection(&request()).response().is_none());
+}
+
 // P093.
 #[test]
 fn an_agreement_before_the_request_was_written_is_rejected() {

@@ -11,8 +11,8 @@ use crate::proto::{
     role::Role,
     time::Time,
 };
-use alloc::boxed::Box;
-use core::time::Duration;
+use alloc::{boxed::Box, vec::Vec};
+use core::{fmt, time::Duration};
 
 /// The receiving half, the deadlines, and how the stream ends.
 #[derive(Debug)]
@@ -25,8 +25,23 @@ pub struct Inbound {
     shut: bool,
     /// Reads are to be stamped: [`Config::stamp_reads`].
     stamps: bool,
-    /// `None` where nothing was agreed on, as mostly.
-    negotiated: Option<Box<Negotiated>>,
+    /// `None` where nothing was agreed on or kept, as mostly.
+    opened: Option<Box<Opened>>,
+}
+
+/// The results of the opening handshake.
+#[derive(Default)]
+struct Opened {
+    negotiated: Negotiated,
+    /// The head of the response, if the request asked to keep it.
+    response: Vec<u8>,
+}
+
+/// Without the response, which may hold secrets.
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.negotiated.fmt(f)
+    }
 }
 
 impl Inbound {
@@ -38,7 +53,7 @@ impl Inbound {
             role,
             shut: false,
             stamps: config.stamp_reads,
-            negotiated: (!plain).then(|| Box::new(negotiated)),
+            opened: (!plain).then(|| Box::new(Opened { negotiated, response: Vec::new() })),
         }
     }
 
@@ -142,7 +157,15 @@ impl Inbound {
     }
 
     pub(crate) fn negotiated(&self) -> &Negotiated {
-        Negotiated::or_nothing(self.negotiated.as_deref())
+        Negotiated::or_nothing(self.opened.as_ref().map(|opened| &opened.negotiated))
+    }
+
+    pub(super) fn response(&self) -> Option<&[u8]> {
+        self.opened.as_ref().map(|opened| &opened.response[..]).filter(|head| !head.is_empty())
+    }
+
+    pub(super) fn keep_response(&mut self, head: Vec<u8>) {
+        self.opened.get_or_insert_default().response = head;
     }
 
     pub(super) fn role(&self) -> Role {

@@ -33,7 +33,7 @@ use crate::proto::{
     role::Role,
     time::Time,
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 
 /// One open WebSocket connection without its stream: bytes in, events out; messages in, bytes out.
 ///
@@ -199,6 +199,16 @@ impl Connection {
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
         let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
+    }
+
+    /// Keeps the head of the response that opened it.
+    pub(crate) fn keep_response(&mut self, head: Vec<u8>) {
+        self.inbound.keep_response(head);
+    }
+
+    /// The head of the response, if it was kept.
+    pub(crate) fn response_head(&self) -> Option<&[u8]> {
+        self.inbound.response()
     }
 
     /// Takes buffers from `memory` and gives them back there.

@@ -66,6 +66,7 @@ pub struct Handshake {
     pub(super) expected: [u8; ACCEPT_LEN],
     subprotocols: Vec<String>,
     require_subprotocol: bool,
+    pub(super) keep_response: bool,
     /// A complete 101, at the front of the buffer.
     head: Option<StatusLine>,
     /// The part kept of any other response.
@@ -112,6 +113,7 @@ impl Handshake {
             expected: accept_value(&key),
             subprotocols: request.subprotocols.clone(),
             require_subprotocol: request.require_subprotocol,
+            keep_response: request.keep_response,
             head: None,
             refusal: None,
             interim: 0,
@@ -227,9 +229,13 @@ impl Handshake {
         let chosen = Extensions::new(response.headers());
         let negotiated = deflate::agree(chosen, &self.config, negotiated)?;
         let head_len = response.head.len();
+        let kept = self.keep_response.then(|| response.head.to_vec());
         trace::opened(Role::Client, || self.path(), negotiated.subprotocol.as_deref());
         let mut connection = Connection::client(&self.config, negotiated, self.entropy);
         self.reading.end(head_len, &mut connection, &[]);
+        if let Some(head) = kept {
+            connection.keep_response(head);
+        }
         Ok(connection)
     }
 
@@ -243,6 +249,15 @@ impl Handshake {
     fn path(&self) -> &str {
         let target = self.request.split(|&b| b == b' ').nth(1).unwrap_or_default();
         head::text(target.split(|&b| b == b'?').next().unwrap_or_default())
+    }
+}
+
+impl Connection {
+    /// The server's response to the opening handshake, if the client's request asked to
+    /// [keep](Request::keep_response) it; else `None`. A connection opened through
+    /// [`handshake::http`](crate::handshake::http) has none: there the caller has the response.
+    pub fn response(&self) -> Option<ResponseHead<'_>> {
+        self.response_head().map(|head| ResponseHead { status: 101, head })
     }
 }
 

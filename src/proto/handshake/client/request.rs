@@ -35,6 +35,7 @@ pub struct Request {
     /// Tokens, no two the same.
     pub(super) subprotocols: Vec<String>,
     pub(super) require_subprotocol: bool,
+    pub(super) keep_response: bool,
 }
 
 impl Request {
@@ -100,6 +101,14 @@ impl Request {
         self
     }
 
+    /// Keeps the status and the headers of the response that opens the connection, for
+    /// [`Connection::response`](crate::Connection::response), as long as the connection lives: some
+    /// hundred bytes. A refusal has them in any case: [`Refusal`](super::Refusal).
+    pub fn keep_response(mut self) -> Self {
+        self.keep_response = true;
+        self
+    }
+
     /// Basic authentication (RFC 7617), in UTF-8. Replaces that of the URL.
     ///
     /// # Errors
@@ -160,7 +169,13 @@ impl From<Target> for Request {
             Some(userinfo) => [(AUTHORIZATION.to_string(), basic(userinfo))].into(),
             None => Vec::new(),
         };
-        Self { target, headers, subprotocols: Vec::new(), require_subprotocol: false }
+        Self {
+            target,
+            headers,
+            subprotocols: Vec::new(),
+            require_subprotocol: false,
+            keep_response: false,
+        }
     }
 }
 
