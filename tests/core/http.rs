@@ -194,6 +194,38 @@ fn the_verdict_is_that_of_the_handshake_over_bytes() {
 }
 
 #[test]
+fn a_request_says_whether_it_asks_for_a_websocket() {
+    let upgrades = |request: &Request<()>, protocol| Head::from(request).is_upgrade(protocol);
+    assert!(upgrades(&get(), None));
+    let parts = get().into_parts().0;
+    assert!(Head::from(&parts).is_upgrade(None));
+    for (upgrade, connection, asked) in [
+        (&["h2c, WebSocket"][..], &["keep-alive", "x, upgrade"][..], true),
+        (&["websocket"], &[], false),
+        (&[], &["Upgrade"], false),
+        (&["h2c"], &["Upgrade"], false),
+        (&["websocket"], &["close"], false),
+    ] {
+        let mut request = Request::post("/"); // what else is wrong does not matter
+        for value in upgrade {
+            request = request.header("Upgrade", *value);
+        }
+        for value in connection {
+            request = request.header("Connection", *value);
+        }
+        assert_eq!(upgrades(&request.body(()).unwrap(), None), asked, "{upgrade:?} {connection:?}");
+    }
+    assert!(!upgrades(&Request::get("/").body(()).unwrap(), Some("websocket")));
+
+    assert!(upgrades(&connect(), Some("websocket")));
+    assert!(!upgrades(&connect(), Some("connect-udp")));
+    assert!(!upgrades(&connect(), None)); // a tunnel
+    let mut page = get(); // there headers mean nothing
+    *page.version_mut() = Version::HTTP_2;
+    assert!(!upgrades(&page, Some("websocket")));
+}
+
+#[test]
 fn the_connection_has_the_configuration_set_last() {
     let mut upgrade = check(&get()).unwrap();
     upgrade.set_config(&Config::default().max_message(10));
@@ -249,7 +281,7 @@ fn a_refusal_says_what_the_one_over_bytes_says() {
 fn opening(extended: bool) -> (Request<()>, Opening) {
     let request = client::Request::new("wss://example.com:8443/feed?x=1").unwrap();
     let request = request.subprotocols(&["a", "b"]).unwrap().header("Authorization", "t").unwrap();
-    let entropy = SystemEntropy::new().unwrap();
+    let (request, entropy) = (request.keep_response(), SystemEntropy::new().unwrap());
     match extended {
         false => Opening::new(&request, &Config::default(), entropy),
         true => Opening::connect(&request, &Config::default(), entropy),
@@ -278,6 +310,7 @@ fn both_ends_agree() {
         let mut client = opening.accept(&response).unwrap();
         assert_eq!(client.negotiated().subprotocol.as_deref(), Some("b"));
         assert_eq!(client.negotiated(), server.negotiated());
+        assert!(client.response().is_none()); // it is `response`
         // P218: masked as ever.
         let _ = client.sender_mut().feed("hello").unwrap();
         let mut server = server;

@@ -44,7 +44,7 @@ use super::{
     HandshakeError, Progress,
     client::{self, Handshake as ClientHandshake},
     head::Headers,
-    server::{Accept, Handshake as ServerHandshake, Rejection, RequestHead},
+    server::{Accept, Handshake as ServerHandshake, Rejection, RequestHead, asks_for_upgrade},
 };
 use crate::proto::{
     config::Config, connection::Connection, entropy::Entropy, handshake::input::Input, role::Role,
@@ -85,6 +85,32 @@ impl<'a, B> From<&'a ::http::Request<B>> for Head<'a> {
 impl<'a> From<&'a Parts> for Head<'a> {
     fn from(Parts { method, uri, version, headers, .. }: &'a Parts) -> Self {
         Self { method, uri, version: *version, headers }
+    }
+}
+
+impl Head<'_> {
+    /// Whether it asks for a WebSocket, whatever else is wrong with it: in HTTP/1.1 by the headers
+    /// Upgrade and Connection, as [`RequestHead::is_upgrade`]; from HTTP/2 on by an extended CONNECT
+    /// whose `:protocol`, in hyper the extension `hyper::ext::Protocol`, is `websocket`. To tell an
+    /// opening request from plain HTTP before it is routed; [`Upgrade`] makes the checks.
+    ///
+    /// ```
+    /// use tickwire::handshake::http::Head;
+    ///
+    /// let request = http::Request::get("/feed")
+    ///     .header("Upgrade", "websocket")
+    ///     .header("Connection", "keep-alive, Upgrade")
+    ///     .body(())?;
+    /// assert!(Head::from(&request).is_upgrade(None));
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    pub fn is_upgrade(self, protocol: Option<&str>) -> bool {
+        match is_extended(self.version) {
+            true => *self.method == Method::CONNECT && protocol == Some(WEBSOCKET),
+            false => asks_for_upgrade(|name| {
+                self.headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
+            }),
+        }
     }
 }
 
@@ -313,6 +339,7 @@ impl Opening {
         entropy: impl Entropy + Send + Sync + 'static,
     ) -> (::http::Request<()>, Self) {
         let mut handshake = ClientHandshake::new(request, config, entropy);
+        handshake.keep_response = false; // the caller has it
         let mut asked = ::http::Request::new(());
         for (name, value) in Headers::of(handshake.outgoing()) {
             append(asked.headers_mut(), name, value);

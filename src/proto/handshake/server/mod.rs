@@ -64,6 +64,8 @@ mod tests;
 pub use origins::Origins;
 pub(super) use origins::normalise;
 pub use request::RequestHead;
+#[cfg(feature = "http")]
+pub(super) use request::asks_for_upgrade;
 pub use response::{Accept, Rejection};
 
 use super::{

@@ -74,10 +74,7 @@ impl<'a> RequestHead<'a> {
     /// Whether it asks for an upgrade to WebSocket, by the headers Upgrade and Connection, whatever
     /// else is wrong with it: if not, it is plain HTTP.
     pub fn is_upgrade(&self) -> bool {
-        let names = |name, token| {
-            self.headers().named(name).any(|value: &[u8]| head::has_token(value, token))
-        };
-        names(UPGRADE, "websocket") && names("Connection", "upgrade")
+        asks_for_upgrade(|name| self.headers().named(name))
     }
 
     fn resource(&self) -> &'a str {
@@ -86,6 +83,14 @@ impl<'a> RequestHead<'a> {
             _ => self.target(),
         }
     }
+}
+
+/// Whether headers, whose values of a name `named` gives, ask for an upgrade to WebSocket.
+pub(in crate::proto::handshake) fn asks_for_upgrade<'a, V: Iterator<Item = &'a [u8]>>(
+    named: impl Fn(&'static str) -> V,
+) -> bool {
+    let has = |name, token| named(name).any(|value| head::has_token(value, token));
+    has(UPGRADE, "websocket") && has("Connection", "upgrade")
 }
 
 /// Shows method, path and the names of the headers: queries and values may be secret.
