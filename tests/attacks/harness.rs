@@ -6,7 +6,7 @@
 //! test is not counted either. Buffers of the system are not heap.
 use crate::{
     support::alloc::{live, take_peak, uncounted},
-    support::wire::{CLOSE, Seen, masked, plain, read_frame},
+    support::wire::{CLOSE, Seen, code_of, masked, plain, read_frame},
 };
 #[cfg(feature = "tokio")]
 use std::rc::Rc;
@@ -345,7 +345,7 @@ impl Ws {
         let mut seen = Vec::new();
         let end = self.watch(|event| uncounted(|| seen.push(event.into())));
         let conn = self.connection();
-        let (code, clean) = conn.closed().map_or((1006, false), |end| (end.code, end.clean));
+        let (code, clean) = code_of(conn.closed());
         Fate { seen, end, code, clean }
     }
 }

@@ -1,7 +1,6 @@
 //! The two halves of a blocking connection, in two threads: neither keeps the other from its work,
 //! and both learn of the end.
 use crate::support::blocking::*;
-use bytes::Bytes;
 use std::{
     io::{self, Write},
     net::TcpStream,
@@ -10,8 +9,8 @@ use std::{
     time::Instant,
 };
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, Outbound,
-    OwnedMessage, Prepared, RecvError, SendError,
+    CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, OwnedMessage,
+    RecvError, SendError,
     blocking::{Incoming, Plain, Reader, Stream, Writer},
     handshake::server::Accept,
 };
@@ -55,6 +54,24 @@ fn stuck(told: &mpsc::Receiver<()>) {
     while told.recv_timeout(ms(300)).is_ok() {}
 }
 
+/// A thread that receives: the peer has sent it fifty Pings and messages, and waited for it to hear of
+/// each. It returns whether the end was clean.
+fn hears_fifty(mut reader: Reader<TcpStream>, peer: &mut Peer) -> thread::JoinHandle<bool> {
+    let (heard, hearing) = mpsc::channel();
+    let reading = thread::spawn(move || {
+        while let Some(message) = reader.recv().unwrap() {
+            heard.send(message.as_bytes().to_vec()).unwrap();
+        }
+        reader.closed().is_some_and(|end| end.clean)
+    });
+    for i in 0..50u8 {
+        peer.send(PING, &[i]);
+        peer.send(BINARY, &[i]);
+        assert_eq!(hearing.recv_timeout(PATIENCE).unwrap(), [i]);
+    }
+    reading
+}
+
 #[test]
 fn both_directions_run_at_full_speed_in_either_role() {
     bounded(|| {
@@ -96,22 +113,11 @@ fn both_directions_run_at_full_speed_in_either_role() {
 #[test]
 fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
     bounded(|| {
-        let ((mut reader, writer), mut peer) = split(&config());
+        let ((reader, writer), mut peer) = split(&config());
         let (told, flooding) = flood(writer, 1 << 20);
         stuck(&told);
         // The peer does not read, and waits for its messages to be received.
-        let (heard, hearing) = mpsc::channel();
-        let reading = thread::spawn(move || {
-            while let Some(message) = reader.recv().unwrap() {
-                heard.send(message.as_bytes().to_vec()).unwrap();
-            }
-            reader.closed().is_some_and(|end| end.clean)
-        });
-        for i in 0..50u8 {
-            peer.send(PING, &[i]);
-            peer.send(BINARY, &[i]);
-            assert_eq!(hearing.recv_timeout(PATIENCE).unwrap(), [i]);
-        }
+        let reading = hears_fifty(reader, &mut peer);
         // Now it reads: whole frames, and the pong of the newest ping among them, behind no more
         // than what the system had taken and the frame under way.
         let (mut whole, mut pongs) = (0, Vec::new());
@@ -140,25 +146,14 @@ fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
 #[test]
 fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
     bounded(|| {
-        let ((mut reader, mut writer), mut peer) = split(&config());
+        let ((reader, mut writer), mut peer) = split(&config());
         // The writer goes away in the middle of a frame.
         writer.set_write_timeout(Some(ms(100))).unwrap();
         let large = vec![b'd'; 32 << 20];
         assert!(matches!(writer.send(&large), Err(Error::WouldBlock)));
         let before = writer.sender().buffered_amount();
         assert!(before > 0);
-        let (heard, hearing) = mpsc::channel();
-        let reading = thread::spawn(move || {
-            while let Some(message) = reader.recv().unwrap() {
-                heard.send(message.as_bytes().to_vec()).unwrap();
-            }
-            reader.closed().is_some_and(|end| end.clean)
-        });
-        for i in 0..50u8 {
-            peer.send(PING, &[i]);
-            peer.send(BINARY, &[i]);
-            assert_eq!(hearing.recv_timeout(PATIENCE).unwrap(), [i]);
-        }
+        let reading = hears_fifty(reader, &mut peer);
         // Nobody flushes, but the pong has to come out, and the frame before it.
         assert_eq!(peer.frame().1.len(), 32 << 20);
         assert_eq!(peer.frame().0, PONG);
@@ -430,10 +425,7 @@ fn a_dead_peer_is_found_by_the_heartbeat_and_the_writer_learns_of_it() {
 
         let ((mut reader, _writer), mut peer) = split(&beat);
         let there = thread::spawn(move || text(&mut reader));
-        for _ in 0..5 {
-            assert_eq!(peer.frame().0, PING);
-            peer.send(PONG, b"");
-        }
+        peer.lives_for(5);
         peer.send(TEXT, b"alive");
         assert_eq!(there.join().unwrap(), "alive");
     });
@@ -543,46 +535,15 @@ fn a_stream_that_cannot_be_cloned_is_not_split() {
 fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     bounded(|| {
         let ((_reader, mut writer), mut peer) = split(&config());
-        let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
-        let before = writer.sender().fed();
-        let mut tx = writer.sender();
-        for position in [
-            tx.feed("fed"),
-            tx.feed(Outbound::plain("plain")),
-            tx.feed(Bytes::from_static(b"bytes")),
-            tx.feed(Prepared::new("prepared")),
-            tx.feed(OwnedMessage::text("owned")),
-            tx.feed_chunk(chunk(b"pie", false)),
-            tx.feed_chunk(chunk(b"ces", true)),
-            tx.feed_chunk_plain(chunk(b"plain pie", false)),
-            tx.feed_chunk_plain(chunk(b"ces", true)),
-            tx.feed_first("first"),
-        ] {
-            let position = position.unwrap();
-            assert!(position != before && !tx.is_written(position));
-        }
-        let (fed, amount) = (tx.fed(), tx.buffered_amount());
-        assert!(tx.has_room() && fed != before);
-        drop(tx);
+        let (fed, amount) = feed_in_every_way(&mut writer.sender());
         writer.flush().unwrap();
         assert!(writer.sender().is_written(fed) && writer.sender().buffered_amount() == 0);
         writer.sender().pong(b"unasked").unwrap();
         writer.flush().unwrap();
         let mut length = 0;
-        for (b0, payload) in [
-            (TEXT, "first"),
-            (TEXT, "fed"),
-            (TEXT, "plain"),
-            (BINARY, "bytes"),
-            (TEXT, "prepared"),
-            (TEXT, "owned"),
-            (0x01, "pie"),
-            (0x80, "ces"),
-            (0x01, "plain pie"),
-            (0x80, "ces"),
-        ] {
-            assert_eq!(peer.frame(), (b0, payload.as_bytes().to_vec()));
+        for (b0, payload) in fed_in_every_way() {
             length += 2 + payload.len();
+            assert_eq!(peer.frame(), (b0, payload));
         }
         assert_eq!(amount, length);
         assert_eq!(peer.frame(), (PONG, b"unasked".to_vec()));

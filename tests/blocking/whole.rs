@@ -607,10 +607,7 @@ fn a_dead_peer_is_found_by_the_heartbeat_and_a_live_one_is_kept() {
 
         let (mut ws, mut peer) = served(&config);
         let there = thread::spawn(move || text(&mut ws));
-        for _ in 0..5 {
-            assert_eq!(peer.frame().0, PING);
-            peer.send(PONG, b"");
-        }
+        peer.lives_for(5);
         peer.send(TEXT, b"alive");
         assert_eq!(there.join().unwrap(), "alive");
     });

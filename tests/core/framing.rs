@@ -294,10 +294,7 @@ fn the_end_of_the_stream_inside_a_frame_is_abnormal() {
             want.extend((cut == wire.len()).then(|| binary(vec![7; 300])));
             want.push(Seen::Failed(RecvError::UnexpectedEof));
             assert_eq!(events(&mut conn), want, "{role:?} {cut}");
-            assert_eq!(
-                conn.closed().map_or((1006, false), |end| (end.code, end.clean)),
-                (1006, false)
-            );
+            assert_eq!(code_of(conn.closed()), (1006, false));
             assert!(!conn.sender().has_outgoing());
         }
     }

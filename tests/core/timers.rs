@@ -159,10 +159,7 @@ fn the_peer_has_to_answer_our_close_in_time() {
             }
             assert_eq!(conn.handle_timeout(at(6)), Err(RecvError::CloseTimeout));
             assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
-            assert_eq!(
-                conn.closed().map_or((1006, false), |end| (end.code, end.clean)),
-                (1006, false)
-            );
+            assert_eq!(code_of(conn.closed()), (1006, false));
             assert_eq!(conn.poll_timeout(), None);
         }
     }

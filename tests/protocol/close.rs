@@ -589,10 +589,7 @@ fn p071_p073_p075_the_tokio_adapter_waits_no_longer_than_it_may() {
                     matches!(error, tickwire::Error::Recv(RecvError::CloseTimeout)),
                     "{error:?}"
                 );
-                assert_eq!(
-                    ws.closed().map_or((1006, false), |end| (end.code, end.clean)),
-                    (1006, false)
-                );
+                assert_eq!(code_of(ws.closed()), (1006, false));
             }
         }
     });
@@ -956,7 +953,7 @@ fn p071_p073_the_blocking_adapter_waits_no_longer_than_it_may() {
         let error = ws.close(why(1000, "")).unwrap_err();
         assert!(matches!(error, tickwire::Error::Recv(RecvError::CloseTimeout)), "{error:?}");
         assert!(began.elapsed() >= Duration::from_millis(60));
-        assert_eq!(ws.closed().map_or((1006, false), |end| (end.code, end.clean)), (1006, false));
+        assert_eq!(code_of(ws.closed()), (1006, false));
         drop(far);
     }
     // P071: the server answers and does not end the stream.

@@ -43,10 +43,7 @@ fn p204_a_silent_peer_is_pinged_and_then_given_up_in_time_and_without_a_close() 
             assert!((6000..=7200).contains(&after), "{after} after the last byte"); // 1.25 · 4 + 2
             assert_eq!(sent(&output).iter().map(|f| f.0).collect::<Vec<_>>(), [PING]);
             assert!(!conn.sender().has_outgoing(), "no Close");
-            assert_eq!(
-                conn.closed().map_or((1006, false), |end| (end.code, end.clean)),
-                (1006, false)
-            );
+            assert_eq!(code_of(conn.closed()), (1006, false));
         }
     }
 }

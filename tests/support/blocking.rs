@@ -1,7 +1,8 @@
 //! What the tests of the blocking adapter share: connections without a handshake, a peer that the
 //! test plays byte by byte, streams that count, stutter and fail, and a watchdog.
 pub(crate) use super::wire::{
-    BINARY, CLOSE, KEY, PING, PONG, TEXT, close_body, frame, masked, plain, role_of, to,
+    BINARY, CLOSE, KEY, PING, PONG, TEXT, close_body, fed_in_every_way, feed_in_every_way, frame,
+    masked, plain, role_of, to,
 };
 use std::{
     collections::VecDeque,
@@ -109,6 +110,14 @@ impl<S: Read + Write> Peer<S> {
             n => n.into(),
         };
         (head[0], self.exact(n))
+    }
+
+    /// Answers this many Pings.
+    pub fn lives_for(&mut self, pings: usize) {
+        for _ in 0..pings {
+            assert_eq!(self.frame().0, PING);
+            self.send(PONG, b"");
+        }
     }
 
     /// The stream ends here, without a reset.

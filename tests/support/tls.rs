@@ -1,7 +1,7 @@
 //! What the tests of TLS share: certificates made for the occasion, both adapters behind one
 //! face, a peer that the test plays, and a stream that records what was written to it.
 pub(crate) use super::blocking::{PATIENCE, tcp_pair};
-pub(crate) use super::wire::ROLES;
+pub(crate) use super::wire::{ROLES, code_of};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
@@ -260,8 +260,8 @@ impl<A: AsyncRead + AsyncWrite + Unpin, B: Stream> Ws<A, B> {
     /// The close code, and whether both Closes have passed.
     pub fn end(&self) -> (u16, bool) {
         match self {
-            Self::Tokio(ws, _) => ws.closed().map_or((1006, false), |end| (end.code, end.clean)),
-            Self::Blocking(ws) => ws.closed().map_or((1006, false), |end| (end.code, end.clean)),
+            Self::Tokio(ws, _) => code_of(ws.closed()),
+            Self::Blocking(ws) => code_of(ws.closed()),
         }
     }
 }

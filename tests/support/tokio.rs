@@ -5,7 +5,8 @@ pub(crate) use super::{
     bounded::bounded,
     wire::{
         BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, FIN, PING, PONG, Rng, TEXT, TEXT_OPEN,
-        WireFrame, close_body, frames, masked, plain, role_of, to, whole_frames,
+        WireFrame, close_body, fed_in_every_way, feed_in_every_way, frames, masked, plain, role_of,
+        sent, to, whole_frames,
     },
 };
 use std::{

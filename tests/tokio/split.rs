@@ -1,7 +1,6 @@
 //! The two halves of a tokio connection, in two tasks: who answers pings, who wakes whom, who learns
 //! of the end.
 use crate::support::tokio::*;
-use bytes::Bytes;
 use std::{
     sync::{
         Arc,
@@ -11,8 +10,8 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Heartbeat, Message, Outbound,
-    OwnedMessage, Prepared, RecvError, SendError,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Heartbeat, Message, RecvError,
+    SendError,
     tokio::{Reader, Writer},
 };
 use tokio::{
@@ -350,14 +349,14 @@ async fn a_writer_that_waits_learns_that_the_readers_write_failed() {
     .await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_close_timeout_runs_for_a_reader_that_waited_before_the_writer_closed() {
+/// The reader waits; three seconds later the writer is closed like this.
+async fn the_close_timeout_runs_from(close: impl AsyncFnOnce(&mut Writer<Scripted>)) {
     bounded(async {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
         let began = Instant::now();
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
         sleep(Duration::from_secs(3)).await;
-        writer.close(None).await.unwrap();
+        close(&mut writer).await;
         let error = reading.await.unwrap();
         assert!(matches!(error, Error::Recv(RecvError::CloseTimeout)), "{error:?}");
         assert_eq!(began.elapsed().as_secs(), 3 + 5);
@@ -367,19 +366,13 @@ async fn the_close_timeout_runs_for_a_reader_that_waited_before_the_writer_close
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_close_timeout_runs_for_a_reader_that_waited_before_the_writer_closed() {
+    the_close_timeout_runs_from(async |writer| writer.close(None).await.unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_waits_learns_that_the_writers_sender_was_closed() {
-    bounded(async {
-        let ((mut reader, mut writer), io) = scripted(b"", &config());
-        let began = Instant::now();
-        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
-        sleep(Duration::from_secs(3)).await;
-        writer.sender().close(None).unwrap();
-        let error = reading.await.unwrap();
-        assert!(matches!(error, Error::Recv(RecvError::CloseTimeout)), "{error:?}");
-        assert_eq!(began.elapsed().as_secs(), 3 + 5);
-        assert_eq!(io.frames().len(), 1);
-    })
-    .await;
+    the_close_timeout_runs_from(async |writer| writer.sender().close(None).unwrap()).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -735,48 +728,16 @@ async fn nothing_is_armed_and_no_time_is_needed_where_nothing_waits() {
 #[tokio::test]
 async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     let ((_reader, mut writer), io) = scripted(b"", &config());
-    let (own, shared) = (|| OwnedMessage::text("owned"), Prepared::new("prepared"));
-    let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
-    let before = writer.sender().fed();
-    let mut tx = writer.sender();
-    for position in [
-        tx.feed("fed"),
-        tx.feed(Outbound::plain("plain")),
-        tx.feed(Bytes::from_static(b"bytes")),
-        tx.feed(&shared),
-        tx.feed(own()),
-        tx.feed_chunk(chunk(b"pie", false)),
-        tx.feed_chunk(chunk(b"ces", true)),
-        tx.feed_chunk_plain(chunk(b"plain pie", false)),
-        tx.feed_chunk_plain(chunk(b"ces", true)),
-        tx.feed_first("first"),
-    ] {
-        let position = position.unwrap();
-        assert!(position != before && !tx.is_written(position));
-    }
-    let (fed, amount) = (tx.fed(), tx.buffered_amount());
-    assert!(tx.has_room() && fed != before);
-    drop(tx);
+    let (fed, amount) = feed_in_every_way(&mut writer.sender());
     writer.flush().await.unwrap();
     assert!(writer.sender().is_written(fed) && writer.sender().buffered_amount() == 0);
     writer.sender().pong(b"unasked").unwrap();
     writer.flush().await.unwrap();
     let wire = io.with(|s| std::mem::take(&mut s.output));
-    let found = frames(&wire);
-    assert_eq!(found.last().map(|f| (f.b0, &f.payload[..])), Some((PONG, &b"unasked"[..])));
     assert_eq!(amount, wire.len() - 2 - 7);
-    let text = |text: &str| OwnedMessage::text(text);
-    let want = [
-        text("first"),
-        text("fed"),
-        text("plain"),
-        OwnedMessage::binary("bytes"),
-        text("prepared"),
-        own(),
-        text("pieces"),
-        text("plain pieces"),
-    ];
-    assert_eq!(messages(&found), want);
+    let mut found = sent(&wire);
+    assert_eq!(found.pop(), Some((PONG, b"unasked".to_vec())));
+    assert_eq!(found, fed_in_every_way());
 
     // At the limit there is no room.
     let ((_reader, mut writer), _) = scripted(b"", &config().high_water(10));
@@ -801,9 +762,7 @@ async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         assert!(reader.recv().await.unwrap().is_none());
         let end = reader.closed().unwrap();
         assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
-        let sent = io.with(|s| frames(&s.output));
-        let sent: Vec<_> = sent.into_iter().map(|f| (f.b0, f.payload)).collect();
-        assert_eq!(sent, [(CLOSE, close_body(1013, "too slow"))]);
+        assert_eq!(sent(&io.with(|s| s.output.clone())), [(CLOSE, close_body(1013, "too slow"))]);
         // Again there is nothing to do.
         assert_eq!(writer.sender().abort(None), Err(SendError::Closed));
         writer.flush().await.unwrap();

@@ -1,5 +1,5 @@
 //! One response to every carrier's client.
-use super::{Line, Outcome, core_of, read_head, shown};
+use super::{Line, Outcome, core_of, read_head, sent_a_head, shown, subprotocol};
 use crate::support::wire::Rng;
 use tickwire::{
     Config, Entropy,
@@ -72,9 +72,7 @@ pub(crate) fn core(request: &Request, config: &Config, response: &[u8], cuts: &[
         return Dialed { verdict, body, subprotocol: None, outcome: None };
     }
     let conn = handshake.into_connection().unwrap();
-    let subprotocol = conn.negotiated().subprotocol.as_deref().map(str::to_owned);
-    let outcome = Some(core_of(conn, rest, &cuts));
-    Dialed { verdict, body: None, subprotocol, outcome }
+    opened(subprotocol(&conn), core_of(conn, rest, &cuts))
 }
 
 /// `response` with the proof of this request's key in place of the sample's.
@@ -103,22 +101,14 @@ pub(crate) fn adapters(
     {
         let line = line();
         let dialed = tickwire::blocking::client(line.clone(), request, config);
-        all.push((
-            "blocking",
-            match dialed {
-                Err(error) => failed(error, &line),
-                Ok(mut ws) => {
-                    let mut seen = Vec::new();
-                    while !super::note(&mut seen, ws.recv_event()) {}
-                    let (code, clean) =
-                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol =
-                        ws.connection().negotiated().subprotocol.as_deref().map(str::to_owned);
-                    drop(ws);
-                    opened(seen, code, clean, subprotocol, &line)
-                }
-            },
-        ));
+        let dialed = match dialed {
+            Err(error) => failed(error, &line),
+            Ok(ws) => {
+                sent_a_head(&line.output());
+                opened(subprotocol(ws.connection()), super::blocking(ws, &line))
+            }
+        };
+        all.push(("blocking", dialed));
     }
     #[cfg(feature = "tokio")]
     {
@@ -126,15 +116,9 @@ pub(crate) fn adapters(
         let dialed = super::block_on(async {
             match tickwire::tokio::client(line.clone(), request, config).await {
                 Err(error) => failed(error, &line),
-                Ok(mut ws) => {
-                    let mut seen = Vec::new();
-                    while !super::note(&mut seen, ws.recv_event().await) {}
-                    let (code, clean) =
-                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol =
-                        ws.connection().negotiated().subprotocol.as_deref().map(str::to_owned);
-                    drop(ws);
-                    opened(seen, code, clean, subprotocol, &line)
+                Ok(ws) => {
+                    sent_a_head(&line.output());
+                    opened(subprotocol(ws.connection()), super::on_tokio(ws, &line).await)
                 }
             }
         });
@@ -145,9 +129,7 @@ pub(crate) fn adapters(
 
 #[cfg(feature = "std")]
 fn failed(error: tickwire::Error, line: &Line) -> Dialed {
-    let output = line.output();
-    let end = output.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
-    assert_eq!(output.len(), end + 4, "nothing is sent after the request");
+    sent_a_head(&line.output());
     let (error, body) = match error {
         tickwire::Error::Handshake(error) => (error, None),
         tickwire::Error::Refused(refusal) => {
@@ -159,17 +141,6 @@ fn failed(error: tickwire::Error, line: &Line) -> Dialed {
     Dialed { verdict: Err(error), body, subprotocol: None, outcome: None }
 }
 
-#[cfg(feature = "std")]
-fn opened(
-    seen: Vec<crate::support::wire::Seen>,
-    code: u16,
-    clean: bool,
-    subprotocol: Option<String>,
-    line: &Line,
-) -> Dialed {
-    let output = line.output();
-    let end = output.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
-    let sent = super::unmasked(tickwire::Role::Client, &output[end + 4..]);
-    let outcome = Some(Outcome { seen, sent, code, clean, shut: line.is_shut() });
-    Dialed { verdict: Ok(()), body: None, subprotocol, outcome }
+fn opened(subprotocol: Option<String>, outcome: Outcome) -> Dialed {
+    Dialed { verdict: Ok(()), body: None, subprotocol, outcome: Some(outcome) }
 }

@@ -9,7 +9,7 @@ pub(crate) mod serve;
 
 use crate::support::{
     heads::feed_head,
-    wire::{Seen, WireFrame, connection, current, drain, feed, frames, read_once},
+    wire::{Seen, WireFrame, code_of, connection, current, drain, feed, frames, read_once},
 };
 #[allow(unused_imports)]
 pub(crate) use dial::{ACCEPT, Dialed, KEY, SampleNonce, dial, dial_with};
@@ -108,7 +108,7 @@ pub(crate) fn core_of(mut conn: Connection, wire: &[u8], cuts: &[usize]) -> Outc
         }
     }
     let sent = unmasked(conn.role(), &output);
-    let (code, clean) = conn.closed().map_or((1006, false), |end| (end.code, end.clean));
+    let (code, clean) = code_of(conn.closed());
     Outcome { seen, sent, code, clean, shut }
 }
 
@@ -198,14 +198,26 @@ fn note(
     over
 }
 
+/// An adapter's, whose first bytes are not frames but this many of a head.
+#[cfg(feature = "std")]
+fn outcome(
+    role: Role,
+    seen: Vec<Seen>,
+    (code, clean): (u16, bool),
+    line: &Line,
+    head: usize,
+) -> Outcome {
+    let sent = unmasked(role, &line.output()[head..]);
+    Outcome { seen, sent, code, clean, shut: line.is_shut() }
+}
+
 #[cfg(feature = "std")]
 fn blocking(mut ws: tickwire::blocking::WebSocket<Line>, line: &Line) -> Outcome {
-    let mut seen = Vec::new();
+    let (mut seen, head) = (Vec::new(), line.output().len());
     while !note(&mut seen, ws.recv_event()) {}
-    let (code, clean) = ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-    let role = ws.connection().role();
+    let (role, end) = (ws.connection().role(), code_of(ws.closed()));
     drop(ws);
-    Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
+    outcome(role, seen, end, line, head)
 }
 
 #[cfg(feature = "std")]
@@ -213,19 +225,18 @@ fn blocking_split(role: Role, ws: tickwire::blocking::WebSocket<Line>, line: &Li
     let (mut reader, writer) = ws.into_split().unwrap();
     let mut seen = Vec::new();
     while !note(&mut seen, reader.recv_event()) {}
-    let (code, clean) = reader.closed().map_or((1006, false), |end| (end.code, end.clean));
+    let end = code_of(reader.closed());
     drop((reader, writer));
-    Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
+    outcome(role, seen, end, line, 0)
 }
 
 #[cfg(feature = "tokio")]
 async fn on_tokio(mut ws: tickwire::tokio::WebSocket<Line>, line: &Line) -> Outcome {
-    let mut seen = Vec::new();
+    let (mut seen, head) = (Vec::new(), line.output().len());
     while !note(&mut seen, ws.recv_event().await) {}
-    let (code, clean) = ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-    let role = ws.connection().role();
+    let (role, end) = (ws.connection().role(), code_of(ws.closed()));
     drop(ws);
-    Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
+    outcome(role, seen, end, line, head)
 }
 
 #[cfg(feature = "tokio")]
@@ -233,9 +244,20 @@ async fn on_tokio_split(role: Role, ws: tickwire::tokio::WebSocket<Line>, line: 
     let (mut reader, writer) = ws.into_split();
     let mut seen = Vec::new();
     while !note(&mut seen, reader.recv_event().await) {}
-    let (code, clean) = reader.closed().map_or((1006, false), |end| (end.code, end.clean));
+    let end = code_of(reader.closed());
     drop((reader, writer));
-    Outcome { seen, sent: unmasked(role, &line.output()), code, clean, shut: line.is_shut() }
+    outcome(role, seen, end, line, 0)
+}
+
+/// All that was sent so far is a head.
+#[track_caller]
+fn sent_a_head(output: &[u8]) {
+    let end = output.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
+    assert_eq!(output.len(), end + 4, "a head, and nothing behind it yet");
+}
+
+fn subprotocol(conn: &Connection) -> Option<String> {
+    conn.negotiated().subprotocol.as_deref().map(str::to_owned)
 }
 
 /// On a runtime whose clock stands still unless nothing else is left to happen.

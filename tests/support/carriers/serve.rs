@@ -1,7 +1,7 @@
 //! One opening request to every carrier's server.
 #[cfg(feature = "std")]
 use super::Line;
-use super::{Outcome, core_of, read_head, shown};
+use super::{Outcome, core_of, read_head, sent_a_head, shown, subprotocol};
 use crate::support::wire::drain;
 use tickwire::{
     Config,
@@ -85,18 +85,8 @@ pub(crate) fn core(config: &Config, accept: Accept<'_>, wire: &[u8], cuts: &[usi
         return Served::new(verdict, &handshake.reject(error), None, None, true);
     }
     let mut conn = handshake.accept(accept).unwrap();
-    let subprotocol = conn.negotiated().subprotocol.as_deref().map(str::to_owned);
-    let response = drain(&mut conn);
-    let outcome = core_of(conn, rest, &cuts);
-    let shut = outcome.shut;
-    Served::new(Ok(()), &response, subprotocol, Some(outcome), shut)
-}
-
-/// The response, and what follows it.
-#[cfg(feature = "std")]
-fn cut(output: &[u8]) -> (&[u8], &[u8]) {
-    let end = output.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
-    output.split_at(end + 4)
+    let (answered, subprotocol) = (drain(&mut conn), subprotocol(&conn));
+    opened(&answered, subprotocol, core_of(conn, rest, &cuts))
 }
 
 /// The same through the adapters, `most` bytes a read, with the name of each.
@@ -112,23 +102,15 @@ pub(crate) fn adapters(
     {
         let line = Line::new(wire, most);
         let read = tickwire::blocking::Incoming::read(line.clone(), config);
-        all.push((
-            "blocking",
-            match read {
-                Err(error) => failed(error, &line),
-                Ok(handshake) => {
-                    let mut ws = handshake.accept(accept.clone()).unwrap();
-                    let (mut seen, answered) = (Vec::new(), line.output());
-                    while !super::note(&mut seen, ws.recv_event()) {}
-                    let (code, clean) =
-                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol =
-                        ws.connection().negotiated().subprotocol.as_deref().map(str::to_owned);
-                    drop(ws);
-                    opened(seen, answered, code, clean, subprotocol, &line)
-                }
-            },
-        ));
+        let served = match read {
+            Err(error) => failed(error, &line),
+            Ok(handshake) => {
+                let ws = handshake.accept(accept.clone()).unwrap();
+                let (answered, subprotocol) = (line.output(), subprotocol(ws.connection()));
+                opened(&answered, subprotocol, super::blocking(ws, &line))
+            }
+        };
+        all.push(("blocking", served));
     }
     #[cfg(feature = "tokio")]
     {
@@ -138,15 +120,9 @@ pub(crate) fn adapters(
             match read {
                 Err(error) => failed(error, &line),
                 Ok(handshake) => {
-                    let mut ws = handshake.accept(accept.clone()).await.unwrap();
-                    let (mut seen, answered) = (Vec::new(), line.output());
-                    while !super::note(&mut seen, ws.recv_event().await) {}
-                    let (code, clean) =
-                        ws.closed().map_or((1006, false), |end| (end.code, end.clean));
-                    let subprotocol =
-                        ws.connection().negotiated().subprotocol.as_deref().map(str::to_owned);
-                    drop(ws);
-                    opened(seen, answered, code, clean, subprotocol, &line)
+                    let ws = handshake.accept(accept.clone()).await.unwrap();
+                    let (answered, subprotocol) = (line.output(), subprotocol(ws.connection()));
+                    opened(&answered, subprotocol, super::on_tokio(ws, &line).await)
                 }
             }
         });
@@ -165,19 +141,8 @@ fn failed(error: tickwire::Error, line: &Line) -> Served {
     }
 }
 
-#[cfg(feature = "std")]
-fn opened(
-    seen: Vec<crate::support::wire::Seen>,
-    answered: Vec<u8>,
-    code: u16,
-    clean: bool,
-    subprotocol: Option<String>,
-    line: &Line,
-) -> Served {
-    let output = line.output();
-    let (response, frames) = cut(&output);
-    assert_eq!(answered, response, "the response is written before anything else");
-    let sent = super::unmasked(tickwire::Role::Server, frames);
-    let outcome = Outcome { seen, sent, code, clean, shut: line.is_shut() };
-    Served::new(Ok(()), response, subprotocol, Some(outcome), line.is_shut())
+fn opened(answered: &[u8], subprotocol: Option<String>, outcome: Outcome) -> Served {
+    sent_a_head(answered);
+    let shut = outcome.shut;
+    Served::new(Ok(()), answered, subprotocol, Some(outcome), shut)
 }

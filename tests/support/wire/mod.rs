@@ -3,12 +3,13 @@
 
 mod pair;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 #[allow(unused_imports)]
 pub(crate) use pair::{End, Pair};
 use std::time::Duration;
 use tickwire::{
-    Config, Connection, DataKind, Entropy, Event, Message, Negotiated, RecvError, Role, Step,
+    Chunk, Closed, Config, Connection, DataKind, Entropy, Event, Message, Negotiated, Outbound,
+    OwnedMessage, Position, Prepared, RecvError, Role, Sender, Step,
     handshake::server::{Handshake, Rejection},
 };
 
@@ -255,6 +256,52 @@ pub(crate) fn connection(role: Role, config: &Config) -> Connection {
         Role::Server => server(config),
         Role::Client => client(config),
     }
+}
+
+/// The close code as other APIs number it, and whether both Closes have passed.
+pub(crate) fn code_of(end: Option<Closed<'_>>) -> (u16, bool) {
+    end.map_or((1006, false), |end| (end.code, end.clean))
+}
+
+/// Queues a message in each way there is; returns the last position, and how many bytes are queued.
+pub(crate) fn feed_in_every_way(tx: &mut Sender) -> (Position, usize) {
+    let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
+    let before = tx.fed();
+    for position in [
+        tx.feed("fed"),
+        tx.feed(Outbound::plain("plain")),
+        tx.feed(Bytes::from_static(b"bytes")),
+        tx.feed(&Prepared::new("prepared")),
+        tx.feed(OwnedMessage::text("owned")),
+        tx.feed_chunk(chunk(b"pie", false)),
+        tx.feed_chunk(chunk(b"ces", true)),
+        tx.feed_chunk_plain(chunk(b"plain pie", false)),
+        tx.feed_chunk_plain(chunk(b"ces", true)),
+        tx.feed_first("first"),
+    ] {
+        let position = position.unwrap();
+        assert!(position != before && !tx.is_written(position));
+    }
+    let (fed, queued) = (tx.fed(), tx.buffered_amount());
+    assert!(tx.has_room() && fed != before);
+    (fed, queued)
+}
+
+/// The frames that these become, in the order in which they leave.
+pub(crate) fn fed_in_every_way() -> [(u8, Vec<u8>); 10] {
+    [
+        (TEXT, "first"),
+        (TEXT, "fed"),
+        (TEXT, "plain"),
+        (BINARY, "bytes"),
+        (TEXT, "prepared"),
+        (TEXT, "owned"),
+        (TEXT_OPEN, "pie"),
+        (CONT, "ces"),
+        (TEXT_OPEN, "plain pie"),
+        (CONT, "ces"),
+    ]
+    .map(|(b0, payload)| (b0, payload.into()))
 }
 
 /// What a connection reported, owned.
