@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use support::{BINARY, CLOSE, Frames, Io, NORMAL, PING, PONG, Wire, check, frame};
+use support::*;
 use tickwire::{
     CloseCode, Config, Connection, Error, Negotiated, SendError,
     blocking::{Reader, Stream, WebSocket, Writer},
@@ -95,27 +95,14 @@ fn writes<T>(mut writer: Writer<Socket>, f: impl FnOnce(&mut Writer<Socket>) -> 
     f(&mut writer)
 }
 
-/// The peer reads nothing until all it sends was read; the writer waits within a write for it to
-/// read. The reader, which owes a Pong, must not wait for the writer.
 #[test]
 fn the_deadlock_of_a_reader_that_waits_for_the_writer() {
-    check("the deadlock", 2, || {
-        let mut input = frame(PING, b"?");
-        input.extend(frame(BINARY, b"xy"));
-        let wire = Wire::new(&input[..7], 7, 5);
-        let (reader, writer) = halves(&wire, true);
-        let receiving = thread::spawn(move || assert_eq!(receive(reader), 1));
-        let sending =
-            thread::spawn(move || writes(writer, |writer| writer.send(b"abcdef")).unwrap());
-        wire.put(&input[7..]);
-        let mut frames = Frames::default();
-        wire.take_until(&mut frames, &[PONG, BINARY], true);
-        sending.join().unwrap();
-        wire.put(&frame(CLOSE, NORMAL));
-        wire.take_until(&mut frames, &[CLOSE], true);
-        wire.end();
-        receiving.join().unwrap();
-        frames.assert_are(&[(PONG, b"?"), (BINARY, b"abcdef"), (CLOSE, NORMAL)]);
+    check_for_the_deadlock(true, |wire| {
+        let (reader, writer) = halves(wire, true);
+        (
+            thread::spawn(move || receive(reader)),
+            thread::spawn(move || writes(writer, |writer| writer.send(b"abcdef")).unwrap()),
+        )
     });
 }
 
@@ -131,40 +118,25 @@ fn the_overlooked_pong() {
         let mut frames = Frames::default();
         wire.take_until(&mut frames, &[PONG, BINARY], false);
         sending.join().unwrap();
-        wire.put(&frame(CLOSE, NORMAL));
-        wire.take_until(&mut frames, &[CLOSE], false);
-        wire.end();
+        wire.close(&mut frames, false);
         receiving.join().unwrap();
         frames.assert_are(&[(PONG, b"?"), (BINARY, b"ab"), (CLOSE, NORMAL)]);
     });
 }
 
-/// Both ends close while part of a frame is written: the rest of it goes first, then one Close; and
-/// a reader that waits for the pen then is told when it is free.
+/// A reader that waits for the pen, too, is told when it is free.
 #[test]
 fn a_close_from_both_ends_while_part_of_a_frame_is_written() {
-    check("close within a frame", 2, || {
-        let wire = Wire::new(&frame(CLOSE, NORMAL), 20, 5);
-        let (reader, writer) = halves(&wire, true);
-        let receiving = thread::spawn(move || assert_eq!(receive(reader), 0));
-        let sending = thread::spawn(move || {
-            writes(writer, |writer| {
-                let before = writer.fed();
-                closed(writer.send(b"abcdef"));
-                let fed = writer.fed() != before;
-                closed(writer.close(CloseCode::NORMAL));
-                fed
-            })
-        });
-        let mut frames = Frames::default();
-        wire.take_until(&mut frames, &[CLOSE], true);
-        let mut expected = vec![(CLOSE, NORMAL)];
-        if sending.join().unwrap() {
-            expected.push((BINARY, b"abcdef"));
-        }
-        wire.end();
-        receiving.join().unwrap();
-        frames.assert_are(&expected);
+    check_closes_within_a_frame(true, |wire| {
+        let (reader, writer) = halves(wire, true);
+        let sending = move |writer: &mut Writer<Socket>| {
+            let before = writer.sender().fed();
+            closed(writer.send(b"abcdef"));
+            let fed = writer.sender().fed() != before;
+            closed(writer.close(CloseCode::NORMAL));
+            fed
+        };
+        (thread::spawn(move || receive(reader)), thread::spawn(move || writes(writer, sending)))
     });
 }
 
@@ -172,19 +144,13 @@ fn closed(result: Result<(), Error>) {
     assert!(matches!(result, Ok(()) | Err(Error::Send(SendError::Closed))), "{result:?}");
 }
 
-/// The peer takes part of a frame and vanishes: both halves end.
 #[test]
 fn a_stream_that_breaks_ends_both_halves_which_are_dropped() {
-    check("both dropped", 3, || {
-        let wire = Wire::new(&frame(PING, b"?"), 20, 5);
-        let (mut reader, writer) = halves(&wire, false);
-        let receiving = thread::spawn(move || while let Ok(Some(_)) = reader.recv() {});
-        let sending =
-            thread::spawn(move || writes(writer, |writer| writer.send(b"abcdef").is_ok()));
-        wire.output.read(&mut [0; 64]);
-        wire.end();
-        receiving.join().unwrap();
-        sending.join().unwrap();
-        assert_eq!(Arc::strong_count(&wire), 1); // with the halves all that they share is gone
+    check_both_are_dropped(|wire| {
+        let (mut reader, writer) = halves(wire, false);
+        [
+            thread::spawn(move || while let Ok(Some(_)) = reader.recv() {}),
+            thread::spawn(move || drop(writes(writer, |writer| writer.send(b"abcdef")))),
+        ]
     });
 }

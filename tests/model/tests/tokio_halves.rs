@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
 };
-use support::{BINARY, CLOSE, Frames, Io, NORMAL, PING, PONG, Wire, check, frame};
+use support::*;
 use tickwire::{
     CloseCode, Config, Connection, Error, Negotiated, ProtocolError, RecvError, SendError,
     tokio::{Reader, WebSocket, Writer},
@@ -127,15 +127,13 @@ fn the_lost_wake_up_when_a_send_is_cancelled() {
         let (reader, mut writer) = halves(&wire);
         let receiving = thread::spawn(move || assert_eq!(receive(reader), 0));
         let sending = thread::spawn(move || {
-            let before = writer.fed();
+            let before = writer.sender().fed();
             cancelled(writer.send(b"abcdef"));
-            writer.fed() != before // what the core has taken is sent whole
+            writer.sender().fed() != before // what the core has taken is sent whole
         });
         let mut frames = Frames::default();
         wire.take_until(&mut frames, &[PONG], false);
-        wire.put(&frame(CLOSE, NORMAL));
-        wire.take_until(&mut frames, &[CLOSE], false);
-        wire.end();
+        wire.close(&mut frames, false);
         let mut expected = vec![(PONG, &b"?"[..]), (CLOSE, NORMAL)];
         if sending.join().unwrap() {
             expected.push((BINARY, b"abcdef"));
@@ -145,54 +143,31 @@ fn the_lost_wake_up_when_a_send_is_cancelled() {
     });
 }
 
-/// The peer reads nothing until all it sends was read; the writer waits for it to read. The reader,
-/// whose Pong waits behind the writer's message, has to read on.
 #[test]
 fn the_deadlock_of_a_reader_that_waits_for_the_writer() {
-    check("the deadlock", 2, || {
-        let mut input = frame(PING, b"?");
-        input.extend(frame(BINARY, b"xy"));
-        let wire = Wire::new(&input[..7], 7, 5);
-        let (reader, mut writer) = halves(&wire);
-        let receiving = thread::spawn(move || assert_eq!(receive(reader), 1));
-        let sending = thread::spawn(move || block_on(writer.send(b"abcdef")).unwrap());
-        wire.put(&input[7..]);
-        let mut frames = Frames::default();
-        wire.take_until(&mut frames, &[PONG, BINARY], false);
-        sending.join().unwrap();
-        wire.put(&frame(CLOSE, NORMAL));
-        wire.take_until(&mut frames, &[CLOSE], false);
-        wire.end();
-        receiving.join().unwrap();
-        frames.assert_are(&[(PONG, b"?"), (BINARY, b"abcdef"), (CLOSE, NORMAL)]);
+    check_for_the_deadlock(false, |wire| {
+        let (reader, mut writer) = halves(wire);
+        (
+            thread::spawn(move || receive(reader)),
+            thread::spawn(move || block_on(writer.send(b"abcdef")).unwrap()),
+        )
     });
 }
 
-/// Both ends close while part of a frame is written: the rest of it goes first, then one Close.
 #[test]
 fn a_close_from_both_ends_while_part_of_a_frame_is_written() {
-    check("close within a frame", 2, || {
-        let wire = Wire::new(&frame(CLOSE, NORMAL), 20, 5);
-        let (reader, mut writer) = halves(&wire);
-        let receiving = thread::spawn(move || assert_eq!(receive(reader), 0));
-        let sending = thread::spawn(move || {
-            let before = writer.fed();
+    check_closes_within_a_frame(false, |wire| {
+        let (reader, mut writer) = halves(wire);
+        let sending = move || {
+            let before = writer.sender().fed();
             cancelled(writer.send(b"abcdef"));
-            let fed = writer.fed() != before;
+            let fed = writer.sender().fed() != before;
             match block_on(writer.close(CloseCode::NORMAL)) {
                 Ok(()) | Err(Error::Send(SendError::Closed)) => fed,
                 Err(error) => panic!("{error}"),
             }
-        });
-        let mut frames = Frames::default();
-        wire.take_until(&mut frames, &[CLOSE], false);
-        wire.end();
-        let mut expected = vec![(CLOSE, NORMAL)];
-        if sending.join().unwrap() {
-            expected.push((BINARY, b"abcdef"));
-        }
-        receiving.join().unwrap();
-        frames.assert_are(&expected);
+        };
+        (thread::spawn(move || receive(reader)), thread::spawn(sending))
     });
 }
 
@@ -219,15 +194,15 @@ fn is_violation(error: &Error) -> bool {
 /// Each half is dropped while it waits, and the stream wakes up whoever it was.
 #[test]
 fn both_halves_are_dropped() {
-    check("both dropped", 3, || {
-        let wire = Wire::new(&frame(PING, b"?"), 20, 5);
-        let (mut reader, mut writer) = halves(&wire);
-        let receiving = thread::spawn(move || cancelled(async { reader.recv().await.is_ok() }));
-        let sending = thread::spawn(move || cancelled(writer.send(b"abcdef")).is_some());
-        wire.output.read(&mut [0; 64]);
-        wire.end();
-        receiving.join().unwrap();
-        sending.join().unwrap();
-        assert_eq!(Arc::strong_count(&wire), 1); // with the halves all that they share is gone
+    check_both_are_dropped(|wire| {
+        let (mut reader, mut writer) = halves(wire);
+        [
+            thread::spawn(move || {
+                cancelled(async { reader.recv().await.is_ok() });
+            }),
+            thread::spawn(move || {
+                cancelled(writer.send(b"abcdef"));
+            }),
+        ]
     });
 }

@@ -6,6 +6,7 @@
 use loom::{
     model::Builder,
     sync::{Condvar, Mutex, MutexGuard},
+    thread::JoinHandle,
 };
 use std::{
     collections::VecDeque,
@@ -35,6 +36,66 @@ pub fn check(name: &str, preemptions: usize, case: impl Fn() + Send + Sync + 'st
     });
     let runs = runs.load(Relaxed);
     println!("{name}: {runs} interleavings, all with up to {preemptions} preemptions");
+}
+
+/// The peer reads nothing until all it sends was read, and the writer waits for it to read. The reader,
+/// which owes a Pong, must not wait for the writer.
+///
+/// `halves` starts a thread that receives up to the Close, and one that sends `abcdef`.
+pub fn check_for_the_deadlock(
+    ticks: bool,
+    halves: impl Fn(&Arc<Wire>) -> (JoinHandle<usize>, JoinHandle<()>) + Send + Sync + 'static,
+) {
+    check("the deadlock", 2, move || {
+        let mut input = frame(PING, b"?");
+        input.extend(frame(BINARY, b"xy"));
+        let wire = Wire::new(&input[..7], 7, 5);
+        let (receiving, sending) = halves(&wire);
+        wire.put(&input[7..]);
+        let mut frames = Frames::default();
+        wire.take_until(&mut frames, &[PONG, BINARY], ticks);
+        sending.join().unwrap();
+        wire.close(&mut frames, ticks);
+        assert_eq!(receiving.join().unwrap(), 1);
+        frames.assert_are(&[(PONG, b"?"), (BINARY, b"abcdef"), (CLOSE, NORMAL)]);
+    });
+}
+
+/// Both ends close while part of a frame is written: the rest of it goes first, then one Close.
+///
+/// `halves` starts a thread that receives, and one that sends `abcdef`, closes, and returns whether the
+/// core took the message.
+pub fn check_closes_within_a_frame(
+    ticks: bool,
+    halves: impl Fn(&Arc<Wire>) -> (JoinHandle<usize>, JoinHandle<bool>) + Send + Sync + 'static,
+) {
+    check("close within a frame", 2, move || {
+        let wire = Wire::new(&frame(CLOSE, NORMAL), 20, 5);
+        let (receiving, sending) = halves(&wire);
+        let mut frames = Frames::default();
+        wire.take_until(&mut frames, &[CLOSE], ticks);
+        let mut expected = vec![(CLOSE, NORMAL)];
+        if sending.join().unwrap() {
+            expected.push((BINARY, b"abcdef"));
+        }
+        wire.end();
+        assert_eq!(receiving.join().unwrap(), 0);
+        frames.assert_are(&expected);
+    });
+}
+
+/// The peer takes part of a frame and vanishes: both halves end, and nothing of them is left.
+pub fn check_both_are_dropped(
+    halves: impl Fn(&Arc<Wire>) -> [JoinHandle<()>; 2] + Send + Sync + 'static,
+) {
+    check("both dropped", 3, move || {
+        let wire = Wire::new(&frame(PING, b"?"), 20, 5);
+        let halves = halves(&wire);
+        wire.output.read(&mut [0; 64]);
+        wire.end();
+        halves.into_iter().for_each(|half| half.join().unwrap());
+        assert_eq!(Arc::strong_count(&wire), 1); // with the halves all that they share is gone
+    });
 }
 
 /// Both directions of a stream, with little room. The WebSocket reads `input` and writes `output`.
@@ -75,6 +136,13 @@ impl Wire {
                 self.input.tick();
             }
         }
+    }
+
+    /// Closes: its Close, the other one, the end of the stream.
+    pub fn close(&self, frames: &mut Frames, ticks: bool) {
+        self.put(&frame(CLOSE, NORMAL));
+        self.take_until(frames, &[CLOSE], ticks);
+        self.end();
     }
 
     /// Ends both directions.
