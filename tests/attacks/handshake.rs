@@ -424,19 +424,20 @@ fn a65_frames_right_behind_a_head_are_frames() {
     // They look like another head, and like the one that was there before.
     let said = String::from_utf8(request(&[])).unwrap();
     let want: Vec<Seen> = vec![text(&said), text("")];
+    /// In one write, or in two: the cut is in a frame's header.
+    fn say(foe: &mut Foe, head: Vec<u8>, frames: Vec<u8>, joined: bool) {
+        let (with_head, behind) = frames.split_at(if joined { frames.len() } else { 1 });
+        foe.wire([&head, with_head].concat());
+        if !behind.is_empty() {
+            foe.wire(behind);
+        }
+        foe.end();
+    }
     for joined in [true, false] {
         let tries = serve(&Config::default(), |foe| {
             let head = request(&[]);
             let frames = [masked(TEXT, &said), masked(TEXT, "")].concat();
-            match joined {
-                true => foe.wire([head, frames].concat()),
-                // The cut is in a frame's header.
-                false => {
-                    foe.wire([&head, &frames[..1]].concat());
-                    foe.wire(&frames[1..]);
-                }
-            }
-            foe.end();
+            say(foe, head, frames, joined);
             Answer::read(foe)
         });
         for tried in tries {
@@ -450,14 +451,7 @@ fn a65_frames_right_behind_a_head_are_frames() {
         let tries = dial(&request, &Config::default(), |foe| {
             let head = response(&foe.proof(), &[]);
             let frames = [plain(TEXT, &said), plain(TEXT, "")].concat();
-            match joined {
-                true => foe.wire([head, frames].concat()),
-                false => {
-                    foe.wire([&head, &frames[..1]].concat());
-                    foe.wire(&frames[1..]);
-                }
-            }
-            foe.end();
+            say(foe, head, frames, joined);
             foe.rest()
         });
         for tried in tries {

@@ -1,8 +1,7 @@
 //! The client's opening handshake: what it asks, which responses it takes, what it says of the
 //! others, and that how the bytes are cut changes nothing.
-use crate::support::{
-    heads::{RESPONSE as VALID, feed_head, judge, response as with, response_with, wire},
-    wire::feed,
+use crate::support::heads::{
+    RESPONSE as VALID, feed_head, first_messages, judge, response as with, response_with, wire,
 };
 use bytes::Buf;
 use std::time::Duration;
@@ -552,31 +551,14 @@ fn the_line_of_a_chunk_is_not_waited_for_for_ever() {
 // P105, A65.
 #[test]
 fn frames_right_behind_the_response_are_the_first_messages() {
-    let frames = b"\x81\x02hi\x82\x01\0";
-    let bytes = [&*with(&[]), frames].concat();
-    for cut in 0..=bytes.len() {
-        let mut handshake = begun(&request(), &Config::default());
-        feed_head(&mut handshake, &bytes[..cut]);
-        let early = handshake.step().unwrap() == Progress::Complete;
-        assert_eq!(early, cut >= bytes.len() - frames.len());
-        let rest = &bytes[cut..];
-        let mut connection = if early {
-            assert_eq!(handshake.response().map(|response| response.status()), Some(101));
-            let mut connection = handshake.into_connection().unwrap();
-            feed(&mut connection, rest);
-            connection
-        } else {
-            feed_head(&mut handshake, rest);
-            assert_eq!(handshake.step(), Ok(Progress::Complete));
-            handshake.into_connection().unwrap()
-        };
+    let open = |handshake: Handshake| {
+        assert_eq!(handshake.response().map(|response| response.status()), Some(101));
+        let connection = handshake.into_connection().unwrap();
         assert!(!connection.sender().has_outgoing());
-        assert_eq!(connection.step(), Ok(Step::Message));
-        assert_eq!(connection.receiver().message(), Some(Message::Text("hi")));
-        assert_eq!(connection.step(), Ok(Step::Message));
-        assert_eq!(connection.receiver().message(), Some(Message::Binary(&[0])));
-        assert_eq!(connection.step(), Ok(Step::NeedInput));
-    }
+        connection
+    };
+    let begin = || begun(&request(), &Config::default());
+    first_messages(begin, Handshake::step, open, &with(&[]), b"\x81\x02hi\x82\x01\0");
 }
 
 #[test]

@@ -1,13 +1,10 @@
 //! The server's opening handshake: which requests pass, what the others are answered with, and
 //! that how the bytes are cut changes nothing.
-use crate::support::{
-    heads::{REQUEST as VALID, feed_head, judge, wire, without},
-    wire::feed,
-};
+use crate::support::heads::{REQUEST as VALID, feed_head, first_messages, judge, wire, without};
 use bytes::Buf;
 use std::time::Duration;
 use tickwire::{
-    Config, Connection, Message, Step, Time,
+    Config, Connection, Time,
     handshake::{
         HandshakeError, HeaderError, Progress, accept_key,
         server::{Accept, Handshake, Origins, Rejection, RequestHead},
@@ -530,29 +527,10 @@ fn extensions_are_offered_in_any_layout_of_the_grammar() {
 // P129, A65.
 #[test]
 fn frames_right_behind_the_request_are_the_first_messages() {
+    let open = |handshake: Handshake| handshake.accept(Accept::new()).unwrap();
+    let begin = || Handshake::new(&Config::default());
     let frames = b"\x81\x82\0\0\0\0hi\x82\x81\x01\0\0\0\x01";
-    let bytes = [&*with(&[]), frames].concat();
-    for cut in 0..=bytes.len() {
-        let mut handshake = Handshake::new(&Config::default());
-        feed_head(&mut handshake, &bytes[..cut]);
-        let early = handshake.step().unwrap() == Progress::Complete;
-        assert_eq!(early, cut >= bytes.len() - frames.len());
-        let rest = &bytes[cut..];
-        let mut connection = if early {
-            let mut connection = handshake.accept(Accept::new()).unwrap();
-            feed(&mut connection, rest);
-            connection
-        } else {
-            feed_head(&mut handshake, rest);
-            assert_eq!(handshake.step(), Ok(Progress::Complete));
-            handshake.accept(Accept::new()).unwrap()
-        };
-        assert_eq!(connection.step(), Ok(Step::Message));
-        assert_eq!(connection.receiver().message(), Some(Message::Text("hi")));
-        assert_eq!(connection.step(), Ok(Step::Message));
-        assert_eq!(connection.receiver().message(), Some(Message::Binary(&[0])));
-        assert_eq!(connection.step(), Ok(Step::NeedInput));
-    }
+    first_messages(begin, Handshake::step, open, &with(&[]), frames);
 }
 
 // P137.

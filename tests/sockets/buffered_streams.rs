@@ -1,15 +1,10 @@
 //! Streams with a buffer of their own, as a TLS stream or `BufStream` is: a write that they took has
 //! not left yet, and it is flush and shutdown that wait for the peer.
 use crate::support::tokio::*;
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 use tickwire::{Config, Error, Heartbeat, RecvError};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, BufStream, ReadBuf, split},
+    io::{BufStream, split},
     time::{Instant, sleep},
 };
 
@@ -130,35 +125,6 @@ async fn a_flush_that_stays_pending_does_not_keep_the_end_waiting() {
     .await;
 }
 
-/// Takes all, and never finishes its shutdown, as a TLS stream whose peer reads no close_notify.
-struct NeverShut(Scripted);
-
-impl AsyncRead for NeverShut {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for NeverShut {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_that_stays_pending_is_waited_for_a_second() {
     bounded(async {
@@ -171,7 +137,8 @@ async fn a_shutdown_that_stays_pending_is_waited_for_a_second() {
                     config = config.heartbeat(Heartbeat::new(hour, hour));
                 }
                 let io = Scripted::new(&masked(CLOSE, close_body(1000, "")));
-                let mut ws = server(NeverShut(io.clone()), &config);
+                io.with(|s| s.never_shut = true); // as TLS whose peer reads no close_notify
+                let mut ws = server(io.clone(), &config);
                 let began = Instant::now();
                 let clean = if halves {
                     let (mut reader, writer) = ws.into_split_with(split);

@@ -1,7 +1,11 @@
 //! Heads of the opening handshake, right ones to be made wrong, and a handshake that reads them.
 pub(crate) use super::carriers::{ACCEPT, KEY};
+use super::wire::feed;
 use std::ops::DerefMut;
-use tickwire::handshake::{HandshakeError, Progress, Reading};
+use tickwire::{
+    Connection, Message, Step,
+    handshake::{HandshakeError, Progress, Reading},
+};
 
 pub(crate) const REQUEST: [&str; 5] = [
     "Host: example.com",
@@ -85,4 +89,37 @@ pub(crate) fn judge<H: DerefMut<Target = Reading>>(
         }
     }
     Ok(Progress::Partial)
+}
+
+/// However a head and two frames behind it, the text `hi` and a zero, are cut: they are the first
+/// messages of the connection that `open` makes.
+pub(crate) fn first_messages<H: DerefMut<Target = Reading>>(
+    begin: impl Fn() -> H,
+    step: impl Fn(&mut H) -> Result<Progress, HandshakeError>,
+    open: impl Fn(H) -> Connection,
+    head: &[u8],
+    frames: &[u8],
+) {
+    let bytes = [head, frames].concat();
+    for cut in 0..=bytes.len() {
+        let (before, rest) = bytes.split_at(cut);
+        let mut handshake = begin();
+        feed_head(&mut handshake, before);
+        let early = step(&mut handshake).unwrap() == Progress::Complete;
+        assert_eq!(early, cut >= head.len());
+        let mut connection = if early {
+            let mut connection = open(handshake);
+            feed(&mut connection, rest);
+            connection
+        } else {
+            feed_head(&mut handshake, rest);
+            assert_eq!(step(&mut handshake), Ok(Progress::Complete));
+            open(handshake)
+        };
+        assert_eq!(connection.step(), Ok(Step::Message));
+        assert_eq!(connection.receiver().message(), Some(Message::Text("hi")));
+        assert_eq!(connection.step(), Ok(Step::Message));
+        assert_eq!(connection.receiver().message(), Some(Message::Binary(&[0])));
+        assert_eq!(connection.step(), Ok(Step::NeedInput));
+    }
 }

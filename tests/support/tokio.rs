@@ -299,6 +299,8 @@ pub struct Script {
     /// Writing fails.
     pub broken: bool,
     pub shut: bool,
+    /// The shutdown stays pending.
+    pub never_shut: bool,
     pub wakers: Vec<std::task::Waker>,
 }
 
@@ -405,8 +407,9 @@ impl AsyncWrite for Scripted {
         Poll::Ready(Ok(()))
     }
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().unwrap().shut = true;
-        Poll::Ready(Ok(()))
+        let mut s = self.0.lock().unwrap();
+        s.shut = !s.never_shut;
+        if s.shut { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
 

@@ -82,8 +82,7 @@ fn assert_not_trusted<T>(result: Result<T, Error>) {
 
 mod on_tokio {
     use super::*;
-    use crate::support::bounded::bounded;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use crate::support::tokio::{Counted, bounded, counted};
     use tickwire::tokio::{TlsStream, WebSocket, accept, client};
     use tokio::{
         io::{
@@ -213,59 +212,13 @@ mod on_tokio {
         both(shutting, dropping).await;
     }
 
-    /// Counts the flushes.
-    struct Flushes<S>(S, Arc<AtomicUsize>);
-
-    mod flushes {
-        use super::Flushes;
-        use std::{
-            io,
-            pin::Pin,
-            sync::atomic::Ordering::Relaxed,
-            task::{Context, Poll},
-        };
-        use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-        impl<S: AsyncRead + Unpin> AsyncRead for Flushes<S> {
-            fn poll_read(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.0).poll_read(cx, buf)
-            }
-        }
-
-        impl<S: AsyncWrite + Unpin> AsyncWrite for Flushes<S> {
-            fn poll_write(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.0).poll_write(cx, buf)
-            }
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.1.fetch_add(1, Relaxed);
-                Pin::new(&mut self.0).poll_flush(cx)
-            }
-            fn poll_shutdown(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-            ) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.0).poll_shutdown(cx)
-            }
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn data_is_flushed_when_a_flush_is_asked_for_and_no_oftener() {
         let (near, far) = duplex(4 << 20);
-        let counts = [(); 2].map(|()| Arc::default());
-        let [a, b] = &counts;
-        let (near, far) = (Flushes(near, Arc::clone(a)), Flushes(far, Arc::clone(b)));
+        let ((near, at_near), (far, at_far)) = (Counted::new(near), Counted::new(far));
         let (near, far) = open(near, far, ends()).await;
         let (mut near, mut far) = (near.unwrap(), far.unwrap());
-        let count = || counts.each_ref().map(|n| n.swap(0, Relaxed));
+        let count = || [counted(&at_near).flushes, counted(&at_far).flushes];
         // The client's: its greeting, and its last words with the request. The server's: its
         // answer, its tickets if it has to wait for the request, and the response.
         let [client, server] = count();
