@@ -1,0 +1,85 @@
+//! Dialing.
+use crate::{
+    Connector, MaybeTlsStream, WebSocketStream,
+    tls::client_async_tls_with_config,
+    tungstenite::{
+        client::{IntoClientRequest, host, port, uri_mode},
+        error::Result,
+        handshake::client::{Request, Response},
+        protocol::WebSocketConfig,
+    },
+};
+use tokio::net::TcpStream;
+
+/// Dials, does TLS for `wss`, and the opening handshake.
+///
+/// ```no_run
+/// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+/// use tickwire_tungstenite::{connect_async, tungstenite::client::IntoClientRequest};
+///
+/// let mut request = "ws://localhost:9001/feed".into_client_request()?;
+/// request.headers_mut().insert("api-key", "42".parse()?);
+/// let (socket, response) = connect_async(request).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Whatever fails of these.
+pub async fn connect_async<R>(
+    request: R,
+) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)>
+where
+    R: IntoClientRequest + Unpin,
+{
+    connect_async_with_config(request, None, false).await
+}
+
+/// [`connect_async`] with a configuration. `disable_nagle` sets TCP_NODELAY: as a rule, you want it.
+///
+/// # Errors
+///
+/// As [`connect_async`].
+pub async fn connect_async_with_config<R>(
+    request: R,
+    config: Option<WebSocketConfig>,
+    disable_nagle: bool,
+) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)>
+where
+    R: IntoClientRequest + Unpin,
+{
+    connect(request.into_client_request()?, config, disable_nagle, None).await
+}
+
+/// [`connect_async_with_config`] with a configuration of TLS.
+///
+/// # Errors
+///
+/// As [`connect_async`].
+#[cfg(feature = "__rustls-tls")]
+pub async fn connect_async_tls_with_config<R>(
+    request: R,
+    config: Option<WebSocketConfig>,
+    disable_nagle: bool,
+    connector: Option<Connector>,
+) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)>
+where
+    R: IntoClientRequest + Unpin,
+{
+    connect(request.into_client_request()?, config, disable_nagle, connector).await
+}
+
+async fn connect(
+    request: Request,
+    config: Option<WebSocketConfig>,
+    disable_nagle: bool,
+    connector: Option<Connector>,
+) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)> {
+    let uri = request.uri();
+    let stream = TcpStream::connect((host(uri)?, port(uri, uri_mode(uri)?))).await?;
+    if disable_nagle {
+        stream.set_nodelay(true)?;
+    }
+    client_async_tls_with_config(request, stream, config, connector).await
+}

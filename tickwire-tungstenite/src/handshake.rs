@@ -1,0 +1,179 @@
+//! The opening handshake on streams of tokio.
+use crate::{
+    WebSocketStream,
+    tungstenite::{
+        client::IntoClientRequest,
+        error::Result,
+        handshake::{
+            HandshakeError, HandshakeRole, MidHandshake,
+            client::{ClientHandshake, Response},
+            server::{Callback, NoCallback, ServerHandshake},
+        },
+        protocol::{WebSocket, WebSocketConfig},
+    },
+};
+use std::{
+    future::poll_fn,
+    io::{self, Read, Write},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The opening handshake of a client, on a stream that is connected.
+///
+/// # Errors
+///
+/// Those of the stream, and why the handshake failed.
+pub async fn client_async<R, S>(request: R, stream: S) -> Result<(WebSocketStream<S>, Response)>
+where
+    R: IntoClientRequest + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    client_async_with_config(request, stream, None).await
+}
+
+/// [`client_async`] with a configuration.
+///
+/// # Errors
+///
+/// As [`client_async`].
+pub async fn client_async_with_config<R, S>(
+    request: R,
+    stream: S,
+    config: Option<WebSocketConfig>,
+) -> Result<(WebSocketStream<S>, Response)>
+where
+    R: IntoClientRequest + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = Woken::new(stream);
+    let started = ClientHandshake::start(stream, request.into_client_request()?, config)?;
+    let (socket, response) = drive(started).await?;
+    Ok((open(socket), response))
+}
+
+/// Reads the request and accepts it.
+///
+/// # Errors
+///
+/// Those of the stream, and why the handshake failed.
+pub async fn accept_async<S>(stream: S) -> Result<WebSocketStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    accept_async_with_config(stream, None).await
+}
+
+/// [`accept_async`] with a configuration.
+///
+/// # Errors
+///
+/// As [`accept_async`].
+pub async fn accept_async_with_config<S>(
+    stream: S,
+    config: Option<WebSocketConfig>,
+) -> Result<WebSocketStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    accept_hdr_async_with_config(stream, NoCallback, config).await
+}
+
+/// [`accept_async`] with a callback that looks at the request.
+///
+/// # Errors
+///
+/// As [`accept_async`].
+pub async fn accept_hdr_async<S, C>(stream: S, callback: C) -> Result<WebSocketStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: Callback + Unpin,
+{
+    accept_hdr_async_with_config(stream, callback, None).await
+}
+
+/// [`accept_hdr_async`] with a configuration.
+///
+/// # Errors
+///
+/// As [`accept_async`].
+pub async fn accept_hdr_async_with_config<S, C>(
+    stream: S,
+    callback: C,
+    config: Option<WebSocketConfig>,
+) -> Result<WebSocketStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: Callback + Unpin,
+{
+    Ok(open(drive(ServerHandshake::start(Woken::new(stream), callback, config)).await?))
+}
+
+fn open<S>(socket: WebSocket<Woken<S>>) -> WebSocketStream<S> {
+    WebSocketStream::new(socket.socket.stream, socket.context)
+}
+
+/// A stream in a handshake, whose task is woken by both directions.
+#[derive(Debug)]
+struct Woken<S> {
+    stream: S,
+    waker: Waker,
+}
+
+impl<S> Woken<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, waker: Waker::noop().clone() }
+    }
+}
+
+/// Goes on with a handshake whenever the stream can.
+async fn drive<S, R>(started: MidHandshake<R>) -> Result<R::FinalResult>
+where
+    R: HandshakeRole<InternalStream = Woken<S>>,
+{
+    let mut under_way = Some(started);
+    poll_fn(|cx| {
+        let Some(mut handshake) = under_way.take() else { return Poll::Pending };
+        handshake.get_mut().get_mut().waker.clone_from(cx.waker());
+        match handshake.handshake() {
+            Ok(result) => Poll::Ready(Ok(result)),
+            Err(HandshakeError::Failure(error)) => Poll::Ready(Err(error)),
+            Err(HandshakeError::Interrupted(rest)) => {
+                under_way = Some(rest);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+impl<S: Unpin> Woken<S> {
+    fn poll<T>(
+        &mut self,
+        poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
+        match poll(Pin::new(&mut self.stream), &mut Context::from_waker(&self.waker)) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Read for Woken<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut buf = ReadBuf::new(buf);
+        self.poll(|stream, cx| stream.poll_read(cx, &mut buf))?;
+        Ok(buf.filled().len())
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Write for Woken<S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.poll(|stream, cx| stream.poll_write(cx, buf))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.poll(|stream, cx| stream.poll_flush(cx))
+    }
+}

@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+#![warn(clippy::indexing_slicing)]
+#![allow(clippy::result_large_err)] // of the API
+
+#[cfg(feature = "connect")]
+mod connect;
+mod handshake;
+mod stream;
+mod tls;
+pub mod tungstenite;
+mod wake;
+
+#[cfg(all(feature = "connect", feature = "__rustls-tls"))]
+pub use connect::connect_async_tls_with_config;
+#[cfg(feature = "connect")]
+pub use connect::{connect_async, connect_async_with_config};
+pub use handshake::{
+    accept_async, accept_async_with_config, accept_hdr_async, accept_hdr_async_with_config,
+    client_async, client_async_with_config,
+};
+pub use stream::WebSocketStream;
+/// permessage-deflate's settings, for [`WebSocketConfig::deflate`](tungstenite::protocol::WebSocketConfig::deflate).
+#[cfg(feature = "deflate")]
+pub use tickwire::deflate;
+pub use tls::{Connector, MaybeTlsStream};
+#[cfg(feature = "__rustls-tls")]
+pub use tls::{client_async_tls, client_async_tls_with_config};

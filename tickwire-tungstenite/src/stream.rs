@@ -1,0 +1,247 @@
+//! A connection on a stream of tokio.
+use crate::{
+    tungstenite::{
+        error::{Error, Result},
+        protocol::{CloseFrame, Message, Role, WebSocketConfig, WebSocketContext},
+    },
+    wake::{Both, Side},
+};
+use futures_core::stream::{FusedStream, Stream};
+use futures_sink::Sink;
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice, Read, Write},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A connection on a stream of tokio: a [`Stream`] and a [`Sink`] of messages.
+///
+/// After `StreamExt::split`, one task may read while another writes; whoever is polled answers Pings.
+///
+/// # Cancel safety
+///
+/// Waiting for the next message can be cancelled, and so can `feed`, `flush` and `send`: a message is taken
+/// whole or not at all.
+#[derive(Debug)]
+pub struct WebSocketStream<S> {
+    stream: S,
+    context: WebSocketContext,
+    both: Arc<Both>,
+    /// Of `both`.
+    waker: Waker,
+    /// The stream of messages has ended.
+    ended: bool,
+    /// The last write was refused: a flush comes before the next message.
+    blocked: bool,
+}
+
+impl<S> WebSocketStream<S> {
+    pub(crate) fn new(stream: S, context: WebSocketContext) -> Self {
+        let both = Arc::<Both>::default();
+        let waker = both.clone().into();
+        Self { stream, context, both, waker, ended: false, blocked: false }
+    }
+
+    /// On a stream whose opening handshake is done.
+    pub async fn from_raw_socket(stream: S, role: Role, config: Option<WebSocketConfig>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        Self::new(stream, WebSocketContext::new(role, config))
+    }
+
+    /// The same, where the beginning of what the peer sent was read already.
+    pub async fn from_partially_read(
+        stream: S,
+        part: Vec<u8>,
+        role: Role,
+        config: Option<WebSocketConfig>,
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        Self::new(stream, WebSocketContext::from_partially_read(part, role, config))
+    }
+
+    /// The stream. What was read and not returned, or buffered and not written, is lost.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
+    /// The stream.
+    pub fn get_ref(&self) -> &S
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        &self.stream
+    }
+
+    /// The stream.
+    pub fn get_mut(&mut self) -> &mut S
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        &mut self.stream
+    }
+
+    /// The configuration.
+    pub fn get_config(&self) -> &WebSocketConfig {
+        self.context.get_config()
+    }
+
+    /// Sends a Close. Read on until the end, for the peer's.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream, and of [`WebSocketContext::close`].
+    pub async fn close(&mut self, msg: Option<CloseFrame>) -> Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        poll_fn(|cx| Pin::new(&mut *self).poll_ready(cx)).await?;
+        Pin::new(&mut *self).start_send(Message::Close(msg))?;
+        poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
+    /// The connection, and the stream as the one that it knows. `task`: the one that is polling.
+    fn parts<'a>(
+        &'a mut self,
+        task: Option<(Side, &'a Waker)>,
+    ) -> (&'a mut WebSocketContext, Polled<'a, S>) {
+        let Self { stream, context, both, waker, .. } = self;
+        (context, Polled { stream, both, waker, task })
+    }
+}
+
+/// A stream in one poll: what is pending would block.
+struct Polled<'a, S> {
+    stream: &'a mut S,
+    both: &'a Both,
+    waker: &'a Waker,
+    task: Option<(Side, &'a Waker)>,
+}
+
+impl<S: AsyncWrite + Unpin> Polled<'_, S> {
+    fn poll_write<T>(
+        &mut self,
+        poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
+        if let Some((side, waker)) = self.task {
+            self.both.register(side, waker);
+        }
+        would_block(poll(Pin::new(self.stream), &mut Context::from_waker(self.waker)))
+    }
+}
+
+fn would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
+    match poll {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+impl<S: AsyncRead + Unpin> Read for Polled<'_, S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let waker = self.task.map_or(self.waker, |(_, waker)| waker);
+        let mut buf = ReadBuf::new(buf);
+        let mut cx = Context::from_waker(waker);
+        would_block(Pin::new(&mut *self.stream).poll_read(&mut cx, &mut buf))?;
+        Ok(buf.filled().len())
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Write for Polled<'_, S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.poll_write(|stream, cx| stream.poll_write(cx, buf))
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.poll_write(|stream, cx| stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.poll_write(|stream, cx| stream.poll_flush(cx))
+    }
+}
+
+/// `Pending` for `WouldBlock`.
+fn pending<T>(result: Result<T>) -> Poll<Result<T>> {
+    match result {
+        Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        result => Poll::Ready(result),
+    }
+}
+
+/// That it is over is no failure of sending the last Close.
+fn closed(result: Result<()>) -> Result<()> {
+    match result {
+        Err(Error::ConnectionClosed) => Ok(()),
+        result => result,
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocketStream<S> {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let (context, mut stream) = self.parts(Some((Side::Reader, cx.waker())));
+        let received = ready!(pending(context.read(&mut stream)));
+        self.ended = received.is_err();
+        Poll::Ready(match received {
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => None,
+            received => Some(received),
+        })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for WebSocketStream<S> {
+    fn is_terminated(&self) -> bool {
+        self.ended
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.blocked {
+            let (context, mut stream) = self.parts(Some((Side::Writer, cx.waker())));
+            let flushed = ready!(pending(context.flush(&mut stream)));
+            self.blocked = false;
+            return Poll::Ready(flushed);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: Message) -> Result<()> {
+        let (context, mut stream) = self.parts(None);
+        let taken = pending(context.write(&mut stream, item));
+        self.blocked = taken.is_pending(); // it is in the buffer
+        match taken {
+            Poll::Pending => Ok(()),
+            Poll::Ready(result) => result,
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let (context, mut stream) = self.parts(Some((Side::Writer, cx.waker())));
+        let flushed = ready!(pending(context.flush(&mut stream)));
+        self.blocked = false;
+        Poll::Ready(closed(flushed))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let (context, mut stream) = self.parts(Some((Side::Writer, cx.waker())));
+        let flushed = ready!(pending(context.close(&mut stream, None)));
+        self.blocked = false;
+        Poll::Ready(closed(flushed))
+    }
+}

@@ -1,0 +1,154 @@
+//! Streams of tokio with TLS or without.
+pub use crate::tungstenite::Connector;
+use crate::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{
+        client::{IntoClientRequest, uri_mode},
+        error::{Result, UrlError},
+        handshake::client::Response,
+        protocol::WebSocketConfig,
+        stream::Mode,
+    },
+};
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(feature = "__rustls-tls")]
+use {
+    crate::tungstenite::{client_config, server_name},
+    tokio_rustls::TlsConnector,
+};
+
+/// A client's TLS.
+#[cfg(feature = "__rustls-tls")]
+type Tls<S> = tokio_rustls::client::TlsStream<S>;
+
+/// A stream, perhaps with TLS.
+#[non_exhaustive]
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // of the API
+pub enum MaybeTlsStream<S> {
+    /// Without.
+    Plain(S),
+    /// With TLS by rustls.
+    #[cfg(feature = "__rustls-tls")]
+    Rustls(Tls<S>),
+}
+
+impl<S> MaybeTlsStream<S> {
+    /// The stream, below TLS.
+    pub fn get_ref(&self) -> &S {
+        match self {
+            Self::Plain(stream) => stream,
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! either {
+    ($self:ident.$method:ident($($argument:expr),*)) => {
+        match $self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls(stream) => Pin::new(stream).$method($($argument),*),
+        }
+    };
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MaybeTlsStream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self.poll_read(cx, buf))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for MaybeTlsStream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.poll_shutdown(cx))
+    }
+}
+
+/// TLS if the URL wants it, and the opening handshake.
+///
+/// # Errors
+///
+/// Those of TLS, and of [`client_async`](crate::client_async).
+#[cfg(feature = "__rustls-tls")]
+pub async fn client_async_tls<R, S>(
+    request: R,
+    stream: S,
+) -> Result<(WebSocketStream<MaybeTlsStream<S>>, Response)>
+where
+    R: IntoClientRequest + Unpin,
+    S: 'static + AsyncRead + AsyncWrite + Send + Unpin,
+{
+    client_async_tls_with_config(request, stream, None, None).await
+}
+
+/// [`client_async_tls`] with configurations.
+///
+/// # Errors
+///
+/// As [`client_async_tls`].
+#[cfg_attr(not(feature = "__rustls-tls"), allow(unreachable_pub, dead_code))]
+pub async fn client_async_tls_with_config<R, S>(
+    request: R,
+    stream: S,
+    config: Option<WebSocketConfig>,
+    connector: Option<Connector>,
+) -> Result<(WebSocketStream<MaybeTlsStream<S>>, Response)>
+where
+    R: IntoClientRequest + Unpin,
+    S: 'static + AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let request = request.into_client_request()?;
+    let stream = match (uri_mode(request.uri())?, connector) {
+        (Mode::Plain, _) => MaybeTlsStream::Plain(stream),
+        (Mode::Tls, Some(Connector::Plain)) => return Err(UrlError::TlsFeatureNotEnabled.into()),
+        #[cfg(not(feature = "__rustls-tls"))]
+        (Mode::Tls, None) => return Err(UrlError::TlsFeatureNotEnabled.into()),
+        #[cfg(feature = "__rustls-tls")]
+        (Mode::Tls, connector) => {
+            let name = server_name(request.uri())?;
+            let tls = TlsConnector::from(client_config(connector)?);
+            MaybeTlsStream::Rustls(tls.connect(name, stream).await?)
+        }
+    };
+    client_async_with_config(request, stream, config).await
+}

@@ -1,0 +1,265 @@
+//! Connecting.
+use super::{
+    error::{Error, Result, UrlError},
+    handshake::{
+        HandshakeError,
+        client::{ClientHandshake, Request, Response, generate_key},
+        server,
+    },
+    protocol::{WebSocket, WebSocketConfig},
+    stream::{MaybeTlsStream, Mode, NoDelay},
+    tls,
+};
+use http::{HeaderName, HeaderValue, Uri, header};
+use std::{
+    io::{Read, Write},
+    net::{TcpStream, ToSocketAddrs},
+};
+
+/// Dials, does TLS for `wss`, and the opening handshake; follows up to three redirects.
+///
+/// # Errors
+///
+/// Whatever fails of these.
+pub fn connect<Req: IntoClientRequest>(
+    request: Req,
+) -> Result<(WebSocket<MaybeTlsStream<TcpStream>>, Response)> {
+    connect_with_config(request, None, 3)
+}
+
+/// [`connect`] with a configuration, and up to `max_redirects` redirects.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub fn connect_with_config<Req: IntoClientRequest>(
+    request: Req,
+    config: Option<WebSocketConfig>,
+    max_redirects: u8,
+) -> Result<(WebSocket<MaybeTlsStream<TcpStream>>, Response)> {
+    let mut request = request.into_client_request()?;
+    for _ in 0..max_redirects {
+        match connect_once(request.clone(), config) {
+            Err(Error::Http(response)) if response.status().is_redirection() => {
+                let Some(location) = response.headers().get(header::LOCATION) else {
+                    return Err(Error::Http(response));
+                };
+                *request.uri_mut() = location.to_str()?.parse()?;
+            }
+            other => return other,
+        }
+    }
+    connect_once(request, config)
+}
+
+fn connect_once(
+    request: Request,
+    config: Option<WebSocketConfig>,
+) -> Result<(WebSocket<MaybeTlsStream<TcpStream>>, Response)> {
+    let uri = request.uri();
+    let mode = uri_mode(uri)?;
+    tls::check(mode)?;
+    let mut stream = dial(host(uri)?, port(uri, mode), uri)?;
+    NoDelay::set_nodelay(&mut stream, true)?;
+    tls::client(request, stream, config, None).map_err(|error| match error {
+        HandshakeError::Failure(error) => error,
+        HandshakeError::Interrupted(_) => {
+            std::io::Error::from(std::io::ErrorKind::WouldBlock).into()
+        }
+    })
+}
+
+fn dial(host: &str, port: u16, uri: &Uri) -> Result<TcpStream> {
+    let connected = (host, port).to_socket_addrs()?.find_map(|at| TcpStream::connect(at).ok());
+    connected.ok_or_else(|| UrlError::UnableToConnect(uri.to_string()).into())
+}
+
+/// The host to dial, an IPv6 address without its brackets.
+pub(crate) fn host(uri: &Uri) -> Result<&str> {
+    let host = uri.host().ok_or(UrlError::NoHostName)?;
+    Ok(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
+}
+
+pub(crate) fn port(uri: &Uri, mode: Mode) -> u16 {
+    uri.port_u16().unwrap_or(match mode {
+        Mode::Plain => 80,
+        Mode::Tls => 443,
+    })
+}
+
+/// Whether the URL wants TLS.
+///
+/// # Errors
+///
+/// If it is neither `ws` nor `wss`.
+pub fn uri_mode(uri: &Uri) -> Result<Mode> {
+    match uri.scheme_str() {
+        Some("ws") => Ok(Mode::Plain),
+        Some("wss") => Ok(Mode::Tls),
+        _ => Err(UrlError::UnsupportedUrlScheme.into()),
+    }
+}
+
+/// The opening handshake on a stream that is connected.
+///
+/// # Errors
+///
+/// [`Interrupted`](HandshakeError::Interrupted) if the stream would block; else why the handshake failed.
+pub fn client<Stream, Req>(
+    request: Req,
+    stream: Stream,
+) -> Result<(WebSocket<Stream>, Response), HandshakeError<ClientHandshake<Stream>>>
+where
+    Stream: Read + Write,
+    Req: IntoClientRequest,
+{
+    client_with_config(request, stream, None)
+}
+
+/// [`client`] with a configuration.
+///
+/// # Errors
+///
+/// As [`client`].
+pub fn client_with_config<Stream, Req>(
+    request: Req,
+    stream: Stream,
+    config: Option<WebSocketConfig>,
+) -> Result<(WebSocket<Stream>, Response), HandshakeError<ClientHandshake<Stream>>>
+where
+    Stream: Read + Write,
+    Req: IntoClientRequest,
+{
+    ClientHandshake::start(stream, request.into_client_request()?, config)?.handshake()
+}
+
+/// What a request can be made of: a URL, or a request that has all headers of the handshake.
+pub trait IntoClientRequest {
+    /// The request.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is none.
+    fn into_client_request(self) -> Result<Request>;
+}
+
+impl IntoClientRequest for &str {
+    fn into_client_request(self) -> Result<Request> {
+        self.parse::<Uri>()?.into_client_request()
+    }
+}
+
+impl IntoClientRequest for &String {
+    fn into_client_request(self) -> Result<Request> {
+        self.as_str().into_client_request()
+    }
+}
+
+impl IntoClientRequest for String {
+    fn into_client_request(self) -> Result<Request> {
+        self.as_str().into_client_request()
+    }
+}
+
+impl IntoClientRequest for &Uri {
+    fn into_client_request(self) -> Result<Request> {
+        self.clone().into_client_request()
+    }
+}
+
+impl IntoClientRequest for Uri {
+    fn into_client_request(self) -> Result<Request> {
+        let authority = self.authority().ok_or(UrlError::NoHostName)?.as_str();
+        // What stands before an `@` is a user.
+        let host = authority.rsplit('@').next().unwrap_or(authority);
+        if host.is_empty() {
+            return Err(UrlError::EmptyHostName.into());
+        }
+        let request = Request::builder()
+            .header(header::HOST, host)
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, "13")
+            .header(header::SEC_WEBSOCKET_KEY, generate_key());
+        Ok(request.uri(self).body(())?)
+    }
+}
+
+#[cfg(feature = "url")]
+impl IntoClientRequest for &url::Url {
+    fn into_client_request(self) -> Result<Request> {
+        self.as_str().into_client_request()
+    }
+}
+
+#[cfg(feature = "url")]
+impl IntoClientRequest for url::Url {
+    fn into_client_request(self) -> Result<Request> {
+        self.as_str().into_client_request()
+    }
+}
+
+impl IntoClientRequest for Request {
+    fn into_client_request(self) -> Result<Request> {
+        Ok(self)
+    }
+}
+
+impl IntoClientRequest for httparse::Request<'_, '_> {
+    fn into_client_request(self) -> Result<Request> {
+        server::request(self)
+    }
+}
+
+/// A request for a URL, with headers and subprotocols.
+///
+/// ```no_run
+/// use tickwire_tungstenite::tungstenite::{ClientRequestBuilder, connect};
+///
+/// let request = ClientRequestBuilder::new("ws://localhost:9001/feed".parse()?)
+///     .with_header("Authorization", "Bearer abc")
+///     .with_sub_protocol("ticks.v1");
+/// let (socket, response) = connect(request)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientRequestBuilder {
+    uri: Uri,
+    headers: Vec<(String, String)>,
+    subprotocols: Vec<String>,
+}
+
+impl ClientRequestBuilder {
+    /// For a URL.
+    #[must_use]
+    pub const fn new(uri: Uri) -> Self {
+        Self { uri, headers: Vec::new(), subprotocols: Vec::new() }
+    }
+
+    /// With a header.
+    pub fn with_header<K: Into<String>, V: Into<String>>(mut self, key: K, value: V) -> Self {
+        self.headers.push((key.into(), value.into()));
+        self
+    }
+
+    /// Offers a subprotocol.
+    pub fn with_sub_protocol<P: Into<String>>(mut self, protocol: P) -> Self {
+        self.subprotocols.push(protocol.into());
+        self
+    }
+}
+
+impl IntoClientRequest for ClientRequestBuilder {
+    fn into_client_request(self) -> Result<Request> {
+        let mut request = self.uri.into_client_request()?;
+        let headers = request.headers_mut();
+        for (name, value) in self.headers {
+            headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+        }
+        if !self.subprotocols.is_empty() {
+            let offered = HeaderValue::try_from(self.subprotocols.join(", "))?;
+            headers.append(header::SEC_WEBSOCKET_PROTOCOL, offered);
+        }
+        Ok(request)
+    }
+}

@@ -1,0 +1,283 @@
+//! Errors, with the names and variants of tungstenite's.
+use crate::tungstenite::protocol::{Message, frame::coding::Data};
+use http::{Response, header::HeaderName};
+use std::io;
+
+/// The result of nearly every call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong; the two first variants are how a connection ends in good order.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The closing handshake is complete, and for a client the server has closed the stream: drop it.
+    #[error("the connection is closed")]
+    ConnectionClosed,
+    /// A call after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by the peer.
+    #[error("the connection was closed before this call")]
+    AlreadyClosed,
+    /// The stream failed; `WouldBlock` of a stream that does not block is no failure.
+    #[error("I/O: {0}")]
+    Io(#[from] io::Error),
+    /// TLS failed.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// A limit on what is received.
+    #[error("over a limit: {0}")]
+    Capacity(#[from] CapacityError),
+    /// The peer broke the protocol, or the caller would have.
+    #[error("protocol: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size) would be
+    /// exceeded by this message, which was not taken.
+    #[error("the write buffer is full")]
+    WriteBufferFull(Box<Message>),
+    /// Text that is not UTF-8.
+    #[error("UTF-8: {0}")]
+    Utf8(String),
+    /// A head of more than 64 KiB or in too many pieces, or a message of too many fragments.
+    #[error("the peer does what only an attacker would")]
+    AttackAttempt,
+    /// A URL that cannot be connected to.
+    #[error("URL: {0}")]
+    Url(#[from] UrlError),
+    /// The server answered with another status than 101, or this server with an error response.
+    #[error("HTTP status {}", .0.status())]
+    Http(Box<Response<Option<Vec<u8>>>>),
+    /// A value that cannot be part of HTTP.
+    #[error("HTTP: {0}")]
+    HttpFormat(#[from] http::Error),
+}
+
+/// Makes errors out of those of the crates below.
+macro_rules! from {
+    ($($error:ty => $make:expr;)*) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                let make: fn($error) -> Self = $make;
+                make(error)
+            }
+        }
+    )*};
+}
+
+from! {
+    std::str::Utf8Error => |error| Self::Utf8(error.to_string());
+    std::string::FromUtf8Error => |error| Self::Utf8(error.to_string());
+    http::header::ToStrError => |error| Self::Utf8(error.to_string());
+    http::header::InvalidHeaderValue => |error| Self::HttpFormat(error.into());
+    http::header::InvalidHeaderName => |error| Self::HttpFormat(error.into());
+    http::uri::InvalidUri => |error| Self::HttpFormat(error.into());
+    http::status::InvalidStatusCode => |error| Self::HttpFormat(error.into());
+    httparse::Error => |error| match error {
+        httparse::Error::TooManyHeaders => CapacityError::TooManyHeaders.into(),
+        error => ProtocolError::HttparseError(error).into(),
+    };
+    tickwire::RecvError => received;
+    tickwire::SendError => sent;
+}
+
+/// Why nothing more is received.
+fn received(error: tickwire::RecvError) -> Error {
+    use tickwire::{ProtocolError as Broken, RecvError};
+    let broken = match error {
+        RecvError::MessageTooBig { limit } | RecvError::FrameTooBig { limit } => {
+            let max_size = limit as usize;
+            return CapacityError::MessageTooLong { size: max_size.saturating_add(1), max_size }
+                .into();
+        }
+        RecvError::TooManyFragments { .. } => return Error::AttackAttempt,
+        RecvError::Protocol(broken) => broken,
+        RecvError::UnexpectedEof => return ProtocolError::ResetWithoutClosingHandshake.into(),
+        late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
+    };
+    match broken {
+        Broken::BadUtf8 => Error::Utf8(broken.to_string()),
+        Broken::ReservedBits => ProtocolError::NonZeroReservedBits.into(),
+        Broken::ReservedOpCode => ProtocolError::InvalidOpcode(0).into(),
+        Broken::BadControlFrame => ProtocolError::ControlFrameTooBig.into(),
+        Broken::MaskRequired => ProtocolError::UnmaskedFrameFromClient.into(),
+        Broken::MaskForbidden => ProtocolError::MaskedFrameFromServer.into(),
+        Broken::UnexpectedContinuation => ProtocolError::UnexpectedContinueFrame.into(),
+        Broken::ExpectedContinuation => ProtocolError::ExpectedFragment(Data::Continue).into(),
+        Broken::BadClose => ProtocolError::InvalidCloseSequence.into(),
+        other => io::Error::new(io::ErrorKind::InvalidData, other).into(),
+    }
+}
+
+/// Why a message cannot be sent.
+fn sent(error: tickwire::SendError) -> Error {
+    match error {
+        tickwire::SendError::ControlTooLong | tickwire::SendError::ReasonTooLong => {
+            ProtocolError::ControlFrameTooBig.into()
+        }
+        tickwire::SendError::BadUtf8 => Error::Utf8(error.to_string()),
+        tickwire::SendError::BadCloseCode => ProtocolError::InvalidCloseSequence.into(),
+        tickwire::SendError::Closed => ProtocolError::SendAfterClosing.into(),
+        other => io::Error::other(other).into(),
+    }
+}
+
+/// A limit that was exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CapacityError {
+    /// More headers than [`MAX_HEADERS`](super::handshake::headers::MAX_HEADERS).
+    #[error("too many headers")]
+    TooManyHeaders,
+    /// A frame or a message longer than the configuration allows.
+    #[error("message of {size} bytes or more, {max_size} are allowed")]
+    MessageTooLong {
+        /// How long it would be, or one more than the limit where only that is known.
+        size: usize,
+        /// The limit.
+        max_size: usize,
+    },
+}
+
+/// What is wrong with the subprotocol in a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubProtocolError {
+    /// One was chosen, though none was offered.
+    #[error("the server chose a subprotocol, though none was offered")]
+    ServerSentSubProtocolNoneRequested,
+    /// One that was not offered.
+    #[error("the server chose a subprotocol that was not offered")]
+    InvalidSubProtocol,
+    /// None was chosen, though some were offered.
+    #[error("the server chose none of the subprotocols offered")]
+    NoSubProtocol,
+}
+
+/// What broke the protocol.
+#[allow(missing_copy_implementations)] // so that variants can be added
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// A handshake whose method is not GET.
+    #[error("method is not GET")]
+    WrongHttpMethod,
+    /// A handshake in HTTP other than 1.1.
+    #[error("HTTP version is not 1.1")]
+    WrongHttpVersion,
+    /// No `Connection: upgrade`.
+    #[error("header Connection does not contain upgrade")]
+    MissingConnectionUpgradeHeader,
+    /// No `Upgrade: websocket`.
+    #[error("header Upgrade is not websocket")]
+    MissingUpgradeWebSocketHeader,
+    /// No `Sec-WebSocket-Version: 13`.
+    #[error("header Sec-WebSocket-Version is not 13")]
+    MissingSecWebSocketVersionHeader,
+    /// No Sec-WebSocket-Key.
+    #[error("header Sec-WebSocket-Key is missing")]
+    MissingSecWebSocketKey,
+    /// A Sec-WebSocket-Key that is not base64 of 16 bytes.
+    #[error("header Sec-WebSocket-Key is malformed")]
+    InvalidSecWebSocketKey,
+    /// A Sec-WebSocket-Accept that is missing or does not match the key.
+    #[error("header Sec-WebSocket-Accept does not match the key")]
+    SecWebSocketAcceptKeyMismatch,
+    /// The subprotocol in the response.
+    #[error("{0}")]
+    SecWebSocketSubProtocolError(SubProtocolError),
+    /// The client sent something behind its request, before it had the answer.
+    #[error("bytes behind the client's request")]
+    JunkAfterRequest,
+    /// The callback returned a success as its error.
+    #[error("a success is no error response")]
+    CustomResponseSuccessful,
+    /// A header that is missing, repeated or malformed.
+    #[error("header {0} is missing, repeated or malformed")]
+    InvalidHeader(Box<HeaderName>),
+    /// The stream ended during the opening handshake.
+    #[error("stream ended during the opening handshake")]
+    HandshakeIncomplete,
+    /// The head is not HTTP.
+    #[error("malformed HTTP: {0}")]
+    HttparseError(#[from] httparse::Error),
+    /// Nothing can be sent behind a Close.
+    #[error("a message behind a Close")]
+    SendAfterClosing,
+    /// The peer sent something behind its Close. Not returned: tickwire does not look at it.
+    #[error("the peer sent something behind its Close")]
+    ReceivedAfterClosing,
+    /// A reserved bit to which no extension gives a meaning.
+    #[error("reserved bit set without an extension that defines it")]
+    NonZeroReservedBits,
+    /// A client has to mask.
+    #[error("frame from a client is not masked")]
+    UnmaskedFrameFromClient,
+    /// A server must not mask.
+    #[error("frame from a server is masked")]
+    MaskedFrameFromServer,
+    /// A control frame in fragments. [`ControlFrameTooBig`](Self::ControlFrameTooBig) stands for it here.
+    #[error("control frame in fragments")]
+    FragmentedControlFrame,
+    /// A control frame of more than 125 bytes, or in fragments.
+    #[error("control frame longer than 125 bytes, or in fragments")]
+    ControlFrameTooBig,
+    /// A reserved opcode of 11 to 15.
+    #[error("reserved control opcode {0}")]
+    UnknownControlFrameType(u8),
+    /// A reserved opcode of 3 to 7.
+    #[error("reserved data opcode {0}")]
+    UnknownDataFrameType(u8),
+    /// A continuation without a beginning.
+    #[error("continuation frame without a message begun")]
+    UnexpectedContinueFrame,
+    /// A new message inside one that is not finished.
+    #[error("new message inside a fragmented one")]
+    ExpectedFragment(Data),
+    /// The stream ended without a Close.
+    #[error("stream ended without a closing handshake")]
+    ResetWithoutClosingHandshake,
+    /// A reserved opcode.
+    #[error("reserved opcode {0}")]
+    InvalidOpcode(u8),
+    /// A Close of one byte, or with a code that must not be sent.
+    #[error("malformed Close")]
+    InvalidCloseSequence,
+}
+
+/// What is wrong with a URL.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// `wss` without a feature for TLS.
+    #[error("wss needs one of the features for TLS")]
+    TlsFeatureNotEnabled,
+    /// No host.
+    #[error("no host in the URL")]
+    NoHostName,
+    /// None of its addresses took the connection.
+    #[error("cannot connect to {0}")]
+    UnableToConnect(String),
+    /// Neither `ws` nor `wss`.
+    #[error("the scheme is neither ws nor wss")]
+    UnsupportedUrlScheme,
+    /// A host that is empty.
+    #[error("the host in the URL is empty")]
+    EmptyHostName,
+    /// No path.
+    #[error("no path in the URL")]
+    NoPathOrQuery,
+}
+
+/// What is wrong with TLS.
+#[allow(missing_copy_implementations)] // with a feature, it cannot be
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// An error of rustls.
+    #[cfg(feature = "__rustls-tls")]
+    #[error("{0}")]
+    Rustls(Box<rustls::Error>),
+    /// A host that no certificate can be for.
+    #[cfg(feature = "__rustls-tls")]
+    #[error("the host is neither a DNS name nor an address")]
+    InvalidDnsName,
+}
+
+#[cfg(feature = "__rustls-tls")]
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Rustls(Box::new(error))
+    }
+}

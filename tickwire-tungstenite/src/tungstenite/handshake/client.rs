@@ -1,0 +1,205 @@
+//! The client's part.
+use super::{
+    HandshakeRole, MidHandshake, ProcessingResult,
+    headers::{MAX_HEADERS, collect},
+    invalid,
+    machine::{HandshakeMachine, StageResult, TryParse},
+    version_as_str,
+};
+use crate::tungstenite::{
+    client::uri_mode,
+    error::{Error, ProtocolError, Result, SubProtocolError, UrlError},
+    protocol::{Keys, WebSocket, WebSocketConfig, WebSocketContext},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use std::{
+    io::{Read, Write},
+    marker::PhantomData,
+};
+use tickwire::{
+    Entropy,
+    handshake::{client as core, http::Opening},
+};
+
+/// The request.
+pub type Request = http::Request<()>;
+
+/// The response, with the part of its body that came with its head if it refuses.
+pub type Response = http::Response<Option<Vec<u8>>>;
+
+/// The client's part.
+#[derive(Debug)]
+pub struct ClientHandshake<S> {
+    /// Checks the response; gone once it has.
+    opening: Option<Opening>,
+    /// Whether subprotocols were offered.
+    offers: bool,
+    config: WebSocketConfig,
+    stream: PhantomData<S>,
+}
+
+impl<S: Read + Write> ClientHandshake<S> {
+    /// A handshake, of which nothing is written yet.
+    ///
+    /// # Errors
+    ///
+    /// If the request is none for a WebSocket.
+    pub fn start(
+        stream: S,
+        mut request: Request,
+        config: Option<WebSocketConfig>,
+    ) -> Result<MidHandshake<Self>> {
+        if request.method() != Method::GET {
+            return Err(ProtocolError::WrongHttpMethod.into());
+        }
+        if request.version() < Version::HTTP_11 {
+            return Err(ProtocolError::WrongHttpVersion.into());
+        }
+        uri_mode(request.uri())?;
+        let config = config.unwrap_or_default();
+        let offers = request.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL);
+        let (offer, opening) = opening(&request, &config)?;
+        if let Some(offer) = offer {
+            request.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, offer);
+        }
+        let (bytes, _) = generate_request(request)?;
+        let machine = HandshakeMachine::start_write(stream, bytes);
+        let opening = Some(opening);
+        Ok(MidHandshake { role: Self { opening, offers, config, stream: PhantomData }, machine })
+    }
+}
+
+/// What tickwire asks for beyond `request`, and its checks of the response.
+fn opening(request: &Request, config: &WebSocketConfig) -> Result<(Option<HeaderValue>, Opening)> {
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
+    let key = key.ok_or_else(|| invalid(header::SEC_WEBSOCKET_KEY))?;
+    let nonce = STANDARD.decode(key).ok().and_then(|nonce| nonce.try_into().ok());
+    let nonce: [u8; 16] = nonce.ok_or(ProtocolError::InvalidSecWebSocketKey)?;
+    // The URL is in the request already.
+    let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
+    let mut offered = Vec::new();
+    for names in request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL) {
+        offered.extend(names.to_str()?.split(',').map(str::trim));
+    }
+    if !offered.is_empty() {
+        same = same
+            .subprotocols(offered)
+            .map_err(|_| invalid(header::SEC_WEBSOCKET_PROTOCOL))?
+            .require_subprotocol();
+    }
+    let entropy = Replay { nonce: Some(nonce), then: Keys::new() };
+    let (mut asked, opening) = Opening::new(&same, &config.core(), entropy);
+    Ok((asked.headers_mut().remove(header::SEC_WEBSOCKET_EXTENSIONS), opening))
+}
+
+/// The nonce of the request that the caller made, then fresh entropy.
+struct Replay {
+    nonce: Option<[u8; 16]>,
+    then: Keys,
+}
+
+impl Entropy for Replay {
+    fn fill(&mut self, dest: &mut [u8]) {
+        match self.nonce.take() {
+            Some(nonce) if dest.len() == nonce.len() => dest.copy_from_slice(&nonce),
+            _ => self.then.fill(dest),
+        }
+    }
+}
+
+impl<S: Read + Write> HandshakeRole for ClientHandshake<S> {
+    type IncomingData = Response;
+    type InternalStream = S;
+    type FinalResult = (WebSocket<S>, Response);
+
+    fn stage_finished(
+        &mut self,
+        finish: StageResult<Response, S>,
+    ) -> Result<ProcessingResult<S, Self::FinalResult>> {
+        let (socket, mut response, tail) = match finish {
+            StageResult::DoneWriting(stream) => {
+                return Ok(ProcessingResult::Continue(HandshakeMachine::start_read(stream)));
+            }
+            StageResult::DoneReading { stream, result, tail } => (stream, result, tail),
+        };
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            *response.body_mut() = Some(tail);
+            return Err(Error::Http(Box::new(response)));
+        }
+        let opening = self.opening.take().ok_or(ProtocolError::HandshakeIncomplete)?;
+        let conn = opening.accept(&response).map_err(|error| match error.into() {
+            Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(
+                SubProtocolError::InvalidSubProtocol,
+            )) if !self.offers => ProtocolError::SecWebSocketSubProtocolError(
+                SubProtocolError::ServerSentSubProtocolNoneRequested,
+            )
+            .into(),
+            error => error,
+        })?;
+        let context = WebSocketContext::agreed(conn, tail, self.config);
+        Ok(ProcessingResult::Done((WebSocket { socket, context }, response)))
+    }
+}
+
+/// The bytes of a request, and its Sec-WebSocket-Key.
+///
+/// # Errors
+///
+/// [`InvalidHeader`](ProtocolError::InvalidHeader) if a header of the handshake is missing or repeated.
+pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
+    // Some servers know these in this case only.
+    const REQUIRED: [&str; 5] =
+        ["Host", "Connection", "Upgrade", "Sec-WebSocket-Version", "Sec-WebSocket-Key"];
+    let path = request.uri().path_and_query().ok_or(UrlError::NoPathOrQuery)?;
+    let version = version_as_str(request.version())?;
+    let mut bytes = format!("GET {path} {version}\r\n").into_bytes();
+    let mut push = |name: &str, value: &HeaderValue| {
+        for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    };
+    let headers = request.headers();
+    let mut key = "";
+    for name in REQUIRED {
+        let mut values = headers.get_all(name).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return Err(invalid(HeaderName::from_bytes(name.as_bytes())?));
+        };
+        key = value.to_str()?;
+        push(name, value);
+    }
+    for (name, value) in headers {
+        let name = match name.as_str() {
+            "origin" => "Origin",
+            "sec-websocket-protocol" => "Sec-WebSocket-Protocol",
+            name if REQUIRED.iter().any(|required| required.eq_ignore_ascii_case(name)) => continue,
+            name => name,
+        };
+        push(name, value);
+    }
+    bytes.extend_from_slice(b"\r\n");
+    Ok((bytes, key.to_owned()))
+}
+
+/// A fresh Sec-WebSocket-Key.
+pub fn generate_key() -> String {
+    let mut nonce = [0; 16];
+    Keys::new().fill(&mut nonce);
+    STANDARD.encode(nonce)
+}
+
+impl TryParse for Response {
+    fn try_parse(data: &[u8]) -> Result<Option<(usize, Self)>> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut head = httparse::Response::new(&mut headers);
+        let httparse::Status::Complete(size) = head.parse(data)? else { return Ok(None) };
+        if head.version != Some(1) {
+            return Err(ProtocolError::WrongHttpVersion.into());
+        }
+        let mut response = Self::new(None);
+        *response.status_mut() = StatusCode::from_u16(head.code.unwrap_or_default())?;
+        *response.headers_mut() = collect(head.headers)?;
+        Ok(Some((size, response)))
+    }
+}

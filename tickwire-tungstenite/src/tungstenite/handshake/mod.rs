@@ -1,0 +1,167 @@
+//! The opening handshake, on streams that may block or not.
+pub mod client;
+pub mod headers;
+pub mod machine;
+pub mod server;
+
+use self::machine::{HandshakeMachine, RoundResult, StageResult, TryParse};
+use super::error::{CapacityError, Error, ProtocolError, SubProtocolError};
+use http::{HeaderName, Version};
+use std::{
+    fmt,
+    io::{self, Read, Write},
+};
+use tickwire::handshake::HandshakeError as Refused;
+
+/// A handshake under way.
+#[derive(Debug)]
+pub struct MidHandshake<Role: HandshakeRole> {
+    role: Role,
+    machine: HandshakeMachine<Role::InternalStream>,
+}
+
+impl<Role: HandshakeRole> MidHandshake<Role> {
+    /// What is being read or written.
+    pub fn get_ref(&self) -> &HandshakeMachine<Role::InternalStream> {
+        &self.machine
+    }
+
+    /// What is being read or written.
+    pub fn get_mut(&mut self) -> &mut HandshakeMachine<Role::InternalStream> {
+        &mut self.machine
+    }
+
+    /// Goes on, to the end or until the stream would block.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`](HandshakeError::Interrupted) with the rest of the handshake, or its failure.
+    pub fn handshake(mut self) -> Result<Role::FinalResult, HandshakeError<Role>> {
+        loop {
+            self.machine = match self.machine.single_round()? {
+                RoundResult::WouldBlock(machine) => {
+                    return Err(HandshakeError::Interrupted(Self { machine, ..self }));
+                }
+                RoundResult::Incomplete(machine) => machine,
+                RoundResult::StageFinished(stage) => match self.role.stage_finished(stage)? {
+                    ProcessingResult::Continue(machine) => machine,
+                    ProcessingResult::Done(result) => return Ok(result),
+                },
+            };
+        }
+    }
+}
+
+/// Why there is no connection.
+pub enum HandshakeError<Role: HandshakeRole> {
+    /// Not yet: the stream would block.
+    Interrupted(MidHandshake<Role>),
+    /// Not at all.
+    Failure(Error),
+}
+
+impl<Role: HandshakeRole> fmt::Debug for HandshakeError<Role> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupted(_) => f.write_str("Interrupted(..)"),
+            Self::Failure(error) => f.debug_tuple("Failure").field(error).finish(),
+        }
+    }
+}
+
+impl<Role: HandshakeRole> fmt::Display for HandshakeError<Role> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupted(_) => f.write_str("handshake not done: the stream would block"),
+            Self::Failure(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<Role: HandshakeRole> std::error::Error for HandshakeError<Role> {}
+
+impl<Role: HandshakeRole> From<Error> for HandshakeError<Role> {
+    fn from(error: Error) -> Self {
+        Self::Failure(error)
+    }
+}
+
+/// An end's part in the handshake.
+pub trait HandshakeRole {
+    #[doc(hidden)]
+    type IncomingData: TryParse;
+    #[doc(hidden)]
+    type InternalStream: Read + Write;
+    #[doc(hidden)]
+    type FinalResult;
+    #[doc(hidden)]
+    fn stage_finished(
+        &mut self,
+        finish: StageResult<Self::IncomingData, Self::InternalStream>,
+    ) -> Result<ProcessingResult<Self::InternalStream, Self::FinalResult>, Error>;
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum ProcessingResult<Stream, FinalResult> {
+    Continue(HandshakeMachine<Stream>),
+    Done(FinalResult),
+}
+
+/// The Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 §4.2.2).
+pub fn derive_accept_key(request_key: &[u8]) -> String {
+    tickwire::handshake::accept_key(&String::from_utf8_lossy(request_key))
+}
+
+fn version_as_str(version: Version) -> Result<&'static str, Error> {
+    match version {
+        Version::HTTP_09 => Ok("HTTP/0.9"),
+        Version::HTTP_10 => Ok("HTTP/1.0"),
+        Version::HTTP_11 => Ok("HTTP/1.1"),
+        _ => Err(ProtocolError::WrongHttpVersion.into()),
+    }
+}
+
+/// A failed check of tickwire's.
+impl From<Refused> for Error {
+    fn from(error: Refused) -> Self {
+        const KEY: &str = "Sec-WebSocket-Key";
+        const EXTENSIONS: HeaderName = http::header::SEC_WEBSOCKET_EXTENSIONS;
+        let subprotocol = ProtocolError::SecWebSocketSubProtocolError;
+        match error {
+            Refused::BadMethod => ProtocolError::WrongHttpMethod.into(),
+            Refused::BadHttpVersion => ProtocolError::WrongHttpVersion.into(),
+            Refused::NotUpgrade => ProtocolError::MissingUpgradeWebSocketHeader.into(),
+            Refused::NotConnectionUpgrade => ProtocolError::MissingConnectionUpgradeHeader.into(),
+            Refused::MissingVersion | Refused::UnsupportedVersion => {
+                ProtocolError::MissingSecWebSocketVersionHeader.into()
+            }
+            Refused::MissingHeader(KEY) => ProtocolError::MissingSecWebSocketKey.into(),
+            Refused::BadHeader(KEY) => ProtocolError::InvalidSecWebSocketKey.into(),
+            Refused::BadAccept | Refused::MissingHeader("Sec-WebSocket-Accept") => {
+                ProtocolError::SecWebSocketAcceptKeyMismatch.into()
+            }
+            Refused::UnexpectedSubprotocol => {
+                subprotocol(SubProtocolError::InvalidSubProtocol).into()
+            }
+            Refused::NoSubprotocol => subprotocol(SubProtocolError::NoSubProtocol).into(),
+            Refused::TooManyHeaders { .. } => CapacityError::TooManyHeaders.into(),
+            Refused::HeadTooLong { .. } | Refused::RequestLineTooLong { .. } => Self::AttackAttempt,
+            Refused::UnexpectedEof => ProtocolError::HandshakeIncomplete.into(),
+            Refused::HostMismatch => invalid(http::header::HOST),
+            Refused::HasBody => invalid(http::header::CONTENT_LENGTH),
+            Refused::UnexpectedExtension | Refused::BadDeflate => invalid(EXTENSIONS),
+            Refused::MissingHeader(name)
+            | Refused::RepeatedHeader(name)
+            | Refused::BadHeader(name) => match HeaderName::from_bytes(name.as_bytes()) {
+                Ok(name) => invalid(name),
+                Err(error) => error.into(),
+            },
+            other => io::Error::new(io::ErrorKind::InvalidData, other).into(),
+        }
+    }
+}
+
+fn invalid(name: HeaderName) -> Error {
+    ProtocolError::InvalidHeader(Box::new(name)).into()
+}

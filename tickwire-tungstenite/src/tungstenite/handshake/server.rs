@@ -1,0 +1,214 @@
+//! The server's part.
+use super::{
+    HandshakeRole, MidHandshake, ProcessingResult,
+    headers::{MAX_HEADERS, collect},
+    machine::{HandshakeMachine, StageResult, TryParse},
+    version_as_str,
+};
+use crate::tungstenite::{
+    error::{Error, ProtocolError, Result},
+    protocol::{WebSocket, WebSocketConfig, WebSocketContext},
+};
+use std::{
+    io::{Read, Write},
+    marker::PhantomData,
+};
+use tickwire::{
+    Connection, Negotiated,
+    handshake::{http::Upgrade, server::Accept},
+};
+
+/// The request.
+pub type Request = http::Request<()>;
+
+/// The response that accepts it.
+pub type Response = http::Response<()>;
+
+/// The response that refuses it.
+pub type ErrorResponse = http::Response<Option<String>>;
+
+/// The response that accepts a request, 101.
+///
+/// # Errors
+///
+/// If the request is none for a WebSocket.
+pub fn create_response(request: &Request) -> Result<Response> {
+    Ok(agree(request, &WebSocketConfig::default())?.0)
+}
+
+/// The same with a body.
+///
+/// # Errors
+///
+/// As [`create_response`].
+pub fn create_response_with_body<T1, T2>(
+    request: &http::Request<T1>,
+    generate_body: impl FnOnce() -> T2,
+) -> Result<http::Response<T2>> {
+    let (response, _) = agree(request, &WebSocketConfig::default())?;
+    Ok(response.map(|()| generate_body()))
+}
+
+fn agree<T>(
+    request: &http::Request<T>,
+    config: &WebSocketConfig,
+) -> Result<(Response, Connection)> {
+    let upgrade = Upgrade::new(request, &config.core())?;
+    Ok(upgrade.accept(Accept::new())?)
+}
+
+/// Writes the head of a response.
+///
+/// # Errors
+///
+/// Those of `w`.
+pub fn write_response<T>(mut w: impl Write, response: &http::Response<T>) -> Result<()> {
+    write!(w, "{} {}\r\n", version_as_str(response.version())?, response.status())?;
+    for (name, value) in response.headers() {
+        write!(w, "{name}: {}\r\n", value.to_str()?)?;
+    }
+    Ok(w.write_all(b"\r\n")?)
+}
+
+impl TryParse for Request {
+    fn try_parse(data: &[u8]) -> Result<Option<(usize, Self)>> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut head = httparse::Request::new(&mut headers);
+        let httparse::Status::Complete(size) = head.parse(data)? else { return Ok(None) };
+        Ok(Some((size, request(head)?)))
+    }
+}
+
+pub(crate) fn request(head: httparse::Request<'_, '_>) -> Result<Request> {
+    if head.method != Some("GET") {
+        return Err(ProtocolError::WrongHttpMethod.into());
+    }
+    if head.version != Some(1) {
+        return Err(ProtocolError::WrongHttpVersion.into());
+    }
+    let mut request = Request::new(());
+    *request.uri_mut() = head.path.unwrap_or_default().parse()?;
+    *request.headers_mut() = collect(head.headers)?;
+    Ok(request)
+}
+
+/// What a server does with a request that passed the checks.
+///
+/// Closures of this form implement it.
+pub trait Callback: Sized {
+    /// Looks at the request, and may add to the response.
+    ///
+    /// # Errors
+    ///
+    /// The response that refuses.
+    #[allow(clippy::result_large_err)] // of the API
+    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse>;
+}
+
+impl<F> Callback for F
+where
+    F: FnOnce(&Request, Response) -> Result<Response, ErrorResponse>,
+{
+    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+        self(request, response)
+    }
+}
+
+/// Accepts every request.
+#[derive(Clone, Copy, Debug)]
+pub struct NoCallback;
+
+impl Callback for NoCallback {
+    fn on_request(self, _: &Request, response: Response) -> Result<Response, ErrorResponse> {
+        Ok(response)
+    }
+}
+
+/// The server's part.
+#[derive(Debug)]
+pub struct ServerHandshake<S, C> {
+    callback: Option<C>,
+    config: WebSocketConfig,
+    /// The outcome, once the response to it is being written.
+    outcome: Option<Result<Connection, ErrorResponse>>,
+    stream: PhantomData<S>,
+}
+
+impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
+    /// A handshake, of which nothing is read yet.
+    pub fn start(stream: S, callback: C, config: Option<WebSocketConfig>) -> MidHandshake<Self> {
+        let role = Self {
+            callback: Some(callback),
+            config: config.unwrap_or_default(),
+            outcome: None,
+            stream: PhantomData,
+        };
+        MidHandshake { role, machine: HandshakeMachine::start_read(stream) }
+    }
+
+    /// The response to a request.
+    fn answer(&mut self, request: &Request) -> Result<Vec<u8>> {
+        let (response, conn) = agree(request, &self.config)?;
+        let answer = match self.callback.take() {
+            Some(callback) => callback.on_request(request, response),
+            None => Ok(response),
+        };
+        let mut bytes = Vec::new();
+        self.outcome = Some(match answer {
+            Ok(response) => {
+                write_response(&mut bytes, &response)?;
+                Ok(self.as_answered(conn, &response))
+            }
+            Err(refusal) if refusal.status().is_success() => {
+                return Err(ProtocolError::CustomResponseSuccessful.into());
+            }
+            Err(refusal) => {
+                write_response(&mut bytes, &refusal)?;
+                bytes.extend_from_slice(refusal.body().as_deref().unwrap_or_default().as_bytes());
+                Err(refusal)
+            }
+        });
+        Ok(bytes)
+    }
+
+    /// The connection, without the extension that the callback took out of the response.
+    fn as_answered(&self, conn: Connection, response: &Response) -> Connection {
+        let nothing = Negotiated::new();
+        let said = response.headers().contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS);
+        match said || *conn.negotiated() == nothing {
+            true => conn,
+            false => Connection::server(&self.config.core(), nothing),
+        }
+    }
+}
+
+impl<S: Read + Write, C: Callback> HandshakeRole for ServerHandshake<S, C> {
+    type IncomingData = Request;
+    type InternalStream = S;
+    type FinalResult = WebSocket<S>;
+
+    fn stage_finished(
+        &mut self,
+        finish: StageResult<Request, S>,
+    ) -> Result<ProcessingResult<S, WebSocket<S>>> {
+        match finish {
+            StageResult::DoneReading { tail, .. } if !tail.is_empty() => {
+                Err(ProtocolError::JunkAfterRequest.into())
+            }
+            StageResult::DoneReading { stream, result, .. } => {
+                let answer = self.answer(&result)?;
+                Ok(ProcessingResult::Continue(HandshakeMachine::start_write(stream, answer)))
+            }
+            StageResult::DoneWriting(socket) => match self.outcome.take() {
+                Some(Ok(conn)) => {
+                    let context = WebSocketContext::agreed(conn, Vec::new(), self.config);
+                    Ok(ProcessingResult::Done(WebSocket { socket, context }))
+                }
+                Some(Err(refusal)) => {
+                    Err(Error::Http(Box::new(refusal.map(|body| body.map(String::into_bytes)))))
+                }
+                None => Err(ProtocolError::HandshakeIncomplete.into()),
+            },
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The configuration of a connection.
+#[cfg(feature = "deflate")]
+use tickwire::deflate::Deflate;
+
+/// Sizes and limits of a connection.
+///
+/// ```
+/// use tickwire_tungstenite::tungstenite::protocol::WebSocketConfig;
+///
+/// let config = WebSocketConfig::default().write_buffer_size(0).max_message_size(Some(64 << 10));
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct WebSocketConfig {
+    /// How much a read asks for, in bytes; default 16 KiB, at least 512, at most 16 MiB. The buffer grows
+    /// for a longer message, and a connection that waits has none.
+    pub read_buffer_size: usize,
+    /// How much is buffered before a message is written without a flush, in bytes; default 128 KiB. 0 writes
+    /// each at once.
+    pub write_buffer_size: usize,
+    /// How much may be buffered, in bytes; default: as much as there is. It should be more than
+    /// [`write_buffer_size`](Self::write_buffer_size) and a message: what would exceed it is refused with
+    /// [`WriteBufferFull`](super::super::Error::WriteBufferFull).
+    pub max_write_buffer_size: usize,
+    /// The longest message received, in bytes; default 64 MiB. It holds for what a compressed one becomes,
+    /// too.
+    pub max_message_size: Option<usize>,
+    /// The longest frame received, in bytes; default 16 MiB.
+    pub max_frame_size: Option<usize>,
+    /// Whether a server also takes frames that are not masked; default no (RFC 6455 §5.1).
+    pub accept_unmasked_frames: bool,
+    /// Offers or accepts permessage-deflate (RFC 7692) in the opening handshake; default no. tungstenite has no
+    /// such field.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<Deflate>,
+}
+
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self {
+            read_buffer_size: 16 << 10,
+            write_buffer_size: 128 << 10,
+            max_write_buffer_size: usize::MAX,
+            max_message_size: Some(64 << 20),
+            max_frame_size: Some(16 << 20),
+            accept_unmasked_frames: false,
+            #[cfg(feature = "deflate")]
+            deflate: None,
+        }
+    }
+}
+
+impl WebSocketConfig {
+    /// Sets the field of this name.
+    pub fn read_buffer_size(mut self, bytes: usize) -> Self {
+        self.read_buffer_size = bytes;
+        self
+    }
+
+    /// Sets the field of this name.
+    pub fn write_buffer_size(mut self, bytes: usize) -> Self {
+        self.write_buffer_size = bytes;
+        self
+    }
+
+    /// Sets the field of this name.
+    pub fn max_write_buffer_size(mut self, bytes: usize) -> Self {
+        self.max_write_buffer_size = bytes;
+        self
+    }
+
+    /// Sets the field of this name.
+    pub fn max_message_size(mut self, bytes: Option<usize>) -> Self {
+        self.max_message_size = bytes;
+        self
+    }
+
+    /// Sets the field of this name.
+    pub fn max_frame_size(mut self, bytes: Option<usize>) -> Self {
+        self.max_frame_size = bytes;
+        self
+    }
+
+    /// Sets the field of this name.
+    pub fn accept_unmasked_frames(mut self, yes: bool) -> Self {
+        self.accept_unmasked_frames = yes;
+        self
+    }
+
+    /// Offers or accepts permessage-deflate, which is agreed on in the opening handshake.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(mut self, deflate: Deflate) -> Self {
+        self.deflate = Some(deflate);
+        self
+    }
+
+    /// The same for tickwire. What is sent is limited here, where the message can be given back.
+    pub(crate) fn core(&self) -> tickwire::Config {
+        let config = tickwire::Config::default()
+            .read_buffer(self.read_buffer_size)
+            .max_message(self.max_message_size.unwrap_or(usize::MAX))
+            .max_frame(self.max_frame_size.unwrap_or(usize::MAX))
+            .high_water(usize::MAX);
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = self.deflate {
+            return config.deflate(deflate);
+        }
+        config
+    }
+}

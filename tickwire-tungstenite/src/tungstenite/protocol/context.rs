@@ -1,0 +1,360 @@
+//! A connection without its stream: tickwire's, in the manners of tungstenite.
+use super::{
+    CloseFrame, Message, Role, WebSocketConfig, entropy::Keys, frame::Frame, frame::FrameHeader,
+    frame::Utf8Bytes, remask::Remask, spare,
+};
+use crate::tungstenite::error::{Error, ProtocolError, Result};
+use bytes::{Buf, Bytes, BytesMut};
+use std::io::{self, IoSlice, Read, Write};
+use tickwire::{Connection, Entropy, Event, Negotiated, Outbound, Step};
+
+/// How much is read at once where frames may come without masks.
+const READ: usize = 4 << 10;
+
+/// How far the closing handshake has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Our Close is queued or written.
+    ClosedByUs,
+    /// The peer's Close came, and ours with it or before.
+    Closed,
+    /// The caller was told that it is over.
+    Over,
+}
+
+/// All of a connection but its stream, which is handed to each call.
+#[derive(Debug)]
+pub struct WebSocketContext {
+    conn: Connection,
+    state: State,
+    /// Read, and not yet in `conn`.
+    staged: Bytes,
+    remask: Option<Box<Remask>>,
+    /// Frames that the caller made, and all that was queued before them: written before what `conn` has.
+    raw: BytesMut,
+    /// A Pong or a Close of ours is not written and flushed yet.
+    reply_due: bool,
+    config: WebSocketConfig,
+}
+
+impl WebSocketContext {
+    /// A connection whose opening handshake is done.
+    pub fn new(role: Role, config: Option<WebSocketConfig>) -> Self {
+        Self::from_partially_read(Vec::new(), role, config)
+    }
+
+    /// The same, with the beginning of what the peer sent.
+    pub fn from_partially_read(part: Vec<u8>, role: Role, config: Option<WebSocketConfig>) -> Self {
+        let config = config.unwrap_or_default();
+        let conn = match role {
+            Role::Server => Connection::server(&config.core(), Negotiated::new()),
+            Role::Client => Connection::client(&config.core(), Negotiated::new(), Keys::new()),
+        };
+        Self::agreed(conn, part, config)
+    }
+
+    /// The connection that a handshake agreed on.
+    pub(crate) fn agreed(conn: Connection, part: Vec<u8>, config: WebSocketConfig) -> Self {
+        let mut remask = None;
+        let mut staged = Bytes::from(part);
+        if config.accept_unmasked_frames && conn.role() == tickwire::Role::Server {
+            staged = remask.get_or_insert_with(Box::<Remask>::default).translate(&staged).into();
+        }
+        let (raw, reply_due) = (BytesMut::new(), false);
+        Self { conn, state: State::Open, staged, remask, raw, reply_due, config }
+    }
+
+    /// Changes the configuration: the sizes of the write buffer, since the rest is fixed when a connection
+    /// begins.
+    pub fn set_config(&mut self, set_func: impl FnOnce(&mut WebSocketConfig)) {
+        set_func(&mut self.config);
+    }
+
+    /// The configuration.
+    pub fn get_config(&self) -> &WebSocketConfig {
+        &self.config
+    }
+
+    /// Whether messages may come: until the peer's Close.
+    pub fn can_read(&self) -> bool {
+        matches!(self.state, State::Open | State::ClosedByUs)
+    }
+
+    /// Whether messages can be sent: until a Close of either end.
+    pub fn can_write(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// The next message. Writes the Pong or the Close that is due first; does not wait for that.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionClosed`](Error::ConnectionClosed) in the end; `WouldBlock` of a stream that does not block;
+    /// what the peer does wrong, after which the connection is over.
+    pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
+        self.check_not_over()?;
+        if self.reply_due {
+            match self.flush(stream) {
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                flushed => flushed?,
+            }
+        } else {
+            self.end_of_server()?;
+        }
+        loop {
+            match self.conn.step() {
+                Ok(Step::NeedInput | Step::Closed) => self.fill(stream)?,
+                Ok(step) => match self.received(step) {
+                    Some(message) => return Ok(message),
+                    None => continue,
+                },
+                Err(error) => {
+                    self.state = State::Over;
+                    // tickwire tells the peer why; a stream that cannot take it now is not waited for.
+                    if self.write_out(stream).is_ok() {
+                        let _ = stream.flush();
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    /// What `step` stopped at.
+    fn received(&mut self, step: Step) -> Option<Message> {
+        if step == Step::Message {
+            let message = self.conn.receiver_mut().take_message()?;
+            return Some(match Utf8Bytes::received(message) {
+                Ok(text) => Message::Text(text),
+                Err(bytes) => Message::Binary(bytes),
+            });
+        }
+        let message = match self.conn.receiver().event()? {
+            Event::Ping(payload) => Message::Ping(Bytes::copy_from_slice(payload)),
+            Event::Pong(payload) => Message::Pong(Bytes::copy_from_slice(payload)),
+            Event::Close(body) => Message::Close(body.map(|body| CloseFrame {
+                code: body.code.get().into(),
+                reason: body.reason.into(),
+            })),
+            Event::Message(_) => return None,
+        };
+        if message.is_close() {
+            self.reply_due |= self.state == State::Open;
+            self.state = State::Closed;
+        } else {
+            self.reply_due |= message.is_ping();
+        }
+        Some(message)
+    }
+
+    /// Gives the connection more to look at.
+    fn fill(&mut self, stream: &mut impl Read) -> Result<()> {
+        let rx = self.conn.receiver_mut();
+        let read = if let (true, Some(remask)) = (self.staged.is_empty(), &mut self.remask) {
+            let mut some = [0; READ];
+            let read = stream.read(&mut some);
+            if let Ok(n) = read {
+                self.staged = remask.translate(some.get(..n).unwrap_or(&some)).into();
+            }
+            read
+        } else {
+            spare::lend(rx);
+            let room = rx.spare_mut();
+            let read = match self.staged.is_empty() {
+                true => stream.read(room),
+                false => (&mut self.staged).reader().read(room),
+            };
+            let n = read.as_ref().map_or(0, |&n| n.min(room.len()));
+            rx.commit(n);
+            read
+        };
+        match read {
+            Ok(0) => Err(self.end_of_stream()),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    spare::reclaim(rx);
+                }
+                Err(self.failed(error))
+            }
+        }
+    }
+
+    fn end_of_stream(&mut self) -> Error {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Closed => Error::ConnectionClosed,
+            _ => ProtocolError::ResetWithoutClosingHandshake.into(),
+        }
+    }
+
+    /// A peer that resets the stream after both have closed has only not waited.
+    fn failed(&self, error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset if !self.can_read() => Error::ConnectionClosed,
+            _ => Error::Io(error),
+        }
+    }
+
+    /// Takes a message, and writes if much is buffered or a reply is due.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteBufferFull`](Error::WriteBufferFull) with the message,
+    /// [`SendAfterClosing`](ProtocolError::SendAfterClosing), and those of the stream, which leave the message
+    /// in the buffer.
+    pub fn write<Stream: Read + Write>(
+        &mut self,
+        stream: &mut Stream,
+        message: Message,
+    ) -> Result<()> {
+        self.check_not_over()?;
+        if !self.can_write() {
+            return Err(ProtocolError::SendAfterClosing.into());
+        }
+        if self.is_too_much(&message) {
+            return Err(Error::WriteBufferFull(Box::new(message)));
+        }
+        let tx = self.conn.sender_mut();
+        match message {
+            Message::Text(text) => drop(tx.feed(text.as_str())?),
+            Message::Binary(bytes) => drop(tx.feed(Outbound::from(bytes))?),
+            Message::Ping(payload) => tx.ping(&payload)?,
+            Message::Pong(payload) => tx.pong(&payload)?,
+            Message::Close(body) => return self.close(stream, body),
+            Message::Frame(frame) => self.push_raw(frame),
+        }
+        if self.reply_due {
+            self.flush(stream)
+        } else if self.buffered() > self.config.write_buffer_size {
+            self.write_out(stream)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the buffer has no room for it. What answers the peer is always taken.
+    fn is_too_much(&self, message: &Message) -> bool {
+        let mask = (self.conn.role() == tickwire::Role::Client).then_some([0; 4]);
+        let header = FrameHeader { mask, ..Default::default() };
+        let payload = match message {
+            Message::Pong(_) | Message::Close(_) => return false,
+            Message::Frame(frame) => frame.payload().len(),
+            message => message.len(),
+        };
+        let len = header.len(payload as u64) + payload;
+        self.buffered().saturating_add(len) > self.config.max_write_buffer_size
+    }
+
+    /// How much waits to be written.
+    fn buffered(&self) -> usize {
+        self.raw.len() + self.conn.sender().buffered_amount()
+    }
+
+    /// A frame as it is, behind all that was queued.
+    fn push_raw(&mut self, mut frame: Frame) {
+        let mut out = self.conn.sender_mut().outgoing();
+        while out.has_remaining() {
+            self.raw.extend_from_slice(out.chunk());
+            let n = out.chunk().len();
+            out.advance(n);
+        }
+        if self.conn.role() == tickwire::Role::Client {
+            let mut key = [0; 4];
+            Keys::new().fill(&mut key);
+            frame.header_mut().mask = Some(key);
+        }
+        let mut bytes = Vec::with_capacity(frame.len());
+        frame.put(&mut bytes);
+        self.raw.extend_from_slice(&bytes);
+    }
+
+    /// Writes all that waits, and flushes the stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream; [`ConnectionClosed`](Error::ConnectionClosed) for a server whose closing handshake
+    /// this completes.
+    pub fn flush<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<()> {
+        self.write_out(stream)?;
+        stream.flush().map_err(|error| self.failed(error))?;
+        self.reply_due = false;
+        self.end_of_server()
+    }
+
+    /// A server drops the stream first, so that it is not the client that has to remember it (RFC 6455 §7.1.1).
+    fn end_of_server(&mut self) -> Result<()> {
+        if self.conn.role() == tickwire::Role::Server && !self.can_read() {
+            self.state = State::Over;
+            return Err(Error::ConnectionClosed);
+        }
+        Ok(())
+    }
+
+    fn write_out(&mut self, stream: &mut impl Write) -> Result<()> {
+        while !self.raw.is_empty() {
+            let n = written(stream.write(&self.raw)).map_err(|error| self.failed(error))?;
+            self.raw.advance(n.min(self.raw.len()));
+        }
+        loop {
+            let mut out = self.conn.sender_mut().outgoing();
+            let (first, all) = (out.chunk().len(), out.remaining());
+            let wrote = match all {
+                0 => return Ok(()),
+                _ if first == all => stream.write(out.chunk()),
+                _ => {
+                    let mut slices = [IoSlice::new(&[]); 16];
+                    let n = out.chunks_vectored(&mut slices);
+                    stream.write_vectored(slices.get(..n).unwrap_or_default())
+                }
+            };
+            match written(wrote) {
+                Ok(n) => out.advance(n.min(all)),
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+    }
+
+    /// Queues a Close, if none is, and writes all that waits. Read on until
+    /// [`ConnectionClosed`](Error::ConnectionClosed).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush);
+    /// [`InvalidCloseSequence`](ProtocolError::InvalidCloseSequence) for a code that must not be sent,
+    /// [`ControlFrameTooBig`](ProtocolError::ControlFrameTooBig) for a reason of more than 123 bytes.
+    pub fn close<Stream: Read + Write>(
+        &mut self,
+        stream: &mut Stream,
+        code: Option<CloseFrame>,
+    ) -> Result<()> {
+        if self.state == State::Open {
+            let body = match &code {
+                None => None,
+                Some(body) => {
+                    let code = tickwire::CloseCode::new(body.code.into())
+                        .ok_or(ProtocolError::InvalidCloseSequence)?;
+                    Some(tickwire::CloseFrame::with_reason(code, &body.reason))
+                }
+            };
+            self.conn.sender_mut().close(body)?;
+            self.state = State::ClosedByUs;
+        }
+        self.flush(stream)
+    }
+
+    fn check_not_over(&self) -> Result<()> {
+        match self.state {
+            State::Over => Err(Error::AlreadyClosed),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A stream that takes nothing is gone.
+fn written(wrote: io::Result<usize>) -> io::Result<usize> {
+    match wrote {
+        Ok(0) => Err(io::ErrorKind::ConnectionReset.into()),
+        wrote => wrote,
+    }
+}

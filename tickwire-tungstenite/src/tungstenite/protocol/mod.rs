@@ -1,0 +1,167 @@
+//! Connections on streams that may block.
+mod config;
+mod context;
+mod entropy;
+pub mod frame;
+mod message;
+mod remask;
+mod spare;
+
+pub use config::WebSocketConfig;
+pub use context::WebSocketContext;
+pub(crate) use entropy::Keys;
+pub use frame::CloseFrame;
+pub use message::Message;
+
+use crate::tungstenite::error::Result;
+use std::io::{Read, Write};
+
+/// Which end of a connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The end that accepted it.
+    Server,
+    /// The end that opened it.
+    Client,
+}
+
+/// A connection on a stream, which may block or not.
+///
+/// The opening handshake is done by [`connect`](super::connect), [`client`](super::client()) or
+/// [`accept`](super::accept).
+#[derive(Debug)]
+pub struct WebSocket<Stream> {
+    pub(crate) socket: Stream,
+    pub(crate) context: WebSocketContext,
+}
+
+impl<Stream> WebSocket<Stream> {
+    /// On a stream whose opening handshake is done.
+    pub fn from_raw_socket(stream: Stream, role: Role, config: Option<WebSocketConfig>) -> Self {
+        Self { socket: stream, context: WebSocketContext::new(role, config) }
+    }
+
+    /// The same, where the beginning of what the peer sent was read already.
+    pub fn from_partially_read(
+        stream: Stream,
+        part: Vec<u8>,
+        role: Role,
+        config: Option<WebSocketConfig>,
+    ) -> Self {
+        let context = WebSocketContext::from_partially_read(part, role, config);
+        Self { socket: stream, context }
+    }
+
+    /// The stream. What was read and not returned, or buffered and not written, is lost.
+    pub fn into_inner(self) -> Stream {
+        self.socket
+    }
+
+    /// The stream.
+    pub fn get_ref(&self) -> &Stream {
+        &self.socket
+    }
+
+    /// The stream.
+    pub fn get_mut(&mut self) -> &mut Stream {
+        &mut self.socket
+    }
+
+    /// See [`WebSocketContext::set_config`].
+    pub fn set_config(&mut self, set_func: impl FnOnce(&mut WebSocketConfig)) {
+        self.context.set_config(set_func);
+    }
+
+    /// The configuration.
+    pub fn get_config(&self) -> &WebSocketConfig {
+        self.context.get_config()
+    }
+
+    /// See [`WebSocketContext::can_read`].
+    pub fn can_read(&self) -> bool {
+        self.context.can_read()
+    }
+
+    /// See [`WebSocketContext::can_write`].
+    pub fn can_write(&self) -> bool {
+        self.context.can_write()
+    }
+}
+
+impl<Stream: Read + Write> WebSocket<Stream> {
+    /// See [`WebSocketContext::read`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read(&mut self) -> Result<Message> {
+        self.context.read(&mut self.socket)
+    }
+
+    /// [`write`](Self::write), then [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    pub fn send(&mut self, message: Message) -> Result<()> {
+        self.write(message)?;
+        self.flush()
+    }
+
+    /// See [`WebSocketContext::write`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn write(&mut self, message: Message) -> Result<()> {
+        self.context.write(&mut self.socket, message)
+    }
+
+    /// See [`WebSocketContext::flush`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn flush(&mut self) -> Result<()> {
+        self.context.flush(&mut self.socket)
+    }
+
+    /// See [`WebSocketContext::close`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn close(&mut self, code: Option<CloseFrame>) -> Result<()> {
+        self.context.close(&mut self.socket, code)
+    }
+
+    /// [`read`](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[deprecated(note = "its name is now `read`")]
+    pub fn read_message(&mut self) -> Result<Message> {
+        self.read()
+    }
+
+    /// [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[deprecated(note = "its name is now `send`")]
+    pub fn write_message(&mut self, message: Message) -> Result<()> {
+        self.send(message)
+    }
+
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[deprecated(note = "its name is now `flush`")]
+    pub fn write_pending(&mut self) -> Result<()> {
+        self.flush()
+    }
+}

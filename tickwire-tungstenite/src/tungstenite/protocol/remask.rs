@@ -1,0 +1,52 @@
+//! For servers that also take frames that are not masked: gives them a masking key of zeros, before tickwire
+//! sees them.
+use super::frame::FrameHeader;
+use std::io::Cursor;
+
+/// Where in the stream of frames the bytes are.
+#[derive(Debug, Default)]
+pub(super) struct Remask {
+    /// The beginning of a header.
+    header: Vec<u8>,
+    /// How much of the payload is still to come.
+    payload: u64,
+}
+
+impl Remask {
+    /// The bytes, with a key in each frame.
+    pub(super) fn translate(&mut self, mut from: &[u8]) -> Vec<u8> {
+        let mut to = Vec::with_capacity(from.len() + FrameHeader::MAX_SIZE);
+        while let Some((&byte, rest)) = from.split_first() {
+            if self.payload == 0 {
+                self.header.push(byte);
+                from = rest;
+                self.end_header(&mut to);
+            } else {
+                let n = usize::try_from(self.payload).unwrap_or(usize::MAX).min(from.len());
+                let (payload, rest) = from.split_at(n);
+                to.extend_from_slice(payload);
+                self.payload -= n as u64;
+                from = rest;
+            }
+        }
+        to
+    }
+
+    /// Passes the header on, if this was its last byte, or if it is for tickwire to refuse.
+    fn end_header(&mut self, to: &mut Vec<u8>) {
+        let mut masked = true;
+        match FrameHeader::parse(&mut Cursor::new(&self.header)) {
+            Ok(None) => return,
+            Ok(Some((header, length))) => {
+                self.payload = length;
+                masked = header.mask.is_some();
+            }
+            Err(_) => {}
+        }
+        if let (false, Some(second)) = (masked, self.header.get_mut(1)) {
+            *second |= 0x80;
+            self.header.extend_from_slice(&[0; 4]);
+        }
+        to.append(&mut self.header);
+    }
+}

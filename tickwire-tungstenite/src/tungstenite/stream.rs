@@ -1,0 +1,109 @@
+//! Streams with TLS or without.
+use std::{
+    fmt,
+    io::{self, IoSlice, Read, Write},
+    net::TcpStream,
+};
+
+/// Whether a URL wants TLS.
+#[derive(Clone, Copy, Debug)]
+pub enum Mode {
+    /// `ws`.
+    Plain,
+    /// `wss`.
+    Tls,
+}
+
+/// Streams over TCP.
+pub trait NoDelay {
+    /// Sets TCP_NODELAY, so that small writes are sent at once.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()>;
+}
+
+impl NoDelay for TcpStream {
+    fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
+        Self::set_nodelay(self, nodelay)
+    }
+}
+
+/// A client's TLS.
+#[cfg(feature = "__rustls-tls")]
+type Tls<S> = rustls::StreamOwned<rustls::ClientConnection, S>;
+
+#[cfg(feature = "__rustls-tls")]
+impl<S: Read + Write + NoDelay> NoDelay for Tls<S> {
+    fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
+        self.sock.set_nodelay(nodelay)
+    }
+}
+
+/// A stream, perhaps with TLS.
+#[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // of the API
+pub enum MaybeTlsStream<S: Read + Write> {
+    /// Without.
+    Plain(S),
+    /// With TLS by rustls.
+    #[cfg(feature = "__rustls-tls")]
+    Rustls(Tls<S>),
+}
+
+impl<S: Read + Write + fmt::Debug> fmt::Debug for MaybeTlsStream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(stream) => f.debug_tuple("Plain").field(stream).finish(),
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls(stream) => f.debug_tuple("Rustls").field(&stream.sock).finish(),
+        }
+    }
+}
+
+impl<S: Read + Write> Read for MaybeTlsStream<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buf),
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls(stream) => stream.read(buf),
+        }
+    }
+}
+
+impl<S: Read + Write> Write for MaybeTlsStream<S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(buf),
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls(stream) => stream.write(buf),
+        }
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write_vectored(bufs),
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls(stream) => stream.write_vectored(bufs),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls(stream) => stream.flush(),
+        }
+    }
+}
+
+impl<S: Read + Write + NoDelay> NoDelay for MaybeTlsStream<S> {
+    fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.set_nodelay(nodelay),
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls(stream) => stream.set_nodelay(nodelay),
+        }
+    }
+}

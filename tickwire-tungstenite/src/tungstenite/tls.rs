@@ -1,0 +1,154 @@
+//! TLS for clients, on rustls.
+use super::{
+    client::{IntoClientRequest, client_with_config, uri_mode},
+    error::{Result, UrlError},
+    handshake::{
+        HandshakeError,
+        client::{ClientHandshake, Response},
+    },
+    protocol::{WebSocket, WebSocketConfig},
+    stream::{MaybeTlsStream, Mode},
+};
+use std::io::{Read, Write};
+#[cfg(feature = "__rustls-tls")]
+use {super::error::TlsError, std::sync::Arc};
+
+/// Which TLS a client is to use.
+#[non_exhaustive]
+#[derive(Clone)]
+pub enum Connector {
+    /// None: `wss` is refused.
+    Plain,
+    /// rustls, with this configuration.
+    #[cfg(feature = "__rustls-tls")]
+    Rustls(Arc<rustls::ClientConfig>),
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "Plain",
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls(_) => "Rustls(..)",
+        })
+    }
+}
+
+type Outcome<S> = Result<
+    (WebSocket<MaybeTlsStream<S>>, Response),
+    HandshakeError<ClientHandshake<MaybeTlsStream<S>>>,
+>;
+
+/// TLS if the URL wants it, and the opening handshake.
+///
+/// # Errors
+///
+/// Those of TLS, and of [`client`](super::client()).
+#[cfg(feature = "__rustls-tls")]
+pub fn client_tls<R, S>(request: R, stream: S) -> Outcome<S>
+where
+    R: IntoClientRequest,
+    S: Read + Write,
+{
+    client(request, stream, None, None)
+}
+
+/// [`client_tls`] with configurations.
+///
+/// # Errors
+///
+/// As [`client_tls`].
+#[cfg(feature = "__rustls-tls")]
+pub fn client_tls_with_config<R, S>(
+    request: R,
+    stream: S,
+    config: Option<WebSocketConfig>,
+    connector: Option<Connector>,
+) -> Outcome<S>
+where
+    R: IntoClientRequest,
+    S: Read + Write,
+{
+    client(request, stream, config, connector)
+}
+
+pub(super) fn client<R, S>(
+    request: R,
+    stream: S,
+    config: Option<WebSocketConfig>,
+    connector: Option<Connector>,
+) -> Outcome<S>
+where
+    R: IntoClientRequest,
+    S: Read + Write,
+{
+    let request = request.into_client_request()?;
+    let stream = match (uri_mode(request.uri())?, connector) {
+        (Mode::Plain, _) => MaybeTlsStream::Plain(stream),
+        (Mode::Tls, Some(Connector::Plain)) => {
+            return Err(HandshakeError::Failure(UrlError::TlsFeatureNotEnabled.into()));
+        }
+        #[cfg(not(feature = "__rustls-tls"))]
+        (Mode::Tls, None) => {
+            return Err(HandshakeError::Failure(UrlError::TlsFeatureNotEnabled.into()));
+        }
+        #[cfg(feature = "__rustls-tls")]
+        (Mode::Tls, connector) => {
+            let name = server_name(request.uri())?;
+            let config = client_config(connector)?;
+            let session = rustls::ClientConnection::new(config, name);
+            let session = session.map_err(|error| super::Error::Tls(error.into()))?;
+            MaybeTlsStream::Rustls(rustls::StreamOwned::new(session, stream))
+        }
+    };
+    client_with_config(request, stream, config)
+}
+
+/// Before dialing.
+pub(super) fn check(mode: Mode) -> Result<()> {
+    match mode {
+        Mode::Tls if cfg!(not(feature = "__rustls-tls")) => {
+            Err(UrlError::TlsFeatureNotEnabled.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The name that the certificate has to be for.
+#[cfg(feature = "__rustls-tls")]
+pub(crate) fn server_name(uri: &http::Uri) -> Result<rustls_pki_types::ServerName<'static>> {
+    let name = rustls_pki_types::ServerName::try_from(super::client::host(uri)?);
+    Ok(name.map_err(|_| TlsError::InvalidDnsName)?.to_owned())
+}
+
+/// The connector's configuration, or one with the roots of the features.
+#[cfg(feature = "__rustls-tls")]
+pub(crate) fn client_config(connector: Option<Connector>) -> Result<Arc<rustls::ClientConfig>> {
+    if let Some(Connector::Rustls(config)) = connector {
+        return Ok(config);
+    }
+    let provider = rustls::crypto::CryptoProvider::get_default().cloned();
+    let provider = provider.unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::from)?;
+    Ok(Arc::new(config.with_root_certificates(roots()?).with_no_client_auth()))
+}
+
+#[cfg(feature = "__rustls-tls")]
+fn roots() -> Result<rustls::RootCertStore> {
+    #[allow(unused_mut)] // without roots
+    let mut roots = rustls::RootCertStore::empty();
+    #[cfg(feature = "rustls-tls-webpki-roots")]
+    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+    #[cfg(feature = "rustls-tls-native-roots")]
+    {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let none = format!("no root certificates of the system: {:?}", found.errors);
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, none).into());
+        }
+    }
+    Ok(roots)
+}

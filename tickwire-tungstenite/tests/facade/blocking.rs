@@ -1,0 +1,206 @@
+//! `WebSocket` on streams that block and on streams that do not.
+use crate::{Canned, server};
+use std::{io, net::TcpStream};
+use tickwire_tungstenite::tungstenite::{
+    Error, HandshakeError, Message, WebSocket, accept, client, connect,
+    error::ProtocolError,
+    protocol::{
+        CloseFrame, Role, WebSocketConfig,
+        frame::{
+            Frame, FrameSocket,
+            coding::{CloseCode, Data, OpCode},
+        },
+    },
+};
+
+fn blocked<T>(result: Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+#[test]
+fn an_echo_returns_text_and_bytes_of_any_length() {
+    let (url, serving) = server(|stream| {
+        let mut socket = accept(stream).unwrap();
+        loop {
+            match socket.read() {
+                Ok(message) if message.is_close() => {}
+                Ok(message) => socket.send(message).unwrap(),
+                Err(error) => return error,
+            }
+        }
+    });
+    let (mut socket, _) = connect(url).unwrap();
+    for len in [0, 1, 125, 126, 4096, 65_535, 65_536, 1 << 20] {
+        for message in [Message::binary(vec![7; len]), Message::text("ö".repeat(len / 2))] {
+            socket.send(message.clone()).unwrap();
+            assert_eq!(socket.read().unwrap(), message);
+        }
+    }
+    socket.close(None).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::Close(None));
+    assert!(matches!(socket.read(), Err(Error::ConnectionClosed)));
+    assert!(matches!(socket.read(), Err(Error::AlreadyClosed)));
+    assert!(matches!(serving.join().unwrap(), Error::ConnectionClosed));
+}
+
+#[test]
+fn a_close_by_the_server_reaches_the_client_with_code_and_reason() {
+    let close = CloseFrame { code: CloseCode::Again, reason: "later".into() };
+    let sent = close.clone();
+    let (url, serving) = server(|stream| {
+        let mut socket = accept(stream).unwrap();
+        socket.close(Some(sent)).unwrap();
+        assert!(!socket.can_write() && socket.can_read());
+        let refused = socket.send(Message::text("late"));
+        assert!(matches!(refused, Err(Error::Protocol(ProtocolError::SendAfterClosing))));
+        (socket.read().unwrap(), socket.read().unwrap_err())
+    });
+    let (mut socket, _) = connect(url).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::Close(Some(close)));
+    assert!(matches!(socket.read(), Err(Error::ConnectionClosed)));
+    let (answer, end) = serving.join().unwrap();
+    // The answer has the code, not the reason.
+    let answered = CloseFrame { code: CloseCode::Again, reason: "".into() };
+    assert_eq!(answer, Message::Close(Some(answered)));
+    assert!(matches!(end, Error::ConnectionClosed));
+}
+
+#[test]
+fn a_handshake_that_would_block_is_interrupted_and_goes_on() {
+    let (url, serving) = server(|stream| {
+        let mut socket = accept(stream).unwrap();
+        socket.read().unwrap()
+    });
+    let at = url.strip_prefix("ws://").unwrap().strip_suffix("/feed").unwrap();
+    let stream = TcpStream::connect(at).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let mut attempt = client(&url, stream);
+    let mut interruptions = 0;
+    let mut socket = loop {
+        match attempt {
+            Ok((socket, response)) => {
+                assert_eq!(response.status(), 101);
+                break socket;
+            }
+            Err(HandshakeError::Interrupted(rest)) => {
+                interruptions += 1;
+                std::thread::yield_now();
+                attempt = rest.handshake();
+            }
+            Err(HandshakeError::Failure(error)) => panic!("{error}"),
+        }
+    };
+    assert!(interruptions > 0);
+    assert!(blocked(socket.read()));
+    socket.send(Message::text("hi")).unwrap();
+    assert_eq!(serving.join().unwrap(), Message::text("hi"));
+}
+
+#[test]
+fn a_ping_is_answered_by_the_next_call_that_reads_and_again_until_the_stream_takes_it() {
+    let mut socket = WebSocket::from_raw_socket(Canned::new(b"\x89\x02hi"), Role::Client, None);
+    socket.get_mut().full = true;
+    assert_eq!(socket.read().unwrap(), Message::Ping("hi".into()));
+    assert!(blocked(socket.read()));
+    socket.get_mut().full = false;
+    assert!(socket.get_ref().output.is_empty());
+    assert!(blocked(socket.read()));
+    assert_eq!(socket.get_ref().output[..2], [0x8A, 0x82]);
+    assert_eq!(socket.get_ref().output.len(), 8);
+    assert!(blocked(socket.read()));
+    assert_eq!(socket.get_ref().output.len(), 8);
+}
+
+#[test]
+fn a_message_beyond_the_write_buffer_is_given_back() {
+    let config = WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(20);
+    let mut socket = WebSocket::from_raw_socket(Canned::new(b""), Role::Server, Some(config));
+    socket.get_mut().full = true;
+    assert!(blocked(socket.write(Message::binary(vec![1; 10])))); // 12 bytes wait
+    let next = Message::binary(vec![2; 7]);
+    match socket.write(next.clone()) {
+        Err(Error::WriteBufferFull(message)) => assert_eq!(*message, next),
+        other => panic!("{other:?}"),
+    }
+    assert!(blocked(socket.write(Message::binary(vec![3; 6])))); // 8 more
+    socket.get_mut().full = false;
+    socket.write(next).unwrap_err();
+    socket.flush().unwrap();
+    assert_eq!(
+        socket.get_ref().output,
+        b"\x82\x0A\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x82\x06\x03\x03\x03\x03\x03\x03"
+    );
+}
+
+#[test]
+fn frames_go_out_as_they_are_in_their_place_among_the_messages() {
+    let mut socket = WebSocket::from_raw_socket(Canned::new(b""), Role::Server, None);
+    let part = |data: &'static str, code, last| {
+        Message::Frame(Frame::message(data, OpCode::Data(code), last))
+    };
+    socket.write(Message::text("a")).unwrap();
+    socket.write(part("b", Data::Text, false)).unwrap();
+    socket.write(part("c", Data::Continue, true)).unwrap();
+    socket.write(Message::text("d")).unwrap();
+    socket.flush().unwrap();
+    assert_eq!(socket.get_ref().output, b"\x81\x01a\x01\x01b\x80\x01c\x81\x01d");
+}
+
+#[test]
+fn a_client_masks_the_frames_it_is_given() {
+    let mut socket = WebSocket::from_raw_socket(Canned::new(b""), Role::Client, None);
+    let frame = Frame::message("hello", OpCode::Data(Data::Text), true);
+    socket.send(Message::Frame(frame.clone())).unwrap();
+    let output = socket.into_inner().output;
+    assert_eq!(output.len(), 11);
+    assert_ne!(output[6..], *b"hello");
+    let mut frames = FrameSocket::new(Canned::new(&output));
+    assert_eq!(frames.read(None).unwrap(), Some(frame));
+}
+
+#[test]
+fn frames_without_masks_are_taken_where_that_is_allowed_however_they_are_cut() {
+    let wire = b"\x81\x05hello\x89\x81\x01\x02\x03\x04\x60\x02\x01\x07\x80\x81\0\0\0\0\x08";
+    let config = WebSocketConfig::default().accept_unmasked_frames(true);
+    for at_once in 1..wire.len() {
+        for before in [0, 3, wire.len()] {
+            let (before, behind) = wire.split_at(before);
+            let mut stream = Canned::new(behind);
+            stream.at_once = at_once;
+            let mut socket =
+                WebSocket::from_partially_read(stream, before.into(), Role::Server, Some(config));
+            assert_eq!(socket.read().unwrap(), Message::text("hello"));
+            assert_eq!(socket.read().unwrap(), Message::Ping("a".into()));
+            assert_eq!(socket.read().unwrap(), Message::binary(vec![7, 8]));
+            assert!(blocked(socket.read()));
+        }
+    }
+}
+
+#[test]
+fn the_client_that_resets_after_both_have_closed_has_only_not_waited() {
+    struct Reset(Canned);
+    impl io::Read for Reset {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(to) {
+                Ok(0) => Err(io::ErrorKind::ConnectionReset.into()),
+                other => other,
+            }
+        }
+    }
+    impl io::Write for Reset {
+        fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+            self.0.write(from)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    for (wire, closed) in [(&b"\x88\0"[..], true), (b"\x89\0", false)] {
+        let canned = Canned { ends: true, ..Canned::new(wire) };
+        let mut socket = WebSocket::from_raw_socket(Reset(canned), Role::Client, None);
+        socket.read().unwrap();
+        let end = socket.read().unwrap_err();
+        assert_eq!(matches!(end, Error::ConnectionClosed), closed, "{end:?}");
+    }
+}

@@ -1,0 +1,215 @@
+//! The opening handshake: requests, callbacks, refusals.
+use crate::{Canned, server};
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+};
+use tickwire_tungstenite::{
+    accept_hdr_async, connect_async,
+    tungstenite::{
+        ClientRequestBuilder, Error, HandshakeError, Message, accept, accept_hdr,
+        client::IntoClientRequest,
+        connect,
+        error::{ProtocolError, UrlError},
+        handshake::{
+            client::{generate_key, generate_request},
+            derive_accept_key,
+            server::{ErrorResponse, Request, Response, create_response},
+        },
+        http::StatusCode,
+    },
+};
+
+#[test]
+fn a_callback_sees_the_request_and_adds_to_the_response() {
+    let (url, serving) = server(|stream| {
+        let mut socket = accept_hdr(stream, |request: &Request, mut response: Response| {
+            assert_eq!(request.uri().path(), "/feed");
+            assert_eq!(request.headers()["x-token"], "abc");
+            let offered = request.headers()["sec-websocket-protocol"].clone();
+            assert_eq!(offered, "ticks.v2, ticks.v1");
+            let headers = response.headers_mut();
+            headers.insert("sec-websocket-protocol", "ticks.v1".parse().unwrap());
+            headers.insert("x-node", "7".parse().unwrap());
+            Ok(response)
+        })
+        .unwrap();
+        socket.send(Message::text("hi")).unwrap();
+    });
+    let request = ClientRequestBuilder::new(url.parse().unwrap())
+        .with_header("X-Token", "abc")
+        .with_sub_protocol("ticks.v2")
+        .with_sub_protocol("ticks.v1");
+    let (mut socket, response) = connect(request).unwrap();
+    assert_eq!(response.headers()["x-node"], "7");
+    assert_eq!(response.headers()["sec-websocket-protocol"], "ticks.v1");
+    assert_eq!(socket.read().unwrap(), Message::text("hi"));
+    serving.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_the_client_with_status_headers_and_body() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let refuse = |_: &Request, _: Response| {
+            let mut refusal = ErrorResponse::new(Some("no token".into()));
+            *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+            refusal.headers_mut().insert("x-why", "token".parse().unwrap());
+            Err(refusal)
+        };
+        accept_hdr_async(listener.accept().await.unwrap().0, refuse).await
+    });
+    match connect_async(url).await {
+        Err(Error::Http(response)) => {
+            assert_eq!(response.status(), 401);
+            assert_eq!(response.headers()["x-why"], "token");
+            assert_eq!(response.body().as_deref(), Some(&b"no token"[..]));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(serving.await.unwrap(), Err(Error::Http(refusal)) if refusal.status() == 401));
+}
+
+#[test]
+fn a_redirect_is_followed_and_one_without_an_address_is_not() {
+    let (url, serving) = server(|stream| accept(stream).unwrap().send("there".into()).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let first = format!("ws://{}/", listener.local_addr().unwrap());
+    let redirecting = std::thread::spawn(move || {
+        for location in [format!("Location: {url}\r\n"), String::new()] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1000]).unwrap();
+            write!(stream, "HTTP/1.1 302 Found\r\n{location}\r\n").unwrap();
+        }
+    });
+    let (mut socket, _) = connect(&first).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::text("there"));
+    assert!(matches!(connect(&first), Err(Error::Http(response)) if response.status() == 302));
+    redirecting.join().unwrap();
+    serving.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_refuses() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    drop(listener);
+    match connect_async(&url).await {
+        Err(Error::Io(error)) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(connect(&url), Err(Error::Url(UrlError::UnableToConnect(_)))));
+}
+
+#[test]
+fn urls_that_are_none_are_refused() {
+    for (url, expected) in [
+        ("http://localhost/", UrlError::UnsupportedUrlScheme),
+        ("/feed", UrlError::NoHostName),
+        #[cfg(not(feature = "__rustls-tls"))]
+        ("wss://localhost/", UrlError::TlsFeatureNotEnabled),
+    ] {
+        match connect(url) {
+            Err(Error::Url(error)) => assert_eq!(error, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_request_is_the_callers_with_the_names_that_every_server_knows() {
+    let mut request = "ws://user:pass@[::1]:9001/feed?a=1".into_client_request().unwrap();
+    request.headers_mut().insert("origin", "https://example.com".parse().unwrap());
+    let (bytes, key) = generate_request(request).unwrap();
+    assert_eq!(
+        String::from_utf8(bytes).unwrap(),
+        format!(
+            "GET /feed?a=1 HTTP/1.1\r\nHost: [::1]:9001\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\
+             Origin: https://example.com\r\n\r\n"
+        )
+    );
+    assert_eq!(key.len(), 24);
+    assert_ne!(generate_key(), generate_key());
+    for repeated in [false, true] {
+        let mut request = "ws://localhost/".into_client_request().unwrap();
+        match repeated {
+            true => drop(request.headers_mut().append("upgrade", "h2c".parse().unwrap())),
+            false => drop(request.headers_mut().remove("upgrade")),
+        }
+        match generate_request(request) {
+            Err(Error::Protocol(ProtocolError::InvalidHeader(name))) => {
+                assert_eq!(*name, "upgrade")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn each_fault_of_a_request_has_its_error() {
+    assert_eq!(derive_accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    let whole = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let faults = [
+        ("GET", "PUT", ProtocolError::WrongHttpMethod),
+        ("HTTP/1.1", "HTTP/1.0", ProtocolError::WrongHttpVersion),
+        ("Upgrade: websocket", "X: y", ProtocolError::MissingUpgradeWebSocketHeader),
+        ("Connection: Upgrade", "X: y", ProtocolError::MissingConnectionUpgradeHeader),
+        ("Version: 13", "Version: 12", ProtocolError::MissingSecWebSocketVersionHeader),
+        ("Sec-WebSocket-Key", "X-Key", ProtocolError::MissingSecWebSocketKey),
+        ("dGhl", "!!!!", ProtocolError::InvalidSecWebSocketKey),
+        ("\r\n\r\n", "\r\n\r\n!", ProtocolError::JunkAfterRequest),
+    ];
+    let mut taken = Canned { ends: true, ..Canned::new(whole.as_bytes()) };
+    accept(&mut taken).unwrap();
+    assert!(taken.output.starts_with(b"HTTP/1.1 101 "));
+    for (from, to, expected) in faults {
+        let request = whole.replace(from, to);
+        let canned = Canned { ends: true, ..Canned::new(request.as_bytes()) };
+        match accept(canned) {
+            Err(HandshakeError::Failure(Error::Protocol(error))) => assert_eq!(error, expected),
+            other => panic!("{to}: {other:?}"),
+        }
+    }
+    let cut = Canned { ends: true, ..Canned::new(b"GET / HTTP/1.1\r\nHost") };
+    match accept(cut) {
+        Err(HandshakeError::Failure(Error::Protocol(ProtocolError::HandshakeIncomplete))) => {}
+        other => panic!("{other:?}"),
+    }
+    let endless = Canned::new(&[&b"GET / HTTP/1.1\r\nX: "[..], &[b'a'; 70_000]].concat());
+    assert!(matches!(accept(endless), Err(HandshakeError::Failure(Error::AttackAttempt))));
+}
+
+#[test]
+fn what_comes_with_the_response_is_the_first_message() {
+    let (url, serving) = server(|mut stream: TcpStream| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+        let request = http_request(key.unwrap());
+        let mut answer = Vec::new();
+        tickwire_tungstenite::tungstenite::handshake::server::write_response(
+            &mut answer,
+            &create_response(&request).unwrap(),
+        )
+        .unwrap();
+        answer.extend(b"\x81\x05hello");
+        stream.write_all(&answer).unwrap();
+    });
+    let (mut socket, _) = connect(url).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::text("hello"));
+    serving.join().unwrap();
+}
+
+fn http_request(key: &str) -> Request {
+    let mut request = "ws://localhost/".into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-key", key.parse().unwrap());
+    request
+}
