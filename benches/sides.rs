@@ -453,9 +453,9 @@ pub fn echoing(len: usize, per: usize) -> Sides {
             in_turns(n, per, |n| {
                 now(async {
                     for _ in 0..n {
-                        let next = tokio.recv_reply().await.expect("no error");
-                        let (message, reply) = next.expect("a message");
-                        assert!(reply.feed(black_box(message)).is_ok());
+                        let next = tokio.recv_with().await.expect("no error");
+                        let received = next.expect("a message");
+                        assert!(received.sender.feed(black_box(received.message)).is_ok());
                     }
                     assert!(tokio.flush().await.is_ok());
                 });
@@ -464,9 +464,9 @@ pub fn echoing(len: usize, per: usize) -> Sides {
         move |n| {
             in_turns(n, per, |n| {
                 for _ in 0..n {
-                    let next = blocking.recv_reply().expect("no error");
-                    let (message, reply) = next.expect("a message");
-                    assert!(reply.feed(black_box(message)).is_ok());
+                    let next = blocking.recv_with().expect("no error");
+                    let received = next.expect("a message");
+                    assert!(received.sender.feed(black_box(received.message)).is_ok());
                 }
                 assert!(blocking.flush().is_ok());
             });

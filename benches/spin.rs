@@ -107,8 +107,8 @@ impl<S: Stream + Send> End for WebSocket<S> {
     }
 
     fn echo(&mut self) -> Result<()> {
-        let (message, reply) = self.recv_reply()?.ok_or("the peer closed")?;
-        reply.feed(message)?;
+        let received = self.recv_with()?.ok_or("the peer closed")?;
+        received.sender.feed(received.message)?;
         Ok(self.flush()?)
     }
 }

@@ -44,8 +44,8 @@ fn raw(mut server: TcpStream) -> Result<()> {
 
 fn in_a_thread(server: TcpStream) -> Result<()> {
     let mut ws = blocking::WebSocket::from_parts(server, connection(false));
-    while let Some((message, reply)) = ws.recv_reply()? {
-        let _ = reply.feed(message)?;
+    while let Some(received) = ws.recv_with()? {
+        let _ = received.sender.feed(received.message)?;
     }
     Ok(())
 }
@@ -56,8 +56,8 @@ fn in_a_task(server: TcpStream) -> Result<()> {
         server.set_nonblocking(true)?;
         let server = tokio::net::TcpStream::from_std(server)?;
         let mut ws = adapter::WebSocket::from_parts(server, connection(false));
-        while let Some((message, reply)) = ws.recv_reply().await? {
-            let _ = reply.feed(message)?;
+        while let Some(received) = ws.recv_with().await? {
+            let _ = received.sender.feed(received.message)?;
         }
         Ok(())
     })

@@ -220,8 +220,8 @@ mod on_tokio {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        while let Some((message, reply)) = ws.recv_reply().await? {
-            let _ = reply.feed(message)?;
+        while let Some(received) = ws.recv_with().await? {
+            let _ = received.sender.feed(received.message)?;
         }
         Ok(())
     }
@@ -276,8 +276,8 @@ mod on_threads {
     }
 
     fn echo<S: Stream>(ws: &mut WebSocket<S>) -> std::result::Result<(), Error> {
-        while let Some((message, reply)) = ws.recv_reply()? {
-            let _ = reply.feed(message)?;
+        while let Some(received) = ws.recv_with()? {
+            let _ = received.sender.feed(received.message)?;
         }
         Ok(())
     }

@@ -30,8 +30,8 @@ async fn main() -> std::io::Result<()> {
 async fn echo(stream: TcpStream) -> Result<(), tickwire::Error> {
     stream.set_nodelay(true)?;
     let mut ws = accept(stream, &Config::default()).await?;
-    while let Some((message, reply)) = ws.recv_reply().await? {
-        reply.feed(message)?; // replies to a batch leave in one write
+    while let Some(received) = ws.recv_with().await? {
+        received.sender.feed(received.message)?; // replies to a batch leave in one write
     }
     Ok(())
 }

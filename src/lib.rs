@@ -25,8 +25,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
             let mut ws = accept(stream, &Config::default()).await?;
-            while let Some((message, reply)) = ws.recv_reply().await? {
-                reply.feed(message)?; // replies to a batch leave in one write
+            while let Some(received) = ws.recv_with().await? {
+                received.sender.feed(received.message)?; // replies to a batch leave in one write
             }
             Ok::<_, tickwire::Error>(())
         });
@@ -43,9 +43,9 @@ use tickwire::{CloseCode, Config, tokio::connect};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
     ws.send("subscribe").await?; // text; bytes are binary
-    while let Some((message, info)) = ws.recv_info().await? {
-        if !info.more {
-            println!("{message:?}"); // only the newest of a burst
+    while let Some(received) = ws.recv_with().await? {
+        if !received.info().more {
+            println!("{:?}", received.message); // only the newest of a burst
             break;
         }
     }
@@ -96,8 +96,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | to | call | and |
 //! |---|---|---|
 //! | receive | [`recv`] | borrow it; [`Message::to_owned`] or [`recv_owned`] keeps it |
-//! | act on the newest only | [`recv_info`] | skip while [`Info::more`] |
-//! | answer each message | [`recv_reply`] | [`feed`](Sender::feed) to the sender that comes with it |
+//! | act on the newest only | [`recv_with`] | skip while [`Info::more`] |
+//! | answer each message | [`recv_with`] | [`feed`](Sender::feed) to the sender that comes with it |
 //! | see Pings and Closes | [`recv_event`] | answer them yourself, if [`Config`] says so |
 //! | receive more than memory holds | [`recv_chunk`] | pieces as they arrive |
 //! | send more than memory holds | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark its ends |
@@ -122,8 +122,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     doc = r"
 [`recv`]: crate::tokio::WebSocket::recv
 [`recv_owned`]: crate::tokio::WebSocket::recv_owned
-[`recv_info`]: crate::tokio::WebSocket::recv_info
-[`recv_reply`]: crate::tokio::WebSocket::recv_reply
+[`recv_with`]: crate::tokio::WebSocket::recv_with
 [`recv_event`]: crate::tokio::WebSocket::recv_event
 [`recv_chunk`]: crate::tokio::WebSocket::recv_chunk
 [`send`]: crate::tokio::WebSocket::send
@@ -144,8 +143,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     doc = r"
 [`recv`]: crate::Connection
 [`recv_owned`]: crate::Connection
-[`recv_info`]: crate::Connection
-[`recv_reply`]: crate::Connection
+[`recv_with`]: crate::Connection
 [`recv_event`]: crate::Connection
 [`recv_chunk`]: crate::Connection
 [`send`]: crate::Connection
@@ -278,7 +276,7 @@ pub use backoff::Backoff;
 #[cfg(feature = "std")]
 pub use dial::Dial;
 #[cfg(feature = "std")]
-pub use drive::error::Error;
+pub use drive::{error::Error, received::Received};
 pub use outbox::{Outbox, OutboxCounts, PushError, TooSlow};
 #[cfg(feature = "counters")]
 pub use proto::connection::counters::{Counters, Traffic};

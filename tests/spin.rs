@@ -35,8 +35,8 @@ fn an_echo_from_the_handshake_to_the_close() {
         let serving = thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
             let mut ws = blocking::accept(Spin::new(stream).unwrap(), &config()).unwrap();
-            while let Some((message, reply)) = ws.recv_reply().unwrap() {
-                let _ = reply.feed(message).unwrap();
+            while let Some(received) = ws.recv_with().unwrap() {
+                let _ = received.sender.feed(received.message).unwrap();
             }
             assert!(ws.closed().unwrap().clean);
         });
@@ -252,8 +252,8 @@ fn over_tls_it_spins_inside_and_outside() {
             let (stream, _) = listener.accept().unwrap();
             let io = TlsStream::server(Spin::new(stream).unwrap(), tls).unwrap();
             let mut ws = blocking::accept(io, &config()).unwrap();
-            while let Some((message, reply)) = ws.recv_reply().unwrap() {
-                let _ = reply.feed(message).unwrap();
+            while let Some(received) = ws.recv_with().unwrap() {
+                let _ = received.sender.feed(received.message).unwrap();
             }
             assert!(ws.closed().unwrap().clean);
         });

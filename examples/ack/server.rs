@@ -48,10 +48,10 @@ pub(crate) async fn serve(stream: TcpStream, orders: &Orders) -> Result<(), Erro
     let client = handshake.request().path().to_owned();
     let mut ws = handshake.accept(Accept::new()).await?;
     ws.send(&orders.up_to(&client).to_be_bytes()).await?;
-    while let Some((message, info)) = ws.recv_info().await? {
-        match orders.take(&client, message.as_bytes()) {
+    while let Some(received) = ws.recv_with().await? {
+        match orders.take(&client, received.message.as_bytes()) {
             // One acknowledgement for all that came together; it leaves with the next read.
-            Ok(up_to) if !info.more => drop(ws.feed(&up_to.to_be_bytes())?),
+            Ok(up_to) if !received.info().more => drop(ws.feed(&up_to.to_be_bytes())?),
             Ok(_) => {}
             Err(what) => {
                 let close = CloseFrame::with_reason(CloseCode::POLICY_VIOLATION, &what);

@@ -43,8 +43,8 @@ fn door(listener: &TcpListener, places: &Places, config: &Config) {
 
 /// The application.
 fn session(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
-    while let Some((message, reply)) = ws.recv_reply()? {
-        let _ = reply.feed(message)?;
+    while let Some(received) = ws.recv_with()? {
+        let _ = received.sender.feed(received.message)?;
     }
     Ok(())
 }

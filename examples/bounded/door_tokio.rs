@@ -50,8 +50,8 @@ async fn door(listener: Arc<TcpListener>, places: Places, config: Config) {
 
 /// The application.
 async fn session(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
-    while let Some((message, reply)) = ws.recv_reply().await? {
-        let _ = reply.feed(message)?;
+    while let Some(received) = ws.recv_with().await? {
+        let _ = received.sender.feed(received.message)?;
     }
     Ok(())
 }

@@ -138,8 +138,8 @@ impl Server {
 
     /// Replies to all messages that one read brought leave in one write.
     fn echo<S: Stream>(&self, ws: &mut WebSocket<S>, count: &mut u64) -> Result<(), Error> {
-        while let Some((message, reply)) = ws.recv_reply()? {
-            let _ = reply.feed(message)?;
+        while let Some(received) = ws.recv_with()? {
+            let _ = received.sender.feed(received.message)?;
             *count += 1;
             if self.stops() {
                 return Err(Error::WouldBlock);

@@ -204,8 +204,8 @@ async fn echo<S>(ws: &mut WebSocket<S>) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Some((message, reply)) = ws.recv_reply().await? {
-        let _ = reply.feed(message)?;
+    while let Some(received) = ws.recv_with().await? {
+        let _ = received.sender.feed(received.message)?;
         MESSAGES.set(MESSAGES.get() + 1);
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::{
 };
 use tickwire::{
     Config, Error, Outbox, OutboxCounts, Prepared, Time, TooSlow,
-    tokio::{Received, accept},
+    tokio::{MessageOrRoom, accept},
 };
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -119,12 +119,12 @@ async fn subscriber(
                 Err(RecvError::Closed) => return Ok(outbox.counts()),
             },
             received = ws.recv_or_room(outbox.feeds_below()) => match received? {
-                Received::Message(_) => {
+                MessageOrRoom::Message(_) => {
                     let _ = outbox.push(now(), &snapshot);
                     ready.fetch_add(1, Relaxed);
                 }
-                Received::Room => {}
-                Received::Closed => return Ok(outbox.counts()),
+                MessageOrRoom::Room => {}
+                MessageOrRoom::Closed => return Ok(outbox.counts()),
             },
         }
     }

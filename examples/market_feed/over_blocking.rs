@@ -179,10 +179,10 @@ fn receive<S: Stream>(
         ws.set_read_timeout(Some(Duration::from_millis(50)))?; // to look at the clock
     }
     loop {
-        match ws.recv_info() {
-            Ok(Some((message, info))) => {
-                to.take(message.as_bytes())?;
-                if info.more {
+        match ws.recv_with() {
+            Ok(Some(received)) => {
+                to.take(received.message.as_bytes())?;
+                if received.info().more {
                     continue;
                 }
                 to.settle();

@@ -110,9 +110,9 @@ async fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), 
             biased;
             // Writes what was fed below, as far as the stream takes it, and answers Pings and the
             // Close. Subscribers have little else to say.
-            received = ws.recv_reply() => match received? {
-                Some((said, reply)) => if let Some(echo) = Echo::decode(said.as_bytes(), clock::now()) {
-                    let _ = reply.feed(&echo.answer(clock::now()));
+            received = ws.recv_with() => match received? {
+                Some(said) => if let Some(echo) = Echo::decode(said.message.as_bytes(), clock::now()) {
+                    let _ = said.sender.feed(&echo.answer(clock::now()));
                 },
                 None => return Ok(()),
             },
@@ -170,9 +170,9 @@ async fn receive<S>(ws: &mut WebSocket<S>, to: &mut Subscriber<'_>) -> Result<()
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Some((message, info)) = ws.recv_info().await? {
-        to.take(message.as_bytes())?;
-        if !info.more {
+    while let Some(received) = ws.recv_with().await? {
+        to.take(received.message.as_bytes())?;
+        if !received.info().more {
             to.settle();
         }
     }

@@ -3,7 +3,7 @@ use crate::rooms::{Member, Rooms};
 use std::{future::pending, time::Instant};
 use tickwire::{
     CloseCode, Config, Error, Message, Outbox, Prepared, Time, TooSlow,
-    tokio::{Received, accept},
+    tokio::{MessageOrRoom, accept},
 };
 use tokio::{net::TcpStream, sync::broadcast::error::RecvError};
 
@@ -36,7 +36,7 @@ pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<()
         let _ = outbox.feed(now(), ws.sender()); // closed: receiving says why
         let answer = tokio::select! {
             received = ws.recv_or_room(outbox.feeds_below()) => match received? {
-                Received::Message(message) => match (Wish::of(message), &mut room) {
+                MessageOrRoom::Message(message) => match (Wish::of(message), &mut room) {
                     (Wish::Join(name), room) => {
                         *room = None; // leaves the one before
                         let joined = room.insert(rooms.join(name, who));
@@ -52,8 +52,8 @@ pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<()
                     }
                     (Wish::Leave | Wish::Say(_), None) => "join a room first: /join NAME".into(),
                 },
-                Received::Room => continue,
-                Received::Closed => return Ok(()),
+                MessageOrRoom::Room => continue,
+                MessageOrRoom::Closed => return Ok(()),
             },
             heard = hear(&mut room) => match heard {
                 Ok(message) => {

@@ -137,12 +137,12 @@ async fn serve(
     stream.set_nodelay(true)?;
     let mut ws = accept(stream, config).await?;
     let announced = loop {
-        let Some((message, reply)) = ws.recv_reply().await? else {
+        let Some(received) = ws.recv_with().await? else {
             return Err("closed without a word before".into());
         };
         counts.messages.fetch_add(1, Relaxed);
-        reply.feed(message)?;
-        if let Some(announced) = message.as_text().and_then(Ending::announced) {
+        received.sender.feed(received.message)?;
+        if let Some(announced) = received.message.as_text().and_then(Ending::announced) {
             break announced;
         }
     };
@@ -159,8 +159,8 @@ async fn serve(
             closed(&mut ws, CloseCode::TRY_AGAIN_LATER).await
         }
         Ending::Reset => loop {
-            match ws.recv_reply().await {
-                Ok(Some((message, reply))) => drop(reply.feed(message)?),
+            match ws.recv_with().await {
+                Ok(Some(received)) => drop(received.sender.feed(received.message)?),
                 Ok(None) => return Err("closed, not reset".into()),
                 Err(tickwire::Error::Io(_) | tickwire::Error::Recv(RecvError::UnexpectedEof)) => {
                     return Ok(());

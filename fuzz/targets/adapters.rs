@@ -23,7 +23,7 @@ use tickwire::{
     Chunk, CloseCode, Config, Connection, DataKind, Error, Event, Heartbeat, Message, Negotiated,
     OwnedMessage, Position, Prepared, Role, SendError, blocking,
     deflate::{Agreed, Deflate},
-    tokio::{Reader, Received, WebSocket, Writer},
+    tokio::{MessageOrRoom, Reader, WebSocket, Writer},
 };
 use tickwire_fuzz::{
     Keys,
@@ -428,11 +428,11 @@ fn of_event(event: Option<Event<'_>>) -> Got {
     }
 }
 
-fn received(received: Received<'_>) -> Got {
+fn received(received: MessageOrRoom<'_>) -> Got {
     match received {
-        Received::Message(message) => Got::Message(message.to_owned()),
-        Received::Room => Got::Nothing,
-        Received::Closed => Got::End,
+        MessageOrRoom::Message(message) => Got::Message(message.to_owned()),
+        MessageOrRoom::Room => Got::Nothing,
+        MessageOrRoom::Closed => Got::End,
     }
 }
 
@@ -518,8 +518,8 @@ impl Side {
         match &mut self.end {
             End::Whole(ws) => match kind {
                 Kind::Plain | Kind::Reply => polled(ws.recv(), polls).map(|got| got.map(whole)),
-                Kind::Info => polled(ws.recv_info(), polls)
-                    .map(|got| got.map(|got| whole(got.map(|(message, _)| message)))),
+                Kind::Info => polled(ws.recv_with(), polls)
+                    .map(|got| got.map(|got| whole(got.map(|got| got.message)))),
                 Kind::Owned => polled(ws.recv_owned(), polls)
                     .map(|got| got.map(|got| got.map_or(Got::End, Got::Message))),
                 Kind::Event => polled(ws.recv_event(), polls).map(|got| got.map(of_event)),
@@ -529,8 +529,8 @@ impl Side {
                 Kind::Plain | Kind::Reply | Kind::Room => {
                     polled(rx.recv(), polls).map(|got| got.map(whole))
                 }
-                Kind::Info => polled(rx.recv_info(), polls)
-                    .map(|got| got.map(|got| whole(got.map(|(message, _)| message)))),
+                Kind::Info => polled(rx.recv_with(), polls)
+                    .map(|got| got.map(|got| whole(got.map(|got| got.message)))),
                 Kind::Owned => polled(rx.recv_owned(), polls)
                     .map(|got| got.map(|got| got.map_or(Got::End, Got::Message))),
                 Kind::Event => polled(rx.recv_event(), polls).map(|got| got.map(of_event)),
@@ -541,8 +541,8 @@ impl Side {
                 }
                 Kind::Info => called(
                     || {
-                        let got = ws.recv_info();
-                        unless_blocked(got.map(|got| whole(got.map(|(message, _)| message))))
+                        let got = ws.recv_with();
+                        unless_blocked(got.map(|got| whole(got.map(|got| got.message))))
                     },
                     polls,
                 ),
@@ -559,23 +559,23 @@ impl Side {
     }
 
     /// Receives, and answers what came at once.
-    fn recv_reply(&mut self, polls: u8, answer: &OwnedMessage) -> Option<Result<Got, Error>> {
+    fn recv_with(&mut self, polls: u8, answer: &OwnedMessage) -> Option<Result<Got, Error>> {
         let mut fed = false;
         let got = match &mut self.end {
-            End::Whole(ws) => polled(ws.recv_reply(), polls).map(|got| {
+            End::Whole(ws) => polled(ws.recv_with(), polls).map(|got| {
                 got.map(|got| {
-                    got.map_or(Got::End, |(message, tx)| {
-                        fed = reply(tx.feed(answer));
-                        Got::Message(message.to_owned())
+                    got.map_or(Got::End, |got| {
+                        fed = reply(got.sender.feed(answer));
+                        Got::Message(got.message.to_owned())
                     })
                 })
             }),
             End::Blocking(ws) => called(
                 || {
-                    let got = ws.recv_reply().map(|got| {
-                        got.map_or(Got::End, |(message, tx)| {
-                            fed = reply(tx.feed(answer));
-                            Got::Message(message.to_owned())
+                    let got = ws.recv_with().map(|got| {
+                        got.map_or(Got::End, |got| {
+                            fed = reply(got.sender.feed(answer));
+                            Got::Message(got.message.to_owned())
                         })
                     });
                     unless_blocked(got)
@@ -686,7 +686,7 @@ impl Side {
         match op {
             Op::Recv { kind: Kind::Reply, polls, len } if !self.chunks => {
                 let answer = self.message(false, *len, seed);
-                let got = self.recv_reply(*polls, &answer);
+                let got = self.recv_with(*polls, &answer);
                 self.take(got);
             }
             Op::Recv { kind, polls, .. } => {

@@ -37,9 +37,9 @@ use std::{
 /// # fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default())?;
 /// ws.send("subscribe")?;
-/// while let Some((message, info)) = ws.recv_info()? {
-///     if !info.more {
-///         println!("{message:?}"); // the newest of a burst
+/// while let Some(received) = ws.recv_with()? {
+///     if !received.info().more {
+///         println!("{:?}", received.message); // the newest of a burst
 ///     }
 /// }
 /// # Ok(())

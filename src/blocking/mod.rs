@@ -14,8 +14,8 @@
 //!     let stream = stream?;
 //!     std::thread::spawn(move || {
 //!         let mut ws = accept(stream, &Config::default())?;
-//!         while let Some((message, reply)) = ws.recv_reply()? {
-//!             reply.feed(message)?; // an echo
+//!         while let Some(received) = ws.recv_with()? {
+//!             received.sender.feed(received.message)?; // an echo
 //!         }
 //!         Ok::<_, tickwire::Error>(())
 //!     });
@@ -59,13 +59,13 @@ pub use split::{Reader, Writer};
 pub use stream::{Plain, Stream};
 
 #[cfg(doc)]
-use crate::proto::config::Config;
+use crate::proto::{config::Config, connection::Sender};
 use crate::{
-    drive::{Core, Error, Ready, Socket, Want, Whole, sync::Instant},
+    drive::{Answers, Core, Error, Ready, Received, Socket, Want, Whole, sync::Instant},
     proto::{
         close::CloseFrame,
-        connection::{Connection, Sender, Step},
-        message::{Chunk, Event, Info, Message, OwnedMessage},
+        connection::{Connection, Step},
+        message::{Chunk, Event, Message, OwnedMessage},
         outbound::Outbound,
     },
 };
@@ -123,28 +123,6 @@ impl<S: Stream> WebSocket<S> {
     /// timeouts.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.io.limit_writes(timeout)
-    }
-
-    /// [`recv`](Self::recv), together with the sending half, to answer while the message is
-    /// alive. Replies leave in one write when the input is used up, or earlier when
-    /// [`cork_limit`](Config::cork_limit) is passed.
-    ///
-    /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
-    /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
-    /// either, until the write timeout ends it. (Two ends that answer each message
-    /// with more can block each other this way.) After our own Close, messages are discarded up to
-    /// the peer's Close.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    #[inline]
-    pub fn recv_reply(&mut self) -> Result<Option<(Message<'_>, &mut Sender)>, Error> {
-        if !self.quick_reply() && self.wait_reply()? == Ready::End {
-            return self.ended();
-        }
-        let (rx, tx) = self.core.conn.split_mut();
-        Ok(rx.message().map(|message| (message, tx)))
     }
 
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
@@ -207,18 +185,6 @@ impl<S: Stream> WebSocket<S> {
         while self.wait_for(Want::Message)? == Ready::Item {}
         self.ended::<()>().map(drop)
     }
-
-    #[inline(never)]
-    fn wait_reply(&mut self) -> Result<Ready, Error> {
-        self.io.patience.begin();
-        settled(self.poll_reply_room(&mut context()))?;
-        loop {
-            match self.wait_message()? {
-                Ready::Item if self.core.conn.sender().is_closed() => {} // nothing can answer it
-                ready => return Ok(ready),
-            }
-        }
-    }
 }
 
 /// Receiving, by a connection in one piece or by the half of it that receives.
@@ -255,19 +221,29 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
         Ok(self.message())
     }
 
-    /// [`recv`](Self::recv), with [`Info`] on the message: above all whether another
-    /// has already arrived, so that you can act on the newest only. Costs a look at the next header.
+    /// [`recv`](Self::recv), with what goes with the message: [facts](Received::info) about it and, but
+    /// for a `Reader`, the sending half, to answer while the message is alive. Replies leave in one write
+    /// when the input is used up, or earlier when [`cork_limit`](Config::cork_limit) is passed.
+    ///
+    /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
+    /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
+    /// either, until the write timeout ends it. (Two ends that answer each message
+    /// with more can block each other this way.) After our own Close, messages are discarded up to
+    /// the peer's Close. None of this is so for a `Reader`: there `recv_with` differs from `recv` in its
+    /// result only.
     ///
     /// # Errors
     ///
     /// As [`recv`](Self::recv).
     #[inline]
-    pub fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
-        if self.wait_message()? == Ready::End {
+    pub fn recv_with(&mut self) -> Result<Option<Received<'_, C::Sender<'_>>>, Error>
+    where
+        C: Answers<Patient<S>>,
+    {
+        if !self.quick_with() && self.wait_with()? == Ready::End {
             return self.ended();
         }
-        let info = self.core.inbound().receiver().info();
-        Ok(self.message().map(|message| (message, info)))
+        Ok(self.core.received())
     }
 
     /// The next message or control frame, for proxies, and if
@@ -344,5 +320,20 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
         self.io.patience.begin();
         settled(self.poll_more(&mut context(), want))
+    }
+
+    #[inline(never)]
+    fn wait_with(&mut self) -> Result<Ready, Error>
+    where
+        C: Answers<Patient<S>>,
+    {
+        self.io.patience.begin();
+        settled(C::poll_room(self, &mut context()))?;
+        loop {
+            match self.wait_message()? {
+                Ready::Item if self.core.is_mute() => {}
+                ready => return Ok(ready),
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ mod futures;
 mod halves;
 mod handshake;
 pub(crate) mod io;
+pub(crate) mod received;
 mod socket;
 pub(crate) mod sync;
 #[cfg(feature = "_task")]
@@ -25,9 +26,10 @@ pub use halves::{SenderGuard, Writer};
 pub use handshake::Incoming;
 pub(crate) use handshake::{Wire, client};
 pub(crate) use io::{Input, Io, Output};
+pub(crate) use received::{Answers, Received};
 pub(crate) use socket::begun;
 #[cfg(feature = "_task")]
-pub use task::{Received, Recv, RecvReply, WebSocket};
+pub use task::{MessageOrRoom, Recv, RecvWith, WebSocket};
 
 use crate::proto::connection::{Ending, Step};
 use futures::Streams;

@@ -1,6 +1,6 @@
 //! The calls that need no waiting, and the polls behind those that do: for adapters of tasks and of
 //! threads.
-use super::{Core, Half, Input, Io, Outcome, Output, Shared, Socket, Whole};
+use super::{Answers, Core, Half, Input, Io, Outcome, Output, Shared, Socket, Whole};
 use crate::{
     drive::Error,
     proto::{
@@ -36,6 +36,15 @@ impl<C: Core<I>, I> Socket<C, I> {
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Option<Message<'_>> {
         self.core.inbound().receiver().message()
+    }
+}
+
+impl<I: Input<C>, C: Answers<I>> Socket<C, I> {
+    /// Whether a message is here, and nothing has to be written before it is answered: nearly always
+    /// so in a batch.
+    #[inline(always)]
+    pub(crate) fn quick_with(&mut self) -> bool {
+        self.core.is_free() && self.quick() == Some(Step::Message)
     }
 }
 
@@ -88,27 +97,6 @@ impl<I: Io> Socket<Whole, I> {
 }
 
 impl<I: Input<Whole> + Output> Socket<Whole, I> {
-    /// Whether a message is here, and nothing has to be written before it is answered: nearly always
-    /// so in a batch.
-    #[inline(always)]
-    pub(crate) fn quick_reply(&mut self) -> bool {
-        let tx = self.core.conn.sender();
-        let free = !tx.wants_write() && !tx.is_closed();
-        free && self.quick() == Some(Step::Message)
-    }
-
-    /// Waits for room for a reply, and writes where enough waits.
-    pub(crate) fn poll_reply_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let tx = self.core.conn.sender();
-        if !tx.has_room() {
-            // Receiving finds the error again later.
-            let _ = ready!(self.poll_flush(cx, true));
-        } else if tx.wants_write() {
-            self.write(cx);
-        }
-        Poll::Ready(())
-    }
-
     /// Writes everything, with reading paused while it waits. `enough`: until there is room.
     pub(crate) fn poll_flush(
         &mut self,

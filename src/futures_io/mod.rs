@@ -15,8 +15,8 @@
 //! let (stream, _) = listener.accept().await?;
 //! stream.set_nodelay(true)?;
 //! let mut ws = accept(stream, Timer::at, &Config::default()).await?;
-//! while let Some((message, reply)) = ws.recv_reply().await? {
-//!     reply.feed(message)?; // an echo
+//! while let Some(received) = ws.recv_with().await? {
+//!     received.sender.feed(received.message)?; // an echo
 //! }
 //! # Ok(())
 //! # }
@@ -62,6 +62,7 @@
 //! alone.
 mod split;
 
+pub use crate::drive::SenderGuard;
 pub use split::{ReadHalf, WriteHalf};
 
 use crate::{
@@ -161,10 +162,10 @@ pub type Halves<R, W, T> = (Reader<R, W, T>, Writer<W, T>);
 /// The future of [`WebSocket::recv`](task::WebSocket::recv).
 pub type Recv<'a, S, T> = task::Recv<'a, drive::Whole, FuturesIo<S, T>>;
 
-/// The future of [`WebSocket::recv_reply`](task::WebSocket::recv_reply).
-pub type RecvReply<'a, S, T> = task::RecvReply<'a, FuturesIo<S, T>>;
+/// The future of [`WebSocket::recv_with`](task::WebSocket::recv_with).
+pub type RecvWith<'a, S, T> = task::RecvWith<'a, drive::Whole, FuturesIo<S, T>>;
 
-pub use task::Received;
+pub use task::MessageOrRoom;
 
 /// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it first:
 /// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the

@@ -125,7 +125,7 @@ what was fed:
 ```no_run
 # use std::time::Instant;
 # use tickwire::{CloseCode, Error, Outbox, Prepared, Time, TooSlow};
-# use tickwire::tokio::{Received, WebSocket};
+# use tickwire::tokio::{MessageOrRoom, WebSocket};
 # use tokio::net::TcpStream;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
@@ -143,9 +143,9 @@ async fn subscriber(
         }
         tokio::select! {
             received = ws.recv_or_room(outbox.feeds_below()) => match received? {
-                Received::Message(message) => println!("{message:?}"),
-                Received::Room => {}
-                Received::Closed => return Ok(()),
+                MessageOrRoom::Message(message) => println!("{message:?}"),
+                MessageOrRoom::Room => {}
+                MessageOrRoom::Closed => return Ok(()),
             },
             tick = ticks.recv() => match tick {
                 Ok((instrument, tick)) => {

@@ -60,8 +60,8 @@ use std::{
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let (stream, _) = listener.accept()?;
 /// let mut ws = accept(TlsStream::server(stream, tls)?, &Config::default())?;
-/// while let Some((message, reply)) = ws.recv_reply()? {
-///     reply.feed(message)?;
+/// while let Some(received) = ws.recv_with()? {
+///     received.sender.feed(received.message)?;
 /// }
 /// # Ok(())
 /// # }

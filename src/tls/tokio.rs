@@ -44,8 +44,8 @@ use std::{
 /// let (stream, _) = listener.accept().await?;
 /// stream.set_nodelay(true)?;
 /// let mut ws = accept(TlsStream::server(stream, tls)?, &Config::default()).await?;
-/// while let Some((message, reply)) = ws.recv_reply().await? {
-///     reply.feed(message)?;
+/// while let Some(received) = ws.recv_with().await? {
+///     received.sender.feed(received.message)?;
 /// }
 /// # Ok(())
 /// # }

@@ -41,9 +41,9 @@ use std::{io, net::SocketAddr};
 /// # async fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
 /// ws.send("subscribe").await?;
-/// while let Some((message, info)) = ws.recv_info().await? {
-///     if !info.more {
-///         println!("{message:?}"); // the newest of a burst
+/// while let Some(received) = ws.recv_with().await? {
+///     if !received.info().more {
+///         println!("{:?}", received.message); // the newest of a burst
 ///     }
 /// }
 /// # Ok(())

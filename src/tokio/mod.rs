@@ -12,8 +12,8 @@
 //! let (stream, _) = listener.accept().await?;
 //! stream.set_nodelay(true)?;
 //! let mut ws = accept(stream, &Config::default()).await?;
-//! while let Some((message, reply)) = ws.recv_reply().await? {
-//!     reply.feed(message)?; // an echo
+//! while let Some(received) = ws.recv_with().await? {
+//!     received.sender.feed(received.message)?; // an echo
 //! }
 //! # Ok(())
 //! # }
@@ -148,10 +148,10 @@ pub type Halves<R, W> = (Reader<R, W>, Writer<W>);
 /// The future of [`WebSocket::recv`](task::WebSocket::recv).
 pub type Recv<'a, S> = task::Recv<'a, drive::Whole, Tokio<S>>;
 
-/// The future of [`WebSocket::recv_reply`](task::WebSocket::recv_reply).
-pub type RecvReply<'a, S> = task::RecvReply<'a, Tokio<S>>;
+/// The future of [`WebSocket::recv_with`](task::WebSocket::recv_with).
+pub type RecvWith<'a, S> = task::RecvWith<'a, drive::Whole, Tokio<S>>;
 
-pub use task::Received;
+pub use task::MessageOrRoom;
 
 /// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it first:
 /// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the

@@ -147,8 +147,8 @@ macro_rules! within_thread {
 
 macro_rules! echo_whole {
     ($this:ident, $run:ident) => {
-        while let Some((message, reply)) = $run!($this.0.recv_reply())? {
-            let _ = reply.feed(message)?;
+        while let Some(received) = $run!($this.0.recv_with())? {
+            let _ = received.sender.feed(received.message)?;
         }
     };
 }
@@ -269,8 +269,8 @@ macro_rules! end {
                 Ok(owned($run!(self.0.recv_owned())?))
             }
             fn recv_info(&mut self) -> Result<Option<(Seen, Info)>, Error> {
-                let got = $run!(self.0.recv_info())?;
-                Ok(got.map(|(message, info)| (Event::Message(message).into(), info)))
+                let got = $run!(self.0.recv_with())?;
+                Ok(got.map(|got| (Event::Message(got.message).into(), got.info())))
             }
             fn event(&mut self) -> Received {
                 Ok(event($run!(self.0.recv_event())?))

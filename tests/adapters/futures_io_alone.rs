@@ -117,8 +117,8 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
         T: Timers<Sleep: Send> + Send + 'static,
     {
         let mut ws = futures_io::accept(io, timers, &Config::default()).await?;
-        while let Some((message, reply)) = ws.recv_reply().await? {
-            let _ = reply.feed(message)?;
+        while let Some(received) = ws.recv_with().await? {
+            let _ = received.sender.feed(received.message)?;
         }
         ws.recv_chunk().await?;
         ws.send("x").await?;

@@ -61,7 +61,7 @@ fn receiving_any_size_seen_before_allocates_nothing() {
                     assert!(until_there!(ws.recv()).is_some());
                 }
                 for _ in 0..each {
-                    assert!(until_there!(ws.recv_info()).is_some());
+                    assert!(until_there!(ws.recv_with()).is_some());
                 }
             });
             assert_eq!(allocated, 0, "server {is_server}");
@@ -86,8 +86,8 @@ fn an_echo_of_any_size_seen_before_allocates_nothing() {
             let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &config()));
             let allocated = warm(|| {
                 for _ in 0..each {
-                    let (message, reply) = until_there!(ws.recv_reply()).unwrap();
-                    let _ = reply.feed(message).unwrap();
+                    let received = until_there!(ws.recv_with()).unwrap();
+                    let _ = received.sender.feed(received.message).unwrap();
                 }
             });
             assert_eq!(allocated, 0, "server {is_server}");
@@ -213,8 +213,8 @@ fn a_message_there_and_back_allocates_nothing_over_tcp() {
             let echo = thread::spawn(move || {
                 let mut round = |n| {
                     for _ in 0..n {
-                        let (message, reply) = far.recv_reply().unwrap().unwrap();
-                        let _ = reply.feed(message).unwrap();
+                        let received = far.recv_with().unwrap().unwrap();
+                        let _ = received.sender.feed(received.message).unwrap();
                     }
                 };
                 round(cold);

@@ -74,8 +74,8 @@ fn any_size_seen_before_allocates_nothing_in_any_order() {
                 assert!(fresh!(ws.recv()).unwrap().is_some());
             }
             for _ in 0..each {
-                let (message, reply) = fresh!(ws.recv_reply()).unwrap().unwrap();
-                let _ = reply.feed(message).unwrap();
+                let received = fresh!(ws.recv_with()).unwrap().unwrap();
+                let _ = received.sender.feed(received.message).unwrap();
             }
             for _ in 0..each {
                 while !fresh!(ws.recv_chunk()).unwrap().unwrap().last {}
@@ -98,8 +98,8 @@ fn any_size_seen_before_allocates_nothing_in_any_order() {
 }
 
 async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>) {
-    while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
-        let _ = reply.feed(message).unwrap();
+    while let Some(received) = ws.recv_with().await.unwrap() {
+        let _ = received.sender.feed(received.message).unwrap();
     }
 }
 
@@ -129,9 +129,9 @@ where
                     }
                     ws.flush().await.unwrap();
                     for _ in 0..count {
-                        let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
-                        assert_eq!(message.as_bytes().len(), size);
-                        reply.ping(b"and you?").unwrap();
+                        let received = ws.recv_with().await.unwrap().unwrap();
+                        assert_eq!(received.message.as_bytes().len(), size);
+                        received.sender.ping(b"and you?").unwrap();
                     }
                 });
             }
@@ -271,7 +271,7 @@ async fn shared_and_prepared_payloads_are_sent_without_an_allocation() {
                     let receiving = async {
                         for _ in 0..2 {
                             assert_eq!(
-                                far.recv_info().await.unwrap().unwrap().0.as_bytes().len(),
+                                far.recv_with().await.unwrap().unwrap().message.as_bytes().len(),
                                 size
                             );
                         }

@@ -27,7 +27,7 @@ use tickwire::{
     Backoff, CloseCode, Config, Error, Heartbeat, Message, Negotiated, Outbox, OutboxCounts,
     OwnedMessage, Prepared, Role, Time, TooSlow, blocking,
     handshake::client::Request,
-    tokio::{Received, WebSocket},
+    tokio::{MessageOrRoom, WebSocket},
 };
 use tokio::{
     net::TcpSocket,
@@ -177,8 +177,8 @@ where
         }
         tokio::select! {
             received = ws.recv_or_room(outbox.feeds_below()) => match received {
-                Ok(Received::Message(_) | Received::Room) => {}
-                Ok(Received::Closed) | Err(_) => break,
+                Ok(MessageOrRoom::Message(_) | MessageOrRoom::Room) => {}
+                Ok(MessageOrRoom::Closed) | Err(_) => break,
             },
             tick = ticks.recv(), if !over => match tick {
                 Ok(tick) => drop(outbox.push(Time::ZERO, tick)),
@@ -321,7 +321,7 @@ async fn echo_impatiently(ws: &mut WebSocket<tokio::net::TcpStream>) -> Result<u
     loop {
         let message = match echoed % 3 {
             0 => impatient!(ws.recv()).map(|message| message.map(Message::to_owned)),
-            1 => impatient!(ws.recv_info()).map(|message| message.map(|(m, _)| m.to_owned())),
+            1 => impatient!(ws.recv_with()).map(|message| message.map(|r| r.message.to_owned())),
             _ => impatient!(ws.recv_owned()),
         };
         let Some(message) = message? else { break };

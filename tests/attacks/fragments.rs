@@ -189,8 +189,8 @@ fn a22_another_connection_of_the_same_thread_is_served_during_the_flood() {
         runtime.block_on(async {
             let echo = async {
                 let mut ws = tickwire::tokio::accept(calm, &config).await.unwrap();
-                while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
-                    reply.feed(message).unwrap();
+                while let Some(received) = ws.recv_with().await.unwrap() {
+                    received.sender.feed(received.message).unwrap();
                 }
             };
             let sink = async {
@@ -276,8 +276,8 @@ fn a23_replies_to_the_many_small_messages_of_one_read_leave_before_they_pile_up(
     const MANY: usize = 100_000;
     let reply = |ws: &mut Ws| {
         loop {
-            match ws.recv_reply() {
-                Ok(Some((_, reply))) => drop(reply.feed(&[7; 1000]).unwrap()),
+            match ws.recv_with() {
+                Ok(Some(received)) => drop(received.sender.feed(&[7; 1000]).unwrap()),
                 other => break End::of(other.map(|_| ())),
             }
         }

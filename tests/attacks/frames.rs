@@ -324,7 +324,7 @@ fn a16_after_a_violation_there_are_only_errors() {
             for _ in 0..3 {
                 assert_eq!(ws.note(), first);
                 assert!(matches!(ws.recv(), Err(Error::Recv(_))));
-                assert!(matches!(ws.recv_reply().map(|_| ()), Err(Error::Recv(_))));
+                assert!(matches!(ws.recv_with().map(|_| ()), Err(Error::Recv(_))));
                 assert!(matches!(ws.recv_chunk(), Err(Error::Recv(_))));
                 assert!(ws.send("x").is_err());
                 assert_eq!(ws.sender().feed("x"), Err(SendError::Closed));

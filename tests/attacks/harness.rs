@@ -21,8 +21,8 @@ use std::{
 #[cfg(feature = "tokio")]
 use tickwire::tokio as on_tokio;
 use tickwire::{
-    Chunk, CloseFrame, Config, Connection, Error, Event, Message, Outbound, RecvError, Role,
-    Sender, blocking,
+    Chunk, CloseFrame, Config, Connection, Error, Event, Message, Outbound, Received, RecvError,
+    Role, Sender, blocking,
     handshake::{
         accept_key,
         client::Request,
@@ -289,8 +289,8 @@ impl Ws {
         either!(self, ws => ws.recv())
     }
 
-    pub(crate) fn recv_reply(&mut self) -> Result<Option<(Message<'_>, &mut Sender)>, Error> {
-        either!(self, ws => ws.recv_reply())
+    pub(crate) fn recv_with(&mut self) -> Result<Option<Received<'_>>, Error> {
+        either!(self, ws => ws.recv_with())
     }
 
     pub(crate) fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
@@ -333,8 +333,8 @@ impl Ws {
     /// Answers each message with itself, to the end.
     pub(crate) fn echo(&mut self) -> End {
         loop {
-            match self.recv_reply() {
-                Ok(Some((message, reply))) => drop(reply.feed(message)), // closed: the end follows
+            match self.recv_with() {
+                Ok(Some(received)) => drop(received.sender.feed(received.message)), // closed: the end follows
                 other => return End::of(other.map(|_| ())),
             }
         }

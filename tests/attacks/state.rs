@@ -121,10 +121,10 @@ fn looked(door: Door, role: Role, config: &Config) -> (End, usize) {
             let io = Watched { io: door.io, looks: looks.clone() };
             let mut ws = blocking::WebSocket::from_parts(io, conn);
             let end = loop {
-                let received = ws.recv_reply();
+                let received = ws.recv_with();
                 most = most.max(looks.swap(0, Relaxed));
                 match received {
-                    Ok(Some((message, reply))) => drop(reply.feed(message)),
+                    Ok(Some(received)) => drop(received.sender.feed(received.message)),
                     ended => break End::of(ended.map(|_| ())),
                 }
             };
@@ -137,7 +137,7 @@ fn looked(door: Door, role: Role, config: &Config) -> (End, usize) {
                 let mut ws = tickwire::tokio::WebSocket::from_parts(io, conn);
                 let end = loop {
                     let mut polls = 0;
-                    let mut receiving = ws.recv_reply();
+                    let mut receiving = ws.recv_with();
                     let received = std::future::poll_fn(|cx| {
                         polls += 1;
                         std::pin::Pin::new(&mut receiving).poll(cx)
@@ -145,7 +145,7 @@ fn looked(door: Door, role: Role, config: &Config) -> (End, usize) {
                     let received = received.await;
                     most = most.max(polls);
                     match received {
-                        Ok(Some((message, reply))) => drop(reply.feed(message)),
+                        Ok(Some(received)) => drop(received.sender.feed(received.message)),
                         ended => break End::of(ended.map(|_| ())),
                     }
                 };
@@ -278,12 +278,15 @@ fn is_gone(heap: Heap) {
 #[test]
 fn a78_a_handler_may_close_inside_an_event() {
     let tries = at_the_second(|ws| {
-        let (message, reply) = ws.recv_reply().unwrap().unwrap();
-        let _ = reply.feed(message).unwrap();
-        reply.close(CloseCode::GOING_AWAY).unwrap();
+        let received = ws.recv_with().unwrap().unwrap();
+        let _ = received.sender.feed(received.message).unwrap();
+        received.sender.close(CloseCode::GOING_AWAY).unwrap();
         // The message is alive, and nothing can follow the Close.
-        assert_eq!((message, reply.feed(message)), (Message::Text("1"), Err(SendError::Closed)));
-        assert!(ws.recv_reply().unwrap().is_none(), "to the rest there is no reply");
+        assert_eq!(
+            (received.message, received.sender.feed(received.message)),
+            (Message::Text("1"), Err(SendError::Closed))
+        );
+        assert!(ws.recv_with().unwrap().is_none(), "to the rest there is no reply");
         ws.connection().closed().is_some_and(|end| end.clean)
     });
     for (clean, said, heap) in tries {
@@ -296,10 +299,10 @@ fn a78_a_handler_may_close_inside_an_event() {
 #[test]
 fn a78_a_handler_may_abort_inside_an_event() {
     let tries = at_the_second(|ws| {
-        let (message, reply) = ws.recv_reply().unwrap().unwrap();
-        let _ = reply.feed(message).unwrap();
-        reply.abort(CloseCode::POLICY_VIOLATION).unwrap();
-        assert_eq!(reply.feed("late"), Err(SendError::Closed));
+        let received = ws.recv_with().unwrap().unwrap();
+        let _ = received.sender.feed(received.message).unwrap();
+        received.sender.abort(CloseCode::POLICY_VIOLATION).unwrap();
+        assert_eq!(received.sender.feed("late"), Err(SendError::Closed));
         ws.watch(|_| ())
     });
     for (end, said, heap) in tries {
@@ -312,9 +315,9 @@ fn a78_a_handler_may_abort_inside_an_event() {
 #[test]
 fn a78_a_handler_may_drop_the_connection_inside_an_event() {
     let tries = at_the_second(|ws| {
-        let (message, reply) = ws.recv_reply().unwrap().unwrap();
-        assert_eq!(message, Message::Text("1"));
-        let _ = reply.feed(message).unwrap();
+        let received = ws.recv_with().unwrap().unwrap();
+        assert_eq!(received.message, Message::Text("1"));
+        let _ = received.sender.feed(received.message).unwrap();
     });
     for ((), said, heap) in tries {
         assert!(said.is_empty(), "what was fed and not flushed is gone: {said:?}");
@@ -328,11 +331,11 @@ fn a78_a_handler_may_replace_the_connection_inside_an_event() {
     let tries = at_the_second(|ws| {
         let mut seen: Vec<u8> = Vec::new();
         loop {
-            match ws.recv_reply().unwrap() {
+            match ws.recv_with().unwrap() {
                 None => return seen,
-                Some((message, reply)) => {
-                    seen.extend(message.as_bytes());
-                    let _ = reply.feed(message).unwrap();
+                Some(received) => {
+                    seen.extend(received.message.as_bytes());
+                    let _ = received.sender.feed(received.message).unwrap();
                 }
             }
             replace(ws);

@@ -618,7 +618,7 @@ fn a_split_reader_gives_pieces_events_and_messages_to_keep() {
         peer.send(CLOSE, b"");
         assert!(reader.recv_chunk().unwrap().is_none());
         assert!(reader.recv_owned().unwrap().is_none() && reader.recv_event().unwrap().is_none());
-        assert!(reader.recv_info().unwrap().is_none());
+        assert!(reader.recv_with().unwrap().is_none());
         assert_eq!(reader.closed().map(|end| (end.reason, end.code)), Some(("", 1005)));
     });
 }

@@ -45,8 +45,8 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
         let (url, server) = serving(|stream| {
             let mut ws = accept(stream, &config()).unwrap();
             assert!(ws.get_ref().nodelay().unwrap());
-            while let Some((message, reply)) = ws.recv_reply().unwrap() {
-                let _ = reply.feed(message).unwrap();
+            while let Some(received) = ws.recv_with().unwrap() {
+                let _ = received.sender.feed(received.message).unwrap();
             }
             assert!(ws.closed().unwrap().clean);
             assert_eq!(ws.closed().unwrap().code, 1000);
@@ -82,9 +82,9 @@ fn a_batch_costs_one_read_and_one_write() {
     let mut ws = server(io.clone(), &config());
     for _ in 0..2 {
         for i in 0..50 {
-            let (message, reply) = ws.recv_reply().unwrap().unwrap();
-            assert_eq!(message, Message::Binary(&[i]));
-            let _ = reply.feed(message).unwrap();
+            let received = ws.recv_with().unwrap().unwrap();
+            assert_eq!(received.message, Message::Binary(&[i]));
+            let _ = received.sender.feed(received.message).unwrap();
         }
     }
     assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::UnexpectedEof))));
@@ -327,10 +327,10 @@ fn messages_in_pieces_and_what_is_known_of_them() {
         }
     }
     assert_eq!(whole, b"abcdef");
-    let (message, info) = ws.recv_info().unwrap().unwrap();
-    assert_eq!((message, info.more), (Message::Text("x"), true));
-    let (message, info) = ws.recv_info().unwrap().unwrap();
-    assert_eq!((message, info.more), (Message::Text("y"), false));
+    let received = ws.recv_with().unwrap().unwrap();
+    assert_eq!((received.message, received.info().more), (Message::Text("x"), true));
+    let received = ws.recv_with().unwrap().unwrap();
+    assert_eq!((received.message, received.info().more), (Message::Text("y"), false));
 }
 
 #[test]
@@ -531,10 +531,10 @@ fn a_peer_that_never_reads_is_given_up() {
         // By one that waits for room to reply.
         let (mut ws, mut peer) = served(&config().write_timeout(ms(300)).high_water(1 << 20));
         peer.send(TEXT, b"?");
-        let (_, reply) = ws.recv_reply().unwrap().unwrap();
-        let _ = reply.feed(vec![0; 32 << 20]).unwrap();
+        let received = ws.recv_with().unwrap().unwrap();
+        let _ = received.sender.feed(vec![0; 32 << 20]).unwrap();
         peer.send(TEXT, b"?");
-        let error = ws.recv_reply().unwrap_err();
+        let error = ws.recv_with().unwrap_err();
         assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
     });
 }
@@ -568,7 +568,7 @@ fn the_callers_write_timeout_passes_and_nothing_is_cut() {
         assert!(would_block(ws.send("no room")));
         peer.send(TEXT, b"still heard");
         assert_eq!(text(&mut ws), "still heard");
-        assert!(would_block(ws.recv_reply().map(drop)), "no room for a reply");
+        assert!(would_block(ws.recv_with().map(drop)), "no room for a reply");
         let reading = thread::spawn(move || (peer.frame().1.len(), peer.frame()));
         ws.set_write_timeout(None).unwrap();
         ws.send("room").unwrap();
@@ -684,8 +684,8 @@ fn other_streams_serve_as_well() {
             let mut far = far;
             let boxed: Box<dyn Stream + Send> = Box::new(&mut far);
             let mut ws = server(boxed, &config());
-            while let Some((message, reply)) = ws.recv_reply().unwrap() {
-                let _ = reply.feed(message).unwrap();
+            while let Some(received) = ws.recv_with().unwrap() {
+                let _ = received.sender.feed(received.message).unwrap();
             }
         });
         let mut ws = client(Plain(near), &config());
@@ -703,8 +703,8 @@ fn a_unix_socket_and_a_client_over_it() {
         let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
         let there = thread::spawn(move || {
             let mut ws = accept(far, &config()).unwrap();
-            while let Some((message, reply)) = ws.recv_reply().unwrap() {
-                let _ = reply.feed(message).unwrap();
+            while let Some(received) = ws.recv_with().unwrap() {
+                let _ = received.sender.feed(received.message).unwrap();
             }
         });
         let request = Request::new("ws://localhost/").unwrap();
@@ -1024,7 +1024,7 @@ fn reads_are_stamped_when_asked_for() {
             let (url, there) = serving(move |stream| {
                 let mut ws = accept(stream, &config).unwrap();
                 // Not behind the response, which is read by the handshake.
-                assert_eq!(ws.recv_info().unwrap().unwrap().1.read_at.is_some(), stamps);
+                assert_eq!(ws.recv_with().unwrap().unwrap().info().read_at.is_some(), stamps);
                 let _ = ws.feed("a").unwrap();
                 ws.send("b").unwrap();
                 ws.send("c").unwrap();
@@ -1034,11 +1034,12 @@ fn reads_are_stamped_when_asked_for() {
             });
             let mut ws = connect(&url, &Config::default().stamp_reads(stamps)).unwrap();
             ws.send("x").unwrap();
-            let at: Vec<_> = (0..3).map(|_| ws.recv_info().unwrap().unwrap().1.read_at).collect();
+            let at: Vec<_> =
+                (0..3).map(|_| ws.recv_with().unwrap().unwrap().info().read_at).collect();
             assert!(at.iter().all(|at| at.is_some() == stamps) && at.is_sorted(), "{at:?}");
             let (mut reader, mut writer) = ws.into_split().unwrap();
             writer.send("go on").unwrap();
-            assert_eq!(reader.recv_info().unwrap().unwrap().1.read_at.is_some(), stamps);
+            assert_eq!(reader.recv_with().unwrap().unwrap().info().read_at.is_some(), stamps);
             assert_eq!(reader.recv().unwrap(), None);
             there.join().unwrap();
         }

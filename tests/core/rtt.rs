@@ -330,7 +330,7 @@ mod over_blocking {
                 assert_eq!(ws.connection().sender().rtt(), None);
                 assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));
                 if stamp {
-                    let _ = ws.recv_reply().unwrap().unwrap();
+                    let _ = ws.recv_with().unwrap().unwrap();
                 } else {
                     let _ = ws.recv().unwrap().unwrap();
                 }
@@ -430,7 +430,7 @@ mod over_tokio {
                 assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("a"));
                 assert_eq!(ws.connection().sender().rtt(), None);
                 if replying {
-                    let _ = ws.recv_reply().await.unwrap().unwrap();
+                    let _ = ws.recv_with().await.unwrap().unwrap();
                 } else {
                     let _ = ws.recv().await.unwrap().unwrap();
                 }

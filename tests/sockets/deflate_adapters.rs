@@ -61,8 +61,8 @@ async fn echo_on_tokio(
 ) {
     agreed(ws.connection().negotiated(), takeover);
     if !split {
-        while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
-            reply.feed(message).unwrap();
+        while let Some(received) = ws.recv_with().await.unwrap() {
+            received.sender.feed(received.message).unwrap();
         }
         assert!(ws.closed().unwrap().clean);
         return;
@@ -76,8 +76,8 @@ async fn echo_on_tokio(
 fn echo_on_threads(mut ws: blocking::WebSocket<std::net::TcpStream>, split: bool, takeover: bool) {
     agreed(ws.connection().negotiated(), takeover);
     if !split {
-        while let Some((message, reply)) = ws.recv_reply().unwrap() {
-            reply.feed(message).unwrap();
+        while let Some(received) = ws.recv_with().unwrap() {
+            received.sender.feed(received.message).unwrap();
         }
         assert!(ws.closed().unwrap().clean);
         return;
@@ -201,8 +201,8 @@ fn an_end_without_it_gets_plain_messages() {
             let stream = listener.accept().unwrap().0;
             let mut ws = blocking::accept(stream, &with(server_has_it)).unwrap();
             assert_eq!(ws.connection().negotiated().deflate, None);
-            while let Some((message, reply)) = ws.recv_reply().unwrap() {
-                reply.feed(message).unwrap();
+            while let Some(received) = ws.recv_with().unwrap() {
+                received.sender.feed(received.message).unwrap();
             }
         });
         let mut ws = blocking::connect(&url, &with(!server_has_it)).unwrap();

@@ -12,7 +12,7 @@ use std::{
 };
 use tickwire::{
     CloseCode, Config, Error, Outbox, OutboxCounts, Prepared, PushError, Time, TooSlow, blocking,
-    tokio::{Received, WebSocket},
+    tokio::{MessageOrRoom, WebSocket},
 };
 use tokio::{
     io::AsyncReadExt,
@@ -66,8 +66,8 @@ async fn subscriber(
         }
         tokio::select! {
             received = ws.recv_or_room(outbox.feeds_below()) => match received? {
-                Received::Message(_) | Received::Room => {}
-                Received::Closed => return Ok(outbox.counts()),
+                MessageOrRoom::Message(_) | MessageOrRoom::Room => {}
+                MessageOrRoom::Closed => return Ok(outbox.counts()),
             },
             tick = ticks.recv(), if !over => match tick {
                 Ok((key, tick)) => {

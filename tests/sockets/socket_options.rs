@@ -66,8 +66,8 @@ fn serve(connections: usize) -> (String, thread::JoinHandle<()>) {
         for _ in 0..connections {
             let (stream, _) = listener.accept().unwrap();
             let mut ws = blocking::accept(stream, &Config::default()).unwrap();
-            while let Some((message, reply)) = ws.recv_reply().unwrap() {
-                let _ = reply.feed(message).unwrap();
+            while let Some(received) = ws.recv_with().unwrap() {
+                let _ = received.sender.feed(received.message).unwrap();
             }
         }
     });

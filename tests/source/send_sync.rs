@@ -128,6 +128,7 @@ mod blocking_adapter {
     const _: () = {
         both::<Incoming<TcpStream>>();
         both::<WebSocket<TcpStream>>();
+        both::<tickwire::Received<'_>>();
         both::<Plain<TcpStream>>();
         both::<WebSocket<MaybeTls>>();
         both::<Reader<TcpStream>>();
@@ -173,8 +174,8 @@ mod tokio_adapter {
         both::<Reader<OwnedReadHalf, OwnedWriteHalf>>();
         both::<Writer<OwnedWriteHalf>>();
         both::<Recv<'_, TcpStream>>();
-        both::<RecvReply<'_, TcpStream>>();
-        both::<Received<'_>>();
+        both::<RecvWith<'_, TcpStream>>();
+        both::<MessageOrRoom<'_>>();
         both::<MaybeTls>();
         both::<Tokio<TcpStream>>();
         both::<Whole>();
@@ -229,7 +230,7 @@ mod futures_io_adapter {
         both::<WebSocket<TcpStream, Timer>>();
         both::<FuturesIo<TcpStream, Timer>>();
         both::<Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>>();
-        both::<Received<'_>>();
+        both::<MessageOrRoom<'_>>();
         both::<ReadHalf<TcpStream>>();
         both::<WriteHalf<TcpStream>>();
         both::<Writer<WriteHalf<TcpStream>, Timer>>();

@@ -138,8 +138,8 @@ mod on_tokio {
             near.closed().is_some_and(|end| end.clean)
         };
         let answering = async {
-            while let Some((message, reply)) = far.recv_reply().await.unwrap() {
-                reply.feed(message).unwrap();
+            while let Some(received) = far.recv_with().await.unwrap() {
+                received.sender.feed(received.message).unwrap();
             }
             far.closed().is_some_and(|end| end.clean)
         };
@@ -384,8 +384,8 @@ mod on_threads {
     {
         let (mut near, mut far) = (near.unwrap(), far.unwrap());
         let answering = thread::spawn(move || {
-            while let Some((message, reply)) = far.recv_reply().unwrap() {
-                reply.feed(message).unwrap();
+            while let Some(received) = far.recv_with().unwrap() {
+                received.sender.feed(received.message).unwrap();
             }
             far.closed().is_some_and(|end| end.clean)
         });

@@ -276,8 +276,8 @@ fn a_spinning_stream_carries_tls() {
             let stream = blocking::TlsStream::server(stream, tls).unwrap();
             let ws = blocking::accept(stream, &Config::default()).unwrap();
             let mut ws = ws.into_spin().unwrap();
-            while let Some((message, reply)) = ws.recv_reply().unwrap() {
-                reply.feed(message).map(drop).unwrap();
+            while let Some(received) = ws.recv_with().unwrap() {
+                received.sender.feed(received.message).map(drop).unwrap();
             }
             assert!(ws.closed().unwrap().clean);
         });

@@ -24,8 +24,8 @@ async fn echo<S>(mut ws: WebSocket<S>) -> WebSocket<S>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
-        let _ = reply.feed(message).unwrap();
+    while let Some(received) = ws.recv_with().await.unwrap() {
+        let _ = received.sender.feed(received.message).unwrap();
     }
     ws
 }
@@ -161,11 +161,11 @@ async fn pings_of_a_batch_cost_one_pong_in_the_write_of_the_batch() {
         let (counting, calls) = Counted::new(io.clone());
         let mut ws = server(counting, &config());
         for i in 0..20 {
-            let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
-            assert_eq!(message.as_bytes(), [i; 10]);
-            let _ = reply.feed(message).unwrap();
+            let received = ws.recv_with().await.unwrap().unwrap();
+            assert_eq!(received.message.as_bytes(), [i; 10]);
+            let _ = received.sender.feed(received.message).unwrap();
         }
-        assert!(once!(ws.recv_reply()).is_pending());
+        assert!(once!(ws.recv_with()).is_pending());
         let (reads, writes) = traffic(&calls);
         assert_eq!((reads, writes), (1, vec![20 * 12 + 3]));
         let written = io.frames();
@@ -188,15 +188,14 @@ fn request() -> Vec<u8> {
 async fn no_receiving_call_writes_before_the_input_is_used_up() {
     bounded(async {
         let input = masked(BINARY, b"tick").repeat(3);
-        for call in ["recv", "recv_info", "recv_reply", "recv_event", "recv_chunk", "recv_owned"] {
+        for call in ["recv", "recv_with", "recv_event", "recv_chunk", "recv_owned"] {
             let (io, calls) = Counted::new(Scripted::new(&input));
             let mut ws = server(io, &config());
             macro_rules! receive {
                 () => {
                     match call {
                         "recv" => once!(ws.recv()).map_ok(|got| got.is_some()),
-                        "recv_info" => once!(ws.recv_info()).map_ok(|got| got.is_some()),
-                        "recv_reply" => once!(ws.recv_reply()).map_ok(|got| got.is_some()),
+                        "recv_with" => once!(ws.recv_with()).map_ok(|got| got.is_some()),
                         "recv_event" => once!(ws.recv_event()).map_ok(|got| got.is_some()),
                         "recv_chunk" => once!(ws.recv_chunk()).map_ok(|got| got.is_some()),
                         _ => once!(ws.recv_owned()).map_ok(|got| got.is_some()),
@@ -258,9 +257,9 @@ async fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
         let (far, calls) = Counted::new(far);
         let (mut reader, mut writer) = server(far, &config()).into_split();
         let echoing = tokio::spawn(async move {
-            while let Some((message, info)) = reader.recv_info().await.unwrap() {
-                let _ = writer.feed(message).unwrap();
-                if !info.more {
+            while let Some(received) = reader.recv_with().await.unwrap() {
+                let _ = writer.feed(received.message).unwrap();
+                if !received.info().more {
                     writer.flush().await.unwrap();
                 }
             }
@@ -325,10 +324,10 @@ async fn accept_corked_writes_the_response_with_the_first_messages() {
         let (io, calls) = Counted::new(Scripted::new(&input));
         let handshake = Incoming::read(io, &config()).await.unwrap();
         let mut ws = handshake.accept_corked(Accept::new()).unwrap();
-        let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
-        assert_eq!(message.as_text(), Some("early"));
-        let _ = reply.feed(message).unwrap();
-        assert!(once!(ws.recv_reply()).is_pending());
+        let received = ws.recv_with().await.unwrap().unwrap();
+        assert_eq!(received.message.as_text(), Some("early"));
+        let _ = received.sender.feed(received.message).unwrap();
+        assert!(once!(ws.recv_with()).is_pending());
         let (reads, writes) = traffic(&calls);
         assert_eq!((reads, writes.len()), (1, 1));
         assert!(ws.get_ref().io.with(|s| s.output.ends_with(b"\r\n\r\n\x81\x05early")));
@@ -469,10 +468,10 @@ async fn info_tells_the_newest_of_a_burst() {
         }
         server.flush().await.unwrap();
         for i in 0..30 {
-            let (message, info) = client.recv_info().await.unwrap().unwrap();
-            assert_eq!(message.as_bytes(), [i; 20]);
-            assert_eq!(info.more, i < 29, "{i}");
-            assert!(info.read_at.is_none());
+            let received = client.recv_with().await.unwrap().unwrap();
+            assert_eq!(received.message.as_bytes(), [i; 20]);
+            assert_eq!(received.info().more, i < 29, "{i}");
+            assert!(received.info().read_at.is_none());
         }
     })
     .await;

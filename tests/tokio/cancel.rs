@@ -101,9 +101,9 @@ async fn recv_info_survives_being_dropped_at_every_poll() {
     for (server, step) in cases() {
         let mut ws = stuttering(server, step);
         let mut got = vec![];
-        while let Some((message, info)) = fresh!(ws.recv_info()).unwrap() {
-            assert!(!info.more || step > 1);
-            got.push(message.to_owned());
+        while let Some(received) = fresh!(ws.recv_with()).unwrap() {
+            assert!(!received.info().more || step > 1);
+            got.push(received.message.to_owned());
         }
         assert!(got == sent(), "server {server}, step {step}");
         check_end(&ws, server);
@@ -128,9 +128,9 @@ async fn recv_reply_survives_being_dropped_at_every_poll_and_so_do_the_replies()
     for (server, step) in cases() {
         let mut ws = stuttering(server, step);
         let mut got = vec![];
-        while let Some((message, reply)) = fresh!(ws.recv_reply()).unwrap() {
-            let _ = reply.feed(message).expect("recv_reply leaves room");
-            got.push(message.to_owned());
+        while let Some(received) = fresh!(ws.recv_with()).unwrap() {
+            let _ = received.sender.feed(received.message).expect("room for a reply");
+            got.push(received.message.to_owned());
         }
         assert!(got == sent(), "server {server}, step {step}");
         assert!(check_output(ws.get_ref(), server) == sent(), "server {server}, step {step}");
@@ -195,9 +195,9 @@ async fn kinds_of_recv_can_be_mixed_between_polls() {
             turn += 1;
             let polled = match turn % 4 {
                 0 => once!(ws.recv()).map(|r| r.unwrap().map(|m| m.to_owned())),
-                1 => once!(ws.recv_info()).map(|r| r.unwrap().map(|(m, _)| m.to_owned())),
+                1 => once!(ws.recv_with()).map(|r| r.unwrap().map(|m| m.message.to_owned())),
                 2 => once!(ws.recv_owned()).map(Result::unwrap),
-                _ => once!(ws.recv_reply()).map(|r| r.unwrap().map(|(m, _)| m.to_owned())),
+                _ => once!(ws.recv_with()).map(|r| r.unwrap().map(|m| m.message.to_owned())),
             };
             match polled {
                 Poll::Pending => {}
@@ -445,8 +445,8 @@ async fn all_calls_that_receive_on_a_split_reader_survive_being_dropped_at_every
     for (server, step) in cases() {
         let ((mut reader, _writer), _) = split(server, step);
         let mut got = vec![];
-        while let Some((message, _)) = fresh!(reader.recv_info()).unwrap() {
-            got.push(message.to_owned());
+        while let Some(received) = fresh!(reader.recv_with()).unwrap() {
+            got.push(received.message.to_owned());
         }
         assert!(got == sent());
 

@@ -14,7 +14,7 @@ use tickwire::{
         client::Request,
         server::{Accept, Rejection},
     },
-    tokio::{Incoming, Received, WebSocket, accept, connect},
+    tokio::{Incoming, MessageOrRoom, WebSocket, accept, connect},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -138,9 +138,9 @@ async fn recv_reply_discards_after_a_failed_write_up_to_the_peers_close() {
         input.extend(masked(CLOSE, close_body(1008, "")));
         let (mut ws, io) = scripted(&input, &config().cork_limit(1));
         io.with(|s| (s.broken, s.at_end) = (true, AtEnd::Reset));
-        let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
-        let _ = reply.feed(message).unwrap();
-        assert!(ws.recv_reply().await.unwrap().is_none());
+        let received = ws.recv_with().await.unwrap().unwrap();
+        let _ = received.sender.feed(received.message).unwrap();
+        assert!(ws.recv_with().await.unwrap().is_none());
         assert_eq!(ws.closed().unwrap().code, 1008);
     })
     .await;
@@ -253,8 +253,8 @@ async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take(
         (short.vectored, short.most) = (false, 16 << 10);
         let mut ws = server(short, &config());
         let error = loop {
-            match ws.recv_reply().await {
-                Ok(Some((_, reply))) => drop(reply.feed(&[1; 1000]).unwrap()),
+            match ws.recv_with().await {
+                Ok(Some(received)) => drop(received.sender.feed(&[1; 1000]).unwrap()),
                 Ok(None) => panic!("no Close was sent"),
                 Err(error) => break recv_error(error),
             }
@@ -330,10 +330,10 @@ async fn one_reply_a_message_is_bounded_by_high_water_when_the_peer_does_not_rea
         let (mut peak, mut count) = (0, 0);
         let began = Instant::now();
         let error = loop {
-            match ws.recv_reply().await {
-                Ok(Some((message, reply))) => {
-                    let _ = reply.feed(message).expect("recv_reply leaves room");
-                    peak = peak.max(reply.buffered_amount());
+            match ws.recv_with().await {
+                Ok(Some(received)) => {
+                    let _ = received.sender.feed(received.message).expect("room for a reply");
+                    peak = peak.max(received.sender.buffered_amount());
                     count += 1;
                 }
                 Ok(None) => panic!("no end yet"),
@@ -355,8 +355,8 @@ async fn a_peer_that_reads_late_gets_every_reply() {
         let (near, far) = duplex(1000);
         let echoing = tokio::spawn(async move {
             let mut ws = server(far, &config);
-            while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
-                let _ = reply.feed(message).unwrap();
+            while let Some(received) = ws.recv_with().await.unwrap() {
+                let _ = received.sender.feed(received.message).unwrap();
             }
         });
         let (mut read, mut write) = tokio::io::split(near);
@@ -657,9 +657,9 @@ async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
 
         let (mut ws, io) = scripted(&input, &config());
         io.with(|s| s.at_end = AtEnd::Eof);
-        let (_, reply) = ws.recv_reply().await.unwrap().unwrap();
-        reply.close(None).unwrap();
-        assert!(ws.recv_reply().await.unwrap().is_none());
+        let received = ws.recv_with().await.unwrap().unwrap();
+        received.sender.close(None).unwrap();
+        assert!(ws.recv_with().await.unwrap().is_none());
         assert!(ws.closed().unwrap().clean);
         let frames = io.frames();
         assert_eq!((frames.len(), frames[0].b0), (1, CLOSE));
@@ -1025,8 +1025,8 @@ async fn limits_of_no_size_or_of_all_there_is_leave_a_connection_that_works() {
             let (mut ws, io) = scripted(&input, &config);
             for _ in 0..2 {
                 // With room for nothing no message would ever be handed out.
-                let (message, reply) = ws.recv_reply().await.unwrap().unwrap();
-                let _ = reply.feed(message).unwrap();
+                let received = ws.recv_with().await.unwrap().unwrap();
+                let _ = received.sender.feed(received.message).unwrap();
             }
             ws.flush().await.unwrap();
             assert_eq!(io.frames().len(), 2, "{n}");
@@ -1042,8 +1042,8 @@ fn a_runtime_without_a_clock_is_enough_where_no_deadline_is_armed() {
         let (mut client, mut server) = pair(1 << 16, &config());
         let echoing = tokio::spawn(async move {
             for _ in 0..10 {
-                let (message, reply) = server.recv_reply().await.unwrap().unwrap();
-                let _ = reply.feed(message).unwrap();
+                let received = server.recv_with().await.unwrap().unwrap();
+                let _ = received.sender.feed(received.message).unwrap();
             }
             server.flush().await.unwrap();
         });
@@ -1068,8 +1068,8 @@ async fn reads_are_stamped_when_asked_for() {
         for _ in 0..3 {
             advance(Duration::from_secs(7)).await;
             far.send("tick").await.unwrap();
-            let (_, info) = ws.recv_info().await.unwrap().unwrap();
-            let read_at = info.read_at.expect("it was asked for");
+            let received = ws.recv_with().await.unwrap().unwrap();
+            let read_at = received.info().read_at.expect("it was asked for");
             if let Some(last) = last {
                 assert_eq!(read_at - last, Duration::from_secs(7));
             }
@@ -1077,10 +1077,10 @@ async fn reads_are_stamped_when_asked_for() {
         }
         let (mut reader, _writer) = ws.into_split();
         far.send("tick").await.unwrap();
-        assert!(reader.recv_info().await.unwrap().unwrap().1.read_at.is_some());
+        assert!(reader.recv_with().await.unwrap().unwrap().info().read_at.is_some());
         let mut plain = server(Scripted::new(&masked(TEXT, b"tick")), &Config::default());
-        let (_, info) = plain.recv_info().await.unwrap().unwrap();
-        assert_eq!(info.read_at, None, "it was not");
+        let received = plain.recv_with().await.unwrap().unwrap();
+        assert_eq!(received.info().read_at, None, "it was not");
     })
     .await;
 }
@@ -1153,19 +1153,19 @@ async fn used(is_server: bool, len: usize, after: &[u8]) -> (WebSocket<Scripted>
         let (a, b) = wire.split_at(wire.len() * (i % 7) / 7);
         for part in [a, b] {
             io.with(|s| s.input.extend(part));
-            match once!(ws.recv_reply()) {
-                Poll::Ready(message) => {
-                    let (message, reply) = message.unwrap().unwrap();
-                    let _ = reply.feed(message).unwrap();
-                    reply.ping(b"").unwrap();
+            match once!(ws.recv_with()) {
+                Poll::Ready(received) => {
+                    let received = received.unwrap().unwrap();
+                    let _ = received.sender.feed(received.message).unwrap();
+                    received.sender.ping(b"").unwrap();
                 }
                 Poll::Pending => {}
             }
-            assert!(once!(ws.recv_reply()).is_pending());
+            assert!(once!(ws.recv_with()).is_pending());
         }
     }
     io.with(|s| s.input.extend(after));
-    assert!(once!(ws.recv_reply()).is_pending());
+    assert!(once!(ws.recv_with()).is_pending());
     assert_eq!(messages(&io.frames()).len(), 200);
     (ws, io)
 }
@@ -1242,8 +1242,8 @@ async fn connect_reaches_a_listener_and_accept_answers() {
             let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]);
             let mut ws = handshake.accept(accept.header("X-Server", "t").unwrap()).await.unwrap();
             assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks.v1"));
-            while let Some((message, reply)) = ws.recv_reply().await.unwrap() {
-                let _ = reply.feed(message).unwrap();
+            while let Some(received) = ws.recv_with().await.unwrap() {
+                let _ = received.sender.feed(received.message).unwrap();
             }
             assert!(ws.closed().unwrap().clean);
         });
@@ -1687,11 +1687,11 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let mut ws = accept(io, &Config::default()).await?;
-        while let Some((message, reply)) = ws.recv_reply().await? {
+        while let Some(received) = ws.recv_with().await? {
             yield_now().await;
-            let _ = reply.feed(message)?;
+            let _ = received.sender.feed(received.message)?;
         }
-        ws.recv_info().await?;
+        ws.recv_with().await?;
         ws.recv_chunk().await?;
         ws.recv_event().await?;
         ws.recv_owned().await?;
@@ -1719,7 +1719,7 @@ async fn room_for_one_byte_means_that_all_is_written_although_the_peer_is_silent
         far.read_exact(&mut [0; 1004]).await.unwrap();
         far // stays open, and silent
     });
-    assert!(matches!(bounded(ws.recv_or_room(1)).await.unwrap(), Received::Room));
+    assert!(matches!(bounded(ws.recv_or_room(1)).await.unwrap(), MessageOrRoom::Room));
     assert!(ws.sender().is_written(position));
     reading.await.unwrap();
 }

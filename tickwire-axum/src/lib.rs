@@ -7,8 +7,8 @@
 //!
 //! async fn feed(upgrade: WebSocketUpgrade) -> Response {
 //!     upgrade.protocols(["ticks.v2", "ticks.v1"]).on_upgrade(|mut ws: WebSocket| async move {
-//!         while let Ok(Some((message, reply))) = ws.recv_reply().await {
-//!             if reply.feed(message).is_err() {
+//!         while let Ok(Some(received)) = ws.recv_with().await {
+//!             if received.sender.feed(received.message).is_err() {
 //!                 break;
 //!             }
 //!         }

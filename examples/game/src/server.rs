@@ -23,7 +23,7 @@ use tickwire::{
         HandshakeError,
         server::{Accept, Origins, RequestHead},
     },
-    tokio::{Incoming, Received, WebSocket},
+    tokio::{Incoming, MessageOrRoom, WebSocket},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -254,7 +254,7 @@ async fn play(
         let _ = outbox.feed(now(), ws.sender()); // closed: the next call says why
         select! {
             received = ws.recv_or_room(outbox.feeds_below()) => match received? {
-                Received::Message(said) => match Said::decode(said.as_bytes()) {
+                MessageOrRoom::Message(said) => match Said::decode(said.as_bytes()) {
                     Some(Said::Input(input)) => seat.input(input),
                     Some(Said::Ping(own)) => {
                         let pong = OwnedMessage::binary(wire::pong(own));
@@ -262,8 +262,8 @@ async fn play(
                     }
                     Some(Said::Join(_)) | None => return Ok(Some(NOT_UNDERSTOOD)),
                 },
-                Received::Room => {}
-                Received::Closed => return Ok(None),
+                MessageOrRoom::Room => {}
+                MessageOrRoom::Closed => return Ok(None),
             },
             changed = frames.changed() => {
                 if changed.is_err() {

@@ -23,8 +23,8 @@ pub const PAGE: &str = include_str!("page.html");
 pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, version: &str) {
     println!("{version}: open");
     let ended = async {
-        while let Some((message, reply)) = ws.recv_reply().await? {
-            reply.feed(message)?;
+        while let Some(received) = ws.recv_with().await? {
+            received.sender.feed(received.message)?;
         }
         Ok::<_, tickwire::Error>(())
     };

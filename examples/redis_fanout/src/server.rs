@@ -17,7 +17,7 @@ use std::{
 };
 use tickwire::{
     CloseCode, Config, Heartbeat, Outbox, Time,
-    tokio::{Received, WebSocket, accept},
+    tokio::{MessageOrRoom, WebSocket, accept},
 };
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream, lookup_host},
@@ -213,9 +213,9 @@ async fn session(
             biased; // receiving writes what was fed: before more is
             _ = stop.changed() => return ws.close(CloseCode::GOING_AWAY).await,
             received = ws.recv_or_room(Outbox::MAX_UNSENT) => match received? {
-                Received::Message(message) => session.heed(message.as_bytes()),
-                Received::Room => {}
-                Received::Closed => return Ok(()),
+                MessageOrRoom::Message(message) => session.heed(message.as_bytes()),
+                MessageOrRoom::Room => {}
+                MessageOrRoom::Closed => return Ok(()),
             },
             () = session.me.news.notified() => {}
         }

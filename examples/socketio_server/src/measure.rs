@@ -258,8 +258,8 @@ async fn loopback_plain(payload: &Payload) -> Result<f64> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let mut ws = accept(stream, &Config::default()).await?;
-        while let Some((message, reply)) = ws.recv_reply().await? {
-            reply.feed(message)?;
+        while let Some(received) = ws.recv_with().await? {
+            received.sender.feed(received.message)?;
         }
         Ok::<_, tickwire::Error>(())
     });

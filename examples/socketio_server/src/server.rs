@@ -13,7 +13,7 @@ use tickwire::{
         HandshakeError,
         server::{Accept, Origins, Rejection, RequestHead},
     },
-    tokio::{Incoming, Received, WebSocket},
+    tokio::{Incoming, MessageOrRoom, WebSocket},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -313,11 +313,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             select! {
                 biased;
                 received = ws.recv_or_room(Outbox::MAX_UNSENT) => match received? {
-                    Received::Message(message) => {
+                    MessageOrRoom::Message(message) => {
                         session.receive(message, now()).map_err(Ended::Session)?;
                     }
-                    Received::Room => {}
-                    Received::Closed => return Ok(()),
+                    MessageOrRoom::Room => {}
+                    MessageOrRoom::Closed => return Ok(()),
                 },
                 () = mailbox.arrived() => {}
                 () = &mut alarm => session.handle_timeout(now()).map_err(Ended::Session)?,

@@ -13,16 +13,16 @@ use source::Deadlines;
 pub(crate) use source::{Source, Timer};
 pub(crate) use split::{Reader, Writer};
 
-use super::{Core, Output, Ready, Socket, Want, Whole};
+use super::{Answers, Core, Output, Ready, Received, Socket, Want, Whole};
 #[cfg(doc)]
-use crate::proto::config::Config;
+use crate::proto::{config::Config, connection::Sender};
 use crate::{
     drive::Error,
     proto::{
         close::CloseFrame,
-        connection::{Sender, Step},
+        connection::Step,
         memory::Memory,
-        message::{Chunk, Event, Info, Message, OwnedMessage},
+        message::{Chunk, Event, Message, OwnedMessage},
         outbound::Outbound,
         pool,
     },
@@ -70,8 +70,16 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
         Recv(Some(self))
     }
 
-    /// [`recv`](Self::recv), with [`Info`] on the message: above all whether another
-    /// has already arrived, so that you can act on the newest only. Costs a look at the next header.
+    /// [`recv`](Self::recv), with what goes with the message: [facts](Received::info) about it and, but
+    /// for a `Reader`, the sending half, to answer while the message is alive. Replies leave in one write
+    /// when the input is used up, or earlier when [`cork_limit`](Config::cork_limit) is passed.
+    ///
+    /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
+    /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
+    /// either, until the write timeout ends it. (Two ends that answer each message
+    /// with more can block each other this way.) After our own Close, messages are discarded up to
+    /// the peer's Close. None of this is so for a `Reader`: there `recv_with` differs from `recv` in its
+    /// result only.
     ///
     /// Cancel safe, as [`recv`](Self::recv).
     ///
@@ -79,12 +87,11 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
     ///
     /// As [`recv`](Self::recv).
     #[inline]
-    pub async fn recv_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
-        if poll_fn(|cx| self.poll_message(cx)).await == Ready::End {
-            return self.ended();
-        }
-        let info = self.core.inbound().receiver().info();
-        Ok(self.core.inbound().receiver().message().map(|message| (message, info)))
+    pub fn recv_with(&mut self) -> RecvWith<'_, C, I>
+    where
+        C: Answers<I>,
+    {
+        RecvWith(Some(self))
     }
 
     /// The next message or control frame, for proxies, and if
@@ -147,7 +154,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     /// # Errors
     ///
     /// As [`recv`](Self::recv).
-    pub async fn recv_or_room(&mut self, below: usize) -> Result<Received<'_>, Error> {
+    pub async fn recv_or_room(&mut self, below: usize) -> Result<MessageOrRoom<'_>, Error> {
         let lacked = !self.has_room_below(below);
         let ready = poll_fn(|cx| match self.poll_message(cx) {
             Poll::Ready(ready) => Poll::Ready(Some(ready)),
@@ -156,9 +163,11 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         })
         .await;
         match ready {
-            None => Ok(Received::Room),
-            Some(Ready::End) => self.ended::<()>().map(|_| Received::Closed),
-            Some(Ready::Item) => Ok(self.message().map_or(Received::Closed, Received::Message)),
+            None => Ok(MessageOrRoom::Room),
+            Some(Ready::End) => self.ended::<()>().map(|_| MessageOrRoom::Closed),
+            Some(Ready::Item) => {
+                Ok(self.message().map_or(MessageOrRoom::Closed, MessageOrRoom::Message))
+            }
         }
     }
 
@@ -166,28 +175,6 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         let tx = self.core.conn.sender();
         tx.has_room() && tx.buffered_amount() < below
     }
-
-    /// [`recv`](Self::recv), together with the sending half, to answer while the message is
-    /// alive. Replies leave in one write when the input is used up, or earlier when
-    /// [`cork_limit`](Config::cork_limit) is passed.
-    ///
-    /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
-    /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
-    /// either, until the write timeout ends it. (Two ends that answer each message
-    /// with more can block each other this way.) After our own Close, messages are discarded up to
-    /// the peer's Close.
-    ///
-    /// Cancel safe, as [`recv`](Self::recv).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    #[inline]
-    pub fn recv_reply(&mut self) -> RecvReply<'_, I> {
-        RecvReply(Some(self))
-    }
-
-    // Sending.
 
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
     /// stream has taken the message.
@@ -260,13 +247,13 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     }
 }
 
-impl<I: Source + Timer + Output> WebSocket<I> {
+impl<C: Answers<I> + Deadlines, I: Source + Timer> Socket<C, I> {
     #[inline(never)]
-    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
-        ready!(self.poll_reply_room(cx));
+    fn poll_with(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+        ready!(C::poll_room(self, cx));
         loop {
             match ready!(self.poll_more(cx, Want::Message)) {
-                Ready::Item if self.core.conn.sender().is_closed() => {} // nothing can answer it
+                Ready::Item if self.core.is_mute() => {}
                 ready => return Poll::Ready(ready),
             }
         }
@@ -285,7 +272,7 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
 
 /// The result of [`WebSocket::recv_or_room`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received<'a> {
+pub enum MessageOrRoom<'a> {
     /// A message.
     Message(Message<'a>),
     /// There is room again.
@@ -316,25 +303,22 @@ impl<'a, C: Core<I> + Deadlines, I: Source + Timer> Future for Recv<'a, C, I> {
     }
 }
 
-/// The future of [`WebSocket::recv_reply`]; only a pointer, like [`Recv`].
+/// The future of `recv_with`; only a pointer, like [`Recv`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct RecvReply<'a, I>(Option<&'a mut WebSocket<I>>);
+pub struct RecvWith<'a, C, I>(Option<&'a mut Socket<C, I>>);
 
-impl<'a, I: Source + Timer + Output> Future for RecvReply<'a, I> {
-    type Output = Result<Option<(Message<'a>, &'a mut Sender)>, Error>;
+impl<'a, C: Answers<I> + Deadlines, I: Source + Timer> Future for RecvWith<'a, C, I> {
+    type Output = Result<Option<Received<'a, C::Sender<'a>>>, Error>;
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(ws) = self.0.as_mut() else {
+        let Some(drive) = self.0.as_mut() else {
             return Poll::Pending; // polled after completion
         };
-        if !ws.quick_reply() && ready!(ws.poll_reply(cx)) == Ready::End {
-            return Poll::Ready(ws.ended());
+        if !drive.quick_with() && ready!(drive.poll_with(cx)) == Ready::End {
+            return Poll::Ready(drive.ended());
         }
-        Poll::Ready(Ok(self.0.take().and_then(|ws| {
-            let (rx, tx) = ws.core.conn.split_mut();
-            rx.message().map(|message| (message, tx))
-        })))
+        Poll::Ready(Ok(self.0.take().and_then(|drive| drive.core.received())))
     }
 }

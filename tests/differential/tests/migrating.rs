@@ -124,8 +124,8 @@ fn echo_server(n: usize) -> (String, JoinHandle<Vec<Vec<u8>>>) {
             let handshake = Incoming::read(stream, &Config::default()).unwrap();
             let header = handshake.request().headers().get("X-Desk").unwrap_or_default().to_owned();
             let mut ws = handshake.accept(Accept::new().subprotocols(&["ticks"])).unwrap();
-            let (message, reply) = ws.recv_reply().unwrap().unwrap();
-            reply.feed(message).unwrap();
+            let received = ws.recv_with().unwrap().unwrap();
+            received.sender.feed(received.message).unwrap();
             assert!(ws.recv().unwrap().is_none());
             header
         };
@@ -231,8 +231,8 @@ fn they_answer(mut ws: Theirs) {
 }
 
 fn we_answer(mut ws: Ours) {
-    let (message, reply) = ws.recv_reply().unwrap().unwrap();
-    reply.feed(message).unwrap();
+    let received = ws.recv_with().unwrap().unwrap();
+    received.sender.feed(received.message).unwrap();
     assert!(ws.recv().unwrap().is_none());
 }
 
@@ -515,8 +515,8 @@ fn write_buffer_size() {
     ws.flush().unwrap();
     let before = ours.script().writes;
     for _ in 0..9 {
-        let (message, reply) = ws.recv_reply().unwrap().unwrap();
-        reply.feed(message).unwrap();
+        let received = ws.recv_with().unwrap().unwrap();
+        received.sender.feed(received.message).unwrap();
     }
     assert_eq!(ours.script().reads, 1, "the batch has not ended");
     assert!(ours.script().writes - before >= 2);

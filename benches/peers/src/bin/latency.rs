@@ -277,10 +277,10 @@ fn serve_batches(cork: usize, work_ns: u64) {
         let config = Config::default().cork_limit(cork);
         let mut ws = tickwire::tokio::accept(io, &config).await.expect("a handshake");
         let reply = vec![7; REPLY];
-        while let Ok(Some((_, tx))) = ws.recv_reply().await {
+        while let Ok(Some(received)) = ws.recv_with().await {
             let begin = Instant::now();
             while work_ns > 0 && begin.elapsed() < Duration::from_nanos(work_ns) {}
-            if tx.feed(Message::Binary(&reply)).is_err() {
+            if received.sender.feed(Message::Binary(&reply)).is_err() {
                 return;
             }
         }

@@ -49,8 +49,8 @@ fn tickwire(io: TcpStream) {
     let Ok(mut ws) = tickwire::blocking::accept(io, &Config::default()) else {
         return;
     };
-    while let Ok(Some((message, reply))) = ws.recv_reply() {
-        if reply.feed(message).is_err() {
+    while let Ok(Some(received)) = ws.recv_with() {
+        if received.sender.feed(received.message).is_err() {
             return;
         }
     }

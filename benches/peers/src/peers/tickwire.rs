@@ -224,15 +224,15 @@ impl<S: Io> Conn for adapter::WebSocket<S> {
         adapter::WebSocket::flush(self).await.is_ok()
     }
     async fn echo(&mut self) -> bool {
-        match self.recv_reply().await {
-            Ok(Some((message, reply))) => reply.feed(message).is_ok() && Conn::flush(self).await,
+        match self.recv_with().await {
+            Ok(Some(received)) => received.sender.feed(received.message).is_ok() && Conn::flush(self).await,
             _ => false,
         }
     }
     /// The loop of the crate's documentation.
     async fn echo_batch(&mut self) -> bool {
-        while let Ok(Some((message, reply))) = self.recv_reply().await {
-            if reply.feed(message).is_err() {
+        while let Ok(Some(received)) = self.recv_with().await {
+            if received.sender.feed(received.message).is_err() {
                 return false;
             }
         }
@@ -283,16 +283,16 @@ impl<S: Io> Conn for blocking::WebSocket<AsStd<S>> {
         blocking::WebSocket::flush(self).is_ok()
     }
     async fn echo(&mut self) -> bool {
-        match self.recv_reply() {
-            Ok(Some((message, reply))) => reply.feed(message).is_ok() && self.flush().is_ok(),
+        match self.recv_with() {
+            Ok(Some(received)) => received.sender.feed(received.message).is_ok() && self.flush().is_ok(),
             _ => false,
         }
     }
     async fn echo_batch(&mut self) -> bool {
         loop {
-            match self.recv_reply() {
-                Ok(Some((message, reply))) => {
-                    if reply.feed(message).is_err() {
+            match self.recv_with() {
+                Ok(Some(received)) => {
+                    if received.sender.feed(received.message).is_err() {
                         return false;
                     }
                 }
