@@ -30,6 +30,7 @@ pub struct Config {
     pub(crate) vectored_from: usize,
     pub(crate) auto_pong: bool,
     pub(crate) auto_close: bool,
+    pub(crate) explain_violations: bool,
     pub(crate) stamp_reads: bool,
     pub(crate) heartbeat: Option<Heartbeat>,
     pub(crate) handshake_timeout: Duration,
@@ -56,6 +57,7 @@ impl Default for Config {
             vectored_from: 4 << 10,
             auto_pong: true,
             auto_close: true,
+            explain_violations: false,
             stamp_reads: false,
             heartbeat: None,
             handshake_timeout: Duration::from_secs(10),
@@ -151,6 +153,15 @@ impl Config {
     /// it yourself, with [`close`](crate::Sender::close).
     pub fn auto_close(mut self, yes: bool) -> Self {
         self.auto_close = yes;
+        self
+    }
+
+    /// Whether the Close that reports a violation or a limit says why in its reason (§7.1.6), for the
+    /// log of whoever writes the other end; default no. The reason is the text of the [`RecvError`](crate::RecvError),
+    /// such as `frame from a client is not masked` or `message longer than the limit of 4096 bytes`: it
+    /// shows limits of this `Config`, and never anything that was received.
+    pub fn explain_violations(mut self, yes: bool) -> Self {
+        self.explain_violations = yes;
         self
     }
 

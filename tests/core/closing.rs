@@ -290,6 +290,50 @@ fn the_close_of_a_violation_goes_behind_the_replies_that_the_stream_takes() {
     }
 }
 
+/// Each kind of violation and limit that can be reported, as bytes for a server.
+#[cfg(feature = "deflate")]
+#[test]
+fn the_close_of_a_violation_says_why_if_asked_to() {
+    let config = || Config::default().max_message(100).max_fragments(2);
+    let fragments =
+        [masked(TEXT_OPEN, "a"), masked(CONT_OPEN, "b"), masked(CONT_OPEN, "c")].concat();
+    let begun = masked(TEXT_OPEN, "a");
+    let agreed = tickwire::deflate::Agreed::default();
+    for (wire, reason) in [
+        (masked(TEXT | 0x20, "secret"), "reserved bit set without an extension that defines it"),
+        (masked(0x83, "secret"), "reserved opcode"),
+        (masked(PING & 0x7f, "secret"), "control frame fragmented or longer than 125 bytes"),
+        (
+            [0x82, 0xfe, 0, 1, 0, 0, 0, 0, 0].into(),
+            "payload length not in its shortest form, or above 2^63 - 1",
+        ),
+        (plain(TEXT, "secret"), "frame from a client is not masked"),
+        (masked(CONT_OPEN, "secret"), "continuation frame without a message begun"),
+        ([begun, masked(TEXT, "secret")].concat(), "new message inside a fragmented one"),
+        (masked(CLOSE, "x"), "malformed Close frame"),
+        (masked(TEXT, b"secret\xff"), "invalid UTF-8"),
+        (masked(TEXT | 0x40, "secret"), "compressed message is corrupt or incomplete"),
+        (masked(TEXT, [b'x'; 101]), "message longer than the limit of 100 bytes"),
+        (fragments, "message of more than 2 fragments"),
+    ] {
+        for explained in [false, true] {
+            let config = config().explain_violations(explained);
+            let mut conn = agreeing(agreed, || server(&config));
+            let seen = receive(&mut conn, &wire);
+            let [Seen::Failed(error)] = seen[..] else { panic!("{seen:?}") };
+            let code = error.close_code().unwrap().get();
+            let told = if explained { reason } else { "" };
+            assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(code, told))]);
+            assert_eq!(conn.sender().close_frame().unwrap().reason, told);
+        }
+    }
+    let config = config().max_frame(10).explain_violations(true);
+    let mut conn = server(&config);
+    assert_eq!(receive(&mut conn, &masked(TEXT, "secret, secret")).len(), 1);
+    let reason = "frame longer than the limit of 10 bytes";
+    assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1009, reason))]);
+}
+
 #[test]
 fn an_abort_goes_at_the_next_frame_boundary() {
     for role in ROLES {

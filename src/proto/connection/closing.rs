@@ -38,7 +38,8 @@
 use super::{Receiver, Sender};
 #[cfg(doc)]
 use crate::proto::config::Config;
-use crate::proto::{error::RecvError, message::DataKind, role::Role};
+use crate::proto::{close::CloseFrame, error::RecvError, message::DataKind, role::Role};
+use alloc::string::{String, ToString};
 use core::time::Duration;
 
 /// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
@@ -198,10 +199,16 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
 
 /// Receiving failed: the peer is told why (§7.1.7), where it is not the network that failed.
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
-    match error.close_code() {
-        Some(code) => tx.fail(code),
-        None => tx.write_failed(), // there is nobody to write to
-    }
+    let Some(code) = error.close_code() else {
+        return tx.write_failed(); // there is nobody to write to
+    };
+    let reason = match error {
+        _ if !tx.explains => String::new(),
+        RecvError::Protocol(violation) => violation.to_string(),
+        limit => limit.to_string(),
+    };
+    let told = tx.fail(CloseFrame::with_reason(code, &reason));
+    debug_assert_eq!(told, Ok(()), "a reason of ours is short");
 }
 
 /// How a connection ended; see [`Connection::closed`](super::Connection::closed).

@@ -128,13 +128,21 @@ impl Sender {
         }
     }
 
-    /// Reports a violation to the peer: behind the replies to what came before it, unless the
-    /// stream does not take those.
-    pub(in crate::proto::connection) fn fail(&mut self, code: CloseCode) {
+    /// Tells the peer why this end fails the connection: behind the replies to what came before,
+    /// unless the stream does not take those. Where a Close was sent before, that has to do.
+    pub(in crate::proto::connection) fn fail(
+        &mut self,
+        frame: CloseFrame<'_>,
+    ) -> Result<(), SendError> {
+        let body = match self.close_body(Some(frame)) {
+            Err(SendError::Closed) => None,
+            body => Some(body?),
+        };
         self.end_controls();
-        if let (false, Some(body)) = (self.is_closed(), Control::new(&code.get().to_be_bytes())) {
-            self.close_now(Some(CloseFrame::new(code)), body, false);
+        if let Some(body) = body {
+            self.close_now(Some(frame), body, false);
         }
+        Ok(())
     }
 
     /// Whether our Close was written, and does not lie in a stream that refuses to flush it.
