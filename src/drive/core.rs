@@ -7,8 +7,9 @@ use super::{
 use crate::{
     drive::Error,
     proto::{
+        close::CloseFrame,
         connection::{Closed, Connection, Ending, Inbound, Step},
-        error::RecvError,
+        error::{RecvError, SendError},
         time::Time,
     },
 };
@@ -49,6 +50,8 @@ pub trait Core<I>: Outcome {
     fn io_failed(&mut self, error: io::Error);
     fn take_io_error(&mut self) -> Option<io::Error>;
 
+    /// Fails the connection, as [`Connection::fail`] does.
+    fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError>;
     fn ending(&mut self) -> Ending;
     /// A Pong came: tells the time, if that is waited for.
     fn time_pong(&mut self, io: &I);
@@ -212,6 +215,10 @@ impl<I: Output> Core<I> for Whole {
 
     fn take_io_error(&mut self) -> Option<io::Error> {
         self.io_error.take()
+    }
+
+    fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError> {
+        self.conn.fail(frame)
     }
 
     fn ending(&mut self) -> Ending {

@@ -4,6 +4,7 @@ use crate::{
     drive::Error,
     drive::sync::MutexGuard,
     proto::{
+        close::CloseFrame,
         connection::{
             Closed, Delivery, Ending, Inbound, Position, Sender, Step, out_buffer::OutBuffer,
         },
@@ -174,6 +175,12 @@ impl<I: Io, H: Link<I>> Core<I> for Half<H> {
 
     fn take_io_error(&mut self) -> Option<io::Error> {
         self.link.queue().io_error.take()
+    }
+
+    fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError> {
+        self.inbound.fail(frame, &mut self.link.queue().tx)?;
+        let _ = Core::<I>::ending(self); // tells the writer
+        Ok(())
     }
 
     fn ending(&mut self) -> Ending {

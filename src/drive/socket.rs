@@ -32,6 +32,30 @@ impl<C: Outcome, I> Socket<C, I> {
 }
 
 impl<C: Core<I>, I> Socket<C, I> {
+    /// Fails the connection for a rule of your own, as a violation does: nothing more is delivered.
+    /// The next receiving call writes this Close, ends the stream, within about a second, and returns
+    /// [`RecvError::Failed`](crate::RecvError::Failed). See [`Connection::fail`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::fail`].
+    ///
+    /// ```no_run
+    /// # use tickwire::{CloseCode, CloseFrame, Error, blocking::WebSocket};
+    /// fn logins(ws: &mut WebSocket<std::net::TcpStream>) -> Result<(), Error> {
+    ///     while let Some(message) = ws.recv()? {
+    ///         if message.as_text().is_none() {
+    ///             let why = "text only, please";
+    ///             ws.fail(CloseFrame::with_reason(CloseCode::UNSUPPORTED_DATA, why))?;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn fail<'f>(&mut self, frame: impl Into<CloseFrame<'f>>) -> Result<(), SendError> {
+        self.core.fail(frame.into())
+    }
+
     /// The message at which the last step stopped.
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Option<Message<'_>> {

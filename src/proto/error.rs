@@ -83,6 +83,13 @@ pub enum RecvError {
         /// How many are allowed.
         limit: u32,
     },
+    /// The application failed the connection, with this code in our Close:
+    /// [`Connection::fail`](crate::Connection::fail).
+    #[error("failed by this end with close code {code}")]
+    Failed {
+        /// Of our Close.
+        code: CloseCode,
+    },
     /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5).
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
@@ -110,6 +117,7 @@ impl RecvError {
                 Some(CloseCode::MESSAGE_TOO_BIG)
             }
             Self::TooManyFragments { .. } => Some(CloseCode::POLICY_VIOLATION),
+            Self::Failed { code } => Some(code),
             Self::UnexpectedEof
             | Self::PongTimeout
             | Self::CloseTimeout
@@ -118,7 +126,8 @@ impl RecvError {
         }
     }
 
-    /// Whether a new connection may fare better: the network failed, and the peer broke no rule.
+    /// Whether a new connection may fare better: the network failed, neither a rule broken nor the
+    /// application.
     pub const fn is_retryable(self) -> bool {
         self.close_code().is_none()
     }

@@ -76,6 +76,7 @@ pub(crate) trait End: Sized {
     fn probe(&mut self) -> Result<(), Error>;
     /// Closes and receives to the end.
     fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error>;
+    fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError>;
     /// Sends all this, and receives as many messages meanwhile.
     fn both(&mut self, out: &[OwnedMessage], count: usize) -> Result<Vec<Seen>, Error>;
 
@@ -324,6 +325,9 @@ macro_rules! end {
                 $run!(self.$tx.close(frame))?;
                 while self.recv()?.is_some() {}
                 Ok(())
+            }
+            fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError> {
+                self.0.fail(frame)
             }
             fn both(&mut self, out: &[OwnedMessage], count: usize) -> Result<Vec<Seen>, Error> {
                 $both!(self, $run, out, count)

@@ -15,6 +15,7 @@ crate::everywhere! {
     both_ends_may_close_at_once
     a_violation_is_told_to_the_peer_behind_what_came_before_it
     a_limit_of_ours_closes_with_1009
+    nothing_is_delivered_after_this_end_has_failed_the_connection
     the_end_of_the_stream_is_not_a_close
     a_reset_does_not_hide_what_came_before_it
     a_peer_that_is_gone_fails_whoever_sends
@@ -113,6 +114,32 @@ fn a_limit_of_ours_closes_with_1009<E: End>() {
         assert!(end.recv().unwrap().is_some());
         assert_eq!(recv_error(end.recv()), RecvError::MessageTooBig { limit: 100 });
     });
+}
+
+fn nothing_is_delivered_after_this_end_has_failed_the_connection<E: End>() {
+    for role in ROLES {
+        let far = |peer: &mut Peer| {
+            let all = [peer.frame(TEXT, b"bad"), peer.frame(TEXT, b"worse")].concat();
+            peer.io.write_all(&all).unwrap();
+            peer.expect(BINARY, &bytes(3));
+            peer.expect(CLOSE, &close_body(4001, "bad"));
+            peer.io.write_all(&all).unwrap();
+            assert_eq!(peer.hear(), None); // it does not wait for an answer
+        };
+        meet(role, &Config::default(), How::PLAIN, far, |mut end: E| {
+            let code = CloseCode::new(4001).unwrap();
+            assert_eq!(end.recv().unwrap(), Some(text("bad")));
+            let _ = end.feed(&binary(3)).unwrap();
+            end.fail(CloseFrame::with_reason(code, "bad")).unwrap();
+            for _ in 0..2 {
+                assert_eq!(recv_error(end.recv()), RecvError::Failed { code });
+            }
+            assert_eq!((end.was_clean(), end.close_code()), (false, 1006));
+            assert!(matches!(end.feed(&binary(1)), Err(SendError::Closed)));
+            assert!(end.send(&binary(1)).is_err());
+            assert_eq!(end.fail(CloseFrame::new(code)), Err(SendError::Closed));
+        });
+    }
 }
 
 fn the_end_of_the_stream_is_not_a_close<E: End>() {

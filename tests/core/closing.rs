@@ -335,6 +335,80 @@ fn the_close_of_a_violation_says_why_if_asked_to() {
 }
 
 #[test]
+fn a_connection_failed_by_the_application_delivers_nothing_more() {
+    const CODE: CloseCode = CloseCode::POLICY_VIOLATION;
+    let frame = CloseFrame::with_reason(CODE, "no such room");
+    let failed = RecvError::Failed { code: CODE };
+    for role in ROLES {
+        let good = to(role, TEXT, "good");
+        for rest in [
+            to(role, TEXT, "bad"),
+            to(role, PING, "bad"),
+            to(role, TEXT_OPEN, "bad"),
+            to(role, CLOSE, close_body(1000, "")),
+            vec![0xff],
+            vec![],
+        ] {
+            let config = Config::default().close_timeout(Duration::from_secs(60));
+            let mut conn = connection(role, &config);
+            feed(&mut conn, &[good.clone(), rest.clone()].concat());
+            assert_eq!(next(&mut conn), Some(text("good")));
+            let _ = conn.sender_mut().feed("reply").unwrap();
+            let too_long = "x".repeat(124);
+            let refused = conn.fail(CloseFrame::with_reason(CODE, &too_long));
+            assert_eq!((refused, conn.closed()), (Err(SendError::ReasonTooLong), None));
+            assert_eq!(conn.fail(frame), Ok(()));
+            assert!(conn.receiver().event().is_none());
+            let end = conn.closed().unwrap();
+            assert_eq!((end.error, end.code, end.clean), (Some(failed), 1006, false));
+            for _ in 0..2 {
+                assert_eq!(conn.step(), Err(failed));
+                assert_eq!(conn.step_chunk(), Err(failed));
+                feed(&mut conn, &good);
+            }
+            assert_eq!(conn.fail(frame), Err(SendError::Closed));
+            assert!(matches!(conn.sender_mut().feed("late"), Err(SendError::Closed)));
+
+            // As for a violation: the Close behind the reply, a shutdown, a second for the rest.
+            assert_eq!((conn.ending(), conn.ready_state()), (Ending::Flush, ReadyState::Closing));
+            let close = (CLOSE, close_body(1008, "no such room"));
+            assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"reply".to_vec()), close]);
+            assert_eq!(conn.ending(), Ending::ShutDown);
+            conn.shut_down();
+            assert_eq!(conn.ending(), Ending::Discard);
+            let at = |millis| Time::new(Duration::from_millis(millis));
+            assert_eq!(conn.handle_timeout(at(0)), Ok(()));
+            assert_eq!(conn.poll_timeout(), Some(at(1000)));
+            assert_eq!(conn.handle_timeout(at(1000)), Ok(()));
+            assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
+        }
+    }
+}
+
+#[test]
+fn failing_a_connection_that_closes_sends_no_second_close() {
+    for role in ROLES {
+        // After the peer's Close nothing more is received anyway.
+        let mut conn = connection(role, &Config::default());
+        let _ = receive(&mut conn, &to(role, CLOSE, close_body(1000, "")));
+        assert_eq!(conn.fail(CloseCode::POLICY_VIOLATION), Err(SendError::Closed));
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1000, ""))]);
+        assert!(conn.closed().unwrap().clean);
+
+        // After ours, messages up to the peer's would still be.
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().close(CloseCode::NORMAL).unwrap();
+        feed(&mut conn, &to(role, TEXT, "more"));
+        assert_eq!(conn.fail(CloseCode::POLICY_VIOLATION), Ok(()));
+        assert!(conn.step().is_err());
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1000, ""))]);
+        assert_eq!(conn.ending(), Ending::ShutDown);
+    }
+    let mut conn = server(&Config::default()); // §7.4.1
+    assert_eq!(conn.fail(CloseCode::MANDATORY_EXTENSION), Err(SendError::BadCloseCode));
+}
+
+#[test]
 fn an_abort_goes_at_the_next_frame_boundary() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());

@@ -50,7 +50,8 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 enum Theirs {
     Awaited,
     Came,
-    /// The peer broke the protocol or a limit first, which our Close reports.
+    /// The peer broke the protocol or a limit first, or the application failed the connection: our
+    /// Close reports it.
     Violated,
     /// The stream ended or a deadline passed first.
     Missing,

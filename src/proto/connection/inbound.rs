@@ -6,8 +6,9 @@ use super::{
     timers::Timers,
 };
 use crate::proto::{
+    close::CloseFrame,
     config::{Config, Negotiated},
-    error::RecvError,
+    error::{RecvError, SendError},
     role::Role,
     time::Time,
 };
@@ -103,6 +104,16 @@ impl Inbound {
 
     pub(super) fn ready_state(&self, tx: &Sender) -> ReadyState {
         self.phase(tx).ready_state()
+    }
+
+    /// Fails the connection as a violation would, for a reason of the application's.
+    pub(crate) fn fail(&mut self, frame: CloseFrame<'_>, tx: &mut Sender) -> Result<(), SendError> {
+        if self.rx.ended() {
+            return Err(SendError::Closed);
+        }
+        tx.fail(frame)?;
+        self.rx.abandon(RecvError::Failed { code: frame.code });
+        Ok(())
     }
 
     /// When to tell the time next; `None`: not until something else happens.

@@ -26,9 +26,10 @@ pub use rtt::RoundTrip;
 pub use sender::{Position, Sender};
 
 use crate::proto::{
+    close::CloseFrame,
     config::{Config, Negotiated},
     entropy::Entropy,
-    error::RecvError,
+    error::{RecvError, SendError},
     memory::Memory,
     role::Role,
     time::Time,
@@ -231,6 +232,25 @@ impl Connection {
     /// timer runs from here until the stream takes some.
     pub fn write_blocked(&mut self) {
         self.tx.blocked();
+    }
+
+    /// Fails the connection as a violation of the peer does, for a rule of the application's own:
+    /// nothing more is delivered, what was received and not looked at is dropped, and `frame` goes out,
+    /// behind the replies to what came before it, unless the stream does not take those. The peer's
+    /// Close is not awaited: once ours is written, the stream has a second to end, as
+    /// [`ending`](Self::ending) says. From here on [`step`](Self::step) and [`closed`](Self::closed) say
+    /// [`Failed`](RecvError::Failed).
+    ///
+    /// If our Close was sent before, there is no second one. To receive everything up to the peer's
+    /// Close instead, see [`Sender::close`] and [`Sender::abort`].
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed) if nothing more is received anyway: the peer has closed, or the
+    /// connection failed; [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
+    /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server. Nothing has changed then.
+    pub fn fail<'f>(&mut self, frame: impl Into<CloseFrame<'f>>) -> Result<(), SendError> {
+        self.inbound.fail(frame.into(), &mut self.tx)
     }
 
     /// Says that the stream was shut for writing, as [`ending`](Self::ending) asked.

@@ -418,6 +418,13 @@ impl Receiver {
         }
     }
 
+    /// Fails with `error` at once: what was received and not delivered is not.
+    pub(super) fn abandon(&mut self, error: RecvError) {
+        self.settle();
+        self.fail(error);
+        self.set_quick();
+    }
+
     /// Why nothing beyond the bytes here will be received, if that is so.
     pub(crate) fn failure(&self) -> Option<RecvError> {
         self.error().or(self.late)

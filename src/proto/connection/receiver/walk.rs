@@ -60,7 +60,7 @@ impl Receiver {
     }
 
     #[cold]
-    fn fail(&mut self, error: RecvError) {
+    pub(super) fn fail(&mut self, error: RecvError) {
         if !matches!(self.state, State::Failed(_)) {
             trace::failed(error);
         }
