@@ -147,7 +147,7 @@ impl Pair {
             }
             Call::Fail => {
                 self.lossy = true;
-                tx.fail(CloseCode::POLICY_VIOLATION);
+                assert!(tx.fail(CloseCode::POLICY_VIOLATION.into()).is_ok());
             }
             Call::End => {
                 self.lossy = true;
