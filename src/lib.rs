@@ -202,8 +202,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two, and the
 //!   module `tls`. The types of rustls in that API follow its version, 0.23 now.
 //! - `counters`: counts of the traffic of each connection.
-//! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, for `tokio` (which it switches on) and
-//!   `futures_io`.
+//! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, and by `Events` of [`OwnedEvent`]s, for `tokio`
+//!   (which it switches on) and `futures_io`.
 //! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like. For axum
 //!   there is the crate `tickwire-axum`.
 //! - `tap`: a wire tap for streams of `tokio` and `blocking`, and its replay into the core.
@@ -275,6 +275,8 @@ pub mod tokio;
 pub use backoff::Backoff;
 #[cfg(feature = "std")]
 pub use dial::Dial;
+#[cfg(feature = "futures")]
+pub use drive::task::streams::Events;
 #[cfg(feature = "std")]
 pub use drive::{error::Error, received::Received};
 pub use outbox::{Outbox, OutboxCounts, PushError, TooSlow};
@@ -285,7 +287,7 @@ pub use proto::deflate;
 #[cfg(feature = "std")]
 pub use proto::entropy::system::SystemEntropy;
 pub use proto::{
-    close::{CloseCode, CloseFrame},
+    close::{CloseCode, CloseFrame, OwnedCloseFrame},
     config::{Config, Heartbeat, Negotiated},
     connection::{
         Closed, Connection, Ending, Outgoing, Position, ReadyState, Receiver, RoundTrip, Sender,
@@ -293,6 +295,7 @@ pub use proto::{
     },
     entropy::Entropy,
     error::{ProtocolError, RecvError, SendError},
+    event::OwnedEvent,
     frame, handshake, mask,
     message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
     outbound::Outbound,

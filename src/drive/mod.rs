@@ -7,10 +7,10 @@
 //! `blocking` the poll has already waited for as long as it may.
 mod core;
 pub(crate) mod error;
-mod futures;
 mod halves;
 mod handshake;
 pub(crate) mod io;
+mod polled;
 pub(crate) mod received;
 mod socket;
 pub(crate) mod sync;
@@ -32,7 +32,7 @@ pub(crate) use socket::begun;
 pub use task::{MessageOrRoom, Recv, RecvWith, WebSocket};
 
 use crate::proto::connection::{Ending, Step};
-use futures::Streams;
+use polled::Polled;
 use std::{
     io::Result as IoResult,
     task::{Context, Poll, ready},
@@ -59,13 +59,13 @@ pub struct Socket<C, I> {
     /// Why there is no item: put here by a poll, taken by the call that returns it, so that nothing
     /// wide goes through futures.
     failed: Option<Error>,
-    pub(crate) streams: Streams,
+    pub(crate) polled: Polled,
 }
 
 impl<C: Core<I>, I: Input<C>> Socket<C, I> {
     pub(crate) fn new(mut core: C, io: I) -> Self {
         let stamp = core.inbound().stamps_reads();
-        Self { core, io, stamp, failed: None, streams: Streams::default() }
+        Self { core, io, stamp, failed: None, polled: Polled::default() }
     }
 
     /// Why there is no item: an error kept aside, or the end.
@@ -204,7 +204,7 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
 impl<C, I> Socket<C, I> {
     /// The same, over another stream.
     pub(crate) fn over<J, E>(self, map: impl FnOnce(I) -> Result<J, E>) -> Result<Socket<C, J>, E> {
-        let Self { core, io, stamp, failed, streams } = self;
-        Ok(Socket { core, io: map(io)?, stamp, failed, streams })
+        let Self { core, io, stamp, failed, polled } = self;
+        Ok(Socket { core, io: map(io)?, stamp, failed, polled })
     }
 }

@@ -3,6 +3,7 @@
 //! The connection decides whether a Close is due, and in which order it is sent.
 pub use crate::proto::code::CloseCode;
 use crate::proto::{error::ProtocolError, frame::MAX_CONTROL_LEN};
+use alloc::string::String;
 
 /// The body of a Close frame. Calls that allow an empty body take or return an `Option` of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +52,27 @@ impl<'a> CloseFrame<'a> {
         rest.get_mut(..self.reason.len())?.copy_from_slice(self.reason.as_bytes());
         debug_assert!(self.reason.len() <= MAX_REASON);
         Some((out, 2 + self.reason.len()))
+    }
+}
+
+/// A [`CloseFrame`] that owns its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OwnedCloseFrame {
+    /// As [`CloseFrame::code`].
+    pub code: CloseCode,
+    /// As [`CloseFrame::reason`].
+    pub reason: String,
+}
+
+impl From<CloseFrame<'_>> for OwnedCloseFrame {
+    fn from(frame: CloseFrame<'_>) -> Self {
+        Self { code: frame.code, reason: frame.reason.into() }
+    }
+}
+
+impl<'a> From<&'a OwnedCloseFrame> for CloseFrame<'a> {
+    fn from(frame: &'a OwnedCloseFrame) -> Self {
+        Self::with_reason(frame.code, &frame.reason)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod deflate;
 pub(crate) mod deflate;
 pub(crate) mod entropy;
 pub(crate) mod error;
+pub(crate) mod event;
 pub mod frame;
 pub mod handshake;
 mod kernel;

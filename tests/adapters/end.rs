@@ -91,7 +91,7 @@ pub(crate) trait End: Sized {
 
 // How a call is run, and given up.
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).enable_all().build().unwrap()
 });
@@ -358,15 +358,15 @@ macro_rules! end {
 type OnTokio = Line<tokio::net::UnixStream>;
 type OnSmol = Line<async_net::unix::UnixStream>;
 type OnThreads = Line<UnixStream>;
-type Timers = fn(Instant) -> Timer;
+pub(crate) type Timers = fn(Instant) -> Timer;
 
-fn of_tokio(io: UnixStream) -> tokio::net::UnixStream {
+pub(crate) fn of_tokio(io: UnixStream) -> tokio::net::UnixStream {
     let _here = RUNTIME.enter();
     io.set_nonblocking(true).unwrap();
     tokio::net::UnixStream::from_std(io).unwrap()
 }
 
-fn of_smol(io: UnixStream) -> async_net::unix::UnixStream {
+pub(crate) fn of_smol(io: UnixStream) -> async_net::unix::UnixStream {
     Async::new(io).unwrap().into()
 }
 

@@ -23,26 +23,26 @@ pub(crate) use peer::Peer;
 macro_rules! everywhere {
     ($($behaviour:ident)*) => {
         crate::over! { [$($behaviour)*]
-            tokio: Tokio;
-            tokio_split: TokioSplit;
-            futures_io: FuturesIo;
-            futures_io_split: FuturesIoSplit;
-            blocking: Blocking;
-            blocking_split: BlockingSplit;
+            tokio: crate::end::Tokio;
+            tokio_split: crate::end::TokioSplit;
+            futures_io: crate::end::FuturesIo;
+            futures_io_split: crate::end::FuturesIoSplit;
+            blocking: crate::end::Blocking;
+            blocking_split: crate::end::BlockingSplit;
         }
     };
 }
 
 macro_rules! over {
-    ($behaviours:tt $($way:ident: $end:ident;)*) => {
+    ($behaviours:tt $($way:ident: $end:ty;)*) => {
         $(crate::over! { @$way $end $behaviours })*
     };
-    (@$way:ident $end:ident [$($behaviour:ident)*]) => {
+    (@$way:ident $end:ty [$($behaviour:ident)*]) => {
         mod $way {
             $(
                 #[test]
                 fn $behaviour() {
-                    crate::support::blocking::bounded(super::$behaviour::<crate::end::$end>);
+                    crate::support::blocking::bounded(super::$behaviour::<$end>);
                 }
             )*
         }
@@ -52,6 +52,8 @@ use {everywhere, over};
 
 mod deadlines;
 mod endings;
+#[cfg(feature = "futures")]
+mod events;
 mod handshakes;
 mod messages;
 mod streams;

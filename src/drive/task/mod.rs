@@ -3,6 +3,7 @@
 //! An adapter says how its streams are read and written and what its timers are: `tokio`,
 //! `futures_io`.
 mod handshake;
+pub(crate) mod polls;
 mod source;
 mod split;
 #[cfg(feature = "futures")]

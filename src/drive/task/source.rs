@@ -1,4 +1,5 @@
 //! How a task reads, waits, and is woken by a timer.
+use super::polls::Outlook;
 use crate::{
     drive::{Core, Input, Io, Output, Whole, Wire, io::failed},
     proto::{connection::Connection, error::RecvError, pool, time::Time},
@@ -36,6 +37,8 @@ pub trait Deadlines {
     fn tell(&mut self, now: Time) -> Result<(), RecvError>;
     /// Whether something is to be written by this task.
     fn writes(&mut self) -> bool;
+    /// What the tasks of its two sides have to tell each other; `None` where they do that by a lock.
+    fn outlook(&self) -> Option<Outlook>;
 }
 
 impl<I: Source + Timer, C: Core<I> + Deadlines> Input<C> for I {
@@ -150,6 +153,16 @@ impl Deadlines for Whole {
 
     fn writes(&mut self) -> bool {
         self.conn.sender().has_outgoing()
+    }
+
+    fn outlook(&self) -> Option<Outlook> {
+        let tx = self.conn.sender();
+        Some(Outlook {
+            closed: tx.is_closed(),
+            broken: tx.is_broken(),
+            failed: self.error().is_some(),
+            blocked: tx.poll_timeout().is_some(),
+        })
     }
 }
 

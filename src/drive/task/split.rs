@@ -13,8 +13,9 @@
 //! `pen` is locked before `queue`, and neither is held across a poll. So the reader can answer a Ping
 //! while the writer's task sleeps, or waits in the middle of a write: its Pong joins the bytes taken
 //! out, at the next frame boundary. A stream keeps one waker for writing, and both tasks may wait for
-//! it, so that waker wakes both.
-use super::{POOL, Source, Timer, WebSocket, source::Deadlines};
+//! it, so that waker wakes both; and it may forget that waker when it takes bytes, so whoever writes the
+//! last of what it had refused wakes the other.
+use super::{POOL, Source, Timer, WebSocket, polls::Outlook, source::Deadlines};
 use crate::{
     drive::sync::{Mutex, MutexGuard},
     drive::{
@@ -33,7 +34,7 @@ use crate::{
 use bytes::Buf;
 use std::{
     future::poll_fn,
-    io,
+    io, mem,
     sync::{Arc, PoisonError},
     task::{Context, Poll, Wake, Waker, ready},
 };
@@ -62,6 +63,8 @@ struct Pen<W> {
     held: OutBuffer,
     /// The stream took bytes that it has not been asked to flush.
     dirty: bool,
+    /// It did not take the rest, and a task may wait for that.
+    blocked: bool,
 }
 
 /// The tasks that wait: the reader for anything, the writer for the stream to take bytes.
@@ -75,6 +78,15 @@ pub(super) struct Wakers {
 pub(super) enum Side {
     Reader,
     Writer,
+}
+
+impl Side {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Reader => Self::Writer,
+            Self::Writer => Self::Reader,
+        }
+    }
 }
 
 impl Wakers {
@@ -148,19 +160,24 @@ impl<W: Output> Shared<W> {
         let both = Waker::from(self.wakers.clone());
         let cx = &mut Context::from_waker(&both);
         let mut pen = self.pen();
-        let Pen { io, held, dirty } = &mut *pen;
+        let Pen { io, held, dirty, blocked } = &mut *pen;
         loop {
             let mut queue = self.queue();
             if !queue.tx.take_out(held) {
                 pool::give(held.reclaim());
                 if !*dirty {
+                    let awaited = mem::take(blocked);
                     // The right goes back before more can be queued.
                     drop(pen);
                     drop(queue);
+                    if awaited {
+                        self.wakers.wake_one(side.other()); // the stream may not
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 drop(queue);
                 let flushed = flush(io, cx);
+                *blocked |= flushed.is_pending();
                 self.queue().tx.unflushed(flushed.is_pending());
                 match ready!(flushed) {
                     Ok(()) => *dirty = false,
@@ -177,6 +194,7 @@ impl<W: Output> Shared<W> {
                 }
                 Poll::Ready(Err(error)) => return self.fail(held, error),
                 Poll::Pending => {
+                    *blocked = true;
                     held.blocked();
                     self.queue().tx.note(held);
                     return Poll::Pending;
@@ -228,7 +246,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         let mut held = OutBuffer::default();
         held.set_memory(&POOL);
         let shared = Arc::new(Shared {
-            pen: Mutex::new(Pen { io: write, held, dirty: core.dirty }),
+            pen: Mutex::new(Pen { io: write, held, dirty: core.dirty, blocked: false }),
             queue: Mutex::new(Queue::new(tx, core.io_error, ended)),
             wakers: Arc::default(),
         });
@@ -299,6 +317,10 @@ impl<W> Deadlines for Half<W> {
     /// The writer has to flush the messages fed.
     fn writes(&mut self) -> bool {
         self.link.queue().tx.owes_control()
+    }
+
+    fn outlook(&self) -> Option<Outlook> {
+        None
     }
 
     fn reads(&mut self) {}

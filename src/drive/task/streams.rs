@@ -1,122 +1,69 @@
-//! Streams and sinks of owned messages, for code that uses combinators: `StreamExt`,
-//! `forward`, a `select` of many connections, frameworks that take `Stream + Sink`.
+//! Streams and sinks of owned messages, and of owned events, for code that uses combinators:
+//! `StreamExt`, `forward`, a `select` of many connections, frameworks that take `Stream + Sink`.
 //!
 //! Their cost is an owned message for each one received (one allocation, or a share of the
 //! buffer it came in) where [`recv`](WebSocket::recv) lends it out. The WebSocket's own methods take
 //! precedence over those of `SinkExt`: `ws.send("text")` is [`WebSocket::send`].
+//!
+//! `StreamExt::split` lets two tasks share one WebSocket; [`Socket::poll_recv`] has the rule.
 use super::{
-    Source, Timer, WebSocket,
-    split::{Reader, Side, Wakers, Writer},
+    Core, Socket, Source, Timer, WebSocket,
+    source::Deadlines,
+    split::{Side, Writer},
 };
 use crate::{
-    drive::{Error, Output, Ready, Want},
+    drive::{Error, Output, Ready, Want, begun},
     proto::{
-        close::CloseCode,
-        connection::{Sender, Step},
-        error::SendError,
+        close::{CloseCode, CloseFrame},
+        connection::{Receiver, Sender},
+        event::OwnedEvent,
         message::OwnedMessage,
     },
 };
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 use std::{
+    ops::DerefMut,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
-/// What a `Stream` and a `Sink` have to remember.
-#[derive(Debug, Default)]
-pub(crate) struct Streams {
-    /// The `Stream` has given its last item.
-    over: bool,
-    /// The tasks that wait for the `Stream` and for the `Sink`, once one does.
-    tasks: Option<Arc<Wakers>>,
-}
+type Next<T> = Poll<Option<Result<T, Error>>>;
 
-/// `StreamExt::split` lets two tasks share one WebSocket, but a stream and a timer wake only the
-/// last task that polled; here both are woken.
-impl<I> WebSocket<I> {
-    fn tasks(&mut self, side: Side, cx: &Context<'_>) -> Arc<Wakers> {
-        let tasks = self.streams.tasks.get_or_insert_default();
-        tasks.park(side, cx);
-        tasks.clone()
-    }
-
-    /// The state that one side may change while the other waits for it.
-    fn outlook(&self) -> (bool, bool, bool) {
-        let tx = self.core.conn.sender();
-        (tx.is_closed(), tx.is_broken(), self.core.error().is_some())
-    }
-
-    /// Polls one side, and wakes the other if that changed something for it.
-    fn poll_side<T>(
+impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
+    /// The next item of a `Stream`.
+    fn poll_owned<T>(
         &mut self,
-        side: Side,
-        cx: &Context<'_>,
-        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        let (tasks, before) = (self.tasks(side, cx), self.outlook());
-        let both = Waker::from(tasks.clone());
-        let polled = poll(self, &mut Context::from_waker(&both));
-        if self.outlook() != before {
-            tasks.wake_one(match side {
-                Side::Reader => Side::Writer,
-                Side::Writer => Side::Reader,
-            });
-        }
-        polled
-    }
-}
-
-/// The messages of [`recv_owned`](WebSocket::recv_owned), up to the peer's Close. An error comes
-/// once, and is the last item. Messages fed are written when the input is used up.
-impl<I: Source + Timer + Output + Unpin> Stream for WebSocket<I> {
-    type Item = Result<OwnedMessage, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.streams.over {
+        cx: &mut Context<'_>,
+        want: Want,
+        take: impl FnOnce(&mut Receiver) -> Option<T>,
+    ) -> Next<T> {
+        if self.polled.over {
             return Poll::Ready(None);
         }
-        let ready = match self.quick() {
-            Some(Step::Message) => Ready::Item,
-            _ => ready!(self.poll_side(Side::Reader, cx, |ws, cx| ws.poll_more(cx, Want::Message))),
-        };
-        let item = match ready {
-            Ready::Item => self.core.conn.receiver_mut().take_message().map(Ok),
+        let item = match ready!(self.poll_item(cx, want)) {
+            Ready::Item => take(self.core.inbound().receiver_mut()).map(Ok),
             Ready::End => self.ended().transpose(),
         };
-        self.streams.over = !matches!(item, Some(Ok(_)));
+        self.polled.over = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)
     }
 }
 
-impl<I: Source + Timer + Output + Unpin> FusedStream for WebSocket<I> {
-    fn is_terminated(&self) -> bool {
-        self.streams.over
-    }
-}
-
-/// As that of the whole [`WebSocket`].
-impl<R: Source + Timer + Unpin, W: Output> Stream for Reader<R, W> {
+/// The messages of [`recv_owned`](Socket::recv_owned), up to the peer's Close. An error comes
+/// once, and is the last item. Messages fed are written when the input is used up. [`Events`] has
+/// control frames too; [who may poll](Socket::poll_recv).
+impl<C: Core<I> + Deadlines + Unpin, I: Source + Timer + Unpin> Stream for Socket<C, I> {
     type Item = Result<OwnedMessage, Error>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.streams.over {
-            return Poll::Ready(None);
-        }
-        let item = match ready!(self.poll_message(cx)) {
-            Ready::Item => self.core.inbound.receiver_mut().take_message().map(Ok),
-            Ready::End => self.ended().transpose(),
-        };
-        self.streams.over = !matches!(item, Some(Ok(_)));
-        Poll::Ready(item)
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next<OwnedMessage> {
+        self.poll_owned(cx, Want::Message, Receiver::take_message)
     }
 }
 
-impl<R: Source + Timer + Unpin, W: Output> FusedStream for Reader<R, W> {
+impl<C: Core<I> + Deadlines + Unpin, I: Source + Timer + Unpin> FusedStream for Socket<C, I> {
     fn is_terminated(&self) -> bool {
-        self.streams.over
+        self.polled.over
     }
 }
 
@@ -140,10 +87,8 @@ impl<I: Source + Timer + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_side(Side::Writer, cx, |ws, cx| {
-            close(ws.sender())?;
-            WebSocket::poll_flush(ws, cx, false)
-        })
+        begun(self.sender().close(CloseCode::NORMAL))?;
+        Sink::poll_flush(self, cx)
     }
 }
 
@@ -165,15 +110,120 @@ impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        close(&mut self.sender())?;
-        Writer::poll_flush(&mut self, cx, false)
+        begun(self.sender().close(CloseCode::NORMAL))?;
+        Sink::poll_flush(self, cx)
     }
 }
 
-/// Queues a Close, if none was queued before.
-fn close(tx: &mut Sender) -> Result<(), SendError> {
-    match tx.close(CloseCode::NORMAL) {
-        Err(SendError::Closed) => Ok(()),
-        done => done,
+/// A WebSocket, its `Reader` or its `Writer`, as a `Stream` and `Sink` of messages **and control
+/// frames**: of [`OwnedEvent`]s.
+///
+/// ```
+/// use futures_util::{SinkExt, StreamExt};
+/// use tickwire::{Error, Events, OwnedEvent, tokio::WebSocket};
+/// use tokio::net::TcpStream;
+///
+/// async fn serve(ws: WebSocket<TcpStream>) -> Result<(), Error> {
+///     let (mut sink, mut events) = Events(ws).split();
+///     sink.send(OwnedEvent::Ping("are you there?".into())).await?;
+///     while let Some(event) = events.next().await {
+///         match event? {
+///             OwnedEvent::Message(message) => sink.send(message.into()).await?,
+///             OwnedEvent::Close(frame) => println!("closes: {frame:?}"), // and was answered
+///             OwnedEvent::Ping(_) | OwnedEvent::Pong(_) => {} // a Ping was answered too
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// **Received** are the events of `recv_event`, the peer's Close among them; the stream ends when
+/// that was answered and the connection ended. An error comes once, and is the last item. If
+/// [`auto_close`](crate::Config::auto_close) is off, answer a Close before asking for the next item:
+/// the stream ends there otherwise.
+///
+/// **Sent** with the next flush: a message as by [`feed`](Sender::feed), a Ping, Pong or Close as by
+/// [`ping`](Sender::ping), [`pong`](Sender::pong) and [`close`](Sender::close). So Pings and Pongs overtake
+/// messages of which nothing was written, and of several waiting Pings only the newest is sent; a Close goes
+/// behind everything. After it, or after the answer to the peer's, sending fails with
+/// [`Closed`](crate::SendError::Closed). Every item waits until there is room for a message; the calls of the
+/// [`Sender`] do not wait. If you forward what you receive, switch [`auto_pong`](crate::Config::auto_pong) off:
+/// each Ping is answered twice otherwise.
+///
+/// Both in one task, or in two after `StreamExt::split`: see [who may
+/// poll](Socket::poll_recv).
+#[derive(Debug)]
+pub struct Events<S>(
+    /// What it is made of, with all of its calls.
+    pub S,
+);
+
+impl<C, I> Stream for Events<Socket<C, I>>
+where
+    C: Core<I> + Deadlines + Unpin,
+    I: Source + Timer + Unpin,
+{
+    type Item = Result<OwnedEvent, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next<OwnedEvent> {
+        self.0.poll_owned(cx, Want::Event, |rx| match rx.take_message() {
+            Some(message) => Some(message.into()),
+            None => rx.event().map(OwnedEvent::from),
+        })
+    }
+}
+
+impl<C, I> FusedStream for Events<Socket<C, I>>
+where
+    C: Core<I> + Deadlines + Unpin,
+    I: Source + Timer + Unpin,
+{
+    fn is_terminated(&self) -> bool {
+        self.0.is_terminated()
+    }
+}
+
+/// What can send control frames besides messages.
+pub trait Control: Sink<OwnedMessage, Error = Error> + Unpin {
+    fn tx(&mut self) -> impl DerefMut<Target = Sender>;
+}
+
+impl<I: Source + Timer + Output + Unpin> Control for WebSocket<I> {
+    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
+        self.sender()
+    }
+}
+
+impl<W: Output + Timer> Control for Writer<W> {
+    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
+        self.sender()
+    }
+}
+
+/// Closing is that of the `Sink` of messages: with code 1000, unless a Close was sent before.
+impl<S: Control> Sink<OwnedEvent> for Events<S> {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.0).poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, event: OwnedEvent) -> Result<(), Error> {
+        let mut tx = self.0.tx();
+        match event {
+            OwnedEvent::Message(message) => tx.feed(message).map(drop),
+            OwnedEvent::Ping(payload) => tx.ping(&payload),
+            OwnedEvent::Pong(payload) => tx.pong(&payload),
+            OwnedEvent::Close(frame) => tx.close(frame.as_ref().map(CloseFrame::from)),
+        }?;
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.0).poll_close(cx)
     }
 }

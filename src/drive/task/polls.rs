@@ -1,0 +1,129 @@
+//! Receiving by polls, and the waking of two tasks that share one WebSocket.
+//!
+//! A stream and a timer wake only the last task that polled. So the polls of a side hand them a waker
+//! that wakes both sides; and what one side changes for the other, without any I/O for it to see, wakes
+//! the other. The halves of `into_split` have such wakers of their own.
+use super::{
+    Socket, Source, Timer,
+    source::Deadlines,
+    split::{Side, Wakers},
+};
+use crate::{
+    drive::{Core, Error, Ready, Want},
+    proto::{
+        connection::Step,
+        message::{Event, Message},
+    },
+};
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+/// What polls have to remember.
+#[derive(Debug, Default)]
+pub(crate) struct Polled {
+    /// The tasks that wait for each side, once one does.
+    tasks: Option<Arc<Wakers>>,
+    /// What the last poll left.
+    outlook: Outlook,
+    /// The `Stream` has given its last item.
+    #[cfg(feature = "futures")]
+    pub(super) over: bool,
+}
+
+/// The state that one side may change while the other waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outlook {
+    /// A Close was queued, which begins a deadline of the side that receives.
+    pub(super) closed: bool,
+    /// The stream does not take bytes any more.
+    pub(super) broken: bool,
+    /// Receiving has failed.
+    pub(super) failed: bool,
+    /// The stream refuses bytes, and either side may write them later.
+    pub(super) blocked: bool,
+}
+
+impl Outlook {
+    /// Whether the other side has to know of the change from this. A side that waits for a stream that
+    /// blocks is woken by it; but a stream may forget that waker when it takes bytes.
+    fn is_news(self, before: Self) -> bool {
+        let ends = |of: Self| (of.closed, of.broken, of.failed);
+        ends(self) != ends(before) || (before.blocked && !self.blocked)
+    }
+}
+
+impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
+    /// Polls [`recv`](Self::recv): for a `Future` or a `Stream` of your own.
+    ///
+    /// There is nothing to cancel: all state lives in the connection, so what a poll has not returned, the
+    /// next receiving call returns, whichever it is. The first poll that has to wait allocates a place
+    /// for wakers.
+    ///
+    /// # Who may poll
+    ///
+    /// One task polls receiving: by this, by [`poll_recv_event`](Self::poll_recv_event), or as a `Stream`.
+    /// One task, the same or another, polls sending: as a `Sink` (feature `futures`). Each side wakes the
+    /// task that polled it last, and no other. A Close that was queued by
+    /// [`Sender::close`](crate::Sender::close) begins its deadline with the next poll of either side.
+    ///
+    /// Everything else is for a connection that one task drives: the future of [`recv`](Self::recv), and any
+    /// other of a whole WebSocket, takes the wake-ups of both sides, so that a second task might sleep for ever.
+    /// Of `into_split`, each half is for one task, whatever it calls, and needs no lock around both.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message<'_>>, Error>> {
+        Poll::Ready(match ready!(self.poll_item(cx, Want::Message)) {
+            Ready::Item => Ok(self.message()),
+            Ready::End => self.ended(),
+        })
+    }
+
+    /// Polls [`recv_event`](Self::recv_event), otherwise as [`poll_recv`](Self::poll_recv), whose rule of
+    /// [who may poll](Self::poll_recv) holds here too.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn poll_recv_event(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Event<'_>>, Error>> {
+        Poll::Ready(match ready!(self.poll_item(cx, Want::Event)) {
+            Ready::Item => Ok(self.core.inbound().receiver().event()),
+            Ready::End => self.ended(),
+        })
+    }
+
+    pub(super) fn poll_item(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
+        match self.quick() {
+            Some(Step::Message) => Poll::Ready(Ready::Item),
+            _ => self.poll_side(Side::Reader, cx, |socket, cx| socket.poll_more(cx, want)),
+        }
+    }
+
+    /// Polls one side, and wakes the other where something has changed for it since the last poll.
+    pub(super) fn poll_side<T>(
+        &mut self,
+        side: Side,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if self.core.outlook().is_none() {
+            return poll(self, cx);
+        }
+        let tasks = self.polled.tasks.get_or_insert_default().clone();
+        tasks.park(side, cx);
+        let both = Waker::from(tasks.clone());
+        let polled = poll(self, &mut Context::from_waker(&both));
+        let outlook = self.core.outlook().unwrap_or_default();
+        if outlook.is_news(mem::replace(&mut self.polled.outlook, outlook)) {
+            tasks.wake_one(side.other());
+        }
+        polled
+    }
+}

@@ -1,0 +1,50 @@
+//! Events that own what they hold: to keep, to send to another task, or to send to the peer.
+use crate::proto::{
+    close::{CloseFrame, OwnedCloseFrame},
+    message::{Event, Message, OwnedMessage},
+};
+use bytes::Bytes;
+
+/// An [`Event`] that owns its payload: a message or a control frame, received or to be sent.
+///
+/// `Event::from(&owned)` borrows it, and `OwnedEvent::from(event)` copies one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+// Exhaustive: as `Event`.
+pub enum OwnedEvent {
+    /// A whole data message.
+    Message(OwnedMessage),
+    /// A Ping with its payload, at most 125 bytes (§5.5.2).
+    Ping(Bytes),
+    /// A Pong with its payload, at most 125 bytes (§5.5.3).
+    Pong(Bytes),
+    /// A Close; `None` for an empty body (§5.5.1).
+    Close(Option<OwnedCloseFrame>),
+}
+
+impl From<Event<'_>> for OwnedEvent {
+    fn from(event: Event<'_>) -> Self {
+        match event {
+            Event::Message(message) => Self::Message(message.to_owned()),
+            Event::Ping(payload) => Self::Ping(Bytes::copy_from_slice(payload)),
+            Event::Pong(payload) => Self::Pong(Bytes::copy_from_slice(payload)),
+            Event::Close(frame) => Self::Close(frame.map(OwnedCloseFrame::from)),
+        }
+    }
+}
+
+impl<'a> From<&'a OwnedEvent> for Event<'a> {
+    fn from(event: &'a OwnedEvent) -> Self {
+        match event {
+            OwnedEvent::Message(message) => Self::Message(Message::from(message)),
+            OwnedEvent::Ping(payload) => Self::Ping(payload),
+            OwnedEvent::Pong(payload) => Self::Pong(payload),
+            OwnedEvent::Close(frame) => Self::Close(frame.as_ref().map(CloseFrame::from)),
+        }
+    }
+}
+
+impl From<OwnedMessage> for OwnedEvent {
+    fn from(message: OwnedMessage) -> Self {
+        Self::Message(message)
+    }
+}
