@@ -34,11 +34,13 @@ mod core_types {
         both::<OwnedMessage>();
         both::<DataKind>();
         both::<Event<'_>>();
+        both::<OwnedEvent>();
         both::<Chunk<'_>>();
         both::<Info>();
         both::<Prepared>();
         both::<CloseCode>();
         both::<CloseFrame<'_>>();
+        both::<OwnedCloseFrame>();
         both::<OpCode>();
         both::<Header>();
         both::<Masker>();
@@ -69,6 +71,8 @@ mod core_types {
         both::<Error>();
         both::<Closed<'_>>();
         both::<Dial<'_>>();
+        #[cfg(feature = "futures")]
+        both::<Events<tickwire::tokio::WebSocket<::tokio::net::TcpStream>>>();
         both::<RecvError>();
         both::<SendError>();
         both::<ProtocolError>();
