@@ -44,8 +44,8 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 ///
 /// The loop, here without a runtime:
 ///
-#[cfg_attr(feature = "std", doc = "```no_run")]
-#[cfg_attr(not(feature = "std"), doc = "```ignore")]
+/// ```no_run
+/// # #[cfg(feature = "std")] {
 /// use std::{thread, time::Instant};
 /// use tickwire::{Backoff, Config, Error, blocking};
 ///
@@ -70,6 +70,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 ///     println!("a gap: messages sent meanwhile are missing");
 ///     thread::sleep(delay);
 /// }
+/// # }
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -106,7 +106,7 @@ impl<I: Wire> Incoming<I> {
 
     /// Writes a rejection.
     pub(crate) async fn answer(&mut self, rejection: Rejection) -> Result<(), Error> {
-        let response = self.handshake.reject(rejection.dated());
+        let response = self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));
         let by = self.io.now() + self.write_timeout;
         match write_all(&mut self.io, &response, Some(by)).await {
             Some(written) => Ok(written?),

@@ -29,7 +29,6 @@
 //! # }
 //! # }
 //! ```
-#[cfg(feature = "std")]
 pub(crate) mod blocking;
 pub(crate) mod maybe;
 #[cfg(feature = "tokio")]

@@ -149,10 +149,9 @@ impl Rejection {
         self
     }
 
-    /// With the current date, if none is set and the system's clock has one.
-    #[cfg(feature = "std")]
-    pub(crate) fn dated(mut self) -> Self {
-        self.date = self.date.or_else(|| std::time::UNIX_EPOCH.elapsed().ok());
+    /// With this date, if none is set.
+    pub(crate) fn dated(mut self, since_1970: Option<Duration>) -> Self {
+        self.date = self.date.or(since_1970);
         self
     }
 
