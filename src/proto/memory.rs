@@ -4,6 +4,9 @@
 //! length and hold whatever was last in them.
 use alloc::{vec, vec::Vec};
 
+#[cfg(test)]
+pub(crate) mod counted;
+
 /// A pair of functions, since a connection is not generic over its memory.
 #[derive(Debug)]
 pub(crate) struct Memory {

@@ -1,27 +1,10 @@
-use super::{CALM, FIRST, LARGE, Memory, OutBuffer, Outgoing};
-use crate::proto::frame::{Header, OpCode};
+use super::{CALM, FIRST, LARGE, OutBuffer, Outgoing};
+use crate::proto::{
+    frame::{Header, OpCode},
+    memory::counted::{COUNTED, NONE, traffic},
+};
 use alloc::{vec, vec::Vec};
 use bytes::{Buf, Bytes};
-use std::cell::RefCell;
-
-std::thread_local! {
-    static TAKEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-    static GIVEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-}
-
-static COUNTED: Memory = Memory {
-    take: |len| {
-        TAKEN.with_borrow_mut(|taken| taken.push(len));
-        vec![0; len]
-    },
-    give: |buffer| GIVEN.with_borrow_mut(|given| given.push(buffer.len())),
-};
-
-fn traffic() -> (Vec<usize>, Vec<usize>) {
-    (TAKEN.take(), GIVEN.take())
-}
-
-const NONE: (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
 
 fn buffer() -> OutBuffer {
     traffic();

@@ -1,35 +1,15 @@
 use super::{CALM, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK};
+use crate::proto::memory::counted::{COUNTED, NONE, traffic};
 use alloc::{vec, vec::Vec};
-use std::cell::RefCell;
 
 /// What one read asks for, here; the buffer that takes.
 const BASE: usize = 1000;
 const WHOLE: usize = BASE + SLACK;
 const LIMIT: usize = 1 << 20;
 
-std::thread_local! {
-    static TAKEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-    static GIVEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-}
-
-static COUNTED: Memory = Memory {
-    take: |len| {
-        TAKEN.with_borrow_mut(|taken| taken.push(len));
-        vec![0; len]
-    },
-    give: |buffer| GIVEN.with_borrow_mut(|given| given.push(buffer.len())),
-};
-
 /// As a pool that has nothing but large buffers.
 static LAVISH: Memory =
     Memory { take: |len| (COUNTED.take)(2 * len + 1), give: |buffer| (COUNTED.give)(buffer) };
-
-/// What was taken from memory, and given back, since this was last asked.
-fn traffic() -> (Vec<usize>, Vec<usize>) {
-    (TAKEN.take(), GIVEN.take())
-}
-
-const NONE: (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
 
 fn buffer() -> RecvBuffer {
     traffic();

@@ -1,0 +1,25 @@
+//! For the tests of buffers: the heap, with a note of what it was asked for on this thread.
+use super::Memory;
+use alloc::{vec, vec::Vec};
+use std::cell::RefCell;
+
+std::thread_local! {
+    static TAKEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static GIVEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(crate) static COUNTED: Memory = Memory {
+    take: |len| {
+        TAKEN.with_borrow_mut(|taken| taken.push(len));
+        vec![0; len]
+    },
+    give: |buffer| GIVEN.with_borrow_mut(|given| given.push(buffer.len())),
+};
+
+/// The lengths of the buffers taken and of those given back, since the last call.
+pub(crate) fn traffic() -> (Vec<usize>, Vec<usize>) {
+    (TAKEN.take(), GIVEN.take())
+}
+
+/// There was none.
+pub(crate) const NONE: (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
