@@ -9,7 +9,7 @@ pub mod peers;
 pub mod reference;
 
 use cuts::Cuts;
-use tickwire::{Connection, Entropy, Event, Message, RecvError, Sender, Step};
+use tickwire::{Connection, Entropy, Event, Message, RecvError, Sender, Step, handshake::Reading};
 
 /// Masking keys that differ from each other and are the same in every run.
 pub struct Keys(pub u64);
@@ -47,6 +47,43 @@ pub fn write(tx: &mut Sender, to: &mut Vec<u8>, most: usize) -> usize {
         written += n;
     }
     written
+}
+
+/// One read of a handshake, of at most `most` bytes of `wire`, which it takes off.
+pub fn read_head(reading: &mut Reading, wire: &mut &[u8], most: usize) {
+    let spare = reading.spare_mut();
+    assert!(!spare.is_empty(), "an empty read would look like the end of the stream");
+    let (piece, rest) = wire.split_at(most.min(spare.len()).min(wire.len()));
+    spare[..piece.len()].copy_from_slice(piece);
+    reading.commit(piece.len());
+    *wire = rest;
+}
+
+/// Begins a frame: all of its header but the masking key.
+pub fn begin_frame(wire: &mut Vec<u8>, b0: u8, masked: bool, payload: usize) {
+    let bit = if masked { 0x80 } else { 0 };
+    wire.push(b0);
+    match payload {
+        n @ 0..126 => wire.push(bit | n as u8),
+        n @ 126..=0xffff => {
+            wire.push(bit | 126);
+            wire.extend((n as u16).to_be_bytes());
+        }
+        n => {
+            wire.push(bit | 127);
+            wire.extend((n as u64).to_be_bytes());
+        }
+    }
+}
+
+/// The bytes of a frame.
+pub fn frame_len(payload: usize, masked: bool) -> usize {
+    let head = match payload {
+        0..126 => 2,
+        126..=0xffff => 4,
+        _ => 10,
+    };
+    head + payload + if masked { 4 } else { 0 }
 }
 
 /// What a connection made of its input.

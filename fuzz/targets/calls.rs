@@ -20,7 +20,7 @@ use tickwire::{
     deflate::{Agreed, Deflate},
 };
 use tickwire_fuzz::{
-    Keys,
+    Keys, frame_len,
     inflate::{Stream, inflate},
     payload::Len,
     reference::{self, End, Head, Limits},
@@ -450,15 +450,6 @@ impl Ledger {
         }
     }
 
-    fn frame_len(&self, payload: usize) -> usize {
-        let head = match payload {
-            0..=125 => 2,
-            126..=0xffff => 4,
-            _ => 10,
-        };
-        head + payload + if self.client { 4 } else { 0 }
-    }
-
     fn fed_whole(
         &mut self,
         message: OwnedMessage,
@@ -482,7 +473,7 @@ impl Ledger {
         let tx = self.conn.sender_mut();
         // How long what is compressed gets, nobody else knows.
         let len = match self.takeover {
-            None => self.frame_len(payload.len()),
+            None => frame_len(payload.len(), self.client),
             Some(_) => tx.buffered_amount() - before,
         };
         self.longest = self.longest.max(len);
@@ -551,7 +542,7 @@ impl Ledger {
         match tx.feed_first(message) {
             Ok(position) => {
                 assert_eq!(tx.fed(), at, "overtaking moved the position");
-                let len = self.frame_len(bytes.len());
+                let len = frame_len(bytes.len(), self.client);
                 assert_eq!(self.conn.sender().buffered_amount(), before + len);
                 self.longest = self.longest.max(len);
                 self.fed_bytes += len;

@@ -5,12 +5,15 @@ use libfuzzer_sys::fuzz_target;
 use tickwire::{
     Config, Role,
     deflate::Deflate,
-    handshake::{Progress, 
-        HandshakeError,
+    handshake::{
+        HandshakeError, Progress,
         server::{Accept, Handshake},
     },
 };
-use tickwire_fuzz::head::{is_tchar, trim};
+use tickwire_fuzz::{
+    head::{is_tchar, trim},
+    read_head,
+};
 
 /// Name, and parameters with their values, unquoted.
 type Extension = (String, Vec<(String, Option<String>)>);
@@ -37,11 +40,7 @@ fuzz_target!(|data: &[u8]| {
     let mut server = Handshake::new(&Config::default().deflate(ours));
     let mut left = &wire[..];
     while !left.is_empty() {
-        let spare = server.spare_mut();
-        let n = spare.len().min(left.len());
-        spare[..n].copy_from_slice(&left[..n]);
-        server.commit(n);
-        left = &left[n..];
+        read_head(&mut server, &mut left, usize::MAX);
     }
     let verdict = server.step();
     let Some(want) = want else {

@@ -10,11 +10,12 @@ use miniz_oxide::deflate::core::{
     CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params,
 };
 use tickwire::{
-    Chunk, Config, Connection, DataKind, Event, Negotiated, Outbound, Prepared, ProtocolError, RecvError, Role, Step,
+    Chunk, Config, Connection, DataKind, Event, Negotiated, Outbound, Prepared, ProtocolError,
+    RecvError, Role, Step,
     deflate::{Agreed, Deflate},
 };
 use tickwire_fuzz::{
-    Keys,
+    Keys, begin_frame,
     cuts::Cuts,
     inflate::{LIMIT, Stream},
     reference::Head,
@@ -138,19 +139,7 @@ fn receive(flags: u8, cut: u8, pieces: &[u8]) {
 
 /// As the peer of such an end sends it, masked with zeros if at all.
 fn frame(wire: &mut Vec<u8>, b0: u8, to_client: bool, payload: &[u8]) {
-    let bit = if to_client { 0 } else { 0x80 };
-    wire.push(b0);
-    match payload.len() {
-        n @ 0..126 => wire.push(bit | n as u8),
-        n @ 126..=0xffff => {
-            wire.push(bit | 126);
-            wire.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            wire.push(bit | 127);
-            wire.extend((n as u64).to_be_bytes());
-        }
-    }
+    begin_frame(wire, b0, !to_client, payload.len());
     if !to_client {
         wire.extend([0; 4]);
     }

@@ -10,7 +10,7 @@ use tickwire::{
     PushError, SendError, Time, TooSlow,
 };
 use tickwire_fuzz::{
-    connection,
+    connection, frame_len,
     reference::{self, End, Event, Limits},
     write,
 };
@@ -298,7 +298,7 @@ impl Run {
                 if buffered >= self.outbox.feeds_below() || buffered >= self.high_water {
                     break;
                 }
-                buffered += self.frame_len(entry.payload.len());
+                buffered += frame_len(entry.payload.len(), self.client);
                 want += 1;
             }
         }
@@ -306,15 +306,6 @@ impl Run {
         assert_eq!(self.conn.sender().buffered_amount(), buffered);
         self.expected.extend(self.model.queue.drain(..new).map(|entry| entry.payload));
         self.model.counts.fed += new as u64;
-    }
-
-    fn frame_len(&self, payload: usize) -> usize {
-        let head = match payload {
-            0..=125 => 2,
-            126..=0xffff => 4,
-            _ => 10,
-        };
-        head + payload + if self.client { 4 } else { 0 }
     }
 
     fn check(&self) {

@@ -6,8 +6,8 @@
 use libfuzzer_sys::fuzz_target;
 use tickwire::{
     Config,
-    handshake::{Progress, 
-        HandshakeError,
+    handshake::{
+        HandshakeError, Progress,
         server::{Accept, Handshake, Rejection},
     },
 };
@@ -15,7 +15,7 @@ use tickwire_fuzz::{
     Seen,
     cuts::Cuts,
     head::{Head, valid_key},
-    play,
+    play, read_head,
     reference::{self, Limits},
     write,
 };
@@ -52,19 +52,17 @@ fn run(config: &Config, wire: &[u8], cut: u8, subprotocols: bool) -> Outcome {
         if verdict != Ok(Progress::Partial) || left.is_empty() {
             break verdict;
         }
-        let spare = server.spare_mut();
-        assert!(!spare.is_empty(), "an empty read would look like the end of the stream");
-        let n = cuts.next().unwrap().min(spare.len()).min(left.len());
-        spare[..n].copy_from_slice(&left[..n]);
-        server.commit(n);
-        left = &left[n..];
+        read_head(&mut server, &mut left, cuts.next().unwrap());
     };
     let request = server.request().map(|request| {
         let all: Vec<_> = request.headers().collect();
         let extensions: Vec<_> = request.extensions().take(16).collect();
         let names: Vec<_> = request.subprotocols().collect();
         let (method, target) = (request.method(), request.target());
-        format!("{method} {target} {:?} {all:?} {names:?} {extensions:?}", request.headers().get("Origin"))
+        format!(
+            "{method} {target} {:?} {all:?} {names:?} {extensions:?}",
+            request.headers().get("Origin")
+        )
     });
     match verdict {
         Ok(Progress::Partial) => {

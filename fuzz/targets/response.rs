@@ -6,8 +6,8 @@
 use libfuzzer_sys::fuzz_target;
 use tickwire::{
     Config, Entropy,
-    handshake::{Progress, 
-        HandshakeError,
+    handshake::{
+        HandshakeError, Progress,
         client::{Handshake, Request},
     },
 };
@@ -15,7 +15,7 @@ use tickwire_fuzz::{
     Seen,
     cuts::Cuts,
     head::Head,
-    play,
+    play, read_head,
     reference::{self, Limits},
 };
 
@@ -72,12 +72,7 @@ fn run(config: &Config, request: &Request, wire: &[u8], cut: u8, eof: bool) -> O
         if verdict != Ok(Progress::Partial) || left.is_empty() {
             break verdict;
         }
-        let spare = client.spare_mut();
-        assert!(!spare.is_empty(), "an empty read would look like the end of the stream");
-        let n = cuts.next().unwrap().min(spare.len()).min(left.len());
-        spare[..n].copy_from_slice(&left[..n]);
-        client.commit(n);
-        left = &left[n..];
+        read_head(&mut client, &mut left, cuts.next().unwrap());
     };
     if eof && verdict == Ok(Progress::Partial) {
         client.end_of_stream();

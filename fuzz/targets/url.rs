@@ -9,7 +9,7 @@ use tickwire::{
     handshake::{Progress, client, server},
     url::{Target, UrlError},
 };
-use tickwire_fuzz::head::Head;
+use tickwire_fuzz::{head::Head, read_head};
 
 struct Sevens;
 
@@ -115,11 +115,7 @@ fn check_request(url: &str, target: &Target) {
     let mut server = server::Handshake::new(&config);
     let mut left = &wire[..];
     while !left.is_empty() {
-        let spare = server.spare_mut();
-        let n = spare.len().min(left.len());
-        spare[..n].copy_from_slice(&left[..n]);
-        server.commit(n);
-        left = &left[n..];
+        read_head(&mut server, &mut left, usize::MAX);
         if !left.is_empty() {
             assert_eq!(server.step(), Ok(Progress::Partial));
         }

@@ -3,7 +3,7 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use tickwire::{Config, Message, ProtocolError, RecvError, Step};
-use tickwire_fuzz::{connection, cuts::Cuts};
+use tickwire_fuzz::{begin_frame, connection, cuts::Cuts};
 
 fuzz_target!(|data: &[u8]| {
     let [frames, reads, flags, rest @ ..] = data else {
@@ -19,19 +19,8 @@ fuzz_target!(|data: &[u8]| {
     for n in Cuts::new(*frames) {
         let (piece, rest) = left.split_at(n.min(left.len()));
         left = rest;
-        wire.push(opcode | if left.is_empty() { 0x80 } else { 0 });
-        let bit = if masked { 0x80 } else { 0 };
-        match piece.len() {
-            n @ 0..=125 => wire.push(bit | n as u8),
-            n @ 126..=0xffff => {
-                wire.push(bit | 126);
-                wire.extend((n as u16).to_be_bytes());
-            }
-            n => {
-                wire.push(bit | 127);
-                wire.extend((n as u64).to_be_bytes());
-            }
-        }
+        let first = opcode | if left.is_empty() { 0x80 } else { 0 };
+        begin_frame(&mut wire, first, masked, piece.len());
         if masked {
             wire.extend(key);
         }
@@ -84,7 +73,10 @@ fuzz_target!(|data: &[u8]| {
                 }
             }
             Ok(Step::Message) => {
-                assert_eq!(conn.receiver().message().and_then(Message::as_text).map(Ok), Some(want));
+                assert_eq!(
+                    conn.receiver().message().and_then(Message::as_text).map(Ok),
+                    Some(want)
+                );
                 break;
             }
             Err(RecvError::Protocol(ProtocolError::BadUtf8)) => {
