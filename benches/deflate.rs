@@ -9,12 +9,14 @@
 //! UTF-8, and shares nothing. Ours begins and ends at the wire: its copy from the stream, which a
 //! read is in all other benches too, is part of it.
 #![allow(clippy::expect_used, clippy::panic)] // it stops the bench
+mod floor;
 
 use bytes::Buf;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use floor::Rng;
 use std::{fmt::Write, hint::black_box, time::Instant};
 use tickwire::{
-    Config, Connection, Entropy, Negotiated, Role, Step,
+    Config, Connection, Negotiated, Role, Step,
     deflate::{Agreed, Deflate},
 };
 
@@ -57,23 +59,6 @@ fn row(name: &str, mut base: impl FnMut(usize), mut ours: impl FnMut(usize)) {
         all[all.len() / 2]
     });
     println!("{name:<44} {alone:>9.0} {core:>9.0} {ratio:>6.3}");
-}
-
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-}
-
-impl Entropy for Rng {
-    fn fill(&mut self, dest: &mut [u8]) {
-        dest.fill_with(|| self.next() as u8);
-    }
 }
 
 /// Snapshots of an order book, 1 KiB each.

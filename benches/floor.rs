@@ -8,6 +8,8 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha1::{Digest as _, Sha1};
 use std::hint::black_box;
+use std::io::{self, ErrorKind, Write};
+use std::net::TcpStream;
 use std::ops::Range;
 use tickwire::{Config, Connection, Entropy, Negotiated, Step, SystemEntropy};
 
@@ -324,15 +326,16 @@ pub fn accept(stream: &mut Stream) {
     stream.write(black_box(&reply));
 }
 
-struct Head {
-    len: usize,
-    payload: usize,
-    first: u8,
-    key: Option<[u8; 4]>,
+/// A header: its length with the masking key, and what it says.
+pub struct Head {
+    pub len: usize,
+    pub payload: usize,
+    pub first: u8,
+    pub key: Option<[u8; 4]>,
 }
 
 #[inline(always)]
-fn head(b: &[u8]) -> Option<Head> {
+pub fn head(b: &[u8]) -> Option<Head> {
     let (&first, &second) = (b.first()?, b.get(1)?);
     let (mut len, payload) = match second & 0x7f {
         126 => (4, u16::from_be_bytes(*b.get(2..)?.first_chunk()?) as usize),
@@ -347,8 +350,9 @@ fn head(b: &[u8]) -> Option<Head> {
     Some(Head { len, payload, first, key })
 }
 
+/// All but the masking key; returns its length.
 #[inline(always)]
-fn write_head(out: &mut [u8; 14], first: u8, payload: usize, bit: u8) -> usize {
+pub fn write_head(out: &mut [u8; 14], first: u8, payload: usize, bit: u8) -> usize {
     out[0] = first;
     match payload {
         0..126 => {
@@ -464,6 +468,18 @@ pub fn frame_len(payload: usize, masked: bool) -> usize {
         _ => 10,
     };
     head + payload + if masked { 4 } else { 0 }
+}
+
+/// Writes all, spinning while there is no room.
+pub fn write_spinning(io: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match io.write(bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(e) if e.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// How many messages to send before they are written: what makes 16 KiB.

@@ -10,10 +10,10 @@
 //! `cargo bench -p benches --bench spin [-- SIZE [ROUNDS]]`
 mod floor;
 
-use floor::{Body, messages};
+use floor::{Body, messages, write_spinning};
 use std::{
     error::Error,
-    io::{ErrorKind, Read, Write},
+    io::{ErrorKind, Read},
     net::{TcpListener, TcpStream},
     process::Command,
     sync::mpsc,
@@ -60,22 +60,11 @@ impl Bare {
         io.set_nonblocking(true)?;
         Ok(Self { io, buf: vec![0; len] })
     }
-
-    fn write(io: &mut TcpStream, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            match io.write(bytes) {
-                Ok(n) => bytes = &bytes[n..],
-                Err(e) if e.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl End for Bare {
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        Self::write(&mut self.io, message)
+        Ok(write_spinning(&mut self.io, message)?)
     }
 
     fn recv(&mut self) -> Result<()> {
@@ -93,7 +82,7 @@ impl End for Bare {
 
     fn echo(&mut self) -> Result<()> {
         self.recv()?;
-        Self::write(&mut self.io, &self.buf)
+        Ok(write_spinning(&mut self.io, &self.buf)?)
     }
 }
 

@@ -7,7 +7,7 @@
 //! `cargo bench -p benches --bench tcp_echo [-- ROUNDS]`
 mod floor;
 
-use floor::{Body, SIZES, connection, messages};
+use floor::{Body, SIZES, connection, messages, write_spinning};
 use std::{
     error::Error,
     io::{ErrorKind, Read, Write},
@@ -75,17 +75,6 @@ fn read(io: &mut TcpStream, to: &mut [u8]) -> Result<usize> {
     }
 }
 
-fn write(io: &mut TcpStream, mut bytes: &[u8]) -> Result<()> {
-    while !bytes.is_empty() {
-        match io.write(bytes) {
-            Ok(n) => bytes = &bytes[n..],
-            Err(e) if e.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(())
-}
-
 /// Microseconds for each of `rounds`, sorted.
 fn measure(len: usize, rounds: usize, frames: bool, serve: Serve) -> Result<Vec<f64>> {
     let (mut io, server) = pair()?;
@@ -102,13 +91,13 @@ fn measure(len: usize, rounds: usize, frames: bool, serve: Serve) -> Result<Vec<
                 &mut conn.sender_mut().outgoing(),
                 floor::frame_len(len, true),
             );
-            write(&mut io, &bytes)?;
+            write_spinning(&mut io, &bytes)?;
             while conn.step()? != Step::Message {
                 let n = read(&mut io, conn.receiver_mut().spare_mut())?;
                 conn.receiver_mut().commit(n);
             }
         } else {
-            write(&mut io, &message)?;
+            write_spinning(&mut io, &message)?;
             let mut got = 0;
             while got < len {
                 got += read(&mut io, &mut buf)?;

@@ -1,5 +1,7 @@
 //! Pre-encoded WebSocket byte streams, and a decoder to check what peers wrote.
 
+pub use crate::least::frame_len;
+
 use crate::least::Rng;
 
 /// Which payload sizes a stream carries.
@@ -175,16 +177,6 @@ pub fn header(out: &mut Vec<u8>, first: u8, len: usize, mask: Option<[u8; 4]>) {
         }
     }
     out.extend(mask.iter().flatten());
-}
-
-/// Bytes one frame takes.
-pub fn frame_len(payload: usize, masked: bool) -> usize {
-    let head = match payload {
-        0..126 => 2,
-        126..=0xffff => 4,
-        _ => 10,
-    };
-    head + payload + if masked { 4 } else { 0 }
 }
 
 pub struct Decoded {

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::{Can, Conn, Io, Kept, NoDeflate, Peer, keep};
-use crate::least::Rng;
+use crate::least::{Rng, head, write_head};
 use crate::xor;
 
 /// Stays in the first-level cache.
@@ -47,52 +47,6 @@ impl Peer for Floor {
     }
 }
 
-/// A parsed header: its length with the mask, the payload's length, the first byte, the mask.
-struct Head {
-    len: usize,
-    payload: usize,
-    first: u8,
-    mask: Option<[u8; 4]>,
-}
-
-#[inline(always)]
-fn head(b: &[u8]) -> Option<Head> {
-    let (&first, &second) = (b.first()?, b.get(1)?);
-    let (mut len, payload) = match second & 0x7f {
-        126 => (4, u16::from_be_bytes(b.get(2..4)?.try_into().ok()?) as usize),
-        127 => (10, u64::from_be_bytes(b.get(2..10)?.try_into().ok()?) as usize),
-        n => (2, n as usize),
-    };
-    let mut mask = None;
-    if second & 0x80 != 0 {
-        mask = Some(b.get(len..len + 4)?.try_into().ok()?);
-        len += 4;
-    }
-    Some(Head { len, payload, first, mask })
-}
-
-/// An unmasked binary header.
-#[inline(always)]
-fn write_head(out: &mut [u8; 14], first: u8, payload: usize, bit: u8) -> usize {
-    out[0] = first;
-    match payload {
-        0..126 => {
-            out[1] = bit | payload as u8;
-            2
-        }
-        126..=0xffff => {
-            out[1] = bit | 126;
-            out[2..4].copy_from_slice(&(payload as u16).to_be_bytes());
-            4
-        }
-        _ => {
-            out[1] = bit | 127;
-            out[2..10].copy_from_slice(&(payload as u64).to_be_bytes());
-            10
-        }
-    }
-}
-
 impl<S: Io> FloorConn<S> {
     /// The next whole frame, unmasked in place: (first byte, where its payload lies).
     #[inline(always)]
@@ -103,8 +57,8 @@ impl<S: Io> FloorConn<S> {
         if to > self.end {
             return None;
         }
-        if let Some(mask) = h.mask {
-            xor(&mut self.buf[from..to], mask);
+        if let Some(key) = h.key {
+            xor(&mut self.buf[from..to], key);
         }
         self.start = to;
         Some((h.first, from..to))
