@@ -467,8 +467,8 @@ impl Side {
         let mut payload = format!("{} ", self.fed.len()).into_bytes();
         payload.extend((0..len).map(|i| b' ' + (i.wrapping_mul(7) ^ seed) as u8 % 95));
         match text {
-            true => OwnedMessage::text(String::from_utf8(payload).expect("ASCII")),
-            false => OwnedMessage::binary(payload),
+            true => OwnedMessage::from(String::from_utf8(payload).expect("ASCII")),
+            false => OwnedMessage::from(payload),
         }
     }
 
@@ -492,9 +492,9 @@ impl Side {
                     let payload = std::mem::take(&mut self.partial);
                     self.got.push(match kind {
                         DataKind::Text => {
-                            OwnedMessage::text(String::from_utf8(payload).expect("checked"))
+                            OwnedMessage::from(String::from_utf8(payload).expect("checked"))
                         }
-                        DataKind::Binary => OwnedMessage::binary(payload),
+                        DataKind::Binary => OwnedMessage::from(payload),
                     });
                 }
             }
@@ -628,7 +628,7 @@ impl Side {
         let (kind, mut all) = self.open.take().unwrap_or((kind, vec![]));
         for len in lens.iter().take(6) {
             let piece = self.message(true, *len, seed);
-            let data = &piece.payload()[..];
+            let data = piece.as_bytes();
             if !self.feed_chunk(Chunk { kind, first: !begun, data, last: false }) {
                 break;
             }
@@ -641,8 +641,8 @@ impl Side {
         for _ in 0..4 {
             if self.feed_chunk(Chunk { kind, first: false, data: &[], last: true }) {
                 self.fed.push(match kind {
-                    DataKind::Text => OwnedMessage::text(String::from_utf8(all).expect("ASCII")),
-                    DataKind::Binary => OwnedMessage::binary(all),
+                    DataKind::Text => OwnedMessage::from(String::from_utf8(all).expect("ASCII")),
+                    DataKind::Binary => OwnedMessage::from(all),
                 });
                 return;
             }
@@ -853,9 +853,9 @@ async fn finish_halves(side: Side) -> Side {
                             let payload = std::mem::take(&mut partial);
                             got.push(match chunk.kind {
                                 DataKind::Text => {
-                                    OwnedMessage::text(String::from_utf8(payload).expect("checked"))
+                                    OwnedMessage::from(String::from_utf8(payload).expect("checked"))
                                 }
-                                DataKind::Binary => OwnedMessage::binary(payload),
+                                DataKind::Binary => OwnedMessage::from(payload),
                             });
                         }
                     }

@@ -10,7 +10,7 @@
 mod heap;
 
 use arbitrary::Arbitrary;
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use libfuzzer_sys::fuzz_target;
 use std::{collections::VecDeque, time::Duration};
 use tickwire::{
@@ -333,7 +333,7 @@ impl Ledger {
             }
             Op::FeedBytes { len } => {
                 let owned = self.message(false, *len);
-                let fed = self.conn.sender_mut().feed(owned.payload().clone());
+                let fed = self.conn.sender_mut().feed(Bytes::from(owned.clone()));
                 self.fed_whole(owned, fed, before);
             }
             Op::FeedPrepared { text, len } => {
@@ -445,8 +445,8 @@ impl Ledger {
         let len = self.len(len);
         let payload = payload(self.ordered.len(), len, text);
         match text {
-            true => OwnedMessage::text(String::from_utf8(payload).unwrap()),
-            false => OwnedMessage::binary(payload),
+            true => OwnedMessage::from(String::from_utf8(payload).unwrap()),
+            false => OwnedMessage::from(payload),
         }
     }
 
@@ -460,7 +460,7 @@ impl Ledger {
         match fed {
             Ok(position) => {
                 assert!(self.chunks.is_none(), "fed inside a message in chunks");
-                self.fed_frame(first, message.payload().to_vec(), position, before);
+                self.fed_frame(first, message.as_bytes().to_vec(), position, before);
             }
             Err(SendError::MessageInProgress) => assert!(self.chunks.is_some()),
             Err(error) => self.refused(error, before),

@@ -109,13 +109,13 @@ fn check_examples() {
 
 fn message(as_text: bool, len: usize, seed: usize) -> OwnedMessage {
     match as_text {
-        true => OwnedMessage::text(text(len, seed)),
-        false => OwnedMessage::binary(binary(len, seed)),
+        true => OwnedMessage::from(text(len, seed)),
+        false => OwnedMessage::from(binary(len, seed)),
     }
 }
 
 fn event(message: &OwnedMessage) -> Event {
-    Event::Message { text: message.as_message().kind() == DataKind::Text, payload: message.payload().to_vec() }
+    Event::Message { text: message.as_message().kind() == DataKind::Text, payload: message.as_bytes().to_vec() }
 }
 
 /// Everybody's.
@@ -186,7 +186,7 @@ impl Send {
             Self::Chunks { text, lens } => {
                 let lens: Vec<usize> = lens.iter().take(6).map(|len| len.within(budget)).collect();
                 let message = message(*text, lens.iter().sum(), seed);
-                let mut left = &message.payload()[..];
+                let mut left = &message.as_bytes()[..];
                 for (i, len) in lens.iter().chain([&0]).enumerate() {
                     let (data, rest) = left.split_at(*len);
                     left = rest;

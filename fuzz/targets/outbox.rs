@@ -232,7 +232,7 @@ impl Run {
                 let payload = self.payload(*len, seed);
                 let key = key.map(|key| u64::from(key % 16) << (key % 3 * 20));
                 let want = self.model.push(self.now, key, &payload);
-                let message = OwnedMessage::binary(payload);
+                let message = OwnedMessage::from(payload);
                 let got = match (key, prepared) {
                     (None, false) => self.outbox.push(self.now, message),
                     (None, true) => self.outbox.push(self.now, Prepared::new(&message)),

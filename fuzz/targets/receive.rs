@@ -137,7 +137,7 @@ impl Run {
         let event = event(conn.receiver().event().expect("the step said that something arrived"));
         if let (true, reference::Event::Message { payload, .. }) = (owned, &event) {
             let taken = conn.receiver_mut().take_message().expect("it was there");
-            assert_eq!(taken.payload(), payload);
+            assert_eq!(taken.as_bytes(), payload);
             assert!(conn.receiver().message().is_none());
         }
         self.events.push(event);

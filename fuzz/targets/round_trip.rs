@@ -175,8 +175,8 @@ impl End {
     fn feed(&mut self, op: &Op, seed: usize) -> bool {
         let budget = &mut self.budget;
         let mut message = |as_text: bool, len: Len| match as_text {
-            true => OwnedMessage::text(text(len.within(budget), seed)),
-            false => OwnedMessage::binary(binary(len.within(budget), seed)),
+            true => OwnedMessage::from(text(len.within(budget), seed)),
+            false => OwnedMessage::from(binary(len.within(budget), seed)),
         };
         let tx = self.conn.sender_mut();
         let room = tx.has_room();
@@ -201,7 +201,7 @@ impl End {
                 let fed = tx.feed(&Prepared::new(&message));
                 (message, fed)
             }
-            Op::Short(bytes) => (OwnedMessage::binary(bytes.clone()), tx.feed(bytes)),
+            Op::Short(bytes) => (OwnedMessage::from(bytes.clone()), tx.feed(bytes)),
             Op::Ping(n) => {
                 let mut payload = binary(1 + usize::from(n % 125), seed);
                 payload[0] = seed as u8; // unlike all others
@@ -253,8 +253,8 @@ impl End {
             }
         }
         self.expected.push_back(match as_text {
-            true => OwnedMessage::text(String::from_utf8(all).unwrap()),
-            false => OwnedMessage::binary(all),
+            true => OwnedMessage::from(String::from_utf8(all).unwrap()),
+            false => OwnedMessage::from(all),
         });
         true
     }
@@ -284,7 +284,7 @@ fn pass(from: &mut End, to: &mut End) -> bool {
             Step::Message => {
                 let want = from.expected.pop_front().expect("nobody fed this");
                 assert!(to.conn.receiver().message() == Some(want.as_message()), "another message came");
-                if want.payload().len().is_multiple_of(2) {
+                if want.as_bytes().len().is_multiple_of(2) {
                     assert!(to.conn.receiver_mut().take_message() == Some(want));
                 }
             }

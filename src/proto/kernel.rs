@@ -320,10 +320,6 @@ impl Text {
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 
-    pub(crate) fn as_bytes(&self) -> &Bytes {
-        &self.0
-    }
-
     pub(crate) fn into_bytes(self) -> Bytes {
         self.0
     }

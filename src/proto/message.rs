@@ -58,10 +58,10 @@ impl<'a> Message<'a> {
     /// A copy that outlives the connection's buffer.
     #[inline]
     pub fn to_owned(self) -> OwnedMessage {
-        OwnedMessage(match self {
-            Self::Text(text) => Payload::Text(text.into()),
-            Self::Binary(bytes) => Payload::Binary(Bytes::copy_from_slice(bytes)),
-        })
+        match self {
+            Self::Text(text) => Text::from(text).into(),
+            Self::Binary(bytes) => Bytes::copy_from_slice(bytes).into(),
+        }
     }
 }
 
@@ -205,6 +205,10 @@ impl Info {
 }
 
 /// A message that owns its payload: cheap to clone, fit for other threads and channels.
+///
+/// It is made from the types that programs have: text from `&str`, `String` and references to it,
+/// binary data from byte slices, `Vec<u8>` and [`Bytes`]; and from a [`Message`], of either kind.
+/// `Bytes::from(message)` is its payload, without a copy.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct OwnedMessage(Payload);
 
@@ -215,21 +219,7 @@ enum Payload {
 }
 
 impl OwnedMessage {
-    /// A binary message.
-    pub fn binary(payload: impl Into<Bytes>) -> Self {
-        Self(Payload::Binary(payload.into()))
-    }
-
-    /// A text message.
-    pub fn text(text: impl Into<String>) -> Self {
-        Self(Payload::Text(text.into().into()))
-    }
-
-    pub(crate) fn from_text(text: Text) -> Self {
-        Self(Payload::Text(text))
-    }
-
-    /// The message, borrowed.
+    /// The message, borrowed: to match on its kind, or to copy.
     #[inline]
     pub fn as_message(&self) -> Message<'_> {
         match &self.0 {
@@ -238,16 +228,82 @@ impl OwnedMessage {
         }
     }
 
+    /// The payload, whatever the kind.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.as_message().as_bytes()
+    }
+
+    /// The text, if it is text.
+    #[inline]
+    pub fn as_text(&self) -> Option<&str> {
+        self.as_message().as_text()
+    }
+
+    /// A copy of the text.
+    ///
+    /// # Errors
+    ///
+    /// The message itself, if it is binary.
+    pub fn into_text(self) -> Result<String, Self> {
+        self.as_text().map(String::from).ok_or(self)
+    }
+
+    /// Whether it is text; it is binary otherwise.
+    #[inline]
+    pub fn is_text(&self) -> bool {
+        self.as_text().is_some()
+    }
+
+    /// The length of the payload, in bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload is empty.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub(crate) fn kind(&self) -> DataKind {
         self.as_message().kind()
     }
+}
 
-    /// The payload, whatever the kind.
-    pub fn payload(&self) -> &Bytes {
-        match &self.0 {
-            Payload::Text(text) => text.as_bytes(),
-            Payload::Binary(bytes) => bytes,
-        }
+/// A copy.
+impl<'a, M: Into<Message<'a>>> From<M> for OwnedMessage {
+    fn from(message: M) -> Self {
+        message.into().to_owned()
+    }
+}
+
+/// Text.
+impl From<String> for OwnedMessage {
+    fn from(text: String) -> Self {
+        Text::from(text).into()
+    }
+}
+
+/// Text.
+impl From<Text> for OwnedMessage {
+    fn from(text: Text) -> Self {
+        Self(Payload::Text(text))
+    }
+}
+
+/// Binary data.
+impl From<Vec<u8>> for OwnedMessage {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+/// Binary data.
+impl From<Bytes> for OwnedMessage {
+    fn from(bytes: Bytes) -> Self {
+        Self(Payload::Binary(bytes))
     }
 }
 
@@ -264,11 +320,5 @@ impl From<OwnedMessage> for Bytes {
 impl fmt::Debug for OwnedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_message().fmt(f)
-    }
-}
-
-impl From<Message<'_>> for OwnedMessage {
-    fn from(message: Message<'_>) -> Self {
-        message.to_owned()
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Outbound<'a> {
         match &self.content {
             Content::Borrowed(message) => message.as_bytes(),
             Content::Vec(_, bytes) => bytes,
-            Content::Shared(message) => message.payload(),
+            Content::Shared(message) => message.as_bytes(),
             Content::Prepared(message) => message.payload(),
         }
     }
@@ -116,7 +116,7 @@ impl From<Vec<u8>> for Outbound<'_> {
 impl From<Bytes> for Outbound<'_> {
     #[inline]
     fn from(payload: Bytes) -> Self {
-        Content::Shared(OwnedMessage::binary(payload)).into()
+        Content::Shared(payload.into()).into()
     }
 }
 

@@ -283,11 +283,11 @@ fn signal() -> (impl FnMut(), impl FnMut() + Send + 'static) {
 }
 
 fn text(text: &str) -> OwnedEvent {
-    OwnedMessage::text(text).into()
+    OwnedMessage::from(text).into()
 }
 
 fn binary(len: usize) -> OwnedEvent {
-    OwnedMessage::binary(bytes(len)).into()
+    OwnedMessage::from(bytes(len)).into()
 }
 
 fn ping(payload: &'static str) -> OwnedEvent {
@@ -627,11 +627,11 @@ fn a_poll_lends_the_next_message_or_event_of_a_whole_and_of_a_half() {
     let conn = connection(Role::Server, &Config::default());
     dialog(Peer::new(other, Role::Server), far, || {
         let mut ws = Task::new(TokioSocket::from_parts(of_tokio(io), conn));
-        assert_eq!(message!(ws), Some(OwnedMessage::text("one")));
+        assert_eq!(message!(ws), Some(OwnedMessage::from("one")));
         assert_eq!(event!(ws), Some(ping("seen")));
         let (reader, _writer) = ws.of.into_split_with(tokio::net::UnixStream::into_split);
         let mut reader = Task::new(reader);
-        assert_eq!(message!(reader), Some(OwnedMessage::text("one")));
+        assert_eq!(message!(reader), Some(OwnedMessage::from("one")));
         assert_eq!(event!(reader), Some(ping("seen")));
         assert_eq!(event!(reader), Some(close(1000, "")));
         assert_eq!(message!(reader), None);

@@ -62,7 +62,7 @@ fn a_response_may_wait_for_the_first_message<E: End>() {
     };
     arrive(far, |io| {
         let mut end = E::accept_corked(io, &Config::default()).unwrap();
-        end.send(&OwnedMessage::text("snapshot")).unwrap();
+        end.send(&OwnedMessage::from("snapshot")).unwrap();
     });
 }
 
@@ -186,9 +186,9 @@ fn talk<E: End>(how: How, config: &Config, messages: Vec<OwnedMessage>) {
         end.send(message).unwrap();
         let expected = match message.as_message().kind() {
             tickwire::DataKind::Text => {
-                Seen::Text(std::str::from_utf8(message.payload()).unwrap().into())
+                Seen::Text(std::str::from_utf8(message.as_bytes()).unwrap().into())
             }
-            tickwire::DataKind::Binary => Seen::Binary(message.payload().to_vec()),
+            tickwire::DataKind::Binary => Seen::Binary(message.as_bytes().to_vec()),
         };
         assert!(end.recv().unwrap() == Some(expected));
     }
@@ -213,7 +213,7 @@ fn two_ends_meet_and_compress<E: End>() {
     #[cfg(feature = "deflate")]
     {
         let config = Config::default().deflate(tickwire::deflate::Deflate::new());
-        let messages = [0, 10, 3000].map(|n| OwnedMessage::text("1.0842 ".repeat(n)));
+        let messages = [0, 10, 3000].map(|n| OwnedMessage::from("1.0842 ".repeat(n)));
         talk::<E>(How::PLAIN, &config, messages.to_vec());
         // It is agreed on, and saves what it should.
         let far = |peer: &mut Peer| {

@@ -100,5 +100,5 @@ fn bytes(len: usize) -> Vec<u8> {
 }
 
 fn binary(len: usize) -> OwnedMessage {
-    OwnedMessage::binary(bytes(len))
+    OwnedMessage::from(bytes(len))
 }

@@ -50,7 +50,7 @@ fn messages_of_every_length_and_kind_pass_both_ways<E: End>() {
                 assert_eq!(end.recv().unwrap(), Some(wire::binary(bytes(len))));
                 end.send(&binary(len)).unwrap();
                 assert_eq!(end.recv_owned().unwrap(), Some(text(&"ä".repeat(len / 2))));
-                end.send(&OwnedMessage::text("ä".repeat(len / 2))).unwrap();
+                end.send(&OwnedMessage::from("ä".repeat(len / 2))).unwrap();
             }
         });
     }
@@ -119,7 +119,7 @@ fn a_message_goes_both_ways_in_chunks<E: End>() {
         }
         end.flush().unwrap();
         while next(&mut end).0 < 8 {}
-        end.send(&OwnedMessage::text("half")).unwrap();
+        end.send(&OwnedMessage::from("half")).unwrap();
         while !next(&mut end).1 {}
         assert_eq!(got, b"abcdefmnop");
     });
@@ -163,7 +163,7 @@ fn the_receiver_knows_what_is_at_hand_and_when_it_was_read<E: End>() {
             let (message, info) = end.recv_info().unwrap().unwrap();
             assert_eq!((message, info.more), (text(expected), more));
             if expected == "new" {
-                end.send(&OwnedMessage::text("go on")).unwrap();
+                end.send(&OwnedMessage::from("go on")).unwrap();
             }
             info.read_at.expect("it was asked for")
         };
@@ -368,7 +368,7 @@ fn with_auto_pong_and_auto_close_off_the_caller_answers<E: End>() {
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         assert_eq!(end.event().unwrap(), Some(Seen::Ping(b"a".into())));
         assert_eq!(end.event().unwrap(), Some(Seen::Close(Some((1000, String::new())))));
-        end.send(&OwnedMessage::text("pinged")).unwrap();
+        end.send(&OwnedMessage::from("pinged")).unwrap();
         end.close(CloseFrame::with_reason(CloseCode::GOING_AWAY, "mine")).unwrap();
         assert!(end.was_clean());
     });

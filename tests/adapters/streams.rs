@@ -29,7 +29,7 @@ fn dialog<E: End>(how: How) {
     };
     meet(Role::Server, &Config::default(), how, far, |mut end: E| {
         assert_eq!(end.recv().unwrap(), Some(text("question")));
-        end.send(&OwnedMessage::text("answer")).unwrap();
+        end.send(&OwnedMessage::from("answer")).unwrap();
         assert_eq!(end.event().unwrap(), Some(crate::support::wire::Seen::Ping(b"?".into())));
         end.ping(b"!").unwrap();
         assert_eq!(end.recv().unwrap(), None);

@@ -486,7 +486,7 @@ fn is_served(address: SocketAddr) -> bool {
         return false;
     };
     ws.set_read_timeout(Some(PATIENCE)).unwrap();
-    let echo = Some(OwnedMessage::text("still there?"));
+    let echo = Some(OwnedMessage::from("still there?"));
     let served = ws.send("still there?").is_ok() && ws.recv_owned().is_ok_and(|m| m == echo);
     served && ws.close(None).is_ok()
 }

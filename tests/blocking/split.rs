@@ -478,7 +478,7 @@ fn timeouts_of_the_caller_and_streams_that_do_not_block() {
         peer.send(PING, b"?");
         peer.send(TEXT, b"x");
         assert_eq!(reader.recv_event().unwrap(), Some(Event::Ping(b"?")));
-        assert_eq!(reader.recv_owned().unwrap().unwrap().payload(), "x");
+        assert_eq!(reader.recv_owned().unwrap().unwrap().as_bytes(), b"x");
         reader.set_read_timeout(None).unwrap();
         reader.get_ref().set_nonblocking(true).unwrap();
         let began = Instant::now();
@@ -614,7 +614,7 @@ fn a_split_reader_gives_pieces_events_and_messages_to_keep() {
         }
         assert_eq!(pieces, b"pieces");
         assert!(matches!(reader.recv_event().unwrap(), Some(Event::Pong(b"x"))));
-        assert_eq!(reader.recv_owned().unwrap(), Some(OwnedMessage::binary("kept")));
+        assert_eq!(reader.recv_owned().unwrap(), Some(OwnedMessage::from(b"kept")));
         peer.send(CLOSE, b"");
         assert!(reader.recv_chunk().unwrap().is_none());
         assert!(reader.recv_owned().unwrap().is_none() && reader.recv_event().unwrap().is_none());

@@ -62,7 +62,7 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
         ws.flush().unwrap();
         assert_eq!(ws.recv_event().unwrap(), Some(Event::Pong(b"?")));
         ws.send("kept").unwrap();
-        assert_eq!(ws.recv_owned().unwrap().unwrap().payload(), "kept");
+        assert_eq!(ws.recv_owned().unwrap().unwrap().as_bytes(), b"kept");
         ws.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
         assert!(ws.closed().unwrap().clean);
         assert!(matches!(ws.send("late"), Err(Error::Send(SendError::Closed))));

@@ -26,7 +26,7 @@ fn feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole
         let prepared = Prepared::new("x");
         assert_eq!(tx.feed("x"), Err(full));
         assert_eq!(tx.feed(Bytes::from_static(b"x")), Err(full));
-        assert_eq!(tx.feed(OwnedMessage::text("x")), Err(full));
+        assert_eq!(tx.feed(OwnedMessage::from("x")), Err(full));
         assert_eq!(tx.feed(&prepared), Err(full));
         assert_eq!(
             tx.feed_chunk(Chunk { kind: DataKind::Text, first: true, data: b"x", last: true }),

@@ -181,7 +181,7 @@ fn two_messages_are_never_interleaved() {
         let refused = Err(SendError::MessageInProgress);
         assert_eq!(tx.feed("other"), refused);
         assert_eq!(tx.feed(vec![0; 9000]), refused);
-        assert_eq!(tx.feed(tickwire::OwnedMessage::text("other")), refused);
+        assert_eq!(tx.feed(tickwire::OwnedMessage::from("other")), refused);
         assert_eq!(tx.feed(&tickwire::Prepared::new("other")), refused);
         assert_eq!(tx.feed_chunk(piece(DataKind::Binary, false)), refused);
         assert_eq!(tx.feed_chunk(piece(DataKind::Binary, true)), refused);

@@ -23,8 +23,8 @@ fn a_message_shows_its_kind_and_at_most_64_bytes_with_nothing_unprintable() {
 
 #[test]
 fn an_owned_message_and_a_piece_of_one_show_the_same() {
-    assert_eq!(format!("{:?}", OwnedMessage::text("a\n")), r#"Text("a\n")"#);
-    assert_eq!(format!("{:?}", OwnedMessage::binary(vec![0; 65])).len(), {
+    assert_eq!(format!("{:?}", OwnedMessage::from("a\n")), r#"Text("a\n")"#);
+    assert_eq!(format!("{:?}", OwnedMessage::from(vec![0; 65])).len(), {
         format!("{:?}", Message::Binary(&[0; 65])).len()
     });
     let chunk = Chunk { kind: DataKind::Text, first: true, data: b"a\n", last: true };
@@ -42,12 +42,24 @@ fn a_message_gives_its_payload_in_every_form() {
         assert_eq!((message.as_bytes(), message.as_ref()), (&b"abc"[..], &b"abc"[..]));
         let owned = message.to_owned();
         assert_eq!((owned.as_message(), owned.as_message().kind()), (message, kind));
-        assert_eq!((owned.payload(), Bytes::from(owned.clone())), (&"abc".into(), "abc".into()));
+        assert_eq!((owned.as_bytes(), Bytes::from(owned.clone())), (&b"abc"[..], "abc".into()));
+        assert_eq!((owned.as_text(), owned.is_text()), (text, text.is_some()));
+        assert_eq!((owned.len(), owned.is_empty()), (3, false));
+        assert_eq!(owned.clone().into_text(), text.map(String::from).ok_or(owned));
     }
     assert!(Message::Text("").as_bytes().is_empty() && Message::Binary(b"").as_bytes().is_empty());
     assert_eq!(Message::from("abc"), Message::Text("abc"));
     assert_eq!(Message::from(&b"abc"[..]), Message::Binary(b"abc"));
-    assert_eq!(OwnedMessage::binary(Bytes::from_static(b"abc")).payload(), &Bytes::from("abc"));
+    let (text, binary) = (Message::Text("abc").to_owned(), Message::Binary(b"abc").to_owned());
+    for from in ["abc".into(), OwnedMessage::from(&"abc".to_owned()), "abc".to_owned().into()] {
+        assert_eq!(from, text);
+    }
+    let bytes = Bytes::from_static(b"abc");
+    for from in [b"abc".into(), OwnedMessage::from(&b"abc"[..]), vec![b'a', b'b', b'c'].into()] {
+        assert_eq!(from, binary);
+    }
+    assert_eq!(Bytes::from(OwnedMessage::from(bytes.clone())).as_ptr(), bytes.as_ptr());
+    assert!(OwnedMessage::from("").is_empty());
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn what_fits_passes_through_in_order_whatever_the_policy_and_the_kind() {
             let prepared = Prepared::new("a");
             outbox.push(at(0), &prepared).unwrap();
             outbox.push_keyed(at(0), 1, prepared).unwrap();
-            outbox.push_keyed(at(0), 2, OwnedMessage::text("b")).unwrap();
+            outbox.push_keyed(at(0), 2, OwnedMessage::from("b")).unwrap();
             outbox.push(at(0), Bytes::from_static(b"c")).unwrap();
             assert_eq!((outbox.counts().waiting, outbox.counts().bytes), (4, 4 * 65));
             outbox.feed(at(0), conn.sender_mut()).unwrap();
@@ -91,7 +91,7 @@ fn a_smaller_high_water_and_a_message_in_chunks_make_it_wait() {
     let config = Config::default().high_water(1500);
     let (mut outbox, mut conn) = (Outbox::new(TooSlow::Wait), server(&config));
     for _ in 0..3 {
-        outbox.push(at(0), OwnedMessage::binary(vec![0; 996])).unwrap();
+        outbox.push(at(0), OwnedMessage::from(vec![0; 996])).unwrap();
     }
     outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!((conn.sender().buffered_amount(), outbox.counts().waiting), (2000, 1));
@@ -109,8 +109,8 @@ fn a_smaller_high_water_and_a_message_in_chunks_make_it_wait() {
 fn a_conflated_message_takes_the_place_of_the_one_before_it() {
     let (mut outbox, mut conn) = (Outbox::new(TooSlow::Conflate), subscriber());
     let mut push = |key: Option<u64>, text: &str| match key {
-        Some(key) => outbox.push_keyed(at(0), key, OwnedMessage::text(text)),
-        None => outbox.push(at(0), OwnedMessage::text(text)),
+        Some(key) => outbox.push_keyed(at(0), key, OwnedMessage::from(text)),
+        None => outbox.push(at(0), OwnedMessage::from(text)),
     };
     for (key, text) in [
         (Some(1), "a1"),
@@ -128,14 +128,14 @@ fn a_conflated_message_takes_the_place_of_the_one_before_it() {
     assert_eq!(received(&mut conn), ["a3", "b1", "trade 1", "c2", "trade 2"]);
     assert_eq!(outbox.counts(), counts(8, 5, 3, 0, 0));
     // What was fed is replaced no more.
-    outbox.push_keyed(at(1), 1, OwnedMessage::text("a4")).unwrap();
+    outbox.push_keyed(at(1), 1, OwnedMessage::from("a4")).unwrap();
     outbox.feed(at(1), conn.sender_mut()).unwrap();
     assert_eq!(received(&mut conn), ["a4"]);
 }
 
 #[test]
 fn a_longer_message_in_the_place_of_another_may_fill_the_outbox_and_no_more() {
-    let message = |n| OwnedMessage::binary(vec![0; n]);
+    let message = |n| OwnedMessage::from(vec![0; n]);
     let mut outbox = Outbox::new(TooSlow::Conflate).max_bytes(2 * 64 + 100);
     outbox.push_keyed(at(0), 1, message(30)).unwrap();
     outbox.push_keyed(at(0), 2, message(50)).unwrap();
@@ -156,11 +156,11 @@ fn a_longer_message_in_the_place_of_another_may_fill_the_outbox_and_no_more() {
 fn keys_take_turns_however_often_one_changes() {
     let (mut outbox, mut conn) = (Outbox::new(TooSlow::Conflate).max_unsent(1), subscriber());
     for key in 0..5 {
-        outbox.push_keyed(at(0), key, OwnedMessage::text(format!("{key}"))).unwrap();
+        outbox.push_keyed(at(0), key, OwnedMessage::from(format!("{key}"))).unwrap();
     }
     let mut order = Vec::new();
     for _ in 0..10 {
-        outbox.push_keyed(at(0), 0, OwnedMessage::text("0")).unwrap(); // the busy one
+        outbox.push_keyed(at(0), 0, OwnedMessage::from("0")).unwrap(); // the busy one
         outbox.feed(at(0), conn.sender_mut()).unwrap();
         order.extend(received(&mut conn));
     }
@@ -172,7 +172,7 @@ fn the_oldest_are_dropped_for_their_number_and_for_their_age() {
     let mut outbox =
         Outbox::new(TooSlow::DropOldest).max_bytes(3 * 65).max_age(Duration::from_millis(100));
     for (n, text) in ["a", "b", "c", "d"].into_iter().enumerate() {
-        outbox.push(at(10 * n as u64), OwnedMessage::text(text)).unwrap();
+        outbox.push(at(10 * n as u64), OwnedMessage::from(text)).unwrap();
     }
     assert_eq!((outbox.counts().waiting, outbox.counts().dropped), (3, 1));
     assert_eq!(outbox.poll_timeout(), Some(at(110)), "the oldest came at 10");
@@ -182,8 +182,8 @@ fn the_oldest_are_dropped_for_their_number_and_for_their_age() {
     assert_eq!(outbox.counts(), counts(4, 1, 0, 3, 0));
     assert_eq!(outbox.poll_timeout(), None);
     // A push looks at it too.
-    outbox.push(at(200), OwnedMessage::text("e")).unwrap();
-    outbox.push(at(301), OwnedMessage::text("f")).unwrap();
+    outbox.push(at(200), OwnedMessage::from("e")).unwrap();
+    outbox.push(at(301), OwnedMessage::from("f")).unwrap();
     assert_eq!((outbox.counts().waiting, outbox.counts().dropped), (1, 4));
 }
 
@@ -191,7 +191,7 @@ fn the_oldest_are_dropped_for_their_number_and_for_their_age() {
 fn who_has_to_wait_is_refused_and_told_when_there_is_room() {
     let mut outbox = Outbox::new(TooSlow::Wait).max_bytes(130).max_age(Duration::from_millis(1));
     let mut conn = subscriber();
-    let message = OwnedMessage::text("x");
+    let message = OwnedMessage::from("x");
     for _ in 0..2 {
         assert!(outbox.has_room());
         outbox.push(at(0), message.clone()).unwrap();
@@ -204,7 +204,7 @@ fn who_has_to_wait_is_refused_and_told_when_there_is_room() {
     assert!(outbox.has_room());
     // Who saw room is not refused, whatever the length.
     outbox.push(at(0), message.clone()).unwrap();
-    outbox.push(at(0), OwnedMessage::binary(vec![0; 5000])).unwrap();
+    outbox.push(at(0), OwnedMessage::from(vec![0; 5000])).unwrap();
     assert_eq!(outbox.push(at(0), message), Err(PushError::Full));
 }
 
@@ -255,8 +255,8 @@ fn a_subscriber_is_disconnected_for_age_at_the_time_foretold() {
     let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
     let (mut outbox, mut conn) =
         (Outbox::new(policy).max_age(Duration::from_secs(1)).max_unsent(1), subscriber());
-    outbox.push(at(0), OwnedMessage::text("a")).unwrap();
-    outbox.push(at(500), OwnedMessage::text("b")).unwrap();
+    outbox.push(at(0), OwnedMessage::from("a")).unwrap();
+    outbox.push(at(500), OwnedMessage::from("b")).unwrap();
     outbox.feed(at(500), conn.sender_mut()).unwrap();
     let due = outbox.poll_timeout().unwrap();
     assert_eq!(due, at(1500), "that of b");
@@ -272,30 +272,30 @@ fn conflation_never_loses_a_state_unnoticed() {
     // More keys than there is room for.
     let mut outbox = Outbox::new(TooSlow::Conflate).max_bytes(3 * 65);
     for key in 0..3 {
-        outbox.push_keyed(at(0), key, OwnedMessage::text("x")).unwrap();
+        outbox.push_keyed(at(0), key, OwnedMessage::from("x")).unwrap();
     }
-    outbox.push_keyed(at(0), 1, OwnedMessage::text("y")).unwrap();
-    assert_eq!(outbox.push_keyed(at(0), 3, OwnedMessage::text("x")), Err(TRY_LATER));
+    outbox.push_keyed(at(0), 1, OwnedMessage::from("y")).unwrap();
+    assert_eq!(outbox.push_keyed(at(0), 3, OwnedMessage::from("x")), Err(TRY_LATER));
     // A longer message in the same place.
     let mut outbox = Outbox::new(TooSlow::Conflate).max_bytes(2 * 65);
-    outbox.push_keyed(at(0), 0, OwnedMessage::text("x")).unwrap();
-    outbox.push_keyed(at(0), 0, OwnedMessage::text("xx".repeat(100))).unwrap(); // alone
-    outbox.push_keyed(at(0), 0, OwnedMessage::text("x")).unwrap();
-    outbox.push_keyed(at(0), 1, OwnedMessage::text("x")).unwrap();
-    assert_eq!(outbox.push_keyed(at(0), 1, OwnedMessage::text("xx")), Err(TRY_LATER));
+    outbox.push_keyed(at(0), 0, OwnedMessage::from("x")).unwrap();
+    outbox.push_keyed(at(0), 0, OwnedMessage::from("xx".repeat(100))).unwrap(); // alone
+    outbox.push_keyed(at(0), 0, OwnedMessage::from("x")).unwrap();
+    outbox.push_keyed(at(0), 1, OwnedMessage::from("x")).unwrap();
+    assert_eq!(outbox.push_keyed(at(0), 1, OwnedMessage::from("xx")), Err(TRY_LATER));
     // A place that waited too long, however new its message is.
     let mut outbox = Outbox::new(TooSlow::Conflate).max_age(Duration::from_millis(100));
     for ms in (0..100).step_by(10) {
-        outbox.push_keyed(at(ms), 0, OwnedMessage::text("x")).unwrap();
+        outbox.push_keyed(at(ms), 0, OwnedMessage::from("x")).unwrap();
     }
-    assert_eq!(outbox.push_keyed(at(100), 0, OwnedMessage::text("x")), Err(TRY_LATER));
+    assert_eq!(outbox.push_keyed(at(100), 0, OwnedMessage::from("x")), Err(TRY_LATER));
     assert_eq!(outbox.counts(), counts(10, 0, 9, 1, 1));
 }
 
 #[test]
 fn a_closed_connection_says_so_and_what_waits_stays() {
     let (mut outbox, mut conn) = (Outbox::new(TooSlow::Conflate), subscriber());
-    outbox.push(at(0), OwnedMessage::text("x")).unwrap();
+    outbox.push(at(0), OwnedMessage::from("x")).unwrap();
     conn.sender_mut().close(CloseCode::NORMAL).unwrap();
     assert_eq!(outbox.feed(at(0), conn.sender_mut()), Err(SendError::Closed));
     assert_eq!(outbox.counts().waiting, 1);
@@ -308,7 +308,7 @@ fn a_closed_connection_says_so_and_what_waits_stays() {
         Outbox::new(TooSlow::Disconnect(CloseCode::MANDATORY_EXTENSION)).max_age(Duration::ZERO),
         subscriber(),
     );
-    outbox.push(at(0), OwnedMessage::text("x")).unwrap();
+    outbox.push(at(0), OwnedMessage::from("x")).unwrap();
     assert_eq!(outbox.feed(at(0), conn.sender_mut()), Err(SendError::BadCloseCode));
 }
 

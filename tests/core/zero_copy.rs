@@ -83,7 +83,7 @@ fn a_large_message_taken_is_the_buffer_itself_and_a_small_one_a_copy() {
         conn.step().unwrap();
         let at = address(&conn);
         let taken = conn.receiver_mut().take_message().unwrap();
-        assert_eq!(taken.payload().as_ptr() as usize, at);
+        assert_eq!(taken.as_bytes().as_ptr() as usize, at);
         assert_eq!(taken.as_message().as_text().unwrap(), "x".repeat(12_000));
         assert_eq!(conn.receiver().message(), None);
         assert_eq!(conn.receiver_mut().take_message(), None);
@@ -96,7 +96,7 @@ fn a_large_message_taken_is_the_buffer_itself_and_a_small_one_a_copy() {
         assert_eq!(next(&mut conn), Some(binary("small")));
         assert_eq!(next(&mut conn), None);
         assert_eq!(receive(&mut conn, &small), [binary("small")]);
-        assert_eq!(taken.payload().len(), 12_000); // and stays what it is
+        assert_eq!(taken.as_bytes().len(), 12_000); // and stays what it is
     }
 }
 
@@ -159,7 +159,7 @@ fn a_shared_payload_is_written_from_where_it_lies() {
                     payload.as_ptr()
                 }
                 1 => {
-                    conn.sender_mut().feed(OwnedMessage::binary(payload.clone())).unwrap();
+                    conn.sender_mut().feed(OwnedMessage::from(payload.clone())).unwrap();
                     payload.as_ptr()
                 }
                 _ => {
@@ -188,7 +188,7 @@ fn a_shared_payload_is_written_from_where_it_lies() {
 fn whatever_a_program_has_is_fed_by_value_or_by_reference() {
     let config = Config::default().vectored_from(1000);
     let by_reference = |tx: &mut Sender, text: &String| {
-        let owned = OwnedMessage::text(&**text);
+        let owned = OwnedMessage::from(&**text);
         let fed = [
             tx.feed(&**text),
             tx.feed(text),
@@ -202,7 +202,7 @@ fn whatever_a_program_has_is_fed_by_value_or_by_reference() {
         fed.map(Result::unwrap)
     };
     let by_value = |tx: &mut Sender, text: &String| {
-        let owned = OwnedMessage::text(&**text);
+        let owned = OwnedMessage::from(&**text);
         let fed = [
             tx.feed(text.clone()),
             tx.feed(owned),

@@ -45,7 +45,7 @@ fn everything(conn: &mut Connection) -> Vec<u8> {
     tx.feed("").unwrap();
     tx.feed(b"x").unwrap();
     tx.feed(Bytes::from(vec![1; 5000])).unwrap();
-    tx.feed(tickwire::OwnedMessage::text("owned")).unwrap();
+    tx.feed(tickwire::OwnedMessage::from("owned")).unwrap();
     tx.feed(&Prepared::new("prepared")).unwrap();
     tx.feed(&Prepared::new(&vec![2; 70_000])).unwrap();
     for (data, last) in [(&b""[..], false), (b"c", false), (b"", true)] {

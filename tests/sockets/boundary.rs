@@ -171,7 +171,7 @@ fn a_connection_that_compresses_does_not_show_what_it_receives_and_sends() {
 fn a_queue_does_not_show_what_waits_in_it() {
     let mut outbox = Outbox::new(TooSlow::Wait);
     outbox.push(Time::ZERO, Prepared::new(SECRET)).unwrap();
-    outbox.push(Time::ZERO, OwnedMessage::text(SECRET)).unwrap();
+    outbox.push(Time::ZERO, OwnedMessage::from(SECRET)).unwrap();
     hides(&outbox);
     assert!(format!("{outbox:?}").contains("len: 2"));
     hides(&Outbound::from(Prepared::new(SECRET)));

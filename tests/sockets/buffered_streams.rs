@@ -116,7 +116,7 @@ async fn a_flush_that_stays_pending_does_not_keep_the_end_waiting() {
                 assert!(!ws.closed().is_some_and(|end| end.clean), "the answer did not leave");
                 (message, end, ws.flush().await)
             };
-            assert_eq!(message.unwrap().unwrap().payload(), &[1][..]);
+            assert_eq!(message.unwrap().unwrap().as_bytes(), &[1][..]);
             assert_eq!(recv_error(end.unwrap_err()), RecvError::WriteTimeout);
             assert_eq!(recv_error(flushed.unwrap_err()), RecvError::WriteTimeout);
             assert!(began.elapsed().as_secs() <= 5, "{:?}", began.elapsed());

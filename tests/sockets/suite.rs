@@ -375,7 +375,7 @@ fn bye(peer: &mut dyn Peer) {
 }
 
 fn binary(len: usize) -> OwnedMessage {
-    OwnedMessage::binary((0..len).map(|i| (i % 251) as u8).collect::<Vec<_>>())
+    OwnedMessage::from((0..len).map(|i| (i % 251) as u8).collect::<Vec<_>>())
 }
 
 fn protocol(result: Result<Option<OwnedMessage>, Error>) -> ProtocolError {
@@ -392,7 +392,7 @@ fn messages_of_every_length_and_kind_come_back_as_they_were_sent() {
         &config(),
         |client| {
             for len in [0, 1, 125, 126, 127, 4095, 16 << 10, 65_535, 65_536, 300_000] {
-                for message in [binary(len), OwnedMessage::text("ä".repeat(len / 2))] {
+                for message in [binary(len), OwnedMessage::from("ä".repeat(len / 2))] {
                     client.send(&message).unwrap();
                     assert!(client.recv().unwrap().unwrap() == message, "{len}");
                 }

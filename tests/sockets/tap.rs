@@ -51,7 +51,7 @@ fn replayed(log: &Log, config: &Config) -> (Vec<OwnedMessage>, Connection) {
 }
 
 fn texts(count: usize) -> Vec<OwnedMessage> {
-    (0..count).map(|i| OwnedMessage::text("text ".repeat(i * 20))).collect()
+    (0..count).map(|i| OwnedMessage::from("text ".repeat(i * 20))).collect()
 }
 
 fn configs() -> Vec<Config> {
@@ -303,7 +303,7 @@ async fn a_request_written_in_pieces_is_found() {
         assert!(ours.recv().await.unwrap().is_some());
         for most in [1, 2, 3, 4, 5, 7, 1000] {
             let (messages, _) = replayed(&cut(&log, most), &config);
-            assert_eq!(messages, [OwnedMessage::text("text")], "{most}");
+            assert_eq!(messages, [OwnedMessage::from("text")], "{most}");
         }
     })
     .await;

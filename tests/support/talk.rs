@@ -34,10 +34,10 @@ pub fn messages(who: char, lengths: &[usize]) -> Vec<OwnedMessage> {
         if i % 2 == 0 {
             // A character of three bytes, so that pieces end inside one.
             text.extend(std::iter::repeat_n('€', length / 3));
-            OwnedMessage::text(text)
+            OwnedMessage::from(text)
         } else {
             let fill = (0..length).map(|k| (k * k + i) as u8);
-            OwnedMessage::binary(text.bytes().chain(fill).collect::<Vec<u8>>())
+            OwnedMessage::from(text.bytes().chain(fill).collect::<Vec<u8>>())
         }
     };
     lengths.iter().enumerate().map(numbered).collect()
@@ -336,7 +336,7 @@ impl Said {
                 Ok(())
             }
             2 => {
-                let (kind, payload) = (message.as_message().kind(), message.payload());
+                let (kind, payload) = (message.as_message().kind(), message.as_bytes());
                 let piece = payload.len() / 3 + 1;
                 let last = payload.len().div_ceil(piece) - 1;
                 for (k, data) in payload.chunks(piece).enumerate() {
@@ -353,7 +353,7 @@ impl Said {
             // Leaves with the next flush, or while something is received.
             _ => {
                 let at = match message.as_message().kind() {
-                    DataKind::Binary => to.feed_shared(message.payload().clone())?,
+                    DataKind::Binary => to.feed_shared(message.clone().into())?,
                     DataKind::Text => to.feed(message)?,
                 };
                 self.fed(message, at);

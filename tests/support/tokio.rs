@@ -70,8 +70,8 @@ pub fn messages(frames: &[WireFrame]) -> Vec<OwnedMessage> {
 
 pub fn owned(kind: DataKind, payload: &[u8]) -> OwnedMessage {
     match kind {
-        DataKind::Text => OwnedMessage::text(std::str::from_utf8(payload).unwrap()),
-        DataKind::Binary => OwnedMessage::binary(payload.to_vec()),
+        DataKind::Text => OwnedMessage::from(std::str::from_utf8(payload).unwrap()),
+        DataKind::Binary => OwnedMessage::from(payload.to_vec()),
     }
 }
 

@@ -140,7 +140,7 @@ fn bye(role: Role, raw: &mut Raw) {
 }
 
 fn text(text: &str) -> Option<OwnedMessage> {
-    Some(OwnedMessage::text(text))
+    Some(OwnedMessage::from(text))
 }
 
 /// A server of one connection after another, each in a thread: an echo over TLS. Its address.
@@ -189,7 +189,7 @@ fn messages_of_any_length_pass_both_adapters_in_both_roles() {
                 for n in [0, 1, 125, 126, 16_000, 16_384, 16_385, 65_536, 200_000, 1 << 20] {
                     let payload: Vec<u8> = (0..n).map(|i: u32| (i * 7 / 3) as u8).collect();
                     ws.send(&payload).unwrap();
-                    assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::binary(payload)));
+                    assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::from(payload)));
                 }
                 for i in 0..500 {
                     ws.feed(&*format!("{i}"));
@@ -626,7 +626,7 @@ fn every_future_may_be_dropped_at_every_poll() {
                             flushed = once(near.flush()).await.is_some_and(|done| done.is_ok());
                         }
                         if let Some(message) = once(far.recv_owned()).await {
-                            assert!(message.unwrap().unwrap() == OwnedMessage::binary(vec![i; n]));
+                            assert!(message.unwrap().unwrap() == OwnedMessage::from(vec![i; n]));
                             break;
                         }
                     }
@@ -1079,7 +1079,7 @@ fn tls_1_2_will_do() {
             let config = Config::default();
             let mut ws = Client::connect(adapter, &url, &config, authority.client()).unwrap();
             ws.send(&vec![3; 50_000]).unwrap();
-            assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::binary(vec![3; 50_000])));
+            assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::from(vec![3; 50_000])));
             ws.close(None).unwrap();
         });
     }

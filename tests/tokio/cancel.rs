@@ -18,8 +18,8 @@ fn config() -> Config {
 fn message(i: u8) -> OwnedMessage {
     let len = [0, 1, 7, 125, 126, 300, 700, 2500][usize::from(i) % 8] + usize::from(i);
     match i % 3 {
-        0 => OwnedMessage::text("añ€𝄞".repeat(len / 10)),
-        _ => OwnedMessage::binary(vec![i; len]),
+        0 => OwnedMessage::from("añ€𝄞".repeat(len / 10)),
+        _ => OwnedMessage::from(vec![i; len]),
     }
 }
 
@@ -33,7 +33,7 @@ fn input(from_client: bool) -> Vec<u8> {
     for i in 0..COUNT {
         let message = message(i);
         let opcode = if message.as_message().kind() == DataKind::Text { TEXT } else { BINARY };
-        let payload = message.payload();
+        let payload = message.as_bytes();
         if i % 4 == 1 {
             let (a, b) = payload.split_at(payload.len() / 3);
             wire.extend(to(role_of(from_client), opcode & !FIN, a));
@@ -271,7 +271,7 @@ async fn a_send_dropped_before_there_was_room_sent_nothing() {
     assert!(ws.sender().is_written(second));
     let got = messages(&io.frames());
     assert_eq!(got.len(), 2);
-    assert_eq!(got[1], OwnedMessage::text("second"));
+    assert_eq!(got[1], OwnedMessage::from("second"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use tickwire::{Config, DataKind, Error, OwnedMessage, ReadyState, RecvError};
 use tokio::io::AsyncWriteExt;
 
 fn texts(count: usize) -> Vec<OwnedMessage> {
-    (0..count).map(|i| OwnedMessage::text(format!("message {i}"))).collect()
+    (0..count).map(|i| OwnedMessage::from(format!("message {i}"))).collect()
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn an_error_comes_once_and_behind_what_was_received() {
                 panic!("{items:?}");
             };
             assert_eq!(
-                (first.as_message().kind(), &first.payload()[..]),
+                (first.as_message().kind(), first.as_bytes()),
                 (DataKind::Binary, &b"before"[..])
             );
         }
@@ -68,7 +68,7 @@ async fn a_sink_is_ready_again_when_the_peer_has_read() {
         for split in [false, true] {
             let config = Config::default().high_water(1 << 10);
             let (ours, mut theirs) = pair(1 << 10, &config);
-            let message = OwnedMessage::binary(vec![7; 600]);
+            let message = OwnedMessage::from(vec![7; 600]);
             let count = 50;
             let sending = async {
                 if split {
@@ -112,7 +112,7 @@ async fn a_closed_sink_refuses_and_closes_once() {
             server(io.clone(), &Config::default()).into_split_with(|io| (io.clone(), io));
         SinkExt::close(&mut writer).await.unwrap();
         SinkExt::close(&mut writer).await.unwrap();
-        assert!(SinkExt::feed(&mut writer, OwnedMessage::binary("late")).await.is_err());
+        assert!(SinkExt::feed(&mut writer, OwnedMessage::from(b"late")).await.is_err());
         let frames = io.frames();
         assert_eq!((frames.len(), frames[0].b0, &*frames[0].payload), (1, CLOSE, &[3, 232][..]));
         drop(reader);
@@ -126,7 +126,7 @@ async fn halves_in_two_tasks_both_wake_when_the_stream_takes_bytes_again() {
         let (ours, mut theirs) = pair(1 << 10, &Config::default());
         let (mut sink, mut stream) = StreamExt::split(ours);
         let sending = tokio::spawn(async move {
-            sink.send(OwnedMessage::binary(vec![7; 100_000])).await.unwrap();
+            sink.send(OwnedMessage::from(vec![7; 100_000])).await.unwrap();
         });
         tokio::task::yield_now().await; // it waits for the stream to take more
         let receiving = tokio::spawn(async move { stream.next().await.is_none() });
@@ -159,9 +159,10 @@ async fn what_ends_the_one_task_ends_the_other() {
     bounded(async {
         let (io, mut raw) = tokio::io::duplex(1 << 10);
         let (mut sink, mut stream) = StreamExt::split(server(io, &Config::default()));
-        let sending = tokio::spawn(async move {
-            sink.send(OwnedMessage::binary(vec![7; 100_000])).await.is_err()
-        });
+        let sending =
+            tokio::spawn(
+                async move { sink.send(OwnedMessage::from(vec![7; 100_000])).await.is_err() },
+            );
         let receiving = tokio::spawn(async move { stream.next().await });
         tokio::task::yield_now().await;
         // A violation: nothing of what is queued is taken, and then the stream ends.

@@ -375,7 +375,7 @@ async fn a_peer_that_reads_late_gets_every_reply() {
         let mut wire = vec![0; 500 * 304 + 2];
         read.read_exact(&mut wire).await.unwrap();
         for (i, message) in messages(&frames(&wire)).iter().enumerate() {
-            assert_eq!(message.payload()[..], [i as u8; 300]);
+            assert_eq!(message.as_bytes()[..], [i as u8; 300]);
         }
         drop((read, writing.await.unwrap()));
         echoing.await.unwrap();

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, Heartbeat, Outbox, OwnedMessage, Prepared, Time, TooSlow,
+    CloseCode, CloseFrame, Config, Heartbeat, Outbox, Prepared, Time, TooSlow,
     handshake::{
         HandshakeError,
         server::{Accept, Origins, RequestHead},
@@ -249,7 +249,7 @@ async fn play(
     frames.mark_changed();
     let mut seen = (None, None);
     // What a push returns says that the client was too slow; `feed` then disconnects it.
-    let _ = outbox.push(now(), OwnedMessage::binary(wire::welcome(seat.id)));
+    let _ = outbox.push(now(), wire::welcome(seat.id));
     loop {
         let _ = outbox.feed(now(), ws.sender()); // closed: the next call says why
         select! {
@@ -257,8 +257,7 @@ async fn play(
                 MessageOrRoom::Message(said) => match Said::decode(said.as_bytes()) {
                     Some(Said::Input(input)) => seat.input(input),
                     Some(Said::Ping(own)) => {
-                        let pong = OwnedMessage::binary(wire::pong(own));
-                        let _ = outbox.push_keyed(now(), key::PONG, pong);
+                        let _ = outbox.push_keyed(now(), key::PONG, wire::pong(own));
                     }
                     Some(Said::Join(_)) | None => return Ok(Some(NOT_UNDERSTOOD)),
                 },
@@ -279,7 +278,7 @@ async fn play(
                 }
                 let _ = outbox.push_keyed(now(), key::SNAPSHOT, frame.snapshot);
                 if let Some(own) = seat.own() {
-                    let _ = outbox.push_keyed(now(), key::OWN, OwnedMessage::binary(own));
+                    let _ = outbox.push_keyed(now(), key::OWN, own);
                 }
             }
         }

@@ -8,9 +8,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tickwire::{
-    CloseCode, Message, Outbound, Outbox, OwnedMessage, Prepared, SendError, Sender, Time, TooSlow,
-};
+use tickwire::{CloseCode, Message, Outbound, Outbox, Prepared, SendError, Sender, Time, TooSlow};
 use tokio::sync::Notify;
 
 /// What waits for a connection.
@@ -41,14 +39,14 @@ impl Mailbox {
 
     /// Queues a packet, for a task that looks at its mailbox anyway: its own.
     pub fn push(&self, packet: Outgoing) {
-        let text = Outbound::from(OwnedMessage::text(packet.text));
+        let text = Outbound::from(packet.text);
         let attachments = packet.attachments.into_iter().map(Outbound::from);
         self.queue(std::iter::once(text).chain(attachments));
     }
 
     /// Queues an Engine.IO packet.
-    pub fn push_engine(&self, packet: impl Into<String>) {
-        self.queue([OwnedMessage::text(packet).into()]);
+    pub fn push_engine(&self, packet: impl Into<Outbound<'static>>) {
+        self.queue([packet.into()]);
     }
 
     /// Queues a packet that somebody else sent.

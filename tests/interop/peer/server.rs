@@ -118,7 +118,7 @@ fn behave(path: &str, ws: &mut dyn Socket) -> std::result::Result<(), Error> {
         "/stall" => {
             thread::sleep(IDLE);
             while let Some(message) = ws.recv()? {
-                ws.send(Message::Text(&format!("got {}", message.payload().len())))?;
+                ws.send(Message::Text(&format!("got {}", message.as_bytes().len())))?;
             }
             Ok(())
         }

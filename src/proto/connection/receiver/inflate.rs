@@ -20,7 +20,6 @@ use crate::proto::{
     message::{DataKind, OwnedMessage},
     role::Role,
 };
-use bytes::Bytes;
 use core::ops::Range;
 use std::boxed::Box;
 use stream::Ending;
@@ -145,10 +144,10 @@ impl Inflate {
     pub(super) fn take_message(&mut self, kind: DataKind) -> OwnedMessage {
         let out = &mut self.out;
         match (kind, out.is_well_filled()) {
-            (DataKind::Text, true) => OwnedMessage::from_text(out.take_text()),
-            (DataKind::Text, false) => OwnedMessage::from_text(out.text().into()),
-            (DataKind::Binary, true) => OwnedMessage::binary(out.take()),
-            (DataKind::Binary, false) => OwnedMessage::binary(Bytes::copy_from_slice(out.bytes())),
+            (DataKind::Text, true) => out.take_text().into(),
+            (DataKind::Text, false) => out.text().into(),
+            (DataKind::Binary, true) => out.take().into(),
+            (DataKind::Binary, false) => out.bytes().into(),
         }
     }
 }

@@ -79,10 +79,8 @@ impl Receiver {
         }
         self.settle();
         Some(match kind {
-            DataKind::Text => OwnedMessage::from_text(self.buf.take_text()),
-            DataKind::Binary => {
-                OwnedMessage::binary(self.buf.take_binary(self.view.0..self.view.1))
-            }
+            DataKind::Text => self.buf.take_text().into(),
+            DataKind::Binary => self.buf.take_binary(self.view.0..self.view.1).into(),
         })
     }
 
