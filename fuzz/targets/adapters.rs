@@ -8,11 +8,13 @@
 //! beginning of what was taken.
 #![no_main]
 use arbitrary::Arbitrary;
+use futures_core::Stream;
+use futures_sink::Sink;
 use libfuzzer_sys::fuzz_target;
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    future::Future,
+    future::{Future, poll_fn},
     io::{self, IoSlice, Read, Write},
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard},
@@ -20,8 +22,9 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Chunk, CloseCode, Config, Connection, DataKind, Error, Event, Heartbeat, Message, Negotiated,
-    OwnedMessage, Position, Prepared, Role, SendError, blocking,
+    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Error, Event, Events, Heartbeat,
+    Message, Negotiated, OwnedCloseFrame, OwnedEvent, OwnedMessage, Position, Prepared, Role,
+    SendError, blocking,
     deflate::{Agreed, Deflate},
     tokio::{MessageOrRoom, Reader, WebSocket, Writer},
 };
@@ -69,6 +72,8 @@ struct Settings {
     deadlines: bool,
     /// Which of the ends receives in chunks.
     chunks: [bool; 2],
+    /// Which of the ends, in one piece or in halves, ends as a `Stream` and a `Sink` in two tasks.
+    streams: [bool; 2],
 }
 
 #[derive(Arbitrary, Clone, Debug)]
@@ -114,9 +119,29 @@ enum Op {
     Cut {
         reset: bool,
     },
+    /// As a `Sink` takes it; other ends do what is nearest.
+    Item {
+        item: Item,
+        polls: u8,
+    },
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
+enum Item {
+    Message {
+        text: bool,
+        len: Len,
+    },
+    Ping(u8),
+    Pong(u8),
+    Close {
+        reason: u8,
+    },
+    /// Not an item: the sink is closed.
+    End,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Plain,
     Info,
@@ -124,6 +149,8 @@ enum Kind {
     Event,
     Reply,
     Room,
+    /// The next of the `Stream` of events.
+    Stream,
 }
 
 // The link.
@@ -355,8 +382,8 @@ impl blocking::Stream for Pipe {
 // The ends.
 
 enum End {
-    Whole(WebSocket<Pipe>),
-    Halves(Reader<Pipe, Pipe>, Writer<Pipe>),
+    Whole(Events<WebSocket<Pipe>>),
+    Halves(Events<Reader<Pipe, Pipe>>, Events<Writer<Pipe>>),
     Blocking(blocking::WebSocket<Pipe>),
 }
 
@@ -376,6 +403,11 @@ struct Side {
     over: Option<bool>,
     /// How much more may be sent in large messages.
     budget: usize,
+    /// It ends as a `Stream` and a `Sink`.
+    streams: bool,
+    /// Control frames: taken to be sent, and received.
+    said: Vec<OwnedEvent>,
+    heard: Vec<OwnedEvent>,
 }
 
 /// Polls a future up to so often, and drops it.
@@ -408,8 +440,18 @@ enum Got {
     Message(OwnedMessage),
     /// A piece, and whether it was the last.
     Chunk(DataKind, Vec<u8>, bool),
+    Control(OwnedEvent),
     Nothing,
     End,
+}
+
+impl From<OwnedEvent> for Got {
+    fn from(event: OwnedEvent) -> Self {
+        match event {
+            OwnedEvent::Message(message) => Self::Message(message),
+            control => Self::Control(control),
+        }
+    }
 }
 
 fn whole(message: Option<Message<'_>>) -> Got {
@@ -423,8 +465,69 @@ fn piece(chunk: Option<Chunk<'_>>) -> Got {
 fn of_event(event: Option<Event<'_>>) -> Got {
     match event {
         None => Got::End,
-        Some(Event::Message(message)) => Got::Message(message.to_owned()),
-        Some(_) => Got::Nothing,
+        Some(event) => Got::from(OwnedEvent::from(event)),
+    }
+}
+
+/// Of a `Stream`.
+async fn next<S>(events: &mut S) -> Option<S::Item>
+where
+    S: Stream<Item = Result<OwnedEvent, Error>> + Unpin,
+{
+    poll_fn(|cx| Pin::new(&mut *events).poll_next(cx)).await
+}
+
+fn item(item: Option<Result<OwnedEvent, Error>>) -> Result<Got, Error> {
+    item.map_or(Ok(Got::End), |item| item.map(Got::from))
+}
+
+/// Sends it, or closes; whether it was taken.
+fn sent<S>(sink: &mut S, event: Option<OwnedEvent>, polls: u8) -> bool
+where
+    S: Sink<OwnedEvent, Error = Error> + Unpin,
+{
+    let Some(event) = event else {
+        let _ = polled(poll_fn(|cx| Pin::new(&mut *sink).poll_close(cx)), polls);
+        return true;
+    };
+    let ready = polled(poll_fn(|cx| Pin::new(&mut *sink).poll_ready(cx)), polls);
+    if !matches!(ready, Some(Ok(()))) {
+        return false;
+    }
+    let taken = match Pin::new(&mut *sink).start_send(event) {
+        Ok(()) => true,
+        Err(Error::Send(SendError::MessageInProgress)) => false,
+        Err(error) => panic!("{error:?}, of a sink that is ready"),
+    };
+    let _ = polled(poll_fn(|cx| Pin::new(&mut *sink).poll_flush(cx)), polls);
+    taken
+}
+
+/// What two tasks share, each behind its own.
+struct Shared<S>(Arc<Mutex<S>>);
+
+impl<S: Stream + Unpin> Stream for Shared<S> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        Pin::new(&mut *self.0.lock().unwrap()).poll_next(cx)
+    }
+}
+
+impl<S: Sink<OwnedEvent, Error = Error> + Unpin> Sink<OwnedEvent> for Shared<S> {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut *self.0.lock().unwrap()).poll_ready(cx)
+    }
+    fn start_send(self: Pin<&mut Self>, event: OwnedEvent) -> Result<(), Error> {
+        Pin::new(&mut *self.0.lock().unwrap()).start_send(event)
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut *self.0.lock().unwrap()).poll_flush(cx)
+    }
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut *self.0.lock().unwrap()).poll_close(cx)
     }
 }
 
@@ -437,13 +540,13 @@ fn received(received: MessageOrRoom<'_>) -> Got {
 }
 
 impl Side {
-    fn new(form: Form, pipe: Pipe, conn: Connection, chunks: bool) -> Self {
+    fn new(form: Form, pipe: Pipe, conn: Connection, chunks: bool, streams: bool) -> Self {
         let end = match form {
-            Form::Whole => End::Whole(WebSocket::from_parts(pipe, conn)),
+            Form::Whole => End::Whole(Events(WebSocket::from_parts(pipe, conn))),
             Form::Halves => {
                 let ws = WebSocket::from_parts(pipe, conn);
                 let (reader, writer) = ws.into_split_with(|pipe| (pipe.clone(), pipe));
-                End::Halves(reader, writer)
+                End::Halves(Events(reader), Events(writer))
             }
             Form::Blocking => End::Blocking(blocking::WebSocket::from_parts(pipe, conn)),
         };
@@ -457,6 +560,9 @@ impl Side {
             closing: false,
             over: None,
             budget: 70 << 10,
+            streams,
+            said: vec![],
+            heard: vec![],
         }
     }
 
@@ -474,8 +580,8 @@ impl Side {
 
     fn fed(&mut self) -> Position {
         match &mut self.end {
-            End::Whole(ws) => ws.sender().fed(),
-            End::Halves(_, writer) => writer.sender().fed(),
+            End::Whole(Events(ws)) => ws.sender().fed(),
+            End::Halves(_, Events(writer)) => writer.sender().fed(),
             End::Blocking(ws) => ws.sender().fed(),
         }
     }
@@ -486,6 +592,7 @@ impl Side {
             None => return false,
             Some(Ok(Got::Nothing)) => {}
             Some(Ok(Got::Message(message))) => self.got.push(message),
+            Some(Ok(Got::Control(control))) => self.heard.push(control),
             Some(Ok(Got::Chunk(kind, data, last))) => {
                 self.partial.extend(data);
                 if last {
@@ -510,14 +617,20 @@ impl Side {
     fn recv(&mut self, kind: Kind, polls: u8) -> Option<Result<Got, Error>> {
         if self.chunks {
             return match &mut self.end {
-                End::Whole(ws) => polled(ws.recv_chunk(), polls).map(|got| got.map(piece)),
-                End::Halves(rx, _) => polled(rx.recv_chunk(), polls).map(|got| got.map(piece)),
+                End::Whole(Events(ws)) => polled(ws.recv_chunk(), polls).map(|got| got.map(piece)),
+                End::Halves(Events(rx), _) => {
+                    polled(rx.recv_chunk(), polls).map(|got| got.map(piece))
+                }
                 End::Blocking(ws) => called(|| unless_blocked(ws.recv_chunk().map(piece)), polls),
             };
         }
         match &mut self.end {
-            End::Whole(ws) => match kind {
-                Kind::Plain | Kind::Reply => polled(ws.recv(), polls).map(|got| got.map(whole)),
+            End::Whole(events) if kind == Kind::Stream => polled(next(events), polls).map(item),
+            End::Halves(events, _) if kind == Kind::Stream => polled(next(events), polls).map(item),
+            End::Whole(Events(ws)) => match kind {
+                Kind::Plain | Kind::Reply | Kind::Stream => {
+                    polled(ws.recv(), polls).map(|got| got.map(whole))
+                }
                 Kind::Info => polled(ws.recv_with(), polls)
                     .map(|got| got.map(|got| whole(got.map(|got| got.message)))),
                 Kind::Owned => polled(ws.recv_owned(), polls)
@@ -525,8 +638,8 @@ impl Side {
                 Kind::Event => polled(ws.recv_event(), polls).map(|got| got.map(of_event)),
                 Kind::Room => polled(ws.recv_or_room(1000), polls).map(|got| got.map(received)),
             },
-            End::Halves(rx, _) => match kind {
-                Kind::Plain | Kind::Reply | Kind::Room => {
+            End::Halves(Events(rx), _) => match kind {
+                Kind::Plain | Kind::Reply | Kind::Room | Kind::Stream => {
                     polled(rx.recv(), polls).map(|got| got.map(whole))
                 }
                 Kind::Info => polled(rx.recv_with(), polls)
@@ -536,7 +649,7 @@ impl Side {
                 Kind::Event => polled(rx.recv_event(), polls).map(|got| got.map(of_event)),
             },
             End::Blocking(ws) => match kind {
-                Kind::Plain | Kind::Reply | Kind::Room => {
+                Kind::Plain | Kind::Reply | Kind::Room | Kind::Stream => {
                     called(|| unless_blocked(ws.recv().map(whole)), polls)
                 }
                 Kind::Info => called(
@@ -562,7 +675,7 @@ impl Side {
     fn recv_with(&mut self, polls: u8, answer: &OwnedMessage) -> Option<Result<Got, Error>> {
         let mut fed = false;
         let got = match &mut self.end {
-            End::Whole(ws) => polled(ws.recv_with(), polls).map(|got| {
+            End::Whole(Events(ws)) => polled(ws.recv_with(), polls).map(|got| {
                 got.map(|got| {
                     got.map_or(Got::End, |got| {
                         fed = reply(got.sender.feed(answer));
@@ -593,8 +706,8 @@ impl Side {
     fn send(&mut self, message: OwnedMessage, polls: u8) {
         let before = self.fed();
         let sent = match &mut self.end {
-            End::Whole(ws) => polled(ws.send(&message), polls),
-            End::Halves(_, tx) => polled(tx.send(&message), polls),
+            End::Whole(Events(ws)) => polled(ws.send(&message), polls),
+            End::Halves(_, Events(tx)) => polled(tx.send(&message), polls),
             // Called again it would send again: that is for `flush`.
             End::Blocking(ws) => unless_blocked(ws.send(&message)),
         };
@@ -608,10 +721,10 @@ impl Side {
     fn feed(&mut self, message: OwnedMessage, prepared: bool) {
         let form = prepared.then(|| Prepared::new(&message));
         let fed = match (&mut self.end, &form) {
-            (End::Whole(ws), None) => ws.feed(&message),
-            (End::Whole(ws), Some(form)) => ws.feed(form),
-            (End::Halves(_, tx), None) => tx.feed(&message),
-            (End::Halves(_, tx), Some(form)) => tx.feed(form),
+            (End::Whole(Events(ws)), None) => ws.feed(&message),
+            (End::Whole(Events(ws)), Some(form)) => ws.feed(form),
+            (End::Halves(_, Events(tx)), None) => tx.feed(&message),
+            (End::Halves(_, Events(tx)), Some(form)) => tx.feed(form),
             (End::Blocking(ws), None) => ws.feed(&message),
             (End::Blocking(ws), Some(form)) => ws.feed(form),
         };
@@ -653,16 +766,16 @@ impl Side {
 
     fn feed_chunk(&mut self, chunk: Chunk<'_>) -> bool {
         reply(match &mut self.end {
-            End::Whole(ws) => ws.sender().feed_chunk(chunk),
-            End::Halves(_, tx) => tx.sender().feed_chunk(chunk),
+            End::Whole(Events(ws)) => ws.sender().feed_chunk(chunk),
+            End::Halves(_, Events(tx)) => tx.sender().feed_chunk(chunk),
             End::Blocking(ws) => ws.sender().feed_chunk(chunk),
         })
     }
 
     fn flush(&mut self, polls: u8) {
         let _ = match &mut self.end {
-            End::Whole(ws) => polled(ws.flush(), polls),
-            End::Halves(_, tx) => polled(tx.flush(), polls),
+            End::Whole(Events(ws)) => polled(ws.flush(), polls),
+            End::Halves(_, Events(tx)) => polled(tx.flush(), polls),
             End::Blocking(ws) => called(|| unless_blocked(ws.flush()), polls),
         };
     }
@@ -671,8 +784,8 @@ impl Side {
         let code = CloseCode::GOING_AWAY;
         self.closing = true;
         let closed = match &mut self.end {
-            End::Whole(ws) => polled(ws.close(code), polls),
-            End::Halves(_, tx) => {
+            End::Whole(Events(ws)) => polled(ws.close(code), polls),
+            End::Halves(_, Events(tx)) => {
                 let _ = polled(tx.close(code), polls);
                 return;
             }
@@ -708,38 +821,72 @@ impl Side {
             Op::Chunks { text, lens } => self.feed_chunks(*text, lens, seed),
             Op::Ready(polls) => {
                 let _ = match &mut self.end {
-                    End::Whole(ws) => polled(ws.ready(), *polls),
-                    End::Halves(_, tx) => polled(tx.ready(), *polls),
+                    End::Whole(Events(ws)) => polled(ws.ready(), *polls),
+                    End::Halves(_, Events(tx)) => polled(tx.ready(), *polls),
                     End::Blocking(ws) => called(|| unless_blocked(ws.ready()), *polls),
                 };
             }
             Op::Flush(polls) => self.flush(*polls),
             Op::Ping { len, polls } => {
-                let payload = vec![seed as u8; usize::from(*len) % 126];
-                let _ = match &mut self.end {
-                    End::Whole(ws) => ws.sender().ping(&payload),
-                    End::Halves(_, tx) => tx.sender().ping(&payload),
+                let payload = payload(*len, seed);
+                let pinged = match &mut self.end {
+                    End::Whole(Events(ws)) => ws.sender().ping(&payload),
+                    End::Halves(_, Events(tx)) => tx.sender().ping(&payload),
                     End::Blocking(ws) => ws.sender().ping(&payload),
                 };
+                if pinged.is_ok() {
+                    self.said.push(OwnedEvent::Ping(payload.into()));
+                }
                 self.flush(*polls);
             }
             Op::Probe(polls) => {
                 let _ = match &mut self.end {
-                    End::Whole(ws) => ws.probe(),
-                    End::Halves(_, tx) => tx.probe(),
+                    End::Whole(Events(ws)) => ws.probe(),
+                    End::Halves(_, Events(tx)) => tx.probe(),
                     End::Blocking(ws) => ws.probe(),
                 };
                 self.flush(*polls);
             }
             Op::Both { len, polls } => self.both(*len, *polls, seed),
             Op::Close(polls) => self.close(*polls),
+            Op::Item { item, polls } => self.item(*item, *polls, seed),
             Op::Advance(_) | Op::Cut { .. } => {}
+        }
+    }
+
+    fn item(&mut self, item: Item, polls: u8, seed: usize) {
+        let event = match item {
+            Item::Message { text, len } => Some(self.message(text, len, seed).into()),
+            Item::Ping(len) => Some(OwnedEvent::Ping(payload(len, seed).into())),
+            Item::Pong(len) => Some(OwnedEvent::Pong(payload(len, seed).into())),
+            Item::Close { reason } => {
+                let reason = "r".repeat(usize::from(reason) % 124);
+                Some(OwnedEvent::Close(Some(OwnedCloseFrame {
+                    code: CloseCode::GOING_AWAY,
+                    reason,
+                })))
+            }
+            Item::End => None,
+        };
+        let taken = match &mut self.end {
+            End::Whole(sink) => sent(sink, event.clone(), polls),
+            End::Halves(_, sink) => sent(sink, event.clone(), polls),
+            End::Blocking(_) => return self.flush(polls),
+        };
+        match event {
+            Some(OwnedEvent::Message(message)) if taken => self.fed.push(message),
+            Some(control) if taken => {
+                self.closing |= matches!(control, OwnedEvent::Close(_));
+                self.said.push(control);
+            }
+            Some(_) => {}
+            None => self.closing = true,
         }
     }
 
     fn both(&mut self, len: Len, polls: u8, seed: usize) {
         let message = self.message(false, len, seed);
-        let End::Halves(rx, tx) = &mut self.end else { return };
+        let End::Halves(Events(rx), Events(tx)) = &mut self.end else { return };
         if self.chunks {
             return; // would lose what it has of a message
         }
@@ -767,6 +914,10 @@ impl Side {
     }
 }
 
+fn payload(len: u8, seed: usize) -> Vec<u8> {
+    vec![seed as u8; usize::from(len) % 126]
+}
+
 /// Whether it was taken; every other answer has to be one that there can be.
 fn reply<T>(fed: Result<T, SendError>) -> bool {
     match fed {
@@ -784,10 +935,10 @@ async fn receive(side: &mut Side, count: usize) {
     while side.got.len() < count && side.over.is_none() {
         let chunks = side.chunks;
         let got = match &mut side.end {
-            End::Whole(ws) if chunks => Some(ws.recv_chunk().await.map(piece)),
-            End::Whole(ws) => Some(ws.recv().await.map(whole)),
-            End::Halves(rx, _) if chunks => Some(rx.recv_chunk().await.map(piece)),
-            End::Halves(rx, _) => Some(rx.recv().await.map(whole)),
+            End::Whole(Events(ws)) if chunks => Some(ws.recv_chunk().await.map(piece)),
+            End::Whole(Events(ws)) => Some(ws.recv().await.map(whole)),
+            End::Halves(Events(rx), _) if chunks => Some(rx.recv_chunk().await.map(piece)),
+            End::Halves(Events(rx), _) => Some(rx.recv().await.map(whole)),
             End::Blocking(ws) if chunks => unless_blocked(ws.recv_chunk().map(piece)),
             End::Blocking(ws) => unless_blocked(ws.recv().map(whole)),
         };
@@ -801,8 +952,8 @@ async fn receive(side: &mut Side, count: usize) {
 
 async fn flush(side: &mut Side) -> Result<(), Error> {
     match &mut side.end {
-        End::Whole(ws) => ws.flush().await,
-        End::Halves(_, tx) => tx.flush().await,
+        End::Whole(Events(ws)) => ws.flush().await,
+        End::Halves(_, Events(tx)) => tx.flush().await,
         End::Blocking(ws) => loop {
             match ws.flush() {
                 Err(Error::WouldBlock) => yield_now().await,
@@ -815,6 +966,9 @@ async fn flush(side: &mut Side) -> Result<(), Error> {
 /// Takes what there is to come, and ends: by closing where that was begun or is its turn.
 async fn finish(mut side: Side) -> Side {
     let code = CloseCode::GOING_AWAY;
+    if side.streams && !side.chunks && !matches!(side.end, End::Blocking(_)) {
+        return finish_streams(side).await;
+    }
     if let End::Halves(..) = side.end {
         return finish_halves(side).await;
     }
@@ -823,7 +977,7 @@ async fn finish(mut side: Side) -> Side {
         return side;
     }
     let closed = match &mut side.end {
-        End::Whole(ws) => ws.close(code).await,
+        End::Whole(Events(ws)) => ws.close(code).await,
         End::Blocking(ws) => loop {
             match ws.close(code) {
                 Err(Error::WouldBlock) => yield_now().await,
@@ -838,8 +992,8 @@ async fn finish(mut side: Side) -> Side {
 
 /// Each half in a task of its own, each with a waker of its own.
 async fn finish_halves(side: Side) -> Side {
-    let Side { end, chunks, fed, mut got, mut partial, open, closing, over, budget } = side;
-    let End::Halves(mut rx, mut tx) = end else { unreachable!("asked for") };
+    let Side { end, chunks, mut got, mut partial, closing, over, .. } = side;
+    let End::Halves(Events(mut rx), Events(mut tx)) = end else { unreachable!("asked for") };
     let reading = tokio::spawn(async move {
         let mut over = over;
         while over.is_none() {
@@ -876,7 +1030,71 @@ async fn finish_halves(side: Side) -> Side {
     });
     let (rx, got, partial, over) = reading.await.expect("no panic");
     let tx = writing.await.expect("no panic");
-    Side { end: End::Halves(rx, tx), chunks, fed, got, partial, open, closing, over, budget }
+    Side { end: End::Halves(Events(rx), Events(tx)), got, partial, over, ..side }
+}
+
+/// The same as a stream and a sink, of a connection in one piece too.
+async fn finish_streams(side: Side) -> Side {
+    let Side { end, closing, .. } = side;
+    let (end, items, pinged) = match end {
+        End::Halves(rx, tx) => {
+            let (rx, tx, items, pinged) = two_tasks(rx, tx, closing).await;
+            (End::Halves(rx, tx), items, pinged)
+        }
+        End::Whole(ws) => {
+            let ws = Arc::new(Mutex::new(ws));
+            let (rx, tx) = (Shared(ws.clone()), Shared(ws));
+            let (rx, tx, items, pinged) = two_tasks(rx, tx, closing).await;
+            drop(rx);
+            let ws = Arc::into_inner(tx.0).expect("both tasks are over").into_inner();
+            (End::Whole(ws.expect("no panic")), items, pinged)
+        }
+        End::Blocking(_) => unreachable!("not asked for"),
+    };
+    let mut side = Side { end, ..side };
+    side.said.extend(pinged);
+    for got in items {
+        side.take(Some(item(got)));
+    }
+    side
+}
+
+/// All items up to the end, or with the error that is the last of them; and the Ping that was sent
+/// meanwhile, if it could be.
+async fn two_tasks<R, W>(
+    mut rx: R,
+    mut tx: W,
+    closing: bool,
+) -> (R, W, Vec<Option<Result<OwnedEvent, Error>>>, Option<OwnedEvent>)
+where
+    R: Stream<Item = Result<OwnedEvent, Error>> + Unpin + Send + 'static,
+    W: Sink<OwnedEvent, Error = Error> + Unpin + Send + 'static,
+{
+    let reading = tokio::spawn(async move {
+        let mut items = vec![];
+        loop {
+            let item = next(&mut rx).await;
+            let more = matches!(item, Some(Ok(_)));
+            items.push(item);
+            if !more {
+                assert!(next(&mut rx).await.is_none(), "an item behind the last");
+                return (rx, items);
+            }
+        }
+    });
+    let writing = tokio::spawn(async move {
+        let ping = OwnedEvent::Ping("before the end".into());
+        let ready = poll_fn(|cx| Pin::new(&mut tx).poll_ready(cx)).await.is_ok();
+        let pinged = ready && Pin::new(&mut tx).start_send(ping.clone()).is_ok();
+        let _ = match closing {
+            true => poll_fn(|cx| Pin::new(&mut tx).poll_close(cx)).await,
+            false => poll_fn(|cx| Pin::new(&mut tx).poll_flush(cx)).await,
+        };
+        (tx, pinged.then_some(ping))
+    });
+    let (rx, items) = reading.await.expect("no panic");
+    let (tx, pinged) = writing.await.expect("no panic");
+    (rx, tx, items, pinged)
 }
 
 fn config(s: &Settings) -> Config {
@@ -936,7 +1154,7 @@ async fn run(input: Input) {
             0 => Connection::client(&config, negotiated(s), Keys(1)),
             _ => Connection::server(&config, negotiated(s)),
         };
-        Side::new(input.forms[out], pipe, conn, s.chunks[out])
+        Side::new(input.forms[out], pipe, conn, s.chunks[out], s.streams[out])
     };
     let mut sides = [side(0), side(1)];
 
@@ -1005,8 +1223,8 @@ async fn run(input: Input) {
         for side in &mut sides {
             assert_eq!(side.over, Some(true), "nothing was wrong with this link");
             let clean = match &side.end {
-                End::Whole(ws) => ws.closed().is_some_and(|end| end.clean),
-                End::Halves(rx, _) => rx.closed().is_some_and(|end| end.clean),
+                End::Whole(Events(ws)) => ws.closed().is_some_and(|end| end.clean),
+                End::Halves(Events(rx), _) => rx.closed().is_some_and(|end| end.clean),
                 End::Blocking(ws) => ws.closed().is_some_and(|end| end.clean),
             };
             assert!(clean);
@@ -1059,8 +1277,27 @@ fn check(sides: &[Side; 2], at_the_end: bool) {
             from.fed.starts_with(&to.got) || (discards && in_order),
             "another message than was sent"
         );
+        for heard in &to.heard {
+            assert!(is_known(heard, from, to), "{heard:?}, which nobody said");
+        }
         if at_the_end && !discards {
             assert_eq!(from.fed.len(), to.got.len(), "messages are missing");
         }
     }
+}
+
+/// Whether one said this, or it answers the other, or is of a heartbeat or a probe.
+fn is_known(heard: &OwnedEvent, from: &Side, to: &Side) -> bool {
+    from.said.contains(heard)
+        || match heard {
+            OwnedEvent::Message(_) => false,
+            OwnedEvent::Ping(payload) => payload.len() == 4,
+            OwnedEvent::Pong(payload) => {
+                payload.len() == 4 || to.said.contains(&OwnedEvent::Ping(payload.clone()))
+            }
+            OwnedEvent::Close(None) => false,
+            OwnedEvent::Close(Some(frame)) => [CloseCode::GOING_AWAY, CloseCode::NORMAL]
+                .iter()
+                .any(|&code| CloseFrame::new(code) == CloseFrame::from(frame)),
+        }
 }
