@@ -6,10 +6,11 @@ use crate::{
     },
     wake::{Both, Side},
 };
-use futures_core::stream::{FusedStream, Stream};
-use futures_sink::Sink;
+use futures_util::{
+    sink::{Sink, SinkExt},
+    stream::{FusedStream, Stream},
+};
 use std::{
-    future::poll_fn,
     io::{self, IoSlice, Read, Write},
     pin::Pin,
     sync::Arc,
@@ -101,9 +102,7 @@ impl<S> WebSocketStream<S> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        poll_fn(|cx| Pin::new(&mut *self).poll_ready(cx)).await?;
-        Pin::new(&mut *self).start_send(Message::Close(msg))?;
-        poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
+        self.send(Message::Close(msg)).await
     }
 }
 
