@@ -149,8 +149,9 @@ impl Timeout {
         Ok(())
     }
 
-    /// Sets it, unless it is shorter as it is.
-    fn lower(
+    /// Sets it to what the caller lets calls wait, unless it is shorter as it is. The stream is told at
+    /// once, since it may have no timeouts.
+    pub(super) fn lower(
         &mut self,
         limit: Option<Duration>,
         tell: impl FnOnce(Option<Duration>) -> io::Result<()>,
@@ -242,30 +243,6 @@ impl Patience {
     #[inline]
     pub(super) fn is_spent(&self) -> bool {
         self.read_limit.is_some_and(|limit| self.waited >= limit)
-    }
-
-    /// What the caller lets reads wait, told to the stream at once, which may not be able to.
-    pub(super) fn limit_reads<S: Stream>(
-        &mut self,
-        io: &S,
-        timeout: &mut Timeout,
-        limit: Option<Duration>,
-    ) -> io::Result<()> {
-        timeout.lower(limit, |to| io.set_read_timeout(to))?;
-        self.read_limit = limit;
-        Ok(())
-    }
-
-    /// The same for writes.
-    pub(super) fn limit_writes<S: Stream>(
-        &mut self,
-        io: &S,
-        timeout: &mut Timeout,
-        limit: Option<Duration>,
-    ) -> io::Result<()> {
-        timeout.lower(limit, |to| io.set_write_timeout(to))?;
-        self.write_limit = limit;
-        Ok(())
     }
 
     // Before a read or write.

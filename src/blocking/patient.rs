@@ -4,7 +4,7 @@ use super::{
     io::{Patience, Stuck, Timeout, flush, outcome, read, some},
 };
 use crate::{
-    drive::{Core, Input, Io, Output, Whole, sync::Instant},
+    drive::{Core, Deadlines, Input, Io, Output, Whole, sync::Instant},
     proto::time::Time,
 };
 use std::{
@@ -46,17 +46,11 @@ enum Why {
 }
 
 /// The requirements of a thread on the core that it drives.
-pub trait Waits {
-    /// A read follows.
-    fn reads(&mut self);
+pub trait Waits: Deadlines {
     /// Deadlines are to be looked at, though reads are not in vain. `refused`: by the stream.
     fn pressed(&mut self, refused: bool) -> bool;
     /// The stream may take more, or another thread may want something, before input comes.
     fn is_brief(&self, refused: bool) -> bool;
-    /// When the next deadline or other check is due.
-    fn look(&mut self, now: impl FnOnce() -> Time) -> Option<Time>;
-    /// Tells the core the time, if it wants to know, and says whether that has changed something.
-    fn tell(&mut self, now: Time) -> bool;
     /// A deadline may have queued something.
     fn owe(&mut self);
     /// Waits for another thread that is writing, if one is. Says whether it still is.
@@ -78,12 +72,16 @@ impl<S: Stream> Patient<S> {
 
     /// See [`WebSocket::set_read_timeout`](super::WebSocket::set_read_timeout).
     pub(super) fn limit_reads(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        self.patience.limit_reads(&self.io, &mut self.read_timeout, limit)
+        self.read_timeout.lower(limit, |to| self.io.set_read_timeout(to))?;
+        self.patience.read_limit = limit;
+        Ok(())
     }
 
     /// See [`WebSocket::set_write_timeout`](super::WebSocket::set_write_timeout).
     pub(super) fn limit_writes(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        self.patience.limit_writes(&self.io, &mut self.write_timeout, limit)
+        self.write_timeout.lower(limit, |to| self.io.set_write_timeout(to))?;
+        self.patience.write_limit = limit;
+        Ok(())
     }
 
     /// Another stream around this one, with no timeouts set, waited for as this one was.
@@ -144,7 +142,7 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Patient<S> {
         let Self { io, patience, read_timeout, .. } = self;
         let began = core.inbound().receiver().partial_frame().map(|_| patience.now());
         let brief = core.is_brief(refused);
-        let armed = || core.look(|| Time::ZERO).is_some();
+        let armed = || core.next().is_some();
         patience.before_read(io, read_timeout, brief, armed);
         let done = read(io, core.inbound().receiver_mut().spare_mut());
         self.last = match done {
@@ -197,7 +195,7 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Patient<S> {
         }
         if self.patience.go_on(now, self.patience.read_limit) || changed {
             let Self { io, patience, read_timeout, .. } = self;
-            patience.adjust(io, read_timeout, core.look(|| now), now);
+            patience.adjust(io, read_timeout, core.next(), now);
             return Poll::Ready(());
         }
         Poll::Pending
@@ -282,11 +280,6 @@ impl<S> Patient<S> {
 
 impl Waits for Whole {
     #[inline]
-    fn reads(&mut self) {
-        self.unpause();
-    }
-
-    #[inline]
     fn pressed(&mut self, refused: bool) -> bool {
         refused || self.conn.sender().is_closed()
     }
@@ -294,23 +287,6 @@ impl Waits for Whole {
     #[inline]
     fn is_brief(&self, refused: bool) -> bool {
         refused
-    }
-
-    #[inline]
-    fn look(&mut self, _: impl FnOnce() -> Time) -> Option<Time> {
-        self.conn.poll_timeout()
-    }
-
-    fn tell(&mut self, now: Time) -> bool {
-        if self.conn.poll_timeout().is_none_or(|at| at > now) {
-            return false;
-        }
-        let wrote = self.conn.sender().has_outgoing();
-        if self.handle_timeout(now).is_err() {
-            return true;
-        }
-        // Something to write, or a phase has ended.
-        (!wrote && self.conn.sender().has_outgoing()) || self.conn.poll_timeout().is_none()
     }
 
     #[inline]

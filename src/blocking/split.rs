@@ -28,8 +28,10 @@ use super::{
     patient::{Patient, Waits},
 };
 use crate::{
-    drive::sync::{AtomicBool, Condvar, Mutex, MutexGuard, TryMutex, TryMutexGuard},
-    drive::{self, Closing, Error, Half, Link, Queue, Socket, TURN, again, begun},
+    drive::{
+        self, Closing, Deadlines, Error, Half, Link, Queue, Socket, TURN, again, begun,
+        sync::{AtomicBool, Condvar, Mutex, MutexGuard, TryMutex, TryMutexGuard},
+    },
     proto::{
         close::CloseFrame,
         connection::{Outgoing, out_buffer::OutBuffer},
@@ -128,6 +130,16 @@ impl<S> Shared<S> {
         if awaited {
             self.freed.notify_all();
         }
+    }
+
+    /// Tells the sender that the stream did not take `most` bytes held, or, if there were none, a flush.
+    fn left(&self, pen: &Pen<S>, most: usize) -> MutexGuard<'_, Queue> {
+        let mut queue = self.queue();
+        queue.tx.note(&pen.held);
+        if most == 0 {
+            queue.tx.unflushed(true);
+        }
+        queue
     }
 
     /// Closes the sending half after a failed write.
@@ -247,34 +259,28 @@ impl<S: Stream> Hold<S> {
             }
             drop(queue);
             match pen.write(patience, most, true) {
-                Poll::Ready(Ok(0)) if most == 0 => shared.queue().tx.unflushed(false),
-                Poll::Ready(Ok(n)) if n == most => {}
+                Poll::Ready(Ok(0)) if most == 0 => {
+                    shared.queue().tx.unflushed(false);
+                    continue;
+                }
+                Poll::Ready(Ok(n)) if n == most => continue,
                 Poll::Ready(Ok(_)) => {
                     let now = patience.now();
-                    if now >= *until.get_or_insert(now + WRITE_TICK) {
-                        *unfinished = true;
-                        patience.stuck = Stuck::Free;
-                        let mut queue = shared.queue();
-                        queue.tx.note(&pen.held);
-                        shared.give_back(pen, queue);
-                        return Poll::Pending;
+                    if now < *until.get_or_insert(now + WRITE_TICK) {
+                        continue;
                     }
+                    patience.stuck = Stuck::Free;
                 }
                 Poll::Ready(Err(error)) => {
                     shared.fail(pen, again(&error));
                     return Poll::Ready(Err(error));
                 }
-                Poll::Pending => {
-                    *unfinished = true;
-                    let mut queue = shared.queue();
-                    queue.tx.note(&pen.held);
-                    if most == 0 {
-                        queue.tx.unflushed(true);
-                    }
-                    shared.give_back(pen, queue);
-                    return Poll::Pending;
-                }
+                Poll::Pending => {}
             }
+            *unfinished = true;
+            let queue = shared.left(&pen, most);
+            shared.give_back(pen, queue);
+            return Poll::Pending;
         }
     }
 
@@ -311,30 +317,20 @@ impl<S: Stream> Link<Patient<S>> for Hold<S> {
     fn failed(&self) {} // it looks at that itself
 }
 
-impl<S: Stream> Waits for Half<Hold<S>> {
+impl<S: Stream> Deadlines for Half<Hold<S>> {
     #[inline]
     fn reads(&mut self) {
         self.link.taken = false;
     }
 
-    #[inline]
-    fn pressed(&mut self, _: bool) -> bool {
-        self.owes || self.link.shared.closing.load(Ordering::Relaxed)
-    }
-
-    #[inline]
-    fn is_brief(&self, _: bool) -> bool {
-        self.link.unfinished
-    }
-
     /// Always at some time, to see what the writer does. The deadline on writing is among them where
     /// this half writes.
-    fn look(&mut self, now: impl FnOnce() -> Time) -> Option<Time> {
+    fn next(&mut self) -> Option<Time> {
         let queue = self.link.shared.queue();
         let next = self.inbound.poll_own_timeout(&queue.tx);
         let stall = queue.tx.poll_timeout().filter(|_| self.link.unfinished);
         let next = [next, stall].into_iter().flatten().min();
-        Some(next.unwrap_or_else(|| now() + Duration::MAX))
+        Some(next.unwrap_or(Time::new(Duration::MAX)))
     }
 
     fn tell(&mut self, now: Time) -> bool {
@@ -361,6 +357,18 @@ impl<S: Stream> Waits for Half<Hold<S>> {
         // Something to write, or a phase has ended.
         (!wrote && queue.tx.owes_control()) || inbound.progress(&queue.tx) != before
     }
+}
+
+impl<S: Stream> Waits for Half<Hold<S>> {
+    #[inline]
+    fn pressed(&mut self, _: bool) -> bool {
+        self.owes || self.link.shared.closing.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn is_brief(&self, _: bool) -> bool {
+        self.link.unfinished
+    }
 
     fn owe(&mut self) {
         self.owes = true;
@@ -382,7 +390,9 @@ impl<S: Stream> Writer<S> {
     /// As [`WebSocket::set_write_timeout`].
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let pen = &mut *self.hand.shared.pen();
-        self.hand.patience.limit_writes(&pen.io, &mut pen.timeout, timeout)
+        pen.timeout.lower(timeout, |to| pen.io.set_write_timeout(to))?;
+        self.hand.patience.write_limit = timeout;
+        Ok(())
     }
 
     /// As [`WebSocket::send`].
@@ -463,11 +473,7 @@ impl<S: Stream> Writer<S> {
                 }
                 Poll::Pending => {
                     let now = patience.now();
-                    let mut queue = shared.queue();
-                    queue.tx.note(&pen.held);
-                    if most == 0 {
-                        queue.tx.unflushed(true);
-                    }
+                    let mut queue = shared.left(&pen, most);
                     let _ = queue.tell(now); // `ended` says so
                     // `ended` is for the next look to see.
                     if queue.ended.is_none() && !patience.go_on(now, patience.write_limit) {

@@ -1,17 +1,14 @@
 //! What the loop drives: a connection in one piece, or the reading half of a split one.
 use super::{
-    Output, again,
+    Error, Output, again,
     io::{flush, write},
     lost,
 };
-use crate::{
-    drive::Error,
-    proto::{
-        close::CloseFrame,
-        connection::{Closed, Connection, Ending, Inbound, Step},
-        error::{RecvError, SendError},
-        time::Time,
-    },
+use crate::proto::{
+    close::CloseFrame,
+    connection::{Closed, Connection, Ending, Inbound, Step},
+    error::{RecvError, SendError},
+    time::Time,
 };
 use bytes::Buf;
 use std::{
@@ -60,6 +57,17 @@ pub trait Core<I>: Outcome {
     fn late(&self) -> Option<RecvError>;
 }
 
+/// The deadlines of a core, as whoever drives it sees to them.
+pub trait Deadlines {
+    /// A read follows.
+    fn reads(&mut self);
+    /// When the next deadline is, or another look is due.
+    fn next(&mut self) -> Option<Time>;
+    /// Tells the time, if it is due. Says whether that has changed something: there is an error, or
+    /// something to write, or a phase has ended.
+    fn tell(&mut self, now: Time) -> bool;
+}
+
 /// A connection in one piece.
 #[derive(Debug)]
 pub struct Whole {
@@ -88,17 +96,6 @@ impl Whole {
         if !self.paused {
             self.set_paused(true);
         }
-    }
-
-    #[inline(always)]
-    pub(crate) fn unpause(&mut self) {
-        if self.paused {
-            self.set_paused(false);
-        }
-    }
-
-    pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        self.conn.handle_timeout(now).inspect_err(|&error| self.late = Some(error))
     }
 
     #[cold]
@@ -169,6 +166,32 @@ impl Whole {
 impl Outcome for Whole {
     fn closed(&self) -> Option<Closed<'_>> {
         self.conn.closed()
+    }
+}
+
+impl Deadlines for Whole {
+    #[inline(always)]
+    fn reads(&mut self) {
+        if self.paused {
+            self.set_paused(false);
+        }
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<Time> {
+        self.conn.poll_timeout()
+    }
+
+    fn tell(&mut self, now: Time) -> bool {
+        if self.next().is_none_or(|at| at > now) {
+            return false;
+        }
+        let wrote = self.conn.sender().has_outgoing();
+        if let Err(error) = self.conn.handle_timeout(now) {
+            self.late = Some(error);
+            return true;
+        }
+        (!wrote && self.conn.sender().has_outgoing()) || self.next().is_none()
     }
 }
 

@@ -1,17 +1,13 @@
 //! The state that both halves of a split connection share, whatever locks it.
-use super::{Core, Io, Outcome, Want, again, lost};
-use crate::{
-    drive::Error,
-    drive::sync::MutexGuard,
-    proto::{
-        close::CloseFrame,
-        connection::{
-            Closed, Delivery, Ending, Inbound, Position, Sender, Step, out_buffer::OutBuffer,
-        },
-        error::{RecvError, SendError},
-        outbound::Outbound,
-        time::Time,
+use super::{Core, Error, Io, Outcome, Want, again, lost, sync::MutexGuard};
+use crate::proto::{
+    close::CloseFrame,
+    connection::{
+        Closed, Delivery, Ending, Inbound, Position, Sender, Step, out_buffer::OutBuffer,
     },
+    error::{RecvError, SendError},
+    outbound::Outbound,
+    time::Time,
 };
 use std::{
     fmt, io,

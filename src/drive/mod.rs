@@ -18,7 +18,7 @@ pub(crate) mod sync;
 pub(crate) mod task;
 
 pub use self::core::Whole;
-pub(crate) use self::core::{Core, Outcome, Want};
+pub(crate) use self::core::{Core, Deadlines, Outcome, Want};
 pub(crate) use error::Error;
 pub(crate) use error::{again, lost};
 pub(crate) use halves::{Closing, Half, Hand, Link, Queue, Shared, TURN};

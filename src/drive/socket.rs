@@ -1,15 +1,12 @@
 //! The calls that need no waiting, and the polls behind those that do: for adapters of tasks and of
 //! threads.
-use super::{Answers, Core, Half, Input, Io, Outcome, Output, Shared, Socket, Whole};
-use crate::{
-    drive::Error,
-    proto::{
-        close::CloseFrame,
-        connection::{Closed, Connection, Position, Receiver, Sender, Step},
-        error::SendError,
-        message::Message,
-        outbound::Outbound,
-    },
+use super::{Answers, Core, Error, Half, Input, Io, Outcome, Output, Shared, Socket, Whole};
+use crate::proto::{
+    close::CloseFrame,
+    connection::{Closed, Connection, Position, Receiver, Sender, Step},
+    error::SendError,
+    message::Message,
+    outbound::Outbound,
 };
 use std::{
     ops::Deref,

@@ -10,24 +10,21 @@ mod split;
 pub(crate) mod streams;
 
 pub(crate) use handshake::accept;
-use source::Deadlines;
+use source::Sleeps;
 pub(crate) use source::{Source, Timer};
 pub(crate) use split::{Reader, Writer};
 
-use super::{Answers, Core, Output, Ready, Received, Socket, Want, Whole};
+use super::{Answers, Core, Error, Output, Ready, Received, Socket, Want, Whole};
+use crate::proto::{
+    close::CloseFrame,
+    connection::Step,
+    memory::Memory,
+    message::{Chunk, Event, Message, OwnedMessage},
+    outbound::Outbound,
+    pool,
+};
 #[cfg(doc)]
 use crate::proto::{config::Config, connection::Sender};
-use crate::{
-    drive::Error,
-    proto::{
-        close::CloseFrame,
-        connection::Step,
-        memory::Memory,
-        message::{Chunk, Event, Message, OwnedMessage},
-        outbound::Outbound,
-        pool,
-    },
-};
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -52,7 +49,7 @@ pub type WebSocket<I> = Socket<Whole, I>;
 static POOL: Memory = Memory { take: pool::take, give: pool::give };
 
 /// Receiving, by a connection in one piece or by the half of it that receives.
-impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
+impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     /// The next message, or `None` once the peer has closed and been answered.
     ///
     /// The message is borrowed from the buffer it was read into, and lives until the next call.
@@ -248,7 +245,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     }
 }
 
-impl<C: Answers<I> + Deadlines, I: Source + Timer> Socket<C, I> {
+impl<C: Answers<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     #[inline(never)]
     fn poll_with(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         ready!(C::poll_room(self, cx));
@@ -261,7 +258,7 @@ impl<C: Answers<I> + Deadlines, I: Source + Timer> Socket<C, I> {
     }
 }
 
-impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
+impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     #[inline(always)]
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.quick() {
@@ -289,7 +286,7 @@ pub enum MessageOrRoom<'a> {
 #[must_use = "futures do nothing unless polled"]
 pub struct Recv<'a, C, I>(Option<&'a mut Socket<C, I>>);
 
-impl<'a, C: Core<I> + Deadlines, I: Source + Timer> Future for Recv<'a, C, I> {
+impl<'a, C: Core<I> + Sleeps, I: Source + Timer> Future for Recv<'a, C, I> {
     type Output = Result<Option<Message<'a>>, Error>;
 
     #[inline(always)]
@@ -309,7 +306,7 @@ impl<'a, C: Core<I> + Deadlines, I: Source + Timer> Future for Recv<'a, C, I> {
 #[must_use = "futures do nothing unless polled"]
 pub struct RecvWith<'a, C, I>(Option<&'a mut Socket<C, I>>);
 
-impl<'a, C: Answers<I> + Deadlines, I: Source + Timer> Future for RecvWith<'a, C, I> {
+impl<'a, C: Answers<I> + Sleeps, I: Source + Timer> Future for RecvWith<'a, C, I> {
     type Output = Result<Option<Received<'a, C::Sender<'a>>>, Error>;
 
     #[inline(always)]

@@ -5,7 +5,7 @@
 //! the other. The halves of `into_split` have such wakers of their own.
 use super::{
     Socket, Source, Timer,
-    source::Deadlines,
+    source::Sleeps,
     split::{Side, Wakers},
 };
 use crate::{
@@ -55,7 +55,7 @@ impl Outlook {
     }
 }
 
-impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
+impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     /// Polls [`recv`](Self::recv): for a `Future` or a `Stream` of your own.
     ///
     /// There is nothing to cancel: all state lives in the connection, so what a poll has not returned, the

@@ -1,8 +1,8 @@
 //! How a task reads, waits, and is woken by a timer.
 use super::polls::Outlook;
 use crate::{
-    drive::{Core, Input, Io, Output, Whole, Wire, io::failed},
-    proto::{connection::Connection, error::RecvError, pool, time::Time},
+    drive::{Core, Deadlines, Input, Io, Output, Whole, Wire, io::failed},
+    proto::{connection::Connection, pool, time::Time},
 };
 use std::{
     io,
@@ -21,27 +21,19 @@ pub trait Timer: Io {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// The deadlines of a task.
-pub trait Deadlines {
+/// The requirements of a task on the core that it drives.
+pub trait Sleeps: Deadlines {
     /// Lets other changes of a deadline wake this task.
     fn park(&mut self, cx: &Context<'_>);
-    /// A read follows.
-    fn reads(&mut self);
     /// Gives the buffers back before a wait.
     fn rest(&mut self);
     /// Gives the buffer for sending back.
     fn flushed(&mut self) {}
-    /// When the next deadline is.
-    fn next(&mut self) -> Option<Time>;
-    /// Tells the time.
-    fn tell(&mut self, now: Time) -> Result<(), RecvError>;
-    /// Whether something is to be written by this task.
-    fn writes(&mut self) -> bool;
     /// What the tasks of its two sides have to tell each other; `None` where they do that by a lock.
     fn outlook(&self) -> Option<Outlook>;
 }
 
-impl<I: Source + Timer, C: Core<I> + Deadlines> Input<C> for I {
+impl<I: Source + Timer, C: Core<I> + Sleeps> Input<C> for I {
     const ALWAYS_LOOKS: bool = true;
 
     #[inline(always)]
@@ -111,8 +103,7 @@ fn poll_until<I: Timer, C: Core<I> + Deadlines>(
             if at > Time::ZERO && !core.inbound().receiver_mut().heard() {
                 ready!(io.poll_sleep(at, cx));
             }
-            let wrote = core.writes();
-            if core.tell(now).is_err() || (!wrote && core.writes()) {
+            if core.tell(now) {
                 return Poll::Ready(());
             }
         }
@@ -123,14 +114,9 @@ fn poll_until<I: Timer, C: Core<I> + Deadlines>(
     }
 }
 
-impl Deadlines for Whole {
+impl Sleeps for Whole {
     #[inline(always)]
     fn park(&mut self, _: &Context<'_>) {}
-
-    #[inline(always)]
-    fn reads(&mut self) {
-        self.unpause();
-    }
 
     #[inline]
     fn rest(&mut self) {
@@ -140,19 +126,6 @@ impl Deadlines for Whole {
 
     fn flushed(&mut self) {
         pool::give(self.conn.sender_mut().reclaim());
-    }
-
-    #[inline]
-    fn next(&mut self) -> Option<Time> {
-        self.conn.poll_timeout()
-    }
-
-    fn tell(&mut self, now: Time) -> Result<(), RecvError> {
-        self.handle_timeout(now)
-    }
-
-    fn writes(&mut self) -> bool {
-        self.conn.sender().has_outgoing()
     }
 
     fn outlook(&self) -> Option<Outlook> {

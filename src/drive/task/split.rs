@@ -15,17 +15,16 @@
 //! out, at the next frame boundary. A stream keeps one waker for writing, and both tasks may wait for
 //! it, so that waker wakes both; and it may forget that waker when it takes bytes, so whoever writes the
 //! last of what it had refused wakes the other.
-use super::{POOL, Source, Timer, WebSocket, polls::Outlook, source::Deadlines};
+use super::{POOL, Source, Timer, WebSocket, polls::Outlook, source::Sleeps};
 use crate::{
-    drive::sync::{Mutex, MutexGuard},
     drive::{
-        self, Closing, Error, Hand, Io, Link, Output, Queue, Socket, TURN, begun,
+        self, Closing, Deadlines, Error, Hand, Io, Link, Output, Queue, Socket, TURN, begun,
         io::{flush, write},
+        sync::{Mutex, MutexGuard},
     },
     proto::{
         close::CloseFrame,
         connection::{Outgoing, out_buffer::OutBuffer},
-        error::RecvError,
         outbound::Outbound,
         pool,
         time::Time,
@@ -286,20 +285,18 @@ impl<W: Io> Hand for Arc<Shared<W>> {
 }
 
 impl<W> Deadlines for Half<W> {
-    /// Whatever the writer queues that changes a deadline (a Close) or fails wakes this task.
-    fn park(&mut self, cx: &Context<'_>) {
-        self.link.wakers.park(Side::Reader, cx);
-    }
+    fn reads(&mut self) {}
 
     /// The deadline on writing among them, as long as something is blocked.
     fn next(&mut self) -> Option<Time> {
         self.inbound.poll_timeout(&self.link.queue().tx)
     }
 
-    fn tell(&mut self, now: Time) -> Result<(), RecvError> {
+    fn tell(&mut self, now: Time) -> bool {
         self.owes = true; // by the heartbeat, perhaps
         let Self { inbound, link, late, .. } = self;
         let mut queue = link.queue();
+        let wrote = queue.tx.owes_control(); // the writer has to flush the messages fed
         let mut told = inbound.handle_own_timeout(now, &mut queue.tx);
         if told.is_ok() {
             told = match queue.ended {
@@ -308,22 +305,24 @@ impl<W> Deadlines for Half<W> {
                 _ => queue.tell(now),
             };
         }
-        told.inspect_err(|&error| {
+        if let Err(error) = told {
             inbound.receiver_mut().cut_off(error);
             *late = Some(error);
-        })
+            return true;
+        }
+        !wrote && queue.tx.owes_control()
     }
+}
 
-    /// The writer has to flush the messages fed.
-    fn writes(&mut self) -> bool {
-        self.link.queue().tx.owes_control()
+impl<W> Sleeps for Half<W> {
+    /// Whatever the writer queues that changes a deadline (a Close) or fails wakes this task.
+    fn park(&mut self, cx: &Context<'_>) {
+        self.link.wakers.park(Side::Reader, cx);
     }
 
     fn outlook(&self) -> Option<Outlook> {
         None
     }
-
-    fn reads(&mut self) {}
 
     fn rest(&mut self) {
         pool::give(self.inbound.receiver_mut().reclaim());

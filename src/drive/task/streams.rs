@@ -8,7 +8,7 @@
 //! `StreamExt::split` lets two tasks share one WebSocket; [`Socket::poll_recv`] has the rule.
 use super::{
     Core, Socket, Source, Timer, WebSocket,
-    source::Deadlines,
+    source::Sleeps,
     split::{Side, Writer},
 };
 use crate::{
@@ -30,7 +30,7 @@ use std::{
 
 type Next<T> = Poll<Option<Result<T, Error>>>;
 
-impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
+impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     /// The next item of a `Stream`.
     fn poll_owned<T>(
         &mut self,
@@ -53,7 +53,7 @@ impl<C: Core<I> + Deadlines, I: Source + Timer> Socket<C, I> {
 /// The messages of [`recv_owned`](Socket::recv_owned), up to the peer's Close. An error comes
 /// once, and is the last item. Messages fed are written when the input is used up. [`Events`] has
 /// control frames too; [who may poll](Socket::poll_recv).
-impl<C: Core<I> + Deadlines + Unpin, I: Source + Timer + Unpin> Stream for Socket<C, I> {
+impl<C: Core<I> + Sleeps + Unpin, I: Source + Timer + Unpin> Stream for Socket<C, I> {
     type Item = Result<OwnedMessage, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next<OwnedMessage> {
@@ -61,7 +61,7 @@ impl<C: Core<I> + Deadlines + Unpin, I: Source + Timer + Unpin> Stream for Socke
     }
 }
 
-impl<C: Core<I> + Deadlines + Unpin, I: Source + Timer + Unpin> FusedStream for Socket<C, I> {
+impl<C: Core<I> + Sleeps + Unpin, I: Source + Timer + Unpin> FusedStream for Socket<C, I> {
     fn is_terminated(&self) -> bool {
         self.polled.over
     }
@@ -160,7 +160,7 @@ pub struct Events<S>(
 
 impl<C, I> Stream for Events<Socket<C, I>>
 where
-    C: Core<I> + Deadlines + Unpin,
+    C: Core<I> + Sleeps + Unpin,
     I: Source + Timer + Unpin,
 {
     type Item = Result<OwnedEvent, Error>;
@@ -175,7 +175,7 @@ where
 
 impl<C, I> FusedStream for Events<Socket<C, I>>
 where
-    C: Core<I> + Deadlines + Unpin,
+    C: Core<I> + Sleeps + Unpin,
     I: Source + Timer + Unpin,
 {
     fn is_terminated(&self) -> bool {

@@ -11,13 +11,13 @@ mod walk;
 
 use super::inbound::respond;
 use super::{Closed, Sender, counters::Tally, recv_buffer::RecvBuffer};
-use crate::proto::memory::Memory;
 use crate::proto::{
     close::CloseFrame,
     config::Config,
     error::RecvError,
     frame::{self, Header, OpCode},
     mask::Masker,
+    memory::Memory,
     message::DataKind,
     role::Role,
     time::Time,

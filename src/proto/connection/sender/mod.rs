@@ -20,12 +20,12 @@ use super::{
     rtt::RoundTrip,
     stall::Stall,
 };
-use crate::proto::memory::Memory;
 use crate::proto::{
     close::{CloseCode, CloseFrame},
     config::Config,
     entropy::{Entropy, Keys},
     error::SendError,
+    memory::Memory,
     message::DataKind,
     time::Time,
     utf8::Utf8Validator,
