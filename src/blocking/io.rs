@@ -181,7 +181,7 @@ pub enum Stuck {
 
 /// A clock, ticks, and how long the call under way has waited.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub struct Patience {
     pub(super) epoch: Instant,
     /// The longest a read blocks while a deadline is armed.
     tick: Duration,

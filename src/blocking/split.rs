@@ -50,30 +50,29 @@ use std::{
 /// The half that receives. Keep receiving: it answers Pings, sees the peer's Close, and drives all
 /// deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of the
 /// connection's end from a write that fails.
-pub type Reader<S> = Socket<Half<Hold<S>>, Patient<S>>;
+pub type Reader<S> = Socket<Half<Share<Turn, S>>, Patient<S>>;
 
-/// What the reading half writes with.
+/// The link of a half, and what is the half's own.
 #[derive(Debug)]
-pub struct Hold<S> {
-    /// Some of the bytes owed are left after a turn.
+pub struct Share<P, S> {
+    own: P,
+    shared: Arc<Shared<S>>,
+}
+
+/// What the reading half's last turn of writing came to.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Some of the bytes owed are left.
     unfinished: bool,
     /// The writer had the pen.
     taken: bool,
-    shared: Arc<Shared<S>>,
 }
 
 /// The half that sends. Bytes leave when it flushes: the [`Reader`] writes nothing but control
 /// frames. Dropping it closes nothing: say [`close`](Self::close) first.
 ///
 /// There is one of it. Several senders put a channel in front.
-pub type Writer<S> = drive::Writer<Hand<S>>;
-
-/// What the sending half writes with.
-#[derive(Debug)]
-pub struct Hand<S> {
-    patience: Patience,
-    shared: Arc<Shared<S>>,
-}
+pub type Writer<S> = drive::Writer<Share<Patience, S>>;
 
 #[derive(Debug)]
 struct Shared<S> {
@@ -209,13 +208,13 @@ impl<S: Stream> WebSocket<S> {
             freed: Condvar::new(),
             closing: AtomicBool::new(false),
         });
-        let hold = Hold { unfinished: false, taken: false, shared: shared.clone() };
-        let half = Half::new(inbound, core.late, hold);
-        Ok((Reader::new(half, io), Writer { hand: Hand { patience, shared } }))
+        let link = Share { own: Turn::default(), shared: shared.clone() };
+        let half = Half::new(inbound, core.late, link);
+        Ok((Reader::new(half, io), Writer { hand: Share { own: patience, shared } }))
     }
 }
 
-impl<S> drive::Shared for Hold<S> {
+impl<P, S> drive::Shared for Share<P, S> {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.shared.queue()
     }
@@ -225,26 +224,16 @@ impl<S> drive::Shared for Hold<S> {
     }
 }
 
-impl<S> drive::Shared for Hand<S> {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.shared.queue()
-    }
-
-    fn reader(&self) -> &dyn Closing {
-        &self.shared.closing
-    }
-}
-
-impl<S> drive::Hand for Hand<S> {
+impl<S> drive::Hand for Share<Patience, S> {
     fn now(&self) -> Time {
-        self.patience.now()
+        self.own.now()
     }
 }
 
-impl<S: Stream> Hold<S> {
+impl<S: Stream> Share<Turn, S> {
     /// Writes the bytes owed, for about a tick.
     fn write_owed(&mut self, patience: &mut Patience) -> Poll<io::Result<()>> {
-        let Self { shared, taken, unfinished, .. } = self;
+        let Self { shared, own: Turn { taken, unfinished } } = self;
         let Some(mut pen) = shared.try_pen() else {
             *taken = true;
             return Poll::Pending;
@@ -298,11 +287,11 @@ impl<S: Stream> Hold<S> {
     }
 }
 
-impl<S: Stream> Link<Patient<S>> for Hold<S> {
+impl<S: Stream> Link<Patient<S>> for Share<Turn, S> {
     fn poll_write(&mut self, io: &mut Patient<S>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (self.taken, self.unfinished) = (false, false);
+        self.own = Turn::default();
         if io.patience.skips_write() {
-            self.unfinished = true;
+            self.own.unfinished = true;
             return Poll::Pending;
         }
         self.write_owed(&mut io.patience)
@@ -317,10 +306,10 @@ impl<S: Stream> Link<Patient<S>> for Hold<S> {
     fn failed(&self) {} // it looks at that itself
 }
 
-impl<S: Stream> Deadlines for Half<Hold<S>> {
+impl<S: Stream> Deadlines for Half<Share<Turn, S>> {
     #[inline]
     fn reads(&mut self) {
-        self.link.taken = false;
+        self.link.own.taken = false;
     }
 
     /// Always at some time, to see what the writer does. The deadline on writing is among them where
@@ -328,13 +317,13 @@ impl<S: Stream> Deadlines for Half<Hold<S>> {
     fn next(&mut self) -> Option<Time> {
         let queue = self.link.shared.queue();
         let next = self.inbound.poll_own_timeout(&queue.tx);
-        let stall = queue.tx.poll_timeout().filter(|_| self.link.unfinished);
+        let stall = queue.tx.poll_timeout().filter(|_| self.link.own.unfinished);
         let next = [next, stall].into_iter().flatten().min();
         Some(next.unwrap_or(Time::new(Duration::MAX)))
     }
 
     fn tell(&mut self, now: Time) -> bool {
-        let Self { inbound, late, link: Hold { shared, unfinished, .. }, .. } = self;
+        let Self { inbound, late, link: Share { shared, own }, .. } = self;
         let mut queue = shared.queue();
         let before = inbound.progress(&queue.tx);
         let mut told = Ok(());
@@ -342,7 +331,7 @@ impl<S: Stream> Deadlines for Half<Hold<S>> {
         if inbound.poll_own_timeout(&queue.tx).is_some_and(|at| at <= now) {
             told = inbound.handle_own_timeout(now, &mut queue.tx);
         }
-        if *unfinished {
+        if own.unfinished {
             let _ = queue.tell(now); // `ended` says so
         }
         if let Err(error) = told.and_then(|()| queue.ended.map_or(Ok(()), Err)) {
@@ -359,7 +348,7 @@ impl<S: Stream> Deadlines for Half<Hold<S>> {
     }
 }
 
-impl<S: Stream> Waits for Half<Hold<S>> {
+impl<S: Stream> Waits for Half<Share<Turn, S>> {
     #[inline]
     fn pressed(&mut self, _: bool) -> bool {
         self.owes || self.link.shared.closing.load(Ordering::Relaxed)
@@ -367,7 +356,7 @@ impl<S: Stream> Waits for Half<Hold<S>> {
 
     #[inline]
     fn is_brief(&self, _: bool) -> bool {
-        self.link.unfinished
+        self.link.own.unfinished
     }
 
     fn owe(&mut self) {
@@ -375,7 +364,7 @@ impl<S: Stream> Waits for Half<Hold<S>> {
     }
 
     fn wait_for_writer(&mut self) -> Option<Stuck> {
-        if !self.link.taken {
+        if !self.link.own.taken {
             return None;
         }
         Some(if self.link.wait_for_pen() { Stuck::Free } else { Stuck::Stream(Some(PAUSE)) })
@@ -391,7 +380,7 @@ impl<S: Stream> Writer<S> {
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let pen = &mut *self.hand.shared.pen();
         pen.timeout.lower(timeout, |to| pen.io.set_write_timeout(to))?;
-        self.hand.patience.write_limit = timeout;
+        self.hand.own.write_limit = timeout;
         Ok(())
     }
 
@@ -446,7 +435,7 @@ impl<S: Stream> Writer<S> {
 
     /// Writes all. `enough`: until there is room.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
-        let Hand { patience, shared } = &mut self.hand;
+        let Share { own: patience, shared } = &mut self.hand;
         patience.begin();
         let mut pen = shared.pen();
         loop {
