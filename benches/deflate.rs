@@ -97,10 +97,12 @@ fn payloads(level: u32, takeover: bool) -> Vec<Vec<u8>> {
 }
 
 fn connection(role: Role, level: u32, takeover: bool) -> Connection {
-    let config = Config::default().deflate(Deflate::new().level(level as u8));
-    let agreed =
-        Agreed::new().with_takeover(Role::Server, takeover).with_takeover(Role::Client, takeover);
-    let negotiated = Negotiated::new().with_deflate(agreed);
+    let config = Config::default().deflate(Deflate::default().level(level as u8));
+    let agreed = Agreed::default()
+        .with_takeover(Role::Server, takeover)
+        .with_takeover(Role::Client, takeover);
+    let mut negotiated = Negotiated::default();
+    negotiated.deflate = Some(agreed);
     match role {
         Role::Server => Connection::server(&config, negotiated),
         Role::Client => Connection::client(&config, negotiated, Rng(7)),

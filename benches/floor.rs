@@ -412,7 +412,7 @@ fn xor_words(data: &mut [u8], key: [u8; 4]) {
 
 /// With the keys a user has by default.
 pub fn connection(client: bool) -> Connection {
-    let (config, negotiated) = (Config::default(), Negotiated::new());
+    let (config, negotiated) = (Config::default(), Negotiated::default());
     if client {
         let entropy = SystemEntropy::new().expect("the system gives randomness");
         Connection::client(&config, negotiated, entropy)

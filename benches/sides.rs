@@ -240,11 +240,13 @@ pub fn inflating() -> Sides {
     }
     let stream = || Stream::of(wire.clone(), vec![]);
     let connection = || {
-        let agreed = Agreed::new()
+        let agreed = Agreed::default()
             .with_takeover(tickwire::Role::Server, false)
             .with_takeover(tickwire::Role::Client, false);
-        let config = Config::default().deflate(Deflate::new());
-        Connection::client(&config, Negotiated::new().with_deflate(agreed), floor::Rng(7))
+        let config = Config::default().deflate(Deflate::default());
+        let mut negotiated = Negotiated::default();
+        negotiated.deflate = Some(agreed);
+        Connection::client(&config, negotiated, floor::Rng(7))
     };
     let mut raw = Decompress::new(false);
     let mut out = vec![0; 16 << 10];

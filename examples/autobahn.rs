@@ -103,7 +103,7 @@ fn config() -> Config {
 #[cfg(feature = "deflate")]
 fn config() -> Config {
     use tickwire::{Role, deflate::Deflate};
-    let deflate = Deflate::new().takeover(Role::Server, true).takeover(Role::Client, true);
+    let deflate = Deflate::default().takeover(Role::Server, true).takeover(Role::Client, true);
     Config::default().deflate(deflate)
 }
 

@@ -174,8 +174,8 @@ impl World {
         let config = Config::default().heartbeat(Heartbeat::new(BEAT, BEAT_TIMEOUT));
         let mut random = Random(seed);
         let mut fork = || Random(random.next());
-        let client = Connection::client(&config, Negotiated::new(), fork());
-        let server = Connection::server(&config, Negotiated::new());
+        let client = Connection::client(&config, Negotiated::default(), fork());
+        let server = Connection::server(&config, Negotiated::default());
         let (client, server) = (End::new(client, fork(), false), End::new(server, fork(), true));
         Self { now: Time::ZERO, client, server }
     }

@@ -61,7 +61,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use bytes::Buf;
 //! use tickwire::{Config, Connection, Message, Negotiated, Step};
 //!
-//! let mut server = Connection::server(&Config::default(), Negotiated::new());
+//! let mut server = Connection::server(&Config::default(), Negotiated::default());
 //! let wire = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // "Hello", masked (§5.7)
 //! server.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(wire);
 //! server.receiver_mut().commit(wire.len());

@@ -230,7 +230,7 @@ impl Adapter {
 
 #[cfg(feature = "deflate")]
 fn compressing(config: Config) -> std::result::Result<Config, &'static str> {
-    Ok(config.deflate(tickwire::deflate::Deflate::new()))
+    Ok(config.deflate(tickwire::deflate::Deflate::default()))
 }
 
 #[cfg(not(feature = "deflate"))]

@@ -193,8 +193,8 @@ impl Session {
             return;
         }
         for (what, traffic) in [("sent", sent), ("received", received)] {
-            let ratio = traffic.compressed_ratio();
-            let ratio = ratio.map(|ratio| format!(", compressed to {:.0} %", ratio * 100.0));
+            let percent = (100 * traffic.packed).checked_div(traffic.plain);
+            let ratio = percent.map(|percent| format!(", compressed to {percent} %"));
             tell(format_args!(
                 "{what}: {} messages, {} frames, {} bytes of payload, {} on the wire{}",
                 traffic.messages,

@@ -121,7 +121,7 @@ fn serve(options: Options) -> io::Result<()> {
 
 #[cfg(feature = "deflate")]
 fn compressing(config: Config) -> std::result::Result<Config, &'static str> {
-    Ok(config.deflate(tickwire::deflate::Deflate::new()))
+    Ok(config.deflate(tickwire::deflate::Deflate::default()))
 }
 
 #[cfg(not(feature = "deflate"))]

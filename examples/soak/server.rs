@@ -68,7 +68,7 @@ pub(crate) fn config(deflate: bool) -> Config {
         .max_message(LONGEST)
         .handshake_timeout(Duration::from_secs(30)) // ten thousand may connect at once
         .close_timeout(Duration::from_secs(30));
-    if deflate { config.deflate(Deflate::new()) } else { config }
+    if deflate { config.deflate(Deflate::default()) } else { config }
 }
 
 /// Serves until stdin ends. The first line of stdout has the ports.

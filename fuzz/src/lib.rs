@@ -25,7 +25,7 @@ impl Entropy for Keys {
 
 /// A connection past its handshake.
 pub fn connection(client: bool, config: &tickwire::Config) -> Connection {
-    let negotiated = tickwire::Negotiated::new();
+    let negotiated = tickwire::Negotiated::default();
     if client {
         Connection::client(config, negotiated, Keys(1))
     } else {

@@ -1109,7 +1109,7 @@ fn config(s: &Settings) -> Config {
         .frame_timeout(long)
         .write_timeout(long);
     if s.compressed {
-        config = config.deflate(Deflate::new().level(1).min_size(8));
+        config = config.deflate(Deflate::default().level(1).min_size(8));
     }
     if s.heartbeat {
         config = config.heartbeat(Heartbeat::new(Duration::from_millis(800), long));
@@ -1119,12 +1119,14 @@ fn config(s: &Settings) -> Config {
 
 fn negotiated(s: &Settings) -> Negotiated {
     if !s.compressed {
-        return Negotiated::new();
+        return Negotiated::default();
     }
     let agreed = [Role::Client, Role::Server]
         .into_iter()
-        .fold(Agreed::new(), |agreed, role| agreed.with_takeover(role, s.takeover));
-    Negotiated::new().with_deflate(agreed)
+        .fold(Agreed::default(), |agreed, role| agreed.with_takeover(role, s.takeover));
+    let mut negotiated = Negotiated::default();
+    negotiated.deflate = Some(agreed);
+    negotiated
 }
 
 thread_local! {

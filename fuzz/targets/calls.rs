@@ -269,16 +269,16 @@ impl Ledger {
                 config.heartbeat(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(3)));
         }
         let base = heap::live();
-        let mut negotiated = Negotiated::new();
+        let mut negotiated = Negotiated::default();
         if let Some(takeover) = s.takeover {
-            config = config.deflate(Deflate::new().level(1).min_size(16));
+            config = config.deflate(Deflate::default().level(1).min_size(16));
             let own = if input.client { Role::Client } else { Role::Server };
             // The peer's messages stand alone, so that each can be read by itself.
             let agreed =
-                [Role::Client, Role::Server].into_iter().fold(Agreed::new(), |agreed, role| {
+                [Role::Client, Role::Server].into_iter().fold(Agreed::default(), |agreed, role| {
                     agreed.with_takeover(role, takeover && role == own)
                 });
-            negotiated = negotiated.with_deflate(agreed);
+            negotiated.deflate = Some(agreed);
         }
         Self {
             conn: match input.client {

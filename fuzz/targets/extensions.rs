@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
     wire.extend(b"\r\n");
 
     let want: Option<Vec<Vec<Extension>>> = lines.iter().map(|line| read(line)).collect();
-    let ours = Deflate::new().takeover(Role::Server, true).window_bits(Role::Server, 12);
+    let ours = Deflate::default().takeover(Role::Server, true).window_bits(Role::Server, 12);
     let ours = ours.window_bits(Role::Client, 11);
     let mut server = Handshake::new(&Config::default().deflate(ours));
     let mut left = &wire[..];

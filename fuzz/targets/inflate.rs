@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
 fn end(flags: u8, client: bool) -> Connection {
     let takeover = flags & TAKEOVER != 0;
     let bits = if flags & SMALL_WINDOW != 0 { 9 } else { 15 };
-    let mut agreed = Agreed::new();
+    let mut agreed = Agreed::default();
     for role in [Role::Server, Role::Client] {
         agreed = agreed.with_takeover(role, takeover).with_window_bits(role, bits);
     }
@@ -56,8 +56,9 @@ fn end(flags: u8, client: bool) -> Connection {
     let config = Config::default()
         .max_message(limit)
         .max_frame(LIMIT)
-        .deflate(Deflate::new().min_size(usize::from(flags >> 5) * 20).level(flags >> 5));
-    let negotiated = Negotiated::new().with_deflate(agreed);
+        .deflate(Deflate::default().min_size(usize::from(flags >> 5) * 20).level(flags >> 5));
+    let mut negotiated = Negotiated::default();
+negotiated.deflate = Some(agreed);
     if client {
         Connection::client(&config, negotiated, Keys(1))
     } else {

@@ -110,17 +110,17 @@ fuzz_target!(|input: Input| {
         .read_buffer(usize::from(input.read_buffer))
         .high_water(usize::from(input.high_water).max(1))
         .vectored_from(usize::from(input.vectored_from));
-    let mut negotiated = Negotiated::new();
+    let mut negotiated = Negotiated::default();
     if let Some(compression) = input.compression {
-        let ours = Deflate::new().min_size(usize::from(compression.min_size));
+        let ours = Deflate::default().min_size(usize::from(compression.min_size));
         config = config.deflate(ours.level(compression.level % 10));
-        let mut agreed = Agreed::new();
+        let mut agreed = Agreed::default();
         for (i, role) in [Role::Client, Role::Server].into_iter().enumerate() {
             agreed = agreed
                 .with_takeover(role, compression.takeover[i])
                 .with_window_bits(role, 9 + compression.window_bits[i] % 7);
         }
-        negotiated = negotiated.with_deflate(agreed);
+        negotiated.deflate = Some(agreed);
     }
     let [a, b, c, d] = input.cuts;
     let end = |client, writes, reads| End {

@@ -83,7 +83,8 @@ impl Error {
     /// [`Backoff::after_error`](crate::Backoff::after_error) asks this and knows how long to wait.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Recv(error) => error.is_retryable(),
+            // The network failed, neither a rule was broken nor the application.
+            Self::Recv(error) => error.close_code().is_none(),
             // Among others a socket option that the system lacks.
             Self::Io(error) => !matches!(
                 error.kind(),

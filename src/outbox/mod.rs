@@ -104,7 +104,7 @@ pub struct OutboxCounts {
 /// use std::time::Duration;
 /// use tickwire::{Config, Connection, Negotiated, Outbox, Prepared, Time, TooSlow};
 ///
-/// let mut conn = Connection::server(&Config::default(), Negotiated::new());
+/// let mut conn = Connection::server(&Config::default(), Negotiated::default());
 /// let mut outbox = Outbox::new(TooSlow::Conflate).max_age(Duration::from_secs(10));
 /// let now = Time::ZERO;
 /// for (instrument, quote) in [(7, "EURUSD 1.0842"), (9, "USDJPY 151.3"), (7, "EURUSD 1.0843")] {

@@ -296,15 +296,15 @@ impl Heartbeat {
     pub const PHONE: Self = Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30));
 }
 
-/// The result of the opening handshake's negotiation. Can be made by hand, for framing without
-/// HTTP.
+/// The result of the opening handshake's negotiation; by default, that nothing was agreed on. Can be
+/// made by hand, for framing without HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Negotiated {
     /// The subprotocol (§1.9), if one was agreed on.
     pub subprotocol: Option<String>,
     /// How messages may be compressed, if permessage-deflate was agreed on; `None` without the feature
-    /// `deflate`.
+    /// `deflate`. `Config::deflate`, or else its defaults, says how to compress.
     pub deflate: Option<Agreed>,
 }
 
@@ -313,16 +313,5 @@ impl Negotiated {
     pub(crate) fn or_nothing(this: Option<&Self>) -> &Self {
         static NOTHING: Negotiated = Negotiated { subprotocol: None, deflate: None };
         this.unwrap_or(&NOTHING)
-    }
-
-    /// Nothing but frames.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// With a subprotocol (§1.9).
-    pub fn with_subprotocol(mut self, name: impl Into<String>) -> Self {
-        self.subprotocol = Some(name.into());
-        self
     }
 }

@@ -125,12 +125,6 @@ impl RecvError {
             | Self::WriteTimeout => None,
         }
     }
-
-    /// Whether a new connection may fare better: the network failed, neither a rule broken nor the
-    /// application.
-    pub const fn is_retryable(self) -> bool {
-        self.close_code().is_none()
-    }
 }
 
 /// The caller asked for something that cannot be sent, or not now. Nothing was queued, and only

@@ -148,7 +148,7 @@ impl TlsError {
     /// Whether a new connection may succeed later: the network garbled a record, or the peer
     /// has a temporary fault. `false` for certificates, the peer's or ours, and for peers that share no
     /// parameters with us.
-    pub fn is_retryable(&self) -> bool {
+    pub(crate) fn is_retryable(&self) -> bool {
         use AlertDescription as Alert;
         match &*self.0 {
             ::rustls::Error::DecryptError | ::rustls::Error::FailedToGetRandomBytes => true,

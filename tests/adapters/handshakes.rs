@@ -212,7 +212,7 @@ fn two_ends_meet_byte_by_byte<E: End>() {
 fn two_ends_meet_and_compress<E: End>() {
     #[cfg(feature = "deflate")]
     {
-        let config = Config::default().deflate(tickwire::deflate::Deflate::new());
+        let config = Config::default().deflate(tickwire::deflate::Deflate::default());
         let messages = [0, 10, 3000].map(|n| OwnedMessage::from("1.0842 ".repeat(n)));
         talk::<E>(How::PLAIN, &config, messages.to_vec());
         // It is agreed on, and saves what it should.

@@ -15,7 +15,7 @@ use tickwire::{
 };
 
 fn agreed(takeover: bool) -> Agreed {
-    Agreed::new().with_takeover(Role::Server, takeover).with_takeover(Role::Client, takeover)
+    Agreed::default().with_takeover(Role::Server, takeover).with_takeover(Role::Client, takeover)
 }
 
 fn open(role: Role, agreed: Agreed) -> Connection {
@@ -148,8 +148,8 @@ fn with_takeover_a_connection_keeps_what_it_first_needed() {
         println!("{name}: {kept} bytes");
         assert!(((kib - 1) << 10..=kib << 10).contains(&kept), "{name}: {kept}");
     };
-    keeps("receiving", Agreed::new().with_takeover(Role::Client, true), 47);
-    let sending = Agreed::new().with_takeover(Role::Server, true);
+    keeps("receiving", Agreed::default().with_takeover(Role::Client, true), 47);
+    let sending = Agreed::default().with_takeover(Role::Server, true);
     for (bits, kib) in [(15, 372), (14, 308), (13, 276), (12, 260), (11, 252), (10, 248), (9, 246)]
     {
         let agreed = sending.with_window_bits(Role::Server, bits);
@@ -178,8 +178,9 @@ fn what_a_thread_keeps_is_bounded() {
     let before = live();
     for level in 1..=9 {
         for bits in 9..=15 {
-            let config = Config::default().deflate(Deflate::new().level(level).memory(700 << 10));
-            let agreed = Agreed::new().with_window_bits(Role::Server, bits);
+            let config =
+                Config::default().deflate(Deflate::default().level(level).memory(700 << 10));
+            let agreed = Agreed::default().with_window_bits(Role::Server, bits);
             exchange(&mut agreeing(agreed, || server(&config)));
         }
     }

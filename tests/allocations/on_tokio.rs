@@ -321,11 +321,12 @@ mod deflate {
         WebSocket<impl AsyncRead + AsyncWrite + Unpin>,
         WebSocket<impl AsyncRead + AsyncWrite + Unpin>,
     ) {
-        let agreed = Agreed::new()
+        let agreed = Agreed::default()
             .with_takeover(Role::Server, takeover)
             .with_takeover(Role::Client, takeover);
-        let negotiated = Negotiated::new().with_deflate(agreed);
-        let config = Config::default().deflate(Deflate::new().min_size(0));
+        let mut negotiated = Negotiated::default();
+        negotiated.deflate = Some(agreed);
+        let config = Config::default().deflate(Deflate::default().min_size(0));
         let (near, far) = duplex(1 << 20);
         let entropy = SystemEntropy::new().unwrap();
         let client = Connection::client(&config, negotiated.clone(), entropy);

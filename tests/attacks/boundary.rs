@@ -305,9 +305,10 @@ mod over_tls {
         ] {
             for adapter in ADAPTERS {
                 let (said, learned) = dial(adapter, host, &shown, &trusted, |_| {});
-                let Err(Error::Tls(error)) = &said else { panic!("{fault:?}: {said:?}") };
-                assert_eq!(error.certificate(), Some(fault), "{adapter:?} {error}");
+                let Err(error) = &said else { panic!("{fault:?}: {said:?}") };
                 assert!(!error.is_retryable());
+                let Error::Tls(error) = error else { panic!("{fault:?}: {said:?}") };
+                assert_eq!(error.certificate(), Some(fault), "{adapter:?} {error}");
                 assert_eq!(learned, b"", "{adapter:?} {fault:?}: not a byte of the request");
             }
         }

@@ -213,7 +213,7 @@ async fn publish(policy: TooSlow, meet: mpsc::Sender<Option<SocketAddr>>) -> Out
     for _ in 0..999 {
         // In memory: as many sockets are not to be had everywhere.
         let (near, far) = tokio::io::duplex(2 * TICK);
-        let conn = tickwire::Connection::server(&Config::default(), Negotiated::new());
+        let conn = tickwire::Connection::server(&Config::default(), Negotiated::default());
         fast.spawn(subscriber(WebSocket::from_parts(far, conn), ticks.subscribe(), outbox()));
         readers.spawn(read_all(near));
     }

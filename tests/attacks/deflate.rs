@@ -27,7 +27,7 @@ fn scene(role: Role, takeover: bool) -> Scene {
 }
 
 fn scene_with(role: Role, takeover: bool, config: Config) -> Scene {
-    let deflate = Deflate::new()
+    let deflate = Deflate::default()
         .min_size(0)
         .takeover(Role::Server, takeover)
         .takeover(Role::Client, takeover);
@@ -212,7 +212,7 @@ fn a40_a_message_of_the_limit_passes_and_one_byte_more_does_not() {
 #[test]
 fn a41_rsv1_without_an_agreement_is_refused_and_nothing_made_for_it() {
     for role in ROLES {
-        let config = Config::default().deflate(Deflate::new()); // ready to, but not asked
+        let config = Config::default().deflate(Deflate::default()); // ready to, but not asked
         for b0 in [TEXT, BINARY, TEXT_OPEN] {
             let wire = to(role, RSV1 | b0, deflated("x".repeat(1000)));
             fails(role, &config, &wire, &[], ProtocolError::ReservedBits, SMALL);
@@ -226,7 +226,8 @@ fn a42_window_bits_that_are_none_fail_the_handshake() {
     for &adapter in ADAPTERS {
         for name in ["server_max_window_bits", "client_max_window_bits"] {
             for value in bad {
-                let config = Config::default().deflate(Deflate::new().window_bits(Role::Server, 9));
+                let config =
+                    Config::default().deflate(Deflate::default().window_bits(Role::Server, 9));
                 let request = Request::new("ws://example.com/feed").unwrap();
                 let dial = move |door: Door| match door.connect(&request, &config) {
                     Err(Error::Handshake(error)) => error,
@@ -549,7 +550,7 @@ fn a49_input_that_defeats_matching_comes_back_as_it_was_at_every_setting() {
     const LENGTHS: [usize; 8] = [1, 2, 257, 258, 259, 5000, 33_000, 150_000];
     for level in 1..=9 {
         let bits = 9 + (level % 7);
-        let deflate = Deflate::new().min_size(0).level(level).window_bits(Role::Server, bits);
+        let deflate = Deflate::default().min_size(0).level(level).window_bits(Role::Server, bits);
         let deflate = deflate.takeover(Role::Server, level % 2 == 0);
         let scene = Scene {
             role: Role::Server,
@@ -601,7 +602,7 @@ fn a50_floods_of_offers_and_parameters_are_accepted_once_or_not_at_all() {
         (long, 431, None),
     ] {
         for &adapter in ADAPTERS {
-            let config = Config::default().deflate(Deflate::new());
+            let config = Config::default().deflate(Deflate::default());
             let defend = move |door: Door| {
                 door.accept(&config).map(|ws| ws.connection().negotiated().deflate)
             };

@@ -409,7 +409,7 @@ fn a64_a_choice_of_what_was_not_offered_is_rejected() {
     }
     #[cfg(feature = "deflate")]
     {
-        let config = config.deflate(tickwire::deflate::Deflate::new());
+        let config = config.deflate(tickwire::deflate::Deflate::default());
         let deflate = "Sec-WebSocket-Extensions: permessage-deflate";
         let twice = [&*format!("{deflate}, permessage-deflate")];
         let error = HandshakeError::UnexpectedExtension;
@@ -483,7 +483,7 @@ fn a93_an_extension_of_any_name_is_a_name_and_nothing_else() {
     let configs = [
         Config::default(),
         #[cfg(feature = "deflate")]
-        Config::default().deflate(tickwire::deflate::Deflate::new()),
+        Config::default().deflate(tickwire::deflate::Deflate::default()),
     ];
     for config in configs {
         for value in [
@@ -506,7 +506,7 @@ fn a93_an_extension_of_any_name_is_a_name_and_nothing_else() {
     #[cfg(feature = "deflate")]
     {
         // Beside one that is known.
-        let config = Config::default().deflate(tickwire::deflate::Deflate::new());
+        let config = Config::default().deflate(tickwire::deflate::Deflate::default());
         let value =
             format!("__proto__, permessage-deflate; constructor, {long}, permessage-deflate");
         let head = accepted(&config, &request(&[&format!("{EXTENSIONS}: {value}")]));

@@ -21,8 +21,11 @@ fn keys(mut wire: &[u8]) -> Vec<[u8; 4]> {
 
 /// Has a client over `io` send so many equal messages and close.
 fn repeat(io: TcpStream, messages: usize) {
-    let conn =
-        Connection::client(&Config::default(), Negotiated::new(), SystemEntropy::new().unwrap());
+    let conn = Connection::client(
+        &Config::default(),
+        Negotiated::default(),
+        SystemEntropy::new().unwrap(),
+    );
     let mut ws = tickwire::blocking::WebSocket::from_parts(io, conn);
     for _ in 0..messages {
         ws.send("the same every time").unwrap();

@@ -104,9 +104,9 @@ impl blocking::Stream for Watched {
 
 fn conn(role: Role, config: &Config) -> Connection {
     match role {
-        Role::Server => Connection::server(config, Negotiated::new()),
+        Role::Server => Connection::server(config, Negotiated::default()),
         Role::Client => {
-            Connection::client(config, Negotiated::new(), SystemEntropy::new().unwrap())
+            Connection::client(config, Negotiated::default(), SystemEntropy::new().unwrap())
         }
     }
 }

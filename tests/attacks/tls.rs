@@ -52,9 +52,9 @@ fn victim(
     let config = Config::default();
     let localhost = "wss://localhost/".parse().unwrap();
     let conn = match role {
-        Role::Server => Connection::server(&config, Negotiated::new()),
+        Role::Server => Connection::server(&config, Negotiated::default()),
         Role::Client => {
-            Connection::client(&config, Negotiated::new(), SystemEntropy::new().unwrap())
+            Connection::client(&config, Negotiated::default(), SystemEntropy::new().unwrap())
         }
     };
     let mut ws = match adapter {

@@ -157,8 +157,8 @@ fn a_retry_after_of_years_is_obeyed_for_an_hour() {
     assert!(delay >= Some(SECOND) && delay <= Some(6 * SECOND), "{delay:?}");
 }
 
-/// What each error of the core says, all of them. A new one has to be put here: `is_retryable`
-/// names each, and so do these.
+/// What each error of the core says, all of them. A new one has to be put here: `close_code` and
+/// `is_retryable` name each, and so do these.
 #[test]
 fn each_error_says_whether_another_attempt_can_mend_it() {
     use RecvError::*;
@@ -174,7 +174,7 @@ fn each_error_says_whether_another_attempt_can_mend_it() {
         (FrameTimeout, true),
         (WriteTimeout, true),
     ] {
-        assert_eq!(error.is_retryable(), again, "{error}");
+        assert_eq!(error.close_code().is_none(), again, "{error}");
     }
     use HandshakeError as H;
     for (error, again) in [

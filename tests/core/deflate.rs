@@ -13,12 +13,12 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// What the peer of this test takes over, both ways.
 fn agreed(takeover: bool) -> Agreed {
-    Agreed::new().with_takeover(Role::Server, takeover).with_takeover(Role::Client, takeover)
+    Agreed::default().with_takeover(Role::Server, takeover).with_takeover(Role::Client, takeover)
 }
 
 /// One that compresses everything.
 fn eager() -> Config {
-    Config::default().deflate(Deflate::new().min_size(0))
+    Config::default().deflate(Deflate::default().min_size(0))
 }
 
 fn open(role: Role, config: &Config, agreed: Agreed) -> Connection {
@@ -179,7 +179,7 @@ fn a_message_may_refer_to_earlier_ones_only_where_that_was_agreed() {
         let bad = Seen::Failed(ProtocolError::BadDeflate.into());
         assert_eq!(seen, [text("Hello"), text("not in the window"), bad]);
         // Takeover of the other direction does not matter.
-        let other = Agreed::new().with_takeover(role, true);
+        let other = Agreed::default().with_takeover(role, true);
         assert_eq!(receive(&mut open(role, &eager(), other), &wire).len(), 3);
     }
 }
@@ -707,12 +707,12 @@ proptest! {
         level in 1u8..=9,
     ) {
         let mut rng = Rng(seed);
-        let agreed = Agreed::new()
+        let agreed = Agreed::default()
             .with_takeover(Role::Server, server_takeover)
             .with_takeover(Role::Client, client_takeover)
             .with_window_bits(Role::Server, bits)
             .with_window_bits(Role::Client, 23 - bits);
-        let config = Config::default().deflate(Deflate::new().level(level).min_size(rng.below(300)));
+        let config = Config::default().deflate(Deflate::default().level(level).min_size(rng.below(300)));
         let mut ends = ROLES.map(|role| open(role, &config, agreed));
         for _ in 0..20 {
             let at = rng.below(2);
@@ -740,7 +740,7 @@ fn send_something(conn: &mut Connection, rng: &mut Rng) -> Vec<Seen> {
         0 => tx.feed(&data).map(drop).unwrap(),
         1 => tx.feed(data.clone()).map(drop).unwrap(),
         2 => tx.feed(&Prepared::new(&data)).map(drop).unwrap(),
-        3 => tx.feed(&Prepared::plain(&data)).map(drop).unwrap(),
+        3 => tx.feed(&Prepared::new(Outbound::plain(&data))).map(drop).unwrap(),
         4 => tx.feed(Outbound::plain(&data)).map(drop).unwrap(),
         5 => tx.feed_first(&data).map(drop).unwrap(),
         _ => {
@@ -771,7 +771,7 @@ fn send_something(conn: &mut Connection, rng: &mut Rng) -> Vec<Seen> {
 #[test]
 fn hello_goes_out_as_the_rfc_shows_it() {
     for role in ROLES {
-        let config = Config::default().deflate(Deflate::new().min_size(0).level(6));
+        let config = Config::default().deflate(Deflate::default().min_size(0).level(6));
         let mut conn = open(role, &config, agreed(true));
         for text in ["Hello", "Hello", ""] {
             conn.sender_mut().feed(text).unwrap();
@@ -799,7 +799,7 @@ fn short_messages_secrets_and_what_would_grow_go_out_plain() {
         tx.feed(&long).unwrap();
         tx.feed(Outbound::plain(&long)).unwrap();
         tx.feed_first(&long).unwrap();
-        tx.feed(&Prepared::plain(&long)).unwrap();
+        tx.feed(&Prepared::new(Outbound::plain(&long))).unwrap();
         tx.feed(&Prepared::new(&short)).unwrap();
         tx.feed_chunk_plain(Chunk {
             kind: DataKind::Text,
@@ -908,8 +908,8 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
     let message = Prepared::new(&data);
     let config = Config::default().vectored_from(100);
     let addresses = |bits: u8, level: u8, prepared: &Prepared| {
-        let agreed = Agreed::new().with_window_bits(Role::Server, bits);
-        let config = config.clone().deflate(Deflate::new().level(level));
+        let agreed = Agreed::default().with_window_bits(Role::Server, bits);
+        let config = config.clone().deflate(Deflate::default().level(level));
         let mut conn = open(Role::Server, &config, agreed);
         conn.sender_mut().feed(prepared).unwrap();
         let out = conn.sender_mut().outgoing();
@@ -930,14 +930,14 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
     let mut plain = server(&config);
     plain.sender_mut().feed(&message).unwrap();
     assert_eq!(sent(&drain(&mut plain)), [(TEXT, data.clone().into_bytes())]);
-    let mut conn = open(Role::Client, &config, Agreed::new());
+    let mut conn = open(Role::Client, &config, Agreed::default());
     conn.sender_mut().feed(&message).unwrap();
     let frame = frames(&drain(&mut conn)).remove(0);
     assert_eq!((frame.b0, frame.masked), (RSV1 | TEXT, true));
     assert_eq!(Reader::new().inflate(&frame.payload, 20_000).unwrap(), data.as_bytes());
     // What does not get shorter is not compressed.
     let noise = Prepared::new(&rng.bytes(500));
-    let mut conn = open(Role::Server, &config, Agreed::new());
+    let mut conn = open(Role::Server, &config, Agreed::default());
     for _ in 0..2 {
         conn.sender_mut().feed(&noise).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(BINARY, noise.payload().to_vec())]);
@@ -952,7 +952,7 @@ fn many_threads_compress_a_prepared_message_once() {
             .map(|_| {
                 scope.spawn(|| {
                     let config = Config::default().vectored_from(1);
-                    let mut conn = open(Role::Server, &config, Agreed::new());
+                    let mut conn = open(Role::Server, &config, Agreed::default());
                     conn.sender_mut().feed(&message).unwrap();
                     let out = conn.sender_mut().outgoing();
                     let mut slices = [std::io::IoSlice::new(&[]); 4];
@@ -1023,7 +1023,7 @@ fn nothing_sent_needs_more_than_the_window_agreed_on() {
     let mut rng = Rng(12);
     for bits in 9..=14 {
         let agreed = agreed(true).with_window_bits(Role::Server, bits);
-        let config = Config::default().deflate(Deflate::new().level(9));
+        let config = Config::default().deflate(Deflate::default().level(9));
         let mut conn = open(Role::Server, &config, agreed);
         // A block that comes again just beyond the window, and not before.
         let block = rng.bytes(200);
@@ -1079,7 +1079,7 @@ fn settings_out_of_range_count_as_the_nearest() {
         [(0, 8), (7, 8), (8, 8), (9, 9), (14, 14), (15, 15), (16, 15), (255, 15)]
     {
         for role in ROLES {
-            let agreed = Agreed::new().with_window_bits(role, bits);
+            let agreed = Agreed::default().with_window_bits(role, bits);
             assert_eq!(agreed.window_bits(role), counts_as, "{bits}");
             assert_eq!(agreed.window_bits(peer(role)), 15);
         }
@@ -1089,7 +1089,7 @@ fn settings_out_of_range_count_as_the_nearest() {
         [(0, "; server_max_window_bits=9"), (9, "; server_max_window_bits=9"), (15, ""), (255, "")]
     {
         use tickwire::handshake::client::{Handshake, Request};
-        let config = Config::default().deflate(Deflate::new().window_bits(Role::Server, bits));
+        let config = Config::default().deflate(Deflate::default().window_bits(Role::Server, bits));
         let handshake = Handshake::new(&Request::new("ws://h").unwrap(), &config, Rng(1));
         let request = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
         let line = request.lines().find(|line| line.contains("permessage-deflate")).unwrap();
@@ -1099,7 +1099,7 @@ fn settings_out_of_range_count_as_the_nearest() {
     // Levels beyond the last are the last, and the first is not none at all.
     let text = "{\"bid\":1.2345,\"ask\":1.2346}".repeat(40);
     let len = |level| {
-        let config = Config::default().deflate(Deflate::new().min_size(0).level(level));
+        let config = Config::default().deflate(Deflate::default().min_size(0).level(level));
         let mut conn = open(Role::Server, &config, agreed(false));
         let _ = conn.sender_mut().feed(&*text).unwrap();
         drain(&mut conn).len()

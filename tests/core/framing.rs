@@ -463,7 +463,8 @@ fn undeflated(role: Role) -> Connection {
 #[cfg(feature = "deflate")]
 fn deflating(role: Role) -> Connection {
     use tickwire::{Negotiated, SystemEntropy, deflate::Agreed};
-    let negotiated = Negotiated::new().with_deflate(Agreed::new());
+    let mut negotiated = Negotiated::default();
+    negotiated.deflate = Some(Agreed::default());
     match role {
         Role::Server => Connection::server(&Config::default(), negotiated),
         Role::Client => {

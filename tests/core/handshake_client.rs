@@ -733,7 +733,7 @@ fn a_client_that_offered_to_take_nothing_over_does_not() {
     for (mine, answered, agreed) in
         [(false, false, false), (false, true, false), (true, false, true), (true, true, false)]
     {
-        let deflate = Deflate::new().takeover(Role::Client, mine).takeover(Role::Server, true);
+        let deflate = Deflate::default().takeover(Role::Client, mine).takeover(Role::Server, true);
         let config = Config::default().deflate(deflate);
         let answer = if answered { "; client_no_context_takeover" } else { "" };
         let answer = format!("Sec-WebSocket-Extensions: permessage-deflate{answer}");

@@ -107,7 +107,7 @@ fn entropy_shows_no_secret_and_does_not_repeat() {
             dest.fill(0xa5);
         }
     }
-    let mut client = Connection::client(&Config::default(), Negotiated::new(), Known);
+    let mut client = Connection::client(&Config::default(), Negotiated::default(), Known);
     client.sender_mut().ping(b"").unwrap();
     let shown = format!("{client:?}");
     assert!(shown.starts_with("Connection"), "{shown}");

@@ -88,7 +88,7 @@ fn the_examples_are_sent_byte_for_byte() {
     );
 
     let mut client =
-        tickwire::Connection::client(&Config::default(), Negotiated::new(), ExampleKey);
+        tickwire::Connection::client(&Config::default(), Negotiated::default(), ExampleKey);
     client.sender_mut().feed("Hello").unwrap();
     assert_eq!(drain(&mut client), MASKED_HELLO);
     assert_eq!(receive(&mut client, b"\x89\x05Hello"), [Seen::Ping(b"Hello".to_vec())]);

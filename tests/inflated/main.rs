@@ -42,8 +42,8 @@ fn ways() -> impl Iterator<Item = How> {
 }
 
 fn open(takeover: bool) -> Connection {
-    let agreed = Agreed::new().with_takeover(Role::Server, takeover);
-    agreeing(agreed, || connection(Role::Client, &Config::default().deflate(Deflate::new())))
+    let agreed = Agreed::default().with_takeover(Role::Server, takeover);
+    agreeing(agreed, || connection(Role::Client, &Config::default().deflate(Deflate::default())))
 }
 
 fn wire(payload: &[u8], frames: bool) -> Vec<u8> {

@@ -17,7 +17,7 @@ use tickwire::{
 const DEFAULT: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 fn ours() -> Deflate {
-    Deflate::new()
+    Deflate::default()
 }
 
 fn takeover() -> Deflate {

@@ -119,7 +119,7 @@ fn p023_every_frame_has_a_fresh_key_that_comes_from_the_entropy() {
     {
         let fresh = || {
             let entropy = tickwire::SystemEntropy::new().unwrap();
-            wire(Connection::client(&Config::default(), tickwire::Negotiated::new(), entropy))
+            wire(Connection::client(&Config::default(), tickwire::Negotiated::default(), entropy))
         };
         let (one, two) = (fresh(), fresh());
         assert!(one.iter().collect::<HashSet<_>>().len() > 990);

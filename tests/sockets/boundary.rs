@@ -149,8 +149,12 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
 #[test]
 fn a_connection_that_compresses_does_not_show_what_it_receives_and_sends() {
     use tickwire::deflate::{Agreed, Deflate};
-    let config = Config::default().deflate(Deflate::new().min_size(1));
-    let agreed = || Negotiated::new().with_deflate(Agreed::new());
+    let config = Config::default().deflate(Deflate::default().min_size(1));
+    let agreed = || {
+        let mut agreed = Negotiated::default();
+        agreed.deflate = Some(Agreed::default());
+        agreed
+    };
     let mut server = Connection::server(&config, agreed());
     let mut client = Connection::client(&config, agreed(), SystemEntropy::new().unwrap());
     let prepared = Prepared::new(SECRET);
@@ -179,7 +183,7 @@ fn a_queue_does_not_show_what_waits_in_it() {
 
 #[test]
 fn masking_keys_and_what_foretells_them_are_not_shown() {
-    let mut conn = Connection::client(&Config::default(), Negotiated::new(), Fixed);
+    let mut conn = Connection::client(&Config::default(), Negotiated::default(), Fixed);
     conn.sender_mut().feed("x").unwrap();
     let shown = format!("{conn:?} {:?}", Masker::new(*b"s3cr"));
     assert!(!shown.contains("115, 51") && !shown.contains("s3cr"), "{shown}");
@@ -363,7 +367,7 @@ async fn adapters_do_not_show_what_they_carry() {
     use crate::support::wire::frame;
     use tickwire::{blocking, tokio as on_tokio};
     let (far, near) = tokio::io::duplex(1 << 16);
-    let conn = Connection::server(&Config::default(), Negotiated::new());
+    let conn = Connection::server(&Config::default(), Negotiated::default());
     let mut near = on_tokio::WebSocket::from_parts(near, conn);
     let mut far = far;
     let wire = frame(TEXT, Some([0; 4]), SECRET.as_bytes()).repeat(2);
@@ -382,7 +386,7 @@ async fn adapters_do_not_show_what_they_carry() {
     let _ = (reader, writer);
 
     let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
-    let conn = Connection::server(&Config::default(), Negotiated::new());
+    let conn = Connection::server(&Config::default(), Negotiated::default());
     let mut ws = blocking::WebSocket::from_parts(near, conn);
     std::io::Write::write_all(&mut &far, &wire).unwrap();
     assert_eq!(ws.recv().unwrap(), Some(Message::Text(SECRET)));
@@ -650,7 +654,8 @@ fn nothing_a_server_is_asked_to_send_puts_a_line_of_its_own_into_the_response() 
             assert_eq!(accepted(accept), 5);
             assert_eq!(accepted(server::Accept::new().subprotocols([&*value])), 4);
             // What a 101 had agreed on before says nothing to the peer.
-            let agreed = Negotiated::new().with_subprotocol(&*value);
+            let mut agreed = Negotiated::default();
+            agreed.subprotocol = Some((&*value).into());
             assert!(!Connection::server(&Config::default(), agreed).sender().has_outgoing());
         }
     }

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn config(takeover: bool) -> Config {
-    let deflate = Deflate::new().takeover(Role::Server, takeover).takeover(Role::Client, takeover);
+    let deflate =
+        Deflate::default().takeover(Role::Server, takeover).takeover(Role::Client, takeover);
     Config::default().deflate(deflate)
 }
 

@@ -182,7 +182,7 @@ mod compressed_over_tls {
     };
 
     fn config(dice: &mut Rng) -> Config {
-        let deflate = Deflate::new().takeover(Role::Server, true).takeover(Role::Client, true);
+        let deflate = Deflate::default().takeover(Role::Server, true).takeover(Role::Client, true);
         let beat = Duration::from_millis(20 + dice.below(30) as u64);
         Config::default()
             .deflate(deflate)

@@ -169,7 +169,7 @@ fn a_tap_set_behind_the_handshake_replays_into_a_connection() {
     assert_eq!((recording.role(), recording.passed.len()), (None, 4));
     let refused = recording.replay(&Config::default(), |_, _| {});
     assert_eq!(refused.err(), Some(HandshakeError::Incomplete));
-    let mut connection = Connection::server(&Config::default(), Negotiated::new());
+    let mut connection = Connection::server(&Config::default(), Negotiated::default());
     let mut seen = Vec::new();
     recording.replay_into(&mut connection, |time, event| seen.push(format!("{time:?} {event:?}")));
     assert_eq!(seen.len(), 1);

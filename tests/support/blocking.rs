@@ -48,8 +48,8 @@ pub fn tcp_pair() -> (TcpStream, TcpStream) {
 
 pub fn conn(server: bool, config: &Config) -> Connection {
     match server {
-        true => Connection::server(config, Negotiated::new()),
-        false => Connection::client(config, Negotiated::new(), SystemEntropy::new().unwrap()),
+        true => Connection::server(config, Negotiated::default()),
+        false => Connection::client(config, Negotiated::default(), SystemEntropy::new().unwrap()),
     }
 }
 

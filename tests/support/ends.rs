@@ -63,7 +63,7 @@ impl Kind {
         let long = Duration::from_secs(50);
         let config =
             Config::default().handshake_timeout(long).close_timeout(long).write_timeout(long);
-        if self == Self::Deflate { config.deflate(Deflate::new()) } else { config }
+        if self == Self::Deflate { config.deflate(Deflate::default()) } else { config }
     }
 
     fn tls(self) -> Option<&'static Tls> {

@@ -276,9 +276,9 @@ mod tests {
     /// What waits for one, as its peer would read it.
     fn told(who: &Subscriber) -> Vec<String> {
         use bytes::Buf;
-        let mut server = Connection::server(&Config::default(), Negotiated::new());
+        let mut server = Connection::server(&Config::default(), Negotiated::default());
         let entropy = tickwire::SystemEntropy::new().unwrap();
-        let mut client = Connection::client(&Config::default(), Negotiated::new(), entropy);
+        let mut client = Connection::client(&Config::default(), Negotiated::default(), entropy);
         lock(&who.queue).outbox.feed(NOW, server.sender_mut()).unwrap();
         let mut outgoing = server.sender_mut().outgoing();
         let wire = outgoing.copy_to_bytes(outgoing.remaining());

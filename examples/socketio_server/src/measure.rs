@@ -132,8 +132,8 @@ fn timed(mut once: impl FnMut() -> Result<()>) -> Result<f64> {
 
 fn pair() -> Result<(Connection, Connection)> {
     let config = Config::default();
-    let client = Connection::client(&config, Negotiated::new(), SystemEntropy::new()?);
-    Ok((client, Connection::server(&config, Negotiated::new())))
+    let client = Connection::client(&config, Negotiated::default(), SystemEntropy::new()?);
+    Ok((client, Connection::server(&config, Negotiated::default())))
 }
 
 /// What one end has to send arrives at the other.

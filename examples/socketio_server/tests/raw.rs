@@ -790,7 +790,7 @@ fn what_nobody_read_is_not_too_late() {
         }
         session.handle_timeout(at(22)).unwrap();
         session.receive(r#"430["answer"]"#.into(), at(22)).unwrap();
-        let mut conn = Connection::server(&Config::default(), Negotiated::new());
+        let mut conn = Connection::server(&Config::default(), Negotiated::default());
         session.mailbox().feed(conn.sender_mut()).unwrap();
         let said = String::from_utf8_lossy(conn.sender_mut().outgoing().chunk()).into_owned();
         assert_eq!(said.contains(r#"437["answer"]"#), excused, "{said}");

@@ -1,6 +1,6 @@
-//! permessage-deflate: whether to offer or accept it, and that it was agreed on.
-use super::{Config, Negotiated};
-use crate::proto::deflate::{Agreed, Deflate};
+//! permessage-deflate: whether to offer or accept it.
+use super::Config;
+use crate::proto::deflate::Deflate;
 
 impl Config {
     /// Offers or accepts permessage-deflate (RFC 7692); default no. See
@@ -8,15 +8,6 @@ impl Config {
     /// Feature `deflate`.
     pub fn deflate(mut self, deflate: Deflate) -> Self {
         self.deflate = Some(deflate);
-        self
-    }
-}
-
-impl Negotiated {
-    /// With permessage-deflate (RFC 7692). [`Config::deflate`], or else [`Deflate`]'s defaults, says how to
-    /// compress. Feature `deflate`.
-    pub fn with_deflate(mut self, agreed: Agreed) -> Self {
-        self.deflate = Some(agreed);
         self
     }
 }

@@ -10,7 +10,7 @@ use super::{Connection, Receiver, RoundTrip};
 /// ```
 /// use tickwire::{Config, Connection, Negotiated};
 ///
-/// let mut conn = Connection::server(&Config::default(), Negotiated::new());
+/// let mut conn = Connection::server(&Config::default(), Negotiated::default());
 /// conn.sender_mut().feed("hello")?;
 /// let counters = conn.counters();
 /// assert_eq!((counters.sent.messages, counters.sent.payload, counters.buffered), (1, 5, 7));
@@ -73,14 +73,6 @@ pub struct Traffic {
     pub plain: u64,
     /// The same bytes compressed.
     pub packed: u64,
-}
-
-impl Traffic {
-    /// The compression ratio of the messages that are compressed, `packed / plain`: 0.25 for a
-    /// quarter. `None` before the first.
-    pub fn compressed_ratio(&self) -> Option<f64> {
-        (self.plain > 0).then(|| self.packed as f64 / self.plain as f64)
-    }
 }
 
 /// Counts one direction.

@@ -141,7 +141,7 @@ use alloc::{boxed::Box, vec::Vec};
 /// #     fn flush(&mut self) -> io::Result<()> { Ok(()) }
 /// # }
 /// # let config = tickwire::Config::default();
-/// # let mut conn = Connection::server(&config, tickwire::Negotiated::new());
+/// # let mut conn = Connection::server(&config, tickwire::Negotiated::default());
 /// # let mut stream = Canned(b"\x81\x82\0\0\0\0hi\x88\x80\0\0\0\0".to_vec(), Vec::new());
 /// # let mut shut = false;
 /// # let open = ready(&mut conn, &mut stream, Time::ZERO, |_| shut = true, |message, tx| {

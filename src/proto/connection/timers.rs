@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn server(config: &Config) -> Connection {
-        Connection::server(config, Negotiated::new())
+        Connection::server(config, Negotiated::default())
     }
 
     fn read(conn: &mut Connection, wire: &[u8]) {

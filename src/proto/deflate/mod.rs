@@ -9,7 +9,7 @@
 //! ```
 //! use tickwire::{Config, deflate::Deflate};
 //!
-//! let config = Config::default().deflate(Deflate::new());
+//! let config = Config::default().deflate(Deflate::default());
 //! # let _ = config;
 //! ```
 //!
@@ -71,7 +71,7 @@ pub(crate) use params::{Answer, NAME, Offer};
 /// use tickwire::{Role, deflate::Deflate};
 ///
 /// // A client of a feed that repeats itself: the server may refer back to earlier messages.
-/// let feed = Deflate::new().takeover(Role::Server, true).level(2).min_size(64);
+/// let feed = Deflate::default().takeover(Role::Server, true).level(2).min_size(64);
 /// # let _ = feed;
 /// ```
 ///
@@ -99,29 +99,27 @@ pub(crate) struct Direction {
     pub(crate) window_bits: u8,
 }
 
-impl Direction {
-    const DEFAULT: Self = Self { takeover: false, window_bits: 15 };
-}
-
-impl Default for Deflate {
+impl Default for Direction {
     fn default() -> Self {
-        Self::new()
+        Self { takeover: false, window_bits: 15 }
     }
 }
 
-impl Deflate {
+impl Default for Deflate {
     /// No takeover, windows of 15 bits, level 1, messages from 128 bytes on, 2 MiB shared by the
     /// connections of a thread.
-    pub const fn new() -> Self {
+    fn default() -> Self {
         Self {
             level: 1,
             min_size: 128,
             memory: 2 << 20,
-            server: Direction::DEFAULT,
-            client: Direction::DEFAULT,
+            server: Direction::default(),
+            client: Direction::default(),
         }
     }
+}
 
+impl Deflate {
     /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. Other values count as the
     /// nearest of these.
     ///
@@ -175,27 +173,16 @@ impl Deflate {
     }
 }
 
-/// The parameters that two ends agreed on: part of [`Negotiated`](crate::Negotiated). Can be made by
-/// hand, for framing without HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The parameters that two ends agreed on: part of [`Negotiated`](crate::Negotiated). By default no
+/// takeover, and windows of 15 bits. Can be made by hand, for framing without HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Agreed {
     pub(crate) server: Direction,
     pub(crate) client: Direction,
 }
 
-impl Default for Agreed {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Agreed {
-    /// No takeover, and windows of 15 bits.
-    pub const fn new() -> Self {
-        Self { server: Direction::DEFAULT, client: Direction::DEFAULT }
-    }
-
     /// Whether messages of `sender` may refer back to earlier ones.
     pub const fn with_takeover(mut self, sender: Role, yes: bool) -> Self {
         match sender {

@@ -29,9 +29,10 @@ pub(super) fn accept(
         offers.filter(is_deflate).find_map(|offer| Offer::parse(offer.params)?.answer(ours))
     });
     match accepted {
-        Some((answer, agreed)) => {
-            (format!("{}: {answer}\r\n", extensions::NAME), negotiated.with_deflate(agreed))
-        }
+        Some((answer, agreed)) => (
+            format!("{}: {answer}\r\n", extensions::NAME),
+            Negotiated { deflate: Some(agreed), ..negotiated },
+        ),
         None => (String::new(), negotiated),
     }
 }
@@ -47,7 +48,7 @@ pub(super) fn agree(
         (Some(one), None, Some(ours)) if is_deflate(&one) => {
             let answer = Answer::parse(one.params).and_then(|answer| answer.to(Offer::of(ours)));
             let agreed = answer.ok_or(HandshakeError::BadDeflate)?;
-            Ok(negotiated.with_deflate(agreed))
+            Ok(Negotiated { deflate: Some(agreed), ..negotiated })
         }
         // RFC 6455 §4.1 item 5; the same one twice was not offered either.
         _ => Err(HandshakeError::UnexpectedExtension),

@@ -4,7 +4,8 @@ mod deflate;
 
 use crate::proto::{
     frame::{Header, OpCode},
-    message::{DataKind, Message},
+    message::DataKind,
+    outbound::Outbound,
 };
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use deflate::Packed;
 ///
 /// let tick = Prepared::new(b"EURUSD 1.0842");
 /// let mut subscribers: Vec<Connection> =
-///     (0..3).map(|_| Connection::server(&Config::default(), Negotiated::new())).collect();
+///     (0..3).map(|_| Connection::server(&Config::default(), Negotiated::default())).collect();
 /// for subscriber in &mut subscribers {
 ///     subscriber.sender_mut().feed(&tick)?;
 /// }
@@ -54,19 +55,15 @@ impl Prepared {
     /// Encodes `message` once: one allocation, one copy. (With the feature `deflate`, one more
     /// allocation of a few bytes. The message is compressed when it is first fed to a connection that
     /// compresses; all connections with the same setting, on any thread, share the result.)
-    pub fn new<'m>(message: impl Into<Message<'m>>) -> Self {
-        Self { packed: Packed::new(), ..Self::plain(message) }
-    }
-
-    /// [`new`](Self::new), but never compressed, as [`Outbound::plain`](crate::Outbound::plain) messages
-    /// are: for secrets.
-    pub fn plain<'m>(message: impl Into<Message<'m>>) -> Self {
+    ///
+    /// [`Outbound::plain`] is never compressed.
+    pub fn new<'m>(message: impl Into<Outbound<'m>>) -> Self {
         let message = message.into();
         let kind = message.kind();
         Self {
-            plain: Encoded::new(Header::new(opcode(kind), 0), message.as_bytes()),
+            plain: Encoded::new(Header::new(opcode(kind), 0), message.payload()),
             kind,
-            packed: Packed::never(),
+            packed: if message.plain { Packed::never() } else { Packed::new() },
         }
     }
 

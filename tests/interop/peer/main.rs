@@ -87,9 +87,9 @@ fn run() -> Result<bool> {
 fn config() -> Config {
     let config = Config::default();
     match std::env::var("DEFLATE").as_deref() {
-        Ok("alone") => config.deflate(Deflate::new().min_size(0)),
+        Ok("alone") => config.deflate(Deflate::default().min_size(0)),
         Ok("takeover") => {
-            let both = Deflate::new().takeover(Role::Server, true).takeover(Role::Client, true);
+            let both = Deflate::default().takeover(Role::Server, true).takeover(Role::Client, true);
             config.deflate(both.min_size(0))
         }
         _ => config,

@@ -69,7 +69,7 @@ impl Stream for Socket {
 }
 
 fn halves(wire: &Arc<Wire>, ticks: bool) -> (Reader<Socket>, Writer<Socket>) {
-    let conn = Connection::server(&Config::default(), Negotiated::new());
+    let conn = Connection::server(&Config::default(), Negotiated::default());
     let socket = Socket { wire: wire.clone(), ticks: ticks.then_some(0) };
     WebSocket::from_parts(socket, conn).into_split().unwrap()
 }

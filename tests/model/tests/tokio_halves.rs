@@ -62,7 +62,7 @@ impl AsyncWrite for Stream {
 }
 
 fn halves(wire: &Arc<Wire>) -> (Reader<Stream, Stream>, Writer<Stream>) {
-    let conn = Connection::server(&Config::default(), Negotiated::new());
+    let conn = Connection::server(&Config::default(), Negotiated::default());
     let ws = WebSocket::from_parts(Stream(wire.clone()), conn);
     ws.into_split_with(|io| (io.clone(), io))
 }

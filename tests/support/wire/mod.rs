@@ -231,9 +231,11 @@ pub(crate) fn client(config: &Config) -> Connection {
 fn negotiated() -> Negotiated {
     #[cfg(feature = "deflate")]
     if let Some(agreed) = AGREED.get() {
-        return Negotiated::new().with_deflate(agreed);
+        let mut negotiated = Negotiated::default();
+        negotiated.deflate = Some(agreed);
+        return negotiated;
     }
-    Negotiated::new()
+    Negotiated::default()
 }
 
 #[cfg(feature = "deflate")]

@@ -34,7 +34,7 @@ impl Write for Counted {
 }
 
 fn config() -> Option<WebSocketConfig> {
-    Some(WebSocketConfig::default().deflate(Deflate::new()))
+    Some(WebSocketConfig::default().deflate(Deflate::default()))
 }
 
 /// An echo, and how much passed on the wire for a text of 100,000 bytes there and back.

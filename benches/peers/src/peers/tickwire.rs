@@ -22,12 +22,12 @@ use crate::bridge::AsStd;
 use crate::table::{BLOCKING, CORE, TOKIO};
 
 pub fn server() -> Connection {
-    Connection::server(&Config::default(), Negotiated::new())
+    Connection::server(&Config::default(), Negotiated::default())
 }
 
 pub fn client() -> Connection {
     let entropy = SystemEntropy::new().expect("the system gives randomness");
-    Connection::client(&Config::default(), Negotiated::new(), entropy)
+    Connection::client(&Config::default(), Negotiated::default(), entropy)
 }
 
 /// The core, driven by hand.

@@ -18,8 +18,8 @@ impl Entropy for Zeros {
 
 fn receiver(role: Role, config: &Config) -> Receiver {
     match role {
-        Role::Server => Connection::server(config, Negotiated::new()).inbound.rx,
-        Role::Client => Connection::client(config, Negotiated::new(), Zeros).inbound.rx,
+        Role::Server => Connection::server(config, Negotiated::default()).inbound.rx,
+        Role::Client => Connection::client(config, Negotiated::default(), Zeros).inbound.rx,
     }
 }
 
@@ -118,7 +118,7 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
 
 #[test]
 fn a_connection_has_a_quick_way_too() {
-    let mut conn = Connection::server(&Config::default(), Negotiated::new());
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
     assert_eq!(conn.inbound().receiver_mut().quick(), Some(Step::NeedInput));
     read(&mut conn.inbound.rx, &frame(Role::Server, OpCode::Binary, 3));
     assert_eq!(conn.inbound().receiver_mut().quick(), Some(Step::Message));
@@ -145,7 +145,8 @@ fn the_first_reason_for_cutting_off_stays_and_none_comes_behind_the_end() {
 #[cfg(feature = "deflate")]
 #[test]
 fn a_compressed_frame_is_read_in_ordinary_pieces() {
-    let negotiated = Negotiated::new().with_deflate(crate::proto::deflate::Agreed::new());
+    let mut negotiated = Negotiated::default();
+    negotiated.deflate = Some(crate::proto::deflate::Agreed::default());
     let mut rx = Connection::server(&Config::default().read_buffer(1000), negotiated).inbound.rx;
     let mut header = Header::new(OpCode::Binary, 1 << 20);
     (header.rsv1, header.masking_key) = (true, Some([0; 4]));

@@ -9,7 +9,7 @@ use bytes::Buf;
 #[test]
 fn an_open_half_frames_at_once_while_there_is_room() {
     let config = Config::default().high_water(15);
-    let mut conn = Connection::server(&config, Negotiated::new());
+    let mut conn = Connection::server(&config, Negotiated::default());
     let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
     let fed = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
     assert!(fed.iter().all(Result::is_ok) && tx.admits() && tx.has_room());
@@ -27,7 +27,7 @@ fn an_open_half_frames_at_once_while_there_is_room() {
 #[test]
 fn a_beat_is_written_when_its_last_byte_is() {
     for (behind, between) in [(false, 0), (true, 5)] {
-        let mut conn = Connection::server(&Config::default(), Negotiated::new());
+        let mut conn = Connection::server(&Config::default(), Negotiated::default());
         let tx = &mut conn.tx;
         if behind {
             let fed = [tx.feed("data"), tx.feed("more")];
@@ -52,9 +52,11 @@ fn a_beat_is_written_when_its_last_byte_is() {
 fn a_closed_half_keeps_no_compressor() {
     use crate::proto::{deflate::Agreed, role::Role};
     for how in 0..3 {
-        let agreed = Agreed::new().with_takeover(Role::Server, true);
-        let negotiated = Negotiated::new().with_deflate(agreed);
-        let config = Config::default().deflate(crate::proto::deflate::Deflate::new().min_size(0));
+        let agreed = Agreed::default().with_takeover(Role::Server, true);
+        let mut negotiated = Negotiated::default();
+        negotiated.deflate = Some(agreed);
+        let config =
+            Config::default().deflate(crate::proto::deflate::Deflate::default().min_size(0));
         let mut conn = Connection::server(&config, negotiated);
         assert!(conn.tx.feed("compressed").is_ok() && conn.tx.deflate.is_on());
         match how {
@@ -70,7 +72,7 @@ fn a_closed_half_keeps_no_compressor() {
 #[test]
 fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
     for written in 0..16 {
-        let mut conn = Connection::server(&Config::default(), Negotiated::new());
+        let mut conn = Connection::server(&Config::default(), Negotiated::default());
         let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
         assert!(!tx.take_out(held), "there is nothing to write");
         let fed = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
@@ -96,7 +98,7 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
 #[test]
 fn the_single_slice_is_all_of_it_when_there_is_one() {
     let config = Config::default().vectored_from(10);
-    let mut conn = Connection::server(&config, Negotiated::new());
+    let mut conn = Connection::server(&config, Negotiated::default());
     assert_eq!(conn.tx.outgoing().single(), Some(&b""[..]));
     assert!(conn.tx.feed("one").is_ok());
     assert_eq!(conn.tx.outgoing().single(), Some(&b"\x81\x03one"[..]));

@@ -61,7 +61,7 @@ impl Handshake {
         }
         // Item 5.
         if extension {
-            deflate::agree(Extensions::new(headers), &self.config, Negotiated::new())?;
+            deflate::agree(Extensions::new(headers), &self.config, Negotiated::default())?;
         }
         // Item 6.
         match subprotocol {

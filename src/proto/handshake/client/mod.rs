@@ -223,8 +223,10 @@ impl Handshake {
             return Err(HandshakeError::Incomplete);
         };
         let negotiated = match response.headers().get(PROTOCOL) {
-            Some(name) => Negotiated::new().with_subprotocol(head::text(name)),
-            None => Negotiated::new(),
+            Some(name) => {
+                Negotiated { subprotocol: Some(head::text(name).into()), ..Negotiated::default() }
+            }
+            None => Negotiated::default(),
         };
         let chosen = Extensions::new(response.headers());
         let negotiated = deflate::agree(chosen, &self.config, negotiated)?;

@@ -214,8 +214,8 @@ impl Handshake {
             None => ("", ""),
         };
         let negotiated = match chosen {
-            Some(name) => Negotiated::new().with_subprotocol(name),
-            None => Negotiated::new(),
+            Some(name) => Negotiated { subprotocol: Some(name.into()), ..Negotiated::default() },
+            None => Negotiated::default(),
         };
         let (extension, negotiated) =
             deflate::accept(request.extensions(), &self.config, negotiated);

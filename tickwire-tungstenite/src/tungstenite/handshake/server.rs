@@ -173,7 +173,7 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
 
     /// The connection, without the extension that the callback took out of the response.
     fn as_answered(&self, conn: Connection, response: &Response) -> Connection {
-        let nothing = Negotiated::new();
+        let nothing = Negotiated::default();
         let said = response.headers().contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS);
         match said || *conn.negotiated() == nothing {
             true => conn,

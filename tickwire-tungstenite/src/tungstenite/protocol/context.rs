@@ -48,8 +48,8 @@ impl WebSocketContext {
     pub fn from_partially_read(part: Vec<u8>, role: Role, config: Option<WebSocketConfig>) -> Self {
         let config = config.unwrap_or_default();
         let conn = match role {
-            Role::Server => Connection::server(&config.core(), Negotiated::new()),
-            Role::Client => Connection::client(&config.core(), Negotiated::new(), Keys::new()),
+            Role::Server => Connection::server(&config.core(), Negotiated::default()),
+            Role::Client => Connection::client(&config.core(), Negotiated::default(), Keys::new()),
         };
         Self::agreed(conn, part, config)
     }

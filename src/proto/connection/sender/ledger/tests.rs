@@ -86,7 +86,7 @@ fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize) {
 impl Pair {
     fn new(split: bool) -> Self {
         let config = Config::default().high_water(2000).vectored_from(100);
-        let conn = Connection::server(&config, Negotiated::new());
+        let conn = Connection::server(&config, Negotiated::default());
         Self {
             conn,
             held: split.then(OutBuffer::default),
