@@ -8,6 +8,7 @@ use crate::floor::{
 use bytes::Bytes;
 use criterion::{BenchmarkGroup, measurement::WallTime};
 use std::{
+    collections::VecDeque,
     hint::black_box,
     io::{self, IoSlice, Read, Write},
     pin::{Pin, pin},
@@ -190,6 +191,59 @@ pub fn receiving_chunks(len: usize, client: bool) -> Sides {
             }
         },
     )
+}
+
+/// Receiving messages to own, of which the newest `kept` stay; the floor copies each.
+pub fn receiving_owned(len: usize, body: Body, client: bool, kept: usize) -> Sides {
+    let stream = || Stream::new(&messages(len, body), body, !client);
+    let (mut floor, mut from) = (Floor::new(client), stream());
+    let (mut core, mut link) = (connection(client), stream());
+    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(client));
+    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(client));
+    let mut copies = Newest::new(kept);
+    let [mut from_core, mut from_tokio, mut from_blocking] = [(); 3].map(|()| Newest::new(kept));
+    four(
+        move |n| {
+            for _ in 0..n {
+                copies.push(floor.receive(&mut from).to_vec());
+            }
+        },
+        move |n| {
+            for _ in 0..n {
+                receive(&mut core, &mut link);
+                from_core.push(core.receiver_mut().take_message().expect("the step said so"));
+            }
+        },
+        move |n| {
+            now(async {
+                for _ in 0..n {
+                    from_tokio
+                        .push(tokio.recv_owned().await.expect("no error").expect("a message"));
+                }
+            });
+        },
+        move |n| {
+            for _ in 0..n {
+                from_blocking.push(blocking.recv_owned().expect("no error").expect("a message"));
+            }
+        },
+    )
+}
+
+/// Keeps up to so many, and drops the oldest for another.
+struct Newest<T>(VecDeque<T>, usize);
+
+impl<T> Newest<T> {
+    fn new(most: usize) -> Self {
+        Self(VecDeque::with_capacity(most + 1), most)
+    }
+
+    fn push(&mut self, one: T) {
+        self.0.push_back(black_box(one));
+        if self.0.len() > self.1 {
+            self.0.pop_front();
+        }
+    }
 }
 
 fn split_tokio(

@@ -6,7 +6,7 @@
 //! property of two types, [`Buffer`] and [`Text`], whose fields only this file reaches.
 #![allow(unsafe_code)]
 
-use crate::proto::utf8;
+use crate::proto::{block, utf8};
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
@@ -315,9 +315,15 @@ pub(crate) struct Text(Bytes);
 impl Text {
     #[inline]
     pub(crate) fn as_str(&self) -> &str {
-        // SAFETY: every way to make one, `into_text` and the two below, takes it from text, and
+        // SAFETY: every way to make one, `into_text`, `kept` and the two below, takes it from text, and
         // `Bytes` never change.
         unsafe { core::str::from_utf8_unchecked(&self.0) }
+    }
+
+    /// A copy, for which the thread may have a part of a block.
+    #[inline]
+    pub(crate) fn kept(text: &str) -> Self {
+        Self(block::copy(text.as_bytes()))
     }
 
     pub(crate) fn into_bytes(self) -> Bytes {

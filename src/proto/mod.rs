@@ -3,6 +3,7 @@
 //! The state machines are `connection` and `handshake`; all else here are values and codecs, each
 //! usable alone. Nothing here knows of anything outside of this folder, which `tests/source/architecture.rs`
 //! holds.
+mod block;
 pub(crate) mod close;
 mod code;
 pub(crate) mod config;

@@ -11,6 +11,7 @@ mod deflate;
 mod on_threads;
 #[cfg(feature = "tokio")]
 mod on_tokio;
+mod owned;
 
 #[global_allocator]
 static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;

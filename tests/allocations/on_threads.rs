@@ -1,7 +1,10 @@
 //! The blocking adapter allocates nothing for a message once it is warm: counted by the allocator, in
 //! memory and over TCP, in both roles and directions, at many sizes, whole and split, with pongs that
 //! overtake.
-use crate::support::{alloc::count, blocking::*, endless::Endless};
+use crate::{
+    owned::KEPT,
+    support::{alloc::count, blocking::*, endless::Endless},
+};
 use bytes::Bytes;
 use std::thread;
 use tickwire::{
@@ -197,6 +200,26 @@ fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
             assert_eq!(opcodes, each.repeat(WARM + ROUNDS), "server {is_server}, split {split}");
         }
     });
+}
+
+#[test]
+fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_none() {
+    for is_server in [true, false] {
+        for b0 in [TEXT, BINARY] {
+            let wire = to(role_of(is_server), b0, [b'x'; 200]).repeat(20);
+            let io = Endless::new(vec![wire]);
+            let mut ws = WebSocket::from_parts(io, conn(is_server, &config()));
+            let mut next = || until_there!(ws.recv_owned()).unwrap();
+            (0..1000).for_each(|_| drop(next()));
+            let mut kept = Vec::with_capacity(1000);
+            let allocated = count(|| (0..1000).for_each(|_| kept.push(next())));
+            assert!(allocated <= KEPT, "server {is_server}, {b0}: {allocated}");
+            assert!(kept.iter().all(|message| message.as_bytes() == [b'x'; 200]));
+            drop(kept);
+            let allocated = count(|| (0..1000).for_each(|_| drop(next())));
+            assert_eq!(allocated, 0, "server {is_server}, {b0}");
+        }
+    }
 }
 
 #[test]

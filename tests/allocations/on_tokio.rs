@@ -1,6 +1,9 @@
 //! The tokio adapter allocates nothing for a message once it is warm: counted by the allocator, over
 //! a pipe and over TCP, in both roles and directions, at several sizes, with pongs that overtake.
-use crate::support::{self, alloc::allocations, endless::Endless, tokio::*};
+use crate::{
+    owned::KEPT,
+    support::{self, alloc::allocations, endless::Endless, tokio::*},
+};
 use bytes::Bytes;
 use tickwire::{
     Config, Prepared,
@@ -304,6 +307,26 @@ async fn chunks_are_received_without_an_allocation() {
         });
     })
     .await;
+}
+
+#[test]
+fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_none() {
+    for is_server in [true, false] {
+        for b0 in [TEXT, BINARY] {
+            let wire = to(role_of(is_server), b0, [b'x'; 200]).repeat(20);
+            let io = Endless::new(vec![wire]);
+            let mut ws = WebSocket::from_parts(io, conn(is_server, &config()));
+            let mut next = || fresh!(ws.recv_owned()).unwrap().unwrap();
+            (0..1000).for_each(|_| drop(next()));
+            let mut kept = Vec::with_capacity(1000);
+            let allocated = support::alloc::count(|| (0..1000).for_each(|_| kept.push(next())));
+            assert!(allocated <= KEPT, "server {is_server}, {b0}: {allocated}");
+            assert!(kept.iter().all(|message| message.as_bytes() == [b'x'; 200]));
+            drop(kept);
+            let allocated = support::alloc::count(|| (0..1000).for_each(|_| drop(next())));
+            assert_eq!(allocated, 0, "server {is_server}, {b0}");
+        }
+    }
 }
 
 #[cfg(feature = "deflate")]

@@ -52,6 +52,17 @@ fn a_buffer_knows_only_what_is_so() {
     }
 }
 
+/// Texts that share a block are what they are alone, however many come behind them.
+#[test]
+fn a_kept_text_is_its_twin() {
+    let texts: Vec<_> = (0..100).map(|i| "aé€😀".repeat(i * i % 600)).collect();
+    let kept: Vec<_> = texts.iter().map(|text| Text::kept(text)).collect();
+    for (text, kept) in texts.iter().zip(kept) {
+        assert!(kept == Text::from(&text[..]));
+        assert_eq!(core::str::from_utf8(&kept.clone().into_bytes()), Ok(kept.as_str()));
+    }
+}
+
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// The twin: what masking means (§5.3).

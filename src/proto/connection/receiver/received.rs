@@ -1,6 +1,7 @@
 //! The message at which `step` stopped: to look at, to keep.
 use super::{Current, Receiver};
 use crate::proto::{
+    block,
     frame::{Header, OpCode},
     message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
 };
@@ -68,10 +69,16 @@ impl Receiver {
         false
     }
 
-    /// The current message, to keep. A message that fills most of the buffer takes the buffer along, and
-    /// a new one is allocated; a smaller one is copied. Ends the current message.
+    /// The current message, to keep: [`OwnedMessage`] says what it keeps alive. One of up to 4 KiB is
+    /// copied, next to others; a longer one that fills most of the buffer takes the buffer along, and a new one is
+    /// allocated; any other is copied. Ends the current message.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };
+        if let Some(message) = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST) {
+            let message = OwnedMessage::kept(message);
+            self.settle();
+            return Some(message);
+        }
         if self.inflated {
             let message = self.inflate.as_mut().map(|inflate| inflate.take_message(kind));
             self.settle();

@@ -1,0 +1,111 @@
+//! Blocks of a thread, of which messages that are kept are parts: one of up to [`LARGEST`] bytes costs
+//! no allocation of its own.
+//!
+//! ```text
+//! | kept | dropped | kept |   | free               |    the next one takes its part here
+//! ```
+//!
+//! Each part keeps its block. The thread writes behind the last part; when the next one does not fit it
+//! begins at the front again, if no part is left, and takes a new block otherwise. Without std each
+//! message has an allocation of its own.
+use bytes::Bytes;
+#[cfg(feature = "std")]
+use bytes::BytesMut;
+
+/// The most that a block has a part for, in bytes.
+pub(crate) const LARGEST: usize = 4 << 10;
+
+/// A block is two allocations, its bytes and the count of its parts. It is left when there is no room
+/// for the next part: so each allocation stands for 16 KiB that were kept, or more.
+#[cfg(feature = "std")]
+pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
+
+#[cfg(feature = "std")]
+std::thread_local! {
+    static THREAD: std::cell::RefCell<BytesMut> = std::cell::RefCell::new(BytesMut::new());
+}
+
+/// A copy of received bytes, to keep: a part of the thread's block, if they are few.
+#[inline]
+pub(crate) fn copy(bytes: &[u8]) -> Bytes {
+    #[cfg(feature = "std")]
+    if (1..=LARGEST).contains(&bytes.len())
+        && let Ok(part) = THREAD.try_with(|block| part(&mut block.borrow_mut(), bytes))
+    {
+        return part; // else the thread is ending
+    }
+    Bytes::copy_from_slice(bytes)
+}
+
+#[cfg(feature = "std")]
+#[inline]
+fn part(block: &mut BytesMut, bytes: &[u8]) -> Bytes {
+    if block.capacity() < bytes.len() {
+        block.reserve(BLOCK);
+    }
+    block.extend_from_slice(bytes);
+    block.split().freeze()
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use std::{vec, vec::Vec};
+
+    /// Payloads of all lengths that a block has parts for, each of other bytes.
+    fn payloads() -> Vec<Vec<u8>> {
+        (0..300).map(|i| vec![i as u8; 1 + (i * 997) % LARGEST]).collect()
+    }
+
+    #[test]
+    fn parts_that_are_kept_stay_as_they_are() {
+        let mut block = BytesMut::new();
+        let (mut kept, mut blocks, mut end) = (Vec::new(), 0, core::ptr::null());
+        for payload in payloads() {
+            let part = part(&mut block, &payload);
+            blocks += usize::from(part.as_ptr() != end);
+            end = part.as_ptr_range().end;
+            kept.push(part);
+        }
+        assert_eq!(kept, payloads());
+        let sum: usize = kept.iter().map(Bytes::len).sum();
+        assert!(blocks * 2 * (16 << 10) <= sum + BLOCK, "{blocks} blocks for {sum} bytes");
+        // In part dropped, in whatever order: the others stay.
+        let mut all = 0;
+        kept.retain(|_| {
+            all += 1;
+            all % 3 == 0
+        });
+        for payload in payloads() {
+            part(&mut block, &payload);
+        }
+        assert!(kept.iter().eq(payloads().iter().skip(2).step_by(3)));
+    }
+
+    #[test]
+    fn a_block_of_which_nothing_is_kept_is_used_again() {
+        let mut block = BytesMut::new();
+        let first = part(&mut block, &[0]).as_ptr();
+        let range = first as usize..first as usize + BLOCK;
+        for payload in payloads() {
+            let part = part(&mut block, &payload);
+            assert!(range.contains(&(part.as_ptr() as usize)));
+            assert_eq!(part, payload);
+        }
+        let kept = part(&mut block, &[1]);
+        for payload in payloads() {
+            part(&mut block, &payload);
+        }
+        assert_eq!(kept, [1][..]);
+        assert!(!range.contains(&(part(&mut block, &[2]).as_ptr() as usize)));
+    }
+
+    #[test]
+    fn nothing_and_much_have_no_part() {
+        let part = copy(&[1; LARGEST]);
+        let end = part.as_ptr_range().end;
+        assert_ne!(copy(&[2; LARGEST + 1]).as_ptr(), end);
+        assert!(copy(&[]).is_empty());
+        assert_eq!(copy(&[3]).as_ptr(), end);
+    }
+}
