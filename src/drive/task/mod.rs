@@ -24,7 +24,10 @@ use crate::proto::{
     pool,
 };
 #[cfg(doc)]
-use crate::proto::{config::Config, connection::Sender};
+use crate::proto::{
+    config::Config,
+    connection::{Connection, Sender},
+};
 use std::{
     future::poll_fn,
     pin::Pin,
