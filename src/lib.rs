@@ -98,7 +98,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | receive | [`recv`] | borrow it; [`Message::to_owned`] or [`recv_owned`] keeps it |
 //! | act on the newest only | [`recv_with`] | skip while [`Info::more`] |
 //! | answer each message | [`recv_with`] | [`feed`](Sender::feed) to the sender that comes with it |
-//! | see Pings and Closes | [`recv_event`] | answer them yourself, if [`Config`] says so |
+//! | see Pings and Closes | [`recv_event`] | answer them yourself, if [`Config`] says so; `Events` has them in a `Stream` |
 //! | receive more than memory holds | [`recv_chunk`] | pieces as they arrive |
 //! | send more than memory holds | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark its ends |
 //! | send now | [`send`] | the message has reached the socket when it returns |
