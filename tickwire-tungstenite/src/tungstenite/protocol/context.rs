@@ -35,6 +35,8 @@ pub struct WebSocketContext {
     raw: BytesMut,
     /// A Pong or a Close of ours is not written and flushed yet.
     reply_due: bool,
+    /// The buffers are the thread's: it waits for input.
+    at_rest: bool,
     config: WebSocketConfig,
 }
 
@@ -61,8 +63,16 @@ impl WebSocketContext {
         if config.accept_unmasked_frames && conn.role() == tickwire::Role::Server {
             staged = remask.get_or_insert_with(Box::<Remask>::default).translate(&staged).into();
         }
-        let (raw, reply_due) = (BytesMut::new(), false);
-        Self { conn, state: State::Open, staged, remask, raw, reply_due, config }
+        Self {
+            conn,
+            state: State::Open,
+            staged,
+            remask,
+            raw: BytesMut::new(),
+            reply_due: false,
+            at_rest: true,
+            config,
+        }
     }
 
     /// Changes the configuration: the sizes of the write buffer, since the rest is fixed when a connection
@@ -174,7 +184,9 @@ impl WebSocketContext {
             Ok(_) => Ok(()),
             Err(error) => {
                 if error.kind() == io::ErrorKind::WouldBlock {
-                    spare::reclaim(rx);
+                    let (rx, tx) = self.conn.split_mut();
+                    spare::reclaim(rx, tx);
+                    self.at_rest = true;
                 }
                 Err(self.failed(error))
             }
@@ -216,6 +228,9 @@ impl WebSocketContext {
             return Err(Error::WriteBufferFull(Box::new(message)));
         }
         let tx = self.conn.sender_mut();
+        if std::mem::take(&mut self.at_rest) {
+            spare::lend_out(tx);
+        }
         match message {
             Message::Text(text) => drop(tx.feed(text.as_str())?),
             Message::Binary(bytes) => drop(tx.feed(Outbound::from(bytes))?),
@@ -358,3 +373,6 @@ fn written(wrote: io::Result<usize>) -> io::Result<usize> {
         wrote => wrote,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,28 +1,42 @@
-//! A connection that waits has no receive buffer: the thread keeps one, for whichever reads next.
-use std::cell::Cell;
-use tickwire::Receiver;
+//! A connection that waits has no buffers: the thread keeps one of each kind, for whichever goes on next.
+use std::{cell::Cell, thread::LocalKey};
+use tickwire::{Receiver, Sender};
 
 /// A buffer that grew for a long message is not worth keeping.
 const KEPT: usize = 64 << 10;
 
 thread_local! {
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static WRITE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Before a read.
 pub(super) fn lend(rx: &mut Receiver) {
     if !rx.has_buffer() {
-        let spare = SPARE.take();
-        if !spare.is_empty() {
-            rx.lend(spare);
-        }
+        take(&READ, |buffer| rx.lend(buffer));
     }
 }
 
+/// Before a message is fed, where `reclaim` was called since the last.
+pub(super) fn lend_out(tx: &mut Sender) {
+    take(&WRITE, |buffer| tx.lend(buffer));
+}
+
 /// Before a wait.
-pub(super) fn reclaim(rx: &mut Receiver) {
-    let buffer = rx.reclaim();
+pub(super) fn reclaim(rx: &mut Receiver, tx: &mut Sender) {
+    keep(&READ, rx.reclaim());
+    keep(&WRITE, tx.reclaim());
+}
+
+fn take(slot: &'static LocalKey<Cell<Vec<u8>>>, lend: impl FnOnce(Vec<u8>)) {
+    let buffer = slot.take();
+    if !buffer.is_empty() {
+        lend(buffer);
+    }
+}
+
+fn keep(slot: &'static LocalKey<Cell<Vec<u8>>>, buffer: Vec<u8>) {
     if !buffer.is_empty() && buffer.len() <= KEPT {
-        SPARE.set(buffer);
+        slot.set(buffer);
     }
 }
