@@ -162,8 +162,9 @@ impl Session {
                     self.look.pong(took)?;
                 }
             }
-            Event::Ping(_) => {}  // answered already
-            Event::Close(_) => {} // see `ended`
+            Event::Ping(_) => {}    // answered already
+            Event::Close(_) => {}   // see `ended`
+            Event::Skipped(_) => {} // not by default
         }
         Ok(false)
     }

@@ -275,6 +275,19 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
         Ok(self.core.inbound().receiver().chunk())
     }
 
+    /// [`recv_chunk`](Self::recv_chunk), with the control frames between the pieces, and
+    /// [`Skipped`](Event::Skipped) messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_chunk_event(&mut self) -> Result<Option<Event<'_, Chunk<'_>>>, Error> {
+        if self.wait_for(Want::ChunkEvent)? == Ready::End {
+            return self.ended();
+        }
+        Ok(self.core.inbound().receiver().chunk_event())
+    }
+
     /// [`recv`](Self::recv), but the caller can keep the message; see
     /// [`Receiver::take_message`](crate::Receiver::take_message).
     ///

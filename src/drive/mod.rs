@@ -87,11 +87,11 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
         loop {
             match self.core.step(want) {
                 Ok(Step::Message) => return Poll::Ready(Ready::Item),
-                Ok(step @ (Step::Ping | Step::Pong | Step::Close)) => {
+                Ok(step @ (Step::Ping | Step::Pong | Step::Close | Step::Skipped)) => {
                     if step == Step::Pong {
                         self.core.time_pong(&self.io);
                     }
-                    if want == Want::Event {
+                    if matches!(want, Want::Event | Want::ChunkEvent) {
                         return Poll::Ready(Ready::Item);
                     }
                     continue;

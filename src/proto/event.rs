@@ -1,6 +1,7 @@
 //! Events that own what they hold: to keep, to send to another task, or to send to the peer.
 use crate::proto::{
     close::{CloseFrame, OwnedCloseFrame},
+    error::RecvError,
     message::{Event, Message, OwnedMessage},
 };
 use bytes::Bytes;
@@ -19,6 +20,8 @@ pub enum OwnedEvent {
     Pong(Bytes),
     /// A Close; `None` for an empty body (§5.5.1).
     Close(Option<OwnedCloseFrame>),
+    /// A message received that is above a limit; see [`Event::Skipped`]. Sent, it is nothing.
+    Skipped(RecvError),
 }
 
 impl From<Event<'_>> for OwnedEvent {
@@ -28,6 +31,7 @@ impl From<Event<'_>> for OwnedEvent {
             Event::Ping(payload) => Self::Ping(Bytes::copy_from_slice(payload)),
             Event::Pong(payload) => Self::Pong(Bytes::copy_from_slice(payload)),
             Event::Close(frame) => Self::Close(frame.map(OwnedCloseFrame::from)),
+            Event::Skipped(error) => Self::Skipped(error),
         }
     }
 }
@@ -39,6 +43,7 @@ impl<'a> From<&'a OwnedEvent> for Event<'a> {
             OwnedEvent::Ping(payload) => Self::Ping(payload),
             OwnedEvent::Pong(payload) => Self::Pong(payload),
             OwnedEvent::Close(frame) => Self::Close(frame.as_ref().map(CloseFrame::from)),
+            OwnedEvent::Skipped(error) => Self::Skipped(*error),
         }
     }
 }

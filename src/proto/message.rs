@@ -1,5 +1,5 @@
 //! Messages, events and chunks, received and sent; borrowed, except [`OwnedMessage`].
-use crate::proto::{block, close::CloseFrame, kernel::Text, time::Time};
+use crate::proto::{block, close::CloseFrame, error::RecvError, kernel::Text, time::Time};
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::fmt;
@@ -149,17 +149,22 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
 }
 
 /// What may be received: a message, or a control frame whose automatic reply is already queued.
+/// Received in chunks, `M` is a [`Chunk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: as the opcodes.
-pub enum Event<'a> {
-    /// A whole data message.
-    Message(Message<'a>),
+pub enum Event<'a, M = Message<'a>> {
+    /// A whole data message, or a chunk of one.
+    Message(M),
     /// A Ping with its payload, at most 125 bytes (§5.5.2).
     Ping(&'a [u8]),
     /// A Pong with its payload, at most 125 bytes (§5.5.3).
     Pong(&'a [u8]),
     /// A Close, after which nothing is looked at; `None` for an empty body (§5.5.1).
     Close(Option<CloseFrame<'a>>),
+    /// A message is above the limit in this error, and its rest is skipped; of one in chunks, no last
+    /// piece comes. Only with [`skip_too_large`](crate::Config::skip_too_large): else the error ends the
+    /// connection.
+    Skipped(RecvError),
 }
 
 /// A piece of a message, for messages that are too large for memory. The cuts between pieces have no

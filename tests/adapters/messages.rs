@@ -21,6 +21,8 @@ crate::everywhere! {
     fragments_become_one_message_and_a_ping_between_them_is_answered
     a_message_goes_both_ways_in_chunks
     control_frames_are_seen_as_events
+    control_frames_are_seen_between_chunks
+    a_message_too_large_is_skipped_and_told
     the_receiver_knows_what_is_at_hand_and_when_it_was_read
     pings_go_out_at_once_and_a_probe_is_timed
     text_that_is_not_utf8_is_refused_with_1007
@@ -391,5 +393,53 @@ fn a_flush_that_was_given_up_loses_nothing_and_repeats_nothing<E: End>() {
         go_on.send(()).unwrap();
         end.send(&binary(2)).unwrap();
         assert!(end.is_written(one));
+    });
+}
+
+fn control_frames_are_seen_between_chunks<E: End>() {
+    let far = |peer: &mut Peer| {
+        peer.say(TEXT_OPEN, b"ab");
+        peer.say(PING, b"1");
+        peer.say(PONG, b"2");
+        peer.say(CONT, b"cd");
+        peer.say(CLOSE, &close_body(1000, "bye"));
+        peer.expect(PONG, b"1");
+        peer.expect(CLOSE, &close_body(1000, ""));
+    };
+    serve(far, |mut end: E| {
+        let chunk = |data: &str, last| Seen::Chunk(DataKind::Text, data.into(), last);
+        for expected in [
+            chunk("ab", false),
+            Seen::Ping(b"1".into()),
+            Seen::Pong(b"2".into()),
+            chunk("cd", true),
+            Seen::Close(Some((1000, "bye".into()))),
+        ] {
+            assert_eq!(end.chunk_event().unwrap(), Some(expected));
+        }
+        assert_eq!(end.chunk_event().unwrap(), None);
+    });
+}
+
+fn a_message_too_large_is_skipped_and_told<E: End>() {
+    let far = |peer: &mut Peer| {
+        for next in ["event", "chunk", "message"] {
+            peer.say(BINARY, &bytes(100_000));
+            peer.say(TEXT, next.as_bytes());
+        }
+        peer.expect(TEXT, b"done");
+    };
+    let config = Config::default().max_message(1000).skip_too_large(true);
+    meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
+        let limit = 1000;
+        let skipped = Seen::Skipped(RecvError::MessageTooBig { limit });
+        assert_eq!(end.event().unwrap(), Some(skipped));
+        assert_eq!(end.event().unwrap(), Some(text("event")));
+        let skipped = Seen::Skipped(RecvError::FrameTooBig { limit });
+        assert_eq!(end.chunk_event().unwrap(), Some(skipped));
+        let chunk = Seen::Chunk(DataKind::Text, b"chunk".into(), true);
+        assert_eq!(end.chunk_event().unwrap(), Some(chunk));
+        assert_eq!(end.recv().unwrap(), Some(text("message"))); // which passes over it
+        end.send(&OwnedMessage::from("done")).unwrap();
     });
 }

@@ -660,6 +660,7 @@ where
             }
             tickwire::Event::Ping(_) => {}
             tickwire::Event::Close(_) => panic!("closed early"),
+            tickwire::Event::Skipped(error) => panic!("{error}"),
         }
         if dice.once_in(7) {
             yield_now().await;

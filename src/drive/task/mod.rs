@@ -128,6 +128,21 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
         Ok(self.core.inbound().receiver().chunk())
     }
 
+    /// [`recv_chunk`](Self::recv_chunk), with the control frames between the pieces, and
+    /// [`Skipped`](Event::Skipped) messages.
+    ///
+    /// Cancel safe, as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_chunk_event(&mut self) -> Result<Option<Event<'_, Chunk<'_>>>, Error> {
+        if poll_fn(|cx| self.poll_more(cx, Want::ChunkEvent)).await == Ready::End {
+            return self.ended();
+        }
+        Ok(self.core.inbound().receiver().chunk_event())
+    }
+
     /// [`recv`](Self::recv), but the caller can keep the message; see
     /// [`Receiver::take_message`](crate::Receiver::take_message).
     ///

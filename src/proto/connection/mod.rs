@@ -72,6 +72,7 @@ use alloc::{boxed::Box, vec::Vec};
 ///                 continue;
 ///             }
 ///             Ok(Step::Ping | Step::Pong | Step::Close) => continue, // answered already
+///             Ok(Step::Skipped) => continue, // too large: `skip_too_large`
 ///             Ok(Step::NeedInput) => true,
 ///             Ok(Step::Closed) | Err(_) => match conn.ending() {
 ///                 Ending::Flush => false, // again when writable
@@ -321,7 +322,8 @@ impl Connection {
     ///
     /// [`max_message`](Config::max_message), [`max_fragments`](Config::max_fragments) and
     /// [`frame_timeout`](Config::frame_timeout) do not apply to a message received in pieces;
-    /// [`max_frame`](Config::max_frame) does. A call of `step` in the middle of one skips the rest
+    /// [`max_frame`](Config::max_frame) does: where that [is to skip](Config::skip_too_large), no last
+    /// piece comes, but [`Skipped`](Step::Skipped), and the next piece is a first one. A call of `step` in the middle of one skips the rest
     /// of it.
     ///
     /// # Errors

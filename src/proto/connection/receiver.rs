@@ -41,6 +41,9 @@ pub enum Step {
     Pong,
     /// A Close; its answer is queued, unless this end closed first.
     Close,
+    /// A message above a limit, whose rest is skipped; only with
+    /// [`skip_too_large`](Config::skip_too_large).
+    Skipped,
     /// The input is used up: write the queued output, then read.
     NeedInput,
     /// The peer's Close was seen: nothing more will arrive.
@@ -137,6 +140,7 @@ enum Current {
     Message(DataKind),
     Chunk { kind: DataKind, first: bool, last: bool },
     Control(OpCode),
+    Skipped(RecvError),
 }
 
 impl Receiver {
@@ -195,7 +199,8 @@ impl Receiver {
     fn rest(&mut self) -> usize {
         match self.state {
             State::Payload { remaining, .. } => match &self.message {
-                Some(message) if message.compressed => 0, // it does not stay in the buffer
+                // It does not stay in the buffer.
+                Some(message) if message.compressed || message.handing == Handing::TooLarge => 0,
                 _ => {
                     let here = self.buf.wire_len() as u64;
                     let limit = if self.in_chunks() { usize::MAX } else { self.limits.max_message };
@@ -455,6 +460,11 @@ impl Receiver {
         self.message.as_ref().is_some_and(|message| message.handing != Handing::Whole)
     }
 
+    /// Whether the message in progress is skipped because of its length.
+    fn is_too_large(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.handing == Handing::TooLarge)
+    }
+
     /// The position in the stream of the first byte not consumed.
     fn place(&self) -> u64 {
         self.total.wrapping_sub(self.buf.wire_len() as u64)
@@ -464,7 +474,11 @@ impl Receiver {
     /// limited.
     pub(crate) fn partial_frame(&self) -> Option<u64> {
         match self.state {
-            State::Payload { .. } | State::Control { .. } if !self.in_chunks() => Some(self.begun),
+            State::Payload { .. } | State::Control { .. }
+                if !self.in_chunks() || self.is_too_large() =>
+            {
+                Some(self.begun)
+            }
             State::Header if self.buf.wire_len() > 0 => Some(self.place()),
             _ => None,
         }

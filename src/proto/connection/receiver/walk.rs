@@ -25,6 +25,8 @@ struct Taken {
     stop: Stop,
     /// The place of the part here of the message, in its buffer.
     here: Range<usize>,
+    /// The message has inflated to more than the limit, and is to be skipped.
+    too_big: bool,
 }
 
 /// Where taking stopped.
@@ -68,8 +70,10 @@ impl Receiver {
     }
 
     fn walk(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
-        if delivery == Delivery::Whole {
-            self.want_whole()?;
+        if delivery == Delivery::Whole
+            && let Some(error) = self.want_whole()?
+        {
+            return Ok(self.skip_message(error));
         }
         loop {
             match &self.state {
@@ -81,13 +85,15 @@ impl Receiver {
                         return self.starved();
                     };
                     let whole = delivery == Delivery::Whole && !self.in_chunks();
-                    self.check_limits(&header, whole)?;
+                    if let Err(error) = self.check_limits(&header, whole) {
+                        let error = self.limits.excuse(error)?;
+                        self.enter(header, len);
+                        return Ok(self.skip_message(error));
+                    }
                     if whole && self.waits(&header, len) {
                         return self.starved();
                     }
-                    self.begun = self.place();
-                    self.buf.skip(len);
-                    self.begin(header);
+                    self.enter(header, len);
                 }
                 State::Payload { .. } => {
                     if let Some(step) = self.take_payload(delivery)? {
@@ -106,20 +112,38 @@ impl Receiver {
         }
     }
 
-    /// A whole message is asked for, possibly in the middle of one that was handed out in chunks.
-    fn want_whole(&mut self) -> Result<(), RecvError> {
-        let Some(message) = &mut self.message else { return Ok(()) };
+    /// A whole message is asked for, possibly in the middle of one that was handed out in chunks. Says
+    /// whether it is to be skipped as too large.
+    fn want_whole(&mut self) -> Result<Option<RecvError>, RecvError> {
+        let Some(message) = &mut self.message else { return Ok(None) };
         match (message.handing, &self.state) {
-            (Handing::Chunks, _) => message.handing = Handing::Skipping,
+            (Handing::Chunks, _) => {
+                message.handing = Handing::Skipping;
+                Ok(None)
+            }
             (Handing::Whole, &State::Payload { remaining, .. }) => {
                 // A frame begun while chunks were asked for was not checked against these.
                 let (compressed, fragments) = (message.compressed, message.fragments);
                 let kept = self.kept(compressed);
-                self.limits.check_message(compressed, kept, remaining, fragments)?;
+                match self.limits.check_message(compressed, kept, remaining, fragments) {
+                    Ok(()) => Ok(None),
+                    Err(error) => self.limits.excuse(error).map(Some),
+                }
             }
-            _ => {}
+            _ => Ok(None),
         }
-        Ok(())
+    }
+
+    /// Drops the part here of the message in progress, which is above a limit, and the rest as that
+    /// comes.
+    fn skip_message(&mut self, error: RecvError) -> Step {
+        if let Some(message) = &mut self.message {
+            message.handing = Handing::TooLarge;
+            let compressed = message.compressed;
+            self.let_go(compressed);
+        }
+        self.current = Current::Skipped(error);
+        Step::Skipped
     }
 
     /// The rules that span frames, and those of this connection: all that the first byte of a
@@ -152,7 +176,7 @@ impl Receiver {
 
     /// Limits on a data frame, and on the message it would make.
     fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
-        if header.opcode.is_control() {
+        if header.opcode.is_control() || self.is_too_large() {
             return Ok(());
         }
         let begun = self.message.as_ref().map(|message| (message.compressed, message.fragments));
@@ -186,6 +210,13 @@ impl Receiver {
             })
     }
 
+    /// Goes on behind a header, of `len` bytes.
+    fn enter(&mut self, header: Header, len: usize) {
+        self.begun = self.place();
+        self.buf.skip(len);
+        self.begin(header);
+    }
+
     /// The state that a checked header puts us in.
     fn begin(&mut self, header: Header) {
         let mask = header.masking_key.map(Masker::new);
@@ -214,14 +245,18 @@ impl Receiver {
         };
         let (kind, compressed, handing) = (message.kind, message.compressed, message.handing);
         let whole = message.is_whole(delivery);
-        let Taken { wire, stop, here } = self.take_data(whole)?;
+        let Taken { wire, stop, here, too_big } = self.take_data(whole)?;
         let last = stop == Stop::End;
         self.tally.more(wire, last);
+        let skipped = too_big.then(|| self.skip_message(self.limits.message_too_big()));
         if last {
             self.message = None;
         }
+        if skipped.is_some() {
+            return Ok(skipped);
+        }
         let shown = match (handing, delivery) {
-            (Handing::Skipping, _) => {
+            (Handing::Skipping | Handing::TooLarge, _) => {
                 self.let_go(compressed);
                 None
             }
@@ -252,7 +287,8 @@ impl Receiver {
     fn take_data(&mut self, whole: bool) -> Result<Taken, RecvError> {
         let Self { state, message, buf, inflate, limits, tally, .. } = self;
         let (State::Payload { remaining, fin, mask }, Some(message)) = (state, message) else {
-            return Ok(Taken { wire: 0, stop: Stop::Input, here: 0..0 }); // `begin` set both
+            // `begin` set both
+            return Ok(Taken { wire: 0, stop: Stop::Input, here: 0..0, too_big: false });
         };
         let here = buf.wire_len();
         let n = usize::try_from(*remaining).map_or(here, |r| r.min(here));
@@ -277,18 +313,18 @@ impl Receiver {
         };
         // For inflated bytes it shows only now.
         let too_big = whole && here.len() > limits.max_message;
-        if message.kind == DataKind::Text {
+        if message.kind == DataKind::Text && message.handing != Handing::TooLarge {
             let last = stop == Stop::End && !too_big;
             message.check_text(bytes, here.clone(), whole, last)?;
         }
-        if too_big {
+        if too_big && !limits.skips {
             return Err(limits.message_too_big());
         }
         *remaining -= wire as u64;
         if *remaining == 0 && stop != Stop::Full {
             self.state = State::Header;
         }
-        Ok(Taken { wire, stop, here })
+        Ok(Taken { wire, stop, here, too_big })
     }
 
     /// Drops the part here of the message in progress.
