@@ -25,7 +25,6 @@ pub(crate) mod message;
 pub(crate) mod outbound;
 #[cfg(feature = "std")]
 pub(crate) mod pool;
-pub(crate) mod prepared;
 pub(crate) mod role;
 pub(crate) mod shown;
 pub(crate) mod time;

@@ -375,7 +375,7 @@ fn p107_the_wait_for_a_response_has_an_end() {
     let mut handshake = Handshake::new(&request, &config, SampleNonce(None));
     handshake.handle_timeout(at(5)).unwrap();
     assert_eq!(handshake.poll_timeout(), Some(at(15)));
-    feed_head(&mut handshake, &[b'H']);
+    feed_head(&mut handshake, b"H");
     assert_eq!(
         (handshake.step(), handshake.handle_timeout(at(14))),
         (Ok(Progress::Partial), Ok(()))

@@ -11,8 +11,15 @@ const PAGE: &str = include_str!("../../SECURITY.md");
 const README: &str = include_str!("../../README.md");
 
 /// Settings that are no limit on a peer.
-const NO_LIMITS: [&str; 6] =
-    ["vectored_from", "auto_pong", "auto_close", "stamp_reads", "socket", "deflate"];
+const NO_LIMITS: [&str; 7] = [
+    "vectored_from",
+    "auto_pong",
+    "auto_close",
+    "explain_violations",
+    "skip_too_large",
+    "stamp_reads",
+    "deflate",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -103,6 +103,9 @@ mod core_types {
         both::<deflate::Agreed>();
     };
 
+    #[cfg(feature = "std")]
+    const _: () = both::<Received<'_, &mut Sender>>();
+
     #[cfg(feature = "socket")]
     const _: () = {
         both::<SocketOptions>();
@@ -132,7 +135,6 @@ mod blocking_adapter {
     const _: () = {
         both::<Incoming<TcpStream>>();
         both::<WebSocket<TcpStream>>();
-        both::<tickwire::Received<'_>>();
         both::<Plain<TcpStream>>();
         both::<WebSocket<MaybeTls>>();
         both::<Reader<TcpStream>>();
@@ -222,7 +224,7 @@ mod tokio_adapter {
 #[cfg(feature = "futures-io")]
 #[allow(dead_code)]
 mod futures_io_adapter {
-    use super::both;
+    use super::{both, sync};
     use async_net::TcpStream;
     use std::time::Instant;
     use tickwire::futures_io::*;
@@ -233,6 +235,8 @@ mod futures_io_adapter {
         both::<Incoming<TcpStream, Timer>>();
         both::<WebSocket<TcpStream, Timer>>();
         both::<FuturesIo<TcpStream, Timer>>();
+        // Not `Send`: it is a lock, to be given back where it was taken.
+        sync::<SenderGuard<'_>>();
         both::<Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>>();
         both::<MessageOrRoom<'_>>();
         both::<ReadHalf<TcpStream>>();

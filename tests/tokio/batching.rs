@@ -354,7 +354,7 @@ async fn a_large_shared_payload_leaves_in_one_vectored_write_from_where_it_lies(
         near.read_exact(&mut wire).await.unwrap();
         let got = messages(&frames(&wire));
         assert_eq!(got.len(), 4);
-        assert!(got[1].as_bytes() == &payload && got[2].as_bytes() == &payload);
+        assert!(got[1].as_bytes() == payload && got[2].as_bytes() == payload);
     })
     .await;
 }
@@ -413,7 +413,7 @@ async fn a_hundred_spliced_payloads_go_out_whole_and_in_order() {
             let reading = async { near.read_exact(&mut wire).await.unwrap() };
             tokio::join!(sending, reading);
             for (i, message) in messages(&frames(&wire)).iter().enumerate() {
-                assert!(message.as_bytes() == &vec![i as u8; i * 3]);
+                assert!(message.as_bytes() == vec![i as u8; i * 3]);
             }
         }
     })

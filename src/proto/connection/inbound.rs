@@ -35,7 +35,7 @@ pub struct Inbound {
 struct Opened {
     negotiated: Negotiated,
     /// The head of the response, if the request asked to keep it.
-    response: Vec<u8>,
+    response: Box<[u8]>,
 }
 
 /// Without the response, which may hold secrets.
@@ -54,7 +54,7 @@ impl Inbound {
             role,
             shut: false,
             stamps: config.stamp_reads,
-            opened: (!plain).then(|| Box::new(Opened { negotiated, response: Vec::new() })),
+            opened: (!plain).then(|| Box::new(Opened { negotiated, response: Box::default() })),
         }
     }
 
@@ -176,7 +176,7 @@ impl Inbound {
     }
 
     pub(super) fn keep_response(&mut self, head: Vec<u8>) {
-        self.opened.get_or_insert_default().response = head;
+        self.opened.get_or_insert_default().response = head.into();
     }
 
     pub(super) fn role(&self) -> Role {

@@ -145,8 +145,8 @@ fn the_first_reason_for_cutting_off_stays_and_none_comes_behind_the_end() {
 #[cfg(feature = "deflate")]
 #[test]
 fn a_compressed_frame_is_read_in_ordinary_pieces() {
-    let mut negotiated = Negotiated::default();
-    negotiated.deflate = Some(crate::proto::deflate::Agreed::default());
+    let deflate = Some(crate::proto::deflate::Agreed::default());
+    let negotiated = Negotiated { deflate, ..Negotiated::default() };
     let mut rx = Connection::server(&Config::default().read_buffer(1000), negotiated).inbound.rx;
     let mut header = Header::new(OpCode::Binary, 1 << 20);
     (header.rsv1, header.masking_key) = (true, Some([0; 4]));

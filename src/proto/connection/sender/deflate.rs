@@ -11,7 +11,7 @@ use crate::proto::{
         codec::{self, Compressor, Output, Setting, TAIL},
     },
     frame::{FIN, RSV1},
-    prepared::{Prepared, opcode},
+    outbound::prepared::{Prepared, opcode},
     role::Role,
 };
 use std::boxed::Box;

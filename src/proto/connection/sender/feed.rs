@@ -6,8 +6,10 @@ use crate::proto::{
     error::{SendError, shown},
     frame::{MAX_HEADER_LEN, OpCode},
     message::{Chunk, DataKind},
-    outbound::{Content, Outbound},
-    prepared::{Encoded, Prepared, opcode},
+    outbound::{
+        Content, Outbound,
+        prepared::{Encoded, Prepared, opcode},
+    },
     utf8::Utf8Validator,
 };
 use bytes::Bytes;

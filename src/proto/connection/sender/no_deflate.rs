@@ -1,6 +1,6 @@
 //! In place of `deflate` without that feature: nothing is compressed.
 use super::Sender;
-use crate::proto::{config::Config, deflate::Agreed, prepared::Prepared, role::Role};
+use crate::proto::{config::Config, deflate::Agreed, outbound::prepared::Prepared, role::Role};
 
 #[derive(Default)]
 pub(super) struct Deflate {}

@@ -53,8 +53,7 @@ fn a_closed_half_keeps_no_compressor() {
     use crate::proto::{deflate::Agreed, role::Role};
     for how in 0..3 {
         let agreed = Agreed::default().with_takeover(Role::Server, true);
-        let mut negotiated = Negotiated::default();
-        negotiated.deflate = Some(agreed);
+        let negotiated = Negotiated { deflate: Some(agreed), ..Negotiated::default() };
         let config =
             Config::default().deflate(crate::proto::deflate::Deflate::default().min_size(0));
         let mut conn = Connection::server(&config, negotiated);

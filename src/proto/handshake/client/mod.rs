@@ -257,7 +257,7 @@ impl Handshake {
 impl Connection {
     /// The server's response to the opening handshake, if the client's request asked to
     /// [keep](Request::keep_response) it; else `None`. A connection opened through
-    /// [`handshake::http`](crate::handshake::http) has none: there the caller has the response.
+    /// `handshake::http` has none: there the caller has the response.
     pub fn response(&self) -> Option<ResponseHead<'_>> {
         self.response_head().map(|head| ResponseHead { status: 101, head })
     }

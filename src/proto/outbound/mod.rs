@@ -1,11 +1,11 @@
 //! Messages to send, by reference or by value.
-use crate::proto::{
-    message::{DataKind, Message, OwnedMessage},
-    prepared::Prepared,
-};
+pub(crate) mod prepared;
+
+use crate::proto::message::{DataKind, Message, OwnedMessage};
 use alloc::{borrow::Cow, string::String, vec::Vec};
 use bytes::Bytes;
 use core::fmt;
+use prepared::Prepared;
 
 /// A message to be sent, as [`Sender::feed`](crate::Sender::feed) takes it.
 ///
