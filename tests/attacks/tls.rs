@@ -20,6 +20,9 @@ use tickwire::{
 /// each direction, and the runtime of the thread.
 const TLS: usize = 64 << 10;
 
+/// The block of a thread that takes messages to own.
+const OWNED: usize = 36 << 10;
+
 /// How receiving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -112,7 +115,7 @@ fn fares(attack: impl Fn(Role, &mut Raw), messages: &[&str], end: End, code: (u1
             );
             let messages = messages.iter().map(|&message| message.to_owned()).collect();
             assert_eq!(fate, Fate { messages, end, code }, "{adapter:?} {role:?}");
-            heap.under(format_args!("{adapter:?} {role:?}"), TLS + SMALL);
+            heap.under(format_args!("{adapter:?} {role:?}"), TLS + OWNED + SMALL);
         }
     }
 }

@@ -100,7 +100,7 @@ impl<I: Source + Timer + Output> Incoming<I> {
         Ok(ws)
     }
 
-    /// Refuses: writes the response, with the date unless it has one, and ends the stream.
+    /// Rejects: writes the response, with the date unless it has one, and ends the stream.
     ///
     /// Dropping the future drops the stream.
     ///
