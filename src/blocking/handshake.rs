@@ -139,7 +139,7 @@ fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
 }
 
 impl<S: Stream> Patient<S> {
-    /// For a handshake that began then.
+    /// For a handshake that began at `began`.
     fn since(began: Instant, io: S) -> Self {
         let _ = io.set_nodelay(true); // if that fails, reading will too
         Self::new(io, began)

@@ -149,7 +149,7 @@ impl Timeout {
         Ok(())
     }
 
-    /// Sets it to what the caller lets calls wait, unless it is shorter as it is. The stream is told at
+    /// Sets it to what the caller lets calls wait, unless it is shorter already. The stream is told at
     /// once, since it may have no timeouts.
     pub(super) fn lower(
         &mut self,

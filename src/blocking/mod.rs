@@ -221,16 +221,15 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
         Ok(self.message())
     }
 
-    /// [`recv`](Self::recv), with what goes with the message: [facts](Received::info) about it and, but
-    /// for a `Reader`, the sending half, to answer while the message is alive. Replies leave in one write
+    /// [`recv`](Self::recv), returning with the message its [`info`](Received::info) and, except for a `Reader`,
+    /// the sending half, to answer while the message is alive. Replies leave in one write
     /// when the input is used up, or earlier when [`cork_limit`](Config::cork_limit) is passed.
     ///
     /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
     /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
     /// either, until the write timeout ends it. (Two ends that answer each message
     /// with more can block each other this way.) After our own Close, messages are discarded up to
-    /// the peer's Close. None of this is so for a `Reader`: there `recv_with` differs from `recv` in its
-    /// result only.
+    /// the peer's Close. For a `Reader` none of this applies: only the result differs from that of `recv`.
     ///
     /// # Errors
     ///

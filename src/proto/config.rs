@@ -90,7 +90,7 @@ impl Config {
     }
 
     /// The longest frame received, in bytes; default: as [`max_message`](Self::max_message). A
-    /// longer one fails the connection with Close 1009. Holds for chunks too: to receive a message
+    /// longer one fails the connection with Close 1009, or [is skipped](Self::skip_too_large). Holds for chunks too: to receive a message
     /// longer than [`max_message`](Self::max_message) in chunks, allow its frames here.
     pub fn max_frame(mut self, bytes: usize) -> Self {
         self.max_frame = Some(bytes);
@@ -111,11 +111,11 @@ impl Config {
     /// [`max_frame`](Self::max_frame), is skipped, so that the connection goes on; default no: it fails
     /// with Close 1009.
     ///
-    /// A skipped message is told once, as [`Event::Skipped`](crate::Event::Skipped), as soon as it shows;
+    /// A skipped message is reported once, as [`Event::Skipped`](crate::Event::Skipped), as soon as it shows;
     /// calls that return only messages or chunks pass over it. Nothing of it is kept, and its text is not
-    /// validated from there on. A compressed one is inflated to its end, since those after it may refer to it.
-    /// However long it is and in however many fragments, it is skipped; only
-    /// [`frame_timeout`](Self::frame_timeout) holds for its frames.
+    /// validated from there on. A compressed one is inflated to its end, since later messages may refer to it.
+    /// No limit on length or fragments applies to the part skipped, only
+    /// [`frame_timeout`](Self::frame_timeout) to each of its frames.
     pub fn skip_too_large(mut self, yes: bool) -> Self {
         self.skip_too_large = yes;
         self

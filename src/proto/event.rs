@@ -6,7 +6,8 @@ use crate::proto::{
 };
 use bytes::Bytes;
 
-/// An [`Event`] that owns its payload: a message or a control frame, received or to be sent.
+/// An [`Event`] that owns its payload: a message or a control frame, received or to be sent, or that a
+/// message was skipped.
 ///
 /// `Event::from(&owned)` borrows it, and `OwnedEvent::from(event)` copies one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +21,7 @@ pub enum OwnedEvent {
     Pong(Bytes),
     /// A Close; `None` for an empty body (§5.5.1).
     Close(Option<OwnedCloseFrame>),
-    /// A message received that is above a limit; see [`Event::Skipped`]. Sent, it is nothing.
+    /// A message received that is above a limit; see [`Event::Skipped`]. Sending it does nothing.
     Skipped(RecvError),
 }
 

@@ -148,10 +148,11 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
     }
 }
 
-/// What may be received: a message, or a control frame whose automatic reply is already queued.
+/// What may be received: a message, a control frame whose automatic reply is already queued, or that a
+/// message is skipped.
 /// Received in chunks, `M` is a [`Chunk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: as the opcodes.
+// Exhaustive: the opcodes, and one policy.
 pub enum Event<'a, M = Message<'a>> {
     /// A whole data message, or a chunk of one.
     Message(M),
@@ -221,7 +222,7 @@ impl Info {
 /// share, so that a thousand messages of 200 bytes cost 12 allocations if all are kept, and none if each is
 /// dropped before the next. A block is freed with the last of its messages: if you keep a few for
 /// long out of many, keep copies, `message.as_message().to_owned()`, which are allocations of their own.
-/// A longer message is one too, or lies in the buffer that it fills to a half or more. A thread on
+/// A longer message has its own allocation, or keeps the receive buffer if it fills half of it. A thread on
 /// which such a message was received has up to one block besides. Without `std` there are no blocks.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct OwnedMessage(Payload);

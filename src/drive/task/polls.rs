@@ -70,7 +70,7 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     /// [`Sender::close`](crate::Sender::close) begins its deadline with the next poll of either side.
     ///
     /// Everything else is for a connection that one task drives: the future of [`recv`](Self::recv), and any
-    /// other of a whole WebSocket, takes the wake-ups of both sides, so that a second task might sleep for ever.
+    /// other of a whole WebSocket, replaces the wakers of both sides, so that a second task may never be woken.
     /// Of `into_split`, each half is for one task, whatever it calls, and needs no lock around both.
     ///
     /// # Errors

@@ -129,7 +129,7 @@ impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
 ///     while let Some(event) = events.next().await {
 ///         match event? {
 ///             OwnedEvent::Message(message) => sink.send(message.into()).await?,
-///             OwnedEvent::Close(frame) => println!("closes: {frame:?}"), // and was answered
+///             OwnedEvent::Close(frame) => println!("closed: {frame:?}"), // already answered
 ///             OwnedEvent::Ping(_) | OwnedEvent::Pong(_) => {} // a Ping was answered too
 ///             OwnedEvent::Skipped(_) => {}                    // not by default
 ///         }

@@ -26,7 +26,7 @@ pub struct Inbound {
     shut: bool,
     /// Reads are to be stamped: [`Config::stamp_reads`].
     stamps: bool,
-    /// `None` where nothing was agreed on or kept, as mostly.
+    /// `None` where nothing was agreed on or kept: the usual case.
     opened: Option<Box<Opened>>,
 }
 

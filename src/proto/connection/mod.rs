@@ -56,7 +56,7 @@ use alloc::{boxed::Box, vec::Vec};
 /// ) -> Result<bool, Box<dyn std::error::Error>> {
 ///     loop {
 ///         let step = conn.step();
-///         if !matches!(step, Ok(Step::Message | Step::Ping | Step::Pong | Step::Close)) {
+///         if matches!(step, Ok(Step::NeedInput | Step::Closed) | Err(_)) {
 ///             // The batch is over, or a Close has to be sent: write until it would block.
 ///             if let Err(error) = write(conn, stream) {
 ///                 eprintln!("write failed: {error}"); // input that is still readable comes first
@@ -71,8 +71,8 @@ use alloc::{boxed::Box, vec::Vec};
 ///                 }
 ///                 continue;
 ///             }
-///             Ok(Step::Ping | Step::Pong | Step::Close) => continue, // answered already
-///             Ok(Step::Skipped) => continue, // too large: `skip_too_large`
+///             // Answered already; skipped only if `Config` says so.
+///             Ok(Step::Ping | Step::Pong | Step::Close | Step::Skipped) => continue,
 ///             Ok(Step::NeedInput) => true,
 ///             Ok(Step::Closed) | Err(_) => match conn.ending() {
 ///                 Ending::Flush => false, // again when writable
@@ -322,9 +322,9 @@ impl Connection {
     ///
     /// [`max_message`](Config::max_message), [`max_fragments`](Config::max_fragments) and
     /// [`frame_timeout`](Config::frame_timeout) do not apply to a message received in pieces;
-    /// [`max_frame`](Config::max_frame) does: where that [is to skip](Config::skip_too_large), no last
-    /// piece comes, but [`Skipped`](Step::Skipped), and the next piece is a first one. A call of `step` in the middle of one skips the rest
-    /// of it.
+    /// [`max_frame`](Config::max_frame) does. With [`skip_too_large`](Config::skip_too_large) a message with a
+    /// longer frame ends with [`Skipped`](Step::Skipped) in place of a last piece, and the next piece begins
+    /// another message. A call of `step` in the middle of a message skips the rest of it.
     ///
     /// # Errors
     ///

@@ -129,7 +129,7 @@ impl Sender {
     }
 
     /// Tells the peer why this end fails the connection: behind the replies to what came before,
-    /// unless the stream does not take those. Where a Close was sent before, that has to do.
+    /// unless the stream does not take those. No second Close is sent.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,

@@ -85,7 +85,7 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// Whether headers, whose values of a name `named` gives, ask for an upgrade to WebSocket.
+/// Whether the headers that `named` looks up ask for an upgrade to WebSocket.
 pub(in crate::proto::handshake) fn asks_for_upgrade<'a, V: Iterator<Item = &'a [u8]>>(
     named: impl Fn(&'static str) -> V,
 ) -> bool {
