@@ -111,8 +111,8 @@ impl<S: Stream> Incoming<S> {
     /// # Errors
     ///
     /// [`Error::Io`]; [`Error::Recv`] if the stream took nothing for
-    /// [`write_timeout`](Config::write_timeout); [`Error::Handshake`] for a request that
-    /// [`read_any`](Self::read_any) found bad.
+    /// [`write_timeout`](Config::write_timeout); [`Error::WouldBlock`] on a stream that does not block;
+    /// [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found bad.
     pub fn accept(self, accept: Accept<'_>) -> Result<WebSocket<S>, Error> {
         let mut ws = self.accept_corked(accept)?;
         ws.flush()?;
@@ -125,7 +125,8 @@ impl<S: Stream> Incoming<S> {
     /// # Errors
     ///
     /// [`Error::Io`] if the response could not be written, [`Error::Recv`] if that took longer
-    /// than [`write_timeout`](Config::write_timeout).
+    /// than [`write_timeout`](Config::write_timeout), [`Error::WouldBlock`] on a stream that does not
+    /// block.
     pub fn reject(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         wait(self.answer(rejection.into()))??;
         let _ = wait(self.linger()); // a stream that does not block gives what it has

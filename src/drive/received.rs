@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 pub struct Received<'a, S = &'a mut Sender> {
     /// The message, borrowed from the buffer it was read into.
     pub message: Message<'a>,
-    /// The sending half, with room for an answer.
+    /// The sending half, with room for an answer; closed, if the stream takes nothing any more.
     pub sender: S,
     receiver: &'a Receiver,
 }
@@ -45,7 +45,7 @@ pub trait Answers<I>: Core<I> + Sized {
     fn is_free(&self) -> bool;
     /// Waits for room for an answer, and writes where enough waits.
     fn poll_room(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()>;
-    /// Nothing can answer a message any more.
+    /// This end has closed: to what comes now, no answer is owed.
     fn is_mute(&self) -> bool;
     /// The message at which the last step stopped.
     fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
@@ -62,7 +62,7 @@ impl<I: Input<Whole> + Output> Answers<I> for Whole {
 
     fn poll_room(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let tx = socket.core.conn.sender();
-        if !tx.has_room() {
+        if !tx.has_room() && !tx.is_closed() {
             // Receiving finds the error again later.
             return socket.poll_flush(cx, true).map(drop);
         }
@@ -73,7 +73,8 @@ impl<I: Input<Whole> + Output> Answers<I> for Whole {
     }
 
     fn is_mute(&self) -> bool {
-        self.conn.sender().is_closed()
+        let tx = self.conn.sender();
+        tx.is_closed() && !tx.is_broken()
     }
 
     #[inline(always)]

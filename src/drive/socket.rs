@@ -30,7 +30,7 @@ impl<C: Outcome, I> Socket<C, I> {
 
 impl<C: Core<I>, I> Socket<C, I> {
     /// Fails the connection for a rule of your own, as a violation does: nothing more is delivered.
-    /// The next receiving call writes this Close, ends the stream, within about a second, and returns
+    /// The next receiving call writes this Close, ends the stream, which takes a few seconds at the most, and returns
     /// [`RecvError::Failed`](crate::RecvError::Failed). See [`Connection::fail`].
     ///
     /// # Errors

@@ -84,11 +84,11 @@ pub enum RecvError {
         /// How many are allowed.
         limit: u32,
     },
-    /// The application failed the connection, with this code in our Close:
-    /// [`Connection::fail`](crate::Connection::fail).
+    /// The application failed the connection with this code:
+    /// [`Connection::fail`](crate::Connection::fail). Our Close carries it, unless one was sent before.
     #[error("failed by this end with close code {code}")]
     Failed {
-        /// Of our Close.
+        /// As given.
         code: CloseCode,
     },
     /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5).

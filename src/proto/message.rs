@@ -195,9 +195,10 @@ impl fmt::Debug for Chunk<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
-    /// Whether the bytes already read hold another complete, unfragmented data message, right
-    /// after this one or after control frames. Says nothing about bytes that the system still holds, nor
-    /// whether a text is valid UTF-8.
+    /// Whether the bytes already read hold another complete, unfragmented data message within the
+    /// limits, right after this one, or after control frames and messages to be
+    /// [skipped](crate::Config::skip_too_large). Says nothing about bytes that the system still holds, nor
+    /// whether a text is valid UTF-8, nor how long a compressed message is when inflated.
     pub more: bool,
     /// When the read that completed the message was made, if the caller said so
     /// ([`commit_at`](crate::Receiver::commit_at)).

@@ -77,6 +77,7 @@ pub(crate) trait End: Sized {
     fn probe(&mut self) -> Result<(), Error>;
     /// Closes and receives to the end.
     fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error>;
+    fn feed_close(&mut self) -> Result<(), SendError>;
     fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError>;
     /// Sends all this, and receives as many messages meanwhile.
     fn both(&mut self, out: &[OwnedMessage], count: usize) -> Result<Vec<Seen>, Error>;
@@ -332,6 +333,9 @@ macro_rules! end {
             fn probe(&mut self) -> Result<(), Error> {
                 self.$tx.probe()?;
                 self.flush()
+            }
+            fn feed_close(&mut self) -> Result<(), SendError> {
+                self.$tx.sender().close(None)
             }
             fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error> {
                 $run!(self.$tx.close(frame))?;

@@ -19,6 +19,13 @@ crate::everywhere! {
     the_end_of_the_stream_is_not_a_close
     a_reset_does_not_hide_what_came_before_it
     a_peer_that_is_gone_fails_whoever_sends
+    what_came_before_a_failed_write_is_received_to_be_answered_too
+}
+
+crate::over! { [an_end_that_has_closed_reads_on_with_more_unsent_than_high_water]
+    tokio_whole: crate::end::Tokio;
+    futures_io_whole: crate::end::FuturesIo;
+    blocking_whole: crate::end::Blocking;
 }
 
 fn the_peer_closes_and_is_answered_with_its_code<E: End>() {
@@ -202,5 +209,48 @@ fn a_peer_that_is_gone_fails_whoever_sends<E: End>() {
         // What the peer said before is still there.
         assert_eq!(end.recv().unwrap(), Some(text("last")));
         assert!(end.recv().is_err());
+    });
+}
+
+fn what_came_before_a_failed_write_is_received_to_be_answered_too<E: End>() {
+    let (gone, over) = std::sync::mpsc::channel();
+    let far = move |peer: &mut Peer| {
+        for message in ["last but one", "last"] {
+            peer.say(TEXT, message.as_bytes());
+        }
+        peer.io = std::os::unix::net::UnixStream::pair().unwrap().0;
+        gone.send(()).unwrap();
+    };
+    serve(far, |mut end: E| {
+        over.recv().unwrap();
+        assert!(end.send(&binary(10)).is_err());
+        for message in ["last but one", "last"] {
+            assert_eq!(end.recv_info().unwrap().unwrap().0, text(message));
+        }
+        assert!(end.recv_info().is_err());
+    });
+}
+
+fn an_end_that_has_closed_reads_on_with_more_unsent_than_high_water<E: End>() {
+    // The peer takes what is unsent only after all of its own was read.
+    const MUCH: usize = 4 << 20;
+    let far = |peer: &mut Peer| {
+        for _ in 0..MUCH / 100_000 {
+            peer.say(BINARY, &bytes(100_000));
+        }
+        peer.say(CLOSE, b"");
+        let mut got = 0;
+        while let Some((BINARY, payload)) = peer.hear() {
+            got += payload.len();
+        }
+        assert_eq!(got, MUCH);
+    };
+    let config =
+        Config::default().high_water(1 << 10).close_timeout(std::time::Duration::from_secs(1));
+    meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
+        let _ = end.feed(&binary(MUCH)).unwrap();
+        end.feed_close().unwrap();
+        while end.recv_info().unwrap().is_some() {}
+        assert!(end.was_clean());
     });
 }

@@ -640,9 +640,9 @@ fn a_poll_lends_the_next_message_or_event_of_a_whole_and_of_a_half() {
     });
 }
 
-/// A stream that wakes nobody: it refuses bytes until told otherwise, and then takes all.
+/// A stream that wakes nobody: it takes as many bytes as it was told to.
 #[derive(Clone, Default)]
-struct Gate(Arc<Mutex<(bool, Vec<u8>)>>);
+struct Gate(Arc<Mutex<(usize, Vec<u8>)>>);
 
 impl ::futures_io::AsyncRead for Gate {
     fn poll_read(
@@ -664,7 +664,10 @@ impl ::futures_io::AsyncWrite for Gate {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        if self.0.lock().unwrap().0 { Poll::Ready(Ok(bytes.len())) } else { Poll::Pending }
+        let (ref mut takes, _) = *self.0.lock().unwrap();
+        let n = bytes.len().min(*takes);
+        *takes -= n;
+        if n > 0 { Poll::Ready(Ok(n)) } else { Poll::Pending }
     }
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -683,23 +686,43 @@ where
     tx.feed(text("waits")).unwrap();
     tx.sleeps(W::poll_flush);
     rx.sleeps(R::poll_next);
-    *gate.0.lock().unwrap() = (true, masked(PING, "?"));
+    *gate.0.lock().unwrap() = (usize::MAX, masked(PING, "?"));
     assert!(matches!(rx.poll(R::poll_next), Poll::Ready(Some(Ok(OwnedEvent::Ping(_))))));
     assert!(rx.poll(R::poll_next).is_pending()); // it has written
     tx.goes_on(W::poll_flush).unwrap();
 }
 
+fn the_reader_makes_the_room_that_the_writer_waits_for<R, W>(gate: Gate, reader: R, writer: W)
+where
+    R: Stream<Item = Result<OwnedEvent, Error>> + Unpin,
+    W: Sink<OwnedEvent, Error = Error> + Unpin,
+{
+    let (mut rx, mut tx) = (Task::new(reader), Task::new(writer));
+    tx.fills(600);
+    rx.sleeps(R::poll_next);
+    *gate.0.lock().unwrap() = (1000, masked(PING, "?")); // less than waits
+    assert!(matches!(rx.poll(R::poll_next), Poll::Ready(Some(Ok(OwnedEvent::Ping(_))))));
+    assert!(rx.poll(R::poll_next).is_pending());
+    tx.goes_on(W::poll_ready).unwrap();
+}
+
 #[test]
 fn who_writes_the_rest_wakes_the_other_though_the_stream_does_not() {
     let socket = |gate: &Gate| {
-        let conn = connection(Role::Server, &Config::default());
+        let conn = connection(Role::Server, &Config::default().high_water(1000));
         smol::WebSocket::from_parts(gate.clone(), Timer::at, conn)
     };
     let gate = Gate::default();
     let (sink, events) = Events(socket(&gate)).split();
     the_reader_writes_what_the_writer_waits_for(gate, events, sink);
+    let gate = Gate::default();
+    let (sink, events) = Events(socket(&gate)).split();
+    the_reader_makes_the_room_that_the_writer_waits_for(gate, events, sink);
 
     let gate = Gate::default();
     let (reader, writer) = socket(&gate).into_split_with(|io| (io.clone(), io));
     the_reader_writes_what_the_writer_waits_for(gate, Events(reader), Events(writer));
+    let gate = Gate::default();
+    let (reader, writer) = socket(&gate).into_split_with(|io| (io.clone(), io));
+    the_reader_makes_the_room_that_the_writer_waits_for(gate, Events(reader), Events(writer));
 }

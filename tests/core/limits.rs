@@ -1,6 +1,6 @@
 //! Every limit at the limit and one beyond (PROTOCOL.md 1 and 13).
 use crate::support::wire::*;
-use tickwire::{Config, RecvError, Role};
+use tickwire::{Config, RecvError, Role, Step};
 
 /// Sent in pieces of these lengths, the message is received, or fails so with this Close.
 fn pieces(role: Role, config: &Config, lens: &[usize], error: Option<(RecvError, u16)>) {
@@ -317,6 +317,33 @@ fn a_frame_too_large_is_skipped_in_chunks_too() {
         feed(&mut conn, &to(role, TEXT, "next"));
         let skipped = Seen::Skipped(RecvError::MessageTooBig { limit: 4 });
         assert_eq!(events(&mut conn), [skipped, text("next")]);
+    }
+}
+
+#[test]
+fn what_will_be_refused_or_skipped_is_not_one_more_message() {
+    for role in ROLES {
+        let large = to(role, BINARY, [1; 101]);
+        let ping = to(role, PING, "");
+        let small = to(role, TEXT, "small");
+        let begins = to(role, BINARY_OPEN, [1; 101]);
+        let after = |skips, frames: &[&Vec<u8>]| {
+            let config = Config::default().max_message(100).skip_too_large(skips);
+            let mut conn = connection(role, &config);
+            feed(&mut conn, &to(role, TEXT, "first"));
+            for frame in frames {
+                feed(&mut conn, frame);
+            }
+            assert_eq!(conn.step(), Ok(Step::Message));
+            conn.receiver().info().more
+        };
+        for skips in [false, true] {
+            assert!(after(skips, &[&small]));
+            assert!(!after(skips, &[&large]));
+            assert!(!after(skips, &[&ping, &large, &ping]));
+            assert!(!after(skips, &[&begins, &small]));
+            assert_eq!(after(skips, &[&ping, &large, &large, &ping, &small]), skips);
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Outlook {
     pub(super) failed: bool,
     /// The stream refuses bytes, and either side may write them later.
     pub(super) blocked: bool,
+    /// One more message would be admitted.
+    pub(super) room: bool,
 }
 
 impl Outlook {
@@ -51,7 +53,8 @@ impl Outlook {
     /// blocks is woken by it; but a stream may forget that waker when it takes bytes.
     fn is_news(self, before: Self) -> bool {
         let ends = |of: Self| (of.closed, of.broken, of.failed);
-        ends(self) != ends(before) || (before.blocked && !self.blocked)
+        let writable = (before.blocked && !self.blocked) || (!before.room && self.room);
+        writable || ends(self) != ends(before)
     }
 }
 

@@ -135,6 +135,7 @@ impl Sleeps for Whole {
             broken: tx.is_broken(),
             failed: self.error().is_some(),
             blocked: tx.poll_timeout().is_some(),
+            room: tx.has_room(),
         })
     }
 }

@@ -33,7 +33,7 @@ use crate::{
 use bytes::Buf;
 use std::{
     future::poll_fn,
-    io, mem,
+    io,
     sync::{Arc, PoisonError},
     task::{Context, Poll, Wake, Waker, ready},
 };
@@ -73,7 +73,7 @@ pub(super) struct Wakers {
     writer: Mutex<Option<Waker>>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Reader,
     Writer,
@@ -160,12 +160,14 @@ impl<W: Output> Shared<W> {
         let cx = &mut Context::from_waker(&both);
         let mut pen = self.pen();
         let Pen { io, held, dirty, blocked } = &mut *pen;
+        let awaited = *blocked;
+        let mut took = false;
         loop {
             let mut queue = self.queue();
             if !queue.tx.take_out(held) {
                 pool::give(held.reclaim());
                 if !*dirty {
-                    let awaited = mem::take(blocked);
+                    *blocked = false;
                     // The right goes back before more can be queued.
                     drop(pen);
                     drop(queue);
@@ -189,13 +191,17 @@ impl<W: Output> Shared<W> {
             match write(io, &out, TURN, cx) {
                 Poll::Ready(Ok(n)) => {
                     out.advance(n);
-                    *dirty = true;
+                    (*dirty, took) = (true, true);
                 }
                 Poll::Ready(Err(error)) => return self.fail(held, error),
                 Poll::Pending => {
                     *blocked = true;
                     held.blocked();
                     self.queue().tx.note(held);
+                    drop(pen);
+                    if awaited && took && side == Side::Reader {
+                        self.wakers.wake_one(Side::Writer); // there may be room
+                    }
                     return Poll::Pending;
                 }
             }

@@ -1,8 +1,8 @@
 //! Streams and sinks of owned messages, and of owned events, for code that uses combinators:
 //! `StreamExt`, `forward`, a `select` of many connections, frameworks that take `Stream + Sink`.
 //!
-//! Their cost is an owned message for each one received (one allocation, or a share of the
-//! buffer it came in) where [`recv`](WebSocket::recv) lends it out. The WebSocket's own methods take
+//! Their cost is an owned message for each one received (a copy of up to 4 KiB into a block that it shares with
+//! others, or a share of the buffer it came in) where [`recv`](WebSocket::recv) lends it out. The WebSocket's own methods take
 //! precedence over those of `SinkExt`: `ws.send("text")` is [`WebSocket::send`].
 //!
 //! `StreamExt::split` lets two tasks share one WebSocket; [`Socket::poll_recv`] has the rule.

@@ -63,7 +63,7 @@ impl Receiver {
     }
 
     /// Whether `wire` begins, after any whole control frames, with a whole unfragmented data
-    /// message whose header breaks no rule.
+    /// message whose header breaks no rule and no limit. One that is to be skipped is stepped over.
     fn more(&self, mut wire: &[u8]) -> bool {
         while let Ok(Some((header, len))) = Header::parse(wire) {
             let legal = matches!(wire, [b0, b1, ..] if self.check(*b0, Some(b1)).is_ok());
@@ -74,11 +74,14 @@ impl Receiver {
             else {
                 return false;
             };
-            if !header.opcode.is_control() {
-                return header.fin;
-            }
-            if header.opcode == OpCode::Close {
-                return false;
+            let skipped = match self.check_limits(&header, true) {
+                Err(_) if !self.limits.skips => return false,
+                checked => checked.is_err(),
+            };
+            match header.opcode {
+                OpCode::Ping | OpCode::Pong => {}
+                OpCode::Text | OpCode::Binary if skipped && header.fin => {}
+                _ => return header.fin && !skipped && !header.opcode.is_control(),
             }
             wire = rest.get(header.payload_len as usize..).unwrap_or_default();
         }

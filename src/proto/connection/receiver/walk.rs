@@ -175,7 +175,7 @@ impl Receiver {
     }
 
     /// Limits on a data frame, and on the message it would make.
-    fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
+    pub(super) fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
         if header.opcode.is_control() || self.is_too_large() {
             return Ok(());
         }
