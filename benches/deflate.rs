@@ -17,7 +17,7 @@ use floor::Rng;
 use std::{fmt::Write, hint::black_box, time::Instant};
 use tickwire::{
     Config, Connection, Negotiated, Role, Step,
-    deflate::{Agreed, Deflate},
+    deflate::{Agreed, Deflate, Direction},
 };
 
 /// How long one turn takes, about.
@@ -98,11 +98,8 @@ fn payloads(level: u32, takeover: bool) -> Vec<Vec<u8>> {
 
 fn connection(role: Role, level: u32, takeover: bool) -> Connection {
     let config = Config::default().deflate(Deflate::default().level(level as u8));
-    let agreed = Agreed::default()
-        .with_takeover(Role::Server, takeover)
-        .with_takeover(Role::Client, takeover);
-    let mut negotiated = Negotiated::default();
-    negotiated.deflate = Some(agreed);
+    let both = Direction { takeover, ..Direction::default() };
+    let negotiated = Negotiated::from(Agreed { server: both, client: both });
     match role {
         Role::Server => Connection::server(&config, negotiated),
         Role::Client => Connection::client(&config, negotiated, Rng(7)),

@@ -1,4 +1,4 @@
-//! Masking in place and copying, by size, beside a loop over bytes and a plain copy.
+//! Masking in place, by size, beside a loop over bytes and a plain copy.
 mod floor;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -29,9 +29,6 @@ fn benches(c: &mut Criterion) {
         group.bench_function(format!("{len}/floor"), |b| b.iter(|| xor(black_box(to), KEY)));
         group.bench_function(format!("{len}/apply"), |b| {
             b.iter(|| Masker::new(black_box(KEY)).apply(black_box(to)));
-        });
-        group.bench_function(format!("{len}/copy"), |b| {
-            b.iter(|| Masker::new(black_box(KEY)).copy(black_box(to), black_box(&from)));
         });
     }
 }

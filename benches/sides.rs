@@ -294,13 +294,8 @@ pub fn inflating() -> Sides {
     }
     let stream = || Stream::of(wire.clone(), vec![]);
     let connection = || {
-        let agreed = Agreed::default()
-            .with_takeover(tickwire::Role::Server, false)
-            .with_takeover(tickwire::Role::Client, false);
         let config = Config::default().deflate(Deflate::default());
-        let mut negotiated = Negotiated::default();
-        negotiated.deflate = Some(agreed);
-        Connection::client(&config, negotiated, floor::Rng(7))
+        Connection::client(&config, Negotiated::from(Agreed::default()), floor::Rng(7))
     };
     let mut raw = Decompress::new(false);
     let mut out = vec![0; 16 << 10];

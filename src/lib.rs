@@ -281,7 +281,7 @@ pub use drive::task::streams::Events;
 pub use drive::{error::Error, received::Received};
 pub use outbox::{Outbox, OutboxCounts, PushError, TooSlow};
 #[cfg(feature = "counters")]
-pub use proto::connection::counters::{Counters, Traffic};
+pub use proto::connection::counters::Traffic;
 #[cfg(feature = "deflate")]
 pub use proto::deflate;
 #[cfg(feature = "std")]

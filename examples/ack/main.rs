@@ -46,8 +46,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let _ = send.send(format!("buy {n}").into_bytes()).await;
         }
     });
-    let quick = Backoff::new()?.max_delay(Duration::from_millis(5));
-    let connections = client::run(&Request::new(&url)?, &mut { quick }, receive).await?;
+    let mut quick = Backoff::new()?;
+    quick.max_delay = Duration::from_millis(5);
+    let connections = client::run(&Request::new(&url)?, &mut quick, receive).await?;
 
     let accounts = account.lock();
     let done = accounts.get("/desk-7").map_or(&[][..], |account| &account.done);

@@ -76,7 +76,7 @@ impl Secrets {
 pub(crate) async fn ask(request: Request) -> Result<Result<String, u16>, Error> {
     let mut ws = match Dial::new(&request).connect(&Config::default()).await {
         Ok(ws) => ws,
-        Err(Error::Refused(refusal)) => return Ok(Err(refusal.status())),
+        Err(Error::Refused(refusal)) => return Ok(Err(refusal.status)),
         Err(error) => return Err(error),
     };
     let greeting = match ws.recv().await? {

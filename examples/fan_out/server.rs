@@ -105,7 +105,8 @@ async fn subscriber(
     stream.set_nodelay(true)?;
     let epoch = Instant::now();
     let mut ws = accept(stream, &Config::default()).await?;
-    let mut outbox = Outbox::new(TooSlow::DropOldest).max_bytes(BACKLOG);
+    let mut outbox = Outbox::new(TooSlow::DropOldest);
+    outbox.max_bytes = BACKLOG;
     loop {
         let now = || Time::new(epoch.elapsed());
         let _ = outbox.feed(now(), ws.sender()); // closed: receiving says why
@@ -118,7 +119,7 @@ async fn subscriber(
                 Err(RecvError::Lagged(_)) => {} // the server itself is too slow: a gap for all
                 Err(RecvError::Closed) => return Ok(outbox.counts()),
             },
-            received = ws.recv_or_room(outbox.feeds_below()) => match received? {
+            received = ws.recv_or_room(outbox.max_unsent) => match received? {
                 MessageOrRoom::Message(_) => {
                     let _ = outbox.push(now(), &snapshot);
                     ready.fetch_add(1, Relaxed);

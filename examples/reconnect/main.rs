@@ -112,8 +112,10 @@ async fn run(options: Options) -> Result<()> {
                 }
             });
             // Short, since this is to be watched.
-            let short = Backoff::new()?.first_delay(Duration::from_millis(200));
-            (url, short.max_delay(Duration::from_millis(800)))
+            let mut short = Backoff::new()?;
+            short.first_delay = Duration::from_millis(200);
+            short.max_delay = Duration::from_millis(800);
+            (url, short)
         }
     };
     let beat = Heartbeat::new(Duration::from_millis(500), Duration::from_millis(500));

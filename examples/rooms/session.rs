@@ -35,7 +35,7 @@ pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<()
         let now = || Time::new(epoch.elapsed());
         let _ = outbox.feed(now(), ws.sender()); // closed: receiving says why
         let answer = tokio::select! {
-            received = ws.recv_or_room(outbox.feeds_below()) => match received? {
+            received = ws.recv_or_room(outbox.max_unsent) => match received? {
                 MessageOrRoom::Message(message) => match (Wish::of(message), &mut room) {
                     (Wish::Join(name), room) => {
                         *room = None; // leaves the one before

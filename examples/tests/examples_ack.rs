@@ -47,7 +47,8 @@ async fn nothing_is_lost_and_nothing_is_done_twice_over_a_hundred_cuts() {
             }
         });
         let request = Request::new(&url).unwrap();
-        let mut backoff = Backoff::seeded(1).max_delay(Duration::from_millis(1));
+        let mut backoff = Backoff::seeded(1);
+        backoff.max_delay = Duration::from_millis(1);
         let connections = client::run(&request, &mut backoff, receive).await.unwrap();
         assert_eq!(connections, CUTS + 1);
         let accounts = account.lock();

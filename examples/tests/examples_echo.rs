@@ -111,7 +111,7 @@ fn the_server_refuses_other_origins_and_says_so_in_one_line() {
             }
             for bad in ["http://a.example", "http://b.example", "https://a.example.net"] {
                 match ask(bad).await.unwrap_err() {
-                    Error::Refused(refusal) => assert_eq!(refusal.status(), 403),
+                    Error::Refused(refusal) => assert_eq!(refusal.status, 403),
                     error => panic!("{error}"),
                 }
             }

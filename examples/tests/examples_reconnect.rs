@@ -55,7 +55,7 @@ impl Feed for Heard {
     fn gap(&mut self, ended: &Result<u16, Error>, delay: Duration) {
         let why = match ended {
             Ok(code) => format!("closed {code}"),
-            Err(Error::Refused(refusal)) => format!("status {}", refusal.status()),
+            Err(Error::Refused(refusal)) => format!("status {}", refusal.status),
             Err(Error::Recv(RecvError::UnexpectedEof)) => "end".into(),
             Err(Error::Recv(RecvError::PongTimeout)) => "dead".into(),
             Err(Error::Handshake(HandshakeError::UnexpectedEof)) => "end in the handshake".into(),
@@ -101,7 +101,10 @@ fn start(server: &Server, blocking: bool, backoff: Backoff) -> (Heard, Client) {
 }
 
 fn quick() -> Backoff {
-    Backoff::seeded(1).first_delay(Duration::from_millis(1)).max_delay(MAX_DELAY)
+    let mut backoff = Backoff::seeded(1);
+    backoff.first_delay = Duration::from_millis(1);
+    backoff.max_delay = MAX_DELAY;
+    backoff
 }
 
 /// An address whose port nobody else takes while the server is down.
@@ -140,7 +143,7 @@ async fn through_every_kind_of_loss(blocking: bool) {
     server.serve(3, End::Eof).await.unwrap();
     server.serve(3, End::Refused(401, None)).await.unwrap();
     let (ended, _) = client.await.unwrap();
-    assert!(matches!(ended, Err(Error::Refused(refusal)) if refusal.status() == 401));
+    assert!(matches!(ended, Err(Error::Refused(refusal)) if refusal.status == 401));
 
     let mut lines = heard.lines();
     lines.dedup_by(|a, b| a == b && a == "gap: nobody listens"); // as often as it takes
@@ -193,7 +196,9 @@ async fn blocking_goes_through_every_kind_of_loss_and_stops_at_401() {
 async fn accepted_and_dropped_a_hundred_times(blocking: bool) {
     let mut server = Server::bind(address()).await.unwrap();
     // Delays of at most 1 ms, and an end: what is counted is that none of these proves useful.
-    let backoff = quick().max_delay(Duration::from_millis(1)).max_attempts(100);
+    let mut backoff = quick();
+    backoff.max_delay = Duration::from_millis(1);
+    backoff.max_attempts = Some(100);
     let (heard, client) = start(&server, blocking, backoff);
     for n in 0..101 {
         let end = if n % 2 == 0 { End::InHandshake } else { End::Refused(500, None) };

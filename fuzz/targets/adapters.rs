@@ -25,7 +25,7 @@ use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Error, Event, Events, Heartbeat,
     Message, Negotiated, OwnedCloseFrame, OwnedEvent, OwnedMessage, Position, Prepared, Role,
     SendError, blocking,
-    deflate::{Agreed, Deflate},
+    deflate::{Agreed, Deflate, Direction},
     tokio::{MessageOrRoom, Reader, WebSocket, Writer},
 };
 use tickwire_fuzz::{
@@ -1121,12 +1121,8 @@ fn negotiated(s: &Settings) -> Negotiated {
     if !s.compressed {
         return Negotiated::default();
     }
-    let agreed = [Role::Client, Role::Server]
-        .into_iter()
-        .fold(Agreed::default(), |agreed, role| agreed.with_takeover(role, s.takeover));
-    let mut negotiated = Negotiated::default();
-    negotiated.deflate = Some(agreed);
-    negotiated
+    let both = Direction { takeover: s.takeover, ..Direction::default() };
+    Negotiated::from(Agreed { server: both, client: both })
 }
 
 thread_local! {
@@ -1292,7 +1288,7 @@ fn check(sides: &[Side; 2], at_the_end: bool) {
 fn is_known(heard: &OwnedEvent, from: &Side, to: &Side) -> bool {
     from.said.contains(heard)
         || match heard {
-            OwnedEvent::Message(_) => false,
+            OwnedEvent::Message(_) | OwnedEvent::Skipped(_) => false,
             OwnedEvent::Ping(payload) => payload.len() == 4,
             OwnedEvent::Pong(payload) => {
                 payload.len() == 4 || to.said.contains(&OwnedEvent::Ping(payload.clone()))

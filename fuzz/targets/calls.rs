@@ -17,7 +17,7 @@ use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Heartbeat, Message,
     Negotiated, OwnedMessage, Position, Prepared, ProtocolError, ReadyState, RecvError, Role,
     SendError, Step, Time,
-    deflate::{Agreed, Deflate},
+    deflate::{Agreed, Deflate, Direction},
 };
 use tickwire_fuzz::{
     Keys, frame_len,
@@ -272,13 +272,12 @@ impl Ledger {
         let mut negotiated = Negotiated::default();
         if let Some(takeover) = s.takeover {
             config = config.deflate(Deflate::default().level(1).min_size(16));
-            let own = if input.client { Role::Client } else { Role::Server };
             // The peer's messages stand alone, so that each can be read by itself.
-            let agreed =
-                [Role::Client, Role::Server].into_iter().fold(Agreed::default(), |agreed, role| {
-                    agreed.with_takeover(role, takeover && role == own)
-                });
-            negotiated.deflate = Some(agreed);
+            let own = Direction { takeover, ..Direction::default() };
+            negotiated = Negotiated::from(match input.client {
+                true => Agreed { client: own, ..Agreed::default() },
+                false => Agreed { server: own, ..Agreed::default() },
+            });
         }
         Self {
             conn: match input.client {

@@ -115,7 +115,10 @@ fn message(as_text: bool, len: usize, seed: usize) -> OwnedMessage {
 }
 
 fn event(message: &OwnedMessage) -> Event {
-    Event::Message { text: message.as_message().kind() == DataKind::Text, payload: message.as_bytes().to_vec() }
+    Event::Message {
+        text: message.as_message().kind() == DataKind::Text,
+        payload: message.as_bytes().to_vec(),
+    }
 }
 
 /// Everybody's.
@@ -191,8 +194,12 @@ impl Send {
                     let (data, rest) = left.split_at(*len);
                     left = rest;
                     drain(conn, wire);
-                    let chunk =
-                        Chunk { kind: message.as_message().kind(), first: i == 0, data, last: i == lens.len() };
+                    let chunk = Chunk {
+                        kind: message.as_message().kind(),
+                        first: i == 0,
+                        data,
+                        last: i == lens.len(),
+                    };
                     conn.sender_mut().feed_chunk(chunk).expect("all before is written");
                 }
                 fed.push(event(&message));

@@ -12,7 +12,7 @@ use miniz_oxide::deflate::core::{
 use tickwire::{
     Chunk, Config, Connection, DataKind, Event, Negotiated, Outbound, Prepared, ProtocolError,
     RecvError, Role, Step,
-    deflate::{Agreed, Deflate},
+    deflate::{Agreed, Deflate, Direction},
 };
 use tickwire_fuzz::{
     Keys, begin_frame,
@@ -47,18 +47,15 @@ fuzz_target!(|data: &[u8]| {
 /// One end.
 fn end(flags: u8, client: bool) -> Connection {
     let takeover = flags & TAKEOVER != 0;
-    let bits = if flags & SMALL_WINDOW != 0 { 9 } else { 15 };
-    let mut agreed = Agreed::default();
-    for role in [Role::Server, Role::Client] {
-        agreed = agreed.with_takeover(role, takeover).with_window_bits(role, bits);
-    }
+    let window_bits = if flags & SMALL_WINDOW != 0 { 9 } else { 15 };
+    let both = Direction { takeover, window_bits };
+    let agreed = Agreed { server: both, client: both };
     let limit = if flags & SMALL_LIMIT != 0 { 100 } else { LIMIT };
     let config = Config::default()
         .max_message(limit)
         .max_frame(LIMIT)
         .deflate(Deflate::default().min_size(usize::from(flags >> 5) * 20).level(flags >> 5));
-    let mut negotiated = Negotiated::default();
-negotiated.deflate = Some(agreed);
+    let negotiated = Negotiated::from(agreed);
     if client {
         Connection::client(&config, negotiated, Keys(1))
     } else {

@@ -163,12 +163,11 @@ fuzz_target!(|input: Input| {
     };
     let max_bytes = usize::from(input.max_bytes);
     let max_age = input.max_age.map(|ms| Duration::from_millis(u64::from(ms)));
-    let mut outbox = Outbox::new(policy).max_bytes(max_bytes);
-    if let Some(age) = max_age {
-        outbox = outbox.max_age(age);
-    }
+    let mut outbox = Outbox::new(policy);
+    outbox.max_bytes = max_bytes;
+    outbox.max_age = max_age;
     if let Some(bytes) = input.max_unsent {
-        outbox = outbox.max_unsent(usize::from(bytes));
+        outbox.max_unsent = usize::from(bytes);
     }
     let config = Config::default().high_water(usize::from(input.high_water));
     let mut run = Run {
@@ -295,7 +294,7 @@ impl Run {
         let mut want = 0;
         if self.open.is_none() {
             for entry in &self.model.queue {
-                if buffered >= self.outbox.feeds_below() || buffered >= self.high_water {
+                if buffered >= self.outbox.max_unsent.max(1) || buffered >= self.high_water {
                     break;
                 }
                 buffered += frame_len(entry.payload.len(), self.client);

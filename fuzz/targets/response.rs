@@ -81,14 +81,14 @@ fn run(config: &Config, request: &Request, wire: &[u8], cut: u8, eof: bool) -> O
     }
     let response = client.response().map(|response| {
         let own = |(name, value): (&str, &[u8])| (name.to_owned(), value.to_vec());
-        (response.status(), response.headers().map(own).collect())
+        (response.status, response.headers().map(own).collect())
     });
     if verdict != Ok(Progress::Complete) {
         let refusal = client.into_refusal();
         if verdict.is_err_and(|e| matches!(e, HandshakeError::Refused { .. })) {
             assert!(refusal.is_some(), "refused, and by nothing");
         }
-        let body = refusal.map(|refusal| refusal.body().to_vec());
+        let body = refusal.map(|refusal| refusal.body.to_vec());
         return Outcome { verdict, response, body, subprotocol: None, after: None };
     }
     // Read again, the plain way: behind the interim responses there is one 101, and it fits.

@@ -155,13 +155,11 @@ fuzz_target!(|input: Input| {
     let [first, max, max_retry_after] =
         [input.first, input.max, input.max_retry_after].map(Span::get);
     let limit = input.attempts.map(u32::from);
-    let mut backoff = Backoff::seeded(input.seed)
-        .first_delay(first)
-        .max_delay(max)
-        .max_retry_after(max_retry_after);
-    if let Some(limit) = limit {
-        backoff = backoff.max_attempts(limit);
-    }
+    let mut backoff = Backoff::seeded(input.seed);
+    backoff.first_delay = first;
+    backoff.max_delay = max;
+    backoff.max_retry_after = max_retry_after;
+    backoff.max_attempts = limit;
     let mut twin = backoff.clone();
     let mut model = Model { first, max, max_retry_after, limit, attempts: 0 };
     for op in input.ops.iter().take(100) {

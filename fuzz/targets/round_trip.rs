@@ -5,8 +5,9 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use std::collections::VecDeque;
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Negotiated, Outbound, OwnedMessage, Prepared, Role, SendError, Step,
-    deflate::{Agreed, Deflate},
+    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Negotiated, Outbound,
+    OwnedMessage, Prepared, Role, SendError, Step,
+    deflate::{Agreed, Deflate, Direction},
 };
 use tickwire_fuzz::{
     Keys,
@@ -114,13 +115,11 @@ fuzz_target!(|input: Input| {
     if let Some(compression) = input.compression {
         let ours = Deflate::default().min_size(usize::from(compression.min_size));
         config = config.deflate(ours.level(compression.level % 10));
-        let mut agreed = Agreed::default();
-        for (i, role) in [Role::Client, Role::Server].into_iter().enumerate() {
-            agreed = agreed
-                .with_takeover(role, compression.takeover[i])
-                .with_window_bits(role, 9 + compression.window_bits[i] % 7);
-        }
-        negotiated.deflate = Some(agreed);
+        let [client, server] = [0, 1].map(|i| Direction {
+            takeover: compression.takeover[i],
+            window_bits: 9 + compression.window_bits[i] % 7,
+        });
+        negotiated = Negotiated::from(Agreed { server, client });
     }
     let [a, b, c, d] = input.cuts;
     let end = |client, writes, reads| End {
@@ -283,7 +282,10 @@ fn pass(from: &mut End, to: &mut End) -> bool {
             Step::NeedInput | Step::Closed => break,
             Step::Message => {
                 let want = from.expected.pop_front().expect("nobody fed this");
-                assert!(to.conn.receiver().message() == Some(want.as_message()), "another message came");
+                assert!(
+                    to.conn.receiver().message() == Some(want.as_message()),
+                    "another message came"
+                );
                 if want.as_bytes().len().is_multiple_of(2) {
                     assert!(to.conn.receiver_mut().take_message() == Some(want));
                 }

@@ -19,9 +19,9 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// backoff with jitter (RFC 6455 §7.2.3). An iterator, without end unless
 /// [`max_attempts`](Self::max_attempts) sets one.
 ///
-/// With `first` and `max` (5 s and 60 s unless set), the first delay is anything from 0 to `first`.
-/// That of attempt *n* + 1 is anything from half of `c` to `c`, where `c` is `first` × 2ⁿ, at most
-/// `max`: 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. So clients that lost a server together do
+/// The first delay is anything from 0 to [`first_delay`](Self::first_delay).
+/// That of attempt *n* + 1 is anything from half of `c` to `c`, where `c` is `first_delay` × 2ⁿ, at most
+/// [`max_delay`](Self::max_delay): 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. So clients that lost a server together do
 /// not come back together.
 ///
 /// It starts anew only when told that a connection [proved useful](Self::proved_useful), never
@@ -32,7 +32,8 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// use std::time::Duration;
 /// use tickwire::Backoff;
 ///
-/// let mut backoff = Backoff::seeded(1).first_delay(Duration::from_secs(1));
+/// let mut backoff = Backoff::seeded(1);
+/// backoff.first_delay = Duration::from_secs(1);
 /// let delays: Vec<Duration> = backoff.by_ref().take(8).collect();
 /// assert!(delays[0] <= Duration::from_secs(1));
 /// assert!(delays[3] >= Duration::from_secs(4) && delays[3] <= Duration::from_secs(8));
@@ -75,10 +76,18 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// ```
 #[derive(Clone, Debug)]
 pub struct Backoff {
-    first: Duration,
-    max: Duration,
-    max_retry_after: Duration,
-    max_attempts: Option<u32>,
+    /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3; 0 to try again at once
+    /// the first time. If it is less than 100 ms, later delays double from 100 ms.
+    pub first_delay: Duration,
+    /// The longest delay, except where a server demands more by Retry-After. 60 s unless set. It
+    /// bounds the first delay too.
+    pub max_delay: Duration,
+    /// The longest Retry-After obeyed; a longer one counts as this. 1 h unless set, so that a
+    /// server that mistakenly says a year does not silence a client for a year.
+    pub max_retry_after: Duration,
+    /// The number of delays in a row without a connection that proved useful; then `None`.
+    /// Unlimited unless set.
+    pub max_attempts: Option<u32>,
     /// Delays given out since the last proof.
     attempts: u32,
     /// SplitMix64: spreads clients over time, guards nothing.
@@ -89,41 +98,13 @@ impl Backoff {
     /// With the caller's seed: the same seed gives the same delays, so give each client its own.
     pub const fn seeded(seed: u64) -> Self {
         Self {
-            first: Duration::from_secs(5),
-            max: Duration::from_secs(60),
+            first_delay: Duration::from_secs(5),
+            max_delay: Duration::from_secs(60),
             max_retry_after: Duration::from_secs(60 * 60),
             max_attempts: None,
             attempts: 0,
             random: seed,
         }
-    }
-
-    /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3; 0 to try again at once
-    /// the first time. If it is less than 100 ms, later delays double from 100 ms.
-    pub const fn first_delay(mut self, delay: Duration) -> Self {
-        self.first = delay;
-        self
-    }
-
-    /// The longest delay, except where a server demands more by Retry-After. 60 s unless set. It
-    /// bounds the first delay too.
-    pub const fn max_delay(mut self, delay: Duration) -> Self {
-        self.max = delay;
-        self
-    }
-
-    /// The longest Retry-After obeyed; a longer one counts as this. 1 h unless set, so that a
-    /// server that mistakenly says a year does not silence a client for a year.
-    pub const fn max_retry_after(mut self, delay: Duration) -> Self {
-        self.max_retry_after = delay;
-        self
-    }
-
-    /// The number of delays in a row without a connection that proved useful; then `None`.
-    /// Unlimited unless set.
-    pub const fn max_attempts(mut self, attempts: u32) -> Self {
-        self.max_attempts = Some(attempts);
-        self
     }
 
     /// How many delays were given out since a connection last proved useful.
@@ -146,7 +127,7 @@ impl Backoff {
     /// The longest delay or more proves it useful: starting anew then burdens the server no more than
     /// going on.
     pub fn lived(&mut self, lived: Duration) {
-        if lived >= self.max {
+        if lived >= self.max_delay {
             self.proved_useful();
         }
     }
@@ -167,10 +148,10 @@ impl Backoff {
         let due = self.next()?;
         let (least, most) = match CloseCode::new(code) {
             Some(CloseCode::SERVICE_RESTART) => RESTART,
-            Some(CloseCode::TRY_AGAIN_LATER) => (self.max / 2, self.max),
+            Some(CloseCode::TRY_AGAIN_LATER) => (self.max_delay / 2, self.max_delay),
             _ => return Some(due),
         };
-        let asked = self.between(least.min(self.max), most.min(self.max));
+        let asked = self.between(least.min(self.max_delay), most.min(self.max_delay));
         Some(asked.max(due))
     }
 
@@ -195,11 +176,13 @@ impl Backoff {
     /// The longest that the next delay may be.
     fn ceiling(&self) -> Duration {
         if self.attempts == 0 {
-            return self.first.min(self.max);
+            return self.first_delay.min(self.max_delay);
         }
         match 1_u32.checked_shl(self.attempts) {
-            Some(doubled) => self.first.max(LEAST_STEP).saturating_mul(doubled).min(self.max),
-            None => self.max,
+            Some(doubled) => {
+                self.first_delay.max(LEAST_STEP).saturating_mul(doubled).min(self.max_delay)
+            }
+            None => self.max_delay,
         }
     }
 

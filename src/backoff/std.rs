@@ -23,7 +23,7 @@ impl Backoff {
     /// attempt would not help, or was one too many; see [`Error::is_retryable`].
     pub fn after_error(&mut self, error: &Error) -> Option<Duration> {
         match error {
-            Error::Refused(refusal) => self.after_refusal(refusal.status(), refusal.retry_after()),
+            Error::Refused(refusal) => self.after_refusal(refusal.status, refusal.retry_after()),
             error if error.is_retryable() => self.next(),
             _ => None,
         }

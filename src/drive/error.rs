@@ -97,7 +97,7 @@ impl Error {
             Self::Tls(error) => error.is_retryable(),
             Self::Handshake(error) => error.is_retryable(),
             Self::Refused(refusal) => {
-                HandshakeError::Refused { status: refusal.status() }.is_retryable()
+                HandshakeError::Refused { status: refusal.status }.is_retryable()
             }
             Self::Send(error) => *error == SendError::Closed,
             Self::WouldBlock | Self::Url(_) | Self::Header(_) | Self::NoTls => false,

@@ -105,7 +105,8 @@ pub struct OutboxCounts {
 /// use tickwire::{Config, Connection, Negotiated, Outbox, Prepared, Time, TooSlow};
 ///
 /// let mut conn = Connection::server(&Config::default(), Negotiated::default());
-/// let mut outbox = Outbox::new(TooSlow::Conflate).max_age(Duration::from_secs(10));
+/// let mut outbox = Outbox::new(TooSlow::Conflate);
+/// outbox.max_age = Some(Duration::from_secs(10));
 /// let now = Time::ZERO;
 /// for (instrument, quote) in [(7, "EURUSD 1.0842"), (9, "USDJPY 151.3"), (7, "EURUSD 1.0843")] {
 ///     outbox.push_keyed(now, instrument, Prepared::new(quote))?;
@@ -142,7 +143,7 @@ async fn subscriber(
             return ws.close(code).await; // too slow: this sends the Close, if it is taken in time
         }
         tokio::select! {
-            received = ws.recv_or_room(outbox.feeds_below()) => match received? {
+            received = ws.recv_or_room(outbox.max_unsent) => match received? {
                 MessageOrRoom::Message(message) => println!("{message:?}"),
                 MessageOrRoom::Room => {}
                 MessageOrRoom::Closed => return Ok(()),
@@ -174,9 +175,23 @@ async fn subscriber(
 /// the first time; this does not limit the bytes in flight, and so costs no throughput.
 pub struct Outbox {
     policy: TooSlow,
-    max_bytes: usize,
-    max_age: Option<Duration>,
-    max_unsent: usize,
+    /// The bound in bytes: payloads, and 64 for each message. 1 MiB unless set.
+    ///
+    /// An empty outbox takes a message of any length. Under [`Wait`](TooSlow::Wait) messages are
+    /// taken while less than this waits, so that a push after [`has_room`](Self::has_room) is never
+    /// refused; that message may exceed the bound.
+    pub max_bytes: usize,
+    /// How long a message may wait. Unless set, any time. Each push and feed checks it, so nothing
+    /// older is ever fed; for the policy to act on time, use [`poll_timeout`](Self::poll_timeout).
+    ///
+    /// The age of a message counts from the `now` of its push: hand in the time of the push, not one
+    /// from before a wait, or a new message is already old.
+    pub max_age: Option<Duration>,
+    /// Feeds only while less than this many bytes are unsent, then one more message; 0 counts as 1.
+    /// [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and never beyond
+    /// [`high_water`](crate::Config::high_water). Less adapts to a slow peer sooner, more takes
+    /// fewer writes.
+    pub max_unsent: usize,
     /// Oldest place first.
     queue: VecDeque<Entry>,
     /// What `queue` counts for.
@@ -233,35 +248,6 @@ impl Outbox {
         }
     }
 
-    /// The bound in bytes: payloads, and 64 for each message. 1 MiB unless set.
-    ///
-    /// An empty outbox takes a message of any length. Under [`Wait`](TooSlow::Wait) messages are
-    /// taken while less than this waits, so that a push after [`has_room`](Self::has_room) is never
-    /// refused; that message may exceed the bound.
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// How long a message may wait. Unless set, any time. Each push and feed checks it, so nothing
-    /// older is ever fed; for the policy to act on time, use [`poll_timeout`](Self::poll_timeout).
-    ///
-    /// The age of a message counts from the `now` of its push: hand in the time of the push, not one
-    /// from before a wait, or a new message is already old.
-    pub fn max_age(mut self, age: Duration) -> Self {
-        self.max_age = Some(age);
-        self
-    }
-
-    /// Feeds only while less than this many bytes are unsent, then one more message.
-    /// [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and never beyond
-    /// [`high_water`](crate::Config::high_water). Less adapts to a slow peer sooner, more takes
-    /// fewer writes.
-    pub fn max_unsent(mut self, bytes: usize) -> Self {
-        self.max_unsent = bytes.max(1);
-        self
-    }
-
     // Commands.
 
     /// Queues a message.
@@ -314,7 +300,7 @@ impl Outbox {
         if let Some(code) = self.gave_up {
             return tx.abort(CloseFrame::with_reason(code, "too slow"));
         }
-        while tx.buffered_amount() < self.max_unsent
+        while tx.buffered_amount() < self.max_unsent.max(1)
             && tx.has_room()
             && tx.message_in_progress().is_none()
             && let Some(message) = self.pop()
@@ -347,11 +333,6 @@ impl Outbox {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
-    }
-
-    /// Below how many unsent bytes it feeds: [`max_unsent`](Self::max_unsent).
-    pub fn feeds_below(&self) -> usize {
-        self.max_unsent
     }
 
     /// The code with which the subscriber is, or will be, disconnected, if it was too slow.

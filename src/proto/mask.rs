@@ -42,16 +42,6 @@ impl Masker {
         kernel::xor_in_place(payload, self.key);
         *self = Self::at(self.key, payload.len() as u64);
     }
-
-    /// Copies the next bytes masked or unmasked from `from` to `to`, in one pass: as many as the
-    /// shorter of the two holds. Returns how many.
-    #[inline]
-    pub fn copy(&mut self, to: &mut [u8], from: &[u8]) -> usize {
-        let n = to.len().min(from.len());
-        kernel::copy_xor(&mut to[..n], &from[..n], self.key);
-        *self = Self::at(self.key, n as u64);
-        n
-    }
 }
 
 impl core::fmt::Debug for Masker {

@@ -231,7 +231,7 @@ macro_rules! end {
                 let io = Line::new($stream, How::PLAIN);
                 let ws = $run!($adapter::client(io, $($timers,)? request, &Config::default()))?;
                 Ok(ws.connection().response().map(|response| {
-                    (response.status(), response.headers().get("X-Region").map(<[u8]>::to_vec))
+                    (response.status, response.headers().get("X-Region").map(<[u8]>::to_vec))
                 }))
             }
             fn accept_with(

@@ -158,7 +158,8 @@ fn sending_allocates_nothing_in_steady_state() {
 #[test]
 fn an_outbox_allocates_nothing_in_steady_state() {
     for policy in [TooSlow::Wait, TooSlow::DropOldest, TooSlow::Conflate] {
-        let mut outbox = Outbox::new(policy).max_bytes(300 * 128);
+        let mut outbox = Outbox::new(policy);
+        outbox.max_bytes = 300 * 128;
         let mut conn = connection(Role::Server, &Config::default());
         let message = Prepared::new(&[1; 64]);
         let mut turn = || {

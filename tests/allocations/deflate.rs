@@ -4,6 +4,7 @@ use crate::{
     connection::{pump, sink},
     support::{
         alloc::{count, live, peak},
+        deflate::*,
         wire::*,
     },
 };
@@ -13,10 +14,6 @@ use tickwire::{
     Chunk, Config, Connection, DataKind, Outbound, Prepared, Role,
     deflate::{Agreed, Deflate},
 };
-
-fn agreed(takeover: bool) -> Agreed {
-    Agreed::default().with_takeover(Role::Server, takeover).with_takeover(Role::Client, takeover)
-}
 
 fn open(role: Role, agreed: Agreed) -> Connection {
     agreeing(agreed, || connection(role, &Config::default()))
@@ -148,11 +145,11 @@ fn with_takeover_a_connection_keeps_what_it_first_needed() {
         println!("{name}: {kept} bytes");
         assert!(((kib - 1) << 10..=kib << 10).contains(&kept), "{name}: {kept}");
     };
-    keeps("receiving", Agreed::default().with_takeover(Role::Client, true), 47);
-    let sending = Agreed::default().with_takeover(Role::Server, true);
+    keeps("receiving", with_takeover(Agreed::default(), Role::Client), 47);
+    let sending = with_takeover(Agreed::default(), Role::Server);
     for (bits, kib) in [(15, 372), (14, 308), (13, 276), (12, 260), (11, 252), (10, 248), (9, 246)]
     {
-        let agreed = sending.with_window_bits(Role::Server, bits);
+        let agreed = with_window(sending, Role::Server, bits);
         keeps(&format!("sending, {bits} bits"), agreed, kib);
     }
 }
@@ -180,7 +177,7 @@ fn what_a_thread_keeps_is_bounded() {
         for bits in 9..=15 {
             let config =
                 Config::default().deflate(Deflate::default().level(level).memory(700 << 10));
-            let agreed = Agreed::default().with_window_bits(Role::Server, bits);
+            let agreed = with_window(Agreed::default(), Role::Server, bits);
             exchange(&mut agreeing(agreed, || server(&config)));
         }
     }

@@ -332,10 +332,7 @@ fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_non
 #[cfg(feature = "deflate")]
 mod deflate {
     use super::*;
-    use tickwire::{
-        Connection, Negotiated, Role, SystemEntropy,
-        deflate::{Agreed, Deflate},
-    };
+    use tickwire::{Connection, Negotiated, SystemEntropy, deflate::Deflate};
 
     /// Both ends of a pipe, and what they agreed on.
     fn compressing(
@@ -344,11 +341,7 @@ mod deflate {
         WebSocket<impl AsyncRead + AsyncWrite + Unpin>,
         WebSocket<impl AsyncRead + AsyncWrite + Unpin>,
     ) {
-        let agreed = Agreed::default()
-            .with_takeover(Role::Server, takeover)
-            .with_takeover(Role::Client, takeover);
-        let mut negotiated = Negotiated::default();
-        negotiated.deflate = Some(agreed);
+        let negotiated = Negotiated::from(support::deflate::agreed(takeover));
         let config = Config::default().deflate(Deflate::default().min_size(0));
         let (near, far) = duplex(1 << 20);
         let entropy = SystemEntropy::new().unwrap();

@@ -96,7 +96,7 @@ fn a74_a_redirect_is_not_followed_and_takes_no_credentials_along() {
                 });
                 assert!(!error.is_retryable(), "the same would come of it");
                 let refusal = refused(error);
-                assert_eq!(refusal.status(), status);
+                assert_eq!(refusal.status, status);
                 assert_eq!(refusal.headers().get("Location"), Some(location.as_bytes()));
                 elsewhere.nobody_came();
             }
@@ -167,7 +167,7 @@ fn a75_what_a_proxy_puts_before_the_server_s_answer_fails_the_handshake() {
                 match got {
                     Error::Handshake(got) => assert_eq!(got, error, "{smuggled:?}"),
                     Error::Refused(refusal) => {
-                        let status = refusal.status();
+                        let status = refusal.status;
                         assert_eq!(HandshakeError::Refused { status }, error, "{smuggled:?}");
                     }
                     other => panic!("{adapter:?} {smuggled:?}: {other:?}"),

@@ -11,7 +11,10 @@ use crate::{
     places::{Limits, Places},
     rooms::Rooms,
     session,
-    support::wire::{BINARY, CLOSE, PING, ROLES, Rng, TEXT, close_body, masked, read_frame},
+    support::{
+        set,
+        wire::{BINARY, CLOSE, PING, ROLES, Rng, TEXT, close_body, masked, read_frame},
+    },
 };
 use std::{
     future::poll_fn,
@@ -176,7 +179,7 @@ where
             break;
         }
         tokio::select! {
-            received = ws.recv_or_room(outbox.feeds_below()) => match received {
+            received = ws.recv_or_room(outbox.max_unsent) => match received {
                 Ok(MessageOrRoom::Message(_) | MessageOrRoom::Room) => {}
                 Ok(MessageOrRoom::Closed) | Err(_) => break,
             },
@@ -206,7 +209,7 @@ async fn publish(policy: TooSlow, meet: mpsc::Sender<Option<SocketAddr>>) -> Out
     let config = Config::default().write_timeout(PATIENCE); // the policy is what rules here
     let deaf = tickwire::tokio::accept(io, &config).await.unwrap();
 
-    let outbox = || Outbox::new(policy).max_bytes(WAITS);
+    let outbox = || set(Outbox::new(policy), |it| it.max_bytes = WAITS);
     let (ticks, _) = broadcast::channel(16);
     let slow = tokio::spawn(subscriber(deaf, ticks.subscribe(), outbox()));
     let (mut fast, mut readers) = (JoinSet::new(), JoinSet::new());
@@ -715,8 +718,10 @@ fn calls(adapter: Adapter, drops: Drops) {
     // The loops of the example `reconnect`: here with delays of nothing at first, and of
     // a millisecond at most, so that a thousand pass.
     let most = Duration::from_millis(1);
-    let mut backoff =
-        Backoff::seeded(1).first_delay(Duration::ZERO).max_delay(most).max_attempts(TIMES);
+    let mut backoff = Backoff::seeded(1);
+    backoff.first_delay = Duration::ZERO;
+    backoff.max_delay = most;
+    backoff.max_attempts = Some(TIMES);
     let many = Vec::with_capacity(TIMES as usize);
     let mut gaps = Gaps { delays: many.clone(), defaults: Backoff::seeded(2), asked: many };
     gaps.delays.reserve(TIMES as usize);

@@ -52,7 +52,7 @@ fn verdict(opened: Result<crate::harness::Ws, Error>) -> (Verdict, String) {
             let shown = uncounted(|| format!("{error} {error:?}"));
             let error = match error {
                 Error::Handshake(error) => error,
-                Error::Refused(refusal) => HandshakeError::Refused { status: refusal.status() },
+                Error::Refused(refusal) => HandshakeError::Refused { status: refusal.status },
                 other => panic!("{other:?}"),
             };
             (Err(error), shown)

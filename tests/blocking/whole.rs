@@ -848,16 +848,16 @@ fn servers_that_are_none_are_told_apart() {
     bounded(|| {
         let error = answered("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone", false);
         let Error::Refused(refusal) = error else { panic!("{error:?}") };
-        assert_eq!((refusal.status(), refusal.body()), (404, &b"gone"[..]));
+        assert_eq!((refusal.status, &refusal.body[..]), (404, &b"gone"[..]));
 
         let error = answered("HTTP/1.1 200 OK\r\n\r\n<html>", true);
         let Error::Refused(refusal) = error else { panic!("{error:?}") };
-        assert_eq!((refusal.status(), refusal.body()), (200, &b"<html>"[..]));
+        assert_eq!((refusal.status, &refusal.body[..]), (200, &b"<html>"[..]));
 
         // A body that does not end: what is known by then.
         let error = answered("HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nlater", false);
         let Error::Refused(refusal) = error else { panic!("{error:?}") };
-        assert_eq!((refusal.status(), refusal.body()), (503, &b"later"[..]));
+        assert_eq!((refusal.status, &refusal.body[..]), (503, &b"later"[..]));
 
         let error = answered("SSH-2.0-OpenSSH_9.9\r\n\r\n", false);
         assert!(matches!(error, Error::Handshake(_)), "{error:?}");
@@ -890,7 +890,7 @@ fn a_reset_behind_a_refusal_does_not_hide_it() {
     let error = shake(io, &request, &config()).map(|_| ()).unwrap_err();
     assert!(!error.is_retryable());
     let Error::Refused(refusal) = error else { panic!("{error:?}") };
-    assert_eq!((refusal.status(), refusal.body()), (401, &b"no entry"[..]));
+    assert_eq!((refusal.status, &refusal.body[..]), (401, &b"no entry"[..]));
 }
 
 #[test]

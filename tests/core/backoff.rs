@@ -1,5 +1,6 @@
 //! Delays between attempts to connect, and which errors another attempt can mend. The numbered
 //! ones, P201 to P203, are in `protocol/urls.rs`.
+use crate::support::set;
 use proptest::prelude::*;
 use std::time::Duration;
 use tickwire::{Backoff, CloseCode, ProtocolError, RecvError, handshake::HandshakeError};
@@ -29,7 +30,9 @@ proptest! {
         steps in proptest::collection::vec(0_u8..4, 1..80),
     ) {
         let (first, max) = (Duration::from_millis(first), Duration::from_millis(max));
-        let mut backoff = Backoff::seeded(seed).first_delay(first).max_delay(max);
+        let mut backoff = Backoff::seeded(seed);
+        backoff.first_delay = first;
+        backoff.max_delay = max;
         let mut n = 0;
         for step in steps {
             prop_assert_eq!(backoff.attempts(), n);
@@ -83,18 +86,21 @@ fn the_same_seed_gives_the_same_delays_and_another_seed_others() {
 
 #[test]
 fn attempts_may_have_an_end_which_a_useful_connection_moves() {
-    let mut backoff = Backoff::seeded(3).max_attempts(2);
+    let mut backoff = Backoff::seeded(3);
+    backoff.max_attempts = Some(2);
     assert!(backoff.next().is_some() && backoff.after_close(1001).is_some());
     assert_eq!((backoff.next(), backoff.after_close(1001), backoff.attempts()), (None, None, 2));
     assert_eq!(backoff.after_refusal(503, Some(SECOND)), None);
     backoff.proved_useful();
     assert!(backoff.next().is_some());
-    assert_eq!(Backoff::seeded(3).max_attempts(0).next(), None);
+    assert_eq!(set(Backoff::seeded(3), |it| it.max_attempts = Some(0)).next(), None);
 }
 
 #[test]
 fn attempts_without_end_do_not_overflow() {
-    let mut backoff = Backoff::seeded(4).first_delay(Duration::MAX).max_delay(Duration::MAX);
+    let mut backoff = Backoff::seeded(4);
+    backoff.first_delay = Duration::MAX;
+    backoff.max_delay = Duration::MAX;
     for _ in 0..100 {
         assert!(backoff.after_refusal(503, Some(Duration::MAX)).is_some());
         assert!(backoff.after_close(1013).is_some());
@@ -103,7 +109,8 @@ fn attempts_without_end_do_not_overflow() {
 
 #[test]
 fn a_life_as_long_as_the_longest_delay_proves_a_connection_useful() {
-    let mut backoff = Backoff::seeded(5).max_delay(30 * SECOND);
+    let mut backoff = Backoff::seeded(5);
+    backoff.max_delay = 30 * SECOND;
     backoff.by_ref().take(3).for_each(drop);
     backoff.lived(30 * SECOND - MS);
     assert_eq!(backoff.attempts(), 3);
@@ -113,12 +120,14 @@ fn a_life_as_long_as_the_longest_delay_proves_a_connection_useful() {
 
 #[test]
 fn the_first_retry_can_be_at_once_and_those_behind_it_still_wait() {
-    let mut backoff = Backoff::seeded(6).first_delay(Duration::ZERO).max_delay(SECOND);
+    let mut backoff = Backoff::seeded(6);
+    backoff.first_delay = Duration::ZERO;
+    backoff.max_delay = SECOND;
     assert_eq!(backoff.next(), Some(Duration::ZERO));
     assert!(backoff.next() >= Some(100 * MS));
     assert!(backoff.next() >= Some(200 * MS));
     // No pause at all is there for whoever says so twice, such as a test.
-    let mut none = backoff.max_delay(Duration::ZERO);
+    let mut none = set(backoff, |it| it.max_delay = Duration::ZERO);
     assert_eq!(none.after_close(1013), Some(Duration::ZERO));
     assert_eq!(none.after_close(1012), Some(Duration::ZERO));
 }
@@ -153,7 +162,8 @@ fn a_retry_after_of_years_is_obeyed_for_an_hour() {
     let hour = 60 * 60 * SECOND;
     let delay = Backoff::seeded(9).after_refusal(503, Some(year));
     assert!(delay >= Some(hour) && delay <= Some(hour + 5 * SECOND), "{delay:?}");
-    let delay = Backoff::seeded(9).max_retry_after(SECOND).after_refusal(429, Some(year));
+    let delay =
+        set(Backoff::seeded(9), |it| it.max_retry_after = SECOND).after_refusal(429, Some(year));
     assert!(delay >= Some(SECOND) && delay <= Some(6 * SECOND), "{delay:?}");
 }
 
@@ -252,7 +262,9 @@ fn each_error_of_an_adapter_is_followed_by_a_delay_or_by_none() {
 fn a_restart_takes_5_to_30_s_and_an_overload_half_the_longest_delay_at_least() {
     let least_and_most = |code, longest: Duration| {
         let delays = (0..1000).map(|seed| {
-            let mut backoff = Backoff::seeded(seed).first_delay(Duration::ZERO).max_delay(longest);
+            let mut backoff = Backoff::seeded(seed);
+            backoff.first_delay = Duration::ZERO;
+            backoff.max_delay = longest;
             backoff.after_close(code).unwrap_or_default().as_secs_f64()
         });
         delays.fold((f64::MAX, 0.0_f64), |(least, most), d| (least.min(d), most.max(d)))
@@ -272,7 +284,9 @@ fn a_restart_takes_5_to_30_s_and_an_overload_half_the_longest_delay_at_least() {
     }
     // Where growth has come to more than that, it stands.
     for code in [1001, 1012] {
-        let mut backoff = Backoff::seeded(11).first_delay(100 * SECOND).max_delay(100 * SECOND);
+        let mut backoff = Backoff::seeded(11);
+        backoff.first_delay = 100 * SECOND;
+        backoff.max_delay = 100 * SECOND;
         assert!(backoff.next().is_some());
         assert!(backoff.after_close(code) >= Some(50 * SECOND), "{code}");
     }
@@ -282,7 +296,9 @@ fn a_restart_takes_5_to_30_s_and_an_overload_half_the_longest_delay_at_least() {
 #[test]
 fn the_delays_come_from_a_generator_of_known_quality() {
     let all = Duration::from_nanos(u64::MAX); // a delay of as many nanoseconds as is drawn, less one
-    let mut backoff = Backoff::seeded(1_234_567).first_delay(all).max_delay(all);
+    let mut backoff = Backoff::seeded(1_234_567);
+    backoff.first_delay = all;
+    backoff.max_delay = all;
     for drawn in [
         6_457_827_717_110_365_317_u64,
         3_203_168_211_198_807_973,

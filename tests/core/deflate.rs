@@ -1,20 +1,15 @@
 //! permessage-deflate (RFC 7692): what is received, what is sent, and what is agreed on.
-use crate::support::{self, wire::*};
+use crate::support::{self, deflate::*, wire::*};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
 use tickwire::{
     Chunk, Config, Connection, DataKind, Message, Outbound, Prepared, ProtocolError, RecvError,
     Role, SendError, Step,
-    deflate::{Agreed, Deflate},
+    deflate::{Agreed, Deflate, Direction},
 };
 
 const RSV1: u8 = 0x40;
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-
-/// What the peer of this test takes over, both ways.
-fn agreed(takeover: bool) -> Agreed {
-    Agreed::default().with_takeover(Role::Server, takeover).with_takeover(Role::Client, takeover)
-}
 
 /// One that compresses everything.
 fn eager() -> Config {
@@ -179,7 +174,7 @@ fn a_message_may_refer_to_earlier_ones_only_where_that_was_agreed() {
         let bad = Seen::Failed(ProtocolError::BadDeflate.into());
         assert_eq!(seen, [text("Hello"), text("not in the window"), bad]);
         // Takeover of the other direction does not matter.
-        let other = Agreed::default().with_takeover(role, true);
+        let other = with_takeover(Agreed::default(), role);
         assert_eq!(receive(&mut open(role, &eager(), other), &wire).len(), 3);
     }
 }
@@ -604,7 +599,7 @@ fn windows_of_any_size_are_followed() {
     let mut rng = Rng(8);
     for bits in 9..=15 {
         for takeover in [false, true] {
-            let agreed = agreed(takeover).with_window_bits(Role::Client, bits);
+            let agreed = with_window(agreed(takeover), Role::Client, bits);
             let mut conn = open(Role::Server, &eager(), agreed);
             let mut peer = Peer::window(bits);
             for len in [10, 40 << 10, 100, 40 << 10] {
@@ -707,11 +702,10 @@ proptest! {
         level in 1u8..=9,
     ) {
         let mut rng = Rng(seed);
-        let agreed = Agreed::default()
-            .with_takeover(Role::Server, server_takeover)
-            .with_takeover(Role::Client, client_takeover)
-            .with_window_bits(Role::Server, bits)
-            .with_window_bits(Role::Client, 23 - bits);
+        let agreed = Agreed {
+            server: Direction { takeover: server_takeover, window_bits: bits },
+            client: Direction { takeover: client_takeover, window_bits: 23 - bits },
+        };
         let config = Config::default().deflate(Deflate::default().level(level).min_size(rng.below(300)));
         let mut ends = ROLES.map(|role| open(role, &config, agreed));
         for _ in 0..20 {
@@ -908,7 +902,7 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
     let message = Prepared::new(&data);
     let config = Config::default().vectored_from(100);
     let addresses = |bits: u8, level: u8, prepared: &Prepared| {
-        let agreed = Agreed::default().with_window_bits(Role::Server, bits);
+        let agreed = with_window(Agreed::default(), Role::Server, bits);
         let config = config.clone().deflate(Deflate::default().level(level));
         let mut conn = open(Role::Server, &config, agreed);
         conn.sender_mut().feed(prepared).unwrap();
@@ -1001,7 +995,7 @@ fn prepared_messages_and_others_share_a_connection_with_takeover() {
 #[test]
 fn a_window_of_8_bits_is_never_written() {
     for role in ROLES {
-        let agreed = agreed(true).with_window_bits(role, 8);
+        let agreed = with_window(agreed(true), role, 8);
         let mut conn = open(role, &eager(), agreed);
         let text = "x".repeat(1000);
         conn.sender_mut().feed(&text).unwrap();
@@ -1022,7 +1016,7 @@ fn a_window_of_8_bits_is_never_written() {
 fn nothing_sent_needs_more_than_the_window_agreed_on() {
     let mut rng = Rng(12);
     for bits in 9..=14 {
-        let agreed = agreed(true).with_window_bits(Role::Server, bits);
+        let agreed = with_window(agreed(true), Role::Server, bits);
         let config = Config::default().deflate(Deflate::default().level(9));
         let mut conn = open(Role::Server, &config, agreed);
         // A block that comes again just beyond the window, and not before.
@@ -1079,9 +1073,11 @@ fn settings_out_of_range_count_as_the_nearest() {
         [(0, 8), (7, 8), (8, 8), (9, 9), (14, 14), (15, 15), (16, 15), (255, 15)]
     {
         for role in ROLES {
-            let agreed = Agreed::default().with_window_bits(role, bits);
-            assert_eq!(agreed.window_bits(role), counts_as, "{bits}");
-            assert_eq!(agreed.window_bits(peer(role)), 15);
+            // All alike but for 8, for which nothing can be compressed.
+            let mut conn = open(role, &eager(), with_window(Agreed::default(), role, bits));
+            conn.sender_mut().feed(&"x".repeat(1000)).unwrap();
+            let compressed = drain(&mut conn)[0] & RSV1 != 0;
+            assert_eq!(compressed, counts_as > 8, "{bits}");
         }
     }
     // What a client says of its wishes.

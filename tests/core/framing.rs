@@ -463,8 +463,7 @@ fn undeflated(role: Role) -> Connection {
 #[cfg(feature = "deflate")]
 fn deflating(role: Role) -> Connection {
     use tickwire::{Negotiated, SystemEntropy, deflate::Agreed};
-    let mut negotiated = Negotiated::default();
-    negotiated.deflate = Some(Agreed::default());
+    let negotiated = Negotiated::from(Agreed::default());
     match role {
         Role::Server => Connection::server(&Config::default(), negotiated),
         Role::Client => {

@@ -382,13 +382,13 @@ fn refusal_to(config: &Config, bytes: &[u8], end: bool) -> Refusal {
             handshake.end_of_stream();
             verdict = handshake.step();
         }
-        let status = handshake.response().expect("a response").status();
+        let status = handshake.response().expect("a response").status;
         assert_eq!(verdict, Err(HandshakeError::Refused { status }));
         let refusal = handshake.into_refusal().expect("a refusal");
-        assert_eq!(refusal.status(), status);
+        assert_eq!(refusal.status, status);
         refusal
     });
-    refusals.sort_by_key(|refusal| refusal.body().len());
+    refusals.sort_by_key(|refusal| refusal.body.len());
     assert!(refusals.windows(2).all(|pair| pair[0] == pair[1]));
     let [refusal, ..] = refusals;
     refusal
@@ -427,7 +427,7 @@ fn a_refusal_comes_with_its_headers_and_the_start_of_its_body() {
     ];
     for (bytes, end, body) in cases {
         let refusal = refusal_to(&config, bytes.as_bytes(), end);
-        assert_eq!(refusal.body().escape_ascii().to_string(), body, "{bytes}");
+        assert_eq!(refusal.body.escape_ascii().to_string(), body, "{bytes}");
         if bytes.starts_with(chunked) {
             assert_eq!(refusal.retry_after(), Some(Duration::from_secs(30)));
             assert_eq!(refusal.headers().get("retry-after"), Some(&b"30"[..]));
@@ -435,7 +435,7 @@ fn a_refusal_comes_with_its_headers_and_the_start_of_its_body() {
         }
     }
     let none = Config::default().max_refusal_body(0);
-    assert!(refusal_to(&none, b"HTTP/1.1 404 Not Found\r\n\r\n", false).body().is_empty());
+    assert!(refusal_to(&none, b"HTTP/1.1 404 Not Found\r\n\r\n", false).body.is_empty());
 }
 
 // P203.
@@ -552,7 +552,7 @@ fn the_line_of_a_chunk_is_not_waited_for_for_ever() {
 #[test]
 fn frames_right_behind_the_response_are_the_first_messages() {
     let open = |handshake: Handshake| {
-        assert_eq!(handshake.response().map(|response| response.status()), Some(101));
+        assert_eq!(handshake.response().map(|response| response.status), Some(101));
         let connection = handshake.into_connection().unwrap();
         assert!(!connection.sender().has_outgoing());
         connection
@@ -573,7 +573,7 @@ fn the_response_that_opened_a_connection_is_kept_if_asked_for() {
     assert_eq!(kept.step(), Ok(Step::Message));
     kept.receiver_mut().spare_mut().fill(b'!'); // it is not in the buffer any more
     let response = kept.response().unwrap();
-    assert_eq!(response.status(), 101);
+    assert_eq!(response.status, 101);
     assert_eq!(response.headers().get("x-region"), Some(&b"eu-9"[..]));
     assert_eq!(response.headers().get("Set-Cookie"), Some(&b"id=7"[..]));
     let shown = format!("{kept:?} {response:?}");
@@ -599,10 +599,10 @@ fn there_is_no_connection_before_a_valid_response() {
     let bytes = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nabc";
     let (handshake, verdict) = fed(&request(), &config, bytes, 5);
     assert_eq!(verdict, Ok(Progress::Partial));
-    assert_eq!(handshake.response().unwrap().status(), 403);
+    assert_eq!(handshake.response().unwrap().status, 403);
     assert_eq!(handshake.into_connection().unwrap_err(), HandshakeError::Incomplete);
     let (handshake, _) = fed(&request(), &config, &replaced("Upgrade", None), 999);
-    assert_eq!(handshake.response().unwrap().status(), 101);
+    assert_eq!(handshake.response().unwrap().status, 101);
     assert!(handshake.response().unwrap().headers().get("Connection").is_some());
     assert_eq!(handshake.into_connection().unwrap_err(), HandshakeError::NotUpgrade);
     let (mut handshake, _) = fed(&request(), &config, b"HTTP/1.1 101", 999);
@@ -631,7 +631,7 @@ fn the_clock_ends_the_wait_for_a_response_and_for_the_rest_of_a_refusal() {
     let refused = HandshakeError::Refused { status: 500 };
     assert_eq!(handshake.handle_timeout(at(5)), Err(refused));
     assert_eq!(handshake.step(), Err(refused));
-    assert_eq!(handshake.into_refusal().unwrap().body(), b"abc");
+    assert_eq!(handshake.into_refusal().unwrap().body, b"abc");
 }
 
 #[test]
@@ -683,7 +683,7 @@ fn a_client_understands_how_a_server_refuses() {
     ] {
         let bytes = handshake.reject(rejection.clone());
         let refusal = refusal_to(&Config::default(), &bytes, false);
-        assert_eq!(refusal.status(), rejection.status());
+        assert_eq!(refusal.status, rejection.status());
         assert_eq!(refusal.headers().get("Connection"), Some(&b"close"[..]));
         assert_eq!(refusal.retry_after().is_some(), rejection.status() == 503);
     }
@@ -741,7 +741,7 @@ fn a_client_that_offered_to_take_nothing_over_does_not() {
         assert_eq!(verdict, Ok(Progress::Complete));
         let conn = handshake.into_connection().unwrap();
         let deflate = conn.negotiated().deflate.expect("it was agreed on");
-        assert_eq!(deflate.takeover(Role::Client), agreed, "{mine} {answered}");
-        assert!(deflate.takeover(Role::Server));
+        assert_eq!(deflate.client.takeover, agreed, "{mine} {answered}");
+        assert!(deflate.server.takeover);
     }
 }

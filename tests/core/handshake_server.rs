@@ -660,7 +660,6 @@ fn the_caller_cannot_break_the_response() {
         assert_eq!(Accept::new().header(name, value).unwrap_err(), error, "{name:?}");
         assert_eq!(Rejection::new(400).header(name, value).unwrap_err(), error, "{name:?}");
     }
-    assert_eq!(Rejection::new(400).reason("a\r\nb").unwrap_err(), BadValue);
 
     let accept = Accept::new().header("Server", "a\tb").unwrap().header("X", "").unwrap();
     let mut connection = passed(&with(&[])).accept(accept).unwrap();
@@ -733,8 +732,6 @@ fn a_refusal_ends_the_connection_and_says_why() {
 fn a_refusal_is_what_the_caller_makes_it() {
     let handshake = passed(&with(&[]));
     let rejection = Rejection::new(401)
-        .reason("who are you?")
-        .unwrap()
         .header("WWW-Authenticate", "Basic realm=\"x\"")
         .unwrap()
         .header("Content-Type", "application/json")
@@ -742,7 +739,7 @@ fn a_refusal_is_what_the_caller_makes_it() {
         .body("{}");
     assert_eq!(
         String::from_utf8(handshake.reject(rejection)).unwrap(),
-        "HTTP/1.1 401 who are you?\r\nConnection: close\r\nContent-Length: 2\r\n\
+        "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 2\r\n\
          WWW-Authenticate: Basic realm=\"x\"\r\nContent-Type: application/json\r\n\r\n{}"
     );
     for (status, taken) in [(0, 500), (101, 500), (199, 500), (200, 200), (599, 599), (600, 500)] {

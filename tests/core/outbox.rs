@@ -1,6 +1,6 @@
 //! One subscriber's queue and what becomes of it when the subscriber is too slow, on handed-in time.
 //! Over sockets: `outbox_sockets.rs`.
-use crate::support::wire::*;
+use crate::support::{set, wire::*};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};
@@ -77,8 +77,9 @@ fn it_feeds_only_while_less_than_16_kib_are_unsent() {
     outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!((conn.sender().buffered_amount(), outbox.counts().waiting), (17_383, 82));
 
-    let mut little = Outbox::new(TooSlow::Wait).max_unsent(0);
-    assert_eq!((little.feeds_below(), outbox.feeds_below()), (1, Outbox::MAX_UNSENT));
+    let mut little = Outbox::new(TooSlow::Wait);
+    little.max_unsent = 0;
+    assert_eq!(outbox.max_unsent, Outbox::MAX_UNSENT);
     let mut conn = subscriber();
     little.push(at(0), &message).unwrap();
     little.push(at(0), &message).unwrap();
@@ -136,7 +137,8 @@ fn a_conflated_message_takes_the_place_of_the_one_before_it() {
 #[test]
 fn a_longer_message_in_the_place_of_another_may_fill_the_outbox_and_no_more() {
     let message = |n| OwnedMessage::from(vec![0; n]);
-    let mut outbox = Outbox::new(TooSlow::Conflate).max_bytes(2 * 64 + 100);
+    let mut outbox = Outbox::new(TooSlow::Conflate);
+    outbox.max_bytes = 2 * 64 + 100;
     outbox.push_keyed(at(0), 1, message(30)).unwrap();
     outbox.push_keyed(at(0), 2, message(50)).unwrap();
     outbox.push_keyed(at(0), 2, message(70)).unwrap();
@@ -144,7 +146,8 @@ fn a_longer_message_in_the_place_of_another_may_fill_the_outbox_and_no_more() {
     assert_eq!(outbox.push_keyed(at(0), 2, message(71)), Err(TRY_LATER));
 
     // Alone, it may be of any length (as one pushed into an empty outbox).
-    let mut outbox = Outbox::new(TooSlow::Conflate).max_bytes(100);
+    let mut outbox = Outbox::new(TooSlow::Conflate);
+    outbox.max_bytes = 100;
     for n in [500, 600, 400, 500] {
         outbox.push_keyed(at(0), 1, message(n)).unwrap();
         assert_eq!((outbox.counts().waiting, outbox.counts().bytes), (1, 64 + n));
@@ -154,7 +157,8 @@ fn a_longer_message_in_the_place_of_another_may_fill_the_outbox_and_no_more() {
 
 #[test]
 fn keys_take_turns_however_often_one_changes() {
-    let (mut outbox, mut conn) = (Outbox::new(TooSlow::Conflate).max_unsent(1), subscriber());
+    let (mut outbox, mut conn) =
+        (set(Outbox::new(TooSlow::Conflate), |it| it.max_unsent = 1), subscriber());
     for key in 0..5 {
         outbox.push_keyed(at(0), key, OwnedMessage::from(format!("{key}"))).unwrap();
     }
@@ -169,8 +173,9 @@ fn keys_take_turns_however_often_one_changes() {
 
 #[test]
 fn the_oldest_are_dropped_for_their_number_and_for_their_age() {
-    let mut outbox =
-        Outbox::new(TooSlow::DropOldest).max_bytes(3 * 65).max_age(Duration::from_millis(100));
+    let mut outbox = Outbox::new(TooSlow::DropOldest);
+    outbox.max_bytes = 3 * 65;
+    outbox.max_age = Some(Duration::from_millis(100));
     for (n, text) in ["a", "b", "c", "d"].into_iter().enumerate() {
         outbox.push(at(10 * n as u64), OwnedMessage::from(text)).unwrap();
     }
@@ -189,7 +194,9 @@ fn the_oldest_are_dropped_for_their_number_and_for_their_age() {
 
 #[test]
 fn who_has_to_wait_is_refused_and_told_when_there_is_room() {
-    let mut outbox = Outbox::new(TooSlow::Wait).max_bytes(130).max_age(Duration::from_millis(1));
+    let mut outbox = Outbox::new(TooSlow::Wait);
+    outbox.max_bytes = 130;
+    outbox.max_age = Some(Duration::from_millis(1));
     let mut conn = subscriber();
     let message = OwnedMessage::from("x");
     for _ in 0..2 {
@@ -216,7 +223,8 @@ fn an_empty_outbox_takes_a_message_of_any_length() {
         TooSlow::Conflate,
         TooSlow::Disconnect(CloseCode::POLICY_VIOLATION),
     ] {
-        let (mut outbox, mut conn) = (Outbox::new(policy).max_bytes(100), subscriber());
+        let (mut outbox, mut conn) =
+            (set(Outbox::new(policy), |it| it.max_bytes = 100), subscriber());
         let huge = Prepared::new(&vec![0; 100_000]);
         outbox.push_keyed(at(0), 1, &huge).unwrap();
         outbox.feed(at(0), conn.sender_mut()).unwrap();
@@ -227,7 +235,7 @@ fn an_empty_outbox_takes_a_message_of_any_length() {
 #[test]
 fn a_subscriber_over_the_bound_is_closed_in_front_of_what_it_did_not_take() {
     let policy = TooSlow::Disconnect(CloseCode::POLICY_VIOLATION);
-    let (mut outbox, mut conn) = (Outbox::new(policy).max_bytes(1000), subscriber());
+    let (mut outbox, mut conn) = (set(Outbox::new(policy), |it| it.max_bytes = 1000), subscriber());
     let message = Prepared::new(&[b'x'; 436]);
     outbox.push(at(0), &message).unwrap();
     outbox.push(at(0), &message).unwrap();
@@ -253,8 +261,13 @@ fn a_subscriber_over_the_bound_is_closed_in_front_of_what_it_did_not_take() {
 #[test]
 fn a_subscriber_is_disconnected_for_age_at_the_time_foretold() {
     let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
-    let (mut outbox, mut conn) =
-        (Outbox::new(policy).max_age(Duration::from_secs(1)).max_unsent(1), subscriber());
+    let (mut outbox, mut conn) = (
+        set(Outbox::new(policy), |it| {
+            it.max_age = Some(Duration::from_secs(1));
+            it.max_unsent = 1;
+        }),
+        subscriber(),
+    );
     outbox.push(at(0), OwnedMessage::from("a")).unwrap();
     outbox.push(at(500), OwnedMessage::from("b")).unwrap();
     outbox.feed(at(500), conn.sender_mut()).unwrap();
@@ -270,21 +283,24 @@ fn a_subscriber_is_disconnected_for_age_at_the_time_foretold() {
 #[test]
 fn conflation_never_loses_a_state_unnoticed() {
     // More keys than there is room for.
-    let mut outbox = Outbox::new(TooSlow::Conflate).max_bytes(3 * 65);
+    let mut outbox = Outbox::new(TooSlow::Conflate);
+    outbox.max_bytes = 3 * 65;
     for key in 0..3 {
         outbox.push_keyed(at(0), key, OwnedMessage::from("x")).unwrap();
     }
     outbox.push_keyed(at(0), 1, OwnedMessage::from("y")).unwrap();
     assert_eq!(outbox.push_keyed(at(0), 3, OwnedMessage::from("x")), Err(TRY_LATER));
     // A longer message in the same place.
-    let mut outbox = Outbox::new(TooSlow::Conflate).max_bytes(2 * 65);
+    let mut outbox = Outbox::new(TooSlow::Conflate);
+    outbox.max_bytes = 2 * 65;
     outbox.push_keyed(at(0), 0, OwnedMessage::from("x")).unwrap();
     outbox.push_keyed(at(0), 0, OwnedMessage::from("xx".repeat(100))).unwrap(); // alone
     outbox.push_keyed(at(0), 0, OwnedMessage::from("x")).unwrap();
     outbox.push_keyed(at(0), 1, OwnedMessage::from("x")).unwrap();
     assert_eq!(outbox.push_keyed(at(0), 1, OwnedMessage::from("xx")), Err(TRY_LATER));
     // A place that waited too long, however new its message is.
-    let mut outbox = Outbox::new(TooSlow::Conflate).max_age(Duration::from_millis(100));
+    let mut outbox = Outbox::new(TooSlow::Conflate);
+    outbox.max_age = Some(Duration::from_millis(100));
     for ms in (0..100).step_by(10) {
         outbox.push_keyed(at(ms), 0, OwnedMessage::from("x")).unwrap();
     }
@@ -305,7 +321,9 @@ fn a_closed_connection_says_so_and_what_waits_stays() {
     assert_eq!(received(&mut conn), ["x"]);
     // 1010 is a client's.
     let (mut outbox, mut conn) = (
-        Outbox::new(TooSlow::Disconnect(CloseCode::MANDATORY_EXTENSION)).max_age(Duration::ZERO),
+        set(Outbox::new(TooSlow::Disconnect(CloseCode::MANDATORY_EXTENSION)), |it| {
+            it.max_age = Some(Duration::ZERO)
+        }),
         subscriber(),
     );
     outbox.push(at(0), OwnedMessage::from("x")).unwrap();
@@ -367,10 +385,10 @@ proptest! {
         max_age in proptest::option::of(20_u64..200),
         calls in proptest::collection::vec(call(), 0..200),
     ) {
-        let mut outbox = Outbox::new(policy).max_bytes(max_bytes).max_unsent(1000);
-        if let Some(ms) = max_age {
-            outbox = outbox.max_age(Duration::from_millis(ms));
-        }
+        let mut outbox = Outbox::new(policy);
+        outbox.max_bytes = max_bytes;
+        outbox.max_unsent = 1000;
+        outbox.max_age = max_age.map(Duration::from_millis);
         let mut conn = subscriber();
         let (mut now, mut wire) = (0, Vec::new());
         // By number: key, length, when it was pushed.

@@ -13,7 +13,7 @@ use crate::support::wire::*;
 use reference::Stream;
 use tickwire::{
     Config, Connection, ProtocolError, Role, Step,
-    deflate::{Agreed, Deflate},
+    deflate::{Agreed, Deflate, Direction},
 };
 
 const RSV1: u8 = 0x40;
@@ -42,7 +42,8 @@ fn ways() -> impl Iterator<Item = How> {
 }
 
 fn open(takeover: bool) -> Connection {
-    let agreed = Agreed::default().with_takeover(Role::Server, takeover);
+    let server = Direction { takeover, ..Direction::default() };
+    let agreed = Agreed { server, ..Agreed::default() };
     agreeing(agreed, || connection(Role::Client, &Config::default().deflate(Deflate::default())))
 }
 

@@ -1,5 +1,8 @@
 //! 11 permessage-deflate: data.
-use crate::{delivers_with, fails_with, support::wire::*};
+use crate::{
+    delivers_with, fails_with,
+    support::{deflate::*, wire::*},
+};
 use flate2::{Compress, Compression, FlushCompress};
 use tickwire::{
     Config, Connection, Outbound, ProtocolError, RecvError, Role,
@@ -9,11 +12,6 @@ use tickwire::{
 const RSV1: u8 = 0x40;
 const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
 
-/// Of both ends.
-fn with_takeover() -> Agreed {
-    Agreed::default().with_takeover(Role::Server, true).with_takeover(Role::Client, true)
-}
-
 fn eager() -> Config {
     Config::default().deflate(Deflate::default().min_size(0))
 }
@@ -21,7 +19,7 @@ fn eager() -> Config {
 /// In both roles, with takeover and without, through all carriers.
 #[track_caller]
 fn delivers(wire: impl Fn(Role) -> Vec<u8>, want: &[Seen]) {
-    for agreed in [Agreed::default(), with_takeover()] {
+    for agreed in [Agreed::default(), agreed(true)] {
         delivers_by(agreed, &wire, want);
     }
 }
@@ -35,7 +33,7 @@ fn delivers_by(agreed: Agreed, wire: impl Fn(Role) -> Vec<u8>, want: &[Seen]) {
 
 #[track_caller]
 fn fails(wire: impl Fn(Role) -> Vec<u8>, error: impl Into<RecvError> + Copy) {
-    for agreed in [Agreed::default(), with_takeover()] {
+    for agreed in [Agreed::default(), agreed(true)] {
         fails_by(agreed, &eager(), &wire, error);
     }
 }
@@ -105,13 +103,13 @@ fn p173_p176_plain_messages_leave_the_context_as_it_is() {
         .concat()
     };
     let want = [text("Hello"), text("plain"), binary("plain"), text("Hello")];
-    delivers_by(with_takeover(), wire, &want);
+    delivers_by(agreed(true), wire, &want);
 }
 
 #[test]
 fn p174_a_message_ends_with_a_flush_that_is_not_sent() {
     for role in ROLES {
-        let mut conn = end(role, with_takeover());
+        let mut conn = end(role, agreed(true));
         conn.sender_mut().feed("Hello").unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(RSV1 | TEXT, HELLO.to_vec())]);
     }
@@ -162,7 +160,7 @@ fn p181_a_compressed_message_without_a_byte_is_empty() {
 fn p182_an_empty_message_is_never_sent_compressed_without_a_byte() {
     use tickwire::{Chunk, DataKind, Prepared};
     for role in ROLES {
-        for agreed in [Agreed::default(), with_takeover()] {
+        for agreed in [Agreed::default(), agreed(true)] {
             let mut conn = end(role, agreed);
             conn.sender_mut().feed("").unwrap();
             conn.sender_mut().feed(&Prepared::new("")).unwrap();
@@ -211,7 +209,7 @@ fn p185_p186_the_limit_is_on_what_comes_and_what_it_becomes() {
     let exact = compressed(&[b'x'; 1000]);
     let above = compressed(&[b'x'; 1001]);
     let nothing = b"\x00\x00\x00\xff\xff".repeat(1000);
-    for agreed in [Agreed::default(), with_takeover()] {
+    for agreed in [Agreed::default(), agreed(true)] {
         for bad in [&wide, &above, &nothing] {
             fails_by(agreed, &config, |role| to(role, RSV1 | BINARY, bad), error);
         }
@@ -252,9 +250,8 @@ fn p188_messages_longer_than_any_window() {
                 wire.extend(to(role, RSV1 | BINARY, payload));
             }
         }
-        let agreed = with_takeover()
-            .with_window_bits(Role::Server, bits)
-            .with_window_bits(Role::Client, bits);
+        let agreed = with_window(agreed(true), Role::Server, bits);
+        let agreed = with_window(agreed, Role::Client, bits);
         for (role, wire) in ROLES.into_iter().zip(wires) {
             let want = [binary(&data), binary(&data)];
             assert_eq!(receive(&mut end(role, agreed), &wire), want, "{bits}");
@@ -265,7 +262,7 @@ fn p188_messages_longer_than_any_window() {
 #[test]
 fn p189_a_failure_in_the_middle_leaves_nothing_usable() {
     for role in ROLES {
-        let mut conn = end(role, with_takeover());
+        let mut conn = end(role, agreed(true));
         receive(&mut conn, &to(role, RSV1 | TEXT_OPEN, &HELLO[..4]));
         let bad = Seen::Failed(ProtocolError::BadDeflate.into());
         assert_eq!(
@@ -281,7 +278,7 @@ fn p189_a_failure_in_the_middle_leaves_nothing_usable() {
 #[test]
 fn p190_what_grows_keeps_the_peer_in_step() {
     let mut rng = Rng(6);
-    for agreed in [Agreed::default(), with_takeover()] {
+    for agreed in [Agreed::default(), agreed(true)] {
         let (mut a, mut b) = (end(Role::Server, agreed), end(Role::Client, agreed));
         for i in 0..20 {
             let noise = rng.bytes(300);
@@ -295,7 +292,7 @@ fn p190_what_grows_keeps_the_peer_in_step() {
 #[test]
 fn p191_a_message_can_be_kept_from_compression() {
     for role in ROLES {
-        let mut conn = end(role, with_takeover());
+        let mut conn = end(role, agreed(true));
         let secret = "secret ".repeat(50);
         conn.sender_mut().feed(Outbound::plain(&secret)).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(TEXT, secret.into_bytes())]);

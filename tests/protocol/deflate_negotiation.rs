@@ -181,7 +181,7 @@ fn p161_the_client_obeys_no_context_takeover_though_it_did_not_offer_it() {
     let request = Request::new("ws://h").unwrap();
     assert_eq!(dial_with(&request, &config, &wire).verdict, Ok(()));
     let agreed = agreed_by_client(&config, both);
-    assert!(agreed.takeover(Role::Server) && !agreed.takeover(Role::Client));
+    assert!(agreed.server.takeover && !agreed.client.takeover);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn p162_a_window_of_8_is_declined_or_sent_plain() {
     let told = format!("{DEFAULT}; client_max_window_bits=8");
     assert_eq!(verdict(ours(), &told), Ok(()));
     let agreed = agreed_by_client(&Config::default().deflate(ours()), &told);
-    assert_eq!(agreed.window_bits(Role::Client), 8);
+    assert_eq!(agreed.client.window_bits, 8);
     // `a_window_of_8_bits_is_never_written` in tests/core/deflate.rs goes on from there.
 }
 

@@ -26,9 +26,8 @@ fn messages() -> Vec<String> {
 
 fn agreed(negotiated: &Negotiated, takeover: bool) {
     let agreed = negotiated.deflate.expect("agreed");
-    for role in [Role::Server, Role::Client] {
-        assert_eq!(agreed.takeover(role), takeover);
-        assert_eq!(agreed.window_bits(role), 15);
+    for messages in [agreed.server, agreed.client] {
+        assert_eq!((messages.takeover, messages.window_bits), (takeover, 15));
     }
 }
 

@@ -65,7 +65,7 @@ async fn subscriber(
             return Ok(outbox.counts());
         }
         tokio::select! {
-            received = ws.recv_or_room(outbox.feeds_below()) => match received? {
+            received = ws.recv_or_room(outbox.max_unsent) => match received? {
                 MessageOrRoom::Message(_) | MessageOrRoom::Room => {}
                 MessageOrRoom::Closed => return Ok(outbox.counts()),
             },
@@ -130,7 +130,11 @@ async fn tokio_the_whole_backlog_drains_without_another_push() {
     support::tokio::bounded(async {
         let (near, far) = narrow_pair().await;
         let (ticks, _) = broadcast::channel(16);
-        let server = spawn(far, &ticks, Outbox::new(TooSlow::Wait).max_bytes(usize::MAX));
+        let server = spawn(
+            far,
+            &ticks,
+            support::set(Outbox::new(TooSlow::Wait), |it| it.max_bytes = usize::MAX),
+        );
         for number in 0..5000 {
             ticks.send((0, tick(0, number, 1000))).unwrap();
             taken(&ticks).await;
@@ -154,7 +158,8 @@ async fn tokio_who_is_too_slow_is_told_so_by_1013() {
         let (near, far) = narrow_pair().await;
         let (ticks, _) = broadcast::channel(16);
         let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
-        let server = spawn(far, &ticks, Outbox::new(policy).max_bytes(100_000));
+        let server =
+            spawn(far, &ticks, support::set(Outbox::new(policy), |it| it.max_bytes = 100_000));
         for number in 0..1000 {
             ticks.send((0, tick(0, number, 1000))).unwrap();
             taken(&ticks).await;
@@ -184,7 +189,8 @@ async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
             reader.recv().await.map(drop).map(|()| reader.closed().map_or(1006, |end| end.code))
         });
         let writing = tokio::spawn(async move {
-            let mut outbox = Outbox::new(TooSlow::Wait).max_bytes(50_000);
+            let mut outbox = Outbox::new(TooSlow::Wait);
+            outbox.max_bytes = 50_000;
             loop {
                 outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
                 let busy = writer.sender().buffered_amount() > 0;
@@ -227,7 +233,8 @@ async fn tokio_a_split_subscriber_who_is_too_slow_ends_both_halves() {
         let (mut reader, mut writer) = support::tokio::server(far, &config).into_split();
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
         let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
-        let mut outbox = Outbox::new(policy).max_bytes(100_000);
+        let mut outbox = Outbox::new(policy);
+        outbox.max_bytes = 100_000;
         let gone = loop {
             outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
             let _ = tokio::time::timeout(Duration::from_millis(1), writer.flush()).await;
@@ -304,7 +311,8 @@ fn blocking_a_whole_connection_feeds_from_its_outbox() {
         let (near, far) = support::blocking::tcp_pair();
         let mut ws = support::blocking::server(far, &Config::default());
         let policy = TooSlow::Disconnect(CloseCode::POLICY_VIOLATION);
-        let mut outbox = Outbox::new(policy).max_bytes(100 * (1000 + 64));
+        let mut outbox = Outbox::new(policy);
+        outbox.max_bytes = 100 * (1000 + 64);
         for number in 0..100 {
             outbox.push(Time::ZERO, tick(0, number, 1000)).unwrap();
         }
@@ -341,7 +349,8 @@ async fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
         for n in 0..200 {
             let stalled = n % 100 == 0;
             let (mut near, far) = narrow_pair().await;
-            let outbox = Outbox::new(TooSlow::DropOldest).max_bytes(100_000);
+            let mut outbox = Outbox::new(TooSlow::DropOldest);
+            outbox.max_bytes = 100_000;
             servers.push((stalled, spawn(far, &ticks, outbox)));
             let (mut go, received) = (go.subscribe(), received.clone());
             clients.push(tokio::spawn(async move {

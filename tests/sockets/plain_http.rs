@@ -158,9 +158,9 @@ fn other_statuses_are_told_with_all_that_belongs_to_them() {
                 assert_eq!(error.is_retryable(), again, "{error}");
                 assert_eq!(error.to_string(), format!("server answered {line}: {body}"));
                 let refusal = refusal(error);
-                assert_eq!(refusal.status().to_string(), line[..3]);
+                assert_eq!(refusal.status.to_string(), line[..3]);
                 assert_eq!(refusal.headers().get(name), Some(value.as_bytes()));
-                assert_eq!(refusal.body(), body.as_bytes());
+                assert_eq!(refusal.body, body.as_bytes());
                 let wait = (value == "30").then_some(Duration::from_secs(30));
                 assert_eq!(refusal.retry_after(), wait);
             });
@@ -238,15 +238,15 @@ fn an_endless_body_is_cut() {
         at_once(endless(&start, &more.repeat(100), Duration::ZERO), |error| {
             assert!(error.to_string().len() < 200, "{error}");
             let refusal = refusal(error);
-            assert_eq!((refusal.status(), refusal.body().len()), (200, 4096));
-            assert!(refusal.body().starts_with(b"on "));
+            assert_eq!((refusal.status, refusal.body.len()), (200, 4096));
+            assert!(refusal.body.starts_with(b"on "));
         });
         // One that trickles: what there is of it when the time is over.
         in_time(endless(&start, more, Duration::from_millis(20)), |error| {
             let refusal = refusal(error);
-            assert_eq!(refusal.status(), 200);
-            assert!(refusal.body().len() < 1000, "{}", refusal.body().len());
-            assert!(refusal.body().starts_with(b"on "));
+            assert_eq!(refusal.status, 200);
+            assert!(refusal.body.len() < 1000, "{}", refusal.body.len());
+            assert!(refusal.body.starts_with(b"on "));
         });
     }
 }

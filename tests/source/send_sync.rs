@@ -93,7 +93,6 @@ mod core_types {
 
     #[cfg(feature = "counters")]
     const _: () = {
-        both::<Counters>();
         both::<Traffic>();
     };
 
@@ -101,6 +100,7 @@ mod core_types {
     const _: () = {
         both::<deflate::Deflate>();
         both::<deflate::Agreed>();
+        both::<deflate::Direction>();
     };
 
     #[cfg(feature = "std")]

@@ -7,6 +7,8 @@ pub(crate) mod blocking;
 #[cfg(feature = "tokio")]
 pub(crate) mod bounded;
 pub(crate) mod carriers;
+#[cfg(feature = "deflate")]
+pub(crate) mod deflate;
 #[cfg(feature = "std")]
 pub(crate) mod endless;
 #[cfg(all(feature = "tokio", feature = "deflate", feature = "rustls"))]
@@ -20,3 +22,9 @@ pub(crate) mod tls;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 pub(crate) mod wire;
+
+/// `value` with its fields set by `set_up`.
+pub(crate) fn set<T>(mut value: T, set_up: impl FnOnce(&mut T)) -> T {
+    set_up(&mut value);
+    value
+}

@@ -1564,9 +1564,9 @@ async fn a_client_says_how_it_was_refused() {
         );
         match answered(&response, AtEnd::Silence).await {
             Err(Error::Refused(refusal)) => {
-                assert_eq!(refusal.status(), 404);
+                assert_eq!(refusal.status, 404);
                 assert_eq!(refusal.headers().get("x-why"), Some(&b"a"[..]));
-                assert_eq!(refusal.body().len(), 4 << 10);
+                assert_eq!(refusal.body.len(), 4 << 10);
             }
             other => panic!("{:?}", other.map(|_| ())),
         }
@@ -1577,7 +1577,7 @@ async fn a_client_says_how_it_was_refused() {
         .await
         {
             Err(Error::Refused(refusal)) => {
-                assert_eq!((refusal.status(), refusal.body().len()), (302, 0));
+                assert_eq!((refusal.status, refusal.body.len()), (302, 0));
                 assert_eq!(refusal.headers().get("location"), Some(&b"/b"[..]));
             }
             other => panic!("{:?}", other.map(|_| ())),
@@ -1588,7 +1588,7 @@ async fn a_client_says_how_it_was_refused() {
         match answered(response, AtEnd::Reset).await {
             Err(error @ Error::Refused(_)) if error.is_retryable() => panic!("{error:?}"),
             Err(Error::Refused(refusal)) => {
-                assert_eq!((refusal.status(), refusal.body()), (401, &b"no entry"[..]));
+                assert_eq!((refusal.status, &refusal.body[..]), (401, &b"no entry"[..]));
             }
             other => panic!("{:?}", other.map(|_| ())),
         }
@@ -1597,7 +1597,7 @@ async fn a_client_says_how_it_was_refused() {
             let error = answered("HTTP/1.1 503 No\r\nRetry-After: 3\r\n\r\nlater", at_end).await;
             match error {
                 Err(Error::Refused(refusal)) => {
-                    assert_eq!((refusal.status(), refusal.body()), (503, &b"later"[..]));
+                    assert_eq!((refusal.status, &refusal.body[..]), (503, &b"later"[..]));
                     assert_eq!(refusal.retry_after(), Some(Duration::from_secs(3)));
                 }
                 other => panic!("{:?}", other.map(|_| ())),

@@ -244,7 +244,9 @@ async fn play(
 ) -> Result<Option<CloseFrame<'static>>, BoxError> {
     let began = Instant::now();
     let now = || Time::new(began.elapsed());
-    let mut outbox = Outbox::new(TooSlow::Conflate).max_age(MAX_AGE).max_unsent(MAX_UNSENT);
+    let mut outbox = Outbox::new(TooSlow::Conflate);
+    outbox.max_age = Some(MAX_AGE);
+    outbox.max_unsent = MAX_UNSENT;
     let mut frames = seat.game.frames.clone();
     frames.mark_changed();
     let mut seen = (None, None);
@@ -253,7 +255,7 @@ async fn play(
     loop {
         let _ = outbox.feed(now(), ws.sender()); // closed: the next call says why
         select! {
-            received = ws.recv_or_room(outbox.feeds_below()) => match received? {
+            received = ws.recv_or_room(outbox.max_unsent) => match received? {
                 MessageOrRoom::Message(said) => match Said::decode(said.as_bytes()) {
                     Some(Said::Input(input)) => seat.input(input),
                     Some(Said::Ping(own)) => {

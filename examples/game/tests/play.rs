@@ -294,7 +294,7 @@ async fn a_full_world_says_try_again_later() {
 async fn pages_from_elsewhere_may_not_play() {
     bounded(async {
         let status = |opened| match opened {
-            Err(Error::Refused(refusal)) => refusal.status(),
+            Err(Error::Refused(refusal)) => refusal.status,
             other => panic!("{other:?}"),
         };
         let server = Server::start(&[]);

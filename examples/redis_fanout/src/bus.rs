@@ -26,8 +26,10 @@ const BATCH: usize = 1000;
 
 /// Delays between attempts to reach Redis: short, since all that our subscribers see is at stake.
 pub fn backoff() -> io::Result<Backoff> {
-    let backoff = Backoff::new()?;
-    Ok(backoff.first_delay(Duration::from_millis(50)).max_delay(Duration::from_secs(2)))
+    let mut backoff = Backoff::new()?;
+    backoff.first_delay = Duration::from_millis(50);
+    backoff.max_delay = Duration::from_secs(2);
+    Ok(backoff)
 }
 
 pub struct Bus {

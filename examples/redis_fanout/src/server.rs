@@ -205,7 +205,9 @@ async fn session(
         _ = stop.changed() => return Ok(()),
     };
     let Serve { slow, max_behind, .. } = server.options;
-    let me = Subscriber::new(id, Outbox::new(slow).max_bytes(max_behind));
+    let mut outbox = Outbox::new(slow);
+    outbox.max_bytes = max_behind;
+    let me = Subscriber::new(id, outbox);
     let mut session = Session { server, me, channels: HashSet::new() };
     loop {
         session.feed(&mut ws);

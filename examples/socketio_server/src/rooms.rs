@@ -30,11 +30,9 @@ pub struct Behind {
 impl Mailbox {
     /// An empty one, for at most so many bytes.
     pub fn new(max_bytes: usize) -> Self {
-        let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
-        Self {
-            outbox: Mutex::new(Outbox::new(policy).max_bytes(max_bytes)),
-            arrived: Notify::new(),
-        }
+        let mut outbox = Outbox::new(TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER));
+        outbox.max_bytes = max_bytes;
+        Self { outbox: Mutex::new(outbox), arrived: Notify::new() }
     }
 
     /// Queues a packet, for a task that looks at its mailbox anyway: its own.

@@ -162,7 +162,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     /// [`recv`](Self::recv), but also returns when there is room again: when fewer than `below`
     /// bytes, and less than [`high_water`](Config::high_water), are unsent, if there was no such
     /// room when it was called. For callers with more to feed, such as an [`Outbox`](crate::Outbox),
-    /// whose `below` is [`feeds_below`](crate::Outbox::feeds_below).
+    /// whose `below` is [`max_unsent`](crate::Outbox::max_unsent). 0 counts as 1.
     ///
     /// Cancel safe, as [`recv`](Self::recv).
     ///
@@ -188,7 +188,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
 
     fn has_room_below(&self, below: usize) -> bool {
         let tx = self.core.conn.sender();
-        tx.has_room() && tx.buffered_amount() < below
+        tx.has_room() && tx.buffered_amount() < below.max(1)
     }
 
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the

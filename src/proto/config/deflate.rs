@@ -1,6 +1,6 @@
 //! permessage-deflate: whether to offer or accept it.
-use super::Config;
-use crate::proto::deflate::Deflate;
+use super::{Config, Negotiated};
+use crate::proto::deflate::{Agreed, Deflate};
 
 impl Config {
     /// Offers or accepts permessage-deflate (RFC 7692); default no. See
@@ -9,5 +9,12 @@ impl Config {
     pub fn deflate(mut self, deflate: Deflate) -> Self {
         self.deflate = Some(deflate);
         self
+    }
+}
+
+/// Without a subprotocol.
+impl From<Agreed> for Negotiated {
+    fn from(agreed: Agreed) -> Self {
+        Self { subprotocol: None, deflate: Some(agreed) }
     }
 }

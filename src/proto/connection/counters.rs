@@ -1,46 +1,6 @@
 //! Counts of the traffic of a connection, in plain numbers. Without the feature `counters`,
 //! `no_counters.rs` takes the place of this.
-use super::{Connection, Receiver, RoundTrip};
-
-/// Counts of the traffic of a connection so far, for any metrics library: all except the last two
-/// only grow. A connection that counts is 144 bytes larger, and each message costs five to
-/// eight instructions more (`cargo bench -p benches --bench instructions --features counters`). Feature
-/// `counters`.
-///
-/// ```
-/// use tickwire::{Config, Connection, Negotiated};
-///
-/// let mut conn = Connection::server(&Config::default(), Negotiated::default());
-/// conn.sender_mut().feed("hello")?;
-/// let counters = conn.counters();
-/// assert_eq!((counters.sent.messages, counters.sent.payload, counters.buffered), (1, 5, 7));
-/// # Ok::<(), tickwire::SendError>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// The traffic received and consumed.
-    pub received: Traffic,
-    /// The traffic queued for the peer; `wire` and `calls` count what was written.
-    pub sent: Traffic,
-    /// The bytes queued and not yet written; see
-    /// [`buffered_amount`](crate::Sender::buffered_amount).
-    pub buffered: usize,
-    /// How long Pings and their Pongs took; see [`Sender::rtt`](crate::Sender::rtt).
-    pub rtt: Option<RoundTrip>,
-}
-
-impl Connection {
-    /// Counts of the traffic so far. Feature `counters`.
-    pub fn counters(&self) -> Counters {
-        Counters {
-            received: self.inbound.rx.counters(),
-            sent: self.tx.counters(),
-            buffered: self.tx.buffered_amount(),
-            rtt: self.tx.rtt(),
-        }
-    }
-}
+use super::Receiver;
 
 impl Receiver {
     /// Counts of the bytes received and consumed so far. Feature `counters`.
@@ -49,7 +9,21 @@ impl Receiver {
     }
 }
 
-/// One direction of [`Counters`]. Feature `counters`.
+/// Counts of the traffic of one direction of a connection so far, for any metrics library: those of a
+/// [`Receiver`], of what was received and consumed, and those of a [`Sender`](crate::Sender), of what was queued,
+/// where `wire` and `calls` count what was written. They only grow. A connection that counts is 144 bytes
+/// larger, and each message costs five to eight instructions more (`cargo bench -p benches --bench instructions
+/// --features counters`). Feature `counters`.
+///
+/// ```
+/// use tickwire::{Config, Connection, Negotiated};
+///
+/// let mut conn = Connection::server(&Config::default(), Negotiated::default());
+/// conn.sender_mut().feed("hello")?;
+/// let sent = conn.sender().counters();
+/// assert_eq!((sent.messages, sent.payload), (1, 5));
+/// # Ok::<(), tickwire::SendError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {

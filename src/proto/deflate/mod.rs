@@ -91,12 +91,14 @@ pub struct Deflate {
     pub(crate) client: Direction,
 }
 
-/// How one end compresses.
+/// The parameters of the messages of one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Direction {
-    /// Whether a message may refer back to those before it.
-    pub(crate) takeover: bool,
-    pub(crate) window_bits: u8,
+pub struct Direction {
+    /// Whether a message may refer back to those before it (§7.1.1); by default not.
+    pub takeover: bool,
+    /// How far it may refer back, as a power of two of bytes, from 8 to 15 (§7.1.2); by default 15. Other
+    /// values count as the nearest of these.
+    pub window_bits: u8,
 }
 
 impl Default for Direction {
@@ -174,50 +176,33 @@ impl Deflate {
 }
 
 /// The parameters that two ends agreed on: part of [`Negotiated`](crate::Negotiated). By default no
-/// takeover, and windows of 15 bits. Can be made by hand, for framing without HTTP.
+/// takeover, and windows of 15 bits. Can be made by hand, for framing without HTTP:
+///
+/// ```
+/// use tickwire::{Config, Connection, Negotiated, deflate::{Agreed, Deflate, Direction}};
+///
+/// let server = Direction { takeover: true, ..Direction::default() };
+/// let agreed = Agreed { server, ..Agreed::default() };
+/// let config = Config::default().deflate(Deflate::default());
+/// let conn = Connection::server(&config, Negotiated::from(agreed));
+/// # let _ = conn;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Agreed {
-    pub(crate) server: Direction,
-    pub(crate) client: Direction,
+    /// The messages of the server.
+    pub server: Direction,
+    /// The messages of the client.
+    pub client: Direction,
 }
 
 impl Agreed {
-    /// Whether messages of `sender` may refer back to earlier ones.
-    pub const fn with_takeover(mut self, sender: Role, yes: bool) -> Self {
-        match sender {
-            Role::Server => self.server.takeover = yes,
-            Role::Client => self.client.takeover = yes,
-        }
-        self
-    }
-
-    /// How far messages of `sender` may refer back, from 8 to 15. Other values count as the nearest of
-    /// these.
-    pub const fn with_window_bits(mut self, sender: Role, bits: u8) -> Self {
-        let bits = clamp(bits, 8, 15);
-        match sender {
-            Role::Server => self.server.window_bits = bits,
-            Role::Client => self.client.window_bits = bits,
-        }
-        self
-    }
-
-    /// Whether messages of `sender` may refer back to earlier ones.
-    pub const fn takeover(&self, sender: Role) -> bool {
-        self.of(sender).takeover
-    }
-
-    /// How far messages of `sender` may refer back, as a power of two of bytes.
-    pub const fn window_bits(&self, sender: Role) -> u8 {
-        self.of(sender).window_bits
-    }
-
+    /// The parameters of messages of `sender`, within their limits.
     pub(crate) const fn of(&self, sender: Role) -> Direction {
-        match sender {
+        let Direction { takeover, window_bits } = match sender {
             Role::Server => self.server,
             Role::Client => self.client,
-        }
+        };
+        Direction { takeover, window_bits: clamp(window_bits, 8, 15) }
     }
 }
 

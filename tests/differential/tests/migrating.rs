@@ -176,7 +176,7 @@ fn connect_to_what_redirects() {
         });
         they_echo(tungstenite::connect(&from).unwrap().0);
         let error = blocking::connect(&from, &Config::default()).unwrap_err();
-        assert!(matches!(error, Error::Refused(refusal) if refusal.status() == 302));
+        assert!(matches!(error, Error::Refused(refusal) if refusal.status == 302));
         redirecting.join().unwrap();
         server.join().unwrap();
     });
@@ -288,7 +288,7 @@ fn accept_hdr() {
                 match outcome {
                     Ok(()) => assert_eq!(path, "/in"),
                     Err(Error::Refused(refusal)) => {
-                        assert_eq!((path, refusal.status()), ("/out", 403));
+                        assert_eq!((path, refusal.status), ("/out", 403));
                     }
                     Err(error) => panic!("{error}"),
                 }

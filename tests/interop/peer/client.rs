@@ -227,7 +227,7 @@ fn no_subprotocol(server: &Server) -> Result<()> {
 
 fn refused(server: &Server) -> Result<()> {
     match socket::connect(server.adapter, &server.request("/refuse")?, &config()) {
-        Err(Error::Refused(refusal)) => same("the status", refusal.status(), 403),
+        Err(Error::Refused(refusal)) => same("the status", refusal.status, 403),
         Err(error) => Err(error.into()),
         Ok(_) => Err("connected".into()),
     }
@@ -273,7 +273,7 @@ fn die(server: &Server) -> Result<()> {
         Err(Error::Io(error)) if gone => {
             same("how it is gone", error.kind(), io::ErrorKind::ConnectionRefused)
         }
-        Err(Error::Refused(refusal)) if !gone => same("the status", refusal.status(), 502),
+        Err(Error::Refused(refusal)) if !gone => same("the status", refusal.status, 502),
         Err(error) => Err(error.into()),
         Ok(_) => Err("connected to somebody who is dead".into()),
     }

@@ -68,7 +68,7 @@ pub(crate) fn core(request: &Request, config: &Config, response: &[u8], cuts: &[
     let (verdict, rest, cuts) = read_head(&mut handshake, Handshake::step, response, cuts);
     if verdict.is_err() {
         assert!(handshake.outgoing().is_empty(), "nothing is sent after the request");
-        let body = handshake.into_refusal().map(|refusal| refusal.body().to_vec());
+        let body = handshake.into_refusal().map(|refusal| refusal.body.to_vec());
         return Dialed { verdict, body, subprotocol: None, outcome: None };
     }
     let conn = handshake.into_connection().unwrap();
@@ -133,8 +133,8 @@ fn failed(error: tickwire::Error, line: &Line) -> Dialed {
     let (error, body) = match error {
         tickwire::Error::Handshake(error) => (error, None),
         tickwire::Error::Refused(refusal) => {
-            let status = refusal.status();
-            (HandshakeError::Refused { status }, Some(refusal.body().to_vec()))
+            let status = refusal.status;
+            (HandshakeError::Refused { status }, Some(refusal.body.to_vec()))
         }
         other => panic!("{other:?}"),
     };

@@ -231,9 +231,7 @@ pub(crate) fn client(config: &Config) -> Connection {
 fn negotiated() -> Negotiated {
     #[cfg(feature = "deflate")]
     if let Some(agreed) = AGREED.get() {
-        let mut negotiated = Negotiated::default();
-        negotiated.deflate = Some(agreed);
-        return negotiated;
+        return agreed.into();
     }
     Negotiated::default()
 }

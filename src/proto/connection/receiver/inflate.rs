@@ -59,7 +59,7 @@ impl Receiver {
     ) {
         let sender = if role == Role::Server { Role::Client } else { Role::Server };
         self.inflate = Some(Box::new(Inflate {
-            takeover: agreed.takeover(sender),
+            takeover: agreed.of(sender).takeover,
             memory: config.deflate.unwrap_or_default().memory,
             raw: None,
             out: Output::default(),

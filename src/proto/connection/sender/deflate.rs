@@ -53,10 +53,10 @@ impl Sender {
         agreed: Agreed,
     ) {
         let ours = config.deflate.unwrap_or_default();
-        self.deflate.0 = Setting::new(&ours, agreed.window_bits(role)).map(|setting| {
+        self.deflate.0 = Setting::new(&ours, agreed.of(role).window_bits).map(|setting| {
             Box::new(Deflating {
                 setting,
-                takeover: agreed.takeover(role),
+                takeover: agreed.of(role).takeover,
                 min_size: ours.min_size,
                 memory: ours.memory,
                 own: None,

@@ -50,9 +50,10 @@ fn a_beat_is_written_when_its_last_byte_is() {
 #[cfg(feature = "deflate")]
 #[test]
 fn a_closed_half_keeps_no_compressor() {
-    use crate::proto::{deflate::Agreed, role::Role};
+    use crate::proto::deflate::{Agreed, Direction};
     for how in 0..3 {
-        let agreed = Agreed::default().with_takeover(Role::Server, true);
+        let server = Direction { takeover: true, ..Direction::default() };
+        let agreed = Agreed { server, ..Agreed::default() };
         let negotiated = Negotiated { deflate: Some(agreed), ..Negotiated::default() };
         let config =
             Config::default().deflate(crate::proto::deflate::Deflate::default().min_size(0));

@@ -23,7 +23,7 @@ impl Body {
     }
 
     pub(super) fn refused(&self) -> HandshakeError {
-        HandshakeError::Refused { status: self.refusal.status() }
+        HandshakeError::Refused { status: self.refusal.status }
     }
 
     /// Takes the bytes that have come, up to `max` in all. Returns whether the body has ended.
@@ -103,7 +103,7 @@ impl Rest {
 
     /// In doubt, up to the end of the stream: nothing else will come on it.
     fn of(refusal: &Refusal) -> Self {
-        if matches!(refusal.status(), 204 | 304) {
+        if matches!(refusal.status, 204 | 304) {
             return Self::Known(0);
         }
         let mut codings = refusal.headers().named("Transfer-Encoding").peekable();

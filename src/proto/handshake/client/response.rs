@@ -12,17 +12,13 @@ use core::{fmt, time::Duration};
 /// The server's response, borrowed from the handshake's buffer, or from the connection that kept it.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
-    pub(super) status: u16,
+    /// The HTTP status.
+    pub status: u16,
     /// From the status line to the blank line.
     pub(super) head: &'a [u8],
 }
 
 impl<'a> ResponseHead<'a> {
-    /// The HTTP status.
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
     /// All headers, in the order of the wire.
     pub fn headers(&self) -> Headers<'a> {
         Headers::of(self.head)
@@ -46,10 +42,12 @@ impl fmt::Debug for ResponseHead<'_> {
 /// came. It can be shown and logged as it is: text from the server is escaped and truncated.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
-    status: u16,
+    /// The HTTP status.
+    pub status: u16,
     /// From the status line to the blank line, validated.
     head: Vec<u8>,
-    pub(super) body: Vec<u8>,
+    /// The start of the body, without the framing of HTTP.
+    pub body: Vec<u8>,
 }
 
 impl Refusal {
@@ -58,19 +56,9 @@ impl Refusal {
         Self { status, head: head.to_vec(), body: Vec::new() }
     }
 
-    /// The HTTP status.
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
     /// All headers, in the order of the wire.
     pub fn headers(&self) -> Headers<'_> {
         Headers::of(&self.head)
-    }
-
-    /// The start of the body, without the framing of HTTP.
-    pub fn body(&self) -> &[u8] {
-        &self.body
     }
 
     /// How long the server asks to wait before another attempt (RFC 9110 §10.2.3): in seconds, or

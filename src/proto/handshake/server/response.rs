@@ -1,13 +1,7 @@
 //! A server's answers.
 use super::RequestHead;
-use crate::proto::handshake::{
-    HandshakeError, HeaderError, check_value, date, head::Headers, push_header,
-};
-use alloc::{
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
+use crate::proto::handshake::{HandshakeError, HeaderError, date, head::Headers, push_header};
+use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
 /// How to accept a request.
@@ -88,8 +82,6 @@ impl fmt::Debug for Accept<'_> {
 #[non_exhaustive]
 pub struct Rejection {
     status: u16,
-    /// `None` for the one that RFC 9110 §15 suggests.
-    reason: Option<String>,
     /// Encoded headers, each with its line end.
     lines: String,
     /// Since 1970.
@@ -101,23 +93,12 @@ impl Rejection {
     /// With this HTTP status, 200 to 599. Any other could not end the exchange, and counts as 500.
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };
-        Self { status, reason: None, lines: String::new(), date: None, body: Vec::new() }
+        Self { status, lines: String::new(), date: None, body: Vec::new() }
     }
 
     /// The status.
     pub fn status(&self) -> u16 {
         self.status
-    }
-
-    /// The reason phrase after the status; by default the one that RFC 9110 suggests.
-    ///
-    /// # Errors
-    ///
-    /// [`HeaderError::BadValue`] if it has a control character in it.
-    pub fn reason(mut self, reason: &str) -> Result<Self, HeaderError> {
-        check_value(reason)?;
-        self.reason = Some(reason.to_string());
-        Ok(self)
     }
 
     /// Adds a header to the response. Without a Content-Type a body is
@@ -165,7 +146,7 @@ impl Rejection {
         let has = |name: &str| {
             Headers::new(self.lines.as_bytes()).any(|(n, _)| n.eq_ignore_ascii_case(name))
         };
-        let reason = self.reason.as_deref().unwrap_or(reason(self.status));
+        let reason = reason(self.status);
         let mut text = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
         match self.status {
             // RFC 9110 §7.8: a sender of Upgrade has to name it in Connection.
@@ -218,7 +199,6 @@ impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rejection")
             .field("status", &self.status)
-            .field("reason", &self.reason)
             .field("headers", &Headers::new(self.lines.as_bytes()))
             .field("body", &format_args!("{} bytes", self.body.len()))
             .finish()
