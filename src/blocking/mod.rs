@@ -229,7 +229,7 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
     /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
     /// either, until the write timeout ends it. (Two ends that answer each message
     /// with more can block each other this way.) After our own Close, messages are discarded up to
-    /// the peer's Close. For a `Reader` none of this applies: only the result differs from that of `recv`.
+    /// the peer's Close; after a failed write they are not, and nothing can be fed. For a `Reader` none of this applies: only the result differs from that of `recv`.
     ///
     /// # Errors
     ///

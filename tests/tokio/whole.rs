@@ -129,7 +129,7 @@ async fn flush_does_not_say_that_all_is_written_when_it_was_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn recv_reply_discards_after_a_failed_write_up_to_the_peers_close() {
+async fn recv_with_delivers_after_a_failed_write_up_to_the_peers_close() {
     bounded(async {
         let mut input = vec![];
         for i in 0..10 {
@@ -140,6 +140,11 @@ async fn recv_reply_discards_after_a_failed_write_up_to_the_peers_close() {
         io.with(|s| (s.broken, s.at_end) = (true, AtEnd::Reset));
         let received = ws.recv_with().await.unwrap().unwrap();
         let _ = received.sender.feed(received.message).unwrap();
+        for i in 1..10 {
+            let received = ws.recv_with().await.unwrap().unwrap();
+            assert_eq!(received.message, Message::Binary(&[i]));
+            assert_eq!(received.sender.feed("late"), Err(SendError::Closed));
+        }
         assert!(ws.recv_with().await.unwrap().is_none());
         assert_eq!(ws.closed().unwrap().code, 1008);
     })
@@ -331,6 +336,7 @@ async fn one_reply_a_message_is_bounded_by_high_water_when_the_peer_does_not_rea
         let began = Instant::now();
         let error = loop {
             match ws.recv_with().await {
+                Ok(Some(received)) if received.sender.is_closed() => {}
                 Ok(Some(received)) => {
                     let _ = received.sender.feed(received.message).expect("room for a reply");
                     peak = peak.max(received.sender.buffered_amount());
