@@ -11,14 +11,19 @@ use tickwire::{Connection, Entropy, Event, Negotiated, Outbound, Step};
 /// How much is read at once where frames may come without masks.
 const READ: usize = 4 << 10;
 
+/// How much is discarded behind the peer's Close, in bytes, while its end of the stream is waited for.
+const BEHIND_CLOSE: usize = 64 << 10;
+
 /// How far the closing handshake has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
     /// Our Close is queued or written.
     ClosedByUs,
-    /// The peer's Close came, and ours with it or before.
-    Closed,
+    /// The peer's Close came, and ours with it or before; behind it, so many bytes.
+    Closed {
+        discarded: usize,
+    },
     /// The caller was told that it is over.
     Over,
 }
@@ -151,7 +156,7 @@ impl WebSocketContext {
         };
         if message.is_close() {
             self.reply_due |= self.state == State::Open;
-            self.state = State::Closed;
+            self.state = State::Closed { discarded: 0 };
         } else {
             self.reply_due |= message.is_ping();
         }
@@ -181,7 +186,7 @@ impl WebSocketContext {
         };
         match read {
             Ok(0) => Err(self.end_of_stream()),
-            Ok(_) => Ok(()),
+            Ok(n) => self.check_behind_close(n),
             Err(error) => {
                 if error.kind() == io::ErrorKind::WouldBlock {
                     let (rx, tx) = self.conn.split_mut();
@@ -193,9 +198,21 @@ impl WebSocketContext {
         }
     }
 
+    /// A peer that goes on sending behind its Close is not listened to for ever.
+    fn check_behind_close(&mut self, n: usize) -> Result<()> {
+        if let State::Closed { discarded } = &mut self.state {
+            *discarded = discarded.saturating_add(n);
+            if *discarded > BEHIND_CLOSE {
+                self.state = State::Over;
+                return Err(Error::ConnectionClosed);
+            }
+        }
+        Ok(())
+    }
+
     fn end_of_stream(&mut self) -> Error {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Closed => Error::ConnectionClosed,
+            State::Closed { .. } => Error::ConnectionClosed,
             _ => ProtocolError::ResetWithoutClosingHandshake.into(),
         }
     }

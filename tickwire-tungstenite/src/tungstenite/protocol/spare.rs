@@ -29,7 +29,7 @@ pub(super) fn reclaim(rx: &mut Receiver, tx: &mut Sender) {
 }
 
 fn take(slot: &'static LocalKey<Cell<Vec<u8>>>, lend: impl FnOnce(Vec<u8>)) {
-    let buffer = slot.take();
+    let buffer = slot.try_with(Cell::take).unwrap_or_default(); // none where the thread is ending
     if !buffer.is_empty() {
         lend(buffer);
     }
@@ -37,6 +37,6 @@ fn take(slot: &'static LocalKey<Cell<Vec<u8>>>, lend: impl FnOnce(Vec<u8>)) {
 
 fn keep(slot: &'static LocalKey<Cell<Vec<u8>>>, buffer: Vec<u8>) {
     if !buffer.is_empty() && buffer.len() <= KEPT {
-        slot.set(buffer);
+        let _ = slot.try_with(|slot| slot.set(buffer)); // else the thread is ending
     }
 }

@@ -1,6 +1,10 @@
 //! What a connection keeps while it waits.
 #![allow(clippy::unwrap_used)]
 use super::*;
+use std::{
+    cell::RefCell,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// Gives one message at a time, then would block.
 struct Turns(Vec<&'static [u8]>, Vec<u8>);
@@ -53,4 +57,72 @@ fn what_waits_to_be_written_stays() {
     context.write(&mut stream, Message::text("too")).unwrap();
     context.flush(&mut stream).unwrap();
     assert_eq!(stream.1, b"\x81\x05later\x81\x03too");
+}
+
+/// A Close, and then for ever more.
+struct Endless(bool);
+
+impl Read for Endless {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if std::mem::replace(&mut self.0, true) {
+            to.fill(0);
+            return Ok(to.len());
+        }
+        (&b"\x88\x02\x03\xE8"[..]).read(to)
+    }
+}
+
+impl Write for Endless {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        Ok(from.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_server_that_sends_on_behind_its_close_is_left() {
+    let mut context = WebSocketContext::new(Role::Client, None);
+    let mut stream = Endless(false);
+    assert!(context.read(&mut stream).unwrap().is_close());
+    assert!(matches!(context.read(&mut stream), Err(Error::ConnectionClosed)));
+    assert!(matches!(context.read(&mut stream), Err(Error::AlreadyClosed)));
+}
+
+/// Lives as long as its thread, and longer than the thread's buffers.
+struct Last(Option<WebSocketContext>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let context = self.0.as_mut().unwrap();
+        let mut stream = Turns(vec![b"", b"\x81\x02hi"], Vec::new());
+        context.write(&mut stream, Message::text("later")).unwrap();
+        assert_eq!(context.read(&mut stream).unwrap(), Message::text("hi"));
+        context.flush(&mut stream).unwrap();
+        assert!(context.read(&mut stream).is_err());
+        assert_eq!(stream.1.len(), 6 + 5);
+        SERVED.store(true, Ordering::Relaxed);
+    }
+}
+
+static SERVED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static LAST: RefCell<Last> = const { RefCell::new(Last(None)) };
+}
+
+#[test]
+fn a_connection_works_while_its_thread_ends() {
+    let thread = std::thread::spawn(|| {
+        // What a thread has it loses last that it had first.
+        LAST.with_borrow_mut(|last| {
+            let mut context = WebSocketContext::new(Role::Client, None);
+            assert!(context.read(&mut Turns(Vec::new(), Vec::new())).is_err());
+            last.0 = Some(context);
+        });
+    });
+    thread.join().unwrap();
+    assert!(SERVED.load(Ordering::Relaxed));
 }
