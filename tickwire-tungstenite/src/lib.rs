@@ -19,9 +19,14 @@ pub use handshake::{
     client_async, client_async_with_config,
 };
 pub use stream::WebSocketStream;
-/// permessage-deflate's settings, for [`WebSocketConfig::deflate`](tungstenite::protocol::WebSocketConfig::deflate).
-#[cfg(feature = "deflate")]
-pub use tickwire::deflate;
 pub use tls::{Connector, MaybeTlsStream};
 #[cfg(feature = "__rustls-tls")]
 pub use tls::{client_async_tls, client_async_tls_with_config};
+
+/// permessage-deflate's settings, for [`WebSocketConfig::deflate`](tungstenite::protocol::WebSocketConfig::deflate).
+#[cfg(feature = "deflate")]
+pub mod deflate {
+    /// The end that compresses, in [`Deflate::takeover`].
+    pub use tickwire::Role;
+    pub use tickwire::deflate::*;
+}

@@ -8,6 +8,8 @@ mod deflate;
 mod errors;
 mod handshake;
 mod tasks;
+#[cfg(feature = "__rustls-tls")]
+mod tls;
 
 use std::{
     io::{self, Read, Write},
