@@ -334,6 +334,7 @@ impl From<Bytes> for OwnedMessage {
 
 /// The payload, whatever the kind.
 impl From<OwnedMessage> for Bytes {
+    #[inline]
     fn from(message: OwnedMessage) -> Self {
         match message.0 {
             Payload::Text(text) => text.into_bytes(),

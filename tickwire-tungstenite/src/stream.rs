@@ -192,12 +192,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocketStream<S> {
             return Poll::Ready(None);
         }
         let (context, mut stream) = self.parts(Some((Side::Reader, cx.waker())));
-        let received = ready!(pending(context.read(&mut stream)));
-        self.ended = received.is_err();
-        Poll::Ready(match received {
-            Err(Error::ConnectionClosed | Error::AlreadyClosed) => None,
-            received => Some(received),
-        })
+        match context.read(&mut stream) {
+            Ok(message) => Poll::Ready(Some(Ok(message))),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => {
+                self.ended = true;
+                let over = matches!(error, Error::ConnectionClosed | Error::AlreadyClosed);
+                Poll::Ready(if over { None } else { Some(Err(error)) })
+            }
+        }
     }
 }
 

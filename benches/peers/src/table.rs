@@ -103,8 +103,9 @@ impl Table {
         Some(self.paired(row, base, column, |a, b| a - b)?.value)
     }
 
-    /// Medians, each with its ratio to the row `base`.
+    /// Medians, each with its ratio to the row `base`; `--base=NAME` names another.
     pub fn print(&self, base: &str) {
+        let base = &crate::option("base", base.to_owned());
         self.write(&self.title, |row, column| {
             let median = short(self.median(row, column)?.value);
             Some(match self.ratio(row, base, column) {

@@ -2,7 +2,7 @@
 use futures_util::{SinkExt, StreamExt};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
-use std::{net::TcpStream, sync::Arc, thread};
+use std::{net::TcpStream, sync::Arc};
 use tickwire_tungstenite::{
     Connector, MaybeTlsStream, accept_async, client_async_tls_with_config,
     connect_async_tls_with_config,

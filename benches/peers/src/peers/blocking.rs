@@ -5,8 +5,15 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use tickwire::Config;
+use tickwire_tungstenite::tungstenite as facade;
 
-use super::{Conn, Peer, floor::Floor, raw::Raw, tickwire::Core};
+use super::{
+    Conn, Peer,
+    floor::Floor,
+    raw::Raw,
+    tickwire::Core,
+    tungstenite::{Facade, Tungstenite, TungsteniteSmall},
+};
 use crate::bridge::AsAsync;
 use crate::mem::now;
 use crate::table::BLOCKING;
@@ -14,13 +21,14 @@ use crate::table::BLOCKING;
 /// Serves echoes to one client to its end.
 pub type Serve = fn(TcpStream);
 
-pub const SERVERS: [(&str, Serve); 6] = [
+pub const SERVERS: [(&str, Serve); 7] = [
     (Raw::NAME, raw),
     (Floor::NAME, serve::<Floor>),
     (Core::NAME, serve::<Core>),
     (BLOCKING, tickwire),
-    ("tungstenite", |io| tungstenite(io, None)),
-    ("tungstenite-4k", |io| tungstenite(io, Some(super::tungstenite::small()))),
+    (Tungstenite::NAME, |io| tungstenite(io, Tungstenite::config())),
+    (TungsteniteSmall::NAME, |io| tungstenite(io, TungsteniteSmall::config())),
+    (Facade::NAME, |io| facade(io, Facade::config())),
 ];
 
 /// Bytes back as they came.
@@ -56,13 +64,21 @@ fn tickwire(io: TcpStream) {
     }
 }
 
-fn tungstenite(io: TcpStream, config: Option<tungstenite::protocol::WebSocketConfig>) {
-    let Ok(mut ws) = tungstenite::accept_with_config(io, config) else {
-        return;
-    };
-    while let Ok(message) = ws.read() {
-        if ws.send(message).is_err() {
-            return;
+/// The obvious loop of a crate that has tungstenite's API.
+macro_rules! tungstenite {
+    ($name:ident, $api:ident) => {
+        fn $name(io: TcpStream, config: Option<$api::protocol::WebSocketConfig>) {
+            let Ok(mut ws) = $api::accept_with_config(io, config) else {
+                return;
+            };
+            while let Ok(message) = ws.read() {
+                if ws.send(message).is_err() {
+                    return;
+                }
+            }
         }
-    }
+    };
 }
+
+tungstenite!(tungstenite, tungstenite);
+tungstenite!(facade, facade);

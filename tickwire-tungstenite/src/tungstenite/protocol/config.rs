@@ -2,6 +2,9 @@
 #[cfg(feature = "deflate")]
 use tickwire::deflate::Deflate;
 
+/// A server writes payloads of this many bytes and more from where they lie.
+pub(super) const SHARED_FROM: usize = 4 << 10;
+
 /// Sizes and limits of a connection.
 ///
 /// ```
@@ -100,6 +103,7 @@ impl WebSocketConfig {
             .read_buffer(self.read_buffer_size)
             .max_message(self.max_message_size.unwrap_or(usize::MAX))
             .max_frame(self.max_frame_size.unwrap_or(usize::MAX))
+            .vectored_from(SHARED_FROM)
             .high_water(usize::MAX);
         #[cfg(feature = "deflate")]
         if let Some(deflate) = self.deflate {

@@ -1,12 +1,12 @@
 //! A connection without its stream: tickwire's, in the manners of tungstenite.
 use super::{
-    CloseFrame, Message, Role, WebSocketConfig, entropy::Keys, frame::Frame, frame::FrameHeader,
-    frame::Utf8Bytes, remask::Remask, spare,
+    CloseFrame, Message, Role, WebSocketConfig, config::SHARED_FROM, entropy::Keys, frame::Frame,
+    frame::FrameHeader, frame::Utf8Bytes, remask::Remask, spare,
 };
 use crate::tungstenite::error::{Error, ProtocolError, Result};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::{self, IoSlice, Read, Write};
-use tickwire::{Connection, Entropy, Event, Negotiated, Outbound, Step};
+use tickwire::{Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step};
 
 /// How much is read at once where frames may come without masks.
 const READ: usize = 4 << 10;
@@ -108,43 +108,52 @@ impl WebSocketContext {
     /// [`ConnectionClosed`](Error::ConnectionClosed) in the end; `WouldBlock` of a stream that does not block;
     /// what the peer does wrong, after which the connection is over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
-        self.check_not_over()?;
-        if self.reply_due {
-            match self.flush(stream) {
-                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-                flushed => flushed?,
-            }
-        } else {
-            self.end_of_server()?;
+        if self.state != State::Open || self.reply_due {
+            self.before_read(stream)?;
         }
         loop {
             match self.conn.step() {
-                Ok(Step::NeedInput | Step::Closed) => self.fill(stream)?,
-                Ok(step) => match self.received(step) {
-                    Some(message) => return Ok(message),
-                    None => continue,
-                },
-                Err(error) => {
-                    self.state = State::Over;
-                    // tickwire tells the peer why; a stream that cannot take it now is not waited for.
-                    if self.write_out(stream).is_ok() {
-                        let _ = stream.flush();
+                Ok(Step::Message) => {
+                    if let Some(message) = self.conn.receiver_mut().take_message() {
+                        return Ok(data(message));
                     }
-                    return Err(error.into());
                 }
+                Ok(Step::NeedInput | Step::Closed) => self.fill(stream)?,
+                Ok(_) => {
+                    if let Some(message) = self.control() {
+                        return Ok(message);
+                    }
+                }
+                Err(error) => return Err(self.broken(stream, error)),
             }
         }
     }
 
-    /// What `step` stopped at.
-    fn received(&mut self, step: Step) -> Option<Message> {
-        if step == Step::Message {
-            let message = self.conn.receiver_mut().take_message()?;
-            return Some(match Utf8Bytes::received(message) {
-                Ok(text) => Message::Text(text),
-                Err(bytes) => Message::Binary(bytes),
-            });
+    /// Writes what is due, and says whether it is over.
+    #[cold]
+    fn before_read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<()> {
+        self.check_not_over()?;
+        if !self.reply_due {
+            return self.end_of_server();
         }
+        match self.flush(stream) {
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            flushed => flushed,
+        }
+    }
+
+    /// tickwire tells the peer why; a stream that cannot take it now is not waited for.
+    #[cold]
+    fn broken(&mut self, stream: &mut impl Write, error: tickwire::RecvError) -> Error {
+        self.state = State::Over;
+        if self.write_out(stream).is_ok() {
+            let _ = stream.flush();
+        }
+        error.into()
+    }
+
+    /// The control frame that `step` stopped at.
+    fn control(&mut self) -> Option<Message> {
         let message = match self.conn.receiver().event()? {
             Event::Ping(payload) => Message::Ping(Bytes::copy_from_slice(payload)),
             Event::Pong(payload) => Message::Pong(Bytes::copy_from_slice(payload)),
@@ -237,11 +246,11 @@ impl WebSocketContext {
         stream: &mut Stream,
         message: Message,
     ) -> Result<()> {
-        self.check_not_over()?;
         if !self.can_write() {
+            self.check_not_over()?;
             return Err(ProtocolError::SendAfterClosing.into());
         }
-        if self.is_too_much(&message) {
+        if self.config.max_write_buffer_size != usize::MAX && self.is_too_much(&message) {
             return Err(Error::WriteBufferFull(Box::new(message)));
         }
         let tx = self.conn.sender_mut();
@@ -250,6 +259,7 @@ impl WebSocketContext {
         }
         match message {
             Message::Text(text) => drop(tx.feed(text.as_str())?),
+            Message::Binary(bytes) if bytes.len() < SHARED_FROM => drop(tx.feed(&bytes)?),
             Message::Binary(bytes) => drop(tx.feed(Outbound::from(bytes))?),
             Message::Ping(payload) => tx.ping(&payload)?,
             Message::Pong(payload) => tx.pong(&payload)?,
@@ -380,6 +390,15 @@ impl WebSocketContext {
             State::Over => Err(Error::AlreadyClosed),
             _ => Ok(()),
         }
+    }
+}
+
+/// A message received. tickwire has checked that text is UTF-8.
+#[inline]
+fn data(message: OwnedMessage) -> Message {
+    match Utf8Bytes::received(message) {
+        Ok(text) => Message::Text(text),
+        Err(bytes) => Message::Binary(bytes),
     }
 }
 

@@ -38,7 +38,8 @@ impl Utf8Bytes {
         Self(bytes)
     }
 
-    /// A text message that tickwire has received, whose UTF-8 it has checked; `None` for a binary one.
+    /// A text message that tickwire has received, whose UTF-8 it has checked; the bytes of a binary one.
+    #[inline]
     pub(crate) fn received(message: tickwire::OwnedMessage) -> Result<Self, Bytes> {
         match message.as_message() {
             tickwire::Message::Text(_) => Ok(Self(message.into())), // the bytes of a `&str`
