@@ -84,6 +84,7 @@ pub struct Whole {
 }
 
 impl Whole {
+    #[inline]
     pub(crate) fn new(mut conn: Connection, vectored: bool) -> Self {
         conn.restart_clock();
         if !vectored {

@@ -45,6 +45,7 @@ pub trait Wire: Input<Whole> + Output + Sized {
 
 impl<I: Wire> Socket<Whole, I> {
     /// Joins a stream and a connection whose opening handshake is done.
+    #[inline]
     pub(crate) fn join(mut io: I, mut conn: Connection) -> Self {
         io.opened(&mut conn);
         let vectored = io.is_write_vectored();
@@ -61,6 +62,8 @@ pub struct Incoming<I> {
 }
 
 impl<I> Incoming<I> {
+    /// Its time began when that of `io` did.
+    #[inline(always)]
     pub(crate) fn new(io: I, config: &Config) -> Self {
         Self { io, handshake: server::Handshake::new(config), write_timeout: config.write_timeout }
     }
@@ -90,18 +93,16 @@ impl<I: Wire> Incoming<I> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         let Self { io, handshake, .. } = self;
-        loop {
-            let told = match handshake.step() {
+        let mut told = handshake.handle_timeout(Time::ZERO); // the first call starts the clock
+        while told.is_ok() {
+            ready!(poll_read(io, handshake, cx))?;
+            told = match handshake.step() {
                 Ok(Progress::Complete) => return Poll::Ready(Ok(Ok(()))),
-                // The first call starts the clock.
                 Ok(Progress::Partial) => handshake.handle_timeout(io.now()),
                 Err(error) => Err(error),
             };
-            if let Err(error) = told {
-                return Poll::Ready(Ok(Err(error)));
-            }
-            ready!(poll_read(io, handshake, cx))?;
         }
+        Poll::Ready(Ok(told))
     }
 
     /// Writes a rejection.

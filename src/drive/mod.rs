@@ -63,6 +63,7 @@ pub struct Socket<C, I> {
 }
 
 impl<C: Core<I>, I: Input<C>> Socket<C, I> {
+    #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
         let stamp = core.inbound().stamps_reads();
         Self { core, io, stamp, failed: None, polled: Polled::default() }

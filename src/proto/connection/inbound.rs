@@ -46,6 +46,7 @@ impl fmt::Debug for Opened {
 }
 
 impl Inbound {
+    #[inline(always)]
     pub(super) fn new(role: Role, config: &Config, rx: Receiver, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
         Self {
