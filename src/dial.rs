@@ -1,10 +1,14 @@
 //! [`Dial`]: how to connect, for the adapters that dial.
+#[cfg_attr(not(feature = "proxy"), path = "dial/no_proxy.rs")]
+pub(crate) mod proxy;
+
 use crate::{
     drive::Error,
     proto::{handshake::client::Request, url::Target},
     socket::SocketOptions,
     tls,
 };
+use proxy::Proxy;
 use std::{fmt, format, io};
 
 /// How to connect: the request, and how the stream is made. To connect to a URL with the defaults, use
@@ -28,13 +32,14 @@ pub struct Dial<'r> {
     request: &'r Request,
     tls: Option<tls::Client>,
     socket: Option<SocketOptions>,
+    proxy: Option<Proxy>,
 }
 
 impl<'r> Dial<'r> {
     /// Connects with this request. `wss` trusts the platform's roots; the socket has the system's
-    /// defaults, with TCP_NODELAY on.
+    /// defaults, with TCP_NODELAY on; there is no proxy, whatever the environment says.
     pub fn new(request: &'r Request) -> Self {
-        Self { request, tls: None, socket: None }
+        Self { request, tls: None, socket: None, proxy: None }
     }
 
     /// Another configuration of TLS: other roots, a client certificate, a cryptographic provider. A
@@ -47,10 +52,17 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Options of the TCP socket. Feature `socket`.
+    /// Options of the TCP socket, to the server or to its proxy. Feature `socket`.
     #[cfg(feature = "socket")]
     pub fn socket(mut self, options: SocketOptions) -> Self {
         self.socket = Some(options);
+        self
+    }
+
+    /// Connects through a proxy; `None`: directly. Feature `proxy`.
+    #[cfg(feature = "proxy")]
+    pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
+        self.proxy = proxy.into();
         self
     }
 
@@ -64,25 +76,33 @@ impl<'r> Dial<'r> {
 
     /// How TLS is spoken; `None` where the URL does not ask for it.
     pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
-        if !self.target().secure() {
-            return Ok(None);
-        }
-        let config = match self.tls.clone() {
-            None => tls::default_client()?,
-            config => config,
-        };
-        config.map(Some).ok_or(Error::NoTls)
+        client_tls(self.target(), self.tls.as_ref())
+    }
+
+    pub(crate) fn via(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     pub(crate) fn socket_options(&self) -> Option<&SocketOptions> {
         self.socket.as_ref()
     }
+}
 
-    /// The lookup of the target's addresses failed.
-    pub(crate) fn unresolved(&self, error: io::Error) -> io::Error {
-        let target = self.target();
-        failed(format_args!("{}:{}", target.host(), target.port()), error)
+/// How TLS is spoken to a target; `None` where its URL does not ask for it.
+fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Client>, Error> {
+    if !to.secure() {
+        return Ok(None);
     }
+    let config = match own {
+        None => tls::default_client()?,
+        own => own.cloned(),
+    };
+    config.map(Some).ok_or(Error::NoTls)
+}
+
+/// The lookup of a target's addresses failed.
+pub(crate) fn unresolved(target: &Target, error: io::Error) -> io::Error {
+    failed(format_args!("{}:{}", target.host(), target.port()), error)
 }
 
 /// An error of connecting, which names the address dialed.

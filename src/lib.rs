@@ -169,8 +169,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!   their number: the example `bounded` limits handshakes in progress and peers, in all and per
 //!   address.
 //! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how little they take.
-//! - **Proxies.** Dial through one with a library that speaks to it, and hand the stream to [`client`]:
-//!   `examples/proxy` does so for HTTP CONNECT and SOCKS5.
 //!
 //! # Choices that the RFCs leave open
 //!
@@ -201,6 +199,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two, and the
 //!   module `tls`. The types of rustls in that API follow its version, 0.23 now.
+//! - `proxy`: proxies in the `connect` of `tokio` and `blocking`, by HTTP CONNECT and SOCKS5: `Proxy`, for
+//!   `Dial::proxy`.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, and by `Events` of [`OwnedEvent`]s, for `tokio`
 //!   (which it switches on) and `futures_io`.
@@ -248,6 +248,7 @@ pub mod futures_io;
     any(doc, doctest),
     feature = "deflate",
     feature = "futures",
+    feature = "proxy",
     feature = "rustls",
     feature = "socket",
     feature = "tap"
@@ -275,6 +276,8 @@ pub mod tokio;
 pub use backoff::Backoff;
 #[cfg(feature = "std")]
 pub use dial::Dial;
+#[cfg(feature = "proxy")]
+pub use dial::proxy::Proxy;
 #[cfg(feature = "futures")]
 pub use drive::task::streams::Events;
 #[cfg(feature = "std")]

@@ -1,15 +1,21 @@
 //! Connecting to a URL.
-use super::{WebSocket, handshake::client_since};
+use super::{
+    WebSocket,
+    handshake::{client_since, wait},
+    patient::Patient,
+};
 use crate::{
-    dial::{Dial, failed},
-    drive::{Error, sync::Instant},
+    dial::{Dial, failed, proxy::Proxy, unresolved},
+    drive::{Error, Io, sync::Instant},
     proto::{
         config::Config,
         handshake::{HandshakeError, client::Request},
+        url::Target,
     },
     tls::maybe::blocking::MaybeTls,
 };
 use std::{
+    boxed::Box,
     io,
     net::{TcpStream, ToSocketAddrs},
     time::Duration,
@@ -17,7 +23,7 @@ use std::{
 };
 
 /// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
-/// headers, subprotocols, socket options or a TLS configuration see [`Dial`].
+/// headers, subprotocols, socket options, a TLS configuration or a proxy see [`Dial`].
 ///
 /// Connecting, TLS and the opening handshake together are bounded by
 /// [`handshake_timeout`](Config::handshake_timeout); resolving a name is not, since the system
@@ -56,25 +62,53 @@ impl Dial<'_> {
     /// # Errors
     ///
     /// As [`connect`](crate::blocking::connect). A socket option that the system refuses is
-    /// [`Error::Io`], prefixed by its name.
+    /// [`Error::Io`], prefixed by its name. [`Error::Proxy`] if there is no tunnel.
     pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?;
-        let stream = self.blocking_tcp(began.checked_add(config.handshake_timeout))?;
-        let io = MaybeTls::new(stream, self.target(), tls)?;
-        let ws = client_since(began, io, self.request(), config)?;
+        let (mut stream, mut ahead) = match self.via() {
+            None => (MaybeTls::new(self.blocking_tcp(self.target(), began, config)?), Vec::new()),
+            Some(proxy) => match self.blocking_through(proxy, began, config) {
+                Ok(tunnel) => tunnel,
+                Err(error) => return Err(Error::Proxy(Box::new(error))),
+            },
+        };
+        if let Some(tls) = tls {
+            stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
+        }
+        let ws = client_since(began, stream, self.request(), config, &ahead)?;
         if let Some(options) = self.socket_options() {
             options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
         }
         Ok(ws)
     }
 
+    /// A tunnel to the server, and what has come through it already.
+    fn blocking_through(
+        &self,
+        proxy: &Proxy,
+        began: Instant,
+        config: &Config,
+    ) -> Result<(MaybeTls, Vec<u8>), Error> {
+        let (to, tls) = (proxy.target(), proxy.client_tls()?);
+        let tcp = self.blocking_tcp(to, began, config)?;
+        let mut io = Patient::since(began, MaybeTls::to_proxy(tcp, to, tls)?);
+        let ahead = wait(proxy.tunnel(&mut io, self.target(), config))??;
+        Ok((io.into_inner(), ahead))
+    }
+
     /// Tries all addresses of a name.
-    fn blocking_tcp(&self, by: Option<Instant>) -> Result<TcpStream, Error> {
-        let name = (self.target().host(), self.target().port());
-        let addresses = name.to_socket_addrs().map_err(|error| self.unresolved(error))?;
+    fn blocking_tcp(
+        &self,
+        to: &Target,
+        began: Instant,
+        config: &Config,
+    ) -> Result<TcpStream, Error> {
+        let by = began.checked_add(config.handshake_timeout);
+        let name = (to.host(), to.port());
+        let addresses = name.to_socket_addrs().map_err(|error| unresolved(to, error))?;
         let addresses: Vec<_> = addresses.collect();
-        let mut last = self.unresolved(io::ErrorKind::NotFound.into()); // a name without an address
+        let mut last = unresolved(to, io::ErrorKind::NotFound.into()); // a name without an address
         for (i, address) in addresses.iter().enumerate() {
             let share = match by {
                 None => None,

@@ -41,7 +41,7 @@ pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> 
     Incoming::read(io, config)?.accept(Accept::new())
 }
 
-/// The opening handshake as a client, over the caller's stream: TLS, a proxy, a Unix socket.
+/// The opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel.
 /// Sets TCP_NODELAY, where the stream has it, and the stream's timeouts.
 ///
 /// Waits for at most [`handshake_timeout`](Config::handshake_timeout).
@@ -52,17 +52,19 @@ pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> 
 /// [`Error::WouldBlock`] for a non-blocking stream: make it block during the handshake, or use
 /// [`client::Handshake`](crate::handshake::client::Handshake) and [`WebSocket::from_parts`].
 pub fn client<S: Stream>(io: S, request: &Request, config: &Config) -> Result<WebSocket<S>, Error> {
-    client_since(Instant::now(), io, request, config)
+    client_since(Instant::now(), io, request, config, &[])
 }
 
-/// The same, of a handshake that began with dialing.
+/// The same, of a handshake that began with dialing. `ahead` are bytes that were read from the stream
+/// before.
 pub(super) fn client_since<S: Stream>(
     began: Instant,
     io: S,
     request: &Request,
     config: &Config,
+    ahead: &[u8],
 ) -> Result<WebSocket<S>, Error> {
-    wait(drive::client(Patient::since(began, io), request, config))?
+    wait(drive::client(Patient::since(began, io), request, config, ahead))?
 }
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
@@ -135,13 +137,13 @@ impl<S: Stream> Incoming<S> {
 }
 
 /// A future of polls that wait by themselves.
-fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
+pub(super) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
     settled(pin!(future).poll(&mut context()))
 }
 
 impl<S: Stream> Patient<S> {
     /// For a handshake that began at `began`.
-    fn since(began: Instant, io: S) -> Self {
+    pub(super) fn since(began: Instant, io: S) -> Self {
         let _ = io.set_nodelay(true); // if that fails, reading will too
         Self::new(io, began)
     }

@@ -36,6 +36,12 @@ pub enum Error {
     /// The server answered the opening handshake with a status other than 101.
     #[error(transparent)]
     Refused(Box<crate::proto::handshake::client::Refusal>),
+    /// There is no tunnel through the proxy: it could not be dialed, TLS to it failed, or it refused.
+    /// The error says which, as it would of a server: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls), or
+    /// [`Handshake`](Self::Handshake), with [`ConnectRefused`](HandshakeError::ConnectRefused) or
+    /// [`SocksRefused`](HandshakeError::SocksRefused). No server was asked anything.
+    #[error("no tunnel through the proxy: {0}")]
+    Proxy(Box<Self>),
     /// Not a URL to connect to.
     #[error(transparent)]
     Url(#[from] crate::proto::url::UrlError),
@@ -99,6 +105,7 @@ impl Error {
             Self::Refused(refusal) => {
                 HandshakeError::Refused { status: refusal.status }.is_retryable()
             }
+            Self::Proxy(error) => error.is_retryable(),
             Self::Send(error) => *error == SendError::Closed,
             Self::WouldBlock | Self::Url(_) | Self::Header(_) | Self::NoTls => false,
         }

@@ -14,6 +14,7 @@ use crate::proto::{
     handshake::{
         HandshakeError, Progress, Reading,
         client::{self, Request},
+        input::Input as _,
         server::{self, Accept, Rejection, RequestHead},
     },
     time::Time,
@@ -135,13 +136,41 @@ impl<I: Wire> Incoming<I> {
     }
 }
 
-/// The opening handshake as a client. Its time began when that of `io` did.
+/// Asks a proxy for a tunnel. The time of that began when that of `io` did.
+#[cfg(feature = "proxy")]
+pub(crate) async fn tunnel<I: Wire>(
+    io: &mut I,
+    dialogue: &mut crate::proto::handshake::proxy::Dialogue,
+) -> Result<(), Error> {
+    dialogue.handle_timeout(Time::ZERO)?;
+    loop {
+        if !dialogue.outgoing().is_empty() {
+            let by = dialogue.poll_timeout();
+            if let Some(written) = write_all(io, dialogue.outgoing(), by).await {
+                written?;
+            }
+            dialogue.advance(usize::MAX);
+        }
+        match dialogue.step()? {
+            Progress::Complete => return Ok(()),
+            Progress::Partial => dialogue.handle_timeout(io.now())?,
+        }
+        if dialogue.outgoing().is_empty() {
+            poll_fn(|cx| poll_read(io, dialogue, cx)).await?;
+        }
+    }
+}
+
+/// The opening handshake as a client. Its time began when that of `io` did; `ahead` are bytes that
+/// were read from it before.
 pub(crate) async fn client<I: Wire>(
     mut io: I,
     request: &Request,
     config: &Config,
+    ahead: &[u8],
 ) -> Result<Socket<Whole, I>, Error> {
     let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
+    handshake.put(ahead);
     handshake.handle_timeout(Time::ZERO)?;
     let by = handshake.poll_timeout();
     // If that takes too long, the look at the clock below says so.

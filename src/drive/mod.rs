@@ -8,7 +8,7 @@
 mod core;
 pub(crate) mod error;
 mod halves;
-mod handshake;
+pub(crate) mod handshake;
 pub(crate) mod io;
 mod polled;
 pub(crate) mod received;

@@ -206,7 +206,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timers,
 {
-    drive::client(FuturesIo::new(io, timers), request, config).await
+    drive::client(FuturesIo::new(io, timers), request, config, &[]).await
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {

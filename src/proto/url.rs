@@ -41,13 +41,16 @@ pub enum UrlError {
     #[error("URL has a fragment")]
     Fragment,
     /// User and password are not percent-encoded as they have to be, or hold a control character,
-    /// or the user a colon (RFC 7617 §2).
+    /// or the user a colon (RFC 7617 §2); or SOCKS5 cannot carry them.
     #[error("user or password in the URL is malformed")]
     BadUserinfo,
     /// A blank, a control character, one of `"<>\`, or, in path or query, anything but ASCII:
     /// percent-encode it.
     #[error("URL holds a character that has to be percent-encoded")]
     IllegalCharacter,
+    /// The URL of a proxy has another scheme than `http`, `https`, `socks5` and `socks5h`, or a path.
+    #[error("URL of a proxy is http://, https:// or socks5://, a host and a port, and no path")]
+    NotProxy,
     /// It is longer than 16 KiB, which hardly any server would accept.
     #[error("URL is longer than {MAX_URL} bytes")]
     TooLong,
@@ -108,8 +111,13 @@ impl Target {
     /// The name that the server's certificate has to match: the host without zone and without a
     /// trailing dot.
     pub fn server_name(&self) -> &str {
-        let name = self.host.split_once('%').map_or(&*self.host, |(name, _)| name);
+        let name = self.unzoned();
         name.strip_suffix('.').unwrap_or(name)
+    }
+
+    /// The host for other machines: a zone is this one's own.
+    pub(crate) fn unzoned(&self) -> &str {
+        self.host.split_once('%').map_or(&*self.host, |(name, _)| name)
     }
 
     /// The resource name (RFC 6455 §3): path and query as they are in the URL, `/` for an empty
@@ -122,38 +130,9 @@ impl Target {
     pub(crate) fn userinfo(&self) -> Option<&[u8]> {
         self.userinfo.as_deref()
     }
-}
 
-impl FromStr for Target {
-    type Err = UrlError;
-
-    /// Parses a URL.
-    ///
-    /// Scheme and host match without regard to case. An empty port is the default. Percent
-    /// escapes in path and query are passed on as they are, and so are the characters `` ^`{|} ``,
-    /// which RFC 3986 wants encoded but servers accept.
-    ///
-    /// # Errors
-    ///
-    /// See [`UrlError`].
-    fn from_str(url: &str) -> Result<Self, UrlError> {
-        // §3, RFC 3986 §2.2: none of these is ever legal; a backslash is a slash to some parsers.
-        let illegal = |b: u8| b <= b' ' || b == 0x7f || matches!(b, b'"' | b'<' | b'>' | b'\\');
-        if url.bytes().any(illegal) {
-            return Err(UrlError::IllegalCharacter);
-        }
-        if url.len() > MAX_URL {
-            return Err(UrlError::TooLong);
-        }
-        let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
-        let secure = match scheme {
-            s if s.eq_ignore_ascii_case("ws") => false,
-            s if s.eq_ignore_ascii_case("wss") => true,
-            s if s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https") => {
-                return Err(UrlError::HttpScheme);
-            }
-            _ => return Err(UrlError::UnknownScheme),
-        };
+    /// A URL's authority, and what follows it. `default` is the port if it names none.
+    pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         if rest.contains('#') {
             return Err(UrlError::Fragment);
         }
@@ -166,7 +145,7 @@ impl FromStr for Target {
         if !resource.is_ascii() {
             return Err(UrlError::IllegalCharacter);
         }
-        let port = authority.port_or_default(secure);
+        let port = authority.port.unwrap_or(default);
         let host = authority.host.to_ascii_lowercase();
         let mut host_header = if authority.v6 { format!("[{host}]") } else { host.clone() };
         if port != default_port(secure) {
@@ -187,6 +166,33 @@ impl FromStr for Target {
             },
             userinfo,
         })
+    }
+}
+
+impl FromStr for Target {
+    type Err = UrlError;
+
+    /// Parses a URL.
+    ///
+    /// Scheme and host match without regard to case. An empty port is the default. Percent
+    /// escapes in path and query are passed on as they are, and so are the characters `` ^`{|} ``,
+    /// which RFC 3986 wants encoded but servers accept.
+    ///
+    /// # Errors
+    ///
+    /// See [`UrlError`].
+    fn from_str(url: &str) -> Result<Self, UrlError> {
+        check(url)?;
+        let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
+        let secure = match scheme {
+            s if s.eq_ignore_ascii_case("ws") => false,
+            s if s.eq_ignore_ascii_case("wss") => true,
+            s if s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https") => {
+                return Err(UrlError::HttpScheme);
+            }
+            _ => return Err(UrlError::UnknownScheme),
+        };
+        Self::behind_scheme(rest, secure, default_port(secure))
     }
 }
 
@@ -216,6 +222,19 @@ impl fmt::Debug for Target {
             .field("userinfo", &self.userinfo.as_ref().map(|_| HIDDEN))
             .finish()
     }
+}
+
+/// What holds for the text of every URL.
+pub(crate) fn check(url: &str) -> Result<(), UrlError> {
+    // §3, RFC 3986 §2.2: none of these is ever legal; a backslash is a slash to some parsers.
+    let illegal = |b: u8| b <= b' ' || b == 0x7f || matches!(b, b'"' | b'<' | b'>' | b'\\');
+    if url.bytes().any(illegal) {
+        return Err(UrlError::IllegalCharacter);
+    }
+    if url.len() > MAX_URL {
+        return Err(UrlError::TooLong);
+    }
+    Ok(())
 }
 
 /// 80 or 443 (RFC 6455 §3).

@@ -332,14 +332,22 @@ impl<S> TlsStream<S> {
     /// The session: versions agreed on, the peer's certificates, the name asked for. No handle reads
     /// or writes while this is held.
     pub fn session(&self) -> impl Deref<Target = Connection> {
-        struct Guard<'a>(MutexGuard<'a, Session>);
-        impl Deref for Guard<'_> {
-            type Target = Connection;
-            fn deref(&self) -> &Connection {
-                self.0.conn()
-            }
-        }
-        Guard(self.shared.session())
+        self.held()
+    }
+
+    pub(crate) fn held(&self) -> Held<'_> {
+        Held(self.shared.session())
+    }
+}
+
+/// A session, locked.
+pub(crate) struct Held<'a>(MutexGuard<'a, Session>);
+
+impl Deref for Held<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.0.conn()
     }
 }
 
@@ -445,13 +453,17 @@ impl<S: Stream> Stream for TlsStream<S> {
     }
 }
 
-/// [`TlsStream::client`], under the name that there is without TLS too.
+/// [`TlsStream::client`], under the name that there is without TLS too. `ahead` are bytes that were
+/// read from the stream before.
 pub(crate) fn client<S: Stream>(
     io: S,
     target: &Target,
     config: tls::Client,
+    ahead: &[u8],
 ) -> Result<TlsStream<S>, Error> {
-    TlsStream::client(io, target, config)
+    let stream = TlsStream::client(io, target, config)?;
+    stream.shared.session().begin_with(ahead);
+    Ok(stream)
 }
 
 /// The stream below, as [`client`].

@@ -417,6 +417,13 @@ impl Session {
         self.rest.extend_from_slice(wire.get(taken..).unwrap_or_default());
     }
 
+    /// Takes bytes that were read before the session began.
+    pub(crate) fn begin_with(&mut self, ahead: &[u8]) {
+        if !ahead.is_empty() {
+            self.receive(ahead);
+        }
+    }
+
     /// Decrypts, up to as much plaintext as is kept at a time. Returns how much of `wire` that took.
     fn take(&mut self, wire: &[u8]) -> usize {
         let mut rest = wire;

@@ -18,7 +18,12 @@ pub(crate) mod stream {
 
     pub(crate) type TlsStream<S> = S;
 
-    pub(crate) fn client<S>(_: S, _: &Target, config: Client) -> io::Result<TlsStream<S>> {
+    pub(crate) fn client<S>(
+        _: S,
+        _: &Target,
+        config: Client,
+        _: &[u8],
+    ) -> io::Result<TlsStream<S>> {
         match config {}
     }
 

@@ -358,13 +358,17 @@ fn blocks<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
     }
 }
 
-/// [`TlsStream::client`], under the name that there is without TLS too.
+/// [`TlsStream::client`], under the name that there is without TLS too. `ahead` are bytes that were
+/// read from the stream before.
 pub(crate) fn client<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
     target: &Target,
     config: tls::Client,
+    ahead: &[u8],
 ) -> Result<TlsStream<S>, Error> {
-    TlsStream::client(io, target, config)
+    let mut stream = TlsStream::client(io, target, config)?;
+    stream.session.begin_with(ahead);
+    Ok(stream)
 }
 
 /// The stream below, as [`client`].

@@ -1,11 +1,12 @@
 //! The client's opening handshake on a tokio stream, and connecting to a URL.
 use super::{Tokio, WebSocket};
 use crate::{
-    dial::{Dial, failed},
-    drive::{self, Error},
+    dial::{Dial, failed, proxy::Proxy, unresolved},
+    drive::{self, Error, Io},
     proto::{
         config::Config,
         handshake::{HandshakeError, client::Request},
+        url::Target,
     },
     tls::maybe::tokio::MaybeTls,
 };
@@ -14,10 +15,10 @@ use ::tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
     time::{Instant, timeout_at},
 };
-use std::{io, net::SocketAddr};
+use std::{boxed::Box, io, net::SocketAddr, vec::Vec};
 
 /// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
-/// headers, subprotocols, socket options or a TLS configuration see [`Dial`].
+/// headers, subprotocols, socket options, a TLS configuration or a proxy see [`Dial`].
 ///
 /// Resolving, connecting, TLS and the opening handshake together are bounded by
 /// [`handshake_timeout`](Config::handshake_timeout). Redirects are not followed: they are refusals.
@@ -62,7 +63,7 @@ impl Dial<'_> {
     /// # Errors
     ///
     /// As [`connect`](crate::tokio::connect). A socket option that the system refuses is
-    /// [`Error::Io`], prefixed by its name.
+    /// [`Error::Io`], prefixed by its name. [`Error::Proxy`] if there is no tunnel.
     ///
     /// # Panics
     ///
@@ -70,24 +71,52 @@ impl Dial<'_> {
     pub async fn connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?;
-        let dialed = self.tcp();
-        let stream = match began.checked_add(config.handshake_timeout) {
-            Some(by) => timeout_at(by, dialed).await.map_err(|_| HandshakeError::Timeout)??,
-            None => dialed.await?,
+        let (mut stream, mut ahead) = match self.via() {
+            None => (MaybeTls::new(self.tcp(self.target(), began, config).await?), Vec::new()),
+            // On the heap, so that those without a proxy need no room for it.
+            Some(proxy) => match Box::pin(self.through(proxy, began, config)).await {
+                Ok(tunnel) => tunnel,
+                Err(error) => return Err(Error::Proxy(Box::new(error))),
+            },
         };
-        let io = Tokio::since(began, MaybeTls::new(stream, self.target(), tls)?);
-        let ws = drive::client(io, self.request(), config).await?;
+        if let Some(tls) = tls {
+            stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
+        }
+        let io = Tokio::since(began, stream);
+        let ws = drive::client(io, self.request(), config, &ahead).await?;
         if let Some(options) = self.socket_options() {
             options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
         }
         Ok(ws)
     }
 
+    /// A tunnel to the server, and what has come through it already.
+    async fn through(
+        &self,
+        proxy: &Proxy,
+        began: Instant,
+        config: &Config,
+    ) -> Result<(MaybeTls, Vec<u8>), Error> {
+        let (to, tls) = (proxy.target(), proxy.client_tls()?);
+        let tcp = self.tcp(to, began, config).await?;
+        let mut io = Tokio::since(began, MaybeTls::to_proxy(tcp, to, tls)?);
+        let ahead = proxy.tunnel(&mut io, self.target(), config).await?;
+        Ok((io.into_inner(), ahead))
+    }
+
+    async fn tcp(&self, to: &Target, began: Instant, config: &Config) -> Result<TcpStream, Error> {
+        let dialed = self.tcp_to_any(to);
+        Ok(match began.checked_add(config.handshake_timeout) {
+            Some(by) => timeout_at(by, dialed).await.map_err(|_| HandshakeError::Timeout)??,
+            None => dialed.await?,
+        })
+    }
+
     /// Tries all addresses of a name.
-    async fn tcp(&self) -> io::Result<TcpStream> {
-        let name = (self.target().host(), self.target().port());
-        let addresses = lookup_host(name).await.map_err(|error| self.unresolved(error))?;
-        let mut last = self.unresolved(io::ErrorKind::NotFound.into()); // a name without an address
+    async fn tcp_to_any(&self, to: &Target) -> io::Result<TcpStream> {
+        let name = (to.host(), to.port());
+        let addresses = lookup_host(name).await.map_err(|error| unresolved(to, error))?;
+        let mut last = unresolved(to, io::ErrorKind::NotFound.into()); // a name without an address
         for address in addresses {
             match self.tcp_to(address).await {
                 Ok(stream) => return Ok(stream),
@@ -108,8 +137,8 @@ impl Dial<'_> {
     }
 }
 
-/// The opening handshake as a client, over the caller's stream: TLS, a proxy (see
-/// `examples/proxy`), a Unix socket. Of TCP, set `set_nodelay(true)` yourself.
+/// The opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel. Of TCP,
+/// set `set_nodelay(true)` yourself.
 /// [`handshake_timeout`](Config::handshake_timeout) bounds it.
 ///
 /// Dropping the future drops the stream.
@@ -121,5 +150,5 @@ pub async fn client<S>(io: S, request: &Request, config: &Config) -> Result<WebS
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    drive::client(Tokio::new(io), request, config).await
+    drive::client(Tokio::new(io), request, config, &[]).await
 }

@@ -25,7 +25,10 @@ const SECTIONS: &[Module<'_>] = &[
 const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
     (108..=108, "only browsers pool connections; a program opens as many as it asks for"),
     (110..=110, "redirects are not followed; P094 hands them to the caller"),
-    (111..=111, "the caller brings the stream: examples/proxy, tested by tests/interop/run proxy"),
+    (
+        111..=111,
+        "of the feature proxy: tests/sockets/proxies.rs, tests/tls/proxies.rs, tests/interop/run proxy",
+    ),
     (151..=151, "there is no second extension that could be stacked"),
     (
         213..=220,

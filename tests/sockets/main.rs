@@ -16,6 +16,8 @@ mod deflate_adapters;
 mod outbox_sockets;
 #[cfg(feature = "tokio")]
 mod plain_http;
+#[cfg(all(feature = "proxy", feature = "tokio"))]
+mod proxies;
 #[cfg(feature = "socket")]
 mod socket_options;
 #[cfg(feature = "tokio")]

@@ -280,8 +280,10 @@ fn rules() -> Vec<(Section, PathBuf)> {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
         let [sections, _, file, held] = cells[..] else { panic!("{row}") };
         assert!(held.starts_with('`') && held.matches('_').count() > 2, "no test: {row}");
-        let rfc = if sections.starts_with("RFC 7692 ") { 7692 } else { 6455 };
-        for section in sections.trim_start_matches("RFC 7692 ").split(", ") {
+        let other = sections.strip_prefix("RFC ").and_then(|rest| rest.split_once(' '));
+        let (rfc, sections) =
+            other.map_or((6455, sections), |(rfc, rest)| (rfc.parse().expect(row), rest));
+        for section in sections.split(", ") {
             let section = section.strip_prefix('§').expect(row).to_owned();
             rules.push(((rfc, section), src().join(file.trim_matches('`'))));
         }

@@ -106,6 +106,9 @@ mod core_types {
     #[cfg(feature = "std")]
     const _: () = both::<Received<'_, &mut Sender>>();
 
+    #[cfg(feature = "proxy")]
+    const _: () = both::<Proxy>();
+
     #[cfg(feature = "socket")]
     const _: () = {
         both::<SocketOptions>();

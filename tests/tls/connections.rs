@@ -1099,8 +1099,8 @@ fn a_session_is_resumed() {
                     ws.send("x").unwrap();
                     ws.recv().unwrap(); // the tickets have come by now
                     let kind = match &ws {
-                        Ws::Tokio(ws, _) => ws.get_ref().tls().unwrap().session().handshake_kind(),
-                        Ws::Blocking(ws) => ws.get_ref().tls().unwrap().session().handshake_kind(),
+                        Ws::Tokio(ws, _) => ws.get_ref().tls().unwrap().handshake_kind(),
+                        Ws::Blocking(ws) => ws.get_ref().tls().unwrap().handshake_kind(),
                     };
                     format!("{:?}", kind.unwrap())
                 })

@@ -7,4 +7,6 @@ mod support;
 
 mod buffered;
 mod connections;
+#[cfg(feature = "proxy")]
+mod proxies;
 mod slow;

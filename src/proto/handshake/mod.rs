@@ -39,8 +39,10 @@ mod extensions;
 mod head;
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(any(feature = "http", feature = "tap"))]
 pub(crate) mod input;
+#[cfg(feature = "proxy")]
+#[doc(hidden)] // but for the fuzz target of the dialogues
+pub mod proxy;
 mod reading;
 pub mod server;
 
@@ -187,6 +189,32 @@ pub enum HandshakeError {
         /// How many are allowed.
         limit: u32,
     },
+    /// A proxy answered CONNECT with a status other than 2xx (RFC 9110 §9.3.6); 407 asks for credentials.
+    #[error("CONNECT was answered with status {status}")]
+    ConnectRefused {
+        /// The HTTP status: 101, or 300 to 999.
+        status: u16,
+    },
+    /// A SOCKS5 proxy does not reach the server, or may not (RFC 1928 §6).
+    #[error("SOCKS5 request was answered with {reply:#04x}")]
+    SocksRefused {
+        /// 1: failure; 2: forbidden by its rules; 3, 4: network, host unreachable; 5: the server
+        /// refused; 6: out of hops; 7, 8: it lacks the command, the type of address.
+        reply: u8,
+    },
+    /// A SOCKS5 proxy accepts none of the ways to authenticate that there are credentials for
+    /// (RFC 1928 §3).
+    #[error("SOCKS5 proxy wants other credentials")]
+    SocksMethod,
+    /// A SOCKS5 proxy refused user and password (RFC 1929 §2).
+    #[error("SOCKS5 proxy refused user and password")]
+    SocksCredentials,
+    /// Not SOCKS5, or SOCKS5 cannot ask for this host.
+    #[error("SOCKS5: {what}")]
+    Socks {
+        /// What is wrong, such as `"version is not 5"`.
+        what: &'static str,
+    },
 }
 
 impl HandshakeError {
@@ -220,18 +248,25 @@ impl HandshakeError {
             | Self::NoSubprotocol
             | Self::UnexpectedExtension
             | Self::BadDeflate
-            | Self::TooManyInterim { .. } => 502,
+            | Self::TooManyInterim { .. }
+            | Self::ConnectRefused { .. }
+            | Self::SocksRefused { .. }
+            | Self::SocksMethod
+            | Self::SocksCredentials
+            | Self::Socks { .. } => 502,
         }
     }
 
     /// Whether the same request may fare better later, after a pause: the network failed, or the
-    /// server reported an overload or a temporary fault: 408, 425, 429, and 5xx except 501 and 505,
-    /// which are permanent (an unknown 5xx counts as 500, RFC 9110 §15).
+    /// server, or a proxy, reported an overload or a temporary fault: 408, 425, 429, and 5xx except
+    /// 501 and 505, which are permanent (an unknown 5xx counts as 500, RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
-            Self::Refused { status: 501 | 505 } => false,
-            Self::Refused { status } => matches!(status, 408 | 425 | 429 | 500..=599),
+            Self::Refused { status } | Self::ConnectRefused { status } => {
+                matches!(status, 408 | 425 | 429 | 500..=599) && !matches!(status, 501 | 505)
+            }
+            Self::SocksRefused { reply } => matches!(reply, 1 | 3..=6),
             Self::Malformed { .. }
             | Self::HeadTooLong { .. }
             | Self::TooManyHeaders { .. }
@@ -257,7 +292,10 @@ impl HandshakeError {
             | Self::NoSubprotocol
             | Self::UnexpectedExtension
             | Self::BadDeflate
-            | Self::TooManyInterim { .. } => false,
+            | Self::TooManyInterim { .. }
+            | Self::SocksMethod
+            | Self::SocksCredentials
+            | Self::Socks { .. } => false,
         }
     }
 }
@@ -350,6 +388,13 @@ fn check_value(value: &str) -> Result<(), HeaderError> {
         true => Err(HeaderError::BadValue),
         false => Ok(()),
     }
+}
+
+/// Credentials of Basic authentication (RFC 7617 §2): `user:password`.
+fn basic(userinfo: &[u8]) -> String {
+    let mut value = String::from("Basic ");
+    STANDARD.encode_string(userinfo, &mut value);
+    value
 }
 
 /// The time that a handshake may take, from the start of its clock.

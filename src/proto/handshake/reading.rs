@@ -1,5 +1,8 @@
 //! Reading the peer's head: the part common to both roles.
-use super::{Deadline, HandshakeError, Progress, head::Scan};
+use super::{
+    Deadline, HandshakeError, Progress,
+    head::{Scan, StatusLine},
+};
 use crate::proto::{
     config::Config,
     connection::{Connection, RecvBuffer},
@@ -19,6 +22,8 @@ pub struct Reading {
     /// There is a head at the front of `buf`, to be looked at after an error too.
     pub(super) has_head: bool,
     eof: bool,
+    /// Interim responses skipped so far.
+    interim: u32,
     deadline: Deadline,
     /// The error if the handshake takes too long.
     pub(super) late: HandshakeError,
@@ -34,6 +39,7 @@ impl Reading {
             outcome: None,
             has_head: false,
             eof: false,
+            interim: 0,
             deadline: Deadline::new(config.handshake_timeout),
             late: HandshakeError::Timeout,
             max_head: config.max_head,
@@ -124,10 +130,23 @@ impl Reading {
         }
     }
 
-    /// Drops the head at the front of `buf`, and looks for another one after it.
-    pub(super) fn next_head(&mut self, len: usize, config: &Config) {
-        self.buf.skip(len);
+    /// Drops the interim response at the front of `buf`, and looks for another one after it.
+    pub(super) fn skip_interim(
+        &mut self,
+        line: StatusLine,
+        config: &Config,
+    ) -> Result<(), HandshakeError> {
+        // RFC 9110 §15.2: there are none for HTTP/1.0.
+        if line.minor != 1 {
+            return Err(HandshakeError::BadHttpVersion);
+        }
+        if self.interim == config.max_interim {
+            return Err(HandshakeError::TooManyInterim { limit: self.interim });
+        }
+        self.interim += 1;
+        self.buf.skip(line.len);
         self.scan = Scan::new(self.role, config);
+        Ok(())
     }
 
     /// Keeps the outcome for every later call.

@@ -1,32 +1,20 @@
-//! The streams of connections that are dialed: TCP, with TLS around it where the URL asks for that.
+//! The streams of connections that are dialed: TCP, with TLS to a proxy around it where that is spoken,
+//! and TLS to the server around it where the URL asks for that.
 //! Each adapter's is its own, of the parts here.
 pub(crate) mod blocking;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 
-/// A TCP stream, or a TLS stream over one.
+/// A TCP stream, or TLS streams over one.
 #[derive(Debug)]
-enum Maybe<S, T> {
+enum Maybe<S, T, U> {
     Plain(S),
+    /// To the server.
     Tls(T),
-}
-
-impl<S, T> Maybe<S, T> {
-    /// The TCP stream: that below TLS, if there is any.
-    fn tcp<'a>(&'a self, below: impl FnOnce(&'a T) -> &'a S) -> &'a S {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => below(stream),
-        }
-    }
-
-    #[cfg(feature = "rustls")]
-    fn tls(&self) -> Option<&T> {
-        match self {
-            Self::Plain(_) => None,
-            Self::Tls(stream) => Some(stream),
-        }
-    }
+    /// To a proxy.
+    ToProxy(T),
+    /// To the server, in TLS to a proxy.
+    Within(U),
 }
 
 /// Calls the stream that is there.
@@ -35,6 +23,8 @@ macro_rules! inner {
         match $maybe {
             crate::tls::maybe::Maybe::Plain($stream) => $do,
             crate::tls::maybe::Maybe::Tls($stream) => $do,
+            crate::tls::maybe::Maybe::ToProxy($stream) => $do,
+            crate::tls::maybe::Maybe::Within($stream) => $do,
         }
     };
 }

@@ -19,31 +19,57 @@ use std::{
 };
 
 /// The stream of a connection made by [`connect`](crate::tokio::connect): TCP, with TLS around it
-/// where the URL asks for that.
+/// where the URL, or that of a proxy, asks for that.
 ///
 /// `into_split` puts a lock around it. For two halves without a lock, over plain TCP, dial yourself and
 /// use [`client`](fn@crate::tokio::client) and `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
-pub struct MaybeTls(Maybe<TcpStream, TlsStream<TcpStream>>);
+pub struct MaybeTls(Maybe<TcpStream, TlsStream<TcpStream>, TlsStream<TlsStream<TcpStream>>>);
 
 impl MaybeTls {
-    /// Puts TLS around a stream to the target, if there is a configuration for it.
-    pub(crate) fn new(tcp: TcpStream, to: &Target, tls: Option<Client>) -> Result<Self, Error> {
+    /// Of a stream to a server.
+    pub(crate) fn new(tcp: TcpStream) -> Self {
+        Self(Maybe::Plain(tcp))
+    }
+
+    /// Of a stream to a proxy, with TLS around it if there is a configuration for that.
+    pub(crate) fn to_proxy(
+        tcp: TcpStream,
+        proxy: &Target,
+        tls: Option<Client>,
+    ) -> Result<Self, Error> {
         Ok(Self(match tls {
             None => Maybe::Plain(tcp),
-            Some(tls) => Maybe::Tls(client(tcp, to, tls)?),
+            Some(tls) => Maybe::ToProxy(client(tcp, proxy, tls, &[])?),
         }))
     }
 
-    /// The TCP stream, below TLS if there is any.
-    pub fn tcp(&self) -> &TcpStream {
-        self.0.tcp(below)
+    /// Puts TLS to the server around it. `ahead` are bytes that were read from it before.
+    pub(crate) fn with_tls(self, to: &Target, tls: Client, ahead: &[u8]) -> Result<Self, Error> {
+        Ok(Self(match self.0 {
+            Maybe::Plain(tcp) => Maybe::Tls(client(tcp, to, tls, ahead)?),
+            Maybe::ToProxy(outer) => Maybe::Within(client(outer, to, tls, ahead)?),
+            done @ (Maybe::Tls(_) | Maybe::Within(_)) => done,
+        }))
     }
 
-    /// TLS, if there is any. Feature `rustls`.
+    /// The TCP stream, below TLS if there is any: to the proxy, if there is one.
+    pub fn tcp(&self) -> &TcpStream {
+        match &self.0 {
+            Maybe::Plain(tcp) => tcp,
+            Maybe::Tls(tls) | Maybe::ToProxy(tls) => below(tls),
+            Maybe::Within(tls) => below(below(tls)),
+        }
+    }
+
+    /// The session of TLS with the server, if the URL asks for one. Feature `rustls`.
     #[cfg(feature = "rustls")]
-    pub fn tls(&self) -> Option<&TlsStream<TcpStream>> {
-        self.0.tls()
+    pub fn tls(&self) -> Option<&rustls::Connection> {
+        match &self.0 {
+            Maybe::Plain(_) | Maybe::ToProxy(_) => None,
+            Maybe::Tls(tls) => Some(tls.session()),
+            Maybe::Within(tls) => Some(tls.session()),
+        }
     }
 }
 

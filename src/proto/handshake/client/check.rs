@@ -74,14 +74,3 @@ impl Handshake {
         }
     }
 }
-
-/// Bytes that do not begin like a status line never become one: no need to wait for the line's end.
-pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
-    const STATUS_LINE: &[u8] = b"HTTP/";
-    let what = match wire.first() {
-        Some(0x15 | 0x16) => "a TLS record, where plain HTTP is spoken",
-        _ if wire.iter().zip(STATUS_LINE).all(|(got, want)| got == want) => return Ok(()),
-        _ => "first line",
-    };
-    Err(HandshakeError::Malformed { what })
-}

@@ -71,8 +71,6 @@ pub struct Handshake {
     head: Option<StatusLine>,
     /// The part kept of any other response.
     refusal: Option<Body>,
-    /// Interim responses skipped so far.
-    interim: u32,
 }
 
 impl Deref for Handshake {
@@ -116,7 +114,6 @@ impl Handshake {
             keep_response: request.keep_response,
             head: None,
             refusal: None,
-            interim: 0,
         }
     }
 
@@ -160,7 +157,7 @@ impl Handshake {
                     false => Ok(Progress::Partial),
                 };
             }
-            check::begins_well(self.reading.buf.wire())?;
+            head::begins_well(self.reading.buf.wire())?;
             let Some(len) = self.reading.head_len()? else {
                 return Ok(Progress::Partial);
             };
@@ -175,8 +172,8 @@ impl Handshake {
         let head = self.reading.buf.wire().get(..len).unwrap_or_default();
         let line = StatusLine::parse(head)?;
         match line.status {
-            // An upgrade, and interim responses, are for HTTP/1.1 (RFC 9110 §7.8, §15.2).
-            100..=199 if line.minor != 1 => return Err(HandshakeError::BadHttpVersion),
+            // An upgrade is for HTTP/1.1 (RFC 9110 §7.8).
+            101 if line.minor != 1 => return Err(HandshakeError::BadHttpVersion),
             101 => {
                 self.head = Some(line);
                 self.reading.has_head = true;
@@ -184,13 +181,7 @@ impl Handshake {
                 self.check(Headers::of(head))?;
                 return Ok(Progress::Complete);
             }
-            100..=199 if self.interim == self.config.max_interim => {
-                return Err(HandshakeError::TooManyInterim { limit: self.interim });
-            }
-            100..=199 => {
-                self.interim += 1;
-                self.reading.next_head(len, &self.config);
-            }
+            100..=199 => self.reading.skip_interim(line, &self.config)?,
             status => {
                 let body = Body::of(Refusal::new(status, head));
                 self.reading.buf.skip(len);

@@ -1,14 +1,13 @@
 //! A client's request.
 use crate::proto::{
     config::Config,
-    handshake::{HeaderError, KEY_LEN, check_header, deflate, extensions, head, server},
+    handshake::{HeaderError, KEY_LEN, basic, check_header, deflate, extensions, head, server},
     url::{Target, UrlError},
 };
 use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use core::fmt;
 
 const AUTHORIZATION: &str = "Authorization";
@@ -189,11 +188,4 @@ impl fmt::Debug for Request {
             .field("headers", &names)
             .finish()
     }
-}
-
-/// RFC 7617 §2.
-fn basic(userinfo: &[u8]) -> String {
-    let mut value = String::from("Basic ");
-    STANDARD.encode_string(userinfo, &mut value);
-    value
 }

@@ -1,0 +1,113 @@
+//! [`Proxy`]: by way of whom to connect.
+use crate::{
+    drive::{Error, Wire, handshake::tunnel},
+    proto::{
+        config::Config,
+        handshake::proxy::{Address, Dialogue, chosen},
+        url::{Target, UrlError},
+    },
+    tls,
+};
+use std::{env, fmt, string::String, vec::Vec};
+
+/// A proxy to connect through, by CONNECT of HTTP or by SOCKS5: for [`Dial::proxy`](crate::Dial::proxy).
+///
+/// The proxy resolves the server's name; this end does not look it up. Dialing the proxy, TLS to it and
+/// its answer count to [`handshake_timeout`](Config::handshake_timeout), with what follows; the head of
+/// an answer is bounded as a server's is. A proxy that makes no tunnel is [`Error::Proxy`], and what it
+/// says is never taken for the server's answer. Feature `proxy`.
+///
+/// ```no_run
+/// use tickwire::{Config, Dial, Proxy, handshake::client::Request};
+///
+/// # fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
+/// let request = Request::new("wss://example.com/feed")?;
+/// let proxy = Proxy::new("http://user:p%40ssword@proxy.internal:3128")?;
+/// let ws = Dial::new(&request).proxy(proxy).blocking_connect(&Config::default())?;
+/// # drop(ws);
+/// // Or the one that the environment names for this server, if it does:
+/// let proxy = Proxy::from_env(request.target())?;
+/// let ws = Dial::new(&request).proxy(proxy).blocking_connect(&Config::default())?;
+/// # drop(ws);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Proxy {
+    address: Address,
+    tls: Option<tls::Client>,
+}
+
+impl Proxy {
+    /// Of a URL: `http://` (or no scheme) speaks CONNECT (RFC 9110 §9.3.6), `https://` the same over TLS,
+    /// which needs the feature `rustls`; `socks5://` and `socks5h://` speak SOCKS5 (RFC 1928). Without a
+    /// port it is 80, 443 or 1080.
+    ///
+    /// User and password in it, percent-encoded, are sent to the proxy alone: as Basic authentication
+    /// (RFC 7617), which without TLS to the proxy everybody on the way can read, or by RFC 1929, which
+    /// everybody can.
+    ///
+    /// # Errors
+    ///
+    /// See [`UrlError`]; [`BadUserinfo`](UrlError::BadUserinfo) also for a user or password that SOCKS5
+    /// cannot carry: each is of 1 to 255 bytes.
+    pub fn new(url: &str) -> Result<Self, UrlError> {
+        Ok(Self { address: Address::parse(url)?, tls: None })
+    }
+
+    /// The proxy that the environment names for a server, such as
+    /// [`Request::target`](crate::handshake::client::Request::target): `HTTPS_PROXY`, else `ALL_PROXY`, for
+    /// `ws` as for `wss`, unless `NO_PROXY` has the server in it. Names in lower case go first, and an
+    /// empty value is none. `HTTP_PROXY` is not looked at: a CGI program has it from its client.
+    ///
+    /// `NO_PROXY` is a list, separated by commas or blanks, of names (`example.com`: that and all below
+    /// it; `.example.com`: what is below it), addresses, networks (`192.0.2.0/24`), each with
+    /// `:port` behind it or without, and `*`. Names are not resolved to compare addresses.
+    ///
+    /// # Errors
+    ///
+    /// See [`new`](Self::new), of the variable's value.
+    pub fn from_env(server: &Target) -> Result<Option<Self>, UrlError> {
+        let value = |name: &str| {
+            let value = env::var_os(name).map(|value| value.into_string());
+            value.transpose().map_err(|_| UrlError::IllegalCharacter) as Result<Option<String>, _>
+        };
+        Ok(chosen(server, value)?.map(|address| Self { address, tls: None }))
+    }
+
+    /// Another configuration of TLS to the proxy than [the default](tls::platform_config); that of
+    /// [`Dial::tls`](crate::Dial::tls) is for the server alone. Feature `rustls`.
+    #[cfg(feature = "rustls")]
+    pub fn tls(mut self, config: tls::Client) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
+    /// What to dial.
+    pub(crate) fn target(&self) -> &Target {
+        self.address.target()
+    }
+
+    pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
+        super::client_tls(self.target(), self.tls.as_ref())
+    }
+
+    /// Asks for a tunnel. Returns what has come through it already.
+    pub(crate) async fn tunnel<I: Wire>(
+        &self,
+        io: &mut I,
+        server: &Target,
+        config: &Config,
+    ) -> Result<Vec<u8>, Error> {
+        let mut dialogue = Dialogue::new(&self.address, server, config)?;
+        tunnel(io, &mut dialogue).await?;
+        Ok(dialogue.ahead().to_vec())
+    }
+}
+
+/// Does not show user and password.
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Proxy").field(&self.address).finish()
+    }
+}

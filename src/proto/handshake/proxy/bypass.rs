@@ -1,0 +1,107 @@
+//! Which proxy the variables of an environment name for a server.
+//!
+//! | entry of `NO_PROXY` | stands for |
+//! |---|---|
+//! | `*` | every server |
+//! | `example.com` | that name and all below it, `feed.example.com` |
+//! | `.example.com`, `*.example.com` | all below it |
+//! | `192.0.2.7`, `2001:db8::7`, `[2001:db8::7]` | that address |
+//! | `192.0.2.0/24`, `2001:db8::/32` | the addresses that begin so |
+//! | any but the last, with `:8443` behind it (IPv6 in brackets) | the same, at that port alone |
+//!
+//! Entries are separated by commas or blanks; one that is none of these stands for nothing. Names match
+//! without regard to case and to a dot at their end, and are never resolved: an address stands for the
+//! servers whose URL has it.
+use super::Address;
+use crate::proto::url::{Target, UrlError};
+use alloc::string::String;
+use core::net::IpAddr;
+
+/// The proxy for this server, by the values of variables: `HTTPS_PROXY`, else `ALL_PROXY`, for `ws` as
+/// for `wss`, since both need a tunnel (RFC 6455 §4.1 prefers a proxy for HTTPS to one for HTTP).
+/// A name in lower case goes before the same in upper case, and an empty value is none.
+pub(crate) fn chosen(
+    server: &Target,
+    value: impl Fn(&str) -> Result<Option<String>, UrlError>,
+) -> Result<Option<Address>, UrlError> {
+    let first = |names: &[&str]| {
+        for name in names {
+            match value(name)? {
+                Some(text) if !text.trim().is_empty() => return Ok(Some(text)),
+                _ => {}
+            }
+        }
+        Ok(None)
+    };
+    let Some(url) = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])? else {
+        return Ok(None);
+    };
+    match first(&["no_proxy", "NO_PROXY"])? {
+        Some(list) if is_bypassed(&list, server) => Ok(None),
+        _ => Address::parse(url.trim()).map(Some),
+    }
+}
+
+/// Whether a `NO_PROXY` has this server in it.
+fn is_bypassed(list: &str, server: &Target) -> bool {
+    let name = server.server_name();
+    let address = name.parse().ok();
+    let separates = |c: char| c == ',' || c.is_ascii_whitespace();
+    list.split(separates).any(|entry| match split_port(entry) {
+        (entry, Some(port)) => port == server.port() && is_meant(entry, name, address),
+        (entry, None) => is_meant(entry, name, address),
+    })
+}
+
+/// An entry, and its port.
+fn split_port(entry: &str) -> (&str, Option<u16>) {
+    match entry.rsplit_once(':') {
+        // The colons of an IPv6 address without brackets are its own.
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
+            Ok(port) => (host, Some(port)),
+            Err(_) => (entry, None),
+        },
+        _ => (entry, None),
+    }
+}
+
+fn is_meant(entry: &str, name: &str, address: Option<IpAddr>) -> bool {
+    if entry == "*" {
+        return true;
+    }
+    if let Some(address) = address {
+        return is_meant_address(entry, address.to_canonical());
+    }
+    let entry = entry.strip_suffix('.').unwrap_or(entry);
+    let (below, exact) = match entry.strip_prefix('*').unwrap_or(entry).strip_prefix('.') {
+        Some(below) => (below, false),
+        None => (entry, true),
+    };
+    let Some(dot) = name.len().checked_sub(below.len()) else {
+        return false;
+    };
+    let ends_so = name.get(dot..).is_some_and(|end| end.eq_ignore_ascii_case(below));
+    let begins = name.get(..dot).unwrap_or_default();
+    !below.is_empty() && ends_so && if begins.is_empty() { exact } else { begins.ends_with('.') }
+}
+
+fn is_meant_address(entry: &str, address: IpAddr) -> bool {
+    let bare = |text: &str| {
+        let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        inner.unwrap_or(text).parse::<IpAddr>().ok()
+    };
+    let Some((network, bits)) = entry.split_once('/') else {
+        return bare(entry).is_some_and(|entry| entry.to_canonical() == address);
+    };
+    match (bare(network), address, bits.parse::<u32>()) {
+        (Some(IpAddr::V4(network)), IpAddr::V4(address), Ok(bits @ 0..=32)) => {
+            let differ = u32::from(network) ^ u32::from(address);
+            differ.checked_shr(32 - bits).unwrap_or(0) == 0
+        }
+        (Some(IpAddr::V6(network)), IpAddr::V6(address), Ok(bits @ 0..=128)) => {
+            let differ = u128::from(network) ^ u128::from(address);
+            differ.checked_shr(128 - bits).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}

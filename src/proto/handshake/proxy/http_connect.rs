@@ -1,0 +1,44 @@
+//! CONNECT (RFC 9110 §9.3.6).
+use super::head::{self, StatusLine};
+use crate::proto::{
+    config::Config,
+    handshake::{HandshakeError, Progress, basic, reading::Reading},
+    url::Target,
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// The request. RFC 9110 §9.3.6: its target is host and port, and there is no default port.
+pub(super) fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
+    let (host, port) = (server.unzoned(), server.port());
+    let authority = match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    };
+    let credentials = match userinfo {
+        // RFC 9110 §11.7.2.
+        Some(userinfo) => format!("Proxy-Authorization: {}\r\n", basic(userinfo)),
+        None => String::new(),
+    };
+    format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n").into_bytes()
+}
+
+/// Looks for the answer's head, which the tunnel follows.
+pub(super) fn look(reading: &mut Reading, config: &Config) -> Result<Progress, HandshakeError> {
+    loop {
+        head::begins_well(reading.buf.wire())?;
+        let Some(len) = reading.head_len()? else {
+            return Ok(Progress::Partial);
+        };
+        let line = StatusLine::parse(reading.buf.wire().get(..len).unwrap_or_default())?;
+        match line.status {
+            // RFC 9110 §9.3.6: any 2xx, with no body whatever Content-Length and Transfer-Encoding say.
+            200..=299 => {
+                reading.buf.skip(len);
+                return Ok(Progress::Complete);
+            }
+            // An upgrade was not asked for.
+            100 | 102..=199 => reading.skip_interim(line, config)?,
+            status => return Err(HandshakeError::ConnectRefused { status }),
+        }
+    }
+}

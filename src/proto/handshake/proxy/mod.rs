@@ -1,0 +1,180 @@
+//! Asking a proxy for a tunnel to the server, without I/O: by CONNECT of HTTP, or by SOCKS5.
+//!
+//! A [`Dialogue`] goes over the stream before TLS and the opening handshake, and is bounded as that is:
+//! the head of an answer by [`max_head`](Config::max_head) and the like, and its time, which begins with
+//! that of the dial, by [`handshake_timeout`](Config::handshake_timeout).
+//!
+//! ```text
+//! outgoing, advance      until all is written
+//! spare_mut, commit --> step --> Partial   write what there is, then read more
+//!                            --> Complete  ahead() and all that follows is the tunnel's
+//!                            --> Err(e)    there is none
+//! ```
+mod bypass;
+mod http_connect;
+mod socks5;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use bypass::chosen;
+
+use super::{HandshakeError, Progress, head, reading::Reading};
+use crate::proto::{
+    config::Config,
+    role::Role,
+    url::{Target, UrlError, check},
+};
+use alloc::vec::Vec;
+use core::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
+use socks5::Socks5;
+
+/// Where a proxy is, what it speaks, and who we are to it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    socks5: bool,
+    /// `secure`: TLS to the proxy.
+    target: Target,
+}
+
+impl Address {
+    /// Of a URL of `http`, which stands for none too, `https`, `socks5` or `socks5h`.
+    pub fn parse(url: &str) -> Result<Self, UrlError> {
+        check(url)?;
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let is = |known: &str| scheme.eq_ignore_ascii_case(known);
+        let (socks5, secure, port) = match () {
+            () if is("http") => (false, false, 80),
+            () if is("https") => (false, true, 443),
+            () if is("socks5") || is("socks5h") => (true, false, 1080),
+            () => return Err(UrlError::NotProxy),
+        };
+        let target = Target::behind_scheme(rest, secure, port)?;
+        if target.resource() != "/" {
+            return Err(UrlError::NotProxy);
+        }
+        if socks5 && target.userinfo().is_some_and(|userinfo| socks5::login(userinfo).is_none()) {
+            return Err(UrlError::BadUserinfo);
+        }
+        Ok(Self { socks5, target })
+    }
+
+    /// The address to dial, over TLS if it is `secure`.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+}
+
+/// Does not show user and password.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address")
+            .field("socks5", &self.socks5)
+            .field("secure", &self.target.secure())
+            .field("host", &self.target.host())
+            .field("port", &self.target.port())
+            .field("credentials", &self.target.userinfo().map(|_| "(hidden)"))
+            .finish()
+    }
+}
+
+/// What is said to a proxy, and its answers.
+pub struct Dialogue {
+    reading: Reading,
+    /// What is to be written now.
+    request: Vec<u8>,
+    /// The number of its bytes written. Invariant: `sent <= request.len()`.
+    sent: usize,
+    asked: Asked,
+}
+
+enum Asked {
+    Connect { config: Config },
+    Socks5(Socks5),
+}
+
+impl Deref for Dialogue {
+    type Target = Reading;
+
+    fn deref(&self) -> &Reading {
+        &self.reading
+    }
+}
+
+impl DerefMut for Dialogue {
+    fn deref_mut(&mut self) -> &mut Reading {
+        &mut self.reading
+    }
+}
+
+impl Dialogue {
+    /// Asks `proxy` for a tunnel to `server`, whose name only the proxy resolves.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Socks`] for a name that SOCKS5 cannot carry.
+    pub fn new(proxy: &Address, server: &Target, config: &Config) -> Result<Self, HandshakeError> {
+        let userinfo = proxy.target.userinfo();
+        let (request, asked) = if proxy.socks5 {
+            let (greeting, socks5) = Socks5::new(userinfo, server)?;
+            (greeting, Asked::Socks5(socks5))
+        } else {
+            let config = config.clone();
+            (http_connect::encode(userinfo, server), Asked::Connect { config })
+        };
+        Ok(Self { reading: Reading::new(Role::Client, config), request, sent: 0, asked })
+    }
+
+    /// What is to be written before more is read.
+    pub fn outgoing(&self) -> &[u8] {
+        self.request.get(self.sent..).unwrap_or_default()
+    }
+
+    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written; a larger `n` counts
+    /// as all.
+    pub fn advance(&mut self, n: usize) {
+        self.sent += n.min(self.request.len() - self.sent);
+    }
+
+    /// Looks at the bytes committed. A repeated call repeats its answer.
+    ///
+    /// # Errors
+    ///
+    /// The first fault found. An error is final: drop the stream.
+    #[must_use = "once complete there is a tunnel, after an error there will be none"]
+    pub fn step(&mut self) -> Result<Progress, HandshakeError> {
+        match self.reading.outcome() {
+            Some(outcome) => outcome.map(|()| Progress::Complete),
+            // Bytes that are here already do not answer what is not said yet.
+            None if !self.outgoing().is_empty() => Ok(Progress::Partial),
+            None => {
+                let Self { reading, request, sent, asked } = self;
+                let found = match asked {
+                    Asked::Connect { config } => http_connect::look(reading, config),
+                    Asked::Socks5(socks5) => socks5.look(reading, |next| {
+                        *request = next;
+                        *sent = 0;
+                    }),
+                };
+                reading.conclude(found)
+            }
+        }
+    }
+
+    /// Once complete: the bytes that came behind the proxy's answer. They came through the tunnel.
+    pub fn ahead(&self) -> &[u8] {
+        self.reading.buf.wire()
+    }
+}
+
+/// Shows the progress, neither the bytes sent nor those received.
+impl fmt::Debug for Dialogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialogue")
+            .field("state", self.reading.state())
+            .field("unsent", &self.outgoing().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,299 @@
+//! `connect` through proxies: honest ones, and ones that refuse, stall and lie. TLS is in
+//! `tests/tls/proxies.rs`, attacks are in `tests/attacks/proxies.rs`.
+use crate::support::{
+    blocking::bounded,
+    proxy::{BASIC, PATIENCE, SECRET, WAYS, Way, agreement, connect, echo, first, head, relay},
+};
+use std::{
+    env,
+    io::{ErrorKind, Read, Write},
+    net::TcpListener,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+use tickwire::{
+    Config, Dial, Error, Proxy,
+    handshake::{HandshakeError, client::Request},
+    url::UrlError,
+};
+
+/// A server whose name nothing here can resolve.
+fn request() -> Request {
+    Request::new("ws://server.invalid/feed").unwrap()
+}
+
+fn config() -> Config {
+    Config::default().handshake_timeout(PATIENCE)
+}
+
+/// Why there was no tunnel.
+#[track_caller]
+fn leg<T>(result: Result<T, Error>) -> Error {
+    match result {
+        Err(Error::Proxy(error)) => *error,
+        Err(other) => panic!("the server's: {other:?}"),
+        Ok(_) => panic!("connected"),
+    }
+}
+
+#[test]
+fn a_websocket_passes_each_kind_of_proxy_which_alone_knows_names_and_credentials() {
+    for way in WAYS {
+        for (scheme, credentials, seen) in [
+            ("http", true, BASIC),
+            ("http", false, "CONNECT server.invalid:80 HTTP/1.1\r\n"),
+            ("socks5", true, SECRET),
+            ("socks5h", false, "server.invalid"),
+        ] {
+            bounded(move || {
+                let (server, serving) = echo();
+                let (proxy, relaying) = first(move |stream| relay(stream, server));
+                let user = if credentials { format!("ann:{SECRET}@") } else { String::new() };
+                let proxy = Proxy::new(&format!("{scheme}://{user}{proxy}")).unwrap();
+                assert!(!format!("{proxy:?}").contains(SECRET));
+                let request = request();
+                let dial = Dial::new(&request).proxy(proxy);
+                assert!(!format!("{dial:?}").contains(SECRET));
+                let mut ws = connect(way, &dial, &config()).unwrap();
+                assert_eq!(ws.ask("hello"), "hello");
+                assert!(ws.tcp_nodelay());
+                drop(ws);
+                serving.join().unwrap();
+                let told = relaying.join().unwrap();
+                let (to_proxy, to_server) =
+                    (String::from_utf8_lossy(&told.proxy), String::from_utf8_lossy(&told.server));
+                assert!(to_proxy.contains(seen), "{to_proxy}");
+                assert!(to_server.starts_with("GET /feed HTTP/1.1\r\nHost: server.invalid\r\n"));
+                for secret in [SECRET, BASIC, "roxy", "uthorization"] {
+                    assert!(!to_server.contains(secret), "{secret}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn what_comes_with_a_proxys_answer_is_the_first_that_the_server_says() {
+    for way in WAYS {
+        for socks in [false, true] {
+            bounded(move || {
+                let (proxy, playing) = first(move |mut stream| {
+                    let mut answer = match socks {
+                        false => {
+                            head(&mut stream);
+                            b"HTTP/1.1 200 OK\r\n\r\n".to_vec()
+                        }
+                        true => {
+                            stream.read_exact(&mut [0; 3]).unwrap();
+                            stream.write_all(&[5, 0]).unwrap();
+                            stream.read_exact(&mut [0; 5 + 14 + 2]).unwrap();
+                            b"\x05\0\0\x01\0\0\0\0\0\0".to_vec()
+                        }
+                    };
+                    // The server has a word before it is asked, which is legal if it is interim.
+                    answer.extend(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
+                    stream.write_all(&answer).unwrap();
+                    let agreed = agreement(&head(&mut stream));
+                    stream.write_all(agreed.as_bytes()).unwrap();
+                    stream.write_all(b"\x81\x02hi").unwrap();
+                    let _ = stream.read_to_end(&mut Vec::new());
+                });
+                let scheme = if socks { "socks5" } else { "http" };
+                let proxy = Proxy::new(&format!("{scheme}://{proxy}")).unwrap();
+                let request = request();
+                let mut ws = connect(way, &Dial::new(&request).proxy(proxy), &config()).unwrap();
+                assert_eq!(ws.ask("?"), "hi");
+                drop(ws);
+                playing.join().unwrap();
+            });
+        }
+    }
+}
+
+/// What dialing through a proxy comes to that says this, and then nothing more.
+fn refused(way: Way, scheme: &str, answers: &'static [&'static [u8]]) -> Error {
+    let (proxy, playing) = first(move |mut stream| {
+        let mut some = [0; 1024];
+        for answer in answers {
+            assert_ne!(stream.read(&mut some).unwrap(), 0);
+            stream.write_all(answer).unwrap();
+        }
+        stream.read_to_end(&mut Vec::new()).unwrap()
+    });
+    let proxy = Proxy::new(&format!("{scheme}://ann:{SECRET}@{proxy}")).unwrap();
+    let request = request();
+    let error = leg(connect(way, &Dial::new(&request).proxy(proxy), &config()));
+    assert_eq!(playing.join().unwrap(), 0, "nothing is said to who refused");
+    error
+}
+
+#[test]
+fn a_refusal_is_the_proxys_and_says_why() {
+    for way in WAYS {
+        let statuses: [(&'static [&'static [u8]], u16, bool); 4] = [
+            (&[b"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic\r\n\r\n"], 407, false),
+            (&[b"HTTP/1.1 403 No\r\nContent-Length: 4\r\n\r\nfake"], 403, false),
+            (&[b"HTTP/1.0 503 Busy\r\n\r\n"], 503, true),
+            (&[b"HTTP/1.1 302 There\r\nLocation: http://127.0.0.1:1/\r\n\r\n"], 302, false),
+        ];
+        for (answers, status, retryable) in statuses {
+            let error = refused(way, "http", answers);
+            let Error::Handshake(HandshakeError::ConnectRefused { status: found }) = error else {
+                panic!("{error:?}")
+            };
+            assert_eq!(found, status);
+            let error = Error::Proxy(Box::new(error));
+            assert_eq!(error.is_retryable(), retryable);
+            let said = error.to_string();
+            assert_eq!(
+                said,
+                format!("no tunnel through the proxy: CONNECT was answered with status {status}")
+            );
+        }
+        let replies: [(&'static [&'static [u8]], HandshakeError, bool); 5] = [
+            (&[b"\x05\xff"], HandshakeError::SocksMethod, false),
+            (&[b"\x05\x02", b"\x01\x01"], HandshakeError::SocksCredentials, false),
+            (&[b"\x05\0", b"\x05\x05"], HandshakeError::SocksRefused { reply: 5 }, true),
+            (&[b"\x05\0", b"\x05\x02\0\x01"], HandshakeError::SocksRefused { reply: 2 }, false),
+            (&[b"\x04\x5a"], HandshakeError::Socks { what: "version is not 5" }, false),
+        ];
+        for (answers, expected, retryable) in replies {
+            let error = refused(way, "socks5", answers);
+            let Error::Handshake(found) = error else { panic!("{error:?}") };
+            assert_eq!((found, found.is_retryable()), (expected, retryable));
+            assert!(!format!("{error} {error:?}").contains(SECRET));
+        }
+    }
+}
+
+#[test]
+fn an_error_says_which_leg_failed() {
+    let request = request();
+    for way in WAYS {
+        // No proxy there.
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let proxy = Proxy::new(&format!("http://ann:{SECRET}@{gone}")).unwrap();
+        let error = leg(connect(way, &Dial::new(&request).proxy(proxy), &config()));
+        let Error::Io(io) = &error else { panic!("{error:?}") };
+        assert_eq!(io.kind(), ErrorKind::ConnectionRefused);
+        assert!(io.to_string().contains(&gone.to_string()) && error.is_retryable(), "{io}");
+        assert!(!format!("{error} {error:?}").contains(SECRET));
+        // A proxy that hangs up.
+        let (proxy, _) = first(|mut stream| drop(head(&mut stream)));
+        let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
+        let error = leg(connect(way, &Dial::new(&request).proxy(proxy), &config()));
+        assert!(
+            matches!(error, Error::Handshake(HandshakeError::UnexpectedEof)),
+            "{way:?} {error:?}"
+        );
+        // A server that refuses, behind a proxy that does not.
+        let (proxy, _) = first(|mut stream| {
+            head(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            head(&mut stream);
+            stream.write_all(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
+        let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
+        match connect(way, &Dial::new(&request).proxy(proxy), &config()).map(drop) {
+            Err(Error::Refused(refusal)) => assert_eq!(refusal.status, 403),
+            other => panic!("{other:?}"),
+        }
+        // A name that SOCKS5 cannot carry.
+        let (proxy, _) = first(|_| ());
+        let proxy = Proxy::new(&format!("socks5://{proxy}")).unwrap();
+        let long = Request::new(&format!("ws://{}", "x".repeat(256))).unwrap();
+        let error = leg(connect(way, &Dial::new(&long).proxy(proxy), &config()));
+        assert!(matches!(error, Error::Handshake(HandshakeError::Socks { .. })), "{error:?}");
+    }
+}
+
+#[test]
+fn one_deadline_bounds_the_proxy_and_what_follows() {
+    let most = Duration::from_millis(600);
+    let request = request();
+    for way in WAYS {
+        for (pause, of_proxy) in [(Duration::ZERO, true), (most * 2 / 3, false)] {
+            // One that never answers; one that answers late, before a server that never does.
+            let (proxy, playing) = first(move |mut stream| {
+                head(&mut stream);
+                if !of_proxy {
+                    thread::sleep(pause);
+                    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+                }
+                let _ = stream.read_to_end(&mut Vec::new());
+            });
+            let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
+            let began = Instant::now();
+            let config = Config::default().handshake_timeout(most);
+            let error = connect(way, &Dial::new(&request).proxy(proxy), &config).map(drop);
+            let error = match error.unwrap_err() {
+                Error::Proxy(error) if of_proxy => *error,
+                error if !of_proxy => error,
+                error => panic!("{error:?}"),
+            };
+            assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
+            let took = began.elapsed();
+            assert!(took >= most && took < most + pause / 2 + most, "{took:?}");
+            playing.join().unwrap();
+        }
+    }
+}
+
+#[cfg(feature = "socket")]
+#[test]
+fn socket_options_are_for_the_proxys_socket() {
+    let mut options = tickwire::SocketOptions::default();
+    options.nodelay = false;
+    options.recv_buffer = Some(8 << 10);
+    for way in WAYS {
+        bounded(move || {
+            let (server, serving) = echo();
+            let (proxy, relaying) = first(move |stream| relay(stream, server));
+            let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
+            let request = request();
+            let dial = Dial::new(&request).proxy(proxy).socket(options);
+            let ws = connect(way, &dial, &config()).unwrap();
+            // (`blocking` sets TCP_NODELAY for the handshake; the options are applied again after it.)
+            assert!(!ws.tcp_nodelay());
+            drop(ws);
+            serving.join().unwrap();
+            relaying.join().unwrap();
+        });
+    }
+}
+
+/// Run by the test below, in a process with variables of its own.
+#[test]
+fn child_of_the_environment() {
+    let Ok(expected) = env::var("TICKWIRE_EXPECTED") else { return };
+    let found = Proxy::from_env(request().target());
+    let found = match found {
+        Ok(proxy) => format!("{proxy:?}"),
+        Err(error) => format!("{error:?}"),
+    };
+    assert!(found.contains(&expected), "{found}, not {expected}");
+}
+
+#[test]
+fn the_environment_is_read_only_if_asked_to() {
+    let run = |variables: &[(&str, &str)], expected: &str| {
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["--exact", "proxies::child_of_the_environment"]);
+        for name in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"]
+        {
+            child.env_remove(name);
+        }
+        child.envs(variables.iter().copied()).env("TICKWIRE_EXPECTED", expected);
+        let output = child.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    };
+    run(&[], "None");
+    run(&[("ALL_PROXY", "socks5://a.example")], "a.example");
+    run(&[("ALL_PROXY", "a.example"), ("HTTPS_PROXY", "b.example:3128")], "b.example");
+    run(&[("ALL_PROXY", "a.example"), ("NO_PROXY", "x,.invalid")], "None");
+    run(&[("ALL_PROXY", "gopher://a.example")], &format!("{:?}", UrlError::NotProxy));
+    // Whoever does not ask dials directly, here as in a process with such variables.
+    assert!(format!("{:?}", Dial::new(&request())).contains("proxy: None"));
+}
