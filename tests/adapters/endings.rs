@@ -1,13 +1,15 @@
 //! How a connection ends, and what each side learns.
 use crate::{
-    Peer, binary, bytes,
+    MS, Peer, binary, bytes,
     end::End,
     line::How,
     meet, recv_error, serve,
     support::wire::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, close_body, text},
 };
 use std::io::Write;
-use tickwire::{CloseCode, CloseFrame, Config, Error, ProtocolError, RecvError, Role, SendError};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Error, Position, ProtocolError, RecvError, Role, SendError,
+};
 
 crate::everywhere! {
     the_peer_closes_and_is_answered_with_its_code
@@ -20,6 +22,7 @@ crate::everywhere! {
     a_reset_does_not_hide_what_came_before_it
     a_peer_that_is_gone_fails_whoever_sends
     what_came_before_a_failed_write_is_received_to_be_answered_too
+    after_the_end_positions_tell_which_messages_the_stream_took_whole
 }
 
 crate::over! { [an_end_that_has_closed_reads_on_with_more_unsent_than_high_water]
@@ -251,5 +254,37 @@ fn an_end_that_has_closed_reads_on_with_more_unsent_than_high_water<E: End>() {
         end.feed_close().unwrap();
         while end.recv_info().unwrap().is_some() {}
         assert!(end.was_clean());
+    });
+}
+
+fn after_the_end_positions_tell_which_messages_the_stream_took_whole<E: End>() {
+    let (stuck, told) = std::sync::mpsc::channel();
+    let (gone, over) = std::sync::mpsc::channel();
+    let far = move |peer: &mut Peer| {
+        told.recv().unwrap(); // does not read
+        peer.io = std::os::unix::net::UnixStream::pair().unwrap().0;
+        gone.send(()).unwrap();
+    };
+    let config = Config::default().high_water(usize::MAX);
+    meet(Role::Client, &config, How::PLAIN, far, |mut end: E| {
+        let written = [0, 10].map(|len| end.feed(&binary(len)).unwrap());
+        end.flush().unwrap();
+        // More than a socket takes: this one begins to leave, and does not end.
+        let lost = [4 << 20, 10, 0].map(|len| end.feed(&binary(len)).unwrap());
+        assert!(end.flush_for(50 * MS).is_none());
+        let whole = |end: &mut E, positions: &[Position]| -> Vec<bool> {
+            positions.iter().map(|&at| end.is_written(at)).collect()
+        };
+        assert_eq!(whole(&mut end, &written), [true; 2]);
+        assert_eq!(whole(&mut end, &lost), [false; 3]);
+        stuck.send(()).unwrap();
+        over.recv().unwrap();
+        assert!(end.flush().is_err());
+        for _ in 0..2 {
+            assert_eq!(whole(&mut end, &written), [true; 2]);
+            assert_eq!(whole(&mut end, &lost), [false; 3]);
+            assert!(end.recv().is_err());
+        }
+        assert_eq!(end.feed(&binary(1)), Err(SendError::Closed));
     });
 }
