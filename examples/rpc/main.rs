@@ -50,7 +50,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("{} calls of {TASKS} tasks, over {CUTS} connections that break ..", TASKS * CALLS);
     let (client, driver) = Client::new(IN_FLIGHT);
-    let backoff = Backoff::new()?.max_delay(Duration::from_millis(5));
+    let mut backoff = Backoff::new()?;
+    backoff.max_delay = Duration::from_millis(5);
     let driver =
         tokio::spawn(async move { driver.run(&request, &Config::default(), backoff).await });
     let mut tasks = JoinSet::new();

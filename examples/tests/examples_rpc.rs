@@ -47,7 +47,8 @@ type Driving = JoinHandle<Result<u16, Error>>;
 fn start_at(listener: &TcpListener) -> (Client, Driving) {
     let request = Request::new(&format!("ws://{}", listener.local_addr().unwrap())).unwrap();
     let (client, driver) = Client::new(PLACES);
-    let backoff = Backoff::seeded(1).max_delay(Duration::from_millis(1));
+    let mut backoff = Backoff::seeded(1);
+    backoff.max_delay = Duration::from_millis(1);
     let config = Config::default();
     (client, tokio::spawn(async move { driver.run(&request, &config, backoff).await }))
 }
