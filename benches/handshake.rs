@@ -38,7 +38,7 @@ fn serve(config: &Config, request: &[u8]) -> Option<Connection> {
     handshake.spare_mut()[..request.len()].copy_from_slice(request);
     handshake.commit(request.len());
     handshake.step().ok()?;
-    handshake.accept(server::Accept::new()).ok()
+    handshake.accept(server::Accept::default()).ok()
 }
 
 fn connect(config: &Config, request: &client::Request, response: &[u8]) -> Option<Connection> {

@@ -618,7 +618,7 @@ pub fn accepting() -> Sides {
                 let got = b.read(handshake.spare_mut());
                 handshake.commit(got);
                 assert!(handshake.step() == Ok(Progress::Complete));
-                let mut conn = handshake.accept(Accept::new()).expect("a good request");
+                let mut conn = handshake.accept(Accept::default()).expect("a good request");
                 flush(&mut conn, &mut b);
                 black_box(&conn);
             }

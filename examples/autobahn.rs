@@ -102,8 +102,10 @@ fn config() -> Config {
 
 #[cfg(feature = "deflate")]
 fn config() -> Config {
-    use tickwire::{Role, deflate::Deflate};
-    let deflate = Deflate::default().takeover(Role::Server, true).takeover(Role::Client, true);
+    use tickwire::deflate::Deflate;
+    let mut deflate = Deflate::default();
+    deflate.server.takeover = true;
+    deflate.client.takeover = true;
     Config::default().deflate(deflate)
 }
 

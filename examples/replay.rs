@@ -6,7 +6,7 @@
 //!
 //! Put a `tickwire::tap::Tap` around the stream of a connection to make one.
 use std::{env, error::Error, fs, process::ExitCode};
-use tickwire::{Closed, Config, tap::Recording};
+use tickwire::{Closed, Config, Time, tap::Recording};
 
 fn config() -> Config {
     #[cfg(feature = "deflate")]
@@ -17,12 +17,12 @@ fn config() -> Config {
 
 fn run(path: &str) -> Result<(), Box<dyn Error>> {
     let recording = fs::read_to_string(path)?.parse::<Recording>()?;
-    let (mut events, mut last) = (0, tickwire::Time::ZERO);
+    let (mut events, mut last) = (0, Time::ZERO);
     let end = recording.replay(&config(), |time, event| {
-        println!("{:>12.6?} {event:?}", time.since_epoch());
+        println!("{:>12.6?} {event:?}", time - Time::ZERO);
         (events, last) = (events + 1, time);
     })?;
-    println!("{events} events as {:?} in {:.3?}", end.role(), last.since_epoch());
+    println!("{events} events as {:?} in {:.3?}", end.role(), last - Time::ZERO);
     match end.closed() {
         Some(Closed { error: Some(error), .. }) => println!("ended: {error}"),
         closed => println!("{closed:?}"),

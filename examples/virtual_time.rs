@@ -207,7 +207,7 @@ impl World {
 
     /// The client sends what time it is.
     fn tick(&mut self) {
-        let now = self.now.since_epoch().as_nanos() as u64;
+        let now = (self.now - Time::ZERO).as_nanos() as u64;
         self.client.conn.sender_mut().feed(&now.to_le_bytes()).expect("there is room");
     }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn serve(stream: TcpStream, orders: &Orders) -> Result<(), Erro
     stream.set_nodelay(true)?;
     let handshake = Incoming::read(stream, &Config::default()).await?;
     let client = handshake.request().path().to_owned();
-    let mut ws = handshake.accept(Accept::new()).await?;
+    let mut ws = handshake.accept(Accept::default()).await?;
     ws.send(&orders.up_to(&client).to_be_bytes()).await?;
     while let Some(received) = ws.recv_with().await? {
         match orders.take(&client, received.message.as_bytes()) {

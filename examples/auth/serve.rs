@@ -23,7 +23,7 @@ pub(crate) async fn session(stream: TcpStream, gate: &Gate) -> Result<(), Error>
         Err(rejection) => return handshake.reject(rejection).await,
     };
     // Only this name is ever agreed on: a token among those offered is not repeated.
-    let mut ws = handshake.accept(Accept::new().subprotocols([PROTOCOL])).await?;
+    let mut ws = handshake.accept(Accept::default().subprotocols([PROTOCOL])).await?;
     ws.send(&format!("hello {name}")).await?;
     while ws.recv().await?.is_some() {}
     Ok(())

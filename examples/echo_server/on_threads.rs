@@ -20,7 +20,7 @@ use std::{
 #[cfg(feature = "rustls")]
 use tickwire::blocking::TlsStream;
 use tickwire::{
-    CloseCode, CloseFrame, Error,
+    CloseCode, Error,
     blocking::{Incoming, Stream, WebSocket},
     handshake::server::Accept,
 };
@@ -122,13 +122,13 @@ impl Server {
             }
         }
         ws.set_read_timeout(None)?;
-        ws.close(CloseFrame::new(CloseCode::GOING_AWAY))
+        ws.close(CloseCode::GOING_AWAY)
     }
 
     fn handshake<S: Stream>(&self, stream: S, url: &str) -> Result<WebSocket<S>, Error> {
         let (handshake, checked) = Incoming::read_any(stream, &self.options.config)?;
         match self.options.admit(handshake.request(), checked) {
-            Ok(()) => handshake.accept(Accept::new().subprotocols(&self.options.subprotocols)),
+            Ok(()) => handshake.accept(Accept::default().subprotocols(&self.options.subprotocols)),
             Err(error) => {
                 handshake.reject(refusal(error, url))?;
                 Err(error.into())

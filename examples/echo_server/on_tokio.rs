@@ -14,7 +14,7 @@ use std::{cell::Cell, io, net::SocketAddr, sync::Arc, thread};
 #[cfg(feature = "rustls")]
 use tickwire::tokio::TlsStream;
 use tickwire::{
-    CloseCode, CloseFrame, Error,
+    CloseCode, Error,
     handshake::server::Accept,
     tokio::{Incoming, WebSocket},
 };
@@ -180,7 +180,7 @@ where
         biased;
         echoed = echo(&mut ws) => echoed,
         // The echo may be dropped wherever it waits: the WebSocket is still whole.
-        _ = stop.changed() => ws.close(CloseFrame::new(CloseCode::GOING_AWAY)).await,
+        _ = stop.changed() => ws.close(CloseCode::GOING_AWAY).await,
     }
 }
 
@@ -191,7 +191,7 @@ where
 {
     let (handshake, checked) = Incoming::read_any(stream, &options.config).await?;
     match options.admit(handshake.request(), checked) {
-        Ok(()) => handshake.accept(Accept::new().subprotocols(&options.subprotocols)).await,
+        Ok(()) => handshake.accept(Accept::default().subprotocols(&options.subprotocols)).await,
         Err(error) => {
             handshake.reject(refusal(error, url)).await?;
             Err(error.into())

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, Error, Prepared,
+    CloseCode, Config, Error, Prepared,
     blocking::{Incoming, Stream, WebSocket, Writer},
     handshake::server::Accept,
 };
@@ -101,7 +101,7 @@ fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), BoxErr
         let answer = page::answer(PAGE, &handshake.request(), error)?;
         return Ok(handshake.reject(answer)?);
     }
-    let mut ws = handshake.accept_corked(Accept::new())?;
+    let mut ws = handshake.accept_corked(Accept::default())?;
     let _ = ws.feed(&outlet.join())?;
     let (mut reader, mut writer) = ws.into_split()?;
     let (asked, echoes) = mpsc::sync_channel(ECHOES);
@@ -193,7 +193,7 @@ fn receive<S: Stream>(
         }
         if until.is_some_and(|until| Instant::now() >= until) {
             ws.set_read_timeout(None)?;
-            return Ok(ws.close(CloseFrame::new(CloseCode::NORMAL))?);
+            return Ok(ws.close(CloseCode::NORMAL)?);
         }
     }
 }

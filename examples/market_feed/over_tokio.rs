@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, Prepared,
+    CloseCode, Config, Prepared,
     handshake::server::Accept,
     tokio::{Incoming, WebSocket},
 };
@@ -103,7 +103,7 @@ async fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), 
         let answer = page::answer(PAGE, &handshake.request(), error)?;
         return Ok(handshake.reject(answer).await?);
     }
-    let mut ws = handshake.accept_corked(Accept::new())?;
+    let mut ws = handshake.accept_corked(Accept::default())?;
     let _ = ws.feed(&outlet.join())?;
     loop {
         select! {
@@ -160,7 +160,7 @@ async fn follow(
         None => received.await?,
         Some(until) => match timeout_at(until.into(), received).await {
             Ok(received) => received?,
-            Err(_) => ws.close(CloseFrame::new(CloseCode::NORMAL)).await?,
+            Err(_) => ws.close(CloseCode::NORMAL).await?,
         },
     }
     Ok(subscriber.into_stats())

@@ -73,7 +73,7 @@ impl Server {
             handshake.reject(rejection).await?;
             return Ok(Vec::new());
         }
-        let mut ws = handshake.accept(Accept::new()).await?;
+        let mut ws = handshake.accept(Accept::default()).await?;
         let mut lines = Vec::new();
         while lines.len() < said
             && let Some(message) = ws.recv().await?

@@ -76,7 +76,7 @@ fn the_server_echoes_text_as_text_and_binary_as_binary() {
                         let echo = round_trip(&mut ws, message).await;
                         assert!(echo.as_message() == message, "{echo:?}");
                     }
-                    ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
+                    ws.close(CloseCode::NORMAL).await.unwrap();
                     assert_eq!(ws.closed().unwrap().code, 1000);
                 }
             });
@@ -151,7 +151,7 @@ fn the_server_has_the_limits_it_was_given() {
                 ws.send(&vec![0; len]).await.unwrap();
                 let echo = ws.recv_owned().await.unwrap();
                 assert_eq!(echo.map(|echo| echo.len()), (code == 1000).then_some(len));
-                let _ = ws.close(CloseFrame::new(CloseCode::NORMAL)).await;
+                let _ = ws.close(CloseCode::NORMAL).await;
                 assert_eq!(ws.closed().unwrap().code, code);
             });
         }

@@ -11,9 +11,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tickwire::{
-    CloseCode, CloseFrame, Config, blocking, handshake::client::Request, tokio::client,
-};
+use tickwire::{CloseCode, Config, blocking, handshake::client::Request, tokio::client};
 use tokio::{net::TcpSocket, time::sleep};
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -128,7 +126,7 @@ fn a_server_that_is_no_feed_is_one_line() -> TestResult {
             let stream = listener.accept().unwrap().0;
             let mut ws = blocking::accept(stream, &Config::default()).unwrap();
             if hangs_up {
-                ws.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+                ws.close(CloseCode::NORMAL).unwrap();
             } else {
                 assert!(ws.recv().unwrap().is_none());
             }

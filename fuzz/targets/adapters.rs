@@ -23,8 +23,8 @@ use std::{
 };
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Error, Event, Events, Heartbeat,
-    Message, Negotiated, OwnedCloseFrame, OwnedEvent, OwnedMessage, Position, Prepared, Role,
-    SendError, blocking,
+    Message, Negotiated, OwnedCloseFrame, OwnedEvent, OwnedMessage, Position, Prepared, SendError,
+    blocking,
     deflate::{Agreed, Deflate, Direction},
     tokio::{MessageOrRoom, Reader, WebSocket, Writer},
 };
@@ -1296,6 +1296,6 @@ fn is_known(heard: &OwnedEvent, from: &Side, to: &Side) -> bool {
             OwnedEvent::Close(None) => false,
             OwnedEvent::Close(Some(frame)) => [CloseCode::GOING_AWAY, CloseCode::NORMAL]
                 .iter()
-                .any(|&code| CloseFrame::new(code) == CloseFrame::from(frame)),
+                .any(|&code| CloseFrame::from(code) == CloseFrame::from(frame)),
         }
 }

@@ -15,8 +15,8 @@ use libfuzzer_sys::fuzz_target;
 use std::{collections::VecDeque, time::Duration};
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Heartbeat, Message,
-    Negotiated, OwnedMessage, Position, Prepared, ProtocolError, ReadyState, RecvError, Role,
-    SendError, Step, Time,
+    Negotiated, OwnedMessage, Position, Prepared, ProtocolError, ReadyState, RecvError, SendError,
+    Step, Time,
     deflate::{Agreed, Deflate, Direction},
 };
 use tickwire_fuzz::{

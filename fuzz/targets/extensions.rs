@@ -3,8 +3,8 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use tickwire::{
-    Config, Role,
-    deflate::Deflate,
+    Config,
+    deflate::{Deflate, Direction},
     handshake::{
         HandshakeError, Progress,
         server::{Accept, Handshake},
@@ -35,8 +35,9 @@ fuzz_target!(|data: &[u8]| {
     wire.extend(b"\r\n");
 
     let want: Option<Vec<Vec<Extension>>> = lines.iter().map(|line| read(line)).collect();
-    let ours = Deflate::default().takeover(Role::Server, true).window_bits(Role::Server, 12);
-    let ours = ours.window_bits(Role::Client, 11);
+    let mut ours = Deflate::default();
+    ours.server = Direction { takeover: true, window_bits: 12 };
+    ours.client.window_bits = 11;
     let mut server = Handshake::new(&Config::default().deflate(ours));
     let mut left = &wire[..];
     while !left.is_empty() {
@@ -59,7 +60,7 @@ fuzz_target!(|data: &[u8]| {
         .collect();
     assert_eq!(got, want.concat());
 
-    let mut conn = server.accept(Accept::new()).expect("it passed");
+    let mut conn = server.accept(Accept::default()).expect("it passed");
     let response = bytes::Buf::chunk(&conn.sender_mut().outgoing()).to_vec();
     let response = String::from_utf8(response).expect("ASCII");
     let mut lines = response.lines();

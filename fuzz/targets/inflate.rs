@@ -11,7 +11,7 @@ use miniz_oxide::deflate::core::{
 };
 use tickwire::{
     Chunk, Config, Connection, DataKind, Event, Negotiated, Outbound, Prepared, ProtocolError,
-    RecvError, Role, Step,
+    RecvError, Step,
     deflate::{Agreed, Deflate, Direction},
 };
 use tickwire_fuzz::{

@@ -313,7 +313,7 @@ impl Run {
         let mut expected = model.counts;
         (expected.waiting, expected.bytes) = (model.queue.len() as u64, model.bytes());
         assert_eq!(counts, expected);
-        assert_eq!(outbox.is_empty(), model.queue.is_empty());
+        assert_eq!(outbox.counts().waiting == 0, model.queue.is_empty());
         assert_eq!(outbox.disconnected(), model.gone);
         assert_eq!(outbox.has_room(), model.queue.is_empty() || model.bytes() < model.max_bytes);
         let oldest = model.queue.first().map(|entry| entry.since);
@@ -337,7 +337,7 @@ impl Run {
     fn finish(mut self) {
         for _ in 0..400 {
             write(self.conn.sender_mut(), &mut self.written, usize::MAX);
-            if self.outbox.is_empty() && self.outbox.disconnected().is_none() {
+            if self.outbox.counts().waiting == 0 && self.outbox.disconnected().is_none() {
                 break;
             }
             self.feed();

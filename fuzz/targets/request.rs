@@ -81,7 +81,7 @@ fn run(config: &Config, wire: &[u8], cut: u8, subprotocols: bool) -> Outcome {
             let head = check_passed(&server, wire);
             check_response(&server.reject(Rejection::new(403)), 403);
             let offered = ["superchat", "chat"];
-            let accept = Accept::new();
+            let accept = Accept::default();
             let accept = if subprotocols { accept.subprotocols(&offered) } else { accept };
             let mut conn = server.accept(accept).expect("it passed");
             let mut response = vec![];

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use std::collections::VecDeque;
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Negotiated, Outbound,
-    OwnedMessage, Prepared, Role, SendError, Step,
+    OwnedMessage, Prepared, SendError, Step,
     deflate::{Agreed, Deflate, Direction},
 };
 use tickwire_fuzz::{

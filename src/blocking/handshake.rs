@@ -38,7 +38,7 @@ use std::{
 ///
 /// As [`Incoming::read`].
 pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> {
-    Incoming::read(io, config)?.accept(Accept::new())
+    Incoming::read(io, config)?.accept(Accept::default())
 }
 
 /// The opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel.

@@ -336,7 +336,7 @@ impl<S, T: Timers> drive::task::Timer for FuturesIo<S, T> {
         let set = || {
             let now = timers.now();
             let far = now.saturating_duration_since(*epoch) + FAR;
-            timers.at(*epoch + until.since_epoch().min(far))
+            timers.at(*epoch + (until - Time::ZERO).min(far))
         };
         let armed = match sleep {
             Some(armed) => {

@@ -113,7 +113,7 @@ pub struct OutboxCounts {
 /// }
 /// assert_eq!(outbox.counts().waiting, 2); // EURUSD 1.0843, USDJPY 151.3
 /// outbox.feed(now, conn.sender_mut())?;
-/// assert!(outbox.is_empty());
+/// assert_eq!(outbox.counts().waiting, 0);
 /// assert_eq!(outbox.counts().conflated, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -328,11 +328,6 @@ impl Outbox {
     /// push is not refused.
     pub fn has_room(&self) -> bool {
         self.queue.is_empty() || self.bytes < self.max_bytes
-    }
-
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
     }
 
     /// The code with which the subscriber is, or will be, disconnected, if it was too slow.

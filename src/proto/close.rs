@@ -19,11 +19,6 @@ pub struct CloseFrame<'a> {
 const MAX_REASON: usize = MAX_CONTROL_LEN - 2;
 
 impl<'a> CloseFrame<'a> {
-    /// A code with no reason.
-    pub const fn new(code: CloseCode) -> Self {
-        Self { code, reason: "" }
-    }
-
     /// A code and a reason.
     pub const fn with_reason(code: CloseCode, reason: &'a str) -> Self {
         Self { code, reason }
@@ -78,13 +73,13 @@ impl<'a> From<&'a OwnedCloseFrame> for CloseFrame<'a> {
 
 impl From<CloseCode> for CloseFrame<'_> {
     fn from(code: CloseCode) -> Self {
-        Self::new(code)
+        Self { code, reason: "" }
     }
 }
 
 impl From<CloseCode> for Option<CloseFrame<'_>> {
     fn from(code: CloseCode) -> Self {
-        Some(CloseFrame::new(code))
+        Some(CloseFrame::from(code))
     }
 }
 

@@ -16,6 +16,8 @@ use core::{
 /// let epoch = Instant::now();
 /// let now = Time::new(epoch.elapsed());
 /// assert_eq!(now + Duration::from_secs(1) - now, Duration::from_secs(1));
+/// let since_epoch: Duration = now - Time::ZERO;
+/// # let _ = since_epoch;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(Duration);
@@ -28,12 +30,6 @@ impl Time {
     #[inline]
     pub const fn new(since_epoch: Duration) -> Self {
         Self(since_epoch)
-    }
-
-    /// How long after the caller's epoch this is.
-    #[inline]
-    pub const fn since_epoch(self) -> Duration {
-        self.0
     }
 }
 

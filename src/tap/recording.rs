@@ -46,7 +46,7 @@ pub struct Passed {
 impl fmt::Debug for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = if self.received { "<" } else { ">" };
-        write!(f, "{:?} {direction} {} bytes", self.at.since_epoch(), self.bytes.len())
+        write!(f, "{:?} {direction} {} bytes", self.at - Time::ZERO, self.bytes.len())
     }
 }
 
@@ -128,7 +128,8 @@ impl Recording {
             if let Progress::Complete = handshake.step()? {
                 let answer = self.head();
                 let chosen: Vec<&str> = named(&answer, PROTOCOL).collect();
-                let connection = handshake.accept(server::Accept::new().subprotocols(chosen))?;
+                let connection =
+                    handshake.accept(server::Accept::default().subprotocols(chosen))?;
                 return Ok((connection, self.passed.get(i + 1..).unwrap_or_default()));
             }
         }

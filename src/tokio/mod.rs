@@ -119,7 +119,7 @@ pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 ///     return incoming.reject(HandshakeError::OriginNotAllowed).await;
 /// }
 /// // .. await whoever knows the token in `request.headers().get("authorization")` ..
-/// let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
+/// let accept = Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
 /// let mut ws = incoming.accept(accept).await?;
 /// if ws.connection().negotiated().subprotocol.is_none() {
 ///     println!("an old client");
@@ -282,7 +282,7 @@ impl<S> drive::task::Timer for Tokio<S> {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
         // tokio cannot sleep longer; waking up once in a while does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-        let at = self.epoch + until.since_epoch().min(self.epoch.elapsed() + FAR);
+        let at = self.epoch + (until - Time::ZERO).min(self.epoch.elapsed() + FAR);
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if sleep.deadline() != at {
             sleep.as_mut().reset(at);

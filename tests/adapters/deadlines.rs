@@ -10,7 +10,7 @@ use std::{
     io::Write,
     time::{Duration, Instant},
 };
-use tickwire::{CloseCode, CloseFrame, Config, Error, Heartbeat, RecvError, Role};
+use tickwire::{CloseCode, Config, Error, Heartbeat, RecvError, Role};
 
 crate::everywhere! {
     a_silent_peer_is_pinged_and_given_up
@@ -65,7 +65,7 @@ fn an_answer_to_our_close_is_not_waited_for_forever<E: End>() {
     };
     let config = Config::default().close_timeout(100 * MS);
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
-        let closed = takes(100 * MS, || end.close(CloseFrame::new(CloseCode::NORMAL)));
+        let closed = takes(100 * MS, || end.close(CloseCode::NORMAL.into()));
         assert_eq!(recv_error(closed), RecvError::CloseTimeout);
         assert!(!end.was_clean());
     });

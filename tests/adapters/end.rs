@@ -246,7 +246,7 @@ macro_rules! end {
             fn accept_corked($io: UnixStream, config: &Config) -> Result<Self, Error> {
                 let io = Line::new($stream, How::PLAIN);
                 let handshake = $run!($adapter::Incoming::read(io, $($timers,)? config))?;
-                handshake.accept_corked(Accept::new()).map(Self::new)
+                handshake.accept_corked(Accept::default()).map(Self::new)
             }
             fn reject($io: UnixStream, config: &Config, rejection: Rejection) -> Result<(), Error> {
                 let io = Line::new($stream, How::PLAIN);

@@ -86,7 +86,7 @@ fn both_ends_may_close_at_once<E: End>() {
             peer.expect(CLOSE, &close_body(1000, ""));
         };
         meet(role, &Config::default(), How::PLAIN, far, |mut end: E| {
-            end.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+            end.close(CloseCode::NORMAL.into()).unwrap();
             assert!(end.was_clean());
             assert_eq!(end.close_code(), 1001);
         });
@@ -147,7 +147,7 @@ fn nothing_is_delivered_after_this_end_has_failed_the_connection<E: End>() {
             assert_eq!((end.was_clean(), end.close_code()), (false, 1006));
             assert!(matches!(end.feed(&binary(1)), Err(SendError::Closed)));
             assert!(end.send(&binary(1)).is_err());
-            assert_eq!(end.fail(CloseFrame::new(code)), Err(SendError::Closed));
+            assert_eq!(end.fail(code.into()), Err(SendError::Closed));
         });
     }
 }

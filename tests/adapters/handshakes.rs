@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{io::Write, os::unix::net::UnixStream, thread};
 use tickwire::{
-    CloseCode, CloseFrame, Config, Error, OwnedMessage, Role,
+    CloseCode, Config, Error, OwnedMessage, Role,
     handshake::{
         HandshakeError, accept_key,
         client::Request,
@@ -48,7 +48,7 @@ fn a_good_request_is_accepted_and_frames_behind_it_are_kept<E: End>() {
         assert!(head.contains(": v2\r\n"), "{head}");
     };
     arrive(far, |io| {
-        let accept = Accept::new().subprotocols(&["v2"]);
+        let accept = Accept::default().subprotocols(&["v2"]);
         let mut end = E::accept_with(io, &Config::default(), accept).unwrap();
         assert_eq!(end.recv().unwrap(), Some(text("early")));
     });
@@ -192,7 +192,7 @@ fn talk<E: End>(how: How, config: &Config, messages: Vec<OwnedMessage>) {
         };
         assert!(end.recv().unwrap() == Some(expected));
     }
-    end.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+    end.close(CloseCode::NORMAL.into()).unwrap();
     assert!(end.was_clean());
     echo.join().unwrap();
 }

@@ -265,7 +265,7 @@ fn reading_goes_on_while_the_peer_does_not_read<E: End>() {
     serve(far, |mut end: E| {
         let got = end.both(&[binary(MUCH)], 50).unwrap();
         assert!(got.iter().enumerate().all(|(i, got)| *got == wire::binary(bytes(i))));
-        end.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+        end.close(CloseCode::NORMAL.into()).unwrap();
     });
 }
 
@@ -289,7 +289,7 @@ fn room_ends_at_high_water_and_comes_back<E: End>() {
         go_on.send(()).unwrap();
         end.ready().unwrap();
         end.send(&binary(1)).unwrap();
-        end.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+        end.close(CloseCode::NORMAL.into()).unwrap();
     });
 }
 

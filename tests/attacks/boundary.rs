@@ -207,7 +207,7 @@ fn a76_only_the_whole_credential_opens_the_gate() {
                     let served = door.serve(&Config::default(), |request| {
                         gate.look(request).map(|name| {
                             assert_eq!(name, "ann");
-                            Accept::new().subprotocols([gate::PROTOCOL])
+                            Accept::default().subprotocols([gate::PROTOCOL])
                         })
                     });
                     served.is_ok()

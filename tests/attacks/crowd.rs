@@ -174,7 +174,7 @@ where
     let mut over = false;
     loop {
         let _ = outbox.feed(Time::ZERO, ws.sender()); // closed: receiving says why
-        if over && outbox.is_empty() {
+        if over && outbox.counts().waiting == 0 {
             let _ = ws.close(CloseCode::GOING_AWAY).await;
             break;
         }

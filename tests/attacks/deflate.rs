@@ -1,8 +1,11 @@
 //! permessage-deflate: A39 to A52, A91, A94, and A37 where it is compressed.
 use crate::{
     harness::{End, *},
-    support::alloc::{live, uncounted},
-    support::wire::*,
+    support::{
+        alloc::{live, uncounted},
+        set,
+        wire::*,
+    },
 };
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use std::{
@@ -10,7 +13,8 @@ use std::{
     thread,
 };
 use tickwire::{
-    CloseCode, Config, Error, Outbound, ProtocolError, RecvError, Role, deflate::Deflate,
+    CloseCode, Config, Error, Outbound, ProtocolError, RecvError, Role,
+    deflate::{Deflate, Direction},
     handshake::client::Request,
 };
 
@@ -27,10 +31,9 @@ fn scene(role: Role, takeover: bool) -> Scene {
 }
 
 fn scene_with(role: Role, takeover: bool, config: Config) -> Scene {
-    let deflate = Deflate::default()
-        .min_size(0)
-        .takeover(Role::Server, takeover)
-        .takeover(Role::Client, takeover);
+    let mut deflate = Deflate::default().min_size(0);
+    deflate.server.takeover = takeover;
+    deflate.client.takeover = takeover;
     let lines = if role == Role::Server || takeover { PLAIN_OFFER } else { PLAIN_ANSWER };
     Scene { role, config: config.deflate(deflate), lines }
 }
@@ -226,8 +229,8 @@ fn a42_window_bits_that_are_none_fail_the_handshake() {
     for &adapter in ADAPTERS {
         for name in ["server_max_window_bits", "client_max_window_bits"] {
             for value in bad {
-                let config =
-                    Config::default().deflate(Deflate::default().window_bits(Role::Server, 9));
+                let config = Config::default()
+                    .deflate(set(Deflate::default(), |it| it.server.window_bits = 9));
                 let request = Request::new("ws://example.com/feed").unwrap();
                 let dial = move |door: Door| match door.connect(&request, &config) {
                     Err(Error::Handshake(error)) => error,
@@ -550,8 +553,8 @@ fn a49_input_that_defeats_matching_comes_back_as_it_was_at_every_setting() {
     const LENGTHS: [usize; 8] = [1, 2, 257, 258, 259, 5000, 33_000, 150_000];
     for level in 1..=9 {
         let bits = 9 + (level % 7);
-        let deflate = Deflate::default().min_size(0).level(level).window_bits(Role::Server, bits);
-        let deflate = deflate.takeover(Role::Server, level % 2 == 0);
+        let mut deflate = Deflate::default().min_size(0).level(level);
+        deflate.server = Direction { takeover: level % 2 == 0, window_bits: bits };
         let scene = Scene {
             role: Role::Server,
             config: Config::default().deflate(deflate),

@@ -165,7 +165,7 @@ impl Door {
 
     /// The opening handshake of a server that accepts whatever is legal.
     pub(crate) fn accept(self, config: &Config) -> Result<Ws, Error> {
-        self.serve(config, |_| Ok(Accept::new()))
+        self.serve(config, |_| Ok(Accept::default()))
     }
 
     /// The opening handshake of a server that decides.

@@ -78,11 +78,11 @@ fn a66_a_line_end_in_a_header_of_the_caller_is_refused() {
         let bad = |made: Result<(), HeaderError>, error| assert_eq!(made, Err(error), "{end:?}");
         for name in ["User-Agent", "Cookie", "X"] {
             bad(request().header(name, &value).map(drop), HeaderError::BadValue);
-            bad(Accept::new().header(name, &value).map(drop), HeaderError::BadValue);
+            bad(Accept::default().header(name, &value).map(drop), HeaderError::BadValue);
             bad(Rejection::new(403).header(name, &value).map(drop), HeaderError::BadValue);
         }
         bad(request().header(&value, "x").map(drop), HeaderError::BadName);
-        bad(Accept::new().header(&value, "x").map(drop), HeaderError::BadName);
+        bad(Accept::default().header(&value, "x").map(drop), HeaderError::BadName);
         bad(Rejection::new(403).header(&value, "x").map(drop), HeaderError::BadName);
         bad(request().subprotocols(&[&value]).map(drop), HeaderError::BadSubprotocol);
         bad(request().basic_auth(&value, "x").map(drop), HeaderError::BadCredentials);
@@ -94,7 +94,7 @@ fn a66_a_line_end_in_a_header_of_the_caller_is_refused() {
     // Nor may a caller say what the handshake says: two readings again.
     for name in ["Host", "Content-Length", "transfer-encoding", "Upgrade", "Sec-WebSocket-Key"] {
         assert_eq!(request().header(name, "x").map(drop), Err(HeaderError::Reserved));
-        assert_eq!(Accept::new().header(name, "x").map(drop), Err(HeaderError::Reserved));
+        assert_eq!(Accept::default().header(name, "x").map(drop), Err(HeaderError::Reserved));
         assert_eq!(Rejection::new(403).header(name, "x").map(drop), Err(HeaderError::Reserved));
     }
 }
@@ -189,7 +189,7 @@ fn a68_behind_a_refusal_nothing_is_read_as_a_request_or_as_frames() {
     let decide = move |request: &server::RequestHead<'_>| {
         count.fetch_add(1, SeqCst);
         match (request.path(), origins.allows(request)) {
-            ("/feed", true) => Ok(Accept::new()),
+            ("/feed", true) => Ok(Accept::default()),
             ("/feed", false) => Err(HandshakeError::OriginNotAllowed.into()),
             _ => Err(HandshakeError::NotFound.into()),
         }
@@ -288,7 +288,7 @@ fn from(allowed: &[&str], required: bool, lines: &[&[u8]], status: u16) {
     let origins = Origins::new(allowed).unwrap();
     let origins = if required { origins.required() } else { origins };
     let decide = move |request: &server::RequestHead<'_>| match origins.allows(request) {
-        true => Ok(Accept::new()),
+        true => Ok(Accept::default()),
         false => Err(HandshakeError::OriginNotAllowed.into()),
     };
     let mut wire = request(&["Cookie: session=1"]);

@@ -62,7 +62,7 @@ fn verdict(opened: Result<crate::harness::Ws, Error>) -> (Verdict, String) {
 
 /// A server that accepts whatever is legal.
 pub(crate) fn serve<U>(config: &Config, attack: impl Fn(&mut Foe) -> U) -> Vec<Tried<U>> {
-    serve_if(config, |_| Ok(Accept::new()), attack)
+    serve_if(config, |_| Ok(Accept::default()), attack)
 }
 
 /// A server that decides; a request that it refuses itself ends as `Incomplete`.

@@ -211,7 +211,7 @@ fn a_corked_response_is_written_by_the_reader() {
               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
         );
         let handshake = Incoming::read(near, &config()).unwrap();
-        let mut ws = handshake.accept_corked(Accept::new().subprotocols(&["x"])).unwrap();
+        let mut ws = handshake.accept_corked(Accept::default().subprotocols(&["x"])).unwrap();
         let _ = ws.feed("snapshot").unwrap();
         let (mut reader, mut writer) = ws.into_split().unwrap();
         let reading = thread::spawn(move || text(&mut reader));
@@ -234,7 +234,7 @@ fn a_close_of_the_writer_is_waited_for_by_the_reader() {
         let ((mut reader, mut writer), mut peer) = split(&config());
         let reading = thread::spawn(move || (reader.recv().unwrap().is_none(), reader));
         let _ = writer.feed("before").unwrap();
-        writer.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+        writer.close(CloseCode::NORMAL).unwrap();
         writer.close(None).unwrap();
         assert_eq!(peer.frame(), (TEXT, b"before".to_vec()));
         assert_eq!(peer.frame(), (CLOSE, close_body(1000, "")));

@@ -63,7 +63,7 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
         assert_eq!(ws.recv_event().unwrap(), Some(Event::Pong(b"?")));
         ws.send("kept").unwrap();
         assert_eq!(ws.recv_owned().unwrap().unwrap().as_bytes(), b"kept");
-        ws.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+        ws.close(CloseCode::NORMAL).unwrap();
         assert!(ws.closed().unwrap().clean);
         assert!(matches!(ws.send("late"), Err(Error::Send(SendError::Closed))));
         assert_eq!(ws.recv().unwrap(), None);
@@ -139,7 +139,7 @@ fn all_sorts() -> (Vec<u8>, Vec<String>) {
         Event::Message(Message::Text("fragmented")),
         Event::Pong(b""),
         Event::Message(Message::Binary(b"")),
-        Event::Close(Some(CloseFrame::new(CloseCode::GOING_AWAY))),
+        Event::Close(Some(CloseFrame::from(CloseCode::GOING_AWAY))),
     ];
     (wire.concat(), events.iter().map(|event| format!("{event:?}")).collect())
 }
@@ -463,7 +463,7 @@ fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
     bounded(|| {
         let (mut ws, peer) = served(&config().close_timeout(ms(200)));
         let began = Instant::now();
-        let closed = ws.close(CloseFrame::new(CloseCode::NORMAL));
+        let closed = ws.close(CloseCode::NORMAL);
         assert!(matches!(closed, Err(Error::Recv(RecvError::CloseTimeout))));
         took(began, ms(200), ms(2000));
         drop(peer);
@@ -802,7 +802,7 @@ fn a_corked_response_leaves_with_the_first_messages_and_early_frames_are_kept() 
     wire.extend(masked(TEXT, b"early"));
     let io = Scripted::new([Read1::Bytes(wire)]);
     let handshake = Incoming::read(io.clone(), &config()).unwrap();
-    let mut ws = handshake.accept_corked(Accept::new()).unwrap();
+    let mut ws = handshake.accept_corked(Accept::default()).unwrap();
     let _ = ws.feed("snapshot").unwrap();
     assert_eq!(text(&mut ws), "early");
     assert_eq!(io.script().writes, 0);

@@ -224,7 +224,7 @@ fn what_was_dropped_is_never_said_to_be_written_and_what_was_written_always() {
             let late = conn.sender_mut().feed("late").unwrap();
             let second = conn.sender_mut().feed_first("second").unwrap();
             if how == 0 {
-                conn.sender_mut().abort(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+                conn.sender_mut().abort(CloseCode::NORMAL).unwrap();
             } else {
                 conn.write_failed();
             }

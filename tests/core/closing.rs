@@ -91,7 +91,7 @@ fn codes_and_reasons_that_must_not_be_sent_cannot_be() {
         assert_eq!(tx.close(frame), Err(SendError::ReasonTooLong));
         assert_eq!(tx.abort(frame), Err(SendError::ReasonTooLong));
         if role == Role::Server {
-            let frame = CloseFrame::new(CloseCode::MANDATORY_EXTENSION);
+            let frame = CloseFrame::from(CloseCode::MANDATORY_EXTENSION);
             assert_eq!(tx.close(frame), Err(SendError::BadCloseCode));
         }
         assert!(!tx.has_outgoing() && !tx.is_closed());
@@ -101,7 +101,7 @@ fn codes_and_reasons_that_must_not_be_sent_cannot_be() {
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1001, &longest))]);
     }
     let mut conn = client(&Config::default());
-    conn.sender_mut().close(CloseFrame::new(CloseCode::MANDATORY_EXTENSION)).unwrap();
+    conn.sender_mut().close(CloseCode::MANDATORY_EXTENSION).unwrap();
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn an_orderly_close_goes_behind_all_that_was_fed() {
             let mut wire = write(&mut conn, at);
             conn.sender_mut().ping(b"p").unwrap();
             conn.sender_mut().feed_first("first").unwrap();
-            conn.sender_mut().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+            conn.sender_mut().close(CloseCode::NORMAL).unwrap();
             assert_eq!(conn.sender_mut().feed("three"), Err(SendError::Closed));
             assert_eq!(conn.sender_mut().feed_first("three"), Err(SendError::Closed));
             wire.extend(drain(&mut conn));
@@ -435,7 +435,7 @@ fn a_violation_after_our_own_close_sends_no_second_one() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().feed("data").unwrap();
-        conn.sender_mut().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+        conn.sender_mut().close(CloseCode::NORMAL).unwrap();
         let seen = receive(&mut conn, &to(role, 0x83, ""));
         assert_eq!(seen, [Seen::Failed(ProtocolError::ReservedOpCode.into())]);
         let want = [(TEXT, b"data".to_vec()), (CLOSE, 1000u16.to_be_bytes().to_vec())];
@@ -453,7 +453,7 @@ fn with_auto_close_off_the_answer_is_the_callers() {
         assert!(!conn.sender().has_outgoing());
         assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closing));
         conn.sender_mut().feed("last words").unwrap();
-        conn.sender_mut().close(CloseFrame::new(CloseCode::GOING_AWAY)).unwrap();
+        conn.sender_mut().close(CloseCode::GOING_AWAY).unwrap();
         assert_eq!(conn.ending(), Ending::Flush);
         let want = [(TEXT, b"last words".to_vec()), (CLOSE, close_body(1001, ""))];
         assert_eq!(sent(&drain(&mut conn)), want);

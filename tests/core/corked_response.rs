@@ -18,7 +18,7 @@ fn accepted(config: &Config, behind: &[u8]) -> Connection {
     let wire = [REQUEST.as_bytes(), behind].concat();
     feed_head(&mut handshake, &wire);
     assert_eq!(handshake.step(), Ok(Progress::Complete));
-    handshake.accept(Accept::new()).unwrap()
+    handshake.accept(Accept::default()).unwrap()
 }
 
 fn response() -> Vec<u8> {
@@ -80,7 +80,7 @@ fn an_end_before_the_response_was_written_leaves_it_whole() {
             let mut conn = accepted(&Config::default(), b"");
             let mut wire = write(&mut conn, at);
             conn.sender_mut().feed("data").unwrap();
-            let frame = CloseFrame::new(CloseCode::NORMAL);
+            let frame = CloseFrame::from(CloseCode::NORMAL);
             if abort {
                 conn.sender_mut().abort(frame).unwrap();
             } else {

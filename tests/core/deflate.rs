@@ -1,5 +1,5 @@
 //! permessage-deflate (RFC 7692): what is received, what is sent, and what is agreed on.
-use crate::support::{self, deflate::*, wire::*};
+use crate::support::{self, deflate::*, set, wire::*};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
 use tickwire::{
@@ -1085,7 +1085,8 @@ fn settings_out_of_range_count_as_the_nearest() {
         [(0, "; server_max_window_bits=9"), (9, "; server_max_window_bits=9"), (15, ""), (255, "")]
     {
         use tickwire::handshake::client::{Handshake, Request};
-        let config = Config::default().deflate(Deflate::default().window_bits(Role::Server, bits));
+        let config =
+            Config::default().deflate(set(Deflate::default(), |it| it.server.window_bits = bits));
         let handshake = Handshake::new(&Request::new("ws://h").unwrap(), &config, Rng(1));
         let request = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
         let line = request.lines().find(|line| line.contains("permessage-deflate")).unwrap();

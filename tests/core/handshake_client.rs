@@ -657,7 +657,7 @@ fn client_and_server_agree_with_each_other() {
     assert!(seen.is_upgrade());
 
     // The response, and a first message behind it in the same write.
-    let accept = server::Accept::new().subprotocols(&["ticks.v2"]);
+    let accept = server::Accept::default().subprotocols(&["ticks.v2"]);
     let mut server = server.accept(accept).unwrap();
     let _ = server.sender_mut().feed(Message::Text("tick")).unwrap();
     let mut out = server.sender_mut().outgoing();
@@ -729,11 +729,13 @@ fn no_bytes_make_the_handshake_panic() {
 #[cfg(feature = "deflate")]
 #[test]
 fn a_client_that_offered_to_take_nothing_over_does_not() {
-    use tickwire::{Role, deflate::Deflate};
+    use tickwire::deflate::Deflate;
     for (mine, answered, agreed) in
         [(false, false, false), (false, true, false), (true, false, true), (true, true, false)]
     {
-        let deflate = Deflate::default().takeover(Role::Client, mine).takeover(Role::Server, true);
+        let mut deflate = Deflate::default();
+        deflate.client.takeover = mine;
+        deflate.server.takeover = true;
         let config = Config::default().deflate(deflate);
         let answer = if answered { "; client_no_context_takeover" } else { "" };
         let answer = format!("Sec-WebSocket-Extensions: permessage-deflate{answer}");

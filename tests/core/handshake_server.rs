@@ -78,7 +78,7 @@ fn malformed(what: &'static str) -> HandshakeError {
 // P135.
 #[test]
 fn a_plain_upgrade_gets_exactly_the_headers_it_needs() {
-    let mut connection = passed(&with(&[])).accept(Accept::new()).unwrap();
+    let mut connection = passed(&with(&[])).accept(Accept::default()).unwrap();
     assert_eq!(
         output(&mut connection),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -441,7 +441,7 @@ fn the_server_picks_the_first_of_its_own_that_was_offered_or_none() {
     ];
     for (ours, chosen) in cases {
         let handshake = passed(&with(&["Sec-WebSocket-Protocol: v1, v2"]));
-        let mut connection = handshake.accept(Accept::new().subprotocols(ours)).unwrap();
+        let mut connection = handshake.accept(Accept::default().subprotocols(ours)).unwrap();
         assert_eq!(connection.negotiated().subprotocol.as_deref(), chosen);
         let output = output(&mut connection);
         match chosen {
@@ -527,7 +527,7 @@ fn extensions_are_offered_in_any_layout_of_the_grammar() {
 // P129, A65.
 #[test]
 fn frames_right_behind_the_request_are_the_first_messages() {
-    let open = |handshake: Handshake| handshake.accept(Accept::new()).unwrap();
+    let open = |handshake: Handshake| handshake.accept(Accept::default()).unwrap();
     let begin = || Handshake::new(&Config::default());
     let frames = b"\x81\x82\0\0\0\0hi\x82\x81\x01\0\0\0\x01";
     first_messages(begin, Handshake::step, open, &with(&[]), frames);
@@ -537,12 +537,12 @@ fn frames_right_behind_the_request_are_the_first_messages() {
 #[test]
 fn nothing_is_accepted_before_the_request_has_passed() {
     let handshake = Handshake::new(&Config::default());
-    assert_eq!(handshake.accept(Accept::new()).unwrap_err(), HandshakeError::Incomplete);
+    assert_eq!(handshake.accept(Accept::default()).unwrap_err(), HandshakeError::Incomplete);
     let (handshake, _) = fed(&Config::default(), b"GET / HTTP/1.1\r\nHost: h\r\n", 3);
-    assert_eq!(handshake.accept(Accept::new()).unwrap_err(), HandshakeError::Incomplete);
+    assert_eq!(handshake.accept(Accept::default()).unwrap_err(), HandshakeError::Incomplete);
     let (handshake, _) = fed(&Config::default(), &replaced("Host", None), 1000);
     let error = HandshakeError::MissingHeader("Host");
-    assert_eq!(handshake.accept(Accept::new()).unwrap_err(), error);
+    assert_eq!(handshake.accept(Accept::default()).unwrap_err(), error);
 }
 
 #[test]
@@ -557,7 +557,7 @@ fn a_stream_that_ends_early_is_an_error_and_one_that_ends_later_is_not() {
     feed_head(&mut handshake, &request);
     handshake.end_of_stream();
     assert_eq!(handshake.step(), Ok(Progress::Complete));
-    assert!(handshake.accept(Accept::new()).unwrap().step().is_err());
+    assert!(handshake.accept(Accept::default()).unwrap().step().is_err());
 }
 
 // P134.
@@ -628,7 +628,7 @@ fn secrets_and_floods_are_not_shown() {
         assert!(!shown.contains("s3cret"), "{shown}");
         assert!(shown.contains("Cookie") && shown.len() < 4096, "{shown}");
     }
-    let accept = Accept::new().header("Set-Cookie", "s3cret").unwrap();
+    let accept = Accept::default().header("Set-Cookie", "s3cret").unwrap();
     let rejection = Rejection::new(401).header("Set-Cookie", "s3cret").unwrap().body("s3cret");
     for shown in [format!("{accept:?}"), format!("{rejection:?}")] {
         assert!(shown.contains("Set-Cookie") && !shown.contains("s3cret"), "{shown}");
@@ -657,16 +657,16 @@ fn the_caller_cannot_break_the_response() {
         ("a", "\x7f", BadValue),
     ];
     for (name, value, error) in cases {
-        assert_eq!(Accept::new().header(name, value).unwrap_err(), error, "{name:?}");
+        assert_eq!(Accept::default().header(name, value).unwrap_err(), error, "{name:?}");
         assert_eq!(Rejection::new(400).header(name, value).unwrap_err(), error, "{name:?}");
     }
 
-    let accept = Accept::new().header("Server", "a\tb").unwrap().header("X", "").unwrap();
+    let accept = Accept::default().header("Server", "a\tb").unwrap().header("X", "").unwrap();
     let mut connection = passed(&with(&[])).accept(accept).unwrap();
     assert!(output(&mut connection).ends_with("=\r\nServer: a\tb\r\nX: \r\n\r\n"));
     // One that is too long for the stack.
     let long = "y".repeat(2000);
-    let accept = Accept::new().header("X", &long).unwrap();
+    let accept = Accept::default().header("X", &long).unwrap();
     let mut connection = passed(&with(&[])).accept(accept).unwrap();
     assert!(output(&mut connection).ends_with(&format!("=\r\nX: {long}\r\n\r\n")));
 }
@@ -1005,7 +1005,7 @@ fn no_bytes_make_the_handshake_panic() {
         }
         match whole {
             Err(error) => assert!(handshake.reject(error).starts_with(b"HTTP/1.1 ")),
-            Ok(Progress::Complete) => assert!(handshake.accept(Accept::new()).is_ok()),
+            Ok(Progress::Complete) => assert!(handshake.accept(Accept::default()).is_ok()),
             Ok(Progress::Partial) => {}
         }
     }

@@ -4,7 +4,7 @@ use crate::support::{
     heads::{KEY, feed_head},
     wire::feed,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use tickwire::{
     Config, Connection, RecvError, Role, SystemEntropy,
     handshake::{
@@ -40,10 +40,8 @@ fn connect() -> Request<()> {
 }
 
 fn check(request: &Request<()>) -> Result<Upgrade, HandshakeError> {
-    match request.version() {
-        Version::HTTP_11 => Upgrade::new(request, &Config::default()),
-        _ => Upgrade::connect(request, "websocket", &Config::default()),
-    }
+    let protocol = (request.version() != Version::HTTP_11).then_some("websocket");
+    Upgrade::new(request, protocol, &Config::default())
 }
 
 fn names(headers: &HeaderMap) -> Vec<&str> {
@@ -76,7 +74,7 @@ fn an_upgrade_is_answered_with_101_and_what_was_agreed_on() {
     assert_eq!((request.path(), request.query()), ("/feed", Some("symbol=X")));
     assert!(Origins::new(["https://example.com"]).unwrap().allows(&request));
     assert!(!Origins::new(["https://example.org"]).unwrap().allows(&request));
-    let accept = Accept::new().subprotocols(&["b", "a"]).header("Set-Cookie", "x=1").unwrap();
+    let accept = Accept::default().subprotocols(&["b", "a"]).header("Set-Cookie", "x=1").unwrap();
     let accept = accept.header("Set-Cookie", "y=2").unwrap();
     let (response, connection) = upgrade.accept(accept).unwrap();
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
@@ -105,7 +103,7 @@ fn p215_p216_p217_an_extended_connect_needs_no_key_and_gets_200() {
     assert_eq!((request.path(), request.query()), ("/feed", Some("symbol=X")));
     assert_eq!(request.host(), Some("example.com"));
     assert_eq!(request.headers().get("cookie"), Some(&b"session=1; theme=dark"[..]));
-    let (response, connection) = upgrade.accept(Accept::new().subprotocols(&["b"])).unwrap();
+    let (response, connection) = upgrade.accept(Accept::default().subprotocols(&["b"])).unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(names(response.headers()), ["sec-websocket-protocol"]);
     assert_eq!(connection.negotiated().subprotocol.as_deref(), Some("b"));
@@ -132,9 +130,9 @@ fn p215_p216_p217_an_extended_connect_needs_no_key_and_gets_200() {
     let mut request = connect();
     *request.uri_mut() = "/feed".parse().unwrap();
     assert_eq!(check(&request).err(), Some(HandshakeError::MissingHeader("Host")));
-    let refused = Upgrade::connect(&connect(), "webtransport", &Config::default());
+    let refused = Upgrade::new(&connect(), Some("webtransport"), &Config::default());
     assert_eq!(refused.err().map(HandshakeError::status), Some(501)); // P220
-    let refused = Upgrade::connect(&get(), "websocket", &Config::default());
+    let refused = Upgrade::new(&get(), Some("websocket"), &Config::default());
     assert_eq!(refused.err(), Some(HandshakeError::BadHttpVersion));
 }
 
@@ -184,12 +182,18 @@ fn the_verdict_is_that_of_the_handshake_over_bytes() {
     assert!(verdicts.len() >= 12, "{verdicts:?}");
     let mut old = get();
     *old.version_mut() = Version::HTTP_10;
-    assert_eq!(Upgrade::new(&old, &Config::default()).err(), Some(HandshakeError::BadHttpVersion));
+    assert_eq!(
+        Upgrade::new(&old, None, &Config::default()).err(),
+        Some(HandshakeError::BadHttpVersion)
+    );
     // There is no upgrade from HTTP/2 on, but only a CONNECT.
     for version in [Version::HTTP_2, Version::HTTP_3] {
         let mut new = get();
         *new.version_mut() = version;
-        assert_eq!(Upgrade::new(&new, &Config::default()).err(), Some(HandshakeError::BadMethod));
+        assert_eq!(
+            Upgrade::new(&new, None, &Config::default()).err(),
+            Some(HandshakeError::BadMethod)
+        );
     }
 }
 
@@ -229,7 +233,7 @@ fn a_request_says_whether_it_asks_for_a_websocket() {
 fn the_connection_has_the_configuration_set_last() {
     let mut upgrade = check(&get()).unwrap();
     upgrade.set_config(&Config::default().max_message(10));
-    let (_, mut connection) = upgrade.accept(Accept::new()).unwrap();
+    let (_, mut connection) = upgrade.accept(Accept::default()).unwrap();
     let frame = [&b"\x82\x8b\0\0\0\0"[..], &[7; 11]].concat();
     feed(&mut connection, &frame);
     assert!(matches!(connection.step(), Err(RecvError::MessageTooBig { .. })));
@@ -305,7 +309,8 @@ fn both_ends_agree() {
             );
         }
         let upgrade = check(&request).unwrap();
-        let (mut response, server) = upgrade.accept(Accept::new().subprotocols(&["b"])).unwrap();
+        let (mut response, server) =
+            upgrade.accept(Accept::default().subprotocols(&["b"])).unwrap();
         *response.version_mut() = request.version();
         let mut client = opening.accept(&response).unwrap();
         assert_eq!(client.negotiated().subprotocol.as_deref(), Some("b"));
@@ -387,9 +392,9 @@ fn what_the_url_asks_for_is_what_is_asked_for() {
             assert_eq!(asked.uri().path_and_query().unwrap(), asked_for);
         }
         let whole = format!("http://example.com{asked_for}");
-        assert_eq!(Opening::uri(&request).to_string(), whole);
+        assert_eq!(Uri::from(request.target()).to_string(), whole);
     }
     let host = "h".repeat((1 << 14) - "wss://:1/".len());
     let request = client::Request::new(&format!("wss://{host}:1/")).unwrap();
-    assert_eq!(Opening::uri(&request).to_string(), format!("https://{host}:1/"));
+    assert_eq!(Uri::from(request.target()).to_string(), format!("https://{host}:1/"));
 }

@@ -67,7 +67,7 @@ fn close_codes_and_frames_show_the_number_and_the_escaped_reason() {
     let code = CloseCode::POLICY_VIOLATION;
     assert_eq!((code.to_string(), u16::from(code)), ("1008".into(), 1008));
     assert_eq!(format!("[{code:>6}]"), "[  1008]");
-    assert_eq!(CloseFrame::new(code).to_string(), "1008");
+    assert_eq!(CloseFrame::from(code).to_string(), "1008");
     let hostile = CloseFrame::with_reason(code, "no\n\u{1b}[2J");
     assert_eq!(hostile.to_string(), r"1008 no\n\u{1b}[2J");
     assert_eq!(CloseFrame::from(code), CloseFrame { code, reason: "" });

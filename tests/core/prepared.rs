@@ -3,6 +3,11 @@ use crate::support::wire::*;
 use bytes::Buf;
 use tickwire::{Config, DataKind, Message, Prepared, Role, SendError};
 
+/// By the first byte of the frame.
+fn kind(prepared: &Prepared) -> DataKind {
+    if prepared.frame()[0] == 0x81 { DataKind::Text } else { DataKind::Binary }
+}
+
 #[test]
 fn a_prepared_message_is_the_frame_that_feed_makes() {
     let text = "é".repeat(40_000);
@@ -10,7 +15,7 @@ fn a_prepared_message_is_the_frame_that_feed_makes() {
         for message in [Message::Binary(&text.as_bytes()[..len]), Message::Text(&text[..len & !1])]
         {
             let prepared = Prepared::new(message);
-            assert_eq!((prepared.kind(), prepared.payload()), (message.kind(), message.as_bytes()));
+            assert_eq!((kind(&prepared), prepared.payload()), (message.kind(), message.as_bytes()));
             for vectored_from in [1, 100, 4096, usize::MAX] {
                 let config = Config::default().vectored_from(vectored_from);
                 for role in ROLES {
@@ -59,7 +64,7 @@ fn clones_and_many_subscribers_get_the_same_bytes() {
             assert_eq!(receive(&mut far, &drain(&mut conn)), [text("tick"), text("tick")]);
         }
     }
-    assert_eq!(prepared.kind(), DataKind::Text);
+    assert_eq!(kind(&prepared), DataKind::Text);
 }
 
 #[test]

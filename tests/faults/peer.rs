@@ -191,7 +191,7 @@ impl Peer {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let (stage, error) = match stage {
             Stage::Serving(mut handshake) => match handshake.step() {
-                Ok(Progress::Complete) => match handshake.accept(Accept::new()) {
+                Ok(Progress::Complete) => match handshake.accept(Accept::default()) {
                     Ok(conn) => (Stage::Open(conn.into()), None),
                     Err(error) => (Stage::Over, Some(error)),
                 },

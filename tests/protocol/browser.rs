@@ -145,7 +145,7 @@ fn p226_with_an_adapter_a_second_close_is_a_no_op() {
         let conn = connection(role, &Config::default());
         let mut ws = tickwire::blocking::WebSocket::from_parts(line.clone(), conn);
         for code in [CloseCode::GOING_AWAY, CloseCode::NORMAL, CloseCode::NORMAL] {
-            ws.close(CloseFrame::new(code)).unwrap();
+            ws.close(code).unwrap();
             assert_eq!(ws.closed().map(|end| (end.clean, end.code)), Some((true, 1001)));
         }
         assert_eq!(sent(&line.output()), [(CLOSE, close_body(1001, ""))]);
@@ -155,7 +155,7 @@ fn p226_with_an_adapter_a_second_close_is_a_no_op() {
             let conn = connection(role, &Config::default());
             let mut ws = tickwire::tokio::WebSocket::from_parts(line.clone(), conn);
             for code in [CloseCode::GOING_AWAY, CloseCode::NORMAL, CloseCode::NORMAL] {
-                ws.close(CloseFrame::new(code)).await.unwrap();
+                ws.close(code).await.unwrap();
                 assert_eq!(ws.closed().map(|end| (end.clean, end.code)), Some((true, 1001)));
             }
             assert_eq!(sent(&line.output()), [(CLOSE, close_body(1001, ""))]);
@@ -187,7 +187,7 @@ fn p229_the_requests_of_browsers_are_accepted() {
         let mut lines = vector["request"].as_array().unwrap().iter().map(|l| l.as_str().unwrap());
         let first = lines.next().unwrap();
         let lines: Vec<&str> = lines.collect();
-        let served = serve_with(&Config::default(), Accept::new(), &heads::wire(first, &lines));
+        let served = serve_with(&Config::default(), Accept::default(), &heads::wire(first, &lines));
         assert_eq!((served.verdict, served.status), (Ok(()), 101), "{name}");
         // They offer compression with client_max_window_bits, without a value.
         let offer = lines.iter().find(|line| line.starts_with("Sec-WebSocket-Extensions:"));

@@ -1,10 +1,11 @@
 //! 10 permessage-deflate: negotiation.
-use crate::{
-    support::carriers::{dial_with, serve_with},
-    support::heads::{feed_head, request, response},
+use crate::support::{
+    carriers::{dial_with, serve_with},
+    heads::{feed_head, request, response},
+    set,
 };
 use tickwire::{
-    Config, Role,
+    Config,
     deflate::{Agreed, Deflate},
     handshake::{
         HandshakeError::{self, BadDeflate, UnexpectedExtension},
@@ -21,7 +22,10 @@ fn ours() -> Deflate {
 }
 
 fn takeover() -> Deflate {
-    ours().takeover(Role::Server, true).takeover(Role::Client, true)
+    set(ours(), |it| {
+        it.server.takeover = true;
+        it.client.takeover = true;
+    })
 }
 
 /// What a server that wants `ours` answers to these offers; through all carriers.
@@ -35,7 +39,7 @@ fn answer(ours: Deflate, offers: &str) -> Option<String> {
 #[track_caller]
 fn answer_lines(ours: Deflate, lines: &[&str]) -> Option<String> {
     let config = Config::default().deflate(ours);
-    let served = serve_with(&config, Accept::new(), &request(lines));
+    let served = serve_with(&config, Accept::default(), &request(lines));
     assert_eq!(served.status, 101);
     let named = served.named("Sec-WebSocket-Extensions");
     assert!(named.len() <= 1);
@@ -132,7 +136,7 @@ fn p157_a_window_demanded_of_the_server_is_answered_and_kept() {
         let want = format!("{DEFAULT}; server_max_window_bits={bits}");
         assert_eq!(answer(ours(), &offer), Some(want));
         let want = format!("{DEFAULT}; server_max_window_bits={}", bits.min(11));
-        assert_eq!(answer(ours().window_bits(Role::Server, 11), &offer), Some(want));
+        assert_eq!(answer(set(ours(), |it| it.server.window_bits = 11), &offer), Some(want));
     }
     // That the decoder copes: `nothing_sent_needs_more_than_the_window_agreed_on`.
 }
@@ -144,13 +148,13 @@ fn p158_a_server_may_name_its_window_without_being_asked() {
         assert_eq!(verdict(ours(), &answer), Ok(()));
     }
     // We do not.
-    let small = ours().window_bits(Role::Server, 9);
+    let small = set(ours(), |it| it.server.window_bits = 9);
     assert_eq!(answer(small, "permessage-deflate").as_deref(), Some(DEFAULT));
 }
 
 #[test]
 fn p159_a_clients_window_is_limited_only_where_that_was_offered() {
-    let small = ours().window_bits(Role::Client, 10);
+    let small = set(ours(), |it| it.client.window_bits = 10);
     assert_eq!(answer(small, "permessage-deflate").as_deref(), Some(DEFAULT));
     let limited = format!("{DEFAULT}; client_max_window_bits=10");
     for offer in ["client_max_window_bits", "client_max_window_bits=12"] {
@@ -173,7 +177,7 @@ fn p160_no_context_takeover_of_the_server_is_repeated() {
 fn p161_the_client_obeys_no_context_takeover_though_it_did_not_offer_it() {
     let both = "permessage-deflate; client_no_context_takeover";
     assert_eq!(
-        answer(takeover().takeover(Role::Client, false), "permessage-deflate").as_deref(),
+        answer(set(takeover(), |it| it.client.takeover = false), "permessage-deflate").as_deref(),
         Some(both)
     );
     let wire = response(&[&format!("Sec-WebSocket-Extensions: {both}")]);
@@ -235,7 +239,7 @@ fn p163_p168_an_answer_that_is_none_is_rejected() {
 
 #[test]
 fn p164_the_servers_window_is_answered_and_no_larger_than_offered() {
-    let small = ours().window_bits(Role::Server, 10);
+    let small = set(ours(), |it| it.server.window_bits = 10);
     assert_eq!(verdict(small, DEFAULT), Err(BadDeflate));
     for bits in 8..=15 {
         let verdict = verdict(small, &format!("{DEFAULT}; server_max_window_bits={bits}"));
@@ -245,7 +249,7 @@ fn p164_the_servers_window_is_answered_and_no_larger_than_offered() {
 
 #[test]
 fn p165_the_clients_window_is_no_larger_than_offered() {
-    let small = ours().window_bits(Role::Client, 10);
+    let small = set(ours(), |it| it.client.window_bits = 10);
     assert_eq!(verdict(small, DEFAULT), Ok(()));
     for bits in 8..=15 {
         let told = format!("{DEFAULT}; client_max_window_bits={bits}");
@@ -266,7 +270,7 @@ fn p166_no_context_takeover_of_the_server_has_to_be_answered() {
 
 #[test]
 fn p167_a_server_may_do_without() {
-    let config = Config::default().deflate(ours().window_bits(Role::Client, 12));
+    let config = Config::default().deflate(set(ours(), |it| it.client.window_bits = 12));
     let request = Request::new("ws://h").unwrap();
     let dialed = dial_with(&request, &config, &response(&[]));
     assert_eq!(dialed.verdict, Ok(()));
@@ -276,7 +280,7 @@ fn p167_a_server_may_do_without() {
     assert_eq!(offer, "permessage-deflate; client_max_window_bits");
     assert_eq!(offer_of_client(&Config::default()), "");
     // And nothing is answered that was not asked for.
-    let served = serve_with(&config, Accept::new(), &crate::support::heads::request(&[]));
+    let served = serve_with(&config, Accept::default(), &crate::support::heads::request(&[]));
     assert_eq!(served.named("Sec-WebSocket-Extensions").len(), 0);
 }
 

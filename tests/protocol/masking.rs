@@ -57,7 +57,7 @@ fn everything(conn: &mut Connection) -> Vec<u8> {
     tx.pong(b"p").unwrap();
     let ping = to(role, PING, "");
     receive(conn, &ping);
-    conn.sender_mut().close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+    conn.sender_mut().close(CloseCode::NORMAL).unwrap();
     drain(conn)
 }
 
@@ -67,7 +67,7 @@ fn p021_a_client_masks_every_frame_whatever_it_is() {
     let all = frames(&wire);
     assert_eq!(all.len(), 14);
     assert!(all.iter().all(|frame| frame.masked));
-    for close in [None, Some(CloseFrame::new(CloseCode::NORMAL))] {
+    for close in [None, Some(CloseFrame::from(CloseCode::NORMAL))] {
         let mut conn = client(&Config::default());
         conn.sender_mut().close(close).unwrap();
         let wire = drain(&mut conn);

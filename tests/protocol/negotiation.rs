@@ -27,7 +27,7 @@ fn offered(lines: &[&str]) -> Vec<String> {
 
 /// What a server that speaks `ours` chooses, in the header and as the application sees it.
 fn chosen(ours: &[&str], lines: &[&str]) -> Option<String> {
-    let accept = Accept::new().subprotocols(ours);
+    let accept = Accept::default().subprotocols(ours);
     let served = serve_with(&Config::default(), accept, &request(lines));
     assert_eq!(served.status, 101);
     let named = served.named("Sec-WebSocket-Protocol");

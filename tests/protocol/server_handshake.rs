@@ -189,7 +189,7 @@ fn asked_from(origins: &Origins, lines: &[&str]) -> u16 {
         Err(error) => return error.status(),
     }
     if origins.allows(&handshake.request().unwrap()) {
-        handshake.accept(Accept::new()).unwrap();
+        handshake.accept(Accept::default()).unwrap();
         return 101;
     }
     let response = handshake.reject(HandshakeError::OriginNotAllowed);
@@ -337,7 +337,7 @@ fn p132_a_value_may_hold_bytes_that_are_no_ascii() {
 fn p133_every_limit_on_the_head_has_its_status() {
     let config = Config::default().max_head(1000).max_headers(8).max_request_line(100);
     let on = |wire: &[u8]| {
-        let served = serve_with(&config, Accept::new(), wire);
+        let served = serve_with(&config, Accept::default(), wire);
         assert_eq!(served.shut, served.status != 101 || served.outcome.unwrap().shut);
         served.status
     };
@@ -424,7 +424,7 @@ fn p135_the_101_holds_what_it_has_to_and_nothing_else() {
     assert_eq!(lines, ["Connection: Upgrade", &accept, "Upgrade: websocket"]);
     assert_eq!(served.body, "");
     let wire = request(&["Sec-WebSocket-Protocol: a, b"]);
-    let served = serve_with(&Config::default(), Accept::new().subprotocols(&["b", "a"]), &wire);
+    let served = serve_with(&Config::default(), Accept::default().subprotocols(&["b", "a"]), &wire);
     assert_eq!(served.named("Sec-WebSocket-Protocol"), ["b"]);
     assert_eq!(served.lines.len(), 4);
 }
@@ -445,10 +445,10 @@ fn p136_the_callers_headers_cannot_break_the_response() {
         ("Content-Length", "1", HeaderError::Reserved),
         ("Transfer-Encoding", "chunked", HeaderError::Reserved),
     ] {
-        assert_eq!(Accept::new().header(name, value).unwrap_err(), error, "{name:?}");
+        assert_eq!(Accept::default().header(name, value).unwrap_err(), error, "{name:?}");
         assert_eq!(Rejection::new(403).header(name, value).unwrap_err(), error, "{name:?}");
     }
-    let accept = Accept::new().header("Set-Cookie", "a=b").unwrap();
+    let accept = Accept::default().header("Set-Cookie", "a=b").unwrap();
     let served = serve_with(&Config::default(), accept, &request(&[]));
     assert_eq!(served.named("Set-Cookie"), ["a=b"]);
 }
@@ -464,10 +464,10 @@ fn p137_there_is_no_101_before_the_whole_request_has_passed() {
         feed_head(&mut handshake, &wire[..cut]);
         assert_eq!(handshake.step(), Ok(Progress::Partial));
         assert!(handshake.request().is_none());
-        assert_eq!(handshake.accept(Accept::new()).unwrap_err(), HandshakeError::Incomplete);
+        assert_eq!(handshake.accept(Accept::default()).unwrap_err(), HandshakeError::Incomplete);
     }
     let bad = request_with("Upgrade", &[]);
     let mut handshake = Handshake::new(&Config::default());
     feed_head(&mut handshake, &bad);
-    assert_eq!(handshake.accept(Accept::new()).unwrap_err(), HandshakeError::NotUpgrade);
+    assert_eq!(handshake.accept(Accept::default()).unwrap_err(), HandshakeError::NotUpgrade);
 }

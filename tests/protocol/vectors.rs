@@ -209,7 +209,7 @@ fn requests(file: &str) {
         let config = config(&vector);
         let wire = [head(&vector["request"]), bytes(&vector["behind"], hex)].concat();
         let ours = strings(&vector["subprotocols"]);
-        let accept = Accept::new().subprotocols(&ours);
+        let accept = Accept::default().subprotocols(&ours);
         let served = carriers::serve_with(&config, accept.clone(), &wire);
         check_request(&vector, &served, "whole and byte by byte");
         for cut in cuts(wire.len()) {

@@ -266,10 +266,10 @@ fn headers_for_an_http_stack_are_marked_as_secrets() {
     let (asked, _) = Opening::new(&secret_request(), &config, Fixed);
     hides(&Head::from(&asked));
     assert!(!asked.headers()["Host"].is_sensitive());
-    let upgrade = Upgrade::new(&asked, &config).unwrap();
+    let upgrade = Upgrade::new(&asked, None, &config).unwrap();
     hides(&upgrade);
     hides(&upgrade.request());
-    let accept = server::Accept::new().header("Set-Cookie", SECRET).unwrap();
+    let accept = server::Accept::default().header("Set-Cookie", SECRET).unwrap();
     let (response, conn) = upgrade.accept(accept).unwrap();
     hides(&response);
     hides(&conn);
@@ -301,7 +301,7 @@ fn a_server_s_handshake_does_not_show_its_clients_credentials() {
     hides(&seen.headers());
     // What refuses it repeats nothing of it.
     hidden(&String::from_utf8(handshake.reject(HandshakeError::OriginNotAllowed)).unwrap());
-    let accept = server::Accept::new().header("Set-Cookie", SECRET).unwrap();
+    let accept = server::Accept::default().header("Set-Cookie", SECRET).unwrap();
     hides(&accept);
     hides(&server::Rejection::new(401).header("Set-Cookie", SECRET).unwrap().body(SECRET));
     // The name that was agreed on is shown, so it must not be the token.
@@ -641,19 +641,19 @@ fn nothing_a_server_is_asked_to_send_puts_a_line_of_its_own_into_the_response() 
         let n = conn.sender().buffered_amount();
         lines(&bytes::Buf::copy_to_bytes(&mut conn.sender_mut().outgoing(), n)).len()
     };
-    assert_eq!(accepted(server::Accept::new()), 4);
+    assert_eq!(accepted(server::Accept::default()), 4);
     let refused = |rejection: server::Rejection| lines(&asked().reject(rejection)).len();
     let plain = refused(server::Rejection::new(503));
     for bad in SPLITTERS {
         for value in [format!("a{bad}"), format!("{bad}a"), bad.to_owned()] {
             for name in ["Set-Cookie", "Server", "Location", "WWW-Authenticate", "Retry-After"] {
-                assert!(server::Accept::new().header(name, &value).is_err(), "{value:?}");
+                assert!(server::Accept::default().header(name, &value).is_err(), "{value:?}");
                 assert!(server::Rejection::new(503).header(name, &value).is_err(), "{value:?}");
             }
             // Not sent, since no client can offer it.
-            let accept = server::Accept::new().subprotocols([&*value, "a"]);
+            let accept = server::Accept::default().subprotocols([&*value, "a"]);
             assert_eq!(accepted(accept), 5);
-            assert_eq!(accepted(server::Accept::new().subprotocols([&*value])), 4);
+            assert_eq!(accepted(server::Accept::default().subprotocols([&*value])), 4);
             // What a 101 had agreed on before says nothing to the peer.
             let mut agreed = Negotiated::default();
             agreed.subprotocol = Some((&*value).into());
@@ -662,12 +662,12 @@ fn nothing_a_server_is_asked_to_send_puts_a_line_of_its_own_into_the_response() 
     }
     for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
         for name in [format!("X{bad}"), format!("{bad}X"), (*bad).to_owned()] {
-            assert!(server::Accept::new().header(&name, "v").is_err(), "{name:?}");
+            assert!(server::Accept::default().header(&name, "v").is_err(), "{name:?}");
             assert!(server::Rejection::new(503).header(&name, "v").is_err(), "{name:?}");
         }
     }
     for text in LOOKALIKES {
-        assert_eq!(accepted(server::Accept::new().header("Server", text).unwrap()), 5);
+        assert_eq!(accepted(server::Accept::default().header("Server", text).unwrap()), 5);
         let rejection = server::Rejection::new(503).header("Server", text);
         assert_eq!(refused(rejection.unwrap()), plain + 1);
     }

@@ -2,7 +2,7 @@
 //! opening handshake to the end.
 use std::{net::TcpListener, thread, time::Duration};
 use tickwire::{
-    Chunk, CloseCode, Config, DataKind, Message, Negotiated, Outbound, Prepared, Role, blocking,
+    Chunk, CloseCode, Config, DataKind, Message, Negotiated, Outbound, Prepared, blocking,
     deflate::Deflate, tokio as async_,
 };
 use tokio::time::timeout;
@@ -10,8 +10,9 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn config(takeover: bool) -> Config {
-    let deflate =
-        Deflate::default().takeover(Role::Server, takeover).takeover(Role::Client, takeover);
+    let mut deflate = Deflate::default();
+    deflate.server.takeover = takeover;
+    deflate.client.takeover = takeover;
     Config::default().deflate(deflate)
 }
 

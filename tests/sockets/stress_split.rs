@@ -6,7 +6,7 @@ use crate::support::{
 };
 use std::{sync::Arc, thread, time::Duration};
 use tickwire::{
-    CloseCode, CloseFrame, Config, Error, Heartbeat, SendError,
+    CloseCode, Config, Error, Heartbeat, SendError,
     blocking::{Reader as BlockingReader, Stream, Writer as BlockingWriter},
     tokio::{Reader, Writer},
 };
@@ -86,7 +86,7 @@ where
     }
     writer.flush().await.unwrap();
     end.wait().await;
-    closed(writer.close(CloseFrame::new(CloseCode::NORMAL)).await);
+    closed(writer.close(CloseCode::NORMAL).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -177,12 +177,13 @@ mod compressed_over_tls {
     use super::*;
     use crate::support::tls::Authority;
     use tickwire::{
-        Role, blocking, deflate::Deflate, handshake::client::Request, tokio as on_tokio,
-        url::Target,
+        blocking, deflate::Deflate, handshake::client::Request, tokio as on_tokio, url::Target,
     };
 
     fn config(dice: &mut Rng) -> Config {
-        let deflate = Deflate::default().takeover(Role::Server, true).takeover(Role::Client, true);
+        let mut deflate = Deflate::default();
+        deflate.server.takeover = true;
+        deflate.client.takeover = true;
         let beat = Duration::from_millis(20 + dice.below(30) as u64);
         Config::default()
             .deflate(deflate)

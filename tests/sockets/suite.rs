@@ -367,7 +367,7 @@ fn echo(peer: &mut dyn Peer) {
 }
 
 fn normal() -> CloseFrame<'static> {
-    CloseFrame::new(CloseCode::NORMAL)
+    CloseFrame::from(CloseCode::NORMAL)
 }
 
 fn bye(peer: &mut dyn Peer) {
@@ -513,7 +513,7 @@ fn the_server_closes_behind_what_it_fed_and_what_is_in_flight_is_no_error() {
             for i in 0..20 {
                 server.feed(&binary(i)).unwrap();
             }
-            server.close(CloseFrame::new(CloseCode::new(4000).unwrap())).unwrap();
+            server.close(CloseFrame::from(CloseCode::new(4000).unwrap())).unwrap();
             assert!(server.conn().closed().unwrap().clean);
         },
     );
@@ -529,7 +529,7 @@ fn both_close_at_once_and_both_are_clean() {
             assert!(client.conn().closed().unwrap().clean);
         },
         |server| {
-            server.close(CloseFrame::new(CloseCode::GOING_AWAY)).unwrap();
+            server.close(CloseCode::GOING_AWAY.into()).unwrap();
             assert!(server.conn().closed().unwrap().clean);
         },
     );

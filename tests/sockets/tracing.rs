@@ -137,11 +137,11 @@ fn refusals_through_an_http_stack_are_told_once() {
     let _guard = tracing::subscriber::set_default(lines.clone());
     let config = Config::default();
     let mut request = http::Request::new(());
-    assert!(Upgrade::new(&request, &config).is_err());
+    assert!(Upgrade::new(&request, None, &config).is_err());
     *request.version_mut() = Version::HTTP_10;
-    assert!(Upgrade::new(&request, &config).is_err());
+    assert!(Upgrade::new(&request, None, &config).is_err());
     (*request.version_mut(), *request.method_mut()) = (Version::HTTP_2, Method::CONNECT);
-    assert!(Upgrade::connect(&request, "connect-udp", &config).is_err());
+    assert!(Upgrade::new(&request, Some("connect-udp"), &config).is_err());
     let mut response = Response::new(());
     for status in [StatusCode::NOT_FOUND, StatusCode::SWITCHING_PROTOCOLS] {
         *response.status_mut() = status;

@@ -572,7 +572,7 @@ mod on_threads {
             let io = tls_server(Reluctant(far, Arc::clone(&owed)), s);
             let config = config().write_timeout(ms(3000));
             let read = Incoming::read(io, &config).unwrap();
-            let mut ws = read.accept_corked(Accept::new()).unwrap();
+            let mut ws = read.accept_corked(Accept::default()).unwrap();
             let _ = ws.feed("behind the response").unwrap();
             owed.store(1, Relaxed);
             stuck.send(()).unwrap();

@@ -16,8 +16,8 @@ use std::{
     thread,
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, Connection, Dial, Error, Message, Negotiated, OwnedMessage,
-    RecvError, Role, SystemEntropy,
+    CloseCode, Config, Connection, Dial, Error, Message, Negotiated, OwnedMessage, RecvError, Role,
+    SystemEntropy,
     blocking::{self, Plain, Stream},
     handshake::{HandshakeError, client::Request},
     tls::{
@@ -198,7 +198,7 @@ fn messages_of_any_length_pass_both_adapters_in_both_roles() {
                 for i in 0..500 {
                     assert_eq!(ws.recv().unwrap(), text(&format!("{i}")));
                 }
-                ws.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+                ws.close(CloseCode::NORMAL).unwrap();
                 assert_eq!(ws.end(), (1000, true));
             });
         }
@@ -223,7 +223,7 @@ fn the_halves_of_a_split_work_at_the_same_time() {
                 for _ in 0..MESSAGES {
                     writer.send(&*sent).unwrap();
                 }
-                writer.close(CloseFrame::new(CloseCode::NORMAL)).unwrap();
+                writer.close(CloseCode::NORMAL).unwrap();
             });
             for _ in 0..MESSAGES {
                 assert!(reader.recv().unwrap().unwrap() == Message::Binary(&payload));
@@ -247,7 +247,7 @@ fn the_halves_of_a_split_work_at_the_same_time() {
                     for _ in 0..MESSAGES {
                         writer.send(&*payload).await.unwrap();
                     }
-                    writer.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
+                    writer.close(CloseCode::NORMAL).await.unwrap();
                 };
                 let receiving = async {
                     for _ in 0..MESSAGES {

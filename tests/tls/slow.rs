@@ -51,7 +51,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let handshake = Incoming::read(stream, &Config::default()).await?;
-    let mut ws = handshake.accept_corked(Accept::new())?;
+    let mut ws = handshake.accept_corked(Accept::default())?;
     let _ = ws.feed(vec![7; n])?;
     ws.flush().await
 }
@@ -138,7 +138,7 @@ async fn split_while_opening() {
         received
     });
     let handshake = Incoming::read(server, &Config::default()).await.unwrap();
-    let ws = handshake.accept_corked(Accept::new()).unwrap();
+    let ws = handshake.accept_corked(Accept::default()).unwrap();
     let (mut reader, mut writer) = ws.into_split();
     let _ = writer.feed(vec![7; 40_000]).unwrap();
     let writing = ::tokio::spawn(async move { writer.flush().await });

@@ -308,7 +308,7 @@ async fn accept_corked_writes_the_response_with_the_first_messages() {
         // By a flush.
         let (io, calls) = Counted::new(Scripted::new(&request()));
         let handshake = Incoming::read(io, &config()).await.unwrap();
-        let mut ws = handshake.accept_corked(Accept::new()).unwrap();
+        let mut ws = handshake.accept_corked(Accept::default()).unwrap();
         let _ = ws.feed("welcome").unwrap();
         let _ = ws.feed("snapshot").unwrap();
         assert!(traffic(&calls).1.is_empty());
@@ -323,7 +323,7 @@ async fn accept_corked_writes_the_response_with_the_first_messages() {
         input.extend(masked(TEXT, b"early"));
         let (io, calls) = Counted::new(Scripted::new(&input));
         let handshake = Incoming::read(io, &config()).await.unwrap();
-        let mut ws = handshake.accept_corked(Accept::new()).unwrap();
+        let mut ws = handshake.accept_corked(Accept::default()).unwrap();
         let received = ws.recv_with().await.unwrap().unwrap();
         assert_eq!(received.message.as_text(), Some("early"));
         let _ = received.sender.feed(received.message).unwrap();

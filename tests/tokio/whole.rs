@@ -158,7 +158,7 @@ async fn a_client_that_is_kept_does_not_keep_the_server() {
             let (near, far) = duplex(1 << 10);
             let (mut kept, mut ws) = (client(near, &config()), server(far, &config()));
             let begin = Instant::now();
-            let closing = CloseFrame::new(CloseCode::NORMAL);
+            let closing = CloseFrame::from(CloseCode::NORMAL);
             if client_first {
                 let (closed, end) = tokio::join!(kept.close(closing), ws.recv());
                 assert!(closed.is_ok() && end.unwrap().is_none());
@@ -560,13 +560,13 @@ async fn both_close_at_once_and_both_ends_are_clean() {
             let _ = server.feed("in flight").unwrap();
         }
         let near = async {
-            client.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
+            client.close(CloseCode::NORMAL).await.unwrap();
             assert!(client.closed().unwrap().clean);
             assert_eq!(client.closed().unwrap().code, 1001);
             drop(client);
         };
         let far = async {
-            server.close(CloseFrame::new(CloseCode::GOING_AWAY)).await.unwrap();
+            server.close(CloseCode::GOING_AWAY).await.unwrap();
             assert!(server.closed().unwrap().clean);
             assert_eq!(server.closed().unwrap().code, 1000);
         };
@@ -717,7 +717,7 @@ async fn abort_overtakes_what_was_fed() {
             let _ = ws.feed(&[i; 100]).unwrap();
         }
         assert!(once!(ws.flush()).is_pending());
-        ws.sender().abort(CloseFrame::new(CloseCode::INTERNAL_ERROR)).unwrap();
+        ws.sender().abort(CloseCode::INTERNAL_ERROR).unwrap();
         io.with(|s| {
             s.room = usize::MAX;
             s.input.extend(masked(CLOSE, close_body(1011, "")));
@@ -756,7 +756,7 @@ async fn with_auto_pong_and_auto_close_off_the_caller_answers() {
         assert!(!ws.closed().is_some_and(|end| end.clean));
         let _ = ws.feed("one last").unwrap(); // §5.5.1: may still be sent
         io.with(|s| s.at_end = AtEnd::Eof);
-        ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
+        ws.close(CloseCode::NORMAL).await.unwrap();
         assert!(ws.closed().unwrap().clean);
         let frames = io.frames();
         let opcodes: Vec<_> = frames.iter().map(|f| f.b0).collect();
@@ -1245,7 +1245,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
             let request = handshake.request();
             assert_eq!((request.path(), request.query()), ("/feed", Some("x=1")));
             assert_eq!(request.headers().get("x-token"), Some(&b"abc"[..]));
-            let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]);
+            let accept = Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]);
             let mut ws = handshake.accept(accept.header("X-Server", "t").unwrap()).await.unwrap();
             assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks.v1"));
             while let Some(received) = ws.recv_with().await.unwrap() {
@@ -1260,7 +1260,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
         assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks.v1"));
         ws.send("hello").await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("hello"));
-        ws.close(CloseFrame::new(CloseCode::NORMAL)).await.unwrap();
+        ws.close(CloseCode::NORMAL).await.unwrap();
         assert!(ws.closed().unwrap().clean);
         drop(ws);
         serving.await.unwrap();
@@ -1482,14 +1482,14 @@ async fn read_any_gives_back_plain_http_to_be_answered() {
         // What was found bad cannot be accepted after all.
         let io = Scripted::new(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
         let (handshake, _) = Incoming::read_any(io, &config()).await.unwrap();
-        let accepted = handshake.accept(Accept::new()).await.map(|_| ());
+        let accepted = handshake.accept(Accept::default()).await.map(|_| ());
         assert!(matches!(accepted, Err(Error::Handshake(HandshakeError::NotUpgrade))));
 
         // A good one is good here, too; a stream that ends at once is an error of the handshake.
         let io = Scripted::new(REQUEST.as_bytes());
         let (handshake, checked) = Incoming::read_any(io, &config()).await.unwrap();
         assert_eq!(checked, Ok(()));
-        handshake.accept(Accept::new()).await.unwrap();
+        handshake.accept(Accept::default()).await.unwrap();
         let io = Scripted::new(b"");
         io.with(|s| s.at_end = AtEnd::Eof);
         let (handshake, checked) = Incoming::read_any(io, &config()).await.unwrap();
@@ -1702,7 +1702,7 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
         ws.recv_event().await?;
         ws.recv_owned().await?;
         ws.send("x").await?;
-        ws.close(CloseFrame::new(CloseCode::NORMAL)).await?;
+        ws.close(CloseCode::NORMAL).await?;
         let (mut reader, mut writer) = ws.into_split();
         reader.recv().await?;
         writer.send("x").await?;

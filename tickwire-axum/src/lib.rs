@@ -182,10 +182,8 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
         let version = parts.version;
         let reject = |rejection| WebSocketRejection { rejection, version };
         let config = Config::default();
-        let upgrade = match parts.extensions.get::<hyper::ext::Protocol>() {
-            Some(protocol) => Upgrade::connect(&*parts, protocol.as_str(), &config),
-            None => Upgrade::new(&*parts, &config),
-        };
+        let protocol = parts.extensions.get::<hyper::ext::Protocol>();
+        let upgrade = Upgrade::new(&*parts, protocol.map(|protocol| protocol.as_str()), &config);
         let upgrade = upgrade.map_err(|error| reject(error.into()))?;
         let Some(stream) = parts.extensions.remove::<OnUpgrade>() else {
             return Err(reject(Rejection::new(500).body("this connection cannot be upgraded\n")));
@@ -195,7 +193,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
             stream,
             version,
             protocols: Vec::new(),
-            headers: Accept::new(),
+            headers: Accept::default(),
             failed: None,
         })
     }

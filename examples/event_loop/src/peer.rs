@@ -144,7 +144,7 @@ impl Peer {
         };
         match refusal {
             // Which targets, origins and users are welcome would be asked here.
-            None => match handshake.accept(Accept::new()) {
+            None => match handshake.accept(Accept::default()) {
                 Ok(conn) => *stage = Stage::Open(conn),
                 Err(_) => return Turn::Over, // not after `Ok(true)`
             },

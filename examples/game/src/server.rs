@@ -208,7 +208,7 @@ async fn session(stream: TcpStream, mut place: Place, game: &Game) -> Result<(),
     if !game.allows(&handshake.request()) {
         return Ok(handshake.reject(HandshakeError::OriginNotAllowed).await?);
     }
-    let mut ws = handshake.accept(Accept::new().subprotocols(&[SUBPROTOCOL])).await?;
+    let mut ws = handshake.accept(Accept::default().subprotocols(&[SUBPROTOCOL])).await?;
     let seat = match timeout(PATIENCE, ws.recv()).await {
         Ok(said) => match said?.map(|said| Said::decode(said.as_bytes())) {
             Some(Some(Said::Join(name))) => Seat::take(game, name).ok_or(FULL),

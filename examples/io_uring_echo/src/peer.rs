@@ -141,7 +141,7 @@ impl Peer {
     fn accept(&mut self) -> bool {
         let stage = mem::replace(&mut self.stage, Stage::Refused(Time::ZERO));
         if let Stage::Opening(handshake) = stage
-            && let Ok(conn) = handshake.accept(Accept::new())
+            && let Ok(conn) = handshake.accept(Accept::default())
         {
             self.stage = Stage::Open(conn);
             return true;

@@ -148,7 +148,6 @@ fn number(digits: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tickwire::DataKind;
 
     #[test]
     fn wishes_are_read() {
@@ -178,7 +177,7 @@ mod tests {
             let prepared = envelope.prepare("EURUSD");
             assert_eq!(delivered(prepared.payload()), Some(("EURUSD", envelope)));
             let text = str::from_utf8(payload).is_ok();
-            assert_eq!(prepared.kind() == DataKind::Text, text);
+            assert_eq!((prepared.frame()[0] == 0x81), text);
         }
     }
 

@@ -230,7 +230,7 @@ impl Session<'_> {
         let _ = queue.outbox.feed(self.now(), ws.sender()); // closed: receiving says why
         if let Some(lag) = &self.server.lag
             && queue.oldest != 0
-            && queue.outbox.is_empty()
+            && queue.outbox.counts().waiting == 0
         {
             lag.record(std::mem::take(&mut queue.oldest));
         }

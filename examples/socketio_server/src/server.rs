@@ -200,7 +200,7 @@ impl Service {
         let epoch = Instant::now();
         let session = Session::new(&self.shared, Time::ZERO).map_err(|_| Ended::NoEntropy)?;
         // The first packet leaves together with the response.
-        let ws = handshake.accept_corked(Accept::new())?;
+        let ws = handshake.accept_corked(Accept::default())?;
         Connection { ws, session, epoch, pause_at: self.shared.settings.pause_at }.run(stop).await
     }
 
@@ -330,7 +330,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
 /// A time of the session's on tokio's clock; a day from now where that cannot express it.
 fn at(epoch: Instant, time: Time) -> Instant {
-    let at = epoch.checked_add(time.since_epoch());
+    let at = epoch.checked_add(time - Time::ZERO);
     at.unwrap_or_else(|| Instant::now() + Duration::from_secs(24 * 3600))
 }
 

@@ -52,7 +52,7 @@ impl<I: Source + Timer + Output + Unpin> Future for Accepting<I> {
             if let Err(error) = checked? {
                 return Poll::Ready(Ok(Err(Box::new((handshake, error)))));
             }
-            *this = Self::Writing(handshake.accept_corked(Accept::new())?);
+            *this = Self::Writing(handshake.accept_corked(Accept::default())?);
         }
         if let Self::Writing(ws) = this {
             ready!(ws.poll_flush(cx, false))?;

@@ -126,7 +126,7 @@ impl Trips {
 /// ones without knowing the nanosecond, so that no peer can answer before it was asked.
 fn mark(now: Time) -> [u8; MARK] {
     // The output function of SplitMix64.
-    let mut x = now.since_epoch().as_nanos() as u64;
+    let mut x = (now - Time::ZERO).as_nanos() as u64;
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((x ^ x >> 31) as u32).to_be_bytes()

@@ -38,7 +38,7 @@
 //! # Choices that RFC 7692 leaves open
 //!
 //! - A server answers `server_no_context_takeover; client_no_context_takeover` unless
-//!   [`takeover`](Deflate::takeover) is asked for, and never a window size that was not offered,
+//!   [`takeover`](Direction::takeover) is asked for, and never a window size that was not offered,
 //!   which some clients refuse.
 //! - Windows of 8 bits: zlib cannot compress for one. A server declines an offer that requires it
 //!   of the server; a client that is told to use one sends everything plain.
@@ -68,11 +68,11 @@ pub(crate) use params::{Answer, NAME, Offer};
 /// sends plain messages.
 ///
 /// ```
-/// use tickwire::{Role, deflate::Deflate};
+/// use tickwire::deflate::Deflate;
 ///
 /// // A client of a feed that repeats itself: the server may refer back to earlier messages.
-/// let feed = Deflate::default().takeover(Role::Server, true).level(2).min_size(64);
-/// # let _ = feed;
+/// let mut feed = Deflate::default().level(2).min_size(64);
+/// feed.server.takeover = true;
 /// ```
 ///
 /// # Secrets
@@ -87,8 +87,16 @@ pub struct Deflate {
     pub(crate) level: u8,
     pub(crate) min_size: usize,
     pub(crate) memory: usize,
-    pub(crate) server: Direction,
-    pub(crate) client: Direction,
+    /// The messages of the server: whether they may refer back to earlier ones, if the client agrees too, and
+    /// how far.
+    ///
+    /// With takeover, messages that repeat each other become much smaller. Either end then keeps its part of
+    /// the context for as long as the connection lives; see the [table](self#what-it-costs-in-memory).
+    /// A peer's window can be limited only if the peer supports it; one of 8 bits counts as 9. The window for
+    /// a message in memory is never longer than the message.
+    pub server: Direction,
+    /// The messages of the client, in the same way.
+    pub client: Direction,
 }
 
 /// The parameters of the messages of one end.
@@ -99,6 +107,13 @@ pub struct Direction {
     /// How far it may refer back, as a power of two of bytes, from 8 to 15 (§7.1.2); by default 15. Other
     /// values count as the nearest of these.
     pub window_bits: u8,
+}
+
+impl Direction {
+    /// With a window of `least` to 15 bits.
+    const fn with_at_least(self, least: u8) -> Self {
+        Self { window_bits: clamp(self.window_bits, least, 15), ..self }
+    }
 }
 
 impl Default for Direction {
@@ -140,38 +155,17 @@ impl Deflate {
         self
     }
 
-    /// Whether messages of `sender` may refer back to earlier ones (§7.1.1), if the peer agrees
-    /// too; default no, for either.
-    ///
-    /// Messages that repeat each other become much smaller. Either end then keeps its part of the
-    /// context for as long as the connection lives; see the [table](self#what-it-costs-in-memory).
-    pub const fn takeover(mut self, sender: Role, yes: bool) -> Self {
-        match sender {
-            Role::Server => self.server.takeover = yes,
-            Role::Client => self.client.takeover = yes,
-        }
-        self
-    }
-
-    /// The most that messages of `sender` may refer back, as a power of two of bytes, from 9 to 15
-    /// (§7.1.2); default 15, 32 KiB, for either. Other values count as the nearest of these.
-    ///
-    /// A peer's window can be limited only if the peer supports it. The window for a message
-    /// in memory is never longer than the message.
-    pub const fn window_bits(mut self, sender: Role, bits: u8) -> Self {
-        let bits = clamp(bits, 9, 15);
-        match sender {
-            Role::Server => self.server.window_bits = bits,
-            Role::Client => self.client.window_bits = bits,
-        }
-        self
-    }
-
     /// How many bytes of shared compressors and decompressors a thread keeps; default 2 MiB, some five
     /// compressors, or 40 decompressors. Those beyond are freed after use and made anew.
     pub const fn memory(mut self, bytes: usize) -> Self {
         self.memory = bytes;
         self
+    }
+
+    /// With windows for which zlib can compress.
+    fn within_limits(self) -> Self {
+        let [server, client] = [self.server, self.client].map(|side| side.with_at_least(9));
+        Self { server, client, ..self }
     }
 }
 
@@ -198,11 +192,10 @@ pub struct Agreed {
 impl Agreed {
     /// The parameters of messages of `sender`, within their limits.
     pub(crate) const fn of(&self, sender: Role) -> Direction {
-        let Direction { takeover, window_bits } = match sender {
-            Role::Server => self.server,
-            Role::Client => self.client,
-        };
-        Direction { takeover, window_bits: clamp(window_bits, 8, 15) }
+        match sender {
+            Role::Server => self.server.with_at_least(8),
+            Role::Client => self.client.with_at_least(8),
+        }
     }
 }
 

@@ -81,6 +81,7 @@ impl Offer {
 
     /// What a client asks for.
     pub(crate) fn of(ours: &Deflate) -> Self {
+        let ours = ours.within_limits();
         let limit = |bits: u8| (bits < 15).then_some(bits);
         Self(Params {
             server_no_takeover: !ours.server.takeover,
@@ -92,7 +93,7 @@ impl Offer {
 
     /// A server's answer, and the parameters then agreed on; `None` if it cannot accept the offer.
     pub(crate) fn answer(self, ours: &Deflate) -> Option<(Answer, Agreed)> {
-        let Self(theirs) = self;
+        let (Self(theirs), ours) = (self, ours.within_limits());
         // §7.1.2.1: zlib has no window of 8.
         let server_bits = theirs.server_bits.unwrap_or(15).min(ours.server.window_bits);
         if server_bits < 9 {

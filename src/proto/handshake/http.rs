@@ -12,8 +12,8 @@
 //! use tickwire::{Config, handshake::{http::Upgrade, server::{Accept, Rejection}}};
 //!
 //! fn answer<B>(request: &http::Request<B>) -> http::Response<Vec<u8>> {
-//!     let agreed = Upgrade::new(request, &Config::default())
-//!         .and_then(|upgrade| upgrade.accept(Accept::new().subprotocols(&["ticks.v1"])));
+//!     let agreed = Upgrade::new(request, None, &Config::default())
+//!         .and_then(|upgrade| upgrade.accept(Accept::default().subprotocols(&["ticks.v1"])));
 //!     match agreed {
 //!         Ok((response, _connection)) => {
 //!             // .. once the stack hands over the stream: WebSocket::from_parts(stream, connection)
@@ -133,47 +133,33 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Makes all checks of RFC 6455 §4.2.1 on an upgrade of HTTP/1.1, with the limits of
-    /// `config`.
+    /// Makes all checks of RFC 6455 §4.2.1, with the limits of `config`. `protocol` is the pseudo-header
+    /// `:protocol` of HTTP/2 or HTTP/3, which hyper has in the extension `hyper::ext::Protocol`: with it the
+    /// request has to be an extended CONNECT (RFC 8441, RFC 9220), where key, Upgrade and Connection have no
+    /// meaning and the authority replaces Host; without it an upgrade of HTTP/1.1.
     ///
     /// # Errors
     ///
     /// The first fault found, as from [`Handshake::step`](ServerHandshake::step): answer it
     /// with [`Rejection::from`] and [`Rejection::into_http`], and make sure that the stream ends.
-    /// [`HandshakeError::BadMethod`] for any request of HTTP/2 or HTTP/3, whose only way is
-    /// [`connect`](Self::connect).
-    pub fn new<'h>(head: impl Into<Head<'h>>, config: &Config) -> Result<Self, HandshakeError> {
-        Self::check(as_upgrade(head.into()), config, false)
-    }
-
-    /// Checks an extended CONNECT of HTTP/2 (RFC 8441) or HTTP/3 (RFC 9220), whose pseudo-header
-    /// `:protocol` is `protocol`; hyper has it in the extension `hyper::ext::Protocol`. Key,
-    /// Upgrade and Connection have no meaning there, and the authority replaces Host.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Self::new); [`HandshakeError::UnknownProtocol`] for a protocol other than
-    /// WebSocket.
-    pub fn connect<'h>(
+    /// [`HandshakeError::BadMethod`] for any other request of HTTP/2 or HTTP/3;
+    /// [`HandshakeError::UnknownProtocol`] for a protocol other than WebSocket.
+    pub fn new<'h>(
         head: impl Into<Head<'h>>,
-        protocol: &str,
+        protocol: Option<&str>,
         config: &Config,
     ) -> Result<Self, HandshakeError> {
-        Self::check(as_connect(head.into(), protocol), config, true)
-    }
-
-    fn check(
-        head: Result<Vec<u8>, HandshakeError>,
-        config: &Config,
-        extended: bool,
-    ) -> Result<Self, HandshakeError> {
+        let head = match protocol {
+            Some(protocol) => as_connect(head.into(), protocol),
+            None => as_upgrade(head.into()),
+        };
         let mut head = head
             .inspect_err(|&error| trace::handshake_failed(Role::Server, error, error.status()))?;
         push_line(&mut head, &[]);
         let mut handshake = ServerHandshake::new(config);
         handshake.put(&head);
         match handshake.step()? {
-            Progress::Complete => Ok(Self { handshake, extended }),
+            Progress::Complete => Ok(Self { handshake, extended: protocol.is_some() }),
             Progress::Partial => Err(HandshakeError::Incomplete), // never: the head is whole
         }
     }
@@ -332,7 +318,7 @@ pub struct Opening {
 impl Opening {
     /// The request for an upgrade of HTTP/1.1, with a fresh key, and the value that will check its
     /// response. Its target is the path and the query, for a connection to the server itself; for an HTTP
-    /// client that dials by itself replace it with [`uri`](Self::uri).
+    /// client that dials by itself replace it with `Uri::from(request.target())`.
     pub fn new(
         request: &client::Request,
         config: &Config,
@@ -361,23 +347,11 @@ impl Opening {
         let (mut asked, opening) = Self::new(request, config, entropy);
         *asked.method_mut() = Method::CONNECT;
         *asked.version_mut() = Version::HTTP_2;
-        *asked.uri_mut() = Self::uri(request);
+        *asked.uri_mut() = request.target().into();
         for name in [header::HOST, header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_KEY] {
             asked.headers_mut().remove(name);
         }
         (asked, Self { extended: true, ..opening })
-    }
-
-    /// The whole URI, `http` for `ws` and `https` for `wss`.
-    pub fn uri(request: &client::Request) -> Uri {
-        let target = request.target();
-        let uri = Uri::builder()
-            .scheme(if target.secure() { "https" } else { "http" })
-            .authority(target.host_header())
-            .path_and_query(path_and_query(target));
-        let uri = uri.build();
-        debug_assert!(uri.is_ok()); // a URL that was parsed is one
-        uri.unwrap_or_default()
     }
 
     /// Checks the response: all of RFC 6455 §4.1 for a 101, or for an extended CONNECT the checks that
@@ -437,6 +411,19 @@ fn path_and_query(target: &Target) -> PathAndQuery {
     let parsed = resource.parse().or_else(|_| resource.replace('`', "%60").parse());
     debug_assert!(parsed.is_ok());
     parsed.unwrap_or_else(|_| PathAndQuery::from_static("/"))
+}
+
+/// The whole URI, `http` for `ws` and `https` for `wss`.
+impl From<&Target> for Uri {
+    fn from(target: &Target) -> Self {
+        let uri = Uri::builder()
+            .scheme(if target.secure() { "https" } else { "http" })
+            .authority(target.host_header())
+            .path_and_query(path_and_query(target))
+            .build();
+        debug_assert!(uri.is_ok()); // a URL that was parsed is one
+        uri.unwrap_or_default()
+    }
 }
 
 fn eq(a: &[u8], b: &str) -> bool {

@@ -27,7 +27,7 @@
 //!
 //! assert_eq!(server.step()?, Progress::Complete);
 //! assert_eq!(server.request().map(|r| r.path()), Some("/feed"));
-//! let connection = server.accept(server::Accept::new())?; // the 101 is its first output
+//! let connection = server.accept(server::Accept::default())?; // the 101 is its first output
 //! # let _ = connection;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

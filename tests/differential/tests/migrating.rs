@@ -123,7 +123,7 @@ fn echo_server(n: usize) -> (String, JoinHandle<Vec<Vec<u8>>>) {
             let (stream, _) = listener.accept().unwrap();
             let handshake = Incoming::read(stream, &Config::default()).unwrap();
             let header = handshake.request().headers().get("X-Desk").unwrap_or_default().to_owned();
-            let mut ws = handshake.accept(Accept::new().subprotocols(&["ticks"])).unwrap();
+            let mut ws = handshake.accept(Accept::default().subprotocols(&["ticks"])).unwrap();
             let received = ws.recv_with().unwrap().unwrap();
             received.sender.feed(received.message).unwrap();
             assert!(ws.recv().unwrap().is_none());
@@ -278,7 +278,7 @@ fn accept_hdr() {
             let client = asking(far, path);
             let handshake = Incoming::read(near, &Config::default()).unwrap();
             if handshake.request().path() == "/in" {
-                we_answer(handshake.accept(Accept::new()).unwrap());
+                we_answer(handshake.accept(Accept::default()).unwrap());
             } else {
                 handshake.reject(Rejection::new(403)).unwrap();
             }

@@ -21,7 +21,7 @@ use std::{
     io::{self, Write},
     process::ExitCode,
 };
-use tickwire::{Config, Role, deflate::Deflate};
+use tickwire::{Config, deflate::Deflate};
 
 type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
@@ -89,8 +89,10 @@ fn config() -> Config {
     match std::env::var("DEFLATE").as_deref() {
         Ok("alone") => config.deflate(Deflate::default().min_size(0)),
         Ok("takeover") => {
-            let both = Deflate::default().takeover(Role::Server, true).takeover(Role::Client, true);
-            config.deflate(both.min_size(0))
+            let mut both = Deflate::default().min_size(0);
+            both.server.takeover = true;
+            both.client.takeover = true;
+            config.deflate(both)
         }
         _ => config,
     }

@@ -100,7 +100,7 @@ fn behave(path: &str, ws: &mut dyn Socket) -> std::result::Result<(), Error> {
             for number in 0..1000 {
                 ws.feed(Message::Text(&number.to_string()))?;
             }
-            ws.close(Some(CloseFrame::new(CloseCode::NORMAL)))
+            ws.close(Some(CloseFrame::from(CloseCode::NORMAL)))
         }
         "/idle" => {
             // A Pong starts the time of the blocking adapter anew, and some will come.

@@ -171,7 +171,7 @@ pub(crate) fn accept(
                 let (handshake, checked) = on_tokio::Incoming::read_any(stream, config).await?;
                 match decide(handshake.request(), checked) {
                     Decision::Accept(names) => {
-                        handshake.accept(Accept::new().subprotocols(names)).await.map(Some)
+                        handshake.accept(Accept::default().subprotocols(names)).await.map(Some)
                     }
                     Decision::Reject(rejection) => handshake.reject(rejection).await.map(|()| None),
                 }
@@ -182,7 +182,7 @@ pub(crate) fn accept(
             let (handshake, checked) = blocking::Incoming::read_any(stream, config)?;
             match decide(handshake.request(), checked) {
                 Decision::Accept(names) => {
-                    Some(Box::new(handshake.accept(Accept::new().subprotocols(names))?))
+                    Some(Box::new(handshake.accept(Accept::default().subprotocols(names))?))
                 }
                 Decision::Reject(rejection) => {
                     handshake.reject(rejection)?;

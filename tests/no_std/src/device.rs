@@ -132,7 +132,7 @@ impl Device {
     fn accept(&mut self) {
         let fresh = Stage::Opening(Handshake::new(&self.config));
         if let Stage::Opening(handshake) = core::mem::replace(&mut self.stage, fresh)
-            && let Ok(conn) = handshake.accept(Accept::new())
+            && let Ok(conn) = handshake.accept(Accept::default())
         {
             self.stage = Stage::Open(conn);
         }

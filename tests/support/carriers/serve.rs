@@ -55,7 +55,7 @@ impl Served {
 /// What a server makes of a stream that ends with `wire`.
 #[track_caller]
 pub(crate) fn serve(wire: &[u8]) -> Served {
-    serve_with(&Config::default(), Accept::new(), wire)
+    serve_with(&Config::default(), Accept::default(), wire)
 }
 
 #[track_caller]

@@ -82,7 +82,7 @@ impl Pair {
         loop {
             let ends = [&self.server, &self.client];
             let due = ends.into_iter().filter(|e| !e.gone).filter_map(|e| e.conn.poll_timeout());
-            let next = due.map(Time::since_epoch).filter(|at| *at > self.now).min();
+            let next = due.map(|at| at - Time::ZERO).filter(|at| *at > self.now).min();
             match next {
                 Some(at) if at <= target => self.now = at,
                 _ => break,

@@ -56,7 +56,7 @@ impl Peer for Core {
             let n = poll_fn(|cx| poll_read(&mut io, handshake.spare_mut(), cx)).await?;
             handshake.commit(n);
         }
-        let mut conn = CoreConn { io, conn: handshake.accept(Accept::new()).ok()? };
+        let mut conn = CoreConn { io, conn: handshake.accept(Accept::default()).ok()? };
         conn.flush().await.then_some(conn)
     }
 }

@@ -27,11 +27,9 @@ use tickwire::{
 
 async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
     let config = Config::default();
-    let upgrade = match request.extensions().get::<hyper::ext::Protocol>() {
-        Some(protocol) => Upgrade::connect(&request, protocol.as_str(), &config),
-        None => Upgrade::new(&request, &config),
-    };
-    let accept = Accept::new().subprotocols(&["echo.v1"]);
+    let protocol = request.extensions().get::<hyper::ext::Protocol>();
+    let upgrade = Upgrade::new(&request, protocol.map(|protocol| protocol.as_str()), &config);
+    let accept = Accept::default().subprotocols(&["echo.v1"]);
     let (response, connection) = match upgrade.and_then(|upgrade| upgrade.accept(accept)) {
         Ok(agreed) => agreed,
         Err(error) => return Rejection::from(error).into_http(request.version()).map(Full::from),

@@ -122,7 +122,7 @@ impl Sender {
     /// Answers the peer's Close with its code (§5.5.1).
     pub(in crate::proto::connection) fn answer_close(&mut self, frame: Option<CloseFrame<'_>>) {
         if !self.is_closed() {
-            let frame = frame.map(|f| CloseFrame::new(f.code));
+            let frame = frame.map(|f| CloseFrame::from(f.code));
             let code = frame.map(|f| f.code.get().to_be_bytes());
             self.close_in_order(frame, code.as_ref().map_or(&[], |code| &code[..]));
         }

@@ -48,7 +48,7 @@
 //!     request.subprotocols().find_map(|name| name.strip_prefix("bearer."))
 //! }
 //!
-//! let accept = Accept::new().subprotocols(&["ticks.v1"]);
+//! let accept = Accept::default().subprotocols(&["ticks.v1"]);
 //! # let _ = (token, accept);
 //! ```
 //!

@@ -4,12 +4,12 @@ use crate::proto::handshake::{HandshakeError, HeaderError, date, head::Headers, 
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
-/// How to accept a request.
+/// How to accept a request; by default with only what the protocol requires.
 ///
 /// ```
 /// use tickwire::handshake::server::Accept;
 ///
-/// let accept = Accept::new().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
+/// let accept = Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
 /// # let _ = accept;
 /// # Ok::<(), tickwire::handshake::HeaderError>(())
 /// ```
@@ -22,11 +22,6 @@ pub struct Accept<'a> {
 }
 
 impl<'a> Accept<'a> {
-    /// With only what the protocol requires.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// The subprotocols spoken here, best first (RFC 6455 §4.2.2). The first that the client also
     /// offers, with regard to case, is agreed on; without one in common, the connection has none.
     pub fn subprotocols<T>(mut self, names: impl IntoIterator<Item = &'a T>) -> Self

@@ -80,7 +80,7 @@ impl Prepared {
     }
 
     /// Text or binary.
-    pub fn kind(&self) -> DataKind {
+    pub(crate) fn kind(&self) -> DataKind {
         self.kind
     }
 

@@ -53,8 +53,8 @@ fn agree<T>(
     request: &http::Request<T>,
     config: &WebSocketConfig,
 ) -> Result<(Response, Connection)> {
-    let upgrade = Upgrade::new(request, &config.core())?;
-    Ok(upgrade.accept(Accept::new())?)
+    let upgrade = Upgrade::new(request, None, &config.core())?;
+    Ok(upgrade.accept(Accept::default())?)
 }
 
 /// Writes the head of a response.
