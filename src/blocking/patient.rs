@@ -188,9 +188,7 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Patient<S> {
         if changed {
             // A Ping goes before the next read, so that the wait for its answer counts from here.
             core.owe();
-            if let Poll::Ready(Err(error)) = core.poll_write(self, cx) {
-                core.write_failed(error);
-            }
+            let _ = core.poll_write(self, cx);
             core.tell(now);
         }
         if self.patience.go_on(now, self.patience.read_limit) || changed {

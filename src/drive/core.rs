@@ -1,6 +1,6 @@
 //! What the loop drives: a connection in one piece, or the reading half of a split one.
 use super::{
-    Error, Output, again,
+    Error, Output,
     io::{flush, write},
     lost,
 };
@@ -39,12 +39,11 @@ pub trait Core<I>: Outcome {
     fn inbound(&mut self) -> &mut Inbound;
     fn step(&mut self, want: Want) -> Result<Step, RecvError>;
 
-    /// Writes everything queued, as far as the stream takes it.
-    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Writes everything queued, as far as the stream takes it; ready when that is over. Keeps the
+    /// reason of a failure.
+    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
     /// Shuts the stream for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
-    /// Writing failed: tells the sending half, and keeps the reason.
-    fn write_failed(&mut self, error: io::Error);
     /// Keeps the reason, if it is the first.
     fn io_failed(&mut self, error: io::Error);
     fn take_io_error(&mut self) -> Option<io::Error>;
@@ -123,11 +122,12 @@ impl Whole {
         self.error().or(self.late).filter(|_| self.conn.sender().is_broken())
     }
 
-    /// Fails for the sending call now, and for receiving later.
+    /// Writing failed. Keeps the reason, for receiving to return later, if it is the first.
     #[cold]
-    pub(crate) fn fail<I: Output>(&mut self, error: io::Error) -> Error {
-        Core::<I>::write_failed(self, again(&error));
-        error.into()
+    pub(crate) fn write_failed(&mut self, error: io::Error) {
+        self.conn.write_failed();
+        self.dirty = false;
+        self.io_error.get_or_insert(error);
     }
 
     /// Writes until nothing is left, then flushes.
@@ -213,25 +213,21 @@ impl<I: Output> Core<I> for Whole {
     }
 
     #[inline(always)]
-    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
         if !self.dirty && !self.conn.sender().has_outgoing() {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(());
         }
         if io.skips_write() {
             return Poll::Pending;
         }
-        self.poll_write_all(io, cx)
+        if let Err(error) = ready!(self.poll_write_all(io, cx)) {
+            self.write_failed(error);
+        }
+        Poll::Ready(())
     }
 
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
         io.poll_shutdown(cx).map(drop) // a stream that cannot is as good as shut
-    }
-
-    #[cold]
-    fn write_failed(&mut self, error: io::Error) {
-        self.conn.write_failed();
-        self.dirty = false;
-        Core::<I>::io_failed(self, error);
     }
 
     #[cold]

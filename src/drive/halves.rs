@@ -148,21 +148,17 @@ impl<I: Io, H: Link<I>> Core<I> for Half<H> {
     }
 
     #[inline]
-    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
         if !self.owes {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(());
         }
         let written = self.link.poll_write(io, cx);
         self.owes = written.is_pending();
-        written
+        written.map(drop) // a failure is in the `Queue`, for both sides
     }
 
     fn poll_shutdown(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
         self.link.poll_shutdown(cx)
-    }
-
-    fn write_failed(&mut self, _: io::Error) {
-        // `Queue::fail` has said so already, to both sides.
     }
 
     fn io_failed(&mut self, error: io::Error) {

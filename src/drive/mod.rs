@@ -107,12 +107,10 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
         }
     }
 
-    /// Writes what is queued, as far as the stream takes it. A failure is the core's to keep.
+    /// Writes what is queued, as far as the stream takes it.
     #[inline(always)]
     pub(crate) fn write(&mut self, cx: &mut Context<'_>) {
-        if let Poll::Ready(Err(error)) = self.core.poll_write(&mut self.io, cx) {
-            self.core.write_failed(error);
-        }
+        let _ = self.core.poll_write(&mut self.io, cx);
     }
 
     #[inline(always)]
@@ -164,11 +162,7 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
         loop {
             let done = match self.core.ending() {
                 Ending::Done => break,
-                Ending::Flush => self.core.poll_write(&mut self.io, cx).map(|written| {
-                    if let Err(error) = written {
-                        self.core.write_failed(error);
-                    }
-                }),
+                Ending::Flush => self.core.poll_write(&mut self.io, cx),
                 Ending::ShutDown => self.core.poll_shutdown(&mut self.io, cx).map(|()| {
                     self.core.inbound().shut_down();
                 }),

@@ -1,6 +1,6 @@
 //! The calls that need no waiting, and the polls behind those that do: for adapters of tasks and of
 //! threads.
-use super::{Answers, Core, Error, Half, Input, Io, Outcome, Output, Shared, Socket, Whole};
+use super::{Answers, Core, Error, Half, Input, Io, Outcome, Output, Shared, Socket, Whole, again};
 use crate::proto::{
     close::CloseFrame,
     connection::{Closed, Connection, Position, Receiver, Sender, Step},
@@ -135,7 +135,10 @@ impl<I: Input<Whole> + Output> Socket<Whole, I> {
                     io.flushed(core);
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(core.fail::<I>(error))),
+                Poll::Ready(Err(error)) => {
+                    core.write_failed(again(&error));
+                    return Poll::Ready(Err(error.into()));
+                }
                 Poll::Pending if enough && core.conn.sender().has_room() => {
                     return Poll::Ready(Ok(()));
                 }
