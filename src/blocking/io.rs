@@ -9,19 +9,13 @@
 //! the stream does not block. (The first may come early for a tick, as systems count them from
 //! their last; the second cannot.)
 use super::Stream;
-use crate::{
-    drive::sync::Instant,
-    proto::{connection::Outgoing, time::Time},
-};
-use bytes::Buf;
+use crate::{drive::sync::Instant, proto::time::Time};
 use std::{
     io::{self, IoSlice},
     task::Poll,
     time::Duration,
 };
 
-/// The most slices given to one vectored write.
-const SLICES: usize = 32;
 /// The longest a read blocks while a deadline is armed.
 const LONGEST: Duration = Duration::from_secs(1);
 /// The shortest, and how long a read blocks while there is something to write.
@@ -39,61 +33,21 @@ pub(crate) fn read<S: Stream>(io: &mut S, spare: &mut [u8]) -> Poll<io::Result<u
     outcome(|| io.read(spare))
 }
 
-/// One write, of at most `most` bytes, or, if not `exact`, of about as many: a large payload
-/// goes along with its header.
+/// One write: bytes of one place, or of many.
 #[inline]
-pub(super) fn write<S: Stream>(
-    io: &mut S,
-    out: &Outgoing<'_>,
-    most: usize,
-    exact: bool,
-) -> Poll<io::Result<usize>> {
-    match out.single() {
-        Some(bytes) => write_slice(io, bytes.get(..most).unwrap_or(bytes)),
-        None => write_slices(io, out, most, exact),
-    }
-}
-
-#[inline(never)]
-fn write_slices<S: Stream>(
-    io: &mut S,
-    out: &Outgoing<'_>,
-    most: usize,
-    exact: bool,
-) -> Poll<io::Result<usize>> {
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    let filled = out.chunks_vectored(&mut slices);
-    let slices = slices.get(..filled).unwrap_or_default();
-    let mut len = 0;
-    let fit = slices.iter().take_while(|slice| {
-        let before = len;
-        len += slice.len();
-        if exact { len <= most } else { before < most }
+pub(crate) fn write<S: Stream>(io: &mut S, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    let written = outcome(|| match slices {
+        [bytes] => io.write(bytes),
+        _ => io.write_vectored(slices),
     });
-    match slices.get(..fit.count()) {
-        None | Some([]) => {
-            let bytes = out.chunk();
-            write_slice(io, bytes.get(..most).unwrap_or(bytes))
-        }
-        Some(slices) => outcome(|| some(io.write_vectored(slices))),
+    match written {
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        written => written,
     }
-}
-
-/// One write of bytes.
-#[inline]
-pub(crate) fn write_slice<S: Stream>(io: &mut S, bytes: &[u8]) -> Poll<io::Result<usize>> {
-    outcome(|| some(io.write(bytes)))
 }
 
 pub(crate) fn flush<S: Stream>(io: &mut S) -> Poll<io::Result<()>> {
     outcome(|| io.flush())
-}
-
-pub(super) fn some(written: io::Result<usize>) -> io::Result<usize> {
-    match written {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        written => written,
-    }
 }
 
 /// The outcome of a call that may block. An interrupted one is made again.

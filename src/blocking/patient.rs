@@ -1,7 +1,7 @@
 //! How a thread reads, writes and waits: by calls of the stream that block, a tick at a time.
 use super::{
     Stream,
-    io::{Patience, Stuck, Timeout, flush, outcome, read, some},
+    io::{Patience, Stuck, Timeout, flush, read, write},
 };
 use crate::{
     drive::{Core, Deadlines, Input, Io, Output, Whole, sync::Instant},
@@ -214,21 +214,18 @@ impl<S> Patient<S> {
 
 impl<S: Stream> Output for Patient<S> {
     #[inline]
-    fn poll_write(&mut self, bytes: &[u8], _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Self { io, .. } = self;
-        let done = outcome(|| some(io.write(bytes)));
-        self.took(done)
-    }
-
-    #[inline]
-    fn poll_write_vectored(
+    fn poll_write(
         &mut self,
         slices: &[IoSlice<'_>],
         _: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let Self { io, .. } = self;
-        let done = outcome(|| some(io.write_vectored(slices)));
-        self.took(done)
+        let done = write(&mut self.io, slices);
+        match done {
+            Poll::Ready(Ok(_)) => self.patience.moved(),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.patience.refused(&self.write_timeout),
+        }
+        done
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -260,19 +257,6 @@ impl<S: Stream> Output for Patient<S> {
     #[inline]
     fn written(&mut self) {
         self.patience.written();
-    }
-}
-
-impl<S> Patient<S> {
-    /// What one write came to.
-    #[inline]
-    fn took(&mut self, done: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match done {
-            Poll::Ready(Ok(_)) => self.patience.moved(),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.patience.refused(&self.write_timeout),
-        }
-        done
     }
 }
 

@@ -24,12 +24,13 @@
 //! then it notices that the writer closed, or failed.
 use super::{
     Stream, WebSocket,
-    io::{PAUSE, Patience, Stuck, Timeout, WRITE_TICK, flush, write as write_some},
+    io::{PAUSE, Patience, Stuck, Timeout, WRITE_TICK, flush, write},
     patient::{Patient, Waits},
 };
 use crate::{
     drive::{
         self, Closing, Deadlines, Error, Half, Link, Queue, Socket, TURN, again, begun,
+        io::with_slices,
         sync::{AtomicBool, Condvar, Mutex, MutexGuard, TryMutex, TryMutexGuard},
     },
     proto::{
@@ -162,7 +163,7 @@ impl<S: Stream> Pen<S> {
         patience.before_write(io, timeout);
         let mut out = Outgoing(held);
         let done = if most > 0 {
-            write_some(io, &out, most.min(TURN), exact)
+            with_slices(&out, most.min(TURN), exact, |slices| write(io, slices))
         } else {
             flush(io).map_ok(|()| 0)
         };

@@ -21,7 +21,7 @@ use crate::proto::{
 };
 use std::{
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     task::{Context, Poll, ready},
     time::Duration,
     vec,
@@ -219,7 +219,7 @@ async fn write_all<I: Wire>(
     let written = within(io, by, |io, cx| {
         while !bytes.is_empty() {
             io.limit_writes(by);
-            let n = ready!(outcome(ready!(io.poll_write(bytes, cx)), cx))?;
+            let n = ready!(outcome(ready!(io.poll_write(&[IoSlice::new(bytes)], cx)), cx))?;
             bytes = bytes.get(n..).unwrap_or_default();
         }
         io.limit_writes(by);

@@ -43,15 +43,13 @@ pub trait Input<C>: Io {
 
 /// What a connection writes to.
 pub trait Output: Io {
-    /// Writes once.
-    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
-    /// Writes once, from many places.
-    fn poll_write_vectored(
+    /// Writes once: bytes of one place, or of many.
+    fn poll_write(
         &mut self,
         slices: &[IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>>;
-    /// Whether that writes more than the first of them.
+    /// Whether that writes more than the first of many.
     fn is_write_vectored(&self) -> bool;
     /// Flushes the stream.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -92,15 +90,48 @@ pub(crate) fn write<I: Output>(
     most: usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let written = match out.single() {
-        Some(bytes) => io.poll_write(bytes.get(..most).unwrap_or(bytes), cx),
-        None => {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = out.chunks_vectored(&mut slices);
-            io.poll_write_vectored(slices.get(..filled).unwrap_or_default(), cx)
-        }
-    };
+    let written = with_slices(out, most, false, |slices| io.poll_write(slices, cx));
     outcome(ready!(written), cx)
+}
+
+/// Calls `write` with at most `most` bytes, or, if not `exact`, with about as many: a large payload goes
+/// along with its header.
+#[inline]
+pub(crate) fn with_slices<T>(
+    out: &Outgoing<'_>,
+    most: usize,
+    exact: bool,
+    write: impl FnOnce(&[IoSlice<'_>]) -> T,
+) -> T {
+    match out.single() {
+        Some(bytes) => write(&[IoSlice::new(bytes.get(..most).unwrap_or(bytes))]),
+        None => with_many(out, most, exact, write),
+    }
+}
+
+#[inline(never)]
+fn with_many<T>(
+    out: &Outgoing<'_>,
+    most: usize,
+    exact: bool,
+    write: impl FnOnce(&[IoSlice<'_>]) -> T,
+) -> T {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let filled = out.chunks_vectored(&mut slices);
+    let slices = slices.get(..filled).unwrap_or_default();
+    let mut len = 0;
+    let fit = slices.iter().take_while(|slice| {
+        let before = len;
+        len += slice.len();
+        if exact { len <= most } else { before < most }
+    });
+    match slices.get(..fit.count()) {
+        None | Some([]) => {
+            let bytes = out.chunk();
+            write(&[IoSlice::new(bytes.get(..most).unwrap_or(bytes))])
+        }
+        Some(slices) => write(slices),
+    }
 }
 
 #[inline]

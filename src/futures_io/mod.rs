@@ -370,17 +370,16 @@ impl<S: AsyncRead + Unpin, T: Timers> drive::task::Source for FuturesIo<S, T> {
 
 impl<S: AsyncWrite + Unpin, T: Timers> drive::Output for FuturesIo<S, T> {
     #[inline(always)]
-    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    #[inline]
-    fn poll_write_vectored(
+    fn poll_write(
         &mut self,
         slices: &[IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        let io = Pin::new(&mut self.io);
+        match slices {
+            [bytes] => io.poll_write(cx, bytes),
+            _ => io.poll_write_vectored(cx, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

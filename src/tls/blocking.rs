@@ -11,7 +11,7 @@
 use crate::{
     blocking::{
         Stream,
-        io::{flush, read, write_slice},
+        io::{flush, read, write},
     },
     drive::Error,
     proto::url::Target,
@@ -151,7 +151,7 @@ impl Shared {
 impl Output {
     fn send(&mut self, io: &mut impl Stream) -> io::Result<()> {
         while let Some(rest @ [_, ..]) = self.bytes.get(self.sent..) {
-            match write_slice(io, rest) {
+            match write(io, &[IoSlice::new(rest)]) {
                 Poll::Ready(n) => self.sent += n?,
                 Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
             }

@@ -302,17 +302,16 @@ impl<S: AsyncRead + Unpin> drive::task::Source for Tokio<S> {
 
 impl<S: AsyncWrite + Unpin> drive::Output for Tokio<S> {
     #[inline(always)]
-    fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    #[inline]
-    fn poll_write_vectored(
+    fn poll_write(
         &mut self,
         slices: &[IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        let io = Pin::new(&mut self.io);
+        match slices {
+            [bytes] => io.poll_write(cx, bytes),
+            _ => io.poll_write_vectored(cx, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
