@@ -22,6 +22,7 @@ use std::{
     io,
     pin::pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 /// Reads an opening request and accepts it, whatever it asks for, with TCP_NODELAY on. Use
@@ -145,7 +146,7 @@ impl<S: Stream> Patient<S> {
     /// For a handshake that began at `began`.
     pub(super) fn since(began: Instant, io: S) -> Self {
         let _ = io.set_nodelay(true); // if that fails, reading will too
-        Self::new(io, began)
+        Self::new(io, Patience::new(began, Duration::MAX))
     }
 }
 

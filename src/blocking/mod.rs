@@ -61,14 +61,15 @@ pub use stream::{Plain, Stream};
 #[cfg(doc)]
 use crate::proto::{config::Config, connection::Sender};
 use crate::{
-    drive::{Answers, Core, Error, Ready, Received, Socket, Want, Whole, sync::Instant},
+    drive::{Answers, Core, Error, Ready, Received, Socket, Want, Whole, begun, sync::Instant},
     proto::{
         close::CloseFrame,
-        connection::{Connection, Step},
+        connection::{Connection, Receiver, Step},
         message::{Chunk, Event, Message, OwnedMessage},
         outbound::Outbound,
     },
 };
+use io::Patience;
 use patient::{Patient, Waits};
 use std::{
     task::{Context, Poll, Waker},
@@ -98,7 +99,8 @@ fn settled<T>(poll: Poll<T>) -> Result<T, Error> {
 impl<S: Stream> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done. Sets nothing on the stream.
     pub fn from_parts(io: S, conn: Connection) -> Self {
-        Self::join(Patient::new(io, Instant::now()), conn)
+        let patience = Patience::new(Instant::now(), Duration::MAX);
+        Self::join(Patient::new(io, patience), conn)
     }
 
     /// All further calls wait by [asking again and again](Spin) instead of sleeping. Messages fed
@@ -109,8 +111,9 @@ impl<S: Stream> WebSocket<S> {
     /// Those of [`Stream::set_nonblocking`]: `Unsupported` for a stream that has no such mode. The
     /// connection is lost then.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
+        let Patient { io, patience, .. } = self.io;
         // The timeouts of the system mean nothing any more.
-        self.over(|io| io.try_map(Spin::new))
+        Ok(Socket::new(self.core, Patient::new(Spin::new(io)?, patience)))
     }
 
     /// How long a sending call may wait while the stream takes nothing before it returns
@@ -181,7 +184,7 @@ impl<S: Stream> WebSocket<S> {
     /// means that the peer's Close was seen; [`closed`](Self::closed) says whether ours could
     /// be written. After [`Error::WouldBlock`] call it again.
     pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
-        self.feed_close(frame)?;
+        begun(self.sender().close(frame))?;
         while self.wait_for(Want::Message)? == Ready::Item {}
         self.ended::<()>().map(drop)
     }
@@ -215,10 +218,8 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
     /// shows it at once. [`Error::WouldBlock`] is not a failure: call again.
     #[inline]
     pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
-        if self.wait_message()? == Ready::End {
-            return self.ended();
-        }
-        Ok(self.message())
+        let ready = self.wait_message()?;
+        self.take(ready, |rx| rx.message())
     }
 
     /// [`recv`](Self::recv), returning with the message its [`info`](Received::info) and, except for a `Reader`,
@@ -253,10 +254,8 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
     ///
     /// As [`recv`](Self::recv).
     pub fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
-        if self.wait_for(Want::Event)? == Ready::End {
-            return self.ended();
-        }
-        Ok(self.core.inbound().receiver().event())
+        let ready = self.wait_for(Want::Event)?;
+        self.take(ready, |rx| rx.event())
     }
 
     /// The next piece of a message, as it arrives: for messages that are too large for memory. See
@@ -268,10 +267,8 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
     ///
     /// As [`recv`](Self::recv).
     pub fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
-        if self.wait_for(Want::Chunk)? == Ready::End {
-            return self.ended();
-        }
-        Ok(self.core.inbound().receiver().chunk())
+        let ready = self.wait_for(Want::Chunk)?;
+        self.take(ready, |rx| rx.chunk())
     }
 
     /// [`recv_chunk`](Self::recv_chunk), with the control frames between the pieces, and
@@ -281,10 +278,8 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
     ///
     /// As [`recv`](Self::recv).
     pub fn recv_chunk_event(&mut self) -> Result<Option<Event<'_, Chunk<'_>>>, Error> {
-        if self.wait_for(Want::ChunkEvent)? == Ready::End {
-            return self.ended();
-        }
-        Ok(self.core.inbound().receiver().chunk_event())
+        let ready = self.wait_for(Want::ChunkEvent)?;
+        self.take(ready, |rx| rx.chunk_event())
     }
 
     /// [`recv`](Self::recv), but the caller can keep the message; see
@@ -294,10 +289,8 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
     ///
     /// As [`recv`](Self::recv).
     pub fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
-        if self.wait_for(Want::Message)? == Ready::End {
-            return self.ended();
-        }
-        Ok(self.core.inbound().receiver_mut().take_message())
+        let ready = self.wait_for(Want::Message)?;
+        self.take(ready, Receiver::take_message)
     }
 
     #[inline]

@@ -4,7 +4,7 @@ use super::{
     io::{Patience, Stuck, Timeout, flush, read, write},
 };
 use crate::{
-    drive::{Core, Deadlines, Input, Io, Output, Whole, sync::Instant},
+    drive::{Core, Deadlines, Input, Io, Output, Whole},
     proto::time::Time,
 };
 use std::{
@@ -51,18 +51,15 @@ pub trait Waits: Deadlines {
     fn pressed(&mut self, refused: bool) -> bool;
     /// The stream may take more, or another thread may want something, before input comes.
     fn is_brief(&self, refused: bool) -> bool;
-    /// A deadline may have queued something.
-    fn owe(&mut self);
     /// Waits for another thread that is writing, if one is. Says whether it still is.
     fn wait_for_writer(&mut self) -> Option<Stuck>;
 }
 
 impl<S: Stream> Patient<S> {
-    /// `epoch`: when the opening handshake began, if there is one here.
-    pub(super) fn new(io: S, epoch: Instant) -> Self {
+    pub(super) fn new(io: S, patience: Patience) -> Self {
         Self {
             io,
-            patience: Patience::new(epoch, Duration::MAX),
+            patience,
             read_timeout: Timeout::default(),
             write_timeout: Timeout::default(),
             last: LastRead::Vain,
@@ -82,22 +79,6 @@ impl<S: Stream> Patient<S> {
         self.write_timeout.lower(limit, |to| self.io.set_write_timeout(to))?;
         self.patience.write_limit = limit;
         Ok(())
-    }
-
-    /// Another stream around this one, with no timeouts set, waited for as this one was.
-    pub(super) fn try_map<T>(self, map: impl FnOnce(S) -> io::Result<T>) -> io::Result<Patient<T>> {
-        let Self { io, patience, last, why, .. } = self;
-        let (read_timeout, write_timeout) = (Timeout::default(), Timeout::default());
-        Ok(Patient { io: map(io)?, patience, read_timeout, write_timeout, last, why })
-    }
-
-    /// The same stream by another handle, with the same clock, to write to.
-    pub(super) fn twin(&mut self) -> io::Result<Self> {
-        let io = self.io.try_clone()?;
-        let patience = self.patience.twin();
-        let write_timeout = core::mem::take(&mut self.write_timeout);
-        let (read_timeout, last) = (Timeout::default(), LastRead::Vain);
-        Ok(Self { io, patience, read_timeout, write_timeout, last, why: None })
     }
 }
 
@@ -187,7 +168,6 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Patient<S> {
         let changed = core.tell(now);
         if changed {
             // A Ping goes before the next read, so that the wait for its answer counts from here.
-            core.owe();
             let _ = core.poll_write(self, cx);
             core.tell(now);
         }
@@ -270,9 +250,6 @@ impl Waits for Whole {
     fn is_brief(&self, refused: bool) -> bool {
         refused
     }
-
-    #[inline]
-    fn owe(&mut self) {}
 
     #[inline]
     fn wait_for_writer(&mut self) -> Option<Stuck> {

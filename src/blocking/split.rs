@@ -195,16 +195,17 @@ impl<S: Stream> WebSocket<S> {
     /// connection is lost then.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
         let Self { mut core, mut io, .. } = self;
-        let Patient { io: twin, patience, write_timeout, .. } = io.twin()?;
+        let (twin, patience) = (io.io.try_clone()?, io.patience.twin());
+        let timeout = core::mem::take(&mut io.write_timeout);
         core.set_paused(false);
         let ended = core.ended();
         let (inbound, mut tx) = core.conn.into_halves();
         let mut held = OutBuffer::default();
         tx.take_out(&mut held); // a handshake's response among it, which the reader would not write
-        let pen = Pen { io: twin, timeout: write_timeout, held, dirty: core.dirty };
+        let pen = Pen { io: twin, timeout, held, dirty: core.dirty };
         let shared = Arc::new(Shared {
             pen: TryMutex::new(pen),
-            queue: Mutex::new(Queue::new(tx, core.io_error, ended)),
+            queue: Mutex::new(Queue { tx, io_error: core.io_error, ended }),
             awaited: AtomicBool::new(false),
             freed: Condvar::new(),
             closing: AtomicBool::new(false),
@@ -324,7 +325,7 @@ impl<S: Stream> Deadlines for Half<Share<Turn, S>> {
     }
 
     fn tell(&mut self, now: Time) -> bool {
-        let Self { inbound, late, link: Share { shared, own }, .. } = self;
+        let Self { inbound, owes, late, link: Share { shared, own } } = self;
         let mut queue = shared.queue();
         let before = inbound.progress(&queue.tx);
         let mut told = Ok(());
@@ -341,11 +342,14 @@ impl<S: Stream> Deadlines for Half<Share<Turn, S>> {
             rx.cut_off(error);
             late.get_or_insert(error);
             if news || told.is_err() {
+                *owes = true;
                 return true;
             }
         }
         // Something to write, or a phase has ended.
-        (!wrote && queue.tx.owes_control()) || inbound.progress(&queue.tx) != before
+        let changed = (!wrote && queue.tx.owes_control()) || inbound.progress(&queue.tx) != before;
+        *owes |= changed;
+        changed
     }
 }
 
@@ -358,10 +362,6 @@ impl<S: Stream> Waits for Half<Share<Turn, S>> {
     #[inline]
     fn is_brief(&self, _: bool) -> bool {
         self.link.own.unfinished
-    }
-
-    fn owe(&mut self) {
-        self.owes = true;
     }
 
     fn wait_for_writer(&mut self) -> Option<Stuck> {
@@ -402,13 +402,7 @@ impl<S: Stream> Writer<S> {
     ///
     /// As [`WebSocket::ready`].
     pub fn ready(&mut self) -> Result<(), Error> {
-        let queue = self.hand.shared.queue();
-        if queue.tx.is_closed() {
-            return Err(queue.why_closed());
-        }
-        let room = queue.tx.has_room();
-        drop(queue);
-        if room { Ok(()) } else { self.write_out(true) }
+        if self.has_room()? { Ok(()) } else { self.write_out(true) }
     }
 
     /// As [`WebSocket::flush`]. Waits for the stream to take everything, within

@@ -29,10 +29,6 @@ pub struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(tx: Sender, io_error: Option<io::Error>, ended: Option<RecvError>) -> Self {
-        Self { tx, io_error, ended }
-    }
-
     /// Why the messages fed will not be written, if that is so.
     pub(crate) fn lost(&self) -> Option<Error> {
         match self.ended {
@@ -40,11 +36,6 @@ impl Queue {
             None if self.tx.is_broken() => Some(lost(self.io_error.as_ref(), None)),
             None => None,
         }
-    }
-
-    /// Why nothing more can be fed, if this half is closed.
-    pub(crate) fn why_closed(&self) -> Error {
-        lost(None, self.ended)
     }
 
     /// Closes the sending half after a failed write.
@@ -216,6 +207,12 @@ impl<H: Shared> Writer<H> {
     /// For calls that need the sending half and no I/O; do not wait in it.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.hand.queue().tx)
+    }
+
+    /// Whether there is room; the reason if nothing more can be fed.
+    pub(crate) fn has_room(&self) -> Result<bool, Error> {
+        let queue = self.hand.queue();
+        if queue.tx.is_closed() { Err(lost(None, queue.ended)) } else { Ok(queue.tx.has_room()) }
     }
 
     /// The sending half of the core, for everything that needs no I/O: an [`Outbox`](crate::Outbox) feeds

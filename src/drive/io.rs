@@ -57,17 +57,14 @@ pub trait Output: Io {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Whether, before a read, not to write.
-    #[doc(hidden)]
     #[inline(always)]
     fn skips_write(&mut self) -> bool {
         false
     }
     /// A round of writes begins.
-    #[doc(hidden)]
     #[inline(always)]
     fn before_write(&mut self) {}
     /// The stream took everything, or will take no more.
-    #[doc(hidden)]
     #[inline(always)]
     fn written(&mut self) {}
 }

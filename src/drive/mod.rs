@@ -31,7 +31,7 @@ pub(crate) use socket::begun;
 #[cfg(feature = "_task")]
 pub use task::{MessageOrRoom, Recv, RecvWith, WebSocket};
 
-use crate::proto::connection::{Ending, Step};
+use crate::proto::connection::{Ending, Receiver, Step};
 use polled::Polled;
 use std::{
     io::Result as IoResult,
@@ -75,6 +75,19 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
         match self.failed.take() {
             Some(error) => Err(error),
             None => Ok(None),
+        }
+    }
+
+    /// What a receiving call returns.
+    #[inline(always)]
+    pub(crate) fn take<'a, T>(
+        &'a mut self,
+        ready: Ready,
+        item: impl FnOnce(&'a mut Receiver) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        match ready {
+            Ready::Item => Ok(item(self.core.inbound().receiver_mut())),
+            Ready::End => self.ended(),
         }
     }
 
@@ -193,13 +206,5 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
             Ok(_) => self.core.late().map(Error::Recv),
         };
         Poll::Ready(Ready::End)
-    }
-}
-
-impl<C, I> Socket<C, I> {
-    /// The same, over another stream.
-    pub(crate) fn over<J, E>(self, map: impl FnOnce(I) -> Result<J, E>) -> Result<Socket<C, J>, E> {
-        let Self { core, io, stamp, failed, polled } = self;
-        Ok(Socket { core, io: map(io)?, stamp, failed, polled })
     }
 }

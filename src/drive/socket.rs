@@ -163,14 +163,6 @@ impl<I: Input<Whole> + Output> Socket<Whole, I> {
         }
         self.poll_flush(cx, true)
     }
-
-    /// Queues a Close, unless one was queued before.
-    pub(crate) fn feed_close<'f>(
-        &mut self,
-        frame: impl Into<Option<CloseFrame<'f>>>,
-    ) -> Result<(), SendError> {
-        begun(self.sender().close(frame))
-    }
 }
 
 /// A Close queued earlier is as good.

@@ -14,10 +14,10 @@ use source::Sleeps;
 pub(crate) use source::{Source, Timer};
 pub(crate) use split::{Reader, Writer};
 
-use super::{Answers, Core, Error, Output, Ready, Received, Socket, Want, Whole};
+use super::{Answers, Core, Error, Output, Ready, Received, Socket, Want, Whole, begun};
 use crate::proto::{
     close::CloseFrame,
-    connection::Step,
+    connection::{Receiver, Step},
     memory::Memory,
     message::{Chunk, Event, Message, OwnedMessage},
     outbound::Outbound,
@@ -104,10 +104,7 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
-        if poll_fn(|cx| self.poll_more(cx, Want::Event)).await == Ready::End {
-            return self.ended();
-        }
-        Ok(self.core.inbound().receiver().event())
+        self.receive(Want::Event, |rx| rx.event()).await
     }
 
     /// The next piece of a message, as it arrives: for messages that are too large for memory. See
@@ -121,10 +118,7 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
-        if poll_fn(|cx| self.poll_more(cx, Want::Chunk)).await == Ready::End {
-            return self.ended();
-        }
-        Ok(self.core.inbound().receiver().chunk())
+        self.receive(Want::Chunk, |rx| rx.chunk()).await
     }
 
     /// [`recv_chunk`](Self::recv_chunk), with the control frames between the pieces, and
@@ -136,10 +130,7 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_chunk_event(&mut self) -> Result<Option<Event<'_, Chunk<'_>>>, Error> {
-        if poll_fn(|cx| self.poll_more(cx, Want::ChunkEvent)).await == Ready::End {
-            return self.ended();
-        }
-        Ok(self.core.inbound().receiver().chunk_event())
+        self.receive(Want::ChunkEvent, |rx| rx.chunk_event()).await
     }
 
     /// [`recv`](Self::recv), but the caller can keep the message; see
@@ -151,10 +142,16 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
-        if poll_fn(|cx| self.poll_message(cx)).await == Ready::End {
-            return self.ended();
-        }
-        Ok(self.core.inbound().receiver_mut().take_message())
+        self.receive(Want::Message, Receiver::take_message).await
+    }
+
+    async fn receive<'a, T>(
+        &'a mut self,
+        want: Want,
+        item: impl FnOnce(&'a mut Receiver) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let ready = poll_fn(|cx| self.poll_more(cx, want)).await;
+        self.take(ready, item)
     }
 }
 
@@ -256,7 +253,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         &mut self,
         frame: impl Into<Option<CloseFrame<'f>>>,
     ) -> Result<(), Error> {
-        self.feed_close(frame)?;
+        begun(self.sender().close(frame))?;
         while poll_fn(|cx| self.poll_more(cx, Want::Message)).await == Ready::Item {}
         self.ended::<()>().map(drop)
     }

@@ -80,10 +80,8 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     ///
     /// As [`recv`](Self::recv).
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message<'_>>, Error>> {
-        Poll::Ready(match ready!(self.poll_item(cx, Want::Message)) {
-            Ready::Item => Ok(self.message()),
-            Ready::End => self.ended(),
-        })
+        let ready = ready!(self.poll_item(cx, Want::Message));
+        Poll::Ready(self.take(ready, |rx| rx.message()))
     }
 
     /// Polls [`recv_event`](Self::recv_event), otherwise as [`poll_recv`](Self::poll_recv), whose rule of
@@ -96,10 +94,8 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Event<'_>>, Error>> {
-        Poll::Ready(match ready!(self.poll_item(cx, Want::Event)) {
-            Ready::Item => Ok(self.core.inbound().receiver().event()),
-            Ready::End => self.ended(),
-        })
+        let ready = ready!(self.poll_item(cx, Want::Event));
+        Poll::Ready(self.take(ready, |rx| rx.event()))
     }
 
     pub(super) fn poll_item(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {

@@ -252,7 +252,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         held.set_memory(&POOL);
         let shared = Arc::new(Shared {
             pen: Mutex::new(Pen { io: write, held, dirty: core.dirty, blocked: false }),
-            queue: Mutex::new(Queue::new(tx, core.io_error, ended)),
+            queue: Mutex::new(Queue { tx, io_error: core.io_error, ended }),
             wakers: Arc::default(),
         });
         let half = Half::new(inbound, core.late, shared.clone());
@@ -384,13 +384,7 @@ impl<W: Output + Timer> Writer<W> {
     }
 
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.with(|tx| tx.is_closed()) {
-            return Poll::Ready(Err(self.hand.queue().why_closed()));
-        }
-        if self.with(|tx| tx.has_room()) {
-            return Poll::Ready(Ok(()));
-        }
-        self.poll_flush(cx, true)
+        if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
     pub(super) fn poll_flush(

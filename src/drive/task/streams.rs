@@ -12,7 +12,7 @@ use super::{
     split::{Side, Writer},
 };
 use crate::{
-    drive::{Error, Output, Ready, Want, begun},
+    drive::{Error, Output, Want, begun},
     proto::{
         close::{CloseCode, CloseFrame},
         connection::{Receiver, Sender},
@@ -41,10 +41,8 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
         if self.polled.over {
             return Poll::Ready(None);
         }
-        let item = match ready!(self.poll_item(cx, want)) {
-            Ready::Item => take(self.core.inbound().receiver_mut()).map(Ok),
-            Ready::End => self.ended().transpose(),
-        };
+        let ready = ready!(self.poll_item(cx, want));
+        let item = self.take(ready, take).transpose();
         self.polled.over = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)
     }
