@@ -176,9 +176,10 @@ impl Patience {
         }
     }
 
-    /// Another one, of the same clock.
-    pub(super) fn twin(&self) -> Self {
-        Self::new(self.epoch, self.tick * 4)
+    /// Another one, of the same clock, for the half that sends, which takes the caller's limit on
+    /// writes along.
+    pub(super) fn twin(&mut self) -> Self {
+        Self { write_limit: self.write_limit.take(), ..Self::new(self.epoch, self.tick * 4) }
     }
 
     pub(super) fn now(&self) -> Time {

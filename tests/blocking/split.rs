@@ -498,6 +498,20 @@ fn timeouts_of_the_caller_and_streams_that_do_not_block() {
 }
 
 #[test]
+fn timeouts_set_before_the_split_go_to_the_half_they_concern() {
+    bounded(|| {
+        let (mut ws, _peer) = served(&config());
+        ws.set_read_timeout(Some(ms(60))).unwrap();
+        ws.set_write_timeout(Some(ms(60))).unwrap();
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        let began = Instant::now();
+        assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
+        assert!(matches!(writer.send(vec![0; 32 << 20]), Err(Error::WouldBlock)));
+        took(began, ms(100), ms(1900));
+    });
+}
+
+#[test]
 fn without_the_other_half_each_goes_on() {
     bounded(|| {
         let ((mut reader, writer), mut peer) = split(&config());
