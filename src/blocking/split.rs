@@ -197,7 +197,7 @@ impl<S: Stream> WebSocket<S> {
         let Self { mut core, mut io, .. } = self;
         let (twin, patience) = (io.io.try_clone()?, io.patience.twin());
         let timeout = core::mem::take(&mut io.write_timeout);
-        core.set_paused(false);
+        core.conn.set_paused(false);
         let ended = core.ended();
         let (inbound, mut tx) = core.conn.into_halves();
         let mut held = OutBuffer::default();

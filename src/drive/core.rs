@@ -75,8 +75,6 @@ pub struct Whole {
     pub(crate) conn: Connection,
     /// The stream took bytes that it has not been asked to flush.
     pub(crate) dirty: bool,
-    /// The core has been told that reading is paused.
-    paused: bool,
     /// How the stream failed first; returned once there is nothing more to receive.
     pub(crate) io_error: Option<io::Error>,
     pub(crate) late: Option<RecvError>,
@@ -89,21 +87,7 @@ impl Whole {
         if !vectored {
             conn.sender_mut().set_flat();
         }
-        Self { conn, dirty: false, paused: false, io_error: None, late: None }
-    }
-
-    /// Nobody reads while this is waited for.
-    #[inline]
-    pub(crate) fn pause(&mut self) {
-        if !self.paused {
-            self.set_paused(true);
-        }
-    }
-
-    #[cold]
-    pub(crate) fn set_paused(&mut self, paused: bool) {
-        self.paused = paused;
-        self.conn.set_paused(paused);
+        Self { conn, dirty: false, io_error: None, late: None }
     }
 
     /// Why receiving failed, if it did.
@@ -175,9 +159,7 @@ impl Outcome for Whole {
 impl Deadlines for Whole {
     #[inline(always)]
     fn reads(&mut self) {
-        if self.paused {
-            self.set_paused(false);
-        }
+        self.conn.set_paused(false);
     }
 
     #[inline]

@@ -144,7 +144,7 @@ impl<I: Input<Whole> + Output> Socket<Whole, I> {
                 }
                 Poll::Pending => {}
             }
-            core.pause();
+            core.conn.set_paused(true); // nobody reads while this is waited for
             ready!(io.poll_pause(core, cx));
             if let Some(error) = core.error() {
                 return Poll::Ready(Err(error.into()));

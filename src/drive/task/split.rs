@@ -244,7 +244,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         split: impl FnOnce(I) -> (R, W),
     ) -> (Reader<R, W>, Writer<W>) {
         let Self { mut core, io, .. } = self;
-        core.set_paused(false);
+        core.conn.set_paused(false);
         let ended = core.ended();
         let (inbound, tx) = core.conn.into_halves();
         let (read, write) = split(io);

@@ -150,6 +150,7 @@ impl Inbound {
     }
 
     /// Says that reading is paused, or goes on.
+    #[inline]
     pub(crate) fn set_paused(&mut self, paused: bool) {
         self.timers.set_paused(paused);
     }

@@ -261,6 +261,7 @@ impl Connection {
 
     /// Says that reading is paused, or goes on: while it is paused, silence is not
     /// held against the peer, and only the timers on writing and closing run.
+    #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.set_paused(paused);
     }

@@ -81,6 +81,7 @@ impl Timers {
         };
     }
 
+    #[inline]
     pub(super) fn set_paused(&mut self, paused: bool) {
         if self.paused && !paused {
             // Paused timers get their full time again.
