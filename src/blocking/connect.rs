@@ -2,11 +2,10 @@
 use super::{
     WebSocket,
     handshake::{client_since, wait},
-    patient::Patient,
 };
 use crate::{
     dial::{Dial, failed, proxy::Proxy, unresolved},
-    drive::{Error, Io, sync::Instant},
+    drive::{Error, Timed, sync::Instant},
     proto::{
         config::Config,
         handshake::{HandshakeError, client::Request},
@@ -92,9 +91,9 @@ impl Dial<'_> {
     ) -> Result<(MaybeTls, Vec<u8>), Error> {
         let (to, tls) = (proxy.target(), proxy.client_tls()?);
         let tcp = self.blocking_tcp(to, began, config)?;
-        let mut io = Patient::since(began, MaybeTls::to_proxy(tcp, to, tls)?);
+        let mut io = Timed::since(began, MaybeTls::to_proxy(tcp, to, tls)?);
         let ahead = wait(proxy.tunnel(&mut io, self.target(), config))??;
-        Ok((io.into_inner(), ahead))
+        Ok((io.io, ahead))
     }
 
     /// Tries all addresses of a name.

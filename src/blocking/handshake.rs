@@ -6,7 +6,7 @@ use super::{
     settled,
 };
 use crate::{
-    drive::{self, Error, Wire, sync::Instant},
+    drive::{self, Error, Timed, Wire, sync::Instant},
     proto::{
         config::Config,
         connection::Connection,
@@ -65,11 +65,11 @@ pub(super) fn client_since<S: Stream>(
     config: &Config,
     ahead: &[u8],
 ) -> Result<WebSocket<S>, Error> {
-    wait(drive::client(Patient::since(began, io), request, config, ahead))?
+    wait(drive::client(Timed::since(began, io), request, config, ahead))?
 }
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
-pub type Incoming<S> = drive::Incoming<Patient<S>>;
+pub type Incoming<S> = drive::Incoming<Timed<S, Patient>>;
 
 impl<S: Stream> Incoming<S> {
     /// Reads a request and makes all checks of RFC 6455 §4.2.1. A bad one is rejected: answered
@@ -104,7 +104,7 @@ impl<S: Stream> Incoming<S> {
     ///
     /// [`Error::Io`], [`Error::WouldBlock`].
     pub fn read_any(io: S, config: &Config) -> Result<(Self, Result<(), HandshakeError>), Error> {
-        let mut this = Self::new(Patient::since(Instant::now(), io), config);
+        let mut this = Self::new(Timed::since(Instant::now(), io), config);
         let checked = settled(this.poll_request(&mut context()))??;
         Ok((this, checked))
     }
@@ -142,7 +142,7 @@ pub(super) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
     settled(pin!(future).poll(&mut context()))
 }
 
-impl<S: Stream> Patient<S> {
+impl<S: Stream> Timed<S, Patient> {
     /// For a handshake that began at `began`.
     pub(super) fn since(began: Instant, io: S) -> Self {
         let _ = io.set_nodelay(true); // if that fails, reading will too
@@ -150,15 +150,15 @@ impl<S: Stream> Patient<S> {
     }
 }
 
-impl<S: Stream> Wire for Patient<S> {
+impl<S: Stream> Wire for Timed<S, Patient> {
     fn poll_fill(
         &mut self,
         spare: &mut [u8],
         by: Option<Time>,
         _: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let rest = self.patience.rest_until(by);
-        let Self { io, patience, read_timeout, .. } = self;
+        let rest = self.wait.patience.rest_until(by);
+        let Self { io, wait: Patient { patience, read_timeout, .. } } = self;
         let _ = read_timeout.set(rest, |to| io.set_read_timeout(to));
         let done = read(io, spare);
         match &done {
@@ -169,19 +169,19 @@ impl<S: Stream> Wire for Patient<S> {
     }
 
     fn limit_writes(&mut self, by: Option<Time>) {
-        let rest = self.patience.rest_until(by);
-        let _ = self.write_timeout.set(rest, |to| self.io.set_write_timeout(to));
+        let rest = self.wait.patience.rest_until(by);
+        let _ = self.wait.write_timeout.set(rest, |to| self.io.set_write_timeout(to));
     }
 
     fn poll_wait(&mut self, _: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
-        let now = self.patience.now();
-        if self.patience.go_on(now, None) { Poll::Ready(()) } else { Poll::Pending }
+        let now = self.wait.patience.now();
+        if self.wait.patience.go_on(now, None) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// The stream may block for ever again, as before the handshake: a timeout costs the
     /// system a timer for each read that waits.
     fn opened(&mut self, conn: &mut Connection) {
-        let _ = self.read_timeout.set(None, |to| self.io.set_read_timeout(to));
-        self.patience = Patience::new(self.patience.epoch, conn.shortest_timeout());
+        let _ = self.wait.read_timeout.set(None, |to| self.io.set_read_timeout(to));
+        self.wait.patience = Patience::new(self.wait.patience.epoch, conn.shortest_timeout());
     }
 }

@@ -61,7 +61,9 @@ pub use stream::{Plain, Stream};
 #[cfg(doc)]
 use crate::proto::{config::Config, connection::Sender};
 use crate::{
-    drive::{Answers, Core, Error, Ready, Received, Socket, Want, Whole, begun, sync::Instant},
+    drive::{
+        Answers, Core, Error, Ready, Received, Socket, Timed, Want, Whole, begun, sync::Instant,
+    },
     proto::{
         close::CloseFrame,
         connection::{Connection, Receiver, Step},
@@ -81,7 +83,7 @@ use std::{
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
 /// [`close`](Self::close) first. After the end of the connection, the stream stays open until this is
 /// dropped.
-pub type WebSocket<S> = Socket<Whole, Patient<S>>;
+pub type WebSocket<S> = Socket<Whole, Timed<S, Patient>>;
 
 /// The polls here wait by themselves, and wake no task.
 fn context() -> Context<'static> {
@@ -100,7 +102,7 @@ impl<S: Stream> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done. Sets nothing on the stream.
     pub fn from_parts(io: S, conn: Connection) -> Self {
         let patience = Patience::new(Instant::now(), Duration::MAX);
-        Self::join(Patient::new(io, patience), conn)
+        Self::join(Timed::new(io, patience), conn)
     }
 
     /// All further calls wait by [asking again and again](Spin) instead of sleeping. Messages fed
@@ -111,9 +113,9 @@ impl<S: Stream> WebSocket<S> {
     /// Those of [`Stream::set_nonblocking`]: `Unsupported` for a stream that has no such mode. The
     /// connection is lost then.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
-        let Patient { io, patience, .. } = self.io;
+        let Timed { io, wait: Patient { patience, .. } } = self.io;
         // The timeouts of the system mean nothing any more.
-        Ok(Socket::new(self.core, Patient::new(Spin::new(io)?, patience)))
+        Ok(Socket::new(self.core, Timed::new(Spin::new(io)?, patience)))
     }
 
     /// How long a sending call may wait while the stream takes nothing before it returns
@@ -154,7 +156,7 @@ impl<S: Stream> WebSocket<S> {
     /// [`Error::Send`] when the sending half is closed, [`Error::Io`] when the stream fails,
     /// [`Error::WouldBlock`] when there is no room yet.
     pub fn ready(&mut self) -> Result<(), Error> {
-        self.io.patience.begin();
+        self.io.wait.patience.begin();
         settled(self.poll_room(&mut context()))?
     }
 
@@ -167,7 +169,7 @@ impl<S: Stream> WebSocket<S> {
     /// leaves with the next flush.
     #[inline]
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.io.patience.begin();
+        self.io.wait.patience.begin();
         settled(self.poll_flush(&mut context(), false))?
     }
 
@@ -191,7 +193,7 @@ impl<S: Stream> WebSocket<S> {
 }
 
 /// Receiving, by a connection in one piece or by the half of it that receives.
-impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
+impl<C: Core<Timed<S, Patient>> + Waits, S: Stream> Socket<C, Timed<S, Patient>> {
     /// How long a receiving call may wait for its result before it returns
     /// [`Error::WouldBlock`]; `None`, the default: as long as it takes. A Ping that is answered
     /// meanwhile, or a part of a message, does not restart the time.
@@ -238,7 +240,7 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
     #[inline]
     pub fn recv_with(&mut self) -> Result<Option<Received<'_, C::Sender<'_>>>, Error>
     where
-        C: Answers<Patient<S>>,
+        C: Answers<Timed<S, Patient>>,
     {
         if !self.quick_with() && self.wait_with()? == Ready::End {
             return self.ended();
@@ -306,7 +308,7 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
     /// piece of code, which is what counts for a message that comes alone.
     #[inline(never)]
     fn read_message(&mut self) -> Result<Ready, Error> {
-        self.io.patience.begin();
+        self.io.wait.patience.begin();
         let cx = &mut context();
         self.write(cx);
         let read = self.poll_read(cx);
@@ -323,16 +325,16 @@ impl<C: Core<Patient<S>> + Waits, S: Stream> Socket<C, Patient<S>> {
 
     #[inline(never)]
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
-        self.io.patience.begin();
+        self.io.wait.patience.begin();
         settled(self.poll_more(&mut context(), want))
     }
 
     #[inline(never)]
     fn wait_with(&mut self) -> Result<Ready, Error>
     where
-        C: Answers<Patient<S>>,
+        C: Answers<Timed<S, Patient>>,
     {
-        self.io.patience.begin();
+        self.io.wait.patience.begin();
         settled(C::poll_room(self, &mut context()))?;
         loop {
             match self.wait_message()? {

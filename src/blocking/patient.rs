@@ -4,7 +4,7 @@ use super::{
     io::{Patience, Stuck, Timeout, flush, read, write},
 };
 use crate::{
-    drive::{Core, Deadlines, Input, Io, Output, Whole},
+    drive::{Core, Deadlines, Input, Io, Output, Timed, Whole},
     proto::time::Time,
 };
 use std::{
@@ -13,10 +13,9 @@ use std::{
     time::Duration,
 };
 
-/// A stream, its timeouts, and how long the call under way has waited.
+/// The timeouts of a stream, and how long the call under way has waited.
 #[derive(Debug)]
-pub struct Patient<S> {
-    pub(super) io: S,
+pub struct Patient {
     pub(super) patience: Patience,
     pub(super) read_timeout: Timeout,
     pub(super) write_timeout: Timeout,
@@ -55,78 +54,64 @@ pub trait Waits: Deadlines {
     fn wait_for_writer(&mut self) -> Option<Stuck>;
 }
 
-impl<S: Stream> Patient<S> {
+impl<S: Stream> Timed<S, Patient> {
     pub(super) fn new(io: S, patience: Patience) -> Self {
-        Self {
-            io,
+        let wait = Patient {
             patience,
             read_timeout: Timeout::default(),
             write_timeout: Timeout::default(),
             last: LastRead::Vain,
             why: None,
-        }
+        };
+        Self { io, wait }
     }
 
     /// See [`WebSocket::set_read_timeout`](super::WebSocket::set_read_timeout).
     pub(super) fn limit_reads(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        self.read_timeout.lower(limit, |to| self.io.set_read_timeout(to))?;
-        self.patience.read_limit = limit;
+        self.wait.read_timeout.lower(limit, |to| self.io.set_read_timeout(to))?;
+        self.wait.patience.read_limit = limit;
         Ok(())
     }
 
     /// See [`WebSocket::set_write_timeout`](super::WebSocket::set_write_timeout).
     pub(super) fn limit_writes(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        self.write_timeout.lower(limit, |to| self.io.set_write_timeout(to))?;
-        self.patience.write_limit = limit;
+        self.wait.write_timeout.lower(limit, |to| self.io.set_write_timeout(to))?;
+        self.wait.patience.write_limit = limit;
         Ok(())
     }
 }
 
-impl<S> Io for Patient<S> {
-    type Stream = S;
-
-    fn get_ref(&self) -> &S {
-        &self.io
-    }
-
-    fn get_mut(&mut self) -> &mut S {
-        &mut self.io
-    }
-
-    fn into_inner(self) -> S {
-        self.io
-    }
-
+impl<S> Io for Timed<S, Patient> {
     fn now(&self) -> Time {
-        self.patience.now()
+        self.wait.patience.now()
     }
 }
 
-impl<S: Stream, C: Core<Self> + Waits> Input<C> for Patient<S> {
+impl<S: Stream, C: Core<Self> + Waits> Input<C> for Timed<S, Patient> {
     const ALWAYS_LOOKS: bool = false;
 
     #[inline]
     fn poll_input(&mut self, core: &mut C, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
         core.reads();
-        let refused = self.patience.is_refused();
-        let pressed = self.last == LastRead::Slow || core.pressed(refused);
-        if self.last != LastRead::Vain {
-            self.why = match () {
-                () if self.patience.is_spent() => Some(Why::Limit),
+        let refused = self.wait.patience.is_refused();
+        let pressed = self.wait.last == LastRead::Slow || core.pressed(refused);
+        if self.wait.last != LastRead::Vain {
+            self.wait.why = match () {
+                () if self.wait.patience.is_spent() => Some(Why::Limit),
                 () if pressed && self.is_over(core) => Some(Why::Deadline),
                 () => None,
             };
-            if self.why.is_some() {
+            if self.wait.why.is_some() {
                 return Poll::Pending;
             }
         }
-        let Self { io, patience, read_timeout, .. } = self;
+        let Self { io, wait: Patient { patience, read_timeout, .. } } = self;
         let began = core.inbound().receiver().partial_frame().map(|_| patience.now());
         let brief = core.is_brief(refused);
         let armed = || core.next().is_some();
         patience.before_read(io, read_timeout, brief, armed);
         let done = read(io, core.inbound().receiver_mut().spare_mut());
-        self.last = match done {
+        self.wait.last = match done {
             Poll::Ready(_) => {
                 patience.moved();
                 if patience.was_slow(began) { LastRead::Slow } else { LastRead::Prompt }
@@ -144,9 +129,9 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Patient<S> {
     fn rest(&mut self, _: &mut C) {}
 
     fn poll_pause(&mut self, core: &mut C, _: &mut Context<'_>) -> Poll<()> {
-        let now = self.patience.now();
+        let now = self.wait.patience.now();
         let over = core.tell(now) || core.closed().is_some_and(|end| end.error.is_some());
-        if over || self.patience.go_on(now, self.patience.write_limit) {
+        if over || self.wait.patience.go_on(now, self.wait.patience.write_limit) {
             return Poll::Ready(());
         }
         Poll::Pending
@@ -156,23 +141,23 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Patient<S> {
 
     /// Called when a read or write would block: sees to the deadlines, and says whether to go on.
     fn poll_alarm(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()> {
-        match self.why.take() {
+        match self.wait.why.take() {
             Some(Why::Deadline) => return Poll::Ready(()),
             Some(Why::Limit) => return Poll::Pending,
             None => {}
         }
         if let Some(stuck) = core.wait_for_writer() {
-            self.patience.stuck = stuck;
+            self.wait.patience.stuck = stuck;
         }
-        let now = self.patience.now();
+        let now = self.wait.patience.now();
         let changed = core.tell(now);
         if changed {
             // A Ping goes before the next read, so that the wait for its answer counts from here.
             let _ = core.poll_write(self, cx);
             core.tell(now);
         }
-        if self.patience.go_on(now, self.patience.read_limit) || changed {
-            let Self { io, patience, read_timeout, .. } = self;
+        if self.wait.patience.go_on(now, self.wait.patience.read_limit) || changed {
+            let Self { io, wait: Patient { patience, read_timeout, .. } } = self;
             patience.adjust(io, read_timeout, core.next(), now);
             return Poll::Ready(());
         }
@@ -180,19 +165,19 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Patient<S> {
     }
 }
 
-impl<S> Patient<S> {
+impl<S> Timed<S, Patient> {
     /// The deadlines, where reads that are not in vain leave no time to wait for them. Those on
     /// receiving are judged only by one that had to wait. Says whether that has changed something.
     #[cold]
     fn is_over<C: Core<Self> + Waits>(&mut self, core: &mut C) -> bool {
-        core.inbound().set_paused(self.last != LastRead::Slow);
-        let changed = core.tell(self.patience.now());
+        core.inbound().set_paused(self.wait.last != LastRead::Slow);
+        let changed = core.tell(self.wait.patience.now());
         core.inbound().set_paused(false);
         changed
     }
 }
 
-impl<S: Stream> Output for Patient<S> {
+impl<S: Stream> Output for Timed<S, Patient> {
     #[inline]
     fn poll_write(
         &mut self,
@@ -201,9 +186,9 @@ impl<S: Stream> Output for Patient<S> {
     ) -> Poll<io::Result<usize>> {
         let done = write(&mut self.io, slices);
         match done {
-            Poll::Ready(Ok(_)) => self.patience.moved(),
+            Poll::Ready(Ok(_)) => self.wait.patience.moved(),
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.patience.refused(&self.write_timeout),
+            Poll::Pending => self.wait.patience.refused(&self.wait.write_timeout),
         }
         done
     }
@@ -215,7 +200,7 @@ impl<S: Stream> Output for Patient<S> {
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let done = flush(&mut self.io);
         if done.is_pending() {
-            self.patience.refused(&self.write_timeout);
+            self.wait.patience.refused(&self.wait.write_timeout);
         }
         done
     }
@@ -226,17 +211,17 @@ impl<S: Stream> Output for Patient<S> {
 
     #[inline]
     fn skips_write(&mut self) -> bool {
-        self.patience.skips_write()
+        self.wait.patience.skips_write()
     }
 
     #[inline]
     fn before_write(&mut self) {
-        self.patience.before_write(&self.io, &mut self.write_timeout);
+        self.wait.patience.before_write(&self.io, &mut self.wait.write_timeout);
     }
 
     #[inline]
     fn written(&mut self) {
-        self.patience.written();
+        self.wait.patience.written();
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     drive::{
-        self, Closing, Deadlines, Error, Half, Link, Queue, Socket, TURN, again, begun,
+        self, Closing, Deadlines, Error, Half, Link, Queue, Socket, TURN, Timed, again, begun,
         io::with_slices,
         sync::{AtomicBool, Condvar, Mutex, MutexGuard, TryMutex, TryMutexGuard},
     },
@@ -51,7 +51,7 @@ use std::{
 /// The half that receives. Keep receiving: it answers Pings, sees the peer's Close, and drives all
 /// deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of the
 /// connection's end from a write that fails.
-pub type Reader<S> = Socket<Half<Share<Turn, S>>, Patient<S>>;
+pub type Reader<S> = Socket<Half<Share<Turn, S>>, Timed<S, Patient>>;
 
 /// The link of a half, and what is the half's own.
 #[derive(Debug)]
@@ -195,8 +195,8 @@ impl<S: Stream> WebSocket<S> {
     /// connection is lost then.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
         let Self { mut core, mut io, .. } = self;
-        let (twin, patience) = (io.io.try_clone()?, io.patience.twin());
-        let timeout = core::mem::take(&mut io.write_timeout);
+        let (twin, patience) = (io.io.try_clone()?, io.wait.patience.twin());
+        let timeout = core::mem::take(&mut io.wait.write_timeout);
         core.conn.set_paused(false);
         let ended = core.ended();
         let (inbound, mut tx) = core.conn.into_halves();
@@ -289,14 +289,18 @@ impl<S: Stream> Share<Turn, S> {
     }
 }
 
-impl<S: Stream> Link<Patient<S>> for Share<Turn, S> {
-    fn poll_write(&mut self, io: &mut Patient<S>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+impl<S: Stream> Link<Timed<S, Patient>> for Share<Turn, S> {
+    fn poll_write(
+        &mut self,
+        io: &mut Timed<S, Patient>,
+        _: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         self.own = Turn::default();
-        if io.patience.skips_write() {
+        if io.wait.patience.skips_write() {
             self.own.unfinished = true;
             return Poll::Pending;
         }
-        self.write_owed(&mut io.patience)
+        self.write_owed(&mut io.wait.patience)
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<()> {

@@ -9,17 +9,15 @@ use std::{
 /// The most slices given to one vectored write.
 const SLICES: usize = 32;
 
-/// A stream, or half of one, and a clock.
-pub trait Io {
-    /// The stream that the user handed over.
-    type Stream;
+/// A stream, or half of one, and how it is waited for: each adapter has a `W` of its own.
+#[derive(Debug)]
+pub struct Timed<S, W> {
+    pub(crate) io: S,
+    pub(crate) wait: W,
+}
 
-    /// The stream.
-    fn get_ref(&self) -> &Self::Stream;
-    /// The stream.
-    fn get_mut(&mut self) -> &mut Self::Stream;
-    /// The stream.
-    fn into_inner(self) -> Self::Stream;
+/// A stream and a clock.
+pub trait Io {
     /// The time since an epoch of its own.
     fn now(&self) -> Time;
 }

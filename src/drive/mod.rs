@@ -25,7 +25,7 @@ pub(crate) use halves::{Closing, Half, Hand, Link, Queue, Shared, TURN};
 pub use halves::{SenderGuard, Writer};
 pub use handshake::Incoming;
 pub(crate) use handshake::{Wire, client};
-pub(crate) use io::{Input, Io, Output};
+pub(crate) use io::{Input, Io, Output, Timed};
 pub(crate) use received::{Answers, Received};
 pub(crate) use socket::begun;
 #[cfg(feature = "_task")]

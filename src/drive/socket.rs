@@ -1,6 +1,8 @@
 //! The calls that need no waiting, and the polls behind those that do: for adapters of tasks and of
 //! threads.
-use super::{Answers, Core, Error, Half, Input, Io, Outcome, Output, Shared, Socket, Whole, again};
+use super::{
+    Answers, Core, Error, Half, Input, Io, Outcome, Output, Shared, Socket, Timed, Whole, again,
+};
 use crate::proto::{
     close::CloseFrame,
     connection::{Closed, Connection, Position, Receiver, Sender, Step},
@@ -13,10 +15,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-impl<C, I: Io> Socket<C, I> {
+impl<C, S, W> Socket<C, Timed<S, W>> {
     /// The stream, or the half of it that is read.
-    pub fn get_ref(&self) -> &I::Stream {
-        self.io.get_ref()
+    pub fn get_ref(&self) -> &S {
+        &self.io.io
     }
 }
 
@@ -69,19 +71,21 @@ impl<I: Input<C>, C: Answers<I>> Socket<C, I> {
     }
 }
 
-impl<I: Io> Socket<Whole, I> {
+impl<S, W> Socket<Whole, Timed<S, W>> {
     /// Takes the stream and the connection apart again. A stream of `blocking` keeps the timeouts
     /// that were set on it.
-    pub fn into_parts(self) -> (I::Stream, Connection) {
-        (self.io.into_inner(), self.core.conn)
+    pub fn into_parts(self) -> (S, Connection) {
+        (self.io.io, self.core.conn)
     }
 
     /// The stream. Reading it directly takes bytes away from the WebSocket, and writing to it breaks into
     /// the WebSocket's frames. In `blocking`, set timeouts on the WebSocket, not on the stream.
-    pub fn get_mut(&mut self) -> &mut I::Stream {
-        self.io.get_mut()
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.io.io
     }
+}
 
+impl<I: Io> Socket<Whole, I> {
     /// The connection.
     pub fn connection(&self) -> &Connection {
         &self.core.conn

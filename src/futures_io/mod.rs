@@ -66,7 +66,7 @@ pub use crate::drive::SenderGuard;
 pub use split::{ReadHalf, WriteHalf};
 
 use crate::{
-    drive::{self, Error, task},
+    drive::{self, Error, Timed, task},
     proto::{
         config::Config,
         connection::Connection,
@@ -139,31 +139,31 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
 /// [`close`](task::WebSocket::close) first. After the end of the connection, the stream stays open
 /// until this is dropped.
-pub type WebSocket<S, T> = task::WebSocket<FuturesIo<S, T>>;
+pub type WebSocket<S, T> = task::WebSocket<Timed<S, FuturesIo<T>>>;
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
-pub type Incoming<S, T> = drive::Incoming<FuturesIo<S, T>>;
+pub type Incoming<S, T> = drive::Incoming<Timed<S, FuturesIo<T>>>;
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's Close,
 /// and drives all deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of
 /// the connection's end from a write that fails.
-pub type Reader<R, W, T> = task::Reader<FuturesIo<R, T>, FuturesIo<W, T>>;
+pub type Reader<R, W, T> = task::Reader<Timed<R, FuturesIo<T>>, Timed<W, FuturesIo<T>>>;
 
 /// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages fed
 /// and not flushed then leave with the [`Reader`]'s next write, if there is one. How the connection
 /// ended is asked of the [`Reader`].
 ///
 /// There is only one. For several senders, put a channel in front.
-pub type Writer<W, T> = task::Writer<FuturesIo<W, T>>;
+pub type Writer<W, T> = task::Writer<Timed<W, FuturesIo<T>>>;
 
 /// A WebSocket in two halves.
 pub type Halves<R, W, T> = (Reader<R, W, T>, Writer<W, T>);
 
 /// The future of [`WebSocket::recv`](task::WebSocket::recv).
-pub type Recv<'a, S, T> = task::Recv<'a, drive::Whole, FuturesIo<S, T>>;
+pub type Recv<'a, S, T> = task::Recv<'a, drive::Whole, Timed<S, FuturesIo<T>>>;
 
 /// The future of [`WebSocket::recv_with`](task::WebSocket::recv_with).
-pub type RecvWith<'a, S, T> = task::RecvWith<'a, drive::Whole, FuturesIo<S, T>>;
+pub type RecvWith<'a, S, T> = task::RecvWith<'a, drive::Whole, Timed<S, FuturesIo<T>>>;
 
 pub use task::MessageOrRoom;
 
@@ -185,7 +185,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timers,
 {
-    task::accept(FuturesIo::new(io, timers), config).await
+    task::accept(Timed::new(io, timers), config).await
 }
 
 /// The opening handshake as a client, over a stream that is already connected. Sets nothing on the
@@ -206,7 +206,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timers,
 {
-    drive::client(FuturesIo::new(io, timers), request, config, &[]).await
+    drive::client(Timed::new(io, timers), request, config, &[]).await
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
@@ -220,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
     /// [`Error::Handshake`] for a bad request, or one that is not whole within
     /// [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`].
     pub async fn read(io: S, timers: T, config: &Config) -> Result<Self, Error> {
-        Self::new(FuturesIo::new(io, timers), config).read_good().await
+        Self::new(Timed::new(io, timers), config).read_good().await
     }
 
     /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request, to be
@@ -237,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
         timers: T,
         config: &Config,
     ) -> Result<(Self, Result<(), HandshakeError>), Error> {
-        let mut this = Self::new(FuturesIo::new(io, timers), config);
+        let mut this = Self::new(Timed::new(io, timers), config);
         let checked = this.fill().await?;
         Ok((this, checked))
     }
@@ -246,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     /// Joins a stream and a connection whose opening handshake is done.
     pub fn from_parts(io: S, timers: T, conn: Connection) -> Self {
-        Self::join(FuturesIo::new(io, timers), conn)
+        Self::join(Timed::new(io, timers), conn)
     }
 
     /// Two halves for two tasks, whatever the stream; see
@@ -265,11 +265,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        self.into_halves(|FuturesIo { io, timers, epoch, sleep, .. }| {
+        self.into_halves(|Timed { io, wait }| {
             let (read, write) = split(io);
-            let twin =
-                FuturesIo { io: write, timers: timers.clone(), epoch, sleep: None, reads: 0 };
-            (FuturesIo { io: read, timers, epoch, sleep, reads: 0 }, twin)
+            let FuturesIo { ref timers, epoch, .. } = wait;
+            let twin = FuturesIo { timers: timers.clone(), epoch, sleep: None, reads: 0 };
+            (Timed { io: read, wait }, Timed { io: write, wait: twin })
         })
     }
 }
@@ -278,10 +278,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
 /// their turn too if a peer sends faster than it is read.
 const READS: u8 = 64;
 
-/// A stream of `futures-io`, a clock, and a timer for the next deadline, made when one is first
-/// waited for.
-pub struct FuturesIo<S, T: Timers> {
-    io: S,
+/// A clock, and a timer for the next deadline, made when one is first waited for.
+pub struct FuturesIo<T: Timers> {
     timers: T,
     epoch: Instant,
     sleep: Option<Armed<T::Sleep>>,
@@ -295,44 +293,30 @@ struct Armed<F> {
     timer: Pin<Box<F>>,
 }
 
-impl<S, T: Timers> FuturesIo<S, T> {
+impl<S, T: Timers> Timed<S, FuturesIo<T>> {
     fn new(io: S, timers: T) -> Self {
         let epoch = timers.now();
-        Self { io, timers, epoch, sleep: None, reads: 0 }
+        Self { io, wait: FuturesIo { timers, epoch, sleep: None, reads: 0 } }
     }
 }
 
-impl<S: fmt::Debug, T: Timers> fmt::Debug for FuturesIo<S, T> {
+impl<T: Timers> fmt::Debug for FuturesIo<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FuturesIo").field("io", &self.io).finish_non_exhaustive()
+        f.debug_struct("FuturesIo").finish_non_exhaustive()
     }
 }
 
-impl<S, T: Timers> drive::Io for FuturesIo<S, T> {
-    type Stream = S;
-
-    fn get_ref(&self) -> &S {
-        &self.io
-    }
-
-    fn get_mut(&mut self) -> &mut S {
-        &mut self.io
-    }
-
-    fn into_inner(self) -> S {
-        self.io
-    }
-
+impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     fn now(&self) -> Time {
-        Time::new(self.timers.now().saturating_duration_since(self.epoch))
+        Time::new(self.wait.timers.now().saturating_duration_since(self.wait.epoch))
     }
 }
 
-impl<S, T: Timers> drive::task::Timer for FuturesIo<S, T> {
+impl<S, T: Timers> drive::task::Timer for Timed<S, FuturesIo<T>> {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
         // An `Instant` may not reach further; waking up once in a while does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-        let Self { timers, epoch, sleep, .. } = self;
+        let FuturesIo { timers, epoch, sleep, .. } = &mut self.wait;
         let set = || {
             let now = timers.now();
             let far = now.saturating_duration_since(*epoch) + FAR;
@@ -354,21 +338,22 @@ impl<S, T: Timers> drive::task::Timer for FuturesIo<S, T> {
     }
 }
 
-impl<S: AsyncRead + Unpin, T: Timers> drive::task::Source for FuturesIo<S, T> {
+impl<S: AsyncRead + Unpin, T: Timers> drive::task::Source for Timed<S, FuturesIo<T>> {
     #[inline(always)]
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.reads == READS {
-            self.reads = 0;
+        let reads = &mut self.wait.reads;
+        if *reads == READS {
+            *reads = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let read = Pin::new(&mut self.io).poll_read(cx, spare);
-        self.reads = if read.is_pending() { 0 } else { self.reads + 1 };
+        *reads = if read.is_pending() { 0 } else { *reads + 1 };
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin, T: Timers> drive::Output for FuturesIo<S, T> {
+impl<S: AsyncWrite + Unpin, T: Timers> drive::Output for Timed<S, FuturesIo<T>> {
     #[inline(always)]
     fn poll_write(
         &mut self,

@@ -1,8 +1,8 @@
 //! The client's opening handshake on a tokio stream, and connecting to a URL.
-use super::{Tokio, WebSocket};
+use super::WebSocket;
 use crate::{
     dial::{Dial, failed, proxy::Proxy, unresolved},
-    drive::{self, Error, Io},
+    drive::{self, Error, Timed},
     proto::{
         config::Config,
         handshake::{HandshakeError, client::Request},
@@ -82,7 +82,7 @@ impl Dial<'_> {
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
-        let io = Tokio::since(began, stream);
+        let io = Timed::since(began, stream);
         let ws = drive::client(io, self.request(), config, &ahead).await?;
         if let Some(options) = self.socket_options() {
             options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
@@ -99,9 +99,9 @@ impl Dial<'_> {
     ) -> Result<(MaybeTls, Vec<u8>), Error> {
         let (to, tls) = (proxy.target(), proxy.client_tls()?);
         let tcp = self.tcp(to, began, config).await?;
-        let mut io = Tokio::since(began, MaybeTls::to_proxy(tcp, to, tls)?);
+        let mut io = Timed::since(began, MaybeTls::to_proxy(tcp, to, tls)?);
         let ahead = proxy.tunnel(&mut io, self.target(), config).await?;
-        Ok((io.into_inner(), ahead))
+        Ok((io.io, ahead))
     }
 
     async fn tcp(&self, to: &Target, began: Instant, config: &Config) -> Result<TcpStream, Error> {
@@ -150,5 +150,5 @@ pub async fn client<S>(io: S, request: &Request, config: &Config) -> Result<WebS
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    drive::client(Tokio::new(io), request, config, &[]).await
+    drive::client(Timed::new(io), request, config, &[]).await
 }

@@ -47,7 +47,7 @@ pub use crate::tls::tokio::TlsStream;
 pub use connect::{client, connect};
 
 use crate::{
-    drive::{self, Error, task},
+    drive::{self, Error, Timed, task},
     proto::{config::Config, connection::Connection, handshake::HandshakeError, time::Time},
 };
 use ::tokio::{
@@ -100,7 +100,7 @@ use std::{
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
 /// [`close`](task::WebSocket::close) first. After the end of the connection, the stream stays open until
 /// this is dropped.
-pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
+pub type WebSocket<S> = task::WebSocket<Timed<S, Tokio>>;
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
 ///
@@ -128,28 +128,28 @@ pub type WebSocket<S> = task::WebSocket<Tokio<S>>;
 /// # Ok(())
 /// # }
 /// ```
-pub type Incoming<S> = drive::Incoming<Tokio<S>>;
+pub type Incoming<S> = drive::Incoming<Timed<S, Tokio>>;
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's Close,
 /// and drives all deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of
 /// the connection's end from a write that fails.
-pub type Reader<R, W> = task::Reader<Tokio<R>, Tokio<W>>;
+pub type Reader<R, W> = task::Reader<Timed<R, Tokio>, Timed<W, Tokio>>;
 
 /// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages fed
 /// and not flushed then leave with the [`Reader`]'s next write, if there is one. How the connection
 /// ended is asked of the [`Reader`].
 ///
 /// There is only one. For several senders, put a channel in front.
-pub type Writer<W> = task::Writer<Tokio<W>>;
+pub type Writer<W> = task::Writer<Timed<W, Tokio>>;
 
 /// A WebSocket in two halves.
 pub type Halves<R, W> = (Reader<R, W>, Writer<W>);
 
 /// The future of [`WebSocket::recv`](task::WebSocket::recv).
-pub type Recv<'a, S> = task::Recv<'a, drive::Whole, Tokio<S>>;
+pub type Recv<'a, S> = task::Recv<'a, drive::Whole, Timed<S, Tokio>>;
 
 /// The future of [`WebSocket::recv_with`](task::WebSocket::recv_with).
-pub type RecvWith<'a, S> = task::RecvWith<'a, drive::Whole, Tokio<S>>;
+pub type RecvWith<'a, S> = task::RecvWith<'a, drive::Whole, Timed<S, Tokio>>;
 
 pub use task::MessageOrRoom;
 
@@ -175,7 +175,7 @@ pub async fn accept<S>(io: S, config: &Config) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    task::accept(Tokio::new(io), config).await
+    task::accept(Timed::new(io), config).await
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
@@ -189,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// [`Error::Handshake`] for a bad request, or one that is not whole within
     /// [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`].
     pub async fn read(io: S, config: &Config) -> Result<Self, Error> {
-        Self::new(Tokio::new(io), config).read_good().await
+        Self::new(Timed::new(io), config).read_good().await
     }
 
     /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request, to be
@@ -205,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         io: S,
         config: &Config,
     ) -> Result<(Self, Result<(), HandshakeError>), Error> {
-        let mut this = Self::new(Tokio::new(io), config);
+        let mut this = Self::new(Timed::new(io), config);
         let checked = this.fill().await?;
         Ok((this, checked))
     }
@@ -214,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done.
     pub fn from_parts(io: S, conn: Connection) -> Self {
-        Self::join(Tokio::new(io), conn)
+        Self::join(Timed::new(io), conn)
     }
 
     /// Two halves for two tasks, whatever the stream; see
@@ -233,57 +233,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        self.into_halves(|Tokio { io, epoch, sleep }| {
-            let (read, write) = split(io);
-            (Tokio { io: read, epoch, sleep }, Tokio { io: write, epoch, sleep: None })
+        self.into_halves(|Timed { io, wait }| {
+            let ((read, write), epoch) = (split(io), wait.epoch);
+            (Timed { io: read, wait }, Timed::since(epoch, write))
         })
     }
 }
 
-/// A tokio stream, a clock, and a sleep until the next deadline, made when one is first armed.
+/// A clock, and a sleep until the next deadline, made when one is first armed.
 #[derive(Debug)]
-pub struct Tokio<S> {
-    io: S,
+pub struct Tokio {
     epoch: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Tokio<S> {
+impl<S> Timed<S, Tokio> {
     fn new(io: S) -> Self {
         Self::since(Instant::now(), io)
     }
 
     fn since(epoch: Instant, io: S) -> Self {
-        Self { io, epoch, sleep: None }
+        Self { io, wait: Tokio { epoch, sleep: None } }
     }
 }
 
-impl<S> drive::Io for Tokio<S> {
-    type Stream = S;
-
-    fn get_ref(&self) -> &S {
-        &self.io
-    }
-
-    fn get_mut(&mut self) -> &mut S {
-        &mut self.io
-    }
-
-    fn into_inner(self) -> S {
-        self.io
-    }
-
+impl<S> drive::Io for Timed<S, Tokio> {
     fn now(&self) -> Time {
-        Time::new(self.epoch.elapsed())
+        Time::new(self.wait.epoch.elapsed())
     }
 }
 
-impl<S> drive::task::Timer for Tokio<S> {
+impl<S> drive::task::Timer for Timed<S, Tokio> {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
         // tokio cannot sleep longer; waking up once in a while does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-        let at = self.epoch + (until - Time::ZERO).min(self.epoch.elapsed() + FAR);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        let Tokio { epoch, sleep } = &mut self.wait;
+        let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);
+        let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if sleep.deadline() != at {
             sleep.as_mut().reset(at);
         }
@@ -291,7 +277,7 @@ impl<S> drive::task::Timer for Tokio<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> drive::task::Source for Tokio<S> {
+impl<S: AsyncRead + Unpin> drive::task::Source for Timed<S, Tokio> {
     #[inline(always)]
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(spare);
@@ -300,7 +286,7 @@ impl<S: AsyncRead + Unpin> drive::task::Source for Tokio<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> drive::Output for Tokio<S> {
+impl<S: AsyncWrite + Unpin> drive::Output for Timed<S, Tokio> {
     #[inline(always)]
     fn poll_write(
         &mut self,

@@ -104,7 +104,8 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
-        self.receive(Want::Event, |rx| rx.event()).await
+        let ready = poll_fn(|cx| self.poll_more(cx, Want::Event)).await;
+        self.take(ready, |rx| rx.event())
     }
 
     /// The next piece of a message, as it arrives: for messages that are too large for memory. See
@@ -118,7 +119,8 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
-        self.receive(Want::Chunk, |rx| rx.chunk()).await
+        let ready = poll_fn(|cx| self.poll_more(cx, Want::Chunk)).await;
+        self.take(ready, |rx| rx.chunk())
     }
 
     /// [`recv_chunk`](Self::recv_chunk), with the control frames between the pieces, and
@@ -130,7 +132,8 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_chunk_event(&mut self) -> Result<Option<Event<'_, Chunk<'_>>>, Error> {
-        self.receive(Want::ChunkEvent, |rx| rx.chunk_event()).await
+        let ready = poll_fn(|cx| self.poll_more(cx, Want::ChunkEvent)).await;
+        self.take(ready, |rx| rx.chunk_event())
     }
 
     /// [`recv`](Self::recv), but the caller can keep the message; see
@@ -142,16 +145,8 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
-        self.receive(Want::Message, Receiver::take_message).await
-    }
-
-    async fn receive<'a, T>(
-        &'a mut self,
-        want: Want,
-        item: impl FnOnce(&'a mut Receiver) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
-        let ready = poll_fn(|cx| self.poll_more(cx, want)).await;
-        self.take(ready, item)
+        let ready = poll_fn(|cx| self.poll_message(cx)).await;
+        self.take(ready, Receiver::take_message)
     }
 }
 
