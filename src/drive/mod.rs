@@ -10,7 +10,6 @@ pub(crate) mod error;
 mod halves;
 pub(crate) mod handshake;
 pub(crate) mod io;
-mod polled;
 pub(crate) mod received;
 mod socket;
 pub(crate) mod sync;
@@ -32,7 +31,6 @@ pub(crate) use socket::begun;
 pub use task::{MessageOrRoom, Recv, RecvWith, WebSocket};
 
 use crate::proto::connection::{Ending, Receiver, Step};
-use polled::Polled;
 use std::{
     io::Result as IoResult,
     task::{Context, Poll, ready},
@@ -59,14 +57,22 @@ pub struct Socket<C, I> {
     /// Why there is no item: put here by a poll, taken by the call that returns it, so that nothing
     /// wide goes through futures.
     failed: Option<Error>,
-    pub(crate) polled: Polled,
+    #[cfg(feature = "_task")]
+    polled: task::polls::Polled,
 }
 
 impl<C: Core<I>, I: Input<C>> Socket<C, I> {
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
         let stamp = core.inbound().stamps_reads();
-        Self { core, io, stamp, failed: None, polled: Polled::default() }
+        Self {
+            core,
+            io,
+            stamp,
+            failed: None,
+            #[cfg(feature = "_task")]
+            polled: task::polls::Polled::default(),
+        }
     }
 
     /// Why there is no item: an error kept aside, or the end.
