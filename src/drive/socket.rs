@@ -7,7 +7,6 @@ use crate::proto::{
     close::CloseFrame,
     connection::{Closed, Connection, Position, Receiver, Sender, Step},
     error::SendError,
-    message::Message,
     outbound::Outbound,
 };
 use std::{
@@ -53,12 +52,6 @@ impl<C: Core<I>, I> Socket<C, I> {
     /// ```
     pub fn fail<'f>(&mut self, frame: impl Into<CloseFrame<'f>>) -> Result<(), SendError> {
         self.core.fail(frame.into())
-    }
-
-    /// The message at which the last step stopped.
-    #[inline(always)]
-    pub(crate) fn message(&mut self) -> Option<Message<'_>> {
-        self.core.inbound().receiver().message()
     }
 }
 

@@ -275,6 +275,12 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
             _ => self.poll_more(cx, Want::Message),
         }
     }
+
+    /// The message at which the last step stopped.
+    #[inline(always)]
+    fn message(&mut self) -> Option<Message<'_>> {
+        self.core.inbound().receiver().message()
+    }
 }
 
 /// The result of [`WebSocket::recv_or_room`].
