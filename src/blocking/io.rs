@@ -160,6 +160,7 @@ pub struct Patience {
 
 impl Patience {
     /// `shortest`: of all deadlines.
+    #[inline]
     pub(super) fn new(epoch: Instant, shortest: Duration) -> Self {
         Self {
             epoch,

@@ -55,15 +55,11 @@ pub trait Waits: Deadlines {
 }
 
 impl<S: Stream> Timed<S, Patient> {
+    #[inline]
     pub(super) fn new(io: S, patience: Patience) -> Self {
-        let wait = Patient {
-            patience,
-            read_timeout: Timeout::default(),
-            write_timeout: Timeout::default(),
-            last: LastRead::Vain,
-            why: None,
-        };
-        Self { io, wait }
+        let (read_timeout, write_timeout) = (Timeout::default(), Timeout::default());
+        let last = LastRead::Vain;
+        Self { io, wait: Patient { patience, read_timeout, write_timeout, last, why: None } }
     }
 
     /// See [`WebSocket::set_read_timeout`](super::WebSocket::set_read_timeout).
