@@ -186,9 +186,9 @@ mod tokio_adapter {
         both::<RecvWith<'_, TcpStream>>();
         both::<MessageOrRoom<'_>>();
         both::<MaybeTls>();
-        both::<Tokio<TcpStream>>();
+        both::<Tokio>();
         both::<Whole>();
-        both::<Socket<Whole, Tokio<TcpStream>>>();
+        both::<Socket<Whole, TcpStream>>();
         // Not `Send`: it is a lock, to be given back where it was taken.
         sync::<SenderGuard<'_>>();
     };
@@ -237,7 +237,7 @@ mod futures_io_adapter {
     const _: () = {
         both::<Incoming<TcpStream, Timer>>();
         both::<WebSocket<TcpStream, Timer>>();
-        both::<FuturesIo<TcpStream, Timer>>();
+        both::<FuturesIo<Timer>>();
         // Not `Send`: it is a lock, to be given back where it was taken.
         sync::<SenderGuard<'_>>();
         both::<Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>>();
