@@ -54,6 +54,8 @@ mod limits;
 mod masking;
 mod numbers;
 mod opening;
+#[cfg(all(feature = "proxy", feature = "tokio"))]
+mod proxies;
 mod state;
 #[cfg(all(feature = "rustls", feature = "tokio"))]
 mod tls;
