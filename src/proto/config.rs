@@ -196,8 +196,8 @@ impl Config {
         self
     }
 
-    /// How long the opening handshake may take; default 10 s. Stops peers from holding sockets
-    /// with a head that trickles in.
+    /// How long the opening handshake may take, in `connect` with resolving, TCP and TLS before it; default 10 s.
+    /// Stops peers from holding sockets with a head that trickles in.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
         self

@@ -35,7 +35,7 @@ use tungstenite::{
 const PAGE: &str = include_str!("../../../docs/MIGRATING.md");
 
 /// What the table has on its left, and the test of that row.
-const ROWS: [(&str, fn()); 23] = [
+const ROWS: [(&str, fn()); 27] = [
     ("`connect(url)?` returns `(ws, response)`", connect),
     ("`client(request, stream)?`", client_over_a_stream),
     ("`accept(stream)?`", accept),
@@ -54,6 +54,10 @@ const ROWS: [(&str, fn()); 23] = [
     ("`Error::WriteBufferFull`", write_buffer_full),
     ("`Error::Capacity(MessageTooLong)`", too_long),
     ("`Error::Protocol(_)`, `Error::Utf8`", violations),
+    ("`Error::Http(response)`", refusal),
+    ("`message.into_data()`, `is_text()` of a message kept", kept_messages),
+    ("`message.into_text()?`, which takes binary messages too", kept_messages),
+    ("`CloseCode::from(4009)`, `u16::from(code)`", close_codes),
     ("`Error::Protocol(ResetWithoutClosingHandshake)`", end_without_close),
     ("`WebSocketConfig::max_message_size` (64 MiB)", too_long),
     ("`max_frame_size` (16 MiB)", too_long_a_frame),
@@ -179,6 +183,28 @@ fn connect_to_what_redirects() {
         assert!(matches!(error, Error::Refused(refusal) if refusal.status == 302));
         redirecting.join().unwrap();
         server.join().unwrap();
+    });
+}
+
+#[test]
+fn refusal() {
+    bounded(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let refusing = thread::spawn(move || {
+            for _ in 0..2 {
+                let mut peer = Peer::new(listener.accept().unwrap().0);
+                while !peer.exact(1).ends_with(b"\n") || peer.exact(2) != b"\r\n" {}
+                peer.wire(b"HTTP/1.1 403 No\r\nX-Why: closed\r\nContent-Length: 4\r\n\r\nshut");
+            }
+        });
+        let Err(TheirError::Http(theirs)) = tungstenite::connect(&url) else { panic!() };
+        let ours = blocking::connect(&url, &Config::default());
+        let Err(Error::Refused(ours)) = ours else { panic!("{ours:?}") };
+        assert_eq!(theirs.status().as_u16(), ours.status);
+        assert_eq!(Some(theirs.headers()["X-Why"].as_bytes()), ours.headers().get("X-Why"));
+        assert_eq!(theirs.body().as_deref(), Some(&ours.body[..]));
+        refusing.join().unwrap();
     });
 }
 
@@ -336,6 +362,8 @@ fn control_frames_of_read() {
         let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye");
         assert_eq!(ours.recv_event().unwrap(), Some(Event::Close(Some(frame))));
         assert_eq!(ours.recv_event().unwrap(), None);
+        let end = ours.closed().unwrap();
+        assert_eq!((end.code, end.reason), (1001, "bye"));
 
         // Both have answered; ours repeats the code and not the reason.
         let mut answers = [rest(&mut to_theirs), rest(&mut to_ours)];
@@ -343,6 +371,37 @@ fn control_frames_of_read() {
         answers.iter_mut().for_each(|frames| frames[1].1.truncate(2));
         assert_eq!(answers[0], answers[1]);
     });
+}
+
+#[test]
+fn kept_messages() {
+    bounded(|| {
+        let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
+        for peer in [&mut to_theirs, &mut to_ours] {
+            peer.send(TEXT, b"buy");
+            peer.send(BINARY, b"buy");
+            peer.send(BINARY, &[0xff]);
+        }
+        let theirs = [(); 3].map(|()| theirs.read().unwrap());
+        let ours = [(); 3].map(|()| ours.recv_owned().unwrap().unwrap());
+        for (theirs, ours) in theirs.into_iter().zip(ours) {
+            assert_eq!(theirs.is_text(), ours.is_text());
+            let text = std::str::from_utf8(ours.as_bytes()).ok().map(str::to_owned);
+            assert_eq!(theirs.clone().into_text().ok().map(|text| text.to_string()), text);
+            assert_eq!(ours.clone().into_text().is_ok(), ours.is_text());
+            assert_eq!(theirs.into_data(), bytes::Bytes::from(ours));
+        }
+    });
+}
+
+#[test]
+fn close_codes() {
+    for code in 0..=u16::MAX {
+        let theirs = TheirCloseCode::from(code);
+        assert_eq!(u16::from(theirs), code);
+        assert!(CloseCode::new(code).is_none_or(|ours| ours.get() == code));
+    }
+    assert!(CloseCode::new(4009).is_some() && CloseCode::new(1006).is_none());
 }
 
 // Sending.
