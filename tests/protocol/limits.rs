@@ -63,14 +63,16 @@ fn p205_any_byte_is_a_sign_of_life() {
         });
         assert_eq!(end, None);
         // A quiet one that answers Pings, and nothing else.
-        let mut conn = connection(role, &beating());
+        let (mut conn, mut pings) = (connection(role, &beating()), 0);
         let end = live(&mut conn, 60, |conn, _| {
             for (b0, payload) in sent(&drain(conn)) {
                 assert_eq!(b0, PING);
                 receive(conn, &to(role, PONG, payload));
+                pings += 1;
             }
         });
         assert_eq!(end, None);
+        assert!(pings > 1, "{pings}");
     }
 }
 

@@ -198,14 +198,17 @@ fn the_modules_of_the_core_name_each_other_in_no_circle() {
 
 #[test]
 fn adapters_name_no_timer_phase_stall_or_delivery() {
+    let mut adapters = BTreeSet::new();
     for source in sources() {
         if matches!(source.name(), "tokio" | "futures_io" | "blocking") {
+            adapters.insert(source.name().to_owned());
             let paths = source.paths("crate::", source.module.len());
             let mut names = paths.iter().filter(|path| path[0] == "proto").flatten();
             let found = names.find(|name| NOT_FOR_ADAPTERS.contains(&&name[..]));
             assert_eq!(found, None, "in {:?}", source.module);
         }
     }
+    assert_eq!(adapters.len(), 3, "{adapters:?}");
 }
 
 /// Known: an error and slices of `io`, which are values.

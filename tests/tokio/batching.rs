@@ -412,7 +412,9 @@ async fn a_hundred_spliced_payloads_go_out_whole_and_in_order() {
             let mut wire = vec![0; expected];
             let reading = async { near.read_exact(&mut wire).await.unwrap() };
             tokio::join!(sending, reading);
-            for (i, message) in messages(&frames(&wire)).iter().enumerate() {
+            let messages = messages(&frames(&wire));
+            assert_eq!(messages.len(), 100);
+            for (i, message) in messages.iter().enumerate() {
                 assert!(message.as_bytes() == vec![i as u8; i * 3]);
             }
         }
