@@ -51,7 +51,9 @@ pub trait Waits: Deadlines {
     /// The stream may take more, or another thread may want something, before input comes.
     fn is_brief(&self, refused: bool) -> bool;
     /// Waits for another thread that is writing, if one is. Says whether it still is.
-    fn wait_for_writer(&mut self) -> Option<Stuck>;
+    fn wait_for_writer(&mut self) -> Option<Stuck> {
+        None
+    }
 }
 
 impl<S: Stream> Timed<S, Patient> {
@@ -230,10 +232,5 @@ impl Waits for Whole {
     #[inline]
     fn is_brief(&self, refused: bool) -> bool {
         refused
-    }
-
-    #[inline]
-    fn wait_for_writer(&mut self) -> Option<Stuck> {
-        None
     }
 }
