@@ -9,7 +9,10 @@ use crate::{
     tls,
 };
 use proxy::Proxy;
-use std::{fmt, format, io};
+use std::{
+    fmt, io,
+    string::{String, ToString},
+};
 
 /// How to connect: the request, and how the stream is made. To connect to a URL with the defaults, use
 /// the adapter's `connect`.
@@ -105,7 +108,16 @@ pub(crate) fn unresolved(target: &Target, error: io::Error) -> io::Error {
     failed(format_args!("{}:{}", target.host(), target.port()), error)
 }
 
-/// An error of connecting, which names the address dialed.
+/// An error of connecting, which names the address dialed; that of the system is its source.
 pub(crate) fn failed(address: impl fmt::Display, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{error}, dialing {address}"))
+    io::Error::new(error.kind(), Dialing { error, address: address.to_string() })
+}
+
+/// The error of the system, as the source, and where to.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}, dialing {address}")]
+struct Dialing {
+    #[source]
+    error: io::Error,
+    address: String,
 }

@@ -13,7 +13,7 @@ use std::{
 };
 use tickwire::{
     CloseCode, Config, Dial, Error, Heartbeat, RecvError,
-    blocking::{self, Plain, Spin, Stream, WebSocket},
+    blocking::{self, Spin, Stream, Untimed, WebSocket},
     handshake::{HandshakeError, client::Request},
 };
 
@@ -228,7 +228,7 @@ fn it_asks_until_it_gets_and_no_more() {
 #[test]
 fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
     bounded(|| {
-        let error = Spin::new(Plain(io::empty())).unwrap_err();
+        let error = Spin::new(Untimed(io::empty())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         let (near, _far) = tcp_pair();
         let mut near = Spin::new(near).unwrap().into_inner().unwrap();

@@ -44,7 +44,7 @@ async fn session(
         None => return Ok(Done::Closed(ws.closed().map_or(1006, |end| end.code))),
     }
     for (number, payload) in unacked.iter() {
-        let _ = ws.feed(&wire::order(number, payload)); // refused once the stream is broken:
+        let _ = ws.feed(wire::order(number, payload)); // refused once the stream is broken:
     } // receiving says why
     let mut more = true;
     while more || !unacked.is_empty() {
@@ -59,7 +59,7 @@ async fn session(
             order = orders.recv(), if more && unacked.has_room() => match order {
                 // Remembered first: from here on it will arrive, whatever becomes of this connection.
                 Some(order) => if let Some(number) = unacked.push(&order) {
-                    let _ = ws.feed(&wire::order(number, &order));
+                    let _ = ws.feed(wire::order(number, &order));
                 },
                 None => more = false,
             },

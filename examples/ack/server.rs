@@ -44,9 +44,9 @@ impl Orders {
 /// One connection. Its path is the client's name, so that the next one goes on with its account.
 pub(crate) async fn serve(stream: TcpStream, orders: &Orders) -> Result<(), Error> {
     stream.set_nodelay(true)?;
-    let handshake = Incoming::read(stream, &Config::default()).await?;
-    let client = handshake.request().path().to_owned();
-    let mut ws = handshake.accept(Accept::default()).await?;
+    let incoming = Incoming::read(stream, &Config::default()).await?;
+    let client = incoming.request().path().to_owned();
+    let mut ws = incoming.accept(Accept::default()).await?;
     ws.send(&orders.up_to(&client).to_be_bytes()).await?;
     while let Some(received) = ws.recv_with().await? {
         match orders.take(&client, received.message.as_bytes()) {

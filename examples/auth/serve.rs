@@ -17,13 +17,13 @@ pub(crate) const ORIGIN: &str = "https://ticks.example";
 
 /// One connection: a greeting for who was let in.
 pub(crate) async fn session(stream: TcpStream, gate: &Gate) -> Result<(), Error> {
-    let handshake = Incoming::read(stream, &Config::default()).await?;
-    let name = match gate.look(&handshake.request()) {
+    let incoming = Incoming::read(stream, &Config::default()).await?;
+    let name = match gate.look(&incoming.request()) {
         Ok(name) => name,
-        Err(rejection) => return handshake.reject(rejection).await,
+        Err(rejection) => return incoming.reject(rejection).await,
     };
     // Only this name is ever agreed on: a token among those offered is not repeated.
-    let mut ws = handshake.accept(Accept::default().subprotocols([PROTOCOL])).await?;
+    let mut ws = incoming.accept(Accept::default().subprotocols([PROTOCOL])).await?;
     ws.send(&format!("hello {name}")).await?;
     while ws.recv().await?.is_some() {}
     Ok(())

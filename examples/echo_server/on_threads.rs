@@ -126,11 +126,11 @@ impl Server {
     }
 
     fn handshake<S: Stream>(&self, stream: S, url: &str) -> Result<WebSocket<S>, Error> {
-        let (handshake, checked) = Incoming::read_any(stream, &self.options.config)?;
-        match self.options.admit(handshake.request(), checked) {
-            Ok(()) => handshake.accept(Accept::default().subprotocols(&self.options.subprotocols)),
+        let (incoming, checked) = Incoming::read_any(stream, &self.options.config)?;
+        match self.options.admit(incoming.request(), checked) {
+            Ok(()) => incoming.accept(Accept::default().subprotocols(&self.options.subprotocols)),
             Err(error) => {
-                handshake.reject(refusal(error, url))?;
+                incoming.reject(refusal(error, url))?;
                 Err(error.into())
             }
         }

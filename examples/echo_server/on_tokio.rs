@@ -189,11 +189,11 @@ async fn open<S>(stream: S, url: &str, options: &Options) -> Result<WebSocket<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (handshake, checked) = Incoming::read_any(stream, &options.config).await?;
-    match options.admit(handshake.request(), checked) {
-        Ok(()) => handshake.accept(Accept::default().subprotocols(&options.subprotocols)).await,
+    let (incoming, checked) = Incoming::read_any(stream, &options.config).await?;
+    match options.admit(incoming.request(), checked) {
+        Ok(()) => incoming.accept(Accept::default().subprotocols(&options.subprotocols)).await,
         Err(error) => {
-            handshake.reject(refusal(error, url)).await?;
+            incoming.reject(refusal(error, url)).await?;
             Err(error.into())
         }
     }

@@ -96,13 +96,13 @@ const ECHOES: usize = 16;
 fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), BoxError> {
     stream.set_nonblocking(false)?; // on some systems it is as its listener was
     stream.set_nodelay(true)?;
-    let (handshake, checked) = Incoming::read_any(stream, &config())?;
+    let (incoming, checked) = Incoming::read_any(stream, &config())?;
     if let Err(error) = checked {
-        let answer = page::answer(PAGE, &handshake.request(), error)?;
-        return Ok(handshake.reject(answer)?);
+        let answer = page::answer(PAGE, &incoming.request(), error)?;
+        return Ok(incoming.reject(answer)?);
     }
-    let mut ws = handshake.accept_corked(Accept::default())?;
-    let _ = ws.feed(&outlet.join())?;
+    let mut ws = incoming.accept_corked(Accept::default())?;
+    let _ = ws.feed(outlet.join())?;
     let (mut reader, mut writer) = ws.into_split()?;
     let (asked, echoes) = mpsc::sync_channel(ECHOES);
     scope(|scope| {

@@ -98,13 +98,13 @@ where
 /// One subscriber, from its opening handshake to its closing one; or a browser that wants the page.
 async fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
-    let (handshake, checked) = Incoming::read_any(stream, &config()).await?;
+    let (incoming, checked) = Incoming::read_any(stream, &config()).await?;
     if let Err(error) = checked {
-        let answer = page::answer(PAGE, &handshake.request(), error)?;
-        return Ok(handshake.reject(answer).await?);
+        let answer = page::answer(PAGE, &incoming.request(), error)?;
+        return Ok(incoming.reject(answer).await?);
     }
-    let mut ws = handshake.accept_corked(Accept::default())?;
-    let _ = ws.feed(&outlet.join())?;
+    let mut ws = incoming.accept_corked(Accept::default())?;
+    let _ = ws.feed(outlet.join())?;
     loop {
         select! {
             biased;

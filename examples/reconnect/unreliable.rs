@@ -64,16 +64,16 @@ impl Server {
         if let End::InHandshake = end {
             return Ok(Vec::new());
         }
-        let handshake = Incoming::read(stream, &Config::default()).await?;
+        let incoming = Incoming::read(stream, &Config::default()).await?;
         if let End::Refused(status, retry_after) = end {
             let mut rejection = Rejection::new(status);
             if let Some(seconds) = retry_after {
                 rejection = rejection.header("Retry-After", &seconds.to_string())?;
             }
-            handshake.reject(rejection).await?;
+            incoming.reject(rejection).await?;
             return Ok(Vec::new());
         }
-        let mut ws = handshake.accept(Accept::default()).await?;
+        let mut ws = incoming.accept(Accept::default()).await?;
         let mut lines = Vec::new();
         while lines.len() < said
             && let Some(message) = ws.recv().await?

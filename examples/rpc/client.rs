@@ -206,7 +206,7 @@ impl Driver {
                         if begun.swap(true, Relaxed) {
                             continue; // given up
                         }
-                        match ws.feed(&wire::message(number, &request)) {
+                        match ws.feed(wire::message(number, &request)) {
                             Ok(position) => drop(self.waiting.insert(number, (position, waiting))),
                             // The server has just closed: receiving says why.
                             Err(_) => drop(waiting.answer.send(Err(CallError::NotSent))),

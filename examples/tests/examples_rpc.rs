@@ -249,7 +249,7 @@ async fn a_flood_of_answers_to_nothing_keeps_neither_memory_nor_callers() {
             let mut number = None;
             while number.is_none() {
                 for junk in 0..1000 {
-                    let _ = peer.0.feed(&wire::message(1000 * (1 + round) + junk, b"junk"));
+                    let _ = peer.0.feed(wire::message(1000 * (1 + round) + junk, b"junk"));
                 }
                 tokio::select! {
                     biased;

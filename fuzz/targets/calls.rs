@@ -762,7 +762,7 @@ impl Ledger {
             let written = i < self.walk.first;
             let said = tx.is_written(fed.position);
             // Where some were dropped, it is not known which.
-            assert!(said == written || (written && tx.unsent() > 0), "frame {i} that overtakes");
+            assert!(said == written || (written && tx.dropped() > 0), "frame {i} that overtakes");
         }
         self.check_memory();
     }
@@ -924,7 +924,7 @@ impl Ledger {
 
     fn check_counts(&mut self) {
         let tx = self.conn.sender_mut();
-        let (buffered, unsent) = (tx.buffered_amount(), tx.unsent() as usize);
+        let (buffered, unsent) = (tx.buffered_amount(), tx.dropped() as usize);
         assert!(self.chunks.is_some() || buffered == 0, "{buffered} buffered, all written");
         assert!(self.fed_bytes <= self.written.len() + unsent + buffered, "bytes unaccounted for");
         if self.close.is_none() && !self.broken {

@@ -164,7 +164,7 @@ fuzz_target!(|input: Input| {
         assert_eq!(end.conn.step(), Ok(Step::Closed));
         assert_eq!(end.conn.closed().unwrap().code, 1000);
         assert_eq!(end.conn.sender().buffered_amount(), 0);
-        assert_eq!(end.conn.sender().unsent(), 0);
+        assert_eq!(end.conn.sender().dropped(), 0);
         assert_eq!(end.conn.sender_mut().feed(b"late"), Err(SendError::Closed));
     }
 });

@@ -56,7 +56,7 @@ pub use connect::connect;
 pub use handshake::{Incoming, accept, client};
 pub use spin::Spin;
 pub use split::{Reader, Writer};
-pub use stream::{Plain, Stream};
+pub use stream::{Stream, Untimed};
 
 #[cfg(doc)]
 use crate::proto::{config::Config, connection::Sender};
@@ -139,8 +139,9 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a message that cannot be sent, [`Error::Io`] if the stream fails; messages
-    /// received are still delivered then. [`Error::WouldBlock`] before there was room: nothing
+    /// [`Error::Send`] for a message that cannot be sent, [`Error::Io`] if the stream fails,
+    /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if it took nothing for
+    /// [`write_timeout`](Config::write_timeout); messages received are still delivered then. [`Error::WouldBlock`] before there was room: nothing
     /// was sent, and a message given by value is gone (`ready`, then `feed` and `flush`, keep it); or later: the message goes out whole with the next flush, so do not
     /// send it again. [`Sender::fed`] before and after tells which.
     pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
@@ -153,8 +154,8 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] when the sending half is closed, [`Error::Io`] when the stream fails,
-    /// [`Error::WouldBlock`] when there is no room yet.
+    /// [`Error::Send`] when the sending half is closed, [`Error::Io`] and [`Error::Recv`] as
+    /// [`flush`](Self::flush), [`Error::WouldBlock`] when there is no room yet.
     pub fn ready(&mut self) -> Result<(), Error> {
         self.io.wait.patience.begin();
         settled(self.poll_room(&mut context()))?
@@ -164,7 +165,8 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the stream fails, [`Error::Recv`] when it took nothing for
+    /// [`Error::Io`] when the stream fails, [`Error::Recv`] with
+    /// [`WriteTimeout`](crate::RecvError::WriteTimeout) when it took nothing for
     /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] when something is left; it
     /// leaves with the next flush.
     #[inline]

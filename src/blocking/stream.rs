@@ -10,7 +10,7 @@ use std::{
 ///
 /// Everything except reading and writing has a default, for streams that lack it. Without
 /// timeouts a deadline of [`Config`](crate::Config) is noticed only when a read or write returns
-/// by itself, and so never if the peer stays silent. [`Plain`] makes a `Stream` of any
+/// by itself, and so never if the peer stays silent. [`Untimed`] makes a `Stream` of any
 /// other `Read + Write`.
 pub trait Stream: Read + Write {
     /// Sets how long a read may block; `None`: for ever. A read that takes longer fails with
@@ -181,11 +181,11 @@ forward!(Box<S>);
 /// It may be non-blocking: a call that would block returns
 /// [`Error::WouldBlock`](crate::Error::WouldBlock).
 #[derive(Clone, Debug, Default)]
-pub struct Plain<S>(pub S);
+pub struct Untimed<S>(pub S);
 
-impl<S: Read + Write> Stream for Plain<S> {}
+impl<S: Read + Write> Stream for Untimed<S> {}
 
-impl<S: Read> Read for Plain<S> {
+impl<S: Read> Read for Untimed<S> {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read(buf)
@@ -197,7 +197,7 @@ impl<S: Read> Read for Plain<S> {
     }
 }
 
-impl<S: Write> Write for Plain<S> {
+impl<S: Write> Write for Untimed<S> {
     #[inline]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.0.write(buf)

@@ -19,7 +19,7 @@ pub enum Error {
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed. Fatal. A TLS stream that was cut off, without a close_notify, ends this way
-    /// too, with `UnexpectedEof`.
+    /// too, with `UnexpectedEof`. That of connecting names the address, and its source is the system's.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate. Fatal.

@@ -57,7 +57,7 @@ impl<I: Input<Whole> + Output> Answers<I> for Whole {
     #[inline(always)]
     fn is_free(&self) -> bool {
         let tx = self.conn.sender();
-        !tx.wants_write() && !tx.is_closed()
+        !tx.past_cork_limit() && !tx.is_closed()
     }
 
     fn poll_room(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
@@ -66,7 +66,7 @@ impl<I: Input<Whole> + Output> Answers<I> for Whole {
             // Receiving finds the error again later.
             return socket.poll_flush(cx, true).map(drop);
         }
-        if tx.wants_write() {
+        if tx.past_cork_limit() {
             socket.write(cx);
         }
         Poll::Ready(())

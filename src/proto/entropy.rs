@@ -12,7 +12,8 @@ use core::fmt;
 ///
 /// It has to be cryptographically strong, and no two connections may share a sequence: do not
 /// clone one, and do not make one before a `fork`. It has to be `Send` and `Sync`, as the connection
-/// that keeps it is. With the feature `std`, `SystemEntropy` is one.
+/// that keeps it is. The feature `std` has one, `SystemEntropy`; without it the
+/// caller brings one, such as a hardware generator.
 pub trait Entropy {
     /// Fills `dest` with unpredictable bytes.
     fn fill(&mut self, dest: &mut [u8]);

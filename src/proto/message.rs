@@ -201,7 +201,9 @@ pub struct Info {
     /// whether a text is valid UTF-8, nor how long a compressed message is when inflated.
     pub more: bool,
     /// When the read that completed the message was made, if the caller said so
-    /// ([`commit_at`](crate::Receiver::commit_at)).
+    /// ([`commit_at`](crate::Receiver::commit_at)): counted from the caller's epoch. The adapters say so if
+    /// [`stamp_reads`](crate::Config::stamp_reads) is set, and count from when they began to dial or to accept, or
+    /// were given the connection: the difference of two of one connection means something, one alone does not.
     pub read_at: Option<Time>,
 }
 

@@ -33,7 +33,7 @@ use std::{
 };
 
 /// TLS over another stream, as either end: what `connect` uses for `wss`, and a server can use as
-/// well as any other TLS stream ([`Plain`](crate::blocking::Plain) takes a `StreamOwned` of rustls, without
+/// well as any other TLS stream ([`Untimed`](crate::blocking::Untimed) takes a `StreamOwned` of rustls, without
 /// timeouts or a split).
 ///
 /// The TLS handshake takes place with the first read, or a client's first write, and so within the

@@ -240,18 +240,18 @@ macro_rules! end {
                 accept: Accept<'_>,
             ) -> Result<Self, Error> {
                 let io = Line::new($stream, How::PLAIN);
-                let handshake = $run!($adapter::Incoming::read(io, $($timers,)? config))?;
-                $run!(handshake.accept(accept)).map(Self::new)
+                let incoming = $run!($adapter::Incoming::read(io, $($timers,)? config))?;
+                $run!(incoming.accept(accept)).map(Self::new)
             }
             fn accept_corked($io: UnixStream, config: &Config) -> Result<Self, Error> {
                 let io = Line::new($stream, How::PLAIN);
-                let handshake = $run!($adapter::Incoming::read(io, $($timers,)? config))?;
-                handshake.accept_corked(Accept::default()).map(Self::new)
+                let incoming = $run!($adapter::Incoming::read(io, $($timers,)? config))?;
+                incoming.accept_corked(Accept::default()).map(Self::new)
             }
             fn reject($io: UnixStream, config: &Config, rejection: Rejection) -> Result<(), Error> {
                 let io = Line::new($stream, How::PLAIN);
-                let handshake = $run!($adapter::Incoming::read(io, $($timers,)? config))?;
-                $run!(handshake.reject(rejection))
+                let incoming = $run!($adapter::Incoming::read(io, $($timers,)? config))?;
+                $run!(incoming.reject(rejection))
             }
             fn answer(
                 $io: UnixStream,

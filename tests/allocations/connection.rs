@@ -133,7 +133,7 @@ fn sending_allocates_nothing_in_steady_state() {
         for size in SIZES {
             let payload = vec![7; size];
             let text = &*"x".repeat(size);
-            let prepared = Prepared::new(&vec![8; size]);
+            let prepared = Prepared::new(vec![8; size]);
             let mut conn = connection(role, &Config::default().high_water(usize::MAX));
             let mut batch = || {
                 for _ in 0..4 {

@@ -178,20 +178,20 @@ impl Door {
         let refused = Error::Handshake(tickwire::handshake::HandshakeError::Incomplete);
         match self.adapter {
             Adapter::Blocking => {
-                let handshake = blocking::Incoming::read(self.io, config)?;
-                match decide(&handshake.request()) {
-                    Ok(accept) => Ok(Ws::Blocking(handshake.accept(accept)?)),
-                    Err(rejection) => handshake.reject(rejection).and(Err(refused)),
+                let incoming = blocking::Incoming::read(self.io, config)?;
+                match decide(&incoming.request()) {
+                    Ok(accept) => Ok(Ws::Blocking(incoming.accept(accept)?)),
+                    Err(rejection) => incoming.reject(rejection).and(Err(refused)),
                 }
             }
             #[cfg(feature = "tokio")]
             Adapter::Tokio => {
                 let Self { io, runtime, .. } = self;
                 let ws = runtime.block_on(async {
-                    let handshake = on_tokio::Incoming::read(asynchronous(io), config).await?;
-                    match decide(&handshake.request()) {
-                        Ok(accept) => handshake.accept(accept).await,
-                        Err(rejection) => handshake.reject(rejection).await.and(Err(refused)),
+                    let incoming = on_tokio::Incoming::read(asynchronous(io), config).await?;
+                    match decide(&incoming.request()) {
+                        Ok(accept) => incoming.accept(accept).await,
+                        Err(rejection) => incoming.reject(rejection).await.and(Err(refused)),
                     }
                 })?;
                 Ok(Ws::Tokio(ws, runtime))

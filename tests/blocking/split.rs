@@ -11,7 +11,7 @@ use std::{
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, OwnedMessage,
     RecvError, SendError,
-    blocking::{Incoming, Plain, Reader, Stream, Writer},
+    blocking::{Incoming, Reader, Stream, Untimed, Writer},
     handshake::server::Accept,
 };
 
@@ -210,8 +210,8 @@ fn a_corked_response_is_written_by_the_reader() {
             b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
         );
-        let handshake = Incoming::read(near, &config()).unwrap();
-        let mut ws = handshake.accept_corked(Accept::default().subprotocols(&["x"])).unwrap();
+        let incoming = Incoming::read(near, &config()).unwrap();
+        let mut ws = incoming.accept_corked(Accept::default().subprotocols(&["x"])).unwrap();
         let _ = ws.feed("snapshot").unwrap();
         let (mut reader, mut writer) = ws.into_split().unwrap();
         let reading = thread::spawn(move || text(&mut reader));
@@ -364,7 +364,7 @@ fn after_a_failed_write_what_the_peer_said_is_still_received() {
     let (mut reader, mut writer) = server(io, &config()).into_split().unwrap();
     let error = writer.send("order").unwrap_err();
     assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe));
-    assert!(writer.sender().unsent() > 0 && writer.sender().is_closed());
+    assert!(writer.sender().dropped() > 0 && writer.sender().is_closed());
     assert!(matches!(writer.flush(), Err(Error::Io(_))));
     assert_eq!(text(&mut reader), "one");
     assert_eq!(text(&mut reader), "two");
@@ -541,7 +541,7 @@ fn without_the_other_half_each_goes_on() {
 
 #[test]
 fn a_stream_that_cannot_be_cloned_is_not_split() {
-    let ws = server(Plain(Scripted::default()), &config());
+    let ws = server(Untimed(Scripted::default()), &config());
     assert_eq!(ws.into_split().unwrap_err().kind(), io::ErrorKind::Unsupported);
 }
 
@@ -580,7 +580,7 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
         writer.sender().abort(slow).unwrap();
         writer.flush().unwrap();
-        assert!(writer.sender().is_closed() && writer.sender().unsent() == 6);
+        assert!(writer.sender().is_closed() && writer.sender().dropped() == 6);
         let (b0, body) = peer.frame();
         assert_eq!((b0, &body[..]), (CLOSE, &b"\x03\xf5too slow"[..]));
         peer.send(CLOSE, b"\x03\xe9bye");

@@ -16,7 +16,7 @@ use std::{
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, RecvError,
     SendError,
-    blocking::{Incoming, Plain, Stream, WebSocket, accept, client as shake, connect},
+    blocking::{Incoming, Stream, Untimed, WebSocket, accept, client as shake, connect},
     handshake::{HandshakeError, client::Request, server::Accept, server::Rejection},
 };
 
@@ -152,7 +152,7 @@ fn a_stream_that_would_block_at_every_cut_loses_nothing() {
             let input =
                 wire.chunks(cut).flat_map(|cut| [Read1::Fail(kind), Read1::Bytes(cut.to_vec())]);
             let io = Scripted::new(input);
-            let mut ws = WebSocket::from_parts(Plain(io), conn(true, &config()));
+            let mut ws = WebSocket::from_parts(Untimed(io), conn(true, &config()));
             let (mut seen, mut blocked) = (Vec::new(), 0);
             loop {
                 match ws.recv_event() {
@@ -282,7 +282,7 @@ fn the_callers_read_timeout_passes_and_nothing_is_lost() {
         let (mut ws, _peer) = served(&config());
         let zero = ws.set_read_timeout(Some(Duration::ZERO)).unwrap_err();
         assert_eq!(zero.kind(), io::ErrorKind::InvalidInput);
-        let mut ws = server(Plain(Scripted::default()), &config());
+        let mut ws = server(Untimed(Scripted::default()), &config());
         let none = ws.set_read_timeout(Some(ms(10))).unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::Unsupported);
     });
@@ -348,7 +348,7 @@ fn after_a_failed_write_what_the_peer_said_is_still_received() {
         assert_eq!(ws.recv().unwrap(), None);
         assert_eq!(ws.closed().unwrap().code, 1008);
         assert!(!ws.closed().is_some_and(|end| end.clean));
-        assert!(ws.sender().unsent() > 0);
+        assert!(ws.sender().dropped() > 0);
     }
     // Without a Close it is the error of the write that is returned.
     let io = Scripted::new([Read1::Bytes(masked(TEXT, b"one"))]);
@@ -688,7 +688,7 @@ fn other_streams_serve_as_well() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
         });
-        let mut ws = client(Plain(near), &config());
+        let mut ws = client(Untimed(near), &config());
         ws.send("plain").unwrap();
         assert_eq!(text(&mut ws), "plain");
         ws.close(None).unwrap();
@@ -788,10 +788,10 @@ fn plain_http_can_be_answered_with_a_page() {
         let mut peer = Peer::new(far);
         peer.wire(b"GET /index.html HTTP/1.1\r\nHost: x\r\n\r\n");
         peer.end();
-        let (handshake, checked) = Incoming::read_any(near, &config()).unwrap();
+        let (incoming, checked) = Incoming::read_any(near, &config()).unwrap();
         assert_eq!(checked, Err(HandshakeError::NotUpgrade));
-        assert_eq!(handshake.request().path(), "/index.html");
-        handshake.reject(Rejection::new(200).body("<h1>ticks</h1>")).unwrap();
+        assert_eq!(incoming.request().path(), "/index.html");
+        incoming.reject(Rejection::new(200).body("<h1>ticks</h1>")).unwrap();
         assert!(peer.rest().ends_with(b"<h1>ticks</h1>"));
     });
 }
@@ -801,8 +801,8 @@ fn a_corked_response_leaves_with_the_first_messages_and_early_frames_are_kept() 
     let mut wire = GOOD.as_bytes().to_vec();
     wire.extend(masked(TEXT, b"early"));
     let io = Scripted::new([Read1::Bytes(wire)]);
-    let handshake = Incoming::read(io.clone(), &config()).unwrap();
-    let mut ws = handshake.accept_corked(Accept::default()).unwrap();
+    let incoming = Incoming::read(io.clone(), &config()).unwrap();
+    let mut ws = incoming.accept_corked(Accept::default()).unwrap();
     let _ = ws.feed("snapshot").unwrap();
     assert_eq!(text(&mut ws), "early");
     assert_eq!(io.script().writes, 0);
@@ -989,7 +989,7 @@ fn wrapped_streams_do_what_the_stream_does() {
     }
     bounded(|| {
         let (mut near, mut far) = tcp_pair();
-        through(Plain(&mut near), &mut far);
+        through(Untimed(&mut near), &mut far);
         through(&mut near, &mut far);
         let mut boxed: Box<dyn Stream + Send> = Box::new(near);
         through(&mut boxed, &mut far);

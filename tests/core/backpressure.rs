@@ -228,7 +228,7 @@ fn what_was_dropped_is_never_said_to_be_written_and_what_was_written_always() {
             } else {
                 conn.write_failed();
             }
-            assert_eq!(conn.sender().unsent(), 2 * over(role) as u64 + 10);
+            assert_eq!(conn.sender().dropped(), 2 * over(role) as u64 + 10);
             drain(&mut conn);
             let tx = conn.sender_mut();
             assert!(tx.is_written(early) && !tx.is_written(late) && !tx.is_written(second));
@@ -254,11 +254,11 @@ fn a_close_that_was_written_does_not_count_for_what_it_dropped() {
 fn wants_write_once_the_cork_limit_is_reached() {
     let mut conn = server(&Config::default().cork_limit(100));
     conn.sender_mut().feed(&[0; 97]).unwrap();
-    assert!(!conn.sender().wants_write());
+    assert!(!conn.sender().past_cork_limit());
     conn.sender_mut().feed("").unwrap();
-    assert!(conn.sender().wants_write());
+    assert!(conn.sender().past_cork_limit());
     drain(&mut conn);
-    assert!(!conn.sender().wants_write());
+    assert!(!conn.sender().past_cork_limit());
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn an_orderly_close_goes_behind_all_that_was_fed() {
             assert_eq!(sent.pop(), Some((CLOSE, 1000u16.to_be_bytes().to_vec())));
             sent.retain(|f| *f != (PING, b"p".to_vec()) && *f != (TEXT, b"first".to_vec()));
             assert_eq!(sent, [(TEXT, b"one".to_vec()), (TEXT, b"two".to_vec())]);
-            assert_eq!(conn.sender().unsent(), 0);
+            assert_eq!(conn.sender().dropped(), 0);
         }
     }
 }
@@ -259,7 +259,7 @@ fn the_close_of_a_violation_overtakes_what_the_stream_refuses_and_drops_it() {
             assert_eq!(sent, want, "{role:?} at {at}");
             let end = if begun == 0 { 0 } else { ends[begun - 1] };
             let dropped = if went { 0 } else { all - (end - at) };
-            assert_eq!(conn.sender().unsent(), dropped as u64, "{role:?} at {at}");
+            assert_eq!(conn.sender().dropped(), dropped as u64, "{role:?} at {at}");
             assert_eq!(conn.sender().buffered_amount(), 0);
             for (i, position) in positions.into_iter().enumerate() {
                 assert_eq!(conn.sender().is_written(position), i < begun, "{at} {i}");
@@ -286,7 +286,7 @@ fn the_close_of_a_violation_goes_behind_the_replies_that_the_stream_takes() {
         assert_eq!(wire.len(), amount);
         let want = [(PONG, b"p".to_vec()), (TEXT, b"re: a".to_vec()), (CLOSE, vec![3, 0xea])];
         assert_eq!(sent(&wire), want);
-        assert!(conn.sender().is_written(reply) && conn.sender().unsent() == 0);
+        assert!(conn.sender().is_written(reply) && conn.sender().dropped() == 0);
     }
 }
 
@@ -426,7 +426,7 @@ fn an_abort_goes_at_the_next_frame_boundary() {
         let want = [(TEXT_OPEN, b"begun".to_vec()), (CLOSE, close_body(1001, "now"))];
         assert_eq!(sent(&wire), want);
         let key = if role == Role::Client { 4 } else { 0 };
-        assert_eq!(conn.sender().unsent(), 2 * (2 + 5 + key));
+        assert_eq!(conn.sender().dropped(), 2 * (2 + 5 + key));
     }
 }
 
@@ -521,7 +521,7 @@ fn a_failed_write_lets_what_was_received_be_read() {
         let n = write(&mut conn, 2).len();
         let amount = conn.sender().buffered_amount();
         conn.write_failed();
-        assert_eq!((n, conn.sender().unsent()), (2, amount as u64));
+        assert_eq!((n, conn.sender().dropped()), (2, amount as u64));
         assert_eq!(conn.sender().buffered_amount(), 0);
         assert!(!conn.sender().is_written(position) && !conn.sender().has_outgoing());
         assert_eq!(conn.sender_mut().feed("x"), Err(SendError::Closed));
@@ -634,7 +634,7 @@ fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
             let seen = receive(&mut conn, &to(role, CLOSE, ""));
             assert_eq!(seen, [Seen::Close(None), Seen::Closed]);
             assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
-            assert_eq!(conn.sender().unsent(), 0);
+            assert_eq!(conn.sender().dropped(), 0);
             assert_eq!(drain(&mut conn), [], "what was cut stays so");
             assert_ne!(conn.ending(), Ending::Flush);
         }

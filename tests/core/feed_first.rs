@@ -158,7 +158,7 @@ fn an_orderly_close_waits_for_it_and_drops_only_what_has_no_place() {
         conn.sender_mut().feed("data").unwrap();
         conn.sender_mut().feed_first("first").unwrap();
         conn.sender_mut().close(None).unwrap();
-        assert_eq!(conn.sender().unsent(), 0);
+        assert_eq!(conn.sender().dropped(), 0);
         let mut far = connection(peer(role), &Config::default());
         let want = [text("first"), text("data"), Seen::Close(None), Seen::Closed];
         assert_eq!(receive(&mut far, &drain(&mut conn)), want);
@@ -171,7 +171,7 @@ fn an_orderly_close_waits_for_it_and_drops_only_what_has_no_place() {
         conn.sender_mut().close(None).unwrap();
         wire.extend(drain(&mut conn));
         assert_eq!(sent(&wire), [(BINARY_OPEN, b"unfinished".to_vec()), (CLOSE, vec![])]);
-        assert!(conn.sender().unsent() > 0 && !conn.sender().is_written(lost));
+        assert!(conn.sender().dropped() > 0 && !conn.sender().is_written(lost));
         assert_eq!(conn.sender().buffered_amount(), 0);
     }
 }
@@ -191,7 +191,7 @@ fn an_abort_drops_it_unless_it_is_under_way() {
             wire.extend(drain(&mut conn));
             let sent = sent(&wire);
             assert_eq!(sent.len(), begun + 1, "{role:?} {written}");
-            assert_eq!(conn.sender().unsent(), (frame * (3 - begun)) as u64);
+            assert_eq!(conn.sender().dropped(), (frame * (3 - begun)) as u64);
             assert_eq!(conn.sender().is_written(a), begun >= 1, "{role:?} {written}");
             assert_eq!(conn.sender().is_written(b), begun >= 2, "{role:?} {written}");
         }

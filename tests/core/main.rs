@@ -1,4 +1,6 @@
 //! The core, without a socket: bytes, time and entropy handed in, events and bytes out.
+// `feed(&payload)` copies, `feed(payload)` may write it from where it lies: both are meant.
+#![allow(clippy::needless_borrows_for_generic_args)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unused_must_use)]
 
 #[path = "../support/mod.rs"]

@@ -320,7 +320,7 @@ fn cut_short(seed: u64, end: impl Fn(&mut Connection) -> Option<Vec<u8>>) {
     let before = conn.sender().buffered_amount() as u64;
     let fed = conn.sender().fed();
     let last = end(&mut conn);
-    assert!(conn.sender().unsent() <= before);
+    assert!(conn.sender().dropped() <= before);
     wire.extend(write_at_once(&mut conn, usize::MAX));
     wire.extend(drain(&mut conn));
     let mut sent = sent(&wire);
@@ -336,7 +336,7 @@ fn cut_short(seed: u64, end: impl Fn(&mut Connection) -> Option<Vec<u8>>) {
     assert!(!seen.iter().any(|e| matches!(e, Seen::Failed(_))), "seed {seed}: {seen:?}");
     assert_eq!(conn.sender().fed(), fed, "seed {seed}");
     let all = data.len() == in_order.len() + first.len();
-    assert_eq!(conn.sender().unsent() == 0, all, "seed {seed}");
+    assert_eq!(conn.sender().dropped() == 0, all, "seed {seed}");
     for fed in [&in_order, &first] {
         let mut rest = data.iter();
         let mut lost = false;

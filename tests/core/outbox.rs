@@ -255,7 +255,7 @@ fn a_subscriber_over_the_bound_is_closed_in_front_of_what_it_did_not_take() {
     let frames = sent(&wire);
     assert_eq!(frames.len(), 2);
     assert_eq!(frames[1], (CLOSE, close_body(1008, "too slow")));
-    assert_eq!(conn.sender().unsent(), 440);
+    assert_eq!(conn.sender().dropped(), 440);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //!
 //! The checklist has more to say on each number; the tests of this crate by subject, which these
 //! do not repeat, cite the numbers too. `numbers` checks that none is left out.
+// `feed(&payload)` copies, `feed(payload)` may write it from where it lies: both are meant.
+#![allow(clippy::needless_borrows_for_generic_args)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../support/mod.rs"]

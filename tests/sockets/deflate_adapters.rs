@@ -114,7 +114,7 @@ fn on_threads(url: &str, split: bool, takeover: bool) {
             assert_eq!(ws.recv().unwrap(), Some(Message::Text(text)));
         }
         ws.feed(Outbound::plain("a secret")).unwrap();
-        ws.feed(Prepared::new(&"again ".repeat(100))).unwrap();
+        ws.feed(Prepared::new("again ".repeat(100))).unwrap();
         ws.flush().unwrap();
         assert_eq!(ws.recv().unwrap(), Some(Message::Text("a secret")));
         assert_eq!(ws.recv().unwrap().map(|m| m.as_bytes().len()), Some(600));

@@ -3,6 +3,7 @@
 use crate::support::blocking::*;
 use socket2::SockRef;
 use std::{
+    error::Error as _,
     io,
     net::{TcpListener, TcpStream},
     thread,
@@ -177,6 +178,8 @@ fn connect_still_fails_as_it_should() {
             matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused),
             "{error:?}"
         );
+        let system = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        assert_eq!(system.and_then(io::Error::raw_os_error), Some(111), "ECONNREFUSED");
         let (near, _far) = tcp_pair();
         let url = format!("ws://{}", near.peer_addr().unwrap());
         let error = dial(&url, too_long());

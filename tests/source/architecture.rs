@@ -224,6 +224,34 @@ fn the_core_names_no_io_clock_or_thread() {
     assert_eq!(found, known.map(str::to_owned).into());
 }
 
+/// A `match` of the user's need not change with the next release, or must: each public enum says which,
+/// and the latter why.
+#[test]
+fn each_public_enum_is_non_exhaustive_or_says_why_not() {
+    let listing = fs::read_to_string(root().join("docs/PUBLIC-API.txt")).unwrap();
+    let public: BTreeSet<_> = listing
+        .lines()
+        .filter_map(|line| line.split_once("pub enum "))
+        .map(|(_, path)| path.split('<').next().unwrap().rsplit("::").next().unwrap().trim())
+        .collect();
+    let mut decided = BTreeSet::new();
+    for path in files(src()) {
+        let text = fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices("\npub enum ") {
+            let name = text[at..].split_whitespace().nth(2).unwrap();
+            let name = name.split('<').next().unwrap();
+            let Some(name) = public.get(name) else { continue };
+            let above = text[..at].lines().rev().take_while(|line| line.starts_with(['#', '/']));
+            let mut above = above.take_while(|line| !line.starts_with("///"));
+            let says =
+                |line: &str| line == "#[non_exhaustive]" || line.starts_with("// Exhaustive: ");
+            assert!(above.any(says), "{name} in {}", path.display());
+            decided.insert(*name);
+        }
+    }
+    assert_eq!(decided, public);
+}
+
 #[test]
 fn the_architecture_names_only_what_is_there() {
     let page = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();

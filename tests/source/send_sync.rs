@@ -138,7 +138,7 @@ mod blocking_adapter {
     const _: () = {
         both::<Incoming<TcpStream>>();
         both::<WebSocket<TcpStream>>();
-        both::<Plain<TcpStream>>();
+        both::<Untimed<TcpStream>>();
         both::<WebSocket<MaybeTls>>();
         both::<Reader<TcpStream>>();
         both::<Writer<TcpStream>>();

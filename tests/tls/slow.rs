@@ -50,8 +50,8 @@ async fn snapshot<S>(stream: TlsStream<S>, n: usize) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let handshake = Incoming::read(stream, &Config::default()).await?;
-    let mut ws = handshake.accept_corked(Accept::default())?;
+    let incoming = Incoming::read(stream, &Config::default()).await?;
+    let mut ws = incoming.accept_corked(Accept::default())?;
     let _ = ws.feed(vec![7; n])?;
     ws.flush().await
 }
@@ -137,8 +137,8 @@ async fn split_while_opening() {
         sleep(Duration::from_secs(6)).await;
         received
     });
-    let handshake = Incoming::read(server, &Config::default()).await.unwrap();
-    let ws = handshake.accept_corked(Accept::default()).unwrap();
+    let incoming = Incoming::read(server, &Config::default()).await.unwrap();
+    let ws = incoming.accept_corked(Accept::default()).unwrap();
     let (mut reader, mut writer) = ws.into_split();
     let _ = writer.feed(vec![7; 40_000]).unwrap();
     let writing = ::tokio::spawn(async move { writer.flush().await });

@@ -307,8 +307,8 @@ async fn accept_corked_writes_the_response_with_the_first_messages() {
     bounded(async {
         // By a flush.
         let (io, calls) = Counted::new(Scripted::new(&request()));
-        let handshake = Incoming::read(io, &config()).await.unwrap();
-        let mut ws = handshake.accept_corked(Accept::default()).unwrap();
+        let incoming = Incoming::read(io, &config()).await.unwrap();
+        let mut ws = incoming.accept_corked(Accept::default()).unwrap();
         let _ = ws.feed("welcome").unwrap();
         let _ = ws.feed("snapshot").unwrap();
         assert!(traffic(&calls).1.is_empty());
@@ -322,8 +322,8 @@ async fn accept_corked_writes_the_response_with_the_first_messages() {
         let mut input = request();
         input.extend(masked(TEXT, b"early"));
         let (io, calls) = Counted::new(Scripted::new(&input));
-        let handshake = Incoming::read(io, &config()).await.unwrap();
-        let mut ws = handshake.accept_corked(Accept::default()).unwrap();
+        let incoming = Incoming::read(io, &config()).await.unwrap();
+        let mut ws = incoming.accept_corked(Accept::default()).unwrap();
         let received = ws.recv_with().await.unwrap().unwrap();
         assert_eq!(received.message.as_text(), Some("early"));
         let _ = received.sender.feed(received.message).unwrap();

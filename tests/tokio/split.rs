@@ -201,7 +201,7 @@ async fn the_peer_closes_and_both_halves_know() {
         assert_eq!(reader.closed().unwrap().reason, "bye");
         assert!(reader.closed().unwrap().clean && writer.sender().is_closed());
         assert!(matches!(writer.send("late").await, Err(Error::Send(SendError::Closed))));
-        assert_eq!(writer.sender().unsent(), 0, "what was queued went before the answer");
+        assert_eq!(writer.sender().dropped(), 0, "what was queued went before the answer");
         closing.await.unwrap();
     })
     .await;
@@ -310,7 +310,7 @@ async fn a_failed_write_is_seen_by_both_halves_and_hides_nothing_that_was_receiv
                 assert!(once!(reader.recv()).is_pending());
                 assert!(writer.flush().await.is_err(), "what was fed is lost: flush has to say so");
             }
-            assert!(writer.sender().is_closed() && writer.sender().unsent() > 0);
+            assert!(writer.sender().is_closed() && writer.sender().dropped() > 0);
             assert!(matches!(writer.send("x").await, Err(Error::Send(SendError::Closed))));
             if who == "writer" {
                 assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), b"last words");
@@ -402,7 +402,7 @@ async fn the_write_timeout_ends_both_halves() {
             assert_eq!((wrote_at - began).as_secs(), 30);
             assert!(timeout(&read), "order {order}: {read:?}");
             assert!((read_at - began).as_secs() <= 31, "order {order}");
-            assert!(writer.sender().unsent() > 0 && writer.sender().is_closed());
+            assert!(writer.sender().dropped() > 0 && writer.sender().is_closed());
         }
     })
     .await;
@@ -759,7 +759,7 @@ async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         assert_eq!(bad, Err(SendError::ReasonTooLong));
         writer.sender().abort(slow).unwrap();
         writer.flush().await.unwrap();
-        assert!(writer.sender().is_closed() && writer.sender().unsent() == 6);
+        assert!(writer.sender().is_closed() && writer.sender().dropped() == 6);
         assert!(reader.recv().await.unwrap().is_none());
         let end = reader.closed().unwrap();
         assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));

@@ -55,7 +55,7 @@ async fn what_was_received_is_delivered_though_every_write_fails() {
             io.with(|s| (s.broken, s.at_end) = (true, at_end));
             let error = ws.send("lost").await.unwrap_err();
             assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::BrokenPipe));
-            assert!(ws.sender().unsent() > 0);
+            assert!(ws.sender().dropped() > 0);
             for i in 0..50 {
                 assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [i; 1000]);
                 assert_eq!(ws.feed("x"), Err(SendError::Closed));
@@ -266,7 +266,7 @@ async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take(
         };
         assert!(matches!(error, RecvError::Protocol(_)));
         // A write that took less than it was given is no sign that the stream refuses more.
-        assert_eq!(ws.sender().unsent(), 0);
+        assert_eq!(ws.sender().dropped(), 0);
         let frames = frames(&io.with(|s| s.output.clone()));
         assert_eq!(messages(&frames).len(), 40);
         assert_eq!(frames.last().unwrap().payload, close_body(1002, ""));
@@ -405,7 +405,7 @@ async fn a_ping_flood_from_a_peer_that_never_reads_costs_one_pong_and_ends() {
         let began = Instant::now();
         let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
         assert_eq!((error, began.elapsed().as_secs()), (RecvError::WriteTimeout, 30));
-        assert!(ws.sender().unsent() <= 3 * 127, "{}", ws.sender().unsent());
+        assert!(ws.sender().dropped() <= 3 * 127, "{}", ws.sender().dropped());
         flooding.abort();
     })
     .await;
@@ -453,7 +453,7 @@ async fn send_to_a_peer_that_does_not_read_ends_by_the_write_timeout() {
         let began = Instant::now();
         let error = recv_error(ws.send(&[0; 100]).await.unwrap_err());
         assert_eq!((error, began.elapsed().as_secs()), (RecvError::WriteTimeout, 30));
-        assert_eq!(ws.sender().unsent(), 92);
+        assert_eq!(ws.sender().dropped(), 92);
         assert_eq!(recv_error(ws.recv().await.map(|_| ()).unwrap_err()), RecvError::WriteTimeout);
         assert!(matches!(ws.ready().await, Err(Error::Send(SendError::Closed))));
     })
@@ -514,7 +514,7 @@ async fn send_before_the_peers_close_is_answered_ends_by_the_write_timeout() {
         let began = Instant::now();
         assert!(ws.send(&[7; 500]).await.is_err());
         assert_eq!(began.elapsed().as_secs(), 30);
-        assert!(ws.sender().unsent() > 0);
+        assert!(ws.sender().dropped() > 0);
     })
     .await;
 }
@@ -727,7 +727,7 @@ async fn abort_overtakes_what_was_fed() {
         let frames = io.frames();
         assert_eq!(frames.len(), 2);
         assert_eq!((frames[0].payload.len(), frames[1].b0), (100, CLOSE));
-        assert_eq!(ws.sender().unsent(), 4 * 102);
+        assert_eq!(ws.sender().dropped(), 4 * 102);
     })
     .await;
 }
@@ -1241,12 +1241,12 @@ async fn connect_reaches_a_listener_and_accept_answers() {
         let url = format!("ws://{}/feed?x=1", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
-            let handshake = Incoming::read(stream, &config()).await.unwrap();
-            let request = handshake.request();
+            let incoming = Incoming::read(stream, &config()).await.unwrap();
+            let request = incoming.request();
             assert_eq!((request.path(), request.query()), ("/feed", Some("x=1")));
             assert_eq!(request.headers().get("x-token"), Some(&b"abc"[..]));
             let accept = Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]);
-            let mut ws = handshake.accept(accept.header("X-Server", "t").unwrap()).await.unwrap();
+            let mut ws = incoming.accept(accept.header("X-Server", "t").unwrap()).await.unwrap();
             assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks.v1"));
             while let Some(received) = ws.recv_with().await.unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
@@ -1387,8 +1387,8 @@ async fn a_refused_peer_reads_the_whole_response_and_fin_whatever_it_has_sent() 
                 write
             });
             let serving = tokio::spawn(async move {
-                let handshake = Incoming::read(far, &config()).await.unwrap();
-                handshake.reject(Rejection::new(403).body("who are you?")).await.unwrap();
+                let incoming = Incoming::read(far, &config()).await.unwrap();
+                incoming.reject(Rejection::new(403).body("who are you?")).await.unwrap();
             });
             let write = writing.await.unwrap();
             let mut answer = vec![];
@@ -1409,7 +1409,7 @@ async fn a_refused_peer_reads_the_whole_response_and_fin_whatever_it_has_sent() 
 async fn a_refused_peer_that_sends_for_ever_is_left_after_a_second() {
     bounded(async {
         let io = Scripted::new(REQUEST.as_bytes());
-        let handshake = Incoming::read(io.clone(), &config()).await.unwrap();
+        let incoming = Incoming::read(io.clone(), &config()).await.unwrap();
         let flood = io.clone();
         let flooding = tokio::spawn(async move {
             loop {
@@ -1418,7 +1418,7 @@ async fn a_refused_peer_that_sends_for_ever_is_left_after_a_second() {
             }
         });
         let began = Instant::now();
-        handshake.reject(Rejection::new(503)).await.unwrap();
+        incoming.reject(Rejection::new(503)).await.unwrap();
         assert_eq!(began.elapsed().as_secs(), 1);
         assert!(io.with(|s| s.shut));
         flooding.abort();
@@ -1426,9 +1426,9 @@ async fn a_refused_peer_that_sends_for_ever_is_left_after_a_second() {
         // And one that does not even read.
         let io = Scripted::new(REQUEST.as_bytes());
         io.with(|s| s.room = 10);
-        let handshake = Incoming::read(io, &config()).await.unwrap();
+        let incoming = Incoming::read(io, &config()).await.unwrap();
         let began = Instant::now();
-        assert!(handshake.reject(Rejection::new(503)).await.is_err());
+        assert!(incoming.reject(Rejection::new(503)).await.is_err());
         assert_eq!(began.elapsed().as_secs(), 30);
     })
     .await;
@@ -1471,30 +1471,30 @@ async fn read_any_gives_back_plain_http_to_be_answered() {
     bounded(async {
         let io = Scripted::new(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
         io.with(|s| s.at_end = AtEnd::Eof);
-        let (handshake, checked) = Incoming::read_any(io.clone(), &config()).await.unwrap();
+        let (incoming, checked) = Incoming::read_any(io.clone(), &config()).await.unwrap();
         assert_eq!(checked, Err(HandshakeError::NotUpgrade));
-        assert_eq!(handshake.request().path(), "/health");
+        assert_eq!(incoming.request().path(), "/health");
         assert!(io.with(|s| s.output.is_empty()));
-        handshake.reject(Rejection::new(200).body("fine")).await.unwrap();
+        incoming.reject(Rejection::new(200).body("fine")).await.unwrap();
         let output = io.with(|s| String::from_utf8(s.output.clone()).unwrap());
         assert!(output.starts_with("HTTP/1.1 200 ") && output.ends_with("\r\n\r\nfine"));
 
         // What was found bad cannot be accepted after all.
         let io = Scripted::new(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
-        let (handshake, _) = Incoming::read_any(io, &config()).await.unwrap();
-        let accepted = handshake.accept(Accept::default()).await.map(|_| ());
+        let (incoming, _) = Incoming::read_any(io, &config()).await.unwrap();
+        let accepted = incoming.accept(Accept::default()).await.map(|_| ());
         assert!(matches!(accepted, Err(Error::Handshake(HandshakeError::NotUpgrade))));
 
         // A good one is good here, too; a stream that ends at once is an error of the handshake.
         let io = Scripted::new(REQUEST.as_bytes());
-        let (handshake, checked) = Incoming::read_any(io, &config()).await.unwrap();
+        let (incoming, checked) = Incoming::read_any(io, &config()).await.unwrap();
         assert_eq!(checked, Ok(()));
-        handshake.accept(Accept::default()).await.unwrap();
+        incoming.accept(Accept::default()).await.unwrap();
         let io = Scripted::new(b"");
         io.with(|s| s.at_end = AtEnd::Eof);
-        let (handshake, checked) = Incoming::read_any(io, &config()).await.unwrap();
+        let (incoming, checked) = Incoming::read_any(io, &config()).await.unwrap();
         assert_eq!(checked, Err(HandshakeError::UnexpectedEof));
-        assert_eq!(handshake.request().method(), "");
+        assert_eq!(incoming.request().method(), "");
     })
     .await;
 }

@@ -26,7 +26,5 @@ pub use tls::{client_async_tls, client_async_tls_with_config};
 /// permessage-deflate's settings, for [`WebSocketConfig::deflate`](tungstenite::protocol::WebSocketConfig::deflate).
 #[cfg(feature = "deflate")]
 pub mod deflate {
-    /// The end that compresses, in [`Deflate::takeover`].
-    pub use tickwire::Role;
     pub use tickwire::deflate::*;
 }

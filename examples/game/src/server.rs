@@ -200,15 +200,15 @@ fn config() -> Config {
 /// One connection, from its opening handshake to its end.
 async fn session(stream: TcpStream, mut place: Place, game: &Game) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
-    let (handshake, checked) = Incoming::read_any(stream, &config()).await?;
+    let (incoming, checked) = Incoming::read_any(stream, &config()).await?;
     if let Err(error) = checked {
-        let answer = page::answer(PAGE, &handshake.request(), error)?;
-        return Ok(handshake.reject(answer).await?);
+        let answer = page::answer(PAGE, &incoming.request(), error)?;
+        return Ok(incoming.reject(answer).await?);
     }
-    if !game.allows(&handshake.request()) {
-        return Ok(handshake.reject(HandshakeError::OriginNotAllowed).await?);
+    if !game.allows(&incoming.request()) {
+        return Ok(incoming.reject(HandshakeError::OriginNotAllowed).await?);
     }
-    let mut ws = handshake.accept(Accept::default().subprotocols(&[SUBPROTOCOL])).await?;
+    let mut ws = incoming.accept(Accept::default().subprotocols(&[SUBPROTOCOL])).await?;
     let seat = match timeout(PATIENCE, ws.recv()).await {
         Ok(said) => match said?.map(|said| Said::decode(said.as_bytes())) {
             Some(Some(Said::Join(name))) => Seat::take(game, name).ok_or(FULL),

@@ -197,8 +197,9 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a message that cannot be sent, [`Error::Io`] if the stream fails; messages
-    /// received are still delivered then.
+    /// [`Error::Send`] for a message that cannot be sent, [`Error::Io`] if the stream fails,
+    /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if it took nothing for
+    /// [`write_timeout`](Config::write_timeout); messages received are still delivered then.
     pub async fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready().await?;
         let _ = self.feed(message)?;
@@ -211,7 +212,8 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] when the sending half is closed, [`Error::Io`] when the stream fails.
+    /// [`Error::Send`] when the sending half is closed, [`Error::Io`] and [`Error::Recv`] as
+    /// [`flush`](Self::flush).
     pub async fn ready(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_room(cx)).await
     }
@@ -222,7 +224,8 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the stream fails, [`Error::Recv`] when it took nothing for
+    /// [`Error::Io`] when the stream fails, [`Error::Recv`] with
+    /// [`WriteTimeout`](crate::RecvError::WriteTimeout) when it took nothing for
     /// [`write_timeout`](Config::write_timeout).
     #[inline]
     pub async fn flush(&mut self) -> Result<(), Error> {
@@ -285,6 +288,7 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
 
 /// The result of [`WebSocket::recv_or_room`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Exhaustive: its name says what there is.
 pub enum MessageOrRoom<'a> {
     /// A message.
     Message(Message<'a>),

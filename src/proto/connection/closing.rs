@@ -224,7 +224,7 @@ pub struct Closed<'a> {
     pub reason: &'a str,
     /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
     /// written. This does not mean that every message arrived whole: see [`cut`](Self::cut), and
-    /// [`Sender::unsent`](crate::Sender::unsent) for ours.
+    /// [`Sender::dropped`](crate::Sender::dropped) for ours.
     pub clean: bool,
     /// Why nothing more is received, if receiving failed.
     pub error: Option<RecvError>,

@@ -222,7 +222,7 @@ impl Connection {
     // Inputs.
 
     /// Says that the stream failed to write. The sending half is closed and emptied
-    /// ([`unsent`](Sender::unsent) counts the bytes); receiving goes on until the stream ends, at
+    /// ([`dropped`](Sender::dropped) counts the bytes); receiving goes on until the stream ends, at
     /// most for [`close_timeout`](Config::close_timeout), since the peer's last messages may tell
     /// why.
     pub fn write_failed(&mut self) {

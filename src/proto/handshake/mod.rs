@@ -58,6 +58,7 @@ use sha1::{Digest, Sha1};
 
 /// The progress of a handshake, by the bytes read so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Exhaustive: a loop that ignored a new one would never end.
 pub enum Progress {
     /// More has to be read.
     Partial,

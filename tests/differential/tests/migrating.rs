@@ -18,7 +18,7 @@ use support::{blocking::*, wire::feed};
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Dial, Error, Event, Message, ProtocolError, RecvError,
     SendError, Step,
-    blocking::{self, Incoming, Plain},
+    blocking::{self, Incoming, Untimed},
     handshake::{client::Request, server::Accept, server::Rejection},
 };
 use tungstenite::{
@@ -125,9 +125,9 @@ fn echo_server(n: usize) -> (String, JoinHandle<Vec<Vec<u8>>>) {
     let server = thread::spawn(move || {
         let one = || {
             let (stream, _) = listener.accept().unwrap();
-            let handshake = Incoming::read(stream, &Config::default()).unwrap();
-            let header = handshake.request().headers().get("X-Desk").unwrap_or_default().to_owned();
-            let mut ws = handshake.accept(Accept::default().subprotocols(&["ticks"])).unwrap();
+            let incoming = Incoming::read(stream, &Config::default()).unwrap();
+            let header = incoming.request().headers().get("X-Desk").unwrap_or_default().to_owned();
+            let mut ws = incoming.accept(Accept::default().subprotocols(&["ticks"])).unwrap();
             let received = ws.recv_with().unwrap().unwrap();
             received.sender.feed(received.message).unwrap();
             assert!(ws.recv().unwrap().is_none());
@@ -302,11 +302,11 @@ fn accept_hdr() {
 
             let (near, far) = tcp_pair();
             let client = asking(far, path);
-            let handshake = Incoming::read(near, &Config::default()).unwrap();
-            if handshake.request().path() == "/in" {
-                we_answer(handshake.accept(Accept::default()).unwrap());
+            let incoming = Incoming::read(near, &Config::default()).unwrap();
+            if incoming.request().path() == "/in" {
+                we_answer(incoming.accept(Accept::default()).unwrap());
             } else {
-                handshake.reject(Rejection::new(403)).unwrap();
+                incoming.reject(Rejection::new(403)).unwrap();
             }
             let ours = client.join().unwrap();
 
@@ -454,7 +454,7 @@ fn write_and_flush() {
         let arrived = lengths(far);
         for n in LARGE {
             ours.ready().unwrap();
-            let _ = ours.feed(&vec![7; n]).unwrap();
+            let _ = ours.feed(vec![7; n]).unwrap();
         }
         ours.flush().unwrap();
         drop(ours);
@@ -468,7 +468,7 @@ fn feed_alone_never_waits() {
         let (near, far) = tcp_pair();
         let mut ours = server(near, &Config::default());
         let arrived = lengths(far);
-        let fed: Vec<bool> = LARGE.iter().map(|n| ours.feed(&vec![7; *n]).is_ok()).collect();
+        let fed: Vec<bool> = LARGE.iter().map(|n| ours.feed(vec![7; *n]).is_ok()).collect();
         assert_eq!(fed, [true, true, false, false]);
         ours.flush().unwrap();
         drop(ours);
@@ -485,7 +485,7 @@ async fn feed_and_flush_of_tokio_tungstenite() {
     let arrived = lengths(far);
     for n in LARGE {
         ours.ready().await.unwrap();
-        let _ = ours.feed(&vec![7; n]).unwrap();
+        let _ = ours.feed(vec![7; n]).unwrap();
     }
     ours.flush().await.unwrap();
     drop(ours);
@@ -547,7 +547,7 @@ fn max_write_buffer_size() {
 
 #[test]
 fn write_buffer_size() {
-    let input: Vec<u8> = (0..10).flat_map(|_| masked(BINARY, &[7; 1000])).collect();
+    let input: Vec<u8> = (0..10).flat_map(|_| masked(BINARY, [7; 1000])).collect();
     let stream = || {
         let stream = Scripted::new([Read1::Bytes(input.clone())]);
         stream.script().open = true;
@@ -678,12 +678,12 @@ fn a_half_close_drops_what_is_queued_and_a_close_does_not() {
             }
             ended => ended.map(|message| message.is_some()),
         };
-        let unsent = ws.sender().unsent();
+        let unsent = ws.sender().dropped();
         (ended.is_ok(), unsent, io.script().written.len())
     };
     let (clean, unsent, written) = outcome(b"");
     assert!(!clean && unsent > 40_000 && written < 10_000, "{unsent} {written}");
-    let (clean, unsent, written) = outcome(&masked(CLOSE, &close_body(1000, "")));
+    let (clean, unsent, written) = outcome(&masked(CLOSE, close_body(1000, "")));
     assert!(clean && unsent == 0 && written > 50_000, "{unsent} {written}");
 }
 
@@ -817,7 +817,7 @@ fn read_buffer_size() {
     assert_eq!(theirs(Some(WebSocketConfig::default().read_buffer_size(4096))), 4096);
 
     let ours = |config: Config| {
-        let mut ws = server(Plain(Asked(0)), &config);
+        let mut ws = server(Untimed(Asked(0)), &config);
         assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
         ws.get_ref().0.0
     };

@@ -4,7 +4,7 @@
 //! `facade server|client --adapter tokio|blocking --listen ADDR|--connect URL`, all three in this order.
 use std::{error, process::ExitCode};
 use tickwire_tungstenite::{
-    deflate::{Deflate, Role},
+    deflate::Deflate,
     tungstenite::{Message, protocol::WebSocketConfig},
 };
 
@@ -31,7 +31,9 @@ fn main() -> ExitCode {
 
 /// With whatever the suite wants of permessage-deflate.
 fn config() -> Option<WebSocketConfig> {
-    let both = Deflate::default().takeover(Role::Server, true).takeover(Role::Client, true);
+    let mut both = Deflate::default();
+    both.server.takeover = true;
+    both.client.takeover = true;
     Some(WebSocketConfig::default().deflate(both))
 }
 

@@ -168,24 +168,24 @@ pub(crate) fn accept(
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let ws = runtime.block_on(async {
                 let stream = tokio::net::TcpStream::from_std(stream)?;
-                let (handshake, checked) = on_tokio::Incoming::read_any(stream, config).await?;
-                match decide(handshake.request(), checked) {
+                let (incoming, checked) = on_tokio::Incoming::read_any(stream, config).await?;
+                match decide(incoming.request(), checked) {
                     Decision::Accept(names) => {
-                        handshake.accept(Accept::default().subprotocols(names)).await.map(Some)
+                        incoming.accept(Accept::default().subprotocols(names)).await.map(Some)
                     }
-                    Decision::Reject(rejection) => handshake.reject(rejection).await.map(|()| None),
+                    Decision::Reject(rejection) => incoming.reject(rejection).await.map(|()| None),
                 }
             })?;
             ws.map(|ws| Box::new(OnTokio { runtime, ws }) as Box<dyn Socket>)
         }
         Adapter::Blocking => {
-            let (handshake, checked) = blocking::Incoming::read_any(stream, config)?;
-            match decide(handshake.request(), checked) {
+            let (incoming, checked) = blocking::Incoming::read_any(stream, config)?;
+            match decide(incoming.request(), checked) {
                 Decision::Accept(names) => {
-                    Some(Box::new(handshake.accept(Accept::default().subprotocols(names))?))
+                    Some(Box::new(incoming.accept(Accept::default().subprotocols(names))?))
                 }
                 Decision::Reject(rejection) => {
-                    handshake.reject(rejection)?;
+                    incoming.reject(rejection)?;
                     None
                 }
             }

@@ -271,7 +271,7 @@ pub(crate) fn feed_in_every_way(tx: &mut Sender) -> (Position, usize) {
         tx.feed("fed"),
         tx.feed(Outbound::plain("plain")),
         tx.feed(Bytes::from_static(b"bytes")),
-        tx.feed(&Prepared::new("prepared")),
+        tx.feed(Prepared::new("prepared")),
         tx.feed(OwnedMessage::from("owned")),
         tx.feed_chunk(chunk(b"pie", false)),
         tx.feed_chunk(chunk(b"ces", true)),

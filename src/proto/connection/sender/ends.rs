@@ -32,7 +32,7 @@ impl Sender {
     }
 
     /// Closes at once: the Close goes out at the next frame boundary, and data frames of which nothing
-    /// has been written are dropped; see [`unsent`](Self::unsent). Messages are still received, up to
+    /// has been written are dropped; see [`dropped`](Self::dropped). Messages are still received, up to
     /// the peer's Close.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Sender {
     }
 
     /// Says that the stream failed to write: this half is closed, and its contents are dropped; see
-    /// [`unsent`](Self::unsent).
+    /// [`dropped`](Self::dropped).
     pub(crate) fn write_failed(&mut self) {
         self.ledger.broken(&self.out, &self.urgent);
         self.out.clear();

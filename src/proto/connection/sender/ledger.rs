@@ -42,7 +42,7 @@ pub(super) struct Ledger {
     /// bytes counted here are those not yet written.
     first_fed: u64,
     /// How many bytes of messages, of both streams, were dropped. Never decreases.
-    unsent: u64,
+    dropped: u64,
     /// All of our Close was written when what was behind it was dropped. Never unset.
     close_gone: bool,
     /// The stream refused to flush, and has not flushed since.
@@ -73,7 +73,7 @@ impl Default for Ledger {
             close_end: u64::MAX,
             lost_from: u64::MAX,
             first_fed: 0,
-            unsent: 0,
+            dropped: 0,
             close_gone: false,
             unflushed: false,
             held: Held::default(),
@@ -109,13 +109,13 @@ impl Ledger {
 
     /// Messages fed first were dropped.
     pub(super) fn first_dropped(&mut self, len: usize) {
-        self.unsent += len as u64;
+        self.dropped += len as u64;
         self.first_fed = self.first_fed.wrapping_sub(len as u64);
     }
 
     /// Messages fed in order were dropped, so that what was fed ends at `end`.
-    pub(super) fn dropped(&mut self, len: usize, end: u64) {
-        self.unsent += len as u64;
+    pub(super) fn in_order_dropped(&mut self, len: usize, end: u64) {
+        self.dropped += len as u64;
         self.lost_from = end;
     }
 
@@ -125,7 +125,7 @@ impl Ledger {
         let written = self.written(out);
         // Once some was dropped, in order there is nothing but control frames behind that.
         let end = self.data_end.min(self.lost_from);
-        self.unsent += end.saturating_sub(written.max(self.ahead));
+        self.dropped += end.saturating_sub(written.max(self.ahead));
         self.first_dropped(self.first_left(out, urgent));
         self.lost_from = self.lost_from.min(written);
         self.forget_rest(out);
@@ -187,8 +187,8 @@ impl Ledger {
         self.close_gone
     }
 
-    pub(super) fn unsent(&self) -> u64 {
-        self.unsent
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
     }
 }
 

@@ -68,7 +68,7 @@ impl fmt::Debug for Sender {
             .field("state", &self.state)
             .field("close_code", &self.close.as_ref().map(|close| close.0))
             .field("buffered", &self.buffered_amount())
-            .field("unsent", &self.unsent())
+            .field("dropped", &self.dropped())
             .finish_non_exhaustive()
     }
 }
@@ -292,7 +292,7 @@ impl Sender {
     /// Whether enough is buffered to be written before the batch ends
     /// ([`cork_limit`](Config::cork_limit)).
     #[inline]
-    pub fn wants_write(&self) -> bool {
+    pub fn past_cork_limit(&self) -> bool {
         self.out.len() >= self.cork_limit
     }
 
@@ -319,8 +319,8 @@ impl Sender {
 
     /// How many bytes of the messages fed, in frames, were dropped because a violation, an
     /// [`abort`](Self::abort) or a failed write ended this half first.
-    pub fn unsent(&self) -> u64 {
-        self.ledger.unsent()
+    pub fn dropped(&self) -> u64 {
+        self.ledger.dropped()
     }
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of

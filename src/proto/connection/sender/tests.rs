@@ -87,7 +87,7 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
         assert_eq!(tx.buffered_amount(), 1 + 5 + 5 + 6 + 6 - 1 - written, "{written}");
         tx.write_failed();
         assert!(!tx.take_out(held));
-        assert_eq!(tx.unsent(), 22 - written as u64, "{written}");
+        assert_eq!(tx.dropped(), 22 - written as u64, "{written}");
         assert_eq!((tx.buffered_amount(), held.len()), (0, 0));
         let is_written = |at| tx.is_written(at);
         let [a, b, first, late] = [fed[0], fed[1], first, late].map(|at| at.is_ok_and(is_written));

@@ -246,7 +246,7 @@ impl Urgent {
             dropped += own.clear();
         }
         to.ledger.first_dropped(first);
-        to.ledger.dropped(dropped - first, to.out.fed());
+        to.ledger.in_order_dropped(dropped - first, to.out.fed());
         self.drop_first(to.ledger);
         to.append(OpCode::Close, body.payload());
         if let Some(own) = behind {

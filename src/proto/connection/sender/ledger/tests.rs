@@ -202,12 +202,12 @@ impl Pair {
         assert_eq!(tx.fed(), last.map_or(start, |frame| frame.at));
         let all: usize = self.frames.iter().map(|frame| frame.len).sum();
         if !self.lossy {
-            let gone = self.wire.len() + tx.unsent() as usize;
+            let gone = self.wire.len() + tx.dropped() as usize;
             assert_eq!(tx.buffered_amount(), all + self.controls - gone);
         }
         if tx.is_broken() {
             assert_eq!(tx.buffered_amount(), 0);
-            assert_eq!(tx.unsent(), (all - sent) as u64, "all that is not on the wire");
+            assert_eq!(tx.dropped(), (all - sent) as u64, "all that is not on the wire");
         }
     }
 }
@@ -228,6 +228,6 @@ proptest! {
         let all: usize = pair.frames.iter().map(|frame| frame.len).sum();
         let (_, sent) = on_wire(&pair.wire);
         let left = pair.conn.tx.buffered_amount();
-        prop_assert_eq!(all as u64, sent as u64 + pair.conn.tx.unsent() + left as u64);
+        prop_assert_eq!(all as u64, sent as u64 + pair.conn.tx.dropped() + left as u64);
     }
 }
