@@ -96,7 +96,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | to | call | and |
 //! |---|---|---|
 //! | receive | [`recv`] | borrow it; [`Message::to_owned`] or [`recv_owned`] keeps it |
-//! | act on the newest only | [`recv_with`] | skip while [`Info::more`] |
+//! | act on the newest of what was read | [`recv_with`] | skip while [`Info::more`] |
 //! | answer each message | [`recv_with`] | [`feed`](Sender::feed) to the sender that comes with it |
 //! | see Pings and Closes | [`recv_event`] | answer them yourself, if [`Config`] says so; `Events` has them in a `Stream` |
 //! | receive more than memory holds | [`recv_chunk`] | pieces as they arrive |

@@ -48,9 +48,9 @@ pub enum Error {
     /// A header or subprotocol that cannot be sent.
     #[error(transparent)]
     Header(#[from] crate::proto::handshake::HeaderError),
-    /// A `wss` URL, and TLS is not built in: see the feature `rustls`, or hand a TLS stream of your
-    /// own to `client`.
-    #[error("wss needs TLS, which is not built in: see the feature `rustls`")]
+    /// A `wss` URL, or a proxy's of `https`, and TLS is not built in: see the feature `rustls`, or hand a TLS
+    /// stream of your own to `client`.
+    #[error("TLS is not built in: `wss`, or an `https` proxy, needs the feature `rustls`")]
     NoTls,
 }
 

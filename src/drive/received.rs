@@ -26,7 +26,7 @@ impl<'a, S> Received<'a, S> {
         receiver.message().map(|message| Self { message, sender, receiver })
     }
 
-    /// Facts about the message besides its payload: above all whether another has already arrived, so
+    /// Facts about the message besides its payload: above all whether another has already been read, so
     /// that you can act on the newest only. Costs a look at the next header.
     #[inline]
     pub fn info(&self) -> Info {

@@ -1067,6 +1067,12 @@ fn a_close_in_the_middle_of_a_compressed_message_closes() {
     }
 }
 
+/// How many bytes a message takes on the wire.
+fn len_on_the_wire(conn: &mut Connection, message: &str) -> usize {
+    let _ = conn.sender_mut().feed(message).unwrap();
+    drain(conn).len()
+}
+
 #[test]
 fn settings_out_of_range_count_as_the_nearest() {
     for (bits, counts_as) in
@@ -1078,6 +1084,13 @@ fn settings_out_of_range_count_as_the_nearest() {
             conn.sender_mut().feed(&"x".repeat(1000)).unwrap();
             let compressed = drain(&mut conn)[0] & RSV1 != 0;
             assert_eq!(compressed, counts_as > 8, "{bits}");
+            // Only a window of 15 bits reaches back over 20,000 bytes that are all different.
+            let far: String = (0..4000).map(|i| format!("{:05}", i * 7919 % 100_003)).collect();
+            let mut conn = open(role, &eager(), with_window(Agreed::default(), role, bits));
+            let once = len_on_the_wire(&mut conn, &far);
+            let mut conn = open(role, &eager(), with_window(Agreed::default(), role, bits));
+            let twice = len_on_the_wire(&mut conn, &far.repeat(2));
+            assert_eq!(twice < once + once / 2, counts_as == 15, "{bits}: {once}, {twice}");
         }
     }
     // What a client says of its wishes.
