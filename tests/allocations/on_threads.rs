@@ -12,7 +12,8 @@ use tickwire::{
     blocking::{Reader, WebSocket, Writer},
 };
 
-const SIZES: [usize; 9] = [0, 64, 125, 126, 1 << 10, 16 << 10, 20_000, 100 << 10, 1 << 20];
+pub(crate) const SIZES: [usize; 9] =
+    [0, 64, 125, 126, 1 << 10, 16 << 10, 20_000, 100 << 10, 1 << 20];
 const WARM: usize = 3;
 const ROUNDS: usize = 4;
 
@@ -26,8 +27,9 @@ fn warm(mut round: impl FnMut()) -> u64 {
     count(|| (0..ROUNDS).for_each(|_| round()))
 }
 
-/// Messages of all sizes, text and binary, large and small in turn, with Pings among them.
-fn wires(is_server: bool) -> Vec<Vec<u8>> {
+/// Messages of all sizes, text and binary, large and small in turn, with Pings among them, as the
+/// peer of such an end sends them.
+pub(crate) fn wires(is_server: bool) -> Vec<Vec<u8>> {
     let mut wires = Vec::new();
     for (i, size) in SIZES.into_iter().enumerate() {
         for size in [size, SIZES[SIZES.len() - 1 - i]] {

@@ -1,6 +1,7 @@
 //! The tokio adapter allocates nothing for a message once it is warm: counted by the allocator, over
 //! a pipe and over TCP, in both roles and directions, at several sizes, with pongs that overtake.
 use crate::{
+    on_threads::{self, wires},
     owned::KEPT,
     support::{self, alloc::allocations, endless::Endless, tokio::*},
 };
@@ -14,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, duplex};
 /// With two ends on a thread, what they need at once stays below the 4 MiB that a thread keeps.
 const SIZES: [usize; 5] = [0, 64, 1 << 10, 16 << 10, 100 << 10];
 /// With one.
-const MORE: [usize; 9] = [0, 64, 125, 126, 1 << 10, 16 << 10, 20_000, 100 << 10, 1 << 20];
+const MORE: [usize; 9] = on_threads::SIZES;
 const WARM: usize = 80;
 const ROUNDS: usize = 70;
 
@@ -45,21 +46,6 @@ macro_rules! assert_none {
             assert!(tries > 0, "{allocated} allocations in {ROUNDS} rounds: {}", $what);
         }
     }};
-}
-
-/// Messages of all sizes, text and binary, large and small in turn, with Pings among them, as the
-/// peer of such an end sends them.
-fn wires(is_server: bool) -> Vec<Vec<u8>> {
-    let mut wires = Vec::new();
-    for (i, size) in MORE.into_iter().enumerate() {
-        for size in [size, MORE[MORE.len() - 1 - i]] {
-            let opcode = if wires.len() % 2 == 0 { TEXT } else { BINARY };
-            let mut wire = to(role_of(is_server), opcode, vec![b'x'; size]);
-            wire.extend(to(role_of(is_server), PING, b"how are you?"));
-            wires.push(wire);
-        }
-    }
-    wires
 }
 
 #[test]
