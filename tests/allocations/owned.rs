@@ -8,6 +8,7 @@ use tickwire::{Config, Connection, OwnedMessage, Step};
 /// Of the thread, for messages of up to 4 KiB; two allocations.
 const BLOCK: i64 = 36 << 10;
 /// How often 200 bytes fit a block, and the allocations for a thousand of them.
+#[cfg(feature = "std")]
 pub(crate) const KEPT: u64 = 2 * 1000_u64.div_ceil(BLOCK as u64 / 200);
 
 /// Reads `wire`, and hands over each message.
@@ -22,6 +23,7 @@ fn take(conn: &mut Connection, mut wire: &[u8], mut keep: impl FnMut(OwnedMessag
 }
 
 #[test]
+#[cfg(feature = "std")]
 fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_none() {
     for role in ROLES {
         for b0 in [TEXT, BINARY] {
@@ -39,6 +41,7 @@ fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_non
 }
 
 #[test]
+#[cfg(feature = "std")]
 fn each_allocation_for_messages_that_a_block_takes_stands_for_16_kib() {
     let mut rng = Rng(3);
     for role in ROLES {
@@ -66,6 +69,20 @@ fn a_longer_message_has_an_allocation_of_its_own_and_keeps_no_more_alive() {
         let list = live() - before;
         assert_eq!(count(|| take(&mut conn, &wire, |message| kept.push(message))), 1);
         assert_eq!(live() - before - list, 4097, "{role:?}");
+    }
+}
+
+#[test]
+#[cfg(not(feature = "std"))]
+fn without_std_each_kept_message_has_an_allocation_of_its_own() {
+    for role in ROLES {
+        let wire = to(role, BINARY, [b'x'; 200]).repeat(1000);
+        let mut conn = connection(role, &Config::default());
+        take(&mut conn, &wire, drop);
+        let (before, mut kept) = (live(), Vec::with_capacity(1000));
+        let list = live() - before;
+        assert_eq!(count(|| take(&mut conn, &wire, |message| kept.push(message))), 1000);
+        assert_eq!(live() - before - list, 200_000, "{role:?}");
     }
 }
 
@@ -98,6 +115,7 @@ fn ten_thousand_connections_that_keep_their_last_10_bytes_keep_few_blocks_alive(
 }
 
 #[test]
+#[cfg(feature = "std")]
 fn at_worst_a_kept_message_keeps_a_block_alive_and_a_copy_of_it_only_itself() {
     const KEEPERS: i64 = 500;
     let config = Config::default();
