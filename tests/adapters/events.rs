@@ -726,3 +726,30 @@ fn who_writes_the_rest_wakes_the_other_though_the_stream_does_not() {
     let (reader, writer) = socket(&gate).into_split_with(|io| (io.clone(), io));
     the_reader_makes_the_room_that_the_writer_waits_for(gate, Events(reader), Events(writer));
 }
+
+#[test]
+fn a_reader_that_finds_the_write_timeout_wakes_the_writer() {
+    type Alarm = Pin<Box<dyn Future<Output = ()> + Send>>;
+    // The first alarm set, which is the writer's, never rings.
+    let set = Arc::new(Mutex::new(0));
+    let alarms = move |at| -> Alarm {
+        let mut set = set.lock().unwrap();
+        *set += 1;
+        if *set == 1 {
+            Box::pin(std::future::pending())
+        } else {
+            Box::pin(async move {
+                let _ = Timer::at(at).await;
+            })
+        }
+    };
+    let config = Config::default().write_timeout(Duration::from_millis(50));
+    let conn = connection(Role::Server, &config);
+    let ws = smol::WebSocket::from_parts(Gate::default(), alarms, conn);
+    let (reader, writer) = ws.into_split_with(|io| (io.clone(), io));
+    let (mut rx, mut tx) = (Task::new(Events(reader)), Task::new(Events(writer)));
+    tx.feed(text("waits")).unwrap();
+    assert!(tx.poll(Sink::poll_flush).is_pending());
+    assert_eq!(recv_error(rx.does(Stream::poll_next).unwrap()), RecvError::WriteTimeout);
+    assert_eq!(recv_error(tx.goes_on(Sink::poll_flush)), RecvError::WriteTimeout);
+}

@@ -311,12 +311,13 @@ impl<W> Deadlines for Half<W> {
                 _ => queue.tell(now),
             };
         }
-        if let Err(error) = told {
-            inbound.receiver_mut().cut_off(error);
-            *late = Some(error);
-            return true;
-        }
-        !wrote && queue.tx.owes_control()
+        let owes = !wrote && queue.tx.owes_control();
+        drop(queue);
+        let Err(error) = told else { return owes };
+        inbound.receiver_mut().cut_off(error);
+        *late = Some(error);
+        link.wakers.wake_one(Side::Writer); // its own alarm may have found nothing any more
+        true
     }
 }
 
