@@ -215,7 +215,7 @@ impl<S: Stream> TlsStream<S> {
     }
 
     /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
-    /// Each read and write is bounded by the stream's timeouts, not the whole.
+    /// The read timeout bounds all of it, the write timeout each write.
     ///
     /// # Errors
     ///
@@ -246,15 +246,22 @@ impl<S: Stream> TlsStream<S> {
 
     /// Reads the stream once, after sending the handshake's messages.
     fn fill(&mut self, scratch: &mut [u8], waited: &mut Waited) -> io::Result<()> {
-        waited.check(&self.limit)?;
         // Later, sending is up to the writer, which may be stuck in it.
         let opening = self.shared.session().is_opening();
+        waited.begin(opening);
         if opening {
             self.shared.try_send(&mut self.io)?;
         }
         let most = scratch.len().min(WIRE);
         let scratch = scratch.get_mut(..most).unwrap_or_default();
+        let rest = waited.check(self.limit())?;
+        if rest.is_some() {
+            self.io.set_read_timeout(rest)?;
+        }
         let done = read(&mut self.io, scratch);
+        if rest.is_some() {
+            self.io.set_read_timeout(self.limit())?;
+        }
         let mut session = self.shared.session();
         match done {
             Poll::Ready(n) => session.receive(scratch.get(..n?).unwrap_or_default()),
@@ -298,21 +305,31 @@ impl<S: Stream> TlsStream<S> {
 /// How long a call has waited for a record to be whole.
 #[derive(Default)]
 struct Waited {
+    /// The call began in a handshake, which keeps its limit to the letter, whatever the peer drips.
+    exact: bool,
     reads: u32,
     since: Option<Instant>,
 }
 
 impl Waited {
-    /// Called before each read: fails if the earlier ones took too long. The first call does not read
-    /// the clock.
-    fn check(&mut self, limit: &AtomicU64) -> io::Result<()> {
+    /// Called before each read, and what is to be sent before that.
+    fn begin(&mut self, opening: bool) {
         self.reads += 1;
-        let limit = limit.load(Ordering::Relaxed);
-        if self.reads < 2 || limit == FOREVER {
-            return Ok(());
+        if opening && self.reads == 1 {
+            self.exact = true;
+            self.since = Some(Instant::now());
         }
-        match self.since.get_or_insert_with(Instant::now).elapsed() {
-            waited if waited < Duration::from_micros(limit) => Ok(()),
+    }
+
+    /// Fails if the earlier reads took too long. Returns the limit on this one, where that is less.
+    /// Outside a handshake the first call does not read the clock.
+    fn check(&mut self, limit: Option<Duration>) -> io::Result<Option<Duration>> {
+        let Some(limit) = limit.filter(|_| self.exact || self.reads > 1) else {
+            return Ok(None);
+        };
+        let waited = self.since.get_or_insert_with(Instant::now).elapsed();
+        match limit.checked_sub(waited) {
+            Some(rest) if !rest.is_zero() => Ok(self.exact.then_some(rest)),
             _ => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -322,6 +339,11 @@ impl<S> TlsStream<S> {
     fn set_limit(&self, limit: Option<Duration>) {
         let micros = limit.and_then(|limit| u64::try_from(limit.as_micros()).ok());
         self.limit.store(micros.unwrap_or(FOREVER), Ordering::Relaxed);
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        (limit != FOREVER).then(|| Duration::from_micros(limit))
     }
 
     /// The stream below. Set timeouts on this stream, not on that one.

@@ -12,8 +12,9 @@ use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread,
+    time::Duration,
 };
 use tickwire::{
     CloseCode, Config, Connection, Dial, Error, Message, Negotiated, OwnedMessage, RecvError, Role,
@@ -1241,6 +1242,69 @@ fn a_peer_that_drips_its_handshake_is_not_waited_for() {
             dripping.join().unwrap();
         });
     }
+}
+
+/// Gives a byte at a time, each after a while, and notes how long it was allowed to wait for each.
+struct Drip(Mutex<(Option<Duration>, Vec<Option<Duration>>)>, Vec<u8>);
+
+const DRIP: Duration = Duration::from_millis(30);
+
+impl Read for &Drip {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        thread::sleep(DRIP);
+        let (limit, ref mut noted) = *self.0.lock().unwrap();
+        noted.push(limit);
+        buf[0] = self.1[noted.len() - 1];
+        Ok(1)
+    }
+}
+
+impl Write for &Drip {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Ok(buf.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl blocking::Stream for &Drip {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.lock().unwrap().0 = timeout;
+        Ok(())
+    }
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn each_read_of_a_handshake_has_the_time_that_those_before_it_left() {
+    let record = [&[22, 3, 3, 0x40, 0][..], &[1; 1000]].concat();
+    let authority = Authority::new();
+    let limit = 5 * DRIP / 2;
+    let is_short = |drip: &Drip, error: io::Error| {
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        let noted = &drip.0.lock().unwrap().1;
+        assert!((1..=3).contains(&noted.len()), "{noted:?}");
+        for (i, allowed) in (0..).zip(noted) {
+            assert!(allowed.is_some_and(|allowed| allowed <= limit - i * DRIP), "{noted:?}");
+        }
+    };
+    let drip = Drip(Mutex::default(), record.clone());
+    let mut tls = blocking::TlsStream::client(&drip, &localhost(), authority.client()).unwrap();
+    blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
+    is_short(&drip, tls.handshake().unwrap_err());
+    // A server's, and TLS within TLS.
+    let drip = Drip(Mutex::default(), record.clone());
+    let mut tls = blocking::TlsStream::server(&drip, authority.server()).unwrap();
+    blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
+    is_short(&drip, tls.read(&mut [0; 100]).unwrap_err());
+    let drip = Drip(Mutex::default(), record);
+    let tls = blocking::TlsStream::client(&drip, &localhost(), authority.client()).unwrap();
+    let mut tls = blocking::TlsStream::server(tls, authority.server()).unwrap();
+    blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
+    is_short(&drip, tls.read(&mut [0; 100]).unwrap_err());
 }
 
 #[test]
