@@ -45,7 +45,17 @@ fn each_violation_has_its_error() {
     assert!(matches!(reserved, Error::Protocol(ProtocolError::InvalidOpcode(_))));
     let inside = refused(b"\x01\x01a\x81\x01b", WebSocketConfig::default());
     assert!(matches!(inside, Error::Protocol(ProtocolError::ExpectedFragment(_))));
-    assert!(matches!(refused(b"\x81\x01\xFF", WebSocketConfig::default()), Error::Utf8(_)));
+    for not_utf8 in [&b"\x81\x01\xFF"[..], b"\x88\x03\x03\xE8\xFF"] {
+        assert!(matches!(refused(not_utf8, WebSocketConfig::default()), Error::Utf8(_)));
+    }
+}
+
+#[test]
+fn close_1014_is_received_as_it_is() {
+    let mut socket =
+        WebSocket::from_raw_socket(Canned::new(b"\x88\x02\x03\xF6"), Role::Client, None);
+    let Message::Close(Some(close)) = socket.read().unwrap() else { panic!() };
+    assert_eq!(u16::from(close.code), 1014);
 }
 
 #[test]

@@ -165,6 +165,8 @@ fn each_fault_of_a_request_has_its_error() {
     let mut taken = Canned { ends: true, ..Canned::new(whole.as_bytes()) };
     accept(&mut taken).unwrap();
     assert!(taken.output.starts_with(b"HTTP/1.1 101 "));
+    let long = whole.replace("GET /", &format!("GET /?{}", "q".repeat(60_000)));
+    accept(Canned { ends: true, ..Canned::new(long.as_bytes()) }).unwrap();
     for (from, to, expected) in faults {
         let request = whole.replace(from, to);
         let canned = Canned { ends: true, ..Canned::new(request.as_bytes()) };

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 /// How much a read asks for.
 const READ: usize = 4 << 10;
 /// The longest head.
-const MAX_HEAD: usize = 64 << 10;
+pub(crate) const MAX_HEAD: usize = 64 << 10;
 /// In how many reads it may come: each has the head parsed from its beginning.
 const MAX_READS: usize = 512;
 

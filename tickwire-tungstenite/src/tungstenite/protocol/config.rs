@@ -103,6 +103,7 @@ impl WebSocketConfig {
             .read_buffer(self.read_buffer_size)
             .max_message(self.max_message_size.unwrap_or(usize::MAX))
             .max_frame(self.max_frame_size.unwrap_or(usize::MAX))
+            .max_request_line(crate::tungstenite::handshake::machine::MAX_HEAD)
             .vectored_from(SHARED_FROM)
             .high_water(usize::MAX);
         #[cfg(feature = "deflate")]

@@ -142,7 +142,8 @@ impl WebSocketContext {
         }
     }
 
-    /// tickwire tells the peer why; a stream that cannot take it now is not waited for.
+    /// tickwire tells the peer why. A stream that would block is not asked again; one that blocks may, as for
+    /// the answer to a Ping.
     #[cold]
     fn broken(&mut self, stream: &mut impl Write, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
