@@ -6,7 +6,7 @@
 //! | `example.com` | that name and all below it, `feed.example.com` |
 //! | `.example.com`, `*.example.com` | all below it |
 //! | `192.0.2.7`, `2001:db8::7`, `[2001:db8::7]` | that address |
-//! | `192.0.2.0/24`, `2001:db8::/32` | the addresses that begin so |
+//! | `192.0.2.0/24`, `2001:db8::/32`, `[2001:db8::]/32` | the addresses that begin so |
 //! | any but the last, with `:8443` behind it (IPv6 in brackets) | the same, at that port alone |
 //!
 //! Entries are separated by commas or blanks; one that is none of these stands for nothing. Names match
@@ -57,7 +57,7 @@ fn is_bypassed(list: &str, server: &Target) -> bool {
 fn split_port(entry: &str) -> (&str, Option<u16>) {
     match entry.rsplit_once(':') {
         // The colons of an IPv6 address without brackets are its own.
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
+        Some((host, port)) if !host.contains(':') || host.contains(']') => match port.parse() {
             Ok(port) => (host, Some(port)),
             Err(_) => (entry, None),
         },
@@ -69,10 +69,10 @@ fn is_meant(entry: &str, name: &str, address: Option<IpAddr>) -> bool {
     if entry == "*" {
         return true;
     }
+    let entry = entry.strip_suffix('.').unwrap_or(entry);
     if let Some(address) = address {
         return is_meant_address(entry, address.to_canonical());
     }
-    let entry = entry.strip_suffix('.').unwrap_or(entry);
     let (below, exact) = match entry.strip_prefix('*').unwrap_or(entry).strip_prefix('.') {
         Some(below) => (below, false),
         None => (entry, true),
@@ -86,22 +86,31 @@ fn is_meant(entry: &str, name: &str, address: Option<IpAddr>) -> bool {
 }
 
 fn is_meant_address(entry: &str, address: IpAddr) -> bool {
-    let bare = |text: &str| {
-        let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-        inner.unwrap_or(text).parse::<IpAddr>().ok()
-    };
+    let bare = |text: &str| without_brackets(text).parse::<IpAddr>().ok();
+    let entry = without_brackets(entry);
     let Some((network, bits)) = entry.split_once('/') else {
         return bare(entry).is_some_and(|entry| entry.to_canonical() == address);
     };
-    match (bare(network), address, bits.parse::<u32>()) {
-        (Some(IpAddr::V4(network)), IpAddr::V4(address), Ok(bits @ 0..=32)) => {
-            let differ = u32::from(network) ^ u32::from(address);
-            differ.checked_shr(32 - bits).unwrap_or(0) == 0
+    let (Some(network), Ok(bits)) = (bare(network), bits.parse::<u32>()) else {
+        return false;
+    };
+    match (network.to_canonical(), address) {
+        (IpAddr::V4(begin), IpAddr::V4(address)) => {
+            let bits = if network.is_ipv6() { bits.checked_sub(96) } else { Some(bits) };
+            let differ = u32::from(begin) ^ u32::from(address);
+            bits.and_then(|bits| 32_u32.checked_sub(bits))
+                .is_some_and(|rest| differ.checked_shr(rest).unwrap_or(0) == 0)
         }
-        (Some(IpAddr::V6(network)), IpAddr::V6(address), Ok(bits @ 0..=128)) => {
-            let differ = u128::from(network) ^ u128::from(address);
-            differ.checked_shr(128 - bits).unwrap_or(0) == 0
+        (IpAddr::V6(begin), IpAddr::V6(address)) => {
+            let differ = u128::from(begin) ^ u128::from(address);
+            let rest = 128_u32.checked_sub(bits);
+            rest.is_some_and(|rest| differ.checked_shr(rest).unwrap_or(0) == 0)
         }
         _ => false,
     }
+}
+
+fn without_brackets(text: &str) -> &str {
+    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    inner.unwrap_or(text)
 }
