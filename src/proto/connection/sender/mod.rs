@@ -257,9 +257,14 @@ impl Sender {
 
     /// The bytes fed and not yet written: whole frames, control frames included. (A
     /// browser's `bufferedAmount` counts only payloads.)
+    #[inline]
     pub fn buffered_amount(&self) -> usize {
-        let header = 2 + if self.encoder.masks() { 4 } else { 0 };
-        self.out.len() + self.ledger.held.len + self.urgent.len(header)
+        let urgent = if self.owes() {
+            self.urgent.len(2 + if self.encoder.masks() { 4 } else { 0 })
+        } else {
+            0
+        };
+        self.out.len() + self.ledger.held.len + urgent
     }
 
     /// Whether there is anything to write.
