@@ -277,6 +277,21 @@ impl Buffer {
         unsafe { core::str::from_utf8_unchecked(bytes) }
     }
 
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Adds zeros up to `len`, which is at most `most`. Memory for that is asked for by doubling, and no
+    /// more than for `most`.
+    pub(crate) fn lengthen(&mut self, len: usize, most: usize) {
+        let room = self.bytes.capacity();
+        if len > room {
+            let room = (2 * room).min(most).max(len);
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
+        self.bytes.resize(len, 0);
+    }
+
     /// The bytes, without what was known of them.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {

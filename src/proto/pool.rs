@@ -13,7 +13,7 @@ const MOST: usize = 4 << 20;
 struct Pool {
     /// The last one given is the first taken: it is still in the processor's cache.
     free: Vec<Vec<u8>>,
-    /// The length of all in `free`.
+    /// The memory of all in `free`.
     bytes: usize,
 }
 
@@ -48,14 +48,14 @@ impl Pool {
                 Some(self.free.remove(at))
             }
         }?;
-        self.bytes -= buffer.len();
+        self.bytes -= buffer.capacity();
         Some(buffer)
     }
 
     #[inline]
     fn give(&mut self, buffer: Vec<u8>) {
-        if buffer.len() >= LEAST && buffer.len() <= MOST - self.bytes {
-            self.bytes += buffer.len();
+        if buffer.len() >= LEAST && buffer.capacity() <= MOST - self.bytes {
+            self.bytes += buffer.capacity();
             self.free.push(buffer);
         }
     }

@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice, Read, Write},
     os::unix::net::UnixStream,
     pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,10 +20,23 @@ pub(crate) struct How {
     pub(crate) holds: bool,
     /// Writes from many places at once, and says so where one can.
     pub(crate) vectored: bool,
+    /// Told what passes.
+    pub(crate) watch: Option<&'static Watch>,
+}
+
+/// The passing of bytes over a line, whose halves may be elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// How many were read.
+    pub(crate) read: AtomicUsize,
+    /// How many had been read when the first were written.
+    pub(crate) read_before_writing: AtomicUsize,
+    wrote: AtomicUsize,
 }
 
 impl How {
-    pub(crate) const PLAIN: Self = Self { most: usize::MAX, holds: false, vectored: true };
+    pub(crate) const PLAIN: Self =
+        Self { most: usize::MAX, holds: false, vectored: true, watch: None };
     pub(crate) const FLAT: Self = Self { vectored: false, ..Self::PLAIN };
     pub(crate) const BYTEWISE: Self = Self { most: 1, ..Self::PLAIN };
     pub(crate) const HOLDS: Self = Self { holds: true, ..Self::FLAT };
@@ -48,10 +62,19 @@ impl<S: Bare> Line<S> {
 
     fn read(&mut self, buf: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let n = buf.len().min(self.how.most);
-        self.io.poll_in(&mut buf[..n], cx)
+        let read = ready!(self.io.poll_in(&mut buf[..n], cx));
+        if let (Some(watch), Ok(n)) = (self.how.watch, &read) {
+            watch.read.fetch_add(*n, SeqCst);
+        }
+        Poll::Ready(read)
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some(watch) = self.how.watch
+            && watch.wrote.fetch_add(1, SeqCst) == 0
+        {
+            watch.read_before_writing.store(watch.read.load(SeqCst), SeqCst);
+        }
         if self.how.vectored && self.how.most == usize::MAX {
             return self.io.poll_out(bufs, cx);
         }

@@ -2,17 +2,24 @@
 use crate::{
     Peer, bytes,
     end::End,
-    line::How,
+    line::{How, Watch},
     meet,
-    support::wire::{BINARY, CLOSE, PING, PONG, TEXT, close_body, text},
+    support::wire::{
+        self, BINARY, BINARY_OPEN, CLOSE, CONT, PING, PONG, TEXT, close_body, frame, key_of, text,
+    },
 };
 use bytes::Bytes;
+use std::{
+    io::Write,
+    sync::{atomic::Ordering::SeqCst, mpsc},
+};
 use tickwire::{Config, OwnedMessage, Role};
 
 crate::everywhere! {
     a_stream_of_single_bytes_makes_no_difference
     a_stream_that_holds_back_until_a_flush_is_flushed
     large_shared_payloads_pass_flat_and_vectored
+    a_pong_is_written_before_the_rest_of_a_long_message_is_read
 }
 
 /// A message each way, a Ping answered while this end waits, and a Close.
@@ -62,4 +69,30 @@ fn large_shared_payloads_pass_flat_and_vectored<E: End>() {
             end.flush().unwrap();
         });
     }
+}
+
+/// All of it lies in the socket, and no read would block. Short, for sockets that take little.
+fn a_pong_is_written_before_the_rest_of_a_long_message_is_read<E: End>() {
+    const READ: usize = 512;
+    let watch: &Watch = Box::leak(Box::default());
+    let how = How { watch: Some(watch), ..How::PLAIN };
+    let (ahead, rest) = (bytes(2000), bytes(5000));
+    let expected = wire::binary([&ahead[..], &rest].concat());
+    let before = frame(BINARY_OPEN, key_of(Role::Client), &ahead).len();
+    let (sent, go_on) = mpsc::channel();
+    let far = move |peer: &mut Peer| {
+        let frames = [(BINARY_OPEN, &ahead[..]), (PING, b"?"), (CONT, &rest)];
+        let all: Vec<u8> = frames.iter().flat_map(|(b0, data)| peer.frame(*b0, data)).collect();
+        peer.io.write_all(&all).unwrap();
+        sent.send(()).unwrap();
+        peer.expect(PONG, b"?");
+    };
+    let config = Config::default().read_buffer(READ);
+    meet(Role::Server, &config, how, far, |mut end: E| {
+        go_on.recv().unwrap();
+        assert_eq!(end.recv().unwrap(), Some(expected));
+        let read = watch.read_before_writing.load(SeqCst);
+        // The Ping, and what one read brought with it.
+        assert!((before..before + 2 * READ).contains(&read), "{read}");
+    });
 }

@@ -24,6 +24,9 @@ use core::ops::Range;
 pub(crate) const SLACK: usize = SHORT_LEN;
 /// The most that one read of a large message asks for: what the second-level cache keeps.
 const MAX_READ: usize = 128 << 10;
+/// From this length on a buffer grows where it is, and is initialised read by read: to copy a message of
+/// megabytes, and to touch as much that is new, would hold up all that comes behind it.
+const IN_PLACE: usize = 2 * MAX_READ;
 /// For an opening handshake: most heads fit, and a peer that sends none holds no more.
 const HEAD: usize = 2 << 10;
 /// How many reads a grown buffer survives that did not need it.
@@ -241,7 +244,7 @@ impl RecvBuffer {
     }
 
     fn fills(&self, len: usize) -> bool {
-        len >= self.bytes.len() / 2
+        len >= self.bytes.capacity() / 2
     }
 
     /// Gives the buffer away, and copies what follows the message to a new one.
@@ -405,10 +408,14 @@ impl RecvBuffer {
         }
         let most = limit.saturating_add(self.base).saturating_add(SLACK);
         if self.stashed || (self.room() < least && self.bytes.len() < most) {
-            let double = (2 * self.bytes.len()).max(self.base + SLACK);
-            let len = double.min(most).max(kept + wire + self.base / 4 + SLACK);
             self.calm = 0;
-            self.exchange((self.memory.take)(len));
+            if self.bytes.len() >= IN_PLACE {
+                self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
+            } else {
+                let double = (2 * self.bytes.len()).max(self.base + SLACK);
+                let len = double.min(most).max(kept + wire + self.base / 4 + SLACK);
+                self.exchange((self.memory.take)(len));
+            }
         }
         if self.room() == 0 {
             self.compact();

@@ -1,4 +1,4 @@
-use super::{CALM, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK};
+use super::{CALM, IN_PLACE, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK};
 use crate::proto::memory::counted::{COUNTED, NONE, traffic};
 use alloc::{vec, vec::Vec};
 
@@ -193,6 +193,39 @@ fn a_frame_that_lacks_much_is_read_to_its_end_and_the_buffer_doubles() {
     buf.lend(vec![0; 2 * MAX_READ]);
     buf.commit(1);
     assert_eq!(buf.spare_mut(LIMIT, usize::MAX).len(), MAX_READ);
+}
+
+#[test]
+fn a_long_one_grows_where_it_is_by_what_one_read_takes() {
+    let limit = 16 << 20;
+    let mut buf = buffer();
+    buf.lend(vec![0; IN_PLACE]);
+    let (mut place, mut len) = (0, IN_PLACE);
+    while place < 10 << 20 {
+        let spare = buf.spare_mut(limit, usize::MAX).len();
+        assert!((BASE..=MAX_READ).contains(&spare), "{spare} at {place}");
+        assert!(buf.bytes.len() == len || buf.bytes.len() == len + MAX_READ, "at {place}");
+        len = buf.bytes.len();
+        for byte in buf.get_mut(place..place + spare) {
+            *byte = at(place);
+            place += 1;
+        }
+        buf.commit(spare);
+        buf.take_into_message(spare);
+    }
+    holds(&buf, 0, place, 0, 0);
+    assert!(buf.bytes.capacity() <= limit, "by doubling, up to what the longest message needs");
+    assert_eq!(traffic(), NONE);
+    // What is read goes on until the longest message is here, with what is behind it.
+    let most = limit + WHOLE;
+    while place < most - SLACK {
+        let spare = buf.spare_mut(limit, usize::MAX).len();
+        buf.commit(spare);
+        buf.take_into_message(spare);
+        place += spare;
+    }
+    assert_eq!((buf.bytes.len(), buf.bytes.capacity()), (most, most));
+    assert_eq!(traffic(), NONE);
 }
 
 #[test]
