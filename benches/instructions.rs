@@ -18,8 +18,8 @@ mod sides;
 
 use floor::Body::{Ascii, Binary};
 use sides::{
-    Sides, accepting, receiving, receiving_chunks, receiving_owned, receiving_split, sending,
-    sending_split,
+    Layout, Sides, accepting, building, receiving, receiving_chunks, receiving_owned,
+    receiving_split, sending, sending_split,
 };
 use std::{
     collections::BTreeMap,
@@ -52,7 +52,7 @@ impl Row {
     }
 }
 
-const PLAIN: [Row; 11] = [
+const PLAIN: [Row; 13] = [
     Row::new(1, "receive masked 64 B", || receiving(64, Binary, false, false)),
     Row::new(3, "receive unmasked 64 B", || receiving(64, Binary, true, false)),
     Row::new(5, "send 64 B, server", || sending(64, false)),
@@ -64,6 +64,8 @@ const PLAIN: [Row; 11] = [
     Row::new(19, "receive 64 B, chunks", || receiving_chunks(64, false)),
     Row::new(21, "own 64 B", || receiving_owned(64, Binary, false, 0)),
     Row::new(22, "own text 200 B, keep", || receiving_owned(200, Ascii, true, 1000)),
+    Row::new(23, "build 200 B JSON", || building(Layout::Json, false)),
+    Row::new(24, "build 200 B, fixed", || building(Layout::Fixed, false)),
 ];
 
 #[cfg(feature = "deflate")]

@@ -10,7 +10,10 @@ mod sides;
 mod support_alloc;
 
 use floor::Body::{Ascii, Binary, Mixed};
-use sides::{Sides, Work, accepting, echoing, fanning_out, receiving, sending, sharing, unmasking};
+use sides::{
+    Layout, Sides, Work, accepting, building, echoing, fanning_out, receiving, sending, sharing,
+    unmasking,
+};
 use std::time::Instant;
 use support_alloc::{Counting, allocations};
 
@@ -117,6 +120,10 @@ fn main() {
     table.row("6 send shared 1 MiB, server", "1.05", || sharing(1 << 20));
     table.row("7 send 64 B, client", "0.8", || sending(64, client));
     table.row("- send 1 KiB, client", "", || sending(1 << 10, client));
+    table.row("- build a tick, JSON", "1", || building(Layout::Json, server));
+    table.row("- build a tick, JSON, client", "1", || building(Layout::Json, client));
+    table.row("- build a tick, fixed layout", "1", || building(Layout::Fixed, server));
+    table.row("- build a tick, fixed, client", "1", || building(Layout::Fixed, client));
     table.row("8 receive text 1 KiB, ASCII", "1.15", many(1 << 10, Ascii, server));
     table.row("8 receive text 1 KiB, mixed", "1.1", many(1 << 10, Mixed, server));
     table.row("9 unmask 1 KiB, to a copy", "1.11", || unmasking(1 << 10));

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Config, Prepared, Step, blocking,
+    Config, DataKind, Prepared, SendError, Sender, Step, blocking,
     handshake::{
         Progress,
         server::{Accept, Handshake},
@@ -399,6 +399,137 @@ pub fn sending(len: usize, client: bool) -> Sides {
                 for message in d.next(n) {
                     assert!(blocking.feed(black_box(message)).is_ok());
                 }
+                assert!(blocking.flush().is_ok());
+            });
+        },
+    )
+}
+
+/// A tick of some 200 bytes as JSON, and of 200 in a fixed layout.
+#[derive(serde::Serialize)]
+struct Tick {
+    symbol: &'static str,
+    venue: &'static str,
+    sequence: u64,
+    sent_at: u64,
+    bids: [(u32, u32); 5],
+    asks: [(u32, u32); 5],
+}
+
+/// How ticks are written.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Layout {
+    /// Text, by `serde_json`.
+    Json,
+    /// Binary: each field at its place.
+    Fixed,
+}
+
+impl Tick {
+    const LEN: usize = 200;
+
+    fn many() -> Rc<[Self]> {
+        let mut rng = floor::Rng(0x9e37_79b9_7f4a_7c15);
+        let tick = |sequence| Self {
+            symbol: "EURUSD",
+            venue: "XLON",
+            sequence,
+            sent_at: 1_700_000_000_000_000 + rng.next() % 1_000_000_000,
+            bids: std::array::from_fn(|i| (108_420 - i as u32, (rng.next() % 100) as u32)),
+            asks: std::array::from_fn(|i| (108_421 + i as u32, (rng.next() % 100) as u32)),
+        };
+        (0..1024).map(tick).collect()
+    }
+
+    /// Each field of the fixed layout, in order, and zeroes up to its length.
+    #[inline(always)]
+    fn put(&self, mut put: impl FnMut(&[u8])) {
+        let mut name = [0; 16];
+        name[..self.symbol.len()].copy_from_slice(self.symbol.as_bytes());
+        name[8..][..self.venue.len()].copy_from_slice(self.venue.as_bytes());
+        put(&name);
+        put(&self.sequence.to_le_bytes());
+        put(&self.sent_at.to_le_bytes());
+        for (price, size) in self.bids.iter().chain(&self.asks) {
+            put(&price.to_le_bytes());
+            put(&size.to_le_bytes());
+        }
+        put(&[0; Self::LEN - 16 - 16 - 80]);
+    }
+
+    /// In an allocation of its own, which is fed.
+    fn feed(&self, layout: Layout, tx: &mut Sender) {
+        let fed = match layout {
+            // Binary, as all that is fed in this program: another kind would slow the others down.
+            Layout::Json => {
+                tx.feed(black_box(&serde_json::to_vec(black_box(self)).expect("it is plain")))
+            }
+            Layout::Fixed => {
+                let mut message = Vec::with_capacity(Self::LEN);
+                black_box(self).put(|field| message.extend_from_slice(field));
+                tx.feed(black_box(&message))
+            }
+        };
+        assert!(fed.is_ok());
+    }
+
+    /// Where it is sent from.
+    fn build(&self, layout: Layout, tx: &mut Sender) {
+        match layout {
+            Layout::Json => {
+                let built = tx.feed_with_writer(DataKind::Text, |w| {
+                    serde_json::to_writer(w, black_box(self))
+                });
+                assert!(matches!(built, Ok(Ok(_))));
+            }
+            Layout::Fixed => {
+                let built = tx.feed_with(DataKind::Binary, Self::LEN, |to| {
+                    let mut at = 0;
+                    black_box(self).put(|field| {
+                        to[at..at + field.len()].copy_from_slice(field);
+                        at += field.len();
+                    });
+                    Ok::<_, SendError>(at)
+                });
+                assert!(matches!(built, Ok(Ok(_))));
+            }
+        }
+    }
+}
+
+/// Sending ticks, as many a write as make 16 KiB. The floor builds each in a `Vec`, and feeds that.
+pub fn building(layout: Layout, client: bool) -> Sides {
+    let all = Tick::many();
+    let per = floor::batch(Tick::LEN);
+    let stream = || Stream::of(vec![], vec![]);
+    let batches = || Batches::new(&all);
+    let (mut first, mut to, mut a) = (connection(client), stream(), batches());
+    let (mut core, mut link, mut b) = (connection(client), stream(), batches());
+    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(client));
+    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(client));
+    let (mut c, mut d) = (batches(), batches());
+    four(
+        move |n| {
+            in_turns(n, per, |n| {
+                a.next(n).iter().for_each(|tick| tick.feed(layout, first.sender_mut()));
+                flush(&mut first, &mut to);
+            });
+        },
+        move |n| {
+            in_turns(n, per, |n| {
+                b.next(n).iter().for_each(|tick| tick.build(layout, core.sender_mut()));
+                flush(&mut core, &mut link);
+            });
+        },
+        move |n| {
+            in_turns(n, per, |n| {
+                c.next(n).iter().for_each(|tick| tick.build(layout, tokio.sender()));
+                assert!(now(tokio.flush()).is_ok());
+            });
+        },
+        move |n| {
+            in_turns(n, per, |n| {
+                d.next(n).iter().for_each(|tick| tick.build(layout, blocking.sender()));
                 assert!(blocking.flush().is_ok());
             });
         },

@@ -160,9 +160,17 @@ pub enum SendError {
     /// 1010 is for clients to send (§7.4.1).
     #[error("close code 1010 is sent by clients only")]
     BadCloseCode,
-    /// The chunks of a text do not make valid UTF-8 (§5.6).
-    #[error("text in chunks is not valid UTF-8")]
+    /// The chunks of a text, or the bytes of one that was built in place, are not valid UTF-8 (§5.6).
+    #[error("text is not valid UTF-8")]
     BadUtf8,
+    /// A message [built in place](crate::Sender::feed_with) is said to be longer than its room.
+    #[error("message of {len} bytes built in room for {max}")]
+    Overrun {
+        /// In bytes; `u32::MAX` stands for more.
+        len: u32,
+        /// In bytes; `u32::MAX` stands for more.
+        max: u32,
+    },
 }
 
 /// A length in the form that errors show.

@@ -257,6 +257,17 @@ pub(crate) const fn store(
     }
 }
 
+/// How many bytes that is.
+#[inline]
+pub(crate) const fn header_len(payload_len: usize, masked: bool) -> usize {
+    let key = if masked { 4 } else { 0 };
+    match payload_len {
+        0..=125 => 2 + key,
+        126..=0xffff => 4 + key,
+        _ => 10 + key,
+    }
+}
+
 #[inline]
 const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u8; N]) {
     if let Some((_, to)) = to.split_at_mut_checked(at)

@@ -5,6 +5,7 @@ use crate::support::{
     wire::*,
 };
 use bytes::Buf;
+use std::{convert::Infallible, fmt::Write};
 use tickwire::{
     Chunk, Config, Connection, DataKind, Message, Outbox, Prepared, Role, Step, Time, TooSlow,
 };
@@ -124,6 +125,36 @@ fn receiving_fragments_and_control_frames_allocates_nothing_in_steady_state() {
             }
         });
         assert_eq!(allocated, 0, "{role:?}");
+    }
+}
+
+#[test]
+fn building_messages_where_they_are_sent_from_allocates_nothing_in_steady_state() {
+    for role in ROLES {
+        for size in SIZES {
+            let text = "x".repeat(size);
+            let mut conn = connection(role, &Config::default().high_water(usize::MAX));
+            let mut batch = || {
+                for _ in 0..4 {
+                    let tx = conn.sender_mut();
+                    tx.feed_with(DataKind::Binary, size, |to| {
+                        to.fill(7);
+                        Ok::<_, Infallible>(to.len())
+                    })
+                    .unwrap()
+                    .unwrap();
+                    tx.feed_with_writer(DataKind::Text, |w| {
+                        let mut pieces = (0..size).step_by(1000).map(|at| at..size.min(at + 1000));
+                        pieces.try_for_each(|piece| w.write_str(&text[piece]))
+                    })
+                    .unwrap()
+                    .unwrap();
+                }
+                sink(&mut conn, usize::MAX);
+            };
+            batch();
+            assert_eq!(count(|| (0..4).for_each(|_| batch())), 0, "{role:?} {size}");
+        }
     }
 }
 

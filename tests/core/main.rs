@@ -16,6 +16,7 @@ mod cuts;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod feed_first;
+mod feed_with;
 mod fragmentation;
 mod framing;
 mod handshake_client;

@@ -17,6 +17,7 @@ mod core_types {
         both::<Receiver>();
         both::<Sender>();
         both::<Outgoing<'_>>();
+        both::<MessageWriter<'_>>();
         both::<Step>();
         both::<Ending>();
         both::<ReadyState>();

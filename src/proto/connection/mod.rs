@@ -23,7 +23,7 @@ pub(crate) use receiver::Delivery;
 pub use receiver::{Receiver, Step};
 pub(crate) use recv_buffer::RecvBuffer;
 pub use rtt::RoundTrip;
-pub use sender::{Position, Sender};
+pub use sender::{MessageWriter, Position, Sender};
 
 use crate::proto::{
     close::CloseFrame,

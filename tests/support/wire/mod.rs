@@ -6,10 +6,10 @@ mod pair;
 use bytes::{Buf, Bytes};
 #[allow(unused_imports)]
 pub(crate) use pair::{End, Pair};
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 use tickwire::{
     Chunk, Closed, Config, Connection, DataKind, Entropy, Event, Message, Negotiated, Outbound,
-    OwnedMessage, Position, Prepared, RecvError, Role, Sender, Step,
+    OwnedMessage, Position, Prepared, RecvError, Role, SendError, Sender, Step,
     handshake::server::{Handshake, Rejection},
 };
 
@@ -277,6 +277,15 @@ pub(crate) fn feed_in_every_way(tx: &mut Sender) -> (Position, usize) {
         tx.feed_chunk(chunk(b"ces", true)),
         tx.feed_chunk_plain(chunk(b"plain pie", false)),
         tx.feed_chunk_plain(chunk(b"ces", true)),
+        tx.feed_with(DataKind::Binary, 8, |to| {
+            to[..5].copy_from_slice(b"built");
+            Ok::<_, SendError>(5)
+        })
+        .and_then(|fed| fed),
+        tx.feed_with_writer(DataKind::Text, |w| {
+            w.write_str("written").map_err(|_| SendError::BadUtf8)
+        })
+        .and_then(|fed| fed),
         tx.feed_first("first"),
     ] {
         let position = position.unwrap();
@@ -288,7 +297,7 @@ pub(crate) fn feed_in_every_way(tx: &mut Sender) -> (Position, usize) {
 }
 
 /// The frames that these become, in the order in which they leave.
-pub(crate) fn fed_in_every_way() -> [(u8, Vec<u8>); 10] {
+pub(crate) fn fed_in_every_way() -> [(u8, Vec<u8>); 12] {
     [
         (TEXT, "first"),
         (TEXT, "fed"),
@@ -300,6 +309,8 @@ pub(crate) fn fed_in_every_way() -> [(u8, Vec<u8>); 10] {
         (CONT, "ces"),
         (TEXT_OPEN, "plain pie"),
         (CONT, "ces"),
+        (BINARY, "built"),
+        (TEXT, "written"),
     ]
     .map(|(b0, payload)| (b0, payload.into()))
 }

@@ -20,7 +20,7 @@ use super::stall::Stall;
 use crate::proto::memory::{HEAP, Memory};
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};
-use core::fmt;
+use core::{fmt, ops::Range};
 
 /// What a buffer is made for, when its first frame is smaller.
 const FIRST: usize = 16 << 10;
@@ -137,10 +137,37 @@ impl OutBuffer {
     /// The next `n` bytes to fill in, before [`filled`](Self::filled).
     #[inline]
     pub(super) fn room(&mut self, n: usize) -> &mut [u8] {
+        self.room_keeping(n, 0)
+    }
+
+    /// The same, of which the first `keep` bytes were filled in before.
+    #[inline]
+    pub(super) fn room_keeping(&mut self, n: usize, keep: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < n {
-            self.grow(n);
+            self.grow(n, keep);
         }
         self.bytes.get_mut(self.end..).and_then(|room| room.get_mut(..n)).unwrap_or_default()
+    }
+
+    /// Where the room begins.
+    #[inline]
+    pub(super) fn content_end(&self) -> usize {
+        self.end
+    }
+
+    /// Fills in bytes of the room, where they fit into what there is of it.
+    #[inline]
+    pub(super) fn put(&mut self, at: usize, bytes: &[u8]) -> bool {
+        let Some(to) = self.bytes.get_mut(at..).and_then(|to| to.get_mut(..bytes.len())) else {
+            return false;
+        };
+        to.copy_from_slice(bytes);
+        true
+    }
+
+    /// Bytes of `room` that were filled in.
+    pub(super) fn built(&self, lies: Range<usize>) -> &[u8] {
+        self.bytes.get(self.end..).and_then(|room| room.get(lies)).unwrap_or_default()
     }
 
     /// Says that `n` bytes of `room` are content.
@@ -157,7 +184,8 @@ impl OutBuffer {
 
     #[cold]
     #[inline(never)]
-    fn grow(&mut self, n: usize) {
+    fn grow(&mut self, n: usize, keep: usize) {
+        let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are let go here at the latest, so that a queue which never runs dry does
         // not grow for ever; but only where that frees at least as much as it moves.
         let rest = self.end - self.sent;
@@ -165,7 +193,7 @@ impl OutBuffer {
             self.move_mark();
             // `mark` is ahead of `sent` while a handshake's response is under way.
             if self.mark <= self.sent && self.mark >= self.end - self.mark {
-                self.let_go();
+                self.let_go(keep);
                 if self.bytes.len() - self.end >= n {
                     return;
                 }
@@ -173,10 +201,11 @@ impl OutBuffer {
         }
         let len = match self.bytes.len() {
             0 => n.max(FIRST),
-            len => (self.end + n).max(len * 2).max(FIRST),
+            len => self.end.saturating_add(n).max(len * 2).max(FIRST),
         };
         let mut bytes = (self.memory.take)(len);
-        if let (Some(to), Some(from)) = (bytes.get_mut(..self.end), self.bytes.get(..self.end)) {
+        let filled = self.end + keep;
+        if let (Some(to), Some(from)) = (bytes.get_mut(..filled), self.bytes.get(..filled)) {
             to.copy_from_slice(from);
         }
         let old = core::mem::replace(&mut self.bytes, bytes);
@@ -185,10 +214,10 @@ impl OutBuffer {
         }
     }
 
-    /// Moves what lies behind `mark` to the front.
-    fn let_go(&mut self) {
+    /// Moves what lies behind `mark` to the front, and `keep` bytes of room with it.
+    fn let_go(&mut self, keep: usize) {
         let n = self.mark;
-        self.bytes.copy_within(n..self.end, 0);
+        self.bytes.copy_within(n..self.end + keep, 0);
         for splice in &mut self.splices {
             splice.at -= n;
         }

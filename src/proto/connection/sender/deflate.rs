@@ -14,6 +14,7 @@ use crate::proto::{
     outbound::prepared::{Prepared, opcode},
     role::Role,
 };
+use core::ops::Range;
 use std::boxed::Box;
 
 /// Compressing where permessage-deflate was agreed on, until a Close is queued.
@@ -75,9 +76,24 @@ impl Sender {
         };
         let mut out = Output::default();
         let done = deflate.compress(payload, &mut out);
+        self.frame_output(b0, payload.len(), out, done)
+    }
+
+    /// The same for a message that lies there, behind the content of the buffer.
+    pub(super) fn frame_compressed_built(&mut self, b0: u8, lies: Range<usize>) -> bool {
+        let Some(deflate) = &mut self.deflate.0 else {
+            return false;
+        };
+        let (mut out, len) = (Output::default(), lies.len());
+        let done = deflate.compress(self.out.built(lies), &mut out);
+        self.frame_output(b0, len, out, done)
+    }
+
+    /// Frames the output for a message of `len` bytes, if it was compressed.
+    fn frame_output(&mut self, b0: u8, len: usize, mut out: Output, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
-            self.encoder.tally.packed(payload.len(), packed.len());
+            self.encoder.tally.packed(len, packed.len());
             self.frame(b0 | RSV1, packed);
         }
         out.give();

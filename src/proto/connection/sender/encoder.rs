@@ -7,6 +7,7 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 use bytes::{Bytes, BytesMut};
+use core::ops::Range;
 
 pub(super) struct Encoder {
     /// A client's masking keys; `None` for a server.
@@ -80,6 +81,29 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
             Some(key) => kernel::copy_xor(to, payload, key),
             None => to.copy_from_slice(payload),
         }
+    }
+    end
+}
+
+/// [`encode`] of a payload that lies in `to` already, about where it has to be.
+#[inline]
+pub(super) fn encode_around(
+    to: &mut [u8],
+    b0: u8,
+    payload: Range<usize>,
+    key: Option<[u8; 4]>,
+) -> usize {
+    let len = payload.len();
+    let at = frame::header_len(len, key.is_some());
+    if at != payload.start {
+        to.copy_within(payload, at);
+    }
+    if let Some(head) = to.first_chunk_mut() {
+        frame::store(head, b0, len as u64, key);
+    }
+    let end = at + len;
+    if let (Some(key), Some(payload)) = (key, to.get_mut(at..end)) {
+        kernel::xor_in_place(payload, key);
     }
     end
 }

@@ -158,7 +158,7 @@ impl Sender {
     // Admission.
 
     #[inline]
-    fn position(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         Position::in_order(self.out.fed())
     }
 
@@ -176,7 +176,7 @@ impl Sender {
 
     /// Whether a message may be fed.
     #[inline]
-    fn admit(&self) -> Result<(), SendError> {
+    pub(super) fn admit(&self) -> Result<(), SendError> {
         if self.admits() { Ok(()) } else { self.admit_slow() }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! This decides what may be sent, and which frames overtake; `OutBuffer` holds the bytes and finds
 //! where frames begin; answers to the peer's frames come through `respond`.
+mod build;
 #[cfg(feature = "counters")]
 mod counters;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
@@ -31,6 +32,7 @@ use crate::proto::{
     utf8::Utf8Validator,
 };
 use alloc::{boxed::Box, vec::Vec};
+pub use build::MessageWriter;
 use core::{fmt, time::Duration};
 use deflate::Deflate;
 use encoder::Encoder;

@@ -1,6 +1,7 @@
 //! In place of `deflate` without that feature: nothing is compressed.
 use super::Sender;
 use crate::proto::{config::Config, deflate::Agreed, outbound::prepared::Prepared, role::Role};
+use core::ops::Range;
 
 #[derive(Default)]
 pub(super) struct Deflate {}
@@ -24,6 +25,10 @@ impl Sender {
     }
 
     pub(super) fn frame_compressed(&mut self, _: u8, _: &[u8]) -> bool {
+        false
+    }
+
+    pub(super) fn frame_compressed_built(&mut self, _: u8, _: Range<usize>) -> bool {
         false
     }
 
