@@ -52,7 +52,7 @@ impl Row {
     }
 }
 
-const PLAIN: [Row; 13] = [
+const PLAIN: [Row; 14] = [
     Row::new(1, "receive masked 64 B", || receiving(64, Binary, false, false)),
     Row::new(3, "receive unmasked 64 B", || receiving(64, Binary, true, false)),
     Row::new(5, "send 64 B, server", || sending(64, false)),
@@ -66,6 +66,7 @@ const PLAIN: [Row; 13] = [
     Row::new(22, "own text 200 B, keep", || receiving_owned(200, Ascii, true, 1000)),
     Row::new(23, "build 200 B JSON", || building(Layout::Json, false)),
     Row::new(24, "build 200 B, fixed", || building(Layout::Fixed, false)),
+    Row::new(30, "receive text 1400 B", || receiving(1400, Ascii, true, false)),
 ];
 
 #[cfg(feature = "deflate")]

@@ -126,6 +126,9 @@ fn main() {
     table.row("- build a tick, fixed, client", "1", || building(Layout::Fixed, client));
     table.row("8 receive text 1 KiB, ASCII", "1.15", many(1 << 10, Ascii, server));
     table.row("8 receive text 1 KiB, mixed", "1.1", many(1 << 10, Mixed, server));
+    table.row("8 receive text 200 B, client", "1.2", many(200, Ascii, client));
+    table.row("8 receive text 1400 B, client", "1.15", many(1400, Ascii, client));
+    table.row("- receive text 200 B, client, mixed", "", many(200, Mixed, client));
     table.row("9 unmask 1 KiB, to a copy", "1.11", || unmasking(1 << 10));
     table.row("11 server handshake", "1.2", accepting);
     table.row("12 echo 64 B, 16 a write", "", || echoing(64, 16));

@@ -6,7 +6,7 @@
 //! property of two types, [`Buffer`] and [`Text`], whose fields only this file reaches.
 #![allow(unsafe_code)]
 
-use crate::proto::{block, utf8};
+use crate::proto::block;
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
@@ -178,6 +178,91 @@ fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     }
 }
 
+/// Whether a whole payload is UTF-8: ASCII passes by itself, `simdutf8` validates the rest.
+#[inline(never)]
+pub(crate) fn is_valid(bytes: &[u8]) -> bool {
+    let rest = bytes.get(ascii_prefix(bytes)..).unwrap_or_default();
+    rest.is_empty() || simdutf8::basic::from_utf8(rest).is_ok()
+}
+
+/// How many bytes are the whole characters of a text's beginning, which may end inside one more;
+/// `None` if it cannot be one.
+pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
+    let (whole, cut) = bytes.split_at(bytes.len() - cut_character(bytes));
+    let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
+    (begun && is_valid(whole)).then_some(whole.len())
+}
+
+/// How many bytes at the end are the beginning of a character whose lead byte asks for more.
+fn cut_character(bytes: &[u8]) -> usize {
+    let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
+    let Some(n) = lead.map(|at| at + 1) else {
+        return 0; // a whole character of four bytes, or none at all
+    };
+    let lead = bytes.get(bytes.len() - n).map_or(0, |b| b.leading_ones() as usize);
+    if n < lead { n } else { 0 }
+}
+
+/// How many bytes at the beginning are known to be ASCII: all of them, or up to the block with the
+/// first that is not.
+#[inline]
+fn ascii_prefix(bytes: &[u8]) -> usize {
+    let n = bytes.len();
+    let ascii = match n {
+        // Other scripts show at once, and are not to pay for the rest.
+        16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
+        LONG.. => return ascii_long(bytes),
+        128.. => ends_are_ascii::<128>(bytes),
+        64.. => ends_are_ascii::<64>(bytes),
+        32.. => ends_are_ascii::<32>(bytes),
+        16.. => ends_are_ascii::<16>(bytes),
+        8.. => ends_are_ascii::<8>(bytes),
+        _ => bytes.is_ascii(),
+    };
+    if ascii { n } else { 0 }
+}
+
+/// Whether the first and the last `N` bytes are ASCII, where there are as many.
+#[inline(always)]
+fn ends_are_ascii<const N: usize>(bytes: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else {
+        return false;
+    };
+    is_ascii(first) & is_ascii(last)
+}
+
+/// Of a multiple of 8 bytes.
+#[inline(always)]
+fn is_ascii<const N: usize>(bytes: &[u8; N]) -> bool {
+    let words = bytes.as_chunks().0.iter();
+    words.fold(0, |all, &word| all | u64::from_ne_bytes(word)) & 0x8080_8080_8080_8080 == 0
+}
+
+#[inline(never)]
+fn ascii_long(bytes: &[u8]) -> usize {
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    if std::is_x86_feature_detected!("avx2") {
+        #[target_feature(enable = "avx2")]
+        fn ascii_avx2(bytes: &[u8]) -> usize {
+            ascii_blocks(bytes)
+        }
+        // SAFETY: the processor has AVX2, as was just found out.
+        return unsafe { ascii_avx2(bytes) };
+    }
+    ascii_blocks(bytes)
+}
+
+/// At least 128 bytes.
+#[inline(always)]
+fn ascii_blocks(bytes: &[u8]) -> usize {
+    let blocks = bytes.as_chunks::<128>().0;
+    match blocks.iter().position(|block| !is_ascii(block)) {
+        Some(at) => blocks.get(..at).unwrap_or_default().as_flattened().len(),
+        None if bytes.last_chunk::<128>().is_some_and(is_ascii) => bytes.len(),
+        None => blocks.as_flattened().len(),
+    }
+}
+
 /// Initialised bytes, and a range of them that is known to be text: validated, and not written to
 /// since.
 #[derive(Default)]
@@ -222,15 +307,14 @@ impl Buffer {
     /// Unmasks `range`, if there is a key, and says whether the result is text; if not, restores it.
     #[inline(always)]
     pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
+        let Some(key) = key else { return self.is_text(range) };
         self.text.end = 0;
         let Some(bytes) = self.bytes.get_mut(range.clone()) else { return false };
-        if let Some(key) = key {
-            xor_to_read(bytes, key);
-        }
-        let valid = utf8::is_valid(bytes);
+        xor_to_read(bytes, key);
+        let valid = is_valid(bytes);
         if valid {
             self.text = range;
-        } else if let Some(key) = key {
+        } else {
             xor_to_read(bytes, key);
         }
         valid
@@ -240,7 +324,7 @@ impl Buffer {
     #[inline]
     pub(crate) fn is_text(&mut self, range: Range<usize>) -> bool {
         let known = self.known(&range);
-        let valid = self.bytes.get(known..range.end).is_some_and(utf8::is_valid);
+        let valid = self.bytes.get(known..range.end).is_some_and(is_valid);
         if valid {
             self.text = range;
         }
@@ -252,11 +336,11 @@ impl Buffer {
     pub(crate) fn begins_text(&mut self, range: Range<usize>) -> bool {
         let known = self.known(&range);
         let rest = self.bytes.get(known..range.end).unwrap_or_default();
-        let whole = utf8::whole_characters(rest).map(str::len);
-        if let Ok(whole) = whole {
+        let whole = whole_characters(rest);
+        if let Some(whole) = whole {
             self.text = range.start..known + whole;
         }
-        whole.is_ok()
+        whole.is_some()
     }
 
     /// Up to where `range` is known to be text.

@@ -1,17 +1,14 @@
 //! UTF-8 checked piece by piece (RFC 6455 §8.1), failing at the first impossible byte.
 //!
-//! `simdutf8` validates; this only joins a character that is cut in two.
+//! `kernel` validates; this only joins a character that is cut in two.
+use crate::proto::kernel;
 use core::fmt;
+
+pub(crate) use kernel::is_valid;
 
 /// The pieces so far cannot be the beginning of any valid text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct InvalidUtf8;
-
-/// Whether a whole payload is valid.
-#[inline]
-pub(crate) fn is_valid(bytes: &[u8]) -> bool {
-    simdutf8::basic::from_utf8(bytes).is_ok()
-}
 
 /// Carries a character whose bytes come in two or more pieces.
 #[derive(Clone, Default)]
@@ -44,7 +41,7 @@ impl Utf8Validator {
                 Err(_) => self.len += 1,
             }
         }
-        let whole = whole_characters(bytes)?.len();
+        let whole = kernel::whole_characters(bytes).ok_or(InvalidUtf8)?;
         let cut = bytes.get(whole..).unwrap_or_default();
         if let Some(partial) = self.partial.get_mut(..cut.len()) {
             partial.copy_from_slice(cut);
@@ -63,25 +60,6 @@ impl Utf8Validator {
     pub(crate) fn finish(&mut self) -> Result<(), InvalidUtf8> {
         if core::mem::take(&mut self.len) == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }
-}
-
-/// The whole characters of a text's beginning, which may end inside one more.
-pub(crate) fn whole_characters(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
-    let (whole, cut) = bytes.split_at(bytes.len() - cut_character(bytes));
-    if core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some()) {
-        return Err(InvalidUtf8);
-    }
-    simdutf8::basic::from_utf8(whole).map_err(|_| InvalidUtf8)
-}
-
-/// How many bytes at the end are the beginning of a character whose lead byte asks for more.
-fn cut_character(bytes: &[u8]) -> usize {
-    let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
-    let Some(n) = lead.map(|at| at + 1) else {
-        return 0; // a whole character of four bytes, or none at all
-    };
-    let lead = bytes.get(bytes.len() - n).map_or(0, |b| b.leading_ones() as usize);
-    if n < lead { n } else { 0 }
 }
 
 #[cfg(test)]

@@ -141,6 +141,12 @@ impl RecvBuffer {
         self.bytes.unmask_text(range, key)
     }
 
+    /// Whether the wire bytes behind the next `skip` are the beginning of a text: see
+    /// [`Buffer::begins_text`].
+    pub(super) fn begins_text(&mut self, skip: usize) -> bool {
+        self.bytes.begins_text(self.next + skip..self.end)
+    }
+
     /// The bytes last found to be text.
     #[inline]
     pub(super) fn text(&self) -> &str {

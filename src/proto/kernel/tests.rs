@@ -25,7 +25,8 @@ fn a_buffer_knows_only_what_is_so() {
                     buffer.get_mut(from..from + n).unwrap_or_default().copy_from_slice(&piece[..n]);
                 }
                 4 => {
-                    let fresh = buffer.get(from..to).is_some_and(utf8::is_valid);
+                    let fresh =
+                        buffer.get(from..to).is_some_and(|b| core::str::from_utf8(b).is_ok());
                     let text = buffer.is_text(from..to);
                     assert_eq!(text, fresh);
                     if text {
@@ -100,6 +101,31 @@ fn kernels_are_their_twin_at_every_length_and_alignment() {
         to[at..at + n].fill(0xee);
         copy_xor(&mut to[at..at + n], &source[at..at + n], KEY);
         assert!(to == want, "copied, {n} at {at}");
+    }
+}
+
+/// `ascii_prefix` is its twin, a look at each byte: it says "all" where that is so, and never claims
+/// more. So does the body that a processor without wide registers runs.
+#[test]
+fn ascii_is_what_each_byte_says() {
+    let mut bytes = alloc::vec![b'x'; 800];
+    let lengths = || (0..300).chain([383, 384, 385, 511, 512, 513, 767]);
+    for n in lengths().step_by(if cfg!(miri) { 17 } else { 1 }) {
+        for at in [0, 1, 31] {
+            let text = &bytes[at..at + n];
+            assert_eq!(ascii_prefix(text), n);
+            assert_eq!(ascii_blocks(text), if n < 128 { 0 } else { n });
+        }
+        for bad in (0..n).step_by(if cfg!(miri) { 31 } else { 1 }) {
+            for high in [0x80, 0xff] {
+                bytes[bad] = high;
+                for prefix in [ascii_prefix(&bytes[..n]), ascii_blocks(&bytes[..n])] {
+                    assert!(prefix <= bad, "{n} {bad} {prefix}");
+                }
+                assert!(n < LONG || bad - ascii_prefix(&bytes[..n]) < 128, "{n} {bad}");
+                bytes[bad] = b'x';
+            }
+        }
     }
 }
 

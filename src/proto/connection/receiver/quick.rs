@@ -25,8 +25,8 @@ impl Receiver {
         if !self.buf.reaches(payload.end) {
             // A whole header of a frame that can wait in place changes nothing.
             let waits = self.buf.reaches(payload.start)
-                && header.opcode == OpCode::Binary
-                && self.buf.holds(header.len + header.payload_len);
+                && self.buf.holds(header.len + header.payload_len)
+                && (header.opcode == OpCode::Binary || self.begins_text(header.len));
             return waits.then(|| self.quick_starved());
         }
         let key = (self.mask_bit != 0).then_some(header.key);

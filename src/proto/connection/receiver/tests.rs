@@ -3,7 +3,9 @@ use crate::proto::{
     config::{Config, Negotiated},
     connection::Connection,
     entropy::Entropy,
+    error::ProtocolError,
     frame::{Header, OpCode},
+    message::Message,
     role::Role,
 };
 use alloc::{vec, vec::Vec};
@@ -114,6 +116,40 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
         rx.end_of_stream();
         assert_eq!(rx.quick(), None);
     }
+}
+
+/// An unmasked text is looked at where it lies, as its bytes come; a masked one is unmasked for that.
+#[test]
+fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
+    use super::Delivery::Whole;
+    let text = "é".repeat(100);
+    let mut wire = frame(Role::Client, OpCode::Text, text.len());
+    let from = wire.len() - text.len();
+    wire[from..].copy_from_slice(text.as_bytes());
+    // Cut in a character or between two, once or at each byte.
+    for here in [from, from + 3, from + 100, wire.len() - 1] {
+        let mut rx = receiver(Role::Client, &Config::default());
+        read(&mut rx, &wire[..here]);
+        for byte in &wire[here..] {
+            assert_eq!(rx.quick(), Some(Step::NeedInput), "{here}");
+            assert_eq!(rx.rest(), wire.len() - rx.buf.wire_len());
+            read(&mut rx, &[*byte]);
+        }
+        assert_eq!(rx.quick(), Some(Step::Message));
+        assert_eq!(rx.message(), Some(Message::Text(&text)));
+    }
+    // At the first byte that no text goes on with, it ends.
+    let mut rx = receiver(Role::Client, &Config::default());
+    read(&mut rx, &wire[..from + 3]);
+    assert_eq!(rx.quick(), Some(Step::NeedInput));
+    read(&mut rx, b"x");
+    assert_eq!(rx.quick(), None);
+    assert_eq!(rx.step_slow(Whole), Err(ProtocolError::BadUtf8.into()));
+    let masked = frame(Role::Server, OpCode::Text, 100);
+    let mut rx = receiver(Role::Server, &Config::default());
+    read(&mut rx, &masked[..50]);
+    assert_eq!(rx.quick(), None);
+    assert_eq!(rx.step_slow(Whole), Ok(Step::NeedInput));
 }
 
 #[test]

@@ -197,17 +197,28 @@ impl Receiver {
         }
     }
 
-    /// Whether to leave a frame in place until all of it is here: one that fits one read and is
-    /// binary, which `quick` then takes, or compressed. Nothing can be found wrong with it earlier.
-    pub(super) fn waits(&self, header: &Header, len: usize) -> bool {
-        let binary = header.opcode == OpCode::Binary;
+    /// Whether to leave a frame in place until all of it is here: one that fits one read, which
+    /// `quick` then takes, or compressed. Nothing can be found wrong with it earlier.
+    pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
-            && (binary || header.rsv1)
             && usize::try_from(header.payload_len).is_ok_and(|n| {
                 (n < self.quick_below || header.rsv1)
                     && self.buf.holds(len + n)
                     && self.buf.wire_len() < len + n
             })
+            && match header.opcode {
+                _ if header.rsv1 => true,
+                OpCode::Binary => true,
+                OpCode::Text => self.begins_text(len),
+                _ => false,
+            }
+    }
+
+    /// Whether the part here of a text, behind `header` bytes, is the beginning of one. Says no of a
+    /// masked one, which would have to be unmasked to see that.
+    #[inline(never)]
+    pub(super) fn begins_text(&mut self, header: usize) -> bool {
+        self.mask_bit == 0 && self.buf.begins_text(header)
     }
 
     /// Goes on behind a header, of `len` bytes.
