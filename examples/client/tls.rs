@@ -8,13 +8,13 @@ pub(crate) use without::*;
 mod with {
     use crate::{Result, options::Options};
     use std::sync::Arc;
-    use tickwire::tls::platform_config;
     use tickwire::tls::rustls::{
-        ClientConfig, Connection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+        ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
         client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
         pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     };
+    use tickwire::tls::{Session, platform_config};
 
     pub(crate) type Tls = Arc<ClientConfig>;
 
@@ -27,7 +27,7 @@ mod with {
     }
 
     /// Version and cipher suite.
-    pub(crate) fn agreed(session: &Connection) -> String {
+    pub(crate) fn agreed(session: &Session) -> String {
         let version = session.protocol_version().and_then(|version| version.as_str());
         let suite = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
         [version, suite].map(|name| name.unwrap_or("unknown")).join(" ")

@@ -15,9 +15,9 @@ use crate::{
     },
     drive::Error,
     proto::url::Target,
-    tls::{self, Session, WIRE},
+    tls::{self, Session},
 };
-use ::rustls::{ClientConfig, Connection, ServerConfig, ServerConnection};
+use ::rustls::{ClientConfig, Connection, ServerConfig};
 use std::{
     fmt,
     io::{self, IoSlice, Read, Write},
@@ -190,7 +190,7 @@ impl<S: Stream> TlsStream<S> {
     ///
     /// [`Error::Tls`] for a host that is not a name for TLS.
     pub fn client(io: S, target: &Target, config: Arc<ClientConfig>) -> Result<Self, Error> {
-        Ok(Self::new(io, tls::client(target, config)?))
+        Ok(Self::of(io, tls::client(target, config)?))
     }
 
     /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone.
@@ -199,16 +199,19 @@ impl<S: Stream> TlsStream<S> {
     ///
     /// [`Error::Tls`] for an inconsistent configuration.
     pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, Error> {
-        let session = ServerConnection::new(config).map_err(tls::TlsError::from)?;
-        Ok(Self::new(io, session))
+        Ok(Self::of(io, tls::server(config)?))
     }
 
     /// With a session made elsewhere that has read nothing yet.
     pub fn new(io: S, session: impl Into<Connection>) -> Self {
+        Self::of(io, Session::new(session.into()))
+    }
+
+    fn of(io: S, session: Session) -> Self {
         let shared = Arc::new(Shared {
             input: Mutex::new(()),
             output: Mutex::default(),
-            session: Mutex::new(Session::new(session.into())),
+            session: Mutex::new(session),
             handles: AtomicUsize::new(1),
         });
         Self { io, shared, limit: AtomicU64::new(FOREVER), part: Self::part }
@@ -240,37 +243,37 @@ impl<S: Stream> TlsStream<S> {
                 let _ = self.shared.try_send(&mut self.io);
                 return Err(error);
             }
-            self.fill(&mut [0; 4 << 10], &mut waited)?;
+            self.fill(&mut waited)?;
         }
     }
 
     /// Reads the stream once, after sending the handshake's messages.
-    fn fill(&mut self, scratch: &mut [u8], waited: &mut Waited) -> io::Result<()> {
+    fn fill(&mut self, waited: &mut Waited) -> io::Result<()> {
         // Later, sending is up to the writer, which may be stuck in it.
         let opening = self.shared.session().is_opening();
         waited.begin(opening);
         if opening {
             self.shared.try_send(&mut self.io)?;
         }
-        let most = scratch.len().min(WIRE);
-        let scratch = scratch.get_mut(..most).unwrap_or_default();
         let rest = waited.check(self.limit())?;
         if rest.is_some() {
             self.io.set_read_timeout(rest)?;
         }
-        let done = read(&mut self.io, scratch);
+        let mut wire = self.shared.session().lend();
+        let done = read(&mut self.io, wire.room());
+        let mut session = self.shared.session();
+        match &done {
+            Poll::Ready(Ok(len)) => session.receive(wire, *len),
+            _ => session.shed(wire),
+        }
+        drop(session);
         if rest.is_some() {
             self.io.set_read_timeout(self.limit())?;
         }
-        let mut session = self.shared.session();
         match done {
-            Poll::Ready(n) => session.receive(scratch.get(..n?).unwrap_or_default()),
-            Poll::Pending => {
-                session.shed();
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
+            Poll::Ready(done) => done.map(drop),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
-        Ok(())
     }
 
     fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -353,7 +356,7 @@ impl<S> TlsStream<S> {
 
     /// The session: versions agreed on, the peer's certificates, the name asked for. No handle reads
     /// or writes while this is held.
-    pub fn session(&self) -> impl Deref<Target = Connection> {
+    pub fn session(&self) -> impl Deref<Target = Session> {
         self.held()
     }
 
@@ -366,10 +369,10 @@ impl<S> TlsStream<S> {
 pub(crate) struct Held<'a>(MutexGuard<'a, Session>);
 
 impl Deref for Held<'_> {
-    type Target = Connection;
+    type Target = Session;
 
-    fn deref(&self) -> &Connection {
-        self.0.conn()
+    fn deref(&self) -> &Session {
+        &self.0
     }
 }
 
@@ -397,8 +400,7 @@ impl<S: Stream> Read for TlsStream<S> {
             let read = shared.session().read(buf);
             match read {
                 Ok(Some(n)) => return Ok(n),
-                // The ciphertext fits where its plaintext will go.
-                Ok(None) => self.fill(buf, &mut waited)?,
+                Ok(None) => self.fill(&mut waited)?,
                 Err(error) => {
                     let _ = shared.try_send(&mut self.io);
                     return Err(error);

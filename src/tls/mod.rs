@@ -10,8 +10,11 @@
 //! ring, which needs only a C compiler to build. In a configuration of your own rustls chooses: where
 //! another crate has switched on a second provider, install a default, or `builder()` panics.
 //!
-//! Costs: an idle session holds some 8 KiB of memory, and each record sent or
-//! received allocates once, both in rustls. A burst is one record, up to 16 KiB.
+//! With TLS 1.3, and a configuration that has `enable_secret_extraction` set as
+//! [`platform_config`] does, records are opened where they lie and sealed where they are built: no
+//! allocation, and one copy each ([`Session::in_place`]; how, and whose code does what, is in `docs/TLS.md`). Otherwise rustls
+//! opens and seals them, with an allocation and two copies more, and an idle session holds some 8 KiB. A burst is one record, up to
+//! 16 KiB, in either case.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {
@@ -30,30 +33,32 @@
 //! # }
 //! ```
 pub(crate) mod blocking;
+mod buffer;
+mod kernel;
 pub(crate) mod maybe;
+mod opening;
+mod records;
+mod session;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 
+pub use self::session::Session;
 use crate::proto::url::Target;
 pub use ::rustls;
 use ::rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection,
+    AlertDescription, CertificateError, ClientConfig, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::ServerName,
 };
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::{
     boxed::Box,
-    fmt,
-    io::{self, Read, Write},
+    fmt, io,
     string::ToString,
     sync::{Arc, OnceLock},
     vec,
     vec::Vec,
 };
-
-/// The most that is read from a stream at once: about a record.
-pub(crate) const WIRE: usize = 16 << 10;
 
 /// The protocol for ALPN (RFC 7301): a WebSocket begins as HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
@@ -61,6 +66,8 @@ const ALPN: &[u8] = b"http/1.1";
 /// The configuration that `connect` uses: the platform's roots, checked by the platform's own verifier
 /// where it has one, and no client certificate. Loaded on first use, and kept for the life of the
 /// program, as are the session tickets that make a second connection to a server cheaper.
+/// `enable_secret_extraction` is set, for this crate to open and seal records in place; it lets whoever makes a
+/// session with this configuration ask for its keys.
 ///
 /// On Linux and the BSDs the roots are those of the system's bundle, or of `SSL_CERT_FILE` and
 /// `SSL_CERT_DIR`. An Android application first has to hand its context to
@@ -76,11 +83,12 @@ pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
     }
     let installed = CryptoProvider::get_default().cloned();
     let provider = installed.unwrap_or_else(|| Arc::new(ring::default_provider()));
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_platform_verifier())
         .map_err(TlsError::from)?
         .with_no_client_auth();
+    config.enable_secret_extraction = true;
     Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
 }
 
@@ -94,12 +102,16 @@ pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
 
 /// A client's session. Asks for the name of the host (SNI; none for an address), and for HTTP/1.1
 /// whatever the configuration says.
-pub(crate) fn client(target: &Target, config: Client) -> Result<Connection, TlsError> {
+pub(crate) fn client(target: &Target, config: Client) -> Result<Session, TlsError> {
     let name = ServerName::try_from(target.server_name())
         .map_err(|_| TlsError::from(::rustls::Error::UnsupportedNameType))?;
     let alpn = vec![ALPN.to_vec()];
-    let session = ClientConnection::new_with_alpn(config, name.to_owned(), alpn);
-    Ok(session.map_err(TlsError::from)?.into())
+    Ok(Session::client(config, name.to_owned(), alpn)?)
+}
+
+/// A server's session.
+pub(crate) fn server(config: Arc<ServerConfig>) -> Result<Session, TlsError> {
+    Ok(Session::server(config)?)
 }
 
 /// Why TLS failed, by the peer's fault or this end's configuration.
@@ -301,188 +313,5 @@ impl fmt::Write for Escaped<'_, '_> {
             }
         }
         Ok(())
-    }
-}
-
-/// A session without I/O: ciphertext in, plaintext out, and the other way.
-#[derive(Debug)]
-pub(crate) struct Session {
-    conn: Connection,
-    /// Not all of the handshake is done, written and flushed: the peer may be waiting for the rest,
-    /// and the reader sends it. From the first write on, the writer sends everything.
-    opening: bool,
-    /// Ciphertext that came while there was as much plaintext as is kept at a time; from `at` on.
-    rest: Vec<u8>,
-    at: usize,
-    /// Why nothing more can be read, after everything before it.
-    failed: Option<::rustls::Error>,
-    /// The stream has ended, which may be too early.
-    eof: bool,
-    /// The peer has announced, in TLS, that it sends no more.
-    ended: bool,
-    /// We have.
-    closed: bool,
-}
-
-impl Session {
-    pub(crate) fn new(conn: Connection) -> Self {
-        Self {
-            conn,
-            opening: true,
-            rest: Vec::new(),
-            at: 0,
-            failed: None,
-            eof: false,
-            ended: false,
-            closed: false,
-        }
-    }
-
-    pub(crate) fn conn(&self) -> &Connection {
-        &self.conn
-    }
-
-    pub(crate) fn is_handshaking(&self) -> bool {
-        self.conn.is_handshaking()
-    }
-
-    pub(crate) fn is_opening(&self) -> bool {
-        self.opening
-    }
-
-    /// Whether there is ciphertext to be written.
-    pub(crate) fn wants_write(&self) -> bool {
-        self.conn.wants_write()
-    }
-
-    /// All ciphertext was written, and the stream flushed.
-    pub(crate) fn flushed(&mut self) {
-        self.opening &= self.conn.is_handshaking();
-    }
-
-    /// All plaintext so far: `Some(0)` after the peer has announced its end,
-    /// `None` if the stream has to be read first.
-    pub(crate) fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
-        loop {
-            match self.conn.reader().read(to) {
-                Ok(n) => {
-                    self.ended |= n == 0 && !to.is_empty();
-                    return Ok(Some(n));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => {
-                    self.eof = true;
-                    return self.check().map(|()| None);
-                }
-            }
-            if self.at == self.rest.len() {
-                return self.check().map(|()| None);
-            }
-            let rest = core::mem::take(&mut self.rest);
-            self.at += self.take(rest.get(self.at..).unwrap_or_default());
-            self.rest = rest;
-            if self.at == self.rest.len() {
-                self.rest.clear();
-                self.at = 0;
-            }
-        }
-    }
-
-    /// Whether the session can go on without an end that was not announced, or a failure.
-    pub(crate) fn check(&self) -> io::Result<()> {
-        let what = match &self.failed {
-            Some(error) => return Err(TlsError::from(error.clone()).into_io()),
-            None if !self.eof => return Ok(()),
-            None if self.is_handshaking() => "stream ended in the TLS handshake",
-            None => "stream ended without the close_notify of TLS: data may be missing",
-        };
-        Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
-    }
-
-    /// Whether a write can at least begin the handshake. A server has to be asked first; since it
-    /// does not wait here for a silent client, refusing that client ends at once.
-    pub(crate) fn may_write(&self) -> io::Result<()> {
-        if self.is_handshaking() && matches!(self.conn, Connection::Server(_)) {
-            let what = "nothing can be written before the TLS handshake is over";
-            return Err(io::Error::new(io::ErrorKind::NotConnected, what));
-        }
-        Ok(())
-    }
-
-    /// Takes bytes read from the stream; an empty slice is its end. To be called only if
-    /// [`read`](Self::read) asked for it.
-    pub(crate) fn receive(&mut self, wire: &[u8]) {
-        self.eof |= wire.is_empty();
-        let taken = self.take(wire);
-        self.rest.extend_from_slice(wire.get(taken..).unwrap_or_default());
-    }
-
-    /// Takes bytes that were read before the session began.
-    pub(crate) fn begin_with(&mut self, ahead: &[u8]) {
-        if !ahead.is_empty() {
-            self.receive(ahead);
-        }
-    }
-
-    /// Decrypts, up to as much plaintext as is kept at a time. Returns how much of `wire` that took.
-    fn take(&mut self, wire: &[u8]) -> usize {
-        let mut rest = wire;
-        let mut plain = 0;
-        loop {
-            match self.conn.read_tls(&mut rest) {
-                // The end, or bytes after a close_notify, which are not data (A98).
-                Ok(0) => return wire.len(),
-                Ok(_) => {}
-                Err(_) if plain > 0 => return wire.len() - rest.len(),
-                Err(error) => {
-                    self.failed = Some(::rustls::Error::General(std::format!("{error}")));
-                    return wire.len();
-                }
-            }
-            match self.conn.process_new_packets() {
-                Ok(state) => plain = state.plaintext_bytes_to_read(),
-                Err(error) => {
-                    self.failed = Some(error);
-                    return wire.len();
-                }
-            }
-            if rest.is_empty() {
-                return wire.len();
-            }
-        }
-    }
-
-    /// Frees the memory that holds nothing.
-    pub(crate) fn shed(&mut self) {
-        if self.rest.is_empty() {
-            self.rest = Vec::new();
-        }
-    }
-
-    /// Encrypts, some 64 KiB at most, all slices together in the fewest records. To be
-    /// called only when the handshake is done.
-    pub(crate) fn write(&mut self, from: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        let taken = match from {
-            [one] => self.conn.writer().write(one),
-            several => self.conn.writer().write_vectored(several),
-        }?;
-        self.opening &= taken == 0;
-        Ok(taken)
-    }
-
-    /// Ciphertext to the stream.
-    pub(crate) fn write_tls(&mut self, to: &mut dyn Write) -> io::Result<usize> {
-        self.conn.write_tls(to)
-    }
-
-    /// Announces that nothing more is sent.
-    pub(crate) fn close(&mut self) {
-        self.closed = true;
-        self.conn.send_close_notify();
-    }
-
-    /// Whether the peer has announced its end and we have not announced ours.
-    pub(crate) fn owes_close(&self) -> bool {
-        self.ended && !self.closed && self.failed.is_none()
     }
 }

@@ -2,9 +2,9 @@
 use crate::{
     drive::{Error, io::failed},
     proto::url::Target,
-    tls::{self, Session, WIRE},
+    tls::{self, Session},
 };
-use ::rustls::{ClientConfig, Connection, ServerConfig, ServerConnection};
+use ::rustls::{ClientConfig, Connection, ServerConfig};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use std::{
     boxed::Box,
@@ -72,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ///
     /// [`Error::Tls`] for a host that is not a name for TLS.
     pub fn client(io: S, target: &Target, config: Arc<ClientConfig>) -> Result<Self, Error> {
-        Ok(Self::new(io, tls::client(target, config)?))
+        Ok(Self::of(io, tls::client(target, config)?))
     }
 
     /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone.
@@ -81,13 +81,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ///
     /// [`Error::Tls`] for an inconsistent configuration.
     pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, Error> {
-        let session = ServerConnection::new(config).map_err(tls::TlsError::from)?;
-        Ok(Self::new(io, session))
+        Ok(Self::of(io, tls::server(config)?))
     }
 
     /// With a session made elsewhere that has read nothing yet.
     pub fn new(io: S, session: impl Into<Connection>) -> Self {
-        let session = Box::new(Session::new(session.into()));
+        Self::of(io, Session::new(session.into()))
+    }
+
+    fn of(io: S, session: Session) -> Self {
+        let session = Box::new(session);
         Self { io, session, writer: None, dirty: false, part: Self::part }
     }
 
@@ -108,26 +111,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.session.is_handshaking() {
             self.check()?;
-            ready!(self.poll_fill(cx, &mut [0; 4 << 10]))?;
+            ready!(self.poll_fill(cx))?;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Reads the stream once, after sending the handshake's messages.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<()>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.session.is_opening() {
             // A stream that takes nothing, or fails, shows that to the reader soon enough.
             self.send_to_read(cx);
         }
-        let most = scratch.len().min(WIRE);
-        let mut wire = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
-        let read = Pin::new(&mut self.io).poll_read(cx, &mut wire);
-        if read.is_pending() {
-            self.session.shed();
+        let mut wire = self.session.lend();
+        let mut room = ReadBuf::new(wire.room());
+        match Pin::new(&mut self.io).poll_read(cx, &mut room) {
+            Poll::Ready(Ok(())) => {
+                let len = room.filled().len();
+                self.session.receive(wire, len);
+                Poll::Ready(Ok(()))
+            }
+            waits => {
+                self.session.shed(wire);
+                waits
+            }
         }
-        ready!(read)?;
-        self.session.receive(wire.filled());
-        Poll::Ready(Ok(()))
     }
 
     /// Whether the session has failed; the peer is told.
@@ -237,8 +244,8 @@ impl<S> TlsStream<S> {
     }
 
     /// The session: versions agreed on, the peer's certificates, the name asked for.
-    pub fn session(&self) -> &Connection {
-        self.session.conn()
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 }
 
@@ -265,14 +272,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
             return Poll::Ready(Ok(()));
         }
         loop {
-            // The ciphertext fits where its plaintext will go.
-            let room = buf.initialize_unfilled();
-            match this.session.read(room) {
+            match this.session.read(buf.initialize_unfilled()) {
                 Ok(Some(n)) => {
                     buf.advance(n);
                     return Poll::Ready(Ok(()));
                 }
-                Ok(None) => ready!(this.poll_fill(cx, room))?,
+                Ok(None) => ready!(this.poll_fill(cx))?,
                 Err(error) => {
                     this.say_last();
                     return Poll::Ready(Err(error));

@@ -36,6 +36,10 @@ use tokio::{
 pub type Client = Ws<on_tokio::MaybeTls, blocking::MaybeTls>;
 pub type Server = Ws<on_tokio::TlsStream<tokio::net::TcpStream>, blocking::TlsStream<TcpStream>>;
 
+/// Whether sessions open and seal records in place. Not in the binary that has the same tests with
+/// configurations that keep their keys.
+pub const IN_PLACE: bool = !matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"tls_by_rustls");
+
 // Certificates.
 
 /// An authority that nobody knows but who is told.
@@ -85,7 +89,10 @@ impl Authority {
 
     /// A client that trusts this authority.
     pub fn client(&self) -> Arc<ClientConfig> {
-        Arc::new(ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth())
+        let builder = ClientConfig::builder().with_root_certificates(self.roots());
+        let mut config = builder.with_no_client_auth();
+        config.enable_secret_extraction = IN_PLACE;
+        Arc::new(config)
     }
 
     /// A client that trusts this authority and has a certificate of its own.
@@ -95,7 +102,9 @@ impl Authority {
         });
         let key = identity.private();
         let builder = ClientConfig::builder().with_root_certificates(self.roots());
-        Arc::new(builder.with_client_auth_cert(identity.chain, key).unwrap())
+        let mut config = builder.with_client_auth_cert(identity.chain, key).unwrap();
+        config.enable_secret_extraction = IN_PLACE;
+        Arc::new(config)
     }
 
     /// A server for `localhost` and its addresses.
@@ -109,7 +118,9 @@ impl Authority {
         let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots())).build().unwrap();
         let key = identity.private();
         let builder = ServerConfig::builder().with_client_cert_verifier(verifier);
-        Arc::new(builder.with_single_cert(identity.chain, key).unwrap())
+        let mut config = builder.with_single_cert(identity.chain, key).unwrap();
+        config.enable_secret_extraction = IN_PLACE;
+        Arc::new(config)
     }
 }
 
@@ -140,6 +151,7 @@ impl Identity {
     pub fn server_with(&self, f: impl FnOnce(&mut ServerConfig)) -> Arc<ServerConfig> {
         let builder = ServerConfig::builder().with_no_client_auth();
         let mut config = builder.with_single_cert(self.chain.clone(), self.private()).unwrap();
+        config.enable_secret_extraction = IN_PLACE;
         f(&mut config);
         Arc::new(config)
     }

@@ -9,6 +9,8 @@ mod support;
 
 mod buffered;
 mod connections;
+mod numbers;
 #[cfg(feature = "proxy")]
 mod proxies;
+mod records;
 mod slow;

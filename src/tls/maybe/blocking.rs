@@ -59,7 +59,7 @@ impl MaybeTls {
     /// The session of TLS with the server, if the URL asks for one. No handle reads or writes while
     /// this is held. Feature `rustls`.
     #[cfg(feature = "rustls")]
-    pub fn tls(&self) -> Option<impl core::ops::Deref<Target = rustls::Connection>> {
+    pub fn tls(&self) -> Option<impl core::ops::Deref<Target = crate::tls::Session>> {
         match &self.0 {
             Maybe::Plain(_) | Maybe::ToProxy(_) => None,
             Maybe::Tls(tls) => Some(tls.held()),

@@ -64,7 +64,7 @@ impl MaybeTls {
 
     /// The session of TLS with the server, if the URL asks for one. Feature `rustls`.
     #[cfg(feature = "rustls")]
-    pub fn tls(&self) -> Option<&rustls::Connection> {
+    pub fn tls(&self) -> Option<&crate::tls::Session> {
         match &self.0 {
             Maybe::Plain(_) | Maybe::ToProxy(_) => None,
             Maybe::Tls(tls) => Some(tls.session()),

@@ -1,0 +1,107 @@
+//! Bytes on their way in or out, in a buffer lent by the thread's pool while there are any.
+use crate::proto::pool;
+use std::{fmt, vec::Vec};
+
+/// The least that is lent to build records in, and what is lent to read them to: the longest, and as
+/// much again.
+const LEAST: usize = 4 << 10;
+const WIRE: usize = 32 << 10;
+
+/// The bytes from `start` to `end` are those in it.
+#[derive(Default)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    pub(super) fn filled(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    pub(super) fn filled_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Room for `len` bytes behind the others, which [`commit`](Self::commit) makes part of them.
+    pub(super) fn spare(&mut self, len: usize) -> &mut [u8] {
+        if self.bytes.len() - self.end < len {
+            self.make_room(len);
+        }
+        self.bytes.get_mut(self.end..self.end + len).unwrap_or_default()
+    }
+
+    #[cold]
+    fn make_room(&mut self, len: usize) {
+        if self.len() + len <= self.bytes.len() {
+            self.bytes.copy_within(self.start..self.end, 0);
+        } else {
+            let mut larger = pool::take((self.len() + len).max(2 * self.len()).max(LEAST));
+            if let Some(to) = larger.get_mut(..self.len()) {
+                to.copy_from_slice(self.filled());
+            }
+            pool::give(core::mem::replace(&mut self.bytes, larger));
+        }
+        self.end -= self.start;
+        self.start = 0;
+    }
+
+    /// Room to read a stream to.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        if self.bytes.len() - self.end < LEAST {
+            self.make_room(LEAST.max(WIRE - self.len().min(WIRE)));
+        }
+        self.bytes.get_mut(self.end..).unwrap_or_default()
+    }
+
+    pub(crate) fn commit(&mut self, len: usize) {
+        self.end += len;
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.spare(bytes.len()).copy_from_slice(bytes);
+        self.commit(bytes.len());
+    }
+
+    /// The first `len` bytes are done with.
+    pub(super) fn consume(&mut self, len: usize) {
+        self.start += len;
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Gives the memory back if there is nothing in it.
+    pub(super) fn shed(&mut self) {
+        if self.is_empty() {
+            pool::give(core::mem::take(&mut self.bytes));
+            self.clear();
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        pool::give(core::mem::take(&mut self.bytes));
+    }
+}
+
+/// Shows no bytes: some are plaintext.
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer").field("len", &self.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,331 @@
+//! rustls' handshake in the shape that hands the keys over when it is done, for configurations that
+//! allow it. Where they cannot be had (TLS 1.2, a provider that keeps them) it goes on with the data.
+use super::{
+    buffer::Buffer,
+    kernel::{Kernel, gives_keys},
+    records::{HEADER, PLAIN, Records, WAITING},
+    session::Agreed,
+};
+use ::rustls::{
+    ClientConfig, CommonState, Error, ServerConfig,
+    client::UnbufferedClientConnection,
+    pki_types::ServerName,
+    server::{Acceptor, UnbufferedServerConnection},
+    unbuffered::{
+        ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    },
+};
+use std::{
+    io::IoSlice,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
+
+enum Side {
+    Client(UnbufferedClientConnection),
+    Server(UnbufferedServerConnection),
+}
+
+pub(super) struct Opening {
+    side: Side,
+    /// The most plaintext in a record.
+    fragment: usize,
+    /// What has come, of which rustls has looked at the first `seen` bytes, and wants to see them
+    /// again.
+    input: Buffer,
+    seen: usize,
+    /// Looks at the client's first message for the name asked for, which `side` does not tell.
+    hello: Option<Acceptor>,
+    name: Option<String>,
+    /// Data that has come.
+    plain: Buffer,
+}
+
+/// What to do after a step of rustls.
+#[derive(PartialEq)]
+enum Next {
+    Step,
+    /// More input, or it is done with the handshake.
+    Wait,
+    /// The peer has ended its side.
+    End,
+}
+
+impl Opening {
+    pub(super) fn client(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        alpn: Vec<Vec<u8>>,
+    ) -> Result<Self, Error> {
+        let fragment = fragment(config.max_fragment_size);
+        let conn = UnbufferedClientConnection::new_with_alpn(config, name, alpn)?;
+        Ok(Self::new(Side::Client(conn), fragment, None))
+    }
+
+    pub(super) fn server(config: Arc<ServerConfig>) -> Result<Self, Error> {
+        let fragment = fragment(config.max_fragment_size);
+        let conn = UnbufferedServerConnection::new(config)?;
+        Ok(Self::new(Side::Server(conn), fragment, Some(Acceptor::default())))
+    }
+
+    fn new(side: Side, fragment: usize, hello: Option<Acceptor>) -> Self {
+        Self {
+            side,
+            fragment,
+            input: Buffer::default(),
+            seen: 0,
+            hello,
+            name: None,
+            plain: Buffer::default(),
+        }
+    }
+
+    pub(super) fn is_server(&self) -> bool {
+        matches!(self.side, Side::Server(_))
+    }
+
+    pub(super) fn state(&self) -> &CommonState {
+        match &self.side {
+            Side::Client(conn) => conn,
+            Side::Server(conn) => conn,
+        }
+    }
+
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// One step of rustls on the first `seen` bytes of the input.
+    fn step(&mut self, out: &mut Buffer) -> Result<Next, Error> {
+        let wire = self.input.filled_mut().get_mut(..self.seen).unwrap_or_default();
+        let (done, next) = match &mut self.side {
+            Side::Client(conn) => react(conn.process_tls_records(wire), &mut self.plain, out),
+            Side::Server(conn) => react(conn.process_tls_records(wire), &mut self.plain, out),
+        };
+        self.input.consume(done);
+        self.seen -= done;
+        next
+    }
+
+    /// Encrypts what rustls has to say.
+    pub(super) fn speak(&mut self, out: &mut Buffer) -> Result<(), Error> {
+        while self.state().wants_write() {
+            self.step(out)?;
+        }
+        Ok(())
+    }
+
+    /// More input.
+    pub(super) fn push(&mut self, wire: &[u8]) {
+        self.input.push(wire);
+    }
+
+    /// Takes input. Returns whether the peer has ended its side. Stops at the end of the handshake, for
+    /// [`into_records`](Self::into_records), and where much data waits to be read.
+    pub(super) fn take(&mut self, out: &mut Buffer) -> Result<bool, Error> {
+        let ended = self.take_records(out);
+        if ended.is_err() {
+            let _ = self.speak(out); // the alert
+        }
+        ended
+    }
+
+    /// A record at a time: those behind the last one of the handshake are under keys that may be ours.
+    fn take_records(&mut self, out: &mut Buffer) -> Result<bool, Error> {
+        let opening = self.state().is_handshaking();
+        loop {
+            match self.step(out)? {
+                Next::Step => continue,
+                Next::End => return Ok(true),
+                Next::Wait => {}
+            }
+            let behind = self.input.filled().get(self.seen..).unwrap_or_default();
+            let done = opening && !self.state().is_handshaking();
+            if done || behind.is_empty() || self.plain.len() > PLAIN {
+                return Ok(false);
+            }
+            match behind.get(..record_len(behind)) {
+                Some(record) => {
+                    self.seen += record.len();
+                    look_for_name(&mut self.hello, &mut self.name, record);
+                }
+                None => {
+                    // It has to look like TLS already.
+                    let len = behind.len();
+                    self.seen += len;
+                    let looked = self.step(out);
+                    self.seen = self.seen.saturating_sub(len);
+                    return looked.map(|_| false);
+                }
+            }
+        }
+    }
+
+    /// Data that has come.
+    pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
+        let len = self.plain.len().min(to.len());
+        if let (Some(to), Some(from)) = (to.get_mut(..len), self.plain.filled().get(..len)) {
+            to.copy_from_slice(from);
+        }
+        self.plain.consume(len);
+        self.plain.shed();
+        len
+    }
+
+    /// Encrypts data in the fewest records, as far as ciphertext may wait; returns how much of it.
+    pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
+        let mut data = Vec::new();
+        for slice in from {
+            data.extend_from_slice(slice);
+        }
+        data.truncate(WAITING.saturating_sub(out.len()));
+        self.traffic(Some(&data), out)?;
+        Ok(data.len())
+    }
+
+    /// Sends the close_notify, unless the handshake is not over: then the stream just ends.
+    pub(super) fn close(&mut self, out: &mut Buffer) {
+        if !self.state().is_handshaking() {
+            let _ = self.traffic(None, out);
+        }
+    }
+
+    /// Encrypts `data`, or the close_notify.
+    fn traffic(&mut self, data: Option<&[u8]>, out: &mut Buffer) -> Result<(), Error> {
+        self.speak(out)?;
+        while self.step(out)? == Next::Step {}
+        let wire = self.input.filled_mut().get_mut(..self.seen).unwrap_or_default();
+        let done = match &mut self.side {
+            Side::Client(conn) => send(conn.process_tls_records(wire), data, out),
+            Side::Server(conn) => send(conn.process_tls_records(wire), data, out),
+        }?;
+        self.input.consume(done);
+        self.seen -= done;
+        Ok(())
+    }
+
+    /// Whether the handshake is over, and the keys can be had.
+    pub(super) fn gives_keys(&self) -> bool {
+        let state = self.state();
+        let suite = state.negotiated_cipher_suite().and_then(|suite| suite.tls13());
+        !state.is_handshaking() && self.seen == 0 && suite.is_some_and(gives_keys)
+    }
+
+    /// The record layer that goes on from here, and what has come for it.
+    pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
+        let name = self.name.take();
+        let agreed = Agreed::of(self.state(), name);
+        let (secrets, kernel) = match self.side {
+            Side::Client(conn) => {
+                let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;
+                (secrets, Kernel::Client(kernel))
+            }
+            Side::Server(conn) => {
+                let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;
+                (secrets, Kernel::Server(kernel))
+            }
+        };
+        Ok((Records::new(agreed, secrets, kernel, self.fragment)?, self.input))
+    }
+}
+
+/// Does as rustls says. Returns how much of the input is done with.
+fn react<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    plain: &mut Buffer,
+    out: &mut Buffer,
+) -> (usize, Result<Next, Error>) {
+    let UnbufferedStatus { mut discard, state, .. } = status;
+    let next = match state {
+        Err(error) => Err(error),
+        Ok(ConnectionState::EncodeTlsData(mut message)) => {
+            let encoded = fitting(out, |room| match message.encode(room) {
+                Err(EncodeError::InsufficientSize(error)) => Err(error),
+                encoded => Ok(encoded),
+            });
+            encoded.map(|()| Next::Step).map_err(|error| Error::General(error.to_string()))
+        }
+        Ok(ConnectionState::TransmitTlsData(message)) => {
+            message.done();
+            Ok(Next::Step)
+        }
+        Ok(ConnectionState::ReadTraffic(mut records)) => loop {
+            match records.next_record() {
+                Some(Ok(record)) => {
+                    discard += record.discard;
+                    plain.push(record.payload);
+                }
+                Some(Err(error)) => break Err(error),
+                None => break Ok(Next::Step),
+            }
+        },
+        Ok(ConnectionState::PeerClosed) => Ok(Next::End),
+        Ok(_) => Ok(Next::Wait),
+    };
+    (discard, next)
+}
+
+/// Encrypts `data`, or the close_notify, where rustls is ready for it. Returns how much of the input is
+/// done with.
+fn send<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    data: Option<&[u8]>,
+    out: &mut Buffer,
+) -> Result<usize, Error> {
+    let UnbufferedStatus { discard, state, .. } = status;
+    if let ConnectionState::WriteTraffic(mut traffic) = state? {
+        let encrypted = fitting(out, |room| {
+            let encrypted = match data {
+                Some(data) => traffic.encrypt(data, room),
+                None => traffic.queue_close_notify(room),
+            };
+            match encrypted {
+                Err(EncryptError::InsufficientSize(error)) => Err(error),
+                encrypted => Ok(encrypted),
+            }
+        });
+        encrypted.map_err(|_| Error::EncryptError)?;
+    }
+    Ok(discard)
+}
+
+/// Lets `write` fill room in `out`, as much as it asks for.
+fn fitting<E>(
+    out: &mut Buffer,
+    mut write: impl FnMut(&mut [u8]) -> Result<Result<usize, E>, InsufficientSizeError>,
+) -> Result<(), E> {
+    let mut len = 0;
+    loop {
+        match write(out.spare(len)) {
+            Ok(written) => return written.map(|len| out.commit(len)),
+            Err(error) => len = error.required_size.max(len + 1),
+        }
+    }
+}
+
+/// The length of the record that `wire` begins with, if there is a header to say.
+fn record_len(wire: &[u8]) -> usize {
+    let len = |&[_, _, _, hi, lo]: &[u8; HEADER]| usize::from(u16::from_be_bytes([hi, lo]));
+    HEADER + wire.first_chunk().map_or(0, len)
+}
+
+/// Looks for the name that a client asks for, in its first message.
+fn look_for_name(hello: &mut Option<Acceptor>, name: &mut Option<String>, mut record: &[u8]) {
+    if let Some(acceptor) = hello {
+        let read = acceptor.read_tls(&mut record);
+        match read.is_ok().then(|| acceptor.accept()) {
+            Some(Ok(None)) => return,
+            Some(Ok(Some(accepted))) => {
+                *name = accepted.client_hello().server_name().map(String::from);
+            }
+            _ => {} // `side` says what is wrong with it
+        }
+        *hello = None;
+    }
+}
+
+/// The most plaintext in a record, by a configuration's `max_fragment_size`, which counts the header.
+fn fragment(size: Option<usize>) -> usize {
+    size.map_or(PLAIN, |size| size.saturating_sub(HEADER)).clamp(1, PLAIN)
+}

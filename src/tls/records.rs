@@ -1,0 +1,442 @@
+//! The record layer of TLS 1.3 after the handshake (RFC 8446, chapters 5, 6 and 4.6): records are opened where they
+//! lie, and sealed where they are built. Keys, tickets and secrets are those of rustls; the protection of
+//! a record (AEAD, nonce, padding) is its cryptographic provider's. Framing, sequence numbers and the
+//! messages after the handshake are decided here.
+use super::{
+    buffer::Buffer,
+    kernel::{Kernel, Seal, decrypter},
+    session::Agreed,
+};
+use ::rustls::{
+    AlertDescription, ContentType, Error, ExtractedSecrets, HandshakeType, InvalidMessage,
+    PeerMisbehaved, ProtocolVersion, Tls13CipherSuite,
+    crypto::cipher::{
+        InboundOpaqueMessage, MessageDecrypter, OutboundChunks, OutboundPlainMessage,
+    },
+};
+use core::ops::Range;
+use std::{boxed::Box, io::IoSlice, vec, vec::Vec};
+
+/// Type, version and length of a record.
+pub(super) const HEADER: usize = 5;
+/// The most plaintext in a record (RFC 8446 §5.1).
+pub(super) const PLAIN: usize = 1 << 14;
+/// The most that a record holds beyond its plaintext (RFC 8446 §5.2).
+const EXPANSION: usize = 256;
+/// The longest handshake message that is assembled: rustls has the same bound.
+const HANDSHAKE: usize = 0xffff;
+/// Ciphertext that may wait to be written: as much as rustls lets wait.
+pub(super) const WAITING: usize = 64 << 10;
+/// Records without a byte in a row, KeyUpdates without data between them, and warnings: what rustls allows.
+const EMPTY: u8 = 32;
+const UPDATES: u8 = 32;
+const WARNINGS: u8 = 4;
+/// No sequence number from here on is used.
+const LAST: u64 = u64::MAX - 1;
+
+/// Why a connection has to end, and what the peer is told.
+pub(super) struct Fault {
+    pub(super) error: Error,
+    pub(super) alert: Option<AlertDescription>,
+}
+
+/// What the first record of some ciphertext is; `record` is its length.
+pub(super) enum Opened {
+    /// Not all of it has come.
+    Partial,
+    /// Data, at `plain`. It may be empty.
+    Data { record: usize, plain: Range<usize> },
+    /// A message between the two ends.
+    Message { record: usize },
+    /// The peer's close_notify, behind which nothing counts.
+    End,
+}
+
+/// Both directions. Not `Clone`: a sequence number is used once.
+pub(super) struct Records {
+    agreed: Agreed,
+    kernel: Kernel,
+    suite: &'static Tls13CipherSuite,
+    decrypter: Box<dyn MessageDecrypter>,
+    /// The sequence number of the next record that comes.
+    opened: u64,
+    seal: Seal,
+    /// The sequence number of the next record that is sent.
+    sealed: u64,
+    /// The most plaintext in a record that is sent.
+    fragment: usize,
+    /// The peer has asked for a KeyUpdate of ours (RFC 8446 §4.6.3).
+    owes_update: bool,
+    /// An alert of ours has ended this direction.
+    silent: bool,
+    /// The beginning of a handshake message that came in part.
+    partial: Vec<u8>,
+    empty: u8,
+    updates: u8,
+    warnings: u8,
+}
+
+impl Records {
+    pub(super) fn new(
+        agreed: Agreed,
+        secrets: ExtractedSecrets,
+        kernel: Kernel,
+        fragment: usize,
+    ) -> Result<Self, Error> {
+        let suite = agreed.suite.and_then(|suite| suite.tls13()).ok_or(Error::EncryptError)?;
+        let ((sealed, tx), (opened, rx)) = (secrets.tx, secrets.rx);
+        Ok(Self {
+            agreed,
+            kernel,
+            suite,
+            decrypter: decrypter(suite, rx)?,
+            opened,
+            seal: Seal::new(suite, tx)?,
+            sealed,
+            fragment,
+            owes_update: false,
+            silent: false,
+            partial: Vec::new(),
+            empty: 0,
+            updates: 0,
+            warnings: 0,
+        })
+    }
+
+    pub(super) fn agreed(&self) -> &Agreed {
+        &self.agreed
+    }
+
+    pub(super) fn is_server(&self) -> bool {
+        matches!(self.kernel, Kernel::Server(_))
+    }
+
+    /// Opens the first record in `wire`, where it lies.
+    pub(super) fn open(&mut self, wire: &mut [u8]) -> Result<Opened, Fault> {
+        let Some(record) = record(wire)? else {
+            return Ok(Opened::Partial);
+        };
+        let Some(body) = wire.get_mut(HEADER..record) else {
+            return Ok(Opened::Partial);
+        };
+        let (kind, plain) = self.decrypt(body)?;
+        let payload = body.get(plain.clone()).unwrap_or_default();
+        if kind != ContentType::Handshake && !self.partial.is_empty() {
+            return Err(PeerMisbehaved::MessageInterleavedWithHandshakeMessage.into());
+        }
+        match kind {
+            ContentType::ApplicationData => {
+                if payload.is_empty() {
+                    bounded(&mut self.empty, EMPTY, PeerMisbehaved::TooManyEmptyFragments)?;
+                } else {
+                    self.empty = 0;
+                }
+                self.updates = 0;
+                let plain = HEADER + plain.start..HEADER + plain.end;
+                return Ok(Opened::Data { record, plain });
+            }
+            ContentType::Alert if self.alerted(payload)? => return Ok(Opened::End),
+            ContentType::Alert => {}
+            ContentType::Handshake => self.take_handshake(payload)?,
+            kind => return Err(unexpected(kind)),
+        }
+        self.empty = 0;
+        Ok(Opened::Message { record })
+    }
+
+    /// The content type, and where in `body` the plaintext is. After a failure nothing of it is left.
+    fn decrypt(&mut self, body: &mut [u8]) -> Result<(ContentType, Range<usize>), Fault> {
+        let seq = next(&mut self.opened)?;
+        let at = body.as_ptr() as usize;
+        let message = InboundOpaqueMessage::new(
+            ContentType::ApplicationData,
+            ProtocolVersion::TLSv1_2,
+            &mut *body,
+        );
+        let opened = self.decrypter.decrypt(message, seq).map(|message| {
+            let from = (message.payload.as_ptr() as usize).wrapping_sub(at);
+            (message.typ, from..from.wrapping_add(message.payload.len()))
+        });
+        match opened {
+            Ok((kind, plain)) if body.get(plain.clone()).is_some() => Ok((kind, plain)),
+            Ok((kind, plain)) if plain.is_empty() => Ok((kind, 0..0)),
+            Ok(_) => Err(Error::General("plaintext outside its record".into()).into()),
+            Err(error) => {
+                body.fill(0);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Returns whether it is the close_notify (RFC 8446 §6.1). All others end the connection, but one.
+    fn alerted(&mut self, alert: &[u8]) -> Result<bool, Fault> {
+        let &[level, description] = alert else {
+            return Err(InvalidMessage::MessageTooShort.into());
+        };
+        let description = AlertDescription::from(description);
+        let received = |alert| Fault { error: Error::AlertReceived(description), alert };
+        match (level, description) {
+            (1 | 2, AlertDescription::CloseNotify) => return Ok(true),
+            (1, AlertDescription::UserCanceled) => {}
+            (1, _) => return Err(received(Some(AlertDescription::DecodeError))),
+            (2, _) => return Err(received(None)),
+            _ => return Err(received(Some(AlertDescription::IllegalParameter))),
+        }
+        bounded(&mut self.warnings, WARNINGS, PeerMisbehaved::TooManyWarningAlertsReceived)?;
+        Ok(false)
+    }
+
+    /// Takes the messages in a record, and keeps the beginning of one that is not all there.
+    fn take_handshake(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        if payload.is_empty() {
+            return Err(unexpected(ContentType::Handshake));
+        }
+        let mut all = core::mem::take(&mut self.partial);
+        let left = if all.is_empty() {
+            let left = self.messages(payload)?;
+            all.extend_from_slice(left);
+            return self.keep(all);
+        } else {
+            all.extend_from_slice(payload);
+            self.messages(&all)?.len()
+        };
+        all.drain(..all.len() - left);
+        self.keep(all)
+    }
+
+    fn keep(&mut self, partial: Vec<u8>) -> Result<(), Fault> {
+        self.partial = if partial.is_empty() { Vec::new() } else { partial };
+        Ok(())
+    }
+
+    /// Takes whole messages, and returns the rest.
+    fn messages<'m>(&mut self, mut from: &'m [u8]) -> Result<&'m [u8], Fault> {
+        while let Some((&[kind, a, b, c], rest)) = from.split_first_chunk() {
+            let len = u32::from_be_bytes([0, a, b, c]) as usize;
+            if len > HANDSHAKE {
+                return Err(InvalidMessage::HandshakePayloadTooLarge.into());
+            }
+            let Some((body, behind)) = rest.split_at_checked(len) else {
+                break;
+            };
+            from = behind;
+            self.message(HandshakeType::from(kind), body, from.is_empty())?;
+        }
+        Ok(from)
+    }
+
+    /// One message; `last` in its record.
+    fn message(&mut self, kind: HandshakeType, body: &[u8], last: bool) -> Result<(), Fault> {
+        match (kind, &mut self.kernel) {
+            (HandshakeType::NewSessionTicket, Kernel::Client(kernel)) => {
+                Ok(kernel.handle_new_session_ticket(body)?)
+            }
+            (HandshakeType::KeyUpdate, _) => self.updated(body, last),
+            (got_type, _) => {
+                let expect_types = vec![HandshakeType::NewSessionTicket, HandshakeType::KeyUpdate];
+                Err(Error::InappropriateHandshakeMessage { expect_types, got_type }.into())
+            }
+        }
+    }
+
+    /// The peer's KeyUpdate (RFC 8446 §4.6.3): what follows is under its next key.
+    fn updated(&mut self, body: &[u8], last: bool) -> Result<(), Fault> {
+        if !last {
+            return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
+        }
+        bounded(&mut self.updates, UPDATES, PeerMisbehaved::TooManyKeyUpdateRequests)?;
+        match body {
+            [0] => {}
+            [1] => self.owes_update = true,
+            [_] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
+            [] => return Err(InvalidMessage::MissingData("KeyUpdateRequest").into()),
+            _ => return Err(InvalidMessage::TrailingData("KeyUpdateRequest").into()),
+        }
+        let (seq, secrets) = self.kernel.next_to_open()?;
+        self.decrypter = decrypter(self.suite, secrets)?;
+        self.opened = seq;
+        Ok(())
+    }
+
+    /// Seals data in the fewest records, as far as ciphertext may wait; returns how much of it.
+    pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
+        if self.silent {
+            return Err(Error::General("nothing is sent behind the last alert".into()));
+        }
+        let all: usize = from.iter().map(|slice| slice.len()).sum();
+        let taken = all.min(WAITING.saturating_sub(out.len()));
+        let mut from = Slices { slices: from, at: 0 };
+        let mut left = taken;
+        while left > 0 {
+            self.update_if_due(out)?;
+            let len = left.min(self.fragment);
+            self.seal(ContentType::ApplicationData, &mut from, len, out)?;
+            left -= len;
+        }
+        Ok(taken)
+    }
+
+    /// Our KeyUpdate, where the peer has asked for one, or the next record would be the last one under
+    /// this key.
+    fn update_if_due(&mut self, out: &mut Buffer) -> Result<(), Error> {
+        let last = self.sealed.saturating_add(1) >= self.seal.limit();
+        if self.owes_update || last {
+            self.owes_update = false;
+            self.say(ContentType::Handshake, &[24, 0, 0, 1, 0], out)?;
+            let (seq, secrets) = self.kernel.next_to_seal()?;
+            self.seal = Seal::new(self.suite, secrets)?;
+            self.sealed = seq;
+        }
+        Ok(())
+    }
+
+    /// Tells the peer that nothing more is sent, and by a fatal alert why; once.
+    pub(super) fn end(&mut self, fatal: Option<AlertDescription>, out: &mut Buffer) {
+        if self.silent {
+            return;
+        }
+        let alert = match fatal {
+            None => [1, AlertDescription::CloseNotify.into()],
+            Some(description) => [2, description.into()],
+        };
+        // Where it fails the key is worn out, and the peer sees the stream end.
+        let _ = self.update_if_due(out).and_then(|()| self.say(ContentType::Alert, &alert, out));
+        self.silent = true;
+    }
+
+    fn say(&mut self, kind: ContentType, message: &[u8], out: &mut Buffer) -> Result<(), Error> {
+        let slices = [IoSlice::new(message)];
+        self.seal(kind, &mut Slices { slices: &slices, at: 0 }, message.len(), out)
+    }
+
+    /// Seals one record, of the next `len` bytes. Its sequence number is used up before, so that
+    /// whatever fails, no two records have the same one.
+    fn seal(
+        &mut self,
+        kind: ContentType,
+        from: &mut Slices<'_, '_>,
+        len: usize,
+        out: &mut Buffer,
+    ) -> Result<(), Error> {
+        let seq = next(&mut self.sealed)?;
+        match &mut self.seal {
+            Seal::InPlace(key, _) => {
+                let all = HEADER + len + 1 + key.tag_len();
+                let room = out.spare(all);
+                let (header, rest) = room.split_at_mut_checked(HEADER).unwrap_or_default();
+                let (body, tag) = rest.split_at_mut_checked(len + 1).unwrap_or_default();
+                let (plain, inner) = body.split_at_mut_checked(len).unwrap_or_default();
+                let [hi, lo] = u16::to_be_bytes((len + 1 + tag.len()) as u16);
+                header.copy_from_slice(&[23, 3, 3, hi, lo]);
+                from.copy(plain);
+                inner.fill(kind.into());
+                tag.copy_from_slice(key.encrypt_in_place(seq, header, body)?.as_ref());
+                out.commit(all);
+            }
+            Seal::Whole(key, _) => {
+                let mut plain = vec![0; len];
+                from.copy(&mut plain);
+                let payload = OutboundChunks::Single(&plain);
+                let version = ProtocolVersion::TLSv1_2;
+                let message = OutboundPlainMessage { typ: kind, version, payload };
+                out.push(&key.encrypt(message, seq)?.encode());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The length of the record that `wire` begins with, if that is known yet.
+fn record(wire: &[u8]) -> Result<Option<usize>, Fault> {
+    let Some(&[kind, version, _, hi, lo]) = wire.first_chunk() else {
+        return Ok(None);
+    };
+    let len = usize::from(u16::from_be_bytes([hi, lo]));
+    match ContentType::from(kind) {
+        ContentType::Unknown(_) => Err(InvalidMessage::InvalidContentType.into()),
+        _ if version != 3 => Err(InvalidMessage::UnknownProtocolVersion.into()),
+        ContentType::ApplicationData if len > PLAIN + EXPANSION => {
+            Err(Error::PeerSentOversizedRecord.into())
+        }
+        ContentType::ApplicationData => Ok(Some(HEADER + len)),
+        kind => Err(unexpected(kind)),
+    }
+}
+
+/// Uses up a sequence number.
+fn next(seq: &mut u64) -> Result<u64, Error> {
+    let this = *seq;
+    if this >= LAST {
+        return Err(Error::EncryptError);
+    }
+    *seq += 1;
+    Ok(this)
+}
+
+fn bounded(seen: &mut u8, most: u8, or: PeerMisbehaved) -> Result<(), Fault> {
+    if *seen == most {
+        return Err(or.into());
+    }
+    *seen += 1;
+    Ok(())
+}
+
+fn unexpected(got_type: ContentType) -> Fault {
+    let expect_types = vec![ContentType::ApplicationData, ContentType::Handshake];
+    Error::InappropriateMessage { expect_types, got_type }.into()
+}
+
+/// With the alert that belongs to it (RFC 8446 §6.2).
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let alert = match &error {
+            Error::DecryptError => AlertDescription::BadRecordMac,
+            Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
+            Error::InvalidMessage(InvalidMessage::InvalidKeyUpdate) => {
+                AlertDescription::IllegalParameter
+            }
+            Error::InvalidMessage(_) => AlertDescription::DecodeError,
+            Error::InappropriateMessage { .. }
+            | Error::InappropriateHandshakeMessage { .. }
+            | Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
+            _ => AlertDescription::InternalError,
+        };
+        Self { error, alert: Some(alert) }
+    }
+}
+
+impl From<PeerMisbehaved> for Fault {
+    fn from(error: PeerMisbehaved) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<InvalidMessage> for Fault {
+    fn from(error: InvalidMessage) -> Self {
+        Error::from(error).into()
+    }
+}
+
+/// Bytes of several slices, one after the other.
+struct Slices<'a, 'b> {
+    slices: &'a [IoSlice<'b>],
+    /// How far the first of them was taken.
+    at: usize,
+}
+
+impl Slices<'_, '_> {
+    /// Fills `to` with the next bytes.
+    fn copy(&mut self, mut to: &mut [u8]) {
+        while let (Some((first, rest)), false) = (self.slices.split_first(), to.is_empty()) {
+            let from = first.get(self.at..).unwrap_or_default();
+            let len = from.len().min(to.len());
+            let (now, later) = to.split_at_mut_checked(len).unwrap_or_default();
+            now.copy_from_slice(from.get(..len).unwrap_or_default());
+            to = later;
+            self.at += len;
+            if self.at == first.len() {
+                (self.slices, self.at) = (rest, 0);
+            }
+        }
+    }
+}

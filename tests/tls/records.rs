@@ -1,0 +1,871 @@
+//! The record layer (RFC 8446 §5, §4.6, §6) against a peer that the test plays, with each byte in its
+//! hand, and against rustls. The numbers are those of the table in `docs/TLS.md`.
+use crate::support::tls::{Authority, IN_PLACE};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io::{self, Read, Write},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+use tickwire::{
+    Role,
+    handshake::client::Request,
+    tls::rustls::{
+        self, AlertDescription, CipherSuite, ClientConfig, ClientConnection, Connection,
+        ConnectionTrafficSecrets, ContentType, ExtractedSecrets, ProtocolVersion, ServerConfig,
+        ServerConnection, SupportedCipherSuite, Tls13CipherSuite,
+        crypto::{
+            CipherSuiteCommon, CryptoProvider,
+            cipher::{
+                AeadKey, InboundOpaqueMessage, Iv, MessageDecrypter, MessageEncrypter,
+                Tls13AeadAlgorithm, UnsupportedOperationError,
+            },
+            ring,
+        },
+        pki_types::ServerName,
+        quic::PacketKey,
+        version::TLS13,
+    },
+    tokio::TlsStream,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const SUITES: [SupportedCipherSuite; 3] = [
+    ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
+    ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
+    ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+];
+
+const AES: SupportedCipherSuite = SUITES[0];
+const ROLES: [Role; 2] = [Role::Client, Role::Server];
+
+/// A stream in memory, with the peer's end in the test's hand.
+#[derive(Clone, Default)]
+struct Pipe(Rc<RefCell<Ends>>);
+
+#[derive(Default)]
+struct Ends {
+    to_us: VecDeque<u8>,
+    from_us: Vec<u8>,
+    /// The most that a read gives.
+    most: Option<usize>,
+    /// The most that a write takes, every other time; it takes nothing at the others.
+    takes: Option<usize>,
+    turn: bool,
+    ended: bool,
+}
+
+impl Pipe {
+    fn put(&self, bytes: &[u8]) {
+        self.0.borrow_mut().to_us.extend(bytes);
+    }
+
+    fn taken(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.borrow_mut().from_us)
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut ends = self.0.borrow_mut();
+        let n = ends.to_us.len().min(buf.remaining()).min(ends.most.unwrap_or(usize::MAX));
+        if n == 0 && !ends.ended {
+            return Poll::Pending;
+        }
+        let bytes: Vec<u8> = ends.to_us.drain(..n).collect();
+        buf.put_slice(&bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut ends = self.0.borrow_mut();
+        let n = buf.len().min(ends.takes.unwrap_or(usize::MAX));
+        ends.turn = !ends.turn;
+        if ends.takes.is_some() && ends.turn {
+            return Poll::Pending;
+        }
+        ends.from_us.extend_from_slice(&buf[..n]);
+        Poll::Ready(Ok(n))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Our end, and rustls at the other.
+struct Ours {
+    io: TlsStream<Pipe>,
+    pipe: Pipe,
+}
+
+impl Ours {
+    /// With a handshake behind it, as this role; `peer` of these configurations.
+    fn new(role: Role, client: ClientConfig, server: ServerConfig) -> (Self, Connection) {
+        let pipe = Pipe::default();
+        let request = Request::new("wss://localhost/").unwrap();
+        let (io, peer) = match role {
+            Role::Client => {
+                let io = TlsStream::client(pipe.clone(), request.target(), client.into()).unwrap();
+                (io, Connection::from(ServerConnection::new(server.into()).unwrap()))
+            }
+            Role::Server => {
+                let io = TlsStream::server(pipe.clone(), server.into()).unwrap();
+                let name = ServerName::try_from("localhost").unwrap();
+                (io, Connection::from(ClientConnection::new(client.into(), name).unwrap()))
+            }
+        };
+        let (mut ours, mut peer) = (Self { io, pipe }, peer);
+        for _ in 0..8 {
+            let mut cx = Context::from_waker(Waker::noop());
+            let done = std::pin::pin!(ours.io.handshake()).poll(&mut cx);
+            assert!(!matches!(done, Poll::Ready(Err(_))), "{done:?}");
+            ours.turn(&mut peer);
+            if done.is_ready() && !peer.is_handshaking() {
+                return (ours, peer);
+            }
+        }
+        panic!("no handshake");
+    }
+
+    /// By this suite, with the defaults.
+    fn by(role: Role, suite: SupportedCipherSuite) -> (Self, Connection) {
+        let (client, server) = configs(suite);
+        Self::new(role, client, server)
+    }
+
+    /// All that each has written, to the other.
+    fn turn(&self, peer: &mut Connection) {
+        let wire = self.pipe.taken();
+        let mut wire = &wire[..];
+        while !wire.is_empty() {
+            peer.read_tls(&mut wire).unwrap();
+            peer.process_new_packets().unwrap();
+        }
+        let mut wire = Vec::new();
+        while peer.wants_write() {
+            peer.write_tls(&mut wire).unwrap();
+        }
+        self.pipe.put(&wire);
+    }
+
+    /// One read, into so much room.
+    fn read_into(&mut self, room: usize) -> Poll<io::Result<Vec<u8>>> {
+        let mut room = vec![0; room];
+        let mut buf = ReadBuf::new(&mut room);
+        let mut cx = Context::from_waker(Waker::noop());
+        let read = Pin::new(&mut self.io).poll_read(&mut cx, &mut buf);
+        read.map_ok(|()| buf.filled().to_vec())
+    }
+
+    fn read(&mut self) -> Poll<io::Result<Vec<u8>>> {
+        self.read_into(16 << 10)
+    }
+
+    /// All that there is, read by read.
+    fn read_all(&mut self, room: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Poll::Ready(read) = self.read_into(room) {
+            let read = read.unwrap();
+            assert!(!read.is_empty(), "the end");
+            all.extend(read);
+        }
+        all
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while !bytes.is_empty() {
+            let wrote = Pin::new(&mut self.io).poll_write(&mut cx, bytes);
+            let Poll::Ready(Ok(n)) = wrote else { panic!("{wrote:?}") };
+            bytes = &bytes[n..];
+        }
+        assert!(Pin::new(&mut self.io).poll_flush(&mut cx).is_ready());
+    }
+
+    /// The error that a read meets, behind so much data; and the same one ever after.
+    fn failure(&mut self, before: usize) -> rustls::Error {
+        let mut data = 0;
+        loop {
+            match self.read() {
+                Poll::Ready(Ok(read)) if !read.is_empty() => data += read.len(),
+                Poll::Ready(Err(error)) => {
+                    assert_eq!(data, before);
+                    let first = error.downcast::<rustls::Error>().unwrap();
+                    let Poll::Ready(Err(again)) = self.read() else { panic!("it goes on") };
+                    assert_eq!(again.downcast::<rustls::Error>().unwrap(), first);
+                    return first;
+                }
+                other => panic!("no failure: {other:?}"),
+            }
+        }
+    }
+}
+
+fn provider(suite: SupportedCipherSuite) -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider { cipher_suites: vec![suite], ..ring::default_provider() })
+}
+
+fn configs(suite: SupportedCipherSuite) -> (ClientConfig, ServerConfig) {
+    let authority = Authority::new();
+    let builder = ClientConfig::builder_with_provider(provider(suite))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap();
+    let mut client = builder.with_root_certificates(authority.roots()).with_no_client_auth();
+    client.enable_secret_extraction = IN_PLACE;
+    let identity = authority.issue(&["localhost"]);
+    let builder = ServerConfig::builder_with_provider(provider(suite))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap();
+    let builder = builder.with_no_client_auth();
+    let mut server = builder.with_single_cert(identity.chain.clone(), identity.private()).unwrap();
+    server.enable_secret_extraction = IN_PLACE;
+    server.send_tls13_tickets = 0;
+    (client, server)
+}
+
+/// A peer that seals and opens with the keys of the session alone.
+struct Puppet {
+    tx: (Box<dyn PacketKey>, u64),
+    rx: (Box<dyn MessageDecrypter>, u64),
+}
+
+impl Puppet {
+    fn new(role: Role) -> (Ours, Self) {
+        Self::by(role, AES)
+    }
+
+    fn by(role: Role, suite: SupportedCipherSuite) -> (Ours, Self) {
+        let (mut client, mut server) = configs(suite);
+        (client.enable_secret_extraction, server.enable_secret_extraction) = (true, true);
+        let (ours, peer) = Ours::new(role, client, server);
+        let secrets = peer.dangerous_extract_secrets().unwrap();
+        (ours, Self::with(suite.tls13().unwrap(), secrets))
+    }
+
+    fn with(suite: &'static Tls13CipherSuite, secrets: ExtractedSecrets) -> Self {
+        let parts = |secrets| match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+            | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+            | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
+            _ => panic!("another suite"),
+        };
+        let ((tx, sent), (rx, seen)) = (secrets.tx, secrets.rx).swapped();
+        let ((key, iv), (their_key, their_iv)) = (parts(tx), parts(rx));
+        Self {
+            tx: (suite.quic.unwrap().packet_key(key, iv), sent),
+            rx: (suite.aead_alg.decrypter(their_key, their_iv), seen),
+        }
+    }
+
+    /// A record with this inside: plaintext, its type, and padding.
+    fn sealed(&mut self, inner: &[u8]) -> Vec<u8> {
+        let (key, seq) = &mut self.tx;
+        let len = (inner.len() + key.tag_len()) as u16;
+        let mut record = vec![23, 3, 3];
+        record.extend(len.to_be_bytes());
+        let mut body = inner.to_vec();
+        let tag = key.encrypt_in_place(*seq, &record, &mut body).unwrap();
+        *seq += 1;
+        [&record[..], &body, tag.as_ref()].concat()
+    }
+
+    fn record(&mut self, kind: u8, plain: &[u8]) -> Vec<u8> {
+        self.sealed(&[plain, &[kind]].concat())
+    }
+
+    fn data(&mut self, plain: &[u8]) -> Vec<u8> {
+        self.record(23, plain)
+    }
+
+    /// The records that we have sent: types and plaintext.
+    fn opened(&mut self, ours: &Ours) -> Vec<(u8, Vec<u8>)> {
+        let mut wire = &mut ours.pipe.taken()[..];
+        let mut records = Vec::new();
+        while let [23, 3, 3, hi, lo, rest @ ..] = wire {
+            let (body, behind) = rest.split_at_mut(usize::from(u16::from_be_bytes([*hi, *lo])));
+            let kind = ContentType::ApplicationData;
+            let message = InboundOpaqueMessage::new(kind, ProtocolVersion::TLSv1_2, body);
+            let opened = self.rx.0.decrypt(message, self.rx.1).unwrap();
+            self.rx.1 += 1;
+            records.push((u8::from(opened.typ), opened.payload.to_vec()));
+            wire = behind;
+        }
+        assert!(wire.is_empty(), "{wire:?}");
+        records
+    }
+}
+
+trait Swapped {
+    type To;
+    fn swapped(self) -> Self::To;
+}
+
+impl<A, B, C, D> Swapped for ((A, B), (C, D)) {
+    type To = ((B, A), (D, C));
+    fn swapped(self) -> Self::To {
+        ((self.0.1, self.0.0), (self.1.1, self.1.0))
+    }
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 + i / 251) as u8).collect()
+}
+
+/// The fatal alert that was sent, and nothing else.
+fn alert(sent: Vec<(u8, Vec<u8>)>) -> AlertDescription {
+    match &sent[..] {
+        [(21, alert)] => match alert[..] {
+            [2, description] => description.into(),
+            _ => panic!("{alert:?}"),
+        },
+        _ => panic!("{sent:?}"),
+    }
+}
+
+/// These records end the connection with an error and an alert, behind one that is good.
+fn refused(role: Role, records: impl FnOnce(&mut Puppet) -> Vec<u8>) -> (rustls::Error, u8) {
+    let (mut ours, mut peer) = Puppet::new(role);
+    let wire = [peer.data(b"before"), records(&mut peer), peer.data(b"behind")].concat();
+    ours.pipe.put(&wire);
+    let error = ours.failure(6);
+    (error, alert(peer.opened(&ours)).into())
+}
+
+#[test]
+fn t01_records_of_every_length_and_cut_are_opened_by_all_suites_in_both_roles() {
+    for role in ROLES {
+        for suite in SUITES {
+            let (mut ours, mut peer) = Puppet::by(role, suite);
+            for len in [1, 2, 3, 100, 4000, 4096, 16_000, 16_383, 16_384] {
+                let plain = bytes(len);
+                for (room, most) in [(16 << 10, 16 << 10), (32 << 10, 999), (700, 4096), (1, 999)] {
+                    ours.pipe.0.borrow_mut().most = Some(most);
+                    let wire = peer.data(&plain);
+                    ours.pipe.put(&wire);
+                    assert_eq!(ours.read_all(room), plain, "{len} in {room} by {most}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn t01_several_records_of_one_read_are_one_read_of_data_and_each_cut_is_survived() {
+    let (mut ours, mut peer) = Puppet::new(Role::Client);
+    let all: Vec<Vec<u8>> = [5, 64, 1, 300].map(bytes).into();
+    let wire: Vec<u8> = all.iter().flat_map(|plain| peer.data(plain)).collect();
+    ours.pipe.put(&wire);
+    let Poll::Ready(Ok(read)) = ours.read() else { panic!("nothing") };
+    assert_eq!(read, all.concat());
+    for cut in 0..wire.len() {
+        let wire: Vec<u8> = all.iter().flat_map(|plain| peer.data(plain)).collect();
+        ours.pipe.put(&wire[..cut]);
+        let mut got = ours.read_all(1 << 10);
+        assert!(ours.read().is_pending(), "a read that has to wait loses nothing");
+        ours.pipe.put(&wire[cut..]);
+        got.extend(ours.read_all(1 << 10));
+        assert_eq!(got, all.concat(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn t02_sealed_records_are_opened_by_rustls_whatever_their_length() {
+    for role in ROLES {
+        for suite in SUITES {
+            let (mut ours, mut peer) = Ours::by(role, suite);
+            assert_eq!(ours.io.session().in_place(), IN_PLACE);
+            for len in [1, 2, 15, 16, 17, 4000, 16_383, 16_384, 16_385, 200_000] {
+                let plain = bytes(len);
+                ours.write(&plain);
+                let wire = ours.pipe.taken();
+                let (mut from, mut got) = (&wire[..], Vec::new());
+                while !from.is_empty() {
+                    peer.read_tls(&mut from).unwrap();
+                    peer.process_new_packets().unwrap();
+                    let _ = peer.reader().read_to_end(&mut got);
+                }
+                assert!(got == plain, "{len}");
+            }
+        }
+    }
+}
+
+#[test]
+fn t03_ciphertext_beyond_its_bound_is_a_record_overflow_on_its_header() {
+    let (error, alert) = refused(Role::Client, |_| {
+        let len = (1 << 14) + 257_u16;
+        [&[23, 3, 3][..], &len.to_be_bytes()].concat()
+    });
+    assert_eq!(error, rustls::Error::PeerSentOversizedRecord);
+    assert_eq!(alert, u8::from(AlertDescription::RecordOverflow));
+}
+
+#[test]
+fn t04_plaintext_beyond_its_bound_is_a_record_overflow_with_padding_and_without() {
+    for padding in [0, 17] {
+        let (error, alert) = refused(Role::Server, |peer| {
+            peer.sealed(&[&bytes((1 << 14) + 1)[..], &[23], &vec![0; padding]].concat())
+        });
+        assert_eq!(error, rustls::Error::PeerSentOversizedRecord);
+        assert_eq!(alert, u8::from(AlertDescription::RecordOverflow));
+    }
+}
+
+#[test]
+fn t05_only_application_data_is_the_outer_type() {
+    for kind in [20, 21, 22, 24, 25, 0, 255] {
+        let (error, alert) = refused(Role::Client, |peer| {
+            let mut record = peer.data(b"sealed");
+            record[0] = kind;
+            record
+        });
+        // A type that TLS does not have is no TLS.
+        let known = (20..=24).contains(&kind);
+        let expected =
+            if known { AlertDescription::UnexpectedMessage } else { AlertDescription::DecodeError };
+        assert_eq!(alert, u8::from(expected), "{kind}: {error}");
+    }
+    // In the clear, as well.
+    for record in [&[20, 3, 3, 0, 1, 1][..], &[21, 3, 3, 0, 2, 1, 0]] {
+        let (_, alert) = refused(Role::Client, |_| record.to_vec());
+        assert_eq!(alert, u8::from(AlertDescription::UnexpectedMessage));
+    }
+}
+
+#[test]
+fn t06_nothing_but_zeros_is_an_unexpected_message() {
+    for len in [0, 1, 300] {
+        let (error, alert) = refused(Role::Client, |peer| peer.sealed(&vec![0; len]));
+        let zeros = rustls::PeerMisbehaved::IllegalTlsInnerPlaintext;
+        assert_eq!(error, rustls::Error::PeerMisbehaved(zeros));
+        assert_eq!(alert, u8::from(AlertDescription::UnexpectedMessage));
+    }
+}
+
+#[test]
+fn t07_the_first_bad_tag_ends_the_direction_and_shows_nothing_of_the_record() {
+    for at in [5, 20, 5 + 64, 5 + 65 + 15] {
+        for room in [16 << 10, 32] {
+            let (mut ours, mut peer) = Puppet::new(Role::Client);
+            let mut record = peer.data(&[b'x'; 64]);
+            record[at] ^= 1;
+            ours.pipe.put(&[record, peer.data(b"behind")].concat());
+            let mut place = vec![7; room];
+            let mut buf = ReadBuf::new(&mut place);
+            let mut cx = Context::from_waker(Waker::noop());
+            let Poll::Ready(Err(error)) = Pin::new(&mut ours.io).poll_read(&mut cx, &mut buf)
+            else {
+                panic!("it is taken");
+            };
+            assert!(buf.filled().is_empty());
+            let error = error.downcast::<rustls::Error>().unwrap();
+            assert_eq!(error, rustls::Error::DecryptError);
+            assert!(!place.windows(8).any(|part| part == b"xxxxxxxx"), "plaintext is left");
+            assert_eq!(ours.failure(0), rustls::Error::DecryptError);
+            assert_eq!(alert(peer.opened(&ours)), AlertDescription::BadRecordMac);
+        }
+    }
+}
+
+#[test]
+fn t07_a_record_again_or_out_of_order_is_a_bad_tag() {
+    let (error, _) = refused(Role::Client, |peer| {
+        peer.tx.1 -= 1; // the number of the record before
+        peer.data(b"again")
+    });
+    assert_eq!(error, rustls::Error::DecryptError);
+    let (error, _) = refused(Role::Server, |peer| {
+        let first = peer.data(b"first");
+        [peer.data(b"second"), first].concat()
+    });
+    assert_eq!(error, rustls::Error::DecryptError);
+}
+
+#[test]
+fn t08_no_other_type_is_inside() {
+    for kind in [20, 24, 25, 255] {
+        let (error, alert) = refused(Role::Client, |peer| peer.record(kind, &[1]));
+        assert_eq!(alert, u8::from(AlertDescription::UnexpectedMessage), "{kind}: {error}");
+    }
+}
+
+#[test]
+fn t09_handshake_messages_are_neither_empty_nor_interleaved() {
+    let begun = [4, 0, 0, 200, 1, 2, 3];
+    for record in [(22, &[][..]), (21, &[])] {
+        refused(Role::Client, |peer| peer.record(record.0, record.1));
+    }
+    for kind in [23, 21] {
+        let (error, alert) = refused(Role::Client, |peer| {
+            let second = if kind == 21 { &[1, 90][..] } else { b"data" };
+            [peer.record(22, &begun), peer.record(kind, second)].concat()
+        });
+        let mixed = rustls::PeerMisbehaved::MessageInterleavedWithHandshakeMessage;
+        assert_eq!(error, rustls::Error::PeerMisbehaved(mixed));
+        assert_eq!(alert, u8::from(AlertDescription::UnexpectedMessage));
+    }
+}
+
+#[test]
+fn t10_a_key_update_is_the_last_in_its_record_and_asks_by_0_or_1() {
+    let (error, alert) =
+        refused(Role::Client, |peer| peer.record(22, &[24, 0, 0, 1, 0, 24, 0, 0, 1, 0]));
+    let mixed = rustls::PeerMisbehaved::KeyEpochWithPendingFragment;
+    assert_eq!(error, rustls::Error::PeerMisbehaved(mixed));
+    assert_eq!(alert, u8::from(AlertDescription::UnexpectedMessage));
+    for (request, expected) in [
+        (&[24, 0, 0, 1, 2][..], AlertDescription::IllegalParameter),
+        (&[24, 0, 0, 1, 255], AlertDescription::IllegalParameter),
+        (&[24, 0, 0, 0], AlertDescription::DecodeError),
+        (&[24, 0, 0, 2, 0, 0], AlertDescription::DecodeError),
+    ] {
+        let (_, alert) = refused(Role::Server, |peer| peer.record(22, request));
+        assert_eq!(alert, u8::from(expected), "{request:?}");
+    }
+}
+
+#[test]
+fn t11_key_updates_of_the_peer_change_its_key_and_are_answered_once_before_data() {
+    for role in ROLES {
+        for suite in SUITES {
+            let (mut ours, mut peer) = Ours::by(role, suite);
+            for round in 0..5 {
+                for _ in 0..=round {
+                    peer.refresh_traffic_keys().unwrap(); // asks for ours
+                }
+                peer.writer().write_all(b"under the new key").unwrap();
+                ours.turn(&mut peer);
+                assert_eq!(ours.read_all(100), b"under the new key");
+                assert!(ours.pipe.taken().is_empty(), "an answer waits for data");
+                ours.write(b"and back");
+                let wire = ours.pipe.taken();
+                // Both are records of their own.
+                assert_eq!(wire.len(), (5 + 5 + 17) + (5 + 8 + 17), "one answer");
+                peer.read_tls(&mut &wire[..]).unwrap();
+                peer.process_new_packets().unwrap();
+                let mut got = Vec::new();
+                let _ = peer.reader().read_to_end(&mut got);
+                assert_eq!(got, b"and back");
+            }
+        }
+    }
+}
+
+#[test]
+fn t12_floods_without_data_are_refused_where_rustls_refuses_them() {
+    use rustls::PeerMisbehaved::{
+        TooManyEmptyFragments, TooManyKeyUpdateRequests, TooManyWarningAlertsReceived,
+    };
+    let (error, _) = refused(Role::Client, |peer| (0..33).flat_map(|_| peer.data(&[])).collect());
+    assert_eq!(error, rustls::Error::PeerMisbehaved(TooManyEmptyFragments));
+    let (error, _) =
+        refused(Role::Client, |peer| (0..5).flat_map(|_| peer.record(21, &[1, 90])).collect());
+    assert_eq!(error, rustls::Error::PeerMisbehaved(TooManyWarningAlertsReceived));
+    let (mut ours, mut peer) = Ours::by(Role::Client, AES);
+    for _ in 0..32 {
+        peer.refresh_traffic_keys().unwrap();
+    }
+    ours.turn(&mut peer);
+    assert!(ours.read().is_pending());
+    peer.writer().write_all(b"data").unwrap(); // which makes up for them
+    ours.turn(&mut peer);
+    assert_eq!(ours.read_all(100), b"data");
+    for _ in 0..33 {
+        peer.refresh_traffic_keys().unwrap();
+    }
+    ours.turn(&mut peer);
+    assert_eq!(ours.failure(0), rustls::Error::PeerMisbehaved(TooManyKeyUpdateRequests));
+}
+
+#[test]
+fn t12_as_much_as_is_allowed_is_no_flood() {
+    let (mut ours, mut peer) = Puppet::new(Role::Client);
+    for _ in 0..3 {
+        let mut wire: Vec<u8> = (0..32).flat_map(|_| peer.data(&[])).collect();
+        wire.extend(peer.data(b"data"));
+        ours.pipe.put(&wire);
+        assert_eq!(ours.read_all(100), b"data");
+    }
+    let wire: Vec<u8> = (0..4).flat_map(|_| peer.record(21, &[1, 90])).collect();
+    ours.pipe.put(&[wire, peer.data(b"data")].concat());
+    assert_eq!(ours.read_all(100), b"data");
+}
+
+#[test]
+fn t13_an_end_without_close_notify_is_an_error_and_one_with_it_is_the_end() {
+    let (mut ours, mut peer) = Puppet::new(Role::Client);
+    let wire = peer.data(b"data");
+    ours.pipe.put(&wire[..wire.len() - 1]);
+    ours.pipe.0.borrow_mut().ended = true;
+    let Poll::Ready(Err(error)) = ours.read() else { panic!("no error") };
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    let (mut ours, mut peer) = Puppet::new(Role::Client);
+    let wire = [peer.data(b"data"), peer.record(21, &[1, 0]), peer.data(b"behind")].concat();
+    ours.pipe.put(&wire);
+    assert!(matches!(ours.read(), Poll::Ready(Ok(data)) if data == b"data"));
+    for _ in 0..2 {
+        assert!(matches!(ours.read(), Poll::Ready(Ok(data)) if data.is_empty()));
+    }
+    let (pipe, io) = (ours.pipe, ours.io);
+    drop(io); // which answers
+    let (rest, _) = Puppet::new(Role::Client);
+    let ours = Ours { io: rest.io, pipe };
+    assert_eq!(peer.opened(&ours), [(21, vec![1, 0])]);
+}
+
+#[test]
+fn t15_alerts_end_the_connection_and_are_not_answered() {
+    for description in [AlertDescription::BadRecordMac, AlertDescription::InternalError] {
+        let (mut ours, mut peer) = Puppet::new(Role::Client);
+        let wire = peer.record(21, &[2, description.into()]);
+        ours.pipe.put(&wire);
+        assert_eq!(ours.failure(0), rustls::Error::AlertReceived(description));
+        assert_eq!(peer.opened(&ours), []);
+    }
+    for (alert, expected) in [
+        ([1, 80], AlertDescription::DecodeError), // no warning but two
+        ([3, 80], AlertDescription::IllegalParameter),
+    ] {
+        let (_, told) = refused(Role::Client, |peer| peer.record(21, &alert));
+        assert_eq!(told, u8::from(expected));
+    }
+    refused(Role::Client, |peer| peer.record(21, &[1, 90, 1, 90])); // one in a record
+}
+
+#[test]
+fn t16_tickets_in_pieces_serve_the_next_connection() {
+    let (client, mut server) = configs(AES);
+    server.send_tls13_tickets = 2;
+    let again = client.clone();
+    let (mut ours, mut peer) = Ours::new(Role::Client, client, server.clone());
+    peer.writer().write_all(b"data").unwrap();
+    ours.turn(&mut peer);
+    assert_eq!(ours.read_all(100), b"data");
+    let (ours, _) = Ours::new(Role::Client, again, server);
+    assert_eq!(ours.io.session().handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+    assert_eq!(ours.io.session().in_place(), IN_PLACE);
+}
+
+#[test]
+fn t17_other_handshake_messages_are_refused_and_none_is_assembled_beyond_its_bound() {
+    // A ticket for a server; a Finished; a CertificateRequest; a HelloRequest.
+    for (role, kind) in
+        [(Role::Server, 4), (Role::Client, 20), (Role::Client, 13), (Role::Client, 0)]
+    {
+        let (error, alert) = refused(role, |peer| peer.record(22, &[kind, 0, 0, 1, 0]));
+        assert_eq!(alert, u8::from(AlertDescription::UnexpectedMessage), "{error}");
+    }
+    let (error, alert) = refused(Role::Client, |peer| peer.record(22, &[4, 1, 0, 0]));
+    let long = rustls::InvalidMessage::HandshakePayloadTooLarge;
+    assert_eq!(error, rustls::Error::InvalidMessage(long));
+    assert_eq!(alert, u8::from(AlertDescription::DecodeError));
+    // Byte by byte, to its end, where it is found not to be a ticket.
+    let (error, _) = refused(Role::Client, |peer| {
+        let message = [&[4, 0, 1, 0][..], &[0; 256]].concat();
+        message.iter().flat_map(|byte| peer.record(22, &[*byte])).collect()
+    });
+    assert!(matches!(error, rustls::Error::InvalidMessage(_)), "{error}");
+}
+
+#[test]
+fn t18_what_was_agreed_on_is_told_on_either_way() {
+    let (mut client, mut server) = configs(AES);
+    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    for role in ROLES {
+        let (ours, _) = Ours::new(role, client.clone(), server.clone());
+        let session = ours.io.session();
+        assert_eq!(session.in_place(), IN_PLACE);
+        assert_eq!(session.connection().is_some(), !IN_PLACE);
+        assert_eq!(session.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+        let suite = session.negotiated_cipher_suite().unwrap().suite();
+        assert_eq!(suite, CipherSuite::TLS13_AES_128_GCM_SHA256);
+        assert_eq!(session.alpn_protocol(), Some(&b"http/1.1"[..]));
+        assert_eq!(session.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        let client = role == Role::Client;
+        assert_eq!(session.peer_certificates().map(<[_]>::len), client.then_some(1));
+        assert_eq!(session.server_name(), (!client).then_some("localhost"));
+    }
+}
+
+#[test]
+fn t19_no_key_and_no_data_is_in_debug() {
+    let (mut ours, mut peer) = Puppet::new(Role::Client);
+    let wire = peer.data(b"secret data");
+    ours.pipe.put(&wire);
+    assert!(matches!(ours.read_into(3), Poll::Ready(Ok(data)) if data == b"sec"));
+    let shown = format!("{:?}", ours.io.session());
+    assert_eq!(shown, "Session { protocol_version: Some(TLSv1_3), in_place: true, .. }");
+}
+
+#[test]
+fn t20_a_fragment_is_no_longer_than_configured() {
+    for role in ROLES {
+        let (mut client, mut server) = configs(AES);
+        client.max_fragment_size = Some(105);
+        server.max_fragment_size = Some(105);
+        (client.enable_secret_extraction, server.enable_secret_extraction) = (true, true);
+        let (mut ours, peer) = Ours::new(role, client, server);
+        let secrets = peer.dangerous_extract_secrets().unwrap();
+        let mut peer = Puppet::with(AES.tls13().unwrap(), secrets);
+        ours.write(&bytes(250));
+        let lengths: Vec<_> = peer.opened(&ours).iter().map(|(_, data)| data.len()).collect();
+        assert_eq!(lengths, [100, 100, 50]);
+    }
+}
+
+#[test]
+fn t22_nothing_follows_the_alert_that_ends_our_side() {
+    let (mut ours, mut peer) = Puppet::new(Role::Client);
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..2 {
+        assert!(Pin::new(&mut ours.io).poll_shutdown(&mut cx).is_ready());
+    }
+    assert_eq!(peer.opened(&ours), [(21, vec![1, 0])]);
+    let wrote = Pin::new(&mut ours.io).poll_write(&mut cx, b"behind");
+    assert!(matches!(wrote, Poll::Ready(Err(_))), "{wrote:?}");
+    assert_eq!(peer.opened(&ours), []);
+    // The other direction goes on.
+    let wire = peer.data(b"still");
+    ours.pipe.put(&wire);
+    assert_eq!(ours.read_all(100), b"still");
+}
+
+#[test]
+fn t23_a_record_is_sealed_once_through_cut_writes_and_dropped_futures() {
+    for takes in [1, 3, 7, 1000] {
+        let (mut ours, mut peer) = Puppet::new(Role::Client);
+        ours.pipe.0.borrow_mut().takes = Some(takes);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut sent = Vec::new();
+        for i in 0..200 {
+            let plain = bytes(1 + i * 3);
+            match Pin::new(&mut ours.io).poll_write(&mut cx, &plain) {
+                Poll::Ready(Ok(n)) => sent.extend_from_slice(&plain[..n]),
+                Poll::Ready(Err(error)) => panic!("{error}"),
+                Poll::Pending => {}
+            }
+            // A flush that somebody stops to wait for.
+            let _ = Pin::new(&mut ours.io).poll_flush(&mut cx);
+        }
+        while Pin::new(&mut ours.io).poll_flush(&mut cx).is_pending() {}
+        let records = peer.opened(&ours);
+        assert!(records.len() > 2, "by {takes}");
+        let got: Vec<u8> = records.into_iter().flat_map(|(_, data)| data).collect();
+        assert!(got == sent, "by {takes}");
+    }
+}
+
+/// A suite with something changed.
+fn altered(change: impl FnOnce(&mut Tls13CipherSuite)) -> SupportedCipherSuite {
+    let suite = AES.tls13().unwrap();
+    let CipherSuiteCommon { suite: id, hash_provider, confidentiality_limit } = suite.common;
+    let mut altered = Tls13CipherSuite {
+        common: CipherSuiteCommon { suite: id, hash_provider, confidentiality_limit },
+        hkdf_provider: suite.hkdf_provider,
+        aead_alg: suite.aead_alg,
+        quic: suite.quic,
+    };
+    change(&mut altered);
+    SupportedCipherSuite::Tls13(Box::leak(Box::new(altered)))
+}
+
+#[test]
+fn t14_our_key_is_updated_before_the_suites_limit_whichever_way_it_seals() {
+    for quic in [true, false] {
+        let suite = altered(|suite| {
+            suite.common.confidentiality_limit = 8;
+            suite.quic = suite.quic.filter(|_| quic);
+        });
+        for role in ROLES {
+            let (mut ours, mut peer) = Ours::by(role, suite);
+            let mut updates = 0;
+            for round in 0..100 {
+                ours.write(b"ticks");
+                let wire = ours.pipe.taken();
+                let (update, data) = (5 + 5 + 17, 5 + 5 + 17);
+                assert!(wire.len() == data || wire.len() == update + data, "{}", wire.len());
+                updates += usize::from(wire.len() > data);
+                peer.read_tls(&mut &wire[..]).unwrap();
+                peer.process_new_packets().unwrap_or_else(|error| panic!("{round}: {error}"));
+                let mut got = Vec::new();
+                let _ = peer.reader().read_to_end(&mut got);
+                assert_eq!(got, b"ticks");
+            }
+            // Of 8 records under a key, 7 are data; the handshake's count where they are under it.
+            assert!((14..=15).contains(&updates), "{updates}");
+        }
+    }
+}
+
+/// A provider that keeps its keys.
+struct Keeps(&'static dyn Tls13AeadAlgorithm);
+
+impl Tls13AeadAlgorithm for Keeps {
+    fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
+        self.0.encrypter(key, iv)
+    }
+    fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
+        self.0.decrypter(key, iv)
+    }
+    fn key_len(&self) -> usize {
+        self.0.key_len()
+    }
+    fn extract_keys(
+        &self,
+        _: AeadKey,
+        _: Iv,
+    ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
+        Err(UnsupportedOperationError)
+    }
+}
+
+#[test]
+fn t21_a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well() {
+    let keeps = altered(|suite| suite.aead_alg = Box::leak(Box::new(Keeps(suite.aead_alg))));
+    let whole = altered(|suite| suite.quic = None);
+    for (suite, in_place) in [(keeps, false), (whole, true)] {
+        for role in ROLES {
+            let (mut ours, mut peer) = Ours::by(role, suite);
+            assert_eq!(ours.io.session().in_place(), in_place && IN_PLACE);
+            for len in [1, 5000, 100_000] {
+                let plain = bytes(len);
+                ours.write(&plain);
+                let wire = ours.pipe.taken();
+                let (mut from, mut got) = (&wire[..], Vec::new());
+                while !from.is_empty() {
+                    peer.read_tls(&mut from).unwrap();
+                    peer.process_new_packets().unwrap();
+                    let _ = peer.reader().read_to_end(&mut got);
+                }
+                assert!(got == plain, "{len}");
+                let mut back = Vec::new();
+                for part in plain.chunks(10_000) {
+                    peer.writer().write_all(part).unwrap();
+                    ours.turn(&mut peer);
+                    back.extend(ours.read_all(3000));
+                }
+                assert!(back == plain, "{len}");
+            }
+            peer.send_close_notify();
+            ours.turn(&mut peer);
+            assert!(matches!(ours.read(), Poll::Ready(Ok(data)) if data.is_empty()));
+        }
+    }
+}
