@@ -52,9 +52,10 @@ impl Row {
     }
 }
 
-const PLAIN: [Row; 14] = [
+const PLAIN: [Row; 15] = [
     Row::new(1, "receive masked 64 B", || receiving(64, Binary, false, false)),
     Row::new(3, "receive unmasked 64 B", || receiving(64, Binary, true, false)),
+    Row::new(4, "one message a read", || receiving(64, Binary, false, true)),
     Row::new(5, "send 64 B, server", || sending(64, false)),
     Row::new(7, "send 64 B, client", || sending(64, true)),
     Row::new(8, "receive text 200 B", || receiving(200, Ascii, true, false)),

@@ -213,19 +213,14 @@ impl Patience {
         armed: impl FnOnce() -> bool,
     ) {
         let most = if brief { SHORTEST } else { self.tick };
-        if timeout.within(most) && self.read_limit.is_none() {
-            return; // short enough, whether or not it has to be
+        let due = !timeout.within(most) && (brief || armed());
+        if due || self.read_limit.is_some() {
+            self.limit_read(io, timeout, due.then_some(most));
         }
-        self.limit_read(io, timeout, brief, armed());
     }
 
     #[inline(never)]
-    fn limit_read<S: Stream>(&mut self, io: &S, timeout: &mut Timeout, brief: bool, armed: bool) {
-        let tick = match (brief, armed) {
-            (true, _) => Some(SHORTEST),
-            (false, true) => Some(self.tick),
-            (false, false) => None,
-        };
+    fn limit_read<S: Stream>(&mut self, io: &S, timeout: &mut Timeout, tick: Option<Duration>) {
         if let Some(most) = earlier(tick, self.rest(self.read_limit))
             && !timeout.within(most)
         {

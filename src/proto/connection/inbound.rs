@@ -118,7 +118,17 @@ impl Inbound {
     }
 
     /// When to tell the time next; `None`: not until something else happens.
+    #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
+        if self.rx.is_idle() && tx.is_idle() && !self.timers.beats() {
+            debug_assert_eq!(self.earliest(tx), None, "nothing has begun that has to end");
+            return None;
+        }
+        self.earliest(tx)
+    }
+
+    #[inline(never)]
+    fn earliest(&self, tx: &Sender) -> Option<Time> {
         [self.poll_own_timeout(tx), tx.poll_timeout()].into_iter().flatten().min()
     }
 

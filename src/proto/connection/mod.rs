@@ -274,6 +274,7 @@ impl Connection {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None`: not until something
     /// else happens. A time in the past means at once.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.inbound.poll_timeout(&self.tx)
     }

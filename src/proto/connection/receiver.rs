@@ -450,6 +450,12 @@ impl Receiver {
         self.read_at
     }
 
+    /// Whether the connection is open, and nothing is here of the next message.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.quick_below > 0 && self.buf.wire_len() == 0
+    }
+
     /// Whether the next frame begins a new message.
     fn between_messages(&self) -> bool {
         matches!(self.state, State::Header) && self.message.is_none()

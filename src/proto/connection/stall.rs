@@ -19,6 +19,7 @@ impl Stall {
         }
     }
 
+    #[inline]
     pub(super) fn poll(self) -> Option<Time> {
         match self {
             Self::No => None,

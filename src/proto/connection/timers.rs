@@ -93,6 +93,12 @@ impl Timers {
         self.paused = paused;
     }
 
+    /// Whether there is a heartbeat.
+    #[inline]
+    pub(super) fn beats(&self) -> bool {
+        self.heartbeat.is_some()
+    }
+
     /// Whether the last phase timed out.
     pub(super) fn gave_up(&self) -> bool {
         self.given_up

@@ -159,8 +159,15 @@ impl Sender {
         matches!(self.state, State::Closed { broken: true })
     }
 
+    /// Whether no Close is queued, the stream takes what there is, and no Pong waits for the time.
+    #[inline]
+    pub(in crate::proto::connection) fn is_idle(&self) -> bool {
+        !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()
+    }
+
     // The deadline on writing: the stream has to take something by then.
 
+    #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         if self.ledger.held.len > 0 { self.ledger.held.stall.poll() } else { self.out.stall.poll() }
     }

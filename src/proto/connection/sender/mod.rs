@@ -337,6 +337,7 @@ impl Sender {
     }
 
     /// Whether this half is closed: a Close was queued, or the stream refused a write.
+    #[inline]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closing | State::Closed { .. })
     }

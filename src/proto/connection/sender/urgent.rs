@@ -317,6 +317,7 @@ impl Urgent {
     }
 
     /// Whether a Pong waits for the time to be told.
+    #[inline]
     pub(super) fn pong_waits(&self) -> bool {
         self.trips.as_ref().is_some_and(|trips| trips.wait())
     }
