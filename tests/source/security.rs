@@ -291,3 +291,22 @@ fn the_dependencies_of_the_core_are_those_named() {
     let named: Vec<&str> = quoted(named.split_once(')').unwrap().0).collect();
     assert_eq!(always, named);
 }
+
+/// A wrapper such as flate2 inflates with what the features of any crate of the program choose: C zlib,
+/// for one. zlib-rs is named directly, and calls nobody else.
+#[test]
+fn no_other_crate_chooses_what_inflates() {
+    let manifest = read("Cargo.toml");
+    let (_, rest) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let ours = rest.split("\n[").next().unwrap();
+    let names = ours.lines().filter_map(|line| Some(line.split_once(" = ")?.0));
+    let packs = ["flate", "libz", "zlib", "miniz", "inflate"];
+    let found: Vec<&str> =
+        names.filter(|name| packs.iter().any(|part| name.contains(part))).collect();
+    assert_eq!(found, ["zlib-rs"]);
+    let lock = read("Cargo.lock");
+    let mut packages = lock.split("[[package]]\n");
+    let chosen = packages.find(|package| package.starts_with("name = \"zlib-rs\"\n")).unwrap();
+    assert!(!chosen.contains("dependencies = "), "{chosen}");
+    assert!(packages.all(|package| !package.starts_with("name = \"zlib-rs\"\n")), "two versions");
+}

@@ -2,7 +2,8 @@
 //! ([`Agreed`]), and the compressors and decompressors that connections share.
 //!
 //! The sender decides which messages to compress, the receiver takes compressed ones, the handshake
-//! writes offers and answers; compression itself is that of `zlib-rs`.
+//! writes offers and answers; compression itself is that of `zlib-rs`, whatever other crates of the program
+//! choose for `flate2`.
 //!
 //! It is off unless both ends ask for it:
 //!
