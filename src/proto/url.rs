@@ -276,11 +276,12 @@ impl<'a> Authority<'a> {
             };
             return Ok(Self { host, zone, v6: true, port });
         }
-        let (host, port) = match text.split_once(':') {
+        let mut parts = text.split(|c| c == ':');
+        let (host, port) = match (parts.next(), parts.next(), parts.next()) {
             // An IPv6 address has to be in brackets.
-            Some((_, port)) if port.contains(':') => return Err(UrlError::BadHost),
-            Some((host, port)) => (host, parse_port(port)?),
-            None => (text, None),
+            (_, _, Some(_)) => return Err(UrlError::BadHost),
+            (Some(host), Some(port), None) => (host, parse_port(port)?),
+            (_, _, None) => (text, None),
         };
         if host.is_empty() {
             return Err(UrlError::EmptyHost);
@@ -288,11 +289,12 @@ impl<'a> Authority<'a> {
         if !host.is_ascii() {
             return Err(UrlError::NonAsciiHost);
         }
-        let named = |label: &str| {
-            let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-            !label.is_empty() && label.bytes().all(legal)
+        let named = |label: &[u8]| {
+            let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+            !label.is_empty() && label.iter().all(legal)
         };
-        if !host.strip_suffix('.').unwrap_or(host).split('.').all(named) {
+        let labels = host.strip_suffix('.').unwrap_or(host).as_bytes();
+        if !labels.split(|&b| b == b'.').all(named) {
             return Err(UrlError::BadHost);
         }
         Ok(Self { host, zone: None, v6: false, port })

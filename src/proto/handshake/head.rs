@@ -46,7 +46,7 @@ impl Scan {
         loop {
             // Nothing beyond the limits is looked at, so that the first fault in the order of the
             // bytes is the verdict.
-            let (window, fault) = self.window();
+            let window = self.window();
             let seen = bytes.get(..window).unwrap_or(bytes);
             // RFC 9112 §5.2: a line that begins with a blank continues the one before it.
             if self.lines > 0
@@ -84,22 +84,34 @@ impl Scan {
                 }
                 found => {
                     self.at = found.map_or(seen.len(), |(i, ..)| i);
-                    return if bytes.len() >= window { Err(fault) } else { Ok(None) };
+                    return if bytes.len() >= window { Err(self.too_long()) } else { Ok(None) };
                 }
             }
         }
     }
 
-    /// How far the current line may reach, and the error if it goes further.
-    fn window(&self) -> (usize, HandshakeError) {
-        let line_end = self.max_line.saturating_add(2); // CR, LF
-        if self.lines == 0 && line_end < self.max_head {
-            let limit = shown(self.max_line);
-            return (line_end, HandshakeError::RequestLineTooLong { limit });
+    /// How far the current line may reach.
+    fn window(&self) -> usize {
+        if self.is_bound() { self.max_line + LINE_END } else { self.max_head }
+    }
+
+    /// The error if it goes further.
+    #[cold]
+    fn too_long(&self) -> HandshakeError {
+        match self.is_bound() {
+            true => HandshakeError::RequestLineTooLong { limit: shown(self.max_line) },
+            false => HandshakeError::HeadTooLong { limit: shown(self.max_head) },
         }
-        (self.max_head, HandshakeError::HeadTooLong { limit: shown(self.max_head) })
+    }
+
+    /// Whether the limit on the first line is what bounds this one.
+    fn is_bound(&self) -> bool {
+        self.lines == 0 && self.max_line.saturating_add(LINE_END) < self.max_head
     }
 }
+
+/// CR, LF.
+const LINE_END: usize = 2;
 
 /// Anything below a blank, and DEL.
 pub(super) fn is_control(b: u8) -> bool {
@@ -343,9 +355,10 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
 }
 
-/// Whether a list has this token in it, as a whole and without regard to case.
+/// Whether a list has this token in it, as a whole and without regard to case. Mostly there is no other.
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
-    list(value).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
+    is(value) || list(value).any(is)
 }
 
 #[cfg(test)]
