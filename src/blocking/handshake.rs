@@ -85,8 +85,8 @@ impl<S: Stream> Incoming<S> {
     /// or use [`server::Handshake`](crate::handshake::server::Handshake) and
     /// [`WebSocket::from_parts`].
     pub fn read(io: S, config: &Config) -> Result<Self, Error> {
-        let (this, checked) = Self::read_any(io, config)?;
-        match checked {
+        let mut this = Self::new(Timed::since(Instant::now(), io), config);
+        match settled(this.poll_request(&mut context()))?? {
             Ok(()) => Ok(this),
             Err(error) => {
                 // It does not matter if the peer did not take the answer.
