@@ -19,6 +19,8 @@ use std::{boxed::Box, io::IoSlice, vec, vec::Vec};
 
 /// Type, version and length of a record.
 pub(super) const HEADER: usize = 5;
+/// The length of a tag, of all suites.
+const TAG: usize = 16;
 /// The most plaintext in a record (RFC 8446 §5.1).
 pub(super) const PLAIN: usize = 1 << 14;
 /// The most that a record holds beyond its plaintext (RFC 8446 §5.2).
@@ -125,6 +127,9 @@ impl Records {
             return Err(PeerMisbehaved::MessageInterleavedWithHandshakeMessage.into());
         }
         match kind {
+            ContentType::Alert | ContentType::Handshake if payload.is_empty() => {
+                return Err(unexpected(kind));
+            }
             ContentType::ApplicationData => {
                 if payload.is_empty() {
                     bounded(&mut self.empty, EMPTY, PeerMisbehaved::TooManyEmptyFragments)?;
@@ -188,24 +193,15 @@ impl Records {
 
     /// Takes the messages in a record, and keeps the beginning of one that is not all there.
     fn take_handshake(&mut self, payload: &[u8]) -> Result<(), Fault> {
-        if payload.is_empty() {
-            return Err(unexpected(ContentType::Handshake));
-        }
         let mut all = core::mem::take(&mut self.partial);
-        let left = if all.is_empty() {
-            let left = self.messages(payload)?;
-            all.extend_from_slice(left);
-            return self.keep(all);
+        if all.is_empty() {
+            all.extend_from_slice(self.messages(payload)?);
         } else {
             all.extend_from_slice(payload);
-            self.messages(&all)?.len()
-        };
-        all.drain(..all.len() - left);
-        self.keep(all)
-    }
-
-    fn keep(&mut self, partial: Vec<u8>) -> Result<(), Fault> {
-        self.partial = if partial.is_empty() { Vec::new() } else { partial };
+            let left = self.messages(&all)?.len();
+            all.drain(..all.len() - left);
+        }
+        self.partial = if all.is_empty() { Vec::new() } else { all };
         Ok(())
     }
 
@@ -321,16 +317,25 @@ impl Records {
         let seq = next(&mut self.sealed)?;
         match &mut self.seal {
             Seal::InPlace(key, _) => {
-                let all = HEADER + len + 1 + key.tag_len();
+                let all = HEADER + len + 1 + TAG;
                 let room = out.spare(all);
-                let (header, rest) = room.split_at_mut_checked(HEADER).unwrap_or_default();
-                let (body, tag) = rest.split_at_mut_checked(len + 1).unwrap_or_default();
-                let (plain, inner) = body.split_at_mut_checked(len).unwrap_or_default();
-                let [hi, lo] = u16::to_be_bytes((len + 1 + tag.len()) as u16);
-                header.copy_from_slice(&[23, 3, 3, hi, lo]);
-                from.copy(plain);
-                inner.fill(kind.into());
-                tag.copy_from_slice(key.encrypt_in_place(seq, header, body)?.as_ref());
+                let Some((header, rest)) = room.split_first_chunk_mut::<HEADER>() else {
+                    return Err(Error::EncryptError);
+                };
+                let Some((body, tag)) = rest.split_last_chunk_mut::<TAG>() else {
+                    return Err(Error::EncryptError);
+                };
+                let [hi, lo] = u16::to_be_bytes((len + 1 + TAG) as u16);
+                *header = [23, 3, 3, hi, lo];
+                if let Some((inner, plain)) = body.split_last_mut() {
+                    from.copy(plain);
+                    *inner = kind.into();
+                }
+                let sealed = key.encrypt_in_place(seq, header, body)?;
+                let Ok(sealed) = <[u8; TAG]>::try_from(sealed.as_ref()) else {
+                    return Err(Error::EncryptError);
+                };
+                *tag = sealed;
                 out.commit(all);
             }
             Seal::Whole(key, _) => {

@@ -213,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.session.may_write()?;
         ready!(self.poll_handshake(cx))?;
         // The handshake's last flight goes along with the first data.
-        if !self.session.is_opening() {
+        if !self.session.is_opening() && self.session.wants_write() {
             ready!(self.drain_to_write(cx))?;
         }
         let mut taken = self.session.write(from)?;

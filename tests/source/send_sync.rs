@@ -127,6 +127,7 @@ mod core_types {
     const _: () = {
         both::<tls::TlsError>();
         both::<tls::BadCertificate>();
+        both::<tls::Session>();
     };
 }
 
