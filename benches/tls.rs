@@ -50,16 +50,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// Bytes.
+static HELD: AtomicU64 = AtomicU64::new(0);
 
 #[allow(unsafe_code)]
 // SAFETY: the system's allocator does the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Relaxed);
+        HELD.fetch_add(layout.size() as u64, Relaxed);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size() as u64, Relaxed);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.dealloc(at, layout) }
     }
@@ -471,7 +475,6 @@ impl Run<'_> {
         }
         pipe.0.keeps.set(true);
         let mut server = ServerConnection::new(setup.server.clone()).expect("a server");
-        let request = Request::new("wss://localhost/").expect("a URL");
         let config = match side {
             Side::Rustls => setup.keeping.clone(),
             _ => setup.giving.clone(),
@@ -489,6 +492,7 @@ impl Run<'_> {
             }
             Side::Blocking => {
                 let io = Std(pipe.clone());
+                let request = Request::new("wss://localhost/").expect("a URL");
                 let mut io =
                     blocking::TlsStream::client(io, request.target(), config).expect("a name");
                 while server.is_handshaking() {
@@ -499,15 +503,7 @@ impl Run<'_> {
                 Box::new(blocking::WebSocket::from_parts(io, conn))
             }
             _ => {
-                let io = pipe.clone();
-                let mut io =
-                    on_tokio::TlsStream::client(io, request.target(), config).expect("a name");
-                while server.is_handshaking() {
-                    let mut cx = Context::from_waker(Waker::noop());
-                    let _ = pin!(io.handshake()).poll(&mut cx);
-                    serve(&mut server, &pipe);
-                }
-                now(io.handshake()).expect("a handshake");
+                let io = connect(config, &mut server, &pipe);
                 assert_eq!(io.session().in_place(), matches!(side, Side::InPlace));
                 Box::new(on_tokio::WebSocket::from_parts(io, conn))
             }
@@ -527,6 +523,45 @@ impl Run<'_> {
     }
 }
 
+/// A stream whose handshake is over.
+fn connect(
+    config: Arc<ClientConfig>,
+    server: &mut ServerConnection,
+    pipe: &Pipe,
+) -> on_tokio::TlsStream<Pipe> {
+    let request = Request::new("wss://localhost/").expect("a URL");
+    let io = on_tokio::TlsStream::client(pipe.clone(), request.target(), config);
+    let mut io = io.expect("a name");
+    while server.is_handshaking() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = pin!(io.handshake()).poll(&mut cx);
+        serve(server, pipe);
+    }
+    now(io.handshake()).expect("a handshake");
+    io
+}
+
+/// What a client's stream holds while it waits for data, in bytes.
+fn idle(config: &Arc<ClientConfig>, setup: &Setup) -> u64 {
+    let one = || {
+        let pipe = Pipe::default();
+        pipe.0.keeps.set(true);
+        let mut server = ServerConnection::new(setup.server.clone()).expect("a server");
+        let mut io = connect(config.clone(), &mut server, &pipe);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut room = [0; 100];
+        assert!(Pin::new(&mut io).poll_read(&mut cx, &mut ReadBuf::new(&mut room)).is_pending());
+        drop((pipe.0.to_client.take(), pipe.0.to_server.take()));
+        io
+    };
+    drop(one()); // which leaves the thread its buffers
+    let before = HELD.load(Relaxed);
+    let io = one();
+    let held = HELD.load(Relaxed) - before;
+    drop(io);
+    held
+}
+
 fn median(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
     all[all.len() / 2]
@@ -537,6 +572,8 @@ fn main() {
     let rounds = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(11);
     let wanted = args.iter().find(|arg| arg.parse::<usize>().is_err()).map_or("", String::as_str);
     let setup = setup();
+    let [keeping, giving] = [&setup.keeping, &setup.giving].map(|config| idle(config, &setup));
+    println!("an idle stream holds: rustls {keeping} B, in place {giving} B\n");
     print!("{:<32}", "ns a message (allocations)");
     SIDES.iter().for_each(|(name, _)| print!("{name:>16}"));
     println!("{:>10}", "to floor");
