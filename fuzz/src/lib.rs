@@ -7,6 +7,7 @@ pub mod inflate;
 pub mod payload;
 pub mod peers;
 pub mod reference;
+pub mod tls;
 
 use cuts::Cuts;
 use tickwire::{Connection, Entropy, Event, Message, RecvError, Sender, Step, handshake::Reading};
