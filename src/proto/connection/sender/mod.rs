@@ -112,10 +112,10 @@ impl Sender {
         }
     }
 
-    /// Queues the handshake's response.
+    /// Queues the handshake's response, of which most parts are mostly empty.
     pub(super) fn begin_with(&mut self, buffer: Vec<u8>, response: &[&[u8]]) {
         self.out.lend(buffer);
-        for part in response {
+        for part in response.iter().filter(|part| !part.is_empty()) {
             self.out.append(part);
         }
         self.out.begin_frames();
