@@ -291,10 +291,16 @@ impl Buffer {
         self.bytes.get_mut(from)
     }
 
+    /// Moves bytes, and with them what is known of them.
     #[inline]
     pub(crate) fn copy_within(&mut self, from: Range<usize>, to: usize) {
+        let text = self.text.clone();
         self.forget_from(to);
-        self.bytes.copy_within(from, to);
+        self.bytes.copy_within(from.clone(), to);
+        if from.start <= text.start && text.start < text.end && text.end <= from.end {
+            let at = text.start - from.start + to;
+            self.text = at..at + text.len();
+        }
     }
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! tickwire beside nine other WebSocket crates, the least possible work, and bare TCP: what the
+//! tickwire beside eleven other WebSocket crates, the least possible work, and bare TCP: what the
 //! binaries have in common. `../README.md` says how to run them.
 #![allow(async_fn_in_trait)]
 

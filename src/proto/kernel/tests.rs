@@ -53,6 +53,20 @@ fn a_buffer_knows_only_what_is_so() {
     }
 }
 
+/// What was validated is not validated again behind a move, which a read makes of a text that it cuts.
+#[test]
+fn text_that_moves_stays_known() {
+    let mut buffer = Buffer::from("....aé€..".as_bytes().to_vec());
+    assert!(buffer.is_text(4..10));
+    buffer.copy_within(2..10, 0);
+    assert_eq!((buffer.text(), buffer.known(&(2..12))), ("aé€", 8));
+    // Not if a part stays behind, nor what was forgotten.
+    buffer.copy_within(3..8, 0);
+    assert_eq!(buffer.text(), "");
+    buffer.copy_within(0..11, 0);
+    assert_eq!(buffer.text(), "");
+}
+
 /// Texts that share a block are what they are alone, however many come behind them.
 #[test]
 fn a_kept_text_is_its_twin() {

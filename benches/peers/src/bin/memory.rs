@@ -279,7 +279,8 @@ fn compare(title: &str, kind: Kind, cases: Vec<(String, Case)>, rounds: usize) -
         Inflate | Deflate => c.deflate,
         DeflateTakeover => c.deflate && c.takeover,
         Echo => c.codec && c.batch,
-        _ => c.codec,
+        ClientRecv | ClientSend => c.codec,
+        ServerRecv | ServerSend | ServerSendShared => c.codec && c.server,
     });
     names.retain(|n| *n != "raw" && !n.contains("heartbeat"));
     let (least, base) =
@@ -403,6 +404,13 @@ fn plan() -> Vec<Part> {
     let echo = echo.map(|size| (size.label(), Case::new(Echo, size, Body::Binary))).into();
     let text = |body| Case::new(ServerRecv, Size::Fixed(1024), body);
     let texts = vec![("ASCII".into(), text(Body::Ascii)), ("mixed".into(), text(Body::Mixed))];
+    let client_text = |n: usize, body| Case::new(ClientRecv, Size::Fixed(n), body);
+    let client_texts = vec![
+        ("200 B ASCII".into(), client_text(200, Body::Ascii)),
+        ("1400 B ASCII".into(), client_text(1400, Body::Ascii)),
+        ("200 B mixed".into(), client_text(200, Body::Mixed)),
+        ("1400 B mixed".into(), client_text(1400, Body::Mixed)),
+    ];
     let json = |kind| vec![("1 KiB JSON".into(), Case::new(kind, Size::Fixed(1024), Body::Json))];
     let shake = vec![("one".into(), Case::new(Handshake, Size::Fixed(16), Body::Binary))];
     vec![
@@ -420,6 +428,7 @@ fn plan() -> Vec<Part> {
         ("client-send", "Client sends masked", ClientSend, binary(ClientSend)),
         ("echo", "Server echoes bursts of 16", Echo, echo),
         ("text", "Server receives text, 1 KiB", ServerRecv, texts),
+        ("client-text", "Client receives text", ClientRecv, client_texts),
         ("inflate", "Server receives deflated text, no takeover", Inflate, json(Inflate)),
         ("deflate", "Server sends deflated, no takeover", Deflate, json(Deflate)),
         ("takeover", "Server sends deflated, takeover", DeflateTakeover, json(DeflateTakeover)),
@@ -428,7 +437,7 @@ fn plan() -> Vec<Part> {
 }
 
 /// Part of `plan`, its column, the row's name, the goal as a multiple of the floor.
-const ROWS: [(&str, &str, &str, f64); 14] = [
+const ROWS: [(&str, &str, &str, f64); 16] = [
     ("recv", "64 B", "1 receive masked 64 B", 1.15),
     ("recv", "1 KiB", "2 receive masked 1 KiB", 1.1),
     ("recv", "16 KiB", "2 receive masked 16 KiB", 1.05),
@@ -442,6 +451,8 @@ const ROWS: [(&str, &str, &str, f64); 14] = [
     ("client-send", "64 B", "7 send 64 B as client", 0.8),
     ("text", "ASCII", "8 receive text 1 KiB, ASCII", 1.15),
     ("text", "mixed", "8 receive text 1 KiB, mixed", 1.1),
+    ("client-text", "200 B ASCII", "8 client receives text 200 B", 1.2),
+    ("client-text", "1400 B ASCII", "8 client receives text 1400 B", 1.15),
     ("handshake", "one", "11 server handshake", 1.2),
 ];
 
@@ -453,7 +464,7 @@ fn main() {
     let _entered = runtime.enter();
     let rounds = option("rounds", 21);
     for (part, title, kind, cases) in plan() {
-        if !wanted(part) {
+        if !wanted(part) || kind.zlib() != cfg!(feature = "deflate") {
             continue;
         }
         let tables = compare(title, kind, cases, rounds);
@@ -465,7 +476,7 @@ fn main() {
             tables.allocs.summarize_values(&format!("{row} allocations: {title}"), TOKIO, goal);
         }
     }
-    if wanted("unmask") {
+    if wanted("unmask") && !cfg!(feature = "deflate") {
         unmask(rounds);
         pieces(rounds);
     }

@@ -6,8 +6,10 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub mod blocking;
+pub mod boomnet;
 pub mod fastwebsockets;
 pub mod floor;
+pub mod nexus;
 pub mod raw;
 pub mod sockudo;
 pub mod soketto;
@@ -27,6 +29,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for T {}
 pub struct Can {
     /// The benches in memory (all but bare TCP).
     pub codec: bool,
+    /// Those of a server.
+    pub server: bool,
     /// Real sockets under tokio.
     pub sockets: bool,
     /// Its own server handshake (otherwise the harness' is used on sockets).
@@ -43,6 +47,7 @@ pub struct Can {
 impl Can {
     pub const ALL: Can = Can {
         codec: true,
+        server: true,
         sockets: true,
         handshake: true,
         batch: true,
@@ -177,6 +182,8 @@ peers! {
     sockudo::Sockudo,
     sockudo::SockudoDefault,
     wtx::Wtx,
+    nexus::Nexus,
+    boomnet::Boomnet,
 }
 
 pub fn can(name: &str) -> Can {

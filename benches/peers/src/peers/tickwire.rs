@@ -17,7 +17,7 @@ use tickwire::{
 };
 use tokio::io::{AsyncWriteExt, ReadBuf};
 
-use super::{Can, Conn, Io, NoDeflate, Peer};
+use super::{Can, Conn, Io, Peer};
 use crate::bridge::AsStd;
 use crate::table::{BLOCKING, CORE, TOKIO};
 
@@ -30,6 +30,23 @@ pub fn client() -> Connection {
     Connection::client(&Config::default(), Negotiated::default(), entropy)
 }
 
+const DEFLATE: bool = cfg!(feature = "deflate");
+
+/// At level 1, as all peers.
+#[cfg(feature = "deflate")]
+fn deflating(takeover: bool) -> Connection {
+    use tickwire::deflate::{Agreed, Deflate, Direction};
+    let server = Direction { takeover, ..Direction::default() };
+    let agreed = Agreed { server, ..Agreed::default() };
+    let config = Config::default().deflate(Deflate::default().level(1));
+    Connection::server(&config, Negotiated::from(agreed))
+}
+
+#[cfg(not(feature = "deflate"))]
+fn deflating(_: bool) -> Connection {
+    unreachable!("it was not asked for: `DEFLATE`")
+}
+
 /// The core, driven by hand.
 pub struct Core;
 
@@ -40,15 +57,18 @@ pub struct CoreConn<S> {
 
 impl Peer for Core {
     const NAME: &'static str = CORE;
-    const CAN: Can = Can { deflate: false, ..Can::ALL };
+    const CAN: Can = Can { deflate: DEFLATE, ..Can::ALL };
     type Conn<S: Io> = CoreConn<S>;
-    type Deflated<S: Io> = NoDeflate;
+    type Deflated<S: Io> = CoreConn<S>;
 
     async fn server<S: Io>(io: S) -> Self::Conn<S> {
         CoreConn { io, conn: server() }
     }
     async fn client<S: Io>(io: S) -> Self::Conn<S> {
         CoreConn { io, conn: client() }
+    }
+    async fn server_deflate<S: Io>(io: S, takeover: bool) -> Self::Deflated<S> {
+        CoreConn { io, conn: deflating(takeover) }
     }
     async fn accept<S: Io>(mut io: S) -> Option<Self::Conn<S>> {
         let mut handshake = Handshake::new(&Config::default());
@@ -176,15 +196,18 @@ pub struct Tokio;
 
 impl Peer for Tokio {
     const NAME: &'static str = TOKIO;
-    const CAN: Can = Can { flood: true, deflate: false, ..Can::ALL };
+    const CAN: Can = Can { flood: true, deflate: DEFLATE, ..Can::ALL };
     type Conn<S: Io> = adapter::WebSocket<S>;
-    type Deflated<S: Io> = NoDeflate;
+    type Deflated<S: Io> = adapter::WebSocket<S>;
 
     async fn server<S: Io>(io: S) -> Self::Conn<S> {
         adapter::WebSocket::from_parts(io, server())
     }
     async fn client<S: Io>(io: S) -> Self::Conn<S> {
         adapter::WebSocket::from_parts(io, client())
+    }
+    async fn server_deflate<S: Io>(io: S, takeover: bool) -> Self::Deflated<S> {
+        adapter::WebSocket::from_parts(io, deflating(takeover))
     }
     async fn accept<S: Io>(io: S) -> Option<Self::Conn<S>> {
         adapter::accept(io, &Config::default()).await.ok()
@@ -245,15 +268,18 @@ pub struct Blocking;
 
 impl Peer for Blocking {
     const NAME: &'static str = BLOCKING;
-    const CAN: Can = Can { sockets: false, deflate: false, ..Can::ALL };
+    const CAN: Can = Can { sockets: false, deflate: DEFLATE, ..Can::ALL };
     type Conn<S: Io> = blocking::WebSocket<AsStd<S>>;
-    type Deflated<S: Io> = NoDeflate;
+    type Deflated<S: Io> = blocking::WebSocket<AsStd<S>>;
 
     async fn server<S: Io>(io: S) -> Self::Conn<S> {
         blocking::WebSocket::from_parts(AsStd(io), server())
     }
     async fn client<S: Io>(io: S) -> Self::Conn<S> {
         blocking::WebSocket::from_parts(AsStd(io), client())
+    }
+    async fn server_deflate<S: Io>(io: S, takeover: bool) -> Self::Deflated<S> {
+        blocking::WebSocket::from_parts(AsStd(io), deflating(takeover))
     }
     async fn accept<S: Io>(io: S) -> Option<Self::Conn<S>> {
         blocking::accept(AsStd(io), &Config::default()).ok()
