@@ -19,7 +19,7 @@ mod sides;
 use floor::Body::{Ascii, Binary};
 use sides::{
     Layout, Sides, accepting, building, receiving, receiving_chunks, receiving_owned,
-    receiving_split, sending, sending_split,
+    receiving_split, sending, sending_large, sending_split,
 };
 use std::{
     collections::BTreeMap,
@@ -52,7 +52,7 @@ impl Row {
     }
 }
 
-const PLAIN: [Row; 15] = [
+const PLAIN: [Row; 16] = [
     Row::new(1, "receive masked 64 B", || receiving(64, Binary, false, false)),
     Row::new(3, "receive unmasked 64 B", || receiving(64, Binary, true, false)),
     Row::new(4, "one message a read", || receiving(64, Binary, false, true)),
@@ -67,6 +67,11 @@ const PLAIN: [Row; 15] = [
     Row::new(22, "own text 200 B, keep", || receiving_owned(200, Ascii, true, 1000)),
     Row::new(23, "build 200 B JSON", || building(Layout::Json, false)),
     Row::new(24, "build 200 B, fixed", || building(Layout::Fixed, false)),
+    Row {
+        warm: 64,
+        count: 1024,
+        ..Row::new(25, "send 16 KiB at once", || sending_large(16 << 10))
+    },
     Row::new(30, "receive text 1400 B", || receiving(1400, Ascii, true, false)),
 ];
 

@@ -618,6 +618,42 @@ pub fn sharing(len: usize) -> Sides {
     )
 }
 
+/// Sending one large borrowed message after another from a server, each at once. The core copies: it
+/// does no I/O.
+pub fn sending_large(len: usize) -> Sides {
+    let all: Rc<[Vec<u8>]> = messages(len, Body::Binary).into();
+    let stream = || Stream::of(vec![], vec![]);
+    let batches = || Batches::new(&all);
+    let (mut floor, mut to, mut a) = (Floor::new(false), stream(), batches());
+    let (mut core, mut link, mut b) = (connection(false), stream(), batches());
+    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(false));
+    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(false));
+    let (mut c, mut d) = (batches(), batches());
+    four(
+        move |n| {
+            for _ in 0..n {
+                floor.feed_shared(black_box(&a.next(1)[0]), &mut to);
+            }
+        },
+        move |n| {
+            for _ in 0..n {
+                assert!(core.sender_mut().feed(black_box(&b.next(1)[0])).is_ok());
+                flush(&mut core, &mut link);
+            }
+        },
+        move |n| {
+            for _ in 0..n {
+                assert!(now(tokio.send(black_box(&c.next(1)[0]))).is_ok());
+            }
+        },
+        move |n| {
+            for _ in 0..n {
+                assert!(blocking.send(black_box(&d.next(1)[0])).is_ok());
+            }
+        },
+    )
+}
+
 /// A server's echo, `per` messages a write; of 1 also a read.
 pub fn echoing(len: usize, per: usize) -> Sides {
     let stream = || {

@@ -131,7 +131,8 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
-    /// stream has taken the message.
+    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies only what
+    /// the stream does not take at once.
     ///
     /// It does not read: a program that only sends notices the peer's Close when the stream breaks,
     /// and two peers that both send before they receive can block each other. Split, or feed and
@@ -146,7 +147,8 @@ impl<S: Stream> WebSocket<S> {
     /// send it again. [`Sender::fed`] before and after tells which.
     pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready()?;
-        let _ = self.feed(message)?;
+        self.io.wait.patience.begin();
+        self.feed_now(message.into(), &mut context())?;
         self.flush()
     }
 

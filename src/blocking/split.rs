@@ -22,25 +22,21 @@
 //!
 //! A thread that waits cannot be woken, so the reader's reads end after a tick of at most a second:
 //! then it notices that the writer closed, or failed.
+mod pen;
+
 use super::{
     Stream, WebSocket,
-    io::{PAUSE, Patience, Stuck, Timeout, WRITE_TICK, flush, write},
+    io::{PAUSE, Patience, Stuck, WRITE_TICK},
     patient::{Patient, Waits},
 };
 use crate::{
     drive::{
-        self, Closing, Deadlines, Error, Half, Link, Queue, Socket, TURN, Timed, again, begun,
-        io::with_slices,
+        self, Closing, Deadlines, Error, Half, Link, Queue, Socket, Timed, again, begun,
         sync::{AtomicBool, Condvar, Mutex, MutexGuard, TryMutex, TryMutexGuard},
     },
-    proto::{
-        close::CloseFrame,
-        connection::{Outgoing, out_buffer::OutBuffer},
-        outbound::Outbound,
-        time::Time,
-    },
+    proto::{close::CloseFrame, connection::out_buffer::OutBuffer, outbound::Outbound, time::Time},
 };
-use bytes::Buf;
+use pen::Pen;
 use std::{
     io,
     sync::{Arc, PoisonError, TryLockError, atomic::Ordering},
@@ -85,16 +81,6 @@ struct Shared<S> {
     freed: Condvar,
     /// The writer has closed: for the reader to see without a lock.
     closing: AtomicBool,
-}
-
-/// The right to write.
-#[derive(Debug)]
-struct Pen<S> {
-    io: S,
-    timeout: Timeout,
-    held: OutBuffer,
-    /// The stream took bytes that it has not been asked to flush.
-    dirty: bool,
 }
 
 impl Closing for AtomicBool {
@@ -148,39 +134,6 @@ impl<S> Shared<S> {
         queue.fail(&mut pen.held, &error);
         pen.dirty = false;
         self.give_back(pen, queue);
-    }
-}
-
-impl<S: Stream> Pen<S> {
-    /// Writes held bytes once; or, if there are none, flushes. For one tick at most.
-    fn write(
-        &mut self,
-        patience: &mut Patience,
-        most: usize,
-        exact: bool,
-    ) -> Poll<io::Result<usize>> {
-        let Self { io, timeout, held, dirty } = self;
-        patience.before_write(io, timeout);
-        let mut out = Outgoing(held);
-        let done = if most > 0 {
-            with_slices(&out, most.min(TURN), exact, |slices| write(io, slices))
-        } else {
-            flush(io).map_ok(|()| 0)
-        };
-        match &done {
-            Poll::Ready(Ok(n)) => {
-                out.advance(*n);
-                *dirty = most > 0;
-                patience.moved();
-                patience.written();
-            }
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => {
-                held.blocked();
-                patience.refused(timeout);
-            }
-        }
-        done
     }
 }
 
@@ -396,7 +349,9 @@ impl<S: Stream> Writer<S> {
     /// As [`WebSocket::send`].
     pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready()?;
-        let _ = self.feed(message)?;
+        if let Some(large) = self.with(|tx| tx.feed_small(message.into()))? {
+            self.feed_large(large)?;
+        }
         self.flush()
     }
 
@@ -430,6 +385,26 @@ impl<S: Stream> Writer<S> {
     pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
         begun(self.sender().close(frame))?;
         self.flush()
+    }
+
+    /// Feeds a large message, and writes it at once, as far as the stream takes it.
+    fn feed_large(&mut self, message: Outbound<'_>) -> Result<(), Error> {
+        let Share { own: patience, shared } = &mut self.hand;
+        patience.begin();
+        let mut pen = shared.pen();
+        let mut queue = shared.queue();
+        let fed = queue.feed_lending(&mut pen.held, message);
+        if let Ok(payload @ [_, ..]) = fed {
+            drop(queue);
+            if let Err(error) = pen.write_lent(patience, payload) {
+                shared.fail(pen, again(&error));
+                return Err(error.into());
+            }
+            queue = shared.queue();
+            queue.tx.note(&pen.held);
+        }
+        shared.give_back(pen, queue);
+        Ok(fed.map(drop)?)
     }
 
     /// Writes all. `enough`: until there is room.

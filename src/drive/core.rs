@@ -1,18 +1,19 @@
 //! What the loop drives: a connection in one piece, or the reading half of a split one.
 use super::{
-    Error, Output,
-    io::{flush, write},
+    Error, Output, again,
+    io::{flush, write, write_lent},
     lost,
 };
 use crate::proto::{
     close::CloseFrame,
     connection::{Closed, Connection, Ending, Inbound, Step},
     error::{RecvError, SendError},
+    outbound::Outbound,
     time::Time,
 };
 use bytes::Buf;
 use std::{
-    io,
+    io::{self, IoSlice},
     task::{Context, Poll, ready},
 };
 
@@ -112,6 +113,34 @@ impl Whole {
         self.conn.write_failed();
         self.dirty = false;
         self.io_error.get_or_insert(error);
+    }
+
+    /// Feeds a large message, and writes it at once, from where it is, as far as the stream takes it.
+    pub(crate) fn feed_large<I: Output>(
+        &mut self,
+        io: &mut I,
+        message: Outbound<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Error> {
+        let Self { conn, dirty, .. } = self;
+        let (tx, payload) = (conn.sender_mut(), message.payload());
+        io.before_write();
+        let mut written = None;
+        if let Some(head) = tx.head(&message, payload.len()) {
+            let once = io.poll_write(&[IoSlice::new(head.bytes()), IoSlice::new(payload)], cx);
+            if matches!(once, Poll::Ready(Ok(all)) if all == head.frame_len()) {
+                tx.passed(&head);
+                *dirty = true;
+                return Ok(());
+            }
+            written = Some(once);
+        }
+        let payload = tx.feed_lending(message)?;
+        let out = tx.outgoing().0;
+        write_lent(io, out, payload, written, dirty, cx).map_err(|error| {
+            self.write_failed(again(&error));
+            error.into()
+        })
     }
 
     /// Writes until nothing is left, then flushes.

@@ -38,6 +38,23 @@ impl Queue {
         }
     }
 
+    /// Feeds a message for a writer that writes at once; what is to be lent is in `held` then. Where that
+    /// held something before, the stream is behind, and the message is copied.
+    pub(crate) fn feed_lending<'m>(
+        &mut self,
+        held: &mut OutBuffer,
+        message: Outbound<'m>,
+    ) -> Result<&'m [u8], SendError> {
+        if held.len() > 0 {
+            return self.tx.feed(message).map(|_| &[][..]);
+        }
+        let payload = self.tx.feed_lending(message)?;
+        if !payload.is_empty() {
+            self.tx.take_out(held);
+        }
+        Ok(payload)
+    }
+
     /// Closes the sending half after a failed write.
     pub(crate) fn fail(&mut self, held: &mut OutBuffer, error: &io::Error) {
         self.tx.note(held);

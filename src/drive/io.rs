@@ -1,5 +1,11 @@
 //! Streams for a connection to read from and write to, and how they wait.
-use crate::proto::{connection::Outgoing, time::Time};
+use crate::proto::{
+    connection::{
+        Outgoing,
+        out_buffer::{OutBuffer, outgoing::Lending},
+    },
+    time::Time,
+};
 use bytes::Buf;
 use std::{
     io::{self, IoSlice},
@@ -89,6 +95,30 @@ pub(crate) fn write<I: Output>(
     outcome(ready!(written), cx)
 }
 
+/// Writes until a payload that is lent to `out` is written, as far as the stream takes it; `first` is the
+/// outcome of a write that was made. What the stream does not take of the payload is copied.
+pub(crate) fn write_lent<I: Output>(
+    io: &mut I,
+    out: &mut OutBuffer,
+    payload: &[u8],
+    mut first: Option<Poll<io::Result<usize>>>,
+    dirty: &mut bool,
+    cx: &mut Context<'_>,
+) -> io::Result<()> {
+    let mut out = Lending::new(out, payload);
+    loop {
+        let written = match first.take() {
+            Some(first) => first,
+            None if !out.is_needed() => return Ok(()),
+            None => with_many(&out, usize::MAX, false, |slices| io.poll_write(slices, cx)),
+        };
+        let Poll::Ready(written) = written else { return Ok(()) };
+        let Poll::Ready(written) = outcome(written, cx) else { return Ok(()) };
+        out.advance(written?);
+        *dirty = true;
+    }
+}
+
 /// Calls `write` with at most `most` bytes, or, if not `exact`, with about as many: a large payload goes
 /// along with its header.
 #[inline]
@@ -105,15 +135,31 @@ pub(crate) fn with_slices<T>(
 }
 
 #[inline(never)]
-fn with_many<T>(
-    out: &Outgoing<'_>,
+pub(crate) fn with_many<T>(
+    out: &impl Buf,
     most: usize,
     exact: bool,
     write: impl FnOnce(&[IoSlice<'_>]) -> T,
 ) -> T {
+    // Most often there are no more than a header and a payload, and the others need not be made.
+    let mut few = [IoSlice::new(&[]); 4];
+    let filled = out.chunks_vectored(&mut few);
+    if filled < few.len() {
+        return with_first(out, most, exact, few.get(..filled).unwrap_or_default(), write);
+    }
     let mut slices = [IoSlice::new(&[]); SLICES];
     let filled = out.chunks_vectored(&mut slices);
-    let slices = slices.get(..filled).unwrap_or_default();
+    with_first(out, most, exact, slices.get(..filled).unwrap_or_default(), write)
+}
+
+#[inline]
+fn with_first<T>(
+    out: &impl Buf,
+    most: usize,
+    exact: bool,
+    slices: &[IoSlice<'_>],
+    write: impl FnOnce(&[IoSlice<'_>]) -> T,
+) -> T {
     let mut len = 0;
     let fit = slices.iter().take_while(|slice| {
         let before = len;

@@ -149,6 +149,19 @@ impl<I: Input<Whole> + Output> Socket<Whole, I> {
         }
     }
 
+    /// Feeds a message that will be flushed; a large one is written already, as far as the stream takes it.
+    #[inline]
+    pub(crate) fn feed_now(
+        &mut self,
+        message: Outbound<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Error> {
+        match self.core.conn.sender_mut().feed_small(message)? {
+            Some(large) => self.core.feed_large(&mut self.io, large, cx),
+            None => Ok(()),
+        }
+    }
+
     /// Waits for room.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let tx = self.core.conn.sender();

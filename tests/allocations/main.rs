@@ -7,6 +7,8 @@ mod support;
 mod connection;
 #[cfg(feature = "deflate")]
 mod deflate;
+#[cfg(feature = "tokio")]
+mod large;
 #[cfg(feature = "std")]
 mod on_threads;
 #[cfg(feature = "tokio")]

@@ -184,7 +184,8 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     }
 
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
-    /// stream has taken the message.
+    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies only what
+    /// the stream does not take at once.
     ///
     /// Cancel safe: if dropped before there was room, nothing was sent, and a message given by value is gone
     /// (`ready`, then `feed` and `flush`, keep it); if dropped later, the message
@@ -201,8 +202,12 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if it took nothing for
     /// [`write_timeout`](Config::write_timeout); messages received are still delivered then.
     pub async fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
-        self.ready().await?;
-        let _ = self.feed(message)?;
+        let mut message = Some(message);
+        poll_fn(|cx| {
+            ready!(self.poll_room(cx))?;
+            Poll::Ready(message.take().map_or(Ok(()), |message| self.feed_now(message.into(), cx)))
+        })
+        .await?;
         self.flush().await
     }
 

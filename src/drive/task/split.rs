@@ -19,7 +19,7 @@ use super::{POOL, Source, Timer, WebSocket, polls::Outlook, source::Sleeps};
 use crate::{
     drive::{
         self, Closing, Deadlines, Error, Hand, Io, Link, Output, Queue, Socket, TURN, begun,
-        io::{flush, write},
+        io::{flush, write, write_lent},
         sync::{Mutex, MutexGuard},
     },
     proto::{
@@ -208,6 +208,27 @@ impl<W: Output> Shared<W> {
         }
     }
 
+    /// Feeds a large message, and writes it at once, as far as the stream takes it.
+    fn feed_large(&self, message: Outbound<'_>, cx: &mut Context<'_>) -> Result<(), Error> {
+        let mut pen = self.pen();
+        let Pen { io, held, dirty, .. } = &mut *pen;
+        let mut queue = self.queue();
+        let payload = queue.feed_lending(held, message)?;
+        drop(queue);
+        if payload.is_empty() {
+            return Ok(());
+        }
+        let written = write_lent(io, held, payload, None, dirty, cx);
+        if let Err(error) = written {
+            self.queue().fail(held, &error);
+            drop(pen);
+            self.wakers.wake_by_ref();
+            return Err(error.into());
+        }
+        self.queue().tx.note(held);
+        Ok(())
+    }
+
     fn poll_shutdown(&self, side: Side, cx: &mut Context<'_>) -> Poll<()> {
         self.wakers.park(side, cx);
         let both = Waker::from(self.wakers.clone());
@@ -344,8 +365,12 @@ impl<W: Output + Timer> Writer<W> {
     ///
     /// As [`WebSocket::send`].
     pub async fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
-        self.ready().await?;
-        let _ = self.feed(message)?;
+        let mut message = Some(message);
+        poll_fn(|cx| {
+            ready!(self.poll_room(cx))?;
+            Poll::Ready(message.take().map_or(Ok(()), |message| self.feed_now(message.into(), cx)))
+        })
+        .await?;
         self.flush().await
     }
 
@@ -382,6 +407,15 @@ impl<W: Output + Timer> Writer<W> {
     ) -> Result<(), Error> {
         begun(self.sender().close(frame))?;
         self.flush().await
+    }
+
+    /// Feeds a message that will be flushed; a large one is written already, as far as the stream takes it.
+    #[inline]
+    fn feed_now(&mut self, message: Outbound<'_>, cx: &mut Context<'_>) -> Result<(), Error> {
+        match self.with(|tx| tx.feed_small(message))? {
+            Some(large) => self.hand.feed_large(large, cx),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

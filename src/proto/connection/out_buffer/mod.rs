@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `Sender` decides on frames and on which may overtake; `overtake` finds where frames begin.
-mod outgoing;
+pub(crate) mod outgoing;
 mod overtake;
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,7 @@ pub(crate) struct OutBuffer {
     sent: usize,
     /// How much of `bytes` is content. Invariant: `mark <= sent <= end <= bytes.len()`.
     end: usize,
-    /// Where some frame begins, at or before `sent`.
+    /// Where some frame begins, at or before `sent`; behind it where that is in no whole frame.
     mark: usize,
     /// Bytes to write when `sent` reaches their offsets, which never decrease.
     splices: VecDeque<Splice>,
@@ -44,6 +44,9 @@ pub(crate) struct OutBuffer {
     spliced: usize,
     /// Those of them that were not fed in order.
     aside: usize,
+    /// How much is to be written of a payload that is not here. Invariant: 0 unless there is a splice of
+    /// that kind, of which there is one at most.
+    borrowed: usize,
     /// The control frames that overtake, as one splice: its content and how far it is written.
     controls: Vec<u8>,
     controls_sent: usize,
@@ -70,7 +73,7 @@ struct Splice {
     kind: Kind,
     /// Part of it was written.
     begun: bool,
-    /// Empty for `Controls`, whose bytes have a place of their own.
+    /// Empty for `Controls`, whose bytes have a place of their own, and for `Borrowed`.
     bytes: Bytes,
 }
 
@@ -78,10 +81,19 @@ struct Splice {
 enum Kind {
     /// The payload of the frame whose header lies before `at`.
     Payload,
+    /// The same, which is not here: whoever writes has it.
+    Borrowed,
     /// Whole control frames.
     Controls,
     /// A whole message that overtakes.
     First,
+}
+
+impl Kind {
+    /// Of a message fed in order.
+    fn is_payload(self) -> bool {
+        matches!(self, Self::Payload | Self::Borrowed)
+    }
 }
 
 impl Default for OutBuffer {
@@ -94,6 +106,7 @@ impl Default for OutBuffer {
             splices: VecDeque::new(),
             spliced: 0,
             aside: 0,
+            borrowed: 0,
             controls: Vec::new(),
             controls_sent: 0,
             origin: 0,
@@ -273,13 +286,46 @@ impl OutBuffer {
         }
     }
 
+    /// The stream took a frame that was not here, while nothing was to be written.
+    pub(super) fn passed(&mut self, n: usize) {
+        debug_assert!(self.len() == 0);
+        self.origin = self.origin.wrapping_add(n as u64);
+        self.stall = Stall::No;
+        self.writes.add(n);
+    }
+
+    /// Appends a payload behind its header, to be written by a [`Lending`](outgoing::Lending) alone, which has to follow at
+    /// once: until then nothing else may come behind it.
+    pub(super) fn borrow(&mut self, len: usize) {
+        debug_assert!(self.borrowed == 0 && len > 0);
+        self.spliced += len;
+        self.borrowed = len;
+        self.origin = self.origin.wrapping_add(len as u64);
+        let kind = Kind::Borrowed;
+        self.splices.push_back(Splice { at: self.end, kind, begun: false, bytes: Bytes::new() });
+    }
+
+    /// Takes `left` of it, which is not written.
+    #[cold]
+    fn keep(&mut self, left: &[u8]) {
+        self.room(left.len()).copy_from_slice(left);
+        self.splices.retain(|splice| splice.kind != Kind::Borrowed);
+        self.spliced -= core::mem::take(&mut self.borrowed);
+        self.origin = self.origin.wrapping_sub(left.len() as u64);
+        let begun = self.sent == self.end;
+        self.filled(left.len());
+        if begun {
+            self.mark = self.end; // the header is gone: what is left alone is no frame
+        }
+    }
+
     /// Drops everything. Says how many bytes that were.
     pub(crate) fn clear(&mut self) -> usize {
         let dropped = self.len();
         let written = self.written();
         self.splices.clear();
         self.controls.clear();
-        (self.spliced, self.aside, self.controls_sent) = (0, 0, 0);
+        (self.spliced, self.aside, self.borrowed, self.controls_sent) = (0, 0, 0, 0);
         (self.mark, self.sent, self.end) = (0, 0, 0);
         self.origin = written;
         self.stall = Stall::No;
@@ -307,12 +353,13 @@ impl OutBuffer {
         }
     }
 
-    /// What a splice still has to be written.
+    /// What a splice still has to be written; `lent` is that of a payload that is not here.
     #[inline]
-    fn content<'a>(&'a self, splice: &'a Splice) -> &'a [u8] {
+    fn content<'a>(&'a self, splice: &'a Splice, lent: &'a [u8]) -> &'a [u8] {
         match splice.kind {
             Kind::Controls => self.controls.get(self.controls_sent..).unwrap_or_default(),
             Kind::Payload | Kind::First => &splice.bytes,
+            Kind::Borrowed => lent,
         }
     }
 
@@ -352,15 +399,17 @@ impl OutBuffer {
             let left = match splice.kind {
                 Kind::Controls => self.controls.len() - self.controls_sent,
                 Kind::Payload | Kind::First => splice.bytes.len(),
+                Kind::Borrowed => self.borrowed,
             };
             let take = n.min(left);
             splice.begun = true;
             match splice.kind {
                 Kind::Controls => self.controls_sent += take,
                 Kind::Payload | Kind::First => splice.bytes.advance(take),
+                Kind::Borrowed => self.borrowed -= take,
             }
             self.spliced -= take;
-            if splice.kind != Kind::Payload {
+            if !splice.kind.is_payload() {
                 self.aside -= take;
             }
             n -= take;

@@ -39,7 +39,7 @@ impl OutBuffer {
             while self
                 .splices
                 .get(splices)
-                .is_some_and(|s| s.at < at || (s.at == at && (s.begun || s.kind == Kind::Payload)))
+                .is_some_and(|s| s.at < at || (s.at == at && (s.begun || s.kind.is_payload())))
             {
                 splices += 1;
             }
@@ -54,7 +54,7 @@ impl OutBuffer {
                 return Boundary { at, splices };
             }
             at += len;
-            let spliced = self.splices.iter().skip(splices).find(|s| s.kind == Kind::Payload);
+            let spliced = self.splices.iter().skip(splices).find(|s| s.kind.is_payload());
             if spliced.is_none_or(|s| s.at != at) {
                 at += header.payload_len as usize;
             }
@@ -120,7 +120,7 @@ impl OutBuffer {
         if let Some(i) = self.splices.iter().position(|s| s.kind == Kind::Controls) {
             let upto = self.splices.iter().take(i + 1);
             let at = self.splices.get(i).map_or(self.sent, |s| s.at);
-            return at - self.sent + upto.map(|s| self.content(s).len()).sum::<usize>();
+            return at - self.sent + upto.map(|s| self.content(s, &[]).len()).sum::<usize>();
         }
         let mut at = self.mark;
         while let Some((header, len)) = self.header(at)
@@ -149,8 +149,10 @@ impl OutBuffer {
             let kept = i <= splices || splice.kind == Kind::Controls;
             if !kept {
                 self.spliced -= splice.bytes.len();
-                if splice.kind == Kind::First {
-                    self.aside -= splice.bytes.len();
+                match splice.kind {
+                    Kind::First => self.aside -= splice.bytes.len(),
+                    Kind::Borrowed => self.spliced -= core::mem::take(&mut self.borrowed),
+                    Kind::Payload | Kind::Controls => {}
                 }
             }
             kept

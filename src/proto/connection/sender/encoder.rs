@@ -35,11 +35,22 @@ impl Encoder {
 
     /// A data frame of a server whose payload is written from where it lies.
     pub(super) fn splice(&mut self, out: &mut OutBuffer, b0: u8, payload: Bytes) {
+        self.header(out, b0, payload.len());
+        out.splice(payload);
+    }
+
+    /// The same, where the payload has to be [lent](crate::proto::connection::out_buffer::outgoing::Lending).
+    pub(super) fn borrow(&mut self, out: &mut OutBuffer, b0: u8, len: usize) {
+        self.header(out, b0, len);
+        out.borrow(len);
+    }
+
+    /// The header of a server's data frame alone.
+    fn header(&mut self, out: &mut OutBuffer, b0: u8, len: usize) {
         if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {
-            let n = frame::store(head, b0, payload.len() as u64, None);
+            let n = frame::store(head, b0, len as u64, None);
             out.filled(n);
-            self.count(b0, payload.len());
-            out.splice(payload);
+            self.count(b0, len);
         }
     }
 

@@ -11,6 +11,7 @@ mod encoder;
 mod ends;
 mod feed;
 mod ledger;
+mod lend;
 mod split;
 #[cfg(test)]
 mod tests;

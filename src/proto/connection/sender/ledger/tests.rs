@@ -3,7 +3,10 @@ use super::Position;
 use crate::proto::{
     close::CloseCode,
     config::{Config, Negotiated},
-    connection::{Connection, out_buffer::OutBuffer, out_buffer::Outgoing},
+    connection::{
+        Connection,
+        out_buffer::{OutBuffer, Outgoing, outgoing::Lending},
+    },
     frame::Header,
     message::{Chunk, DataKind},
 };
@@ -14,6 +17,8 @@ use proptest::{collection::vec, prelude::*};
 #[derive(Clone, Debug)]
 enum Call {
     Feed(usize),
+    /// A large message whose payload is lent, and how much the stream takes at once.
+    Send(usize, usize),
     First(usize),
     /// A piece of a message, and whether it is the last.
     Piece(usize, bool),
@@ -33,6 +38,7 @@ fn call() -> impl Strategy<Value = Call> {
     use Call::*;
     prop_oneof![
         6 => (0..300_usize).prop_map(Feed),
+        2 => (16_384..17_000_usize, 0..40_000_usize).prop_map(|(len, most)| Send(len, most)),
         3 => (0..40_usize).prop_map(First),
         3 => (0..40_usize, any::<bool>()).prop_map(|(len, last)| Piece(len, last)),
         2 => Just(Pong),
@@ -118,6 +124,10 @@ impl Pair {
                     self.fed(len, false, at);
                 }
             }
+            Call::Send(len, most) => {
+                let payload = self.payload(len);
+                self.send(&payload, most);
+            }
             Call::First(len) => {
                 let payload = self.payload(len);
                 if let Ok(at) = self.conn.tx.feed_first(&payload) {
@@ -163,25 +173,36 @@ impl Pair {
         }
     }
 
+    /// As `send` of an adapter.
+    fn send(&mut self, payload: &[u8], most: usize) {
+        let (tx, wire) = (&mut self.conn.tx, &mut self.wire);
+        let behind = self.held.as_ref().is_some_and(|held| held.len() > 0);
+        let lent = match behind {
+            true => tx.feed(payload).map(|_| &[][..]),
+            false => tx.feed_lending(payload.into()),
+        };
+        let Ok(lent) = lent else { return };
+        let at = tx.fed();
+        if let (Some(held), [_, ..]) = (&mut self.held, lent) {
+            assert!(tx.take_out(held));
+            take(&mut Lending::new(held, lent), most, wire);
+            tx.note(held);
+        } else if !lent.is_empty() {
+            take(&mut Lending::new(tx.outgoing().0, lent), most, wire);
+        }
+        self.fed(payload.len() - 4, false, at);
+    }
+
     fn write(&mut self, most: usize) {
         let (tx, wire) = (&mut self.conn.tx, &mut self.wire);
-        let mut take = |mut out: Outgoing<'_>| {
-            let mut n = most.min(out.remaining());
-            while n > 0 {
-                let piece = out.chunk().len().min(n);
-                wire.extend(&out.chunk()[..piece]);
-                out.advance(piece);
-                n -= piece;
-            }
-        };
         match &mut self.held {
             None => {
-                take(tx.outgoing());
+                take(&mut tx.outgoing(), most, wire);
                 tx.blocked();
             }
             Some(held) => {
                 tx.take_out(held);
-                take(Outgoing(held));
+                take(&mut Outgoing(held), most, wire);
                 held.blocked();
                 tx.note(held);
             }
@@ -209,6 +230,18 @@ impl Pair {
             assert_eq!(tx.buffered_amount(), 0);
             assert_eq!(tx.dropped(), (all - sent) as u64, "all that is not on the wire");
         }
+    }
+}
+
+/// The stream takes so many bytes.
+fn take(out: &mut impl Buf, most: usize, wire: &mut Vec<u8>) {
+    let mut n = most.min(out.remaining());
+    while n > 0 {
+        let piece = out.chunk().len().min(n);
+        assert!(piece > 0, "an empty chunk with bytes remaining");
+        wire.extend(&out.chunk()[..piece]);
+        out.advance(piece);
+        n -= piece;
     }
 }
 

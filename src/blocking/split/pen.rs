@@ -1,0 +1,80 @@
+//! The right of one half to write: a handle of the stream, and the bytes taken out of the sender.
+use crate::{
+    blocking::{
+        Stream,
+        io::{Patience, Timeout, flush, write},
+    },
+    drive::{
+        TURN,
+        io::{with_many, with_slices},
+    },
+    proto::connection::{
+        Outgoing,
+        out_buffer::{OutBuffer, outgoing::Lending},
+    },
+};
+use bytes::Buf;
+use std::{io, task::Poll};
+
+/// The right to write.
+#[derive(Debug)]
+pub(super) struct Pen<S> {
+    pub(super) io: S,
+    pub(super) timeout: Timeout,
+    pub(super) held: OutBuffer,
+    /// The stream took bytes that it has not been asked to flush.
+    pub(super) dirty: bool,
+}
+
+impl<S: Stream> Pen<S> {
+    /// Writes held bytes once; or, if there are none, flushes. For one tick at most.
+    pub(super) fn write(
+        &mut self,
+        patience: &mut Patience,
+        most: usize,
+        exact: bool,
+    ) -> Poll<io::Result<usize>> {
+        let Self { io, timeout, held, dirty } = self;
+        patience.before_write(io, timeout);
+        let mut out = Outgoing(held);
+        let done = if most > 0 {
+            with_slices(&out, most.min(TURN), exact, |slices| write(io, slices))
+        } else {
+            flush(io).map_ok(|()| 0)
+        };
+        match &done {
+            Poll::Ready(Ok(n)) => {
+                out.advance(*n);
+                *dirty = most > 0;
+                patience.moved();
+                patience.written();
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                held.blocked();
+                patience.refused(timeout);
+            }
+        }
+        done
+    }
+
+    /// Writes the bytes held, which end with this payload, until the stream takes no more within a tick.
+    /// What it did not take of the payload is copied.
+    pub(super) fn write_lent(&mut self, patience: &mut Patience, payload: &[u8]) -> io::Result<()> {
+        let Self { io, timeout, held, dirty } = self;
+        patience.before_write(io, timeout);
+        let mut out = Lending::new(held, payload);
+        while out.is_needed() {
+            match with_many(&out, usize::MAX, false, |slices| write(io, slices)) {
+                Poll::Ready(written) => {
+                    out.advance(written?);
+                    *dirty = true;
+                    patience.moved();
+                    patience.written();
+                }
+                Poll::Pending => break, // for `write` to notice
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! A large message that is sent at once is written from where it is: nothing is copied but what the
+//! stream does not take, and of that nothing is lost, whatever becomes of the call.
+use crate::support::{
+    alloc::{allocations, peak},
+    blocking::bounded,
+    endless::Endless,
+    wire::*,
+};
+use std::{
+    ops::DerefMut,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+use tickwire::{
+    Config, Connection, Error, Message, Outbound, Prepared, Role, Sender, blocking, tokio,
+};
+
+/// An adapter that sends, whole or split.
+trait Way: Sized {
+    fn new(conn: Connection, io: Endless) -> Self;
+    /// Whether all was written. If not, the call was given up.
+    fn send(&mut self, message: Outbound<'_>) -> bool;
+    fn flush(&mut self) -> bool;
+    fn tx(&mut self) -> impl DerefMut<Target = Sender>;
+}
+
+fn once(future: impl Future<Output = Result<(), Error>>) -> bool {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done.map(|()| true).unwrap(),
+        Poll::Pending => false,
+    }
+}
+
+fn waited(result: Result<(), Error>) -> bool {
+    match result {
+        Err(Error::WouldBlock) => false,
+        done => done.map(|()| true).unwrap(),
+    }
+}
+
+struct Tokio(tokio::WebSocket<Endless>);
+
+impl Way for Tokio {
+    fn new(conn: Connection, io: Endless) -> Self {
+        Self(tokio::WebSocket::from_parts(io, conn))
+    }
+    fn send(&mut self, message: Outbound<'_>) -> bool {
+        once(self.0.send(message))
+    }
+    fn flush(&mut self) -> bool {
+        once(self.0.flush())
+    }
+    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
+        self.0.sender()
+    }
+}
+
+struct TokioSplit {
+    writer: tokio::Writer<Endless>,
+    _reader: tokio::Reader<Endless, Endless>,
+}
+
+impl Way for TokioSplit {
+    fn new(conn: Connection, io: Endless) -> Self {
+        let ws = tokio::WebSocket::from_parts(io, conn);
+        let (_reader, writer) = ws.into_split_with(|io| (io.clone(), io));
+        Self { writer, _reader }
+    }
+    fn send(&mut self, message: Outbound<'_>) -> bool {
+        once(self.writer.send(message))
+    }
+    fn flush(&mut self) -> bool {
+        once(self.writer.flush())
+    }
+    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
+        self.writer.sender()
+    }
+}
+
+struct Blocking(blocking::WebSocket<Endless>);
+
+impl Way for Blocking {
+    fn new(conn: Connection, io: Endless) -> Self {
+        Self(blocking::WebSocket::from_parts(io, conn))
+    }
+    fn send(&mut self, message: Outbound<'_>) -> bool {
+        waited(self.0.send(message))
+    }
+    fn flush(&mut self) -> bool {
+        waited(self.0.flush())
+    }
+    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
+        self.0.sender()
+    }
+}
+
+struct BlockingSplit {
+    writer: blocking::Writer<Endless>,
+    _reader: blocking::Reader<Endless>,
+}
+
+impl Way for BlockingSplit {
+    fn new(conn: Connection, io: Endless) -> Self {
+        let (_reader, writer) = blocking::WebSocket::from_parts(io, conn).into_split().unwrap();
+        Self { writer, _reader }
+    }
+    fn send(&mut self, message: Outbound<'_>) -> bool {
+        waited(self.writer.send(message))
+    }
+    fn flush(&mut self) -> bool {
+        waited(self.writer.flush())
+    }
+    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
+        self.writer.sender()
+    }
+}
+
+fn everywhere(f: impl Fn(usize) + Send + Sync + 'static) {
+    bounded(move || {
+        // For the timers of tokio.
+        let runtime = ::tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.unwrap();
+        let _entered = runtime.enter();
+        (0..4).for_each(&f);
+    });
+}
+
+/// Calls `$f::<W>` for the way with this number.
+macro_rules! way {
+    ($n:expr, $f:ident($($arg:expr),*)) => {
+        match $n {
+            0 => $f::<Tokio>($($arg),*),
+            1 => $f::<TokioSplit>($($arg),*),
+            2 => $f::<Blocking>($($arg),*),
+            _ => $f::<BlockingSplit>($($arg),*),
+        }
+    };
+}
+
+/// With room for more than one of them.
+fn config() -> Config {
+    Config::default().high_water(16 << 20)
+}
+
+/// A stream that remembers what it takes.
+fn stream() -> Endless {
+    let io = Endless::new(vec![]);
+    io.state().written = Vec::with_capacity(4 << 20);
+    io
+}
+
+const LEN: usize = 1 << 20;
+/// Less than this is bookkeeping: the first buffer, and that of what is queued besides.
+const LITTLE: i64 = 40 << 10;
+
+#[test]
+fn nothing_is_copied_of_what_the_stream_takes() {
+    fn check<W: Way>() {
+        let payload = vec![7; LEN];
+        let shared = bytes::Bytes::from(payload.clone());
+        let prepared = Prepared::new(&payload);
+        let messages: [Outbound<'_>; 3] = [(&payload).into(), shared.into(), (&prepared).into()];
+        for message in messages {
+            let io = Endless::new(vec![]);
+            let mut way = W::new(connection(Role::Server, &config()), io.clone());
+            let cost = peak(|| assert!(way.send(message.clone())));
+            assert!(cost < LITTLE, "{cost}");
+            assert_eq!(io.state().taken, 10 + LEN);
+            assert!(!way.tx().has_outgoing());
+            let at = way.tx().fed();
+            assert!(way.tx().is_written(at));
+            // And nothing at all from then on, but for what a split connection has twice.
+            assert!(way.send(message.clone()));
+            let before = allocations();
+            assert!((0..10).all(|_| way.send(message.clone())));
+            assert_eq!(allocations() - before, 0);
+        }
+        // With messages that wait.
+        let io = stream();
+        let mut way = W::new(connection(Role::Server, &config()), io.clone());
+        way.tx().feed("before").unwrap();
+        way.tx().ping(b"!").unwrap();
+        let cost = peak(|| assert!(way.send((&payload).into())));
+        assert!(cost < LITTLE, "{cost}");
+        let frames = frames(&io.state().written);
+        let sent: Vec<_> = frames.iter().map(|frame| (frame.b0, frame.payload.len())).collect();
+        assert_eq!(sent, [(PING, 1), (TEXT, 6), (BINARY, LEN)]);
+    }
+    everywhere(|n| way!(n, check()));
+}
+
+#[test]
+fn no_more_is_copied_than_the_stream_does_not_take_and_nothing_is_lost() {
+    fn check<W: Way>(cut: usize, before: bool) {
+        let payload = Rng(cut as u64).bytes(LEN);
+        let io = stream();
+        let mut way = W::new(connection(Role::Server, &config()), io.clone());
+        let mut head = 0;
+        if before {
+            way.tx().feed("before").unwrap();
+            head = way.tx().buffered_amount();
+        }
+        let whole = head + 10 + LEN;
+        io.state().room = cut;
+        let fed = way.tx().fed();
+        let cost = peak(|| assert!(!way.send((&payload).into())));
+        assert!(cost < (whole - cut) as i64 + LITTLE, "{cost} at {cut}");
+        // It was fed, and what is left is owed, behind what a call of its own adds.
+        let at = way.tx().fed();
+        assert_ne!(at, fed);
+        assert!(!way.tx().is_written(at));
+        assert_eq!((way.tx().buffered_amount(), io.state().taken), (whole - cut, cut));
+        way.tx().ping(b"now").unwrap();
+        way.tx().feed("behind").unwrap();
+        io.state().room = 10;
+        assert!(!way.flush());
+        io.state().room = usize::MAX;
+        assert!(way.flush());
+        assert!(way.tx().is_written(at) && !way.tx().has_outgoing());
+        // The message is whole, and the Ping goes in at a boundary.
+        let mut sent = sent(&io.state().written);
+        let ping = sent.iter().position(|frame| *frame == (PING, b"now".to_vec())).unwrap();
+        sent.remove(ping);
+        if before {
+            assert_eq!(sent.remove(0), (TEXT, b"before".to_vec()));
+        }
+        assert!(sent[0] == (BINARY, payload), "at {cut}");
+        assert_eq!(sent[1..], [(TEXT, b"behind".to_vec())]);
+    }
+    everywhere(|n| {
+        for before in [false, true] {
+            for cut in (0..25).chain([4096, 70_000, LEN / 2, LEN, LEN + 9]) {
+                way!(n, check(cut, before));
+            }
+        }
+    });
+}
+
+#[test]
+fn one_that_is_under_way_is_not_cut_by_an_abort() {
+    fn check<W: Way>() {
+        let payload = vec![7; LEN];
+        let io = stream();
+        let mut way = W::new(connection(Role::Server, &config()), io.clone());
+        io.state().room = 5000;
+        assert!(!way.send((&payload).into()));
+        way.tx().abort(None).unwrap();
+        assert_eq!(way.tx().dropped(), 0, "it is under way");
+        io.state().room = usize::MAX;
+        assert!(way.flush());
+        let frames = sent(&io.state().written);
+        assert!(frames[0] == (BINARY, payload) && frames[1..] == [(CLOSE, vec![])]);
+    }
+    everywhere(|n| way!(n, check()));
+}
+
+/// A client has to mask, a text may be compressed, and a small one is copied: all that works as ever.
+#[test]
+fn any_message_arrives_as_it_was_sent() {
+    fn check<W: Way>(role: Role) {
+        let io = stream();
+        let mut way = W::new(connection(role, &config()), io.clone());
+        let text = "é".repeat(10_000);
+        let lengths = [0, 125, 4095, 4096, 65_535, 65_536, 100_000];
+        let payloads = lengths.map(|len| Rng(1).bytes(len));
+        for payload in &payloads {
+            assert!(way.send(payload.into()));
+            assert!(way.send(payload.clone().into()));
+            assert!(way.send(Outbound::plain(Message::Text(&text))));
+        }
+        let want = payloads.into_iter().flat_map(|payload| {
+            [(BINARY, payload.clone()), (BINARY, payload), (TEXT, text.clone().into_bytes())]
+        });
+        assert!(sent(&io.state().written).into_iter().eq(want));
+    }
+    everywhere(|n| ROLES.iter().for_each(|&role| way!(n, check(role))));
+}
