@@ -115,6 +115,7 @@ impl Sender {
             if self.ledger.close_is_out(&self.out) {
                 self.ledger.forget_rest(&self.out);
                 self.out.clear();
+                self.ledger.controls_dropped(&self.out);
             }
         }
     }

@@ -97,6 +97,11 @@ impl Ledger {
         }
     }
 
+    /// Control frames at the end of `out` were dropped, and no data.
+    pub(super) fn controls_dropped(&mut self, out: &OutBuffer) {
+        self.control_end = self.control_end.min(out.fed());
+    }
+
     /// Our Close was queued in order, up to `end`.
     pub(super) fn close_queued(&mut self, end: u64) {
         self.close_end = end;

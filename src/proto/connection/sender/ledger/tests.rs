@@ -264,3 +264,14 @@ proptest! {
         prop_assert_eq!(all as u64, sent as u64 + pair.conn.tx.dropped() + left as u64);
     }
 }
+
+#[test]
+fn a_pong_that_is_dropped_behind_our_close_is_no_data() {
+    let mut pair = Pair::new(false);
+    for call in
+        [Call::Feed(9), Call::Close, Call::Write(17), Call::Pong, Call::Write(0), Call::Fail]
+    {
+        pair.call(&call);
+        pair.check();
+    }
+}
