@@ -415,7 +415,7 @@ impl RecvBuffer {
         let most = limit.saturating_add(self.base).saturating_add(SLACK);
         if self.stashed || (self.room() < least && self.bytes.len() < most) {
             self.calm = 0;
-            if self.bytes.len() >= IN_PLACE {
+            if self.bytes.len() >= IN_PLACE && !self.stashed {
                 self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
             } else {
                 let double = (2 * self.bytes.len()).max(self.base + SLACK);

@@ -229,6 +229,38 @@ fn a_long_one_grows_where_it_is_by_what_one_read_takes() {
 }
 
 #[test]
+fn a_long_one_that_is_stashed_does_not_grow_with_each_read() {
+    for limit in [150_000, 16 << 20] {
+        let mut buf = buffer();
+        buf.lend(vec![0; 4 << 20]);
+        let mut place = 0;
+        let mut read = |buf: &mut RecvBuffer, most: usize| {
+            let n = buf.spare_mut(limit, 150_000 - place).len().min(most);
+            for byte in buf.get_mut(buf.end..buf.end + n) {
+                *byte = at(place);
+                place += 1;
+            }
+            buf.commit(n);
+            buf.take_into_message(n);
+            n
+        };
+        let mut had = 0;
+        while had < 140_000 {
+            had += read(&mut buf, 140_000 - had);
+        }
+        assert_eq!(buf.reclaim().len(), 4 << 20);
+        assert!(buf.stashed && buf.bytes.len() >= IN_PLACE);
+        for _ in 0..140 {
+            buf.lend(vec![0; WHOLE]);
+            assert_eq!(read(&mut buf, 1), 1);
+            buf.reclaim();
+            assert!(buf.bytes.len() <= 1 << 20, "{}", buf.bytes.len());
+        }
+        holds(&buf, 0, place, 0, 0);
+    }
+}
+
+#[test]
 fn it_never_grows_beyond_what_the_longest_message_needs() {
     let mut buf = with(0, 0, 0, BASE);
     assert_eq!(buf.spare_mut(500, 0).len(), 500);
