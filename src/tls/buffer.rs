@@ -1,6 +1,6 @@
 //! Bytes on their way in or out, in a buffer lent by the thread's pool while there are any.
 use crate::proto::pool;
-use std::{fmt, vec::Vec};
+use std::{fmt, vec, vec::Vec};
 
 /// The least that is lent to build records in, and what is lent to read them to: the longest, and as
 /// much again.
@@ -45,7 +45,7 @@ impl Buffer {
         if self.len() + len <= self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
         } else {
-            let mut larger = pool::take((self.len() + len).max(2 * self.len()).max(LEAST));
+            let mut larger = take((self.len() + len).max(2 * self.len()).max(LEAST));
             if let Some(to) = larger.get_mut(..self.len()) {
                 to.copy_from_slice(self.filled());
             }
@@ -93,6 +93,16 @@ impl Buffer {
     }
 }
 
+/// Up to twice as long: a buffer of megabytes would be held by the first bytes of a record.
+fn take(len: usize) -> Vec<u8> {
+    let bytes = pool::take(len);
+    if bytes.len() <= 2 * len {
+        return bytes;
+    }
+    pool::give(bytes);
+    vec![0; len]
+}
+
 impl Drop for Buffer {
     fn drop(&mut self) {
         pool::give(core::mem::take(&mut self.bytes));
@@ -103,5 +113,20 @@ impl Drop for Buffer {
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buffer").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_of_a_record_hold_no_buffer_of_megabytes() {
+        pool::give(vec![0; 3 << 20]);
+        let mut buffer = Buffer::default();
+        assert_eq!(buffer.room().len(), WIRE);
+        buffer.commit(1);
+        buffer.shed();
+        assert_eq!((buffer.len(), buffer.bytes.len()), (1, WIRE));
     }
 }

@@ -3,11 +3,11 @@
 use super::{
     buffer::Buffer,
     kernel::{Kernel, gives_keys},
-    records::{HEADER, PLAIN, Records, WAITING},
+    records::{HANDSHAKE, HEADER, PLAIN, Records, WAITING},
     session::Agreed,
 };
 use ::rustls::{
-    ClientConfig, CommonState, Error, ServerConfig,
+    ClientConfig, CommonState, Error, InvalidMessage, ServerConfig,
     client::UnbufferedClientConnection,
     pki_types::ServerName,
     server::{Acceptor, UnbufferedServerConnection},
@@ -128,6 +128,7 @@ impl Opening {
         if ended.is_err() {
             let _ = self.speak(out); // the alert
         }
+        self.input.shed();
         ended
     }
 
@@ -138,6 +139,9 @@ impl Opening {
             match self.step(out)? {
                 Next::Step => continue,
                 Next::End => return Ok(true),
+                Next::Wait if self.seen > HANDSHAKE => {
+                    return Err(InvalidMessage::HandshakePayloadTooLarge.into());
+                }
                 Next::Wait => {}
             }
             let behind = self.input.filled().get(self.seen..).unwrap_or_default();
@@ -175,11 +179,12 @@ impl Opening {
 
     /// Encrypts data in the fewest records, as far as ciphertext may wait; returns how much of it.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
-        let mut data = Vec::new();
+        let (mut data, mut room) = (Vec::new(), WAITING.saturating_sub(out.len()));
         for slice in from {
-            data.extend_from_slice(slice);
+            let taken = slice.get(..room).unwrap_or(slice);
+            data.extend_from_slice(taken);
+            room -= taken.len();
         }
-        data.truncate(WAITING.saturating_sub(out.len()));
         self.traffic(Some(&data), out)?;
         Ok(data.len())
     }
@@ -274,7 +279,8 @@ fn send<Data>(
     out: &mut Buffer,
 ) -> Result<usize, Error> {
     let UnbufferedStatus { discard, state, .. } = status;
-    if let ConnectionState::WriteTraffic(mut traffic) = state? {
+    let state = state?;
+    if let ConnectionState::WriteTraffic(mut traffic) = state {
         let encrypted = fitting(out, |room| {
             let encrypted = match data {
                 Some(data) => traffic.encrypt(data, room),
@@ -286,6 +292,8 @@ fn send<Data>(
             }
         });
         encrypted.map_err(|_| Error::EncryptError)?;
+    } else if data.is_some_and(|data| !data.is_empty()) {
+        return Err(Error::General("nothing can be sent now".into()));
     }
     Ok(discard)
 }
@@ -312,10 +320,10 @@ fn record_len(wire: &[u8]) -> usize {
 
 /// Looks for the name that a client asks for, in its first message.
 fn look_for_name(hello: &mut Option<Acceptor>, name: &mut Option<String>, mut record: &[u8]) {
-    if let Some(acceptor) = hello {
+    while let (Some(acceptor), false) = (&mut *hello, record.is_empty()) {
         let read = acceptor.read_tls(&mut record);
-        match read.is_ok().then(|| acceptor.accept()) {
-            Some(Ok(None)) => return,
+        match read.is_ok_and(|n| n > 0).then(|| acceptor.accept()) {
+            Some(Ok(None)) => continue,
             Some(Ok(Some(accepted))) => {
                 *name = accepted.client_hello().server_name().map(String::from);
             }

@@ -26,7 +26,7 @@ pub(super) const PLAIN: usize = 1 << 14;
 /// The most that a record holds beyond its plaintext (RFC 8446 §5.2).
 const EXPANSION: usize = 256;
 /// The longest handshake message that is assembled: rustls has the same bound.
-const HANDSHAKE: usize = 0xffff;
+pub(super) const HANDSHAKE: usize = 0xffff;
 /// Ciphertext that may wait to be written: as much as rustls lets wait.
 pub(super) const WAITING: usize = 64 << 10;
 /// Records without a byte in a row, KeyUpdates without data between them, and warnings: what rustls allows.
@@ -176,7 +176,10 @@ impl Records {
     /// Returns whether it is the close_notify (RFC 8446 §6.1). All others end the connection, but one.
     fn alerted(&mut self, alert: &[u8]) -> Result<bool, Fault> {
         let &[level, description] = alert else {
-            return Err(InvalidMessage::MessageTooShort.into());
+            return Err(match alert.len() {
+                0 | 1 => InvalidMessage::MissingData("AlertDescription").into(),
+                _ => InvalidMessage::TrailingData("AlertMessagePayload").into(),
+            });
         };
         let description = AlertDescription::from(description);
         let received = |alert| Fault { error: Error::AlertReceived(description), alert };
@@ -229,7 +232,10 @@ impl Records {
             }
             (HandshakeType::KeyUpdate, _) => self.updated(body, last),
             (got_type, _) => {
-                let expect_types = vec![HandshakeType::NewSessionTicket, HandshakeType::KeyUpdate];
+                let expect_types = match self.is_server() {
+                    false => vec![HandshakeType::NewSessionTicket, HandshakeType::KeyUpdate],
+                    true => vec![HandshakeType::KeyUpdate],
+                };
                 Err(Error::InappropriateHandshakeMessage { expect_types, got_type }.into())
             }
         }

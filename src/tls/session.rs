@@ -475,8 +475,8 @@ impl Session {
                 [one] => conn.writer().write(one),
                 several => conn.writer().write_vectored(several),
             }?,
-            // rustls is not to be asked again.
-            Engine::Opening(_) | Engine::Failed if self.failed.is_some() => {
+            // Our alert was the last that is sent, and rustls is not to be asked again.
+            _ if self.failed.is_some() => {
                 return self.check().map(|()| 0);
             }
             Engine::Opening(opening) => opening

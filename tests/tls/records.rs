@@ -685,6 +685,36 @@ fn t17_other_handshake_messages_are_refused_and_none_is_assembled_beyond_its_bou
 }
 
 #[test]
+fn t17_none_is_assembled_beyond_its_bound_in_the_handshake_either() {
+    let (_, server) = configs(AES);
+    let pipe = Pipe::default();
+    let io = TlsStream::server(pipe.clone(), server.into()).unwrap();
+    let mut ours = Ours { io, pipe };
+    // A ClientHello of 65,535 bytes, each in a record of its own.
+    let message = [&[1, 0, 0xff, 0xff][..], &[0; 65_535]].concat();
+    let records = message
+        .chunks(100)
+        .map(|bytes| bytes.iter().flat_map(|&byte| [22, 3, 1, 0, 1, byte]).collect::<Vec<u8>>());
+    let mut taken = 0;
+    for record in records {
+        ours.pipe.put(&record);
+        if ours.read().is_ready() {
+            break;
+        }
+        taken += record.len();
+    }
+    assert!(taken <= 66_000, "{taken}");
+}
+
+#[test]
+fn t18_the_name_in_a_long_client_hello_is_told_too() {
+    let (mut client, server) = configs(AES);
+    client.alpn_protocols = (0..100).map(|n| format!("{n:060}").into_bytes()).collect();
+    let (ours, _) = Ours::new(Role::Server, client, server);
+    assert_eq!(ours.io.session().server_name(), Some("localhost"));
+}
+
+#[test]
 fn t18_what_was_agreed_on_is_told_on_either_way() {
     let (mut client, mut server) = configs(AES);
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
