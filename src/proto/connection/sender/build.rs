@@ -49,6 +49,10 @@ impl Sender {
     ///
     /// [`Overrun`](SendError::Overrun) if `build` returns more than `max`; [`BadUtf8`](SendError::BadUtf8)
     /// for text that is not; otherwise as [`feed`](Self::feed).
+    ///
+    /// # Panics
+    ///
+    /// As a `Vec` of `max` bytes would: where there is no memory for it.
     #[inline]
     pub fn feed_with<E>(
         &mut self,
