@@ -33,6 +33,7 @@
 //! # }
 //! # }
 //! ```
+mod agreed;
 pub(crate) mod blocking;
 mod buffer;
 mod kernel;

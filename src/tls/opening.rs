@@ -1,10 +1,10 @@
 //! rustls' handshake in the shape that hands the keys over when it is done, for configurations that
 //! allow it. Where they cannot be had (TLS 1.2, a provider that keeps them) it goes on with the data.
 use super::{
+    agreed::Agreed,
     buffer::Buffer,
     kernel::{Kernel, gives_keys},
     records::{HANDSHAKE, HEADER, PLAIN, Records, WAITING},
-    session::Agreed,
 };
 use ::rustls::{
     ClientConfig, CommonState, Error, InvalidMessage, ServerConfig,

@@ -3,9 +3,9 @@
 //! a record (AEAD, nonce, padding) is its cryptographic provider's. Framing, sequence numbers and the
 //! messages after the handshake are decided here.
 use super::{
+    agreed::Agreed,
     buffer::Buffer,
     kernel::{Kernel, Seal, decrypter},
-    session::Agreed,
 };
 use ::rustls::{
     AlertDescription, ContentType, Error, ExtractedSecrets, HandshakeType, InvalidMessage,

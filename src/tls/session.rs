@@ -6,16 +6,14 @@ use super::{
     records::{Fault, Opened, Records},
 };
 use ::rustls::{
-    ClientConfig, ClientConnection, CommonState, Connection, Error, HandshakeKind, ProtocolVersion,
-    ServerConfig, ServerConnection, SupportedCipherSuite,
-    pki_types::{CertificateDer, ServerName},
+    ClientConfig, ClientConnection, Connection, Error, ServerConfig, ServerConnection,
+    pki_types::ServerName,
 };
 use core::ops::Range;
 use std::{
     boxed::Box,
     fmt,
     io::{self, Read, Write},
-    string::String,
     sync::Arc,
     vec::Vec,
 };
@@ -28,7 +26,7 @@ use std::{
 /// configuration's provider ([`in_place`](Self::in_place)); otherwise rustls does that, with an allocation and two copies
 /// more for each. The handshake, the check of certificates, tickets and keys are rustls' in both cases.
 pub struct Session {
-    engine: Engine,
+    pub(super) engine: Engine,
     /// Not all of the handshake is done, written and flushed: the peer may be waiting for the rest,
     /// and the reader sends it. From the first write on, the writer sends everything.
     opening: bool,
@@ -49,7 +47,7 @@ pub struct Session {
     closed: bool,
 }
 
-enum Engine {
+pub(super) enum Engine {
     /// rustls does it all.
     Rustls(Box<Connection>),
     /// rustls' handshake, which may hand over its keys.
@@ -59,89 +57,7 @@ enum Engine {
     Failed,
 }
 
-/// What was agreed on in a handshake that is over.
-pub(super) struct Agreed {
-    version: Option<ProtocolVersion>,
-    pub(super) suite: Option<SupportedCipherSuite>,
-    kind: Option<HandshakeKind>,
-    alpn: Option<Vec<u8>>,
-    certificates: Option<Vec<CertificateDer<'static>>>,
-    name: Option<String>,
-}
-
-impl Agreed {
-    pub(super) fn of(state: &CommonState, name: Option<String>) -> Self {
-        Self {
-            version: state.protocol_version(),
-            suite: state.negotiated_cipher_suite(),
-            kind: state.handshake_kind(),
-            alpn: state.alpn_protocol().map(<[u8]>::to_vec),
-            certificates: state.peer_certificates().map(<[_]>::to_vec),
-            name,
-        }
-    }
-}
-
-/// Looks into what rustls holds, or held.
-macro_rules! agreed {
-    ($self:expr, $state:ident => $of_rustls:expr, $agreed:ident => $ours:expr) => {
-        match &$self.engine {
-            Engine::Rustls(conn) => {
-                let $state: &CommonState = conn;
-                $of_rustls
-            }
-            Engine::Opening(opening) => {
-                let $state = opening.state();
-                $of_rustls
-            }
-            Engine::Records(records) => {
-                let $agreed = records.agreed();
-                $ours
-            }
-            Engine::Failed => None,
-        }
-    };
-}
-
 impl Session {
-    /// The version of TLS, once it is agreed on.
-    pub fn protocol_version(&self) -> Option<ProtocolVersion> {
-        agreed!(self, state => state.protocol_version(), agreed => agreed.version)
-    }
-
-    /// The cipher suite, once it is agreed on.
-    pub fn negotiated_cipher_suite(&self) -> Option<SupportedCipherSuite> {
-        agreed!(self, state => state.negotiated_cipher_suite(), agreed => agreed.suite)
-    }
-
-    /// Whether the handshake resumed an earlier session.
-    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
-        agreed!(self, state => state.handshake_kind(), agreed => agreed.kind)
-    }
-
-    /// The protocol agreed on by ALPN (RFC 7301).
-    pub fn alpn_protocol(&self) -> Option<&[u8]> {
-        agreed!(self, state => state.alpn_protocol(), agreed => agreed.alpn.as_deref())
-    }
-
-    /// The peer's certificates, its own first.
-    pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
-        agreed!(self, state => state.peer_certificates(), agreed => agreed.certificates.as_deref())
-    }
-
-    /// The name that a client has asked this server for (SNI); `None` at a client.
-    pub fn server_name(&self) -> Option<&str> {
-        match &self.engine {
-            Engine::Rustls(conn) => match &**conn {
-                Connection::Client(_) => None,
-                Connection::Server(conn) => conn.server_name(),
-            },
-            Engine::Opening(opening) => opening.server_name(),
-            Engine::Records(records) => records.agreed().name.as_deref(),
-            Engine::Failed => None,
-        }
-    }
-
     /// Whether records are opened and sealed in place, which is decided at the end of the handshake.
     pub fn in_place(&self) -> bool {
         matches!(self.engine, Engine::Records(_))

@@ -227,6 +227,21 @@ fn the_core_names_no_io_clock_or_thread() {
 /// A `match` of the user's need not change with the next release, or must: each public enum says which,
 /// and the latter why.
 #[test]
+fn files_are_short_and_features_are_asked_for_in_few_lines() {
+    let texts: Vec<_> = files(src())
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| (fs::read_to_string(&path).unwrap(), path))
+        .collect();
+    for (text, path) in &texts {
+        assert!(text.lines().count() <= 500, "{}", path.display());
+    }
+    let asks = |line: &&str| line.contains("cfg") && line.contains("feature =");
+    let lines: usize = texts.iter().map(|(text, _)| text.lines().filter(asks).count()).sum();
+    assert!(lines <= 80, "{lines}: a feature is a file of its own, or a null object");
+}
+
+#[test]
 fn each_public_enum_is_non_exhaustive_or_says_why_not() {
     let listing = fs::read_to_string(root().join("docs/PUBLIC-API.txt")).unwrap();
     let public: BTreeSet<_> = listing

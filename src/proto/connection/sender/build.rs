@@ -75,16 +75,15 @@ impl Sender {
     /// [`feed_with`](Self::feed_with) for serializers: `write` gets a writer straight into the outgoing
     /// buffer, which grows as it has to. Nothing is zeroed, since only what was written leaves.
     ///
-    #[cfg_attr(feature = "std", doc = "```")]
-    #[cfg_attr(not(feature = "std"), doc = "```ignore")]
-    /// use std::io::Write;
+    /// ```
+    /// use core::fmt::Write;
     /// use tickwire::{Config, Connection, DataKind, Negotiated};
     ///
     /// let mut conn = Connection::server(&Config::default(), Negotiated::default());
     /// let price = 1.0842;
     /// let tx = conn.sender_mut();
     /// let fed = tx.feed_with_writer(DataKind::Text, |w| write!(w, r#"{{"EURUSD":{price}}}"#))??;
-    /// // or: tx.feed_with_writer(DataKind::Text, |w| serde_json::to_writer(w, &tick))??
+    /// // with std: tx.feed_with_writer(DataKind::Text, |w| serde_json::to_writer(w, &tick))??
     /// # assert!(!tx.is_written(fed));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -129,7 +128,7 @@ impl Sender {
 
 /// Where [`Sender::feed_with_writer`] has a message written: straight into the outgoing buffer.
 ///
-/// With `std` it is an [`io::Write`](std::io::Write) that never fails, and always a [`fmt::Write`].
+/// With `std` it is an `io::Write` that never fails, and always a [`fmt::Write`].
 pub struct MessageWriter<'a> {
     out: &'a mut OutBuffer,
     /// Where the message begins, counted from the end of the content.
