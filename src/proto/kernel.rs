@@ -292,8 +292,17 @@ impl Buffer {
     }
 
     /// Moves bytes, and with them what is known of them.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy_within(&mut self, from: Range<usize>, to: usize) {
+        if self.text.end > 0 {
+            self.move_text(from, to);
+        } else {
+            self.bytes.copy_within(from, to);
+        }
+    }
+
+    #[inline(never)]
+    fn move_text(&mut self, from: Range<usize>, to: usize) {
         let text = self.text.clone();
         self.forget_from(to);
         self.bytes.copy_within(from.clone(), to);

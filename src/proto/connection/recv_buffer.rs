@@ -187,6 +187,7 @@ impl RecvBuffer {
     }
 
     /// Moves `n` wire bytes to the end of the message, and returns where they are now.
+    #[inline(always)]
     pub(super) fn take_into_message(&mut self, n: usize) -> Range<usize> {
         let n = n.min(self.end - self.next);
         if self.msg_end != self.next {
