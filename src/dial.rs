@@ -47,6 +47,7 @@ impl<'r> Dial<'r> {
 
     /// Another configuration of TLS: other roots, a client certificate, a cryptographic provider. A
     /// `ws` URL is still dialed without TLS: check [`Target::secure`] if it must not be.
+    /// With its `enable_secret_extraction` set, records of TLS 1.3 are [handled in place](tls), as by default.
     /// Make one `ClientConfig` and share it: it keeps the tickets that make the next connection to a server cheaper.
     /// ALPN asks for HTTP/1.1, whatever the configuration says. Feature `rustls`.
     #[cfg(feature = "rustls")]

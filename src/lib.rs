@@ -108,7 +108,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | [`Backoff`] | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | where that is on |
-//! | build a message in the outgoing buffer | [`feed_with`](Sender::feed_with), [`feed_with_writer`](Sender::feed_with_writer) | no allocation, no copy |
+//! | build a message in the outgoing buffer | [`feed_with`](Sender::feed_with), [`feed_with_writer`](Sender::feed_with_writer) | no `Vec` of its own |
 //! | overtake waiting messages | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
 //! | measure the round trip | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`probe`] |

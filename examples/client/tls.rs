@@ -45,7 +45,9 @@ mod with {
             return Err(fail(&"no certificate in it").into());
         }
         let builder = ClientConfig::builder().with_root_certificates(roots);
-        Ok(builder.with_no_client_auth().into())
+        let mut config = builder.with_no_client_auth();
+        config.enable_secret_extraction = true; // records in place
+        Ok(config.into())
     }
 
     /// Trusts anybody.

@@ -29,6 +29,7 @@ mod with {
             .with_single_cert(chain, secret)
             .map_err(|error| format!("--tls-cert {cert:?}, --tls-key {key:?}: {error}"))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.enable_secret_extraction = true; // records in place
         Ok(config.into())
     }
 }

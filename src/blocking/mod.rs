@@ -131,8 +131,8 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
-    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies only what
-    /// the stream does not take at once.
+    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies what
+    /// what the stream does not take at once. A client, which masks, copies all, and so does a connection that compresses.
     ///
     /// It does not read: a program that only sends notices the peer's Close when the stream breaks,
     /// and two peers that both send before they receive can block each other. Split, or feed and

@@ -152,8 +152,8 @@ impl Config {
     }
 
     /// The length from which on a shared payload is written from where it is instead of being
-    /// copied, in bytes; default 4 KiB. A client masks, and so always copies. Above 16 KiB it bounds the
-    /// borrowed payloads too that an adapter's `send` writes from where they are.
+    /// copied, in bytes; default 4 KiB. A client masks, and so always copies. A borrowed payload is
+    /// written from where it is by an adapter's `send`, from 16 KiB on, or from this length if that is more.
     pub fn vectored_from(mut self, bytes: usize) -> Self {
         self.vectored_from = bytes.max(1);
         self

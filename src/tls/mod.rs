@@ -11,11 +11,14 @@
 //! another crate has switched on a second provider, install a default, or `builder()` panics.
 //!
 //! With TLS 1.3, and a configuration that has `enable_secret_extraction` set as
-//! [`platform_config`] does, records are opened where they lie and sealed where they are built: no
-//! allocation, and one copy each ([`Session::in_place`]; how, and whose code does what, is in
-//! `docs/TLS.md`). A session that waits holds some 3.5 KiB, under threads also the 32 KiB that it reads to.
-//! Otherwise rustls opens and seals, with an allocation and two copies more for each record, and a
-//! session that waits holds some 8 KiB. A burst is one record, up to 16 KiB, in either case.
+//! [`platform_config`] does, records are opened where they lie and sealed where they are built
+//! ([`Session::in_place`]): with ring, and any provider that has QUIC, without an allocation. The flag lets this
+//! process ask rustls for the keys, and takes nothing else from a session but exporters. It counts at each end by
+//! itself. Without it, with TLS 1.2, a provider that keeps its keys, a server that takes early data, or a session
+//! made elsewhere (`TlsStream::new`), rustls opens and seals, with an allocation and two copies more for each record.
+//! A session that waits holds some 3.5 KiB, through rustls some 8 KiB (`benches/tls.rs`); a thread that waits in
+//! `blocking` also holds the 32 KiB that it reads to. A burst is one record, up to 16 KiB, in either case.
+//! `docs/TLS.md` in the repository has the rules of the record layer, and whose code does what.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {
@@ -25,9 +28,10 @@
 //!
 //! # async fn subscribe(roots: RootCertStore) -> Result<(), Error> {
 //! // Own roots, client certificates and the like; `connect` trusts what the platform trusts.
-//! let tls = Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+//! let mut tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+//! tls.enable_secret_extraction = true; // records in place
 //! let request = Request::new("wss://feed.internal/ticks")?;
-//! let mut ws = Dial::new(&request).tls(tls).connect(&Config::default()).await?;
+//! let mut ws = Dial::new(&request).tls(Arc::new(tls)).connect(&Config::default()).await?;
 //! # ws.send("subscribe").await?;
 //! # Ok(())
 //! # }

@@ -64,7 +64,7 @@ impl Session {
     }
 
     /// The session as rustls has it, for exporters and the like; `None` where the configuration has
-    /// `enable_secret_extraction` set.
+    /// `enable_secret_extraction` set, with TLS 1.2 too.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
             Engine::Rustls(conn) => Some(conn),

@@ -184,8 +184,9 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     }
 
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
-    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies only what
-    /// the stream does not take at once.
+    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies what
+    /// what the stream has not taken at the first wait. A client, which masks, copies all, and so does a connection
+    /// that compresses.
     ///
     /// Cancel safe: if dropped before there was room, nothing was sent, and a message given by value is gone
     /// (`ready`, then `feed` and `flush`, keep it); if dropped later, the message

@@ -358,8 +358,7 @@ impl<W> Sleeps for Half<W> {
 }
 
 impl<W: Output + Timer> Writer<W> {
-    /// As [`WebSocket::send`], and as cancel safe: if dropped before there was room, nothing was sent;
-    /// if dropped later, the message goes out whole.
+    /// As [`WebSocket::send`], and as cancel safe.
     ///
     /// # Errors
     ///

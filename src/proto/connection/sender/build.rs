@@ -19,11 +19,12 @@ use core::{fmt, ops::Range};
 
 impl Sender {
     /// Queues a message that `build` writes straight into the outgoing buffer, which saves the allocation and the
-    /// copy of one that is built elsewhere and [fed](Self::feed). A client masks it where it is.
+    /// copy of one that is built elsewhere and [fed](Self::feed). A client masks it where it is. An adapter lends the
+    /// sender by `sender()`, for no longer than to the next `.await`; `flush` follows, as after `feed`.
     ///
     /// `build` gets `max` bytes, all zero, and returns how many of them, from the first, are the message.
-    /// They are zeroed for each call, so that nothing of another message can leave: 3 ns for 200 bytes, 7 for
-    /// 1 KiB, 40 for 4 KiB. So let `max` be near the length; the buffer grows to it. With a `max` and a length on
+    /// They are zeroed for each call, so that nothing of another message can leave. So let `max` be near the
+    /// length; the buffer grows to it. With a `max` and a length on
     /// different sides of 126 or of 64 KiB the message is moved by a few bytes, once.
     ///
     /// The inner result is `build`'s error; on one, and if it panics, nothing was queued. It is not
@@ -31,7 +32,8 @@ impl Sender {
     /// counted, and compressed where messages are. While it runs, both halves of a split connection wait.
     ///
     /// ```
-    /// use tickwire::{Config, Connection, DataKind, Negotiated, SendError};
+    /// use core::convert::Infallible;
+    /// use tickwire::{Config, Connection, DataKind, Negotiated};
     ///
     /// let mut conn = Connection::server(&Config::default(), Negotiated::default());
     /// let (price, size) = (10842_u32, 5_u16);
@@ -39,10 +41,10 @@ impl Sender {
     ///     let (price_at, size_at) = to.split_at_mut(4);
     ///     price_at.copy_from_slice(&price.to_be_bytes());
     ///     size_at.copy_from_slice(&size.to_be_bytes());
-    ///     Ok::<_, SendError>(6)
+    ///     Ok::<_, Infallible>(6)
     /// })??;
     /// assert!(!conn.sender().is_written(fed));
-    /// # Ok::<(), SendError>(())
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
     /// # Errors
@@ -73,7 +75,8 @@ impl Sender {
     }
 
     /// [`feed_with`](Self::feed_with) for serializers: `write` gets a writer straight into the outgoing
-    /// buffer, which grows as it has to. Nothing is zeroed, since only what was written leaves.
+    /// buffer, which grows as it has to. Nothing is zeroed, since only what was written leaves. A message of less than
+    /// 126 bytes, or of 64 KiB and more, is moved by a few bytes, once.
     ///
     /// ```
     /// use core::fmt::Write;
