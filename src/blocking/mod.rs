@@ -149,7 +149,7 @@ impl<S: Stream> WebSocket<S> {
         self.ready()?;
         self.io.wait.patience.begin();
         self.feed_now(message.into(), &mut context())?;
-        self.flush()
+        settled(self.poll_flush(&mut context(), false))?
     }
 
     /// Waits until there is room for a message of any length, and writes if necessary. Does not read.

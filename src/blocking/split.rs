@@ -349,10 +349,11 @@ impl<S: Stream> Writer<S> {
     /// As [`WebSocket::send`].
     pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready()?;
+        self.hand.own.begin();
         if let Some(large) = self.with(|tx| tx.feed_small(message.into()))? {
             self.feed_large(large)?;
         }
-        self.flush()
+        self.go_on(false)
     }
 
     /// As [`WebSocket::ready`].
@@ -390,7 +391,6 @@ impl<S: Stream> Writer<S> {
     /// Feeds a large message, and writes it at once, as far as the stream takes it.
     fn feed_large(&mut self, message: Outbound<'_>) -> Result<(), Error> {
         let Share { own: patience, shared } = &mut self.hand;
-        patience.begin();
         let mut pen = shared.pen();
         let mut queue = shared.queue();
         let fed = queue.feed_lending(&mut pen.held, message);
@@ -409,8 +409,12 @@ impl<S: Stream> Writer<S> {
 
     /// Writes all. `enough`: until there is room.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
+        self.hand.own.begin();
+        self.go_on(enough)
+    }
+
+    fn go_on(&mut self, enough: bool) -> Result<(), Error> {
         let Share { own: patience, shared } = &mut self.hand;
-        patience.begin();
         let mut pen = shared.pen();
         loop {
             let mut queue = shared.queue();

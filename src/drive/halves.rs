@@ -39,13 +39,14 @@ impl Queue {
     }
 
     /// Feeds a message for a writer that writes at once; what is to be lent is in `held` then. Where that
-    /// held something before, the stream is behind, and the message is copied.
+    /// held something before, or more waits than one turn writes, the stream is behind, and the message is copied: a
+    /// Pong that comes up later overtakes what is not held.
     pub(crate) fn feed_lending<'m>(
         &mut self,
         held: &mut OutBuffer,
         message: Outbound<'m>,
     ) -> Result<&'m [u8], SendError> {
-        if held.len() > 0 {
+        if held.len() > 0 || self.tx.buffered_amount() > TURN {
             return self.tx.feed(message).map(|_| &[][..]);
         }
         let payload = self.tx.feed_lending(message)?;

@@ -237,6 +237,28 @@ fn no_more_is_copied_than_the_stream_does_not_take_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_ping_does_not_wait_for_all_that_was_fed_before() {
+    fn check<W: Way>() {
+        let payload = vec![7; LEN];
+        let io = stream();
+        let mut way = W::new(connection(Role::Server, &config()), io.clone());
+        for _ in 0..300 {
+            way.tx().feed(&[1; 1000]).unwrap();
+        }
+        io.state().room = 5000;
+        assert!(!way.send((&payload).into()));
+        way.tx().ping(b"now").unwrap();
+        io.state().room = usize::MAX;
+        assert!(way.flush());
+        let sent = sent(&io.state().written);
+        let ping = sent.iter().position(|frame| *frame == (PING, b"now".to_vec())).unwrap();
+        assert!(ping < 80, "{ping}");
+        assert_eq!(sent.len(), 302);
+    }
+    everywhere(|n| way!(n, check()));
+}
+
+#[test]
 fn one_that_is_under_way_is_not_cut_by_an_abort() {
     fn check<W: Way>() {
         let payload = vec![7; LEN];

@@ -58,21 +58,23 @@ impl<S: Stream> Pen<S> {
         done
     }
 
-    /// Writes the bytes held, which end with this payload, until the stream takes no more within a tick.
-    /// What it did not take of the payload is copied.
+    /// Writes the bytes held, which end with this payload, once, for one tick at most: the reader may have
+    /// something to say then. What the stream did not take of the payload is copied.
     pub(super) fn write_lent(&mut self, patience: &mut Patience, payload: &[u8]) -> io::Result<()> {
         let Self { io, timeout, held, dirty } = self;
         patience.before_write(io, timeout);
         let mut out = Lending::new(held, payload);
-        while out.is_needed() {
-            match with_many(&out, usize::MAX, false, |slices| write(io, slices)) {
-                Poll::Ready(written) => {
-                    out.advance(written?);
-                    *dirty = true;
-                    patience.moved();
-                    patience.written();
-                }
-                Poll::Pending => break, // for `write` to notice
+        match with_many(&out, usize::MAX, false, |slices| write(io, slices)) {
+            Poll::Ready(written) => {
+                out.advance(written?);
+                *dirty = true;
+                patience.moved();
+                patience.written();
+            }
+            Poll::Pending => {
+                drop(out);
+                held.blocked();
+                patience.refused(timeout);
             }
         }
         Ok(())
