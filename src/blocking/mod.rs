@@ -131,7 +131,7 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
-    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies what
+    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies
     /// what the stream does not take at once. A client, which masks, copies all, and so does a connection that compresses.
     ///
     /// It does not read: a program that only sends notices the peer's Close when the stream breaks,

@@ -184,7 +184,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     }
 
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
-    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies what
+    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies
     /// what the stream has not taken at the first wait. A client, which masks, copies all, and so does a connection
     /// that compresses.
     ///
