@@ -260,12 +260,8 @@ pub(crate) const fn store(
 /// How many bytes that is.
 #[inline]
 pub(crate) const fn header_len(payload_len: usize, masked: bool) -> usize {
-    let key = if masked { 4 } else { 0 };
-    match payload_len {
-        0..=125 => 2 + key,
-        126..=0xffff => 4 + key,
-        _ => 10 + key,
-    }
+    let key = if masked { Some([0; 4]) } else { None };
+    store(&mut [0; MAX_HEADER_LEN], 0, payload_len as u64, key)
 }
 
 #[inline]
