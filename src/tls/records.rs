@@ -197,14 +197,12 @@ impl Records {
     /// Takes the messages in a record, and keeps the beginning of one that is not all there.
     fn take_handshake(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let mut all = core::mem::take(&mut self.partial);
-        if all.is_empty() {
-            all.extend_from_slice(self.messages(payload)?);
-        } else {
-            all.extend_from_slice(payload);
-            let left = self.messages(&all)?.len();
-            all.drain(..all.len() - left);
+        all.extend_from_slice(payload);
+        let left = self.messages(&all)?.len();
+        all.drain(..all.len() - left);
+        if left > 0 {
+            self.partial = all;
         }
-        self.partial = if all.is_empty() { Vec::new() } else { all };
         Ok(())
     }
 
