@@ -34,7 +34,7 @@ impl<S: Stream> Pen<S> {
         most: usize,
         exact: bool,
     ) -> Poll<io::Result<usize>> {
-        let Self { io, timeout, held, dirty } = self;
+        let Self { io, timeout, held, .. } = self;
         patience.before_write(io, timeout);
         let mut out = Outgoing(held);
         let done = if most > 0 {
@@ -42,41 +42,45 @@ impl<S: Stream> Pen<S> {
         } else {
             flush(io).map_ok(|()| 0)
         };
-        match &done {
-            Poll::Ready(Ok(n)) => {
-                out.advance(*n);
-                *dirty = most > 0;
-                patience.moved();
-                patience.written();
-            }
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => {
-                held.blocked();
-                patience.refused(timeout);
-            }
+        if let Poll::Ready(Ok(n)) = done {
+            out.advance(n);
+            self.dirty = most > 0;
         }
+        self.after(patience, &done);
         done
     }
 
     /// Writes the bytes held, which end with this payload, once, for one tick at most: the reader may have
     /// something to say then. What the stream did not take of the payload is copied.
     pub(super) fn write_lent(&mut self, patience: &mut Patience, payload: &[u8]) -> io::Result<()> {
-        let Self { io, timeout, held, dirty } = self;
+        let Self { io, timeout, held, .. } = self;
         patience.before_write(io, timeout);
         let mut out = Lending::new(held, payload);
-        match with_many(&out, usize::MAX, false, |slices| write(io, slices)) {
-            Poll::Ready(written) => {
-                out.advance(written?);
-                *dirty = true;
+        let done = with_many(&out, usize::MAX, false, |slices| write(io, slices));
+        if let Poll::Ready(Ok(n)) = done {
+            out.advance(n);
+            self.dirty = true;
+        }
+        drop(out);
+        self.after(patience, &done);
+        match done {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// How a write or flush went.
+    fn after(&mut self, patience: &mut Patience, done: &Poll<io::Result<usize>>) {
+        match done {
+            Poll::Ready(Ok(_)) => {
                 patience.moved();
                 patience.written();
             }
+            Poll::Ready(Err(_)) => {}
             Poll::Pending => {
-                drop(out);
-                held.blocked();
-                patience.refused(timeout);
+                self.held.blocked();
+                patience.refused(&mut self.timeout);
             }
         }
-        Ok(())
     }
 }
