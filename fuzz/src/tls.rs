@@ -1,10 +1,10 @@
 //! An end of tickwire's with a TLS session, over a stream in memory, and a peer that seals any bytes.
+#[path = "../../tests/tls/pipe.rs"]
+mod pipe;
+
+use pipe::Pipe;
 use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    io,
     pin::{Pin, pin},
-    rc::Rc,
     sync::{Arc, Mutex, OnceLock},
     task::{Context, Poll, Waker},
 };
@@ -26,51 +26,6 @@ use tickwire::{
     tokio::TlsStream,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-#[derive(Clone, Default)]
-pub struct Pipe(Rc<RefCell<Ends>>);
-
-#[derive(Default)]
-struct Ends {
-    to_us: VecDeque<u8>,
-    from_us: Vec<u8>,
-    most: usize,
-    ended: bool,
-}
-
-impl AsyncRead for Pipe {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut ends = self.0.borrow_mut();
-        let n = ends.to_us.len().min(buf.remaining()).min(ends.most);
-        if n == 0 && !ends.ended {
-            return Poll::Pending;
-        }
-        let bytes: Vec<u8> = ends.to_us.drain(..n).collect();
-        buf.put_slice(&bytes);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Pipe {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.0.borrow_mut().from_us.extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
 
 /// The secrets of a session's traffic: the client's, the server's.
 #[derive(Debug, Default)]
@@ -183,7 +138,6 @@ impl End {
         let secrets = Arc::new(Secrets::default());
         (c.key_log, s.key_log) = (secrets.clone(), secrets.clone());
         let pipe = Pipe::default();
-        pipe.0.borrow_mut().most = usize::MAX;
         let request = Request::new("wss://localhost/").expect("a URL");
         let (mut io, mut peer) = if server {
             s.enable_secret_extraction = in_place;
@@ -215,7 +169,7 @@ impl End {
         let [client, from_server] = std::mem::take(&mut *secrets.0.lock().expect("no panic"));
         let (tx, rx) = if server { (client, from_server) } else { (from_server, client) };
         let keys = |secret| Keys { suite, secret, seq: 0 };
-        pipe.0.borrow_mut().most = most;
+        pipe.0.borrow_mut().most = Some(most);
         let (tx, rx) = (keys(tx), keys(rx));
         Self { io, pipe, tx, rx, sent: vec![], read: vec![], ended: None }
     }
@@ -236,7 +190,7 @@ impl End {
     }
 
     pub fn put(&mut self, wire: &[u8]) {
-        self.pipe.0.borrow_mut().to_us.extend(wire);
+        self.pipe.put(wire);
     }
 
     pub fn end(&mut self) {
@@ -267,7 +221,7 @@ impl End {
     }
 
     pub fn hear(&mut self) {
-        let mut wire = std::mem::take(&mut self.pipe.0.borrow_mut().from_us);
+        let mut wire = self.pipe.taken();
         let mut wire = &mut wire[..];
         while let [23, 3, 3, hi, lo, rest @ ..] = wire {
             let (body, behind) = rest.split_at_mut(usize::from(u16::from_be_bytes([*hi, *lo])));
@@ -287,7 +241,7 @@ impl End {
 }
 
 fn turn(pipe: &Pipe, peer: &mut Connection) {
-    let wire = std::mem::take(&mut pipe.0.borrow_mut().from_us);
+    let wire = pipe.taken();
     let mut wire = &wire[..];
     while !wire.is_empty() {
         peer.read_tls(&mut wire).expect("room");
@@ -297,5 +251,5 @@ fn turn(pipe: &Pipe, peer: &mut Connection) {
     while peer.wants_write() {
         peer.write_tls(&mut wire).expect("a Vec takes all");
     }
-    pipe.0.borrow_mut().to_us.extend(wire);
+    pipe.put(&wire);
 }

@@ -10,6 +10,7 @@ mod support;
 mod buffered;
 mod connections;
 mod numbers;
+mod pipe;
 #[cfg(feature = "proxy")]
 mod proxies;
 mod records;

@@ -1,12 +1,12 @@
 //! The record layer (RFC 8446 §5, §4.6, §6) against a peer that the test plays, with each byte in its
 //! hand, and against rustls. The numbers are those of the table in `docs/TLS.md`.
-use crate::support::tls::{Authority, IN_PLACE};
+use crate::{
+    pipe::Pipe,
+    support::tls::{Authority, IN_PLACE},
+};
 use std::{
-    cell::RefCell,
-    collections::VecDeque,
     io::{self, Read, Write},
     pin::Pin,
-    rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -41,72 +41,6 @@ const SUITES: [SupportedCipherSuite; 3] = [
 
 const AES: SupportedCipherSuite = SUITES[0];
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
-
-/// A stream in memory, with the peer's end in the test's hand.
-#[derive(Clone, Default)]
-struct Pipe(Rc<RefCell<Ends>>);
-
-#[derive(Default)]
-struct Ends {
-    to_us: VecDeque<u8>,
-    from_us: Vec<u8>,
-    /// The most that a read gives.
-    most: Option<usize>,
-    /// The most that a write takes, every other time; it takes nothing at the others.
-    takes: Option<usize>,
-    turn: bool,
-    ended: bool,
-}
-
-impl Pipe {
-    fn put(&self, bytes: &[u8]) {
-        self.0.borrow_mut().to_us.extend(bytes);
-    }
-
-    fn taken(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.borrow_mut().from_us)
-    }
-}
-
-impl AsyncRead for Pipe {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut ends = self.0.borrow_mut();
-        let n = ends.to_us.len().min(buf.remaining()).min(ends.most.unwrap_or(usize::MAX));
-        if n == 0 && !ends.ended {
-            return Poll::Pending;
-        }
-        let bytes: Vec<u8> = ends.to_us.drain(..n).collect();
-        buf.put_slice(&bytes);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Pipe {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut ends = self.0.borrow_mut();
-        let n = buf.len().min(ends.takes.unwrap_or(usize::MAX));
-        ends.turn = !ends.turn;
-        if ends.takes.is_some() && ends.turn {
-            return Poll::Pending;
-        }
-        ends.from_us.extend_from_slice(&buf[..n]);
-        Poll::Ready(Ok(n))
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
 
 /// Our end, and rustls at the other.
 struct Ours {
@@ -162,6 +96,18 @@ impl Ours {
             peer.write_tls(&mut wire).unwrap();
         }
         self.pipe.put(&wire);
+    }
+
+    /// The data that rustls finds in what was written.
+    fn opened_by(&self, peer: &mut Connection) -> Vec<u8> {
+        let wire = self.pipe.taken();
+        let (mut from, mut data) = (&wire[..], Vec::new());
+        while !from.is_empty() {
+            peer.read_tls(&mut from).unwrap();
+            peer.process_new_packets().unwrap();
+            let _ = peer.reader().read_to_end(&mut data);
+        }
+        data
     }
 
     /// One read, into so much room.
@@ -393,14 +339,7 @@ fn t02_sealed_records_are_opened_by_rustls_whatever_their_length() {
             for len in [1, 2, 15, 16, 17, 4000, 16_383, 16_384, 16_385, 200_000] {
                 let plain = bytes(len);
                 ours.write(&plain);
-                let wire = ours.pipe.taken();
-                let (mut from, mut got) = (&wire[..], Vec::new());
-                while !from.is_empty() {
-                    peer.read_tls(&mut from).unwrap();
-                    peer.process_new_packets().unwrap();
-                    let _ = peer.reader().read_to_end(&mut got);
-                }
-                assert!(got == plain, "{len}");
+                assert!(ours.opened_by(&mut peer) == plain, "{len}");
             }
         }
     }
@@ -878,14 +817,7 @@ fn t21_a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well
             for len in [1, 5000, 100_000] {
                 let plain = bytes(len);
                 ours.write(&plain);
-                let wire = ours.pipe.taken();
-                let (mut from, mut got) = (&wire[..], Vec::new());
-                while !from.is_empty() {
-                    peer.read_tls(&mut from).unwrap();
-                    peer.process_new_packets().unwrap();
-                    let _ = peer.reader().read_to_end(&mut got);
-                }
-                assert!(got == plain, "{len}");
+                assert!(ours.opened_by(&mut peer) == plain, "{len}");
                 let mut back = Vec::new();
                 for part in plain.chunks(10_000) {
                     peer.writer().write_all(part).unwrap();
