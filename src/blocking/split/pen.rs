@@ -79,7 +79,7 @@ impl<S: Stream> Pen<S> {
             Poll::Ready(Err(_)) => {}
             Poll::Pending => {
                 self.held.blocked();
-                patience.refused(&mut self.timeout);
+                patience.refused(&self.timeout);
             }
         }
     }
