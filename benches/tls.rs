@@ -15,23 +15,23 @@
 //! | `blocking` | `in place` in the blocking adapter |
 #![allow(clippy::expect_used, clippy::panic)] // it stops the bench
 mod floor;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../tests/support/alloc.rs"]
+mod support_alloc;
 
 use floor::Body::{Ascii, Binary};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     cell::{Cell, RefCell},
     hint::black_box,
     io::{self, Read, Write},
     pin::{Pin, pin},
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
+use support_alloc::{Counting, allocations, live};
 use tickwire::{
     blocking,
     handshake::client::Request,
@@ -45,29 +45,6 @@ use tickwire::{
     tokio as on_tokio,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Counts allocations.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-/// Bytes.
-static HELD: AtomicU64 = AtomicU64::new(0);
-
-#[allow(unsafe_code)]
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        HELD.fetch_add(layout.size() as u64, Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size() as u64, Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -164,18 +141,6 @@ impl blocking::Stream for Std {
     }
     fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
-    }
-    fn set_nodelay(&self, _: bool) -> io::Result<()> {
-        Ok(())
-    }
-    fn set_nonblocking(&self, _: bool) -> io::Result<()> {
-        Ok(())
-    }
-    fn shutdown(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    fn try_clone(&self) -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -432,7 +397,7 @@ impl Run<'_> {
     fn timed(&self, client: &mut dyn Client, mut fill: impl FnMut(usize), n: usize) -> [f64; 2] {
         for (i, n) in [2048, n].into_iter().enumerate() {
             fill(n);
-            let allocations = ALLOCATIONS.load(Relaxed);
+            let before = allocations();
             let begin = Instant::now();
             if self.case.send {
                 for (i, message) in self.messages.iter().cycle().take(n).enumerate() {
@@ -447,7 +412,7 @@ impl Run<'_> {
             }
             let took = begin.elapsed().as_nanos() as f64 / n as f64;
             if i == 1 {
-                return [took, (ALLOCATIONS.load(Relaxed) - allocations) as f64 / n as f64];
+                return [took, (allocations() - before) as f64 / n as f64];
             }
         }
         unreachable!()
@@ -542,7 +507,7 @@ fn connect(
 }
 
 /// What a client's stream holds while it waits for data, in bytes.
-fn idle(config: &Arc<ClientConfig>, setup: &Setup) -> u64 {
+fn idle(config: &Arc<ClientConfig>, setup: &Setup) -> i64 {
     let one = || {
         let pipe = Pipe::default();
         pipe.0.keeps.set(true);
@@ -555,9 +520,9 @@ fn idle(config: &Arc<ClientConfig>, setup: &Setup) -> u64 {
         io
     };
     drop(one()); // which leaves the thread its buffers
-    let before = HELD.load(Relaxed);
+    let before = live();
     let io = one();
-    let held = HELD.load(Relaxed) - before;
+    let held = live() - before;
     drop(io);
     held
 }
