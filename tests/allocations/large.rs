@@ -38,82 +38,42 @@ fn waited(result: Result<(), Error>) -> bool {
     }
 }
 
+/// A way whose sending end is its first field; `$done` sees its calls through.
+macro_rules! way_of {
+    ($way:ident, $done:ident, |$conn:ident, $io:ident| $new:expr) => {
+        impl Way for $way {
+            fn new($conn: Connection, $io: Endless) -> Self {
+                $new
+            }
+            fn send(&mut self, message: Outbound<'_>) -> bool {
+                $done(self.0.send(message))
+            }
+            fn flush(&mut self) -> bool {
+                $done(self.0.flush())
+            }
+            fn tx(&mut self) -> impl DerefMut<Target = Sender> {
+                self.0.sender()
+            }
+        }
+    };
+}
+
 struct Tokio(tokio::WebSocket<Endless>);
-
-impl Way for Tokio {
-    fn new(conn: Connection, io: Endless) -> Self {
-        Self(tokio::WebSocket::from_parts(io, conn))
-    }
-    fn send(&mut self, message: Outbound<'_>) -> bool {
-        once(self.0.send(message))
-    }
-    fn flush(&mut self) -> bool {
-        once(self.0.flush())
-    }
-    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
-        self.0.sender()
-    }
-}
-
-struct TokioSplit {
-    writer: tokio::Writer<Endless>,
-    _reader: tokio::Reader<Endless, Endless>,
-}
-
-impl Way for TokioSplit {
-    fn new(conn: Connection, io: Endless) -> Self {
-        let ws = tokio::WebSocket::from_parts(io, conn);
-        let (_reader, writer) = ws.into_split_with(|io| (io.clone(), io));
-        Self { writer, _reader }
-    }
-    fn send(&mut self, message: Outbound<'_>) -> bool {
-        once(self.writer.send(message))
-    }
-    fn flush(&mut self) -> bool {
-        once(self.writer.flush())
-    }
-    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
-        self.writer.sender()
-    }
-}
-
+struct TokioSplit(tokio::Writer<Endless>, #[allow(dead_code)] tokio::Reader<Endless, Endless>);
 struct Blocking(blocking::WebSocket<Endless>);
+struct BlockingSplit(blocking::Writer<Endless>, #[allow(dead_code)] blocking::Reader<Endless>);
 
-impl Way for Blocking {
-    fn new(conn: Connection, io: Endless) -> Self {
-        Self(blocking::WebSocket::from_parts(io, conn))
-    }
-    fn send(&mut self, message: Outbound<'_>) -> bool {
-        waited(self.0.send(message))
-    }
-    fn flush(&mut self) -> bool {
-        waited(self.0.flush())
-    }
-    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
-        self.0.sender()
-    }
-}
-
-struct BlockingSplit {
-    writer: blocking::Writer<Endless>,
-    _reader: blocking::Reader<Endless>,
-}
-
-impl Way for BlockingSplit {
-    fn new(conn: Connection, io: Endless) -> Self {
-        let (_reader, writer) = blocking::WebSocket::from_parts(io, conn).into_split().unwrap();
-        Self { writer, _reader }
-    }
-    fn send(&mut self, message: Outbound<'_>) -> bool {
-        waited(self.writer.send(message))
-    }
-    fn flush(&mut self) -> bool {
-        waited(self.writer.flush())
-    }
-    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
-        self.writer.sender()
-    }
-}
+way_of!(Tokio, once, |conn, io| Self(tokio::WebSocket::from_parts(io, conn)));
+way_of!(TokioSplit, once, |conn, io| {
+    let ws = tokio::WebSocket::from_parts(io, conn);
+    let (reader, writer) = ws.into_split_with(|io| (io.clone(), io));
+    Self(writer, reader)
+});
+way_of!(Blocking, waited, |conn, io| Self(blocking::WebSocket::from_parts(io, conn)));
+way_of!(BlockingSplit, waited, |conn, io| {
+    let (reader, writer) = blocking::WebSocket::from_parts(io, conn).into_split().unwrap();
+    Self(writer, reader)
+});
 
 fn everywhere(f: impl Fn(usize) + Send + Sync + 'static) {
     bounded(move || {
