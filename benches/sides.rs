@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Config, DataKind, Prepared, SendError, Sender, Step, blocking,
+    Config, Connection, DataKind, Prepared, SendError, Sender, Step, blocking,
     handshake::{
         Progress,
         server::{Accept, Handshake},
@@ -45,6 +45,27 @@ fn four(
         ("tokio", Box::new(tokio)),
         ("blocking", Box::new(blocking)),
     ]
+}
+
+/// Each side's end.
+struct Ends {
+    floor: Floor,
+    from: Stream,
+    core: Connection,
+    link: Stream,
+    tokio: tokio_adapter::WebSocket<Stream>,
+    blocking: blocking::WebSocket<Stream>,
+}
+
+fn ends(client: bool, stream: impl Fn() -> Stream) -> Ends {
+    Ends {
+        floor: Floor::new(client),
+        from: stream(),
+        core: connection(client),
+        link: stream(),
+        tokio: tokio_adapter::WebSocket::from_parts(stream(), connection(client)),
+        blocking: blocking::WebSocket::from_parts(stream(), connection(client)),
+    }
 }
 
 /// Has criterion measure every side, in time for each message.
@@ -83,10 +104,8 @@ pub fn receiving(len: usize, body: Body, client: bool, by_message: bool) -> Side
         let stream = Stream::new(&messages(len, body), body, !client);
         if by_message { stream.by_message() } else { stream }
     };
-    let (mut floor, mut from) = (Floor::new(client), stream());
-    let (mut core, mut link) = (connection(client), stream());
-    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(client));
-    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(client));
+    let Ends { mut floor, mut from, mut core, mut link, mut tokio, mut blocking } =
+        ends(client, stream);
     four(
         move |n| {
             for _ in 0..n {
@@ -148,10 +167,8 @@ pub fn receiving_split(len: usize, body: Body, client: bool) -> Sides {
 /// Receiving in pieces, of which each message is one.
 pub fn receiving_chunks(len: usize, client: bool) -> Sides {
     let stream = || Stream::new(&messages(len, Body::Binary), Body::Binary, !client);
-    let (mut floor, mut from) = (Floor::new(client), stream());
-    let (mut core, mut link) = (connection(client), stream());
-    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(client));
-    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(client));
+    let Ends { mut floor, mut from, mut core, mut link, mut tokio, mut blocking } =
+        ends(client, stream);
     four(
         move |n| {
             for _ in 0..n {
@@ -196,10 +213,8 @@ pub fn receiving_chunks(len: usize, client: bool) -> Sides {
 /// Receiving messages to own, of which the newest `kept` stay; the floor copies each.
 pub fn receiving_owned(len: usize, body: Body, client: bool, kept: usize) -> Sides {
     let stream = || Stream::new(&messages(len, body), body, !client);
-    let (mut floor, mut from) = (Floor::new(client), stream());
-    let (mut core, mut link) = (connection(client), stream());
-    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(client));
-    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(client));
+    let Ends { mut floor, mut from, mut core, mut link, mut tokio, mut blocking } =
+        ends(client, stream);
     let mut copies = Newest::new(kept);
     let [mut from_core, mut from_tokio, mut from_blocking] = [(); 3].map(|()| Newest::new(kept));
     four(
@@ -268,7 +283,7 @@ fn split_blocking(
 pub fn inflating() -> Sides {
     use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
     use tickwire::{
-        Connection, Negotiated,
+        Negotiated,
         deflate::{Agreed, Deflate},
     };
     let mut rng = floor::Rng(0x9e37_79b9_7f4a_7c15);
@@ -345,8 +360,9 @@ struct Batches<T> {
 }
 
 impl<T> Batches<T> {
-    fn new(all: &Rc<[T]>) -> Self {
-        Self { all: all.clone(), at: 0 }
+    /// For each side.
+    fn four(all: &Rc<[T]>) -> [Self; 4] {
+        std::array::from_fn(|_| Self { all: all.clone(), at: 0 })
     }
 
     fn next(&mut self, n: usize) -> &[T] {
@@ -363,12 +379,9 @@ pub fn sending(len: usize, client: bool) -> Sides {
     let all: Rc<[Vec<u8>]> = messages(len, Body::Binary).into();
     let per = floor::batch(len);
     let stream = || Stream::of(vec![], vec![]);
-    let batches = || Batches::new(&all);
-    let (mut floor, mut to, mut a) = (Floor::new(client), stream(), batches());
-    let (mut core, mut link, mut b) = (connection(client), stream(), batches());
-    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(client));
-    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(client));
-    let (mut c, mut d) = (batches(), batches());
+    let Ends { mut floor, from: mut to, mut core, mut link, mut tokio, mut blocking } =
+        ends(client, stream);
+    let [mut a, mut b, mut c, mut d] = Batches::four(&all);
     four(
         move |n| {
             in_turns(n, per, |n| {
@@ -502,12 +515,10 @@ pub fn building(layout: Layout, client: bool) -> Sides {
     let all = Tick::many();
     let per = floor::batch(Tick::LEN);
     let stream = || Stream::of(vec![], vec![]);
-    let batches = || Batches::new(&all);
-    let (mut first, mut to, mut a) = (connection(client), stream(), batches());
-    let (mut core, mut link, mut b) = (connection(client), stream(), batches());
-    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(client));
-    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(client));
-    let (mut c, mut d) = (batches(), batches());
+    let Ends { from: mut to, mut core, mut link, mut tokio, mut blocking, .. } =
+        ends(client, stream);
+    let mut first = connection(client);
+    let [mut a, mut b, mut c, mut d] = Batches::four(&all);
     four(
         move |n| {
             in_turns(n, per, |n| {
@@ -544,7 +555,7 @@ pub fn sending_split(len: usize, client: bool) -> Sides {
     let mut sides = sending(len, client);
     let (_, mut tokio) = split_tokio(stream(), client);
     let (_, mut blocking) = split_blocking(stream(), client);
-    let (mut a, mut b) = (Batches::new(&all), Batches::new(&all));
+    let [mut a, mut b, ..] = Batches::four(&all);
     sides.truncate(2);
     sides.push((
         "tokio",
@@ -576,12 +587,9 @@ pub fn sharing(len: usize) -> Sides {
     let all: Rc<[Bytes]> = messages(len, Body::Binary).into_iter().map(Bytes::from).collect();
     let per = floor::batch(len);
     let stream = || Stream::of(vec![], vec![]);
-    let batches = || Batches::new(&all);
-    let (mut floor, mut to, mut a) = (Floor::new(false), stream(), batches());
-    let (mut core, mut link, mut b) = (connection(false), stream(), batches());
-    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(false));
-    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(false));
-    let (mut c, mut d) = (batches(), batches());
+    let Ends { mut floor, from: mut to, mut core, mut link, mut tokio, mut blocking } =
+        ends(false, stream);
+    let [mut a, mut b, mut c, mut d] = Batches::four(&all);
     four(
         move |n| {
             in_turns(n, per, |n| {
@@ -623,12 +631,9 @@ pub fn sharing(len: usize) -> Sides {
 pub fn sending_large(len: usize) -> Sides {
     let all: Rc<[Vec<u8>]> = messages(len, Body::Binary).into();
     let stream = || Stream::of(vec![], vec![]);
-    let batches = || Batches::new(&all);
-    let (mut floor, mut to, mut a) = (Floor::new(false), stream(), batches());
-    let (mut core, mut link, mut b) = (connection(false), stream(), batches());
-    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(false));
-    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(false));
-    let (mut c, mut d) = (batches(), batches());
+    let Ends { mut floor, from: mut to, mut core, mut link, mut tokio, mut blocking } =
+        ends(false, stream);
+    let [mut a, mut b, mut c, mut d] = Batches::four(&all);
     four(
         move |n| {
             for _ in 0..n {
@@ -660,13 +665,11 @@ pub fn echoing(len: usize, per: usize) -> Sides {
         let stream = Stream::new(&messages(len, Body::Binary), Body::Binary, true);
         if per == 1 { stream.by_message() } else { stream }
     };
-    let (mut floor, mut link) = (Floor::new(false), stream());
-    let (mut core, mut ends) = (connection(false), stream());
-    let mut tokio = tokio_adapter::WebSocket::from_parts(stream(), connection(false));
-    let mut blocking = blocking::WebSocket::from_parts(stream(), connection(false));
+    let Ends { mut floor, mut from, mut core, mut link, mut tokio, mut blocking } =
+        ends(false, stream);
     four(
-        move |n| in_turns(n, per, |n| floor.echo(&mut link, n)),
-        move |n| in_turns(n, per, |n| echo(&mut core, &mut ends, n)),
+        move |n| in_turns(n, per, |n| floor.echo(&mut from, n)),
+        move |n| in_turns(n, per, |n| echo(&mut core, &mut link, n)),
         move |n| {
             in_turns(n, per, |n| {
                 now(async {
