@@ -13,5 +13,7 @@ mod connections;
 #[cfg(feature = "proxy")]
 #[path = "tls/proxies.rs"]
 mod proxies;
+#[path = "tls/session.rs"]
+mod session;
 #[path = "tls/slow.rs"]
 mod slow;

@@ -127,7 +127,7 @@ impl Shared {
         loop {
             output.send(io)?;
             let mut session = self.session();
-            if session.wants_write() {
+            if session.has_outgoing() {
                 output.fill(&mut session)?;
             } else if flushes && output.dirty {
                 drop(session);
@@ -172,7 +172,7 @@ impl Output {
     }
 
     fn fill(&mut self, session: &mut Session) -> io::Result<()> {
-        while session.wants_write() {
+        while session.has_outgoing() {
             session.write_tls(&mut self.bytes)?;
         }
         Ok(())
@@ -190,7 +190,7 @@ impl<S: Stream> TlsStream<S> {
     ///
     /// [`Error::Tls`] for a host that is not a name for TLS.
     pub fn client(io: S, target: &Target, config: Arc<ClientConfig>) -> Result<Self, Error> {
-        Ok(Self::of(io, tls::client(target, config)?))
+        Ok(Self::of(io, Session::client(config, target)?))
     }
 
     /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone.
@@ -199,7 +199,7 @@ impl<S: Stream> TlsStream<S> {
     ///
     /// [`Error::Tls`] for an inconsistent configuration.
     pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, Error> {
-        Ok(Self::of(io, tls::server(config)?))
+        Ok(Self::of(io, Session::server(config)?))
     }
 
     /// With a session made elsewhere that has read nothing yet.
@@ -262,9 +262,11 @@ impl<S: Stream> TlsStream<S> {
         let mut wire = self.shared.session().lend();
         let done = read(&mut self.io, wire.room());
         let mut session = self.shared.session();
-        match &done {
-            Poll::Ready(Ok(len)) => session.receive(wire, *len),
-            _ => session.shed(wire),
+        session.restore(wire);
+        match done {
+            Poll::Ready(Ok(0)) => session.end_of_stream(),
+            Poll::Ready(Ok(len)) => session.commit(len),
+            _ => session.commit(0),
         }
         drop(session);
         if rest.is_some() {
@@ -283,7 +285,7 @@ impl<S: Stream> TlsStream<S> {
         let mut output = lock(&shared.output);
         output.send(io)?;
         let mut session = shared.session();
-        let taken = session.write(from)?;
+        let taken = session.write_slices(from)?;
         output.fill(&mut session)?;
         drop(session);
         match shared.drain(io, output, false) {
@@ -397,7 +399,7 @@ impl<S: Stream> Read for TlsStream<S> {
         let _input = lock(&shared.input);
         let mut waited = Waited::default();
         loop {
-            let read = shared.session().read(buf);
+            let read = shared.session().read_on(buf);
             match read {
                 Ok(Some(n)) => return Ok(n),
                 Ok(None) => self.fill(&mut waited)?,

@@ -1,6 +1,6 @@
 //! Bytes on their way in or out, in a buffer lent by the thread's pool while there are any.
 use crate::proto::pool;
-use std::{fmt, vec, vec::Vec};
+use std::{fmt, io, vec, vec::Vec};
 
 /// The least that is lent to build records in, and what is lent to read them to: the longest, and as
 /// much again.
@@ -64,6 +64,7 @@ impl Buffer {
     }
 
     pub(crate) fn commit(&mut self, len: usize) {
+        assert!(len <= self.bytes.len() - self.end, "committed more than was spare");
         self.end += len;
     }
 
@@ -101,6 +102,18 @@ fn take(len: usize) -> Vec<u8> {
     }
     pool::give(bytes);
     vec![0; len]
+}
+
+/// Takes all, at the end.
+impl io::Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Drop for Buffer {

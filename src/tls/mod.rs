@@ -40,6 +40,7 @@
 mod agreed;
 pub(crate) mod blocking;
 mod buffer;
+mod incoming;
 mod kernel;
 pub(crate) mod maybe;
 mod opening;
@@ -49,12 +50,10 @@ mod session;
 pub(crate) mod tokio;
 
 pub use self::session::Session;
-use crate::proto::url::Target;
 pub use ::rustls;
 use ::rustls::{
-    AlertDescription, CertificateError, ClientConfig, ServerConfig,
+    AlertDescription, CertificateError, ClientConfig,
     crypto::{CryptoProvider, ring},
-    pki_types::ServerName,
 };
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::{
@@ -62,7 +61,6 @@ use std::{
     fmt, io,
     string::ToString,
     sync::{Arc, OnceLock},
-    vec,
     vec::Vec,
 };
 
@@ -104,20 +102,6 @@ pub(crate) type Client = Arc<ClientConfig>;
 /// The configuration by default.
 pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
     platform_config().map(Some)
-}
-
-/// A client's session. Asks for the name of the host (SNI; none for an address), and for HTTP/1.1
-/// whatever the configuration says.
-pub(crate) fn client(target: &Target, config: Client) -> Result<Session, TlsError> {
-    let name = ServerName::try_from(target.server_name())
-        .map_err(|_| TlsError::from(::rustls::Error::UnsupportedNameType))?;
-    let alpn = vec![ALPN.to_vec()];
-    Ok(Session::client(config, name.to_owned(), alpn)?)
-}
-
-/// A server's session.
-pub(crate) fn server(config: Arc<ServerConfig>) -> Result<Session, TlsError> {
-    Ok(Session::server(config)?)
 }
 
 /// Why TLS failed, by the peer's fault or this end's configuration.

@@ -1,25 +1,93 @@
 //! A session without I/O: ciphertext in, plaintext out, and the other way.
 use super::{
-    TlsError,
+    ALPN, TlsError,
     buffer::Buffer,
     opening::Opening,
-    records::{Fault, Opened, Records},
+    records::{Records, WAITING},
 };
+use crate::proto::url::Target;
 use ::rustls::{
     ClientConfig, ClientConnection, Connection, Error, ServerConfig, ServerConnection,
     pki_types::ServerName,
 };
+use bytes::Buf;
 use core::ops::Range;
 use std::{
     boxed::Box,
     fmt,
-    io::{self, Read, Write},
+    io::{self, IoSlice, Write},
     sync::Arc,
-    vec::Vec,
+    vec,
 };
 
-/// A session of TLS, as its stream shows it: versions agreed on, the peer's certificates, the name
-/// asked for.
+/// A session of TLS without I/O, for an event loop of your own; and what the TLS streams of the adapters show of
+/// theirs: versions agreed on, the peer's certificates, the name asked for.
+///
+/// It stands between a stream and a [`Connection`](crate::Connection), or its opening handshake. Each turn of a loop, in
+/// this order:
+///
+/// 1. [`read`](Self::read) plaintext into the connection's `spare_mut`, and commit it there.
+/// 2. Step the connection, which answers.
+/// 3. [`write`](Self::write) the connection's `outgoing` here.
+/// 4. Write what is [`outgoing`](Self::outgoing) here to the stream, and [`advance`](Self::advance); again from 3, if
+///    the connection still has some. There is something whatever the connection says: handshakes, tickets, alerts.
+/// 5. Where `read` gave `None`, read the stream into [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), or
+///    say that it [ended](Self::end_of_stream).
+///
+/// The handshake of TLS needs nothing else. Sessions stack: the stream may be a `Session` too (`wss` through an HTTPS
+/// proxy). Nothing is bounded in time here: the deadlines of the connection and of its opening handshake, which is there
+/// from the start, are those of TLS as well.
+///
+/// ```
+/// use std::io;
+/// use tickwire::{Connection, tls::Session};
+///
+/// /// A turn, between a session and the other end's. Whether there was anything to do.
+/// fn turn(tls: &mut Session, conn: &mut Connection, far: &mut Session) -> io::Result<bool> {
+///     let read = tls.read(conn.receiver_mut().spare_mut())?;
+///     match read {
+///         Some(0) => conn.receiver_mut().end_of_stream(),
+///         Some(n) => conn.receiver_mut().commit(n),
+///         None => {} // here a loop would wait for its stream, and read it into `tls.spare_mut()`
+///     }
+///     tls.write(&mut conn.sender_mut().outgoing())?;
+///     let sent = tls.has_outgoing();
+///     while tls.has_outgoing() {
+///         let out = tls.outgoing(); // a loop would write it to its stream
+///         let room = far.spare_mut();
+///         let n = out.len().min(room.len());
+///         room[..n].copy_from_slice(&out[..n]);
+///         far.commit(n);
+///         tls.advance(n);
+///     }
+///     Ok(sent || read.is_some())
+/// }
+/// # use tickwire::{Config, Message, Negotiated, Step, SystemEntropy, tls::rustls::{self, pki_types::PrivateKeyDer}};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let pair = rcgen::generate_simple_self_signed(["localhost".into()])?;
+/// # let certificate = pair.cert.der().clone();
+/// # let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der())?;
+/// # let mut roots = rustls::RootCertStore::empty();
+/// # roots.add(certificate.clone())?;
+/// # let trusting = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+/// # let certified = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key)?;
+///
+/// let mut near = Session::client(trusting.into(), &"wss://localhost/".parse()?)?;
+/// let mut far = Session::server(certified.into())?;
+/// # let (config, entropy) = (Config::default(), SystemEntropy::new()?);
+/// # let mut client = Connection::client(&config, Negotiated::default(), entropy);
+/// # let mut server = Connection::server(&config, Negotiated::default());
+/// client.sender_mut().feed("over TLS")?;
+/// while turn(&mut near, &mut client, &mut far)? | turn(&mut far, &mut server, &mut near)? {}
+/// assert_eq!(server.step()?, Step::Message);
+/// assert_eq!(server.receiver().message(), Some(Message::Text("over TLS")));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// **Closing.** Where the connection's [`ending`](crate::Connection::ending) is to shut down,
+/// [`close`](Self::close) first, and write what is outgoing. Where `read` fails, tell the peer why by writing what is
+/// outgoing, then the connection, by its receiver's `end_of_stream`.
 ///
 /// Where a configuration has `enable_secret_extraction` set and TLS 1.3 is spoken, records are opened
 /// where they lie and sealed where they are built, by this crate with the cryptography of the
@@ -31,18 +99,18 @@ pub struct Session {
     /// and the reader sends it. From the first write on, the writer sends everything.
     opening: bool,
     /// Ciphertext that came and has not been decrypted.
-    input: Buffer,
+    pub(super) input: Buffer,
     /// In the first record there, which is `record` bytes long, data that nobody has read.
-    plain: Range<usize>,
-    record: usize,
+    pub(super) plain: Range<usize>,
+    pub(super) record: usize,
     /// Ciphertext to be written; rustls has its own.
-    out: Buffer,
+    pub(super) out: Buffer,
     /// Why nothing more can be read, after everything before it.
-    failed: Option<Error>,
+    pub(super) failed: Option<Error>,
     /// The stream has ended, which may be too early.
-    eof: bool,
+    pub(super) eof: bool,
     /// The peer has announced, in TLS, that it sends no more.
-    ended: bool,
+    pub(super) ended: bool,
     /// We have.
     closed: bool,
 }
@@ -77,11 +145,19 @@ impl Session {
         Self::with(Engine::Rustls(Box::new(conn)))
     }
 
-    pub(crate) fn client(
-        config: Arc<ClientConfig>,
-        name: ServerName<'static>,
-        alpn: Vec<Vec<u8>>,
-    ) -> Result<Self, Error> {
+    /// As a client of the server at `target`, such as [`Request::target`]: its certificate has to be for that host,
+    /// whatever was dialed. ALPN asks for HTTP/1.1, whatever `config` says. For the platform's roots there is
+    /// [`platform_config`](super::platform_config). The first message is [outgoing](Self::outgoing) at once.
+    ///
+    /// [`Request::target`]: crate::handshake::client::Request::target
+    ///
+    /// # Errors
+    ///
+    /// For a host that is not a name for TLS.
+    pub fn client(config: Arc<ClientConfig>, target: &Target) -> Result<Self, TlsError> {
+        let name = ServerName::try_from(target.server_name())
+            .map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
+        let (name, alpn) = (name.to_owned(), vec![ALPN.to_vec()]);
         if config.enable_secret_extraction {
             Ok(Self::with(Engine::Opening(Box::new(Opening::client(config, name, alpn)?))))
         } else {
@@ -89,7 +165,12 @@ impl Session {
         }
     }
 
-    pub(crate) fn server(config: Arc<ServerConfig>) -> Result<Self, Error> {
+    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone.
+    ///
+    /// # Errors
+    ///
+    /// For an inconsistent configuration.
+    pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
         // Early data, which nobody reads here, the other shape does not let wait.
         if config.enable_secret_extraction && config.max_early_data_size == 0 {
             Ok(Self::with(Engine::Opening(Box::new(Opening::server(config)?))))
@@ -118,7 +199,108 @@ impl Session {
         session
     }
 
-    pub(crate) fn is_handshaking(&self) -> bool {
+    // Inputs.
+
+    /// Room to read the stream to, 4 KiB at least. To be asked for where [`read`](Self::read) gave `None`: what was
+    /// committed and is not read waits here, however much it is. The room is the thread's, and goes back to it when
+    /// `read` gives `None` again, or with a `commit` of 0 bytes.
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        self.input.room()
+    }
+
+    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut): 0, if the stream had none; its end is
+    /// [`end_of_stream`](Self::end_of_stream). Goes on with the handshake.
+    ///
+    /// # Panics
+    ///
+    /// If `n` is more than there was room for.
+    pub fn commit(&mut self, n: usize) {
+        self.input.commit(n);
+        match n {
+            0 => self.shed(),
+            _ => self.go_on(),
+        }
+    }
+
+    /// Says that the stream ended. What came is still to be read; then, if the peer had not announced its end
+    /// (RFC 8446 §6.1), comes the error `UnexpectedEof`.
+    pub fn end_of_stream(&mut self) {
+        self.eof = true;
+    }
+
+    // Commands.
+
+    /// Seals plaintext, in the fewest records: from a connection's or a handshake's `outgoing`, or another session's.
+    /// Takes the bytes from there, and returns how many, which is not all while 64 KiB of ciphertext are
+    /// [outgoing](Self::outgoing): write that, and go on. None are taken before the end of the handshake of TLS.
+    ///
+    /// The connection counts as written what was taken here.
+    ///
+    /// # Errors
+    ///
+    /// That of [`read`](Self::read), where that has failed; `BrokenPipe` after [`close`](Self::close).
+    pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
+        if self.is_handshaking() {
+            return self.check().map(|()| 0);
+        }
+        let mut all = 0;
+        while from.has_remaining() {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let n = from.chunks_vectored(&mut slices);
+            match self.write_slices(slices.get(..n).unwrap_or_default())? {
+                0 => break,
+                taken => (all, ()) = (all + taken, from.advance(taken)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Announces that nothing more is sent, by a close_notify, which is [outgoing](Self::outgoing) then: before the
+    /// stream is shut for writing. What the peer sends can still be read (RFC 8446 §6.1).
+    pub fn close(&mut self) {
+        self.closed = true;
+        match &mut self.engine {
+            _ if self.failed.is_some() => {} // the last word was an alert
+            Engine::Rustls(conn) => conn.send_close_notify(),
+            Engine::Opening(opening) => opening.close(&mut self.out),
+            Engine::Records(records) => records.end(None, &mut self.out),
+            Engine::Failed => {}
+        }
+    }
+
+    // Outputs.
+
+    /// The ciphertext to write to the stream next. Some of it may come of any call, [`read`](Self::read) too.
+    pub fn outgoing(&mut self) -> &[u8] {
+        if let Engine::Rustls(conn) = &mut self.engine
+            && self.out.is_empty()
+        {
+            while conn.wants_write() && conn.write_tls(&mut self.out).is_ok() {}
+        }
+        self.out.filled()
+    }
+
+    /// The stream took the first `n` bytes of [`outgoing`](Self::outgoing).
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    pub fn advance(&mut self, n: usize) {
+        assert!(n <= self.out.len(), "advanced beyond what is outgoing");
+        self.out.consume(n);
+        if !self.has_outgoing() {
+            self.flushed();
+        }
+    }
+
+    /// Whether there is ciphertext to write.
+    pub fn has_outgoing(&self) -> bool {
+        !self.out.is_empty() || matches!(&self.engine, Engine::Rustls(conn) if conn.wants_write())
+    }
+
+    /// Whether the handshake of TLS is not over: [`write`](Self::write) takes nothing yet, and a client's
+    /// [certificates](Self::peer_certificates) are not known.
+    pub fn is_handshaking(&self) -> bool {
         match &self.engine {
             Engine::Rustls(conn) => conn.is_handshaking(),
             Engine::Opening(opening) => opening.state().is_handshaking(),
@@ -139,156 +321,12 @@ impl Session {
         }
     }
 
-    /// Whether there is ciphertext to be written.
-    pub(crate) fn wants_write(&self) -> bool {
-        match &self.engine {
-            Engine::Rustls(conn) => conn.wants_write(),
-            _ => !self.out.is_empty(),
-        }
-    }
+    // For the streams.
 
     /// All ciphertext was written, and the stream flushed.
     pub(crate) fn flushed(&mut self) {
         self.opening &= self.is_handshaking();
         self.out.shed();
-    }
-
-    /// All plaintext so far: `Some(0)` after the peer has announced its end,
-    /// `None` if the stream has to be read first.
-    pub(crate) fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
-        match &mut self.engine {
-            Engine::Rustls(_) => return self.read_from_rustls(to),
-            Engine::Opening(opening) => match opening.read(to) {
-                0 => self.progress(),
-                n => return Ok(Some(n)),
-            },
-            Engine::Records(_) | Engine::Failed => {}
-        }
-        // Again, for what has come of that.
-        match &mut self.engine {
-            Engine::Opening(opening) => match opening.read(to) {
-                0 if self.ended => Ok(Some(0)),
-                0 => self.check().map(|()| None),
-                n => Ok(Some(n)),
-            },
-            _ => self.open(to),
-        }
-    }
-
-    fn read_from_rustls(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
-        loop {
-            let Engine::Rustls(conn) = &mut self.engine else {
-                return Ok(None);
-            };
-            match conn.reader().read(to) {
-                Ok(n) => {
-                    self.ended |= n == 0 && !to.is_empty();
-                    return Ok(Some(n));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => {
-                    self.eof = true;
-                    return self.check().map(|()| None);
-                }
-            }
-            if self.input.is_empty() {
-                return self.check().map(|()| None);
-            }
-            self.decrypt();
-        }
-    }
-
-    /// Opens what has come, as far as there is room for its data.
-    fn open(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
-        let mut end = 0;
-        loop {
-            end += self.take_plain(to.get_mut(end..).unwrap_or_default());
-            if !self.plain.is_empty() || !self.open_one() {
-                break;
-            }
-        }
-        match end {
-            0 if self.ended => Ok(Some(0)),
-            0 => self.check().map(|()| None),
-            _ => Ok(Some(end)),
-        }
-    }
-
-    /// Opens the first record. Returns whether there was one, and the session goes on.
-    fn open_one(&mut self) -> bool {
-        let Engine::Records(records) = &mut self.engine else {
-            return false;
-        };
-        if self.ended || self.failed.is_some() {
-            return false;
-        }
-        match records.open(self.input.filled_mut()) {
-            Ok(Opened::Partial) => return false,
-            Ok(Opened::Data { record, plain }) if !plain.is_empty() => {
-                (self.record, self.plain) = (record, plain);
-            }
-            Ok(Opened::Data { record, .. } | Opened::Message { record }) => {
-                self.input.consume(record);
-            }
-            Ok(Opened::End) => {
-                self.ended = true;
-                self.input.clear();
-            }
-            Err(fault) => self.fail(fault),
-        }
-        true
-    }
-
-    /// Of the data in the first record, which then makes place for the next.
-    fn take_plain(&mut self, to: &mut [u8]) -> usize {
-        let from = self.input.filled().get(self.plain.clone()).unwrap_or_default();
-        let len = from.len().min(to.len());
-        if let (Some(to), Some(from @ [_, ..])) = (to.get_mut(..len), from.get(..len)) {
-            to.copy_from_slice(from);
-            self.plain.start += len;
-            if self.plain.is_empty() {
-                self.input.consume(self.record);
-            }
-        }
-        len
-    }
-
-    fn fail(&mut self, fault: Fault) {
-        if let (Engine::Records(records), Some(alert)) = (&mut self.engine, fault.alert) {
-            records.end(Some(alert), &mut self.out);
-        }
-        self.failed = Some(fault.error);
-        self.input.clear();
-    }
-
-    /// Goes on with the handshake, to what follows it.
-    fn progress(&mut self) {
-        while let (Engine::Opening(opening), None) = (&mut self.engine, &self.failed) {
-            let handshaking = opening.state().is_handshaking();
-            match opening.take(&mut self.out) {
-                Ok(ended) => self.ended |= ended,
-                Err(error) => return self.failed = Some(error),
-            }
-            if !handshaking || opening.state().is_handshaking() {
-                return;
-            }
-            if opening.gives_keys() {
-                self.change();
-            }
-        }
-    }
-
-    /// The handshake is over: from here on records are ours.
-    fn change(&mut self) {
-        if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, Engine::Failed) {
-            match opening.into_records() {
-                Ok((records, rest)) => {
-                    self.engine = Engine::Records(Box::new(records));
-                    self.input = rest;
-                }
-                Err(error) => self.failed = Some(error),
-            }
-        }
     }
 
     /// Whether the session can go on without an end that was not announced, or a failure.
@@ -312,89 +350,48 @@ impl Session {
         Ok(())
     }
 
-    /// To read the stream to its [`room`](Buffer::room), and then to [`receive`](Self::receive) or [`shed`](Self::shed) it.
-    /// To be called only if [`read`](Self::read) asked for it.
+    /// To read the stream to its [`room`](Buffer::room) while others use the session, and then to
+    /// [`restore`](Self::restore) it.
     pub(crate) fn lend(&mut self) -> Buffer {
         core::mem::take(&mut self.input)
     }
 
-    /// Takes the buffer back with `len` bytes more; none are the end of the stream.
-    pub(crate) fn receive(&mut self, mut wire: Buffer, len: usize) {
-        wire.commit(len);
+    /// Takes the buffer back, as if [`spare_mut`](Self::spare_mut) had given its room.
+    pub(crate) fn restore(&mut self, wire: Buffer) {
         self.input = wire;
-        self.eof |= len == 0;
-        self.advance();
-    }
-
-    /// Goes on with what has come, as far as that is done before it is read.
-    fn advance(&mut self) {
-        match &mut self.engine {
-            // Bytes after a close_notify are not data (A98).
-            _ if self.ended || self.failed.is_some() => self.input.clear(),
-            Engine::Rustls(_) => self.decrypt(),
-            Engine::Opening(opening) => {
-                opening.push(self.input.filled());
-                self.input.clear();
-                self.progress();
-            }
-            Engine::Records(_) | Engine::Failed => {}
-        }
     }
 
     /// Takes bytes that were read before the session began.
     pub(crate) fn begin_with(&mut self, ahead: &[u8]) {
         if !ahead.is_empty() {
             self.input.push(ahead);
-            self.advance();
+            self.go_on();
         }
     }
 
-    /// Has rustls decrypt what has come, up to as much plaintext as it keeps at a time.
-    fn decrypt(&mut self) {
-        let Engine::Rustls(conn) = &mut self.engine else {
-            return;
-        };
-        let mut plain = 0;
-        while !self.input.is_empty() {
-            match conn.read_tls(&mut self.input.filled()) {
-                // The end, or bytes after a close_notify, which are not data (A98).
-                Ok(0) => return self.input.clear(),
-                Ok(n) => self.input.consume(n),
-                Err(_) if plain > 0 => return,
-                Err(error) => {
-                    self.failed = Some(Error::General(std::format!("{error}")));
-                    return self.input.clear();
-                }
-            }
-            match conn.process_new_packets() {
-                Ok(state) => plain = state.plaintext_bytes_to_read(),
-                Err(error) => {
-                    self.failed = Some(error);
-                    return self.input.clear();
-                }
-            }
-        }
-    }
-
-    /// Takes the buffer back as it was, and gives away the memory that holds nothing.
-    pub(crate) fn shed(&mut self, wire: Buffer) {
-        self.input = wire;
+    /// Gives away the memory that holds nothing.
+    pub(super) fn shed(&mut self) {
         self.input.shed();
         self.out.shed();
     }
 
     /// Encrypts, some 64 KiB at most, all slices together in the fewest records. To be
     /// called only when the handshake is done.
-    pub(crate) fn write(&mut self, from: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        // Our alert was the last that is sent, and rustls is not to be asked again.
+        if self.failed.is_some() {
+            return self.check().map(|()| 0);
+        }
+        if self.closed {
+            let what = "nothing is sent behind the close_notify of TLS";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, what));
+        }
         let taken = match &mut self.engine {
+            Engine::Rustls(_) if self.out.len() >= WAITING => 0,
             Engine::Rustls(conn) => match from {
                 [one] => conn.writer().write(one),
                 several => conn.writer().write_vectored(several),
             }?,
-            // Our alert was the last that is sent, and rustls is not to be asked again.
-            _ if self.failed.is_some() => {
-                return self.check().map(|()| 0);
-            }
             Engine::Opening(opening) => opening
                 .write(from, &mut self.out)
                 .map_err(|error| TlsError::from(error).into_io())?,
@@ -415,18 +412,6 @@ impl Session {
         let written = to.write(self.out.filled())?;
         self.out.consume(written);
         Ok(written)
-    }
-
-    /// Announces that nothing more is sent.
-    pub(crate) fn close(&mut self) {
-        self.closed = true;
-        match &mut self.engine {
-            Engine::Rustls(conn) => conn.send_close_notify(),
-            Engine::Opening(_) if self.failed.is_some() => {}
-            Engine::Opening(opening) => opening.close(&mut self.out),
-            Engine::Records(records) => records.end(None, &mut self.out),
-            Engine::Failed => {}
-        }
     }
 
     /// Whether the peer has announced its end and we have not announced ours.

@@ -72,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ///
     /// [`Error::Tls`] for a host that is not a name for TLS.
     pub fn client(io: S, target: &Target, config: Arc<ClientConfig>) -> Result<Self, Error> {
-        Ok(Self::of(io, tls::client(target, config)?))
+        Ok(Self::of(io, Session::client(config, target)?))
     }
 
     /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone.
@@ -81,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ///
     /// [`Error::Tls`] for an inconsistent configuration.
     pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, Error> {
-        Ok(Self::of(io, tls::server(config)?))
+        Ok(Self::of(io, Session::server(config)?))
     }
 
     /// With a session made elsewhere that has read nothing yet.
@@ -122,19 +122,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             // A stream that takes nothing, or fails, shows that to the reader soon enough.
             self.send_to_read(cx);
         }
-        let mut wire = self.session.lend();
-        let mut room = ReadBuf::new(wire.room());
-        match Pin::new(&mut self.io).poll_read(cx, &mut room) {
-            Poll::Ready(Ok(())) => {
-                let len = room.filled().len();
-                self.session.receive(wire, len);
-                Poll::Ready(Ok(()))
-            }
-            waits => {
-                self.session.shed(wire);
-                waits
-            }
+        let mut room = ReadBuf::new(self.session.spare_mut());
+        let done = Pin::new(&mut self.io).poll_read(cx, &mut room);
+        match (&done, room.filled().len()) {
+            (Poll::Ready(Ok(())), 0) => self.session.end_of_stream(),
+            (Poll::Ready(Ok(())), len) => self.session.commit(len),
+            _ => self.session.commit(0),
         }
+        done
     }
 
     /// Whether the session has failed; the peer is told.
@@ -193,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
 
     /// Writes all ciphertext there is.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.session.wants_write() {
+        while self.session.has_outgoing() {
             match self.session.write_tls(&mut Sink { io: &mut self.io, cx }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => self.dirty = true,
@@ -213,15 +208,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.session.may_write()?;
         ready!(self.poll_handshake(cx))?;
         // The handshake's last flight goes along with the first data.
-        if !self.session.is_opening() && self.session.wants_write() {
+        if !self.session.is_opening() && self.session.has_outgoing() {
             ready!(self.drain_to_write(cx))?;
         }
-        let mut taken = self.session.write(from)?;
+        let mut taken = self.session.write_slices(from)?;
         if taken == 0 {
             // As much waits as is kept at a time, which can be only while the handshake's last
             // words do: nothing taken would be an error.
             ready!(self.drain_to_write(cx))?;
-            taken = self.session.write(from)?;
+            taken = self.session.write_slices(from)?;
         }
         match self.drain_to_write(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -272,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
             return Poll::Ready(Ok(()));
         }
         loop {
-            match this.session.read(buf.initialize_unfilled()) {
+            match this.session.read_on(buf.initialize_unfilled()) {
                 Ok(Some(n)) => {
                     buf.advance(n);
                     return Poll::Ready(Ok(()));

@@ -14,6 +14,8 @@ mod on_threads;
 #[cfg(feature = "tokio")]
 mod on_tokio;
 mod owned;
+#[cfg(all(feature = "rustls", feature = "tokio"))]
+mod session;
 
 #[global_allocator]
 static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;

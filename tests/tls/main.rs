@@ -14,4 +14,5 @@ mod pipe;
 #[cfg(feature = "proxy")]
 mod proxies;
 mod records;
+mod session;
 mod slow;

@@ -1,0 +1,213 @@
+//! What comes: ciphertext that is opened, as far as there is room for its plaintext.
+use super::{
+    records::{Fault, Opened},
+    session::{Engine, Session},
+};
+use ::rustls::Error;
+use std::{
+    boxed::Box,
+    io::{self, Read},
+};
+
+impl Session {
+    /// Opens what came, and copies the plaintext to `to`, such as a connection's or a handshake's `spare_mut`; returns how
+    /// long it is. Plaintext for which there is no room waits for the next call. `Some(0)`, unless `to` is empty, is
+    /// the end that the peer has announced by a close_notify: what it sends behind that is ignored (RFC 8446 §6.1).
+    /// `None` asks for [more of the stream](Self::spare_mut).
+    ///
+    /// # Errors
+    ///
+    /// The same one from then on, behind all plaintext before it. `UnexpectedEof` for a stream that ends without a
+    /// close_notify: what the peer sent may not be all here. Otherwise an error of TLS, of the peer's certificate or of
+    /// its bytes, which is [`Error::Tls`](crate::Error::Tls) as an [`Error`](crate::Error); the alert that tells the
+    /// peer why is [outgoing](Self::outgoing).
+    pub fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
+        let read = self.read_on(to);
+        if let Ok(None) = read {
+            self.input.shed(); // the stream may take long
+        }
+        read
+    }
+
+    /// As [`read`](Self::read), for a stream that is read next.
+    pub(crate) fn read_on(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
+        if to.is_empty() {
+            return Ok(Some(0));
+        }
+        match &mut self.engine {
+            Engine::Rustls(_) => return self.read_from_rustls(to),
+            Engine::Opening(opening) => match opening.read(to) {
+                0 => self.progress(),
+                n => return Ok(Some(n)),
+            },
+            Engine::Records(_) | Engine::Failed => {}
+        }
+        // Again, for what has come of that.
+        match &mut self.engine {
+            Engine::Opening(opening) => match opening.read(to) {
+                0 if self.ended => Ok(Some(0)),
+                0 => self.check().map(|()| None),
+                n => Ok(Some(n)),
+            },
+            _ => self.open(to),
+        }
+    }
+
+    fn read_from_rustls(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            let Engine::Rustls(conn) = &mut self.engine else {
+                return Ok(None);
+            };
+            match conn.reader().read(to) {
+                Ok(n) => {
+                    self.ended |= n == 0;
+                    return Ok(Some(n));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => {
+                    self.eof = true;
+                    return self.check().map(|()| None);
+                }
+            }
+            if self.input.is_empty() {
+                return self.check().map(|()| None);
+            }
+            self.decrypt();
+        }
+    }
+
+    /// Opens what has come, as far as there is room for its data.
+    fn open(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut end = 0;
+        loop {
+            end += self.take_plain(to.get_mut(end..).unwrap_or_default());
+            if !self.plain.is_empty() || !self.open_one() {
+                break;
+            }
+        }
+        match end {
+            0 if self.ended => Ok(Some(0)),
+            0 => self.check().map(|()| None),
+            _ => Ok(Some(end)),
+        }
+    }
+
+    /// Opens the first record. Returns whether there was one, and the session goes on.
+    fn open_one(&mut self) -> bool {
+        let Engine::Records(records) = &mut self.engine else {
+            return false;
+        };
+        if self.ended || self.failed.is_some() {
+            return false;
+        }
+        match records.open(self.input.filled_mut()) {
+            Ok(Opened::Partial) => return false,
+            Ok(Opened::Data { record, plain }) if !plain.is_empty() => {
+                (self.record, self.plain) = (record, plain);
+            }
+            Ok(Opened::Data { record, .. } | Opened::Message { record }) => {
+                self.input.consume(record);
+            }
+            Ok(Opened::End) => {
+                self.ended = true;
+                self.input.clear();
+            }
+            Err(fault) => self.fail(fault),
+        }
+        true
+    }
+
+    /// Of the data in the first record, which then makes place for the next.
+    fn take_plain(&mut self, to: &mut [u8]) -> usize {
+        let from = self.input.filled().get(self.plain.clone()).unwrap_or_default();
+        let len = from.len().min(to.len());
+        if let (Some(to), Some(from @ [_, ..])) = (to.get_mut(..len), from.get(..len)) {
+            to.copy_from_slice(from);
+            self.plain.start += len;
+            if self.plain.is_empty() {
+                self.input.consume(self.record);
+            }
+        }
+        len
+    }
+
+    fn fail(&mut self, fault: Fault) {
+        if let (Engine::Records(records), Some(alert)) = (&mut self.engine, fault.alert) {
+            records.end(Some(alert), &mut self.out);
+        }
+        self.failed = Some(fault.error);
+        self.input.clear();
+    }
+
+    /// Goes on with the handshake, to what follows it.
+    fn progress(&mut self) {
+        while let (Engine::Opening(opening), None) = (&mut self.engine, &self.failed) {
+            let handshaking = opening.state().is_handshaking();
+            match opening.take(&mut self.out) {
+                Ok(ended) => self.ended |= ended,
+                Err(error) => return self.failed = Some(error),
+            }
+            if !handshaking || opening.state().is_handshaking() {
+                return;
+            }
+            if opening.gives_keys() {
+                self.change();
+            }
+        }
+    }
+
+    /// The handshake is over: from here on records are ours.
+    fn change(&mut self) {
+        if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, Engine::Failed) {
+            match opening.into_records() {
+                Ok((records, rest)) => {
+                    self.engine = Engine::Records(Box::new(records));
+                    self.input = rest;
+                }
+                Err(error) => self.failed = Some(error),
+            }
+        }
+    }
+
+    /// Goes on with what has come, as far as that is done before it is read.
+    pub(super) fn go_on(&mut self) {
+        match &mut self.engine {
+            // Bytes after a close_notify are not data (A98).
+            _ if self.ended || self.failed.is_some() => self.input.clear(),
+            Engine::Rustls(_) => self.decrypt(),
+            Engine::Opening(opening) => {
+                opening.push(self.input.filled());
+                self.input.clear();
+                self.progress();
+            }
+            Engine::Records(_) | Engine::Failed => {}
+        }
+    }
+
+    /// Has rustls decrypt what has come, up to as much plaintext as it keeps at a time.
+    fn decrypt(&mut self) {
+        let Engine::Rustls(conn) = &mut self.engine else {
+            return;
+        };
+        while !self.input.is_empty() {
+            match conn.read_tls(&mut self.input.filled()) {
+                // The end, or bytes after a close_notify, which are not data (A98).
+                Ok(0) => return self.input.clear(),
+                Ok(n) => self.input.consume(n),
+                Err(error) => {
+                    // It is full: what is there has to be read first.
+                    let full = conn.process_new_packets();
+                    if full.is_ok_and(|state| state.plaintext_bytes_to_read() > 0) {
+                        return;
+                    }
+                    self.failed = Some(Error::General(std::format!("{error}")));
+                    return self.input.clear();
+                }
+            }
+            if let Err(error) = conn.process_new_packets() {
+                self.failed = Some(error);
+                return self.input.clear();
+            }
+        }
+    }
+}

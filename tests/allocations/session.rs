@@ -1,0 +1,93 @@
+//! A session of TLS without I/O: what its records cost, and what it holds while it waits.
+use crate::support::{
+    alloc::{allocations, live},
+    tls::Authority,
+};
+use std::{io::Read, sync::Arc};
+use tickwire::tls::{
+    Session,
+    rustls::{ClientConfig, ServerConfig},
+};
+
+fn carry(from: &mut Session, to: &mut Session) {
+    while from.has_outgoing() {
+        let n = from.outgoing().read(to.spare_mut()).unwrap();
+        to.commit(n);
+        from.advance(n);
+    }
+}
+
+/// Reads all that has come, as a loop does before it waits.
+fn drain(session: &mut Session) -> usize {
+    let (mut to, mut all) = ([0; 1000], 0);
+    while let Some(n) = session.read(&mut to).unwrap() {
+        all += n;
+    }
+    all
+}
+
+fn configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    let authority = Authority::new();
+    (authority.client(), authority.server())
+}
+
+/// Both ends after the handshake, and the tickets of TLS.
+fn agreed((client, server): &(Arc<ClientConfig>, Arc<ServerConfig>)) -> (Session, Session) {
+    let target = "wss://localhost/".parse().unwrap();
+    let mut client = Session::client(client.clone(), &target).unwrap();
+    let mut server = Session::server(server.clone()).unwrap();
+    for _ in 0..4 {
+        carry(&mut client, &mut server);
+        assert_eq!(drain(&mut server), 0);
+        carry(&mut server, &mut client);
+        assert_eq!(drain(&mut client), 0);
+    }
+    assert!(!client.is_handshaking() && !server.is_handshaking());
+    (client, server)
+}
+
+fn echo(client: &mut Session, server: &mut Session, len: usize) {
+    say(client, server, len);
+    say(server, client, len);
+}
+
+fn say(from: &mut Session, to: &mut Session, len: usize) {
+    let plain = &[7; 16 << 10][..len];
+    assert_eq!(from.write(&mut &plain[..]).unwrap(), len);
+    carry(from, to);
+    assert_eq!(drain(to), len);
+}
+
+#[test]
+fn records_cost_no_allocation() {
+    let (mut client, mut server) = agreed(&configs());
+    for len in [1, 64, 1000, 16 << 10] {
+        echo(&mut client, &mut server, len);
+        let before = allocations();
+        (0..100).for_each(|_| echo(&mut client, &mut server, len));
+        assert_eq!(allocations() - before, 0, "{len} bytes");
+    }
+}
+
+#[test]
+fn a_session_that_waits_holds_no_buffers() {
+    let configs = configs();
+    let mut all: Vec<_> = (0..4).map(|_| agreed(&configs)).collect();
+    all.iter_mut().for_each(|(client, server)| echo(client, server, 16 << 10));
+    for asks in [false, true] {
+        let before = live();
+        let more = Vec::from_iter((0..20).map(|_| {
+            let (mut client, mut server) = agreed(&configs);
+            echo(&mut client, &mut server, 16 << 10);
+            if asks {
+                // The stream, which has nothing.
+                assert!(server.spare_mut().len() >= 16 << 10);
+                server.commit(0);
+            }
+            (client, server)
+        }));
+        let each = (live() - before) / 20;
+        assert!(each < 12 << 10, "two ends hold {each} bytes");
+        drop(more);
+    }
+}
