@@ -291,16 +291,15 @@ impl<'a> Authority<'a> {
         if host.is_empty() {
             return Err(UrlError::EmptyHost);
         }
-        if !host.is_ascii() {
-            return Err(UrlError::NonAsciiHost);
-        }
-        let named = |label: &[u8]| {
-            let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-            !label.is_empty() && label.iter().all(legal)
-        };
-        let labels = host.strip_suffix('.').unwrap_or(host).as_bytes();
-        if !labels.split(|&b| b == b'.').all(named) {
-            return Err(UrlError::BadHost);
+        let labels = host.strip_suffix('.').unwrap_or(host);
+        let mut before = b'.';
+        let legal = labels.bytes().all(|b| {
+            let begins = core::mem::replace(&mut before, b) == b'.';
+            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_') || (b == b'.' && !begins)
+        });
+        // No label is empty.
+        if !legal || before == b'.' {
+            return Err(if host.is_ascii() { UrlError::BadHost } else { UrlError::NonAsciiHost });
         }
         Ok(Self { host, zone: None, v6: false, port })
     }

@@ -21,12 +21,17 @@ pub(crate) async fn accept<I: Source + Timer + Output + Unpin>(
     io: I,
     config: &Config,
 ) -> Result<WebSocket<I>, Error> {
-    let refused = match Accepting::Reading(Incoming::new(io, config)).await? {
-        Ok(ws) => return Ok(ws),
-        Err(refused) => refused,
+    let mut accepting = Accepting::Reading(Incoming::new(io, config));
+    let checked = poll_fn(|cx| accepting.poll(cx)).await?;
+    let error = match checked {
+        Ok(()) => HandshakeError::Incomplete,
+        Err(error) => error,
     };
-    let (handshake, error) = *refused;
-    Err(handshake.reject_bad(error).await)
+    match accepting {
+        Accepting::Writing(ws) => Ok(ws),
+        Accepting::Reading(handshake) => Err(handshake.reject_bad(error).await),
+        Accepting::Neither => Err(error.into()),
+    }
 }
 
 /// What [`accept`] does with a good request. Written by hand: an `async fn` would have room for
@@ -35,32 +40,25 @@ pub(crate) async fn accept<I: Source + Timer + Output + Unpin>(
 enum Accepting<I> {
     Reading(Incoming<I>),
     Writing(WebSocket<I>),
-    Done,
+    /// Between the two.
+    Neither,
 }
 
-impl<I: Source + Timer + Output + Unpin> Future for Accepting<I> {
-    /// The connection, or a request to be refused.
-    type Output = Result<Result<WebSocket<I>, Box<(Incoming<I>, HandshakeError)>>, Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        if let Self::Reading(handshake) = this {
-            let checked = ready!(handshake.poll_request(cx));
-            let Self::Reading(handshake) = core::mem::replace(this, Self::Done) else {
-                return Poll::Pending; // it was
-            };
-            if let Err(error) = checked? {
-                return Poll::Ready(Ok(Err(Box::new((handshake, error)))));
+impl<I: Source + Timer + Output> Accepting<I> {
+    /// Goes on until the response is written, or the request, still being read, is found bad.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<(), HandshakeError>, Error>> {
+        if let Self::Reading(handshake) = self {
+            if let Err(error) = ready!(handshake.poll_request(cx))? {
+                return Poll::Ready(Ok(Err(error)));
             }
-            *this = Self::Writing(handshake.accept_corked(Accept::default())?);
+            if let Self::Reading(handshake) = core::mem::replace(self, Self::Neither) {
+                *self = Self::Writing(handshake.accept_corked(Accept::default())?);
+            }
         }
-        if let Self::Writing(ws) = this {
+        if let Self::Writing(ws) = self {
             ready!(ws.poll_flush(cx, false))?;
         }
-        match core::mem::replace(this, Self::Done) {
-            Self::Writing(ws) => Poll::Ready(Ok(Ok(ws))),
-            _ => Poll::Pending, // polled after completion
-        }
+        Poll::Ready(Ok(Ok(())))
     }
 }
 

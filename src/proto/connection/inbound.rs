@@ -47,10 +47,10 @@ impl fmt::Debug for Opened {
 
 impl Inbound {
     #[inline(always)]
-    pub(super) fn new(role: Role, config: &Config, rx: Receiver, negotiated: Negotiated) -> Self {
+    pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
         Self {
-            rx,
+            rx: Receiver::new(role, config),
             timers: Timers::new(config),
             role,
             shut: false,

@@ -188,12 +188,16 @@ impl Connection {
         negotiated: Negotiated,
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
-        let (mut rx, mut tx) = (Receiver::new(role, config), Sender::new(config, entropy));
-        if let Some(agreed) = negotiated.deflate {
-            rx.set_deflate(role, config, agreed);
-            tx.set_deflate(role, config, agreed);
+        let deflate = negotiated.deflate;
+        let mut this = Self {
+            inbound: Inbound::new(role, config, negotiated),
+            tx: Sender::new(config, entropy),
+        };
+        if let Some(agreed) = deflate {
+            this.inbound.rx.set_deflate(role, config, agreed);
+            this.tx.set_deflate(role, config, agreed);
         }
-        Self { inbound: Inbound::new(role, config, rx, negotiated), tx }
+        this
     }
 
     /// Takes over the bytes that a handshake has read, and queues its response, in the parts it has; if

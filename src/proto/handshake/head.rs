@@ -3,7 +3,8 @@
 //! [`Scan`] finds the end in one pass however the bytes trickle in, enforces the limits as they
 //! do, and refuses forms that parsers read differently, which is how requests are smuggled: bare
 //! LF, bare CR, folded lines, control characters. The complete head then goes through `httparse`
-//! once, for the grammar of the first line and of names and values.
+//! once, for the grammar of the first line and of names and values. A request that came in one read goes
+//! there at once: only where that finds a fault, or more than one head, is it scanned too.
 //! [`server`](super::server) and [`client`](super::client) interpret the headers of the validated
 //! head with [`Headers`].
 use super::HandshakeError;
@@ -90,6 +91,23 @@ impl Scan {
         }
     }
 
+    /// Whether [`run`](Self::run) would take a head of this many headers, the first line of which has
+    /// `first` bytes, after httparse took it. Of the forms refused there, that takes only an empty line in
+    /// front and a line that ends in a bare LF.
+    fn takes(&self, head: &[u8], first: usize, headers: usize) -> bool {
+        // A loop that does not stop early becomes a few wide instructions.
+        let behind = head.get(1..).unwrap_or_default();
+        let bare = head
+            .iter()
+            .zip(behind)
+            .fold(false, |bare, (&before, &b)| bare | ((b == b'\n') & (before != b'\r')));
+        !bare
+            && !matches!(head.first(), Some(b'\r' | b'\n'))
+            && head.len() <= self.max_head
+            && headers <= self.max_headers
+            && first <= self.max_line
+    }
+
     /// How far the current line may reach.
     fn window(&self) -> usize {
         if self.is_bound() { self.max_line + LINE_END } else { self.max_head }
@@ -164,11 +182,29 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
+    /// Parses a head that came in one read and is all there is, as most are: one pass instead of two.
+    /// `None` if `scan` has to look first, and say what is wrong with it.
+    pub(super) fn parse_at_once<'a, T>(
+        wire: &'a [u8],
+        scan: &Scan,
+        look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
+    ) -> Option<(Self, T)> {
+        if scan.at > 0 || !wire.ends_with(b"\r\n\r\n") {
+            return None;
+        }
+        let (line, found) = Self::parse(wire, |request| {
+            let first = wire.iter().position(|&b| b == b'\r')?;
+            scan.takes(wire, first, request.headers.len()).then(|| look(request))
+        })
+        .ok()?;
+        Some((line, found?))
+    }
+
     /// Parses a head that [`Scan`] accepted.
-    pub(super) fn parse<T>(
-        head: &[u8],
-        look: impl FnOnce(Self, &httparse::Request<'_, '_>) -> T,
-    ) -> Result<T, HandshakeError> {
+    pub(super) fn parse<'a, T>(
+        head: &'a [u8],
+        look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
+    ) -> Result<(Self, T), HandshakeError> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(head, &mut headers) {
@@ -185,7 +221,7 @@ impl RequestLine {
             return Err(HandshakeError::Malformed { what: "request target" });
         }
         let method = parsed.method.unwrap_or_default().len();
-        Ok(look(Self { method, target: target.len(), len: head.len() }, &parsed))
+        Ok((Self { method, target: target.len(), len: head.len() }, look(&parsed)))
     }
 
     /// Method and target of the head this was parsed from.
@@ -356,6 +392,7 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 }
 
 /// Whether a list has this token in it, as a whole and without regard to case. Mostly there is no other.
+#[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
     let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
     is(value) || list(value).any(is)

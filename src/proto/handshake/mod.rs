@@ -348,9 +348,11 @@ pub fn accept_key(key: &str) -> String {
 
 /// [`accept_key`] without an allocation. The result is ASCII.
 pub(crate) fn accept_value(key: &[u8]) -> [u8; ACCEPT_LEN] {
-    let digest = Sha1::new_with_prefix(key).chain_update(GUID).finalize();
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(GUID);
     let mut value = [0; ACCEPT_LEN];
-    let written = STANDARD.encode_slice(digest, &mut value);
+    let written = STANDARD.encode_slice(hash.finalize(), &mut value);
     debug_assert_eq!(written, Ok(ACCEPT_LEN));
     value
 }

@@ -16,7 +16,7 @@ use core::fmt;
 pub struct Reading {
     role: Role,
     pub(super) buf: RecvBuffer,
-    scan: Scan,
+    pub(super) scan: Scan,
     /// `None` while more has to be read.
     outcome: Option<Result<(), HandshakeError>>,
     /// There is a head at the front of `buf`, to be looked at after an error too.

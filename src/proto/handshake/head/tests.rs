@@ -35,6 +35,40 @@ fn limits_hold_to_the_byte_and_however_the_head_is_cut() {
 }
 
 #[test]
+fn a_head_is_parsed_at_once_just_where_the_scan_would_take_it() {
+    let good = b"GET /a HTTP/1.1\r\nHost: a\r\nb:\t c \r\nd:\r\n\r\n";
+    let config = Config::default().max_head(good.len()).max_headers(3).max_request_line(15);
+    let check = |head: &[u8]| {
+        let scan = Scan::new(Role::Server, &config);
+        let at_once = RequestLine::parse_at_once(head, &scan, |_| ());
+        let taken = Scan::new(Role::Server, &config).run(head) == Ok(Some(head.len()));
+        let fine = taken && RequestLine::parse(head, |_| ()).is_ok();
+        assert_eq!(at_once.is_some(), fine, "{:?}", head.escape_ascii().to_string());
+        fine
+    };
+    assert!(check(good));
+    let mut fine = 0;
+    for at in 0..good.len() {
+        for &byte in b"\0\t\n\r :x\x7f\x80" {
+            for (removed, added) in [(0, &[byte][..]), (1, &[byte]), (1, &[]), (2, &[byte])] {
+                let mut head = good.to_vec();
+                head.splice(at..good.len().min(at + removed), added.iter().copied());
+                fine += u32::from(check(&head));
+            }
+        }
+    }
+    assert!(fine > 100, "{fine}");
+    for config in [
+        config.clone().max_head(good.len() - 1),
+        config.clone().max_headers(2),
+        config.clone().max_request_line(14),
+    ] {
+        let scan = Scan::new(Role::Server, &config);
+        assert!(RequestLine::parse_at_once(good, &scan, |_| ()).is_none(), "{config:?}");
+    }
+}
+
+#[test]
 fn bytes_are_found_wherever_they_are_and_whatever_is_around_them() {
     let mut seed = 1_u32;
     for _ in 0..20_000 {

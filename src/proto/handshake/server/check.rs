@@ -13,9 +13,9 @@ const VERSION: &str = "Sec-WebSocket-Version";
 const MAX_SUBPROTOCOLS: usize = 128;
 
 /// The checks of RFC 6455 §4.2.1 on a request of HTTP/1.1. Returns its Sec-WebSocket-Key.
-pub(super) fn request(
-    request: &httparse::Request<'_, '_>,
-) -> Result<[u8; KEY_LEN], HandshakeError> {
+pub(super) fn request<'a>(
+    request: &httparse::Request<'_, 'a>,
+) -> Result<&'a [u8; KEY_LEN], HandshakeError> {
     // §4.2.1 item 1.
     if request.method != Some("GET") {
         return Err(HandshakeError::BadMethod);
@@ -23,7 +23,8 @@ pub(super) fn request(
     let (mut host, mut origin, mut upgrade, mut version, mut key) = (None, None, None, None, None);
     let (mut connection, mut body, mut offered) = (false, false, None);
     for &httparse::Header { name, value } in &*request.headers {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        // Most write a name as the RFC does, which is one compare.
+        let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
         if is(HOST) {
             once(&mut host, value, HOST)?;
         } else if is("Connection") {
@@ -72,10 +73,9 @@ pub(super) fn request(
     }
     // §4.2.1 item 5: base64 of 16 bytes. Bits that encode nothing may have any value.
     let key = key.ok_or(HandshakeError::MissingHeader(KEY))?;
-    let key: [u8; KEY_LEN] = key.try_into().map_err(|_| HandshakeError::BadHeader(KEY))?;
+    let key: &[u8; KEY_LEN] = key.try_into().map_err(|_| HandshakeError::BadHeader(KEY))?;
     match key.split_last_chunk() {
-        // A loop that does not stop early becomes a few wide instructions.
-        Some((digits, b"==")) if digits.iter().fold(true, |all, &b| all & is_base64(b)) => {}
+        Some((digits, b"==")) if digits.iter().all(|&b| BASE64[usize::from(b)]) => {}
         _ => return Err(HandshakeError::BadHeader(KEY)),
     }
     Ok(key)
@@ -109,10 +109,16 @@ fn once<'a>(
     }
 }
 
-/// RFC 4648 §4, without the padding.
-fn is_base64(b: u8) -> bool {
-    b.is_ascii_alphanumeric() | (b == b'+') | (b == b'/')
-}
+/// Whether a byte is a digit of base64 (RFC 4648 §4).
+static BASE64: [bool; 256] = {
+    let mut digits = [false; 256];
+    let mut b = 0_u8;
+    while b < 128 {
+        digits[b as usize] = b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+        b += 1;
+    }
+    digits
+};
 
 /// The subprotocols of the header lines so far: tokens, no two the same (RFC 6455 §4.1 item 10).
 struct Offered<'a> {

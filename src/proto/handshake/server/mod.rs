@@ -162,21 +162,26 @@ impl Handshake {
             self.skipped = true;
             reading.buf.skip(2);
         }
-        let len = match reading.head_len() {
-            Ok(Some(len)) => len,
-            Ok(None) => return Ok(Progress::Partial),
-            // A common mistake: a client dials `wss` where there is no TLS.
-            Err(_) if reading.buf.wire().starts_with(&[0x16]) => {
-                return Err(HandshakeError::Malformed { what: "this is TLS, not HTTP" });
-            }
-            Err(error) => return Err(error),
+        let wire = reading.buf.wire();
+        let (line, checked) = match RequestLine::parse_at_once(wire, &reading.scan, check::request)
+        {
+            Some(found) => found,
+            None => match reading.head_len() {
+                Ok(Some(len)) => {
+                    let head = reading.buf.wire().get(..len).unwrap_or_default();
+                    RequestLine::parse(head, check::request)?
+                }
+                Ok(None) => return Ok(Progress::Partial),
+                // A common mistake: a client dials `wss` where there is no TLS.
+                Err(_) if reading.buf.wire().starts_with(&[0x16]) => {
+                    return Err(HandshakeError::Malformed { what: "this is TLS, not HTTP" });
+                }
+                Err(error) => return Err(error),
+            },
         };
-        let head = reading.buf.wire().get(..len).unwrap_or_default();
-        let found = RequestLine::parse(head, |line, request| (line, check::request(request)));
-        let (line, checked) = found?;
         self.head = Some(line);
         reading.has_head = true;
-        self.key = checked?;
+        self.key = *checked?;
         Ok(Progress::Complete)
     }
 
