@@ -43,7 +43,7 @@ fn a_head_is_parsed_at_once_just_where_the_scan_would_take_it() {
         let at_once = RequestLine::parse_at_once(head, &scan, |_| ());
         let taken = Scan::new(Role::Server, &config).run(head) == Ok(Some(head.len()));
         let fine = taken && RequestLine::parse(head, |_| ()).is_ok();
-        assert_eq!(at_once.is_some(), fine, "{:?}", head.escape_ascii().to_string());
+        assert_eq!(at_once.is_some(), fine, "{}", head.escape_ascii());
         fine
     };
     assert!(check(good));
