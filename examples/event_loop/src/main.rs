@@ -2,41 +2,49 @@
 //!
 //! ```text
 //! cargo run --release -p event_loop -- --listen 127.0.0.1:9001
+//! cargo run --release -p event_loop -- --listen 127.0.0.1:9001 --tls-cert C.pem --tls-key K.pem
 //! ```
 //!
-//! `server.rs` is the loop, `peer.rs` what each connection does in its turn. Its connections share one buffer to receive into and one to send from,
-//! so one that waits holds neither. What it costs beside tokio is in `benches/README.md`.
+//! `server.rs` is the loop, `peer.rs` what each connection does in its turn, `socket.rs` its stream, plain or under TLS.
+//! Connections share one buffer to receive into and one to send from, so one that waits holds neither; what TLS needs is the
+//! thread's, as well. What it costs beside tokio is in `benches/README.md`.
+mod options;
 mod peer;
 mod server;
+mod socket;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wss_tests;
 
+use options::Options;
 use server::Server;
-use std::{env, io, net::SocketAddr, process::ExitCode};
+use std::{io, process::ExitCode};
 use tickwire::Config;
 
-fn listen(addr: SocketAddr) -> io::Result<()> {
-    let mut server = Server::bind(addr, Config::default())?;
-    println!("listening on ws://{}", server.addr()?);
+const USAGE: &str = "\
+Usage: event_loop [--listen ADDRESS:PORT] [--tls-cert FILE --tls-key FILE]
+
+Nothing bounds how many peers come: for the loopback. See the example `bounded`.";
+
+fn serve(options: Options) -> io::Result<()> {
+    let scheme = options.scheme();
+    let mut server = Server::bind(options.listen, Config::default(), options.tls)?;
+    println!("listening on {scheme}://{}", server.addr()?);
     server.run()
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let addr = match &arguments[..] {
-        [] => Some(SocketAddr::from(([127, 0, 0, 1], 9001))),
-        [option, addr] if option == "--listen" => addr.parse().ok(),
-        _ => None,
+    let options = match Options::read() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("event_loop: {error}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
     };
-    let Some(addr) = addr else {
-        eprintln!(
-            "Usage: event_loop [--listen ADDRESS:PORT]\n\nNothing bounds how many peers come: for the loopback. See the example `bounded`."
-        );
-        return ExitCode::from(2);
-    };
-    match listen(addr) {
+    match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("event_loop: {error}");

@@ -1,13 +1,12 @@
 //! One peer and its turns: the opening handshake, then messages, then an orderly end.
 //!
-//! Events are edges: readiness is told once, so a peer remembers what it has not used up yet. All
-//! that is about the protocol is the core's; here are the stream, the clock and the buffers.
-use bytes::Buf;
+//! All that is about the protocol is the core's; here are the turns, the clock and the buffers. The stream, plain or
+//! under TLS, is in `socket.rs`.
+use super::socket::{Socket, is_passing};
 use mio::{event::Event, net::TcpStream};
 use std::{
-    io::{self, ErrorKind, Read, Write},
     mem,
-    net::Shutdown,
+    sync::Arc,
     time::{Duration, Instant, UNIX_EPOCH},
 };
 use tickwire::{
@@ -16,6 +15,7 @@ use tickwire::{
         Progress,
         server::{Accept, Handshake, Rejection},
     },
+    tls::{TlsError, rustls::ServerConfig},
 };
 
 /// Reads in one turn: a peer that never stops sending must not keep the others waiting.
@@ -26,6 +26,8 @@ const LINGER: Duration = Duration::from_secs(1);
 /// What all peers use in turn.
 pub struct Shared {
     config: Config,
+    /// For `wss`.
+    tls: Option<Arc<ServerConfig>>,
     epoch: Instant,
     /// The receive buffer and the send buffer: with whoever has its turn, else here.
     input: Vec<u8>,
@@ -37,17 +39,6 @@ pub struct Peer {
     stage: Stage,
     /// What the loop has armed for it.
     pub deadline: Option<Time>,
-}
-
-struct Socket {
-    stream: TcpStream,
-    /// The system said so, and no read has found the end of it.
-    readable: bool,
-    /// It takes bytes, as far as is known. Not tried before the system says so: what its buffers
-    /// grow by is no sign of a peer that reads.
-    writable: bool,
-    /// The peer's end is shut: nothing will be told again.
-    shut: bool,
 }
 
 #[allow(clippy::large_enum_variant)] // the largest is the one that lasts
@@ -68,9 +59,9 @@ pub enum Turn {
 }
 
 impl Shared {
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, tls: Option<Arc<ServerConfig>>) -> Self {
         let (input, output) = (Vec::new(), Vec::new()); // the first connection allocates them
-        Self { config, epoch: Instant::now(), input, output }
+        Self { config, tls, epoch: Instant::now(), input, output }
     }
 
     pub fn now(&self) -> Time {
@@ -79,18 +70,18 @@ impl Shared {
 }
 
 impl Peer {
-    pub fn new(stream: TcpStream, shared: &Shared) -> Self {
-        let socket = Socket { stream, readable: false, writable: true, shut: false };
+    /// # Errors
+    ///
+    /// For a configuration of TLS that cannot be.
+    pub fn new(stream: TcpStream, shared: &Shared) -> Result<Self, TlsError> {
+        let socket = Socket::new(stream, shared.tls.clone())?;
         let stage = Stage::Opening(Handshake::new(&shared.config));
-        Self { socket, stage, deadline: None }
+        Ok(Self { socket, stage, deadline: None })
     }
 
     /// Takes note of what the system says.
     pub fn note(&mut self, event: &Event) {
-        let shut = event.is_read_closed() || event.is_error();
-        self.socket.shut |= shut;
-        self.socket.readable |= shut || event.is_readable();
-        self.socket.writable |= shut || event.is_writable();
+        self.socket.note(event);
     }
 
     /// Does what can be done now.
@@ -105,7 +96,7 @@ impl Peer {
                 keep(&mut shared.output, conn.sender_mut().reclaim());
                 turn
             }
-            Stage::Refused(until) => socket.drain(*until, shared.now()),
+            Stage::Refused(until) => drain(socket, *until, shared.now()),
         }
     }
 
@@ -122,7 +113,7 @@ impl Peer {
                     let now = UNIX_EPOCH.elapsed().unwrap_or_default();
                     break Some(handshake.reject(Rejection::from(error).date(now)));
                 }
-                Ok(Progress::Partial) if socket.readable => {
+                Ok(Progress::Partial) if socket.is_readable() => {
                     match socket.read(handshake.spare_mut()) {
                         Ok(0) => handshake.end_of_stream(),
                         Ok(n) => handshake.commit(n),
@@ -148,11 +139,7 @@ impl Peer {
                 Ok(conn) => *stage = Stage::Open(conn),
                 Err(_) => return Turn::Over, // not after `Ok(true)`
             },
-            Some(text) => {
-                // Short, and the first that is written: the system has room for it.
-                let _ = socket.stream.write(&text);
-                let _ = socket.stream.shutdown(Shutdown::Write);
-            }
+            Some(text) => socket.say_last(&text),
         }
         self.turn(shared)
     }
@@ -169,11 +156,11 @@ fn serve(conn: &mut Connection, socket: &mut Socket, shared: &mut Shared) -> Tur
         let reads = match step {
             Some(Ok(Step::Closed) | Err(_)) => match conn.ending() {
                 Ending::Flush => false,
-                Ending::ShutDown => {
-                    let _ = socket.stream.shutdown(Shutdown::Write);
+                Ending::ShutDown if socket.shut_down() => {
                     conn.shut_down();
                     continue;
                 }
+                Ending::ShutDown => false, // TLS has something to say before that
                 Ending::Discard => true,
                 Ending::Done => return Turn::Over,
             },
@@ -181,7 +168,7 @@ fn serve(conn: &mut Connection, socket: &mut Socket, shared: &mut Shared) -> Tur
             None if room => continue,
             None => false,
         };
-        if reads && socket.readable {
+        if reads && socket.is_readable() {
             if !conn.receiver().has_buffer() {
                 conn.receiver_mut().lend(mem::take(&mut shared.input));
             }
@@ -221,52 +208,18 @@ fn answer(conn: &mut Connection) -> Option<Result<Step, RecvError>> {
     None
 }
 
-impl Socket {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let read = self.stream.read(to);
-        match &read {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Less than was asked for was all there is, and the next will be told.
-            Ok(n) if *n == to.len() || self.shut => {}
-            _ => self.readable = false,
-        }
-        read
-    }
-
-    /// Writes what is there to be written, until the stream would wait.
-    fn write(&mut self, conn: &mut Connection) {
-        while self.writable && conn.sender().has_outgoing() {
-            let mut out = conn.sender_mut().outgoing();
-            match self.stream.write(out.chunk()) {
-                Ok(n @ 1..) => out.advance(n),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_passing(&error) => {
-                    self.writable = false;
-                    conn.write_blocked();
-                }
-                _ => conn.write_failed(), // what can still be read may say why
-            }
+/// Reads and drops what a refused peer still sends.
+fn drain(socket: &mut Socket, until: Time, now: Time) -> Turn {
+    for _ in 0..READS {
+        match socket.discard() {
+            Ok(0) => return Turn::Over,
+            Ok(_) => {}
+            Err(error) if !is_passing(&error) => return Turn::Over,
+            Err(_) if now >= until => return Turn::Over,
+            Err(_) => return Turn::Wait(Some(until)),
         }
     }
-
-    fn drain(&mut self, until: Time, now: Time) -> Turn {
-        let mut sink = [0; 4096];
-        for _ in 0..READS {
-            match self.readable.then(|| self.read(&mut sink)) {
-                Some(Ok(0)) => return Turn::Over,
-                Some(Ok(_)) => {}
-                Some(Err(error)) if !is_passing(&error) => return Turn::Over,
-                _ if now >= until => return Turn::Over,
-                None => return Turn::Wait(Some(until)),
-                Some(Err(_)) => {}
-            }
-        }
-        Turn::Again
-    }
-}
-
-fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+    Turn::Again
 }
 
 /// Keeps a buffer for the next one, unless it is shorter than the one that is here: connections

@@ -11,9 +11,10 @@ use std::{
     io::{self, ErrorKind},
     mem,
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
-use tickwire::{Config, Time};
+use tickwire::{Config, Time, tls::rustls::ServerConfig};
 
 const LISTENER: Token = Token(usize::MAX);
 
@@ -33,11 +34,13 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn bind(addr: SocketAddr, config: Config) -> io::Result<Self> {
-        Self::new(TcpListener::bind(addr)?, config)
-    }
-
-    pub fn new(mut listener: TcpListener, config: Config) -> io::Result<Self> {
+    /// Serves `wss` with a configuration of TLS, `ws` without.
+    pub fn bind(
+        addr: SocketAddr,
+        config: Config,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> io::Result<Self> {
+        let mut listener = TcpListener::bind(addr)?;
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {
@@ -48,7 +51,7 @@ impl Server {
             deadlines: BTreeSet::new(),
             again: Vec::new(),
             full: false,
-            shared: Shared::new(config),
+            shared: Shared::new(config, tls),
         })
     }
 
@@ -114,7 +117,13 @@ impl Server {
             eprintln!("register: {error}");
             return self.free.push(at);
         }
-        self.peers[at] = Some(Box::new(Peer::new(stream, &self.shared)));
+        match Peer::new(stream, &self.shared) {
+            Ok(peer) => self.peers[at] = Some(Box::new(peer)),
+            Err(error) => {
+                eprintln!("{error}");
+                return self.free.push(at);
+            }
+        }
         self.turn(at); // which starts its clock
     }
 

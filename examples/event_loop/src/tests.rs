@@ -58,7 +58,7 @@ fn echo(ws: &mut WebSocket<MaybeTls>, message: &[u8]) {
 
 #[test]
 fn messages_come_back_whatever_their_length_and_the_end_is_clean() {
-    let Some(addr) = start(Config::default()) else {
+    let Some(addr) = start(Config::default(), None) else {
         return;
     };
     let mut ws = client(addr);
@@ -76,7 +76,7 @@ fn messages_come_back_whatever_their_length_and_the_end_is_clean() {
 fn two_thousand_connections_are_served_at_once_in_any_order() {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("it may be raised");
-    let Some(addr) = start(Config::default()) else {
+    let Some(addr) = start(Config::default(), None) else {
         return;
     };
     let mut all: Vec<_> = (0..2000).map(|_| client(addr)).collect();
@@ -101,7 +101,7 @@ fn two_thousand_connections_are_served_at_once_in_any_order() {
 
 #[test]
 fn a_frame_may_come_byte_by_byte_between_those_of_others() {
-    let Some(addr) = start(Config::default()) else {
+    let Some(addr) = start(Config::default(), None) else {
         return;
     };
     let (mut slow, mut other) = (open(addr), client(addr));
@@ -118,7 +118,7 @@ fn a_frame_may_come_byte_by_byte_between_those_of_others() {
 #[test]
 fn a_peer_that_does_not_read_is_not_read_from_and_loses_nothing() {
     const MOST: usize = 256 << 20;
-    let Some(addr) = start(Config::default()) else {
+    let Some(addr) = start(Config::default(), None) else {
         return;
     };
     let (mut slow, mut other) = (open(addr), client(addr));
@@ -148,7 +148,7 @@ fn a_peer_that_does_not_read_is_not_read_from_and_loses_nothing() {
 
 #[test]
 fn a_violation_is_answered_with_its_code_and_the_stream_ends() {
-    let Some(addr) = start(Config::default()) else {
+    let Some(addr) = start(Config::default(), None) else {
         return;
     };
     let mut stream = open(addr);
@@ -158,7 +158,7 @@ fn a_violation_is_answered_with_its_code_and_the_stream_ends() {
 
 #[test]
 fn a_close_is_answered_and_the_server_ends_the_stream() {
-    let Some(addr) = start(Config::default()) else {
+    let Some(addr) = start(Config::default(), None) else {
         return;
     };
     let mut stream = open(addr);
@@ -168,7 +168,7 @@ fn a_close_is_answered_and_the_server_ends_the_stream() {
 
 #[test]
 fn a_bad_request_is_told_so() {
-    let Some(addr) = start(Config::default()) else {
+    let Some(addr) = start(Config::default(), None) else {
         return;
     };
     let mut stream = dial(addr);
@@ -180,7 +180,8 @@ fn a_bad_request_is_told_so() {
 #[test]
 fn who_says_nothing_or_half_a_frame_is_ended() {
     let brief = Duration::from_millis(50);
-    let Some(addr) = start(Config::default().handshake_timeout(brief).frame_timeout(brief)) else {
+    let Some(addr) = start(Config::default().handshake_timeout(brief).frame_timeout(brief), None)
+    else {
         return;
     };
     let answer = to_the_end(&mut dial(addr));
@@ -197,7 +198,7 @@ fn who_says_nothing_or_half_a_frame_is_ended() {
 #[test]
 fn who_does_not_answer_a_ping_is_ended() {
     let brief = Duration::from_millis(50);
-    let Some(addr) = start(Config::default().heartbeat(Heartbeat::new(brief, brief))) else {
+    let Some(addr) = start(Config::default().heartbeat(Heartbeat::new(brief, brief)), None) else {
         return;
     };
     let mut stream = open(addr);

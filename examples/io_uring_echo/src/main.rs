@@ -3,11 +3,17 @@
 //!
 //! ```text
 //! cargo run --release -p io_uring_echo -- --listen 127.0.0.1:9001
+//! cargo run --release -p io_uring_echo -- --listen 127.0.0.1:9001 --tls-cert C.pem --tls-key K.pem
 //! ```
 //!
-//! `ring.rs` is io_uring, `server.rs` the loop, `peer.rs` what a connection does with what came. What it
-//! costs beside tokio is in `benches/README.md`. Many systems forbid io_uring (containers, as a
+//! `ring.rs` is io_uring, `server.rs` the loop, `peer.rs` what a connection does with what came, `layer.rs` TLS below
+//! it. What it costs beside tokio is in `benches/README.md`. Many systems forbid io_uring (containers, as a
 //! rule): it then says so.
+#[cfg(target_os = "linux")]
+mod layer;
+#[cfg(target_os = "linux")]
+#[path = "../../event_loop/src/options.rs"]
+mod options;
 #[cfg(target_os = "linux")]
 mod peer;
 #[cfg(target_os = "linux")]
@@ -19,33 +25,39 @@ mod start;
 #[cfg(all(test, target_os = "linux"))]
 #[path = "../../event_loop/src/tests.rs"]
 mod tests;
+#[cfg(all(test, target_os = "linux"))]
+#[path = "../../event_loop/src/wss_tests.rs"]
+mod wss_tests;
+
+const USAGE: &str = "\
+Usage: io_uring_echo [--listen ADDRESS:PORT] [--tls-cert FILE --tls-key FILE]
+
+Nothing bounds how many peers come: for the loopback. See the example `bounded`.";
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    eprintln!("io_uring is Linux's");
+    eprintln!("io_uring is Linux's\n\n{USAGE}");
 }
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    use std::{env, fs, net::SocketAddr, process::ExitCode};
+    use options::Options;
+    use std::{fs, process::ExitCode};
 
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let addr = match &arguments[..] {
-        [] => Some(SocketAddr::from(([127, 0, 0, 1], 9001))),
-        [option, addr] if option == "--listen" => addr.parse().ok(),
-        _ => None,
+    let options = match Options::read() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("io_uring_echo: {error}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
     };
-    let Some(addr) = addr else {
-        eprintln!(
-            "Usage: io_uring_echo [--listen ADDRESS:PORT]\n\nNothing bounds how many peers come: for the loopback. See the example `bounded`."
-        );
-        return ExitCode::from(2);
-    };
-    let server = server::Server::bind(addr, tickwire::Config::default());
+    let scheme = options.scheme();
+    let config = tickwire::Config::default();
+    let server = server::Server::bind(options.listen, config, options.tls);
     let bound = server.and_then(|server| Ok((server.addr()?, server)));
     let error = match bound {
         Ok((addr, server)) => {
-            println!("listening on ws://{addr}");
+            println!("listening on {scheme}://{addr}");
             server.run()
         }
         Err(error) => error,

@@ -1,5 +1,6 @@
 //! One peer: the opening handshake, then messages, then an orderly end. No I/O here: bytes in, and
 //! what to do next out.
+use super::layer::{Layer, Out};
 use std::{
     mem,
     time::{Duration, UNIX_EPOCH},
@@ -10,6 +11,7 @@ use tickwire::{
         Progress,
         server::{Accept, Handshake, Rejection},
     },
+    tls::Session,
 };
 
 /// How long a refused peer may take to read why.
@@ -19,8 +21,7 @@ pub struct Peer {
     stage: Stage,
     /// Received, and not yet looked at.
     held: Vec<u8>,
-    /// The other end has shut its side, or is gone.
-    pub shut: bool,
+    layer: Layer,
 }
 
 #[allow(clippy::large_enum_variant)] // the largest is the one that lasts
@@ -32,7 +33,7 @@ enum Stage {
 }
 
 pub enum Next {
-    /// Send what is outgoing, and advance if there is `more` to do.
+    /// Send what is [outgoing](Peer::outgoing), and advance if there is `more` to do.
     Send {
         more: bool,
     },
@@ -46,9 +47,9 @@ pub enum Next {
 }
 
 impl Peer {
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, tls: Option<Session>) -> Self {
         let stage = Stage::Opening(Handshake::new(config));
-        Self { stage, held: Vec::new(), shut: false }
+        Self { stage, held: Vec::new(), layer: Layer::new(tls) }
     }
 
     pub fn connection(&mut self) -> Option<&mut Connection> {
@@ -56,6 +57,34 @@ impl Peer {
             Stage::Open(conn) => Some(conn),
             _ => None,
         }
+    }
+
+    /// What is to be sent, if anything was ever.
+    pub fn outgoing(&mut self) -> Option<Out<'_>> {
+        let conn = match &mut self.stage {
+            Stage::Open(conn) => Some(conn),
+            _ => None,
+        };
+        self.layer.outgoing(conn)
+    }
+
+    /// Whether there is something.
+    pub fn has_outgoing(&self) -> bool {
+        let has = matches!(&self.stage, Stage::Open(conn) if conn.sender().has_outgoing());
+        has || self.layer.has_outgoing()
+    }
+
+    /// The stream refused it.
+    pub fn write_failed(&mut self) {
+        if let Stage::Open(conn) = &mut self.stage {
+            conn.write_failed();
+        }
+        self.layer.write_failed();
+    }
+
+    /// The other end has shut its side, or is gone.
+    pub fn shut(&mut self) {
+        self.layer.shut = true;
     }
 
     /// Keeps bytes for later, while what goes out has to go first. How many it keeps.
@@ -67,17 +96,21 @@ impl Peer {
     /// Does what can be done with the first `n` bytes of `input`, which is empty afterwards if the
     /// connection keeps it. Not while something is being sent.
     pub fn advance(&mut self, input: &mut Vec<u8>, n: usize, now: Time) -> Next {
-        let held = mem::take(&mut self.held);
+        let mut held = mem::take(&mut self.held);
         let next = match &mut self.stage {
-            Stage::Open(conn) if held.is_empty() => {
+            Stage::Open(conn) if held.is_empty() && !self.layer.is_tls() => {
                 if let Some(buffer) = conn.receiver_mut().lend_filled(mem::take(input), n) {
                     *input = buffer; // it had a part of a frame: they were copied to that
                 }
                 self.step(&mut &[][..], now)
             }
             stage => {
-                let all = [&held[..], &input[..n]].concat();
-                let mut rest = &all[..];
+                if held.is_empty() && matches!(stage, Stage::Open(_)) {
+                    self.layer.put(&input[..n]);
+                } else {
+                    held.extend_from_slice(&input[..n]);
+                }
+                let mut rest = &held[..];
                 if let Stage::Open(conn) = stage
                     && !conn.receiver().has_buffer()
                 {
@@ -106,12 +139,10 @@ impl Peer {
                             return Next::Over;
                         }
                     }
-                    Ok(Progress::Partial) if !bytes.is_empty() => {
-                        let n = copy(bytes, handshake.spare_mut());
-                        handshake.commit(n);
-                    }
-                    Ok(Progress::Partial) if self.shut => handshake.end_of_stream(),
                     Ok(Progress::Partial) => match handshake.poll_timeout() {
+                        _ if take(&mut self.layer, bytes, handshake) => {}
+                        _ if self.layer.shut => handshake.end_of_stream(),
+                        _ if self.layer.has_outgoing() => return Next::Send { more: true },
                         Some(at) if at <= now => {
                             let _ = handshake.handle_timeout(now); // `step` repeats it
                         }
@@ -121,17 +152,17 @@ impl Peer {
                         let date = UNIX_EPOCH.elapsed().unwrap_or_default();
                         let refusal = handshake.reject(Rejection::from(error).date(date));
                         self.stage = Stage::Refused(now + LINGER);
-                        return Next::Reject(refusal);
+                        return Next::Reject(self.layer.say_last(refusal));
                     }
                 },
                 Stage::Open(conn) => {
-                    if let Some(next) = serve(conn, bytes, self.shut, now) {
+                    if let Some(next) = serve(conn, &mut self.layer, bytes, now) {
                         return next;
                     }
                 }
                 Stage::Refused(until) => {
                     *bytes = &[];
-                    let over = self.shut || now >= *until;
+                    let over = self.layer.shut || now >= *until;
                     return if over { Next::Over } else { Next::Receive(Some(*until)) };
                 }
             }
@@ -150,15 +181,31 @@ impl Peer {
     }
 }
 
+/// Takes a piece of what came. Whether there was any.
+fn take(layer: &mut Layer, bytes: &mut &[u8], handshake: &mut Handshake) -> bool {
+    let n = layer.take(bytes, handshake.spare_mut());
+    handshake.commit(n);
+    n > 0
+}
+
 /// Answers what is here and takes in a piece of what came. `None`: there is more to do.
-fn serve(conn: &mut Connection, bytes: &mut &[u8], shut: bool, now: Time) -> Option<Next> {
-    match answer(conn) {
-        Some(Ok(Step::NeedInput)) if !bytes.is_empty() => {
-            let n = copy(bytes, conn.receiver_mut().spare_mut());
-            conn.receiver_mut().commit(n);
+fn serve(conn: &mut Connection, layer: &mut Layer, bytes: &mut &[u8], now: Time) -> Option<Next> {
+    let step = answer(conn);
+    if let Some(Ok(Step::NeedInput)) = step
+        && (layer.is_tls() || !bytes.is_empty())
+    {
+        let n = layer.take(bytes, conn.receiver_mut().spare_mut());
+        conn.receiver_mut().commit(n);
+        if n > 0 {
             return None;
         }
-        step if conn.sender().has_outgoing() => {
+    }
+    let shut = layer.shut;
+    match step {
+        step if conn.sender().has_outgoing() || layer.has_outgoing() => {
+            if !layer.seal(conn) {
+                return None;
+            }
             let more = shut || !matches!(step, Some(Ok(Step::NeedInput)));
             return Some(Next::Send { more });
         }
@@ -168,6 +215,7 @@ fn serve(conn: &mut Connection, bytes: &mut &[u8], shut: bool, now: Time) -> Opt
         }
         Some(Ok(Step::Closed) | Err(_)) => match conn.ending() {
             Ending::Done => return Some(Next::Over),
+            Ending::ShutDown if layer.close() => return Some(Next::Send { more: true }),
             Ending::ShutDown => {
                 conn.shut_down();
                 return Some(Next::ShutDown);
@@ -176,7 +224,7 @@ fn serve(conn: &mut Connection, bytes: &mut &[u8], shut: bool, now: Time) -> Opt
                 conn.receiver_mut().end_of_stream();
                 return None;
             }
-            Ending::Discard | Ending::Flush => *bytes = &[],
+            Ending::Discard | Ending::Flush => layer.discard(bytes),
         },
         _ => {}
     }
@@ -204,13 +252,4 @@ fn answer(conn: &mut Connection) -> Option<Result<Step, RecvError>> {
         }
     }
     None
-}
-
-/// Takes as many bytes as there is room for.
-fn copy(bytes: &mut &[u8], room: &mut [u8]) -> usize {
-    let n = bytes.len().min(room.len());
-    let (piece, rest) = bytes.split_at(n);
-    room[..n].copy_from_slice(piece);
-    *bytes = rest;
-    n
 }

@@ -8,7 +8,6 @@ use super::{
     peer::{Next, Peer},
     ring::{Buffers, Completion, Of, Ring},
 };
-use bytes::Buf;
 use rustix::net::SendFlags;
 use std::{
     collections::BTreeSet,
@@ -17,9 +16,13 @@ use std::{
     mem::{self, ManuallyDrop},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsRawFd, FromRawFd, RawFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
-use tickwire::{Config, Time};
+use tickwire::{
+    Config, Time,
+    tls::{Session, rustls::ServerConfig},
+};
 
 /// So many bytes are sent by a call of their own, while they are in the processor's cache; fewer with
 /// those of others, in one submission.
@@ -50,6 +53,8 @@ struct Peers {
     /// When to look at which peer, if nothing happens before; each is here once at most.
     deadlines: BTreeSet<(Time, usize)>,
     config: Config,
+    /// For `wss`.
+    tls: Option<Arc<ServerConfig>>,
     /// As of the last wait.
     now: Time,
     buffers: Buffers,
@@ -76,18 +81,23 @@ struct Slot {
 }
 
 impl Server {
-    /// For this thread to `run`.
+    /// For this thread to `run`: `wss` with a configuration of TLS, `ws` without.
     ///
     /// # Errors
     ///
     /// When the address cannot be had, or this kernel has no io_uring for us.
-    pub fn bind(addr: SocketAddr, config: Config) -> io::Result<Self> {
+    pub fn bind(
+        addr: SocketAddr,
+        config: Config,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> io::Result<Self> {
         let (ring, buffers) = Ring::new()?;
         let peers = Peers {
             slots: Vec::new(),
             free: Vec::new(),
             deadlines: BTreeSet::new(),
             config,
+            tls,
             now: Time::ZERO,
             buffers,
             outputs: Vec::new(),
@@ -175,8 +185,15 @@ impl Peers {
         // SAFETY: the kernel has just opened it for us, and told nobody else.
         let stream = unsafe { TcpStream::from_raw_fd(fd) };
         let _ = stream.set_nodelay(true); // else replies wait for acknowledgements
+        let tls = match self.tls.clone().map(Session::server).transpose() {
+            Ok(tls) => tls,
+            Err(error) => {
+                eprintln!("{error}");
+                return Ok(());
+            }
+        };
         let slot = Slot {
-            peer: Peer::new(&self.config),
+            peer: Peer::new(&self.config, tls),
             stream,
             receiving: false,
             stopping: false,
@@ -213,7 +230,7 @@ impl Peers {
         match &completion.result {
             Ok(1..) => {}
             Err(error) if matches!(error.raw_os_error(), Some(ENOBUFS | ECANCELED)) => {}
-            _ => slot.peer.shut = true,
+            _ => slot.peer.shut(),
         }
         if slot.sending.is_none() || slot.over {
             return self.turn(ring, at, n, buffer);
@@ -233,15 +250,15 @@ impl Peers {
         };
         slot.sending = None;
         let mut until = None;
-        if let Some(conn) = slot.peer.connection() {
-            match result {
-                Ok(n @ 1..) => conn.sender_mut().outgoing().advance(*n),
-                _ => {
-                    conn.write_failed(); // what still comes may say why
-                    slot.more = true;
-                }
+        match (result, slot.peer.outgoing()) {
+            (Ok(n @ 1..), Some(mut out)) => out.advance(*n),
+            _ => {
+                slot.peer.write_failed(); // what still comes may say why
+                slot.more = true;
             }
-            slot.more |= conn.sender().has_outgoing();
+        }
+        slot.more |= slot.peer.has_outgoing();
+        if let Some(conn) = slot.peer.connection() {
             keep(&mut self.outputs, conn.sender_mut().reclaim());
             until = conn.poll_timeout();
         }
@@ -301,8 +318,7 @@ impl Peers {
             }
             match next {
                 Next::Send { more } => {
-                    if let Some(conn) = slot.peer.connection() {
-                        let mut out = conn.sender_mut().outgoing();
+                    if let Some(mut out) = slot.peer.outgoing() {
                         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                         if out.chunk().len() >= LARGE
                             && let Ok(n @ 1..) = rustix::net::send(&slot.stream, out.chunk(), flags)
@@ -310,8 +326,8 @@ impl Peers {
                             out.advance(n);
                             continue;
                         }
-                        // SAFETY: they lie in buffers of the connection's sender, which nobody
-                        // touches or drops before `sending` is `None` again.
+                        // SAFETY: they lie in buffers of the connection's sender, or of its session of TLS,
+                        // which nobody touches or drops before `sending` is `None` again.
                         unsafe { ring.send(at, out.chunk())? };
                     }
                     slot.more = more || !slot.receiving;

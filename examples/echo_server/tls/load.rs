@@ -1,0 +1,27 @@
+//! What to show to those who dial `wss://`, from files.
+use std::{error::Error, sync::Arc};
+use tickwire::tls::rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+pub(crate) type Tls = Arc<ServerConfig>;
+
+/// Reads both files.
+pub(crate) fn load(cert: &str, key: &str) -> Result<Tls, Box<dyn Error>> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect)
+        .map_err(|error| format!("--tls-cert {cert:?}: {error}"))?;
+    if chain.is_empty() {
+        return Err(format!("--tls-cert {cert:?}: no certificate in it").into());
+    }
+    let secret =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| format!("--tls-key {key:?}: {error}"))?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(|error| format!("--tls-cert {cert:?}, --tls-key {key:?}: {error}"))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.enable_secret_extraction = true; // records in place
+    Ok(config.into())
+}

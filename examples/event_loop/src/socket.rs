@@ -1,0 +1,175 @@
+//! A stream that does not block, plain or under TLS.
+//!
+//! Events are edges: readiness is told once, so a socket remembers what it has not used up yet.
+use bytes::Buf;
+use mio::{event::Event, net::TcpStream};
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::Shutdown,
+    sync::Arc,
+};
+use tickwire::{
+    Connection,
+    tls::{Session, TlsError, rustls::ServerConfig},
+};
+
+pub struct Socket {
+    tcp: Tcp,
+    tls: Option<Box<Session>>,
+    /// There may be plaintext that was not read yet.
+    holds: bool,
+}
+
+struct Tcp {
+    stream: TcpStream,
+    /// The system said so, and no read has found the end of it.
+    readable: bool,
+    /// It takes bytes, as far as is known. Not tried before the system says so: what its buffers
+    /// grow by is no sign of a peer that reads.
+    writable: bool,
+    /// The peer's end is shut: nothing will be told again.
+    shut: bool,
+}
+
+impl Socket {
+    pub fn new(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> Result<Self, TlsError> {
+        let tcp = Tcp { stream, readable: false, writable: true, shut: false };
+        let tls = tls.map(Session::server).transpose()?.map(Box::new);
+        Ok(Self { tcp, tls, holds: false })
+    }
+
+    pub fn note(&mut self, event: &Event) {
+        let shut = event.is_read_closed() || event.is_error();
+        self.tcp.shut |= shut;
+        self.tcp.readable |= shut || event.is_readable();
+        self.tcp.writable |= shut || event.is_writable();
+        if let Some(tls) = &mut self.tls {
+            let _ = self.tcp.send(tls); // what it had to say when the stream took nothing
+        }
+    }
+
+    pub fn is_readable(&self) -> bool {
+        self.tcp.readable || self.holds
+    }
+
+    /// As a stream that does not block. The handshake of TLS takes place here.
+    pub fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let Self { tcp, tls: Some(tls), holds } = self else {
+            return self.tcp.read(to);
+        };
+        loop {
+            let read = tls.read(to);
+            let _ = tcp.send(tls); // the handshake's messages, or why it failed
+            *holds = matches!(read, Ok(Some(_)));
+            if let Some(n) = read? {
+                return Ok(n);
+            }
+            if !tcp.readable {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            match tcp.read(tls.spare_mut()) {
+                Ok(0) => tls.end_of_stream(),
+                Ok(n) => tls.commit(n),
+                Err(error) => {
+                    tls.commit(0);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Writes what is there to be written, until the stream would wait.
+    pub fn write(&mut self, conn: &mut Connection) {
+        let Self { tcp, tls, .. } = self;
+        while tcp.writable {
+            let wrote = match tls {
+                None if !conn.sender().has_outgoing() => return,
+                None => {
+                    let mut out = conn.sender_mut().outgoing();
+                    tcp.write(out.chunk()).map(|n| out.advance(n))
+                }
+                // Only what can be written is sealed, so that the rest keeps its order and its limit.
+                Some(tls) => match tcp.send(tls) {
+                    Ok(()) if !conn.sender().has_outgoing() => return,
+                    Ok(()) => tls.write(&mut conn.sender_mut().outgoing()).map(drop),
+                    Err(error) => Err(error),
+                },
+            };
+            match wrote {
+                Err(error) if is_passing(&error) => conn.write_blocked(),
+                Err(_) => conn.write_failed(), // what can still be read may say why
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// Shuts it for writing, behind all that was written. Whether it could: TLS may have to wait with its last words.
+    pub fn shut_down(&mut self) -> bool {
+        if let Self { tcp, tls: Some(tls), .. } = self {
+            tls.close();
+            if tcp.send(tls).is_err_and(|error| is_passing(&error)) {
+                return false;
+            }
+        }
+        let _ = self.tcp.stream.shutdown(Shutdown::Write);
+        true
+    }
+
+    /// Short, and the first that is written: the system has room for it.
+    pub fn say_last(&mut self, text: &[u8]) {
+        let _ = match &mut self.tls {
+            None => self.tcp.write(text),
+            Some(tls) => tls.write(&mut &text[..]),
+        };
+        self.shut_down();
+    }
+
+    /// Reads and drops what comes, as it comes.
+    pub fn discard(&mut self) -> io::Result<usize> {
+        self.tcp.read(&mut [0; 4096])
+    }
+}
+
+impl Tcp {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if !self.readable {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let read = self.stream.read(to);
+        match &read {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // Less than was asked for was all there is, and the next will be told.
+            Ok(n) if *n == to.len() || self.shut => {}
+            _ => self.readable = false,
+        }
+        read
+    }
+
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        if !self.writable {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        match self.stream.write(from) {
+            Ok(0) => Err(ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
+            Err(error) => {
+                self.writable = false;
+                Err(error)
+            }
+            wrote => wrote,
+        }
+    }
+
+    /// All ciphertext that there is.
+    fn send(&mut self, tls: &mut Session) -> io::Result<()> {
+        while tls.has_outgoing() {
+            let n = self.write(tls.outgoing())?;
+            tls.advance(n);
+        }
+        Ok(())
+    }
+}
+
+pub fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
