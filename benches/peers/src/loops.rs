@@ -4,6 +4,8 @@
 mod peer;
 #[path = "../../../examples/event_loop/src/server.rs"]
 mod server;
+#[path = "../../../examples/event_loop/src/socket.rs"]
+mod socket;
 use std::net::SocketAddr;
 
 use tickwire::Config;
@@ -19,12 +21,13 @@ pub fn serve(name: &str) {
     let here = SocketAddr::from(([127, 0, 0, 1], 0));
     match name {
         EVENT => {
-            let mut server = server::Server::bind(here, Config::default()).expect("a port is free");
+            let server = server::Server::bind(here, Config::default(), None);
+            let mut server = server.expect("a port is free");
             println!("{}", server.addr().expect("it is bound").port());
             server.run().expect("the system can wait");
         }
         URING => {
-            let server = uring::server::Server::bind(here, Config::default());
+            let server = uring::server::Server::bind(here, Config::default(), None);
             let server = server.expect("this kernel has io_uring for us");
             println!("{}", server.addr().expect("it is bound").port());
             panic!("{}", server.run());

@@ -121,7 +121,7 @@ impl Far {
     }
 
     /// All that comes, up to a close_notify.
-    fn to_the_end(&mut self) -> Vec<u8> {
+    fn rest(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         self.stream().read_to_end(&mut all).expect("it ends in order");
         all
@@ -228,7 +228,7 @@ fn next(
             Step::NeedInput => {}
             _ => continue,
         }
-        while tls.write(&mut conn.sender_mut().outgoing())? > 0 {
+        while tls.write(&mut conn.sender_mut().outgoing())? > 0 || tls.has_outgoing() {
             send(tls, tcp)?;
         }
         match tls.read(conn.receiver_mut().spare_mut())? {
@@ -360,7 +360,7 @@ fn a_close_is_answered_and_tls_is_ended_before_the_stream() {
     for (addr, tls) in servers(&Config::default()) {
         let mut far = Far::open(addr, &tls);
         far.say(b"\x89\x81\0\0\0\0?\x88\x82\0\0\0\0\x03\xe8");
-        assert_eq!(far.to_the_end(), b"\x8a\x01?\x88\x02\x03\xe8");
+        assert_eq!(far.rest(), b"\x8a\x01?\x88\x02\x03\xe8");
     }
 }
 
@@ -369,10 +369,10 @@ fn a_violation_and_a_bad_request_are_answered_over_tls() {
     for (addr, tls) in servers(&Config::default()) {
         let mut far = Far::open(addr, &tls);
         far.say(b"\x82\x81\0\0\0\0a\x82\x01b"); // the second is unmasked
-        assert_eq!(far.to_the_end(), b"\x82\x01a\x88\x02\x03\xea");
+        assert_eq!(far.rest(), b"\x82\x01a\x88\x02\x03\xea");
         let mut far = Far::dial(addr, &tls);
         far.say(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        let answer = far.to_the_end();
+        let answer = far.rest();
         assert!(answer.starts_with(b"HTTP/1.1 426"), "{}", String::from_utf8_lossy(&answer));
     }
 }
