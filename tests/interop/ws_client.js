@@ -1,9 +1,11 @@
 // The npm package ws as a client of our server: node ws_client.js PORT WHO [stall]
+// or of `tls server`: node ws_client.js tls WHO URL...
 "use strict";
 const WebSocket = require("ws");
-const { runChecks, stall } = require("./checks.js");
+const { runChecks, converse, stall } = require("./checks.js");
+const { shatter } = require("./ws_shatter.js");
 
-const [port, who, mode] = process.argv.slice(2);
+const [port, who, mode, ...more_urls] = process.argv.slice(2);
 const server = "ws://127.0.0.1:" + port;
 
 // What `begin` resolves with, or what is wrong.
@@ -75,6 +77,10 @@ async function main() {
     failed ||= line.startsWith("FAIL");
     console.log(line);
   };
+  if (port === "tls") {
+    await converse(WebSocket, [mode, ...more_urls], "ws, " + who, report, (ws) => shatter(ws._socket));
+    process.exit(failed ? 1 : 0);
+  }
   await runChecks(WebSocket, server, null, "ws, " + who, report);
   await more(report);
   await deflate(report);

@@ -1,9 +1,14 @@
-// The npm package ws as a server with the paths of ours; see peer/main.rs.
+// The npm package ws as a server with the paths of ours; see peer/main.rs. Over TLS if the environment
+// says where its certificate is.
 "use strict";
+const fs = require("fs");
 const http = require("http");
+const https = require("https");
 const { WebSocketServer } = require("ws");
+const { shatter } = require("./ws_shatter.js");
 
-const server = http.createServer();
+const pem = (name) => fs.readFileSync(process.env.TLS + "/" + name + ".pem");
+const server = process.env.TLS ? https.createServer({ key: pem("key"), cert: pem("cert") }) : http.createServer();
 const wss = new WebSocketServer({
   noServer: true,
   perMessageDeflate: process.env.DEFLATE ? { threshold: 0 } : false,
@@ -19,6 +24,7 @@ server.on("upgrade", (request, socket, head) => {
 });
 
 function behave(path, ws) {
+  if (process.env.TLS) shatter(ws._socket);
   ws.on("error", (error) => console.log(path + ": " + error.message));
   if (path === "/close") {
     ws.once("message", (data) => {

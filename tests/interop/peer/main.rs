@@ -11,9 +11,12 @@
 //! | `/idle` | says `alive` after more than a second |
 //! | `/stall` | reads nothing for a second, then says `got N` bytes for each message |
 //! | `/die` | ends its process in mid-message |
+//!
+//! And both, over TLS: see `tls`.
 mod client;
 mod server;
 mod socket;
+mod tls;
 
 use lexopt::{Arg, Parser, ValueExt};
 use std::{
@@ -61,7 +64,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `server [--adapter NAME] [--page DIR]`, or `client [--adapter NAME] URL CHECK...`. The result is
+/// `server [--adapter NAME] [--page DIR]`, or `client [--adapter NAME] URL CHECK...`, or `tls ..`. The result is
 /// whether all checks were passed.
 fn run() -> Result<bool> {
     let (mut adapter, mut page) = (Adapter::Tokio, None);
@@ -79,7 +82,8 @@ fn run() -> Result<bool> {
     match *words {
         ["server"] => server::serve(adapter, page).map(|()| true),
         ["client", url, ref checks @ ..] => client::check(adapter, url, checks),
-        _ => Err("neither server nor client URL CHECK...".into()),
+        ["tls", ref words @ ..] => tls::run(words),
+        _ => Err("neither server nor client URL CHECK.. nor tls ..".into()),
     }
 }
 

@@ -142,7 +142,7 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
     }
 }
 
-fn ending(closed: Option<Closed<'_>>) -> Ending {
+pub(crate) fn ending(closed: Option<Closed<'_>>) -> Ending {
     let (clean, code, reason) =
         closed.map_or((false, 1006, ""), |end| (end.clean, end.code, end.reason));
     Ending { clean, code, reason: reason.to_string() }

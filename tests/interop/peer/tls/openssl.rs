@@ -1,14 +1,12 @@
-//! This crate's TLS streams, records opened in place, against `openssl s_server` and `s_client`: both roles, all
-//! suites of TLS 1.3, KeyUpdates of theirs with an answer and without, data of many lengths. A line, ok or FAIL,
-//! for each check.
-//!
-//! `tls DIRECTORY`, which has `cert.pem` and `key.pem`, for `localhost`.
+//! `openssl s_server` and `s_client`: KeyUpdates of theirs, with an answer and without, between lines of text of
+//! many lengths.
+use super::{Files, Relay, Way, check, tell, ways};
+use crate::{Adapter, Result};
 use std::{
-    error,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, ChildStdin, Command, ExitCode, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc,
         mpsc::{Receiver, channel},
@@ -19,18 +17,9 @@ use std::{
 use tickwire::{
     blocking::{Stream, TlsStream},
     handshake::client::Request,
-    tls::rustls::{
-        ClientConfig, RootCertStore, ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    },
 };
 
-type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
-
 const PATIENCE: Duration = Duration::from_secs(10);
-
-const SUITES: [&str; 3] =
-    ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
 /// openssl at the other end. It sends each line that it is told, and prints what it hears.
 struct Openssl {
@@ -70,14 +59,17 @@ impl Openssl {
     /// Waits for a line that ends like this. What openssl says of itself may stand before, and amid it.
     fn hears(&mut self, end: &str) -> Result<()> {
         loop {
-            for own in ["SSL_do_handshake -> 1\n", "Read BLOCK\n", "KEYUPDATE\n"] {
+            for own in ["SSL_do_handshake -> 1\n", "Read BLOCK\n", "read R BLOCK\n", "KEYUPDATE\n"]
+            {
                 self.heard = self.heard.replace(own, "");
             }
             if let Some(at) = self.heard.find(&format!("{end}\n")) {
                 self.heard.drain(..at + end.len() + 1);
                 return Ok(());
             }
-            self.heard += &self.output.recv_timeout(PATIENCE)?;
+            let more = self.output.recv_timeout(PATIENCE);
+            self.heard +=
+                &more.map_err(|_| format!("openssl says no line that ends with {end:.20}.."))?;
         }
     }
 }
@@ -89,71 +81,64 @@ impl Drop for Openssl {
     }
 }
 
-fn main() -> ExitCode {
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            println!("FAIL {error}");
-            ExitCode::from(2)
+/// Both adapters have the same session; here it is within threads.
+pub(super) fn run(files: &Files) -> Result<bool> {
+    let is_mine =
+        |way: &Way| matches!(way.adapter, Adapter::Blocking) && way.suite.is_some() && !way.split;
+    thread::scope(|scope| {
+        // It waits more than it works.
+        let all: Vec<_> = ways()
+            .into_iter()
+            .filter(is_mine)
+            // For each KeyUpdate s_client says something amid the data, and loses some of that if it is much.
+            .map(|way| Way { max_fragment_size: way.max_fragment_size.map(|n| n.max(500)), ..way })
+            .map(|way| scope.spawn(move || talk_in(way, files)))
+            .collect();
+        let mut good = true;
+        for one in all {
+            good &= one.join().map_err(|_| "a panic")?;
         }
-    }
+        Ok(good)
+    })
 }
 
-fn run() -> Result<bool> {
-    let directory = std::env::args().nth(1).ok_or("no directory")?;
-    let [cert, key] = ["cert.pem", "key.pem"].map(|name| Path::new(&directory).join(name));
+fn talk_in(way: Way, files: &Files) -> bool {
     let mut good = true;
-    for suite in SUITES {
-        for (role, of) in [("client", client as fn(&Path, &Path, &str) -> _), ("server", server)] {
-            for request in ["K", "k"] {
-                let done = of(&cert, &key, suite).and_then(|(io, ssl)| talk(io, ssl, request));
-                let what = format!("{role}, {suite}, KeyUpdate {request}");
-                match done {
-                    Ok(()) => println!("ok   {what}"),
-                    Err(error) => {
-                        good = false;
-                        println!("FAIL {what}: {error}");
-                    }
-                }
-            }
+    for (role, of) in [("client", client as fn(Way, &Files) -> _), ("server", server)] {
+        for request in ["K", "k"] {
+            let done = of(way, files).and_then(|(io, ssl)| talk(way, io, ssl, request));
+            good &= tell(format_args!("{role} of openssl: {way}"), done);
         }
     }
-    Ok(good)
+    good
 }
 
-fn client(cert: &Path, key: &Path, suite: &str) -> Result<(TlsStream, Openssl)> {
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-    let (cert_file, key) = (path(cert)?, path(key)?);
+fn client(way: Way, files: &Files) -> Result<(TlsStream, Openssl)> {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let (to, cert, key) = (port.to_string(), path(&files.cert)?, path(&files.key)?);
     let mut ssl = Openssl::start(&[
         "s_server",
         "-accept",
-        &port,
+        &to,
         "-cert",
-        cert_file,
+        cert,
         "-key",
         key,
         "-tls1_3",
-        "-ciphersuites",
-        suite,
+        "-max_send_frag",
+        "1000",
     ])?;
     ssl.hears("ACCEPT")?;
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(cert)?)?;
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    config.enable_secret_extraction = true;
+    let relay = Relay::to(([127, 0, 0, 1], port).into(), u64::from(port))?;
     let request = Request::new("wss://localhost/")?;
-    let tcp = TcpStream::connect(format!("127.0.0.1:{port}"))?;
-    Ok((TlsStream::client(tcp, request.target(), Arc::new(config))?, ssl))
+    let tcp = TcpStream::connect(relay.address)?;
+    Ok((TlsStream::client(tcp, request.target(), way.client(files)?)?, ssl))
 }
 
-fn server(cert: &Path, key: &Path, suite: &str) -> Result<(TlsStream, Openssl)> {
-    let chain = vec![CertificateDer::from_pem_file(cert)?];
-    let builder = ServerConfig::builder().with_no_client_auth();
-    let mut config = builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
-    config.enable_secret_extraction = true;
+fn server(way: Way, files: &Files) -> Result<(TlsStream, Openssl)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let to = listener.local_addr()?.to_string();
+    let relay = Relay::to(listener.local_addr()?, u64::from(listener.local_addr()?.port()))?;
+    let (to, cert) = (relay.address.to_string(), path(&files.cert)?);
     let ssl = Openssl::start(&[
         "s_client",
         "-connect",
@@ -161,24 +146,25 @@ fn server(cert: &Path, key: &Path, suite: &str) -> Result<(TlsStream, Openssl)> 
         "-servername",
         "localhost",
         "-CAfile",
-        path(cert)?,
+        cert,
         "-tls1_3",
-        "-ciphersuites",
-        suite,
+        "-max_send_frag",
+        "1000",
     ])?;
-    Ok((TlsStream::server(listener.accept()?.0, Arc::new(config))?, ssl))
+    let mut config = way.server(files)?;
+    // Which it prints where it hears them, amid a line.
+    Arc::make_mut(&mut config).send_tls13_tickets = 0;
+    Ok((TlsStream::server(listener.accept()?.0, config)?, ssl))
 }
 
 fn path(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| "a path that is not UTF-8".into())
 }
 
-fn talk(mut io: TlsStream, mut ssl: Openssl, request: &str) -> Result<()> {
+fn talk(way: Way, mut io: TlsStream, mut ssl: Openssl, request: &str) -> Result<String> {
     io.set_read_timeout(Some(PATIENCE))?;
     io.handshake()?;
-    if !io.session().in_place() {
-        return Err("not in place".into());
-    }
+    check(&way, io.session().in_place())?;
     for round in 0..3 {
         let line = format!("from openssl in round {round}");
         ssl.tell(&line)?;
@@ -198,7 +184,7 @@ fn talk(mut io: TlsStream, mut ssl: Openssl, request: &str) -> Result<()> {
     ssl.tell(&line)?;
     expect(&mut io, &line)?;
     io.shutdown()?;
-    Ok(())
+    Ok(format!("3 times {request}"))
 }
 
 /// Reads a line.
