@@ -15,6 +15,8 @@
 //! says what it was counted with, and a failure says what is different now.
 mod floor;
 mod sides;
+#[cfg(feature = "rustls")]
+mod wss;
 
 use floor::Body::{Ascii, Binary};
 use sides::{
@@ -75,14 +77,51 @@ const PLAIN: [Row; 16] = [
     Row::new(30, "receive text 1400 B", || receiving(1400, Ascii, true, false)),
 ];
 
+#[cfg(feature = "rustls")]
+const OVER_TLS: [Row; 5] = {
+    use wss::{
+        Case,
+        Does::{Receive, Send, SendLarge},
+        sides,
+    };
+    const ALL: usize = 2 * 4096 + 4 * 4096;
+    const fn row(number: u32, name: &'static str, sides: fn() -> Sides) -> Row {
+        Row { count: 4 * 4096, ..Row::new(number, name, sides) }
+    }
+    const fn case(batch: usize, does: wss::Does) -> Case {
+        Case { size: 64, body: Binary, batch, does }
+    }
+    [
+        row(31, "wss receive 64 B, 1", || sides(case(1, Receive), ALL)),
+        row(32, "wss receive 64 B, 16", || sides(case(16, Receive), ALL)),
+        row(33, "wss send 64 B, 1", || sides(case(1, Send), ALL)),
+        row(34, "wss send 64 B, 16", || sides(case(16, Send), ALL)),
+        Row {
+            warm: 64,
+            count: 1024,
+            ..row(35, "wss send 16 KiB", || {
+                sides(Case { size: 16 << 10, ..case(1, SendLarge) }, ALL)
+            })
+        },
+    ]
+};
+
 #[cfg(feature = "deflate")]
 const DEFLATED: [Row; 1] =
     [Row { warm: 512, count: 4096, ..Row::new(20, "inflate 1 KiB", sides::inflating) }];
+#[cfg(not(feature = "rustls"))]
+const OVER_TLS: [Row; 0] = [];
 #[cfg(not(feature = "deflate"))]
 const DEFLATED: [Row; 0] = [];
 
 /// A feature that is on costs the other rows a little: where `deflate` is, they are not counted.
-const ROWS: &[Row] = if cfg!(feature = "deflate") { &DEFLATED } else { &PLAIN };
+const ROWS: &[Row] = if cfg!(feature = "deflate") {
+    &DEFLATED
+} else if cfg!(feature = "rustls") {
+    &OVER_TLS
+} else {
+    &PLAIN
+};
 
 /// As `sides` names them.
 const SIDES: [&str; 4] = ["floor", "core", "tokio", "blocking"];

@@ -1,0 +1,594 @@
+//! A message over TLS 1.3 (AES-128-GCM of ring), in memory, on one thread: a client's session, its server by rustls, and a
+//! floor on ring.
+#![allow(dead_code, unreachable_pub)] // each bench uses its part
+#![allow(clippy::expect_used, clippy::panic)] // it stops the bench
+use crate::{
+    floor::{self, Body},
+    sides::{Sides, Work},
+};
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use std::{
+    cell::{Cell, RefCell},
+    hint::black_box,
+    io::{self, IoSlice, Read, Write},
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+use tickwire::{
+    blocking,
+    handshake::client::Request,
+    tls::rustls::{
+        CipherSuite, ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore,
+        ServerConfig, ServerConnection,
+        crypto::ring::default_provider,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+        version::TLS13,
+    },
+    tokio as on_tokio,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Messages of one length, some of them to a record, and who does what with them.
+pub struct Case {
+    pub size: usize,
+    pub body: Body,
+    /// Messages in a record.
+    pub batch: usize,
+    pub does: Does,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Does {
+    /// A client receives.
+    Receive,
+    /// A client sends.
+    Send,
+    /// A server sends each message at once.
+    SendLarge,
+}
+
+impl Case {
+    fn connection(&self) -> tickwire::Connection {
+        floor::connection(self.does != Does::SendLarge)
+    }
+}
+
+/// A case's messages.
+pub struct Run {
+    pub case: Case,
+    messages: Vec<Vec<u8>>,
+    /// The frames of a server's messages, and where each ends.
+    wire: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Run {
+    pub fn new(case: Case) -> Self {
+        let messages = floor::messages(case.size, case.body);
+        let (mut wire, mut ends) = (Vec::new(), Vec::new());
+        for message in &messages {
+            let mut head = [0; 14];
+            let first = if case.body == Body::Ascii { 0x81 } else { 0x82 };
+            let len = floor::write_head(&mut head, first, message.len(), 0);
+            wire.extend_from_slice(&head[..len]);
+            wire.extend_from_slice(message);
+            ends.push(wire.len());
+        }
+        Self { case, messages, wire, ends }
+    }
+
+    /// Puts what `n` messages need on the wire.
+    pub fn fill(&self, link: &mut Link, n: usize) {
+        if self.case.does != Does::Receive {
+            return;
+        }
+        let Link { server, pipe, .. } = link;
+        pipe.refill(|to| {
+            for i in (0..n).step_by(self.case.batch) {
+                let i = i % self.messages.len();
+                let from = if i == 0 { 0 } else { self.ends[i - 1] };
+                let plain = &self.wire[from..self.ends[i + self.case.batch - 1]];
+                match server {
+                    None => to.extend_from_slice(plain),
+                    Some(server) => {
+                        server.writer().write_all(plain).expect("room");
+                        while server.wants_write() {
+                            server.write_tls(to).expect("a Vec takes all");
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// The work that is measured.
+    pub fn work(&self, link: &mut Link, n: usize) {
+        let client = &mut *link.client;
+        let messages = self.messages.iter().cycle().take(n);
+        match self.case.does {
+            Does::Receive => (0..n).for_each(|_| client.receive(self.case.size)),
+            Does::Send => {
+                for (i, message) in messages.enumerate() {
+                    client.feed(black_box(message));
+                    if (i + 1) % self.case.batch == 0 {
+                        client.flush();
+                    }
+                }
+                client.flush();
+            }
+            Does::SendLarge => messages.for_each(|message| client.send(black_box(message))),
+        }
+    }
+}
+
+/// The sides of a case, each of which connects when it first works, and puts on the wire what `all` messages need,
+/// however many it is told to do: that counts the same for any number.
+pub fn sides(case: Case, all: usize) -> Sides {
+    let run = Rc::new(Run::new(case));
+    let sides = [("floor", Side::Floor), ("tokio", Side::InPlace), ("blocking", Side::Blocking)];
+    sides
+        .map(|(name, side)| {
+            let (run, mut link) = (run.clone(), None);
+            let work = move |n| {
+                let link = link.get_or_insert_with(|| {
+                    let mut link = Link::new(side, &setup(), &run.case);
+                    run.fill(&mut link, all);
+                    link
+                });
+                run.work(link, n);
+            };
+            (name, Box::new(work) as Work)
+        })
+        .into()
+}
+
+/// One side's connection, and its peer's TLS.
+pub struct Link {
+    client: Box<dyn Client>,
+    server: Option<ServerConnection>,
+    pipe: Pipe,
+}
+
+impl Link {
+    pub fn new(side: Side, setup: &Setup, case: &Case) -> Self {
+        let (pipe, conn) = (Pipe::default(), case.connection());
+        if let Side::Plain = side {
+            let client = Box::new(on_tokio::WebSocket::from_parts(pipe.clone(), conn));
+            return Self { client, server: None, pipe };
+        }
+        pipe.keep(true);
+        let mut server = ServerConnection::new(setup.server.clone()).expect("a server");
+        let config = match side {
+            Side::Rustls => setup.keeping.clone(),
+            _ => setup.giving.clone(),
+        };
+        let client: Box<dyn Client> = match side {
+            Side::Floor => {
+                let client = session(setup, &mut server, &pipe);
+                #[allow(deprecated)] // it never updates its keys
+                let keys = client.dangerous_extract_secrets().expect("the keys");
+                let (rx, tx) = (Key::new(keys.rx), Key::new(keys.tx));
+                let (wire, out) = (vec![0; 64 << 10], Vec::with_capacity(128 << 10));
+                let io = pipe.clone();
+                let io = Floor { io, rx, tx, wire, at: 0, end: 0, from: 0, to: 0, out };
+                Box::new(on_tokio::WebSocket::from_parts(io, conn))
+            }
+            Side::Blocking => {
+                let io = Std(pipe.clone());
+                let request = Request::new("wss://localhost/").expect("a URL");
+                let mut io =
+                    blocking::TlsStream::client(io, request.target(), config).expect("a name");
+                while server.is_handshaking() {
+                    let _ = io.handshake();
+                    serve(&mut server, &pipe);
+                }
+                io.handshake().expect("a handshake");
+                Box::new(blocking::WebSocket::from_parts(io, conn))
+            }
+            _ => {
+                let io = connect(config, &mut server, &pipe);
+                assert_eq!(io.session().in_place(), matches!(side, Side::InPlace));
+                Box::new(on_tokio::WebSocket::from_parts(io, conn))
+            }
+        };
+        pipe.keep(false);
+        Self { client, server: Some(server), pipe }
+    }
+}
+
+/// A stream in memory: the bench writes to the client by hand.
+#[derive(Clone, Default)]
+pub struct Pipe(Rc<Ends>);
+
+#[derive(Default)]
+struct Ends {
+    to_client: RefCell<Vec<u8>>,
+    read: Cell<usize>,
+    to_server: RefCell<Vec<u8>>,
+    keeps: Cell<bool>,
+}
+
+impl Pipe {
+    /// Whether what the client writes is kept.
+    pub fn keep(&self, yes: bool) {
+        self.0.keeps.set(yes);
+    }
+
+    pub fn empty(&self) {
+        drop((self.0.to_client.take(), self.0.to_server.take()));
+    }
+
+    fn read(&self, to: &mut [u8]) -> Option<usize> {
+        let wire = self.0.to_client.borrow();
+        let from = &wire[self.0.read.get()..];
+        let n = from.len().min(to.len());
+        to[..n].copy_from_slice(&from[..n]);
+        self.0.read.set(self.0.read.get() + n);
+        (n > 0).then_some(n)
+    }
+
+    fn write(&self, bytes: &[u8]) -> usize {
+        if self.0.keeps.get() {
+            self.0.to_server.borrow_mut().extend_from_slice(bytes);
+        }
+        black_box(bytes).len()
+    }
+
+    fn refill(&self, fill: impl FnOnce(&mut Vec<u8>)) {
+        let mut wire = self.0.to_client.borrow_mut();
+        wire.drain(..self.0.read.take());
+        fill(&mut wire);
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.read(buf.initialize_unfilled()) {
+            Some(n) => {
+                buf.advance(n);
+                Poll::Ready(Ok(()))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(self.write(buf)))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// For the blocking adapter.
+struct Std(Pipe);
+
+impl Read for Std {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.0.read(to).ok_or(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Write for Std {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.0.write(bytes))
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl blocking::Stream for Std {
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A direction of the floor: key, initialisation vector, sequence number.
+struct Key(LessSafeKey, [u8; 12], u64);
+
+impl Key {
+    fn new((seq, secrets): (u64, ConnectionTrafficSecrets)) -> Self {
+        let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else {
+            panic!("another suite");
+        };
+        let key = UnboundKey::new(&AES_128_GCM, key.as_ref()).expect("a key");
+        Self(LessSafeKey::new(key), iv.as_ref().try_into().expect("twelve bytes"), seq)
+    }
+
+    fn nonce(&mut self) -> Nonce {
+        let mut nonce = self.1;
+        for (n, s) in nonce[4..].iter_mut().zip(self.2.to_be_bytes()) {
+            *n ^= s;
+        }
+        self.2 += 1;
+        Nonce::assume_unique_for_key(nonce)
+    }
+}
+
+/// Ciphertext lies in `wire[at..end]`, plaintext not yet taken in `wire[from..to]`.
+struct Floor {
+    io: Pipe,
+    rx: Key,
+    tx: Key,
+    wire: Vec<u8>,
+    at: usize,
+    end: usize,
+    from: usize,
+    to: usize,
+    out: Vec<u8>,
+}
+
+impl AsyncRead for Floor {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if this.from < this.to {
+                let n = (this.to - this.from).min(to.remaining());
+                to.put_slice(&this.wire[this.from..this.from + n]);
+                this.from += n;
+                return Poll::Ready(Ok(()));
+            }
+            let wire = &this.wire[this.at..this.end];
+            if let Some(&[kind, _, _, hi, lo]) = wire.first_chunk::<5>() {
+                let len = usize::from(u16::from_be_bytes([hi, lo]));
+                assert!(kind == 23 && len <= 16384 + 256);
+                if wire.len() >= 5 + len {
+                    let nonce = this.rx.nonce();
+                    let record = &mut this.wire[this.at..this.at + 5 + len];
+                    let (head, body) = record.split_at_mut(5);
+                    let plain = this.rx.0.open_in_place(nonce, Aad::from(&*head), body);
+                    let plain = plain.expect("a good tag");
+                    let n = plain.iter().rposition(|&b| b != 0).expect("a type");
+                    assert_eq!(plain[n], 23);
+                    (this.from, this.to) = (this.at + 5, this.at + 5 + n);
+                    this.at += 5 + len;
+                    continue;
+                }
+            }
+            this.wire.copy_within(this.at..this.end, 0);
+            (this.at, this.end, this.from, this.to) = (0, this.end - this.at, 0, 0);
+            let mut room = ReadBuf::new(&mut this.wire[this.end..]);
+            ready!(Pin::new(&mut this.io).poll_read(cx, &mut room))?;
+            this.end += room.filled().len();
+        }
+    }
+}
+
+impl Floor {
+    /// Begins a record, to which `len` bytes and an `end` belong.
+    fn begin(&mut self, len: usize) -> usize {
+        let [hi, lo] = ((len + 17) as u16).to_be_bytes();
+        self.out.extend_from_slice(&[23, 3, 3, hi, lo]);
+        self.out.len() - 5
+    }
+
+    /// Seals the record that begins at `at`.
+    fn end(&mut self, at: usize) {
+        self.out.push(23);
+        let nonce = self.tx.nonce();
+        let (head, body) = self.out[at..].split_at_mut(5);
+        let tag = self.tx.0.seal_in_place_separate_tag(nonce, Aad::from(&*head), body);
+        self.out.extend_from_slice(tag.expect("a tag").as_ref());
+    }
+
+    fn write_out(&mut self, cx: &mut Context<'_>, taken: usize) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, &self.out).map_ok(|_| taken)
+    }
+}
+
+impl AsyncWrite for Floor {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.out.clear();
+        for piece in buf.chunks(16384) {
+            let at = self.begin(piece.len());
+            self.out.extend_from_slice(piece);
+            self.end(at);
+        }
+        self.write_out(cx, buf.len())
+    }
+    /// Some 64 KiB at a time, so that what is sealed is still in the cache when it is written.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.out.clear();
+        let all = bufs.iter().map(|buf| buf.len()).sum::<usize>().min(64 << 10);
+        let mut bufs = bufs.iter().map(|buf| &buf[..]);
+        let (mut from, mut left): (&[u8], _) = (&[], all);
+        while left > 0 {
+            let mut len = left.min(16384);
+            left -= len;
+            let at = self.begin(len);
+            while len > 0 {
+                if from.is_empty() {
+                    from = bufs.next().expect("as many as were counted");
+                }
+                let (now, later) = from.split_at(from.len().min(len));
+                self.out.extend_from_slice(now);
+                from = later;
+                len -= now.len();
+            }
+            self.end(at);
+        }
+        self.write_out(cx, all)
+    }
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Both ends' configurations; the client's without and with keys to be had.
+pub struct Setup {
+    pub keeping: Arc<ClientConfig>,
+    pub giving: Arc<ClientConfig>,
+    pub server: Arc<ServerConfig>,
+}
+
+pub fn setup() -> Setup {
+    let made = rcgen::generate_simple_self_signed(["localhost".into()]).expect("a certificate");
+    let cert: CertificateDer<'static> = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let mut provider = default_provider();
+    provider.cipher_suites.retain(|s| s.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let provider = Arc::new(provider);
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.clone()).expect("a root");
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&TLS13])
+        .expect("a version");
+    let keeping = builder.with_root_certificates(roots).with_no_client_auth();
+    let mut giving = keeping.clone();
+    giving.enable_secret_extraction = true;
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .expect("a version");
+    let mut server =
+        builder.with_no_client_auth().with_single_cert(vec![cert], key).expect("a server");
+    server.send_tls13_tickets = 0;
+    Setup { keeping: keeping.into(), giving: giving.into(), server: server.into() }
+}
+
+/// Takes what the client wrote, and answers.
+pub fn serve(server: &mut ServerConnection, pipe: &Pipe) {
+    let wire = pipe.0.to_server.take();
+    let mut wire = &wire[..];
+    while !wire.is_empty() {
+        server.read_tls(&mut wire).expect("room");
+        server.process_new_packets().expect("a client");
+    }
+    pipe.refill(|wire| {
+        while server.wants_write() {
+            server.write_tls(wire).expect("a Vec takes all");
+        }
+    });
+}
+
+/// A session as rustls has it, for the floor.
+fn session(setup: &Setup, server: &mut ServerConnection, pipe: &Pipe) -> ClientConnection {
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut client = ClientConnection::new(setup.giving.clone(), name).expect("a client");
+    while client.is_handshaking() || server.is_handshaking() {
+        while client.wants_write() {
+            client.write_tls(&mut *pipe.0.to_server.borrow_mut()).expect("a Vec takes all");
+        }
+        serve(server, pipe);
+        pipe.refill(|wire| {
+            let mut from = &wire[..];
+            while !from.is_empty() {
+                client.read_tls(&mut from).expect("room");
+                client.process_new_packets().expect("a server");
+            }
+            wire.clear();
+        });
+    }
+    client
+}
+
+#[derive(Clone, Copy)]
+pub enum Side {
+    Plain,
+    Rustls,
+    InPlace,
+    Floor,
+    Blocking,
+}
+
+/// What one side does, in either adapter.
+pub trait Client {
+    fn receive(&mut self, len: usize);
+    fn feed(&mut self, message: &[u8]);
+    fn flush(&mut self);
+    fn send(&mut self, message: &[u8]);
+}
+
+fn now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("there is input"),
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client for on_tokio::WebSocket<S> {
+    fn receive(&mut self, len: usize) {
+        let got = now(self.recv()).expect("no error").expect("a message");
+        assert_eq!(black_box(got.as_bytes()).len(), len);
+    }
+    fn feed(&mut self, message: &[u8]) {
+        Self::feed(self, message).expect("room");
+    }
+    fn flush(&mut self) {
+        now(Self::flush(self)).expect("no error");
+    }
+    fn send(&mut self, message: &[u8]) {
+        now(Self::send(self, message)).expect("no error");
+    }
+}
+
+impl<S: blocking::Stream> Client for blocking::WebSocket<S> {
+    fn receive(&mut self, len: usize) {
+        let got = self.recv().expect("no error").expect("a message");
+        assert_eq!(black_box(got.as_bytes()).len(), len);
+    }
+    fn feed(&mut self, message: &[u8]) {
+        Self::feed(self, message).expect("room");
+    }
+    fn flush(&mut self) {
+        Self::flush(self).expect("no error");
+    }
+    fn send(&mut self, message: &[u8]) {
+        Self::send(self, message).expect("no error");
+    }
+}
+
+/// A stream whose handshake is over.
+pub fn connect(
+    config: Arc<ClientConfig>,
+    server: &mut ServerConnection,
+    pipe: &Pipe,
+) -> on_tokio::TlsStream<Pipe> {
+    let request = Request::new("wss://localhost/").expect("a URL");
+    let io = on_tokio::TlsStream::client(pipe.clone(), request.target(), config);
+    let mut io = io.expect("a name");
+    while server.is_handshaking() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = pin!(io.handshake()).poll(&mut cx);
+        serve(server, pipe);
+    }
+    now(io.handshake()).expect("a handshake");
+    io
+}
