@@ -28,6 +28,21 @@ pub(crate) fn take(len: usize) -> Vec<u8> {
     kept.unwrap_or_else(|| vec![0; len])
 }
 
+/// The same of up to twice `len` bytes, in place of an empty one: for what may hold it long.
+#[inline]
+pub(crate) fn take_close(len: usize, to: &mut Vec<u8>) {
+    let found = POOL.try_with(|pool| pool.borrow_mut().take_last(len, to));
+    if !matches!(found, Ok(true)) {
+        *to = take_other(len);
+    }
+}
+
+#[cold]
+fn take_other(len: usize) -> Vec<u8> {
+    let kept = POOL.try_with(|pool| pool.borrow_mut().take_close(len)).ok().flatten();
+    kept.unwrap_or_else(|| vec![0; len])
+}
+
 /// Back for the next connection.
 #[inline]
 pub(crate) fn give(buffer: Vec<u8>) {
@@ -36,20 +51,49 @@ pub(crate) fn give(buffer: Vec<u8>) {
     }
 }
 
+#[inline]
+fn fits(buffer: &[u8], len: usize) -> bool {
+    (len..=2 * len).contains(&buffer.len())
+}
+
 impl Pool {
     #[inline]
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
-        let fits = |b: &Vec<u8>| (len..=2 * len).contains(&b.len());
         let buffer = match self.free.last() {
-            Some(last) if fits(last) => self.free.pop(),
+            Some(last) if fits(last, len) => self.free.pop(),
             _ => {
                 let any = || self.free.iter().rposition(|b| b.len() >= len);
-                let at = self.free.iter().rposition(fits).or_else(any)?;
+                let at = self.find_close(len).or_else(any)?;
                 Some(self.free.remove(at))
             }
         }?;
         self.bytes -= buffer.capacity();
         Some(buffer)
+    }
+
+    /// The last one given. It is exchanged, not returned: as a result it would be stored in pieces that are loaded
+    /// as one, for which a processor has to wait.
+    #[inline]
+    fn take_last(&mut self, len: usize, to: &mut Vec<u8>) -> bool {
+        match self.free.last_mut() {
+            Some(last) if fits(last, len) => {
+                core::mem::swap(last, to);
+                self.bytes -= to.capacity();
+                self.free.pop();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn take_close(&mut self, len: usize) -> Option<Vec<u8>> {
+        let buffer = self.free.remove(self.find_close(len)?);
+        self.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+
+    fn find_close(&self, len: usize) -> Option<usize> {
+        self.free.iter().rposition(|kept| fits(kept, len))
     }
 
     #[inline]

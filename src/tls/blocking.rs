@@ -15,7 +15,7 @@ use crate::{
     },
     drive::Error,
     proto::url::Target,
-    tls::{self, Session},
+    tls::{self, Session, buffer::Buffer},
 };
 use ::rustls::{ClientConfig, Connection, ServerConfig};
 use std::{
@@ -29,7 +29,6 @@ use std::{
     },
     task::Poll,
     time::{Duration, Instant},
-    vec::Vec,
 };
 
 /// TLS over another stream, as either end: what `connect` uses for `wss`, and a server can use as
@@ -88,11 +87,10 @@ struct Shared {
 /// No limit.
 const FOREVER: u64 = u64::MAX;
 
-/// Ciphertext to be written, from `sent` on.
+/// Ciphertext to be written.
 #[derive(Debug, Default)]
 struct Output {
-    bytes: Vec<u8>,
-    sent: usize,
+    bytes: Buffer,
     /// The stream took some that it has not been asked to flush.
     dirty: bool,
 }
@@ -126,19 +124,18 @@ impl Shared {
     ) -> io::Result<()> {
         loop {
             output.send(io)?;
-            let mut session = self.session();
-            if session.has_outgoing() {
-                output.fill(&mut session)?;
-            } else if flushes && output.dirty {
-                drop(session);
+            if flushes && output.dirty {
                 output.flush(io)?;
-            } else {
+            }
+            let mut session = self.session();
+            if !session.has_outgoing() {
                 if !output.dirty {
                     session.flushed();
                 }
                 drop(output);
                 return Ok(());
             }
+            output.bytes = session.take_outgoing();
         }
     }
 
@@ -150,15 +147,14 @@ impl Shared {
 
 impl Output {
     fn send(&mut self, io: &mut impl Stream) -> io::Result<()> {
-        while let Some(rest @ [_, ..]) = self.bytes.get(self.sent..) {
-            match write(io, &[IoSlice::new(rest)]) {
-                Poll::Ready(n) => self.sent += n?,
+        while !self.bytes.is_empty() {
+            match write(io, &[IoSlice::new(self.bytes.filled())]) {
+                Poll::Ready(n) => self.bytes.consume(n?),
                 Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
             }
             self.dirty = true;
         }
-        self.bytes.clear();
-        self.sent = 0;
+        self.bytes.shed();
         Ok(())
     }
 
@@ -168,13 +164,6 @@ impl Output {
             Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
         }
         self.dirty = false;
-        Ok(())
-    }
-
-    fn fill(&mut self, session: &mut Session) -> io::Result<()> {
-        while session.has_outgoing() {
-            session.write_tls(&mut self.bytes)?;
-        }
         Ok(())
     }
 }
@@ -279,18 +268,24 @@ impl<S: Stream> TlsStream<S> {
     }
 
     fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.shared.session().may_write()?;
-        self.agree()?;
-        let Self { io, shared, .. } = self;
-        let mut output = lock(&shared.output);
-        output.send(io)?;
-        let mut session = shared.session();
-        let taken = session.write_slices(from)?;
-        output.fill(&mut session)?;
-        drop(session);
-        match shared.drain(io, output, false) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(taken), // what is left is for the flush
+        loop {
+            let Self { io, shared, .. } = self;
+            let mut output = lock(&shared.output);
+            output.send(io)?;
+            let mut session = shared.session();
+            if session.is_handshaking() {
+                session.may_write()?;
+                drop((session, output));
+                self.agree()?;
+                continue;
+            }
+            let taken = session.write_slices(from)?;
+            output.bytes = session.take_outgoing();
+            drop(session);
+            return match shared.drain(io, output, false) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                _ => Ok(taken), // what is left is for the flush
+            };
         }
     }
 

@@ -1,6 +1,6 @@
 //! Bytes on their way in or out, in a buffer lent by the thread's pool while there are any.
 use crate::proto::pool;
-use std::{fmt, io, vec, vec::Vec};
+use std::{fmt, io, vec::Vec};
 
 /// The least that is lent to build records in, and what is lent to read them to: the longest, and as
 /// much again.
@@ -16,6 +16,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -24,6 +25,7 @@ impl Buffer {
         self.end - self.start
     }
 
+    #[inline]
     pub(super) fn filled(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
@@ -32,12 +34,15 @@ impl Buffer {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// Room for `len` bytes behind the others, which [`commit`](Self::commit) makes part of them.
+    /// Room for `len` bytes or more behind the others, of which [`commit`](Self::commit) makes some part of them.
+    #[inline]
     pub(super) fn spare(&mut self, len: usize) -> &mut [u8] {
-        if self.bytes.len() - self.end < len {
+        if self.bytes.is_empty() {
+            pool::take_close(len.max(LEAST), &mut self.bytes);
+        } else if self.bytes.len() - self.end < len {
             self.make_room(len);
         }
-        self.bytes.get_mut(self.end..self.end + len).unwrap_or_default()
+        self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
     #[cold]
@@ -45,7 +50,8 @@ impl Buffer {
         if self.len() + len <= self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
         } else {
-            let mut larger = take((self.len() + len).max(2 * self.len()).max(LEAST));
+            let mut larger = Vec::new();
+            pool::take_close((self.len() + len).max(2 * self.len()).max(LEAST), &mut larger);
             if let Some(to) = larger.get_mut(..self.len()) {
                 to.copy_from_slice(self.filled());
             }
@@ -69,11 +75,14 @@ impl Buffer {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.spare(bytes.len()).copy_from_slice(bytes);
-        self.commit(bytes.len());
+        if let Some(room) = self.spare(bytes.len()).get_mut(..bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.commit(bytes.len());
+        }
     }
 
     /// The first `len` bytes are done with.
+    #[inline]
     pub(super) fn consume(&mut self, len: usize) {
         self.start += len;
         if self.is_empty() {
@@ -86,22 +95,13 @@ impl Buffer {
     }
 
     /// Gives the memory back if there is nothing in it.
+    #[inline]
     pub(super) fn shed(&mut self) {
         if self.is_empty() {
             pool::give(core::mem::take(&mut self.bytes));
             self.clear();
         }
     }
-}
-
-/// Up to twice as long: a buffer of megabytes would be held by the first bytes of a record.
-fn take(len: usize) -> Vec<u8> {
-    let bytes = pool::take(len);
-    if bytes.len() <= 2 * len {
-        return bytes;
-    }
-    pool::give(bytes);
-    vec![0; len]
 }
 
 /// Takes all, at the end.
@@ -132,6 +132,7 @@ impl fmt::Debug for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec;
 
     #[test]
     fn the_first_bytes_of_a_record_hold_no_buffer_of_megabytes() {

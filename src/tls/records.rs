@@ -11,10 +11,11 @@ use ::rustls::{
     AlertDescription, ContentType, Error, ExtractedSecrets, HandshakeType, InvalidMessage,
     PeerMisbehaved, ProtocolVersion, Tls13CipherSuite,
     crypto::cipher::{
-        InboundOpaqueMessage, MessageDecrypter, OutboundChunks, OutboundPlainMessage,
+        InboundOpaqueMessage, MessageDecrypter, MessageEncrypter, OutboundChunks,
+        OutboundPlainMessage,
     },
 };
-use core::ops::Range;
+use core::{ops::Range, slice};
 use std::{boxed::Box, io::IoSlice, vec, vec::Vec};
 
 /// Type, version and length of a record.
@@ -259,13 +260,14 @@ impl Records {
     }
 
     /// Seals data in the fewest records, as far as ciphertext may wait; returns how much of it.
+    #[inline]
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
         if self.silent {
             return Err(Error::General("nothing is sent behind the last alert".into()));
         }
         let all: usize = from.iter().map(|slice| slice.len()).sum();
         let taken = all.min(WAITING.saturating_sub(out.len()));
-        let mut from = Slices { slices: from, at: 0 };
+        let mut from = Slices::new(from);
         let mut left = taken;
         while left > 0 {
             self.update_if_due(out)?;
@@ -278,15 +280,19 @@ impl Records {
 
     /// Our KeyUpdate, where the peer has asked for one, or the next record would be the last one under
     /// this key.
+    #[inline]
     fn update_if_due(&mut self, out: &mut Buffer) -> Result<(), Error> {
         let last = self.sealed.saturating_add(1) >= self.seal.limit();
-        if self.owes_update || last {
-            self.owes_update = false;
-            self.say(ContentType::Handshake, &[24, 0, 0, 1, 0], out)?;
-            let (seq, secrets) = self.kernel.next_to_seal()?;
-            self.seal = Seal::new(self.suite, secrets)?;
-            self.sealed = seq;
-        }
+        if self.owes_update || last { self.update(out) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn update(&mut self, out: &mut Buffer) -> Result<(), Error> {
+        self.owes_update = false;
+        self.say(ContentType::Handshake, &[24, 0, 0, 1, 0], out)?;
+        let (seq, secrets) = self.kernel.next_to_seal()?;
+        self.seal = Seal::new(self.suite, secrets)?;
+        self.sealed = seq;
         Ok(())
     }
 
@@ -304,13 +310,15 @@ impl Records {
         self.silent = true;
     }
 
+    #[cold]
     fn say(&mut self, kind: ContentType, message: &[u8], out: &mut Buffer) -> Result<(), Error> {
         let slices = [IoSlice::new(message)];
-        self.seal(kind, &mut Slices { slices: &slices, at: 0 }, message.len(), out)
+        self.seal(kind, &mut Slices::new(&slices), message.len(), out)
     }
 
     /// Seals one record, of the next `len` bytes. Its sequence number is used up before, so that
     /// whatever fails, no two records have the same one.
+    #[inline]
     fn seal(
         &mut self,
         kind: ContentType,
@@ -322,11 +330,10 @@ impl Records {
         match &mut self.seal {
             Seal::InPlace(key, _) => {
                 let all = HEADER + len + 1 + TAG;
-                let room = out.spare(all);
-                let Some((header, rest)) = room.split_first_chunk_mut::<HEADER>() else {
-                    return Err(Error::EncryptError);
-                };
-                let Some((body, tag)) = rest.split_last_chunk_mut::<TAG>() else {
+                let room = out.spare(all).split_first_chunk_mut::<HEADER>();
+                let Some((header, (body, rest))) = room
+                    .and_then(|(header, rest)| Some((header, rest.split_at_mut_checked(len + 1)?)))
+                else {
                     return Err(Error::EncryptError);
                 };
                 let [hi, lo] = u16::to_be_bytes((len + 1 + TAG) as u16);
@@ -335,24 +342,36 @@ impl Records {
                     from.copy(plain);
                     *inner = kind.into();
                 }
-                let sealed = key.encrypt_in_place(seq, header, body)?;
-                let Ok(sealed) = <[u8; TAG]>::try_from(sealed.as_ref()) else {
-                    return Err(Error::EncryptError);
-                };
-                *tag = sealed;
+                let sealed = key.encrypt_in_place(seq, header, body);
+                // Looked at where it is: a tag that is moved is moved in pieces.
+                match (&sealed, rest.first_chunk_mut::<TAG>()) {
+                    (Ok(sealed), Some(tag)) if sealed.as_ref().len() == TAG => {
+                        tag.copy_from_slice(sealed.as_ref());
+                    }
+                    _ => return sealed.and(Err(Error::EncryptError)),
+                }
                 out.commit(all);
             }
-            Seal::Whole(key, _) => {
-                let mut plain = vec![0; len];
-                from.copy(&mut plain);
-                let payload = OutboundChunks::Single(&plain);
-                let version = ProtocolVersion::TLSv1_2;
-                let message = OutboundPlainMessage { typ: kind, version, payload };
-                out.push(&key.encrypt(message, seq)?.encode());
-            }
+            Seal::Whole(key, _) => out.push(&seal_whole(&mut **key, kind, from, len, seq)?),
         }
         Ok(())
     }
+}
+
+/// Seals a record in memory of its own.
+#[cold]
+fn seal_whole(
+    key: &mut dyn MessageEncrypter,
+    typ: ContentType,
+    from: &mut Slices<'_, '_>,
+    len: usize,
+    seq: u64,
+) -> Result<Vec<u8>, Error> {
+    let mut plain = vec![0; len];
+    from.copy(&mut plain);
+    let payload = OutboundChunks::Single(&plain);
+    let version = ProtocolVersion::TLSv1_2;
+    Ok(key.encrypt(OutboundPlainMessage { typ, version, payload }, seq)?.encode())
 }
 
 /// The length of the record that `wire` begins with, if that is known yet.
@@ -428,23 +447,32 @@ impl From<InvalidMessage> for Fault {
 
 /// Bytes of several slices, one after the other.
 struct Slices<'a, 'b> {
-    slices: &'a [IoSlice<'b>],
-    /// How far the first of them was taken.
-    at: usize,
+    first: &'a [u8],
+    others: slice::Iter<'a, IoSlice<'b>>,
 }
 
-impl Slices<'_, '_> {
+impl<'a, 'b> Slices<'a, 'b> {
+    #[inline]
+    fn new(slices: &'a [IoSlice<'b>]) -> Self {
+        let mut others = slices.iter();
+        Self { first: others.next().map_or(&[], |slice| slice), others }
+    }
+
     /// Fills `to` with the next bytes.
+    #[inline]
     fn copy(&mut self, mut to: &mut [u8]) {
-        while let (Some((first, rest)), false) = (self.slices.split_first(), to.is_empty()) {
-            let from = first.get(self.at..).unwrap_or_default();
-            let len = from.len().min(to.len());
-            let (now, later) = to.split_at_mut_checked(len).unwrap_or_default();
-            now.copy_from_slice(from.get(..len).unwrap_or_default());
-            to = later;
-            self.at += len;
-            if self.at == first.len() {
-                (self.slices, self.at) = (rest, 0);
+        loop {
+            let len = self.first.len().min(to.len());
+            let (now, later) = self.first.split_at_checked(len).unwrap_or_default();
+            let (here, rest) = to.split_at_mut_checked(len).unwrap_or_default();
+            here.copy_from_slice(now);
+            (self.first, to) = (later, rest);
+            if to.is_empty() {
+                return;
+            }
+            match self.others.next() {
+                Some(next) => self.first = next,
+                None => return,
             }
         }
     }

@@ -103,7 +103,7 @@ pub struct Session {
     /// In the first record there, which is `record` bytes long, data that nobody has read.
     pub(super) plain: Range<usize>,
     pub(super) record: usize,
-    /// Ciphertext to be written; rustls has its own.
+    /// Ciphertext to be written; rustls may have more.
     pub(super) out: Buffer,
     /// Why nothing more can be read, after everything before it.
     pub(super) failed: Option<Error>,
@@ -271,6 +271,7 @@ impl Session {
     // Outputs.
 
     /// The ciphertext to write to the stream next. Some of it may come of any call, [`read`](Self::read) too.
+    #[inline]
     pub fn outgoing(&mut self) -> &[u8] {
         if let Engine::Rustls(conn) = &mut self.engine
             && self.out.is_empty()
@@ -285,15 +286,15 @@ impl Session {
     /// # Panics
     ///
     /// If there are fewer.
+    #[inline]
     pub fn advance(&mut self, n: usize) {
         assert!(n <= self.out.len(), "advanced beyond what is outgoing");
         self.out.consume(n);
-        if !self.has_outgoing() {
-            self.flushed();
-        }
+        self.out.shed();
     }
 
     /// Whether there is ciphertext to write.
+    #[inline]
     pub fn has_outgoing(&self) -> bool {
         !self.out.is_empty() || matches!(&self.engine, Engine::Rustls(conn) if conn.wants_write())
     }
@@ -308,6 +309,7 @@ impl Session {
         }
     }
 
+    #[inline]
     pub(crate) fn is_opening(&self) -> bool {
         self.opening
     }
@@ -324,9 +326,17 @@ impl Session {
     // For the streams.
 
     /// All ciphertext was written, and the stream flushed.
+    #[inline]
     pub(crate) fn flushed(&mut self) {
-        self.opening &= self.is_handshaking();
-        self.out.shed();
+        if self.opening {
+            self.opening = self.is_handshaking();
+        }
+    }
+
+    /// Takes all that is outgoing away, to be written while others use the session.
+    pub(crate) fn take_outgoing(&mut self) -> Buffer {
+        let _ = self.outgoing();
+        core::mem::take(&mut self.out)
     }
 
     /// Whether the session can go on without an end that was not announced, or a failure.
@@ -377,7 +387,20 @@ impl Session {
 
     /// Encrypts, some 64 KiB at most, all slices together in the fewest records. To be
     /// called only when the handshake is done.
+    #[inline]
     pub(crate) fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        let taken = match &mut self.engine {
+            Engine::Records(records) if self.failed.is_none() && !self.closed => {
+                records.write(from, &mut self.out).map_err(io_error)?
+            }
+            _ => self.write_otherwise(from)?,
+        };
+        self.opening &= taken == 0;
+        Ok(taken)
+    }
+
+    #[cold]
+    fn write_otherwise(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         // Our alert was the last that is sent, and rustls is not to be asked again.
         if self.failed.is_some() {
             return self.check().map(|()| 0);
@@ -386,38 +409,26 @@ impl Session {
             let what = "nothing is sent behind the close_notify of TLS";
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, what));
         }
-        let taken = match &mut self.engine {
-            Engine::Rustls(_) if self.out.len() >= WAITING => 0,
+        match &mut self.engine {
+            Engine::Rustls(_) if self.out.len() >= WAITING => Ok(0),
             Engine::Rustls(conn) => match from {
                 [one] => conn.writer().write(one),
                 several => conn.writer().write_vectored(several),
-            }?,
-            Engine::Opening(opening) => opening
-                .write(from, &mut self.out)
-                .map_err(|error| TlsError::from(error).into_io())?,
-            Engine::Records(records) => records
-                .write(from, &mut self.out)
-                .map_err(|error| TlsError::from(error).into_io())?,
-            Engine::Failed => 0,
-        };
-        self.opening &= taken == 0;
-        Ok(taken)
-    }
-
-    /// Ciphertext to the stream.
-    pub(crate) fn write_tls(&mut self, to: &mut dyn Write) -> io::Result<usize> {
-        if let Engine::Rustls(conn) = &mut self.engine {
-            return conn.write_tls(to);
+            },
+            Engine::Opening(opening) => opening.write(from, &mut self.out).map_err(io_error),
+            Engine::Records(_) | Engine::Failed => Ok(0),
         }
-        let written = to.write(self.out.filled())?;
-        self.out.consume(written);
-        Ok(written)
     }
 
     /// Whether the peer has announced its end and we have not announced ours.
     pub(crate) fn owes_close(&self) -> bool {
         self.ended && !self.closed && self.failed.is_none()
     }
+}
+
+#[cold]
+fn io_error(error: Error) -> io::Error {
+    TlsError::from(error).into_io()
 }
 
 /// Shows neither keys nor data.

@@ -161,6 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 
     /// As [`poll_drain`](Self::poll_drain), for a task that writes.
+    #[inline]
     fn drain_to_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let drained = self.poll_drain(cx);
         self.writes(drained, cx)
@@ -174,7 +175,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
 
     /// Writes all ciphertext there is, and flushes the stream if it took any since the last time.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_drain(cx))?;
+        if self.session.has_outgoing() {
+            ready!(self.poll_drain(cx))?;
+        }
         if self.dirty {
             match Pin::new(&mut self.io).poll_flush(cx) {
                 Poll::Ready(Err(error)) => return failed(error, cx),
@@ -187,13 +190,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 
     /// Writes all ciphertext there is.
+    #[inline]
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.session.has_outgoing() {
-            match self.session.write_tls(&mut Sink { io: &mut self.io, cx }) {
+        while let out @ [_, ..] = self.session.outgoing() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, out)) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => self.dirty = true,
+                Ok(n) => {
+                    self.session.advance(n);
+                    self.dirty = true;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -205,10 +211,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.session.may_write()?;
-        ready!(self.poll_handshake(cx))?;
-        // The handshake's last flight goes along with the first data.
-        if !self.session.is_opening() && self.session.has_outgoing() {
+        if self.session.is_opening() {
+            // The handshake's last flight goes along with the first data.
+            self.session.may_write()?;
+            ready!(self.poll_handshake(cx))?;
+        } else if self.session.has_outgoing() {
             ready!(self.drain_to_write(cx))?;
         }
         let mut taken = self.session.write_slices(from)?;
@@ -328,33 +335,6 @@ impl Wake for Both {
     fn wake(self: Arc<Self>) {
         self.0.wake_by_ref();
         self.1.wake_by_ref();
-    }
-}
-
-/// The stream, for rustls to write to.
-struct Sink<'a, 'b, S> {
-    io: &'a mut S,
-    cx: &'a mut Context<'b>,
-}
-
-impl<S: AsyncWrite + Unpin> io::Write for Sink<'_, '_, S> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        blocks(Pin::new(&mut *self.io).poll_write(self.cx, buf))
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        blocks(Pin::new(&mut *self.io).poll_write_vectored(self.cx, bufs))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(()) // rustls does not ask for it
-    }
-}
-
-fn blocks<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
-    match poll {
-        Poll::Ready(done) => done,
-        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 
