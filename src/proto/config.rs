@@ -56,7 +56,7 @@ impl Default for Config {
             skip_too_large: false,
             high_water: 1 << 20,
             cork_limit: 64 << 10,
-            vectored_from: 4 << 10,
+            vectored_from: 16 << 10,
             auto_pong: true,
             auto_close: true,
             explain_violations: false,
@@ -152,8 +152,11 @@ impl Config {
     }
 
     /// The length from which on a shared payload is written from where it is instead of being
-    /// copied, in bytes; default 4 KiB. A client masks, and so always copies. A borrowed payload is
-    /// written from where it is by an adapter's `send`, from 16 KiB on, or from this length if that is more.
+    /// copied, in bytes; default 16 KiB: over TCP a write of two pieces costs more than such a copy
+    /// (`benches/README.md`). Less is for a fan-out to many slow peers, whose queues then share the payload.
+    ///
+    /// A client masks, and so always copies. A borrowed payload is written from where it is by an adapter's
+    /// `send`, from 16 KiB on, or from this length if that is more.
     pub fn vectored_from(mut self, bytes: usize) -> Self {
         self.vectored_from = bytes.max(1);
         self
