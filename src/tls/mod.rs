@@ -2,7 +2,8 @@
 //! own words.
 //!
 //! The streams are `tokio::TlsStream` and `blocking::TlsStream`; `connect` puts one around TCP where
-//! a URL says `wss`. A server takes either, or any other TLS stream, through its `accept`.
+//! a URL says `wss`. A server takes either, or any other TLS stream, through its `accept`. An event loop of your own
+//! calls the [`Session`].
 //!
 //! The types of rustls in this API are those of rustls 0.23, which is re-exported here; moving to
 //! another version is a breaking change of this crate. Cryptography is the application's

@@ -247,10 +247,12 @@ impl Session {
         while from.has_remaining() {
             let mut slices = [IoSlice::new(&[]); 16];
             let n = from.chunks_vectored(&mut slices);
-            match self.write_slices(slices.get(..n).unwrap_or_default())? {
-                0 => break,
-                taken => (all, ()) = (all + taken, from.advance(taken)),
+            let taken = self.write_slices(slices.get(..n).unwrap_or_default())?;
+            if taken == 0 {
+                break;
             }
+            from.advance(taken);
+            all += taken;
         }
         Ok(all)
     }

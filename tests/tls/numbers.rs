@@ -13,7 +13,16 @@ fn every_rule_of_the_record_layer_has_a_test() {
         modules: &[("records", include_str!("records.rs"), &[1..=LAST])],
         without: &[],
         root,
-        helpers: &["buffered", "connections", "numbers", "pipe", "proxies", "slow", "support"],
+        helpers: &[
+            "buffered",
+            "connections",
+            "numbers",
+            "pipe",
+            "proxies",
+            "session",
+            "slow",
+            "support",
+        ],
     };
     assert_eq!(checklist.faults(), [""; 0]);
     let listed = include_str!("../../docs/TLS.md");

@@ -182,6 +182,7 @@ impl End {
         let mut tls = &mut self.tls[..];
         while let Some((first, below)) = tls.split_first_mut() {
             first.close();
+            first.close(); // once
             flush(first, below, to)?;
             tls = below;
         }
@@ -459,6 +460,88 @@ fn bytes_that_are_committed_before_the_others_are_read_wait() {
     }
     let (rest, last) = hear(&mut server, 3000);
     assert!(rest == plain[5008..] && matches!(last, Ok(Some(0))));
+}
+
+/// One end, with what it has sent and received.
+struct Any {
+    tls: Session,
+    sent: Vec<u8>,
+    came: Vec<u8>,
+}
+
+impl Any {
+    /// A call, whichever.
+    fn act(&mut self, to: &mut Self, dice: &mut impl FnMut(usize) -> usize) {
+        match dice(8) {
+            0 => self.say(dice(20_000)),
+            1 | 2 => self.send(to, dice(2)),
+            3 => self.send(to, dice(20_000)),
+            4 | 5 => self.hear(dice(20_000)),
+            6 => {
+                let n = self.tls.outgoing().len() + self.tls.spare_mut().len();
+                assert!(n >= 4096);
+            }
+            _ => self.tls.commit(0),
+        }
+    }
+
+    fn say(&mut self, len: usize) {
+        let from = self.sent.len();
+        let plain: Vec<u8> = (from..from + len).map(|i| (i * 7 / 3) as u8).collect();
+        let taken = self.tls.write(&mut &plain[..]).unwrap();
+        self.sent.extend_from_slice(&plain[..taken]);
+    }
+
+    fn send(&mut self, to: &mut Self, most: usize) {
+        let out = self.tls.outgoing();
+        let n = (&out[..most.min(out.len())]).read(to.tls.spare_mut()).unwrap();
+        to.tls.commit(n);
+        self.tls.advance(n);
+    }
+
+    fn hear(&mut self, room: usize) {
+        let mut to = vec![0; room + 1];
+        let n = self.tls.read(&mut to).unwrap().unwrap_or(0);
+        self.came.extend_from_slice(&to[..n]);
+    }
+}
+
+#[test]
+fn calls_in_any_order_lose_nothing_and_double_nothing() {
+    for seed in 1..=12u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut dice = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 20) as usize % below
+        };
+        let any = |tls| Any { tls, sent: vec![], came: vec![] };
+        let (client, server) = sessions(configs());
+        let (mut client, mut server) = (any(client), any(server));
+        for _ in 0..400 {
+            client.act(&mut server, &mut dice);
+            server.act(&mut client, &mut dice);
+        }
+        client.tls.close();
+        server.tls.close();
+        while client.tls.has_outgoing() || server.tls.has_outgoing() {
+            client.send(&mut server, 30_000);
+            server.hear(30_000);
+            server.send(&mut client, 30_000);
+            client.hear(30_000);
+        }
+        for end in [&mut client, &mut server] {
+            let (rest, last) = hear(&mut end.tls, 30_000);
+            end.came.extend(rest);
+            assert!(matches!(last, Ok(Some(0))));
+        }
+        assert!(client.came == server.sent && server.came == client.sent, "seed {seed}");
+        for one in [&mut client, &mut server] {
+            one.tls.end_of_stream();
+            assert!(matches!(one.tls.read(&mut [0]), Ok(Some(0))), "seed {seed}");
+        }
+    }
 }
 
 #[test]

@@ -24,6 +24,11 @@ impl Layer {
         self.tls.is_some()
     }
 
+    /// Whether there may be plaintext in these bytes, or those before.
+    pub fn may_have(&self, bytes: &[u8]) -> bool {
+        self.is_tls() || !bytes.is_empty()
+    }
+
     /// Takes some of the bytes that came to `room`, as plaintext. How much that is; 0, if there is none now.
     pub fn take(&mut self, bytes: &mut &[u8], room: &mut [u8]) -> usize {
         let Some(tls) = &mut self.tls else {

@@ -183,7 +183,10 @@ impl Peer {
 
 /// Takes a piece of what came. Whether there was any.
 fn take(layer: &mut Layer, bytes: &mut &[u8], handshake: &mut Handshake) -> bool {
-    let n = layer.take(bytes, handshake.spare_mut());
+    let n = match layer.may_have(bytes) {
+        true => layer.take(bytes, handshake.spare_mut()),
+        false => 0,
+    };
     handshake.commit(n);
     n > 0
 }
@@ -192,7 +195,7 @@ fn take(layer: &mut Layer, bytes: &mut &[u8], handshake: &mut Handshake) -> bool
 fn serve(conn: &mut Connection, layer: &mut Layer, bytes: &mut &[u8], now: Time) -> Option<Next> {
     let step = answer(conn);
     if let Some(Ok(Step::NeedInput)) = step
-        && (layer.is_tls() || !bytes.is_empty())
+        && layer.may_have(bytes)
     {
         let n = layer.take(bytes, conn.receiver_mut().spare_mut());
         conn.receiver_mut().commit(n);
