@@ -476,11 +476,13 @@ mod linux {
                 let mut roots = RootCertStore::empty();
                 roots.add(CertificateDer::from(parts[0].clone())).unwrap();
                 let client = ClientConfig::builder().with_root_certificates(roots);
+                let mut client = client.with_no_client_auth();
+                client.enable_secret_extraction = true; // the server's records go through rustls
                 let chain = vec![CertificateDer::from(parts[1].clone())];
                 let key = PrivateKeyDer::Pkcs8(parts[2].clone().into());
                 let server = ServerConfig::builder().with_no_client_auth();
                 Tls {
-                    client: client.with_no_client_auth().into(),
+                    client: client.into(),
                     server: server.with_single_cert(chain, key).unwrap().into(),
                 }
             });

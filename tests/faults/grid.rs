@@ -3,7 +3,7 @@ use crate::{
     peer::{Closing, Peer, session},
     stream::{Fault, Io},
     support::carriers::block_on,
-    support::ends::{Adapter, Kind, Seat, Way, ending, tls},
+    support::ends::{Adapter, Kind, Seat, Way, ending},
     support::talk::{Report, agree, class},
     support::tls::ROLES,
 };
@@ -18,8 +18,9 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Config, Heartbeat, Role,
+    Config, Heartbeat, Role, blocking,
     frame::{Header, OpCode},
+    handshake::client::Request,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +80,8 @@ fn run(case: Case) -> Outcome {
         Role::Server => Role::Client,
         Role::Client => Role::Server,
     };
-    let over_tls = case.kind == Kind::Tls;
-    let session = over_tls.then(|| session(theirs, &tls().client, &tls().server));
+    let over_tls = case.kind.is_tls();
+    let session = case.kind.tls().map(|tls| session(theirs, &tls.client, &tls.server));
     let peer = Peer::new(theirs, &case.kind.config(), session, case.closing);
     let io = Io::new(peer, over_tls, case.fault, case.when, case.sleeps);
     let Case { role, kind, way, .. } = case;
@@ -111,7 +112,7 @@ impl Closing {
         match self {
             Self::Ours | Self::Theirs | Self::TheirsEarly | Self::Crossing => "Closed",
             Self::Violation => "Recv(Protocol(ReservedBits))",
-            Self::HangUp if kind == Kind::Tls => "Io(UnexpectedEof)",
+            Self::HangUp if kind.is_tls() => "Io(UnexpectedEof)",
             Self::HangUp => "Recv(UnexpectedEof)",
             Self::Silence => "Recv(PongTimeout)",
         }
@@ -125,10 +126,10 @@ impl Case {
     /// How else it may end than over a sound stream.
     fn ends(&self) -> Vec<String> {
         let eof = match self.kind {
-            Kind::Tls => ["Io(UnexpectedEof)"].as_slice(),
+            Kind::Tls | Kind::Rustls => ["Io(UnexpectedEof)"].as_slice(),
             _ => &["Handshake(UnexpectedEof)", "Recv(UnexpectedEof)"],
         };
-        let tls = self.kind == Kind::Tls;
+        let tls = self.kind.is_tls();
         let failed = |kind| vec![format!("Io({kind:?})")];
         let mut ends: Vec<String> = match self.fault {
             Fault::Fail(kind) | Fault::FailForEver(kind) => failed(kind),
@@ -166,7 +167,7 @@ impl Case {
         // TLS reads several times for one read of ours; twice nothing at once, and the stream is
         // taken for one that does not block, which ends an opening handshake.
         let given_up = self.adapter == Adapter::Blocking
-            && self.kind == Kind::Tls
+            && self.kind.is_tls()
             && self.fault == Fault::Trickle
             && !ours.was_open();
         if given_up {
@@ -205,7 +206,7 @@ impl Case {
             frames.iter().map(|f| f.opcode).skip_while(|&op| op != OpCode::Close).skip(1);
         assert!(behind.all(|op| op == OpCode::Pong), "data, or a Close, follows our Close");
         // A failure hides nothing that was read whole.
-        if self.kind != Kind::Tls && ours.was_open() {
+        if !self.kind.is_tls() && ours.was_open() {
             assert_eq!(ours.heard.len(), messages_in(&outcome.read));
         }
     }
@@ -279,18 +280,19 @@ const SOME: [Fault; 6] = [
 /// Each fault at each operation of each conversation.
 fn grid(adapter: Adapter, threads: usize) {
     let (mut cases, mut sound) = (vec![], vec![]);
-    for kind in [Kind::Plain, Kind::Deflate, Kind::Tls] {
+    for kind in [Kind::Plain, Kind::Deflate, Kind::Tls, Kind::Rustls] {
         let closings = match (kind, adapter) {
-            (Kind::Tls, _) => &CLOSINGS[..3], // a handshake of TLS costs more than all the rest
-            (_, Adapter::Blocking) => &CLOSINGS[..6], // nothing is sound that waits
+            (Kind::Tls | Kind::Rustls, _) => &CLOSINGS[..3], // a handshake of TLS costs more than all the rest
+            (_, Adapter::Blocking) => &CLOSINGS[..6],        // nothing is sound that waits
             (_, Adapter::Tokio) => &CLOSINGS,
         };
         let faults = match kind {
-            Kind::Deflate | Kind::Tls if std::env::var_os("FAULT_RUNS").is_none() => &SOME[..],
+            _ if kind != Kind::Plain && std::env::var_os("FAULT_RUNS").is_none() => &SOME[..],
             _ => &Fault::ALL,
         };
         let ways = match kind {
             Kind::Plain => &[Way::Whole, Way::Turns, Way::Over][..],
+            Kind::Rustls => &[Way::Whole],
             _ => &[Way::Whole, Way::Turns],
         };
         for &closing in closings {
@@ -314,6 +316,26 @@ fn grid(adapter: Adapter, threads: usize) {
         }
     }
     each(&cases, &sound, threads);
+}
+
+#[test]
+fn tls_is_in_place_or_not_as_its_kind_says() {
+    for (kind, role) in [Kind::Tls, Kind::Rustls].into_iter().flat_map(|k| ROLES.map(|r| (k, r))) {
+        let tls = kind.tls().unwrap();
+        let theirs = if role == Role::Client { Role::Server } else { Role::Client };
+        let peer = session(theirs, &tls.client, &tls.server);
+        let peer = Peer::new(theirs, &kind.config(), Some(peer), Closing::Silence);
+        let io = Io::new(peer, true, Fault::None, 0, true);
+        let mut io = match role {
+            Role::Client => {
+                let request = Request::new("wss://localhost/").unwrap();
+                blocking::TlsStream::client(io, request.target(), tls.client.clone()).unwrap()
+            }
+            Role::Server => blocking::TlsStream::server(io, tls.server.clone()).unwrap(),
+        };
+        io.handshake().unwrap();
+        assert_eq!(io.session().in_place(), kind == Kind::Tls);
+    }
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl Run {
             client: dice.of(&adapters),
             server: dice.of(&adapters),
             ways: [dice.of(&ways), dice.of(&ways)],
-            kind: dice.of(&[Kind::Plain, Kind::Plain, Kind::Deflate, Kind::Tls]),
+            kind: dice.of(&[Kind::Plain, Kind::Plain, Kind::Deflate, Kind::Tls, Kind::Rustls]),
             lengths,
             closes_after,
             lines,
@@ -225,7 +225,7 @@ impl Run {
         ];
         let silent = self.troubles().into_iter().any(Trouble::is_silent);
         of_the_stream.contains(&end)
-            || (self.kind == Kind::Tls && end == "Io(UnexpectedEof)")
+            || (self.kind.is_tls() && end == "Io(UnexpectedEof)")
             || (silent && of_time.contains(&end))
             // What a server answers that could not read the request.
             || end.starts_with("Refused(") && (end.contains("408") || end.contains("400"))

@@ -1,7 +1,7 @@
 //! One end of a connection, from its opening handshake to its last word, over whatever stream.
 use crate::{
     support::talk::{Halves, Part, Report, at_once, take_turns, talk_over, talk_over_in_threads},
-    support::tls::Authority,
+    support::tls::{Authority, altered},
 };
 use std::{
     sync::{Arc, OnceLock},
@@ -12,7 +12,10 @@ use tickwire::{
     blocking::{self, Stream},
     deflate::Deflate,
     handshake::client::Request,
-    tls::rustls::{ClientConfig, ServerConfig},
+    tls::rustls::{
+        ClientConfig, ServerConfig,
+        crypto::{CryptoProvider, ring},
+    },
     tokio as on_tokio,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,7 +31,9 @@ pub enum Adapter {
 pub enum Kind {
     Plain,
     Deflate,
+    /// In place.
     Tls,
+    Rustls,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,7 +58,29 @@ pub static TLS: OnceLock<Tls> = OnceLock::new();
 pub fn tls() -> &'static Tls {
     TLS.get_or_init(|| {
         let authority = Authority::new();
-        Tls { client: authority.client(), server: authority.server() }
+        let client = authority.client_by(restless()).into();
+        let server = authority.issue(&["localhost"]).server_by(restless()).into();
+        Tls { client, server }
+    })
+}
+
+/// With a new key for every few records.
+fn restless() -> CryptoProvider {
+    let suite = altered(ring::cipher_suite::TLS13_AES_128_GCM_SHA256, |suite| {
+        suite.common.confidentiality_limit = 4;
+    });
+    CryptoProvider { cipher_suites: vec![suite], ..ring::default_provider() }
+}
+
+/// The same, but it keeps its keys.
+fn by_rustls() -> &'static Tls {
+    static TLS: OnceLock<Tls> = OnceLock::new();
+    TLS.get_or_init(|| {
+        let Tls { client, server } = tls();
+        let (mut client, mut server) = (ClientConfig::clone(client), ServerConfig::clone(server));
+        client.enable_secret_extraction = false;
+        server.enable_secret_extraction = false;
+        Tls { client: client.into(), server: server.into() }
     })
 }
 
@@ -66,12 +93,20 @@ impl Kind {
         if self == Self::Deflate { config.deflate(Deflate::default()) } else { config }
     }
 
-    fn tls(self) -> Option<&'static Tls> {
-        (self == Self::Tls).then(tls)
+    pub fn is_tls(self) -> bool {
+        self.tls().is_some()
+    }
+
+    pub fn tls(self) -> Option<&'static Tls> {
+        match self {
+            Self::Plain | Self::Deflate => None,
+            Self::Tls => Some(tls()),
+            Self::Rustls => Some(by_rustls()),
+        }
     }
 
     fn request(self) -> Request {
-        let scheme = if self == Self::Tls { "wss" } else { "ws" };
+        let scheme = if self.is_tls() { "wss" } else { "ws" };
         Request::new(&format!("{scheme}://localhost/")).unwrap()
     }
 }

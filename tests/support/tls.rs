@@ -23,6 +23,8 @@ use tickwire::{
     handshake::client::Request,
     tls::rustls::{
         ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
+        SupportedCipherSuite, Tls13CipherSuite,
+        crypto::{CipherSuiteCommon, CryptoProvider, ring},
         pki_types::{CertificateDer, PrivateKeyDer, ServerName},
         server::WebPkiClientVerifier,
     },
@@ -89,10 +91,15 @@ impl Authority {
 
     /// A client that trusts this authority.
     pub fn client(&self) -> Arc<ClientConfig> {
-        let builder = ClientConfig::builder().with_root_certificates(self.roots());
-        let mut config = builder.with_no_client_auth();
+        Arc::new(self.client_by(ring::default_provider()))
+    }
+
+    pub fn client_by(&self, provider: CryptoProvider) -> ClientConfig {
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let mut config = builder.with_root_certificates(self.roots()).with_no_client_auth();
         config.enable_secret_extraction = IN_PLACE;
-        Arc::new(config)
+        config
     }
 
     /// A client that trusts this authority and has a certificate of its own.
@@ -149,12 +156,33 @@ impl Identity {
     }
 
     pub fn server_with(&self, f: impl FnOnce(&mut ServerConfig)) -> Arc<ServerConfig> {
-        let builder = ServerConfig::builder().with_no_client_auth();
-        let mut config = builder.with_single_cert(self.chain.clone(), self.private()).unwrap();
-        config.enable_secret_extraction = IN_PLACE;
+        let mut config = self.server_by(ring::default_provider());
         f(&mut config);
         Arc::new(config)
     }
+
+    pub fn server_by(&self, provider: CryptoProvider) -> ServerConfig {
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let mut config = builder.with_single_cert(self.chain.clone(), self.private()).unwrap();
+        config.enable_secret_extraction = IN_PLACE;
+        config
+    }
+}
+
+/// A suite of TLS 1.3 with something changed.
+pub fn altered(
+    suite: SupportedCipherSuite,
+    change: impl FnOnce(&mut Tls13CipherSuite),
+) -> SupportedCipherSuite {
+    let suite = suite.tls13().unwrap();
+    let CipherSuiteCommon { suite: id, hash_provider, confidentiality_limit } = suite.common;
+    let mut altered = Tls13CipherSuite {
+        common: CipherSuiteCommon { suite: id, hash_provider, confidentiality_limit },
+        ..*suite
+    };
+    change(&mut altered);
+    SupportedCipherSuite::Tls13(Box::leak(Box::new(altered)))
 }
 
 // Both adapters.

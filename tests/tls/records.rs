@@ -2,7 +2,7 @@
 //! hand, and against rustls. The numbers are those of the table in `docs/TLS.md`.
 use crate::{
     pipe::Pipe,
-    support::tls::{Authority, IN_PLACE},
+    support::tls::{Authority, IN_PLACE, altered},
 };
 use std::{
     io::{self, Read, Write},
@@ -18,7 +18,7 @@ use tickwire::{
         ConnectionTrafficSecrets, ContentType, ExtractedSecrets, ProtocolVersion, ServerConfig,
         ServerConnection, SupportedCipherSuite, Tls13CipherSuite,
         crypto::{
-            CipherSuiteCommon, CryptoProvider,
+            CryptoProvider,
             cipher::{
                 AeadKey, InboundOpaqueMessage, Iv, MessageDecrypter, MessageEncrypter,
                 Tls13AeadAlgorithm, UnsupportedOperationError,
@@ -742,24 +742,10 @@ fn t23_a_record_is_sealed_once_through_cut_writes_and_dropped_futures() {
     }
 }
 
-/// A suite with something changed.
-fn altered(change: impl FnOnce(&mut Tls13CipherSuite)) -> SupportedCipherSuite {
-    let suite = AES.tls13().unwrap();
-    let CipherSuiteCommon { suite: id, hash_provider, confidentiality_limit } = suite.common;
-    let mut altered = Tls13CipherSuite {
-        common: CipherSuiteCommon { suite: id, hash_provider, confidentiality_limit },
-        hkdf_provider: suite.hkdf_provider,
-        aead_alg: suite.aead_alg,
-        quic: suite.quic,
-    };
-    change(&mut altered);
-    SupportedCipherSuite::Tls13(Box::leak(Box::new(altered)))
-}
-
 #[test]
 fn t14_our_key_is_updated_before_the_suites_limit_whichever_way_it_seals() {
     for quic in [true, false] {
-        let suite = altered(|suite| {
+        let suite = altered(AES, |suite| {
             suite.common.confidentiality_limit = 8;
             suite.quic = suite.quic.filter(|_| quic);
         });
@@ -808,8 +794,8 @@ impl Tls13AeadAlgorithm for Keeps {
 
 #[test]
 fn t21_a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well() {
-    let keeps = altered(|suite| suite.aead_alg = Box::leak(Box::new(Keeps(suite.aead_alg))));
-    let whole = altered(|suite| suite.quic = None);
+    let keeps = altered(AES, |suite| suite.aead_alg = Box::leak(Box::new(Keeps(suite.aead_alg))));
+    let whole = altered(AES, |suite| suite.quic = None);
     for (suite, in_place) in [(keeps, false), (whole, true)] {
         for role in ROLES {
             let (mut ours, mut peer) = Ours::by(role, suite);
