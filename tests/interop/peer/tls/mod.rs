@@ -16,11 +16,14 @@ mod relay;
 mod rustls;
 mod talk;
 
-use self::relay::{Relay, Seen};
+use self::{
+    relay::{Relay, Seen},
+    talk::Agreed,
+};
 use crate::{Adapter, Result, say};
 use std::{
     fmt,
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     path::PathBuf,
     sync::{Arc, mpsc::channel},
     thread,
@@ -221,11 +224,11 @@ fn tell(what: impl fmt::Display, outcome: Result<String>) -> bool {
     outcome.is_ok()
 }
 
-/// Whether it is what was agreed on.
-fn check(way: &Way, in_place: bool) -> Result<()> {
-    match in_place == way.in_place() {
+/// Whether records take the path that they should.
+fn check(way: &Way, agreed: Agreed) -> Result<()> {
+    match agreed.in_place == way.in_place() {
         true => Ok(()),
-        false => Err(format!("in_place() is {in_place}").into()),
+        false => Err(format!("{agreed:?}").into()),
     }
 }
 
@@ -250,8 +253,8 @@ impl Door {
     fn serve(self, files: &Files, scripted: bool) -> Result<String> {
         let config = self.way.server(files)?;
         let (tcp, _) = self.listener.accept()?;
-        let (ws, in_place) = talk::accept(self.way.adapter, self.way.split, tcp, config)?;
-        check(&self.way, in_place)?;
+        let (ws, agreed) = talk::accept(self.way.adapter, self.way.split, tcp, config)?;
+        check(&self.way, agreed)?;
         talk::echo(ws)?;
         let [theirs, ours] = self.relay.seen()?;
         self.way.judge(&ours, &theirs, scripted)
@@ -290,22 +293,46 @@ fn serve(files: &Files, who: &str, scripted: bool) -> Result<bool> {
 fn visit(files: &Files, who: &str, scripted: bool, url: &str) -> Result<bool> {
     let mut good = true;
     for (way, seed) in ways().into_iter().zip(100..) {
-        let outcome = visit_in(way, seed, files, scripted, url);
+        let config = way.client(files)?;
+        let outcome = visit_in(way, seed, config.clone(), scripted, url);
         good &= tell(format_args!("client of {who}: {way}"), outcome);
+        if seed == 100 {
+            // Its ticket, if it gave one that serves.
+            let outcome = resume(way, config, url);
+            good &= tell(format_args!("client of {who}: {way}, resumed"), outcome);
+        }
     }
     Ok(good)
 }
 
-fn visit_in(way: Way, seed: u64, files: &Files, scripted: bool, url: &str) -> Result<String> {
+fn visit_in(
+    way: Way,
+    seed: u64,
+    config: Arc<ClientConfig>,
+    scripted: bool,
+    url: &str,
+) -> Result<String> {
     let request = Request::new(url)?;
-    let target = request.target();
-    let server = (target.host(), target.port());
-    let server = std::net::ToSocketAddrs::to_socket_addrs(&server)?.find(|a| a.is_ipv4());
-    let relay = Relay::to(server.ok_or("no such server")?, seed)?;
+    let relay = Relay::to(address(&request)?, seed)?;
     let tcp = TcpStream::connect(relay.address)?;
-    let (ws, in_place) = talk::connect(way.adapter, way.split, tcp, &request, way.client(files)?)?;
-    check(&way, in_place)?;
+    let (ws, agreed) = talk::connect(way.adapter, way.split, tcp, &request, config)?;
+    check(&way, agreed)?;
     talk::converse(ws)?;
     let [ours, theirs] = relay.seen()?;
     way.judge(&ours, &theirs, scripted)
+}
+
+fn resume(way: Way, config: Arc<ClientConfig>, url: &str) -> Result<String> {
+    let request = Request::new(url)?;
+    let tcp = TcpStream::connect(address(&request)?)?;
+    let (ws, agreed) = talk::connect(way.adapter, way.split, tcp, &request, config)?;
+    check(&way, agreed)?;
+    talk::converse(ws)?;
+    if agreed.resumed { Ok("by its ticket".into()) } else { Err("a whole handshake".into()) }
+}
+
+fn address(request: &Request) -> Result<SocketAddr> {
+    let target = request.target();
+    let mut all = (target.host(), target.port()).to_socket_addrs()?;
+    Ok(all.find(SocketAddr::is_ipv4).ok_or("no such server")?)
 }

@@ -74,7 +74,7 @@ fn server(way: Way, seed: u64, files: &Files) -> Result<String> {
             }
         }
     });
-    let seen = visit_in(way, seed, files, true, &url);
+    let seen = way.client(files).and_then(|config| visit_in(way, seed, config, true, &url));
     match serves.join().map_err(|_| "a panic")? {
         Err(theirs) if seen.is_ok() => Err(theirs),
         _ => seen,

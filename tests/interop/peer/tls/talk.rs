@@ -15,7 +15,10 @@ use std::{
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, Heartbeat, OwnedEvent, OwnedMessage, blocking,
     handshake::client::Request,
-    tls::rustls::{ClientConfig, ServerConfig},
+    tls::{
+        Session,
+        rustls::{ClientConfig, HandshakeKind, ServerConfig},
+    },
     tokio as on_tokio,
 };
 use tokio::{
@@ -136,7 +139,7 @@ pub(super) fn echo(mut ws: Box<dyn Socket>) -> Result<()> {
 
 // Both adapters.
 
-/// As a server, and whether the session is in place.
+/// As a server.
 pub(super) fn accept(
     adapter: Adapter,
     split: bool,
@@ -160,7 +163,7 @@ pub(super) fn accept(
     }
 }
 
-/// As a client, and whether the session is in place.
+/// As a client.
 pub(super) fn connect(
     adapter: Adapter,
     split: bool,
@@ -198,16 +201,30 @@ fn async_tcp(tcp: TcpStream) -> std::io::Result<tokio::net::TcpStream> {
 type AsyncTls = on_tokio::TlsStream<tokio::net::TcpStream>;
 type AsyncReader = on_tokio::Reader<tokio::io::ReadHalf<AsyncTls>, tokio::io::WriteHalf<AsyncTls>>;
 
-type Opened = (Box<dyn Socket>, bool);
+/// With what was agreed on.
+pub(super) type Opened = (Box<dyn Socket>, Agreed);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Agreed {
+    pub(super) in_place: bool,
+    pub(super) resumed: bool,
+}
+
+impl Agreed {
+    pub(super) fn on(session: &Session) -> Self {
+        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        Self { in_place: session.in_place(), resumed }
+    }
+}
 
 struct OnTokio(Runtime, on_tokio::WebSocket<AsyncTls>);
 
 fn on_tokio(runtime: Runtime, ws: on_tokio::WebSocket<AsyncTls>, split: bool) -> Opened {
-    let in_place = ws.get_ref().session().in_place();
+    let agreed = Agreed::on(ws.get_ref().session());
     if split {
-        (Box::new(TokioHalves::new(runtime, ws)), in_place)
+        (Box::new(TokioHalves::new(runtime, ws)), agreed)
     } else {
-        (Box::new(OnTokio(runtime, ws)), in_place)
+        (Box::new(OnTokio(runtime, ws)), agreed)
     }
 }
 
@@ -277,8 +294,8 @@ impl Socket for TokioHalves {
 }
 
 fn on_threads(ws: blocking::WebSocket<blocking::TlsStream>, split: bool) -> Result<Opened> {
-    let in_place = ws.get_ref().session().in_place();
-    Ok(if split { (Box::new(ThreadHalves::new(ws)?), in_place) } else { (Box::new(ws), in_place) })
+    let agreed = Agreed::on(&ws.get_ref().session());
+    Ok(if split { (Box::new(ThreadHalves::new(ws)?), agreed) } else { (Box::new(ws), agreed) })
 }
 
 impl Socket for blocking::WebSocket<blocking::TlsStream> {
