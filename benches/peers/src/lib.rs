@@ -4,6 +4,7 @@
 
 pub mod alloc;
 pub mod bridge;
+pub mod callgrind;
 #[path = "../../floor.rs"]
 mod least;
 pub mod load;
@@ -14,6 +15,7 @@ pub mod peers;
 pub mod probe;
 pub mod proc;
 pub mod table;
+pub mod tls;
 mod uring;
 pub mod wire;
 
@@ -33,11 +35,16 @@ pub fn wanted(name: &str) -> bool {
     only.is_empty() || only.split(',').any(|o| o == name)
 }
 
+/// Whether `--only` has it; without the option not.
+pub fn asked(name: &str) -> bool {
+    wanted(name) && !wanted("")
+}
+
 /// Of `names` those of `--peers=a,b`, and what all are compared with; all without the option.
 pub fn chosen<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let only: String = option("peers", String::new());
     let asked = |name: &str| only.is_empty() || only.split(',').any(|o| o == name);
-    names.into_iter().filter(|n| asked(n) || ["raw", "floor"].contains(n)).collect()
+    names.into_iter().filter(|n| asked(n) || ["raw", "floor", "prototype"].contains(n)).collect()
 }
 
 /// Another one first each round, so that nobody always follows the same neighbour's mess.

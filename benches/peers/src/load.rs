@@ -3,12 +3,15 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use tickwire::tls::rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::net::request;
 use crate::proc::Server;
+use crate::tls::{self, sides::PLAIN};
 use crate::wire::frame;
 
 /// The key of every frame the load sends.
@@ -16,7 +19,23 @@ pub const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 
 /// Connects and shakes hands.
 pub fn open(server: &Server) -> TcpStream {
-    let mut io = server.connect();
+    shake(server.connect())
+}
+
+/// A stream of any kind.
+pub trait Duplex: Read + Write {}
+impl<S: Read + Write> Duplex for S {}
+
+/// The same over TLS, unless the server of this name is the one without.
+pub fn open_tls(name: &str, server: &Server, config: &Arc<ClientConfig>) -> Box<dyn Duplex> {
+    if name == PLAIN {
+        return Box::new(open(server));
+    }
+    let client = ClientConnection::new(config.clone(), tls::name()).expect("a client");
+    Box::new(shake(StreamOwned::new(client, server.connect())))
+}
+
+fn shake<S: Read + Write>(mut io: S) -> S {
     io.write_all(&request("/")).expect("the server reads");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -50,11 +69,11 @@ impl Exchange {
         Exchange { send, got: vec![0; want.len()], want }
     }
 
-    pub fn send(&self, io: &mut TcpStream) {
+    pub fn send(&self, io: &mut impl Write) {
         io.write_all(&self.send).expect("the server reads");
     }
 
-    pub fn receive(&mut self, io: &mut TcpStream) {
+    pub fn receive(&mut self, io: &mut impl Read) {
         io.read_exact(&mut self.got).expect("the server answers");
         assert!(self.got == self.want, "not what was sent");
     }
@@ -114,8 +133,8 @@ impl PingPong {
 }
 
 /// Connections with so many messages each under way.
-pub struct Pipeline {
-    ios: Vec<TcpStream>,
+pub struct Pipeline<S> {
+    ios: Vec<S>,
     exchange: Exchange,
     depth: usize,
 }
@@ -126,9 +145,8 @@ pub struct Load {
     pub cpu: f64,
 }
 
-impl Pipeline {
-    pub fn new(server: &Server, conns: usize, size: usize, depth: usize, raw: bool) -> Self {
-        let ios = (0..conns).map(|_| open(server)).collect();
+impl<S: Read + Write> Pipeline<S> {
+    pub fn new(ios: Vec<S>, size: usize, depth: usize, raw: bool) -> Self {
         Self { ios, exchange: Exchange::new(size, depth, raw), depth }
     }
 

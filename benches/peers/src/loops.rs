@@ -7,8 +7,10 @@ mod server;
 #[path = "../../../examples/event_loop/src/socket.rs"]
 mod socket;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tickwire::Config;
+use tickwire::tls::rustls::ServerConfig;
 
 use crate::uring;
 
@@ -16,18 +18,18 @@ pub const NAMES: [&str; 2] = [EVENT, URING];
 const EVENT: &str = "tickwire-event-loop";
 const URING: &str = "tickwire-io-uring";
 
-/// Serves echoes for ever, on a port of its own, which the parent reads.
-pub fn serve(name: &str) {
+/// Serves echoes for ever, over TLS if told to, on a port of its own, which the parent reads.
+pub fn serve(name: &str, tls: Option<Arc<ServerConfig>>) {
     let here = SocketAddr::from(([127, 0, 0, 1], 0));
     match name {
         EVENT => {
-            let server = server::Server::bind(here, Config::default(), None);
+            let server = server::Server::bind(here, Config::default(), tls);
             let mut server = server.expect("a port is free");
             println!("{}", server.addr().expect("it is bound").port());
             server.run().expect("the system can wait");
         }
         URING => {
-            let server = uring::server::Server::bind(here, Config::default(), None);
+            let server = uring::server::Server::bind(here, Config::default(), tls);
             let server = server.expect("this kernel has io_uring for us");
             println!("{}", server.addr().expect("it is bound").port());
             panic!("{}", server.run());

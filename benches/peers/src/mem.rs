@@ -21,7 +21,7 @@ pub enum Reads {
     Message,
     /// So many messages, then pending until the next [`burst`]; wraps for ever.
     Burst(usize),
-    /// The bytes once, then pending for ever (an open, silent peer).
+    /// The bytes once, then those of the next [`fill`]; pending while there are none (an open peer).
     Once,
 }
 
@@ -35,6 +35,8 @@ static BURSTS: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     /// When set, everything written is kept here too.
     static RECORD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+    /// What streams that have nothing more read next.
+    static NEXT: RefCell<Option<Arc<Wire>>> = const { RefCell::new(None) };
 }
 static RECORDING: AtomicU64 = AtomicU64::new(0);
 
@@ -46,6 +48,11 @@ pub fn calls() -> (u64, u64) {
 /// The next burst of messages has come.
 pub fn burst() {
     BURSTS.store(1, Relaxed);
+}
+
+/// More for the stream that has read all it had.
+pub fn fill(bytes: Vec<u8>) {
+    NEXT.set(Some(Arc::new(Wire { bytes, ends: Vec::new() })));
 }
 
 /// Keep what `f` writes to any in-memory stream.
@@ -81,7 +88,17 @@ impl Mem {
         Mem { wire, reads, at: 0, message: 0, dry: false, ring, ring_at: 0 }
     }
 
-    fn take(&mut self, room: usize) -> Option<&[u8]> {
+    /// Over TLS, whose records nobody can read twice.
+    pub fn filled() -> Self {
+        Mem::new(Arc::new(Wire { bytes: Vec::new(), ends: Vec::new() }), Reads::Once)
+    }
+
+    /// One read.
+    pub fn take(&mut self, room: usize) -> Option<&[u8]> {
+        if self.reads == Reads::Once && self.at == self.wire.bytes.len() {
+            self.wire = NEXT.take()?;
+            self.at = 0;
+        }
         if self.dry && BURSTS.swap(0, Relaxed) == 0 {
             return None;
         }
@@ -91,7 +108,6 @@ impl Mem {
             Reads::Chunk(n) => whole.min(self.at + n),
             Reads::Message => ends[self.message],
             Reads::Burst(n) => ends.get(self.message + n - 1).copied().unwrap_or(whole),
-            Reads::Once if self.at == whole => return None,
             Reads::Once => whole,
         };
         READS.store(READS.load(Relaxed) + 1, Relaxed);

@@ -6,7 +6,7 @@ use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::peers::{Conn, Peer, Visit};
+use crate::peers::{Conn, Io, Peer, Visit};
 
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -78,25 +78,36 @@ pub struct Echo(pub Way);
 impl Visit for Echo {
     type Out = ();
     fn visit<P: Peer>(&mut self) {
-        let way = self.0;
-        listen(async |listener| {
-            while let Ok((io, _)) = listener.accept().await {
-                let served = tokio::task::spawn_local(async move {
-                    io.set_nodelay(true).expect("it is TCP");
-                    let Some(mut conn) = P::accept(io).await else {
-                        return;
-                    };
-                    match way {
-                        Way::Batch => while conn.echo_batch().await {},
-                        Way::Each | Way::Once => while conn.echo().await {},
-                    }
-                });
-                if way == Way::Once {
-                    return served.await.expect("the task ends");
-                }
-            }
-        });
+        echo::<P, _>(self.0, async |io| Some(io));
     }
+}
+
+/// Echoes over what `secure` makes of each connection.
+pub fn echo<P: Peer, S: Io>(
+    way: Way,
+    secure: impl AsyncFn(TcpStream) -> Option<S> + Clone + 'static,
+) {
+    listen(async |listener| {
+        while let Ok((io, _)) = listener.accept().await {
+            let secure = secure.clone();
+            let served = tokio::task::spawn_local(async move {
+                io.set_nodelay(true).expect("it is TCP");
+                let Some(io) = secure(io).await else {
+                    return;
+                };
+                let Some(mut conn) = P::accept(io).await else {
+                    return;
+                };
+                match way {
+                    Way::Batch => while conn.echo_batch().await {},
+                    Way::Each | Way::Once => while conn.echo().await {},
+                }
+            });
+            if way == Way::Once {
+                return served.await.expect("the task ends");
+            }
+        }
+    });
 }
 
 /// Sends every client the same tick. The first connection is no client: it says, in four bytes,

@@ -12,7 +12,8 @@ pub const TOKIO: &str = "tickwire";
 pub const BLOCKING: &str = "tickwire-blocking";
 const OURS: [&str; 3] = [CORE, TOKIO, BLOCKING];
 /// What is no crate.
-const BASES: [&str; 6] = ["raw", "floor", "memcpy", "zlib alone", "copy", "byte loop"];
+const BASES: [&str; 8] =
+    ["raw", "floor", "memcpy", "zlib alone", "copy", "byte loop", "prototype", "base"];
 
 fn is_peer(row: &str) -> bool {
     !BASES.contains(&row) && !row.starts_with(TOKIO) // its loops too
@@ -133,8 +134,13 @@ impl Table {
         }
     }
 
-    /// The best crate but ours, and its ratio.
-    fn best_peer(&self, base: &str, column: &str) -> Option<(&str, Median)> {
+    /// The best crate but ours.
+    pub fn best_peer(&self, base: &str, column: &str) -> Option<&str> {
+        Some(self.best(base, column)?.0)
+    }
+
+    /// That, and its ratio.
+    fn best(&self, base: &str, column: &str) -> Option<(&str, Median)> {
         self.rows
             .iter()
             .map(String::as_str)
@@ -174,7 +180,7 @@ impl Table {
         let Some(mut file) = Self::summary() else {
             return;
         };
-        let peer = match self.best_peer(base, column) {
+        let peer = match self.best(base, column) {
             Some((name, ratio)) => format!("{:.2} {name}", ratio.value),
             None => "–".into(),
         };

@@ -56,7 +56,8 @@ fn connections(rounds: usize, most: usize) {
                 let server = Server::start(&[name]);
                 let _first: Vec<_> = (0..FIRST).map(|_| open(&server)).collect();
                 let before = server.settled_rss();
-                let mut load = Pipeline::new(&server, count, 64, DEPTH, *name == "raw");
+                let ios = (0..count).map(|_| open(&server)).collect();
+                let mut load = Pipeline::new(ios, 64, DEPTH, *name == "raw");
                 let time = Duration::from_millis(option("ms", 30));
                 cpu.add(name, &column, load.run(&server, time).cpu);
                 let grown = server.settled_rss().saturating_sub(before);

@@ -6,8 +6,8 @@
 //! the difference is theirs alone.
 
 use std::hint::black_box;
-use std::process::Command;
 
+use tickwire_peers::callgrind::callgrind;
 use tickwire_peers::mem::{Mem, Reads, now, try_now};
 use tickwire_peers::peers::{self, Can, Conn, Peer, Visit};
 use tickwire_peers::table::Table;
@@ -165,7 +165,7 @@ fn main() {
     for case in CASES.iter().filter(|case| case.is_of_this_build() && wanted(case.name)) {
         for peer in peers::names(|can| case.is_for(can)) {
             let (warm, more) = case.counts();
-            let run = |count| callgrind(case, peer, count);
+            let run = |count: usize| callgrind(&[], &["work", case.name, peer, &count.to_string()]);
             let (Some(less), Some(all)) = (run(warm), run(warm + more)) else {
                 eprintln!("{peer} refuses {}", case.name);
                 continue;
@@ -175,19 +175,4 @@ fn main() {
         eprintln!("{}", case.name);
     }
     table.print("floor");
-}
-
-/// Instructions of a whole run; nothing if it fails.
-fn callgrind(case: &Case, peer: &str, count: usize) -> Option<f64> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe().ok()?)
-        .args(["work", case.name, peer, &count.to_string()])
-        // `rep movsb`, which copies any length, would count as one instruction for each byte.
-        .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS,-FSRM")
-        .output()
-        .expect("valgrind is installed");
-    let report = String::from_utf8_lossy(&output.stderr).into_owned();
-    let found = report.lines().find_map(|line| line.split_once("Collected : "));
-    found.filter(|_| output.status.success())?.1.trim().parse().ok()
 }

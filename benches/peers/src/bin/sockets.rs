@@ -1,5 +1,5 @@
-//! Over the loopback: rows 12 to 15 of the table of all rows. Server and load are two processes on
-//! a core each; what counts is the server's processor time.
+//! Over the loopback: rows 12 to 15 of the table of all rows, and with `--only=wss` row 18. Server and
+//! load are two processes on a core each; what counts is the server's processor time.
 //!
 //! All servers stay up, with their connections, and each round goes over all of them in turn.
 
@@ -9,13 +9,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tickwire_peers::load::{Load, PingPong, Pipeline, open};
+use tickwire_peers::load::{Load, PingPong, Pipeline, open, open_tls};
 use tickwire_peers::net::{Echo, FanOut, Way, listen_blocking};
-use tickwire_peers::peers::{self, blocking};
+use tickwire_peers::peers::{self, Peer, blocking};
 use tickwire_peers::proc::{self, Server};
 use tickwire_peers::table::{BLOCKING, Goal, TOKIO, Table};
+use tickwire_peers::tls;
 use tickwire_peers::wire::frame_len;
-use tickwire_peers::{chosen, loops, option, wanted};
+use tickwire_peers::{asked, chosen, loops, option, wanted};
 
 const CLIENTS: usize = 200;
 const TICK: usize = 128;
@@ -29,7 +30,8 @@ fn serve(args: &[String]) {
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["echo", name, way] => peers::with(name, &mut Echo(Way::named(way))),
-        ["loop", name] => loops::serve(name),
+        ["wss", name] => tls::serve(name, Way::Batch),
+        ["loop", name] => loops::serve(name, None),
         ["fan-out", name, burst] => {
             let burst = burst.parse().expect("a number");
             peers::with(name, &mut FanOut { clients: CLIENTS, size: TICK, burst });
@@ -55,6 +57,9 @@ fn main() {
     if wanted("each") {
         echo_each(rounds.div_ceil(10));
     }
+    if asked("wss") {
+        wss(rounds);
+    }
     if wanted("fan-out") {
         fan_out(rounds);
     }
@@ -70,7 +75,7 @@ fn main() {
         let names = chosen(blocking::SERVERS.map(|(name, _)| name)).into_iter();
         let servers: Vec<_> = names.map(|n| (n, Server::start(&["blocking", n]))).collect();
         ping_pong("15", "Ping-pong, blocking", BLOCKING, &servers, rounds);
-        let tables = pipelines("blocking", &servers, rounds);
+        let tables = pipelines("blocking", &servers, |_, server| open(server), rounds);
         tables.print_ratios();
         for (label, goal, base) in [("64 B", 1.01, "raw"), ("1000 B", 1.02, "floor")] {
             let name = format!("15 echo {CONNS} × {DEPTH}, {label}: CPU");
@@ -92,7 +97,12 @@ impl Loads {
 }
 
 /// Each connection with messages under way, answered as fast as the server can.
-fn pipelines(how: &str, servers: &[(&str, Server)], rounds: usize) -> Loads {
+fn pipelines<S: Read + Write>(
+    how: &str,
+    servers: &[(&str, Server)],
+    open: impl Fn(&str, &Server) -> S,
+    rounds: usize,
+) -> Loads {
     let time = Duration::from_millis(option("ms", 10));
     let title = format!("{CONNS} connections × {DEPTH} messages under way, {how}");
     let mut tables = Loads {
@@ -100,10 +110,13 @@ fn pipelines(how: &str, servers: &[(&str, Server)], rounds: usize) -> Loads {
         cpu: Table::new(&format!("{title}: server CPU, ns per message")),
     };
     for (label, size) in SIZES {
-        let load = |server| move |raw| Pipeline::new(server, CONNS, size, DEPTH, raw);
-        let opened =
-            servers.iter().map(|(name, server)| (name, server, load(server)(*name == "raw")));
-        let mut loads: Vec<_> = opened.collect();
+        let mut loads: Vec<_> = servers
+            .iter()
+            .map(|(name, server)| {
+                let ios = (0..CONNS).map(|_| open(name, server)).collect();
+                (name, server, Pipeline::new(ios, size, DEPTH, *name == "raw"))
+            })
+            .collect();
         for _ in 0..rounds {
             for (name, server, pipeline) in &mut loads {
                 let Load { rate, cpu } = pipeline.run(server, time);
@@ -125,7 +138,7 @@ fn echo(rounds: usize) {
     let names = peers::names(|c| c.sockets).into_iter().filter(can);
     let mut servers: Vec<_> = names.map(|n| (n, Server::start(&["echo", n, "batch"]))).collect();
     servers.extend(chosen(loops::NAMES).into_iter().map(|n| (n, Server::start(&["loop", n]))));
-    let tables = pipelines("batches", &servers, rounds);
+    let tables = pipelines("batches", &servers, |_, server| open(server), rounds);
     tables.print_ratios();
     for (label, goal, base) in
         [("64 B", 1.05, "raw"), ("64 B", 1.02, "floor"), ("1000 B", 1.02, "floor")]
@@ -139,7 +152,25 @@ fn echo(rounds: usize) {
 fn echo_each(rounds: usize) {
     let names = peers::names(|c| c.sockets).into_iter();
     let servers: Vec<_> = names.map(|n| (n, Server::start(&["echo", n, "each"]))).collect();
-    pipelines("receive and send", &servers, rounds);
+    pipelines("receive and send", &servers, |_, server| open(server), rounds);
+}
+
+/// Row 18: row 12 over TLS. `raw` is rustls alone.
+fn wss(rounds: usize) {
+    let unbatched = peers::fastwebsockets::FastWebsockets::NAME;
+    let names = tls::names().into_iter().filter(|name| *name != unbatched);
+    let names = names.chain(chosen(loops::NAMES));
+    let servers: Vec<_> = names.map(|n| (n, Server::start(&["wss", n]))).collect();
+    let config = tls::client(false);
+    let open = |name: &str, server: &Server| open_tls(name, server, &config);
+    let tables = pipelines("batches over TLS 1.3", &servers, open, rounds);
+    tables.cpu.print_ratios("raw");
+    for (label, _) in SIZES {
+        if let Some(best) = tables.cpu.best_peer("raw", label) {
+            let name = format!("18 wss, echo {CONNS} × {DEPTH}, {label}: CPU");
+            tables.cpu.summarize(&name, label, best, TOKIO, Goal::ByInterval(0.8));
+        }
+    }
 }
 
 /// Row 13: the same tick to all clients.

@@ -186,6 +186,23 @@ peers! {
     boomnet::Boomnet,
 }
 
+/// Those over TLS, `raw` with one buffer for all connections.
+pub mod tls {
+    use super::*;
+
+    peers! {
+        raw::Shared,
+        tickwire::Tokio,
+        tokio_tungstenite::TokioTungstenite,
+        tokio_tungstenite::TokioTungsteniteSmall,
+        fastwebsockets::FastWebsockets,
+        fastwebsockets::FastWebsocketsBuffered,
+        tokio_websockets::TokioWebsockets,
+        sockudo::Sockudo,
+        nexus::Nexus,
+    }
+}
+
 pub fn can(name: &str) -> Can {
     struct Asks;
     impl Visit for Asks {

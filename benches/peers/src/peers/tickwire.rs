@@ -248,7 +248,9 @@ impl<S: Io> Conn for adapter::WebSocket<S> {
     }
     async fn echo(&mut self) -> bool {
         match self.recv_with().await {
-            Ok(Some(received)) => received.sender.feed(received.message).is_ok() && Conn::flush(self).await,
+            Ok(Some(received)) => {
+                received.sender.feed(received.message).is_ok() && Conn::flush(self).await
+            }
             _ => false,
         }
     }
@@ -286,7 +288,7 @@ impl Peer for Blocking {
     }
 }
 
-impl<S: Io> Conn for blocking::WebSocket<AsStd<S>> {
+impl<S: blocking::Stream> Conn for blocking::WebSocket<S> {
     type Shared = Prepared;
     fn share(payload: &[u8]) -> Prepared {
         Prepared::new(payload)
@@ -310,7 +312,9 @@ impl<S: Io> Conn for blocking::WebSocket<AsStd<S>> {
     }
     async fn echo(&mut self) -> bool {
         match self.recv_with() {
-            Ok(Some(received)) => received.sender.feed(received.message).is_ok() && self.flush().is_ok(),
+            Ok(Some(received)) => {
+                received.sender.feed(received.message).is_ok() && self.flush().is_ok()
+            }
             _ => false,
         }
     }
