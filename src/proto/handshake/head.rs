@@ -193,7 +193,7 @@ impl RequestLine {
             return None;
         }
         let (line, found) = Self::parse(wire, |request| {
-            let first = wire.iter().position(|&b| b == b'\r')?;
+            let first = find_byte(wire, b'\r')?;
             scan.takes(wire, first, request.headers.len()).then(|| look(request))
         })
         .ok()?;
