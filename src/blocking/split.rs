@@ -118,13 +118,12 @@ impl<S> Shared<S> {
         }
     }
 
-    /// Tells the sender that the stream did not take `most` bytes held, or, if there were none, a flush.
-    fn left(&self, pen: &Pen<S>, most: usize) -> MutexGuard<'_, Queue> {
+    /// Tells the sender that the stream refused bytes, or to flush. It may hold what it took itself, and is
+    /// flushed before it is given more.
+    fn refused(&self, pen: &Pen<S>) -> MutexGuard<'_, Queue> {
         let mut queue = self.queue();
         queue.tx.note(&pen.held);
-        if most == 0 {
-            queue.tx.unflushed(true);
-        }
+        queue.tx.unflushed(pen.unflushed);
         queue
     }
 
@@ -132,7 +131,7 @@ impl<S> Shared<S> {
     fn fail(&self, mut pen: TryMutexGuard<'_, Pen<S>>, error: io::Error) {
         let mut queue = self.queue();
         queue.fail(&mut pen.held, &error);
-        pen.dirty = false;
+        pen.unflushed = 0;
         self.give_back(pen, queue);
     }
 }
@@ -155,7 +154,7 @@ impl<S: Stream> WebSocket<S> {
         let (inbound, mut tx) = core.conn.into_halves();
         let mut held = OutBuffer::default();
         tx.take_out(&mut held); // a handshake's response among it, which the reader would not write
-        let pen = Pen { io: twin, timeout, held, dirty: core.dirty };
+        let pen = Pen { io: twin, timeout, held, unflushed: core.unflushed };
         let shared = Arc::new(Shared {
             pen: TryMutex::new(pen),
             queue: Mutex::new(Queue { tx, io_error: core.io_error, ended }),
@@ -196,15 +195,18 @@ impl<S: Stream> Share<Turn, S> {
         let mut until = None;
         loop {
             let mut queue = shared.queue();
-            let most = queue.tx.take_out_owed(&mut pen.held);
-            if most == 0 && !pen.dirty {
+            let mut most = queue.tx.take_out_owed(&mut pen.held);
+            if most == 0 && pen.unflushed == 0 {
                 shared.give_back(pen, queue);
                 return Poll::Ready(Ok(()));
+            }
+            if queue.tx.is_unflushed() {
+                most = 0;
             }
             drop(queue);
             match pen.write(patience, most, true) {
                 Poll::Ready(Ok(0)) if most == 0 => {
-                    shared.queue().tx.unflushed(false);
+                    shared.queue().tx.unflushed(0);
                     continue;
                 }
                 Poll::Ready(Ok(n)) if n == most => continue,
@@ -219,10 +221,14 @@ impl<S: Stream> Share<Turn, S> {
                     shared.fail(pen, again(&error));
                     return Poll::Ready(Err(error));
                 }
+                Poll::Pending if most > 0 && pen.unflushed > 0 => {
+                    drop(shared.refused(&pen));
+                    continue;
+                }
                 Poll::Pending => {}
             }
             *unfinished = true;
-            let queue = shared.left(&pen, most);
+            let queue = shared.refused(&pen);
             shared.give_back(pen, queue);
             return Poll::Pending;
         }
@@ -421,7 +427,7 @@ impl<S: Stream> Writer<S> {
             let some = queue.tx.take_out(&mut pen.held);
             let done = match queue.lost() {
                 Some(error) => Some(Err(error)),
-                None if !some && !pen.dirty => Some(Ok(())),
+                None if !some && pen.unflushed == 0 => Some(Ok(())),
                 None if enough && queue.tx.has_room() => Some(Ok(())),
                 None => None,
             };
@@ -429,18 +435,19 @@ impl<S: Stream> Writer<S> {
                 shared.give_back(pen, queue);
                 return done;
             }
+            let most = if queue.tx.is_unflushed() { 0 } else { pen.held.len() };
             drop(queue);
-            let most = pen.held.len();
             match pen.write(patience, most, false) {
                 Poll::Ready(Ok(_)) if most > 0 => {}
-                Poll::Ready(Ok(_)) => shared.queue().tx.unflushed(false),
+                Poll::Ready(Ok(_)) => shared.queue().tx.unflushed(0),
                 Poll::Ready(Err(error)) => {
                     shared.fail(pen, again(&error));
                     return Err(error.into());
                 }
+                Poll::Pending if most > 0 && pen.unflushed > 0 => drop(shared.refused(&pen)),
                 Poll::Pending => {
                     let now = patience.now();
-                    let mut queue = shared.left(&pen, most);
+                    let mut queue = shared.refused(&pen);
                     let _ = queue.tell(now); // `ended` says so
                     // `ended` is for the next look to see.
                     if queue.ended.is_none() && !patience.go_on(now, patience.write_limit) {

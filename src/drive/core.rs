@@ -74,8 +74,8 @@ pub trait Deadlines {
 #[derive(Debug)]
 pub struct Whole {
     pub(crate) conn: Connection,
-    /// The stream took bytes that it has not been asked to flush.
-    pub(crate) dirty: bool,
+    /// How many bytes the stream took and has not flushed.
+    pub(crate) unflushed: usize,
     /// How the stream failed first; returned once there is nothing more to receive.
     pub(crate) io_error: Option<io::Error>,
     pub(crate) late: Option<RecvError>,
@@ -88,7 +88,7 @@ impl Whole {
         if !vectored {
             conn.sender_mut().set_flat();
         }
-        Self { conn, dirty: false, io_error: None, late: None }
+        Self { conn, unflushed: 0, io_error: None, late: None }
     }
 
     /// Why receiving failed, if it did.
@@ -111,7 +111,7 @@ impl Whole {
     #[cold]
     pub(crate) fn write_failed(&mut self, error: io::Error) {
         self.conn.write_failed();
-        self.dirty = false;
+        self.unflushed = 0;
         self.io_error.get_or_insert(error);
     }
 
@@ -122,7 +122,7 @@ impl Whole {
         message: Outbound<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), Error> {
-        let Self { conn, dirty, .. } = self;
+        let Self { conn, unflushed, .. } = self;
         let (tx, payload) = (conn.sender_mut(), message.payload());
         io.before_write();
         let mut written = None;
@@ -130,49 +130,51 @@ impl Whole {
             let once = io.poll_write(&[IoSlice::new(head.bytes()), IoSlice::new(payload)], cx);
             if matches!(once, Poll::Ready(Ok(all)) if all == head.frame_len()) {
                 tx.passed(&head);
-                *dirty = true;
+                *unflushed += head.frame_len();
                 return Ok(());
             }
             written = Some(once);
         }
         let payload = tx.feed_lending(message)?;
         let out = tx.outgoing().0;
-        write_lent(io, out, payload, written, dirty, cx).map_err(|error| {
+        write_lent(io, out, payload, written, unflushed, cx).map_err(|error| {
             self.write_failed(again(&error));
             error.into()
         })
     }
 
-    /// Writes until nothing is left, then flushes.
+    /// Writes until nothing is left, then flushes. Where the stream takes no more it is flushed too, before it is
+    /// given more: it may hold what it took itself.
     #[inline]
     pub(crate) fn poll_write_all<I: Output>(
         &mut self,
         io: &mut I,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { conn, dirty, .. } = self;
+        let Self { conn, unflushed, .. } = self;
         io.before_write();
         loop {
-            let mut out = conn.sender_mut().outgoing();
+            let tx = conn.sender_mut();
+            if *unflushed > 0 && (tx.is_unflushed() || !tx.has_outgoing()) {
+                let flushed = flush(io, unflushed, cx);
+                tx.unflushed(*unflushed);
+                ready!(flushed)?;
+            }
+            let mut out = tx.outgoing();
             if !out.has_remaining() {
                 break;
             }
-            match write(io, &out, usize::MAX, cx) {
-                Poll::Ready(written) => {
-                    out.advance(written?);
-                    *dirty = true;
-                }
-                Poll::Pending => {
-                    conn.write_blocked();
-                    return Poll::Pending;
-                }
+            if let Poll::Ready(written) = write(io, &out, usize::MAX, cx) {
+                let n = written?;
+                out.advance(n);
+                *unflushed += n;
+                continue;
             }
-        }
-        if *dirty {
-            let flushed = flush(io, cx);
-            conn.sender_mut().unflushed(flushed.is_pending());
-            ready!(flushed)?;
-            *dirty = false;
+            conn.write_blocked();
+            if *unflushed == 0 {
+                return Poll::Pending;
+            }
+            conn.sender_mut().unflushed(*unflushed);
         }
         io.written();
         Poll::Ready(Ok(()))
@@ -225,7 +227,7 @@ impl<I: Output> Core<I> for Whole {
 
     #[inline(always)]
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.dirty && !self.conn.sender().has_outgoing() {
+        if self.unflushed == 0 && !self.conn.sender().has_outgoing() {
             return Poll::Ready(());
         }
         if io.skips_write() {

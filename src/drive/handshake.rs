@@ -216,6 +216,7 @@ async fn write_all<I: Wire>(
     mut bytes: &[u8],
     by: Option<Time>,
 ) -> Option<io::Result<()>> {
+    let mut unflushed = bytes.len();
     let written = within(io, by, |io, cx| {
         while !bytes.is_empty() {
             io.limit_writes(by);
@@ -223,7 +224,7 @@ async fn write_all<I: Wire>(
             bytes = bytes.get(n..).unwrap_or_default();
         }
         io.limit_writes(by);
-        let flushed = ready!(flush(io, cx));
+        let flushed = ready!(flush(io, &mut unflushed, cx));
         io.written();
         Poll::Ready(flushed)
     });

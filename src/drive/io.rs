@@ -102,7 +102,7 @@ pub(crate) fn write_lent<I: Output>(
     out: &mut OutBuffer,
     payload: &[u8],
     mut first: Option<Poll<io::Result<usize>>>,
-    dirty: &mut bool,
+    unflushed: &mut usize,
     cx: &mut Context<'_>,
 ) -> io::Result<()> {
     let mut out = Lending::new(out, payload);
@@ -114,8 +114,9 @@ pub(crate) fn write_lent<I: Output>(
         };
         let Poll::Ready(written) = written else { return Ok(()) };
         let Poll::Ready(written) = outcome(written, cx) else { return Ok(()) };
-        out.advance(written?);
-        *dirty = true;
+        let n = written?;
+        out.advance(n);
+        *unflushed += n;
     }
 }
 
@@ -184,11 +185,16 @@ pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::
     }
 }
 
-/// Flushes the stream.
+/// Flushes the stream, which took so many bytes.
 #[inline]
-pub(crate) fn flush<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    match io.poll_flush(cx) {
-        Poll::Ready(Err(error)) => failed(error, cx),
-        flushed => flushed,
+pub(crate) fn flush<I: Output>(
+    io: &mut I,
+    unflushed: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    match ready!(io.poll_flush(cx)) {
+        Ok(()) => *unflushed = 0,
+        Err(error) => return failed(error, cx),
     }
+    Poll::Ready(Ok(()))
 }

@@ -18,6 +18,8 @@ pub(crate) struct How {
     pub(crate) most: usize,
     /// What was written leaves with a flush.
     pub(crate) holds: bool,
+    /// Or with the next write, which takes nothing before: as TLS does.
+    pub(crate) tight: bool,
     /// Writes from many places at once, and says so where one can.
     pub(crate) vectored: bool,
     /// Told what passes.
@@ -32,11 +34,13 @@ pub(crate) struct Watch {
     /// How many had been read when the first were written.
     pub(crate) read_before_writing: AtomicUsize,
     wrote: AtomicUsize,
+    /// How many that were held have left.
+    pub(crate) passed: AtomicUsize,
 }
 
 impl How {
     pub(crate) const PLAIN: Self =
-        Self { most: usize::MAX, holds: false, vectored: true, watch: None };
+        Self { most: usize::MAX, holds: false, tight: false, vectored: true, watch: None };
     pub(crate) const FLAT: Self = Self { vectored: false, ..Self::PLAIN };
     pub(crate) const BYTEWISE: Self = Self { most: 1, ..Self::PLAIN };
     pub(crate) const HOLDS: Self = Self { holds: true, ..Self::FLAT };
@@ -81,6 +85,9 @@ impl<S: Bare> Line<S> {
         let buf = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
         let buf = &buf[..buf.len().min(self.how.most)];
         if self.how.holds {
+            if self.how.tight {
+                ready!(self.pass_on(cx))?;
+            }
             self.held.extend(buf);
             return Poll::Ready(Ok(buf.len()));
         }
@@ -91,6 +98,9 @@ impl<S: Bare> Line<S> {
         while !self.held.is_empty() {
             let n = ready!(self.io.poll_out(&[IoSlice::new(&self.held)], cx))?;
             self.held.drain(..n);
+            if let Some(watch) = self.how.watch {
+                watch.passed.fetch_add(n, SeqCst);
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -12,12 +12,14 @@ use bytes::Bytes;
 use std::{
     io::Write,
     sync::{atomic::Ordering::SeqCst, mpsc},
+    time::Duration,
 };
 use tickwire::{Config, OwnedMessage, Role};
 
 crate::everywhere! {
     a_stream_of_single_bytes_makes_no_difference
     a_stream_that_holds_back_until_a_flush_is_flushed
+    what_a_stream_holds_back_is_not_written
     large_shared_payloads_pass_flat_and_vectored
     a_pong_is_written_before_the_rest_of_a_long_message_is_read
 }
@@ -51,6 +53,37 @@ fn a_stream_of_single_bytes_makes_no_difference<E: End>() {
 fn a_stream_that_holds_back_until_a_flush_is_flushed<E: End>() {
     dialog::<E>(How::HOLDS);
     dialog::<E>(How { most: 3, ..How::HOLDS });
+}
+
+/// Against a peer that reads nothing for a while: however the stream takes the messages, none is written
+/// whose last byte has not left it. Those are that were flushed before, and all in the end.
+fn what_a_stream_holds_back_is_not_written<E: End>() {
+    const LEN: usize = 4000;
+    for (most, tight) in [(usize::MAX, false), (30_000, false), (30_000, true), (10, true)] {
+        let watch: &Watch = Box::leak(Box::default());
+        let how = How { most, tight, watch: Some(watch), ..How::HOLDS };
+        let (go_on, waits) = mpsc::channel();
+        let far = move |peer: &mut Peer| {
+            peer.expect(BINARY, &bytes(5));
+            waits.recv().unwrap();
+            (0..300).for_each(|_| peer.expect(BINARY, &bytes(LEN)));
+        };
+        meet(Role::Server, &Config::default().high_water(2 << 20), how, far, |mut end: E| {
+            let mut fed = vec![end.feed(&crate::binary(5)).unwrap()];
+            end.flush().unwrap();
+            fed.extend((0..300).map(|_| end.feed(&crate::binary(LEN)).unwrap()));
+            for _ in 0..3 {
+                assert!(end.flush_for(Duration::from_millis(60)).is_none());
+                let written = fed.iter().take_while(|at| end.is_written(**at)).count();
+                let left = watch.passed.load(SeqCst);
+                assert!(written > 0 && left < 300 * LEN, "{written} of {left}");
+                assert!((written - 1) * (4 + LEN) <= left, "{written} of {left}");
+            }
+            go_on.send(()).unwrap();
+            end.flush().unwrap();
+            assert!(fed.iter().all(|at| end.is_written(*at)));
+        });
+    }
 }
 
 fn large_shared_payloads_pass_flat_and_vectored<E: End>() {

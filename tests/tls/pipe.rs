@@ -15,7 +15,7 @@ pub(crate) struct Pipe(pub(crate) Rc<RefCell<Ends>>);
 #[derive(Default)]
 pub(crate) struct Ends {
     to_us: VecDeque<u8>,
-    from_us: Vec<u8>,
+    pub(crate) from_us: Vec<u8>,
     /// The most that a read gives.
     pub(crate) most: Option<usize>,
     /// The most that a write takes, every other time; it takes nothing at the others.

@@ -2,7 +2,10 @@
 //! hand, and against rustls. The numbers are those of the table in `docs/TLS.md`.
 use crate::{
     pipe::Pipe,
-    support::tls::{Authority, IN_PLACE, altered},
+    support::{
+        tls::{Authority, IN_PLACE, altered},
+        wire::connection,
+    },
 };
 use std::{
     io::{self, Read, Write},
@@ -11,7 +14,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 use tickwire::{
-    Role,
+    Config, Role,
     handshake::client::Request,
     tls::rustls::{
         self, AlertDescription, CipherSuite, ClientConfig, ClientConnection, Connection,
@@ -29,7 +32,7 @@ use tickwire::{
         quic::PacketKey,
         version::TLS13,
     },
-    tokio::TlsStream,
+    tokio::{TlsStream, WebSocket},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -739,6 +742,47 @@ fn t23_a_record_is_sealed_once_through_cut_writes_and_dropped_futures() {
         assert!(records.len() > 2, "by {takes}");
         let got: Vec<u8> = records.into_iter().flat_map(|(_, data)| data).collect();
         assert!(got == sent, "by {takes}");
+    }
+}
+
+#[test]
+fn t24_no_message_is_written_before_the_last_byte_of_its_record_is() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _timers = runtime.enter();
+    let mut cx = Context::from_waker(Waker::noop());
+    for (role, takes) in ROLES.into_iter().flat_map(|role| [1, 30, 150].map(|takes| (role, takes)))
+    {
+        let Ours { io, pipe } = Puppet::new(role).0;
+        let mut ws = WebSocket::from_parts(io, connection(role, &Config::default()));
+        pipe.0.borrow_mut().takes = Some(takes);
+        let whole_records = || {
+            let ends = pipe.0.borrow();
+            let (mut wire, mut n) = (&ends.from_us[..], 0);
+            while let [_, _, _, hi, lo, rest @ ..] = wire
+                && let Some(rest) = rest.get(usize::from(u16::from_be_bytes([*hi, *lo]))..)
+            {
+                (wire, n) = (rest, n + 1);
+            }
+            n
+        };
+        let mut fed = Vec::new();
+        for len in [100, 1000, 10] {
+            // Each in a record of its own: the next one waits for that.
+            fed.push(ws.feed(&bytes(len)).unwrap());
+            loop {
+                let flushed = std::pin::pin!(ws.flush()).poll(&mut cx).is_ready();
+                let written = fed.iter().filter(|at| ws.sender().is_written(**at)).count();
+                assert_eq!(written, whole_records(), "by {takes}");
+                if flushed || written == 0 {
+                    break; // and the second is fed behind a part of the first
+                }
+            }
+        }
+        while std::pin::pin!(ws.flush()).poll(&mut cx).is_pending() {
+            let written = fed.iter().filter(|at| ws.sender().is_written(**at)).count();
+            assert!(written <= whole_records(), "by {takes}");
+        }
+        assert!(fed.iter().all(|at| ws.sender().is_written(*at)));
     }
 }
 

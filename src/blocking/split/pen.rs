@@ -22,12 +22,12 @@ pub(super) struct Pen<S> {
     pub(super) io: S,
     pub(super) timeout: Timeout,
     pub(super) held: OutBuffer,
-    /// The stream took bytes that it has not been asked to flush.
-    pub(super) dirty: bool,
+    /// How many bytes the stream took and has not flushed.
+    pub(super) unflushed: usize,
 }
 
 impl<S: Stream> Pen<S> {
-    /// Writes held bytes once; or, if there are none, flushes. For one tick at most.
+    /// Writes `most` of the bytes held, once; 0 is a flush. For one tick at most.
     pub(super) fn write(
         &mut self,
         patience: &mut Patience,
@@ -44,7 +44,7 @@ impl<S: Stream> Pen<S> {
         };
         if let Poll::Ready(Ok(n)) = done {
             out.advance(n);
-            self.dirty = most > 0;
+            self.unflushed = if most > 0 { self.unflushed + n } else { 0 };
         }
         self.after(patience, &done);
         done
@@ -59,7 +59,7 @@ impl<S: Stream> Pen<S> {
         let done = with_many(&out, usize::MAX, false, |slices| write(io, slices));
         if let Poll::Ready(Ok(n)) = done {
             out.advance(n);
-            self.dirty = true;
+            self.unflushed += n;
         }
         drop(out);
         self.after(patience, &done);

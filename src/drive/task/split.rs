@@ -60,8 +60,8 @@ pub struct Shared<W> {
 struct Pen<W> {
     io: W,
     held: OutBuffer,
-    /// The stream took bytes that it has not been asked to flush.
-    dirty: bool,
+    /// How many bytes the stream took and has not flushed.
+    unflushed: usize,
     /// It did not take the rest, and a task may wait for that.
     blocked: bool,
 }
@@ -159,45 +159,54 @@ impl<W: Output> Shared<W> {
         let both = Waker::from(self.wakers.clone());
         let cx = &mut Context::from_waker(&both);
         let mut pen = self.pen();
-        let Pen { io, held, dirty, blocked } = &mut *pen;
+        let Pen { io, held, unflushed, blocked } = &mut *pen;
         let awaited = *blocked;
         let mut took = false;
         loop {
             let mut queue = self.queue();
-            if !queue.tx.take_out(held) {
+            let some = queue.tx.take_out(held);
+            if !some {
                 pool::give(held.reclaim());
-                if !*dirty {
-                    *blocked = false;
-                    // The right goes back before more can be queued.
-                    drop(pen);
-                    drop(queue);
-                    if awaited {
-                        self.wakers.wake_one(side.other()); // the stream may not
-                    }
-                    return Poll::Ready(Ok(()));
-                }
+            }
+            if !some && *unflushed == 0 {
+                *blocked = false;
+                // The right goes back before more can be queued.
+                drop(pen);
                 drop(queue);
-                let flushed = flush(io, cx);
+                if awaited {
+                    self.wakers.wake_one(side.other()); // the stream may not
+                }
+                return Poll::Ready(Ok(()));
+            }
+            let flushes = !some || queue.tx.is_unflushed();
+            drop(queue);
+            if flushes {
+                let flushed = flush(io, unflushed, cx);
                 *blocked |= flushed.is_pending();
-                self.queue().tx.unflushed(flushed.is_pending());
+                self.queue().tx.unflushed(*unflushed);
                 match ready!(flushed) {
-                    Ok(()) => *dirty = false,
+                    Ok(()) => continue,
                     Err(error) => return self.fail(held, error),
                 }
-                continue;
             }
-            drop(queue);
             let mut out = Outgoing(held);
             match write(io, &out, TURN, cx) {
                 Poll::Ready(Ok(n)) => {
                     out.advance(n);
-                    (*dirty, took) = (true, true);
+                    *unflushed += n;
+                    took = true;
                 }
                 Poll::Ready(Err(error)) => return self.fail(held, error),
                 Poll::Pending => {
                     *blocked = true;
                     held.blocked();
-                    self.queue().tx.note(held);
+                    let mut queue = self.queue();
+                    queue.tx.note(held);
+                    if *unflushed > 0 {
+                        queue.tx.unflushed(*unflushed);
+                        continue;
+                    }
+                    drop(queue);
                     drop(pen);
                     if awaited && took && side == Side::Reader {
                         self.wakers.wake_one(Side::Writer); // there may be room
@@ -211,14 +220,14 @@ impl<W: Output> Shared<W> {
     /// Feeds a large message, and writes it at once, as far as the stream takes it.
     fn feed_large(&self, message: Outbound<'_>, cx: &mut Context<'_>) -> Result<(), Error> {
         let mut pen = self.pen();
-        let Pen { io, held, dirty, .. } = &mut *pen;
+        let Pen { io, held, unflushed, .. } = &mut *pen;
         let mut queue = self.queue();
         let payload = queue.feed_lending(held, message)?;
         drop(queue);
         if payload.is_empty() {
             return Ok(());
         }
-        let written = write_lent(io, held, payload, None, dirty, cx);
+        let written = write_lent(io, held, payload, None, unflushed, cx);
         if let Err(error) = written {
             self.queue().fail(held, &error);
             drop(pen);
@@ -272,7 +281,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         let mut held = OutBuffer::default();
         held.set_memory(&POOL);
         let shared = Arc::new(Shared {
-            pen: Mutex::new(Pen { io: write, held, dirty: core.dirty, blocked: false }),
+            pen: Mutex::new(Pen { io: write, held, unflushed: core.unflushed, blocked: false }),
             queue: Mutex::new(Queue { tx, io_error: core.io_error, ended }),
             wakers: Arc::default(),
         });

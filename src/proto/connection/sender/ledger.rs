@@ -45,8 +45,9 @@ pub(super) struct Ledger {
     dropped: u64,
     /// All of our Close was written when what was behind it was dropped. Never unset.
     close_gone: bool,
-    /// The stream refused to flush, and has not flushed since.
-    pub(super) unflushed: bool,
+    /// How many bytes, the last ones written, the stream took and refused to flush: it may hold them itself, as TLS
+    /// does.
+    unflushed: u64,
     /// What a writer has taken out and not yet written. Invariant: while `len` is not 0 the
     /// sender's own buffer begins where this ends.
     pub(super) held: Held,
@@ -75,7 +76,7 @@ impl Default for Ledger {
             first_fed: 0,
             dropped: 0,
             close_gone: false,
-            unflushed: false,
+            unflushed: 0,
             held: Held::default(),
         }
     }
@@ -166,10 +167,19 @@ impl Ledger {
 
     pub(super) fn is_written(&self, at: Position, out: &OutBuffer, urgent: &Urgent) -> bool {
         if at.0 & FIRST != 0 {
-            let left = self.first_left(out, urgent) as u64;
-            return self.first_fed.wrapping_sub(left) >= at.0 & !FIRST;
+            let left = self.first_left(out, urgent) as u64 + self.unflushed;
+            return self.first_fed.saturating_sub(left) >= at.0 & !FIRST;
         }
-        self.written(out).min(self.lost_from) >= at.0
+        self.flushed(out).min(self.lost_from) >= at.0
+    }
+
+    /// The stream refused to flush so many bytes that it took last; 0 once it has.
+    pub(super) fn unflushed(&mut self, bytes: usize) {
+        self.unflushed = bytes as u64;
+    }
+
+    pub(super) fn is_unflushed(&self) -> bool {
+        self.unflushed > 0
     }
 
     /// How many bytes fed first are not written, wherever they are.
@@ -177,7 +187,13 @@ impl Ledger {
         urgent.first_len() + out.first_len() + self.held.first
     }
 
-    /// How far the bytes fed in order were written.
+    /// How far the bytes fed in order were written and, by all that is known, flushed. Of those that were
+    /// not, all count as fed in order.
+    fn flushed(&self, out: &OutBuffer) -> u64 {
+        self.written(out).saturating_sub(self.unflushed)
+    }
+
+    /// How far the stream took the bytes fed in order.
     fn written(&self, out: &OutBuffer) -> u64 {
         if self.held.len > 0 { self.held.written } else { out.written() }
     }
@@ -185,7 +201,7 @@ impl Ledger {
     /// Whether the stream took all of our Close and has not refused to flush it, whatever became of
     /// what is behind it.
     pub(super) fn close_is_out(&self, out: &OutBuffer) -> bool {
-        self.written(out) >= self.close_end && !self.unflushed
+        self.flushed(out) >= self.close_end
     }
 
     pub(super) fn close_gone(&self) -> bool {

@@ -311,7 +311,8 @@ impl Sender {
         self.ledger.fed(&self.out)
     }
 
-    /// Whether the stream took all bytes up to this position. Never becomes true for dropped bytes.
+    /// Whether the stream took all bytes up to this position; over a stream that holds some itself and refuses more,
+    /// as TLS does, those that it has flushed. Never becomes true for dropped bytes.
     pub fn is_written(&self, position: Position) -> bool {
         self.ledger.is_written(position, &self.out, &self.urgent)
     }

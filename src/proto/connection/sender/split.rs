@@ -23,10 +23,17 @@ impl Sender {
         self.write_timeout
     }
 
-    /// Says whether the stream, which took everything, refuses to flush it.
-    pub(crate) fn unflushed(&mut self, yes: bool) {
-        self.ledger.unflushed = yes;
-        self.out.unflushed(yes);
+    /// Says how many of the bytes that it took the stream refuses to flush; 0 if none.
+    pub(crate) fn unflushed(&mut self, bytes: usize) {
+        self.ledger.unflushed(bytes);
+        if self.ledger.held.len == 0 {
+            self.out.unflushed(bytes > 0);
+        }
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_unflushed(&self) -> bool {
+        self.ledger.is_unflushed()
     }
 
     /// Moves the bytes to write into `held`, which is empty, or gives waiting frames a place there.
