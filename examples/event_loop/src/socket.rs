@@ -48,14 +48,24 @@ impl Socket {
         }
     }
 
+    #[inline]
     pub fn is_readable(&self) -> bool {
         self.tcp.readable || self.holds
     }
 
-    /// As a stream that does not block. The handshake of TLS takes place here.
+    /// As a stream that does not block.
+    #[inline]
     pub fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        match self.tls {
+            None => self.tcp.read(to),
+            Some(_) => self.open(to),
+        }
+    }
+
+    /// Plaintext. The handshake of TLS takes place here.
+    fn open(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let Self { tcp, tls: Some(tls), holds } = self else {
-            return self.tcp.read(to);
+            return Ok(0);
         };
         loop {
             let read = tls.read(to);
@@ -79,26 +89,24 @@ impl Socket {
     }
 
     /// Writes what is there to be written, until the stream would wait.
+    #[inline]
     pub fn write(&mut self, conn: &mut Connection) {
         let Self { tcp, tls, .. } = self;
         while tcp.writable {
             let wrote = match tls {
-                None if !conn.sender().has_outgoing() => return,
+                Some(tls) if tls.has_outgoing() => tcp.send(tls),
+                _ if !conn.sender().has_outgoing() => return,
+                // Only what can be written is sealed, so that the rest keeps its order and its limit.
+                Some(tls) => tls.write(&mut conn.sender_mut().outgoing()).map(drop),
                 None => {
                     let mut out = conn.sender_mut().outgoing();
                     tcp.write(out.chunk()).map(|n| out.advance(n))
                 }
-                // Only what can be written is sealed, so that the rest keeps its order and its limit.
-                Some(tls) => match tcp.send(tls) {
-                    Ok(()) if !conn.sender().has_outgoing() => return,
-                    Ok(()) => tls.write(&mut conn.sender_mut().outgoing()).map(drop),
-                    Err(error) => Err(error),
-                },
             };
             match wrote {
+                Ok(()) => {}
                 Err(error) if is_passing(&error) => conn.write_blocked(),
                 Err(_) => conn.write_failed(), // what can still be read may say why
-                Ok(()) => {}
             }
         }
     }
@@ -131,6 +139,7 @@ impl Socket {
 }
 
 impl Tcp {
+    #[inline]
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         if !self.readable {
             return Err(ErrorKind::WouldBlock.into());
@@ -145,6 +154,7 @@ impl Tcp {
         read
     }
 
+    #[inline]
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         if !self.writable {
             return Err(ErrorKind::WouldBlock.into());
