@@ -12,6 +12,7 @@
 //! records of 1 byte to 16 KiB and has it announce its end; nginx and Chromium do neither. A line, ok or FAIL, for each
 //! conversation.
 mod openssl;
+mod own_loop;
 mod relay;
 mod rustls;
 mod talk;
@@ -20,7 +21,7 @@ use self::{
     relay::{Relay, Seen},
     talk::Agreed,
 };
-use crate::{Adapter, Result, say};
+use crate::{Result, say};
 use std::{
     fmt,
     net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
@@ -49,10 +50,18 @@ const SUITES: [CipherSuite; 3] = [
     CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
 ];
 
+/// Who drives it.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    Tokio,
+    Blocking,
+    OwnLoop,
+}
+
 /// How this crate does it.
 #[derive(Clone, Copy)]
 struct Way {
-    adapter: Adapter,
+    by: By,
     split: bool,
     /// Of TLS 1.3; without one it is TLS 1.2.
     suite: Option<CipherSuite>,
@@ -61,33 +70,39 @@ struct Way {
     max_fragment_size: Option<usize>,
 }
 
-/// Each suite in place and through rustls, with either adapter; halves; TLS 1.2.
+/// Each suite in place and through rustls, by either adapter and by a loop without one; halves; TLS 1.2.
 fn ways() -> Vec<Way> {
     let mut ways = Vec::new();
+    let all = [By::Tokio, By::Blocking, By::OwnLoop];
     let fragments = [None, Some(32), Some(1000)];
-    let adapters = [Adapter::Tokio, Adapter::Blocking];
-    for suite in SUITES.map(Some) {
-        for (extracts, adapter) in [true, false].into_iter().flat_map(|e| adapters.map(|a| (e, a)))
+    for (n, suite) in SUITES.into_iter().enumerate() {
+        for (extracts, by) in
+            [true, false].into_iter().flat_map(|extracts| all.map(|by| (extracts, by)))
         {
-            let max_fragment_size = fragments[ways.len() % fragments.len()];
-            ways.push(Way { adapter, split: false, suite, extracts, max_fragment_size });
+            // Each suite, and who drives it, meets another.
+            let max_fragment_size = fragments[(n + ways.len()) % fragments.len()];
+            ways.push(Way { by, split: false, suite: Some(suite), extracts, max_fragment_size });
         }
     }
-    for adapter in adapters {
-        for (split, suite) in [(true, Some(SUITES[0])), (false, None)] {
-            ways.push(Way { adapter, split, suite, extracts: true, max_fragment_size: None });
-        }
-    }
+    let plain =
+        |by, split, suite| Way { by, split, suite, extracts: true, max_fragment_size: None };
+    ways.extend(all.map(|by| plain(by, false, None)));
+    ways.extend([By::Tokio, By::Blocking].map(|by| plain(by, true, Some(SUITES[0]))));
     ways
 }
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match self.by {
+            By::Tokio => "tokio",
+            By::Blocking => "blocking",
+            By::OwnLoop => "own loop",
+        };
         let split = if self.split { ", split" } else { "" };
         let path = if self.in_place() { "in place" } else { "through rustls" };
         match self.suite.and_then(|suite| suite.as_str()) {
-            Some(suite) => write!(f, "{}{split}, {suite}, {path}", self.adapter),
-            None => write!(f, "{}{split}, TLS 1.2, {path}", self.adapter),
+            Some(suite) => write!(f, "{by}{split}, {suite}, {path}"),
+            None => write!(f, "{by}{split}, TLS 1.2, {path}"),
         }
     }
 }
@@ -253,7 +268,7 @@ impl Door {
     fn serve(self, files: &Files, scripted: bool) -> Result<String> {
         let config = self.way.server(files)?;
         let (tcp, _) = self.listener.accept()?;
-        let (ws, agreed) = talk::accept(self.way.adapter, self.way.split, tcp, config)?;
+        let (ws, agreed) = talk::accept(self.way.by, self.way.split, tcp, config)?;
         check(&self.way, agreed)?;
         talk::echo(ws)?;
         let [theirs, ours] = self.relay.seen()?;
@@ -315,7 +330,7 @@ fn visit_in(
     let request = Request::new(url)?;
     let relay = Relay::to(address(&request)?, seed)?;
     let tcp = TcpStream::connect(relay.address)?;
-    let (ws, agreed) = talk::connect(way.adapter, way.split, tcp, &request, config)?;
+    let (ws, agreed) = talk::connect(way.by, way.split, tcp, &request, config)?;
     check(&way, agreed)?;
     talk::converse(ws)?;
     let [ours, theirs] = relay.seen()?;
@@ -325,7 +340,7 @@ fn visit_in(
 fn resume(way: Way, config: Arc<ClientConfig>, url: &str) -> Result<String> {
     let request = Request::new(url)?;
     let tcp = TcpStream::connect(address(&request)?)?;
-    let (ws, agreed) = talk::connect(way.adapter, way.split, tcp, &request, config)?;
+    let (ws, agreed) = talk::connect(way.by, way.split, tcp, &request, config)?;
     check(&way, agreed)?;
     talk::converse(ws)?;
     if agreed.resumed { Ok("by its ticket".into()) } else { Err("a whole handshake".into()) }

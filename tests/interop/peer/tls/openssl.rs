@@ -1,7 +1,7 @@
 //! `openssl s_server` and `s_client`: KeyUpdates of theirs, with an answer and without, between lines of text of
 //! many lengths.
-use super::{Files, Relay, Way, check, talk::Agreed, tell, ways};
-use crate::{Adapter, Result};
+use super::{By, Files, Relay, Way, check, talk::Agreed, tell, ways};
+use crate::Result;
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -83,8 +83,7 @@ impl Drop for Openssl {
 
 /// Both adapters have the same session; here it is within threads.
 pub(super) fn run(files: &Files) -> Result<bool> {
-    let is_mine =
-        |way: &Way| matches!(way.adapter, Adapter::Blocking) && way.suite.is_some() && !way.split;
+    let is_mine = |way: &Way| way.by == By::Blocking && way.suite.is_some() && !way.split;
     thread::scope(|scope| {
         // It waits more than it works.
         let all: Vec<_> = ways()

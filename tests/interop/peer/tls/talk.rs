@@ -1,6 +1,10 @@
-//! The conversation, and both adapters, whole and in halves, behind one face.
+//! The conversation; and both adapters, whole and in halves, and the core alone, behind one face.
+use super::{
+    By,
+    own_loop::{self, OwnLoop, Wire},
+};
 use crate::{
-    Adapter, Result,
+    Result,
     socket::{Ending, ending},
 };
 use std::{
@@ -45,11 +49,11 @@ pub(super) enum Say {
 
 pub(super) const PING: &[u8] = b"are you there";
 
-fn goodbye() -> CloseFrame<'static> {
+pub(super) fn goodbye() -> CloseFrame<'static> {
     CloseFrame::with_reason(CloseCode::new(3001).unwrap_or(CloseCode::NORMAL), REASON)
 }
 
-type Answer<T> = std::result::Result<T, Error>;
+pub(super) type Answer<T> = std::result::Result<T, Error>;
 
 pub(super) trait Socket {
     fn next(&mut self) -> Answer<Option<OwnedEvent>>;
@@ -137,18 +141,18 @@ pub(super) fn echo(mut ws: Box<dyn Socket>) -> Result<()> {
     }
 }
 
-// Both adapters.
+// Whoever drives it.
 
 /// As a server.
 pub(super) fn accept(
-    adapter: Adapter,
+    by: By,
     split: bool,
     tcp: TcpStream,
     tls: Arc<ServerConfig>,
 ) -> Result<Opened> {
     tcp.set_nodelay(true)?;
-    match adapter {
-        Adapter::Tokio => {
+    match by {
+        By::Tokio => {
             let runtime = runtime()?;
             let ws = runtime.block_on(async {
                 let io = on_tokio::TlsStream::server(async_tcp(tcp)?, tls)?;
@@ -156,16 +160,17 @@ pub(super) fn accept(
             })?;
             Ok(on_tokio(runtime, ws, split))
         }
-        Adapter::Blocking => {
+        By::Blocking => {
             let io = blocking::TlsStream::server(tcp, tls)?;
             on_threads(blocking::accept(io, &config())?, split)
         }
+        By::OwnLoop => Ok(alone(own_loop::accept(Wire::new(Session::server(tls)?, tcp)?)?)),
     }
 }
 
 /// As a client.
 pub(super) fn connect(
-    adapter: Adapter,
+    by: By,
     split: bool,
     tcp: TcpStream,
     request: &Request,
@@ -173,8 +178,8 @@ pub(super) fn connect(
 ) -> Result<Opened> {
     tcp.set_nodelay(true)?;
     let target = request.target();
-    match adapter {
-        Adapter::Tokio => {
+    match by {
+        By::Tokio => {
             let runtime = runtime()?;
             let ws = runtime.block_on(async {
                 let io = on_tokio::TlsStream::client(async_tcp(tcp)?, target, tls)?;
@@ -182,11 +187,20 @@ pub(super) fn connect(
             })?;
             Ok(on_tokio(runtime, ws, split))
         }
-        Adapter::Blocking => {
+        By::Blocking => {
             let io = blocking::TlsStream::client(tcp, target, tls)?;
             on_threads(blocking::client(io, request, &config())?, split)
         }
+        By::OwnLoop => {
+            let wire = Wire::new(Session::client(tls, target)?, tcp)?;
+            Ok(alone(own_loop::connect(wire, request)?))
+        }
     }
+}
+
+fn alone(ws: OwnLoop) -> Opened {
+    let agreed = Agreed::on(&ws.wire.tls);
+    (Box::new(ws), agreed)
 }
 
 fn runtime() -> std::io::Result<Runtime> {
