@@ -24,22 +24,24 @@ std::thread_local! {
 /// A buffer of at least `len` initialised bytes, with the contents of its last use.
 #[inline]
 pub(crate) fn take(len: usize) -> Vec<u8> {
-    let kept = POOL.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();
-    kept.unwrap_or_else(|| vec![0; len])
+    let mut buffer = Vec::new();
+    take_to(&mut buffer, len, usize::MAX);
+    buffer
 }
 
-/// The same of up to twice `len` bytes, in place of an empty one: for what may hold it long.
+/// The same, of up to twice `len` bytes or `most`, in place of an empty one. It is exchanged, not returned: as a
+/// result it would be stored in pieces that are loaded as one, for which a processor has to wait.
 #[inline]
-pub(crate) fn take_close(len: usize, to: &mut Vec<u8>) {
-    let found = POOL.try_with(|pool| pool.borrow_mut().take_last(len, to));
-    if !matches!(found, Ok(true)) {
-        *to = take_other(len);
+pub(crate) fn take_to(to: &mut Vec<u8>, len: usize, most: usize) {
+    let taken = POOL.try_with(|pool| pool.borrow_mut().take_last(to, len));
+    if !matches!(taken, Ok(true)) {
+        *to = take_other(len, most);
     }
 }
 
 #[cold]
-fn take_other(len: usize) -> Vec<u8> {
-    let kept = POOL.try_with(|pool| pool.borrow_mut().take_close(len)).ok().flatten();
+fn take_other(len: usize, most: usize) -> Vec<u8> {
+    let kept = POOL.try_with(|pool| pool.borrow_mut().take(len, most)).ok().flatten();
     kept.unwrap_or_else(|| vec![0; len])
 }
 
@@ -58,42 +60,22 @@ fn fits(buffer: &[u8], len: usize) -> bool {
 
 impl Pool {
     #[inline]
-    fn take(&mut self, len: usize) -> Option<Vec<u8>> {
-        let buffer = match self.free.last() {
-            Some(last) if fits(last, len) => self.free.pop(),
-            _ => {
-                let any = || self.free.iter().rposition(|b| b.len() >= len);
-                let at = self.find_close(len).or_else(any)?;
-                Some(self.free.remove(at))
-            }
-        }?;
+    fn take_last(&mut self, to: &mut Vec<u8>, len: usize) -> bool {
+        let Some(last) = self.free.last_mut().filter(|last| fits(last, len)) else {
+            return false;
+        };
+        core::mem::swap(last, to);
+        self.bytes -= to.capacity();
+        self.free.pop();
+        true
+    }
+
+    fn take(&mut self, len: usize, most: usize) -> Option<Vec<u8>> {
+        let any = || self.free.iter().rposition(|kept| (len..=most).contains(&kept.len()));
+        let at = self.free.iter().rposition(|kept| fits(kept, len)).or_else(any)?;
+        let buffer = self.free.remove(at);
         self.bytes -= buffer.capacity();
         Some(buffer)
-    }
-
-    /// The last one given. It is exchanged, not returned: as a result it would be stored in pieces that are loaded
-    /// as one, for which a processor has to wait.
-    #[inline]
-    fn take_last(&mut self, len: usize, to: &mut Vec<u8>) -> bool {
-        match self.free.last_mut() {
-            Some(last) if fits(last, len) => {
-                core::mem::swap(last, to);
-                self.bytes -= to.capacity();
-                self.free.pop();
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn take_close(&mut self, len: usize) -> Option<Vec<u8>> {
-        let buffer = self.free.remove(self.find_close(len)?);
-        self.bytes -= buffer.capacity();
-        Some(buffer)
-    }
-
-    fn find_close(&self, len: usize) -> Option<usize> {
-        self.free.iter().rposition(|kept| fits(kept, len))
     }
 
     #[inline]
@@ -115,9 +97,9 @@ mod tests {
         for len in [10_000, 50_000, 20_000, 100] {
             pool.give(vec![0; len]);
         }
-        assert_eq!(pool.take(15_000).map(|b| b.len()), Some(20_000));
-        assert_eq!(pool.take(15_000).map(|b| b.len()), Some(50_000));
-        assert_eq!(pool.take(15_000), None);
+        assert_eq!(pool.take(15_000, MOST).map(|b| b.len()), Some(20_000));
+        assert_eq!(pool.take(15_000, MOST).map(|b| b.len()), Some(50_000));
+        assert_eq!(pool.take(15_000, MOST), None);
         assert_eq!(pool.bytes, 10_000);
         for _ in 0..10 {
             pool.give(vec![0; MOST / 4]);
@@ -132,7 +114,10 @@ mod tests {
             for len in [len, 50_000] {
                 pool.give(vec![0; len]);
             }
-            assert_eq!(pool.take(10_000).map(|b| b.len()), Some(if fits { len } else { 50_000 }));
+            assert_eq!(
+                pool.take(10_000, MOST).map(|b| b.len()),
+                Some(if fits { len } else { 50_000 })
+            );
         }
     }
 }

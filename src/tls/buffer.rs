@@ -38,7 +38,7 @@ impl Buffer {
     #[inline]
     pub(super) fn spare(&mut self, len: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
-            pool::take_close(len.max(LEAST), &mut self.bytes);
+            pool::take_to(&mut self.bytes, len.max(LEAST), 0);
         } else if self.bytes.len() - self.end < len {
             self.make_room(len);
         }
@@ -51,7 +51,8 @@ impl Buffer {
             self.bytes.copy_within(self.start..self.end, 0);
         } else {
             let mut larger = Vec::new();
-            pool::take_close((self.len() + len).max(2 * self.len()).max(LEAST), &mut larger);
+            // A buffer of megabytes would be held by the first bytes of a record.
+            pool::take_to(&mut larger, (self.len() + len).max(2 * self.len()).max(LEAST), 0);
             if let Some(to) = larger.get_mut(..self.len()) {
                 to.copy_from_slice(self.filled());
             }
