@@ -13,6 +13,9 @@
 //! | `in place` | one with `enable_secret_extraction` |
 //! | `floor` | records opened and sealed by ring, with no check, nothing but data, one copy |
 //! | `blocking` | `in place` in the blocking adapter |
+//! | `core` | `in place` without an adapter: `Session` and `Connection` in a loop |
+//!
+//! The last columns are the ratios of `in place`, `blocking` and `core` to the floor, round by round.
 #![allow(clippy::expect_used, clippy::panic)] // it stops the bench
 mod floor;
 mod sides;
@@ -36,12 +39,13 @@ use wss::{Case, Does, Link, Pipe, Run, Setup, Side, connect};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const SIDES: [(&str, Side); 5] = [
+const SIDES: [(&str, Side); 6] = [
     ("ws", Side::Plain),
     ("rustls", Side::Rustls),
     ("in place", Side::InPlace),
     ("floor", Side::Floor),
     ("blocking", Side::Blocking),
+    ("core", Side::Core),
 ];
 
 /// Nanoseconds and allocations a message.
@@ -87,7 +91,7 @@ fn main() {
     println!("an idle stream holds: rustls {keeping} B, in place {giving} B\n");
     print!("{:<32}", "ns a message (allocations)");
     SIDES.iter().for_each(|(name, _)| print!("{name:>16}"));
-    println!("{:>10}{:>10}", "to floor", "blocking");
+    println!("{:>10}{:>10}{:>10}", "to floor", "blocking", "core");
     let table = Table { wanted, rounds, setup };
     for (what, does) in [("receive", Does::Receive), ("send", Does::Send)] {
         for (size, body, batch) in [
@@ -125,7 +129,9 @@ impl Table {
         let run = Run::new(case);
         let mut links = SIDES.map(|(_, side)| Link::new(side, &self.setup, &run.case));
         // Caches are warm then, and buffers as long as they will be.
-        links.iter_mut().for_each(|link| drop(timed(&run, link, n)));
+        for link in &mut links {
+            timed(&run, link, n);
+        }
         let mut got = vec![(Vec::new(), Vec::new()); SIDES.len()];
         for round in 0..self.rounds {
             for i in 0..SIDES.len() {
@@ -143,6 +149,6 @@ impl Table {
         let to_floor = |side: usize| {
             median(got[side].0.iter().zip(&got[3].0).map(|(ours, floor)| ours / floor).collect())
         };
-        println!("{:>10.3}{:>10.3}", to_floor(2), to_floor(4));
+        println!("{:>10.3}{:>10.3}{:>10.3}", to_floor(2), to_floor(4), to_floor(5));
     }
 }

@@ -18,14 +18,17 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    blocking,
+    Connection, Step, blocking,
     handshake::client::Request,
-    tls::rustls::{
-        CipherSuite, ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore,
-        ServerConfig, ServerConnection,
-        crypto::ring::default_provider,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName},
-        version::TLS13,
+    tls::{
+        Session,
+        rustls::{
+            CipherSuite, ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore,
+            ServerConfig, ServerConnection,
+            crypto::ring::default_provider,
+            pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+            version::TLS13,
+        },
     },
     tokio as on_tokio,
 };
@@ -51,7 +54,7 @@ pub enum Does {
 }
 
 impl Case {
-    fn connection(&self) -> tickwire::Connection {
+    fn connection(&self) -> Connection {
         floor::connection(self.does != Does::SendLarge)
     }
 }
@@ -128,7 +131,12 @@ impl Run {
 /// however many it is told to do: that counts the same for any number.
 pub fn sides(case: Case, all: usize) -> Sides {
     let run = Rc::new(Run::new(case));
-    let sides = [("floor", Side::Floor), ("tokio", Side::InPlace), ("blocking", Side::Blocking)];
+    let sides = [
+        ("floor", Side::Floor),
+        ("core", Side::Core),
+        ("tokio", Side::InPlace),
+        ("blocking", Side::Blocking),
+    ];
     sides
         .map(|(name, side)| {
             let (run, mut link) = (run.clone(), None);
@@ -175,6 +183,20 @@ impl Link {
                 let io = pipe.clone();
                 let io = Floor { io, rx, tx, wire, at: 0, end: 0, from: 0, to: 0, out };
                 Box::new(on_tokio::WebSocket::from_parts(io, conn))
+            }
+            Side::Core => {
+                let request = Request::new("wss://localhost/").expect("a URL");
+                let tls = Session::client(config, request.target()).expect("a name");
+                let mut core = Core { tls, conn, pipe: pipe.clone() };
+                while core.tls.is_handshaking() {
+                    core.flush();
+                    serve(&mut server, &pipe);
+                    core.read();
+                }
+                core.flush();
+                serve(&mut server, &pipe);
+                assert!(core.tls.in_place());
+                Box::new(core)
             }
             Side::Blocking => {
                 let io = Std(pipe.clone());
@@ -526,6 +548,8 @@ pub enum Side {
     InPlace,
     Floor,
     Blocking,
+    /// A session without I/O.
+    Core,
 }
 
 /// What one side does, in either adapter.
@@ -572,6 +596,59 @@ impl<S: blocking::Stream> Client for blocking::WebSocket<S> {
     }
     fn send(&mut self, message: &[u8]) {
         Self::send(self, message).expect("no error");
+    }
+}
+
+/// A loop of one's own.
+struct Core {
+    tls: Session,
+    conn: Connection,
+    pipe: Pipe,
+}
+
+impl Core {
+    fn read(&mut self) {
+        let to = self.conn.receiver_mut().spare_mut();
+        match self.tls.read(to).expect("no error") {
+            Some(n) => self.conn.receiver_mut().commit(n),
+            None => {
+                let n = self.pipe.read(self.tls.spare_mut()).expect("there is input");
+                self.tls.commit(n);
+            }
+        }
+    }
+}
+
+impl Client for Core {
+    fn receive(&mut self, len: usize) {
+        loop {
+            match self.conn.step().expect("no error") {
+                Step::NeedInput => self.read(),
+                step => {
+                    assert_eq!(step, Step::Message);
+                    let got = self.conn.receiver().message().expect("the step said so");
+                    assert_eq!(black_box(got.as_bytes()).len(), len);
+                    return;
+                }
+            }
+        }
+    }
+    fn feed(&mut self, message: &[u8]) {
+        self.conn.sender_mut().feed(message).expect("room");
+    }
+    fn flush(&mut self) {
+        loop {
+            self.tls.write(&mut self.conn.sender_mut().outgoing()).expect("no error");
+            let n = self.pipe.write(self.tls.outgoing());
+            self.tls.advance(n);
+            if n == 0 || !self.conn.sender().has_outgoing() {
+                return;
+            }
+        }
+    }
+    fn send(&mut self, message: &[u8]) {
+        self.feed(message);
+        self.flush();
     }
 }
 

@@ -13,6 +13,8 @@ mod large;
 mod on_threads;
 #[cfg(feature = "tokio")]
 mod on_tokio;
+#[cfg(all(feature = "rustls", feature = "tokio"))]
+mod over_tls;
 mod owned;
 #[cfg(all(feature = "rustls", feature = "tokio"))]
 mod session;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::thread;
 use tickwire::{
     Chunk, Config, DataKind, Error, Message, Prepared,
-    blocking::{Reader, WebSocket, Writer},
+    blocking::{Reader, Stream, WebSocket, Writer},
 };
 
 pub(crate) const SIZES: [usize; 9] =
@@ -228,38 +228,77 @@ fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_non
 fn a_message_there_and_back_allocates_nothing_over_tcp() {
     bounded(|| {
         for is_server in [true, false] {
-            let config = Config::default();
             let (near, far) = tcp_pair();
-            let mut near = WebSocket::from_parts(near, conn(is_server, &config));
-            let mut far = WebSocket::from_parts(far, conn(!is_server, &config));
-            let payloads: Vec<_> = SIZES[..8].iter().map(|&n| vec![b'x'; n]).collect();
-            let (cold, all) = (8 * 3 * WARM, 8 * (3 * WARM + 10 * ROUNDS));
-            // The echo counts for itself, in its own thread.
-            let echo = thread::spawn(move || {
-                let mut round = |n| {
-                    for _ in 0..n {
-                        let received = far.recv_with().unwrap().unwrap();
-                        let _ = received.sender.feed(received.message).unwrap();
-                    }
-                };
-                round(cold);
-                let allocated = count(|| round(all - cold));
-                assert!(far.recv().unwrap().is_none());
-                allocated
-            });
-            let mut turn = || {
-                for payload in &payloads {
-                    near.sender().ping(b"how are you?").unwrap();
-                    near.flush().unwrap();
-                    near.send(payload).unwrap();
-                    assert_eq!(near.recv().unwrap().unwrap().as_bytes(), payload);
-                }
-            };
-            (0..3 * WARM).for_each(|_| turn());
-            let allocated = count(|| (0..10 * ROUNDS).for_each(|_| turn()));
-            assert_eq!(allocated, 0, "server {is_server}");
-            near.close(None).unwrap();
-            assert_eq!(echo.join().unwrap(), 0, "the echo of server {is_server}");
+            there_and_back(is_server, near, far);
         }
     });
+}
+
+/// How many messages warm up, and how many there are in all.
+const COLD: usize = 8 * 3 * WARM;
+const ALL: usize = 8 * (3 * WARM + 10 * ROUNDS);
+
+fn payloads() -> Vec<Vec<u8>> {
+    SIZES[..8].iter().map(|&n| vec![b'x'; n]).collect()
+}
+
+/// Echoes, and counts for itself, in its own thread.
+fn echo<S: Stream + Send + 'static>(mut far: WebSocket<S>) -> thread::JoinHandle<u64> {
+    thread::spawn(move || {
+        let mut round = |n| {
+            for _ in 0..n {
+                let received = far.recv_with().unwrap().unwrap();
+                let _ = received.sender.feed(received.message).unwrap();
+            }
+        };
+        round(COLD);
+        let allocated = count(|| round(ALL - COLD));
+        assert!(far.recv().unwrap().is_none());
+        allocated
+    })
+}
+
+pub(crate) fn there_and_back<A, B>(is_server: bool, near: A, far: B)
+where
+    A: Stream,
+    B: Stream + Send + 'static,
+{
+    let config = Config::default();
+    let mut near = WebSocket::from_parts(near, conn(is_server, &config));
+    let echo = echo(WebSocket::from_parts(far, conn(!is_server, &config)));
+    let payloads = payloads();
+    let mut turn = || {
+        for payload in &payloads {
+            near.sender().ping(b"how are you?").unwrap();
+            near.flush().unwrap();
+            near.send(payload).unwrap();
+            assert_eq!(near.recv().unwrap().unwrap().as_bytes(), payload);
+        }
+    };
+    (0..3 * WARM).for_each(|_| turn());
+    let allocated = count(|| (0..10 * ROUNDS).for_each(|_| turn()));
+    assert_eq!(allocated, 0, "server {is_server}");
+    near.close(None).unwrap();
+    assert_eq!(echo.join().unwrap(), 0, "the echo of server {is_server}");
+}
+
+#[cfg(feature = "rustls")]
+pub(crate) fn split_there_and_back<S: Stream + Send + 'static>(near: S, far: S) {
+    let config = Config::default();
+    let near = WebSocket::from_parts(near, conn(false, &config));
+    let echo = echo(WebSocket::from_parts(far, conn(true, &config)));
+    let (mut reader, mut writer): (Reader<_>, Writer<_>) = near.into_split().unwrap();
+    let payloads = payloads();
+    let mut turn = || {
+        for payload in &payloads {
+            writer.send(payload).unwrap();
+            assert_eq!(until_there!(reader.recv()).unwrap().as_bytes(), payload);
+        }
+    };
+    (0..3 * WARM).for_each(|_| turn());
+    let allocated = count(|| (0..10 * ROUNDS).for_each(|_| turn()));
+    assert_eq!(allocated, 0);
+    writer.close(None).unwrap();
+    assert!(until_there!(reader.recv()).is_none());
+    assert_eq!(echo.join().unwrap(), 0);
 }

@@ -93,7 +93,7 @@ async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>) {
 }
 
 /// One message there and back, then a batch of them with pings in between.
-async fn whole<A, B>(what: &str, mut ws: WebSocket<A>, far: WebSocket<B>)
+pub(crate) async fn whole<A, B>(what: &str, mut ws: WebSocket<A>, far: WebSocket<B>)
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -153,7 +153,7 @@ async fn a_message_there_and_back_allocates_nothing_over_tcp() {
     .await;
 }
 
-async fn split<R, W, B>(what: &str, halves: (Reader<R, W>, Writer<W>), far: WebSocket<B>)
+pub(crate) async fn split<R, W, B>(what: &str, halves: (Reader<R, W>, Writer<W>), far: WebSocket<B>)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
