@@ -1,55 +1,65 @@
 //! The same over TLS in place, in both adapters, whole and split: 0 allocations a message; and what streams hold.
 use crate::{
     on_threads, on_tokio,
+    session::{Configs, configs},
     support::{
         alloc::{live, peak},
         blocking as on_tcp,
-        tls::Authority,
+        tls::runtime,
         tokio::*,
     },
 };
 use std::{
     cell::Cell,
-    io::{self, Write},
-    pin::Pin,
+    io::{self, Read as _, Write as _},
+    pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     thread,
+    time::Duration,
 };
 use tickwire::{
-    Config, blocking,
-    tls::rustls,
+    Config,
+    blocking::{self, Stream as _},
     tokio::{TlsStream, WebSocket},
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex, split};
+use tokio::{
+    io::{
+        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf,
+        duplex, split,
+    },
+    time::timeout,
+};
 
 type Pair<A, B> = (TlsStream<A>, TlsStream<B>);
 
 /// A client and a server that have agreed.
-async fn agreed<A, B>(authority: &Authority, client: A, server: B) -> Pair<A, B>
+async fn agreed<A, B>((of_client, of_server): &Configs, client: A, server: B) -> Pair<A, B>
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let target = "wss://localhost/".parse().unwrap();
-    let mut client = TlsStream::client(client, &target, authority.client()).unwrap();
-    let mut server = TlsStream::server(server, authority.server()).unwrap();
+    let mut client = TlsStream::client(client, &target, of_client.clone()).unwrap();
+    let mut server = TlsStream::server(server, of_server.clone()).unwrap();
     let (near, far) = tokio::join!(client.handshake(), server.handshake());
     (near.unwrap(), far.unwrap());
     assert!(client.session().in_place() && server.session().in_place());
     (client, server)
 }
 
-fn agreed_threads(authority: &Authority) -> (blocking::TlsStream, blocking::TlsStream) {
+fn agreed_threads((of_client, of_server): &Configs) -> (blocking::TlsStream, blocking::TlsStream) {
     let (near, far) = on_tcp::tcp_pair();
     let target = "wss://localhost/".parse().unwrap();
-    let config: std::sync::Arc<rustls::ServerConfig> = authority.server();
-    let mut near = blocking::TlsStream::client(near, &target, authority.client()).unwrap();
-    let mut far = blocking::TlsStream::server(far, config).unwrap();
-    thread::scope(|threads| {
-        threads.spawn(|| far.handshake().unwrap());
-        near.handshake().unwrap();
+    let mut near = blocking::TlsStream::client(near, &target, of_client.clone()).unwrap();
+    let config = of_server.clone();
+    let far = thread::spawn(|| {
+        let mut far = blocking::TlsStream::server(far, config).unwrap();
+        far.handshake().unwrap();
+        far
     });
+    near.handshake().unwrap();
+    let far = far.join().unwrap();
     assert!(near.session().in_place() && far.session().in_place());
     (near, far)
 }
@@ -57,12 +67,12 @@ fn agreed_threads(authority: &Authority) -> (blocking::TlsStream, blocking::TlsS
 #[tokio::test]
 async fn a_message_there_and_back_allocates_nothing_over_tls() {
     bounded(async {
-        let (authority, config) = (Authority::new(), Config::default().high_water(16 << 20));
+        let (configs, config) = (configs(), Config::default().high_water(16 << 20));
         let (near, far) = duplex(1 << 20);
-        let (near, far) = agreed(&authority, near, far).await;
+        let (near, far) = agreed(&configs, near, far).await;
         on_tokio::whole("client", client(near, &config), server(far, &config)).await;
         let (near, far) = duplex(1 << 20);
-        let (far, near) = agreed(&authority, far, near).await;
+        let (far, near) = agreed(&configs, far, near).await;
         on_tokio::whole("server", server(near, &config), client(far, &config)).await;
     })
     .await;
@@ -71,9 +81,9 @@ async fn a_message_there_and_back_allocates_nothing_over_tls() {
 #[tokio::test]
 async fn split_halves_allocate_nothing_over_tls() {
     bounded(async {
-        let (authority, config) = (Authority::new(), Config::default().high_water(16 << 20));
+        let (configs, config) = (configs(), Config::default().high_water(16 << 20));
         let (near, far) = duplex(1 << 20);
-        let (near, far) = agreed(&authority, near, far).await;
+        let (near, far) = agreed(&configs, near, far).await;
         let near = client(near, &config).into_split_with(split);
         on_tokio::split("client", near, server(far, &config)).await;
     })
@@ -83,10 +93,10 @@ async fn split_halves_allocate_nothing_over_tls() {
 #[test]
 fn a_message_there_and_back_allocates_nothing_over_tls_on_threads() {
     on_tcp::bounded(|| {
-        let authority = Authority::new();
-        let (near, far) = agreed_threads(&authority);
+        let configs = configs();
+        let (near, far) = agreed_threads(&configs);
         on_threads::there_and_back(false, near, far);
-        let (far, near) = agreed_threads(&authority);
+        let (far, near) = agreed_threads(&configs);
         on_threads::there_and_back(true, near, far);
     });
 }
@@ -94,42 +104,57 @@ fn a_message_there_and_back_allocates_nothing_over_tls_on_threads() {
 #[test]
 fn split_halves_allocate_nothing_over_tls_on_threads() {
     on_tcp::bounded(|| {
-        let (near, far) = agreed_threads(&Authority::new());
+        let (near, far) = agreed_threads(&configs());
         on_threads::split_there_and_back(near, far);
     });
 }
 
-/// How many streams are looked at; the buffers of the thread's pool are few beside them.
-const MANY: usize = 20;
+/// For what does not come.
+const MOMENT: Duration = Duration::from_millis(5);
+/// How many are looked at; the buffers of the thread's pool are few beside theirs.
+const MANY: i64 = 20;
 
-#[tokio::test]
-async fn a_stream_that_has_written_holds_no_buffer() {
-    let authority = Authority::new();
-    let mut pairs = Vec::new();
-    for _ in 0..MANY {
-        let (near, far) = duplex(1 << 16);
-        pairs.push(agreed(&authority, near, far).await);
-    }
+/// What each of many pairs holds after a write, those aside that this thread has to know of.
+fn held<P>(mut one: impl FnMut() -> P) -> i64 {
+    drop(one());
     let before = live();
-    for (near, _) in &mut pairs {
-        near.write_all(&[7; 100]).await.unwrap();
-        near.flush().await.unwrap();
-    }
-    let held = live() - before;
-    assert!(held < (MANY as i64) << 10, "{held} bytes");
+    let all = Vec::from_iter((0..MANY).map(|_| one()));
+    let held = (live() - before) / MANY;
+    drop(all);
+    held
+}
+
+#[test]
+fn a_stream_that_has_written_holds_no_buffer() {
+    let (configs, runtime) = (configs(), runtime());
+    let held = held(|| {
+        runtime.block_on(async {
+            let (near, far) = tcp_pair().await;
+            let (mut near, mut far) = agreed(&configs, near, far).await;
+            // The tickets; then each waits, and gives back what it read to.
+            let mut room = [0; 1];
+            assert!(timeout(MOMENT, near.read(&mut room)).await.is_err());
+            assert!(timeout(MOMENT, far.read(&mut room)).await.is_err());
+            near.write_all(&[7; 100]).await.unwrap();
+            near.flush().await.unwrap();
+            (near, far)
+        })
+    });
+    assert!(held < 9 << 10, "{held} bytes in both ends");
 }
 
 #[test]
 fn a_blocking_stream_that_has_written_holds_no_buffer() {
-    let authority = Authority::new();
-    let mut pairs = Vec::from_iter((0..MANY).map(|_| agreed_threads(&authority)));
-    let before = live();
-    for (near, _) in &mut pairs {
+    let configs = configs();
+    let held = held(|| {
+        let (mut near, far) = agreed_threads(&configs);
+        near.set_read_timeout(Some(MOMENT)).unwrap();
+        near.read(&mut [0; 1]).unwrap_err();
         near.write_all(&[7; 100]).unwrap();
         near.flush().unwrap();
-    }
-    let held = live() - before;
-    assert!(held < (MANY as i64) << 10, "{held} bytes");
+        (near, far)
+    });
+    assert!(held < 6 << 10, "{held} bytes");
 }
 
 /// A stream that takes whatever is written, once the handshake is over.
@@ -168,13 +193,13 @@ impl AsyncWrite for Taking {
 async fn a_large_payload_is_sealed_from_where_the_caller_has_it() {
     let (near, far) = duplex(1 << 16);
     let takes = Rc::new(Cell::new(false));
-    let (_far, near) = agreed(&Authority::new(), far, Taking(near, takes.clone())).await;
+    let (_far, near) = agreed(&configs(), far, Taking(near, takes.clone())).await;
     takes.set(true);
     let mut ws: WebSocket<_> = server(near, &Config::default());
     let payload = vec![7; 4 << 20];
     let grew = peak(|| {
-        let mut send = std::pin::pin!(ws.send(&payload));
-        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut send = pin!(ws.send(&payload));
+        let mut cx = Context::from_waker(Waker::noop());
         assert!(matches!(send.as_mut().poll(&mut cx), Poll::Ready(Ok(()))));
     });
     // Some 64 KiB of records at a time.

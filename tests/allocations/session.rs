@@ -26,13 +26,15 @@ fn drain(session: &mut Session) -> usize {
     all
 }
 
-fn configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+pub(crate) type Configs = (Arc<ClientConfig>, Arc<ServerConfig>);
+
+pub(crate) fn configs() -> Configs {
     let authority = Authority::new();
     (authority.client(), authority.server())
 }
 
 /// Both ends after the handshake, and the tickets of TLS.
-fn agreed((client, server): &(Arc<ClientConfig>, Arc<ServerConfig>)) -> (Session, Session) {
+fn agreed((client, server): &Configs) -> (Session, Session) {
     let target = "wss://localhost/".parse().unwrap();
     let mut client = Session::client(client.clone(), &target).unwrap();
     let mut server = Session::server(server.clone()).unwrap();
