@@ -14,8 +14,7 @@
 //! the load of the machine. They do on the compiler, on the C library, whose copies are in them, and
 //! on what instructions the processor has, of which valgrind knows those up to AVX2: so the file
 //! says what it was counted with, and a failure says what is different now. Under valgrind ring seals with AES-NI, CLMUL and AVX,
-//! where the machine has those: not by its VAES, whatever the machine has. Handshakes come before the messages, and cancel out but for
-//! some 10 instructions a message.
+//! not with the VAES that the machine may have. Handshakes of TLS are the same in both runs, but for a few instructions a message.
 mod floor;
 mod sides;
 #[cfg(feature = "rustls")]
@@ -80,6 +79,7 @@ const PLAIN: [Row; 16] = [
     Row::new(30, "receive text 1400 B", || receiving(1400, Ascii, true, false)),
 ];
 
+/// Received by a client, from records that hold one message or 16; sent by one; sent at once by a server.
 #[cfg(feature = "rustls")]
 const OVER_TLS: [Row; 5] = {
     use wss::{
