@@ -111,6 +111,11 @@ fn main() {
     {
         table.row(name, Case { size, body: Binary, batch: 1, does: Does::SendLarge });
     }
+    for (name, size) in
+        [("share 64 B, to one of many", 64), ("share 1 KiB, to one of many", 1 << 10)]
+    {
+        table.row(name, Case { size, body: Binary, batch: 1, does: Does::Share });
+    }
 }
 
 struct Table {

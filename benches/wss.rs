@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Connection, Step, blocking,
+    Connection, Prepared, Step, blocking,
     handshake::client::Request,
     tls::{
         Session,
@@ -51,11 +51,13 @@ pub enum Does {
     Send,
     /// A server sends each message at once.
     SendLarge,
+    /// A server sends messages encoded before, one of many to do so.
+    Share,
 }
 
 impl Case {
     fn connection(&self) -> Connection {
-        floor::connection(self.does != Does::SendLarge)
+        floor::connection(matches!(self.does, Does::Receive | Does::Send))
     }
 }
 
@@ -63,6 +65,7 @@ impl Case {
 pub struct Run {
     pub case: Case,
     messages: Vec<Vec<u8>>,
+    prepared: Vec<Prepared>,
     /// The frames of a server's messages, and where each ends.
     wire: Vec<u8>,
     ends: Vec<usize>,
@@ -80,7 +83,8 @@ impl Run {
             wire.extend_from_slice(message);
             ends.push(wire.len());
         }
-        Self { case, messages, wire, ends }
+        let prepared = messages.iter().map(|message| Prepared::new(&message[..])).collect();
+        Self { case, messages, prepared, wire, ends }
     }
 
     /// Puts what `n` messages need on the wire.
@@ -121,6 +125,12 @@ impl Run {
                     }
                 }
                 client.flush();
+            }
+            Does::Share => {
+                for message in self.prepared.iter().cycle().take(n) {
+                    client.feed_prepared(black_box(message));
+                    client.flush();
+                }
             }
             Does::SendLarge => messages.for_each(|message| client.send(black_box(message))),
         }
@@ -556,6 +566,7 @@ pub enum Side {
 pub trait Client {
     fn receive(&mut self, len: usize);
     fn feed(&mut self, message: &[u8]);
+    fn feed_prepared(&mut self, message: &Prepared);
     fn flush(&mut self);
     fn send(&mut self, message: &[u8]);
 }
@@ -575,6 +586,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client for on_tokio::WebSocket<S> {
     fn feed(&mut self, message: &[u8]) {
         Self::feed(self, message).expect("room");
     }
+    fn feed_prepared(&mut self, message: &Prepared) {
+        Self::feed(self, message).expect("room");
+    }
     fn flush(&mut self) {
         now(Self::flush(self)).expect("no error");
     }
@@ -589,6 +603,9 @@ impl<S: blocking::Stream> Client for blocking::WebSocket<S> {
         assert_eq!(black_box(got.as_bytes()).len(), len);
     }
     fn feed(&mut self, message: &[u8]) {
+        Self::feed(self, message).expect("room");
+    }
+    fn feed_prepared(&mut self, message: &Prepared) {
         Self::feed(self, message).expect("room");
     }
     fn flush(&mut self) {
@@ -634,6 +651,9 @@ impl Client for Core {
         }
     }
     fn feed(&mut self, message: &[u8]) {
+        self.conn.sender_mut().feed(message).expect("room");
+    }
+    fn feed_prepared(&mut self, message: &Prepared) {
         self.conn.sender_mut().feed(message).expect("room");
     }
     fn flush(&mut self) {
