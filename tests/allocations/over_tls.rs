@@ -43,7 +43,7 @@ where
     let mut client = TlsStream::client(client, &target, of_client.clone()).unwrap();
     let mut server = TlsStream::server(server, of_server.clone()).unwrap();
     let (near, far) = tokio::join!(client.handshake(), server.handshake());
-    (near.unwrap(), far.unwrap());
+    near.and(far).unwrap();
     assert!(client.session().in_place() && server.session().in_place());
     (client, server)
 }
