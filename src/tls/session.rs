@@ -234,7 +234,8 @@ impl Session {
     /// Takes the bytes from there, and returns how many, which is not all while 64 KiB of ciphertext are
     /// [outgoing](Self::outgoing): write that, and go on. None are taken before the end of the handshake of TLS.
     ///
-    /// The connection counts as written what was taken here.
+    /// The connection counts as written what was taken here; the stream has it when nothing is
+    /// [outgoing](Self::has_outgoing) here.
     ///
     /// # Errors
     ///
