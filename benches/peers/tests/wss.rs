@@ -1,10 +1,18 @@
 //! Every side of the part `wss` receives and sends every byte of every case; and what the table says of
 //! who does what is so.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use tickwire_peers::mem::{calls, now};
 use tickwire_peers::peers::Conn;
 use tickwire_peers::tls::memory::Far;
 use tickwire_peers::tls::sides::{self, CASES, Load, Work};
+
+/// The streams in memory count and record for the whole program: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 struct Check<'a>(&'a Load);
 
@@ -22,6 +30,7 @@ impl Work for Check<'_> {
 
 #[test]
 fn every_byte_arrives_and_each_batch_is_one_write() {
+    let _alone = alone();
     for case in CASES {
         let load = Load::new(case);
         for name in sides::names() {
@@ -37,6 +46,7 @@ fn every_byte_arrives_and_each_batch_is_one_write() {
 #[test]
 #[should_panic = "a good tag"]
 fn the_prototype_opens_nothing_that_was_changed() {
+    let _alone = alone();
     struct Changed;
     impl Work for Changed {
         type Out = ();
