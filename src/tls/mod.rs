@@ -1,5 +1,5 @@
-//! TLS on [`rustls`], for tokio and blocking: one session without I/O, a client's trust, and errors in our
-//! own words.
+//! TLS on [`rustls`], for tokio, blocking and loops of your own: one session without I/O, the platform's roots for
+//! clients, and errors that say what is wrong.
 //!
 //! The streams are `tokio::TlsStream` and `blocking::TlsStream`; `connect` puts one around TCP where
 //! a URL says `wss`. A server takes either, or any other TLS stream, through its `accept`. An event loop of your own
@@ -13,26 +13,38 @@
 //!
 //! With TLS 1.3, and a configuration that has `enable_secret_extraction` set as
 //! [`platform_config`] does, records are opened where they lie and sealed where they are built
-//! ([`Session::in_place`]): with ring, and any provider that has QUIC, without an allocation. The flag lets this
-//! process ask rustls for the keys, and takes nothing else from a session but exporters. It counts at each end by
-//! itself. Without it, with TLS 1.2, a provider that keeps its keys, a server that takes early data, or a session
+//! ([`Session::in_place`]): with ring, and any provider that has QUIC, without an allocation. Each end sets the flag for
+//! itself. It lets code of this process that makes a session of rustls with the configuration ask for its keys. What
+//! it takes: [`Session::connection`] is `None`, with TLS 1.2 too, so there are no exporters; a session that is closed during
+//! its handshake says nothing. Whether records are in place tells, after the handshake, `ws.get_ref().tls()` of what
+//! `connect` returns, and `ws.get_ref().session()` over a `TlsStream`; ask before a split.
+//!
+//! Without the flag, with TLS 1.2, a provider that keeps its keys, a server that takes early data, or a session
 //! made elsewhere (`TlsStream::new`), rustls opens and seals, with an allocation and two copies more for each record.
-//! A session that waits holds some 3.5 KiB, through rustls some 8 KiB (`benches/tls.rs`); a thread that waits in
-//! `blocking` also holds the 32 KiB that it reads to. A burst is one record, up to 16 KiB, in either case.
+//! A session that waits holds some 3.5 KiB of the heap, through rustls some 8 KiB (`benches/tls.rs`), and up to 16 KiB more while
+//! it has part of a record; a thread that waits in `blocking` also holds the 32 KiB that it reads to.
 //! `docs/TLS.md` in the repository has the rules of the record layer, and whose code does what.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {
 //! use std::sync::Arc;
-//! use tickwire::tls::rustls::{ClientConfig, RootCertStore};
-//! use tickwire::{Config, Dial, Error, handshake::client::Request};
+//! use tickwire::tls::rustls::{
+//!     ClientConfig, RootCertStore,
+//!     pki_types::{CertificateDer, pem::PemObject},
+//! };
+//! use tickwire::{Config, Dial, handshake::client::Request};
 //!
-//! # async fn subscribe(roots: RootCertStore) -> Result<(), Error> {
-//! // Own roots, client certificates and the like; `connect` trusts what the platform trusts.
+//! # async fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
+//! // An authority of your own; `connect` trusts what the platform trusts.
+//! let mut roots = RootCertStore::empty();
+//! for certificate in CertificateDer::pem_file_iter("authority.pem")? {
+//!     roots.add(certificate?)?;
+//! }
 //! let mut tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
 //! tls.enable_secret_extraction = true; // records in place
 //! let request = Request::new("wss://feed.internal/ticks")?;
 //! let mut ws = Dial::new(&request).tls(Arc::new(tls)).connect(&Config::default()).await?;
+//! assert!(ws.get_ref().tls().is_some_and(|session| session.in_place()));
 //! # ws.send("subscribe").await?;
 //! # Ok(())
 //! # }

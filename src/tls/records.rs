@@ -27,7 +27,7 @@ pub(super) const PLAIN: usize = 1 << 14;
 /// The most that a record holds beyond its plaintext (RFC 8446 §5.2).
 const EXPANSION: usize = 256;
 /// The longest handshake message that is assembled: rustls has the same bound.
-pub(super) const HANDSHAKE: usize = 0xffff;
+pub(super) const HANDSHAKE: usize = 65535;
 /// Ciphertext that may wait to be written: as much as rustls lets wait.
 pub(super) const WAITING: usize = 64 << 10;
 /// Records without a byte in a row, KeyUpdates without data between them, and warnings: what rustls allows.

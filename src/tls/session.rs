@@ -36,7 +36,9 @@ use std::{
 ///
 /// The handshake of TLS needs nothing else. Sessions stack: the stream may be a `Session` too (`wss` through an HTTPS
 /// proxy). Nothing is bounded in time here: the deadlines of the connection and of its opening handshake, which is there
-/// from the start, are those of TLS as well.
+/// from the start, are those of TLS as well, but for [`write_timeout`](crate::Config::write_timeout): that
+/// runs while the connection itself has something outgoing. So bound the time for which the stream takes nothing of what is
+/// outgoing here, or have a heartbeat.
 ///
 /// ```
 /// use std::io;
@@ -86,8 +88,8 @@ use std::{
 /// ```
 ///
 /// **Closing.** Where the connection's [`ending`](crate::Connection::ending) is to shut down,
-/// [`close`](Self::close) first, and write what is outgoing. Where `read` fails, tell the peer why by writing what is
-/// outgoing, then the connection, by its receiver's `end_of_stream`.
+/// [`close`](Self::close) first, and write what is outgoing. Where `read` fails, keep its error, write what is outgoing
+/// (the alert), and call `end_of_stream` of the connection's receiver, which only learns that the stream has ended.
 ///
 /// Where a configuration has `enable_secret_extraction` set and TLS 1.3 is spoken, records are opened
 /// where they lie and sealed where they are built, by this crate with the cryptography of the
@@ -147,7 +149,8 @@ impl Session {
 
     /// As a client of the server at `target`, such as [`Request::target`]: its certificate has to be for that host,
     /// whatever was dialed. ALPN asks for HTTP/1.1, whatever `config` says. For the platform's roots there is
-    /// [`platform_config`](super::platform_config). The first message is [outgoing](Self::outgoing) at once.
+    /// [`platform_config`](super::platform_config). The first message is [outgoing](Self::outgoing) at once. Of a
+    /// proxy, the target is any `wss` URL with its host.
     ///
     /// [`Request::target`]: crate::handshake::client::Request::target
     ///
@@ -231,15 +234,17 @@ impl Session {
     // Commands.
 
     /// Seals plaintext, in the fewest records: from a connection's or a handshake's `outgoing`, or another session's.
-    /// Takes the bytes from there, and returns how many, which is not all while 64 KiB of ciphertext are
-    /// [outgoing](Self::outgoing): write that, and go on. None are taken before the end of the handshake of TLS.
+    /// Returns how many, which is not all while 64 KiB of ciphertext are [outgoing](Self::outgoing): write that, and go
+    /// on. None before the end of the handshake of TLS. A connection's are taken from it; to a handshake and a session,
+    /// whose `outgoing` is a slice, say so by their `advance`.
     ///
     /// The connection counts as written what was taken here; the stream has it when nothing is
     /// [outgoing](Self::has_outgoing) here.
     ///
     /// # Errors
     ///
-    /// That of [`read`](Self::read), where that has failed; `BrokenPipe` after [`close`](Self::close).
+    /// That of [`read`](Self::read), once the handshake has failed or `read` has returned it, whether there is
+    /// anything to seal or not: the alert is outgoing. `BrokenPipe` after [`close`](Self::close).
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             return self.check().map(|()| 0);
@@ -259,7 +264,8 @@ impl Session {
     }
 
     /// Announces that nothing more is sent, by a close_notify, which is [outgoing](Self::outgoing) then: before the
-    /// stream is shut for writing. What the peer sends can still be read (RFC 8446 §6.1).
+    /// stream is shut for writing. What the peer sends can still be read (RFC 8446 §6.1). A peer's close_notify is not
+    /// answered until this is called. During the handshake a session in place says nothing.
     pub fn close(&mut self) {
         self.closed = true;
         match &mut self.engine {
@@ -347,7 +353,7 @@ impl Session {
         let what = match &self.failed {
             Some(error) => return Err(TlsError::from(error.clone()).into_io()),
             None if !self.eof => return Ok(()),
-            None if self.is_handshaking() => "stream ended in the TLS handshake",
+            None if self.is_handshaking() => "stream ended during the TLS handshake",
             None => "stream ended without the close_notify of TLS: data may be missing",
         };
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))

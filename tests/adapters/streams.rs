@@ -55,33 +55,48 @@ fn a_stream_that_holds_back_until_a_flush_is_flushed<E: End>() {
     dialog::<E>(How { most: 3, ..How::HOLDS });
 }
 
-/// Against a peer that reads nothing for a while: however the stream takes the messages, none is written
-/// whose last byte has not left it. Those are that were flushed before, and all in the end.
+/// Against a peer that reads nothing for a while, and then goes on or leaves: however the stream takes the
+/// messages, none is written whose last byte has not left it, as long as the connection lasts. Once it is over, none
+/// is unwritten that has left.
 fn what_a_stream_holds_back_is_not_written<E: End>() {
     const LEN: usize = 4000;
-    for (most, tight) in [(usize::MAX, false), (30_000, false), (30_000, true), (10, true)] {
+    let hows = [(usize::MAX, false), (30_000, false), (30_000, true), (10, true)];
+    for ((most, tight), leaves) in hows.into_iter().flat_map(|how| [(how, false), (how, true)]) {
         let watch: &Watch = Box::leak(Box::default());
         let how = How { most, tight, watch: Some(watch), ..How::HOLDS };
         let (go_on, waits) = mpsc::channel();
         let far = move |peer: &mut Peer| {
             peer.expect(BINARY, &bytes(5));
             waits.recv().unwrap();
-            (0..300).for_each(|_| peer.expect(BINARY, &bytes(LEN)));
+            if !leaves {
+                (0..300).for_each(|_| peer.expect(BINARY, &bytes(LEN)));
+            }
         };
         meet(Role::Server, &Config::default().high_water(2 << 20), how, far, |mut end: E| {
             let mut fed = vec![end.feed(&crate::binary(5)).unwrap()];
             end.flush().unwrap();
             fed.extend((0..300).map(|_| end.feed(&crate::binary(LEN)).unwrap()));
+            // How many of the long ones have left, and how many are written.
+            let mut look = |end: &mut E| {
+                let written = fed.iter().take_while(|at| end.is_written(**at)).count();
+                assert!(written > 0 && !fed[written..].iter().any(|at| end.is_written(*at)));
+                (watch.passed.load(SeqCst).saturating_sub(2 + 5) / (4 + LEN), written - 1)
+            };
             for _ in 0..3 {
                 assert!(end.flush_for(Duration::from_millis(60)).is_none());
-                let written = fed.iter().take_while(|at| end.is_written(**at)).count();
-                let left = watch.passed.load(SeqCst);
-                assert!(written > 0 && left < 300 * LEN, "{written} of {left}");
-                assert!((written - 1) * (4 + LEN) <= left, "{written} of {left}");
+                let (left, written) = look(&mut end);
+                assert!(written <= left && left < 300, "{written} of {left}");
+                assert!(end.buffered_amount() > (299 - left) * (4 + LEN), "{left}");
             }
             go_on.send(()).unwrap();
-            end.flush().unwrap();
-            assert!(fed.iter().all(|at| end.is_written(*at)));
+            if leaves {
+                assert!(end.recv().is_err());
+                let (left, written) = look(&mut end);
+                assert!(written >= left, "{written} of {left}");
+            } else {
+                end.flush().unwrap();
+                assert_eq!((look(&mut end), end.buffered_amount()), ((300, 300), 0));
+            }
         });
     }
 }

@@ -46,8 +46,10 @@ pub(super) struct Ledger {
     /// All of our Close was written when what was behind it was dropped. Never unset.
     close_gone: bool,
     /// How many bytes, the last ones written, the stream took and refused to flush: it may hold them itself, as TLS
-    /// does.
-    unflushed: u64,
+    /// does. Invariant: 0 once `over`.
+    unflushed: usize,
+    /// Nothing more is written: whatever the stream took may have left. Never unset.
+    over: bool,
     /// What a writer has taken out and not yet written. Invariant: while `len` is not 0 the
     /// sender's own buffer begins where this ends.
     pub(super) held: Held,
@@ -77,6 +79,7 @@ impl Default for Ledger {
             dropped: 0,
             close_gone: false,
             unflushed: 0,
+            over: false,
             held: Held::default(),
         }
     }
@@ -127,6 +130,7 @@ impl Ledger {
 
     /// The stream failed: nothing more of what is in `out`, held or waits as `urgent` is written.
     pub(super) fn broken(&mut self, out: &OutBuffer, urgent: &Urgent) {
+        self.over();
         self.data_ended(out);
         let written = self.written(out);
         // Once some was dropped, in order there is nothing but control frames behind that.
@@ -167,19 +171,23 @@ impl Ledger {
 
     pub(super) fn is_written(&self, at: Position, out: &OutBuffer, urgent: &Urgent) -> bool {
         if at.0 & FIRST != 0 {
-            let left = self.first_left(out, urgent) as u64 + self.unflushed;
+            let left = self.first_left(out, urgent) as u64 + self.unflushed as u64;
             return self.first_fed.saturating_sub(left) >= at.0 & !FIRST;
         }
         self.flushed(out).min(self.lost_from) >= at.0
     }
 
     /// The stream refused to flush so many bytes that it took last; 0 once it has.
-    pub(super) fn unflushed(&mut self, bytes: usize) {
-        self.unflushed = bytes as u64;
+    pub(super) fn set_unflushed(&mut self, bytes: usize) {
+        self.unflushed = if self.over { 0 } else { bytes };
     }
 
-    pub(super) fn is_unflushed(&self) -> bool {
-        self.unflushed > 0
+    pub(super) fn unflushed(&self) -> usize {
+        self.unflushed
+    }
+
+    pub(super) fn over(&mut self) {
+        (self.over, self.unflushed) = (true, 0);
     }
 
     /// How many bytes fed first are not written, wherever they are.
@@ -190,7 +198,7 @@ impl Ledger {
     /// How far the bytes fed in order were written and, by all that is known, flushed. Of those that were
     /// not, all count as fed in order.
     fn flushed(&self, out: &OutBuffer) -> u64 {
-        self.written(out).saturating_sub(self.unflushed)
+        self.written(out).saturating_sub(self.unflushed as u64)
     }
 
     /// How far the stream took the bytes fed in order.

@@ -267,7 +267,7 @@ impl Sender {
         } else {
             0
         };
-        self.out.len() + self.ledger.held.len + urgent
+        self.out.len() + self.ledger.held.len + self.ledger.unflushed() + urgent
     }
 
     /// Whether there is anything to write.
@@ -311,8 +311,9 @@ impl Sender {
         self.ledger.fed(&self.out)
     }
 
-    /// Whether the stream took all bytes up to this position; over a stream that holds some itself and refuses more,
-    /// as TLS does, those that it has flushed. Never becomes true for dropped bytes.
+    /// Whether the system has all bytes up to this position. What a stream such as TLS took and holds itself does not
+    /// count, until the connection is over: then whatever it took does, since some of it may have left. Never
+    /// becomes true for dropped bytes.
     pub fn is_written(&self, position: Position) -> bool {
         self.ledger.is_written(position, &self.out, &self.urgent)
     }

@@ -25,7 +25,7 @@ impl Sender {
 
     /// Says how many of the bytes that it took the stream refuses to flush; 0 if none.
     pub(crate) fn unflushed(&mut self, bytes: usize) {
-        self.ledger.unflushed(bytes);
+        self.ledger.set_unflushed(bytes);
         if self.ledger.held.len == 0 {
             self.out.unflushed(bytes > 0);
         }
@@ -33,7 +33,12 @@ impl Sender {
 
     /// Whether it does.
     pub(crate) fn is_unflushed(&self) -> bool {
-        self.ledger.is_unflushed()
+        self.ledger.unflushed() > 0
+    }
+
+    /// Says that nothing more is written.
+    pub(crate) fn over(&mut self) {
+        self.ledger.over();
     }
 
     /// Moves the bytes to write into `held`, which is empty, or gives waiting frames a place there.
