@@ -123,7 +123,9 @@ impl<S> Shared<S> {
     fn refused(&self, pen: &Pen<S>) -> MutexGuard<'_, Queue> {
         let mut queue = self.queue();
         queue.tx.note(&pen.held);
-        queue.tx.unflushed(pen.unflushed);
+        if pen.unflushed > 0 {
+            queue.tx.unflushed(pen.unflushed);
+        }
         queue
     }
 

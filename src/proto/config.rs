@@ -221,7 +221,8 @@ impl Config {
         self
     }
 
-    /// How long the stream may refuse every byte; default 30 s. Stops peers that never read.
+    /// How long the stream may refuse every byte; default 30 s. Stops peers that never read. TLS takes up to 64 KiB
+    /// for a stream that is full, and then this is also how long those may take to leave.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
         self

@@ -266,6 +266,11 @@ impl Session {
     /// Announces that nothing more is sent, by a close_notify, which is [outgoing](Self::outgoing) then: before the
     /// stream is shut for writing. What the peer sends can still be read (RFC 8446 §6.1). A peer's close_notify is not
     /// answered until this is called. During the handshake a session in place says nothing.
+    ///
+    /// # Panics
+    ///
+    /// Not this, but where rustls opens records: a debug build of rustls 0.23 asserts that no alert follows ours, and so
+    /// panics in [`read`](Self::read) or [`commit`](Self::commit) at a bad record behind this.
     pub fn close(&mut self) {
         self.closed = true;
         match &mut self.engine {
@@ -353,7 +358,7 @@ impl Session {
         let what = match &self.failed {
             Some(error) => return Err(TlsError::from(error.clone()).into_io()),
             None if !self.eof => return Ok(()),
-            None if self.is_handshaking() => "stream ended during the TLS handshake",
+            None if self.is_handshaking() => "stream ended in the TLS handshake",
             None => "stream ended without the close_notify of TLS: data may be missing",
         };
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))

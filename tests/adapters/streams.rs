@@ -77,7 +77,7 @@ fn what_a_stream_holds_back_is_not_written<E: End>() {
             end.flush().unwrap();
             fed.extend((0..300).map(|_| end.feed(&crate::binary(LEN)).unwrap()));
             // How many of the long ones have left, and how many are written.
-            let mut look = |end: &mut E| {
+            let look = |end: &mut E| {
                 let written = fed.iter().take_while(|at| end.is_written(**at)).count();
                 assert!(written > 0 && !fed[written..].iter().any(|at| end.is_written(*at)));
                 (watch.passed.load(SeqCst).saturating_sub(2 + 5) / (4 + LEN), written - 1)

@@ -7,6 +7,7 @@ mod support;
 
 mod batching;
 mod cancel;
+mod holding;
 mod split;
 #[cfg(feature = "futures")]
 mod streams;

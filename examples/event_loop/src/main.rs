@@ -8,6 +8,8 @@
 //! `server.rs` is the loop, `peer.rs` what each connection does in its turn, `socket.rs` its stream, plain or under TLS.
 //! Connections share one buffer to receive into and one to send from, so one that waits holds neither; what TLS needs is the
 //! thread's, as well. What it costs beside tokio is in `benches/README.md`.
+#[cfg(test)]
+mod held_tests;
 mod options;
 mod peer;
 mod server;

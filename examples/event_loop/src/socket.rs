@@ -27,13 +27,15 @@ struct Tcp {
     /// It takes bytes, as far as is known. Not tried before the system says so: what its buffers
     /// grow by is no sign of a peer that reads.
     writable: bool,
+    /// A write has failed for good.
+    broken: bool,
     /// The peer's end is shut: nothing will be told again.
     shut: bool,
 }
 
 impl Socket {
     pub fn new(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> Result<Self, TlsError> {
-        let tcp = Tcp { stream, readable: false, writable: true, shut: false };
+        let tcp = Tcp { stream, readable: false, writable: true, broken: false, shut: false };
         let tls = tls.map(Session::server).transpose()?.map(Box::new);
         Ok(Self { tcp, tls, holds: false })
     }
@@ -104,10 +106,14 @@ impl Socket {
                 }
             };
             match wrote {
-                Ok(()) => {}
-                Err(error) if is_passing(&error) => conn.write_blocked(),
-                Err(_) => conn.write_failed(), // what can still be read may say why
+                Err(error) if !is_passing(&error) => return conn.write_failed(), // what can still be read may say why
+                _ => {}
             }
+        }
+        if tcp.broken {
+            conn.write_failed(); // at an event
+        } else {
+            conn.write_blocked(); // also where ciphertext is in front of what it has
         }
     }
 
@@ -118,6 +124,7 @@ impl Socket {
             if tcp.send(tls).is_err_and(|error| is_passing(&error)) {
                 return false;
             }
+            (self.tls, self.holds) = (None, false); // what comes now is dropped
         }
         let _ = self.tcp.stream.shutdown(Shutdown::Write);
         true
@@ -164,6 +171,7 @@ impl Tcp {
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
             Err(error) => {
                 self.writable = false;
+                self.broken = error.kind() != ErrorKind::WouldBlock;
                 Err(error)
             }
             wrote => wrote,

@@ -32,7 +32,7 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Servers that open records in place, and that let rustls do it; each with what its clients need.
-fn servers(config: &Config) -> Vec<(SocketAddr, Arc<ClientConfig>)> {
+pub(crate) fn servers(config: &Config) -> Vec<(SocketAddr, Arc<ClientConfig>)> {
     let start = |in_place| {
         let pair = rcgen::generate_simple_self_signed(["localhost".into()]).expect("a certificate");
         let chain = vec![pair.cert.der().clone()];
@@ -66,9 +66,9 @@ fn echo(ws: &mut WebSocket<MaybeTls>, message: &[u8]) {
 }
 
 /// rustls on a socket.
-struct Far {
+pub(crate) struct Far {
     tls: ClientConnection,
-    tcp: TcpStream,
+    pub(crate) tcp: TcpStream,
 }
 
 impl Far {
@@ -82,7 +82,7 @@ impl Far {
     }
 
     /// With the opening handshake done.
-    fn open(addr: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+    pub(crate) fn open(addr: SocketAddr, config: &Arc<ClientConfig>) -> Self {
         let mut far = Self::dial(addr, config);
         far.stream().write_all(REQUEST).expect("it reads");
         far.head();
@@ -107,7 +107,7 @@ impl Far {
     }
 
     /// Records that are not sent yet.
-    fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
         self.tls.writer().write_all(plain).expect("there is room");
         self.wire()
     }

@@ -44,7 +44,12 @@ impl<S: Stream> Pen<S> {
         };
         if let Poll::Ready(Ok(n)) = done {
             out.advance(n);
-            self.unflushed = if most > 0 { self.unflushed + n } else { 0 };
+            if most > 0 {
+                self.unflushed += n;
+            } else {
+                held.flushed();
+                self.unflushed = 0;
+            }
         }
         self.after(patience, &done);
         done

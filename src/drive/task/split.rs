@@ -182,12 +182,13 @@ impl<W: Output> Shared<W> {
             drop(queue);
             if flushes {
                 let flushed = flush(io, unflushed, cx);
-                *blocked |= flushed.is_pending();
                 self.queue().tx.unflushed(*unflushed);
-                match ready!(flushed) {
-                    Ok(()) => continue,
-                    Err(error) => return self.fail(held, error),
+                match flushed {
+                    Poll::Ready(Ok(())) => held.flushed(),
+                    Poll::Ready(Err(error)) => return self.fail(held, error),
+                    Poll::Pending => break,
                 }
+                continue;
             }
             let mut out = Outgoing(held);
             match write(io, &out, TURN, cx) {
@@ -198,23 +199,22 @@ impl<W: Output> Shared<W> {
                 }
                 Poll::Ready(Err(error)) => return self.fail(held, error),
                 Poll::Pending => {
-                    *blocked = true;
                     held.blocked();
                     let mut queue = self.queue();
                     queue.tx.note(held);
-                    if *unflushed > 0 {
-                        queue.tx.unflushed(*unflushed);
-                        continue;
+                    if *unflushed == 0 {
+                        break;
                     }
-                    drop(queue);
-                    drop(pen);
-                    if awaited && took && side == Side::Reader {
-                        self.wakers.wake_one(Side::Writer); // there may be room
-                    }
-                    return Poll::Pending;
+                    queue.tx.unflushed(*unflushed);
                 }
             }
         }
+        *blocked = true;
+        drop(pen);
+        if awaited && took && side == Side::Reader {
+            self.wakers.wake_one(Side::Writer); // there may be room
+        }
+        Poll::Pending
     }
 
     /// Feeds a large message, and writes it at once, as far as the stream takes it.

@@ -13,6 +13,15 @@ pub(crate) enum Stall {
 }
 
 impl Stall {
+    /// The stream refused something, or it did not.
+    pub(super) fn set(&mut self, refused: bool) {
+        match (refused, *self) {
+            (true, Self::No) => *self = Self::Unarmed,
+            (true, _) => {}
+            (false, _) => *self = Self::No,
+        }
+    }
+
     pub(super) fn restart(&mut self) {
         if let Self::Until(_) = self {
             *self = Self::Unarmed;

@@ -339,18 +339,14 @@ impl OutBuffer {
 
     /// Says that the stream refused bytes.
     pub(crate) fn blocked(&mut self) {
-        if self.stall == Stall::No && self.len() > 0 {
-            self.stall = Stall::Unarmed;
+        if self.len() > 0 {
+            self.stall.set(true);
         }
     }
 
-    /// Says whether the stream refused to flush the bytes it took.
-    pub(crate) fn unflushed(&mut self, yes: bool) {
-        match (yes, self.stall) {
-            (true, Stall::No) => self.stall = Stall::Unarmed,
-            (true, _) => {}
-            (false, _) => self.stall = Stall::No,
-        }
+    /// Says that the stream flushed what it took before.
+    pub(crate) fn flushed(&mut self) {
+        self.stall.set(false);
     }
 
     /// What a splice still has to be written; `lent` is that of a payload that is not here.

@@ -248,14 +248,14 @@ fn a_flush_that_is_refused_is_stalled_until_it_is_not() {
     use super::Stall;
     use crate::proto::time::Time;
     let mut out = buffer();
-    out.unflushed(false);
+    out.stall.set(false);
     assert!(!out.refused());
-    out.unflushed(true); // though there is nothing to write
+    out.stall.set(true); // though there is nothing to write
     assert_eq!(out.stall, Stall::Unarmed);
     let at = Stall::Until(Time::ZERO);
     out.stall = at;
-    out.unflushed(true);
+    out.stall.set(true);
     assert_eq!(out.stall, at, "it goes on");
-    out.unflushed(false);
+    out.stall.set(false);
     assert!(!out.refused());
 }

@@ -45,9 +45,11 @@ pub(super) struct Ledger {
     dropped: u64,
     /// All of our Close was written when what was behind it was dropped. Never unset.
     close_gone: bool,
-    /// How many bytes, the last ones written, the stream took and refused to flush: it may hold them itself, as TLS
-    /// does. Invariant: 0 once `over`.
+    /// How many bytes the stream took and refused to flush: it may hold them itself, as TLS does. Invariant: 0
+    /// once `over`.
     unflushed: usize,
+    /// How far it had flushed the bytes fed in order, and those fed first, when it last had flushed all.
+    flushed: (u64, u64),
     /// Nothing more is written: whatever the stream took may have left. Never unset.
     over: bool,
     /// What a writer has taken out and not yet written. Invariant: while `len` is not 0 the
@@ -79,6 +81,7 @@ impl Default for Ledger {
             dropped: 0,
             close_gone: false,
             unflushed: 0,
+            flushed: (0, 0),
             over: false,
             held: Held::default(),
         }
@@ -170,16 +173,30 @@ impl Ledger {
     }
 
     pub(super) fn is_written(&self, at: Position, out: &OutBuffer, urgent: &Urgent) -> bool {
+        let (in_order, first) = self.gone(out, urgent);
         if at.0 & FIRST != 0 {
-            let left = self.first_left(out, urgent) as u64 + self.unflushed as u64;
-            return self.first_fed.saturating_sub(left) >= at.0 & !FIRST;
+            first >= at.0 & !FIRST
+        } else {
+            in_order.min(self.lost_from) >= at.0
         }
-        self.flushed(out).min(self.lost_from) >= at.0
     }
 
-    /// The stream refused to flush so many bytes that it took last; 0 once it has.
-    pub(super) fn set_unflushed(&mut self, bytes: usize) {
+    /// How far the bytes of both streams have left, by all that is known.
+    fn gone(&self, out: &OutBuffer, urgent: &Urgent) -> (u64, u64) {
+        if self.unflushed > 0 {
+            return self.flushed;
+        }
+        let left = self.first_left(out, urgent) as u64;
+        (self.written(out), self.first_fed.wrapping_sub(left))
+    }
+
+    /// The stream refused to flush so many bytes that it took; 0 once it has.
+    #[inline]
+    pub(super) fn set_unflushed(&mut self, bytes: usize, out: &OutBuffer, urgent: &Urgent) {
         self.unflushed = if self.over { 0 } else { bytes };
+        if self.unflushed == 0 {
+            self.flushed = self.gone(out, urgent);
+        }
     }
 
     pub(super) fn unflushed(&self) -> usize {
@@ -195,12 +212,6 @@ impl Ledger {
         urgent.first_len() + out.first_len() + self.held.first
     }
 
-    /// How far the bytes fed in order were written and, by all that is known, flushed. Of those that were
-    /// not, all count as fed in order.
-    fn flushed(&self, out: &OutBuffer) -> u64 {
-        self.written(out).saturating_sub(self.unflushed as u64)
-    }
-
     /// How far the stream took the bytes fed in order.
     fn written(&self, out: &OutBuffer) -> u64 {
         if self.held.len > 0 { self.held.written } else { out.written() }
@@ -209,7 +220,7 @@ impl Ledger {
     /// Whether the stream took all of our Close and has not refused to flush it, whatever became of
     /// what is behind it.
     pub(super) fn close_is_out(&self, out: &OutBuffer) -> bool {
-        self.flushed(out) >= self.close_end
+        self.written(out) >= self.close_end && self.unflushed == 0
     }
 
     pub(super) fn close_gone(&self) -> bool {

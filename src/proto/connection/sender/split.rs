@@ -25,10 +25,8 @@ impl Sender {
 
     /// Says how many of the bytes that it took the stream refuses to flush; 0 if none.
     pub(crate) fn unflushed(&mut self, bytes: usize) {
-        self.ledger.set_unflushed(bytes);
-        if self.ledger.held.len == 0 {
-            self.out.unflushed(bytes > 0);
-        }
+        self.ledger.set_unflushed(bytes, &self.out, &self.urgent);
+        self.stall_mut().set(bytes > 0);
     }
 
     /// Whether it does.
