@@ -14,6 +14,7 @@ pub(crate) enum Stall {
 
 impl Stall {
     /// The stream refused something, or it did not.
+    #[inline]
     pub(super) fn set(&mut self, refused: bool) {
         match (refused, *self) {
             (true, Self::No) => *self = Self::Unarmed,

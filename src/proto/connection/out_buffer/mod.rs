@@ -137,6 +137,7 @@ impl OutBuffer {
     }
 
     /// How many of those were written.
+    #[inline]
     pub(super) fn written(&self) -> u64 {
         self.fed().wrapping_sub((self.len() - self.aside) as u64)
     }

@@ -182,6 +182,7 @@ impl Ledger {
     }
 
     /// How far the bytes of both streams have left, by all that is known.
+    #[inline]
     fn gone(&self, out: &OutBuffer, urgent: &Urgent) -> (u64, u64) {
         if self.unflushed > 0 {
             return self.flushed;
@@ -208,11 +209,13 @@ impl Ledger {
     }
 
     /// How many bytes fed first are not written, wherever they are.
+    #[inline]
     fn first_left(&self, out: &OutBuffer, urgent: &Urgent) -> usize {
         urgent.first_len() + out.first_len() + self.held.first
     }
 
     /// How far the stream took the bytes fed in order.
+    #[inline]
     fn written(&self, out: &OutBuffer) -> u64 {
         if self.held.len > 0 { self.held.written } else { out.written() }
     }
