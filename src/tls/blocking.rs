@@ -182,7 +182,8 @@ impl<S: Stream> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, target)?))
     }
 
-    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone.
+    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and `enable_secret_extraction` to have
+    /// records [in place](Session::in_place).
     ///
     /// # Errors
     ///
@@ -351,8 +352,8 @@ impl<S> TlsStream<S> {
         &self.io
     }
 
-    /// The session: versions agreed on, the peer's certificates, the name asked for. No handle reads
-    /// or writes while this is held.
+    /// The session: versions agreed on, certificates, the name asked for, whether records are in place. No handle
+    /// reads or writes while this is held.
     pub fn session(&self) -> impl Deref<Target = Session> {
         self.held()
     }

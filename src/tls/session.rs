@@ -168,7 +168,8 @@ impl Session {
         }
     }
 
-    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone.
+    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and `enable_secret_extraction` to have
+    /// records [in place](Self::in_place).
     ///
     /// # Errors
     ///

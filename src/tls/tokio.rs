@@ -75,7 +75,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, target)?))
     }
 
-    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone.
+    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and `enable_secret_extraction` to have
+    /// records [in place](Session::in_place).
     ///
     /// # Errors
     ///
@@ -245,7 +246,7 @@ impl<S> TlsStream<S> {
         &self.io
     }
 
-    /// The session: versions agreed on, the peer's certificates, the name asked for.
+    /// The session: versions agreed on, certificates, the name asked for, whether records are in place.
     pub fn session(&self) -> &Session {
         &self.session
     }

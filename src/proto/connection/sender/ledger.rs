@@ -45,8 +45,7 @@ pub(super) struct Ledger {
     dropped: u64,
     /// All of our Close was written when what was behind it was dropped. Never unset.
     close_gone: bool,
-    /// How many bytes the stream took and refused to flush: it may hold them itself, as TLS does. Invariant: 0
-    /// once `over`.
+    /// How many bytes the stream took and refused to flush: it may hold them itself, as TLS does.
     unflushed: usize,
     /// How far it had flushed the bytes fed in order, and those fed first, when it last had flushed all.
     flushed: (u64, u64),
@@ -184,7 +183,7 @@ impl Ledger {
     /// How far the bytes of both streams have left, by all that is known.
     #[inline]
     fn gone(&self, out: &OutBuffer, urgent: &Urgent) -> (u64, u64) {
-        if self.unflushed > 0 {
+        if self.held_back() > 0 {
             return self.flushed;
         }
         let left = self.first_left(out, urgent) as u64;
@@ -194,18 +193,24 @@ impl Ledger {
     /// The stream refused to flush so many bytes that it took; 0 once it has.
     #[inline]
     pub(super) fn set_unflushed(&mut self, bytes: usize, out: &OutBuffer, urgent: &Urgent) {
-        self.unflushed = if self.over { 0 } else { bytes };
-        if self.unflushed == 0 {
+        self.unflushed = bytes;
+        if bytes == 0 {
             self.flushed = self.gone(out, urgent);
         }
     }
 
-    pub(super) fn unflushed(&self) -> usize {
-        self.unflushed
+    pub(super) fn is_unflushed(&self) -> bool {
+        self.unflushed > 0
+    }
+
+    /// How many bytes have not left for certain.
+    #[inline]
+    pub(super) fn held_back(&self) -> usize {
+        if self.over { 0 } else { self.unflushed }
     }
 
     pub(super) fn over(&mut self) {
-        (self.over, self.unflushed) = (true, 0);
+        self.over = true;
     }
 
     /// How many bytes fed first are not written, wherever they are.

@@ -267,7 +267,7 @@ impl Sender {
         } else {
             0
         };
-        self.out.len() + self.ledger.held.len + self.ledger.unflushed() + urgent
+        self.out.len() + self.ledger.held.len + self.ledger.held_back() + urgent
     }
 
     /// Whether there is anything to write.

@@ -32,7 +32,7 @@ impl Sender {
 
     /// Whether it does.
     pub(crate) fn is_unflushed(&self) -> bool {
-        self.ledger.unflushed() > 0
+        self.ledger.is_unflushed()
     }
 
     /// Says that nothing more is written.
