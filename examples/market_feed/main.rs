@@ -20,6 +20,7 @@
 //! | `subscriber`    | what a careful subscriber checks                                         |
 //! | `page.html`     | a subscriber in a browser, on the server's own address                   |
 //! | `bare_tcp`      | the same feed without WebSocket                                          |
+//! | `lines`         | another server: many feeds, each over several lines, that cut connections |
 //!
 //! How it is measured: ticks are produced at `--rate` and published every 5 ms, so they come in
 //! bursts; each burst is one write for each subscriber. Latency is from a tick's encoding to when a
@@ -33,6 +34,7 @@ mod book;
 mod carrier;
 mod clock;
 mod feed;
+mod lines;
 mod options;
 mod over_blocking;
 mod over_tokio;
@@ -40,11 +42,13 @@ mod page;
 mod report;
 mod source;
 mod subscriber;
+mod tls;
 mod wire;
 
 use carrier::Carrier;
 use feed::{Encoded, Feed, Market, SEND_BUFFER};
-use options::{Adapter, HELP, Mode, Options};
+use lines::{Exchange, Pace, Plan};
+use options::{Adapter, HELP, Lines, Mode, Options};
 use report::{Outcome, Progress, Report, grouped};
 use source::{Ticks, Timed, Walk};
 use std::{
@@ -59,7 +63,13 @@ use std::{
 };
 use subscriber::Tally;
 use tickwire::Prepared;
-use tokio::{net::TcpSocket, runtime::Runtime};
+use tls::Tls;
+use tokio::{
+    net::TcpSocket,
+    runtime::Runtime,
+    select,
+    time::{sleep as sleep_for, timeout},
+};
 use wire::TICK_LEN;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -70,6 +80,10 @@ const RATE: u32 = 10_000;
 const SECONDS: Duration = Duration::from_secs(5);
 
 const SEED: u64 = 6455;
+
+/// With `--lines`: how many feeds, and how late a line may be.
+const FEEDS: usize = 200;
+const LATE: Duration = Duration::from_millis(4);
 
 /// What `--listen` shows to browsers.
 const PAGE: &str = include_str!("page.html");
@@ -89,7 +103,10 @@ fn main() -> ExitCode {
     let done = match &options.mode {
         Mode::Help => say(HELP).map(|()| true),
         Mode::Run => run(&options),
-        Mode::Listen(address) => listen(&options, *address),
+        Mode::Listen(address) => match options.lines.lines {
+            None => listen(&options, *address),
+            Some(lines) => listen_at_lines(&options, *address, lines),
+        },
         Mode::Connect(url) => connect(&options, url),
         Mode::Record(path) => record(&options, path),
     };
@@ -190,6 +207,50 @@ fn listen(options: &Options, address: SocketAddr) -> Result<bool, BoxError> {
     } else {
         format!("served {} subscribers, sent {} ticks\n", grouped(clients), grouped(sent))
     })?;
+    Ok(true)
+}
+
+/// The same, for many feeds over several lines.
+fn listen_at_lines(options: &Options, first: SocketAddr, lines: usize) -> Result<bool, BoxError> {
+    let Lines { feeds, pace, cut_every, tls, cert, key, .. } = &options.lines;
+    let tls = match (cert, key) {
+        (Some(cert), Some(key)) => Some(Tls::load(cert, key)?),
+        _ => tls.then(Tls::make).transpose()?,
+    };
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
+    let mut listeners = Vec::new();
+    for line in 0..lines as u16 {
+        let port = if first.port() == 0 { 0 } else { first.port().saturating_add(line) };
+        let address = SocketAddr::new(first.ip(), port);
+        let listener = bind(address).map_err(|error| format!("--listen {address}: {error}"))?;
+        say(&format!("line {line} listening on {scheme}://{}\n", listener.local_addr()?))?;
+        listeners.push(listener);
+    }
+    say(tls.as_ref().and_then(Tls::root).unwrap_or_default())?;
+    let (feeds, pace) = (feeds.unwrap_or(FEEDS), pace.unwrap_or_default());
+    let plan = Plan {
+        feeds,
+        lines,
+        rate: options.rate.unwrap_or(RATE),
+        pace,
+        late: if pace == Pace::Timer { LATE } else { Duration::ZERO },
+        cut_every: *cut_every,
+    };
+    let exchange = Exchange::new(plan, tls);
+    runtime()?.block_on(async {
+        let mut serving = std::pin::pin!(exchange.clone().serve(listeners));
+        select! {
+            error = &mut serving => return Err(error),
+            _ = tokio::signal::ctrl_c() => exchange.quiet(),
+            () = sleep_for(options.seconds.unwrap_or(Duration::MAX)) => exchange.quiet(),
+        }
+        // What is still under way arrives.
+        let _ = timeout(2 * LATE, serving).await;
+        Ok(())
+    })?;
+    let sent = (0..feeds).filter_map(|feed| exchange.newest(feed)).map(|(newest, _)| newest).sum();
+    let cuts = grouped(exchange.cuts());
+    say(&format!("published {} ticks, cut {cuts} connections\n", grouped(sent)))?;
     Ok(true)
 }
 

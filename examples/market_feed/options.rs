@@ -1,8 +1,9 @@
 //! The command line.
+use crate::lines::Pace;
 use lexopt::{Arg::Long, Parser, ValueExt};
 use std::{
     fmt,
-    net::{SocketAddr, ToSocketAddrs},
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
     ops::RangeInclusive,
     path::PathBuf,
     str::FromStr,
@@ -25,6 +26,8 @@ What to do:
   --connect URL       only subscribe, to URL (such as ws://127.0.0.1:9000), until the
                       server ends the feed or --seconds have passed
   --record FILE.csv   write the generated ticks to a file that --replay reads
+  --lines N           only serve, at N ports: feeds that are numbered each by itself, and
+                      the same on each line; `feed_handler`, an example too, follows them
 
 How:
   --clients N         subscribers (50; 1 with --connect)
@@ -35,6 +38,17 @@ How:
                       size, at the times in it, or at --rate; over and over if short
   --json              the result as one JSON object, on the last line
   --help              this
+
+With --lines:
+  --feeds N           feeds (200); --rate is that of all together
+  --pace NAME         when ticks are due: by the system's timers (timer), each at its own
+                      time (even), or all feeds' at once (bursts), which take a processor
+                      and have no line be late; else it is, by up to 4 ms
+  --cut-every S       each connection is cut after S seconds, by a Close and by a reset in
+                      turn; the lines of a feed at different times
+  --tls               wss, with a certificate made for the occasion and printed, or with
+                      that of --tls-cert FILE and --tls-key FILE (feature rustls)
+  --listen ADDR       where the first line is; the next are at the ports above
 
 What the result says:
   conflated           ticks left out for subscribers that were too slow for them; in their
@@ -61,6 +75,18 @@ pub(crate) enum Mode {
     Help,
 }
 
+/// What goes with `--lines`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lines {
+    pub(crate) lines: Option<usize>,
+    pub(crate) feeds: Option<usize>,
+    pub(crate) pace: Option<Pace>,
+    pub(crate) cut_every: Option<Duration>,
+    pub(crate) tls: bool,
+    pub(crate) cert: Option<String>,
+    pub(crate) key: Option<String>,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) mode: Mode,
@@ -70,6 +96,7 @@ pub(crate) struct Options {
     pub(crate) adapter: Adapter,
     pub(crate) replay: Option<PathBuf>,
     pub(crate) json: bool,
+    pub(crate) lines: Lines,
 }
 
 impl Options {
@@ -82,6 +109,7 @@ impl Options {
             adapter: Adapter::Tokio,
             replay: None,
             json: false,
+            lines: Lines::default(),
         };
         while let Some(arg) = parser.next()? {
             match arg {
@@ -95,13 +123,21 @@ impl Options {
                 Long("rate") => {
                     options.rate = Some(number("rate", &mut parser, 1..=1_000_000)?);
                 }
-                Long("seconds") => {
-                    let seconds = number("seconds", &mut parser, 0.1..=86_400.0)?;
-                    options.seconds = Some(Duration::from_secs_f64(seconds));
-                }
+                Long("seconds") => options.seconds = Some(seconds("seconds", &mut parser)?),
                 Long("adapter") => options.adapter = adapter(&mut parser)?,
                 Long("replay") => options.replay = Some(parser.value()?.into()),
                 Long("json") => options.json = true,
+                Long("lines") => options.lines.lines = Some(number("lines", &mut parser, 1..=16)?),
+                Long("feeds") => {
+                    options.lines.feeds = Some(number("feeds", &mut parser, 1..=10_000)?)
+                }
+                Long("cut-every") => {
+                    options.lines.cut_every = Some(seconds("cut-every", &mut parser)?)
+                }
+                Long("pace") => options.lines.pace = Some(pace(&mut parser)?),
+                Long("tls") => options.lines.tls = true,
+                Long("tls-cert") => options.lines.cert = Some(parser.value()?.string()?),
+                Long("tls-key") => options.lines.key = Some(parser.value()?.string()?),
                 _ => return Err(arg.unexpected()),
             }
         }
@@ -117,7 +153,20 @@ impl Options {
     }
 
     /// Refuses what would be ignored.
-    fn check(self) -> Result<Self, lexopt::Error> {
+    fn check(mut self) -> Result<Self, lexopt::Error> {
+        match self.mode {
+            _ if self.lines.lines.is_none() && self.lines == Lines::default() => {}
+            _ if self.lines.lines.is_none() => return Err("that goes with --lines".into()),
+            _ if self.replay.is_some() || self.json => {
+                return Err("--lines: not with --replay, nor --json".into());
+            }
+            Mode::Run => self.mode = Mode::Listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            Mode::Listen(_) => {}
+            _ => return Err("--lines: goes with --listen, or on its own".into()),
+        }
+        if self.lines.cert.is_some() != self.lines.key.is_some() {
+            return Err("--tls-cert and --tls-key belong together".into());
+        }
         let subscribes = matches!(self.mode, Mode::Run | Mode::Connect(_));
         let publishes = !matches!(self.mode, Mode::Connect(_));
         if self.clients.is_some() && !subscribes {
@@ -154,10 +203,24 @@ where
     })
 }
 
+fn seconds(name: &str, parser: &mut Parser) -> Result<Duration, lexopt::Error> {
+    number(name, parser, 0.1..=86_400.0).map(Duration::from_secs_f64)
+}
+
 fn adapter(parser: &mut Parser) -> Result<Adapter, lexopt::Error> {
     let name = parser.value()?.string()?;
     let known = [Adapter::Tokio, Adapter::Blocking].into_iter().find(|a| a.to_string() == name);
     known.ok_or_else(|| format!("--adapter {name}: expected tokio or blocking").into())
+}
+
+fn pace(parser: &mut Parser) -> Result<Pace, lexopt::Error> {
+    let name = parser.value()?.string()?;
+    match name.as_str() {
+        "timer" => Ok(Pace::Timer),
+        "even" => Ok(Pace::Even),
+        "bursts" => Ok(Pace::Bursts),
+        _ => Err(format!("--pace {name}: expected timer, even or bursts").into()),
+    }
 }
 
 fn address(parser: &mut Parser) -> Result<SocketAddr, lexopt::Error> {

@@ -1,0 +1,386 @@
+//! `--lines`: many feeds, as exchanges have them. Each numbers its own ticks, and all lines carry the
+//! same numbers, each line as late as it likes; now and then a connection is cut.
+//! `examples/feed_handler` is a client of it, and runs it too.
+//!
+//! A subscriber says, as text, what it wants, and any number of times:
+//!
+//! | message       | answer                                                             |
+//! |---------------|--------------------------------------------------------------------|
+//! | `subscribe N` | the ticks of feed N from now on, as they come                      |
+//! | `snapshot N`  | one snapshot of feed N's books, whose sequence says where it stands |
+//!
+//! Ticks and snapshots are those of `wire`. Who subscribes first and asks for the snapshot then has no
+//! hole in between: ticks that the snapshot has already are to be dropped. One connection carries one
+//! feed. Anything else that it says is answered by a Close, and so is a subscriber too slow to follow.
+use crate::{
+    BoxError,
+    book::{Book, mix},
+    clock,
+    source::Walk,
+    tls::Tls,
+    wire::{self, Tick},
+};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Prepared,
+    tokio::{WebSocket, accept},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    select,
+    sync::broadcast::{self, Receiver, error::RecvError},
+    task::{JoinSet, yield_now},
+    time::{sleep, sleep_until},
+};
+
+/// How many ticks of a feed are kept for its subscribers.
+const KEPT: usize = 4096;
+/// A subscriber that leaves this many bytes unread is too slow.
+const BACKLOG: usize = 1 << 20;
+/// Ticks that are due are written together, up to this many.
+const TOGETHER: usize = 64;
+
+/// When ticks are due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As the system's timers have it: every millisecond, those that have become due.
+    #[default]
+    Timer,
+    /// Each at its own time, evenly spread, which takes a processor.
+    Even,
+    /// All feeds at the same time, one tick each, and then none until the next; likewise.
+    Bursts,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) feeds: usize,
+    pub(crate) lines: usize,
+    /// Ticks a second, of all feeds together.
+    pub(crate) rate: u32,
+    pub(crate) pace: Pace,
+    /// How late a line may be.
+    pub(crate) late: Duration,
+    /// How often each connection is cut.
+    pub(crate) cut_every: Option<Duration>,
+}
+
+/// All feeds, and what their sessions share.
+pub(crate) struct Exchange {
+    plan: Plan,
+    tls: Option<Tls>,
+    began: Instant,
+    feeds: Vec<Numbered>,
+    quiet: AtomicBool,
+    cuts: AtomicU64,
+}
+
+struct Numbered {
+    state: Mutex<State>,
+    ticks: broadcast::Sender<Published>,
+}
+
+struct State {
+    walk: Walk,
+    book: Book,
+    /// Of the newest tick.
+    sequence: u64,
+}
+
+/// A tick, encoded once for all.
+#[derive(Clone)]
+struct Published {
+    at: Instant,
+    sequence: u64,
+    message: Prepared,
+}
+
+impl Exchange {
+    pub(crate) fn new(plan: Plan, tls: Option<Tls>) -> Arc<Self> {
+        let feed = |seed| {
+            let state = State { walk: Walk::new(seed), book: Book::default(), sequence: 0 };
+            Numbered { state: Mutex::new(state), ticks: broadcast::Sender::new(KEPT) }
+        };
+        Arc::new(Self {
+            plan,
+            tls,
+            began: Instant::now(),
+            feeds: (0..plan.feeds as u64).map(feed).collect(),
+            quiet: AtomicBool::new(false),
+            cuts: AtomicU64::new(0),
+        })
+    }
+
+    /// No more ticks; connections stay, and are no longer cut.
+    pub(crate) fn quiet(&self) {
+        self.quiet.store(true, Relaxed);
+    }
+
+    /// How many connections were cut.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Relaxed)
+    }
+
+    /// The number of a feed's newest tick, and the books after it.
+    pub(crate) fn newest(&self, feed: usize) -> Option<(u64, Book)> {
+        let state = self.feeds.get(feed)?.state();
+        Some((state.sequence, state.book.clone()))
+    }
+
+    /// Serves the lines, a listener each, on the runtime of the caller, for as long as it is polled.
+    pub(crate) async fn serve(self: Arc<Self>, lines: Vec<std::net::TcpListener>) -> BoxError {
+        let mut tasks = JoinSet::new();
+        for (line, listener) in lines.into_iter().enumerate() {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => drop(tasks.spawn(self.clone().accept(line, listener))),
+                Err(error) => return error.into(),
+            }
+        }
+        self.publish().await;
+        std::future::pending().await
+    }
+
+    async fn publish(&self) {
+        let feeds = self.feeds.len().max(1) as u64;
+        for n in 0.. {
+            let turn = match self.plan.pace {
+                Pace::Timer | Pace::Even => n,
+                Pace::Bursts => n / feeds * feeds,
+            };
+            let due = self.began
+                + Duration::from_secs(1).mul_f64(turn as f64 / f64::from(self.plan.rate));
+            while Instant::now() < due {
+                match self.plan.pace {
+                    Pace::Timer => sleep_until(due.into()).await,
+                    Pace::Even | Pace::Bursts => yield_now().await,
+                }
+            }
+            if self.quiet.load(Relaxed) {
+                return;
+            }
+            self.feeds[(n % feeds) as usize].tick();
+        }
+    }
+
+    async fn accept(self: Arc<Self>, line: usize, listener: TcpListener) {
+        let mut sessions = JoinSet::new();
+        loop {
+            select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => drop(sessions.spawn(self.clone().session(line, stream))),
+                    Err(error) => {
+                        eprintln!("market_feed: cannot accept: {error}");
+                        sleep(Duration::from_millis(100)).await; // out of file descriptors, most likely
+                    }
+                },
+                Some(_) = sessions.join_next() => {}
+            }
+        }
+    }
+
+    /// How a connection ends is nobody's concern here: it is its subscriber's to come again.
+    async fn session(self: Arc<Self>, line: usize, stream: TcpStream) {
+        let _: Result<(), BoxError> = async {
+            stream.set_nodelay(true)?;
+            stream.set_zero_linger()?; // one that is cut is reset
+            match &self.tls {
+                None => Session::new(&self, line, accept(stream, &config()).await?).run().await,
+                Some(tls) => {
+                    let ws = accept(tls.stream(stream)?, &config()).await?;
+                    Session::new(&self, line, ws).run().await
+                }
+            }
+        }
+        .await;
+    }
+
+    /// When the connection that carries `feed` on `line` is cut next, and for the how manieth time.
+    /// The lines of a feed are out of phase with each other, and the feeds of a line too.
+    fn next_cut(&self, line: usize, feed: usize) -> Option<(Instant, u64)> {
+        let every = self.plan.cut_every?;
+        let (lines, feeds) = (self.plan.lines as f64, self.plan.feeds as f64);
+        let phase = every.mul_f64((line as f64 + feed as f64 / feeds) / lines);
+        let since = self.began.elapsed().saturating_sub(phase);
+        let n = (since.as_nanos() / every.as_nanos()) as u64 + 1;
+        Some((self.began + phase + every.mul_f64(n as f64), n))
+    }
+}
+
+fn config() -> Config {
+    Config::default().max_message(1 << 10).write_timeout(Duration::from_secs(5))
+}
+
+impl Numbered {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tick(&self) {
+        let mut state = self.state();
+        let Some(update) = state.walk.next() else {
+            return;
+        };
+        state.sequence += 1;
+        state.book.apply(update);
+        let (sequence, checksum) = (state.sequence, state.book.checksum());
+        let tick = Tick { sequence, encoded_at: clock::now(), update, checksum };
+        let message = Prepared::new(&tick.encode());
+        // An error says that nobody listens, which is fine.
+        let _ = self.ticks.send(Published { at: Instant::now(), sequence, message });
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        let State { book, sequence, .. } = &*self.state();
+        wire::snapshot(*sequence, 0, clock::now(), book.checksum(), book.levels())
+    }
+}
+
+/// What a subscriber wants.
+enum Request {
+    Subscribe(usize),
+    Snapshot(usize),
+}
+
+impl Request {
+    fn parse(said: &[u8]) -> Option<Self> {
+        let (what, feed) = std::str::from_utf8(said).ok()?.split_once(' ')?;
+        let feed = feed.parse().ok()?;
+        match what {
+            "subscribe" => Some(Self::Subscribe(feed)),
+            "snapshot" => Some(Self::Snapshot(feed)),
+            _ => None,
+        }
+    }
+}
+
+/// A connection.
+struct Session<'e, S> {
+    exchange: &'e Exchange,
+    line: usize,
+    ws: WebSocket<S>,
+    ticks: Option<Ticks>,
+    /// When it is cut, and for the how manieth time that is.
+    cut: Option<(Instant, u64)>,
+}
+
+impl<'e, S: AsyncRead + AsyncWrite + Unpin> Session<'e, S> {
+    fn new(exchange: &'e Exchange, line: usize, ws: WebSocket<S>) -> Self {
+        Self { exchange, line, ws, ticks: None, cut: None }
+    }
+
+    async fn run(mut self) -> Result<(), BoxError> {
+        let exchange = self.exchange;
+        loop {
+            let cut = self.cut.map(|(at, _)| at);
+            select! {
+                biased;
+                // Writes what was fed, and answers Pings and the Close.
+                said = self.ws.recv() => {
+                    let Some(said) = said? else { return Ok(()) };
+                    match Request::parse(said.as_bytes()) {
+                        Some(Request::Subscribe(feed)) if feed < exchange.feeds.len() => {
+                            let ticks = exchange.feeds[feed].ticks.subscribe();
+                            let (line, late) = (self.line, exchange.plan.late);
+                            self.ticks = Some(Ticks { ticks, first: None, line, late });
+                            self.cut = exchange.next_cut(self.line, feed);
+                        }
+                        Some(Request::Snapshot(feed)) if feed < exchange.feeds.len() => {
+                            let _ = self.ws.feed(exchange.feeds[feed].snapshot())?;
+                        }
+                        _ => return self.end(CloseCode::POLICY_VIOLATION, "subscribe N, snapshot N").await,
+                    }
+                }
+                () = until(cut) => if !exchange.quiet.load(Relaxed) {
+                    exchange.cuts.fetch_add(1, Relaxed);
+                    return match self.cut {
+                        Some((_, n)) if n % 2 == 0 => Ok(()), // and the stream is dropped, in the middle of it all
+                        _ => self.end(CloseCode::GOING_AWAY, "time for another connection").await,
+                    };
+                } else {
+                    self.cut = None;
+                },
+                tick = next(&mut self.ticks) => {
+                    let (mut tick, mut fed) = (tick, 0);
+                    while let Some(published) = tick {
+                        if self.ws.feed(&published.message).is_err() {
+                            break;
+                        }
+                        fed += 1;
+                        tick = self.ticks.as_mut().filter(|_| fed < TOGETHER).and_then(Ticks::due);
+                    }
+                    if fed == 0 || self.ws.sender().buffered_amount() > BACKLOG {
+                        return self.end(CloseCode::TRY_AGAIN_LATER, "too slow").await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn end(mut self, code: CloseCode, why: &'static str) -> Result<(), BoxError> {
+        Ok(self.ws.close(CloseFrame::with_reason(code, why)).await?)
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next tick of those that were subscribed to; `None` if some are gone that were not sent.
+async fn next(ticks: &mut Option<Ticks>) -> Option<Published> {
+    match ticks {
+        Some(ticks) => ticks.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A feed's ticks, as late as the line is.
+struct Ticks {
+    ticks: Receiver<Published>,
+    /// It is not due yet.
+    first: Option<Published>,
+    line: usize,
+    late: Duration,
+}
+
+impl Ticks {
+    /// Cancel safe.
+    async fn next(&mut self) -> Option<Published> {
+        if self.first.is_none() {
+            self.first = match self.ticks.recv().await {
+                Ok(published) => Some(published),
+                Err(RecvError::Lagged(_) | RecvError::Closed) => return None,
+            };
+        }
+        if let Some(due) = self.first_due()
+            && due > Instant::now()
+        {
+            sleep_until(due.into()).await;
+        }
+        self.first.take()
+    }
+
+    /// Another one, if it is due.
+    fn due(&mut self) -> Option<Published> {
+        if self.first.is_none() {
+            self.first = self.ticks.try_recv().ok();
+        }
+        self.first_due().filter(|&due| due <= Instant::now()).and_then(|_| self.first.take())
+    }
+
+    /// How late a line is changes every 16 ticks, and its ticks stay in order.
+    fn first_due(&self) -> Option<Instant> {
+        let Published { at, sequence, .. } = self.first.as_ref()?;
+        let part = mix((self.line as u64) << 48 ^ sequence >> 4) as u32;
+        Some(*at + self.late.mul_f64(f64::from(part) / f64::from(u32::MAX)))
+    }
+}
