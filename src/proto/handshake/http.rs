@@ -8,6 +8,10 @@
 //! has to hand over the stream after the response, ensure that nothing else is read
 //! from it, and for HTTP/2 announce SETTINGS_ENABLE_CONNECT_PROTOCOL.
 //!
+//! Over HTTP/2 each write is a DATA frame, and a stack may end the whole connection if too many small
+//! ones lie unread: hyper does, with ENHANCE_YOUR_CALM, from some 2,000 on (h2 0.4.16). So feed what belongs together,
+//! and flush once.
+//!
 //! ```
 //! use tickwire::{Config, handshake::{http::Upgrade, server::{Accept, Rejection}}};
 //!
