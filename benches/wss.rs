@@ -2,19 +2,22 @@
 //! floor on ring.
 #![allow(dead_code, unreachable_pub)] // each bench uses its part
 #![allow(clippy::expect_used, clippy::panic)] // it stops the bench
+#[path = "bare_tls.rs"]
+mod bare_tls;
+
 use crate::{
     floor::{self, Body},
     sides::{Sides, Work},
 };
-use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use bare_tls::{Bare, Keys};
 use std::{
     cell::{Cell, RefCell},
     hint::black_box,
-    io::{self, IoSlice, Read, Write},
+    io::{self, Read, Write},
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 use tickwire::{
@@ -23,8 +26,8 @@ use tickwire::{
     tls::{
         Session,
         rustls::{
-            CipherSuite, ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore,
-            ServerConfig, ServerConnection,
+            CipherSuite, ClientConfig, ClientConnection, RootCertStore, ServerConfig,
+            ServerConnection,
             crypto::ring::default_provider,
             pki_types::{CertificateDer, PrivateKeyDer, ServerName},
             version::TLS13,
@@ -188,10 +191,7 @@ impl Link {
                 let client = session(setup, &mut server, &pipe);
                 #[allow(deprecated)] // it never updates its keys
                 let keys = client.dangerous_extract_secrets().expect("the keys");
-                let (rx, tx) = (Key::new(keys.rx), Key::new(keys.tx));
-                let (wire, out) = (vec![0; 64 << 10], Vec::with_capacity(128 << 10));
-                let io = pipe.clone();
-                let io = Floor { io, rx, tx, wire, at: 0, end: 0, from: 0, to: 0, out };
+                let io = Bare::new(pipe.clone(), Keys::new(keys));
                 Box::new(on_tokio::WebSocket::from_parts(io, conn))
             }
             Side::Core => {
@@ -335,155 +335,6 @@ impl blocking::Stream for Std {
     }
 }
 
-/// A direction of the floor: key, initialisation vector, sequence number.
-struct Key(LessSafeKey, [u8; 12], u64);
-
-impl Key {
-    fn new((seq, secrets): (u64, ConnectionTrafficSecrets)) -> Self {
-        let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else {
-            panic!("another suite");
-        };
-        let key = UnboundKey::new(&AES_128_GCM, key.as_ref()).expect("a key");
-        Self(LessSafeKey::new(key), iv.as_ref().try_into().expect("twelve bytes"), seq)
-    }
-
-    fn nonce(&mut self) -> Nonce {
-        let mut nonce = self.1;
-        for (n, s) in nonce[4..].iter_mut().zip(self.2.to_be_bytes()) {
-            *n ^= s;
-        }
-        self.2 += 1;
-        Nonce::assume_unique_for_key(nonce)
-    }
-}
-
-/// Ciphertext lies in `wire[at..end]`, plaintext not yet taken in `wire[from..to]`.
-struct Floor {
-    io: Pipe,
-    rx: Key,
-    tx: Key,
-    wire: Vec<u8>,
-    at: usize,
-    end: usize,
-    from: usize,
-    to: usize,
-    out: Vec<u8>,
-}
-
-impl AsyncRead for Floor {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        to: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        loop {
-            if this.from < this.to {
-                let n = (this.to - this.from).min(to.remaining());
-                to.put_slice(&this.wire[this.from..this.from + n]);
-                this.from += n;
-                return Poll::Ready(Ok(()));
-            }
-            let wire = &this.wire[this.at..this.end];
-            if let Some(&[kind, _, _, hi, lo]) = wire.first_chunk::<5>() {
-                let len = usize::from(u16::from_be_bytes([hi, lo]));
-                assert!(kind == 23 && len <= 16384 + 256);
-                if wire.len() >= 5 + len {
-                    let nonce = this.rx.nonce();
-                    let record = &mut this.wire[this.at..this.at + 5 + len];
-                    let (head, body) = record.split_at_mut(5);
-                    let plain = this.rx.0.open_in_place(nonce, Aad::from(&*head), body);
-                    let plain = plain.expect("a good tag");
-                    let n = plain.iter().rposition(|&b| b != 0).expect("a type");
-                    assert_eq!(plain[n], 23);
-                    (this.from, this.to) = (this.at + 5, this.at + 5 + n);
-                    this.at += 5 + len;
-                    continue;
-                }
-            }
-            this.wire.copy_within(this.at..this.end, 0);
-            (this.at, this.end, this.from, this.to) = (0, this.end - this.at, 0, 0);
-            let mut room = ReadBuf::new(&mut this.wire[this.end..]);
-            ready!(Pin::new(&mut this.io).poll_read(cx, &mut room))?;
-            this.end += room.filled().len();
-        }
-    }
-}
-
-impl Floor {
-    /// Begins a record, to which `len` bytes and an `end` belong.
-    fn begin(&mut self, len: usize) -> usize {
-        let [hi, lo] = ((len + 17) as u16).to_be_bytes();
-        self.out.extend_from_slice(&[23, 3, 3, hi, lo]);
-        self.out.len() - 5
-    }
-
-    /// Seals the record that begins at `at`.
-    fn end(&mut self, at: usize) {
-        self.out.push(23);
-        let nonce = self.tx.nonce();
-        let (head, body) = self.out[at..].split_at_mut(5);
-        let tag = self.tx.0.seal_in_place_separate_tag(nonce, Aad::from(&*head), body);
-        self.out.extend_from_slice(tag.expect("a tag").as_ref());
-    }
-
-    fn write_out(&mut self, cx: &mut Context<'_>, taken: usize) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, &self.out).map_ok(|_| taken)
-    }
-}
-
-impl AsyncWrite for Floor {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.out.clear();
-        for piece in buf.chunks(16384) {
-            let at = self.begin(piece.len());
-            self.out.extend_from_slice(piece);
-            self.end(at);
-        }
-        self.write_out(cx, buf.len())
-    }
-    /// Some 64 KiB at a time, so that what is sealed is still in the cache when it is written.
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.out.clear();
-        let all = bufs.iter().map(|buf| buf.len()).sum::<usize>().min(64 << 10);
-        let mut bufs = bufs.iter().map(|buf| &buf[..]);
-        let (mut from, mut left): (&[u8], _) = (&[], all);
-        while left > 0 {
-            let mut len = left.min(16384);
-            left -= len;
-            let at = self.begin(len);
-            while len > 0 {
-                if from.is_empty() {
-                    from = bufs.next().expect("as many as were counted");
-                }
-                let (now, later) = from.split_at(from.len().min(len));
-                self.out.extend_from_slice(now);
-                from = later;
-                len -= now.len();
-            }
-            self.end(at);
-        }
-        self.write_out(cx, all)
-    }
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 /// Both ends' configurations; the client's without and with keys to be had.
 pub struct Setup {
     pub keeping: Arc<ClientConfig>,
@@ -578,43 +429,32 @@ fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Client for on_tokio::WebSocket<S> {
-    fn receive(&mut self, len: usize) {
-        let got = now(self.recv()).expect("no error").expect("a message");
-        assert_eq!(black_box(got.as_bytes()).len(), len);
-    }
-    fn feed(&mut self, message: &[u8]) {
-        Self::feed(self, message).expect("room");
-    }
-    fn feed_prepared(&mut self, message: &Prepared) {
-        Self::feed(self, message).expect("room");
-    }
-    fn flush(&mut self) {
-        now(Self::flush(self)).expect("no error");
-    }
-    fn send(&mut self, message: &[u8]) {
-        now(Self::send(self, message)).expect("no error");
-    }
+/// For an adapter, whose calls `wait` waits for.
+macro_rules! client {
+    ($adapter:ident, $wait:expr, $($stream:tt)+) => {
+        impl<S: $($stream)+> Client for $adapter::WebSocket<S> {
+            fn receive(&mut self, len: usize) {
+                let got = $wait(self.recv()).expect("no error").expect("a message");
+                assert_eq!(black_box(got.as_bytes()).len(), len);
+            }
+            fn feed(&mut self, message: &[u8]) {
+                Self::feed(self, message).expect("room");
+            }
+            fn feed_prepared(&mut self, message: &Prepared) {
+                Self::feed(self, message).expect("room");
+            }
+            fn flush(&mut self) {
+                $wait(Self::flush(self)).expect("no error");
+            }
+            fn send(&mut self, message: &[u8]) {
+                $wait(Self::send(self, message)).expect("no error");
+            }
+        }
+    };
 }
 
-impl<S: blocking::Stream> Client for blocking::WebSocket<S> {
-    fn receive(&mut self, len: usize) {
-        let got = self.recv().expect("no error").expect("a message");
-        assert_eq!(black_box(got.as_bytes()).len(), len);
-    }
-    fn feed(&mut self, message: &[u8]) {
-        Self::feed(self, message).expect("room");
-    }
-    fn feed_prepared(&mut self, message: &Prepared) {
-        Self::feed(self, message).expect("room");
-    }
-    fn flush(&mut self) {
-        Self::flush(self).expect("no error");
-    }
-    fn send(&mut self, message: &[u8]) {
-        Self::send(self, message).expect("no error");
-    }
-}
+client!(on_tokio, now, AsyncRead + AsyncWrite + Unpin);
+client!(blocking, std::convert::identity, blocking::Stream);
 
 /// A loop of one's own.
 struct Core {

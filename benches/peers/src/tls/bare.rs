@@ -1,159 +1,17 @@
-//! Records by ring alone, with the keys of a session, nothing but data and no checks: the prototype,
-//! and what it is made of.
+//! Records by ring alone: the prototype, which is a stream, and what it is made of.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use tickwire::tls::rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
 use tickwire::{Connection, Step};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 
 use crate::mem::Mem;
 use crate::peers::{Conn, Kept, keep, tickwire as ours};
 
-/// Of a record.
-const HEADER: usize = 5;
-/// What is read at once.
-const ROOM: usize = 64 << 10;
-/// The most plaintext in a record.
-const MOST: usize = 16 << 10;
+#[allow(unreachable_pub)] // the benches include it too
+#[path = "../../../bare_tls.rs"]
+mod bare_tls;
 
-/// For one direction: the key, the initialisation vector, the number of the next record.
-pub struct Key(LessSafeKey, [u8; 12], u64);
-
-/// For receiving and sending.
-pub struct Keys(Key, Key);
-
-impl Keys {
-    pub(super) fn new(secrets: ExtractedSecrets) -> Self {
-        Keys(Key::new(secrets.rx), Key::new(secrets.tx))
-    }
-}
-
-impl Key {
-    fn new((number, secrets): (u64, ConnectionTrafficSecrets)) -> Self {
-        let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else {
-            panic!("another suite was agreed on");
-        };
-        let key = UnboundKey::new(&AES_128_GCM, key.as_ref()).expect("it is as long");
-        Key(LessSafeKey::new(key), iv.as_ref().try_into().expect("twelve bytes"), number)
-    }
-
-    fn nonce(&mut self) -> Nonce {
-        let mut nonce = self.1;
-        for (byte, number) in nonce[4..].iter_mut().zip(self.2.to_be_bytes()) {
-            *byte ^= number;
-        }
-        self.2 += 1;
-        Nonce::assume_unique_for_key(nonce)
-    }
-
-    /// How much plaintext then lies at the front of `body`.
-    fn open(&mut self, header: &[u8], body: &mut [u8]) -> usize {
-        let nonce = self.nonce();
-        let plain = self.0.open_in_place(nonce, Aad::from(header), body).expect("a good tag");
-        let at = plain.iter().rposition(|&byte| byte != 0).expect("a type");
-        assert!(plain[at] == 23);
-        at
-    }
-
-    /// Appends a record.
-    fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) {
-        let at = out.len();
-        let [hi, lo] = ((plain.len() + 17) as u16).to_be_bytes();
-        out.extend_from_slice(&[23, 3, 3, hi, lo]);
-        out.extend_from_slice(plain);
-        out.push(23);
-        let nonce = self.nonce();
-        let (header, body) = out[at..].split_at_mut(HEADER);
-        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(&*header), body);
-        out.extend_from_slice(tag.expect("it is short enough").as_ref());
-    }
-}
-
-fn body_len(header: &[u8]) -> usize {
-    assert!(header[0] == 23);
-    usize::from(u16::from_be_bytes([header[3], header[4]]))
-}
-
-/// The prototype: records are opened where they were read to and sealed where they are written from,
-/// but the plaintext is copied once.
-pub struct Prototype {
-    io: Mem,
-    keys: Keys,
-    /// Ciphertext in `wire[at..end]`; plaintext that nobody has read in `wire[from..to]`.
-    wire: Vec<u8>,
-    at: usize,
-    end: usize,
-    from: usize,
-    to: usize,
-    out: Vec<u8>,
-}
-
-impl Prototype {
-    pub fn new(keys: Keys) -> Self {
-        let (io, wire, out) = (Mem::filled(), vec![0; ROOM], Vec::with_capacity(2 * MOST));
-        Prototype { io, keys, wire, at: 0, end: 0, from: 0, to: 0, out }
-    }
-
-    /// Opens the first record, if all of it is here.
-    fn open(&mut self) -> bool {
-        let wire = &mut self.wire[self.at..self.end];
-        let Some((header, rest)) = wire.split_at_mut_checked(HEADER) else {
-            return false;
-        };
-        let len = body_len(header);
-        let Some(body) = rest.get_mut(..len) else {
-            return false;
-        };
-        self.from = self.at + HEADER;
-        self.to = self.from + self.keys.0.open(header, body);
-        self.at += HEADER + len;
-        true
-    }
-}
-
-impl AsyncRead for Prototype {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        to: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        while this.from == this.to && !this.open() {
-            this.wire.copy_within(this.at..this.end, 0);
-            (this.at, this.end) = (0, this.end - this.at);
-            let mut room = ReadBuf::new(&mut this.wire[this.end..]);
-            ready!(Pin::new(&mut this.io).poll_read(cx, &mut room))?;
-            this.end += room.filled().len();
-        }
-        let n = to.remaining().min(this.to - this.from);
-        to.put_slice(&this.wire[this.from..][..n]);
-        this.from += n;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Prototype {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let Self { io, keys, out, .. } = &mut *self;
-        out.clear();
-        from.chunks(MOST).for_each(|piece| keys.1.seal(piece, out));
-        Pin::new(io).poll_write(cx, out).map_ok(|_| from.len())
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
+pub use bare_tls::{Bare, Keys};
+use bare_tls::{HEADER, MOST, body_len};
 
 /// The base: each record is copied once and opened there, and `Connection` gets the plaintext where
 /// it lies. It sends as the prototype, from the core's own output.
@@ -178,7 +36,7 @@ impl Base {
         let body = self.io.take(body_len(&header))?;
         let record = &mut self.record[..body.len()];
         record.copy_from_slice(body);
-        Some(self.keys.0.open(&header, record))
+        Some(self.keys.rx.open(&header, record))
     }
 
     fn fill(&mut self) -> bool {
@@ -222,7 +80,7 @@ impl Conn for Base {
         wire.clear();
         while out.has_remaining() {
             let n = out.chunk().len().min(MOST);
-            keys.1.seal(&out.chunk()[..n], wire);
+            keys.tx.seal(&out.chunk()[..n], wire);
             out.advance(n);
         }
         io.write_all(wire).await.is_ok()

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use super::bare::{Base, Prototype};
+use super::bare::{Bare, Base};
 use super::memory::Far;
 use crate::mem::{self, Mem, now};
 use crate::peers::{Conn, Peer, Visit, nexus, tickwire as ours, tls};
@@ -34,7 +34,7 @@ pub fn with<W: Work>(name: &str, work: &mut W) -> W::Out {
     match name {
         PLAIN => work.work(now(ours::Tokio::client(Mem::filled())), None),
         PROTOTYPE => {
-            let io = Prototype::new(far.keys());
+            let io = Bare::new(Mem::filled(), far.keys());
             work.work(now(ours::Tokio::client(io)), Some(far))
         }
         BASE => work.work(Base::new(far.keys()), Some(far)),
