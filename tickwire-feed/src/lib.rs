@@ -1,0 +1,11 @@
+//! What a feed handler needs around its WebSockets, as parts that stand alone: each is told the time, and
+//! does no I/O.
+//!
+//! [`Arbiter`]: two lines, one feed.
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
+
+mod arbiter;
+
+pub use arbiter::{Arbiter, Event, Gap, Line, Numbers, Verdict};

@@ -1,0 +1,266 @@
+//! What an `Arbiter` delivers, keeps and names.
+use std::time::Duration;
+use tickwire::Time;
+use tickwire_feed::{Arbiter, Event, Gap, Line, Numbers, Verdict};
+
+const fn ms(ms: u64) -> Time {
+    Time::new(Duration::from_millis(ms))
+}
+
+/// Messages are their numbers.
+struct Feed {
+    arbiter: Arbiter<(u64, u64)>,
+    seen: Vec<(u64, u64)>,
+    gaps: Vec<Gap>,
+    restarts: usize,
+}
+
+impl Feed {
+    fn new() -> Self {
+        Self { arbiter: Arbiter::new(), seen: Vec::new(), gaps: Vec::new(), restarts: 0 }
+    }
+
+    fn from(next: u64) -> Self {
+        let mut feed = Self::new();
+        feed.arbiter.resync(next, ms(0));
+        feed
+    }
+
+    fn offer(&mut self, line: &Line, numbers: impl Into<Numbers>, now: Time) -> Verdict {
+        let numbers = numbers.into();
+        let message = (numbers.first, numbers.last);
+        let verdict = self.arbiter.offer(line, numbers, now, || message);
+        if verdict == Verdict::Next {
+            self.seen.push(message);
+        }
+        self.poll(now);
+        verdict
+    }
+
+    fn poll(&mut self, now: Time) {
+        while let Some(event) = self.arbiter.poll(now) {
+            match event {
+                Event::Message(message) => self.seen.push(message),
+                Event::Gap(gap) => self.gaps.push(gap),
+                Event::Restart => self.restarts += 1,
+            }
+        }
+    }
+
+    fn firsts(&self) -> Vec<u64> {
+        self.seen.iter().map(|&(first, _)| first).collect()
+    }
+}
+
+#[test]
+fn the_first_arrival_wins_and_the_second_is_dropped() {
+    let mut feed = Feed::from(1);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    assert_eq!(feed.offer(&a, 1, ms(0)), Verdict::Next);
+    assert_eq!(feed.offer(&b, 1, ms(1)), Verdict::Duplicate);
+    assert_eq!(feed.offer(&b, 2, ms(2)), Verdict::Next);
+    assert_eq!(feed.offer(&a, 2, ms(3)), Verdict::Duplicate);
+    assert_eq!(feed.firsts(), [1, 2]);
+    assert_eq!(feed.arbiter.gap(), None);
+    assert_eq!(feed.arbiter.poll_timeout(), None);
+}
+
+#[test]
+fn the_other_line_fills_a_gap_and_what_was_kept_follows_in_order() {
+    let mut feed = Feed::from(1);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 1, ms(0));
+    assert_eq!(feed.offer(&a, 3, ms(5)), Verdict::Kept);
+    assert_eq!(feed.offer(&a, 5, ms(6)), Verdict::Kept);
+    assert_eq!(feed.arbiter.gap(), Some(Gap { first: 2, last: 2, since: ms(5) }));
+    assert_eq!(feed.offer(&b, 1, ms(7)), Verdict::Duplicate);
+    assert_eq!(feed.offer(&b, 2, ms(8)), Verdict::Next);
+    assert_eq!(feed.firsts(), [1, 2, 3]);
+    assert_eq!(feed.arbiter.gap(), Some(Gap { first: 4, last: 4, since: ms(6) }));
+    assert_eq!(feed.offer(&b, 3, ms(9)), Verdict::Duplicate);
+    assert_eq!(feed.offer(&b, 4, ms(9)), Verdict::Next);
+    assert_eq!(feed.firsts(), [1, 2, 3, 4, 5]);
+    assert!(feed.gaps.is_empty());
+}
+
+#[test]
+fn a_gap_that_all_lines_have_passed_is_lost_at_once() {
+    let mut feed = Feed::from(1);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 4, ms(5));
+    let _ = feed.offer(&b, 1, ms(6));
+    assert!(feed.gaps.is_empty(), "b may still bring 2 and 3");
+    let _ = feed.offer(&b, 5, ms(7));
+    assert_eq!(feed.gaps, [Gap { first: 2, last: 3, since: ms(5) }]);
+    // Held until the caller knows how to go on.
+    let _ = feed.offer(&a, 5, ms(8));
+    let _ = feed.offer(&a, 6, ms(8));
+    assert_eq!(feed.firsts(), [1]);
+    assert_eq!(feed.arbiter.poll_timeout(), None);
+    feed.arbiter.resume(ms(9));
+    feed.poll(ms(9));
+    assert_eq!(feed.firsts(), [1, 4, 5, 6]);
+}
+
+#[test]
+fn a_line_that_closes_is_waited_for_no_longer() {
+    let mut feed = Feed::from(1);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 2, ms(0));
+    feed.poll(ms(900));
+    assert!(feed.gaps.is_empty());
+    feed.arbiter.close(b);
+    feed.poll(ms(900));
+    assert_eq!(feed.gaps, [Gap { first: 1, last: 1, since: ms(0) }]);
+}
+
+#[test]
+fn patience_ends_when_nothing_has_moved_for_so_long() {
+    let mut feed = Feed::from(1);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 9, ms(100));
+    assert_eq!(feed.arbiter.poll_timeout(), Some(ms(1_100)));
+    let _ = feed.offer(&b, 1, ms(600)); // b lags, and delivers
+    assert_eq!(feed.arbiter.poll_timeout(), Some(ms(1_600)));
+    feed.poll(ms(1_599));
+    assert!(feed.gaps.is_empty());
+    feed.poll(ms(1_600));
+    assert_eq!(feed.gaps, [Gap { first: 2, last: 8, since: ms(100) }]);
+    assert_eq!(feed.arbiter.poll_timeout(), None);
+}
+
+#[test]
+fn a_snapshot_drops_what_it_contains_and_the_rest_follows() {
+    let mut feed = Feed::new();
+    let a = feed.arbiter.open();
+    for first in [100, 110, 120, 130] {
+        assert_eq!(feed.offer(&a, first..=first + 9, ms(0)), Verdict::Kept);
+    }
+    feed.arbiter.resync(115, ms(50)); // contains up to 114
+    feed.poll(ms(50));
+    assert_eq!(feed.seen, [(110, 119), (120, 129), (130, 139)]);
+    assert_eq!(feed.offer(&a, 140..=140, ms(51)), Verdict::Next);
+    assert!(feed.gaps.is_empty());
+}
+
+#[test]
+fn a_snapshot_older_than_the_stream_leaves_a_gap_which_is_named_at_once() {
+    let mut feed = Feed::new();
+    let a = feed.arbiter.open();
+    let _ = feed.offer(&a, 100, ms(0));
+    feed.arbiter.resync(90, ms(50));
+    feed.poll(ms(50));
+    assert_eq!(feed.gaps, [Gap { first: 90, last: 99, since: ms(0) }]);
+    feed.arbiter.resync(100, ms(60));
+    feed.poll(ms(60));
+    assert_eq!(feed.firsts(), [100]);
+}
+
+#[test]
+fn numbers_that_begin_anew_on_all_lines_are_told() {
+    let mut feed = Feed::from(5_000_000);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 5_000_000, ms(0));
+    let _ = feed.offer(&b, 5_000_000, ms(0));
+    assert_eq!(feed.offer(&a, 1, ms(1)), Verdict::Duplicate, "one line alone may be wrong");
+    assert_eq!(feed.restarts, 0);
+    assert_eq!(feed.offer(&b, 1, ms(2)), Verdict::Kept);
+    assert_eq!(feed.restarts, 1);
+    let _ = feed.offer(&a, 2, ms(3));
+    feed.arbiter.resume(ms(4));
+    feed.poll(ms(4));
+    assert_eq!(feed.firsts(), [5_000_000, 1, 2]);
+    assert!(feed.gaps.is_empty());
+}
+
+#[test]
+fn a_line_is_in_sequence_once_all_that_it_brought_is_delivered() {
+    let mut feed = Feed::from(1);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 1, ms(0));
+    assert!(!feed.arbiter.in_sequence(&b), "it has brought nothing");
+    let _ = feed.offer(&b, 3, ms(1));
+    assert!(!feed.arbiter.in_sequence(&b), "without the other line 2 would be lost");
+    let _ = feed.offer(&a, 2, ms(2));
+    assert!(feed.arbiter.in_sequence(&b));
+    assert!(feed.arbiter.in_sequence(&a));
+}
+
+#[test]
+fn ranges_cut_differently_are_delivered_once_and_without_a_hole() {
+    let mut feed = Feed::from(1);
+    let (a, b, c) = (feed.arbiter.open(), feed.arbiter.open(), feed.arbiter.open());
+    assert_eq!(feed.offer(&a, 4..=6, ms(0)), Verdict::Kept);
+    assert_eq!(feed.offer(&b, 4..=9, ms(0)), Verdict::Kept); // says more: in its place
+    assert_eq!(feed.offer(&a, 7..=9, ms(0)), Verdict::Kept);
+    assert_eq!(feed.offer(&b, Numbers { first: 5, last: 4 }, ms(0)), Verdict::Refused);
+    assert_eq!(feed.offer(&c, 1..=4, ms(0)), Verdict::Next);
+    assert_eq!(feed.seen, [(1, 4), (4, 9)]);
+}
+
+#[test]
+fn wrong_numbers_of_one_line_take_no_room_and_do_not_stop_the_other() {
+    let mut feed = Feed::from(1);
+    let (bad, good) = (feed.arbiter.open(), feed.arbiter.open());
+    for number in 1..=100_000_u64 {
+        let now = ms(number);
+        let _ = feed.offer(&bad, u64::MAX - number % 7, now);
+        let _ = feed.offer(&bad, 2_000_000 + number * 3..=u64::MAX - 1, now);
+        assert_eq!(feed.offer(&good, number, now), Verdict::Next);
+    }
+    assert_eq!(feed.offer(&bad, u64::MAX, ms(100_000)), Verdict::Refused);
+    assert!(feed.gaps.is_empty());
+    // Within reach it takes the room there is, and no more.
+    for number in 0..1_000_000_u64 {
+        let _ = feed.offer(&bad, 1_000_000 - (number * 7919) % 899_999, ms(100_000));
+    }
+    assert!(format!("{:?}", feed.arbiter).contains("kept: 4096"));
+    for number in 100_001..=200_000 {
+        assert_ne!(feed.offer(&good, number, ms(100_000)), Verdict::Refused);
+    }
+    assert!(feed.gaps.is_empty());
+    assert!(feed.firsts().is_sorted_by(|a, b| a < b));
+    assert_eq!(feed.seen.len(), 200_000);
+}
+
+/// One line is far ahead of a gap that the other one, far behind, fills: what there was no room for comes late.
+#[test]
+fn without_room_nothing_is_lost_that_a_line_still_brings() {
+    let mut feed = Feed::from(1);
+    feed.arbiter.most_kept = 10;
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    for number in 2..=100 {
+        let verdict = if number <= 11 { Verdict::Kept } else { Verdict::Refused };
+        assert_eq!(feed.offer(&a, number, ms(0)), verdict);
+    }
+    for number in 1..=100 {
+        let _ = feed.offer(&b, number, ms(number));
+    }
+    assert!(feed.gaps.is_empty());
+    assert_eq!(feed.firsts(), (1..=100).collect::<Vec<_>>());
+}
+
+/// Until the snapshot comes the newest are kept.
+#[test]
+fn while_a_snapshot_is_fetched_the_oldest_make_room() {
+    let mut feed = Feed::new();
+    feed.arbiter.most_kept = 10;
+    let a = feed.arbiter.open();
+    for number in 1..=100 {
+        assert_eq!(feed.offer(&a, number, ms(0)), Verdict::Kept);
+    }
+    feed.arbiter.resync(95, ms(1));
+    feed.poll(ms(1));
+    assert_eq!(feed.firsts(), [95, 96, 97, 98, 99, 100]);
+}
+
+#[test]
+fn the_highest_numbers_end_the_feed_without_a_second_delivery() {
+    let mut feed = Feed::from(u64::MAX - 2);
+    let a = feed.arbiter.open();
+    assert_eq!(feed.offer(&a, u64::MAX - 2, ms(0)), Verdict::Next);
+    assert_eq!(feed.offer(&a, u64::MAX - 1, ms(0)), Verdict::Next);
+    assert_eq!(feed.offer(&a, u64::MAX, ms(0)), Verdict::Refused);
+    assert_eq!(feed.offer(&a, u64::MAX - 1, ms(0)), Verdict::Duplicate);
+    assert_eq!(feed.firsts(), [u64::MAX - 2, u64::MAX - 1]);
+}
