@@ -11,6 +11,7 @@ use crate::{
 use proxy::Proxy;
 use std::{
     fmt, io,
+    net::SocketAddr,
     string::{String, ToString},
 };
 
@@ -89,6 +90,11 @@ impl<'r> Dial<'r> {
 
     pub(crate) fn socket_options(&self) -> Option<&SocketOptions> {
         self.socket.as_ref()
+    }
+
+    /// Whether an address is to be tried: not from a local one of the other family.
+    pub(crate) fn reaches(&self, address: &SocketAddr) -> bool {
+        self.socket.is_none_or(|options| options.reaches(address))
     }
 }
 

@@ -106,7 +106,7 @@ impl Dial<'_> {
         let by = began.checked_add(config.handshake_timeout);
         let name = (to.host(), to.port());
         let addresses = name.to_socket_addrs().map_err(|error| unresolved(to, error))?;
-        let addresses: Vec<_> = addresses.collect();
+        let addresses: Vec<_> = addresses.filter(|address| self.reaches(address)).collect();
         let mut last = unresolved(to, io::ErrorKind::NotFound.into()); // a name without an address
         for (i, address) in addresses.iter().enumerate() {
             let share = match by {

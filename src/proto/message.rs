@@ -200,17 +200,14 @@ pub struct Info {
     /// [skipped](crate::Config::skip_too_large). Says nothing about bytes that the system still holds, nor
     /// whether a text is valid UTF-8, nor how long a compressed message is when inflated.
     pub more: bool,
+    /// How many messages came before this one out of the same read, the last that was
+    /// [committed](crate::Receiver::commit): those it completed, whether looked at or not, except skipped ones.
+    pub ahead: u32,
     /// When the read that completed the message was made, if the caller said so
     /// ([`commit_at`](crate::Receiver::commit_at)): counted from the caller's epoch. The adapters say so if
     /// [`stamp_reads`](crate::Config::stamp_reads) is set, and count from when they began to dial or to accept, or
     /// were given the connection: the difference of two of one connection means something, one alone does not.
     pub read_at: Option<Time>,
-}
-
-impl Info {
-    pub(crate) const fn new(more: bool, read_at: Option<Time>) -> Self {
-        Self { more, read_at }
-    }
 }
 
 /// A message that owns its payload: cheap to clone, fit for other threads and channels.

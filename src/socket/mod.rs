@@ -10,7 +10,7 @@ use std::os::fd::AsFd as Handle;
 use std::os::windows::io::AsSocket as Handle;
 use std::{
     format, io,
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -39,7 +39,7 @@ use std::{
 /// If the system lacks an option that bounds a wait or memory
 /// ([`user_timeout`](Self::user_timeout), parts of [`keepalive`](Self::keepalive)), setting it is an
 /// error, `Unsupported`. If it lacks one that only makes things faster ([`quickack`](Self::quickack),
-/// [`busy_poll`](Self::busy_poll), [`notsent_lowat`](Self::notsent_lowat)), that option does nothing,
+/// [`busy_poll`](Self::busy_poll), [`incoming_cpu`](Self::incoming_cpu), [`notsent_lowat`](Self::notsent_lowat)), that option does nothing,
 /// so that a program can be developed on another system than it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,6 +62,11 @@ pub struct SocketOptions {
     /// CAP_NET_ADMIN capability, else `PermissionDenied`. The card's driver has to support it; over
     /// loopback it does nothing. To never sleep at all, use [`Spin`](crate::blocking::Spin).
     pub busy_poll: Option<Duration>,
+    /// SO_INCOMING_CPU (Linux): the processor, counted from 0, on which the card's interrupts, and so the program, handle
+    /// the connections of this socket. Of listeners that share a port (SO_REUSEPORT), a new connection goes to the one
+    /// with the processor that its first segment came in on. So it is for listeners; of an open connection the
+    /// system itself keeps the value up to date.
+    pub incoming_cpu: Option<usize>,
     /// TCP_NOTSENT_LOWAT (Linux): the stream takes no more while this many bytes are taken and not
     /// yet sent; default: `net.ipv4.tcp_notsent_lowat`, usually no bound but the send buffer's.
     /// 16 KiB to 128 KiB are common.
@@ -97,6 +102,10 @@ pub struct SocketOptions {
     /// [`send_buffer`](Self::send_buffer), but bounded by `net.core.rmem_max`. It has to be set before
     /// the connection is made, so a server applies it to its listener, whose streams inherit it.
     pub recv_buffer: Option<usize>,
+    /// The address to dial from, on a machine with several; default: the system picks one. The port is the
+    /// system's choice. Of a name's addresses, only those of the same family, IPv4 or IPv6, are dialed; if there is none,
+    /// that is an error, `NotFound`. [`apply`](Self::apply) leaves it alone.
+    pub local_address: Option<IpAddr>,
 }
 
 /// When the system probes a silent peer. See [`SocketOptions::keepalive`].
@@ -117,11 +126,13 @@ impl Default for SocketOptions {
             nodelay: true,
             quickack: None,
             busy_poll: None,
+            incoming_cpu: None,
             notsent_lowat: None,
             user_timeout: None,
             keepalive: None,
             send_buffer: None,
             recv_buffer: None,
+            local_address: None,
         }
     }
 }
@@ -135,9 +146,6 @@ impl SocketOptions {
     /// lacks, as described at [`SocketOptions`]. The options before it have been set.
     pub fn apply<S: Handle>(&self, socket: &S) -> io::Result<()> {
         let socket = &*SockRef::from(socket);
-        let name = |option: &'static str| {
-            move |error: io::Error| io::Error::new(error.kind(), format!("{option}: {error}"))
-        };
         if let Some(bytes) = self.send_buffer {
             socket.set_send_buffer_size(bytes).map_err(name("SO_SNDBUF"))?;
         }
@@ -157,6 +165,9 @@ impl SocketOptions {
         if let Some(time) = self.busy_poll {
             busy_poll(socket, time).map_err(name("SO_BUSY_POLL"))?;
         }
+        if let Some(cpu) = self.incoming_cpu {
+            incoming_cpu(socket, cpu).map_err(name("SO_INCOMING_CPU"))?;
+        }
         if let Some(yes) = self.quickack {
             quickack(socket, yes).map_err(name("TCP_QUICKACK"))?;
         }
@@ -173,7 +184,22 @@ impl SocketOptions {
         quickack(&SockRef::from(socket), true)
     }
 
-    /// Dials with the options in place, since the first segment tells the peer about buffers.
+    /// Whether this address can be dialed from the local one.
+    pub(crate) fn reaches(&self, address: &SocketAddr) -> bool {
+        self.local_address.is_none_or(|local| local.is_ipv4() == address.is_ipv4())
+    }
+
+    /// Sets them before a socket connects, since the first segment tells the peer about buffers.
+    pub(crate) fn prepare<S: Handle>(&self, socket: &S) -> io::Result<()> {
+        self.apply(socket)?;
+        if let Some(local) = self.local_address {
+            let local = SocketAddr::new(local, 0);
+            SockRef::from(socket).bind(&local.into()).map_err(name("the local address"))?;
+        }
+        Ok(())
+    }
+
+    /// Dials with the options in place.
     pub(crate) fn dial(
         &self,
         address: &SocketAddr,
@@ -181,11 +207,16 @@ impl SocketOptions {
     ) -> io::Result<TcpStream> {
         let domain = Domain::for_address(*address);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-        self.apply(&socket)?;
+        self.prepare(&socket)?;
         // Without a timeout a signal would end the call.
         socket.connect_timeout(&(*address).into(), timeout.unwrap_or(Duration::MAX))?;
         Ok(socket.into())
     }
+}
+
+/// Puts the name of an option before its error.
+fn name(option: &'static str) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{option}: {error}"))
 }
 
 impl Keepalive {
@@ -225,6 +256,13 @@ fn busy_poll(socket: &Socket, time: Duration) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     socket.set_busy_poll(time.as_micros().min(i32::MAX as u128) as u32)?;
     let _ = (socket, time);
+    Ok(())
+}
+
+fn incoming_cpu(socket: &Socket, cpu: usize) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    socket.set_cpu_affinity(cpu)?;
+    let _ = (socket, cpu);
     Ok(())
 }
 

@@ -13,6 +13,15 @@ impl SocketOptions {
         match *self {}
     }
 
+    #[allow(dead_code)] // without tokio, too
+    pub(crate) fn prepare<S>(&self, _: &S) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn reaches(&self, _: &SocketAddr) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn dial(&self, _: &SocketAddr, _: Option<Duration>) -> io::Result<TcpStream> {
         match *self {}
     }

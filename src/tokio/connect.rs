@@ -117,7 +117,7 @@ impl Dial<'_> {
         let name = (to.host(), to.port());
         let addresses = lookup_host(name).await.map_err(|error| unresolved(to, error))?;
         let mut last = unresolved(to, io::ErrorKind::NotFound.into()); // a name without an address
-        for address in addresses {
+        for address in addresses.filter(|address| self.reaches(address)) {
             match self.tcp_to(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = failed(address, error),
@@ -130,7 +130,7 @@ impl Dial<'_> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // Before the first segment, which tells the peer about buffers.
         match self.socket_options() {
-            Some(options) => options.apply(&socket)?,
+            Some(options) => options.prepare(&socket)?,
             None => socket.set_nodelay(true)?,
         }
         socket.connect(address).await

@@ -161,16 +161,16 @@ fn the_receiver_knows_what_is_at_hand_and_when_it_was_read<E: End>() {
     };
     let config = Config::default().stamp_reads(true);
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
-        let mut next = |expected: &str, more| {
+        let mut next = |expected: &str, ahead, more| {
             let (message, info) = end.recv_info().unwrap().unwrap();
-            assert_eq!((message, info.more), (text(expected), more));
+            assert_eq!((message, info.ahead, info.more), (text(expected), ahead, more));
             if expected == "new" {
                 end.send(&OwnedMessage::from("go on")).unwrap();
             }
             info.read_at.expect("it was asked for")
         };
-        let [old, new, later] =
-            [("old", true), ("new", false), ("later", false)].map(|(t, more)| next(t, more));
+        let [old, new, later] = [("old", 0, true), ("new", 1, false), ("later", 0, false)]
+            .map(|(t, n, more)| next(t, n, more));
         assert_eq!(old, new); // one read
         assert!(later - new >= 20 * MS);
     });

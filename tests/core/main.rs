@@ -29,6 +29,7 @@ mod messages;
 mod out_buffer;
 mod outbox;
 mod prepared;
+mod reads;
 mod rfc_examples;
 mod rtt;
 mod text;

@@ -5,7 +5,7 @@ use socket2::SockRef;
 use std::{
     error::Error as _,
     io,
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
@@ -132,6 +132,44 @@ fn busy_poll_needs_a_right_and_says_so() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_listener_knows_its_processor() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    with(|options| options.incoming_cpu = Some(1)).apply(&listener).unwrap();
+    assert_eq!(SockRef::from(&listener).cpu_affinity().unwrap(), 1);
+}
+
+/// All of 127.0.0.0/8 is this machine's; the system would dial from 127.0.0.1.
+#[cfg(target_os = "linux")]
+#[test]
+fn connect_dials_from_the_local_address() {
+    bounded(|| {
+        let (url, serving) = serve(1);
+        let request = Request::new(&url).unwrap();
+        let from = |local: &str| {
+            let local: IpAddr = local.parse().unwrap();
+            let options = with(|options| options.local_address = Some(local));
+            Dial::new(&request).socket(options).blocking_connect(&Config::default())
+        };
+        // The wrong family, and an address for documentation, which is nobody's.
+        let error = from("::1").unwrap_err();
+        assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::NotFound), "{error:?}");
+        let error = from("192.0.2.1").unwrap_err();
+        assert!(error.to_string().starts_with("the local address: "), "{error}");
+        assert!(
+            matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::AddrNotAvailable),
+            "{error:?}"
+        );
+        let mut ws = from("127.0.0.5").unwrap();
+        assert_eq!(ws.get_ref().tcp().local_addr().unwrap().ip().to_string(), "127.0.0.5");
+        ws.send("there").unwrap();
+        assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("there"));
+        ws.close(None).unwrap();
+        serving.join().unwrap();
+    });
+}
+
 #[test]
 fn an_option_that_is_refused_is_named() {
     let (near, _far) = tcp_pair();
@@ -190,7 +228,7 @@ fn connect_still_fails_as_it_should() {
 #[cfg(feature = "tokio")]
 #[tokio::test]
 async fn connect_of_tokio_dials_with_them() {
-    let (url, serving) = serve(2);
+    let (url, serving) = serve(if cfg!(target_os = "linux") { 3 } else { 2 });
     let request = Request::new(&url).unwrap();
     let dial =
         async |options| Dial::new(&request).socket(options).connect(&Config::default()).await;
@@ -201,6 +239,14 @@ async fn connect_of_tokio_dials_with_them() {
         check(ws.get_ref().tcp(), nodelay);
         ws.send("there").await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("there"));
+        ws.close(None).await.unwrap();
+    }
+    let error = dial(with(|options| options.local_address = "::1".parse().ok())).await;
+    assert!(matches!(error, Err(Error::Io(e)) if e.kind() == io::ErrorKind::NotFound));
+    if cfg!(target_os = "linux") {
+        let options = with(|options| options.local_address = "127.0.0.5".parse().ok());
+        let mut ws = dial(options).await.unwrap();
+        assert_eq!(ws.get_ref().tcp().local_addr().unwrap().ip().to_string(), "127.0.0.5");
         ws.close(None).await.unwrap();
     }
     serving.join().unwrap();

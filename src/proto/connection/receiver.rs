@@ -6,6 +6,7 @@
 mod inflate;
 mod progress;
 mod quick;
+mod read;
 mod received;
 mod walk;
 
@@ -20,11 +21,11 @@ use crate::proto::{
     memory::Memory,
     message::DataKind,
     role::Role,
-    time::Time,
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 use progress::{Handing, InProgress, Limits};
+use read::LastRead;
 
 /// Where [`step`](super::Connection::step) stopped. Borrows nothing, so that it can be matched on
 /// in a loop that reads and writes; get the message from [`message`](Receiver::message) or
@@ -74,7 +75,7 @@ pub struct Receiver {
     total: u64,
     /// Where in the stream the frame in progress began.
     begun: u64,
-    read_at: Option<Time>,
+    read: LastRead,
     pub(super) tally: Tally,
     limits: Limits,
     close: Option<Box<Close>>,
@@ -158,7 +159,7 @@ impl Receiver {
             message: None,
             total: 0,
             begun: 0,
-            read_at: None,
+            read: LastRead::default(),
             tally: Tally::default(),
             limits: Limits::new(config),
             close: None,
@@ -236,19 +237,9 @@ impl Receiver {
     #[inline]
     fn took(&mut self, n: usize) {
         self.heard |= n > 0;
+        self.read.handed_out = 0;
         self.total = self.total.wrapping_add(n as u64);
         self.tally.read(n);
-    }
-
-    /// [`commit`](Self::commit), and when the bytes came, for [`Info::read_at`](crate::Info::read_at).
-    ///
-    /// # Panics
-    ///
-    /// If `n` is more than there was room for.
-    #[inline]
-    pub fn commit_at(&mut self, n: usize, time: Time) {
-        self.read_at = Some(time);
-        self.commit(n);
     }
 
     /// Says that the stream ended. Whole messages received are still delivered; then, if no Close
@@ -443,11 +434,6 @@ impl Receiver {
     /// Whether something arrived since the last call.
     pub(super) fn take_heard(&mut self) -> bool {
         core::mem::take(&mut self.heard)
-    }
-
-    /// When the last read was made, if the caller said so.
-    pub(super) fn read_at(&self) -> Option<Time> {
-        self.read_at
     }
 
     /// Whether the connection is open, and nothing is here of the next message.

@@ -59,7 +59,10 @@ impl Receiver {
     /// Facts about the current message besides its payload. Costs a look at the next
     /// header.
     pub fn info(&self) -> Info {
-        Info::new(self.between_messages() && self.more(self.buf.wire()), self.read_at)
+        let more = self.between_messages() && self.more(self.buf.wire());
+        let whole = !matches!(self.current, Current::Chunk { last: false, .. });
+        let ahead = self.read.handed_out.saturating_sub(whole.into());
+        Info { more, ahead, read_at: self.read.at }
     }
 
     /// Whether `wire` begins, after any whole control frames, with a whole unfragmented data

@@ -283,6 +283,7 @@ impl Receiver {
         match shown {
             Some(current) => {
                 trace::received(here.len());
+                self.read.handed_out += u32::from(last);
                 self.buf.release();
                 self.current = current;
                 self.inflated = compressed && self.inflate.is_some();
