@@ -7,5 +7,9 @@
 extern crate alloc;
 
 mod arbiter;
+mod pace;
+mod rotation;
 
 pub use arbiter::{Arbiter, Event, Gap, Line, Numbers, Verdict};
+pub use pace::{Attempts, Pace, Paced};
+pub use rotation::Rotation;

@@ -1,4 +1,5 @@
 //! What an `Arbiter` delivers, keeps and names.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use std::time::Duration;
 use tickwire::Time;
 use tickwire_feed::{Arbiter, Event, Gap, Line, Numbers, Verdict};

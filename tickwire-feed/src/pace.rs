@@ -1,0 +1,294 @@
+//! No more than so many in a time, of messages and of attempts to connect.
+//!
+//! The limiter is that of `governor`, the generic cell rate algorithm. It has a rate and a burst; what exchanges
+//! have is a count in a window. Proof that a `Limiter` keeps to that: of a burst `b` at a period `p` at most
+//! `b + n` pass in any stretch shorter than `(n + 1) × p`. With `p = window / (most - b + 1)` that is `most` in any
+//! stretch shorter than the window.
+use alloc::collections::VecDeque;
+use core::{cell::Cell, fmt, num::NonZeroU32, time::Duration};
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use tickwire::Time;
+
+/// Beyond these the limiter's arithmetic, in nanoseconds of 64 bits, would overflow.
+const MOST: u32 = 100_000;
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the caller said the time is: since the limiter was made, at the caller's epoch.
+#[derive(Default)]
+struct Told(Cell<Duration>);
+
+impl Clock for Told {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.get()
+    }
+}
+
+struct Limiter(RateLimiter<NotKeyed, InMemoryState, Told, NoOpMiddleware<Duration>>);
+
+impl Limiter {
+    /// At most `most` in any stretch shorter than `window`, at most `at_once` of them at once. Both from 1 on.
+    fn new(most: u32, at_once: u32, window: Duration) -> Self {
+        let most = most.clamp(1, MOST);
+        let at_once = at_once.clamp(1, most);
+        let window = window.min(LONGEST).max(Duration::from_nanos(u64::from(MOST)));
+        // Rounded up: a nanosecond too long, rather than a message too many.
+        let period = window / (most - at_once + 1) + Duration::from_nanos(1);
+        let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN));
+        let burst = NonZeroU32::new(at_once).unwrap_or(NonZeroU32::MIN);
+        Self(RateLimiter::direct_with_clock(quota.allow_burst(burst), Told::default()))
+    }
+
+    fn take(&mut self, now: Time) -> Result<(), Time> {
+        // Nanoseconds of 64 bits, half of their range: 292 years.
+        let told = (now - Time::ZERO).min(Duration::from_nanos(u64::MAX / 2));
+        self.0.clock().0.set(told);
+        self.0.check().map_err(|until| Time::new(until.earliest_possible()))
+    }
+}
+
+/// At most so many in any stretch of a time, as exchanges count: 5 messages a second on a connection, 300 attempts
+/// in 5 minutes from an address. Time is told, and must not go backwards.
+///
+/// ```
+/// use std::time::Duration;
+/// use tickwire::Time;
+/// use tickwire_feed::Pace;
+///
+/// let mut pace = Pace::new(4, Duration::from_secs(1)); // one every 250 ms
+/// let now = Time::new(Duration::from_secs(60)); // of a clock of yours
+/// assert_eq!(pace.take(now), Ok(()));
+/// let Err(again) = pace.take(now) else { panic!() };
+/// assert_eq!(pace.take(again), Ok(()));
+/// ```
+///
+/// Set it below the exchange's limit. The exchange counts when a message arrives, and a path that was held up
+/// delivers more of them at once. It counts Pings and Pongs too.
+pub struct Pace {
+    most: u32,
+    window: Duration,
+    at_once: u32,
+    reserve: u32,
+    /// For all.
+    shared: Limiter,
+    /// For what is urgent, beside that.
+    reserved: Option<Limiter>,
+}
+
+impl Pace {
+    /// At most `most` in any stretch shorter than `window`, evenly spread. `most` is at least 1 and at most
+    /// 100,000, `window` at most a day: beyond that the nearest is taken.
+    pub fn new(most: u32, window: Duration) -> Self {
+        Self::build(most, window, 1, 0)
+    }
+
+    /// Up to this many at once after a pause, 1 unless set. The rate is then `most - at_once + 1` in a window, since
+    /// a burst may follow on a window that was full.
+    #[must_use]
+    pub fn at_once(self, at_once: u32) -> Self {
+        Self::build(self.most, self.window, at_once, self.reserve)
+    }
+
+    /// Keeps this many of a window's for [`take_urgent`](Self::take_urgent), 0 unless set, fewer than all.
+    #[must_use]
+    pub fn reserve(self, reserve: u32) -> Self {
+        Self::build(self.most, self.window, self.at_once, reserve)
+    }
+
+    fn build(most: u32, window: Duration, at_once: u32, reserve: u32) -> Self {
+        let most = most.clamp(1, MOST);
+        let reserve = reserve.min(most - 1);
+        Self {
+            most,
+            window,
+            at_once,
+            reserve,
+            shared: Limiter::new(most - reserve, at_once, window),
+            reserved: (reserve != 0).then(|| Limiter::new(reserve, reserve, window)),
+        }
+    }
+
+    /// Takes one now.
+    ///
+    /// # Errors
+    ///
+    /// There is none now: the time from which on there is one, if nothing else takes it.
+    pub fn take(&mut self, now: Time) -> Result<(), Time> {
+        self.shared.take(now)
+    }
+
+    /// Takes one now, of those reserved or else of the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_urgent(&mut self, now: Time) -> Result<(), Time> {
+        let Some(reserved) = &mut self.reserved else { return self.shared.take(now) };
+        let Err(one) = reserved.take(now) else { return Ok(()) };
+        self.shared.take(now).map_err(|other| other.min(one))
+    }
+}
+
+impl fmt::Debug for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pace")
+            .field("most", &self.most)
+            .field("window", &self.window)
+            .field("at_once", &self.at_once)
+            .field("reserve", &self.reserve)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Messages of one connection that leave at a [`Pace`]. What is [urgent](Self::push_urgent), such as an order,
+/// overtakes what is queued, such as subscriptions.
+///
+/// ```
+/// use std::time::Duration;
+/// use tickwire::Time;
+/// use tickwire_feed::{Pace, Paced};
+///
+/// let mut now = Time::ZERO; // of a clock of yours
+/// let mut sending = Paced::new(Pace::new(4, Duration::from_secs(1)).reserve(1));
+/// for batch in ["btcusdt", "ethusdt", "solusdt", "xrpusdt"].chunks(2) {
+///     sending.push(format!("subscribe {batch:?}"));
+/// }
+/// sending.push_urgent("buy".to_string());
+///
+/// let mut sent = Vec::new();
+/// loop {
+///     while let Some(message) = sending.poll(now) {
+///         sent.push(message); // ws.feed(message)?
+///     }
+///     let Some(due) = sending.poll_timeout() else { break };
+///     now = due; // receive until then, and after that `poll`
+/// }
+/// assert_eq!(sent[0], "buy");
+/// assert_eq!(sent.len(), 3);
+/// ```
+///
+/// Make a new one for each connection: what was queued on the last one must not be sent on the next, and an exchange
+/// counts anew.
+#[derive(Debug)]
+pub struct Paced<T> {
+    pace: Pace,
+    urgent: VecDeque<T>,
+    rest: VecDeque<T>,
+    due: Option<Time>,
+}
+
+impl<T> Paced<T> {
+    /// With nothing queued.
+    pub const fn new(pace: Pace) -> Self {
+        Self { pace, urgent: VecDeque::new(), rest: VecDeque::new(), due: None }
+    }
+
+    /// Queues a message behind all others.
+    pub fn push(&mut self, message: T) {
+        self.rest.push_back(message);
+    }
+
+    /// Queues a message behind those that are urgent, in front of the rest.
+    pub fn push_urgent(&mut self, message: T) {
+        self.urgent.push_back(message);
+    }
+
+    /// A message to be sent now. After each push, and at [`poll_timeout`](Self::poll_timeout), until it is `None`.
+    pub fn poll(&mut self, now: Time) -> Option<T> {
+        let (queue, taken) = if !self.urgent.is_empty() {
+            (&mut self.urgent, self.pace.take_urgent(now))
+        } else if !self.rest.is_empty() {
+            (&mut self.rest, self.pace.take(now))
+        } else {
+            self.due = None;
+            return None;
+        };
+        self.due = taken.err();
+        if self.due.is_some() { None } else { queue.pop_front() }
+    }
+
+    /// When to call [`poll`](Self::poll) again, after it was `None`; `None` if nothing is queued.
+    pub const fn poll_timeout(&self) -> Option<Time> {
+        self.due
+    }
+
+    /// How many messages are queued.
+    pub fn queued(&self) -> usize {
+        self.urgent.len() + self.rest.len()
+    }
+}
+
+/// The attempts to connect that one address makes, of all its connections together: at a [`Pace`], and none while
+/// the server has asked to stay away.
+///
+/// Each connection has besides a [`Backoff`](tickwire::Backoff) of its own.
+///
+/// ```
+/// use std::time::Duration;
+/// use tickwire::{Backoff, Time};
+/// use tickwire_feed::{Attempts, Pace};
+///
+/// let minute = Duration::from_secs(60);
+/// // Binance: 300 in 5 minutes.
+/// let mut attempts = Attempts::new(Pace::new(250, 5 * minute).at_once(100));
+/// let mut backoff = Backoff::seeded(1);
+/// let now = Time::ZERO; // of a clock of yours
+///
+/// assert_eq!(attempts.take(now), Ok(())); // dial now
+/// // The server refuses, by an `Error::Refused(refusal)` with these `status` and `retry_after()`:
+/// let (status, retry_after) = (429, Some(minute));
+/// let again = match attempts.refused(status, retry_after, now) {
+///     Some(again) => Some(again), // the address has to stay away
+///     None => backoff.after_refusal(status, retry_after).map(|delay| now + delay),
+/// };
+/// assert_eq!(again, Some(now + minute));
+/// assert_eq!(attempts.take(now), Err(now + minute)); // so do all other connections
+/// ```
+#[derive(Debug)]
+pub struct Attempts {
+    /// The longest Retry-After obeyed; a longer one counts as this. 3 days unless set, the longest ban of Binance.
+    pub max_retry_after: Duration,
+    pace: Pace,
+    not_before: Time,
+}
+
+impl Attempts {
+    /// At this pace.
+    pub const fn new(pace: Pace) -> Self {
+        let max_retry_after = Duration::from_secs(3 * 24 * 60 * 60);
+        Self { max_retry_after, pace, not_before: Time::ZERO }
+    }
+
+    /// Whether to dial now.
+    ///
+    /// # Errors
+    ///
+    /// Not now: the time at which to ask again.
+    pub fn take(&mut self, now: Time) -> Result<(), Time> {
+        if now < self.not_before { Err(self.not_before) } else { self.pace.take(now) }
+    }
+
+    /// The server has refused a handshake. If it means the address, by 429 (too many requests) or 418 (banned, as
+    /// some exchanges say it), no connection may be attempted before the time returned: `retry_after` from now, or
+    /// the pace's window where the server does not say. `None` for any other status, which concerns that one
+    /// connection: see [`Backoff::after_refusal`](tickwire::Backoff::after_refusal).
+    pub fn refused(
+        &mut self,
+        status: u16,
+        retry_after: Option<Duration>,
+        now: Time,
+    ) -> Option<Time> {
+        if !matches!(status, 418 | 429) {
+            return None;
+        }
+        let away = retry_after.unwrap_or(self.pace.window).min(self.max_retry_after);
+        self.not_before = self.not_before.max(now + away);
+        Some(self.not_before)
+    }
+}

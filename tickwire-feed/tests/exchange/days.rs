@@ -1,0 +1,223 @@
+//! 200 connections from one address for three days: each is cut after 24 hours, and every 30 hours the exchange goes
+//! away for 10 minutes.
+use crate::limits::{Address, Inbound, SECOND};
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+use tickwire::{Backoff, Time};
+use tickwire_feed::{Attempts, Pace, Paced};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAYS: Time = Time::new(Duration::from_secs(3 * 24 * 3600));
+const CONNECTIONS: usize = 200;
+/// So many messages it takes to subscribe.
+const BATCHES: usize = 10;
+/// A message takes up to this long to the exchange.
+const JITTER: Duration = Duration::from_millis(150);
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    /// Anything from 0 to `most`.
+    fn upto(&mut self, most: Duration) -> Duration {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        most.mul_f64((z >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+/// When the exchange goes away next, or comes back.
+fn outage(now: Time) -> (bool, Time) {
+    let cycle = 30 * HOUR;
+    let cycles = ((now - Time::ZERO).as_secs() / cycle.as_secs()) as u32;
+    let begins = Time::ZERO + cycle * cycles;
+    let back = begins + Duration::from_secs(600);
+    if cycles > 0 && now < back { (true, back) } else { (false, begins + cycle) }
+}
+
+struct Open {
+    until: Time,
+    sending: Paced<()>,
+    inbound: Inbound,
+    /// When the last message arrives at the exchange.
+    arrives: Time,
+    pong: Time,
+    order: Time,
+}
+
+enum State {
+    Away { until: Time },
+    Open(Box<Open>),
+}
+
+struct Client {
+    /// Without these parts.
+    careless: bool,
+    state: State,
+    backoff: Backoff,
+}
+
+#[derive(Default)]
+struct Outcome {
+    orders: usize,
+    longest_wait: Duration,
+    opened: usize,
+    /// For all connections together.
+    connected: Duration,
+}
+
+struct World {
+    address: Address,
+    attempts: Attempts,
+    random: Random,
+    outcome: Outcome,
+}
+
+impl World {
+    /// What a client does now, and when it has to be asked again.
+    fn step(&mut self, client: &mut Client, now: Time) -> Time {
+        match &mut client.state {
+            State::Away { until } if now < *until => *until,
+            State::Away { .. } => {
+                let until = self.dial(client, now);
+                match &mut client.state {
+                    State::Away { until: wait } => *wait = until,
+                    State::Open(_) => {}
+                }
+                until
+            }
+            State::Open(open) => {
+                let wait = if now >= open.until {
+                    // The exchange's doing: it goes away, or it is 24 hours.
+                    client.backoff.lived(24 * HOUR);
+                    client.backoff.after_close(1006).unwrap()
+                } else if self.talk(client.careless, open, now) {
+                    return open
+                        .pong
+                        .min(open.order)
+                        .min(open.until)
+                        .min(open.sending.poll_timeout().unwrap_or(open.until));
+                } else {
+                    self.address.strike(now);
+                    SECOND
+                };
+                let until = now + if client.careless { SECOND } else { wait };
+                client.state = State::Away { until };
+                until
+            }
+        }
+    }
+
+    fn dial(&mut self, client: &mut Client, now: Time) -> Time {
+        if !client.careless
+            && let Err(again) = self.attempts.take(now)
+        {
+            return again;
+        }
+        let (away, turns) = outage(now);
+        let answer = match self.address.attempt(now) {
+            Ok(()) if away => Err((503, None)),
+            answer => answer.map_err(|(status, retry_after)| (status, Some(retry_after))),
+        };
+        let Err((status, retry_after)) = answer else {
+            let pace = if client.careless {
+                Pace::new(1_000, SECOND).at_once(1_000)
+            } else {
+                // One less than 5, for a Pong, in a stretch longer by what the path's delay varies.
+                Pace::new(4, Duration::from_millis(1_200)).reserve(1)
+            };
+            let mut open = Open {
+                until: turns.min(now + 24 * HOUR),
+                sending: Paced::new(pace),
+                inbound: Inbound::default(),
+                arrives: now,
+                pong: now + 20 * SECOND,
+                order: now + self.random.upto(60 * SECOND),
+            };
+            (0..BATCHES).for_each(|_| open.sending.push(()));
+            self.outcome.opened += 1;
+            self.outcome.connected += open.until - now;
+            client.state = State::Open(Box::new(open));
+            return now;
+        };
+        if client.careless {
+            return now + SECOND;
+        }
+        self.attempts
+            .refused(status, retry_after, now)
+            .or_else(|| client.backoff.after_refusal(status, retry_after).map(|delay| now + delay))
+            .unwrap()
+    }
+
+    /// Whether the exchange lets the connection stay.
+    fn talk(&mut self, careless: bool, open: &mut Open, now: Time) -> bool {
+        let mut messages = 0;
+        if now >= open.pong {
+            open.pong = open.pong + 20 * SECOND;
+            messages += 1;
+        }
+        if now >= open.order {
+            open.order = now + self.random.upto(60 * SECOND);
+            open.sending.push_urgent(());
+            self.outcome.orders += 1;
+            if let Some(()) = open.sending.poll(now) {
+                messages += 1;
+            } else if !careless {
+                let wait = open.sending.poll_timeout().unwrap() - now;
+                self.outcome.longest_wait = self.outcome.longest_wait.max(wait);
+            }
+        }
+        while let Some(()) = open.sending.poll(now) {
+            messages += 1;
+        }
+        (0..messages).all(|_| {
+            open.arrives = open.arrives.max(now + self.random.upto(JITTER));
+            open.inbound.message(open.arrives)
+        })
+    }
+}
+
+fn run(careless: bool, end: Time) -> World {
+    let mut world = World {
+        address: Address::new(Duration::from_secs(60), Duration::from_secs(120)),
+        attempts: Attempts::new(Pace::new(280, Duration::from_secs(300)).at_once(50)),
+        random: Random(3),
+        outcome: Outcome::default(),
+    };
+    let mut clients: Vec<Client> = (0..CONNECTIONS as u64)
+        .map(|seed| Client {
+            careless,
+            state: State::Away { until: Time::ZERO },
+            backoff: Backoff::seeded(seed),
+        })
+        .collect();
+    let mut due: BinaryHeap<_> =
+        (0..CONNECTIONS).map(|index| Reverse((Time::ZERO, index))).collect();
+    while let Some(Reverse((now, index))) = due.pop().filter(|Reverse((now, _))| *now < end) {
+        let again = world.step(&mut clients[index], now);
+        due.push(Reverse((again, index)));
+    }
+    world
+}
+
+#[test]
+fn three_days_without_one_cut_or_refusal_for_what_the_client_did() {
+    let World { address, outcome, .. } = run(false, DAYS);
+    assert_eq!((address.cut, address.refused_429, address.refused_418), (0, 0, 0));
+    // At the beginning, after 24 hours twice, and after each of two outages.
+    assert_eq!(outcome.opened, 5 * CONNECTIONS);
+    // What is missing: 10 minutes twice, and each time 4 until all have had their attempt.
+    let share =
+        outcome.connected.as_secs_f64() / (DAYS - Time::ZERO).as_secs_f64() / CONNECTIONS as f64;
+    assert!(share > 0.985, "connected for {share} of the time");
+    assert!(outcome.orders > 1_000_000, "{}", outcome.orders);
+    assert!(outcome.longest_wait <= Duration::from_millis(1_200), "{:?}", outcome.longest_wait);
+}
+
+#[test]
+fn without_these_parts_the_address_is_banned_on_the_first_day() {
+    let World { address, .. } = run(true, Time::new(2 * HOUR));
+    assert!(address.cut > 0 && address.refused_418 > 10_000);
+    assert!(address.is_banned(Time::new(2 * HOUR)));
+}

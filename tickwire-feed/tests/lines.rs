@@ -1,0 +1,268 @@
+//! Lines that are cut, delayed and reordered against each other: an `Arbiter` beside a set of the same numbers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use proptest::prelude::*;
+use std::{
+    collections::{BTreeSet, HashSet},
+    rc::Rc,
+    time::Duration,
+};
+use tickwire::Time;
+use tickwire_feed::{Arbiter, Event, Line, Numbers, Verdict};
+
+/// What a set of all numbers that came says should have been delivered by now.
+#[derive(Default)]
+struct Model {
+    brought: BTreeSet<u64>,
+    /// The highest number of each line that is open.
+    lines: Vec<Option<u64>>,
+    next: u64,
+    delivered: Vec<u64>,
+    lost: Vec<(u64, u64)>,
+}
+
+impl Model {
+    fn bring(&mut self, line: usize, number: u64) {
+        self.brought.insert(number);
+        self.lines[line] = Some(number);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        loop {
+            while self.brought.contains(&self.next) {
+                self.delivered.push(self.next);
+                self.next += 1;
+            }
+            let Some(&behind) = self.brought.range(self.next..).next() else { return };
+            if !self.lines.iter().all(|highest| highest.is_some_and(|highest| highest >= behind)) {
+                return;
+            }
+            self.lost.push((self.next, behind - 1));
+            self.next = behind;
+        }
+    }
+}
+
+/// A message of three numbers for each of the model's, or of one.
+fn numbers(number: u64, width: u64) -> Numbers {
+    Numbers { first: number * width, last: number * width + width - 1 }
+}
+
+/// Delivers to `to` all that is in order, and goes on behind each gap, which goes to `lost`.
+fn drain(arbiter: &mut Arbiter<u64>, to: &mut Vec<u64>, lost: &mut Vec<(u64, u64)>, width: u64) {
+    while let Some(event) = arbiter.poll(Time::ZERO) {
+        match event {
+            Event::Message(number) => to.push(number),
+            Event::Gap(gap) => {
+                lost.push((gap.first / width, gap.last / width));
+                arbiter.resume(Time::ZERO);
+            }
+            Event::Restart => panic!("numbers only rise"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Each step is a line and how many numbers it leaves out.
+    #[test]
+    fn an_arbiter_delivers_what_a_set_of_the_numbers_says(
+        lines in 1_usize..4,
+        width in prop_oneof![Just(1_u64), Just(3)],
+        steps in prop::collection::vec((0_usize..3, prop_oneof![8 => Just(0_u64), 1 => 1_u64..5, 1 => 1_u64..60]), 0..400),
+    ) {
+        let mut arbiter = Arbiter::new();
+        arbiter.resync(0, Time::ZERO);
+        let handles: Vec<Line> = (0..lines).map(|_| arbiter.open()).collect();
+        let mut model = Model { lines: vec![None; lines], ..Model::default() };
+        let mut at = vec![0_u64; lines];
+        let (mut delivered, mut lost) = (Vec::new(), Vec::new());
+        for (line, left_out) in steps {
+            let line = line % lines;
+            let number = at[line] + left_out;
+            at[line] = number + 1;
+            model.bring(line, number);
+            match arbiter.offer(&handles[line], numbers(number, width), Time::ZERO, || number) {
+                Verdict::Next => delivered.push(number),
+                Verdict::Duplicate | Verdict::Kept => {}
+                Verdict::Refused => prop_assert!(false, "there is room"),
+            }
+            drain(&mut arbiter, &mut delivered, &mut lost, width);
+            prop_assert_eq!(&delivered, &model.delivered);
+            prop_assert_eq!(&lost, &model.lost);
+        }
+    }
+
+    /// Whatever lines bring and callers call: no panic, the bound is kept, nothing is delivered twice or out
+    /// of order between two synchronisations.
+    #[test]
+    fn wrong_numbers_and_calls_in_any_order_do_no_harm(
+        most_kept in 0_usize..8,
+        reach in prop_oneof![0_u64..20, Just(u64::MAX)],
+        steps in prop::collection::vec((0_u8..12, number(), number(), 0_u64..2_000), 0..300),
+    ) {
+        let mut arbiter = Arbiter::new();
+        (arbiter.most_kept, arbiter.reach) = (most_kept, reach);
+        let alive = Rc::new(());
+        let mut lines = vec![arbiter.open()];
+        let (mut now, mut last) = (Time::ZERO, None);
+        for (what, first, second, ms) in steps {
+            now = now + Duration::from_millis(ms);
+            match what {
+                0 => { arbiter.resync(first, now); last = None; }
+                1 => { arbiter.resume(now); last = None; }
+                2 if lines.len() < 5 => lines.push(arbiter.open()),
+                3 => drop(lines.pop().map(|line| arbiter.close(line))),
+                _ => {
+                    let Some(line) = lines.get(usize::from(what) % 3) else { continue };
+                    let numbers = Numbers { first, last: if what < 6 { second } else { first } };
+                    let message = || (numbers, Rc::clone(&alive));
+                    if arbiter.offer(line, numbers, now, message) == Verdict::Next {
+                        prop_assert!(last.is_none_or(|last| numbers.last > last));
+                        last = Some(numbers.last);
+                    }
+                }
+            }
+            prop_assert!(Rc::strong_count(&alive) <= 1 + most_kept.max(1));
+            if let Some(gap) = arbiter.gap() {
+                prop_assert!(gap.first <= gap.last && gap.since <= now);
+            }
+            if what != 11 {
+                while let Some(event) = arbiter.poll(now) {
+                    match event {
+                        Event::Message((numbers, _)) => {
+                            prop_assert!(last.is_none_or(|last| numbers.last > last));
+                            last = Some(numbers.last);
+                        }
+                        Event::Gap(gap) => {
+                            prop_assert!(gap.first <= gap.last && last.is_none_or(|last| gap.first > last));
+                        }
+                        Event::Restart => last = None,
+                    }
+                }
+                prop_assert!(arbiter.poll_timeout().is_none_or(|due| due > now), "or it would be asked in a loop");
+            }
+        }
+    }
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        4 => 0_u64..40,
+        1 => (u64::MAX - 20)..=u64::MAX,
+        1 => any::<u64>(),
+    ]
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end
+    }
+}
+
+/// All times are in microseconds. The exchange sends number `n` at `n * EVERY`.
+const EVERY: u64 = 8_000;
+/// Each line is cut after this time, and the other one half of it later.
+const LIFE: u64 = 2_000_000;
+/// A message takes up to this long, but none overtakes another on its line.
+const DELAY: u64 = 300_000;
+/// A line that was cut is back within this time, with the number that is then the newest.
+const AWAY: u64 = 400_000;
+
+/// What a line brings over `cuts` connections: number, when, and on which connection.
+fn line(phase: u64, cuts: u64, random: &mut Random) -> Vec<(u64, u64, u64)> {
+    let mut brought = Vec::new();
+    let mut opened = 0_u64;
+    for connection in 0..cuts {
+        let cut = phase + (connection + 1) * LIFE;
+        let mut arrived = opened;
+        for number in opened.div_ceil(EVERY)..cut / EVERY {
+            // Bursts, and pauses in which the path holds all back.
+            let delay =
+                if random.below(50) == 0 { random.below(DELAY) } else { random.below(2_000) };
+            arrived = (number * EVERY + delay).max(arrived);
+            if arrived >= cut {
+                break; // under way when the connection was cut
+            }
+            brought.push((arrived, number, connection));
+        }
+        opened = cut + random.below(AWAY);
+    }
+    brought
+}
+
+/// 10,000 cuts on two lines, out of phase, delayed and reordered against each other.
+#[test]
+fn over_10_000_cuts_nothing_is_lost_or_doubled_or_later_than_need_be() {
+    let cuts = 5_000;
+    let random = &mut Random(7);
+    let lines = [line(0, cuts, random), line(LIFE / 2, cuts, random)];
+    let last = cuts * LIFE / EVERY - AWAY / EVERY - DELAY / EVERY; // up to here both lines cover each other
+
+    let mut first_arrival = vec![u64::MAX; usize::try_from(last).unwrap()];
+    let mut later_arrival = vec![0; first_arrival.len()];
+    for &(at, number, _) in lines.iter().flatten() {
+        if let Some(first) = first_arrival.get_mut(number as usize) {
+            *first = at.min(*first);
+            later_arrival[number as usize] = at.max(later_arrival[number as usize]);
+        }
+    }
+    let missing = lines.each_ref().map(|line| {
+        let brought: HashSet<u64> = line.iter().map(|&(_, number, _)| number).collect();
+        (0..last).filter(|number| !brought.contains(number)).count()
+    });
+    assert!(missing.iter().all(|&missing| missing > 50_000), "the lines lose much: {missing:?}");
+
+    let mut all: Vec<(u64, u64, usize, u64)> = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        all.extend(line.iter().map(|&(at, number, connection)| (at, number, index, connection)));
+    }
+    all.sort_unstable();
+
+    let mut arbiter: Arbiter<u64> = Arbiter::new();
+    arbiter.resync(0, Time::ZERO);
+    let mut open = [Some((0, arbiter.open())), Some((0, arbiter.open()))];
+    let mut delivered = Vec::with_capacity(all.len());
+    let (mut kept, mut due) = (0, 0);
+    for (at, number, index, connection) in all {
+        let now = Time::new(Duration::from_micros(at));
+        if open[index].as_ref().is_none_or(|(opened, _)| *opened != connection) {
+            let old = open[index].take();
+            arbiter.close(old.map(|(_, line)| line).expect("one is always open"));
+            open[index] = Some((connection, arbiter.open()));
+        }
+        let (_, line) = open[index].as_ref().expect("opened");
+        match arbiter.offer(line, number, now, || number) {
+            Verdict::Next => delivered.push((number, at)),
+            Verdict::Kept => kept += 1,
+            Verdict::Duplicate => {}
+            Verdict::Refused => panic!("there is room"),
+        }
+        while let Some(event) = arbiter.poll(now) {
+            match event {
+                Event::Message(number) => delivered.push((number, at)),
+                // Behind the end, where one line alone is left.
+                Event::Gap(gap) => assert!(gap.first >= last, "{gap:?}"),
+                Event::Restart => panic!("numbers only rise"),
+            }
+        }
+    }
+    assert!(kept > 10_000, "{kept} only: the lines have to be apart");
+    delivered.truncate(last as usize);
+    assert_eq!(delivered.len(), last as usize);
+    for (number, (delivered, at)) in delivered.into_iter().enumerate() {
+        assert_eq!(delivered, number as u64, "a gap, or one doubled");
+        // In order it could not have been earlier: when it and all before it had come over either line.
+        due = first_arrival[number].max(due);
+        assert_eq!(at, due, "{number} is late");
+        assert!(at <= later_arrival[number], "{number} is later than the later line");
+    }
+}

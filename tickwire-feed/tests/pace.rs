@@ -1,0 +1,128 @@
+//! No more than the exchange allows, whatever is asked for and when.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use proptest::prelude::*;
+use std::time::Duration;
+use tickwire::Time;
+use tickwire_feed::{Attempts, Pace, Paced};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+const fn ms(ms: u64) -> Time {
+    Time::new(Duration::from_millis(ms))
+}
+
+proptest! {
+    #[test]
+    fn no_stretch_of_a_window_has_more_than_the_most(
+        most in 1_u32..40,
+        at_once in 1_u32..50,
+        reserve in 0_u32..50,
+        window in prop_oneof![Just(SECOND), Just(Duration::from_secs(300)), Just(Duration::from_nanos(1_234_567))],
+        steps in prop::collection::vec((any::<bool>(), prop_oneof![3 => Just(0_u32), 3 => 0_u32..50, 1 => 0_u32..3_000]), 0..600),
+    ) {
+        let mut pace = Pace::new(most, window).at_once(at_once).reserve(reserve);
+        let (mut now, mut taken) = (Time::ZERO, Vec::new());
+        for (urgent, pause) in steps {
+            now = now + window * pause / 1_000;
+            match if urgent { pace.take_urgent(now) } else { pace.take(now) } {
+                Ok(()) => taken.push(now),
+                Err(again) => {
+                    prop_assert!(again > now && again - now <= window + SECOND / 1_000);
+                    if pause % 2 == 0 {
+                        now = again;
+                        prop_assert_eq!(pace.take_urgent(now), Ok(()), "at the time it named");
+                        taken.push(now);
+                    }
+                }
+            }
+        }
+        for (first, beyond) in taken.iter().zip(taken.iter().skip(most as usize)) {
+            prop_assert!(*beyond - *first >= window);
+        }
+    }
+}
+
+/// How many pass in `windows` full windows by a caller that takes all it can get.
+fn greedy(mut pace: Pace, windows: u32) -> u32 {
+    let (mut now, mut taken) = (Time::ZERO, 0);
+    while now < Time::ZERO + SECOND * windows {
+        match pace.take(now) {
+            Ok(()) => taken += 1,
+            Err(again) => now = again,
+        }
+    }
+    taken
+}
+
+#[test]
+fn what_is_allowed_is_had() {
+    assert!(greedy(Pace::new(5, SECOND), 100) >= 499);
+    assert!(greedy(Pace::new(5, SECOND).at_once(3), 100) >= 299);
+    assert!(greedy(Pace::new(5, SECOND).reserve(2), 100) >= 299);
+}
+
+#[test]
+fn out_of_range_is_the_nearest_and_no_panic() {
+    for (most, at_once, reserve, window) in [
+        (0, 0, 0, Duration::ZERO),
+        (u32::MAX, u32::MAX, u32::MAX, Duration::MAX),
+        (1, 1, 1, Duration::MAX),
+        (u32::MAX, u32::MAX, 0, Duration::MAX),
+    ] {
+        let mut pace = Pace::new(most, window).at_once(at_once).reserve(reserve);
+        for now in [Time::ZERO, ms(1), ms(u64::MAX / 1_000_000), Time::new(Duration::MAX)] {
+            let mut taken = 0_u32;
+            while pace.take(now).is_ok() && taken < 300_000 {
+                taken += 1;
+            }
+            let _ = pace.take_urgent(now);
+        }
+    }
+}
+
+#[test]
+fn an_order_overtakes_the_subscriptions_that_are_queued() {
+    let mut sending = Paced::new(Pace::new(4, SECOND).reserve(1));
+    for batch in 0..40 {
+        sending.push(batch);
+    }
+    let (mut now, mut sent) = (Time::ZERO, Vec::new());
+    while now < ms(5_000) {
+        while let Some(message) = sending.poll(now) {
+            sent.push((message, now));
+        }
+        now = sending.poll_timeout().unwrap();
+    }
+    let before = sent.len();
+    assert!((15..=16).contains(&before), "3 a second: {before}");
+    let now = ms(5_000); // a third of a second after a subscription at the earliest
+    sending.push_urgent(1_000);
+    assert_eq!(sending.poll(now), Some(1_000), "at once: one is kept for it");
+    sending.push_urgent(1_001);
+    let due = match sending.poll(now) {
+        Some(message) => panic!("{message} too early"),
+        None => sending.poll_timeout().unwrap(),
+    };
+    assert!(due - now <= Duration::from_millis(334), "the next of all: {:?}", due - now);
+    assert_eq!(sending.poll(due), Some(1_001), "in front of 24 subscriptions");
+    assert_eq!(sending.queued(), 40 - before);
+}
+
+#[test]
+fn a_refusal_of_the_address_keeps_all_its_connections_away() {
+    let minute = Duration::from_secs(60);
+    let mut attempts = Attempts::new(Pace::new(300, 5 * minute).at_once(300));
+    let now = ms(1_000);
+    assert_eq!(attempts.take(now), Ok(()));
+    assert_eq!(attempts.refused(503, Some(minute), now), None, "that connection's own affair");
+    assert_eq!(attempts.take(now), Ok(()));
+    assert_eq!(attempts.refused(429, Some(minute), now), Some(now + minute));
+    assert_eq!(attempts.refused(429, Some(SECOND), now), Some(now + minute), "the longest holds");
+    assert_eq!(attempts.take(now + SECOND), Err(now + minute));
+    assert_eq!(attempts.take(now + minute), Ok(()));
+    // Without a Retry-After, until what was counted is forgotten.
+    assert_eq!(attempts.refused(418, None, now + minute), Some(now + 6 * minute));
+    // A year is a mistake.
+    let year = Duration::from_secs(365 * 24 * 3600);
+    assert_eq!(attempts.refused(418, Some(year), now), Some(now + 3 * 24 * 60 * minute));
+}
