@@ -111,6 +111,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | build a message in the outgoing buffer | [`feed_with`](Sender::feed_with), [`feed_with_writer`](Sender::feed_with_writer) | no `Vec` of its own |
 //! | overtake waiting messages | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
+//! | find a feed that has died behind a live peer | [`Config::data_timeout`] | Pings are no data |
 //! | measure the round trip | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`probe`] |
 //! | see what went over a connection | `tap`, a feature | for bug reports, replayed into the core |
 //! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |
@@ -181,6 +182,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - The answer to a Close repeats its code and not its reason (§5.5.1 says "typically" the code).
 //! - Any byte received is a sign of life for the heartbeat, not only a Pong: a peer busy sending
 //!   something large is not dead.
+//! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001: it did nothing wrong, this
+//!   end leaves.
 //! - Exceeding one of our limits closes with 1009 for sizes, and 1008 for a count of fragments.
 //! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, since decoders differ;
 //!   any other fault in it is refused. A request without an Origin passes an allow-list unless

@@ -55,6 +55,9 @@ pub trait Core<I>: Outcome {
     /// A Pong came: tells the time, if that is waited for.
     fn time_pong(&mut self, io: &I);
 
+    /// Tells the time while input keeps coming, to the deadlines that this must not put off.
+    fn attend(&mut self, now: Time);
+
     /// A deadline that passed when nothing was left to receive that could show it.
     fn late(&self) -> Option<RecvError>;
 }
@@ -269,6 +272,11 @@ impl<I: Output> Core<I> for Whole {
         if self.conn.sender().pong_waits() {
             self.conn.sender_mut().time_pong(io.now());
         }
+    }
+
+    #[cold]
+    fn attend(&mut self, now: Time) {
+        self.conn.attend(now);
     }
 
     fn late(&self) -> Option<RecvError> {

@@ -89,8 +89,8 @@ impl Error {
     /// [`Backoff::after_error`](crate::Backoff::after_error) asks this and knows how long to wait.
     pub fn is_retryable(&self) -> bool {
         match self {
-            // The network failed, neither a rule was broken nor the application.
-            Self::Recv(error) => error.close_code().is_none(),
+            // The network or the feed failed, neither a rule was broken nor the application.
+            Self::Recv(error) => error.close_code().is_none() || *error == RecvError::DataTimeout,
             // Among others a socket option that the system lacks.
             Self::Io(error) => !matches!(
                 error.kind(),

@@ -205,6 +205,13 @@ impl<I: Io, H: Link<I>> Core<I> for Half<H> {
         }
     }
 
+    #[cold]
+    fn attend(&mut self, now: Time) {
+        if self.inbound.is_due(now) {
+            self.inbound.attend(now, &mut self.link.queue().tx);
+        }
+    }
+
     fn late(&self) -> Option<RecvError> {
         self.late
     }

@@ -52,8 +52,10 @@ pub(crate) enum Ready {
 pub struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
-    /// [`Config::stamp_reads`](crate::Config::stamp_reads).
-    stamp: bool,
+    /// Reads are noted: when they were made, or that they were.
+    noted: bool,
+    /// Something was read since the deadlines were last attended to.
+    fresh: bool,
     /// Why there is no item: put here by a poll, taken by the call that returns it, so that nothing
     /// wide goes through futures.
     failed: Option<Error>,
@@ -64,11 +66,12 @@ pub struct Socket<C, I> {
 impl<C: Core<I>, I: Input<C>> Socket<C, I> {
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
-        let stamp = core.inbound().stamps_reads();
+        let noted = core.inbound().stamps_reads() || core.inbound().is_watched();
         Self {
             core,
             io,
-            stamp,
+            noted,
+            fresh: false,
             failed: None,
             #[cfg(feature = "_task")]
             polled: task::polls::Polled::default(),
@@ -119,6 +122,10 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
                 Ok(Step::NeedInput) => {}
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
+            if self.fresh {
+                self.attend();
+                continue;
+            }
             // Reading goes on while writing is blocked; otherwise two peers could wait for each other.
             self.write(cx);
             let read = self.poll_read(cx);
@@ -163,12 +170,29 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
 
     #[inline(always)]
     pub(crate) fn commit(&mut self, n: usize) {
-        let rx = self.core.inbound().receiver_mut();
-        if self.stamp {
-            rx.commit_at(n, self.io.now());
+        if self.noted {
+            self.commit_noted(n);
         } else {
-            rx.commit(n);
+            self.core.inbound().receiver_mut().commit(n);
         }
+    }
+
+    #[inline(never)]
+    fn commit_noted(&mut self, n: usize) {
+        let inbound = self.core.inbound();
+        self.fresh = inbound.is_watched();
+        if inbound.stamps_reads() {
+            inbound.receiver_mut().commit_at(n, self.io.now());
+        } else {
+            inbound.receiver_mut().commit(n);
+        }
+    }
+
+    /// Tells the time though no read would block: for deadlines that a flood must not put off.
+    #[cold]
+    fn attend(&mut self) {
+        self.fresh = false;
+        self.core.attend(self.io.now());
     }
 
     fn end_of_stream(&mut self) {

@@ -34,6 +34,7 @@ pub struct Config {
     pub(crate) explain_violations: bool,
     pub(crate) stamp_reads: bool,
     pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) data_timeout: Option<Duration>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) frame_timeout: Duration,
@@ -62,6 +63,7 @@ impl Default for Config {
             explain_violations: false,
             stamp_reads: false,
             heartbeat: None,
+            data_timeout: None,
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             frame_timeout: Duration::from_secs(60),
@@ -197,6 +199,24 @@ impl Config {
     /// Pings a silent peer and gives up a dead one; default off. [`Heartbeat`] has presets.
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// How long the peer may send no data; default: any time. Control frames do not count, so this finds a feed
+    /// that has died behind a server which still pings, or answers the [heartbeat](Self::heartbeat)'s Pings.
+    ///
+    /// It runs from when the connection opens. A message that arrives starts it anew, text or binary and
+    /// whatever it says, an application's own `pong` too; so does each byte of a payload, so that a long message on
+    /// a slow line is no silence. Pings, Pongs and fragments without payload do not.
+    ///
+    /// When it has passed, or up to a fifth later, since each timeout has five checks, the connection fails with
+    /// [`DataTimeout`](crate::RecvError::DataTimeout). What was received is delivered first, and the peer, which
+    /// may be alive, is told by a Close with 1001. Receiving calls drive it, and have read everything there is before
+    /// they judge: a program that receives late loses nothing. While reading is paused, as in a `send`
+    /// that waits, it does not run. Below 5 ms counts as 5 ms. It reads the clock for each read,
+    /// some 20 ns.
+    pub fn data_timeout(mut self, timeout: Duration) -> Self {
+        self.data_timeout = Some(timeout);
         self
     }
 

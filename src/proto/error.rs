@@ -97,6 +97,10 @@ pub enum RecvError {
     /// Nothing arrived within the heartbeat's timeout after a Ping was written.
     #[error("no sign of life from the peer within the heartbeat's timeout")]
     PongTimeout,
+    /// No message, nor a byte of one, arrived within [`data_timeout`](crate::Config::data_timeout), though
+    /// the peer may be alive; answered with Close 1001.
+    #[error("no data from the peer within the data timeout")]
+    DataTimeout,
     /// The peer did not answer our Close in time.
     #[error("no Close from the peer within the close timeout")]
     CloseTimeout,
@@ -119,6 +123,7 @@ impl RecvError {
             }
             Self::TooManyFragments { .. } => Some(CloseCode::POLICY_VIOLATION),
             Self::Failed { code } => Some(code),
+            Self::DataTimeout => Some(CloseCode::GOING_AWAY),
             Self::UnexpectedEof
             | Self::PongTimeout
             | Self::CloseTimeout

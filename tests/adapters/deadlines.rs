@@ -4,10 +4,11 @@ use crate::{
     end::End,
     line::How,
     meet, recv_error,
-    support::wire::{PING, PONG, TEXT, text},
+    support::wire::{CLOSE, PING, PONG, TEXT, close_body, text},
 };
 use std::{
     io::Write,
+    thread,
     time::{Duration, Instant},
 };
 use tickwire::{CloseCode, Config, Error, Heartbeat, RecvError, Role};
@@ -18,6 +19,9 @@ crate::everywhere! {
     an_answer_to_our_close_is_not_waited_for_forever
     a_peer_that_does_not_read_is_given_up
     a_frame_that_does_not_end_is_given_up
+    a_feed_that_only_pings_is_given_up_and_told
+    a_flood_of_pings_hides_no_dead_feed
+    who_receives_late_gets_what_came
 }
 
 /// Passes `f`, and says that it took as long as the deadline, or not too much longer.
@@ -100,6 +104,77 @@ fn a_frame_that_does_not_end_is_given_up<E: End>() {
     let config = Config::default().frame_timeout(150 * MS);
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         assert_eq!(takes(150 * MS, || recv_error(end.recv())), RecvError::FrameTimeout);
+        done.send(()).unwrap();
+    });
+}
+
+/// The Close that tells of a feed that has died, behind Pongs.
+fn told_of_it(peer: &mut Peer) {
+    loop {
+        match peer.hear() {
+            Some((PONG, _)) => {}
+            heard => break assert_eq!(heard, Some((CLOSE, close_body(1001, "")))),
+        }
+    }
+}
+
+fn a_feed_that_only_pings_is_given_up_and_told<E: End>() {
+    let far = |peer: &mut Peer| {
+        peer.say(TEXT, b"tick");
+        // Often enough that no read of a thread waits for long.
+        for _ in 0..100 {
+            peer.say(PING, b"alive");
+            match peer.hear().unwrap() {
+                (PONG, _) => thread::sleep(5 * MS),
+                (CLOSE, code) => return assert_eq!(code, close_body(1001, "")),
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("not found");
+    };
+    let config = Config::default().data_timeout(200 * MS).close_timeout(500 * MS);
+    meet(Role::Client, &config, How::PLAIN, far, |mut end: E| {
+        assert_eq!(end.recv().unwrap(), Some(text("tick")));
+        let error = takes(200 * MS, || end.recv()).unwrap_err();
+        assert!(error.is_retryable());
+        assert_eq!(recv_error(Err::<(), _>(error)), RecvError::DataTimeout);
+        assert!(end.send(&binary(1)).is_err());
+    });
+}
+
+fn a_flood_of_pings_hides_no_dead_feed<E: End>() {
+    // No read ever has to wait.
+    let far = |peer: &mut Peer| {
+        let thousand = peer.frame(PING, b"").repeat(1000);
+        let mut io = peer.io.try_clone().unwrap();
+        let flood = thread::spawn(move || while io.write_all(&thousand).is_ok() {});
+        told_of_it(peer);
+        flood.join().unwrap();
+    };
+    let config = Config::default().data_timeout(200 * MS).close_timeout(500 * MS);
+    meet(Role::Client, &config, How::PLAIN, far, |mut end: E| {
+        assert_eq!(takes(200 * MS, || recv_error(end.recv())), RecvError::DataTimeout);
+    });
+}
+
+fn who_receives_late_gets_what_came<E: End>() {
+    let ((go, gone), (done, told)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let far = move |peer: &mut Peer| {
+        peer.say(TEXT, b"first");
+        gone.recv().unwrap();
+        // Pings that fill more than one read, and a message behind them.
+        let many = [peer.frame(PING, b"").repeat(20_000), peer.frame(TEXT, b"second")].concat();
+        peer.io.write_all(&many).unwrap();
+        told.recv().unwrap();
+    };
+    let config = Config::default().data_timeout(200 * MS);
+    meet(Role::Client, &config, How::PLAIN, far, |mut end: E| {
+        assert_eq!(end.recv().unwrap(), Some(text("first")));
+        assert!(end.recv_for(90 * MS).is_none()); // which has looked meanwhile
+        go.send(()).unwrap();
+        thread::sleep(400 * MS);
+        assert_eq!(end.recv().unwrap(), Some(text("second")));
+        assert_eq!(takes(190 * MS, || recv_error(end.recv())), RecvError::DataTimeout);
         done.send(()).unwrap();
     });
 }

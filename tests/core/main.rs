@@ -25,6 +25,7 @@ mod handshake_server;
 mod http;
 mod lending;
 mod limits;
+mod liveness;
 mod messages;
 mod out_buffer;
 mod outbox;

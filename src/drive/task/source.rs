@@ -100,7 +100,7 @@ fn poll_until<I: Timer, C: Core<I> + Deadlines>(
         } else {
             // A task that used up its budget cannot read: silence proves nothing then.
             // The timer shares the budget.
-            if at > Time::ZERO && !core.inbound().receiver_mut().heard() {
+            if at > Time::ZERO && core.inbound().may_be_silent() {
                 ready!(io.poll_sleep(at, cx));
             }
             if core.tell(now) {

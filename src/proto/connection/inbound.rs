@@ -120,7 +120,7 @@ impl Inbound {
     /// When to tell the time next; `None`: not until something else happens.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
-        if self.rx.is_idle() && tx.is_idle() && !self.timers.beats() {
+        if self.rx.is_idle() && tx.is_idle() && !self.timers.ticks() {
             debug_assert_eq!(self.earliest(tx), None, "nothing has begun that has to end");
             return None;
         }
@@ -152,6 +152,31 @@ impl Inbound {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
         timers.handle(now, rx, tx, phase).inspect_err(|&error| rx.cut_off(error))
+    }
+
+    /// Whether there are deadlines to [`attend`](Self::attend) to.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.timers.attends().is_some()
+    }
+
+    /// Whether a deadline that is told the time may find that the peer was silent.
+    pub(crate) fn may_be_silent(&self) -> bool {
+        !self.rx.heard() || self.is_watched()
+    }
+
+    /// Whether [`attend`](Self::attend) is due.
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        self.timers.attends().is_some_and(|at| at <= now)
+    }
+
+    /// Tells the time while input keeps coming, to the deadlines that this must not put off; everything read
+    /// was stepped over.
+    pub(crate) fn attend(&mut self, now: Time, tx: &mut Sender) {
+        let phase = self.phase(tx);
+        let Self { rx, timers, .. } = self;
+        if let Err(error) = timers.attend(now, rx, phase, true) {
+            rx.cut_off(error);
+        }
     }
 
     /// Says that the stream was shut for writing.

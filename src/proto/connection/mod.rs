@@ -13,6 +13,7 @@ mod receiver;
 mod recv_buffer;
 mod rtt;
 mod sender;
+mod silence;
 mod stall;
 mod timers;
 
@@ -287,14 +288,15 @@ impl Connection {
     ///
     /// Call it after a read that would have waited, or while reading is
     /// [paused](Self::set_paused): a Pong still unread in the system would not count as a sign
-    /// of life.
+    /// of life. If input keeps coming, so that no read would wait, call it once it is due, after everything
+    /// read was stepped over.
     ///
     /// # Errors
     ///
     /// A deadline has passed: [`PongTimeout`](RecvError::PongTimeout),
     /// [`FrameTimeout`](RecvError::FrameTimeout), [`CloseTimeout`](RecvError::CloseTimeout),
-    /// [`WriteTimeout`](RecvError::WriteTimeout). [`step`](Self::step) repeats it after
-    /// delivering everything received.
+    /// [`WriteTimeout`](RecvError::WriteTimeout), [`DataTimeout`](RecvError::DataTimeout).
+    /// [`step`](Self::step) repeats it after delivering everything received.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         self.inbound.handle_timeout(now, &mut self.tx)
     }
@@ -394,6 +396,13 @@ impl Connection {
     #[inline(always)]
     pub(crate) fn inbound(&mut self) -> &mut Inbound {
         &mut self.inbound
+    }
+
+    /// Tells the time while input keeps coming.
+    pub(crate) fn attend(&mut self, now: Time) {
+        if self.inbound.is_due(now) {
+            self.inbound.attend(now, &mut self.tx);
+        }
     }
 
     /// The parts, for a connection that is used from two tasks or threads.

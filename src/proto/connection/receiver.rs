@@ -8,6 +8,7 @@ mod progress;
 mod quick;
 mod read;
 mod received;
+mod signs;
 mod walk;
 
 use super::inbound::respond;
@@ -75,6 +76,9 @@ pub struct Receiver {
     total: u64,
     /// Where in the stream the frame in progress began.
     begun: u64,
+    /// How many of the bytes consumed are no data: control frames, and headers that `quick` did not take;
+    /// less one for each message that ended in `walk`, since one may have no payload.
+    not_data: u64,
     read: LastRead,
     pub(super) tally: Tally,
     limits: Limits,
@@ -159,6 +163,7 @@ impl Receiver {
             message: None,
             total: 0,
             begun: 0,
+            not_data: 0,
             read: LastRead::default(),
             tally: Tally::default(),
             limits: Limits::new(config),
@@ -426,16 +431,6 @@ impl Receiver {
         self.error().or(self.late)
     }
 
-    /// Whether something arrived since `take_heard` was last called.
-    pub(crate) fn heard(&self) -> bool {
-        self.heard
-    }
-
-    /// Whether something arrived since the last call.
-    pub(super) fn take_heard(&mut self) -> bool {
-        core::mem::take(&mut self.heard)
-    }
-
     /// Whether the connection is open, and nothing is here of the next message.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
@@ -460,20 +455,6 @@ impl Receiver {
     /// The position in the stream of the first byte not consumed.
     fn place(&self) -> u64 {
         self.total.wrapping_sub(self.buf.wire_len() as u64)
-    }
-
-    /// The position in the stream where the partial frame began, if there is one and its time is
-    /// limited.
-    pub(crate) fn partial_frame(&self) -> Option<u64> {
-        match self.state {
-            State::Payload { .. } | State::Control { .. }
-                if !self.in_chunks() || self.is_too_large() =>
-            {
-                Some(self.begun)
-            }
-            State::Header if self.buf.wire_len() > 0 => Some(self.place()),
-            _ => None,
-        }
     }
 }
 

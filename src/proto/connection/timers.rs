@@ -3,12 +3,13 @@
 //! Receiving only sets a flag: no clock is read and no timer moved for a message. A timer that was
 //! never armed is due at once, and its first call arms it, so that only `handle_timeout`
 //! takes the time. Adapters sleep until a deadline and tell the time.
-use super::{Receiver, Sender, closing::Phase};
+use super::{Receiver, Sender, closing::Phase, silence::Silence};
 use crate::proto::{
     config::{Config, Heartbeat},
     error::RecvError,
     time::Time,
 };
+use alloc::boxed::Box;
 use core::time::Duration;
 
 /// How often per interval to check whether something came. A Ping thus goes after an interval of
@@ -22,6 +23,8 @@ pub(super) struct Timers {
     frame_timeout: Duration,
     close_timeout: Duration,
     beat: Beat,
+    /// Boxed, since most connections have none.
+    silence: Option<Box<Silence>>,
     /// Where the partial frame began, and until when it has to be whole.
     frame: Option<(u64, Time)>,
     /// The phase of the end, and until when it has to be over.
@@ -58,6 +61,7 @@ impl Timers {
             frame_timeout: config.frame_timeout,
             close_timeout: config.close_timeout,
             beat: Beat::Unarmed,
+            silence: config.data_timeout.map(|timeout| Box::new(Silence::new(timeout))),
             frame: None,
             end: None,
             paused: false,
@@ -69,6 +73,7 @@ impl Timers {
     /// The shortest of all timeouts here.
     pub(super) fn shortest(&self) -> Duration {
         let ends = self.frame_timeout.min(self.close_timeout);
+        let ends = self.silence.as_ref().map_or(ends, |s| ends.min(s.between_looks()));
         self.heartbeat.map_or(ends, |h| ends.min(between_looks(h)).min(h.timeout))
     }
 
@@ -79,6 +84,9 @@ impl Timers {
             Beat::Pinging | Beat::Pinged { .. } => Beat::Pinging,
             Beat::Unarmed | Beat::Listening { .. } => Beat::Unarmed,
         };
+        if let Some(silence) = &mut self.silence {
+            silence.restart();
+        }
     }
 
     #[inline]
@@ -89,14 +97,22 @@ impl Timers {
             if let Beat::Pinged { .. } = self.beat {
                 self.beat = Beat::Pinging;
             }
+            if let Some(silence) = &mut self.silence {
+                silence.pause();
+            }
         }
         self.paused = paused;
     }
 
-    /// Whether there is a heartbeat.
+    /// Whether there is always a deadline while the connection is open.
     #[inline]
-    pub(super) fn beats(&self) -> bool {
-        self.heartbeat.is_some()
+    pub(super) fn ticks(&self) -> bool {
+        self.heartbeat.is_some() || self.silence.is_some()
+    }
+
+    /// Whether deadlines are to be looked at though input keeps coming: when `attend` is due.
+    pub(super) fn attends(&self) -> Option<Time> {
+        self.silence.as_ref().map(|silence| silence.next())
     }
 
     /// Whether the last phase timed out.
@@ -122,7 +138,8 @@ impl Timers {
             Beat::Pinging => tx.beat_written().then_some(Time::ZERO),
             Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } => Some(at),
         };
-        [end, frame, beat, pong].into_iter().flatten().min()
+        let data = self.attends().filter(|_| phase == Phase::Open);
+        [end, frame, beat, data, pong].into_iter().flatten().min()
     }
 
     pub(super) fn handle(
@@ -139,7 +156,28 @@ impl Timers {
         self.judge(now, rx, tx, phase).inspect_err(|&error| {
             self.late = Some(error);
             tx.write_failed();
-        })
+        })?;
+        self.attend(now, rx, phase, false)
+    }
+
+    /// The deadline on data alone, which a flood of Pings must not keep from being looked at. `busy`: input
+    /// keeps coming.
+    pub(super) fn attend(
+        &mut self,
+        now: Time,
+        rx: &Receiver,
+        phase: Phase,
+        busy: bool,
+    ) -> Result<(), RecvError> {
+        if phase == Phase::Open
+            && !self.paused
+            && !rx.ended()
+            && self.silence.as_mut().is_some_and(|silence| silence.is_over(now, rx, busy))
+        {
+            self.silence = None;
+            return Err(RecvError::DataTimeout);
+        }
+        Ok(())
     }
 
     fn judge(

@@ -225,6 +225,7 @@ impl Receiver {
     fn enter(&mut self, header: Header, len: usize) {
         self.begun = self.place();
         self.buf.skip(len);
+        self.not_data = self.not_data.wrapping_add(len as u64);
         self.begin(header);
     }
 
@@ -262,6 +263,7 @@ impl Receiver {
         let skipped = too_big.then(|| self.skip_message(self.limits.message_too_big()));
         if last {
             self.message = None;
+            self.not_data = self.not_data.wrapping_sub(1);
         }
         if skipped.is_some() {
             return Ok(skipped);
@@ -354,6 +356,7 @@ impl Receiver {
         mask: Option<Masker>,
     ) -> Result<Step, RecvError> {
         let range = self.buf.take_aside(len);
+        self.not_data = self.not_data.wrapping_add(len as u64);
         let payload = self.buf.get_mut(range.clone());
         if let Some(mut mask) = mask {
             mask.apply(payload);
