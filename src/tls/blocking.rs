@@ -8,14 +8,14 @@
 //! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
 //!   Its holder gives it back while it holds `session`, in the look that found nothing more to write. A
 //!   writer waits for it; a reader only tries, since the writer may be stuck until we read the peer.
+mod output;
+
+use self::output::{Shared, lock};
 use crate::{
-    blocking::{
-        Stream,
-        io::{flush, read, write},
-    },
+    blocking::{Stream, io::read},
     drive::Error,
     proto::url::Target,
-    tls::{self, Session, buffer::Buffer},
+    tls::{self, Session},
 };
 use ::rustls::{ClientConfig, Connection, ServerConfig};
 use std::{
@@ -24,8 +24,8 @@ use std::{
     net::TcpStream,
     ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, MutexGuard,
+        atomic::{AtomicU64, Ordering},
     },
     task::Poll,
     time::{Duration, Instant},
@@ -75,98 +75,8 @@ pub struct TlsStream<S = TcpStream> {
     part: fn(&mut Self),
 }
 
-#[derive(Debug)]
-struct Shared {
-    input: Mutex<()>,
-    output: Mutex<Output>,
-    session: Mutex<Session>,
-    /// How many streams share it: the last one sends close_notify.
-    handles: AtomicUsize,
-}
-
 /// No limit.
 const FOREVER: u64 = u64::MAX;
-
-/// Ciphertext to be written.
-#[derive(Debug, Default)]
-struct Output {
-    bytes: Buffer,
-    /// The stream took some that it has not been asked to flush.
-    dirty: bool,
-}
-
-/// A panic, of which there should be none, leaves nothing here half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    fn session(&self) -> MutexGuard<'_, Session> {
-        lock(&self.session)
-    }
-
-    /// The right to write, if nobody has it.
-    fn try_output(&self) -> Option<MutexGuard<'_, Output>> {
-        match self.output.try_lock() {
-            Ok(output) => Some(output),
-            Err(TryLockError::Poisoned(output)) => Some(output.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
-    /// Writes everything, then, where `flushes` is set and the stream took any since the last flush,
-    /// flushes it, and gives the right back. `WouldBlock`: something is left.
-    fn drain(
-        &self,
-        io: &mut impl Stream,
-        mut output: MutexGuard<'_, Output>,
-        flushes: bool,
-    ) -> io::Result<()> {
-        loop {
-            output.send(io)?;
-            if flushes && output.dirty {
-                output.flush(io)?;
-            }
-            let mut session = self.session();
-            if !session.has_outgoing() {
-                if !output.dirty {
-                    session.flushed();
-                }
-                drop(output);
-                return Ok(());
-            }
-            output.bytes = session.take_outgoing();
-        }
-    }
-
-    /// Writes and flushes everything, unless another thread is doing so.
-    fn try_send(&self, io: &mut impl Stream) -> io::Result<()> {
-        self.try_output().map_or(Ok(()), |output| self.drain(io, output, true))
-    }
-}
-
-impl Output {
-    fn send(&mut self, io: &mut impl Stream) -> io::Result<()> {
-        while !self.bytes.is_empty() {
-            match write(io, &[IoSlice::new(self.bytes.filled())]) {
-                Poll::Ready(n) => self.bytes.consume(n?),
-                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
-            }
-            self.dirty = true;
-        }
-        self.bytes.shed();
-        Ok(())
-    }
-
-    fn flush(&mut self, io: &mut impl Stream) -> io::Result<()> {
-        match flush(io) {
-            Poll::Ready(done) => done?,
-            Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
-        }
-        self.dirty = false;
-        Ok(())
-    }
-}
 
 impl<S: Stream> TlsStream<S> {
     /// As a client of the server at `target`, such as [`Request::target`]: its certificate has to be
@@ -198,13 +108,7 @@ impl<S: Stream> TlsStream<S> {
     }
 
     fn of(io: S, session: Session) -> Self {
-        let shared = Arc::new(Shared {
-            input: Mutex::new(()),
-            output: Mutex::default(),
-            session: Mutex::new(session),
-            handles: AtomicUsize::new(1),
-        });
-        Self { io, shared, limit: AtomicU64::new(FOREVER), part: Self::part }
+        Self { io, shared: Shared::new(session), limit: AtomicU64::new(FOREVER), part: Self::part }
     }
 
     /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
@@ -270,23 +174,10 @@ impl<S: Stream> TlsStream<S> {
 
     fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            let Self { io, shared, .. } = self;
-            let mut output = lock(&shared.output);
-            output.send(io)?;
-            let mut session = shared.session();
-            if session.is_handshaking() {
-                session.may_write()?;
-                drop((session, output));
-                self.agree()?;
-                continue;
+            match self.shared.write(&mut self.io, from)? {
+                Some(taken) => return Ok(taken),
+                None => self.agree()?,
             }
-            let taken = session.write_slices(from)?;
-            output.bytes = session.take_outgoing();
-            drop(session);
-            return match shared.drain(io, output, false) {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-                _ => Ok(taken), // what is left is for the flush
-            };
         }
     }
 
@@ -418,9 +309,7 @@ impl<S: Stream> Write for TlsStream<S> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut output = lock(&self.shared.output);
-        output.dirty = true; // a flush is passed on even if nothing was written here
-        self.shared.drain(&mut self.io, output, true)
+        self.shared.flush(&mut self.io)
     }
 }
 
@@ -454,7 +343,7 @@ impl<S: Stream> Stream for TlsStream<S> {
     /// Sends a close_notify, then ends writing.
     fn shutdown(&mut self) -> io::Result<()> {
         self.shared.session().close(); // once
-        let drained = self.shared.drain(&mut self.io, lock(&self.shared.output), true);
+        let drained = self.shared.flush(&mut self.io);
         self.io.shutdown().and(drained)
     }
 

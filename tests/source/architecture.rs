@@ -84,10 +84,9 @@ fn sources() -> Vec<Source> {
 impl Source {
     /// What the module tree above it calls it: the stream of an adapter over TLS is the adapter's.
     fn name(&self) -> &str {
+        let adapter = |name: &&String| matches!(&name[..], "tokio" | "blocking");
         match &self.module[..] {
-            [tls, .., adapter] if tls == "tls" && matches!(&adapter[..], "tokio" | "blocking") => {
-                adapter
-            }
+            [tls, inside @ ..] if tls == "tls" => inside.iter().find(adapter).unwrap_or(tls),
             module => &module[0],
         }
     }
