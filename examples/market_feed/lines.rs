@@ -49,7 +49,7 @@ const TOGETHER: usize = 64;
 
 /// When ticks are due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Pace {
+pub enum Pace {
     /// As the system's timers have it: every millisecond, those that have become due.
     #[default]
     Timer,
@@ -60,16 +60,16 @@ pub(crate) enum Pace {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    pub(crate) feeds: usize,
-    pub(crate) lines: usize,
+pub struct Plan {
+    pub feeds: usize,
+    pub lines: usize,
     /// Ticks a second, of all feeds together.
-    pub(crate) rate: u32,
-    pub(crate) pace: Pace,
+    pub rate: u32,
+    pub pace: Pace,
     /// How late a line may be.
-    pub(crate) late: Duration,
+    pub late: Duration,
     /// How often each connection is cut.
-    pub(crate) cut_every: Option<Duration>,
+    pub cut_every: Option<Duration>,
 }
 
 /// All feeds, and what their sessions share.

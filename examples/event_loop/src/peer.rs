@@ -15,7 +15,7 @@ use tickwire::{
         Progress,
         server::{Accept, Handshake, Rejection},
     },
-    tls::{TlsError, rustls::ServerConfig},
+    tls::{Session, TlsError, rustls::ServerConfig},
 };
 
 /// Reads in one turn: a peer that never stops sending must not keep the others waiting.
@@ -74,7 +74,8 @@ impl Peer {
     ///
     /// For a configuration of TLS that cannot be.
     pub fn new(stream: TcpStream, shared: &Shared) -> Result<Self, TlsError> {
-        let socket = Socket::new(stream, shared.tls.clone())?;
+        let tls = shared.tls.clone().map(Session::server).transpose()?;
+        let socket = Socket::new(stream, tls, true);
         let stage = Stage::Opening(Handshake::new(&shared.config));
         Ok(Self { socket, stage, deadline: None })
     }

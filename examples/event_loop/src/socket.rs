@@ -6,12 +6,8 @@ use mio::{event::Event, net::TcpStream};
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::Shutdown,
-    sync::Arc,
 };
-use tickwire::{
-    Connection,
-    tls::{Session, TlsError, rustls::ServerConfig},
-};
+use tickwire::{Connection, tls::Session};
 
 pub struct Socket {
     tcp: Tcp,
@@ -34,10 +30,10 @@ struct Tcp {
 }
 
 impl Socket {
-    pub fn new(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> Result<Self, TlsError> {
-        let tcp = Tcp { stream, readable: false, writable: true, broken: false, shut: false };
-        let tls = tls.map(Session::server).transpose()?.map(Box::new);
-        Ok(Self { tcp, tls, holds: false })
+    /// `connected`: it takes bytes already; one that is being dialed does when the system says so.
+    pub fn new(stream: TcpStream, tls: Option<Session>, connected: bool) -> Self {
+        let tcp = Tcp { stream, readable: false, writable: connected, broken: false, shut: false };
+        Self { tcp, tls: tls.map(Box::new), holds: false }
     }
 
     pub fn note(&mut self, event: &Event) {
@@ -130,12 +126,22 @@ impl Socket {
         true
     }
 
+    /// Bytes of an opening handshake: returns how many were taken, which is none before TLS has shaken hands.
+    pub fn say(&mut self, text: &[u8]) -> io::Result<usize> {
+        let Self { tcp, tls, .. } = self;
+        match tls {
+            None => tcp.write(text),
+            Some(tls) => {
+                let n = tls.write(&mut &text[..])?;
+                let _ = tcp.send(tls); // what is left of it is sent at an event
+                Ok(n)
+            }
+        }
+    }
+
     /// Short, and the first that is written: the system has room for it.
     pub fn say_last(&mut self, text: &[u8]) {
-        let _ = match &mut self.tls {
-            None => self.tcp.write(text),
-            Some(tls) => tls.write(&mut &text[..]),
-        };
+        let _ = self.say(text);
         self.shut_down();
     }
 

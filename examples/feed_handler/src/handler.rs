@@ -1,0 +1,163 @@
+//! The loop: wait for the system to say which streams can go on, give each line its turn, arm deadlines.
+use crate::{
+    BoxError,
+    feed::Feed,
+    line::{Line, Shared, Turn},
+    stages::Stages,
+};
+use mio::{Events, Poll, Token};
+use std::{
+    collections::BTreeSet,
+    io::{self, ErrorKind},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
+use tickwire::{
+    Backoff, Config, Entropy, Heartbeat, SystemEntropy, Time, tls::rustls::ClientConfig,
+};
+
+/// A feed, and where its lines are.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// The exchange's number of the feed.
+    pub feed: usize,
+    pub lines: Vec<String>,
+}
+
+/// Many feeds on one thread.
+pub struct Handler {
+    poll: Poll,
+    events: Events,
+    feeds: Vec<Feed>,
+    /// By token.
+    lines: Vec<Line>,
+    /// What is armed for each line, and behind them for each feed.
+    armed: Vec<Option<Time>>,
+    /// The same in order; each is here once at most.
+    deadlines: BTreeSet<(Time, usize)>,
+    /// Lines whose turn was over before they had read everything.
+    again: Vec<usize>,
+    shared: Shared,
+}
+
+impl Handler {
+    /// # Errors
+    ///
+    /// For URLs that are none, names that cannot be resolved, and a system that cannot wait.
+    pub fn new(subscriptions: &[Subscription], tls: Arc<ClientConfig>) -> Result<Self, BoxError> {
+        let config = Config::default().heartbeat(Heartbeat::TRADING);
+        let mut entropy = SystemEntropy::new()?;
+        let mut lines = Vec::new();
+        for (feed, subscription) in subscriptions.iter().enumerate() {
+            for url in &subscription.lines {
+                let mut seed = [0; 8];
+                entropy.fill(&mut seed);
+                let mut backoff = Backoff::seeded(u64::from_le_bytes(seed));
+                backoff.first_delay = Duration::from_millis(50); // else what 5 s are, and a minute
+                backoff.max_delay = Duration::from_secs(5);
+                lines.push(Line::new(feed, url, backoff)?);
+            }
+        }
+        let feeds: Vec<_> = subscriptions.iter().map(|s| Feed::new(s.feed)).collect();
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            armed: vec![None; lines.len() + feeds.len()],
+            again: (0..lines.len()).collect(), // to be dialed
+            feeds,
+            lines,
+            deadlines: BTreeSet::new(),
+            shared: Shared::new(config, tls, Stages::new()?),
+        })
+    }
+
+    pub fn feeds(&self) -> &[Feed] {
+        &self.feeds
+    }
+
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    pub fn stages(&mut self) -> &mut Stages {
+        &mut self.shared.stages
+    }
+
+    /// How many messages there have been.
+    pub fn messages(&self) -> u64 {
+        self.shared.messages
+    }
+
+    /// One round: waits, for `most` at most, and gives each line that can go on its turn.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot wait.
+    pub fn turn(&mut self, most: Duration) -> io::Result<()> {
+        let timeout = match self.deadlines.first() {
+            _ if !self.again.is_empty() => Duration::ZERO,
+            Some(&(at, _)) => most.min(at - self.shared.now()),
+            None => most,
+        };
+        let mut events = mem::replace(&mut self.events, Events::with_capacity(0));
+        let waited = self.poll.poll(&mut events, Some(timeout));
+        for event in &events {
+            let Token(at) = event.token();
+            self.lines[at].note(event);
+            self.give_turn(at);
+        }
+        self.events = events;
+        for at in mem::take(&mut self.again) {
+            self.give_turn(at);
+        }
+        while let Some(&(time, at)) = self.deadlines.first()
+            && time <= self.shared.now()
+        {
+            self.arm(at, None);
+            match at.checked_sub(self.lines.len()) {
+                None => self.give_turn(at),
+                Some(feed) => {
+                    self.feeds[feed].settle(time);
+                    self.look_after(feed);
+                }
+            }
+        }
+        match waited {
+            Err(error) if error.kind() != ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn give_turn(&mut self, at: usize) {
+        let line = &mut self.lines[at];
+        let feed = line.feed;
+        match line.turn(at, &mut self.feeds[feed], &mut self.shared, self.poll.registry()) {
+            // One that is early costs a look, so that a deadline which moves on stays where it is.
+            Turn::Wait(Some(next)) if self.armed[at].is_some_and(|armed| armed <= next) => {}
+            Turn::Wait(next) => self.arm(at, next),
+            Turn::Again => self.again.push(at),
+        }
+        self.look_after(feed);
+    }
+
+    /// A gap is to be looked at when it is lost; then a line is to ask for a snapshot.
+    fn look_after(&mut self, at: usize) {
+        let feed = &self.feeds[at];
+        let (next, asks) = (feed.poll_timeout(), feed.wants_to_ask());
+        self.arm(self.lines.len() + at, next);
+        if asks && let Some(line) = self.lines.iter().position(|l| l.feed == at && l.is_open()) {
+            self.again.push(line);
+        }
+    }
+
+    fn arm(&mut self, at: usize, next: Option<Time>) {
+        let armed = &mut self.armed[at];
+        if *armed != next {
+            self.deadlines.extend(next.map(|time| (time, at)));
+            if let Some(armed) = mem::replace(armed, next) {
+                self.deadlines.remove(&(armed, at));
+            }
+        }
+    }
+}

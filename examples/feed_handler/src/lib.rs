@@ -1,0 +1,49 @@
+//! The client end of a trading system: see `main.rs`, which says how to run it.
+//!
+//! | file       | what is there                                                                       |
+//! |------------|-------------------------------------------------------------------------------------|
+//! | `handler`  | the loop: one thread, all lines of all feeds, their deadlines                       |
+//! | `line`     | a connection: dialed, shaken hands with, subscribed, read, dialed again             |
+//! | `feed`     | what becomes of the messages: lines arbitrated, the book rebuilt and checked        |
+//! | `report`   | what each feed lost                                                                 |
+//! | `stages`   | how long each stage takes                                                           |
+//! | `exchange` | the server of `market_feed --lines` on a thread of this process                     |
+//! | `misbehaving` | feeds that are no use, for the others to bear                                    |
+//!
+//! The stream, plain or under TLS, is that of the example `event_loop`, and what is on the wire that of
+//! `market_feed`.
+pub mod exchange;
+pub mod feed;
+pub mod handler;
+pub mod line;
+pub mod misbehaving;
+pub mod report;
+pub mod stages;
+
+#[allow(dead_code)] // a server says last words to those it refuses
+#[path = "../../event_loop/src/socket.rs"]
+mod socket;
+
+// Of `market_feed`, as much as its lines need; no program needs all of it.
+#[allow(dead_code)]
+#[path = "../../market_feed/book.rs"]
+mod book;
+#[allow(dead_code)]
+#[path = "../../market_feed/clock.rs"]
+mod clock;
+#[allow(dead_code)]
+#[path = "../../market_feed/lines.rs"]
+mod lines;
+#[allow(dead_code)]
+#[path = "../../market_feed/source.rs"]
+mod source;
+#[allow(dead_code)]
+#[path = "../../market_feed/tls/with.rs"]
+mod tls;
+#[allow(dead_code)]
+#[path = "../../market_feed/wire.rs"]
+mod wire;
+
+pub use lines::{Pace, Plan};
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

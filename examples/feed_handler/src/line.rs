@@ -1,0 +1,364 @@
+//! One line of a feed and its turns: dialed, shaken hands with, subscribed, read; and dialed again, as
+//! `Backoff` has it.
+//!
+//! All that is about the protocol is the core's; here are the turns, the clock and the buffers.
+use crate::{
+    feed::{Feed, Foreign},
+    socket::{Socket, is_passing},
+    stages::Stages,
+};
+use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
+use std::{
+    io, mem,
+    net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tickwire::{
+    Backoff, Config, Connection, Ending, Error, RecvError, Step, SystemEntropy, Time,
+    handshake::{
+        Progress,
+        client::{Handshake, Request},
+    },
+    tls::{Session, rustls::ClientConfig},
+};
+
+/// Reads in one turn: a feed that never stops sending must not keep the others waiting.
+const READS: usize = 2;
+/// Messages in one turn, likewise.
+const MESSAGES: usize = 256;
+/// A connection that brought messages for so long has been useful: delays start anew.
+const PROVEN: Duration = Duration::from_millis(500);
+
+/// What all lines use in turn.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) tls: Arc<ClientConfig>,
+    epoch: Instant,
+    /// The receive buffer and the send buffer: with the line that has its turn, else here.
+    input: Vec<u8>,
+    output: Vec<u8>,
+    pub(crate) stages: Stages,
+    /// The exchange's clock at the epoch, if it is ours.
+    pub(crate) unix: u64,
+    /// How many messages there have been.
+    pub(crate) messages: u64,
+}
+
+pub struct Line {
+    pub(crate) feed: usize,
+    request: Request,
+    address: SocketAddr,
+    stage: Stage,
+    backoff: Backoff,
+    /// How many connections were opened.
+    pub opened: u64,
+    /// Why the last one ended, or could not be had.
+    pub ended: Option<String>,
+}
+
+#[allow(clippy::large_enum_variant)] // the largest is the one that lasts
+enum Stage {
+    /// To be dialed then.
+    Waiting(Time),
+    Dialing(Socket, Handshake),
+    Open(Open),
+    /// Another attempt would end the same way.
+    GivenUp,
+}
+
+struct Open {
+    socket: Socket,
+    conn: Connection,
+    line: tickwire_feed::Line,
+    since: Time,
+    /// When the bytes came that are being stepped over.
+    read: Time,
+    useful: bool,
+}
+
+/// How a line's turn ended.
+pub(crate) enum Turn {
+    /// It waits for its stream, or until then.
+    Wait(Option<Time>),
+    /// It has more to do.
+    Again,
+}
+
+/// How a connection ended.
+enum End {
+    Closed(u16),
+    Failed(Error),
+    /// By us: it is no feed.
+    Foreign(Foreign),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, tls: Arc<ClientConfig>, stages: Stages) -> Self {
+        let (input, output) = (Vec::new(), Vec::new()); // the first connection allocates them
+        let (epoch, unix) = (Instant::now(), crate::clock::now());
+        Self { config, tls, epoch, input, output, stages, unix, messages: 0 }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::new(self.epoch.elapsed())
+    }
+
+    /// An exchange's stamp, nanoseconds since the Unix epoch, by our clock.
+    fn by_our_clock(&self, stamp: u64) -> Time {
+        Time::new(Duration::from_nanos(stamp.saturating_sub(self.unix)))
+    }
+}
+
+impl Line {
+    /// Resolves the name, once.
+    pub(crate) fn new(feed: usize, url: &str, backoff: Backoff) -> Result<Self, Error> {
+        let request = Request::new(url)?;
+        let target = request.target();
+        let mut addresses = (target.host(), target.port()).to_socket_addrs()?;
+        let address = addresses.next().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let stage = Stage::Waiting(Time::ZERO);
+        Ok(Self { feed, request, address, stage, backoff, opened: 0, ended: None })
+    }
+
+    /// Which of the handler's feeds it is a line of.
+    pub fn feed(&self) -> usize {
+        self.feed
+    }
+
+    pub fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+
+    pub fn has_given_up(&self) -> bool {
+        matches!(self.stage, Stage::GivenUp)
+    }
+
+    /// Takes note of what the system says.
+    pub(crate) fn note(&mut self, event: &Event) {
+        match &mut self.stage {
+            Stage::Dialing(socket, _) | Stage::Open(Open { socket, .. }) => socket.note(event),
+            Stage::Waiting(_) | Stage::GivenUp => {} // of a stream that is gone
+        }
+    }
+
+    /// Does what can be done now. `at`: which line it is.
+    pub(crate) fn turn(
+        &mut self,
+        at: usize,
+        feed: &mut Feed,
+        shared: &mut Shared,
+        registry: &Registry,
+    ) -> Turn {
+        let done = match &mut self.stage {
+            Stage::Waiting(until) if *until > shared.now() => return Turn::Wait(Some(*until)),
+            Stage::GivenUp => return Turn::Wait(None),
+            Stage::Waiting(_) => self.dial(at, shared, registry),
+            Stage::Dialing(..) => self.open(at, feed, shared),
+            Stage::Open(open) => open.turn(at, feed, shared),
+        };
+        done.unwrap_or_else(|end| self.end(at, end, feed, shared))
+    }
+
+    fn dial(&mut self, at: usize, shared: &Shared, registry: &Registry) -> Result<Turn, End> {
+        let mut tcp = TcpStream::connect(self.address)?;
+        tcp.set_nodelay(true)?;
+        registry.register(&mut tcp, Token(at), Interest::READABLE | Interest::WRITABLE)?;
+        let target = self.request.target();
+        let tls = target.secure().then(|| Session::client(shared.tls.clone(), target));
+        let tls = tls.transpose().map_err(|error| End::Failed(error.into()))?;
+        let handshake = Handshake::new(&self.request, &shared.config, SystemEntropy::new()?);
+        self.stage = Stage::Dialing(Socket::new(tcp, tls, false), handshake);
+        Ok(Turn::Again) // which starts its clock
+    }
+
+    /// The opening handshake, that of TLS included.
+    fn open(&mut self, at: usize, feed: &mut Feed, shared: &mut Shared) -> Result<Turn, End> {
+        let Stage::Dialing(socket, handshake) = &mut self.stage else {
+            return Ok(Turn::Again);
+        };
+        let failed = loop {
+            match socket.say(handshake.outgoing()) {
+                Ok(n) => handshake.advance(n),
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match handshake.step() {
+                Ok(Progress::Complete) => break None,
+                Err(error) => break Some(error),
+                Ok(Progress::Partial) if socket.is_readable() => {
+                    match socket.read(handshake.spare_mut()) {
+                        Ok(0) => handshake.end_of_stream(),
+                        Ok(n) => handshake.commit(n),
+                        Err(error) if is_passing(&error) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Ok(Progress::Partial) => match handshake.poll_timeout() {
+                    Some(at) if at <= shared.now() => {
+                        let _ = handshake.handle_timeout(shared.now()); // `step` repeats it
+                    }
+                    at => return Ok(Turn::Wait(at)),
+                },
+            }
+        };
+        let stage = mem::replace(&mut self.stage, Stage::GivenUp);
+        let Stage::Dialing(socket, handshake) = stage else {
+            return Ok(Turn::Again);
+        };
+        if let Some(error) = failed {
+            return Err(End::Failed(match handshake.into_refusal() {
+                Some(refusal) => Error::Refused(Box::new(refusal)),
+                None => error.into(),
+            }));
+        }
+        let conn = handshake.into_connection().map_err(|error| End::Failed(error.into()))?;
+        let (line, since) = (feed.open(), shared.now());
+        let mut open = Open { socket, conn, line, since, read: since, useful: false };
+        open.say("subscribe", feed); // before the snapshot, so that there is no hole in between
+        let turn = open.turn(at, feed, shared);
+        self.stage = Stage::Open(open);
+        self.opened += 1;
+        turn
+    }
+
+    fn end(&mut self, at: usize, end: End, feed: &mut Feed, shared: &Shared) -> Turn {
+        let now = shared.now();
+        if let Stage::Open(open) = mem::replace(&mut self.stage, Stage::GivenUp) {
+            if open.useful {
+                self.backoff.proved_useful();
+            }
+            feed.close(open.line, at, now);
+        }
+        let delay = match &end {
+            End::Closed(code) => self.backoff.after_close(*code),
+            End::Failed(error) => self.backoff.after_error(error),
+            End::Foreign(_) => None,
+        };
+        self.ended = Some(match end {
+            End::Closed(code) => format!("closed with {code}"),
+            End::Failed(error) => error.to_string(),
+            End::Foreign(foreign) => foreign.to_string(),
+        });
+        let Some(delay) = delay else {
+            return Turn::Wait(None);
+        };
+        self.stage = Stage::Waiting(now + delay);
+        Turn::Wait(Some(now + delay))
+    }
+}
+
+impl Open {
+    /// Asks for something of the feed.
+    fn say(&mut self, what: &str, feed: &Feed) {
+        let _ = self.conn.sender_mut().feed(&*format!("{what} {}", feed.number())); // nobody listens if it is closed
+    }
+
+    fn turn(&mut self, at: usize, feed: &mut Feed, shared: &mut Shared) -> Result<Turn, End> {
+        self.conn.sender_mut().lend(mem::take(&mut shared.output));
+        if feed.asks(at) {
+            self.say("snapshot", feed);
+        }
+        let turn = self.serve(feed, shared);
+        keep(&mut shared.input, self.conn.receiver_mut().reclaim());
+        keep(&mut shared.output, self.conn.sender_mut().reclaim());
+        turn
+    }
+
+    /// Takes in all there is, but for what other lines would have to wait for.
+    fn serve(&mut self, feed: &mut Feed, shared: &mut Shared) -> Result<Turn, End> {
+        for _ in 0..READS {
+            let step = self.take(feed, shared)?;
+            let Self { socket, conn, .. } = self;
+            socket.write(conn);
+            let reads = match step {
+                None => return Ok(Turn::Again),
+                Some(Ok(Step::Closed) | Err(_)) => match conn.ending() {
+                    Ending::Flush => false,
+                    Ending::ShutDown if socket.shut_down() => {
+                        conn.shut_down();
+                        continue;
+                    }
+                    Ending::ShutDown => false, // TLS has something to say before that
+                    Ending::Discard => true,
+                    Ending::Done => return Err(self.end(step)),
+                },
+                Some(Ok(_)) => true,
+            };
+            if reads && socket.is_readable() {
+                if !conn.receiver().has_buffer() {
+                    conn.receiver_mut().lend(mem::take(&mut shared.input));
+                }
+                match socket.read(conn.receiver_mut().spare_mut()) {
+                    Ok(0) => conn.receiver_mut().end_of_stream(),
+                    Ok(n) => {
+                        conn.receiver_mut().commit(n);
+                        self.read = shared.now();
+                    }
+                    Err(error) if is_passing(&error) => {}
+                    Err(error) if self.conn.closed().is_none() => return Err(error.into()),
+                    Err(_) => return Err(self.end(step)),
+                }
+                continue;
+            }
+            match conn.poll_timeout() {
+                // A Ping may be due now, or `step` has to say that time is up.
+                Some(at) if at <= shared.now() => {
+                    let _ = conn.handle_timeout(shared.now());
+                }
+                at => return Ok(Turn::Wait(at)),
+            }
+        }
+        Ok(Turn::Again)
+    }
+
+    /// Hands the feed what was read. `None`: it has had its turn, and there is more.
+    fn take(
+        &mut self,
+        feed: &mut Feed,
+        shared: &mut Shared,
+    ) -> Result<Option<Result<Step, RecvError>>, End> {
+        for _ in 0..MESSAGES {
+            match self.conn.step() {
+                Ok(Step::Message) => {}
+                Ok(Step::Ping | Step::Pong | Step::Close) => continue, // answered already
+                step => return Ok(Some(step)),
+            }
+            let Some(message) = self.conn.receiver().message() else {
+                continue;
+            };
+            let begin = shared.now();
+            let stamp = feed.take(&self.line, message.as_bytes(), begin).map_err(End::Foreign)?;
+            self.useful = begin - self.since > PROVEN;
+            shared.messages += 1;
+            if let Some(stamp) = stamp {
+                let (sent, done) = (shared.by_our_clock(stamp), shared.now());
+                shared.stages.record(sent, self.read, begin, done);
+            }
+        }
+        Ok(None)
+    }
+
+    /// How it ended, if it has.
+    fn end(&self, step: Option<Result<Step, RecvError>>) -> End {
+        match (step, self.conn.closed()) {
+            (Some(Err(error)), _) => End::Failed(error.into()),
+            (_, Some(closed)) => End::Closed(closed.code),
+            (_, None) => End::Failed(RecvError::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// Keeps a buffer for the next one, unless it is shorter than the one that is here: connections
+/// bring a small one from their handshake.
+fn keep(shared: &mut Vec<u8>, buffer: Vec<u8>) {
+    if buffer.len() > shared.len() {
+        *shared = buffer;
+    }
+}

@@ -1,0 +1,95 @@
+//! The command line.
+use feed_handler::{Pace, Plan};
+use lexopt::{Arg::Long, Parser, ValueExt};
+use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+
+pub(crate) const HELP: &str = "\
+A feed handler: one thread, many feeds over wss, the lines of each made one, books rebuilt
+and checked. Without options it follows 200 feeds of its own exchange over two lines each
+for 10 seconds, all of which are cut every 2 seconds, and says what each feed lost.
+
+Usage: feed_handler [OPTIONS]
+
+  --feeds N         feeds (200)
+  --seconds S       how long (10)
+  --connect URL     a line of another exchange, such as `market_feed --tls --lines 2`; once
+                    for each line
+  --root FILE       the certificates to trust there, in PEM; else the platform's
+
+Of its own exchange:
+  --lines N         lines of each feed (2)
+  --rate N          ticks a second, of all feeds together (10000)
+  --cut-every S     how often each connection is cut (2); 0: never
+  --help            this
+
+The exit code is 0 if nothing was lost, each book is the exchange's, and no line was given
+up.
+";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Run,
+    Help,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) mode: Mode,
+    pub(crate) seconds: Duration,
+    pub(crate) connect: Vec<String>,
+    pub(crate) root: Option<PathBuf>,
+    pub(crate) plan: Plan,
+}
+
+impl Options {
+    pub(crate) fn parse(mut parser: Parser) -> Result<Self, lexopt::Error> {
+        let mut options = Self {
+            mode: Mode::Run,
+            seconds: Duration::from_secs(10),
+            connect: Vec::new(),
+            root: None,
+            plan: Plan {
+                feeds: 200,
+                lines: 2,
+                rate: 10_000,
+                pace: Pace::Timer,
+                late: Duration::from_millis(4),
+                cut_every: Some(Duration::from_secs(2)),
+            },
+        };
+        while let Some(arg) = parser.next()? {
+            let plan = &mut options.plan;
+            match arg {
+                Long("feeds") => plan.feeds = number("feeds", &mut parser, 1..=10_000)?,
+                Long("lines") => plan.lines = number("lines", &mut parser, 1..=16)?,
+                Long("rate") => plan.rate = number("rate", &mut parser, 1..=1_000_000)?,
+                Long("cut-every") => {
+                    let every = seconds("cut-every", &mut parser)?;
+                    plan.cut_every = Some(every).filter(|every| !every.is_zero());
+                }
+                Long("seconds") => options.seconds = seconds("seconds", &mut parser)?,
+                Long("connect") => options.connect.push(parser.value()?.string()?),
+                Long("root") => options.root = Some(parser.value()?.into()),
+                Long("help") => return Ok(Self { mode: Mode::Help, ..options }),
+                _ => return Err(arg.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn seconds(name: &str, parser: &mut Parser) -> Result<Duration, lexopt::Error> {
+    number(name, parser, 0.0..=86_400.0).map(Duration::from_secs_f64)
+}
+
+/// A number within bounds.
+fn number<T>(name: &str, parser: &mut Parser, within: RangeInclusive<T>) -> Result<T, lexopt::Error>
+where
+    T: FromStr + PartialOrd + fmt::Display,
+{
+    let text = parser.value()?.string()?;
+    text.parse().ok().filter(|n| within.contains(n)).ok_or_else(|| {
+        let (from, to) = within.into_inner();
+        format!("--{name} {text}: expected a number from {from} to {to}").into()
+    })
+}

@@ -1,0 +1,48 @@
+//! How long each stage of a tick takes, from the exchange to the book.
+use hdrhistogram::Histogram;
+use tickwire::Time;
+
+/// A histogram for each stage, in nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Stages {
+    /// From the exchange's stamp to when the message is handed out: meaningful where both have one clock.
+    pub sent_to_message: Histogram<u64>,
+    /// From the end of the read to when the message is handed out: behind others of the same read, and TLS.
+    pub read_to_message: Histogram<u64>,
+    /// From then to when the lines are arbitrated and the book is brought up to date and checked.
+    pub message_to_book: Histogram<u64>,
+}
+
+impl Stages {
+    /// # Errors
+    ///
+    /// None, for these bounds.
+    pub fn new() -> Result<Self, hdrhistogram::CreationError> {
+        let stage = || Histogram::new_with_bounds(1, 60_000_000_000, 3);
+        Ok(Self { sent_to_message: stage()?, read_to_message: stage()?, message_to_book: stage()? })
+    }
+
+    /// Of one tick.
+    #[inline]
+    pub(crate) fn record(&mut self, sent: Time, read: Time, message: Time, book: Time) {
+        let nanos = |from, to: Time| (to - from).as_nanos() as u64;
+        self.sent_to_message.saturating_record(nanos(sent, message));
+        self.read_to_message.saturating_record(nanos(read, message));
+        self.message_to_book.saturating_record(nanos(message, book));
+    }
+
+    pub fn each(&self) -> [(&'static str, &Histogram<u64>); 3] {
+        [
+            ("sent to message", &self.sent_to_message),
+            ("read to message", &self.read_to_message),
+            ("message to book", &self.message_to_book),
+        ]
+    }
+
+    pub fn clear(&mut self) {
+        let Self { sent_to_message, read_to_message, message_to_book } = self;
+        for stage in [sent_to_message, read_to_message, message_to_book] {
+            stage.reset();
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The handler against its own exchange, and against feeds that are no use.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use feed_handler::{
+    Pace, Plan,
+    exchange::{Exchange, trusting},
+    handler::{Handler, Subscription},
+    misbehaving::{Manner, Misbehaving},
+    report::Report,
+};
+use std::{
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+const BEAT: Duration = Duration::from_millis(10);
+
+/// Each test has the machine to itself: a line that is late by a second is as good as cut.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn plan(feeds: usize, rate: u32) -> Plan {
+    Plan {
+        feeds,
+        lines: 2,
+        rate,
+        pace: Pace::Timer,
+        late: Duration::from_millis(4),
+        cut_every: None,
+    }
+}
+
+fn follow(handler: &mut Handler, mut done: impl FnMut(&Handler) -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !done(handler) {
+        assert!(Instant::now() < until, "it takes too long");
+        handler.turn(BEAT).expect("the system can wait");
+    }
+}
+
+/// Until the handler has all that there is.
+fn level(handler: &mut Handler, exchange: &Exchange, feeds: usize) {
+    exchange.quiet();
+    follow(handler, |handler| handler.feeds()[..feeds].iter().all(|feed| exchange.is_level(feed)));
+}
+
+#[test]
+fn nothing_is_lost_though_each_connection_is_cut_again_and_again() {
+    let _alone = alone();
+    let cut_every = Some(Duration::from_secs(2));
+    let exchange = Exchange::start(Plan { cut_every, ..plan(30, 6000) }).expect("a port");
+    let tls = trusting(exchange.root()).expect("a certificate");
+    let mut handler = Handler::new(&exchange.subscriptions(), tls).expect("URLs");
+    let (mut closes, mut resets) = (false, false);
+    follow(&mut handler, |handler| {
+        for ended in handler.lines().iter().filter_map(|line| line.ended.as_deref()) {
+            closes |= ended == "closed with 1001";
+            resets |= ended != "closed with 1001";
+        }
+        exchange.cuts() >= 240
+    });
+    level(&mut handler, &exchange, 30);
+    let report = Report::new(&mut handler, Some(&exchange));
+    assert!(report.is_sound(), "{report}");
+    for feed in handler.feeds() {
+        let tally = feed.tally;
+        assert_eq!((tally.lost, tally.wrong, tally.snapshots), (0, 0, 1), "feed {}", feed.number());
+        assert!(tally.duplicates > 0 && exchange.is_same(feed));
+        // Each number once, from the snapshot on.
+        assert!(tally.delivered <= feed.newest().expect("there are ticks"));
+    }
+    assert!(report.opened >= 240, "{report}");
+    assert_eq!((closes, resets), (true, true), "by a Close and by a reset in turn");
+}
+
+#[test]
+fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
+    let _alone = alone();
+    let cut_every = Some(Duration::from_millis(500));
+    let plan = Plan { lines: 1, cut_every, ..plan(4, 2000) };
+    let exchange = Exchange::start(plan).expect("a port");
+    let tls = trusting(exchange.root()).expect("a certificate");
+    let mut handler = Handler::new(&exchange.subscriptions(), tls).expect("URLs");
+    follow(&mut handler, |_| exchange.cuts() >= 20);
+    level(&mut handler, &exchange, 4);
+    for feed in handler.feeds() {
+        let tally = feed.tally;
+        assert!(tally.lost > 0 && tally.snapshots > 1 && tally.wrong == 0, "{tally:?}");
+        assert!(exchange.is_same(feed));
+    }
+    assert!(!Report::new(&mut handler, Some(&exchange)).is_sound());
+}
+
+/// How many messages a line is handed in one round at most: two turns of two reads.
+const ONE_ROUND: u64 = 4 * 256;
+
+#[test]
+fn feeds_that_are_no_use_delay_no_other() {
+    let _alone = alone();
+    let exchange = Exchange::start(plan(10, 2000)).expect("a port");
+    let bad = Misbehaving::start(&Manner::ALL, exchange.port()).expect("ports");
+    let tls = trusting(&format!("{}{}", exchange.root(), bad.root)).expect("certificates");
+    let mut subscriptions = exchange.subscriptions();
+    // The one that drips is the only one that has this number.
+    for url in &bad.urls {
+        subscriptions.push(Subscription { feed: 0, lines: vec![url.clone()] });
+    }
+    let mut handler = Handler::new(&subscriptions, tls).expect("URLs");
+    let (mut most, mut before) = (0, 0);
+    follow(&mut handler, |handler| {
+        most = most.max(handler.messages() - before);
+        before = handler.messages();
+        let good = handler.feeds()[..10].iter().all(|feed| feed.tally.delivered > 500);
+        good && bad.flooded.load(Relaxed) > 100_000
+    });
+    level(&mut handler, &exchange, 10);
+    for feed in &handler.feeds()[..10] {
+        assert_eq!((feed.tally.lost, feed.tally.wrong), (0, 0), "feed {}", feed.number());
+        assert!(exchange.is_same(feed));
+    }
+    // All that the other lines waited for in a round, a flood beside them, is this many messages.
+    assert!(most > 0 && most <= ONE_ROUND * handler.lines().len() as u64, "{most}");
+    let flood = 10 + Manner::ALL.iter().position(|&manner| manner == Manner::Floods).unwrap();
+    assert_eq!(handler.feeds()[flood].tally.delivered, 0, "it never sends a snapshot");
+    let given_up: Vec<_> = handler.lines()[20..].iter().map(|line| line.has_given_up()).collect();
+    let useless = Manner::ALL.map(|manner| matches!(manner, Manner::Garbage | Manner::Noise));
+    assert_eq!(given_up, useless);
+}
+
+#[test]
+fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
+    let _alone = alone();
+    let exchange = Exchange::start(plan(3, 600)).expect("a port");
+    let stranger = Exchange::start(plan(2, 600)).expect("a port");
+    let tls = trusting(exchange.root()).expect("a certificate");
+    let subscriptions = [exchange.subscriptions(), stranger.subscriptions()].concat();
+    let mut handler = Handler::new(&subscriptions, tls).expect("URLs");
+    follow(&mut handler, |handler| {
+        handler.feeds()[..3].iter().all(|feed| feed.tally.delivered > 300)
+    });
+    level(&mut handler, &exchange, 3);
+    assert!(handler.feeds()[..3].iter().all(|feed| exchange.is_same(feed)));
+    for line in &handler.lines()[6..] {
+        let ended = line.ended.as_deref().unwrap_or_default();
+        assert!(line.has_given_up() && ended.contains("certificate"), "{ended}");
+        assert_eq!(line.opened, 0);
+    }
+    let report = Report::new(&mut handler, None);
+    assert_eq!(report.failed.len(), 2 + 4, "{report}");
+}
+
+#[test]
+fn the_program_says_that_nothing_was_lost_and_its_exit_code_too() {
+    let _alone = alone();
+    let run = |args: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_feed_handler"));
+        let output = program.args(args.split_whitespace()).output().expect("it runs");
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
+        (output.status.code(), said.concat())
+    };
+    let (code, said) = run("--feeds 8 --rate 800 --seconds 4 --cut-every 2");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("lost by each of 8 feeds: nothing"), "{said}");
+    let (code, said) = run("--feeds 2 --lines 1 --rate 400 --seconds 2 --cut-every 0.3");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("feed 0: ") && said.contains("2 failures"), "{said}");
+    assert_eq!(run("--frobnicate").0, Some(2));
+    assert_eq!(run("--feeds 1 --connect wss://127.0.0.1:1 --root /dev/null").0, Some(1));
+}
