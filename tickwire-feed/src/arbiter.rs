@@ -8,7 +8,7 @@
 //!
 //! Invariant: `next` is the first number that is not delivered. While the arbiter is in sync, all that is kept
 //! is behind it, but for what the caller has yet to `poll`.
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{collections::VecDeque, vec::Vec};
 use core::{fmt, ops::RangeInclusive, time::Duration};
 use tickwire::Time;
 
@@ -68,8 +68,8 @@ pub struct Arbiter<T> {
     next: u64,
     /// The last time at which something was delivered while a gap was open, or the feed was synchronised.
     moved: Time,
-    /// What is ahead, by its first number. `Kept::end` is above the key.
-    kept: BTreeMap<u64, Kept<T>>,
+    /// What is ahead, each `first` above the one before. Lines ascend, so most go to the end.
+    kept: VecDeque<Kept<T>>,
     /// The lowest number beyond reach, and when it came.
     beyond: Option<(u64, Time)>,
     /// For each line that is open the number behind its last one, 0 before its first message.
@@ -91,6 +91,7 @@ enum State {
 }
 
 struct Kept<T> {
+    first: u64,
     /// The number behind its last one.
     end: u64,
     /// Since when this number or a higher one is known.
@@ -187,7 +188,7 @@ impl<T> Arbiter<T> {
             state: State::Start,
             next: 0,
             moved: Time::ZERO,
-            kept: BTreeMap::new(),
+            kept: VecDeque::new(),
             beyond: None,
             lines: Vec::new(),
         }
@@ -293,27 +294,40 @@ impl<T> Arbiter<T> {
     }
 
     fn keep(&mut self, first: u64, end: u64, now: Time, own: impl FnOnce() -> T) -> Verdict {
-        let behind = self.kept.range(first..).next();
-        let since = match behind {
-            Some((&number, kept)) if number == first && kept.end >= end => {
-                return Verdict::Duplicate;
+        let mut at = match self.kept.back() {
+            Some(last) if last.first >= first => {
+                self.kept.partition_point(|kept| kept.first < first)
             }
-            Some((_, kept)) => kept.since,
+            _ => self.kept.len(),
+        };
+        let since = match self.kept.get_mut(at) {
+            Some(kept) if kept.first == first => {
+                if kept.end >= end {
+                    return Verdict::Duplicate;
+                }
+                *kept = Kept { end, message: own(), ..*kept };
+                return Verdict::Kept;
+            }
+            Some(behind) => behind.since,
             None => now,
         };
         if self.kept.len() >= self.most_kept.max(1) {
-            if self.state != State::Synced {
-                self.kept.pop_first(); // a snapshot will have it
-            } else if behind.is_some() {
-                self.kept.pop_last(); // the line that fills the gap will bring it
-            } else {
+            // In sync the line that fills the gap will bring the last again, else a snapshot will have the first.
+            let dropped = if self.state == State::Synced { self.kept.len() } else { 0 };
+            if at == dropped {
                 return Verdict::Refused;
+            }
+            if dropped == 0 {
+                self.kept.pop_front();
+                at -= 1;
+            } else {
+                self.kept.pop_back();
             }
         }
         if !self.is_ahead() {
             self.moved = now;
         }
-        self.kept.insert(first, Kept { end, since, message: own() });
+        self.kept.insert(at, Kept { first, end, since, message: own() });
         Verdict::Kept
     }
 
@@ -335,8 +349,9 @@ impl<T> Arbiter<T> {
             }
             State::Start | State::Lost | State::Any => return None,
         }
-        while let Some(first) = self.kept.first_entry().filter(|first| *first.key() <= self.next) {
-            let Kept { end, message, .. } = first.remove();
+        while self.kept.front().is_some_and(|kept| kept.first <= self.next)
+            && let Some(Kept { end, message, .. }) = self.kept.pop_front()
+        {
             if end > self.next {
                 self.next = end;
                 self.moved = now;
@@ -354,10 +369,8 @@ impl<T> Arbiter<T> {
 
     /// The gap that the feed waits to see filled, or that is lost, until the feed is synchronised again.
     pub fn gap(&self) -> Option<Gap> {
-        let (number, since) = match self.kept.first_key_value() {
-            Some((&number, kept)) => (number, kept.since),
-            None => self.beyond?,
-        };
+        let kept = self.kept.front().map(|kept| (kept.first, kept.since));
+        let (number, since) = kept.or(self.beyond)?;
         let open = matches!(self.state, State::Synced | State::Lost) && number > self.next;
         open.then(|| Gap { first: self.next, last: number - 1, since })
     }
@@ -388,18 +401,20 @@ impl<T> Arbiter<T> {
         self.moved = now;
         self.beyond = None;
         // One wrong number would be in the way of every snapshot.
-        self.kept.split_off(&next.saturating_add(self.reach));
+        let within = next.saturating_add(self.reach);
+        self.kept.truncate(self.kept.partition_point(|kept| kept.first < within));
     }
 
     /// Starts, or goes on behind a gap that is lost, with the first message that is kept, or else the first
     /// that comes. Call [`poll`](Self::poll).
     pub fn resume(&mut self, now: Time) {
-        let Some((&first, _)) = self.kept.first_key_value() else {
-            self.beyond = None;
-            self.state = State::Any;
-            return;
-        };
-        self.resync(self.next.max(first), now);
+        match self.kept.front() {
+            Some(kept) => self.resync(self.next.max(kept.first), now),
+            None => {
+                self.beyond = None;
+                self.state = State::Any;
+            }
+        }
     }
 }
 

@@ -218,6 +218,6 @@ fn three_days_without_one_cut_or_refusal_for_what_the_client_did() {
 #[test]
 fn without_these_parts_the_address_is_banned_on_the_first_day() {
     let World { address, .. } = run(true, Time::new(2 * HOUR));
-    assert!(address.cut > 0 && address.refused_418 > 10_000);
+    assert!(address.cut > 0 && address.refused_429 > 0 && address.refused_418 > 10_000);
     assert!(address.is_banned(Time::new(2 * HOUR)));
 }

@@ -47,6 +47,8 @@ pub(crate) struct Address {
     strikes: Count,
     /// Until when it has to stay away.
     until: Time,
+    /// It was cut so often that its next attempt is refused.
+    warned: bool,
     pub(crate) cut: usize,
     pub(crate) refused_429: usize,
     pub(crate) refused_418: usize,
@@ -61,6 +63,7 @@ impl Address {
             attempts,
             strikes,
             until: Time::ZERO,
+            warned: false,
             cut: 0,
             refused_429: 0,
             refused_418: 0,
@@ -76,7 +79,7 @@ impl Address {
             self.ban = (self.ban * 2).min(LONGEST_BAN);
             return Err((418, self.until - now));
         }
-        if attempts > ATTEMPTS {
+        if attempts > ATTEMPTS || self.warned {
             return Err(self.too_many(now));
         }
         Ok(())
@@ -88,6 +91,7 @@ impl Address {
 
     fn too_many(&mut self, now: Time) -> (u16, Duration) {
         self.refused_429 += 1;
+        self.warned = false;
         self.until = now + self.away;
         (429, self.away)
     }
@@ -95,8 +99,6 @@ impl Address {
     /// A connection was cut for what came over it.
     pub(crate) fn strike(&mut self, now: Time) {
         self.cut += 1;
-        if self.strikes.add(now, WINDOW) >= STRIKES {
-            self.until = self.until.max(now + self.away);
-        }
+        self.warned = self.strikes.add(now, WINDOW) >= STRIKES;
     }
 }
