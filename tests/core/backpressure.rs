@@ -238,6 +238,63 @@ fn what_was_dropped_is_never_said_to_be_written_and_what_was_written_always() {
 }
 
 #[test]
+fn what_was_not_written_goes_over_the_next_connection_in_order_and_nothing_twice() {
+    // A session over many connections, each cut anywhere: its client feeds again what `is_written` denies,
+    // before anything newer. Text and binary, short and spliced; Pings of the server in between.
+    let message = |n: u64| match n % 5 {
+        0 => OwnedMessage::from(Bytes::from(vec![n as u8; 700])),
+        1 => OwnedMessage::from(n.to_be_bytes().repeat(9)),
+        _ => OwnedMessage::from(n.to_string()),
+    };
+    let config = Config::default().vectored_from(512);
+    for (role, seed) in ROLES.into_iter().zip(1..) {
+        let mut rng = Rng(seed);
+        let (mut waiting, mut next) = (std::collections::VecDeque::new(), 0);
+        let (mut written, mut arrived) = (Vec::new(), Vec::new());
+        for life in 0..5_000 {
+            let (mut conn, mut far) = (connection(role, &config), connection(peer(role), &config));
+            for _ in 0..rng.below(6) {
+                waiting.push_back(next);
+                next += 1;
+            }
+            let mut fed = Vec::new();
+            for (i, n) in waiting.iter().enumerate() {
+                if i == rng.below(4) {
+                    receive(&mut conn, &to(role, PING, "there?"));
+                }
+                fed.push(conn.sender_mut().feed(message(*n)).unwrap());
+            }
+            let all = conn.sender().buffered_amount();
+            let cut = if life % 7 == 0 { all } else { rng.below(all + 1) };
+            let wire = write(&mut conn, cut);
+            conn.write_failed();
+            let lost_on_the_way = rng.below(wire.len() + 1) * usize::from(life % 3 == 0);
+            for seen in receive(&mut far, &wire[..wire.len() - lost_on_the_way]) {
+                match seen {
+                    Seen::Text(text) => arrived.push(OwnedMessage::from(text)),
+                    Seen::Binary(bytes) => arrived.push(OwnedMessage::from(bytes)),
+                    Seen::Pong(payload) => assert_eq!(payload, b"there?"),
+                    other => panic!("{other:?}"),
+                }
+            }
+            let whole = fed.iter().filter(|fed| conn.sender().is_written(**fed)).count();
+            assert!(fed[whole..].iter().all(|fed| !conn.sender().is_written(*fed)), "in order");
+            let gone: Vec<u64> = waiting.drain(..whole).collect();
+            if lost_on_the_way == 0 {
+                assert_eq!(arrived, gone.iter().map(|n| message(*n)).collect::<Vec<_>>());
+            } else {
+                // What was written and did not arrive is the end of it, and only that.
+                assert!(arrived.len() <= gone.len());
+                assert!(gone.iter().zip(&arrived).all(|(n, arrived)| message(*n) == *arrived));
+            }
+            arrived.clear();
+            written.extend(gone);
+        }
+        assert!(written.len() > 5_000 && written.into_iter().eq(0..next - waiting.len() as u64));
+    }
+}
+
+#[test]
 fn a_close_that_was_written_does_not_count_for_what_it_dropped() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
