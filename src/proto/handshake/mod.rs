@@ -313,7 +313,7 @@ pub enum HeaderError {
     #[error("header value has a control character in it")]
     BadValue,
     /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*,
-    /// Content-Length, Transfer-Encoding.
+    /// and those of a body, which there is not: Content-Length, Transfer-Encoding, TE, Trailer.
     #[error(
         "header is the handshake's own to set: there are methods for subprotocols, origin and the like, and Host is the URL's"
     )]
@@ -372,8 +372,8 @@ fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), Header
 /// Whether the caller may put this into a head: not a header that the handshake sets, and nothing that
 /// would end the line (RFC 9110 §5.1, §5.5).
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
-    const RESERVED: [&str; 5] =
-        ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding"];
+    const RESERVED: [&str; 7] =
+        ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];
     const PREFIX: &str = "Sec-WebSocket-";
     if !head::is_token(name.as_bytes()) {
         return Err(HeaderError::BadName);

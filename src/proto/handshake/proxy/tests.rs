@@ -248,6 +248,7 @@ fn a_proxys_url_is_checked_and_its_credentials_are_not_shown() {
     for (url, error) in [
         ("ws://proxy", UrlError::NotProxy),
         ("socks4://proxy", UrlError::NotProxy),
+        ("socks5:127.0.0.1:1080", UrlError::BadHost),
         ("http://proxy/path", UrlError::NotProxy),
         ("http://proxy?query", UrlError::NotProxy),
         ("http://proxy#x", UrlError::Fragment),
