@@ -5,7 +5,7 @@ pub(crate) mod proxy;
 use crate::{
     drive::Error,
     proto::{handshake::client::Request, url::Target},
-    socket::SocketOptions,
+    socket::{SocketOptions, Stamped},
     tls,
 };
 use proxy::Proxy;
@@ -90,6 +90,11 @@ impl<'r> Dial<'r> {
 
     pub(crate) fn socket_options(&self) -> Option<&SocketOptions> {
         self.socket.as_ref()
+    }
+
+    /// A stream dialed with the socket options.
+    pub(crate) fn stamped<S>(&self, tcp: S) -> Stamped<S> {
+        Stamped::wrap(tcp, self.socket.is_some_and(|options| options.stamps()))
     }
 
     /// Whether an address is to be tried: not from a local one of the other family.

@@ -200,7 +200,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `std` (default): the `blocking` adapter, `SystemEntropy`, vectored output, CPU detection.
 //! - `tokio` (default): the `tokio` adapter.
 //! - `futures-io`: the `futures_io` adapter, for smol and other runtimes.
-//! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers.
+//! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers; `Stamped`, for the kernel's time of
+//!   arrival of each message.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two, and the
 //!   module `tls`. The types of rustls in that API follow its version, 0.23 now.
 //! - `proxy`: proxies in the `connect` of `tokio` and `blocking`, by HTTP CONNECT and SOCKS5: `Proxy`, for
@@ -304,14 +305,14 @@ pub use proto::{
     error::{ProtocolError, RecvError, SendError},
     event::OwnedEvent,
     frame, handshake, mask,
-    message::{Chunk, DataKind, Event, Info, Message, OwnedMessage},
+    message::{Arrival, Chunk, DataKind, Event, Info, Message, OwnedMessage},
     outbound::{Outbound, prepared::Prepared},
     role::Role,
     time::Time,
     url,
 };
 #[cfg(feature = "socket")]
-pub use socket::{Keepalive, SocketOptions};
+pub use socket::{Keepalive, SocketOptions, Stamped};
 
 /// The README's examples are compiled and run with the tests.
 #[cfg(all(doctest, feature = "tokio"))]

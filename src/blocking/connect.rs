@@ -66,7 +66,10 @@ impl Dial<'_> {
         let began = Instant::now();
         let tls = self.client_tls()?;
         let (mut stream, mut ahead) = match self.via() {
-            None => (MaybeTls::new(self.blocking_tcp(self.target(), began, config)?), Vec::new()),
+            None => (
+                MaybeTls::new(self.stamped(self.blocking_tcp(self.target(), began, config)?)),
+                Vec::new(),
+            ),
             Some(proxy) => match self.blocking_through(proxy, began, config) {
                 Ok(tunnel) => tunnel,
                 Err(error) => return Err(Error::Proxy(Box::new(error))),
@@ -91,7 +94,7 @@ impl Dial<'_> {
     ) -> Result<(MaybeTls, Vec<u8>), Error> {
         let (to, tls) = (proxy.target(), proxy.client_tls()?);
         let tcp = self.blocking_tcp(to, began, config)?;
-        let mut io = Timed::since(began, MaybeTls::to_proxy(tcp, to, tls)?);
+        let mut io = Timed::since(began, MaybeTls::to_proxy(self.stamped(tcp), to, tls)?);
         let ahead = wait(proxy.tunnel(&mut io, self.target(), config))??;
         Ok((io.io, ahead))
     }

@@ -1,4 +1,5 @@
 //! The requirements of the blocking adapter on a stream.
+use crate::socket::{Handle, Stamped};
 use std::{
     boxed::Box,
     io::{self, IoSlice, IoSliceMut, Read, Write},
@@ -139,6 +140,36 @@ impl Stream for std::os::unix::net::UnixStream {
 
     fn writes_vectored(&self) -> bool {
         true
+    }
+}
+
+impl<S: Stream + Handle> Stream for Stamped<S> {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.set_read_timeout(timeout)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.set_write_timeout(timeout)
+    }
+
+    fn set_nodelay(&self, yes: bool) -> io::Result<()> {
+        self.io.set_nodelay(yes)
+    }
+
+    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+        self.io.set_nonblocking(yes)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.io.shutdown()
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self::wrap(self.io.try_clone()?, self.is_on()))
+    }
+
+    fn writes_vectored(&self) -> bool {
+        self.io.writes_vectored()
     }
 }
 

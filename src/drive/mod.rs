@@ -30,7 +30,10 @@ pub(crate) use socket::begun;
 #[cfg(feature = "_task")]
 pub use task::{MessageOrRoom, Recv, RecvWith, WebSocket};
 
-use crate::proto::connection::{Ending, Receiver, Step};
+use crate::{
+    proto::connection::{Ending, Receiver, Step},
+    socket::arrival,
+};
 use std::{
     io::Result as IoResult,
     task::{Context, Poll, ready},
@@ -141,7 +144,24 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
 
     #[inline(always)]
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
+        if self.noted {
+            return self.poll_noted(cx);
+        }
         self.io.poll_input(&mut self.core, cx)
+    }
+
+    #[inline(never)]
+    fn poll_noted(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
+        arrival::forget();
+        let read = self.io.poll_input(&mut self.core, cx);
+        if let Poll::Ready(Ok(1..)) = read {
+            let inbound = self.core.inbound();
+            self.fresh = inbound.is_watched();
+            if inbound.stamps_reads() {
+                inbound.receiver_mut().set_read(self.io.now(), arrival::left());
+            }
+        }
+        read
     }
 
     /// Takes the bytes of a read; if it would block, checks the deadlines.
@@ -170,22 +190,7 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
 
     #[inline(always)]
     pub(crate) fn commit(&mut self, n: usize) {
-        if self.noted {
-            self.commit_noted(n);
-        } else {
-            self.core.inbound().receiver_mut().commit(n);
-        }
-    }
-
-    #[inline(never)]
-    fn commit_noted(&mut self, n: usize) {
-        let inbound = self.core.inbound();
-        self.fresh = inbound.is_watched();
-        if inbound.stamps_reads() {
-            inbound.receiver_mut().commit_at(n, self.io.now());
-        } else {
-            inbound.receiver_mut().commit(n);
-        }
+        self.core.inbound().receiver_mut().commit(n);
     }
 
     /// Tells the time though no read would block: for deadlines that a flood must not put off.

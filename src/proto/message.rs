@@ -2,7 +2,7 @@
 use crate::proto::{block, close::CloseFrame, error::RecvError, kernel::Text, time::Time};
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
-use core::fmt;
+use core::{fmt, time::Duration};
 
 /// The two kinds of data message (RFC 6455 §5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -208,6 +208,23 @@ pub struct Info {
     /// [`stamp_reads`](crate::Config::stamp_reads) is set, and count from when they began to dial or to accept, or
     /// were given the connection: the difference of two of one connection means something, one alone does not.
     pub read_at: Option<Time>,
+    /// When the last bytes of that read arrived, by the kernel's clock. The adapters know it over a
+    /// [`Stamped`](crate::Stamped) stream, with [`stamp_reads`](crate::Config::stamp_reads) set; an event loop of your own
+    /// says so by [`set_arrival`](crate::Receiver::set_arrival). Otherwise `None`.
+    pub arrived: Option<Arrival>,
+}
+
+/// When bytes arrived, as the kernel says ([`Stamped`](crate::Stamped)): of all the segments that a read took bytes from,
+/// the last one. A message that came whole in an earlier segment arrived earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Exhaustive: an event loop may make it of a control message that it parsed itself.
+pub struct Arrival {
+    /// When the kernel took the segment from the driver, in time since 1970 (CLOCK_REALTIME): `UNIX_EPOCH + software` is
+    /// a [`SystemTime`](std::time::SystemTime), which goes back when somebody sets the clock.
+    pub software: Duration,
+    /// When the network card received it, by the card's clock, if the driver says so and was told to
+    /// (`hwstamp_ctl`, `SIOCSHWTSTAMP`). What it counts from is the card's affair: TAI, where PTP sets it.
+    pub hardware: Option<Duration>,
 }
 
 /// A message that owns its payload: cheap to clone, fit for other threads and channels.

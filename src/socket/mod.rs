@@ -3,11 +3,18 @@
 //!
 //! These are the system's own settings; this crate's timeouts and buffers are in
 //! [`Config`](crate::Config). The crate `socket2` sets them.
+pub(crate) mod arrival;
+#[cfg_attr(not(target_os = "linux"), path = "no_kernel.rs")]
+mod kernel;
+pub(crate) mod stamped;
+
+pub use stamped::Stamped;
+
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 #[cfg(not(windows))]
-use std::os::fd::AsFd as Handle;
+pub(crate) use std::os::fd::AsFd as Handle;
 #[cfg(windows)]
-use std::os::windows::io::AsSocket as Handle;
+pub(crate) use std::os::windows::io::AsSocket as Handle;
 use std::{
     format, io,
     net::{IpAddr, SocketAddr, TcpStream},
@@ -102,6 +109,10 @@ pub struct SocketOptions {
     /// [`send_buffer`](Self::send_buffer), but bounded by `net.core.rmem_max`. It has to be set before
     /// the connection is made, so a server applies it to its listener, whose streams inherit it.
     pub recv_buffer: Option<usize>,
+    /// SO_TIMESTAMPING (Linux): the kernel says when received bytes arrived; default no. `connect` reads it then, as
+    /// [`Stamped`] does. [`apply`](Self::apply) on a stream or listener has the kernel stamp, so that
+    /// the first bytes have a time too; what reads it is a `Stamped` around the stream.
+    pub timestamps: bool,
     /// The address to dial from, on a machine with several; default: the system picks one. The port is the
     /// system's choice. Of a name's addresses, only those of the same family, IPv4 or IPv6, are dialed; if there is none,
     /// that is an error, `NotFound`. [`apply`](Self::apply) leaves it alone.
@@ -132,6 +143,7 @@ impl Default for SocketOptions {
             keepalive: None,
             send_buffer: None,
             recv_buffer: None,
+            timestamps: false,
             local_address: None,
         }
     }
@@ -168,6 +180,9 @@ impl SocketOptions {
         if let Some(cpu) = self.incoming_cpu {
             incoming_cpu(socket, cpu).map_err(name("SO_INCOMING_CPU"))?;
         }
+        if self.timestamps {
+            kernel::stamp_reads(socket).map_err(name("SO_TIMESTAMPING"))?;
+        }
         if let Some(yes) = self.quickack {
             quickack(socket, yes).map_err(name("TCP_QUICKACK"))?;
         }
@@ -182,6 +197,11 @@ impl SocketOptions {
     /// The system's.
     pub fn quickack_now<S: Handle>(socket: &S) -> io::Result<()> {
         quickack(&SockRef::from(socket), true)
+    }
+
+    /// Whether reads are to be stamped.
+    pub(crate) fn stamps(&self) -> bool {
+        self.timestamps && cfg!(target_os = "linux")
     }
 
     /// Whether this address can be dialed from the local one.
@@ -211,6 +231,18 @@ impl SocketOptions {
         // Without a timeout a signal would end the call.
         socket.connect_timeout(&(*address).into(), timeout.unwrap_or(Duration::MAX))?;
         Ok(socket.into())
+    }
+}
+
+impl<S: Handle> Stamped<S> {
+    /// Asks the kernel to stamp. On other systems than Linux nothing is stamped.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn new(io: S) -> io::Result<Self> {
+        let on = kernel::stamp_reads(&io).map_err(name("SO_TIMESTAMPING"))?;
+        Ok(Self::wrap(io, on))
     }
 }
 

@@ -1,4 +1,12 @@
 //! What stands in for [`SocketOptions`] without the feature `socket`: nobody can have any.
+pub(crate) mod arrival;
+#[path = "no_kernel.rs"]
+mod kernel;
+#[allow(dead_code, unreachable_pub)] // it is public with the feature
+pub(crate) mod stamped;
+
+pub(crate) use stamped::Stamped;
+
 use std::{
     io,
     net::{SocketAddr, TcpStream},
@@ -18,6 +26,10 @@ impl SocketOptions {
         match *self {}
     }
 
+    pub(crate) fn stamps(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn reaches(&self, _: &SocketAddr) -> bool {
         match *self {}
     }
@@ -26,3 +38,7 @@ impl SocketOptions {
         match *self {}
     }
 }
+
+/// What `kernel` would read from.
+pub(crate) trait Handle {}
+impl<S> Handle for S {}

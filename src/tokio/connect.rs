@@ -72,7 +72,10 @@ impl Dial<'_> {
         let began = Instant::now();
         let tls = self.client_tls()?;
         let (mut stream, mut ahead) = match self.via() {
-            None => (MaybeTls::new(self.tcp(self.target(), began, config).await?), Vec::new()),
+            None => (
+                MaybeTls::new(self.stamped(self.tcp(self.target(), began, config).await?)),
+                Vec::new(),
+            ),
             // On the heap, so that those without a proxy need no room for it.
             Some(proxy) => match Box::pin(self.through(proxy, began, config)).await {
                 Ok(tunnel) => tunnel,
@@ -99,7 +102,7 @@ impl Dial<'_> {
     ) -> Result<(MaybeTls, Vec<u8>), Error> {
         let (to, tls) = (proxy.target(), proxy.client_tls()?);
         let tcp = self.tcp(to, began, config).await?;
-        let mut io = Timed::since(began, MaybeTls::to_proxy(tcp, to, tls)?);
+        let mut io = Timed::since(began, MaybeTls::to_proxy(self.stamped(tcp), to, tls)?);
         let ahead = proxy.tunnel(&mut io, self.target(), config).await?;
         Ok((io.io, ahead))
     }

@@ -39,6 +39,7 @@
 //! thread, each with its own listener on the same port (SO_REUSEPORT), uses every
 //! processor: see the example `echo_server`, `--threads`.
 mod connect;
+mod stamped;
 
 pub use crate::drive::SenderGuard;
 pub use crate::tls::maybe::tokio::MaybeTls;

@@ -18,6 +18,8 @@ mod over_tls;
 mod owned;
 #[cfg(all(feature = "rustls", feature = "tokio"))]
 mod session;
+#[cfg(all(feature = "socket", feature = "tokio", target_os = "linux"))]
+mod stamped;
 
 #[global_allocator]
 static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;

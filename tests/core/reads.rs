@@ -1,6 +1,8 @@
-//! What is known of the read that completed a message: how many others it completed before.
+//! What is known of the read that completed a message: how many others it completed before, and when its bytes
+//! arrived.
 use crate::support::wire::*;
-use tickwire::{Config, Step};
+use std::time::Duration;
+use tickwire::{Arrival, Config, Step, Time};
 
 /// Messages of all kinds: the wire, and where each one ends that is handed out.
 fn mixed(rng: &mut Rng, role: tickwire::Role) -> (Vec<u8>, Vec<usize>) {
@@ -93,4 +95,27 @@ fn bytes_that_are_lent_are_a_read() {
         assert_eq!(conn.step(), Ok(Step::NeedInput));
         conn.receiver_mut().reclaim();
     }
+}
+
+#[test]
+fn when_bytes_arrived_holds_until_it_is_said_again() {
+    let mut conn = server(&Config::default());
+    let mut next = |said: Option<Option<Arrival>>| {
+        let wire = masked(TEXT, "tick");
+        let rx = conn.receiver_mut();
+        rx.spare_mut()[..wire.len()].copy_from_slice(&wire);
+        if let Some(arrived) = said {
+            rx.set_arrival(arrived);
+        }
+        rx.commit_at(wire.len(), Time::new(Duration::from_secs(1)));
+        assert_eq!(conn.step(), Ok(Step::Message));
+        let info = conn.receiver().info();
+        assert_eq!(info.read_at, Some(Time::new(Duration::from_secs(1))));
+        info.arrived
+    };
+    let software = Duration::new(1_795_305_390, 676_640_387);
+    let arrived = Some(Arrival { software, hardware: Some(Duration::from_secs(7)) });
+    assert_eq!(next(None), None);
+    assert_eq!([next(Some(arrived)), next(None)], [arrived; 2]);
+    assert_eq!([next(Some(None)), next(None)], [None; 2]);
 }

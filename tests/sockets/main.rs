@@ -20,6 +20,8 @@ mod plain_http;
 mod proxies;
 #[cfg(feature = "socket")]
 mod socket_options;
+#[cfg(all(feature = "socket", target_os = "linux"))]
+mod stamps;
 #[cfg(feature = "tokio")]
 mod stress_split;
 #[cfg(feature = "tokio")]

@@ -9,20 +9,20 @@ use std::{
 /// Each module of the crate, and the others that it may name. `guide` holds documents alone.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     // Adapters. Each with the TLS stream that is its own.
-    ("tokio", &["dial", "drive", "proto", "tls"]),
+    ("tokio", &["dial", "drive", "proto", "socket", "tls"]),
     ("futures_io", &["drive", "proto"]),
-    ("blocking", &["dial", "drive", "proto", "tls"]),
+    ("blocking", &["dial", "drive", "proto", "socket", "tls"]),
     // What they have in common.
     ("dial", &["drive", "proto", "socket", "tls"]),
-    ("drive", &["proto", "tls"]),
+    ("drive", &["proto", "socket", "tls"]),
     ("tls", &["proto"]),
     // Opt-in parts: no other module names them.
     ("backoff", &["drive", "proto"]),
     ("outbox", &["proto"]),
     ("tap", &["blocking", "proto"]),
     ("guide", &[]),
-    // Values.
-    ("socket", &[]),
+    // Sockets: their options, and what the kernel knows of what they received.
+    ("socket", &["proto"]),
     // The core.
     ("proto", &[]),
 ];

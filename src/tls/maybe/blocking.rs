@@ -4,6 +4,7 @@ use crate::{
     blocking::Stream,
     drive::Error,
     proto::url::Target,
+    socket::Stamped,
     tls::{
         Client,
         blocking::{TlsStream, below, client},
@@ -18,20 +19,18 @@ use std::{
 /// The stream of a connection made by [`connect`](crate::blocking::connect): TCP, with TLS around it
 /// where the URL, or that of a proxy, asks for that.
 #[derive(Debug)]
-pub struct MaybeTls(Maybe<TcpStream, TlsStream<TcpStream>, TlsStream<TlsStream<TcpStream>>>);
+pub struct MaybeTls(Maybe<Tcp, TlsStream<Tcp>, TlsStream<TlsStream<Tcp>>>);
+
+type Tcp = Stamped<TcpStream>;
 
 impl MaybeTls {
     /// Of a stream to a server.
-    pub(crate) fn new(tcp: TcpStream) -> Self {
+    pub(crate) fn new(tcp: Tcp) -> Self {
         Self(Maybe::Plain(tcp))
     }
 
     /// Of a stream to a proxy, with TLS around it if there is a configuration for that.
-    pub(crate) fn to_proxy(
-        tcp: TcpStream,
-        proxy: &Target,
-        tls: Option<Client>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn to_proxy(tcp: Tcp, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
         Ok(Self(match tls {
             None => Maybe::Plain(tcp),
             Some(tls) => Maybe::ToProxy(client(tcp, proxy, tls, &[])?),
@@ -49,11 +48,12 @@ impl MaybeTls {
 
     /// The TCP stream, below TLS if there is any: to the proxy, if there is one.
     pub fn tcp(&self) -> &TcpStream {
-        match &self.0 {
+        let tcp = match &self.0 {
             Maybe::Plain(tcp) => tcp,
             Maybe::Tls(tls) | Maybe::ToProxy(tls) => below(tls),
             Maybe::Within(tls) => below(below(tls)),
-        }
+        };
+        tcp.get_ref()
     }
 
     /// The session of TLS with the server, if the URL asks for one. No handle reads or writes while

@@ -3,6 +3,7 @@ use super::{Maybe, inner};
 use crate::{
     drive::Error,
     proto::url::Target,
+    socket::Stamped,
     tls::{
         Client,
         tokio::{TlsStream, below, client},
@@ -24,20 +25,18 @@ use std::{
 /// `into_split` puts a lock around it. For two halves without a lock, over plain TCP, dial yourself and
 /// use [`client`](fn@crate::tokio::client) and `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
-pub struct MaybeTls(Maybe<TcpStream, TlsStream<TcpStream>, TlsStream<TlsStream<TcpStream>>>);
+pub struct MaybeTls(Maybe<Tcp, TlsStream<Tcp>, TlsStream<TlsStream<Tcp>>>);
+
+type Tcp = Stamped<TcpStream>;
 
 impl MaybeTls {
     /// Of a stream to a server.
-    pub(crate) fn new(tcp: TcpStream) -> Self {
+    pub(crate) fn new(tcp: Tcp) -> Self {
         Self(Maybe::Plain(tcp))
     }
 
     /// Of a stream to a proxy, with TLS around it if there is a configuration for that.
-    pub(crate) fn to_proxy(
-        tcp: TcpStream,
-        proxy: &Target,
-        tls: Option<Client>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn to_proxy(tcp: Tcp, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
         Ok(Self(match tls {
             None => Maybe::Plain(tcp),
             Some(tls) => Maybe::ToProxy(client(tcp, proxy, tls, &[])?),
@@ -55,11 +54,12 @@ impl MaybeTls {
 
     /// The TCP stream, below TLS if there is any: to the proxy, if there is one.
     pub fn tcp(&self) -> &TcpStream {
-        match &self.0 {
+        let tcp = match &self.0 {
             Maybe::Plain(tcp) => tcp,
             Maybe::Tls(tls) | Maybe::ToProxy(tls) => below(tls),
             Maybe::Within(tls) => below(below(tls)),
-        }
+        };
+        tcp.get_ref()
     }
 
     /// The session of TLS with the server, if the URL asks for one. Feature `rustls`.

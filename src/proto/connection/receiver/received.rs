@@ -62,7 +62,7 @@ impl Receiver {
         let more = self.between_messages() && self.more(self.buf.wire());
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });
         let ahead = self.read.handed_out.saturating_sub(whole.into());
-        Info { more, ahead, read_at: self.read.at }
+        Info { more, ahead, read_at: self.read.at, arrived: self.read.arrived }
     }
 
     /// Whether `wire` begins, after any whole control frames, with a whole unfragmented data

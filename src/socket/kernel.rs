@@ -1,0 +1,45 @@
+//! Linux: SO_TIMESTAMPING, and reads that bring a control message along.
+use crate::proto::message::Arrival;
+use nix::sys::{
+    socket::{
+        ControlMessageOwned, MsgFlags, TimestampingFlag, recvmsg, setsockopt, sockopt::Timestamping,
+    },
+    time::TimeSpec,
+};
+use std::{
+    io::{self, IoSliceMut},
+    os::fd::{AsFd, AsRawFd},
+    time::Duration,
+};
+
+/// Room for the control message, 64 bytes, and others that the caller may have asked the socket for. Aligned as
+/// its header, to which nix makes a reference.
+#[repr(align(16))]
+struct Control([u8; 128]);
+
+/// Has reads stamped. Says whether they will be.
+pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<bool> {
+    let made = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE;
+    let told = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_RAW_HARDWARE;
+    setsockopt(socket, Timestamping, &(made | told))?;
+    Ok(true)
+}
+
+/// Reads once.
+pub(super) fn read<S: AsFd>(socket: &S, buf: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
+    let mut control = Control([0; 128]);
+    let socket = socket.as_fd().as_raw_fd();
+    let slices = &mut [IoSliceMut::new(buf)];
+    let read = recvmsg::<()>(socket, slices, Some(&mut control.0), MsgFlags::empty())?;
+    let arrived = read.cmsgs().ok().and_then(|mut all| all.find_map(arrived));
+    Ok((read.bytes, arrived))
+}
+
+fn arrived(message: ControlMessageOwned) -> Option<Arrival> {
+    let ControlMessageOwned::ScmTimestampsns(stamps) = message else { return None };
+    // Zero is none.
+    let time = |stamp: TimeSpec| Some(Duration::from(stamp)).filter(|time| !time.is_zero());
+    Some(Arrival { software: time(stamps.system)?, hardware: time(stamps.hw_raw) })
+}

@@ -1,0 +1,13 @@
+//! In place of `kernel` where the system stamps nothing, or the feature `socket` is off.
+use crate::proto::message::Arrival;
+use std::io;
+
+#[allow(dead_code)] // with the feature alone
+pub(super) fn stamp_reads<S>(_: &S) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// Not called: no stream is stamped.
+pub(super) fn read<S>(_: &S, _: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
+    Err(io::ErrorKind::Unsupported.into())
+}

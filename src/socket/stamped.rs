@@ -1,0 +1,110 @@
+//! [`Stamped`]: a stream whose reads say when the bytes arrived.
+use super::{Handle, arrival, kernel};
+use crate::proto::message::Arrival;
+use std::io::{self, IoSlice, Read, Write};
+
+/// A TCP stream that asks the kernel when the bytes it reads arrived (SO_TIMESTAMPING): of `std`, tokio or mio.
+///
+/// With [`Config::stamp_reads`](crate::Config::stamp_reads) set, [`Info::arrived`](crate::Info::arrived) says it of each
+/// message. [`connect`](crate::Dial) makes such a stream if [`SocketOptions::timestamps`](super::SocketOptions::timestamps) is set;
+/// a server, or a client with a stream of its own, makes it:
+///
+/// ```no_run
+/// use std::{net::TcpListener, time::{SystemTime, UNIX_EPOCH}};
+/// use tickwire::{Config, Stamped, blocking::accept};
+///
+/// # fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let (stream, _) = TcpListener::bind("127.0.0.1:0")?.accept()?;
+/// let mut ws = accept(Stamped::new(stream)?, &Config::default().stamp_reads(true))?;
+/// while let Some(received) = ws.recv_with()? {
+///     if let Some(arrived) = received.info().arrived {
+///         println!("{:?} after it arrived", SystemTime::now().duration_since(UNIX_EPOCH + arrived.software));
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It may be inside of others: [`Spin`](crate::blocking::Spin), a TLS stream of this crate or another, the halves of a
+/// split. Over TLS it is the time of the read that completed the record; a message
+/// that TLS had decrypted with an earlier one has that one's. What there is to know of the time is at [`Arrival`].
+///
+/// There is none over other streams, on other systems than Linux, for what came with the opening handshake, and for bytes
+/// that came before the kernel began to stamp, which may be some milliseconds after the
+/// first socket of the machine asked for that.
+///
+/// A read is `recvmsg` with room for a control message, instead of `read`; nothing is allocated. Other calls are those of the stream.
+/// It has to be nothing but its socket: a stream that encrypts or buffers goes outside.
+///
+/// An event loop of your own reads, and hands [`arrived`](Self::arrived) to
+/// [`Receiver::set_arrival`](crate::Receiver::set_arrival) before it commits the bytes.
+#[derive(Debug)]
+pub struct Stamped<S> {
+    pub(crate) io: S,
+    /// The kernel was asked.
+    on: bool,
+    arrived: Option<Arrival>,
+}
+
+impl<S> Stamped<S> {
+    /// A stream that stamps nothing, or, `on`, of which the kernel was asked to.
+    pub(crate) fn wrap(io: S, on: bool) -> Self {
+        Self { io, on, arrived: None }
+    }
+
+    /// The stream.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// When the bytes of the last read arrived, if the kernel said so.
+    pub fn arrived(&self) -> Option<Arrival> {
+        self.arrived
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// Takes note of a read.
+    #[inline]
+    pub(crate) fn note(&mut self, (n, arrived): (usize, Option<Arrival>)) -> usize {
+        self.arrived = arrived;
+        arrival::leave(arrived);
+        n
+    }
+}
+
+/// Reads once, and says when the bytes arrived.
+#[inline]
+pub(crate) fn read<S: Handle>(io: &S, buf: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
+    kernel::read(io, buf)
+}
+
+impl<S: Read + Handle> Read for Stamped<S> {
+    #[inline]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if !self.on {
+            return self.io.read(buf);
+        }
+        let read = read(&self.io, buf)?;
+        Ok(self.note(read))
+    }
+}
+
+impl<S: Write> Write for Stamped<S> {
+    #[inline]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.io.write(buf)
+    }
+
+    #[inline]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.io.write_vectored(bufs)
+    }
+
+    #[inline]
+    fn flush(&mut self) -> io::Result<()> {
+        self.io.flush()
+    }
+}

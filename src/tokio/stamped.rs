@@ -1,0 +1,113 @@
+//! [`Stamped`] streams of tokio, whole and split.
+use crate::{
+    proto::message::Arrival,
+    socket::{Stamped, stamped::read},
+};
+use ::tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+impl Stamped<TcpStream> {
+    /// Two halves without a lock, for `into_split_with` of a [`WebSocket`](crate::tokio::WebSocket). Feature `tokio`.
+    #[allow(dead_code, unreachable_pub)] // it is public with the feature `socket`
+    pub fn into_split(self) -> (Stamped<OwnedReadHalf>, OwnedWriteHalf) {
+        let on = self.is_on();
+        let (read, write) = self.io.into_split();
+        (Stamped::wrap(read, on), write)
+    }
+}
+
+/// Reads as tokio does: what comes short of the room was all there is, so that the next
+/// read waits without a system call that finds nothing. That has to be said from inside of the read: later, it would
+/// also be said of what has come since.
+fn poll(
+    tcp: &TcpStream,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<(usize, Option<Arrival>)>> {
+    let room = buf.initialize_unfilled();
+    loop {
+        ready!(tcp.poll_read_ready(cx))?;
+        let mut done = None;
+        let tried = tcp.try_io(Interest::READABLE, || {
+            let (n, arrived) = read(tcp, room)?;
+            done = Some((n, arrived));
+            if n > 0 && n < room.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match (done, tried) {
+            (Some(done), _) => {
+                buf.advance(done.0);
+                return Poll::Ready(Ok(done));
+            }
+            (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
+                return Poll::Ready(Err(error));
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+macro_rules! reads {
+    ($stream:ty, $io:ident => $tcp:expr) => {
+        impl AsyncRead for Stamped<$stream> {
+            #[inline]
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                if !self.is_on() {
+                    return Pin::new(&mut self.io).poll_read(cx, buf);
+                }
+                let $io = &self.io;
+                let read = ready!(poll($tcp, cx, buf))?;
+                self.note(read);
+                Poll::Ready(Ok(()))
+            }
+        }
+    };
+}
+
+reads!(TcpStream, io => io);
+reads!(OwnedReadHalf, io => io.as_ref());
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stamped<S> {
+    #[inline]
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,50 @@
+//! A read that brings the kernel's time of arrival along allocates nothing.
+use crate::support::{
+    alloc::allocations,
+    blocking::{conn, ms, tcp_pair},
+    wire::{BINARY, plain},
+};
+use std::{io::Write, thread};
+use tickwire::{Config, Stamped, blocking, tokio as adapter};
+
+const ROUNDS: usize = 500;
+
+/// Counts what rounds allocate once the kernel stamps; each says whether it did.
+fn assert_none(mut round: impl FnMut() -> bool) {
+    while !round() {
+        thread::sleep(ms(1));
+    }
+    for _ in 0..100 {
+        round();
+    }
+    let before = allocations();
+    for _ in 0..ROUNDS {
+        assert!(round());
+    }
+    assert_eq!(allocations() - before, 0);
+}
+
+#[test]
+fn the_time_of_arrival_costs_no_allocation() {
+    let config = Config::default().stamp_reads(true);
+    let wire = plain(BINARY, [7; 64]);
+    let (near, mut far) = tcp_pair();
+    let near = Stamped::new(near).unwrap();
+    let mut ws = blocking::WebSocket::from_parts(near, conn(false, &config));
+    assert_none(|| {
+        far.write_all(&wire).unwrap();
+        ws.recv_with().unwrap().unwrap().info().arrived.is_some()
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (near, mut far) = tcp_pair();
+    near.set_nonblocking(true).unwrap();
+    let near = {
+        let _entered = runtime.enter();
+        Stamped::new(tokio::net::TcpStream::from_std(near).unwrap()).unwrap()
+    };
+    let mut ws = adapter::WebSocket::from_parts(near, conn(false, &config));
+    assert_none(|| {
+        far.write_all(&wire).unwrap();
+        runtime.block_on(async { ws.recv_with().await.unwrap().unwrap().info().arrived.is_some() })
+    });
+}

@@ -1,0 +1,485 @@
+//! The kernel's time of arrival of what a message was read from: over TCP, under TLS, by halves of a split; none over
+//! other streams. The server's messages say when they were sent, by the same clock.
+use crate::support::blocking::*;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    io::{self, IoSliceMut, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tickwire::{
+    Config, Dial, Info, SocketOptions, Stamped,
+    blocking::{self, Spin, Stream},
+    handshake::client::Request,
+};
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+fn config() -> Config {
+    Config::default().stamp_reads(true)
+}
+
+/// Serves one connection: each message it receives asks for so many, which leave in one write, each
+/// with the time before that.
+fn serve_over<S: Stream>(stream: S) {
+    let mut ws = blocking::accept(stream, &Config::default()).unwrap();
+    while let Some(received) = ws.recv_with().unwrap() {
+        let count: u32 = received.message.as_text().unwrap().parse().unwrap();
+        for _ in 0..count {
+            let _ = received.sender.feed(now().as_nanos().to_string().as_str()).unwrap();
+        }
+    }
+}
+
+fn serve() -> (std::net::SocketAddr, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (address, thread::spawn(move || serve_over(listener.accept().unwrap().0)))
+}
+
+fn request() -> Request {
+    Request::new("ws://localhost/").unwrap()
+}
+
+/// What a client has seen.
+#[derive(Default)]
+struct Seen {
+    stamped: u32,
+    last: Duration,
+}
+
+impl Seen {
+    /// Each stamp lies between the times that the sender and the receiver read, and none before the last one. Messages of one
+    /// read have one.
+    fn check(&mut self, message: &str, info: Info) {
+        let Some(arrived) = info.arrived else {
+            // The kernel may not have begun.
+            assert_eq!(self.stamped, 0, "a read without a stamp");
+            return;
+        };
+        let sent = Duration::from_nanos(message.parse().unwrap());
+        assert!(
+            arrived.software >= sent,
+            "arrived {:?} before it was sent",
+            sent - arrived.software
+        );
+        assert!(arrived.software <= now());
+        assert_eq!(arrived.hardware, None, "of the loopback");
+        match info.ahead {
+            0 => assert!(arrived.software > self.last),
+            _ => assert_eq!(arrived.software, self.last),
+        }
+        self.last = arrived.software;
+        self.stamped += 1;
+    }
+
+    /// Two messages are asked for at a time.
+    fn enough(&self) -> bool {
+        self.stamped >= 20
+    }
+}
+
+/// Asks and receives until it has seen enough, at most a second; by `$send` and `$recv`, which may wait by `$wait`.
+macro_rules! converse {
+    ($sender:expr, $receiver:expr $(, $wait:ident)?) => {{
+        let mut seen = Seen::default();
+        for _ in 0..100 {
+            $sender.send("2") $(.$wait)?.unwrap();
+            for ahead in 0..2 {
+                let received = $receiver.recv_with() $(.$wait)?.unwrap().unwrap();
+                let info = received.info();
+                assert_eq!(info.ahead, ahead);
+                seen.check(received.message.as_text().unwrap(), info);
+            }
+            if seen.enough() {
+                break;
+            }
+            if seen.stamped == 0 {
+                thread::sleep(ms(10));
+            }
+        }
+        assert!(seen.enough(), "{} were stamped", seen.stamped);
+    }};
+}
+
+/// The same, where nothing is to be stamped.
+macro_rules! unstamped {
+    ($ws:expr $(, $wait:ident)?) => {{
+        for _ in 0..3 {
+            $ws.send("1") $(.$wait)?.unwrap();
+            let received = $ws.recv_with() $(.$wait)?.unwrap().unwrap();
+            assert_eq!(received.info().arrived, None);
+        }
+    }};
+}
+
+#[test]
+fn each_message_has_the_time_at_which_its_read_arrived() {
+    bounded(|| {
+        let (address, serving) = serve();
+        let tcp = Stamped::new(TcpStream::connect(address).unwrap()).unwrap();
+        let mut ws = blocking::client(tcp, &request(), &config()).unwrap();
+        converse!(ws, ws);
+        ws.close(None).unwrap();
+        serving.join().unwrap();
+    });
+}
+
+#[test]
+fn who_spins_has_it_too_inside_and_outside() {
+    bounded(|| {
+        let (address, serving) = serve();
+        let tcp = Spin::new(Stamped::new(TcpStream::connect(address).unwrap()).unwrap()).unwrap();
+        let mut ws = blocking::client(tcp, &request(), &config()).unwrap();
+        converse!(ws, ws);
+        ws.close(None).unwrap();
+        serving.join().unwrap();
+        let (address, serving) = serve();
+        let tcp = Stamped::new(TcpStream::connect(address).unwrap()).unwrap();
+        let mut ws = blocking::client(tcp, &request(), &config()).unwrap().into_spin().unwrap();
+        converse!(ws, ws);
+        ws.close(None).unwrap();
+        serving.join().unwrap();
+    });
+}
+
+#[test]
+fn halves_in_two_threads_have_it() {
+    bounded(|| {
+        let (address, serving) = serve();
+        let tcp = Stamped::new(TcpStream::connect(address).unwrap()).unwrap();
+        let ws = blocking::client(tcp, &request(), &config()).unwrap();
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        let (ask, asked) = std::sync::mpsc::channel();
+        let writing = thread::spawn(move || {
+            for () in asked {
+                writer.send("2").unwrap();
+            }
+            writer.close(None).unwrap();
+        });
+        struct Asks(std::sync::mpsc::Sender<()>);
+        impl Asks {
+            fn send(&self, _: &str) -> Result<(), std::sync::mpsc::SendError<()>> {
+                self.0.send(())
+            }
+        }
+        let asks = Asks(ask);
+        converse!(asks, reader);
+        drop(asks);
+        while reader.recv().unwrap().is_some() {}
+        writing.join().unwrap();
+        serving.join().unwrap();
+    });
+}
+
+#[test]
+fn connect_reads_it_if_the_socket_options_say_so() {
+    bounded(|| {
+        let (address, serving) = serve();
+        let request = Request::new(&format!("ws://{address}")).unwrap();
+        let mut options = SocketOptions::default();
+        options.timestamps = true;
+        let mut ws = Dial::new(&request).socket(options).blocking_connect(&config()).unwrap();
+        converse!(ws, ws);
+        ws.close(None).unwrap();
+        serving.join().unwrap();
+        let (address, serving) = serve();
+        let request = Request::new(&format!("ws://{address}")).unwrap();
+        let mut ws = Dial::new(&request).blocking_connect(&config()).unwrap();
+        unstamped!(ws);
+        ws.close(None).unwrap();
+        serving.join().unwrap();
+    });
+}
+
+/// Not even where another connection of the thread has just been stamped.
+#[test]
+fn there_is_none_over_other_streams_or_where_nobody_asked() {
+    bounded(|| {
+        let (near, mut far) = tcp_pair();
+        let mut stamped = Stamped::new(near).unwrap();
+        while stamped.arrived().is_none() {
+            far.write_all(b"read by hand, so that nobody takes the stamp").unwrap();
+            assert_ne!(stamped.read(&mut [0; 64]).unwrap(), 0);
+        }
+        let (near, far) = UnixStream::pair().unwrap();
+        let serving = thread::spawn(move || serve_over(far));
+        let mut ws = blocking::client(near, &request(), &config()).unwrap();
+        unstamped!(ws);
+        ws.close(None).unwrap();
+        serving.join().unwrap();
+        for (stamped, config) in [(true, Config::default()), (false, config())] {
+            let (address, serving) = serve();
+            let tcp = TcpStream::connect(address).unwrap();
+            if stamped {
+                let mut ws =
+                    blocking::client(Stamped::new(tcp).unwrap(), &request(), &config).unwrap();
+                unstamped!(ws);
+                ws.close(None).unwrap();
+            } else {
+                let mut ws = blocking::client(tcp, &request(), &config).unwrap();
+                unstamped!(ws);
+                ws.close(None).unwrap();
+            }
+            serving.join().unwrap();
+        }
+    });
+}
+
+/// Of a read that takes bytes of two segments, the time is that of the second; and as an event loop has it.
+#[test]
+fn the_time_is_that_of_the_last_segment_of_a_read() {
+    bounded(|| {
+        let (near, mut far) = tcp_pair();
+        let mut near = Stamped::new(near).unwrap();
+        let mut buf = [0; 64];
+        for _ in 0..100 {
+            far.write_all(b"warm").unwrap();
+            assert_ne!(near.read(&mut buf).unwrap(), 0);
+            if near.arrived().is_some() {
+                break;
+            }
+            thread::sleep(ms(10));
+        }
+        let first = now();
+        far.write_all(b"first").unwrap();
+        thread::sleep(ms(30));
+        let second = now();
+        far.write_all(b"second").unwrap();
+        thread::sleep(ms(30));
+        assert_eq!(near.read(&mut buf[..3]).unwrap(), 3);
+        let part = near.arrived().unwrap().software;
+        assert!(first <= part, "{first:?} {part:?}");
+        assert_eq!(near.read(&mut buf).unwrap(), 8);
+        let rest = near.arrived().unwrap().software;
+        assert!(second <= rest && rest <= now() - ms(20), "{second:?} {rest:?}");
+        drop(far);
+        assert_eq!(near.read(&mut buf).unwrap(), 0);
+        assert_eq!(near.arrived(), None);
+    });
+}
+
+/// Every segment that the loopback delivered with these bytes in it: when, by the kernel.
+fn captured(socket: &Socket, bytes: &[u8]) -> Vec<Duration> {
+    let mut found = Vec::new();
+    #[repr(align(16))]
+    struct Control([u8; 128]);
+    let (mut buf, mut control) = ([0; 2048], Control([0; 128]));
+    loop {
+        let slices = &mut [IoSliceMut::new(&mut buf)];
+        let control = Some(&mut control.0[..]);
+        let Ok(read) = recvmsg::<()>(socket.as_raw_fd(), slices, control, MsgFlags::MSG_DONTWAIT)
+        else {
+            return found;
+        };
+        let stamp = read.cmsgs().unwrap().find_map(|message| match message {
+            ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
+            _ => None,
+        });
+        let n = read.bytes;
+        if buf[..n].windows(bytes.len()).any(|window| window == bytes) {
+            found.extend(stamp);
+        }
+    }
+}
+
+/// A packet socket on the loopback has each segment twice, sent and received, with the time at which the kernel handed it
+/// over.
+#[test]
+fn the_time_is_that_of_a_packet_capture() {
+    const ALL: i32 = 0x0003_u16.to_be() as i32; // ETH_P_ALL
+    let capture = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(ALL)));
+    let capture = match capture {
+        Ok(capture) => capture,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            println!("NOT RUN: a packet capture needs CAP_NET_RAW: {error}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    setsockopt(&capture, sockopt::ReceiveTimestampns, &true).unwrap();
+    capture.set_recv_buffer_size(4 << 20).unwrap();
+    bounded(move || {
+        let (near, mut far) = tcp_pair();
+        let mut near = Stamped::new(near).unwrap();
+        let mut offs = Vec::new();
+        for round in 0..200 {
+            let bytes = format!("{round} of {:?}, by {}", now(), std::process::id());
+            far.write_all(bytes.as_bytes()).unwrap();
+            let n = near.read(&mut [0; 256]).unwrap();
+            assert_eq!(n, bytes.len());
+            let Some(arrived) = near.arrived() else {
+                assert!(offs.is_empty(), "a read without a stamp");
+                thread::sleep(ms(10));
+                continue;
+            };
+            let captured = captured(&capture, bytes.as_bytes());
+            let first = *captured.iter().min().expect("captured");
+            assert!(first <= arrived.software, "{arrived:?}, captured {captured:?}");
+            let off = captured.iter().map(|at| at.abs_diff(arrived.software)).min();
+            offs.extend(off);
+        }
+        offs.sort();
+        assert!(offs.len() >= 100, "{} were stamped", offs.len());
+        let (median, most) = (offs[offs.len() / 2], offs[offs.len() - 1]);
+        println!("{} stamps are off the capture's by {median:?}, {most:?} at most", offs.len());
+        assert!(median < Duration::from_micros(20) && most < ms(100));
+    });
+}
+
+#[cfg(feature = "tokio")]
+mod on_tokio {
+    use super::*;
+    use tickwire::tokio as adapter;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net,
+    };
+
+    async fn stamped(address: std::net::SocketAddr) -> Stamped<net::TcpStream> {
+        Stamped::new(net::TcpStream::connect(address).await.unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn tokios_streams_have_it_whole_and_split() {
+        let (address, serving) = serve();
+        let mut ws = adapter::client(stamped(address).await, &request(), &config()).await.unwrap();
+        converse!(ws, ws, await);
+        ws.close(None).await.unwrap();
+        serving.join().unwrap();
+        let (address, serving) = serve();
+        let ws = adapter::client(stamped(address).await, &request(), &config()).await.unwrap();
+        let (mut reader, mut writer) = ws.into_split();
+        converse!(writer, reader, await);
+        writer.close(None).await.unwrap();
+        while reader.recv().await.unwrap().is_some() {}
+        serving.join().unwrap();
+        let (address, serving) = serve();
+        let ws = adapter::client(stamped(address).await, &request(), &config()).await.unwrap();
+        let (mut reader, mut writer) = ws.into_split_with(Stamped::<net::TcpStream>::into_split);
+        converse!(writer, reader, await);
+        writer.close(None).await.unwrap();
+        while reader.recv().await.unwrap().is_some() {}
+        serving.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn connect_of_tokio_reads_it_if_the_socket_options_say_so() {
+        for timestamps in [true, false] {
+            let (address, serving) = serve();
+            let request = Request::new(&format!("ws://{address}")).unwrap();
+            let mut options = SocketOptions::default();
+            options.timestamps = timestamps;
+            let mut ws = Dial::new(&request).socket(options).connect(&config()).await.unwrap();
+            if timestamps {
+                converse!(ws, ws, await);
+            } else {
+                unstamped!(ws, await);
+            }
+            ws.close(None).await.unwrap();
+            serving.join().unwrap();
+        }
+    }
+
+    /// Bytes that come while a read is under way wake the next one: the read takes back that there are more, and only what
+    /// it knew of. Pieces of all lengths, some as long as the room for them.
+    #[test]
+    fn no_wakeup_is_lost() {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+        let work = async {
+            let mut pairs = tokio::task::JoinSet::new();
+            for pair in 0..8u64 {
+                let listener = net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let mut near = stamped(listener.local_addr().unwrap()).await;
+                let (mut far, _) = listener.accept().await.unwrap();
+                far.set_nodelay(true).unwrap();
+                pairs.spawn(async move {
+                    for round in 0..3000u64 {
+                        far.write_all(&vec![1; 1 + ((round * 7 + pair) % 96) as usize])
+                            .await
+                            .unwrap();
+                        if round % 64 == 0 {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                });
+                pairs.spawn(async move {
+                    let (mut got, mut room) = (0, [0; 64]);
+                    loop {
+                        match near.read(&mut room).await.unwrap() {
+                            0 => break,
+                            n => got += n as u64,
+                        }
+                    }
+                    assert_eq!(
+                        got,
+                        (0..3000).map(|round| 1 + (round * 7 + pair) % 96).sum::<u64>()
+                    );
+                });
+            }
+            while let Some(done) = pairs.join_next().await {
+                done.unwrap();
+            }
+        };
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await.expect("it hangs") });
+    }
+
+    #[cfg(feature = "rustls")]
+    mod under_tls {
+        use super::*;
+        use crate::support::tls::Authority;
+        use tickwire::tls::rustls::pki_types::ServerName;
+
+        fn serve(authority: &Authority) -> (std::net::SocketAddr, thread::JoinHandle<()>) {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let (address, tls) = (listener.local_addr().unwrap(), authority.server());
+            let serving = thread::spawn(move || {
+                let (tcp, _) = listener.accept().unwrap();
+                serve_over(blocking::TlsStream::server(tcp, tls).unwrap());
+            });
+            (address, serving)
+        }
+
+        /// By this crate's streams, and by another's.
+        #[test]
+        fn over_tls_it_is_the_time_of_the_read_that_completed_the_record() {
+            let authority = Authority::new();
+            let mut options = SocketOptions::default();
+            options.timestamps = true;
+            let dial = |address: std::net::SocketAddr| {
+                Request::new(&format!("wss://localhost:{}", address.port())).unwrap()
+            };
+            let (address, serving) = serve(&authority);
+            let request = dial(address);
+            let dialed = Dial::new(&request).socket(options).tls(authority.client());
+            let mut ws = dialed.blocking_connect(&config()).unwrap();
+            converse!(ws, ws);
+            ws.close(None).unwrap();
+            serving.join().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let (address, serving) = serve(&authority);
+                let request = dial(address);
+                let dialed = Dial::new(&request).socket(options).tls(authority.client());
+                let mut ws = dialed.connect(&config()).await.unwrap();
+                converse!(ws, ws, await);
+                ws.close(None).await.unwrap();
+                serving.join().unwrap();
+                let (address, serving) = serve(&authority);
+                let connector = tokio_rustls::TlsConnector::from(authority.client());
+                let name = ServerName::try_from("localhost").unwrap();
+                let stream = connector.connect(name, stamped(address).await).await.unwrap();
+                let mut ws = adapter::client(stream, &request, &config()).await.unwrap();
+                converse!(ws, ws, await);
+                ws.close(None).await.unwrap();
+                serving.join().unwrap();
+            });
+        }
+    }
+}
