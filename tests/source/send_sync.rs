@@ -38,6 +38,7 @@ mod core_types {
         both::<OwnedEvent>();
         both::<Chunk<'_>>();
         both::<Info>();
+        both::<Arrival>();
         both::<Prepared>();
         both::<CloseCode>();
         both::<CloseFrame<'_>>();
@@ -114,6 +115,7 @@ mod core_types {
     const _: () = {
         both::<SocketOptions>();
         both::<Keepalive>();
+        both::<Stamped<std::net::TcpStream>>();
     };
 
     #[cfg(feature = "http")]
