@@ -133,6 +133,11 @@ impl Server {
         let _ = fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn connect(&self) -> TcpStream {
         let io = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
         io.set_nodelay(true).expect("it is TCP");

@@ -142,6 +142,7 @@ impl Server {
             // One that is early costs a look, so that a deadline which moves on stays where it is.
             Turn::Wait(Some(next)) if peer.deadline.is_some_and(|armed| armed <= next) => {}
             Turn::Wait(next) => self.arm(at, next),
+            Turn::Again if self.again.contains(&at) => {} // or it had more turns with each event
             Turn::Again => self.again.push(at),
             Turn::Over => {
                 self.arm(at, None);

@@ -13,6 +13,8 @@ use tickwire_feed::{Arbiter, Event, Line, Verdict};
 /// What has become of a feed's ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Messages of all lines.
+    pub messages: u64,
     /// Ticks that are in the book one by one, in order.
     pub delivered: u64,
     /// Ticks that are not delivered: a snapshot is in their place.
@@ -100,7 +102,7 @@ impl Feed {
         self.needs_snapshot && self.asked.is_none()
     }
 
-    /// A message of a line. Returns the exchange's stamp of a tick.
+    /// A message of a line. Returns the exchange's stamp of a tick that was the next.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -109,15 +111,16 @@ impl Feed {
         now: Time,
     ) -> Result<Option<u64>, Foreign> {
         let mut stamp = None;
+        self.tally.messages += 1;
         match Payload::decode(payload).ok_or(Foreign)? {
-            Payload::Tick(tick) => {
-                stamp = Some(tick.encoded_at);
-                match self.arbiter.offer(line, tick.sequence, now, || tick) {
-                    Verdict::Next => self.apply(&tick),
-                    Verdict::Duplicate => self.tally.duplicates += 1,
-                    Verdict::Kept | Verdict::Refused => {}
+            Payload::Tick(tick) => match self.arbiter.offer(line, tick.sequence, now, || tick) {
+                Verdict::Next => {
+                    stamp = Some(tick.encoded_at);
+                    self.apply(&tick);
                 }
-            }
+                Verdict::Duplicate => self.tally.duplicates += 1,
+                Verdict::Kept | Verdict::Refused => {}
+            },
             Payload::Snapshot(snapshot) => self.restore(&snapshot, now),
         }
         self.settle(now);

@@ -17,6 +17,9 @@ use tickwire::{
     Backoff, Config, Entropy, Heartbeat, SystemEntropy, Time, tls::rustls::ClientConfig,
 };
 
+/// A line that is alive and brings nothing for so long is no feed.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// A feed, and where its lines are.
 #[derive(Clone, Debug)]
 pub struct Subscription {
@@ -36,8 +39,10 @@ pub struct Handler {
     armed: Vec<Option<Time>>,
     /// The same in order; each is here once at most.
     deadlines: BTreeSet<(Time, usize)>,
-    /// Lines whose turn was over before they had read everything.
-    again: Vec<usize>,
+    /// Lines that can go on, each once: a round gives each one turn. `round` is that of the round.
+    ready: Vec<usize>,
+    is_ready: Vec<bool>,
+    round: Vec<usize>,
     shared: Shared,
 }
 
@@ -46,7 +51,7 @@ impl Handler {
     ///
     /// For URLs that are none, names that cannot be resolved, and a system that cannot wait.
     pub fn new(subscriptions: &[Subscription], tls: Arc<ClientConfig>) -> Result<Self, BoxError> {
-        let config = Config::default().heartbeat(Heartbeat::TRADING);
+        let config = Config::default().heartbeat(Heartbeat::TRADING).data_timeout(SILENCE);
         let mut entropy = SystemEntropy::new()?;
         let mut lines = Vec::new();
         for (feed, subscription) in subscriptions.iter().enumerate() {
@@ -64,7 +69,9 @@ impl Handler {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             armed: vec![None; lines.len() + feeds.len()],
-            again: (0..lines.len()).collect(), // to be dialed
+            ready: (0..lines.len()).collect(), // to be dialed
+            is_ready: vec![true; lines.len()],
+            round: Vec::new(),
             feeds,
             lines,
             deadlines: BTreeSet::new(),
@@ -86,7 +93,7 @@ impl Handler {
 
     /// How many messages there have been.
     pub fn messages(&self) -> u64 {
-        self.shared.messages
+        self.feeds.iter().map(|feed| feed.tally.messages).sum()
     }
 
     /// One round: waits, for `most` at most, and gives each line that can go on its turn.
@@ -96,7 +103,7 @@ impl Handler {
     /// If the system cannot wait.
     pub fn turn(&mut self, most: Duration) -> io::Result<()> {
         let timeout = match self.deadlines.first() {
-            _ if !self.again.is_empty() => Duration::ZERO,
+            _ if !self.ready.is_empty() => Duration::ZERO,
             Some(&(at, _)) => most.min(at - self.shared.now()),
             None => most,
         };
@@ -105,18 +112,20 @@ impl Handler {
         for event in &events {
             let Token(at) = event.token();
             self.lines[at].note(event);
-            self.give_turn(at);
+            self.make_ready(at);
         }
         self.events = events;
-        for at in mem::take(&mut self.again) {
-            self.give_turn(at);
+        mem::swap(&mut self.ready, &mut self.round);
+        for i in 0..self.round.len() {
+            self.give_turn(self.round[i]);
         }
+        self.round.clear();
         while let Some(&(time, at)) = self.deadlines.first()
             && time <= self.shared.now()
         {
             self.arm(at, None);
             match at.checked_sub(self.lines.len()) {
-                None => self.give_turn(at),
+                None => self.make_ready(at),
                 Some(feed) => {
                     self.feeds[feed].settle(time);
                     self.look_after(feed);
@@ -130,13 +139,14 @@ impl Handler {
     }
 
     fn give_turn(&mut self, at: usize) {
+        self.is_ready[at] = false;
         let line = &mut self.lines[at];
         let feed = line.feed;
         match line.turn(at, &mut self.feeds[feed], &mut self.shared, self.poll.registry()) {
             // One that is early costs a look, so that a deadline which moves on stays where it is.
             Turn::Wait(Some(next)) if self.armed[at].is_some_and(|armed| armed <= next) => {}
             Turn::Wait(next) => self.arm(at, next),
-            Turn::Again => self.again.push(at),
+            Turn::Again => self.make_ready(at),
         }
         self.look_after(feed);
     }
@@ -147,7 +157,13 @@ impl Handler {
         let (next, asks) = (feed.poll_timeout(), feed.wants_to_ask());
         self.arm(self.lines.len() + at, next);
         if asks && let Some(line) = self.lines.iter().position(|l| l.feed == at && l.is_open()) {
-            self.again.push(line);
+            self.make_ready(line);
+        }
+    }
+
+    fn make_ready(&mut self, at: usize) {
+        if !mem::replace(&mut self.is_ready[at], true) {
+            self.ready.push(at);
         }
     }
 

@@ -5,9 +5,11 @@
 //! | `handler`  | the loop: one thread, all lines of all feeds, their deadlines                       |
 //! | `line`     | a connection: dialed, shaken hands with, subscribed, read, dialed again             |
 //! | `feed`     | what becomes of the messages: lines arbitrated, the book rebuilt and checked        |
+//! | `page`   | a page that draws all that, while it runs                                           |
 //! | `report`   | what each feed lost                                                                 |
 //! | `stages`   | how long each stage takes                                                           |
 //! | `exchange` | the server of `market_feed --lines` on a thread of this process                     |
+//! | `measure` | the figures                                                                         |
 //! | `misbehaving` | feeds that are no use, for the others to bear                                    |
 //!
 //! The stream, plain or under TLS, is that of the example `event_loop`, and what is on the wire that of
@@ -16,7 +18,9 @@ pub mod exchange;
 pub mod feed;
 pub mod handler;
 pub mod line;
+pub mod measure;
 pub mod misbehaving;
+pub mod page;
 pub mod report;
 pub mod stages;
 
@@ -25,6 +29,8 @@ pub mod stages;
 mod socket;
 
 // Of `market_feed`, as much as its lines need; no program needs all of it.
+#[path = "../../market_feed/page.rs"]
+mod answer;
 #[allow(dead_code)]
 #[path = "../../market_feed/book.rs"]
 mod book;

@@ -41,8 +41,6 @@ pub(crate) struct Shared {
     pub(crate) stages: Stages,
     /// The exchange's clock at the epoch, if it is ours.
     pub(crate) unix: u64,
-    /// How many messages there have been.
-    pub(crate) messages: u64,
 }
 
 pub struct Line {
@@ -103,7 +101,7 @@ impl Shared {
     pub(crate) fn new(config: Config, tls: Arc<ClientConfig>, stages: Stages) -> Self {
         let (input, output) = (Vec::new(), Vec::new()); // the first connection allocates them
         let (epoch, unix) = (Instant::now(), crate::clock::now());
-        Self { config, tls, epoch, input, output, stages, unix, messages: 0 }
+        Self { config, tls, epoch, input, output, stages, unix }
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -336,7 +334,6 @@ impl Open {
             let begin = shared.now();
             let stamp = feed.take(&self.line, message.as_bytes(), begin).map_err(End::Foreign)?;
             self.useful = begin - self.since > PROVEN;
-            shared.messages += 1;
             if let Some(stamp) = stamp {
                 let (sent, done) = (shared.by_our_clock(stamp), shared.now());
                 shared.stages.record(sent, self.read, begin, done);

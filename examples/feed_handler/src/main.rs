@@ -12,13 +12,22 @@
 //! cargo run --release -p feed_handler -- --root exchange.txt --connect wss://localhost:PORT --connect wss://localhost:PORT
 //! ```
 //!
-//! What is to be looked at is in `lib.rs`; `--help` says what else it does.
+//! A page that draws it, and the figures, for which the machine has to do nothing else:
+//!
+//! ```text
+//! cargo run --release -p feed_handler -- --seconds 600 --page 127.0.0.1:8080
+//! cargo run --release -p feed_handler -- --measure even      # or bursts, or isolation
+//! ```
+//!
+//! What is to be looked at is in `lib.rs`; `--help` says what else it does. Beside boomnet's client:
+//! `benches/peers`, the program `feeds`.
 mod options;
 
 use feed_handler::{
-    BoxError, Plan, exchange, exchange::Exchange, handler::Handler, report::Report,
+    BoxError, Plan, exchange, exchange::Exchange, handler::Handler, measure, page::Page,
+    report::Report,
 };
-use options::{Mode, Options};
+use options::{Mode, Options, What};
 use std::{
     fs,
     process::ExitCode,
@@ -44,6 +53,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Mode::Run => run(&options),
+        Mode::Measure(what) => measured(what, options.rounds),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -53,6 +63,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn measured(what: What, rounds: usize) -> Result<bool, BoxError> {
+    print!(
+        "{}",
+        match what {
+            What::Even => measure::even(rounds)?,
+            What::Bursts => measure::bursts(rounds)?,
+            What::Isolation => measure::isolation(rounds)?,
+        }
+    );
+    Ok(true)
 }
 
 /// Follows the feeds, of an exchange of our own or of another, and says what was lost.
@@ -71,9 +93,16 @@ fn run(options: &Options) -> Result<bool, BoxError> {
         let Plan { feeds, .. } = options.plan;
         (Handler::new(&exchange::subscriptions(feeds, &options.connect), tls)?, None)
     };
+    let mut page = options.page.map(Page::serve).transpose()?;
+    if let Some(page) = &page {
+        println!("open http://{} in a browser to watch", page.address());
+    }
     let until = Instant::now() + options.seconds;
     while Instant::now() < until {
         handler.turn(BEAT)?;
+        if let Some(page) = &mut page {
+            page.show(&mut handler);
+        }
     }
     if let Some(exchange) = &exchange {
         exchange.quiet();

@@ -1,15 +1,18 @@
 //! Feeds that are no use: do the others notice?
-use crate::{BoxError, exchange::listen, tls::Tls};
+use crate::{
+    BoxError,
+    exchange::listen,
+    tls::{Stream, Tls},
+};
 use std::{
     net::{SocketAddr, TcpListener as StdListener},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
     thread::{self, JoinHandle},
     time::Duration,
 };
-use tickwire::{Config, tokio::accept};
+use tickwire::{
+    Config,
+    tokio::{WebSocket, accept},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
@@ -27,6 +30,8 @@ pub enum Manner {
     Silent,
     /// Shakes hands, and stalls: it neither sends nor reads any more.
     Stalls,
+    /// Shakes hands, answers Pings, and sends nothing.
+    Zombie,
     /// Sends Pings and ticks for as long as they are taken.
     Floods,
     /// Is a good feed, each byte of which comes 5 ms after the one before, those of the handshakes too.
@@ -38,8 +43,15 @@ pub enum Manner {
 }
 
 impl Manner {
-    pub const ALL: [Self; 6] =
-        [Self::Silent, Self::Stalls, Self::Floods, Self::Drips, Self::Garbage, Self::Noise];
+    pub const ALL: [Self; 7] = [
+        Self::Silent,
+        Self::Stalls,
+        Self::Zombie,
+        Self::Floods,
+        Self::Drips,
+        Self::Garbage,
+        Self::Noise,
+    ];
 }
 
 /// A server for each of some manners. It ends with this.
@@ -48,8 +60,6 @@ pub struct Misbehaving {
     pub urls: Vec<String>,
     /// The certificate, in PEM.
     pub root: String,
-    /// How many messages were sent in floods.
-    pub flooded: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -59,7 +69,6 @@ struct Server {
     tls: Tls,
     /// A good feed.
     good: SocketAddr,
-    flooded: Arc<AtomicU64>,
 }
 
 impl Misbehaving {
@@ -74,10 +83,10 @@ impl Misbehaving {
             listener.local_addr().map(|at| format!("wss://localhost:{}", at.port()))
         };
         let urls = listeners.iter().map(url).collect::<Result<_, _>>()?;
-        let (tls, flooded) = (Tls::make()?, Arc::<AtomicU64>::default());
+        let tls = Tls::make()?;
         let root = tls.root().unwrap_or_default().to_owned();
         let good = SocketAddr::from(([127, 0, 0, 1], good));
-        let server = Server { tls, good, flooded: flooded.clone() };
+        let server = Server { tls, good };
         let servers: Vec<_> = manners.iter().copied().zip(listeners).collect();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
@@ -90,7 +99,7 @@ impl Misbehaving {
                 let _ = stopped.await;
             });
         })?;
-        Ok(Self { urls, root, flooded, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { urls, root, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -135,29 +144,33 @@ impl Server {
                     done = copy(&mut read, &mut to) => Ok(done.map(drop)?),
                 }
             }
-            Manner::Stalls | Manner::Floods | Manner::Garbage => {
+            Manner::Stalls | Manner::Zombie | Manner::Floods | Manner::Garbage => {
                 let mut ws = accept(self.tls.stream(stream)?, &Config::default()).await?;
                 match manner {
                     Manner::Stalls => std::future::pending().await,
+                    Manner::Zombie => while ws.recv().await?.is_some() {},
                     Manner::Garbage => loop {
                         ws.send(&[0x5a; 48]).await?;
                         sleep(Duration::from_millis(1)).await;
                     },
-                    _ => {}
-                }
-                for sequence in 1_u64.. {
-                    let mut tick = [0; 48];
-                    tick[0] = 1;
-                    tick[8..16].copy_from_slice(&sequence.to_le_bytes());
-                    let _ = ws.feed(&tick)?;
-                    ws.sender().ping(b"?")?;
-                    if sequence % 100 == 0 {
-                        ws.flush().await?;
-                        self.flooded.fetch_add(200, Relaxed);
-                    }
+                    _ => Self::flood(ws).await?,
                 }
                 Ok(())
             }
         }
+    }
+
+    async fn flood(mut ws: WebSocket<Stream>) -> Result<(), BoxError> {
+        for sequence in 1_u64.. {
+            let mut tick = [0; 48];
+            tick[0] = 1;
+            tick[8..16].copy_from_slice(&sequence.to_le_bytes());
+            let _ = ws.feed(&tick)?;
+            ws.sender().ping(b"?")?;
+            if sequence % 100 == 0 {
+                ws.flush().await?;
+            }
+        }
+        Ok(())
     }
 }

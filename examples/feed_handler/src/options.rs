@@ -1,7 +1,7 @@
 //! The command line.
 use feed_handler::{Pace, Plan};
 use lexopt::{Arg::Long, Parser, ValueExt};
-use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 pub(crate) const HELP: &str = "\
 A feed handler: one thread, many feeds over wss, the lines of each made one, books rebuilt
@@ -16,10 +16,19 @@ Usage: feed_handler [OPTIONS]
                     for each line
   --root FILE       the certificates to trust there, in PEM; else the platform's
 
+  --page ADDR       a page that draws it, at ADDR (such as 127.0.0.1:8080): for the
+                    loopback; for an open port see the example `bounded`
+
 Of its own exchange:
   --lines N         lines of each feed (2)
   --rate N          ticks a second, of all feeds together (10000)
   --cut-every S     how often each connection is cut (2); 0: never
+
+Figures, in place of all that, on a machine that does nothing else:
+  --measure WHAT    even: 200 feeds beside one at 20,000 messages a second; bursts: of all
+                    feeds at once; isolation: feeds that stall, flood, drip and send garbage
+                    beside those that do not
+  --rounds N        (21)
   --help            this
 
 The exit code is 0 if nothing was lost, each book is the exchange's, and no line was given
@@ -29,15 +38,25 @@ up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Run,
+    Measure(What),
     Help,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Even,
+    Bursts,
+    Isolation,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) mode: Mode,
+    pub(crate) rounds: usize,
     pub(crate) seconds: Duration,
     pub(crate) connect: Vec<String>,
     pub(crate) root: Option<PathBuf>,
+    pub(crate) page: Option<SocketAddr>,
     pub(crate) plan: Plan,
 }
 
@@ -45,9 +64,11 @@ impl Options {
     pub(crate) fn parse(mut parser: Parser) -> Result<Self, lexopt::Error> {
         let mut options = Self {
             mode: Mode::Run,
+            rounds: 21,
             seconds: Duration::from_secs(10),
             connect: Vec::new(),
             root: None,
+            page: None,
             plan: Plan {
                 feeds: 200,
                 lines: 2,
@@ -70,11 +91,23 @@ impl Options {
                 Long("seconds") => options.seconds = seconds("seconds", &mut parser)?,
                 Long("connect") => options.connect.push(parser.value()?.string()?),
                 Long("root") => options.root = Some(parser.value()?.into()),
+                Long("page") => options.page = Some(parser.value()?.parse()?),
+                Long("measure") => options.mode = Mode::Measure(what(&parser.value()?.string()?)?),
+                Long("rounds") => options.rounds = number("rounds", &mut parser, 1..=1000)?,
                 Long("help") => return Ok(Self { mode: Mode::Help, ..options }),
                 _ => return Err(arg.unexpected()),
             }
         }
         Ok(options)
+    }
+}
+
+fn what(name: &str) -> Result<What, lexopt::Error> {
+    match name {
+        "even" => Ok(What::Even),
+        "bursts" => Ok(What::Bursts),
+        "isolation" => Ok(What::Isolation),
+        _ => Err(format!("--measure {name}: expected even, bursts or isolation").into()),
     }
 }
 

@@ -2,7 +2,7 @@
 use hdrhistogram::Histogram;
 use tickwire::Time;
 
-/// A histogram for each stage, in nanoseconds.
+/// A histogram for each stage, in nanoseconds, of the ticks that were the next of their feed when they came.
 #[derive(Clone, Debug)]
 pub struct Stages {
     /// From the exchange's stamp to when the message is handed out: meaningful where both have one clock.

@@ -5,13 +5,17 @@ use feed_handler::{
     exchange::{Exchange, trusting},
     handler::{Handler, Subscription},
     misbehaving::{Manner, Misbehaving},
+    page::Page,
     report::Report,
 };
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     process::Command,
-    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+use tickwire::{Config, Message};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -95,8 +99,8 @@ fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
     assert!(!Report::new(&mut handler, Some(&exchange)).is_sound());
 }
 
-/// How many messages a line is handed in one round at most: two turns of two reads.
-const ONE_ROUND: u64 = 4 * 256;
+/// How many messages are taken of a line in one round at most: of two reads.
+const ONE_ROUND: u64 = 2 * 256;
 
 #[test]
 fn feeds_that_are_no_use_delay_no_other() {
@@ -110,21 +114,29 @@ fn feeds_that_are_no_use_delay_no_other() {
         subscriptions.push(Subscription { feed: 0, lines: vec![url.clone()] });
     }
     let mut handler = Handler::new(&subscriptions, tls).expect("URLs");
+    let at = |manner| Manner::ALL.iter().position(|&other| other == manner).unwrap();
+    let zombie = at(Manner::Zombie);
     let (mut most, mut before) = (0, 0);
+    let flood = 10 + at(Manner::Floods);
     follow(&mut handler, |handler| {
-        most = most.max(handler.messages() - before);
-        before = handler.messages();
+        let taken = handler.feeds()[flood].tally.messages;
+        most = most.max(taken - before);
+        before = taken;
         let good = handler.feeds()[..10].iter().all(|feed| feed.tally.delivered > 500);
-        good && bad.flooded.load(Relaxed) > 100_000
+        good && handler.lines()[20 + zombie].opened >= 2
+            && handler.feeds()[flood].tally.messages > 50_000
     });
     level(&mut handler, &exchange, 10);
     for feed in &handler.feeds()[..10] {
         assert_eq!((feed.tally.lost, feed.tally.wrong), (0, 0), "feed {}", feed.number());
         assert!(exchange.is_same(feed));
     }
-    // All that the other lines waited for in a round, a flood beside them, is this many messages.
-    assert!(most > 0 && most <= ONE_ROUND * handler.lines().len() as u64, "{most}");
-    let flood = 10 + Manner::ALL.iter().position(|&manner| manner == Manner::Floods).unwrap();
+    // All that the others waited for in a round, of a flood of these many messages.
+    assert!(before > 50_000, "{before}");
+    assert!(most > 0 && most <= ONE_ROUND, "{most}");
+    let ended = |manner| handler.lines()[20 + at(manner)].ended.clone().unwrap_or_default();
+    assert!(ended(Manner::Zombie).contains("data timeout"), "{}", ended(Manner::Zombie));
+    assert!(ended(Manner::Stalls).contains("heartbeat"), "{}", ended(Manner::Stalls));
     assert_eq!(handler.feeds()[flood].tally.delivered, 0, "it never sends a snapshot");
     let given_up: Vec<_> = handler.lines()[20..].iter().map(|line| line.has_given_up()).collect();
     let useless = Manner::ALL.map(|manner| matches!(manner, Manner::Garbage | Manner::Noise));
@@ -151,6 +163,32 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
     }
     let report = Report::new(&mut handler, None);
     assert_eq!(report.failed.len(), 2 + 4, "{report}");
+}
+
+#[test]
+fn a_page_draws_it() {
+    let _alone = alone();
+    let exchange = Exchange::start(plan(5, 1000)).expect("a port");
+    let tls = trusting(exchange.root()).expect("a certificate");
+    let mut handler = Handler::new(&exchange.subscriptions(), tls).expect("URLs");
+    let mut page = Page::serve(([127, 0, 0, 1], 0).into()).expect("a port");
+    follow(&mut handler, |handler| {
+        handler.lines().iter().all(|line| line.is_open())
+            && handler.feeds().iter().all(|feed| feed.tally.delivered > 100)
+    });
+    page.show(&mut handler);
+    let mut tcp = TcpStream::connect(page.address()).expect("it listens");
+    tcp.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("new WebSocket("), "{answer}");
+    let url = format!("ws://{}", page.address());
+    let mut ws = tickwire::blocking::connect(&url, &Config::default()).expect("it is accepted");
+    let Ok(Some(Message::Text(seen))) = ws.recv() else { panic!("no text") };
+    assert!(seen.starts_with("{\"feeds\":[[2,") && seen.ends_with("]}]}"), "{seen}");
+    for stage in ["sent to message", "read to message", "message to book"] {
+        assert!(seen.contains(stage), "{seen}");
+    }
 }
 
 #[test]

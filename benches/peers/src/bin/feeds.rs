@@ -1,0 +1,307 @@
+//! Many feeds over `wss`, one thread: processor time of the client for each message, tickwire's core and
+//! boomnet's client, in the same loop over mio, on the same server and ticks (`market_feed --lines`), with
+//! the same look at each message. Handshakes are not counted.
+//!
+//! `--feeds=200 --rate=20000 --ms=500 --rounds=21`; `--pace=bursts` for all feeds at once.
+
+use std::error::Error;
+use std::hint::black_box;
+use std::io;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use boomnet::service::select::Selectable;
+use boomnet::stream::mio::{IntoMioStream, MioStream};
+use boomnet::stream::tcp;
+use boomnet::stream::tls::{IntoTlsStream, TlsConfigExt, TlsStream};
+use boomnet::ws::{IntoWebsocket, Websocket, WebsocketFrame};
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Registry, Token};
+use tickwire::handshake::Progress;
+use tickwire::handshake::client::{Handshake, Request};
+use tickwire::tls::Session;
+use tickwire::{Config, Connection, Step, SystemEntropy};
+use tickwire_peers::proc::{CLIENT_CORE, SERVER_CORE, Server, pin, serving, thread_time};
+use tickwire_peers::table::Table;
+use tickwire_peers::tls::client;
+use tickwire_peers::{option, rotated};
+
+#[allow(dead_code)]
+#[path = "../../../../examples/market_feed/book.rs"]
+mod book;
+#[allow(dead_code)]
+#[path = "../../../../examples/market_feed/clock.rs"]
+mod clock;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../../examples/market_feed/lines.rs"]
+mod lines;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../../examples/event_loop/src/socket.rs"]
+mod socket;
+#[allow(dead_code)]
+#[path = "../../../../examples/market_feed/source.rs"]
+mod source;
+#[allow(dead_code)]
+#[path = "../../../../examples/market_feed/wire.rs"]
+mod wire;
+
+/// With the certificate of all rows here.
+mod tls {
+    use tickwire::tokio::TlsStream;
+    use tokio::net::TcpStream;
+
+    pub(crate) struct Tls;
+
+    impl Tls {
+        pub(crate) fn stream(
+            &self,
+            tcp: TcpStream,
+        ) -> Result<TlsStream<TcpStream>, super::BoxError> {
+            Ok(TlsStream::server(tcp, tickwire_peers::tls::server(true))?)
+        }
+    }
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+const TICKWIRE: &str = "tickwire";
+const BOOMNET: &str = "boomnet";
+
+/// A connection to a feed, over a stream that never blocks.
+trait Feed: Sized {
+    fn dial(port: u16, registry: &Registry, token: Token) -> Self;
+    /// Goes on with the handshakes. Whether they are done, and the feed is subscribed to.
+    fn open(&mut self, event: &Event, feed: usize) -> bool;
+    /// Takes in what has come.
+    fn take(&mut self, event: &Event, see: impl FnMut(&[u8]));
+}
+
+/// The core by hand, as the example `feed_handler` has it.
+struct Tickwire {
+    socket: socket::Socket,
+    stage: Stage,
+}
+
+enum Stage {
+    Opening(Handshake),
+    Open(Connection),
+    Gone,
+}
+
+impl Feed for Tickwire {
+    fn dial(port: u16, registry: &Registry, token: Token) -> Self {
+        let to = ([127, 0, 0, 1], port).into();
+        let mut tcp = mio::net::TcpStream::connect(to).expect("it listens");
+        tcp.set_nodelay(true).expect("it is TCP");
+        let both = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut tcp, token, both).expect("a descriptor");
+        let request = Request::new(&format!("wss://localhost:{port}/")).expect("a URL");
+        let tls = Session::client(client(true), request.target()).expect("a name");
+        let entropy = SystemEntropy::new().expect("the system has it");
+        let handshake = Handshake::new(&request, &Config::default(), entropy);
+        Self {
+            socket: socket::Socket::new(tcp, Some(tls), false),
+            stage: Stage::Opening(handshake),
+        }
+    }
+
+    fn open(&mut self, event: &Event, feed: usize) -> bool {
+        let Self { socket, stage } = self;
+        socket.note(event);
+        let Stage::Opening(handshake) = stage else { return true };
+        loop {
+            if let Ok(n) = socket.say(handshake.outgoing()) {
+                handshake.advance(n);
+            }
+            if handshake.step().expect("it is accepted") == Progress::Complete {
+                break;
+            }
+            if !socket.is_readable() {
+                return false;
+            }
+            match socket.read(handshake.spare_mut()) {
+                Ok(n) => handshake.commit(n),
+                Err(error) => assert!(socket::is_passing(&error), "{error}"),
+            }
+        }
+        if let Stage::Opening(handshake) = std::mem::replace(stage, Stage::Gone) {
+            let mut conn = handshake.into_connection().expect("it is complete");
+            let _ = conn.sender_mut().feed(&*format!("subscribe {feed}")).expect("it is open");
+            socket.write(&mut conn);
+            *stage = Stage::Open(conn);
+        }
+        true
+    }
+
+    fn take(&mut self, event: &Event, mut see: impl FnMut(&[u8])) {
+        let Self { socket, stage } = self;
+        let Stage::Open(conn) = stage else { return };
+        socket.note(event);
+        loop {
+            match conn.step().expect("a good feed") {
+                Step::Message => {
+                    conn.receiver().message().map(|message| see(message.as_bytes()));
+                    continue;
+                }
+                Step::NeedInput => {}
+                _ => continue,
+            }
+            if conn.sender().has_outgoing() {
+                socket.write(conn);
+            }
+            if !socket.is_readable() {
+                return;
+            }
+            match socket.read(conn.receiver_mut().spare_mut()) {
+                Ok(n) => conn.receiver_mut().commit(n),
+                Err(error) => assert!(socket::is_passing(&error), "{error}"),
+            }
+        }
+    }
+}
+
+/// Its streams and its client as they are. Its own service polls without a wait, all endpoints each time:
+/// this loop is in its favour.
+struct Boomnet(Websocket<TlsStream<MioStream>>, bool);
+
+impl Boomnet {
+    fn note(&mut self, event: &Event) {
+        if event.is_writable() && self.0.connected().expect("it listens") {
+            self.0.make_writable().expect("it is connected");
+        }
+        if event.is_readable() {
+            self.0.make_readable().expect("it is connected");
+        }
+    }
+}
+
+impl Feed for Boomnet {
+    fn dial(port: u16, registry: &Registry, token: Token) -> Self {
+        let tcp = tcp::TcpStream::try_from(("localhost", port)).expect("it listens");
+        let tls =
+            tcp.into_mio_stream().into_tls_stream_with_config(|c| c.with_no_cert_verification());
+        let mut ws = tls.expect("a name").into_websocket("/");
+        let both = Interest::READABLE | Interest::WRITABLE;
+        mio::event::Source::register(&mut ws, registry, token, both).expect("a descriptor");
+        Self(ws, false)
+    }
+
+    fn open(&mut self, event: &Event, feed: usize) -> bool {
+        self.note(event);
+        if !self.1 {
+            // It keeps it until its handshake is done.
+            let subscribe = format!("subscribe {feed}");
+            self.0.send_text(true, Some(subscribe.as_bytes())).expect("it is kept");
+            self.1 = true;
+        }
+        for _ in 0..4 {
+            for frame in self.0.read_batch().expect("it is accepted") {
+                frame.expect("a good feed");
+            }
+        }
+        self.0.handshake_complete()
+    }
+
+    fn take(&mut self, event: &Event, mut see: impl FnMut(&[u8])) {
+        self.note(event);
+        loop {
+            let mut frames = 0;
+            for frame in self.0.read_batch().expect("a good feed") {
+                if let WebsocketFrame::Binary(true, message) = frame.expect("a good feed") {
+                    see(message);
+                }
+                frames += 1;
+            }
+            if frames == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Nanoseconds of this thread for each message.
+fn run<F: Feed>(port: u16, feeds: usize, time: Duration) -> f64 {
+    let mut poll = Poll::new().expect("the system can wait");
+    let mut events = Events::with_capacity(1024);
+    let mut all: Vec<_> =
+        (0..feeds).map(|feed| F::dial(port, poll.registry(), Token(feed))).collect();
+    let mut wait = |events: &mut Events| match poll.poll(events, Some(Duration::from_millis(1))) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => panic!("{error}"),
+        _ => {}
+    };
+    let mut open = vec![false; feeds];
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !open.iter().all(|&open| open) {
+        assert!(Instant::now() < patience, "not all feeds open");
+        wait(&mut events);
+        for event in &events {
+            let Token(at) = event.token();
+            if open[at] {
+                all[at].take(event, |_| {});
+            } else {
+                open[at] = all[at].open(event, at);
+            }
+        }
+    }
+    let mut newest = vec![0; feeds];
+    let (mut count, mut began) = (0_u64, None);
+    let warm = Instant::now() + Duration::from_millis(200);
+    let mut until = warm + time;
+    while Instant::now() < until {
+        if began.is_none() && Instant::now() >= warm {
+            (count, began) = (0, Some(thread_time()));
+            until = Instant::now() + time;
+        }
+        wait(&mut events);
+        for event in &events {
+            let Token(at) = event.token();
+            all[at].take(event, |message| {
+                let sequence = u64::from_le_bytes(message[8..16].try_into().expect("its length"));
+                assert!(newest[at] == 0 || sequence == newest[at] + 1, "none is lost");
+                newest[at] = black_box(sequence);
+                count += 1;
+            });
+        }
+    }
+    let took = thread_time() - began.expect("it has begun");
+    took.as_nanos() as f64 / count as f64
+}
+
+fn serve(feeds: usize, rate: u32, pace: &str) {
+    pin(SERVER_CORE);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.set_nonblocking(true).expect("a listener");
+    println!("{}", listener.local_addr().expect("it is bound").port());
+    let pace = if pace == "bursts" { lines::Pace::Bursts } else { lines::Pace::Even };
+    let late = Duration::ZERO;
+    let plan = lines::Plan { feeds, lines: 1, rate, pace, late, cut_every: None };
+    let exchange = lines::Exchange::new(plan, Some(tls::Tls));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    panic!("{}", runtime.expect("a runtime").block_on(exchange.serve(vec![listener])));
+}
+
+fn main() {
+    if let Some(args) = serving() {
+        let [feeds, rate, pace] = &args[..] else { panic!("{args:?}") };
+        return serve(feeds.parse().expect("a number"), rate.parse().expect("a number"), pace);
+    }
+    pin(CLIENT_CORE);
+    tickwire_peers::proc::raise_descriptors();
+    let (feeds, rate) = (option("feeds", 200), option("rate", 20_000_u32));
+    let pace = option("pace", "even".to_owned());
+    let time = Duration::from_millis(option("ms", 500));
+    let server = Server::start(&[&feeds.to_string(), &rate.to_string(), &pace]);
+    let title = format!("{feeds} feeds over wss, {rate} messages a second, {pace}");
+    let mut table = Table::new(&format!("{title}: ns of the client per message (× {BOOMNET})"));
+    for round in 0..option("rounds", 21) {
+        for name in rotated(&[TICKWIRE, BOOMNET], round) {
+            let ns = match *name {
+                TICKWIRE => run::<Tickwire>(server.port(), feeds, time),
+                _ => run::<Boomnet>(server.port(), feeds, time),
+            };
+            table.add(name, "receive", ns);
+        }
+    }
+    table.print(BOOMNET);
+    table.print_ratios(BOOMNET);
+}
