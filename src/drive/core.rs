@@ -96,7 +96,7 @@ impl Whole {
 
     /// Why receiving failed, if it did.
     pub(crate) fn error(&self) -> Option<RecvError> {
-        self.conn.closed().and_then(|end| end.error)
+        self.conn.receiver().failure()
     }
 
     /// Why messages fed were dropped: writing failed earlier, in a receiving call or by a deadline.

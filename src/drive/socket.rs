@@ -162,14 +162,19 @@ impl<I: Input<Whole> + Output> Socket<Whole, I> {
         }
     }
 
+    /// Whether a message would be taken now.
+    pub(crate) fn has_room(&self) -> bool {
+        let tx = self.core.conn.sender();
+        tx.has_room() && !tx.is_closed()
+    }
+
     /// Waits for room.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let tx = self.core.conn.sender();
-        if tx.is_closed() {
-            return Poll::Ready(Err(SendError::Closed.into()));
-        }
-        if tx.has_room() {
+        if self.has_room() {
             return Poll::Ready(Ok(()));
+        }
+        if self.core.conn.sender().is_closed() {
+            return Poll::Ready(Err(SendError::Closed.into()));
         }
         self.poll_flush(cx, true)
     }

@@ -112,15 +112,17 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        if self.core.outlook().is_none() {
+        let Some(outlook) = C::OUTLOOK else {
             return poll(self, cx);
-        }
-        let tasks = self.polled.tasks.get_or_insert_default().clone();
+        };
+        let tasks = self.polled.tasks.get_or_insert_default();
         tasks.park(side, cx);
         let both = Waker::from(tasks.clone());
         let polled = poll(self, &mut Context::from_waker(&both));
-        let outlook = self.core.outlook().unwrap_or_default();
-        if outlook.is_news(mem::replace(&mut self.polled.outlook, outlook)) {
+        let outlook = outlook(&self.core);
+        if outlook.is_news(mem::replace(&mut self.polled.outlook, outlook))
+            && let Some(tasks) = &self.polled.tasks
+        {
             tasks.wake_one(side.other());
         }
         polled

@@ -30,7 +30,7 @@ pub trait Sleeps: Deadlines {
     /// Gives the buffer for sending back.
     fn flushed(&mut self) {}
     /// What the tasks of its two sides have to tell each other; `None` where they do that by a lock.
-    fn outlook(&self) -> Option<Outlook>;
+    const OUTLOOK: Option<fn(&Self) -> Outlook>;
 }
 
 impl<I: Source + Timer, C: Core<I> + Sleeps> Input<C> for I {
@@ -115,6 +115,17 @@ fn poll_until<I: Timer, C: Core<I> + Deadlines>(
 }
 
 impl Sleeps for Whole {
+    const OUTLOOK: Option<fn(&Self) -> Outlook> = Some(|whole| {
+        let tx = whole.conn.sender();
+        Outlook {
+            closed: tx.is_closed(),
+            broken: tx.is_broken(),
+            failed: whole.error().is_some(),
+            blocked: tx.poll_timeout().is_some(),
+            room: tx.has_room(),
+        }
+    });
+
     #[inline(always)]
     fn park(&mut self, _: &Context<'_>) {}
 
@@ -126,17 +137,6 @@ impl Sleeps for Whole {
 
     fn flushed(&mut self) {
         pool::give(self.conn.sender_mut().reclaim());
-    }
-
-    fn outlook(&self) -> Option<Outlook> {
-        let tx = self.conn.sender();
-        Some(Outlook {
-            closed: tx.is_closed(),
-            broken: tx.is_broken(),
-            failed: self.error().is_some(),
-            blocked: tx.poll_timeout().is_some(),
-            room: tx.has_room(),
-        })
     }
 }
 

@@ -352,13 +352,11 @@ impl<W> Deadlines for Half<W> {
 }
 
 impl<W> Sleeps for Half<W> {
+    const OUTLOOK: Option<fn(&Self) -> Outlook> = None;
+
     /// Whatever the writer queues that changes a deadline (a Close) or fails wakes this task.
     fn park(&mut self, cx: &Context<'_>) {
         self.link.wakers.park(Side::Reader, cx);
-    }
-
-    fn outlook(&self) -> Option<Outlook> {
-        None
     }
 
     fn rest(&mut self) {

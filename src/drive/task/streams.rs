@@ -72,6 +72,9 @@ impl<I: Source + Timer + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.has_room() {
+            return Poll::Ready(Ok(())); // nearly always, and nobody has to be woken then
+        }
         self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_room(cx))
     }
 
