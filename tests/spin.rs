@@ -110,6 +110,13 @@ fn every_deadline_holds() {
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
         took(began, ms(200), ms(3_000));
 
+        let (mut ws, mut peer) =
+            spun(&config().data_timeout(ms(200)).idle_message(ms(100), "ping"));
+        let began = Instant::now();
+        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::DataTimeout))));
+        took(began, ms(200), ms(3_000));
+        assert_eq!(peer.frame(), (TEXT, b"ping".to_vec()));
+
         let (mut ws, _peer) = spun(&config().close_timeout(ms(200)));
         let began = Instant::now();
         assert!(matches!(ws.close(None), Err(Error::Recv(RecvError::CloseTimeout))));

@@ -14,7 +14,7 @@
 //! it takes bytes.
 //!
 //! The writer waits for `pen`. The reader queues its Pong and only *tries* to lock it: another holder
-//! will see the Pong. If the reader gets it, it writes control frames, and the rest of a frame
+//! will see the Pong. If the reader gets it, it writes control frames, the idle message, and the rest of a frame
 //! begun, which it cannot avoid; never messages fed, so that it does not get stuck with a peer that
 //! is slow to take them; except for a Close, which goes behind everything fed. It writes for about a
 //! tick between two reads. Bytes that the stream did not take stay in `held`, to be
@@ -66,7 +66,7 @@ pub struct Turn {
 }
 
 /// The half that sends. Bytes leave when it flushes: the [`Reader`] writes nothing but control
-/// frames. Dropping it closes nothing: say [`close`](Self::close) first.
+/// frames and the [idle message](crate::Config::idle_message). Dropping it closes nothing: say [`close`](Self::close) first.
 ///
 /// There is one of it. Several senders put a channel in front.
 pub type Writer<S> = drive::Writer<Share<Patience, S>>;
@@ -293,7 +293,7 @@ impl<S: Stream> Deadlines for Half<Share<Turn, S>> {
         let Self { inbound, owes, late, link: Share { shared, own } } = self;
         let mut queue = shared.queue();
         let before = inbound.progress(&queue.tx);
-        let mut told = Ok(());
+        let mut told = Ok(false);
         let wrote = queue.tx.owes_control(); // what was fed is the writer's to flush
         if inbound.poll_own_timeout(&queue.tx).is_some_and(|at| at <= now) {
             told = inbound.handle_own_timeout(now, &mut queue.tx);
@@ -301,7 +301,7 @@ impl<S: Stream> Deadlines for Half<Share<Turn, S>> {
         if own.unfinished {
             let _ = queue.tell(now); // `ended` says so
         }
-        if let Err(error) = told.and_then(|()| queue.ended.map_or(Ok(()), Err)) {
+        if let Err(error) = told.and_then(|said| queue.ended.map_or(Ok(said), Err)) {
             let rx = inbound.receiver_mut();
             let news = rx.failure().is_none() && !rx.is_closed();
             rx.cut_off(error);
@@ -312,7 +312,8 @@ impl<S: Stream> Deadlines for Half<Share<Turn, S>> {
             }
         }
         // Something to write, or a phase has ended.
-        let changed = (!wrote && queue.tx.owes_control()) || inbound.progress(&queue.tx) != before;
+        let queued = told == Ok(true) || (!wrote && queue.tx.owes_control());
+        let changed = queued || inbound.progress(&queue.tx) != before;
         *owes |= changed;
         changed
     }

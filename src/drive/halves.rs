@@ -208,7 +208,7 @@ impl<I: Io, H: Link<I>> Core<I> for Half<H> {
     #[cold]
     fn attend(&mut self, now: Time) {
         if self.inbound.is_due(now) {
-            self.inbound.attend(now, &mut self.link.queue().tx);
+            self.owes |= self.inbound.attend(now, &mut self.link.queue().tx);
         }
     }
 
@@ -218,7 +218,7 @@ impl<I: Io, H: Link<I>> Core<I> for Half<H> {
 }
 
 /// The half that sends. Bytes leave when it flushes; in `blocking` the half that receives writes
-/// only control frames. Dropping it closes nothing: call `close` first. Under tasks, messages fed and
+/// only control frames and the idle message. Dropping it closes nothing: call `close` first. Under tasks, messages fed and
 /// not flushed then leave with the next write of the half that receives, if there is one.
 ///
 /// There is only one. For several senders, put a channel in front.

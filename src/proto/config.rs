@@ -3,8 +3,11 @@
 #[cfg(feature = "deflate")]
 mod deflate;
 
-use crate::proto::deflate::{Agreed, Deflate};
-use alloc::string::String;
+use crate::proto::{
+    deflate::{Agreed, Deflate},
+    message::OwnedMessage,
+};
+use alloc::{boxed::Box, string::String};
 use core::time::Duration;
 
 /// Settings of a connection and of its opening handshake. The defaults are safe against hostile
@@ -35,6 +38,8 @@ pub struct Config {
     pub(crate) stamp_reads: bool,
     pub(crate) heartbeat: Option<Heartbeat>,
     pub(crate) data_timeout: Option<Duration>,
+    /// Boxed, since few have one.
+    pub(crate) idle_message: Option<Box<(Duration, OwnedMessage)>>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) frame_timeout: Duration,
@@ -64,6 +69,7 @@ impl Default for Config {
             stamp_reads: false,
             heartbeat: None,
             data_timeout: None,
+            idle_message: None,
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             frame_timeout: Duration::from_secs(60),
@@ -218,6 +224,33 @@ impl Config {
     /// some 20 ns.
     pub fn data_timeout(mut self, timeout: Duration) -> Self {
         self.data_timeout = Some(timeout);
+        self
+    }
+
+    /// Sends this message whenever no other was sent for `after`, or up to a fifth less; default: none. For servers
+    /// that end a connection on which they hear no *message*, such as exchanges: some want a text `ping`, others JSON.
+    /// Where a Ping does, prefer the [heartbeat](Self::heartbeat), which costs nothing while the peer sends.
+    ///
+    /// ```
+    /// use tickwire::Config;
+    /// use std::time::Duration;
+    ///
+    /// // A server that closes after 30 s without a message.
+    /// let config = Config::default().idle_message(Duration::from_secs(25), "ping");
+    /// ```
+    ///
+    /// A message counts when it is fed: that reads no clock, since each interval has five checks. Control frames do
+    /// not count. The answer, if the server has one, is a message like any other, for the caller to
+    /// tell apart and for [`data_timeout`](Self::data_timeout).
+    ///
+    /// The first comes `after` the connection has opened. It goes before messages that wait to be written
+    /// ([`feed_first`](crate::Sender::feed_first)), and is not compressed. None is sent behind our Close
+    /// or the peer's; between the pieces of a message in chunks, where no other may be (§5.4); while
+    /// [`high_water`](Self::high_water) is reached; or while the one before is not written: it is
+    /// tried again with the next check. Receiving calls drive it, and of a split connection those of the half that receives, which
+    /// sends it; a `send` that waits does too. Below 5 ms counts as 5 ms. It reads the clock for each read, some 20 ns.
+    pub fn idle_message(mut self, after: Duration, message: impl Into<OwnedMessage>) -> Self {
+        self.idle_message = Some(Box::new((after, message.into())));
         self
     }
 

@@ -4,10 +4,11 @@ use crate::{
     end::End,
     line::How,
     meet, recv_error,
-    support::wire::{CLOSE, PING, PONG, TEXT, close_body, text},
+    support::wire::{BINARY, CLOSE, PING, PONG, TEXT, close_body, text},
 };
 use std::{
     io::Write,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +23,8 @@ crate::everywhere! {
     a_feed_that_only_pings_is_given_up_and_told
     a_flood_of_pings_hides_no_dead_feed
     who_receives_late_gets_what_came
+    who_only_receives_says_the_idle_message
+    a_flood_of_either_kind_does_not_put_off_the_idle_message
 }
 
 /// Passes `f`, and says that it took as long as the deadline, or not too much longer.
@@ -177,4 +180,63 @@ fn who_receives_late_gets_what_came<E: End>() {
         assert_eq!(takes(190 * MS, || recv_error(end.recv())), RecvError::DataTimeout);
         done.send(()).unwrap();
     });
+}
+
+/// The next message, past Pongs.
+fn message_of(peer: &mut Peer) -> (u8, Vec<u8>) {
+    loop {
+        match peer.hear().unwrap() {
+            (PONG, _) => {}
+            message => return message,
+        }
+    }
+}
+
+fn who_only_receives_says_the_idle_message<E: End>() {
+    for role in [Role::Client, Role::Server] {
+        let far = |peer: &mut Peer| {
+            for _ in 0..3 {
+                assert_eq!(takes(40 * MS, || peer.hear()), Some((TEXT, b"ping".into())));
+            }
+            peer.say(TEXT, b"pong");
+            let mut pings = 0;
+            while peer.hear().unwrap() == (TEXT, b"ping".into()) {
+                pings += 1;
+            }
+            assert!(pings > 0);
+            peer.say(CLOSE, &close_body(1000, ""));
+        };
+        let config = Config::default().idle_message(60 * MS, "ping");
+        meet(role, &config, How::PLAIN, far, |mut end: E| {
+            assert_eq!(takes(150 * MS, || end.recv()).unwrap(), Some(text("pong")));
+            assert!(end.recv_for(100 * MS).is_none());
+            end.close(CloseCode::NORMAL.into()).unwrap();
+        });
+    }
+}
+
+fn a_flood_of_either_kind_does_not_put_off_the_idle_message<E: End>() {
+    // No read ever has to wait.
+    for (b0, payload) in [(PING, &b""[..]), (BINARY, &[7; 100])] {
+        let far = move |peer: &mut Peer| {
+            let many = peer.frame(b0, payload).repeat(200);
+            let (heard, mut io) = (AtomicBool::new(false), peer.io.try_clone().unwrap());
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !heard.load(Relaxed) {
+                        io.write_all(&many).unwrap();
+                    }
+                });
+                for _ in 0..3 {
+                    assert_eq!(message_of(peer), (TEXT, b"ping".into()));
+                }
+                heard.store(true, Relaxed);
+            });
+            peer.say(TEXT, b"enough");
+        };
+        let config = Config::default().idle_message(60 * MS, "ping");
+        meet(Role::Client, &config, How::PLAIN, far, |mut end: E| {
+            while end.recv().unwrap() != Some(text("enough")) {}
+        });
+    }
 }

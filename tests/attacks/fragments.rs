@@ -122,6 +122,39 @@ fn a20_a_flood_of_pings_from_a_peer_that_never_reads_costs_no_more_than_a_few_po
 }
 
 #[test]
+fn a20_a_flood_of_pings_hides_no_feed_that_has_died_and_silences_nobody() {
+    for role in ROLES {
+        let one = to(role, PING, [0x7a; 125]);
+        let thousand = one.repeat(1000);
+        // From a peer that never reads: our Close, and what we say, stays where the Pongs do.
+        let config = Config::default().data_timeout(Duration::from_millis(400));
+        let attacked = Scene::new(role, &config)
+            .act(|ws| ws.watch(|_| {}), |foe| foe.flood(&thousand, usize::MAX) > 0);
+        for (adapter, end, _, heap) in attacked {
+            assert_eq!(end, RecvError::DataTimeout.into(), "{adapter:?} {role:?}");
+            heap.under(format_args!("{adapter:?} {role:?}"), PING_FLOOD);
+        }
+        // From one that reads: it hears us.
+        let config = Config::default().idle_message(Duration::from_millis(100), "ping");
+        let attacked = Scene::new(role, &config).act(
+            |ws| ws.watch(|_| {}),
+            |foe| {
+                let mut said = 0;
+                while said < 3 {
+                    assert_eq!(foe.flood(&one, 1), 1);
+                    said += usize::from(foe.next() == (TEXT, b"ping".to_vec()));
+                }
+                foe.end();
+            },
+        );
+        for (adapter, end, _, heap) in attacked {
+            assert_eq!(end, RecvError::UnexpectedEof.into(), "{adapter:?} {role:?}");
+            heap.under(format_args!("{adapter:?} {role:?}"), PING_FLOOD);
+        }
+    }
+}
+
+#[test]
 fn a21_a_flood_of_pongs_keeps_nothing_and_is_not_answered() {
     for role in ROLES {
         let thousand = to(role, PONG, [0x7a; 125]).repeat(1000);

@@ -165,6 +165,35 @@ fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
 }
 
 #[test]
+fn the_reader_writes_the_idle_message_and_nothing_that_was_fed() {
+    bounded(|| {
+        let ((mut reader, mut writer), mut peer) = split(&config().idle_message(ms(50), "ping"));
+        let fed = writer.feed("fed").unwrap();
+        let reading = thread::spawn(move || while reader.recv().unwrap().is_some() {});
+        for _ in 0..3 {
+            assert_eq!(peer.frame(), (TEXT, b"ping".to_vec()));
+        }
+        assert!(!writer.sender().is_written(fed));
+        writer.flush().unwrap();
+        while peer.frame() != (TEXT, b"fed".to_vec()) {}
+        // And in front of what else overtakes and waits for a flush, or behind it, but once.
+        let _ = writer.sender().feed_first("first").unwrap();
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|last| last != b"last") {
+            if seen.len() == 3 {
+                writer.send("last").unwrap();
+            }
+            seen.push(peer.frame().1);
+        }
+        assert_eq!(seen.iter().filter(|payload| **payload == b"first").count(), 1);
+        peer.send(CLOSE, &close_body(1000, ""));
+        while peer.frame().0 != CLOSE {}
+        drop(peer);
+        reading.join().unwrap();
+    });
+}
+
+#[test]
 fn the_reader_writes_what_it_owes_and_nothing_that_was_fed() {
     bounded(|| {
         let ((mut reader, mut writer), mut peer) = split(&config());

@@ -1,7 +1,11 @@
-//! Liveness by data, on a virtual clock: a peer that only pings is found, and nobody else is.
+//! Liveness by data, on a virtual clock: a peer that only pings is found, and nobody else is; and we say something
+//! before the peer takes us for dead.
 use crate::support::wire::*;
 use std::time::Duration;
-use tickwire::{Config, Connection, Ending, Heartbeat, ReadyState, RecvError, Role, Time};
+use tickwire::{
+    Chunk, Config, Connection, DataKind, Ending, Heartbeat, OwnedMessage, ReadyState, RecvError,
+    Role, Time,
+};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -53,7 +57,7 @@ impl Clocked {
     }
 
     /// A deadline passed at `now`: nothing more is delivered, and the peer is told.
-    fn is_told(mut self, error: RecvError, code: u16) {
+    fn tells_the_peer(mut self, error: RecvError, code: u16) {
         assert_eq!(error, RecvError::DataTimeout);
         assert_eq!(self.conn.ready_state(), ReadyState::Open); // what was received comes first
         assert_eq!(events(&mut self.conn), [Seen::Failed(error)]);
@@ -93,7 +97,7 @@ fn a_feed_that_pings_and_sends_nothing_is_found_in_time() {
             };
             let took = end.now - last;
             assert!((timeout..=timeout * 6 / 5).contains(&took), "{role:?} {phase}: {took:?}");
-            end.is_told(error, 1001);
+            end.tells_the_peer(error, 1001);
         }
     }
 }
@@ -106,7 +110,7 @@ fn it_runs_from_the_beginning() {
         assert_eq!(end.pass(9999 * MS), Ok(()));
         let error = end.pass(MS).unwrap_err();
         assert_eq!(end.now, HOUR + 10 * SECOND);
-        end.is_told(error, 1001);
+        end.tells_the_peer(error, 1001);
     }
 }
 
@@ -273,7 +277,7 @@ fn while_reading_is_paused_silence_proves_nothing() {
             let took = end.now - began;
             let least = (10 - before) * SECOND;
             assert!((least..=least + 2 * SECOND).contains(&took), "{before}: {took:?}");
-            end.is_told(error, 1001);
+            end.tells_the_peer(error, 1001);
         }
     }
 }
@@ -283,7 +287,7 @@ fn days_of_pings_and_a_tick_now_and_then_are_a_live_feed() {
     let config = Config::default().data_timeout(30 * SECOND).heartbeat(Heartbeat::BEHIND_PROXIES);
     for role in ROLES {
         let mut end = Clocked::new(role, &config);
-        for i in 0..3 * 24 * 3600u32 {
+        for i in 0..2 * 24 * 3600u32 {
             end.hear(PING, "");
             if i % 29 == 0 {
                 assert_eq!(end.hear(BINARY, [7; 20]), [binary([7; 20])]);
@@ -324,5 +328,299 @@ fn times_too_short_and_too_long_are_times() {
         let mut end = Clocked::new(role, &Config::default().data_timeout(Duration::MAX));
         end.now = Duration::MAX - HOUR;
         assert_eq!(end.pass(HOUR - SECOND), Ok(()));
+    }
+}
+
+// The message that is sent where no other was.
+
+const AFTER: Duration = Duration::from_secs(20);
+
+fn talking() -> Config {
+    Config::default().idle_message(AFTER, "ping")
+}
+
+impl Clocked {
+    /// The frames written since the last call.
+    fn said(&mut self) -> Vec<(u8, Vec<u8>)> {
+        sent(&std::mem::take(&mut self.wrote))
+    }
+
+    /// How long until the idle message is written, and that it alone is.
+    fn until_ping(&mut self) -> Duration {
+        let began = self.now;
+        while self.wrote.is_empty() {
+            let due = self.conn.poll_timeout().expect("another look") - Time::ZERO;
+            self.pass((due - self.now).max(MS)).unwrap();
+        }
+        assert_eq!(self.said(), [(TEXT, b"ping".into())]);
+        self.now - began
+    }
+}
+
+#[test]
+fn who_says_nothing_says_so_every_interval_for_days() {
+    for role in ROLES {
+        let mut end = Clocked::new(role, &talking());
+        end.now = HOUR;
+        end.tell().unwrap();
+        for _ in 0..3 * 24 * 180 {
+            assert_eq!(end.until_ping(), AFTER);
+        }
+        let mut end = Clocked::new(role, &Config::default().idle_message(AFTER, vec![1, 2]));
+        end.pass(AFTER).unwrap();
+        assert_eq!(end.said(), [(BINARY, vec![1, 2])]);
+    }
+}
+
+#[test]
+fn a_message_of_ours_puts_it_off_and_a_control_frame_does_not() {
+    for role in ROLES {
+        for phase in 0..200u32 {
+            let mut end = Clocked::new(role, &talking());
+            end.pass(phase * 100 * MS).unwrap();
+            end.wrote.clear();
+            feed_in_every_way(end.conn.sender_mut());
+            end.tell().unwrap();
+            assert_eq!(end.said(), fed_in_every_way());
+            let took = end.until_ping();
+            assert!((AFTER * 4 / 5..=AFTER).contains(&took), "{role:?} {phase}: {took:?}");
+
+            let fed = end.conn.sender_mut().feed_first("alone").unwrap();
+            end.pass(phase * 79 * MS).unwrap(); // less than the interval
+            assert!(end.conn.sender().is_written(fed));
+            assert_eq!(end.said(), [(TEXT, b"alone".into())]);
+        }
+        let mut end = Clocked::new(role, &talking());
+        for _ in 0..19 {
+            end.pass(SECOND).unwrap();
+            end.conn.sender_mut().ping(b"x").unwrap();
+            end.conn.sender_mut().pong(b"y").unwrap();
+            end.conn.sender_mut().probe(Time::new(end.now)).unwrap();
+            end.hear(PING, "z");
+        }
+        end.pass(SECOND).unwrap();
+        assert!(end.said().contains(&(TEXT, b"ping".into())), "{role:?}");
+    }
+}
+
+#[test]
+fn what_the_peer_sends_changes_nothing_of_it() {
+    // A busy feed that is only read, for a day: Pings, Pongs, data.
+    for role in ROLES {
+        let config = talking().data_timeout(10 * SECOND).heartbeat(Heartbeat::TRADING);
+        let mut end = Clocked::new(role, &config);
+        let burst = [to(role, PING, ""), to(role, BINARY, [7; 20]), to(role, PONG, "")].concat();
+        let mut pings = 0;
+        for second in 1..=24 * 3600u32 {
+            receive(&mut end.conn, &burst);
+            assert_eq!(end.pass(SECOND), Ok(()));
+            pings += end.said().iter().filter(|(b0, _)| *b0 == TEXT).count() as u32;
+            assert_eq!(pings, second / 20, "after {second} s");
+        }
+    }
+}
+
+#[test]
+fn it_never_comes_between_fragments() {
+    let chunk = |data, first, last| Chunk { kind: DataKind::Text, first, data, last };
+    for role in ROLES {
+        let mut end = Clocked::new(role, &talking());
+        end.pass(SECOND).unwrap();
+        end.conn.sender_mut().feed_chunk(chunk(b"be", true, false)).unwrap();
+        for _ in 0..100 {
+            end.pass(SECOND).unwrap();
+        }
+        end.conn.sender_mut().feed_chunk(chunk(b"gin", false, false)).unwrap();
+        end.pass(100 * SECOND).unwrap();
+        assert_eq!(end.said(), [(TEXT_OPEN, b"be".into()), (CONT_OPEN, b"gin".into())]);
+        // The last piece is a message of ours.
+        end.conn.sender_mut().feed_chunk(chunk(b"ning", false, true)).unwrap();
+        end.tell().unwrap();
+        assert_eq!(end.said(), [(CONT, b"ning".into())]);
+        let took = end.until_ping();
+        assert!((AFTER * 4 / 5..=AFTER).contains(&took), "{role:?}: {took:?}");
+    }
+}
+
+#[test]
+fn while_the_stream_takes_nothing_one_waits_and_a_full_buffer_is_no_error() {
+    for role in ROLES {
+        for full in [false, true] {
+            let config = talking().high_water(100).write_timeout(HOUR);
+            let mut conn = connection(role, &config);
+            conn.sender_mut().feed(&[7; 90]).unwrap();
+            if full {
+                conn.sender_mut().feed(&[7; 99]).unwrap();
+            }
+            let begun = write(&mut conn, 10);
+            conn.write_blocked();
+            let before = conn.sender().buffered_amount();
+            for second in 0..1000u64 {
+                conn.handle_timeout(Time::new(SECOND * second as u32)).unwrap();
+                assert!(
+                    conn.poll_timeout().is_some_and(|at| at > Time::new(SECOND * second as u32))
+                );
+            }
+            let ping = to(peer(role), TEXT, "ping").len();
+            let waits = if full { 0 } else { ping };
+            assert_eq!(conn.sender().buffered_amount(), before + waits, "{role:?}");
+            // Behind the frame under way, before what waits; then on as always.
+            let wire = [begun, drain(&mut conn)].concat();
+            let texts: Vec<_> = sent(&wire).iter().map(|(b0, _)| *b0).collect();
+            assert_eq!(texts, if full { vec![BINARY, BINARY] } else { vec![BINARY, TEXT] });
+            conn.handle_timeout(Time::new(1005 * SECOND)).unwrap();
+            conn.handle_timeout(Time::new(1030 * SECOND)).unwrap();
+            assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"ping".into())], "{role:?}");
+        }
+    }
+}
+
+#[test]
+fn it_overtakes_messages_that_wait() {
+    for role in ROLES {
+        let mut conn = connection(role, &talking());
+        conn.handle_timeout(Time::ZERO).unwrap();
+        conn.sender_mut().feed("one").unwrap();
+        conn.sender_mut().feed("two").unwrap();
+        let begun = write(&mut conn, 1);
+        for second in 1..=20u32 {
+            conn.handle_timeout(Time::new(SECOND * second)).unwrap();
+        }
+        let wire = [begun, drain(&mut conn)].concat();
+        let said: Vec<_> = sent(&wire).into_iter().map(|(_, payload)| payload).collect();
+        assert_eq!(said, [&b"one"[..], b"ping", b"two"]);
+    }
+}
+
+#[test]
+fn it_is_never_sent_behind_a_close() {
+    for role in ROLES {
+        // Ours.
+        let mut end = Clocked::new(role, &talking().close_timeout(HOUR));
+        end.pass(SECOND).unwrap();
+        end.conn.sender_mut().close(None).unwrap();
+        end.pass(100 * SECOND).unwrap();
+        assert_eq!(end.said(), [(CLOSE, vec![])]);
+        // The peer's, which the caller answers later.
+        let mut end = Clocked::new(role, &talking().auto_close(false));
+        end.pass(SECOND).unwrap();
+        end.hear(CLOSE, "");
+        end.pass(100 * SECOND).unwrap();
+        assert_eq!(end.said(), []);
+        // That of an end which fails.
+        let mut end = Clocked::new(role, &talking().data_timeout(SECOND));
+        assert_eq!(end.pass(HOUR), Err(RecvError::DataTimeout));
+        assert_eq!(events(&mut end.conn), [Seen::Failed(RecvError::DataTimeout)]);
+        end.pass(100 * SECOND).unwrap();
+        assert_eq!(end.said(), [(CLOSE, close_body(1001, ""))]);
+    }
+}
+
+#[test]
+fn it_is_sent_while_reading_is_paused() {
+    for role in ROLES {
+        let mut end = Clocked::new(role, &talking().data_timeout(AFTER));
+        end.conn.set_paused(true);
+        end.tell().unwrap();
+        for _ in 0..10 {
+            assert_eq!(end.until_ping(), AFTER);
+        }
+    }
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn it_is_not_compressed_and_does_not_disturb_what_is() {
+    use tickwire::deflate::{Agreed, Deflate};
+    let config = talking().deflate(Deflate::default());
+    for role in ROLES {
+        agreeing(Agreed::default(), || {
+            let mut end = Clocked::new(role, &config);
+            let mut other = connection(peer(role), &config);
+            let story = "the same story, ".repeat(20);
+            for _ in 0..5 {
+                end.conn.sender_mut().feed(&*story).unwrap();
+                end.pass(AFTER).unwrap();
+                let wire = std::mem::take(&mut end.wrote);
+                assert_eq!(sent(&wire)[1], (TEXT, b"ping".into())); // without RSV1
+                assert_eq!(receive(&mut other, &wire), [text(&story), text("ping")]);
+            }
+        });
+    }
+}
+
+#[test]
+fn intervals_too_short_and_too_long_are_intervals() {
+    for role in ROLES {
+        let mut end = Clocked::new(role, &Config::default().idle_message(Duration::ZERO, "x"));
+        end.pass(SECOND).unwrap();
+        assert_eq!(end.said().len(), 200);
+        let mut end = Clocked::new(role, &Config::default().idle_message(Duration::MAX, "x"));
+        end.now = Duration::MAX - HOUR;
+        end.pass(HOUR - SECOND).unwrap();
+        assert_eq!(end.said(), []);
+    }
+}
+
+/// Whatever both do, at any time: never longer than the interval without a message, none too many, and a wire that
+/// the other end takes.
+#[test]
+fn whatever_is_done_meanwhile_no_interval_passes_without_a_message() {
+    let ping = OwnedMessage::from("ping");
+    for seed in 0..200 {
+        let mut rng = Rng(seed);
+        let role = role_of(seed % 2 == 0);
+        let mut end = Clocked::new(role, &Config::default().idle_message(AFTER, ping.clone()));
+        let mut other = connection(peer(role), &Config::default());
+        end.tell().unwrap();
+        // When the last message was fed, of ours and of any kind; pieces of one that is not over.
+        let (mut spoke, mut open) = (end.now, false);
+        for _ in 0..300 {
+            match rng.below(8) {
+                0 if !open => {
+                    end.conn.sender_mut().feed("mine").unwrap();
+                    spoke = end.now;
+                }
+                1 => {
+                    end.conn.sender_mut().feed_first("first").unwrap();
+                    spoke = end.now;
+                }
+                2 if open || rng.once_in(4) => {
+                    let last = open && rng.once_in(2);
+                    let kind = DataKind::Binary;
+                    let piece = Chunk { kind, first: !open, data: b"piece", last };
+                    end.conn.sender_mut().feed_chunk(piece).unwrap();
+                    (open, spoke) = (!last, end.now);
+                }
+                3 => drop(end.hear(PING, rng.bytes(3))),
+                4 => drop(end.hear(BINARY, rng.bytes(30))),
+                5 => end.conn.sender_mut().ping(b"p").unwrap(),
+                6 => end.conn.set_paused(rng.once_in(2)),
+                _ => {}
+            }
+            end.tell().unwrap();
+            let before = end.said_to(&mut other);
+            assert!(!before.contains(&text("ping")), "{seed}: nobody waited");
+            // Up to the next deadline, or not so far.
+            let next = end.conn.poll_timeout().expect("a look") - Time::ZERO;
+            let time = MS * rng.below(9000) as u32;
+            end.now = next.min(end.now + time).max(end.now);
+            end.tell().unwrap();
+            if end.said_to(&mut other).contains(&text("ping")) {
+                assert!(!open && end.now - spoke >= AFTER * 4 / 5, "{seed}: too early");
+                spoke = end.now;
+            }
+            assert!(open || end.now - spoke <= AFTER, "{seed}: {:?} without", end.now - spoke);
+            if open {
+                spoke = spoke.max(end.now.saturating_sub(AFTER)); // its end counts
+            }
+        }
+    }
+}
+
+impl Clocked {
+    /// What `other` makes of all that was written.
+    fn said_to(&mut self, other: &mut Connection) -> Vec<Seen> {
+        receive(other, &std::mem::take(&mut self.wrote))
     }
 }

@@ -11,13 +11,14 @@ const PAGE: &str = include_str!("../../SECURITY.md");
 const README: &str = include_str!("../../README.md");
 
 /// Settings that are no limit on a peer.
-const NO_LIMITS: [&str; 7] = [
+const NO_LIMITS: [&str; 8] = [
     "vectored_from",
     "auto_pong",
     "auto_close",
     "explain_violations",
     "skip_too_large",
     "stamp_reads",
+    "idle_message",
     "deflate",
 ];
 

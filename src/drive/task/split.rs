@@ -333,17 +333,19 @@ impl<W> Deadlines for Half<W> {
         let Self { inbound, link, late, .. } = self;
         let mut queue = link.queue();
         let wrote = queue.tx.owes_control(); // the writer has to flush the messages fed
-        let mut told = inbound.handle_own_timeout(now, &mut queue.tx);
-        if told.is_ok() {
-            told = match queue.ended {
+        let told = inbound.handle_own_timeout(now, &mut queue.tx).and_then(|said| {
+            match queue.ended {
                 // The writer's alarm found it first. (What this half has found itself is no news.)
                 Some(error) if inbound.receiver().failure().is_none() => Err(error),
-                _ => queue.tell(now),
-            };
-        }
+                _ => queue.tell(now).map(|()| said),
+            }
+        });
         let owes = !wrote && queue.tx.owes_control();
         drop(queue);
-        let Err(error) = told else { return owes };
+        let error = match told {
+            Ok(said) => return owes || said,
+            Err(error) => error,
+        };
         inbound.receiver_mut().cut_off(error);
         *late = Some(error);
         link.wakers.wake_one(Side::Writer); // its own alarm may have found nothing any more

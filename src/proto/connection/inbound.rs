@@ -143,12 +143,13 @@ impl Inbound {
         tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
     }
 
-    /// [`handle_timeout`](Self::handle_timeout) but for the deadline on writing.
+    /// [`handle_timeout`](Self::handle_timeout) but for the deadline on writing. Says whether a message was
+    /// queued.
     pub(crate) fn handle_own_timeout(
         &mut self,
         now: Time,
         tx: &mut Sender,
-    ) -> Result<(), RecvError> {
+    ) -> Result<bool, RecvError> {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
         timers.handle(now, rx, tx, phase).inspect_err(|&error| rx.cut_off(error))
@@ -161,7 +162,7 @@ impl Inbound {
 
     /// Whether a deadline that is told the time may find that the peer was silent.
     pub(crate) fn may_be_silent(&self) -> bool {
-        !self.rx.heard() || self.is_watched()
+        !self.rx.heard() || self.timers.expects_data()
     }
 
     /// Whether [`attend`](Self::attend) is due.
@@ -170,13 +171,14 @@ impl Inbound {
     }
 
     /// Tells the time while input keeps coming, to the deadlines that this must not put off; everything read
-    /// was stepped over.
-    pub(crate) fn attend(&mut self, now: Time, tx: &mut Sender) {
+    /// was stepped over. Says whether a message was queued.
+    pub(crate) fn attend(&mut self, now: Time, tx: &mut Sender) -> bool {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
-        if let Err(error) = timers.attend(now, rx, phase, true) {
+        timers.attend(now, rx, tx, phase, true).unwrap_or_else(|error| {
             rx.cut_off(error);
-        }
+            false
+        })
     }
 
     /// Says that the stream was shut for writing.

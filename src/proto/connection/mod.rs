@@ -7,6 +7,7 @@
 pub(crate) mod closing;
 #[cfg_attr(not(feature = "counters"), path = "no_counters.rs")]
 pub(crate) mod counters;
+mod idle;
 mod inbound;
 pub(crate) mod out_buffer;
 mod receiver;

@@ -3,7 +3,7 @@
 //! Receiving only sets a flag: no clock is read and no timer moved for a message. A timer that was
 //! never armed is due at once, and its first call arms it, so that only `handle_timeout`
 //! takes the time. Adapters sleep until a deadline and tell the time.
-use super::{Receiver, Sender, closing::Phase, silence::Silence};
+use super::{Receiver, Sender, closing::Phase, idle::Idle, silence::Silence};
 use crate::proto::{
     config::{Config, Heartbeat},
     error::RecvError,
@@ -25,6 +25,7 @@ pub(super) struct Timers {
     beat: Beat,
     /// Boxed, since most connections have none.
     silence: Option<Box<Silence>>,
+    idle: Option<Box<Idle>>,
     /// Where the partial frame began, and until when it has to be whole.
     frame: Option<(u64, Time)>,
     /// The phase of the end, and until when it has to be over.
@@ -62,6 +63,7 @@ impl Timers {
             close_timeout: config.close_timeout,
             beat: Beat::Unarmed,
             silence: config.data_timeout.map(|timeout| Box::new(Silence::new(timeout))),
+            idle: config.idle_message.as_deref().map(|said| Box::new(Idle::new(said))),
             frame: None,
             end: None,
             paused: false,
@@ -74,6 +76,7 @@ impl Timers {
     pub(super) fn shortest(&self) -> Duration {
         let ends = self.frame_timeout.min(self.close_timeout);
         let ends = self.silence.as_ref().map_or(ends, |s| ends.min(s.between_looks()));
+        let ends = self.idle.as_ref().map_or(ends, |idle| ends.min(idle.between_looks()));
         self.heartbeat.map_or(ends, |h| ends.min(between_looks(h)).min(h.timeout))
     }
 
@@ -86,6 +89,9 @@ impl Timers {
         };
         if let Some(silence) = &mut self.silence {
             silence.restart();
+        }
+        if let Some(idle) = &mut self.idle {
+            idle.restart();
         }
     }
 
@@ -107,12 +113,25 @@ impl Timers {
     /// Whether there is always a deadline while the connection is open.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
-        self.heartbeat.is_some() || self.silence.is_some()
+        self.heartbeat.is_some() || self.silence.is_some() || self.idle.is_some()
     }
 
-    /// Whether deadlines are to be looked at though input keeps coming: when `attend` is due.
+    /// Whether the peer is to send data.
+    pub(super) fn expects_data(&self) -> bool {
+        self.silence.is_some()
+    }
+
+    /// When `attend` is due, if ever: though input keeps coming.
     pub(super) fn attends(&self) -> Option<Time> {
+        [self.next_silence(), self.next_idle()].into_iter().flatten().min()
+    }
+
+    fn next_silence(&self) -> Option<Time> {
         self.silence.as_ref().map(|silence| silence.next())
+    }
+
+    fn next_idle(&self) -> Option<Time> {
+        self.idle.as_ref().map(|idle| idle.next())
     }
 
     /// Whether the last phase timed out.
@@ -127,8 +146,9 @@ impl Timers {
         }
         let bound = phase.at_most(self.close_timeout);
         let end = bound.map(|_| armed(self.end, phase, Time::ZERO));
+        let idle = self.next_idle().filter(|_| phase == Phase::Open);
         if self.paused || rx.ended() {
-            return end;
+            return [end, idle].into_iter().flatten().min();
         }
         let frame = rx.partial_frame().map(|at| armed(self.frame, at, Time::ZERO));
         let pong = tx.pong_waits().then_some(Time::ZERO);
@@ -138,17 +158,18 @@ impl Timers {
             Beat::Pinging => tx.beat_written().then_some(Time::ZERO),
             Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } => Some(at),
         };
-        let data = self.attends().filter(|_| phase == Phase::Open);
-        [end, frame, beat, data, pong].into_iter().flatten().min()
+        let data = self.next_silence().filter(|_| phase == Phase::Open);
+        [end, idle, frame, beat, data, pong].into_iter().flatten().min()
     }
 
+    /// Tells the time. Says whether a message was queued.
     pub(super) fn handle(
         &mut self,
         now: Time,
         rx: &mut Receiver,
         tx: &mut Sender,
         phase: Phase,
-    ) -> Result<(), RecvError> {
+    ) -> Result<bool, RecvError> {
         if let Some(error) = self.late {
             return Err(error);
         }
@@ -157,27 +178,30 @@ impl Timers {
             self.late = Some(error);
             tx.write_failed();
         })?;
-        self.attend(now, rx, phase, false)
+        self.attend(now, rx, tx, phase, false)
     }
 
-    /// The deadline on data alone, which a flood of Pings must not keep from being looked at. `busy`: input
-    /// keeps coming.
+    /// Tells the time to the idle message and the deadline on data alone, which a flood of the peer's must not
+    /// put off. `busy`: input keeps coming. Says whether a message was queued.
     pub(super) fn attend(
         &mut self,
         now: Time,
         rx: &Receiver,
+        tx: &mut Sender,
         phase: Phase,
         busy: bool,
-    ) -> Result<(), RecvError> {
-        if phase == Phase::Open
-            && !self.paused
+    ) -> Result<bool, RecvError> {
+        if phase != Phase::Open {
+            return Ok(false);
+        }
+        if !self.paused
             && !rx.ended()
             && self.silence.as_mut().is_some_and(|silence| silence.is_over(now, rx, busy))
         {
             self.silence = None;
             return Err(RecvError::DataTimeout);
         }
-        Ok(())
+        Ok(self.idle.as_mut().is_some_and(|idle| idle.say(now, tx)))
     }
 
     fn judge(

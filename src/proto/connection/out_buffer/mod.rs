@@ -14,6 +14,7 @@ mod overtake;
 mod tests;
 
 pub use outgoing::Outgoing;
+pub(super) use overtake::First;
 
 use super::counters::Writes;
 use super::stall::Stall;
@@ -73,6 +74,8 @@ struct Splice {
     kind: Kind,
     /// Part of it was written.
     begun: bool,
+    /// It leaves with whatever is written next, though nobody flushes.
+    owed: bool,
     /// Empty for `Controls`, whose bytes have a place of their own, and for `Borrowed`.
     bytes: Bytes,
 }
@@ -283,7 +286,13 @@ impl OutBuffer {
         self.origin = self.origin.wrapping_add(payload.len() as u64);
         if !payload.is_empty() {
             let kind = Kind::Payload;
-            self.splices.push_back(Splice { at: self.end, kind, begun: false, bytes: payload });
+            self.splices.push_back(Splice {
+                at: self.end,
+                kind,
+                begun: false,
+                owed: false,
+                bytes: payload,
+            });
         }
     }
 
@@ -303,7 +312,8 @@ impl OutBuffer {
         self.borrowed = len;
         self.origin = self.origin.wrapping_add(len as u64);
         let kind = Kind::Borrowed;
-        self.splices.push_back(Splice { at: self.end, kind, begun: false, bytes: Bytes::new() });
+        let bytes = Bytes::new();
+        self.splices.push_back(Splice { at: self.end, kind, begun: false, owed: false, bytes });
     }
 
     /// Takes `left` of it, which is not written.

@@ -5,6 +5,13 @@ use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
+/// A whole message that overtakes.
+pub(in crate::proto::connection) struct First {
+    pub(in crate::proto::connection) frame: Bytes,
+    /// It leaves with whatever is written next, though nobody flushes.
+    pub(in crate::proto::connection) owed: bool,
+}
+
 /// A place between two frames.
 #[derive(Clone, Copy)]
 struct Boundary {
@@ -83,7 +90,8 @@ impl OutBuffer {
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         self.spliced += self.controls.len();
         self.aside += self.controls.len();
-        let splice = Splice { at, kind: Kind::Controls, begun: false, bytes: Bytes::new() };
+        let bytes = Bytes::new();
+        let splice = Splice { at, kind: Kind::Controls, begun: false, owed: true, bytes };
         self.splices.insert(splices, splice);
     }
 
@@ -99,25 +107,26 @@ impl OutBuffer {
     /// those that overtook before it. Gives it back where that place is not known yet.
     pub(in crate::proto::connection) fn overtake_message(
         &mut self,
-        frame: Bytes,
-    ) -> Result<(), Bytes> {
+        first: First,
+    ) -> Result<(), First> {
         let Some(Boundary { at, mut splices }) = self.message_boundary() else {
-            return Err(frame);
+            return Err(first);
         };
+        let First { frame, owed } = first;
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
             splices += 1;
         }
         self.spliced += frame.len();
         self.aside += frame.len();
-        let splice = Splice { at, kind: Kind::First, begun: false, bytes: frame };
+        let splice = Splice { at, kind: Kind::First, begun: false, owed, bytes: frame };
         self.splices.insert(splices, splice);
         Ok(())
     }
 
-    /// How many bytes are to be written up to the end of the last control frame, given that those
-    /// which did not overtake are the first in the buffer; and to the end of what is no frame.
+    /// How many bytes are to be written up to the end of the last control frame or message that is owed, given that
+    /// control frames which did not overtake are the first in the buffer; and to the end of what is no frame.
     pub(in crate::proto::connection) fn urgent(&self) -> usize {
-        if let Some(i) = self.splices.iter().position(|s| s.kind == Kind::Controls) {
+        if let Some(i) = self.splices.iter().rposition(|s| s.owed) {
             let upto = self.splices.iter().take(i + 1);
             let at = self.splices.get(i).map_or(self.sent, |s| s.at);
             return at - self.sent + upto.map(|s| self.content(s, &[]).len()).sum::<usize>();

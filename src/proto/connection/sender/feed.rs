@@ -3,6 +3,7 @@ use super::{Position, Sender, State, encoder::encode};
 #[cfg(doc)]
 use crate::proto::config::Config;
 use crate::proto::{
+    connection::out_buffer::First,
     error::{SendError, shown},
     frame::{MAX_HEADER_LEN, OpCode},
     message::{Chunk, DataKind},
@@ -141,7 +142,15 @@ impl Sender {
         &mut self,
         message: impl Into<Outbound<'m>>,
     ) -> Result<Position, SendError> {
-        let message = message.into();
+        self.overtake(&message.into(), false)
+    }
+
+    /// [`feed_first`](Self::feed_first). `owed`: it leaves with whatever is written next, though nobody flushes.
+    pub(in crate::proto::connection) fn overtake(
+        &mut self,
+        message: &Outbound<'_>,
+        owed: bool,
+    ) -> Result<Position, SendError> {
         if self.is_closed() {
             return Err(SendError::Closed);
         }
@@ -151,7 +160,7 @@ impl Sender {
         let b0 = opcode(message.kind()).unfragmented();
         let frame = self.encoder.alone(b0, message.payload());
         let position = self.ledger.first_fed(frame.len());
-        self.urgent.push_first(frame);
+        self.urgent.push_first(First { frame, owed });
         Ok(position)
     }
 

@@ -171,6 +171,11 @@ impl Ledger {
         Position::in_order(self.data_end(out.fed()))
     }
 
+    /// A number that changes with each message fed, in whatever order.
+    pub(super) fn data_mark(&self, out: &OutBuffer) -> u64 {
+        self.data_end(out.fed()).wrapping_add(self.first_fed)
+    }
+
     pub(super) fn is_written(&self, at: Position, out: &OutBuffer, urgent: &Urgent) -> bool {
         let (in_order, first) = self.gone(out, urgent);
         if at.0 & FIRST != 0 {

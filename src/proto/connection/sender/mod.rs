@@ -318,6 +318,11 @@ impl Sender {
         self.ledger.is_written(position, &self.out, &self.urgent)
     }
 
+    /// A number that changes with each message fed, in whatever order.
+    pub(super) fn data_mark(&self) -> u64 {
+        self.ledger.data_mark(&self.out)
+    }
+
     /// The kind of the message in chunks that was begun and has not ended; `None` if the next
     /// chunk has to be a [`first`](crate::Chunk::first) one.
     pub fn message_in_progress(&self) -> Option<DataKind> {

@@ -65,14 +65,14 @@ impl Sender {
     }
 
     /// [`take_out`](Self::take_out) for a thread that must not be kept from reading: says how many
-    /// of the bytes in `held` have to go out so that no control frame waits. All of them, if a
-    /// Close is queued; else none that was fed, but the rest of a frame begun.
+    /// of the bytes in `held` have to go out so that no control frame and no idle message waits. All of them, if
+    /// a Close is queued; else none that was fed, but the rest of a frame begun, and what overtakes with the idle message.
     pub(crate) fn take_out_owed(&mut self, held: &mut OutBuffer) -> usize {
         if self.is_closed() {
             self.take_out(held);
             return held.len();
         }
-        if held.len() > 0 || self.urgent.has_controls() {
+        if held.len() > 0 || self.urgent.has_controls() || self.urgent.owes_first() {
             self.take_out(held);
         } else {
             self.note(held);

@@ -3,14 +3,13 @@
 use super::{encoder::Encoder, ledger::Ledger};
 use crate::proto::{
     connection::{
-        out_buffer::OutBuffer,
+        out_buffer::{First, OutBuffer},
         rtt::{RoundTrip, Trips},
     },
     frame::{MAX_CONTROL_LEN, OpCode},
     time::Time,
 };
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
-use bytes::Bytes;
 
 #[derive(Default)]
 pub(super) struct Urgent {
@@ -30,7 +29,7 @@ pub(super) struct Urgent {
     /// Nothing may follow a Close of ours: the peer's came, or this end fails the connection.
     pub(super) close_is_last: bool,
     /// Messages that overtake.
-    first: VecDeque<Bytes>,
+    first: VecDeque<First>,
     /// The bytes in `first`: asked for at each message fed, however many wait.
     first_len: usize,
 }
@@ -142,9 +141,9 @@ impl Urgent {
         self.close = Some(Box::new((body, at_once)));
     }
 
-    pub(super) fn push_first(&mut self, frame: Bytes) {
-        self.first_len += frame.len();
-        self.first.push_back(frame);
+    pub(super) fn push_first(&mut self, first: First) {
+        self.first_len += first.frame.len();
+        self.first.push_back(first);
     }
 
     /// Drops messages that found no place.
@@ -187,6 +186,11 @@ impl Urgent {
         !self.first.is_empty()
     }
 
+    /// Whether one of them is to leave though nobody flushes.
+    pub(super) fn owes_first(&self) -> bool {
+        self.first.iter().any(|first| first.owed)
+    }
+
     pub(super) fn first_len(&self) -> usize {
         self.first_len
     }
@@ -215,10 +219,10 @@ impl Urgent {
         if to.out.takes_controls() && self.has_controls() {
             self.place_controls(to);
         }
-        while let Some(frame) = self.first.pop_front() {
-            let len = frame.len();
-            if let Err(frame) = to.out.overtake_message(frame) {
-                self.first.push_front(frame);
+        while let Some(first) = self.first.pop_front() {
+            let len = first.frame.len();
+            if let Err(first) = to.out.overtake_message(first) {
+                self.first.push_front(first);
                 break;
             }
             self.first_len -= len;
