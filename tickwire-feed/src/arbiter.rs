@@ -66,7 +66,7 @@ pub struct Arbiter<T> {
     state: State,
     /// The first number that is not delivered.
     next: u64,
-    /// The last time at which something was delivered while a gap was open, or the feed was synchronised.
+    /// When the last message was next while a gap was open, the gap began, or the feed was synchronised.
     moved: Time,
     /// What is ahead, each `first` above the one before. Lines ascend, so most go to the end.
     kept: VecDeque<Kept<T>>,
@@ -285,6 +285,9 @@ impl<T> Arbiter<T> {
             self.next = end;
             return Verdict::Next;
         } else if self.state == State::Synced && first - self.next > self.reach {
+            if !self.is_ahead() {
+                self.moved = now;
+            }
             if self.beyond.is_none_or(|(lowest, _)| first < lowest) {
                 self.beyond = Some((first, now));
             }
@@ -354,7 +357,6 @@ impl<T> Arbiter<T> {
         {
             if end > self.next {
                 self.next = end;
-                self.moved = now;
                 return Some(Event::Message(message));
             }
         }
@@ -376,19 +378,16 @@ impl<T> Arbiter<T> {
     }
 
     fn is_lost(&self, gap: Gap, now: Time) -> bool {
-        // The number behind the gap is `last + 1`, and the number behind that is the least `end` of a line that
-        // has passed the gap.
-        self.all_lines(|end| end > gap.last + 1) || self.patient_until(gap) <= now
+        self.all_lines(|end| end > gap.last) || self.patient_until() <= now
     }
 
-    fn patient_until(&self, gap: Gap) -> Time {
-        self.moved.max(gap.since) + self.patience
+    fn patient_until(&self) -> Time {
+        self.moved + self.patience
     }
 
     /// When [`poll`](Self::poll) has to be called although no message has come: a gap is lost then.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let gap = self.gap().filter(|_| self.state == State::Synced)?;
-        Some(self.patient_until(gap))
+        (self.state == State::Synced && self.gap().is_some()).then(|| self.patient_until())
     }
 
     /// Starts, or goes on, with this number: the first that a snapshot does not contain. Call

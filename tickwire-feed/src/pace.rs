@@ -1,55 +1,63 @@
 //! No more than so many in a time, of messages and of attempts to connect.
 //!
-//! The limiter is that of `governor`, the generic cell rate algorithm. It has a rate and a burst; what exchanges
-//! have is a count in a window. Proof that a `Limiter` keeps to that: of a burst `b` at a period `p` at most
-//! `b + n` pass in any stretch shorter than `(n + 1) × p`. With `p = window / (most - b + 1)` that is `most` in any
-//! stretch shorter than the window.
-use alloc::collections::VecDeque;
-use core::{cell::Cell, fmt, num::NonZeroU32, time::Duration};
-use governor::{
-    Quota, RateLimiter,
-    clock::Clock,
-    middleware::NoOpMiddleware,
-    state::{InMemoryState, NotKeyed},
+//! The limiter is the token bucket of the crate `ratelimit`. A bucket has a rate and a size; what exchanges have is a
+//! count in a window. That a `Limiter` keeps to it: in any stretch shorter than the window a bucket of size `b` gives
+//! less than `b` and what flows in during a window. With `most - b + 1` flowing in that is at most `most`.
+use alloc::{collections::VecDeque, sync::Arc};
+use core::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
+use ratelimit::{Builder, Clock, Ratelimiter, TryWaitError};
 use tickwire::Time;
 
-/// Beyond these the limiter's arithmetic, in nanoseconds of 64 bits, would overflow.
-const MOST: u32 = 100_000;
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// The bucket's unit is a part of a token, and it looks at the clock no more often than this.
+const PARTS: u32 = 1_000_000;
+const TICK: Duration = Duration::from_micros(1);
 
-/// What the caller said the time is: since the limiter was made, at the caller's epoch.
-#[derive(Default)]
-struct Told(Cell<Duration>);
+/// What the caller said the time is, in nanoseconds: the bucket has one end, and its `Limiter` the other.
+#[derive(Clone, Default)]
+struct Told(Arc<AtomicU64>);
 
 impl Clock for Told {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.get()
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }
 }
 
-struct Limiter(RateLimiter<NotKeyed, InMemoryState, Told, NoOpMiddleware<Duration>>);
+struct Limiter {
+    bucket: Ratelimiter<Told>,
+    told: Told,
+    /// The bucket rounds a wait down. After this much more there is one in it.
+    rounding: Duration,
+}
 
 impl Limiter {
     /// At most `most` in any stretch shorter than `window`, at most `at_once` of them at once. Both from 1 on.
     fn new(most: u32, at_once: u32, window: Duration) -> Self {
-        let most = most.clamp(1, MOST);
+        let most = most.max(1);
         let at_once = at_once.clamp(1, most);
-        let window = window.min(LONGEST).max(Duration::from_nanos(u64::from(MOST)));
-        // Rounded up: a nanosecond too long, rather than a message too many.
-        let period = window / (most - at_once + 1) + Duration::from_nanos(1);
-        let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN));
-        let burst = NonZeroU32::new(at_once).unwrap_or(NonZeroU32::MIN);
-        Self(RateLimiter::direct_with_clock(quota.allow_burst(burst), Told::default()))
+        let window = window.max(TICK);
+        let told = Told::default();
+        let rate = most - at_once + 1;
+        let bucket = Builder::with_clock(rate.into(), told.clone())
+            .period(window)
+            .max_tokens(at_once.into())
+            .initial_available(at_once.into())
+            .build()
+            .unwrap_or_else(|_| Ratelimiter::with_clock(1, told.clone())); // all are above 0: it builds
+        let rounding = TICK + window / rate / PARTS + Duration::from_nanos(3);
+        Self { bucket, told, rounding }
     }
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
-        // Nanoseconds of 64 bits, half of their range: 292 years.
-        let told = (now - Time::ZERO).min(Duration::from_nanos(u64::MAX / 2));
-        self.0.clock().0.set(told);
-        self.0.check().map_err(|until| Time::new(until.earliest_possible()))
+        let nanoseconds = (now - Time::ZERO).as_nanos();
+        self.told.0.store(u64::try_from(nanoseconds).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.bucket.try_wait().map_err(|error| match error {
+            TryWaitError::Insufficient(wait) => now + wait + self.rounding,
+            _ => now + self.rounding, // for more than one at a time
+        })
     }
 }
 
@@ -82,8 +90,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// At most `most` in any stretch shorter than `window`, evenly spread. `most` is at least 1 and at most
-    /// 100,000, `window` at most a day: beyond that the nearest is taken.
+    /// At most `most` in any stretch shorter than `window`, evenly spread. `most` is at least 1, and `window` a
+    /// microsecond: less counts as that.
     pub fn new(most: u32, window: Duration) -> Self {
         Self::build(most, window, 1, 0)
     }
@@ -102,7 +110,7 @@ impl Pace {
     }
 
     fn build(most: u32, window: Duration, at_once: u32, reserve: u32) -> Self {
-        let most = most.clamp(1, MOST);
+        let most = most.max(1);
         let reserve = reserve.min(most - 1);
         Self {
             most,
@@ -180,6 +188,7 @@ pub struct Paced<T> {
     pace: Pace,
     urgent: VecDeque<T>,
     rest: VecDeque<T>,
+    /// When there is a place for the first of these, if there was none.
     due: Option<Time>,
 }
 
@@ -206,7 +215,6 @@ impl<T> Paced<T> {
         } else if !self.rest.is_empty() {
             (&mut self.rest, self.pace.take(now))
         } else {
-            self.due = None;
             return None;
         };
         self.due = taken.err();

@@ -80,12 +80,14 @@ impl<C> Rotation<C> {
     /// The connection to close, once there is a successor and it is
     /// [in sequence](crate::Arbiter::in_sequence): before that the feed might lose what only the older one
     /// brings. After each message of the successor.
+    #[must_use = "it is to be closed"]
     pub fn retire(&mut self, in_sequence: impl FnOnce(&C) -> bool) -> Option<C> {
         let successor = self.successor.take_if(|successor| in_sequence(&successor.connection))?;
         self.current.replace(successor).map(|old| old.connection)
     }
 
     /// Takes out a connection that is over. If that was the older one, its successor takes its place.
+    #[must_use = "its line is to be closed"]
     pub fn ended(&mut self, mut which: impl FnMut(&C) -> bool) -> Option<C> {
         if let Some(successor) = self.successor.take_if(|held| which(&held.connection)) {
             return Some(successor.connection);
@@ -99,7 +101,7 @@ impl<C> Rotation<C> {
     /// successor is due now.
     pub fn hasten(&mut self, now: Time) {
         if let Some(current) = &mut self.current {
-            current.due = current.due.min(now);
+            current.due = now;
         }
     }
 

@@ -265,3 +265,138 @@ fn the_highest_numbers_end_the_feed_without_a_second_delivery() {
     assert_eq!(feed.offer(&a, u64::MAX - 1, ms(0)), Verdict::Duplicate);
     assert_eq!(feed.firsts(), [u64::MAX - 2, u64::MAX - 1]);
 }
+
+#[test]
+fn a_line_that_has_brought_nothing_does_not_agree_to_a_restart() {
+    let mut feed = Feed::from(5_000_000);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 5_000_000, ms(0));
+    assert_eq!(feed.offer(&a, 1, ms(1)), Verdict::Duplicate, "b may go on at 5,000,001");
+    assert_eq!(feed.restarts, 0);
+    feed.arbiter.close(b);
+    assert_eq!(feed.offer(&a, 2, ms(2)), Verdict::Kept);
+    assert_eq!(feed.restarts, 1);
+}
+
+#[test]
+fn what_was_kept_before_a_restart_is_no_part_of_the_new_numbers() {
+    let mut feed = Feed::from(5_000_000);
+    let a = feed.arbiter.open();
+    let b = feed.arbiter.open();
+    let _ = feed.offer(&a, 5_000_000, ms(0));
+    assert_eq!(feed.offer(&a, 5_000_002, ms(0)), Verdict::Kept);
+    let _ = feed.offer(&b, 7_000_000, ms(0)); // beyond reach
+    let _ = feed.offer(&a, 1, ms(1));
+    let _ = feed.offer(&b, 1, ms(1));
+    assert_eq!(feed.restarts, 1);
+    feed.arbiter.resume(ms(1));
+    feed.poll(ms(1));
+    assert_eq!(feed.arbiter.gap(), None);
+    assert_eq!(feed.offer(&a, 2, ms(2)), Verdict::Next);
+    assert_eq!(feed.firsts(), [5_000_000, 1, 2]);
+}
+
+#[test]
+fn a_jump_beyond_reach_is_not_kept_and_named_once_all_lines_are_there() {
+    let mut feed = Feed::from(1);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    assert_eq!(feed.offer(&a, 1_000_002, ms(5)), Verdict::Refused, "1,000,001 from the next");
+    assert_eq!(feed.offer(&a, 1_000_003, ms(6)), Verdict::Refused);
+    assert_eq!(feed.arbiter.gap(), Some(Gap { first: 1, last: 1_000_001, since: ms(5) }));
+    assert!(feed.gaps.is_empty(), "b may bring it");
+    let _ = feed.offer(&b, 1_000_003, ms(7));
+    assert_eq!(feed.gaps, [Gap { first: 1, last: 1_000_001, since: ms(5) }]);
+    // Now it is kept.
+    assert_eq!(feed.offer(&a, 1_000_004, ms(8)), Verdict::Kept);
+    feed.arbiter.resume(ms(9));
+    feed.poll(ms(9));
+    assert_eq!(feed.offer(&b, 1_000_004, ms(9)), Verdict::Duplicate);
+    assert_eq!(feed.offer(&b, 1_000_005, ms(9)), Verdict::Next);
+    assert_eq!(feed.firsts(), [1_000_004, 1_000_005]);
+    // Within reach by one.
+    assert_eq!(feed.offer(&a, 2_000_006, ms(9)), Verdict::Kept);
+}
+
+#[test]
+fn the_lowest_number_beyond_reach_ends_the_gap_and_patience_with_it_ends_too() {
+    let mut feed = Feed::from(1);
+    let (a, _b) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 3_000_000, ms(5));
+    let _ = feed.offer(&a, 4_000_000, ms(6));
+    assert_eq!(feed.arbiter.gap().map(|gap| gap.last), Some(2_999_999));
+    assert_eq!(feed.arbiter.poll_timeout(), Some(ms(1_005)));
+    feed.poll(ms(1_005));
+    assert_eq!(feed.gaps.len(), 1);
+    // Without anything kept it goes on with whatever comes.
+    feed.arbiter.resume(ms(1_006));
+    assert_eq!(feed.arbiter.gap(), None);
+    assert_eq!(feed.offer(&a, 4_000_001, ms(1_007)), Verdict::Next);
+}
+
+/// 7 came before 6, over another line: the numbers in front of 6 are missing since then.
+#[test]
+fn a_gap_is_as_old_as_the_first_sign_of_it() {
+    let mut feed = Feed::from(1);
+    let (a, b, _c) = (feed.arbiter.open(), feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 7, ms(10));
+    let _ = feed.offer(&b, 6, ms(500));
+    assert_eq!(feed.arbiter.gap(), Some(Gap { first: 1, last: 5, since: ms(10) }));
+    assert_eq!(feed.arbiter.poll_timeout(), Some(ms(1_010)));
+}
+
+#[test]
+fn what_was_beyond_reach_and_is_reached_hides_no_later_jump() {
+    let mut feed = Feed::from(1);
+    let a = feed.arbiter.open();
+    let b = feed.arbiter.open();
+    let _ = feed.offer(&a, 2_000_000, ms(0));
+    let _ = feed.offer(&b, 1..=2_500_000, ms(1));
+    assert_eq!(feed.arbiter.gap(), None);
+    let _ = feed.offer(&a, 5_000_000, ms(2));
+    let _ = feed.offer(&b, 5_000_000, ms(2));
+    assert_eq!(feed.gaps, [Gap { first: 2_500_001, last: 4_999_999, since: ms(2) }]);
+}
+
+/// While all is kept for a snapshot there is no reach; then there is.
+#[test]
+fn a_wrong_number_before_the_snapshot_is_no_gap_after_it() {
+    let mut feed = Feed::new();
+    let a = feed.arbiter.open();
+    let _ = feed.offer(&a, 10, ms(0));
+    let _ = feed.offer(&a, 1 << 60, ms(0));
+    let _ = feed.offer(&a, 11, ms(0));
+    feed.arbiter.resync(10, ms(1));
+    feed.poll(ms(1));
+    assert_eq!(feed.firsts(), [10, 11]);
+    assert_eq!(feed.arbiter.gap(), None);
+}
+
+#[test]
+fn without_a_line_a_gap_waits_for_the_next_one_as_long_as_patience_lasts() {
+    let mut feed = Feed::from(1);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 3, ms(0));
+    feed.arbiter.close(a);
+    feed.arbiter.close(b);
+    feed.poll(ms(999));
+    assert!(feed.gaps.is_empty());
+    feed.poll(ms(1_000));
+    assert_eq!(feed.gaps.len(), 1);
+}
+
+#[test]
+fn a_snapshot_gives_the_lines_their_time_again_and_forgets_what_was_beyond_reach() {
+    let mut feed = Feed::from(1);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 3, ms(0));
+    let _ = feed.offer(&a, 3_000_000, ms(0));
+    feed.poll(ms(1_000));
+    assert_eq!(feed.gaps.len(), 1);
+    feed.arbiter.resync(2, ms(5_000)); // older than 3 by one, which b still brings
+    feed.poll(ms(5_000));
+    assert_eq!(feed.arbiter.poll_timeout(), Some(ms(6_000)));
+    assert_eq!(feed.gaps.len(), 1);
+    let _ = feed.offer(&b, 2, ms(5_001));
+    assert_eq!(feed.firsts(), [2, 3]);
+    assert_eq!(feed.arbiter.gap(), None);
+}

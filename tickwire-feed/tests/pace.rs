@@ -109,6 +109,20 @@ fn an_order_overtakes_the_subscriptions_that_are_queued() {
 }
 
 #[test]
+fn an_order_takes_whichever_is_free_first() {
+    let mut pace = Pace::new(2, 10 * SECOND).reserve(1);
+    assert_eq!(pace.take_urgent(ms(0)), Ok(()));
+    assert_eq!(pace.take(ms(5_000)), Ok(()));
+    let again = pace.take_urgent(ms(6_000)).unwrap_err();
+    assert!(
+        again - ms(10_000) < SECOND / 1_000,
+        "the one kept for it, not the other at 15 s: {again:?}"
+    );
+    let again = pace.take(ms(6_000)).unwrap_err();
+    assert!(again - ms(15_000) < SECOND / 1_000 && again >= ms(15_000));
+}
+
+#[test]
 fn a_refusal_of_the_address_keeps_all_its_connections_away() {
     let minute = Duration::from_secs(60);
     let mut attempts = Attempts::new(Pace::new(300, 5 * minute).at_once(300));

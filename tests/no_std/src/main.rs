@@ -1,6 +1,6 @@
 //! A program without the standard library: a day in the life of a device (`device.rs`, the loop to
 //! read) and of what calls it, on a clock that is a number. It fails to build when anything below
-//! `tickwire` brings `std` with it, since that has a panic handler of its own.
+//! `tickwire`, or `tickwire-feed`, brings `std` with it, since that has a panic handler of its own.
 #![no_std]
 #![no_main]
 
@@ -15,6 +15,7 @@ use core::{
     time::Duration,
 };
 use device::{Device, Queue, Uart};
+use tickwire_feed as _; // links, and all below it
 use tickwire::{
     CloseCode, Config, Connection, Entropy, Message, RecvError, Step, Time,
     handshake::{Progress, client::{Handshake, Request}},
