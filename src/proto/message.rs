@@ -223,7 +223,8 @@ pub struct Arrival {
     /// a [`SystemTime`](std::time::SystemTime), which goes back when somebody sets the clock.
     pub software: Duration,
     /// When the network card received it, by the card's clock, if the driver says so and was told to
-    /// (`hwstamp_ctl`, `SIOCSHWTSTAMP`). What it counts from is the card's affair: TAI, where PTP sets it.
+    /// (`hwstamp_ctl`, `SIOCSHWTSTAMP`). What it counts from is the card's affair: TAI, where PTP sets it. Untested: it is
+    /// handed on as the kernel gives it, and no machine that this crate was tested on had such a card.
     pub hardware: Option<Duration>,
 }
 

@@ -1,6 +1,9 @@
 //! The kernel's time of arrival of what a message was read from: over TCP, under TLS, by halves of a split; none over
 //! other streams. The server's messages say when they were sent, by the same clock.
-use crate::support::blocking::*;
+use crate::support::{
+    blocking::*,
+    wire::{TEXT, plain},
+};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -11,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tickwire::{
-    Config, Dial, Info, SocketOptions, Stamped,
+    Config, Dial, Info, SocketOptions, Stamped, Step,
     blocking::{self, Spin, Stream},
     handshake::client::Request,
 };
@@ -261,6 +264,34 @@ fn the_time_is_that_of_the_last_segment_of_a_read() {
         drop(far);
         assert_eq!(near.read(&mut buf).unwrap(), 0);
         assert_eq!(near.arrived(), None);
+    });
+}
+
+#[test]
+fn an_event_loop_of_ones_own_hands_it_on() {
+    bounded(|| {
+        let (near, mut far) = tcp_pair();
+        near.set_nonblocking(true).unwrap();
+        let (mut near, mut conn) = (Stamped::new(near).unwrap(), conn(false, &Config::default()));
+        let mut seen = Seen::default();
+        for _ in 0..100 {
+            let sent = now().as_nanos().to_string();
+            far.write_all(&plain(TEXT, &sent)).unwrap();
+            while conn.step().unwrap() != Step::Message {
+                match near.read(conn.receiver_mut().spare_mut()) {
+                    Ok(n) => {
+                        conn.receiver_mut().set_arrival(near.arrived());
+                        conn.receiver_mut().commit(n);
+                    }
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+            }
+            seen.check(&sent, conn.receiver().info());
+            if seen.stamped == 0 {
+                thread::sleep(ms(10));
+            }
+        }
+        assert!(seen.enough(), "{} were stamped", seen.stamped);
     });
 }
 
