@@ -9,15 +9,15 @@ use std::{
 };
 use tickwire::{Connection, tls::Session};
 
-pub struct Socket {
-    tcp: Tcp,
+pub struct Socket<S = TcpStream> {
+    tcp: Tcp<S>,
     tls: Option<Box<Session>>,
     /// There may be plaintext that was not read yet.
     holds: bool,
 }
 
-struct Tcp {
-    stream: TcpStream,
+struct Tcp<S> {
+    stream: S,
     /// The system said so, and no read has found the end of it.
     readable: bool,
     /// It takes bytes, as far as is known. Not tried before the system says so: what its buffers
@@ -29,11 +29,27 @@ struct Tcp {
     shut: bool,
 }
 
-impl Socket {
+/// TCP, or what reads and writes it.
+pub trait Stream: Read + Write {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl<S: Stream> Socket<S> {
     /// `connected`: it takes bytes already; one that is being dialed does when the system says so.
-    pub fn new(stream: TcpStream, tls: Option<Session>, connected: bool) -> Self {
+    pub fn new(stream: S, tls: Option<Session>, connected: bool) -> Self {
         let tcp = Tcp { stream, readable: false, writable: connected, broken: false, shut: false };
         Self { tcp, tls: tls.map(Box::new), holds: false }
+    }
+
+    #[allow(dead_code)] // `feed_handler` asks it when bytes arrived
+    pub fn stream(&self) -> &S {
+        &self.tcp.stream
     }
 
     pub fn note(&mut self, event: &Event) {
@@ -122,7 +138,7 @@ impl Socket {
             }
             (self.tls, self.holds) = (None, false); // what comes now is dropped
         }
-        let _ = self.tcp.stream.shutdown(Shutdown::Write);
+        let _ = self.tcp.stream.tcp().shutdown(Shutdown::Write);
         true
     }
 
@@ -151,7 +167,7 @@ impl Socket {
     }
 }
 
-impl Tcp {
+impl<S: Stream> Tcp<S> {
     #[inline]
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         if !self.readable {

@@ -102,20 +102,15 @@ impl Feed {
         self.needs_snapshot && self.asked.is_none()
     }
 
-    /// A message of a line. Returns the exchange's stamp of a tick that was the next.
+    /// A message of a line. Returns whether it is a tick that was the next.
     #[inline]
-    pub(crate) fn take(
-        &mut self,
-        line: &Line,
-        payload: &[u8],
-        now: Time,
-    ) -> Result<Option<u64>, Foreign> {
-        let mut stamp = None;
+    pub(crate) fn take(&mut self, line: &Line, payload: &[u8], now: Time) -> Result<bool, Foreign> {
+        let mut is_next = false;
         self.tally.messages += 1;
         match Payload::decode(payload).ok_or(Foreign)? {
             Payload::Tick(tick) => match self.arbiter.offer(line, tick.sequence, now, || tick) {
                 Verdict::Next => {
-                    stamp = Some(tick.encoded_at);
+                    is_next = true;
                     self.apply(&tick);
                 }
                 Verdict::Duplicate => self.tally.duplicates += 1,
@@ -124,7 +119,7 @@ impl Feed {
             Payload::Snapshot(snapshot) => self.restore(&snapshot, now),
         }
         self.settle(now);
-        Ok(stamp)
+        Ok(is_next)
     }
 
     /// When [`settle`](Self::settle) has to be called although nothing has come.

@@ -4,7 +4,7 @@
 //! All that is about the protocol is the core's; here are the turns, the clock and the buffers.
 use crate::{
     feed::{Feed, Foreign},
-    socket::{Socket, is_passing},
+    socket::{Socket, Stream, is_passing},
     stages::Stages,
 };
 use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
@@ -12,10 +12,10 @@ use std::{
     io, mem,
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 use tickwire::{
-    Backoff, Config, Connection, Ending, Error, RecvError, Step, SystemEntropy, Time,
+    Backoff, Config, Connection, Ending, Error, RecvError, Stamped, Step, SystemEntropy, Time,
     handshake::{
         Progress,
         client::{Handshake, Request},
@@ -39,8 +39,8 @@ pub(crate) struct Shared {
     input: Vec<u8>,
     output: Vec<u8>,
     pub(crate) stages: Stages,
-    /// The exchange's clock at the epoch, if it is ours.
-    pub(crate) unix: u64,
+    /// The epoch, since that of Unix.
+    unix: Duration,
 }
 
 pub struct Line {
@@ -59,18 +59,19 @@ pub struct Line {
 enum Stage {
     /// To be dialed then.
     Waiting(Time),
-    Dialing(Socket, Handshake),
+    Dialing(Socket<Stamped<TcpStream>>, Handshake),
     Open(Open),
     /// Another attempt would end the same way.
     GivenUp,
 }
 
 struct Open {
-    socket: Socket,
+    socket: Socket<Stamped<TcpStream>>,
     conn: Connection,
     line: tickwire_feed::Line,
     since: Time,
-    /// When the bytes came that are being stepped over.
+    /// When the bytes that are being stepped over arrived, as the kernel says, and were read.
+    arrived: Option<Time>,
     read: Time,
     useful: bool,
 }
@@ -100,7 +101,7 @@ impl From<io::Error> for End {
 impl Shared {
     pub(crate) fn new(config: Config, tls: Arc<ClientConfig>, stages: Stages) -> Self {
         let (input, output) = (Vec::new(), Vec::new()); // the first connection allocates them
-        let (epoch, unix) = (Instant::now(), crate::clock::now());
+        let (epoch, unix) = (Instant::now(), UNIX_EPOCH.elapsed().unwrap_or_default());
         Self { config, tls, epoch, input, output, stages, unix }
     }
 
@@ -108,9 +109,9 @@ impl Shared {
         Time::new(self.epoch.elapsed())
     }
 
-    /// An exchange's stamp, nanoseconds since the Unix epoch, by our clock.
-    fn by_our_clock(&self, stamp: u64) -> Time {
-        Time::new(Duration::from_nanos(stamp.saturating_sub(self.unix)))
+    /// The kernel's time since the Unix epoch, by our clock.
+    fn by_our_clock(&self, time: Duration) -> Time {
+        Time::new(time.saturating_sub(self.unix))
     }
 }
 
@@ -172,7 +173,7 @@ impl Line {
         let tls = target.secure().then(|| Session::client(shared.tls.clone(), target));
         let tls = tls.transpose().map_err(|error| End::Failed(error.into()))?;
         let handshake = Handshake::new(&self.request, &shared.config, SystemEntropy::new()?);
-        self.stage = Stage::Dialing(Socket::new(tcp, tls, false), handshake);
+        self.stage = Stage::Dialing(Socket::new(Stamped::new(tcp)?, tls, false), handshake);
         Ok(Turn::Again) // which starts its clock
     }
 
@@ -218,7 +219,8 @@ impl Line {
         }
         let conn = handshake.into_connection().map_err(|error| End::Failed(error.into()))?;
         let (line, since) = (feed.open(), shared.now());
-        let mut open = Open { socket, conn, line, since, read: since, useful: false };
+        let mut open =
+            Open { socket, conn, line, since, arrived: None, read: since, useful: false };
         open.say("subscribe", feed); // before the snapshot, so that there is no hole in between
         let turn = open.turn(at, feed, shared);
         self.stage = Stage::Open(open);
@@ -298,6 +300,8 @@ impl Open {
                     Ok(n) => {
                         conn.receiver_mut().commit(n);
                         self.read = shared.now();
+                        let arrived = self.socket.stream().arrived();
+                        self.arrived = arrived.map(|at| shared.by_our_clock(at.software));
                     }
                     Err(error) if is_passing(&error) => {}
                     Err(error) if self.conn.closed().is_none() => return Err(error.into()),
@@ -332,11 +336,11 @@ impl Open {
                 continue;
             };
             let begin = shared.now();
-            let stamp = feed.take(&self.line, message.as_bytes(), begin).map_err(End::Foreign)?;
+            let is_next = feed.take(&self.line, message.as_bytes(), begin).map_err(End::Foreign)?;
             self.useful = begin - self.since > PROVEN;
-            if let Some(stamp) = stamp {
-                let (sent, done) = (shared.by_our_clock(stamp), shared.now());
-                shared.stages.record(sent, self.read, begin, done);
+            if is_next {
+                let done = shared.now();
+                shared.stages.record(self.arrived, self.read, begin, done);
             }
         }
         Ok(None)
@@ -357,5 +361,11 @@ impl Open {
 fn keep(shared: &mut Vec<u8>, buffer: Vec<u8>) {
     if buffer.len() > shared.len() {
         *shared = buffer;
+    }
+}
+
+impl Stream for Stamped<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref()
     }
 }

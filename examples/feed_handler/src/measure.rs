@@ -63,7 +63,7 @@ fn follow(handler: &mut Handler, length: Duration) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Of a run: microseconds from the exchange's stamp to the callback, and of processor time a message.
+/// Of a run: microseconds from the kernel to the callback, and of processor time a message.
 struct Sample {
     p50: f64,
     p99: f64,
@@ -76,7 +76,7 @@ fn sample(exchange: &Exchange, others: Option<&Misbehaving>) -> Result<Sample, B
     let (began, messages) = (cpu(), handler.messages());
     follow(&mut handler, LENGTH)?;
     let cpu = (cpu() - began).as_secs_f64() * 1e6 / (handler.messages() - messages) as f64;
-    let stage = &handler.stages().sent_to_message;
+    let stage = &handler.stages().kernel_to_message;
     let at = |part| stage.value_at_quantile(part) as f64 / 1000.0;
     Ok(Sample { p50: at(0.5), p99: at(0.99), p999: at(0.999), cpu })
 }
@@ -98,9 +98,7 @@ pub fn even(rounds: usize) -> Result<String, BoxError> {
             rows.compare("1 feed", &one, "200 feeds", &many);
         }
     }
-    Ok(format!(
-        "{RATE} messages/s, evenly spread, µs from the exchange's stamp to the callback\n{rows}"
-    ))
+    Ok(format!("{RATE} messages/s, evenly spread, µs from the kernel to the callback\n{rows}"))
 }
 
 /// All feeds at once: a burst is in before its first message is read, and the last one's time is compared
@@ -153,9 +151,7 @@ pub fn isolation(rounds: usize) -> Result<String, BoxError> {
             rows.compare("alone", &alone, "beside others", &beside);
         }
     }
-    Ok(format!(
-        "{FEEDS} feeds, {RATE} messages/s, µs from the exchange's stamp to the callback\n{rows}"
-    ))
+    Ok(format!("{FEEDS} feeds, {RATE} messages/s, µs from the kernel to the callback\n{rows}"))
 }
 
 /// Samples by name, one for each round.

@@ -5,8 +5,11 @@ use tickwire::Time;
 /// A histogram for each stage, in nanoseconds, of the ticks that were the next of their feed when they came.
 #[derive(Clone, Debug)]
 pub struct Stages {
-    /// From the exchange's stamp to when the message is handed out: meaningful where both have one clock.
-    pub sent_to_message: Histogram<u64>,
+    /// From when the kernel had the bytes to the end of the read that brought them: behind other lines, and
+    /// until the system runs the thread. Linux, as is the next.
+    pub kernel_to_read: Histogram<u64>,
+    /// From then to when the message is handed out: all that it waits for on this machine.
+    pub kernel_to_message: Histogram<u64>,
     /// From the end of the read to when the message is handed out: behind others of the same read, and TLS.
     pub read_to_message: Histogram<u64>,
     /// From then to when the lines are arbitrated and the book is brought up to date and checked.
@@ -19,29 +22,38 @@ impl Stages {
     /// None, for these bounds.
     pub fn new() -> Result<Self, hdrhistogram::CreationError> {
         let stage = || Histogram::new_with_bounds(1, 60_000_000_000, 3);
-        Ok(Self { sent_to_message: stage()?, read_to_message: stage()?, message_to_book: stage()? })
+        Ok(Self {
+            kernel_to_read: stage()?,
+            kernel_to_message: stage()?,
+            read_to_message: stage()?,
+            message_to_book: stage()?,
+        })
     }
 
     /// Of one tick.
     #[inline]
-    pub(crate) fn record(&mut self, sent: Time, read: Time, message: Time, book: Time) {
+    pub(crate) fn record(&mut self, kernel: Option<Time>, read: Time, message: Time, book: Time) {
         let nanos = |from, to: Time| (to - from).as_nanos() as u64;
-        self.sent_to_message.saturating_record(nanos(sent, message));
+        if let Some(kernel) = kernel {
+            self.kernel_to_read.saturating_record(nanos(kernel, read));
+            self.kernel_to_message.saturating_record(nanos(kernel, message));
+        }
         self.read_to_message.saturating_record(nanos(read, message));
         self.message_to_book.saturating_record(nanos(message, book));
     }
 
-    pub fn each(&self) -> [(&'static str, &Histogram<u64>); 3] {
+    pub fn each(&self) -> [(&'static str, &Histogram<u64>); 4] {
         [
-            ("sent to message", &self.sent_to_message),
+            ("kernel to read", &self.kernel_to_read),
+            ("kernel to message", &self.kernel_to_message),
             ("read to message", &self.read_to_message),
             ("message to book", &self.message_to_book),
         ]
     }
 
     pub fn clear(&mut self) {
-        let Self { sent_to_message, read_to_message, message_to_book } = self;
-        for stage in [sent_to_message, read_to_message, message_to_book] {
+        let Self { kernel_to_read, kernel_to_message, read_to_message, message_to_book } = self;
+        for stage in [kernel_to_read, kernel_to_message, read_to_message, message_to_book] {
             stage.reset();
         }
     }

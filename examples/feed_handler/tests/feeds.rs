@@ -186,7 +186,7 @@ fn a_page_draws_it() {
     let mut ws = tickwire::blocking::connect(&url, &Config::default()).expect("it is accepted");
     let Ok(Some(Message::Text(seen))) = ws.recv() else { panic!("no text") };
     assert!(seen.starts_with("{\"feeds\":[[2,") && seen.ends_with("]}]}"), "{seen}");
-    for stage in ["sent to message", "read to message", "message to book"] {
+    for stage in ["kernel to read", "kernel to message", "read to message", "message to book"] {
         assert!(seen.contains(stage), "{seen}");
     }
 }

@@ -70,10 +70,12 @@ const BOOMNET: &str = "boomnet";
 /// A connection to a feed, over a stream that never blocks.
 trait Feed: Sized {
     fn dial(port: u16, registry: &Registry, token: Token) -> Self;
-    /// Goes on with the handshakes. Whether they are done, and the feed is subscribed to.
-    fn open(&mut self, event: &Event, feed: usize) -> bool;
+    /// Takes note of what the system says.
+    fn note(&mut self, event: &Event);
+    /// Goes on with the handshakes, at least every millisecond. Whether they are done, and the feed is subscribed to.
+    fn open(&mut self, feed: usize) -> bool;
     /// Takes in what has come.
-    fn take(&mut self, event: &Event, see: impl FnMut(&[u8]));
+    fn take(&mut self, see: impl FnMut(&[u8]));
 }
 
 /// The core by hand, as the example `feed_handler` has it.
@@ -105,9 +107,12 @@ impl Feed for Tickwire {
         }
     }
 
-    fn open(&mut self, event: &Event, feed: usize) -> bool {
+    fn note(&mut self, event: &Event) {
+        self.socket.note(event);
+    }
+
+    fn open(&mut self, feed: usize) -> bool {
         let Self { socket, stage } = self;
-        socket.note(event);
         let Stage::Opening(handshake) = stage else { return true };
         loop {
             if let Ok(n) = socket.say(handshake.outgoing()) {
@@ -133,10 +138,9 @@ impl Feed for Tickwire {
         true
     }
 
-    fn take(&mut self, event: &Event, mut see: impl FnMut(&[u8])) {
+    fn take(&mut self, mut see: impl FnMut(&[u8])) {
         let Self { socket, stage } = self;
         let Stage::Open(conn) = stage else { return };
-        socket.note(event);
         loop {
             match conn.step().expect("a good feed") {
                 Step::Message => {
@@ -162,20 +166,23 @@ impl Feed for Tickwire {
 
 /// Its streams and its client as they are. Its own service polls without a wait, all endpoints each time:
 /// this loop is in its favour.
-struct Boomnet(Websocket<TlsStream<MioStream>>, bool);
-
-impl Boomnet {
-    fn note(&mut self, event: &Event) {
-        if event.is_writable() && self.0.connected().expect("it listens") {
-            self.0.make_writable().expect("it is connected");
-        }
-        if event.is_readable() {
-            self.0.make_readable().expect("it is connected");
-        }
-    }
+struct Boomnet {
+    ws: Websocket<TlsStream<MioStream>>,
+    subscribes: bool,
+    /// It writes one record with each read, and of a message it makes five.
+    reads: u8,
 }
 
 impl Feed for Boomnet {
+    fn note(&mut self, event: &Event) {
+        if event.is_writable() && self.ws.connected().expect("it listens") {
+            self.ws.make_writable().expect("it is connected");
+        }
+        if event.is_readable() {
+            self.ws.make_readable().expect("it is connected");
+        }
+    }
+
     fn dial(port: u16, registry: &Registry, token: Token) -> Self {
         let tcp = tcp::TcpStream::try_from(("localhost", port)).expect("it listens");
         let tls =
@@ -183,30 +190,29 @@ impl Feed for Boomnet {
         let mut ws = tls.expect("a name").into_websocket("/");
         let both = Interest::READABLE | Interest::WRITABLE;
         mio::event::Source::register(&mut ws, registry, token, both).expect("a descriptor");
-        Self(ws, false)
+        Self { ws, subscribes: false, reads: 0 }
     }
 
-    fn open(&mut self, event: &Event, feed: usize) -> bool {
-        self.note(event);
-        if !self.1 {
+    fn open(&mut self, feed: usize) -> bool {
+        if !self.subscribes {
             // It keeps it until its handshake is done.
             let subscribe = format!("subscribe {feed}");
-            self.0.send_text(true, Some(subscribe.as_bytes())).expect("it is kept");
-            self.1 = true;
+            self.ws.send_text(true, Some(subscribe.as_bytes())).expect("it is kept");
+            self.subscribes = true;
         }
-        for _ in 0..4 {
-            for frame in self.0.read_batch().expect("it is accepted") {
-                frame.expect("a good feed");
-            }
+        // It writes where it reads, and reads nothing where the system has not said that there is something.
+        self.ws.make_readable().expect("it is connected");
+        for frame in self.ws.read_batch().expect("it is accepted") {
+            frame.expect("a good feed");
         }
-        self.0.handshake_complete()
+        self.reads += u8::from(self.ws.handshake_complete());
+        self.reads == 10
     }
 
-    fn take(&mut self, event: &Event, mut see: impl FnMut(&[u8])) {
-        self.note(event);
+    fn take(&mut self, mut see: impl FnMut(&[u8])) {
         loop {
             let mut frames = 0;
-            for frame in self.0.read_batch().expect("a good feed") {
+            for frame in self.ws.read_batch().expect("a good feed") {
                 if let WebsocketFrame::Binary(true, message) = frame.expect("a good feed") {
                     see(message);
                 }
@@ -236,11 +242,13 @@ fn run<F: Feed>(port: u16, feeds: usize, time: Duration) -> f64 {
         wait(&mut events);
         for event in &events {
             let Token(at) = event.token();
+            all[at].note(event);
             if open[at] {
-                all[at].take(event, |_| {});
-            } else {
-                open[at] = all[at].open(event, at);
+                all[at].take(|_| {});
             }
+        }
+        for (at, feed) in all.iter_mut().enumerate() {
+            open[at] = open[at] || feed.open(at);
         }
     }
     let mut newest = vec![0; feeds];
@@ -255,7 +263,8 @@ fn run<F: Feed>(port: u16, feeds: usize, time: Duration) -> f64 {
         wait(&mut events);
         for event in &events {
             let Token(at) = event.token();
-            all[at].take(event, |message| {
+            all[at].note(event);
+            all[at].take(|message| {
                 let sequence = u64::from_le_bytes(message[8..16].try_into().expect("its length"));
                 assert!(newest[at] == 0 || sequence == newest[at] + 1, "none is lost");
                 newest[at] = black_box(sequence);
@@ -264,6 +273,8 @@ fn run<F: Feed>(port: u16, feeds: usize, time: Duration) -> f64 {
         }
     }
     let took = thread_time() - began.expect("it has begun");
+    let silent = newest.iter().filter(|&&newest| newest == 0).count();
+    assert!(silent == 0, "{silent} feeds of {} are silent", std::any::type_name::<F>());
     took.as_nanos() as f64 / count as f64
 }
 
