@@ -283,11 +283,11 @@ fn while_reading_is_paused_silence_proves_nothing() {
 }
 
 #[test]
-fn days_of_pings_and_a_tick_now_and_then_are_a_live_feed() {
+fn a_day_of_pings_and_a_tick_now_and_then_is_a_live_feed() {
     let config = Config::default().data_timeout(30 * SECOND).heartbeat(Heartbeat::BEHIND_PROXIES);
     for role in ROLES {
         let mut end = Clocked::new(role, &config);
-        for i in 0..2 * 24 * 3600u32 {
+        for i in 0..24 * 3600u32 {
             end.hear(PING, "");
             if i % 29 == 0 {
                 assert_eq!(end.hear(BINARY, [7; 20]), [binary([7; 20])]);
@@ -407,7 +407,7 @@ fn a_message_of_ours_puts_it_off_and_a_control_frame_does_not() {
 fn what_the_peer_sends_changes_nothing_of_it() {
     // A busy feed that is only read, for a day: Pings, Pongs, data.
     for role in ROLES {
-        let config = talking().data_timeout(10 * SECOND).heartbeat(Heartbeat::TRADING);
+        let config = talking().data_timeout(10 * SECOND).heartbeat(Heartbeat::PHONE);
         let mut end = Clocked::new(role, &config);
         let burst = [to(role, PING, ""), to(role, BINARY, [7; 20]), to(role, PONG, "")].concat();
         let mut pings = 0;
