@@ -219,15 +219,16 @@ impl Config {
     /// When it has passed, or up to a fifth later, since each timeout has five checks, the connection fails with
     /// [`DataTimeout`](crate::RecvError::DataTimeout). What was received is delivered first, and the peer, which
     /// may be alive, is told by a Close with 1001. Receiving calls drive it, and have read everything there is before
-    /// they judge: a program that receives late loses nothing. While reading is paused, as in a `send`
-    /// that waits, it does not run. Below 5 ms counts as 5 ms. It reads the clock for each read,
+    /// they judge, or read for a fifth of the timeout if there is no end to it: a program that receives late loses nothing.
+    /// The time for which reading is paused, as in a `send` that waits for long, does not count. Below 5 ms counts as 5 ms. It reads the clock for each read,
     /// some 20 ns.
     pub fn data_timeout(mut self, timeout: Duration) -> Self {
         self.data_timeout = Some(timeout);
         self
     }
 
-    /// Sends this message whenever no other was sent for `after`, or up to a fifth less; default: none. For servers
+    /// Sends this message whenever no other was sent for `after`, or up to a fifth less (more, if the program
+    /// receives so seldom that it sees each fifth late); default: none. For servers
     /// that end a connection on which they hear no *message*, such as exchanges: some want a text `ping`, others JSON.
     /// Where a Ping does, prefer the [heartbeat](Self::heartbeat), which costs nothing while the peer sends.
     ///

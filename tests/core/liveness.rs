@@ -283,6 +283,22 @@ fn while_reading_is_paused_silence_proves_nothing() {
 }
 
 #[test]
+fn pauses_for_a_moment_hide_no_silence() {
+    for role in ROLES {
+        let mut end = Clocked::new(role, &Config::default().data_timeout(10 * SECOND));
+        let error = (0..100).find_map(|_| {
+            end.hear(PING, "alive");
+            end.conn.set_paused(true); // a send that waited
+            end.now += SECOND / 1000;
+            end.conn.set_paused(false);
+            end.pass(SECOND / 2).err()
+        });
+        assert!(end.now <= 14 * SECOND, "{:?}", end.now);
+        end.tells_the_peer(error.unwrap(), 1001);
+    }
+}
+
+#[test]
 fn a_day_of_pings_and_a_tick_now_and_then_is_a_live_feed() {
     let config = Config::default().data_timeout(30 * SECOND).heartbeat(Heartbeat::BEHIND_PROXIES);
     for role in ROLES {

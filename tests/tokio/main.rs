@@ -8,6 +8,7 @@ mod support;
 mod batching;
 mod cancel;
 mod holding;
+mod liveness;
 mod split;
 #[cfg(feature = "futures")]
 mod streams;

@@ -9,14 +9,16 @@ const LOOKS: u32 = 5;
 /// A shorter timeout counts as this one, so that other work gets done between looks.
 const SHORTEST: Duration = Duration::from_millis(5);
 
-/// How long no data came, of a connection whose reading is not paused.
+/// How long no data came.
 #[derive(Debug)]
 pub(super) struct Silence {
     timeout: Duration,
     /// `None` before a time was told.
     last: Option<Look>,
-    /// Reading was paused since the last look, so that the time since proves nothing.
+    /// Reading was paused since data came: what came meanwhile may lie in the stream.
     paused: bool,
+    /// The deadline has passed in doubt, and the next look, if it comes in time, decides.
+    decided: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -30,7 +32,7 @@ struct Look {
 
 impl Silence {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { timeout: timeout.max(SHORTEST), last: None, paused: false }
+        Self { timeout: timeout.max(SHORTEST), last: None, paused: false, decided: None }
     }
 
     /// How long until the next look.
@@ -39,26 +41,26 @@ impl Silence {
     }
 
     pub(super) fn restart(&mut self) {
-        self.last = None;
+        (self.last, self.decided) = (None, None);
     }
 
     pub(super) fn pause(&mut self) {
         self.paused = true;
     }
 
-    /// When to look next.
-    pub(super) fn next(&self) -> Time {
-        self.last.as_ref().map_or(Time::ZERO, |last| {
-            (last.at + self.between_looks()).min(last.since + self.timeout)
-        })
+    /// When to look next. `busy`: if other input keeps coming.
+    pub(super) fn next(&self, busy: bool) -> Time {
+        let Some(last) = &self.last else { return Time::ZERO };
+        let deadline = last.since + self.timeout;
+        let decided = self.decided.filter(|_| busy || self.paused);
+        decided.unwrap_or_else(|| (last.at + self.between_looks()).min(deadline))
     }
 
     /// Looks whether data came; says whether it has not for too long. `busy`: other input keeps coming, so
-    /// that there may be data behind it. Then the time that nobody looked for does not count: a caller who was
-    /// slow has not read what arrived meanwhile.
+    /// that there may be data behind it. Then, and where reading was paused, nothing is decided before a look more:
+    /// a caller who was slow has not read what arrived meanwhile.
     pub(super) fn is_over(&mut self, now: Time, rx: &Receiver, busy: bool) -> bool {
-        let due = self.next();
-        let pause = self.between_looks();
+        let (due, pause) = (self.next(busy), self.between_looks());
         let mark = rx.data_mark();
         let Some(last) = &mut self.last else {
             self.last = Some(Look { at: now, mark, since: now });
@@ -67,13 +69,25 @@ impl Silence {
         if now < due {
             return false;
         }
+        let before = core::mem::replace(&mut last.at, now);
         if mark.is_none() || mark != last.mark {
-            last.since = now;
-        } else if self.paused || (busy && now > due + pause) {
-            last.since = last.since + (now - last.at);
+            (last.mark, last.since) = (mark, now);
+            (self.paused, self.decided) = (false, None);
+            return false;
         }
-        self.paused = false;
-        (last.at, last.mark) = (now, mark);
-        now >= last.since + self.timeout
+        if self.paused && now > due + pause {
+            // Not for a moment: the time does not count.
+            last.since = last.since + (now - before);
+            (self.paused, self.decided) = (false, None);
+        }
+        if now < last.since + self.timeout {
+            return false;
+        }
+        let in_time = self.decided.is_some_and(|at| now <= at + pause);
+        if in_time || !(busy || self.paused) {
+            return true;
+        }
+        self.decided = Some(now + pause);
+        false
     }
 }

@@ -123,11 +123,11 @@ impl Timers {
 
     /// When `attend` is due, if ever: though input keeps coming.
     pub(super) fn attends(&self) -> Option<Time> {
-        [self.next_silence(), self.next_idle()].into_iter().flatten().min()
+        [self.next_silence(true), self.next_idle()].into_iter().flatten().min()
     }
 
-    fn next_silence(&self) -> Option<Time> {
-        self.silence.as_ref().map(|silence| silence.next())
+    fn next_silence(&self, busy: bool) -> Option<Time> {
+        self.silence.as_ref().map(|silence| silence.next(busy))
     }
 
     fn next_idle(&self) -> Option<Time> {
@@ -158,7 +158,7 @@ impl Timers {
             Beat::Pinging => tx.beat_written().then_some(Time::ZERO),
             Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } => Some(at),
         };
-        let data = self.next_silence().filter(|_| phase == Phase::Open);
+        let data = self.next_silence(false).filter(|_| phase == Phase::Open);
         [end, idle, frame, beat, data, pong].into_iter().flatten().min()
     }
 

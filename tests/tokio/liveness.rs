@@ -1,0 +1,44 @@
+//! The deadline on data, for callers who are not always there.
+use super::support::tokio::*;
+use ::tokio::{
+    io::{AsyncWriteExt, duplex},
+    time::{Instant, sleep, timeout},
+};
+use futures_util::FutureExt;
+use std::time::Duration;
+use tickwire::{Config, Error, RecvError};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// As a game that looks into its socket each tick.
+#[tokio::test(start_paused = true)]
+async fn silence_is_found_by_who_looks_seldom() {
+    let (near, mut far) = duplex(1 << 16);
+    let config = Config::default().data_timeout(200 * MS).close_timeout(100 * MS);
+    let mut ws = client(near, &config);
+    let began = Instant::now();
+    let error = loop {
+        far.write_all(&plain(PING, "")).await.unwrap();
+        match ws.recv().now_or_never() {
+            Some(got) => break got.unwrap_err(),
+            None => sleep(100 * MS).await,
+        }
+        assert!(began.elapsed() < 500 * MS);
+    };
+    assert!(matches!(error, Error::Recv(RecvError::DataTimeout)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_in_time_is_read_before_silence_is_judged() {
+    let (near, mut far) = duplex(1 << 20);
+    let mut ws = client(near, &Config::default().data_timeout(500 * MS));
+    for away in [95, 155, 300, 5000] {
+        far.write_all(&plain(TEXT, "before")).await.unwrap();
+        assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("before"));
+        assert!(timeout(405 * MS, ws.recv()).await.is_err());
+        let late = [plain(PING, "").repeat(100_000), plain(TEXT, "in time")].concat();
+        far.write_all(&late).await.unwrap();
+        sleep(away * MS).await;
+        assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("in time"), "{away}");
+    }
+}
