@@ -8,8 +8,15 @@
 //!
 //! Invariant: `next` is the first number that is not delivered. While the arbiter is in sync, all that is kept
 //! is behind it, but for what the caller has yet to `poll`.
+//!
+//! That a number is missing is seen by what is kept, and by what a line brought that was not kept. The second holds
+//! only until the line's next message that is not refused: so no wrong number outlives its line.
+mod state;
+
+use crate::{Event, Gap, Line, Numbers, Verdict};
 use alloc::{collections::VecDeque, vec::Vec};
-use core::{fmt, ops::RangeInclusive, time::Duration};
+use core::{fmt, mem, time::Duration};
+use state::{Kept, Source, State};
 use tickwire::Time;
 
 /// Makes one feed of several lines that carry it: the first arrival of each sequence number is delivered, in
@@ -57,11 +64,13 @@ pub struct Arbiter<T> {
     /// The most messages that are kept, at least 1, 4096 unless set. The nearest to the gap stay: what is
     /// further ahead comes again with the line that fills it.
     pub most_kept: usize,
-    /// How far ahead of the feed a number may be, 1,000,000 unless set. A message further ahead is not kept: a
-    /// line with wrong numbers would fill what there is room for. If all lines are beyond it, the gap is lost.
+    /// How far ahead of the feed the numbers of a message may go, and how many there may be, 1,000,000 unless set.
+    /// A message further ahead is [refused](Verdict::Refused): a line with wrong numbers would fill the room there
+    /// is. If all lines are beyond it, the gap is lost.
     pub reach: u64,
     /// How long a gap may last once nothing arrives that is next, 1 s unless set: then it is lost, though a line
-    /// has not passed it yet. Longer than one line lags behind the other.
+    /// has not passed it yet. It is also the time after which a line that has begun to count anew is
+    /// [believed](Event::Restart). Longer than one line lags behind the other.
     pub patience: Duration,
     state: State,
     /// The first number that is not delivered.
@@ -70,106 +79,13 @@ pub struct Arbiter<T> {
     moved: Time,
     /// What is ahead, each `first` above the one before. Lines ascend, so most go to the end.
     kept: VecDeque<Kept<T>>,
-    /// The lowest number beyond reach, and when it came.
-    beyond: Option<(u64, Time)>,
-    /// For each line that is open the number behind its last one, 0 before its first message.
-    lines: Vec<Option<u64>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Not synchronised yet: all is kept.
-    Start,
-    /// The same, and the caller is to be told.
-    Restarted,
-    /// A gap was lost: all is kept.
-    Lost,
-    /// The next message offered is the first.
-    Any,
-    /// In sync.
-    Synced,
-}
-
-struct Kept<T> {
-    first: u64,
-    /// The number behind its last one.
-    end: u64,
-    /// Since when this number or a higher one is known.
-    since: Time,
-    message: T,
-}
-
-/// A line of an [`Arbiter`]: one connection, from [`open`](Arbiter::open) to [`close`](Arbiter::close).
-#[derive(Debug, PartialEq, Eq)]
-pub struct Line(usize);
-
-/// The sequence numbers that a message stands for: one (`7.into()`), or a range (`(5..=9).into()`), such as that
-/// of an update of an order book, `U` to `u` at Binance.
-///
-/// A range that is new only in part is delivered: an update of a book holds its newest state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Numbers {
-    /// The first.
-    pub first: u64,
-    /// The last, not less than the first, and less than `u64::MAX`.
-    pub last: u64,
-}
-
-impl From<u64> for Numbers {
-    #[inline]
-    fn from(number: u64) -> Self {
-        Self { first: number, last: number }
-    }
-}
-
-impl From<RangeInclusive<u64>> for Numbers {
-    #[inline]
-    fn from(numbers: RangeInclusive<u64>) -> Self {
-        let (first, last) = numbers.into_inner();
-        Self { first, last }
-    }
-}
-
-/// What becomes of a message that was [offered](Arbiter::offer).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Verdict {
-    /// It is the next of the feed: use it now. Then [`poll`](Arbiter::poll).
-    Next,
-    /// It was delivered before, or is kept already.
-    Duplicate,
-    /// It is ahead of the feed, and was kept: [`poll`](Arbiter::poll) gives it when its turn has come.
-    Kept,
-    /// It is ahead, and not kept: [beyond reach](Arbiter::reach), without [room](Arbiter::most_kept), or its
-    /// numbers are no range. If another line does not bring it in time, [`poll`](Arbiter::poll) tells of a gap.
-    Refused,
-}
-
-/// What [`Arbiter::poll`] gives.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event<T> {
-    /// A message that was kept, in order.
-    Message(T),
-    /// These numbers are lost: all lines have passed them, or the arbiter's [patience](Arbiter::patience) is at
-    /// its end. Nothing is delivered until you say how to go on, since an order
-    /// book with a hole is wrong: [`resync`](Arbiter::resync) after a snapshot, or [`resume`](Arbiter::resume) where
-    /// each message stands for itself. Until then messages are kept, the newest
-    /// [`most_kept`](Arbiter::most_kept) of them.
-    Gap(Gap),
-    /// All lines now bring numbers that are further below those delivered than [`reach`](Arbiter::reach): the
-    /// exchange has begun to count anew. Go on as after a gap.
-    Restart,
-}
-
-/// Numbers that have not arrived although later ones have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// The first number missing.
-    pub first: u64,
-    /// The last number missing.
-    pub last: u64,
-    /// When the gap showed: how long it has lasted is `now - since`.
-    pub since: Time,
+    /// Whether a line may have `refused`, or one of the next two is set.
+    watched: bool,
+    /// Whether `next` was taken from the first message that came, and nothing has followed it.
+    guessed: bool,
+    /// Since when a line has been counting anew, and no line has brought anything that is not behind the feed.
+    anew: Option<Time>,
+    lines: Vec<Source>,
 }
 
 impl<T> Default for Arbiter<T> {
@@ -179,47 +95,47 @@ impl<T> Default for Arbiter<T> {
 }
 
 impl<T> Arbiter<T> {
-    /// Without lines. All is kept until [`resync`](Self::resync) or [`resume`](Self::resume).
+    /// Without lines. All is kept until [`resync`](Self::resync) or [`resume`](Self::resume), and the first message
+    /// makes [`poll`](Self::poll) ask for that by [`Event::Restart`].
     pub const fn new() -> Self {
         Self {
             most_kept: 4096,
             reach: 1_000_000,
             patience: Duration::from_secs(1),
-            state: State::Start,
+            state: State::Restarted,
             next: 0,
             moved: Time::ZERO,
             kept: VecDeque::new(),
-            beyond: None,
+            watched: false,
+            guessed: false,
+            anew: None,
             lines: Vec::new(),
         }
     }
 
-    /// A line more: a connection that is subscribed to the feed. From now on a gap waits for it too.
+    /// Adds a line: a connection that is subscribed to the feed. From now on a gap waits for it too.
     pub fn open(&mut self) -> Line {
-        match self.lines.iter().position(Option::is_none) {
-            Some(at) => {
-                self.mark(at, 0);
-                Line(at)
-            }
-            None => {
-                self.lines.push(Some(0));
-                Line(self.lines.len() - 1)
-            }
+        let at = self.lines.iter().position(|source| !source.is_open).unwrap_or(self.lines.len());
+        match self.lines.get_mut(at) {
+            Some(source) => (source.is_open, source.end, source.refused) = (true, 0, None),
+            None => self.lines.push(Source { is_open: true, ..Source::default() }),
         }
+        Line(at)
     }
 
     /// The line's connection is over: no gap waits for it. [`poll`](Self::poll) afterwards.
     pub fn close(&mut self, line: Line) {
-        if let Some(end) = self.lines.get_mut(line.0) {
-            *end = None;
+        if let Some(source) = self.lines.get_mut(line.0) {
+            source.is_open = false;
         }
     }
 
-    /// Whether the feed would lose nothing if this line alone were left: all that it has brought is delivered,
-    /// so it goes on from there. Only then may the connection be closed that it replaces.
+    /// Whether the feed would lose nothing if this line alone were left: it has brought something, and all of that is
+    /// delivered, so the feed goes on from there. Only then may the connection be closed that it replaces.
     pub fn in_sequence(&self, line: &Line) -> bool {
-        let end = self.lines.get(line.0).copied().flatten();
-        self.state == State::Synced && end.is_some_and(|end| end != 0 && end <= self.next)
+        let source = self.lines.get(line.0).filter(|source| source.is_open);
+        self.state == State::Synced
+            && source.is_some_and(|source| source.end != 0 && source.end <= self.next)
     }
 
     /// A message of a line. `own` is called only if it is [kept](Verdict::Kept).
@@ -236,67 +152,143 @@ impl<T> Arbiter<T> {
         if end <= first {
             return Verdict::Refused; // no range, or one that nothing could follow
         }
-        self.mark(line.0, end);
-        if first <= self.next && self.next < end && self.state == State::Synced {
+        let before = self.mark(line.0, end);
+        if first <= self.next
+            && self.next < end
+            && last - self.next <= self.reach
+            && self.state == State::Synced
+        {
             self.next = end;
-            if self.is_ahead() {
+            if self.is_watchful() {
                 self.moved = now;
+                (self.guessed, self.anew) = (false, None);
             }
             return Verdict::Next;
         }
-        if end <= self.next && self.next - end <= self.reach {
+        // A line goes on where it was. One that is new, or is back behind that, is looked at.
+        if end <= self.next && before.wrapping_sub(1) < end && self.next - end <= self.reach {
+            if end == self.next {
+                self.anew = None;
+            }
             return Verdict::Duplicate;
         }
-        self.elsewhere(first, end, now, own)
+        let numbers = Numbers { first, last };
+        self.elsewhere(line.0, numbers, before, now, own)
     }
 
+    /// Returns where the line was before.
     #[inline]
-    fn mark(&mut self, line: usize, end: u64) {
-        if let Some(line) = self.lines.get_mut(line) {
-            *line = Some(end);
-        }
+    fn mark(&mut self, line: usize, end: u64) -> u64 {
+        let source = self.lines.get_mut(line);
+        source.map_or(0, |source| mem::replace(&mut source.end, end))
     }
 
-    /// Whether there is something that may be ahead of the feed.
+    /// Whether there is something that may be ahead of the feed, or its numbers may have begun anew.
     #[inline]
-    fn is_ahead(&self) -> bool {
-        !self.kept.is_empty() || self.beyond.is_some()
+    fn is_watchful(&self) -> bool {
+        !self.kept.is_empty() || self.watched
+    }
+
+    fn open_lines(&self) -> impl Iterator<Item = &Source> {
+        self.lines.iter().filter(|source| source.is_open)
     }
 
     /// Whether there are lines, and this holds of all. A line that has brought nothing has an `end` of 0.
     fn all_lines(&self, holds: impl Fn(u64) -> bool) -> bool {
-        let mut lines = self.lines.iter().flatten().peekable();
-        lines.peek().is_some() && lines.all(|&end| holds(end))
+        let mut lines = self.open_lines().peekable();
+        lines.peek().is_some() && lines.all(|source| holds(source.end))
     }
 
     #[inline(never)]
-    fn elsewhere(&mut self, first: u64, end: u64, now: Time, own: impl FnOnce() -> T) -> Verdict {
+    fn elsewhere(
+        &mut self,
+        line: usize,
+        numbers: Numbers,
+        before: u64,
+        now: Time,
+        own: impl FnOnce() -> T,
+    ) -> Verdict {
+        let Numbers { first, last } = numbers;
+        let end = last + 1;
         if end <= self.next {
             let restarted = |end| end != 0 && end < self.next && self.next - end > self.reach;
             if !self.all_lines(restarted) {
+                self.look_back(end, before, now);
                 return Verdict::Duplicate;
             }
-            self.state = State::Restarted;
-            self.next = 0;
-            self.kept.clear();
-            self.beyond = None;
-        } else if self.state == State::Any {
-            self.state = State::Synced;
-            self.next = end;
-            return Verdict::Next;
-        } else if self.state == State::Synced && first - self.next > self.reach {
-            if !self.is_ahead() {
-                self.moved = now;
+            self.restart(State::Restarted);
+            self.mark(line, end);
+        } else {
+            self.anew = None;
+            let from = if self.state == State::Synced { self.next } else { first };
+            if last - from > self.reach {
+                return self.refuse(line, first, before, now);
             }
-            if self.beyond.is_none_or(|(lowest, _)| first < lowest) {
-                self.beyond = Some((first, now));
+            if self.state == State::Any {
+                self.state = State::Synced;
+                self.next = end;
+                (self.watched, self.guessed) = (true, true);
+                return Verdict::Next;
             }
-            return Verdict::Refused;
         }
-        self.keep(first, end, now, own)
+        if !self.is_watchful() {
+            self.moved = now;
+        }
+        let verdict = self.keep(line, first, end, now, own);
+        if verdict == Verdict::Refused {
+            return self.refuse(line, first, before, now);
+        }
+        if let Some(source) = self.lines.get_mut(line) {
+            source.refused = None; // what is kept shows as much
+        }
+        verdict
     }
 
-    fn keep(&mut self, first: u64, end: u64, now: Time, own: impl FnOnce() -> T) -> Verdict {
+    /// A line has brought what was delivered before, and is new, has gone back, or is far behind.
+    fn look_back(&mut self, end: u64, before: u64, now: Time) {
+        if end == self.next {
+            self.anew = None;
+            return;
+        }
+        let went_back = end < before && before <= self.next;
+        if went_back || self.guessed || self.all_lines(|end| end < self.next) {
+            self.watched = true;
+            self.anew.get_or_insert(now);
+        }
+    }
+
+    /// Forgets what belongs to other numbers.
+    fn restart(&mut self, state: State) {
+        self.state = state;
+        self.next = 0;
+        (self.guessed, self.anew) = (false, None);
+        self.kept.clear();
+        for source in &mut self.lines {
+            (source.end, source.kept, source.refused) = (0, 0, None);
+        }
+    }
+
+    fn refuse(&mut self, line: usize, first: u64, before: u64, now: Time) -> Verdict {
+        if !self.is_watchful() {
+            self.moved = now;
+        }
+        self.watched = true;
+        if let Some(source) = self.lines.get_mut(line) {
+            let since = source.refused.filter(|_| before > self.next);
+            let lowest = since.map_or(first, |(lowest, _)| first.min(lowest));
+            source.refused = Some((lowest, since.map_or(now, |(_, since)| since)));
+        }
+        Verdict::Refused
+    }
+
+    fn keep(
+        &mut self,
+        line: usize,
+        first: u64,
+        end: u64,
+        now: Time,
+        own: impl FnOnce() -> T,
+    ) -> Verdict {
         let mut at = match self.kept.back() {
             Some(last) if last.first >= first => {
                 self.kept.partition_point(|kept| kept.first < first)
@@ -315,23 +307,40 @@ impl<T> Arbiter<T> {
             None => now,
         };
         if self.kept.len() >= self.most_kept.max(1) {
-            // In sync the line that fills the gap will bring the last again, else a snapshot will have the first.
-            let dropped = if self.state == State::Synced { self.kept.len() } else { 0 };
-            if at == dropped {
-                return Verdict::Refused;
-            }
-            if dropped == 0 {
-                self.kept.pop_front();
-                at -= 1;
-            } else {
-                self.kept.pop_back();
-            }
+            let Some(out) = self.least_wanted(line, at) else { return Verdict::Refused };
+            self.drop_kept(out);
+            at -= usize::from(out < at);
         }
-        if !self.is_ahead() {
-            self.moved = now;
+        if let Some(source) = self.lines.get_mut(line) {
+            source.kept += 1;
         }
-        self.kept.insert(at, Kept { first, end, since, message: own() });
+        self.kept.insert(at, Kept { first, end, since, line, message: own() });
         Verdict::Kept
+    }
+    /// Which is dropped for a message of this line that belongs `at` this place, if it is not that message.
+    fn least_wanted(&self, line: usize, at: usize) -> Option<usize> {
+        if self.state == State::Synced {
+            // The line that fills the gap will bring the last again.
+            return (at < self.kept.len()).then(|| self.kept.len() - 1);
+        }
+        // A snapshot will have the first of a line. Which line is right will show: each has its share.
+        let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
+        let most = (0..self.lines.len()).max_by_key(|&other| (kept(other), other == line))?;
+        let out = self.kept.iter().position(|kept| kept.line == most)?;
+        (most != line || out < at).then_some(out)
+    }
+
+    /// The lines that have passed it will not bring it again.
+    fn drop_kept(&mut self, at: usize) {
+        let Some(Kept { first, since, line, .. }) = self.kept.remove(at) else { return };
+        for (index, source) in self.lines.iter_mut().enumerate() {
+            source.kept -= usize::from(index == line);
+            if source.end > first {
+                let (lowest, seen) = source.refused.unwrap_or((first, since));
+                source.refused = Some((lowest.min(first), seen.min(since)));
+                self.watched = true;
+            }
+        }
     }
 
     /// What was kept and is in order now, or a gap that is lost. After each message offered, after
@@ -339,28 +348,34 @@ impl<T> Arbiter<T> {
     /// [`poll_timeout`](Self::poll_timeout), until it is `None`.
     #[inline]
     pub fn poll(&mut self, now: Time) -> Option<Event<T>> {
-        if self.is_ahead() { self.poll_ahead(now) } else { None }
+        if self.is_watchful() { self.poll_ahead(now) } else { None }
     }
 
     #[inline(never)]
     fn poll_ahead(&mut self, now: Time) -> Option<Event<T>> {
         match self.state {
-            State::Synced => {}
+            State::Synced | State::Any => {}
             State::Restarted => {
                 self.state = State::Start;
                 return Some(Event::Restart);
             }
-            State::Start | State::Lost | State::Any => return None,
+            State::Start | State::Lost => return None,
         }
         while self.kept.front().is_some_and(|kept| kept.first <= self.next)
-            && let Some(Kept { end, message, .. }) = self.kept.pop_front()
+            && let Some(Kept { end, line, message, .. }) = self.kept.pop_front()
         {
+            if let Some(source) = self.lines.get_mut(line) {
+                source.kept -= 1;
+            }
             if end > self.next {
                 self.next = end;
                 return Some(Event::Message(message));
             }
         }
-        self.beyond = self.beyond.filter(|&(number, _)| number > self.next);
+        if self.watched && self.has_restarted(now) {
+            self.restart(State::Start);
+            return Some(Event::Restart);
+        }
         let gap = self.gap()?;
         if !self.is_lost(gap, now) {
             return None;
@@ -369,25 +384,50 @@ impl<T> Arbiter<T> {
         Some(Event::Gap(gap))
     }
 
+    /// Whether patience with lines that count anew is at its end. Forgets what is refuted by now.
+    fn has_restarted(&mut self, now: Time) -> bool {
+        let next = self.next;
+        for source in &mut self.lines {
+            source.refused = source.refused.filter(|_| source.is_open && source.end > next);
+        }
+        let is_over = self.anew.is_some_and(|since| since + self.patience <= now);
+        let is_behind = |source: &Source| source.end != 0 && source.end < next;
+        let restarted = is_over && self.open_lines().any(is_behind);
+        if is_over {
+            self.anew = None;
+        }
+        let refused = self.lines.iter().any(|source| source.refused.is_some());
+        self.watched = refused || self.guessed || self.anew.is_some();
+        restarted
+    }
+
     /// The gap that the feed waits to see filled, or that is lost, until the feed is synchronised again.
     pub fn gap(&self) -> Option<Gap> {
-        let kept = self.kept.front().map(|kept| (kept.first, kept.since));
-        let (number, since) = kept.or(self.beyond)?;
-        let open = matches!(self.state, State::Synced | State::Lost) && number > self.next;
-        open.then(|| Gap { first: self.next, last: number - 1, since })
+        if !matches!(self.state, State::Synced | State::Lost) {
+            return None;
+        }
+        let first = self.next;
+        let refused = self.open_lines().filter(|source| source.end > first).filter_map(|source| {
+            let (lowest, since) = source.refused?;
+            Some((if lowest > first { lowest } else { source.end }, since))
+        });
+        let kept = self.kept.front().filter(|kept| kept.first > first);
+        let kept = kept.map(|kept| (kept.first, kept.since));
+        let (end, since) = refused.chain(kept).reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))?;
+        Some(Gap { first, last: end - 1, since })
     }
 
     fn is_lost(&self, gap: Gap, now: Time) -> bool {
-        self.all_lines(|end| end > gap.last) || self.patient_until() <= now
+        self.all_lines(|end| end > gap.last) || self.moved + self.patience <= now
     }
 
-    fn patient_until(&self) -> Time {
-        self.moved + self.patience
-    }
-
-    /// When [`poll`](Self::poll) has to be called although no message has come: a gap is lost then.
+    /// When [`poll`](Self::poll) has to be called although no message has come: a gap is lost then, or lines that
+    /// count anew are believed.
     pub fn poll_timeout(&self) -> Option<Time> {
-        (self.state == State::Synced && self.gap().is_some()).then(|| self.patient_until())
+        let waits = matches!(self.state, State::Synced | State::Any) && self.is_watchful();
+        let since = if waits { self.gap().map(|_| self.moved) } else { None };
+        let anew = self.anew.filter(|_| waits);
+        since.into_iter().chain(anew).min().map(|since| since + self.patience)
     }
 
     /// Starts, or goes on, with this number: the first that a snapshot does not contain. Call
@@ -395,24 +435,35 @@ impl<T> Arbiter<T> {
     ///
     /// A snapshot older than all that the lines brought leaves a gap, which is lost at once: take another.
     pub fn resync(&mut self, next: u64, now: Time) {
-        self.state = State::Synced;
         self.next = next;
         self.moved = now;
-        self.beyond = None;
+        self.go_on(State::Synced, now);
         // One wrong number would be in the way of every snapshot.
-        let within = next.saturating_add(self.reach);
-        self.kept.truncate(self.kept.partition_point(|kept| kept.first < within));
+        let end = self.kept.partition_point(|kept| kept.first.saturating_sub(next) <= self.reach);
+        while self.kept.len() > end {
+            self.drop_kept(self.kept.len() - 1);
+        }
     }
 
     /// Starts, or goes on behind a gap that is lost, with the first message that is kept, or else the first
     /// that comes. Call [`poll`](Self::poll).
+    ///
+    /// The first that comes is believed, whatever its number. If nothing follows it while another line is below,
+    /// [`Event::Restart`] comes after the arbiter's [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         match self.kept.front() {
             Some(kept) => self.resync(self.next.max(kept.first), now),
-            None => {
-                self.beyond = None;
-                self.state = State::Any;
-            }
+            None => self.go_on(State::Any, now),
+        }
+    }
+
+    fn go_on(&mut self, state: State, now: Time) {
+        self.state = state;
+        self.guessed = false;
+        self.anew = self.anew.map(|_| now);
+        self.watched = self.anew.is_some();
+        for source in &mut self.lines {
+            source.refused = None;
         }
     }
 }

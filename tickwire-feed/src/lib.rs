@@ -1,7 +1,7 @@
 //! What the client end of a market data feed needs around its WebSockets, as parts that stand alone: each is told
 //! the time, and does no I/O.
 //!
-//! - [`Arbiter`]: several lines that carry one feed, made one: first arrival wins, in order, gaps are named.
+//! - [`Arbiter`]: several lines that carry one feed, made one: first arrival wins, in order, gaps are reported.
 //! - [`Rotation`]: a connection replaced before the exchange cuts it, and closed when nothing depends on it.
 //! - [`Paced`] and [`Pace`]: messages within an exchange's limit, where an order overtakes subscriptions.
 //! - [`Attempts`]: attempts to connect within the limit of an address, and away for as long as it is told to.
@@ -15,10 +15,12 @@
 extern crate alloc;
 
 mod arbiter;
+mod event;
 mod pace;
 mod rotation;
 
-pub use arbiter::{Arbiter, Event, Gap, Line, Numbers, Verdict};
+pub use arbiter::Arbiter;
+pub use event::{Event, Gap, Line, Numbers, Verdict};
 pub use pace::{Attempts, Pace, Paced};
 pub use rotation::Rotation;
 

@@ -78,6 +78,8 @@ impl Limiter {
 ///
 /// Set it below the exchange's limit. The exchange counts when a message arrives, and a path that was held up
 /// delivers more of them at once. It counts Pings and Pongs too.
+///
+/// The clock is one of nanoseconds in 64 bits: after 584 years nothing more is given.
 pub struct Pace {
     most: u32,
     window: Duration,
@@ -103,7 +105,8 @@ impl Pace {
         Self::build(self.most, self.window, at_once, self.reserve)
     }
 
-    /// Keeps this many of a window's for [`take_urgent`](Self::take_urgent), 0 unless set, fewer than all.
+    /// Of the `most` in a window, how many are reserved for [`take_urgent`](Self::take_urgent): 0 unless set, at most
+    /// `most - 1`. [`take`](Self::take) gives the others.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -284,8 +287,10 @@ impl Attempts {
 
     /// The server has refused a handshake. If it means the address, by 429 (too many requests) or 418 (banned, as
     /// some exchanges say it), no connection may be attempted before the time returned: `retry_after` from now, or
-    /// the pace's window where the server does not say. `None` for any other status, which concerns that one
-    /// connection: see [`Backoff::after_refusal`](tickwire::Backoff::after_refusal).
+    /// the pace's window where the server does not say, and never less than the pace's interval, its window through
+    /// its count. Add a [`Backoff`](tickwire::Backoff)'s delay to it, or all connections come back at once.
+    /// `None` for any other status, which concerns that one connection: see
+    /// [`Backoff::after_refusal`](tickwire::Backoff::after_refusal).
     pub fn refused(
         &mut self,
         status: u16,
@@ -296,6 +301,7 @@ impl Attempts {
             return None;
         }
         let away = retry_after.unwrap_or(self.pace.window).min(self.max_retry_after);
+        let away = away.max(self.pace.window / self.pace.most);
         self.not_before = self.not_before.max(now + away);
         Some(self.not_before)
     }

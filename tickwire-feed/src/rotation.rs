@@ -63,7 +63,8 @@ impl<C> Rotation<C> {
         }
     }
 
-    /// When [`is_due`](Self::is_due) turns true by itself; `None` if it is already, or there is a successor.
+    /// When [`is_due`](Self::is_due) turns true by itself; `None` if there is no connection, or a successor. It stays
+    /// where it was once that time has come: while an attempt is under way do not wait for it.
     pub fn poll_timeout(&self) -> Option<Time> {
         let current = self.current.as_ref()?;
         self.successor.is_none().then_some(current.due)
@@ -98,10 +99,10 @@ impl<C> Rotation<C> {
     }
 
     /// The exchange has said that it is about to end connections, as Binance does by `serverShutdown`: the
-    /// successor is due now.
+    /// successor is due now. If there is one it was told the same: its own is due as soon as it is the only one.
     pub fn hasten(&mut self, now: Time) {
-        if let Some(current) = &mut self.current {
-            current.due = now;
+        for held in [&mut self.current, &mut self.successor].into_iter().flatten() {
+            held.due = held.due.min(now);
         }
     }
 

@@ -351,7 +351,9 @@ fn what_was_beyond_reach_and_is_reached_hides_no_later_jump() {
     let a = feed.arbiter.open();
     let b = feed.arbiter.open();
     let _ = feed.offer(&a, 2_000_000, ms(0));
-    let _ = feed.offer(&b, 1..=2_500_000, ms(1));
+    for first in [1, 1_000_001, 2_000_001] {
+        let _ = feed.offer(&b, first..=(first + 999_999).min(2_500_000), ms(1));
+    }
     assert_eq!(feed.arbiter.gap(), None);
     let _ = feed.offer(&a, 5_000_000, ms(2));
     let _ = feed.offer(&b, 5_000_000, ms(2));
@@ -400,4 +402,201 @@ fn a_snapshot_gives_the_lines_their_time_again_and_forgets_what_was_beyond_reach
     let _ = feed.offer(&b, 2, ms(5_001));
     assert_eq!(feed.firsts(), [2, 3]);
     assert_eq!(feed.arbiter.gap(), None);
+}
+
+#[test]
+fn a_wrong_number_is_forgotten_with_its_line_or_when_the_line_goes_on() {
+    for closes in [true, false] {
+        let mut feed = Feed::from(1);
+        let (bad, good) = (feed.arbiter.open(), feed.arbiter.open());
+        assert_eq!(feed.offer(&bad, 5_000_000, ms(0)), Verdict::Refused);
+        if closes {
+            feed.arbiter.close(bad);
+            feed.poll(ms(0));
+        } else {
+            assert_eq!(feed.offer(&bad, 1, ms(0)), Verdict::Next);
+        }
+        let _ = feed.offer(&good, 1, ms(1));
+        let _ = feed.offer(&good, 2, ms(2));
+        assert_eq!((feed.arbiter.gap(), feed.arbiter.poll_timeout()), (None, None));
+        feed.poll(ms(60_000));
+        assert!(feed.gaps.is_empty());
+    }
+}
+
+#[test]
+fn numbers_beyond_reach_that_descend_neither_postpone_patience_nor_make_the_gap_younger() {
+    let mut feed = Feed::from(1);
+    let (bad, _silent) = (feed.arbiter.open(), feed.arbiter.open());
+    for step in 0..=2 {
+        let _ = feed.offer(&bad, 9_000_000 - step, ms(500 * step));
+    }
+    assert_eq!(feed.gaps, [Gap { first: 1, last: 8_999_997, since: ms(0) }]);
+}
+
+#[test]
+fn a_range_whose_end_is_beyond_reach_does_not_take_the_feed_there() {
+    let mut feed = Feed::from(2);
+    let (bad, good) = (feed.arbiter.open(), feed.arbiter.open());
+    assert_eq!(feed.offer(&bad, 2..=u64::MAX - 1, ms(0)), Verdict::Refused);
+    assert_eq!(feed.offer(&bad, 2..=1_000_003, ms(0)), Verdict::Refused);
+    assert_eq!(feed.offer(&good, 2, ms(1)), Verdict::Next);
+    assert_eq!(feed.offer(&good, 3..=1_000_003, ms(1)), Verdict::Next, "reach, exactly");
+    // The same before it is synchronised.
+    let mut feed = Feed::new();
+    let bad = feed.arbiter.open();
+    assert_eq!(feed.offer(&bad, 2..=u64::MAX - 1, ms(0)), Verdict::Refused);
+    feed.arbiter.resume(ms(0));
+    assert_eq!(feed.offer(&bad, 2..=u64::MAX - 1, ms(0)), Verdict::Refused);
+    assert_eq!(feed.offer(&bad, 7, ms(0)), Verdict::Next);
+}
+
+/// Near the last number or far from it, with a line that is silent, and after a first number that was wrong.
+#[test]
+fn numbers_that_begin_anew_are_told_after_patience_though_a_line_is_silent() {
+    for next in [900_000, 5_000_000] {
+        let mut feed = Feed::from(next);
+        let (a, _silent) = (feed.arbiter.open(), feed.arbiter.open());
+        let _ = feed.offer(&a, next, ms(0));
+        for number in 1..=3 {
+            assert_eq!(feed.offer(&a, number, ms(number)), Verdict::Duplicate);
+        }
+        assert_eq!(feed.arbiter.poll_timeout(), Some(ms(1_001)));
+        feed.poll(ms(1_000));
+        assert_eq!(feed.restarts, 0);
+        feed.poll(ms(1_001));
+        assert_eq!((feed.restarts, feed.arbiter.poll_timeout()), (1, None));
+        assert_eq!(feed.offer(&a, 4, ms(1_002)), Verdict::Kept);
+        feed.arbiter.resync(4, ms(1_003));
+        feed.poll(ms(1_003));
+        assert_eq!(feed.firsts(), [next, 4]);
+    }
+    let mut feed = Feed::new();
+    let (bad, good) = (feed.arbiter.open(), feed.arbiter.open());
+    feed.arbiter.resume(ms(0));
+    assert_eq!(feed.offer(&bad, u64::MAX - 5, ms(0)), Verdict::Next);
+    let _ = feed.offer(&good, 1, ms(1));
+    feed.poll(ms(1_001));
+    assert_eq!(feed.restarts, 1);
+}
+
+#[test]
+fn a_new_line_below_the_feed_is_believed_when_the_old_ones_are_gone() {
+    let mut feed = Feed::from(900_000);
+    let old = feed.arbiter.open();
+    let _ = feed.offer(&old, 900_000, ms(0));
+    feed.arbiter.close(old);
+    let new = feed.arbiter.open();
+    let _ = feed.offer(&new, 1, ms(10));
+    feed.poll(ms(1_010));
+    assert_eq!(feed.restarts, 1);
+}
+
+/// A line that lags, one that repeats what it sent last, and one that sends a wrong number once.
+#[test]
+fn a_line_that_goes_back_is_not_believed_while_the_feed_is_brought() {
+    let mut feed = Feed::from(1);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    for number in 1..=100 {
+        let now = ms(number * 500);
+        assert_eq!(feed.offer(&a, number, now), Verdict::Next);
+        let _ = feed.offer(&b, number / 2 + 1, now); // lags, and goes back
+        let _ = feed.offer(&b, 1, now);
+    }
+    // It is level once more: the feed is only quiet.
+    let _ = feed.offer(&b, 100, ms(50_100));
+    feed.poll(ms(99_000));
+    // A line behind that was opened, and cut.
+    let c = feed.arbiter.open();
+    feed.arbiter.close(a);
+    let _ = feed.offer(&c, 99, ms(99_000));
+    feed.arbiter.close(c);
+    feed.poll(ms(200_000));
+    assert_eq!((feed.restarts, feed.gaps.len()), (0, 0));
+    assert_eq!(feed.arbiter.poll_timeout(), None);
+}
+
+#[test]
+fn what_was_refused_or_dropped_without_room_and_does_not_come_again_is_a_gap() {
+    let mut feed = Feed::from(1);
+    feed.arbiter.most_kept = 2;
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    for number in 2..=5 {
+        let _ = feed.offer(&a, number, ms(number));
+    }
+    let _ = feed.offer(&b, 1, ms(10));
+    assert_eq!(feed.firsts(), [1, 2, 3]);
+    assert_eq!(feed.arbiter.gap(), Some(Gap { first: 4, last: 5, since: ms(4) }));
+    feed.arbiter.close(b);
+    feed.poll(ms(10));
+    assert_eq!(feed.gaps.len(), 1, "a alone is left, and has passed it");
+    // Dropped for what was nearer.
+    let mut feed = Feed::from(1);
+    feed.arbiter.most_kept = 1;
+    let (a, b, c) = (feed.arbiter.open(), feed.arbiter.open(), feed.arbiter.open());
+    assert_eq!(feed.offer(&a, 4, ms(0)), Verdict::Kept);
+    assert_eq!(feed.offer(&b, 2, ms(1)), Verdict::Kept);
+    let _ = feed.offer(&c, 1, ms(2));
+    feed.poll(ms(1_002));
+    assert_eq!(feed.firsts(), [1, 2]);
+    assert_eq!(feed.gaps, [Gap { first: 3, last: 3, since: ms(0) }]);
+}
+
+#[test]
+fn a_snapshot_further_back_than_reach_leaves_a_gap_that_is_named_at_once() {
+    let mut feed = Feed::new();
+    let a = feed.arbiter.open();
+    for number in 5_000_000..5_000_010 {
+        let _ = feed.offer(&a, number, ms(0));
+    }
+    feed.arbiter.resync(3_000_000, ms(50));
+    feed.poll(ms(50));
+    assert_eq!(feed.gaps, [Gap { first: 3_000_000, last: 4_999_999, since: ms(0) }]);
+}
+
+#[test]
+fn reach_is_the_same_for_an_offer_and_a_snapshot() {
+    let mut feed = Feed::new();
+    feed.arbiter.reach = 10;
+    feed.arbiter.resync(1, ms(0));
+    let a = feed.arbiter.open();
+    assert_eq!(feed.offer(&a, 12, ms(0)), Verdict::Refused);
+    feed.arbiter.resync(1, ms(0));
+    let _b = feed.arbiter.open();
+    assert_eq!(feed.offer(&a, 11, ms(0)), Verdict::Kept);
+    feed.arbiter.resync(1, ms(0));
+    assert_eq!(feed.arbiter.gap().map(|gap| gap.last), Some(10), "it is kept");
+}
+
+#[test]
+fn before_a_snapshot_no_line_takes_the_room_of_another() {
+    let mut feed = Feed::new();
+    feed.arbiter.most_kept = 100;
+    let (bad, good) = (feed.arbiter.open(), feed.arbiter.open());
+    for number in 0..500 {
+        let _ = feed.offer(&bad, u64::MAX / 2 + number, ms(0));
+    }
+    for number in 1..=80 {
+        assert_eq!(feed.offer(&good, number, ms(1)), Verdict::Kept);
+        let _ = feed.offer(&bad, u64::MAX / 2 + 500 + number, ms(1));
+        let _ = feed.offer(&bad, 1_000_000 - number, ms(1));
+    }
+    feed.arbiter.resync(40, ms(2));
+    feed.poll(ms(2));
+    assert_eq!(feed.firsts(), (40..=80).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_arbiter_that_was_not_told_where_to_start_asks_once() {
+    let mut feed = Feed::new();
+    let a = feed.arbiter.open();
+    feed.poll(ms(0));
+    assert_eq!(feed.restarts, 0, "nothing has come");
+    for number in 5..10 {
+        assert_eq!(feed.offer(&a, number, ms(1)), Verdict::Kept);
+    }
+    assert_eq!(feed.restarts, 1);
+    feed.arbiter.resync(6, ms(2));
+    feed.poll(ms(2));
+    assert_eq!((feed.restarts, feed.firsts()), (1, vec![6, 7, 8, 9]));
 }

@@ -140,3 +140,12 @@ fn a_refusal_of_the_address_keeps_all_its_connections_away() {
     let year = Duration::from_secs(365 * 24 * 3600);
     assert_eq!(attempts.refused(418, Some(year), now), Some(now + 3 * 24 * 60 * minute));
 }
+
+#[test]
+fn a_refusal_that_asks_for_no_time_keeps_the_address_away_for_an_interval() {
+    let mut attempts = Attempts::new(Pace::new(250, 300 * SECOND).at_once(100));
+    assert_eq!(attempts.take(ms(0)), Ok(()));
+    assert_eq!(attempts.refused(429, Some(Duration::ZERO), ms(0)), Some(ms(1_200)));
+    assert_eq!(attempts.take(ms(1_199)), Err(ms(1_200)));
+    assert_eq!(attempts.take(ms(1_200)), Ok(()));
+}

@@ -53,6 +53,17 @@ fn whichever_ends_the_other_goes_on() {
     assert_eq!(rotation.opened('f', seconds(11)), Some('e'), "one successor is enough");
 }
 
+#[test]
+fn both_are_told_to_go_and_the_successor_has_one_at_once() {
+    let mut rotation = Rotation::new(24 * HOUR, HOUR);
+    rotation.opened('a', seconds(0));
+    rotation.opened('b', seconds(10));
+    rotation.hasten(seconds(20));
+    assert!(!rotation.is_due(seconds(20)), "there is a successor");
+    assert_eq!(rotation.retire(|_| true), Some('a'));
+    assert!(rotation.is_due(seconds(20)));
+}
+
 /// A connection to an exchange that sends number `n` in second `n`, cuts after 24 hours, and answers a subscription
 /// a few seconds late.
 struct Connection {

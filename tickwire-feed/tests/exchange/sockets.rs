@@ -198,7 +198,7 @@ async fn careful(url: &str, stay: Duration) -> Outcome {
     let (mut ids, mut not_before, mut end) = (0, Time::ZERO, None);
     let mut outcome = Outcome::default();
     while end.is_none_or(|end| now() < end) {
-        let mut wake = rotation.poll_timeout();
+        let mut wake = if dialing.is_none() { rotation.poll_timeout() } else { None };
         if rotation.is_due(now()) && dialing.is_none() {
             let taken = if now() < not_before { Err(not_before) } else { attempts.take(now()) };
             wake = taken.err();
