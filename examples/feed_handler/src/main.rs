@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! cargo run --release --features rustls --example market_feed -- --tls --lines 2 --cut-every 5 > exchange.txt
-//! cargo run --release -p feed_handler -- --root exchange.txt --connect wss://localhost:PORT --connect wss://localhost:PORT
+//! cargo run --release -p feed_handler -- --root exchange.txt --connect wss://localhost:PORT0 --connect wss://localhost:PORT1
 //! ```
 //!
 //! A page that draws it, and the figures, for which the machine has to do nothing else:
@@ -30,6 +30,7 @@ use feed_handler::{
 use options::{Mode, Options, What};
 use std::{
     fs,
+    io::{self, Write},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -113,6 +114,6 @@ fn run(options: &Options) -> Result<bool, BoxError> {
         }
     }
     let report = Report::new(&mut handler, exchange.as_ref());
-    print!("{report}");
+    write!(io::stdout(), "{report}")?;
     Ok(report.is_sound())
 }

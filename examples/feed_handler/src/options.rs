@@ -10,7 +10,7 @@ for 10 seconds, all of which are cut every 2 seconds, and says what each feed lo
 
 Usage: feed_handler [OPTIONS]
 
-  --feeds N         feeds (200)
+  --feeds N         feeds (200), no more than the exchange has
   --seconds S       how long (10)
   --connect URL     a line of another exchange, such as `market_feed --tls --lines 2`; once
                     for each line
@@ -32,7 +32,8 @@ Figures, in place of all that, on a machine that does nothing else:
   --help            this
 
 The exit code is 0 if nothing was lost, each book is the exchange's, and no line was given
-up.
+up. Of another exchange's books only the checksums are known, and a line of each feed has to
+be open at the end. 200 feeds want --release.
 ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

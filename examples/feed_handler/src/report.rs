@@ -1,19 +1,23 @@
 //! What each feed lost.
-use crate::{exchange::Exchange, handler::Handler};
+use crate::{exchange::Exchange, feed::Tally, handler::Handler, line::Line};
 use hdrhistogram::Histogram;
 use std::fmt::{self, Write};
+
+/// How many failures are printed.
+const SHOWN: usize = 20;
 
 /// Of a run.
 pub struct Report {
     pub feeds: usize,
     pub delivered: u64,
     pub duplicates: u64,
-    /// Those that lost ticks, or whose book was wrong, or is not that of the exchange; and how.
+    /// Those that lost ticks, or whose book was wrong, or is not that of the exchange, or that nobody brings
+    /// any more; and how.
     pub failed: Vec<String>,
     /// How many connections were opened, those that were dialed again included.
     pub opened: u64,
-    /// How many the exchange has cut, if it is ours.
-    pub cuts: u64,
+    /// How many the exchange has cut, which it says if it is ours: then books were compared too.
+    pub cuts: Option<u64>,
     stages: String,
 }
 
@@ -21,30 +25,37 @@ impl Report {
     /// `exchange`, if it is ours: then its books are compared too.
     pub fn new(handler: &mut Handler, exchange: Option<&Exchange>) -> Self {
         let mut failed = Vec::new();
-        for feed in handler.feeds() {
+        for (at, feed) in handler.feeds().iter().enumerate() {
             let tally = feed.tally;
-            let differs = exchange.is_some_and(|exchange| !exchange.is_same(feed));
-            if tally.lost > 0 || tally.wrong > 0 || tally.delivered == 0 || differs {
-                let differs = if differs { "differs" } else { "does not differ" };
+            let number = feed.number();
+            if tally.lost > 0 || tally.wrong > 0 {
+                let Tally { lost, delivered, wrong, .. } = tally;
                 failed.push(format!(
-                    "feed {}: {} ticks lost, {} delivered, wrong {} times; its book {differs}",
-                    feed.number(),
-                    tally.lost,
-                    tally.delivered,
-                    tally.wrong,
+                    "feed {number}: {lost} ticks lost, {delivered} delivered, {wrong} with a wrong checksum"
                 ));
+            } else if tally.delivered == 0 {
+                failed.push(format!("feed {number}: nothing came"));
+            }
+            let mut lines = handler.lines().iter().filter(|line| line.feed() == at);
+            match exchange {
+                Some(exchange) if exchange.is_same(feed) => {}
+                Some(_) => failed.push(format!("feed {number}: its book is not the exchange's")),
+                None if lines.clone().any(Line::is_open) => {}
+                None => {
+                    let why = lines.find_map(|line| line.ended.as_deref()).unwrap_or_default();
+                    failed.push(format!("feed {number}: no line is open at the end: {why}"));
+                }
             }
         }
         for line in handler.lines().iter().filter(|line| line.has_given_up()) {
             let why = line.ended.as_deref().unwrap_or_default();
-            failed.push(format!("a line of feed {} was given up: {why}", line.feed()));
+            let feed = handler.feeds()[line.feed()].number();
+            failed.push(format!("feed {feed}: a line was given up: {why}"));
         }
-        let sum = |of: fn(&crate::feed::Tally) -> u64| {
-            handler.feeds().iter().map(|feed| of(&feed.tally)).sum()
-        };
+        let sum = |of: fn(&Tally) -> u64| handler.feeds().iter().map(|feed| of(&feed.tally)).sum();
         let (delivered, duplicates) = (sum(|tally| tally.delivered), sum(|tally| tally.duplicates));
         let opened = handler.lines().iter().map(|line| line.opened).sum();
-        let cuts = exchange.map_or(0, Exchange::cuts);
+        let cuts = exchange.map(Exchange::cuts);
         let mut stages = String::new();
         for (name, stage) in handler.stages().each() {
             let _ = writeln!(stages, "{name:18}{}", Percentiles(stage));
@@ -65,12 +76,23 @@ impl fmt::Display for Report {
             f,
             "{delivered} ticks delivered once and in order, {duplicates} dropped that another line had brought"
         )?;
-        writeln!(f, "{opened} connections opened, {cuts} cut by the exchange")?;
+        write!(f, "{opened} connections opened")?;
+        match cuts {
+            Some(cuts) => writeln!(f, ", {cuts} cut by the exchange")?,
+            None => writeln!(f)?,
+        }
         f.write_str(stages)?;
-        failed.iter().try_for_each(|failed| writeln!(f, "{failed}"))?;
-        match failed.len() {
-            0 => writeln!(f, "lost by each of {feeds} feeds: nothing; each book is the exchange's"),
-            n => writeln!(f, "{n} failures in {feeds} feeds"),
+        failed.iter().take(SHOWN).try_for_each(|failed| writeln!(f, "{failed}"))?;
+        match (failed.len(), cuts) {
+            (0, Some(_)) => {
+                writeln!(f, "lost by each of {feeds} feeds: nothing; each book is the exchange's")
+            }
+            (0, None) => {
+                writeln!(f, "lost by each of {feeds} feeds: nothing; each checksum was right")
+            }
+            (n, _) => {
+                writeln!(f, "{n} failures in {feeds} feeds, of which {} are shown", n.min(SHOWN))
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use feed_handler::{
     Pace, Plan,
     exchange::{Exchange, trusting},
     handler::{Handler, Subscription},
+    line::Line,
     misbehaving::{Manner, Misbehaving},
     page::Page,
     report::Report,
@@ -162,7 +163,22 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
         assert_eq!(line.opened, 0);
     }
     let report = Report::new(&mut handler, None);
-    assert_eq!(report.failed.len(), 2 + 4, "{report}");
+    assert_eq!(report.failed.len(), 2 * 2 + 4, "{report}"); // nothing came, no line is open, both given up
+}
+
+#[test]
+fn an_exchange_that_is_gone_is_a_failure_though_no_tick_is_missing() {
+    let _alone = alone();
+    let exchange = Exchange::start(plan(2, 600)).expect("a port");
+    let tls = trusting(exchange.root()).expect("a certificate");
+    let mut handler = Handler::new(&exchange.subscriptions(), tls).expect("URLs");
+    follow(&mut handler, |handler| handler.feeds().iter().all(|feed| feed.tally.delivered > 100));
+    assert!(Report::new(&mut handler, None).is_sound());
+    drop(exchange);
+    follow(&mut handler, |handler| !handler.lines().iter().any(Line::is_open));
+    let report = Report::new(&mut handler, None);
+    assert_eq!(report.failed.len(), 2, "{report}");
+    assert!(report.failed.iter().all(|failed| failed.contains("no line is open")), "{report}");
 }
 
 #[test]
