@@ -41,9 +41,9 @@ How:
 
 With --lines:
   --feeds N           feeds (200); --rate is that of all together
-  --pace NAME         when ticks are due: by the system's timers (timer), each at its own
-                      time (even), or all feeds' at once (bursts), which take a processor
-                      and have no line be late; else it is, by up to 4 ms
+  --pace NAME         when ticks are due: by the system's timers, each line up to 4 ms late
+                      (timer), each at its own time (even), or all feeds' at once (bursts);
+                      the last two keep a processor busy, and make no line late
   --cut-every S       each connection is cut after S seconds, by a Close and by a reset in
                       turn; the lines of a feed at different times
   --tls               wss, with a certificate made for the occasion and printed, or with
@@ -156,7 +156,9 @@ impl Options {
     fn check(mut self) -> Result<Self, lexopt::Error> {
         match self.mode {
             _ if self.lines.lines.is_none() && self.lines == Lines::default() => {}
-            _ if self.lines.lines.is_none() => return Err("that goes with --lines".into()),
+            _ if self.lines.lines.is_none() => {
+                return Err("--feeds, --pace, --cut-every and --tls go with --lines".into());
+            }
             _ if self.replay.is_some() || self.json => {
                 return Err("--lines: not with --replay, nor --json".into());
             }

@@ -200,8 +200,8 @@ pub struct Info {
     /// [skipped](crate::Config::skip_too_large). Says nothing about bytes that the system still holds, nor
     /// whether a text is valid UTF-8, nor how long a compressed message is when inflated.
     pub more: bool,
-    /// How many messages came before this one out of the same read, the last that was
-    /// [committed](crate::Receiver::commit): those it completed, whether looked at or not, except skipped ones.
+    /// How many messages of the same read, the last that was [committed](crate::Receiver::commit), came before
+    /// this one, whether looked at or not; skipped ones do not count.
     pub ahead: u32,
     /// When the read that completed the message was made, if the caller said so
     /// ([`commit_at`](crate::Receiver::commit_at)): counted from the caller's epoch. The adapters say so if

@@ -109,9 +109,9 @@ pub struct SocketOptions {
     /// [`send_buffer`](Self::send_buffer), but bounded by `net.core.rmem_max`. It has to be set before
     /// the connection is made, so a server applies it to its listener, whose streams inherit it.
     pub recv_buffer: Option<usize>,
-    /// SO_TIMESTAMPING (Linux): the kernel says when received bytes arrived; default no. `connect` reads it then, as
-    /// [`Stamped`] does. [`apply`](Self::apply) on a stream or listener has the kernel stamp, so that
-    /// the first bytes have a time too; what reads it is a `Stamped` around the stream.
+    /// SO_TIMESTAMPING (Linux): the kernel says when received bytes arrived; default no. `connect` then makes a
+    /// [`Stamped`] stream. [Applied](Self::apply) to a listener, it has the kernel stamp a connection from its
+    /// first bytes; wrap the accepted stream in `Stamped` to read the times.
     pub timestamps: bool,
     /// The address to dial from, on a machine with several; default: the system picks one. The port is the
     /// system's choice. Of a name's addresses, only those of the same family, IPv4 or IPv6, are dialed; if there is none,

@@ -25,8 +25,8 @@ impl Receiver {
         self.commit(n);
     }
 
-    /// Says when the bytes that are committed next, or were last, arrived, for
-    /// [`Info::arrived`](crate::Info::arrived). It holds for further reads until it is said again.
+    /// Says when the bytes of a read arrived, for [`Info::arrived`](crate::Info::arrived): before they are committed, or
+    /// right after. It holds for later reads until it is said again: `None` for one without a time.
     #[inline]
     pub fn set_arrival(&mut self, arrived: Option<Arrival>) {
         self.read.arrived = arrived;
