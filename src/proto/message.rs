@@ -220,7 +220,7 @@ pub struct Info {
 // Exhaustive: an event loop may make it of a control message that it parsed itself.
 pub struct Arrival {
     /// When the kernel took the segment from the driver, in time since 1970 (CLOCK_REALTIME): `UNIX_EPOCH + software` is
-    /// a [`SystemTime`](std::time::SystemTime), which goes back when somebody sets the clock.
+    /// a `SystemTime`, which goes back when somebody sets the clock.
     pub software: Duration,
     /// When the network card received it, by the card's clock, if the driver says so and was told to
     /// (`hwstamp_ctl`, `SIOCSHWTSTAMP`). What it counts from is the card's affair: TAI, where PTP sets it. Untested: it is
