@@ -112,7 +112,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | overtake waiting messages | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
 //! | find a feed that has died behind a live peer | [`Config::data_timeout`] | Pings are no data |
-//! | say something before the server takes us for dead | [`Config::idle_message`] | [what exchanges ask for](guide::recipes#stay-connected-to-an-exchange) |
+//! | say something before the server takes us for dead | [`Config::idle_message`] | what exchanges ask for: recipes |
 //! | measure the round trip | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`probe`] |
 //! | see what went over a connection | `tap`, a feature | for bug reports, replayed into the core |
 //! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |

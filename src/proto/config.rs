@@ -195,7 +195,7 @@ impl Config {
     }
 
     /// Whether the adapters note when each read was made, for
-    /// [`Info::read_at`](crate::Info::read_at), and over a [`Stamped`](crate::Stamped) stream when its bytes arrived, for
+    /// [`Info::read_at`](crate::Info::read_at), and over a `Stamped` stream when its bytes arrived, for
     /// [`Info::arrived`](crate::Info::arrived); default no, since it reads the clock for each
     /// read, some 20 ns.
     pub fn stamp_reads(mut self, yes: bool) -> Self {

@@ -209,12 +209,12 @@ pub struct Info {
     /// were given the connection: the difference of two of one connection means something, one alone does not.
     pub read_at: Option<Time>,
     /// When the last bytes of that read arrived, by the kernel's clock. The adapters know it over a
-    /// [`Stamped`](crate::Stamped) stream, with [`stamp_reads`](crate::Config::stamp_reads) set; an event loop of your own
+    /// `Stamped` stream, with [`stamp_reads`](crate::Config::stamp_reads) set; an event loop of your own
     /// says so by [`set_arrival`](crate::Receiver::set_arrival). Otherwise `None`.
     pub arrived: Option<Arrival>,
 }
 
-/// When bytes arrived, as the kernel says ([`Stamped`](crate::Stamped)): of all the segments that a read took bytes from,
+/// When bytes arrived, as the kernel says (`Stamped`): of all the segments that a read took bytes from,
 /// the last one. A message that came whole in an earlier segment arrived earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: an event loop may make it of a control message that it parsed itself.
