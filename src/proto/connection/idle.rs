@@ -1,14 +1,11 @@
 //! A message that goes out where no other did for some time: the heartbeat of protocols whose servers count
 //! messages.
-use super::{Position, Sender};
+use super::{
+    Position, Sender,
+    timers::{LOOKS, SHORTEST},
+};
 use crate::proto::{message::OwnedMessage, time::Time};
 use core::time::Duration;
-
-/// How often per interval to look whether a message was fed, so that feeding reads no clock. The idle
-/// message is thus up to a fifth early.
-const LOOKS: u32 = 5;
-/// A shorter interval counts as this one, so that other work gets done between looks.
-const SHORTEST: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(super) struct Idle {

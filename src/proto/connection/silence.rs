@@ -1,13 +1,10 @@
 //! The deadline on data from the peer: a peer whose Pings arrive, and no message, is a feed that has died.
-use super::Receiver;
+use super::{
+    Receiver,
+    timers::{LOOKS, SHORTEST},
+};
 use crate::proto::time::Time;
 use core::time::Duration;
-
-/// How often per timeout to look whether data came, so that nothing is noted for a message. The deadline is
-/// thus up to a fifth late.
-const LOOKS: u32 = 5;
-/// A shorter timeout counts as this one, so that other work gets done between looks.
-const SHORTEST: Duration = Duration::from_millis(5);
 
 /// How long no data came.
 #[derive(Debug)]

@@ -12,9 +12,14 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::time::Duration;
 
-/// How often per interval to check whether something came. A Ping thus goes after an interval of
-/// silence and at most a fifth more, which allows an adapter to be late by a twentieth.
-const LOOKS: u32 = 5;
+/// How often per interval to look what came or was fed, so that nothing is noted for a message. A Ping thus goes after
+/// an interval of silence and at most a fifth more, which allows an adapter to be late by a twentieth; the deadline on
+/// data is up to a fifth late, and the idle message up to a fifth early.
+pub(super) const LOOKS: u32 = 5;
+
+/// A shorter deadline on data, or interval of the idle message, counts as this one, so that other work gets done
+/// between looks.
+pub(super) const SHORTEST: Duration = Duration::from_millis(5);
 
 /// All deadlines but the one on writing, which goes with the bytes to write.
 #[derive(Debug)]
