@@ -67,7 +67,8 @@ struct Settings {
     room: u16,
     compressed: bool,
     takeover: bool,
-    heartbeat: bool,
+    /// Bits: a heartbeat; a deadline on data, which passes with the others.
+    timers: u8,
     /// Short deadlines, so that they pass.
     deadlines: bool,
     /// Which of the ends receives in chunks.
@@ -1111,8 +1112,11 @@ fn config(s: &Settings) -> Config {
     if s.compressed {
         config = config.deflate(Deflate::default().level(1).min_size(8));
     }
-    if s.heartbeat {
+    if s.timers & 1 != 0 {
         config = config.heartbeat(Heartbeat::new(Duration::from_millis(800), long));
+    }
+    if s.timers & 2 != 0 {
+        config = config.data_timeout(long);
     }
     config
 }

@@ -46,7 +46,8 @@ struct Settings {
     vectored_from: u16,
     auto_pong: bool,
     auto_close: bool,
-    heartbeat: bool,
+    /// Bits: a heartbeat, a deadline on data, an idle message.
+    timers: u8,
     /// Whether what this end sends is compressed, with what went before or without.
     takeover: Option<bool>,
 }
@@ -139,7 +140,8 @@ struct Fed {
     payload: Vec<u8>,
     /// Its length on the wire.
     len: usize,
-    position: Position,
+    /// `None` for the idle message, which the core feeds.
+    position: Option<Position>,
     /// Of one that overtakes: how many frames in order may have begun before.
     begun: usize,
 }
@@ -231,6 +233,8 @@ impl Walk {
 
 /// How the payload of a message begins that overtakes; no other does.
 const OVERTAKES: u8 = b'!';
+/// The idle message: it overtakes too, and is longer than a Ping of the heartbeat's.
+const IDLE: [u8; 60] = [OVERTAKES; 60];
 /// More than all control frames that can wait: 16 Pongs and a Ping, twice, and what is in order.
 const CONTROLS: usize = 8 << 10;
 /// What text in chunks is made of, again and again.
@@ -264,9 +268,15 @@ impl Ledger {
             .vectored_from(usize::from(s.vectored_from))
             .auto_pong(s.auto_pong)
             .auto_close(s.auto_close);
-        if s.heartbeat {
+        if s.timers & 1 != 0 {
             config =
                 config.heartbeat(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(3)));
+        }
+        if s.timers & 2 != 0 {
+            config = config.data_timeout(Duration::from_secs(9));
+        }
+        if s.timers & 4 != 0 {
+            config = config.idle_message(Duration::from_secs(2), &IDLE);
         }
         let base = heap::live();
         let mut negotiated = Negotiated::default();
@@ -287,7 +297,7 @@ impl Ledger {
             client: input.client,
             limits: Limits { message, frame, fragments },
             high_water,
-            heartbeat: s.heartbeat,
+            heartbeat: s.timers & 1 != 0,
             takeover: s.takeover,
             ordered: vec![],
             first: vec![],
@@ -480,7 +490,7 @@ impl Ledger {
         let tx = self.conn.sender_mut();
         assert_eq!(tx.buffered_amount(), before + len);
         assert_eq!(tx.fed(), position);
-        self.ordered.push(Fed { first, payload, len, position, begun: 0 });
+        self.ordered.push(Fed { first, payload, len, position: Some(position), begun: 0 });
     }
 
     fn refused(&mut self, error: SendError, before: usize) {
@@ -547,7 +557,13 @@ impl Ledger {
                 self.fed_bytes += len;
                 let begun = self.walk.ordered + usize::from(self.walk.begun);
                 let first = 0x80 | if text { 1 } else { 2 };
-                self.first.push(Fed { first, payload: bytes, len, position, begun });
+                self.first.push(Fed {
+                    first,
+                    payload: bytes,
+                    len,
+                    position: Some(position),
+                    begun,
+                });
             }
             Err(error) => {
                 assert!(error == SendError::Closed || before >= 2 * self.high_water);
@@ -730,8 +746,19 @@ impl Ledger {
         while self.conn.poll_timeout().is_some_and(|at| at <= self.now) {
             calls += 1;
             assert!(calls < 5, "due again and again at {:?}", self.now);
-            // A deadline that has passed ends writing too.
-            self.broken |= self.conn.handle_timeout(self.now).is_err();
+            let before = self.conn.sender().buffered_amount();
+            let told = self.conn.handle_timeout(self.now);
+            // A deadline that has passed ends writing too, unless the peer is alive.
+            self.broken |= told.is_err_and(|error| error.close_code().is_none());
+            let len = frame_len(IDLE.len(), self.client);
+            if self.conn.sender().buffered_amount() >= before + len {
+                assert!(self.close.is_none() && self.chunks.is_none(), "a message out of turn");
+                self.longest = self.longest.max(len);
+                self.fed_bytes += len;
+                let begun = self.walk.ordered + usize::from(self.walk.begun);
+                let payload = IDLE.to_vec();
+                self.first.push(Fed { first: 0x82, payload, len, position: None, begun });
+            }
         }
         // A Ping of the heartbeat's own is empty.
         if self.heartbeat {
@@ -756,11 +783,13 @@ impl Ledger {
         assert!(tx.has_outgoing() || buffered == 0 || self.chunks.is_some());
         for (i, fed) in self.ordered.iter().enumerate() {
             let written = i < self.walk.ordered;
-            assert_eq!(tx.is_written(fed.position), written, "frame {i} of those in order");
+            let said = fed.position.is_none_or(|at| tx.is_written(at));
+            assert_eq!(said, written, "frame {i} of those in order");
         }
         for (i, fed) in self.first.iter().enumerate() {
             let written = i < self.walk.first;
-            let said = tx.is_written(fed.position);
+            let Some(position) = fed.position else { continue };
+            let said = tx.is_written(position);
             // Where some were dropped, it is not known which.
             assert!(said == written || (written && tx.dropped() > 0), "frame {i} that overtakes");
         }
@@ -833,6 +862,7 @@ impl Ledger {
                 });
             if let Some(Err(error)) = self.end
                 && error.close_code().is_some()
+                && error != RecvError::DataTimeout
                 && !early
             {
                 let End::Failed(reasons) = strict.end else { panic!("{error:?} out of nothing") };
