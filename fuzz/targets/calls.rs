@@ -749,7 +749,8 @@ impl Ledger {
             let before = self.conn.sender().buffered_amount();
             let told = self.conn.handle_timeout(self.now);
             // A deadline that has passed ends writing too, unless the peer is alive.
-            self.broken |= told.is_err_and(|error| error.close_code().is_none());
+            let told_of_silence = told == Err(RecvError::DataTimeout) && self.end.is_none();
+            self.broken |= told.is_err() && !told_of_silence;
             let len = frame_len(IDLE.len(), self.client);
             if self.conn.sender().buffered_amount() >= before + len {
                 assert!(self.close.is_none() && self.chunks.is_none(), "a message out of turn");
