@@ -1,6 +1,8 @@
 //! Pings, Pongs, and how they pass the data (PROTOCOL.md 4).
 use crate::support::wire::*;
-use tickwire::{Chunk, Config, DataKind, ProtocolError, Role, SendError, Step};
+use tickwire::{
+    Chunk, CloseCode, CloseFrame, Config, DataKind, ProtocolError, Role, SendError, Step,
+};
 
 #[test]
 fn a_ping_is_answered_with_its_own_bytes() {
@@ -263,6 +265,45 @@ fn frames_written_before_the_ping_came_are_not_walked_into() {
             connection(role, &Config::default()).role() == Role::Client,
             role == Role::Client
         );
+    }
+}
+
+#[test]
+fn control_frames_keep_their_order_around_a_close() {
+    // RFC 6455 §5.5.2: found by `calls`. Those that wait for others to overtake overtake with them, and
+    // what comes after the Close does not go before them.
+    let config = Config::default().vectored_from(32);
+    for role in ROLES {
+        let mut probe = connection(role, &config);
+        load(&mut probe);
+        probe.sender_mut().ping(b"a").unwrap();
+        let total = drain(&mut probe).len();
+        for (at, then) in (0..=total).flat_map(|at| (0..=30).map(move |then| (at, then))) {
+            let mut conn = connection(role, &config);
+            let data = load(&mut conn);
+            let control = |conn: &mut tickwire::Connection, payload: &[u8]| {
+                conn.sender_mut().ping(payload).unwrap();
+                receive(conn, &to(role, PING, payload));
+            };
+            control(&mut conn, b"a");
+            let mut wire = write(&mut conn, at);
+            control(&mut conn, b"b");
+            conn.sender_mut().close(CloseFrame::from(CloseCode::NORMAL)).unwrap();
+            wire.extend(write(&mut conn, then));
+            control(&mut conn, b"c");
+            wire.extend(drain(&mut conn));
+            let all = sent(&wire);
+            for kind in [PING, PONG] {
+                let kept: Vec<_> = all.iter().filter(|f| f.0 == kind).map(|f| f.1[0]).collect();
+                // Of Pings that wait the newest is sent.
+                let want = if kept.len() == 2 && kind == PING { &b"bc"[..] } else { b"abc" };
+                assert_eq!(kept, want, "{role:?} at {at}, then {then}");
+            }
+            let place = |frame: (u8, &[u8])| all.iter().position(|f| (f.0, &f.1[..]) == frame);
+            assert!(place((PING, b"b")) < place((CLOSE, &1000_u16.to_be_bytes())));
+            let got: Vec<_> = all.into_iter().filter(|f| f.0 & 8 == 0).collect();
+            assert_eq!(got, data, "{role:?} at {at}, then {then}");
+        }
     }
 }
 

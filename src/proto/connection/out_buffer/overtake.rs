@@ -78,18 +78,21 @@ impl OutBuffer {
         self.controls.is_empty()
     }
 
-    /// Where control frames that are to overtake are encoded, before they are placed.
+    /// Where control frames that are to overtake are encoded, behind those that do, before they are placed.
     pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
-        debug_assert!(self.takes_controls());
         &mut self.controls
     }
 
-    /// Puts them before all data frames that have not begun to be written. What lies behind stays
-    /// where it is.
-    pub(in crate::proto::connection) fn place_controls(&mut self) {
+    /// Puts them, but for the first `placed` bytes, behind the control frames that overtake already; where there
+    /// are none, before all data frames that have not begun to be written. What lies behind stays where it is.
+    pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
+        let new = self.controls.len() - placed;
+        self.spliced += new;
+        self.aside += new;
+        if placed > 0 {
+            return;
+        }
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
-        self.spliced += self.controls.len();
-        self.aside += self.controls.len();
         let bytes = Bytes::new();
         let splice = Splice { at, kind: Kind::Controls, begun: false, owed: true, bytes };
         self.splices.insert(splices, splice);

@@ -87,7 +87,7 @@ fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
         assert_eq!((out.fed(), out.written()), (17 * 1024, written as u64));
         // What overtakes still finds the first frame that was not begun.
         out.controls().extend([0x89, 0]);
-        out.place_controls();
+        out.place_controls(0);
         let at = written.next_multiple_of(1024);
         all.splice(at..at, [0x89, 0]);
         assert_eq!(rest(&mut out), all[written..], "{written}");
@@ -201,7 +201,7 @@ fn control_frames_and_what_is_no_frame_are_urgent_and_data_is_not() {
     // Placed behind the frame under way, of which the rest is urgent too.
     out.append(&data);
     out.controls().extend(ping);
-    out.place_controls();
+    out.place_controls(0);
     assert_eq!(out.urgent(), 190 + 4);
     write(&mut out, 191);
     assert_eq!(out.urgent(), 3);
@@ -217,7 +217,7 @@ fn control_frames_and_what_is_no_frame_are_urgent_and_data_is_not() {
     write(&mut out, 1);
     out.append(&data);
     out.controls().extend(ping);
-    out.place_controls();
+    out.place_controls(0);
     assert_eq!(out.urgent(), n - 1 + 5000 + 4);
     write(&mut out, n - 1 + 1000);
     assert_eq!(out.urgent(), 4000 + 4);

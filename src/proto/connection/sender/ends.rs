@@ -65,7 +65,9 @@ impl Sender {
         let Self { out, encoder, ledger, urgent, .. } = self;
         urgent.drop_first(ledger);
         let mut tail = Tail { out, encoder, ledger };
-        urgent.append_controls(&mut tail); // also what waits for others to overtake
+        if urgent.has_controls() {
+            urgent.place_controls(&mut tail); // also what waits for others to overtake
+        }
         tail.append(OpCode::Close, body);
         self.closed(frame);
     }

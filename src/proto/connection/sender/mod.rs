@@ -134,7 +134,7 @@ impl Sender {
     /// is an [`Event::Pong`](crate::Event::Pong) with the same payload, for the caller to match;
     /// for round-trip times there is [`probe`](Self::probe).
     ///
-    /// After our Close it goes behind that, until the peer's comes (§5.5.1).
+    /// After our Close it goes before the data that is left, or behind that Close, until the peer's comes (§5.5.1).
     ///
     /// # Errors
     ///

@@ -258,16 +258,18 @@ impl Urgent {
         }
     }
 
-    fn place_controls(&mut self, to: &mut Tail<'_>) {
+    /// Gives Pongs and a Ping their place, behind those that have one.
+    pub(super) fn place_controls(&mut self, to: &mut Tail<'_>) {
         let Tail { out, encoder, ledger } = to;
         let frames = out.controls();
+        let placed = frames.len();
         for (opcode, payload) in self.controls() {
             encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
         }
         self.sent();
         let overtake = out.len() > 0;
         if overtake {
-            out.place_controls();
+            out.place_controls(placed);
         } else {
             let start = out.fed();
             out.append_controls();
@@ -276,12 +278,6 @@ impl Urgent {
         if self.beat == Beat::Owed {
             self.beat = if overtake { Beat::Overtaking } else { Beat::Queued(out.fed()) };
         }
-    }
-
-    /// Queues Pongs and a Ping in order.
-    pub(super) fn append_controls(&mut self, to: &mut Tail<'_>) {
-        self.controls().for_each(|(opcode, payload)| to.append(opcode, payload));
-        self.sent();
     }
 
     fn sent(&mut self) {
