@@ -2,7 +2,7 @@
 //! those that a server accepts.
 //!
 //! These are the system's own settings; this crate's timeouts and buffers are in
-//! [`Config`](crate::Config). The crate `socket2` sets them.
+//! [`Config`](crate::Config). The crates `socket2` and `nix` set them.
 pub(crate) mod arrival;
 #[cfg_attr(not(target_os = "linux"), path = "no_kernel.rs")]
 mod kernel;
@@ -46,8 +46,8 @@ use std::{
 /// If the system lacks an option that bounds a wait or memory
 /// ([`user_timeout`](Self::user_timeout), parts of [`keepalive`](Self::keepalive)), setting it is an
 /// error, `Unsupported`. If it lacks one that only makes things faster ([`quickack`](Self::quickack),
-/// [`busy_poll`](Self::busy_poll), [`incoming_cpu`](Self::incoming_cpu), [`notsent_lowat`](Self::notsent_lowat)), that option does nothing,
-/// so that a program can be developed on another system than it runs on.
+/// [`busy_poll`](Self::busy_poll) and the two behind it, [`incoming_cpu`](Self::incoming_cpu),
+/// [`notsent_lowat`](Self::notsent_lowat)), that option does nothing, so that a program can be developed on another system than it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketOptions {
@@ -69,6 +69,15 @@ pub struct SocketOptions {
     /// CAP_NET_ADMIN capability, else `PermissionDenied`. The card's driver has to support it; over
     /// loopback it does nothing. To never sleep at all, use [`Spin`](crate::blocking::Spin).
     pub busy_poll: Option<Duration>,
+    /// SO_PREFER_BUSY_POLL (Linux 5.11): the card's interrupts stay off as long as the program polls often enough, so that
+    /// they do not disturb it; default no. To be set with [`busy_poll`](Self::busy_poll), and the card with
+    /// `napi_defer_hard_irqs` and `gro_flush_timeout`, which is how long it waits for the program before it interrupts
+    /// again. Needs the CAP_NET_ADMIN capability, else `PermissionDenied`.
+    pub prefer_busy_poll: bool,
+    /// SO_BUSY_POLL_BUDGET (Linux 5.11): the number of packets that one busy poll takes from the card at most; default:
+    /// 8. Fewer bring the first one to the program sooner, more cost less each. Needs the CAP_NET_ADMIN capability, else
+    /// `PermissionDenied`.
+    pub busy_poll_budget: Option<u16>,
     /// SO_INCOMING_CPU (Linux): the processor, counted from 0, on which the card's interrupts, and so the program, handle
     /// the connections of this socket. Of listeners that share a port (SO_REUSEPORT), a new connection goes to the one
     /// with the processor that its first segment came in on. So it is for listeners; of an open connection the
@@ -137,6 +146,8 @@ impl Default for SocketOptions {
             nodelay: true,
             quickack: None,
             busy_poll: None,
+            prefer_busy_poll: false,
+            busy_poll_budget: None,
             incoming_cpu: None,
             notsent_lowat: None,
             user_timeout: None,
@@ -176,6 +187,12 @@ impl SocketOptions {
         }
         if let Some(time) = self.busy_poll {
             busy_poll(socket, time).map_err(name("SO_BUSY_POLL"))?;
+        }
+        if self.prefer_busy_poll {
+            kernel::prefer_busy_poll(socket).map_err(name("SO_PREFER_BUSY_POLL"))?;
+        }
+        if let Some(packets) = self.busy_poll_budget {
+            kernel::busy_poll_budget(socket, packets).map_err(name("SO_BUSY_POLL_BUDGET"))?;
         }
         if let Some(cpu) = self.incoming_cpu {
             incoming_cpu(socket, cpu).map_err(name("SO_INCOMING_CPU"))?;

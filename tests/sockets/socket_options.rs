@@ -132,6 +132,37 @@ fn busy_poll_needs_a_right_and_says_so() {
     }
 }
 
+/// Both are for those who may administer the network. The kernel says what it keeps of the first, not of the second.
+#[cfg(target_os = "linux")]
+#[test]
+fn how_busy_polling_is_done_is_set_where_the_program_may() {
+    use nix::{
+        getsockopt_impl, libc,
+        sys::socket::{getsockopt, sockopt::GetBool},
+    };
+    #[derive(Clone, Copy)]
+    struct Preferred;
+    getsockopt_impl!(Preferred, libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, bool, GetBool);
+
+    let (near, _far) = tcp_pair();
+    let allowed = |options: SocketOptions, option: &str| match options.apply(&near) {
+        Ok(()) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert!(error.to_string().starts_with(&format!("{option}: ")), "{error}");
+            false
+        }
+    };
+    let administrator =
+        allowed(with(|options| options.prefer_busy_poll = true), "SO_PREFER_BUSY_POLL");
+    assert_eq!(getsockopt(&near, Preferred).unwrap(), administrator);
+    let polls = |packets| {
+        allowed(with(|options| options.busy_poll_budget = Some(packets)), "SO_BUSY_POLL_BUDGET")
+    };
+    assert_eq!(polls(4), administrator);
+    assert_eq!(polls(u16::MAX), administrator);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_listener_knows_its_processor() {
