@@ -4,33 +4,33 @@ use std::{collections::BTreeMap, fmt};
 /// An instrument's name: up to eight ASCII characters, padded with zeros. It is its own id, so that
 /// a tick needs no directory to be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Symbol(pub(crate) [u8; 8]);
+pub struct Symbol(pub [u8; 8]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Side {
+pub enum Side {
     Bid = 0,
     Ask = 1,
 }
 
 /// Which level of which book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Level {
-    pub(crate) instrument: Symbol,
-    pub(crate) side: Side,
+pub struct Level {
+    pub instrument: Symbol,
+    pub side: Side,
     /// In units of 1e-9: exact, where a float is not.
-    pub(crate) price: i64,
+    pub price: i64,
 }
 
 /// How much is offered at a level now; 0: nothing, the level is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Update {
-    pub(crate) level: Level,
-    pub(crate) size: u32,
+pub struct Update {
+    pub level: Level,
+    pub size: u32,
 }
 
 /// The books of all instruments.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Book {
+pub struct Book {
     /// Invariant: no size is 0.
     sizes: BTreeMap<Level, u32>,
     /// The sum of [`digest`] over all levels. A sum, so that a tick changes it in no time and the
@@ -40,7 +40,7 @@ pub(crate) struct Book {
 
 impl Book {
     #[inline]
-    pub(crate) fn apply(&mut self, Update { level, size }: Update) {
+    pub fn apply(&mut self, Update { level, size }: Update) {
         let old = match size {
             0 => self.sizes.remove(&level),
             _ => self.sizes.insert(level, size),
@@ -54,11 +54,11 @@ impl Book {
     }
 
     #[inline]
-    pub(crate) fn checksum(&self) -> u64 {
+    pub fn checksum(&self) -> u64 {
         self.checksum
     }
 
-    pub(crate) fn levels(&self) -> impl ExactSizeIterator<Item = Update> {
+    pub fn levels(&self) -> impl ExactSizeIterator<Item = Update> {
         self.sizes.iter().map(|(&level, &size)| Update { level, size })
     }
 }
@@ -81,7 +81,7 @@ fn digest(level: Level, size: u32) -> u64 {
 
 /// The finisher of splitmix64.
 #[inline]
-pub(crate) fn mix(mut x: u64) -> u64 {
+pub fn mix(mut x: u64) -> u64 {
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ x >> 31
@@ -89,7 +89,7 @@ pub(crate) fn mix(mut x: u64) -> u64 {
 
 impl Symbol {
     /// `None` unless it is one to eight visible ASCII characters without a comma.
-    pub(crate) fn new(name: &str) -> Option<Self> {
+    pub fn new(name: &str) -> Option<Self> {
         let mut symbol = [0; 8];
         let fits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b',');
         symbol.get_mut(..name.len()).filter(|_| fits)?.copy_from_slice(name.as_bytes());
@@ -106,7 +106,7 @@ impl fmt::Display for Symbol {
 
 impl Side {
     #[inline]
-    pub(crate) fn from_wire(byte: u8) -> Option<Self> {
+    pub fn from_wire(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Bid),
             1 => Some(Self::Ask),

@@ -15,13 +15,13 @@ static START: LazyLock<(Instant, u64)> = LazyLock::new(|| {
 /// back; another process on the same machine agrees with it up to what the system's clock was
 /// adjusted by since. Between machines it is only as good as their clocks.
 #[inline]
-pub(crate) fn now() -> u64 {
+pub fn now() -> u64 {
     let (start, unix) = &*START;
     unix + start.elapsed().as_nanos() as u64
 }
 
 /// The processor time this process has taken so far, where the system tells: on Linux, to 10 ms.
-pub(crate) fn cpu() -> Option<Duration> {
+pub fn cpu() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // The program's name, in parentheses, is the second field; user and system time the 14th and
     // 15th, in hundredths of a second.

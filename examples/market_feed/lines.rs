@@ -73,7 +73,7 @@ pub struct Plan {
 }
 
 /// All feeds, and what their sessions share.
-pub(crate) struct Exchange {
+pub struct Exchange {
     plan: Plan,
     tls: Option<Tls>,
     began: Instant,
@@ -103,7 +103,7 @@ struct Published {
 }
 
 impl Exchange {
-    pub(crate) fn new(plan: Plan, tls: Option<Tls>) -> Arc<Self> {
+    pub fn new(plan: Plan, tls: Option<Tls>) -> Arc<Self> {
         let feed = |seed| {
             let state = State { walk: Walk::new(seed), book: Book::default(), sequence: 0 };
             Numbered { state: Mutex::new(state), ticks: broadcast::Sender::new(KEPT) }
@@ -119,23 +119,23 @@ impl Exchange {
     }
 
     /// No more ticks; connections stay, and are no longer cut.
-    pub(crate) fn quiet(&self) {
+    pub fn quiet(&self) {
         self.quiet.store(true, Relaxed);
     }
 
     /// How many connections were cut.
-    pub(crate) fn cuts(&self) -> u64 {
+    pub fn cuts(&self) -> u64 {
         self.cuts.load(Relaxed)
     }
 
     /// The number of a feed's newest tick, and the books after it.
-    pub(crate) fn newest(&self, feed: usize) -> Option<(u64, Book)> {
+    pub fn newest(&self, feed: usize) -> Option<(u64, Book)> {
         let state = self.feeds.get(feed)?.state();
         Some((state.sequence, state.book.clone()))
     }
 
     /// Serves the lines, a listener each, on the runtime of the caller, for as long as it is polled.
-    pub(crate) async fn serve(self: Arc<Self>, lines: Vec<std::net::TcpListener>) -> BoxError {
+    pub async fn serve(self: Arc<Self>, lines: Vec<std::net::TcpListener>) -> BoxError {
         let mut tasks = JoinSet::new();
         for (line, listener) in lines.into_iter().enumerate() {
             match TcpListener::from_std(listener) {

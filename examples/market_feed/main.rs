@@ -30,25 +30,18 @@
 //! (with `--adapter blocking`, many). `--seconds` is divided in two, half for each run. Nothing is
 //! left out as warm-up.
 mod bare_tcp;
-mod book;
 mod carrier;
-mod clock;
 mod feed;
-#[allow(unreachable_pub)] // `feed_handler`, which runs it too, has a library
-mod lines;
 mod options;
 mod over_blocking;
 mod over_tokio;
-mod page;
 mod report;
-mod source;
 mod subscriber;
-mod tls;
-mod wire;
 
 use carrier::Carrier;
 use feed::{Encoded, Feed, Market, SEND_BUFFER};
 use lines::{Exchange, Pace, Plan};
+use market_feed::{BoxError, book, clock, lines, page, source, tls, wire}; // `feed_handler` uses them too
 use options::{Adapter, HELP, Lines, Mode, Options};
 use report::{Outcome, Progress, Report, grouped};
 use source::{Ticks, Timed, Walk};
@@ -72,8 +65,6 @@ use tokio::{
     time::{sleep as sleep_for, timeout},
 };
 use wire::TICK_LEN;
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The default run: 500,000 messages a second, which two cores can bear with time to spare.
 const CLIENTS: usize = 50;

@@ -1,12 +1,11 @@
 //! The command line.
 use crate::lines::Pace;
 use lexopt::{Arg::Long, Parser, ValueExt};
+use market_feed::number::number;
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
-    ops::RangeInclusive,
     path::PathBuf,
-    str::FromStr,
     time::Duration,
 };
 use tickwire::url::Target;
@@ -118,18 +117,20 @@ impl Options {
                 Long("record") => options.set_mode(Mode::Record(parser.value()?.into()))?,
                 Long("help") => return Ok(Self { mode: Mode::Help, ..options }),
                 Long("clients") => {
-                    options.clients = Some(number("clients", &mut parser, 1..=10_000)?);
+                    options.clients = Some(number("clients", parser.value()?, 1..=10_000)?);
                 }
                 Long("rate") => {
-                    options.rate = Some(number("rate", &mut parser, 1..=1_000_000)?);
+                    options.rate = Some(number("rate", parser.value()?, 1..=1_000_000)?);
                 }
                 Long("seconds") => options.seconds = Some(seconds("seconds", &mut parser)?),
                 Long("adapter") => options.adapter = adapter(&mut parser)?,
                 Long("replay") => options.replay = Some(parser.value()?.into()),
                 Long("json") => options.json = true,
-                Long("lines") => options.lines.lines = Some(number("lines", &mut parser, 1..=16)?),
+                Long("lines") => {
+                    options.lines.lines = Some(number("lines", parser.value()?, 1..=16)?)
+                }
                 Long("feeds") => {
-                    options.lines.feeds = Some(number("feeds", &mut parser, 1..=10_000)?)
+                    options.lines.feeds = Some(number("feeds", parser.value()?, 1..=10_000)?)
                 }
                 Long("cut-every") => {
                     options.lines.cut_every = Some(seconds("cut-every", &mut parser)?)
@@ -193,20 +194,8 @@ impl fmt::Display for Adapter {
     }
 }
 
-/// A number within bounds.
-fn number<T>(name: &str, parser: &mut Parser, within: RangeInclusive<T>) -> Result<T, lexopt::Error>
-where
-    T: FromStr + PartialOrd + fmt::Display,
-{
-    let text = parser.value()?.string()?;
-    text.parse().ok().filter(|n| within.contains(n)).ok_or_else(|| {
-        let (from, to) = within.into_inner();
-        format!("--{name} {text}: expected a number from {from} to {to}").into()
-    })
-}
-
 fn seconds(name: &str, parser: &mut Parser) -> Result<Duration, lexopt::Error> {
-    number(name, parser, 0.1..=86_400.0).map(Duration::from_secs_f64)
+    Ok(Duration::from_secs_f64(number(name, parser.value()?, 0.1..=86_400.0)?))
 }
 
 fn adapter(parser: &mut Parser) -> Result<Adapter, lexopt::Error> {

@@ -13,7 +13,7 @@ use tickwire::{
 ///
 /// The page is one file, with its style and script. They carry a nonce, new in each answer, so that
 /// nothing else would be run, should anything else ever get into the page.
-pub(crate) fn answer(
+pub fn answer(
     page: &str,
     request: &RequestHead<'_>,
     error: HandshakeError,

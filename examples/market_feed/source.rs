@@ -11,18 +11,15 @@ use std::{
 
 /// An update, and when it is due, counted from the start of the feed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timed {
-    pub(crate) at: Duration,
-    pub(crate) update: Update,
+pub struct Timed {
+    pub at: Duration,
+    pub update: Update,
 }
 
-pub(crate) type Ticks = Box<dyn Iterator<Item = Timed> + Send>;
+pub type Ticks = Box<dyn Iterator<Item = Timed> + Send>;
 
 /// `rate` updates a second.
-pub(crate) fn paced(
-    updates: impl Iterator<Item = Update>,
-    rate: u32,
-) -> impl Iterator<Item = Timed> {
+pub fn paced(updates: impl Iterator<Item = Update>, rate: u32) -> impl Iterator<Item = Timed> {
     updates.zip(0_u64..).map(move |(update, n)| {
         let (seconds, rest) = (n / u64::from(rate), n % u64::from(rate));
         let at = Duration::new(seconds, (rest * 1_000_000_000 / u64::from(rate)) as u32);
@@ -50,7 +47,7 @@ const DEPTH: i64 = 10;
 /// Eight order books that walk at random: the same ones for the same seed. First all levels appear,
 /// then sizes change, and now and then a price moves, which is a burst of four updates.
 #[derive(Debug)]
-pub(crate) struct Walk {
+pub struct Walk {
     rng: Rng,
     /// Of each instrument, halfway between best bid and best ask, in its steps.
     middles: [i64; INSTRUMENTS.len()],
@@ -58,7 +55,7 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let middles = INSTRUMENTS.map(|(_, price, step)| price / step);
         let mut walk = Self { rng: Rng(seed), middles, pending: VecDeque::new() };
         for (i, middle) in middles.into_iter().enumerate() {
@@ -139,7 +136,7 @@ const HEADER: &str = "time,instrument,side,price,size";
 ///
 /// Times are in seconds, never decrease, and count from the first one; sides are `bid` and `ask`;
 /// prices have up to nine decimals; a size of 0 removes the level.
-pub(crate) fn read_csv(path: &Path) -> Result<Vec<Timed>, Box<dyn Error + Send + Sync>> {
+pub fn read_csv(path: &Path) -> Result<Vec<Timed>, Box<dyn Error + Send + Sync>> {
     let name = path.display();
     let text = fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
     let mut rows: Vec<Timed> = Vec::new();
@@ -206,7 +203,7 @@ fn decimal(nanos: i64) -> String {
 }
 
 /// Writes a recording that [`read_csv`] reads.
-pub(crate) fn write_csv(path: &Path, ticks: impl Iterator<Item = Timed>) -> io::Result<u64> {
+pub fn write_csv(path: &Path, ticks: impl Iterator<Item = Timed>) -> io::Result<u64> {
     let mut file = BufWriter::new(fs::File::create(path)?);
     writeln!(file, "{HEADER}")?;
     let mut rows = 0;
@@ -221,7 +218,7 @@ pub(crate) fn write_csv(path: &Path, ticks: impl Iterator<Item = Timed>) -> io::
 }
 
 /// Plays rows again and again, each time from where the time before ended.
-pub(crate) fn repeated(rows: Vec<Timed>) -> impl Iterator<Item = Timed> {
+pub fn repeated(rows: Vec<Timed>) -> impl Iterator<Item = Timed> {
     let round = rows.last().map_or(Duration::ZERO, |last| last.at) + Duration::from_millis(1);
     (0_u32..).flat_map(move |n| {
         let start = round.saturating_mul(n);

@@ -3,9 +3,9 @@
 mod with;
 
 #[cfg(feature = "rustls")]
-pub(crate) use with::*;
+pub use with::*;
 #[cfg(not(feature = "rustls"))]
-pub(crate) use without::*;
+pub use without::*;
 
 #[cfg(not(feature = "rustls"))]
 mod without {
@@ -14,25 +14,25 @@ mod without {
 
     const NONE: &str = "--tls: TLS is not built in: add --features rustls";
 
-    pub(crate) type Stream = TcpStream;
+    pub type Stream = TcpStream;
 
     #[derive(Clone)]
-    pub(crate) enum Tls {}
+    pub enum Tls {}
 
     impl Tls {
-        pub(crate) fn make() -> Result<Self, BoxError> {
+        pub fn make() -> Result<Self, BoxError> {
             Err(NONE.into())
         }
 
-        pub(crate) fn load(_: &str, _: &str) -> Result<Self, BoxError> {
+        pub fn load(_: &str, _: &str) -> Result<Self, BoxError> {
             Err(NONE.into())
         }
 
-        pub(crate) fn root(&self) -> Option<&str> {
+        pub fn root(&self) -> Option<&str> {
             match *self {}
         }
 
-        pub(crate) fn stream(&self, _: TcpStream) -> Result<Stream, BoxError> {
+        pub fn stream(&self, _: TcpStream) -> Result<Stream, BoxError> {
             match *self {}
         }
     }

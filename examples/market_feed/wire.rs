@@ -46,7 +46,7 @@
 //! ```
 use crate::book::{Level, Side, Symbol, Update};
 
-pub(crate) const TICK_LEN: usize = 48;
+pub const TICK_LEN: usize = 48;
 const SNAPSHOT_LEN: usize = 40;
 const LEVEL_LEN: usize = 24;
 
@@ -55,30 +55,30 @@ const SNAPSHOT: u8 = 2;
 const ECHO: u8 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tick {
-    pub(crate) sequence: u64,
-    pub(crate) encoded_at: u64,
-    pub(crate) update: Update,
-    pub(crate) checksum: u64,
+pub struct Tick {
+    pub sequence: u64,
+    pub encoded_at: u64,
+    pub update: Update,
+    pub checksum: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Snapshot<'a> {
-    pub(crate) sequence: u64,
-    pub(crate) skipped: u64,
-    pub(crate) checksum: u64,
+pub struct Snapshot<'a> {
+    pub sequence: u64,
+    pub skipped: u64,
+    pub checksum: u64,
     levels: &'a [u8],
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Payload<'a> {
+pub enum Payload<'a> {
     Tick(Tick),
     Snapshot(Snapshot<'a>),
 }
 
 impl Tick {
     #[inline]
-    pub(crate) fn encode(&self) -> [u8; TICK_LEN] {
+    pub fn encode(&self) -> [u8; TICK_LEN] {
         let Update { level: Level { instrument, side, price }, size } = self.update;
         let mut out = [0; TICK_LEN];
         out[0] = TICK;
@@ -94,7 +94,7 @@ impl Tick {
 }
 
 /// Encodes a snapshot.
-pub(crate) fn snapshot(
+pub fn snapshot(
     sequence: u64,
     skipped: u64,
     encoded_at: u64,
@@ -118,19 +118,19 @@ pub(crate) fn snapshot(
 
 /// What a subscriber wants echoed, and when that came.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Echo {
+pub struct Echo {
     asked: [u8; 16],
     received_at: u64,
 }
 
 impl Echo {
     /// `None` for all else that a subscriber may have said.
-    pub(crate) fn decode(bytes: &[u8], received_at: u64) -> Option<Self> {
+    pub fn decode(bytes: &[u8], received_at: u64) -> Option<Self> {
         let asked = bytes.try_into().ok().filter(|asked: &[u8; 16]| asked[0] == ECHO)?;
         Some(Self { asked, received_at })
     }
 
-    pub(crate) fn answer(&self, answered_at: u64) -> [u8; 32] {
+    pub fn answer(&self, answered_at: u64) -> [u8; 32] {
         let mut out = [0; 32];
         out[..16].copy_from_slice(&self.asked);
         out[16..24].copy_from_slice(&self.received_at.to_le_bytes());
@@ -142,7 +142,7 @@ impl Echo {
 impl<'a> Payload<'a> {
     /// `None` for what is neither of the two.
     #[inline]
-    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         if len(bytes)? != bytes.len() {
             return None;
         }
@@ -168,7 +168,7 @@ impl<'a> Payload<'a> {
 
 impl Snapshot<'_> {
     /// The levels; one that makes no sense is left out, which the checksum then shows.
-    pub(crate) fn levels(&self) -> impl Iterator<Item = Update> {
+    pub fn levels(&self) -> impl Iterator<Item = Update> {
         self.levels.chunks_exact(LEVEL_LEN).filter_map(|bytes| {
             let mut fields = Fields(bytes);
             let (instrument, price) = (Symbol(fields.take()?), fields.u64()? as i64);
@@ -182,7 +182,7 @@ impl Snapshot<'_> {
 /// How long the message is that begins here: `None` if it is of no kind we know, or its first eight
 /// bytes are not all here.
 #[inline]
-pub(crate) fn len(bytes: &[u8]) -> Option<usize> {
+pub fn len(bytes: &[u8]) -> Option<usize> {
     let mut fields = Fields(bytes);
     let [kind, ..] = fields.take::<4>()?;
     match (kind, fields.u32()?) {

@@ -1,7 +1,7 @@
 //! The example `client` as a program: what it counts, measures, shows and records, and its exit
 //! codes. What it is besides, `examples_echo.rs` has. Needs the examples built, as a plain
 //! `cargo test` does.
-#![cfg(all(unix, feature = "tokio"))]
+#![cfg(all(unix, feature = "tap", feature = "tokio"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod support_program;
 

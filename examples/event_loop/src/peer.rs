@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 use tickwire::{
-    Config, Connection, Ending, RecvError, Step, Time,
+    Config, Connection, RecvError, Step, Time,
     handshake::{
         Progress,
         server::{Accept, Handshake, Rejection},
@@ -155,15 +155,9 @@ fn serve(conn: &mut Connection, socket: &mut Socket, shared: &mut Shared) -> Tur
         let room = conn.sender().has_room();
         conn.set_paused(!room);
         let reads = match step {
-            Some(Ok(Step::Closed) | Err(_)) => match conn.ending() {
-                Ending::Flush => false,
-                Ending::ShutDown if socket.shut_down() => {
-                    conn.shut_down();
-                    continue;
-                }
-                Ending::ShutDown => false, // TLS has something to say before that
-                Ending::Discard => true,
-                Ending::Done => return Turn::Over,
+            Some(Ok(Step::Closed) | Err(_)) => match socket.end(conn) {
+                Some(reads) => reads,
+                None => return Turn::Over,
             },
             Some(Ok(_)) => room,
             None if room => continue,

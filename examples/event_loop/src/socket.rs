@@ -7,7 +7,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::Shutdown,
 };
-use tickwire::{Connection, tls::Session};
+use tickwire::{Connection, Ending, tls::Session};
 
 pub struct Socket<S = TcpStream> {
     tcp: Tcp<S>,
@@ -130,7 +130,7 @@ impl<S: Stream> Socket<S> {
     }
 
     /// Shuts it for writing, behind all that was written. Whether it could: TLS may have to wait with its last words.
-    pub fn shut_down(&mut self) -> bool {
+    fn shut_down(&mut self) -> bool {
         if let Self { tcp, tls: Some(tls), .. } = self {
             tls.close();
             if tcp.send(tls).is_err_and(|error| is_passing(&error)) {
@@ -140,6 +140,19 @@ impl<S: Stream> Socket<S> {
         }
         let _ = self.tcp.stream.tcp().shutdown(Shutdown::Write);
         true
+    }
+
+    /// Does what a connection that is over wants done. Whether what still comes is to be read and dropped; `None`: all
+    /// is done.
+    pub fn end(&mut self, conn: &mut Connection) -> Option<bool> {
+        if conn.ending() == Ending::ShutDown && self.shut_down() {
+            conn.shut_down();
+        }
+        match conn.ending() {
+            Ending::Flush | Ending::ShutDown => Some(false), // TLS has something to say before that
+            Ending::Discard => Some(true),
+            Ending::Done => None,
+        }
     }
 
     /// Bytes of an opening handshake: returns how many were taken, which is none before TLS has shaken hands.

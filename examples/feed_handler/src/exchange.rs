@@ -1,5 +1,6 @@
 //! The exchange that the handler is shown against: `market_feed --lines`, on a thread of this process.
-use crate::{BoxError, Plan, feed::Feed, handler::Subscription, lines, tls::Tls};
+use crate::{BoxError, Plan, feed::Feed, handler::Subscription};
+use market_feed::{lines, tls::Tls};
 use std::{
     net::TcpListener,
     sync::Arc,

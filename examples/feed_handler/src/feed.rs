@@ -2,7 +2,7 @@
 //!
 //! A line that has been dialed subscribes, and asks for a snapshot if the feed needs one: at first, and where
 //! ticks are lost because no line has them, where no line was open, or the book is wrong.
-use crate::{
+use market_feed::{
     book::Book,
     wire::{Payload, Snapshot, Tick},
 };

@@ -12,8 +12,8 @@
 //! | `measure` | the figures                                                                         |
 //! | `misbehaving` | feeds that are no use, for the others to bear                                    |
 //!
-//! The stream, plain or under TLS, is that of the example `event_loop`, and what is on the wire that of
-//! `market_feed`.
+//! The stream, plain or under TLS, is that of the example `event_loop`; the exchange, and what is on its wire,
+//! is in the library of `market_feed`.
 pub mod exchange;
 pub mod feed;
 pub mod handler;
@@ -28,28 +28,7 @@ pub mod stages;
 #[path = "../../event_loop/src/socket.rs"]
 mod socket;
 
-// Of `market_feed`, as much as its lines need; no program needs all of it.
-#[path = "../../market_feed/page.rs"]
-mod answer;
-#[allow(dead_code)]
-#[path = "../../market_feed/book.rs"]
-mod book;
-#[allow(dead_code)]
-#[path = "../../market_feed/clock.rs"]
-mod clock;
-#[allow(dead_code)]
-#[path = "../../market_feed/lines.rs"]
-mod lines;
-#[allow(dead_code)]
-#[path = "../../market_feed/source.rs"]
-mod source;
-#[allow(dead_code)]
-#[path = "../../market_feed/tls/with.rs"]
-mod tls;
-#[allow(dead_code)]
-#[path = "../../market_feed/wire.rs"]
-mod wire;
-
-pub use lines::{Pace, Plan};
-
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub use market_feed::{
+    BoxError,
+    lines::{Pace, Plan},
+};

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 use tickwire::{
-    Backoff, Config, Connection, Ending, Error, RecvError, Stamped, Step, SystemEntropy, Time,
+    Backoff, Config, Connection, Error, RecvError, Stamped, Step, SystemEntropy, Time,
     handshake::{
         Progress,
         client::{Handshake, Request},
@@ -279,15 +279,9 @@ impl Open {
             socket.write(conn);
             let reads = match step {
                 None => return Ok(Turn::Again),
-                Some(Ok(Step::Closed) | Err(_)) => match conn.ending() {
-                    Ending::Flush => false,
-                    Ending::ShutDown if socket.shut_down() => {
-                        conn.shut_down();
-                        continue;
-                    }
-                    Ending::ShutDown => false, // TLS has something to say before that
-                    Ending::Discard => true,
-                    Ending::Done => return Err(self.end(step)),
+                Some(Ok(Step::Closed) | Err(_)) => match socket.end(conn) {
+                    Some(reads) => reads,
+                    None => return Err(self.end(step)),
                 },
                 Some(Ok(_)) => true,
             };

@@ -1,9 +1,6 @@
 //! Feeds that are no use: do the others notice?
-use crate::{
-    BoxError,
-    exchange::listen,
-    tls::{Stream, Tls},
-};
+use crate::{BoxError, exchange::listen};
+use market_feed::tls::{Stream, Tls};
 use std::{
     net::{SocketAddr, TcpListener as StdListener},
     thread::{self, JoinHandle},

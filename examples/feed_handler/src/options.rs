@@ -1,7 +1,8 @@
 //! The command line.
 use feed_handler::{Pace, Plan};
 use lexopt::{Arg::Long, Parser, ValueExt};
-use std::{fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use market_feed::number::number;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub(crate) const HELP: &str = "\
 A feed handler: one thread, many feeds over wss, the lines of each made one, books rebuilt
@@ -82,9 +83,9 @@ impl Options {
         while let Some(arg) = parser.next()? {
             let plan = &mut options.plan;
             match arg {
-                Long("feeds") => plan.feeds = number("feeds", &mut parser, 1..=10_000)?,
-                Long("lines") => plan.lines = number("lines", &mut parser, 1..=16)?,
-                Long("rate") => plan.rate = number("rate", &mut parser, 1..=1_000_000)?,
+                Long("feeds") => plan.feeds = number("feeds", parser.value()?, 1..=10_000)?,
+                Long("lines") => plan.lines = number("lines", parser.value()?, 1..=16)?,
+                Long("rate") => plan.rate = number("rate", parser.value()?, 1..=1_000_000)?,
                 Long("cut-every") => {
                     let every = seconds("cut-every", &mut parser)?;
                     plan.cut_every = Some(every).filter(|every| !every.is_zero());
@@ -94,7 +95,7 @@ impl Options {
                 Long("root") => options.root = Some(parser.value()?.into()),
                 Long("page") => options.page = Some(parser.value()?.parse()?),
                 Long("measure") => options.mode = Mode::Measure(what(&parser.value()?.string()?)?),
-                Long("rounds") => options.rounds = number("rounds", &mut parser, 1..=1000)?,
+                Long("rounds") => options.rounds = number("rounds", parser.value()?, 1..=1000)?,
                 Long("help") => return Ok(Self { mode: Mode::Help, ..options }),
                 _ => return Err(arg.unexpected()),
             }
@@ -113,17 +114,5 @@ fn what(name: &str) -> Result<What, lexopt::Error> {
 }
 
 fn seconds(name: &str, parser: &mut Parser) -> Result<Duration, lexopt::Error> {
-    number(name, parser, 0.0..=86_400.0).map(Duration::from_secs_f64)
-}
-
-/// A number within bounds.
-fn number<T>(name: &str, parser: &mut Parser, within: RangeInclusive<T>) -> Result<T, lexopt::Error>
-where
-    T: FromStr + PartialOrd + fmt::Display,
-{
-    let text = parser.value()?.string()?;
-    text.parse().ok().filter(|n| within.contains(n)).ok_or_else(|| {
-        let (from, to) = within.into_inner();
-        format!("--{name} {text}: expected a number from {from} to {to}").into()
-    })
+    Ok(Duration::from_secs_f64(number(name, parser.value()?, 0.0..=86_400.0)?))
 }

@@ -1,6 +1,7 @@
 //! A page that draws what the handler sees, while it runs: served by a thread of its own, with threads for
 //! those who watch, so that the handler's has only to say four times a second what there is.
-use crate::{BoxError, answer, handler::Handler};
+use crate::{BoxError, handler::Handler};
+use market_feed::page::answer;
 use std::{
     fmt::Write,
     net::{SocketAddr, TcpListener, TcpStream},
@@ -76,7 +77,7 @@ fn watch(stream: TcpStream, shown: &Mutex<String>) -> Result<(), BoxError> {
     let config = Config::default().max_message(1 << 10).write_timeout(Duration::from_secs(5));
     let (incoming, checked) = Incoming::read_any(stream, &config)?;
     if let Err(error) = checked {
-        let answer = answer::answer(PAGE, &incoming.request(), error)?;
+        let answer = answer(PAGE, &incoming.request(), error)?;
         return Ok(incoming.reject(answer)?);
     }
     let mut ws = incoming.accept(Accept::default())?;

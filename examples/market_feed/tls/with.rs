@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 #[path = "../../echo_server/tls/load.rs"]
 mod load;
 
-pub(crate) type Stream = TlsStream<TcpStream>;
+pub type Stream = TlsStream<TcpStream>;
 
 #[derive(Clone)]
-pub(crate) struct Tls {
+pub struct Tls {
     config: Arc<ServerConfig>,
     /// In PEM, for those who are to trust it: one that was made here.
     root: Option<Arc<str>>,
@@ -21,7 +21,7 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// Signed by itself, for this machine.
-    pub(crate) fn make() -> Result<Self, BoxError> {
+    pub fn make() -> Result<Self, BoxError> {
         let pair = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()])?;
         let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der())?;
         let mut config = ServerConfig::builder()
@@ -32,17 +32,22 @@ impl Tls {
         Ok(Self { config: config.into(), root: Some(pair.cert.pem().into()) })
     }
 
-    pub(crate) fn load(cert: &str, key: &str) -> Result<Self, BoxError> {
-        let config = load::load(cert, key).map_err(|error| error.to_string())?;
-        Ok(Self { config, root: None })
+    pub fn load(cert: &str, key: &str) -> Result<Self, BoxError> {
+        Ok(load::load(cert, key).map_err(|error| error.to_string())?.into())
     }
 
     /// The certificate that was made.
-    pub(crate) fn root(&self) -> Option<&str> {
+    pub fn root(&self) -> Option<&str> {
         self.root.as_deref()
     }
 
-    pub(crate) fn stream(&self, tcp: TcpStream) -> Result<Stream, BoxError> {
+    pub fn stream(&self, tcp: TcpStream) -> Result<Stream, BoxError> {
         Ok(TlsStream::server(tcp, self.config.clone())?)
+    }
+}
+
+impl From<Arc<ServerConfig>> for Tls {
+    fn from(config: Arc<ServerConfig>) -> Self {
+        Self { config, root: None }
     }
 }

@@ -4,7 +4,6 @@
 //!
 //! `--feeds=200 --rate=20000 --ms=500 --rounds=21`; `--pace=bursts` for all feeds at once.
 
-use std::error::Error;
 use std::hint::black_box;
 use std::io;
 use std::net::TcpListener;
@@ -15,6 +14,7 @@ use boomnet::stream::mio::{IntoMioStream, MioStream};
 use boomnet::stream::tcp;
 use boomnet::stream::tls::{IntoTlsStream, TlsConfigExt, TlsStream};
 use boomnet::ws::{IntoWebsocket, Websocket, WebsocketFrame};
+use market_feed::lines::{Exchange, Pace, Plan};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Registry, Token};
 use tickwire::handshake::Progress;
@@ -26,43 +26,9 @@ use tickwire_peers::table::Table;
 use tickwire_peers::tls::client;
 use tickwire_peers::{option, rotated};
 
-#[allow(dead_code)]
-#[path = "../../../../examples/market_feed/book.rs"]
-mod book;
-#[allow(dead_code)]
-#[path = "../../../../examples/market_feed/clock.rs"]
-mod clock;
-#[allow(dead_code, unreachable_pub)]
-#[path = "../../../../examples/market_feed/lines.rs"]
-mod lines;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../../examples/event_loop/src/socket.rs"]
 mod socket;
-#[allow(dead_code)]
-#[path = "../../../../examples/market_feed/source.rs"]
-mod source;
-#[allow(dead_code)]
-#[path = "../../../../examples/market_feed/wire.rs"]
-mod wire;
-
-/// With the certificate of all rows here.
-mod tls {
-    use tickwire::tokio::TlsStream;
-    use tokio::net::TcpStream;
-
-    pub(crate) struct Tls;
-
-    impl Tls {
-        pub(crate) fn stream(
-            &self,
-            tcp: TcpStream,
-        ) -> Result<TlsStream<TcpStream>, super::BoxError> {
-            Ok(TlsStream::server(tcp, tickwire_peers::tls::server(true))?)
-        }
-    }
-}
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 const TICKWIRE: &str = "tickwire";
 const BOOMNET: &str = "boomnet";
@@ -283,10 +249,11 @@ fn serve(feeds: usize, rate: u32, pace: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.set_nonblocking(true).expect("a listener");
     println!("{}", listener.local_addr().expect("it is bound").port());
-    let pace = if pace == "bursts" { lines::Pace::Bursts } else { lines::Pace::Even };
+    let pace = if pace == "bursts" { Pace::Bursts } else { Pace::Even };
     let late = Duration::ZERO;
-    let plan = lines::Plan { feeds, lines: 1, rate, pace, late, cut_every: None };
-    let exchange = lines::Exchange::new(plan, Some(tls::Tls));
+    let plan = Plan { feeds, lines: 1, rate, pace, late, cut_every: None };
+    let tls = tickwire_peers::tls::server(true); // with the certificate of all rows here
+    let exchange = Exchange::new(plan, Some(tls.into()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     panic!("{}", runtime.expect("a runtime").block_on(exchange.serve(vec![listener])));
 }
