@@ -8,6 +8,7 @@
 //! |---------------|--------------------------------------------------------------------|
 //! | `subscribe N` | the ticks of feed N from now on, as they come                      |
 //! | `snapshot N`  | one snapshot of feed N's books, whose sequence says where it stands |
+//! | `ping`        | none; it is there still                                            |
 //!
 //! Ticks and snapshots are those of `wire`. Who subscribes first and asks for the snapshot then has no
 //! hole in between: ticks that the snapshot has already are to be dropped. One connection carries one
@@ -70,6 +71,10 @@ pub struct Plan {
     pub late: Duration,
     /// How often each connection is cut.
     pub cut_every: Option<Duration>,
+    /// The age at which a connection is cut.
+    pub life: Option<Duration>,
+    /// A subscriber that says nothing for so long is cut.
+    pub silence: Option<Duration>,
 }
 
 /// All feeds, and what their sessions share.
@@ -246,10 +251,14 @@ impl Numbered {
 enum Request {
     Subscribe(usize),
     Snapshot(usize),
+    Ping,
 }
 
 impl Request {
     fn parse(said: &[u8]) -> Option<Self> {
+        if said == b"ping" {
+            return Some(Self::Ping);
+        }
         let (what, feed) = std::str::from_utf8(said).ok()?.split_once(' ')?;
         let feed = feed.parse().ok()?;
         match what {
@@ -268,11 +277,13 @@ struct Session<'e, S> {
     ticks: Option<Ticks>,
     /// When it is cut, and for the how manieth time that is.
     cut: Option<(Instant, u64)>,
+    /// When it said something.
+    heard: Instant,
 }
 
 impl<'e, S: AsyncRead + AsyncWrite + Unpin> Session<'e, S> {
     fn new(exchange: &'e Exchange, line: usize, ws: WebSocket<S>) -> Self {
-        Self { exchange, line, ws, ticks: None, cut: None }
+        Self { exchange, line, ws, ticks: None, cut: None, heard: Instant::now() }
     }
 
     async fn run(mut self) -> Result<(), BoxError> {
@@ -284,18 +295,25 @@ impl<'e, S: AsyncRead + AsyncWrite + Unpin> Session<'e, S> {
                 // Writes what was fed, and answers Pings and the Close.
                 said = self.ws.recv() => {
                     let Some(said) = said? else { return Ok(()) };
+                    self.heard = Instant::now();
                     match Request::parse(said.as_bytes()) {
+                        Some(Request::Ping) => {}
                         Some(Request::Subscribe(feed)) if feed < exchange.feeds.len() => {
                             let ticks = exchange.feeds[feed].ticks.subscribe();
                             let (line, late) = (self.line, exchange.plan.late);
                             self.ticks = Some(Ticks { ticks, first: None, line, late });
-                            self.cut = exchange.next_cut(self.line, feed);
+                            let aged = exchange.plan.life.map(|life| (Instant::now() + life, 0));
+                            self.cut = exchange.next_cut(self.line, feed).into_iter().chain(aged).min();
                         }
                         Some(Request::Snapshot(feed)) if feed < exchange.feeds.len() => {
                             let _ = self.ws.feed(exchange.feeds[feed].snapshot())?;
                         }
                         _ => return self.end(CloseCode::POLICY_VIOLATION, "subscribe N, snapshot N").await,
                     }
+                }
+                () = until(exchange.plan.silence.map(|silence| self.heard + silence)) => {
+                    exchange.cuts.fetch_add(1, Relaxed);
+                    return self.end(CloseCode::POLICY_VIOLATION, "nothing was said").await;
                 }
                 () = until(cut) => if !exchange.quiet.load(Relaxed) {
                     exchange.cuts.fetch_add(1, Relaxed);

@@ -204,7 +204,7 @@ fn listen(options: &Options, address: SocketAddr) -> Result<bool, BoxError> {
 
 /// The same, for many feeds over several lines.
 fn listen_at_lines(options: &Options, first: SocketAddr, lines: usize) -> Result<bool, BoxError> {
-    let Lines { feeds, pace, cut_every, tls, cert, key, .. } = &options.lines;
+    let Lines { feeds, pace, cut_every, life, silence, tls, cert, key, .. } = &options.lines;
     let tls = match (cert, key) {
         (Some(cert), Some(key)) => Some(Tls::load(cert, key)?),
         _ => tls.then(Tls::make).transpose()?,
@@ -227,6 +227,8 @@ fn listen_at_lines(options: &Options, first: SocketAddr, lines: usize) -> Result
         pace,
         late: if pace == Pace::Timer { LATE } else { Duration::ZERO },
         cut_every: *cut_every,
+        life: *life,
+        silence: *silence,
     };
     let exchange = Exchange::new(plan, tls);
     runtime()?.block_on(async {

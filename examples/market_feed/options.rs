@@ -45,6 +45,9 @@ With --lines:
                       the last two keep a processor busy, and make no line late
   --cut-every S       each connection is cut after S seconds, by a Close and by a reset in
                       turn; the lines of a feed at different times
+  --life S            each connection is cut at the age of S seconds
+  --silence S         each connection is cut on which nothing was said for S seconds; `ping`
+                      will do
   --tls               wss, with a certificate made for the occasion and printed, or with
                       that of --tls-cert FILE and --tls-key FILE (feature rustls)
   --listen ADDR       where the first line is; the next are at the ports above
@@ -81,6 +84,8 @@ pub(crate) struct Lines {
     pub(crate) feeds: Option<usize>,
     pub(crate) pace: Option<Pace>,
     pub(crate) cut_every: Option<Duration>,
+    pub(crate) life: Option<Duration>,
+    pub(crate) silence: Option<Duration>,
     pub(crate) tls: bool,
     pub(crate) cert: Option<String>,
     pub(crate) key: Option<String>,
@@ -135,6 +140,8 @@ impl Options {
                 Long("cut-every") => {
                     options.lines.cut_every = Some(seconds("cut-every", &mut parser)?)
                 }
+                Long("life") => options.lines.life = Some(seconds("life", &mut parser)?),
+                Long("silence") => options.lines.silence = Some(seconds("silence", &mut parser)?),
                 Long("pace") => options.lines.pace = Some(pace(&mut parser)?),
                 Long("tls") => options.lines.tls = true,
                 Long("tls-cert") => options.lines.cert = Some(parser.value()?.string()?),
@@ -158,7 +165,10 @@ impl Options {
         match self.mode {
             _ if self.lines.lines.is_none() && self.lines == Lines::default() => {}
             _ if self.lines.lines.is_none() => {
-                return Err("--feeds, --pace, --cut-every and --tls go with --lines".into());
+                return Err(
+                    "--feeds, --pace, --cut-every, --life, --silence and --tls go with --lines"
+                        .into(),
+                );
             }
             _ if self.replay.is_some() || self.json => {
                 return Err("--lines: not with --replay, nor --json".into());

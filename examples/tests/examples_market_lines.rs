@@ -145,6 +145,8 @@ fn options_of_lines_are_not_ignored() {
         "--feeds 3",
         "--tls",
         "--cut-every 1",
+        "--life 1",
+        "--silence 1",
         "--lines 0",
         "--lines 2 --record x.csv",
         "--lines 2 --clients 3",

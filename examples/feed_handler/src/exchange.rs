@@ -1,5 +1,9 @@
 //! The exchange that the handler is shown against: `market_feed --lines`, on a thread of this process.
-use crate::{BoxError, Plan, feed::Feed, handler::Subscription};
+use crate::{
+    BoxError, Plan,
+    feed::Feed,
+    handler::{Rules, Subscription},
+};
 use market_feed::{lines, tls::Tls};
 use std::{
     net::TcpListener,
@@ -16,7 +20,7 @@ use tokio::{runtime::Builder, select, sync::oneshot};
 pub struct Exchange {
     exchange: Arc<lines::Exchange>,
     urls: Vec<String>,
-    feeds: usize,
+    plan: Plan,
     root: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -48,12 +52,17 @@ impl Exchange {
                 }
             });
         })?;
-        Ok(Self { exchange, urls, feeds: plan.feeds, root, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { exchange, urls, plan, root, stop: Some(stop), thread: Some(thread) })
     }
 
     /// All its feeds, with all lines of each.
     pub fn subscriptions(&self) -> Vec<Subscription> {
-        subscriptions(self.feeds, &self.urls)
+        subscriptions(self.plan.feeds, &self.urls)
+    }
+
+    /// What it asks of connections.
+    pub fn rules(&self) -> Rules {
+        Rules::of(&self.plan)
     }
 
     /// Its certificate, in PEM.

@@ -79,6 +79,11 @@ impl Feed {
         self.arbiter.open()
     }
 
+    /// Whether nothing would be lost if this line alone were left.
+    pub(crate) fn in_sequence(&self, line: &Line) -> bool {
+        !self.needs_snapshot && self.arbiter.in_sequence(line)
+    }
+
     /// A line's connection is over.
     pub(crate) fn close(&mut self, line: Line, at: usize, now: Time) {
         self.arbiter.close(line);

@@ -1,8 +1,8 @@
 //! The loop: wait for the system to say which streams can go on, give each line its turn, arm deadlines.
 use crate::{
-    BoxError,
+    BoxError, Plan,
     feed::Feed,
-    line::{Line, Shared, Turn},
+    line::{Line, SEATS, Shared, Turn},
     stages::Stages,
 };
 use mio::{Events, Poll, Token};
@@ -16,6 +16,7 @@ use std::{
 use tickwire::{
     Backoff, Config, Entropy, Heartbeat, SystemEntropy, Time, tls::rustls::ClientConfig,
 };
+use tickwire_feed::Rotation;
 
 /// A line that is alive and brings nothing for so long is no feed.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -26,6 +27,26 @@ pub struct Subscription {
     /// The exchange's number of the feed.
     pub feed: usize,
     pub lines: Vec<String>,
+}
+
+/// What an exchange asks of each connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// It is cut at this age: another takes its place before.
+    pub life: Option<Duration>,
+    /// It is cut if we say nothing for so long: `ping` will do.
+    pub silence: Option<Duration>,
+}
+
+impl Rules {
+    pub fn of(plan: &Plan) -> Self {
+        Self { life: plan.life, silence: plan.silence }
+    }
+
+    /// When the successor of a connection is dialed, before that is cut: not those of all lines at once.
+    fn lead(life: Duration, line: usize) -> Duration {
+        life / (2 + line as u32 % 2)
+    }
 }
 
 /// Many feeds on one thread.
@@ -50,18 +71,27 @@ impl Handler {
     /// # Errors
     ///
     /// For URLs that are none, names that cannot be resolved, and a system that cannot wait.
-    pub fn new(subscriptions: &[Subscription], tls: Arc<ClientConfig>) -> Result<Self, BoxError> {
-        let config = Config::default().heartbeat(Heartbeat::TRADING).data_timeout(SILENCE);
+    pub fn new(
+        subscriptions: &[Subscription],
+        rules: Rules,
+        tls: Arc<ClientConfig>,
+    ) -> Result<Self, BoxError> {
+        let mut config = Config::default().heartbeat(Heartbeat::TRADING).data_timeout(SILENCE);
+        if let Some(silence) = rules.silence {
+            config = config.idle_message(silence / 3, "ping");
+        }
+        let life = rules.life.unwrap_or(Duration::MAX);
         let mut entropy = SystemEntropy::new()?;
         let mut lines = Vec::new();
         for (feed, subscription) in subscriptions.iter().enumerate() {
-            for url in &subscription.lines {
+            for (line, url) in subscription.lines.iter().enumerate() {
                 let mut seed = [0; 8];
                 entropy.fill(&mut seed);
                 let mut backoff = Backoff::seeded(u64::from_le_bytes(seed));
                 backoff.first_delay = Duration::from_millis(50); // else what 5 s are, and a minute
                 backoff.max_delay = Duration::from_secs(5);
-                lines.push(Line::new(feed, url, backoff)?);
+                let rotation = Rotation::new(life, Rules::lead(life, line));
+                lines.push(Line::new(feed, url, backoff, rotation)?);
             }
         }
         let feeds: Vec<_> = subscriptions.iter().map(|s| Feed::new(s.feed)).collect();
@@ -110,8 +140,9 @@ impl Handler {
         let mut events = mem::replace(&mut self.events, Events::with_capacity(0));
         let waited = self.poll.poll(&mut events, Some(timeout));
         for event in &events {
-            let Token(at) = event.token();
-            self.lines[at].note(event);
+            let Token(connection) = event.token();
+            let at = connection / SEATS;
+            self.lines[at].note(connection % SEATS, event);
             self.make_ready(at);
         }
         self.events = events;

@@ -22,6 +22,7 @@ use tickwire::{
     },
     tls::{Session, rustls::ClientConfig},
 };
+use tickwire_feed::Rotation;
 
 /// Reads in one turn: a feed that never stops sending must not keep the others waiting.
 const READS: usize = 2;
@@ -43,32 +44,39 @@ pub(crate) struct Shared {
     unix: Duration,
 }
 
+/// Places for connections of a line: the one that is followed, the one that takes its place, one that is being closed.
+pub(crate) const SEATS: usize = 3;
+
 pub struct Line {
     pub(crate) feed: usize,
     request: Request,
     address: SocketAddr,
-    stage: Stage,
     backoff: Backoff,
+    seats: [Seat; SEATS],
+    /// Of the seats, those that are followed: another connection takes the place of one that is too old.
+    rotation: Rotation<usize>,
+    /// Not to be dialed before; `None`: it would end the same way.
+    dials: Option<Time>,
     /// How many connections were opened.
     pub opened: u64,
+    /// How many of them were closed because another had taken their place.
+    pub replaced: u64,
     /// Why the last one ended, or could not be had.
     pub ended: Option<String>,
 }
 
 #[allow(clippy::large_enum_variant)] // the largest is the one that lasts
-enum Stage {
-    /// To be dialed then.
-    Waiting(Time),
+enum Seat {
+    Free,
     Dialing(Socket<Stamped<TcpStream>>, Handshake),
     Open(Open),
-    /// Another attempt would end the same way.
-    GivenUp,
 }
 
 struct Open {
     socket: Socket<Stamped<TcpStream>>,
     conn: Connection,
-    line: tickwire_feed::Line,
+    /// None, while it is closed.
+    line: Option<tickwire_feed::Line>,
     since: Time,
     /// When the bytes that are being stepped over arrived, as the kernel says, and were read.
     arrived: Option<Time>,
@@ -82,6 +90,16 @@ pub(crate) enum Turn {
     Wait(Option<Time>),
     /// It has more to do.
     Again,
+}
+
+impl Turn {
+    /// Of a line whose connections have had theirs.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Wait(one), Self::Wait(other)) => Self::Wait(one.into_iter().chain(other).min()),
+            _ => Self::Again,
+        }
+    }
 }
 
 /// How a connection ended.
@@ -117,13 +135,28 @@ impl Shared {
 
 impl Line {
     /// Resolves the name, once.
-    pub(crate) fn new(feed: usize, url: &str, backoff: Backoff) -> Result<Self, Error> {
+    pub(crate) fn new(
+        feed: usize,
+        url: &str,
+        backoff: Backoff,
+        rotation: Rotation<usize>,
+    ) -> Result<Self, Error> {
         let request = Request::new(url)?;
         let target = request.target();
         let mut addresses = (target.host(), target.port()).to_socket_addrs()?;
         let address = addresses.next().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let stage = Stage::Waiting(Time::ZERO);
-        Ok(Self { feed, request, address, stage, backoff, opened: 0, ended: None })
+        Ok(Self {
+            feed,
+            request,
+            address,
+            backoff,
+            seats: [const { Seat::Free }; SEATS],
+            rotation,
+            dials: Some(Time::ZERO),
+            opened: 0,
+            replaced: 0,
+            ended: None,
+        })
     }
 
     /// Which of the handler's feeds it is a line of.
@@ -132,18 +165,18 @@ impl Line {
     }
 
     pub fn is_open(&self) -> bool {
-        matches!(self.stage, Stage::Open(_))
+        self.rotation.iter().next().is_some()
     }
 
     pub fn has_given_up(&self) -> bool {
-        matches!(self.stage, Stage::GivenUp)
+        self.dials.is_none()
     }
 
-    /// Takes note of what the system says.
-    pub(crate) fn note(&mut self, event: &Event) {
-        match &mut self.stage {
-            Stage::Dialing(socket, _) | Stage::Open(Open { socket, .. }) => socket.note(event),
-            Stage::Waiting(_) | Stage::GivenUp => {} // of a stream that is gone
+    /// Takes note of what the system says of a connection.
+    pub(crate) fn note(&mut self, seat: usize, event: &Event) {
+        match &mut self.seats[seat] {
+            Seat::Dialing(socket, _) | Seat::Open(Open { socket, .. }) => socket.note(event),
+            Seat::Free => {} // of a stream that is gone
         }
     }
 
@@ -155,31 +188,97 @@ impl Line {
         shared: &mut Shared,
         registry: &Registry,
     ) -> Turn {
-        let done = match &mut self.stage {
-            Stage::Waiting(until) if *until > shared.now() => return Turn::Wait(Some(*until)),
-            Stage::GivenUp => return Turn::Wait(None),
-            Stage::Waiting(_) => self.dial(at, shared, registry),
-            Stage::Dialing(..) => self.open(at, feed, shared),
-            Stage::Open(open) => open.turn(at, feed, shared),
+        let mut turn = Turn::Wait(None);
+        for seat in 0..SEATS {
+            let id = at * SEATS + seat;
+            let done = match &mut self.seats[seat] {
+                Seat::Free => continue,
+                Seat::Dialing(..) => self.open(seat, id, feed, shared),
+                Seat::Open(open) => open.turn(id, feed, shared),
+            };
+            match done {
+                Ok(done) => turn = turn.and(done),
+                Err(end) => self.end(seat, id, end, feed, shared.now()),
+            }
+        }
+        let seats = &self.seats;
+        let in_sequence = |&seat: &usize| match &seats[seat] {
+            Seat::Open(Open { line: Some(line), .. }) => feed.in_sequence(line),
+            _ => false,
         };
-        done.unwrap_or_else(|end| self.end(at, end, feed, shared))
+        if let Some(seat) = self.rotation.retire(in_sequence) {
+            self.retire(seat, at * SEATS + seat, feed, shared.now());
+            turn = Turn::Again;
+        }
+        turn.and(self.dial_if_due(at, feed, shared, registry))
     }
 
-    fn dial(&mut self, at: usize, shared: &Shared, registry: &Registry) -> Result<Turn, End> {
+    /// A connection in whose place another is.
+    fn retire(&mut self, seat: usize, id: usize, feed: &mut Feed, now: Time) {
+        self.replaced += 1;
+        if let Seat::Open(open) = &mut self.seats[seat]
+            && let Some(line) = open.line.take()
+        {
+            feed.close(line, id, now);
+            let _ = open.conn.sender_mut().close(None); // what still comes is dropped
+        }
+    }
+
+    fn dial_if_due(
+        &mut self,
+        at: usize,
+        feed: &mut Feed,
+        shared: &Shared,
+        registry: &Registry,
+    ) -> Turn {
+        let due = match self.is_open() {
+            true => self.rotation.poll_timeout(),
+            false => Some(Time::ZERO),
+        };
+        let is_dialing = self.seats.iter().any(|seat| matches!(seat, Seat::Dialing(..)));
+        let free = self.seats.iter().position(|seat| matches!(seat, Seat::Free));
+        match (due.zip(self.dials), free) {
+            (Some((due, dials)), Some(seat)) if !is_dialing => {
+                let (due, id) = (due.max(dials), at * SEATS + seat);
+                if due > shared.now() {
+                    return Turn::Wait(Some(due));
+                }
+                if let Err(end) = self.dial(seat, id, shared, registry) {
+                    self.end(seat, id, end, feed, shared.now());
+                }
+                Turn::Again // which starts its clock
+            }
+            _ => Turn::Wait(None),
+        }
+    }
+
+    fn dial(
+        &mut self,
+        seat: usize,
+        id: usize,
+        shared: &Shared,
+        registry: &Registry,
+    ) -> Result<(), End> {
         let mut tcp = TcpStream::connect(self.address)?;
         tcp.set_nodelay(true)?;
-        registry.register(&mut tcp, Token(at), Interest::READABLE | Interest::WRITABLE)?;
+        registry.register(&mut tcp, Token(id), Interest::READABLE | Interest::WRITABLE)?;
         let target = self.request.target();
         let tls = target.secure().then(|| Session::client(shared.tls.clone(), target));
         let tls = tls.transpose().map_err(|error| End::Failed(error.into()))?;
         let handshake = Handshake::new(&self.request, &shared.config, SystemEntropy::new()?);
-        self.stage = Stage::Dialing(Socket::new(Stamped::new(tcp)?, tls, false), handshake);
-        Ok(Turn::Again) // which starts its clock
+        self.seats[seat] = Seat::Dialing(Socket::new(Stamped::new(tcp)?, tls, false), handshake);
+        Ok(())
     }
 
     /// The opening handshake, that of TLS included.
-    fn open(&mut self, at: usize, feed: &mut Feed, shared: &mut Shared) -> Result<Turn, End> {
-        let Stage::Dialing(socket, handshake) = &mut self.stage else {
+    fn open(
+        &mut self,
+        seat: usize,
+        id: usize,
+        feed: &mut Feed,
+        shared: &mut Shared,
+    ) -> Result<Turn, End> {
+        let Seat::Dialing(socket, handshake) = &mut self.seats[seat] else {
             return Ok(Turn::Again);
         };
         let failed = loop {
@@ -207,8 +306,8 @@ impl Line {
                 },
             }
         };
-        let stage = mem::replace(&mut self.stage, Stage::GivenUp);
-        let Stage::Dialing(socket, handshake) = stage else {
+        let Seat::Dialing(socket, handshake) = mem::replace(&mut self.seats[seat], Seat::Free)
+        else {
             return Ok(Turn::Again);
         };
         if let Some(error) = failed {
@@ -218,23 +317,28 @@ impl Line {
             }));
         }
         let conn = handshake.into_connection().map_err(|error| End::Failed(error.into()))?;
-        let (line, since) = (feed.open(), shared.now());
+        let (line, since) = (Some(feed.open()), shared.now());
         let mut open =
             Open { socket, conn, line, since, arrived: None, read: since, useful: false };
         open.say("subscribe", feed); // before the snapshot, so that there is no hole in between
-        let turn = open.turn(at, feed, shared);
-        self.stage = Stage::Open(open);
+        self.seats[seat] = Seat::Open(open);
         self.opened += 1;
-        turn
+        if let Some(old) = self.rotation.opened(seat, since) {
+            self.retire(old, id - seat + old, feed, since);
+        }
+        Ok(Turn::Again)
     }
 
-    fn end(&mut self, at: usize, end: End, feed: &mut Feed, shared: &Shared) -> Turn {
-        let now = shared.now();
-        if let Stage::Open(open) = mem::replace(&mut self.stage, Stage::GivenUp) {
+    fn end(&mut self, seat: usize, id: usize, end: End, feed: &mut Feed, now: Time) {
+        let _ = self.rotation.ended(|&ended| ended == seat);
+        if let Seat::Open(open) = mem::replace(&mut self.seats[seat], Seat::Free) {
             if open.useful {
                 self.backoff.proved_useful();
             }
-            feed.close(open.line, at, now);
+            let Some(line) = open.line else {
+                return; // by us
+            };
+            feed.close(line, id, now);
         }
         let delay = match &end {
             End::Closed(code) => self.backoff.after_close(*code),
@@ -246,11 +350,7 @@ impl Line {
             End::Failed(error) => error.to_string(),
             End::Foreign(foreign) => foreign.to_string(),
         });
-        let Some(delay) = delay else {
-            return Turn::Wait(None);
-        };
-        self.stage = Stage::Waiting(now + delay);
-        Turn::Wait(Some(now + delay))
+        self.dials = delay.map(|delay| now + delay);
     }
 }
 
@@ -262,7 +362,7 @@ impl Open {
 
     fn turn(&mut self, at: usize, feed: &mut Feed, shared: &mut Shared) -> Result<Turn, End> {
         self.conn.sender_mut().lend(mem::take(&mut shared.output));
-        if feed.asks(at) {
+        if self.line.is_some() && feed.asks(at) {
             self.say("snapshot", feed);
         }
         let turn = self.serve(feed, shared);
@@ -329,8 +429,11 @@ impl Open {
             let Some(message) = self.conn.receiver().message() else {
                 continue;
             };
+            let Some(line) = &self.line else {
+                continue;
+            };
             let begin = shared.now();
-            let is_next = feed.take(&self.line, message.as_bytes(), begin).map_err(End::Foreign)?;
+            let is_next = feed.take(line, message.as_bytes(), begin).map_err(End::Foreign)?;
             self.useful = begin - self.since > PROVEN;
             if is_next {
                 let done = shared.now();

@@ -24,7 +24,11 @@
 mod options;
 
 use feed_handler::{
-    BoxError, Plan, exchange, exchange::Exchange, handler::Handler, measure, page::Page,
+    BoxError, exchange,
+    exchange::Exchange,
+    handler::{Handler, Rules},
+    measure,
+    page::Page,
     report::Report,
 };
 use options::{Mode, Options, What};
@@ -83,7 +87,11 @@ fn run(options: &Options) -> Result<bool, BoxError> {
     let (mut handler, exchange) = if options.connect.is_empty() {
         let exchange = Exchange::start(options.plan)?;
         (
-            Handler::new(&exchange.subscriptions(), exchange::trusting(exchange.root())?)?,
+            Handler::new(
+                &exchange.subscriptions(),
+                exchange.rules(),
+                exchange::trusting(exchange.root())?,
+            )?,
             Some(exchange),
         )
     } else {
@@ -91,8 +99,8 @@ fn run(options: &Options) -> Result<bool, BoxError> {
             Some(root) => exchange::trusting(&fs::read_to_string(root)?)?,
             None => tickwire::tls::platform_config()?,
         };
-        let Plan { feeds, .. } = options.plan;
-        (Handler::new(&exchange::subscriptions(feeds, &options.connect), tls)?, None)
+        let feeds = exchange::subscriptions(options.plan.feeds, &options.connect);
+        (Handler::new(&feeds, Rules::of(&options.plan), tls)?, None)
     };
     let mut page = options.page.map(Page::serve).transpose()?;
     if let Some(page) = &page {

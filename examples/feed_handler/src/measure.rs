@@ -23,7 +23,16 @@ const WARM: Duration = Duration::from_millis(300);
 const LENGTH: Duration = Duration::from_millis(700);
 
 fn plan(feeds: usize, pace: Pace) -> Plan {
-    Plan { feeds, lines: 1, rate: RATE, pace, late: Duration::ZERO, cut_every: None }
+    Plan {
+        feeds,
+        lines: 1,
+        rate: RATE,
+        pace,
+        late: Duration::ZERO,
+        cut_every: None,
+        life: None,
+        silence: None,
+    }
 }
 
 /// Processor time of this thread.
@@ -41,7 +50,7 @@ fn warm(exchange: &Exchange, others: Option<&Misbehaving>) -> Result<Handler, Bo
         let other = |url: &String| Subscription { feed: 0, lines: vec![url.clone()] };
         subscriptions.extend(others.urls.iter().map(other));
     }
-    let mut handler = Handler::new(&subscriptions, trusting(&roots)?)?;
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), trusting(&roots)?)?;
     let good = subscriptions.len() - others.map_or(0, |others| others.urls.len());
     let patience = Instant::now() + Duration::from_secs(30);
     while handler.feeds().iter().take(good).any(|feed| feed.tally.delivered == 0) {

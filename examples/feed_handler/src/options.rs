@@ -20,10 +20,13 @@ Usage: feed_handler [OPTIONS]
   --page ADDR       a page that draws it, at ADDR (such as 127.0.0.1:8080): for the
                     loopback; for an open port see the example `bounded`
 
-Of its own exchange:
+Of its own exchange; the last two also of the other:
   --lines N         lines of each feed (2)
   --rate N          ticks a second, of all feeds together (10000)
   --cut-every S     how often each connection is cut (2); 0: never
+  --life S          the age at which each connection is cut; the handler replaces it before
+  --silence S       how long nothing may be said on a connection (30); the handler says
+                    `ping` before
 
 Figures, in place of all that, on a machine that does nothing else:
   --measure WHAT    even: 200 feeds beside one at 20,000 messages a second; bursts: of all
@@ -78,6 +81,8 @@ impl Options {
                 pace: Pace::Timer,
                 late: Duration::from_millis(4),
                 cut_every: Some(Duration::from_secs(2)),
+                life: None,
+                silence: Some(Duration::from_secs(30)),
             },
         };
         while let Some(arg) = parser.next()? {
@@ -90,6 +95,8 @@ impl Options {
                     let every = seconds("cut-every", &mut parser)?;
                     plan.cut_every = Some(every).filter(|every| !every.is_zero());
                 }
+                Long("life") => plan.life = Some(seconds("life", &mut parser)?),
+                Long("silence") => plan.silence = Some(seconds("silence", &mut parser)?),
                 Long("seconds") => options.seconds = seconds("seconds", &mut parser)?,
                 Long("connect") => options.connect.push(parser.value()?.string()?),
                 Long("root") => options.root = Some(parser.value()?.into()),

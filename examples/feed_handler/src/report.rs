@@ -16,6 +16,8 @@ pub struct Report {
     pub failed: Vec<String>,
     /// How many connections were opened, those that were dialed again included.
     pub opened: u64,
+    /// How many of them were replaced before their time.
+    pub replaced: u64,
     /// How many the exchange has cut, which it says if it is ours: then books were compared too.
     pub cuts: Option<u64>,
     stages: String,
@@ -55,12 +57,22 @@ impl Report {
         let sum = |of: fn(&Tally) -> u64| handler.feeds().iter().map(|feed| of(&feed.tally)).sum();
         let (delivered, duplicates) = (sum(|tally| tally.delivered), sum(|tally| tally.duplicates));
         let opened = handler.lines().iter().map(|line| line.opened).sum();
+        let replaced = handler.lines().iter().map(|line| line.replaced).sum();
         let cuts = exchange.map(Exchange::cuts);
         let mut stages = String::new();
         for (name, stage) in handler.stages().each() {
             let _ = writeln!(stages, "{name:18}{}", Percentiles(stage));
         }
-        Self { feeds: handler.feeds().len(), delivered, duplicates, failed, opened, cuts, stages }
+        Self {
+            feeds: handler.feeds().len(),
+            delivered,
+            duplicates,
+            failed,
+            opened,
+            replaced,
+            cuts,
+            stages,
+        }
     }
 
     /// Whether nothing was lost.
@@ -71,12 +83,12 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { feeds, delivered, duplicates, failed, opened, cuts, stages } = self;
+        let Self { feeds, delivered, duplicates, failed, opened, replaced, cuts, stages } = self;
         writeln!(
             f,
             "{delivered} ticks delivered once and in order, {duplicates} dropped that another line had brought"
         )?;
-        write!(f, "{opened} connections opened")?;
+        write!(f, "{opened} connections opened, {replaced} replaced before their time")?;
         match cuts {
             Some(cuts) => writeln!(f, ", {cuts} cut by the exchange")?,
             None => writeln!(f)?,

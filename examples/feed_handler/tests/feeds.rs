@@ -3,7 +3,7 @@
 use feed_handler::{
     Pace, Plan,
     exchange::{Exchange, trusting},
-    handler::{Handler, Subscription},
+    handler::{Handler, Rules, Subscription},
     line::Line,
     misbehaving::{Manner, Misbehaving},
     page::Page,
@@ -36,6 +36,8 @@ fn plan(feeds: usize, rate: u32) -> Plan {
         pace: Pace::Timer,
         late: Duration::from_millis(4),
         cut_every: None,
+        life: None,
+        silence: None,
     }
 }
 
@@ -59,7 +61,7 @@ fn nothing_is_lost_though_each_connection_is_cut_again_and_again() {
     let cut_every = Some(Duration::from_secs(2));
     let exchange = Exchange::start(Plan { cut_every, ..plan(30, 6000) }).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler = Handler::new(&exchange.subscriptions(), tls).expect("URLs");
+    let mut handler = Handler::new(&exchange.subscriptions(), exchange.rules(), tls).expect("URLs");
     let (mut closes, mut resets) = (false, false);
     follow(&mut handler, |handler| {
         for ended in handler.lines().iter().filter_map(|line| line.ended.as_deref()) {
@@ -89,7 +91,7 @@ fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
     let plan = Plan { lines: 1, cut_every, ..plan(4, 2000) };
     let exchange = Exchange::start(plan).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler = Handler::new(&exchange.subscriptions(), tls).expect("URLs");
+    let mut handler = Handler::new(&exchange.subscriptions(), exchange.rules(), tls).expect("URLs");
     follow(&mut handler, |_| exchange.cuts() >= 20);
     level(&mut handler, &exchange, 4);
     for feed in handler.feeds() {
@@ -98,6 +100,53 @@ fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
         assert!(exchange.is_same(feed));
     }
     assert!(!Report::new(&mut handler, Some(&exchange)).is_sound());
+}
+
+#[test]
+fn a_line_is_replaced_before_its_time_and_loses_nothing_though_it_is_the_only_one() {
+    let _alone = alone();
+    let life = Some(Duration::from_secs(2));
+    let plan = Plan { lines: 1, life, ..plan(4, 2000) };
+    let exchange = Exchange::start(plan).expect("a port");
+    let tls = trusting(exchange.root()).expect("a certificate");
+    let subscriptions = exchange.subscriptions();
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), tls).expect("URLs");
+    follow(&mut handler, |handler| handler.lines().iter().all(|line| line.replaced >= 3));
+    level(&mut handler, &exchange, 4);
+    let report = Report::new(&mut handler, Some(&exchange));
+    assert!(report.is_sound(), "{report}");
+    for feed in handler.feeds() {
+        let tally = feed.tally;
+        assert_eq!((tally.lost, tally.wrong, tally.snapshots), (0, 0, 1), "{tally:?}");
+        assert!(tally.duplicates > 0, "for a while there are two connections");
+    }
+    assert_eq!((exchange.cuts(), &handler.lines()[0].ended), (0, &None));
+    // Without, it is cut.
+    let exchange = Exchange::start(plan).expect("a port");
+    let tls = trusting(exchange.root()).expect("a certificate");
+    let subscriptions = exchange.subscriptions();
+    let mut handler = Handler::new(&subscriptions, Rules::default(), tls).expect("URLs");
+    follow(&mut handler, |handler| handler.lines().iter().all(|line| line.opened >= 2));
+    assert!(exchange.cuts() >= 4);
+}
+
+#[test]
+fn an_exchange_that_wants_to_hear_something_hears_it() {
+    let _alone = alone();
+    let silence = Some(Duration::from_secs(1));
+    let exchange = Exchange::start(Plan { silence, ..plan(3, 600) }).expect("a port");
+    let tls = trusting(exchange.root()).expect("a certificate");
+    let subscriptions = exchange.subscriptions();
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), tls).expect("URLs");
+    let until = Instant::now() + Duration::from_secs(3);
+    follow(&mut handler, |_| Instant::now() > until);
+    assert_eq!(exchange.cuts(), 0);
+    assert!(handler.lines().iter().all(|line| line.opened == 1));
+    // Without, it ends the connection.
+    let tls = trusting(exchange.root()).expect("a certificate");
+    let mut handler = Handler::new(&subscriptions, Rules::default(), tls).expect("URLs");
+    follow(&mut handler, |handler| handler.lines().iter().all(|line| line.ended.is_some()));
+    assert!(handler.lines().iter().all(|line| line.ended.as_deref() == Some("closed with 1008")));
 }
 
 /// How many messages are taken of a line in one round at most: of two reads.
@@ -114,7 +163,7 @@ fn feeds_that_are_no_use_delay_no_other() {
     for url in &bad.urls {
         subscriptions.push(Subscription { feed: 0, lines: vec![url.clone()] });
     }
-    let mut handler = Handler::new(&subscriptions, tls).expect("URLs");
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), tls).expect("URLs");
     let at = |manner| Manner::ALL.iter().position(|&other| other == manner).unwrap();
     let zombie = at(Manner::Zombie);
     let (mut most, mut before) = (0, 0);
@@ -151,7 +200,7 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
     let stranger = Exchange::start(plan(2, 600)).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
     let subscriptions = [exchange.subscriptions(), stranger.subscriptions()].concat();
-    let mut handler = Handler::new(&subscriptions, tls).expect("URLs");
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), tls).expect("URLs");
     follow(&mut handler, |handler| {
         handler.feeds()[..3].iter().all(|feed| feed.tally.delivered > 300)
     });
@@ -171,7 +220,7 @@ fn an_exchange_that_is_gone_is_a_failure_though_no_tick_is_missing() {
     let _alone = alone();
     let exchange = Exchange::start(plan(2, 600)).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler = Handler::new(&exchange.subscriptions(), tls).expect("URLs");
+    let mut handler = Handler::new(&exchange.subscriptions(), exchange.rules(), tls).expect("URLs");
     follow(&mut handler, |handler| handler.feeds().iter().all(|feed| feed.tally.delivered > 100));
     assert!(Report::new(&mut handler, None).is_sound());
     drop(exchange);
@@ -186,7 +235,7 @@ fn a_page_draws_it() {
     let _alone = alone();
     let exchange = Exchange::start(plan(5, 1000)).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler = Handler::new(&exchange.subscriptions(), tls).expect("URLs");
+    let mut handler = Handler::new(&exchange.subscriptions(), exchange.rules(), tls).expect("URLs");
     let mut page = Page::serve(([127, 0, 0, 1], 0).into()).expect("a port");
     follow(&mut handler, |handler| {
         handler.lines().iter().all(|line| line.is_open())
