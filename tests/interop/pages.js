@@ -4,6 +4,7 @@
 //   node pages.js MARKET_FEED GAME [FOLDER]
 const { chromium } = require("playwright-core");
 const { spawn } = require("node:child_process");
+const { readFileSync } = require("node:fs");
 const { createInterface } = require("node:readline");
 
 const [marketFeed, game, pictures] = process.argv.slice(2);
@@ -88,6 +89,81 @@ async function schemes(page, canvas) {
     seen.push(bright(await background(page)));
   }
   same("bright, by scheme", seen, [true, false]);
+}
+
+// The page's estimate of the server's clock, over simulated time: ms by our clock, which the server's is ahead of.
+function simulate(Clocks, ahead, drift, seconds, ways) {
+  const clocks = new Clocks(), shown = [];
+  for (let at = 0, due = 0; at < seconds * 1000; at += 100) {
+    if (at < due) continue;
+    due = at + (clocks.sure ? 1000 : 250);
+    const [there, back] = ways(at), received = (at + there) * (1 + drift) + ahead;
+    const now = at + there + back;
+    clocks.heard(at, now, received, received + .01);
+    if (clocks.sure) shown.push({ now, wrong: Math.abs(clocks.offset - ahead - drift * now), error: clocks.error(now) });
+  }
+  return shown;
+}
+
+// Whether it was never sure and further off than it said, nor than `most`; and sure within `by` ms.
+function believe(name, shown, most, by) {
+  if (!(shown[0]?.now <= by)) throw new Error(`${name}: sure ${shown[0] ? "after " + shown[0].now + " ms" : "never"}`);
+  const worst = Math.max(...shown.map(({ wrong }) => wrong)), lied = shown.find(({ wrong, error }) => wrong > error + .02);
+  if (lied || worst > most) throw new Error(`${name}: off by ${worst} ms, ${lied ? "and said " + lied.error : "at most " + most}`);
+}
+
+async function checkClocks() {
+  const who = "market_feed, clocks: ", html = readFileSync(__dirname + "/../../examples/market_feed/page.html", "utf8");
+  const Clocks = new Function(/^class Clocks [^]*?^}/m.exec(html)[0] + " return Clocks;")();
+  let state = 1;
+  const random = () => (state = (state * 48271) % 2147483647) / 2147483647, quick = () => .1 + random() * .3;
+  await check(who + "a quiet page is sure in four seconds", () => {
+    for (const ahead of [-5e11, 0, 17]) believe(`ahead by ${ahead}`, simulate(Clocks, ahead, 0, 60, () => [quick(), quick()]), .4, 4000);
+  });
+  for (const busy of [1, 3, 10]) {
+    await check(who + `the first ${busy} s, in which answers wait for a busy page, are not believed`, () => {
+      // What arrives waits for the page's script, which is done with all that at the end, or works it off slowly.
+      const once = (at) => [quick(), at < busy * 1000 ? busy * 1000 - at + quick() : quick()];
+      const slowly = (at) => [quick(), Math.max(0, 1400 * (1 - at / busy / 1000)) + quick()];
+      const steady = (at) => [quick(), at < busy * 1000 ? 1400 + 100 * random() : quick()];
+      Object.entries({ once, slowly, steady }).forEach(([name, ways]) =>
+        believe(name, simulate(Clocks, 1e9, 0, 90, ways), 2, busy * 1000 + 6000));
+    });
+  }
+  await check(who + "a page that is often busy, a long way, and clocks that drift", () => {
+    believe("often", simulate(Clocks, 0, 0, 120, () => [quick(), random() < .7 ? 500 * random() : quick()]), 10, 20_000);
+    believe("long", simulate(Clocks, 0, 0, 120, () => [40 + 5 * random(), 40 + 5 * random()]), 4, 5000);
+    believe("drift", simulate(Clocks, 0, 50e-6, 3600, () => [quick(), quick()]), 1, 4000);
+  });
+}
+
+async function checkSlowly(browser) {
+  await check("market_feed: while a slow machine is busy the latency is being measured, and is never what it was not", async () => {
+    const server = await serve(marketFeed, "127.0.0.1:0", "--rate", "1000"), context = await browser.newContext(DESK);
+    const page = await context.newPage();
+    page.setDefaultTimeout(PATIENCE);
+    await page.addInitScript(() => { // nearly all of the time, for four seconds
+      const spin = () => {
+        const began = performance.now();
+        while (performance.now() - began < 950);
+        if (began < 4000) setTimeout(spin, 50);
+      };
+      addEventListener("DOMContentLoaded", () => {
+        setTimeout(spin);
+        window.shown = [];
+        const node = document.querySelector("#oneway");
+        new MutationObserver(() => shown.push(node.textContent)).observe(node, { childList: true });
+      });
+    });
+    await page.goto(`http://${server.address}/`);
+    await page.waitForFunction(() => shown.filter((text) => /^(< )?[\d.]+ .s$/.test(text)).length > 12);
+    const shown = await page.evaluate(() => shown), figures = shown.filter((text) => /\d/.test(text));
+    same("at first", shown.find((text) => text !== "–"), "measuring");
+    const ms = figures.map((text) => parseFloat(text.replace("< ", "")) / (text.endsWith("µs") ? 1000 : 1));
+    if (Math.max(...ms) > 250) throw new Error("shown: " + figures.join(", "));
+    await context.close();
+    await server.stop("SIGKILL");
+  });
 }
 
 async function checkFeed(browser, adapter) {
@@ -292,6 +368,8 @@ async function takePictures(browser) {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args });
   try {
     if (pictures) return await takePictures(browser);
+    await checkClocks();
+    await checkSlowly(browser);
     for (const adapter of ["tokio", "blocking"]) await checkFeed(browser, adapter);
     await checkGame(browser);
   } finally {
