@@ -1,13 +1,14 @@
 // Checks of the pages that examples serve, driven in Chromium by playwright-core: prints a line, ok or
 // FAIL, for each. With a folder, puts pictures of them there.
 //
-//   node pages.js MARKET_FEED GAME [FOLDER]
+//   node pages.js MARKET_FEED GAME TOKENS [FOLDER]
 const { chromium } = require("playwright-core");
 const { spawn } = require("node:child_process");
 const { readFileSync } = require("node:fs");
+const net = require("node:net");
 const { createInterface } = require("node:readline");
 
-const [marketFeed, game, pictures] = process.argv.slice(2);
+const [marketFeed, game, tokens, pictures] = process.argv.slice(2);
 const DESK = { viewport: { width: 1280, height: 800 } };
 const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 const PATIENCE = 40_000; // ms, for anything that has to happen
@@ -325,6 +326,82 @@ async function checkGame(browser) {
   await server.stop("SIGKILL");
 }
 
+// A way to `address` on which each connection is cut, whatever it is doing, until `cuts` were.
+async function cutter(address, cuts) {
+  const [host, port] = address.split(":");
+  const proxy = net.createServer((near) => {
+    const far = net.connect(+port, host);
+    for (const [one, other] of [[near, far], [far, near]]) one.on("error", () => {}).on("close", () => other.destroy()).pipe(other);
+    near.once("data", (head) => /upgrade: websocket/i.test(head) && cuts-- > 0 &&
+      setTimeout(() => near.destroy(), 100 * Math.random()));
+  });
+  await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  return { address: "127.0.0.1:" + proxy.address().port, stop: () => proxy.close() };
+}
+
+const status = (page, pattern) => page.waitForFunction((pattern) => new RegExp(pattern).test(document.querySelector("p").textContent), pattern);
+const asked = async (page, prompt) => (await page.fill("input", prompt), page.click("button"));
+const text = (page) => page.textContent("output");
+
+async function checkTokens(browser) {
+  const who = "tokens: ", server = await serve(tokens, "127.0.0.1:0"), PROMPT = "249";
+  const { page, complaints, close } = await open(browser, server.address, PHONE);
+  let whole;
+  await check(who + "an answer comes token by token", async () => {
+    await page.evaluate(() => {
+      window.seen = [];
+      new MutationObserver(() => seen.push(answer.have)).observe(document.querySelector("output"), { childList: true });
+    });
+    await asked(page, PROMPT);
+    await status(page, "^end \\d+ complete$");
+    whole = await text(page);
+    const { seen, have } = await page.evaluate(() => ({ seen, have: answer.have }));
+    if (!(seen.length > 30 && have >= 200)) throw new Error(`${have} tokens in ${seen.length} pieces`);
+  });
+  await check(who + "a stop ends it within a burst", async () => {
+    await asked(page, PROMPT);
+    await page.waitForFunction(() => answer.have > 40);
+    const before = await page.evaluate(() => (document.querySelector("button").click(), answer.have));
+    await status(page, "^end \\d+ stopped$");
+    const after = await page.evaluate(() => answer.have), part = await text(page);
+    if (!(after < before + 20 && whole.startsWith(part) && part.length < whole.length)) throw new Error(`stopped at ${before}, ended at ${after}`);
+  });
+  await check(who + "a page that is busy holds the model up, and misses nothing", async () => {
+    await asked(page, PROMPT);
+    await page.waitForFunction(() => answer.have > 10);
+    const ahead = await page.evaluate(async () => {
+      const began = performance.now(), last = setInterval(() => {});
+      while (performance.now() - began < 4000);
+      for (let id = 1; id <= last; id++) clearInterval(id); // nor does it say for a while what it has
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      return answer.have - told;
+    });
+    same("ahead of what it said", ahead, 64);
+    await page.evaluate(() => setInterval(() => answer.have > told && ws.send("have " + (told = answer.have)), 50));
+    await status(page, "^end \\d+ complete$");
+    same("the answer", await text(page), whole);
+  });
+  await check(who + "no complaints", () => same("complaints", complaints, []));
+  await check(who + "fits a phone", async () => same("without scrolling sideways", await fits(page), true));
+  await close();
+  await check(who + "over connections that are cut nothing is lost and nothing comes twice", async () => {
+    const way = await cutter(server.address, 12), { page, close } = await open(browser, way.address, DESK);
+    await asked(page, PROMPT);
+    await status(page, "^end \\d+ complete$");
+    same("the answer", await text(page), whole);
+    const cuts = await page.evaluate(() => cuts);
+    if (cuts < 3) throw new Error(`only ${cuts} cuts`);
+    // Also a stop that was said while there was no connection.
+    await asked(page, PROMPT);
+    await page.waitForFunction(() => answer.have > 10);
+    await page.evaluate(() => (ws?.close(), document.querySelector("button").click()));
+    await status(page, "^end \\d+ stopped$");
+    await close();
+    way.stop();
+  });
+  await server.stop("SIGKILL");
+}
+
 // For the README: a desk by day, a phone by night.
 async function takePictures(browser) {
   const kinds = [["desk", { ...DESK, colorScheme: "light" }], ["phone", { ...PHONE, colorScheme: "dark" }]];
@@ -372,6 +449,7 @@ async function takePictures(browser) {
     await checkSlowly(browser);
     for (const adapter of ["tokio", "blocking"]) await checkFeed(browser, adapter);
     await checkGame(browser);
+    await checkTokens(browser);
   } finally {
     await browser.close();
     for (const child of servers) child.kill("SIGKILL");
