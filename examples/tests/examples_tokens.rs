@@ -11,8 +11,6 @@ mod bounded;
 mod cutter;
 #[path = "../tokens/model.rs"]
 mod model;
-#[path = "../market_feed/page.rs"]
-mod page;
 
 use answers::{AHEAD, Answers};
 use bounded::bounded;
@@ -22,8 +20,6 @@ use tickwire::{
     tokio::{MaybeTls, WebSocket, connect},
 };
 use tokio::{net::TcpListener, time::timeout};
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 async fn start() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

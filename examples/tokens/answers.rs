@@ -7,7 +7,8 @@
 //!                    <-  FROM TO TEXT: the tokens there are, in one piece
 //!                    <-  end COUNT WHY, or: error WHY
 //! ```
-use crate::{BoxError, model, page};
+use crate::model;
+use market_feed::{BoxError, page};
 use std::{
     collections::HashMap,
     future::pending,

@@ -9,13 +9,9 @@
 //! loopback. See the example `bounded`.
 mod answers;
 mod model;
-#[path = "../market_feed/page.rs"]
-mod page;
 
-use std::error::Error;
+use market_feed::BoxError;
 use tokio::net::TcpListener;
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
