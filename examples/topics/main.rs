@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `topics.rs` is what a program needs. Nothing bounds how many peers come: for the loopback. See the
-//! example `bounded`. Over several processes: the package `redis_fanout`.
+//! example `bounded`. Over several processes: the package `fan_out_bus`.
 mod topics;
 
 use std::{error::Error, sync::Arc, time::Duration};

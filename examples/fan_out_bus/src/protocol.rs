@@ -1,24 +1,31 @@
-//! The words: what clients ask for, what they are told, and what passes through Redis.
+//! The words: what clients ask for, what they are told, and what passes through the broker.
 //!
 //! ```text
 //! client -> server    sub CHANNEL
+//!                     sub CHANNEL LOG AT               what was published behind AT, and on
 //!                     unsub CHANNEL
 //!                     pub CHANNEL PAYLOAD
 //! server -> client    subscribed CHANNEL               from here on nothing is missed untold
 //!                     unsubscribed CHANNEL
-//!                     published CHANNEL SEQ            Redis has it
+//!                     subscribed CHANNEL LOG AT        the same, behind AT of the broker's log
+//!                     published CHANNEL SEQ            the broker has it
 //!                     message CHANNEL FROM SEQ NANOS PAYLOAD
-//!                     stale CHANNEL                    Redis is lost: nothing comes
-//!                     gap CHANNEL ?                    it is back, who knows what is missing
+//!                     entry CHANNEL AT FROM SEQ NANOS PAYLOAD    number AT of the broker's log
+//!                     stale CHANNEL                    the broker is lost: nothing comes
+//!                     gap CHANNEL ?                    who knows what is missing
 //!                     gap CHANNEL N                    so many messages of a publisher are missing
 //!                     error REASON
-//! through Redis       tw1 FROM SEQ NANOS PAYLOAD       on the channel PREFIX + CHANNEL
+//! through the broker  tw1 FROM SEQ NANOS PAYLOAD       on the channel PREFIX + CHANNEL
 //! ```
 //!
 //! FROM names a publisher, SEQ counts its messages on the channel from 1, NANOS is when it published,
 //! in ns since 1970. What somebody else has put on the channel, such as `redis-cli publish`, comes
 //! with `- 0 0`: in order, but nobody can tell whether one is missing. Messages are text, and those
 //! whose payload is not UTF-8 are binary; a client may send either.
+//!
+//! With a log each message has its number there, AT, which goes up, though not by one: the log has
+//! other channels too. A client keeps LOG and the last AT it has seen, and hands both in wherever it
+//! connects next. LOG is another for each log that was made: numbers of an earlier one mean nothing.
 use std::{fmt, str};
 use tickwire::{Message, Prepared};
 
@@ -31,7 +38,8 @@ const MAX_FROM: usize = 32;
 /// What a client wants.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wish<'a> {
-    Sub(&'a str),
+    /// From a place of the log on, if there is one.
+    Sub(&'a str, Option<Place>),
     Unsub(&'a str),
     Pub(&'a str, &'a [u8]),
 }
@@ -46,7 +54,9 @@ pub enum BadWish {
 impl fmt::Display for BadWish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Word => f.write_str("expected: sub CHANNEL, unsub CHANNEL, pub CHANNEL PAYLOAD"),
+            Self::Word => {
+                f.write_str("expected: sub CHANNEL [LOG AT], unsub CHANNEL, pub CHANNEL PAYLOAD")
+            }
             Self::Channel => {
                 write!(f, "a channel is 1 to {MAX_CHANNEL} visible ASCII characters")
             }
@@ -58,7 +68,10 @@ impl<'a> Wish<'a> {
     pub fn parse(message: &'a [u8]) -> Result<Self, BadWish> {
         let (word, rest) = cut(message).ok_or(BadWish::Word)?;
         match word {
-            b"sub" => channel(rest).map(Self::Sub),
+            b"sub" => match resumed(rest) {
+                Some((name, place)) => Ok(Self::Sub(channel(name)?, Some(place))),
+                None => Ok(Self::Sub(channel(rest)?, None)),
+            },
             b"unsub" => channel(rest).map(Self::Unsub),
             b"pub" => {
                 let (name, payload) = cut(rest).ok_or(BadWish::Word)?;
@@ -76,7 +89,22 @@ pub fn channel(name: &[u8]) -> Result<&str, BadWish> {
     str::from_utf8(name).ok().filter(|_| visible && fits).ok_or(BadWish::Channel)
 }
 
-/// What came through Redis.
+/// A place in a broker's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which log: when it was made, in ns since 1970.
+    pub log: u64,
+    /// The number of a message there; they begin with 1.
+    pub at: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.log, self.at)
+    }
+}
+
+/// What came through the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
     pub from: &'a str,
@@ -109,10 +137,14 @@ impl<'a> Envelope<'a> {
         bytes
     }
 
-    /// As all subscribers of the channel are told: encoded once.
-    pub fn prepare(&self, channel: &str) -> Prepared {
+    /// As all subscribers of the channel are told: encoded once. `at`: its number in the log.
+    pub fn prepare(&self, channel: &str, at: Option<u64>) -> Prepared {
         let Self { from, seq, nanos, payload } = self;
-        let mut bytes = format!("message {channel} {from} {seq} {nanos} ").into_bytes();
+        let mut bytes = match at {
+            Some(at) => format!("entry {channel} {at} {from} {seq} {nanos} "),
+            None => format!("message {channel} {from} {seq} {nanos} "),
+        }
+        .into_bytes();
         bytes.extend_from_slice(payload);
         match str::from_utf8(&bytes) {
             Ok(text) => Prepared::new(text),
@@ -122,16 +154,30 @@ impl<'a> Envelope<'a> {
 }
 
 /// What a subscriber reads: the opposite of [`Envelope::prepare`].
-pub fn delivered(message: &[u8]) -> Option<(&str, Envelope<'_>)> {
-    let (name, rest) = cut(message.strip_prefix(b"message ")?)?;
+pub fn delivered(message: &[u8]) -> Option<(&str, Option<u64>, Envelope<'_>)> {
+    let (word, rest) = cut(message)?;
+    let (name, rest) = cut(rest)?;
+    let (at, rest) = match word {
+        b"message" => (None, rest),
+        b"entry" => cut(rest).map(|(at, rest)| (number(at), rest))?,
+        _ => return None,
+    };
     let (from, rest) = cut(rest)?;
     let (seq, rest) = cut(rest)?;
     let (nanos, payload) = cut(rest)?;
     let from = str::from_utf8(from).ok()?;
     Some((
         channel(name).ok()?,
+        at,
         Envelope { from, seq: number(seq)?, nanos: number(nanos)?, payload },
     ))
+}
+
+/// CHANNEL LOG AT
+pub fn resumed(text: &[u8]) -> Option<(&[u8], Place)> {
+    let (name, rest) = cut(text)?;
+    let (log, at) = cut(rest)?;
+    Some((name, Place { log: number(log)?, at: number(at)? }))
 }
 
 /// What is before the first blank, and what is behind it.
@@ -151,7 +197,9 @@ mod tests {
 
     #[test]
     fn wishes_are_read() {
-        assert_eq!(Wish::parse(b"sub EURUSD"), Ok(Wish::Sub("EURUSD")));
+        assert_eq!(Wish::parse(b"sub EURUSD"), Ok(Wish::Sub("EURUSD", None)));
+        let place = Some(Place { log: 1, at: 2 });
+        assert_eq!(Wish::parse(b"sub EURUSD 1 2"), Ok(Wish::Sub("EURUSD", place)));
         assert_eq!(Wish::parse(b"unsub EURUSD"), Ok(Wish::Unsub("EURUSD")));
         assert_eq!(Wish::parse(b"pub a  two \xff"), Ok(Wish::Pub("a", b" two \xff")));
         assert_eq!(Wish::parse(b"pub a "), Ok(Wish::Pub("a", b"")));
@@ -163,7 +211,16 @@ mod tests {
             assert_eq!(Wish::parse(bad), Err(BadWish::Word), "{bad:?}");
         }
         let long = [b"sub ".to_vec(), vec![b'x'; MAX_CHANNEL + 1]].concat();
-        for bad in [&b"sub "[..], b"sub a b", b"sub a\n", b"unsub \xc3\xa9", b"pub  x", &long] {
+        for bad in [
+            &b"sub "[..],
+            b"sub a b",
+            b"sub a 1 x",
+            b"sub a 1 2 3",
+            b"sub a\n",
+            b"unsub \xc3\xa9",
+            b"pub  x",
+            &long,
+        ] {
             assert_eq!(Wish::parse(bad), Err(BadWish::Channel), "{bad:?}");
         }
         assert!(Wish::parse(&long[..long.len() - 1]).is_ok());
@@ -174,10 +231,12 @@ mod tests {
         for payload in [&b"1.0842 "[..], b"", b"\xff\x00", b"tw1 a 1 2 nested"] {
             let envelope = Envelope { from: "f00d", seq: 7, nanos: 1 << 60, payload };
             assert_eq!(Envelope::open(&envelope.seal()), envelope);
-            let prepared = envelope.prepare("EURUSD");
-            assert_eq!(delivered(prepared.payload()), Some(("EURUSD", envelope)));
-            let text = str::from_utf8(payload).is_ok();
-            assert_eq!((prepared.frame()[0] == 0x81), text);
+            for at in [None, Some(9)] {
+                let prepared = envelope.prepare("EURUSD", at);
+                assert_eq!(delivered(prepared.payload()), Some(("EURUSD", at, envelope)));
+                let text = str::from_utf8(payload).is_ok();
+                assert_eq!((prepared.frame()[0] == 0x81), text);
+            }
         }
     }
 

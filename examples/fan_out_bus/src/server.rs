@@ -1,10 +1,12 @@
 //! The process: who connects, what they say, and a goodbye.
 use crate::{
     bus::{Bus, backoff},
+    follow::Follower,
     hub::{Hub, Subscriber, lock},
-    options::{Prefix, Serve},
+    options::Serve,
     protocol::Wish,
     publisher::Publisher,
+    replay::Replays,
     stats::{self, Lag},
 };
 use std::{
@@ -27,7 +29,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// The longest message of a client; Redis takes more.
+/// The longest message of a client; brokers take more.
 const MAX_MESSAGE: usize = 64 * 1024;
 
 /// So many messages of all clients together may wait to be published; of more their clients are told
@@ -62,12 +64,11 @@ struct Server {
 }
 
 /// Until a signal says to stop.
-pub async fn serve(redis: &str, prefix: Prefix, serve: Serve) -> Result<(), Box<dyn Error>> {
-    let client = redis::Client::open(redis)?;
+pub async fn serve<B: Bus>(bus: B, serve: Serve) -> Result<(), Box<dyn Error>> {
     let (hub, epoch) = (Arc::<Hub>::default(), Instant::now());
     let listener = listen(&serve.listen).await.map_err(|e| format!("{}: {e}", serve.listen))?;
-    let publisher = Publisher::new(client.clone(), prefix.clone())?;
-    let bus = Bus { client, prefix, hub: hub.clone(), epoch };
+    let publisher = Publisher::new(bus.clone())?;
+    let follower = Follower { bus: bus.clone(), hub: hub.clone(), epoch };
     let (jobs, waiting) = mpsc::channel(JOBS);
     let lag = if serve.stats { Some(Lag::new()?) } else { None };
     let config = Config::default()
@@ -80,13 +81,14 @@ pub async fn serve(redis: &str, prefix: Prefix, serve: Serve) -> Result<(), Box<
     let (until, stop) = watch::channel(());
     let showing = async {
         match &server.lag {
-            Some(lag) => stats::show(&server.hub, lag).await,
+            Some(lag) => stats::show(B::NAME, &server.hub, lag).await,
             None => std::future::pending().await,
         }
     };
     let mut sessions = JoinSet::new();
     select! {
-        () = bus.run(backoff()?) => {}
+        () = follower.run(backoff()?) => {}
+        ended = Replays::new(bus, &server.hub, epoch).run() => ended?,
         () = publish_all(waiting, publisher, epoch) => {}
         () = showing => {}
         () = accept_all(listener, &server, &stop, &mut sessions) => {}
@@ -130,7 +132,11 @@ async fn stop_asked() -> io::Result<()> {
 }
 
 /// Publishes what clients want published, what waits in one batch.
-async fn publish_all(mut jobs: mpsc::Receiver<Job>, mut publisher: Publisher, epoch: Instant) {
+async fn publish_all<B: Bus>(
+    mut jobs: mpsc::Receiver<Job>,
+    mut publisher: Publisher<B>,
+    epoch: Instant,
+) {
     let mut batch = Vec::new();
     let mut fails = false;
     while jobs.recv_many(&mut batch, JOBS).await > 0 {
@@ -234,19 +240,21 @@ impl Session<'_> {
         {
             lag.record(std::mem::take(&mut queue.oldest));
         }
+        drop(queue);
+        self.me.freed.notify_waiters();
     }
 
     /// Does what a client wants. Who may do so is for an application to say, here.
     fn heed(&mut self, message: &[u8]) {
         let (now, hub) = (self.now(), &self.server.hub);
         match Wish::parse(message) {
-            Ok(Wish::Sub(name)) => {
+            Ok(Wish::Sub(name, resume)) => {
                 let most = self.server.options.max_channels;
                 if self.channels.len() >= most && !self.channels.contains(name) {
                     return self.me.tell(now, &format!("error at most {most} channels"));
                 }
                 self.channels.insert(name.to_owned());
-                hub.sub(now, name, &self.me);
+                hub.sub(now, name, resume, &self.me);
             }
             Ok(Wish::Unsub(name)) => {
                 if self.channels.remove(name) {
@@ -278,5 +286,6 @@ impl Drop for Session<'_> {
         for name in &self.channels {
             self.server.hub.unsub(name, &self.me);
         }
+        self.me.freed.notify_waiters();
     }
 }

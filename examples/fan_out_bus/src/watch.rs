@@ -1,7 +1,7 @@
 //! Subscribers by the thousand, which check the order and measure the lag.
 use crate::{
     hub::lock,
-    protocol::delivered,
+    protocol::{Place, delivered, resumed},
     stats::{Lag, Percentiles},
 };
 use hdrhistogram::Histogram;
@@ -54,14 +54,17 @@ pub async fn watch(
     });
     let opening = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
-    for url in urls.iter().flat_map(|url| std::iter::repeat_n(url, subscribers)) {
-        let (url, channel) = (url.clone(), channel.to_owned());
+    for at in (0..urls.len()).flat_map(|at| std::iter::repeat_n(at, subscribers)) {
+        let (urls, channel) = (urls.to_vec(), channel.to_owned());
+        let (mut at, mut had) = (at, Had::default());
         let (seen, opening) = (seen.clone(), opening.clone());
         tasks.spawn(async move {
             let Ok(mut backoff) = Backoff::new() else { return };
             loop {
                 let began = Instant::now();
-                let ended = subscriber(&url, &channel, &seen, &opening).await;
+                let url = &urls[at % urls.len()];
+                at += 1; // the next time, elsewhere
+                let ended = subscriber(url, &channel, &mut had, &seen, &opening).await;
                 backoff.lived(began.elapsed());
                 let delay = match &ended {
                     Ok(code) => backoff.after_close(*code),
@@ -111,29 +114,50 @@ pub async fn watch(
     Ok(())
 }
 
+/// What one subscriber knows from one connection to the next.
+#[derive(Default)]
+struct Had {
+    place: Option<Place>,
+    /// The last number of each publisher.
+    last: HashMap<String, u64>,
+}
+
 /// One connection, to its end: the close code.
 async fn subscriber(
     url: &str,
     channel: &str,
+    Had { place, last }: &mut Had,
     seen: &Seen,
     opening: &tokio::sync::Semaphore,
 ) -> Result<u16, tickwire::Error> {
-    let place = opening.acquire().await;
+    let turn = opening.acquire().await;
     let mut ws = connect(url, &Config::default()).await?;
-    ws.send(&*format!("sub {channel}")).await?;
-    drop(place);
-    let mut last: HashMap<String, u64> = HashMap::new();
+    match place {
+        Some(place) => ws.send(&*format!("sub {channel} {place}")).await?,
+        None => {
+            last.clear(); // what is missing is no surprise
+            ws.send(&*format!("sub {channel}")).await?;
+        }
+    }
+    drop(turn);
     let mut counted = Counted(seen, false);
     while let Some(message) = ws.recv().await? {
-        let Some((_, envelope)) = delivered(message.as_bytes()) else {
+        let Some((_, at, envelope)) = delivered(message.as_bytes()) else {
             match message.as_text().and_then(|text| text.split(' ').next()) {
-                Some("subscribed") => counted.subscribed(),
+                Some("subscribed") => {
+                    counted.subscribed();
+                    let began = message.as_bytes().strip_prefix(b"subscribed ");
+                    *place = began.and_then(resumed).map(|(_, place)| place);
+                }
                 Some("stale") => _ = seen.stale.fetch_add(1, Relaxed),
                 _ => {}
             }
             continue;
         };
         seen.received.fetch_add(1, Relaxed);
+        if let (Some(at), Some(place)) = (at, &mut *place) {
+            place.at = at;
+        }
         if envelope.seq == 0 {
             continue;
         }

@@ -1,18 +1,29 @@
 //! What can be said on the command line.
-use crate::protocol;
+use crate::{
+    bus::Failure,
+    over_jetstream::{JetStream, Keep},
+    over_nats::Nats,
+    over_redis::Redis,
+    protocol,
+};
 use lexopt::{Arg, Parser, ValueExt};
-use std::{error::Error, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{fmt::Write, ops::RangeInclusive, sync::Arc, time::Duration};
 use tickwire::{CloseCode, TooSlow};
 
 pub const HELP: &str = "\
-WebSocket fan-out over Redis Pub/Sub: any number of these processes, publishers anywhere.
+WebSocket fan-out over Redis, NATS or JetStream: any number of these processes, publishers anywhere.
 
-Usage: redis_fanout [OPTION]...                     serves subscribers
-       redis_fanout publish CHANNEL [OPTION]...     each line of standard input, or --count
-       redis_fanout watch CHANNEL URL... [OPTION]...  subscribes at each server, shows rate and lag
+Usage: fan_out_bus [OPTION]...                     serves subscribers
+       fan_out_bus publish CHANNEL [OPTION]...     each line of standard input, or --count
+       fan_out_bus watch CHANNEL URL... [OPTION]...  subscribes at each server, shows rate and lag
 
-  --redis URL           [redis://127.0.0.1:6379]
-  --prefix TEXT         before each channel's name at Redis [feed:]
+  --bus URL             redis://HOST:PORT, nats://HOST:PORT, or for NATS' log
+                        jetstream://HOST:PORT [redis://127.0.0.1:6379]
+  --prefix TEXT         before each channel's name there [feed: at Redis, feed. at NATS]
+with a log, when its stream does not exist yet:
+  --keep SECONDS        what is older is deleted [3600]
+  --keep-bytes N        so is the oldest of more [1073741824]
+  --replicas N          on so many brokers of a cluster [1]
 serving:
   --listen ADDR         with port 0 on any free port [127.0.0.1:9004]
   --stats               a line each second: rates, lag, gaps
@@ -30,8 +41,8 @@ watch:
   --seconds N           then sum up [until interrupted]
 ";
 
-/// Goes before each channel's name at Redis, so that clients can ask for nothing else there: not
-/// for another application's channels, nor for `__keyspace@0__:*`.
+/// Goes before each channel's name at the broker, so that clients can ask for nothing else there: not
+/// for another application's channels, nor for `__keyspace@0__:*` or `$JS.API.>`.
 #[derive(Clone)]
 pub struct Prefix(Arc<str>);
 
@@ -40,16 +51,66 @@ impl Prefix {
         Self(prefix.into())
     }
 
+    /// For Redis.
     pub fn of(&self, channel: &str) -> String {
         format!("{}{channel}", self.0)
     }
 
-    pub fn all(&self, channels: &[Arc<str>]) -> Vec<String> {
-        channels.iter().map(|channel| self.of(channel)).collect()
-    }
-
     pub fn strip<'a>(&self, name: &'a str) -> Option<&'a str> {
         name.strip_prefix(&*self.0)
+    }
+
+    /// For NATS: one token, whatever it is called. Dots and wildcards mean something there.
+    pub fn subject(&self, channel: &str) -> String {
+        let mut subject = self.0.to_string();
+        for byte in channel.bytes() {
+            match byte {
+                b'.' | b'*' | b'>' | b'%' => _ = write!(subject, "%{byte:02X}"),
+                _ => subject.push(char::from(byte)),
+            }
+        }
+        subject
+    }
+
+    /// Of all channels.
+    pub fn all_subjects(&self) -> String {
+        format!("{}*", self.0)
+    }
+
+    /// The stream that keeps them: nobody else's has the same name.
+    pub fn stream(&self) -> String {
+        self.0.trim_end_matches('.').replace('.', "_")
+    }
+}
+
+/// Which broker.
+pub enum Broker {
+    Redis(Redis),
+    Nats(Nats),
+    JetStream(JetStream),
+}
+
+impl Broker {
+    fn new(url: &str, prefix: Option<&str>, keep: Keep) -> Result<Self, Failure> {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(format!("--bus {url}: see --help").into());
+        };
+        if scheme.starts_with("redis") {
+            let prefix = Prefix::new(prefix.unwrap_or("feed:"));
+            return Ok(Self::Redis(Redis::new(url, prefix)?));
+        }
+        let prefix = prefix.unwrap_or("feed.");
+        let visible = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let tokens = prefix.strip_suffix('.').filter(|prefix| prefix.bytes().all(visible));
+        if tokens.is_none_or(|prefix| prefix.split('.').any(str::is_empty)) {
+            return Err(format!("--prefix {prefix}: for NATS, words with a dot behind each").into());
+        }
+        let nats = Nats { url: format!("nats://{rest}"), prefix: Prefix::new(prefix) };
+        match scheme {
+            "nats" => Ok(Self::Nats(nats)),
+            "jetstream" => Ok(Self::JetStream(JetStream { nats, keep })),
+            _ => Err(format!("--bus {url}: see --help").into()),
+        }
     }
 }
 
@@ -69,15 +130,15 @@ pub struct Serve {
 }
 
 pub struct Options {
-    pub redis: String,
-    pub prefix: Prefix,
+    pub broker: Broker,
     pub mode: Mode,
 }
 
 impl Options {
     /// `None`: help was asked for.
-    pub fn from_args() -> Result<Option<Self>, Box<dyn Error>> {
-        let (mut redis, mut prefix) = ("redis://127.0.0.1:6379".to_owned(), "feed:".to_owned());
+    pub fn from_args() -> Result<Option<Self>, Failure> {
+        let (mut bus, mut prefix) = ("redis://127.0.0.1:6379".to_owned(), None);
+        let mut keep = Keep { time: Duration::from_secs(3600), bytes: 1 << 30, replicas: 1 };
         let mut serve = Serve {
             listen: "127.0.0.1:9004".to_owned(),
             stats: false,
@@ -92,8 +153,15 @@ impl Options {
         let mut args = Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {
-                Arg::Long("redis") => redis = args.value()?.string()?,
-                Arg::Long("prefix") => prefix = args.value()?.string()?,
+                Arg::Long("bus") => bus = args.value()?.string()?,
+                Arg::Long("prefix") => prefix = Some(args.value()?.string()?),
+                Arg::Long("keep") => {
+                    keep.time = Duration::from_secs(number(&mut args, 1..=1 << 32)?)
+                }
+                Arg::Long("keep-bytes") => {
+                    keep.bytes = number(&mut args, 1..=1 << 50)?.cast_signed()
+                }
+                Arg::Long("replicas") => keep.replicas = number(&mut args, 1..=5)? as usize,
                 Arg::Long("listen") => serve.listen = args.value()?.string()?,
                 Arg::Long("stats") => serve.stats = true,
                 Arg::Long("slow") => {
@@ -138,7 +206,7 @@ impl Options {
             },
             _ => return Err(format!("{}: see --help", words.join(" ")).into()),
         };
-        Ok(Some(Self { redis, prefix: Prefix::new(&prefix), mode }))
+        Ok(Some(Self { broker: Broker::new(&bus, prefix.as_deref(), keep)?, mode }))
     }
 }
 
@@ -146,9 +214,28 @@ fn channel(name: &str) -> Result<String, String> {
     protocol::channel(name.as_bytes()).map(str::to_owned).map_err(|bad| format!("{name:?}: {bad}"))
 }
 
-fn number(args: &mut Parser, within: RangeInclusive<u64>) -> Result<u64, Box<dyn Error>> {
+fn number(args: &mut Parser, within: RangeInclusive<u64>) -> Result<u64, Failure> {
     let text = args.value()?.string()?;
     text.parse().ok().filter(|n| within.contains(n)).ok_or_else(|| {
         format!("{text:?}: expected a number from {} to {}", within.start(), within.end()).into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_one_token_at_nats() {
+        let prefix = Prefix::new("feed.");
+        for (channel, subject) in [
+            ("EURUSD", "feed.EURUSD"),
+            ("a.b", "feed.a%2Eb"),
+            ("*", "feed.%2A"),
+            (">", "feed.%3E"),
+            ("a%2Eb", "feed.a%252Eb"),
+        ] {
+            assert_eq!(prefix.subject(channel), subject);
+        }
+    }
 }

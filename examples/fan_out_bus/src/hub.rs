@@ -1,13 +1,18 @@
-//! Who of this process wants which channel, what Redis has to be asked for, and what to tell whom.
+//! Who of this process wants which channel, what the broker has to be asked for, and what to tell whom.
 //!
 //! ```text
-//! session: sub, unsub ---> channels ---> changed: names ---> bus: SUBSCRIBE, UNSUBSCRIBE
-//! bus: deliver, confirm, lost ---> the outbox of each member ---> its session writes
+//! session: sub, unsub ---> channels ---> changed: names ---> follower: subscribe, unsubscribe
+//! follower: deliver, confirm, lost ---> the outbox of each member ---> its session writes
+//! sub from a place ---> replays ---> reads the log ---> the outbox of that member ---> caught_up
 //! ```
 //!
 //! A channel is in the table while it has a member. One lock guards it, which holds the order: what is
 //! pushed to two members is pushed in the same order. No I/O here, and no clock: time is handed in.
-use crate::protocol::Envelope;
+use crate::{
+    bus::Began,
+    channel::Channel,
+    protocol::{Envelope, Place},
+};
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,15 +20,13 @@ use std::{
 use tickwire::{Outbox, Prepared, Time};
 use tokio::sync::Notify;
 
-/// As many publishers' numbers are remembered for a channel; if there are more, all are forgotten,
-/// and what is missing just then goes unseen.
-const MAX_PUBLISHERS: usize = 64;
-
 /// One connection, as the hub sees it: what waits for it, and a bell.
 pub struct Subscriber {
-    id: u64,
+    pub id: u64,
     pub queue: Mutex<Queue>,
     pub news: Notify,
+    /// Rings when something of the outbox was fed, and when the connection ends.
+    pub freed: Notify,
 }
 
 pub struct Queue {
@@ -37,7 +40,7 @@ impl Subscriber {
     /// `id` has to be another for each connection.
     pub fn new(id: u64, outbox: Outbox) -> Arc<Self> {
         let queue = Mutex::new(Queue { outbox, oldest: 0 });
-        Arc::new(Self { id, queue, news: Notify::new() })
+        Arc::new(Self { id, queue, news: Notify::new(), freed: Notify::new() })
     }
 
     /// Something for this one alone.
@@ -46,7 +49,7 @@ impl Subscriber {
     }
 
     /// If it is too slow the outbox's policy has ruled: the session finds out when it feeds.
-    fn push(&self, now: Time, message: &Prepared, nanos: u64) {
+    pub fn push(&self, now: Time, message: &Prepared, nanos: u64) {
         let mut queue = lock(&self.queue);
         if queue.oldest == 0 {
             queue.oldest = nanos;
@@ -55,6 +58,21 @@ impl Subscriber {
         drop(queue);
         self.news.notify_one();
     }
+
+    /// Whether less than half of what may wait for it does.
+    pub fn has_room(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.outbox.counts().bytes < queue.outbox.max_bytes / 2
+    }
+}
+
+/// Somebody who has to be given what the log has behind a place.
+pub struct Replay {
+    /// No two have the same.
+    pub number: u64,
+    pub who: Arc<Subscriber>,
+    pub channel: Arc<str>,
+    pub place: Place,
 }
 
 #[derive(Default)]
@@ -62,43 +80,33 @@ pub struct Hub {
     table: Mutex<Table>,
     /// Rings when there is something in [`changed`](Self::changed).
     pub changes: Notify,
+    /// Rings when there is something in [`replays`](Self::replays).
+    pub behind: Notify,
 }
 
 #[derive(Default)]
 struct Table {
     channels: HashMap<Arc<str>, Channel>,
-    /// Names that were taken up or given up since Redis was last told.
+    /// Names that were taken up or given up since the broker was last told.
     changed: HashSet<Arc<str>>,
+    behind: Vec<Replay>,
+    /// How many there were.
+    replays: u64,
     counts: Counts,
-}
-
-#[derive(Default)]
-struct Channel {
-    members: HashMap<u64, Member>,
-    /// Redis has confirmed the subscription.
-    live: bool,
-    /// The last number of each publisher.
-    last: HashMap<Box<str>, u64>,
-}
-
-struct Member {
-    who: Arc<Subscriber>,
-    /// Was told `subscribed`, and so has to be told what goes wrong.
-    told: bool,
 }
 
 /// Since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Came from Redis on a channel that somebody wants.
+    /// Came from the broker on a channel that somebody wants.
     pub received: u64,
     /// Were pushed, summed over the members.
     pub pushed: u64,
     /// Are missing, by the publishers' numbers.
     pub missing: u64,
-    /// Came behind a later one of their publisher, and were left out.
+    /// Came behind a later one of their publisher, or of the log, and were left out.
     pub late: u64,
-    /// How often Redis was lost.
+    /// How often the broker was lost.
     pub lost: u64,
 }
 
@@ -109,8 +117,8 @@ impl Hub {
 
     // For sessions.
 
-    /// Once more is once: the answer is repeated.
-    pub fn sub(&self, now: Time, name: &str, who: &Arc<Subscriber>) {
+    /// Once more is once: the answer is repeated. With a place, from behind that on.
+    pub fn sub(&self, now: Time, name: &str, resume: Option<Place>, who: &Arc<Subscriber>) {
         let mut table = self.table();
         let table = &mut *table;
         let name: Arc<str> = match table.channels.get_key_value(name) {
@@ -122,17 +130,16 @@ impl Hub {
                 name
             }
         };
+        table.replays += 1;
         let channel = table.channels.entry(name.clone()).or_default();
-        if channel.live {
-            who.tell(now, &format!("subscribed {name}"));
-        }
-        channel.members.insert(who.id, Member { who: who.clone(), told: channel.live });
+        table.behind.extend(channel.join(now, &name, who, resume, table.replays));
+        self.behind.notify_one();
     }
 
     pub fn unsub(&self, name: &str, who: &Subscriber) {
         let mut table = self.table();
         let Some(channel) = table.channels.get_mut(name) else { return };
-        channel.members.remove(&who.id);
+        channel.leave(who);
         if channel.members.is_empty()
             && let Some((name, _)) = table.channels.remove_entry(name)
         {
@@ -141,15 +148,20 @@ impl Hub {
         }
     }
 
-    // For the bus.
+    // For the follower.
 
-    /// What came on a channel. Before Redis has confirmed that one, nobody was promised it.
-    pub fn deliver(&self, now: Time, name: &str, message: &[u8]) {
+    /// What came on a channel. Before the broker has confirmed that one, nobody was promised it.
+    pub fn deliver(&self, now: Time, name: &str, message: &[u8], at: Option<u64>) {
         let mut table = self.table();
         let Table { channels, counts, .. } = &mut *table;
         let Some(channel) = channels.get_mut(name).filter(|channel| channel.live) else { return };
         let envelope = Envelope::open(message);
-        match channel.missing_before(&envelope) {
+        let missing = match at {
+            Some(at) if channel.has(at) => None,
+            Some(_) => Some(0), // the log is what there is
+            None => channel.missing_before(&envelope),
+        };
+        match missing {
             None => {
                 counts.late += 1;
                 return;
@@ -160,36 +172,28 @@ impl Hub {
                 channel.tell_all(now, &format!("gap {name} {missing}"));
             }
         }
-        let prepared = envelope.prepare(name);
-        for member in channel.members.values() {
-            member.who.push(now, &prepared, envelope.nanos);
-        }
         counts.received += 1;
-        counts.pushed += channel.members.len() as u64;
+        counts.pushed += channel.push(now, &envelope.prepare(name, at), envelope.nanos, at);
     }
 
-    /// Redis has confirmed a subscription.
-    pub fn confirm(&self, now: Time, name: &str) {
+    /// The broker has confirmed a subscription.
+    pub fn confirm(&self, now: Time, name: &str, began: Began) {
         let mut table = self.table();
-        let Some(channel) = table.channels.get_mut(name) else { return };
-        if channel.live {
-            return;
-        }
-        channel.live = true;
-        for member in channel.members.values_mut() {
-            if member.told {
-                member.who.tell(now, &format!("gap {name} ?"));
-            } else {
-                member.who.tell(now, &format!("subscribed {name}"));
-                member.told = true;
-            }
-        }
+        let Table { channels, behind, replays, .. } = &mut *table;
+        let Some((name, _)) = channels.get_key_value(name) else { return };
+        let name = name.clone();
+        let Some(channel) = channels.get_mut(&name).filter(|channel| !channel.live) else { return };
+        behind.extend(channel.confirm(now, &name, began, || {
+            *replays += 1;
+            *replays
+        }));
+        self.behind.notify_one();
     }
 
-    /// The connection to Redis is lost. All channels have to be asked for again.
+    /// The connection to the broker is lost. All channels have to be asked for again.
     pub fn lost(&self, now: Time) {
         let mut table = self.table();
-        let Table { channels, changed, counts } = &mut *table;
+        let Table { channels, changed, counts, .. } = &mut *table;
         counts.lost += 1;
         for (name, channel) in channels {
             if std::mem::take(&mut channel.live) {
@@ -213,6 +217,32 @@ impl Hub {
         names.into_iter().map(wanted).collect()
     }
 
+    /// Up to where all of a channel was delivered here, in the broker's log.
+    pub fn place(&self, name: &str) -> Option<Place> {
+        self.table().channels.get(name)?.place
+    }
+
+    // For those who read the log.
+
+    /// Who has to be given something out of it, each once.
+    pub fn replays(&self) -> Vec<Replay> {
+        std::mem::take(&mut self.table().behind)
+    }
+
+    /// Whether it is wanted still.
+    pub fn reads(&self, replay: &Replay) -> bool {
+        self.table().channels.get(&replay.channel).is_some_and(|channel| channel.reads(replay))
+    }
+
+    /// It has all up to a place. If it is live from here on, this says so: what came meanwhile was
+    /// pushed, and the replay is over.
+    pub fn caught_up(&self, now: Time, replay: &Replay, place: Place) -> bool {
+        let mut table = self.table();
+        let channel = table.channels.get_mut(&replay.channel);
+        channel
+            .is_none_or(|channel| !channel.reads(replay) || channel.caught_up(now, replay, place))
+    }
+
     // For those who watch.
 
     /// How many channels have a member, and how many members there are in all of them.
@@ -226,37 +256,6 @@ impl Hub {
     }
 }
 
-impl Channel {
-    /// How many messages of its publisher are missing before this one; `None` if a later one has
-    /// been delivered.
-    fn missing_before(&mut self, envelope: &Envelope<'_>) -> Option<u64> {
-        if envelope.seq == 0 {
-            return Some(0);
-        }
-        match self.last.get_mut(envelope.from) {
-            Some(last) => {
-                let missing = envelope.seq.checked_sub(last.checked_add(1)?)?;
-                *last = envelope.seq;
-                Some(missing)
-            }
-            None => {
-                if self.last.len() >= MAX_PUBLISHERS {
-                    self.last.clear();
-                }
-                self.last.insert(envelope.from.into(), envelope.seq);
-                Some(0)
-            }
-        }
-    }
-
-    fn tell_all(&self, now: Time, text: &str) {
-        let message = Prepared::new(text);
-        for member in self.members.values().filter(|member| member.told) {
-            member.who.push(now, &message, 0);
-        }
-    }
-}
-
 /// What a panic elsewhere has left is whole here: nothing is half done under these locks.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -265,9 +264,11 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::MAX_PUBLISHERS;
     use tickwire::{CloseCode, Config, Connection, Negotiated, Step, TooSlow};
 
     const NOW: Time = Time::ZERO;
+    const NO_LOG: Began = Began { place: None, whole: false };
 
     fn subscriber(id: u64) -> Arc<Subscriber> {
         Subscriber::new(id, Outbox::new(TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER)))
@@ -306,10 +307,10 @@ mod tests {
     #[test]
     fn redis_is_asked_for_what_the_first_wants_and_the_last_gives_up() {
         let (hub, one, two) = (Hub::default(), subscriber(1), subscriber(2));
-        hub.sub(NOW, "a", &one);
+        hub.sub(NOW, "a", None, &one);
         assert_eq!(changes(&hub), [("a".into(), true)]);
-        hub.sub(NOW, "a", &two);
-        hub.sub(NOW, "a", &two);
+        hub.sub(NOW, "a", None, &two);
+        hub.sub(NOW, "a", None, &two);
         assert_eq!((changes(&hub), hub.len()), (vec![], (1, 2)));
         hub.unsub("a", &one);
         hub.unsub("a", &one);
@@ -323,10 +324,10 @@ mod tests {
     fn what_was_given_up_and_taken_up_again_is_one_change() {
         let (hub, one) = (Hub::default(), subscriber(1));
         for name in ["a", "b", "c"] {
-            hub.sub(NOW, name, &one);
+            hub.sub(NOW, name, None, &one);
         }
         hub.unsub("a", &one);
-        hub.sub(NOW, "a", &one);
+        hub.sub(NOW, "a", None, &one);
         hub.unsub("b", &one);
         assert_eq!(hub.changed(1).len(), 1);
         assert_eq!(hub.changed(9).len(), 2);
@@ -336,16 +337,16 @@ mod tests {
     #[test]
     fn subscribed_is_told_once_redis_has_confirmed() {
         let (hub, one, two) = (Hub::default(), subscriber(1), subscriber(2));
-        hub.sub(NOW, "a", &one);
-        hub.deliver(NOW, "a", b"early");
+        hub.sub(NOW, "a", None, &one);
+        hub.deliver(NOW, "a", b"early", None);
         assert!(told(&one).is_empty());
-        hub.confirm(NOW, "a");
-        hub.confirm(NOW, "a");
+        hub.confirm(NOW, "a", NO_LOG);
+        hub.confirm(NOW, "a", NO_LOG);
         assert_eq!(told(&one), ["subscribed a"]);
-        hub.sub(NOW, "a", &two);
+        hub.sub(NOW, "a", None, &two);
         assert_eq!(told(&two), ["subscribed a"]);
-        hub.deliver(NOW, "a", b"plain");
-        hub.deliver(NOW, "b", b"nobody's");
+        hub.deliver(NOW, "a", b"plain", None);
+        hub.deliver(NOW, "b", b"nobody's", None);
         for who in [&one, &two] {
             assert_eq!(told(who), ["message a - 0 0 plain"]);
         }
@@ -355,10 +356,10 @@ mod tests {
     #[test]
     fn what_is_missing_is_counted_for_each_publisher() {
         let (hub, one) = (Hub::default(), subscriber(1));
-        hub.sub(NOW, "a", &one);
-        hub.confirm(NOW, "a");
+        hub.sub(NOW, "a", None, &one);
+        hub.confirm(NOW, "a", NO_LOG);
         for (from, seq) in [("p", 4), ("p", 5), ("q", 1), ("p", 8), ("p", 7), ("q", 2)] {
-            hub.deliver(NOW, "a", &sealed(from, seq));
+            hub.deliver(NOW, "a", &sealed(from, seq), None);
         }
         assert_eq!(
             told(&one),
@@ -378,17 +379,17 @@ mod tests {
     #[test]
     fn an_outage_is_a_gap_for_those_who_were_there() {
         let (hub, one, two) = (Hub::default(), subscriber(1), subscriber(2));
-        hub.sub(NOW, "a", &one);
-        hub.confirm(NOW, "a");
-        hub.deliver(NOW, "a", &sealed("p", 1));
+        hub.sub(NOW, "a", None, &one);
+        hub.confirm(NOW, "a", NO_LOG);
+        hub.deliver(NOW, "a", &sealed("p", 1), None);
         told(&one);
         changes(&hub);
         hub.lost(NOW);
         hub.lost(NOW); // the first attempt to connect again failed
-        hub.sub(NOW, "a", &two);
+        hub.sub(NOW, "a", None, &two);
         assert_eq!(changes(&hub), [("a".into(), true)]);
-        hub.confirm(NOW, "a");
-        hub.deliver(NOW, "a", &sealed("p", 3));
+        hub.confirm(NOW, "a", NO_LOG);
+        hub.deliver(NOW, "a", &sealed("p", 3), None);
         assert_eq!(told(&one), ["stale a", "gap a ?", "gap a 1", "message a p 3 1 x"]);
         assert_eq!(told(&two), ["subscribed a", "gap a 1", "message a p 3 1 x"]);
     }
@@ -396,10 +397,10 @@ mod tests {
     #[test]
     fn publishers_are_forgotten_before_they_fill_the_memory() {
         let (hub, one) = (Hub::default(), subscriber(1));
-        hub.sub(NOW, "a", &one);
-        hub.confirm(NOW, "a");
+        hub.sub(NOW, "a", None, &one);
+        hub.confirm(NOW, "a", NO_LOG);
         for publisher in 0..1000 {
-            hub.deliver(NOW, "a", &sealed(&publisher.to_string(), 1));
+            hub.deliver(NOW, "a", &sealed(&publisher.to_string(), 1), None);
         }
         assert!(hub.table().channels["a"].last.len() <= MAX_PUBLISHERS);
     }

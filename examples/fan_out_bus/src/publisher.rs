@@ -1,20 +1,19 @@
-//! Publishing: numbers, envelopes, batches, one connection to Redis.
+//! Publishing: numbers, envelopes, batches, one connection to the broker.
 //!
-//! What waits is published together, in its order, in one write. What fails is not tried again: Redis
-//! may have it, and twice is worse than a gap that everybody is told of.
+//! What waits is published together, in its order, in one write. What fails is published again only where
+//! the broker keeps it once: elsewhere it may have it, and twice is worse than a gap that everybody is
+//! told of.
 use crate::{
-    bus::{PATIENCE, answer, backoff},
-    options::Prefix,
+    bus::{Bus, Failure, Link, Outgoing, PATIENCE, backoff},
     protocol::Envelope,
 };
-use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError, aio::MultiplexedConnection};
 use std::{
     collections::HashMap,
     io,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tickwire::{Backoff, Entropy, SystemEntropy};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// As many channels are counted; a publisher on more takes a new name and counts from 1.
 const MAX_CHANNELS: usize = 65_536;
@@ -22,17 +21,19 @@ const MAX_CHANNELS: usize = 65_536;
 /// A connection that was silent for longer is asked whether it still is one, before it is trusted.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long publishing is tried again: well within what the broker remembers of what it has.
+const PERSISTS: Duration = Duration::from_secs(30);
+
 /// Nanoseconds since 1970: as true between machines as their clocks are.
 pub fn nanos() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     since.as_nanos() as u64
 }
 
-pub struct Publisher {
-    client: Client,
-    prefix: Prefix,
+pub struct Publisher<B: Bus> {
+    bus: B,
     numbers: Numbers,
-    connection: Option<MultiplexedConnection>,
+    link: Option<B::Link>,
     /// When it last was seen to work.
     used: Instant,
     backoff: Backoff,
@@ -40,66 +41,73 @@ pub struct Publisher {
     not_before: Instant,
 }
 
-impl Publisher {
-    pub fn new(client: Client, prefix: Prefix) -> io::Result<Self> {
+impl<B: Bus> Publisher<B> {
+    pub fn new(bus: B) -> io::Result<Self> {
         let (numbers, backoff, now) = (Numbers::new()?, backoff()?, Instant::now());
-        Ok(Self { client, prefix, numbers, connection: None, used: now, backoff, not_before: now })
+        Ok(Self { bus, numbers, link: None, used: now, backoff, not_before: now })
     }
 
-    /// Publishes all, in order, each now, and says by which numbers.
+    /// Publishes all, in order, and says by which numbers.
     ///
     /// # Errors
     ///
-    /// That of the first that failed; which of them Redis has taken is unknown then. The numbers are
-    /// spent.
+    /// That of the first that failed; which of them the broker has taken is unknown then. The numbers
+    /// are spent.
     pub async fn publish<'a>(
         &mut self,
         messages: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-    ) -> Result<Vec<u64>, RedisError> {
-        let (mut pipe, mut spent) = (redis::pipe(), Vec::new());
+    ) -> Result<Vec<u64>, Failure> {
+        let (mut outgoing, mut spent) = (Vec::new(), Vec::new());
         for (channel, payload) in messages {
             let (from, seq) = self.numbers.next(channel)?;
             let message = Envelope { from, seq, nanos: nanos(), payload }.seal();
-            pipe.publish(self.prefix.of(channel), message).ignore();
+            outgoing.push(Outgoing { channel, id: format!("{from} {seq} {channel}"), message });
             spent.push(seq);
         }
-        if self.connection.is_none() && Instant::now() < self.not_before {
+        let until = Instant::now() + PERSISTS;
+        loop {
+            let error = match self.send(&outgoing).await {
+                Ok(()) => return Ok(spent),
+                Err(error) => error,
+            };
+            if !B::KEEPS || Instant::now() > until {
+                return Err(error);
+            }
+            sleep(self.not_before.saturating_duration_since(Instant::now())).await;
+        }
+    }
+
+    async fn send(&mut self, messages: &[Outgoing<'_>]) -> Result<(), Failure> {
+        if self.link.is_none() && Instant::now() < self.not_before {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         }
-        match self.send(&pipe).await {
+        match self.try_to_send(messages).await {
             Ok(()) => {
                 self.backoff.proved_useful();
-                Ok(spent)
+                self.used = Instant::now();
+                Ok(())
             }
             Err(error) => {
-                self.connection = None;
+                self.link = None;
                 self.not_before = Instant::now() + self.backoff.next().unwrap_or(PATIENCE);
                 Err(error)
             }
         }
     }
 
-    async fn send(&mut self, pipe: &Pipeline) -> Result<(), RedisError> {
-        // One that broke unseen would take what we publish along: a PING may be lost.
-        if let Some(connection) = &mut self.connection
+    async fn try_to_send(&mut self, messages: &[Outgoing<'_>]) -> Result<(), Failure> {
+        // One that broke unseen would take what we publish along: a ping may be lost.
+        if let Some(link) = &mut self.link
             && self.used.elapsed() > IDLE
-            && answer(redis::cmd("PING").exec_async(connection)).await.is_err()
+            && link.ping().await.is_err()
         {
-            self.connection = None;
+            self.link = None;
         }
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            none => {
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(PATIENCE))
-                    .set_response_timeout(Some(PATIENCE));
-                let made = self.client.get_multiplexed_async_connection_with_config(&config);
-                none.insert(made.await?)
-            }
+        let link = match &mut self.link {
+            Some(link) => link,
+            none => none.insert(self.bus.link().await?),
         };
-        answer(pipe.exec_async(connection)).await?;
-        self.used = Instant::now();
-        Ok(())
+        link.publish(messages).await
     }
 }
 

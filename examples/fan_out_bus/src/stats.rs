@@ -64,7 +64,7 @@ impl fmt::Display for Percentiles {
 }
 
 /// A line each second, for ever.
-pub async fn show(hub: &Hub, lag: &Lag) {
+pub async fn show(broker: &str, hub: &Hub, lag: &Lag) {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = hub.counts();
@@ -81,7 +81,7 @@ pub async fn show(hub: &Hub, lag: &Lag) {
         }
         if (now.missing, now.late, now.lost) != (0, 0, 0) {
             line += &format!(
-                "; so far {} missing, {} late, Redis lost {} times",
+                "; so far {} missing, {} late, {broker} lost {} times",
                 now.missing, now.late, now.lost
             );
         }

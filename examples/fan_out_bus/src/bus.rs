@@ -1,0 +1,111 @@
+//! A broker, as the rest of the program sees it: who publishes, who subscribes, what is kept.
+//!
+//! Two kinds of connection, and each ends with its first error: [`follow`](crate::follow) and
+//! [`publisher`](crate::publisher) make the next one. Nothing here connects again by itself.
+use crate::protocol::Place;
+use futures_util::Stream;
+use std::{error::Error, future::Future, io, sync::Arc, time::Duration};
+use tickwire::Backoff;
+use tokio::time::timeout;
+
+/// What a broker or its client library says is wrong.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// How long a broker may take to answer.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+
+pub trait Bus: Clone {
+    /// As people know it.
+    const NAME: &'static str;
+    /// Whether it keeps what was published: a message that may not have arrived is published again then
+    /// under the same number, and kept once; and what was missed can be read.
+    const KEEPS: bool;
+
+    type Link: Link;
+    type Subscriptions: Subscriptions;
+
+    /// A connection to publish on, and to read what is kept.
+    async fn link(&self) -> Result<Self::Link>;
+
+    /// A connection that subscribes, and what comes on it, to its end.
+    async fn subscriptions(
+        &self,
+    ) -> Result<(Self::Subscriptions, impl Stream<Item = Result<Arrived>>)>;
+}
+
+pub trait Link {
+    /// Whether the broker is there.
+    async fn ping(&mut self) -> Result<()>;
+
+    /// Publishes all, in order. The broker has them when this returns; if it fails, some.
+    async fn publish(&mut self, messages: &[Outgoing<'_>]) -> Result<()>;
+
+    /// Part of what is kept of a channel, from the first behind number `after` on.
+    async fn read(&self, channel: &str, after: u64) -> Result<Page>;
+}
+
+pub trait Subscriptions {
+    /// Whether the broker is there.
+    async fn ping(&mut self) -> Result<()>;
+
+    /// Subscribes to all, each from a place on or from now on, and says where each began. Nothing of
+    /// them arrives before the task that called this has seen it return.
+    async fn subscribe(&mut self, channels: &[(Arc<str>, Option<Place>)]) -> Result<Vec<Began>>;
+
+    async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<()>;
+}
+
+/// What is to be published.
+pub struct Outgoing<'a> {
+    pub channel: &'a str,
+    /// No two messages have the same, and one that is published again has the same again.
+    pub id: String,
+    pub message: Vec<u8>,
+}
+
+/// What came on a subscription.
+pub struct Arrived {
+    pub channel: Arc<str>,
+    pub message: Vec<u8>,
+    /// Its number in the log; `None`: the broker keeps none.
+    pub at: Option<u64>,
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Began {
+    /// What was published behind it comes; `None`: the broker has no log.
+    pub place: Option<Place>,
+    /// It is the place that was asked for, and nothing behind that has been deleted.
+    pub whole: bool,
+}
+
+/// Some messages of a log.
+pub struct Page {
+    pub log: u64,
+    /// The numbers of the first and the last message that the log keeps, of any channel.
+    pub first: u64,
+    pub last: u64,
+    /// With their numbers, in order; empty: nothing more is kept.
+    pub messages: Vec<(u64, Vec<u8>)>,
+}
+
+/// Delays between attempts to reach the broker: short, since all that our subscribers see is at stake.
+pub fn backoff() -> io::Result<Backoff> {
+    let mut backoff = Backoff::new()?;
+    backoff.first_delay = Duration::from_millis(50);
+    backoff.max_delay = Duration::from_secs(2);
+    Ok(backoff)
+}
+
+/// A broker has to answer in time.
+pub async fn answer<T, E: Into<Failure>>(
+    asked: impl Future<Output = std::result::Result<T, E>>,
+) -> Result<T> {
+    match timeout(PATIENCE, asked).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
+}

@@ -1,0 +1,256 @@
+//! One channel in the [hub](crate::hub): its members, where it stands, and who is still reading the log.
+//!
+//! ```text
+//! the log    1 2 3 4 5 6 7 8 9            the recent ones are kept while a member reads the log
+//! recent                 7 8 9  <- place
+//! a member          5 -------->           has up to 5; once it has 6, it is given 7 8 9 and is live
+//! ```
+use crate::{
+    bus::Began,
+    hub::{Replay, Subscriber},
+    protocol::{Envelope, Place},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+use tickwire::{Prepared, Time};
+
+/// As many publishers' numbers are remembered for a channel; if there are more, all are forgotten,
+/// and what is missing just then goes unseen.
+pub const MAX_PUBLISHERS: usize = 64;
+
+/// Of the recent messages up to as many are kept, and up to as many bytes of them.
+const RECENT: usize = 1024;
+const RECENT_BYTES: usize = 64 * 1024;
+
+#[derive(Default)]
+pub struct Channel {
+    pub members: HashMap<u64, Member>,
+    /// The broker has confirmed the subscription.
+    pub live: bool,
+    /// Up to where all was delivered; `None`: the broker keeps no log, or has not said yet.
+    pub place: Option<Place>,
+    /// The last number of each publisher.
+    pub last: HashMap<Box<str>, u64>,
+    recent: Recent,
+}
+
+pub struct Member {
+    who: Arc<Subscriber>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Waits for the broker's confirmation; wants what was published behind a place.
+    New(Option<Place>),
+    /// Reads the log: the replay of this number.
+    Behind(u64),
+    /// Was told `subscribed`, and so is told what goes wrong; gets what comes behind this number.
+    Live(u64),
+}
+
+/// The messages behind `from`, while somebody needs them.
+#[derive(Default)]
+struct Recent {
+    readers: usize,
+    from: u64,
+    bytes: usize,
+    messages: VecDeque<(u64, Prepared)>,
+}
+
+impl Recent {
+    fn push(&mut self, at: u64, message: &Prepared) {
+        if self.readers == 0 {
+            return;
+        }
+        self.bytes += message.frame().len();
+        self.messages.push_back((at, message.clone()));
+        while self.messages.len() > RECENT || self.bytes > RECENT_BYTES {
+            let Some((at, message)) = self.messages.pop_front() else { return };
+            self.bytes -= message.frame().len();
+            self.from = at;
+        }
+    }
+
+    fn left(&mut self) {
+        self.readers -= 1;
+        if self.readers == 0 {
+            *self = Self::default();
+        }
+    }
+}
+
+impl Channel {
+    /// Takes one in, or once more. What it has to be given out of the log is returned: `replay` is a
+    /// number of its own for that.
+    pub fn join(
+        &mut self,
+        now: Time,
+        name: &Arc<str>,
+        who: &Arc<Subscriber>,
+        resume: Option<Place>,
+        replay: u64,
+    ) -> Option<Replay> {
+        self.leave(who);
+        let mut member = Member { who: who.clone(), stage: Stage::New(resume) };
+        let behind = self.live.then(|| self.admit(now, name, &mut member, replay)).flatten();
+        self.members.insert(who.id, member);
+        behind
+    }
+
+    pub fn leave(&mut self, who: &Subscriber) {
+        if let Some(Member { stage: Stage::Behind(_), .. }) = self.members.remove(&who.id) {
+            self.recent.left();
+        }
+    }
+
+    fn admit(
+        &mut self,
+        now: Time,
+        name: &Arc<str>,
+        member: &mut Member,
+        replay: u64,
+    ) -> Option<Replay> {
+        let resume = match member.stage {
+            Stage::New(resume) => resume,
+            _ => None,
+        };
+        match (resume, self.place) {
+            (Some(place), Some(here)) => {
+                member.stage = Stage::Behind(replay);
+                if self.recent.readers == 0 {
+                    self.recent.from = here.at;
+                }
+                self.recent.readers += 1;
+                let (who, channel) = (member.who.clone(), name.clone());
+                Some(Replay { number: replay, who, channel, place })
+            }
+            (resume, here) => {
+                member.stage = Stage::Live(0);
+                member.who.tell(now, &subscribed(name, here));
+                if resume.is_some() {
+                    member.who.tell(now, &format!("gap {name} ?")); // there is no log
+                }
+                None
+            }
+        }
+    }
+
+    /// The broker has confirmed the subscription.
+    pub fn confirm(
+        &mut self,
+        now: Time,
+        name: &Arc<str>,
+        began: Began,
+        mut number: impl FnMut() -> u64,
+    ) -> Vec<Replay> {
+        (self.live, self.place) = (true, began.place);
+        if !began.whole {
+            self.recent = Recent::default();
+        }
+        let mut members = std::mem::take(&mut self.members);
+        let mut behind = Vec::new();
+        for member in members.values_mut() {
+            match member.stage {
+                Stage::New(_) => behind.extend(self.admit(now, name, member, number())),
+                Stage::Behind(_) if began.whole => {} // it is at it still
+                _ => {
+                    if !began.whole {
+                        member.stage = Stage::Live(0);
+                        member.who.tell(now, &format!("gap {name} ?"));
+                    }
+                    if began.place.is_some() {
+                        member.who.tell(now, &subscribed(name, began.place));
+                    }
+                }
+            }
+        }
+        self.members = members;
+        behind
+    }
+
+    /// Pushes to all who are not reading the log, and says to how many.
+    pub fn push(&mut self, now: Time, message: &Prepared, nanos: u64, at: Option<u64>) -> u64 {
+        if let (Some(place), Some(at)) = (&mut self.place, at) {
+            place.at = at;
+            self.recent.push(at, message);
+        }
+        let mut pushed = 0;
+        for member in self.members.values() {
+            match member.stage {
+                Stage::Live(after) if at.is_none_or(|at| at > after) => {
+                    member.who.push(now, message, nanos);
+                    pushed += 1;
+                }
+                _ => {}
+            }
+        }
+        pushed
+    }
+
+    pub fn reads(&self, replay: &Replay) -> bool {
+        let member = self.members.get(&replay.who.id);
+        member.is_some_and(|member| matches!(member.stage, Stage::Behind(n) if n == replay.number))
+    }
+
+    /// One who has all up to a place is live from here on, if the recent messages reach back that far.
+    pub fn caught_up(&mut self, now: Time, replay: &Replay, place: Place) -> bool {
+        let near = place.at >= self.recent.from;
+        if !self.live || !near || self.place.is_none_or(|here| here.log != place.log) {
+            return false;
+        }
+        let Some(member) = self.members.get_mut(&replay.who.id) else { return true };
+        for (_, message) in self.recent.messages.iter().filter(|(at, _)| *at > place.at) {
+            member.who.push(now, message, 0);
+        }
+        member.stage = Stage::Live(place.at);
+        self.recent.left();
+        true
+    }
+
+    /// Whether a message of the log has been delivered before.
+    pub fn has(&self, at: u64) -> bool {
+        self.place.is_some_and(|place| at <= place.at)
+    }
+
+    /// How many messages of its publisher are missing before this one; `None` if a later one has
+    /// been delivered.
+    pub fn missing_before(&mut self, envelope: &Envelope<'_>) -> Option<u64> {
+        if envelope.seq == 0 {
+            return Some(0);
+        }
+        match self.last.get_mut(envelope.from) {
+            Some(last) => {
+                let missing = envelope.seq.checked_sub(last.checked_add(1)?)?;
+                *last = envelope.seq;
+                Some(missing)
+            }
+            None => {
+                if self.last.len() >= MAX_PUBLISHERS {
+                    self.last.clear();
+                }
+                self.last.insert(envelope.from.into(), envelope.seq);
+                Some(0)
+            }
+        }
+    }
+
+    /// For all who get what comes: to those who read the log, nothing is missing.
+    pub fn tell_all(&self, now: Time, text: &str) {
+        let message = Prepared::new(text);
+        for member in self.members.values() {
+            if let Stage::Live(_) = member.stage {
+                member.who.push(now, &message, 0);
+            }
+        }
+    }
+}
+
+/// How one is told that it is subscribed, and from which place on.
+pub fn subscribed(name: &str, place: Option<Place>) -> String {
+    match place {
+        Some(place) => format!("subscribed {name} {place}"),
+        None => format!("subscribed {name}"),
+    }
+}
