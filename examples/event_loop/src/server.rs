@@ -17,6 +17,9 @@ use std::{
 use tickwire::{Config, Time, tls::rustls::ServerConfig};
 
 const LISTENER: Token = Token(usize::MAX);
+/// How many connections may wait to be accepted, as far as the system allows. Those beyond try again after a
+/// second; mio has room for 128.
+const BACKLOG: i32 = 4096;
 
 pub struct Server {
     poll: Poll,
@@ -41,6 +44,7 @@ impl Server {
         tls: Option<Arc<ServerConfig>>,
     ) -> io::Result<Self> {
         let mut listener = TcpListener::bind(addr)?;
+        rustix::net::listen(&listener, BACKLOG)?;
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {

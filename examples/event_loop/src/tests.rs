@@ -1,6 +1,6 @@
 //! The loop against tickwire's own clients, and against bytes on a socket; that of `io_uring_echo`
 //! too, which is skipped where there is no io_uring.
-use crate::start::start;
+use crate::{server::Server, start::start};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io::{ErrorKind, Read, Write},
@@ -54,6 +54,20 @@ fn echo(ws: &mut WebSocket<MaybeTls>, message: &[u8]) {
     ws.send(message).expect("it reads");
     let back = ws.recv().expect("it answers");
     assert!(back == Some(Message::Binary(message)), "{} bytes came back otherwise", message.len());
+}
+
+#[test]
+fn five_hundred_connections_may_come_at_once() {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let Ok(server) = Server::bind(any, Config::default(), None) else {
+        return eprintln!("skipped: no io_uring here");
+    };
+    let addr = server.addr().expect("it listens");
+    // It does not run: all of them wait for it.
+    let waiting: Result<Vec<_>, _> = (0..500)
+        .map(|n| TcpStream::connect_timeout(&addr, Duration::from_millis(900)).map_err(|_| n))
+        .collect();
+    assert_eq!(waiting.map(|all| all.len()), Ok(500), "the first that was sent away");
 }
 
 #[test]

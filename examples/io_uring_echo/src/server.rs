@@ -32,6 +32,9 @@ const MOST_HELD: usize = 64 << 10;
 /// How long a peer may take none of what is being sent to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How many connections may wait to be accepted, as far as the system allows. Those beyond try again after a
+/// second; the standard library has room for 128.
+const BACKLOG: i32 = 4096;
 /// When to accept again where that failed.
 const RETRY: Duration = Duration::from_millis(100);
 /// The longest buffer that is kept for other connections to send from, and how many are.
@@ -92,6 +95,8 @@ impl Server {
         tls: Option<Arc<ServerConfig>>,
     ) -> io::Result<Self> {
         let (ring, buffers) = Ring::new()?;
+        let listener = TcpListener::bind(addr)?;
+        rustix::net::listen(&listener, BACKLOG)?;
         let peers = Peers {
             slots: Vec::new(),
             free: Vec::new(),
@@ -103,7 +108,7 @@ impl Server {
             outputs: Vec::new(),
             accept_at: None,
         };
-        Ok(Self { ring, listener: TcpListener::bind(addr)?, peers })
+        Ok(Self { ring, listener, peers })
     }
 
     pub fn addr(&self) -> io::Result<SocketAddr> {
