@@ -652,3 +652,48 @@ fn a_close_that_was_not_all_written_is_not_clean() {
         assert!(!conn.closed().is_some_and(|end| end.clean), "{role:?}");
     }
 }
+
+/// Found by the search: a Pong that has its place behind our Close is not sent once the peer's has
+/// come, and does not hide that ours was written.
+#[test]
+fn a_pong_placed_behind_our_close_is_dropped_when_the_peers_comes() {
+    for role in ROLES {
+        for begun in [false, true] {
+            let mut conn = connection(role, &Config::default());
+            conn.sender_mut().close(CloseCode::NORMAL).unwrap();
+            let mut wire = Vec::new();
+            let mut out = conn.sender_mut().outgoing();
+            if begun {
+                wire.push(out.chunk()[0]);
+                out.advance(1);
+            }
+            receive(&mut conn, &to(role, PING, "?"));
+            let close = if role == Role::Client { 8 } else { 4 };
+            let pong = if role == Role::Client { 7 } else { 3 };
+            let left = close + pong - usize::from(begun);
+            assert_eq!(conn.sender_mut().outgoing().remaining(), left);
+            receive(&mut conn, &to(role, CLOSE, ""));
+            assert_eq!(conn.sender().buffered_amount(), left - pong);
+            assert!(!conn.closed().unwrap().clean);
+            wire.extend(drain(&mut conn));
+            assert_eq!(sent(&wire), [(CLOSE, 1000_u16.to_be_bytes().to_vec())]);
+            assert!(conn.closed().unwrap().clean);
+        }
+    }
+}
+
+/// Found by the search: a reason that was told stays.
+#[test]
+fn failing_behind_a_deadline_that_passed_changes_nothing() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default().close_timeout(Duration::from_secs(5)));
+        conn.sender_mut().close(None).unwrap();
+        drain(&mut conn);
+        conn.handle_timeout(Time::ZERO).unwrap();
+        let late = Time::new(Duration::from_secs(5));
+        assert_eq!(conn.handle_timeout(late), Err(RecvError::CloseTimeout));
+        assert_eq!(conn.fail(CloseCode::NORMAL), Err(SendError::Closed));
+        assert_eq!(conn.closed().unwrap().error, Some(RecvError::CloseTimeout));
+        assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+    }
+}

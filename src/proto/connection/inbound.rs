@@ -109,7 +109,7 @@ impl Inbound {
 
     /// Fails the connection as a violation would, for a reason of the application's.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>, tx: &mut Sender) -> Result<(), SendError> {
-        if self.rx.ended() {
+        if self.rx.ended() || self.rx.failure().is_some() {
             return Err(SendError::Closed);
         }
         tx.fail(frame)?;

@@ -98,6 +98,18 @@ impl OutBuffer {
         self.splices.insert(splices, splice);
     }
 
+    /// Drops those that are behind all that was fed in order, if nothing of them was written.
+    pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
+        let end = self.end;
+        let last = |s: &Splice| s.kind == Kind::Controls && s.at == end && !s.begun;
+        if self.splices.back().is_some_and(last) {
+            self.splices.pop_back();
+            self.spliced -= self.controls.len();
+            self.aside -= self.controls.len();
+            self.controls.clear();
+        }
+    }
+
     /// Puts them at the end.
     pub(in crate::proto::connection) fn append_controls(&mut self) {
         let controls = core::mem::take(&mut self.controls);

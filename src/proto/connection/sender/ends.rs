@@ -118,6 +118,8 @@ impl Sender {
                 self.ledger.forget_rest(&self.out);
                 self.out.clear();
                 self.ledger.controls_dropped(&self.out);
+            } else if !self.urgent.has_close() {
+                self.out.drop_last_controls();
             }
         }
     }

@@ -46,6 +46,9 @@ impl Sender {
         if self.is_broken() || self.ledger.close_gone() {
             held.clear();
         } else if held.len() > 0 {
+            if self.is_over() && self.out.len() == 0 && !self.urgent.has_close() {
+                held.drop_last_controls(); // our Close is in there, and the last frame
+            }
             if self.owes() {
                 let Self { out, encoder, ledger, urgent, .. } = self;
                 urgent.place(&mut Tail { out: held, encoder, ledger }, Some(out));
