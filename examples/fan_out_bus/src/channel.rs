@@ -194,16 +194,19 @@ impl Channel {
         member.is_some_and(|member| matches!(member.stage, Stage::Behind(n) if n == replay.number))
     }
 
-    /// One who has all up to a place is live from here on, if the recent messages reach back that far.
+    /// One who has all up to a place is live from here on, if the recent messages reach back that far and
+    /// it has room for them.
     pub fn caught_up(&mut self, now: Time, replay: &Replay, place: Place) -> bool {
         let near = place.at >= self.recent.from;
         if !self.live || !near || self.place.is_none_or(|here| here.log != place.log) {
             return false;
         }
         let Some(member) = self.members.get_mut(&replay.who.id) else { return true };
-        for (_, message) in self.recent.messages.iter().filter(|(at, _)| *at > place.at) {
-            member.who.push(now, message, 0);
+        let behind = || self.recent.messages.iter().filter(|(at, _)| *at > place.at);
+        if !member.who.has_room(behind().map(|(_, message)| message.frame().len()).sum()) {
+            return false;
         }
+        behind().for_each(|(_, message)| member.who.push(now, message, 0));
         member.stage = Stage::Live(place.at);
         self.recent.left();
         true
@@ -252,5 +255,145 @@ pub fn subscribed(name: &str, place: Option<Place>) -> String {
     match place {
         Some(place) => format!("subscribed {name} {place}"),
         None => format!("subscribed {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{
+        Hub, lock,
+        tests::{sealed, subscriber, told},
+    };
+
+    const NOW: Time = Time::ZERO;
+
+    fn place(log: u64, at: u64) -> Place {
+        Place { log, at }
+    }
+
+    fn began(log: u64, at: u64, whole: bool) -> Began {
+        Began { place: Some(place(log, at)), whole }
+    }
+
+    fn delivers(hub: &Hub, at: u64) {
+        hub.deliver(NOW, "a", &sealed("p", at), Some(at));
+    }
+
+    fn entry(at: u64) -> String {
+        format!("entry a {at} p {at} 1 x")
+    }
+
+    /// A channel that stands at 10, and one member.
+    fn standing_at_10() -> (Hub, Arc<Subscriber>) {
+        let (hub, one) = (Hub::default(), subscriber(1));
+        hub.sub(NOW, "a", None, &one);
+        hub.confirm(NOW, "a", began(7, 10, false));
+        assert_eq!(told(&one), ["subscribed a 7 10"]);
+        (hub, one)
+    }
+
+    #[test]
+    fn what_the_log_repeats_is_told_once() {
+        let (hub, one) = standing_at_10();
+        for at in [10, 11, 11, 14, 12, 14, 15] {
+            delivers(&hub, at);
+        }
+        assert_eq!(told(&one), [entry(11), entry(14), entry(15)]);
+        assert_eq!((hub.counts().late, hub.place("a")), (4, Some(place(7, 15))));
+    }
+
+    #[test]
+    fn who_has_read_the_log_goes_on_with_what_came_meanwhile() {
+        let (hub, one) = standing_at_10();
+        let two = subscriber(2);
+        hub.sub(NOW, "a", Some(place(7, 5)), &two);
+        let [replay] = hub.replays().try_into().ok().unwrap();
+        assert!(hub.replays().is_empty() && replay.place == place(7, 5));
+        (11..=13).for_each(|at| delivers(&hub, at));
+        assert!(!hub.caught_up(NOW, &replay, place(7, 9)), "10 may be missing");
+        assert!(!hub.caught_up(NOW, &replay, place(6, 12)), "of another log");
+        assert!(told(&two).is_empty() && hub.reads(&replay));
+        assert!(hub.caught_up(NOW, &replay, place(7, 11)));
+        delivers(&hub, 14);
+        assert_eq!(told(&two), [entry(12), entry(13), entry(14)]);
+        assert_eq!(told(&one).len(), 4);
+        assert!(!hub.reads(&replay));
+    }
+
+    #[test]
+    fn who_is_ahead_of_its_server_is_told_nothing_twice() {
+        let (hub, one) = standing_at_10();
+        hub.sub(NOW, "a", Some(place(7, 12)), &one);
+        let [replay] = hub.replays().try_into().ok().unwrap();
+        delivers(&hub, 11);
+        assert!(hub.caught_up(NOW, &replay, place(7, 12)));
+        (12..=14).for_each(|at| delivers(&hub, at));
+        assert_eq!(told(&one), [entry(13), entry(14)]);
+    }
+
+    #[test]
+    fn the_recent_messages_are_bounded() {
+        let (hub, _one) = standing_at_10();
+        let two = subscriber(2);
+        hub.sub(NOW, "a", Some(place(7, 5)), &two);
+        let [replay] = hub.replays().try_into().ok().unwrap();
+        let last = 11 + RECENT as u64;
+        (11..=last).for_each(|at| delivers(&hub, at));
+        assert!(!hub.caught_up(NOW, &replay, place(7, 10)), "11 is gone");
+        assert!(hub.caught_up(NOW, &replay, place(7, 11)));
+        let pages = std::iter::repeat_with(|| told(&two).len()).take_while(|read| *read > 0);
+        assert_eq!(pages.sum::<usize>(), RECENT);
+    }
+
+    #[test]
+    fn who_has_no_room_for_the_recent_messages_reads_on() {
+        let (hub, _one) = standing_at_10();
+        let two = subscriber(2);
+        lock(&two.queue).outbox.max_bytes = 200;
+        hub.sub(NOW, "a", Some(place(7, 5)), &two);
+        let [replay] = hub.replays().try_into().ok().unwrap();
+        (11..=20).for_each(|at| delivers(&hub, at));
+        assert!(!hub.caught_up(NOW, &replay, place(7, 10)));
+        assert!(hub.caught_up(NOW, &replay, place(7, 18)));
+        assert_eq!(told(&two), [entry(19), entry(20)]);
+    }
+
+    #[test]
+    fn an_outage_is_no_gap_where_the_log_has_all() {
+        let (hub, one) = standing_at_10();
+        let two = subscriber(2);
+        hub.sub(NOW, "a", Some(place(7, 5)), &two);
+        let [replay] = hub.replays().try_into().ok().unwrap();
+        hub.lost(NOW);
+        assert!(!hub.caught_up(NOW, &replay, place(7, 10)), "nothing comes");
+        hub.confirm(NOW, "a", began(7, 10, true));
+        delivers(&hub, 11);
+        assert_eq!(told(&one), ["stale a", "subscribed a 7 10", &entry(11)]);
+        assert!(hub.caught_up(NOW, &replay, place(7, 10)));
+        assert_eq!(told(&two), [entry(11)]);
+    }
+
+    #[test]
+    fn another_log_is_a_gap_for_all() {
+        let (hub, one) = standing_at_10();
+        let two = subscriber(2);
+        hub.sub(NOW, "a", Some(place(7, 5)), &two);
+        let [replay] = hub.replays().try_into().ok().unwrap();
+        hub.lost(NOW);
+        hub.confirm(NOW, "a", began(8, 0, false));
+        assert!(!hub.reads(&replay));
+        delivers(&hub, 1);
+        assert_eq!(told(&one), ["stale a", "gap a ?", "subscribed a 8 0", &entry(1)]);
+        assert_eq!(told(&two), ["gap a ?", "subscribed a 8 0", &entry(1)]);
+    }
+
+    #[test]
+    fn a_place_is_a_gap_where_there_is_no_log() {
+        let (hub, one) = (Hub::default(), subscriber(1));
+        hub.sub(NOW, "a", Some(place(7, 5)), &one);
+        hub.confirm(NOW, "a", Began { place: None, whole: false });
+        assert!(hub.replays().is_empty());
+        assert_eq!(told(&one), ["subscribed a", "gap a ?"]);
     }
 }

@@ -78,12 +78,13 @@ impl<B: Bus> Follower<B> {
                 match (wanted, confirmed.contains(&name)) {
                     (true, false) => take_up.push((name.clone(), self.hub.place(&name))),
                     (false, true) => give_up.push(name),
-                    // Was given up and taken up again, by members who wait for this: it is asked
-                    // for once more, and says where it begins.
-                    (true, true) => {
+                    // Was given up and taken up again. If that was since it was confirmed, its members
+                    // wait: it is asked for once more, and says where it begins.
+                    (true, true) if !self.hub.is_live(&name) => {
                         give_up.push(name.clone());
                         take_up.push((name, None));
                     }
+                    (true, true) => {}
                     (false, false) => {}
                 }
             }

@@ -59,10 +59,10 @@ impl Subscriber {
         self.news.notify_one();
     }
 
-    /// Whether less than half of what may wait for it does.
-    pub fn has_room(&self) -> bool {
+    /// Whether less than half of what may wait for it would, were that many bytes more pushed.
+    pub fn has_room(&self, bytes: usize) -> bool {
         let queue = lock(&self.queue);
-        queue.outbox.counts().bytes < queue.outbox.max_bytes / 2
+        queue.outbox.counts().bytes + bytes < queue.outbox.max_bytes / 2
     }
 }
 
@@ -222,6 +222,11 @@ impl Hub {
         self.table().channels.get(name)?.place
     }
 
+    /// Whether the broker has confirmed a channel.
+    pub fn is_live(&self, name: &str) -> bool {
+        self.table().channels.get(name).is_some_and(|channel| channel.live)
+    }
+
     // For those who read the log.
 
     /// Who has to be given something out of it, each once.
@@ -262,7 +267,7 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::channel::MAX_PUBLISHERS;
     use tickwire::{CloseCode, Config, Connection, Negotiated, Step, TooSlow};
@@ -270,12 +275,12 @@ mod tests {
     const NOW: Time = Time::ZERO;
     const NO_LOG: Began = Began { place: None, whole: false };
 
-    fn subscriber(id: u64) -> Arc<Subscriber> {
+    pub fn subscriber(id: u64) -> Arc<Subscriber> {
         Subscriber::new(id, Outbox::new(TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER)))
     }
 
     /// What waits for one, as its peer would read it.
-    fn told(who: &Subscriber) -> Vec<String> {
+    pub fn told(who: &Subscriber) -> Vec<String> {
         use bytes::Buf;
         let mut server = Connection::server(&Config::default(), Negotiated::default());
         let entropy = tickwire::SystemEntropy::new().unwrap();
@@ -293,7 +298,7 @@ mod tests {
         told
     }
 
-    fn sealed(from: &str, seq: u64) -> Vec<u8> {
+    pub fn sealed(from: &str, seq: u64) -> Vec<u8> {
         Envelope { from, seq, nanos: 1, payload: b"x" }.seal()
     }
 

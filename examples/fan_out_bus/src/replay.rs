@@ -1,7 +1,8 @@
 //! What members missed, out of the broker's log, until they are where the others are.
 //!
-//! A page is read, and pushed as the member's outbox has room: who reads slowly is waited for. Then the
-//! [hub](crate::hub) is asked whether that reaches up to what it has: the member gets what comes then.
+//! When the member's outbox has room a page is read, and pushed as far as there is room: who reads slowly
+//! is waited for, and holds nothing up. Then the [hub](crate::hub) is asked whether that reaches up to what
+//! it has: the member gets what comes then.
 use crate::{
     bus::{Bus, Failure, Link, Page, answer, backoff},
     channel::subscribed,
@@ -13,11 +14,11 @@ use std::{io, rc::Rc, time::Duration};
 use tickwire::Time;
 use tokio::{
     select,
-    sync::Mutex,
+    sync::{Mutex, Semaphore},
     time::{Instant, sleep},
 };
 
-/// As many read at once; more wait.
+/// As many pages are read at once; more wait.
 const AT_ONCE: usize = 32;
 
 /// How long to wait when there is nothing to read, and the hub is not there yet.
@@ -29,26 +30,22 @@ pub struct Replays<'h, B: Bus> {
     epoch: Instant,
     /// All read on one connection, of which the first who needs it makes the next.
     link: Mutex<Option<Rc<B::Link>>>,
+    turns: Semaphore,
 }
 
 impl<'h, B: Bus> Replays<'h, B> {
     pub fn new(bus: B, hub: &'h Hub, epoch: Instant) -> Self {
-        Self { bus, hub, epoch, link: Mutex::new(None) }
+        Self { bus, hub, epoch, link: Mutex::new(None), turns: Semaphore::new(AT_ONCE) }
     }
 
     /// Does not end.
     pub async fn run(self) -> io::Result<()> {
-        let (mut reading, mut waiting) = (FuturesUnordered::new(), Vec::new().into_iter());
+        let mut all = FuturesUnordered::new();
         loop {
-            while reading.len() < AT_ONCE
-                && let Some(replay) = waiting.next()
-            {
-                reading.push(self.replay(replay));
-            }
             select! {
-                Some(ended) = reading.next() => ended?,
-                () = self.hub.behind.notified(), if waiting.len() == 0 => {
-                    waiting = self.hub.replays().into_iter();
+                Some(ended) = all.next() => ended?,
+                () = self.hub.behind.notified() => {
+                    all.extend(self.hub.replays().into_iter().map(|replay| self.replay(replay)));
                 }
             }
         }
@@ -58,11 +55,13 @@ impl<'h, B: Bus> Replays<'h, B> {
     async fn replay(&self, replay: Replay) -> io::Result<()> {
         let (mut place, mut told) = (replay.place, false);
         let mut backoff = backoff()?;
-        while self.hub.reads(&replay) {
+        while self.room(&replay).await {
+            let Ok(turn) = self.turns.acquire().await else { return Ok(()) };
             let here = self.hub.place(&replay.channel);
             let page = match self.read(&replay.channel, place.at).await {
                 Ok(page) => page,
                 Err(error) => {
+                    drop(turn);
                     eprintln!("{}: reading: {error}", B::NAME);
                     sleep(backoff.next().unwrap_or(PAUSE)).await;
                     continue;
@@ -77,19 +76,20 @@ impl<'h, B: Bus> Replays<'h, B> {
                 self.tell(&replay, &subscribed(&replay.channel, Some(place)));
                 told = true;
             }
-            let mut more = false;
+            let last = page.messages.last().map_or(0, |(at, _)| *at);
+            let more = last > place.at; // or they are of another log
             for (at, message) in page.messages {
                 if at <= place.at {
-                    continue; // of another log
+                    continue;
                 }
-                more = true;
-                if !self.room(&replay).await {
-                    return Ok(());
+                if !replay.who.has_room(0) {
+                    break; // the rest is read again
                 }
                 let envelope = Envelope::open(&message);
                 replay.who.push(self.now(), &envelope.prepare(&replay.channel, Some(at)), 0);
                 place.at = at;
             }
+            drop(turn);
             // Before this was read the hub had no more than that: it has all of it now.
             if let Some(here) = here.filter(|here| !more && here.log == place.log) {
                 place.at = place.at.max(here.at);
@@ -125,11 +125,11 @@ impl<'h, B: Bus> Replays<'h, B> {
     async fn room(&self, replay: &Replay) -> bool {
         loop {
             let freed = replay.who.freed.notified();
-            if replay.who.has_room() {
-                return true;
-            }
             if !self.hub.reads(replay) {
                 return false;
+            }
+            if replay.who.has_room(0) {
+                return true;
             }
             freed.await;
         }

@@ -6,8 +6,17 @@
 //! the loopback, on free ports; what is started here ends here.
 mod common;
 
-use common::{Broker, Checks, Client, Kind, Server, closed_with, main_of, publisher, sized};
-use std::{fs, process::ExitCode, thread, time::Duration};
+use common::{
+    Broker, Checks, Client, Kind, Server, closed_with, main_of, publisher, publisher_by, sized,
+};
+use std::{
+    fs,
+    io::{self, Read},
+    net::{Shutdown, TcpListener, TcpStream},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
 use tickwire::CloseCode;
 
 /// How many messages the publisher publishes in each part.
@@ -24,6 +33,7 @@ fn run(mut broker: Broker, checks: &mut Checks) {
     let mut servers = [Server::new(&broker, &[]), Server::new(&broker, &[])];
     away(checks, &broker, &servers);
     slow(checks, &broker, &servers[0]);
+    answer_lost(checks, &broker, &servers[0]);
     server_killed(checks, &broker, &mut servers);
     broker_killed(checks, &mut broker, &servers);
     deleted(checks, &broker);
@@ -179,6 +189,36 @@ fn slow(checks: &mut Checks, broker: &Broker, server: &Server) {
     }
     checks.check("one who does not read is let go with 1013", ended && let_go > 0);
     checks.check("and gets the rest when it comes back", slow.has_all(200));
+}
+
+/// A publisher that is not told what the broker has publishes it again; it is kept once.
+fn answer_lost(checks: &mut Checks, broker: &Broker, server: &Server) {
+    let mut one = Resuming::new(server, "again");
+    let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("jetstream://{}", relay.local_addr().unwrap());
+    let port = broker.port;
+    thread::spawn(move || {
+        for (n, publisher) in relay.incoming().map_while(Result::ok).enumerate() {
+            let broker = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (mut up, mut down) = (publisher.try_clone().unwrap(), publisher);
+            let (mut to, mut from) = (broker.try_clone().unwrap(), broker);
+            thread::spawn(move || {
+                let _ = io::copy(&mut up, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+            // Of the first connection's answers some kilobytes pass, and then no more: it is cut.
+            let most = if n == 0 { 8 * 1024 } else { u64::MAX };
+            thread::spawn(move || {
+                let _ = io::copy(&mut (&mut from).take(most), &mut down);
+                thread::sleep(Duration::from_millis(200)); // the broker takes what is under way
+                let _ = down.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    let mut program = publisher_by(&url, "again", MANY, RATE);
+    let ended = program.0.wait().is_ok_and(|status| status.success());
+    let whole = one.has(MANY) && one.has_all(MANY) && one.ends_here();
+    checks.check("what a publisher repeats is kept once, in its order", ended && whole);
 }
 
 /// Subscribers of a server that is killed go on at the other one.

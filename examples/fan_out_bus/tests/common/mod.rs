@@ -42,7 +42,7 @@ pub enum Kind {
 /// A broker, which keeps its port and its store when it is killed.
 pub struct Broker {
     pub kind: Kind,
-    port: u16,
+    pub port: u16,
     /// Where NATS says who subscribes.
     monitor: u16,
     pub store: PathBuf,
@@ -359,8 +359,13 @@ pub fn closed_with<S>(ws: &WebSocket<S>, code: CloseCode) -> bool {
 
 /// A process that publishes numbered messages.
 pub fn publisher(broker: &Broker, channel: &str, count: usize, rate: usize) -> Running {
+    publisher_by(&broker.url(), channel, count, rate)
+}
+
+/// The same, by another way to the broker.
+pub fn publisher_by(url: &str, channel: &str, count: usize, rate: usize) -> Running {
     let mut command = Command::new(PROGRAM);
-    command.args(["publish", channel, "--bus", &broker.url(), "--count", &count.to_string()]);
+    command.args(["publish", channel, "--bus", url, "--count", &count.to_string()]);
     command.args(["--rate", &rate.to_string()]).stdout(Stdio::null());
     Running(command.spawn().unwrap())
 }
