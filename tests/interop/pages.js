@@ -143,11 +143,11 @@ async function checkSlowly(browser) {
     const server = await serve(marketFeed, "127.0.0.1:0", "--rate", "1000"), context = await browser.newContext(DESK);
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE);
-    await page.addInitScript(() => { // nearly all of the time, for four seconds
+    await page.addInitScript(() => { // nearly all of the time, for three seconds
       const spin = () => {
         const began = performance.now();
         while (performance.now() - began < 950);
-        if (began < 4000) setTimeout(spin, 50);
+        if (began < 2500) setTimeout(spin, 50);
       };
       addEventListener("DOMContentLoaded", () => {
         setTimeout(spin);
@@ -157,7 +157,7 @@ async function checkSlowly(browser) {
       });
     });
     await page.goto(`http://${server.address}/`);
-    await page.waitForFunction(() => shown.filter((text) => /^(< )?[\d.]+ .s$/.test(text)).length > 12);
+    await page.waitForFunction(() => shown.filter((text) => /^(< )?[\d.]+ .s$/.test(text)).length > 4);
     const shown = await page.evaluate(() => shown), figures = shown.filter((text) => /\d/.test(text));
     same("at first", shown.find((text) => text !== "–"), "measuring");
     const ms = figures.map((text) => parseFloat(text.replace("< ", "")) / (text.endsWith("µs") ? 1000 : 1));
@@ -371,9 +371,9 @@ async function checkTokens(browser) {
     await page.waitForFunction(() => answer.have > 10);
     const ahead = await page.evaluate(async () => {
       const began = performance.now(), last = setInterval(() => {});
-      while (performance.now() - began < 4000);
+      while (performance.now() - began < 1500);
       for (let id = 1; id <= last; id++) clearInterval(id); // nor does it say for a while what it has
-      await new Promise((resolve) => setTimeout(resolve, 2000));
+      await new Promise((resolve) => setTimeout(resolve, 500));
       return answer.have - told;
     });
     same("ahead of what it said", ahead, 64);
