@@ -139,29 +139,28 @@ async function checkClocks() {
 }
 
 async function checkSlowly(browser) {
-  await check("market_feed: while a slow machine is busy the latency is being measured, and is never what it was not", async () => {
+  await check("market_feed: while a slow machine is busy the latency is being measured, and then it is shown", async () => {
     const server = await serve(marketFeed, "127.0.0.1:0", "--rate", "1000"), context = await browser.newContext(DESK);
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE);
-    await page.addInitScript(() => { // nearly all of the time, for three seconds
+    await page.addInitScript(() => { // four fifths of the time
       const spin = () => {
         const began = performance.now();
-        while (performance.now() - began < 950);
-        if (began < 2500) setTimeout(spin, 50);
+        while (performance.now() - began < 200);
+        if (began < 3000) setTimeout(spin, 50);
+        else window.rested = true;
       };
       addEventListener("DOMContentLoaded", () => {
         setTimeout(spin);
         window.shown = [];
         const node = document.querySelector("#oneway");
-        new MutationObserver(() => shown.push(node.textContent)).observe(node, { childList: true });
+        new MutationObserver(() => shown.push((window.rested ? "calm: " : "busy: ") + node.textContent)).observe(node, { childList: true });
       });
     });
     await page.goto(`http://${server.address}/`);
-    await page.waitForFunction(() => shown.filter((text) => /^(< )?[\d.]+ .s$/.test(text)).length > 4);
-    const shown = await page.evaluate(() => shown), figures = shown.filter((text) => /\d/.test(text));
-    same("at first", shown.find((text) => text !== "–"), "measuring");
-    const ms = figures.map((text) => parseFloat(text.replace("< ", "")) / (text.endsWith("µs") ? 1000 : 1));
-    if (Math.max(...ms) > 250) throw new Error("shown: " + figures.join(", "));
+    await page.waitForFunction(() => shown.some((text) => /^calm: (< )?[\d.]+ .s$/.test(text)));
+    const busy = (await page.evaluate(() => shown)).filter((text) => text.startsWith("busy"));
+    same("while it was busy", [...new Set(busy)], ["busy: measuring"]);
     await context.close();
     await server.stop("SIGKILL");
   });
