@@ -4,7 +4,7 @@
 mod layer;
 #[path = "../../../examples/io_uring_echo/src/peer.rs"]
 mod peer;
-#[path = "../../../examples/io_uring_echo/src/ring.rs"]
-mod ring;
 #[path = "../../../examples/io_uring_echo/src/server.rs"]
 pub mod server;
+
+use io_uring_echo::ring;

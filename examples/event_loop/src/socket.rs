@@ -31,12 +31,29 @@ struct Tcp<S> {
 
 /// TCP, or what reads and writes it.
 pub trait Stream: Read + Write {
-    fn tcp(&self) -> &TcpStream;
+    /// For writing.
+    fn shut_down(&self);
 }
 
 impl Stream for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
+    fn shut_down(&self) {
+        let _ = self.shutdown(Shutdown::Write);
+    }
+}
+
+/// What the system says of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Note {
+    pub readable: bool,
+    pub writable: bool,
+    /// Nothing will be told again.
+    pub shut: bool,
+}
+
+impl From<&Event> for Note {
+    fn from(event: &Event) -> Self {
+        let shut = event.is_read_closed() || event.is_error();
+        Self { readable: event.is_readable(), writable: event.is_writable(), shut }
     }
 }
 
@@ -52,11 +69,11 @@ impl<S: Stream> Socket<S> {
         &self.tcp.stream
     }
 
-    pub fn note(&mut self, event: &Event) {
-        let shut = event.is_read_closed() || event.is_error();
+    pub fn note(&mut self, note: impl Into<Note>) {
+        let Note { readable, writable, shut } = note.into();
         self.tcp.shut |= shut;
-        self.tcp.readable |= shut || event.is_readable();
-        self.tcp.writable |= shut || event.is_writable();
+        self.tcp.readable |= shut || readable;
+        self.tcp.writable |= shut || writable;
         if let Some(tls) = &mut self.tls {
             let _ = self.tcp.send(tls); // what it had to say when the stream took nothing
         }
@@ -138,7 +155,7 @@ impl<S: Stream> Socket<S> {
             }
             (self.tls, self.holds) = (None, false); // what comes now is dropped
         }
-        let _ = self.tcp.stream.tcp().shutdown(Shutdown::Write);
+        self.tcp.stream.shut_down();
         true
     }
 

@@ -3,16 +3,11 @@ use crate::{
     BoxError, Plan,
     feed::Feed,
     line::{Line, SEATS, Shared, Turn},
+    socket::Note,
     stages::Stages,
+    wire::Poller,
 };
-use mio::{Events, Poll, Token};
-use std::{
-    collections::BTreeSet,
-    io::{self, ErrorKind},
-    mem,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, io, mem, sync::Arc, time::Duration};
 use tickwire::{
     Backoff, Config, Entropy, Heartbeat, SystemEntropy, Time, tls::rustls::ClientConfig,
 };
@@ -51,8 +46,9 @@ impl Rules {
 
 /// Many feeds on one thread.
 pub struct Handler {
-    poll: Poll,
-    events: Events,
+    poller: Poller,
+    /// What the last wait brought.
+    noted: Vec<(usize, Note)>,
     feeds: Vec<Feed>,
     /// By token.
     lines: Vec<Line>,
@@ -70,10 +66,11 @@ pub struct Handler {
 impl Handler {
     /// # Errors
     ///
-    /// For URLs that are none, names that cannot be resolved, and a system that cannot wait.
+    /// For URLs that are none, and names that cannot be resolved.
     pub fn new(
         subscriptions: &[Subscription],
         rules: Rules,
+        poller: Poller,
         tls: Arc<ClientConfig>,
     ) -> Result<Self, BoxError> {
         let mut config = Config::default().heartbeat(Heartbeat::TRADING).data_timeout(SILENCE);
@@ -96,8 +93,8 @@ impl Handler {
         }
         let feeds: Vec<_> = subscriptions.iter().map(|s| Feed::new(s.feed)).collect();
         Ok(Self {
-            poll: Poll::new()?,
-            events: Events::with_capacity(1024),
+            poller,
+            noted: Vec::new(),
             armed: vec![None; lines.len() + feeds.len()],
             ready: (0..lines.len()).collect(), // to be dialed
             is_ready: vec![true; lines.len()],
@@ -137,15 +134,14 @@ impl Handler {
             Some(&(at, _)) => most.min(at - self.shared.now()),
             None => most,
         };
-        let mut events = mem::replace(&mut self.events, Events::with_capacity(0));
-        let waited = self.poll.poll(&mut events, Some(timeout));
-        for event in &events {
-            let Token(connection) = event.token();
+        self.poller.wait(timeout, &mut self.noted)?;
+        for i in 0..self.noted.len() {
+            let (connection, note) = self.noted[i];
             let at = connection / SEATS;
-            self.lines[at].note(connection % SEATS, event);
+            self.lines[at].note(connection % SEATS, note);
             self.make_ready(at);
         }
-        self.events = events;
+        self.noted.clear();
         mem::swap(&mut self.ready, &mut self.round);
         for i in 0..self.round.len() {
             self.give_turn(self.round[i]);
@@ -163,17 +159,14 @@ impl Handler {
                 }
             }
         }
-        match waited {
-            Err(error) if error.kind() != ErrorKind::Interrupted => Err(error),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn give_turn(&mut self, at: usize) {
         self.is_ready[at] = false;
         let line = &mut self.lines[at];
         let feed = line.feed;
-        match line.turn(at, &mut self.feeds[feed], &mut self.shared, self.poll.registry()) {
+        match line.turn(at, &mut self.feeds[feed], &mut self.shared, &mut self.poller) {
             // One that is early costs a look, so that a deadline which moves on stays where it is.
             Turn::Wait(Some(next)) if self.armed[at].is_some_and(|armed| armed <= next) => {}
             Turn::Wait(next) => self.arm(at, next),

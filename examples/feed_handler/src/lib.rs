@@ -4,6 +4,8 @@
 //! |------------|-------------------------------------------------------------------------------------|
 //! | `handler`  | the loop: one thread, all lines of all feeds, their deadlines                       |
 //! | `line`     | a connection: dialed, shaken hands with, subscribed, read, dialed again             |
+//! | `wire`     | a connection's bytes, by mio or by io_uring                                         |
+//! | `uring`    | the latter: the ring is that of `io_uring_echo`                                     |
 //! | `feed`     | what becomes of the messages: lines arbitrated, the book rebuilt and checked        |
 //! | `page`   | a page that draws all that, while it runs                                           |
 //! | `report`   | what each feed lost                                                                 |
@@ -24,9 +26,11 @@ pub mod page;
 pub mod report;
 pub mod stages;
 
-#[allow(dead_code)] // a server says last words to those it refuses
 #[path = "../../event_loop/src/socket.rs"]
-mod socket;
+pub mod socket;
+#[cfg(target_os = "linux")]
+pub mod uring;
+pub mod wire;
 
 pub use market_feed::{
     BoxError,

@@ -4,10 +4,10 @@
 //! All that is about the protocol is the core's; here are the turns, the clock and the buffers.
 use crate::{
     feed::{Feed, Foreign},
-    socket::{Socket, Stream, is_passing},
+    socket::{Note, Socket, is_passing},
     stages::Stages,
+    wire::{Poller, Wire},
 };
-use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
 use std::{
     io, mem,
     net::{SocketAddr, ToSocketAddrs},
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 use tickwire::{
-    Backoff, Config, Connection, Error, RecvError, Stamped, Step, SystemEntropy, Time,
+    Backoff, Config, Connection, Error, RecvError, Step, SystemEntropy, Time,
     handshake::{
         Progress,
         client::{Handshake, Request},
@@ -68,12 +68,12 @@ pub struct Line {
 #[allow(clippy::large_enum_variant)] // the largest is the one that lasts
 enum Seat {
     Free,
-    Dialing(Socket<Stamped<TcpStream>>, Handshake),
+    Dialing(Socket<Wire>, Handshake),
     Open(Open),
 }
 
 struct Open {
-    socket: Socket<Stamped<TcpStream>>,
+    socket: Socket<Wire>,
     conn: Connection,
     /// None, while it is closed.
     line: Option<tickwire_feed::Line>,
@@ -173,9 +173,9 @@ impl Line {
     }
 
     /// Takes note of what the system says of a connection.
-    pub(crate) fn note(&mut self, seat: usize, event: &Event) {
+    pub(crate) fn note(&mut self, seat: usize, note: Note) {
         match &mut self.seats[seat] {
-            Seat::Dialing(socket, _) | Seat::Open(Open { socket, .. }) => socket.note(event),
+            Seat::Dialing(socket, _) | Seat::Open(Open { socket, .. }) => socket.note(note),
             Seat::Free => {} // of a stream that is gone
         }
     }
@@ -186,7 +186,7 @@ impl Line {
         at: usize,
         feed: &mut Feed,
         shared: &mut Shared,
-        registry: &Registry,
+        poller: &mut Poller,
     ) -> Turn {
         let mut turn = Turn::Wait(None);
         for seat in 0..SEATS {
@@ -210,7 +210,7 @@ impl Line {
             self.retire(seat, at * SEATS + seat, feed, shared.now());
             turn = Turn::Again;
         }
-        turn.and(self.dial_if_due(at, feed, shared, registry))
+        turn.and(self.dial_if_due(at, feed, shared, poller))
     }
 
     /// A connection in whose place another is.
@@ -229,7 +229,7 @@ impl Line {
         at: usize,
         feed: &mut Feed,
         shared: &Shared,
-        registry: &Registry,
+        poller: &mut Poller,
     ) -> Turn {
         let due = match self.is_open() {
             true => self.rotation.poll_timeout(),
@@ -243,7 +243,7 @@ impl Line {
                 if due > shared.now() {
                     return Turn::Wait(Some(due));
                 }
-                if let Err(end) = self.dial(seat, id, shared, registry) {
+                if let Err(end) = self.dial(seat, id, shared, poller) {
                     self.end(seat, id, end, feed, shared.now());
                 }
                 Turn::Again // which starts its clock
@@ -257,16 +257,14 @@ impl Line {
         seat: usize,
         id: usize,
         shared: &Shared,
-        registry: &Registry,
+        poller: &mut Poller,
     ) -> Result<(), End> {
-        let mut tcp = TcpStream::connect(self.address)?;
-        tcp.set_nodelay(true)?;
-        registry.register(&mut tcp, Token(id), Interest::READABLE | Interest::WRITABLE)?;
+        let wire = poller.dial(id, self.address)?;
         let target = self.request.target();
         let tls = target.secure().then(|| Session::client(shared.tls.clone(), target));
         let tls = tls.transpose().map_err(|error| End::Failed(error.into()))?;
         let handshake = Handshake::new(&self.request, &shared.config, SystemEntropy::new()?);
-        self.seats[seat] = Seat::Dialing(Socket::new(Stamped::new(tcp)?, tls, false), handshake);
+        self.seats[seat] = Seat::Dialing(Socket::new(wire, tls, false), handshake);
         Ok(())
     }
 
@@ -395,7 +393,7 @@ impl Open {
                         conn.receiver_mut().commit(n);
                         self.read = shared.now();
                         let arrived = self.socket.stream().arrived();
-                        self.arrived = arrived.map(|at| shared.by_our_clock(at.software));
+                        self.arrived = arrived.map(|at| shared.by_our_clock(at));
                     }
                     Err(error) if is_passing(&error) => {}
                     Err(error) if self.conn.closed().is_none() => return Err(error.into()),
@@ -458,11 +456,5 @@ impl Open {
 fn keep(shared: &mut Vec<u8>, buffer: Vec<u8>) {
     if buffer.len() > shared.len() {
         *shared = buffer;
-    }
-}
-
-impl Stream for Stamped<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref()
     }
 }

@@ -30,6 +30,7 @@ use feed_handler::{
     measure,
     page::Page,
     report::Report,
+    wire::Poller,
 };
 use options::{Mode, Options, What};
 use std::{
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Mode::Run => run(&options),
-        Mode::Measure(what) => measured(what, options.rounds),
+        Mode::Measure(what) => measured(what, &options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -70,12 +71,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn measured(what: What, rounds: usize) -> Result<bool, BoxError> {
+fn measured(what: What, options: &Options) -> Result<bool, BoxError> {
+    let rounds = options.rounds;
     print!(
         "{}",
         match what {
             What::Even => measure::even(rounds)?,
-            What::Bursts => measure::bursts(rounds)?,
+            What::Bursts => measure::bursts(rounds, options.uring)?,
             What::Isolation => measure::isolation(rounds)?,
         }
     );
@@ -90,6 +92,7 @@ fn run(options: &Options) -> Result<bool, BoxError> {
             Handler::new(
                 &exchange.subscriptions(),
                 exchange.rules(),
+                Poller::new(options.uring)?,
                 exchange::trusting(exchange.root())?,
             )?,
             Some(exchange),
@@ -100,7 +103,7 @@ fn run(options: &Options) -> Result<bool, BoxError> {
             None => tickwire::tls::platform_config()?,
         };
         let feeds = exchange::subscriptions(options.plan.feeds, &options.connect);
-        (Handler::new(&feeds, Rules::of(&options.plan), tls)?, None)
+        (Handler::new(&feeds, Rules::of(&options.plan), Poller::new(options.uring)?, tls)?, None)
     };
     let mut page = options.page.map(Page::serve).transpose()?;
     if let Some(page) = &page {

@@ -8,6 +8,7 @@ use crate::{
     exchange::{Exchange, trusting},
     handler::{Handler, Subscription},
     misbehaving::{Manner, Misbehaving},
+    wire::Poller,
 };
 use rustix::time::{ClockId, clock_gettime};
 use std::{
@@ -42,7 +43,11 @@ fn cpu() -> Duration {
 }
 
 /// A handler that follows an exchange, and some other feeds, all of the exchange's open and warm.
-fn warm(exchange: &Exchange, others: Option<&Misbehaving>) -> Result<Handler, BoxError> {
+fn warm(
+    exchange: &Exchange,
+    uring: bool,
+    others: Option<&Misbehaving>,
+) -> Result<Handler, BoxError> {
     let mut subscriptions = exchange.subscriptions();
     let mut roots = exchange.root().to_owned();
     if let Some(others) = others {
@@ -50,7 +55,8 @@ fn warm(exchange: &Exchange, others: Option<&Misbehaving>) -> Result<Handler, Bo
         let other = |url: &String| Subscription { feed: 0, lines: vec![url.clone()] };
         subscriptions.extend(others.urls.iter().map(other));
     }
-    let mut handler = Handler::new(&subscriptions, exchange.rules(), trusting(&roots)?)?;
+    let mut handler =
+        Handler::new(&subscriptions, exchange.rules(), Poller::new(uring)?, trusting(&roots)?)?;
     let good = subscriptions.len() - others.map_or(0, |others| others.urls.len());
     let patience = Instant::now() + Duration::from_secs(30);
     while handler.feeds().iter().take(good).any(|feed| feed.tally.delivered == 0) {
@@ -81,7 +87,7 @@ struct Sample {
 }
 
 fn sample(exchange: &Exchange, others: Option<&Misbehaving>) -> Result<Sample, BoxError> {
-    let mut handler = warm(exchange, others)?;
+    let mut handler = warm(exchange, false, others)?;
     let (began, messages) = (cpu(), handler.messages());
     follow(&mut handler, LENGTH)?;
     let cpu = (cpu() - began).as_secs_f64() * 1e6 / (handler.messages() - messages) as f64;
@@ -116,11 +122,11 @@ pub fn even(rounds: usize) -> Result<String, BoxError> {
 /// # Errors
 ///
 /// Those of the system, and if feeds do not come.
-pub fn bursts(rounds: usize) -> Result<String, BoxError> {
+pub fn bursts(rounds: usize, uring: bool) -> Result<String, BoxError> {
     let mut rows = Rows::default();
     for _ in 0..rounds {
         let exchange = Exchange::start(plan(FEEDS, Pace::Bursts))?;
-        let mut handler = warm(&exchange, None)?;
+        let mut handler = warm(&exchange, uring, None)?;
         let (mut waits, mut took, mut count) = (Vec::new(), Duration::ZERO, 0);
         let until = Instant::now() + LENGTH;
         while Instant::now() < until {

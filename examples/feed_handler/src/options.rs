@@ -17,6 +17,9 @@ Usage: feed_handler [OPTIONS]
                     for each line
   --root FILE       the certificates to trust there, in PEM; else the platform's
 
+  --uring           by io_uring in place of epoll: many lines' bytes by one system call (Linux
+                    6.1); the kernel's times are not told then
+
   --page ADDR       a page that draws it, at ADDR (such as 127.0.0.1:8080): for the
                     loopback; for an open port see the example `bounded`
 
@@ -58,6 +61,7 @@ pub(crate) enum What {
 pub(crate) struct Options {
     pub(crate) mode: Mode,
     pub(crate) rounds: usize,
+    pub(crate) uring: bool,
     pub(crate) seconds: Duration,
     pub(crate) connect: Vec<String>,
     pub(crate) root: Option<PathBuf>,
@@ -70,6 +74,7 @@ impl Options {
         let mut options = Self {
             mode: Mode::Run,
             rounds: 21,
+            uring: false,
             seconds: Duration::from_secs(10),
             connect: Vec::new(),
             root: None,
@@ -100,6 +105,7 @@ impl Options {
                 Long("seconds") => options.seconds = seconds("seconds", &mut parser)?,
                 Long("connect") => options.connect.push(parser.value()?.string()?),
                 Long("root") => options.root = Some(parser.value()?.into()),
+                Long("uring") => options.uring = true,
                 Long("page") => options.page = Some(parser.value()?.parse()?),
                 Long("measure") => options.mode = Mode::Measure(what(&parser.value()?.string()?)?),
                 Long("rounds") => options.rounds = number("rounds", parser.value()?, 1..=1000)?,
@@ -107,7 +113,12 @@ impl Options {
                 _ => return Err(arg.unexpected()),
             }
         }
-        Ok(options)
+        match options.mode {
+            Mode::Measure(What::Even | What::Isolation) if options.uring => {
+                Err("--uring: the kernel's times are not told then".into())
+            }
+            _ => Ok(options),
+        }
     }
 }
 

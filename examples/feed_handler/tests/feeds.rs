@@ -8,6 +8,7 @@ use feed_handler::{
     misbehaving::{Manner, Misbehaving},
     page::Page,
     report::Report,
+    wire::Poller,
 };
 use std::{
     io::{Read, Write},
@@ -26,6 +27,16 @@ const BEAT: Duration = Duration::from_millis(10);
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn mio() -> Poller {
+    Poller::new(false).expect("the system can wait")
+}
+
+/// `None` where the kernel has no io_uring for us: the test is skipped, and says so.
+fn uring() -> Option<Poller> {
+    let poller = Poller::new(true);
+    poller.map_err(|error| eprintln!("NOT RUN: no io_uring here: {error}")).ok()
 }
 
 fn plan(feeds: usize, rate: u32) -> Plan {
@@ -57,11 +68,21 @@ fn level(handler: &mut Handler, exchange: &Exchange, feeds: usize) {
 
 #[test]
 fn nothing_is_lost_though_each_connection_is_cut_again_and_again() {
+    cut(mio());
+}
+
+#[test]
+fn nothing_is_lost_though_each_connection_is_cut_again_and_again_by_io_uring() {
+    uring().into_iter().for_each(cut);
+}
+
+fn cut(poller: Poller) {
     let _alone = alone();
     let cut_every = Some(Duration::from_secs(2));
     let exchange = Exchange::start(Plan { cut_every, ..plan(30, 6000) }).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler = Handler::new(&exchange.subscriptions(), exchange.rules(), tls).expect("URLs");
+    let mut handler =
+        Handler::new(&exchange.subscriptions(), exchange.rules(), poller, tls).expect("URLs");
     let (mut closes, mut resets) = (false, false);
     follow(&mut handler, |handler| {
         for ended in handler.lines().iter().filter_map(|line| line.ended.as_deref()) {
@@ -91,7 +112,8 @@ fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
     let plan = Plan { lines: 1, cut_every, ..plan(4, 2000) };
     let exchange = Exchange::start(plan).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler = Handler::new(&exchange.subscriptions(), exchange.rules(), tls).expect("URLs");
+    let mut handler =
+        Handler::new(&exchange.subscriptions(), exchange.rules(), mio(), tls).expect("URLs");
     follow(&mut handler, |_| exchange.cuts() >= 20);
     level(&mut handler, &exchange, 4);
     for feed in handler.feeds() {
@@ -104,13 +126,22 @@ fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
 
 #[test]
 fn a_line_is_replaced_before_its_time_and_loses_nothing_though_it_is_the_only_one() {
+    replace(mio());
+}
+
+#[test]
+fn a_line_is_replaced_before_its_time_and_loses_nothing_though_it_is_the_only_one_by_io_uring() {
+    uring().into_iter().for_each(replace);
+}
+
+fn replace(poller: Poller) {
     let _alone = alone();
     let life = Some(Duration::from_secs(2));
     let plan = Plan { lines: 1, life, ..plan(4, 2000) };
     let exchange = Exchange::start(plan).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
     let subscriptions = exchange.subscriptions();
-    let mut handler = Handler::new(&subscriptions, exchange.rules(), tls).expect("URLs");
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), poller, tls).expect("URLs");
     follow(&mut handler, |handler| handler.lines().iter().all(|line| line.replaced >= 3));
     level(&mut handler, &exchange, 4);
     let report = Report::new(&mut handler, Some(&exchange));
@@ -125,7 +156,7 @@ fn a_line_is_replaced_before_its_time_and_loses_nothing_though_it_is_the_only_on
     let exchange = Exchange::start(plan).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
     let subscriptions = exchange.subscriptions();
-    let mut handler = Handler::new(&subscriptions, Rules::default(), tls).expect("URLs");
+    let mut handler = Handler::new(&subscriptions, Rules::default(), mio(), tls).expect("URLs");
     follow(&mut handler, |handler| handler.lines().iter().all(|line| line.opened >= 2));
     assert!(exchange.cuts() >= 4);
 }
@@ -137,14 +168,14 @@ fn an_exchange_that_wants_to_hear_something_hears_it() {
     let exchange = Exchange::start(Plan { silence, ..plan(3, 600) }).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
     let subscriptions = exchange.subscriptions();
-    let mut handler = Handler::new(&subscriptions, exchange.rules(), tls).expect("URLs");
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), mio(), tls).expect("URLs");
     let until = Instant::now() + Duration::from_secs(3);
     follow(&mut handler, |_| Instant::now() > until);
     assert_eq!(exchange.cuts(), 0);
     assert!(handler.lines().iter().all(|line| line.opened == 1));
     // Without, it ends the connection.
     let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler = Handler::new(&subscriptions, Rules::default(), tls).expect("URLs");
+    let mut handler = Handler::new(&subscriptions, Rules::default(), mio(), tls).expect("URLs");
     follow(&mut handler, |handler| handler.lines().iter().all(|line| line.ended.is_some()));
     assert!(handler.lines().iter().all(|line| line.ended.as_deref() == Some("closed with 1008")));
 }
@@ -154,6 +185,15 @@ const ONE_ROUND: u64 = 2 * 256;
 
 #[test]
 fn feeds_that_are_no_use_delay_no_other() {
+    bear(mio());
+}
+
+#[test]
+fn feeds_that_are_no_use_delay_no_other_by_io_uring() {
+    uring().into_iter().for_each(bear);
+}
+
+fn bear(poller: Poller) {
     let _alone = alone();
     let exchange = Exchange::start(plan(10, 2000)).expect("a port");
     let bad = Misbehaving::start(&Manner::ALL, exchange.port()).expect("ports");
@@ -163,7 +203,7 @@ fn feeds_that_are_no_use_delay_no_other() {
     for url in &bad.urls {
         subscriptions.push(Subscription { feed: 0, lines: vec![url.clone()] });
     }
-    let mut handler = Handler::new(&subscriptions, exchange.rules(), tls).expect("URLs");
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), poller, tls).expect("URLs");
     let at = |manner| Manner::ALL.iter().position(|&other| other == manner).unwrap();
     let zombie = at(Manner::Zombie);
     let (mut most, mut before) = (0, 0);
@@ -200,7 +240,7 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
     let stranger = Exchange::start(plan(2, 600)).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
     let subscriptions = [exchange.subscriptions(), stranger.subscriptions()].concat();
-    let mut handler = Handler::new(&subscriptions, exchange.rules(), tls).expect("URLs");
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), mio(), tls).expect("URLs");
     follow(&mut handler, |handler| {
         handler.feeds()[..3].iter().all(|feed| feed.tally.delivered > 300)
     });
@@ -220,7 +260,8 @@ fn an_exchange_that_is_gone_is_a_failure_though_no_tick_is_missing() {
     let _alone = alone();
     let exchange = Exchange::start(plan(2, 600)).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler = Handler::new(&exchange.subscriptions(), exchange.rules(), tls).expect("URLs");
+    let mut handler =
+        Handler::new(&exchange.subscriptions(), exchange.rules(), mio(), tls).expect("URLs");
     follow(&mut handler, |handler| handler.feeds().iter().all(|feed| feed.tally.delivered > 100));
     assert!(Report::new(&mut handler, None).is_sound());
     drop(exchange);
@@ -235,7 +276,8 @@ fn a_page_draws_it() {
     let _alone = alone();
     let exchange = Exchange::start(plan(5, 1000)).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler = Handler::new(&exchange.subscriptions(), exchange.rules(), tls).expect("URLs");
+    let mut handler =
+        Handler::new(&exchange.subscriptions(), exchange.rules(), mio(), tls).expect("URLs");
     let mut page = Page::serve(([127, 0, 0, 1], 0).into()).expect("a port");
     follow(&mut handler, |handler| {
         handler.lines().iter().all(|line| line.is_open())

@@ -17,8 +17,6 @@ mod options;
 #[cfg(target_os = "linux")]
 mod peer;
 #[cfg(target_os = "linux")]
-mod ring;
-#[cfg(target_os = "linux")]
 mod server;
 #[cfg(all(test, target_os = "linux"))]
 mod start;
@@ -28,6 +26,9 @@ mod tests;
 #[cfg(all(test, target_os = "linux"))]
 #[path = "../../event_loop/src/wss_tests.rs"]
 mod wss_tests;
+
+#[cfg(target_os = "linux")]
+use io_uring_echo::ring;
 
 const USAGE: &str = "\
 Usage: io_uring_echo [--listen ADDRESS:PORT] [--tls-cert FILE --tls-key FILE]

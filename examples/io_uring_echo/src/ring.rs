@@ -5,10 +5,12 @@ use io_uring::{
     types::{BufRingEntry, Fd, Fixed, SubmitArgs, Timespec},
 };
 use rustix::process::{Resource, getrlimit};
+use socket2::SockAddr;
 use std::{
     alloc::{Layout, alloc_zeroed, handle_alloc_error},
     io::{self, ErrorKind},
     mem::{self, ManuallyDrop},
+    net::SocketAddr,
     os::fd::RawFd,
     ptr::NonNull,
     sync::atomic::{AtomicU16, Ordering},
@@ -41,6 +43,9 @@ pub enum Of {
     Send(usize),
     /// That receiving stop.
     Stop(usize),
+    Connect(usize),
+    /// That it take bytes.
+    Writable(usize),
 }
 
 pub struct Completion {
@@ -55,6 +60,8 @@ pub struct Ring {
     ring: IoUring,
     /// Sends that were asked for and not submitted.
     sends: usize,
+    /// Who is being connected, and to where: the kernel reads that when it begins.
+    dialed: Vec<(usize, Box<SockAddr>)>,
 }
 
 /// What the kernel picks from. Never freed: a ring that is closed is torn down behind our back, and
@@ -151,7 +158,7 @@ impl Ring {
         // Room to register files in: a request for one of them does not look it up.
         let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         ring.submitter().register_files_sparse(u32::try_from(most).unwrap_or(FILES).min(FILES))?;
-        Ok((Self { ring, sends: 0 }, buffers))
+        Ok((Self { ring, sends: 0, dialed: Vec::new() }, buffers))
     }
 
     /// Registers a peer's stream, for what is asked for it, until `forget`. Fails if there are too
@@ -169,6 +176,20 @@ impl Ring {
     /// Accepts connections, until a completion says that no more come.
     pub fn accept(&mut self, listener: RawFd) -> io::Result<()> {
         self.push(&opcode::AcceptMulti::new(Fd(listener)).build(), Of::Accept)
+    }
+
+    /// Connects a peer's stream, one that would wait: the others are refused.
+    pub fn connect(&mut self, peer: usize, to: SocketAddr) -> io::Result<()> {
+        let to = Box::new(SockAddr::from(to));
+        let connect = opcode::Connect::new(Fixed(peer as u32), to.as_ptr().cast(), to.len());
+        self.dialed.push((peer, to)); // until the completion
+        self.push(&connect.build(), Of::Connect(peer))
+    }
+
+    /// Says once when a stream takes bytes.
+    pub fn writable(&mut self, peer: usize) -> io::Result<()> {
+        const POLLOUT: u32 = 4;
+        self.push(&opcode::PollAdd::new(Fixed(peer as u32), POLLOUT).build(), Of::Writable(peer))
     }
 
     /// Receives, until a completion says that no more comes.
@@ -196,8 +217,8 @@ impl Ring {
 
     fn push(&mut self, entry: &squeue::Entry, of: Of) -> io::Result<()> {
         let entry = entry.clone().user_data(number(of));
-        // SAFETY: the only memory that requests refer to are `Buffers`, never freed, and what
-        // the callers of `send` answer for.
+        // SAFETY: the only memory that requests refer to are `Buffers`, never freed, the addresses in
+        // `dialed`, which stay until the completion, and what the callers of `send` answer for.
         while unsafe { self.ring.submission().push(&entry) }.is_err() {
             self.ring.submit()?; // it was full
         }
@@ -239,6 +260,7 @@ impl Ring {
                 buffer: cqueue::buffer_select(flags),
             }
         }));
+        self.dialed.retain(|&(peer, _)| batch.iter().all(|done| done.of != Of::Connect(peer)));
     }
 }
 
@@ -257,17 +279,21 @@ fn passing(submitted: io::Result<usize>) -> io::Result<()> {
 fn number(of: Of) -> u64 {
     match of {
         Of::Accept => 0,
-        Of::Stop(peer) => (peer as u64) << 2 | 1,
-        Of::Receive(peer) => (peer as u64) << 2 | 2,
-        Of::Send(peer) => (peer as u64) << 2 | 3,
+        Of::Stop(peer) => (peer as u64) << 3 | 1,
+        Of::Receive(peer) => (peer as u64) << 3 | 2,
+        Of::Send(peer) => (peer as u64) << 3 | 3,
+        Of::Connect(peer) => (peer as u64) << 3 | 4,
+        Of::Writable(peer) => (peer as u64) << 3 | 5,
     }
 }
 
 fn meaning(number: u64) -> Of {
-    match (number & 3, (number >> 2) as usize) {
+    match (number & 7, (number >> 3) as usize) {
         (0, _) => Of::Accept,
         (1, peer) => Of::Stop(peer),
         (2, peer) => Of::Receive(peer),
-        (_, peer) => Of::Send(peer),
+        (3, peer) => Of::Send(peer),
+        (4, peer) => Of::Connect(peer),
+        (_, peer) => Of::Writable(peer),
     }
 }

@@ -176,6 +176,7 @@ impl Peers {
             }
             Of::Receive(at) => self.received(ring, at, &mut completion),
             Of::Send(at) => self.sent(ring, at, &completion.result),
+            Of::Connect(_) | Of::Writable(_) => Ok(()), // not asked for here
             Of::Stop(at) => {
                 // Nothing was stopped: what is received next asks for it again.
                 if let (Some(slot), Err(_)) = (&mut self.slots[at], &completion.result) {

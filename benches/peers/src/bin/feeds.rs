@@ -1,11 +1,10 @@
 //! Many feeds over `wss`, one thread: processor time of the client for each message, tickwire's core and
 //! boomnet's client, in the same loop over mio, on the same server and ticks (`market_feed --lines`), with
-//! the same look at each message. Handshakes are not counted.
+//! the same look at each message; and tickwire's with io_uring in place of mio. Handshakes are not counted.
 //!
 //! `--feeds=200 --rate=20000 --ms=500 --rounds=21`; `--pace=bursts` for all feeds at once.
 
 use std::hint::black_box;
-use std::io;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -14,9 +13,10 @@ use boomnet::stream::mio::{IntoMioStream, MioStream};
 use boomnet::stream::tcp;
 use boomnet::stream::tls::{IntoTlsStream, TlsConfigExt, TlsStream};
 use boomnet::ws::{IntoWebsocket, Websocket, WebsocketFrame};
+use feed_handler::socket::{self, Note, Socket};
+use feed_handler::wire::{Poller, Wire};
 use market_feed::lines::{Exchange, Pace, Plan};
-use mio::event::Event;
-use mio::{Events, Interest, Poll, Registry, Token};
+use mio::{Interest, Token};
 use tickwire::handshake::Progress;
 use tickwire::handshake::client::{Handshake, Request};
 use tickwire::tls::Session;
@@ -26,18 +26,15 @@ use tickwire_peers::table::Table;
 use tickwire_peers::tls::client;
 use tickwire_peers::{option, rotated};
 
-#[allow(dead_code, unreachable_pub)]
-#[path = "../../../../examples/event_loop/src/socket.rs"]
-mod socket;
-
 const TICKWIRE: &str = "tickwire";
+const URING: &str = "tickwire, io_uring";
 const BOOMNET: &str = "boomnet";
 
 /// A connection to a feed, over a stream that never blocks.
 trait Feed: Sized {
-    fn dial(port: u16, registry: &Registry, token: Token) -> Self;
+    fn dial(port: u16, poller: &mut Poller, token: usize) -> Self;
     /// Takes note of what the system says.
-    fn note(&mut self, event: &Event);
+    fn note(&mut self, note: Note);
     /// Goes on with the handshakes, at least every millisecond. Whether they are done, and the feed is subscribed to.
     fn open(&mut self, feed: usize) -> bool;
     /// Takes in what has come.
@@ -46,7 +43,7 @@ trait Feed: Sized {
 
 /// The core by hand, as the example `feed_handler` has it.
 struct Tickwire {
-    socket: socket::Socket,
+    socket: Socket<Wire>,
     stage: Stage,
 }
 
@@ -57,24 +54,17 @@ enum Stage {
 }
 
 impl Feed for Tickwire {
-    fn dial(port: u16, registry: &Registry, token: Token) -> Self {
-        let to = ([127, 0, 0, 1], port).into();
-        let mut tcp = mio::net::TcpStream::connect(to).expect("it listens");
-        tcp.set_nodelay(true).expect("it is TCP");
-        let both = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut tcp, token, both).expect("a descriptor");
+    fn dial(port: u16, poller: &mut Poller, token: usize) -> Self {
+        let wire = poller.dial(token, ([127, 0, 0, 1], port).into()).expect("it listens");
         let request = Request::new(&format!("wss://localhost:{port}/")).expect("a URL");
         let tls = Session::client(client(true), request.target()).expect("a name");
         let entropy = SystemEntropy::new().expect("the system has it");
         let handshake = Handshake::new(&request, &Config::default(), entropy);
-        Self {
-            socket: socket::Socket::new(tcp, Some(tls), false),
-            stage: Stage::Opening(handshake),
-        }
+        Self { socket: Socket::new(wire, Some(tls), false), stage: Stage::Opening(handshake) }
     }
 
-    fn note(&mut self, event: &Event) {
-        self.socket.note(event);
+    fn note(&mut self, note: Note) {
+        self.socket.note(note);
     }
 
     fn open(&mut self, feed: usize) -> bool {
@@ -140,22 +130,24 @@ struct Boomnet {
 }
 
 impl Feed for Boomnet {
-    fn note(&mut self, event: &Event) {
-        if event.is_writable() && self.ws.connected().expect("it listens") {
+    fn note(&mut self, note: Note) {
+        if note.writable && self.ws.connected().expect("it listens") {
             self.ws.make_writable().expect("it is connected");
         }
-        if event.is_readable() {
+        if note.readable {
             self.ws.make_readable().expect("it is connected");
         }
     }
 
-    fn dial(port: u16, registry: &Registry, token: Token) -> Self {
+    fn dial(port: u16, poller: &mut Poller, token: usize) -> Self {
+        let Poller::Mio(poll, _) = poller else { panic!("it is mio's") };
         let tcp = tcp::TcpStream::try_from(("localhost", port)).expect("it listens");
         let tls =
             tcp.into_mio_stream().into_tls_stream_with_config(|c| c.with_no_cert_verification());
         let mut ws = tls.expect("a name").into_websocket("/");
         let both = Interest::READABLE | Interest::WRITABLE;
-        mio::event::Source::register(&mut ws, registry, token, both).expect("a descriptor");
+        let registered = poll.registry().register(&mut ws, Token(token), both);
+        registered.expect("a descriptor");
         Self { ws, subscribes: false, reads: 0 }
     }
 
@@ -192,23 +184,20 @@ impl Feed for Boomnet {
 }
 
 /// Nanoseconds of this thread for each message.
-fn run<F: Feed>(port: u16, feeds: usize, time: Duration) -> f64 {
-    let mut poll = Poll::new().expect("the system can wait");
-    let mut events = Events::with_capacity(1024);
-    let mut all: Vec<_> =
-        (0..feeds).map(|feed| F::dial(port, poll.registry(), Token(feed))).collect();
-    let mut wait = |events: &mut Events| match poll.poll(events, Some(Duration::from_millis(1))) {
-        Err(error) if error.kind() != io::ErrorKind::Interrupted => panic!("{error}"),
-        _ => {}
+fn run<F: Feed>(mut poller: Poller, port: u16, feeds: usize, time: Duration) -> f64 {
+    let mut noted = Vec::new();
+    let mut all: Vec<_> = (0..feeds).map(|feed| F::dial(port, &mut poller, feed)).collect();
+    let mut wait = |noted: &mut Vec<(usize, Note)>| {
+        noted.clear();
+        poller.wait(Duration::from_millis(1), noted).expect("the system can wait");
     };
     let mut open = vec![false; feeds];
     let patience = Instant::now() + Duration::from_secs(20);
     while !open.iter().all(|&open| open) {
         assert!(Instant::now() < patience, "not all feeds open");
-        wait(&mut events);
-        for event in &events {
-            let Token(at) = event.token();
-            all[at].note(event);
+        wait(&mut noted);
+        for &(at, note) in &noted {
+            all[at].note(note);
             if open[at] {
                 all[at].take(|_| {});
             }
@@ -226,10 +215,9 @@ fn run<F: Feed>(port: u16, feeds: usize, time: Duration) -> f64 {
             (count, began) = (0, Some(thread_time()));
             until = Instant::now() + time;
         }
-        wait(&mut events);
-        for event in &events {
-            let Token(at) = event.token();
-            all[at].note(event);
+        wait(&mut noted);
+        for &(at, note) in &noted {
+            all[at].note(note);
             all[at].take(|message| {
                 let sequence = u64::from_le_bytes(message[8..16].try_into().expect("its length"));
                 assert!(newest[at] == 0 || sequence == newest[at] + 1, "none is lost");
@@ -251,7 +239,8 @@ fn serve(feeds: usize, rate: u32, pace: &str) {
     println!("{}", listener.local_addr().expect("it is bound").port());
     let pace = if pace == "bursts" { Pace::Bursts } else { Pace::Even };
     let late = Duration::ZERO;
-    let plan = Plan { feeds, lines: 1, rate, pace, late, cut_every: None, life: None, silence: None };
+    let plan =
+        Plan { feeds, lines: 1, rate, pace, late, cut_every: None, life: None, silence: None };
     let tls = tickwire_peers::tls::server(true); // with the certificate of all rows here
     let exchange = Exchange::new(plan, Some(tls.into()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -272,10 +261,17 @@ fn main() {
     let title = format!("{feeds} feeds over wss, {rate} messages a second, {pace}");
     let mut table = Table::new(&format!("{title}: ns of the client per message (× {BOOMNET})"));
     for round in 0..option("rounds", 21) {
-        for name in rotated(&[TICKWIRE, BOOMNET], round) {
+        for name in rotated(&[TICKWIRE, URING, BOOMNET], round) {
+            let poller = match Poller::new(*name == URING) {
+                Ok(poller) => poller,
+                Err(error) => {
+                    eprintln!("{name}: NOT RUN: {error}");
+                    continue;
+                }
+            };
             let ns = match *name {
-                TICKWIRE => run::<Tickwire>(server.port(), feeds, time),
-                _ => run::<Boomnet>(server.port(), feeds, time),
+                BOOMNET => run::<Boomnet>(poller, server.port(), feeds, time),
+                _ => run::<Tickwire>(poller, server.port(), feeds, time),
             };
             table.add(name, "receive", ns);
         }
