@@ -275,7 +275,13 @@ impl Keepalive {
             Duration::from_secs(d.as_secs().saturating_add(up).max(1))
         };
         let keepalive = TcpKeepalive::new().with_time(seconds(self.idle));
-        #[cfg(any(target_vendor = "apple", target_os = "android", target_os = "linux", windows))]
+        #[cfg(any(
+            target_vendor = "apple",
+            target_os = "android",
+            target_os = "freebsd",
+            target_os = "linux",
+            windows
+        ))]
         return socket.set_tcp_keepalive(
             &keepalive.with_interval(seconds(self.interval)).with_retries(self.probes.max(1)),
         );

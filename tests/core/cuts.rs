@@ -1,11 +1,7 @@
 //! How the wire is cut changes nothing; whatever comes over it, nothing breaks.
-use crate::support::wire::*;
+use crate::support::{cases, wire::*};
 use proptest::{collection::vec, prelude::*};
 use tickwire::{Chunk, Config, DataKind, Role};
-
-fn cases(n: u32) -> ProptestConfig {
-    ProptestConfig { cases: n, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 /// A message or control frame, in fragments of these lengths, control frames between them.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! permessage-deflate (RFC 7692): what is received, what is sent, and what is agreed on.
-use crate::support::{self, deflate::*, set, wire::*};
+use crate::support::{self, cases, deflate::*, set, wire::*};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
-use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
+use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 use tickwire::{
     Chunk, Config, Connection, DataKind, Message, Outbound, Prepared, ProtocolError, RecvError,
     Role, SendError, Step,
@@ -615,7 +615,7 @@ fn windows_of_any_size_are_followed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn how_the_wire_is_cut_changes_nothing(

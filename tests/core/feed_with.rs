@@ -1,5 +1,5 @@
 //! A message built where it is sent from is on the wire as one that was fed, or is not there at all.
-use crate::support::wire::*;
+use crate::support::{cases, wire::*};
 use proptest::prelude::*;
 use std::{
     convert::Infallible,
@@ -385,7 +385,7 @@ fn alike(mut twins: Twins, ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn whatever_else_happens_the_wire_is_that_of_feed(

@@ -25,8 +25,16 @@ pub(crate) mod tls;
 pub(crate) mod tokio;
 pub(crate) mod wire;
 
+use proptest::test_runner::Config as ProptestConfig;
+
 /// `value` with its fields set by `set_up`.
 pub(crate) fn set<T>(mut value: T, set_up: impl FnOnce(&mut T)) -> T {
     set_up(&mut value);
     value
+}
+
+/// `n` random cases; `PROPTEST_CASES=128` halves them, as it does proptest's default of 256.
+pub(crate) fn cases(n: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: (n * default.cases / 256).max(1), failure_persistence: None, ..default }
 }

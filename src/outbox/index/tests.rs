@@ -2,10 +2,12 @@ use super::Index;
 use alloc::collections::{BTreeMap, btree_map::Entry};
 use proptest::prelude::*;
 
+const CALLS: usize = if cfg!(miri) { 30 } else { 400 };
+
 proptest! {
     /// Few keys in a small table, many of them neighbours: every shift is met.
     #[test]
-    fn the_index_is_a_map(calls in proptest::collection::vec((0_u64..40, any::<bool>()), 0..400)) {
+    fn the_index_is_a_map(calls in proptest::collection::vec((0_u64..40, any::<bool>()), 0..CALLS)) {
         let mut index = Index::default();
         let mut map = BTreeMap::new();
         for (number, (key, insert)) in calls.into_iter().enumerate() {

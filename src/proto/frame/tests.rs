@@ -47,6 +47,12 @@ impl Drawn {
     }
 }
 
+/// Each pair of first bytes; under Miri a sample.
+fn heads() -> impl Iterator<Item = (u8, u8)> {
+    let step = if cfg!(miri) { 251 } else { 1 };
+    (0..=u16::MAX).step_by(step).map(u16::to_be_bytes).map(|[b0, b1]| (b0, b1))
+}
+
 /// Every first and second byte, every boundary of the extended lengths: what the RFC draws, what is
 /// parsed, what is parsed quickly and what is encoded are the same.
 #[test]
@@ -68,7 +74,7 @@ fn all_that_knows_the_layout_of_a_header_agrees() {
         1 << 63,
     ];
     let (mut legal, mut short) = (0, 0);
-    for (b0, b1) in (0..=255).flat_map(|b0| (0..=255).map(move |b1| (b0, b1))) {
+    for (b0, b1) in heads() {
         for payload_len in LENGTHS {
             let mut wire = [b0, b1, 2, 3, 4, 5, 6, 7, 8, 9, 0xa1, 0xb2, 0xc3, 0xd4];
             match b1 % 128 {
@@ -121,14 +127,16 @@ fn all_that_knows_the_layout_of_a_header_agrees() {
     }
     // First bytes: 3 x 2 x 8 of data, 8 of a Close, 16 of a Ping or a Pong. Lengths: 126 short ones,
     // 7 of two bytes, 3 of eight; of a control frame the short ones, but for a Close of one byte.
-    assert_eq!(legal, 2 * (48 * (126 + 7 + 3) + 8 * 125 + 16 * 126));
-    assert_eq!(short, 2 * 2 * (126 + 7));
+    if !cfg!(miri) {
+        assert_eq!(legal, 2 * (48 * (126 + 7 + 3) + 8 * 125 + 16 * 126));
+        assert_eq!(short, 2 * 2 * (126 + 7));
+    }
 }
 
 /// A header is judged at the first byte that leaves no legal one, and is whole at its last byte.
 #[test]
 fn the_beginning_of_a_header_is_judged_as_far_as_it_goes() {
-    for (b0, b1) in (0..=255).flat_map(|b0| (0..=255).map(move |b1| (b0, b1))) {
+    for (b0, b1) in heads() {
         let wire = [b0, b1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4];
         let whole = Header::parse(&wire);
         for cut in 0..wire.len() {

@@ -15,8 +15,8 @@ fn buffer() -> OutBuffer {
 fn frame(len: usize, filler: u8) -> Vec<u8> {
     let (bytes, n) = Header::new(OpCode::Binary, len as u64 - 4).encode();
     assert_eq!(n, 4);
-    let mut frame = bytes[..n].to_vec();
-    frame.resize(len, filler);
+    let mut frame = vec![filler; len];
+    frame[..n].copy_from_slice(&bytes[..n]);
     frame
 }
 
