@@ -1,23 +1,30 @@
-//! The server that Socket.IO's own protocol tests want, as another application of the library: those
-//! of github.com/socketio/socket.io-protocol, folder `test-suite`, but for HTTP long-polling.
+//! The servers that the protocols' own tests want, as other applications of the library: those of
+//! github.com/socketio/socket.io-protocol, and of github.com/socketio/engine.io-protocol, branches
+//! `main` and `v3`; folder `test-suite` each. `tests/interop/run suites` runs them.
 //!
 //! ```text
-//! cargo run -p socketio_server --example suite            # on port 3000, where they look for it
-//! npm install && npm test -- --grep 'WebSocket|Socket.IO protocol'     # in that folder
+//! cargo run -p socketio_server --example suite                 # at the ports 3000 and 3001
 //! ```
 //!
-//! 22 of these pass; the 2 others begin with polling. The tests lose one of two messages that come in
-//! one read, as this server's do: give the WebSocket in their `node-imports.js` the option
-//! `allowSynchronousEvents: false`.
+//! The first has Socket.IO at `/socket.io/`, the second Engine.IO at `/engine.io/`.
 #![allow(dead_code)] // is a module of a test too
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 use socketio_server::{
+    engine::{
+        End, Opening,
+        mailbox::Mailbox,
+        session::{Layer, Layers},
+    },
+    handler::{Event, Handler, Refusal, Socket},
     packet::Args,
     server::{Service, bind},
-    session::{Event, Handler, Refusal, Settings, Shared, Socket},
+    session::Shared,
+    settings::Settings,
 };
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
+use tickwire::Time;
 use tokio::sync::watch;
 
 /// Tells each client what it sent as `auth`, and gives back what it is told.
@@ -42,20 +49,60 @@ impl Handler for Suite {
     }
 }
 
-/// With the times that the suite expects.
-pub(crate) fn suite() -> Shared {
+/// Engine.IO alone: gives back each message.
+pub(crate) struct Echo;
+
+struct Echoed(Arc<Mailbox>);
+
+impl Layers for Echo {
+    fn begin(&self, _: Opening, mailbox: &Arc<Mailbox>, _: Time) -> Box<dyn Layer> {
+        Box::new(Echoed(mailbox.clone()))
+    }
+}
+
+impl Layer for Echoed {
+    fn text(&mut self, text: &str, _: Time) -> Result<(), End> {
+        self.0.push_engine(format!("4{text}"));
+        Ok(())
+    }
+
+    fn binary(&mut self, bytes: &[u8], _: Time) -> Result<(), End> {
+        self.0.push_binary(Bytes::copy_from_slice(bytes));
+        Ok(())
+    }
+}
+
+/// With the times that the suites expect.
+pub(crate) fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.ping_interval = Duration::from_millis(300);
     settings.ping_timeout = Duration::from_millis(200);
     settings.connect_timeout = Duration::from_secs(1);
-    Shared::new(Suite, settings)
+    settings
+}
+
+pub(crate) fn socketio() -> Service {
+    Service::new(Shared::new(Suite, settings()))
+}
+
+pub(crate) fn engineio() -> Service {
+    Service::over(Arc::new(Echo), Arc::new(settings()), "/engine.io/", None)
 }
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let (listener, address) = bind(([127, 0, 0, 1], 3000).into()).await?;
-    println!("listening on {address}");
+    let ports: Vec<u16> = std::env::args().skip(1).filter_map(|port| port.parse().ok()).collect();
     let (_running, stop) = watch::channel(());
-    Service::new(suite()).serve(listener, stop, |line| eprintln!("{line}")).await;
+    let mut serving = Vec::new();
+    for (i, service) in [socketio(), engineio()].into_iter().enumerate() {
+        let port = ports.get(i).copied().unwrap_or(3000 + i as u16);
+        let (listener, address) = bind(([127, 0, 0, 1], port).into()).await?;
+        println!("listening on {address}");
+        let stop = stop.clone();
+        serving.push(tokio::spawn(service.serve(listener, stop, |line| eprintln!("{line}"))));
+    }
+    for server in serving {
+        server.await?;
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The application: what the events of this server mean.
 use crate::{
+    handler::{Ack, Event, Handler, Refusal, Socket},
     packet::Args,
-    session::{Event, Handler, Refusal, Socket},
 };
 use serde_json::{json, value::RawValue};
 
@@ -85,7 +85,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// Acknowledges what was asked for with what became of it.
-fn finish(socket: &mut Socket<'_>, ack: crate::session::Ack, result: Result<(), &str>) {
+fn finish(socket: &mut Socket<'_>, ack: Ack, result: Result<(), &str>) {
     let status = match result {
         Ok(()) => json!({ "status": "ok" }),
         Err(message) => json!({ "status": "error", "message": message }),

@@ -1,4 +1,4 @@
-//! A server for the official `socket.io-client`, over the WebSocket transport.
+//! A server for the official `socket.io-client`.
 //!
 //! ```text
 //! cargo run --release -p socketio_server -- --listen 127.0.0.1:9005
@@ -18,7 +18,7 @@
 //!
 //! ```js
 //! import { io } from "socket.io-client";
-//! const socket = io("http://127.0.0.1:9005", { transports: ["websocket"] });
+//! const socket = io("http://127.0.0.1:9005");
 //! console.log(await socket.emitWithAck("echo", 1, { bytes: new Uint8Array([1, 2, 3]) }));
 //! socket.on("said", (text) => console.log(text));
 //! await socket.emitWithAck("join", "tea");
@@ -27,29 +27,20 @@
 //! ```python
 //! import socketio
 //! client = socketio.Client()
-//! client.connect("http://127.0.0.1:9005", transports=["websocket"])
+//! client.connect("http://127.0.0.1:9005")
 //! print(client.call("echo", (1, {"bytes": b"\x01\x02\x03"})))
 //! ```
 //!
-//! A message may have 1 MB, a packet with its attachments 4 MB, and 10 attachments. Who does not read
-//! the answers is not asked for more; who does not read what a room says is disconnected at 12 MB.
-//! Pages of all origins are let in unless `--origin` names some: `server.rs` says why, and what of
-//! CORS.
-//!
-//! What the layer costs (`--measure`; two idle virtual cores): a text of 62 bytes echoed in memory,
-//! both ends' work, takes 48 ns as a plain frame and 505 ns as an acknowledged event; 1,000 bytes of
-//! binary 72 and 918 ns, since that is two messages each way. Over loopback, with the system's part
-//! of it, 0.7 and 1.2 µs, 0.8 and 2.3 µs.
-//!
-//! There is no HTTP long-polling, so clients have to be told to use WebSocket at once, as here.
-//! SIGTERM and SIGINT close each connection with 1001, after which clients connect again by
-//! themselves. The library part is in `lib.rs`, which says what is where.
+//! SIGTERM and SIGINT close each WebSocket with 1001 and each poll with 503, after which clients
+//! connect again by themselves. What there is, how it is bounded and what it costs, says `README.md`;
+//! what is where, `lib.rs`.
 use lexopt::{Arg, Parser, ValueExt};
 use socketio_server::{
     app::App,
     measure,
     server::{Service, bind},
-    session::{Settings, Shared},
+    session::Shared,
+    settings::Settings,
 };
 use std::{
     error::Error,
@@ -59,11 +50,10 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use tickwire::handshake::server::Origins;
 use tokio::{runtime::Builder, sync::watch};
 
 const HELP: &str = "\
-A server for Socket.IO clients, over the WebSocket transport.
+A server for Socket.IO clients, those of version 2 too.
 
 Usage: socketio_server [OPTION]...
 
@@ -74,16 +64,17 @@ Usage: socketio_server [OPTION]...
   --ping-interval MS    from a pong to the next ping [25000]
   --ping-timeout MS     from a ping to its pong [20000]
   --connect-timeout MS  from the opening to the first namespace joined [45000]
-  --max-payload BYTES   the longest message [1000000]
+  --max-payload BYTES   the longest message, and the longest body of a request [1000000]
+  --max-sessions N      the most clients [10000]
   --measure             measure what the layer costs against plain frames, and end
   --help                this text
 
-Nothing bounds how many peers come: for the loopback. See the example `bounded`.
+Nothing bounds how many come from one address: for the loopback. See the example `bounded`.
 ";
 
 struct Options {
     listen: SocketAddr,
-    origins: Option<Origins>,
+    origins: Vec<String>,
     token: String,
     settings: Settings,
     measure: bool,
@@ -94,18 +85,17 @@ impl Options {
     fn from_args() -> Result<Option<Self>, Box<dyn Error>> {
         let mut options = Self {
             listen: ([127, 0, 0, 1], 9005).into(),
-            origins: None,
+            origins: Vec::new(),
             token: "secret".into(),
             settings: Settings::default(),
             measure: false,
         };
-        let mut origins: Vec<String> = Vec::new();
         let mut parser = Parser::from_env();
         while let Some(arg) = parser.next()? {
             let settings = &mut options.settings;
             match arg {
                 Arg::Long("listen") => options.listen = address(&parser.value()?.string()?)?,
-                Arg::Long("origin") => origins.push(parser.value()?.string()?),
+                Arg::Long("origin") => options.origins.push(parser.value()?.string()?),
                 Arg::Long("token") => options.token = parser.value()?.string()?,
                 Arg::Long("ping-interval") => settings.ping_interval = milliseconds(&mut parser)?,
                 Arg::Long("ping-timeout") => settings.ping_timeout = milliseconds(&mut parser)?,
@@ -116,6 +106,9 @@ impl Options {
                     settings.max_payload = parser.value()?.parse()?;
                     settings.max_packet = settings.max_packet.max(settings.max_payload);
                 }
+                Arg::Long("max-sessions") => {
+                    settings.max_sessions = parser.value()?.parse()?;
+                }
                 Arg::Long("measure") => options.measure = true,
                 Arg::Short('h') | Arg::Long("help") => {
                     write!(io::stdout(), "{HELP}")?;
@@ -123,9 +116,6 @@ impl Options {
                 }
                 other => return Err(other.unexpected().into()),
             }
-        }
-        if !origins.is_empty() {
-            options.origins = Some(Origins::new(&origins)?);
         }
         Ok(Some(options))
     }
@@ -176,10 +166,10 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let bound = bind(options.listen).await;
     let (listener, address) = bound.map_err(|error| format!("{}: {error}", options.listen))?;
     writeln!(io::stdout(), "listening on {address}")?;
-    let service = Service::new(Shared::new(App { token: options.token }, options.settings));
-    let service = match options.origins {
-        Some(origins) => service.origins(origins),
-        None => service,
+    let shared = Shared::new(App { token: options.token }, options.settings);
+    let service = match &options.origins[..] {
+        [] => Service::new(shared),
+        origins => Service::with_origins(shared, origins)?,
     };
     let (running, stop) = watch::channel(());
     let serving = tokio::spawn(service.serve(listener, stop, log));

@@ -4,10 +4,11 @@
 //! part of it included.
 use crate::{
     app::App,
-    engine,
+    engine::{self, Binary, Opening, Revision, session::Session},
     packet::{Args, Body, Outgoing, Packet},
     server::{Service, bind},
-    session::{Session, Settings, Shared},
+    session::Shared,
+    settings::Settings,
 };
 use bytes::{Buf, Bytes};
 use serde_json::value::RawValue;
@@ -180,7 +181,7 @@ fn in_memory_events(payload: &Payload) -> Result<f64> {
                 session.receive(message, Time::ZERO).map_err(|end| end.to_string())?;
             }
         }
-        session.mailbox().feed(server.sender_mut())?;
+        session.mailbox().feed(server.sender_mut(), Binary::Plain)?;
         carry(&mut server, &mut client);
         while client.step()? == Step::Message {
             if let Some(message) = client.receiver().message() {
@@ -193,10 +194,10 @@ fn in_memory_events(payload: &Payload) -> Result<f64> {
 
 /// A session that has joined the main namespace, and whose packets so far are thrown away.
 fn joined() -> Result<Session> {
-    let mut session = Session::new(&app(), Time::ZERO)?;
+    let mut session = Session::new(&app(), &Settings::default(), Opening::WEBSOCKET, Time::ZERO)?;
     session.receive(Message::Text("40"), Time::ZERO).map_err(|end| end.to_string())?;
     let (_, mut server) = pair()?;
-    session.mailbox().feed(server.sender_mut())?;
+    session.mailbox().feed(server.sender_mut(), Binary::Plain)?;
     Ok(session)
 }
 
@@ -210,7 +211,7 @@ fn send(packet: Outgoing, client: &mut Connection) -> Result<()> {
 
 /// Looks at what a client gets, as a client would: the acknowledgement of `id`, or its attachment.
 fn check(message: Message<'_>, id: u64) -> Result<()> {
-    match engine::Packet::parse(message)? {
+    match engine::Packet::parse(Revision::V4, message)? {
         engine::Packet::Text(text) => match Packet::parse(text, 1)? {
             Packet { id: Some(got), body: Body::Ack(_), .. } if got == id => Ok(()),
             other => Err(format!("not the acknowledgement of {id}: {other:?}").into()),
@@ -241,7 +242,7 @@ fn parts(payload: &Payload) -> Result<(f64, f64, f64)> {
         for bytes in &event.attachments {
             session.receive(Message::Binary(bytes), Time::ZERO).map_err(|end| end.to_string())?;
         }
-        session.mailbox().feed(server.sender_mut())?;
+        session.mailbox().feed(server.sender_mut(), Binary::Plain)?;
         let waiting = server.sender_mut().outgoing().remaining();
         server.sender_mut().outgoing().advance(waiting);
         Ok(())

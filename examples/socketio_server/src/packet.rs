@@ -1,4 +1,4 @@
-//! Socket.IO v5 packets, which travel inside Engine.IO messages:
+//! Socket.IO's packets, which travel inside Engine.IO messages:
 //!
 //! ```text
 //! <type>[<attachments>-][<namespace>,][<ack id>][<json>]      2["hello",1]
@@ -9,12 +9,10 @@
 //! cut into arguments, but no tree is made of it: an argument that is passed on leaves as the text
 //! it came as. Binary values stand in it as placeholders for the attachments that follow the packet;
 //! collecting those is the session's.
+use crate::engine::{Malformed, Revision};
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use std::{
-    borrow::Cow,
-    fmt::{self, Write},
-};
+use std::{borrow::Cow, fmt::Write};
 
 /// The namespace that packets without one are for.
 pub const MAIN: &str = "/";
@@ -26,18 +24,6 @@ pub const MAX_DEPTH: usize = 100;
 /// Names that the libraries use for events of their own.
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
-
-/// Not a packet; why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 /// A packet, borrowed from the text it was parsed from.
 #[derive(Debug)]
@@ -331,16 +317,22 @@ impl Outgoing {
     }
 
     /// A client has joined, as the socket of this id.
-    pub fn connected(namespace: &str, sid: &str) -> Self {
+    pub fn connected(revision: Revision, namespace: &str, sid: &str) -> Self {
         let mut text = begin('0', '0', 0, namespace, None);
-        let _ = write!(text, r#"{{"sid":"{sid}"}}"#);
+        if revision == Revision::V4 {
+            let _ = write!(text, r#"{{"sid":"{sid}"}}"#); // others make it from the session's
+        }
         Self { text, attachments: Vec::new() }
     }
 
     /// A client may not join.
-    pub fn refused(namespace: &str, message: &str) -> Self {
+    pub fn refused(revision: Revision, namespace: &str, message: &str) -> Self {
         let mut text = begin('4', '4', 0, namespace, None);
-        let _ = write!(text, r#"{{"message":{}}}"#, serde_json::Value::from(message));
+        let message = serde_json::Value::from(message);
+        let _ = match revision {
+            Revision::V3 => write!(text, "{message}"),
+            Revision::V4 => write!(text, r#"{{"message":{message}}}"#),
+        };
         Self { text, attachments: Vec::new() }
     }
 

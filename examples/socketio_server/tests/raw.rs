@@ -4,60 +4,42 @@
 
 #[path = "../examples/suite.rs"]
 mod suite;
+mod support;
 
 use bytes::Buf;
 use serde_json::{Value, value::RawValue};
 use socketio_server::{
-    app::App,
+    engine::{Binary, End, Malformed, Opening, session::Session},
+    handler::{Event, Handler, Refusal, Socket},
+    http::Refused,
     packet::Outgoing,
-    server::{Ended, Refused, Service},
-    session::{End, Event, Handler, Refusal, Session, Settings, Shared, Socket},
+    server::Service,
+    session::Shared,
+    settings::Settings,
+    transport::Ended,
 };
 use std::{collections::HashSet, time::Duration};
+use support::{Ends, app, bounded, connect, http, service, service_with, upgrade};
 use tickwire::{
     CloseCode, Config, Connection, Message, Negotiated, Time,
-    handshake::{client::Request, server::Origins},
+    handshake::client::Request,
     tokio::{WebSocket, client},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    sync::watch,
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::{io::DuplexStream, sync::watch, time::Instant};
 
 const PATH: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// What one write may leave unread.
-const PIPE: usize = 64 << 10;
-
-fn service_with(settings: Settings) -> Service {
-    Service::new(Shared::new(App { token: "secret".into() }, settings))
-}
-
-fn service() -> Service {
-    service_with(Settings::default())
-}
-
-/// A connection served, and how it ended.
+/// A connection served, and how its session ended.
 struct Client {
     ws: WebSocket<DuplexStream>,
-    served: JoinHandle<Result<(), Ended>>,
+    served: Ends,
     running: watch::Sender<()>,
-}
-
-/// Virtual time: an hour of it passes as soon as nothing else happens.
-async fn bounded<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(3600), future).await.expect("it hangs")
 }
 
 impl Client {
     /// Connected, and nothing said yet but the server's first packet.
     async fn open(service: &Service) -> Self {
-        let (near, far) = duplex(PIPE);
-        let (running, stop) = watch::channel(());
-        let service = service.clone();
-        let served = tokio::spawn(async move { service.converse(far, stop).await });
+        let (near, running, served) = connect(service);
         let request = Request::new(&format!("ws://localhost{PATH}")).unwrap();
         let ws = client(near, &request, &Config::default()).await.unwrap();
         let mut client = Self { ws, served, running };
@@ -114,7 +96,7 @@ impl Client {
             Some(end.close_code().get()),
             "{end:?}"
         );
-        match bounded(self.served).await.unwrap() {
+        match self.served.next().await {
             Err(Ended::Session(got)) => assert_eq!(
                 std::mem::discriminant(&got),
                 std::mem::discriminant(&end),
@@ -134,7 +116,7 @@ impl Client {
     }
 }
 
-const MALFORMED: End = End::Malformed(socketio_server::packet::Malformed(""));
+const MALFORMED: End = End::Malformed(Malformed(""));
 
 // A87.
 
@@ -289,7 +271,7 @@ async fn a87_a_binary_message_that_nothing_announced_closes_the_connection() {
 
 #[test]
 fn a87_packets_changed_at_random_are_answered_or_end_the_session() {
-    let shared = Shared::new(App { token: "secret".into() }, Settings::default());
+    let shared = app();
     let good = [
         r#"4212["echo",{"a":[1.5e3,"x\u00e9",null]},true]"#,
         r#"451-7["echo",{"x":[{"_placeholder":true,"num":0}]}]"#,
@@ -335,7 +317,8 @@ fn a87_packets_changed_at_random_are_answered_or_end_the_session() {
     };
     let (mut lives, mut ended) = (0, 0);
     for _ in 0..100_000 {
-        let mut session = Session::new(&shared, Time::ZERO).unwrap();
+        let mut session =
+            Session::new(&shared, &shared.settings, Opening::WEBSOCKET, Time::ZERO).unwrap();
         session.receive(Message::Text("40"), Time::ZERO).unwrap();
         let mut packet: Vec<char> = good[random(good.len())].chars().collect();
         for _ in 0..=random(4) {
@@ -384,10 +367,7 @@ async fn a88_attachments_that_do_not_come_end_the_connection() {
     let took = begun.elapsed();
     assert!(pings >= 2 && took >= timeout + Duration::from_secs(20), "{pings} {took:?}");
     assert!(took < timeout + Duration::from_secs(21), "{took:?}");
-    assert!(matches!(
-        bounded(client.served).await.unwrap(),
-        Err(Ended::Session(End::AttachmentTimeout))
-    ));
+    assert!(matches!(client.served.next().await, Err(Ended::Session(End::AttachmentTimeout))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -457,15 +437,16 @@ async fn a89_namespaces_that_are_not_there_are_refused_and_nothing_else_happens(
 
 #[tokio::test(start_paused = true)]
 async fn a89_a_second_connect_gets_another_id_and_one_socket_is_kept() {
-    let service = service();
+    let shared = app();
+    let (service, rooms) = (Service::new(shared.clone()), shared.rooms);
     let (mut a, mut b) = (Client::open(&service).await, Client::joined(&service).await);
     let first = a.join("40").await;
     assert_eq!(a.ask(r#"421["join","tea"]"#).await, r#"431[{"status":"ok"}]"#);
-    assert_eq!(service.shared().rooms.len(), 1);
+    assert_eq!(rooms.len(), 1);
     let second = a.join("40{}").await;
     assert_ne!(first, second);
     // It is another socket: in no room, and told things once.
-    assert!(service.shared().rooms.is_empty());
+    assert!(rooms.is_empty());
     assert_eq!(a.ask(r#"422["join","tea"]"#).await, r#"432[{"status":"ok"}]"#);
     assert_eq!(b.ask(r#"423["say","tea","hello"]"#).await, r#"433[{"status":"ok"}]"#);
     assert_eq!(a.text().await, r#"42["said","hello"]"#);
@@ -491,88 +472,74 @@ async fn a89_who_joins_nothing_is_disconnected() {
 
 // A90.
 
-/// What the server answers to a request.
-async fn http(service: &Service, request: &str) -> (String, String, Result<(), Ended>) {
-    let (mut near, far) = duplex(PIPE);
-    let (_running, stop) = watch::channel(());
-    let service = service.clone();
-    let served = tokio::spawn(async move { service.converse(far, stop).await });
-    near.write_all(request.as_bytes()).await.unwrap();
-    let mut response = String::new();
-    bounded(near.read_to_string(&mut response)).await.unwrap();
-    drop(near);
-    let (head, body) = response.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), body.to_owned(), bounded(served).await.unwrap())
-}
-
-const UPGRADE: &str = "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
-
 #[tokio::test(start_paused = true)]
 async fn a90_requests_of_other_versions_and_transports_are_refused() {
     let service = service();
-    let plain = "Host: h\r\n";
+    let plain = "";
+    let upgrade = upgrade();
+    let upgrade = upgrade.as_str();
     for (method, target, headers, refused, code) in [
-        ("GET", "/socket.io/", UPGRADE, Refused::Transport, 0),
-        ("GET", "/socket.io/?", UPGRADE, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4", UPGRADE, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4&transport", UPGRADE, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4&transport=", UPGRADE, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4&transport=polling", UPGRADE, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4&transport=polling", plain, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4&transport=webtransport", UPGRADE, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4&transport=__proto__", UPGRADE, Refused::Transport, 0),
+        ("GET", "/socket.io/", upgrade, Refused::Transport, 0),
+        ("GET", "/socket.io/?", upgrade, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4", upgrade, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4&transport", upgrade, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4&transport=", upgrade, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4&transport=flashsocket", upgrade, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4&transport=webtransport", upgrade, Refused::Transport, 0),
+        ("GET", "/socket.io/?EIO=4&transport=__proto__", upgrade, Refused::Transport, 0),
         (
             "GET",
-            "/socket.io/?EIO=4&transport=polling&transport=websocket",
-            UPGRADE,
+            "/socket.io/?EIO=4&transport=x&transport=websocket",
+            upgrade,
             Refused::Transport,
             0,
         ),
-        ("GET", "/socket.io/?transport=websocket", UPGRADE, Refused::Version, 5),
-        ("GET", "/socket.io/?EIO=&transport=websocket", UPGRADE, Refused::Version, 5),
-        ("GET", "/socket.io/?EIO=3&transport=websocket", UPGRADE, Refused::Version, 5),
-        ("GET", "/socket.io/?EIO=5&transport=websocket", UPGRADE, Refused::Version, 5),
-        ("GET", "/socket.io/?EIO=44&transport=websocket", UPGRADE, Refused::Version, 5),
-        ("GET", "/socket.io/?EIO=abc&transport=websocket", UPGRADE, Refused::Version, 5),
-        ("GET", "/socket.io/?xEIO=4&transport=websocket", UPGRADE, Refused::Version, 5),
+        ("POST", "/socket.io/?EIO=4&transport=webtransport", plain, Refused::Transport, 0),
+        ("GET", "/socket.io/?transport=websocket", upgrade, Refused::Version, 5),
+        ("GET", "/socket.io/?EIO=&transport=websocket", upgrade, Refused::Version, 5),
+        ("GET", "/socket.io/?EIO=2&transport=websocket", upgrade, Refused::Version, 5),
+        ("GET", "/socket.io/?EIO=5&transport=websocket", upgrade, Refused::Version, 5),
+        ("GET", "/socket.io/?EIO=44&transport=websocket", upgrade, Refused::Version, 5),
+        ("GET", "/socket.io/?EIO=abc&transport=websocket", upgrade, Refused::Version, 5),
+        ("GET", "/socket.io/?xEIO=4&transport=websocket", upgrade, Refused::Version, 5),
+        ("GET", "/socket.io/?transport=polling", plain, Refused::Version, 5),
+        ("GET", "/socket.io/?EIO=5&transport=polling", plain, Refused::Version, 5),
         (
             "GET",
             "/socket.io/?EIO=4&transport=websocket&sid=lv_VI97HAXpY6yYWAAAC",
-            UPGRADE,
+            upgrade,
             Refused::SessionId,
             1,
         ),
-        ("POST", PATH, UPGRADE, Refused::Method, 2),
+        ("GET", "/socket.io/?EIO=4&transport=polling&sid=", plain, Refused::SessionId, 1),
+        ("POST", "/socket.io/?EIO=4&transport=polling&sid=x", plain, Refused::SessionId, 1),
+        ("PUT", "/socket.io/?EIO=4&transport=polling&sid=x", plain, Refused::SessionId, 1),
+        ("POST", PATH, upgrade, Refused::Method, 2),
+        ("POST", "/socket.io/?EIO=4&transport=polling", plain, Refused::Method, 2),
+        ("PUT", "/socket.io/?EIO=4&transport=polling", plain, Refused::Method, 2),
+        ("DELETE", "/socket.io/?EIO=3&transport=polling", plain, Refused::Method, 2),
         ("GET", PATH, plain, Refused::BadRequest, 3),
-        (
-            "GET",
-            PATH,
-            "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
-            Refused::BadRequest,
-            3,
-        ),
+        ("GET", PATH, "Connection: Upgrade\r\nUpgrade: websocket\r\n", Refused::BadRequest, 3),
+        ("GET", "/socket.io/?EIO=3&transport=polling&j=0", plain, Refused::BadRequest, 3), // JSONP
     ] {
-        let request = format!("{method} {target} HTTP/1.1\r\n{headers}\r\n");
-        let (head, body, ended) = http(&service, &request).await;
-        assert!(head.starts_with("HTTP/1.1 400 "), "{request}{head}");
-        assert!(head.contains("Content-Type: application/json"), "{head}");
-        assert!(head.contains("Connection: close"), "{head}");
-        let body: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(body["code"], code, "{request}");
+        let (answer, mut ends) = http(&service, method, target, headers, b"").await;
+        assert_eq!(answer.status, 400, "{method} {target} {headers}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{}", answer.head);
+        let body: Value = serde_json::from_str(&answer.text()).unwrap();
+        assert_eq!(body["code"], code, "{method} {target}");
         assert!(!body["message"].as_str().unwrap().is_empty());
-        assert!(matches!(ended, Err(Ended::Refused(why)) if why == refused), "{request}{ended:?}");
+        let ended = ends.next().await;
+        assert!(matches!(ended, Err(Ended::Refused(why)) if why == refused), "{target}: {ended:?}");
     }
-    for (request, status) in [
-        ("nonsense\r\n\r\n".to_owned(), "400"),
-        (format!("GET /socket.iox/?EIO=4&transport=websocket HTTP/1.1\r\n{UPGRADE}\r\n"), "404"),
-        (format!("GET / HTTP/1.1\r\n{UPGRADE}\r\n"), "404"),
-        (format!("GET {PATH} HTTP/1.1\r\n{}\r\n", UPGRADE.replace("13", "12")), "426"),
-        (format!("GET {PATH} HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000)), "431"),
+    for (target, headers, status) in [
+        ("/ nonsense", String::new(), 400),
+        ("/socket.iox/?EIO=4&transport=websocket", upgrade.to_owned(), 404),
+        ("/", upgrade.to_owned(), 404),
+        (PATH, upgrade.replace("13", "12"), 426),
+        (PATH, format!("X: {}\r\n", "x".repeat(100_000)), 431),
     ] {
-        let (head, _, ended) = http(&service, &request).await;
-        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
-        assert!(matches!(ended, Err(Ended::Refused(_))));
+        let (answer, _) = http(&service, "GET", target, &headers, b"").await;
+        assert_eq!(answer.status, status, "{target}: {}", answer.head);
     }
 }
 
@@ -584,30 +551,33 @@ async fn a90_parameters_may_come_in_any_order_and_unknown_ones_are_ignored() {
         "/socket.io/?EIO=4&transport=websocket&t=Nx1&x=EIO=3&EIO=5",
         "/socket.io?EIO=4&transport=websocket",
         "/socket.io/?&&a&EIO=4&transport=websocket",
+        "/socket.io/?EIO=3&transport=websocket",
     ] {
-        let (mut near, far) = duplex(PIPE);
-        let (_running, stop) = watch::channel(());
-        let service = service.clone();
-        tokio::spawn(async move { service.converse(far, stop).await });
-        near.write_all(format!("GET {target} HTTP/1.1\r\n{UPGRADE}\r\n").as_bytes()).await.unwrap();
-        let mut begin = [0; 13];
-        near.read_exact(&mut begin).await.unwrap();
-        assert_eq!(&begin, b"HTTP/1.1 101 ", "{target}");
+        let (answer, _) = http(&service, "GET", target, &upgrade(), b"").await;
+        assert_eq!(answer.status, 101, "{target}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a90_pages_of_other_origins_are_refused_if_some_are_named() {
-    let service = service().origins(Origins::new(["https://good.example"]).unwrap());
+    let service = Service::with_origins(app(), &["https://good.example"]).unwrap();
+    let polling = "/socket.io/?EIO=4&transport=polling";
     for origin in
         ["https://evil.example", "https://good.example.evil", "null", "http://good.example"]
     {
-        let request = format!("GET {PATH} HTTP/1.1\r\n{UPGRADE}Origin: {origin}\r\n\r\n");
-        let (head, body, ended) = http(&service, &request).await;
-        assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
-        assert_eq!(body, r#"{"code":4,"message":"Forbidden"}"#);
-        assert!(matches!(ended, Err(Ended::Refused(Refused::Origin))));
+        for (target, headers) in [(PATH, upgrade()), (polling, String::new())] {
+            let headers = format!("{headers}Origin: {origin}\r\n");
+            let (answer, mut ends) = http(&service, "GET", target, &headers, b"").await;
+            assert_eq!(answer.status, 403, "{}", answer.head);
+            assert_eq!(answer.text(), r#"{"code":4,"message":"Forbidden"}"#);
+            assert_eq!(answer.header("access-control-allow-origin"), None);
+            assert!(matches!(ends.next().await, Err(Ended::Refused(Refused::Origin))));
+        }
     }
+    let good = "Origin: https://good.example\r\n";
+    let (answer, _) = http(&service, "GET", polling, good, b"").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://good.example"));
     Client::joined(&service).await.lives().await; // not a browser
 }
 
@@ -665,11 +635,11 @@ async fn a_client_closes_with_a_packet_or_a_frame() {
     let mut client = Client::joined(&service).await;
     client.send("1").await;
     assert!(bounded(client.ws.recv()).await.unwrap().is_none());
-    assert!(bounded(client.served).await.unwrap().is_ok());
+    assert!(client.served.next().await.is_ok());
     let mut client = Client::joined(&service).await;
     client.send("41").await;
     bounded(client.ws.close(None)).await.unwrap();
-    assert!(bounded(client.served).await.unwrap().is_ok());
+    assert!(client.served.next().await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -678,7 +648,7 @@ async fn a_server_that_stops_says_so() {
     drop(client.running);
     assert!(bounded(client.ws.recv()).await.unwrap().is_none());
     assert_eq!(client.ws.closed().unwrap().code, CloseCode::GOING_AWAY.get());
-    assert!(bounded(client.served).await.unwrap().is_ok());
+    assert!(client.served.next().await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -779,9 +749,10 @@ async fn the_server_asks_and_waits_for_the_answer_as_long_as_it_said() {
 #[test]
 fn what_nobody_read_is_not_too_late() {
     let at = |secs| Time::new(Duration::from_secs(secs));
-    let shared = Shared::new(App { token: "secret".into() }, Settings::default());
+    let shared = app();
     for excused in [true, false] {
-        let mut session = Session::new(&shared, at(0)).unwrap();
+        let mut session =
+            Session::new(&shared, &shared.settings, Opening::WEBSOCKET, at(0)).unwrap();
         for text in ["40", r#"427["ask","q"]"#] {
             session.receive(text.into(), at(0)).unwrap();
         }
@@ -791,7 +762,7 @@ fn what_nobody_read_is_not_too_late() {
         session.handle_timeout(at(22)).unwrap();
         session.receive(r#"430["answer"]"#.into(), at(22)).unwrap();
         let mut conn = Connection::server(&Config::default(), Negotiated::default());
-        session.mailbox().feed(conn.sender_mut()).unwrap();
+        session.mailbox().feed(conn.sender_mut(), Binary::Plain).unwrap();
         let said = String::from_utf8_lossy(conn.sender_mut().outgoing().chunk()).into_owned();
         assert_eq!(said.contains(r#"437["answer"]"#), excused, "{said}");
         assert_eq!(said.contains("no answer"), !excused, "{said}");
@@ -800,8 +771,8 @@ fn what_nobody_read_is_not_too_late() {
 
 #[tokio::test(start_paused = true)]
 async fn rooms_are_bounded_and_left_in_whatever_way_one_goes() {
-    let service = service();
-    let rooms = service.shared().rooms.clone();
+    let shared = app();
+    let (service, rooms) = (Service::new(shared.clone()), shared.rooms);
     let mut client = Client::joined(&service).await;
     let error = r#"430[{"message":"too many rooms, or too long a name","status":"error"}]"#;
     for i in 0..100 {
@@ -820,7 +791,7 @@ async fn rooms_are_bounded_and_left_in_whatever_way_one_goes() {
     assert!(rooms.is_empty());
     client.ask(r#"420["join","tea"]"#).await;
     drop(client.ws); // without a word
-    assert!(bounded(client.served).await.unwrap().is_err());
+    assert!(client.served.next().await.is_err());
     assert!(rooms.is_empty());
 }
 
@@ -856,17 +827,18 @@ impl Handler for Hasty {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_refused_is_in_no_room() {
-    let service = Service::new(Shared::new(Hasty, Settings::default()));
+    let shared = Shared::new(Hasty, Settings::default());
+    let (service, rooms) = (Service::new(shared.clone()), shared.rooms);
     let mut client = Client::open(&service).await;
     assert!(client.ask("40/any").await.starts_with("44/any,"));
-    assert!(service.shared().rooms.is_empty());
+    assert!(rooms.is_empty());
     // Any number of namespaces are known here, but nobody may join so many.
     for i in 0..16 {
         client.join(&format!("40/{i},{{}}")).await;
     }
     let refused = r#"44/16,{"message":"Too many namespaces"}"#;
     assert_eq!(client.ask("40/16,{}").await, refused);
-    assert_eq!(service.shared().rooms.len(), 16);
+    assert_eq!(rooms.len(), 16);
     client.send("41/7").await;
     client.join("40/16,{}").await;
     // What is said in a namespace is heard in it.
@@ -893,12 +865,12 @@ async fn who_does_not_read_what_the_room_says_is_disconnected_and_the_others_hea
     }
     talks.lives().await;
     hears.lives().await;
-    assert!(matches!(bounded(sleeps.served).await.unwrap(), Err(Ended::TooSlow)));
+    assert!(matches!(sleeps.served.next().await, Err(Ended::TooSlow)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_the_answers_is_not_listened_to_and_loses_nothing() {
-    let client = Client::joined(&service()).await;
+    let mut client = Client::joined(&service()).await;
     let halves = client.ws.into_split();
     let (mut reader, mut writer) = (halves.0, halves.1);
     // 40 MB of questions, of which the pipe and the server hold but a few.
@@ -923,12 +895,12 @@ async fn who_does_not_read_the_answers_is_not_listened_to_and_loses_nothing() {
     assert!(begun.elapsed() >= Duration::from_secs(100));
     drop(asks.await.unwrap());
     drop(reader);
-    let _ = bounded(client.served).await.unwrap();
+    let _ = client.served.next().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_an_application_says_to_one_who_joins_comes_behind_the_news_that_it_has() {
-    let mut client = Client::open(&Service::new(suite::suite())).await;
+    let mut client = Client::open(&suite::socketio()).await;
     client.join(r#"40{"token":"123"}"#).await;
     assert_eq!(client.text().await, r#"42["auth",{"token":"123"}]"#);
     client.join("40/custom").await;

@@ -1,0 +1,93 @@
+//! The WebSocket transport: a message is a packet, on tickwire's tokio adapter.
+use super::{Ended, Served};
+use crate::engine::{Binary, End, Malformed, payload::Item, session::Session};
+use tickwire::{CloseCode, CloseFrame, Message, Outbox, Time, tokio::MessageOrRoom};
+use tickwire_axum::WebSocket;
+use tokio::{select, time::sleep_until};
+
+/// Serves a session to its end.
+pub(crate) async fn run(served: &mut Served, mut ws: WebSocket) -> Result<(), Ended> {
+    match converse(served, &mut ws).await {
+        Ok(()) => Ok(()),
+        Err(Ended::Session(end)) => {
+            // What was answered before goes before.
+            let session = &served.session;
+            let _ = session.mailbox().feed(ws.sender(), session.opening().binary);
+            let closed = ws.close(CloseFrame::with_reason(end.close_code(), end.reason())).await;
+            if end == End::Closed { Ok(closed?) } else { Err(Ended::Session(end)) }
+        }
+        Err(Ended::TooSlow) => {
+            let _ = ws.close(None).await; // a Close with the code is on its way
+            Err(Ended::TooSlow)
+        }
+        Err(ended) => Err(ended),
+    }
+}
+
+async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> {
+    let mailbox = served.session.mailbox().clone();
+    let binary = served.session.opening().binary;
+    let mut stop = served.visit.stop.clone();
+    let alarm = sleep_until(served.epoch);
+    tokio::pin!(alarm);
+    let mut excused = false;
+    loop {
+        let by = served.alarm();
+        if alarm.deadline() != by {
+            alarm.as_mut().reset(by);
+        }
+        let behind = mailbox.feed(ws.sender(), binary).ok(); // closed: receiving says why
+        if behind.is_some_and(|behind| behind.too_slow) {
+            return Err(Ended::TooSlow);
+        }
+        if behind.is_some_and(|behind| behind.bytes > served.settings.pause_at) {
+            // Who does not take the answers may not ask for more. Meanwhile its pong may lie
+            // unread, so it is not missed.
+            excused = true;
+            select! {
+                biased;
+                flushed = ws.flush() => flushed?,
+                () = &mut alarm => {
+                    let now = served.now();
+                    served.session.excuse(now);
+                    served.session.handle_timeout(now).map_err(Ended::Session)?;
+                }
+                _ = stop.changed() => return Ok(ws.close(CloseCode::GOING_AWAY).await?),
+            }
+            continue;
+        }
+        if std::mem::take(&mut excused) {
+            let now = served.now();
+            served.session.excuse(now);
+            continue; // with another deadline
+        }
+        select! {
+            biased;
+            received = ws.recv_or_room(Outbox::MAX_UNSENT) => match received? {
+                MessageOrRoom::Message(message) => {
+                    let now = served.now();
+                    receive(&mut served.session, message, now).map_err(Ended::Session)?;
+                }
+                MessageOrRoom::Room => {}
+                MessageOrRoom::Closed => return Ok(()),
+            },
+            () = mailbox.arrived() => {}
+            () = &mut alarm => {
+                let now = served.now();
+                served.session.handle_timeout(now).map_err(Ended::Session)?;
+            }
+            // Not with Socket.IO's own disconnect: after that a client would not come back.
+            _ = stop.changed() => return Ok(ws.close(CloseCode::GOING_AWAY).await?),
+        }
+    }
+}
+
+/// Hands a message on, as it would be in revision 4.
+fn receive(session: &mut Session, message: Message<'_>, now: Time) -> Result<(), End> {
+    match (message, session.opening().binary) {
+        (_, Binary::Plain) => session.receive(message, now),
+        (Message::Binary([4, bytes @ ..]), _) => session.receive(Message::Binary(bytes), now),
+        (Message::Binary(_), _) => Err(Malformed("type of a binary packet").into()),
+        (Message::Text(text), _) => session.receive(Item::of(text, "b4")?.message(), now),
+    }
+}
