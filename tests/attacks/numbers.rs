@@ -23,8 +23,8 @@ const HELPERS: &[&str] = &[
 
 /// Attacks without a test, and why.
 const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
-    (87..=90, "tested where that server is: examples/socketio_server/tests/raw.rs"),
-    (99..=99, "tested where that server is: examples/socketio_server/tests/raw.rs"),
+    (87..=90, "tested where that server is: examples/socketio_server/tests"),
+    (99..=99, "tested where that server is: examples/socketio_server/tests"),
 ];
 
 /// The modules of tests, read from where they lie: whoever adds one need not tell.

@@ -197,8 +197,9 @@ impl Query {
 
     fn opening(&self, transport: Transport) -> Result<Opening, Refused> {
         let (revision, binary) = match (self.revision.as_deref(), self.base64.as_deref()) {
-            (Some("4"), _) => (Revision::V4, Binary::Plain),
+            (Some("4"), None) => (Revision::V4, Binary::Plain),
             (Some("3"), None) => (Revision::V3, Binary::Typed),
+            (Some("4"), Some(_)) => (Revision::V4, Binary::Base64),
             (Some("3"), Some(_)) => (Revision::V3, Binary::Base64),
             _ => return Err(Refused::Version),
         };

@@ -1,10 +1,12 @@
 //! What the layer costs: the same messages echoed as plain WebSocket frames and as events with an
 //! acknowledgement, first in memory, where nothing but the two ends' own work is in the figures,
 //! then over loopback, where both ends share a thread and its processor time counts, the system's
-//! part of it included.
+//! part of it included; there by long-polling too.
+mod polling;
+
 use crate::{
     app::App,
-    engine::{self, Binary, Opening, Revision, session::Session},
+    engine::{self, Opening, Revision, session::Session},
     packet::{Args, Body, Outgoing, Packet},
     server::{Service, bind},
     session::Shared,
@@ -102,11 +104,16 @@ pub async fn run() -> Result<()> {
         format!("loopback, {WINDOW} at once"),
         "plain",
         "Socket.IO",
-        "more"
+        "polling"
     );
     for (name, payload) in Payload::all()? {
-        row(name, loopback_plain(&payload).await?, loopback_events(&payload).await?);
+        let (plain, events) = (loopback_plain(&payload).await?, loopback_events(&payload).await?);
+        let polling = polling::loopback(&payload, WINDOW).await?;
+        println!("{name:<21} {plain:>8.0} {events:>10.0} {polling:>8.0}");
     }
+    let payload = &Payload::all()?[0].1;
+    let one = polling::loopback(payload, 1).await?;
+    println!("{:<21} {:>8} {:>10} {one:>8.0}", "text, one at a time", "", "");
     Ok(())
 }
 
@@ -181,7 +188,7 @@ fn in_memory_events(payload: &Payload) -> Result<f64> {
                 session.receive(message, Time::ZERO).map_err(|end| end.to_string())?;
             }
         }
-        session.mailbox().feed(server.sender_mut(), Binary::Plain)?;
+        session.mailbox().feed(server.sender_mut(), Opening::WEBSOCKET)?;
         carry(&mut server, &mut client);
         while client.step()? == Step::Message {
             if let Some(message) = client.receiver().message() {
@@ -197,7 +204,7 @@ fn joined() -> Result<Session> {
     let mut session = Session::new(&app(), &Settings::default(), Opening::WEBSOCKET, Time::ZERO)?;
     session.receive(Message::Text("40"), Time::ZERO).map_err(|end| end.to_string())?;
     let (_, mut server) = pair()?;
-    session.mailbox().feed(server.sender_mut(), Binary::Plain)?;
+    session.mailbox().feed(server.sender_mut(), Opening::WEBSOCKET)?;
     Ok(session)
 }
 
@@ -242,7 +249,7 @@ fn parts(payload: &Payload) -> Result<(f64, f64, f64)> {
         for bytes in &event.attachments {
             session.receive(Message::Binary(bytes), Time::ZERO).map_err(|end| end.to_string())?;
         }
-        session.mailbox().feed(server.sender_mut(), Binary::Plain)?;
+        session.mailbox().feed(server.sender_mut(), Opening::WEBSOCKET)?;
         let waiting = server.sender_mut().outgoing().remaining();
         server.sender_mut().outgoing().advance(waiting);
         Ok(())
@@ -326,11 +333,15 @@ async fn pipelined(
             back += u64::from(done(message, back)?);
         }
     }
-    let took = match (before, processor_time()) {
+    Ok(took(begun, before).as_nanos() as f64 / back as f64)
+}
+
+/// What this thread has run since then, or how long that is ago.
+fn took(begun: Instant, before: Option<Duration>) -> Duration {
+    match (before, processor_time()) {
         (Some(before), Some(after)) => after.saturating_sub(before),
         _ => begun.elapsed(),
-    };
-    Ok(took.as_nanos() as f64 / back as f64)
+    }
 }
 
 /// What this thread has run so far, where the system says that.

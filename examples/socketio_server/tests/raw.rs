@@ -9,7 +9,7 @@ mod support;
 use bytes::Buf;
 use serde_json::{Value, value::RawValue};
 use socketio_server::{
-    engine::{Binary, End, Malformed, Opening, session::Session},
+    engine::{End, Malformed, Opening, session::Session},
     handler::{Event, Handler, Refusal, Socket},
     http::Refused,
     packet::Outgoing,
@@ -762,7 +762,7 @@ fn what_nobody_read_is_not_too_late() {
         session.handle_timeout(at(22)).unwrap();
         session.receive(r#"430["answer"]"#.into(), at(22)).unwrap();
         let mut conn = Connection::server(&Config::default(), Negotiated::default());
-        session.mailbox().feed(conn.sender_mut(), Binary::Plain).unwrap();
+        session.mailbox().feed(conn.sender_mut(), Opening::WEBSOCKET).unwrap();
         let said = String::from_utf8_lossy(conn.sender_mut().outgoing().chunk()).into_owned();
         assert_eq!(said.contains(r#"437["answer"]"#), excused, "{said}");
         assert_eq!(said.contains("no answer"), !excused, "{said}");

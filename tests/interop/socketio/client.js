@@ -1,14 +1,16 @@
-// The official socket.io-client against the example server:
-//   node client.js SERVER [MODULE]     SERVER is the program, MODULE the client's name in npm's folder
+// The official socket.io-client, of version 2 or 4, against the example server:
+//   node client.js SERVER MODULE WAY     SERVER is the program, MODULE the client's name in npm's folder;
+//                                        WAY is websocket, polling, or upgrade: what a client does unasked
 "use strict";
 const { spawn } = require("child_process");
 const assert = require("assert").strict;
 const http = require("http");
 
-const [program, name = "socket.io-client"] = process.argv.slice(2);
-const { io } = require(name);
+const [program, name, way] = process.argv.slice(2);
+const io = require(name);
 const version = require(name + "/package.json").version;
-const [, minor] = version.split(".").map(Number);
+const [major, minor] = version.split(".").map(Number);
+const old = major === 2;
 
 const servers = [];
 const sockets = [];
@@ -43,7 +45,8 @@ process.on("exit", () => servers.forEach((server) => server.kill("SIGKILL")));
 // --- what the checks are made of
 
 function open(url, options) {
-  const socket = io(url, { transports: ["websocket"], forceNew: true, reconnection: false, ...options });
+  const transports = way === "upgrade" ? {} : { transports: [way] };
+  const socket = io(url, { ...transports, forceNew: true, reconnection: false, ...options });
   sockets.push(socket);
   return socket;
 }
@@ -55,10 +58,27 @@ function next(emitter, event, ms = 10000) {
   });
 }
 
+// Connected, and where it goes over to a WebSocket, that it has.
 async function connect(url, options) {
   const socket = open(url, options);
   await next(socket, "connect");
+  if (way === "upgrade" && socket.io.engine.transport.name === "polling") await next(socket.io.engine, "upgrade");
   return socket;
+}
+
+// What a namespace wants to know, where a version puts it.
+const shows = (token) => (old ? { query: { token } } : { auth: { token } });
+
+// How a namespace says no.
+async function refused(socket) {
+  const [error] = await next(socket, old ? "error" : "connect_error");
+  return old ? error : error.message;
+}
+
+// A heartbeat: the server pings, or answers the client's.
+async function beat(engine) {
+  if (old) await next(engine, "pong");
+  else while ((await next(engine, "packet"))[0].type !== "ping");
 }
 
 // Resolves with the arguments of the acknowledgement.
@@ -84,9 +104,9 @@ const checks = {
   async "connects, and gets an id for each namespace"({ url }) {
     const socket = await connect(url);
     assert.match(socket.id, /^[\w-]{20}$/);
-    assert.equal(socket.io.engine.transport.name, "websocket");
-    assert.notEqual(socket.id, socket.io.engine.id);
-    const admin = socket.io.socket("/admin", { auth: { token: "secret" } });
+    assert.equal(socket.io.engine.transport.name, way === "polling" ? "polling" : "websocket");
+    assert.equal(socket.id === socket.io.engine.id, old);
+    const admin = socket.io.socket("/admin", shows("secret"));
     await next(admin, "connect");
     assert.notEqual(admin.id, socket.id);
   },
@@ -108,12 +128,13 @@ const checks = {
   async "binary comes back: Buffer, typed array, ArrayBuffer, nested"({ url }) {
     const socket = await connect(url);
     const bytes = Buffer.from([0, 1, 2, 255]);
-    const typed = new Uint8Array([3, 4]);
+    const two = new Uint8Array([3, 4]);
+    const typed = old ? Buffer.from(two) : two; // a typed array is an object to version 2
     for (const [sent, back] of [
       [bytes, bytes],
       [typed, Buffer.from(typed)],
-      [typed.buffer, Buffer.from(typed)],
-      [new DataView(typed.buffer), Buffer.from(typed)],
+      [two.buffer, Buffer.from(two)],
+      [old ? bytes : new DataView(two.buffer), old ? bytes : Buffer.from(two)],
       [Buffer.alloc(0), Buffer.alloc(0)],
     ]) assert.deepEqual(await call(socket, "echo", sent), [back]);
     const nested = { name: "f", parts: [bytes, { deep: [[typed]] }], none: null };
@@ -121,7 +142,8 @@ const checks = {
     assert.deepEqual(await call(socket, "echo", 1, nested, "x"), [1, wanted, "x"]);
     const ten = Array.from({ length: 10 }, (_, i) => Buffer.from([i]));
     assert.deepEqual(await call(socket, "echo", ten), [ten]);
-    for (const size of [125, 126, 65535, 65536, 900000]) {
+    const most = way === "polling" ? 700000 : 900000; // in base64 a third more
+    for (const size of [125, 126, 65535, 65536, most]) {
       const big = Buffer.alloc(size, size % 251);
       assert.deepEqual(await call(socket, "echo", big), [big]);
     }
@@ -132,6 +154,7 @@ const checks = {
     const came = next(socket, "echo");
     socket.emit("echo", 1, Buffer.from([1]));
     assert.deepEqual(await came, [1, Buffer.from([1])]);
+    if (old) return;
     const again = next(socket, "echo");
     // Dropped while the one before is being written.
     const timer = setInterval(() => socket.volatile.emit("echo", "volatile"), 20);
@@ -152,7 +175,37 @@ const checks = {
     assert.deepEqual(order, [...order.keys()]);
   },
 
+  async "what is said while a WebSocket takes over comes once, and in order"({ url }) {
+    if (way !== "upgrade") return;
+    const other = await connect(url);
+    await call(other, "join", "tea");
+    for (let round = 0; round < 5; round++) {
+      const socket = open(url);
+      const [heard, echoed] = [collect(socket, "said"), collect(socket, "echo")];
+      const connected = next(socket, "connect");
+      await next(socket.io, "open");
+      assert.equal(socket.io.engine.transport.name, "polling");
+      let upgraded = false;
+      const upgrade = next(socket.io.engine, "upgrade").then(() => (upgraded = true));
+      await connected;
+      await call(socket, "join", "tea");
+      let sent = 0;
+      for (let more = 20; more > 0; more -= upgraded) {
+        socket.emit("echo", sent, Buffer.from([sent % 251]));
+        other.emit("say", "tea", sent++);
+        await new Promise(setImmediate);
+      }
+      await upgrade;
+      assert.equal(socket.io.engine.transport.name, "websocket");
+      await call(other, "echo");
+      await call(socket, "echo");
+      assert.deepEqual(heard, Array.from({ length: sent }, (_, i) => [i]));
+      assert.deepEqual(echoed, Array.from({ length: sent }, (_, i) => [i, Buffer.from([i % 251])]));
+    }
+  },
+
   async "30 MB at once come back whole"({ url }) {
+    if (old && way === "polling") return; // they would all be one body
     const socket = await connect(url);
     const answers = await Promise.all(
       Array.from({ length: 60 }, (_, i) => call(socket, "echo", Buffer.alloc(500000, i)))
@@ -183,6 +236,11 @@ const checks = {
 
   async "/admin wants its token, over the same connection"({ url }) {
     const socket = await connect(url);
+    if (old) {
+      assert.equal(await refused(socket.io.socket("/admin", shows("guess"))), "Not authorized");
+      assert.deepEqual(await call(socket, "echo", 1), [1]);
+      return;
+    }
     const admin = socket.io.socket("/admin", {}); // connects at once
     for (const auth of [{}, { token: "guess" }, { token: 1 }, { token: "secret\u0000" }]) {
       const [error] = await next(admin, "connect_error");
@@ -214,17 +272,16 @@ const checks = {
   },
 
   async "a namespace may be all that one connects to"({ url }) {
-    const admin = await connect(url + "/admin", { auth: { token: "secret" }, query: { some: "thing" } });
+    const admin = await connect(url + "/admin", { ...shows("secret"), path: "/socket.io" });
     assert.deepEqual(await call(admin, "echo", { b: Buffer.from([1]) }), [{ b: Buffer.from([1]) }]);
     admin.on("question", (answer) => answer("yes"));
     assert.deepEqual(await call(admin, "ask", "question"), ["yes"]);
-    const guess = open(url + "/admin", { auth: { token: "guess" } });
-    assert.equal((await next(guess, "connect_error"))[0].message, "Not authorized");
+    assert.equal(await refused(open(url + "/admin", shows("guess"))), "Not authorized");
   },
 
   async "connecting twice at once leaves one socket that works"({ url }) {
     const socket = await connect(url);
-    const admin = socket.io.socket("/admin", { auth: { token: "secret" } });
+    const admin = socket.io.socket("/admin", shows("secret"));
     admin.connect(); // once more, before the answer
     await next(admin, "connect");
     assert.deepEqual(await call(admin, "echo", 1), [1]);
@@ -232,7 +289,7 @@ const checks = {
     assert.deepEqual(await call(admin, "join", "tea"), ok);
     const heard = collect(admin, "said");
     const other = await connect(url);
-    const second = other.io.socket("/admin", { auth: { token: "secret" } });
+    const second = other.io.socket("/admin", shows("secret"));
     await next(second, "connect");
     await call(second, "say", "tea", "hello");
     await call(admin, "echo", 1);
@@ -243,8 +300,7 @@ const checks = {
   async "an unknown namespace is refused, and the others stay"({ url }) {
     const socket = await connect(url);
     const unknown = socket.io.socket("/nowhere", {});
-    const [error] = await next(unknown, "connect_error");
-    assert.equal(error.message, "Invalid namespace");
+    assert.equal(await refused(unknown), "Invalid namespace");
     assert.deepEqual(await call(socket, "echo", 1), [1]);
   },
 
@@ -265,7 +321,7 @@ const checks = {
     socket.emit("nobody", 1, () => (answered = true));
     assert.deepEqual(await call(socket, "echo", 1), [1]);
     assert.equal(answered, false);
-    if (minor < 4) return;
+    if (old || minor < 4) return;
     const [error] = await new Promise((resolve) => {
       socket.timeout(200).emit("nobody", 1, (...args) => resolve(args));
     });
@@ -291,12 +347,12 @@ const checks = {
     assert.deepEqual(await call(socket, "echo", 1), [1]);
   },
 
-  async "polling is refused, with Engine.IO's error"({ url }) {
-    const socket = open(url, { transports: ["polling"] });
+  async "what is no session is refused, with Engine.IO's error"({ url }) {
+    const socket = open(url, { transports: ["polling"], query: { sid: "guess" } });
     await next(socket, "connect_error");
     for (const [query, code] of [
-      ["?EIO=4&transport=polling", 0], ["?EIO=3&transport=websocket", 5], ["?EIO=4", 0], ["", 0],
-      ["?EIO=4&transport=websocket", 3], ["?EIO=4&transport=websocket&sid=x", 1],
+      ["?EIO=4&transport=webtransport", 0], ["?EIO=4", 0], ["", 0], ["?EIO=4&transport=polling&sid=x", 1],
+      ["?EIO=4&transport=websocket&sid=x", 1], ["?EIO=4&transport=websocket", 3], ["?EIO=5&transport=polling", 5],
     ]) {
       const [response] = await next(http.get(url + "/socket.io/" + query), "response");
       let body = "";
@@ -309,17 +365,14 @@ const checks = {
   async "the heartbeat keeps a silent connection"() {
     const { url } = await start("--listen", "127.0.0.1:0", "--ping-interval", "100", "--ping-timeout", "2000");
     const socket = await connect(url);
-    for (let pings = 0; pings < 10; ) {
-      const [packet] = await next(socket.io.engine, "packet");
-      pings += packet.type === "ping";
-    }
+    for (let beats = 0; beats < 10; beats++) await beat(socket.io.engine);
     assert.deepEqual(await call(socket, "echo", 1), [1]);
   },
 
   async "a server that no longer answers is noticed"() {
     const { server, url } = await start("--listen", "127.0.0.1:0", "--ping-interval", "200", "--ping-timeout", "300");
     const socket = await connect(url);
-    assert.equal((await next(socket.io.engine, "packet"))[0].type, "ping");
+    await beat(socket.io.engine);
     server.kill("SIGSTOP");
     assert.deepEqual((await next(socket, "disconnect"))[0], "ping timeout");
     await end(server, "SIGKILL");
@@ -332,7 +385,7 @@ const checks = {
       const running = once || servers[servers.length - 1];
       const gone = next(socket, "disconnect");
       await end(running, signal);
-      assert.deepEqual((await gone)[0], "transport close");
+      assert.match((await gone)[0], way === "polling" ? /^transport (close|error)$/ : /^transport close$/);
       const early = call(socket, "echo", "while it was away"); // sent once it is back
       await Promise.all([start("--listen", address), next(socket, "connect", 20000)]);
       assert.deepEqual(await early, ["while it was away"]);
@@ -345,7 +398,7 @@ async function main() {
   const shared = await start("--listen", "127.0.0.1:0");
   let failed = false;
   for (const [what, check] of Object.entries(checks)) {
-    const label = `socket.io-client ${version}: ${what}`;
+    const label = `socket.io-client ${version}, ${way}: ${what}`;
     const began = Date.now();
     let timer;
     const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("it hangs")), 30000)));

@@ -3,7 +3,7 @@
 //!
 //! It is bounded in bytes. Whoever is further behind is disconnected and may connect again;
 //! dropping packets instead would drop acknowledgements, and parts of packets.
-use super::{Binary, payload};
+use super::{Binary, Opening, payload};
 use crate::packet::Outgoing;
 use bytes::Bytes;
 use std::{
@@ -43,10 +43,12 @@ impl Part {
     }
 
     /// As a WebSocket message.
-    fn outbound(self, binary: Binary) -> Outbound<'static> {
-        match (self.message(), binary) {
+    fn outbound(self, opening: Opening) -> Outbound<'static> {
+        match (self.message(), opening.binary) {
             (Message::Binary(bytes), Binary::Typed) => payload::typed(bytes).into(),
-            (Message::Binary(bytes), Binary::Base64) => payload::in_base64("b4", bytes).into(),
+            (Message::Binary(bytes), Binary::Base64) => {
+                payload::in_base64(opening.mark(), bytes).into()
+            }
             _ => match self {
                 Self::Text(text) => text.into(),
                 Self::Binary(bytes) => bytes.into(),
@@ -140,7 +142,7 @@ impl Mailbox {
     /// # Errors
     ///
     /// [`SendError::Closed`] where nothing can be sent any more.
-    pub fn feed(&self, tx: &mut Sender, binary: Binary) -> Result<Behind, SendError> {
+    pub fn feed(&self, tx: &mut Sender, opening: Opening) -> Result<Behind, SendError> {
         let mut queue = self.lock();
         if queue.too_slow {
             tx.abort(CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow"))?;
@@ -149,7 +151,7 @@ impl Mailbox {
             && tx.has_room()
             && let Some(part) = queue.pop()
         {
-            tx.feed(part.outbound(binary))?;
+            tx.feed(part.outbound(opening))?;
         }
         Ok(Behind { bytes: queue.bytes, too_slow: queue.too_slow })
     }

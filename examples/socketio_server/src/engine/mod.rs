@@ -45,7 +45,7 @@ pub enum Binary {
     Plain,
     /// It begins with the packet's type, which is the byte 4: revision 3.
     Typed,
-    /// A text of `b4` and base64: revision 3, for a client that asked for it with `b64=1`.
+    /// A text of base64 behind a [mark](Opening::mark), for a client that asked for it with `b64=1`.
     Base64,
 }
 
@@ -64,6 +64,14 @@ impl Opening {
     /// A client of revision 4 on a WebSocket.
     pub const WEBSOCKET: Self =
         Self { revision: Revision::V4, binary: Binary::Plain, polling: false };
+
+    /// What stands before base64.
+    pub fn mark(self) -> &'static str {
+        match self.revision {
+            Revision::V3 => "b4",
+            Revision::V4 => "b",
+        }
+    }
 }
 
 /// Not a packet; why.

@@ -1,6 +1,6 @@
 //! The WebSocket transport: a message is a packet, on tickwire's tokio adapter.
 use super::{Ended, Served};
-use crate::engine::{Binary, End, Malformed, payload::Item, session::Session};
+use crate::engine::{Binary, End, Malformed, Revision, payload::Item, session::Session};
 use tickwire::{CloseCode, CloseFrame, Message, Outbox, Time, tokio::MessageOrRoom};
 use tickwire_axum::WebSocket;
 use tokio::{select, time::sleep_until};
@@ -12,7 +12,7 @@ pub(crate) async fn run(served: &mut Served, mut ws: WebSocket) -> Result<(), En
         Err(Ended::Session(end)) => {
             // What was answered before goes before.
             let session = &served.session;
-            let _ = session.mailbox().feed(ws.sender(), session.opening().binary);
+            let _ = session.mailbox().feed(ws.sender(), session.opening());
             let closed = ws.close(CloseFrame::with_reason(end.close_code(), end.reason())).await;
             if end == End::Closed { Ok(closed?) } else { Err(Ended::Session(end)) }
         }
@@ -26,7 +26,7 @@ pub(crate) async fn run(served: &mut Served, mut ws: WebSocket) -> Result<(), En
 
 async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> {
     let mailbox = served.session.mailbox().clone();
-    let binary = served.session.opening().binary;
+    let opening = served.session.opening();
     let mut stop = served.visit.stop.clone();
     let alarm = sleep_until(served.epoch);
     tokio::pin!(alarm);
@@ -36,7 +36,7 @@ async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> 
         if alarm.deadline() != by {
             alarm.as_mut().reset(by);
         }
-        let behind = mailbox.feed(ws.sender(), binary).ok(); // closed: receiving says why
+        let behind = mailbox.feed(ws.sender(), opening).ok(); // closed: receiving says why
         if behind.is_some_and(|behind| behind.too_slow) {
             return Err(Ended::TooSlow);
         }
@@ -84,10 +84,15 @@ async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> 
 
 /// Hands a message on, as it would be in revision 4.
 fn receive(session: &mut Session, message: Message<'_>, now: Time) -> Result<(), End> {
-    match (message, session.opening().binary) {
-        (_, Binary::Plain) => session.receive(message, now),
-        (Message::Binary([4, bytes @ ..]), _) => session.receive(Message::Binary(bytes), now),
-        (Message::Binary(_), _) => Err(Malformed("type of a binary packet").into()),
-        (Message::Text(text), _) => session.receive(Item::of(text, "b4")?.message(), now),
+    let opening = session.opening();
+    match (message, opening.binary, opening.revision) {
+        (_, Binary::Plain, _) | (Message::Binary(_), _, Revision::V4) => {
+            session.receive(message, now)
+        }
+        (Message::Binary([4, bytes @ ..]), ..) => session.receive(Message::Binary(bytes), now),
+        (Message::Binary(_), ..) => Err(Malformed("type of a binary packet").into()),
+        (Message::Text(text), ..) => {
+            session.receive(Item::of(text, opening.mark())?.message(), now)
+        }
     }
 }
