@@ -227,7 +227,7 @@ impl Endpoint {
                     };
                     Ok(upgrade.on_upgrade(async move |ws| {
                         // Where another has taken over, this one is closed.
-                        let _ = handle.requests.send(Request::Probe(ws)).await;
+                        let _ = handle.requests.send(Request::Probe(Box::new(ws))).await;
                     }))
                 }
                 // Another transport has taken over.

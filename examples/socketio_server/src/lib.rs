@@ -4,7 +4,7 @@
 //!
 //! From below:
 //!
-//! - [`server`]: connections.
+//! - [`server`]: connections, on hyper.
 //! - [`http`]: what their requests mean; [`sessions`]: which session.
 //! - [`transport`]: a session's messages over long-polling, or through a WebSocket.
 //! - [`engine`]: Engine.IO, which does not know by which they come.

@@ -41,7 +41,7 @@ pub(crate) enum Request {
     /// To be heard.
     Post(Post),
     /// To take over.
-    Probe(WebSocket),
+    Probe(Box<WebSocket>),
     /// To be heard while another is being read.
     Overlap,
 }
@@ -159,7 +159,7 @@ impl Polling {
             Request::Probe(_) if self.probe.is_some() => {} // one is enough; this one is closed
             Request::Probe(ws) => {
                 let by = Instant::now() + served.settings.upgrade_timeout;
-                self.probe = Some(Probe { ws, by, answered: false });
+                self.probe = Some(Probe { ws: *ws, by, answered: false });
             }
         }
         Ok(())
