@@ -33,12 +33,20 @@ pub(crate) struct Explorer {
     pub(crate) longest: Duration,
     /// One merge in this many is followed.
     follow: u64,
+    /// When to stop, and whether it did: not all was seen then.
+    until: Option<Instant>,
+    pub(crate) stopped: bool,
 }
 
 impl Explorer {
     /// Every state of `scenario`, or the first in which something does not hold.
-    pub(crate) fn run(scenario: Scenario, follow: u64) -> (Self, Result<(), Found>) {
-        let mut this = Self { follow, ..Self::default() };
+    pub(crate) fn run(
+        scenario: Scenario,
+        follow: u64,
+        most: Duration,
+    ) -> (Self, Result<(), Found>) {
+        let until = Instant::now().checked_add(most);
+        let mut this = Self { follow, until, ..Self::default() };
         let result = this.visit(World::new(scenario), scenario).map(|_| ());
         let result = result.map_err(|what| Found {
             what,
@@ -76,6 +84,11 @@ impl Explorer {
             return Ok(key);
         }
         self.transitions += 1;
+        self.stopped |= self.transitions.is_multiple_of(1000)
+            && self.until.is_some_and(|until| until < Instant::now());
+        if self.stopped {
+            return Ok(key);
+        }
         self.deepest = self.deepest.max(self.trace.len());
         let actions = world.actions();
         if World::is_quiet(&actions) {
@@ -88,11 +101,17 @@ impl Explorer {
         self.way.insert(key);
         let (mut live, mut follows) = (Some(world), 0);
         for action in actions {
+            if self.stopped {
+                return Ok(key);
+            }
             let mut next = live.take().unwrap_or_else(|| self.again(scenario));
             self.trace.push(action);
             next.apply(action).inspect_err(|_| next.project(&mut self.text))?;
             follows ^= hash(action, self.visit(next, scenario)?);
             self.trace.pop();
+        }
+        if self.stopped {
+            return Ok(key);
         }
         self.way.remove(&key);
         self.seen.insert(key, follows);
@@ -130,16 +149,22 @@ fn hash(action: Action, key: Key) -> u64 {
 
 /// Prints what was explored.
 pub(crate) fn report(scenario: &Scenario, explorer: &Explorer, began: Instant) {
+    let Scenario { cuts, faults, blocks, delays, .. } = *scenario;
+    let counts =
+        [(u8::from(cuts), "cuts"), (faults, "faults"), (blocks, "blocks"), (delays, "delays")];
+    let wrong: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(_, what)| *what).collect();
+    let name = format!("{} ({})", scenario.name, wrong.join(" "));
     println!(
-        "{:<22} {:>9} states {:>10} transitions {:>8} ends, {:>3} deep, {:>8} merges followed, \
-         closing {:>6.2?} at most, {:.1?}",
-        scenario.name,
+        "{:<38} {:>9} states {:>10} transitions {:>8} ends, {:>3} deep, {:>8} merges followed, \
+         closing {:>6.2?} at most, {:.1?}{}",
+        name,
         explorer.states(),
         explorer.transitions,
         explorer.ends,
         explorer.deepest,
         explorer.merges,
         explorer.longest,
-        began.elapsed()
+        began.elapsed(),
+        if explorer.stopped { " !! NOT EXHAUSTED !!" } else { "" },
     );
 }
