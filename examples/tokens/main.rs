@@ -5,7 +5,8 @@
 //! cargo run --release --example tokens -- --listen 127.0.0.1:9008
 //! ```
 //!
-//! `answers.rs` is what a program needs; `model.rs` stands for the model. Nothing bounds how many peers come: for the
+//! `answers.rs` is what a program needs; `model.rs` stands for the model. Where tokens only come and the rest can be requests,
+//! server-sent events would do: `docs/SCALING.md`. Nothing bounds how many peers come: for the
 //! loopback. See the example `bounded`.
 mod answers;
 mod model;
