@@ -472,6 +472,10 @@ impl End {
         if dropped > unwritten || (exact && dropped < unwritten) {
             return Err(format!("{dropped} bytes dropped, {unwritten} not written"));
         }
+        let flushes = self.stopped != Stopped::NeedInput && self.conn.ending() == Ending::Flush;
+        if exact && flushes && !self.dirty && !self.gone {
+            return Err("it is to flush, and has nothing to write".into());
+        }
         if self.gone && !self.killed && !exact {
             return Err("it is over with bytes to write".into());
         }
