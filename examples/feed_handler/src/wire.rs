@@ -12,7 +12,10 @@ use tickwire::Stamped;
 
 /// A TCP stream that does not block.
 pub enum Wire {
+    /// mio's, which says when bytes arrived.
     Polled(Stamped<TcpStream>),
+    /// mio's, without: `benches/peers` has it, beside clients that do not ask.
+    Plain(TcpStream),
     #[cfg(target_os = "linux")]
     Ringed(Ringed),
 }
@@ -82,6 +85,7 @@ impl Wire {
     pub(crate) fn arrived(&self) -> Option<Duration> {
         match self {
             Self::Polled(stamped) => stamped.arrived().map(|at| at.software),
+            Self::Plain(_) => None,
             #[cfg(target_os = "linux")]
             Self::Ringed(_) => None,
         }
@@ -93,6 +97,7 @@ impl Read for Wire {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Polled(stamped) => stamped.read(to),
+            Self::Plain(tcp) => tcp.read(to),
             #[cfg(target_os = "linux")]
             Self::Ringed(ringed) => ringed.read(to),
         }
@@ -104,6 +109,7 @@ impl Write for Wire {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         match self {
             Self::Polled(stamped) => stamped.write(from),
+            Self::Plain(tcp) => tcp.write(from),
             #[cfg(target_os = "linux")]
             Self::Ringed(ringed) => ringed.write(from),
         }
@@ -118,6 +124,7 @@ impl Stream for Wire {
     fn shut_down(&self) {
         match self {
             Self::Polled(stamped) => stamped.get_ref().shut_down(),
+            Self::Plain(tcp) => tcp.shut_down(),
             #[cfg(target_os = "linux")]
             Self::Ringed(ringed) => ringed.shut_down(),
         }

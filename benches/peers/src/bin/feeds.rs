@@ -55,7 +55,18 @@ enum Stage {
 
 impl Feed for Tickwire {
     fn dial(port: u16, poller: &mut Poller, token: usize) -> Self {
-        let wire = poller.dial(token, ([127, 0, 0, 1], port).into()).expect("it listens");
+        let to = ([127, 0, 0, 1], port).into();
+        let wire = match poller {
+            // Without the kernel's times, which nobody else here asks for.
+            Poller::Mio(poll, _) => {
+                let mut tcp = mio::net::TcpStream::connect(to).expect("it listens");
+                tcp.set_nodelay(true).expect("it is TCP");
+                let both = Interest::READABLE | Interest::WRITABLE;
+                poll.registry().register(&mut tcp, Token(token), both).expect("a descriptor");
+                Wire::Plain(tcp)
+            }
+            Poller::Uring(_) => poller.dial(token, to).expect("it listens"),
+        };
         let request = Request::new(&format!("wss://localhost:{port}/")).expect("a URL");
         let tls = Session::client(client(true), request.target()).expect("a name");
         let entropy = SystemEntropy::new().expect("the system has it");
