@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let address = std::env::args().skip(1).last().unwrap_or_else(|| "127.0.0.1:9008".into());
+    let mut options = std::env::args().skip_while(|arg| arg != "--listen");
+    let address = options.nth(1).unwrap_or_else(|| "127.0.0.1:9008".into());
     let listener = TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let answers = answers::Answers::default();

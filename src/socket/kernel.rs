@@ -1,6 +1,7 @@
 //! Linux: SO_TIMESTAMPING, reads that bring a control message along, and how busy polling is done.
 use crate::proto::message::Arrival;
 use nix::{
+    errno::Errno,
     libc, setsockopt_impl,
     sys::{
         socket::{
@@ -30,11 +31,19 @@ struct BusyPollBudget;
 setsockopt_impl!(BusyPollBudget, libc::SOL_SOCKET, libc::SO_BUSY_POLL_BUDGET, usize, SetUsize);
 
 pub(super) fn prefer_busy_poll<S: AsFd>(socket: &S) -> io::Result<()> {
-    Ok(setsockopt(socket, PreferBusyPoll, &true)?)
+    where_known(setsockopt(socket, PreferBusyPoll, &true))
 }
 
 pub(super) fn busy_poll_budget<S: AsFd>(socket: &S, packets: u16) -> io::Result<()> {
-    Ok(setsockopt(socket, BusyPollBudget, &packets.into())?)
+    where_known(setsockopt(socket, BusyPollBudget, &packets.into()))
+}
+
+/// A kernel older than the option goes without.
+fn where_known(set: nix::Result<()>) -> io::Result<()> {
+    match set {
+        Err(Errno::ENOPROTOOPT) => Ok(()),
+        set => Ok(set?),
+    }
 }
 
 /// Has reads stamped. Says whether they will be.

@@ -65,18 +65,19 @@ pub struct SocketOptions {
     pub quickack: Option<bool>,
     /// SO_BUSY_POLL (Linux): how long a read that finds nothing polls the network card before
     /// it sleeps, in whole microseconds; default: `net.core.busy_read`, usually 0. About 50 µs
-    /// is common. Takes that much of a core for each wait. More than the default needs the
-    /// CAP_NET_ADMIN capability, else `PermissionDenied`. The card's driver has to support it; over
+    /// is common. Takes that much of a core for each wait. More than the default needs the CAP_NET_ADMIN capability on
+    /// some kernels, else `PermissionDenied`; 6.18 does not ask for it. The card's driver has to support it; over
     /// loopback it does nothing. To never sleep at all, use [`Spin`](crate::blocking::Spin).
     pub busy_poll: Option<Duration>,
     /// SO_PREFER_BUSY_POLL (Linux 5.11): the card's interrupts stay off as long as the program polls often enough, so that
     /// they do not disturb it; default no. To be set with [`busy_poll`](Self::busy_poll), and the card with
-    /// `napi_defer_hard_irqs` and `gro_flush_timeout`, which is how long it waits for the program before it interrupts
-    /// again. Needs the CAP_NET_ADMIN capability, else `PermissionDenied`.
+    /// `napi_defer_hard_irqs` and `gro_flush_timeout`. The latter is how long it waits for the program before it interrupts
+    /// again, and so how long data may wait for a program that pauses. Needs the CAP_NET_ADMIN capability, else
+    /// `PermissionDenied`.
     pub prefer_busy_poll: bool,
     /// SO_BUSY_POLL_BUDGET (Linux 5.11): the number of packets that one busy poll takes from the card at most; default:
-    /// 8. Fewer bring the first one to the program sooner, more cost less each. Needs the CAP_NET_ADMIN capability, else
-    /// `PermissionDenied`.
+    /// 8, or 0. Fewer bring the first one to the program sooner, more cost less each. Needs the CAP_NET_ADMIN capability
+    /// unless 0, else `PermissionDenied`.
     pub busy_poll_budget: Option<u16>,
     /// SO_INCOMING_CPU (Linux): the processor, counted from 0, on which the card's interrupts, and so the program, handle
     /// the connections of this socket. Of listeners that share a port (SO_REUSEPORT), a new connection goes to the one

@@ -106,7 +106,7 @@ pub struct Counts {
     pub missing: u64,
     /// Came behind a later one of their publisher, or of the log, and were left out.
     pub late: u64,
-    /// How often the broker was lost.
+    /// How often the broker was lost or could not be reached.
     pub lost: u64,
 }
 

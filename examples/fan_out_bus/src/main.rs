@@ -173,5 +173,5 @@ async fn numbered<B: Bus>(
         done - failed,
         done as f64 / took
     )?;
-    Ok(())
+    if failed == 0 { Ok(()) } else { Err("not everything was published".into()) }
 }

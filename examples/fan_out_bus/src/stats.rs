@@ -81,7 +81,7 @@ pub async fn show(broker: &str, hub: &Hub, lag: &Lag) {
         }
         if (now.missing, now.late, now.lost) != (0, 0, 0) {
             line += &format!(
-                "; so far {} missing, {} late, {broker} lost {} times",
+                "; so far {} missing, {} late, {broker} gone or not reached {} times",
                 now.missing, now.late, now.lost
             );
         }

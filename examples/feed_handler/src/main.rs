@@ -12,7 +12,7 @@
 //! cargo run --release -p feed_handler -- --root exchange.txt --connect wss://localhost:PORT0 --connect wss://localhost:PORT1
 //! ```
 //!
-//! A page that draws it, and the figures, for which the machine has to do nothing else:
+//! With `--uring` over io_uring instead of epoll. A page that draws it, and the figures, for which the machine has to do nothing else:
 //!
 //! ```text
 //! cargo run --release -p feed_handler -- --seconds 600 --page 127.0.0.1:8080

@@ -27,7 +27,7 @@ Of its own exchange; the last two also of the other:
   --lines N         lines of each feed (2)
   --rate N          ticks a second, of all feeds together (10000)
   --cut-every S     how often each connection is cut (2); 0: never
-  --life S          the age at which each connection is cut; the handler replaces it before
+  --life S          the age at which each connection is cut, besides --cut-every; the handler replaces it before
   --silence S       how long nothing may be said on a connection (30); the handler says
                     `ping` before
 
