@@ -170,11 +170,19 @@ async fn a_reader_who_shows_nothing_holds_the_model_up() {
 async fn an_answer_that_is_not_there_is_not_begun_in_the_middle() {
     bounded(async {
         let address = start().await;
-        for asked in ["ask id 7 hello", "ask id", "ask id x hello"] {
+        for asked in ["ask id 7 hello", "ask id", "ask id x hello", "ask  0 hello"] {
             let mut reader = Reader::ask(address, asked, 7).await.unwrap();
             let error = reader.piece().await.unwrap().unwrap_err();
             assert!(error.starts_with("error: "), "{error}");
         }
+        let mut reader = Reader::ask(address, "ask id 0 stop", 0).await.unwrap();
+        reader.ws.send("ask id 1000 hello").await.unwrap();
+        let error = loop {
+            if let Err(error) = reader.piece().await.unwrap() {
+                break error;
+            }
+        };
+        assert!(error.starts_with("error: "), "{error}");
         // There is a bound on how many are made.
         let mut last = Ok(());
         let mut reader = Reader::ask(address, "stop", 0).await.unwrap();

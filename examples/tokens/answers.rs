@@ -43,11 +43,12 @@ impl Answers {
     /// A page whose connection broke cannot know whether its question arrived: asked again it is the same one.
     fn ask(&self, words: &str) -> Option<(Shared, usize)> {
         let mut words = words.splitn(3, ' ');
-        let (id, from) = (words.next()?, words.next()?.parse::<usize>().ok()?);
+        let id = words.next().filter(|id| !id.is_empty())?;
+        let from = words.next()?.parse::<usize>().ok()?;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = all.get(id) {
             answer.send_modify(|now| now.shown = now.shown.max(from.min(now.tokens.len())));
-            return Some((answer.clone(), from));
+            return (from <= answer.borrow().tokens.len()).then(|| (answer.clone(), from));
         }
         if from > 0 || all.len() >= MOST_ANSWERS {
             return None;

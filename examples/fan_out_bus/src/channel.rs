@@ -333,6 +333,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_for_who_left_meanwhile_is_not_delivered() {
+        let (hub, _one) = standing_at_10();
+        let two = subscriber(2);
+        hub.sub(NOW, "a", Some(place(7, 5)), &two);
+        let [first] = hub.replays().try_into().ok().unwrap();
+        assert!(hub.if_reads(&first, || two.tell(NOW, "6")));
+        hub.sub(NOW, "a", Some(place(7, 8)), &two); // once more, from further on
+        let [second] = hub.replays().try_into().ok().unwrap();
+        assert!(!hub.if_reads(&first, || two.tell(NOW, "7")));
+        assert!(hub.if_reads(&second, || two.tell(NOW, "9")));
+        hub.unsub("a", &two);
+        assert!(!hub.if_reads(&second, || two.tell(NOW, "10")));
+        assert_eq!(told(&two), ["6", "9"]);
+    }
+
+    #[test]
     fn the_recent_messages_are_bounded() {
         let (hub, _one) = standing_at_10();
         let two = subscriber(2);

@@ -236,7 +236,18 @@ impl Hub {
 
     /// Whether it is wanted still.
     pub fn reads(&self, replay: &Replay) -> bool {
-        self.table().channels.get(&replay.channel).is_some_and(|channel| channel.reads(replay))
+        self.if_reads(replay, || ())
+    }
+
+    /// Does something if it is wanted still, before anything else is wanted; `false`: it is not.
+    pub fn if_reads(&self, replay: &Replay, act: impl FnOnce()) -> bool {
+        let table = self.table();
+        let reads =
+            table.channels.get(&replay.channel).is_some_and(|channel| channel.reads(replay));
+        if reads {
+            act();
+        }
+        reads
     }
 
     /// It has all up to a place. If it is live from here on, this says so: what came meanwhile was

@@ -77,7 +77,8 @@ impl Prefix {
         format!("{}*", self.0)
     }
 
-    /// The stream that keeps them: nobody else's has the same name.
+    /// The stream that keeps them. Prefixes that differ in `.` and `_` alone would have the same one, and the broker
+    /// refuses the second.
     pub fn stream(&self) -> String {
         self.0.trim_end_matches('.').replace('.', "_")
     }

@@ -134,7 +134,9 @@ impl Link for Kept {
     async fn read(&self, channel: &str, after: u64) -> Result<Page> {
         let info = self.log.get_info().await?;
         let config = pull::Config {
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: after.saturating_add(1),
+            },
             ack_policy: AckPolicy::None,
             filter_subject: self.connection.prefix.subject(channel),
             inactive_threshold: FORGOTTEN,

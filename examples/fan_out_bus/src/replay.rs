@@ -57,6 +57,9 @@ impl<'h, B: Bus> Replays<'h, B> {
         let mut backoff = backoff()?;
         while self.room(&replay).await {
             let Ok(turn) = self.turns.acquire().await else { return Ok(()) };
+            if !self.hub.reads(&replay) {
+                return Ok(());
+            }
             let here = self.hub.place(&replay.channel);
             let page = match self.read(&replay.channel, place.at).await {
                 Ok(page) => page,
@@ -68,27 +71,11 @@ impl<'h, B: Bus> Replays<'h, B> {
                 }
             };
             backoff.proved_useful();
-            let missing = missing(&mut place, &page);
-            if missing {
-                self.tell(&replay, &format!("gap {} ?", replay.channel));
+            let mut more = false;
+            if !self.hub.if_reads(&replay, || more = self.push(&replay, &mut place, &page, told)) {
+                return Ok(());
             }
-            if missing || !told {
-                self.tell(&replay, &subscribed(&replay.channel, Some(place)));
-                told = true;
-            }
-            let last = page.messages.last().map_or(0, |(at, _)| *at);
-            let more = last > place.at; // or they are of another log
-            for (at, message) in page.messages {
-                if at <= place.at {
-                    continue;
-                }
-                if !replay.who.has_room(0) {
-                    break; // the rest is read again
-                }
-                let envelope = Envelope::open(&message);
-                replay.who.push(self.now(), &envelope.prepare(&replay.channel, Some(at)), 0);
-                place.at = at;
-            }
+            told = true;
             drop(turn);
             // Before this was read the hub had no more than that: it has all of it now.
             if let Some(here) = here.filter(|here| !more && here.log == place.log) {
@@ -102,6 +89,32 @@ impl<'h, B: Bus> Replays<'h, B> {
             }
         }
         Ok(())
+    }
+
+    /// Pushes a page as far as there is room, and says whether there was anything behind the place.
+    fn push(&self, replay: &Replay, place: &mut Place, page: &Page, told: bool) -> bool {
+        let tell = |text: &str| replay.who.tell(self.now(), text);
+        let missing = missing(place, page);
+        if missing {
+            tell(&format!("gap {} ?", replay.channel));
+        }
+        if missing || !told {
+            tell(&subscribed(&replay.channel, Some(*place)));
+        }
+        let last = page.messages.last().map_or(0, |(at, _)| *at);
+        let more = last > place.at; // or they are of another log
+        for (at, message) in &page.messages {
+            if *at <= place.at {
+                continue;
+            }
+            if !replay.who.has_room(0) {
+                break; // the rest is read again
+            }
+            let envelope = Envelope::open(message);
+            replay.who.push(self.now(), &envelope.prepare(&replay.channel, Some(*at)), 0);
+            place.at = *at;
+        }
+        more
     }
 
     async fn read(&self, channel: &str, after: u64) -> Result<Page, Failure> {
@@ -133,10 +146,6 @@ impl<'h, B: Bus> Replays<'h, B> {
             }
             freed.await;
         }
-    }
-
-    fn tell(&self, replay: &Replay, text: &str) {
-        replay.who.tell(self.now(), text);
     }
 
     fn now(&self) -> Time {

@@ -175,6 +175,9 @@ fn away(checks: &mut Checks, broker: &Broker, servers: &[Server; 2]) {
     checks.check("and nothing twice", none);
     let bad = other.ask("sub away x 1", "error a channel is 1 to 128 visible ASCII characters");
     checks.check("a place that is none is refused", bad);
+    other.say(&format!("sub beyond 0 {}", u64::MAX));
+    let beyond = other.told(|told| told == "gap beyond ?").is_ok();
+    checks.check("one in a log that never was, at the last number there is, is a gap", beyond);
 }
 
 /// One who does not read is let go, comes back for the rest, and is let go again as often as it takes.

@@ -138,9 +138,12 @@ impl Uring {
             return Ok(()); // not asked for here
         };
         if let Some(stream) = &self.streams[at] {
+            let dropped = Rc::strong_count(stream) == 1; // its token may be another's by now
             let mut stream = stream.borrow_mut();
             let told = stream.completed(&completion, buffer.as_ref().map(|(b, n)| &b[..*n]));
-            noted.push((stream.token, told));
+            if !dropped {
+                noted.push((stream.token, told));
+            }
             if stream.has_enough() && completion.more && !mem::replace(&mut stream.stopping, true) {
                 self.ring.stop_receiving(at)?;
             }

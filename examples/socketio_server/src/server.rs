@@ -25,6 +25,7 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutWriter;
 
 /// How long to leave off accepting when the system would not: out of file descriptors, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -35,7 +36,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The longest head of a request, in bytes.
+/// For a peer to take something of what is sent to it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much of a request is read ahead, in bytes: a head that is longer than twice that is refused.
 const MAX_HEAD: usize = 32 << 10;
 
 /// What is served, and to whom.
@@ -125,7 +129,10 @@ impl Service {
         let service = TowerToHyperService::new(self.router.clone().layer(Extension(visit)));
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
-        let served = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(WRITE_TIMEOUT));
+        let stream = TokioIo::new(Box::pin(stream));
+        let served = server.serve_connection(stream, service).with_upgrades();
         let mut served = pin!(served);
         // It fails if the peer goes in the middle of something: the session knows.
         select! {

@@ -16,7 +16,7 @@ use tickwire::{
     tokio::{WebSocket, client},
 };
 use tokio::{
-    io::{AsyncWriteExt, DuplexStream},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -475,6 +475,52 @@ async fn a87_many_packets_in_a_body_take_time_in_proportion() {
     let pings = client.post("", "6:439[1]".repeat(120_000)).await; // acknowledges what nobody asked
     assert_eq!(pings.text(), "ok");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_was_not_read_yet_is_not_replaced_by_the_next() {
+    let service = service();
+    let mut client = Client::joined(&service).await;
+    let long = "x".repeat(300_000);
+    client.says(format!(r#"420["echo","{long}"]"#)).await;
+    // The answer is not fetched: the next body waits, until its request is given up.
+    let (to, target) = (service.clone(), client.target.clone());
+    let waits =
+        tokio::spawn(async move { http(&to, "POST", &target, "", br#"421["echo"]"#).await.0 });
+    sleep(Duration::from_millis(1)).await;
+    assert!(!waits.is_finished());
+    waits.abort();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(client.post("", r#"422["echo"]"#).await.status, 400);
+    client.ended_with(End::Overlap).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a99_a_response_that_nobody_reads_ends_its_connection() {
+    let service = service();
+    let client = Client::joined(&service).await;
+    let long = "x".repeat(200_000);
+    for read_on in [true, false] {
+        client.says(format!(r#"420["echo","{long}"]"#)).await;
+        let (mut near, running, _) = connect(&service);
+        let get = format!("GET {} HTTP/1.1\r\nHost: h\r\n\r\n", client.target);
+        near.write_all(get.as_bytes()).await.unwrap();
+        let mut got = vec![0; 40_000];
+        if read_on {
+            // However slowly.
+            for _ in 0..5 {
+                sleep(Duration::from_secs(29)).await;
+                near.read_exact(&mut got).await.unwrap();
+                client.says("3").await; // its pong
+            }
+        } else {
+            sleep(Duration::from_secs(31)).await;
+            let mut rest = Vec::new();
+            let _ = near.read_to_end(&mut rest).await;
+            assert!(rest.len() < long.len(), "{}", rest.len());
+        }
+        drop(running);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -111,14 +111,8 @@ impl Polling {
             }
             select! {
                 biased;
+                _ = stop.changed() => return Ok(None),
                 () = gone(&mut self.poll) => return Err(Ended::Gone),
-                said = said(&mut self.probe) => {
-                    if let Some(ws) = self.probe_said(said, served).await? {
-                        return Ok(Some(ws));
-                    }
-                }
-                Some(request) = self.requests.recv() => self.request(request, served)?,
-                () = mailbox.arrived() => {}
                 () = &mut alarm => {
                     let late = |probe: &Probe| probe.by <= Instant::now();
                     if self.probe.as_ref().is_some_and(late) {
@@ -127,7 +121,14 @@ impl Polling {
                     let now = served.now();
                     served.session.handle_timeout(now).map_err(Ended::Session)?;
                 }
-                _ = stop.changed() => return Ok(None),
+                Some(request) = self.requests.recv() => self.request(request, served)?,
+                () = mailbox.arrived() => {}
+                // Last, as it may have much to read: Pings without end would hide the rest.
+                said = said(&mut self.probe) => {
+                    if let Some(ws) = self.probe_said(said, served).await? {
+                        return Ok(Some(ws));
+                    }
+                }
             }
         }
     }
@@ -146,6 +147,7 @@ impl Polling {
                     served.session.excuse(now);
                 }
             }
+            Request::Post(_) if self.post.is_some() => return Err(Ended::Session(End::Overlap)),
             Request::Post(Post { body, binary, reply }) => {
                 match Packets::new(body, binary, served.session.opening().revision) {
                     Ok(packets) => self.post = Some((packets, reply)),
@@ -216,8 +218,12 @@ impl Polling {
             Said::Upgrade => {
                 // A body that has come was sent before.
                 while let Ok(request) = self.requests.try_recv() {
-                    if let Request::Post(_) = request {
-                        self.request(request, served)?;
+                    match request {
+                        Request::Post(_) => self.request(request, served)?,
+                        Request::Poll(poll) => {
+                            let _ = poll.send(Ok(Payload::noop(served.session.opening())));
+                        }
+                        Request::Probe(_) | Request::Overlap => {}
                     }
                 }
                 self.read(served).map_err(Ended::Session)?;

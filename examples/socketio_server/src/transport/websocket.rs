@@ -63,6 +63,13 @@ async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> 
         }
         select! {
             biased;
+            // Not with Socket.IO's own disconnect: after that a client would not come back.
+            _ = stop.changed() => return Ok(ws.close(CloseCode::GOING_AWAY).await?),
+            // Before receiving, which Pings without end could keep busy.
+            () = &mut alarm => {
+                let now = served.now();
+                served.session.handle_timeout(now).map_err(Ended::Session)?;
+            }
             received = ws.recv_or_room(Outbox::MAX_UNSENT) => match received? {
                 MessageOrRoom::Message(message) => {
                     let now = served.now();
@@ -72,12 +79,6 @@ async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> 
                 MessageOrRoom::Closed => return Ok(()),
             },
             () = mailbox.arrived() => {}
-            () = &mut alarm => {
-                let now = served.now();
-                served.session.handle_timeout(now).map_err(Ended::Session)?;
-            }
-            // Not with Socket.IO's own disconnect: after that a client would not come back.
-            _ = stop.changed() => return Ok(ws.close(CloseCode::GOING_AWAY).await?),
         }
     }
 }
