@@ -284,6 +284,13 @@ mod tests {
         format!("entry a {at} p {at} 1 x")
     }
 
+    /// One comes back, and has to be given something out of the log.
+    fn resumes(hub: &Hub, who: &Arc<Subscriber>, place: Place) -> Replay {
+        hub.sub(NOW, "a", Some(place), who);
+        let [replay] = hub.replays().try_into().ok().unwrap();
+        replay
+    }
+
     /// A channel that stands at 10, and one member.
     fn standing_at_10() -> (Hub, Arc<Subscriber>) {
         let (hub, one) = (Hub::default(), subscriber(1));
@@ -307,8 +314,7 @@ mod tests {
     fn who_has_read_the_log_goes_on_with_what_came_meanwhile() {
         let (hub, one) = standing_at_10();
         let two = subscriber(2);
-        hub.sub(NOW, "a", Some(place(7, 5)), &two);
-        let [replay] = hub.replays().try_into().ok().unwrap();
+        let replay = resumes(&hub, &two, place(7, 5));
         assert!(hub.replays().is_empty() && replay.place == place(7, 5));
         (11..=13).for_each(|at| delivers(&hub, at));
         assert!(!hub.caught_up(NOW, &replay, place(7, 9)), "10 may be missing");
@@ -324,8 +330,7 @@ mod tests {
     #[test]
     fn who_is_ahead_of_its_server_is_told_nothing_twice() {
         let (hub, one) = standing_at_10();
-        hub.sub(NOW, "a", Some(place(7, 12)), &one);
-        let [replay] = hub.replays().try_into().ok().unwrap();
+        let replay = resumes(&hub, &one, place(7, 12));
         delivers(&hub, 11);
         assert!(hub.caught_up(NOW, &replay, place(7, 12)));
         (12..=14).for_each(|at| delivers(&hub, at));
@@ -336,11 +341,9 @@ mod tests {
     fn what_was_read_for_who_left_meanwhile_is_not_delivered() {
         let (hub, _one) = standing_at_10();
         let two = subscriber(2);
-        hub.sub(NOW, "a", Some(place(7, 5)), &two);
-        let [first] = hub.replays().try_into().ok().unwrap();
+        let first = resumes(&hub, &two, place(7, 5));
         assert!(hub.if_reads(&first, || two.tell(NOW, "6")));
-        hub.sub(NOW, "a", Some(place(7, 8)), &two); // once more, from further on
-        let [second] = hub.replays().try_into().ok().unwrap();
+        let second = resumes(&hub, &two, place(7, 8)); // once more, from further on
         assert!(!hub.if_reads(&first, || two.tell(NOW, "7")));
         assert!(hub.if_reads(&second, || two.tell(NOW, "9")));
         hub.unsub("a", &two);
@@ -352,8 +355,7 @@ mod tests {
     fn the_recent_messages_are_bounded() {
         let (hub, _one) = standing_at_10();
         let two = subscriber(2);
-        hub.sub(NOW, "a", Some(place(7, 5)), &two);
-        let [replay] = hub.replays().try_into().ok().unwrap();
+        let replay = resumes(&hub, &two, place(7, 5));
         let last = 11 + RECENT as u64;
         (11..=last).for_each(|at| delivers(&hub, at));
         assert!(!hub.caught_up(NOW, &replay, place(7, 10)), "11 is gone");
@@ -367,8 +369,7 @@ mod tests {
         let (hub, _one) = standing_at_10();
         let two = subscriber(2);
         lock(&two.queue).outbox.max_bytes = 200;
-        hub.sub(NOW, "a", Some(place(7, 5)), &two);
-        let [replay] = hub.replays().try_into().ok().unwrap();
+        let replay = resumes(&hub, &two, place(7, 5));
         (11..=20).for_each(|at| delivers(&hub, at));
         assert!(!hub.caught_up(NOW, &replay, place(7, 10)));
         assert!(hub.caught_up(NOW, &replay, place(7, 18)));
@@ -379,8 +380,7 @@ mod tests {
     fn an_outage_is_no_gap_where_the_log_has_all() {
         let (hub, one) = standing_at_10();
         let two = subscriber(2);
-        hub.sub(NOW, "a", Some(place(7, 5)), &two);
-        let [replay] = hub.replays().try_into().ok().unwrap();
+        let replay = resumes(&hub, &two, place(7, 5));
         hub.lost(NOW);
         assert!(!hub.caught_up(NOW, &replay, place(7, 10)), "nothing comes");
         hub.confirm(NOW, "a", began(7, 10, true));
@@ -394,8 +394,7 @@ mod tests {
     fn another_log_is_a_gap_for_all() {
         let (hub, one) = standing_at_10();
         let two = subscriber(2);
-        hub.sub(NOW, "a", Some(place(7, 5)), &two);
-        let [replay] = hub.replays().try_into().ok().unwrap();
+        let replay = resumes(&hub, &two, place(7, 5));
         hub.lost(NOW);
         hub.confirm(NOW, "a", began(8, 0, false));
         assert!(!hub.reads(&replay));

@@ -100,6 +100,18 @@ impl Served {
         Time::new(self.epoch.elapsed())
     }
 
+    /// Tells the session the time: what is due has passed.
+    fn handle_timeout(&mut self) -> Result<(), Ended> {
+        let now = self.now();
+        self.session.handle_timeout(now).map_err(Ended::Session)
+    }
+
+    /// Its pong may lie unread: it is not missed.
+    fn excuse(&mut self) {
+        let now = self.now();
+        self.session.excuse(now);
+    }
+
     /// When the session wants to be told the time, on tokio's clock; a day from now where that cannot
     /// express it.
     fn alarm(&self) -> Instant {

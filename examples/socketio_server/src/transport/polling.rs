@@ -118,8 +118,7 @@ impl Polling {
                     if self.probe.as_ref().is_some_and(late) {
                         self.probe = None; // polling goes on
                     }
-                    let now = served.now();
-                    served.session.handle_timeout(now).map_err(Ended::Session)?;
+                    served.handle_timeout()?;
                 }
                 Some(request) = self.requests.recv() => self.request(request, served)?,
                 () = mailbox.arrived() => {}
@@ -143,8 +142,7 @@ impl Polling {
                 self.poll = Some(poll);
                 if self.post.is_some() {
                     // It is slow, but there, and its pong may lie unread.
-                    let now = served.now();
-                    served.session.excuse(now);
+                    served.excuse();
                 }
             }
             Request::Post(_) if self.post.is_some() => return Err(Ended::Session(End::Overlap)),

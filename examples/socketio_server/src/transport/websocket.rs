@@ -48,17 +48,15 @@ async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> 
                 biased;
                 flushed = ws.flush() => flushed?,
                 () = &mut alarm => {
-                    let now = served.now();
-                    served.session.excuse(now);
-                    served.session.handle_timeout(now).map_err(Ended::Session)?;
+                    served.excuse();
+                    served.handle_timeout()?;
                 }
                 _ = stop.changed() => return Ok(ws.close(CloseCode::GOING_AWAY).await?),
             }
             continue;
         }
         if std::mem::take(&mut excused) {
-            let now = served.now();
-            served.session.excuse(now);
+            served.excuse();
             continue; // with another deadline
         }
         select! {
@@ -66,10 +64,7 @@ async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> 
             // Not with Socket.IO's own disconnect: after that a client would not come back.
             _ = stop.changed() => return Ok(ws.close(CloseCode::GOING_AWAY).await?),
             // Before receiving, which Pings without end could keep busy.
-            () = &mut alarm => {
-                let now = served.now();
-                served.session.handle_timeout(now).map_err(Ended::Session)?;
-            }
+            () = &mut alarm => served.handle_timeout()?,
             received = ws.recv_or_room(Outbox::MAX_UNSENT) => match received? {
                 MessageOrRoom::Message(message) => {
                     let now = served.now();
