@@ -16,7 +16,6 @@ pub mod probe;
 pub mod proc;
 pub mod table;
 pub mod tls;
-mod uring;
 pub mod wire;
 
 pub use least::xor;

@@ -1,18 +1,9 @@
 //! Servers that are loops of their own, without a runtime: the examples, as they are there.
-#![allow(unreachable_pub)] // they are programs
-#[path = "../../../examples/event_loop/src/peer.rs"]
-mod peer;
-#[path = "../../../examples/event_loop/src/server.rs"]
-mod server;
-#[path = "../../../examples/event_loop/src/socket.rs"]
-mod socket;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tickwire::Config;
 use tickwire::tls::rustls::ServerConfig;
-
-use crate::uring;
 
 pub const NAMES: [&str; 2] = [EVENT, URING];
 const EVENT: &str = "tickwire-event-loop";
@@ -23,13 +14,13 @@ pub fn serve(name: &str, tls: Option<Arc<ServerConfig>>) {
     let here = SocketAddr::from(([127, 0, 0, 1], 0));
     match name {
         EVENT => {
-            let server = server::Server::bind(here, Config::default(), tls);
+            let server = event_loop::server::Server::bind(here, Config::default(), tls);
             let mut server = server.expect("a port is free");
             println!("{}", server.addr().expect("it is bound").port());
             server.run().expect("the system can wait");
         }
         URING => {
-            let server = uring::server::Server::bind(here, Config::default(), tls);
+            let server = io_uring_echo::server::Server::bind(here, Config::default(), tls);
             let server = server.expect("this kernel has io_uring for us");
             println!("{}", server.addr().expect("it is bound").port());
             panic!("{}", server.run());

@@ -5,24 +5,11 @@
 //! cargo run --release -p event_loop -- --listen 127.0.0.1:9001 --tls-cert C.pem --tls-key K.pem
 //! ```
 //!
-//! `server.rs` is the loop, `peer.rs` what each connection does in its turn, `socket.rs` its stream, plain or under TLS.
-//! Connections share one buffer to receive into and one to send from, so one that waits holds neither; what TLS needs is the
-//! thread's, as well. What it costs beside tokio is in `benches/README.md`.
-#[cfg(test)]
-mod held_tests;
+//! What it is made of is in `lib.rs`.
 mod options;
-mod peer;
-mod server;
-mod socket;
-#[cfg(test)]
-mod start;
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-mod wss_tests;
 
+use event_loop::server::Server;
 use options::Options;
-use server::Server;
 use std::{io, process::ExitCode};
 use tickwire::Config;
 

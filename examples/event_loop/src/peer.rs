@@ -2,7 +2,7 @@
 //!
 //! All that is about the protocol is the core's; here are the turns, the clock and the buffers. The stream, plain or
 //! under TLS, is in `socket.rs`.
-use super::socket::{Socket, is_passing};
+use crate::socket::{Socket, is_passing};
 use mio::{event::Event, net::TcpStream};
 use std::{
     mem,

@@ -1,6 +1,6 @@
 //! The loop: wait for the system to say which streams can go on, give each of them its turn, arm
 //! deadlines. What a peer does in its turn is in `peer.rs`.
-use super::peer::{Peer, Shared, Turn};
+use crate::peer::{Peer, Shared, Turn};
 use mio::{
     Events, Interest, Poll, Token,
     event::Event,

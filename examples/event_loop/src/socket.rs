@@ -64,7 +64,6 @@ impl<S: Stream> Socket<S> {
         Self { tcp, tls: tls.map(Box::new), holds: false }
     }
 
-    #[allow(dead_code)] // `feed_handler` asks it when bytes arrived
     pub fn stream(&self) -> &S {
         &self.tcp.stream
     }

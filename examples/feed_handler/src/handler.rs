@@ -3,10 +3,10 @@ use crate::{
     BoxError, Plan,
     feed::Feed,
     line::{Line, SEATS, Shared, Turn},
-    socket::Note,
     stages::Stages,
     wire::Poller,
 };
+use event_loop::socket::Note;
 use std::{collections::BTreeSet, io, mem, sync::Arc, time::Duration};
 use tickwire::{
     Backoff, Config, Entropy, Heartbeat, SystemEntropy, Time, tls::rustls::ClientConfig,

@@ -7,11 +7,11 @@
 //! | `wire`     | a connection's bytes, by mio or by io_uring                                         |
 //! | `uring`    | the latter: the ring is that of `io_uring_echo`                                     |
 //! | `feed`     | what becomes of the messages: lines arbitrated, the book rebuilt and checked        |
-//! | `page`   | a page that draws all that, while it runs                                           |
+//! | `page`     | a page that draws all that, while it runs                                           |
 //! | `report`   | what each feed lost                                                                 |
 //! | `stages`   | how long each stage takes                                                           |
 //! | `exchange` | the server of `market_feed --lines` on a thread of this process                     |
-//! | `measure` | the figures                                                                         |
+//! | `measure`  | the figures                                                                         |
 //! | `misbehaving` | feeds that are no use, for the others to bear                                    |
 //!
 //! The stream, plain or under TLS, is that of the example `event_loop`; the exchange, and what is on its wire,
@@ -26,8 +26,6 @@ pub mod page;
 pub mod report;
 pub mod stages;
 
-#[path = "../../event_loop/src/socket.rs"]
-pub mod socket;
 #[cfg(target_os = "linux")]
 pub mod uring;
 pub mod wire;

@@ -4,10 +4,10 @@
 //! All that is about the protocol is the core's; here are the turns, the clock and the buffers.
 use crate::{
     feed::{Feed, Foreign},
-    socket::{Note, Socket, is_passing},
     stages::Stages,
     wire::{Poller, Wire},
 };
+use event_loop::socket::{Note, Socket, is_passing};
 use std::{
     io, mem,
     net::{SocketAddr, ToSocketAddrs},

@@ -2,7 +2,7 @@
 //! come by one system call. What is sent is little, and sent at once.
 //!
 //! What arrived is kept beside each stream, up to a bound, until its line has its turn.
-use crate::socket::Note;
+use event_loop::socket::Note;
 use io_uring_echo::ring::{Buffers, Completion, Of, Ring};
 use rustix::net::SendFlags;
 use std::{

@@ -1,7 +1,7 @@
 //! What a connection's bytes pass through, and the loop that says when they can: mio's, or `uring`.
-use crate::socket::{Note, Stream};
 #[cfg(target_os = "linux")]
 use crate::uring::{Ringed, Uring};
+use event_loop::socket::{Note, Stream};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -14,8 +14,6 @@ use tickwire::Stamped;
 pub enum Wire {
     /// mio's, which says when bytes arrived.
     Polled(Stamped<TcpStream>),
-    /// mio's, without: `benches/peers` has it, beside clients that do not ask.
-    Plain(TcpStream),
     #[cfg(target_os = "linux")]
     Ringed(Ringed),
 }
@@ -85,7 +83,6 @@ impl Wire {
     pub(crate) fn arrived(&self) -> Option<Duration> {
         match self {
             Self::Polled(stamped) => stamped.arrived().map(|at| at.software),
-            Self::Plain(_) => None,
             #[cfg(target_os = "linux")]
             Self::Ringed(_) => None,
         }
@@ -97,7 +94,6 @@ impl Read for Wire {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Polled(stamped) => stamped.read(to),
-            Self::Plain(tcp) => tcp.read(to),
             #[cfg(target_os = "linux")]
             Self::Ringed(ringed) => ringed.read(to),
         }
@@ -109,7 +105,6 @@ impl Write for Wire {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         match self {
             Self::Polled(stamped) => stamped.write(from),
-            Self::Plain(tcp) => tcp.write(from),
             #[cfg(target_os = "linux")]
             Self::Ringed(ringed) => ringed.write(from),
         }
@@ -124,7 +119,6 @@ impl Stream for Wire {
     fn shut_down(&self) {
         match self {
             Self::Polled(stamped) => stamped.get_ref().shut_down(),
-            Self::Plain(tcp) => tcp.shut_down(),
             #[cfg(target_os = "linux")]
             Self::Ringed(ringed) => ringed.shut_down(),
         }

@@ -6,29 +6,10 @@
 //! cargo run --release -p io_uring_echo -- --listen 127.0.0.1:9001 --tls-cert C.pem --tls-key K.pem
 //! ```
 //!
-//! `ring.rs` is io_uring, `server.rs` the loop, `peer.rs` what a connection does with what came, `layer.rs` TLS below
-//! it. What it costs beside tokio is in `benches/README.md`. Many systems forbid io_uring (containers, as a
-//! rule): it then says so.
-#[cfg(target_os = "linux")]
-mod layer;
+//! What it is made of is in `lib.rs`. Many systems forbid io_uring (containers, as a rule): it then says so.
 #[cfg(target_os = "linux")]
 #[path = "../../event_loop/src/options.rs"]
 mod options;
-#[cfg(target_os = "linux")]
-mod peer;
-#[cfg(target_os = "linux")]
-mod server;
-#[cfg(all(test, target_os = "linux"))]
-mod start;
-#[cfg(all(test, target_os = "linux"))]
-#[path = "../../event_loop/src/tests.rs"]
-mod tests;
-#[cfg(all(test, target_os = "linux"))]
-#[path = "../../event_loop/src/wss_tests.rs"]
-mod wss_tests;
-
-#[cfg(target_os = "linux")]
-use io_uring_echo::ring;
 
 const USAGE: &str = "\
 Usage: io_uring_echo [--listen ADDRESS:PORT] [--tls-cert FILE --tls-key FILE]
@@ -42,6 +23,7 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
+    use io_uring_echo::server::Server;
     use options::Options;
     use std::{fs, process::ExitCode};
 
@@ -54,7 +36,7 @@ fn main() -> std::process::ExitCode {
     };
     let scheme = options.scheme();
     let config = tickwire::Config::default();
-    let server = server::Server::bind(options.listen, config, options.tls);
+    let server = Server::bind(options.listen, config, options.tls);
     let bound = server.and_then(|server| Ok((server.addr()?, server)));
     let error = match bound {
         Ok((addr, server)) => {

@@ -1,6 +1,6 @@
 //! One peer: the opening handshake, then messages, then an orderly end. No I/O here: bytes in, and
 //! what to do next out.
-use super::layer::{Layer, Out};
+use crate::layer::{Layer, Out};
 use std::{
     mem,
     time::{Duration, UNIX_EPOCH},

@@ -4,7 +4,7 @@
 //! While something is being sent, the kernel reads from the connection's own buffer, so nobody
 //! touches the connection; what it receives meanwhile is kept beside it, up to a bound, and then
 //! nothing more is received: that is the backpressure.
-use super::{
+use crate::{
     peer::{Next, Peer},
     ring::{Buffers, Completion, Of, Ring},
 };

@@ -13,9 +13,10 @@ use boomnet::stream::mio::{IntoMioStream, MioStream};
 use boomnet::stream::tcp;
 use boomnet::stream::tls::{IntoTlsStream, TlsConfigExt, TlsStream};
 use boomnet::ws::{IntoWebsocket, Websocket, WebsocketFrame};
-use feed_handler::socket::{self, Note, Socket};
+use event_loop::socket::{self, Note, Socket, Stream};
 use feed_handler::wire::{Poller, Wire};
 use market_feed::lines::{Exchange, Pace, Plan};
+use mio::net::TcpStream;
 use mio::{Interest, Token};
 use tickwire::handshake::Progress;
 use tickwire::handshake::client::{Handshake, Request};
@@ -42,9 +43,31 @@ trait Feed: Sized {
 }
 
 /// The core by hand, as the example `feed_handler` has it.
-struct Tickwire {
-    socket: Socket<Wire>,
+struct Tickwire<S> {
+    socket: Socket<S>,
     stage: Stage,
+}
+
+/// What it reads and writes: mio's stream as it is, since nobody else here asks when bytes arrived; or the ring's.
+trait Dialed: Stream + Sized {
+    fn dial(port: u16, poller: &mut Poller, token: usize) -> Self;
+}
+
+impl Dialed for TcpStream {
+    fn dial(port: u16, poller: &mut Poller, token: usize) -> Self {
+        let Poller::Mio(poll, _) = poller else { panic!("it is mio's") };
+        let mut tcp = Self::connect(([127, 0, 0, 1], port).into()).expect("it listens");
+        tcp.set_nodelay(true).expect("it is TCP");
+        let both = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut tcp, Token(token), both).expect("a descriptor");
+        tcp
+    }
+}
+
+impl Dialed for Wire {
+    fn dial(port: u16, poller: &mut Poller, token: usize) -> Self {
+        poller.dial(token, ([127, 0, 0, 1], port).into()).expect("it listens")
+    }
 }
 
 enum Stage {
@@ -53,25 +76,13 @@ enum Stage {
     Gone,
 }
 
-impl Feed for Tickwire {
+impl<S: Dialed> Feed for Tickwire<S> {
     fn dial(port: u16, poller: &mut Poller, token: usize) -> Self {
-        let to = ([127, 0, 0, 1], port).into();
-        let wire = match poller {
-            // Without the kernel's times, which nobody else here asks for.
-            Poller::Mio(poll, _) => {
-                let mut tcp = mio::net::TcpStream::connect(to).expect("it listens");
-                tcp.set_nodelay(true).expect("it is TCP");
-                let both = Interest::READABLE | Interest::WRITABLE;
-                poll.registry().register(&mut tcp, Token(token), both).expect("a descriptor");
-                Wire::Plain(tcp)
-            }
-            Poller::Uring(_) => poller.dial(token, to).expect("it listens"),
-        };
         let request = Request::new(&format!("wss://localhost:{port}/")).expect("a URL");
         let tls = Session::client(client(true), request.target()).expect("a name");
         let entropy = SystemEntropy::new().expect("the system has it");
         let handshake = Handshake::new(&request, &Config::default(), entropy);
-        Self { socket: Socket::new(wire, Some(tls), false), stage: Stage::Opening(handshake) }
+        Self { socket: Socket::new(S::dial(port, poller, token), Some(tls), false), stage: Stage::Opening(handshake) }
     }
 
     fn note(&mut self, note: Note) {
@@ -282,7 +293,8 @@ fn main() {
             };
             let ns = match *name {
                 BOOMNET => run::<Boomnet>(poller, server.port(), feeds, time),
-                _ => run::<Tickwire>(poller, server.port(), feeds, time),
+                URING => run::<Tickwire<Wire>>(poller, server.port(), feeds, time),
+                _ => run::<Tickwire<TcpStream>>(poller, server.port(), feeds, time),
             };
             table.add(name, "receive", ns);
         }
