@@ -70,6 +70,7 @@ impl Dialed for Wire {
     }
 }
 
+#[allow(clippy::large_enum_variant)] // the largest is the one that lasts
 enum Stage {
     Opening(Handshake),
     Open(Connection),
@@ -82,7 +83,10 @@ impl<S: Dialed> Feed for Tickwire<S> {
         let tls = Session::client(client(true), request.target()).expect("a name");
         let entropy = SystemEntropy::new().expect("the system has it");
         let handshake = Handshake::new(&request, &Config::default(), entropy);
-        Self { socket: Socket::new(S::dial(port, poller, token), Some(tls), false), stage: Stage::Opening(handshake) }
+        Self {
+            socket: Socket::new(S::dial(port, poller, token), Some(tls), false),
+            stage: Stage::Opening(handshake),
+        }
     }
 
     fn note(&mut self, note: Note) {
@@ -122,7 +126,9 @@ impl<S: Dialed> Feed for Tickwire<S> {
         loop {
             match conn.step().expect("a good feed") {
                 Step::Message => {
-                    conn.receiver().message().map(|message| see(message.as_bytes()));
+                    if let Some(message) = conn.receiver().message() {
+                        see(message.as_bytes());
+                    }
                     continue;
                 }
                 Step::NeedInput => {}
