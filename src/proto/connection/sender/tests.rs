@@ -3,6 +3,7 @@ use crate::proto::{
     config::{Config, Negotiated},
     connection::Connection,
 };
+use alloc::vec::Vec;
 use bytes::Buf;
 
 /// What is not admitted at once goes the slow way, where it comes to the same.
@@ -93,6 +94,32 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
         let [a, b, first, late] = [fed[0], fed[1], first, late].map(|at| at.is_ok_and(is_written));
         assert_eq!([a, first, b, late], [written >= 5, written >= 10, written >= 16, false]);
     }
+}
+
+/// As in a connection that is not split: a writer has our Close, and the Pong that has its place behind it.
+#[test]
+fn a_pong_that_a_writer_has_behind_our_close_is_dropped_when_the_peers_comes() {
+    for begun in [0, 1] {
+        let mut conn = Connection::server(&Config::default(), Negotiated::default());
+        let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+        assert!(tx.close(None).is_ok() && tx.take_out(held));
+        Outgoing(held).advance(begun);
+        tx.note(held);
+        tx.answer_ping(b"?");
+        assert!(tx.take_out(held));
+        assert_eq!(held.len(), 2 + 3 - begun);
+        tx.end_controls();
+        assert!(tx.take_out(held));
+        assert_eq!(wire(held), b"\x88\0"[begun..]);
+        assert!(!tx.take_out(held) && tx.close_written());
+        assert_eq!(tx.buffered_amount(), 0);
+    }
+}
+
+fn wire(held: &mut OutBuffer) -> Vec<u8> {
+    let mut out = Outgoing(held);
+    let n = out.remaining();
+    out.copy_to_bytes(n).to_vec()
 }
 
 #[test]
