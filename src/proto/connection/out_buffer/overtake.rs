@@ -78,6 +78,12 @@ impl OutBuffer {
         self.controls.is_empty()
     }
 
+    /// Whether a Ping or a Pong is in front of all else here, which no later one is to pass.
+    pub(in crate::proto::connection) fn begins_with_controls(&self) -> bool {
+        let first = self.header(self.mark).map(|(header, _)| header.opcode);
+        !self.takes_controls() || matches!(first, Some(OpCode::Ping | OpCode::Pong))
+    }
+
     /// Where control frames that are to overtake are encoded, behind those that do, before they are placed.
     pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
         &mut self.controls

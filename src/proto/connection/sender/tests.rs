@@ -116,6 +116,33 @@ fn a_pong_that_a_writer_has_behind_our_close_is_dropped_when_the_peers_comes() {
     }
 }
 
+/// A Ping that waits when this half is closed goes behind the buffer that a writer has; one that comes later does not
+/// pass it there.
+#[test]
+fn control_frames_keep_their_order_when_a_writer_has_the_buffer_at_the_close() {
+    for fed in [&[][..], &["late"]] {
+        for written in 0..=12 {
+            let mut conn = Connection::server(&Config::default(), Negotiated::default());
+            let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+            let data = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
+            assert!(data.iter().all(Result::is_ok) && tx.take_out(held));
+            assert!(fed.iter().all(|late| tx.feed(*late).is_ok()));
+            assert!(tx.ping(b"1").is_ok());
+            assert!(tx.close(None).is_ok());
+            tx.answer_ping(b"2");
+            Outgoing(held).advance(written);
+            let mut sent = Vec::new();
+            while tx.take_out(held) {
+                sent.extend(wire(held));
+            }
+            let at = |frame: &[u8]| sent.windows(frame.len()).position(|at| at == frame);
+            let (first, second) = (at(b"\x89\x011"), at(b"\x8a\x012"));
+            assert!(first.is_some() && first < second, "{written}: {sent:02x?}");
+            assert!(first < at(b"\x88\0"), "{written}: {sent:02x?}");
+        }
+    }
+}
+
 fn wire(held: &mut OutBuffer) -> Vec<u8> {
     let mut out = Outgoing(held);
     let n = out.remaining();

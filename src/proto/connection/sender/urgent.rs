@@ -216,7 +216,8 @@ impl Urgent {
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
             self.cut(&close.0, to, behind.as_deref_mut());
         }
-        if to.out.takes_controls() && self.has_controls() {
+        let passes = behind.as_deref().is_some_and(OutBuffer::begins_with_controls);
+        if to.out.takes_controls() && self.has_controls() && !passes {
             self.place_controls(to);
         }
         while let Some(first) = self.first.pop_front() {
