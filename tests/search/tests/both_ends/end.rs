@@ -1,10 +1,13 @@
-//! One end: the real connection, the application with its script, and a record of what both did,
-//! against which the connection's own account is held.
-use crate::wire::{BAD, CLOSE, Frame, PING, PONG, Wire};
+//! One end: the real connection, the application with its script, and a record of what both did. All that it does
+//! depends on what is handed in alone.
+use crate::{
+    scenario::Scenario,
+    wire::{BAD, Wire},
+};
 use bytes::Buf;
 use std::{fmt::Write as _, io::IoSlice, time::Duration};
 use tickwire::{
-    Chunk, CloseCode, Config, Connection, DataKind, Ending, Entropy, Event, Negotiated, Position,
+    Chunk, CloseCode, Connection, DataKind, Ending, Entropy, Event, Negotiated, Position,
     ReadyState, RecvError, Role, SendError, Step,
 };
 
@@ -22,6 +25,26 @@ pub(crate) enum Op {
     Violate,
 }
 
+/// What is handed in, but for the bytes that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    App,
+    /// The stream takes the rest of a frame, or its first byte.
+    Write {
+        inside: bool,
+    },
+    Block,
+    FailWrite,
+    Read,
+    EndOfStream,
+    Step,
+    ShutDown,
+    /// It drops the stream.
+    Drop,
+    Tell(Duration),
+    Kill,
+}
+
 /// Always the same masking key, so that a state does not depend on how many were used.
 struct OneKey;
 
@@ -32,11 +55,11 @@ impl Entropy for OneKey {
 }
 
 /// A data frame that was fed.
-struct Fed {
-    position: Position,
-    b0: u8,
-    payload: Vec<u8>,
-    wire_len: usize,
+pub(crate) struct Fed {
+    pub(crate) position: Position,
+    pub(crate) b0: u8,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) wire_len: usize,
 }
 
 /// What the connection handed out.
@@ -60,36 +83,71 @@ pub(crate) struct End {
     pub(crate) role: Role,
     pub(crate) conn: Connection,
     script: &'static [Op],
-    pub(crate) at: usize,
+    at: usize,
     /// What it wrote.
     pub(crate) out: Wire,
+    /// What it read.
+    pub(crate) came: Wire,
     pub(crate) stopped: Stopped,
     /// Something came in that was not stepped over.
     pub(crate) dirty: bool,
-    pub(crate) eof: bool,
+    eof: bool,
     pub(crate) shut: bool,
     /// It dropped the stream.
     pub(crate) gone: bool,
     pub(crate) killed: bool,
+    /// It goes a way on which everything held.
+    pub(crate) again: bool,
     /// The stream refuses bytes.
-    pub(crate) blocked: bool,
+    blocked: bool,
     /// When it was told the time first after that.
     stalled_at: Option<Duration>,
-    /// Bytes came since the time was told.
+    /// Whether it matters that bytes came since the time was told; and whether they did.
+    watches: bool,
     heard: bool,
     pub(crate) seen: Vec<Seen>,
-    fed: Vec<Fed>,
-    pings: Vec<Vec<u8>>,
+    pub(crate) fed: Vec<Fed>,
+    pub(crate) pings: Vec<Vec<u8>>,
     /// How far the stream was written when it aborted: no data frame begins from there on.
-    aborted_at: usize,
+    pub(crate) aborted_at: usize,
     /// Its `fail` was taken.
     pub(crate) failed: bool,
-    pub(crate) closing_since: Option<Duration>,
-    last_state: ReadyState,
+    pub(crate) last_state: ReadyState,
     /// What the outgoing buffer held when it was last looked at, less what was written since.
     rest: Vec<u8>,
-    /// What touched the sender since.
-    since: Vec<u8>,
+    /// What touched the sender since nothing waited in it: where frames lie there depends on that.
+    pub(crate) since: Vec<u8>,
+}
+
+/// What the stream, the time and the other end have to know of an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) out: Wire,
+    pub(crate) delivered: Vec<Vec<u8>>,
+    pub(crate) stopped: Stopped,
+    pub(crate) end_due: Option<Ending>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) next_op: Option<Op>,
+    pub(crate) closing: bool,
+    /// The peer's Close came, and the application has not answered it.
+    pub(crate) unanswered: bool,
+    pub(crate) outgoing: bool,
+    pub(crate) reads: bool,
+    pub(crate) dirty: bool,
+    pub(crate) eof: bool,
+    pub(crate) gone: bool,
+    pub(crate) killed: bool,
+    pub(crate) blocked: bool,
+    pub(crate) clean: bool,
+    /// `closed` has an error.
+    pub(crate) erred: bool,
+}
+
+impl Facts {
+    /// Whether it has something to do without the stream.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.dirty || self.end_due.is_some()
+    }
 }
 
 fn closed_with(role: Role, op: Op) -> CloseCode {
@@ -98,32 +156,38 @@ fn closed_with(role: Role, op: Op) -> CloseCode {
 }
 
 impl End {
-    pub(crate) fn new(role: Role, config: &Config, script: &'static [Op]) -> Self {
-        let conn = match role {
-            Role::Server => Connection::server(config, Negotiated::default()),
-            Role::Client => Connection::client(config, Negotiated::default(), OneKey),
+    pub(crate) fn new(role: Role, scenario: &Scenario) -> Self {
+        let config = scenario.config();
+        let (mut conn, script) = match role {
+            Role::Server => (Connection::server(&config, Negotiated::default()), scenario.server),
+            Role::Client => {
+                (Connection::client(&config, Negotiated::default(), OneKey), scenario.client)
+            }
         };
+        conn.sender_mut().lend(vec![0; 256]); // else it takes 16 KiB for the first frame
         Self {
             role,
             conn,
             script,
             at: 0,
-            out: Wire::new(),
+            out: Wire::default(),
+            came: Wire::default(),
             stopped: Stopped::NeedInput,
             dirty: false,
             eof: false,
             shut: false,
             gone: false,
             killed: false,
+            again: false,
             blocked: false,
             stalled_at: None,
+            watches: scenario.heartbeat,
             heard: false,
             seen: Vec::new(),
             fed: Vec::new(),
             pings: Vec::new(),
             aborted_at: usize::MAX,
             failed: false,
-            closing_since: None,
             last_state: ReadyState::Open,
             rest: Vec::new(),
             since: Vec::new(),
@@ -132,48 +196,108 @@ impl End {
 
     // What it can do.
 
-    pub(crate) fn next_op(&self) -> Option<Op> {
+    pub(crate) fn facts(&self) -> Facts {
+        let (closed, here) = (self.conn.closed().filter(|_| !self.killed), !self.gone);
+        let delivered = self.delivered().filter(|_| !self.killed);
+        Facts {
+            out: self.out.clone(),
+            delivered: delivered.cloned().collect(),
+            stopped: if self.killed { Stopped::NeedInput } else { self.stopped },
+            end_due: self.end_due(),
+            deadline: self.deadline(),
+            next_op: self.next_op(),
+            closing: self.conn.ready_state() != ReadyState::Open || self.gone,
+            unanswered: here && self.is_unanswered(),
+            outgoing: here && self.conn.sender().has_outgoing(),
+            reads: self.reads(),
+            dirty: here && self.dirty,
+            eof: here && self.eof,
+            gone: self.gone,
+            killed: self.killed,
+            blocked: here && self.blocked,
+            clean: closed.is_some_and(|closed| closed.clean),
+            erred: closed.is_some_and(|closed| closed.error.is_some()),
+        }
+    }
+
+    fn next_op(&self) -> Option<Op> {
         let op = self.script.get(self.at).copied()?;
         let at_boundary = self.out.at_boundary() && !self.shut;
         (!self.gone && (op != Op::Violate || at_boundary)).then_some(op)
     }
 
-    pub(crate) fn has_outgoing(&self) -> bool {
-        !self.gone && self.conn.sender().has_outgoing()
-    }
-
     /// Whether its loop would read.
-    pub(crate) fn reads(&self) -> bool {
+    fn reads(&self) -> bool {
         let open = self.stopped == Stopped::NeedInput || self.conn.ending() == Ending::Discard;
         !self.gone && !self.dirty && open
     }
 
+    fn is_unanswered(&self) -> bool {
+        self.stopped == Stopped::Closed && !self.conn.sender().is_closed()
+    }
+
     /// What is to be done with the stream, if anything but reading and writing.
-    pub(crate) fn end_due(&self) -> Option<Ending> {
+    fn end_due(&self) -> Option<Ending> {
         if self.gone || self.dirty || self.stopped == Stopped::NeedInput {
             return None;
         }
-        let unanswered = self.stopped == Stopped::Closed && !self.conn.sender().is_closed();
         match self.conn.ending() {
-            Ending::Done if unanswered => None,
+            Ending::Done if self.is_unanswered() => None,
             Ending::ShutDown if self.shut => None,
             ending @ (Ending::ShutDown | Ending::Done) => Some(ending),
             Ending::Flush | Ending::Discard => None,
         }
     }
 
-    /// Whether it has something to do without the stream.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.dirty || self.end_due().is_some()
-    }
-
-    pub(crate) fn deadline(&self) -> Option<Duration> {
+    fn deadline(&self) -> Option<Duration> {
         if self.gone { None } else { self.conn.poll_timeout().map(|at| at - tickwire::Time::ZERO) }
     }
 
     // What it does. What is returned is what is wrong with it.
 
-    pub(crate) fn act(&mut self, op: Op) -> Result<(), String> {
+    /// `bytes` are those that are read.
+    pub(crate) fn apply(&mut self, input: Input, bytes: &[u8]) -> Result<(), String> {
+        match input {
+            Input::App => self.next_op().map_or(Ok(()), |op| self.act(op))?,
+            Input::Write { inside } => self.write(inside)?,
+            Input::Block => {
+                self.look();
+                self.conn.write_blocked();
+                self.blocked = true;
+            }
+            Input::FailWrite => {
+                self.conn.write_failed();
+                self.since.push(b'!');
+            }
+            Input::Read => {
+                let room = self.conn.receiver_mut().spare_mut();
+                room[..bytes.len()].copy_from_slice(bytes);
+                self.conn.receiver_mut().commit(bytes.len());
+                self.came.push(bytes);
+                (self.dirty, self.heard) = (true, true);
+            }
+            Input::EndOfStream => {
+                self.conn.receiver_mut().end_of_stream();
+                (self.dirty, self.eof) = (true, true);
+            }
+            Input::Step => self.step()?,
+            Input::ShutDown => {
+                self.conn.shut_down();
+                self.shut = true;
+            }
+            Input::Drop => self.gone = true,
+            Input::Tell(now) => self.tell(now)?,
+            Input::Kill => (self.gone, self.killed) = (true, true),
+        }
+        let result = if self.killed || self.again { Ok(()) } else { self.check() };
+        self.last_state = self.conn.ready_state();
+        if self.conn.sender().buffered_amount() == 0 {
+            self.since.clear();
+        }
+        result
+    }
+
+    fn act(&mut self, op: Op) -> Result<(), String> {
         let (name, role) = (self.at as u8, self.role);
         self.at += 1;
         self.since.push(name);
@@ -214,7 +338,7 @@ impl End {
             Op::Violate => {
                 let masked =
                     if role == Role::Client { &[BAD, 0x80, 1, 2, 3, 4][..] } else { &[BAD, 0] };
-                self.out.write(masked);
+                self.out.push(masked);
                 return Ok(());
             }
         };
@@ -236,15 +360,13 @@ impl End {
         let mut slices = [IoSlice::new(&[]); 32];
         let n = out.chunks_vectored(&mut slices);
         self.rest = slices[..n].iter().flat_map(|slice| slice.iter().copied()).collect();
-        if self.conn.sender().buffered_amount() == self.rest.len() {
-            self.since.clear();
-        }
+        self.since.push(b'|');
     }
 
     /// Writes the rest of the frame under way, or of the next one; or, of that, one byte.
-    pub(crate) fn write(&mut self, inside: bool, peer_closed: bool) -> Result<(), String> {
+    fn write(&mut self, inside: bool) -> Result<(), String> {
         self.look();
-        let (n, begun) = self.out.to_write(&self.rest);
+        let (n, begun) = self.out.next(&self.rest);
         if self.rest.is_empty() {
             return Ok(()); // dropped, and not yet noticed
         }
@@ -255,41 +377,19 @@ impl End {
         if self.shut {
             return Err("something is to be written to a stream that was shut".into());
         }
-        if !begun {
-            self.may_begin(self.rest[0], peer_closed)?;
+        if !begun && !self.again {
+            self.may_begin(self.rest[0])?;
         }
-        self.out.write(&self.rest[..n]);
+        self.out.push(&self.rest[..n]);
         self.rest.drain(..n);
         self.conn.sender_mut().outgoing().advance(n);
+        self.since.extend([b'>', n as u8]);
         (self.blocked, self.stalled_at) = (false, None);
-        self.written()
-    }
-
-    pub(crate) fn block(&mut self) {
-        self.look();
-        self.conn.write_blocked();
-        self.blocked = true;
-    }
-
-    pub(crate) fn fail_write(&mut self) {
-        self.conn.write_failed();
-        self.since.push(b'!');
-    }
-
-    pub(crate) fn read(&mut self, bytes: &[u8]) {
-        let room = self.conn.receiver_mut().spare_mut();
-        room[..bytes.len()].copy_from_slice(bytes);
-        self.conn.receiver_mut().commit(bytes.len());
-        (self.dirty, self.heard) = (true, true);
-    }
-
-    pub(crate) fn end_of_stream(&mut self) {
-        self.conn.receiver_mut().end_of_stream();
-        (self.dirty, self.eof) = (true, true);
+        if self.again { Ok(()) } else { self.written() }
     }
 
     /// Steps until input is needed.
-    pub(crate) fn step(&mut self, peer: &Wire) -> Result<(), String> {
+    fn step(&mut self) -> Result<(), String> {
         self.dirty = false;
         loop {
             let before = self.stopped;
@@ -309,7 +409,9 @@ impl End {
                         self.since.push(b'?');
                     }
                     self.seen.push(seen);
-                    self.expected(peer)?;
+                    if !self.again {
+                        self.expected()?;
+                    }
                     continue;
                 }
             };
@@ -320,9 +422,12 @@ impl End {
         }
     }
 
-    pub(crate) fn tell(&mut self, now: Duration) -> Result<(), String> {
-        let before = self.deadline();
+    fn tell(&mut self, now: Duration) -> Result<(), String> {
+        let (before, waited) = (self.deadline(), self.conn.sender().buffered_amount());
         let result = self.conn.handle_timeout(tickwire::Time::new(now));
+        if self.conn.sender().buffered_amount() != waited {
+            self.since.push(b'~');
+        }
         self.heard = false;
         if self.blocked && self.stalled_at.is_none() {
             self.stalled_at = Some(now);
@@ -336,188 +441,20 @@ impl End {
         }
     }
 
-    // What holds.
-
-    /// The rules of what may follow what on the wire.
-    fn may_begin(&self, b0: u8, peer_closed: bool) -> Result<(), String> {
-        let frame = Frame { b0, start: 0, end: None };
-        let closed = self.out.frames.iter().any(|f| f.b0 == CLOSE);
-        if closed && b0 == CLOSE {
-            return Err("a second Close".into());
-        }
-        if closed && frame.is_data() {
-            return Err("a data frame behind our Close".into());
-        }
-        if closed && (peer_closed || self.failed || matches!(self.stopped, Stopped::Failed(_))) {
-            return Err(format!("a frame, {b0:02x}, behind the last Close"));
-        }
-        if frame.is_data() && self.out.bytes.len() >= self.aborted_at {
-            return Err("a data frame begins behind an abort".into());
-        }
-        Ok(())
-    }
-
-    fn data_frames(&self) -> impl Iterator<Item = &Frame> {
-        self.out.whole().filter(|f| f.is_data() && f.b0 != BAD)
-    }
-
-    /// What was written is what was fed, in order; a Pong answers a Ping that was seen.
-    fn written(&self) -> Result<(), String> {
-        for (frame, fed) in self.data_frames().zip(&self.fed) {
-            if frame.b0 != fed.b0 || self.out.payload(frame) != fed.payload {
-                return Err(format!("{frame:?} was not fed"));
-            }
-        }
-        let mut pings = self.seen.iter();
-        let mut probes = self.pings.iter();
-        for frame in self.out.whole() {
-            let payload = self.out.payload(frame);
-            let known = match frame.b0 {
-                PONG => pings.any(|seen| *seen == Seen::Ping(payload.clone())),
-                // The heartbeat's are of four bytes.
-                PING => payload.len() == 4 || probes.any(|ping| *ping == payload),
-                _ => true,
-            };
-            if !known {
-                return Err(format!("{frame:?} answers nothing"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The messages that frames on the wire make.
-    pub(crate) fn messages(wire: &Wire) -> Vec<Vec<u8>> {
-        let (mut whole, mut message) = (Vec::new(), Vec::new());
-        for frame in wire.whole().filter(|f| f.is_data() && f.b0 != BAD) {
-            message.extend(wire.payload(frame));
-            if frame.b0 & 0x80 != 0 {
-                whole.push(std::mem::take(&mut message));
-            }
-        }
-        whole
-    }
-
-    pub(crate) fn delivered(&self) -> impl Iterator<Item = &Vec<u8>> {
-        self.seen.iter().filter_map(|seen| match seen {
-            Seen::Message(message) => Some(message),
-            _ => None,
-        })
-    }
-
-    /// What was seen last is what the peer wrote.
-    fn expected(&self, peer: &Wire) -> Result<(), String> {
-        let controls = |b0| peer.whole().filter(move |f| f.b0 == b0).map(|f| peer.payload(f));
-        let seen = |b0: u8| {
-            self.seen.iter().filter_map(move |seen| match seen {
-                Seen::Ping(payload) if b0 == PING => Some(payload.clone()),
-                Seen::Pong(payload) if b0 == PONG => Some(payload.clone()),
-                _ => None,
-            })
-        };
-        let begins = |seen: Vec<Vec<u8>>, all: Vec<Vec<u8>>| all.starts_with(&seen);
-        let ok = begins(self.delivered().cloned().collect(), Self::messages(peer))
-            && [PING, PONG].iter().all(|&b0| begins(seen(b0).collect(), controls(b0).collect()));
-        let closes = self.seen.iter().filter(|seen| matches!(seen, Seen::Close(_))).count();
-        let last = closes == 0 || matches!(self.seen.last(), Some(Seen::Close(_)));
-        if ok && closes <= 1 && last {
-            Ok(())
-        } else {
-            Err(format!("what is seen was not written: {:?}", self.seen))
-        }
-    }
-
-    pub(crate) fn peers_close(&self) -> Option<Option<u16>> {
-        self.seen.iter().find_map(|seen| match seen {
-            Seen::Close(code) => Some(*code),
-            _ => None,
-        })
-    }
-
-    fn close_written(&self) -> bool {
-        self.out.whole().any(|f| f.b0 == CLOSE)
-    }
-
-    /// The bytes of messages that were fed and not written.
-    fn unwritten(&self) -> u64 {
-        let data = self.out.frames.iter().filter(|f| f.is_data() && f.b0 != BAD);
-        let here = self.out.bytes.len();
-        let written =
-            data.map(|f| f.end.map_or(here, |end| end.min(here)) - f.start).sum::<usize>();
-        (self.fed.iter().map(|fed| fed.wire_len).sum::<usize>() - written) as u64
-    }
-
-    /// What the connection says of itself is what happened.
-    pub(crate) fn check(&mut self, peer: &Wire, now: Duration) -> Result<(), String> {
-        let state = self.conn.ready_state();
-        if state < self.last_state {
-            return Err(format!("{:?} -> {state:?}", self.last_state));
-        }
-        self.last_state = state;
-        if state != ReadyState::Open && self.closing_since.is_none() {
-            self.closing_since = Some(now);
-        }
-        self.check_closed(peer)?;
-        let tx = self.conn.sender();
-        let whole = self.data_frames().count();
-        for (at, fed) in self.fed.iter().enumerate() {
-            if tx.is_written(fed.position) != (at < whole) {
-                return Err(format!("message {at} is written: {}, {whole} are", at >= whole));
-            }
-        }
-        let (dropped, unwritten) = (tx.dropped(), self.unwritten());
-        let exact = tx.buffered_amount() == 0;
-        if exact {
-            self.since.clear();
-        }
-        if dropped > unwritten || (exact && dropped < unwritten) {
-            return Err(format!("{dropped} bytes dropped, {unwritten} not written"));
-        }
-        let flushes = self.stopped != Stopped::NeedInput && self.conn.ending() == Ending::Flush;
-        if exact && flushes && !self.dirty && !self.gone {
-            return Err("it is to flush, and has nothing to write".into());
-        }
-        if self.gone && !self.killed && !exact {
-            return Err("it is over with bytes to write".into());
-        }
-        Ok(())
-    }
-
-    fn check_closed(&self, peer: &Wire) -> Result<(), String> {
-        let Some(end) = self.conn.closed() else {
-            let over = self.stopped != Stopped::NeedInput || self.peers_close().is_some();
-            return if over { Err("it is over, and does not say so".into()) } else { Ok(()) };
-        };
-        let theirs = self.peers_close();
-        let code = theirs.map_or(1006, |code| code.unwrap_or(1005));
-        let clean = theirs.is_some() && self.close_written();
-        if (end.code, end.clean) != (code, clean) {
-            return Err(format!("{end:?}, and it was {code}, clean: {clean}"));
-        }
-        if end.error.is_some() == theirs.is_some() {
-            return Err(format!("{end:?} after {:?}", self.seen));
-        }
-        let mut data = peer.whole().filter(|f| f.is_data() && f.b0 != BAD);
-        let cut = theirs.is_some() && data.next_back_is_open();
-        if end.cut.is_some() != cut {
-            return Err(format!("{end:?}, and a message was cut: {cut}"));
-        }
-        Ok(())
-    }
-
     /// All that its future, and what is asked of it later, depends on.
-    pub(crate) fn project(&self, out: &mut String, watches: bool) {
+    pub(crate) fn project(&self, out: &mut String) {
+        let _ = write!(out, "{:?} wrote {:02x?}", self.role, self.out.bytes);
+        if self.killed {
+            out.push_str(" killed"); // nobody asks what it was at
+            return;
+        }
         let _ = write!(
             out,
-            "saw {:?} stopped {:?} {:?} killed {} wrote {} {:?} {:08x} read {} {:?}",
+            " read {:02x?} saw {:?} stopped {:?} {:?}",
+            self.came.bytes,
             self.seen,
             self.stopped,
             self.conn.closed(),
-            self.killed,
-            self.out.bytes.len(),
-            self.out.frames.iter().map(|f| (f.b0, f.start)).collect::<Vec<_>>(),
-            self.out.sum(),
-            self.out.read,
-            self.out.mode,
         );
         if self.gone {
             out.push_str(" gone");
@@ -525,19 +462,18 @@ impl End {
         }
         let tx = self.conn.sender();
         let written: Vec<_> = self.fed.iter().map(|fed| tx.is_written(fed.position)).collect();
-        let buffered = tx.buffered_amount();
         let _ = write!(
             out,
-            " op {} {:?} {:?} deadline {:?} buffered {buffered} outgoing {} dropped {} written {:?} \
-             dirty {} eof {} shut {} stalled {} {:?} failed {} aborted {} closing {:?} \
+            " op {} {:?} {:?} deadline {:?} buffered {} outgoing {} dropped {} written {written:?} \
+             dirty {} eof {} shut {} stalled {} {:?} failed {} aborted {} \
              rest {:02x?} since {:?} heard {}\n  {:?}",
             self.at,
             self.conn.ready_state(),
             self.conn.ending(),
             self.deadline(),
+            tx.buffered_amount(),
             tx.has_outgoing(),
             tx.dropped(),
-            written,
             self.dirty,
             self.eof,
             self.shut,
@@ -545,22 +481,10 @@ impl End {
             self.stalled_at,
             self.failed,
             self.aborted_at,
-            self.closing_since,
             self.rest,
             self.since,
-            watches && self.heard,
+            self.watches && self.heard,
             self.conn,
         );
-    }
-}
-
-trait Open {
-    fn next_back_is_open(&mut self) -> bool;
-}
-
-impl<'f, I: Iterator<Item = &'f Frame>> Open for I {
-    /// Whether the last data frame leaves a message unfinished.
-    fn next_back_is_open(&mut self) -> bool {
-        self.last().is_some_and(|frame| frame.b0 & 0x80 == 0)
     }
 }

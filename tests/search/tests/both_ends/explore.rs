@@ -1,15 +1,39 @@
-//! Depth first through every state. A connection cannot be cloned: where a state has several
-//! successors, the way to it is gone again from the beginning, which gives the same state, since
-//! time and entropy are handed in.
-use crate::world::{Action, Scenario, World};
+//! Depth first through every state.
+use crate::{
+    ends::Sum,
+    scenario::Scenario,
+    world::{Action, Pair, Rest, World},
+};
 use std::{
     collections::{HashMap, HashSet},
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{BuildHasherDefault, Hasher},
     time::{Duration, Instant},
 };
 
-/// A state that was seen: its projection's hash.
-type Key = u64;
+/// A state: both ends, and a number for all the rest.
+type Key = (u32, u32, u32);
+
+/// Many states are looked up: a few instructions are enough for three small numbers.
+#[derive(Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key is of u32");
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        let product = u128::from(self.0 ^ u64::from(n)) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// No way is a quarter as long.
+const LONG: usize = 1000;
 
 pub(crate) struct Found {
     pub(crate) what: String,
@@ -17,41 +41,64 @@ pub(crate) struct Found {
     pub(crate) state: String,
 }
 
-#[derive(Default)]
 pub(crate) struct Explorer {
-    /// With the hash of what may follow it.
-    seen: HashMap<Key, u64>,
-    /// On the way to the current state: to come to one of them again would be a way without end.
-    way: HashSet<Key>,
-    trace: Vec<Action>,
-    text: String,
+    pub(crate) pair: Pair,
+    rests: HashMap<Rest, u32>,
+    seen: HashSet<Key, BuildHasherDefault<Mix>>,
+    /// The way to the current state, and which states are on it: to come to one of them again would be a way without end.
+    way: Vec<On>,
+    on_way: HashSet<Key>,
+    /// What is still to be done in the states on the way.
+    todo: Vec<Action>,
     pub(crate) transitions: u64,
     pub(crate) ends: u64,
-    /// Ways that met a known state, and were followed one step further, to the same states.
-    pub(crate) merges: u64,
+    /// Ways that ended, at an end or at a known state; and how many of them a pair of connections was driven.
+    ways: u64,
+    pub(crate) driven: u64,
+    /// What the last of those led to, as text.
+    pub(crate) example: String,
     pub(crate) deepest: usize,
-    pub(crate) longest: Duration,
-    /// One merge in this many is followed.
-    follow: u64,
+    /// One way in this many is driven.
+    drive: u64,
     /// When to stop, and whether it did: not all was seen then.
     until: Option<Instant>,
     pub(crate) stopped: bool,
 }
 
+/// A state on the way.
+struct On {
+    world: World,
+    key: Key,
+    /// How it was come to; the first was not.
+    by: Option<Action>,
+    /// Where in `todo` its actions begin.
+    todo: usize,
+}
+
 impl Explorer {
-    /// Every state of `scenario`, or the first in which something does not hold.
-    pub(crate) fn run(
-        scenario: Scenario,
-        follow: u64,
-        most: Duration,
-    ) -> (Self, Result<(), Found>) {
-        let until = Instant::now().checked_add(most);
-        let mut this = Self { follow, until, ..Self::default() };
-        let result = this.visit(World::new(scenario), scenario).map(|_| ());
-        let result = result.map_err(|what| Found {
-            what,
-            trace: std::mem::take(&mut this.trace),
-            state: std::mem::take(&mut this.text),
+    /// Every state of a scenario, or the first in which something does not hold.
+    pub(crate) fn run(pair: Pair, drive: u64, most: Duration) -> (Self, Result<(), Found>) {
+        let mut this = Self {
+            pair,
+            rests: HashMap::new(),
+            seen: HashSet::default(),
+            way: Vec::new(),
+            on_way: HashSet::new(),
+            todo: Vec::new(),
+            transitions: 0,
+            ends: 0,
+            ways: 0,
+            driven: 0,
+            example: String::new(),
+            deepest: 0,
+            drive,
+            until: Instant::now().checked_add(most),
+            stopped: false,
+        };
+        let result = this.all().map_err(|(what, last)| {
+            let trace: Vec<_> = this.way.iter().filter_map(|on| on.by).chain(last).collect();
+            let (_, state) = this.pair.drive(&trace);
+            Found { what, trace, state }
         });
         (this, result)
     }
@@ -60,111 +107,110 @@ impl Explorer {
         self.seen.len()
     }
 
-    fn key(&mut self, world: &World) -> Key {
-        world.project(&mut self.text);
-        let mut hasher = DefaultHasher::new();
-        self.text.hash(&mut hasher);
-        hasher.finish()
+    /// The states in which no end can go first: by the sums of both ends' projections, and the rest.
+    pub(crate) fn settled(&self) -> HashSet<([Sum; 2], Rest)> {
+        let rests: HashMap<_, _> = self.rests.iter().map(|(rest, n)| (*n, *rest)).collect();
+        let states = self
+            .seen
+            .iter()
+            .map(|&(client, server, n)| World { ends: [client, server], rest: rests[&n] });
+        let settled = states.filter(|world| self.pair.alone(world).is_none());
+        settled.map(|world| (world.ends.map(|id| self.pair.ends.sum(id)), world.rest)).collect()
     }
 
-    fn visit(&mut self, world: World, scenario: Scenario) -> Result<Key, String> {
-        let key = self.key(&world);
-        if self.way.contains(&key) {
-            return Err("a way without end".into());
-        }
-        self.longest = self.longest.max(world.longest);
-        if let Some(&follows) = self.seen.get(&key) {
-            self.transitions += 1;
-            if self.transitions.is_multiple_of(self.follow) {
-                self.merges += 1;
-                if self.successors(world, scenario)? != follows {
-                    return Err("states that look the same and are not".into());
-                }
+    /// An error comes with the action that led to it.
+    fn all(&mut self) -> Result<(), (String, Option<Action>)> {
+        self.visit(World::new(&self.pair.scenario), None).map_err(|what| (what, None))?;
+        while let Some(on) = self.way.last() {
+            if self.todo.len() == on.todo {
+                self.on_way.remove(&on.key);
+                self.way.pop();
+                continue;
             }
-            return Ok(key);
+            let (world, action) = (on.world, self.todo.pop());
+            let Some(action) = action else { break };
+            self.transitions += 1;
+            if self.transitions.is_multiple_of(1 << 16)
+                && self.until.is_some_and(|until| until < Instant::now())
+            {
+                self.stopped = true;
+                break;
+            }
+            let next = self.pair.apply(&world, action);
+            next.and_then(|next| self.visit(next, Some(action)))
+                .map_err(|what| (what, Some(action)))?;
         }
-        self.transitions += 1;
-        self.stopped |= self.transitions.is_multiple_of(1000)
-            && self.until.is_some_and(|until| until < Instant::now());
-        if self.stopped {
-            return Ok(key);
+        Ok(())
+    }
+
+    fn key(&mut self, world: &World) -> Key {
+        let next = self.rests.len() as u32;
+        let rest = *self.rests.entry(world.rest).or_insert(next);
+        let [client, server] = world.ends;
+        (client, server, rest)
+    }
+
+    fn visit(&mut self, world: World, by: Option<Action>) -> Result<(), String> {
+        let key = self.key(&world);
+        if !self.seen.insert(key) {
+            if self.on_way.contains(&key) {
+                return Err("a way without end".into());
+            }
+            return self.way_ends(by);
         }
-        self.deepest = self.deepest.max(self.trace.len());
-        let actions = world.actions();
-        if World::is_quiet(&actions) {
-            world.check_quiet()?;
+        if self.way.len() > LONG {
+            return Err("a way without end, it seems".into());
         }
-        if actions.iter().all(|action| World::is_fault(*action)) {
-            world.check_sink()?;
+        let todo = self.todo.len();
+        self.pair.actions(&world, &mut self.todo);
+        let actions = &self.todo[todo..];
+        if actions.iter().all(|action| action.is_quiet()) {
+            self.pair.check_quiet(&world)?;
+        }
+        if actions.iter().all(|action| action.is_fault()) {
+            self.pair.check_sink(&world)?;
             self.ends += 1;
         }
-        self.way.insert(key);
-        let (mut live, mut follows) = (Some(world), 0);
-        for action in actions {
-            if self.stopped {
-                return Ok(key);
-            }
-            let mut next = live.take().unwrap_or_else(|| self.again(scenario));
-            self.trace.push(action);
-            next.apply(action).inspect_err(|_| next.project(&mut self.text))?;
-            follows ^= hash(action, self.visit(next, scenario)?);
-            self.trace.pop();
+        if actions.is_empty() {
+            return self.way_ends(by);
         }
-        if self.stopped {
-            return Ok(key);
-        }
-        self.way.remove(&key);
-        self.seen.insert(key, follows);
-        Ok(key)
+        self.on_way.insert(key);
+        self.way.push(On { world, key, by, todo });
+        self.deepest = self.deepest.max(self.way.len());
+        Ok(())
     }
 
-    /// The state at the end of the trace.
-    fn again(&self, scenario: Scenario) -> World {
-        let mut world = World::new(scenario);
-        for &action in &self.trace {
-            world.apply(action).expect("it held before");
+    fn way_ends(&mut self, last: Option<Action>) -> Result<(), String> {
+        self.ways += 1;
+        if !self.ways.is_multiple_of(self.drive) {
+            return Ok(());
         }
-        world
-    }
-
-    fn successors(&mut self, world: World, scenario: Scenario) -> Result<u64, String> {
-        let actions = world.actions();
-        let (mut live, mut follows) = (Some(world), 0);
-        for action in actions {
-            let mut next = live.take().unwrap_or_else(|| self.again(scenario));
-            self.trace.push(action);
-            next.apply(action).inspect_err(|_| next.project(&mut self.text))?;
-            follows ^= hash(action, self.key(&next));
-            self.trace.pop();
-        }
-        Ok(follows)
+        self.driven += 1;
+        let way: Vec<_> = self.way.iter().filter_map(|on| on.by).chain(last).collect();
+        let (result, text) = self.pair.drive(&way);
+        self.example = text;
+        result
     }
 }
 
-fn hash(action: Action, key: Key) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (action, key).hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Prints what was explored.
-pub(crate) fn report(scenario: &Scenario, explorer: &Explorer, began: Instant) {
-    let Scenario { cuts, faults, blocks, delays, .. } = *scenario;
-    let counts =
-        [(u8::from(cuts), "cuts"), (faults, "faults"), (blocks, "blocks"), (delays, "delays")];
+/// What was explored, as a line to print.
+pub(crate) fn report(explorer: &Explorer, began: Instant) -> String {
+    let Scenario { name, cuts, faults, blocks, delays, .. } = explorer.pair.scenario;
+    let counts = [(cuts, "cuts"), (faults, "faults"), (blocks, "blocks"), (delays, "delays")];
     let wrong: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(_, what)| *what).collect();
-    let name = format!("{} ({})", scenario.name, wrong.join(" "));
-    println!(
-        "{:<38} {:>9} states {:>10} transitions {:>8} ends, {:>3} deep, {:>8} merges followed, \
-         closing {:>6.2?} at most, {:.1?}{}",
-        name,
+    format!(
+        "{:<38} {:>9} states {:>10} transitions {:>8} ends, {:>3} deep; {:>6} states of an end, {:>7} steps; \
+         {:>7} ways driven; closing {:>6.2?} at most; {:.1?}{}",
+        format!("{name} ({})", wrong.join(" ")),
         explorer.states(),
         explorer.transitions,
         explorer.ends,
         explorer.deepest,
-        explorer.merges,
-        explorer.longest,
+        explorer.pair.ends.len(),
+        explorer.pair.ends.steps,
+        explorer.driven,
+        explorer.pair.longest,
         began.elapsed(),
         if explorer.stopped { " !! NOT EXHAUSTED !!" } else { "" },
-    );
+    )
 }

@@ -1,7 +1,4 @@
-//! One direction of the stream between the ends: what was written to it, frame by frame, and how far
-//! it was read.
-
-use std::hash::{DefaultHasher, Hash, Hasher};
+//! Bytes of one direction, frame by frame, and what becomes of them on the stream between the ends.
 
 /// The first bytes of frames.
 pub(crate) const CLOSE: u8 = 0x88;
@@ -10,20 +7,8 @@ pub(crate) const PONG: u8 = 0x8a;
 /// Of an opcode that is reserved.
 pub(crate) const BAD: u8 = 0x83;
 
-/// What becomes of bytes written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Mode {
-    Flowing,
-    /// The writer sends no more; the reader gets what is here, then the end.
-    Ended,
-    /// What was not read is lost, and the reader is told that the stream has ended.
-    Cut,
-    /// What was not read is lost, and the reader is told nothing.
-    Black,
-}
-
-/// A frame that was begun on the wire.
-#[derive(Clone, Debug)]
+/// A frame that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) b0: u8,
     pub(crate) start: usize,
@@ -37,13 +22,11 @@ impl Frame {
     }
 }
 
+/// All that an end ever wrote, or read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wire {
-    /// All that was ever written.
     pub(crate) bytes: Vec<u8>,
     pub(crate) frames: Vec<Frame>,
-    /// How far it was read.
-    pub(crate) read: usize,
-    pub(crate) mode: Mode,
 }
 
 /// How long the frame at the front of `bytes` is, if its header is there. All are short.
@@ -53,13 +36,9 @@ fn frame_len(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Wire {
-    pub(crate) fn new() -> Self {
-        Self { bytes: Vec::new(), frames: Vec::new(), read: 0, mode: Mode::Flowing }
-    }
-
     /// How many bytes of the frame under way, or of the next one, which begins with `more`, are still
-    /// to be written; and whether it has begun.
-    pub(crate) fn to_write(&self, more: &[u8]) -> (usize, bool) {
+    /// to come; and whether it has begun.
+    pub(crate) fn next(&self, more: &[u8]) -> (usize, bool) {
         let at = self.bytes.len();
         match self.frames.last() {
             Some(Frame { end: Some(end), .. }) if *end > at => (end - at, true),
@@ -76,55 +55,29 @@ impl Wire {
         self.frames.last().is_none_or(|frame| frame.end == Some(self.bytes.len()))
     }
 
-    /// Adds what was written, of one frame.
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
-        if self.at_boundary() {
-            self.frames.push(Frame { b0: bytes[0], start: self.bytes.len(), end: None });
-        }
-        self.bytes.extend(bytes);
-        if let Some(frame) = self.frames.last_mut() {
-            frame.end = frame_len(&self.bytes[frame.start..]).map(|len| frame.start + len);
-        }
-    }
-
-    /// How many bytes can be read.
-    pub(crate) fn here(&self) -> usize {
-        match self.mode {
-            Mode::Flowing | Mode::Ended => self.bytes.len() - self.read,
-            Mode::Cut | Mode::Black => 0,
+    /// Adds what follows.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.at_boundary() {
+                self.frames.push(Frame { b0: bytes[0], start: self.bytes.len(), end: None });
+            }
+            let (piece, rest) = bytes.split_at(self.next(bytes).0.min(bytes.len()));
+            self.bytes.extend(piece);
+            if let Some(frame) = self.frames.last_mut() {
+                frame.end = frame_len(&self.bytes[frame.start..]).map(|len| frame.start + len);
+            }
+            bytes = rest;
         }
     }
 
-    /// How many of those belong to the frame at which the reader is, and whether it has begun that.
-    pub(crate) fn to_read(&self) -> (usize, bool) {
-        let frame = self.frames.iter().find(|f| f.end.is_none_or(|end| end > self.read));
-        let end = frame.and_then(|frame| frame.end).unwrap_or(self.bytes.len());
-        let begun = frame.is_some_and(|frame| frame.start < self.read);
-        ((end - self.read).min(self.here()), begun)
-    }
-
-    /// Whether the reader is told that there is no more.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.here() == 0 && matches!(self.mode, Mode::Ended | Mode::Cut)
-    }
-
-    /// The writer stops.
-    pub(crate) fn end(&mut self) {
-        if self.mode == Mode::Flowing {
-            self.mode = Mode::Ended;
-        }
-    }
-
-    /// The frames of which the last byte was written.
-    pub(crate) fn whole(&self) -> impl Iterator<Item = &Frame> {
+    /// The frames of which the last byte is here.
+    pub(crate) fn whole(&self) -> impl DoubleEndedIterator<Item = &Frame> {
         self.frames.iter().filter(|f| f.end.is_some_and(|end| end <= self.bytes.len()))
     }
 
-    /// A number that differs where the bytes do.
-    pub(crate) fn sum(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.bytes.hash(&mut hasher);
-        hasher.finish()
+    /// Those of them that are of messages.
+    pub(crate) fn data(&self) -> impl DoubleEndedIterator<Item = &Frame> {
+        self.whole().filter(|f| f.is_data() && f.b0 != BAD)
     }
 
     /// The payload of a whole frame, unmasked.
@@ -133,6 +86,69 @@ impl Wire {
         match bytes[1] & 0x80 {
             0 => bytes[2..].to_vec(),
             _ => (bytes[6..].iter().zip(bytes[2..6].iter().cycle())).map(|(b, k)| b ^ k).collect(),
+        }
+    }
+
+    /// The messages that the frames make.
+    pub(crate) fn messages(&self) -> Vec<Vec<u8>> {
+        let (mut whole, mut message) = (Vec::new(), Vec::new());
+        for frame in self.data() {
+            message.extend(self.payload(frame));
+            if frame.b0 & 0x80 != 0 {
+                whole.push(std::mem::take(&mut message));
+            }
+        }
+        whole
+    }
+}
+
+/// What becomes of bytes written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Mode {
+    Flowing,
+    /// The writer sends no more; the reader gets what is here, then the end.
+    Ended,
+    /// What was not read is lost, and the reader is told that the stream has ended.
+    Cut,
+    /// What was not read is lost, and the reader is told nothing.
+    Black,
+}
+
+/// One direction of the stream: how far what was written is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Stream {
+    pub(crate) read: usize,
+    pub(crate) mode: Mode,
+}
+
+impl Stream {
+    pub(crate) const NEW: Self = Self { read: 0, mode: Mode::Flowing };
+
+    /// How many bytes can be read.
+    pub(crate) fn here(self, written: &Wire) -> usize {
+        match self.mode {
+            Mode::Flowing | Mode::Ended => written.bytes.len() - self.read,
+            Mode::Cut | Mode::Black => 0,
+        }
+    }
+
+    /// How many of those belong to the frame at which the reader is, and whether it has begun that.
+    pub(crate) fn next(self, written: &Wire) -> (usize, bool) {
+        let frame = written.frames.iter().find(|f| f.end.is_none_or(|end| end > self.read));
+        let end = frame.and_then(|frame| frame.end).unwrap_or(written.bytes.len());
+        let begun = frame.is_some_and(|frame| frame.start < self.read);
+        ((end - self.read).min(self.here(written)), begun)
+    }
+
+    /// Whether the reader is told that there is no more.
+    pub(crate) fn has_ended(self, written: &Wire) -> bool {
+        self.here(written) == 0 && matches!(self.mode, Mode::Ended | Mode::Cut)
+    }
+
+    /// The writer stops.
+    pub(crate) fn end(&mut self) {
+        if self.mode == Mode::Flowing {
+            self.mode = Mode::Ended;
         }
     }
 }

@@ -1,56 +1,18 @@
 //! Both ends, the stream between them, and the time: what can happen next, and what has to hold.
 use crate::{
-    end::{End, Op, Stopped},
-    wire::{CLOSE, Mode},
+    end::{End, Facts, Input, Op, Stopped},
+    ends::{Ends, Id},
+    scenario::{BRIEF, CLOSE_TIMEOUT, MANY, Pace, Scenario},
+    wire::{CLOSE, Mode, Stream},
 };
-use std::{fmt::Write as _, time::Duration};
-use tickwire::{Config, Ending, Heartbeat, ReadyState, Role};
+use std::time::Duration;
+use tickwire::{Ending, Role};
 
 pub(crate) const CLIENT: usize = 0;
 pub(crate) const SERVER: usize = 1;
 const ENDS: [usize; 2] = [CLIENT, SERVER];
 
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-const FRAME_TIMEOUT: Duration = Duration::from_secs(7);
-const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
-/// What a shutdown may take, and the discarding behind it.
-const BRIEF: Duration = Duration::from_secs(1);
-
-/// In what order an end does what it can do. The stream and the application take any time in all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// As the adapters do: what the end has to do comes first, and the stream takes what is written at
-    /// once, unless it refuses everything.
-    Prompt,
-    /// Messages may be fed, and bytes read, before the stream takes what was fed earlier.
-    Loose,
-    /// Any order; and time may pass though an end has something to do.
-    Lazy,
-}
-
-/// What is explored: what each application does, and how often what may go wrong does.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
-    pub(crate) client: &'static [Op],
-    pub(crate) server: &'static [Op],
-    /// Reads and writes end inside frames too.
-    pub(crate) cuts: bool,
-    /// How many faults of the stream.
-    pub(crate) faults: u8,
-    /// How often a stream refuses bytes.
-    pub(crate) blocks: u8,
-    /// How often time passes without a deadline.
-    pub(crate) delays: u8,
-    pub(crate) pace: Pace,
-    /// Closes are answered by the application.
-    pub(crate) by_hand: bool,
-    pub(crate) heartbeat: bool,
-    /// How often time may pass: without a heartbeat it ends by itself.
-    pub(crate) ticks: u8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     App(usize),
     /// Up to the end of a frame, or of its first byte.
@@ -81,10 +43,33 @@ pub(crate) enum Action {
     Kill(usize),
 }
 
+impl Action {
+    pub(crate) fn is_fault(self) -> bool {
+        matches!(self, Self::Lose { .. } | Self::Kill(_) | Self::Reset)
+    }
+
+    /// Whether only time, or a fault, can change something.
+    pub(crate) fn is_quiet(self) -> bool {
+        self.is_fault() || matches!(self, Self::Pass { .. } | Self::Block(_))
+    }
+}
+
+/// A state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
-    scenario: Scenario,
-    pub(crate) ends: [End; 2],
+    pub(crate) ends: [Id; 2],
+    pub(crate) rest: Rest,
+}
+
+/// All of it but the ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Rest {
+    /// Of what each end writes.
+    streams: [Stream; 2],
+    /// Since when each end closes.
+    closing: [Option<Duration>; 2],
     now: Duration,
+    cuts: u8,
     faults: u8,
     blocks: u8,
     delays: u8,
@@ -92,300 +77,275 @@ pub(crate) struct World {
     reset: bool,
     /// Neither time nor a fault has had a part in it.
     calm: bool,
-    /// What an end took from its first Close, or failure, to dropping the stream.
-    pub(crate) longest: Duration,
 }
 
 impl World {
-    pub(crate) fn new(scenario: Scenario) -> Self {
-        let mut config = Config::default()
-            .read_buffer(512)
-            .close_timeout(CLOSE_TIMEOUT)
-            .frame_timeout(FRAME_TIMEOUT)
-            .write_timeout(WRITE_TIMEOUT)
-            .auto_close(!scenario.by_hand);
-        if scenario.heartbeat {
-            let pulse = Heartbeat::new(Duration::from_secs(10), Duration::from_secs(4));
-            config = config.heartbeat(pulse);
-        }
-        let client = End::new(Role::Client, &config, scenario.client);
-        let server = End::new(Role::Server, &config, scenario.server);
-        let Scenario { faults, blocks, delays, ticks, .. } = scenario;
-        Self {
-            scenario,
-            ends: [client, server],
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let Scenario { cuts, faults, blocks, delays, ticks, .. } = *scenario;
+        let rest = Rest {
+            streams: [Stream::NEW; 2],
+            closing: [None; 2],
             now: Duration::ZERO,
+            cuts,
             faults,
             blocks,
             delays,
             ticks,
             reset: false,
             calm: true,
-            longest: Duration::ZERO,
-        }
+        };
+        Self { ends: [0, 1], rest }
+    }
+}
+
+/// Both ends of a scenario, in all their states.
+pub(crate) struct Pair {
+    pub(crate) scenario: Scenario,
+    pub(crate) ends: Ends,
+    /// Whether an end that can go first does, and nothing else happens before.
+    reduced: bool,
+    /// What an end took at most, from its first Close, or failure, to dropping the stream.
+    pub(crate) longest: Duration,
+}
+
+impl Pair {
+    pub(crate) fn new(scenario: Scenario, reduced: bool) -> Self {
+        Self { scenario, ends: Ends::new(scenario), reduced, longest: Duration::ZERO }
+    }
+
+    fn both(&self, world: &World) -> [&Facts; 2] {
+        world.ends.map(|id| self.ends.get(id))
     }
 
     // What can happen.
 
-    pub(crate) fn actions(&self) -> Vec<Action> {
-        let mut all = Vec::new();
-        ENDS.iter().for_each(|&e| self.actions_of(e, &mut all));
-        if self.next_deadline().is_some() && self.time_may_pass() && self.ticks > 0 {
+    pub(crate) fn actions(&self, world: &World, all: &mut Vec<Action>) {
+        let (ends, rest) = (self.both(world), &world.rest);
+        if let Some(e) = self.alone(world).filter(|_| self.reduced) {
+            return self.actions_of(e, ends, rest, all);
+        }
+        ENDS.iter().for_each(|&e| self.actions_of(e, ends, rest, all));
+        if next_deadline(ends, rest.now).is_some() && self.time_may_pass(ends, rest) {
             all.push(Action::Pass { half: false });
-            if self.delays > 0 {
+            if rest.delays > 0 {
                 all.push(Action::Pass { half: true });
             }
         }
-        if self.faults > 0 && self.ends.iter().any(|end| !end.gone) {
-            self.faults_now(&mut all);
+        if rest.faults > 0 && ends.iter().any(|end| !end.gone) {
+            faults_now(ends, rest, all);
         }
-        all
     }
 
-    fn actions_of(&self, e: usize, all: &mut Vec<Action>) {
-        let (end, peer) = (&self.ends[e], &self.ends[1 - e]);
+    /// An end of which what it can do now commutes with all that can happen elsewhere, which neither adds to it nor
+    /// takes from it: it steps, is told the time, or its application calls, which changes nothing but that end, and no time
+    /// can pass before. README.md says why it is enough to let that end go first.
+    pub(crate) fn alone(&self, world: &World) -> Option<usize> {
+        let (ends, pace) = (self.both(world), self.scenario.pace);
+        ENDS.into_iter().find(|&e| {
+            let end = ends[e];
+            let due = end.deadline.is_some_and(|at| at <= world.rest.now);
+            let told = due && !end.is_busy() && !end.outgoing && pace == Pace::Prompt;
+            (end.dirty || told) && pace != Pace::Lazy && end.next_op != Some(Op::Violate)
+        })
+    }
+
+    fn actions_of(&self, e: usize, ends: [&Facts; 2], rest: &Rest, all: &mut Vec<Action>) {
+        let (end, peer) = (ends[e], ends[1 - e]);
         if end.gone {
             return;
         }
         if end.dirty {
             all.push(Action::Step(e));
         }
-        if end.end_due().is_some() {
+        if end.end_due.is_some() {
             all.push(Action::Follow(e));
         }
         let (prompt, lazy) = (self.scenario.pace == Pace::Prompt, self.scenario.pace == Pace::Lazy);
-        let writes = end.has_outgoing() && !end.blocked;
-        if end.next_op().is_some() && !(prompt && writes) {
+        let writes = end.outgoing && !end.blocked;
+        if end.next_op.is_some() && !(prompt && writes) {
             all.push(Action::App(e));
         }
         if end.is_busy() && !lazy {
             return;
         }
-        if end.has_outgoing() {
-            if !self.reset {
+        if end.outgoing {
+            if !rest.reset {
                 all.push(Action::Write(e, false));
-                if self.scenario.cuts && end.out.at_boundary() {
+                if rest.cuts > 0 && end.out.at_boundary() {
                     all.push(Action::Write(e, true));
                 }
             }
-            if self.blocks > 0 && !end.blocked && !self.reset {
+            if rest.blocks > 0 && !end.blocked && !rest.reset {
                 all.push(Action::Block(e));
             }
-            if self.reset || peer.gone {
+            if rest.reset || peer.gone {
                 all.push(Action::FailWrite(e));
             }
         }
         if prompt && writes {
             return;
         }
-        let due = !end.dirty && end.deadline().is_some_and(|at| at <= self.now);
+        let due = !end.dirty && end.deadline.is_some_and(|at| at <= rest.now);
         if due && (lazy || !writes) {
             all.push(Action::Tell(e));
         }
-        if end.reads() && !(prompt && due) {
-            let here = peer.out.here();
-            let (n, begun) = peer.out.to_read();
+        if end.reads && !(prompt && due) {
+            let stream = rest.streams[1 - e];
+            let here = stream.here(&peer.out);
+            let (n, begun) = stream.next(&peer.out);
             if here > 0 {
                 all.push(Action::Read(e, false));
-                if self.scenario.cuts && !begun && n > 1 {
+                if rest.cuts > 0 && !begun && n > 1 {
                     all.push(Action::Read(e, true));
                 }
                 if here > n {
                     all.push(Action::ReadAll(e));
                 }
-            } else if peer.out.has_ended() && !end.eof {
+            } else if stream.has_ended(&peer.out) && !end.eof {
                 all.push(Action::EndOfStream(e));
             }
         }
     }
 
-    fn next_deadline(&self) -> Option<Duration> {
-        self.ends.iter().filter_map(End::deadline).filter(|at| *at > self.now).min()
-    }
-
     /// What an end has to do takes it no time, unless it is lazy; what the stream does may take any.
-    fn time_may_pass(&self) -> bool {
-        self.ends.iter().all(|end| {
-            let told = end.deadline().is_none_or(|at| at > self.now);
-            let idle = !end.is_busy() && (end.blocked || !end.has_outgoing());
-            end.gone || told && (idle || self.scenario.pace == Pace::Lazy)
-        })
+    fn time_may_pass(&self, ends: [&Facts; 2], rest: &Rest) -> bool {
+        rest.ticks > 0
+            && ends.iter().all(|end| {
+                let told = end.deadline.is_none_or(|at| at > rest.now);
+                let idle = !end.is_busy() && (end.blocked || !end.outgoing);
+                end.gone || told && (idle || self.scenario.pace == Pace::Lazy)
+            })
     }
 
-    fn faults_now(&self, all: &mut Vec<Action>) {
-        for e in ENDS {
-            let (end, peer) = (&self.ends[e], &self.ends[1 - e]);
-            let carries = matches!(end.out.mode, Mode::Flowing | Mode::Ended);
-            if carries && !peer.gone && !peer.eof {
-                all.push(Action::Lose { writer: e, told: true });
-                all.push(Action::Lose { writer: e, told: false });
+    /// What an action hands to an end, if to any, and the bytes that are read.
+    pub(crate) fn input(&self, world: &World, action: Action) -> Option<(usize, Input, &[u8])> {
+        let read = |e: usize, less: Option<usize>| {
+            let (stream, out) = (world.rest.streams[1 - e], &self.ends.get(world.ends[1 - e]).out);
+            let n = less.map_or(stream.here(out), |less| stream.next(out).0 - less);
+            (e, Input::Read, &out.bytes[stream.read..][..n])
+        };
+        let plain = |e, input| (e, input, &[][..]);
+        Some(match action {
+            Action::App(e) => plain(e, Input::App),
+            Action::Write(e, inside) => plain(e, Input::Write { inside }),
+            Action::Block(e) => plain(e, Input::Block),
+            Action::FailWrite(e) => plain(e, Input::FailWrite),
+            Action::Read(e, inside) => read(e, Some(usize::from(inside))),
+            Action::ReadAll(e) => read(e, None),
+            Action::EndOfStream(e) => plain(e, Input::EndOfStream),
+            Action::Step(e) => plain(e, Input::Step),
+            Action::Follow(e) if self.ends.get(world.ends[e]).end_due == Some(Ending::ShutDown) => {
+                plain(e, Input::ShutDown)
             }
-            if !end.gone {
-                all.push(Action::Kill(e));
-            }
-        }
-        all.push(Action::Reset);
+            Action::Follow(e) => plain(e, Input::Drop),
+            Action::Tell(e) => plain(e, Input::Tell(world.rest.now)),
+            Action::Kill(e) => plain(e, Input::Kill),
+            Action::Pass { .. } | Action::Lose { .. } | Action::Reset => return None,
+        })
     }
 
     // What happens.
 
-    /// An error is what does not hold.
-    pub(crate) fn apply(&mut self, action: Action) -> Result<(), String> {
+    /// The state that follows. An error is what does not hold.
+    pub(crate) fn apply(&mut self, before: &World, action: Action) -> Result<World, String> {
+        let mut world = *before;
+        let rest = &mut world.rest;
         match action {
-            Action::App(e) => {
-                let end = &mut self.ends[e];
-                end.next_op().map_or(Ok(()), |op| end.act(op))?;
+            Action::Write(_, true) | Action::Read(_, true) if rest.cuts < MANY => rest.cuts -= 1,
+            Action::Block(_) => rest.blocks -= 1,
+            Action::FailWrite(_) => rest.calm = false,
+            Action::Pass { half } => {
+                pass(self.both(before), rest, half);
+                rest.ticks -= u8::from(self.scenario.heartbeat && !half);
             }
-            Action::Write(e, inside) => {
-                let peer_closed = self.ends[e].peers_close().is_some();
-                self.ends[e].write(inside, peer_closed)?;
-            }
-            Action::Block(e) => {
-                self.blocks -= 1;
-                self.ends[e].block();
-            }
-            Action::FailWrite(e) => {
-                self.calm = false;
-                self.ends[e].fail_write();
-            }
-            Action::Read(..) | Action::ReadAll(_) => self.read(action),
-            Action::EndOfStream(e) => self.ends[e].end_of_stream(),
-            Action::Step(e) => {
-                let [client, server] = &mut self.ends;
-                let (end, peer) = if e == CLIENT { (client, server) } else { (server, client) };
-                end.step(&peer.out)?;
-            }
-            Action::Follow(e) => self.follow(e)?,
-            Action::Tell(e) => self.ends[e].tell(self.now)?,
-            Action::Pass { half } => self.pass(half),
-            Action::Lose { .. } | Action::Reset | Action::Kill(_) => self.fault(action),
-        }
-        for e in ENDS {
-            let [client, server] = &mut self.ends;
-            let (end, peer) = if e == CLIENT { (client, server) } else { (server, client) };
-            if !end.killed {
-                end.check(&peer.out, self.now).map_err(|what| format!("{:?}: {what}", end.role))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, action: Action) {
-        let (Action::Read(e, _) | Action::ReadAll(e)) = action else { return };
-        let [client, server] = &mut self.ends;
-        let (end, peer) = if e == CLIENT { (client, server) } else { (server, client) };
-        let n = match action {
-            Action::Read(_, true) => peer.out.to_read().0 - 1,
-            Action::Read(_, false) => peer.out.to_read().0,
-            _ => peer.out.here(),
-        };
-        end.read(&peer.out.bytes[peer.out.read..][..n]);
-        peer.out.read += n;
-    }
-
-    fn pass(&mut self, half: bool) {
-        let Some(next) = self.next_deadline() else { return };
-        self.calm = false;
-        if half {
-            self.delays -= 1;
-            self.now += (next - self.now) / 2;
-        } else {
-            self.ticks -= 1;
-            self.now = next;
-        }
-    }
-
-    fn follow(&mut self, e: usize) -> Result<(), String> {
-        let reads_to_the_end = self.calm && self.ends[e].stopped == Stopped::Closed;
-        match self.ends[e].end_due() {
-            Some(Ending::ShutDown) => {
-                // §7.1.1: the server ends the stream first.
-                if e == CLIENT && reads_to_the_end && !self.ends[e].eof {
-                    return Err("a client ends the stream before the server".into());
-                }
-                self.ends[e].conn.shut_down();
-                self.ends[e].shut = true;
-                self.ends[e].out.end();
-            }
-            Some(Ending::Done) => {
-                let unread = self.ends[1 - e].out.here() > 0;
-                let end = &mut self.ends[e];
-                end.gone = true;
-                if let Some(since) = end.closing_since {
-                    self.longest = self.longest.max(self.now - since);
-                }
-                end.out.end();
-                // A stream that is dropped with unread input is reset.
-                if unread && end.out.mode == Mode::Ended && end.out.here() > 0 {
-                    end.out.mode = Mode::Cut;
-                }
-                let most = 2 * (CLOSE_TIMEOUT + BRIEF);
-                if self.longest > most && self.scenario.pace != Pace::Lazy {
-                    return Err(format!("closing took {:?}", self.longest));
-                }
-            }
+            Action::Lose { .. } | Action::Reset | Action::Kill(_) => fault(action, rest),
             _ => {}
         }
+        let Some((e, input, bytes)) = self.input(before, action) else {
+            return Ok(world);
+        };
+        rest.streams[1 - e].read += bytes.len();
+        world.ends[e] = match self.ends.taken(before.ends[e], input, bytes) {
+            Some(id) => id,
+            None => {
+                let bytes = bytes.to_vec();
+                self.ends.step(before.ends[e], input, &bytes)?
+            }
+        };
+        match input {
+            Input::ShutDown => {
+                // §7.1.1: the server ends the stream first.
+                let end = self.ends.get(world.ends[e]);
+                let to_the_end = rest.calm && end.stopped == Stopped::Closed;
+                if e == CLIENT && to_the_end && !end.eof {
+                    return Err("a client ends the stream before the server".into());
+                }
+                rest.streams[e].end();
+            }
+            Input::Drop => self.dropped(e, &mut world)?,
+            _ => {}
+        }
+        self.settle(e, &mut world);
+        Ok(world)
+    }
+
+    /// An end dropped the stream.
+    fn dropped(&mut self, e: usize, world: &mut World) -> Result<(), String> {
+        let rest = &mut world.rest;
+        let took = rest.closing[e].map_or(Duration::ZERO, |since| rest.now - since);
+        self.longest = self.longest.max(took);
+        if took > 2 * (CLOSE_TIMEOUT + BRIEF) && self.scenario.pace != Pace::Lazy {
+            return Err(format!("closing took {took:?}"));
+        }
+        // With unread input it is reset.
+        let [mine, theirs] = [e, 1 - e].map(|e| &self.ends.get(world.ends[e]).out);
+        let unread = rest.streams[1 - e].here(theirs) > 0;
+        rest.streams[e].end();
+        if unread && rest.streams[e].mode == Mode::Ended && rest.streams[e].here(mine) > 0 {
+            rest.streams[e].mode = Mode::Cut;
+        }
         Ok(())
     }
 
-    fn fault(&mut self, fault: Action) {
-        self.faults -= 1;
-        self.calm = false;
-        match fault {
-            Action::Lose { writer, told } => {
-                self.ends[writer].out.mode = if told { Mode::Cut } else { Mode::Black };
-            }
-            Action::Kill(e) => {
-                (self.ends[e].gone, self.ends[e].killed) = (true, true);
-                self.ends[e].out.end();
-            }
-            _ => {
-                self.reset = true;
-                self.ends.iter_mut().for_each(|end| end.out.mode = Mode::Cut);
-            }
+    /// Notes since when an end closes, and leaves out what does not count any more.
+    fn settle(&self, e: usize, world: &mut World) {
+        let ends = self.both(world);
+        let rest = &mut world.rest;
+        if ends[e].gone {
+            rest.closing[e] = None;
+        } else if ends[e].closing && !ends[e].unanswered {
+            rest.closing[e].get_or_insert(rest.now);
+        }
+        if ends.iter().all(|end| end.gone) {
+            (rest.now, rest.ticks) = (Duration::ZERO, 0);
         }
     }
 
     // What holds where nothing can happen but faults, or the time passing.
 
-    pub(crate) fn is_fault(action: Action) -> bool {
-        matches!(action, Action::Lose { .. } | Action::Kill(_) | Action::Reset)
-    }
-
-    /// Whether only time, or a fault, can change something.
-    pub(crate) fn is_quiet(actions: &[Action]) -> bool {
-        actions.iter().all(|action| {
-            use Action::{Block, Kill, Lose, Pass, Reset};
-            matches!(action, Pass { .. } | Block(_) | Lose { .. } | Kill(_) | Reset)
-        })
-    }
-
-    pub(crate) fn check_quiet(&self) -> Result<(), String> {
-        let closing = self.ends.iter().any(|end| end.conn.ready_state() != ReadyState::Open);
-        if !self.calm || !closing {
+    pub(crate) fn check_quiet(&self, world: &World) -> Result<(), String> {
+        let ends = self.both(world);
+        if !world.rest.calm || !ends.iter().any(|end| end.closing) {
             return Ok(());
         }
         for e in ENDS {
-            let (end, peer) = (&self.ends[e], &self.ends[1 - e]);
+            let (end, peer, role) = (ends[e], ends[1 - e], role(e));
             let closes = end.out.frames.iter().filter(|f| f.b0 == CLOSE).count();
             if !end.gone {
-                return Err(format!("{:?} waits for a timeout, and nothing went wrong", end.role));
+                return Err(format!("{role:?} waits for a timeout, and nothing went wrong"));
             }
             if closes != 1 {
-                return Err(format!("{:?} sent {closes} Closes", end.role));
+                return Err(format!("{role:?} sent {closes} Closes"));
             }
             // Who fails the connection says why, and the peer is told, unless it does the same.
             match end.stopped {
                 Stopped::Failed(error) if error.close_code().is_none() => {
-                    return Err(format!("{:?} fails with {error}", end.role));
+                    return Err(format!("{role:?} fails with {error}"));
                 }
                 Stopped::Failed(_) => {}
-                _ if !end.conn.closed().is_some_and(|closed| closed.clean) => {
-                    return Err(format!("{:?} was not clean", end.role));
-                }
-                _ if end.delivered().cloned().collect::<Vec<_>>() != End::messages(&peer.out) => {
-                    return Err(format!("{:?} did not get all", end.role));
+                _ if !end.clean => return Err(format!("{role:?} was not clean")),
+                _ if end.delivered != peer.out.messages() => {
+                    return Err(format!("{role:?} did not get all"));
                 }
                 _ => {}
             }
@@ -394,43 +354,100 @@ impl World {
     }
 
     /// Where nothing at all can happen.
-    pub(crate) fn check_sink(&self) -> Result<(), String> {
+    pub(crate) fn check_sink(&self, world: &World) -> Result<(), String> {
+        let ends = self.both(world);
         for e in ENDS {
-            let (end, peer) = (&self.ends[e], &self.ends[1 - e]);
-            if !end.gone && (end.conn.ready_state() != ReadyState::Open || self.scenario.heartbeat)
-            {
-                return Err(format!("{:?} waits for ever", end.role));
+            let (end, peer, role) = (ends[e], ends[1 - e], role(e));
+            if !end.gone && (end.closing || self.scenario.heartbeat) {
+                return Err(format!("{role:?} waits for ever"));
             }
-            let written = End::messages(&end.out).len();
-            let got = peer.delivered().count();
-            let why = peer.conn.closed().is_some_and(|closed| closed.error.is_some());
-            let lost = end.out.mode == Mode::Black && !peer.gone;
-            if got < written && !why && !peer.killed && !lost {
-                return Err(format!("{:?} wrote {written}, and {got} came", end.role));
+            let written = end.out.messages().len();
+            let got = peer.delivered.len();
+            let lost = world.rest.streams[e].mode == Mode::Black && !peer.gone;
+            if got < written && !peer.erred && !peer.killed && !lost {
+                return Err(format!("{role:?} wrote {written}, and {got} came"));
             }
         }
         Ok(())
     }
 
-    /// All that the future depends on, as text: equal texts are the same state.
-    pub(crate) fn project(&self, out: &mut String) {
-        out.clear();
-        let over = self.ends.iter().all(|end| end.gone);
-        let (now, ticks) = (Some(self.now), Some(self.ticks));
-        let _ = write!(
-            out,
-            "{:?} faults {} blocks {} delays {} ticks {:?} reset {} calm {}",
-            now.filter(|_| !over),
-            self.faults,
-            self.blocks,
-            self.delays,
-            ticks.filter(|_| self.scenario.heartbeat && !over),
-            self.reset,
-            self.calm
-        );
-        for end in &self.ends {
-            out.push('\n');
-            end.project(out, self.scenario.heartbeat);
+    /// Takes a pair of connections all the way, which has to lead through the same states as their steps
+    /// that were taken one by one. Returns the state that they come to, as text.
+    pub(crate) fn drive(&mut self, way: &[Action]) -> (Result<(), String>, String) {
+        let mut pair = ENDS.map(|e| End::new(role(e), &self.scenario));
+        let mut world = World::new(&self.scenario);
+        let result =
+            way.iter().try_for_each(|&action| self.drive_one(&mut pair, &mut world, action));
+        let mut text = format!("{:?}", world.rest);
+        for end in &pair {
+            text.push('\n');
+            end.project(&mut text);
+        }
+        (result, text)
+    }
+
+    fn drive_one(
+        &mut self,
+        pair: &mut [End; 2],
+        world: &mut World,
+        action: Action,
+    ) -> Result<(), String> {
+        let mut moved = None;
+        if let Some((e, input, bytes)) = self.input(world, action) {
+            pair[e].apply(input, bytes)?;
+            moved = Some(e);
+        }
+        *world = self.apply(world, action)?;
+        let same = moved.is_none_or(|e| self.ends.is(world.ends[e], &pair[e]));
+        if same { Ok(()) } else { Err("states that look the same and are not".into()) }
+    }
+}
+
+fn role(e: usize) -> Role {
+    if e == CLIENT { Role::Client } else { Role::Server }
+}
+
+fn next_deadline(ends: [&Facts; 2], now: Duration) -> Option<Duration> {
+    ends.iter().filter_map(|end| end.deadline).filter(|at| *at > now).min()
+}
+
+fn pass(ends: [&Facts; 2], rest: &mut Rest, half: bool) {
+    let Some(next) = next_deadline(ends, rest.now) else { return };
+    rest.calm = false;
+    if half {
+        rest.delays -= 1;
+        rest.now += (next - rest.now) / 2;
+    } else {
+        rest.now = next;
+    }
+}
+
+fn faults_now(ends: [&Facts; 2], rest: &Rest, all: &mut Vec<Action>) {
+    for e in ENDS {
+        let (end, peer) = (ends[e], ends[1 - e]);
+        let carries = matches!(rest.streams[e].mode, Mode::Flowing | Mode::Ended);
+        if carries && !peer.gone && !peer.eof {
+            all.push(Action::Lose { writer: e, told: true });
+            all.push(Action::Lose { writer: e, told: false });
+        }
+        if !end.gone {
+            all.push(Action::Kill(e));
+        }
+    }
+    all.push(Action::Reset);
+}
+
+fn fault(fault: Action, rest: &mut Rest) {
+    rest.faults -= 1;
+    rest.calm = false;
+    match fault {
+        Action::Lose { writer, told } => {
+            rest.streams[writer].mode = if told { Mode::Cut } else { Mode::Black };
+        }
+        Action::Kill(e) => rest.streams[e].end(),
+        _ => {
+            rest.reset = true;
+            rest.streams.iter_mut().for_each(|stream| stream.mode = Mode::Cut);
         }
     }
 }
