@@ -211,7 +211,7 @@ impl<T> Arbiter<T> {
         let Numbers { first, last } = numbers;
         let end = last + 1;
         if end <= self.next {
-            let restarted = |end| end != 0 && end < self.next && self.next - end > self.reach;
+            let restarted = |end| end != 0 && self.next.saturating_sub(end) > self.reach;
             if !self.all_lines(restarted) {
                 self.look_back(end, before, now);
                 return Verdict::Duplicate;

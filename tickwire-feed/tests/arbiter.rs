@@ -424,6 +424,50 @@ fn a_wrong_number_is_forgotten_with_its_line_or_when_the_line_goes_on() {
     }
 }
 
+/// Without a `poll` after each.
+#[test]
+fn a_wrong_number_before_the_line_went_on_is_no_part_of_a_later_gap() {
+    let mut feed = Feed::from(1);
+    let (bad, _silent) = (feed.arbiter.open(), feed.arbiter.open());
+    let mut offer = |number, now| feed.arbiter.offer(&bad, number, now, || (number, number));
+    assert_eq!(offer(5_000_000, ms(0)), Verdict::Refused);
+    assert_eq!(offer(1, ms(1)), Verdict::Next);
+    assert_eq!(offer(6_000_000, ms(2)), Verdict::Refused);
+    assert_eq!(feed.arbiter.gap(), Some(Gap { first: 2, last: 5_999_999, since: ms(2) }));
+}
+
+#[test]
+fn what_is_kept_already_is_a_duplicate_and_takes_no_room() {
+    let mut feed = Feed::from(1);
+    feed.arbiter.most_kept = 2;
+    let (a, b, c) = (feed.arbiter.open(), feed.arbiter.open(), feed.arbiter.open());
+    assert_eq!(feed.offer(&a, 2, ms(0)), Verdict::Kept);
+    assert_eq!(feed.offer(&b, 2, ms(1)), Verdict::Duplicate);
+    assert_eq!(feed.offer(&a, 3, ms(2)), Verdict::Kept);
+    assert_eq!(feed.offer(&c, 1, ms(3)), Verdict::Next);
+    assert_eq!(feed.firsts(), [1, 2, 3]);
+}
+
+#[test]
+fn a_gap_after_a_wrong_number_that_was_forgotten_has_its_full_time() {
+    for closes in [true, false] {
+        let mut feed = Feed::from(1);
+        let (bad, good) = (feed.arbiter.open(), feed.arbiter.open());
+        let _silent = feed.arbiter.open();
+        assert_eq!(feed.offer(&bad, 5_000_000, ms(0)), Verdict::Refused);
+        if closes {
+            feed.arbiter.close(bad);
+            assert_eq!(feed.offer(&good, 1, ms(1)), Verdict::Next);
+        } else {
+            assert_eq!(feed.offer(&bad, 1, ms(1)), Verdict::Next);
+        }
+        assert_eq!(feed.offer(&good, 3, ms(5_000)), Verdict::Kept);
+        assert_eq!(feed.arbiter.poll_timeout(), Some(ms(6_000)));
+        feed.poll(ms(5_999));
+        assert!(feed.gaps.is_empty());
+    }
+}
+
 #[test]
 fn numbers_beyond_reach_that_descend_neither_postpone_patience_nor_make_the_gap_younger() {
     let mut feed = Feed::from(1);
@@ -489,6 +533,79 @@ fn a_new_line_below_the_feed_is_believed_when_the_old_ones_are_gone() {
     let new = feed.arbiter.open();
     let _ = feed.offer(&new, 1, ms(10));
     feed.poll(ms(1_010));
+    assert_eq!(feed.restarts, 1);
+}
+
+#[test]
+fn a_line_that_goes_back_by_one_is_believed_after_patience_though_another_is_level_and_silent() {
+    for back in [9, 1] {
+        let mut feed = Feed::from(10);
+        let (a, level) = (feed.arbiter.open(), feed.arbiter.open());
+        let _ = feed.offer(&a, 10, ms(0));
+        let _ = feed.offer(&level, 10, ms(0));
+        assert_eq!(feed.offer(&a, back, ms(1)), Verdict::Duplicate);
+        assert_eq!(feed.arbiter.poll_timeout(), Some(ms(1_001)));
+        feed.poll(ms(1_001));
+        assert_eq!(feed.restarts, 1);
+    }
+}
+
+#[test]
+fn a_line_that_went_back_and_was_closed_is_not_believed() {
+    let mut feed = Feed::from(10);
+    let (a, level) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 10, ms(0));
+    let _ = feed.offer(&level, 10, ms(0));
+    let _ = feed.offer(&a, 1, ms(1));
+    feed.arbiter.close(a);
+    feed.poll(ms(60_000));
+    assert_eq!((feed.restarts, feed.arbiter.poll_timeout()), (0, None));
+}
+
+#[test]
+fn a_line_that_lags_alone_is_not_believed_while_it_goes_on() {
+    let mut feed = Feed::from(1);
+    let (ahead, behind) = (feed.arbiter.open(), feed.arbiter.open());
+    for number in 1..=100 {
+        let _ = feed.offer(&ahead, number, ms(0));
+    }
+    let _ = feed.offer(&behind, 1, ms(0));
+    feed.arbiter.close(ahead);
+    for number in 2..=100 {
+        assert_eq!(feed.offer(&behind, number, ms(number * 500)), Verdict::Duplicate);
+        assert_eq!(feed.arbiter.poll_timeout(), None);
+    }
+    assert_eq!(feed.restarts, 0);
+}
+
+#[test]
+fn a_line_far_behind_that_repeats_itself_is_not_believed_beside_one_that_is_level() {
+    let mut feed = Feed::from(5_000_000);
+    let (level, far) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&level, 5_000_000, ms(0));
+    for at in 1..=3 {
+        assert_eq!(feed.offer(&far, 7, ms(at)), Verdict::Duplicate);
+        assert_eq!(feed.arbiter.poll_timeout(), None);
+    }
+}
+
+#[test]
+fn lines_further_below_than_reach_begin_anew_at_once_and_at_reach_after_patience() {
+    let mut feed = Feed::from(19);
+    feed.arbiter.reach = 10;
+    let a = feed.arbiter.open();
+    let _ = feed.offer(&a, 19, ms(0));
+    assert_eq!(feed.offer(&a, 9, ms(1)), Verdict::Duplicate);
+    assert_eq!((feed.restarts, feed.arbiter.poll_timeout()), (0, Some(ms(1_001))));
+    assert_eq!(feed.offer(&a, 8, ms(2)), Verdict::Kept);
+    assert_eq!(feed.restarts, 1);
+    // One that is below already, and goes on there once the others are gone.
+    let mut feed = Feed::from(5_000_000);
+    let (old, anew) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&old, 5_000_000, ms(0));
+    assert_eq!(feed.offer(&anew, 10, ms(1)), Verdict::Duplicate);
+    feed.arbiter.close(old);
+    assert_eq!(feed.offer(&anew, 11, ms(2)), Verdict::Kept);
     assert_eq!(feed.restarts, 1);
 }
 
@@ -584,6 +701,67 @@ fn before_a_snapshot_no_line_takes_the_room_of_another() {
     feed.arbiter.resync(40, ms(2));
     feed.poll(ms(2));
     assert_eq!(feed.firsts(), (40..=80).collect::<Vec<_>>());
+}
+
+#[test]
+fn before_a_snapshot_a_line_makes_room_for_its_own_and_the_lowest_of_it_goes() {
+    let mut feed = Feed::new();
+    feed.arbiter.most_kept = 2;
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    assert_eq!(feed.offer(&a, 10, ms(0)), Verdict::Kept);
+    assert_eq!(feed.offer(&b, 20, ms(0)), Verdict::Kept);
+    assert_eq!(feed.offer(&a, 11, ms(0)), Verdict::Kept, "in place of 10");
+    assert_eq!(feed.offer(&b, 19, ms(0)), Verdict::Refused, "20 would go for it");
+    feed.arbiter.resync(11, ms(1));
+    feed.poll(ms(1));
+    assert_eq!(feed.firsts(), [11]);
+    assert_eq!(feed.offer(&b, 12..=19, ms(2)), Verdict::Next);
+    assert_eq!(feed.firsts(), [11, 12, 20]);
+}
+
+#[test]
+fn lines_share_the_room_by_what_is_kept_of_each_now() {
+    let mut feed = Feed::new();
+    feed.arbiter.most_kept = 4;
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    for number in 10..=13 {
+        assert_eq!(feed.offer(&a, number, ms(0)), Verdict::Kept);
+    }
+    for number in 20..=23 {
+        assert_eq!(feed.offer(&b, number, ms(0)), Verdict::Kept);
+    }
+    feed.arbiter.resync(12, ms(1));
+    feed.poll(ms(1));
+    assert_eq!(feed.firsts(), [12, 13], "half of the room is left to a");
+    feed.arbiter.resync(20, ms(2));
+    feed.poll(ms(2));
+    assert_eq!(feed.arbiter.gap(), Some(Gap { first: 20, last: 21, since: ms(0) }));
+    feed.arbiter.resync(22, ms(3));
+    feed.poll(ms(3));
+    assert_eq!(feed.firsts(), [12, 13, 22, 23]);
+}
+
+#[test]
+fn what_was_delivered_takes_none_of_a_lines_share() {
+    let mut feed = Feed::new();
+    feed.arbiter.most_kept = 4;
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    for number in 1..=4 {
+        assert_eq!(feed.offer(&b, number, ms(0)), Verdict::Kept);
+    }
+    feed.arbiter.resync(1, ms(1));
+    feed.poll(ms(1));
+    for line in [&b, &a] {
+        let _ = feed.offer(line, 10, ms(2));
+    }
+    assert_eq!(feed.gaps, [Gap { first: 5, last: 9, since: ms(2) }]);
+    for number in 11..=13 {
+        assert_eq!(feed.offer(&a, number, ms(3)), Verdict::Kept);
+    }
+    assert_eq!(feed.offer(&b, 14, ms(4)), Verdict::Kept, "in place of 11, which is a's");
+    feed.arbiter.resume(ms(5));
+    feed.poll(ms(5));
+    assert_eq!(feed.firsts(), [1, 2, 3, 4, 10]);
 }
 
 #[test]

@@ -123,6 +123,13 @@ fn an_order_takes_whichever_is_free_first() {
 }
 
 #[test]
+fn it_shows_its_limits() {
+    let pace = Pace::new(5, SECOND).at_once(3).reserve(9);
+    let shown = format!("{pace:?}");
+    assert_eq!(shown, "Pace { most: 5, window: 1s, at_once: 3, reserve: 4, .. }");
+}
+
+#[test]
 fn a_refusal_of_the_address_keeps_all_its_connections_away() {
     let minute = Duration::from_secs(60);
     let mut attempts = Attempts::new(Pace::new(300, 5 * minute).at_once(300));

@@ -64,6 +64,19 @@ fn both_are_told_to_go_and_the_successor_has_one_at_once() {
     assert!(rotation.is_due(seconds(20)));
 }
 
+/// Which need not be one that can be shown.
+#[test]
+fn it_shows_when_it_is_due_and_no_connection() {
+    struct Secret;
+    let mut rotation = Rotation::new(24 * HOUR, HOUR);
+    rotation.opened(Secret, seconds(3600));
+    let due = seconds(3600) + 23 * HOUR;
+    assert_eq!(
+        format!("{rotation:?}"),
+        format!("Rotation {{ due: Some({due:?}), has_successor: false, .. }}")
+    );
+}
+
 /// A connection to an exchange that sends number `n` in second `n`, cuts after 24 hours, and answers a subscription
 /// a few seconds late.
 struct Connection {
