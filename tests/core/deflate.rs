@@ -873,6 +873,7 @@ fn chunks_are_one_stream_and_each_can_be_inflated_when_it_comes() {
         let mut reader = Reader::new();
         for _ in 0..3 {
             let data = prose(&mut rng, 9000).into_bytes();
+            let mut wire = 0;
             for (i, piece) in data.chunks(1000).enumerate() {
                 let last = i == 8;
                 let chunk = Chunk { kind: DataKind::Binary, first: i == 0, data: piece, last };
@@ -881,6 +882,7 @@ fn chunks_are_one_stream_and_each_can_be_inflated_when_it_comes() {
                 let b0 =
                     [RSV1 | BINARY_OPEN, CONT_OPEN, CONT][usize::from(i > 0) + usize::from(last)];
                 assert_eq!(frame.0, b0);
+                wire += frame.1.len();
                 let input = if last { [&frame.1[..], &TAIL].concat() } else { frame.1 };
                 let mut out = vec![0; 2000];
                 let before = reader.0.total_out();
@@ -888,6 +890,7 @@ fn chunks_are_one_stream_and_each_can_be_inflated_when_it_comes() {
                 assert_eq!(reader.0.total_out() - before, 1000);
                 assert_eq!(out[..1000], *piece);
             }
+            assert!(wire < 7000, "{wire}");
             if !takeover {
                 reader = Reader::new();
             }

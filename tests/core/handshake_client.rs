@@ -578,6 +578,7 @@ fn the_response_that_opened_a_connection_is_kept_if_asked_for() {
     assert_eq!(response.headers().get("Set-Cookie"), Some(&b"id=7"[..]));
     let shown = format!("{kept:?} {response:?}");
     assert!(shown.contains("X-Region") && !shown.contains("eu-9"), "{shown}");
+    assert!(shown.contains("Negotiated"), "{shown}");
     assert!(connection(&request()).response().is_none());
 }
 

@@ -299,6 +299,37 @@ fn pauses_for_a_moment_hide_no_silence() {
 }
 
 #[test]
+fn after_a_pause_a_look_more_decides_however_often_the_time_is_told() {
+    for role in ROLES {
+        let mut end = Clocked::new(role, &Config::default().data_timeout(10 * SECOND));
+        end.pass(9 * SECOND).unwrap();
+        end.conn.set_paused(true);
+        end.conn.set_paused(false);
+        assert_eq!(end.pass(SECOND), Ok(()), "what came meanwhile may be unread");
+        assert_eq!(end.conn.poll_timeout(), Some(Time::new(12 * SECOND)));
+        assert_eq!(end.conn.handle_timeout(Time::new(10 * SECOND)), Ok(()));
+        assert_eq!(end.pass(1999 * MS), Ok(()));
+        let error = end.pass(MS).unwrap_err();
+        end.tells_the_peer(error, 1001);
+    }
+}
+
+/// Later than that it was a pause of its own.
+#[test]
+fn a_caller_who_is_late_by_a_look_after_a_pause_is_in_time() {
+    for role in ROLES {
+        let mut end = Clocked::new(role, &Config::default().data_timeout(10 * SECOND));
+        end.pass(2 * SECOND).unwrap();
+        end.conn.set_paused(true);
+        end.conn.set_paused(false);
+        end.now += 4 * SECOND; // the next was due in 2
+        let error = end.pass(6 * SECOND).unwrap_err();
+        assert_eq!(end.now, 12 * SECOND);
+        end.tells_the_peer(error, 1001);
+    }
+}
+
+#[test]
 fn a_day_of_pings_and_a_tick_now_and_then_is_a_live_feed() {
     let config = Config::default().data_timeout(30 * SECOND).heartbeat(Heartbeat::BEHIND_PROXIES);
     for role in ROLES {

@@ -362,5 +362,17 @@ mod tests {
         conn.restart_clock();
         assert_eq!(conn.handle_timeout(at(1)), Ok(()));
         assert_eq!(conn.poll_timeout(), Some(at(3)));
+
+        for config in [
+            Config::default().data_timeout(seconds(10)),
+            Config::default().idle_message(seconds(10), "alive"),
+        ] {
+            let mut conn = server(&config);
+            assert_eq!(conn.handle_timeout(at(100)), Ok(()));
+            assert_eq!(conn.poll_timeout(), Some(at(102)));
+            conn.restart_clock();
+            assert_eq!(conn.handle_timeout(at(1)), Ok(()));
+            assert_eq!(conn.poll_timeout(), Some(at(3)));
+        }
     }
 }
