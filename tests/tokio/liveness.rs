@@ -5,7 +5,7 @@ use ::tokio::{
     time::{Instant, sleep, timeout},
 };
 use futures_util::FutureExt;
-use std::time::Duration;
+use std::{future::Future, task::Poll, time::Duration};
 use tickwire::{Config, Error, RecvError};
 
 const MS: Duration = Duration::from_millis(1);
@@ -41,4 +41,26 @@ async fn what_came_in_time_is_read_before_silence_is_judged() {
         sleep(away * MS).await;
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("in time"), "{away}");
     }
+}
+
+/// The runtime makes a read wait then, though there is something to read.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_used_up_its_budget_does_not_miss_the_message_that_lies_there() {
+    let (near, mut far) = duplex(1000);
+    let mut ws = client(near, &Config::default().data_timeout(500 * MS));
+    far.write_all(&plain(TEXT, "before")).await.unwrap();
+    assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("before"));
+    assert!(timeout(405 * MS, ws.recv()).await.is_err());
+    far.write_all(&plain(TEXT, "in time")).await.unwrap();
+    sleep(200 * MS).await;
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(budget) = ::tokio::task::coop::poll_proceed(cx) {
+            budget.made_progress();
+        }
+        let polled = std::pin::pin!(ws.recv()).poll(cx);
+        assert!(polled.is_pending(), "{polled:?}");
+        Poll::Ready(())
+    })
+    .await;
+    assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("in time"));
 }

@@ -1,9 +1,9 @@
-use super::{CALM, FIRST, LARGE, OutBuffer, Outgoing};
+use super::{CALM, FIRST, LARGE, OutBuffer, Outgoing, outgoing::Lending};
 use crate::proto::{
     frame::{Header, OpCode},
     memory::counted::{COUNTED, NONE, traffic},
 };
-use alloc::{vec, vec::Vec};
+use alloc::{format, vec, vec::Vec};
 use bytes::{Buf, Bytes};
 
 fn buffer() -> OutBuffer {
@@ -258,4 +258,46 @@ fn a_flush_that_is_refused_is_stalled_until_it_is_not() {
     assert_eq!(out.stall, at, "it goes on");
     out.stall.set(false);
     assert!(!out.refused());
+}
+
+#[test]
+fn what_is_lent_counts_until_it_is_written_and_what_is_left_is_kept() {
+    let lend = |out: &mut OutBuffer| {
+        out.append(&frame(1000, 1)[..4]);
+        out.borrow(996);
+        assert_eq!(out.len(), 1000);
+    };
+    let mut out = buffer();
+    lend(&mut out);
+    let payload = vec![1; 996];
+    let mut lending = Lending::new(&mut out, &payload);
+    assert_eq!(lending.remaining(), 1000);
+    lending.advance(500);
+    assert_eq!(lending.remaining(), 500);
+    drop(lending);
+    assert_eq!(rest(&mut out), [1; 500]);
+    // Dropped as any data that has not begun.
+    let mut out = buffer();
+    lend(&mut out);
+    assert_eq!((out.truncate(), out.len()), (1000, 0));
+}
+
+#[test]
+fn control_frames_behind_all_else_are_dropped_and_count_no_more() {
+    let mut out = buffer();
+    out.append(&frame(200, 1));
+    write(&mut out, 1);
+    out.controls().extend(b"\x89\x02ab");
+    out.place_controls(0);
+    assert_eq!(out.len(), 199 + 4);
+    out.drop_last_controls();
+    assert_eq!((out.len(), out.first_len(), out.fed()), (199, 0, 200));
+    assert!(out.takes_controls());
+}
+
+#[test]
+fn it_shows_how_much_it_is_and_not_what() {
+    let mut out = buffer();
+    out.append(&frame(200, b's'));
+    assert_eq!(format!("{out:?}"), "200 bytes");
 }
