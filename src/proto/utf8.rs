@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn it_agrees_with_the_standard_library_on_every_lead_and_boundary() {
         let edges = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xe0, 0xff];
-        for a in 0..=255 {
+        for a in (0..=255).step_by(if cfg!(miri) { 80 } else { 1 }) {
             agrees(&[a]);
             for b in edges {
                 agrees(&[a, b]);
@@ -135,7 +135,8 @@ mod tests {
             "é".as_bytes(),
             "😀".as_bytes(),
         ] {
-            for at in [14, 15, 16, 17, 30, 31, 32, 33, 62, 63, 64, 65, 127, 128] {
+            let places = [14, 15, 16, 17, 30, 31, 32, 33, 62, 63, 64, 65, 127, 128];
+            for at in places.into_iter().step_by(if cfg!(miri) { 5 } else { 1 }) {
                 let mut bytes: Vec<u8> = alloc::vec![b'a'; at];
                 bytes.extend_from_slice(bad);
                 bytes.extend_from_slice(b"tail");

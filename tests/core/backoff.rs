@@ -1,6 +1,6 @@
 //! Delays between attempts to connect, and which errors another attempt can mend. The numbered
 //! ones, P201 to P203, are in `protocol/urls.rs`.
-use crate::support::set;
+use crate::support::{set, wire::every};
 use proptest::prelude::*;
 use std::time::Duration;
 use tickwire::{Backoff, CloseCode, ProtocolError, RecvError, handshake::HandshakeError};
@@ -58,6 +58,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "ten thousand of them, counted")]
 fn a_delay_may_be_anything_in_its_range() {
     let mut buckets = [[0_u32; 10]; 2];
     for seed in 0..10_000 {
@@ -134,7 +135,7 @@ fn the_first_retry_can_be_at_once_and_those_behind_it_still_wait() {
 
 #[test]
 fn close_codes_that_another_attempt_would_meet_again_end_the_attempts() {
-    for number in 0..=u16::MAX {
+    for number in (0..=u16::MAX).step_by(every(499)) {
         let mut backoff = Backoff::seeded(7);
         let again = !matches!(number, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003);
         assert_eq!(backoff.after_close(number).is_some(), again, "{number}");
@@ -259,6 +260,7 @@ fn each_error_of_an_adapter_is_followed_by_a_delay_or_by_none() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "of a thousand the first and the last")]
 fn a_restart_takes_5_to_30_s_and_an_overload_half_the_longest_delay_at_least() {
     let least_and_most = |code, longest: Duration| {
         let delays = (0..1000).map(|seed| {

@@ -50,7 +50,7 @@ fn pieces_joined_are_the_message_at_every_cut() {
             Seen::Close(None),
             Seen::Closed,
         ];
-        for cut in 0..=wire.len() {
+        for cut in (0..=wire.len()).step_by(every(67)) {
             let mut conn = connection(role, &Config::default());
             let mut seen = Vec::new();
             for piece in [&wire[..cut], &wire[cut..]] {
@@ -62,8 +62,8 @@ fn pieces_joined_are_the_message_at_every_cut() {
         }
         let mut conn = connection(role, &Config::default());
         let mut seen = Vec::new();
-        for byte in &wire {
-            feed(&mut conn, &[*byte]);
+        for piece in wire.chunks(every(11)) {
+            feed(&mut conn, piece);
             seen.extend(chunks(&mut conn));
         }
         assert_eq!(join(seen), want);
@@ -155,7 +155,8 @@ fn step_skips_the_rest_of_a_message_in_chunks() {
         message.extend(to(role, PING, "inside"));
         message.extend(to(role, CONT, "back"));
         let wire = [&message[..], &to(role, TEXT, "next")].concat();
-        for cut in (0..wire.len()).step_by(61).chain([message.len() - 1, message.len()]) {
+        for cut in (0..wire.len()).step_by(times(61, 997)).chain([message.len() - 1, message.len()])
+        {
             let mut conn = connection(role, &config);
             feed(&mut conn, &to(role, TEXT_OPEN, "front"));
             assert_eq!(
@@ -198,7 +199,7 @@ fn a_whole_message_begun_may_be_had_in_chunks_from_then_on() {
 #[test]
 fn a_large_message_in_chunks_takes_constant_memory() {
     for role in ROLES {
-        let total: usize = 64 << 20;
+        let total = times(64 << 20, 80_000);
         let config = Config::default().max_frame(total);
         let mut conn = connection(role, &config);
         let key = key_of(peer(role));
@@ -254,7 +255,7 @@ fn the_frame_timer_does_not_run_for_chunks() {
 fn a_message_sent_in_chunks_arrives_whole() {
     for from in ROLES {
         let mut pair = Pair::new(&Config::default());
-        let data: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
+        let data: Vec<u8> = (0..times(100_000, 8_000)).map(|i| i as u8).collect();
         let pieces: Vec<&[u8]> = data.chunks(777).collect();
         for (i, piece) in pieces.iter().enumerate() {
             let last = i + 1 == pieces.len();
@@ -318,7 +319,7 @@ fn the_first_piece_of_a_message_says_so() {
             far.sender_mut().feed("").unwrap();
             wire.extend(drain(far));
             assert_eq!(wire[0] & 0x40 != 0, agreed);
-            for step in 1..=wire.len() {
+            for step in (1..=wire.len()).step_by(every(9)) {
                 let mut conn = connection(role, &config);
                 let seen = pieces(&mut conn, &wire, step);
                 assert_eq!(seen.iter().filter(|piece| piece.1).count(), 3);

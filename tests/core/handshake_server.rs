@@ -1,6 +1,9 @@
 //! The server's opening handshake: which requests pass, what the others are answered with, and
 //! that how the bytes are cut changes nothing.
-use crate::support::heads::{REQUEST as VALID, feed_head, first_messages, judge, wire, without};
+use crate::support::{
+    heads::{REQUEST as VALID, feed_head, first_messages, judge, steps, wire, without},
+    wire::times,
+};
 use bytes::Buf;
 use std::time::Duration;
 use tickwire::{
@@ -40,7 +43,7 @@ fn fed(
 /// The verdict on `bytes`, which is the same however they are cut.
 fn verdict(config: &Config, bytes: &[u8]) -> Result<Progress, HandshakeError> {
     let (_, whole) = fed(config, bytes, bytes.len());
-    for step in [1, 2, 3, 7, 16, 61] {
+    for step in steps(bytes.len()) {
         assert_eq!(fed(config, bytes, step).1, whole, "cut at {step}");
     }
     whole
@@ -363,6 +366,7 @@ fn what_parsers_read_differently_is_refused() {
 
 // P133, A53, A54.
 #[test]
+#[cfg_attr(miri, ignore = "the default limits, of up to 64 KiB")]
 fn every_limit_has_its_status() {
     use HandshakeError::*;
     let config = Config::default();
@@ -389,6 +393,7 @@ fn every_limit_has_its_status() {
 
 // A53: with looking again for each byte this would take hours.
 #[test]
+#[cfg_attr(miri, ignore = "four megabytes, byte by byte")]
 fn a_head_that_trickles_in_costs_no_more_than_one_that_does_not() {
     let config = Config::default().max_head(8 << 20);
     for line in [vec![b'y'; 2 << 20], b"\ty ".repeat(700_000)] {
@@ -417,7 +422,7 @@ fn subprotocols_are_tokens_in_the_order_of_all_lines() {
     assert_eq!(names, ["a", "b", "Chat", "chat"]);
 
     let protocol = "Sec-WebSocket-Protocol";
-    let blanks = format!("b{}x", " ".repeat(32 << 10));
+    let blanks = format!("b{}x", " ".repeat(times(32 << 10, 300)));
     let many = (0..129).map(|i| format!("p{i}")).collect::<Vec<_>>().join(",");
     for value in ["a b", "a,a", "a, b, a", "a;b", "\"a\"", "a/b", "caf\u{e9}", &blanks, &many] {
         let request = with(&[&format!("{protocol}: {value}")]);
@@ -486,8 +491,9 @@ fn extensions_are_offered_in_any_layout_of_the_grammar() {
         assert_eq!(offers, expected, "{layout:?}");
         assert!(!format!("{:?}", request.extensions()).is_empty());
     }
-    let escapes = format!("a; b=\"{}", "\\c".repeat(30 << 10));
-    let commas = ",".repeat(30 << 10);
+    let many = times(30 << 10, 300);
+    let escapes = format!("a; b=\"{}", "\\c".repeat(many));
+    let commas = ",".repeat(many);
     passes(&with(&[&format!("Sec-WebSocket-Extensions: {commas}")]));
     passes(&with(&["Sec-WebSocket-Extensions: constructor; __proto__=toString"]));
     let name = "a".repeat(4096);
@@ -808,7 +814,7 @@ fn an_origin_is_allowed_only_if_it_is_exactly_one_of_ours() {
     ] {
         assert!(allows(&[&format!("Origin: {origin}")]), "{origin}");
     }
-    let long = format!("https://{}", "a".repeat(60_000));
+    let long = format!("https://{}", "a".repeat(times(60_000, 600)));
     for origin in [
         "null",
         "",
@@ -984,7 +990,7 @@ fn no_bytes_make_the_handshake_panic() {
         (seed >> 8) as usize % n
     };
     let config = Config::default();
-    for _ in 0..5_000 {
+    for _ in 0..times(5_000, 10) {
         let mut bytes = valid.clone();
         for _ in 0..=random(3) {
             let at = random(bytes.len());

@@ -21,11 +21,11 @@ fn pieces(role: Role, config: &Config, lens: &[usize], error: Option<(RecvError,
             }
         };
         let places = [0, 1, last_header.saturating_sub(1), last_header, wire.len() - 1, wire.len()];
-        for cut in places {
+        for cut in places.into_iter().step_by(every(4)) {
             let (seen, output) = transcript(role, config, &wire, [cut]);
             assert_eq!((seen, sent(&output)), (vec![want.clone()], close.clone()), "{lens:?}");
         }
-        if wire.len() < 2000 {
+        if wire.len() < times(2000, 200) {
             let (seen, output) = transcript(role, config, &wire, 0..wire.len());
             assert_eq!((seen, sent(&output)), (vec![want], close), "{lens:?} byte by byte");
         }
@@ -41,7 +41,8 @@ fn pieces(role: Role, config: &Config, lens: &[usize], error: Option<(RecvError,
 fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
     // P014, P206
     for role in ROLES {
-        for limit in [0, 1, 125, 126, 127, 4095, 4096, 65535, 65536, 70_000] {
+        let limits = [0, 1, 125, 126, 127, 4095, 4096, 65535, 65536, 70_000];
+        for limit in limits.into_iter().take(times(10, 5)) {
             let config = Config::default().max_message(limit);
             let error = Some((RecvError::MessageTooBig { limit: limit as u32 }, 1009));
             pieces(role, &config, &[limit], None);
@@ -84,7 +85,7 @@ fn sums_of_fragments_do_not_wrap() {
                 } else {
                     assert_eq!(seen, []); // legal so far, and nothing was reserved for it
                     assert!(conn.receiver_mut().spare_mut().len() <= 256 << 10);
-                    assert_eq!(receive(&mut conn, &[7; 100_000]), []);
+                    assert_eq!(receive(&mut conn, &vec![7; times(100_000, 500)]), []);
                 }
             }
         }
@@ -94,7 +95,7 @@ fn sums_of_fragments_do_not_wrap() {
 #[test]
 fn a_frame_of_the_limit_passes_and_one_byte_more_does_not() {
     for role in ROLES {
-        for limit in [0, 100, 126, 5000, 66_000] {
+        for limit in [0, 100, 126, 5000, 66_000].into_iter().take(times(5, 3)) {
             let config = Config::default().max_frame(limit);
             let error = Some((RecvError::FrameTooBig { limit: limit as u32 }, 1009));
             pieces(role, &config, &[limit], None);
@@ -117,11 +118,11 @@ fn a_frame_of_the_limit_passes_and_one_byte_more_does_not() {
 fn a_message_of_the_most_fragments_passes_and_one_more_does_not() {
     // P032, P206, A17
     for role in ROLES {
-        for limit in [1, 2, 3, 50] {
+        for limit in [1, 2, 3, 50].into_iter().take(times(4, 2)) {
             let config = Config::default().max_fragments(limit);
             let error = Some((RecvError::TooManyFragments { limit }, 1008));
             let count = limit as usize;
-            for len in [0, 1, 7] {
+            for len in [0, 1, 7].into_iter().step_by(every(2)) {
                 pieces(role, &config, &vec![len; count], None);
                 pieces(role, &config, &vec![len; count + 1], error);
             }
@@ -157,6 +158,7 @@ fn the_quick_path_and_the_slow_one_count_fragments_alike() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "131,072 fragments")]
 fn endless_empty_fragments_are_stopped_by_default() {
     // A17
     for role in ROLES {
@@ -174,6 +176,7 @@ fn endless_empty_fragments_are_stopped_by_default() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the default limit of 16 MiB")]
 fn the_default_limits_stop_a_message_of_two_gigabytes() {
     // A05, A18: in frames of 1 MiB.
     let mut conn = client(&Config::default());
@@ -194,7 +197,7 @@ fn spare_is_never_empty_whatever_the_limits() {
     // An empty read would look like the end of the stream.
     for role in ROLES {
         for buffer in [0, 512, 513, 1 << 16] {
-            for max in [0, 1, 600, 100_000] {
+            for max in [0, 1, 600, 100_000].into_iter().take(times(4, 2)) {
                 let config = Config::default().read_buffer(buffer).max_message(max);
                 let mut conn = connection(role, &config);
                 let wire = [
@@ -224,9 +227,10 @@ fn frames_committed_without_a_step_are_all_kept() {
     for role in ROLES {
         let config = Config::default().max_message(100).read_buffer(512);
         let mut conn = connection(role, &config);
-        let wire: Vec<u8> = (0..5000u32).flat_map(|i| to(role, BINARY, i.to_be_bytes())).collect();
+        let all = || 0..times(5000, 100) as u32;
+        let wire: Vec<u8> = all().flat_map(|i| to(role, BINARY, i.to_be_bytes())).collect();
         feed(&mut conn, &wire);
-        let want: Vec<Seen> = (0..5000u32).map(|i| binary(i.to_be_bytes())).collect();
+        let want: Vec<Seen> = all().map(|i| binary(i.to_be_bytes())).collect();
         assert!(events(&mut conn) == want);
     }
 }
@@ -281,7 +285,7 @@ fn what_is_too_large_is_skipped_and_told_once() {
             let pongs = [(PONG, b"a".to_vec()), (PONG, b"b".to_vec())];
             assert!(sent(&output).iter().all(|frame| pongs.contains(frame)));
         }
-        for cut in 0..wire.len() {
+        for cut in (0..wire.len()).step_by(every(97)) {
             assert_eq!(transcript(role, &config, &wire, [cut]).0, want, "cut at {cut}");
         }
         // All else is as bad as ever: fragments, and a frame that breaks a rule in a skipped message.
@@ -352,12 +356,12 @@ fn skipping_takes_no_memory_and_its_frames_have_to_end_in_time() {
     let at = |seconds| tickwire::Time::new(std::time::Duration::from_secs(seconds));
     let config = Config::default().max_message(100_000).skip_too_large(true);
     let mut conn = server(&config);
-    feed(&mut conn, &masked(BINARY_OPEN, vec![1; 90_000])); // of this too nothing is kept
+    feed(&mut conn, &masked(BINARY_OPEN, vec![1; times(90_000, 900)])); // of this too nothing is kept
     assert_eq!(next(&mut conn), None);
     feed(&mut conn, &head(CONT, Some([0; 4]), Len::of(1 << 40)));
     assert!(matches!(next(&mut conn), Some(Seen::Skipped(_))));
     conn.receiver_mut().reclaim();
-    for _ in 0..1000 {
+    for _ in 0..times(1000, 3) {
         let room = conn.receiver_mut().spare_mut();
         let n = room.len();
         assert!((1..=17 << 10).contains(&n), "{n}");

@@ -82,7 +82,7 @@ fn a_feed_that_pings_and_sends_nothing_is_found_in_time() {
     let timeout = 10 * SECOND;
     let config = Config::default().data_timeout(timeout);
     for role in ROLES {
-        for phase in 0..100u32 {
+        for phase in (0..100u32).step_by(every(67)) {
             let mut end = Clocked::new(role, &config);
             for _ in 0..5 {
                 end.pass(SECOND * 9 + phase * 9 * MS).unwrap();
@@ -137,7 +137,7 @@ fn each_message_is_data_whatever_it_is_and_nothing_else() {
         ];
         for (i, say) in data.iter().enumerate() {
             let mut end = Clocked::new(role, &config);
-            for _ in 0..20 {
+            for _ in 0..times(20, 3) {
                 assert_eq!(end.pass(8 * SECOND), Ok(()), "{role:?} {i}");
                 say(&mut end);
             }
@@ -146,7 +146,7 @@ fn each_message_is_data_whatever_it_is_and_nothing_else() {
             frames(&[(PING, b"alive")]),
             frames(&[(PONG, &[7; 125])]),
             Box::new(|end| {
-                let flood = to(end.role, PING, "").repeat(2000);
+                let flood = to(end.role, PING, "").repeat(times(2000, 20));
                 receive(&mut end.conn, &flood);
             }),
             Box::new(|end| {
@@ -187,11 +187,11 @@ fn a_long_message_on_a_slow_line_is_no_silence() {
             to(role, BINARY, vec![7; 1000]),
             to(role, TEXT, "x".repeat(300)),
             [to(role, TEXT_OPEN, "x".repeat(80)), to(role, CONT, "y".repeat(80))].concat(),
-            to(role, BINARY, vec![7; 100_000]),
+            to(role, BINARY, vec![7; times(100_000, 2000)]),
         ] {
             for chunks in [false, true] {
                 let mut end = Clocked::new(role, &config);
-                for bytes in wire.chunks(1).take(200) {
+                for bytes in wire.chunks(1).take(times(200, 20)) {
                     feed(&mut end.conn, bytes);
                     while match chunks {
                         false => end.conn.step(),
@@ -240,7 +240,7 @@ fn what_was_received_is_not_held_against_the_peer_and_delivered_first() {
         for bytes in [
             to(role, TEXT, "one"),
             [to(role, PING, ""), to(role, TEXT, "one")].concat(),
-            to(role, BINARY, vec![7; 100_000]),
+            to(role, BINARY, vec![7; times(100_000, 2000)]),
         ] {
             let mut end = Clocked::new(role, &config);
             end.pass(SECOND).unwrap();
@@ -334,7 +334,7 @@ fn a_day_of_pings_and_a_tick_now_and_then_is_a_live_feed() {
     let config = Config::default().data_timeout(30 * SECOND).heartbeat(Heartbeat::BEHIND_PROXIES);
     for role in ROLES {
         let mut end = Clocked::new(role, &config);
-        for i in 0..24 * 3600u32 {
+        for i in 0..times(24 * 3600, 30) as u32 {
             end.hear(PING, "");
             if i % 29 == 0 {
                 assert_eq!(end.hear(BINARY, [7; 20]), [binary([7; 20])]);
@@ -410,7 +410,7 @@ fn who_says_nothing_says_so_every_interval_for_days() {
         let mut end = Clocked::new(role, &talking());
         end.now = HOUR;
         end.tell().unwrap();
-        for _ in 0..3 * 24 * 180 {
+        for _ in 0..times(3 * 24 * 180, 10) {
             assert_eq!(end.until_ping(), AFTER);
         }
         let mut end = Clocked::new(role, &Config::default().idle_message(AFTER, vec![1, 2]));
@@ -422,7 +422,7 @@ fn who_says_nothing_says_so_every_interval_for_days() {
 #[test]
 fn a_message_of_ours_puts_it_off_and_a_control_frame_does_not() {
     for role in ROLES {
-        for phase in 0..200u32 {
+        for phase in (0..200u32).step_by(every(67)) {
             let mut end = Clocked::new(role, &talking());
             end.pass(phase * 100 * MS).unwrap();
             end.wrote.clear();
@@ -458,7 +458,7 @@ fn what_the_peer_sends_changes_nothing_of_it() {
         let mut end = Clocked::new(role, &config);
         let burst = [to(role, PING, ""), to(role, BINARY, [7; 20]), to(role, PONG, "")].concat();
         let mut pings = 0;
-        for second in 1..=24 * 3600u32 {
+        for second in 1..=times(24 * 3600, 45) as u32 {
             receive(&mut end.conn, &burst);
             assert_eq!(end.pass(SECOND), Ok(()));
             pings += end.said().iter().filter(|(b0, _)| *b0 == TEXT).count() as u32;
@@ -502,7 +502,7 @@ fn while_the_stream_takes_nothing_one_waits_and_a_full_buffer_is_no_error() {
             let begun = write(&mut conn, 10);
             conn.write_blocked();
             let before = conn.sender().buffered_amount();
-            for second in 0..1000u64 {
+            for second in (0..1000u64).step_by(every(11)) {
                 conn.handle_timeout(Time::new(SECOND * second as u32)).unwrap();
                 assert!(
                     conn.poll_timeout().is_some_and(|at| at > Time::new(SECOND * second as u32))
@@ -600,8 +600,8 @@ fn it_is_not_compressed_and_does_not_disturb_what_is() {
 fn intervals_too_short_and_too_long_are_intervals() {
     for role in ROLES {
         let mut end = Clocked::new(role, &Config::default().idle_message(Duration::ZERO, "x"));
-        end.pass(SECOND).unwrap();
-        assert_eq!(end.said().len(), 200);
+        end.pass(times(200, 5) as u32 * 5 * MS).unwrap();
+        assert_eq!(end.said().len(), times(200, 5));
         let mut end = Clocked::new(role, &Config::default().idle_message(Duration::MAX, "x"));
         end.now = Duration::MAX - HOUR;
         end.pass(HOUR - SECOND).unwrap();
@@ -614,7 +614,7 @@ fn intervals_too_short_and_too_long_are_intervals() {
 #[test]
 fn whatever_is_done_meanwhile_no_interval_passes_without_a_message() {
     let ping = OwnedMessage::from("ping");
-    for seed in 0..200 {
+    for seed in 0..times(200, 2) as u64 {
         let mut rng = Rng(seed);
         let role = role_of(seed % 2 == 0);
         let mut end = Clocked::new(role, &Config::default().idle_message(AFTER, ping.clone()));
@@ -622,7 +622,7 @@ fn whatever_is_done_meanwhile_no_interval_passes_without_a_message() {
         end.tell().unwrap();
         // When the last message was fed, of ours and of any kind; pieces of one that is not over.
         let (mut spoke, mut open) = (end.now, false);
-        for _ in 0..300 {
+        for _ in 0..times(300, 50) {
             match rng.below(8) {
                 0 if !open => {
                     end.conn.sender_mut().feed("mine").unwrap();

@@ -383,7 +383,7 @@ proptest! {
         ],
         max_bytes in 600_usize..4000,
         max_age in proptest::option::of(20_u64..200),
-        calls in proptest::collection::vec(call(), 0..200),
+        calls in proptest::collection::vec(call(), 0..times(200, 40)),
     ) {
         let mut outbox = Outbox::new(policy);
         outbox.max_bytes = max_bytes;

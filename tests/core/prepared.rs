@@ -11,7 +11,8 @@ fn kind(prepared: &Prepared) -> DataKind {
 #[test]
 fn a_prepared_message_is_the_frame_that_feed_makes() {
     let text = "é".repeat(40_000);
-    for len in [0, 1, 125, 126, 127, 4095, 4096, 5000, 65535, 65536, 80_000] {
+    let lens = [0, 1, 125, 126, 127, 4095, 4096, 5000, 65535, 65536, 80_000];
+    for len in lens.into_iter().take(times(11, 5)) {
         for message in [Message::Binary(&text.as_bytes()[..len]), Message::Text(&text[..len & !1])]
         {
             let prepared = Prepared::new(message);

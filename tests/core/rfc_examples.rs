@@ -58,7 +58,7 @@ fn the_examples_are_received_as_the_rfc_says() {
 fn the_examples_are_the_same_at_every_cut() {
     // P002, A14
     for (role, wire, seen, answer) in table() {
-        let places: Vec<usize> = (0..=wire.len().min(300)).chain([wire.len() - 1]).collect();
+        let places = (0..=wire.len().min(300)).step_by(every(31)).chain([wire.len() - 1]);
         for cut in places {
             let (got, output) = transcript(role, &Config::default(), &wire, [cut]);
             assert_eq!((&got, &sent(&output)), (&seen, &answer), "{role:?} cut at {cut}");
@@ -100,7 +100,7 @@ fn a_masker_in_pieces_is_a_masker_at_once() {
     // P024
     let plain: Vec<u8> = (0..300u32).map(|i| (i * 7) as u8).collect();
     let whole: Vec<u8> = plain.iter().zip(KEY.iter().cycle()).map(|(p, k)| p ^ k).collect();
-    for cut in 0..=plain.len() {
+    for cut in (0..=plain.len()).step_by(every(31)) {
         let mut bytes = plain.clone();
         let (front, back) = bytes.split_at_mut(cut);
         let mut masker = Masker::new(KEY);

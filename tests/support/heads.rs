@@ -1,6 +1,6 @@
 //! Heads of the opening handshake, right ones to be made wrong, and a handshake that reads them.
 pub(crate) use super::carriers::{ACCEPT, KEY};
-use super::wire::feed;
+use super::wire::{every, feed, times};
 use std::ops::DerefMut;
 use tickwire::{
     Connection, Message, Step,
@@ -69,6 +69,11 @@ pub(crate) fn feed_head(reading: &mut Reading, mut wire: &[u8]) {
     }
 }
 
+/// How many bytes at a time a head of this length is given; under Miri in 20 pieces at most.
+pub(crate) fn steps(len: usize) -> impl Iterator<Item = usize> {
+    [1, 2, 3, 7, 16, 61].into_iter().filter(move |step| len / step < times(usize::MAX, 20))
+}
+
 /// What a handshake says of `bytes`, given `most` at a time, and says again whatever follows them.
 pub(crate) fn judge<H: DerefMut<Target = Reading>>(
     handshake: &mut H,
@@ -101,7 +106,7 @@ pub(crate) fn first_messages<H: DerefMut<Target = Reading>>(
     frames: &[u8],
 ) {
     let bytes = [head, frames].concat();
-    for cut in 0..=bytes.len() {
+    for cut in (0..=bytes.len()).step_by(every(37)) {
         let (before, rest) = bytes.split_at(cut);
         let mut handshake = begin();
         feed_head(&mut handshake, before);

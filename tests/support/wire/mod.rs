@@ -55,6 +55,19 @@ impl Entropy for Rng {
     }
 }
 
+// How much of all there is a test tries.
+
+/// To `step_by`: each one; under Miri, which takes thousands of times as long as the processor, each
+/// `nth`.
+pub(crate) const fn every(nth: usize) -> usize {
+    if cfg!(miri) { nth } else { 1 }
+}
+
+/// How much, or how often; under Miri `few`.
+pub(crate) const fn times(all: usize, few: usize) -> usize {
+    if cfg!(miri) { few } else { all }
+}
+
 // The wire.
 
 pub(crate) const FIN: u8 = 0x80;
@@ -486,8 +499,9 @@ pub(crate) fn drain(conn: &mut Connection) -> Vec<u8> {
     write(conn, usize::MAX)
 }
 
-/// What a connection sees and says when `wire` arrives cut before each place in `cuts`. What is
-/// outgoing is written after every event, so that the output does not depend on the cuts.
+/// What a connection sees and says when `wire` arrives cut before each place in `cuts`, under Miri
+/// before some of them. What is outgoing is written after every event, so that the output does not
+/// depend on the cuts.
 pub(crate) fn transcript(
     role: Role,
     config: &Config,
@@ -496,7 +510,7 @@ pub(crate) fn transcript(
 ) -> (Vec<Seen>, Vec<u8>) {
     let mut conn = connection(role, config);
     let (mut seen, mut output, mut from) = (Vec::new(), Vec::new(), 0);
-    for to in cuts.into_iter().chain([wire.len()]) {
+    for to in cuts.into_iter().step_by(every(13)).chain([wire.len()]) {
         let to = to.clamp(from, wire.len());
         let mut piece = &wire[from..to];
         from = to;

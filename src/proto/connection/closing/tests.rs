@@ -20,14 +20,16 @@ fn admits(cell: &str, value: impl Debug) -> bool {
     cell == "*" || cell.split(", ").any(|one| one == format!("{value:?}"))
 }
 
+/// Each combination; under Miri a sample.
 fn all() -> impl Iterator<Item = Closing> {
-    THEIRS.into_iter().flat_map(|theirs| {
+    let all = THEIRS.into_iter().flat_map(|theirs| {
         OURS.into_iter().flat_map(move |ours| {
             STREAMS.into_iter().flat_map(move |stream| {
                 ROLES.into_iter().map(move |role| Closing { theirs, ours, stream, role })
             })
         })
-    })
+    });
+    all.step_by(if cfg!(miri) { 13 } else { 1 })
 }
 
 #[test]
@@ -48,7 +50,9 @@ fn the_table_has_one_row_for_each_combination_and_the_code_agrees() {
         assert_eq!(row[4], format!("{:?}", now.phase()), "{now:?}");
         used |= 1 << at;
     }
-    assert_eq!(used, (1_u64 << table.len()) - 1, "a row for nothing");
+    if !cfg!(miri) {
+        assert_eq!(used, (1_u64 << table.len()) - 1, "a row for nothing");
+    }
 }
 
 #[test]

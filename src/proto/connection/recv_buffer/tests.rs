@@ -196,6 +196,7 @@ fn a_frame_that_lacks_much_is_read_to_its_end_and_the_buffer_doubles() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "ten megabytes, byte by byte")]
 fn a_long_one_grows_where_it_is_by_what_one_read_takes() {
     let limit = 16 << 20;
     let mut buf = buffer();
@@ -229,6 +230,7 @@ fn a_long_one_grows_where_it_is_by_what_one_read_takes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "300,000 bytes, one by one")]
 fn a_long_one_that_is_stashed_does_not_grow_with_each_read() {
     for limit in [150_000, 16 << 20] {
         let mut buf = buffer();

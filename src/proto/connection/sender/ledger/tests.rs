@@ -245,9 +245,11 @@ fn take(out: &mut impl Buf, most: usize, wire: &mut Vec<u8>) {
     }
 }
 
+const CALLS: usize = if cfg!(miri) { 15 } else { 60 };
+
 proptest! {
     #[test]
-    fn the_ledger_is_a_list_of_frames(calls in vec(call(), 0..60), split: bool) {
+    fn the_ledger_is_a_list_of_frames(calls in vec(call(), 0..CALLS), split: bool) {
         let mut pair = Pair::new(split);
         for call in &calls {
             pair.call(call);
