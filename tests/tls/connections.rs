@@ -12,7 +12,11 @@ use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -1305,6 +1309,68 @@ fn each_read_of_a_handshake_has_the_time_that_those_before_it_left() {
     let mut tls = blocking::TlsStream::server(tls, authority.server()).unwrap();
     blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
     is_short(&drip, tls.read(&mut [0; 100]).unwrap_err());
+}
+
+/// Once told, it gives a byte at a time, each after a while.
+struct Slow(TcpStream, AtomicBool);
+
+impl Read for &Slow {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if !self.1.load(Ordering::Relaxed) {
+            return (&self.0).read(buf);
+        }
+        thread::sleep(ms(5));
+        (&self.0).read(&mut buf[..1])
+    }
+}
+
+impl Write for &Slow {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&self.0).write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl blocking::Stream for &Slow {
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_record_that_drips_in_is_waited_for_as_long_as_one_read_and_goes_on_later() {
+    bounded(|| {
+        let authority = Authority::new();
+        let (near, far) = tcp_pair();
+        let server = authority.server();
+        let sending = thread::spawn(move || {
+            let mut tls = blocking::TlsStream::server(far, server).unwrap();
+            tls.handshake().unwrap();
+            tls.write_all(&[7; 1000]).unwrap();
+            tls.flush().unwrap();
+            let _ = tls.read(&mut [0]);
+        });
+        let slow = Slow(near, AtomicBool::new(false));
+        let mut tls = blocking::TlsStream::client(&slow, &localhost(), authority.client()).unwrap();
+        tls.handshake().unwrap();
+        slow.1.store(true, Ordering::Relaxed);
+        blocking::Stream::set_read_timeout(&tls, Some(ms(20))).unwrap();
+        let error = tls.read(&mut [0; 100]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        slow.1.store(false, Ordering::Relaxed);
+        blocking::Stream::set_read_timeout(&tls, None).unwrap();
+        let mut got = [0; 1000];
+        tls.read_exact(&mut got).unwrap();
+        assert_eq!(got, [7; 1000]);
+        drop(tls);
+        drop(slow);
+        sending.join().unwrap();
+    });
 }
 
 #[test]
