@@ -21,6 +21,8 @@ struct State {
     most: usize,
     /// The last read was put off.
     stalled: bool,
+    /// How much the far end had heard when it last waited for more; `None`: it does not wait.
+    heard: Option<usize>,
     /// Makes the input of a whole request, once it was written.
     respond: Option<Respond>,
     output: Vec<u8>,
@@ -59,6 +61,21 @@ impl Line {
         let mut state = self.lock();
         state.stalled = state.most == 1 && !state.stalled;
         state.stalled
+    }
+
+    /// Before it hangs up the far end waits as long as it is being answered: however slowly an answer is written,
+    /// it is not cut off. Meanwhile a read would block.
+    pub(crate) fn patient(self) -> Self {
+        self.lock().heard = Some(0);
+        self
+    }
+
+    /// Whether the far end has said all, and waits: it heard something since it last did.
+    fn listens(&self) -> bool {
+        let mut state = self.lock();
+        let heard = state.output.len();
+        state.input.is_empty()
+            && state.heard.as_mut().is_some_and(|before| std::mem::replace(before, heard) != heard)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -108,6 +125,9 @@ mod blocking {
         fn read(&mut self, to: &mut [u8]) -> Result<usize> {
             if self.stalls() {
                 return Err(ErrorKind::Interrupted.into());
+            }
+            if self.listens() {
+                return Err(ErrorKind::WouldBlock.into());
             }
             Ok(Self::take(self, to))
         }
@@ -159,7 +179,7 @@ mod asynchronous {
             cx: &mut Context<'_>,
             to: &mut ReadBuf<'_>,
         ) -> Poll<Result<()>> {
-            if self.stalls() {
+            if self.stalls() || self.listens() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

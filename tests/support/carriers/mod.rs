@@ -163,19 +163,19 @@ pub(crate) fn adapters(
     let mut outcomes: Vec<(&'static str, Outcome)> = Vec::new();
     #[cfg(feature = "std")]
     {
-        let line = Line::new(wire, most);
+        let line = Line::new(wire, most).patient();
         let ws = tickwire::blocking::WebSocket::from_parts(line.clone(), connection(role, config));
         outcomes.push(("blocking", blocking(ws, &line)));
-        let line = Line::new(wire, most);
+        let line = Line::new(wire, most).patient();
         let ws = tickwire::blocking::WebSocket::from_parts(line.clone(), connection(role, config));
         outcomes.push(("blocking, split", blocking_split(role, ws, &line)));
     }
     #[cfg(feature = "tokio")]
     {
-        let line = Line::new(wire, most);
+        let line = Line::new(wire, most).patient();
         let ws = tickwire::tokio::WebSocket::from_parts(line.clone(), connection(role, config));
         outcomes.push(("tokio", block_on(on_tokio(ws, &line))));
-        let line = Line::new(wire, most);
+        let line = Line::new(wire, most).patient();
         let ws = tickwire::tokio::WebSocket::from_parts(line.clone(), connection(role, config));
         outcomes.push(("tokio, split", block_on(on_tokio_split(role, ws, &line))));
     }
@@ -192,6 +192,7 @@ fn note(
         Ok(Some(event)) => (event.into(), false),
         Ok(None) => (Seen::Closed, true),
         Err(tickwire::Error::Recv(error)) => (Seen::Failed(error), true),
+        Err(tickwire::Error::WouldBlock) => return false,
         Err(other) => panic!("{other:?}"),
     };
     seen.push(event);
