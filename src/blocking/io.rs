@@ -12,7 +12,7 @@ use super::Stream;
 use crate::{drive::sync::Instant, proto::time::Time};
 use std::{
     io::{self, IoSlice},
-    task::Poll,
+    task::{Poll, ready},
     time::Duration,
 };
 
@@ -36,14 +36,40 @@ pub(crate) fn read<S: Stream>(io: &mut S, spare: &mut [u8]) -> Poll<io::Result<u
 /// One write: bytes of one place, or of many.
 #[inline]
 pub(crate) fn write<S: Stream>(io: &mut S, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-    let written = outcome(|| match slices {
-        [bytes] => io.write(bytes),
-        _ => io.write_vectored(slices),
-    });
+    let written = match ready!(outcome(|| io.room())) {
+        Ok(usize::MAX) => outcome(|| match slices {
+            [bytes] => io.write(bytes),
+            _ => io.write_vectored(slices),
+        }),
+        Ok(0) => Poll::Pending,
+        Ok(room) => write_within(io, slices, room),
+        Err(error) => Poll::Ready(Err(error)),
+    };
     match written {
         Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
         written => written,
     }
+}
+
+/// One write of what there is room for. If its timeout passes nevertheless, nobody knows what it took.
+#[inline(never)]
+fn write_within<S: Stream>(
+    io: &mut S,
+    slices: &[IoSlice<'_>],
+    room: usize,
+) -> Poll<io::Result<usize>> {
+    let mut within = [IoSlice::new(&[]); 4];
+    let mut rest = room;
+    for (to, from) in within.iter_mut().zip(slices) {
+        *to = IoSlice::new(from.get(..rest).unwrap_or(from));
+        rest -= to.len();
+    }
+    outcome(|| match io.write_vectored(&within) {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(io::ErrorKind::ConnectionAborted.into())
+        }
+        done => done,
+    })
 }
 
 pub(crate) fn flush<S: Stream>(io: &mut S) -> Poll<io::Result<()>> {

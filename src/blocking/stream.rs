@@ -26,7 +26,8 @@ pub trait Stream: Read + Write {
     }
 
     /// Sets how long a write may block, as [`set_read_timeout`](Self::set_read_timeout). A write
-    /// that has taken some bytes by then returns their number.
+    /// that has taken some bytes by then returns their number; a stream that cannot do that has
+    /// [`room`](Self::room).
     ///
     /// # Errors
     ///
@@ -84,6 +85,21 @@ pub trait Stream: Read + Write {
     fn writes_vectored(&self) -> bool {
         false
     }
+
+    /// Waits, as long as the write timeout lets a write wait, for a write to take bytes without waiting itself. Says
+    /// how many it will take, 0 if none. It is called before each write, which then has no more bytes than that.
+    ///
+    /// It is for streams that do not tell how many bytes a write took that its timeout cut short, as TCP on Windows:
+    /// they may have left, and bytes written twice would break the frames. If such a write fails with
+    /// `TimedOut` all the same, the connection ends, with `ConnectionAborted`. The default, `usize::MAX`, is that
+    /// writes wait, and tell.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    fn room(&self) -> io::Result<usize> {
+        Ok(usize::MAX)
+    }
 }
 
 impl Stream for TcpStream {
@@ -113,6 +129,17 @@ impl Stream for TcpStream {
 
     fn writes_vectored(&self) -> bool {
         true
+    }
+
+    /// "If a send or receive operation times out on a socket, the socket state is indeterminate", Microsoft says of
+    /// SO_SNDTIMEO. One that does not block waits here like another; in [`Untimed`] it does not.
+    #[cfg(windows)]
+    fn room(&self) -> io::Result<usize> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+        let timeout = self.write_timeout()?.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let ready = poll(&mut [PollFd::new(self, PollFlags::OUT)], timeout.as_ref())?;
+        Ok(if ready > 0 { crate::drive::TURN } else { 0 })
     }
 }
 
@@ -171,6 +198,10 @@ impl<S: Stream + Handle> Stream for Stamped<S> {
     fn writes_vectored(&self) -> bool {
         self.io.writes_vectored()
     }
+
+    fn room(&self) -> io::Result<usize> {
+        self.io.room()
+    }
 }
 
 macro_rules! forward {
@@ -199,6 +230,10 @@ macro_rules! forward {
 
             fn writes_vectored(&self) -> bool {
                 (**self).writes_vectored()
+            }
+
+            fn room(&self) -> io::Result<usize> {
+                (**self).room()
             }
         }
     };

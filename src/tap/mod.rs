@@ -189,6 +189,10 @@ impl<S: crate::blocking::Stream> crate::blocking::Stream for Tap<S> {
     fn writes_vectored(&self) -> bool {
         self.io.writes_vectored()
     }
+
+    fn room(&self) -> io::Result<usize> {
+        self.io.room()
+    }
 }
 
 fn push_hex(line: &mut String, bytes: &[u8]) {

@@ -6,5 +6,6 @@
 mod support;
 
 mod batching;
+mod room;
 mod split;
 mod whole;

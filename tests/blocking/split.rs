@@ -515,6 +515,9 @@ fn timeouts_of_the_caller_and_streams_that_do_not_block() {
             assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
         }
         took(began, ms(0), ms(900));
+        if cfg!(windows) {
+            return; // TCP waits for room there: `Stream::room`
+        }
         let large = vec![0; 32 << 20];
         assert!(matches!(writer.send(&large), Err(Error::WouldBlock)));
         assert_eq!(peer.frame().0, PONG);

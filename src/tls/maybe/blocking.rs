@@ -124,4 +124,8 @@ impl Stream for MaybeTls {
     fn writes_vectored(&self) -> bool {
         inner!(&self.0, stream => stream.writes_vectored())
     }
+
+    fn room(&self) -> io::Result<usize> {
+        inner!(&self.0, stream => stream.room())
+    }
 }
