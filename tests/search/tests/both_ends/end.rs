@@ -102,7 +102,7 @@ pub(crate) struct End {
     blocked: bool,
     /// When it was told the time first after that.
     stalled_at: Option<Duration>,
-    /// Whether it matters that bytes came since the time was told; and whether they did.
+    /// Whether it matters that bytes came since the heartbeat looked last; and whether they did.
     watches: bool,
     heard: bool,
     pub(crate) seen: Vec<Seen>,
@@ -424,11 +424,13 @@ impl End {
 
     fn tell(&mut self, now: Duration) -> Result<(), String> {
         let (before, waited) = (self.deadline(), self.conn.sender().buffered_amount());
+        let beat = self.beat();
         let result = self.conn.handle_timeout(tickwire::Time::new(now));
         if self.conn.sender().buffered_amount() != waited {
             self.since.push(b'~');
+            self.since.extend(now.as_nanos().to_be_bytes()); // what a Ping of the heartbeat's says
         }
-        self.heard = false;
+        self.heard &= self.beat() == beat;
         if self.blocked && self.stalled_at.is_none() {
             self.stalled_at = Some(now);
         }
@@ -439,6 +441,12 @@ impl End {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Where the heartbeat is, as text: another when it looked.
+    fn beat(&self) -> Option<String> {
+        let text = self.watches.then(|| format!("{:?}", self.conn))?;
+        text.split(" beat: ").nth(1)?.split(", silence").next().map(String::from)
     }
 
     /// All that its future, and what is asked of it later, depends on.

@@ -32,6 +32,9 @@ impl Hasher for Mix {
     }
 }
 
+/// Of the first so many ways all are driven, of the next half, and so on.
+const DRIVEN: u64 = 300;
+
 /// No way is a quarter as long.
 const LONG: usize = 1000;
 
@@ -58,8 +61,6 @@ pub(crate) struct Explorer {
     /// What the last of those led to, as text.
     pub(crate) example: String,
     pub(crate) deepest: usize,
-    /// One way in this many is driven.
-    drive: u64,
     /// When to stop, and whether it did: not all was seen then.
     until: Option<Instant>,
     pub(crate) stopped: bool,
@@ -77,7 +78,7 @@ struct On {
 
 impl Explorer {
     /// Every state of a scenario, or the first in which something does not hold.
-    pub(crate) fn run(pair: Pair, drive: u64, most: Duration) -> (Self, Result<(), Found>) {
+    pub(crate) fn run(pair: Pair, most: Duration) -> (Self, Result<(), Found>) {
         let mut this = Self {
             pair,
             rests: HashMap::new(),
@@ -91,7 +92,6 @@ impl Explorer {
             driven: 0,
             example: String::new(),
             deepest: 0,
-            drive,
             until: Instant::now().checked_add(most),
             stopped: false,
         };
@@ -182,7 +182,7 @@ impl Explorer {
 
     fn way_ends(&mut self, last: Option<Action>) -> Result<(), String> {
         self.ways += 1;
-        if !self.ways.is_multiple_of(self.drive) {
+        if !self.ways.is_multiple_of(1 + self.ways / DRIVEN) {
             return Ok(());
         }
         self.driven += 1;

@@ -138,5 +138,10 @@ pub(crate) fn full() -> Vec<Scenario> {
         "lazy" => Scenario { pace: Pace::Lazy, ..it },
         _ => it,
     });
-    four.chain(paced).collect()
+    let mut all: Vec<_> = four.chain(paced).collect();
+    // What is found soon is found first.
+    all.sort_by_key(|it| {
+        [it.cuts, it.faults, it.blocks, it.delays].iter().filter(|n| **n > 0).count()
+    });
+    all
 }
