@@ -114,7 +114,7 @@ pub(crate) fn full() -> Vec<Scenario> {
             Scenario { faults, blocks, delays, cuts, ..plain }
         })
     });
-    const ALL: Scenario = Scenario { faults: 1, blocks: 1, delays: 1, ..PLAIN };
+    const ALL: Scenario = Scenario { cuts: 1, faults: 1, blocks: 1, delays: 1, ..PLAIN };
     let two = [
         Scenario { name: "two", client: &[Message, Close], server: &[Ping, Close], ..ALL },
         Scenario { name: "two", client: &[First, Abort], server: &[Ping, Fail], ..ALL },
