@@ -117,10 +117,10 @@ fn no_write_has_more_than_there_is_room_for_and_nothing_is_written_twice() {
             let mut ws = server(io, &Config::default());
             if split {
                 let (_reader, mut writer) = ws.into_split().unwrap();
-                writer.send(&large()).unwrap();
+                writer.send(large()).unwrap();
                 writer.send("behind it").unwrap();
             } else {
-                ws.send(&large()).unwrap();
+                ws.send(large()).unwrap();
                 ws.send("behind it").unwrap();
             }
             taking.join().unwrap();
