@@ -1,0 +1,171 @@
+"""Tries mutants with the tests that reach them."""
+import json, os, re, resource, signal, subprocess, tempfile
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+# Of random tests fewer cases, and none to be the smallest that fails.
+QUICK = {
+    "PROPTEST_CASES": "32",
+    "PROPTEST_MAX_SHRINK_ITERS": "0",
+    "PROPTEST_DISABLE_FAILURE_PERSISTENCE": "true",
+    "RUST_BACKTRACE": "0",
+    "RUSTC_BOOTSTRAP": "1",  # for the time that each test takes
+}
+# What takes long and is about time or memory, for which small mutants are no test.
+SLOW = ["a_large_message_in_chunks", "a_million_control_frames", "a_head_that_trickles_in", "the_limit_is_on_what_it_becomes"]
+MEMORY = 8_000_000 << 10  # a mutant may allocate without end
+# A test that takes longer than that, in seconds, and five times its own time, hangs: that counts as noticed.
+PATIENCE = 20
+
+
+class Outcomes:
+    """What became of each mutant, by its name. Kept in a file."""
+
+    def __init__(self, path):
+        self.path, self.of = path, {}
+        if os.path.exists(path):
+            with open(path) as file:
+                for line in file:
+                    it = json.loads(line)
+                    self.of[it["name"]] = it["outcome"]
+
+    def has(self, mutant):
+        return mutant["name"] in self.of
+
+    def add(self, mutant, outcome, by=""):
+        self.of[mutant["name"]] = outcome
+        with open(self.path, "a") as file:
+            file.write(json.dumps({"name": mutant["name"], "outcome": outcome, "by": by}) + "\n")
+        if outcome in ("survived", "unreached", "timeout"):
+            print(f"{outcome:9} {mutant['name']}", flush=True)
+
+    def told(self, mutants):
+        """The sum. How many no test noticed."""
+        sums = Counter(self.of.get(mutant["name"], "unviable") for mutant in mutants)
+        print(", ".join(f"{count} {outcome}" for outcome, count in sums.most_common()))
+        return sums["survived"] + sums["unreached"]
+
+
+def built(tree, packages, target):
+    """The programs with tests, by name: where they are, and where they run. None if it does not compile."""
+    programs = {}
+    for package, wanted in packages.items():
+        command = ["cargo", "test", "--no-run", "--all-features", "--message-format=json", "-p", package]
+        command += ["--target-dir", os.path.join(target, "build")]
+        for name in wanted.split():
+            command += ["--lib"] if name == "lib" else ["--test", name]
+        env = dict(os.environ, RUSTFLAGS="--cap-lints allow", CARGO_PROFILE_DEV_DEBUG="0")
+        told = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True)
+        if told.returncode:
+            return None
+        for line in told.stdout.splitlines():
+            it = json.loads(line)
+            if it.get("executable") and it["profile"]["test"]:
+                kind, name = it["target"]["kind"][0], it["target"]["name"]
+                cwd = os.path.join(tree, package if package != "tickwire" else "")
+                programs["lib" if kind == "lib" else name] = (it["executable"], cwd)
+    return programs
+
+
+def run(program, arguments, env, patience):
+    """Which tests passed and failed, with their seconds; `None` where it did not end in time."""
+
+    def limited():
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+    path, cwd = program
+    command = [path, *arguments, "-Zunstable-options", "--report-time"]
+    env = dict(os.environ, **QUICK, **env)
+    child = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=limited)
+    try:
+        out, _ = child.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        return None, {}
+    tests = {}
+    for name, passed, seconds in re.findall(r"^test (\S+)(?: - should panic)? \.\.\. .*?\b(ok|FAILED) <([\d.]+)s>", out.decode(errors="replace"), re.M):
+        tests[name] = (passed == "ok", float(seconds))
+    return child.returncode, tests
+
+
+def reached(programs):
+    """For each mutant the tests that come by it: (seconds, program, test), the quickest first."""
+    by = defaultdict(list)
+    for name, program in programs.items():
+        skip = [it for test in SLOW for it in ("--skip", test)]
+        with tempfile.TemporaryDirectory() as scratch:
+            path = os.path.join(scratch, "reached")
+            _, tests = run(program, skip, {"MUTANT_REACHED": path}, 1800)
+            seen = defaultdict(set)
+            if os.path.exists(path):
+                with open(path) as file:
+                    for line in file:
+                        number, test = line.rstrip("\n").split("\t")
+                        seen[int(number)].add(test)
+        good = {test: seconds for test, (passed, seconds) in tests.items() if passed}
+        print(f"{name}: {len(good)} tests, {len(tests) - len(good)} fail", flush=True)
+        for number, named in seen.items():
+            # Threads that are no test's belong to any.
+            those = named & good.keys() if named <= good.keys() else good
+            by[number] += [(good[test], name, test) for test in those]
+    return {number: sorted(those) for number, those in by.items()}
+
+
+def switched(tree, mutants, packages, target, outcomes):
+    mutants = [mutant for mutant in mutants if not outcomes.has(mutant)]
+    if not mutants:
+        return
+    programs = built(tree, packages, target)
+    if programs is None:
+        raise SystemExit("the tests do not compile with the switches")
+    by = reached(programs)
+
+    def attempt(mutant):
+        tests = by.get(mutant["switch"], [])
+        # A few at first, since one of them is enough as a rule.
+        for some in (tests[:12], tests[12:72], tests[72:]):
+            for name in dict.fromkeys(program for _, program, _ in some):
+                those = [(seconds, test) for seconds, program, test in some if program == name]
+                patience = PATIENCE + 5 * sum(seconds for seconds, _ in those)
+                arguments = ["--exact", "--test-threads=1", *(test for _, test in those)]
+                code, told = run(programs[name], arguments, {"MUTANT": str(mutant["switch"])}, patience)
+                if code != 0:
+                    failed = [test for test, (passed, _) in told.items() if not passed]
+                    return outcomes.add(mutant, "timeout" if code is None else "caught", f"{name}: {' '.join(failed[:3])}")
+        outcomes.add(mutant, "survived" if tests else "unreached")
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(attempt, mutants))
+
+
+def alone(tree, mutants, packages, target, outcomes):
+    for mutant in mutants:
+        if outcomes.has(mutant):
+            continue
+        path = os.path.join(tree, mutant["file"])
+        with open(path) as file:
+            text = file.read()
+        lines = text.splitlines(keepends=True)
+        start, end = (sum(map(len, lines[: at["line"] - 1])) + at["column"] - 1 for at in (mutant["span"]["start"], mutant["span"]["end"]))
+        with open(path, "w") as file:
+            file.write(text[:start] + mutant["replacement"] + text[end:])
+        try:
+            mine = {mutant["package"]: packages[mutant["package"]]}
+            programs = built(tree, mine, target)
+            if programs is None:
+                outcomes.add(mutant, "unviable")
+                continue
+            for name, program in programs.items():
+                skip = [it for test in SLOW for it in ("--skip", test)]
+                code, tests = run(program, skip, {}, 600)
+                if code != 0:
+                    failed = [test for test, (passed, _) in tests.items() if not passed]
+                    outcomes.add(mutant, "timeout" if code is None else "caught", f"{name}: {' '.join(failed[:3])}")
+                    break
+            else:
+                outcomes.add(mutant, "survived")
+        finally:
+            with open(path, "w") as file:
+                file.write(text)
