@@ -73,6 +73,8 @@ def run(program, arguments, env, patience):
     def limited():
         os.setsid()
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        # It ends when nobody waits for it any more, too.
+        resource.setrlimit(resource.RLIMIT_CPU, (int(2 * patience) + 1,) * 2)
 
     path, cwd = program
     command = [path, *arguments, "-Zunstable-options", "--report-time"]
