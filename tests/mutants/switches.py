@@ -11,6 +11,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 UNVIABLE = {"E0004", "E0271", "E0277", "E0308", "E0368", "E0369", "E0412", "E0425", "E0433", "E0599", "E0600", "E0614"}
 
 
+def folder(package):
+    """Where a package is in the tree: the crate itself at its root."""
+    return "" if package == "tickwire" else package
+
+
 class Source:
     """A file, its mutants, and how it is written with some of them."""
 
@@ -160,7 +165,7 @@ def embed(tree, mutants, packages, target):
         else:
             alone.append(mutant)
     for package in packages:
-        root = os.path.join(tree, package if package != "tickwire" else "", "src")
+        root = os.path.join(tree, folder(package), "src")
         shutil.copy(os.path.join(HERE, "mutant.rs"), root)
         with open(os.path.join(root, "lib.rs"), "a") as file:
             file.write("\nmod mutant;\n")
@@ -180,7 +185,7 @@ def embed(tree, mutants, packages, target):
                 if loosen(error, sources):
                     loosened = True
                     continue
-                name = re.split(r"::", re.search(r"`([^`]*)`", error["message"])[1])[-1]
+                name = re.search(r"`([^`]*)`", error["message"])[1].split("::")[-1]
                 firm = [mutant for source in sources.values() for mutant in source.fasten(name)]
                 if firm:
                     blamed |= {mutant["switch"]: (mutant, code) for mutant in firm}
@@ -243,6 +248,6 @@ def blame(error, marks):
 def restore(tree, root, mutants, packages):
     """The sources without switches, for those that are built alone."""
     paths = {mutant["file"] for mutant in mutants}
-    paths |= {os.path.join(package if package != "tickwire" else "", "src/lib.rs") for package in packages}
+    paths |= {os.path.join(folder(package), "src/lib.rs") for package in packages}
     for path in paths:
         shutil.copy(os.path.join(root, path), os.path.join(tree, path))

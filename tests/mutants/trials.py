@@ -3,6 +3,8 @@ import json, os, re, resource, signal, subprocess, tempfile
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
+from switches import folder
+
 # Of random tests fewer cases, and none to be the smallest that fails.
 QUICK = {
     "PROPTEST_CASES": "32",
@@ -13,6 +15,7 @@ QUICK = {
 }
 # What takes long and is about time or memory, for which small mutants are no test.
 SLOW = ["a_large_message_in_chunks", "a_million_control_frames", "a_head_that_trickles_in", "the_limit_is_on_what_it_becomes"]
+ALL_BUT_SLOW = [argument for test in SLOW for argument in ("--skip", test)]
 MEMORY = 8_000_000 << 10  # a mutant may allocate without end
 # A test that takes longer than that, in seconds, and five times its own time, hangs: that counts as noticed.
 PATIENCE = 20
@@ -39,6 +42,10 @@ class Outcomes:
         if outcome in ("survived", "unreached", "timeout"):
             print(f"{outcome:9} {mutant['name']}", flush=True)
 
+    def noticed(self, mutant, program, code, tests):
+        failed = [test for test, (passed, _) in tests.items() if not passed]
+        self.add(mutant, "timeout" if code is None else "caught", f"{program}: {' '.join(failed[:3])}")
+
     def told(self, mutants):
         """The sum. How many no test noticed."""
         sums = Counter(self.of.get(mutant["name"], "unviable") for mutant in mutants)
@@ -62,7 +69,7 @@ def built(tree, packages, target):
             it = json.loads(line)
             if it.get("executable") and it["profile"]["test"]:
                 kind, name = it["target"]["kind"][0], it["target"]["name"]
-                cwd = os.path.join(tree, package if package != "tickwire" else "")
+                cwd = os.path.join(tree, folder(package))
                 programs["lib" if kind == "lib" else name] = (it["executable"], cwd)
     return programs
 
@@ -96,10 +103,9 @@ def reached(programs):
     """For each mutant the tests that come by it: (seconds, program, test), the quickest first."""
     by = defaultdict(list)
     for name, program in programs.items():
-        skip = [it for test in SLOW for it in ("--skip", test)]
         with tempfile.TemporaryDirectory() as scratch:
             path = os.path.join(scratch, "reached")
-            _, tests = run(program, skip, {"MUTANT_REACHED": path}, 1800)
+            _, tests = run(program, ALL_BUT_SLOW, {"MUTANT_REACHED": path}, 1800)
             seen = defaultdict(set)
             if os.path.exists(path):
                 with open(path) as file:
@@ -134,8 +140,7 @@ def switched(tree, mutants, packages, target, outcomes):
                 arguments = ["--exact", "--test-threads=1", *(test for _, test in those)]
                 code, told = run(programs[name], arguments, {"MUTANT": str(mutant["switch"])}, patience)
                 if code != 0:
-                    failed = [test for test, (passed, _) in told.items() if not passed]
-                    return outcomes.add(mutant, "timeout" if code is None else "caught", f"{name}: {' '.join(failed[:3])}")
+                    return outcomes.noticed(mutant, name, code, told)
         outcomes.add(mutant, "survived" if tests else "unreached")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -160,11 +165,9 @@ def alone(tree, mutants, packages, target, outcomes):
                 outcomes.add(mutant, "unviable")
                 continue
             for name, program in programs.items():
-                skip = [it for test in SLOW for it in ("--skip", test)]
-                code, tests = run(program, skip, {}, 600)
+                code, tests = run(program, ALL_BUT_SLOW, {}, 600)
                 if code != 0:
-                    failed = [test for test, (passed, _) in tests.items() if not passed]
-                    outcomes.add(mutant, "timeout" if code is None else "caught", f"{name}: {' '.join(failed[:3])}")
+                    outcomes.noticed(mutant, name, code, tests)
                     break
             else:
                 outcomes.add(mutant, "survived")
