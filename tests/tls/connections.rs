@@ -28,8 +28,8 @@ use tickwire::{
     tls::{
         BadCertificate,
         rustls::{
-            ClientConfig, ProtocolVersion, ServerConfig, ServerConnection, StreamOwned,
-            pki_types::ServerName, version::TLS12,
+            self, AlertDescription as Alert, CertificateError, ClientConfig, ProtocolVersion,
+            ServerConfig, ServerConnection, StreamOwned, pki_types::ServerName, version::TLS12,
         },
     },
     tokio as on_tokio,
@@ -933,6 +933,50 @@ fn a_client_s_certificate_used_by_a_server_is_refused() {
 }
 
 #[test]
+fn a_certificate_that_is_bad_in_another_way_is_told_from_one_that_is_not_trusted() {
+    for (error, what) in [
+        (CertificateError::Revoked, BadCertificate::Revoked),
+        (CertificateError::BadSignature, BadCertificate::Other),
+    ] {
+        assert_bad(vec![Error::Tls(rustls::Error::from(error).into())], what, "certificate ");
+    }
+}
+
+#[test]
+fn a_peer_s_alert_says_whether_another_attempt_may_succeed() {
+    let again = |error: rustls::Error| Error::Tls(error.into()).is_retryable();
+    for alert in [
+        Alert::BadRecordMac,
+        Alert::DecryptError,
+        Alert::DecryptionFailed,
+        Alert::InternalError,
+        Alert::UserCanceled,
+    ] {
+        assert!(again(rustls::Error::AlertReceived(alert)), "{alert:?}");
+    }
+    for alert in [Alert::HandshakeFailure, Alert::UnknownCA, Alert::ProtocolVersion] {
+        assert!(!again(rustls::Error::AlertReceived(alert)), "{alert:?}");
+    }
+    assert!(again(rustls::Error::DecryptError));
+    assert!(!again(rustls::Error::EncryptError));
+}
+
+#[test]
+fn who_gives_no_configuration_trusts_the_system_s_authorities() {
+    let server = self_signed(&["localhost"], |_| {}).server();
+    let config = Config::default();
+    let on_blocking = |url: &str| blocking::connect(url, &config).map(drop).unwrap_err();
+    let on_tokio =
+        |url: &str| runtime().block_on(on_tokio::connect(url, &config)).map(drop).unwrap_err();
+    for adapter in ADAPTERS {
+        let url = localhost_url(&echo_server(adapter, server.clone()));
+        for error in [on_blocking(&url), on_tokio(&url)] {
+            assert!(matches!(error, Error::Tls(_)), "{error:?}"); // or there are none
+        }
+    }
+}
+
+#[test]
 fn what_a_certificate_says_is_escaped_and_cut_in_an_error() {
     let authority = Authority::new();
     let many: Vec<String> = (0..50).map(|i| format!("host-{i}.example.com")).collect();
@@ -1383,4 +1427,60 @@ fn an_error_of_the_stream_below_stays_what_it_is() {
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
     let broken: Error = io::Error::from(ErrorKind::BrokenPipe).into();
     assert!(matches!(broken, Error::Io(_)));
+}
+
+/// The stream of a connection that was dialed, and the server's end of it.
+fn dialed() -> (blocking::MaybeTls, blocking::TlsStream<TcpStream>) {
+    let authority = Authority::new();
+    let (listener, url) = listening();
+    let tls = authority.server();
+    let server = thread::spawn(move || {
+        let stream = blocking::TlsStream::server(listener.accept().unwrap().0, tls).unwrap();
+        blocking::accept(stream, &Config::default()).unwrap().into_parts().0
+    });
+    let request = Request::new(&url).unwrap();
+    let ws = Dial::new(&request).tls(authority.client()).blocking_connect(&Config::default());
+    (ws.unwrap().into_parts().0, server.join().unwrap())
+}
+
+#[test]
+fn a_dialed_stream_writes_slices_together() {
+    bounded(|| {
+        let (mut near, mut far) = dialed();
+        assert!(near.writes_vectored() && near.tcp().writes_vectored());
+        let slices =
+            [io::IoSlice::new(b"one "), io::IoSlice::new(b"after "), io::IoSlice::new(b"another")];
+        assert_eq!(near.write_vectored(&slices).unwrap(), 17);
+        drop(near);
+        let mut all = vec![];
+        let _ = far.read_to_end(&mut all); // it ends without a close_notify
+        assert_eq!(all, b"one after another");
+    });
+}
+
+#[test]
+fn a_dialed_stream_that_does_not_block_is_flushed_to_its_end() {
+    bounded(|| {
+        let (mut near, mut far) = dialed();
+        near.set_nonblocking(true).unwrap();
+        let mut taken = 0;
+        let error = loop {
+            match near.write(&[7; 16 << 10]) {
+                Ok(n) => taken += n,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        let reader = thread::spawn(move || {
+            let mut all = vec![];
+            let _ = far.read_to_end(&mut all);
+            all.len()
+        });
+        while let Err(error) = near.flush() {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            thread::sleep(ms(1));
+        }
+        drop(near);
+        assert_eq!(reader.join().unwrap(), taken);
+    });
 }

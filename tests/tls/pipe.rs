@@ -22,6 +22,8 @@ pub(crate) struct Ends {
     pub(crate) takes: Option<usize>,
     turn: bool,
     pub(crate) ended: bool,
+    /// Writes fail.
+    pub(crate) broken: bool,
 }
 
 impl Pipe {
@@ -58,6 +60,9 @@ impl AsyncWrite for Pipe {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut ends = self.0.borrow_mut();
+        if ends.broken {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         let n = buf.len().min(ends.takes.unwrap_or(usize::MAX));
         ends.turn = !ends.turn;
         if ends.takes.is_some() && ends.turn {

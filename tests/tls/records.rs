@@ -472,13 +472,16 @@ fn t10_a_key_update_is_the_last_in_its_record_and_asks_by_0_or_1() {
     let mixed = rustls::PeerMisbehaved::KeyEpochWithPendingFragment;
     assert_eq!(error, rustls::Error::PeerMisbehaved(mixed));
     assert_eq!(alert, u8::from(AlertDescription::UnexpectedMessage));
-    for (request, expected) in [
-        (&[24, 0, 0, 1, 2][..], AlertDescription::IllegalParameter),
-        (&[24, 0, 0, 1, 255], AlertDescription::IllegalParameter),
-        (&[24, 0, 0, 0], AlertDescription::DecodeError),
-        (&[24, 0, 0, 2, 0, 0], AlertDescription::DecodeError),
+    let other = AlertDescription::IllegalParameter;
+    let malformed = AlertDescription::DecodeError;
+    for (request, says, expected) in [
+        (&[24, 0, 0, 1, 2][..], "InvalidKeyUpdate", other),
+        (&[24, 0, 0, 1, 255], "InvalidKeyUpdate", other),
+        (&[24, 0, 0, 0], "MissingData", malformed),
+        (&[24, 0, 0, 2, 0, 0], "TrailingData", malformed),
     ] {
-        let (_, alert) = refused(Role::Server, |peer| peer.record(22, request));
+        let (error, alert) = refused(Role::Server, |peer| peer.record(22, request));
+        assert!(format!("{error:?}").contains(says), "{request:?}: {error:?}");
         assert_eq!(alert, u8::from(expected), "{request:?}");
     }
 }
@@ -743,6 +746,14 @@ fn t23_a_record_is_sealed_once_through_cut_writes_and_dropped_futures() {
         let got: Vec<u8> = records.into_iter().flat_map(|(_, data)| data).collect();
         assert!(got == sent, "by {takes}");
     }
+}
+
+#[test]
+fn t23_a_write_that_fails_is_not_taken_for_one_that_waits() {
+    let (mut ours, _) = Puppet::new(Role::Client);
+    ours.pipe.0.borrow_mut().broken = true;
+    let wrote = Pin::new(&mut ours.io).poll_write(&mut Context::from_waker(Waker::noop()), b"data");
+    assert!(matches!(wrote, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe));
 }
 
 #[test]

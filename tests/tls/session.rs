@@ -253,6 +253,14 @@ fn configs() -> (ClientConfig, ServerConfig) {
     (authority.client().as_ref().clone(), authority.server().as_ref().clone())
 }
 
+fn by_tls_1_2() -> (ClientConfig, ServerConfig) {
+    let authority = Authority::new();
+    let builder = ClientConfig::builder_with_protocol_versions(&[&TLS12]);
+    let mut client = builder.with_root_certificates(authority.roots()).with_no_client_auth();
+    client.enable_secret_extraction = IN_PLACE;
+    (client, authority.server().as_ref().clone())
+}
+
 fn sessions((client, server): (ClientConfig, ServerConfig)) -> (Session, Session) {
     let target = "wss://localhost/".parse().unwrap();
     let client = Session::client(Arc::new(client), &target).unwrap();
@@ -358,11 +366,8 @@ fn it_does_whichever_end_opens_in_place_and_by_tls_1_2() {
         pair.converse(&[1, 5000, 300_000]);
         assert_eq!((pair.client.tls[0].in_place(), pair.server.tls[0].in_place()), (near, far));
 
-        let authority = Authority::new();
-        let builder = ClientConfig::builder_with_protocol_versions(&[&TLS12]);
-        let mut client = builder.with_root_certificates(authority.roots()).with_no_client_auth();
+        let (mut client, mut server) = by_tls_1_2();
         client.enable_secret_extraction = near;
-        let mut server = authority.server().as_ref().clone();
         server.enable_secret_extraction = far;
         let (client, server) = sessions((client, server));
         let mut pair = Pair::new(vec![client], vec![server], 1000);
@@ -441,6 +446,23 @@ fn nothing_is_taken_before_the_handshake_is_over_and_no_more_than_may_wait_after
         back.extend(more);
     }
     assert!(back == plain);
+}
+
+#[test]
+fn of_several_slices_no_more_is_taken_than_may_wait() {
+    let plain = bytes(160_000);
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| &plain[i * 40_000..][..40_000]);
+    for configs in [configs(), by_tls_1_2()] {
+        let (mut client, mut server) = sessions(configs);
+        settle(&mut client, &mut server);
+        let (mut from, mut back) = (Buf::chain(Buf::chain(a, b), Buf::chain(c, d)), vec![]);
+        while from.has_remaining() {
+            assert!((1..=64 << 10).contains(&client.write(&mut from).unwrap()));
+            carry(&mut client, &mut server);
+            back.extend(hear(&mut server, 5000).0);
+        }
+        assert!(back == plain);
+    }
 }
 
 #[test]
@@ -671,8 +693,10 @@ fn a_close_notify_ends_one_side_and_what_is_behind_it_is_ignored() {
 
 #[test]
 fn a_server_learns_the_name_asked_for() {
-    let (mut client, mut server) = sessions(configs());
-    settle(&mut client, &mut server);
-    assert_eq!((server.server_name(), client.server_name()), (Some("localhost"), None));
-    assert!(client.peer_certificates().is_some_and(|all| all.len() == 1));
+    for configs in [configs(), by_tls_1_2()] {
+        let (mut client, mut server) = sessions(configs);
+        settle(&mut client, &mut server);
+        assert_eq!((server.server_name(), client.server_name()), (Some("localhost"), None));
+        assert!(client.peer_certificates().is_some_and(|all| all.len() == 1));
+    }
 }
