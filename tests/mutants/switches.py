@@ -99,12 +99,11 @@ class Source:
 
     def written(self):
         """The text with all that are in, and where each of them is in it."""
-        rank = {"return": 0, "arm": 0, "guard": 1, "value": 2}
-        todo = sorted(self.edits.items(), key=lambda it: (it[0][0], rank[it[0][2]] if it[0][1] == it[0][0] else 1, -it[0][1], rank[it[0][2]]))
-        todo = [(at, [(m, new) for m, new in edits if m.get("switch")]) for at, edits in todo]
-        todo = [(at, edits) for at, edits in todo if edits]
-        todo += [((at, at + len("const "), "const"), []) for _, _, _, at in self.loose]
-        todo.sort(key=lambda it: it[0][0])  # keeps the order of those that begin at the same place
+        rank = {"return": 0, "arm": 0, "const": 0, "guard": 1, "value": 2}
+        todo = [(at, [it for it in edits if it[0].get("switch")]) for at, edits in self.edits.items()]
+        todo = [it for it in todo if it[1]] + [((at, at + len("const "), "const"), []) for *_, at in self.loose]
+        # What is put at a place comes before what begins there, and the outer before the inner.
+        todo.sort(key=lambda it: (it[0][0], it[0][1] > it[0][0], -it[0][1], rank[it[0][2]]))
         out, marks, pos = bytearray(), [], 0
         self.copied = []
 

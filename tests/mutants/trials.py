@@ -1,5 +1,5 @@
 """Tries mutants with the tests that reach them."""
-import json, os, re, resource, signal, subprocess, tempfile
+import json, os, re, resource, select, signal, subprocess, tempfile
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,7 +18,9 @@ SLOW = ["a_large_message_in_chunks", "a_million_control_frames", "a_head_that_tr
 ALL_BUT_SLOW = [argument for test in SLOW for argument in ("--skip", test)]
 MEMORY = 8_000_000 << 10  # a mutant may allocate without end
 # A test that takes longer than that, in seconds, and five times its own time, hangs: that counts as noticed.
-PATIENCE = 20
+PATIENCE = 10
+# A program that nobody waits for any more ends after so many seconds of processor time.
+PROCESSOR = 1800
 
 
 class Outcomes:
@@ -61,7 +63,7 @@ def built(tree, packages, target):
         command += ["--target-dir", os.path.join(target, "build")]
         for name in wanted.split():
             command += ["--lib"] if name == "lib" else ["--test", name]
-        env = dict(os.environ, RUSTFLAGS="--cap-lints allow", CARGO_PROFILE_DEV_DEBUG="0")
+        env = dict(os.environ, RUSTFLAGS="--cap-lints allow", CARGO_PROFILE_DEV_DEBUG="0", CARGO_PROFILE_DEV_OPT_LEVEL="1")
         told = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True)
         if told.returncode:
             return None
@@ -75,23 +77,25 @@ def built(tree, packages, target):
 
 
 def run(program, arguments, env, patience):
-    """Which tests passed and failed, with their seconds; `None` where it did not end in time."""
+    """Which tests passed and failed, with their seconds; `None` where none ended for as long as that."""
 
     def limited():
         os.setsid()
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        # It ends when nobody waits for it any more, too.
-        resource.setrlimit(resource.RLIMIT_CPU, (int(2 * patience) + 1,) * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR, PROCESSOR))
 
     path, cwd = program
     command = [path, *arguments, "-Zunstable-options", "--report-time"]
     env = dict(os.environ, **QUICK, **env)
     child = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=limited)
-    try:
-        out, _ = child.communicate(timeout=patience)
-    except subprocess.TimeoutExpired:
+    out, hangs = b"", False
+    while not hangs and (more := os.read(child.stdout.fileno(), 1 << 16)):
+        out += more
+        hangs = not select.select([child.stdout], [], [], patience)[0]
+    if hangs:
         os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
+    child.communicate()
+    if hangs:
         return None, {}
     tests = {}
     for name, passed, seconds in re.findall(r"^test (\S+)(?: - should panic)? \.\.\. .*?\b(ok|FAILED) <([\d.]+)s>", out.decode(errors="replace"), re.M):
@@ -100,12 +104,12 @@ def run(program, arguments, env, patience):
 
 
 def reached(programs):
-    """For each mutant the tests that come by it: (seconds, program, test), the quickest first."""
-    by = defaultdict(list)
+    """For each mutant the tests that come by it: (seconds, program, test), the quick and specific first."""
+    by, wide = defaultdict(list), Counter()
     for name, program in programs.items():
         with tempfile.TemporaryDirectory() as scratch:
             path = os.path.join(scratch, "reached")
-            _, tests = run(program, ALL_BUT_SLOW, {"MUTANT_REACHED": path}, 1800)
+            _, tests = run(program, ALL_BUT_SLOW, {"MUTANT_REACHED": path}, 600)
             seen = defaultdict(set)
             if os.path.exists(path):
                 with open(path) as file:
@@ -118,7 +122,8 @@ def reached(programs):
             # Threads that are no test's belong to any.
             those = named & good.keys() if named <= good.keys() else good
             by[number] += [(good[test], name, test) for test in those]
-    return {number: sorted(those) for number, those in by.items()}
+            wide.update((name, test) for test in those)
+    return {number: sorted(those, key=lambda it: wide[it[1:]] * (it[0] + 0.01)) for number, those in by.items()}
 
 
 def switched(tree, mutants, packages, target, outcomes):
@@ -136,8 +141,8 @@ def switched(tree, mutants, packages, target, outcomes):
         for some in (tests[:12], tests[12:72], tests[72:]):
             for name in dict.fromkeys(program for _, program, _ in some):
                 those = [(seconds, test) for seconds, program, test in some if program == name]
-                patience = PATIENCE + 5 * sum(seconds for seconds, _ in those)
-                arguments = ["--exact", "--test-threads=1", *(test for _, test in those)]
+                patience = PATIENCE + 5 * max(seconds for seconds, _ in those)
+                arguments = ["--exact", "--test-threads=1", "--fail-fast", *(test for _, test in those)]
                 code, told = run(programs[name], arguments, {"MUTANT": str(mutant["switch"])}, patience)
                 if code != 0:
                     return outcomes.noticed(mutant, name, code, told)
