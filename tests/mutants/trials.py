@@ -119,11 +119,15 @@ def reached(programs):
         good = {test: seconds for test, (passed, seconds) in tests.items() if passed}
         print(f"{name}: {len(good)} tests, {len(tests) - len(good)} fail", flush=True)
         for number, named in seen.items():
+            wide.update((name, test) for test in named & good.keys())
             # Threads that are no test's belong to any.
-            those = named & good.keys() if named <= good.keys() else good
-            by[number] += [(good[test], name, test) for test in those]
-            wide.update((name, test) for test in those)
-    return {number: sorted(those, key=lambda it: wide[it[1:]] * (it[0] + 0.01)) for number, those in by.items()}
+            those = named & good.keys() if named <= tests.keys() else good
+            by[number] += [(test not in named, good[test], name, test) for test in those]
+
+    def order(it):
+        return it[0], wide[it[2:]] * (it[1] + 0.01)
+
+    return {number: [it[1:] for it in sorted(those, key=order)] for number, those in by.items()}
 
 
 def switched(tree, mutants, packages, target, outcomes):
@@ -148,7 +152,8 @@ def switched(tree, mutants, packages, target, outcomes):
                     return outcomes.noticed(mutant, name, code, told)
         outcomes.add(mutant, "survived" if tests else "unreached")
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # Tests wait as much as they work.
+    with ThreadPoolExecutor(2 * os.cpu_count()) as pool:
         list(pool.map(attempt, mutants))
 
 
@@ -164,18 +169,19 @@ def alone(tree, mutants, packages, target, outcomes):
         with open(path, "w") as file:
             file.write(text[:start] + mutant["replacement"] + text[end:])
         try:
-            mine = {mutant["package"]: packages[mutant["package"]]}
-            programs = built(tree, mine, target)
-            if programs is None:
-                outcomes.add(mutant, "unviable")
-                continue
-            for name, program in programs.items():
-                code, tests = run(program, ALL_BUT_SLOW, {}, 600)
-                if code != 0:
-                    outcomes.noticed(mutant, name, code, tests)
-                    break
-            else:
-                outcomes.add(mutant, "survived")
+            attempt_alone(tree, mutant, packages[mutant["package"]].split(), target, outcomes)
         finally:
             with open(path, "w") as file:
                 file.write(text)
+
+
+def attempt_alone(tree, mutant, names, target, outcomes):
+    """Builds one program at a time: the first ones notice most."""
+    for name in names:
+        programs = built(tree, {mutant["package"]: name}, target)
+        if programs is None:
+            return outcomes.add(mutant, "unviable")
+        code, tests = run(programs[name], ALL_BUT_SLOW, {}, 600)
+        if code != 0:
+            return outcomes.noticed(mutant, name, code, tests)
+    outcomes.add(mutant, "survived")
