@@ -110,12 +110,13 @@ mod tests {
     #[test]
     fn it_agrees_with_the_standard_library_on_every_lead_and_boundary() {
         let edges = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xe0, 0xff];
+        let some = if cfg!(miri) { 3 } else { 1 };
         for a in (0..=255).step_by(if cfg!(miri) { 80 } else { 1 }) {
             agrees(&[a]);
-            for b in edges {
+            for b in edges.into_iter().step_by(some) {
                 agrees(&[a, b]);
                 agrees(&[b'x', a, b, b'y']);
-                for c in edges {
+                for c in edges.into_iter().step_by(some) {
                     agrees(&[a, b, c]);
                     for d in [0x7f, 0x80, 0xbf, 0xc0] {
                         agrees(&[a, b, c, d]);

@@ -199,7 +199,7 @@ fn a_whole_message_begun_may_be_had_in_chunks_from_then_on() {
 #[test]
 fn a_large_message_in_chunks_takes_constant_memory() {
     for role in ROLES {
-        let total = times(64 << 20, 80_000);
+        let total = times(64 << 20, 66_000);
         let config = Config::default().max_frame(total);
         let mut conn = connection(role, &config);
         let key = key_of(peer(role));

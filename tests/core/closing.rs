@@ -59,7 +59,7 @@ fn a_malformed_close_is_refused_and_its_code_not_reported() {
         bodies.push(([&1000u16.to_be_bytes(), reason].concat(), ProtocolError::BadUtf8));
     }
     for role in ROLES {
-        for (body, error) in &bodies {
+        for (body, error) in bodies.iter().step_by(every(5)) {
             let wire = to(role, CLOSE, body);
             for cuts in [0..0, 0..wire.len()] {
                 let (seen, output) = transcript(role, &Config::default(), &wire, cuts);

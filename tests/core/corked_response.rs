@@ -63,7 +63,7 @@ fn everything_goes_behind_the_response_at_every_write_offset() {
 
 #[test]
 fn a_buffer_grows_while_the_response_is_half_written() {
-    for at in (0..=response().len()).step_by(every(53)) {
+    for at in (0..=response().len()).step_by(every(101)) {
         let mut conn = accepted(&Config::default(), b"");
         let mut wire = write(&mut conn, at);
         let position = conn.sender_mut().feed(&vec![7; 20_000]).unwrap();

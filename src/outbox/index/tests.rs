@@ -2,7 +2,7 @@ use super::Index;
 use alloc::collections::{BTreeMap, btree_map::Entry};
 use proptest::prelude::*;
 
-const CALLS: usize = if cfg!(miri) { 30 } else { 400 };
+const CALLS: usize = if cfg!(miri) { 15 } else { 400 };
 
 proptest! {
     /// Few keys in a small table, many of them neighbours: every shift is met.
