@@ -7,6 +7,8 @@ import tree_sitter, tree_sitter_rust
 
 PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_rust.language()))
 HERE = os.path.dirname(os.path.abspath(__file__))
+# For what has mutants in it.
+BUILD = {"RUSTFLAGS": "--cap-lints allow", "CARGO_INCREMENTAL": "0"}
 # What the compiler says of names and types that do not fit, which it would say of the mutant alone, too.
 UNVIABLE = {"E0004", "E0271", "E0277", "E0308", "E0368", "E0369", "E0412", "E0425", "E0433", "E0599", "E0600", "E0614"}
 
@@ -210,7 +212,7 @@ def checked(tree, packages, target):
     command = ["cargo", "check", "--all-features", "--message-format=json", "--target-dir", os.path.join(target, "build")]
     for package in packages:
         command += ["-p", package]
-    env = dict(os.environ, RUSTFLAGS="--cap-lints allow")
+    env = dict(os.environ, **BUILD)
     told = subprocess.run(command, cwd=tree, capture_output=True, text=True, env=env)
     found = False
     for line in told.stdout.splitlines():

@@ -3,7 +3,7 @@ import json, os, re, resource, select, signal, subprocess, tempfile
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
-from switches import folder
+from switches import BUILD, folder
 
 # Of random tests fewer cases, and none to be the smallest that fails.
 QUICK = {
@@ -17,6 +17,8 @@ QUICK = {
 SLOW = ["a_large_message_in_chunks", "a_million_control_frames", "a_head_that_trickles_in", "the_limit_is_on_what_it_becomes"]
 ALL_BUT_SLOW = [argument for test in SLOW for argument in ("--skip", test)]
 MEMORY = 8_000_000 << 10  # a mutant may allocate without end
+# Seconds. A test that takes longer is not tried.
+LONG = 2
 # A test that takes longer than that, in seconds, and five times its own time, hangs: that counts as noticed.
 PATIENCE = 10
 # A program that nobody waits for any more ends after so many seconds of processor time.
@@ -63,7 +65,7 @@ def built(tree, packages, target):
         command += ["--target-dir", os.path.join(target, "build")]
         for name in wanted.split():
             command += ["--lib"] if name == "lib" else ["--test", name]
-        env = dict(os.environ, RUSTFLAGS="--cap-lints allow", CARGO_PROFILE_DEV_DEBUG="0", CARGO_PROFILE_DEV_OPT_LEVEL="1")
+        env = dict(os.environ, **BUILD, CARGO_PROFILE_DEV_DEBUG="0", CARGO_PROFILE_DEV_OPT_LEVEL="1")
         told = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True)
         if told.returncode:
             return None
@@ -116,8 +118,8 @@ def reached(programs):
                     for line in file:
                         number, test = line.rstrip("\n").split("\t")
                         seen[int(number)].add(test)
-        good = {test: seconds for test, (passed, seconds) in tests.items() if passed}
-        print(f"{name}: {len(good)} tests, {len(tests) - len(good)} fail", flush=True)
+        good = {test: seconds for test, (passed, seconds) in tests.items() if passed and seconds < LONG}
+        print(f"{name}: {len(good)} of {len(tests)} tests", flush=True)
         for number, named in seen.items():
             wide.update((name, test) for test in named & good.keys())
             # Threads that are no test's belong to any.
