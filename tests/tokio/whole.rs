@@ -774,6 +774,18 @@ fn beating() -> Config {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_given_up_though_a_send_has_waited_before() {
+    bounded(async {
+        let (mut ws, io) = scripted(b"", &beating());
+        io.with(|s| s.room = 10);
+        assert!(once!(ws.send(&[0; 100])).is_pending()); // nobody reads meanwhile
+        io.with(|s| s.room = usize::MAX);
+        assert_eq!(recv_error(ws.recv().await.map(|_| ()).unwrap_err()), RecvError::PongTimeout);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_pinged_and_then_given_up_in_time() {
     bounded(async {
         // P204
