@@ -277,3 +277,17 @@ fn a_pong_that_is_dropped_behind_our_close_is_no_data() {
         pair.check();
     }
 }
+
+#[test]
+fn control_frames_around_data_that_is_dropped_are_not_counted_with_it() {
+    for calls in [
+        [Call::Pong, Call::Write(0), Call::Feed(9), Call::Break],
+        [Call::Feed(9), Call::Close, Call::Write(0), Call::Break],
+    ] {
+        let mut pair = Pair::new(false);
+        for call in calls {
+            pair.call(&call);
+            pair.check();
+        }
+    }
+}
