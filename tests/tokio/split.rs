@@ -472,6 +472,24 @@ async fn a_connection_that_was_blocked_in_a_write_before_it_was_split_keeps_its_
     .await;
 }
 
+#[tokio::test]
+async fn a_pong_overtakes_a_large_message_that_waits_behind_another() {
+    bounded(async {
+        let ((mut reader, mut writer), io) = scripted(b"", &config());
+        io.with(|s| s.room = 10);
+        for byte in [1, 2] {
+            assert!(once!(writer.send(&[byte; 20_000])).is_pending());
+        }
+        io.with(|s| s.input.extend(masked(PING, b"p")));
+        assert!(once!(reader.recv()).is_pending());
+        io.with(|s| s.room = usize::MAX);
+        writer.flush().await.unwrap();
+        let sent: Vec<_> = io.frames().iter().map(|f| (f.b0, f.payload[0])).collect();
+        assert_eq!(sent, [(BINARY, 1), (PONG, b'p'), (BINARY, 2)]);
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
     bounded(async {
