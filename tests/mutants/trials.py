@@ -90,10 +90,12 @@ def run(program, arguments, env, patience):
     command = [path, *arguments, "-Zunstable-options", "--report-time"]
     env = dict(os.environ, **QUICK, **env)
     child = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=limited)
-    out, hangs = b"", False
-    while not hangs and (more := os.read(child.stdout.fileno(), 1 << 16)):
+    out = b""
+    while not (hangs := not select.select([child.stdout], [], [], patience)[0]):
+        more = os.read(child.stdout.fileno(), 1 << 16)
+        if not more:
+            break
         out += more
-        hangs = not select.select([child.stdout], [], [], patience)[0]
     if hangs:
         os.killpg(child.pid, signal.SIGKILL)
     child.communicate()
