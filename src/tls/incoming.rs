@@ -7,6 +7,7 @@ use ::rustls::Error;
 use std::{
     boxed::Box,
     io::{self, Read},
+    panic::{AssertUnwindSafe, catch_unwind},
 };
 
 impl Session {
@@ -143,7 +144,7 @@ impl Session {
     fn progress(&mut self) {
         while let (Engine::Opening(opening), None) = (&mut self.engine, &self.failed) {
             let handshaking = opening.state().is_handshaking();
-            match opening.take(&mut self.out) {
+            match opened(self.closed, || opening.take(&mut self.out)) {
                 Ok(ended) => self.ended |= ended,
                 Err(error) => return self.failed = Some(error),
             }
@@ -196,7 +197,7 @@ impl Session {
                 Ok(n) => self.input.consume(n),
                 Err(error) => {
                     // It is full: what is there has to be read first.
-                    let full = conn.process_new_packets();
+                    let full = opened(self.closed, || conn.process_new_packets());
                     if full.is_ok_and(|state| state.plaintext_bytes_to_read() > 0) {
                         return;
                     }
@@ -204,10 +205,20 @@ impl Session {
                     return self.input.clear();
                 }
             }
-            if let Err(error) = conn.process_new_packets() {
+            if let Err(error) = opened(self.closed, || conn.process_new_packets()) {
                 self.failed = Some(error);
                 return self.input.clear();
             }
         }
     }
+}
+
+/// What rustls makes of ciphertext. Once we have closed, its debug builds assert that no record is bad: they would send a
+/// second alert. Here that is an error, as in its release builds, and rustls is given nothing more.
+fn opened<T>(closed: bool, open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    if !closed {
+        return open();
+    }
+    catch_unwind(AssertUnwindSafe(open))
+        .unwrap_or_else(|_| Err(Error::General("a bad record behind our close_notify".into())))
 }

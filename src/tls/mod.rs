@@ -23,6 +23,7 @@
 //! made elsewhere (`TlsStream::new`), rustls opens and seals, with an allocation and two copies more for each record.
 //! A session that waits holds some 3.5 KiB of the heap, through rustls some 8 KiB (`benches/tls.rs`), and up to 16 KiB more while
 //! it has part of a record; a thread that waits in `blocking` also holds the 32 KiB that it reads to.
+//! Debug builds of rustls 0.23 panic at a bad record behind our close_notify; that is caught ([`Session::close`]).
 //! `docs/TLS.md` in the repository has the rules of the record layer, and whose code does what.
 //!
 //! ```no_run

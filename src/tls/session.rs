@@ -114,7 +114,7 @@ pub struct Session {
     /// The peer has announced, in TLS, that it sends no more.
     pub(super) ended: bool,
     /// We have.
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 pub(super) enum Engine {
@@ -268,10 +268,8 @@ impl Session {
     /// stream is shut for writing. What the peer sends can still be read (RFC 8446 §6.1). A peer's close_notify is not
     /// answered until this is called. During the handshake a session in place says nothing.
     ///
-    /// # Panics
-    ///
-    /// Not this, but where rustls opens records: a debug build of rustls 0.23 asserts that no alert follows ours, and so
-    /// panics in [`read`](Self::read) or [`commit`](Self::commit) at a bad record behind this.
+    /// A bad record behind this is an error as ever, also where a debug build of rustls 0.23 asserts that there is none:
+    /// its panic is caught. So it is reported by the panic hook, and ends a program that has `panic = "abort"`.
     pub fn close(&mut self) {
         self.closed = true;
         match &mut self.engine {

@@ -692,6 +692,20 @@ fn a_close_notify_ends_one_side_and_what_is_behind_it_is_ignored() {
 }
 
 #[test]
+fn a_bad_record_behind_both_ways_to_close_is_an_error() {
+    for configs in [configs(), by_tls_1_2()] {
+        let (mut client, mut server) = sessions(configs);
+        settle(&mut client, &mut server);
+        for session in [&mut client, &mut server] {
+            session.close();
+            taken(session);
+            give(session, &[&[23, 3, 3, 0, 20][..], &bytes(20)].concat());
+            failure(session, b"");
+        }
+    }
+}
+
+#[test]
 fn a_server_learns_the_name_asked_for() {
     for configs in [configs(), by_tls_1_2()] {
         let (mut client, mut server) = sessions(configs);
