@@ -52,6 +52,7 @@
 //! # }
 //! ```
 mod agreed;
+mod below;
 pub(crate) mod blocking;
 mod buffer;
 mod incoming;

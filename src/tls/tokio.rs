@@ -2,7 +2,7 @@
 use crate::{
     drive::{Error, io::failed},
     proto::url::Target,
-    tls::{self, Session},
+    tls::{self, Session, below::Below},
 };
 use ::rustls::{ClientConfig, Connection, ServerConfig};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -55,8 +55,7 @@ pub struct TlsStream<S> {
     session: Box<Session>,
     /// The tasks that the stream wakes, after a write or flush, when it takes more.
     writer: Option<Waker>,
-    /// The stream took ciphertext that it has not been asked to flush.
-    dirty: bool,
+    below: Below,
     /// Sends close_notify on drop. A fn pointer, since `Drop` cannot require that `S` writes.
     part: fn(&mut Self),
 }
@@ -92,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
 
     fn of(io: S, session: Session) -> Self {
         let session = Box::new(session);
-        Self { io, session, writer: None, dirty: false, part: Self::part }
+        Self { io, session, writer: None, below: Below::default(), part: Self::part }
     }
 
     /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
@@ -164,6 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// As [`poll_drain`](Self::poll_drain), for a task that writes.
     #[inline]
     fn drain_to_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.below.check()?;
         let drained = self.poll_drain(cx);
         self.writes(drained, cx)
     }
@@ -179,12 +179,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         if self.session.has_outgoing() {
             ready!(self.poll_drain(cx))?;
         }
-        if self.dirty {
+        if self.below.dirty {
             match Pin::new(&mut self.io).poll_flush(cx) {
                 Poll::Ready(Err(error)) => return failed(error, cx),
                 flushed => ready!(flushed)?,
             }
-            self.dirty = false;
+            self.below.dirty = false;
         }
         self.session.flushed();
         Poll::Ready(Ok(()))
@@ -198,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(n) => {
                     self.session.advance(n);
-                    self.dirty = true;
+                    self.below.took();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -226,10 +226,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             ready!(self.drain_to_write(cx))?;
             taken = self.session.write_slices(from)?;
         }
-        match self.drain_to_write(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(taken)), // what is left is for the flush
+        self.below.begin();
+        if let Poll::Ready(Err(error)) = self.drain_to_write(cx) {
+            self.below.fail(error)?;
         }
+        Poll::Ready(Ok(taken)) // what is left is for the flush
     }
 
     fn part(&mut self) {
@@ -314,7 +315,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.dirty = true; // a flush is passed on even if nothing was written here
+        this.below.check()?;
+        this.below.dirty = true; // a flush is passed on even if nothing was written here
         let sent = this.poll_send(cx);
         this.writes(sent, cx)
     }
@@ -324,7 +326,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         this.session.close(); // once
         ready!(this.drain_to_write(cx))?;
         let shut = Pin::new(&mut this.io).poll_shutdown(cx);
-        this.dirty &= shut.is_pending(); // it flushes: `AsyncWrite` says so
+        this.below.dirty &= shut.is_pending(); // it flushes: `AsyncWrite` says so
         this.writes(shut, cx)
     }
 }

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseFrame, Config, Dial, Error, Outbound, OwnedMessage, Role,
+    CloseFrame, Config, Dial, Error, Outbound, OwnedMessage, Role, Sender,
     blocking::{self, Stream},
     handshake::client::Request,
     tls::rustls::{
@@ -297,6 +297,13 @@ impl<A: AsyncRead + AsyncWrite + Unpin, B: Stream> Ws<A, B> {
         }
     }
 
+    pub fn sender(&mut self) -> &Sender {
+        match self {
+            Self::Tokio(ws, _) => ws.sender(),
+            Self::Blocking(ws) => ws.sender(),
+        }
+    }
+
     /// The close code, and whether both Closes have passed.
     pub fn end(&self) -> (u16, bool) {
         match self {
@@ -426,7 +433,11 @@ pub enum Takes {
 }
 
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<Vec<u8>>>>);
+pub struct Log {
+    writes: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// What the stream still takes; then it fails.
+    left: Arc<Mutex<Option<usize>>>,
+}
 
 impl<S> Recorder<S> {
     pub fn new(io: S, takes: Takes) -> (Self, Log) {
@@ -435,12 +446,25 @@ impl<S> Recorder<S> {
     }
 
     /// The part to be written now, of one buffer.
-    fn share<'b>(&mut self, buf: &'b [u8]) -> Option<&'b [u8]> {
+    fn share<'b>(&mut self, buf: &'b [u8]) -> io::Result<Option<&'b [u8]>> {
+        match &mut *self.log.left.lock().unwrap() {
+            None => {}
+            Some(0) => {
+                let again = std::mem::replace(&mut self.turn, true);
+                let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+                return Err(kinds[usize::from(again)].into());
+            }
+            Some(left) => {
+                let n = buf.len().min(*left);
+                *left -= n;
+                return Ok(Some(&buf[..n]));
+            }
+        }
         if self.takes != Takes::Little {
-            return Some(buf);
+            return Ok(Some(buf));
         }
         self.turn = !self.turn;
-        self.turn.then(|| buf.get(..7).unwrap_or(buf))
+        Ok(self.turn.then(|| buf.get(..7).unwrap_or(buf)))
     }
 
     fn note(&self, bufs: &[IoSlice<'_>], n: usize) {
@@ -459,7 +483,12 @@ impl<S> Recorder<S> {
 
 impl Log {
     fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.0.lock().unwrap()
+        self.writes.lock().unwrap()
+    }
+
+    /// Has the stream fail behind so many bytes more: as a socket, with one error first and then another.
+    pub fn fail_after(&self, len: usize) {
+        *self.left.lock().unwrap() = Some(len);
     }
 
     /// The writes since the last look, and the lengths of the records of data in them.
@@ -499,7 +528,7 @@ impl<S: Write> Write for Recorder<S> {
         if self.takes == Takes::ToBuffer {
             return Ok(self.keep(&[IoSlice::new(buf)]));
         }
-        let Some(share) = self.share(buf) else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let Some(share) = self.share(buf)? else { return Err(io::ErrorKind::WouldBlock.into()) };
         let n = self.io.write(share)?;
         self.note(&[IoSlice::new(buf)], n);
         Ok(n)
@@ -560,7 +589,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Recorder<S> {
         if this.takes == Takes::ToBuffer {
             return Poll::Ready(Ok(this.keep(&[IoSlice::new(buf)])));
         }
-        let Some(share) = this.share(buf) else {
+        let Some(share) = this.share(buf)? else {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         };

@@ -395,6 +395,37 @@ fn a_burst_leaves_in_one_record_and_one_write() {
 }
 
 #[test]
+fn of_a_write_that_breaks_off_no_message_is_unwritten_that_has_left() {
+    let roles = ADAPTERS.into_iter().flat_map(|adapter| ROLES.map(|role| (adapter, role)));
+    for ((adapter, role), whole) in roles.flat_map(|of| [0, 3].map(|whole| (of, whole))) {
+        bounded(move || {
+            let (mut ws, log, mut raw) = near(adapter, role, Takes::All);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                raw.say(&to(role, TEXT, "agreed"));
+                raw.hear_all().0.len() / sent_len(role, 10_000)
+            });
+            assert_eq!(ws.recv().unwrap(), text("agreed"));
+            let mut fed = Vec::new();
+            for _ in 0..5 {
+                ws.feed(&[7; 10_000]);
+                fed.push(ws.sender().fed());
+            }
+            log.fail_after(whole * 12_000);
+            match ws.flush() {
+                Err(Error::Io(error)) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+                other => panic!("{other:?}"),
+            }
+            let written = fed.iter().filter(|at| ws.sender().is_written(**at)).count();
+            assert_eq!(written == 0, whole == 0, "nothing is written of which nothing has left");
+            assert_eq!(ws.sender().dropped() == 0, whole > 0);
+            drop(ws);
+            assert!(peer.join().unwrap() <= written);
+        });
+    }
+}
+
+#[test]
 fn the_client_s_request_leaves_with_the_end_of_its_handshake() {
     for adapter in ADAPTERS {
         bounded(move || {

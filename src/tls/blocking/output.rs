@@ -4,7 +4,7 @@ use crate::{
         Stream,
         io::{flush, write},
     },
-    tls::{Session, buffer::Buffer},
+    tls::{Session, below::Below, buffer::Buffer},
 };
 use std::{
     io::{self, IoSlice},
@@ -26,8 +26,7 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct Output {
     bytes: Buffer,
-    /// The stream took some that it has not been asked to flush.
-    dirty: bool,
+    below: Below,
 }
 
 /// A panic, of which there should be none, leaves nothing here half done.
@@ -113,6 +112,7 @@ struct Right<O, W> {
 
 impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
     fn write(mut self, io: &mut impl Stream, from: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        self.output.below.check()?;
         self.output.send(io)?;
         let mut session = self.session.session();
         if session.is_handshaking() {
@@ -122,29 +122,34 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
         let taken = session.write_slices(from)?;
         self.output.bytes = session.take_outgoing();
         drop(session);
-        match self.drain(io, false) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(Some(taken)), // what is left is for the flush
-        }
+        self.output.below.begin();
+        self.drain(io, false).map(|()| Some(taken))
     }
 
     fn flush(mut self, io: &mut impl Stream) -> io::Result<()> {
-        self.output.dirty = true; // a flush is passed on even if nothing was written here
+        self.output.below.check()?;
+        self.output.below.dirty = true; // a flush is passed on even if nothing was written here
         self.drain(io, true)
     }
 
     /// Writes everything, then, where `flushes` is set and the stream took any since the last flush,
-    /// flushes it, and gives the right back. `WouldBlock`: something is left.
+    /// flushes it, and gives the right back. `WouldBlock`: something is left; without `flushes` that is for the flush.
     fn drain(self, io: &mut impl Stream, flushes: bool) -> io::Result<()> {
         let Self { mut output, session: mut way } = self;
         loop {
-            output.send(io)?;
-            if flushes && output.dirty {
+            if let Err(error) = output.send(io) {
+                return match error.kind() {
+                    _ if flushes => Err(error),
+                    io::ErrorKind::WouldBlock => Ok(()),
+                    _ => output.below.fail(error),
+                };
+            }
+            if flushes && output.below.dirty {
                 output.flush(io)?;
             }
             let mut session = way.session();
             if !session.has_outgoing() {
-                if !output.dirty {
+                if !output.below.dirty {
                     session.flushed();
                 }
                 drop(output);
@@ -162,7 +167,7 @@ impl Output {
                 Poll::Ready(n) => self.bytes.consume(n?),
                 Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
             }
-            self.dirty = true;
+            self.below.took();
         }
         self.bytes.shed();
         Ok(())
@@ -173,7 +178,7 @@ impl Output {
             Poll::Ready(done) => done?,
             Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
         }
-        self.dirty = false;
+        self.below.dirty = false;
         Ok(())
     }
 }
