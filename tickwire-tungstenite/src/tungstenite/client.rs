@@ -16,7 +16,7 @@ use std::{
     net::{TcpStream, ToSocketAddrs},
 };
 
-/// Dials, does TLS for `wss`, and the opening handshake; follows up to three redirects.
+/// Dials, does TLS for `wss`, and the opening handshake; follows up to three redirects, as [`connect_with_config`] does.
 ///
 /// # Errors
 ///
@@ -29,6 +29,9 @@ pub fn connect<Req: IntoClientRequest>(
 
 /// [`connect`] with a configuration, and up to `max_redirects` redirects.
 ///
+/// Each is a request anew, with a Host and a key of its own. `Authorization`, `Cookie` and `Proxy-Authorization` go
+/// along to the same scheme, host and port only, all other headers anywhere; and from `wss` to `ws` none is followed.
+///
 /// # Errors
 ///
 /// As [`connect`].
@@ -39,17 +42,41 @@ pub fn connect_with_config<Req: IntoClientRequest>(
 ) -> Result<(WebSocket<MaybeTlsStream<TcpStream>>, Response)> {
     let mut request = request.into_client_request()?;
     for _ in 0..max_redirects {
-        match connect_once(request.clone(), config) {
-            Err(Error::Http(response)) if response.status().is_redirection() => {
-                let Some(location) = response.headers().get(header::LOCATION) else {
-                    return Err(Error::Http(response));
-                };
-                *request.uri_mut() = location.to_str()?.parse()?;
-            }
+        let response = match connect_once(request.clone(), config) {
+            Err(Error::Http(response)) if response.status().is_redirection() => response,
             other => return other,
-        }
+        };
+        let location = response.headers().get(header::LOCATION);
+        let Some(next) = location.map_or(Ok(None), |to| redirected(request, to))? else {
+            return Err(Error::Http(response));
+        };
+        request = next;
     }
     connect_once(request, config)
+}
+
+/// The request to where a redirect points, unless it is not to be followed.
+fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Request>> {
+    let (next, ()) = location.to_str()?.into_client_request()?.into_parts();
+    let (from, to) = (origin(request.uri())?, origin(&next.uri)?);
+    if from.0 && !to.0 {
+        return Ok(None);
+    }
+    let headers = request.headers_mut();
+    if from != to {
+        for secret in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
+            headers.remove(secret);
+        }
+    }
+    headers.extend(next.headers); // in place of its own
+    *request.uri_mut() = next.uri;
+    Ok(Some(request))
+}
+
+/// RFC 6454: whether it is `wss`, the host, the port.
+fn origin(uri: &Uri) -> Result<(bool, String, u16)> {
+    let mode = uri_mode(uri)?;
+    Ok((matches!(mode, Mode::Tls), host(uri)?.to_ascii_lowercase(), port(uri, mode)))
 }
 
 fn connect_once(
@@ -261,5 +288,29 @@ impl IntoClientRequest for ClientRequestBuilder {
             headers.append(header::SEC_WEBSOCKET_PROTOCOL, offered);
         }
         Ok(request)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_is_never_from_wss_to_ws() {
+        for (from, to, secret) in [
+            ("wss://a.example/", "ws://a.example/", None),
+            ("wss://a.example/", "ws://a.example:443/", None),
+            ("wss://a.example/", "wss://A.example:443/feed", Some(true)),
+            ("wss://a.example/", "wss://b.example/", Some(false)),
+            ("ws://a.example/", "wss://a.example/", Some(false)),
+            ("ws://a.example:443/", "wss://a.example:443/", Some(false)),
+        ] {
+            let mut request = from.into_client_request().unwrap();
+            request.headers_mut().insert("cookie", HeaderValue::from_static("id=7"));
+            let next = redirected(request, &HeaderValue::from_static(to)).unwrap();
+            let kept = next.map(|next| next.headers().contains_key("cookie"));
+            assert_eq!(kept, secret, "{from} {to}");
+        }
     }
 }

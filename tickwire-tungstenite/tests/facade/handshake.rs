@@ -1,6 +1,7 @@
 //! The opening handshake: requests, callbacks, refusals.
 use crate::{Canned, server};
 use std::{
+    collections::HashSet,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
 };
@@ -88,6 +89,51 @@ fn a_redirect_is_followed_and_one_without_an_address_is_not() {
     assert!(matches!(connect(&first), Err(Error::Http(response)) if response.status() == 302));
     redirecting.join().unwrap();
     serving.join().unwrap();
+}
+
+/// Answers a connection with a redirect to `location`; its request.
+fn redirects(listener: &TcpListener, location: &str) -> String {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut head = [0; 1000];
+    let len = stream.read(&mut head).unwrap();
+    write!(stream, "HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n").unwrap();
+    String::from_utf8(head[..len].to_vec()).unwrap()
+}
+
+#[test]
+fn a_redirect_is_a_new_request_and_credentials_stay_with_their_origin() {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [first, other] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let request = ClientRequestBuilder::new(format!("ws://{first}/a").parse().unwrap())
+        .with_header("Authorization", "Bearer abc")
+        .with_header("Cookie", "id=7")
+        .with_header("Proxy-Authorization", "Basic abc")
+        .with_header("X-Book", "btc");
+    let serving = std::thread::spawn(move || {
+        [
+            redirects(&listeners[0], &format!("ws://{first}/b")),
+            redirects(&listeners[0], &format!("ws://{other}/c")),
+            redirects(&listeners[1], &format!("ws://{first}/d")),
+            redirects(&listeners[0], &format!("ws://{other}/")),
+        ]
+    });
+    let end = connect(request);
+    assert!(matches!(&end, Err(Error::Http(fourth)) if fourth.status() == 302), "{end:?}");
+    let requests = serving.join().unwrap();
+    let asked =
+        [("/a", first, true), ("/b", first, true), ("/c", other, false), ("/d", first, false)];
+    let mut keys = HashSet::new();
+    for (head, (path, host, secrets)) in requests.iter().zip(asked) {
+        assert!(head.starts_with(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n")), "{head}");
+        assert_eq!(head.matches("Host: ").count(), 1);
+        assert!(head.contains("x-book: btc"), "{head}");
+        for name in ["authorization: Bearer abc", "cookie: id=7", "proxy-authorization: Basic abc"]
+        {
+            assert_eq!(head.contains(&format!("\r\n{name}\r\n")), secrets, "{name} in {head}");
+        }
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+        assert!(keys.insert(key.unwrap()), "each its own key: {head}");
+    }
 }
 
 #[tokio::test]
