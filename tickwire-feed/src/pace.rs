@@ -3,6 +3,9 @@
 //! The limiter is the token bucket of the crate `ratelimit`. A bucket has a rate and a size; what exchanges have is a
 //! count in a window. That a `Limiter` keeps to it: in any stretch shorter than the window a bucket of size `b` gives
 //! less than `b` and what flows in during a window. With `most - b + 1` flowing in that is at most `most`.
+//!
+//! A bucket that gives a whole window's messages at once has nothing left to flow in. Orders come in bursts and all day:
+//! where some are reserved for them, a `Log` counts as exchanges do, and a `Limiter` holds back the rest.
 use alloc::{collections::VecDeque, sync::Arc};
 use core::{
     fmt,
@@ -29,6 +32,8 @@ impl Clock for Told {
 struct Limiter {
     bucket: Ratelimiter<Told>,
     told: Told,
+    /// From when on there is one, as far as is known.
+    due: Time,
     /// The bucket rounds a wait down. After this much more there is one in it.
     rounding: Duration,
 }
@@ -48,16 +53,52 @@ impl Limiter {
             .build()
             .unwrap_or_else(|_| Ratelimiter::with_clock(1, told.clone())); // all are above 0: it builds
         let rounding = TICK + window / rate / PARTS + Duration::from_nanos(3);
-        Self { bucket, told, rounding }
+        Self { bucket, told, due: Time::ZERO, rounding }
     }
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
+        let taken = self.ask(now);
+        // The bucket tells when there is one to who asks in vain.
+        let next =
+            if taken.is_ok() && self.bucket.available() == 0 { self.ask(now) } else { taken };
+        self.due = next.err().unwrap_or(Time::ZERO);
+        taken
+    }
+
+    fn ask(&self, now: Time) -> Result<(), Time> {
         let nanoseconds = (now - Time::ZERO).as_nanos();
         self.told.0.store(u64::try_from(nanoseconds).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.bucket.try_wait().map_err(|error| match error {
             TryWaitError::Insufficient(wait) => now + wait + self.rounding,
             _ => now + self.rounding, // for more than one at a time
         })
+    }
+}
+
+/// The times of the last `most` that were taken, of which no stretch shorter than `window` has more.
+struct Log {
+    most: usize,
+    window: Duration,
+    taken: VecDeque<Time>,
+}
+
+impl Log {
+    fn new(most: u32, window: Duration) -> Self {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        Self { most, window: window.max(TICK), taken: VecDeque::new() }
+    }
+
+    /// From when on one may be taken.
+    fn due(&self) -> Time {
+        let full = self.taken.len() == self.most;
+        self.taken.front().filter(|_| full).map_or(Time::ZERO, |first| *first + self.window)
+    }
+
+    fn note(&mut self, now: Time) {
+        if self.taken.len() == self.most {
+            self.taken.pop_front();
+        }
+        self.taken.push_back(now);
     }
 }
 
@@ -85,10 +126,10 @@ pub struct Pace {
     window: Duration,
     at_once: u32,
     reserve: u32,
-    /// For all.
-    shared: Limiter,
-    /// For what is urgent, beside that.
-    reserved: Option<Limiter>,
+    /// For what is not urgent; for all, if none are reserved.
+    rest: Limiter,
+    /// Of all, if some are reserved.
+    log: Option<Log>,
 }
 
 impl Pace {
@@ -106,7 +147,8 @@ impl Pace {
     }
 
     /// Of the `most` in a window, how many are reserved for [`take_urgent`](Self::take_urgent): 0 unless set, at most
-    /// `most - 1`. [`take`](Self::take) gives the others.
+    /// `most - 1`. [`take`](Self::take) gives the others, evenly spread, as far as those that are urgent leave them;
+    /// `take_urgent` whatever is left of the window, all at once if need be. Takes 16 bytes for each of the `most`.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -120,8 +162,8 @@ impl Pace {
             window,
             at_once,
             reserve,
-            shared: Limiter::new(most - reserve, at_once, window),
-            reserved: (reserve != 0).then(|| Limiter::new(reserve, reserve, window)),
+            rest: Limiter::new(most - reserve, at_once, window),
+            log: (reserve != 0).then(|| Log::new(most, window)),
         }
     }
 
@@ -131,18 +173,28 @@ impl Pace {
     ///
     /// There is none now: the time from which on there is one, if nothing else takes it.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
-        self.shared.take(now)
+        let Some(log) = &mut self.log else { return self.rest.take(now) };
+        let due = self.rest.due.max(log.due());
+        if now < due {
+            return Err(due);
+        }
+        self.rest.take(now)?;
+        log.note(now);
+        Ok(())
     }
 
-    /// Takes one now, of those reserved or else of the rest.
+    /// Takes one now, of those reserved or of the rest; without a [`reserve`](Self::reserve), as [`take`](Self::take).
     ///
     /// # Errors
     ///
     /// As [`take`](Self::take).
     pub fn take_urgent(&mut self, now: Time) -> Result<(), Time> {
-        let Some(reserved) = &mut self.reserved else { return self.shared.take(now) };
-        let Err(one) = reserved.take(now) else { return Ok(()) };
-        self.shared.take(now).map_err(|other| other.min(one))
+        let Some(log) = &mut self.log else { return self.rest.take(now) };
+        if now < log.due() {
+            return Err(log.due());
+        }
+        log.note(now);
+        Ok(())
     }
 }
 

@@ -62,6 +62,29 @@ fn what_is_allowed_is_had() {
 }
 
 #[test]
+fn orders_have_the_whole_of_each_window_and_the_rest_never_what_is_reserved() {
+    for (most, at_once, reserve) in [(10, 1, 9), (10, 3, 5), (10, 1, 1), (5, 1, 4), (300, 50, 200)]
+    {
+        let pace = || Pace::new(most, SECOND).at_once(at_once).reserve(reserve);
+        for every in [1, 1_000 / u64::from(most)] {
+            let (mut alone, mut beside) = (pace(), pace());
+            for second in 0..20 {
+                let (mut sent, mut all) = (0, 0);
+                for now in (0..1_000).step_by(every as usize).map(|part| ms(1_000 * second + part))
+                {
+                    sent += u32::from(alone.take_urgent(now).is_ok());
+                    all += u32::from(beside.take(now).is_ok());
+                    all += u32::from(beside.take_urgent(now).is_ok());
+                }
+                assert_eq!((sent, all), (most, most), "{most} {reserve}, every {every} ms");
+            }
+        }
+        let rest = greedy(pace(), 20);
+        assert!(rest <= (most - reserve) * 20, "{rest} of {most}, {reserve} reserved");
+    }
+}
+
+#[test]
 fn out_of_range_is_the_nearest_and_no_panic() {
     for (most, at_once, reserve, window) in [
         (0, 0, 0, Duration::ZERO),
