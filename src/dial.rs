@@ -4,7 +4,10 @@ pub(crate) mod proxy;
 
 use crate::{
     drive::Error,
-    proto::{handshake::client::Request, url::Target},
+    proto::{
+        handshake::{HandshakeError, client::Request},
+        url::Target,
+    },
     socket::{SocketOptions, Stamped},
     tls,
 };
@@ -13,6 +16,8 @@ use std::{
     fmt, io,
     net::SocketAddr,
     string::{String, ToString},
+    time::Duration,
+    vec::{self, Vec},
 };
 
 /// How to connect: the request, and how the stream is made. To connect to a URL with the defaults, use
@@ -97,9 +102,46 @@ impl<'r> Dial<'r> {
         Stamped::wrap(tcp, self.socket.is_some_and(|options| options.stamps()))
     }
 
-    /// Whether an address is to be tried: not from a local one of the other family.
-    pub(crate) fn reaches(&self, address: &SocketAddr) -> bool {
-        self.socket.is_none_or(|options| options.reaches(address))
+    /// The addresses of a target, to be tried: none from a local one of the other family.
+    pub(crate) fn addresses(
+        &self,
+        to: &Target,
+        found: io::Result<impl Iterator<Item = SocketAddr>>,
+    ) -> io::Result<Addresses> {
+        let found = found.map_err(|error| unresolved(to, error))?;
+        let reaches = |to: &_| self.socket.is_none_or(|options| options.reaches(to));
+        let left: Vec<_> = found.filter(reaches).collect();
+        let last = unresolved(to, io::ErrorKind::NotFound.into()); // a name without an address
+        Ok(Addresses { left: left.into_iter(), last })
+    }
+}
+
+/// Addresses to be tried one after another, and why the last one failed.
+pub(crate) struct Addresses {
+    left: vec::IntoIter<SocketAddr>,
+    last: io::Error,
+}
+
+impl Addresses {
+    /// The next one, and its share of the `rest` of the time, where that is limited.
+    pub(crate) fn next(
+        &mut self,
+        rest: Option<Duration>,
+    ) -> Result<(SocketAddr, Option<Duration>), Error> {
+        if rest.is_some_and(|rest| rest.is_zero()) {
+            return Err(HandshakeError::Timeout.into());
+        }
+        let left = u32::try_from(self.left.len()).unwrap_or(u32::MAX);
+        let Some(address) = self.left.next() else {
+            let last = core::mem::replace(&mut self.last, io::ErrorKind::NotFound.into());
+            return Err(last.into());
+        };
+        Ok((address, rest.map(|rest| (rest / left).max(Duration::from_millis(1)))))
+    }
+
+    /// It could not be dialed.
+    pub(crate) fn failed(&mut self, address: SocketAddr, error: io::Error) {
+        self.last = failed(address, error);
     }
 }
 
@@ -116,12 +158,12 @@ fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Clie
 }
 
 /// The lookup of a target's addresses failed.
-pub(crate) fn unresolved(target: &Target, error: io::Error) -> io::Error {
+fn unresolved(target: &Target, error: io::Error) -> io::Error {
     failed(format_args!("{}:{}", target.host(), target.port()), error)
 }
 
 /// An error of connecting, which names the address dialed; that of the system is its source.
-pub(crate) fn failed(address: impl fmt::Display, error: io::Error) -> io::Error {
+fn failed(address: impl fmt::Display, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), Dialing { error, address: address.to_string() })
 }
 

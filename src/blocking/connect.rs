@@ -4,20 +4,14 @@ use super::{
     handshake::{client_since, wait},
 };
 use crate::{
-    dial::{Dial, failed, proxy::Proxy, unresolved},
+    dial::{Addresses, Dial, proxy::Proxy},
     drive::{Error, Timed, sync::Instant},
-    proto::{
-        config::Config,
-        handshake::{HandshakeError, client::Request},
-        url::Target,
-    },
+    proto::{config::Config, handshake::client::Request, url::Target},
     tls::maybe::blocking::MaybeTls,
 };
 use std::{
     boxed::Box,
-    io,
     net::{TcpStream, ToSocketAddrs},
-    time::Duration,
     vec::Vec,
 };
 
@@ -99,43 +93,34 @@ impl Dial<'_> {
         Ok((io.io, ahead))
     }
 
-    /// Tries all addresses of a name.
     fn blocking_tcp(
         &self,
         to: &Target,
         began: Instant,
         config: &Config,
     ) -> Result<TcpStream, Error> {
+        let found = (to.host(), to.port()).to_socket_addrs();
         let by = began.checked_add(config.handshake_timeout);
-        let name = (to.host(), to.port());
-        let addresses = name.to_socket_addrs().map_err(|error| unresolved(to, error))?;
-        let addresses: Vec<_> = addresses.filter(|address| self.reaches(address)).collect();
-        let mut last = unresolved(to, io::ErrorKind::NotFound.into()); // a name without an address
-        for (i, address) in addresses.iter().enumerate() {
-            let share = match by {
-                None => None,
-                Some(by) => {
-                    let rest = by.saturating_duration_since(Instant::now());
-                    if rest.is_zero() {
-                        return Err(HandshakeError::Timeout.into());
-                    }
-                    let left = u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
-                    Some((rest / left).max(Duration::from_millis(1)))
-                }
-            };
+        self.blocking_tcp_to_any(self.addresses(to, found)?, by)
+    }
+
+    pub(crate) fn blocking_tcp_to_any(
+        &self,
+        mut addresses: Addresses,
+        by: Option<Instant>,
+    ) -> Result<TcpStream, Error> {
+        loop {
+            let rest = by.map(|by| by.saturating_duration_since(Instant::now()));
+            let (address, share) = addresses.next(rest)?;
             let dialed = match (self.socket_options(), share) {
-                (Some(options), share) => options.dial(address, share),
-                (None, Some(share)) => TcpStream::connect_timeout(address, share),
+                (Some(options), share) => options.dial(&address, share),
+                (None, Some(share)) => TcpStream::connect_timeout(&address, share),
                 (None, None) => TcpStream::connect(address),
             };
             match dialed {
                 Ok(stream) => return Ok(stream),
-                Err(error) => last = failed(address, error),
+                Err(error) => addresses.failed(address, error),
             }
         }
-        if by.is_some_and(|by| Instant::now() >= by) {
-            return Err(HandshakeError::Timeout.into());
-        }
-        Err(last.into())
     }
 }

@@ -1,7 +1,10 @@
 //! The client's opening handshake on a tokio stream, and connecting to a URL.
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
+
 use super::WebSocket;
 use crate::{
-    dial::{Dial, failed, proxy::Proxy, unresolved},
+    dial::{Addresses, Dial, proxy::Proxy},
     drive::{self, Error, Timed},
     proto::{
         config::Config,
@@ -13,7 +16,7 @@ use crate::{
 use ::tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpSocket, TcpStream, lookup_host},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use std::{boxed::Box, io, net::SocketAddr, vec::Vec};
 
@@ -21,8 +24,8 @@ use std::{boxed::Box, io, net::SocketAddr, vec::Vec};
 /// headers, subprotocols, socket options, a TLS configuration or a proxy see [`Dial`].
 ///
 /// Resolving, connecting, TLS and the opening handshake together are bounded by
-/// [`handshake_timeout`](Config::handshake_timeout). Redirects are not followed: they are refusals.
-/// TLS trusts the platform's roots.
+/// [`handshake_timeout`](Config::handshake_timeout). All addresses of a name are tried, each for its share of
+/// the time. Redirects are not followed: they are refusals. TLS trusts the platform's roots.
 ///
 /// Cancel safe: if dropped, there is no connection.
 ///
@@ -108,25 +111,34 @@ impl Dial<'_> {
     }
 
     async fn tcp(&self, to: &Target, began: Instant, config: &Config) -> Result<TcpStream, Error> {
-        let dialed = self.tcp_to_any(to);
-        Ok(match began.checked_add(config.handshake_timeout) {
-            Some(by) => timeout_at(by, dialed).await.map_err(|_| HandshakeError::Timeout)??,
-            None => dialed.await?,
-        })
+        let by = began.checked_add(config.handshake_timeout);
+        let lookup = lookup_host((to.host(), to.port()));
+        let found = match by {
+            Some(by) => timeout_at(by, lookup).await.map_err(|_| HandshakeError::Timeout)?,
+            None => lookup.await,
+        };
+        self.tcp_to_any(self.addresses(to, found)?, by).await
     }
 
-    /// Tries all addresses of a name.
-    async fn tcp_to_any(&self, to: &Target) -> io::Result<TcpStream> {
-        let name = (to.host(), to.port());
-        let addresses = lookup_host(name).await.map_err(|error| unresolved(to, error))?;
-        let mut last = unresolved(to, io::ErrorKind::NotFound.into()); // a name without an address
-        for address in addresses.filter(|address| self.reaches(address)) {
-            match self.tcp_to(address).await {
+    pub(crate) async fn tcp_to_any(
+        &self,
+        mut addresses: Addresses,
+        by: Option<Instant>,
+    ) -> Result<TcpStream, Error> {
+        loop {
+            let rest = by.map(|by| by.saturating_duration_since(Instant::now()));
+            let (address, share) = addresses.next(rest)?;
+            let dialed = match share {
+                Some(share) => timeout(share, self.tcp_to(address))
+                    .await
+                    .unwrap_or_else(|late| Err(late.into())),
+                None => self.tcp_to(address).await,
+            };
+            match dialed {
                 Ok(stream) => return Ok(stream),
-                Err(error) => last = failed(address, error),
+                Err(error) => addresses.failed(address, error),
             }
         }
-        Err(last)
     }
 
     async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
