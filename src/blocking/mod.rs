@@ -83,6 +83,8 @@ use std::{
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
 /// [`close`](Self::close) first. After the end of the connection, the stream stays open until this is
 /// dropped.
+///
+/// This page also lists the methods of tasks (`async fn`, `Recv`, `Stream`), which this type does not have.
 pub type WebSocket<S> = Socket<Whole, Timed<S, Patient>>;
 
 /// The polls here wait by themselves, and wake no task.

@@ -28,7 +28,7 @@ pub(crate) use io::{Input, Io, Output, Timed};
 pub(crate) use received::{Answers, Received};
 pub(crate) use socket::begun;
 #[cfg(feature = "_task")]
-pub use task::{MessageOrRoom, Recv, RecvWith, WebSocket};
+pub use task::{MessageOrRoom, Recv, RecvWith};
 
 use crate::{
     proto::connection::{Ending, Receiver, Step},

@@ -137,7 +137,7 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
 /// feeds, and goes on reading while the stream is slow.
 ///
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
-/// [`close`](task::WebSocket::close) first. After the end of the connection, the stream stays open
+/// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open
 /// until this is dropped.
 pub type WebSocket<S, T> = task::WebSocket<Timed<S, FuturesIo<T>>>;
 
@@ -159,10 +159,10 @@ pub type Writer<W, T> = task::Writer<Timed<W, FuturesIo<T>>>;
 /// A WebSocket in two halves.
 pub type Halves<R, W, T> = (Reader<R, W, T>, Writer<W, T>);
 
-/// The future of [`WebSocket::recv`](task::WebSocket::recv).
+/// The future of [`WebSocket::recv`].
 pub type Recv<'a, S, T> = task::Recv<'a, drive::Whole, Timed<S, FuturesIo<T>>>;
 
-/// The future of [`WebSocket::recv_with`](task::WebSocket::recv_with).
+/// The future of [`WebSocket::recv_with`].
 pub type RecvWith<'a, S, T> = task::RecvWith<'a, drive::Whole, Timed<S, FuturesIo<T>>>;
 
 pub use task::MessageOrRoom;

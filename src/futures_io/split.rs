@@ -13,7 +13,7 @@ use std::{
 };
 
 /// The reading half of a stream, made by
-/// [`into_split`](crate::drive::WebSocket::into_split).
+/// [`into_split`](super::WebSocket::into_split).
 #[derive(Debug)]
 pub struct ReadHalf<S>(Arc<Mutex<S>>);
 

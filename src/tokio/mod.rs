@@ -96,11 +96,11 @@ use std::{
 ///
 /// [`buffered_amount`](crate::Sender::buffered_amount) does not include bytes that the system has taken
 /// and not sent; a smaller `SO_SNDBUF` makes a slow peer show earlier. An [`Outbox`](crate::Outbox),
-/// together with [`recv_or_room`](task::WebSocket::recv_or_room), decides what such a peer gets.
+/// together with [`recv_or_room`](WebSocket::recv_or_room), decides what such a peer gets.
 ///
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
-/// [`close`](task::WebSocket::close) first. After the end of the connection, the stream stays open until
-/// this is dropped.
+/// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until this is
+/// dropped.
 pub type WebSocket<S> = task::WebSocket<Timed<S, Tokio>>;
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
@@ -146,10 +146,10 @@ pub type Writer<W> = task::Writer<Timed<W, Tokio>>;
 /// A WebSocket in two halves.
 pub type Halves<R, W> = (Reader<R, W>, Writer<W>);
 
-/// The future of [`WebSocket::recv`](task::WebSocket::recv).
+/// The future of [`WebSocket::recv`].
 pub type Recv<'a, S> = task::Recv<'a, drive::Whole, Timed<S, Tokio>>;
 
-/// The future of [`WebSocket::recv_with`](task::WebSocket::recv_with).
+/// The future of [`WebSocket::recv_with`].
 pub type RecvWith<'a, S> = task::RecvWith<'a, drive::Whole, Timed<S, Tokio>>;
 
 pub use task::MessageOrRoom;

@@ -34,19 +34,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// A WebSocket over an `I`, which an adapter's alias names.
-///
-/// A task that both receives and publishes needs no second one: the next receiving call writes what it
-/// feeds, and goes on reading while the stream is slow.
-///
-/// [`Sender::buffered_amount`] does not include bytes that the system has taken and not sent;
-/// a smaller `SO_SNDBUF` makes a slow peer show earlier. An [`Outbox`](crate::Outbox), together with
-/// [`recv_or_room`](Self::recv_or_room), decides what such a peer gets.
-///
-/// Dropping it ends the stream at once, and loses messages fed and not flushed: call
-/// [`close`](Self::close) first. After the end of the connection, the stream stays open until this is
-/// dropped.
-pub type WebSocket<I> = Socket<Whole, I>;
+/// A WebSocket over an `I`. Private, so that rustdoc sees through it, and lists its methods at each adapter's
+/// `WebSocket`.
+pub(crate) type WebSocket<I> = Socket<Whole, I>;
 
 /// The buffers that the thread keeps.
 static POOL: Memory = Memory { take: pool::take, give: pool::give };

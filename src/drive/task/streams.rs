@@ -93,7 +93,7 @@ impl<I: Source + Timer + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
     }
 }
 
-/// As that of the whole [`WebSocket`]; the half that receives goes on to the peer's Close.
+/// As that of the whole [`Socket`]; the half that receives goes on to the peer's Close.
 impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
     type Error = Error;
 
