@@ -175,7 +175,7 @@ impl<S: Stream> Wire for Timed<S, Patient> {
 
     fn poll_wait(&mut self, _: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
         let now = self.wait.patience.now();
-        if self.wait.patience.go_on(now, None) { Poll::Ready(()) } else { Poll::Pending }
+        if self.wait.patience.go_on(now) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// The stream may block for ever again, as before the handshake: a timeout costs the

@@ -171,11 +171,13 @@ pub struct Patience {
     pub(super) stuck: Stuck,
     /// When a call would have blocked, if none has done anything since.
     blocked_at: Option<Time>,
-    /// How long this call has waited: where the caller limits that, since it began, else since one
-    /// of the stream's did something.
+    /// The caller's limit on the call under way, of those two.
+    limit: Option<Duration>,
+    /// How long this call has waited: a receiving one since it began, a sending one since the stream took something.
     waited: Duration,
-    /// When the call began, if the caller limits it.
+    /// Since when, if the caller limits it.
     began: Option<Time>,
+    sending: bool,
     /// When the stream last refused bytes, if it took none since.
     refused: Option<Time>,
     /// It was not tried again, since there might be input.
@@ -195,8 +197,10 @@ impl Patience {
             write_limit: None,
             stuck: Stuck::Free,
             blocked_at: None,
+            limit: None,
             waited: Duration::ZERO,
             began: None,
+            sending: false,
             refused: None,
             skipped: false,
             dripped: Duration::ZERO,
@@ -213,18 +217,31 @@ impl Patience {
         Time::new(self.epoch.elapsed())
     }
 
-    /// A call begins.
+    /// A receiving call begins.
     #[inline]
     pub(super) fn begin(&mut self) {
-        self.blocked_at = None;
-        self.waited = Duration::ZERO;
-        self.began = self.read_limit.map(|_| self.now());
+        (self.sending, self.limit) = (false, self.read_limit);
+        self.restart();
     }
 
-    /// Whether, before a further read, the caller's limit has passed.
+    /// A sending call begins.
+    #[inline]
+    pub(super) fn begin_sending(&mut self) {
+        (self.sending, self.limit) = (true, self.write_limit);
+        self.restart();
+    }
+
+    #[inline]
+    fn restart(&mut self) {
+        self.blocked_at = None;
+        self.waited = Duration::ZERO;
+        self.began = self.limit.map(|_| self.now());
+    }
+
+    /// Whether the caller's limit has passed.
     #[inline]
     pub(super) fn is_spent(&self) -> bool {
-        self.read_limit.is_some_and(|limit| self.waited >= limit)
+        self.limit.is_some_and(|limit| self.waited >= limit)
     }
 
     // Before a read or write.
@@ -240,14 +257,14 @@ impl Patience {
     ) {
         let most = if brief { SHORTEST } else { self.tick };
         let due = !timeout.within(most) && (brief || armed());
-        if due || self.read_limit.is_some() {
+        if due || self.limit.is_some() {
             self.limit_read(io, timeout, due.then_some(most));
         }
     }
 
     #[inline(never)]
     fn limit_read<S: Stream>(&mut self, io: &S, timeout: &mut Timeout, tick: Option<Duration>) {
-        if let Some(most) = earlier(tick, self.rest(self.read_limit))
+        if let Some(most) = earlier(tick, self.rest())
             && !timeout.within(most)
         {
             // A stream without timeouts is read all the same.
@@ -258,19 +275,22 @@ impl Patience {
     /// Has writes block no longer than they may.
     #[inline]
     pub(super) fn before_write<S: Stream>(&mut self, io: &S, timeout: &mut Timeout) {
-        let most = WRITE_TICK.min(self.tick);
-        if timeout.within(most) && self.write_limit.is_none() {
+        if self.limit.is_none() && timeout.within(self.write_tick()) {
             return;
         }
-        let most = self.rest(self.write_limit).map_or(most, |rest| rest.min(most));
-        if !timeout.within(most) {
-            let _ = timeout.set(Some(most), |to| io.set_write_timeout(to));
+        let most = earlier(Some(self.write_tick()), self.rest());
+        if most.is_some_and(|most| !timeout.within(most)) {
+            let _ = timeout.set(most, |to| io.set_write_timeout(to));
         }
     }
 
+    fn write_tick(&self) -> Duration {
+        WRITE_TICK.min(self.tick)
+    }
+
     /// How much is left of what the caller allows.
-    fn rest(&self, limit: Option<Duration>) -> Option<Duration> {
-        limit.map(|limit| limit.saturating_sub(self.waited).max(Duration::from_millis(1)))
+    fn rest(&self) -> Option<Duration> {
+        self.limit.map(|limit| limit.saturating_sub(self.waited))
     }
 
     /// How long a call may block that has to end then.
@@ -283,8 +303,12 @@ impl Patience {
     /// The stream took or gave something.
     #[inline]
     pub(super) fn moved(&mut self) {
-        self.blocked_at = None;
-        self.waited = self.began.map_or(Duration::ZERO, |began| self.now() - began);
+        if self.sending {
+            self.restart();
+        } else {
+            self.blocked_at = None;
+            self.waited = self.began.map_or(Duration::ZERO, |began| self.now() - began);
+        }
         self.stuck = Stuck::Free;
     }
 
@@ -343,7 +367,7 @@ impl Patience {
 
     /// Whether a call that would block is to be made again: the tick passed, and the caller's
     /// patience did not. Writing is tried first, if it was left out.
-    pub(super) fn go_on(&mut self, now: Time, limit: Option<Duration>) -> bool {
+    pub(super) fn go_on(&mut self, now: Time) -> bool {
         let left_out = core::mem::take(&mut self.skipped);
         if left_out {
             self.refused = None;
@@ -354,9 +378,20 @@ impl Patience {
             Stuck::Stream(Some(tick)) => tick,
         };
         let before = self.blocked_at.replace(now);
-        self.waited += tick;
+        // Systems count a tick in steps of their own, and end it late, by 8 ms for example.
+        let passed = self.began.map_or(Duration::ZERO, |began| now - began);
+        self.waited = (self.waited + tick).max(passed);
         let at_once = before.is_some_and(|at| now - at < tick / 2);
-        left_out || !(at_once || limit.is_some_and(|limit| self.waited >= limit))
+        left_out || !(at_once || self.is_spent())
+    }
+
+    /// Whether the caller's limit ends the call: the next one has all of its time again.
+    pub(super) fn gives_up(&mut self) -> bool {
+        let spent = self.is_spent();
+        if spent {
+            self.waited = Duration::ZERO;
+        }
+        spent
     }
 
     /// After a tick: the next one ends with the next deadline; without one there is none.
@@ -368,8 +403,23 @@ impl Patience {
         now: Time,
     ) {
         let next = next.map(|at| (at - now).clamp(SHORTEST, self.tick));
-        let most = earlier(next, self.rest(self.read_limit));
+        let most = earlier(next, self.rest());
         let _ = timeout.set(most, |to| io.set_read_timeout(to));
+    }
+
+    /// [`go_on`](Self::go_on) and [`adjust`](Self::adjust), of writing.
+    pub(super) fn go_on_writing<S: Stream>(
+        &mut self,
+        io: &S,
+        timeout: &mut Timeout,
+        now: Time,
+    ) -> bool {
+        let on = self.go_on(now);
+        if on || self.gives_up() {
+            let most = earlier(Some(self.write_tick()), self.rest());
+            let _ = timeout.set(most, |to| io.set_write_timeout(to));
+        }
+        on
     }
 }
 

@@ -129,10 +129,12 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Timed<S, Patient> {
     fn poll_pause(&mut self, core: &mut C, _: &mut Context<'_>) -> Poll<()> {
         let now = self.wait.patience.now();
         let over = core.tell(now) || core.closed().is_some_and(|end| end.error.is_some());
-        if over || self.wait.patience.go_on(now, self.wait.patience.write_limit) {
-            return Poll::Ready(());
+        let Self { io, wait: Patient { patience, write_timeout, .. } } = self;
+        if over || patience.go_on_writing(io, write_timeout, now) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
-        Poll::Pending
     }
 
     fn flushed(&mut self, _: &mut C) {}
@@ -154,12 +156,12 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Timed<S, Patient> {
             let _ = core.poll_write(self, cx);
             core.tell(now);
         }
-        if self.wait.patience.go_on(now, self.wait.patience.read_limit) || changed {
-            let Self { io, wait: Patient { patience, read_timeout, .. } } = self;
+        let Self { io, wait: Patient { patience, read_timeout, .. } } = self;
+        let on = patience.go_on(now) || changed;
+        if on || patience.gives_up() {
             patience.adjust(io, read_timeout, core.next(), now);
-            return Poll::Ready(());
         }
-        Poll::Pending
+        if on { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

@@ -358,7 +358,7 @@ impl<S: Stream> Writer<S> {
     /// As [`WebSocket::send`].
     pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready()?;
-        self.hand.own.begin();
+        self.hand.own.begin_sending();
         if let Some(large) = self.with(|tx| tx.feed_small(message.into()))? {
             self.feed_large(large)?;
         }
@@ -418,7 +418,7 @@ impl<S: Stream> Writer<S> {
 
     /// Writes all. `enough`: until there is room.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
-        self.hand.own.begin();
+        self.hand.own.begin_sending();
         self.go_on(enough)
     }
 
@@ -453,7 +453,8 @@ impl<S: Stream> Writer<S> {
                     let mut queue = shared.refused(&pen);
                     let _ = queue.tell(now); // `ended` says so
                     // `ended` is for the next look to see.
-                    if queue.ended.is_none() && !patience.go_on(now, patience.write_limit) {
+                    let Pen { io, timeout, .. } = &mut *pen;
+                    if queue.ended.is_none() && !patience.go_on_writing(io, timeout, now) {
                         shared.give_back(pen, queue);
                         return Err(Error::WouldBlock);
                     }

@@ -2,11 +2,12 @@
 //! and that nothing is lost when it does not wait.
 use crate::support::{blocking::*, wire::is_dated_now};
 use std::{
+    cell::RefCell,
     collections::VecDeque,
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc,
     },
@@ -286,6 +287,111 @@ fn the_callers_read_timeout_passes_and_nothing_is_lost() {
         let mut ws = server(Untimed(Scripted::default()), &config());
         let none = ws.set_read_timeout(Some(ms(10))).unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::Unsupported);
+    });
+}
+
+/// A stream on which there is nothing, and whose timeouts pass late.
+#[derive(Clone, Default)]
+struct Late(Arc<Mutex<Waits>>);
+
+#[derive(Default)]
+struct Waits {
+    timeout: Option<Duration>,
+    /// How long each call was to wait at the most.
+    made: Vec<Option<Duration>>,
+}
+
+impl Late {
+    fn tell(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.lock().unwrap().timeout = timeout;
+        Ok(())
+    }
+
+    /// Waits in vain, ten times as long as it may.
+    fn wait<T>(&self) -> io::Result<T> {
+        let mut waits = self.0.lock().unwrap();
+        let most = waits.timeout;
+        waits.made.push(most);
+        thread::sleep(most.unwrap() * 10);
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn waits(&self) -> Vec<Option<Duration>> {
+        std::mem::take(&mut self.0.lock().unwrap().made)
+    }
+}
+
+impl Read for Late {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.wait()
+    }
+}
+
+impl Write for Late {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        self.wait()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Late {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.tell(timeout)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.tell(timeout)
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+}
+
+#[test]
+fn the_callers_timeouts_are_waited_for_once_and_no_longer_than_they_are() {
+    fn holds(io: &Late, mut set: impl FnMut(Duration), mut call: impl FnMut() -> bool) {
+        // Each has something left of the one before it, which is longer or shorter.
+        for timeout in [200, 50, 1_500, 3_000, 900].map(Duration::from_micros) {
+            set(timeout);
+            for round in 0..3 {
+                assert!(call());
+                let waits = io.waits();
+                let first = waits[0].unwrap();
+                assert!(
+                    first <= timeout && waits.iter().all(|most| *most <= Some(timeout)),
+                    "{timeout:?} {waits:?}"
+                );
+                if first * 10 > timeout {
+                    assert_eq!(waits.len(), 1, "the first took as long: {timeout:?} {waits:?}");
+                }
+                assert!(round == 0 || first == timeout, "{timeout:?} {waits:?}");
+            }
+        }
+    }
+    bounded(|| {
+        let io = Late::default();
+        let ws = RefCell::new(server(io.clone(), &config()));
+        let set = |timeout| ws.borrow_mut().set_read_timeout(Some(timeout)).unwrap();
+        holds(&io, set, || would_block(ws.borrow_mut().recv().map(drop)));
+
+        let io = Late::default();
+        let mut ws = server(io.clone(), &config());
+        let _ = ws.feed("never written").unwrap();
+        let ws = RefCell::new(ws);
+        let set = |timeout| ws.borrow_mut().set_write_timeout(Some(timeout)).unwrap();
+        holds(&io, set, || would_block(ws.borrow_mut().flush()));
+
+        let io = Late::default();
+        let mut ws = server(io.clone(), &config());
+        let _ = ws.feed("never written").unwrap();
+        let (_reader, writer) = ws.into_split().unwrap();
+        let writer = RefCell::new(writer);
+        let set = |timeout| writer.borrow_mut().set_write_timeout(Some(timeout)).unwrap();
+        holds(&io, set, || would_block(writer.borrow_mut().flush()));
     });
 }
 
