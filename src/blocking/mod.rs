@@ -28,7 +28,9 @@
 //! [`set_read_timeout`](WebSocket::set_read_timeout) or
 //! [`set_write_timeout`](WebSocket::set_write_timeout) bounds it. When such a timeout has passed,
 //! or if a non-blocking stream would have to block, a call returns
-//! [`Error::WouldBlock`]: nothing is lost, nothing is cut, and the same call goes on.
+//! [`Error::WouldBlock`]: nothing is lost, nothing is cut. A receiving call, `ready`, `flush` and `close` go on when called again.
+//! **`send` does not**: called again, it may send the message twice. Compare [`fed()`](Sender::fed) with
+//! what it was before: changed, the message is queued, and `flush` writes the rest; unchanged, nothing was sent.
 //!
 //! A system counts such a timeout in steps of its own, of 4 ms on many Linuxes, and ends it one or two late: 3 ms take 8, with
 //! any blocking socket. [`Spin`] is at most some 40 µs late.

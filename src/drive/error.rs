@@ -27,8 +27,11 @@ pub enum Error {
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
     /// A non-blocking stream has nothing now, or the caller's read or write timeout passed.
-    /// Nothing is lost; call again.
-    #[error("nothing within the caller's timeout, or the stream does not block: call again")]
+    /// Nothing is lost: to receive, `ready`, `flush` and `close` go on when called again. Do not repeat a `send`, whose
+    /// message may be queued already: [`Sender::fed`](crate::Sender::fed) before and after tells; `flush` then.
+    #[error(
+        "nothing within the caller's timeout, or the stream does not block: receive or flush again, do not send again"
+    )]
     WouldBlock,
     /// The opening handshake failed.
     #[error(transparent)]
