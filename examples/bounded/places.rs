@@ -11,7 +11,7 @@ use std::{
 pub(crate) struct Limits {
     /// How many opening handshakes may be under way. Each ends within
     /// [`handshake_timeout`](tickwire::Config::handshake_timeout), and a second more if it is
-    /// refused.
+    /// refused: a socket takes the answer at once.
     pub(crate) handshakes: usize,
     /// How many of them from one address: or one attacker, who only says nothing, has them all.
     pub(crate) each_handshakes: usize,

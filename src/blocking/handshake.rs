@@ -30,8 +30,8 @@ use std::{
 /// [who is asking](crate::handshake::server#who-is-asking), at the
 /// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to check.
 ///
-/// Waits for at most [`handshake_timeout`](Config::handshake_timeout),
-/// [`write_timeout`](Config::write_timeout) for the answer, and a second more after a refusal, so
+/// Waits for at most [`handshake_timeout`](Config::handshake_timeout), [`write_timeout`](Config::write_timeout) for a
+/// stream that does not take the answer, as a socket does at once, and a second more after a refusal, so
 /// call it in a thread of its own, not in the loop that accepts. That loop has to bound how many run
 /// at once: see the example `bounded`.
 ///

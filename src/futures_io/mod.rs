@@ -171,15 +171,17 @@ pub use task::MessageOrRoom;
 /// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
 /// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to check.
 ///
-/// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Bounded by
-/// [`handshake_timeout`](Config::handshake_timeout), and a second more for a request that is rejected,
+/// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Waits for at most
+/// [`handshake_timeout`](Config::handshake_timeout), [`write_timeout`](Config::write_timeout) for a stream that does
+/// not take the answer, as a socket does at once, and a second more after a refusal,
 /// so call it in a task of its own, not in the loop that accepts.
 ///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`].
+/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`]; [`Error::Recv`] if the stream took
+/// nothing of the answer for `write_timeout`.
 pub async fn accept<S, T>(io: S, timers: T, config: &Config) -> Result<WebSocket<S, T>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -158,8 +158,9 @@ pub use task::MessageOrRoom;
 /// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
 /// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to check.
 ///
-/// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Bounded by
-/// [`handshake_timeout`](Config::handshake_timeout), and a second more for a request that is rejected,
+/// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Waits for at most
+/// [`handshake_timeout`](Config::handshake_timeout), [`write_timeout`](Config::write_timeout) for a stream that does
+/// not take the answer, as a socket does at once, and a second more after a refusal,
 /// so call it in a task of its own, not in the loop that accepts. That loop has to bound how many run
 /// at once: see the example `bounded`.
 ///
@@ -167,7 +168,8 @@ pub use task::MessageOrRoom;
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`].
+/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`]; [`Error::Recv`] if the stream took
+/// nothing of the answer for `write_timeout`.
 ///
 /// # Panics
 ///

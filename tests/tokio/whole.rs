@@ -1035,6 +1035,31 @@ async fn deadlines_of_no_length_pass_at_once_and_those_beyond_all_time_never() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_taken_is_waited_for_as_long_as_any_write() {
+    let good = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let second = Duration::from_secs(1);
+    for request in [good, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "GET /"] {
+        let (near, mut far) = duplex(64); // and nobody reads it
+        let began = Instant::now();
+        let config = config();
+        let accepting = accept(near, &config);
+        let come = async {
+            sleep(9 * second).await;
+            far.write_all(request.as_bytes()).await.unwrap();
+        };
+        let (accepted, ()) = tokio::join!(accepting, come);
+        match accepted.map(|_| ()).unwrap_err() {
+            Error::Recv(RecvError::WriteTimeout) => assert_eq!(request, good),
+            Error::Handshake(HandshakeError::NotUpgrade | HandshakeError::Timeout) => {}
+            other => panic!("{other:?}"),
+        }
+        let (by_request, by_answer) = (10 * second, 30 * second); // the defaults
+        assert!(began.elapsed() <= by_request + by_answer + second, "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn limits_of_no_size_or_of_all_there_is_leave_a_connection_that_works() {
     bounded(async {
         for n in [0, 1, usize::MAX] {

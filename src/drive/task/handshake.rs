@@ -91,7 +91,8 @@ impl<I: Source + Timer + Output> Incoming<I> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::Handshake`] for a request that `read_any` found bad.
+    /// [`Error::Io`]; [`Error::Recv`] if the stream took nothing for [`write_timeout`](Config::write_timeout);
+    /// [`Error::Handshake`] for a request that `read_any` found bad.
     pub async fn accept(self, accept: Accept<'_>) -> Result<WebSocket<I>, Error> {
         let mut ws = self.accept_corked(accept)?;
         ws.flush().await?;
@@ -104,7 +105,8 @@ impl<I: Source + Timer + Output> Incoming<I> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the response could not be written.
+    /// [`Error::Io`] when the response could not be written, [`Error::Recv`] if that took longer than
+    /// [`write_timeout`](Config::write_timeout).
     pub async fn reject(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         self.answer(rejection.into()).await?;
         self.linger().await;
