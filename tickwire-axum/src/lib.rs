@@ -37,7 +37,7 @@ use axum_core::{
     extract::{FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, Response},
 };
-use http::{Method, Version, header, request::Parts};
+use http::{Version, request::Parts};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::{
@@ -48,7 +48,7 @@ use tickwire::{
     Config, Error,
     handshake::{
         HandshakeError, HeaderError,
-        http::Upgrade,
+        http::{Head, Upgrade},
         server::{Accept, Origins, Rejection, RequestHead},
     },
     tokio::WebSocket as Socket,
@@ -60,7 +60,7 @@ pub type WebSocket = Socket<TokioIo<Upgraded>>;
 /// An opening request that passed every check of RFC 6455 §4.2.1, or those of RFC 8441.
 ///
 /// As an argument of a handler it answers bad requests itself, with the right status; as
-/// `Option<WebSocketUpgrade>` it is `None` for a request that does not ask for an upgrade.
+/// `Option<WebSocketUpgrade>` it is `None` for a request that does not ask for a WebSocket.
 #[must_use = "a WebSocketUpgrade that is not answered with on_upgrade is a refused one"]
 pub struct WebSocketUpgrade {
     upgrade: Upgrade,
@@ -175,6 +175,11 @@ impl fmt::Debug for WebSocketUpgrade {
     }
 }
 
+/// HTTP/2's `:protocol`.
+fn protocol(parts: &Parts) -> Option<&str> {
+    parts.extensions.get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str)
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
     type Rejection = WebSocketRejection;
 
@@ -182,8 +187,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
         let version = parts.version;
         let reject = |rejection| WebSocketRejection { rejection, version };
         let config = Config::default();
-        let protocol = parts.extensions.get::<hyper::ext::Protocol>();
-        let upgrade = Upgrade::new(&*parts, protocol.map(|protocol| protocol.as_str()), &config);
+        let upgrade = Upgrade::new(&*parts, protocol(parts), &config);
         let upgrade = upgrade.map_err(|error| reject(error.into()))?;
         let Some(stream) = parts.extensions.remove::<OnUpgrade>() else {
             return Err(reject(Rejection::new(500).body("this connection cannot be upgraded\n")));
@@ -206,8 +210,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
         parts: &mut Parts,
         state: &S,
     ) -> Result<Option<Self>, WebSocketRejection> {
-        let upgrades = parts.headers.contains_key(header::UPGRADE);
-        if !upgrades && parts.method != Method::CONNECT {
+        if !Head::from(&*parts).is_upgrade(protocol(parts)) {
             return Ok(None);
         }
         <Self as FromRequestParts<S>>::from_request_parts(parts, state).await.map(Some)
@@ -248,8 +251,58 @@ impl IntoResponse for WebSocketRejection {
 struct ReadmeDoctests;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use http::{Method, Request};
+    use hyper::ext::Protocol;
+
+    /// What `Option<WebSocketUpgrade>` makes of a request: nothing, or the status of a refusal.
+    fn optional(request: http::request::Builder) -> Option<u16> {
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let extract = <WebSocketUpgrade as OptionalFromRequestParts<()>>::from_request_parts;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        match runtime.block_on(extract(&mut parts, &())) {
+            Ok(upgrade) => upgrade.map(|_| 101),
+            Err(rejection) => Some(rejection.status()),
+        }
+    }
+
+    #[test]
+    fn a_request_that_asks_for_no_websocket_is_none_as_an_option() {
+        let get = || Request::get("/feed").header("Host", "a.example");
+        let connect = || Request::connect("https://a.example/feed").version(Version::HTTP_2);
+        let other = [
+            get(),
+            // As curl --http2 asks, and browsers and proxies may: RFC 9110 §7.8 lets a server ignore it.
+            get().header("Upgrade", "h2c").header("Connection", "Upgrade, HTTP2-Settings"),
+            get().header("Upgrade", "TLS/1.0, HTTP/2.0").header("Connection", "upgrade"),
+            get().header("Upgrade", "websocket"),
+            Request::connect("a.example:443").version(Version::HTTP_11),
+            connect(),
+            connect().extension(Protocol::from_static("connect-udp")),
+        ];
+        for request in other {
+            let shown = format!("{request:?}");
+            assert_eq!(optional(request), None, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_request_for_a_websocket_is_refused_as_an_option_too() {
+        let asks = |method| {
+            let request =
+                Request::builder().method(method).uri("/feed").header("Host", "a.example");
+            request.header("Upgrade", "h2c, WebSocket").header("Connection", "upgrade")
+        };
+        let whole = |version| {
+            let request = asks(Method::GET).header("Sec-WebSocket-Version", version);
+            request.header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+        };
+        assert_eq!(optional(asks(Method::POST)), Some(405));
+        assert_eq!(optional(whole("12")), Some(426));
+        assert_eq!(optional(whole("13")), Some(500), "nothing here can be upgraded");
+    }
 
     const fn both<T: Send + Sync>() {}
     const fn send<T: Send>() {}
