@@ -360,3 +360,30 @@ fn each_section_of_the_rfcs_has_one_file_that_cites_it() {
         all.iter().filter(|&cited| normative(cited) && !listed.contains(cited)).collect();
     assert!(lost.is_empty(), "cited in src, and not in the table: {lost:?}");
 }
+
+/// A pattern that names what is gone would hide mutants of the next one of that name.
+#[test]
+fn the_mutants_that_are_left_out_are_of_functions_that_are_there() {
+    let members = ["src", "tickwire-feed/src"].map(|folder| files(root().join(folder)));
+    let paths = members.concat();
+    let code: String = paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let words = |text| {
+        str::split(text, |c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+    };
+    let pairs = words(&code).zip(words(&code).skip(1));
+    let declared: BTreeSet<_> =
+        pairs.filter(|pair| ["fn", "struct"].contains(&pair.0)).map(|pair| pair.1).collect();
+    let config = fs::read_to_string(root().join(".cargo/mutants.toml")).unwrap();
+    let patterns = config.lines().filter_map(|line| line.strip_prefix("    '")?.split("',").next());
+    let mut found = 0;
+    for pattern in patterns {
+        let function = pattern.rsplit_once(" in ").map(|(_, function)| function);
+        let there = match function.or_else(|| Some(pattern.split_once(" -> ")?.0)) {
+            Some(function) => declared.contains(words(function).last().unwrap()),
+            None => paths.iter().any(|path| path.ends_with(pattern.split(':').next().unwrap())),
+        };
+        assert!(there, "nothing is left of what {pattern:?} is about");
+        found += 1;
+    }
+    assert!(found > 40, "{found}");
+}
