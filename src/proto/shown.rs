@@ -1,20 +1,34 @@
 //! The peer's text, as errors, logs and `Debug` show it.
-use core::fmt;
+use core::fmt::{self, Write};
 
 /// Bytes from the wire for people to look at: escaped, in one line, and at most 64 of them.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Shown<'_> {
+    /// Quotes need no escape, but for the one that the text stands in.
+    fn show(&self, f: &mut fmt::Formatter<'_>, quote: Option<u8>) -> fmt::Result {
         const SHOWN: usize = 64;
         let (cut, more) = self.0.split_at_checked(SHOWN).unwrap_or((self.0, &[]));
-        let more = if more.is_empty() { "" } else { ".." };
-        write!(f, "{}{more}", cut.escape_ascii())
+        for &byte in cut {
+            match byte {
+                b'\'' | b'"' if quote != Some(byte) => f.write_char(byte.into())?,
+                _ => write!(f, "{}", byte.escape_ascii())?,
+            }
+        }
+        f.write_str(if more.is_empty() { "" } else { ".." })
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(f, None)
     }
 }
 
 impl fmt::Debug for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
+        f.write_char('"')?;
+        self.show(f, Some(b'"'))?;
+        f.write_char('"')
     }
 }

@@ -523,6 +523,18 @@ fn a_refusal_is_shown_in_one_line_without_secrets() {
 }
 
 #[test]
+fn a_refusal_is_shown_with_the_quotes_that_it_came_with() {
+    let body = r#"{"msg":"it's C:\\"}"#;
+    let bytes =
+        format!("HTTP/1.1 418 I'm a teapot\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let refusal = refusal_to(&Config::default(), bytes.as_bytes(), false);
+    let shown = r#"server answered 418 I'm a teapot: {"msg":"it's C:\\\\"}"#;
+    assert_eq!(refusal.to_string(), shown);
+    let shown = format!("{refusal:?}");
+    assert!(shown.contains(r#""I'm a teapot""#) && shown.contains(r#"{\"msg\":\"it's"#), "{shown}");
+}
+
+#[test]
 fn what_does_not_begin_as_a_status_line_fails_at_its_first_wrong_byte() {
     let verdict = |bytes: &[u8]| {
         let mut handshake = begun(&request(), &Config::default());
