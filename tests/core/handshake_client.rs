@@ -324,8 +324,12 @@ fn the_server_may_choose_only_what_was_offered() {
     assert_eq!(connection.negotiated().subprotocol.as_deref(), Some("v1"));
     let (handshake, _) = fed(&offering, &config, &with(&[]), 9);
     assert_eq!(handshake.into_connection().unwrap().negotiated().subprotocol.as_deref(), None);
-    let demanding = offering.require_subprotocol();
+    let demanding = offering.require_subprotocol().unwrap();
     assert_eq!(verdict_of(&demanding, &config, &with(&[])), Err(NoSubprotocol));
+    // Not the server's fault.
+    let none = demanding.subprotocols(&[""; 0]).unwrap_err();
+    assert_eq!(none, HeaderError::NoSubprotocol);
+    assert_eq!(request().require_subprotocol().unwrap_err(), none);
 }
 
 // P131 on the client's side.

@@ -320,7 +320,7 @@ fn p103_a_server_may_choose_no_subprotocol_unless_one_is_demanded() {
     let dialed = chosen(&[]);
     assert_eq!((dialed.verdict, dialed.subprotocol), (Ok(()), None));
     let request = Request::new("ws://h").unwrap().subprotocols(&["v1"]).unwrap();
-    let demanding = request.require_subprotocol();
+    let demanding = request.require_subprotocol().unwrap();
     let dialed = dial_with(&demanding, &Config::default(), &response(&[]));
     assert_eq!(dialed.verdict, Err(HandshakeError::NoSubprotocol));
 }

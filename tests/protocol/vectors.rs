@@ -269,7 +269,7 @@ fn response_head_in_accepted_or_why_not() {
         let mut request = Request::new("ws://example.com/").unwrap();
         request = request.subprotocols(&strings(&offer["subprotocols"])).unwrap();
         if offer["require"].as_bool() == Some(true) {
-            request = request.require_subprotocol();
+            request = request.require_subprotocol().unwrap();
         }
         let dialed = carriers::dial_with(&request, &config, &wire);
         check_response(&vector, &dialed, "whole and byte by byte");

@@ -324,6 +324,9 @@ pub enum HeaderError {
     /// A subprotocol is named twice (§4.1).
     #[error("subprotocol is named twice")]
     RepeatedSubprotocol,
+    /// [A subprotocol is required](client::Request::require_subprotocol), and none is offered.
+    #[error("the request requires a subprotocol and offers none")]
+    NoSubprotocol,
     /// Not an origin in the form that browsers send, such as `https://example.com` (RFC 6454 §6.2).
     #[error("not an origin of the form scheme://host[:port]")]
     BadOrigin,

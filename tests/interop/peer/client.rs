@@ -218,7 +218,7 @@ fn no_subprotocol(server: &Server) -> Result<()> {
     let mut ws = socket::connect(server.adapter, &request, &config())?;
     same("the subprotocol", ws.subprotocol(), None)?;
     part(&mut *ws)?;
-    match socket::connect(server.adapter, &request.require_subprotocol(), &config()) {
+    match socket::connect(server.adapter, &request.require_subprotocol()?, &config()) {
         Err(Error::Handshake(_)) => Ok(()),
         Err(error) => Err(error.into()),
         Ok(_) => Err("connected without the subprotocol that was required".into()),

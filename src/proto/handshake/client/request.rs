@@ -71,7 +71,8 @@ impl Request {
     /// # Errors
     ///
     /// [`HeaderError::BadSubprotocol`] if one is empty or not a token,
-    /// [`RepeatedSubprotocol`](HeaderError::RepeatedSubprotocol) if one is there twice.
+    /// [`RepeatedSubprotocol`](HeaderError::RepeatedSubprotocol) if one is there twice,
+    /// [`NoSubprotocol`](HeaderError::NoSubprotocol) if there is none and one is required.
     pub fn subprotocols<'a, T>(
         mut self,
         names: impl IntoIterator<Item = &'a T>,
@@ -90,14 +91,25 @@ impl Request {
             checked.push(name.into());
         }
         self.subprotocols = checked;
-        Ok(self)
+        self.with_what_it_requires()
     }
 
     /// Fails the handshake with [`HandshakeError::NoSubprotocol`](super::HandshakeError::NoSubprotocol) if the server chooses none of
-    /// the subprotocols offered, which RFC 6455 allows.
-    pub fn require_subprotocol(mut self) -> Self {
+    /// the subprotocols offered, which RFC 6455 allows. Offer them first.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::NoSubprotocol`] if none is offered.
+    pub fn require_subprotocol(mut self) -> Result<Self, HeaderError> {
         self.require_subprotocol = true;
-        self
+        self.with_what_it_requires()
+    }
+
+    fn with_what_it_requires(self) -> Result<Self, HeaderError> {
+        match self.require_subprotocol && self.subprotocols.is_empty() {
+            true => Err(HeaderError::NoSubprotocol),
+            false => Ok(self),
+        }
     }
 
     /// Keeps the status and the headers of the response that opens the connection, for

@@ -85,8 +85,8 @@ fn opening(request: &Request, config: &WebSocketConfig) -> Result<(Option<Header
     if !offered.is_empty() {
         same = same
             .subprotocols(offered)
-            .map_err(|_| invalid(header::SEC_WEBSOCKET_PROTOCOL))?
-            .require_subprotocol();
+            .and_then(core::Request::require_subprotocol)
+            .map_err(|_| invalid(header::SEC_WEBSOCKET_PROTOCOL))?;
     }
     let entropy = Replay { nonce: Some(nonce), then: Keys::new() };
     let (mut asked, opening) = Opening::new(&same, &config.core(), entropy);
