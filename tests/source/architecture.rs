@@ -379,7 +379,7 @@ fn the_mutants_that_are_left_out_are_of_functions_that_are_there() {
     for pattern in patterns {
         let function = pattern.rsplit_once(" in ").map(|(_, function)| function);
         let there = match function.or_else(|| Some(pattern.split_once(" -> ")?.0)) {
-            Some(function) => declared.contains(words(function).last().unwrap()),
+            Some(function) => declared.contains(words(function).next_back().unwrap()),
             None => paths.iter().any(|path| path.ends_with(pattern.split(':').next().unwrap())),
         };
         assert!(there, "nothing is left of what {pattern:?} is about");

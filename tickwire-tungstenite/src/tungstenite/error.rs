@@ -1,4 +1,4 @@
-//! Errors, with the names and variants of tungstenite's.
+//! Errors, with the names, variants and texts of tungstenite's: programs match them.
 use crate::tungstenite::protocol::{Message, frame::coding::Data};
 use http::{Response, header::HeaderName};
 use std::io;
@@ -10,41 +10,41 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The closing handshake is complete, and for a client the server has closed the stream: drop it.
-    #[error("the connection is closed")]
+    #[error("Connection closed normally")]
     ConnectionClosed,
     /// A call after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by the peer.
-    #[error("the connection was closed before this call")]
+    #[error("Trying to work with closed connection")]
     AlreadyClosed,
     /// The stream failed; `WouldBlock` of a stream that does not block is no failure.
-    #[error("I/O: {0}")]
+    #[error("IO error: {0}")]
     Io(#[from] io::Error),
     /// TLS failed.
-    #[error("TLS: {0}")]
+    #[error("TLS error: {0}")]
     Tls(#[from] TlsError),
     /// A limit on what is received.
-    #[error("over a limit: {0}")]
+    #[error("Space limit exceeded: {0}")]
     Capacity(#[from] CapacityError),
     /// The peer broke the protocol, or the caller would have.
-    #[error("protocol: {0}")]
+    #[error("WebSocket protocol error: {0}")]
     Protocol(#[from] ProtocolError),
     /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size) would be
     /// exceeded by this message, which was not taken.
-    #[error("the write buffer is full")]
+    #[error("Write buffer is full")]
     WriteBufferFull(Box<Message>),
     /// Text that is not UTF-8.
-    #[error("UTF-8: {0}")]
+    #[error("UTF-8 encoding error: {0}")]
     Utf8(String),
     /// A head of more than 64 KiB or in too many pieces, or a message of too many fragments.
-    #[error("the peer does what only an attacker would")]
+    #[error("Attack attempt detected")]
     AttackAttempt,
     /// A URL that cannot be connected to.
-    #[error("URL: {0}")]
+    #[error("URL error: {0}")]
     Url(#[from] UrlError),
     /// The server answered with another status than 101, or this server with an error response.
-    #[error("HTTP status {}", .0.status())]
+    #[error("HTTP error: {}", .0.status())]
     Http(Box<Response<Option<Vec<u8>>>>),
     /// A value that cannot be part of HTTP.
-    #[error("HTTP: {0}")]
+    #[error("HTTP format error: {0}")]
     HttpFormat(#[from] http::Error),
 }
 
@@ -121,10 +121,10 @@ fn sent(error: tickwire::SendError) -> Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CapacityError {
     /// More headers than [`MAX_HEADERS`](super::handshake::headers::MAX_HEADERS).
-    #[error("too many headers")]
+    #[error("Too many headers")]
     TooManyHeaders,
     /// A frame or a message longer than the configuration allows.
-    #[error("message of {size} bytes or more, {max_size} are allowed")]
+    #[error("Message too long: {size} > {max_size}")]
     MessageTooLong {
         /// How long it would be, or one more than the limit where only that is known.
         size: usize,
@@ -137,13 +137,13 @@ pub enum CapacityError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubProtocolError {
     /// One was chosen, though none was offered.
-    #[error("the server chose a subprotocol, though none was offered")]
+    #[error("Server sent a subprotocol but none was requested")]
     ServerSentSubProtocolNoneRequested,
     /// One that was not offered.
-    #[error("the server chose a subprotocol that was not offered")]
+    #[error("Server sent an invalid subprotocol")]
     InvalidSubProtocol,
     /// None was chosen, though some were offered.
-    #[error("the server chose none of the subprotocols offered")]
+    #[error("Server sent no subprotocol")]
     NoSubProtocol,
 }
 
@@ -152,88 +152,88 @@ pub enum SubProtocolError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// A handshake whose method is not GET.
-    #[error("method is not GET")]
+    #[error("Unsupported HTTP method used - only GET is allowed")]
     WrongHttpMethod,
     /// A handshake in HTTP other than 1.1.
-    #[error("HTTP version is not 1.1")]
+    #[error("HTTP version must be 1.1 or higher")]
     WrongHttpVersion,
     /// No `Connection: upgrade`.
-    #[error("header Connection does not contain upgrade")]
+    #[error("No \"Connection: upgrade\" header")]
     MissingConnectionUpgradeHeader,
     /// No `Upgrade: websocket`.
-    #[error("header Upgrade is not websocket")]
+    #[error("No \"Upgrade: websocket\" header")]
     MissingUpgradeWebSocketHeader,
     /// No `Sec-WebSocket-Version: 13`.
-    #[error("header Sec-WebSocket-Version is not 13")]
+    #[error("No \"Sec-WebSocket-Version: 13\" header")]
     MissingSecWebSocketVersionHeader,
     /// No Sec-WebSocket-Key.
-    #[error("header Sec-WebSocket-Key is missing")]
+    #[error("No \"Sec-WebSocket-Key\" header")]
     MissingSecWebSocketKey,
     /// A Sec-WebSocket-Key that is not base64 of 16 bytes.
-    #[error("header Sec-WebSocket-Key is malformed")]
+    #[error("Invalid \"Sec-WebSocket-Key\" header value")]
     InvalidSecWebSocketKey,
     /// A Sec-WebSocket-Accept that is missing or does not match the key.
-    #[error("header Sec-WebSocket-Accept does not match the key")]
+    #[error("Key mismatch in \"Sec-WebSocket-Accept\" header")]
     SecWebSocketAcceptKeyMismatch,
     /// The subprotocol in the response.
-    #[error("{0}")]
+    #[error("SubProtocol error: {0}")]
     SecWebSocketSubProtocolError(SubProtocolError),
     /// The client sent something behind its request, before it had the answer.
-    #[error("bytes behind the client's request")]
+    #[error("Junk after client request")]
     JunkAfterRequest,
     /// The callback returned a success as its error.
-    #[error("a success is no error response")]
+    #[error("Custom response must not be successful")]
     CustomResponseSuccessful,
     /// A header that is missing, repeated or malformed.
-    #[error("header {0} is missing, repeated or malformed")]
+    #[error("Missing, duplicated or incorrect header {0}")]
     InvalidHeader(Box<HeaderName>),
     /// The stream ended during the opening handshake.
-    #[error("stream ended during the opening handshake")]
+    #[error("Handshake not finished")]
     HandshakeIncomplete,
     /// The head is not HTTP.
-    #[error("malformed HTTP: {0}")]
+    #[error("httparse error: {0}")]
     HttparseError(#[from] httparse::Error),
     /// Nothing can be sent behind a Close.
-    #[error("a message behind a Close")]
+    #[error("Sending after closing is not allowed")]
     SendAfterClosing,
     /// The peer sent something behind its Close. Not returned: tickwire does not look at it.
-    #[error("the peer sent something behind its Close")]
+    #[error("Remote sent after having closed")]
     ReceivedAfterClosing,
     /// A reserved bit to which no extension gives a meaning.
-    #[error("reserved bit set without an extension that defines it")]
+    #[error("Reserved bits are non-zero")]
     NonZeroReservedBits,
     /// A client has to mask.
-    #[error("frame from a client is not masked")]
+    #[error("Received an unmasked frame from client")]
     UnmaskedFrameFromClient,
     /// A server must not mask.
-    #[error("frame from a server is masked")]
+    #[error("Received a masked frame from server")]
     MaskedFrameFromServer,
     /// A control frame in fragments. [`ControlFrameTooBig`](Self::ControlFrameTooBig) stands for it here.
-    #[error("control frame in fragments")]
+    #[error("Fragmented control frame")]
     FragmentedControlFrame,
     /// A control frame of more than 125 bytes, or in fragments.
-    #[error("control frame longer than 125 bytes, or in fragments")]
+    #[error("Control frame too big (payload must be 125 bytes or less)")]
     ControlFrameTooBig,
     /// A reserved opcode of 11 to 15.
-    #[error("reserved control opcode {0}")]
+    #[error("Unknown control frame type: {0}")]
     UnknownControlFrameType(u8),
     /// A reserved opcode of 3 to 7.
-    #[error("reserved data opcode {0}")]
+    #[error("Unknown data frame type: {0}")]
     UnknownDataFrameType(u8),
     /// A continuation without a beginning.
-    #[error("continuation frame without a message begun")]
+    #[error("Continue frame but nothing to continue")]
     UnexpectedContinueFrame,
     /// A new message inside one that is not finished.
-    #[error("new message inside a fragmented one")]
+    #[error("While waiting for more fragments received: {0}")]
     ExpectedFragment(Data),
     /// The stream ended without a Close.
-    #[error("stream ended without a closing handshake")]
+    #[error("Connection reset without closing handshake")]
     ResetWithoutClosingHandshake,
     /// A reserved opcode.
-    #[error("reserved opcode {0}")]
+    #[error("Encountered invalid opcode: {0}")]
     InvalidOpcode(u8),
     /// A Close of one byte, or with a code that must not be sent.
-    #[error("malformed Close")]
+    #[error("Invalid close sequence")]
     InvalidCloseSequence,
 }
 
@@ -241,22 +241,22 @@ pub enum ProtocolError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// `wss` without a feature for TLS.
-    #[error("wss needs one of the features for TLS")]
+    #[error("TLS support not compiled in")]
     TlsFeatureNotEnabled,
     /// No host.
-    #[error("no host in the URL")]
+    #[error("No host name in the URL")]
     NoHostName,
     /// None of its addresses took the connection.
-    #[error("cannot connect to {0}")]
+    #[error("Unable to connect to {0}")]
     UnableToConnect(String),
     /// Neither `ws` nor `wss`.
-    #[error("the scheme is neither ws nor wss")]
+    #[error("URL scheme not supported")]
     UnsupportedUrlScheme,
     /// A host that is empty.
-    #[error("the host in the URL is empty")]
+    #[error("URL contains empty host name")]
     EmptyHostName,
     /// No path.
-    #[error("no path in the URL")]
+    #[error("No path/query in URL")]
     NoPathOrQuery,
 }
 
@@ -267,11 +267,11 @@ pub enum UrlError {
 pub enum TlsError {
     /// An error of rustls.
     #[cfg(feature = "__rustls-tls")]
-    #[error("{0}")]
+    #[error("rustls error: {0}")]
     Rustls(Box<rustls::Error>),
     /// A host that no certificate can be for.
     #[cfg(feature = "__rustls-tls")]
-    #[error("the host is neither a DNS name nor an address")]
+    #[error("Invalid DNS name")]
     InvalidDnsName,
 }
 

@@ -146,6 +146,8 @@ async fn a_port_where_nobody_listens_refuses() {
         other => panic!("{other:?}"),
     }
     assert!(matches!(connect(&url), Err(Error::Url(UrlError::UnableToConnect(_)))));
+    let other = connect_async(url.replace("ws:", "http:")).await;
+    assert!(matches!(other, Err(Error::Url(UrlError::UnsupportedUrlScheme))), "without dialing");
 }
 
 #[test]
