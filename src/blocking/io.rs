@@ -76,6 +76,10 @@ pub(crate) fn flush<S: Stream>(io: &mut S) -> Poll<io::Result<()>> {
     outcome(|| io.flush())
 }
 
+pub(super) fn shutdown<S: Stream>(io: &mut S) -> Poll<io::Result<()>> {
+    outcome(|| io.shutdown())
+}
+
 /// The outcome of a call that may block. An interrupted one is made again.
 #[inline]
 pub(super) fn outcome<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {

@@ -1,7 +1,7 @@
 //! How a thread reads, writes and waits: by calls of the stream that block, a tick at a time.
 use super::{
     Stream,
-    io::{Patience, Stuck, Timeout, flush, read, write},
+    io::{Patience, Stuck, Timeout, flush, read, shutdown, write},
 };
 use crate::{
     drive::{Core, Deadlines, Input, Io, Output, Timed, Whole},
@@ -206,7 +206,12 @@ impl<S: Stream> Output for Timed<S, Patient> {
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.io.shutdown())
+        let done = shutdown(&mut self.io);
+        match done {
+            Poll::Ready(_) => self.wait.patience.written(),
+            Poll::Pending => self.wait.patience.refused(&self.wait.write_timeout),
+        }
+        done
     }
 
     #[inline]

@@ -264,10 +264,10 @@ impl<S: Stream> Link<Timed<S, Patient>> for Share<Turn, S> {
         self.write_owed(&mut io.wait.patience)
     }
 
-    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_shutdown(&mut self, io: &mut Timed<S, Patient>, _: &mut Context<'_>) -> Poll<()> {
         // All is written, so nobody has the pen for long.
-        let _ = self.shared.pen().io.shutdown(); // one that cannot is as good as shut
-        Poll::Ready(())
+        let shut = self.shared.pen().shutdown(&mut io.wait.patience);
+        shut.map(drop) // a stream that cannot is as good as shut
     }
 
     fn failed(&self) {} // it looks at that itself

@@ -109,7 +109,7 @@ pub trait Shared {
 pub trait Link<I>: Shared {
     /// Writes what the reading half owes.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
     /// Receiving has failed: tells the writer.
     fn failed(&self);
 }
@@ -170,8 +170,8 @@ impl<I: Io, H: Link<I>> Core<I> for Half<H> {
         written.map(drop) // a failure is in the `Queue`, for both sides
     }
 
-    fn poll_shutdown(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-        self.link.poll_shutdown(cx)
+    fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.poll_shutdown(io, cx)
     }
 
     fn io_failed(&mut self, error: io::Error) {

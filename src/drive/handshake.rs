@@ -122,7 +122,11 @@ impl<I: Wire> Incoming<I> {
         let end = io.now() + LINGER;
         let by = Some(end);
         // A stream that cannot is as good as shut.
-        let _ = within(io, by, |io, cx| io.poll_shutdown(cx)).await;
+        let shut = within(io, by, |io, cx| {
+            io.limit_writes(by);
+            io.poll_shutdown(cx)
+        });
+        let _ = shut.await;
         let mut sink = vec![0; 4 << 10];
         let drained = within(io, by, |io, cx| {
             loop {

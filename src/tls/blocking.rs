@@ -340,11 +340,13 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.io.set_nonblocking(yes)
     }
 
-    /// Sends a close_notify, then ends writing.
+    /// Sends a close_notify, then ends writing. `WouldBlock`: it has not left; call this again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.shared.session().close(); // once
-        let drained = self.shared.flush(&mut self.io);
-        self.io.shutdown().and(drained)
+        match self.shared.flush(&mut self.io) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+            drained => self.io.shutdown().and(drained),
+        }
     }
 
     /// `NotConnected` until the TLS handshake is over.

@@ -564,6 +564,10 @@ impl<S: Stream> Stream for Recorder<S> {
     fn shutdown(&mut self) -> io::Result<()> {
         self.io.shutdown()
     }
+    fn try_clone(&self) -> io::Result<Self> {
+        let (io, log) = (self.io.try_clone()?, self.log.clone());
+        Ok(Self { io, log, takes: self.takes, turn: false, kept: Vec::new() })
+    }
     fn writes_vectored(&self) -> bool {
         true
     }

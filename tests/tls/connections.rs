@@ -859,6 +859,35 @@ fn an_orderly_end_has_a_close_notify_in_both_directions() {
     }
 }
 
+/// A stream that takes seven bytes at a time, and refuses every other write.
+#[test]
+fn a_close_notify_that_has_to_wait_goes_before_the_end_of_the_stream() {
+    for (adapter, split) in
+        [(Adapter::Tokio, false), (Adapter::Blocking, false), (Adapter::Blocking, true)]
+    {
+        bounded(move || {
+            let (mut ws, _, mut raw) = near(adapter, Role::Server, Takes::Little);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                raw.say(&[to(Role::Server, TEXT, b"x"), to(Role::Server, CLOSE, &[])].concat());
+                assert_eq!(raw.hear_all(), (to(Role::Client, CLOSE, &[]), true));
+            });
+            assert_eq!(again(|| ws.recv()).unwrap(), text("x"));
+            match ws {
+                Ws::Blocking(ws) if split => {
+                    let (mut reader, _writer) = ws.into_split().unwrap();
+                    assert!(again(|| reader.recv().map(|got| got.is_none())).unwrap());
+                    peer.join().unwrap();
+                }
+                mut ws => {
+                    assert_eq!(again(|| ws.recv()).unwrap(), None);
+                    peer.join().unwrap();
+                }
+            }
+        });
+    }
+}
+
 #[test]
 fn a_connection_that_is_dropped_was_not_closed() {
     for (adapter, role, takes) in cases() {

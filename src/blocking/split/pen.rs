@@ -2,7 +2,7 @@
 use crate::{
     blocking::{
         Stream,
-        io::{Patience, Timeout, flush, write},
+        io::{Patience, Timeout, flush, shutdown, write},
     },
     drive::{
         TURN,
@@ -72,6 +72,16 @@ impl<S: Stream> Pen<S> {
             Poll::Ready(Err(error)) => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Ends writing.
+    pub(super) fn shutdown(&mut self, patience: &mut Patience) -> Poll<io::Result<()>> {
+        let done = shutdown(&mut self.io);
+        match done {
+            Poll::Ready(_) => patience.written(),
+            Poll::Pending => patience.refused(&self.timeout),
+        }
+        done
     }
 
     /// How a write or flush went.

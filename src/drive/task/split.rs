@@ -305,7 +305,7 @@ impl<R, W: Output> Link<R> for Arc<Shared<W>> {
         Shared::poll_write(self, Side::Reader, cx)
     }
 
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_shutdown(&mut self, _: &mut R, cx: &mut Context<'_>) -> Poll<()> {
         Shared::poll_shutdown(self, Side::Reader, cx)
     }
 
