@@ -103,7 +103,8 @@ pub struct Deflate {
 /// The parameters of the messages of one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
-    /// Whether a message may refer back to those before it (§7.1.1); by default not.
+    /// Whether a message may refer back to those before it (§7.1.1); by default not. A
+    /// [`Prepared`](crate::Prepared) never does, nor does the message after it.
     pub takeover: bool,
     /// How far it may refer back, as a power of two of bytes, from 8 to 15 (§7.1.2); by default 15. Other
     /// values count as the nearest of these.

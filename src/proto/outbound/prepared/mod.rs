@@ -19,6 +19,10 @@ use deflate::Packed;
 /// it too, at the cost of an ordinary [`feed`](crate::Sender::feed). Over TLS each connection seals it under a key of its own, for
 /// N connections N times, which costs more than all else that is done for a short message.
 ///
+/// With permessage-deflate it is compressed once for each setting, by itself: where context takeover was agreed on, it refers
+/// to no earlier message, and the next message that the connection compresses begins anew as well. A feed of `Prepared` gains nothing by
+/// takeover: choose between the two.
+///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
 ///
