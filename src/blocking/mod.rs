@@ -223,6 +223,10 @@ impl<C: Core<Timed<S, Patient>> + Waits, S: Stream> Socket<C, Timed<S, Patient>>
     /// Messages fed are written when the input is used up. Waits for input; it receives even while the
     /// stream takes nothing, so that two peers cannot block each other.
     ///
+    /// A client gets its `None` when the server has ended the stream too, or [`close_timeout`](Config::close_timeout) after the
+    /// server's Close. Not to wait for that, use [`recv_event`](Self::recv_event): at [`Event::Close`], [`closed`](Self::closed) has
+    /// the code, `flush`, of a split one that of its `Writer`, writes the answer, and the stream may be dropped.
+    ///
     /// # Errors
     ///
     /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after everything

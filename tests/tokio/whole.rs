@@ -683,6 +683,16 @@ async fn a_client_waits_for_the_servers_fin_no_longer_than_the_close_timeout() {
         assert!(ws.recv().await.unwrap().is_none());
         assert_eq!(began.elapsed().as_secs(), 5);
         assert!(ws.closed().unwrap().clean && !io.with(|s| s.shut));
+
+        // Who does not want to wait for that sees the Close as it comes, answers it, and drops the stream.
+        let io = Scripted::new(&plain(CLOSE, close_body(1012, "")));
+        let mut ws = client(io.clone(), &config());
+        let began = Instant::now();
+        assert!(matches!(ws.recv_event().await.unwrap(), Some(Event::Close(_))));
+        assert!(ws.closed().is_some_and(|end| end.code == 1012));
+        ws.flush().await.unwrap();
+        assert_eq!(io.frames().len(), 1);
+        assert_eq!(began.elapsed(), Duration::ZERO);
     })
     .await;
 }

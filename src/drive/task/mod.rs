@@ -48,6 +48,10 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     /// The message is borrowed from the buffer it was read into, and lives until the next call.
     /// Messages fed are written when the input is used up.
     ///
+    /// A client gets its `None` when the server has ended the stream too, or [`close_timeout`](Config::close_timeout) after the
+    /// server's Close. Not to wait for that, use [`recv_event`](Self::recv_event): at [`Event::Close`], [`closed`](Self::closed) has
+    /// the code, `flush`, of a split one that of its `Writer`, writes the answer, and the stream may be dropped.
+    ///
     /// Cancel safe: a message is consumed only by the call after the one that returned it.
     ///
     /// # Errors
