@@ -250,7 +250,8 @@ impl Outbox {
 
     // Commands.
 
-    /// Queues a message.
+    /// Queues a message. Under [`TooSlow::Conflate`] too it replaces none and is never replaced: that takes a
+    /// [key](Self::push_keyed).
     ///
     /// # Errors
     ///
@@ -282,7 +283,7 @@ impl Outbox {
     }
 
     /// Feeds `tx` while less than [`max_unsent`](Self::max_unsent) bytes are unsent. Does nothing
-    /// while a message in chunks is in progress. If the policy disconnects, queues the Close
+    /// while a message in chunks is in progress. If the policy disconnects, queues the Close, with the reason "too slow",
     /// at the next frame boundary ([`Sender::abort`]).
     ///
     /// Call it after a push, and when the peer has taken something, for example after a flush.

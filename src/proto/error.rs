@@ -91,7 +91,9 @@ pub enum RecvError {
         /// As given.
         code: CloseCode,
     },
-    /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5).
+    /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5). Over TLS, a peer that was killed, and
+    /// so sent no close_notify, is `Error::Io` with `ErrorKind::UnexpectedEof` instead: to tell neither apart, ask
+    /// `is_retryable()` of the error, or `closed()` for the code.
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
     /// Nothing arrived within the heartbeat's timeout after a Ping was written.

@@ -206,7 +206,8 @@ pub struct Info {
     /// When the read that completed the message was made, if the caller said so
     /// ([`commit_at`](crate::Receiver::commit_at)): counted from the caller's epoch. The adapters say so if
     /// [`stamp_reads`](crate::Config::stamp_reads) is set, and count from when they began to dial or to accept, or
-    /// were given the connection: the difference of two of one connection means something, one alone does not.
+    /// were given the connection, which is not yours to know: subtract two of one connection, for the time between their
+    /// reads. How old a message is tells the time of a loop of your own, or [`arrived`](Self::arrived).
     pub read_at: Option<Time>,
     /// When the last bytes of that read arrived, by the kernel's clock. The adapters know it over a
     /// `Stamped` stream, with [`stamp_reads`](crate::Config::stamp_reads) set; an event loop of your own

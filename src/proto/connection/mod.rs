@@ -342,7 +342,8 @@ impl Connection {
         self.inbound.step(Delivery::Chunks, &mut self.tx)
     }
 
-    /// What to do with the stream once [`step`](Self::step) says [`Closed`](Step::Closed) or fails.
+    /// What to do with the stream once [`step`](Self::step) says [`Closed`](Step::Closed) or fails. Before that it means nothing:
+    /// it is [`Done`](Ending::Done) on an open connection too.
     pub fn ending(&self) -> Ending {
         self.inbound.ending(&self.tx)
     }

@@ -339,7 +339,8 @@ impl Sender {
     }
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
-    /// [`probe`](Self::probe); `None` before the first Pong.
+    /// [`probe`](Self::probe). A Pong counts once the time is told at which it came: by
+    /// [`commit_at`](crate::Receiver::commit_at), else by the next `handle_timeout`; the adapters do so. `None` before the first.
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.urgent.rtt()
     }
