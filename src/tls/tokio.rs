@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 
     /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and `enable_secret_extraction` to have
-    /// records [in place](Session::in_place).
+    /// records [in place](Session::in_place): see "Serve wss" in the recipes.
     ///
     /// # Errors
     ///
