@@ -129,6 +129,15 @@ impl<S> Shared<S> {
         queue
     }
 
+    /// Receiving has failed: nothing that is held is written any more. A writer that has the pen sees to it when it
+    /// comes back.
+    #[cold]
+    fn settle(&self, queue: &mut Queue) {
+        if let Some(mut pen) = self.try_pen() {
+            queue.tx.take_out(&mut pen.held);
+        }
+    }
+
     /// Closes the sending half after a failed write.
     fn fail(&self, mut pen: TryMutexGuard<'_, Pen<S>>, error: io::Error) {
         let mut queue = self.queue();
@@ -270,7 +279,9 @@ impl<S: Stream> Link<Timed<S, Patient>> for Share<Turn, S> {
         shut.map(drop) // a stream that cannot is as good as shut
     }
 
-    fn failed(&self) {} // it looks at that itself
+    fn failed(&self) {
+        self.shared.settle(&mut self.shared.queue());
+    }
 }
 
 impl<S: Stream> Deadlines for Half<Share<Turn, S>> {
@@ -306,6 +317,7 @@ impl<S: Stream> Deadlines for Half<Share<Turn, S>> {
             let news = rx.failure().is_none() && !rx.is_closed();
             rx.cut_off(error);
             late.get_or_insert(error);
+            shared.settle(&mut queue);
             if news || told.is_err() {
                 *owes = true;
                 return true;

@@ -60,7 +60,7 @@ impl Queue {
     pub(crate) fn fail(&mut self, held: &mut OutBuffer, error: &io::Error) {
         self.tx.note(held);
         self.tx.write_failed();
-        held.clear();
+        self.tx.take_out(held);
         self.io_error.get_or_insert_with(|| again(error));
     }
 
@@ -110,7 +110,7 @@ pub trait Link<I>: Shared {
     /// Writes what the reading half owes.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
-    /// Receiving has failed: tells the writer.
+    /// Receiving has failed: tells the writer, and that nothing it holds is written any more.
     fn failed(&self);
 }
 

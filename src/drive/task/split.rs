@@ -143,6 +143,15 @@ impl<W> Shared<W> {
         lock(&self.pen)
     }
 
+    /// Receiving has failed: nothing that the writer holds is written any more.
+    #[cold]
+    fn settle(&self) {
+        let mut pen = self.pen();
+        self.queue().tx.take_out(&mut pen.held);
+        drop(pen);
+        self.wakers.wake_one(Side::Writer);
+    }
+
     /// Closes the sending half after a failed write, and tells both sides.
     #[cold]
     fn fail(&self, held: &mut OutBuffer, error: io::Error) -> Poll<io::Result<()>> {
@@ -310,7 +319,7 @@ impl<R, W: Output> Link<R> for Arc<Shared<W>> {
     }
 
     fn failed(&self) {
-        self.wakers.wake_one(Side::Writer);
+        self.settle();
     }
 }
 
@@ -348,7 +357,7 @@ impl<W> Deadlines for Half<W> {
         };
         inbound.receiver_mut().cut_off(error);
         *late = Some(error);
-        link.wakers.wake_one(Side::Writer); // its own alarm may have found nothing any more
+        link.settle(); // the writer's own alarm may have found nothing any more
         true
     }
 }

@@ -154,3 +154,22 @@ fn a_stream_that_breaks_ends_both_halves_which_are_dropped() {
         ]
     });
 }
+
+/// Receiving fails while the writer is in the middle of a write, which the stream takes all the same.
+#[test]
+fn what_a_write_under_way_took_is_not_reported_as_dropped() {
+    check_what_left_is_written(20, |wire| {
+        let (mut reader, writer) = halves(wire, false);
+        let sending = move || {
+            writes(writer, |writer| {
+                let fed = [b"ab".as_slice(), b"x"].map(|payload| writer.feed(payload));
+                let _ = writer.flush();
+                let tx = writer.sender();
+                let said = (fed.map(|at| at.ok().map(|at| tx.is_written(at))), tx.dropped());
+                move || said
+            })
+        };
+        let receiving = move || assert!(reader.recv().is_err());
+        (thread::spawn(receiving), thread::spawn(sending))
+    });
+}

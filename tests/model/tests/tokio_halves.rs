@@ -206,3 +206,23 @@ fn both_halves_are_dropped() {
         ]
     });
 }
+
+/// Receiving fails while the writer is in the middle of a write, which the stream takes all the same.
+#[test]
+fn what_a_write_under_way_took_is_not_reported_as_dropped() {
+    for room in [1, 3, 5, 20] {
+        check_what_left_is_written(room, |wire| {
+            let (mut reader, mut writer) = halves(wire);
+            let sending = move || {
+                let fed = [b"ab".as_slice(), b"x"].map(|payload| writer.feed(payload));
+                let _ = block_on(writer.flush());
+                move || {
+                    let tx = writer.sender();
+                    (fed.map(|at| at.ok().map(|at| tx.is_written(at))), tx.dropped())
+                }
+            };
+            let receiving = move || assert!(block_on(reader.recv()).is_err());
+            (thread::spawn(receiving), thread::spawn(sending))
+        });
+    }
+}

@@ -130,17 +130,34 @@ impl Ledger {
         self.lost_from = end;
     }
 
-    /// The stream failed: nothing more of what is in `out`, held or waits as `urgent` is written.
+    /// The stream failed: nothing more of what is in `out` or waits as `urgent` is written. What a writer holds may be on
+    /// its way: what becomes of that it [says](Self::settle).
     pub(super) fn broken(&mut self, out: &OutBuffer, urgent: &Urgent) {
         self.over();
         self.data_ended(out);
-        let written = self.written(out);
+        if self.held.len == 0 {
+            self.forget_rest(out);
+        }
+        self.lose(out.written(), out.first_len() + urgent.first_len());
+    }
+
+    /// After [`broken`](Self::broken) a writer came back with `held`, of which no more is written.
+    pub(super) fn settle(&mut self, held: &OutBuffer) {
+        if self.held.len > 0 {
+            self.close_gone |= self.took_close(held.written());
+            self.lose(held.written(), held.first_len());
+            self.held = Held::default();
+        }
+        self.held.writes = held.writes.latest(self.held.writes);
+    }
+
+    /// In order nothing behind `written` is written any more, and so many bytes fed first are not.
+    fn lose(&mut self, written: u64, first: usize) {
         // Once some was dropped, in order there is nothing but control frames behind that.
         let end = self.data_end.min(self.lost_from);
         self.dropped += end.saturating_sub(written.max(self.ahead));
-        self.first_dropped(self.first_left(out, urgent));
         self.lost_from = self.lost_from.min(written);
-        self.forget_rest(out);
+        self.first_dropped(first);
     }
 
     /// Unwritten bytes stay unwritten, and do not count.
@@ -233,7 +250,11 @@ impl Ledger {
     /// Whether the stream took all of our Close and has not refused to flush it, whatever became of
     /// what is behind it.
     pub(super) fn close_is_out(&self, out: &OutBuffer) -> bool {
-        self.written(out) >= self.close_end && self.unflushed == 0
+        self.took_close(self.written(out))
+    }
+
+    fn took_close(&self, written: u64) -> bool {
+        written >= self.close_end && self.unflushed == 0
     }
 
     pub(super) fn close_gone(&self) -> bool {

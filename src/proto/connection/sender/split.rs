@@ -43,7 +43,12 @@ impl Sender {
     /// Moves the bytes to write into `held`, which is empty, or gives waiting frames a place there.
     /// Says whether anything is to be written.
     pub(crate) fn take_out(&mut self, held: &mut OutBuffer) -> bool {
-        if self.is_broken() || self.ledger.close_gone() {
+        if self.is_broken() {
+            self.note(held);
+            held.clear();
+            return false;
+        }
+        if self.ledger.close_gone() {
             held.clear();
         } else if held.len() > 0 {
             if self.is_over() && self.out.len() == 0 && !self.urgent.has_close() {
@@ -86,9 +91,7 @@ impl Sender {
     /// Notes how far `held` was written; to be called after each write.
     pub(crate) fn note(&mut self, held: &OutBuffer) {
         if self.is_broken() {
-            // A write may have been under way when the other side found that out.
-            let writes = &mut self.ledger.held.writes;
-            *writes = held.writes.latest(*writes);
+            self.ledger.settle(held); // it may have been written while the other side found that out
             return;
         }
         self.urgent.see_beat(held);

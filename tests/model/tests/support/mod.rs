@@ -98,6 +98,29 @@ pub fn check_both_are_dropped(
     });
 }
 
+/// The peer takes what there is room for, and ends its own side, which breaks the connection: of the frames fed, of 4 and
+/// 3 bytes, what is not in the stream then is dropped, no more and no less.
+///
+/// `halves` starts a thread that receives, and one that feeds and flushes `ab`, then `x`, and returns what says afterwards
+/// whether each that was fed is written, and how many bytes were dropped.
+pub fn check_what_left_is_written<W: FnOnce() -> ([Option<bool>; 2], u64) + 'static>(
+    room: usize,
+    halves: impl Fn(&Arc<Wire>) -> (JoinHandle<()>, JoinHandle<W>) + Send + Sync + 'static,
+) {
+    check("what left is written", 2, move || {
+        let wire = Wire::new(&[], 20, room);
+        let (receiving, sending) = halves(&wire);
+        wire.input.end();
+        receiving.join().unwrap();
+        let (written, dropped) = sending.join().unwrap()();
+        let left = wire.output.lock().bytes.len();
+        let fed: usize = written.iter().zip([4, 3]).map(|(at, len)| at.map_or(0, |_| len)).sum();
+        let whole = [left >= 4, left >= 7].map(Some);
+        assert!(written.iter().zip(whole).all(|(&at, whole)| at.is_none() || at == whole));
+        assert_eq!(dropped, (fed - left) as u64, "{left} left of {fed}");
+    });
+}
+
 /// Both directions of a stream, with little room. The WebSocket reads `input` and writes `output`.
 pub struct Wire {
     pub input: Pipe,

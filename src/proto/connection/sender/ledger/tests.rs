@@ -31,7 +31,8 @@ enum Call {
     Fail,
     /// The peer's Close.
     End,
-    Break,
+    /// The stream fails, and took so many bytes of what a writer was about to write.
+    Break(usize),
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -43,7 +44,7 @@ fn call() -> impl Strategy<Value = Call> {
         3 => (0..40_usize, any::<bool>()).prop_map(|(len, last)| Piece(len, last)),
         2 => Just(Pong),
         8 => prop_oneof![0..20_usize, 0..600_usize].prop_map(Write),
-        1 => prop_oneof![Just(Close), Just(Abort), Just(Fail), Just(End), Just(Break)],
+        1 => prop_oneof![Just(Close), Just(Abort), Just(Fail), Just(End), (0..600_usize).prop_map(Break)],
     ]
 }
 
@@ -163,12 +164,15 @@ impl Pair {
                 self.lossy = true;
                 tx.end_controls();
             }
-            Call::Break => {
+            Call::Break(late) => {
                 self.lossy = true;
+                let dropped = tx.dropped();
                 tx.write_failed();
                 if let Some(held) = &mut self.held {
-                    held.clear();
+                    take(&mut Outgoing(held), late, &mut self.wire);
+                    assert!(!tx.take_out(held) && held.len() == 0);
                 }
+                assert!(tx.dropped() >= dropped);
             }
         }
     }
@@ -274,8 +278,8 @@ fn a_pong_that_is_dropped_behind_our_close_is_no_data() {
 
 #[test]
 fn control_frames_around_data_that_is_dropped_are_not_counted_with_it() {
-    checked([Call::Pong, Call::Write(0), Call::Feed(9), Call::Break]);
-    checked([Call::Feed(9), Call::Close, Call::Write(0), Call::Break]);
+    checked([Call::Pong, Call::Write(0), Call::Feed(9), Call::Break(0)]);
+    checked([Call::Feed(9), Call::Close, Call::Write(0), Call::Break(0)]);
 }
 
 fn checked<const N: usize>(calls: [Call; N]) {
