@@ -118,11 +118,10 @@ impl<S> Shared<S> {
         }
     }
 
-    /// Tells the sender that the stream refused bytes, or to flush. It may hold what it took itself, and is
-    /// flushed before it is given more.
+    /// Tells the sender that the stream refused bytes, or to flush.
     fn refused(&self, pen: &Pen<S>) -> MutexGuard<'_, Queue> {
         let mut queue = self.queue();
-        queue.tx.note(&pen.held);
+        queue.tx.note(&pen.held, pen.unflushed);
         if pen.unflushed > 0 {
             queue.tx.unflushed(pen.unflushed);
         }
@@ -134,7 +133,7 @@ impl<S> Shared<S> {
     #[cold]
     fn settle(&self, queue: &mut Queue) {
         if let Some(mut pen) = self.try_pen() {
-            queue.tx.take_out(&mut pen.held);
+            queue.tx.take_out(&mut pen.held, 0);
         }
     }
 
@@ -164,7 +163,7 @@ impl<S: Stream> WebSocket<S> {
         let ended = core.ended();
         let (inbound, mut tx) = core.conn.into_halves();
         let mut held = OutBuffer::default();
-        tx.take_out(&mut held); // a handshake's response among it, which the reader would not write
+        tx.take_out(&mut held, 0); // a handshake's response among it, which the reader would not write
         let pen = Pen { io: twin, timeout, held, unflushed: core.unflushed };
         let shared = Arc::new(Shared {
             pen: TryMutex::new(pen),
@@ -206,13 +205,13 @@ impl<S: Stream> Share<Turn, S> {
         let mut until = None;
         loop {
             let mut queue = shared.queue();
-            let mut most = queue.tx.take_out_owed(&mut pen.held);
-            if most == 0 && pen.unflushed == 0 {
+            let Pen { held, unflushed, .. } = &mut *pen;
+            let mut most = queue.tx.take_out_owed(held, *unflushed);
+            if *unflushed > 0 {
+                most = 0;
+            } else if most == 0 {
                 shared.give_back(pen, queue);
                 return Poll::Ready(Ok(()));
-            }
-            if queue.tx.is_unflushed() {
-                most = 0;
             }
             drop(queue);
             match pen.write(patience, most, true) {
@@ -231,10 +230,6 @@ impl<S: Stream> Share<Turn, S> {
                 Poll::Ready(Err(error)) => {
                     shared.fail(pen, again(&error));
                     return Poll::Ready(Err(error));
-                }
-                Poll::Pending if most > 0 && pen.unflushed > 0 => {
-                    drop(shared.refused(&pen));
-                    continue;
                 }
                 Poll::Pending => {}
             }
@@ -422,7 +417,7 @@ impl<S: Stream> Writer<S> {
                 return Err(error.into());
             }
             queue = shared.queue();
-            queue.tx.note(&pen.held);
+            queue.tx.note(&pen.held, pen.unflushed);
         }
         shared.give_back(pen, queue);
         Ok(fed.map(drop)?)
@@ -439,10 +434,11 @@ impl<S: Stream> Writer<S> {
         let mut pen = shared.pen();
         loop {
             let mut queue = shared.queue();
-            let some = queue.tx.take_out(&mut pen.held);
+            let Pen { held, unflushed, .. } = &mut *pen;
+            let some = queue.tx.take_out(held, *unflushed);
             let done = match queue.lost() {
                 Some(error) => Some(Err(error)),
-                None if !some && pen.unflushed == 0 => Some(Ok(())),
+                None if !some && *unflushed == 0 => Some(Ok(())),
                 None if enough && queue.tx.has_room() => Some(Ok(())),
                 None => None,
             };
@@ -450,7 +446,7 @@ impl<S: Stream> Writer<S> {
                 shared.give_back(pen, queue);
                 return done;
             }
-            let most = if queue.tx.is_unflushed() { 0 } else { pen.held.len() };
+            let most = if pen.unflushed > 0 { 0 } else { pen.held.len() };
             drop(queue);
             match pen.write(patience, most, false) {
                 Poll::Ready(Ok(_)) if most > 0 => {}
@@ -459,7 +455,6 @@ impl<S: Stream> Writer<S> {
                     shared.fail(pen, again(&error));
                     return Err(error.into());
                 }
-                Poll::Pending if most > 0 && pen.unflushed > 0 => drop(shared.refused(&pen)),
                 Poll::Pending => {
                     let now = patience.now();
                     let mut queue = shared.refused(&pen);

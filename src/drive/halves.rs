@@ -51,16 +51,16 @@ impl Queue {
         }
         let payload = self.tx.feed_lending(message)?;
         if !payload.is_empty() {
-            self.tx.take_out(held);
+            self.tx.take_out(held, 0);
         }
         Ok(payload)
     }
 
     /// Closes the sending half after a failed write.
     pub(crate) fn fail(&mut self, held: &mut OutBuffer, error: &io::Error) {
-        self.tx.note(held);
+        self.tx.note(held, 0);
         self.tx.write_failed();
-        self.tx.take_out(held);
+        self.tx.take_out(held, 0);
         self.io_error.get_or_insert_with(|| again(error));
     }
 

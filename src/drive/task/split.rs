@@ -147,7 +147,7 @@ impl<W> Shared<W> {
     #[cold]
     fn settle(&self) {
         let mut pen = self.pen();
-        self.queue().tx.take_out(&mut pen.held);
+        self.queue().tx.take_out(&mut pen.held, 0);
         drop(pen);
         self.wakers.wake_one(Side::Writer);
     }
@@ -173,7 +173,7 @@ impl<W: Output> Shared<W> {
         let mut took = false;
         loop {
             let mut queue = self.queue();
-            let some = queue.tx.take_out(held);
+            let some = queue.tx.take_out(held, *unflushed);
             if !some {
                 pool::give(held.reclaim());
             }
@@ -187,9 +187,8 @@ impl<W: Output> Shared<W> {
                 }
                 return Poll::Ready(Ok(()));
             }
-            let flushes = !some || queue.tx.is_unflushed();
             drop(queue);
-            if flushes {
+            if *unflushed > 0 {
                 let flushed = flush(io, unflushed, cx);
                 self.queue().tx.unflushed(*unflushed);
                 match flushed {
@@ -209,12 +208,8 @@ impl<W: Output> Shared<W> {
                 Poll::Ready(Err(error)) => return self.fail(held, error),
                 Poll::Pending => {
                     held.blocked();
-                    let mut queue = self.queue();
-                    queue.tx.note(held);
-                    if *unflushed == 0 {
-                        break;
-                    }
-                    queue.tx.unflushed(*unflushed);
+                    self.queue().tx.note(held, 0);
+                    break;
                 }
             }
         }
@@ -243,7 +238,7 @@ impl<W: Output> Shared<W> {
             self.wakers.wake_by_ref();
             return Err(error.into());
         }
-        self.queue().tx.note(held);
+        self.queue().tx.note(held, *unflushed);
         Ok(())
     }
 

@@ -41,10 +41,10 @@ impl Sender {
     }
 
     /// Moves the bytes to write into `held`, which is empty, or gives waiting frames a place there.
-    /// Says whether anything is to be written.
-    pub(crate) fn take_out(&mut self, held: &mut OutBuffer) -> bool {
+    /// Says whether anything is to be written. `unflushed`: see [`note`](Self::note).
+    pub(crate) fn take_out(&mut self, held: &mut OutBuffer, unflushed: usize) -> bool {
         if self.is_broken() {
-            self.note(held);
+            self.note(held, unflushed);
             held.clear();
             return false;
         }
@@ -68,34 +68,38 @@ impl Sender {
                 held.writes = held.writes.latest(self.out.writes);
             }
         }
-        self.note(held);
+        self.note(held, unflushed);
         held.len() > 0
     }
 
     /// [`take_out`](Self::take_out) for a thread that must not be kept from reading: says how many
     /// of the bytes in `held` have to go out so that no control frame and no idle message waits. All of them, if
     /// a Close is queued; else none that was fed, but the rest of a frame begun, and what overtakes with the idle message.
-    pub(crate) fn take_out_owed(&mut self, held: &mut OutBuffer) -> usize {
+    pub(crate) fn take_out_owed(&mut self, held: &mut OutBuffer, unflushed: usize) -> usize {
         if self.is_closed() {
-            self.take_out(held);
+            self.take_out(held, unflushed);
             return held.len();
         }
         if held.len() > 0 || self.urgent.has_controls() || self.urgent.owes_first() {
-            self.take_out(held);
+            self.take_out(held, unflushed);
         } else {
-            self.note(held);
+            self.note(held, unflushed);
         }
         held.urgent()
     }
 
-    /// Notes how far `held` was written; to be called after each write.
-    pub(crate) fn note(&mut self, held: &OutBuffer) {
+    /// Notes how far `held` was written, to be called after each write, and how many of the bytes that it took the stream
+    /// has not flushed: they do not count as written before it has.
+    pub(crate) fn note(&mut self, held: &OutBuffer, unflushed: usize) {
         if self.is_broken() {
             self.ledger.settle(held); // it may have been written while the other side found that out
             return;
         }
         self.urgent.see_beat(held);
         self.ledger.note(held);
+        if unflushed > 0 {
+            self.ledger.set_unflushed(unflushed, &self.out, &self.urgent);
+        }
         self.set_admission();
     }
 }

@@ -14,12 +14,12 @@ fn an_open_half_frames_at_once_while_there_is_room() {
     let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
     let fed = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
     assert!(fed.iter().all(Result::is_ok) && tx.admits() && tx.has_room());
-    assert!(tx.take_out(held));
+    assert!(tx.take_out(held, 0));
     assert!(tx.admits() && tx.has_room(), "12 bytes lie with the writer");
     assert!(tx.feed("full").is_ok());
     assert!(!tx.admits() && !tx.has_room());
     Outgoing(held).advance(4);
-    tx.note(held);
+    tx.note(held, 0);
     assert!(tx.admits() && tx.has_room());
     assert!(tx.close(None).is_ok());
     assert!(!tx.admits());
@@ -75,19 +75,19 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
     for written in 0..16 {
         let mut conn = Connection::server(&Config::default(), Negotiated::default());
         let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
-        assert!(!tx.take_out(held), "there is nothing to write");
+        assert!(!tx.take_out(held, 0), "there is nothing to write");
         let fed = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
-        assert!(tx.take_out(held));
+        assert!(tx.take_out(held, 0));
         Outgoing(held).advance(1);
-        tx.note(held);
+        tx.note(held, 0);
         let first = tx.feed_first("1st"); // 5 bytes, behind the first 6
-        assert!(tx.take_out(held));
+        assert!(tx.take_out(held, 0));
         let late = tx.feed("late"); // stays with the sender
         Outgoing(held).advance(written);
-        tx.note(held);
+        tx.note(held, 0);
         assert_eq!(tx.buffered_amount(), 1 + 5 + 5 + 6 + 6 - 1 - written, "{written}");
         tx.write_failed();
-        assert!(!tx.take_out(held));
+        assert!(!tx.take_out(held, 0));
         assert_eq!(tx.dropped(), 22 - written as u64, "{written}");
         assert_eq!((tx.buffered_amount(), held.len()), (0, 0));
         let is_written = |at| tx.is_written(at);
@@ -96,22 +96,35 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
     }
 }
 
+/// The other thread may look between a write and the flush behind it.
+#[test]
+fn what_a_stream_took_from_a_writer_is_written_once_it_is_flushed() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+    let fed = tx.feed("order");
+    assert!(tx.take_out(held, 0));
+    Outgoing(held).advance(7);
+    assert!(!tx.take_out(held, 7) && fed.is_ok_and(|at| !tx.is_written(at)));
+    tx.unflushed(0);
+    assert!(fed.is_ok_and(|at| tx.is_written(at)));
+}
+
 /// As in a connection that is not split: a writer has our Close, and the Pong that has its place behind it.
 #[test]
 fn a_pong_that_a_writer_has_behind_our_close_is_dropped_when_the_peers_comes() {
     for begun in [0, 1] {
         let mut conn = Connection::server(&Config::default(), Negotiated::default());
         let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
-        assert!(tx.close(None).is_ok() && tx.take_out(held));
+        assert!(tx.close(None).is_ok() && tx.take_out(held, 0));
         Outgoing(held).advance(begun);
-        tx.note(held);
+        tx.note(held, 0);
         tx.answer_ping(b"?");
-        assert!(tx.take_out(held));
+        assert!(tx.take_out(held, 0));
         assert_eq!(held.len(), 2 + 3 - begun);
         tx.end_controls();
-        assert!(tx.take_out(held));
+        assert!(tx.take_out(held, 0));
         assert_eq!(wire(held), b"\x88\0"[begun..]);
-        assert!(!tx.take_out(held) && tx.close_written());
+        assert!(!tx.take_out(held, 0) && tx.close_written());
         assert_eq!(tx.buffered_amount(), 0);
     }
 }
@@ -125,14 +138,14 @@ fn control_frames_keep_their_order_when_a_writer_has_the_buffer_at_the_close() {
             let mut conn = Connection::server(&Config::default(), Negotiated::default());
             let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
             let data = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
-            assert!(data.iter().all(Result::is_ok) && tx.take_out(held));
+            assert!(data.iter().all(Result::is_ok) && tx.take_out(held, 0));
             assert!(fed.iter().all(|late| tx.feed(*late).is_ok()));
             assert!(tx.ping(b"1").is_ok());
             assert!(tx.close(None).is_ok());
             tx.answer_ping(b"2");
             Outgoing(held).advance(written);
             let mut sent = Vec::new();
-            while tx.take_out(held) {
+            while tx.take_out(held, 0) {
                 sent.extend(wire(held));
             }
             let at = |frame: &[u8]| sent.windows(frame.len()).position(|at| at == frame);

@@ -170,7 +170,7 @@ impl Pair {
                 tx.write_failed();
                 if let Some(held) = &mut self.held {
                     take(&mut Outgoing(held), late, &mut self.wire);
-                    assert!(!tx.take_out(held) && held.len() == 0);
+                    assert!(!tx.take_out(held, 0) && held.len() == 0);
                 }
                 assert!(tx.dropped() >= dropped);
             }
@@ -188,9 +188,9 @@ impl Pair {
         let Ok(lent) = lent else { return };
         let at = tx.fed();
         if let (Some(held), [_, ..]) = (&mut self.held, lent) {
-            assert!(tx.take_out(held));
+            assert!(tx.take_out(held, 0));
             take(&mut Lending::new(held, lent), most, wire);
-            tx.note(held);
+            tx.note(held, 0);
         } else if !lent.is_empty() {
             take(&mut Lending::new(tx.outgoing().0, lent), most, wire);
         }
@@ -205,10 +205,10 @@ impl Pair {
                 tx.blocked();
             }
             Some(held) => {
-                tx.take_out(held);
+                tx.take_out(held, 0);
                 take(&mut Outgoing(held), most, wire);
                 held.blocked();
-                tx.note(held);
+                tx.note(held, 0);
             }
         }
     }
