@@ -91,7 +91,8 @@ impl Whole {
         if !vectored {
             conn.sender_mut().set_flat();
         }
-        Self { conn, unflushed: 0, io_error: None, late: None }
+        let unflushed = conn.sender().held_back(); // by this stream, when it was driven before
+        Self { conn, unflushed, io_error: None, late: None }
     }
 
     /// Why receiving failed, if it did.
@@ -158,7 +159,7 @@ impl Whole {
         io.before_write();
         loop {
             let tx = conn.sender_mut();
-            if *unflushed > 0 && (tx.is_unflushed() || !tx.has_outgoing()) {
+            if *unflushed > 0 && (tx.held_back() > 0 || !tx.has_outgoing()) {
                 let flushed = flush(io, unflushed, cx);
                 tx.unflushed(*unflushed);
                 ready!(flushed)?;

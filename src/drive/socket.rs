@@ -66,7 +66,8 @@ impl<I: Input<C>, C: Answers<I>> Socket<C, I> {
 
 impl<S, W> Socket<Whole, Timed<S, W>> {
     /// Takes the stream and the connection apart again. A stream of `blocking` keeps the timeouts
-    /// that were set on it.
+    /// that were set on it. What a stream such as TLS took and holds itself is flushed after `from_parts` with both; to
+    /// drive the connection by hand from here on, `flush` first.
     pub fn into_parts(self) -> (S, Connection) {
         (self.io.io, self.core.conn)
     }

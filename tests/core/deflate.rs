@@ -727,7 +727,7 @@ proptest! {
 
 /// Feeds in any of the ways there are.
 fn send_something(conn: &mut Connection, rng: &mut Rng) -> Vec<Seen> {
-    let n = [0, 5, 200, 3000, 70_000][rng.below(5)];
+    let n = [0, 5, 200, 3000, times(70_000, 4000)][rng.below(5)];
     let data = match rng.once_in(4) {
         true => rng.bytes(n),
         false => prose(rng, n).into_bytes(),

@@ -131,6 +131,19 @@ async fn what_was_flushed_stays_written_whatever_is_held_later() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_stream_holds_is_known_after_it_was_taken_apart() {
+    let io = Holds::new(usize::MAX, false);
+    let mut ws = io.ws(&Config::default());
+    let order = ws.feed("a").unwrap();
+    assert!(once(ws.flush()).is_pending());
+    let (stream, conn) = ws.into_parts();
+    let mut ws = WebSocket::from_parts(stream, conn);
+    assert!(once(ws.flush()).is_pending() && !ws.sender().is_written(order));
+    io.state().flushes = true;
+    assert!(once(ws.flush()).is_ready() && ws.sender().is_written(order));
+}
+
 struct Count(AtomicUsize);
 
 impl Wake for Count {

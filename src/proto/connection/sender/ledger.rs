@@ -221,10 +221,6 @@ impl Ledger {
         }
     }
 
-    pub(super) fn is_unflushed(&self) -> bool {
-        self.unflushed > 0
-    }
-
     /// How many bytes have not left for certain.
     #[inline]
     pub(super) fn held_back(&self) -> usize {

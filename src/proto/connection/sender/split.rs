@@ -30,9 +30,9 @@ impl Sender {
         self.stall_mut().set(bytes > 0);
     }
 
-    /// Whether it does.
-    pub(crate) fn is_unflushed(&self) -> bool {
-        self.ledger.is_unflushed()
+    /// How many those are.
+    pub(crate) fn held_back(&self) -> usize {
+        self.ledger.held_back()
     }
 
     /// Says that nothing more is written.
