@@ -90,7 +90,7 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Timed<S, Patient> {
 
     #[inline]
     fn poll_input(&mut self, core: &mut C, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        core.reads();
+        core.reads(|| self.now());
         let refused = self.wait.patience.is_refused();
         let pressed = self.wait.last == LastRead::Slow || core.pressed(refused);
         if self.wait.last != LastRead::Vain {
@@ -171,8 +171,9 @@ impl<S> Timed<S, Patient> {
     #[cold]
     fn is_over<C: Core<Self> + Waits>(&mut self, core: &mut C) -> bool {
         core.inbound().set_paused(self.wait.last != LastRead::Slow);
-        let changed = core.tell(self.wait.patience.now());
-        core.inbound().set_paused(false);
+        let now = self.wait.patience.now();
+        let changed = core.tell(now);
+        core.inbound().reads(|| now);
         changed
     }
 }

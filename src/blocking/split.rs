@@ -281,7 +281,7 @@ impl<S: Stream> Link<Timed<S, Patient>> for Share<Turn, S> {
 
 impl<S: Stream> Deadlines for Half<Share<Turn, S>> {
     #[inline]
-    fn reads(&mut self) {
+    fn reads(&mut self, _: impl FnOnce() -> Time) {
         self.link.own.taken = false;
     }
 

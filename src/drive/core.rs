@@ -64,8 +64,8 @@ pub trait Core<I>: Outcome {
 
 /// The deadlines of a core, as whoever drives it sees to them.
 pub trait Deadlines {
-    /// A read follows.
-    fn reads(&mut self);
+    /// A read follows, now.
+    fn reads(&mut self, now: impl FnOnce() -> Time);
     /// When the next deadline is, or another look is due.
     fn next(&mut self) -> Option<Time>;
     /// Tells the time, if it is due. Says whether that has changed something: there is an error, or
@@ -193,8 +193,8 @@ impl Outcome for Whole {
 
 impl Deadlines for Whole {
     #[inline(always)]
-    fn reads(&mut self) {
-        self.conn.set_paused(false);
+    fn reads(&mut self, now: impl FnOnce() -> Time) {
+        self.conn.inbound().reads(now);
     }
 
     #[inline]

@@ -38,7 +38,7 @@ impl<I: Source + Timer, C: Core<I> + Sleeps> Input<C> for I {
 
     #[inline(always)]
     fn poll_input(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        core.reads();
+        core.reads(|| self.now());
         read(self, core.inbound().receiver_mut().spare_mut(), cx)
     }
 

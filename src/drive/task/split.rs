@@ -325,7 +325,7 @@ impl<W: Io> Hand for Arc<Shared<W>> {
 }
 
 impl<W> Deadlines for Half<W> {
-    fn reads(&mut self) {}
+    fn reads(&mut self, _: impl FnOnce() -> Time) {}
 
     /// The deadline on writing among them, as long as something is blocked.
     fn next(&mut self) -> Option<Time> {

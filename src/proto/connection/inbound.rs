@@ -192,6 +192,14 @@ impl Inbound {
         self.timers.set_paused(paused);
     }
 
+    /// Says that reading goes on, now.
+    #[inline]
+    pub(crate) fn reads(&mut self, now: impl FnOnce() -> Time) {
+        if !self.timers.run() {
+            self.timers.resume(now());
+        }
+    }
+
     /// Says that the times told from now on have another epoch.
     pub(super) fn restart_clock(&mut self) {
         self.timers.restart();

@@ -266,7 +266,8 @@ impl Connection {
     }
 
     /// Says that reading is paused, or goes on: while it is paused, silence is not
-    /// held against the peer, and only the timers on writing and closing run.
+    /// held against the peer, and only the timers on writing and closing run. Other deadlines are put off by as long:
+    /// [`poll_timeout`](Self::poll_timeout) asks for the time when it begins and when it ends.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.set_paused(paused);

@@ -35,12 +35,21 @@ pub(super) struct Timers {
     frame: Option<(u64, Time)>,
     /// The phase of the end, and until when it has to be over.
     end: Option<(Phase, Time)>,
-    /// Reading is paused: silence proves nothing.
-    paused: bool,
+    pause: Pause,
     /// The last phase timed out: drop the stream as it is.
     given_up: bool,
     /// A deadline has passed: none is left.
     late: Option<RecvError>,
+}
+
+/// While reading is paused, silence proves nothing: what the peer is given time for is put off by as long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    No,
+    /// `None` before a time was told.
+    Since(Option<Time>),
+    /// It began then, and is over; no time was told yet.
+    Over(Time),
 }
 
 #[derive(Debug)]
@@ -51,7 +60,7 @@ enum Beat {
         silent: u8,
         until: Time,
     },
-    /// A Ping is on its way out, or was when reading was paused.
+    /// A Ping is on its way out, or was before the clock was another.
     Pinging,
     /// Until when something has to arrive, and when to look whether it did.
     Pinged {
@@ -71,7 +80,7 @@ impl Timers {
             idle: config.idle_message.as_deref().map(|said| Box::new(Idle::new(said))),
             frame: None,
             end: None,
-            paused: false,
+            pause: Pause::No,
             given_up: false,
             late: None,
         }
@@ -87,7 +96,7 @@ impl Timers {
 
     /// Forgets all times told.
     pub(super) fn restart(&mut self) {
-        (self.frame, self.end, self.paused) = (None, None, false);
+        (self.frame, self.end, self.pause) = (None, None, Pause::No);
         self.beat = match self.beat {
             Beat::Pinging | Beat::Pinged { .. } => Beat::Pinging,
             Beat::Unarmed | Beat::Listening { .. } => Beat::Unarmed,
@@ -102,17 +111,64 @@ impl Timers {
 
     #[inline]
     pub(super) fn set_paused(&mut self, paused: bool) {
-        if self.paused && !paused {
-            // Paused timers get their full time again.
-            self.frame = None;
-            if let Beat::Pinged { .. } = self.beat {
-                self.beat = Beat::Pinging;
+        if paused || !self.run() {
+            self.pause_or_resume(paused);
+        }
+    }
+
+    fn pause_or_resume(&mut self, paused: bool) {
+        self.pause = match (paused, self.pause) {
+            (true, Pause::No) => Pause::Since(None),
+            (true, Pause::Over(since)) => Pause::Since(Some(since)),
+            (false, Pause::Since(since)) => {
+                if let Some(silence) = &mut self.silence {
+                    silence.pause();
+                }
+                since.map_or(Pause::No, Pause::Over)
             }
-            if let Some(silence) = &mut self.silence {
-                silence.pause();
+            (_, as_it_was) => as_it_was,
+        };
+    }
+
+    /// Whether no pause is to be reckoned with.
+    #[inline]
+    pub(super) fn run(&self) -> bool {
+        self.pause == Pause::No
+    }
+
+    /// Says that reading goes on at this time.
+    pub(super) fn resume(&mut self, now: Time) {
+        self.set_paused(false);
+        self.is_paused(now);
+    }
+
+    /// Whether reading is paused, or was until now: then what came meanwhile is read before anything is judged.
+    fn is_paused(&mut self, now: Time) -> bool {
+        match self.pause {
+            Pause::No => return false,
+            Pause::Since(since) => self.pause = Pause::Since(since.or(Some(now))),
+            Pause::Over(since) => {
+                self.pause = Pause::No;
+                let paused = now - since;
+                if let Some((_, until)) = &mut self.frame {
+                    *until = *until + paused;
+                }
+                if let Beat::Pinged { until, look } = &mut self.beat {
+                    (*until, *look) = (*until + paused, *look + paused);
+                }
             }
         }
-        self.paused = paused;
+        true
+    }
+
+    /// When to tell the time so that it is known how long a pause was; only where it puts something off.
+    fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
+        let awaited = match self.beat {
+            Beat::Pinged { .. } => true,
+            _ => self.frame.is_some() && rx.partial_frame().is_some(),
+        };
+        let untold = matches!(self.pause, Pause::Since(None) | Pause::Over(_));
+        (untold && awaited && !rx.ended()).then_some(Time::ZERO)
     }
 
     /// Whether there is always a deadline while the connection is open.
@@ -152,8 +208,9 @@ impl Timers {
         let bound = phase.at_most(self.close_timeout);
         let end = bound.map(|_| armed(self.end, phase, Time::ZERO));
         let idle = self.next_idle().filter(|_| phase == Phase::Open);
-        if self.paused || rx.ended() {
-            return [end, idle].into_iter().flatten().min();
+        let pause = self.next_of_pause(rx);
+        if matches!(self.pause, Pause::Since(_)) || rx.ended() {
+            return [end, idle, pause].into_iter().flatten().min();
         }
         let frame = rx.partial_frame().map(|at| armed(self.frame, at, Time::ZERO));
         let pong = tx.pong_waits().then_some(Time::ZERO);
@@ -164,7 +221,7 @@ impl Timers {
             Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } => Some(at),
         };
         let data = self.next_silence(false).filter(|_| phase == Phase::Open);
-        [end, idle, frame, beat, data, pong].into_iter().flatten().min()
+        [end, idle, pause, frame, beat, data, pong].into_iter().flatten().min()
     }
 
     /// Tells the time. Says whether a message was queued.
@@ -199,7 +256,7 @@ impl Timers {
         if phase != Phase::Open {
             return Ok(false);
         }
-        if !self.paused
+        if !matches!(self.pause, Pause::Since(_))
             && !rx.ended()
             && self.silence.as_mut().is_some_and(|silence| silence.is_over(now, rx, busy))
         {
@@ -230,7 +287,7 @@ impl Timers {
                 }
             }
         }
-        if self.paused || rx.ended() {
+        if self.is_paused(now) || rx.ended() {
             return Ok(());
         }
         tx.time_pong(now);
