@@ -270,7 +270,7 @@ impl Config {
     }
 
     /// How long one frame may take from its first byte to its last; default 60 s. Not for messages
-    /// received in chunks. Stops peers that send a byte now and then to hold a connection.
+    /// received in chunks, unless the rest is skipped. Stops peers that send a byte now and then to hold a connection.
     pub fn frame_timeout(mut self, timeout: Duration) -> Self {
         self.frame_timeout = timeout;
         self

@@ -248,6 +248,13 @@ fn the_frame_timer_does_not_run_for_chunks() {
             feed(&mut conn, &[*byte]);
             assert_eq!(chunks(&mut conn).len(), 1);
         }
+        // Nobody takes the rest.
+        assert_eq!(conn.step(), Ok(Step::NeedInput));
+        conn.handle_timeout(Time::new(now)).unwrap();
+        feed(&mut conn, &wire[200..210]);
+        assert_eq!(conn.step(), Ok(Step::NeedInput));
+        now += Duration::from_secs(1);
+        assert_eq!(conn.handle_timeout(Time::new(now)), Err(RecvError::FrameTimeout));
     }
 }
 

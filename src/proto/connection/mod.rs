@@ -334,7 +334,7 @@ impl Connection {
     /// [`frame_timeout`](Config::frame_timeout) do not apply to a message received in pieces;
     /// [`max_frame`](Config::max_frame) does. With [`skip_too_large`](Config::skip_too_large) a message with a
     /// longer frame ends with [`Skipped`](Step::Skipped) in place of a last piece, and the next piece begins
-    /// another message. A call of `step` in the middle of a message skips the rest of it.
+    /// another message. A call of `step` in the middle of a message skips the rest of it, to which `frame_timeout` applies.
     ///
     /// # Errors
     ///

@@ -444,12 +444,12 @@ impl Receiver {
 
     /// Whether the message in progress is being handed out in chunks, and the first one was.
     fn in_chunks(&self) -> bool {
-        self.message.as_ref().is_some_and(|message| message.handing != Handing::Whole)
+        self.handing().is_some_and(|handing| handing != Handing::Whole)
     }
 
-    /// Whether the message in progress is skipped because of its length.
-    fn is_too_large(&self) -> bool {
-        self.message.as_ref().is_some_and(|message| message.handing == Handing::TooLarge)
+    /// How the message in progress is handed out.
+    fn handing(&self) -> Option<Handing> {
+        self.message.as_ref().map(|message| message.handing)
     }
 
     /// The position in the stream of the first byte not consumed.

@@ -1,5 +1,5 @@
 //! What the deadlines ask: whether anything came, whether data did, and whether a frame has begun.
-use super::{Receiver, State};
+use super::{Receiver, State, progress::Handing};
 use crate::proto::frame::Header;
 
 impl Receiver {
@@ -43,7 +43,7 @@ impl Receiver {
     pub(crate) fn partial_frame(&self) -> Option<u64> {
         match self.state {
             State::Payload { .. } | State::Control { .. }
-                if !self.in_chunks() || self.is_too_large() =>
+                if self.handing() != Some(Handing::Chunks) =>
             {
                 Some(self.begun)
             }

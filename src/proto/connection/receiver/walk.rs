@@ -176,7 +176,7 @@ impl Receiver {
 
     /// Limits on a data frame, and on the message it would make.
     pub(super) fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
-        if header.opcode.is_control() || self.is_too_large() {
+        if header.opcode.is_control() || self.handing() == Some(Handing::TooLarge) {
             return Ok(());
         }
         let begun = self.message.as_ref().map(|message| (message.compressed, message.fragments));
