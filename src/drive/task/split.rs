@@ -154,10 +154,10 @@ impl<W> Shared<W> {
 
     /// Closes the sending half after a failed write, and tells both sides.
     #[cold]
-    fn fail(&self, held: &mut OutBuffer, error: io::Error) -> Poll<io::Result<()>> {
-        self.queue().fail(held, &error);
+    fn fail(&self, mut pen: MutexGuard<'_, Pen<W>>, error: &io::Error) {
+        self.queue().fail(&mut pen.held, error);
+        drop(pen);
         self.wakers.wake_by_ref();
-        Poll::Ready(Err(error))
     }
 }
 
@@ -193,7 +193,10 @@ impl<W: Output> Shared<W> {
                 self.queue().tx.unflushed(*unflushed);
                 match flushed {
                     Poll::Ready(Ok(())) => held.flushed(),
-                    Poll::Ready(Err(error)) => return self.fail(held, error),
+                    Poll::Ready(Err(error)) => {
+                        self.fail(pen, &error);
+                        return Poll::Ready(Err(error));
+                    }
                     Poll::Pending => break,
                 }
                 continue;
@@ -205,7 +208,10 @@ impl<W: Output> Shared<W> {
                     *unflushed += n;
                     took = true;
                 }
-                Poll::Ready(Err(error)) => return self.fail(held, error),
+                Poll::Ready(Err(error)) => {
+                    self.fail(pen, &error);
+                    return Poll::Ready(Err(error));
+                }
                 Poll::Pending => {
                     held.blocked();
                     self.queue().tx.note(held, 0);
@@ -233,9 +239,7 @@ impl<W: Output> Shared<W> {
         }
         let written = write_lent(io, held, payload, None, unflushed, cx);
         if let Err(error) = written {
-            self.queue().fail(held, &error);
-            drop(pen);
-            self.wakers.wake_by_ref();
+            self.fail(pen, &error);
             return Err(error.into());
         }
         self.queue().tx.note(held, *unflushed);
