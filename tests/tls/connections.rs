@@ -356,6 +356,18 @@ fn a_stream_is_cloned_only_after_the_handshake() {
     assert_eq!(stream.try_clone().unwrap_err().kind(), ErrorKind::NotConnected);
 }
 
+#[test]
+fn what_is_set_on_a_stream_is_set_on_the_one_below() {
+    let (tcp, _far) = tcp_pair();
+    let mut stream = over_tls(Role::Server, tcp, &Authority::new());
+    for yes in [true, false, true] {
+        stream.set_nodelay(yes).unwrap();
+        assert_eq!(stream.get_ref().nodelay().unwrap(), yes);
+    }
+    stream.set_nonblocking(true).unwrap();
+    assert_eq!(stream.handshake().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
 // Records.
 
 #[test]
@@ -900,6 +912,32 @@ fn a_connection_that_is_dropped_was_not_closed() {
             });
             assert_eq!(ws.recv().unwrap(), text("x"));
             drop(ws);
+            peer.join().unwrap();
+        });
+    }
+}
+
+/// Each has the stream; who is the last to go answers the peer's close_notify.
+#[test]
+fn a_clone_that_is_dropped_leaves_tls_to_the_other() {
+    for role in ROLES {
+        bounded(move || {
+            let authority = Authority::new();
+            let (tcp, far) = tcp_pair();
+            let mut stream = over_tls(role, tcp, &authority);
+            let mut raw = peer_of(role, far, &authority);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                raw.close_notify();
+                assert_eq!(raw.hear_all(), (b"y".to_vec(), true));
+            });
+            stream.handshake().unwrap();
+            let mut clone = stream.try_clone().unwrap();
+            assert_eq!(clone.read(&mut [0; 9]).unwrap(), 0);
+            drop(clone);
+            stream.write_all(b"y").unwrap();
+            stream.flush().unwrap();
+            drop(stream);
             peer.join().unwrap();
         });
     }

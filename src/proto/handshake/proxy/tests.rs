@@ -268,6 +268,7 @@ fn a_proxys_url_is_checked_and_its_credentials_are_not_shown() {
     let (said, _) = ask("http://ann:s3cr%65t%40@proxy", "ws://h", b"");
     assert!(String::from_utf8(said).unwrap().contains("Basic YW5uOnMzY3JldEA=\r\n"));
     let dialogue = Dialogue::new(&proxy, &target("ws://h"), &small()).unwrap();
+    assert!(format!("{dialogue:?}").contains("unsent"));
     for shown in [format!("{proxy:?}"), format!("{dialogue:?}")] {
         for secret in ["ann", "s3cr", "YW5u"] {
             assert!(!shown.contains(secret), "{shown}");
