@@ -359,7 +359,7 @@ impl<T> Arbiter<T> {
                 self.state = State::Start;
                 return Some(Event::Restart);
             }
-            State::Start | State::Lost => return None,
+            State::Start | State::Lost(_) => return None,
         }
         while self.kept.front().is_some_and(|kept| kept.first <= self.next)
             && let Some(Kept { end, line, message, .. }) = self.kept.pop_front()
@@ -380,7 +380,7 @@ impl<T> Arbiter<T> {
         if !self.is_lost(gap, now) {
             return None;
         }
-        self.state = State::Lost;
+        self.state = State::Lost(gap);
         Some(Event::Gap(gap))
     }
 
@@ -403,10 +403,11 @@ impl<T> Arbiter<T> {
 
     /// The gap that the feed waits to see filled, or that is lost, until the feed is synchronised again.
     pub fn gap(&self) -> Option<Gap> {
-        if !matches!(self.state, State::Synced | State::Lost) {
-            return None;
-        }
-        let first = self.next;
+        let first = match self.state {
+            State::Synced => self.next,
+            State::Lost(gap) => return Some(gap), // whatever has come or gone since
+            State::Start | State::Restarted | State::Any => return None,
+        };
         let refused = self.open_lines().filter(|source| source.end > first).filter_map(|source| {
             let (lowest, since) = source.refused?;
             Some((if lowest > first { lowest } else { source.end }, since))
@@ -435,24 +436,33 @@ impl<T> Arbiter<T> {
     ///
     /// A snapshot older than all that the lines brought leaves a gap, which is lost at once: take another.
     pub fn resync(&mut self, next: u64, now: Time) {
+        self.go_on_from(next, next, now);
+    }
+
+    /// What is kept has to be in reach of `base`: one wrong number would be in the way of every snapshot.
+    fn go_on_from(&mut self, next: u64, base: u64, now: Time) {
         self.next = next;
         self.moved = now;
         self.go_on(State::Synced, now);
-        // One wrong number would be in the way of every snapshot.
-        let end = self.kept.partition_point(|kept| kept.first.saturating_sub(next) <= self.reach);
+        let end = self.kept.partition_point(|kept| kept.first.saturating_sub(base) <= self.reach);
         while self.kept.len() > end {
             self.drop_kept(self.kept.len() - 1);
         }
     }
 
     /// Starts, or goes on behind a gap that is lost, with the first message that is kept, or else the first
-    /// that comes. Call [`poll`](Self::poll).
+    /// that comes. Call [`poll`](Self::poll). If more is missing in front of what is kept, it is another
+    /// [gap](Event::Gap).
     ///
-    /// The first that comes is believed, whatever its number. If nothing follows it while another line is below,
+    /// The first that comes is believed, whatever its number: no gap names what is missing in front of it. If nothing follows it while another line is below,
     /// [`Event::Restart`] comes after the arbiter's [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         match self.kept.front() {
-            Some(kept) => self.resync(self.next.max(kept.first), now),
+            Some(kept) => {
+                let first = kept.first;
+                let behind = self.gap().map_or(first, |gap| first.min(gap.last + 1));
+                self.go_on_from(self.next.max(behind), self.next.max(first), now);
+            }
             None => self.go_on(State::Any, now),
         }
     }

@@ -311,6 +311,10 @@ fn a_jump_beyond_reach_is_not_kept_and_named_once_all_lines_are_there() {
     assert_eq!(feed.offer(&a, 1_000_004, ms(8)), Verdict::Kept);
     feed.arbiter.resume(ms(9));
     feed.poll(ms(9));
+    // What was refused is missing too.
+    assert_eq!(feed.gaps[1..], [Gap { first: 1_000_002, last: 1_000_003, since: ms(8) }]);
+    feed.arbiter.resume(ms(9));
+    feed.poll(ms(9));
     assert_eq!(feed.offer(&b, 1_000_004, ms(9)), Verdict::Duplicate);
     assert_eq!(feed.offer(&b, 1_000_005, ms(9)), Verdict::Next);
     assert_eq!(feed.firsts(), [1_000_004, 1_000_005]);
@@ -332,6 +336,53 @@ fn the_lowest_number_beyond_reach_ends_the_gap_and_patience_with_it_ends_too() {
     feed.arbiter.resume(ms(1_006));
     assert_eq!(feed.arbiter.gap(), None);
     assert_eq!(feed.offer(&a, 4_000_001, ms(1_007)), Verdict::Next);
+}
+
+/// 8 is known to exist by its refusal alone, which ends the first gap in front of it.
+#[test]
+fn what_was_only_refused_is_named_before_the_feed_goes_on_behind_it() {
+    for closes in [false, true] {
+        let mut feed = Feed::from(1);
+        feed.arbiter.reach = 5;
+        let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+        assert_eq!(feed.offer(&a, 8, ms(0)), Verdict::Refused);
+        for number in 1..=6 {
+            assert_eq!(feed.offer(&b, number, ms(1)), Verdict::Next);
+        }
+        assert_eq!(feed.offer(&b, 9, ms(2)), Verdict::Kept);
+        let first = Gap { first: 7, last: 7, since: ms(0) };
+        assert_eq!(feed.gaps, [first]);
+        assert_eq!(feed.offer(&a, 14, ms(3)), Verdict::Kept);
+        assert_eq!(feed.offer(&b, 14, ms(3)), Verdict::Duplicate);
+        if closes {
+            feed.arbiter.close(a);
+        }
+        assert_eq!(feed.arbiter.gap(), Some(first), "the one that was told");
+        for now in [ms(4), ms(5), ms(6)] {
+            feed.arbiter.resume(now);
+            feed.poll(now);
+        }
+        let gaps = feed.gaps.iter().map(|gap| (gap.first, gap.last)).collect::<Vec<_>>();
+        assert_eq!(gaps, [(7, 7), (8, 8), (10, 13)]);
+        assert_eq!(feed.firsts(), [1, 2, 3, 4, 5, 6, 9, 14]);
+    }
+}
+
+/// The newest is further from the gap than reach.
+#[test]
+fn what_is_kept_while_a_gap_is_lost_is_kept_until_it_is_named_what_is_in_front_of_it() {
+    let mut feed = Feed::from(1);
+    feed.arbiter.reach = 5;
+    let a = feed.arbiter.open();
+    assert_eq!(feed.offer(&a, 8, ms(0)), Verdict::Refused);
+    assert_eq!(feed.offer(&a, 20, ms(1)), Verdict::Kept);
+    for now in [ms(2), ms(3)] {
+        feed.arbiter.resume(now);
+        feed.poll(now);
+    }
+    let gaps = feed.gaps.iter().map(|gap| (gap.first, gap.last)).collect::<Vec<_>>();
+    assert_eq!(gaps, [(1, 7), (8, 19)]);
+    assert_eq!(feed.firsts(), [20]);
 }
 
 /// 7 came before 6, over another line: the numbers in front of 6 are missing since then.

@@ -1,4 +1,5 @@
 //! Where an `Arbiter` is, and what it holds of each line and each message.
+use crate::Gap;
 use tickwire::Time;
 
 /// The other end of a `Line`.
@@ -19,8 +20,8 @@ pub(super) enum State {
     Start,
     /// The same, and the caller is to be told once something has come.
     Restarted,
-    /// A gap was lost: all is kept.
-    Lost,
+    /// This gap is lost, and was told: all is kept.
+    Lost(Gap),
     /// The next message offered is the first.
     Any,
     /// In sync.
