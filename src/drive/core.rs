@@ -1,7 +1,7 @@
 //! What the loop drives: a connection in one piece, or the reading half of a split one.
 use super::{
     Error, Output, again,
-    io::{flush, write, write_lent},
+    io::{flush, shutdown, write, write_lent},
     lost,
 };
 use crate::proto::{
@@ -244,7 +244,7 @@ impl<I: Output> Core<I> for Whole {
     }
 
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-        io.poll_shutdown(cx).map(drop) // a stream that cannot is as good as shut
+        shutdown(io, cx)
     }
 
     #[cold]

@@ -4,7 +4,7 @@
 //! the stream does not block, and nothing will ever wake the future.
 use super::{
     Error, Input, Output, Socket, Whole,
-    io::{flush, outcome},
+    io::{flush, outcome, shutdown},
 };
 use crate::proto::{
     config::Config,
@@ -121,10 +121,9 @@ impl<I: Wire> Incoming<I> {
         let io = &mut self.io;
         let end = io.now() + LINGER;
         let by = Some(end);
-        // A stream that cannot is as good as shut.
         let shut = within(io, by, |io, cx| {
             io.limit_writes(by);
-            io.poll_shutdown(cx)
+            shutdown(io, cx)
         });
         let _ = shut.await;
         let mut sink = vec![0; 4 << 10];

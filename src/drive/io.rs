@@ -83,6 +83,14 @@ pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T
     Poll::Ready(Err(error))
 }
 
+/// Ends writing. A stream that cannot is as good as shut.
+pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
+    match io.poll_shutdown(cx) {
+        Poll::Ready(Err(error)) => failed::<()>(error, cx).map(drop),
+        shut => shut.map(drop),
+    }
+}
+
 /// One write, of about `most` bytes.
 #[inline]
 pub(crate) fn write<I: Output>(

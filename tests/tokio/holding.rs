@@ -144,6 +144,26 @@ async fn what_the_stream_holds_is_known_after_it_was_taken_apart() {
     assert!(once(ws.flush()).is_ready() && ws.sender().is_written(order));
 }
 
+/// The reader goes on with what the writer has begun, and no deadline is judged before it has tried.
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_send_is_written_by_the_reader() {
+    let config = Config::default().write_timeout(Duration::from_secs(10));
+    for woken in [true, false] {
+        let io = Holds::new(50, true);
+        let (mut reader, mut writer) = io.ws(&config).into_split();
+        let mut recv = pin!(reader.recv());
+        assert!(once(recv.as_mut()).is_pending());
+        assert!(timeout(Duration::from_secs(1), writer.send(&[1; 200])).await.is_err());
+        io.state().room = usize::MAX;
+        let waker = io.state().writer.take();
+        waker.filter(|_| woken).inspect(Waker::wake_by_ref);
+        // Without a wake-up at the deadline.
+        let patience = Duration::from_secs(if woken { 1 } else { 60 });
+        assert!(timeout(patience, recv).await.is_err());
+        assert_eq!(writer.sender().buffered_amount(), 0);
+    }
+}
+
 struct Count(AtomicUsize);
 
 impl Wake for Count {

@@ -19,7 +19,7 @@ use super::{POOL, Source, Timer, WebSocket, polls::Outlook, source::Sleeps};
 use crate::{
     drive::{
         self, Closing, Deadlines, Error, Hand, Io, Link, Output, Queue, Socket, TURN, begun,
-        io::{flush, write, write_lent},
+        io::{flush, shutdown, write, write_lent},
         sync::{Mutex, MutexGuard},
     },
     proto::{
@@ -249,8 +249,7 @@ impl<W: Output> Shared<W> {
     fn poll_shutdown(&self, side: Side, cx: &mut Context<'_>) -> Poll<()> {
         self.wakers.park(side, cx);
         let both = Waker::from(self.wakers.clone());
-        let shut = self.pen().io.poll_shutdown(&mut Context::from_waker(&both));
-        shut.map(drop) // a stream that cannot is as good as shut
+        shutdown(&mut self.pen().io, &mut Context::from_waker(&both))
     }
 }
 
@@ -331,15 +330,21 @@ impl<W: Io> Hand for Arc<Shared<W>> {
 impl<W> Deadlines for Half<W> {
     fn reads(&mut self, _: impl FnOnce() -> Time) {}
 
-    /// The deadline on writing among them, as long as something is blocked.
+    /// The deadline on writing among them, as long as something is blocked. What the writer has begun is then for this
+    /// half to go on with: the writer may have been cancelled.
     fn next(&mut self) -> Option<Time> {
-        self.inbound.poll_timeout(&self.link.queue().tx)
+        let queue = self.link.queue();
+        let untried = !self.owes && queue.tx.poll_timeout().is_some();
+        if untried { Some(Time::ZERO) } else { self.inbound.poll_timeout(&queue.tx) }
     }
 
     fn tell(&mut self, now: Time) -> bool {
-        self.owes = true; // by the heartbeat, perhaps
+        let tries = core::mem::replace(&mut self.owes, true); // by the heartbeat, perhaps
         let Self { inbound, link, late, .. } = self;
         let mut queue = link.queue();
+        if !tries && queue.tx.poll_timeout().is_some() {
+            return true; // before the stream is judged
+        }
         let wrote = queue.tx.owes_control(); // the writer has to flush the messages fed
         let told = inbound.handle_own_timeout(now, &mut queue.tx).and_then(|said| {
             match queue.ended {
