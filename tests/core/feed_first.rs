@@ -241,3 +241,17 @@ fn a_ping_still_goes_before_the_fragments_that_no_message_may_go_before() {
         assert_eq!(order, [&b"a"[..], b"!", b"b", b"c", b"first", b"behind"], "{role:?}");
     }
 }
+
+#[test]
+fn what_overtakes_takes_no_room_of_what_it_overtakes_placed_or_not() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default().high_water(100));
+        let _ = conn.sender_mut().feed("x").unwrap();
+        let _ = conn.sender_mut().feed_first(&[0; 150]).unwrap();
+        assert!(conn.sender().has_room());
+        let _ = conn.sender_mut().outgoing(); // gives it its place
+        assert!(conn.sender().has_room());
+        assert!(conn.sender_mut().feed(&[1; 100]).is_ok());
+        assert!(!conn.sender().has_room() && conn.sender_mut().feed("y").is_err());
+    }
+}

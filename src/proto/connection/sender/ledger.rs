@@ -237,6 +237,11 @@ impl Ledger {
         urgent.first_len() + out.first_len() + self.held.first
     }
 
+    /// How many bytes fed in order are not written.
+    pub(super) fn unsent(&self, out: &OutBuffer) -> u64 {
+        out.fed().wrapping_sub(self.written(out))
+    }
+
     /// How far the stream took the bytes fed in order.
     #[inline]
     fn written(&self, out: &OutBuffer) -> u64 {

@@ -291,10 +291,10 @@ impl Sender {
 
     /// Whether less than [`high_water`](Config::high_water) was [fed](Self::feed) in order and is unsent:
     /// one more message of any length would be admitted, if this
-    /// half is open. Messages that overtake, and control frames, do not count here.
+    /// half is open. Messages that overtake do not count here, nor do control frames that do.
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.out.len() + self.ledger.held.len < self.high_water
+        self.ledger.unsent(&self.out) < self.high_water as u64
     }
 
     /// Whether enough is buffered to be written before the batch ends
