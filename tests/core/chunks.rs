@@ -248,6 +248,16 @@ fn the_frame_timer_does_not_run_for_chunks() {
             feed(&mut conn, &[*byte]);
             assert_eq!(chunks(&mut conn).len(), 1);
         }
+        // For a control frame between its fragments it does.
+        let mut between = connection(role, &config);
+        feed(&mut between, &to(role, BINARY_OPEN, "abc"));
+        assert_eq!(chunks(&mut between).len(), 1);
+        let ping = to(role, PING, "a");
+        feed(&mut between, &ping[..ping.len() - 1]);
+        assert_eq!(between.step_chunk(), Ok(Step::NeedInput));
+        between.handle_timeout(Time::new(now)).unwrap();
+        let late = Time::new(now + Duration::from_secs(1));
+        assert_eq!(between.handle_timeout(late), Err(RecvError::FrameTimeout));
         // Nobody takes the rest.
         assert_eq!(conn.step(), Ok(Step::NeedInput));
         conn.handle_timeout(Time::new(now)).unwrap();

@@ -42,11 +42,8 @@ impl Receiver {
     /// limited.
     pub(crate) fn partial_frame(&self) -> Option<u64> {
         match self.state {
-            State::Payload { .. } | State::Control { .. }
-                if self.handing() != Some(Handing::Chunks) =>
-            {
-                Some(self.begun)
-            }
+            State::Payload { .. } if self.handing() == Some(Handing::Chunks) => None,
+            State::Payload { .. } | State::Control { .. } => Some(self.begun),
             State::Header if self.buf.wire_len() > 0 => Some(self.place()),
             _ => None,
         }
