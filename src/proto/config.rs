@@ -220,8 +220,8 @@ impl Config {
     /// [`DataTimeout`](crate::RecvError::DataTimeout). What was received is delivered first, and the peer, which
     /// may be alive, is told by a Close with 1001. Receiving calls drive it, and have read everything there is before
     /// they judge, or read for a fifth of the timeout if there is no end to it: a program that receives late loses nothing.
-    /// The time for which reading is paused, as in a `send` that waits for long, does not count. Below 5 ms counts as
-    /// 5 ms. It reads the clock for each read, some 20 ns.
+    /// A pause of reading of two fifths and more, as in a `send` that waits for long, does not count; a shorter one does, and
+    /// a check more decides behind it. Below 5 ms counts as 5 ms. It reads the clock for each read, some 20 ns.
     pub fn data_timeout(mut self, timeout: Duration) -> Self {
         self.data_timeout = Some(timeout);
         self

@@ -286,7 +286,8 @@ impl Connection {
         self.inbound.poll_timeout(&self.tx)
     }
 
-    /// Tells the time. Early and repeated calls are harmless.
+    /// Tells the time. Early and repeated calls are harmless; call it again while [`poll_timeout`](Self::poll_timeout) is not
+    /// in the future.
     ///
     /// Call it after a read that would have waited, or while reading is
     /// [paused](Self::set_paused): a Pong still unread in the system would not count as a sign
