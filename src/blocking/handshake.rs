@@ -160,12 +160,7 @@ impl<S: Stream> Wire for Timed<S, Patient> {
         let rest = self.wait.patience.rest_until(by);
         let Self { io, wait: Patient { patience, read_timeout, .. } } = self;
         let _ = read_timeout.set(rest, |to| io.set_read_timeout(to));
-        let done = read(io, spare);
-        match &done {
-            Poll::Ready(_) => patience.moved(),
-            Poll::Pending => patience.no_input(read_timeout),
-        }
-        done
+        patience.after_read(read(io, spare), read_timeout)
     }
 
     fn limit_writes(&mut self, by: Option<Time>) {

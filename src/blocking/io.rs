@@ -7,7 +7,8 @@
 //! block at all. Nothing tells the two apart but time, and time is not looked at before every read:
 //! only a call that would block, right behind another one, in less than half its tick, says that
 //! the stream does not block. (The first may come early for a tick, as systems count them from
-//! their last; the second cannot.)
+//! their last; the second cannot.) A call that a signal interrupted says nothing of the sort: it is made again, with
+//! what is left of its time once the clock has been looked at.
 use super::Stream;
 use crate::{drive::sync::Instant, proto::time::Time};
 use std::{
@@ -80,24 +81,19 @@ pub(super) fn shutdown<S: Stream>(io: &mut S) -> Poll<io::Result<()>> {
     outcome(|| io.shutdown())
 }
 
-/// The outcome of a call that may block. An interrupted one is made again.
+/// The outcome of a call that may block.
 #[inline]
-pub(super) fn outcome<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
-    loop {
-        let error = match call() {
-            Ok(done) => return Poll::Ready(Ok(done)),
-            Err(error) => error,
-        };
-        match error.kind() {
-            io::ErrorKind::Interrupted => {}
-            io::ErrorKind::WouldBlock => return Poll::Pending,
-            // Windows returns this when a timeout that was set has passed. On other systems it means that
-            // the peer is gone.
-            io::ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
-                return Poll::Pending;
-            }
-            _ => return Poll::Ready(Err(error)),
-        }
+fn outcome<T>(call: impl FnOnce() -> io::Result<T>) -> Poll<io::Result<T>> {
+    let error = match call() {
+        Ok(done) => return Poll::Ready(Ok(done)),
+        Err(error) => error,
+    };
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Poll::Pending,
+        // Windows returns this when a timeout that was set has passed. On other systems it means that
+        // the peer is gone.
+        io::ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => Poll::Pending,
+        _ => Poll::Ready(Err(error)),
     }
 }
 
@@ -161,6 +157,22 @@ pub enum Stuck {
     Free,
     /// The stream, with this tick; `None`: not one of ours.
     Stream(Option<Duration>),
+    /// The stream, but a signal ended the call before its time.
+    Interrupted,
+}
+
+impl Stuck {
+    /// Where this call was stuck, if it was.
+    #[inline]
+    fn of<T>(done: &Poll<io::Result<T>>, timeout: &Timeout) -> Option<Self> {
+        match done {
+            Poll::Pending => Some(Self::Stream(timeout.set)),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                Some(Self::Interrupted)
+            }
+            Poll::Ready(_) => None,
+        }
+    }
 }
 
 /// A clock, ticks, and how long the call under way has waited.
@@ -329,19 +341,37 @@ impl Patience {
         slow
     }
 
-    /// A read would block.
-    pub(super) fn no_input(&mut self, timeout: &Timeout) {
-        self.stuck = Stuck::Stream(timeout.set);
-        // The call before it may have been a write.
-        self.blocked_at = self.blocked_at.max(self.refused);
+    /// What a read came to. It is pending if it would block, or was interrupted.
+    #[inline]
+    pub(super) fn after_read(
+        &mut self,
+        done: Poll<io::Result<usize>>,
+        timeout: &Timeout,
+    ) -> Poll<io::Result<usize>> {
+        let Some(stuck) = Stuck::of(&done, timeout) else {
+            self.moved();
+            return done;
+        };
+        // The call before it may have been a write that would block.
+        if !matches!(self.stuck, Stuck::Interrupted) {
+            self.blocked_at = self.blocked_at.max(self.refused);
+        }
+        self.stuck = stuck;
+        Poll::Pending
     }
 
-    /// A write would block.
-    pub(super) fn refused(&mut self, timeout: &Timeout) {
-        let now = self.now();
-        self.stuck = Stuck::Stream(timeout.set);
-        self.refused = Some(now);
+    /// [`after_read`](Self::after_read), of a call that writes; the caller says whether it [moved](Self::moved) anything.
+    #[inline]
+    pub(super) fn after_write<T>(
+        &mut self,
+        done: Poll<io::Result<T>>,
+        timeout: &Timeout,
+    ) -> Poll<io::Result<T>> {
+        let Some(stuck) = Stuck::of(&done, timeout) else { return done };
+        self.refused = Some(self.now());
         self.skipped = false;
+        self.stuck = stuck;
+        Poll::Pending
     }
 
     /// The stream took everything.
@@ -369,19 +399,20 @@ impl Patience {
         self.skipped
     }
 
-    /// Whether a call that would block is to be made again: the tick passed, and the caller's
+    /// Whether a call that would block, or was interrupted, is to be made again: the tick passed, and the caller's
     /// patience did not. Writing is tried first, if it was left out.
     pub(super) fn go_on(&mut self, now: Time) -> bool {
         let left_out = core::mem::take(&mut self.skipped);
         if left_out {
             self.refused = None;
         }
-        let tick = match self.stuck {
+        let (tick, before) = match self.stuck {
             Stuck::Free => return true,
             Stuck::Stream(None) => return left_out,
-            Stuck::Stream(Some(tick)) => tick,
+            Stuck::Stream(Some(tick)) => (tick, self.blocked_at.replace(now)),
+            // The time that passed counts, and the next call's tick may come early.
+            Stuck::Interrupted => (Duration::ZERO, self.blocked_at.take()),
         };
-        let before = self.blocked_at.replace(now);
         // Systems count a tick in steps of their own, and end it late, by 8 ms for example.
         let passed = self.began.map_or(Duration::ZERO, |began| now - began);
         self.waited = (self.waited + tick).max(passed);

@@ -109,15 +109,11 @@ impl<S: Stream, C: Core<Self> + Waits> Input<C> for Timed<S, Patient> {
         let armed = || core.next().is_some();
         patience.before_read(io, read_timeout, brief, armed);
         let done = read(io, core.inbound().receiver_mut().spare_mut());
+        let done = patience.after_read(done, read_timeout);
         self.wait.last = match done {
-            Poll::Ready(_) => {
-                patience.moved();
-                if patience.was_slow(began) { LastRead::Slow } else { LastRead::Prompt }
-            }
-            Poll::Pending => {
-                patience.no_input(read_timeout);
-                LastRead::Vain
-            }
+            Poll::Ready(_) if patience.was_slow(began) => LastRead::Slow,
+            Poll::Ready(_) => LastRead::Prompt,
+            Poll::Pending => LastRead::Vain,
         };
         done
     }
@@ -186,10 +182,9 @@ impl<S: Stream> Output for Timed<S, Patient> {
         _: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let done = write(&mut self.io, slices);
-        match done {
-            Poll::Ready(Ok(_)) => self.wait.patience.moved(),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.wait.patience.refused(&self.wait.write_timeout),
+        let done = self.wait.patience.after_write(done, &self.wait.write_timeout);
+        if let Poll::Ready(Ok(_)) = done {
+            self.wait.patience.moved();
         }
         done
     }
@@ -200,17 +195,14 @@ impl<S: Stream> Output for Timed<S, Patient> {
 
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let done = flush(&mut self.io);
-        if done.is_pending() {
-            self.wait.patience.refused(&self.wait.write_timeout);
-        }
-        done
+        self.wait.patience.after_write(done, &self.wait.write_timeout)
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let done = shutdown(&mut self.io);
-        match done {
-            Poll::Ready(_) => self.wait.patience.written(),
-            Poll::Pending => self.wait.patience.refused(&self.wait.write_timeout),
+        let done = self.wait.patience.after_write(done, &self.wait.write_timeout);
+        if done.is_ready() {
+            self.wait.patience.written();
         }
         done
     }

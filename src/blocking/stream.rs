@@ -63,7 +63,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The system's; after `WouldBlock` it is called again.
+    /// The system's; after `WouldBlock` or `Interrupted` it is called again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.flush()
     }

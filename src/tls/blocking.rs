@@ -10,7 +10,7 @@
 //!   writer waits for it; a reader only tries, since the writer may be stuck until we read the peer.
 mod output;
 
-use self::output::{Shared, lock};
+use self::output::{Shared, is_passing, lock};
 use crate::{
     blocking::{Stream, io::read},
     drive::Error,
@@ -117,7 +117,7 @@ impl<S: Stream> TlsStream<S> {
     /// # Errors
     ///
     /// Those of the stream; turned into an [`Error`], it is [`Error::Tls`] where TLS failed. After
-    /// `WouldBlock` call it again.
+    /// `WouldBlock` or `Interrupted` call it again.
     pub fn handshake(&mut self) -> io::Result<()> {
         self.agree()?;
         self.flush()
@@ -137,7 +137,12 @@ impl<S: Stream> TlsStream<S> {
                 let _ = self.shared.try_send(&mut self.io);
                 return Err(error);
             }
-            self.fill(&mut waited)?;
+            match self.fill(&mut waited) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    waited.check(self.limit())?;
+                }
+                filled => filled?,
+            }
         }
     }
 
@@ -340,11 +345,11 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.io.set_nonblocking(yes)
     }
 
-    /// Sends a close_notify, then ends writing. `WouldBlock`: it has not left; call this again.
+    /// Sends a close_notify, then ends writing. `WouldBlock` or `Interrupted`: it has not left; call this again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.shared.session().close(); // once
         match self.shared.flush(&mut self.io) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+            Err(error) if is_passing(&error) => Err(error),
             drained => self.io.shutdown().and(drained),
         }
     }

@@ -7,5 +7,6 @@ mod support;
 
 mod batching;
 mod room;
+mod signals;
 mod split;
 mod whole;

@@ -42,6 +42,7 @@ impl<S: Stream> Pen<S> {
         } else {
             flush(io).map_ok(|()| 0)
         };
+        let done = patience.after_write(done, timeout);
         if let Poll::Ready(Ok(n)) = done {
             out.advance(n);
             if most > 0 {
@@ -62,6 +63,7 @@ impl<S: Stream> Pen<S> {
         patience.before_write(io, timeout);
         let mut out = Lending::new(held, payload);
         let done = with_many(&out, usize::MAX, false, |slices| write(io, slices));
+        let done = patience.after_write(done, timeout);
         if let Poll::Ready(Ok(n)) = done {
             out.advance(n);
             self.unflushed += n;
@@ -76,10 +78,9 @@ impl<S: Stream> Pen<S> {
 
     /// Ends writing.
     pub(super) fn shutdown(&mut self, patience: &mut Patience) -> Poll<io::Result<()>> {
-        let done = shutdown(&mut self.io);
-        match done {
-            Poll::Ready(_) => patience.written(),
-            Poll::Pending => patience.refused(&self.timeout),
+        let done = patience.after_write(shutdown(&mut self.io), &self.timeout);
+        if done.is_ready() {
+            patience.written();
         }
         done
     }
@@ -92,10 +93,7 @@ impl<S: Stream> Pen<S> {
                 patience.written();
             }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => {
-                self.held.blocked();
-                patience.refused(&self.timeout);
-            }
+            Poll::Pending => self.held.blocked(),
         }
     }
 }

@@ -34,6 +34,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The call is to be made again.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
 impl Shared {
     pub(super) fn new(session: Session) -> Arc<Self> {
         Arc::new(Self {
@@ -133,15 +138,15 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
     }
 
     /// Writes everything, then, where `flushes` is set and the stream took any since the last flush,
-    /// flushes it, and gives the right back. `WouldBlock`: something is left; without `flushes` that is for the flush.
+    /// flushes it, and gives the right back. `WouldBlock` or `Interrupted`: something is left; without `flushes` that is for the flush.
     fn drain(self, io: &mut impl Stream, flushes: bool) -> io::Result<()> {
         let Self { mut output, session: mut way } = self;
         loop {
             if let Err(error) = output.send(io) {
-                return match error.kind() {
-                    _ if flushes => Err(error),
-                    io::ErrorKind::WouldBlock => Ok(()),
-                    _ => output.below.fail(error),
+                return match () {
+                    () if flushes => Err(error),
+                    () if is_passing(&error) => Ok(()),
+                    () => output.below.fail(error),
                 };
             }
             if flushes && output.below.dirty {
