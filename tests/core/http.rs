@@ -369,6 +369,34 @@ fn a_client_checks_what_its_http_stack_brings() {
 }
 
 #[test]
+fn as_many_headers_pass_as_the_limit_says_whatever_the_version() {
+    let config = Config::default();
+    let too_many = |limit| Some(HandshakeError::TooManyHeaders { limit });
+    for (mut request, config, limit) in [
+        (get(), config.clone(), 128),
+        (connect(), config.clone(), 128),
+        (connect(), config.max_headers(5), 5),
+    ] {
+        let protocol = (request.version() != Version::HTTP_11).then_some("websocket");
+        let cookies = request.headers().get_all("cookie").iter().count(); // sent on as one
+        while request.headers().len() - cookies.saturating_sub(1) < limit {
+            request.headers_mut().append("x", "1".parse().unwrap());
+        }
+        assert!(Upgrade::new(&request, protocol, &config).is_ok(), "{limit}");
+        request.headers_mut().append("x", "1".parse().unwrap());
+        let refused = Upgrade::new(&request, protocol, &config).err();
+        assert_eq!(refused, too_many(limit as u32));
+    }
+    for (count, verdict) in [(128, None), (129, too_many(128))] {
+        let mut response = Response::builder().version(Version::HTTP_2).body(()).unwrap();
+        for _ in 0..count {
+            response.headers_mut().append("x", "1".parse().unwrap());
+        }
+        assert_eq!(opening(true).1.accept(&response).err(), verdict);
+    }
+}
+
+#[test]
 fn what_may_be_secret_is_marked_so() {
     let (asked, _) = opening(false);
     for (name, secret) in [("authorization", true), ("sec-websocket-key", true), ("host", false)] {

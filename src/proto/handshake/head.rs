@@ -14,6 +14,9 @@ use core::{fmt, mem::MaybeUninit};
 /// The upper bound of [`Config::max_headers`].
 const MAX_HEADERS: usize = 128;
 
+/// The upper bound of [`Scan::added`].
+const MAX_ADDED: usize = 4;
+
 /// Looks for the end of a head, without looking at a byte twice.
 #[derive(Debug)]
 pub(super) struct Scan {
@@ -23,9 +26,11 @@ pub(super) struct Scan {
     line: usize,
     /// How many lines have ended.
     lines: usize,
-    /// Invariant of all three: a verdict depends on the bytes alone, not on how they are cut.
+    /// Invariant of these limits: a verdict depends on the bytes alone, not on how they are cut.
     max_head: usize,
     max_headers: usize,
+    /// How many headers the peer did not send and we put there, besides those.
+    pub(super) added: usize,
     /// For the first line; only a request has one.
     max_line: usize,
 }
@@ -38,7 +43,7 @@ impl Scan {
             Role::Server => config.max_request_line,
             Role::Client => usize::MAX,
         };
-        Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line }
+        Self { at: 0, line: 0, lines: 0, max_head, max_headers, added: 0, max_line }
     }
 
     /// Continues in `bytes`, which are those of the last call and the bytes since. Returns
@@ -67,7 +72,7 @@ impl Scan {
                             return Err(HandshakeError::Malformed { what: "empty line" });
                         }
                         (true, _) => return Ok(Some(i + 2)),
-                        (false, lines) if lines > self.max_headers => {
+                        (false, lines) if lines > self.max_headers + self.added => {
                             let limit = shown(self.max_headers);
                             return Err(HandshakeError::TooManyHeaders { limit });
                         }
@@ -104,7 +109,7 @@ impl Scan {
         !bare
             && !matches!(head.first(), Some(b'\r' | b'\n'))
             && head.len() <= self.max_head
-            && headers <= self.max_headers
+            && headers <= self.max_headers + self.added
             && first <= self.max_line
     }
 
@@ -205,7 +210,7 @@ impl RequestLine {
         head: &'a [u8],
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
     ) -> Result<(Self, T), HandshakeError> {
-        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS + MAX_ADDED];
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(head, &mut headers) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
@@ -250,7 +255,7 @@ pub(super) struct StatusLine {
 impl StatusLine {
     /// Parses a head that [`Scan`] accepted.
     pub(super) fn parse(head: &[u8]) -> Result<Self, HandshakeError> {
-        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS + MAX_ADDED];
         let mut parsed = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
         match config.parse_response_with_uninit_headers(&mut parsed, head, &mut headers) {

@@ -161,6 +161,9 @@ impl Upgrade {
             .inspect_err(|&error| trace::handshake_failed(Role::Server, error, error.status()))?;
         push_line(&mut head, &[]);
         let mut handshake = ServerHandshake::new(config);
+        if protocol.is_some() {
+            handshake.scan.added = 4; // see `as_connect`
+        }
         handshake.put(&head);
         match handshake.step()? {
             Progress::Complete => Ok(Self { handshake, extended: protocol.is_some() }),
@@ -222,7 +225,7 @@ fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     Ok(text)
 }
 
-/// The same for an extended CONNECT.
+/// The same for an extended CONNECT. The first four headers are not of the request.
 fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError> {
     let Head { method, uri, version, headers } = head;
     if !is_extended(version) {
@@ -389,6 +392,7 @@ impl Opening {
         if extended {
             push_line(&mut text, &["Upgrade: websocket\r\nConnection: Upgrade"]);
             push_header(&mut text, &header::SEC_WEBSOCKET_ACCEPT, &[&self.handshake.expected]);
+            self.handshake.scan.added = 3;
         }
         for (name, value) in response.headers() {
             match *name {
