@@ -198,7 +198,8 @@ impl<S: Stream> WebSocket<S> {
     /// be written. After [`Error::WouldBlock`] call it again.
     pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
         begun(self.sender().close(frame))?;
-        while self.wait_for(Want::Message)? == Ready::Item {}
+        self.io.wait.patience.begin();
+        while self.wait_on(Want::Message)? == Ready::Item {}
         self.ended::<()>().map(drop)
     }
 }
@@ -312,18 +313,27 @@ impl<C: Core<Timed<S, Patient>> + Waits, S: Stream> Socket<C, Timed<S, Patient>>
 
     #[inline]
     fn wait_message(&mut self) -> Result<Ready, Error> {
-        match self.quick() {
+        let step = self.quick();
+        if step != Some(Step::Message) {
+            self.io.wait.patience.begin();
+        }
+        self.wait_on_message(step)
+    }
+
+    /// A message, in a call that has begun, where the next step is this.
+    #[inline]
+    fn wait_on_message(&mut self, step: Option<Step>) -> Result<Ready, Error> {
+        match step {
             Some(Step::Message) => Ok(Ready::Item),
             Some(_) => self.read_message(),
-            None => self.wait_for(Want::Message),
+            None => self.wait_on(Want::Message),
         }
     }
 
-    /// [`wait_for`](Self::wait_for) a message where the input is used up: its first round, in one
+    /// [`wait_on`](Self::wait_on) a message where the input is used up: its first round, in one
     /// piece of code, which is what counts for a message that comes alone.
     #[inline(never)]
     fn read_message(&mut self) -> Result<Ready, Error> {
-        self.io.wait.patience.begin();
         let cx = &mut context();
         self.write(cx);
         let read = self.poll_read(cx);
@@ -335,15 +345,21 @@ impl<C: Core<Timed<S, Patient>> + Waits, S: Stream> Socket<C, Timed<S, Patient>>
         } else {
             settled(self.poll_take(cx, read))?;
         }
-        settled(self.poll_more(cx, Want::Message))
+        self.wait_on(Want::Message)
     }
 
-    #[inline(never)]
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
         self.io.wait.patience.begin();
+        self.wait_on(want)
+    }
+
+    /// [`wait_for`](Self::wait_for), in a call that has begun.
+    #[inline(never)]
+    fn wait_on(&mut self, want: Want) -> Result<Ready, Error> {
         settled(self.poll_more(&mut context(), want))
     }
 
+    /// What is discarded does not restart the caller's time.
     #[inline(never)]
     fn wait_with(&mut self) -> Result<Ready, Error>
     where
@@ -351,8 +367,10 @@ impl<C: Core<Timed<S, Patient>> + Waits, S: Stream> Socket<C, Timed<S, Patient>>
     {
         self.io.wait.patience.begin_sending();
         settled(C::poll_room(self, &mut context()))?;
+        self.io.wait.patience.begin();
         loop {
-            match self.wait_message()? {
+            let step = self.quick();
+            match self.wait_on_message(step)? {
                 Ready::Item if self.core.is_mute() => {}
                 ready => return Ok(ready),
             }

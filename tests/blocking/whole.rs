@@ -234,27 +234,46 @@ fn a_socket_that_does_not_block_is_written_when_it_has_room() {
     });
 }
 
+/// Whether this call would block although the peer keeps sending such frames.
+fn passes_among(b0: u8, call: impl FnOnce(&mut WebSocket<TcpStream>) -> Result<(), Error>) -> bool {
+    let (mut ws, peer) = served(&config());
+    ws.set_read_timeout(Some(ms(50))).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stopped, mut sending) = (stop.clone(), peer.clone());
+    let frames = thread::spawn(move || {
+        for _ in 0..2000 {
+            if stopped.load(Relaxed) {
+                return true;
+            }
+            sending.send(b0, b"still here");
+            thread::sleep(ms(2));
+        }
+        sending.send(CLOSE, &close_body(1000, ""));
+        false
+    });
+    let passed = would_block(call(&mut ws));
+    stop.store(true, Relaxed);
+    passed && frames.join().unwrap()
+}
+
 #[test]
 fn pings_do_not_keep_the_callers_read_timeout_from_passing() {
     bounded(|| {
-        let (mut ws, peer) = served(&config());
-        ws.set_read_timeout(Some(ms(50))).unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, mut pinging) = (stop.clone(), peer.clone());
-        let pings = thread::spawn(move || {
-            for _ in 0..2000 {
-                if stopped.load(Relaxed) {
-                    return true;
-                }
-                pinging.send(PING, b"still here");
-                thread::sleep(ms(2));
-            }
-            pinging.send(CLOSE, &close_body(1000, ""));
-            false
-        });
-        let passed = would_block(ws.recv());
-        stop.store(true, Relaxed);
-        assert!(passed && pings.join().unwrap(), "it waited for as long as pings came");
+        assert!(
+            passes_among(PING, |ws| ws.recv().map(drop)),
+            "it waited for as long as pings came"
+        );
+    });
+}
+
+#[test]
+fn nor_do_messages_that_are_discarded_after_our_close() {
+    bounded(|| {
+        assert!(passes_among(TEXT, |ws| ws.close(CloseCode::NORMAL)));
+        assert!(passes_among(TEXT, |ws| {
+            ws.sender().close(CloseCode::NORMAL)?;
+            ws.recv_with().map(drop)
+        }));
     });
 }
 
