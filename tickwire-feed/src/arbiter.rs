@@ -454,8 +454,9 @@ impl<T> Arbiter<T> {
     /// that comes. Call [`poll`](Self::poll). If more is missing in front of what is kept, it is another
     /// [gap](Event::Gap).
     ///
-    /// The first that comes is believed, whatever its number: no gap names what is missing in front of it. If nothing follows it while another line is below,
-    /// [`Event::Restart`] comes after the arbiter's [patience](Self::patience).
+    /// The first that comes is believed, whatever its number: no gap names what is missing in front of it. If nothing
+    /// follows it while another line is below, [`Event::Restart`] comes after the arbiter's
+    /// [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         match self.kept.front() {
             Some(kept) => {

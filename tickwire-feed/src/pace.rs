@@ -2,7 +2,8 @@
 //!
 //! The limiter is the token bucket of the crate `ratelimit`. A bucket has a rate and a size; what exchanges have is a
 //! count in a window. That a `Limiter` keeps to it: in any stretch shorter than the window a bucket of size `b` gives
-//! less than `b` and what flows in during a window. With `most - b + 1` flowing in that is at most `most`.
+//! less than `b` and what flows in during a window. With `most - b + 1` flowing in that is at most `most`. The bucket's window is longer by what
+//! it may have not looked at the clock when the stretch begins.
 //!
 //! A bucket that gives a whole window's messages at once has nothing left to flow in. Orders come in bursts and all day:
 //! where some are reserved for them, a `Log` counts as exchanges do, and a `Limiter` holds back the rest.
@@ -43,7 +44,7 @@ impl Limiter {
     fn new(most: u32, at_once: u32, window: Duration) -> Self {
         let most = most.max(1);
         let at_once = at_once.clamp(1, most);
-        let window = window.max(TICK);
+        let window = window.max(TICK).saturating_add(TICK);
         let told = Told::default();
         let rate = most - at_once + 1;
         let bucket = Builder::with_clock(rate.into(), told.clone())
@@ -134,7 +135,8 @@ pub struct Pace {
 
 impl Pace {
     /// At most `most` in any stretch shorter than `window`, evenly spread. `most` is at least 1, and `window` a
-    /// microsecond: less counts as that.
+    /// microsecond: less counts as that. The spreading takes a microsecond more than the window, which is how exactly it
+    /// looks at the clock.
     pub fn new(most: u32, window: Duration) -> Self {
         Self::build(most, window, 1, 0)
     }

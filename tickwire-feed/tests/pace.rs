@@ -42,6 +42,23 @@ proptest! {
     }
 }
 
+/// The bucket looks at the clock once a microsecond: what it has not looked at at the beginning flows in later.
+#[test]
+fn a_window_that_begins_between_two_looks_at_the_clock_has_no_more_than_the_most() {
+    for window in [Duration::from_micros(1), Duration::from_micros(10), SECOND] {
+        for begin in [0, 1, 500, 999, 1_000].map(Duration::from_nanos).map(Time::new) {
+            let mut pace = Pace::new(6, window).at_once(5);
+            let mut taken = 0;
+            for now in [begin, begin + (window - Duration::from_nanos(1))] {
+                while pace.take(now).is_ok() {
+                    taken += 1;
+                }
+            }
+            assert!((5..=6).contains(&taken), "{taken} in {window:?} from {begin:?}");
+        }
+    }
+}
+
 /// How many pass in `windows` full windows by a caller that takes all it can get.
 fn greedy(mut pace: Pace, windows: u32) -> u32 {
     let (mut now, mut taken) = (Time::ZERO, 0);
