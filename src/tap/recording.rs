@@ -23,6 +23,10 @@ const MAX_HEAD: usize = 64 << 10;
 ///
 /// Its replay gives the same events as the connection did, with the same cuts and times. The
 /// application's messages are not sent again, and the core's answers go nowhere.
+///
+/// A recording does not say how the application received: messages are replayed as whole ones. For a connection that
+/// received in chunks ([`step_chunk`](Connection::step_chunk)) raise what does not apply to these: `max_message`,
+/// `max_fragments` and `frame_timeout`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recording {
