@@ -171,6 +171,59 @@ fn the_callers_timeouts_hold_also_those_from_before() {
     });
 }
 
+/// TCP whose end would block for a while, as that of TLS over a full socket; `None`: for ever.
+struct Reluctant(TcpStream, Option<Instant>);
+
+impl Read for Reluctant {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl Write for Reluctant {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Reluctant {
+    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+        self.0.set_nonblocking(yes)
+    }
+    fn shutdown(&mut self) -> io::Result<()> {
+        match self.1 {
+            Some(until) if Instant::now() >= until => Stream::shutdown(&mut self.0),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+#[test]
+fn an_end_that_would_block_is_waited_for_within_the_deadlines() {
+    bounded(|| {
+        for until in [Some(Instant::now() + ms(200)), None] {
+            let (near, far) = tcp_pair();
+            let ws = server(Reluctant(near, until), &config().close_timeout(ms(400)));
+            let (mut ws, mut peer) = (ws.into_spin().unwrap(), Peer::new(far));
+            peer.send(CLOSE, b"");
+            assert!(ws.recv().unwrap().is_none());
+            assert!(ws.closed().unwrap().clean);
+            assert_eq!(peer.frame(), (CLOSE, vec![]));
+            if until.is_some() {
+                peer.at_end();
+            }
+        }
+        // Nothing was written before.
+        let (near, far) = tcp_pair();
+        drop(far);
+        let ws = server(Reluctant(near, None), &config().close_timeout(ms(200)));
+        assert!(ws.into_spin().unwrap().recv().is_err());
+    });
+}
+
 /// Would block so many times before each byte.
 struct Shy {
     shy: u32,
@@ -209,17 +262,21 @@ impl Stream for Shy {
     fn set_nonblocking(&self, _: bool) -> io::Result<()> {
         Ok(())
     }
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.call().map(drop)
+    }
 }
 
 #[test]
 fn it_asks_until_it_gets_and_no_more() {
     for shy in [0, 1, 63, 64, 65, 1_000] {
         let mut io = Spin::new(Shy { shy, left: shy, calls: 0 }).unwrap();
-        for turn in 1..4 {
+        for turn in 1..5 {
             match turn {
                 1 => assert_eq!(io.read(&mut [0]).unwrap(), 1),
                 2 => assert_eq!(io.write(&[0]).unwrap(), 1),
-                _ => io.flush().unwrap(),
+                3 => io.flush().unwrap(),
+                _ => io.shutdown().unwrap(),
             }
             assert_eq!(io.get_ref().calls, turn * (shy + 1));
         }

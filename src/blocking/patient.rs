@@ -199,6 +199,7 @@ impl<S: Stream> Output for Timed<S, Patient> {
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Output::before_write(self);
         let done = shutdown(&mut self.io);
         let done = self.wait.patience.after_write(done, &self.wait.write_timeout);
         if done.is_ready() {

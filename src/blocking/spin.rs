@@ -152,7 +152,7 @@ impl<S: Stream> Stream for Spin<S> {
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
-        self.io.shutdown()
+        spin(&self.write_timeout, || self.io.shutdown())
     }
 
     fn try_clone(&self) -> io::Result<Self> {

@@ -78,6 +78,7 @@ impl<S: Stream> Pen<S> {
 
     /// Ends writing.
     pub(super) fn shutdown(&mut self, patience: &mut Patience) -> Poll<io::Result<()>> {
+        patience.before_write(&self.io, &mut self.timeout);
         let done = patience.after_write(shutdown(&mut self.io), &self.timeout);
         if done.is_ready() {
             patience.written();
