@@ -294,8 +294,14 @@ fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
     bounded(|| {
         let error = Spin::new(Untimed(io::empty())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(Spin::new(Shy { shy: 0, left: 0, calls: 0 }).unwrap().into_inner().is_ok());
         let (near, _far) = tcp_pair();
-        let mut near = Spin::new(near).unwrap().into_inner().unwrap();
+        let mut ws = server(near, &config());
+        ws.set_read_timeout(Some(ms(40))).unwrap();
+        ws.set_write_timeout(Some(ms(40))).unwrap();
+        let (io, _) = ws.into_spin().unwrap().into_parts();
+        let mut near = io.into_inner().unwrap();
+        assert_eq!((near.read_timeout().unwrap(), near.write_timeout().unwrap()), (None, None));
         near.set_read_timeout(Some(ms(40))).unwrap();
         let began = Instant::now();
         assert!(near.read(&mut [0]).is_err());

@@ -67,9 +67,15 @@ impl<S: Stream> Spin<S> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// Those of [`Stream::set_nonblocking`], and those of [`Stream::set_read_timeout`] but `Unsupported`.
     pub fn into_inner(self) -> io::Result<S> {
         self.io.set_nonblocking(false)?;
+        for told in [self.io.set_read_timeout(None), self.io.set_write_timeout(None)] {
+            match told {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {} // it has none
+                told => told?,
+            }
+        }
         Ok(self.io)
     }
 }
