@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, Config, Dial, Error, Heartbeat, RecvError,
+    CloseCode, Config, Dial, Error, Event, Heartbeat, RecvError,
     blocking::{self, Spin, Stream, Untimed, WebSocket},
     handshake::{HandshakeError, client::Request},
 };
@@ -216,11 +216,14 @@ fn an_end_that_would_block_is_waited_for_within_the_deadlines() {
                 peer.at_end();
             }
         }
-        // Nothing was written before.
+        // Also if nothing is written any more that would set a tick.
         let (near, far) = tcp_pair();
-        drop(far);
-        let ws = server(Reluctant(near, None), &config().close_timeout(ms(200)));
-        assert!(ws.into_spin().unwrap().recv().is_err());
+        let mut peer = Peer::new(far);
+        let mut ws = server(Reluctant(near, None), &config().close_timeout(ms(200)));
+        peer.send(CLOSE, b"");
+        assert_eq!(ws.recv_event().unwrap(), Some(Event::Close(None)));
+        ws.flush().unwrap();
+        assert!(ws.into_spin().unwrap().recv().unwrap().is_none());
     });
 }
 
