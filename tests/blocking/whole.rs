@@ -226,11 +226,11 @@ fn a_socket_that_does_not_block_is_written_when_it_has_room() {
         assert!(would_block(ws.flush()));
         assert!(would_block(ws.recv()));
         took(began, ms(0), ms(900));
-        let reading = thread::spawn(move || peer.frame().1.len());
+        let reading = thread::spawn(move || (peer.frame().1.len(), peer)); // which keeps the stream
         while !ws.sender().is_written(after) {
             assert!(would_block(ws.recv())); // writes as well
         }
-        assert_eq!(reading.join().unwrap(), 32 << 20);
+        assert_eq!(reading.join().unwrap().0, 32 << 20);
     });
 }
 
