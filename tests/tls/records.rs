@@ -383,6 +383,13 @@ fn t05_only_application_data_is_the_outer_type() {
             if known { AlertDescription::UnexpectedMessage } else { AlertDescription::DecodeError };
         assert_eq!(alert, u8::from(expected), "{kind}: {error}");
     }
+    let (error, _) = refused(Role::Client, |peer| {
+        let mut record = peer.data(b"sealed");
+        record[1] = 2;
+        record
+    });
+    let version = rustls::InvalidMessage::UnknownProtocolVersion;
+    assert_eq!(error, rustls::Error::InvalidMessage(version));
     // In the clear, as well.
     for record in [&[20, 3, 3, 0, 1, 1][..], &[21, 3, 3, 0, 2, 1, 0]] {
         let (_, alert) = refused(Role::Client, |_| record.to_vec());
@@ -472,6 +479,9 @@ fn t10_a_key_update_is_the_last_in_its_record_and_asks_by_0_or_1() {
     let mixed = rustls::PeerMisbehaved::KeyEpochWithPendingFragment;
     assert_eq!(error, rustls::Error::PeerMisbehaved(mixed));
     assert_eq!(alert, u8::from(AlertDescription::UnexpectedMessage));
+    // One that asks for nothing: what is behind it is under another key.
+    let (error, _) = refused(Role::Client, |peer| peer.record(22, &[24, 0, 0, 1, 0]));
+    assert_eq!(error, rustls::Error::DecryptError);
     let other = AlertDescription::IllegalParameter;
     let malformed = AlertDescription::DecodeError;
     for (request, says, expected) in [
@@ -591,7 +601,11 @@ fn t15_alerts_end_the_connection_and_are_not_answered() {
         let (_, told) = refused(Role::Client, |peer| peer.record(21, &alert));
         assert_eq!(told, u8::from(expected));
     }
-    refused(Role::Client, |peer| peer.record(21, &[1, 90, 1, 90])); // one in a record
+    // One in a record, and whole.
+    for (alert, says) in [(&[1][..], "MissingData"), (&[1, 90, 1, 90], "TrailingData")] {
+        let (error, _) = refused(Role::Client, |peer| peer.record(21, alert));
+        assert!(format!("{error:?}").contains(says), "{alert:?}: {error:?}");
+    }
 }
 
 #[test]
@@ -616,7 +630,14 @@ fn t17_other_handshake_messages_are_refused_and_none_is_assembled_beyond_its_bou
     {
         let (error, alert) = refused(role, |peer| peer.record(22, &[kind, 0, 0, 1, 0]));
         assert_eq!(alert, u8::from(AlertDescription::UnexpectedMessage), "{error}");
+        let rustls::Error::InappropriateHandshakeMessage { expect_types, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(expect_types.len(), if role == Role::Server { 1 } else { 2 });
     }
+    // The longest that may come is only not all there.
+    let (error, _) = refused(Role::Client, |peer| peer.record(22, &[4, 0, 255, 255]));
+    assert!(format!("{error:?}").contains("Interleaved"), "{error:?}");
     let (error, alert) = refused(Role::Client, |peer| peer.record(22, &[4, 1, 0, 0]));
     let long = rustls::InvalidMessage::HandshakePayloadTooLarge;
     assert_eq!(error, rustls::Error::InvalidMessage(long));

@@ -346,6 +346,14 @@ fn rustls_error(error: io::Error) -> rustls::Error {
 // Conversations.
 
 #[test]
+fn rustls_is_at_hand_where_it_has_the_records() {
+    let (client, server) = agreed();
+    for session in [client, server] {
+        assert_eq!(session.connection().is_some(), !IN_PLACE);
+    }
+}
+
+#[test]
 fn the_core_alone_converses_over_tls_under_any_cut() {
     for cut in [1, 2, 3, 5, 7, 19, 22, 1000, 16_401, usize::MAX] {
         let (client, server) = sessions(configs());
