@@ -1,4 +1,4 @@
-//! Errors, with the names, variants and texts of tungstenite's: programs match them.
+//! Errors, with the names and variants of tungstenite's.
 use crate::tungstenite::protocol::{Message, frame::coding::Data};
 use http::{Response, header::HeaderName};
 use std::io;
@@ -10,41 +10,41 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The closing handshake is complete, and for a client the server has closed the stream: drop it.
-    #[error("Connection closed normally")]
+    #[error("the connection is closed")]
     ConnectionClosed,
     /// A call after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by the peer.
-    #[error("Trying to work with closed connection")]
+    #[error("the connection was closed before this call")]
     AlreadyClosed,
     /// The stream failed; `WouldBlock` of a stream that does not block is no failure.
-    #[error("IO error: {0}")]
+    #[error("I/O: {0}")]
     Io(#[from] io::Error),
     /// TLS failed.
-    #[error("TLS error: {0}")]
+    #[error("TLS: {0}")]
     Tls(#[from] TlsError),
     /// A limit on what is received.
-    #[error("Space limit exceeded: {0}")]
+    #[error("over a limit: {0}")]
     Capacity(#[from] CapacityError),
     /// The peer broke the protocol, or the caller would have.
-    #[error("WebSocket protocol error: {0}")]
+    #[error("protocol: {0}")]
     Protocol(#[from] ProtocolError),
     /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size) would be
     /// exceeded by this message, which was not taken.
-    #[error("Write buffer is full")]
+    #[error("the write buffer is full")]
     WriteBufferFull(Box<Message>),
     /// Text that is not UTF-8.
-    #[error("UTF-8 encoding error: {0}")]
+    #[error("UTF-8: {0}")]
     Utf8(String),
     /// A head of more than 64 KiB or in too many pieces, or a message of too many fragments.
-    #[error("Attack attempt detected")]
+    #[error("the peer does what only an attacker would")]
     AttackAttempt,
     /// A URL that cannot be connected to.
-    #[error("URL error: {0}")]
+    #[error("URL: {0}")]
     Url(#[from] UrlError),
     /// The server answered with another status than 101, or this server with an error response.
-    #[error("HTTP error: {}", .0.status())]
+    #[error("HTTP status {}", .0.status())]
     Http(Box<Response<Option<Vec<u8>>>>),
     /// A value that cannot be part of HTTP.
-    #[error("HTTP format error: {0}")]
+    #[error("HTTP: {0}")]
     HttpFormat(#[from] http::Error),
 }
 
@@ -121,10 +121,10 @@ fn sent(error: tickwire::SendError) -> Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CapacityError {
     /// More headers than [`MAX_HEADERS`](super::handshake::headers::MAX_HEADERS).
-    #[error("Too many headers")]
+    #[error("too many headers")]
     TooManyHeaders,
     /// A frame or a message longer than the configuration allows.
-    #[error("Message too long: {size} > {max_size}")]
+    #[error("message of {size} bytes or more, {max_size} are allowed")]
     MessageTooLong {
         /// How long it would be, or one more than the limit where only that is known.
         size: usize,
@@ -137,13 +137,13 @@ pub enum CapacityError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubProtocolError {
     /// One was chosen, though none was offered.
-    #[error("Server sent a subprotocol but none was requested")]
+    #[error("the server chose a subprotocol, though none was offered")]
     ServerSentSubProtocolNoneRequested,
     /// One that was not offered.
-    #[error("Server sent an invalid subprotocol")]
+    #[error("the server chose a subprotocol that was not offered")]
     InvalidSubProtocol,
     /// None was chosen, though some were offered.
-    #[error("Server sent no subprotocol")]
+    #[error("the server chose none of the subprotocols offered")]
     NoSubProtocol,
 }
 
@@ -152,88 +152,88 @@ pub enum SubProtocolError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// A handshake whose method is not GET.
-    #[error("Unsupported HTTP method used - only GET is allowed")]
+    #[error("method is not GET")]
     WrongHttpMethod,
     /// A handshake in HTTP other than 1.1.
-    #[error("HTTP version must be 1.1 or higher")]
+    #[error("HTTP version is not 1.1")]
     WrongHttpVersion,
     /// No `Connection: upgrade`.
-    #[error("No \"Connection: upgrade\" header")]
+    #[error("header Connection does not contain upgrade")]
     MissingConnectionUpgradeHeader,
     /// No `Upgrade: websocket`.
-    #[error("No \"Upgrade: websocket\" header")]
+    #[error("header Upgrade is not websocket")]
     MissingUpgradeWebSocketHeader,
     /// No `Sec-WebSocket-Version: 13`.
-    #[error("No \"Sec-WebSocket-Version: 13\" header")]
+    #[error("header Sec-WebSocket-Version is not 13")]
     MissingSecWebSocketVersionHeader,
     /// No Sec-WebSocket-Key.
-    #[error("No \"Sec-WebSocket-Key\" header")]
+    #[error("header Sec-WebSocket-Key is missing")]
     MissingSecWebSocketKey,
     /// A Sec-WebSocket-Key that is not base64 of 16 bytes.
-    #[error("Invalid \"Sec-WebSocket-Key\" header value")]
+    #[error("header Sec-WebSocket-Key is malformed")]
     InvalidSecWebSocketKey,
     /// A Sec-WebSocket-Accept that is missing or does not match the key.
-    #[error("Key mismatch in \"Sec-WebSocket-Accept\" header")]
+    #[error("header Sec-WebSocket-Accept does not match the key")]
     SecWebSocketAcceptKeyMismatch,
     /// The subprotocol in the response.
-    #[error("SubProtocol error: {0}")]
+    #[error("{0}")]
     SecWebSocketSubProtocolError(SubProtocolError),
     /// The client sent something behind its request, before it had the answer.
-    #[error("Junk after client request")]
+    #[error("bytes behind the client's request")]
     JunkAfterRequest,
     /// The callback returned a success as its error.
-    #[error("Custom response must not be successful")]
+    #[error("a success is no error response")]
     CustomResponseSuccessful,
     /// A header that is missing, repeated or malformed.
-    #[error("Missing, duplicated or incorrect header {0}")]
+    #[error("header {0} is missing, repeated or malformed")]
     InvalidHeader(Box<HeaderName>),
     /// The stream ended during the opening handshake.
-    #[error("Handshake not finished")]
+    #[error("stream ended during the opening handshake")]
     HandshakeIncomplete,
     /// The head is not HTTP.
-    #[error("httparse error: {0}")]
+    #[error("malformed HTTP: {0}")]
     HttparseError(#[from] httparse::Error),
     /// Nothing can be sent behind a Close.
-    #[error("Sending after closing is not allowed")]
+    #[error("a message behind a Close")]
     SendAfterClosing,
     /// The peer sent something behind its Close. Not returned: tickwire does not look at it.
-    #[error("Remote sent after having closed")]
+    #[error("the peer sent something behind its Close")]
     ReceivedAfterClosing,
     /// A reserved bit to which no extension gives a meaning.
-    #[error("Reserved bits are non-zero")]
+    #[error("reserved bit set without an extension that defines it")]
     NonZeroReservedBits,
     /// A client has to mask.
-    #[error("Received an unmasked frame from client")]
+    #[error("frame from a client is not masked")]
     UnmaskedFrameFromClient,
     /// A server must not mask.
-    #[error("Received a masked frame from server")]
+    #[error("frame from a server is masked")]
     MaskedFrameFromServer,
     /// A control frame in fragments. [`ControlFrameTooBig`](Self::ControlFrameTooBig) stands for it here.
-    #[error("Fragmented control frame")]
+    #[error("control frame in fragments")]
     FragmentedControlFrame,
     /// A control frame of more than 125 bytes, or in fragments.
-    #[error("Control frame too big (payload must be 125 bytes or less)")]
+    #[error("control frame longer than 125 bytes, or in fragments")]
     ControlFrameTooBig,
     /// A reserved opcode of 11 to 15.
-    #[error("Unknown control frame type: {0}")]
+    #[error("reserved control opcode {0}")]
     UnknownControlFrameType(u8),
     /// A reserved opcode of 3 to 7.
-    #[error("Unknown data frame type: {0}")]
+    #[error("reserved data opcode {0}")]
     UnknownDataFrameType(u8),
     /// A continuation without a beginning.
-    #[error("Continue frame but nothing to continue")]
+    #[error("continuation frame without a message begun")]
     UnexpectedContinueFrame,
     /// A new message inside one that is not finished.
-    #[error("While waiting for more fragments received: {0}")]
+    #[error("new message inside a fragmented one")]
     ExpectedFragment(Data),
     /// The stream ended without a Close.
-    #[error("Connection reset without closing handshake")]
+    #[error("stream ended without a closing handshake")]
     ResetWithoutClosingHandshake,
     /// A reserved opcode.
-    #[error("Encountered invalid opcode: {0}")]
+    #[error("reserved opcode {0}")]
     InvalidOpcode(u8),
     /// A Close of one byte, or with a code that must not be sent.
-    #[error("Invalid close sequence")]
+    #[error("malformed Close")]
     InvalidCloseSequence,
 }
 
@@ -241,22 +241,22 @@ pub enum ProtocolError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// `wss` without a feature for TLS.
-    #[error("TLS support not compiled in")]
+    #[error("wss needs one of the features for TLS")]
     TlsFeatureNotEnabled,
     /// No host.
-    #[error("No host name in the URL")]
+    #[error("no host in the URL")]
     NoHostName,
     /// None of its addresses took the connection.
-    #[error("Unable to connect to {0}")]
+    #[error("cannot connect to {0}")]
     UnableToConnect(String),
     /// Neither `ws` nor `wss`.
-    #[error("URL scheme not supported")]
+    #[error("the scheme is neither ws nor wss")]
     UnsupportedUrlScheme,
     /// A host that is empty.
-    #[error("URL contains empty host name")]
+    #[error("the host in the URL is empty")]
     EmptyHostName,
     /// No path.
-    #[error("No path/query in URL")]
+    #[error("no path in the URL")]
     NoPathOrQuery,
 }
 
@@ -267,11 +267,11 @@ pub enum UrlError {
 pub enum TlsError {
     /// An error of rustls.
     #[cfg(feature = "__rustls-tls")]
-    #[error("rustls error: {0}")]
+    #[error("{0}")]
     Rustls(Box<rustls::Error>),
     /// A host that no certificate can be for.
     #[cfg(feature = "__rustls-tls")]
-    #[error("Invalid DNS name")]
+    #[error("the host is neither a DNS name nor an address")]
     InvalidDnsName,
 }
 

@@ -72,7 +72,7 @@ impl<Role: HandshakeRole> fmt::Debug for HandshakeError<Role> {
 impl<Role: HandshakeRole> fmt::Display for HandshakeError<Role> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Interrupted(_) => f.write_str("Interrupted handshake (WouldBlock)"),
+            Self::Interrupted(_) => f.write_str("handshake not done: the stream would block"),
             Self::Failure(error) => error.fmt(f),
         }
     }
