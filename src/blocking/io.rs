@@ -77,10 +77,6 @@ pub(crate) fn flush<S: Stream>(io: &mut S) -> Poll<io::Result<()>> {
     outcome(|| io.flush())
 }
 
-pub(super) fn shutdown<S: Stream>(io: &mut S) -> Poll<io::Result<()>> {
-    outcome(|| io.shutdown())
-}
-
 /// The outcome of a call that may block.
 #[inline]
 fn outcome<T>(call: impl FnOnce() -> io::Result<T>) -> Poll<io::Result<T>> {
@@ -372,6 +368,20 @@ impl Patience {
         self.skipped = false;
         self.stuck = stuck;
         Poll::Pending
+    }
+
+    /// Ends writing, for a tick at most.
+    pub(super) fn shutdown<S: Stream>(
+        &mut self,
+        io: &mut S,
+        timeout: &mut Timeout,
+    ) -> Poll<io::Result<()>> {
+        self.before_write(io, timeout);
+        let done = self.after_write(outcome(|| io.shutdown()), timeout);
+        if done.is_ready() {
+            self.written();
+        }
+        done
     }
 
     /// The stream took everything.

@@ -1,7 +1,7 @@
 //! How a thread reads, writes and waits: by calls of the stream that block, a tick at a time.
 use super::{
     Stream,
-    io::{Patience, Stuck, Timeout, flush, read, shutdown, write},
+    io::{Patience, Stuck, Timeout, flush, read, write},
 };
 use crate::{
     drive::{Core, Deadlines, Input, Io, Output, Timed, Whole},
@@ -199,13 +199,8 @@ impl<S: Stream> Output for Timed<S, Patient> {
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Output::before_write(self);
-        let done = shutdown(&mut self.io);
-        let done = self.wait.patience.after_write(done, &self.wait.write_timeout);
-        if done.is_ready() {
-            self.wait.patience.written();
-        }
-        done
+        let Self { io, wait: Patient { patience, write_timeout, .. } } = self;
+        patience.shutdown(io, write_timeout)
     }
 
     #[inline]

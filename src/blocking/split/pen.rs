@@ -2,7 +2,7 @@
 use crate::{
     blocking::{
         Stream,
-        io::{Patience, Timeout, flush, shutdown, write},
+        io::{Patience, Timeout, flush, write},
     },
     drive::{
         TURN,
@@ -78,12 +78,7 @@ impl<S: Stream> Pen<S> {
 
     /// Ends writing.
     pub(super) fn shutdown(&mut self, patience: &mut Patience) -> Poll<io::Result<()>> {
-        patience.before_write(&self.io, &mut self.timeout);
-        let done = patience.after_write(shutdown(&mut self.io), &self.timeout);
-        if done.is_ready() {
-            patience.written();
-        }
-        done
+        patience.shutdown(&mut self.io, &mut self.timeout)
     }
 
     /// How a write or flush went.
