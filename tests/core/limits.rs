@@ -1,6 +1,6 @@
 //! Every limit at the limit and one beyond (PROTOCOL.md 1 and 13).
 use crate::support::wire::*;
-use tickwire::{Config, RecvError, Role, Step};
+use tickwire::{Config, ProtocolError, RecvError, Role, Step};
 
 /// Sent in pieces of these lengths, the message is received, or fails so with this Close.
 fn pieces(role: Role, config: &Config, lens: &[usize], error: Option<(RecvError, u16)>) {
@@ -87,6 +87,26 @@ fn sums_of_fragments_do_not_wrap() {
                     assert!(conn.receiver_mut().spare_mut().len() <= 256 << 10);
                     assert_eq!(receive(&mut conn, &vec![7; times(100_000, 500)]), []);
                 }
+            }
+        }
+    }
+}
+
+/// With 32 bits, a frame and its header together may be longer than a `usize` holds; and room may be asked for before
+/// that header was checked.
+#[test]
+fn a_frames_length_and_its_headers_do_not_wrap() {
+    for role in ROLES {
+        let config = Config::default().max_message(usize::MAX);
+        for n in [u32::MAX - 14, u32::MAX - 1, u32::MAX].map(u64::from) {
+            for (b0, want) in [
+                (BINARY, vec![]),
+                (BINARY | 0x40, vec![Seen::Failed(ProtocolError::ReservedBits.into())]),
+            ] {
+                let mut conn = connection(role, &config);
+                feed(&mut conn, &head(b0, key_of(peer(role)), Len::Long(n)));
+                assert!(conn.receiver_mut().spare_mut().len() <= 256 << 10);
+                assert_eq!(events(&mut conn), want, "{role:?} {n}");
             }
         }
     }

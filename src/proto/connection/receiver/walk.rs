@@ -202,9 +202,10 @@ impl Receiver {
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
+                let all = len.saturating_add(n); // a length that may not be checked yet
                 (n < self.quick_below || header.rsv1)
-                    && self.buf.holds(len + n)
-                    && self.buf.wire_len() < len + n
+                    && self.buf.holds(all)
+                    && self.buf.wire_len() < all
             })
             && match header.opcode {
                 _ if header.rsv1 => true,
