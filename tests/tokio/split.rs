@@ -3,10 +3,12 @@
 use crate::support::tokio::*;
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
     },
     task::{Context, Poll, Wake, Waker},
+    thread,
     time::Duration,
 };
 use tickwire::{
@@ -130,6 +132,41 @@ async fn the_streams_one_waker_wakes_both_who_wait_for_it() {
         assert!(matches!(poll_with!(&for_writer, writer.flush()), Poll::Ready(Ok(()))));
         assert_eq!(io.frames().len(), 2);
     }
+}
+
+/// A task that went with the last waker of it, and with the task the writer, which closes.
+struct Closes(Mutex<Writer<Scripted>>);
+
+impl Wake for Closes {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.get_mut().unwrap().sender().close(CloseCode::GOING_AWAY).unwrap();
+    }
+}
+
+#[test]
+fn a_waker_of_before_that_uses_the_connection_when_it_is_dropped_does_not_wait_for_itself() {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        let ((mut reader, writer), io) = scripted(b"", &config());
+        let before = Waker::from(Arc::new(Closes(Mutex::new(writer))));
+        assert!(poll_with!(&before, reader.recv()).is_pending());
+        drop(before);
+        io.with(|_| {}); // the stream forgets it
+        // Another task receives from now on.
+        let (woken, waker) = waker();
+        assert!(poll_with!(&waker, reader.recv()).is_pending());
+        assert!(woken.0.load(Relaxed) > 0, "the reader does not learn of the Close");
+        assert!(poll_with!(&waker, reader.recv()).is_pending());
+        tell.send(io.frames()).unwrap();
+    });
+    let frames = told.recv_timeout(Duration::from_secs(60)).expect("the reader waits for itself");
+    assert_eq!((frames[0].b0, &frames[0].payload), (CLOSE, &close_body(1001, "")));
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ use crate::{
 use bytes::Buf;
 use std::{
     future::poll_fn,
-    io,
+    io, mem,
     sync::{Arc, PoisonError},
     task::{Context, Poll, Wake, Waker, ready},
 };
@@ -96,12 +96,16 @@ impl Wakers {
         })
     }
 
+    /// The clone and the drop of a waker may come back here, since a task may go with it: neither is made
+    /// under the lock.
     pub(super) fn park(&self, side: Side, cx: &Context<'_>) {
-        let mut slot = self.slot(side);
-        match &mut *slot {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => *slot = Some(cx.waker().clone()),
+        let waker = cx.waker();
+        if self.slot(side).as_ref().is_some_and(|parked| parked.will_wake(waker)) {
+            return;
         }
+        let waker = Some(waker.clone());
+        let before = mem::replace(&mut *self.slot(side), waker);
+        drop(before);
     }
 
     pub(super) fn wake_one(&self, side: Side) {
@@ -339,7 +343,7 @@ impl<W> Deadlines for Half<W> {
     }
 
     fn tell(&mut self, now: Time) -> bool {
-        let tries = core::mem::replace(&mut self.owes, true); // by the heartbeat, perhaps
+        let tries = mem::replace(&mut self.owes, true); // by the heartbeat, perhaps
         let Self { inbound, link, late, .. } = self;
         let mut queue = link.queue();
         if !tries && queue.tx.poll_timeout().is_some() {
