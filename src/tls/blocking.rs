@@ -15,7 +15,7 @@ use crate::{
     blocking::{Stream, io::read},
     drive::Error,
     proto::url::Target,
-    tls::{self, Session},
+    tls::{self, Session, session::BARREN},
 };
 use ::rustls::{ClientConfig, Connection, ServerConfig};
 use std::{
@@ -39,6 +39,8 @@ use std::{
 /// time that [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening
 /// handshake. A server's writes fail until then: there is no peer yet. Until it is over, each
 /// of the stream's timeouts is set on the stream below for reads and writes alike.
+///
+/// Records may bring no data, without end: after 128 KiB of those a read fails with `Interrupted`, to be made again.
 ///
 /// A write goes to the stream below at once as far as that takes it, in the fewest records that hold
 /// it; the rest goes with the next flush. The stream below may buffer, and may be a
@@ -141,13 +143,13 @@ impl<S: Stream> TlsStream<S> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     waited.check(self.limit())?;
                 }
-                filled => filled?,
+                filled => drop(filled?),
             }
         }
     }
 
-    /// Reads the stream once, after sending the handshake's messages.
-    fn fill(&mut self, waited: &mut Waited) -> io::Result<()> {
+    /// Reads the stream once, after sending the handshake's messages; returns how many bytes.
+    fn fill(&mut self, waited: &mut Waited) -> io::Result<usize> {
         // Later, sending is up to the writer, which may be stuck in it.
         let opening = self.shared.session().is_opening();
         waited.begin(opening);
@@ -172,7 +174,7 @@ impl<S: Stream> TlsStream<S> {
             self.io.set_read_timeout(self.limit())?;
         }
         match done {
-            Poll::Ready(done) => done.map(drop),
+            Poll::Ready(done) => done,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -289,12 +291,13 @@ impl<S: Stream> Read for TlsStream<S> {
         }
         let shared = self.shared.clone();
         let _input = lock(&shared.input);
-        let mut waited = Waited::default();
+        let (mut waited, mut barren) = (Waited::default(), 0);
         loop {
             let read = shared.session().read_on(buf);
             match read {
                 Ok(Some(n)) => return Ok(n),
-                Ok(None) => self.fill(&mut waited)?,
+                Ok(None) if barren > BARREN => return Err(io::ErrorKind::Interrupted.into()),
+                Ok(None) => barren += self.fill(&mut waited)?,
                 Err(error) => {
                     let _ = shared.try_send(&mut self.io);
                     return Err(error);

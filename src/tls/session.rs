@@ -20,6 +20,10 @@ use std::{
     vec,
 };
 
+/// A stream's read that took more ciphertext than this, and no data, lets others have their turn: tasks, deadlines.
+/// The longest record and the longest message of a handshake are shorter.
+pub(super) const BARREN: usize = 128 << 10;
+
 /// A session of TLS without I/O, for an event loop of your own; and what the TLS streams of the adapters show of
 /// theirs: versions agreed on, the peer's certificates, the name asked for.
 ///

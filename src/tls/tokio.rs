@@ -2,7 +2,7 @@
 use crate::{
     drive::{Error, io::failed},
     proto::url::Target,
-    tls::{self, Session, below::Below},
+    tls::{self, Session, below::Below, session::BARREN},
 };
 use ::rustls::{ClientConfig, Connection, ServerConfig};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -116,20 +116,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads the stream once, after sending the handshake's messages.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Reads the stream once, after sending the handshake's messages; returns how many bytes.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.session.is_opening() {
             // A stream that takes nothing, or fails, shows that to the reader soon enough.
             self.send_to_read(cx);
         }
         let mut room = ReadBuf::new(self.session.spare_mut());
         let done = Pin::new(&mut self.io).poll_read(cx, &mut room);
-        match (&done, room.filled().len()) {
+        let len = room.filled().len();
+        match (&done, len) {
             (Poll::Ready(Ok(())), 0) => self.session.end_of_stream(),
             (Poll::Ready(Ok(())), len) => self.session.commit(len),
             _ => self.session.commit(0),
         }
-        done
+        done.map_ok(|()| len)
     }
 
     /// Whether the session has failed; the peer is told.
@@ -275,13 +276,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
+        let mut barren = 0;
         loop {
             match this.session.read_on(buf.initialize_unfilled()) {
                 Ok(Some(n)) => {
                     buf.advance(n);
                     return Poll::Ready(Ok(()));
                 }
-                Ok(None) => ready!(this.poll_fill(cx))?,
+                Ok(None) if barren > BARREN => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Ok(None) => barren += ready!(this.poll_fill(cx))?,
                 Err(error) => {
                     this.say_last();
                     return Poll::Ready(Err(error));

@@ -2,7 +2,7 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    io,
+    io::{self, Read, Write},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -14,7 +14,7 @@ pub(crate) struct Pipe(pub(crate) Rc<RefCell<Ends>>);
 
 #[derive(Default)]
 pub(crate) struct Ends {
-    to_us: VecDeque<u8>,
+    pub(crate) to_us: VecDeque<u8>,
     pub(crate) from_us: Vec<u8>,
     /// The most that a read gives.
     pub(crate) most: Option<usize>,
@@ -76,5 +76,24 @@ impl AsyncWrite for Pipe {
     }
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+/// For a stream that does not block.
+impl Read for Pipe {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.0.borrow_mut().to_us.read(buf)? {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            n => Ok(n),
+        }
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().from_us.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

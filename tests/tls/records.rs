@@ -10,11 +10,15 @@ use crate::{
 use std::{
     io::{self, Read, Write},
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 use tickwire::{
     Config, Role,
+    blocking::{self, Untimed},
     handshake::client::Request,
     tls::rustls::{
         self, AlertDescription, CipherSuite, ClientConfig, ClientConnection, Connection,
@@ -88,17 +92,7 @@ impl Ours {
 
     /// All that each has written, to the other.
     fn turn(&self, peer: &mut Connection) {
-        let wire = self.pipe.taken();
-        let mut wire = &wire[..];
-        while !wire.is_empty() {
-            peer.read_tls(&mut wire).unwrap();
-            peer.process_new_packets().unwrap();
-        }
-        let mut wire = Vec::new();
-        while peer.wants_write() {
-            peer.write_tls(&mut wire).unwrap();
-        }
-        self.pipe.put(&wire);
+        turn(&self.pipe, peer);
     }
 
     /// The data that rustls finds in what was written.
@@ -166,6 +160,21 @@ impl Ours {
     }
 }
 
+/// All that each end of the pipe has written, to the other.
+fn turn(pipe: &Pipe, peer: &mut Connection) {
+    let wire = pipe.taken();
+    let mut wire = &wire[..];
+    while !wire.is_empty() {
+        peer.read_tls(&mut wire).unwrap();
+        peer.process_new_packets().unwrap();
+    }
+    let mut wire = Vec::new();
+    while peer.wants_write() {
+        peer.write_tls(&mut wire).unwrap();
+    }
+    pipe.put(&wire);
+}
+
 fn provider(suite: SupportedCipherSuite) -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { cipher_suites: vec![suite], ..ring::default_provider() })
 }
@@ -203,8 +212,11 @@ impl Puppet {
         let (mut client, mut server) = configs(suite);
         (client.enable_secret_extraction, server.enable_secret_extraction) = (true, true);
         let (ours, peer) = Ours::new(role, client, server);
-        let secrets = peer.dangerous_extract_secrets().unwrap();
-        (ours, Self::with(suite.tls13().unwrap(), secrets))
+        (ours, Self::of(peer, suite))
+    }
+
+    fn of(peer: Connection, suite: SupportedCipherSuite) -> Self {
+        Self::with(suite.tls13().unwrap(), peer.dangerous_extract_secrets().unwrap())
     }
 
     fn with(suite: &'static Tls13CipherSuite, secrets: ExtractedSecrets) -> Self {
@@ -240,6 +252,14 @@ impl Puppet {
 
     fn data(&mut self, plain: &[u8]) -> Vec<u8> {
         self.record(23, plain)
+    }
+
+    /// As many records as bring no data and are allowed in a row, which is 512 KiB, and some data behind.
+    fn flood(&mut self) -> Vec<u8> {
+        let padded = [&[23][..], &[0; 1 << 14]].concat();
+        let mut wire: Vec<u8> = (0..32).flat_map(|_| self.sealed(&padded)).collect();
+        wire.extend(self.data(b"data"));
+        wire
     }
 
     /// The records that we have sent: types and plaintext.
@@ -561,6 +581,74 @@ fn t12_as_much_as_is_allowed_is_no_flood() {
     let wire: Vec<u8> = (0..4).flat_map(|_| peer.record(21, &[1, 90])).collect();
     ours.pipe.put(&[wire, peer.data(b"data")].concat());
     assert_eq!(ours.read_all(100), b"data");
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+#[test]
+fn t25_a_task_that_reads_what_brings_no_data_lets_others_have_their_turn() {
+    for role in ROLES {
+        for in_place in [true, false] {
+            let (mut client, mut server) = configs(AES);
+            client.enable_secret_extraction = in_place || role == Role::Server;
+            server.enable_secret_extraction = in_place || role == Role::Client;
+            let (mut ours, peer) = Ours::new(role, client, server);
+            assert_eq!(ours.io.session().in_place(), in_place);
+            let wire = Puppet::of(peer, AES).flood();
+            ours.pipe.put(&wire);
+            let (mut reads, mut room) = (0, [0; 100]);
+            let data = loop {
+                let woken = Arc::new(Woken::default());
+                let waker = Waker::from(woken.clone());
+                let mut buf = ReadBuf::new(&mut room);
+                let mut cx = Context::from_waker(&waker);
+                reads += 1;
+                if Pin::new(&mut ours.io).poll_read(&mut cx, &mut buf).is_ready() {
+                    break buf.filled().to_vec();
+                }
+                assert!(woken.0.load(Relaxed), "it waits for more, though not all was read");
+            };
+            assert_eq!(data, b"data");
+            assert!(reads > 3, "{role:?} {in_place}: {reads}");
+        }
+    }
+}
+
+#[test]
+fn t25_a_thread_that_reads_what_brings_no_data_sees_to_its_deadlines() {
+    for in_place in [true, false] {
+        let (mut client, mut server) = configs(AES);
+        (client.enable_secret_extraction, server.enable_secret_extraction) = (in_place, true);
+        let pipe = Pipe::default();
+        let request = Request::new("wss://localhost/").unwrap();
+        let io = Untimed(pipe.clone());
+        let mut io = blocking::TlsStream::client(io, request.target(), client.into()).unwrap();
+        let mut peer = Connection::from(ServerConnection::new(server.into()).unwrap());
+        while peer.is_handshaking() {
+            let _ = io.handshake(); // which would block
+            turn(&pipe, &mut peer);
+        }
+        io.handshake().unwrap();
+        assert_eq!(io.session().in_place(), in_place);
+        let wire = Puppet::of(peer, AES).flood();
+        pipe.put(&wire);
+        let (mut reads, mut room) = (1, [0; 100]);
+        let read = loop {
+            match io.read(&mut room) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => reads += 1,
+                read => break read.unwrap(),
+            }
+        };
+        assert_eq!(room[..read], b"data"[..]);
+        assert!(reads > 3, "{in_place}: {reads}");
+    }
 }
 
 #[test]
