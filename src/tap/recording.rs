@@ -24,9 +24,12 @@ const MAX_HEAD: usize = 64 << 10;
 /// Its replay gives the same events as the connection did, with the same cuts and times. The
 /// application's messages are not sent again, and the core's answers go nowhere.
 ///
+/// When the connection looked at the clock is not recorded, so that its replay has no deadlines: what one of them ended
+/// is open at the end.
+///
 /// A recording does not say how the application received: messages are replayed as whole ones. For a connection that
-/// received in chunks ([`step_chunk`](Connection::step_chunk)) raise what does not apply to these: `max_message`,
-/// `max_fragments` and `frame_timeout`.
+/// received in chunks ([`step_chunk`](Connection::step_chunk)) raise what does not apply to these: `max_message` and
+/// `max_fragments`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recording {
@@ -101,7 +104,8 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// The error of the handshake; [`HandshakeError::Incomplete`] if the recording has no whole one.
+    /// The error of the handshake; [`HandshakeError::Incomplete`] if the recording has no whole one, as of a server that
+    /// rejected the request.
     /// For a tap that was set after it see [`replay_into`](Self::replay_into).
     pub fn replay(
         &self,
@@ -131,6 +135,9 @@ impl Recording {
             }
             if let Progress::Complete = handshake.step()? {
                 let answer = self.head();
+                if !answer.starts_with(b"HTTP/1.1 101 ") {
+                    return Err(HandshakeError::Incomplete);
+                }
                 let chosen: Vec<&str> = named(&answer, PROTOCOL).collect();
                 let connection =
                     handshake.accept(server::Accept::default().subprotocols(chosen))?;
@@ -217,9 +224,6 @@ fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Ti
     step(connection, now, &mut see); // what came behind the head
     for passed in passed {
         now = passed.at;
-        if connection.poll_timeout().is_some_and(|at| at <= now) {
-            let _ = connection.handle_timeout(now); // kept, and shown by `step`
-        }
         match passed.bytes.is_empty() {
             _ if !passed.received => {}
             true => connection.receiver_mut().end_of_stream(),

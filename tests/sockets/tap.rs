@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseCode, Config, Connection, Event, Negotiated, OwnedMessage, RecvError, Role, blocking,
-    handshake::{HandshakeError, client::Request},
+    CloseCode, Config, Connection, Event, Heartbeat, Negotiated, OwnedMessage, RecvError, Role,
+    blocking::{self, Incoming},
+    handshake::{HandshakeError, client::Request, server::Rejection},
     tap::{BadRecording, Recording, Tap},
     tokio::{accept, client},
 };
@@ -175,6 +176,42 @@ fn a_tap_set_behind_the_handshake_replays_into_a_connection() {
     assert_eq!(seen.len(), 1);
     assert!(seen[0].contains("250ms") && seen[0].contains("Hello"), "{seen:?}");
     assert_eq!(connection.closed().and_then(|end| end.error), Some(RecvError::UnexpectedEof));
+}
+
+/// When the connection looked at the clock is not recorded.
+#[test]
+fn what_was_received_after_a_deadline_is_replayed() {
+    let text = "tickwire tap 1\n0.000000 < 818100000000618184\n9.000000 > 8900\n99.000000 < 0000000062\n\
+        199.000000 < 6364658181000000006a\n";
+    let config = Config::default()
+        .frame_timeout(Duration::from_secs(1))
+        .data_timeout(Duration::from_secs(1))
+        .heartbeat(Heartbeat::new(Duration::from_secs(1), Duration::from_secs(1)));
+    let mut connection = Connection::server(&config, Negotiated::default());
+    let mut seen = Vec::new();
+    text.parse::<Recording>().unwrap().replay_into(&mut connection, |_, event| {
+        if let Event::Message(message) = event {
+            seen.push(message.to_owned());
+        }
+    });
+    assert_eq!(seen, ["a", "bcde", "j"].map(OwnedMessage::from));
+    assert!(connection.closed().is_none());
+}
+
+#[test]
+fn a_request_that_was_rejected_is_no_connection() {
+    let mut wire = Vec::from(
+        "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    );
+    wire.extend([0x81, 0x81, 0, 0, 0, 0, b'a']);
+    let log = Log::default();
+    let (near, mut far) = support::blocking::tcp_pair();
+    far.write_all(&wire).unwrap();
+    let request = Incoming::read(Tap::new(near, log.clone()), &Config::default()).unwrap();
+    request.reject(Rejection::new(403)).unwrap();
+    let refused = log.recording().replay(&Config::default(), |_, event| panic!("{event:?}"));
+    assert_eq!(refused.err(), Some(HandshakeError::Incomplete));
 }
 
 #[test]
