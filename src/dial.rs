@@ -4,10 +4,7 @@ pub(crate) mod proxy;
 
 use crate::{
     drive::Error,
-    proto::{
-        handshake::{HandshakeError, client::Request},
-        url::Target,
-    },
+    proto::{handshake::client::Request, url::Target},
     socket::{SocketOptions, Stamped},
     tls,
 };
@@ -111,8 +108,9 @@ impl<'r> Dial<'r> {
         let found = found.map_err(|error| unresolved(to, error))?;
         let reaches = |to: &_| self.socket.is_none_or(|options| options.reaches(to));
         let left: Vec<_> = found.filter(reaches).collect();
-        let last = unresolved(to, io::ErrorKind::NotFound.into()); // a name without an address
-        Ok(Addresses { left: left.into_iter(), last })
+        // A name without an address; or the lookup has taken all of the time.
+        let why = if left.is_empty() { io::ErrorKind::NotFound } else { io::ErrorKind::TimedOut };
+        Ok(Addresses { left: left.into_iter(), last: unresolved(to, why.into()) })
     }
 }
 
@@ -123,18 +121,16 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// The next one, and its share of the `rest` of the time, where that is limited.
+    /// The next one, and its share of the `rest` of the time, where that is limited. Without either, why there is no
+    /// stream.
     pub(crate) fn next(
         &mut self,
         rest: Option<Duration>,
-    ) -> Result<(SocketAddr, Option<Duration>), Error> {
-        if rest.is_some_and(|rest| rest.is_zero()) {
-            return Err(HandshakeError::Timeout.into());
-        }
+    ) -> io::Result<(SocketAddr, Option<Duration>)> {
+        let spent = rest.is_some_and(|rest| rest.is_zero());
         let left = u32::try_from(self.left.len()).unwrap_or(u32::MAX);
-        let Some(address) = self.left.next() else {
-            let last = core::mem::replace(&mut self.last, io::ErrorKind::NotFound.into());
-            return Err(last.into());
+        let Some(address) = self.left.next().filter(|_| !spent) else {
+            return Err(core::mem::replace(&mut self.last, io::ErrorKind::NotFound.into()));
         };
         Ok((address, rest.map(|rest| (rest / left).max(Duration::from_millis(1)))))
     }

@@ -6,11 +6,7 @@ use super::WebSocket;
 use crate::{
     dial::{Addresses, Dial, proxy::Proxy},
     drive::{self, Error, Timed},
-    proto::{
-        config::Config,
-        handshake::{HandshakeError, client::Request},
-        url::Target,
-    },
+    proto::{config::Config, handshake::client::Request, url::Target},
     tls::maybe::tokio::MaybeTls,
 };
 use ::tokio::{
@@ -31,9 +27,9 @@ use std::{boxed::Box, io, net::SocketAddr, vec::Vec};
 ///
 /// # Errors
 ///
-/// [`Error::Url`]; [`Error::Io`], which names the address that was dialed;
-/// `Error::Tls` (or [`Error::NoTls`] without the feature); [`Error::Handshake`], and
-/// [`Error::Refused`] for a status other than 101.
+/// [`Error::Url`]; [`Error::Io`], which names the address that was dialed, also where that took too long;
+/// `Error::Tls` (or [`Error::NoTls`] without the feature); [`Error::Handshake`], of which `Timeout` says that TCP was
+/// connected and TLS or HTTP took too long; and [`Error::Refused`] for a status other than 101.
 ///
 /// # Panics
 ///
@@ -114,7 +110,7 @@ impl Dial<'_> {
         let by = began.checked_add(config.handshake_timeout);
         let lookup = lookup_host((to.host(), to.port()));
         let found = match by {
-            Some(by) => timeout_at(by, lookup).await.map_err(|_| HandshakeError::Timeout)?,
+            Some(by) => timeout_at(by, lookup).await.unwrap_or_else(|late| Err(late.into())),
             None => lookup.await,
         };
         self.tcp_to_any(self.addresses(to, found)?, by).await

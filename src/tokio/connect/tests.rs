@@ -3,6 +3,7 @@
 use super::*;
 use ::tokio::runtime::Builder;
 use std::{
+    fmt::Display,
     format,
     net::{TcpListener, TcpStream},
     string::ToString,
@@ -54,6 +55,24 @@ fn an_address_that_does_not_answer_has_its_share_of_the_time() {
         assert!(error.ends_with(&format!(", dialing {closed}")), "{error}");
     }
     for late in dialed(&[silent, silent], Duration::from_millis(100)) {
-        assert!(matches!(late, Err(Error::Handshake(HandshakeError::Timeout))), "{late:?}");
+        is_late(late.unwrap_err(), silent);
     }
+}
+
+/// It says that TCP was not connected in time, and to where.
+#[track_caller]
+fn is_late(error: Error, address: impl Display) {
+    let text = error.to_string();
+    assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::TimedOut), "{text}");
+    assert!(text.ends_with(&format!(", dialing {address}")), "{text}");
+}
+
+#[test]
+fn a_lookup_that_takes_all_of_the_time_names_what_was_looked_up() {
+    let config = Config::default().handshake_timeout(Duration::ZERO);
+    let request = Request::new("ws://localhost/").unwrap();
+    let dial = Dial::new(&request);
+    is_late(dial.blocking_connect(&config).map(drop).unwrap_err(), "localhost:80");
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    is_late(runtime.block_on(dial.connect(&config)).map(drop).unwrap_err(), "localhost:80");
 }
