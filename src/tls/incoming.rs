@@ -36,21 +36,13 @@ impl Session {
             return Ok(Some(0));
         }
         match &mut self.engine {
-            Engine::Rustls(_) => return self.read_from_rustls(to),
-            Engine::Opening(opening) => match opening.read(to) {
-                0 => self.progress(),
-                n => return Ok(Some(n)),
-            },
-            Engine::Records(_) | Engine::Failed => {}
-        }
-        // Again, for what has come of that.
-        match &mut self.engine {
+            Engine::Rustls(_) => self.read_from_rustls(to),
             Engine::Opening(opening) => match opening.read(to) {
                 0 if self.ended => Ok(Some(0)),
                 0 => self.check().map(|()| None),
                 n => Ok(Some(n)),
             },
-            _ => self.open(to),
+            Engine::Records(_) | Engine::Failed => self.open(to),
         }
     }
 

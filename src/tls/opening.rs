@@ -13,6 +13,7 @@ use ::rustls::{
     server::{Acceptor, UnbufferedServerConnection},
     unbuffered::{
         ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+        WriteTraffic,
     },
 };
 use std::{
@@ -42,8 +43,13 @@ pub(super) struct Opening {
     plain: Buffer,
 }
 
+/// What is to be sent once rustls is ready for it.
+enum Say<'a> {
+    Data(&'a [u8]),
+    CloseNotify,
+}
+
 /// What to do after a step of rustls.
-#[derive(PartialEq)]
 enum Next {
     Step,
     /// More input, or it is done with the handshake.
@@ -97,11 +103,12 @@ impl Opening {
     }
 
     /// One step of rustls on the first `seen` bytes of the input.
-    fn step(&mut self, out: &mut Buffer) -> Result<Next, Error> {
+    fn step(&mut self, say: &mut Option<Say<'_>>, out: &mut Buffer) -> Result<Next, Error> {
         let wire = self.input.filled_mut().get_mut(..self.seen).unwrap_or_default();
+        let plain = &mut self.plain;
         let (done, next) = match &mut self.side {
-            Side::Client(conn) => react(conn.process_tls_records(wire), &mut self.plain, out),
-            Side::Server(conn) => react(conn.process_tls_records(wire), &mut self.plain, out),
+            Side::Client(conn) => react(conn.process_tls_records(wire), say, plain, out),
+            Side::Server(conn) => react(conn.process_tls_records(wire), say, plain, out),
         };
         self.input.consume(done);
         self.seen -= done;
@@ -111,7 +118,7 @@ impl Opening {
     /// Encrypts what rustls has to say.
     pub(super) fn speak(&mut self, out: &mut Buffer) -> Result<(), Error> {
         while self.state().wants_write() {
-            self.step(out)?;
+            self.step(&mut None, out)?;
         }
         Ok(())
     }
@@ -122,7 +129,7 @@ impl Opening {
     }
 
     /// Takes input. Returns whether the peer has ended its side. Stops at the end of the handshake, for
-    /// [`into_records`](Self::into_records), and where much data waits to be read.
+    /// [`into_records`](Self::into_records).
     pub(super) fn take(&mut self, out: &mut Buffer) -> Result<bool, Error> {
         let ended = self.take_records(out);
         if ended.is_err() {
@@ -136,7 +143,7 @@ impl Opening {
     fn take_records(&mut self, out: &mut Buffer) -> Result<bool, Error> {
         let opening = self.state().is_handshaking();
         loop {
-            match self.step(out)? {
+            match self.step(&mut None, out)? {
                 Next::Step => continue,
                 Next::End => return Ok(true),
                 Next::Wait if self.seen > HANDSHAKE => {
@@ -146,7 +153,7 @@ impl Opening {
             }
             let behind = self.input.filled().get(self.seen..).unwrap_or_default();
             let done = opening && !self.state().is_handshaking();
-            if done || behind.is_empty() || self.plain.len() > PLAIN {
+            if done || behind.is_empty() {
                 return Ok(false);
             }
             match behind.get(..record_len(behind)) {
@@ -158,7 +165,7 @@ impl Opening {
                     // It has to look like TLS already.
                     let len = behind.len();
                     self.seen += len;
-                    let looked = self.step(out);
+                    let looked = self.step(&mut None, out);
                     self.seen = self.seen.saturating_sub(len);
                     return looked.map(|_| false);
                 }
@@ -185,36 +192,32 @@ impl Opening {
             data.extend_from_slice(taken);
             room -= taken.len();
         }
-        self.traffic(Some(&data), out)?;
+        self.send(Say::Data(&data), out)?;
         Ok(data.len())
     }
 
     /// Sends the close_notify, unless the handshake is not over: then the stream just ends.
     pub(super) fn close(&mut self, out: &mut Buffer) {
         if !self.state().is_handshaking() {
-            let _ = self.traffic(None, out);
+            let _ = self.send(Say::CloseNotify, out);
         }
     }
 
-    /// Encrypts `data`, or the close_notify.
-    fn traffic(&mut self, data: Option<&[u8]>, out: &mut Buffer) -> Result<(), Error> {
-        self.speak(out)?;
-        while self.step(out)? == Next::Step {}
-        let wire = self.input.filled_mut().get_mut(..self.seen).unwrap_or_default();
-        let done = match &mut self.side {
-            Side::Client(conn) => send(conn.process_tls_records(wire), data, out),
-            Side::Server(conn) => send(conn.process_tls_records(wire), data, out),
-        }?;
-        self.input.consume(done);
-        self.seen -= done;
-        Ok(())
+    /// Encrypts this, behind what rustls has to say.
+    fn send(&mut self, say: Say<'_>, out: &mut Buffer) -> Result<(), Error> {
+        let mut say = Some(say);
+        while let Next::Step = self.step(&mut say, out)? {}
+        match say {
+            None => Ok(()),
+            Some(_) => Err(Error::General("nothing can be sent now".into())),
+        }
     }
 
-    /// Whether the handshake is over, and the keys can be had.
+    /// Whether the keys can be had, once the handshake is over. No message reaches over that (RFC 8446
+    /// §5.1): of what came behind it rustls has seen nothing.
     pub(super) fn gives_keys(&self) -> bool {
-        let state = self.state();
-        let suite = state.negotiated_cipher_suite().and_then(|suite| suite.tls13());
-        !state.is_handshaking() && self.seen == 0 && suite.is_some_and(gives_keys)
+        let suite = self.state().negotiated_cipher_suite().and_then(|suite| suite.tls13());
+        suite.is_some_and(gives_keys)
     }
 
     /// The record layer that goes on from here, and what has come for it.
@@ -238,6 +241,7 @@ impl Opening {
 /// Does as rustls says. Returns how much of the input is done with.
 fn react<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
+    say: &mut Option<Say<'_>>,
     plain: &mut Buffer,
     out: &mut Buffer,
 ) -> (usize, Result<Next, Error>) {
@@ -265,37 +269,33 @@ fn react<Data>(
                 None => break Ok(Next::Step),
             }
         },
+        Ok(ConnectionState::WriteTraffic(traffic)) => match say.take() {
+            Some(say) => encrypt(traffic, say, out).map(|()| Next::Wait),
+            None => Ok(Next::Wait),
+        },
         Ok(ConnectionState::PeerClosed) => Ok(Next::End),
         Ok(_) => Ok(Next::Wait),
     };
     (discard, next)
 }
 
-/// Encrypts `data`, or the close_notify, where rustls is ready for it. Returns how much of the input is
-/// done with.
-fn send<Data>(
-    status: UnbufferedStatus<'_, '_, Data>,
-    data: Option<&[u8]>,
+/// Encrypts what is to be sent.
+fn encrypt<Data>(
+    mut traffic: WriteTraffic<'_, Data>,
+    say: Say<'_>,
     out: &mut Buffer,
-) -> Result<usize, Error> {
-    let UnbufferedStatus { discard, state, .. } = status;
-    let state = state?;
-    if let ConnectionState::WriteTraffic(mut traffic) = state {
-        let encrypted = fitting(out, |room| {
-            let encrypted = match data {
-                Some(data) => traffic.encrypt(data, room),
-                None => traffic.queue_close_notify(room),
-            };
-            match encrypted {
-                Err(EncryptError::InsufficientSize(error)) => Err(error),
-                encrypted => Ok(encrypted),
-            }
-        });
-        encrypted.map_err(|_| Error::EncryptError)?;
-    } else if data.is_some_and(|data| !data.is_empty()) {
-        return Err(Error::General("nothing can be sent now".into()));
-    }
-    Ok(discard)
+) -> Result<(), Error> {
+    let encrypted = fitting(out, |room| {
+        let encrypted = match say {
+            Say::Data(data) => traffic.encrypt(data, room),
+            Say::CloseNotify => traffic.queue_close_notify(room),
+        };
+        match encrypted {
+            Err(EncryptError::InsufficientSize(error)) => Err(error),
+            encrypted => Ok(encrypted),
+        }
+    });
+    encrypted.map_err(|_| Error::EncryptError)
 }
 
 /// Lets `write` fill room in `out`, as much as it asks for.
