@@ -27,8 +27,8 @@ use tickwire::{
         crypto::{
             CryptoProvider,
             cipher::{
-                AeadKey, InboundOpaqueMessage, Iv, MessageDecrypter, MessageEncrypter,
-                Tls13AeadAlgorithm, UnsupportedOperationError,
+                AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, MessageDecrypter,
+                MessageEncrypter, Tls13AeadAlgorithm, UnsupportedOperationError,
             },
             ring,
         },
@@ -929,33 +929,58 @@ fn t14_our_key_is_updated_before_the_suites_limit_whichever_way_it_seals() {
     }
 }
 
-/// A provider that keeps its keys.
-struct Keeps(&'static dyn Tls13AeadAlgorithm);
+/// A provider that keeps its keys, or else has the plaintext of data elsewhere than in its record.
+struct Odd {
+    aead: &'static dyn Tls13AeadAlgorithm,
+    keeps: bool,
+}
 
-impl Tls13AeadAlgorithm for Keeps {
+impl Tls13AeadAlgorithm for Odd {
     fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
-        self.0.encrypter(key, iv)
+        self.aead.encrypter(key, iv)
     }
     fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
-        self.0.decrypter(key, iv)
+        let decrypter = self.aead.decrypter(key, iv);
+        if self.keeps { decrypter } else { Box::new(Elsewhere(decrypter)) }
     }
     fn key_len(&self) -> usize {
-        self.0.key_len()
+        self.aead.key_len()
     }
     fn extract_keys(
         &self,
-        _: AeadKey,
-        _: Iv,
+        key: AeadKey,
+        iv: Iv,
     ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
-        Err(UnsupportedOperationError)
+        if self.keeps { Err(UnsupportedOperationError) } else { self.aead.extract_keys(key, iv) }
     }
+}
+
+struct Elsewhere(Box<dyn MessageDecrypter>);
+
+impl MessageDecrypter for Elsewhere {
+    fn decrypt<'a>(
+        &mut self,
+        message: InboundOpaqueMessage<'a>,
+        seq: u64,
+    ) -> Result<InboundPlainMessage<'a>, rustls::Error> {
+        let mut opened = self.0.decrypt(message, seq)?;
+        if opened.typ == ContentType::ApplicationData {
+            opened.payload = opened.payload.to_vec().leak();
+        }
+        Ok(opened)
+    }
+}
+
+fn odd(keeps: bool) -> SupportedCipherSuite {
+    altered(AES, |suite| {
+        suite.aead_alg = Box::leak(Box::new(Odd { aead: suite.aead_alg, keeps }));
+    })
 }
 
 #[test]
 fn t21_a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well() {
-    let keeps = altered(AES, |suite| suite.aead_alg = Box::leak(Box::new(Keeps(suite.aead_alg))));
     let whole = altered(AES, |suite| suite.quic = None);
-    for (suite, in_place) in [(keeps, false), (whole, true)] {
+    for (suite, in_place) in [(odd(true), false), (whole, true)] {
         for role in ROLES {
             let (mut ours, mut peer) = Ours::by(role, suite);
             assert_eq!(ours.io.session().in_place(), in_place && IN_PLACE);
@@ -976,4 +1001,17 @@ fn t21_a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well
             assert!(matches!(ours.read(), Poll::Ready(Ok(data)) if data.is_empty()));
         }
     }
+}
+
+#[test]
+fn t21_of_a_provider_that_has_plaintext_elsewhere_none_is_taken() {
+    let (mut ours, mut peer) = Puppet::by(Role::Client, odd(false));
+    let wire = peer.data(&[]);
+    ours.pipe.put(&wire);
+    assert!(ours.read().is_pending(), "where nothing is does not matter");
+    let wire = peer.data(b"data");
+    ours.pipe.put(&wire);
+    let error = rustls::Error::General("plaintext outside its record".into());
+    assert_eq!(ours.failure(0), error);
+    assert_eq!(alert(peer.opened(&ours)), AlertDescription::InternalError);
 }
