@@ -1,7 +1,7 @@
 //! What the stream below has done with the ciphertext that it was given.
 use std::io;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Below {
     /// It took some that it has not been asked to flush.
     pub(super) dirty: bool,

@@ -1,6 +1,6 @@
 //! Bytes on their way in or out, in a buffer lent by the thread's pool while there are any.
 use crate::proto::pool;
-use std::{fmt, io, vec::Vec};
+use std::{io, vec::Vec};
 
 /// The least that is lent to build records in, and what is lent to read them to: the longest, and as
 /// much again.
@@ -120,13 +120,6 @@ impl io::Write for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         pool::give(core::mem::take(&mut self.bytes));
-    }
-}
-
-/// Shows no bytes: some are plaintext.
-impl fmt::Debug for Buffer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffer").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 

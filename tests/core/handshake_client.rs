@@ -524,6 +524,7 @@ fn a_refusal_is_shown_in_one_line_without_secrets() {
     let shown = format!("{:?} {handshake:?}", handshake.response().unwrap());
     assert!(shown.matches("Set-Cookie").count() == 2 && shown.contains("101"), "{shown}");
     assert!(shown.contains("\"passed\"") && !shown.contains("s3cret"), "{shown}");
+    assert_eq!(format!("{:?}", *handshake), "Reading { state: \"passed\", .. }");
 }
 
 #[test]

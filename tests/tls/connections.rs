@@ -368,6 +368,16 @@ fn what_is_set_on_a_stream_is_set_on_the_one_below() {
     assert_eq!(stream.handshake().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
+#[test]
+fn a_stream_shows_the_one_below_and_nothing_of_its_session() {
+    let (tcp, _far) = tcp_pair();
+    let authority = Authority::new();
+    let tls = over_tls(Role::Server, tcp, &authority);
+    assert_eq!(format!("{tls:?}"), format!("TlsStream {{ io: {:?}, .. }}", tls.get_ref()));
+    let tls = on_tokio::TlsStream::server(tokio::io::empty(), authority.server()).unwrap();
+    assert_eq!(format!("{tls:?}"), "TlsStream { io: Empty { .. }, .. }");
+}
+
 // Records.
 
 #[test]

@@ -13,7 +13,6 @@ use std::{
     task::Poll,
 };
 
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) input: Mutex<()>,
     output: Mutex<Output>,
@@ -23,7 +22,7 @@ pub(super) struct Shared {
 }
 
 /// Ciphertext to be written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Output {
     bytes: Buffer,
     below: Below,
