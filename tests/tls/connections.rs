@@ -12,11 +12,13 @@ use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -35,6 +37,7 @@ use tickwire::{
     tokio as on_tokio,
     url::Target,
 };
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 // What the tests share.
@@ -1463,8 +1466,8 @@ fn each_read_of_a_handshake_has_the_time_that_those_before_it_left() {
     is_short(&drip, tls.read(&mut [0; 100]).unwrap_err());
 }
 
-/// Once told, it gives a byte at a time, each after a while.
-struct Slow(TcpStream, AtomicBool);
+/// Once told, it gives a byte at a time, each after a while. Notes the timeouts of reads.
+struct Slow(TcpStream, AtomicBool, Mutex<Vec<Option<Duration>>>);
 
 impl Read for &Slow {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -1486,7 +1489,8 @@ impl Write for &Slow {
 }
 
 impl blocking::Stream for &Slow {
-    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.2.lock().unwrap().push(timeout);
         Ok(())
     }
     fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
@@ -1507,7 +1511,7 @@ fn a_record_that_drips_in_is_waited_for_as_long_as_one_read_and_goes_on_later() 
             tls.flush().unwrap();
             let _ = tls.read(&mut [0]);
         });
-        let slow = Slow(near, AtomicBool::new(false));
+        let slow = Slow(near, AtomicBool::new(false), Mutex::default());
         let mut tls = blocking::TlsStream::client(&slow, &localhost(), authority.client()).unwrap();
         tls.handshake().unwrap();
         slow.1.store(true, Ordering::Relaxed);
@@ -1519,6 +1523,8 @@ fn a_record_that_drips_in_is_waited_for_as_long_as_one_read_and_goes_on_later() 
         let mut got = [0; 1000];
         tls.read_exact(&mut got).unwrap();
         assert_eq!(got, [7; 1000]);
+        let asked_for = [Some(ms(20)), None];
+        assert_eq!(*slow.2.lock().unwrap(), asked_for, "the handshake is over, and all of it left");
         drop(tls);
         drop(slow);
         sending.join().unwrap();
@@ -1556,6 +1562,7 @@ fn a_dialed_stream_writes_slices_together() {
     bounded(|| {
         let (mut near, mut far) = dialed();
         assert!(near.writes_vectored() && near.tcp().writes_vectored());
+        assert!(far.writes_vectored());
         let slices =
             [io::IoSlice::new(b"one "), io::IoSlice::new(b"after "), io::IoSlice::new(b"another")];
         assert_eq!(near.write_vectored(&slices).unwrap(), 17);
@@ -1590,5 +1597,41 @@ fn a_dialed_stream_that_does_not_block_is_flushed_to_its_end() {
         }
         drop(near);
         assert_eq!(reader.join().unwrap(), taken);
+    });
+}
+
+#[test]
+fn a_dialed_stream_of_tokio_writes_slices_together_and_is_flushed_to_its_end() {
+    let runtime = runtime();
+    wait(&runtime, async {
+        let authority = Authority::new();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = localhost_url(&listener.local_addr().unwrap().to_string());
+        let (request, config) = (Request::new(&url).unwrap(), Config::default());
+        let accepting = async {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let tls = on_tokio::TlsStream::server(tcp, authority.server()).unwrap();
+            on_tokio::accept(tls, &config).await.unwrap().into_parts().0
+        };
+        let dial = Dial::new(&request).tls(authority.client());
+        let (near, mut far) = tokio::join!(dial.connect(&config), accepting);
+        let mut near = near.unwrap().into_parts().0;
+        assert!(near.is_write_vectored() && near.tcp().is_write_vectored());
+        assert!(far.is_write_vectored());
+        let mut taken = 0;
+        std::future::poll_fn(|cx| {
+            while let Poll::Ready(n) = Pin::new(&mut near).poll_write(cx, &[7; 16 << 10]) {
+                taken += n.unwrap();
+            }
+            Poll::Ready(())
+        })
+        .await;
+        let flushing = async move {
+            near.flush().await.unwrap();
+            drop(near); // with what it has not written
+        };
+        let mut all = vec![0; taken];
+        let (read, ()) = tokio::join!(far.read_exact(&mut all), flushing);
+        assert_eq!(read.unwrap(), taken);
     });
 }

@@ -121,8 +121,9 @@ impl Stream for MaybeTls {
         }))
     }
 
+    /// Yes: TCP and TLS do.
     fn writes_vectored(&self) -> bool {
-        inner!(&self.0, stream => stream.writes_vectored())
+        true
     }
 
     fn room(&self) -> io::Result<usize> {

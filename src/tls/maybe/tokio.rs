@@ -103,8 +103,9 @@ impl AsyncWrite for MaybeTls {
         inner!(&mut self.0, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
     }
 
+    /// Yes: TCP and TLS do.
     fn is_write_vectored(&self) -> bool {
-        inner!(&self.0, stream => stream.is_write_vectored())
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
