@@ -9,7 +9,8 @@ use bytes::Bytes;
 /// An [`Event`] that owns its payload: a message or a control frame, received or to be sent, or that a
 /// message was skipped.
 ///
-/// `Event::from(&owned)` borrows it, and `OwnedEvent::from(event)` copies one.
+/// `Event::from(&owned)` borrows it, and `OwnedEvent::from(event)` copies one. A message is made of all that an
+/// [`OwnedMessage`] is made of: `OwnedEvent::from("text")`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: as `Event`.
 pub enum OwnedEvent {
@@ -49,8 +50,9 @@ impl<'a> From<&'a OwnedEvent> for Event<'a> {
     }
 }
 
-impl From<OwnedMessage> for OwnedEvent {
-    fn from(message: OwnedMessage) -> Self {
-        Self::Message(message)
+/// A message.
+impl<M: Into<OwnedMessage>> From<M> for OwnedEvent {
+    fn from(message: M) -> Self {
+        Self::Message(message.into())
     }
 }

@@ -284,11 +284,11 @@ fn signal() -> (impl FnMut(), impl FnMut() + Send + 'static) {
 }
 
 fn text(text: &str) -> OwnedEvent {
-    OwnedMessage::from(text).into()
+    text.into()
 }
 
 fn binary(len: usize) -> OwnedEvent {
-    OwnedMessage::from(bytes(len)).into()
+    bytes(len).into()
 }
 
 fn ping(payload: &'static str) -> OwnedEvent {

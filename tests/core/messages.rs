@@ -1,7 +1,7 @@
 //! Messages and close frames as values: what they show in a log, what they turn into.
 use crate::support::wire::times;
 use bytes::Bytes;
-use tickwire::{Chunk, CloseCode, CloseFrame, DataKind, Message, OwnedMessage};
+use tickwire::{Chunk, CloseCode, CloseFrame, DataKind, Event, Message, OwnedEvent, OwnedMessage};
 
 #[test]
 fn a_message_shows_its_kind_and_at_most_64_bytes_with_nothing_unprintable() {
@@ -61,6 +61,23 @@ fn a_message_gives_its_payload_in_every_form() {
     }
     assert_eq!(Bytes::from(OwnedMessage::from(bytes.clone())).as_ptr(), bytes.as_ptr());
     assert!(OwnedMessage::from("").is_empty());
+}
+
+#[test]
+fn an_event_is_made_of_all_that_an_owned_message_is_made_of() {
+    let text = OwnedEvent::Message(OwnedMessage::from("abc"));
+    for from in ["abc".into(), (&"abc".to_owned()).into(), "abc".to_owned().into()] {
+        assert_eq!(text, from);
+    }
+    assert_eq!(text, OwnedEvent::from(Message::Text("abc")));
+    assert_eq!(text, OwnedEvent::from(OwnedMessage::from("abc")));
+    let binary = OwnedEvent::Message(OwnedMessage::from(b"abc"));
+    for from in
+        [b"abc".into(), (&b"abc"[..]).into(), b"abc".to_vec().into(), Bytes::from("abc").into()]
+    {
+        assert_eq!(binary, from);
+    }
+    assert_eq!(OwnedEvent::from(Event::Ping(b"abc")), OwnedEvent::Ping("abc".into()));
 }
 
 #[test]

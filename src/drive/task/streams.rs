@@ -126,6 +126,7 @@ impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
 ///
 /// async fn serve(ws: WebSocket<TcpStream>) -> Result<(), Error> {
 ///     let (mut sink, mut events) = Events(ws).split();
+///     sink.send("hello".into()).await?;
 ///     sink.send(OwnedEvent::Ping("are you there?".into())).await?;
 ///     while let Some(event) = events.next().await {
 ///         match event? {
