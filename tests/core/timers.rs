@@ -396,6 +396,47 @@ fn pauses_put_a_deadline_off_by_as_long_and_no_longer() {
 }
 
 #[test]
+fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
+    let beat = Heartbeat::new(8 * SECOND, 3 * SECOND);
+    let config = Config::default().heartbeat(beat).frame_timeout(99 * SECOND);
+    for role in ROLES {
+        let wire = to(role, TEXT, "partial");
+        let asks = |conn: &mut Connection| {
+            conn.set_paused(true);
+            conn.poll_timeout() == Some(Time::ZERO)
+        };
+        // Nothing is expected; a Pong is; none any more.
+        let mut conn = connection(role, &config);
+        assert_eq!(until(&mut conn, Duration::ZERO, 7 * SECOND).1, None);
+        assert!(!asks(&mut conn));
+        conn.set_paused(false);
+        conn.handle_timeout(at(8)).unwrap();
+        drain(&mut conn);
+        conn.handle_timeout(at(8)).unwrap();
+        assert!(asks(&mut conn), "{role:?}, pinged");
+        conn.handle_timeout(at(8)).unwrap();
+        assert!(!asks(&mut conn), "{role:?}, told");
+        conn.set_paused(false);
+        assert_eq!(conn.poll_timeout(), Some(Time::ZERO), "{role:?}, over");
+        // The frame's deadline does not run yet; it does; the frame is whole.
+        for (armed, rest, expected) in
+            [(false, 0, false), (true, 0, true), (true, wire.len() - 5, false)]
+        {
+            let mut conn = connection(role, &config);
+            conn.handle_timeout(at(0)).unwrap();
+            feed(&mut conn, &wire[..5]);
+            events(&mut conn);
+            if armed {
+                conn.handle_timeout(at(1)).unwrap();
+            }
+            feed(&mut conn, &wire[5..5 + rest]);
+            events(&mut conn);
+            assert_eq!(asks(&mut conn), expected, "{role:?} {armed} {rest}");
+        }
+    }
+}
+
+#[test]
 fn huge_durations_never_come() {
     // A86
     let config = Config::default()
