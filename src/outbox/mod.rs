@@ -27,6 +27,10 @@ use index::Index;
 /// so that the bound holds for a queue of empty messages too.
 const OVERHEAD: usize = 64;
 
+/// The reasons of the Close, by which the two bounds can be told apart.
+const TOO_MUCH: &str = "too slow: over max_bytes";
+const TOO_OLD: &str = "too slow: over max_age";
+
 /// An outbox that has become empty keeps this many places; memory that a slow subscriber took beyond
 /// that is given back.
 const KEPT: usize = 1024;
@@ -48,7 +52,8 @@ pub enum TooSlow {
     ///
     /// If the bounds are still exceeded, because there are more keys than room or a place has been
     /// taken for longer than the age, nothing is left that could be dropped unnoticed: the subscriber
-    /// is disconnected, with 1013.
+    /// is disconnected, with 1013. So [`max_bytes`](Outbox::max_bytes) has to have room for all keys, each with
+    /// its longest message and 64 bytes: with less, a burst disconnects subscribers that read as fast as they can, too.
     Conflate,
     /// The subscriber is disconnected with this code, 1008 (policy violation) or 1013 (try again
     /// later, which asks a client to back off); a server's must not be 1010. For streams that must
@@ -201,8 +206,8 @@ pub struct Outbox {
     /// Where each key waits. Invariant: the numbers of all entries that have a key, and no others.
     index: Index,
     counts: OutboxCounts,
-    /// The subscriber was too slow.
-    gave_up: Option<CloseCode>,
+    /// The subscriber was too slow: its Close.
+    gave_up: Option<CloseFrame<'static>>,
 }
 
 /// Shows how much waits, not what.
@@ -283,8 +288,8 @@ impl Outbox {
     }
 
     /// Feeds `tx` while less than [`max_unsent`](Self::max_unsent) bytes are unsent. Does nothing
-    /// while a message in chunks is in progress. If the policy disconnects, queues the Close, with the reason "too slow",
-    /// at the next frame boundary ([`Sender::abort`]).
+    /// while a message in chunks is in progress. If the policy disconnects, queues the Close, with the reason
+    /// "too slow: over max_bytes" or "too slow: over max_age", at the next frame boundary ([`Sender::abort`]).
     ///
     /// Call it after a push, and when the peer has taken something, for example after a flush.
     ///
@@ -298,8 +303,8 @@ impl Outbox {
         if tx.is_closed() {
             return Err(SendError::Closed);
         }
-        if let Some(code) = self.gave_up {
-            return tx.abort(CloseFrame::with_reason(code, "too slow"));
+        if let Some(frame) = self.gave_up {
+            return tx.abort(frame);
         }
         while tx.buffered_amount() < self.max_unsent.max(1)
             && tx.has_room()
@@ -331,9 +336,10 @@ impl Outbox {
         self.queue.is_empty() || self.bytes < self.max_bytes
     }
 
-    /// The code with which the subscriber is, or will be, disconnected, if it was too slow.
+    /// The code with which the subscriber is, or will be, disconnected, if it was too slow. `{:?}` of the outbox shows
+    /// the reason too, which says over which bound it was.
     pub fn disconnected(&self) -> Option<CloseCode> {
-        self.gave_up
+        self.gave_up.map(|frame| frame.code)
     }
 
     /// Counts of all messages so far.
@@ -349,7 +355,7 @@ impl Outbox {
     ) -> Result<(), PushError> {
         self.look_at_age(now);
         let taken = match self.gave_up {
-            Some(code) => Err(PushError::Disconnected(code)),
+            Some(frame) => Err(PushError::Disconnected(frame.code)),
             None => match key.and_then(|key| self.index.get(key)) {
                 Some(number) => self.replace(number, message),
                 None => self.append(now, key, message),
@@ -374,8 +380,10 @@ impl Outbox {
                 TooSlow::Wait if self.has_room() => break,
                 TooSlow::Wait => return Err(PushError::Full),
                 TooSlow::DropOldest => self.drop_front(),
-                TooSlow::Conflate => return Err(self.give_up(CloseCode::TRY_AGAIN_LATER)),
-                TooSlow::Disconnect(code) => return Err(self.give_up(code)),
+                TooSlow::Conflate => {
+                    return Err(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_MUCH));
+                }
+                TooSlow::Disconnect(code) => return Err(self.give_up(code, TOO_MUCH)),
             }
         }
         if let Some(key) = key {
@@ -396,7 +404,7 @@ impl Outbox {
         };
         let bytes = self.bytes.saturating_sub(size(&entry.message)).saturating_add(size(&message));
         if bytes > self.max_bytes && bytes > self.bytes && !alone {
-            return Err(self.give_up(CloseCode::TRY_AGAIN_LATER));
+            return Err(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_MUCH));
         }
         entry.message = message;
         self.bytes = bytes;
@@ -410,14 +418,14 @@ impl Outbox {
             match self.policy {
                 TooSlow::Wait => return,
                 TooSlow::DropOldest => self.drop_front(),
-                TooSlow::Conflate => drop(self.give_up(CloseCode::TRY_AGAIN_LATER)),
-                TooSlow::Disconnect(code) => drop(self.give_up(code)),
+                TooSlow::Conflate => drop(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_OLD)),
+                TooSlow::Disconnect(code) => drop(self.give_up(code, TOO_OLD)),
             }
         }
     }
 
-    fn give_up(&mut self, code: CloseCode) -> PushError {
-        self.gave_up = Some(code);
+    fn give_up(&mut self, code: CloseCode, reason: &'static str) -> PushError {
+        self.gave_up = Some(CloseFrame::with_reason(code, reason));
         self.counts.dropped += self.queue.len() as u64;
         self.queue = VecDeque::new();
         self.index = Index::default();

@@ -254,7 +254,7 @@ fn a_subscriber_over_the_bound_is_closed_in_front_of_what_it_did_not_take() {
     wire.extend(drain(&mut conn));
     let frames = sent(&wire);
     assert_eq!(frames.len(), 2);
-    assert_eq!(frames[1], (CLOSE, close_body(1008, "too slow")));
+    assert_eq!(frames[1], (CLOSE, close_body(1008, "too slow: over max_bytes")));
     assert_eq!(conn.sender().dropped(), 440);
 }
 
@@ -276,7 +276,7 @@ fn a_subscriber_is_disconnected_for_age_at_the_time_foretold() {
     outbox.feed(at(1499), conn.sender_mut()).unwrap();
     assert_eq!(outbox.disconnected(), None);
     outbox.feed(due, conn.sender_mut()).unwrap();
-    assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1013, "too slow"))]);
+    assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1013, "too slow: over max_age"))]);
     assert_eq!(outbox.poll_timeout(), None);
 }
 

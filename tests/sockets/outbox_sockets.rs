@@ -171,7 +171,7 @@ async fn tokio_who_is_too_slow_is_told_so_by_1013() {
             next += 1;
         }
         assert!(next > 0 && next < 500, "{next}");
-        assert_eq!(ws.closed().unwrap().reason, "too slow");
+        assert_eq!(ws.closed().unwrap().reason, "too slow: over max_bytes");
         assert_eq!(ws.closed().unwrap().code, 1013);
         let counts = server.await.unwrap().unwrap();
         assert!(counts.refused > 0 && counts.fed >= next);
