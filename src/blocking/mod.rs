@@ -185,8 +185,8 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
-    /// discards up to the peer's Close and ends the stream. Each of these is bounded by
-    /// [`close_timeout`](Config::close_timeout).
+    /// discards up to the peer's Close and ends the stream. [`close_timeout`](Config::close_timeout) says how long
+    /// that takes at most.
     ///
     /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
     /// ([`CloseFrame::with_reason`]), or neither (`None`).

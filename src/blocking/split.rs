@@ -392,8 +392,8 @@ impl<S: Stream> Writer<S> {
     }
 
     /// Queues a Close behind everything fed, and writes it. The [`Reader`] goes on to the peer's
-    /// Close, waits no longer than [`close_timeout`](crate::Config::close_timeout), counted from
-    /// when it notices, at most a second later, and ends the stream.
+    /// Close, and ends the stream, within the time that [`close_timeout`](crate::Config::close_timeout) says, counted
+    /// from when it notices, at most a second later.
     ///
     /// # Errors
     ///

@@ -263,7 +263,12 @@ impl Config {
     }
 
     /// How long to wait for the peer's Close after ours, and, as a client, for the server to close
-    /// the stream after that; default 5 s.
+    /// the stream after that; default 5 s. A server, which closes it itself, waits for the client's end of it for a
+    /// second, or for this long if that is less.
+    ///
+    /// So a close takes at most `close_timeout` + 1 s as a server and 2 × `close_timeout` as a client; over a stream that
+    /// does not take at once what is written, one `close_timeout` more if the peer's Close comes before ours is
+    /// written, and a second more to shut it.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self

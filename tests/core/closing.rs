@@ -3,8 +3,8 @@ use crate::support::wire::*;
 use bytes::Buf;
 use std::time::Duration;
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, Ending, ProtocolError, ReadyState, RecvError,
-    Role, SendError, Time,
+    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Ending, ProtocolError, ReadyState,
+    RecvError, Role, SendError, Time,
 };
 
 fn closed_with(code: u16) -> Seen {
@@ -560,6 +560,50 @@ fn after_a_failed_write_reading_is_bounded_by_the_close_timeout() {
         assert_eq!(conn.handle_timeout(at(13)), Err(RecvError::CloseTimeout));
         assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
         assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
+    }
+}
+
+/// Each step is made when its time has all but passed; `Config::close_timeout` has the sums.
+#[test]
+fn a_close_is_over_within_the_sum_of_its_steps() {
+    fn last_moment(conn: &mut Connection, now: &mut Time) {
+        conn.handle_timeout(*now).unwrap();
+        *now = conn.poll_timeout().unwrap();
+    }
+    let timeout = Duration::from_secs(3);
+    let brief = Duration::from_secs(1);
+    for (role, stuck, sum) in [
+        (Role::Server, false, timeout + brief),
+        (Role::Client, false, 2 * timeout),
+        (Role::Server, true, 2 * timeout + 2 * brief),
+        (Role::Client, true, 3 * timeout + brief),
+    ] {
+        let mut conn = connection(role, &Config::default().close_timeout(timeout));
+        let mut now = Time::ZERO;
+        conn.sender_mut().close(None).unwrap();
+        if !stuck {
+            drain(&mut conn);
+        }
+        last_moment(&mut conn, &mut now);
+        receive(&mut conn, &to(role, CLOSE, ""));
+        if stuck {
+            last_moment(&mut conn, &mut now);
+            drain(&mut conn);
+        }
+        if role == Role::Client {
+            last_moment(&mut conn, &mut now);
+            conn.receiver_mut().end_of_stream();
+        }
+        assert_eq!(conn.ending(), Ending::ShutDown);
+        if stuck {
+            last_moment(&mut conn, &mut now);
+        }
+        conn.shut_down();
+        if role == Role::Server {
+            last_moment(&mut conn, &mut now);
+            conn.handle_timeout(now).unwrap();
+        }
+        assert_eq!((conn.ending(), now - Time::ZERO), (Ending::Done, sum), "{role:?} {stuck}");
     }
 }
 

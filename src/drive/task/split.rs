@@ -418,8 +418,7 @@ impl<W: Output + Timer> Writer<W> {
     }
 
     /// Queues a Close behind everything fed, and writes it. The half that receives goes on to the peer's
-    /// Close, waits no longer than [`close_timeout`](crate::Config::close_timeout), and ends the
-    /// stream.
+    /// Close, and ends the stream, within the time that [`close_timeout`](crate::Config::close_timeout) says.
     ///
     /// Cancel safe: call it again.
     ///
