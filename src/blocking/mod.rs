@@ -45,6 +45,11 @@
 //! ever sleeping, which takes a core; see [`Spin`].
 //!
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
+//!
+//! **Stopping.** A thread that waits in the `recv` of a [`Reader`] is stopped by [`Writer::close`], from another thread: `recv`
+//! returns when the peer has answered, or at the latest a second after what [`Config::close_timeout`] says. A
+//! [`WebSocket`] in one piece has to look by itself whether it is to stop: give it a
+//! [`set_read_timeout`](WebSocket::set_read_timeout), and look at each [`Error::WouldBlock`] of `recv`.
 mod connect;
 mod handshake;
 pub(crate) mod io;

@@ -324,6 +324,19 @@ fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
 }
 
 #[test]
+fn a_reader_that_waits_is_stopped_by_the_writers_close() {
+    bounded(|| {
+        let ((mut reader, mut writer), peer) = split(&config().close_timeout(ms(200)));
+        let reading = thread::spawn(move || reader.recv().map(drop));
+        thread::sleep(ms(300)); // it waits by now, with no deadline of its own
+        writer.close(None).unwrap();
+        let ended = reading.join().unwrap();
+        assert!(matches!(ended, Err(Error::Recv(RecvError::CloseTimeout))), "{ended:?}");
+        drop(peer); // which has said nothing
+    });
+}
+
+#[test]
 fn the_end_of_the_stream_reaches_both() {
     bounded(|| {
         for cut in [0, 5] {
