@@ -7,16 +7,16 @@ pub(crate) fn opened<'p>(_: Role, _: impl FnOnce() -> &'p str, _: Option<&str>) 
 pub(crate) fn handshake_failed(_: Role, _: impl Display, _: u16) {}
 
 #[inline(always)]
-pub(crate) fn received(_: usize) {}
+pub(crate) fn received(_: Role, _: usize) {}
 
 #[inline(always)]
-pub(crate) fn queued(_: usize) {}
+pub(crate) fn queued(_: Role, _: usize) {}
 
 #[inline]
-pub(crate) fn close_received(_: Option<CloseFrame<'_>>) {}
+pub(crate) fn close_received(_: Role, _: Option<CloseFrame<'_>>) {}
 
 #[inline]
-pub(crate) fn close_queued(_: Option<CloseFrame<'_>>) {}
+pub(crate) fn close_queued(_: Role, _: Option<CloseFrame<'_>>) {}
 
 #[inline]
-pub(crate) fn failed(_: RecvError) {}
+pub(crate) fn failed(_: Role, _: RecvError) {}

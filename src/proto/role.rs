@@ -9,3 +9,11 @@ pub enum Role {
     /// Sends unmasked frames, receives masked ones.
     Server,
 }
+
+impl Role {
+    /// The end that masks what it sends, or the other one.
+    #[inline(always)]
+    pub(crate) const fn by_mask(masks: bool) -> Self {
+        if masks { Self::Client } else { Self::Server }
+    }
+}

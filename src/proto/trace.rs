@@ -1,17 +1,22 @@
 //! Events for an operator, by the crate `tracing`: handshakes and Closes at
-//! DEBUG, refusals and violations at INFO, each message at TRACE. Without the feature `tracing`,
-//! `no_trace.rs` takes the place of this.
+//! DEBUG, refusals and violations at INFO, each message at TRACE. Without
+//! the feature `tracing`, `no_trace.rs` takes the place of this.
 //!
 //! Spans are left to the caller, who can name the connection: enter one around the calls, or
 //! put one on the task. The peer's text is escaped and truncated; payloads, queries and the values of
 //! headers are never shown.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
+use tracing::{debug, info, trace};
+
+/// Of all events, wherever in the source they are told: what users filter by.
+const TARGET: &str = "tickwire";
 
 /// An opening handshake succeeded: `path` is the path requested.
 #[inline]
 pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol: Option<&str>) {
-    tracing::debug!(
+    debug!(
+        target: TARGET,
         ?role,
         path = %Shown(path().as_bytes()),
         subprotocol = subprotocol.is_some(), // which one may be a token
@@ -22,26 +27,28 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
 /// An opening handshake failed: `status` is what a server answers to that.
 #[inline]
 pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
-    tracing::info!(?role, %error, status, "opening handshake failed");
+    info!(target: TARGET, ?role, %error, status, "opening handshake failed");
 }
 
 /// A whole message, or a piece of one, was received.
 #[inline(always)]
-pub(crate) fn received(payload: usize) {
-    tracing::trace!(payload, "message received");
+pub(crate) fn received(role: Role, payload: usize) {
+    trace!(target: TARGET, ?role, payload, "message received");
 }
 
 /// A message, or a piece of one, was queued.
 #[inline(always)]
-pub(crate) fn queued(payload: usize) {
-    tracing::trace!(payload, "message queued");
+pub(crate) fn queued(role: Role, payload: usize) {
+    trace!(target: TARGET, ?role, payload, "message queued");
 }
 
 /// A Close was received.
 #[inline]
-pub(crate) fn close_received(frame: Option<CloseFrame<'_>>) {
-    tracing::debug!(
-        code = frame.map_or(1005, |frame| frame.code.get()),
+pub(crate) fn close_received(role: Role, frame: Option<CloseFrame<'_>>) {
+    debug!(
+        target: TARGET,
+        ?role,
+        code = code(frame),
         reason = %Shown(frame.map_or("", |frame| frame.reason).as_bytes()),
         "Close received"
     );
@@ -49,15 +56,19 @@ pub(crate) fn close_received(frame: Option<CloseFrame<'_>>) {
 
 /// A Close was queued.
 #[inline]
-pub(crate) fn close_queued(frame: Option<CloseFrame<'_>>) {
-    tracing::debug!(code = frame.map_or(1005, |frame| frame.code.get()), "Close queued");
+pub(crate) fn close_queued(role: Role, frame: Option<CloseFrame<'_>>) {
+    debug!(target: TARGET, ?role, code = code(frame), "Close queued");
+}
+
+fn code(frame: Option<CloseFrame<'_>>) -> u16 {
+    frame.map_or(1005, |frame| frame.code.get())
 }
 
 /// Nothing more is received: a violation, a deadline, or a stream that ended without a Close.
 #[inline]
-pub(crate) fn failed(error: RecvError) {
+pub(crate) fn failed(role: Role, error: RecvError) {
     match error.close_code() {
-        Some(code) => tracing::info!(%error, code = code.get(), "connection failed"),
-        None => tracing::debug!(%error, "connection ended"),
+        Some(code) => info!(target: TARGET, ?role, %error, code = code.get(), "connection failed"),
+        None => debug!(target: TARGET, ?role, %error, "connection ended"),
     }
 }

@@ -35,6 +35,7 @@ impl Subscriber for Lines {
     fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
     fn event(&self, event: &Event<'_>) {
+        assert_eq!(event.metadata().target(), "tickwire");
         let mut line = Line(event.metadata().level().to_string());
         event.record(&mut line);
         self.0.lock().unwrap().push(line.0);
@@ -77,17 +78,17 @@ async fn a_conversation_is_told_without_its_secrets() {
         ours.send("secret").await.unwrap();
         let _ = theirs.recv().await.unwrap().unwrap();
         lines.expect(&[
-            "TRACE message=message queued payload=6",
-            "TRACE message=message received payload=6",
+            "TRACE message=message queued role=Client payload=6",
+            "TRACE message=message received role=Server payload=6",
         ]);
         let bye = CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye\n\u{1b}[2J");
         let (closed, end) = tokio::join!(ours.close(bye), theirs.recv());
         assert!(closed.is_ok() && end.unwrap().is_none());
         lines.expect(&[
-            "DEBUG message=Close queued code=1001",
-            "DEBUG message=Close received code=1001 reason=bye\\n\\x1b[2J",
-            "DEBUG message=Close queued code=1001",
-            "DEBUG message=Close received code=1001 reason=",
+            "DEBUG message=Close queued role=Client code=1001",
+            "DEBUG message=Close received role=Server code=1001 reason=bye\\n\\x1b[2J",
+            "DEBUG message=Close queued role=Server code=1001",
+            "DEBUG message=Close received role=Client code=1001 reason=",
         ]);
     })
     .await;
@@ -119,6 +120,7 @@ async fn refusals_and_violations_are_told_once() {
         let levels: Vec<_> = told.iter().map(|line| line.split(' ').next().unwrap()).collect();
         assert_eq!(levels, ["INFO", "DEBUG"], "{told:?}");
         assert!(told[0].contains("code=1002") && told[1].contains("code=1002"), "{told:?}");
+        assert!(told.iter().all(|line| line.contains(" role=Server ")), "{told:?}");
     })
     .await;
 }

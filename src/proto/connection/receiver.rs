@@ -401,6 +401,11 @@ impl Receiver {
         })
     }
 
+    #[inline(always)]
+    fn role(&self) -> Role {
+        Role::by_mask(self.mask_bit == 0)
+    }
+
     /// Whether nothing will be received any more.
     pub(super) fn ended(&self) -> bool {
         matches!(self.state, State::Closed | State::Failed(_))

@@ -46,7 +46,7 @@ impl Receiver {
         self.view = (payload.start, payload.end);
         self.read.handed_out = self.read.handed_out.wrapping_add(1);
         self.tally.frame(header.opcode.unfragmented(), header.payload_len);
-        trace::received(header.payload_len);
+        trace::received(self.role(), header.payload_len);
         Some(Step::Message)
     }
 

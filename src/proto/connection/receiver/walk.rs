@@ -64,7 +64,7 @@ impl Receiver {
     #[cold]
     pub(super) fn fail(&mut self, error: RecvError) {
         if !matches!(self.state, State::Failed(_)) {
-            trace::failed(error);
+            trace::failed(self.role(), error);
         }
         self.state = State::Failed(error);
     }
@@ -285,7 +285,7 @@ impl Receiver {
         };
         match shown {
             Some(current) => {
-                trace::received(here.len());
+                trace::received(self.role(), here.len());
                 self.read.handed_out += u32::from(last);
                 self.buf.release();
                 self.current = current;
@@ -356,6 +356,7 @@ impl Receiver {
         len: usize,
         mask: Option<Masker>,
     ) -> Result<Step, RecvError> {
+        let role = self.role();
         let range = self.buf.take_aside(len);
         self.not_data = self.not_data.wrapping_add(len as u64);
         let payload = self.buf.get_mut(range.clone());
@@ -368,7 +369,7 @@ impl Receiver {
             OpCode::Ping => Step::Ping,
             OpCode::Pong => Step::Pong,
             _ => {
-                trace::close_received(CloseFrame::parse(payload)?);
+                trace::close_received(role, CloseFrame::parse(payload)?);
                 let mut close = Close { len, bytes: [0; 125] };
                 if let Some(bytes) = close.bytes.get_mut(..len) {
                     bytes.copy_from_slice(payload);

@@ -3,7 +3,9 @@ use crate::proto::{
     connection::{counters::Tally, out_buffer::OutBuffer},
     entropy::Keys,
     frame::{self, MAX_CONTROL_LEN, MAX_HEADER_LEN, OpCode},
-    kernel, trace,
+    kernel,
+    role::Role,
+    trace,
 };
 use alloc::boxed::Box;
 use bytes::{Bytes, BytesMut};
@@ -26,6 +28,11 @@ impl Encoder {
     #[inline]
     pub(super) fn masks(&self) -> bool {
         self.keys.is_some()
+    }
+
+    #[inline(always)]
+    pub(super) fn role(&self) -> Role {
+        Role::by_mask(self.masks())
     }
 
     #[inline]
@@ -75,7 +82,7 @@ impl Encoder {
     #[inline(always)]
     pub(super) fn count(&mut self, b0: u8, payload: usize) {
         self.tally.frame(b0, payload);
-        trace::queued(payload);
+        trace::queued(self.role(), payload);
     }
 }
 

@@ -82,7 +82,7 @@ impl Sender {
     }
 
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
-        trace::close_queued(frame);
+        trace::close_queued(self.encoder.role(), frame);
         self.close = frame.map(|f| Box::new((f.code, Box::from(f.reason))));
         self.state = match self.urgent.close_is_last {
             true => State::Closed { broken: false },
