@@ -1,10 +1,10 @@
 //! Events for an operator, by the crate `tracing`: handshakes and Closes at
-//! DEBUG, refusals and violations at INFO, each message at TRACE. Without
-//! the feature `tracing`, `no_trace.rs` takes the place of this.
+//! DEBUG, refusals and violations at INFO, each message at TRACE. Without the feature `tracing`,
+//! `no_trace.rs` takes the place of this.
 //!
 //! Spans are left to the caller, who can name the connection: enter one around the calls, or
 //! put one on the task. The peer's text is escaped and truncated; payloads, queries and the values of
-//! headers are never shown.
+//! headers are never shown, but for the subprotocol agreed on.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
 use tracing::{debug, info, trace};
@@ -19,7 +19,8 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
         target: TARGET,
         ?role,
         path = %Shown(path().as_bytes()),
-        subprotocol = subprotocol.is_some(), // which one may be a token
+        // Of those offered, another one may be a token.
+        subprotocol = subprotocol.map(|name| tracing::field::display(Shown(name.as_bytes()))),
         "opening handshake done"
     );
 }
@@ -27,6 +28,7 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
 /// An opening handshake failed: `status` is what a server answers to that.
 #[inline]
 pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
+    let status = (role == Role::Server).then_some(status);
     info!(target: TARGET, ?role, %error, status, "opening handshake failed");
 }
 

@@ -5,7 +5,11 @@ use std::{
     fmt::{Debug, Write},
     sync::{Arc, Mutex},
 };
-use tickwire::{CloseCode, CloseFrame, Config, handshake::client::Request};
+use tickwire::{
+    CloseCode, CloseFrame, Config,
+    handshake::{client::Request, server::Accept},
+    tokio::Incoming,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{
     Event, Metadata, Subscriber,
@@ -63,17 +67,19 @@ async fn a_conversation_is_told_without_its_secrets() {
     let _guard = tracing::subscriber::set_default(lines.clone());
     bounded(async {
         let (ours, theirs) = tokio::io::duplex(4 << 10);
-        let request = Request::new(REQUEST).unwrap().subprotocols(&["a"]).unwrap();
+        let offered = ["bearer.secret", "ticks.v1"];
+        let request = Request::new(REQUEST).unwrap().subprotocols(&offered).unwrap();
         let request = request.header("Authorization", "secret").unwrap();
         let config = Config::default();
-        let (ours, theirs) = tokio::join!(
-            tickwire::tokio::client(ours, &request, &config),
-            tickwire::tokio::accept(theirs, &config),
-        );
+        let (ours, theirs) =
+            tokio::join!(tickwire::tokio::client(ours, &request, &config), async {
+                let incoming = Incoming::read(theirs, &config).await?;
+                incoming.accept(Accept::default().subprotocols(&["ticks.v1"])).await
+            },);
         let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
         lines.expect(&[
-            "DEBUG message=opening handshake done role=Server path=/feed subprotocol=false",
-            "DEBUG message=opening handshake done role=Client path=/feed subprotocol=false",
+            "DEBUG message=opening handshake done role=Server path=/feed subprotocol=ticks.v1",
+            "DEBUG message=opening handshake done role=Client path=/feed subprotocol=ticks.v1",
         ]);
         ours.send("secret").await.unwrap();
         let _ = theirs.recv().await.unwrap().unwrap();
@@ -152,6 +158,8 @@ fn refusals_through_an_http_stack_are_told_once() {
         assert!(opening.accept(&response).is_err());
     }
     let told = lines.take();
+    assert!(told[..3].iter().all(|line| line.contains(" status=")), "{told:#?}");
+    assert!(told[3..].iter().all(|line| !line.contains(" status=")), "{told:#?}");
     let begins = |role| format!("INFO message=opening handshake failed role={role} error=");
     assert_eq!(told.len(), 5, "{told:#?}");
     assert!(told[..3].iter().all(|line| line.starts_with(&begins("Server"))), "{told:#?}");

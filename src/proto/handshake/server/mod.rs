@@ -39,7 +39,7 @@
 //!
 //! A page cannot set headers either. Without a cookie it can send a token among the
 //! subprotocols, `new WebSocket(url, ["ticks.v1", "bearer." + token])`; agree on the other name, never
-//! on the token, which the response would repeat:
+//! on the token, which the response would repeat, and the events of `tracing` show:
 //!
 //! ```
 //! use tickwire::handshake::server::{Accept, RequestHead};
