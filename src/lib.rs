@@ -213,12 +213,35 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like. For axum
 //!   there is the crate `tickwire-axum`.
 //! - `tap`: a wire tap for streams of `tokio` and `blocking`, and its replay into the core.
-//! - `tracing`: handshakes, Closes and violations as events of the crate `tracing`, each message at
+//! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, each message at
 //!   its TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. Off in a connection
 //!   unless [`Config`] asks for it and the peer agrees.
 //!
 //! Without any of them the core is `no_std` and needs `alloc`. Features only add.
+//!
+//! # Events
+//!
+//! With the feature `tracing`, all with the target `tickwire`:
+//!
+//! | level | event | fields | when |
+//! |---|---|---|---|
+//! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: the one agreed on, if one was |
+//! | INFO | opening handshake failed | `role`, `error`, `status` | of a proxy's answer too; `status`: of a server, with which it answers that |
+//! | TRACE | message received | `role`, `payload` | a message, or a chunk of one; `payload`: its length in bytes |
+//! | TRACE | message queued | `role`, `payload` | the same, to be sent |
+//! | DEBUG | Close received | `role`, `code`, `reason` | 1005 for one without a code |
+//! | DEBUG | Close queued | `role`, `code` | ours, or the answer to the peer's |
+//! | INFO | connection failed | `role`, `error`, `code` | a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: of the Close for that |
+//! | DEBUG | connection ended | `role`, `error` | another deadline has passed, or the stream ended without a Close |
+//!
+//! `role` is `Client` or `Server`: which end tells this. Text from the peer is escaped and cut at 64 bytes; payloads, queries,
+//! and values of headers other than the subprotocol agreed on are never shown.
+//!
+//! Which connection it is, an event does not say, since the core does not know: put a span of your own around its calls, or
+//! on the task that owns it (`.instrument(info_span!("feed", %peer))`), on each task if it is split. What fails before
+//! there is a handshake (the URL, the lookup of a name, dialing, TLS), and the system's error of a stream, is in no event:
+//! the call returns it, and the caller, who knows what was wanted, logs it.
 //!
 //! # Guarantees
 //!

@@ -1,6 +1,6 @@
 //! Events for an operator, by the crate `tracing`: handshakes and Closes at
-//! DEBUG, refusals and violations at INFO, each message at TRACE. Without the feature `tracing`,
-//! `no_trace.rs` takes the place of this.
+//! DEBUG, refusals and violations at INFO, each message at TRACE. The head of `lib.rs` has their table.
+//! Without the feature `tracing`, `no_trace.rs` takes the place of this.
 //!
 //! Spans are left to the caller, who can name the connection: enter one around the calls, or
 //! put one on the task. The peer's text is escaped and truncated; payloads, queries and the values of

@@ -1,7 +1,8 @@
-//! The events of the feature `tracing`: which, at which level, and that nothing secret or unescaped
-//! is in them.
+//! The events of the feature `tracing`: which, at which level, with which fields, as the documentation
+//! of the crate has them, and that nothing secret or unescaped is in them.
 use crate::support::{self, tokio::bounded};
 use std::{
+    collections::BTreeSet,
     fmt::{Debug, Write},
     sync::{Arc, Mutex},
 };
@@ -17,15 +18,21 @@ use tracing::{
     span,
 };
 
-/// Keeps each event as a line.
+/// Keeps each event as a line, and how the table of events would describe it.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+struct Lines(Arc<Mutex<(Vec<String>, BTreeSet<String>)>>);
 
-struct Line(String);
+struct Line {
+    text: String,
+    message: String,
+}
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let _ = write!(self.0, " {}={value:?}", field.name());
+        let _ = write!(self.text, " {}={value:?}", field.name());
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        }
     }
 }
 
@@ -39,10 +46,17 @@ impl Subscriber for Lines {
     fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
     fn event(&self, event: &Event<'_>) {
-        assert_eq!(event.metadata().target(), "tickwire");
-        let mut line = Line(event.metadata().level().to_string());
+        let metadata = event.metadata();
+        assert_eq!(metadata.target(), "tickwire");
+        let mut line = Line { text: metadata.level().to_string(), message: String::new() };
         event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
+        let fields = metadata.fields().iter().map(|field| field.name());
+        let fields: Vec<_> =
+            fields.filter(|name| *name != "message").map(|name| format!("`{name}`")).collect();
+        let kind = format!("{} | {} | {}", metadata.level(), line.message, fields.join(", "));
+        let mut told = self.0.lock().unwrap();
+        told.0.push(line.text);
+        told.1.insert(kind);
     }
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
@@ -50,7 +64,7 @@ impl Subscriber for Lines {
 
 impl Lines {
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.0.lock().unwrap().0)
     }
 
     #[track_caller]
@@ -129,6 +143,50 @@ async fn refusals_and_violations_are_told_once() {
         assert!(told.iter().all(|line| line.contains(" role=Server ")), "{told:?}");
     })
     .await;
+}
+
+/// The rows of the table, without what they mean.
+fn documented() -> BTreeSet<String> {
+    let docs = include_str!("../../src/lib.rs");
+    let head = "//! | level | event | fields | when |\n//! |---|---|---|---|\n";
+    let (_, table) = docs.split_once(head).unwrap();
+    let rows = table.lines().map_while(|line| line.strip_prefix("//! | "));
+    rows.map(|row| row.splitn(4, " | ").take(3).collect::<Vec<_>>().join(" | ")).collect()
+}
+
+#[tokio::test]
+async fn the_documented_table_has_each_event_with_its_level_and_its_fields() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    bounded(async {
+        let (ours, theirs) = tokio::io::duplex(4 << 10);
+        let (request, config) = (Request::new(REQUEST).unwrap(), Config::default());
+        let (ours, theirs) = tokio::join!(
+            tickwire::tokio::client(ours, &request, &config),
+            tickwire::tokio::accept(theirs, &config),
+        );
+        let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
+        lines.expect(&[
+            "DEBUG message=opening handshake done role=Server path=/feed",
+            "DEBUG message=opening handshake done role=Client path=/feed",
+        ]);
+        ours.send("x").await.unwrap();
+        let _ = theirs.recv().await.unwrap().unwrap();
+        let (closed, end) = tokio::join!(ours.close(None), theirs.recv());
+        assert!(closed.is_ok() && end.unwrap().is_none());
+        // A violation; an end without a Close.
+        for wire in [&b"\x82\x01x"[..], b""] {
+            let (mut raw, theirs) = tokio::io::duplex(4 << 10);
+            raw.write_all(wire).await.unwrap();
+            raw.shutdown().await.unwrap();
+            assert!(support::tokio::server(theirs, &config).recv().await.is_err());
+        }
+        let (mut raw, theirs) = tokio::io::duplex(4 << 10);
+        raw.shutdown().await.unwrap();
+        assert!(tickwire::tokio::accept(theirs, &config).await.is_err());
+    })
+    .await;
+    assert_eq!(lines.0.lock().unwrap().1, documented());
 }
 
 /// Those too that are found before a request or a response is looked at as HTTP/1.1.
