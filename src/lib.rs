@@ -114,6 +114,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | find a feed that has died behind a live peer | [`Config::data_timeout`] | Pings are no data |
 //! | say something before the server takes us for dead | [`Config::idle_message`] | what exchanges ask for: recipes |
 //! | measure the round trip | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`probe`] |
+//! | publish metrics, log | `counters` and `tracing`, features | recipes; [events](#events) |
 //! | see what went over a connection | `tap`, a feature | for bug reports, replayed into the core |
 //! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |
 //!
@@ -275,6 +276,7 @@ pub mod futures_io;
 // Written for all features, as docs.rs builds it; its examples are compiled with the tests.
 #[cfg(all(
     any(doc, doctest),
+    feature = "counters",
     feature = "deflate",
     feature = "futures",
     feature = "proxy",
