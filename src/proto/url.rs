@@ -196,8 +196,9 @@ impl FromStr for Target {
     }
 }
 
-/// The URL without user and password. A token in its query is shown: log `{:?}` where there may be
-/// one.
+/// The URL without user and password, and without the zone of an IPv6 address, as for the Host header: it has a
+/// meaning on this machine alone, and [`host`](Target::host) has it. A token in its query is shown: log `{:?}` where
+/// there may be one.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
