@@ -342,7 +342,8 @@ impl Heartbeat {
     ///
     /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after its last byte;
     /// if `interval` is a second or more, this includes the lateness of the adapters:
-    /// 1 ms with tokio, up to 30 ms in `blocking`. The Pings also measure the
+    /// 1 ms with tokio, up to 30 ms in `blocking`. While no call waits, nothing is looked at: see "Timers" at the adapter's
+    /// module. The Pings also measure the
     /// [round-trip time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] it pings and never
     /// gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
