@@ -190,7 +190,8 @@ pub enum HandshakeError {
         /// How many are allowed.
         limit: u32,
     },
-    /// A proxy answered CONNECT with a status other than 2xx (RFC 9110 §9.3.6); 407 asks for credentials.
+    /// A proxy answered CONNECT with a status other than 2xx (RFC 9110 §9.3.6); 407 asks for credentials. Headers of the
+    /// answer, such as Retry-After, are not kept.
     #[error("CONNECT was answered with status {status}")]
     ConnectRefused {
         /// The HTTP status: 101, or 300 to 999.
