@@ -247,6 +247,8 @@ impl<H: Shared> Writer<H> {
     /// The sending half of the core, for everything that needs no I/O: an [`Outbox`](crate::Outbox) feeds
     /// it. Both halves wait for it while the guard lives: drop it soon, and before an `.await`. If the
     /// sender was closed meanwhile, the half that receives is told when the guard is dropped.
+    ///
+    /// `&mut`, since this one is to be fed: that of the half that receives takes `&self`, and is only to be looked at.
     pub fn sender(&mut self) -> SenderGuard<'_> {
         self.hand.sender()
     }
