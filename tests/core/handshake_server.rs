@@ -665,6 +665,7 @@ fn the_caller_cannot_break_the_response() {
     for (name, value, error) in cases {
         assert_eq!(Accept::default().header(name, value).unwrap_err(), error, "{name:?}");
         assert_eq!(Rejection::new(400).header(name, value).unwrap_err(), error, "{name:?}");
+        assert_eq!(Rejection::from(error).status(), 500);
     }
 
     let accept = Accept::default().header("Server", "a\tb").unwrap().header("X", "").unwrap();

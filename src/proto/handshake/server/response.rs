@@ -189,6 +189,14 @@ impl From<HandshakeError> for Rejection {
     }
 }
 
+/// 500, without a body: the fault is the program's own. So a function that returns a `Rejection` as its error can say
+/// `Rejection::new(401).header(..)?`.
+impl From<HeaderError> for Rejection {
+    fn from(_: HeaderError) -> Self {
+        Self::new(500)
+    }
+}
+
 /// Does not show the values of headers, nor the body.
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
