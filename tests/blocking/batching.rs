@@ -165,6 +165,24 @@ fn a_reader_that_waits_does_not_write_what_was_fed() {
 }
 
 #[test]
+fn a_reader_that_finishes_a_long_frame_does_not_write_what_was_fed_behind_it() {
+    bounded(|| {
+        let io = scripted([masked(PING, b"?")]);
+        io.script().room = Some(10);
+        let (mut reader, mut writer) = server(io.clone(), &config()).into_split().unwrap();
+        let _ = writer.feed(&[7; 100_000]).unwrap();
+        let _ = writer.feed("quote").unwrap();
+        assert!(matches!(writer.flush(), Err(Error::WouldBlock)));
+        io.script().room = None;
+        assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
+        assert_eq!(io.script().written.len(), 10 + 100_000 + 3);
+        assert!(io.script().written.ends_with(b"\x8a\x01?"));
+        writer.flush().unwrap();
+        assert!(io.script().written.ends_with(b"\x8a\x01?\x81\x05quote"));
+    });
+}
+
+#[test]
 fn send_is_one_write_and_one_flush_of_the_stream() {
     let io = scripted([]);
     let mut ws = client(io.clone(), &config());

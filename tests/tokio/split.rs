@@ -2,6 +2,10 @@
 //! of the end.
 use crate::support::tokio::*;
 use std::{
+    cell::RefCell,
+    io::{self, IoSlice},
+    pin::Pin,
+    rc::Rc,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -12,12 +16,12 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Heartbeat, Message, RecvError,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, RecvError,
     SendError,
     tokio::{Reader, Writer},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex},
     task::yield_now,
     time::{Instant, advance, sleep},
 };
@@ -386,6 +390,41 @@ async fn a_writer_that_waits_learns_that_the_readers_write_failed() {
     .await;
 }
 
+#[tokio::test]
+async fn a_writer_that_waits_is_woken_if_receiving_fails_and_not_by_the_peers_close() {
+    for (frame, wakes) in [(plain(BINARY, b"not masked"), 1), (masked(CLOSE, b""), 0)] {
+        let ((mut reader, mut writer), io) = scripted(b"", &config());
+        io.with(|s| s.room = 10);
+        let (woken, waker) = waker();
+        assert!(poll_with!(&waker, writer.send(&[1; 5000])).is_pending());
+        io.with(|s| {
+            s.input.extend(frame);
+            s.wakers.clear(); // only the reader is polled
+        });
+        assert!(once!(reader.recv()).is_pending()); // its Close is behind the frame under way
+        assert_eq!(woken.0.load(Relaxed), wakes);
+        let flushed = poll_with!(&waker, writer.flush());
+        assert_eq!(flushed.is_ready(), wakes > 0, "{flushed:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_guard_under_which_the_sender_was_closed_wakes_the_reader() {
+    let ((mut reader, mut writer), _) = scripted(b"", &config());
+    let (woken, waker) = waker();
+    assert!(poll_with!(&waker, reader.recv()).is_pending());
+    let _ = writer.sender().feed("fed").unwrap();
+    drop(reader.sender());
+    assert_eq!(woken.0.load(Relaxed), 0);
+    writer.sender().close(None).unwrap();
+    assert_eq!(woken.0.load(Relaxed), 1);
+    assert!(poll_with!(&waker, reader.recv()).is_pending());
+    drop(writer.sender()); // it was closed before
+    assert_eq!(woken.0.load(Relaxed), 1);
+    let guard = writer.sender();
+    assert_eq!(format!("{guard:?}"), format!("{:?}", &*guard));
+}
+
 /// The reader waits; three seconds later the writer is closed like this.
 async fn the_close_timeout_runs_from(close: impl AsyncFnOnce(&mut Writer<Scripted>)) {
     bounded(async {
@@ -523,6 +562,64 @@ async fn a_pong_overtakes_a_large_message_that_waits_behind_another() {
         writer.flush().await.unwrap();
         let sent: Vec<_> = io.frames().iter().map(|f| (f.b0, f.payload[0])).collect();
         assert_eq!(sent, [(BINARY, 1), (PONG, b'p'), (BINARY, 2)]);
+    })
+    .await;
+}
+
+/// Does something at the first write.
+struct Interrupted {
+    io: Scripted,
+    by: Option<Box<dyn FnOnce()>>,
+}
+
+impl AsyncWrite for Interrupted {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.by.take().into_iter().for_each(|by| by());
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_pong_overtakes_a_large_message_that_waits_behind_more_than_a_turn_writes() {
+    bounded(async {
+        let io = Scripted::new(&[masked(TEXT, b"hello"), masked(PING, b"p")].concat());
+        let slot: Rc<RefCell<Option<Reader<Scripted, Interrupted>>>> = Rc::default();
+        let there = slot.clone();
+        // While the writer writes, the reader comes to the Ping, which it has read.
+        let by = move || {
+            let mut reader = there.take().unwrap();
+            assert!(matches!(once!(reader.recv_event()), Poll::Ready(Ok(Some(Event::Ping(_))))));
+        };
+        let (mut reader, mut writer) = server(io.clone(), &config())
+            .into_split_with(|io| (io.clone(), Interrupted { io, by: Some(Box::new(by)) }));
+        assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("hello"));
+        slot.replace(Some(reader));
+        for _ in 0..5 {
+            let _ = writer.feed(&[1; 15_000]).unwrap();
+        }
+        writer.send(&[2; 20_000]).await.unwrap();
+        let sent: Vec<_> = io.frames().iter().map(|f| f.b0).collect();
+        assert_eq!(sent, [BINARY, BINARY, BINARY, BINARY, BINARY, PONG, BINARY]);
     })
     .await;
 }
