@@ -686,6 +686,7 @@ where
     tx.feed(text("waits")).unwrap();
     tx.sleeps(W::poll_flush);
     rx.sleeps(R::poll_next);
+    assert!(!tx.alarm.woken_within(Duration::ZERO), "nothing has changed for it");
     *gate.0.lock().unwrap() = (usize::MAX, masked(PING, "?"));
     assert!(matches!(rx.poll(R::poll_next), Poll::Ready(Some(Ok(OwnedEvent::Ping(_))))));
     assert!(rx.poll(R::poll_next).is_pending()); // it has written
@@ -700,6 +701,7 @@ where
     let (mut rx, mut tx) = (Task::new(reader), Task::new(writer));
     tx.fills(600);
     rx.sleeps(R::poll_next);
+    assert!(!tx.alarm.woken_within(Duration::ZERO), "nothing has changed for it");
     *gate.0.lock().unwrap() = (1000, masked(PING, "?")); // less than waits
     assert!(matches!(rx.poll(R::poll_next), Poll::Ready(Some(Ok(OwnedEvent::Ping(_))))));
     assert!(rx.poll(R::poll_next).is_pending());

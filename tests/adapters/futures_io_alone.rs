@@ -132,8 +132,8 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
     spawns(every_call(async_net::unix::UnixStream::try_from(io).unwrap(), async_io::Timer::at));
 }
 
-/// A stream whose every read has something at once, so many times.
-struct Flood(usize);
+/// A stream whose every read has something at once, so many times; and how long it takes by this clock.
+struct Flood(usize, Clock, Duration);
 
 impl ::futures_io::AsyncRead for Flood {
     fn poll_read(
@@ -143,6 +143,7 @@ impl ::futures_io::AsyncRead for Flood {
     ) -> Poll<std::io::Result<usize>> {
         let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(Ok(0)) };
         self.0 = left;
+        self.1.advance(self.2);
         buf[..6].copy_from_slice(&[PING, 0x80, 0, 0, 0, 0]);
         Poll::Ready(Ok(6))
     }
@@ -168,7 +169,8 @@ impl ::futures_io::AsyncWrite for Flood {
 fn a_peer_that_sends_faster_than_it_is_read_leaves_other_tasks_and_deadlines_their_turn() {
     let clock = Clock::new();
     let conn = connection(Role::Server, &Config::default().close_timeout(Duration::from_secs(1)));
-    let mut ws = WebSocket::from_parts(Flood(100_000), clock.clone(), conn);
+    let mut ws =
+        WebSocket::from_parts(Flood(100_000, clock.clone(), Duration::ZERO), clock.clone(), conn);
     let mut closing = pin!(ws.close(CloseCode::NORMAL));
     let mut polls = 0;
     let end = loop {
@@ -180,4 +182,14 @@ fn a_peer_that_sends_faster_than_it_is_read_leaves_other_tasks_and_deadlines_the
     };
     assert_eq!(recv_error(end), RecvError::CloseTimeout);
     assert!(polls < 10, "{polls}");
+}
+
+#[test]
+fn a_refused_peer_that_sends_faster_than_it_is_read_is_left_after_a_second() {
+    let clock = Clock::new();
+    let began = clock.now();
+    let io = Flood(100_000, clock.clone(), Duration::from_millis(100)); // no request
+    let accepted = once(futures_io::accept(io, clock.clone(), &Config::default()));
+    assert!(matches!(accepted, Poll::Ready(Err(Error::Handshake(_)))));
+    assert_eq!(clock.now() - began, Duration::from_millis(1100));
 }

@@ -1,7 +1,7 @@
 //! `Stream` and `Sink` of the tokio adapter: items, ends, errors once, backpressure, closing.
 use crate::support::tokio::*;
 use futures_util::{SinkExt, StreamExt, TryStreamExt, stream::FusedStream};
-use tickwire::{Config, DataKind, Error, OwnedMessage, ReadyState, RecvError};
+use tickwire::{Config, DataKind, Error, Events, OwnedMessage, ReadyState, RecvError};
 use tokio::io::AsyncWriteExt;
 
 fn texts(count: usize) -> Vec<OwnedMessage> {
@@ -58,6 +58,18 @@ async fn an_error_comes_once_and_behind_what_was_received() {
                 (DataKind::Binary, &b"before"[..])
             );
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn events_are_over_behind_the_close_and_not_before() {
+    bounded(async {
+        let io = Scripted::new(&masked(CLOSE, b""));
+        io.with(|s| s.at_end = AtEnd::Eof);
+        let mut events = Events(server(io, &Config::default()));
+        assert!(events.next().await.is_some() && !events.is_terminated());
+        assert!(events.next().await.is_none() && events.is_terminated());
     })
     .await;
 }

@@ -500,6 +500,7 @@ async fn send_after_the_end_of_the_stream_returns() {
         let began = Instant::now();
         assert!(ws.send(&[7; 500]).await.is_err());
         assert!(began.elapsed().as_secs() <= 30, "{:?}", began.elapsed());
+        assert_eq!(recv_error(ws.flush().await.unwrap_err()), RecvError::UnexpectedEof);
     })
     .await;
 }
@@ -808,6 +809,19 @@ async fn a_silent_peer_is_pinged_and_then_given_up_in_time() {
         assert_eq!(io.frames().len(), 1);
         assert_eq!(io.frames()[0].b0, PING);
         assert_eq!(recv_error(ws.recv().await.map(|_| ()).unwrap_err()), RecvError::PongTimeout);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_is_written_when_it_is_due_though_another_deadline_is_awaited() {
+    bounded(async {
+        // That of a frame, of which something has come.
+        let (mut ws, io) = scripted(&masked(BINARY, [1; 5000])[..1000], &beating());
+        let receiving = tokio::spawn(async move { ws.recv().await.map(|_| ()) });
+        sleep(Duration::from_secs(26)).await;
+        assert!(io.frames().iter().any(|f| f.b0 == PING), "no ping within 1.25 intervals");
+        receiving.abort();
     })
     .await;
 }
