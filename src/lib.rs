@@ -227,7 +227,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!
 //! | level | event | fields | when |
 //! |---|---|---|---|
-//! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: the one agreed on, if one was |
+//! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: of a server, the one that it has chosen, if it has |
 //! | INFO | opening handshake failed | `role`, `error`, `status` | of a proxy's answer too; `status`: of a server, with which it answers that |
 //! | TRACE | message received | `role`, `payload` | a message, or a chunk of one; `payload`: its length in bytes |
 //! | TRACE | message queued | `role`, `payload` | the same, to be sent |
@@ -236,8 +236,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | INFO | connection failed | `role`, `error`, `code` | a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: of the Close for that |
 //! | DEBUG | connection ended | `role`, `error` | another deadline has passed, or the stream ended without a Close |
 //!
-//! `role` is `Client` or `Server`: which end tells this. Text from the peer is escaped and cut at 64 bytes; payloads, queries,
-//! and values of headers other than the subprotocol agreed on are never shown.
+//! `role` is `Client` or `Server`: which end tells this. Text from the peer is escaped and cut at 64 bytes; payloads of
+//! messages, queries, and values of headers other than the subprotocol that a server has chosen are never shown.
 //!
 //! Which connection it is, an event does not say, since the core does not know: put a span of your own around its calls, or
 //! on the task that owns it (`.instrument(info_span!("feed", %peer))`), on each task if it is split. What fails before

@@ -3,8 +3,8 @@
 //! Without the feature `tracing`, `no_trace.rs` takes the place of this.
 //!
 //! Spans are left to the caller, who can name the connection: enter one around the calls, or
-//! put one on the task. The peer's text is escaped and truncated; payloads, queries and the values of
-//! headers are never shown, but for the subprotocol agreed on.
+//! put one on the task. The peer's text is escaped and truncated; payloads of messages, queries and the values of
+//! headers are never shown, but for the subprotocol that a server has chosen.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
 use tracing::{debug, info, trace};
@@ -12,14 +12,15 @@ use tracing::{debug, info, trace};
 /// Of all events, wherever in the source they are told: what users filter by.
 const TARGET: &str = "tickwire";
 
-/// An opening handshake succeeded: `path` is the path requested.
+/// An opening handshake succeeded: `path` is the path requested. Only a server shows the `subprotocol`, since it chose that;
+/// to a client a server may repeat a token that was offered.
 #[inline]
 pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol: Option<&str>) {
+    let subprotocol = subprotocol.filter(|_| role == Role::Server);
     debug!(
         target: TARGET,
         ?role,
         path = %Shown(path().as_bytes()),
-        // Of those offered, another one may be a token.
         subprotocol = subprotocol.map(|name| tracing::field::display(Shown(name.as_bytes()))),
         "opening handshake done"
     );
