@@ -233,7 +233,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | TRACE | message queued | `role`, `payload` | the same, to be sent |
 //! | DEBUG | Close received | `role`, `code`, `reason` | 1005 for one without a code |
 //! | DEBUG | Close queued | `role`, `code` | ours, or the answer to the peer's |
-//! | INFO | connection failed | `role`, `error`, `code` | a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: of the Close for that |
+//! | INFO | connection failed | `role`, `error`, `code` | a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the one that stands for `error`; a Close has it if none was queued before |
 //! | DEBUG | connection ended | `role`, `error` | another deadline has passed, or the stream ended without a Close |
 //!
 //! `role` is `Client` or `Server`: which end tells this. Text from the peer is escaped and cut at 64 bytes; payloads of
@@ -242,7 +242,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! Which connection it is, an event does not say, since the core does not know: put a span of your own around its calls, or
 //! on the task that owns it (`.instrument(info_span!("feed", %peer))`), on each task if it is split. What fails before
 //! there is a handshake (the URL, the lookup of a name, dialing, TLS), and the system's error of a stream, is in no event:
-//! the call returns it, and the caller, who knows what was wanted, logs it.
+//! the call returns it, and the caller, who knows what was wanted, logs it. In no event either is a request that a
+//! server's application itself rejects: see [`Rejection`](handshake::server::Rejection).
 //!
 //! # Guarantees
 //!
