@@ -137,7 +137,7 @@ impl Addresses {
 
     /// It could not be dialed.
     pub(crate) fn failed(&mut self, address: SocketAddr, error: io::Error) {
-        self.last = failed(address, error);
+        self.last = failed(format_args!("dialing {address}"), error);
     }
 }
 
@@ -155,19 +155,19 @@ fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Clie
 
 /// The lookup of a target's addresses failed.
 fn unresolved(target: &Target, error: io::Error) -> io::Error {
-    failed(format_args!("{}:{}", target.host(), target.port()), error)
+    failed(format_args!("resolving {}:{}", target.host(), target.port()), error)
 }
 
-/// An error of connecting, which names the address dialed; that of the system is its source.
-fn failed(address: impl fmt::Display, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), Dialing { error, address: address.to_string() })
+/// An error of connecting, which names what was resolved or dialed; that of the system is its source.
+fn failed(doing: fmt::Arguments<'_>, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Connecting { error, doing: doing.to_string() })
 }
 
-/// The error of the system, as the source, and where to.
+/// The error of the system, as the source, and what it was about.
 #[derive(Debug, thiserror::Error)]
-#[error("{error}, dialing {address}")]
-struct Dialing {
+#[error("{error}, {doing}")]
+struct Connecting {
     #[source]
     error: io::Error,
-    address: String,
+    doing: String,
 }

@@ -27,9 +27,9 @@ use std::{boxed::Box, io, net::SocketAddr, vec::Vec};
 ///
 /// # Errors
 ///
-/// [`Error::Url`]; [`Error::Io`], which names the address that was dialed, also where that took too long;
-/// `Error::Tls` (or [`Error::NoTls`] without the feature); [`Error::Handshake`], of which `Timeout` says that TCP was
-/// connected and TLS or HTTP took too long; and [`Error::Refused`] for a status other than 101.
+/// [`Error::Url`]; [`Error::Io`], which names the address that was dialed or the name that was resolved, also where that took
+/// too long; `Error::Tls` (or [`Error::NoTls`] without the feature); [`Error::Handshake`], of which `Timeout` says that TCP
+/// was connected and TLS or HTTP took too long; and [`Error::Refused`] for a status other than 101.
 ///
 /// # Panics
 ///
