@@ -57,8 +57,8 @@ pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, 
 impl Dial<'_> {
     /// Connects, as [`connect`](crate::tokio::connect). Feature `tokio`.
     ///
-    /// Cancel safe: if dropped, there is no connection. The future borrows both: in a `select!`, give each a name before it
-    /// (`let dial = Dial::new(&request);`), or the compiler says E0716.
+    /// Cancel safe: if dropped, there is no connection. It borrows the `Dial` and the `Config`: in a `select!`, give each a
+    /// name before it (`let dial = Dial::new(&request);`), or the compiler says E0716.
     ///
     /// # Errors
     ///
