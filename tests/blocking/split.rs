@@ -2,11 +2,11 @@
 //! and both learn of the end.
 use crate::support::blocking::*;
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     net::TcpStream,
-    sync::{Arc, Barrier, mpsc},
+    sync::{Arc, Barrier, Mutex, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, OwnedMessage,
@@ -323,16 +323,72 @@ fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
     });
 }
 
+/// A stream on which nothing comes. Its first read meets the test twice: when it has begun, and before it waits as
+/// long as it may.
+#[derive(Clone)]
+struct Silent(Arc<Reads>);
+
+struct Reads {
+    timeout: Mutex<Option<Duration>>,
+    /// How long each was to wait at the most.
+    made: Mutex<Vec<Duration>>,
+    turn: Barrier,
+}
+
+impl Read for Silent {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        let most = self.0.timeout.lock().unwrap().unwrap();
+        self.0.made.lock().unwrap().push(most);
+        if self.0.made.lock().unwrap().len() == 1 {
+            self.0.turn.wait();
+            self.0.turn.wait();
+        }
+        thread::sleep(most);
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Write for Silent {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Silent {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        *self.0.timeout.lock().unwrap() = timeout;
+        Ok(())
+    }
+
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+}
+
 #[test]
 fn a_reader_that_waits_is_stopped_by_the_writers_close() {
     bounded(|| {
-        let ((mut reader, mut writer), peer) = split(&config().close_timeout(ms(200)));
+        let turn = Barrier::new(2);
+        let reads = Arc::new(Reads { timeout: Mutex::default(), made: Mutex::default(), turn });
+        let ws = server(Silent(reads.clone()), &config().close_timeout(ms(200)));
+        let (mut reader, mut writer) = ws.into_split().unwrap();
         let reading = thread::spawn(move || reader.recv().map(drop));
-        thread::sleep(ms(300)); // it waits by now, with no deadline of its own
+        reads.turn.wait(); // it waits, with no deadline of its own
         writer.close(None).unwrap();
+        reads.turn.wait();
         let ended = reading.join().unwrap();
         assert!(matches!(ended, Err(Error::Recv(RecvError::CloseTimeout))), "{ended:?}");
-        drop(peer); // which has said nothing
+        // It asked the stream to wait for no longer than `close_timeout` and a second, whatever the clock says.
+        let made = reads.made.lock().unwrap();
+        assert!(made.iter().sum::<Duration>() <= ms(200 + 1000), "{made:?}");
     });
 }
 
