@@ -267,8 +267,9 @@ where
     let mut near = WebSocket::from_parts(near, conn(is_server, &config));
     let echo = echo(WebSocket::from_parts(far, conn(!is_server, &config)));
     let payloads = payloads();
-    // Whether a Ping comes with the message behind it, so that its Pong overtakes the echo, is otherwise up to
-    // how the threads take turns: every second time, those that warm up too.
+    // A Ping that is flushed by itself is answered before the echo; the Pong of one that comes with the message behind
+    // it overtakes the echo. Every second time each, so that the turns that warm up have both: otherwise the threads'
+    // turns decide.
     let mut turn = |i: usize| {
         for payload in &payloads {
             near.sender().ping(b"how are you?").unwrap();
