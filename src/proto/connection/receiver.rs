@@ -403,7 +403,7 @@ impl Receiver {
 
     #[inline(always)]
     fn role(&self) -> Role {
-        Role::by_mask(self.mask_bit == 0)
+        Role::by_mask(self.mask_bit == 0) // a peer that does not mask is a server, and this end the client
     }
 
     /// Whether nothing will be received any more.
