@@ -22,7 +22,8 @@ const MAX_HEAD: usize = 64 << 10;
 /// The bytes that passed over a stream, in order.
 ///
 /// Its replay gives the same events as the connection did, with the same cuts and times. The
-/// application's messages are not sent again, and the core's answers go nowhere.
+/// application's messages are not sent again, and the core's answers go nowhere. Nor are its calls recorded: what was
+/// discarded behind its `fail` or `close` comes as events.
 ///
 /// When the connection looked at the clock is not recorded, so that its replay has no deadlines: what one of them ended
 /// is open at the end.
