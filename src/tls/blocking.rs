@@ -40,7 +40,8 @@ use std::{
 /// handshake. A server's writes fail until then: there is no peer yet. Until it is over, each
 /// of the stream's timeouts is set on the stream below for reads and writes alike.
 ///
-/// Records may bring no data, without end: after 128 KiB of those a read fails with `Interrupted`, to be made again.
+/// Records may bring no data, without end: after 128 KiB of those a read without a timeout fails with `Interrupted`, to
+/// be made again. One with a timeout fails when that is over.
 ///
 /// A write goes to the stream below at once as far as that takes it, in the fewest records that hold
 /// it; the rest goes with the next flush. The stream below may buffer, and may be a
@@ -296,7 +297,9 @@ impl<S: Stream> Read for TlsStream<S> {
             let read = shared.session().read_on(buf);
             match read {
                 Ok(Some(n)) => return Ok(n),
-                Ok(None) if barren > BARREN => return Err(io::ErrorKind::Interrupted.into()),
+                Ok(None) if barren > BARREN && self.limit().is_none() => {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
                 Ok(None) => barren += self.fill(&mut waited)?,
                 Err(error) => {
                     let _ = shared.try_send(&mut self.io);

@@ -20,8 +20,8 @@ use std::{
     vec,
 };
 
-/// A stream's read that took more ciphertext than this, and no data, lets others have their turn: tasks, deadlines.
-/// The longest record and the longest message of a handshake are shorter.
+/// A stream's read that took more ciphertext than this, and no data, lets others have their turn: tasks, deadlines. No
+/// record is cut short by it, nor the longest handshake message in full records.
 pub(super) const BARREN: usize = 128 << 10;
 
 /// A session of TLS without I/O, for an event loop of your own; and what the TLS streams of the adapters show of
