@@ -136,17 +136,21 @@ async fn the_streams_one_waker_wakes_both_who_wait_for_it() {
     }
 }
 
-/// A task that went with the last waker of it, and with the task the writer, which closes.
-struct Closes(Mutex<Writer<Scripted>>);
+/// What goes with the last waker of a task.
+struct Last<D: FnMut()>(Mutex<D>);
 
-impl Wake for Closes {
+impl<D: FnMut() + Send + 'static> Wake for Last<D> {
     fn wake(self: Arc<Self>) {}
 }
 
-impl Drop for Closes {
+impl<D: FnMut()> Drop for Last<D> {
     fn drop(&mut self) {
-        self.0.get_mut().unwrap().sender().close(CloseCode::GOING_AWAY).unwrap();
+        self.0.get_mut().unwrap()();
     }
+}
+
+fn last_waker(then: impl FnMut() + Send + 'static) -> Waker {
+    Waker::from(Arc::new(Last(Mutex::new(then))))
 }
 
 /// Runs on a thread of its own, since what waits for itself never returns from a poll.
@@ -161,8 +165,8 @@ fn on_a_thread(test: impl FnOnce() + Send + 'static) {
 #[test]
 fn a_waker_of_before_that_uses_the_connection_when_it_is_dropped_does_not_wait_for_itself() {
     on_a_thread(|| {
-        let ((mut reader, writer), io) = scripted(b"", &config());
-        let before = Waker::from(Arc::new(Closes(Mutex::new(writer))));
+        let ((mut reader, mut writer), io) = scripted(b"", &config());
+        let before = last_waker(move || writer.sender().close(CloseCode::GOING_AWAY).unwrap());
         assert!(poll_with!(&before, reader.recv()).is_pending());
         drop(before);
         io.with(|_| {}); // the stream forgets it
@@ -173,6 +177,25 @@ fn a_waker_of_before_that_uses_the_connection_when_it_is_dropped_does_not_wait_f
         assert!(poll_with!(&waker, reader.recv()).is_pending());
         let frames = io.frames();
         assert_eq!((frames[0].b0, &frames[0].payload), (CLOSE, &close_body(1001, "")));
+    });
+}
+
+#[test]
+fn a_waker_of_before_that_the_writers_alarm_had_does_not_wait_for_itself() {
+    on_a_thread(|| {
+        let ((mut reader, mut writer), io) = scripted(&masked(PING, b"!"), &config());
+        io.with(|s| s.room = 0);
+        let before = last_waker(move || assert!(once!(reader.recv()).is_pending()));
+        let _ = writer.feed("x").unwrap();
+        assert!(poll_with!(&before, writer.flush()).is_pending());
+        drop(before);
+        // Another task sends from now on.
+        let (woken, waker) = waker();
+        assert!(poll_with!(&waker, writer.flush()).is_pending());
+        io.with(|s| s.room = usize::MAX);
+        assert!(woken.0.load(Relaxed) > 0, "the writer was not woken");
+        assert!(poll_with!(&waker, writer.flush()).is_ready());
+        assert_eq!(io.frames().iter().map(|f| f.b0).collect::<Vec<_>>(), [PONG, TEXT]);
     });
 }
 

@@ -147,6 +147,12 @@ impl<W> Shared<W> {
         lock(&self.pen)
     }
 
+    /// Wakes both tasks, and is all that a stream or a timer may keep that is polled under `pen`: it drops there
+    /// what it kept before, and a half that goes with a task's own waker may need `pen`.
+    fn both(&self) -> Waker {
+        Waker::from(self.wakers.clone())
+    }
+
     /// Receiving has failed: nothing that the writer holds is written any more.
     #[cold]
     fn settle(&self) {
@@ -169,7 +175,7 @@ impl<W: Output> Shared<W> {
     /// Writes everything queued, as far as the stream takes it.
     fn poll_write(&self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wakers.park(side, cx);
-        let both = Waker::from(self.wakers.clone());
+        let both = self.both();
         let cx = &mut Context::from_waker(&both);
         let mut pen = self.pen();
         let Pen { io, held, unflushed, blocked } = &mut *pen;
@@ -252,14 +258,17 @@ impl<W: Output> Shared<W> {
 
     fn poll_shutdown(&self, side: Side, cx: &mut Context<'_>) -> Poll<()> {
         self.wakers.park(side, cx);
-        let both = Waker::from(self.wakers.clone());
+        let both = self.both();
         shutdown(&mut self.pen().io, &mut Context::from_waker(&both))
     }
 }
 
 impl<W: Timer> Shared<W> {
-    /// Waits for the deadline on writing; ready when it has passed.
-    fn poll_stall(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits for the deadline on writing, after [`poll_write`](Self::poll_write) has parked the task; ready when it
+    /// has passed.
+    fn poll_stall(&self) -> Poll<()> {
+        let both = self.both();
+        let cx = &mut Context::from_waker(&both);
         let Some(mut at) = self.queue().tx.poll_timeout() else { return Poll::Pending };
         loop {
             let io = &mut self.pen().io;
@@ -463,7 +472,7 @@ impl<W: Output + Timer> Writer<W> {
             if written.is_ready() || (enough && self.with(|tx| tx.has_room())) {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.hand.poll_stall(cx));
+            ready!(self.hand.poll_stall());
             self.hand.wakers.wake_one(Side::Reader); // it failed: the reader has to know
         }
     }
