@@ -126,7 +126,8 @@ pub struct OutboxCounts {
     feature = "tokio",
     doc = r##"
 A task for each subscriber, under tokio. It also receives, and loops whenever the peer has taken
-what was fed:
+what was fed. At most 1 MiB waits, unless [set](Self::max_bytes): here that has room for 10,000 instruments, with
+ticks of up to 40 bytes.
 
 ```no_run
 # use std::time::Instant;
@@ -336,8 +337,8 @@ impl Outbox {
         self.queue.is_empty() || self.bytes < self.max_bytes
     }
 
-    /// The code with which the subscriber is, or will be, disconnected, if it was too slow. `{:?}` of the outbox shows
-    /// the reason too, which says over which bound it was.
+    /// The code with which the subscriber is, or will be, disconnected, if it was too slow. Once
+    /// [`feed`](Self::feed) has queued that Close, [`Sender::close_frame`] has its reason too, which says over which bound it was.
     pub fn disconnected(&self) -> Option<CloseCode> {
         self.gave_up.map(|frame| frame.code)
     }

@@ -277,6 +277,7 @@ fn a_subscriber_is_disconnected_for_age_at_the_time_foretold() {
     assert_eq!(outbox.disconnected(), None);
     outbox.feed(due, conn.sender_mut()).unwrap();
     assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1013, "too slow: over max_age"))]);
+    assert_eq!(conn.sender().close_frame().unwrap().reason, "too slow: over max_age");
     assert_eq!(outbox.poll_timeout(), None);
 }
 
