@@ -141,6 +141,17 @@ async fn refusals_and_violations_are_told_once() {
         assert_eq!(levels, ["INFO", "DEBUG"], "{told:?}");
         assert!(told[0].contains("code=1002") && told[1].contains("code=1002"), "{told:?}");
         assert!(told.iter().all(|line| line.contains(" role=Server ")), "{told:?}");
+
+        // Behind a Close that was queued before there is none with the code of the violation.
+        let (mut raw, theirs) = tokio::io::duplex(4 << 10);
+        let mut ws = support::tokio::server(theirs, &Config::default());
+        raw.write_all(b"\x82\x01x").await.unwrap();
+        raw.shutdown().await.unwrap();
+        assert!(ws.close(CloseCode::NORMAL).await.is_err());
+        let told = lines.take();
+        assert_eq!(told[0], "DEBUG message=Close queued role=Server code=1000");
+        assert!(told.len() == 2 && told[1].starts_with("INFO "), "{told:?}");
+        assert!(told[1].contains(" message=connection failed ") && told[1].ends_with(" code=1002"));
     })
     .await;
 }
