@@ -199,6 +199,48 @@ fn a_waker_of_before_that_the_writers_alarm_had_does_not_wait_for_itself() {
     });
 }
 
+/// Keeps the waker of its last write, and cannot flush while there is no room.
+struct Buffering(Scripted, Option<Waker>);
+
+impl AsyncWrite for Buffering {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.1 = Some(cx.waker().clone());
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut script = self.0.0.lock().unwrap();
+        if script.room > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        script.wakers.push(cx.waker().clone());
+        Poll::Pending
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn a_waker_of_before_that_a_large_message_left_does_not_wait_for_itself() {
+    on_a_thread(|| {
+        let io = Scripted::new(&masked(PING, b"!"));
+        io.with(|s| s.room = 10);
+        let (mut reader, mut writer) =
+            server(io.clone(), &config()).into_split_with(|io| (io.clone(), Buffering(io, None)));
+        let before = last_waker(move || assert!(once!(reader.recv()).is_pending()));
+        assert!(poll_with!(&before, writer.send(&[1; 100_000])).is_pending());
+        drop(before);
+        io.with(|s| s.room = usize::MAX);
+        // Another task sends from now on.
+        assert!(matches!(once!(writer.flush()), Poll::Ready(Ok(()))));
+        assert_eq!(io.frames().iter().map(|f| f.b0).collect::<Vec<_>>(), [BINARY, PONG]);
+    });
+}
+
 #[tokio::test]
 async fn a_pong_leaves_though_the_writers_future_was_dropped_in_mid_write() {
     bounded(async {

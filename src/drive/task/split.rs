@@ -237,8 +237,11 @@ impl<W: Output> Shared<W> {
         Poll::Pending
     }
 
-    /// Feeds a large message, and writes it at once, as far as the stream takes it.
-    fn feed_large(&self, message: Outbound<'_>, cx: &mut Context<'_>) -> Result<(), Error> {
+    /// Feeds a large message, and writes it at once, as far as the stream takes it; [`poll_write`](Self::poll_write)
+    /// then waits for the rest.
+    fn feed_large(&self, message: Outbound<'_>) -> Result<(), Error> {
+        let both = self.both();
+        let cx = &mut Context::from_waker(&both);
         let mut pen = self.pen();
         let Pen { io, held, unflushed, .. } = &mut *pen;
         let mut queue = self.queue();
@@ -402,7 +405,7 @@ impl<W: Output + Timer> Writer<W> {
         let mut message = Some(message);
         poll_fn(|cx| {
             ready!(self.poll_room(cx))?;
-            Poll::Ready(message.take().map_or(Ok(()), |message| self.feed_now(message.into(), cx)))
+            Poll::Ready(message.take().map_or(Ok(()), |message| self.feed_now(message.into())))
         })
         .await?;
         self.flush().await
@@ -444,9 +447,9 @@ impl<W: Output + Timer> Writer<W> {
 
     /// Feeds a message that will be flushed; a large one is written already, as far as the stream takes it.
     #[inline]
-    fn feed_now(&mut self, message: Outbound<'_>, cx: &mut Context<'_>) -> Result<(), Error> {
+    fn feed_now(&mut self, message: Outbound<'_>) -> Result<(), Error> {
         match self.with(|tx| tx.feed_small(message))? {
-            Some(large) => self.hand.feed_large(large, cx),
+            Some(large) => self.hand.feed_large(large),
             None => Ok(()),
         }
     }
