@@ -121,10 +121,7 @@ impl<S> Shared<S> {
     /// Tells the sender that the stream refused bytes, or to flush.
     fn refused(&self, pen: &Pen<S>) -> MutexGuard<'_, Queue> {
         let mut queue = self.queue();
-        queue.tx.note(&pen.held, pen.unflushed);
-        if pen.unflushed > 0 {
-            queue.tx.unflushed(pen.unflushed);
-        }
+        queue.tx.refused(&pen.held, pen.unflushed);
         queue
     }
 

@@ -55,24 +55,42 @@ fn a_stream_that_holds_back_until_a_flush_is_flushed<E: End>() {
     dialog::<E>(How { most: 3, ..How::HOLDS });
 }
 
-/// Against a peer that reads nothing for a while, and then goes on or leaves: however the stream takes the
-/// messages, none is written whose last byte has not left it, as long as the connection lasts. Once it is over, none
-/// is unwritten that has left.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    GoesOn,
+    Leaves,
+    /// Until the end gives up writing.
+    Stays,
+    /// And closes.
+    Closes,
+}
+
+/// Against a peer that reads nothing for a while, and what it does then: however the stream takes the messages, none
+/// is written whose last byte has not left it, as long as the connection lasts. Once it is over, none is unwritten
+/// that has left.
 fn what_a_stream_holds_back_is_not_written<E: End>() {
     const LEN: usize = 4000;
     let hows = [(usize::MAX, false), (30_000, false), (30_000, true), (10, true)];
-    for ((most, tight), leaves) in hows.into_iter().flat_map(|how| [(how, false), (how, true)]) {
+    let all = |how| [Then::GoesOn, Then::Leaves, Then::Stays, Then::Closes].map(|then| (how, then));
+    for ((most, tight), then) in hows.into_iter().flat_map(all) {
         let watch: &Watch = Box::leak(Box::default());
         let how = How { most, tight, watch: Some(watch), ..How::HOLDS };
         let (go_on, waits) = mpsc::channel();
         let far = move |peer: &mut Peer| {
             peer.expect(BINARY, &bytes(5));
-            waits.recv().unwrap();
-            if !leaves {
+            let _ = waits.recv();
+            if then == Then::Closes {
+                peer.say(CLOSE, &close_body(1000, ""));
+                waits.recv().unwrap_err();
+            }
+            if then == Then::GoesOn {
                 (0..300).for_each(|_| peer.expect(BINARY, &bytes(LEN)));
             }
         };
-        meet(Role::Server, &Config::default().high_water(2 << 20), how, far, |mut end: E| {
+        let timeout = Duration::from_millis(400);
+        let config = Config::default().high_water(2 << 20).close_timeout(timeout);
+        let config = if then == Then::Stays { config.write_timeout(timeout) } else { config };
+        meet(Role::Server, &config, how, far, |mut end: E| {
             let mut fed = vec![end.feed(&crate::binary(5)).unwrap()];
             end.flush().unwrap();
             fed.extend((0..300).map(|_| end.feed(&crate::binary(LEN)).unwrap()));
@@ -88,15 +106,18 @@ fn what_a_stream_holds_back_is_not_written<E: End>() {
                 assert!(written <= left && left < 300, "{written} of {left}");
                 assert!(end.buffered_amount() > (299 - left) * (4 + LEN), "{left}");
             }
-            go_on.send(()).unwrap();
-            if leaves {
-                assert!(end.recv().is_err());
-                let (left, written) = look(&mut end);
-                assert!(written >= left, "{written} of {left}");
-            } else {
+            if then != Then::Stays {
+                go_on.send(()).unwrap();
+            }
+            if then == Then::GoesOn {
                 end.flush().unwrap();
                 assert_eq!((look(&mut end), end.buffered_amount()), ((300, 300), 0));
+                return;
             }
+            assert!(end.recv().is_err() || then == Then::Closes);
+            let (left, written) = look(&mut end);
+            assert!(written >= left, "{written} of {left}");
+            drop(go_on);
         });
     }
 }

@@ -198,37 +198,30 @@ impl<W: Output> Shared<W> {
                 return Poll::Ready(Ok(()));
             }
             drop(queue);
-            if *unflushed > 0 {
-                let flushed = flush(io, unflushed, cx);
-                self.queue().tx.unflushed(*unflushed);
-                match flushed {
-                    Poll::Ready(Ok(())) => held.flushed(),
-                    Poll::Ready(Err(error)) => {
-                        self.fail(pen, &error);
-                        return Poll::Ready(Err(error));
-                    }
-                    Poll::Pending => break,
-                }
-                continue;
-            }
-            let mut out = Outgoing(held);
-            match write(io, &out, TURN, cx) {
-                Poll::Ready(Ok(n)) => {
+            let done = if *unflushed > 0 {
+                flush(io, unflushed, cx).map_ok(|()| {
+                    self.queue().tx.unflushed(0);
+                    held.flushed();
+                })
+            } else {
+                let mut out = Outgoing(held);
+                write(io, &out, TURN, cx).map_ok(|n| {
                     out.advance(n);
                     *unflushed += n;
                     took = true;
-                }
+                })
+            };
+            match done {
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
                     self.fail(pen, &error);
                     return Poll::Ready(Err(error));
                 }
-                Poll::Pending => {
-                    held.blocked();
-                    self.queue().tx.note(held, 0);
-                    break;
-                }
+                Poll::Pending => break,
             }
         }
+        held.blocked();
+        self.queue().tx.refused(held, *unflushed);
         *blocked = true;
         drop(pen);
         if awaited && took && side == Side::Reader {

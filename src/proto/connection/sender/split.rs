@@ -88,6 +88,14 @@ impl Sender {
         held.urgent()
     }
 
+    /// [`note`](Self::note), where the stream refused the bytes in `held`, or to flush.
+    pub(crate) fn refused(&mut self, held: &OutBuffer, unflushed: usize) {
+        self.note(held, unflushed);
+        if unflushed > 0 {
+            self.stall_mut().set(true);
+        }
+    }
+
     /// Notes how far `held` was written, to be called after each write, and how many of the bytes that it took the stream
     /// has not flushed: they do not count as written before it has.
     pub(crate) fn note(&mut self, held: &OutBuffer, unflushed: usize) {

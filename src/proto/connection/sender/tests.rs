@@ -1,10 +1,12 @@
 use super::{OutBuffer, Outgoing, Time};
 use crate::proto::{
+    close::CloseCode,
     config::{Config, Negotiated},
     connection::Connection,
 };
 use alloc::vec::Vec;
 use bytes::Buf;
+use core::time::Duration;
 
 /// What is not admitted at once goes the slow way, where it comes to the same.
 #[test]
@@ -44,6 +46,54 @@ fn a_beat_is_written_when_its_last_byte_is() {
         }
         assert!(tx.beat_written());
         assert_eq!(tx.buffered_amount(), if behind { 6 } else { 0 });
+    }
+}
+
+/// Though the data behind it is stuck.
+#[test]
+fn a_beat_is_written_when_a_writer_has_written_its_last_byte() {
+    for behind in [false, true] {
+        let mut conn = Connection::server(&Config::default(), Negotiated::default());
+        let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+        if behind {
+            let fed = [tx.feed("data"), tx.feed("more")];
+            assert!(fed.iter().all(Result::is_ok) && tx.take_out(held, 0));
+            Outgoing(held).advance(1);
+            tx.owe_beat(Time::ZERO);
+            assert!(tx.take_out(held, 0));
+            Outgoing(held).advance(5);
+        } else {
+            tx.owe_beat(Time::ZERO);
+            assert!(tx.feed("more").is_ok() && tx.take_out(held, 0));
+        }
+        for _ in 0..6 {
+            assert!(tx.take_out(held, 0) && !tx.beat_written());
+            Outgoing(held).advance(1);
+        }
+        tx.note(held, 0);
+        assert!(tx.beat_written());
+        assert_eq!(tx.buffered_amount(), 6);
+    }
+}
+
+/// The Close of a violation waits for what a writer holds, unless the stream refuses that.
+#[test]
+fn a_violations_close_waits_for_what_a_writer_holds_and_passes_what_is_refused() {
+    for refused in [false, true] {
+        let mut conn = Connection::server(&Config::default(), Negotiated::default());
+        let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+        assert!(tx.feed("data").is_ok() && tx.take_out(held, 0));
+        assert!(tx.fail(CloseCode::PROTOCOL_ERROR.into()).is_ok() && tx.take_out(held, 0));
+        assert_eq!(held.len(), 6);
+        if refused {
+            held.blocked();
+        } else {
+            Outgoing(held).advance(6);
+        }
+        assert!(tx.take_out(held, 0));
+        assert_eq!(wire(held), b"\x88\x02\x03\xea");
+        tx.note(held, 0);
+        assert_eq!((tx.dropped(), tx.close_written()), (if refused { 6 } else { 0 }, true));
     }
 }
 
@@ -107,6 +157,41 @@ fn what_a_stream_took_from_a_writer_is_written_once_it_is_flushed() {
     assert!(!tx.take_out(held, 7) && fed.is_ok_and(|at| !tx.is_written(at)));
     tx.unflushed(0);
     assert!(fed.is_ok_and(|at| tx.is_written(at)));
+}
+
+/// Whether or not all was taken; to look again does not put it off.
+#[test]
+fn a_stream_that_refuses_to_flush_what_a_writer_wrote_has_a_deadline() {
+    let timeout = Config::default().write_timeout;
+    for left in [0, 1] {
+        let mut conn = Connection::server(&Config::default(), Negotiated::default());
+        let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+        assert!(tx.feed("order").is_ok() && tx.take_out(held, 0));
+        Outgoing(held).advance(7 - left);
+        for now in [1, 2, 3] {
+            tx.take_out(held, 7 - left);
+            held.blocked();
+            tx.refused(held, 7 - left);
+            let now = Time::new(Duration::from_secs(now));
+            assert!(tx.handle_timeout(now).is_ok());
+            assert_eq!(tx.poll_timeout(), Some(Time::new(Duration::from_secs(1)) + timeout));
+        }
+        tx.unflushed(0);
+        held.flushed();
+        tx.take_out(held, 0);
+        assert_eq!(tx.poll_timeout(), None);
+    }
+}
+
+#[test]
+fn nothing_is_dropped_by_a_writer_that_took_nothing_before_the_stream_failed() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+    let fed = tx.feed("order");
+    tx.outgoing().advance(7); // before the split
+    tx.write_failed();
+    assert!(!tx.take_out(held, 0));
+    assert_eq!((tx.dropped(), fed.is_ok_and(|at| tx.is_written(at))), (0, true));
 }
 
 /// As in a connection that is not split: a writer has our Close, and the Pong that has its place behind it.
