@@ -261,11 +261,7 @@ impl<I: Output> Core<I> for Whole {
     }
 
     fn ending(&mut self) -> Ending {
-        let ending = self.conn.ending();
-        if ending == Ending::Done {
-            self.conn.sender_mut().over();
-        }
-        ending
+        self.conn.ending()
     }
 
     #[cold]

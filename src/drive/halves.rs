@@ -81,11 +81,7 @@ impl Queue {
         let error = inbound.receiver().error();
         let news = error.is_some() && self.ended.is_none();
         self.ended = error.or(self.ended);
-        let ending = inbound.ending(&self.tx);
-        if ending == Ending::Done {
-            self.tx.over();
-        }
-        (ending, news)
+        (inbound.ending(&self.tx), news)
     }
 }
 
