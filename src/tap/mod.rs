@@ -198,7 +198,6 @@ impl<S: crate::blocking::Stream> crate::blocking::Stream for Tap<S> {
 fn push_hex(line: &mut String, bytes: &[u8]) {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    line.reserve(2 * bytes.len());
     for byte in bytes {
         line.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }

@@ -279,5 +279,5 @@ impl Passed {
 fn from_hex(hex: &str) -> Option<Vec<u8>> {
     let (pairs, []) = hex.as_bytes().as_chunks::<2>() else { return None };
     let digit = |b: u8| char::from(b).to_digit(16);
-    pairs.iter().map(|&[high, low]| Some((digit(high)? << 4 | digit(low)?) as u8)).collect()
+    pairs.iter().map(|&[high, low]| Some((16 * digit(high)? + digit(low)?) as u8)).collect()
 }

@@ -420,6 +420,10 @@ impl blocking::Stream for Noted {
     fn writes_vectored(&self) -> bool {
         self.1
     }
+    fn room(&self) -> io::Result<usize> {
+        self.note("room");
+        Ok(7)
+    }
 }
 
 impl AsyncWrite for Noted {
@@ -458,10 +462,9 @@ fn a_tap_passes_everything_on() {
     blocking::Stream::set_write_timeout(&tap, second).unwrap();
     blocking::Stream::set_nodelay(&tap, true).unwrap();
     blocking::Stream::set_nonblocking(&tap, false).unwrap();
-    assert_eq!(
-        noted.noted(),
-        ["read timeout Some(1s)", "write timeout Some(1s)", "nodelay true", "nonblocking false"]
-    );
+    assert_eq!(blocking::Stream::room(&tap).unwrap(), 7);
+    let asked = ["read timeout Some(1s)", "write timeout Some(1s)", "nodelay true"];
+    assert_eq!(noted.noted(), [&asked[..], &["nonblocking false", "room"]].concat());
     assert_eq!(io::Read::read(&mut tap, &mut [0; 5]).unwrap(), 1);
     assert_eq!(Write::write(&mut tap, b"ab").unwrap(), 1);
     let slices = [io::IoSlice::new(b"cd"), io::IoSlice::new(b"ef")];
@@ -498,4 +501,6 @@ fn what_passed_is_not_shown() {
     assert_eq!(Write::write(&mut tap, b"secret").unwrap(), 1);
     let shown = format!("{:?}", log.recording());
     assert!(shown.contains("> 1 bytes") && !shown.contains("115"), "{shown}");
+    let shown = format!("{:?}", Tap::new(io::empty(), log));
+    assert!(shown.contains("failed: None") && !shown.contains("secret"), "{shown}");
 }

@@ -241,6 +241,21 @@ fn without_room_nothing_is_lost_that_a_line_still_brings() {
     assert_eq!(feed.firsts(), (1..=100).collect::<Vec<_>>());
 }
 
+/// What one line brought and there was no room for is no gap once the other one has brought it, polled or not.
+#[test]
+fn what_was_refused_and_came_by_another_line_is_no_gap() {
+    let mut feed = Feed::from(1);
+    feed.arbiter.most_kept = 2;
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    for number in 2..=4 {
+        let _ = feed.offer(&a, number, ms(0));
+    }
+    let _ = feed.offer(&b, 1, ms(0));
+    assert_eq!(feed.arbiter.gap(), Some(Gap { first: 4, last: 4, since: ms(0) }));
+    assert_eq!(feed.arbiter.offer(&b, 4, ms(0), || (4, 4)), Verdict::Next);
+    assert_eq!(feed.arbiter.gap(), None);
+}
+
 /// Until the snapshot comes the newest are kept.
 #[test]
 fn while_a_snapshot_is_fetched_the_oldest_make_room() {

@@ -230,7 +230,6 @@ impl Urgent {
         }
         // The messages fed before a violation have been written.
         if to.out.len() == 0
-            && behind.is_none_or(|out| out.len() == 0)
             && let Some(close) = self.close.take()
         {
             self.drop_first(to.ledger);
@@ -247,7 +246,7 @@ impl Urgent {
         let mut dropped = to.out.truncate();
         first -= to.out.first_len();
         if let Some(own) = &mut behind {
-            first += own.first_len();
+            debug_assert!(own.first_len() == 0, "a writer's buffer has what was fed first");
             dropped += own.clear();
         }
         to.ledger.first_dropped(first);
