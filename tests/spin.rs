@@ -6,7 +6,8 @@ mod support;
 
 use crate::support::blocking::*;
 use std::{
-    io::{self, Read, Write},
+    cell::RefCell,
+    io::{self, IoSlice, IoSliceMut, Read, Write},
     net::{TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
@@ -347,4 +348,88 @@ fn over_tls_it_spins_inside_and_outside() {
         assert!(ws.closed().unwrap().clean);
         serving.join().unwrap();
     });
+}
+
+/// A stream that says what it was asked.
+#[derive(Default)]
+struct Odd {
+    asked: RefCell<Vec<&'static str>>,
+    vectored: bool,
+    timeouts: Option<io::ErrorKind>,
+}
+
+impl Odd {
+    fn timeout(&self) -> io::Result<()> {
+        self.timeouts.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+}
+
+impl Read for Odd {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+    fn read_vectored(&mut self, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        Ok(into.iter().map(|into| into.len()).sum())
+    }
+}
+
+impl Write for Odd {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        Ok(from.len())
+    }
+    fn write_vectored(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(from.iter().map(|from| from.len()).sum())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Odd {
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        self.timeout()
+    }
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        self.timeout()
+    }
+    fn set_nodelay(&self, yes: bool) -> io::Result<()> {
+        self.asked.borrow_mut().push(if yes { "nodelay" } else { "delay" });
+        Ok(())
+    }
+    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
+        self.asked.borrow_mut().push(if yes { "nonblocking" } else { "blocking" });
+        Ok(())
+    }
+    fn writes_vectored(&self) -> bool {
+        self.vectored
+    }
+}
+
+#[test]
+fn a_stream_that_spins_does_what_the_stream_does() {
+    bounded(|| {
+        for vectored in [false, true] {
+            let mut spin = Spin::new(Odd { vectored, ..Odd::default() }).unwrap();
+            assert_eq!(spin.writes_vectored(), vectored);
+            assert_eq!(spin.read(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+            let (mut a, mut b) = ([0; 2], [0; 3]);
+            let mut into = [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)];
+            assert_eq!(spin.read_vectored(&mut into).unwrap(), 5);
+            let from = [IoSlice::new(b"ab"), IoSlice::new(b"cd")];
+            assert_eq!(spin.write_vectored(&from).unwrap(), 4);
+            spin.set_nodelay(true).unwrap();
+            let asked = spin.into_inner().unwrap().asked.into_inner();
+            assert_eq!(asked, ["nonblocking", "nodelay", "blocking"]);
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_cannot_be_as_it_was_says_why() {
+    let back = |timeouts| {
+        let odd = Odd { timeouts: Some(timeouts), ..Odd::default() };
+        Spin::new(odd).unwrap().into_inner().map(drop).map_err(|error| error.kind())
+    };
+    assert_eq!(back(io::ErrorKind::Unsupported), Ok(()), "it has none");
+    assert_eq!(back(io::ErrorKind::PermissionDenied), Err(io::ErrorKind::PermissionDenied));
 }

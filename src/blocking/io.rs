@@ -202,9 +202,14 @@ impl Patience {
     /// `shortest`: of all deadlines.
     #[inline]
     pub(super) fn new(epoch: Instant, shortest: Duration) -> Self {
+        Self::ticking(epoch, (shortest / 4).clamp(SHORTEST, LONGEST))
+    }
+
+    #[inline]
+    fn ticking(epoch: Instant, tick: Duration) -> Self {
         Self {
             epoch,
-            tick: (shortest / 4).clamp(SHORTEST, LONGEST),
+            tick,
             read_limit: None,
             write_limit: None,
             stuck: Stuck::Free,
@@ -222,7 +227,7 @@ impl Patience {
     /// Another one, of the same clock, for the half that sends, which takes the caller's limit on
     /// writes along.
     pub(super) fn twin(&mut self) -> Self {
-        Self { write_limit: self.write_limit.take(), ..Self::new(self.epoch, self.tick * 4) }
+        Self { write_limit: self.write_limit.take(), ..Self::ticking(self.epoch, self.tick) }
     }
 
     pub(super) fn now(&self) -> Time {

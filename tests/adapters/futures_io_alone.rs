@@ -193,3 +193,45 @@ fn a_refused_peer_that_sends_faster_than_it_is_read_is_left_after_a_second() {
     assert!(matches!(accepted, Poll::Ready(Err(Error::Handshake(_)))));
     assert_eq!(clock.now() - began, Duration::from_millis(1100));
 }
+
+/// Takes all of one slice, and counts.
+#[derive(Debug)]
+struct Flat(usize);
+
+impl ::futures_io::AsyncRead for Flat {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Pending
+    }
+}
+
+impl ::futures_io::AsyncWrite for Flat {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.0 += 1;
+        Poll::Ready(Ok(bytes.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A stream of futures-io does not say whether it writes many slices.
+#[test]
+fn no_header_travels_alone() {
+    let conn = connection(Role::Server, &Config::default());
+    let mut ws = WebSocket::from_parts(Flat(0), Clock::new(), conn);
+    let _ = ws.feed(bytes::Bytes::from(vec![7; 20_000])).unwrap();
+    assert!(matches!(once(ws.flush()), Poll::Ready(Ok(()))));
+    assert_eq!(ws.get_ref().0, 1);
+    assert!(format!("{ws:?}").contains("FuturesIo"));
+}

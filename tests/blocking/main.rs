@@ -6,6 +6,7 @@
 mod support;
 
 mod batching;
+mod odd;
 mod room;
 mod signals;
 mod split;

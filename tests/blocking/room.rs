@@ -19,8 +19,8 @@ struct State {
     /// What there is room for.
     room: usize,
     timeout: Option<Duration>,
-    /// A write waits, though there is room, until its timeout has passed.
-    waits: bool,
+    /// A write takes all and fails: with `TimedOut`, it waits though there is room.
+    fails: Option<io::ErrorKind>,
 }
 
 impl Roomy {
@@ -47,7 +47,7 @@ impl Write for Roomy {
         let n = state.taken.len() - before;
         assert!(n <= state.room, "a write of {n} bytes waits for more than {}", state.room);
         state.room -= n;
-        if state.waits { Err(io::ErrorKind::TimedOut.into()) } else { Ok(n) }
+        state.fails.map_or(Ok(n), |kind| Err(kind.into()))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -147,16 +147,18 @@ fn a_wait_for_room_ends_with_the_deadline_and_the_callers_goes_on() {
 }
 
 #[test]
-fn a_write_that_waits_all_the_same_is_the_last() {
+fn a_write_that_fails_or_waits_all_the_same_is_the_last() {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, TimedOut};
     bounded(|| {
-        let io = Roomy::default();
-        *io.lock() = State { room: usize::MAX - 1, waits: true, ..State::default() };
-        let mut ws = server(io.clone(), &Config::default());
-        let error = ws.send(large()).unwrap_err();
-        let aborted = |io: &io::Error| io.kind() == io::ErrorKind::ConnectionAborted;
-        assert!(matches!(&error, Error::Io(io) if aborted(io)), "{error:?}");
-        let taken = io.lock().taken.len();
-        assert!(ws.send("behind it").is_err() && ws.recv().is_err());
-        assert_eq!(io.lock().taken.len(), taken);
+        for (fails, told) in [(TimedOut, ConnectionAborted), (BrokenPipe, BrokenPipe)] {
+            let io = Roomy::default();
+            *io.lock() = State { room: usize::MAX - 1, fails: Some(fails), ..State::default() };
+            let mut ws = server(io.clone(), &Config::default());
+            let error = ws.send(large()).unwrap_err();
+            assert!(matches!(&error, Error::Io(io) if io.kind() == told), "{error:?}");
+            let taken = io.lock().taken.len();
+            assert!(ws.send("behind it").is_err() && ws.recv().is_err());
+            assert_eq!(io.lock().taken.len(), taken);
+        }
     });
 }

@@ -1,0 +1,136 @@
+//! Streams that can do less than a socket, or more, or fail as the system does.
+use crate::support::blocking::*;
+use std::{
+    cell::Cell,
+    io::{self, IoSlice, Read, Write},
+    thread,
+    time::Duration,
+};
+use tickwire::{
+    Config, Error, RecvError,
+    blocking::{self, Stream, Untimed, accept},
+    handshake::client::Request,
+};
+
+/// Writes one slice at a time.
+struct Flat(Scripted);
+
+impl Read for Flat {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl Write for Flat {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write_vectored(&[IoSlice::new(buf)])
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn no_header_travels_alone_over_a_stream_that_writes_one_slice_at_a_time() {
+    let io = Scripted::new([]);
+    let mut ws = server(Untimed(Flat(io.clone())), &Config::default());
+    let payload = bytes::Bytes::from(vec![7; 20_000]);
+    let _ = ws.feed(payload).unwrap();
+    ws.flush().unwrap();
+    let script = io.script();
+    assert_eq!((script.writes, script.written.len()), (1, 20_004));
+}
+
+/// The system's `TimedOut` says that a peer is gone; that of a read that waited has no number.
+#[cfg(unix)]
+#[test]
+fn a_peer_that_the_system_gave_up_is_no_read_that_timed_out() {
+    struct Gone;
+    impl Read for Gone {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(nix::errno::Errno::ETIMEDOUT.into())
+        }
+    }
+    impl Write for Gone {
+        fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+            Ok(from.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let error = server(Untimed(Gone), &Config::default()).recv().unwrap_err();
+    assert!(matches!(&error, Error::Io(io) if io.kind() == io::ErrorKind::TimedOut), "{error:?}");
+}
+
+/// A stream whose timeouts cannot be set: how often it was asked, and what it said.
+struct Refusing(Scripted, Cell<usize>, io::ErrorKind);
+
+impl Read for Refusing {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl Write for Refusing {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Stream for Refusing {
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        self.1.set(self.1.get() + 1);
+        Err(self.2.into())
+    }
+}
+
+#[test]
+fn a_stream_without_timeouts_is_asked_once_and_one_that_failed_again() {
+    use io::ErrorKind::{InvalidInput, Unsupported};
+    for (kind, times) in [(Unsupported, 1), (InvalidInput, 3)] {
+        let mut ws = server(Refusing(Scripted::new([]), Cell::new(0), kind), &Config::default());
+        for _ in 0..3 {
+            let error = ws.set_read_timeout(Some(ms(100))).unwrap_err();
+            assert_eq!(error.kind(), kind);
+        }
+        assert_eq!(ws.get_ref().1.get(), times, "{kind}");
+    }
+}
+
+#[test]
+fn a_flood_does_not_put_off_the_deadline_on_writing() {
+    bounded(|| {
+        let io = Scripted::new([]);
+        io.script().endless = masked(BINARY, b"1");
+        io.script().room = Some(0);
+        let mut ws = server(io, &Config::default().write_timeout(ms(100)));
+        let _ = ws.feed("stuck").unwrap();
+        assert!(matches!(
+            ws.flush(),
+            Err(Error::WouldBlock | Error::Recv(RecvError::WriteTimeout))
+        ));
+        let error = loop {
+            if let Err(error) = ws.recv() {
+                break error;
+            }
+        };
+        assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+    });
+}
+
+#[test]
+fn behind_the_handshake_a_read_may_wait_for_ever() {
+    bounded(|| {
+        let (near, far) = tcp_pair();
+        let request = Request::new("ws://localhost/").unwrap();
+        let opening =
+            thread::spawn(move || blocking::client(far, &request, &Config::default()).unwrap());
+        let ws = accept(near, &Config::default()).unwrap();
+        assert_eq!(ws.get_ref().read_timeout().unwrap(), None);
+        assert_eq!(opening.join().unwrap().get_ref().read_timeout().unwrap(), None);
+    });
+}
