@@ -134,3 +134,22 @@ fn behind_the_handshake_a_read_may_wait_for_ever() {
         assert_eq!(opening.join().unwrap().get_ref().read_timeout().unwrap(), None);
     });
 }
+
+#[test]
+fn a_stream_that_says_nothing_of_itself_has_no_timeouts_and_flushes_at_the_end() {
+    let io = Scripted::new([]);
+    let mut plain = Untimed(Flat(io.clone()));
+    let second = Some(Duration::from_secs(1));
+    for refused in [
+        plain.set_read_timeout(second),
+        plain.set_write_timeout(second),
+        plain.set_nonblocking(true),
+        plain.try_clone().map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::Unsupported);
+    }
+    plain.set_nodelay(true).unwrap();
+    plain.shutdown().unwrap();
+    assert_eq!(io.script().flushes, 1);
+    assert_eq!((plain.room().unwrap(), plain.writes_vectored()), (usize::MAX, false));
+}

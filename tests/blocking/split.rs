@@ -143,6 +143,36 @@ fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
     });
 }
 
+/// Its Pong has to wait; its caller does not.
+#[test]
+fn the_readers_timeout_passes_beside_a_writer_stuck_in_a_write() {
+    bounded(|| {
+        let ((mut reader, writer), mut peer) = split(&config());
+        let (told, flooding) = flood(writer, 1 << 20);
+        stuck(&told);
+        peer.send(PING, b"?");
+        reader.set_read_timeout(Some(ms(100))).unwrap();
+        assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
+        drop(peer);
+        let _ = flooding.join();
+    });
+}
+
+#[test]
+fn room_is_waited_for_and_no_longer() {
+    let io = Scripted::new([]);
+    let ws = server(io.clone(), &config().high_water(1000));
+    let (_reader, mut writer) = ws.into_split().unwrap();
+    for _ in 0..2 {
+        let _ = writer.feed(vec![7; 600]).unwrap();
+    }
+    assert!(matches!(writer.feed("more"), Err(SendError::Full { .. })));
+    io.script().room = Some(700);
+    writer.ready().unwrap();
+    assert_eq!(io.script().room, Some(0));
+    assert!(matches!(writer.flush(), Err(Error::WouldBlock)), "there is more to write");
+}
+
 #[test]
 fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
     bounded(|| {

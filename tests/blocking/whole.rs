@@ -1133,6 +1133,10 @@ fn wrapped_streams_do_what_the_stream_does() {
         assert_eq!(far.read(&mut [0; 1]).unwrap(), 0);
 
         let (unix, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        Stream::set_read_timeout(&unix, Some(ms(1000))).unwrap();
+        Stream::set_write_timeout(&unix, Some(ms(2000))).unwrap();
+        assert_eq!(unix.read_timeout().unwrap(), Some(ms(1000)));
+        assert_eq!(unix.write_timeout().unwrap(), Some(ms(2000)));
         let mut clone = Stream::try_clone(&unix).unwrap();
         clone.write_all(b"x").unwrap();
         far.read_exact(&mut [0; 1]).unwrap();
