@@ -200,6 +200,27 @@ fn connect_reads_it_if_the_socket_options_say_so() {
     });
 }
 
+#[test]
+fn a_stamped_stream_is_set_as_the_one_in_it() {
+    bounded(|| {
+        let (near, _far) = tcp_pair();
+        let mut stamped = Stamped::new(near).unwrap();
+        for nodelay in [true, false] {
+            stamped.set_nodelay(nodelay).unwrap();
+            assert_eq!(stamped.get_ref().nodelay().unwrap(), nodelay);
+        }
+        let second = Some(Duration::from_secs(1));
+        stamped.set_read_timeout(second).unwrap();
+        stamped.set_write_timeout(second).unwrap();
+        let tcp = stamped.get_ref();
+        assert_eq!((tcp.read_timeout().unwrap(), tcp.write_timeout().unwrap()), (second, second));
+        assert!(stamped.writes_vectored());
+        stamped.set_nonblocking(true).unwrap();
+        stamped.set_read_timeout(None).unwrap();
+        assert_eq!(stamped.read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    });
+}
+
 /// Not even where another connection of the thread has just been stamped.
 #[test]
 fn there_is_none_over_other_streams_or_where_nobody_asked() {

@@ -62,6 +62,23 @@ fn an_address_that_does_not_answer_has_its_share_of_the_time() {
     }
 }
 
+#[test]
+fn each_address_has_its_share_of_the_time_that_is_left() {
+    let request = Request::new("ws://several.example/").unwrap();
+    let dial = Dial::new(&request);
+    let address: SocketAddr = HERE.parse().unwrap();
+    let all = || dial.addresses(dial.target(), Ok([address; 3].into_iter())).unwrap();
+    let mut limited = all();
+    let ms = Duration::from_millis;
+    for (rest, share) in
+        [(ms(6_000), ms(2_000)), (ms(5_000), ms(2_500)), (Duration::new(0, 1), ms(1))]
+    {
+        assert_eq!(limited.next(Some(rest)).unwrap(), (address, Some(share)));
+    }
+    assert!(limited.next(Some(ms(1))).is_err() && all().next(Some(Duration::ZERO)).is_err());
+    assert_eq!(all().next(None).unwrap(), (address, None));
+}
+
 /// It says that TCP was not connected in time, what took too long, and of which address or name.
 #[track_caller]
 fn is_late(error: Error, doing: &str) {
