@@ -389,7 +389,7 @@ mod on_tokio {
     use super::*;
     use tickwire::tokio as adapter;
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
+        io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
         net,
     };
 
@@ -418,6 +418,24 @@ mod on_tokio {
         writer.close(None).await.unwrap();
         while reader.recv().await.unwrap().is_some() {}
         serving.join().unwrap();
+    }
+
+    #[test]
+    fn a_reset_is_an_error_of_a_stamped_stream() {
+        bounded(|| {
+            let (near, far) = tcp_pair();
+            near.set_nonblocking(true).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            runtime.unwrap().block_on(async {
+                let near = net::TcpStream::from_std(near).unwrap();
+                let mut near = Stamped::new(near).unwrap();
+                assert!(near.is_write_vectored());
+                socket2::SockRef::from(&far).set_linger(Some(Duration::ZERO)).unwrap();
+                drop(far);
+                let error = near.read(&mut [0; 1]).await.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            });
+        });
     }
 
     #[tokio::test]
