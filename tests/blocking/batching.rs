@@ -2,6 +2,7 @@
 //! early, and nothing travels in more pieces than it has to.
 use crate::support::blocking::*;
 use bytes::Bytes;
+use std::io::ErrorKind;
 use tickwire::{Config, Error, Prepared};
 
 fn config() -> Config {
@@ -193,6 +194,22 @@ fn send_is_one_write_and_one_flush_of_the_stream() {
     // Nothing to write: nothing is asked of the stream.
     ws.flush().unwrap();
     assert_eq!((traffic(&io), flushes(&io)), ((String::new(), 0), 0));
+}
+
+#[test]
+fn a_large_message_is_one_write_and_one_flush_of_the_stream_by_a_half_too() {
+    let large = vec![7; 20_000];
+    let io = scripted([]);
+    let mut ws = server(io.clone(), &config());
+    ws.send(&large).unwrap();
+    assert_eq!((traffic(&io), flushes(&io)), (("w".into(), 20_004), 1));
+    let (_reader, mut writer) = ws.into_split().unwrap();
+    writer.send(&large).unwrap();
+    assert_eq!((traffic(&io), flushes(&io)), (("w".into(), 20_004), 1));
+    io.script().write_error = Some(ErrorKind::BrokenPipe);
+    let error = writer.send(&large).unwrap_err();
+    assert!(matches!(error, Error::Io(error) if error.kind() == ErrorKind::BrokenPipe));
+    assert_eq!(traffic(&io), ("w".into(), 0), "it is not tried again");
 }
 
 #[test]
