@@ -143,18 +143,41 @@ fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
     });
 }
 
-/// Its Pong has to wait; its caller does not.
+/// Its Pong has to wait; its caller does not, nor once the Pong was written.
 #[test]
 fn the_readers_timeout_passes_beside_a_writer_stuck_in_a_write() {
     bounded(|| {
-        let ((mut reader, writer), mut peer) = split(&config());
-        let (told, flooding) = flood(writer, 1 << 20);
-        stuck(&told);
+        let ((mut reader, mut writer), mut peer) = split(&config());
+        let (told, stuck) = mpsc::channel();
+        let writing = thread::spawn(move || {
+            told.send(()).unwrap();
+            writer.send(vec![b'd'; 32 << 20]).unwrap();
+            writer
+        });
+        stuck.recv().unwrap();
+        thread::sleep(ms(100));
         peer.send(PING, b"?");
         reader.set_read_timeout(Some(ms(100))).unwrap();
         assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
-        drop(peer);
-        let _ = flooding.join();
+        assert_eq!(peer.frame().1.len(), 32 << 20);
+        let _writer = writing.join().unwrap();
+        assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
+        assert_eq!(peer.frame(), (PONG, b"?".to_vec()));
+    });
+}
+
+/// The writer has left it there.
+#[test]
+fn what_is_held_when_receiving_fails_is_dropped_at_once() {
+    bounded(|| {
+        let ((mut reader, mut writer), mut peer) = split(&config());
+        writer.set_write_timeout(Some(ms(60))).unwrap();
+        assert!(matches!(writer.send(vec![b'd'; 32 << 20]), Err(Error::WouldBlock)));
+        peer.end();
+        assert!(matches!(reader.recv(), Err(Error::Recv(RecvError::UnexpectedEof))));
+        let sender = writer.sender();
+        assert_eq!(sender.buffered_amount(), 0);
+        assert!(sender.dropped() > 0);
     });
 }
 
