@@ -170,7 +170,7 @@ fn the_readers_timeout_passes_beside_a_writer_stuck_in_a_write() {
 #[test]
 fn what_is_held_when_receiving_fails_is_dropped_at_once() {
     bounded(|| {
-        let ((mut reader, mut writer), mut peer) = split(&config());
+        let ((mut reader, mut writer), peer) = split(&config());
         writer.set_write_timeout(Some(ms(60))).unwrap();
         assert!(matches!(writer.send(vec![b'd'; 32 << 20]), Err(Error::WouldBlock)));
         peer.end();
