@@ -213,6 +213,38 @@ fn messages_of_any_length_pass_both_adapters_in_both_roles() {
     }
 }
 
+/// By its receiving half, with what the sending one began and gave up.
+#[test]
+fn a_peer_that_reads_nothing_is_given_up() {
+    for (len, count) in [(8 << 20, 1), (1000, 8000)] {
+        bounded(move || {
+            let authority = Authority::new();
+            let (listener, url) = listening();
+            let (tls, (done, deaf)) = (authority.server(), mpsc::channel::<()>());
+            let serving = thread::spawn(move || {
+                let (stream, _) = listener.accept().unwrap();
+                let ws = Server::accept(Adapter::Blocking, stream, &Config::default(), tls);
+                assert!(ws.is_ok() && deaf.recv().is_err());
+            });
+            let request = Request::new(&url).unwrap();
+            let config = Config::default().write_timeout(ms(300)).high_water(16 << 20);
+            wait(&runtime(), async {
+                let ws = Dial::new(&request).tls(authority.client()).connect(&config).await;
+                let (mut reader, mut writer) = ws.unwrap().into_split();
+                for _ in 0..count {
+                    let _ = writer.feed(vec![7; len]).unwrap();
+                }
+                let begun = tokio::time::timeout(ms(100), writer.flush()).await;
+                assert!(begun.is_err(), "{begun:?}");
+                let error = reader.recv().await.unwrap_err();
+                assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+            });
+            drop(done);
+            serving.join().unwrap();
+        });
+    }
+}
+
 #[test]
 fn the_halves_of_a_split_work_at_the_same_time() {
     const MESSAGES: usize = 300;
