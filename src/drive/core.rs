@@ -261,7 +261,11 @@ impl<I: Output> Core<I> for Whole {
     }
 
     fn ending(&mut self) -> Ending {
-        self.conn.ending()
+        let ending = self.conn.ending();
+        if ending == Ending::Done {
+            self.conn.sender_mut().over();
+        }
+        ending
     }
 
     #[cold]

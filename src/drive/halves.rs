@@ -81,7 +81,11 @@ impl Queue {
         let error = inbound.receiver().error();
         let news = error.is_some() && self.ended.is_none();
         self.ended = error.or(self.ended);
-        (inbound.ending(&self.tx), news)
+        let ending = inbound.ending(&self.tx);
+        if ending == Ending::Done {
+            self.tx.over();
+        }
+        (ending, news)
     }
 }
 

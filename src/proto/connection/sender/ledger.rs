@@ -50,7 +50,7 @@ pub(super) struct Ledger {
     /// How far it had flushed the bytes fed in order, and those fed first, when it last had flushed all.
     flushed: (u64, u64),
     /// Nothing more is written: whatever the stream took may have left. Never unset.
-    broken: bool,
+    over: bool,
     /// What a writer has taken out and not yet written. Invariant: while `len` is not 0 the
     /// sender's own buffer begins where this ends.
     pub(super) held: Held,
@@ -81,7 +81,7 @@ impl Default for Ledger {
             close_gone: false,
             unflushed: 0,
             flushed: (0, 0),
-            broken: false,
+            over: false,
             held: Held::default(),
         }
     }
@@ -133,7 +133,7 @@ impl Ledger {
     /// The stream failed: nothing more of what is in `out` or waits as `urgent` is written. What a writer holds may be on
     /// its way: what becomes of that it [says](Self::settle).
     pub(super) fn broken(&mut self, out: &OutBuffer, urgent: &Urgent) {
-        self.broken = true;
+        self.over();
         self.data_ended(out);
         if self.held.len == 0 {
             self.forget_rest(out);
@@ -224,7 +224,11 @@ impl Ledger {
     /// How many bytes have not left for certain.
     #[inline]
     pub(super) fn held_back(&self) -> usize {
-        if self.broken { 0 } else { self.unflushed }
+        if self.over { 0 } else { self.unflushed }
+    }
+
+    pub(super) fn over(&mut self) {
+        self.over = true;
     }
 
     /// How many bytes fed first are not written, wherever they are.

@@ -35,6 +35,11 @@ impl Sender {
         self.ledger.held_back()
     }
 
+    /// Says that nothing more is written.
+    pub(crate) fn over(&mut self) {
+        self.ledger.over();
+    }
+
     /// Moves the bytes to write into `held`, which is empty, or gives waiting frames a place there.
     /// Says whether anything is to be written. `unflushed`: see [`note`](Self::note).
     pub(crate) fn take_out(&mut self, held: &mut OutBuffer, unflushed: usize) -> bool {
