@@ -436,7 +436,7 @@ impl<S: Stream> Writer<S> {
             let done = match queue.lost() {
                 Some(error) => Some(Err(error)),
                 None if !some && *unflushed == 0 => Some(Ok(())),
-                None if enough && queue.tx.has_room() => Some(Ok(())),
+                None if enough && queue.tx.has_room() && !queue.tx.is_closed() => Some(Ok(())),
                 None => None,
             };
             if let Some(done) = done {

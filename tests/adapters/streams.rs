@@ -87,7 +87,7 @@ fn what_a_stream_holds_back_is_not_written<E: End>() {
                 (0..300).for_each(|_| peer.expect(BINARY, &bytes(LEN)));
             }
         };
-        let timeout = Duration::from_millis(400);
+        let timeout = Duration::from_millis(1500);
         let config = Config::default().high_water(2 << 20).close_timeout(timeout);
         let config = if then == Then::Stays { config.write_timeout(timeout) } else { config };
         meet(Role::Server, &config, how, far, |mut end: E| {

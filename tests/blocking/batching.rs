@@ -3,7 +3,7 @@
 use crate::support::blocking::*;
 use bytes::Bytes;
 use std::io::ErrorKind;
-use tickwire::{Config, Error, Prepared};
+use tickwire::{Chunk, Config, DataKind, Error, Prepared, SendError};
 
 fn config() -> Config {
     Config::default()
@@ -194,6 +194,18 @@ fn send_is_one_write_and_one_flush_of_the_stream() {
     // Nothing to write: nothing is asked of the stream.
     ws.flush().unwrap();
     assert_eq!((traffic(&io), flushes(&io)), ((String::new(), 0), 0));
+}
+
+#[test]
+fn a_large_message_does_not_come_between_the_chunks_of_another() {
+    let io = scripted([]);
+    let mut ws = server(io.clone(), &config());
+    let begun = Chunk { kind: DataKind::Binary, first: true, data: b"x", last: false };
+    let _ = ws.sender().feed_chunk(begun).unwrap();
+    ws.flush().unwrap();
+    let error = ws.send(vec![7; 20_000]).unwrap_err();
+    assert!(matches!(error, Error::Send(SendError::MessageInProgress)), "{error:?}");
+    assert_eq!(traffic(&io), ("w".into(), 3));
 }
 
 #[test]

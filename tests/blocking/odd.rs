@@ -3,6 +3,7 @@ use crate::support::blocking::*;
 use std::{
     cell::Cell,
     io::{self, IoSlice, Read, Write},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::Duration,
 };
@@ -152,4 +153,107 @@ fn a_stream_that_says_nothing_of_itself_has_no_timeouts_and_flushes_at_the_end()
     plain.shutdown().unwrap();
     assert_eq!(io.script().flushes, 1);
     assert_eq!((plain.room().unwrap(), plain.writes_vectored()), (usize::MAX, false));
+}
+
+#[derive(Default)]
+struct Held {
+    /// It takes bytes.
+    takes: bool,
+    says: Vec<u8>,
+    holds: Vec<u8>,
+    shut: bool,
+    timeouts: [Option<Duration>; 2],
+}
+
+/// Keeps what it takes until a flush; its shutdown does not flush.
+#[derive(Clone, Default)]
+struct Holding(Arc<Mutex<Held>>);
+
+impl Holding {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap()
+    }
+
+    /// What a call comes to that has waited in vain.
+    fn waits(held: MutexGuard<'_, Held>, which: usize) -> io::Result<usize> {
+        let timeout = held.timeouts[which];
+        drop(held);
+        thread::sleep(timeout.unwrap());
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Read for Holding {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let mut held = self.held();
+        if held.says.is_empty() && !held.shut {
+            return Self::waits(held, 0);
+        }
+        let says = std::mem::take(&mut held.says);
+        to[..says.len()].copy_from_slice(&says);
+        Ok(says.len())
+    }
+}
+
+impl Write for Holding {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        let mut held = self.held();
+        if !held.takes {
+            return Self::waits(held, 1);
+        }
+        held.holds.extend(from);
+        Ok(from.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.held().holds.clear();
+        Ok(())
+    }
+}
+
+impl Stream for Holding {
+    fn set_read_timeout(&self, to: Option<Duration>) -> io::Result<()> {
+        self.held().timeouts[0] = to;
+        Ok(())
+    }
+    fn set_write_timeout(&self, to: Option<Duration>) -> io::Result<()> {
+        self.held().timeouts[1] = to;
+        Ok(())
+    }
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+    fn shutdown(&mut self) -> io::Result<()> {
+        let mut held = self.held();
+        assert_eq!(held.holds.len(), 0, "bytes that were not flushed");
+        held.shut = true;
+        Ok(())
+    }
+}
+
+/// Room is not all that a writer waits for once there is a Close.
+#[test]
+fn a_stream_is_not_shut_before_it_has_flushed_what_a_writer_wrote() {
+    bounded(|| {
+        let io = Holding::default();
+        let ws = server(io.clone(), &Config::default().high_water(1000));
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        writer.set_write_timeout(Some(ms(20))).unwrap();
+        assert!(matches!(writer.send(vec![1; 500]), Err(Error::WouldBlock)));
+        writer.set_write_timeout(None).unwrap();
+        let fed = writer.feed(vec![2; 2000]).unwrap();
+        let writing = thread::spawn(move || {
+            let _ = writer.ready();
+            writer
+        });
+        thread::sleep(ms(50)); // it waits for room
+        io.held().says = masked(CLOSE, close_body(1000, ""));
+        let reading = thread::spawn(move || reader.recv().map(drop));
+        thread::sleep(ms(300)); // our Close waits
+        io.held().takes = true;
+        reading.join().unwrap().unwrap();
+        let mut writer = writing.join().unwrap();
+        let sender = writer.sender();
+        assert!(sender.is_written(fed) && sender.buffered_amount() == 0);
+        assert_eq!(sender.dropped(), 0);
+    });
 }

@@ -76,6 +76,24 @@ fn a_beat_is_written_when_a_writer_has_written_its_last_byte() {
     }
 }
 
+/// `outgoing` is for connections that are not split, and is not forbidden to others.
+#[test]
+fn a_message_fed_first_that_an_abort_drops_is_not_written_wherever_it_lay() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+    let fed = [tx.feed("held"), tx.feed("own")];
+    assert!(tx.take_out(held, 0));
+    assert!(tx.feed("late").is_ok());
+    let first = tx.feed_first("first");
+    assert!(tx.outgoing().has_remaining() && tx.abort(None).is_ok());
+    Outgoing(held).advance(1);
+    assert!(tx.take_out(held, 0));
+    tx.note(held, 0);
+    let mut gone = fed.into_iter().chain([first]).map(|at| at.is_ok_and(|at| tx.is_written(at)));
+    assert!(!gone.any(|gone| gone));
+    assert_eq!(tx.dropped(), 5 + 6 + 7);
+}
+
 /// The Close of a violation waits for what a writer holds, unless the stream refuses that.
 #[test]
 fn a_violations_close_waits_for_what_a_writer_holds_and_passes_what_is_refused() {
