@@ -1,7 +1,6 @@
 //! Streams that can do less than a socket, or more, or fail as the system does.
 use crate::support::blocking::*;
 use std::{
-    cell::Cell,
     io::{self, IoSlice, Read, Write},
     sync::{Arc, Mutex, MutexGuard},
     thread,
@@ -64,41 +63,18 @@ fn a_peer_that_the_system_gave_up_is_no_read_that_timed_out() {
     assert!(matches!(&error, Error::Io(io) if io.kind() == io::ErrorKind::TimedOut), "{error:?}");
 }
 
-/// A stream whose timeouts cannot be set: how often it was asked, and what it said.
-struct Refusing(Scripted, Cell<usize>, io::ErrorKind);
-
-impl Read for Refusing {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buf)
-    }
-}
-
-impl Write for Refusing {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.write(buf)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl Stream for Refusing {
-    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        self.1.set(self.1.get() + 1);
-        Err(self.2.into())
-    }
-}
-
 #[test]
 fn a_stream_without_timeouts_is_asked_once_and_one_that_failed_again() {
     use io::ErrorKind::{InvalidInput, Unsupported};
     for (kind, times) in [(Unsupported, 1), (InvalidInput, 3)] {
-        let mut ws = server(Refusing(Scripted::new([]), Cell::new(0), kind), &Config::default());
+        let io = Scripted::new([]);
+        io.script().timeout_error = Some(kind);
+        let mut ws = server(io.clone(), &Config::default());
         for _ in 0..3 {
             let error = ws.set_read_timeout(Some(ms(100))).unwrap_err();
             assert_eq!(error.kind(), kind);
         }
-        assert_eq!(ws.get_ref().1.get(), times, "{kind}");
+        assert_eq!(io.script().timeouts, times, "{kind}");
     }
 }
 

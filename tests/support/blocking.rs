@@ -153,6 +153,7 @@ pub struct Script {
     pub writes: usize,
     pub flushes: usize,
     pub timeouts: usize,
+    pub timeout_error: Option<io::ErrorKind>,
     pub written: Vec<u8>,
     pub write_error: Option<io::ErrorKind>,
     /// The most a write takes.
@@ -170,6 +171,12 @@ impl Scripted {
 
     pub fn script(&self) -> MutexGuard<'_, Script> {
         self.0.lock().unwrap()
+    }
+
+    fn timeout(&self) -> io::Result<()> {
+        let mut script = self.script();
+        script.timeouts += 1;
+        script.timeout_error.map_or(Ok(()), |kind| Err(kind.into()))
     }
 }
 
@@ -230,13 +237,11 @@ impl Write for Scripted {
 
 impl Stream for Scripted {
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        self.script().timeouts += 1;
-        Ok(())
+        self.timeout()
     }
 
     fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        self.script().timeouts += 1;
-        Ok(())
+        self.timeout()
     }
 
     fn try_clone(&self) -> io::Result<Self> {
