@@ -93,6 +93,9 @@ pub struct End {
     pub read: Vec<u8>,
     /// The end of reading: whether it was in order.
     pub ended: Option<bool>,
+    /// How many records came since the last data that may have brought nothing: empty ones, and handshake messages, of
+    /// which each may be a KeyUpdate.
+    pub barren: usize,
 }
 
 struct Configs {
@@ -171,11 +174,16 @@ impl End {
         let keys = |secret| Keys { suite, secret, seq: 0 };
         pipe.0.borrow_mut().most = Some(most);
         let (tx, rx) = (keys(tx), keys(rx));
-        Self { io, pipe, tx, rx, sent: vec![], read: vec![], ended: None }
+        Self { io, pipe, tx, rx, sent: vec![], read: vec![], ended: None, barren: 0 }
     }
 
     /// A record of the peer's with this inside: plaintext, type, padding.
     pub fn sealed(&mut self, inner: &[u8]) -> Vec<u8> {
+        match inner.iter().rposition(|&byte| byte != 0).map(|len| (inner[len], len)) {
+            Some((23, 0) | (22, _)) => self.barren += 1,
+            Some((23, _)) => self.barren = 0,
+            _ => {}
+        }
         let len = (inner.len() + 16) as u16;
         let header = [&[23, 3, 3][..], &len.to_be_bytes()].concat();
         let mut body = inner.to_vec();

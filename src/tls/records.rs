@@ -30,9 +30,10 @@ const EXPANSION: usize = 256;
 pub(super) const HANDSHAKE: usize = 65535;
 /// Ciphertext that may wait to be written: as much as rustls lets wait.
 pub(super) const WAITING: usize = 64 << 10;
-/// Records without a byte in a row, KeyUpdates without data between them, and warnings: what rustls allows.
-const EMPTY: u8 = 32;
-const UPDATES: u8 = 32;
+/// Empty records and KeyUpdates without data between. rustls allows 32 of each, and each kind begins the other's count anew:
+/// together, so that a peer cannot send them in turns for ever.
+const DATALESS: u8 = 32;
+/// Warnings, in all: what rustls allows.
 const WARNINGS: u8 = 4;
 /// No sequence number from here on is used.
 const LAST: u64 = u64::MAX - 1;
@@ -74,8 +75,8 @@ pub(super) struct Records {
     silent: bool,
     /// The beginning of a handshake message that came in part.
     partial: Vec<u8>,
-    empty: u8,
-    updates: u8,
+    /// Empty records and KeyUpdates since the last data.
+    dataless: u8,
     warnings: u8,
 }
 
@@ -100,8 +101,7 @@ impl Records {
             owes_update: false,
             silent: false,
             partial: Vec::new(),
-            empty: 0,
-            updates: 0,
+            dataless: 0,
             warnings: 0,
         })
     }
@@ -133,11 +133,10 @@ impl Records {
             }
             ContentType::ApplicationData => {
                 if payload.is_empty() {
-                    bounded(&mut self.empty, EMPTY, PeerMisbehaved::TooManyEmptyFragments)?;
+                    bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
                 } else {
-                    self.empty = 0;
+                    self.dataless = 0;
                 }
-                self.updates = 0;
                 let plain = HEADER + plain.start..HEADER + plain.end;
                 return Ok(Opened::Data { record, plain });
             }
@@ -146,7 +145,6 @@ impl Records {
             ContentType::Handshake => self.take_handshake(payload)?,
             kind => return Err(unexpected(kind)),
         }
-        self.empty = 0;
         Ok(Opened::Message { record })
     }
 
@@ -245,7 +243,7 @@ impl Records {
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
         }
-        bounded(&mut self.updates, UPDATES, PeerMisbehaved::TooManyKeyUpdateRequests)?;
+        bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyKeyUpdateRequests)?;
         match body {
             [0] => {}
             [1] => self.owes_update = true,

@@ -29,7 +29,8 @@ use tickwire::{
             CryptoProvider,
             cipher::{
                 AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, MessageDecrypter,
-                MessageEncrypter, Tls13AeadAlgorithm, UnsupportedOperationError,
+                MessageEncrypter, OutboundChunks, OutboundOpaqueMessage, OutboundPlainMessage,
+                Tls13AeadAlgorithm, UnsupportedOperationError,
             },
             ring,
         },
@@ -570,6 +571,67 @@ fn t12_floods_without_data_are_refused_where_rustls_refuses_them() {
     assert_eq!(ours.failure(0), rustls::Error::PeerMisbehaved(TooManyKeyUpdateRequests));
 }
 
+/// Of a rustls with a [`hollow`] suite.
+fn say_nothing(peer: &mut Connection, update: bool) {
+    if update {
+        peer.refresh_traffic_keys().unwrap();
+    } else {
+        peer.writer().write_all(HOLLOW).unwrap();
+    }
+}
+
+#[test]
+fn t12_key_updates_and_empty_records_in_turns_are_one_flood() {
+    use rustls::PeerMisbehaved::{TooManyEmptyFragments, TooManyKeyUpdateRequests};
+    for role in ROLES {
+        for (turns, last) in [
+            (&[true, false][..], TooManyKeyUpdateRequests),
+            (&[false, true], TooManyEmptyFragments),
+            (&[true, true, true, false], TooManyKeyUpdateRequests),
+            (&[false, false, true], TooManyEmptyFragments),
+        ] {
+            let (mut ours, mut peer) = Ours::by(role, odd(Oddity::Hollow));
+            let mut turns = turns.iter().cycle();
+            for _ in 0..2 {
+                turns.by_ref().take(32).for_each(|update| say_nothing(&mut peer, *update));
+                ours.turn(&mut peer);
+                assert!(ours.read().is_pending());
+                peer.writer().write_all(b"data").unwrap(); // which makes up for them
+                ours.turn(&mut peer);
+                assert_eq!(ours.read_all(100), b"data");
+            }
+            turns.take(33).for_each(|update| say_nothing(&mut peer, *update));
+            ours.turn(&mut peer);
+            assert_eq!(ours.failure(0), rustls::Error::PeerMisbehaved(last));
+        }
+    }
+}
+
+/// A NewSessionTicket, the shortest that there is.
+const TICKET: [u8; 19] = [4, 0, 0, 15, 0, 0, 28, 32, 0, 0, 0, 0, 1, 0, 0, 1, 7, 0, 0];
+
+#[test]
+fn t12_tickets_and_warnings_make_up_for_nothing_and_tickets_are_no_flood() {
+    use rustls::PeerMisbehaved::TooManyEmptyFragments;
+    let flood = rustls::Error::PeerMisbehaved(TooManyEmptyFragments);
+    let (error, _) = refused(Role::Client, |peer| {
+        (0..33).flat_map(|_| [peer.record(22, &TICKET), peer.data(&[])].concat()).collect()
+    });
+    assert_eq!(error, flood);
+    let (error, _) = refused(Role::Client, |peer| {
+        let warned = [peer.record(21, &[1, 90]), peer.data(&[])].concat();
+        [warned, (0..32).flat_map(|_| peer.data(&[])).collect()].concat()
+    });
+    assert_eq!(error, flood);
+    let (mut ours, mut peer) = Puppet::new(Role::Client);
+    let mut wire: Vec<u8> = (0..32).flat_map(|_| peer.data(&[])).collect();
+    for _ in 0..500 {
+        wire.extend(peer.record(22, &TICKET));
+    }
+    ours.pipe.put(&[wire, peer.data(b"data")].concat());
+    assert_eq!(ours.read_all(100), b"data");
+}
+
 #[test]
 fn t12_as_much_as_is_allowed_is_no_flood() {
     let (mut ours, mut peer) = Puppet::new(Role::Client);
@@ -946,19 +1008,32 @@ fn t14_our_key_is_updated_before_the_suites_limit_whichever_way_it_seals() {
     }
 }
 
-/// A provider that keeps its keys, or else has the plaintext of data elsewhere than in its record.
+/// What is odd about a provider.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Oddity {
+    /// It keeps its keys.
+    Keeps,
+    /// The plaintext of data is elsewhere than in its record.
+    Elsewhere,
+    /// It seals an empty record for [`HOLLOW`].
+    Hollow,
+}
+
+const HOLLOW: &[u8] = b"hollow";
+
 struct Odd {
     aead: &'static dyn Tls13AeadAlgorithm,
-    keeps: bool,
+    oddity: Oddity,
 }
 
 impl Tls13AeadAlgorithm for Odd {
     fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
-        self.aead.encrypter(key, iv)
+        let encrypter = self.aead.encrypter(key, iv);
+        if self.oddity == Oddity::Hollow { Box::new(Hollow(encrypter)) } else { encrypter }
     }
     fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
         let decrypter = self.aead.decrypter(key, iv);
-        if self.keeps { decrypter } else { Box::new(Elsewhere(decrypter)) }
+        if self.oddity == Oddity::Elsewhere { Box::new(Elsewhere(decrypter)) } else { decrypter }
     }
     fn key_len(&self) -> usize {
         self.aead.key_len()
@@ -968,7 +1043,28 @@ impl Tls13AeadAlgorithm for Odd {
         key: AeadKey,
         iv: Iv,
     ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
-        if self.keeps { Err(UnsupportedOperationError) } else { self.aead.extract_keys(key, iv) }
+        match self.oddity {
+            Oddity::Keeps => Err(UnsupportedOperationError),
+            _ => self.aead.extract_keys(key, iv),
+        }
+    }
+}
+
+struct Hollow(Box<dyn MessageEncrypter>);
+
+impl MessageEncrypter for Hollow {
+    fn encrypt(
+        &mut self,
+        mut message: OutboundPlainMessage<'_>,
+        seq: u64,
+    ) -> Result<OutboundOpaqueMessage, rustls::Error> {
+        if message.payload.to_vec() == HOLLOW {
+            message.payload = OutboundChunks::Single(&[]);
+        }
+        self.0.encrypt(message, seq)
+    }
+    fn encrypted_payload_len(&self, len: usize) -> usize {
+        self.0.encrypted_payload_len(len)
     }
 }
 
@@ -988,16 +1084,16 @@ impl MessageDecrypter for Elsewhere {
     }
 }
 
-fn odd(keeps: bool) -> SupportedCipherSuite {
+fn odd(oddity: Oddity) -> SupportedCipherSuite {
     altered(AES, |suite| {
-        suite.aead_alg = Box::leak(Box::new(Odd { aead: suite.aead_alg, keeps }));
+        suite.aead_alg = Box::leak(Box::new(Odd { aead: suite.aead_alg, oddity }));
     })
 }
 
 #[test]
 fn t21_a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well() {
     let whole = altered(AES, |suite| suite.quic = None);
-    for (suite, in_place) in [(odd(true), false), (whole, true)] {
+    for (suite, in_place) in [(odd(Oddity::Keeps), false), (whole, true)] {
         for role in ROLES {
             let (mut ours, mut peer) = Ours::by(role, suite);
             assert_eq!(ours.io.session().in_place(), in_place && IN_PLACE);
@@ -1022,7 +1118,7 @@ fn t21_a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well
 
 #[test]
 fn t21_of_a_provider_that_has_plaintext_elsewhere_none_is_taken() {
-    let (mut ours, mut peer) = Puppet::by(Role::Client, odd(false));
+    let (mut ours, mut peer) = Puppet::by(Role::Client, odd(Oddity::Elsewhere));
     let wire = peer.data(&[]);
     ours.pipe.put(&wire);
     assert!(ours.read().is_pending(), "where nothing is does not matter");
