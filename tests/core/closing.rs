@@ -678,10 +678,97 @@ fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
             let seen = receive(&mut conn, &to(role, CLOSE, ""));
             assert_eq!(seen, [Seen::Close(None), Seen::Closed]);
             assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
+            if !fails {
+                assert_eq!(conn.ending(), Ending::Flush, "the Pong was begun");
+                conn.write_failed();
+            }
+            assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
             assert_eq!(conn.sender().dropped(), 0);
             assert_eq!(drain(&mut conn), [], "what was cut stays so");
-            assert_ne!(conn.ending(), Ending::Flush);
+            assert_eq!(conn.ending(), Ending::Done);
         }
+    }
+}
+
+/// The frames in these bytes, of which the last is whole.
+#[track_caller]
+fn whole(wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let frames = sent(wire);
+    let header = if wire[1] & 0x80 != 0 { 6 } else { 2 };
+    let len: usize = frames.iter().map(|(_, payload)| header + payload.len()).sum();
+    assert_eq!(len, wire.len(), "{wire:02x?}");
+    frames
+}
+
+/// A frame of which a byte was written is written to its end, the others are dropped: A35.
+#[test]
+fn the_peers_end_cuts_no_frame_behind_our_close_wherever_it_comes() {
+    let long = &[7; 125][..];
+    for role in ROLES {
+        for violated in [false, true] {
+            // A Ping that comes before our Close is written has its Pong spliced in behind it.
+            for before in [false, true] {
+                let header = if role == Role::Client { 6 } else { 2 };
+                let lens = [2, 1, long.len(), 4].map(|payload| header + payload);
+                for at in 0..=lens.iter().sum() {
+                    let mut conn = connection(role, &Config::default());
+                    let mut wire = Vec::new();
+                    conn.sender_mut().close(CloseCode::NORMAL).unwrap();
+                    if !before {
+                        wire.extend(write(&mut conn, at.min(lens[0])));
+                    }
+                    receive(&mut conn, &[to(role, PING, "?"), to(role, PING, long)].concat());
+                    conn.sender_mut().ping(b"mine").unwrap();
+                    let more = at - wire.len();
+                    wire.extend(write(&mut conn, more));
+                    conn.write_blocked();
+                    let end = if violated { to(role, 0x83, "") } else { to(role, CLOSE, "") };
+                    receive(&mut conn, &end);
+                    let starts = [0, lens[0], lens[0] + lens[1], lens[0] + lens[1] + lens[2]];
+                    let begun = starts.iter().filter(|&&start| start < at).count().max(1);
+                    let left = lens[..begun].iter().sum::<usize>() - at;
+                    let case = format!("{role:?} {violated} {before} {at}");
+                    assert_eq!(conn.sender().buffered_amount(), left, "{case}");
+                    assert_eq!(conn.ending() == Ending::Flush, left > 0, "{case}");
+                    let clean = !violated && at >= lens[0];
+                    assert_eq!(conn.closed().unwrap().clean, clean, "{case}");
+                    wire.extend(drain(&mut conn));
+                    let frames = [
+                        (CLOSE, 1000_u16.to_be_bytes().to_vec()),
+                        (PONG, b"?".to_vec()),
+                        (PONG, long.to_vec()),
+                        (PING, b"mine".to_vec()),
+                    ];
+                    assert_eq!(whole(&wire), frames[..begun], "{case}");
+                    assert_eq!(conn.closed().unwrap().clean, !violated, "{case}");
+                    assert_ne!(conn.ending(), Ending::Flush, "{case}");
+                    assert_eq!(conn.sender().dropped(), 0, "{case}");
+                    assert!(conn.sender_mut().reclaim().len() > 0, "{case}: a buffer to give back");
+                }
+            }
+        }
+    }
+}
+
+/// The rest of a frame behind our Close has as long as an answer has.
+#[test]
+fn a_peer_that_does_not_take_the_rest_of_a_frame_behind_our_close_is_waited_for_no_longer() {
+    for role in ROLES {
+        let config = Config::default().close_timeout(Duration::from_secs(5));
+        let mut conn = connection(role, &config);
+        conn.sender_mut().close(None).unwrap();
+        drain(&mut conn);
+        receive(&mut conn, &to(role, PING, "?"));
+        write(&mut conn, 1);
+        conn.write_blocked();
+        receive(&mut conn, &to(role, CLOSE, ""));
+        conn.handle_timeout(Time::ZERO).unwrap();
+        assert_eq!(conn.ending(), Ending::Flush);
+        let late = Time::new(Duration::from_secs(5));
+        assert_eq!(conn.handle_timeout(late), Err(RecvError::CloseTimeout));
+        assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
+        assert!(conn.closed().unwrap().clean, "both have passed");
+        assert_eq!(conn.sender().buffered_amount(), 0);
     }
 }
 

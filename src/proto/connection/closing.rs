@@ -4,22 +4,22 @@
 //! follows from that. A row that names a role is for that role alone; `*` stands for any value.
 //! `tests.rs` checks this table against the code, for every combination.
 //!
-//! | theirs         | ours                  | stream            | role   | phase      | section |
-//! |----------------|-----------------------|-------------------|--------|------------|---------|
-//! | Awaited        | None                  | *                 | *      | Open       |         |
-//! | Awaited        | Queued, Written, Lost | *                 | *      | Closing    | §7.1.3  |
-//! | Came           | None                  | *                 | *      | Unanswered | §5.5.1  |
-//! | Came           | Queued                | Open, Ended, Shut | *      | Answering  | §5.5.1  |
-//! | Violated       | Queued                | Open, Ended, Shut | *      | Reporting  | §7.1.7  |
-//! | Came           | Written               | Open              | Client | Waiting    | §7.1.1  |
-//! | Came           | Written               | Open              | Server | Shutting   | §7.1.1  |
-//! | Violated       | Written               | Open              | *      | Shutting   | §7.1.7  |
-//! | Came, Violated | Written               | Ended             | *      | Shutting   | §7.1.1  |
-//! | Came, Violated | Written               | Shut              | *      | Discarding | §7.1.1  |
-//! | Came, Violated | Queued, Written       | Gone              | *      | Over       |         |
-//! | Violated       | None                  | *                 | *      | Over       |         |
-//! | Came, Violated | Lost                  | *                 | *      | Over       |         |
-//! | Missing        | *                     | *                 | *      | Over       | §7.1.5  |
+//! | theirs         | ours                            | stream            | role   | phase      | section |
+//! |----------------|---------------------------------|-------------------|--------|------------|---------|
+//! | Awaited        | None                            | *                 | *      | Open       |         |
+//! | Awaited        | Queued, Followed, Written, Lost | *                 | *      | Closing    | §7.1.3  |
+//! | Came           | None                            | *                 | *      | Unanswered | §5.5.1  |
+//! | Came           | Queued, Followed                | Open, Ended, Shut | *      | Answering  | §5.5.1  |
+//! | Violated       | Queued, Followed                | Open, Ended, Shut | *      | Reporting  | §7.1.7  |
+//! | Came           | Written                         | Open              | Client | Waiting    | §7.1.1  |
+//! | Came           | Written                         | Open              | Server | Shutting   | §7.1.1  |
+//! | Violated       | Written                         | Open              | *      | Shutting   | §7.1.7  |
+//! | Came, Violated | Written                         | Ended             | *      | Shutting   | §7.1.1  |
+//! | Came, Violated | Written                         | Shut              | *      | Discarding | §7.1.1  |
+//! | Came, Violated | Queued, Followed, Written       | Gone              | *      | Over       |         |
+//! | Violated       | None                            | *                 | *      | Over       |         |
+//! | Came, Violated | Lost                            | *                 | *      | Over       |         |
+//! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
 //! A phase says what to do with the stream, the ready state that a browser would show, and how
 //! long it may take; `brief` is a second, or [`close_timeout`](Config::close_timeout) if that is less.
@@ -62,6 +62,8 @@ enum Theirs {
 enum Ours {
     None,
     Queued,
+    /// Written, and behind it a Ping or Pong was begun that is to be whole.
+    Followed,
     Written,
     /// The stream failed to write, before or during it.
     Lost,
@@ -96,7 +98,7 @@ pub(super) enum Phase {
     Closing,
     /// The peer's Close came, and the caller has to answer it.
     Unanswered,
-    /// Both have closed; ours, and everything before it, is being written.
+    /// Both have closed; ours, everything before it, and the rest of a frame begun behind it, is being written.
     Answering,
     /// The same for the Close that reports a violation.
     Reporting,
@@ -120,6 +122,7 @@ impl Closing {
         };
         let ours = match tx {
             _ if tx.close_written() => Ours::Written,
+            _ if tx.close_gone() => Ours::Followed,
             _ if tx.is_broken() => Ours::Lost,
             _ if tx.is_closed() => Ours::Queued,
             _ => Ours::None,
@@ -142,8 +145,8 @@ impl Closing {
             (Theirs::Missing, _, _) | (_, Ours::None | Ours::Lost, _) | (_, _, Stream::Gone) => {
                 Phase::Over
             }
-            (Theirs::Came, Ours::Queued, _) => Phase::Answering,
-            (Theirs::Violated, Ours::Queued, _) => Phase::Reporting,
+            (Theirs::Came, Ours::Queued | Ours::Followed, _) => Phase::Answering,
+            (Theirs::Violated, Ours::Queued | Ours::Followed, _) => Phase::Reporting,
             // §7.1.1: the server closes first; a client waits for that, and shuts its own side then,
             // so that the server need not wait until it drops the stream.
             (Theirs::Came, Ours::Written, Stream::Open) if self.role == Role::Client => {
@@ -157,7 +160,7 @@ impl Closing {
 
     /// §7.1.4: whether both Close frames have passed.
     pub(super) fn is_clean(self) -> bool {
-        (self.theirs, self.ours) == (Theirs::Came, Ours::Written)
+        matches!((self.theirs, self.ours), (Theirs::Came, Ours::Followed | Ours::Written))
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::{format, string::String, vec::Vec};
 use core::fmt::Debug;
 
 const THEIRS: [Theirs; 4] = [Theirs::Awaited, Theirs::Came, Theirs::Violated, Theirs::Missing];
-const OURS: [Ours; 4] = [Ours::None, Ours::Queued, Ours::Written, Ours::Lost];
+const OURS: [Ours; 5] = [Ours::None, Ours::Queued, Ours::Followed, Ours::Written, Ours::Lost];
 const STREAMS: [Stream; 4] = [Stream::Open, Stream::Ended, Stream::Shut, Stream::Gone];
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
@@ -83,7 +83,8 @@ fn each_phase_has_the_ending_ready_state_and_deadline_of_its_row() {
 #[test]
 fn it_is_clean_where_both_have_passed_and_never_while_it_is_open() {
     for now in all() {
-        let both = now.theirs == Theirs::Came && now.ours == Ours::Written;
+        let written = matches!(now.ours, Ours::Followed | Ours::Written);
+        let both = now.theirs == Theirs::Came && written;
         assert_eq!(now.is_clean(), both, "{now:?}");
         if now.is_clean() {
             assert_ne!(now.phase().ready_state(), ReadyState::Open);
@@ -100,6 +101,7 @@ fn whatever_happens_next_a_ready_state_never_goes_back() {
         let ours = match a.ours {
             Ours::None => true,
             Ours::Queued => b.ours != Ours::None,
+            Ours::Followed => matches!(b.ours, Ours::Followed | Ours::Written),
             done => b.ours == done,
         };
         let stream = a.stream == b.stream || a.stream == Stream::Open || b.stream == Stream::Gone;

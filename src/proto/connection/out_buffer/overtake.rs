@@ -1,6 +1,6 @@
 //! Where frames begin, and what may go in between: found by reading our own headers when a frame
 //! overtakes, so that nothing is recorded per frame.
-use super::{Kind, OutBuffer, Splice};
+use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -110,9 +110,39 @@ impl OutBuffer {
         let last = |s: &Splice| s.kind == Kind::Controls && s.at == end && !s.begun;
         if self.splices.back().is_some_and(last) {
             self.splices.pop_back();
-            self.spliced -= self.controls.len();
-            self.aside -= self.controls.len();
+            self.cut_controls(0);
+        }
+    }
+
+    /// Drops what is behind the first `len` bytes of the control frames that overtake.
+    fn cut_controls(&mut self, len: usize) {
+        let dropped = self.controls.len() - len;
+        self.spliced -= dropped;
+        self.aside -= dropped;
+        self.controls.truncate(len);
+    }
+
+    /// Drops every frame of which nothing was written, where control frames alone are left. The frame under way stays
+    /// whole: a peer that reads on takes half a frame for a violation.
+    pub(in crate::proto::connection) fn truncate_controls(&mut self) {
+        debug_assert!(self.splices.iter().all(|splice| splice.kind == Kind::Controls));
+        self.end = self.find(|_| true).at;
+        let mut whole = 0;
+        while whole < self.controls_sent
+            && let Ok(Some((header, len))) =
+                Header::parse(self.controls.get(whole..).unwrap_or_default())
+        {
+            whole += len + header.payload_len as usize;
+        }
+        self.cut_controls(whole);
+        if whole == self.controls_sent {
+            self.splices.clear();
             self.controls.clear();
+            self.controls_sent = 0;
+        }
+        if self.len() == 0 {
+            self.stall = Stall::No;
+            self.rewind();
         }
     }
 

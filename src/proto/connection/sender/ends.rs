@@ -113,10 +113,9 @@ impl Sender {
         if let State::Closing = self.state {
             self.urgent.drop_controls();
             self.state = State::Closed { broken: false };
-            // Only Pongs can be behind it, and nobody waits for those any more.
-            if self.ledger.close_is_out(&self.out) {
-                self.ledger.forget_rest(&self.out);
-                self.out.clear();
+            // Only Pings and Pongs can be behind it, and nobody waits for those any more.
+            if self.ledger.note_close(&self.out) {
+                self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
             } else if !self.urgent.has_close() {
                 self.out.drop_last_controls();
@@ -150,13 +149,17 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether our Close was written, and does not lie in a stream that refuses to flush it.
+    /// Whether our Close was written, with nothing left behind it, and does not lie in a stream that refuses to flush it.
     pub(crate) fn close_written(&self) -> bool {
+        matches!(self.state, State::Closing | State::Closed { broken: false })
+            && !self.has_outgoing()
+            && self.ledger.held.len == 0
+            && !self.out.refused()
+    }
+
+    /// Whether our Close was written when what was behind it was dropped, but for the rest of a frame.
+    pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone()
-            || (matches!(self.state, State::Closing | State::Closed { broken: false })
-                && !self.has_outgoing()
-                && self.ledger.held.len == 0
-                && !self.out.refused())
     }
 
     /// Whether the stream failed to write.

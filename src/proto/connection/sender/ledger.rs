@@ -43,7 +43,7 @@ pub(super) struct Ledger {
     first_fed: u64,
     /// How many bytes of messages, of both streams, were dropped. Never decreases.
     dropped: u64,
-    /// All of our Close was written when what was behind it was dropped. Never unset.
+    /// All of our Close was written when what was behind it was dropped, but for the rest of a frame. Never unset.
     close_gone: bool,
     /// How many bytes the stream took and refused to flush: it may hold them itself, as TLS does.
     unflushed: usize,
@@ -160,9 +160,15 @@ impl Ledger {
         self.first_dropped(first);
     }
 
-    /// Unwritten bytes stay unwritten, and do not count.
-    pub(super) fn forget_rest(&mut self, out: &OutBuffer) {
+    /// What is behind our Close is dropped, if that is out. Returns whether it is.
+    pub(super) fn note_close(&mut self, out: &OutBuffer) -> bool {
         self.close_gone |= self.close_is_out(out);
+        self.close_gone
+    }
+
+    /// Unwritten bytes stay unwritten, and do not count.
+    fn forget_rest(&mut self, out: &OutBuffer) {
+        self.note_close(out);
         self.held = Held { writes: self.held.writes, ..Held::default() }; // those were made
     }
 
@@ -250,7 +256,7 @@ impl Ledger {
 
     /// Whether the stream took all of our Close and has not refused to flush it, whatever became of
     /// what is behind it.
-    pub(super) fn close_is_out(&self, out: &OutBuffer) -> bool {
+    fn close_is_out(&self, out: &OutBuffer) -> bool {
         self.took_close(self.written(out))
     }
 

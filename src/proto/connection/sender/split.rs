@@ -48,10 +48,10 @@ impl Sender {
             held.clear();
             return false;
         }
-        if self.ledger.close_gone() {
-            held.clear();
-        } else if held.len() > 0 {
-            if self.is_over() && self.out.len() == 0 && !self.urgent.has_close() {
+        if held.len() > 0 {
+            if self.ledger.close_gone() {
+                held.truncate_controls();
+            } else if self.is_over() && self.out.len() == 0 && !self.urgent.has_close() {
                 held.drop_last_controls(); // our Close is in there, and the last frame
             }
             if self.owes() {

@@ -232,6 +232,43 @@ fn a_pong_that_a_writer_has_behind_our_close_is_dropped_when_the_peers_comes() {
     }
 }
 
+/// A writer has our Close and the Pongs behind it: of those it goes on with the one that it has begun.
+#[test]
+fn the_peers_close_cuts_no_pong_that_a_writer_has_begun_behind_ours() {
+    for spliced in [false, true] {
+        for at in 2..=2 + 3 + 4 {
+            let mut conn = Connection::server(&Config::default(), Negotiated::default());
+            let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+            let mut written = 0;
+            assert!(tx.close(None).is_ok() && tx.take_out(held, 0));
+            if !spliced {
+                Outgoing(held).advance(2);
+                written = 2;
+            }
+            tx.note(held, 0);
+            tx.answer_ping(b"?");
+            tx.answer_ping(b"2!");
+            assert!(tx.take_out(held, 0));
+            Outgoing(held).advance(at - written);
+            held.blocked();
+            tx.refused(held, 0);
+            tx.end_controls();
+            let left = match at {
+                3 | 4 => 5 - at,
+                6..=8 => 9 - at,
+                _ => 0,
+            };
+            assert_eq!(tx.take_out(held, 0), left > 0, "{spliced} {at}");
+            assert_eq!((held.len(), tx.buffered_amount()), (left, left), "{spliced} {at}");
+            assert_eq!((tx.close_written(), tx.close_gone()), (left == 0, true));
+            assert!(b"\x8a\x01?\x8a\x022!".ends_with(&wire(held)) || at < 6);
+            assert!(!tx.take_out(held, 0) && tx.close_written(), "{spliced} {at}");
+            assert_eq!((tx.buffered_amount(), tx.dropped()), (0, 0));
+            assert_eq!(tx.poll_timeout(), None);
+        }
+    }
+}
+
 /// A Ping that waits when this half is closed goes behind the buffer that a writer has; one that comes later does not
 /// pass it there.
 #[test]

@@ -282,6 +282,9 @@ impl End {
             }
             Input::Step => self.step()?,
             Input::ShutDown => {
+                if !self.out.at_boundary() && !self.again {
+                    return Err("the stream is to be shut in the middle of a frame".into());
+                }
                 self.conn.shut_down();
                 self.shut = true;
             }

@@ -84,6 +84,14 @@ pub(crate) fn short() -> Vec<Scenario> {
         Scenario { name: "fail", client: &[Ping], server: &[Message, Fail], ..ONE },
         Scenario { name: "violation", client: &[Violate], server: &[Ping], ..ONE },
         Scenario { name: "behind", client: &[Close], server: &[Ping, Close], ..PLAIN },
+        Scenario {
+            name: "refused",
+            client: &[Close],
+            server: &[Ping, Close],
+            cuts: 1,
+            blocks: 1,
+            ..PLAIN
+        },
     ]
 }
 

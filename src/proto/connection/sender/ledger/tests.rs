@@ -68,15 +68,17 @@ struct Pair {
     wire: Vec<u8>,
 }
 
-/// What the list says of the wire: the bytes of each data frame there, by its number, in order.
-fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize) {
-    let (mut data, mut sum, mut rest) = (BTreeMap::new(), 0, wire);
+/// What the list says of the wire: the bytes of each data frame there, by its number, and of all of them; whether
+/// the last frame is cut.
+fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize, bool) {
+    let (mut data, mut sum, mut cut, mut rest) = (BTreeMap::new(), 0, false, wire);
     while let Some(&b0) = rest.first() {
         let whole = Header::parse(rest)
             .ok()
             .flatten()
             .map(|(header, n)| (n, n + header.payload_len as usize));
         let there = whole.map_or(rest.len(), |(_, len)| len.min(rest.len()));
+        cut = whole.is_none_or(|(_, len)| len > rest.len());
         if b0 & 8 == 0 {
             sum += there;
             if let Some((header, len)) = whole.filter(|(_, len)| *len <= rest.len()) {
@@ -87,7 +89,7 @@ fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize) {
         }
         rest = &rest[there..];
     }
-    (data, sum)
+    (data, sum, cut)
 }
 
 impl Pair {
@@ -213,10 +215,23 @@ impl Pair {
         }
     }
 
+    /// In the end all was written or is unsent, but messages behind one that was never ended.
+    fn finish(&mut self) {
+        while self.conn.tx.has_outgoing() || self.held.as_ref().is_some_and(|held| held.len() > 0) {
+            self.write(1000);
+            self.check();
+        }
+        let all: usize = self.frames.iter().map(|frame| frame.len).sum();
+        let (_, sent, cut) = on_wire(&self.wire);
+        let tx = &self.conn.tx;
+        assert_eq!(all as u64, sent as u64 + tx.dropped() + tx.buffered_amount() as u64);
+        assert!(!cut || tx.is_broken(), "a frame is cut: {:02x?}", self.wire);
+    }
+
     /// Holds what the ledger says against the list.
     fn check(&self) {
         let tx = &self.conn.tx;
-        let (there, sent) = on_wire(&self.wire);
+        let (there, sent, _) = on_wire(&self.wire);
         for (number, frame) in self.frames.iter().enumerate() {
             let whole = there.get(&number);
             assert!(whole.is_none_or(|len| *len == frame.len));
@@ -259,15 +274,7 @@ proptest! {
             pair.call(call);
             pair.check();
         }
-        // In the end all was written or is unsent, but messages behind one that was never ended.
-        while pair.conn.tx.has_outgoing() || pair.held.as_ref().is_some_and(|held| held.len() > 0) {
-            pair.write(1000);
-            pair.check();
-        }
-        let all: usize = pair.frames.iter().map(|frame| frame.len).sum();
-        let (_, sent) = on_wire(&pair.wire);
-        let left = pair.conn.tx.buffered_amount();
-        prop_assert_eq!(all as u64, sent as u64 + pair.conn.tx.dropped() + left as u64);
+        pair.finish();
     }
 }
 
@@ -282,10 +289,25 @@ fn control_frames_around_data_that_is_dropped_are_not_counted_with_it() {
     checked([Call::Feed(9), Call::Close, Call::Write(0), Call::Break(0)]);
 }
 
-fn checked<const N: usize>(calls: [Call; N]) {
-    let mut pair = Pair::new(false);
-    for call in calls {
-        pair.call(&call);
-        pair.check();
+#[test]
+fn a_frame_behind_our_close_is_written_whole_or_not_at_all() {
+    for end in [Call::End, Call::Fail] {
+        for at in 0..=6 {
+            let calls = [Call::Close, Call::Write(2), Call::Pong, Call::Pong, Call::Write(at)];
+            checked([&calls[..], &[end.clone()]].concat());
+            let calls = [Call::Close, Call::Pong, Call::Pong, Call::Write(at), end.clone()];
+            checked(calls);
+        }
+    }
+}
+
+fn checked(calls: impl AsRef<[Call]>) {
+    for split in [false, true] {
+        let mut pair = Pair::new(split);
+        for call in calls.as_ref() {
+            pair.call(call);
+            pair.check();
+        }
+        pair.finish();
     }
 }
