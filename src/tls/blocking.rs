@@ -15,9 +15,8 @@ use crate::{
     blocking::{Stream, io::read},
     drive::Error,
     proto::url::Target,
-    tls::{self, Session, session::BARREN},
+    tls::{self, Session},
 };
-use ::rustls::{ClientConfig, Connection, ServerConfig};
 use std::{
     fmt,
     io::{self, IoSlice, Read, Write},
@@ -29,6 +28,10 @@ use std::{
     },
     task::Poll,
     time::{Duration, Instant},
+};
+use tickwire_tls::{
+    BARREN,
+    rustls::{ClientConfig, Connection, ServerConfig, pki_types::ServerName},
 };
 
 /// TLS over another stream, as either end: what `connect` uses for `wss`, and a server can use as
@@ -82,17 +85,21 @@ pub struct TlsStream<S = TcpStream> {
 const FOREVER: u64 = u64::MAX;
 
 impl<S: Stream> TlsStream<S> {
-    /// As a client of the server at `target`, such as [`Request::target`]: its certificate has to be
-    /// for that host, whatever was dialed. ALPN asks for HTTP/1.1, whatever `config`
-    /// says. For the platform's roots there is [`platform_config`](tls::platform_config).
+    /// As a client of the server `name`, such as [`Request::target`]: its certificate has to be for
+    /// that name, whatever was dialed. ALPN asks for HTTP/1.1, whatever `config` says. For the
+    /// platform's roots there is [`platform_config`](tls::platform_config).
     ///
     /// [`Request::target`]: crate::handshake::client::Request::target
     ///
     /// # Errors
     ///
     /// [`Error::Tls`] for a host that is not a name for TLS.
-    pub fn client(io: S, target: &Target, config: Arc<ClientConfig>) -> Result<Self, Error> {
-        Ok(Self::of(io, Session::client(config, target)?))
+    pub fn client(
+        io: S,
+        name: impl TryInto<ServerName<'static>>,
+        config: Arc<ClientConfig>,
+    ) -> Result<Self, Error> {
+        Ok(Self::of(io, Session::client(config, name)?))
     }
 
     /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and `enable_secret_extraction` to have
@@ -107,7 +114,7 @@ impl<S: Stream> TlsStream<S> {
 
     /// With a session made elsewhere that has read nothing yet.
     pub fn new(io: S, session: impl Into<Connection>) -> Self {
-        Self::of(io, Session::new(session.into()))
+        Self::of(io, Session::new(session))
     }
 
     fn of(io: S, session: Session) -> Self {

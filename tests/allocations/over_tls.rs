@@ -39,7 +39,7 @@ where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    let target = "wss://localhost/".parse().unwrap();
+    let target: tickwire::url::Target = "wss://localhost/".parse().unwrap();
     let mut client = TlsStream::client(client, &target, of_client.clone()).unwrap();
     let mut server = TlsStream::server(server, of_server.clone()).unwrap();
     let (near, far) = tokio::join!(client.handshake(), server.handshake());
@@ -50,7 +50,7 @@ where
 
 fn agreed_threads((of_client, of_server): &Configs) -> (blocking::TlsStream, blocking::TlsStream) {
     let (near, far) = on_tcp::tcp_pair();
-    let target = "wss://localhost/".parse().unwrap();
+    let target: tickwire::url::Target = "wss://localhost/".parse().unwrap();
     let mut near = blocking::TlsStream::client(near, &target, of_client.clone()).unwrap();
     let config = of_server.clone();
     let far = thread::spawn(|| {

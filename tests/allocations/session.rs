@@ -35,7 +35,7 @@ pub(crate) fn configs() -> Configs {
 
 /// Both ends after the handshake, and the tickets of TLS.
 fn agreed((client, server): &Configs) -> (Session, Session) {
-    let target = "wss://localhost/".parse().unwrap();
+    let target: tickwire::url::Target = "wss://localhost/".parse().unwrap();
     let mut client = Session::client(client.clone(), &target).unwrap();
     let mut server = Session::server(server.clone()).unwrap();
     for _ in 0..4 {

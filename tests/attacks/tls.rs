@@ -53,7 +53,7 @@ fn victim(
     server: Arc<ServerConfig>,
 ) -> Fate {
     let config = Config::default();
-    let localhost = "wss://localhost/".parse().unwrap();
+    let localhost: tickwire::url::Target = "wss://localhost/".parse().unwrap();
     let conn = match role {
         Role::Server => Connection::server(&config, Negotiated::default()),
         Role::Client => {

@@ -60,7 +60,7 @@ class Outcomes:
 def built(tree, packages, target):
     """The programs with tests, by name: where they are, and where they run. None if it does not compile."""
     programs = {}
-    for package, wanted in packages.items():
+    for package, wanted in packages:
         command = ["cargo", "test", "--no-run", "--all-features", "--message-format=json", "-p", package]
         command += ["--target-dir", os.path.join(target, "build")]
         for name in wanted.split():
@@ -138,7 +138,7 @@ def switched(tree, mutants, packages, target, outcomes):
     mutants = [mutant for mutant in mutants if not outcomes.has(mutant)]
     if not mutants:
         return
-    programs = built(tree, packages, target)
+    programs = built(tree, set(packages.values()), target)
     if programs is None:
         raise SystemExit("the tests do not compile with the switches")
     by = reached(programs)
@@ -173,16 +173,17 @@ def alone(tree, mutants, packages, target, outcomes):
         with open(path, "w") as file:
             file.write(text[:start] + mutant["replacement"] + text[end:])
         try:
-            attempt_alone(tree, mutant, packages[mutant["package"]].split(), target, outcomes)
+            attempt_alone(tree, mutant, packages[mutant["package"]], target, outcomes)
         finally:
             with open(path, "w") as file:
                 file.write(text)
 
 
-def attempt_alone(tree, mutant, names, target, outcomes):
+def attempt_alone(tree, mutant, tested_by, target, outcomes):
     """Builds one program at a time: the first ones notice most."""
-    for name in names:
-        programs = built(tree, {mutant["package"]: name}, target)
+    package, names = tested_by
+    for name in names.split():
+        programs = built(tree, [(package, name)], target)
         if programs is None:
             return outcomes.add(mutant, "unviable")
         code, tests = run(programs[name], ALL_BUT_SLOW, {}, 600)

@@ -242,14 +242,15 @@ fn files_are_short_and_features_are_asked_for_in_few_lines() {
 
 #[test]
 fn each_public_enum_is_non_exhaustive_or_says_why_not() {
-    let listing = fs::read_to_string(root().join("docs/PUBLIC-API.txt")).unwrap();
+    let listings = ["docs/PUBLIC-API.txt", "docs/PUBLIC-API-tls.txt"];
+    let listing = listings.map(|name| fs::read_to_string(root().join(name)).unwrap()).concat();
     let public: BTreeSet<_> = listing
         .lines()
         .filter_map(|line| line.split_once("pub enum "))
         .map(|(_, path)| path.split('<').next().unwrap().rsplit("::").next().unwrap().trim())
         .collect();
     let mut decided = BTreeSet::new();
-    for path in files(src()) {
+    for path in [files(src()), files(root().join("tickwire-tls/src"))].concat() {
         let text = fs::read_to_string(&path).unwrap();
         for (at, _) in text.match_indices("\npub enum ") {
             let name = text[at..].split_whitespace().nth(2).unwrap();
@@ -270,7 +271,10 @@ fn each_public_enum_is_non_exhaustive_or_says_why_not() {
 fn the_architecture_names_only_what_is_there() {
     let page = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
     let prose = page.split("```").step_by(2).collect::<String>();
-    let files: Vec<_> = ["src", "tests"].iter().flat_map(|name| files(root().join(name))).collect();
+    let files: Vec<_> = ["src", "tests", "tickwire-tls/src"]
+        .iter()
+        .flat_map(|name| files(root().join(name)))
+        .collect();
     let texts: Vec<_> = files.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let words: BTreeSet<_> = texts.iter().flat_map(|text| text.split(|c| !word(c))).collect();
@@ -330,7 +334,9 @@ fn rules() -> Vec<(Section, PathBuf)> {
             other.map_or((6455, sections), |(rfc, rest)| (rfc.parse().expect(row), rest));
         for section in sections.split(", ") {
             let section = section.strip_prefix('§').expect(row).to_owned();
-            rules.push(((rfc, section), src().join(file.trim_matches('`'))));
+            let file = file.trim_matches('`');
+            let below = if file.starts_with("tickwire-") { root().to_owned() } else { src() };
+            rules.push(((rfc, section), below.join(file)));
         }
     }
     rules
@@ -364,7 +370,8 @@ fn each_section_of_the_rfcs_has_one_file_that_cites_it() {
 /// A pattern that names what is gone would hide mutants of the next one of that name.
 #[test]
 fn the_mutants_that_are_left_out_are_of_functions_that_are_there() {
-    let members = ["src", "tickwire-feed/src"].map(|folder| files(root().join(folder)));
+    let members =
+        ["src", "tickwire-feed/src", "tickwire-tls/src"].map(|folder| files(root().join(folder)));
     let paths = members.concat();
     let code: String = paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     let words = |text| {

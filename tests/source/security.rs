@@ -267,8 +267,10 @@ fn numbers_are_found_in_text_and_names() {
 fn unsafe_is_where_it_is_said_to_be() {
     let rows = rows(section(PAGE, "## Unsafe"));
     let mut found = 0;
-    let members = ["src", "tickwire-axum/src", "tickwire-feed/src", "tickwire-tungstenite/src"];
-    for path in members.into_iter().flat_map(sources) {
+    let members =
+        ["", "tickwire-axum/", "tickwire-feed/", "tickwire-tls/", "tickwire-tungstenite/"];
+    let members = members.map(|member| format!("{member}src"));
+    for path in members.iter().flat_map(|folder| sources(folder)) {
         let source = fs::read_to_string(&path).unwrap();
         for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
             if line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe") {

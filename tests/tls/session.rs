@@ -262,7 +262,7 @@ fn by_tls_1_2() -> (ClientConfig, ServerConfig) {
 }
 
 fn sessions((client, server): (ClientConfig, ServerConfig)) -> (Session, Session) {
-    let target = "wss://localhost/".parse().unwrap();
+    let target: tickwire::url::Target = "wss://localhost/".parse().unwrap();
     let client = Session::client(Arc::new(client), &target).unwrap();
     (client, Session::server(Arc::new(server)).unwrap())
 }
@@ -397,7 +397,7 @@ fn sessions_stack() {
 #[test]
 fn the_peer_may_change_its_key_and_ask_for_ours_at_any_time() {
     let (client, server) = configs();
-    let target = "wss://localhost/".parse().unwrap();
+    let target: tickwire::url::Target = "wss://localhost/".parse().unwrap();
     let mut client = Session::client(Arc::new(client), &target).unwrap();
     let mut far = ServerConnection::new(Arc::new(server)).unwrap();
     let turn = |client: &mut Session, far: &mut ServerConnection| {

@@ -33,7 +33,7 @@ type Session = TlsStream<DuplexStream>;
 /// A server and a client that trusts it, each over its end of a pipe.
 fn sessions(near: DuplexStream, far: DuplexStream) -> (Session, Session) {
     let ca = Authority::new();
-    let localhost = "wss://localhost/".parse().unwrap();
+    let localhost: tickwire::url::Target = "wss://localhost/".parse().unwrap();
     (
         TlsStream::server(near, ca.server()).unwrap(),
         TlsStream::client(far, &localhost, ca.client()).unwrap(),

@@ -4,7 +4,7 @@ use crate::{
         Stream,
         io::{flush, write},
     },
-    tls::{Session, below::Below, buffer::Buffer},
+    tls::Session,
 };
 use std::{
     io::{self, IoSlice},
@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, atomic::AtomicUsize},
     task::Poll,
 };
+use tickwire_tls::{Below, Buffer};
 
 pub(super) struct Shared {
     pub(super) input: Mutex<()>,

@@ -11,8 +11,8 @@ use std::{
 };
 
 impl Session {
-    /// Opens what came, and copies the plaintext to `to`, such as a connection's or a handshake's `spare_mut`; returns how
-    /// long it is. Plaintext for which there is no room waits for the next call. `Some(0)`, unless `to` is empty, is
+    /// Opens what came, and copies the plaintext to `to`, and returns its
+    /// length. Plaintext for which there is no room waits for the next call. `Some(0)`, unless `to` is empty, is
     /// the end that the peer has announced by a close_notify: what it sends behind that is ignored (RFC 8446 §6.1).
     /// `None` asks for [more of the stream](Self::spare_mut).
     ///
@@ -20,8 +20,8 @@ impl Session {
     ///
     /// The same one from then on, behind all plaintext before it. `UnexpectedEof` for a stream that ends without a
     /// close_notify: what the peer sent may not be all here. Otherwise an error of TLS, of the peer's certificate or of
-    /// its bytes, which is [`Error::Tls`](crate::Error::Tls) as an [`Error`](crate::Error); the alert that tells the
-    /// peer why is [outgoing](Self::outgoing).
+    /// its bytes, with a [`rustls::Error`] inside; the alert that tells the peer why is
+    /// [outgoing](Self::outgoing).
     pub fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         let read = self.read_on(to);
         if let Ok(None) = read {
@@ -30,8 +30,12 @@ impl Session {
         read
     }
 
-    /// As [`read`](Self::read), for a stream that is read next.
-    pub(crate) fn read_on(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
+    /// As [`read`](Self::read), for a stream that is read next: the room for it is kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_on(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         if to.is_empty() {
             return Ok(Some(0));
         }

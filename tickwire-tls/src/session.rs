@@ -1,11 +1,10 @@
 //! A session without I/O: ciphertext in, plaintext out, and the other way.
-use super::{
+use crate::{
     ALPN, TlsError,
     buffer::Buffer,
     opening::Opening,
     records::{Records, WAITING},
 };
-use crate::proto::url::Target;
 use ::rustls::{
     ClientConfig, ClientConnection, Connection, Error, ServerConfig, ServerConnection,
     pki_types::ServerName,
@@ -22,41 +21,34 @@ use std::{
 
 /// A stream's read that took more ciphertext than this, and no data, lets others have their turn: tasks, deadlines. No
 /// record is cut short by it, nor the longest handshake message in full records.
-pub(super) const BARREN: usize = 128 << 10;
+pub const BARREN: usize = 128 << 10;
 
-/// A session of TLS without I/O, for an event loop of your own; and what the TLS streams of the adapters show of
-/// theirs: versions agreed on, the peer's certificates, the name asked for.
+/// A TLS session without I/O: ciphertext in and plaintext out, plaintext in and ciphertext out.
 ///
-/// It stands between a stream and a [`Connection`](crate::Connection), or its opening handshake. Each turn of a loop, in
-/// this order:
+/// It stands between a stream and a protocol. Each turn of a loop makes these calls, in this order:
 ///
-/// 1. [`read`](Self::read) plaintext into the connection's `spare_mut`, and commit it there.
-/// 2. Step the connection, which answers.
-/// 3. [`write`](Self::write) the connection's `outgoing` here.
-/// 4. Write what is [`outgoing`](Self::outgoing) here to the stream, and [`advance`](Self::advance); again from 3, if
-///    the connection still has some. There is something whatever the connection says: handshakes, tickets, alerts.
-/// 5. Where `read` gave `None`, read the stream into [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), or
-///    say that it [ended](Self::end_of_stream).
+/// 1. [`read`](Self::read) plaintext, and hand it to the protocol.
+/// 2. [`write`](Self::write) what the protocol has to send.
+/// 3. Write what is [`outgoing`](Self::outgoing) here to the stream, then [`advance`](Self::advance).
+///    Go back to 2 if the protocol still has some. A session has its own words to send, whatever the
+///    protocol does: handshakes, tickets, alerts.
+/// 4. Where `read` returned `None`, read the stream into [`spare_mut`](Self::spare_mut) and
+///    [`commit`](Self::commit), or say that it [ended](Self::end_of_stream).
 ///
-/// The handshake of TLS needs nothing else. Sessions stack: the stream may be a `Session` too (`wss` through an HTTPS
-/// proxy). Nothing is bounded in time here: the deadlines of the connection and of its opening handshake, which is there
-/// from the start, are those of TLS as well, but for [`write_timeout`](crate::Config::write_timeout): that
-/// runs while the connection itself has something outgoing. So bound the time for which the stream takes nothing of what is
-/// outgoing here, or have a heartbeat.
+/// The handshake needs nothing else. Sessions stack: the stream may itself be a `Session`, as for
+/// `wss` through an HTTPS proxy. A session has no deadlines, so the caller bounds the time that the
+/// handshake takes, and the time for which the stream takes nothing of what is outgoing.
 ///
 /// ```
 /// use std::io;
-/// use tickwire::{Connection, tls::Session};
+/// use tickwire_tls::Session;
 ///
 /// /// A turn, between a session and the other end's. Whether there was anything to do.
-/// fn turn(tls: &mut Session, conn: &mut Connection, far: &mut Session) -> io::Result<bool> {
-///     let read = tls.read(conn.receiver_mut().spare_mut())?;
-///     match read {
-///         Some(0) => conn.receiver_mut().end_of_stream(),
-///         Some(n) => conn.receiver_mut().commit(n),
-///         None => {} // here a loop would wait for its stream, and read it into `tls.spare_mut()`
-///     }
-///     tls.write(&mut conn.sender_mut().outgoing())?;
+/// fn turn(tls: &mut Session, said: &mut &[u8], heard: &mut Vec<u8>, far: &mut Session) -> io::Result<bool> {
+///     let mut plain = [0; 1024];
+///     let read = tls.read(&mut plain)?;
+///     heard.extend_from_slice(&plain[..read.unwrap_or(0)]);
+///     tls.write(said)?;
 ///     let sent = tls.has_outgoing();
 ///     while tls.has_outgoing() {
 ///         let out = tls.outgoing(); // a loop would write it to its stream
@@ -68,7 +60,7 @@ pub(super) const BARREN: usize = 128 << 10;
 ///     }
 ///     Ok(sent || read.is_some())
 /// }
-/// # use tickwire::{Config, Message, Negotiated, Step, SystemEntropy, tls::rustls::{self, pki_types::PrivateKeyDer}};
+/// # use tickwire_tls::rustls::{self, pki_types::{PrivateKeyDer, ServerName}};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let pair = rcgen::generate_simple_self_signed(["localhost".into()])?;
 /// # let certificate = pair.cert.der().clone();
@@ -78,27 +70,26 @@ pub(super) const BARREN: usize = 128 << 10;
 /// # let trusting = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
 /// # let certified = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key)?;
 ///
-/// let mut near = Session::client(trusting.into(), &"wss://localhost/".parse()?)?;
+/// let mut near = Session::client(trusting.into(), ServerName::try_from("localhost")?)?;
 /// let mut far = Session::server(certified.into())?;
-/// # let (config, entropy) = (Config::default(), SystemEntropy::new()?);
-/// # let mut client = Connection::client(&config, Negotiated::default(), entropy);
-/// # let mut server = Connection::server(&config, Negotiated::default());
-/// client.sender_mut().feed("over TLS")?;
-/// while turn(&mut near, &mut client, &mut far)? | turn(&mut far, &mut server, &mut near)? {}
-/// assert_eq!(server.step()?, Step::Message);
-/// assert_eq!(server.receiver().message(), Some(Message::Text("over TLS")));
+/// let (mut question, mut answer): (&[u8], &[u8]) = (b"ping", b"pong");
+/// let (mut asked, mut answered) = (Vec::new(), Vec::new());
+/// while turn(&mut near, &mut question, &mut answered, &mut far)?
+///     | turn(&mut far, &mut answer, &mut asked, &mut near)?
+/// {}
+/// assert_eq!((&asked[..], &answered[..]), (&b"ping"[..], &b"pong"[..]));
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// **Closing.** Where the connection's [`ending`](crate::Connection::ending) is to shut down,
-/// [`close`](Self::close) first, and write what is outgoing. Where `read` fails, keep its error, write what is outgoing
-/// (the alert), and call `end_of_stream` of the connection's receiver, which only learns that the stream has ended.
+/// **Closing.** Before the stream is shut for writing, call [`close`](Self::close) and write what is
+/// outgoing. Where `read` fails, keep its error and write what is outgoing, which is the alert.
 ///
 /// Where a configuration has `enable_secret_extraction` set and TLS 1.3 is spoken, records are opened
 /// where they lie and sealed where they are built, by this crate with the cryptography of the
-/// configuration's provider ([`in_place`](Self::in_place)); otherwise rustls does that, with an allocation and two copies
-/// more for each. The handshake, the check of certificates, tickets and keys are rustls' in both cases.
+/// configuration's provider ([`in_place`](Self::in_place)). Otherwise rustls does that, with an
+/// allocation and two copies more for each record. The handshake, the check of certificates, tickets
+/// and keys are rustls' in both cases.
 pub struct Session {
     pub(super) engine: Engine,
     /// Not all of the handshake is done, written and flushed: the peer may be waiting for the rest,
@@ -146,29 +137,30 @@ impl Session {
         }
     }
 
-    /// As rustls says that a session goes on, whatever its configuration.
-    pub(crate) fn new(conn: Connection) -> Self {
-        Self::with(Engine::Rustls(Box::new(conn)))
+    /// With a session of rustls' that was made elsewhere and has read nothing yet: rustls opens and
+    /// seals its records, whatever its configuration.
+    pub fn new(conn: impl Into<Connection>) -> Self {
+        Self::with(Engine::Rustls(Box::new(conn.into())))
     }
 
-    /// As a client of the server at `target`, such as [`Request::target`]: its certificate has to be for that host,
-    /// whatever was dialed. ALPN asks for HTTP/1.1, whatever `config` says. For the platform's roots there is
-    /// [`platform_config`](super::platform_config). The first message is [outgoing](Self::outgoing) at once. Of a
-    /// proxy, the target is any `wss` URL with its host.
-    ///
-    /// [`Request::target`]: crate::handshake::client::Request::target
+    /// As a client of the server `name`: its certificate has to be for that name, whatever was dialed.
+    /// ALPN asks for HTTP/1.1, whatever `config` says. For the platform's roots there is
+    /// [`platform_config`](crate::platform_config). The first message is [outgoing](Self::outgoing) at
+    /// once.
     ///
     /// # Errors
     ///
     /// For a host that is not a name for TLS.
-    pub fn client(config: Arc<ClientConfig>, target: &Target) -> Result<Self, TlsError> {
-        let name = ServerName::try_from(target.server_name())
-            .map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
-        let (name, alpn) = (name.to_owned(), vec![ALPN.to_vec()]);
+    pub fn client(
+        config: Arc<ClientConfig>,
+        name: impl TryInto<ServerName<'static>>,
+    ) -> Result<Self, TlsError> {
+        let name = name.try_into().map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
+        let alpn = vec![ALPN.to_vec()];
         if config.enable_secret_extraction {
             Ok(Self::with(Engine::Opening(Box::new(Opening::client(config, name, alpn)?))))
         } else {
-            Ok(Self::new(ClientConnection::new_with_alpn(config, name, alpn)?.into()))
+            Ok(Self::new(ClientConnection::new_with_alpn(config, name, alpn)?))
         }
     }
 
@@ -183,7 +175,7 @@ impl Session {
         if config.enable_secret_extraction && config.max_early_data_size == 0 {
             Ok(Self::with(Engine::Opening(Box::new(Opening::server(config)?))))
         } else {
-            Ok(Self::new(ServerConnection::new(config)?.into()))
+            Ok(Self::new(ServerConnection::new(config)?))
         }
     }
 
@@ -238,13 +230,11 @@ impl Session {
 
     // Commands.
 
-    /// Seals plaintext, in the fewest records: from a connection's or a handshake's `outgoing`, or another session's.
-    /// Returns how many, which is not all while 64 KiB of ciphertext are [outgoing](Self::outgoing): write that, and go
-    /// on. None before the end of the handshake of TLS. A connection's are taken from it; to a handshake and a session,
-    /// whose `outgoing` is a slice, say so by their `advance`.
+    /// Seals plaintext in the fewest records, and advances `from` by it. Returns the number of bytes
+    /// sealed. At most 64 KiB of ciphertext may be [outgoing](Self::outgoing); write it out, then call
+    /// again. Returns 0 during the TLS handshake.
     ///
-    /// The connection counts as written what was taken here; the stream has it when nothing is
-    /// [outgoing](Self::has_outgoing) here.
+    /// The stream has what was sealed once nothing is [outgoing](Self::has_outgoing) here.
     ///
     /// # Errors
     ///
@@ -326,8 +316,9 @@ impl Session {
         }
     }
 
+    /// Whether the reader of a stream writes: part of the handshake is not done, written and flushed.
     #[inline]
-    pub(crate) fn is_opening(&self) -> bool {
+    pub fn is_opening(&self) -> bool {
         self.opening
     }
 
@@ -344,20 +335,24 @@ impl Session {
 
     /// All ciphertext was written, and the stream flushed.
     #[inline]
-    pub(crate) fn flushed(&mut self) {
+    pub fn flushed(&mut self) {
         if self.opening {
             self.opening = self.is_handshaking();
         }
     }
 
-    /// Takes all that is outgoing away, to be written while others use the session.
-    pub(crate) fn take_outgoing(&mut self) -> Buffer {
+    /// Takes all that is outgoing away, to write it while others use the session.
+    pub fn take_outgoing(&mut self) -> Buffer {
         let _ = self.outgoing();
         core::mem::take(&mut self.out)
     }
 
-    /// Whether the session can go on without an end that was not announced, or a failure.
-    pub(crate) fn check(&self) -> io::Result<()> {
+    /// Whether the session can go on.
+    ///
+    /// # Errors
+    ///
+    /// Why TLS failed, or `UnexpectedEof` for a stream that ended without the peer's close_notify.
+    pub fn check(&self) -> io::Result<()> {
         let what = match &self.failed {
             Some(error) => return Err(TlsError::from(error.clone()).into_io()),
             None if !self.eof => return Ok(()),
@@ -369,7 +364,11 @@ impl Session {
 
     /// Whether a write can at least begin the handshake. A server has to be asked first; since it
     /// does not wait here for a silent client, refusing that client ends at once.
-    pub(crate) fn may_write(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` for a server in its handshake.
+    pub fn may_write(&self) -> io::Result<()> {
         if self.is_handshaking() && self.is_server() {
             let what = "nothing can be written before the TLS handshake is over";
             return Err(io::Error::new(io::ErrorKind::NotConnected, what));
@@ -379,17 +378,17 @@ impl Session {
 
     /// To read the stream to its [`room`](Buffer::room) while others use the session, and then to
     /// [`restore`](Self::restore) it.
-    pub(crate) fn lend(&mut self) -> Buffer {
+    pub fn lend(&mut self) -> Buffer {
         core::mem::take(&mut self.input)
     }
 
     /// Takes the buffer back, as if [`spare_mut`](Self::spare_mut) had given its room.
-    pub(crate) fn restore(&mut self, wire: Buffer) {
+    pub fn restore(&mut self, wire: Buffer) {
         self.input = wire;
     }
 
     /// Takes bytes that were read before the session began.
-    pub(crate) fn begin_with(&mut self, ahead: &[u8]) {
+    pub fn begin_with(&mut self, ahead: &[u8]) {
         if !ahead.is_empty() {
             self.input.push(ahead);
             self.go_on();
@@ -402,10 +401,14 @@ impl Session {
         self.out.shed();
     }
 
-    /// Encrypts, some 64 KiB at most, all slices together in the fewest records. To be
-    /// called only when the handshake is done.
+    /// Seals some 64 KiB at most, all slices together in the fewest records; returns the number of
+    /// bytes sealed. Call it only when the handshake is done.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
     #[inline]
-    pub(crate) fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let taken = match &mut self.engine {
             Engine::Records(records) if self.failed.is_none() && !self.closed => {
                 records.write(from, &mut self.out).map_err(io_error)?
@@ -438,7 +441,7 @@ impl Session {
     }
 
     /// Whether the peer has announced its end and we have not announced ours.
-    pub(crate) fn owes_close(&self) -> bool {
+    pub fn owes_close(&self) -> bool {
         self.ended && !self.closed && self.failed.is_none()
     }
 }

@@ -1,5 +1,5 @@
-//! Bytes on their way in or out, in a buffer lent by the thread's pool while there are any.
-use crate::proto::pool;
+//! Bytes on their way in or out, in memory that the thread's pool lends while there are any.
+use crate::pool;
 use std::{io, vec::Vec};
 
 /// The least that is lent to build records in, and what is lent to read them to: the longest, and as
@@ -7,26 +7,30 @@ use std::{io, vec::Vec};
 const LEAST: usize = 4 << 10;
 const WIRE: usize = 32 << 10;
 
-/// The bytes from `start` to `end` are those in it.
+/// Ciphertext on its way in or out. It holds memory only while it holds bytes.
 #[derive(Default)]
-pub(crate) struct Buffer {
+pub struct Buffer {
+    /// Invariant: the bytes from `start` to `end` are those in it.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
 }
 
 impl Buffer {
+    /// Whether there are none.
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many bytes are in it.
+    pub fn len(&self) -> usize {
         self.end - self.start
     }
 
+    /// The bytes in it.
     #[inline]
-    pub(super) fn filled(&self) -> &[u8] {
+    pub fn filled(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
@@ -38,7 +42,7 @@ impl Buffer {
     #[inline]
     pub(super) fn spare(&mut self, len: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
-            pool::take_to(&mut self.bytes, len.max(LEAST), 0);
+            self.bytes = pool::take(len.max(LEAST));
         } else if self.bytes.len() - self.end < len {
             self.make_room(len);
         }
@@ -50,9 +54,7 @@ impl Buffer {
         if self.len() + len <= self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
         } else {
-            let mut larger = Vec::new();
-            // A buffer of megabytes would be held by the first bytes of a record.
-            pool::take_to(&mut larger, (self.len() + len).max(2 * self.len()).max(LEAST), 0);
+            let mut larger = pool::take((self.len() + len).max(2 * self.len()).max(LEAST));
             if let Some(to) = larger.get_mut(..self.len()) {
                 to.copy_from_slice(self.filled());
             }
@@ -62,15 +64,20 @@ impl Buffer {
         self.start = 0;
     }
 
-    /// Room to read a stream to.
-    pub(crate) fn room(&mut self) -> &mut [u8] {
+    /// Room to read a stream to, 4 KiB at least.
+    pub fn room(&mut self) -> &mut [u8] {
         if self.bytes.len() - self.end < LEAST {
             self.make_room(LEAST.max(WIRE - self.len().min(WIRE)));
         }
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
-    pub(crate) fn commit(&mut self, len: usize) {
+    /// Says that `len` bytes were read into [`room`](Self::room).
+    ///
+    /// # Panics
+    ///
+    /// If there was less room.
+    pub fn commit(&mut self, len: usize) {
         assert!(len <= self.bytes.len() - self.end, "committed more than was spare");
         self.end += len;
     }
@@ -82,10 +89,10 @@ impl Buffer {
         }
     }
 
-    /// The first `len` bytes are done with.
+    /// The first `len` bytes, or all, are done with.
     #[inline]
-    pub(super) fn consume(&mut self, len: usize) {
-        self.start += len;
+    pub fn consume(&mut self, len: usize) {
+        self.start += len.min(self.len());
         if self.is_empty() {
             self.clear();
         }
@@ -97,7 +104,7 @@ impl Buffer {
 
     /// Gives the memory back if there is nothing in it.
     #[inline]
-    pub(super) fn shed(&mut self) {
+    pub fn shed(&mut self) {
         if self.is_empty() {
             pool::give(core::mem::take(&mut self.bytes));
             self.clear();

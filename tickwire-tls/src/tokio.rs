@@ -1,0 +1,335 @@
+//! TLS over a tokio stream.
+use crate::{BARREN, Below, Session, TlsError};
+use ::rustls::{ClientConfig, Connection, ServerConfig, pki_types::ServerName};
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::{
+    boxed::Box,
+    fmt,
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker, ready},
+};
+
+/// TLS over another stream, as either end.
+///
+/// The TLS handshake takes place with the first read, or a client's first write. A server's writes
+/// fail until then: there is no peer yet.
+///
+/// A write goes to the stream below at once as far as that takes it, in the fewest records that hold
+/// it; the rest goes with the next flush. The stream below may buffer, and may be a
+/// `TlsStream` itself: a flush goes on to it, and the handshake flushes it before it waits for the
+/// peer.
+///
+/// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends TLS's close_notify first; a peer's is
+/// answered with ours when this is dropped, at the latest. A stream that ends without the peer's was
+/// cut off: the error `UnexpectedEof`. The answer in `drop`, and the alert that tells the peer why
+/// TLS failed, are written and flushed as far as the stream takes them, without waiting.
+///
+/// If you split it with a lock, do so after the handshake.
+pub struct TlsStream<S> {
+    io: S,
+    session: Box<Session>,
+    /// The tasks that the stream wakes, after a write or flush, when it takes more.
+    writer: Option<Waker>,
+    below: Below,
+    /// Sends close_notify on drop. A fn pointer, since `Drop` cannot require that `S` writes.
+    part: fn(&mut Self),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
+    /// As a client of the server `name`: its certificate has to be for that name, whatever was dialed.
+    /// ALPN asks for HTTP/1.1, whatever `config` says. For the platform's roots there is
+    /// [`platform_config`](crate::platform_config).
+    ///
+    /// # Errors
+    ///
+    /// For a host that is not a name for TLS.
+    pub fn client(
+        io: S,
+        name: impl TryInto<ServerName<'static>>,
+        config: Arc<ClientConfig>,
+    ) -> Result<Self, TlsError> {
+        Ok(Self::of(io, Session::client(config, name)?))
+    }
+
+    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and `enable_secret_extraction` to have
+    /// records [in place](Session::in_place).
+    ///
+    /// # Errors
+    ///
+    /// For an inconsistent configuration.
+    pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, TlsError> {
+        Ok(Self::of(io, Session::server(config)?))
+    }
+
+    /// With a session made elsewhere that has read nothing yet.
+    pub fn new(io: S, session: impl Into<Connection>) -> Self {
+        Self::of(io, Session::new(session))
+    }
+
+    fn of(io: S, session: Session) -> Self {
+        let session = Box::new(session);
+        Self { io, session, writer: None, below: Below::default(), part: Self::part }
+    }
+
+    /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
+    /// Not bounded in time.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_read`](AsyncRead::poll_read).
+    pub async fn handshake(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_handshake(cx)).await?;
+        poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.session.is_handshaking() {
+            self.check()?;
+            ready!(self.poll_fill(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads the stream once, after sending the handshake's messages; returns how many bytes.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.session.is_opening() {
+            // A stream that takes nothing, or fails, shows that to the reader soon enough.
+            self.send_to_read(cx);
+        }
+        let mut room = ReadBuf::new(self.session.spare_mut());
+        let done = Pin::new(&mut self.io).poll_read(cx, &mut room);
+        let len = room.filled().len();
+        match (&done, len) {
+            (Poll::Ready(Ok(())), 0) => self.session.end_of_stream(),
+            (Poll::Ready(Ok(())), len) => self.session.commit(len),
+            _ => self.session.commit(0),
+        }
+        done.map_ok(|()| len)
+    }
+
+    /// Whether the session has failed; the peer is told.
+    fn check(&mut self) -> io::Result<()> {
+        self.session.check().inspect_err(|_| self.say_last())
+    }
+
+    /// Sends all ciphertext, as far as the stream takes it now.
+    fn say_last(&mut self) {
+        let waker = self.writer.clone().unwrap_or_else(|| Waker::noop().clone());
+        let _ = self.poll_send(&mut Context::from_waker(&waker));
+    }
+
+    /// As [`poll_send`](Self::poll_send), for a task that reads: another task that waits to write
+    /// is not forgotten.
+    fn send_to_read(&mut self, cx: &mut Context<'_>) {
+        let sent = match self.writer.clone() {
+            None => self.poll_send(cx),
+            Some(writer) => {
+                let both = Waker::from(Arc::new(Both(cx.waker().clone(), writer)));
+                self.poll_send(&mut Context::from_waker(&both))
+            }
+        };
+        if sent.is_ready()
+            && let Some(writer) = self.writer.take()
+        {
+            writer.wake();
+        }
+    }
+
+    /// As [`poll_drain`](Self::poll_drain), for a task that writes.
+    #[inline]
+    fn drain_to_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.below.check()?;
+        let drained = self.poll_drain(cx);
+        self.writes(drained, cx)
+    }
+
+    /// What the stream said to a task that writes, which is kept where it has to wait.
+    fn writes<T>(&mut self, done: Poll<T>, cx: &Context<'_>) -> Poll<T> {
+        self.writer = done.is_pending().then(|| cx.waker().clone());
+        done
+    }
+
+    /// Writes all ciphertext there is, and flushes the stream if it took any since the last time.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.session.has_outgoing() {
+            ready!(self.poll_drain(cx))?;
+        }
+        if self.below.dirty {
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                flushed => ready!(flushed)?,
+            }
+            self.below.dirty = false;
+        }
+        self.session.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes all ciphertext there is.
+    #[inline]
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let out @ [_, ..] = self.session.outgoing() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, out)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(n) => {
+                    self.session.advance(n);
+                    self.below.took();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.session.is_opening() {
+            // The handshake's last flight goes along with the first data.
+            self.session.may_write()?;
+            ready!(self.poll_handshake(cx))?;
+        } else if self.session.has_outgoing() {
+            ready!(self.drain_to_write(cx))?;
+        }
+        let mut taken = self.session.write_slices(from)?;
+        if taken == 0 {
+            // As much waits as is kept at a time, which can be only while the handshake's last
+            // words do: nothing taken would be an error.
+            ready!(self.drain_to_write(cx))?;
+            taken = self.session.write_slices(from)?;
+        }
+        self.below.begin();
+        if let Poll::Ready(Err(error)) = self.drain_to_write(cx) {
+            self.below.fail(error)?;
+        }
+        Poll::Ready(Ok(taken)) // what is left is for the flush
+    }
+
+    fn part(&mut self) {
+        if self.session.owes_close() {
+            self.session.close();
+            self.say_last();
+        }
+    }
+}
+
+impl<S> TlsStream<S> {
+    /// The stream below.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// The session: versions agreed on, certificates, the name asked for, whether records are in place.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Takes bytes that were read from the stream below before it came here: before the first read.
+    pub fn begin_with(&mut self, ahead: &[u8]) {
+        self.session.begin_with(ahead);
+    }
+}
+
+impl<S> Drop for TlsStream<S> {
+    fn drop(&mut self) {
+        (self.part)(self);
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsStream").field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let mut barren = 0;
+        loop {
+            match this.session.read_on(buf.initialize_unfilled()) {
+                Ok(Some(n)) => {
+                    buf.advance(n);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(None) if barren > BARREN => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Ok(None) => barren += ready!(this.poll_fill(cx))?,
+                Err(error) => {
+                    this.say_last();
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_write_slices(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_write_slices(cx, bufs)
+    }
+
+    /// Yes: slices share records.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.below.check()?;
+        this.below.dirty = true; // a flush is passed on even if nothing was written here
+        let sent = this.poll_send(cx);
+        this.writes(sent, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.session.close(); // once
+        ready!(this.drain_to_write(cx))?;
+        let shut = Pin::new(&mut this.io).poll_shutdown(cx);
+        this.below.dirty &= shut.is_pending(); // it flushes: `AsyncWrite` says so
+        this.writes(shut, cx)
+    }
+}
+
+/// Two tasks.
+struct Both(Waker, Waker);
+
+impl Wake for Both {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_by_ref();
+        self.1.wake_by_ref();
+    }
+}
