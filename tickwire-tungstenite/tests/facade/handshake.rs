@@ -232,18 +232,60 @@ fn each_fault_of_a_request_has_its_error() {
     assert!(matches!(accept(endless), Err(HandshakeError::Failure(Error::AttackAttempt))));
 }
 
+/// The key of the request, which it reads whole.
+fn requested_key(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap().into()
+}
+
+#[test]
+fn a_key_of_the_callers_goes_out_as_it_is_and_its_answer_is_checked() {
+    for key in ["test_key", "", "dGhlIHNhbXBsZSBub25jZQ=="] {
+        let right = format!("Sec-WebSocket-Accept: {}\r\n", derive_accept_key(key.as_bytes()));
+        let wrong = format!("Sec-WebSocket-Accept: {}\r\n", derive_accept_key(b"test_kez"));
+        let mismatch = ProtocolError::SecWebSocketAcceptKeyMismatch;
+        let twice = ProtocolError::InvalidHeader(Box::new("sec-websocket-accept".parse().unwrap()));
+        for (accept, fault) in [
+            (right.clone(), None),
+            (wrong, Some(mismatch.clone())),
+            (String::new(), Some(mismatch)),
+            (right.repeat(2), Some(twice)),
+        ] {
+            let head = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                 Connection: Upgrade\r\n{accept}\r\n"
+            );
+            let (url, serving) = server(move |mut stream| {
+                assert_eq!(requested_key(&mut stream), key);
+                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(b"\x81\x05hello").unwrap();
+            });
+            let mut request = url.into_client_request().unwrap();
+            request.headers_mut().insert("sec-websocket-key", key.parse().unwrap());
+            match (connect(request), fault) {
+                (Ok((mut socket, response)), None) => {
+                    let shown = &response.headers()["sec-websocket-accept"];
+                    assert_eq!(*shown, derive_accept_key(key.as_bytes()), "{key}: as it came");
+                    assert_eq!(socket.read().unwrap(), Message::text("hello"));
+                }
+                (Err(Error::Protocol(error)), Some(fault)) => assert_eq!(error, fault, "{key}"),
+                other => panic!("{key} answered {accept:?}: {other:?}"),
+            }
+            serving.join().unwrap();
+        }
+    }
+}
+
 #[test]
 fn what_comes_with_the_response_is_the_first_message() {
     let (url, serving) = server(|mut stream: TcpStream| {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.extend(byte);
-        }
-        let head = String::from_utf8(head).unwrap();
-        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
-        let request = http_request(key.unwrap());
+        let request = http_request(&requested_key(&mut stream));
         let mut answer = Vec::new();
         tickwire_tungstenite::tungstenite::handshake::server::write_response(
             &mut answer,

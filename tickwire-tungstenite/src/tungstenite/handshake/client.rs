@@ -1,6 +1,6 @@
 //! The client's part.
 use super::{
-    HandshakeRole, MidHandshake, ProcessingResult,
+    HandshakeRole, MidHandshake, ProcessingResult, derive_accept_key,
     headers::{MAX_HEADERS, collect},
     invalid,
     machine::{HandshakeMachine, StageResult, TryParse},
@@ -33,6 +33,9 @@ pub type Response = http::Response<Option<Vec<u8>>>;
 pub struct ClientHandshake<S> {
     /// Checks the response; gone once it has.
     opening: Option<Opening>,
+    /// The Sec-WebSocket-Accept for the key of the request, and for that of `opening`, which differ: the request may
+    /// have any text there.
+    accepts: [String; 2],
     /// Whether subprotocols were offered.
     offers: bool,
     config: WebSocketConfig,
@@ -59,23 +62,26 @@ impl<S: Read + Write> ClientHandshake<S> {
         uri_mode(request.uri())?;
         let config = config.unwrap_or_default();
         let offers = request.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL);
-        let (offer, opening) = opening(&request, &config)?;
+        let (mut asked, opening) = opening(&request, &config)?;
+        let [offer, ours] = [header::SEC_WEBSOCKET_EXTENSIONS, header::SEC_WEBSOCKET_KEY]
+            .map(|name| asked.headers_mut().remove(name));
         if let Some(offer) = offer {
             request.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, offer);
         }
-        let (bytes, _) = generate_request(request)?;
+        let (bytes, key) = generate_request(request)?;
+        let ours = ours.as_ref().map_or(&[][..], HeaderValue::as_bytes);
+        let accepts = [key.as_bytes(), ours].map(derive_accept_key);
         let machine = HandshakeMachine::start_write(stream, bytes);
         let opening = Some(opening);
-        Ok(MidHandshake { role: Self { opening, offers, config, stream: PhantomData }, machine })
+        Ok(MidHandshake {
+            role: Self { opening, accepts, offers, config, stream: PhantomData },
+            machine,
+        })
     }
 }
 
-/// What tickwire asks for beyond `request`, and its checks of the response.
-fn opening(request: &Request, config: &WebSocketConfig) -> Result<(Option<HeaderValue>, Opening)> {
-    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
-    let key = key.ok_or_else(|| invalid(header::SEC_WEBSOCKET_KEY))?;
-    let nonce = STANDARD.decode(key).ok().and_then(|nonce| nonce.try_into().ok());
-    let nonce: [u8; 16] = nonce.ok_or(ProtocolError::InvalidSecWebSocketKey)?;
+/// What tickwire would ask for, and its checks of the response.
+fn opening(request: &Request, config: &WebSocketConfig) -> Result<(Request, Opening)> {
     // The URL is in the request already.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     let mut offered = Vec::new();
@@ -88,24 +94,16 @@ fn opening(request: &Request, config: &WebSocketConfig) -> Result<(Option<Header
             .and_then(core::Request::require_subprotocol)
             .map_err(|_| invalid(header::SEC_WEBSOCKET_PROTOCOL))?;
     }
-    let entropy = Replay { nonce: Some(nonce), then: Keys::new() };
-    let (mut asked, opening) = Opening::new(&same, &config.core(), entropy);
-    Ok((asked.headers_mut().remove(header::SEC_WEBSOCKET_EXTENSIONS), opening))
+    Ok(Opening::new(&same, &config.core(), Keys::new()))
 }
 
-/// The nonce of the request that the caller made, then fresh entropy.
-struct Replay {
-    nonce: Option<[u8; 16]>,
-    then: Keys,
-}
-
-impl Entropy for Replay {
-    fn fill(&mut self, dest: &mut [u8]) {
-        match self.nonce.take() {
-            Some(nonce) if dest.len() == nonce.len() => dest.copy_from_slice(&nonce),
-            _ => self.then.fill(dest),
-        }
+/// Puts the answer `to` one key in place of that to another.
+fn exchange(response: &mut Response, from: &str, to: &str) -> Result<()> {
+    match response.headers_mut().get_mut(header::SEC_WEBSOCKET_ACCEPT) {
+        Some(answer) if *answer == *from => *answer = HeaderValue::from_str(to)?,
+        _ => {}
     }
+    Ok(())
 }
 
 impl<S: Read + Write> HandshakeRole for ClientHandshake<S> {
@@ -128,6 +126,8 @@ impl<S: Read + Write> HandshakeRole for ClientHandshake<S> {
             return Err(Error::Http(Box::new(response)));
         }
         let opening = self.opening.take().ok_or(ProtocolError::HandshakeIncomplete)?;
+        let [theirs, ours] = &self.accepts;
+        exchange(&mut response, theirs, ours)?;
         let conn = opening.accept(&response).map_err(|error| match error.into() {
             Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(
                 SubProtocolError::InvalidSubProtocol,
@@ -137,6 +137,7 @@ impl<S: Read + Write> HandshakeRole for ClientHandshake<S> {
             .into(),
             error => error,
         })?;
+        exchange(&mut response, ours, theirs)?;
         let context = WebSocketContext::agreed(conn, tail, self.config);
         Ok(ProcessingResult::Done((WebSocket { socket, context }, response)))
     }
