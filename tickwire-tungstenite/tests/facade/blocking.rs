@@ -133,6 +133,50 @@ fn a_message_beyond_the_write_buffer_is_given_back() {
 }
 
 #[test]
+fn a_reply_and_a_close_go_out_whatever_the_write_buffer_may_hold() {
+    let config = WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(1);
+    let socket = |input| WebSocket::from_raw_socket(Canned::new(input), Role::Server, Some(config));
+    for (input, received, replied) in [
+        (b"\x88\x80\0\0\0\0", Message::Close(None), b"\x88\0"),
+        (b"\x89\x80\0\0\0\0", Message::Ping("".into()), b"\x8A\0"),
+    ] {
+        let mut socket = socket(input);
+        assert_eq!(socket.read().unwrap(), received);
+        socket.read().unwrap_err();
+        assert_eq!(socket.get_ref().output, replied);
+    }
+    let mut socket = socket(b"");
+    assert!(matches!(socket.send(Message::Ping("".into())), Err(Error::WriteBufferFull(_))));
+    socket.close(None).unwrap();
+    assert_eq!(socket.get_ref().output, b"\x88\0");
+}
+
+#[test]
+fn a_control_frame_is_taken_whatever_the_limit_on_frames() {
+    let config = WebSocketConfig::default().max_frame_size(Some(1));
+    let input = b"\x89\x02hi\x81\x02hi";
+    let mut socket = WebSocket::from_raw_socket(Canned::new(input), Role::Client, Some(config));
+    assert_eq!(socket.read().unwrap(), Message::Ping("hi".into()));
+    assert!(matches!(socket.read(), Err(Error::Capacity(_))));
+}
+
+#[test]
+fn a_server_hears_that_it_is_over_when_its_answer_is_written() {
+    type Call = fn(&mut WebSocket<Canned>) -> Result<(), Error>;
+    let (read, flush): (Call, Call) = (|socket| socket.read().map(drop), WebSocket::flush);
+    for (first, then) in [(read, read), (read, flush), (flush, read), (flush, flush)] {
+        let canned = Canned { full: true, ..Canned::new(b"\x88\x80\0\0\0\0") };
+        let mut socket = WebSocket::from_raw_socket(canned, Role::Server, None);
+        assert_eq!(socket.read().unwrap(), Message::Close(None));
+        assert!(blocked(first(&mut socket)));
+        assert!(blocked(then(&mut socket)));
+        socket.get_mut().full = false;
+        assert!(matches!(then(&mut socket), Err(Error::ConnectionClosed)));
+        assert_eq!(socket.get_ref().output, b"\x88\0");
+    }
+}
+
+#[test]
 fn frames_go_out_as_they_are_in_their_place_among_the_messages() {
     let mut socket = WebSocket::from_raw_socket(Canned::new(b""), Role::Server, None);
     let part = |data: &'static str, code, last| {
