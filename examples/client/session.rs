@@ -162,9 +162,8 @@ impl Session {
                     self.look.pong(took)?;
                 }
             }
-            Event::Ping(_) => {}    // answered already
-            Event::Close(_) => {}   // see `ended`
-            Event::Skipped(_) => {} // not by default
+            Event::Ping(_) => {}  // answered already
+            Event::Close(_) => {} // see `ended`
         }
         Ok(false)
     }

@@ -294,8 +294,7 @@ impl<C: Core<Timed<S, Patient>> + Waits, S: Stream> Socket<C, Timed<S, Patient>>
         self.take(ready, |rx| rx.chunk())
     }
 
-    /// [`recv_chunk`](Self::recv_chunk), with the control frames between the pieces, and
-    /// [`Skipped`](Event::Skipped) messages.
+    /// [`recv_chunk`](Self::recv_chunk), with the control frames between the pieces.
     ///
     /// # Errors
     ///

@@ -113,7 +113,7 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
         loop {
             match self.core.step(want) {
                 Ok(Step::Message) => return Poll::Ready(Ready::Item),
-                Ok(step @ (Step::Ping | Step::Pong | Step::Close | Step::Skipped)) => {
+                Ok(step @ (Step::Ping | Step::Pong | Step::Close)) => {
                     if step == Step::Pong {
                         self.core.time_pong(&self.io);
                     }

@@ -28,7 +28,6 @@ pub struct Config {
     pub(crate) max_message: usize,
     pub(crate) max_frame: Option<usize>,
     pub(crate) max_fragments: u32,
-    pub(crate) skip_too_large: bool,
     pub(crate) high_water: usize,
     pub(crate) cork_limit: usize,
     pub(crate) vectored_from: usize,
@@ -59,7 +58,6 @@ impl Default for Config {
             max_message: 16 << 20,
             max_frame: None,
             max_fragments: 128 << 10,
-            skip_too_large: false,
             high_water: 1 << 20,
             cork_limit: 64 << 10,
             vectored_from: 16 << 10,
@@ -87,8 +85,7 @@ impl Default for Config {
 impl Config {
     /// The longest message received whole, in bytes; default 16 MiB. For a compressed one it also bounds
     /// the inflated length, checked while inflating. A longer one fails the
-    /// connection with Close 1009 at the frame header that says so, before a byte of it is stored; or
-    /// it is [skipped](Self::skip_too_large).
+    /// connection with Close 1009 at the frame header that says so, before a byte of it is stored.
     ///
     /// Stops a peer from filling memory. It does not bound messages received in chunks, except
     /// their frames if [`max_frame`](Self::max_frame) is not set.
@@ -98,7 +95,7 @@ impl Config {
     }
 
     /// The longest frame received, in bytes; default: as [`max_message`](Self::max_message). A
-    /// longer one fails the connection with Close 1009, or [is skipped](Self::skip_too_large). Holds for chunks too: to receive a message
+    /// longer one fails the connection with Close 1009. Holds for chunks too: to receive a message
     /// longer than [`max_message`](Self::max_message) in chunks, allow its frames here.
     pub fn max_frame(mut self, bytes: usize) -> Self {
         self.max_frame = Some(bytes);
@@ -112,20 +109,6 @@ impl Config {
     /// bytes would notice.
     pub fn max_fragments(mut self, count: u32) -> Self {
         self.max_fragments = count.max(1);
-        self
-    }
-
-    /// Whether a message above [`max_message`](Self::max_message), or with a frame above
-    /// [`max_frame`](Self::max_frame), is skipped, so that the connection goes on; default no: it fails
-    /// with Close 1009.
-    ///
-    /// A skipped message is reported once, as [`Event::Skipped`](crate::Event::Skipped), as soon as it shows;
-    /// calls that return only messages or chunks pass over it. Nothing of it is kept, and its text is not
-    /// validated from there on. A compressed one is inflated to its end, since later messages may refer to it.
-    /// No limit on length or fragments applies to the part skipped, only
-    /// [`frame_timeout`](Self::frame_timeout) to each of its frames.
-    pub fn skip_too_large(mut self, yes: bool) -> Self {
-        self.skip_too_large = yes;
         self
     }
 

@@ -55,8 +55,7 @@ impl ProtocolError {
     }
 }
 
-/// Why nothing more can be received: every later call repeats it. In an
-/// [`Event::Skipped`](crate::Event::Skipped) alone, why a message was skipped.
+/// Why nothing more can be received: every later call repeats it.
 ///
 /// Limits are shown as `u32`; a larger limit is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

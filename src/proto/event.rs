@@ -1,13 +1,11 @@
 //! Events that own what they hold: to keep, to send to another task, or to send to the peer.
 use crate::proto::{
     close::{CloseFrame, OwnedCloseFrame},
-    error::RecvError,
     message::{Event, Message, OwnedMessage},
 };
 use bytes::Bytes;
 
-/// An [`Event`] that owns its payload: a message or a control frame, received or to be sent, or that a
-/// message was skipped.
+/// An [`Event`] that owns its payload: a message or a control frame, received or to be sent.
 ///
 /// `Event::from(&owned)` borrows it, and `OwnedEvent::from(event)` copies one. A message is made of all that an
 /// [`OwnedMessage`] is made of: `OwnedEvent::from("text")`.
@@ -22,8 +20,6 @@ pub enum OwnedEvent {
     Pong(Bytes),
     /// A Close; `None` for an empty body (§5.5.1).
     Close(Option<OwnedCloseFrame>),
-    /// A message received that is above a limit; see [`Event::Skipped`]. Sending it does nothing.
-    Skipped(RecvError),
 }
 
 impl From<Event<'_>> for OwnedEvent {
@@ -33,7 +29,6 @@ impl From<Event<'_>> for OwnedEvent {
             Event::Ping(payload) => Self::Ping(Bytes::copy_from_slice(payload)),
             Event::Pong(payload) => Self::Pong(Bytes::copy_from_slice(payload)),
             Event::Close(frame) => Self::Close(frame.map(OwnedCloseFrame::from)),
-            Event::Skipped(error) => Self::Skipped(error),
         }
     }
 }
@@ -45,7 +40,6 @@ impl<'a> From<&'a OwnedEvent> for Event<'a> {
             OwnedEvent::Ping(payload) => Self::Ping(payload),
             OwnedEvent::Pong(payload) => Self::Pong(payload),
             OwnedEvent::Close(frame) => Self::Close(frame.as_ref().map(CloseFrame::from)),
-            OwnedEvent::Skipped(error) => Self::Skipped(*error),
         }
     }
 }

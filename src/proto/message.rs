@@ -1,5 +1,5 @@
 //! Messages, events and chunks, received and sent; borrowed, except [`OwnedMessage`].
-use crate::proto::{block, close::CloseFrame, error::RecvError, kernel::Text, time::Time};
+use crate::proto::{block, close::CloseFrame, kernel::Text, time::Time};
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::{fmt, time::Duration};
@@ -148,11 +148,10 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
     }
 }
 
-/// What may be received: a message, a control frame whose automatic reply is already queued, or that a
-/// message is skipped.
+/// What may be received: a message, or a control frame whose automatic reply is already queued.
 /// Received in chunks, `M` is a [`Chunk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: the opcodes, and one policy.
+// Exhaustive: the opcodes.
 pub enum Event<'a, M = Message<'a>> {
     /// A whole data message, or a chunk of one.
     Message(M),
@@ -162,10 +161,6 @@ pub enum Event<'a, M = Message<'a>> {
     Pong(&'a [u8]),
     /// A Close, after which nothing is looked at; `None` for an empty body (§5.5.1).
     Close(Option<CloseFrame<'a>>),
-    /// A message is above the limit in this error, and its rest is skipped; of one in chunks, no last
-    /// piece comes. Only with [`skip_too_large`](crate::Config::skip_too_large): else the error ends the
-    /// connection.
-    Skipped(RecvError),
 }
 
 /// A piece of a message, for messages that are too large for memory. The cuts between pieces have no
@@ -196,12 +191,11 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether the bytes already read hold another complete, unfragmented data message within the
-    /// limits, right after this one, or after control frames and messages to be
-    /// [skipped](crate::Config::skip_too_large). Says nothing about bytes that the system still holds, nor
+    /// limits, right after this one, or after control frames. Says nothing about bytes that the system still holds, nor
     /// whether a text is valid UTF-8, nor how long a compressed message is when inflated.
     pub more: bool,
     /// How many messages of the same read, the last that was [committed](crate::Receiver::commit), came before
-    /// this one, whether looked at or not; skipped ones do not count.
+    /// this one, whether looked at or not.
     pub ahead: u32,
     /// When the read that completed the message was made, if the caller said so
     /// ([`commit_at`](crate::Receiver::commit_at)): counted from the caller's epoch. The adapters say so if

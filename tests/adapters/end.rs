@@ -290,7 +290,6 @@ macro_rules! end {
                     Event::Close(frame) => {
                         Seen::Close(frame.map(|frame| (frame.code.get(), frame.reason.into())))
                     }
-                    Event::Skipped(error) => Seen::Skipped(error),
                 }))
             }
             fn recv_for(&mut self, limit: Duration) -> Option<Received> {

@@ -22,7 +22,6 @@ crate::everywhere! {
     a_message_goes_both_ways_in_chunks
     control_frames_are_seen_as_events
     control_frames_are_seen_between_chunks
-    a_message_too_large_is_skipped_and_told
     the_receiver_knows_what_is_at_hand_and_when_it_was_read
     pings_go_out_at_once_and_a_probe_is_timed
     text_that_is_not_utf8_is_refused_with_1007
@@ -418,28 +417,5 @@ fn control_frames_are_seen_between_chunks<E: End>() {
             assert_eq!(end.chunk_event().unwrap(), Some(expected));
         }
         assert_eq!(end.chunk_event().unwrap(), None);
-    });
-}
-
-fn a_message_too_large_is_skipped_and_told<E: End>() {
-    let far = |peer: &mut Peer| {
-        for next in ["event", "chunk", "message"] {
-            peer.say(BINARY, &bytes(100_000));
-            peer.say(TEXT, next.as_bytes());
-        }
-        peer.expect(TEXT, b"done");
-    };
-    let config = Config::default().max_message(1000).skip_too_large(true);
-    meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
-        let limit = 1000;
-        let skipped = Seen::Skipped(RecvError::MessageTooBig { limit });
-        assert_eq!(end.event().unwrap(), Some(skipped));
-        assert_eq!(end.event().unwrap(), Some(text("event")));
-        let skipped = Seen::Skipped(RecvError::FrameTooBig { limit });
-        assert_eq!(end.chunk_event().unwrap(), Some(skipped));
-        let chunk = Seen::Chunk(DataKind::Text, b"chunk".into(), true);
-        assert_eq!(end.chunk_event().unwrap(), Some(chunk));
-        assert_eq!(end.recv().unwrap(), Some(text("message"))); // which passes over it
-        end.send(&OwnedMessage::from("done")).unwrap();
     });
 }

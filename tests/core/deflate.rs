@@ -1121,36 +1121,3 @@ fn settings_out_of_range_count_as_the_nearest() {
     };
     assert!(len(0) == len(1) && len(9) == len(255) && len(1) < text.len() / 4);
 }
-
-/// Those after it refer to it: it is inflated to its end.
-#[test]
-fn a_message_that_inflates_to_too_much_is_skipped_and_the_next_one_is_right() {
-    let config = eager().max_message(1000).skip_too_large(true);
-    let large = "what is skipped is what is referred to ".repeat(times(2000, 50));
-    let exact = "x".repeat(1001);
-    for (role, takeover) in ROLES.into_iter().flat_map(|role| [(role, false), (role, true)]) {
-        let mut peer = Peer::new();
-        let mut wire = vec![];
-        for message in ["first", &large, &large[..900], &exact, "last"] {
-            let packed = peer.deflate(message.as_bytes());
-            let (a, b) = packed.split_at(packed.len() / 2);
-            wire.extend(to(role, TEXT_OPEN | RSV1, a));
-            wire.extend(to(role, PING, "p"));
-            wire.extend(to(role, CONT, b));
-            if !takeover {
-                peer = Peer::new();
-            }
-        }
-        let skipped = Seen::Skipped(RecvError::MessageTooBig { limit: 1000 });
-        let want = [text("first"), skipped.clone(), text(&large[..900]), skipped, text("last")];
-        for n in [1, 2, 7, 100, wire.len()].into_iter().skip(times(0, 3)) {
-            let mut conn = open(role, &config, agreed(takeover));
-            let mut seen = vec![];
-            for piece in wire.chunks(n) {
-                seen.extend(receive(&mut conn, piece));
-            }
-            seen.retain(|seen| *seen != Seen::Ping(b"p".into()));
-            assert_eq!(seen, want, "{role:?}, {takeover}, {n} at a time");
-        }
-    }
-}

@@ -270,89 +270,15 @@ fn one_read_asks_for_what_was_set_and_for_512_bytes_to_16_mib() {
     }
 }
 
-/// Skipped, a message is told where its limit shows, and nothing else of it is.
 #[test]
-fn what_is_too_large_is_skipped_and_told_once() {
-    for role in ROLES {
-        let config = Config::default().max_message(100).skip_too_large(true);
-        let skipped = Seen::Skipped(RecvError::MessageTooBig { limit: 100 });
-        let to = |b0, payload: &[u8]| to(role, b0, payload);
-        let wire = [
-            to(TEXT, b"before"),
-            to(BINARY, &[1; 101]),
-            to(TEXT, &[0xff; 200]), // which is not validated
-            to(TEXT_OPEN, &[b'x'; 60]),
-            to(PING, b"a"),
-            to(CONT_OPEN, &[b'x'; 41]),
-            to(PING, b"b"),
-            to(CONT_OPEN, &[b'x'; 500]), // more above the limit is no news
-            to(CONT, b"\xff"),
-            to(BINARY, &[2; 100]),
-        ]
-        .concat();
-        let want = [
-            text("before"),
-            skipped.clone(),
-            skipped.clone(),
-            Seen::Ping(b"a".into()),
-            skipped,
-            Seen::Ping(b"b".into()),
-            binary([2; 100]),
-        ];
-        for cuts in [(0..0).collect(), (0..wire.len()).collect::<Vec<_>>()] {
-            let (seen, output) = transcript(role, &config, &wire, cuts);
-            assert_eq!(seen, want);
-            let pongs = [(PONG, b"a".to_vec()), (PONG, b"b".to_vec())];
-            assert!(sent(&output).iter().all(|frame| pongs.contains(frame)));
-        }
-        for cut in (0..wire.len()).step_by(every(97)) {
-            assert_eq!(transcript(role, &config, &wire, [cut]).0, want, "cut at {cut}");
-        }
-        // All else is as bad as ever: fragments, and a frame that breaks a rule in a skipped message.
-        let config = config.max_fragments(2);
-        let many = [to(TEXT_OPEN, b"a"), to(CONT_OPEN, b"b"), to(CONT, b"c")].concat();
-        let error = RecvError::TooManyFragments { limit: 2 };
-        assert_eq!(transcript(role, &config, &many, []).0, [Seen::Failed(error)]);
-        let wrong = [to(BINARY_OPEN, &[1; 101]), to(TEXT, b"a")].concat();
-        let (seen, output) = transcript(role, &config, &wrong, []);
-        assert!(matches!(seen[..], [Seen::Skipped(_), Seen::Failed(_)]), "{seen:?}");
-        assert_eq!(sent(&output), [(CLOSE, close_body(1002, ""))]);
-    }
-}
-
-#[test]
-fn a_frame_too_large_is_skipped_in_chunks_too() {
-    for role in ROLES {
-        let config = Config::default().max_frame(10).skip_too_large(true);
-        let mut conn = connection(role, &config);
-        let too_large = [to(role, TEXT_OPEN, "begun"), to(role, CONT, "0123456789!")].concat();
-        feed(&mut conn, &[too_large.clone(), to(role, TEXT, "next")].concat());
-        let skipped = Seen::Skipped(RecvError::FrameTooBig { limit: 10 });
-        let chunk = |data: &str, last| Seen::Chunk(tickwire::DataKind::Text, data.into(), last);
-        let want = [chunk("begun", false), skipped.clone(), chunk("next", true)];
-        assert_eq!(chunks(&mut conn), want);
-        assert_eq!(drain(&mut conn), []);
-        // Begun in chunks, and above the limit on a whole message.
-        let config = Config::default().max_message(4).max_frame(100).skip_too_large(true);
-        let mut conn = connection(role, &config);
-        feed(&mut conn, &to(role, TEXT, "large")[..2]);
-        assert_eq!(chunks(&mut conn), []);
-        feed(&mut conn, &to(role, TEXT, "large")[2..]);
-        feed(&mut conn, &to(role, TEXT, "next"));
-        let skipped = Seen::Skipped(RecvError::MessageTooBig { limit: 4 });
-        assert_eq!(events(&mut conn), [skipped, text("next")]);
-    }
-}
-
-#[test]
-fn what_will_be_refused_or_skipped_is_not_one_more_message() {
+fn what_will_be_refused_is_not_one_more_message() {
     for role in ROLES {
         let large = to(role, BINARY, [1; 101]);
         let ping = to(role, PING, "");
         let small = to(role, TEXT, "small");
         let begins = to(role, BINARY_OPEN, [1; 101]);
-        let after = |skips, frames: &[&Vec<u8>]| {
-            let config = Config::default().max_message(100).skip_too_large(skips);
+        let after = |frames: &[&Vec<u8>]| {
+            let config = Config::default().max_message(100);
             let mut conn = connection(role, &config);
             feed(&mut conn, &to(role, TEXT, "first"));
             for frame in frames {
@@ -361,35 +287,11 @@ fn what_will_be_refused_or_skipped_is_not_one_more_message() {
             assert_eq!(conn.step(), Ok(Step::Message));
             conn.receiver().info().more
         };
-        for skips in [false, true] {
-            assert!(after(skips, &[&small]));
-            assert!(!after(skips, &[&large]));
-            assert!(!after(skips, &[&ping, &large, &ping]));
-            assert!(!after(skips, &[&begins, &small]));
-            assert_eq!(after(skips, &[&ping, &large, &large, &ping, &small]), skips);
-        }
+        assert!(after(&[&small]));
+        assert!(after(&[&ping, &small]));
+        assert!(!after(&[&large]));
+        assert!(!after(&[&ping, &large, &ping]));
+        assert!(!after(&[&begins, &small]));
+        assert!(!after(&[&ping, &large, &large, &ping, &small]));
     }
-}
-
-#[test]
-fn skipping_takes_no_memory_and_its_frames_have_to_end_in_time() {
-    let at = |seconds| tickwire::Time::new(std::time::Duration::from_secs(seconds));
-    let config = Config::default().max_message(100_000).skip_too_large(true);
-    let mut conn = server(&config);
-    feed(&mut conn, &masked(BINARY_OPEN, vec![1; times(90_000, 900)])); // of this too nothing is kept
-    assert_eq!(next(&mut conn), None);
-    feed(&mut conn, &head(CONT, Some([0; 4]), Len::of(1 << 40)));
-    assert!(matches!(next(&mut conn), Some(Seen::Skipped(_))));
-    conn.receiver_mut().reclaim();
-    for _ in 0..times(1000, 3) {
-        let room = conn.receiver_mut().spare_mut();
-        let n = room.len();
-        assert!((1..=17 << 10).contains(&n), "{n}");
-        room.fill(0xff);
-        conn.receiver_mut().commit(n);
-        assert_eq!(next(&mut conn), None);
-    }
-    assert_eq!(conn.handle_timeout(at(0)), Ok(()));
-    assert_eq!(conn.poll_timeout(), Some(at(60)));
-    assert_eq!(conn.handle_timeout(at(60)), Err(RecvError::FrameTimeout));
 }

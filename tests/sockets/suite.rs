@@ -28,7 +28,6 @@ impl Got {
             Event::Ping(payload) => Self::Ping(payload.to_vec()),
             Event::Pong(payload) => Self::Pong(payload.to_vec()),
             Event::Close(_) => Self::Close,
-            Event::Skipped(error) => panic!("{error}"),
         }
     }
 }

@@ -16,7 +16,6 @@ const NO_LIMITS: [&str; 8] = [
     "auto_pong",
     "auto_close",
     "explain_violations",
-    "skip_too_large",
     "stamp_reads",
     "idle_message",
     "deflate",

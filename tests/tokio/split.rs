@@ -880,7 +880,6 @@ where
             }
             tickwire::Event::Ping(_) => {}
             tickwire::Event::Close(_) => panic!("closed early"),
-            tickwire::Event::Skipped(error) => panic!("{error}"),
         }
         if dice.once_in(7) {
             yield_now().await;

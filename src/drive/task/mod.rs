@@ -117,8 +117,7 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
         self.take(ready, |rx| rx.chunk())
     }
 
-    /// [`recv_chunk`](Self::recv_chunk), with the control frames between the pieces, and
-    /// [`Skipped`](Event::Skipped) messages.
+    /// [`recv_chunk`](Self::recv_chunk), with the control frames between the pieces.
     ///
     /// Cancel safe, as [`recv`](Self::recv).
     ///

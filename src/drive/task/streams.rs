@@ -133,7 +133,6 @@ impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
 ///             OwnedEvent::Message(message) => sink.send(message.into()).await?,
 ///             OwnedEvent::Close(frame) => println!("closed: {frame:?}"), // already answered
 ///             OwnedEvent::Ping(_) | OwnedEvent::Pong(_) => {} // a Ping was answered too
-///             OwnedEvent::Skipped(_) => {}                    // not by default
 ///         }
 ///     }
 ///     Ok(())
@@ -218,7 +217,6 @@ impl<S: Control> Sink<OwnedEvent> for Events<S> {
             OwnedEvent::Ping(payload) => tx.ping(&payload),
             OwnedEvent::Pong(payload) => tx.pong(&payload),
             OwnedEvent::Close(frame) => tx.close(frame.as_ref().map(CloseFrame::from)),
-            OwnedEvent::Skipped(_) => Ok(()),
         }?;
         Ok(())
     }

@@ -73,8 +73,8 @@ use alloc::{boxed::Box, vec::Vec};
 ///                 }
 ///                 continue;
 ///             }
-///             // Answered already; skipped only if `Config` says so.
-///             Ok(Step::Ping | Step::Pong | Step::Close | Step::Skipped) => continue,
+///             // Answered already.
+///             Ok(Step::Ping | Step::Pong | Step::Close) => continue,
 ///             Ok(Step::NeedInput) => true,
 ///             Ok(Step::Closed) | Err(_) => match conn.ending() {
 ///                 Ending::Flush => false, // again when writable
@@ -333,9 +333,7 @@ impl Connection {
     ///
     /// [`max_message`](Config::max_message), [`max_fragments`](Config::max_fragments) and
     /// [`frame_timeout`](Config::frame_timeout) do not apply to a message received in pieces;
-    /// [`max_frame`](Config::max_frame) does. With [`skip_too_large`](Config::skip_too_large) a message with a
-    /// longer frame ends with [`Skipped`](Step::Skipped) in place of a last piece, and the next piece begins
-    /// another message. A call of `step` in the middle of a message skips the rest of it, to which `frame_timeout` applies.
+    /// [`max_frame`](Config::max_frame) does. A call of `step` in the middle of a message skips the rest of it, to which `frame_timeout` applies.
     ///
     /// # Errors
     ///

@@ -43,9 +43,6 @@ pub enum Step {
     Pong,
     /// A Close; its answer is queued, unless this end closed first.
     Close,
-    /// A message above a limit, whose rest is skipped; only with
-    /// [`skip_too_large`](Config::skip_too_large).
-    Skipped,
     /// The input is used up: write the queued output, then read.
     NeedInput,
     /// The peer's Close was seen: nothing more will arrive.
@@ -145,7 +142,6 @@ enum Current {
     Message(DataKind),
     Chunk { kind: DataKind, first: bool, last: bool },
     Control(OpCode),
-    Skipped(RecvError),
 }
 
 impl Receiver {
@@ -206,7 +202,7 @@ impl Receiver {
         match self.state {
             State::Payload { remaining, .. } => match &self.message {
                 // It does not stay in the buffer.
-                Some(message) if message.compressed || message.handing == Handing::TooLarge => 0,
+                Some(message) if message.compressed => 0,
                 _ => {
                     let here = self.buf.wire_len() as u64;
                     let limit = if self.in_chunks() { usize::MAX } else { self.limits.max_message };

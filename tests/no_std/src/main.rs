@@ -169,7 +169,6 @@ impl Line {
                 Step::Ping => seen.pings += 1,
                 Step::Pong => seen.pongs += 1,
                 Step::Close => seen.closed = true,
-                Step::Skipped => {} // not by default
                 Step::Closed => return Ok(seen),
                 Step::NeedInput => {
                     let mut out = host.sender_mut().outgoing();

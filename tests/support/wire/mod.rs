@@ -337,7 +337,6 @@ pub(crate) enum Seen {
     Pong(Vec<u8>),
     Close(Option<(u16, String)>),
     Chunk(DataKind, Vec<u8>, bool),
-    Skipped(RecvError),
     Closed,
     Failed(RecvError),
 }
@@ -353,7 +352,6 @@ impl std::fmt::Debug for Seen {
             Self::Chunk(kind, b, last) => {
                 write!(f, "Chunk({kind:?}, {:?}, {last})", Message::Binary(b))
             }
-            Self::Skipped(e) => write!(f, "Skipped({e:?})"),
             Self::Closed => f.write_str("Closed"),
             Self::Failed(e) => write!(f, "Failed({e:?})"),
         }
@@ -368,7 +366,6 @@ impl From<Event<'_>> for Seen {
             Event::Ping(payload) => Self::Ping(payload.into()),
             Event::Pong(payload) => Self::Pong(payload.into()),
             Event::Close(frame) => Self::Close(frame.map(|f| (f.code.get(), f.reason.to_owned()))),
-            Event::Skipped(error) => Self::Skipped(error),
         }
     }
 }

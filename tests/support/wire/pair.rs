@@ -156,7 +156,7 @@ impl End {
                 moved |= self.write(other);
             }
             match step {
-                Ok(Step::Message | Step::Ping | Step::Pong | Step::Close | Step::Skipped) => {
+                Ok(Step::Message | Step::Ping | Step::Pong | Step::Close) => {
                     let event = current(&mut self.conn);
                     self.saw(event);
                     moved = true;

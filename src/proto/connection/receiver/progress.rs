@@ -30,8 +30,6 @@ pub(super) enum Handing {
     Chunks,
     /// The rest of one in chunks is skipped: a whole message was asked for.
     Skipping,
-    /// The rest is skipped: it is above a limit, which was told.
-    TooLarge,
 }
 
 impl InProgress {
@@ -70,8 +68,6 @@ pub(super) struct Limits {
     pub(super) max_message: usize,
     max_frame: Option<usize>,
     fragments: u32,
-    /// [`Config::skip_too_large`].
-    pub(super) skips: bool,
     /// A frame, and a message in one frame, that is shorter than this is within all limits.
     pub(super) below: usize,
 }
@@ -80,8 +76,7 @@ impl Limits {
     pub(super) fn new(config: &Config) -> Self {
         let (max_message, max_frame) = (config.max_message, config.max_frame);
         let below = max_message.min(config.frame_limit()).saturating_add(1);
-        let (fragments, skips) = (config.max_fragments, config.skip_too_large);
-        Self { max_message, max_frame, fragments, skips, below }
+        Self { max_message, max_frame, fragments: config.max_fragments, below }
     }
 
     /// The most bytes of a message on the wire. Incompressible data grows: a little with zlib, by an
@@ -107,14 +102,6 @@ impl Limits {
             return Err(RecvError::TooManyFragments { limit: self.fragments });
         }
         Ok(())
-    }
-
-    /// The limit that a message is above, where that is to be skipped and told; else the error.
-    #[cold]
-    pub(super) fn excuse(&self, error: RecvError) -> Result<RecvError, RecvError> {
-        let length =
-            matches!(error, RecvError::MessageTooBig { .. } | RecvError::FrameTooBig { .. });
-        if length && self.skips { Ok(error) } else { Err(error) }
     }
 
     pub(super) fn message_too_big(&self) -> RecvError {

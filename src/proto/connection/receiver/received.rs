@@ -49,7 +49,6 @@ impl Receiver {
     fn control<M>(&self) -> Option<Event<'_, M>> {
         match self.current {
             Current::Nothing | Current::Message(_) | Current::Chunk { .. } => None,
-            Current::Skipped(error) => Some(Event::Skipped(error)),
             Current::Control(OpCode::Ping) => Some(Event::Ping(self.payload())),
             Current::Control(OpCode::Pong) => Some(Event::Pong(self.payload())),
             Current::Control(_) => Some(Event::Close(self.close_frame())),
@@ -66,25 +65,20 @@ impl Receiver {
     }
 
     /// Whether `wire` begins, after any whole control frames, with a whole unfragmented data
-    /// message whose header breaks no rule and no limit. One that is to be skipped is stepped over.
+    /// message whose header breaks no rule and no limit.
     fn more(&self, mut wire: &[u8]) -> bool {
         while let Ok(Some((header, len))) = Header::parse(wire) {
             let legal = matches!(wire, [b0, b1, ..] if self.check(*b0, Some(b1)).is_ok());
-            if !legal {
+            if !legal || self.check_limits(&header, true).is_err() {
                 return false;
             }
             let Some(rest) = wire.get(len..).filter(|rest| rest.len() as u64 >= header.payload_len)
             else {
                 return false;
             };
-            let skipped = match self.check_limits(&header, true) {
-                Err(_) if !self.limits.skips => return false,
-                checked => checked.is_err(),
-            };
             match header.opcode {
                 OpCode::Ping | OpCode::Pong => {}
-                OpCode::Text | OpCode::Binary if skipped && header.fin => {}
-                _ => return header.fin && !skipped && !header.opcode.is_control(),
+                _ => return header.fin && !header.opcode.is_control(),
             }
             wire = rest.get(header.payload_len as usize..).unwrap_or_default();
         }

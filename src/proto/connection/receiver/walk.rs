@@ -25,8 +25,6 @@ struct Taken {
     stop: Stop,
     /// The place of the part here of the message, in its buffer.
     here: Range<usize>,
-    /// The message has inflated to more than the limit, and is to be skipped.
-    too_big: bool,
 }
 
 /// Where taking stopped.
@@ -70,10 +68,8 @@ impl Receiver {
     }
 
     fn walk(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
-        if delivery == Delivery::Whole
-            && let Some(error) = self.want_whole()?
-        {
-            return Ok(self.skip_message(error));
+        if delivery == Delivery::Whole {
+            self.want_whole()?;
         }
         loop {
             match &self.state {
@@ -85,11 +81,7 @@ impl Receiver {
                         return self.starved();
                     };
                     let whole = delivery == Delivery::Whole && !self.in_chunks();
-                    if let Err(error) = self.check_limits(&header, whole) {
-                        let error = self.limits.excuse(error)?;
-                        self.enter(header, len);
-                        return Ok(self.skip_message(error));
-                    }
+                    self.check_limits(&header, whole)?;
                     if whole && self.waits(&header, len) {
                         return self.starved();
                     }
@@ -112,38 +104,22 @@ impl Receiver {
         }
     }
 
-    /// A whole message is asked for, possibly in the middle of one that was handed out in chunks. Says
-    /// whether it is to be skipped as too large.
-    fn want_whole(&mut self) -> Result<Option<RecvError>, RecvError> {
-        let Some(message) = &mut self.message else { return Ok(None) };
+    /// A whole message is asked for, possibly in the middle of one that was handed out in chunks.
+    fn want_whole(&mut self) -> Result<(), RecvError> {
+        let Some(message) = &mut self.message else { return Ok(()) };
         match (message.handing, &self.state) {
             (Handing::Chunks, _) => {
                 message.handing = Handing::Skipping;
-                Ok(None)
+                Ok(())
             }
             (Handing::Whole, &State::Payload { remaining, .. }) => {
                 // A frame begun while chunks were asked for was not checked against these.
                 let (compressed, fragments) = (message.compressed, message.fragments);
                 let kept = self.kept(compressed);
-                match self.limits.check_message(compressed, kept, remaining, fragments) {
-                    Ok(()) => Ok(None),
-                    Err(error) => self.limits.excuse(error).map(Some),
-                }
+                self.limits.check_message(compressed, kept, remaining, fragments)
             }
-            _ => Ok(None),
+            _ => Ok(()),
         }
-    }
-
-    /// Drops the part here of the message in progress, which is above a limit, and the rest as that
-    /// comes.
-    fn skip_message(&mut self, error: RecvError) -> Step {
-        if let Some(message) = &mut self.message {
-            message.handing = Handing::TooLarge;
-            let compressed = message.compressed;
-            self.let_go(compressed);
-        }
-        self.current = Current::Skipped(error);
-        Step::Skipped
     }
 
     /// The rules that span frames, and those of this connection: all that the first byte of a
@@ -176,7 +152,7 @@ impl Receiver {
 
     /// Limits on a data frame, and on the message it would make.
     pub(super) fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
-        if header.opcode.is_control() || self.handing() == Some(Handing::TooLarge) {
+        if header.opcode.is_control() {
             return Ok(());
         }
         let begun = self.message.as_ref().map(|message| (message.compressed, message.fragments));
@@ -258,19 +234,15 @@ impl Receiver {
         };
         let (kind, compressed, handing) = (message.kind, message.compressed, message.handing);
         let whole = message.is_whole(delivery);
-        let Taken { wire, stop, here, too_big } = self.take_data(whole)?;
+        let Taken { wire, stop, here } = self.take_data(whole)?;
         let last = stop == Stop::End;
         self.tally.more(wire, last);
-        let skipped = too_big.then(|| self.skip_message(self.limits.message_too_big()));
         if last {
             self.message = None;
             self.not_data = self.not_data.wrapping_sub(1);
         }
-        if skipped.is_some() {
-            return Ok(skipped);
-        }
         let shown = match (handing, delivery) {
-            (Handing::Skipping | Handing::TooLarge, _) => {
+            (Handing::Skipping, _) => {
                 self.let_go(compressed);
                 None
             }
@@ -303,7 +275,7 @@ impl Receiver {
         let Self { state, message, buf, inflate, limits, tally, .. } = self;
         let (State::Payload { remaining, fin, mask }, Some(message)) = (state, message) else {
             // `begin` set both
-            return Ok(Taken { wire: 0, stop: Stop::Input, here: 0..0, too_big: false });
+            return Ok(Taken { wire: 0, stop: Stop::Input, here: 0..0 });
         };
         let here = buf.wire_len();
         let n = usize::try_from(*remaining).map_or(here, |r| r.min(here));
@@ -328,18 +300,18 @@ impl Receiver {
         };
         // For inflated bytes it shows only now.
         let too_big = whole && here.len() > limits.max_message;
-        if message.kind == DataKind::Text && message.handing != Handing::TooLarge {
+        if message.kind == DataKind::Text {
             let last = stop == Stop::End && !too_big;
             message.check_text(bytes, here.clone(), whole, last)?;
         }
-        if too_big && !limits.skips {
+        if too_big {
             return Err(limits.message_too_big());
         }
         *remaining -= wire as u64;
         if *remaining == 0 && stop != Stop::Full {
             self.state = State::Header;
         }
-        Ok(Taken { wire, stop, here, too_big })
+        Ok(Taken { wire, stop, here })
     }
 
     /// Drops the part here of the message in progress.

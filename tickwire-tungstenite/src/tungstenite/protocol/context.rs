@@ -162,7 +162,7 @@ impl WebSocketContext {
                 code: body.code.get().into(),
                 reason: body.reason.into(),
             })),
-            Event::Message(_) | Event::Skipped(_) => return None,
+            Event::Message(_) => return None,
         };
         if message.is_close() {
             self.reply_due |= self.state == State::Open;
