@@ -56,13 +56,9 @@ fn run(config: &Config, wire: &[u8], cut: u8, subprotocols: bool) -> Outcome {
     };
     let request = server.request().map(|request| {
         let all: Vec<_> = request.headers().collect();
-        let extensions: Vec<_> = request.extensions().take(16).collect();
         let names: Vec<_> = request.subprotocols().collect();
         let (method, target) = (request.method(), request.target());
-        format!(
-            "{method} {target} {:?} {all:?} {names:?} {extensions:?}",
-            request.headers().get("Origin")
-        )
+        format!("{method} {target} {:?} {all:?} {names:?}", request.headers().get("Origin"))
     });
     match verdict {
         Ok(Progress::Partial) => {

@@ -294,16 +294,6 @@ impl<C: Core<Timed<S, Patient>> + Waits, S: Stream> Socket<C, Timed<S, Patient>>
         self.take(ready, |rx| rx.chunk())
     }
 
-    /// [`recv_chunk`](Self::recv_chunk), with the control frames between the pieces.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn recv_chunk_event(&mut self) -> Result<Option<Event<'_, Chunk<'_>>>, Error> {
-        let ready = self.wait_for(Want::ChunkEvent)?;
-        self.take(ready, |rx| rx.chunk_event())
-    }
-
     /// [`recv`](Self::recv), but the caller can keep the message; see
     /// [`Receiver::take_message`](crate::Receiver::take_message).
     ///

@@ -26,8 +26,6 @@ pub enum Want {
     Event,
     /// A piece of a message.
     Chunk,
-    /// A piece of a message, or a control frame.
-    ChunkEvent,
 }
 
 /// What a connection came to.
@@ -225,7 +223,7 @@ impl<I: Output> Core<I> for Whole {
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         match want {
             Want::Message | Want::Event => self.conn.step(),
-            Want::Chunk | Want::ChunkEvent => self.conn.step_chunk(),
+            Want::Chunk => self.conn.step_chunk(),
         }
     }
 

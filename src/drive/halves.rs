@@ -147,7 +147,7 @@ impl<I: Io, H: Link<I>> Core<I> for Half<H> {
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let Self { inbound, link, owes, .. } = self;
         let delivery = match want {
-            Want::Chunk | Want::ChunkEvent => Delivery::Chunks,
+            Want::Chunk => Delivery::Chunks,
             Want::Message | Want::Event => match inbound.receiver_mut().quick() {
                 Some(step) => return Ok(step),
                 None => Delivery::Whole,

@@ -117,7 +117,7 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
                     if step == Step::Pong {
                         self.core.time_pong(&self.io);
                     }
-                    if matches!(want, Want::Event | Want::ChunkEvent) {
+                    if want == Want::Event {
                         return Poll::Ready(Ready::Item);
                     }
                     continue;

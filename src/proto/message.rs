@@ -149,12 +149,11 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
 }
 
 /// What may be received: a message, or a control frame whose automatic reply is already queued.
-/// Received in chunks, `M` is a [`Chunk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: the opcodes.
-pub enum Event<'a, M = Message<'a>> {
-    /// A whole data message, or a chunk of one.
-    Message(M),
+pub enum Event<'a> {
+    /// A whole data message.
+    Message(Message<'a>),
     /// A Ping with its payload, at most 125 bytes (§5.5.2).
     Ping(&'a [u8]),
     /// A Pong with its payload, at most 125 bytes (§5.5.3).

@@ -58,7 +58,6 @@ pub(crate) trait End: Sized {
     fn recv_info(&mut self) -> Result<Option<(Seen, Info)>, Error>;
     fn event(&mut self) -> Received;
     fn chunk(&mut self) -> Received;
-    fn chunk_event(&mut self) -> Received;
     /// Gives up after this long: `None`.
     fn recv_for(&mut self, limit: Duration) -> Option<Received>;
     /// Answers each message with itself, to the end.
@@ -281,16 +280,6 @@ macro_rules! end {
             fn chunk(&mut self) -> Received {
                 let chunk = $run!(self.0.recv_chunk())?;
                 Ok(chunk.map(|chunk| Seen::Chunk(chunk.kind, chunk.data.into(), chunk.last)))
-            }
-            fn chunk_event(&mut self) -> Received {
-                Ok($run!(self.0.recv_chunk_event())?.map(|event| match event {
-                    Event::Message(chunk) => Seen::Chunk(chunk.kind, chunk.data.into(), chunk.last),
-                    Event::Ping(payload) => Seen::Ping(payload.into()),
-                    Event::Pong(payload) => Seen::Pong(payload.into()),
-                    Event::Close(frame) => {
-                        Seen::Close(frame.map(|frame| (frame.code.get(), frame.reason.into())))
-                    }
-                }))
             }
             fn recv_for(&mut self, limit: Duration) -> Option<Received> {
                 let done = $within!(limit, self.0, set_read_timeout, recv_owned);

@@ -311,25 +311,3 @@ fn control_frames_keep_their_order_around_a_close() {
         }
     }
 }
-
-#[test]
-fn halves_that_are_stepped_by_hand_answer_as_a_connection_does() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
-        let wire =
-            [to(role, PING, "?"), to(role, TEXT, "x"), to(role, BINARY, ""), to(role, CLOSE, "")];
-        feed(&mut conn, &wire.concat());
-        let (rx, tx) = conn.split_mut();
-        let steps = [Step::Ping, Step::Message, Step::Message, Step::Close, Step::Closed];
-        for want in steps {
-            assert_eq!(rx.step(tx), Ok(want), "{role:?}");
-        }
-        assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec()), (CLOSE, vec![])]);
-
-        let mut conn = connection(role, &Config::default());
-        feed(&mut conn, &to(role, 0x83, ""));
-        let (rx, tx) = conn.split_mut();
-        assert_eq!(rx.step(tx), Err(ProtocolError::ReservedOpCode.into()));
-        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1002, ""))]);
-    }
-}

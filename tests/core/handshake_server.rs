@@ -471,25 +471,7 @@ fn extensions_are_offered_in_any_layout_of_the_grammar() {
         &["Sec-WebSocket-Extensions:Permessage-Deflate;a ;b = \"\\1\\0\",x,y; c =d; e\t"],
     ];
     for layout in layouts {
-        let handshake = passed(&with(layout));
-        let request = handshake.request().unwrap();
-        let offers: Vec<_> = request
-            .extensions()
-            .map(|offer| {
-                let params = offer.params.map(|(name, value)| match value {
-                    Some(value) => format!("{name}={value}"),
-                    None => name.to_string(),
-                });
-                (offer.name, params.collect::<Vec<_>>())
-            })
-            .collect();
-        let expected = [
-            ("Permessage-Deflate", vec!["a".to_string(), "b=10".to_string()]),
-            ("x", vec![]),
-            ("y", vec!["c=d".to_string(), "e".to_string()]),
-        ];
-        assert_eq!(offers, expected, "{layout:?}");
-        assert!(!format!("{:?}", request.extensions()).is_empty());
+        passes(&with(layout));
     }
     let many = times(30 << 10, 300);
     let escapes = format!("a; b=\"{}", "\\c".repeat(many));
@@ -959,17 +941,6 @@ fn the_first_fault_in_the_order_of_the_bytes_is_the_verdict() {
 }
 
 #[test]
-fn extensions_are_shown_escaped_and_cut() {
-    let long = format!("Sec-WebSocket-Extensions: {}; a=\"b\"; c", "x".repeat(100));
-    look(&with(&[&long]), |request| {
-        let one = request.extensions().next().unwrap();
-        let shown = format!("{one:?} {:?}", one.params);
-        assert!(shown.contains(&"x".repeat(64)) && !shown.contains(&"x".repeat(65)), "{shown}");
-        assert!(shown.matches("a=").count() == 2 && shown.len() < 200, "{shown}");
-    });
-}
-
-#[test]
 fn an_escape_in_a_quoted_parameter_stands_for_a_character_of_a_token() {
     for (value, legal) in
         [("x; a=\"b\\c\"", true), ("x; a=\"b\\ c\"", false), ("x; a=\"b\\\"\"", false)]
@@ -1007,7 +978,6 @@ fn no_bytes_make_the_handshake_panic() {
         if let Some(request) = handshake.request() {
             let _ = (request.path(), request.query(), request.host(), request.is_upgrade());
             let _ = (request.subprotocols().count(), request.headers().count());
-            let _ = request.extensions().map(|offer| offer.params.count()).sum::<usize>();
             let _ = format!("{request:?}");
         }
         match whole {

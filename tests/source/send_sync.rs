@@ -66,9 +66,6 @@ mod core_types {
         both::<Reading>();
         both::<Progress>();
         both::<Headers<'_>>();
-        both::<Extensions<'_>>();
-        both::<Extension<'_>>();
-        both::<Params<'_>>();
         // Errors.
         both::<Error>();
         both::<Closed<'_>>();

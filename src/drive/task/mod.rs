@@ -117,18 +117,6 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
         self.take(ready, |rx| rx.chunk())
     }
 
-    /// [`recv_chunk`](Self::recv_chunk), with the control frames between the pieces.
-    ///
-    /// Cancel safe, as [`recv`](Self::recv).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub async fn recv_chunk_event(&mut self) -> Result<Option<Event<'_, Chunk<'_>>>, Error> {
-        let ready = poll_fn(|cx| self.poll_more(cx, Want::ChunkEvent)).await;
-        self.take(ready, |rx| rx.chunk_event())
-    }
-
     /// [`recv`](Self::recv), but the caller can keep the message; see
     /// [`Receiver::take_message`](crate::Receiver::take_message).
     ///

@@ -1,7 +1,8 @@
 //! The receiving half: wire bytes in, one event at a time out, borrowed from the buffer.
 //!
 //! These are its calls: bytes in, the message out. `quick` turns bytes into events, and `walk` those
-//! that `quick` declines. `respond` queues the answer to a frame on the sending side.
+//! that `quick` declines. `respond` of [`inbound`](super::inbound) queues the answer to a frame on the
+//! sending side.
 #[cfg_attr(not(feature = "deflate"), path = "receiver/no_inflate.rs")]
 mod inflate;
 mod progress;
@@ -11,8 +12,7 @@ mod received;
 mod signs;
 mod walk;
 
-use super::inbound::respond;
-use super::{Closed, Sender, counters::Tally, recv_buffer::RecvBuffer};
+use super::{Closed, counters::Tally, recv_buffer::RecvBuffer};
 use crate::proto::{
     close::CloseFrame,
     config::Config,
@@ -324,38 +324,6 @@ impl Receiver {
             }
         }
         self.current = Current::Nothing;
-    }
-
-    // Outputs.
-
-    /// Consumes input up to the next event, and queues its answer in `tx`. See
-    /// [`Connection::step`](super::Connection::step).
-    ///
-    /// # Errors
-    ///
-    /// [`RecvError`], repeated by every later call.
-    #[inline]
-    pub fn step(&mut self, tx: &mut Sender) -> Result<Step, RecvError> {
-        match self.quick() {
-            Some(step) => Ok(step),
-            None => {
-                let step = self.step_slow(Delivery::Whole);
-                respond(&step, self, tx);
-                step
-            }
-        }
-    }
-
-    /// [`step`](Self::step), but stops at each piece of a message, which is then at
-    /// [`chunk`](Self::chunk). See [`Connection::step_chunk`](super::Connection::step_chunk).
-    ///
-    /// # Errors
-    ///
-    /// As [`step`](Self::step).
-    pub fn step_chunk(&mut self, tx: &mut Sender) -> Result<Step, RecvError> {
-        let step = self.step_slow(Delivery::Chunks);
-        respond(&step, self, tx);
-        step
     }
 
     // Getters.

@@ -10,16 +10,13 @@ use super::{
     HandshakeError,
     head::{Headers, is_tchar, text},
 };
-use crate::proto::shown::Shown;
 use alloc::{borrow::Cow, string::String};
-use core::fmt;
 
 /// The header this is about.
 pub(super) const NAME: &str = "Sec-WebSocket-Extensions";
 
 /// The extensions that a head names, all its lines joined, in the order of preference.
-#[derive(Clone)]
-pub struct Extensions<'a> {
+pub(super) struct Extensions<'a> {
     headers: Headers<'a>,
     /// What is left of the line under way.
     line: &'a [u8],
@@ -49,23 +46,12 @@ impl<'a> Iterator for Extensions<'a> {
     }
 }
 
-impl core::iter::FusedIterator for Extensions<'_> {}
-
-/// Shows at most 16.
-impl fmt::Debug for Extensions<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.clone().take(16)).finish()
-    }
-}
-
 /// One extension that a head names, with its parameters.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct Extension<'a> {
+pub(super) struct Extension<'a> {
     /// The name as written, a token: compare it without regard to case.
-    pub name: &'a str,
+    pub(super) name: &'a str,
     /// The parameters, in order. The same one may come twice.
-    pub params: Params<'a>,
+    pub(super) params: Params<'a>,
 }
 
 impl<'a> Extension<'a> {
@@ -90,16 +76,8 @@ impl<'a> Extension<'a> {
     }
 }
 
-/// Name and parameters, cut at 64 bytes each.
-impl fmt::Debug for Extension<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", Shown(self.name.as_bytes()), Shown(self.params.rest))
-    }
-}
-
 /// The parameters of an [`Extension`]: an iterator of names and unquoted values.
-#[derive(Clone)]
-pub struct Params<'a> {
+pub(super) struct Params<'a> {
     /// Validated: every parameter with its semicolon.
     rest: &'a [u8],
 }
@@ -117,15 +95,6 @@ impl<'a> Iterator for Params<'a> {
             }
         };
         Some((text(name), value.map(unescape)))
-    }
-}
-
-impl core::iter::FusedIterator for Params<'_> {}
-
-/// Shows the parameters, cut at 64 bytes.
-impl fmt::Debug for Params<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&Shown(self.rest), f)
     }
 }
 

@@ -46,7 +46,6 @@ pub mod proxy;
 mod reading;
 pub mod server;
 
-pub use extensions::{Extension, Extensions, Params};
 pub use head::Headers;
 pub use reading::Reading;
 

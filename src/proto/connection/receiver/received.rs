@@ -18,7 +18,7 @@ impl Receiver {
         }
     }
 
-    /// The piece at which the last [`step_chunk`](Self::step_chunk) stopped, if it was one.
+    /// The piece at which the last [`step_chunk`](crate::Connection::step_chunk) stopped, if it was one.
     #[inline]
     pub fn chunk(&self) -> Option<Chunk<'_>> {
         match self.current {
@@ -32,23 +32,8 @@ impl Receiver {
     /// The event at which the last `step` stopped; `None` for `NeedInput`, `Closed` and chunks.
     pub fn event(&self) -> Option<Event<'_>> {
         match self.current {
+            Current::Nothing | Current::Chunk { .. } => None,
             Current::Message(_) => self.message().map(Event::Message),
-            _ => self.control(),
-        }
-    }
-
-    /// [`event`](Self::event), of chunks in place of messages.
-    pub(crate) fn chunk_event(&self) -> Option<Event<'_, Chunk<'_>>> {
-        match self.current {
-            Current::Chunk { .. } => self.chunk().map(Event::Message),
-            _ => self.control(),
-        }
-    }
-
-    /// Any event that is no message.
-    fn control<M>(&self) -> Option<Event<'_, M>> {
-        match self.current {
-            Current::Nothing | Current::Message(_) | Current::Chunk { .. } => None,
             Current::Control(OpCode::Ping) => Some(Event::Ping(self.payload())),
             Current::Control(OpCode::Pong) => Some(Event::Pong(self.payload())),
             Current::Control(_) => Some(Event::Close(self.close_frame())),

@@ -67,7 +67,7 @@ impl<'a> RequestHead<'a> {
     }
 
     /// The extensions that the client offers, in its order of preference (§9.1).
-    pub fn extensions(&self) -> Extensions<'a> {
+    pub(super) fn extensions(&self) -> Extensions<'a> {
         Extensions::new(self.headers())
     }
 
