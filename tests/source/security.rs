@@ -11,7 +11,7 @@ const PAGE: &str = include_str!("../../SECURITY.md");
 const README: &str = include_str!("../../README.md");
 
 /// Settings that are no limit on a peer.
-const NO_LIMITS: [&str; 8] = [
+const NO_LIMITS: [&str; 7] = [
     "vectored_from",
     "auto_pong",
     "auto_close",
