@@ -147,7 +147,6 @@ impl Sink<OwnedEvent> for Mine {
             Event::Ping(payload) => tx.ping(payload),
             Event::Pong(payload) => tx.pong(payload),
             Event::Close(frame) => tx.close(frame),
-            Event::Skipped(_) => Ok(()),
         }?)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
