@@ -9,7 +9,7 @@
 //!
 //! Instructions are of this program alone, counted by callgrind (`apt-get install valgrind`), and those of sending are on both sides.
 //!
-//! `cargo bench -p benches --bench stamps --features socket [-- ROUNDS]`
+//! `cargo bench -p benches --bench stamps --features stamps [-- ROUNDS]`
 #![allow(clippy::expect_used, clippy::panic)] // it stops the bench
 
 use std::{

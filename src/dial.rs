@@ -5,14 +5,19 @@ pub(crate) mod proxy;
 use crate::{
     drive::Error,
     proto::{handshake::client::Request, url::Target},
-    socket::{SocketOptions, Stamped},
+    socket::{Handle, Stamped},
     tls,
 };
 use proxy::Proxy;
+#[cfg(not(windows))]
+use std::os::fd::BorrowedFd as Borrowed;
+#[cfg(windows)]
+use std::os::windows::io::BorrowedSocket as Borrowed;
 use std::{
     fmt, io,
     net::SocketAddr,
     string::{String, ToString},
+    sync::Arc,
     time::Duration,
     vec::{self, Vec},
 };
@@ -37,15 +42,26 @@ use std::{
 pub struct Dial<'r> {
     request: &'r Request,
     tls: Option<tls::Client>,
-    socket: Option<SocketOptions>,
+    prepare: Option<Prepare<'r>>,
+    timestamps: bool,
     proxy: Option<Proxy>,
+}
+
+/// What is done to each socket before it connects.
+#[derive(Clone)]
+struct Prepare<'r>(Arc<dyn Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r>);
+
+impl fmt::Debug for Prepare<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Prepare(..)")
+    }
 }
 
 impl<'r> Dial<'r> {
     /// Connects with this request. `wss` trusts the platform's roots; the socket has the system's
     /// defaults, with TCP_NODELAY on; there is no proxy, whatever the environment says.
     pub fn new(request: &'r Request) -> Self {
-        Self { request, tls: None, socket: None, proxy: None }
+        Self { request, tls: None, prepare: None, timestamps: false, proxy: None }
     }
 
     /// Another configuration of TLS: other roots, a client certificate, a cryptographic provider. A
@@ -59,10 +75,24 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Options of the TCP socket, to the server or to its proxy. Feature `socket`.
-    #[cfg(feature = "socket")]
-    pub fn socket(mut self, options: SocketOptions) -> Self {
-        self.socket = Some(options);
+    /// Called with each TCP socket before it connects, to the server or to its proxy: for options that the peer learns of
+    /// with the first segment, such as SO_RCVBUF, for a local address, for a device. On Windows it is a `BorrowedSocket`.
+    /// TCP_NODELAY is on. If it returns an error, this address has failed, and the next one of the name is tried.
+    ///
+    /// The recipes have, under "Options of TCP sockets", those that matter to a feed, with the crate `socket2`. What is to be set when the connection is open, set on its stream: `ws.get_ref().tcp()`.
+    pub fn prepare(
+        mut self,
+        hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r,
+    ) -> Self {
+        self.prepare = Some(Prepare(Arc::new(hook)));
+        self
+    }
+
+    /// Whether the kernel says when received bytes arrived (SO_TIMESTAMPING, Linux); default no. The stream is then a
+    /// [`Stamped`] one. Feature `stamps`.
+    #[cfg(feature = "stamps")]
+    pub fn timestamps(mut self, yes: bool) -> Self {
+        self.timestamps = yes;
         self
     }
 
@@ -90,24 +120,28 @@ impl<'r> Dial<'r> {
         self.proxy.as_ref()
     }
 
-    pub(crate) fn socket_options(&self) -> Option<&SocketOptions> {
-        self.socket.as_ref()
+    /// Before a socket connects.
+    pub(crate) fn prepare_socket<S: Handle>(&self, socket: &S) -> io::Result<()> {
+        let Some(Prepare(hook)) = &self.prepare else { return Ok(()) };
+        #[cfg(not(windows))]
+        return hook(socket.as_fd());
+        #[cfg(windows)]
+        return hook(socket.as_socket());
     }
 
-    /// A stream dialed with the socket options.
-    pub(crate) fn stamped<S>(&self, tcp: S) -> Stamped<S> {
-        Stamped::wrap(tcp, self.socket.is_some_and(|options| options.stamps()))
+    /// A dialed stream, which the kernel is asked to stamp if that is wanted.
+    pub(crate) fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Stamped<S>> {
+        if self.timestamps { Stamped::new(tcp) } else { Ok(Stamped::wrap(tcp, false)) }
     }
 
-    /// The addresses of a target, to be tried: none from a local one of the other family.
+    /// The addresses of a target, to be tried.
     pub(crate) fn addresses(
         &self,
         to: &Target,
         found: io::Result<impl Iterator<Item = SocketAddr>>,
     ) -> io::Result<Addresses> {
         let found = found.map_err(|error| unresolved(to, error))?;
-        let reaches = |to: &_| self.socket.is_none_or(|options| options.reaches(to));
-        let left: Vec<_> = found.filter(reaches).collect();
+        let left: Vec<_> = found.collect();
         // A name without an address; or the lookup has taken all of the time.
         let why = if left.is_empty() { io::ErrorKind::NotFound } else { io::ErrorKind::TimedOut };
         Ok(Addresses { left: left.into_iter(), last: unresolved(to, why.into()) })

@@ -202,8 +202,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `std` (default): the `blocking` adapter, `SystemEntropy`, vectored output, CPU detection.
 //! - `tokio` (default): the `tokio` adapter.
 //! - `futures-io`: the `futures_io` adapter, for smol and other runtimes.
-//! - `socket`: `SocketOptions`, for the TCP sockets of `connect` and of servers; `Stamped`, for the kernel's time of
-//!   arrival of each message.
+//! - `stamps`: `Stamped`, for the kernel's time of arrival of each message.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two, and the
 //!   module `tls`. The types of rustls in that API follow its version, 0.23 now.
 //! - `proxy`: proxies in the `connect` of `tokio` and `blocking`, by HTTP CONNECT and SOCKS5: `Proxy`, for
@@ -282,7 +281,7 @@ pub mod futures_io;
     feature = "futures",
     feature = "proxy",
     feature = "rustls",
-    feature = "socket",
+    feature = "stamps",
     feature = "tap"
 ))]
 pub mod guide;
@@ -290,10 +289,7 @@ mod outbox;
 // Its calls for adapters are dead where these are off; where all are on, what is dead is found.
 #[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
-#[cfg(feature = "socket")]
-mod socket;
-#[cfg(all(feature = "std", not(feature = "socket")))]
-#[path = "socket/off.rs"]
+#[cfg(feature = "std")]
 mod socket;
 #[cfg(feature = "tap")]
 pub mod tap;
@@ -338,8 +334,8 @@ pub use proto::{
     time::Time,
     url,
 };
-#[cfg(feature = "socket")]
-pub use socket::{Keepalive, SocketOptions, Stamped};
+#[cfg(feature = "stamps")]
+pub use socket::Stamped;
 
 /// The README's examples are compiled and run with the tests.
 #[cfg(all(doctest, feature = "tokio"))]

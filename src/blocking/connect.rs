@@ -9,9 +9,12 @@ use crate::{
     proto::{config::Config, handshake::client::Request, url::Target},
     tls::maybe::blocking::MaybeTls,
 };
+use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     boxed::Box,
-    net::{TcpStream, ToSocketAddrs},
+    io,
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    time::Duration,
     vec::Vec,
 };
 
@@ -54,14 +57,14 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](crate::blocking::connect). A socket option that the system refuses is
-    /// [`Error::Io`], prefixed by its name. [`Error::Proxy`] if there is no tunnel.
+    /// As [`connect`](crate::blocking::connect). [`Error::Io`] also for what [`prepare`](Self::prepare) returns.
+    /// [`Error::Proxy`] if there is no tunnel.
     pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?;
         let (mut stream, mut ahead) = match self.via() {
             None => (
-                MaybeTls::new(self.stamped(self.blocking_tcp(self.target(), began, config)?)),
+                MaybeTls::new(self.stamped(self.blocking_tcp(self.target(), began, config)?)?),
                 Vec::new(),
             ),
             Some(proxy) => match self.blocking_through(proxy, began, config) {
@@ -72,11 +75,7 @@ impl Dial<'_> {
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
-        let ws = client_since(began, stream, self.request(), config, &ahead)?;
-        if let Some(options) = self.socket_options() {
-            options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
-        }
-        Ok(ws)
+        client_since(began, stream, self.request(), config, &ahead)
     }
 
     /// A tunnel to the server, and what has come through it already.
@@ -88,7 +87,7 @@ impl Dial<'_> {
     ) -> Result<(MaybeTls, Vec<u8>), Error> {
         let (to, tls) = (proxy.target(), proxy.client_tls()?);
         let tcp = self.blocking_tcp(to, began, config)?;
-        let mut io = Timed::since(began, MaybeTls::to_proxy(self.stamped(tcp), to, tls)?);
+        let mut io = Timed::since(began, MaybeTls::to_proxy(self.stamped(tcp)?, to, tls)?);
         let ahead = wait(proxy.tunnel(&mut io, self.target(), config))??;
         Ok((io.io, ahead))
     }
@@ -112,15 +111,19 @@ impl Dial<'_> {
         loop {
             let rest = by.map(|by| by.saturating_duration_since(Instant::now()));
             let (address, share) = addresses.next(rest)?;
-            let dialed = match (self.socket_options(), share) {
-                (Some(options), share) => options.dial(&address, share),
-                (None, Some(share)) => TcpStream::connect_timeout(&address, share),
-                (None, None) => TcpStream::connect(address),
-            };
-            match dialed {
+            match self.blocking_tcp_to(address, share) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => addresses.failed(address, error),
             }
         }
+    }
+
+    fn blocking_tcp_to(&self, to: SocketAddr, limit: Option<Duration>) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        self.prepare_socket(&socket)?;
+        // Without a timeout a signal would end the call.
+        socket.connect_timeout(&to.into(), limit.unwrap_or(Duration::MAX))?;
+        Ok(socket.into())
     }
 }

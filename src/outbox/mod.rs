@@ -175,7 +175,7 @@ async fn subscriber(
 ///
 /// Bytes that the system has taken count as sent, and that is more than one expects: megabytes on
 /// Linux, where a send buffer grows automatically. Only after that does a subscriber that has stopped
-/// reading show as slow. Give the socket (with `SocketOptions` of the feature `socket`, for example) a
+/// reading show as slow. Give the socket (with the crate `socket2`, for example) a
 /// small send buffer (`SO_SNDBUF`, a few times bandwidth × delay, such as 64 KiB), or
 /// `TCP_NOTSENT_LOWAT` (16 KiB), with which it takes no more while that much waits to be sent for
 /// the first time; this does not limit the bytes in flight, and so costs no throughput.

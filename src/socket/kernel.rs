@@ -1,15 +1,10 @@
-//! Linux: SO_TIMESTAMPING, reads that bring a control message along, and how busy polling is done.
+//! Linux: SO_TIMESTAMPING, and reads that bring a control message along.
 use crate::proto::message::Arrival;
-use nix::{
-    errno::Errno,
-    libc, setsockopt_impl,
-    sys::{
-        socket::{
-            ControlMessageOwned, MsgFlags, TimestampingFlag, recvmsg, setsockopt,
-            sockopt::{SetBool, SetUsize, Timestamping},
-        },
-        time::TimeSpec,
+use nix::sys::{
+    socket::{
+        ControlMessageOwned, MsgFlags, TimestampingFlag, recvmsg, setsockopt, sockopt::Timestamping,
     },
+    time::TimeSpec,
 };
 use std::{
     io::{self, IoSliceMut},
@@ -21,30 +16,6 @@ use std::{
 /// its header, to which nix makes a reference.
 #[repr(align(16))]
 struct Control([u8; 128]);
-
-#[derive(Clone)]
-struct PreferBusyPoll;
-setsockopt_impl!(PreferBusyPoll, libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, bool, SetBool);
-
-#[derive(Clone)]
-struct BusyPollBudget;
-setsockopt_impl!(BusyPollBudget, libc::SOL_SOCKET, libc::SO_BUSY_POLL_BUDGET, usize, SetUsize);
-
-pub(super) fn prefer_busy_poll<S: AsFd>(socket: &S) -> io::Result<()> {
-    where_known(setsockopt(socket, PreferBusyPoll, &true))
-}
-
-pub(super) fn busy_poll_budget<S: AsFd>(socket: &S, packets: u16) -> io::Result<()> {
-    where_known(setsockopt(socket, BusyPollBudget, &packets.into()))
-}
-
-/// A kernel older than the option goes without.
-fn where_known(set: nix::Result<()>) -> io::Result<()> {
-    match set {
-        Err(Errno::ENOPROTOOPT) => Ok(()),
-        set => Ok(set?),
-    }
-}
 
 /// Has reads stamped. Says whether they will be.
 pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<bool> {

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice, Read, Write};
 /// A TCP stream that asks the kernel when the bytes it reads arrived (SO_TIMESTAMPING): of `std`, tokio or mio.
 ///
 /// With [`Config::stamp_reads`](crate::Config::stamp_reads) set, [`Info::arrived`](crate::Info::arrived) says it of each
-/// message. [`connect`](crate::Dial) makes such a stream if [`SocketOptions::timestamps`](super::SocketOptions::timestamps) is set;
+/// message. [`connect`](crate::Dial) makes such a stream if [`Dial::timestamps`](crate::Dial::timestamps) is set;
 /// a server, or a client with a stream of its own, makes it:
 ///
 /// ```no_run
@@ -73,6 +73,21 @@ impl<S> Stamped<S> {
         self.arrived = arrived;
         arrival::leave(arrived);
         n
+    }
+}
+
+impl<S: Handle> Stamped<S> {
+    /// Asks the kernel to stamp. On other systems than Linux nothing is stamped.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn new(io: S) -> io::Result<Self> {
+        let asked = kernel::stamp_reads(&io);
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), std::format!("SO_TIMESTAMPING: {error}"))
+        };
+        Ok(Self::wrap(io, asked.map_err(named)?))
     }
 }
 

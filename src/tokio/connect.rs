@@ -62,8 +62,8 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](crate::tokio::connect). A socket option that the system refuses is
-    /// [`Error::Io`], prefixed by its name. [`Error::Proxy`] if there is no tunnel.
+    /// As [`connect`](crate::tokio::connect). [`Error::Io`] also for what [`prepare`](Self::prepare) returns.
+    /// [`Error::Proxy`] if there is no tunnel.
     ///
     /// # Panics
     ///
@@ -73,7 +73,7 @@ impl Dial<'_> {
         let tls = self.client_tls()?;
         let (mut stream, mut ahead) = match self.via() {
             None => (
-                MaybeTls::new(self.stamped(self.tcp(self.target(), began, config).await?)),
+                MaybeTls::new(self.stamped(self.tcp(self.target(), began, config).await?)?),
                 Vec::new(),
             ),
             // On the heap, so that those without a proxy need no room for it.
@@ -86,11 +86,7 @@ impl Dial<'_> {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
         let io = Timed::since(began, stream);
-        let ws = drive::client(io, self.request(), config, &ahead).await?;
-        if let Some(options) = self.socket_options() {
-            options.apply(ws.get_ref().tcp())?; // again: of some the system thinks anew when open
-        }
-        Ok(ws)
+        drive::client(io, self.request(), config, &ahead).await
     }
 
     /// A tunnel to the server, and what has come through it already.
@@ -102,7 +98,7 @@ impl Dial<'_> {
     ) -> Result<(MaybeTls, Vec<u8>), Error> {
         let (to, tls) = (proxy.target(), proxy.client_tls()?);
         let tcp = self.tcp(to, began, config).await?;
-        let mut io = Timed::since(began, MaybeTls::to_proxy(self.stamped(tcp), to, tls)?);
+        let mut io = Timed::since(began, MaybeTls::to_proxy(self.stamped(tcp)?, to, tls)?);
         let ahead = proxy.tunnel(&mut io, self.target(), config).await?;
         Ok((io.io, ahead))
     }
@@ -140,11 +136,8 @@ impl Dial<'_> {
 
     async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // Before the first segment, which tells the peer about buffers.
-        match self.socket_options() {
-            Some(options) => options.prepare(&socket)?,
-            None => socket.set_nodelay(true)?,
-        }
+        socket.set_nodelay(true)?;
+        self.prepare_socket(&socket)?;
         socket.connect(address).await
     }
 }

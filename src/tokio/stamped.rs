@@ -18,7 +18,7 @@ use std::{
 
 impl Stamped<TcpStream> {
     /// Two halves without a lock, for `into_split_with` of a [`WebSocket`](crate::tokio::WebSocket). Feature `tokio`.
-    #[allow(dead_code, unreachable_pub)] // it is public with the feature `socket`
+    #[cfg_attr(not(feature = "stamps"), allow(dead_code, unreachable_pub))] // it is public with the feature
     pub fn into_split(self) -> (Stamped<OwnedReadHalf>, OwnedWriteHalf) {
         let on = self.is_on();
         let (read, write) = self.io.into_split();

@@ -18,7 +18,7 @@ mod over_tls;
 mod owned;
 #[cfg(all(feature = "rustls", feature = "tokio"))]
 mod session;
-#[cfg(all(feature = "socket", feature = "tokio", target_os = "linux"))]
+#[cfg(all(feature = "stamps", feature = "tokio", target_os = "linux"))]
 mod stamped;
 
 #[global_allocator]

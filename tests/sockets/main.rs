@@ -16,11 +16,10 @@ mod deflate_adapters;
 mod outbox_sockets;
 #[cfg(feature = "tokio")]
 mod plain_http;
+mod prepared_sockets;
 #[cfg(all(feature = "proxy", feature = "tokio"))]
 mod proxies;
-#[cfg(feature = "socket")]
-mod socket_options;
-#[cfg(all(feature = "socket", target_os = "linux"))]
+#[cfg(all(feature = "stamps", target_os = "linux"))]
 mod stamps;
 #[cfg(feature = "tokio")]
 mod stress_split;

@@ -9,6 +9,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::TcpListener,
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
@@ -240,22 +241,21 @@ fn one_deadline_bounds_the_proxy_and_what_follows() {
     }
 }
 
-#[cfg(feature = "socket")]
 #[test]
-fn socket_options_are_for_the_proxys_socket() {
-    let mut options = tickwire::SocketOptions::default();
-    options.nodelay = false;
-    options.recv_buffer = Some(8 << 10);
+fn the_socket_to_the_proxy_is_prepared() {
     for way in WAYS {
         bounded(move || {
             let (server, serving) = echo();
             let (proxy, relaying) = first(move |stream| relay(stream, server));
+            let prepared = AtomicUsize::new(0);
             let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
             let request = request();
-            let dial = Dial::new(&request).proxy(proxy).socket(options);
+            let dial = Dial::new(&request).proxy(proxy).prepare(|_| {
+                prepared.fetch_add(1, SeqCst);
+                Ok(())
+            });
             let ws = connect(way, &dial, &config()).unwrap();
-            // (`blocking` sets TCP_NODELAY for the handshake; the options are applied again after it.)
-            assert!(!ws.tcp_nodelay());
+            assert_eq!(prepared.load(SeqCst), 1);
             drop(ws);
             serving.join().unwrap();
             relaying.join().unwrap();

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tickwire::{
-    Config, Dial, Info, SocketOptions, Stamped, Step,
+    Config, Dial, Info, Stamped, Step,
     blocking::{self, Spin, Stream},
     handshake::client::Request,
 };
@@ -181,13 +181,11 @@ fn halves_in_two_threads_have_it() {
 }
 
 #[test]
-fn connect_reads_it_if_the_socket_options_say_so() {
+fn connect_reads_it_if_asked_to() {
     bounded(|| {
         let (address, serving) = serve();
         let request = Request::new(&format!("ws://{address}")).unwrap();
-        let mut options = SocketOptions::default();
-        options.timestamps = true;
-        let mut ws = Dial::new(&request).socket(options).blocking_connect(&config()).unwrap();
+        let mut ws = Dial::new(&request).timestamps(true).blocking_connect(&config()).unwrap();
         converse!(ws, ws);
         ws.close(None).unwrap();
         serving.join().unwrap();
@@ -439,13 +437,12 @@ mod on_tokio {
     }
 
     #[tokio::test]
-    async fn connect_of_tokio_reads_it_if_the_socket_options_say_so() {
+    async fn connect_of_tokio_reads_it_if_asked_to() {
         for timestamps in [true, false] {
             let (address, serving) = serve();
             let request = Request::new(&format!("ws://{address}")).unwrap();
-            let mut options = SocketOptions::default();
-            options.timestamps = timestamps;
-            let mut ws = Dial::new(&request).socket(options).connect(&config()).await.unwrap();
+            let dial = Dial::new(&request).timestamps(timestamps);
+            let mut ws = dial.connect(&config()).await.unwrap();
             if timestamps {
                 converse!(ws, ws, await);
             } else {
@@ -520,14 +517,12 @@ mod on_tokio {
         #[test]
         fn over_tls_it_is_the_time_of_the_read_that_completed_the_record() {
             let authority = Authority::new();
-            let mut options = SocketOptions::default();
-            options.timestamps = true;
             let dial = |address: std::net::SocketAddr| {
                 Request::new(&format!("wss://localhost:{}", address.port())).unwrap()
             };
             let (address, serving) = serve(&authority);
             let request = dial(address);
-            let dialed = Dial::new(&request).socket(options).tls(authority.client());
+            let dialed = Dial::new(&request).timestamps(true).tls(authority.client());
             let mut ws = dialed.blocking_connect(&config()).unwrap();
             converse!(ws, ws);
             ws.close(None).unwrap();
@@ -536,7 +531,7 @@ mod on_tokio {
             runtime.unwrap().block_on(async {
                 let (address, serving) = serve(&authority);
                 let request = dial(address);
-                let dialed = Dial::new(&request).socket(options).tls(authority.client());
+                let dialed = Dial::new(&request).timestamps(true).tls(authority.client());
                 let mut ws = dialed.connect(&config()).await.unwrap();
                 converse!(ws, ws, await);
                 ws.close(None).await.unwrap();

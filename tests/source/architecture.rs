@@ -21,7 +21,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("outbox", &["proto"]),
     ("tap", &["blocking", "proto"]),
     ("guide", &[]),
-    // Sockets: their options, and what the kernel knows of what they received.
+    // What the kernel knows of what a socket received.
     ("socket", &["proto"]),
     // The core.
     ("proto", &[]),

@@ -108,12 +108,8 @@ mod core_types {
     #[cfg(feature = "proxy")]
     const _: () = both::<Proxy>();
 
-    #[cfg(feature = "socket")]
-    const _: () = {
-        both::<SocketOptions>();
-        both::<Keepalive>();
-        both::<Stamped<std::net::TcpStream>>();
-    };
+    #[cfg(feature = "stamps")]
+    const _: () = both::<Stamped<std::net::TcpStream>>();
 
     #[cfg(feature = "http")]
     const _: () = {

@@ -109,10 +109,11 @@ async fn corked_snapshot_over_tcp_small_sndbuf() {
     let tls = ca.server();
     let sending = async {
         let (stream, _) = listener.accept().await.unwrap();
-        let mut options = tickwire::SocketOptions::default();
-        options.notsent_lowat = Some(16 << 10);
-        options.send_buffer = Some(16 << 10);
-        options.apply(&stream).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_notsent_lowat(16 << 10).unwrap();
+        socket.set_send_buffer_size(16 << 10).unwrap();
         snapshot(TlsStream::server(stream, tls).unwrap(), 900_000).await
     };
     let receiving = async {
