@@ -9,14 +9,15 @@
 //! Invariant: `next` is the first number that is not delivered. While the arbiter is in sync, all that is kept
 //! is behind it, but for what the caller has yet to `poll`.
 //!
-//! That a number is missing is seen by what is kept, and by what a line brought that was not kept. The second holds
-//! only until the line's next message that is not refused: so no wrong number outlives its line.
+//! That a number is missing shows by what is kept, and by what a line brought that was not kept: the line's `refused`.
+//! That is forgotten once it is behind the feed, or shown by what is kept, or once the line goes back: then it was
+//! wrong. It outlives its line only within reach. So a wrong number beyond reach goes with its line.
 mod state;
 
 use crate::{Event, Gap, Line, Numbers, Verdict};
 use alloc::{collections::VecDeque, vec::Vec};
 use core::{fmt, mem, time::Duration};
-use state::{Kept, Source, State};
+use state::{Kept, Refused, Source, State};
 use tickwire::Time;
 
 /// Makes one feed of several lines that carry it: the first arrival of each sequence number is delivered, in
@@ -86,6 +87,8 @@ pub struct Arbiter<T> {
     /// Since when a line has been counting anew, and no line has brought anything that is not behind the feed.
     anew: Option<Time>,
     lines: Vec<Source>,
+    /// What lines that are closed brought and was not kept.
+    left: Option<Refused>,
 }
 
 impl<T> Default for Arbiter<T> {
@@ -110,6 +113,7 @@ impl<T> Arbiter<T> {
             guessed: false,
             anew: None,
             lines: Vec::new(),
+            left: None,
         }
     }
 
@@ -125,9 +129,19 @@ impl<T> Arbiter<T> {
 
     /// The line's connection is over: no gap waits for it. [`poll`](Self::poll) afterwards.
     pub fn close(&mut self, line: Line) {
+        let within = self.within_reach(self.next);
         if let Some(source) = self.lines.get_mut(line.0) {
             source.is_open = false;
+            // The line brought it: no other may, and then it is missing.
+            let refused =
+                source.refused.take().filter(|refused| refused.end <= source.end.min(within));
+            self.left = Refused::both(self.left, refused, within);
         }
+    }
+
+    /// The highest `end` of numbers within reach of a feed that goes on with `next`.
+    fn within_reach(&self, next: u64) -> u64 {
+        next.saturating_add(self.reach).saturating_add(1)
     }
 
     /// Whether the feed would lose nothing if this line alone were left: it has brought something, and all of that is
@@ -222,7 +236,7 @@ impl<T> Arbiter<T> {
             self.anew = None;
             let from = if self.state == State::Synced { self.next } else { first };
             if last - from > self.reach {
-                return self.refuse(line, first, before, now);
+                return self.refuse(line, numbers, before, now);
             }
             if self.state == State::Any {
                 self.state = State::Synced;
@@ -236,7 +250,7 @@ impl<T> Arbiter<T> {
         }
         let verdict = self.keep(line, first, end, now, own);
         if verdict == Verdict::Refused {
-            return self.refuse(line, first, before, now);
+            return self.refuse(line, numbers, before, now);
         }
         if let Some(source) = self.lines.get_mut(line) {
             source.refused = None; // what is kept shows as much
@@ -263,20 +277,24 @@ impl<T> Arbiter<T> {
         self.next = 0;
         (self.guessed, self.anew) = (false, None);
         self.kept.clear();
+        self.left = None;
         for source in &mut self.lines {
             (source.end, source.kept, source.refused) = (0, 0, None);
         }
     }
 
-    fn refuse(&mut self, line: usize, first: u64, before: u64, now: Time) -> Verdict {
+    fn refuse(&mut self, line: usize, numbers: Numbers, before: u64, now: Time) -> Verdict {
         if !self.is_watchful() {
             self.moved = now;
         }
         self.watched = true;
+        let (next, within) = (self.next, self.within_reach(self.next));
+        let Numbers { first, last } = numbers;
+        let new = Refused { lowest: first, end: last + 1, since: now };
         if let Some(source) = self.lines.get_mut(line) {
-            let since = source.refused.filter(|_| before > self.next);
-            let lowest = since.map_or(first, |(lowest, _)| first.min(lowest));
-            source.refused = Some((lowest, since.map_or(now, |(_, since)| since)));
+            let known = source.refused.filter(|known| known.end > next && known.end <= before);
+            let known = known.map(|known| Refused { end: known.end.min(new.end), ..known });
+            source.refused = Refused::both(known, Some(new), within);
         }
         Verdict::Refused
     }
@@ -332,15 +350,22 @@ impl<T> Arbiter<T> {
 
     /// The lines that have passed it will not bring it again.
     fn drop_kept(&mut self, at: usize) {
-        let Some(Kept { first, since, line, .. }) = self.kept.remove(at) else { return };
+        let Some(Kept { first, end, since, line, .. }) = self.kept.remove(at) else { return };
+        let within = self.within_reach(self.next);
+        let dropped = Refused { lowest: first, end, since };
+        let mut is_noted = false;
         for (index, source) in self.lines.iter_mut().enumerate() {
             source.kept -= usize::from(index == line);
-            if source.end > first {
-                let (lowest, seen) = source.refused.unwrap_or((first, since));
-                source.refused = Some((lowest.min(first), seen.min(since)));
-                self.watched = true;
+            if source.is_open && source.end > first {
+                let dropped = Refused { end: end.min(source.end), ..dropped };
+                source.refused = Refused::both(source.refused, Some(dropped), within);
+                is_noted |= index == line && source.end >= end;
             }
         }
+        if !is_noted && end <= within {
+            self.left = Refused::both(self.left, Some(dropped), within); // its line is closed
+        }
+        self.watched = true;
     }
 
     /// What was kept and is in order now, or a gap that is lost. After each message offered, after
@@ -388,15 +413,17 @@ impl<T> Arbiter<T> {
     fn has_restarted(&mut self, now: Time) -> bool {
         let next = self.next;
         for source in &mut self.lines {
-            source.refused = source.refused.filter(|_| source.is_open && source.end > next);
+            let holds = |refused: &Refused| refused.end > next && refused.end <= source.end;
+            source.refused = source.refused.filter(holds);
         }
+        self.left = self.left.filter(|left| left.end > next);
         let is_over = self.anew.is_some_and(|since| since + self.patience <= now);
         let is_behind = |source: &Source| source.end != 0 && source.end < next;
         let restarted = is_over && self.open_lines().any(is_behind);
         if is_over {
             self.anew = None;
         }
-        let refused = self.lines.iter().any(|source| source.refused.is_some());
+        let refused = self.refused().next().is_some();
         self.watched = refused || self.guessed || self.anew.is_some();
         restarted
     }
@@ -408,14 +435,20 @@ impl<T> Arbiter<T> {
             State::Lost(gap) => return Some(gap), // whatever has come or gone since
             State::Start | State::Restarted | State::Any => return None,
         };
-        let refused = self.open_lines().filter(|source| source.end > first).filter_map(|source| {
-            let (lowest, since) = source.refused?;
-            Some((if lowest > first { lowest } else { source.end }, since))
+        let refused = self.refused().filter(|refused| refused.end > first);
+        let refused = refused.map(|Refused { lowest, end, since }| {
+            (if lowest > first { lowest } else { end }, since)
         });
         let kept = self.kept.front().filter(|kept| kept.first > first);
         let kept = kept.map(|kept| (kept.first, kept.since));
         let (end, since) = refused.chain(kept).reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))?;
         Some(Gap { first, last: end - 1, since })
+    }
+
+    /// What lines brought and was not kept.
+    fn refused(&self) -> impl Iterator<Item = Refused> {
+        let of_line = |source: &Source| source.refused.filter(|refused| refused.end <= source.end);
+        self.lines.iter().filter_map(of_line).chain(self.left)
     }
 
     fn is_lost(&self, gap: Gap, now: Time) -> bool {
@@ -450,21 +483,40 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Starts, or goes on behind a gap that is lost, with the first message that is kept, or else the first
-    /// that comes. Call [`poll`](Self::poll). If more is missing in front of what is kept, it is another
+    /// Starts, or goes on behind a gap that is lost, with what the lines brought behind it, or else with the
+    /// first message that comes. Call [`poll`](Self::poll). If more is missing in front of what is kept, or a line
+    /// brought numbers within [`reach`](Self::reach) that were [refused](Verdict::Refused), it is another
     /// [gap](Event::Gap).
     ///
-    /// The first that comes is believed, whatever its number: no gap names what is missing in front of it. If nothing
-    /// follows it while another line is below, [`Event::Restart`] comes after the arbiter's
-    /// [patience](Self::patience).
+    /// Where the lines brought nothing behind the gap, the first message that comes is believed, whatever its number:
+    /// no gap names what is missing in front of it. If nothing follows it while another line is below,
+    /// [`Event::Restart`] comes after the arbiter's [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
-        match self.kept.front() {
-            Some(kept) => {
-                let first = kept.first;
-                let behind = self.gap().map_or(first, |gap| first.min(gap.last + 1));
-                self.go_on_from(self.next.max(behind), self.next.max(first), now);
-            }
+        let behind = self.gap().map(|gap| gap.last + 1);
+        let kept = self.kept.front().map(|kept| kept.first);
+        let next = behind.into_iter().chain(kept).min().map_or(self.next, |at| at.max(self.next));
+        // What is kept shows what was refused in front of it.
+        let shown = self.kept.back().map_or(next, |kept| kept.end);
+        let within = self.within_reach(self.next);
+        let unshown = |refused: Refused| {
+            let lowest = refused.lowest.max(shown);
+            (shown < refused.end && refused.end <= within).then_some(Refused { lowest, ..refused })
+        };
+        let of_line = |source: &Source| source.refused.filter(|refused| refused.end <= source.end);
+        let refused: Vec<_> =
+            self.lines.iter().map(|source| of_line(source).and_then(unshown)).collect();
+        let left = self.left.and_then(unshown);
+        let is_any = left.is_some() || refused.iter().any(Option::is_some);
+        match kept {
+            Some(first) => self.go_on_from(next, self.next.max(first), now),
+            None if is_any => self.go_on_from(next, next, now),
             None => self.go_on(State::Any, now),
+        }
+        if is_any {
+            for (source, refused) in self.lines.iter_mut().zip(refused) {
+                source.refused = Refused::both(source.refused, refused, within);
+            }
+            (self.left, self.watched) = (Refused::both(self.left, left, within), true);
         }
     }
 
@@ -473,6 +525,7 @@ impl<T> Arbiter<T> {
         self.guessed = false;
         self.anew = self.anew.map(|_| now);
         self.watched = self.anew.is_some();
+        self.left = None;
         for source in &mut self.lines {
             source.refused = None;
         }

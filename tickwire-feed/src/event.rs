@@ -46,7 +46,7 @@ pub enum Verdict {
     /// It is ahead of the feed, and was kept: [`poll`](Arbiter::poll) gives it when its turn has come.
     Kept,
     /// It is not kept: [beyond reach](Arbiter::reach), without [room](Arbiter::most_kept), or its
-    /// numbers are no range. If another line does not bring it in time, [`poll`](Arbiter::poll) reports a gap.
+    /// numbers are no range. If it is within reach and no line brings it in time, it is part of a [gap](Event::Gap).
     Refused,
 }
 

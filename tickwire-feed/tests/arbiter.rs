@@ -383,6 +383,52 @@ fn what_was_only_refused_is_named_before_the_feed_goes_on_behind_it() {
     }
 }
 
+/// Nothing is kept when the feed goes on: without the refusals the next number would be believed.
+#[test]
+fn what_was_refused_without_room_is_named_though_nothing_is_kept_behind_the_gap() {
+    let mut feed = Feed::from(1);
+    feed.arbiter.most_kept = 1;
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    assert_eq!(feed.offer(&a, 2, ms(0)), Verdict::Kept);
+    assert_eq!(feed.offer(&a, 4, ms(0)), Verdict::Refused);
+    assert_eq!(feed.offer(&a, 5, ms(0)), Verdict::Refused);
+    assert_eq!(feed.offer(&b, 1, ms(0)), Verdict::Next);
+    feed.arbiter.close(b);
+    for now in [ms(1), ms(2)] {
+        feed.poll(now);
+        feed.arbiter.resume(now);
+    }
+    assert_eq!(feed.offer(&a, 6, ms(3)), Verdict::Next);
+    let gaps = feed.gaps.iter().map(|gap| (gap.first, gap.last)).collect::<Vec<_>>();
+    assert_eq!((gaps, feed.firsts()), (vec![(3, 3), (4, 5)], vec![1, 2, 6]));
+}
+
+#[test]
+fn a_burst_beyond_the_room_is_named_whichever_line_is_cut() {
+    for cuts_both in [false, true] {
+        let mut feed = Feed::from(1);
+        let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+        for number in (2..=6000).filter(|number| *number != 4098) {
+            let _ = feed.offer(&a, number, ms(0));
+        }
+        assert_eq!(feed.offer(&b, 1, ms(1)), Verdict::Next);
+        feed.arbiter.close(b);
+        let a = if cuts_both {
+            feed.arbiter.close(a);
+            feed.arbiter.open()
+        } else {
+            a
+        };
+        for now in [ms(2_000), ms(4_000)] {
+            feed.poll(now);
+            feed.arbiter.resume(now);
+        }
+        assert_eq!(feed.offer(&a, 6001, ms(4_000)), Verdict::Next);
+        let gaps = feed.gaps.iter().map(|gap| (gap.first, gap.last)).collect::<Vec<_>>();
+        assert_eq!(gaps, [(4098, 4098), (4099, 6000)], "{cuts_both}");
+    }
+}
+
 /// The newest is further from the gap than reach.
 #[test]
 fn what_is_kept_while_a_gap_is_lost_is_kept_until_it_is_named_what_is_in_front_of_it() {

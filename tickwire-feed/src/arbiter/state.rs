@@ -10,8 +10,33 @@ pub(super) struct Source {
     pub(super) end: u64,
     /// How many of its messages are kept.
     pub(super) kept: usize,
-    /// Where those of its last messages begin that were not kept, up to `end`, and when that showed.
-    pub(super) refused: Option<(u64, Time)>,
+    /// Those of its last messages that were not kept. Wrong if the line has gone back behind their end.
+    pub(super) refused: Option<Refused>,
+}
+
+/// Numbers that came and were not kept: all are between these two.
+#[derive(Clone, Copy)]
+pub(super) struct Refused {
+    pub(super) lowest: u64,
+    /// The number behind the last one.
+    pub(super) end: u64,
+    /// When the first of them showed.
+    pub(super) since: Time,
+}
+
+impl Refused {
+    /// The two as one. What is within reach, up to this `end`, is not hidden by a jump beyond it.
+    pub(super) fn both(one: Option<Self>, other: Option<Self>, within: u64) -> Option<Self> {
+        one.into_iter().chain(other).reduce(|a, b| match (a.end <= within, b.end <= within) {
+            (true, false) => a,
+            (false, true) => b,
+            _ => Self {
+                lowest: a.lowest.min(b.lowest),
+                end: a.end.max(b.end),
+                since: a.since.min(b.since),
+            },
+        })
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,167 @@
+//! An `Arbiter` beside a model that remembers every number: what an honest line brought is delivered once, or lies in a
+//! gap that was told.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use proptest::prelude::*;
+use std::{collections::BTreeSet, time::Duration};
+use tickwire::Time;
+use tickwire_feed::{Arbiter, Event, Line, Verdict};
+
+const MS: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// A line goes on by so many numbers, the last of which it brings.
+    Bring(usize, u64),
+    /// It lies: any number.
+    Lie(u64),
+    Cut(usize),
+    Wait(u32),
+    Snapshot(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        12 => (0..3_usize, 1..4_u64).prop_map(|(line, step)| Op::Bring(line, step)),
+        1 => (0..60_u64).prop_map(Op::Lie),
+        1 => Just(Op::Lie(1 << 40)),
+        1 => (0..4_usize).prop_map(Op::Cut),
+        1 => (0..20_u32).prop_map(Op::Wait),
+        1 => (0..4_u64).prop_map(Op::Snapshot),
+    ]
+}
+
+/// The three honest lines and the one that lies are opened anew when they are cut; the honest ones go on where the
+/// furthest of them is.
+const LIAR: usize = 3;
+
+struct Beside {
+    arbiter: Arbiter<u64>,
+    lines: Vec<Option<Line>>,
+    at: [u64; 3],
+    now: Time,
+    /// What honest lines brought since the last snapshot, within reach, and is neither delivered nor in a gap.
+    owed: BTreeSet<u64>,
+    /// All below was delivered, or lies in a gap, or in front of the number that was believed.
+    next: u64,
+    /// Nothing was delivered since `resume`: the first number may be believed, whatever it is.
+    believes: bool,
+}
+
+impl Beside {
+    fn new(most_kept: usize, reach: u64, patience: u32) -> Self {
+        let mut arbiter = Arbiter::new();
+        (arbiter.most_kept, arbiter.reach, arbiter.patience) = (most_kept, reach, patience * MS);
+        arbiter.resync(1, Time::ZERO);
+        let lines = (0..4).map(|_| Some(arbiter.open())).collect();
+        Self {
+            arbiter,
+            lines,
+            at: [0; 3],
+            now: Time::ZERO,
+            owed: BTreeSet::new(),
+            next: 1,
+            believes: false,
+        }
+    }
+
+    fn offer(&mut self, line: usize, number: u64) {
+        let verdict =
+            self.arbiter
+                .offer(self.lines[line].as_ref().expect("open"), number, self.now, || number);
+        // A number behind the feed was delivered, or told to be missing; one beyond reach may be wrong.
+        let known = self.next..=self.next.saturating_add(self.arbiter.reach);
+        if line != LIAR && known.contains(&number) {
+            self.owed.insert(number);
+        }
+        if verdict == Verdict::Next {
+            if self.believes && number < self.next {
+                self.next = number;
+            }
+            self.deliver(number);
+        }
+    }
+
+    fn deliver(&mut self, number: u64) {
+        assert!(number >= self.next, "{number} is delivered twice, or behind a gap");
+        // A jump without a gap: the number that was believed. Nobody brought what it passes over.
+        assert_eq!(self.owed.range(..number).next(), None, "passed over without a gap by {number}");
+        self.owed = self.owed.split_off(&(number + 1));
+        (self.next, self.believes) = (number + 1, false);
+    }
+
+    /// Until nothing comes any more; at a gap it goes on.
+    fn poll(&mut self) {
+        for _ in 0..10_000 {
+            match self.arbiter.poll(self.now) {
+                None => return,
+                Some(Event::Message(number)) => self.deliver(number),
+                Some(Event::Gap(gap)) => {
+                    assert_eq!(gap.first, self.next);
+                    assert!(gap.last >= gap.first);
+                    self.owed = self.owed.split_off(&(gap.last + 1));
+                    self.next = gap.last + 1;
+                    self.arbiter.resume(self.now);
+                    self.believes = true;
+                }
+                Some(Event::Restart) => self.snapshot(self.at.into_iter().min().unwrap() + 1),
+            }
+        }
+        panic!("it has no end");
+    }
+
+    fn snapshot(&mut self, next: u64) {
+        self.arbiter.resync(next, self.now);
+        (self.next, self.owed, self.believes) = (next, BTreeSet::new(), false);
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match *op {
+            Op::Bring(line, step) => {
+                self.at[line] += step;
+                self.offer(line, self.at[line]);
+            }
+            Op::Lie(number) => self.offer(LIAR, number),
+            Op::Cut(line) => {
+                let cut = self.lines[line].take().expect("open");
+                self.arbiter.close(cut);
+                self.poll();
+                self.lines[line] = Some(self.arbiter.open());
+                if let Some(at) = self.at.get_mut(line) {
+                    *at = self.next.max(*at);
+                }
+            }
+            Op::Wait(ms) => self.now = self.now + ms * MS,
+            Op::Snapshot(ahead) => self.snapshot(self.next + ahead),
+        }
+        self.poll();
+    }
+
+    /// Nothing comes any more: what was brought and not delivered is told to be missing, in time.
+    fn end(&mut self) {
+        for _ in 0..10_000 {
+            let Some(at) = self.arbiter.poll_timeout() else { break };
+            self.now = self.now.max(at);
+            self.poll();
+        }
+        assert_eq!(self.arbiter.poll_timeout(), None, "it has no end");
+        assert_eq!(self.owed.first(), None, "neither delivered nor in a gap");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn what_an_honest_line_brought_is_delivered_once_or_lies_in_a_gap_that_was_told(
+        most_kept in 1..6_usize,
+        reach in 4..50_u64,
+        patience in 0..15_u32,
+        ops in prop::collection::vec(op(), 0..80),
+    ) {
+        let mut beside = Beside::new(most_kept, reach, patience);
+        for op in &ops {
+            beside.apply(op);
+        }
+        beside.end();
+    }
+}
