@@ -62,7 +62,8 @@ impl Proxy {
     ///
     /// `NO_PROXY` is a list, separated by commas or blanks, of names (`example.com`: that and all below
     /// it; `.example.com`: what is below it), addresses, networks (`192.0.2.0/24`), each with
-    /// `:port` behind it or without, and `*`. Names are not resolved to compare addresses.
+    /// `:port` behind it or without, and `*`. Names are not resolved to compare addresses. The short forms of an
+    /// address that some resolvers take, `127.1` for one, are names: list them as the URL has them.
     ///
     /// # Errors
     ///

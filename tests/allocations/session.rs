@@ -93,3 +93,37 @@ fn a_session_that_waits_holds_no_buffers() {
         drop(more);
     }
 }
+
+/// As docs/LIMITS.md says.
+#[test]
+fn a_client_hello_that_is_not_whole_is_held_twice_in_place_and_once_through_rustls() {
+    // 60,000 bytes of 65,535, in records.
+    let hello = [&[1, 0, 0xff, 0xfb][..], &[0; 60_000 - 4]].concat();
+    let records = hello.chunks(1 << 14).flat_map(|part| {
+        let [hi, lo] = (part.len() as u16).to_be_bytes();
+        [&[22, 3, 1, hi, lo][..], part].concat()
+    });
+    let records: Vec<u8> = records.collect();
+    let (_, server) = configs();
+    for (in_place, least) in [(true, 2 * 60_000), (false, 60_000)] {
+        let mut server = ServerConfig::clone(&server);
+        server.enable_secret_extraction = in_place;
+        let server = Arc::new(server);
+        let half = || {
+            let mut session = Session::server(server.clone()).unwrap();
+            let mut wire = &records[..];
+            while !wire.is_empty() {
+                let n = wire.read(session.spare_mut()).unwrap();
+                session.commit(n);
+                assert_eq!(drain(&mut session), 0);
+            }
+            session
+        };
+        drop(half()); // what the thread's pool keeps
+        let before = live();
+        let all = Vec::from_iter((0..10).map(|_| half()));
+        let each = (live() - before) / 10;
+        assert!((least..least + (16 << 10)).contains(&each), "{in_place}: {each} bytes");
+        drop(all);
+    }
+}

@@ -11,7 +11,8 @@
 //!
 //! Entries are separated by commas or blanks; one that is none of these stands for nothing. Names match
 //! without regard to case and to a dot at their end, and are never resolved: an address stands for the
-//! servers whose URL has it.
+//! servers whose URL has it. A host like `127.1` or `0x7f000001` is a name here: only some resolvers take it for
+//! an address.
 use super::Address;
 use crate::proto::url::{Target, UrlError};
 use alloc::string::String;
