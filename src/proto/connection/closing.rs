@@ -9,7 +9,8 @@
 //! | Awaited        | None                            | *                 | *      | Open       |         |
 //! | Awaited        | Queued, Followed, Written, Lost | *                 | *      | Closing    | §7.1.3  |
 //! | Came           | None                            | *                 | *      | Unanswered | §5.5.1  |
-//! | Came           | Queued, Followed                | Open, Ended, Shut | *      | Answering  | §5.5.1  |
+//! | Came           | Queued                          | Open, Ended, Shut | *      | Answering  | §5.5.1  |
+//! | Came           | Followed                        | Open, Ended, Shut | *      | Trailing   |         |
 //! | Violated       | Queued, Followed                | Open, Ended, Shut | *      | Reporting  | §7.1.7  |
 //! | Came           | Written                         | Open              | Client | Waiting    | §7.1.1  |
 //! | Came           | Written                         | Open              | Server | Shutting   | §7.1.1  |
@@ -31,6 +32,7 @@
 //! | Unanswered | Done     | Closing     |               |
 //! | Answering  | Flush    | Closing     | close_timeout |
 //! | Reporting  | Flush    | Closing     | brief         |
+//! | Trailing   | Flush    | Closing     | brief         |
 //! | Waiting    | Discard  | Closing     | close_timeout |
 //! | Shutting   | ShutDown | Closing     | brief         |
 //! | Discarding | Discard  | Closing     | brief         |
@@ -98,10 +100,12 @@ pub(super) enum Phase {
     Closing,
     /// The peer's Close came, and the caller has to answer it.
     Unanswered,
-    /// Both have closed; ours, everything before it, and the rest of a frame begun behind it, is being written.
+    /// Both have closed; ours, and everything before it, is being written.
     Answering,
     /// The same for the Close that reports a violation.
     Reporting,
+    /// Both Closes have passed; the rest of a frame behind ours is being written.
+    Trailing,
     /// Everything is written; the server is to close the stream first.
     Waiting,
     /// Everything is written; the stream is to be shut for writing.
@@ -145,7 +149,8 @@ impl Closing {
             (Theirs::Missing, _, _) | (_, Ours::None | Ours::Lost, _) | (_, _, Stream::Gone) => {
                 Phase::Over
             }
-            (Theirs::Came, Ours::Queued | Ours::Followed, _) => Phase::Answering,
+            (Theirs::Came, Ours::Queued, _) => Phase::Answering,
+            (Theirs::Came, Ours::Followed, _) => Phase::Trailing,
             (Theirs::Violated, Ours::Queued | Ours::Followed, _) => Phase::Reporting,
             // §7.1.1: the server closes first; a client waits for that, and shuts its own side then,
             // so that the server need not wait until it drops the stream.
@@ -168,7 +173,7 @@ impl Phase {
     /// What to do with the stream, once nothing more is received.
     pub(super) fn ending(self) -> Ending {
         match self {
-            Self::Answering | Self::Reporting => Ending::Flush,
+            Self::Answering | Self::Reporting | Self::Trailing => Ending::Flush,
             Self::Shutting => Ending::ShutDown,
             Self::Waiting | Self::Discarding => Ending::Discard,
             Self::Open | Self::Closing | Self::Unanswered | Self::Over => Ending::Done,
@@ -187,7 +192,9 @@ impl Phase {
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
             Self::Closing | Self::Answering | Self::Waiting => Some(close_timeout),
-            Self::Reporting | Self::Shutting | Self::Discarding => Some(close_timeout.min(LINGER)),
+            Self::Reporting | Self::Trailing | Self::Shutting | Self::Discarding => {
+                Some(close_timeout.min(LINGER))
+            }
             Self::Open | Self::Unanswered | Self::Over => None,
         }
     }
@@ -243,7 +250,7 @@ pub struct Closed<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new one would never end.
 pub enum Ending {
-    /// Write the outgoing bytes: our Close is among them.
+    /// Write the outgoing bytes: our Close is among them, or the rest of a Ping or Pong behind it.
     Flush,
     /// Shut the stream for writing, then call [`shut_down`](super::Connection::shut_down).
     ShutDown,

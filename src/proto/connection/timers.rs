@@ -283,6 +283,8 @@ impl Timers {
                     Phase::Reporting => {
                         return Err(rx.error().unwrap_or(RecvError::CloseTimeout));
                     }
+                    // Both have closed, and the peer may be gone: that spoils no clean end.
+                    Phase::Trailing => tx.write_failed(),
                     _ => {}
                 }
             }

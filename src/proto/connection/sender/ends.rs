@@ -183,11 +183,12 @@ impl Sender {
     /// Tells the time to the deadline on writing. Where it has passed this half is closed.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         let timeout = self.write_timeout;
-        if self.stall_mut().handle(now, timeout) {
-            self.write_failed();
-            return Err(RecvError::WriteTimeout);
+        if !self.stall_mut().handle(now, timeout) {
+            return Ok(());
         }
-        Ok(())
+        let trails = self.close_gone(); // nobody waits for the rest
+        self.write_failed();
+        if trails { Ok(()) } else { Err(RecvError::WriteTimeout) }
     }
 
     /// Says that the stream refuses bytes for now.
