@@ -1,8 +1,6 @@
 //! Pings, Pongs, and how they pass the data (PROTOCOL.md 4).
 use crate::support::wire::*;
-use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, ProtocolError, Role, SendError, Step,
-};
+use tickwire::{Chunk, CloseCode, CloseFrame, Config, DataKind, ProtocolError, Role, SendError};
 
 #[test]
 fn a_ping_is_answered_with_its_own_bytes() {

@@ -98,6 +98,12 @@ fn p148_the_same_extension_may_be_offered_again_as_an_alternative() {
 }
 
 #[test]
+fn p150_names_of_extensions_compare_without_case_and_parameters_are_as_they_are() {
+    layout(&["Sec-WebSocket-Extensions: Permessage-Deflate; server_max_window_bits=10"]);
+    assert_eq!(answer(ours(), "permessage-deflate; Server_Max_Window_Bits=10"), None);
+}
+
+#[test]
 fn p152_an_offer_with_an_unknown_parameter_is_declined_and_the_next_one_tried() {
     assert_eq!(answer(ours(), "permessage-deflate; foo"), None);
     assert_eq!(answer(ours(), "permessage-deflate; Server_No_Context_Takeover"), None);
