@@ -4,9 +4,10 @@
 //! cargo run --release --all-features --example replay -- session.tap
 //! ```
 //!
-//! Put a `tickwire::tap::Tap` around the stream of a connection to make one.
+//! Put a `Tap` of `tickwire-tap` around the stream of a connection to make one.
 use std::{env, error::Error, fs, process::ExitCode};
-use tickwire::{Closed, Config, Time, tap::Recording};
+use tickwire::{Closed, Config, Time};
+use tickwire_tap::Recording;
 
 fn config() -> Config {
     #[cfg(feature = "deflate")]

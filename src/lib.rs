@@ -115,7 +115,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | say something before the server takes us for dead | [`Config::idle_message`] | what exchanges ask for: recipes |
 //! | measure the round trip | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`probe`] |
 //! | publish metrics, log | `counters` and `tracing`, features | recipes; [events](#events) |
-//! | see what went over a connection | `tap`, a feature | for bug reports, replayed into the core |
+//! | see what went over a connection | the crate `tickwire-tap` | for bug reports, replayed into the core |
 //! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |
 //!
 //! The links are to the `tokio` adapter; `futures_io` has the same names except [`connect`], `blocking`
@@ -212,7 +212,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!   (which it switches on) and `futures_io`.
 //! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like. For axum
 //!   there is the crate `tickwire-axum`.
-//! - `tap`: a wire tap for streams of `tokio` and `blocking`, and its replay into the core.
 //! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, each message at
 //!   its TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. Off in a connection
@@ -281,8 +280,7 @@ pub mod futures_io;
     feature = "futures",
     feature = "proxy",
     feature = "rustls",
-    feature = "stamps",
-    feature = "tap"
+    feature = "stamps"
 ))]
 pub mod guide;
 mod outbox;
@@ -291,8 +289,6 @@ mod outbox;
 mod proto;
 #[cfg(feature = "std")]
 mod socket;
-#[cfg(feature = "tap")]
-pub mod tap;
 #[cfg(feature = "rustls")]
 pub mod tls;
 #[cfg(all(feature = "std", not(feature = "rustls")))]

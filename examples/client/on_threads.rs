@@ -20,9 +20,9 @@ use std::{
 use tickwire::{
     Error,
     blocking::{Reader, Stream, WebSocket, Writer, client},
-    tap::Tap,
     url::Target,
 };
+use tickwire_tap::Tap;
 
 /// How long TCP may take with each address, and TLS with each read.
 const PATIENCE: Duration = Duration::from_secs(10);

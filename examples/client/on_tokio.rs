@@ -16,10 +16,10 @@ use std::{
 use tickwire::{
     Error,
     handshake::HandshakeError,
-    tap::Tap,
     tokio::{Reader, WebSocket, Writer, client},
     url::Target,
 };
+use tickwire_tap::Tap;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},

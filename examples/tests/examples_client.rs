@@ -1,7 +1,7 @@
 //! The example `client` as a program: what it counts, measures, shows and records, and its exit
 //! codes. What it is besides, `examples_echo.rs` has. Needs the examples built, as a plain
 //! `cargo test` does.
-#![cfg(all(unix, feature = "tap", feature = "tokio"))]
+#![cfg(all(unix, feature = "tokio"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod support_program;
 
@@ -18,8 +18,8 @@ use support_program::{ADAPTERS, PATIENCE, Program, client, example, server};
 use tickwire::{
     CloseCode, CloseFrame, Config,
     blocking::{WebSocket, accept},
-    tap::Recording,
 };
+use tickwire_tap::Recording;
 
 /// What the client prints and how it exits, for a server of one connection.
 fn client_against<F>(args: &[&str], serve: F) -> (i32, Vec<String>, Vec<String>)

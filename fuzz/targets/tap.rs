@@ -8,16 +8,14 @@ use std::{
     io::{self, Read, Write},
     sync::{Arc, Mutex},
 };
-use tickwire::{
-    Config,
-    tap::{Recording, Tap},
-};
+use tickwire::Config;
 use tickwire_fuzz::{
     connection,
     cuts::Cuts,
     event,
     reference::{self, Limits},
 };
+use tickwire_tap::{Recording, Tap};
 
 /// Bits of the first byte.
 const TEXT: u8 = 1;

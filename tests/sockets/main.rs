@@ -25,7 +25,5 @@ mod stamps;
 mod stress_split;
 #[cfg(feature = "tokio")]
 mod suite;
-#[cfg(all(feature = "tap", feature = "tokio"))]
-mod tap;
 #[cfg(all(feature = "tracing", feature = "tokio"))]
 mod tracing;

@@ -19,7 +19,6 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // Opt-in parts: no other module names them.
     ("backoff", &["drive", "proto"]),
     ("outbox", &["proto"]),
-    ("tap", &["blocking", "proto"]),
     ("guide", &[]),
     // What the kernel knows of what a socket received.
     ("socket", &["proto"]),

@@ -81,15 +81,6 @@ mod core_types {
         both::<UrlError>();
     };
 
-    #[cfg(feature = "tap")]
-    const _: () = {
-        use tickwire::tap::*;
-        both::<Tap<std::net::TcpStream>>();
-        both::<Recording>();
-        both::<Passed>();
-        both::<BadRecording>();
-    };
-
     #[cfg(feature = "counters")]
     const _: () = {
         both::<Traffic>();

@@ -1,5 +1,8 @@
 //! What the tests of the blocking adapter share: connections without a handshake, a peer that the
 //! test plays byte by byte, streams that count, stutter and fail, and a watchdog.
+#[path = "watchdog.rs"]
+mod watchdog;
+
 pub(crate) use super::wire::{
     BINARY, CLOSE, KEY, PING, PONG, TEXT, close_body, fed_in_every_way, feed_in_every_way, frame,
     masked, plain, role_of, to,
@@ -7,8 +10,8 @@ pub(crate) use super::wire::{
 use std::{
     collections::VecDeque,
     io::{self, IoSlice, Read, Write},
-    net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard, mpsc},
+    net::TcpStream,
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -16,34 +19,10 @@ use tickwire::{
     Config, Connection, Negotiated, SystemEntropy,
     blocking::{Stream, WebSocket},
 };
-
-/// No test takes as long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub use watchdog::{PATIENCE, bounded, tcp_pair};
 
 pub fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
-}
-
-/// Runs a test in a thread of its own, and fails when that hangs.
-pub fn bounded(test: impl FnOnce() + Send + 'static) {
-    let (done, finished) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        test();
-        let _ = done.send(());
-    });
-    match finished.recv_timeout(PATIENCE) {
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
-        _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-    }
-}
-
-pub fn tcp_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (far, _) = listener.accept().unwrap();
-    near.set_nodelay(true).unwrap();
-    far.set_nodelay(true).unwrap();
-    (near, far)
 }
 
 pub fn conn(server: bool, config: &Config) -> Connection {

@@ -1,19 +1,28 @@
 //! What a tap has recorded, and its replay.
-use super::TITLE;
+use crate::TITLE;
 #[cfg(doc)]
-use super::Tap;
-use crate::proto::{
-    config::Config,
-    connection::{Connection, Step},
-    entropy::Entropy,
-    handshake::{HandshakeError, Headers, Progress, client, input::Input, server},
-    message::Event,
-    role::Role,
-    time::Time,
-};
+use crate::Tap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Buf;
-use std::{fmt, format, str::FromStr, time::Duration, vec::Vec};
+use std::{fmt, str::FromStr, time::Duration};
+use tickwire::{
+    Config, Connection, Entropy, Event, Role, Step, Time,
+    handshake::{HandshakeError, Progress, client, server},
+};
+
+/// Reads all of `$bytes` into what has a place to read into.
+macro_rules! put {
+    ($to:expr, $bytes:expr) => {
+        let mut bytes: &[u8] = $bytes;
+        while !bytes.is_empty() {
+            let place = $to.spare_mut();
+            let (now, later) = bytes.split_at(place.len().min(bytes.len()));
+            place[..now.len()].copy_from_slice(now);
+            $to.commit(now.len());
+            bytes = later;
+        }
+    };
+}
 
 /// The most that is read of a recorded head, so that a hostile recording cannot make its replay take for
 /// ever.
@@ -132,7 +141,9 @@ impl Recording {
         for (i, passed) in self.passed.iter().enumerate().filter(|(_, passed)| passed.received) {
             match passed.bytes.is_empty() {
                 true => handshake.end_of_stream(),
-                false => handshake.put(&passed.bytes),
+                false => {
+                    put!(handshake, &passed.bytes);
+                }
             }
             if let Progress::Complete = handshake.step()? {
                 let answer = self.head();
@@ -158,7 +169,9 @@ impl Recording {
         for (i, passed) in self.passed.iter().enumerate().filter(|(_, passed)| passed.received) {
             match passed.bytes.is_empty() {
                 true => handshake.end_of_stream(),
-                false => handshake.put(&passed.bytes),
+                false => {
+                    put!(handshake, &passed.bytes);
+                }
             }
             if let Progress::Complete = handshake.step()? {
                 let connection = handshake.into_connection()?;
@@ -193,7 +206,7 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
 /// The request whose head this is.
 fn asked(head: &[u8]) -> Option<client::Request> {
-    let line = core::str::from_utf8(head.split(|&b| b == b'\r').next()?).ok()?;
+    let line = str::from_utf8(head.split(|&b| b == b'\r').next()?).ok()?;
     let target = line.strip_prefix("GET ")?.strip_suffix(" HTTP/1.1")?;
     let host = named(head, "Host").next()?;
     let request = client::Request::new(&format!("ws://{host}{target}")).ok()?;
@@ -204,8 +217,10 @@ fn asked(head: &[u8]) -> Option<client::Request> {
 
 /// The values of a header that are text.
 fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str> {
-    let values = Headers::of(head).filter(move |(known, _)| known.eq_ignore_ascii_case(name));
-    values.filter_map(|(_, value)| core::str::from_utf8(value).ok())
+    head.split(|&b| b == b'\n').filter_map(move |line| {
+        let (known, value) = str::from_utf8(line).ok()?.split_once(':')?;
+        known.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }
 
 /// The recorded nonce, for the handshake; the masking keys after it are not used.
@@ -229,7 +244,7 @@ fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Ti
             _ if !passed.received => {}
             true => connection.receiver_mut().end_of_stream(),
             false => {
-                connection.put(&passed.bytes);
+                put!(connection.receiver_mut(), &passed.bytes);
                 connection.receiver_mut().commit_at(0, now); // when all of it was there
             }
         }

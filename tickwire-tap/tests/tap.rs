@@ -1,5 +1,12 @@
 //! What a tap records is what passed, and a replay of it gives the events that there were.
-use crate::support::{self, tokio::bounded};
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../tests/support/bounded.rs"]
+mod bounded;
+#[path = "../../tests/support/watchdog.rs"]
+mod watchdog;
+
+use bounded::bounded;
 use std::{
     io::{self, Write},
     net::{TcpListener, TcpStream},
@@ -10,11 +17,12 @@ use std::{
 };
 use tickwire::{
     CloseCode, Config, Connection, Event, Heartbeat, Negotiated, OwnedMessage, RecvError, Role,
+    SystemEntropy,
     blocking::{self, Incoming},
     handshake::{HandshakeError, client::Request, server::Rejection},
-    tap::{BadRecording, Recording, Tap},
-    tokio::{accept, client},
+    tokio::{WebSocket, accept, client},
 };
+use tickwire_tap::{BadRecording, Recording, Tap};
 use tokio::io::{AsyncWrite, AsyncWriteExt, duplex};
 
 /// A record in memory.
@@ -56,11 +64,7 @@ fn texts(count: usize) -> Vec<OwnedMessage> {
 }
 
 fn configs() -> Vec<Config> {
-    vec![
-        Config::default(),
-        #[cfg(feature = "deflate")]
-        Config::default().deflate(tickwire::deflate::Deflate::default()),
-    ]
+    vec![Config::default(), Config::default().deflate(tickwire::deflate::Deflate::default())]
 }
 
 #[tokio::test]
@@ -110,7 +114,6 @@ async fn both_ends_of_a_tokio_session_replay() {
                 let (messages, end) = replayed(&at_client, &config);
                 let closed = end.closed().unwrap();
                 assert_eq!((messages, closed.code, closed.error), (vec![], 1001, None));
-                #[cfg(feature = "deflate")]
                 assert_eq!(
                     end.negotiated().deflate.is_some(),
                     format!("{config:?}").contains("deflate: Some")
@@ -206,7 +209,7 @@ fn a_request_that_was_rejected_is_no_connection() {
     );
     wire.extend([0x81, 0x81, 0, 0, 0, 0, b'a']);
     let log = Log::default();
-    let (near, mut far) = support::blocking::tcp_pair();
+    let (near, mut far) = watchdog::tcp_pair();
     far.write_all(&wire).unwrap();
     let request = Incoming::read(Tap::new(near, log.clone()), &Config::default()).unwrap();
     request.reject(Rejection::new(403)).unwrap();
@@ -249,7 +252,10 @@ async fn a_record_that_cannot_be_written_stops_and_the_stream_goes_on() {
     bounded(async {
         for lines in 0..4 {
             let (near, mut far) = duplex(1 << 10);
-            let mut ws = support::tokio::client(Tap::new(near, Full(lines)), &Config::default());
+            let config = Config::default();
+            let entropy = SystemEntropy::new().unwrap();
+            let conn = Connection::client(&config, Negotiated::default(), entropy);
+            let mut ws = WebSocket::from_parts(Tap::new(near, Full(lines)), conn);
             far.write_all(b"\x82\x01a").await.unwrap();
             assert!(ws.recv().await.unwrap().is_some());
             far.write_all(b"\x82\x01b").await.unwrap();
@@ -291,7 +297,7 @@ async fn a_read_into_no_room_is_not_the_end() {
 
 #[test]
 fn no_recording_takes_long_to_replay() {
-    support::blocking::bounded(|| {
+    watchdog::bounded(|| {
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let refused = |lines: &str| {
             let recording = format!("tickwire tap 1\n{lines}").parse::<Recording>().unwrap();

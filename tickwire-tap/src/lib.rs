@@ -1,12 +1,13 @@
 //! A wire tap: [`Tap`] records the bytes that pass over a stream, [`Recording`] replays them into the
-//! core. For bug reports, and for tests made from real sessions.
+//! core of `tickwire`. For bug reports, and for tests made from real sessions.
 //!
 //! A recording is text, a line for each read and write: the time in seconds, the direction, the
 //! bytes in hexadecimal. **Everything is in it**, cookies, tokens and payloads too: look before you
 //! pass it on. With TLS put the tap around the TLS stream, so that it sees the plaintext.
 //!
 //! ```
-//! use tickwire::{Config, tap::Recording};
+//! use tickwire::Config;
+//! use tickwire_tap::Recording;
 //!
 //! # fn look() -> Result<(), Box<dyn std::error::Error>> {
 //! let recording: Recording = std::fs::read_to_string("session.tap")?.parse()?;
@@ -16,6 +17,11 @@
 //! # }
 //! # let _ = look;
 //! ```
+//!
+//! This is a crate of its own since few programs need it, and `tickwire` does not depend on it.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
 mod recording;
 #[cfg(feature = "tokio")]
 mod tokio;
@@ -23,14 +29,17 @@ mod tokio;
 pub use recording::{BadRecording, Passed, Recording};
 
 use std::{
-    boxed::Box,
-    fmt, format,
+    fmt,
     io::{self, IoSlice, Read, Write},
-    string::String,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
-    vec::Vec,
 };
+use tickwire::blocking::Stream;
+
+/// Compiles its code.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// The first line of a recording.
 const TITLE: &str = "tickwire tap 1";
@@ -39,7 +48,8 @@ const TITLE: &str = "tickwire tap 1";
 /// split, or the stream cloned, both halves write to the one record.
 ///
 /// ```
-/// use tickwire::{Config, tap::{Recording, Tap}};
+/// use tickwire::Config;
+/// use tickwire_tap::{Recording, Tap};
 /// # use std::io::{Read, Write};
 /// # struct Deaf;
 /// # impl Read for Deaf { fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> { Ok(0) } }
@@ -159,7 +169,7 @@ impl<S: Write> Write for Tap<S> {
     }
 }
 
-impl<S: crate::blocking::Stream> crate::blocking::Stream for Tap<S> {
+impl<S: Stream> Stream for Tap<S> {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.io.set_read_timeout(timeout)
     }

@@ -1,5 +1,5 @@
 //! Around a stream of tokio.
-use super::Tap;
+use crate::Tap;
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use std::{
     io::{self, IoSlice},
