@@ -1,5 +1,4 @@
 //! [`Dial`]: how to connect, for the adapters that dial.
-#[cfg_attr(not(feature = "proxy"), path = "dial/no_proxy.rs")]
 pub(crate) mod proxy;
 
 use crate::{
@@ -96,8 +95,7 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Connects through a proxy; `None`: directly. Feature `proxy`.
-    #[cfg(feature = "proxy")]
+    /// Connects through a proxy; `None`: directly.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
         self.proxy = proxy.into();
         self

@@ -205,8 +205,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `stamps`: `Stamped`, for the kernel's time of arrival of each message.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two, and the
 //!   module `tls`. The types of rustls in that API follow its version, 0.23 now.
-//! - `proxy`: proxies in the `connect` of `tokio` and `blocking`, by HTTP CONNECT and SOCKS5: `Proxy`, for
-//!   `Dial::proxy`.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, and by `Events` of [`OwnedEvent`]s, for `tokio`
 //!   (which it switches on) and `futures_io`.
@@ -278,7 +276,6 @@ pub mod futures_io;
     feature = "counters",
     feature = "deflate",
     feature = "futures",
-    feature = "proxy",
     feature = "rustls",
     feature = "stamps"
 ))]
@@ -299,9 +296,7 @@ pub mod tokio;
 
 pub use backoff::Backoff;
 #[cfg(feature = "std")]
-pub use dial::Dial;
-#[cfg(feature = "proxy")]
-pub use dial::proxy::Proxy;
+pub use dial::{Dial, proxy::Proxy};
 #[cfg(feature = "futures")]
 pub use drive::task::streams::Events;
 #[cfg(feature = "std")]
@@ -332,6 +327,12 @@ pub use proto::{
 };
 #[cfg(feature = "stamps")]
 pub use socket::Stamped;
+
+/// What a fuzz target drives and no user can.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::dial::proxy::dialogue::{Address, Dialogue};
+}
 
 /// The README's examples are compiled and run with the tests.
 #[cfg(all(doctest, feature = "tokio"))]

@@ -10,7 +10,6 @@ mod support;
 mod buffered;
 #[path = "tls/connections.rs"]
 mod connections;
-#[cfg(feature = "proxy")]
 #[path = "tls/proxies.rs"]
 mod proxies;
 #[path = "tls/session.rs"]

@@ -4,10 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use tickwire::{
     Config,
-    handshake::{
-        HandshakeError, Progress,
-        proxy::{Address, Dialogue},
-    },
+    fuzzing::{Address, Dialogue},
+    handshake::{HandshakeError, Progress},
     url::Target,
 };
 use tickwire_fuzz::{cuts::Cuts, head::Head, read_head};

@@ -139,31 +139,6 @@ impl<I: Wire> Incoming<I> {
     }
 }
 
-/// Asks a proxy for a tunnel. The time of that began when that of `io` did.
-#[cfg(feature = "proxy")]
-pub(crate) async fn tunnel<I: Wire>(
-    io: &mut I,
-    dialogue: &mut crate::proto::handshake::proxy::Dialogue,
-) -> Result<(), Error> {
-    dialogue.handle_timeout(Time::ZERO)?;
-    loop {
-        if !dialogue.outgoing().is_empty() {
-            let by = dialogue.poll_timeout();
-            if let Some(written) = write_all(io, dialogue.outgoing(), by).await {
-                written?;
-            }
-            dialogue.advance(usize::MAX);
-        }
-        match dialogue.step()? {
-            Progress::Complete => return Ok(()),
-            Progress::Partial => dialogue.handle_timeout(io.now())?,
-        }
-        if dialogue.outgoing().is_empty() {
-            poll_fn(|cx| poll_read(io, dialogue, cx)).await?;
-        }
-    }
-}
-
 /// The opening handshake as a client. Its time began when that of `io` did; `ahead` are bytes that
 /// were read from it before.
 pub(crate) async fn client<I: Wire>(
@@ -202,7 +177,11 @@ pub(crate) async fn client<I: Wire>(
 }
 
 /// Reads once, or waits for that.
-fn poll_read<I: Wire>(io: &mut I, to: &mut Reading, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+pub(crate) fn poll_read<I: Wire>(
+    io: &mut I,
+    to: &mut Reading,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
     let by = to.poll_timeout();
     match io.poll_fill(to.spare_mut(), by, cx) {
         Poll::Ready(Ok(0)) => to.end_of_stream(),
@@ -214,7 +193,7 @@ fn poll_read<I: Wire>(io: &mut I, to: &mut Reading, cx: &mut Context<'_>) -> Pol
 }
 
 /// Writes all, then flushes; `None` when that takes too long.
-async fn write_all<I: Wire>(
+pub(crate) async fn write_all<I: Wire>(
     io: &mut I,
     mut bytes: &[u8],
     by: Option<Time>,

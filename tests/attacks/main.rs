@@ -54,7 +54,7 @@ mod limits;
 mod masking;
 mod numbers;
 mod opening;
-#[cfg(all(feature = "proxy", feature = "tokio"))]
+#[cfg(feature = "tokio")]
 mod proxies;
 mod state;
 #[cfg(all(feature = "rustls", feature = "tokio"))]

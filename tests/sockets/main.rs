@@ -17,7 +17,7 @@ mod outbox_sockets;
 #[cfg(feature = "tokio")]
 mod plain_http;
 mod prepared_sockets;
-#[cfg(all(feature = "proxy", feature = "tokio"))]
+#[cfg(feature = "tokio")]
 mod proxies;
 #[cfg(all(feature = "stamps", target_os = "linux"))]
 mod stamps;

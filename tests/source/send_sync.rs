@@ -96,7 +96,7 @@ mod core_types {
     #[cfg(feature = "std")]
     const _: () = both::<Received<'_, &mut Sender>>();
 
-    #[cfg(feature = "proxy")]
+    #[cfg(feature = "std")]
     const _: () = both::<Proxy>();
 
     #[cfg(feature = "stamps")]

@@ -15,7 +15,7 @@ pub(crate) mod endless;
 pub(crate) mod ends;
 pub(crate) mod heads;
 pub(crate) mod numbers;
-#[cfg(all(feature = "proxy", feature = "tokio"))]
+#[cfg(feature = "tokio")]
 pub(crate) mod proxy;
 #[cfg(feature = "tokio")]
 pub(crate) mod talk;

@@ -11,7 +11,6 @@ mod buffered;
 mod connections;
 mod numbers;
 mod pipe;
-#[cfg(feature = "proxy")]
 mod proxies;
 mod records;
 mod session;

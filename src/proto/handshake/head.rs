@@ -245,16 +245,16 @@ impl RequestLine {
 
 /// A status line, and the length of the head it begins.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StatusLine {
+pub(crate) struct StatusLine {
     /// The x of `HTTP/1.x`.
-    pub(super) minor: u8,
-    pub(super) status: u16,
-    pub(super) len: usize,
+    pub(crate) minor: u8,
+    pub(crate) status: u16,
+    pub(crate) len: usize,
 }
 
 impl StatusLine {
     /// Parses a head that [`Scan`] accepted.
-    pub(super) fn parse(head: &[u8]) -> Result<Self, HandshakeError> {
+    pub(crate) fn parse(head: &[u8]) -> Result<Self, HandshakeError> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS + MAX_ADDED];
         let mut parsed = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
@@ -271,7 +271,7 @@ impl StatusLine {
 }
 
 /// Bytes that do not begin like a status line never become one: no need to wait for the line's end.
-pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
+pub(crate) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     const STATUS_LINE: &[u8] = b"HTTP/";
     let what = match wire.first() {
         Some(0x15 | 0x16) => "a TLS record, where plain HTTP is spoken",

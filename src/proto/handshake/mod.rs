@@ -36,13 +36,10 @@ mod date;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 mod extensions;
-mod head;
+pub(crate) mod head;
 #[cfg(feature = "http")]
 pub mod http;
 pub(crate) mod input;
-#[cfg(feature = "proxy")]
-#[doc(hidden)] // but for the fuzz target of the dialogues
-pub mod proxy;
 mod reading;
 pub mod server;
 
@@ -397,7 +394,7 @@ fn check_value(value: &str) -> Result<(), HeaderError> {
 }
 
 /// Credentials of Basic authentication (RFC 7617 §2): `user:password`.
-fn basic(userinfo: &[u8]) -> String {
+pub(crate) fn basic(userinfo: &[u8]) -> String {
     let mut value = String::from("Basic ");
     STANDARD.encode_string(userinfo, &mut value);
     value

@@ -31,7 +31,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub(super) fn new(role: Role, config: &Config) -> Self {
+    pub(crate) fn new(role: Role, config: &Config) -> Self {
         Self {
             role,
             buf: RecvBuffer::for_head(),
@@ -103,10 +103,10 @@ impl Reading {
         self.outcome.is_none().then(|| self.deadline.poll())
     }
 
-    // For the two roles.
+    // For the two roles, and the dialogue with a proxy.
 
     /// The progress, for `Debug`.
-    pub(super) fn state(&self) -> &dyn fmt::Debug {
+    pub(crate) fn state(&self) -> &dyn fmt::Debug {
         match &self.outcome {
             None => &"reading",
             Some(Ok(())) => &"passed",
@@ -114,16 +114,26 @@ impl Reading {
         }
     }
 
-    pub(super) fn outcome(&self) -> Option<Result<(), HandshakeError>> {
+    pub(crate) fn outcome(&self) -> Option<Result<(), HandshakeError>> {
         self.outcome
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.eof
     }
 
+    /// The bytes that are here.
+    pub(crate) fn wire(&self) -> &[u8] {
+        self.buf.wire()
+    }
+
+    /// Drops the first `n` of them.
+    pub(crate) fn skip(&mut self, n: usize) {
+        self.buf.skip(n);
+    }
+
     /// The length of the head at the front of `buf`, once it is whole.
-    pub(super) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
+    pub(crate) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
         match self.scan.run(self.buf.wire())? {
             None if self.eof => Err(HandshakeError::UnexpectedEof),
             len => Ok(len),
@@ -131,7 +141,7 @@ impl Reading {
     }
 
     /// Drops the interim response at the front of `buf`, and looks for another one after it.
-    pub(super) fn skip_interim(
+    pub(crate) fn skip_interim(
         &mut self,
         line: StatusLine,
         config: &Config,
@@ -150,7 +160,7 @@ impl Reading {
     }
 
     /// Keeps the outcome for every later call.
-    pub(super) fn conclude(
+    pub(crate) fn conclude(
         &mut self,
         found: Result<Progress, HandshakeError>,
     ) -> Result<Progress, HandshakeError> {

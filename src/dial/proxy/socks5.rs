@@ -1,10 +1,11 @@
 //! SOCKS5 (RFC 1928), and its user and password (RFC 1929).
+use super::dialogue::Look;
 use crate::proto::{
-    handshake::{HandshakeError, Progress, reading::Reading},
+    config::Config,
+    handshake::{HandshakeError, Progress, Reading},
     url::Target,
 };
-use alloc::{vec, vec::Vec};
-use core::net::IpAddr;
+use std::{boxed::Box, net::IpAddr, vec, vec::Vec};
 
 const VERSION: u8 = 5;
 /// RFC 1929 §2: of the negotiation of user and password.
@@ -21,43 +22,43 @@ const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
 /// The answer that is expected, and what will be said to those before it.
-#[derive(Debug)]
-pub(super) struct Socks5 {
+struct Socks5 {
     expected: Answer,
     /// User and password, to be sent if asked for.
     login: Option<Vec<u8>>,
     request: Vec<u8>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Answer {
     Method,
     Login,
     Reply,
 }
 
-impl Socks5 {
-    /// The dialogue, and its greeting.
-    pub(super) fn new(
-        userinfo: Option<&[u8]>,
-        server: &Target,
-    ) -> Result<(Vec<u8>, Self), HandshakeError> {
-        let login = userinfo.and_then(login);
-        // RFC 1928 §3: the version, and the methods offered.
-        let greeting = match login {
-            Some(_) => vec![VERSION, 2, NO_LOGIN, LOGIN],
-            None => vec![VERSION, 1, NO_LOGIN],
-        };
-        Ok((greeting, Self { expected: Answer::Method, login, request: connect(server)? }))
-    }
+pub(super) fn begin(
+    userinfo: Option<&[u8]>,
+    server: &Target,
+    _: &Config,
+) -> Result<(Vec<u8>, Look), HandshakeError> {
+    let login = userinfo.and_then(login);
+    // RFC 1928 §3: the version, and the methods offered.
+    let greeting = match login {
+        Some(_) => vec![VERSION, 2, NO_LOGIN, LOGIN],
+        None => vec![VERSION, 1, NO_LOGIN],
+    };
+    let mut socks5 = Socks5 { expected: Answer::Method, login, request: connect(server)? };
+    let look = move |reading: &mut Reading, next: &mut Vec<u8>| socks5.look(reading, next);
+    Ok((greeting, Box::new(look)))
+}
 
-    /// Looks for the next answer; `say` takes what has to be written for the one behind it.
-    pub(super) fn look(
+impl Socks5 {
+    fn look(
         &mut self,
         reading: &mut Reading,
-        say: impl FnOnce(Vec<u8>),
+        next: &mut Vec<u8>,
     ) -> Result<Progress, HandshakeError> {
-        let wire = reading.buf.wire();
+        let wire = reading.wire();
         let found = match self.expected {
             Answer::Method => self.method(wire)?,
             Answer::Login => login_answer(wire)?,
@@ -70,16 +71,16 @@ impl Socks5 {
             };
         };
         let method = wire.get(1).copied();
-        reading.buf.skip(len);
+        reading.skip(len);
         self.expected = match self.expected {
             Answer::Reply => return Ok(Progress::Complete),
             Answer::Method if method == Some(LOGIN) => {
-                say(self.login.take().unwrap_or_default());
+                *next = self.login.take().unwrap_or_default();
                 Answer::Login
             }
             // RFC 1928 §3, RFC 1929 §2: then the request.
             Answer::Method | Answer::Login => {
-                say(core::mem::take(&mut self.request));
+                *next = core::mem::take(&mut self.request);
                 Answer::Reply
             }
         };

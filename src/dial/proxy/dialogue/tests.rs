@@ -1,14 +1,14 @@
 //! What is said to proxies, and what of their answers is believed, cut anywhere.
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::proto::time::Time;
-use alloc::{
+use crate::{dial::proxy::bypass::chosen, proto::time::Time};
+use core::time::Duration;
+use proptest::prelude::*;
+use std::{
     format,
     string::{String, ToString},
     vec,
 };
-use core::time::Duration;
-use proptest::prelude::*;
 
 const HTTP: &str = "http://ann:s3cret@proxy:3128";
 const SOCKS: &str = "socks5://ann:s3cret@proxy";

@@ -1,21 +1,33 @@
-//! [`Proxy`]: by way of whom to connect.
+//! [`Proxy`]: by way of whom to connect. No other module knows of it.
+mod bypass;
+#[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target drives it without I/O
+pub(crate) mod dialogue;
+mod http_connect;
+mod socks5;
+
 use crate::{
-    drive::{Error, Wire, handshake::tunnel},
+    drive::{
+        Error, Wire,
+        handshake::{poll_read, write_all},
+    },
     proto::{
         config::Config,
-        handshake::proxy::{Address, Dialogue, chosen},
+        handshake::Progress,
+        time::Time,
         url::{Target, UrlError},
     },
     tls,
 };
-use std::{env, fmt, string::String, vec::Vec};
+use bypass::chosen;
+use dialogue::{Address, Dialogue};
+use std::{env, fmt, future::poll_fn, string::String, vec::Vec};
 
 /// A proxy to connect through, by CONNECT of HTTP or by SOCKS5: for [`Dial::proxy`](crate::Dial::proxy).
 ///
 /// The proxy resolves the server's name; this end does not look it up. Dialing the proxy, TLS to it and
 /// its answer count to [`handshake_timeout`](Config::handshake_timeout), with what follows; the head of
 /// an answer is bounded as a server's is. A proxy that makes no tunnel is [`Error::Proxy`], and what it
-/// says is never taken for the server's answer. Feature `proxy`.
+/// says is never taken for the server's answer.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Proxy, handshake::client::Request};
@@ -103,6 +115,27 @@ impl Proxy {
         let mut dialogue = Dialogue::new(&self.address, server, config)?;
         tunnel(io, &mut dialogue).await?;
         Ok(dialogue.ahead().to_vec())
+    }
+}
+
+/// Asks a proxy for a tunnel. The time of that began when that of `io` did.
+async fn tunnel<I: Wire>(io: &mut I, dialogue: &mut Dialogue) -> Result<(), Error> {
+    dialogue.handle_timeout(Time::ZERO)?;
+    loop {
+        if !dialogue.outgoing().is_empty() {
+            let by = dialogue.poll_timeout();
+            if let Some(written) = write_all(io, dialogue.outgoing(), by).await {
+                written?;
+            }
+            dialogue.advance(usize::MAX);
+        }
+        match dialogue.step()? {
+            Progress::Complete => return Ok(()),
+            Progress::Partial => dialogue.handle_timeout(io.now())?,
+        }
+        if dialogue.outgoing().is_empty() {
+            poll_fn(|cx| poll_read(io, dialogue, cx)).await?;
+        }
     }
 }
 

@@ -13,15 +13,14 @@
 //! without regard to case and to a dot at their end, and are never resolved: an address stands for the
 //! servers whose URL has it. A host like `127.1` or `0x7f000001` is a name here: only some resolvers take it for
 //! an address.
-use super::Address;
+use super::dialogue::Address;
 use crate::proto::url::{Target, UrlError};
-use alloc::string::String;
-use core::net::IpAddr;
+use std::{net::IpAddr, string::String};
 
 /// The proxy for this server, by the values of variables: `HTTPS_PROXY`, else `ALL_PROXY`, for `ws` as
 /// for `wss`, since both need a tunnel (RFC 6455 §4.1 prefers a proxy for HTTPS to one for HTTP).
 /// A name in lower case goes before the same in upper case, and an empty value is none.
-pub(crate) fn chosen(
+pub(super) fn chosen(
     server: &Target,
     value: impl Fn(&str) -> Result<Option<String>, UrlError>,
 ) -> Result<Option<Address>, UrlError> {

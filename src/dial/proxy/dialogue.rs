@@ -10,31 +10,34 @@
 //!                            --> Complete  ahead() and all that follows is the tunnel's
 //!                            --> Err(e)    there is none
 //! ```
-mod bypass;
-mod http_connect;
-mod socks5;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bypass::chosen;
-
-use super::{HandshakeError, Progress, head, reading::Reading};
+use super::{http_connect, socks5};
 use crate::proto::{
     config::Config,
+    handshake::{HandshakeError, Progress, Reading},
     role::Role,
     url::{Target, UrlError, check},
 };
-use alloc::vec::Vec;
 use core::{
     fmt,
     ops::{Deref, DerefMut},
 };
-use socks5::Socks5;
+use std::{boxed::Box, vec::Vec};
+
+/// Looks for the next answer. What has to be written for the one behind it goes into the `Vec`.
+pub(super) type Look =
+    Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Progress, HandshakeError> + Send + Sync>;
+
+/// The first words to a proxy that is to reach a server, and who looks at its answers.
+type Begin = fn(Option<&[u8]>, &Target, &Config) -> Result<(Vec<u8>, Look), HandshakeError>;
 
 /// Where a proxy is, what it speaks, and who we are to it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Address {
-    socks5: bool,
+    /// A pointer, so that a program without a `Proxy` has none of what is said to one linked in.
+    begin: Begin,
     /// `secure`: TLS to the proxy.
     target: Target,
 }
@@ -45,10 +48,11 @@ impl Address {
         check(url)?;
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let is = |known: &str| scheme.eq_ignore_ascii_case(known);
-        let (socks5, secure, port) = match () {
-            () if is("http") => (false, false, 80),
-            () if is("https") => (false, true, 443),
-            () if is("socks5") || is("socks5h") => (true, false, 1080),
+        let socks5 = is("socks5") || is("socks5h");
+        let (secure, port) = match () {
+            () if is("http") => (false, 80),
+            () if is("https") => (true, 443),
+            () if socks5 => (false, 1080),
             () => return Err(UrlError::NotProxy),
         };
         let target = Target::behind_scheme(rest, secure, port)?;
@@ -58,7 +62,7 @@ impl Address {
         if socks5 && target.userinfo().is_some_and(|userinfo| socks5::login(userinfo).is_none()) {
             return Err(UrlError::BadUserinfo);
         }
-        Ok(Self { socks5, target })
+        Ok(Self { begin: if socks5 { socks5::begin } else { http_connect::begin }, target })
     }
 
     /// The address to dial, over TLS if it is `secure`.
@@ -71,7 +75,6 @@ impl Address {
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Address")
-            .field("socks5", &self.socks5)
             .field("secure", &self.target.secure())
             .field("host", &self.target.host())
             .field("port", &self.target.port())
@@ -87,12 +90,7 @@ pub struct Dialogue {
     request: Vec<u8>,
     /// The number of its bytes written. Invariant: `sent <= request.len()`.
     sent: usize,
-    asked: Asked,
-}
-
-enum Asked {
-    Connect { config: Config },
-    Socks5(Socks5),
+    look: Look,
 }
 
 impl Deref for Dialogue {
@@ -116,15 +114,8 @@ impl Dialogue {
     ///
     /// [`HandshakeError::Socks`] for a name that SOCKS5 cannot carry.
     pub fn new(proxy: &Address, server: &Target, config: &Config) -> Result<Self, HandshakeError> {
-        let userinfo = proxy.target.userinfo();
-        let (request, asked) = if proxy.socks5 {
-            let (greeting, socks5) = Socks5::new(userinfo, server)?;
-            (greeting, Asked::Socks5(socks5))
-        } else {
-            let config = config.clone();
-            (http_connect::encode(userinfo, server), Asked::Connect { config })
-        };
-        Ok(Self { reading: Reading::new(Role::Client, config), request, sent: 0, asked })
+        let (request, look) = (proxy.begin)(proxy.target.userinfo(), server, config)?;
+        Ok(Self { reading: Reading::new(Role::Client, config), request, sent: 0, look })
     }
 
     /// What is to be written before more is read.
@@ -150,22 +141,18 @@ impl Dialogue {
             // Bytes that are here already do not answer what is not said yet.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),
             None => {
-                let Self { reading, request, sent, asked } = self;
-                let found = match asked {
-                    Asked::Connect { config } => http_connect::look(reading, config),
-                    Asked::Socks5(socks5) => socks5.look(reading, |next| {
-                        *request = next;
-                        *sent = 0;
-                    }),
-                };
-                reading.conclude(found)
+                // All of what was said is written.
+                self.request.clear();
+                self.sent = 0;
+                let found = (self.look)(&mut self.reading, &mut self.request);
+                self.reading.conclude(found)
             }
         }
     }
 
     /// Once complete: the bytes that came behind the proxy's answer. They came through the tunnel.
     pub fn ahead(&self) -> &[u8] {
-        self.reading.buf.wire()
+        self.reading.wire()
     }
 }
 

@@ -1,14 +1,27 @@
 //! CONNECT (RFC 9110 §9.3.6).
-use super::head::{self, StatusLine};
+use super::dialogue::Look;
 use crate::proto::{
     config::Config,
-    handshake::{HandshakeError, Progress, basic, reading::Reading},
+    handshake::{
+        HandshakeError, Progress, Reading, basic,
+        head::{self, StatusLine},
+    },
     url::Target,
 };
-use alloc::{format, string::String, vec::Vec};
+use std::{boxed::Box, format, string::String, vec::Vec};
+
+pub(super) fn begin(
+    userinfo: Option<&[u8]>,
+    server: &Target,
+    config: &Config,
+) -> Result<(Vec<u8>, Look), HandshakeError> {
+    let config = config.clone();
+    let look = move |reading: &mut Reading, _: &mut Vec<u8>| look(reading, &config);
+    Ok((encode(userinfo, server), Box::new(look)))
+}
 
 /// The request. RFC 9110 §9.3.6: its target is host and port, and there is no default port.
-pub(super) fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
+fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     let (host, port) = (server.unzoned(), server.port());
     let authority = match host.contains(':') {
         true => format!("[{host}]:{port}"),
@@ -23,17 +36,17 @@ pub(super) fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
 }
 
 /// Looks for the answer's head, which the tunnel follows.
-pub(super) fn look(reading: &mut Reading, config: &Config) -> Result<Progress, HandshakeError> {
+fn look(reading: &mut Reading, config: &Config) -> Result<Progress, HandshakeError> {
     loop {
-        head::begins_well(reading.buf.wire())?;
+        head::begins_well(reading.wire())?;
         let Some(len) = reading.head_len()? else {
             return Ok(Progress::Partial);
         };
-        let line = StatusLine::parse(reading.buf.wire().get(..len).unwrap_or_default())?;
+        let line = StatusLine::parse(reading.wire().get(..len).unwrap_or_default())?;
         match line.status {
             // RFC 9110 §9.3.6: any 2xx, with no body whatever Content-Length and Transfer-Encoding say.
             200..=299 => {
-                reading.buf.skip(len);
+                reading.skip(len);
                 return Ok(Progress::Complete);
             }
             // An upgrade was not asked for.
