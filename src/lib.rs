@@ -201,13 +201,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!
 //! - `std` (default): the `blocking` adapter, `SystemEntropy`, vectored output, CPU detection.
 //! - `tokio` (default): the `tokio` adapter.
-//! - `futures-io`: the `futures_io` adapter, for smol and other runtimes.
 //! - `stamps`: `Stamped`, for the kernel's time of arrival of each message.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two, and the
 //!   module `tls`. The types of rustls in that API follow its version, 0.23 now.
 //! - `counters`: counts of the traffic of each connection.
-//! - `futures`: `Stream` and `Sink` of [`OwnedMessage`]s, and by `Events` of [`OwnedEvent`]s, for `tokio`
-//!   (which it switches on) and `futures_io`.
+//! - `futures`: the `futures_io` adapter, for smol and other runtimes; `Stream` and `Sink` of [`OwnedMessage`]s, and by
+//!   `Events` of [`OwnedEvent`]s, for it and `tokio`.
 //! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like. For axum
 //!   there is the crate `tickwire-axum`.
 //! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, each message at
@@ -268,7 +267,7 @@ pub mod blocking;
 mod dial;
 #[cfg(feature = "std")]
 pub mod drive;
-#[cfg(feature = "futures-io")]
+#[cfg(feature = "futures")]
 pub mod futures_io;
 // Written for all features, as docs.rs builds it; its examples are compiled with the tests.
 #[cfg(all(
@@ -277,7 +276,8 @@ pub mod futures_io;
     feature = "deflate",
     feature = "futures",
     feature = "rustls",
-    feature = "stamps"
+    feature = "stamps",
+    feature = "tokio"
 ))]
 pub mod guide;
 mod outbox;

@@ -2,7 +2,7 @@
 //! blocking, each whole and split, against a peer that speaks bytes.
 //!
 //! A way to drive a connection is an [`End`]; one more is an `end!`, and a line in `everywhere!`.
-#![cfg(all(unix, feature = "tokio", feature = "futures-io"))]
+#![cfg(all(unix, feature = "tokio", feature = "futures"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod end;
 mod futures_io_alone;
@@ -52,7 +52,6 @@ use {everywhere, over};
 
 mod deadlines;
 mod endings;
-#[cfg(feature = "futures")]
 mod events;
 mod handshakes;
 mod messages;

@@ -212,7 +212,7 @@ mod tokio_adapter {
     }
 }
 
-#[cfg(feature = "futures-io")]
+#[cfg(feature = "futures")]
 #[allow(dead_code)]
 mod futures_io_adapter {
     use super::{both, sync};
