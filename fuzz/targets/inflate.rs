@@ -221,11 +221,7 @@ fn send(flags: u8, cut: u8, pieces: &[u8]) {
             last: what & LAST != 0,
         };
         if in_chunks || what & PLAIN != 0 {
-            let fed = match what & 2 {
-                0 => tx.feed_chunk(chunk),
-                _ => tx.feed_chunk_plain(chunk),
-            };
-            fed.expect("there is room");
+            tx.feed_chunk(chunk).expect("there is room");
             open.extend_from_slice(&data);
             in_chunks = !chunk.last;
             if chunk.last {

@@ -57,7 +57,6 @@ enum Op {
     Chunks {
         text: bool,
         pieces: Vec<Len>,
-        plain: bool,
     },
     Short(Vec<u8>),
     Ping(u8),
@@ -208,8 +207,8 @@ impl End {
                 self.pings.push_back(payload);
                 return true;
             }
-            Op::Chunks { text, pieces, plain } => {
-                return self.feed_chunks(*text, pieces, *plain, seed);
+            Op::Chunks { text, pieces } => {
+                return self.feed_chunks(*text, pieces, seed);
             }
             Op::Pass | Op::Settle => return true,
         };
@@ -220,7 +219,7 @@ impl End {
         room
     }
 
-    fn feed_chunks(&mut self, as_text: bool, pieces: &[Len], plain: bool, seed: usize) -> bool {
+    fn feed_chunks(&mut self, as_text: bool, pieces: &[Len], seed: usize) -> bool {
         if !self.conn.sender().has_room() {
             return false;
         }
@@ -237,11 +236,7 @@ impl End {
             let last = i == lens.len();
             let chunk = Chunk { kind, first: i == 0, data, last };
             loop {
-                let fed = match plain {
-                    true => self.conn.sender_mut().feed_chunk_plain(chunk),
-                    false => self.conn.sender_mut().feed_chunk(chunk),
-                };
-                let Err(error) = fed else { break };
+                let Err(error) = self.conn.sender_mut().feed_chunk(chunk) else { break };
                 // The link takes all: nobody need read for this end to write.
                 assert!(matches!(error, SendError::Full { .. }), "{error}");
                 assert!(write(self.conn.sender_mut(), &mut self.link, usize::MAX) > 0);

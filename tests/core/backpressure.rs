@@ -311,17 +311,6 @@ fn a_close_that_was_written_does_not_count_for_what_it_dropped() {
 }
 
 #[test]
-fn wants_write_once_the_cork_limit_is_reached() {
-    let mut conn = server(&Config::default().cork_limit(100));
-    conn.sender_mut().feed(&[0; 97]).unwrap();
-    assert!(!conn.sender().past_cork_limit());
-    conn.sender_mut().feed("").unwrap();
-    assert!(conn.sender().past_cork_limit());
-    drain(&mut conn);
-    assert!(!conn.sender().past_cork_limit());
-}
-
-#[test]
 fn echoing_to_a_peer_that_does_not_read_stops_at_high_water() {
     // A24: the caller is told, and the connection can be closed.
     let high_water = times(10_000, 2000);

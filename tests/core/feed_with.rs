@@ -113,7 +113,7 @@ impl Twins {
             let counted = tx.counters();
             #[cfg(not(feature = "counters"))]
             let counted = ();
-            let state = (tx.has_room(), tx.past_cork_limit(), tx.message_in_progress());
+            let state = (tx.has_room(), tx.message_in_progress());
             (tx.buffered_amount(), tx.fed(), tx.dropped(), state, counted)
         });
         assert_eq!(fed, built);

@@ -222,7 +222,7 @@ fn a_chunk_that_begins_a_message_and_one_that_goes_on_are_not_taken_for_each_oth
             |first, data: &'static [u8], last| Chunk { kind: DataKind::Text, first, data, last };
         assert_eq!(tx.message_in_progress(), None);
         assert_eq!(tx.feed_chunk(piece(false, b"more", false)), Err(SendError::NoMessage));
-        assert_eq!(tx.feed_chunk_plain(piece(false, b"more", true)), Err(SendError::NoMessage));
+        assert_eq!(tx.feed_chunk(piece(false, b"more", true)), Err(SendError::NoMessage));
         tx.feed_chunk(piece(true, b"Spam", false)).unwrap();
         assert_eq!(tx.message_in_progress(), Some(DataKind::Text));
         for last in [false, true] {

@@ -87,21 +87,6 @@ impl Sender {
     /// pieces; [`NoMessage`](SendError::NoMessage) if none was begun; [`BadUtf8`](SendError::BadUtf8) if
     /// the pieces of a text are not, or do not end as, valid UTF-8. Nothing was queued then.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-        self.chunk(chunk, true)
-    }
-
-    /// [`feed_chunk`](Self::feed_chunk), but a message that begins with this piece is not
-    /// compressed, as with [`Outbound::plain`]. For later pieces it makes no
-    /// difference.
-    ///
-    /// # Errors
-    ///
-    /// As [`feed_chunk`](Self::feed_chunk).
-    pub fn feed_chunk_plain(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-        self.chunk(chunk, false)
-    }
-
-    fn chunk(&mut self, chunk: Chunk<'_>, compress: bool) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
@@ -121,7 +106,7 @@ impl Sender {
         }
         let opcode = if first { opcode(kind) } else { OpCode::Continuation };
         let b0 = if last { opcode.unfragmented() } else { opcode as u8 };
-        if !self.frame_compressed_chunk(b0, data, first && compress) {
+        if !self.frame_compressed_chunk(b0, data, first) {
             self.frame(b0, data);
         }
         self.out.open = !last;

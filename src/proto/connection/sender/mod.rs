@@ -300,7 +300,7 @@ impl Sender {
     /// Whether enough is buffered to be written before the batch ends
     /// ([`cork_limit`](Config::cork_limit)).
     #[inline]
-    pub fn past_cork_limit(&self) -> bool {
+    pub(crate) fn past_cork_limit(&self) -> bool {
         self.out.len() >= self.cork_limit
     }
 
