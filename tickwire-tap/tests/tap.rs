@@ -1,5 +1,5 @@
 //! What a tap records is what passed, and a replay of it gives the events that there were.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 #[path = "../../tests/support/bounded.rs"]
 mod bounded;
