@@ -19,7 +19,7 @@ use tickwire::{
 };
 
 fn config() -> Config {
-    Config::default()
+    patient()
 }
 
 /// A server that spins, and its peer.
@@ -99,42 +99,45 @@ fn both_halves_spin() {
 fn every_deadline_holds() {
     bounded(|| {
         let beat = config().heartbeat(Heartbeat::new(ms(80), ms(200)));
-        let (mut ws, mut peer) = spun(&beat);
         let began = Instant::now();
+        let (mut ws, mut peer) = spun(&beat);
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::PongTimeout))));
-        took(began, ms(270), ms(3_000));
+        took(began, ms(270));
         assert_eq!(peer.frame().0, PING);
 
         let (mut ws, mut peer) = spun(&config().frame_timeout(ms(200)));
         peer.wire(&masked(TEXT, b"never whole")[..9]);
         let began = Instant::now();
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
-        took(began, ms(200), ms(3_000));
+        took(began, ms(200));
 
-        let (mut ws, mut peer) =
-            spun(&config().data_timeout(ms(200)).idle_message(ms(100), "ping"));
-        let began = Instant::now();
-        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::DataTimeout))));
-        took(began, ms(200), ms(3_000));
-        assert_eq!(peer.frame(), (TEXT, b"ping".to_vec()));
+        with_time_enough(|timeout| {
+            let began = Instant::now();
+            let (mut ws, mut peer) =
+                spun(&config().data_timeout(timeout).idle_message(timeout / 2, "ping"));
+            assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::DataTimeout))));
+            took(began, timeout);
+            // None is due any more where both times have passed at once.
+            peer.frame() == (TEXT, b"ping".to_vec())
+        });
 
         let (mut ws, _peer) = spun(&config().close_timeout(ms(200)));
         let began = Instant::now();
         assert!(matches!(ws.close(None), Err(Error::Recv(RecvError::CloseTimeout))));
-        took(began, ms(200), ms(3_000));
+        took(began, ms(200));
 
         let (mut ws, _peer) = spun(&config().write_timeout(ms(200)));
         let began = Instant::now();
         let flooded = ws.send(vec![0; 32 << 20]);
         assert!(matches!(flooded, Err(Error::Recv(RecvError::WriteTimeout))));
-        took(began, ms(200), ms(5_000));
+        took(began, ms(200));
 
         let (near, _far) = tcp_pair();
         let began = Instant::now();
         let config = config().handshake_timeout(ms(200));
         let error = blocking::accept(Spin::new(near).unwrap(), &config).unwrap_err();
         assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
-        took(began, ms(200), ms(3_000));
+        took(began, ms(200));
     });
 }
 
@@ -150,7 +153,7 @@ fn the_callers_timeouts_hold_also_those_from_before() {
             }
             let began = Instant::now();
             assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
-            took(began, timeout, ms(3_000));
+            took(began, timeout);
             peer.send(TEXT, b"still here");
             let text = loop {
                 match ws.recv() {
@@ -309,7 +312,7 @@ fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
         near.set_read_timeout(Some(ms(40))).unwrap();
         let began = Instant::now();
         assert!(near.read(&mut [0]).is_err());
-        took(began, ms(30), ms(3_000));
+        took(began, ms(30));
     });
 }
 
@@ -342,7 +345,7 @@ fn over_tls_it_spins_inside_and_outside() {
         ws.set_read_timeout(Some(ms(50))).unwrap();
         let began = Instant::now();
         assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
-        took(began, ms(50), ms(3_000));
+        took(began, ms(50));
         ws.set_read_timeout(None).unwrap();
         ws.close(CloseCode::NORMAL).unwrap();
         assert!(ws.closed().unwrap().clean);

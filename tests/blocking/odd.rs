@@ -211,7 +211,7 @@ impl Stream for Holding {
 fn a_stream_is_not_shut_before_it_has_flushed_what_a_writer_wrote() {
     bounded(|| {
         let io = Holding::default();
-        let ws = server(io.clone(), &Config::default().high_water(1000));
+        let ws = server(io.clone(), &patient().high_water(1000));
         let (mut reader, mut writer) = ws.into_split().unwrap();
         writer.set_write_timeout(Some(ms(20))).unwrap();
         assert!(matches!(writer.send(vec![1; 500]), Err(Error::WouldBlock)));

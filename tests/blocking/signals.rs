@@ -94,7 +94,7 @@ fn pair() -> (Signalled, TcpStream) {
 }
 
 fn config() -> Config {
-    Config::default()
+    patient()
 }
 
 #[test]
@@ -208,29 +208,40 @@ fn tls_passes_them_on() {
         io.set_read_timeout(Some(ms(100))).unwrap();
         assert_eq!(io.handshake().unwrap_err().kind(), io::ErrorKind::WouldBlock);
 
-        // Someone slow.
-        let (io, far) = pair();
-        let peer = thread::spawn(move || {
-            thread::sleep(4 * SIGNAL);
-            let request = Request::new("wss://localhost/").unwrap();
-            let mut far = TlsStream::client(far, request.target(), known).unwrap();
-            far.handshake().unwrap();
-            let mut ws = client(far, &config());
-            thread::sleep(4 * SIGNAL);
-            ws.send("slow").unwrap();
-            let large = ws.recv().unwrap().unwrap().as_bytes().len();
-            (ws, large)
+        // Someone slow, who reads on only so far.
+        with_time_enough(|timeout| {
+            let (io, far) = pair();
+            let known = known.clone();
+            let peer = thread::spawn(move || {
+                thread::sleep(4 * SIGNAL);
+                let request = Request::new("wss://localhost/").unwrap();
+                let mut far = TlsStream::client(far, request.target(), known).unwrap();
+                far.handshake().unwrap();
+                let mut ws = client(far, &config());
+                thread::sleep(4 * SIGNAL);
+                ws.send("slow").unwrap();
+                let large = ws.recv().map(|got| got.unwrap().as_bytes().len());
+                (ws, large)
+            });
+            let mut io = TlsStream::server(io, tls.clone()).unwrap();
+            io.handshake().unwrap();
+            let mut ws = server(io, &config().write_timeout(timeout));
+            assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("slow"));
+            match ws.send(vec![0; 8 << 20]) {
+                Err(Error::Recv(RecvError::WriteTimeout)) => {
+                    drop(ws);
+                    let _ = peer.join();
+                    return false;
+                }
+                sent => sent.unwrap(),
+            }
+            let (_peer, large) = peer.join().unwrap();
+            assert_eq!(large.unwrap(), 8 << 20);
+            ws.set_read_timeout(Some(ms(100))).unwrap();
+            assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
+            let sent = ws.send(vec![0; 32 << 20]);
+            assert!(matches!(sent, Err(Error::Recv(RecvError::WriteTimeout))));
+            true
         });
-        let mut io = TlsStream::server(io, tls).unwrap();
-        io.handshake().unwrap();
-        let mut ws = server(io, &config().write_timeout(ms(300)));
-        assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("slow"));
-        ws.send(vec![0; 8 << 20]).unwrap();
-        let (_peer, large) = peer.join().unwrap();
-        assert_eq!(large, 8 << 20);
-        ws.set_read_timeout(Some(ms(100))).unwrap();
-        assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
-        let sent = ws.send(vec![0; 32 << 20]);
-        assert!(matches!(sent, Err(Error::Recv(RecvError::WriteTimeout))));
     });
 }

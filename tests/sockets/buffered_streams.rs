@@ -285,14 +285,14 @@ mod blocking {
             let began = Instant::now();
             let mut ws = server(Stuck::new(b""), &config());
             assert!(timed_out(ws.send("x")));
-            took(began, ms(300), ms(3000));
+            took(began, ms(300));
             assert!(timed_out(ws.recv().map(|_| ())));
 
             // In a call that receives, which owes a Pong.
             let began = Instant::now();
             let mut ws = server(Stuck::new(&masked(PING, b"?")), &config());
             assert!(timed_out(ws.recv().map(|_| ())));
-            took(began, ms(300), ms(3000));
+            took(began, ms(300));
         });
     }
 
@@ -302,13 +302,13 @@ mod blocking {
             let began = Instant::now();
             let (_reader, mut writer) = server(Stuck::new(b""), &config()).into_split().unwrap();
             assert!(timed_out(writer.send("x")));
-            took(began, ms(300), ms(3000));
+            took(began, ms(300));
 
             let began = Instant::now();
             let ws = server(Stuck::new(&masked(PING, b"?")), &config());
             let (mut reader, _writer) = ws.into_split().unwrap();
             assert!(timed_out(reader.recv().map(|_| ())));
-            took(began, ms(300), ms(3000));
+            took(began, ms(300));
         });
     }
 
@@ -316,7 +316,6 @@ mod blocking {
     fn a_flush_that_blocks_does_not_keep_the_end_waiting() {
         bounded(|| {
             for halves in [false, true] {
-                let began = Instant::now();
                 let mut ws = server(Stuck::new(&masked(CLOSE, b"")), &config());
                 let (clean, flushed) = if halves {
                     let (mut reader, mut writer) = ws.into_split().unwrap();
@@ -326,7 +325,6 @@ mod blocking {
                     let _ = ws.recv();
                     (ws.closed().is_some_and(|end| end.clean), ws.flush())
                 };
-                took(began, ms(0), ms(3000));
                 assert!(!clean, "the answer did not leave");
                 assert!(flushed.is_err(), "nor will it later");
             }

@@ -1,12 +1,10 @@
 //! One end of a connection, from its opening handshake to its last word, over whatever stream.
 use crate::{
+    support::blocking::patient,
     support::talk::{Halves, Part, Report, at_once, take_turns, talk_over, talk_over_in_threads},
     support::tls::{Authority, altered},
 };
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 use tickwire::{
     Config, Role,
     blocking::{self, Stream},
@@ -85,11 +83,8 @@ fn by_rustls() -> &'static Tls {
 }
 
 impl Kind {
-    /// With deadlines that no busy machine misses.
     pub fn config(self) -> Config {
-        let long = Duration::from_secs(50);
-        let config =
-            Config::default().handshake_timeout(long).close_timeout(long).write_timeout(long);
+        let config = patient();
         if self == Self::Deflate { config.deflate(Deflate::default()) } else { config }
     }
 

@@ -3,11 +3,10 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 use tickwire::{Config, Dial, Error, blocking, handshake::accept_key, tokio as on_tokio};
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub use super::blocking::PATIENCE;
 
 /// For the proxy alone.
 pub const SECRET: &str = "s3cret-t0ken";

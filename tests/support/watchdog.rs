@@ -3,11 +3,9 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
     thread,
-    time::Duration,
 };
 
-/// No test takes as long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+include!("patience.rs");
 
 /// Runs a test in a thread of its own, and fails when that hangs.
 pub fn bounded(test: impl FnOnce() + Send + 'static) {
