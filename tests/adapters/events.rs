@@ -4,20 +4,24 @@ use crate::{
     Peer, bytes, dialog,
     end::{RUNTIME, Timers, of_smol, of_tokio},
     recv_error,
-    support::wire::{BINARY, CLOSE, PING, PONG, TEXT, close_body, connection, masked},
+    support::{
+        blocking::{PATIENCE, took, with_time_enough},
+        wire::{BINARY, CLOSE, PING, PONG, TEXT, close_body, connection, masked},
+    },
 };
-use async_io::Timer;
+use async_io::{Async, Timer};
 use futures_util::{
     Sink, Stream, StreamExt,
     stream::{FusedStream, SplitSink, SplitStream},
 };
 use std::{
+    io::Write,
     os::unix::net::UnixStream,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, mpsc},
     task::{Context, Poll, Wake, Waker},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tickwire::{
     CloseCode, CloseFrame, Config, Connection, Error, Event, Events, OwnedEvent, OwnedMessage,
@@ -170,8 +174,20 @@ impl Way for ByHand {
 
 // A task.
 
-/// Who sleeps this long is not woken by what was done before.
-const NOT_YET: Duration = Duration::from_millis(10);
+/// Has both runtimes look at what has come of their streams: a byte is the last of that. Who is not woken by
+/// then is not woken by what was done before.
+fn settle() {
+    let ready = || {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        near.write_all(&[0]).unwrap();
+        (near, far)
+    };
+    let (_near, far) = ready();
+    let far = of_tokio(far);
+    RUNTIME.block_on(far.readable()).unwrap();
+    let (_near, far) = ready();
+    async_io::block_on(Async::new(far).unwrap().readable()).unwrap();
+}
 
 #[derive(Default)]
 struct Alarm {
@@ -210,18 +226,25 @@ impl<S: Unpin> Task<S> {
         call(Pin::new(&mut self.of), &mut Context::from_waker(&Waker::from(self.alarm.clone())))
     }
 
-    /// Polls until nothing wakes it any more.
+    /// Polls until nothing wakes it any more; false if it is ready instead.
+    fn falls_asleep<T>(&mut self, call: impl Fn(Pin<&mut S>, &mut Context<'_>) -> Poll<T>) -> bool {
+        while self.poll(&call).is_pending() {
+            settle();
+            if !self.alarm.woken_within(Duration::ZERO) {
+                return true;
+            }
+        }
+        false
+    }
+
     fn sleeps<T>(&mut self, call: impl Fn(Pin<&mut S>, &mut Context<'_>) -> Poll<T>) {
-        while {
-            assert!(self.poll(&call).is_pending());
-            self.alarm.woken_within(NOT_YET)
-        } {}
+        assert!(self.falls_asleep(call));
     }
 
     /// Polls whenever it is woken; it has slept.
     fn goes_on<T>(&mut self, call: impl Fn(Pin<&mut S>, &mut Context<'_>) -> Poll<T>) -> T {
         loop {
-            assert!(self.alarm.woken_within(Duration::from_secs(20)), "nobody woke it");
+            assert!(self.alarm.woken_within(PATIENCE), "nobody woke it");
             if let Poll::Ready(done) = self.poll(&call) {
                 return done;
             }
@@ -255,12 +278,8 @@ impl<S: Sink<OwnedEvent, Error = Error> + Unpin> Task<S> {
 
     /// Feeds until it has to wait.
     fn fills(&mut self, len: usize) {
-        loop {
-            if self.poll(S::poll_ready).is_ready() {
-                Pin::new(&mut self.of).start_send(binary(len)).unwrap();
-            } else if !self.alarm.woken_within(NOT_YET) {
-                return;
-            }
+        while !self.falls_asleep(S::poll_ready) {
+            Pin::new(&mut self.of).start_send(binary(len)).unwrap();
         }
     }
 }
@@ -510,24 +529,29 @@ fn a_ping_leaves_in_the_middle_of_a_message_that_waits_at_the_next_frame_boundar
 
 fn a_timer_wakes_both<W: Way>() {
     for writer_last in [true, false] {
-        let (mut end, mut ends) = signal();
-        let far = move |_: &mut Peer| ends(); // reads nothing
-        let config = Config::default().write_timeout(Duration::from_millis(300));
-        serve::<W>(&config, far, |mut rx, mut tx| {
-            tx.feed(binary(900_000)).unwrap();
-            tx.sleeps(W::Sink::poll_flush);
-            rx.sleeps(W::Events::poll_next);
-            if writer_last {
-                tx.sleeps(W::Sink::poll_flush);
-            }
-            let (written, received) = thread::scope(|scope| {
-                let writing = scope.spawn(|| tx.goes_on(W::Sink::poll_flush));
-                let received = rx.goes_on(W::Events::poll_next);
-                (writing.join().unwrap(), received)
+        with_time_enough(|timeout| {
+            let (mut end, mut ends) = signal();
+            let far = move |_: &mut Peer| ends(); // reads nothing
+            let (mut in_time, began) = (false, Instant::now());
+            serve::<W>(&Config::default().write_timeout(timeout), far, |mut rx, mut tx| {
+                tx.feed(binary(900_000)).unwrap();
+                in_time = tx.falls_asleep(W::Sink::poll_flush)
+                    && rx.falls_asleep(W::Events::poll_next)
+                    && (!writer_last || tx.falls_asleep(W::Sink::poll_flush));
+                if !in_time {
+                    took(began, timeout);
+                    return end();
+                }
+                let (written, received) = thread::scope(|scope| {
+                    let writing = scope.spawn(|| tx.goes_on(W::Sink::poll_flush));
+                    let received = rx.goes_on(W::Events::poll_next);
+                    (writing.join().unwrap(), received)
+                });
+                assert_eq!(recv_error(received.unwrap()), RecvError::WriteTimeout);
+                assert_eq!(recv_error(written), RecvError::WriteTimeout);
+                end();
             });
-            assert_eq!(recv_error(received.unwrap()), RecvError::WriteTimeout);
-            assert_eq!(recv_error(written), RecvError::WriteTimeout);
-            end();
+            in_time
         });
     }
 }

@@ -67,9 +67,23 @@ fn meet<E: End>(
     far: impl FnOnce(&mut Peer) + Send + 'static,
     near: impl FnOnce(E),
 ) {
+    meet_behind(role, config, how, |_| {}, far, near);
+}
+
+/// The same, where the peer has done this before there is an end whose deadlines run.
+fn meet_behind<E: End>(
+    role: Role,
+    config: &Config,
+    how: How,
+    before: impl FnOnce(&mut Peer),
+    far: impl FnOnce(&mut Peer) + Send + 'static,
+    near: impl FnOnce(E),
+) {
     let (io, other) = UnixStream::pair().unwrap();
+    let mut peer = Peer::new(other, role);
+    before(&mut peer);
     let end = E::join(io, how, connection(role, config));
-    dialog(Peer::new(other, role), far, || near(end));
+    dialog(peer, far, || near(end));
 }
 
 fn dialog(mut peer: Peer, far: impl FnOnce(&mut Peer) + Send + 'static, near: impl FnOnce()) {

@@ -1,9 +1,11 @@
 //! The other end of the line, frame by frame.
-use crate::support::wire::{WireFrame, frame, key_of, peer, read_frame};
+use crate::support::{
+    blocking::PATIENCE,
+    wire::{WireFrame, frame, key_of, peer, read_frame},
+};
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
-    time::Duration,
 };
 use tickwire::Role;
 
@@ -16,7 +18,7 @@ pub(crate) struct Peer {
 impl Peer {
     /// That of an end in this role.
     pub(crate) fn new(io: UnixStream, of: Role) -> Self {
-        io.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        io.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { io, role: peer(of), read: vec![] }
     }
 

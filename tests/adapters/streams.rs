@@ -3,18 +3,22 @@ use crate::{
     Peer, bytes,
     end::End,
     line::{How, Watch},
-    meet,
-    support::wire::{
-        self, BINARY, BINARY_OPEN, CLOSE, CONT, PING, PONG, TEXT, close_body, frame, key_of, text,
+    meet, recv_error,
+    support::{
+        blocking::{took, with_time_enough},
+        wire::{
+            self, BINARY, BINARY_OPEN, CLOSE, CONT, PING, PONG, TEXT, close_body, frame, key_of,
+            text,
+        },
     },
 };
 use bytes::Bytes;
 use std::{
     io::Write,
     sync::{atomic::Ordering::SeqCst, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tickwire::{Config, OwnedMessage, Role};
+use tickwire::{Config, OwnedMessage, RecvError, Role};
 
 crate::everywhere! {
     a_stream_of_single_bytes_makes_no_difference
@@ -69,57 +73,67 @@ enum Then {
 /// is written whose last byte has not left it, as long as the connection lasts. Once it is over, none is unwritten
 /// that has left.
 fn what_a_stream_holds_back_is_not_written<E: End>() {
-    const LEN: usize = 4000;
     let hows = [(usize::MAX, false), (30_000, false), (30_000, true), (10, true)];
     let all = |how| [Then::GoesOn, Then::Leaves, Then::Stays, Then::Closes].map(|then| (how, then));
     for ((most, tight), then) in hows.into_iter().flat_map(all) {
-        let watch: &Watch = Box::leak(Box::default());
-        let how = How { most, tight, watch: Some(watch), ..How::HOLDS };
-        let (go_on, waits) = mpsc::channel();
-        let far = move |peer: &mut Peer| {
-            peer.expect(BINARY, &bytes(5));
-            let _ = waits.recv();
-            if then == Then::Closes {
-                peer.say(CLOSE, &close_body(1000, ""));
-                waits.recv().unwrap_err();
-            }
-            if then == Then::GoesOn {
-                (0..300).for_each(|_| peer.expect(BINARY, &bytes(LEN)));
-            }
-        };
-        let timeout = Duration::from_millis(1500);
-        let config = Config::default().high_water(2 << 20).close_timeout(timeout);
-        let config = if then == Then::Stays { config.write_timeout(timeout) } else { config };
-        meet(Role::Server, &config, how, far, |mut end: E| {
-            let mut fed = vec![end.feed(&crate::binary(5)).unwrap()];
-            end.flush().unwrap();
-            fed.extend((0..300).map(|_| end.feed(&crate::binary(LEN)).unwrap()));
-            // How many of the long ones have left, and how many are written.
-            let look = |end: &mut E| {
-                let written = fed.iter().take_while(|at| end.is_written(**at)).count();
-                assert!(written > 0 && !fed[written..].iter().any(|at| end.is_written(*at)));
-                (watch.passed.load(SeqCst).saturating_sub(2 + 5) / (4 + LEN), written - 1)
-            };
-            for _ in 0..3 {
-                assert!(end.flush_for(Duration::from_millis(60)).is_none());
-                let (left, written) = look(&mut end);
-                assert!(written <= left && left < 300, "{written} of {left}");
-                assert!(end.buffered_amount() > (299 - left) * (4 + LEN), "{left}");
-            }
-            if then != Then::Stays {
-                go_on.send(()).unwrap();
-            }
-            if then == Then::GoesOn {
-                end.flush().unwrap();
-                assert_eq!((look(&mut end), end.buffered_amount()), ((300, 300), 0));
-                return;
-            }
-            assert!(end.recv().is_err() || then == Then::Closes);
-            let (left, written) = look(&mut end);
-            assert!(written >= left, "{written} of {left}");
-            drop(go_on);
-        });
+        with_time_enough(|time| holds_back::<E>(How { most, tight, ..How::HOLDS }, then, 5 * time));
     }
+}
+
+/// Whether a write timeout left the time for it.
+fn holds_back<E: End>(how: How, then: Then, timeout: Duration) -> bool {
+    const LEN: usize = 4000;
+    let watch: &Watch = Box::leak(Box::default());
+    let (go_on, waits) = mpsc::channel();
+    let far = move |peer: &mut Peer| {
+        peer.expect(BINARY, &bytes(5));
+        let _ = waits.recv();
+        if then == Then::Closes {
+            peer.say(CLOSE, &close_body(1000, ""));
+            waits.recv().unwrap_err();
+        }
+        if then == Then::GoesOn {
+            (0..300).for_each(|_| peer.expect(BINARY, &bytes(LEN)));
+        }
+    };
+    let config = Config::default().high_water(2 << 20).close_timeout(timeout);
+    let config = if then == Then::Stays { config.write_timeout(timeout) } else { config };
+    let (mut in_time, began) = (true, Instant::now());
+    meet(Role::Server, &config, How { watch: Some(watch), ..how }, far, |mut end: E| {
+        let mut fed = vec![end.feed(&crate::binary(5)).unwrap()];
+        end.flush().unwrap();
+        fed.extend((0..300).map(|_| end.feed(&crate::binary(LEN)).unwrap()));
+        // How many of the long ones have left, and how many are written.
+        let look = |end: &mut E| {
+            let written = fed.iter().take_while(|at| end.is_written(**at)).count();
+            assert!(written > 0 && !fed[written..].iter().any(|at| end.is_written(*at)));
+            (watch.passed.load(SeqCst).saturating_sub(2 + 5) / (4 + LEN), written - 1)
+        };
+        for _ in 0..3 {
+            if let Some(flushed) = end.flush_for(Duration::from_millis(60)) {
+                assert!(then == Then::Stays);
+                assert_eq!(recv_error(flushed), RecvError::WriteTimeout);
+                took(began, timeout);
+                return in_time = false;
+            }
+            let (left, written) = look(&mut end);
+            assert!(written <= left && left < 300, "{written} of {left}");
+            assert!(end.buffered_amount() > (299 - left) * (4 + LEN), "{left}");
+        }
+        if then != Then::Stays {
+            go_on.send(()).unwrap();
+        }
+        if then == Then::GoesOn {
+            end.flush().unwrap();
+            assert_eq!((look(&mut end), end.buffered_amount()), ((300, 300), 0));
+            return;
+        }
+        assert!(end.recv().is_err() || then == Then::Closes);
+        let (left, written) = look(&mut end);
+        assert!(written >= left, "{written} of {left}");
+        drop(go_on);
+    });
+    in_time
 }
 
 fn large_shared_payloads_pass_flat_and_vectored<E: End>() {
