@@ -266,8 +266,14 @@ fn numbers_are_found_in_text_and_names() {
 fn unsafe_is_where_it_is_said_to_be() {
     let rows = rows(section(PAGE, "## Unsafe"));
     let mut found = 0;
-    let members =
-        ["", "tickwire-axum/", "tickwire-feed/", "tickwire-tap/", "tickwire-tls/", "tickwire-tungstenite/"];
+    let members = [
+        "",
+        "tickwire-axum/",
+        "tickwire-feed/",
+        "tickwire-tap/",
+        "tickwire-tls/",
+        "tickwire-tungstenite/",
+    ];
     let members = members.map(|member| format!("{member}src"));
     for path in members.iter().flat_map(|folder| sources(folder)) {
         let source = fs::read_to_string(&path).unwrap();
