@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, Config, Connection, Ending, Entropy, Heartbeat, Negotiated, RecvError, Step, Time,
+    CloseCode, Config, Connection, Entropy, Event, Heartbeat, Negotiated, Next, RecvError, Time,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -110,55 +110,34 @@ impl End {
         }
     }
 
-    /// The loop of every adapter: step, write, read or wait.
+    /// Does what the connection says, until it waits.
     fn run(&mut self, now: Time) {
-        while self.over.is_none() {
-            let step = self.conn.step();
-            match step {
-                Ok(Step::Message) => {
-                    self.take_message(now);
-                    continue;
-                }
-                Ok(Step::Ping) => self.pings += 1,
-                _ => {}
-            }
-            let mut out = self.conn.sender_mut().outgoing();
-            if out.has_remaining() {
-                let bytes = out.copy_to_bytes(out.remaining());
-                self.line.carry(now, &bytes);
-            }
-            match step {
-                Ok(Step::Closed) | Err(_) => match self.conn.ending() {
-                    Ending::Flush => continue,
-                    Ending::ShutDown => {
-                        self.line.carry(now, &[]);
-                        self.conn.shut_down();
-                        continue;
+        loop {
+            match self.conn.next(now) {
+                Next::Event(Event::Message(message), tx) => {
+                    let sent = message.as_bytes().try_into().map(u64::from_le_bytes);
+                    let sent = Duration::from_nanos(sent.unwrap_or_default());
+                    self.took.push(now - Time::new(sent));
+                    if self.echoes {
+                        tx.feed(message).expect("a hundred bytes fit");
                     }
-                    Ending::Discard => {}
-                    Ending::Done => self.over = Some((now, step.err())),
-                },
-                Ok(Step::NeedInput) => {}
-                Ok(_) => continue,
-            }
-            match self.conn.poll_timeout() {
-                Some(at) if at <= now => {
-                    let _ = self.conn.handle_timeout(now); // `step` repeats it
                 }
-                _ => return, // for bytes, or until then
+                Next::Event(event, _) => self.pings += u32::from(matches!(event, Event::Ping(_))),
+                Next::Write(mut out) => {
+                    let bytes = out.copy_to_bytes(out.remaining());
+                    self.line.carry(now, &bytes);
+                }
+                Next::Read(_) => self.conn.read_blocked(), // what came is there already
+                Next::ShutDown => {
+                    self.line.carry(now, &[]);
+                    self.conn.shut_down();
+                }
+                Next::Wait(_) => return, // for bytes, or until then
+                Next::Over(why) => {
+                    self.over.get_or_insert((now, why));
+                    return;
+                }
             }
-        }
-    }
-
-    fn take_message(&mut self, now: Time) {
-        let (rx, tx) = self.conn.split_mut();
-        let Some(message) = rx.message() else {
-            return;
-        };
-        let sent = message.as_bytes().try_into().map(u64::from_le_bytes).unwrap_or_default();
-        self.took.push(now - Time::new(Duration::from_nanos(sent)));
-        if self.echoes {
-            tx.feed(message).expect("a hundred bytes fit");
         }
     }
 }

@@ -59,21 +59,29 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!
 //! ```
 //! use bytes::Buf;
-//! use tickwire::{Config, Connection, Message, Negotiated, Step};
+//! use tickwire::{Config, Connection, Event, Message, Negotiated, Next, Time};
 //!
 //! let mut server = Connection::server(&Config::default(), Negotiated::default());
 //! let wire = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // "Hello", masked (§5.7)
-//! server.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(wire);
-//! server.receiver_mut().commit(wire.len());
-//!
-//! assert_eq!(server.step()?, Step::Message);
-//! let (rx, tx) = server.split_mut(); // the message leaves the sending half free
-//! if let Some(message) = rx.message() {
-//!     assert_eq!(message, Message::Text("Hello"));
-//!     tx.feed(message)?;
+//! let mut wrote = Vec::new();
+//! for _ in 0..3 {
+//!     match server.next(Time::ZERO) {
+//!         Next::Read(rx) => {
+//!             rx.spare_mut()[..wire.len()].copy_from_slice(wire);
+//!             rx.commit(wire.len());
+//!         }
+//!         Next::Event(Event::Message(message), tx) => {
+//!             assert_eq!(message, Message::Text("Hello"));
+//!             tx.feed(message)?;
+//!         }
+//!         Next::Write(mut out) => {
+//!             wrote.extend_from_slice(out.chunk());
+//!             out.advance(out.remaining());
+//!         }
+//!         _ => {} // waiting, and the end
+//!     }
 //! }
-//! assert_eq!(server.step()?, Step::NeedInput);
-//! assert_eq!(server.sender_mut().outgoing().chunk(), b"\x81\x05Hello");
+//! assert_eq!(wrote, b"\x81\x05Hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -312,8 +320,8 @@ pub use proto::{
     close::{CloseCode, CloseFrame, OwnedCloseFrame},
     config::{Config, Heartbeat, Negotiated},
     connection::{
-        Closed, Connection, Ending, MessageWriter, Outgoing, Position, ReadyState, Receiver,
-        RoundTrip, Sender, Step,
+        Closed, Connection, Ending, MessageWriter, Next, Outgoing, Position, ReadyState, Receiver,
+        RoundTrip, Sender, Step, Wait,
     },
     entropy::Entropy,
     error::{ProtocolError, RecvError, SendError},

@@ -54,41 +54,61 @@
 //!
 //! # In your own loop
 //!
-//! A [`Session`] stands between a stream and a [`Connection`](crate::Connection), or its opening handshake. Each turn
-//! reads plaintext into the connection's `spare_mut`, steps the connection, and writes the connection's `outgoing` to the
-//! session. The deadlines of the connection and of its opening handshake, which is there from the start, hold for TLS as
-//! well, but for [`write_timeout`](crate::Config::write_timeout): that runs while the connection itself has something
-//! outgoing. So bound the time for which the stream takes nothing of what is outgoing in the session, or have a heartbeat.
+//! A [`Session`] stands between a stream and a [`Connection`](crate::Connection), or its opening handshake. It does what
+//! [`next`](crate::Connection::next) asks for:
+//!
+//! - **Write**: [`write`](Session::write) it to the session.
+//! - **Read**: [`read`](Session::read) from the session; where that gives `None`, read the stream into
+//!   [`spare_mut`](Session::spare_mut) and [`commit`](Session::commit), or say that it
+//!   [ended](Session::end_of_stream), and read again.
+//! - **Shut down**: [`close`](Session::close), then shut the stream.
+//! - Behind each, write what is [`outgoing`](Session::outgoing) to the stream, and [`advance`](Session::advance). There is
+//!   something whatever the connection says: handshakes, tickets, alerts.
+//!
+//! The deadlines of the connection and of its opening handshake, which is there from the start, hold for TLS as well, but
+//! for [`write_timeout`](crate::Config::write_timeout): that runs while the connection itself has something outgoing. So
+//! bound the time for which the stream takes nothing of what is outgoing in the session, or have a heartbeat.
 //! The connection counts as written what the session took; the stream has it once nothing is outgoing in the session.
-//! Where the connection's [`ending`](crate::Connection::ending) is to shut down, call [`Session::close`] first, and write
-//! what is outgoing. Where [`Session::read`] fails, keep its error, write what is outgoing (the alert), and call
-//! `end_of_stream` of the connection's receiver, which only learns that the stream has ended.
+//! Where [`Session::read`] fails, keep its error, write what is outgoing (the alert), and call `end_of_stream` of the
+//! connection's receiver, which only learns that the stream has ended.
 //!
 //! ```
 //! use std::io;
-//! use tickwire::{Connection, tls::Session};
+//! use tickwire::{Connection, Event, Next, Time, tls::Session};
 //!
-//! /// A turn, between a session and the other end's. Whether there was anything to do.
-//! fn turn(tls: &mut Session, conn: &mut Connection, far: &mut Session) -> io::Result<bool> {
-//!     let read = tls.read(conn.receiver_mut().spare_mut())?;
-//!     match read {
-//!         Some(0) => conn.receiver_mut().end_of_stream(),
-//!         Some(n) => conn.receiver_mut().commit(n),
-//!         None => {} // here a loop would wait for its stream, and read it into `tls.spare_mut()`
+//! /// Runs one end until it waits; returns the texts that came.
+//! fn run(tls: &mut Session, conn: &mut Connection, far: &mut Session) -> io::Result<Vec<String>> {
+//!     let mut came = vec![];
+//!     loop {
+//!         match conn.next(Time::ZERO) {
+//!             Next::Event(Event::Message(message), _) => came.extend(message.as_text().map(String::from)),
+//!             Next::Event(..) => {}
+//!             Next::Write(mut out) => match tls.write(&mut out)? {
+//!                 0 => conn.write_blocked(), // TLS is not agreed on yet
+//!                 _ => {}
+//!             },
+//!             Next::Read(rx) => match tls.read(rx.spare_mut())? {
+//!                 Some(0) => rx.end_of_stream(),
+//!                 Some(n) => rx.commit(n),
+//!                 None => conn.read_blocked(), // a loop would read its stream into `tls.spare_mut()` first
+//!             },
+//!             Next::ShutDown => {
+//!                 tls.close();
+//!                 conn.shut_down();
+//!             }
+//!             Next::Wait(_) | Next::Over(_) => return Ok(came),
+//!         }
+//!         while tls.has_outgoing() {
+//!             let out = tls.outgoing(); // a loop would write it to its stream
+//!             let room = far.spare_mut();
+//!             let n = out.len().min(room.len());
+//!             room[..n].copy_from_slice(&out[..n]);
+//!             far.commit(n);
+//!             tls.advance(n);
+//!         }
 //!     }
-//!     tls.write(&mut conn.sender_mut().outgoing())?;
-//!     let sent = tls.has_outgoing();
-//!     while tls.has_outgoing() {
-//!         let out = tls.outgoing(); // a loop would write it to its stream
-//!         let room = far.spare_mut();
-//!         let n = out.len().min(room.len());
-//!         room[..n].copy_from_slice(&out[..n]);
-//!         far.commit(n);
-//!         tls.advance(n);
-//!     }
-//!     Ok(sent || read.is_some())
 //! }
-//! # use tickwire::{Config, Message, Negotiated, Step, SystemEntropy, tls::rustls::{self, pki_types::PrivateKeyDer}, url::Target};
+//! # use tickwire::{Config, Negotiated, SystemEntropy, tls::rustls::{self, pki_types::PrivateKeyDer}, url::Target};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let pair = rcgen::generate_simple_self_signed(["localhost".into()])?;
 //! # let certificate = pair.cert.der().clone();
@@ -105,9 +125,12 @@
 //! # let mut client = Connection::client(&config, Negotiated::default(), entropy);
 //! # let mut server = Connection::server(&config, Negotiated::default());
 //! client.sender_mut().feed("over TLS")?;
-//! while turn(&mut near, &mut client, &mut far)? | turn(&mut far, &mut server, &mut near)? {}
-//! assert_eq!(server.step()?, Step::Message);
-//! assert_eq!(server.receiver().message(), Some(Message::Text("over TLS")));
+//! let mut came = vec![];
+//! while came.is_empty() {
+//!     run(&mut near, &mut client, &mut far)?;
+//!     came = run(&mut far, &mut server, &mut near)?;
+//! }
+//! assert_eq!(came, ["over TLS"]);
 //! # Ok(())
 //! # }
 //! ```

@@ -27,6 +27,7 @@ mod lending;
 mod limits;
 mod liveness;
 mod messages;
+mod next;
 mod out_buffer;
 mod outbox;
 mod prepared;

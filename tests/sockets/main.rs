@@ -14,6 +14,7 @@ mod counters;
 mod deflate_adapters;
 #[cfg(feature = "tokio")]
 mod outbox_sockets;
+mod own_loop;
 #[cfg(feature = "tokio")]
 mod plain_http;
 mod prepared_sockets;

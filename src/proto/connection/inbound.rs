@@ -86,7 +86,7 @@ impl Inbound {
         Closing::new(self.role, &self.rx, tx, self.shut, self.timers.gave_up())
     }
 
-    fn phase(&self, tx: &Sender) -> Phase {
+    pub(super) fn phase(&self, tx: &Sender) -> Phase {
         self.closing(tx).phase()
     }
 
@@ -139,7 +139,12 @@ impl Inbound {
 
     /// Tells the time. Early and repeated calls are harmless.
     pub(crate) fn handle_timeout(&mut self, now: Time, tx: &mut Sender) -> Result<(), RecvError> {
-        self.handle_own_timeout(now, tx)?;
+        self.tell(now, false, tx)
+    }
+
+    /// [`handle_timeout`](Self::handle_timeout). `busy`: input keeps coming.
+    pub(super) fn tell(&mut self, now: Time, busy: bool, tx: &mut Sender) -> Result<(), RecvError> {
+        self.tell_own(now, busy, tx)?;
         tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
     }
 
@@ -150,9 +155,13 @@ impl Inbound {
         now: Time,
         tx: &mut Sender,
     ) -> Result<bool, RecvError> {
+        self.tell_own(now, false, tx)
+    }
+
+    fn tell_own(&mut self, now: Time, busy: bool, tx: &mut Sender) -> Result<bool, RecvError> {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
-        timers.handle(now, rx, tx, phase).inspect_err(|&error| rx.cut_off(error))
+        timers.handle(now, rx, tx, phase, busy).inspect_err(|&error| rx.cut_off(error))
     }
 
     /// Whether there are deadlines to [`attend`](Self::attend) to.
@@ -190,6 +199,12 @@ impl Inbound {
     #[inline]
     pub(crate) fn set_paused(&mut self, paused: bool) {
         self.timers.set_paused(paused);
+    }
+
+    /// Whether reading is paused while there may be more to receive.
+    #[inline(always)]
+    pub(super) fn is_paused(&self) -> bool {
+        self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()
     }
 
     /// Says that reading goes on, now.

@@ -9,6 +9,7 @@ pub(crate) mod closing;
 pub(crate) mod counters;
 mod idle;
 mod inbound;
+mod next;
 pub(crate) mod out_buffer;
 mod receiver;
 mod recv_buffer;
@@ -20,6 +21,7 @@ mod timers;
 
 pub use closing::{Closed, Ending, ReadyState};
 pub(crate) use inbound::Inbound;
+pub use next::{Next, Wait};
 pub use out_buffer::Outgoing;
 pub(crate) use receiver::Delivery;
 pub use receiver::{Receiver, Step};
@@ -40,132 +42,39 @@ use alloc::{boxed::Box, vec::Vec};
 
 /// One open WebSocket connection without its stream: bytes in, events out; messages in, bytes out.
 ///
-/// The order of calls, in your own event loop:
+/// # Your own loop
+///
+/// [`next`](Self::next) says what to do: hand on what arrived, write, read, shut the stream down, wait, or drop it. This is the
+/// whole loop over a stream that does not block, with deadlines, writes that block, backpressure and an orderly end:
 ///
 /// ```
-/// use bytes::Buf;
-/// use std::io::{self, Read, Write};
-/// use tickwire::{Connection, Ending, Message, Sender, Step, Time};
-///
-/// /// To be called when the stream is readable or writable, and at `conn.poll_timeout()`.
-/// /// `false`: the connection is over, drop the stream.
-/// fn ready<S: Read + Write>(
-///     conn: &mut Connection,
-///     stream: &mut S,
-///     now: Time,
-///     mut shut_for_writing: impl FnMut(&mut S),
-///     mut handle: impl FnMut(Message<'_>, &mut Sender),
-/// ) -> Result<bool, Box<dyn std::error::Error>> {
-///     loop {
-///         let step = conn.step();
-///         if matches!(step, Ok(Step::NeedInput | Step::Closed) | Err(_)) {
-///             // The batch is over, or a Close has to be sent: write until it would block.
-///             if let Err(error) = write(conn, stream) {
-///                 eprintln!("write failed: {error}"); // input that is still readable comes first
-///                 conn.write_failed();
-///             }
-///         }
-///         let read = match step {
-///             Ok(Step::Message) => {
-///                 let (rx, tx) = conn.split_mut();
-///                 if let Some(message) = rx.message() {
-///                     handle(message, tx);
-///                 }
-///                 continue;
-///             }
-///             // Answered already.
-///             Ok(Step::Ping | Step::Pong | Step::Close) => continue,
-///             Ok(Step::NeedInput) => true,
-///             Ok(Step::Closed) | Err(_) => match conn.ending() {
-///                 Ending::Flush => false, // again when writable
-///                 Ending::ShutDown => {
-///                     shut_for_writing(stream);
-///                     conn.shut_down();
-///                     continue;
-///                 }
-///                 Ending::Discard => true,
-///                 Ending::Done => return step.map(|_| false).map_err(Into::into),
-///             },
-///         };
-///         let blocked = match read.then(|| stream.read(conn.receiver_mut().spare_mut())) {
-///             Some(Ok(0)) => {
-///                 conn.receiver_mut().end_of_stream();
-///                 false
-///             }
-///             Some(Ok(n)) => {
-///                 conn.receiver_mut().commit(n);
-///                 false
-///             }
-///             Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
-///                 return Err(error.into());
-///             }
-///             Some(Err(_)) | None => true,
-///         };
-///         if blocked {
-///             if conn.poll_timeout().is_none_or(|at| at > now) {
-///                 return Ok(true);
-///             }
-///             // A Ping may be due, or a deadline has passed: `step` says so. Each call moves on.
-///             let _ = conn.handle_timeout(now);
-///         }
-///     }
-/// }
-///
-/// fn write(conn: &mut Connection, stream: &mut impl Write) -> io::Result<()> {
-///     loop {
-///         let mut out = conn.sender_mut().outgoing();
-///         if !out.has_remaining() {
-///             return Ok(());
-///         }
-///         match stream.write(out.chunk()) {
-///             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-///             Ok(n) => out.advance(n),
-///             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-///                 conn.write_blocked();
-///                 return Ok(());
-///             }
-///             Err(e) => return Err(e),
-///         }
-///     }
-/// }
-/// #
-/// # // It ends: a client closes over a stream of canned bytes, the server's end is driven.
-/// # struct Canned(Vec<u8>, Vec<u8>);
-/// # impl Read for Canned {
-/// #     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-/// #         let n = to.len().min(self.0.len());
-/// #         to[..n].copy_from_slice(&self.0[..n]);
-/// #         self.0.drain(..n);
-/// #         Ok(n)
-/// #     }
-/// # }
-/// # impl Write for Canned {
-/// #     fn write(&mut self, from: &[u8]) -> io::Result<usize> { self.1.write(from) }
-/// #     fn flush(&mut self) -> io::Result<()> { Ok(()) }
-/// # }
-/// # let config = tickwire::Config::default();
-/// # let mut conn = Connection::server(&config, tickwire::Negotiated::default());
-/// # let mut stream = Canned(b"\x81\x82\0\0\0\0hi\x88\x80\0\0\0\0".to_vec(), Vec::new());
-/// # let mut shut = false;
-/// # let open = ready(&mut conn, &mut stream, Time::ZERO, |_| shut = true, |message, tx| {
-/// #     let _ = tx.feed(message);
-/// # });
-/// # assert!(!open.unwrap() && shut && conn.closed().unwrap().clean);
-/// # assert_eq!(stream.1, b"\x81\x02hi\x88\x00");
+#[doc = include_str!("../../../docs/loop.rs")]
 /// ```
+///
+/// For readiness of edges (mio, epoll) that is all. Over TLS each answer is acted on by way of a
+/// [session](crate::tls::Session) instead.
+///
+/// # The fine calls
+///
+/// A loop that wants another order, chunks, or a kernel that reads by itself has the parts that `next` is made of:
 ///
 /// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
 ///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
 ///   [`write_failed`](Self::write_failed), [`write_blocked`](Self::write_blocked),
-///   [`handle_timeout`](Self::handle_timeout).
+///   [`shut_down`](Self::shut_down); [`handle_timeout`](Self::handle_timeout).
 /// - **Commands**: those of [`Sender`], through [`sender_mut`](Self::sender_mut) or
 ///   [`split_mut`](Self::split_mut).
 /// - **Outputs**: [`step`](Self::step), then [`Receiver::message`] or [`event`](Receiver::event);
 ///   [`Sender::outgoing`]; [`poll_timeout`](Self::poll_timeout); [`ending`](Self::ending).
+///
+/// After each `step` that is not an event, write what is outgoing. At [`NeedInput`](Step::NeedInput), read; at
+/// [`Closed`](Step::Closed) or an error, do what `ending` says. Once reading would block, tell the time if
+/// `poll_timeout` is due, and step again.
 #[derive(Debug)]
 pub struct Connection {
     inbound: Inbound,
     tx: Sender,
+    turn: next::Turn,
 }
 
 impl Connection {
@@ -194,6 +103,7 @@ impl Connection {
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated),
             tx: Sender::new(config, entropy),
+            turn: next::Turn::default(),
         };
         if let Some(agreed) = deflate {
             this.inbound.rx.set_deflate(role, config, agreed);
@@ -238,6 +148,7 @@ impl Connection {
     /// Says that the stream, for now, refused the bytes of [`Sender::outgoing`]: the write
     /// timer runs from here until the stream takes some.
     pub fn write_blocked(&mut self) {
+        self.turn.write_blocked();
         self.tx.blocked();
     }
 

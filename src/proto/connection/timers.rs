@@ -136,6 +136,12 @@ impl Timers {
         self.pause == Pause::No
     }
 
+    /// Whether reading is paused.
+    #[inline(always)]
+    pub(super) fn paused(&self) -> bool {
+        matches!(self.pause, Pause::Since(_))
+    }
+
     /// Says that reading goes on at this time.
     pub(super) fn resume(&mut self, now: Time) {
         self.set_paused(false);
@@ -209,7 +215,7 @@ impl Timers {
         let end = bound.map(|_| armed(self.end, phase, Time::ZERO));
         let idle = self.next_idle().filter(|_| phase == Phase::Open);
         let pause = self.next_of_pause(rx);
-        if matches!(self.pause, Pause::Since(_)) || rx.ended() {
+        if self.paused() || rx.ended() {
             return [end, idle, pause].into_iter().flatten().min();
         }
         let frame = rx.partial_frame().map(|at| armed(self.frame, at, Time::ZERO));
@@ -224,13 +230,14 @@ impl Timers {
         [end, idle, pause, frame, beat, data, pong].into_iter().flatten().min()
     }
 
-    /// Tells the time. Says whether a message was queued.
+    /// Tells the time. `busy`: input keeps coming. Says whether a message was queued.
     pub(super) fn handle(
         &mut self,
         now: Time,
         rx: &mut Receiver,
         tx: &mut Sender,
         phase: Phase,
+        busy: bool,
     ) -> Result<bool, RecvError> {
         if let Some(error) = self.late {
             return Err(error);
@@ -240,7 +247,7 @@ impl Timers {
             self.late = Some(error);
             tx.write_failed();
         })?;
-        self.attend(now, rx, tx, phase, false)
+        self.attend(now, rx, tx, phase, busy)
     }
 
     /// Tells the time to the idle message and the deadline on data alone, which a flood of the peer's must not
@@ -256,7 +263,7 @@ impl Timers {
         if phase != Phase::Open {
             return Ok(false);
         }
-        if !matches!(self.pause, Pause::Since(_))
+        if !self.paused()
             && !rx.ended()
             && self.silence.as_mut().is_some_and(|silence| silence.is_over(now, rx, busy))
         {

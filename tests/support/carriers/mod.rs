@@ -9,7 +9,7 @@ pub(crate) mod serve;
 
 use crate::support::{
     heads::feed_head,
-    wire::{Seen, WireFrame, code_of, connection, current, drain, feed, frames, read_once},
+    wire::{Asked, Seen, WireFrame, code_of, connection, current, drain, feed, frames, read_once},
 };
 #[allow(unused_imports)]
 pub(crate) use dial::{ACCEPT, Dialed, KEY, SampleNonce, dial, dial_with};
@@ -51,20 +51,63 @@ pub(crate) fn run(role: Role, config: &Config, wire: &[u8]) -> Outcome {
     whole
 }
 
-/// The same through the core alone, with `wire` cut at these places.
+/// The same through the core alone, with `wire` cut at these places: by the fine calls and by what it says to do.
+#[track_caller]
 pub(crate) fn core(role: Role, config: &Config, wire: &[u8], cuts: &[usize]) -> Outcome {
-    core_of(connection(role, config), wire, cuts)
+    let fine = core_of(connection(role, config), wire, cuts);
+    for stream in [Stream::Calm, Stream::Blocking] {
+        let asked = asked_of(connection(role, config), wire, cuts, stream);
+        assert_eq!(asked, fine, "{role:?}, {stream:?}, asked what to do: {}", shown(wire));
+    }
+    fine
+}
+
+/// How a stream takes and gives bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    /// As many as there are.
+    Calm,
+    /// It takes five at once and then blocks; before each piece it gives nothing once.
+    Blocking,
+}
+
+/// `wire` cut at these places, without empty pieces.
+fn cut<'a>(wire: &'a [u8], cuts: &[usize]) -> impl Iterator<Item = &'a [u8]> {
+    let mut from = 0;
+    let pieces = cuts.iter().copied().chain([wire.len()]).map(move |to| {
+        let piece = &wire[from..to];
+        from = to;
+        piece
+    });
+    pieces.filter(|piece| !piece.is_empty()).collect::<Vec<_>>().into_iter()
+}
+
+/// By a connection that says what to do.
+fn asked_of(conn: Connection, wire: &[u8], cuts: &[usize], stream: Stream) -> Outcome {
+    let mut end = Asked::new(conn);
+    if stream == Stream::Blocking {
+        (end.room, end.at_once) = (5, 3);
+    }
+    let mut pieces = cut(wire, cuts).chain([&[][..]]).map(<[u8]>::to_vec);
+    if stream == Stream::Calm {
+        end.inbox.extend(pieces.by_ref());
+    }
+    while let Some(wait) = end.run() {
+        assert!(wait.readable || wait.writable, "nothing can happen: {wait:?}");
+        if wait.writable {
+            end.room = 5;
+        } else {
+            end.inbox.extend(pieces.next());
+        }
+    }
+    let (code, clean) = code_of(end.conn.closed());
+    let sent = unmasked(end.conn.role(), &end.outbox);
+    Outcome { seen: end.seen, sent, code, clean, shut: end.shut }
 }
 
 pub(crate) fn core_of(mut conn: Connection, wire: &[u8], cuts: &[usize]) -> Outcome {
     let (mut seen, mut output) = (Vec::new(), Vec::new());
-    let mut pieces = Vec::new();
-    let mut from = 0;
-    for &to in cuts.iter().chain([&wire.len()]) {
-        pieces.push(&wire[from..to]);
-        from = to;
-    }
-    let mut pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+    let mut pieces = cut(wire, cuts);
     let mut piece: &[u8] = &[];
     loop {
         let step = conn.step();

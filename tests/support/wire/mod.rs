@@ -1,8 +1,11 @@
-//! Shared by the tests: a wire builder, a naive wire reader, helpers for one connection, and (in
-//! `pair`) two of them joined by a byte link on a virtual clock.
+//! Shared by the tests: a wire builder, a naive wire reader, helpers for one connection, (in
+//! `pair`) two of them joined by a byte link on a virtual clock, and (in `asked`) one that says what to do.
 
+mod asked;
 mod pair;
 
+#[allow(unused_imports)]
+pub(crate) use asked::Asked;
 use bytes::{Buf, Bytes};
 #[allow(unused_imports)]
 pub(crate) use pair::{End, Pair};

@@ -2,7 +2,7 @@
 use super::{Seen, client, current, drain, server};
 use bytes::Buf;
 use std::{collections::VecDeque, time::Duration};
-use tickwire::{Config, Connection, Ending, Role, Step, Time};
+use tickwire::{Config, Connection, Ending, Next, Role, Step, Time};
 
 /// One end of a [`Pair`].
 pub(crate) struct End {
@@ -29,6 +29,8 @@ pub(crate) struct Pair {
     pub(crate) now: Duration,
     /// The most that one read gives.
     pub(crate) read: usize,
+    /// Both ends do what `next` says; otherwise they are driven by the fine calls.
+    pub(crate) asked: bool,
 }
 
 impl Pair {
@@ -42,6 +44,7 @@ impl Pair {
             client: End::new(client(client_config)),
             now: Duration::ZERO,
             read: usize::MAX,
+            asked: false,
         }
     }
 
@@ -51,10 +54,18 @@ impl Pair {
 
     /// Runs both ends until nothing moves.
     pub(crate) fn drive(&mut self) {
+        let now = Time::new(self.now);
         loop {
-            let a = self.server.run(&mut self.client, self.read);
-            let b = self.client.run(&mut self.server, self.read);
-            let due = self.tell();
+            let (a, b, due);
+            if self.asked {
+                a = self.server.ask(&mut self.client, self.read, now);
+                b = self.client.ask(&mut self.server, self.read, now);
+                due = false;
+            } else {
+                a = self.server.run(&mut self.client, self.read);
+                b = self.client.run(&mut self.server, self.read);
+                due = self.tell();
+            }
             if !a && !b && !due {
                 return;
             }
@@ -145,6 +156,43 @@ impl End {
             other.inbox.extend(bytes);
         }
         true
+    }
+
+    /// Does what `next` says until it waits; whether something changed.
+    fn ask(&mut self, other: &mut End, most: usize, now: Time) -> bool {
+        let mut moved = false;
+        while !self.gone {
+            match self.conn.next(now) {
+                Next::Event(event, _) => {
+                    let event = event.into();
+                    self.saw(event);
+                }
+                Next::Write(_) => {
+                    if !self.write(other) {
+                        continue;
+                    }
+                }
+                Next::Read(_) => {
+                    if !self.read(other, most) {
+                        self.conn.read_blocked();
+                        continue;
+                    }
+                }
+                Next::ShutDown => {
+                    self.endings.push(Ending::ShutDown);
+                    self.conn.shut_down();
+                    self.shut = true;
+                }
+                Next::Wait(_) => return moved,
+                Next::Over(why) => {
+                    self.saw(why.map_or(Seen::Closed, Seen::Failed));
+                    (self.shut, self.gone) = (true, true);
+                    self.inbox.clear();
+                }
+            }
+            moved = true;
+        }
+        moved
     }
 
     fn run(&mut self, other: &mut End, most: usize) -> bool {

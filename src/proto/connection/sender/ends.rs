@@ -191,6 +191,11 @@ impl Sender {
         if trails { Ok(()) } else { Err(RecvError::WriteTimeout) }
     }
 
+    /// Whether the stream has refused what is outgoing.
+    pub(in crate::proto::connection) fn is_refused(&self) -> bool {
+        self.out.refused()
+    }
+
     /// Says that the stream refuses bytes for now.
     pub(in crate::proto::connection) fn blocked(&mut self) {
         self.out.blocked();
