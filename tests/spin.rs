@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, Config, Dial, Error, Event, Heartbeat, RecvError,
+    CloseCode, Config, Error, Event, Heartbeat, RecvError,
     blocking::{self, Spin, Stream, Untimed, WebSocket},
     handshake::{HandshakeError, client::Request},
 };
@@ -319,7 +319,7 @@ fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
 #[cfg(feature = "rustls")]
 #[test]
 fn over_tls_it_spins_inside_and_outside() {
-    use tickwire::blocking::TlsStream;
+    use tickwire::{Dial, blocking::TlsStream};
     bounded(|| {
         let authority = support::tls::Authority::new();
         let (tls, known) = (authority.server(), authority.client());

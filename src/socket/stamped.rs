@@ -7,23 +7,7 @@ use std::io::{self, IoSlice, Read, Write};
 ///
 /// With [`Config::stamp_reads`](crate::Config::stamp_reads) set, [`Info::arrived`](crate::Info::arrived) says it of each
 /// message. [`connect`](crate::Dial) makes such a stream if [`Dial::timestamps`](crate::Dial::timestamps) is set;
-/// a server, or a client with a stream of its own, makes it:
-///
-/// ```no_run
-/// use std::{net::TcpListener, time::{SystemTime, UNIX_EPOCH}};
-/// use tickwire::{Config, Stamped, blocking::accept};
-///
-/// # fn serve() -> Result<(), Box<dyn std::error::Error>> {
-/// let (stream, _) = TcpListener::bind("127.0.0.1:0")?.accept()?;
-/// let mut ws = accept(Stamped::new(stream)?, &Config::default().stamp_reads(true))?;
-/// while let Some(received) = ws.recv_with()? {
-///     if let Some(arrived) = received.info().arrived {
-///         println!("{:?} after it arrived", SystemTime::now().duration_since(UNIX_EPOCH + arrived.software));
-///     }
-/// }
-/// # Ok(())
-/// # }
-/// ```
+/// a server, or a client with a stream of its own, makes it by `new`.
 ///
 /// It may be inside of others: [`Spin`](crate::blocking::Spin), a TLS stream of this crate or another, the halves of a
 /// split. Over TLS it is the time of the read that completed the record; a message
@@ -78,6 +62,22 @@ impl<S> Stamped<S> {
 
 impl<S: Handle> Stamped<S> {
     /// Asks the kernel to stamp. On other systems than Linux nothing is stamped.
+    ///
+    /// ```no_run
+    /// use std::{net::TcpListener, time::{SystemTime, UNIX_EPOCH}};
+    /// use tickwire::{Config, Stamped, blocking::accept};
+    ///
+    /// # fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (stream, _) = TcpListener::bind("127.0.0.1:0")?.accept()?;
+    /// let mut ws = accept(Stamped::new(stream)?, &Config::default().stamp_reads(true))?;
+    /// while let Some(received) = ws.recv_with()? {
+    ///     if let Some(arrived) = received.info().arrived {
+    ///         println!("{:?} after it arrived", SystemTime::now().duration_since(UNIX_EPOCH + arrived.software));
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
