@@ -67,7 +67,7 @@ pub enum TooSlow {
 pub enum PushError {
     /// The queue is at its bound, and [`Wait`](TooSlow::Wait) is the policy: push it again when
     /// there is [room](Outbox::has_room).
-    #[error("the subscriber's queue is at its bound")]
+    #[error("the subscriber's queue is at its bound: feed from it and flush, then push again")]
     Full,
     /// The subscriber was too slow, and is disconnected with this code.
     #[error("subscriber too slow, disconnected with {0}")]

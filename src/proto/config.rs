@@ -170,7 +170,7 @@ impl Config {
 
     /// Whether the Close that reports a violation or a limit says why in its reason (§7.1.6), for the
     /// log of whoever writes the other end; default no. The reason is the text of the [`RecvError`](crate::RecvError),
-    /// such as `frame from a client is not masked` or `message longer than the limit of 4096 bytes`: it
+    /// such as `frame from a client is not masked` or `message longer than the limit of 4096 bytes (max_message)`: it
     /// shows limits of this `Config`, and never anything that was received.
     pub fn explain_violations(mut self, yes: bool) -> Self {
         self.explain_violations = yes;

@@ -65,20 +65,20 @@ pub enum RecvError {
     #[error("peer violated the protocol: {0}")]
     Protocol(#[from] ProtocolError),
     /// A message longer than [`max_message`](crate::Config::max_message); answered with Close 1009.
-    #[error("message longer than the limit of {limit} bytes")]
+    #[error("message longer than the limit of {limit} bytes (max_message)")]
     MessageTooBig {
         /// In bytes.
         limit: u32,
     },
     /// A frame longer than [`max_frame`](crate::Config::max_frame); answered with Close 1009.
-    #[error("frame longer than the limit of {limit} bytes")]
+    #[error("frame longer than the limit of {limit} bytes (max_frame)")]
     FrameTooBig {
         /// In bytes.
         limit: u32,
     },
     /// A message in more than [`max_fragments`](crate::Config::max_fragments); answered with
     /// Close 1008.
-    #[error("message of more than {limit} fragments")]
+    #[error("message of more than {limit} fragments (max_fragments)")]
     TooManyFragments {
         /// How many are allowed.
         limit: u32,
@@ -140,7 +140,9 @@ impl RecvError {
 #[non_exhaustive]
 pub enum SendError {
     /// The buffer is at [`high_water`](crate::Config::high_water): flush first.
-    #[error("{buffered} bytes buffered, limit {limit}")]
+    #[error(
+        "{buffered} bytes buffered, limit {limit}: flush, or wait for `ready`, then feed again"
+    )]
     Full {
         /// In bytes; `u32::MAX` stands for more.
         buffered: u32,
@@ -149,13 +151,13 @@ pub enum SendError {
     },
     /// A Close was sent or queued, or the connection failed: nothing can follow. The receiving
     /// half knows the reason.
-    #[error("the sending half is closed")]
+    #[error("nothing more can be sent, this end is closed: receive to learn why")]
     Closed,
     /// A message in chunks is not finished; other data would end up inside it (§5.4).
-    #[error("a message in chunks is in progress")]
+    #[error("a message in chunks is in progress: feed its `last` chunk first")]
     MessageInProgress,
     /// A chunk that is not the first of its message, while none is in progress (§5.4).
-    #[error("no message in chunks is in progress")]
+    #[error("no message in chunks is in progress: feed a `first` chunk")]
     NoMessage,
     /// A Ping's or Pong's payload is longer than 125 bytes (§5.5).
     #[error("control payload longer than 125 bytes")]
@@ -167,10 +169,10 @@ pub enum SendError {
     #[error("close code 1010 is sent by clients only")]
     BadCloseCode,
     /// The chunks of a text, or the bytes of one that was built in place, are not valid UTF-8 (§5.6).
-    #[error("text is not valid UTF-8")]
+    #[error("text is not valid UTF-8: send such bytes as binary")]
     BadUtf8,
     /// A message [built in place](crate::Sender::feed_with) is said to be longer than its room.
-    #[error("message of {len} bytes built in room for {max}")]
+    #[error("message of {len} bytes built in room for {max}: ask for more room")]
     Overrun {
         /// In bytes; `u32::MAX` stands for more.
         len: u32,

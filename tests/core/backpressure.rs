@@ -23,6 +23,8 @@ fn feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole
         assert!(!tx.has_room());
         let buffered = tx.buffered_amount();
         let full = SendError::Full { buffered: buffered as u32, limit: 100 };
+        let says = format!("{buffered} bytes buffered, limit 100: flush");
+        assert!(full.to_string().starts_with(&says), "{full}");
         let prepared = Prepared::new("x");
         assert_eq!(tx.feed("x"), Err(full));
         assert_eq!(tx.feed(Bytes::from_static(b"x")), Err(full));

@@ -313,8 +313,8 @@ fn the_close_of_a_violation_says_why_if_asked_to() {
         (masked(CLOSE, "x"), "malformed Close frame"),
         (masked(TEXT, b"secret\xff"), "invalid UTF-8"),
         (masked(TEXT | 0x40, "secret"), "compressed message is corrupt or incomplete"),
-        (masked(TEXT, [b'x'; 101]), "message longer than the limit of 100 bytes"),
-        (fragments, "message of more than 2 fragments"),
+        (masked(TEXT, [b'x'; 101]), "message longer than the limit of 100 bytes (max_message)"),
+        (fragments, "message of more than 2 fragments (max_fragments)"),
     ] {
         for explained in [false, true] {
             let config = config().explain_violations(explained);
@@ -330,7 +330,7 @@ fn the_close_of_a_violation_says_why_if_asked_to() {
     let config = config().max_frame(10).explain_violations(true);
     let mut conn = server(&config);
     assert_eq!(receive(&mut conn, &masked(TEXT, "secret, secret")).len(), 1);
-    let reason = "frame longer than the limit of 10 bytes";
+    let reason = "frame longer than the limit of 10 bytes (max_frame)";
     assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1009, reason))]);
 }
 

@@ -146,23 +146,40 @@ fn a_refusal_is_the_proxys_and_says_why() {
             assert_eq!(found, status);
             let error = Error::Proxy(Box::new(error));
             assert_eq!(error.is_retryable(), retryable);
-            let said = error.to_string();
-            assert_eq!(
-                said,
-                format!("no tunnel through the proxy: CONNECT was answered with status {status}")
-            );
+            let mut said =
+                format!("no tunnel through the proxy: CONNECT was answered with status {status}");
+            if status == 407 {
+                said += ": it wants credentials, or others than those in its URL";
+            }
+            assert_eq!(error.to_string(), said);
         }
-        let replies: [(&'static [&'static [u8]], HandshakeError, bool); 5] = [
-            (&[b"\x05\xff"], HandshakeError::SocksMethod, false),
-            (&[b"\x05\x02", b"\x01\x01"], HandshakeError::SocksCredentials, false),
-            (&[b"\x05\0", b"\x05\x05"], HandshakeError::SocksRefused { reply: 5 }, true),
-            (&[b"\x05\0", b"\x05\x02\0\x01"], HandshakeError::SocksRefused { reply: 2 }, false),
-            (&[b"\x04\x5a"], HandshakeError::Socks { what: "version is not 5" }, false),
+        let replies: [(&'static [&'static [u8]], HandshakeError, bool, &str); 5] = [
+            (&[b"\x05\xff"], HandshakeError::SocksMethod, false, "check user and password"),
+            (
+                &[b"\x05\x02", b"\x01\x01"],
+                HandshakeError::SocksCredentials,
+                false,
+                "check those in its URL",
+            ),
+            (
+                &[b"\x05\0", b"\x05\x05"],
+                HandshakeError::SocksRefused { reply: 5 },
+                true,
+                "0x05, connection refused by the server",
+            ),
+            (
+                &[b"\x05\0", b"\x05\x02\0\x01"],
+                HandshakeError::SocksRefused { reply: 2 },
+                false,
+                "0x02, forbidden by the proxy's rules",
+            ),
+            (&[b"\x04\x5a"], HandshakeError::Socks { what: "version is not 5" }, false, "not 5"),
         ];
-        for (answers, expected, retryable) in replies {
+        for (answers, expected, retryable, said) in replies {
             let error = refused(way, "socks5", answers);
             let Error::Handshake(found) = error else { panic!("{error:?}") };
             assert_eq!((found, found.is_retryable()), (expected, retryable));
+            assert!(found.to_string().contains(said), "{found}");
             assert!(!format!("{error} {error:?}").contains(SECRET));
         }
     }

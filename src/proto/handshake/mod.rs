@@ -81,20 +81,20 @@ pub enum HandshakeError {
         what: &'static str,
     },
     /// A head longer than [`max_head`](crate::Config::max_head); answered with 431.
-    #[error("head longer than the limit of {limit} bytes")]
+    #[error("head longer than the limit of {limit} bytes (max_head)")]
     HeadTooLong {
         /// In bytes.
         limit: u32,
     },
     /// A head of more than [`max_headers`](crate::Config::max_headers); answered with 431.
-    #[error("more than {limit} headers")]
+    #[error("more than {limit} headers (max_headers)")]
     TooManyHeaders {
         /// How many are allowed.
         limit: u32,
     },
     /// A request line longer than [`max_request_line`](crate::Config::max_request_line); answered
     /// with 414.
-    #[error("request line longer than the limit of {limit} bytes")]
+    #[error("request line longer than the limit of {limit} bytes (max_request_line)")]
     RequestLineTooLong {
         /// In bytes, without the line end.
         limit: u32,
@@ -142,7 +142,7 @@ pub enum HandshakeError {
     Timeout,
     /// There is no outcome yet: [`step`](server::Handshake::step) has to return
     /// [`Progress::Complete`] first.
-    #[error("the head is not complete yet")]
+    #[error("the head is not complete yet: read more, and step again")]
     Incomplete,
     /// For a server to reject with: the origin is not allowed (§10.2). Answered with 403.
     #[error("origin is not allowed")]
@@ -171,7 +171,7 @@ pub enum HandshakeError {
     UnexpectedSubprotocol,
     /// The server chose no subprotocol, and [the request requires
     /// one](client::Request::require_subprotocol).
-    #[error("server chose no subprotocol")]
+    #[error("server chose none of the subprotocols offered, and the request requires one")]
     NoSubprotocol,
     /// The server uses an extension that was not offered (§4.1).
     #[error("server chose an extension that was not offered")]
@@ -181,20 +181,20 @@ pub enum HandshakeError {
     #[error("server's parameters of permessage-deflate do not answer the offer")]
     BadDeflate,
     /// More interim (1xx) responses than [`max_interim`](crate::Config::max_interim).
-    #[error("more than {limit} interim responses")]
+    #[error("more than {limit} interim responses (max_interim)")]
     TooManyInterim {
         /// How many are allowed.
         limit: u32,
     },
     /// A proxy answered CONNECT with a status other than 2xx (RFC 9110 §9.3.6); 407 asks for credentials. Headers of the
     /// answer, such as Retry-After, are not kept.
-    #[error("CONNECT was answered with status {status}")]
+    #[error("CONNECT was answered with status {status}{}", credentials_wanted(*status))]
     ConnectRefused {
         /// The HTTP status: 101, or 300 to 999.
         status: u16,
     },
     /// A SOCKS5 proxy does not reach the server, or may not (RFC 1928 §6).
-    #[error("SOCKS5 request was answered with {reply:#04x}")]
+    #[error("SOCKS5 request was answered with {reply:#04x}, {}", socks_reply(*reply))]
     SocksRefused {
         /// 1: failure; 2: forbidden by its rules; 3, 4: network, host unreachable; 5: the server
         /// refused; 6: out of hops; 7, 8: it lacks the command, the type of address.
@@ -202,10 +202,10 @@ pub enum HandshakeError {
     },
     /// A SOCKS5 proxy accepts none of the ways to authenticate that there are credentials for
     /// (RFC 1928 §3).
-    #[error("SOCKS5 proxy wants other credentials")]
+    #[error("SOCKS5 proxy wants other credentials: check user and password in its URL")]
     SocksMethod,
     /// A SOCKS5 proxy refused user and password (RFC 1929 §2).
-    #[error("SOCKS5 proxy refused user and password")]
+    #[error("SOCKS5 proxy refused user and password: check those in its URL")]
     SocksCredentials,
     /// Not SOCKS5, or SOCKS5 cannot ask for this host.
     #[error("SOCKS5: {what}")]
@@ -213,6 +213,26 @@ pub enum HandshakeError {
         /// What is wrong, such as `"version is not 5"`.
         what: &'static str,
     },
+}
+
+/// What a proxy's status asks of the caller.
+const fn credentials_wanted(status: u16) -> &'static str {
+    if status == 407 { ": it wants credentials, or others than those in its URL" } else { "" }
+}
+
+/// What a SOCKS5 proxy says by its reply (RFC 1928 §6).
+const fn socks_reply(reply: u8) -> &'static str {
+    match reply {
+        1 => "failure of the proxy",
+        2 => "forbidden by the proxy's rules",
+        3 => "network unreachable",
+        4 => "host unreachable",
+        5 => "connection refused by the server",
+        6 => "out of hops (TTL)",
+        7 => "the proxy lacks this command",
+        8 => "the proxy lacks this type of address",
+        _ => "which has no meaning",
+    }
 }
 
 impl HandshakeError {
@@ -303,11 +323,11 @@ impl HandshakeError {
 #[non_exhaustive]
 pub enum HeaderError {
     /// The name of a header is empty or not a token (RFC 9110 §5.1).
-    #[error("header name is not a token")]
+    #[error("header name is not a token: letters, digits and !#$%&'*+-.^_`|~")]
     BadName,
     /// A value, or a reason phrase, has a control character, such as a line end, in it (RFC 9110
     /// §5.5).
-    #[error("header value has a control character in it")]
+    #[error("header value has a control character in it: leave it out, or encode it")]
     BadValue,
     /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*,
     /// and those of a body, which there is not: Content-Length, Transfer-Encoding, TE, Trailer.
@@ -322,14 +342,14 @@ pub enum HeaderError {
     #[error("subprotocol is named twice")]
     RepeatedSubprotocol,
     /// [A subprotocol is required](client::Request::require_subprotocol), and none is offered.
-    #[error("the request requires a subprotocol and offers none")]
+    #[error("the request requires a subprotocol and offers none: name some by `subprotocols`")]
     NoSubprotocol,
     /// Not an origin in the form that browsers send, such as `https://example.com` (RFC 6454 §6.2).
     #[error("not an origin of the form scheme://host[:port]")]
     BadOrigin,
     /// The user of Basic authentication has a colon in it, or user or password a control
     /// character (RFC 7617 §2).
-    #[error("user or password cannot be sent")]
+    #[error("user or password has a control character, or the user a colon: Basic cannot send it")]
     BadCredentials,
 }
 
