@@ -22,7 +22,8 @@ impl<C, S, W> Socket<C, Timed<S, W>> {
 }
 
 impl<C: Outcome, I> Socket<C, I> {
-    /// How the connection ended: `None` while more may be received. See [`Connection::closed`]. A
+    /// How the connection ended, for a log: the codes of both Closes, and the error. `None` while more
+    /// may be received. See [`Connection::closed`]. A
     /// `Reader` locks the sending half for it, so the same thread must not hold its `sender()` meanwhile.
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.core.closed()

@@ -86,6 +86,7 @@ pub(crate) trait End: Sized {
     fn buffered_amount(&mut self) -> usize;
     fn was_clean(&self) -> bool;
     fn close_code(&self) -> u16;
+    fn sent_code(&self) -> u16;
     fn close_frame(&self) -> Option<(u16, String)>;
     fn rtt(&mut self) -> Option<RoundTrip>;
 }
@@ -348,6 +349,9 @@ macro_rules! end {
             }
             fn close_code(&self) -> u16 {
                 self.0.closed().map_or(1006, |end| end.code)
+            }
+            fn sent_code(&self) -> u16 {
+                self.0.closed().map_or(1006, |end| end.sent_code)
             }
             fn close_frame(&self) -> Option<(u16, String)> {
                 self.0.closed().map(|end| (end.code, end.reason.into()))

@@ -49,7 +49,7 @@ fn the_peer_closes_and_is_answered_with_its_code<E: End>() {
                 assert_eq!(end.recv().unwrap(), None);
             }
             assert!(end.was_clean());
-            assert_eq!(end.close_code(), code);
+            assert_eq!((end.close_code(), end.sent_code()), (code, code));
             assert_eq!(end.close_frame(), Some((code, "enough".into())));
             assert!(matches!(end.feed(&binary(1)), Err(SendError::Closed)));
             assert!(end.send(&binary(1)).is_err());
@@ -88,7 +88,7 @@ fn both_ends_may_close_at_once<E: End>() {
         meet(role, &Config::default(), How::PLAIN, far, |mut end: E| {
             end.close(CloseCode::NORMAL.into()).unwrap();
             assert!(end.was_clean());
-            assert_eq!(end.close_code(), 1001);
+            assert_eq!((end.close_code(), end.sent_code()), (1001, 1000));
         });
     }
 }
@@ -123,6 +123,7 @@ fn a_limit_of_ours_closes_with_1009<E: End>() {
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         assert!(end.recv().unwrap().is_some());
         assert_eq!(recv_error(end.recv()), RecvError::MessageTooBig { limit: 100 });
+        assert_eq!((end.close_code(), end.sent_code()), (1006, 1009));
     });
 }
 
@@ -144,7 +145,7 @@ fn nothing_is_delivered_after_this_end_has_failed_the_connection<E: End>() {
             for _ in 0..2 {
                 assert_eq!(recv_error(end.recv()), RecvError::Failed { code });
             }
-            assert_eq!((end.was_clean(), end.close_code()), (false, 1006));
+            assert_eq!((end.was_clean(), end.close_code(), end.sent_code()), (false, 1006, 4001));
             assert!(matches!(end.feed(&binary(1)), Err(SendError::Closed)));
             assert!(end.send(&binary(1)).is_err());
             assert_eq!(end.fail(code.into()), Err(SendError::Closed));
@@ -166,7 +167,7 @@ fn the_end_of_the_stream_is_not_a_close<E: End>() {
             for _ in 0..2 {
                 assert_eq!(recv_error(end.recv()), RecvError::UnexpectedEof);
             }
-            assert_eq!((end.was_clean(), end.close_code()), (false, 1006));
+            assert_eq!((end.was_clean(), end.close_code(), end.sent_code()), (false, 1006, 1006));
         });
     }
 }

@@ -444,6 +444,66 @@ fn a_violation_after_our_own_close_sends_no_second_one() {
     }
 }
 
+/// One call has what a log wants to say of an end: the code that came, the code that went, and why.
+#[test]
+fn the_end_has_the_code_of_either_close_and_the_error() {
+    fn told(conn: &Connection) -> (u16, u16, Option<RecvError>) {
+        let end = conn.closed().unwrap();
+        (end.code, end.sent_code, end.error)
+    }
+    for role in ROLES {
+        let config = Config::default().max_message(100);
+        let ended = |wire: &[u8]| {
+            let mut conn = connection(role, &config);
+            receive(&mut conn, wire);
+            conn
+        };
+        let too_big = RecvError::MessageTooBig { limit: 100 };
+        for (wire, want) in [
+            (to(role, CLOSE, close_body(4000, "theirs")), (4000, 4000, None)),
+            (to(role, CLOSE, ""), (1005, 1005, None)),
+            (to(role, TEXT, [b'x'; 101]), (1006, 1009, Some(too_big))),
+            (to(role, 0x83, ""), (1006, 1002, Some(ProtocolError::ReservedOpCode.into()))),
+        ] {
+            // Queued, in part written, written, and after that the stream fails or ends.
+            let mut conn = ended(&wire);
+            assert_eq!(told(&conn), want);
+            write(&mut conn, 1);
+            assert_eq!(told(&conn), want);
+            drain(&mut conn);
+            assert_eq!(told(&conn), want);
+            conn.write_failed();
+            assert_eq!(told(&conn), want);
+
+            // The stream fails before all of our Close is written.
+            for written in 0..2 {
+                let mut conn = ended(&wire);
+                write(&mut conn, written);
+                conn.write_failed();
+                assert_eq!(told(&conn), (want.0, 1006, want.2));
+            }
+        }
+
+        // Ours went first, and is not answered; none went.
+        let eof = Some(RecvError::UnexpectedEof);
+        for (frame, want) in [
+            (Some(CloseFrame::from(CloseCode::GOING_AWAY)), (1006, 1001, eof)),
+            (None, (1006, 1005, eof)),
+        ] {
+            let mut conn = connection(role, &config);
+            conn.sender_mut().close(frame).unwrap();
+            drain(&mut conn);
+            conn.receiver_mut().end_of_stream();
+            events(&mut conn);
+            assert_eq!(told(&conn), want);
+        }
+        let mut conn = connection(role, &config);
+        conn.receiver_mut().end_of_stream();
+        events(&mut conn);
+        assert_eq!(told(&conn), (1006, 1006, eof));
+    }
+}
+
 #[test]
 fn with_auto_close_off_the_answer_is_the_callers() {
     for role in ROLES {
@@ -452,8 +512,10 @@ fn with_auto_close_off_the_answer_is_the_callers() {
         assert_eq!(seen, [closed_with(1000), Seen::Closed]);
         assert!(!conn.sender().has_outgoing());
         assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closing));
+        assert_eq!(conn.closed().unwrap().sent_code, 1006);
         conn.sender_mut().feed("last words").unwrap();
         conn.sender_mut().close(CloseCode::GOING_AWAY).unwrap();
+        assert_eq!(conn.closed().unwrap().sent_code, 1001);
         assert_eq!(conn.ending(), Ending::Flush);
         let want = [(TEXT, b"last words".to_vec()), (CLOSE, close_body(1001, ""))];
         assert_eq!(sent(&drain(&mut conn)), want);

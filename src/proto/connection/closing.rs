@@ -163,6 +163,14 @@ impl Closing {
         }
     }
 
+    /// The code of our Close, as [`Closed::sent_code`].
+    pub(super) fn sent_code(self, tx: &Sender) -> u16 {
+        match self.ours {
+            Ours::Queued | Ours::Written => tx.close_frame().map_or(1005, |frame| frame.code.get()),
+            Ours::None | Ours::Lost => 1006,
+        }
+    }
+
     /// §7.1.4: whether both Close frames have passed.
     pub(super) fn is_clean(self) -> bool {
         matches!((self.theirs, self.ours), (Theirs::Came, Ours::Followed | Ours::Written))
@@ -232,6 +240,12 @@ pub struct Closed<'a> {
     /// The reason in the peer's Close (§7.1.6), empty without one: for a log, not for people. It may
     /// hold control characters: print it with `{:?}`.
     pub reason: &'a str,
+    /// The code of the Close that this end sent or has queued: 1005 for one without a code, 1006 if
+    /// there is none, or if the stream failed before it was written. After a violation or an
+    /// exceeded limit of ours it is the one that [`error`](Self::error) calls for, and
+    /// [`code`](Self::code) is 1006. The reason is in
+    /// [`Sender::close_frame`](crate::Sender::close_frame).
+    pub sent_code: u16,
     /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
     /// written. This does not mean that every message arrived whole: see [`cut`](Self::cut), and
     /// [`Sender::dropped`](crate::Sender::dropped) for ours.

@@ -100,7 +100,8 @@ impl Inbound {
     }
 
     pub(crate) fn closed(&self, tx: &Sender) -> Option<Closed<'_>> {
-        self.rx.closed(self.closing(tx).is_clean())
+        let closing = self.closing(tx);
+        self.rx.closed(closing.is_clean(), closing.sent_code(tx))
     }
 
     pub(super) fn ready_state(&self, tx: &Sender) -> ReadyState {

@@ -338,7 +338,10 @@ impl Connection {
     /// How the connection ended: `None` while more may be received. Known at once, while receiving calls
     /// first tell the peer, and deliver everything before it.
     ///
-    /// For the Close that this end sent see [`Sender::close_frame`].
+    /// It says all that a log needs: the code of the peer's Close and that of ours, and why receiving
+    /// failed. A peer that sends a message of more than [`max_message`](Config::max_message) gets a
+    /// Close with 1009 and usually sends none itself: then [`code`](Closed::code) is 1006, and
+    /// [`sent_code`](Closed::sent_code) is 1009.
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.tx)
     }

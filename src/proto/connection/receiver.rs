@@ -347,8 +347,9 @@ impl Receiver {
         CloseFrame::parse(close.bytes.get(..close.len)?).ok().flatten()
     }
 
-    /// How receiving ended, if it did. Only both halves together know whether that was `clean`.
-    pub(super) fn closed(&self, clean: bool) -> Option<Closed<'_>> {
+    /// How receiving ended, if it did. Only both halves together know whether that was `clean`, and
+    /// only the sending half knows the code that it sent.
+    pub(super) fn closed(&self, clean: bool, sent_code: u16) -> Option<Closed<'_>> {
         let error = self.failure();
         let came = self.is_closed();
         let frame = self.close_frame();
@@ -359,6 +360,7 @@ impl Receiver {
                 None => 1006,
             },
             reason: frame.map_or("", |frame| frame.reason),
+            sent_code,
             clean,
             error,
             cut: self.message.as_ref().filter(|_| came).map(|message| message.kind),
