@@ -237,6 +237,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | DEBUG | Close received | `role`, `code`, `reason` | 1005 for one without a code |
 //! | DEBUG | Close queued | `role`, `code` | ours, or the answer to the peer's |
 //! | INFO | connection failed | `role`, `error`, `code` | a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the one that stands for `error`; a Close has it if none was queued before |
+//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both of its halves, went out of scope before what was fed to it was written; `unsent`: bytes of messages, in frames |
 //! | DEBUG | connection ended | `role`, `error` | another deadline has passed, or the stream ended without a Close |
 //!
 //! `role` is `Client` or `Server`: which end tells this. Text from the peer is escaped and cut at 64 bytes; payloads of

@@ -18,5 +18,8 @@ pub(crate) fn close_received(_: Role, _: Option<CloseFrame<'_>>) {}
 #[inline]
 pub(crate) fn close_queued(_: Role, _: Option<CloseFrame<'_>>) {}
 
+#[inline(always)]
+pub(crate) fn unsent(_: Role, _: impl FnOnce() -> u64) {}
+
 #[inline]
 pub(crate) fn failed(_: Role, _: RecvError) {}

@@ -67,6 +67,15 @@ fn code(frame: Option<CloseFrame<'_>>) -> u16 {
     frame.map_or(1005, |frame| frame.code.get())
 }
 
+/// A sender was dropped that held so many bytes of messages.
+#[inline]
+pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
+    let unsent = bytes();
+    if unsent > 0 {
+        info!(target: TARGET, ?role, unsent, "dropped with messages unsent");
+    }
+}
+
 /// Nothing more is received: a violation, a deadline, or a stream that ended without a Close.
 #[inline]
 pub(crate) fn failed(role: Role, error: RecvError) {

@@ -156,6 +156,58 @@ async fn refusals_and_violations_are_told_once() {
     .await;
 }
 
+#[tokio::test]
+async fn a_connection_dropped_with_messages_unsent_says_how_much_is_lost() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    bounded(async {
+        let config = Config::default();
+        let lost = |unsent: usize| {
+            let told = lines.take();
+            let last =
+                format!("INFO message=dropped with messages unsent role=Server unsent={unsent}");
+            match unsent {
+                0 => assert!(!told.iter().any(|line| line.contains("unsent")), "{told:?}"),
+                _ => assert_eq!(told.last(), Some(&last)),
+            }
+        };
+        // Fed in either order, or behind what was written; a Close and a Pong are no messages.
+        let (_raw, theirs) = tokio::io::duplex(4 << 10);
+        let mut ws = support::tokio::server(theirs, &config);
+        ws.send("written").await.unwrap();
+        ws.feed("lost").unwrap();
+        ws.sender().feed_first("lost too").unwrap();
+        ws.sender().pong(b"not counted").unwrap();
+        ws.sender().close(None).unwrap();
+        drop(ws);
+        lost(2 + 4 + 2 + 8);
+
+        // A stream that takes no more, and the writer of a split connection that was given up.
+        let (_raw, theirs) = tokio::io::duplex(10);
+        let (reader, mut writer) = support::tokio::server(theirs, &config).into_split();
+        writer.feed("0123456789").unwrap();
+        assert!(futures_util::FutureExt::now_or_never(writer.flush()).is_none());
+        drop(writer);
+        drop(reader);
+        lost(2);
+
+        // Nothing is lost, or an error has told so.
+        let (_raw, theirs) = tokio::io::duplex(4 << 10);
+        let mut ws = support::tokio::server(theirs, &config);
+        ws.send("written").await.unwrap();
+        ws.sender().ping(b"").unwrap();
+        drop(ws);
+        lost(0);
+        let (_, theirs) = tokio::io::duplex(4 << 10);
+        let mut ws = support::tokio::server(theirs, &config);
+        assert!(ws.send("refused").await.is_err());
+        assert_eq!(ws.connection().sender().dropped(), 9);
+        drop(ws);
+        lost(0);
+    })
+    .await;
+}
+
 /// The rows of the table, without what they mean.
 fn documented() -> BTreeSet<String> {
     let docs = include_str!("../../src/lib.rs");
@@ -194,6 +246,9 @@ async fn the_documented_table_has_each_event_with_its_level_and_its_fields() {
         let (mut raw, theirs) = tokio::io::duplex(4 << 10);
         raw.shutdown().await.unwrap();
         assert!(tickwire::tokio::accept(theirs, &config).await.is_err());
+        // A message that nobody flushes.
+        let (_raw, theirs) = tokio::io::duplex(4 << 10);
+        support::tokio::server(theirs, &config).feed("x").unwrap();
     })
     .await;
     assert_eq!(lines.0.lock().unwrap().1, documented());

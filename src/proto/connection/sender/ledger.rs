@@ -243,6 +243,13 @@ impl Ledger {
         urgent.first_len() + out.first_len() + self.held.first
     }
 
+    /// How many bytes of messages, of both streams, are not written and were not dropped.
+    pub(super) fn messages_left(&self, out: &OutBuffer, urgent: &Urgent) -> u64 {
+        let end = self.data_end(out.fed()).min(self.lost_from);
+        let in_order = end.saturating_sub(self.written(out).max(self.ahead));
+        in_order + self.first_left(out, urgent) as u64
+    }
+
     /// How many bytes fed in order are not written.
     pub(super) fn unsent(&self, out: &OutBuffer) -> u64 {
         out.fed().wrapping_sub(self.written(out))

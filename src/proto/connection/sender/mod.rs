@@ -12,6 +12,7 @@ mod ends;
 mod feed;
 mod ledger;
 mod lend;
+mod loss;
 mod split;
 #[cfg(test)]
 mod tests;
