@@ -40,10 +40,12 @@ use std::{
 #[must_use]
 pub struct Dial<'r> {
     request: &'r Request,
-    tls: Option<tls::Client>,
     prepare: Option<Prepare<'r>>,
-    timestamps: bool,
-    proxy: Option<Proxy>,
+    via_proxy: Option<Proxy>,
+    // No field has the name of a method that a feature brings: without the feature, rustc would call
+    // `dial.tls(..)` a private field.
+    tls_config: Option<tls::Client>,
+    stamps_reads: bool,
 }
 
 /// What is done to each socket before it connects.
@@ -60,7 +62,7 @@ impl<'r> Dial<'r> {
     /// Connects with this request. `wss` trusts the platform's roots; the socket has the system's
     /// defaults, with TCP_NODELAY on; there is no proxy, whatever the environment says.
     pub fn new(request: &'r Request) -> Self {
-        Self { request, tls: None, prepare: None, timestamps: false, proxy: None }
+        Self { request, prepare: None, via_proxy: None, tls_config: None, stamps_reads: false }
     }
 
     /// Another configuration of TLS: other roots, a client certificate, a cryptographic provider. A
@@ -70,7 +72,7 @@ impl<'r> Dial<'r> {
     /// ALPN asks for HTTP/1.1, whatever the configuration says. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
-        self.tls = Some(config);
+        self.tls_config = Some(config);
         self
     }
 
@@ -91,13 +93,13 @@ impl<'r> Dial<'r> {
     /// [`Stamped`] one. Feature `stamps`.
     #[cfg(feature = "stamps")]
     pub fn timestamps(mut self, yes: bool) -> Self {
-        self.timestamps = yes;
+        self.stamps_reads = yes;
         self
     }
 
     /// Connects through a proxy; `None`: directly.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
-        self.proxy = proxy.into();
+        self.via_proxy = proxy.into();
         self
     }
 
@@ -111,11 +113,11 @@ impl<'r> Dial<'r> {
 
     /// How TLS is spoken; `None` where the URL does not ask for it.
     pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
-        client_tls(self.target(), self.tls.as_ref())
+        client_tls(self.target(), self.tls_config.as_ref())
     }
 
     pub(crate) fn via(&self) -> Option<&Proxy> {
-        self.proxy.as_ref()
+        self.via_proxy.as_ref()
     }
 
     /// Before a socket connects.
@@ -129,7 +131,7 @@ impl<'r> Dial<'r> {
 
     /// A dialed stream, which the kernel is asked to stamp if that is wanted.
     pub(crate) fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Stamped<S>> {
-        if self.timestamps { Stamped::new(tcp) } else { Ok(Stamped::wrap(tcp, false)) }
+        if self.stamps_reads { Stamped::new(tcp) } else { Ok(Stamped::wrap(tcp, false)) }
     }
 
     /// The addresses of a target, to be tried.

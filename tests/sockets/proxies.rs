@@ -312,5 +312,5 @@ fn the_environment_is_read_only_if_asked_to() {
     run(&[("ALL_PROXY", "a.example"), ("NO_PROXY", "x,.invalid")], "None");
     run(&[("ALL_PROXY", "gopher://a.example")], &format!("{:?}", UrlError::NotProxy));
     // Whoever does not ask dials directly, here as in a process with such variables.
-    assert!(format!("{:?}", Dial::new(&request())).contains("proxy: None"));
+    assert!(format!("{:?}", Dial::new(&request())).contains("via_proxy: None"));
 }
