@@ -35,11 +35,13 @@
 //! A system counts such a timeout in steps of its own, of 4 ms on many Linuxes, and ends it one or two late: 3 ms take 8, with
 //! any blocking socket. [`Spin`] is at most some 40 µs late.
 //!
-//! **Timers.** Waiting calls drive the deadlines of [`Config`]. For that the
+//! **Timers.** Calls drive the deadlines of [`Config`]; nothing runs between them, so keep
+//! receiving. A receiving call that finds nothing to read sees to all of them, even one that returns
+//! `WouldBlock` at once: a loop that polls non-blocking streams once a tick needs nothing else
+//! (recipes: many connections on one thread). Over a stream that blocks, the
 //! adapter uses the stream's own timeouts, so set none there: a read blocks for at most a second
-//! while a deadline is armed, a write for some 50 ms. While no call waits, the clock is not
-//! read, so keep receiving. A deadline may be late by a quarter of the shortest one, and by a
-//! second at most.
+//! while a deadline is armed, a write for some 50 ms. A deadline may be late by a quarter of the
+//! shortest one, and by a second at most; over a non-blocking stream, by the time between two calls.
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) all calls wait without
 //! ever sleeping, which takes a core; see [`Spin`].

@@ -26,8 +26,8 @@
 //! dropped at any await point, and nothing is lost, repeated or cut. Each method says what that
 //! means for it.
 //!
-//! **Timers.** Waiting calls drive the deadlines of [`Config`]; nothing is spawned.
-//! While no call waits, the clock is not read, so keep receiving. Deadlines need a runtime with its
+//! **Timers.** Calls drive the deadlines of [`Config`] while they are polled; nothing is spawned, and
+//! nothing runs between calls, so keep receiving. Deadlines need a runtime with its
 //! time driver on (`enable_time` or `enable_all`); without it tokio panics as soon as one is armed.
 //!
 //! **Memory.** A connection that waits holds no buffers: they are lent to it, from a pool of the

@@ -21,7 +21,8 @@
 //! HTTP/1.1. A complete program is `examples/http_server`: `cargo run -p http_server --bin axum`.
 //!
 //! A browser sends a user's cookies along with the requests of any page: if cookies identify users,
-//! check the Origin with [`WebSocketUpgrade::origins`].
+//! check the Origin with [`WebSocketUpgrade::origins`]. A request without an Origin passes that check, since
+//! it comes from a program, which could claim any; to refuse it too, use [`Origins::required`].
 //!
 //! Two things are up to the server: to switch off Nagle's algorithm (`tap_io` of axum's
 //! `ListenerExt`, which is also the place for a smaller send buffer where an
@@ -92,7 +93,8 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Refuses, with 403, a request from a page of another origin than these.
+    /// Refuses, with 403, a request from a page of another origin than these. A request without an
+    /// Origin header passes, unless `allowed` is [`required`](Origins::required).
     ///
     /// # Errors
     ///

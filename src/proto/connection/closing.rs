@@ -166,7 +166,9 @@ impl Closing {
     /// The code of our Close, as [`Closed::sent_code`].
     pub(super) fn sent_code(self, tx: &Sender) -> u16 {
         match self.ours {
-            Ours::Queued | Ours::Written => tx.close_frame().map_or(1005, |frame| frame.code.get()),
+            Ours::Queued | Ours::Followed | Ours::Written => {
+                tx.close_frame().map_or(1005, |frame| frame.code.get())
+            }
             Ours::None | Ours::Lost => 1006,
         }
     }
