@@ -1,13 +1,12 @@
 //! permessage-deflate over real sockets: both adapters, both roles, whole and split, from the
 //! opening handshake to the end.
-use std::{net::TcpListener, thread, time::Duration};
+use crate::support::blocking::PATIENCE;
+use std::{net::TcpListener, thread};
 use tickwire::{
     Chunk, CloseCode, Config, DataKind, Message, Negotiated, Outbound, Prepared, blocking,
     deflate::Deflate, tokio as async_,
 };
 use tokio::time::timeout;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn config(takeover: bool) -> Config {
     let mut deflate = Deflate::default();

@@ -1,6 +1,6 @@
 //! Outboxes over real sockets, in both adapters, whole and split: what a slow subscriber gets, and
 //! that it holds up nobody else.
-use crate::support;
+use crate::support::{self, blocking::patient};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -84,7 +84,7 @@ fn spawn(
     ticks: &broadcast::Sender<Tick>,
     outbox: Outbox,
 ) -> JoinHandle<Result<OutboxCounts, Error>> {
-    let ws = support::tokio::server(stream, &Config::default());
+    let ws = support::tokio::server(stream, &patient());
     tokio::spawn(subscriber(ws, ticks.subscribe(), outbox))
 }
 
@@ -108,7 +108,7 @@ async fn tokio_a_subscriber_who_was_away_gets_the_newest_of_each_key() {
             taken(&ticks).await;
         }
         drop(ticks); // nothing wakes the server's task now but the room that is made for it
-        let mut ws = support::tokio::client(near, &Config::default());
+        let mut ws = support::tokio::client(near, &patient());
         let (mut newest, mut received) = (BTreeMap::new(), 0);
         while let Some(message) = ws.recv().await.unwrap() {
             let (key, number) = read_tick(message.as_bytes());
@@ -139,7 +139,7 @@ async fn tokio_the_whole_backlog_drains_without_another_push() {
             ticks.send((0, tick(0, number, 1000))).unwrap();
             taken(&ticks).await;
         }
-        let mut ws = support::tokio::client(near, &Config::default());
+        let mut ws = support::tokio::client(near, &patient());
         for number in 0..5000 {
             let message = ws.recv().await.unwrap().unwrap();
             assert_eq!(read_tick(message.as_bytes()), (0, number));
@@ -164,7 +164,7 @@ async fn tokio_who_is_too_slow_is_told_so_by_1013() {
             ticks.send((0, tick(0, number, 1000))).unwrap();
             taken(&ticks).await;
         }
-        let mut ws = support::tokio::client(near, &Config::default());
+        let mut ws = support::tokio::client(near, &patient());
         let mut next = 0;
         while let Some(message) = ws.recv().await.unwrap() {
             assert_eq!(read_tick(message.as_bytes()), (0, next));
@@ -183,7 +183,7 @@ async fn tokio_who_is_too_slow_is_told_so_by_1013() {
 async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
     support::tokio::bounded(async {
         let (near, far) = narrow_pair().await;
-        let (mut reader, mut writer) = support::tokio::server(far, &Config::default()).into_split();
+        let (mut reader, mut writer) = support::tokio::server(far, &patient()).into_split();
         let (ticks, mut source) = tokio::sync::mpsc::channel::<Prepared>(1);
         let reading = tokio::spawn(async move {
             reader.recv().await.map(drop).map(|()| reader.closed().map_or(1006, |end| end.code))
@@ -211,7 +211,7 @@ async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
                 ticks.send(tick(0, number, 1000)).await.unwrap(); // waits for the subscriber
             }
         });
-        let mut ws = support::tokio::client(near, &Config::default());
+        let mut ws = support::tokio::client(near, &patient());
         for number in 0..3000 {
             let message = ws.recv().await.unwrap().unwrap();
             assert_eq!(read_tick(message.as_bytes()), (0, number));
@@ -257,7 +257,7 @@ fn blocking_a_publisher_pushes_while_the_subscribers_thread_is_stuck_in_a_write(
     support::blocking::bounded(|| {
         let (near, far) = support::blocking::tcp_pair();
         let (mut reader, mut writer) =
-            support::blocking::server(far, &Config::default()).into_split().unwrap();
+            support::blocking::server(far, &patient()).into_split().unwrap();
         let reading = thread::spawn(move || {
             reader.recv().map(drop).map(|()| reader.closed().map_or(1006, |end| end.code))
         });
@@ -291,7 +291,7 @@ fn blocking_a_publisher_pushes_while_the_subscribers_thread_is_stuck_in_a_write(
         }
         lock.lock().unwrap().1 = false;
         pushed.notify_one();
-        let mut ws: blocking::WebSocket<_> = support::blocking::client(near, &Config::default());
+        let mut ws: blocking::WebSocket<_> = support::blocking::client(near, &patient());
         let mut newest = BTreeMap::new();
         while let Some(message) = ws.recv().unwrap() {
             let (key, number) = read_tick(message.as_bytes());
@@ -309,7 +309,7 @@ fn blocking_a_publisher_pushes_while_the_subscribers_thread_is_stuck_in_a_write(
 fn blocking_a_whole_connection_feeds_from_its_outbox() {
     support::blocking::bounded(|| {
         let (near, far) = support::blocking::tcp_pair();
-        let mut ws = support::blocking::server(far, &Config::default());
+        let mut ws = support::blocking::server(far, &patient());
         let policy = TooSlow::Disconnect(CloseCode::POLICY_VIOLATION);
         let mut outbox = Outbox::new(policy);
         outbox.max_bytes = 100 * (1000 + 64);
@@ -327,7 +327,7 @@ fn blocking_a_whole_connection_feeds_from_its_outbox() {
         let server = thread::spawn(move || {
             ws.recv().map(drop).map(|()| ws.closed().map_or(1006, |end| end.code))
         });
-        let mut ws = support::blocking::client(near, &Config::default());
+        let mut ws = support::blocking::client(near, &patient());
         for number in 0..100 {
             let message = ws.recv().unwrap().unwrap();
             assert_eq!(read_tick(message.as_bytes()), (0, number));
@@ -359,7 +359,7 @@ async fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
                     near.read_to_end(&mut Vec::new()).await.unwrap();
                     return;
                 }
-                let mut ws = support::tokio::client(near, &Config::default());
+                let mut ws = support::tokio::client(near, &patient());
                 let mut next = 0;
                 while let Some(message) = ws.recv().await.unwrap() {
                     assert_eq!(read_tick(message.as_bytes()), (0, next), "{n}");

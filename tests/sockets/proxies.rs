@@ -1,7 +1,7 @@
 //! `connect` through proxies: honest ones, and ones that refuse, stall and lie. TLS is in
 //! `tests/tls/proxies.rs`, attacks are in `tests/attacks/proxies.rs`.
 use crate::support::{
-    blocking::bounded,
+    blocking::{bounded, took, with_time_enough},
     proxy::{BASIC, PATIENCE, SECRET, WAYS, Way, agreement, connect, echo, first, head, relay},
 };
 use std::{
@@ -228,16 +228,16 @@ fn an_error_says_which_leg_failed() {
 
 #[test]
 fn one_deadline_bounds_the_proxy_and_what_follows() {
-    let most = Duration::from_millis(600);
     let request = request();
-    for way in WAYS {
-        for (pause, of_proxy) in [(Duration::ZERO, true), (most * 2 / 3, false)] {
+    for (way, of_proxy) in WAYS.into_iter().flat_map(|way| [(way, true), (way, false)]) {
+        with_time_enough(|most| {
+            let pause = if of_proxy { Duration::ZERO } else { most * 2 / 3 };
             // One that never answers; one that answers late, before a server that never does.
             let (proxy, playing) = first(move |mut stream| {
                 head(&mut stream);
                 if !of_proxy {
                     thread::sleep(pause);
-                    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
                 }
                 let _ = stream.read_to_end(&mut Vec::new());
             });
@@ -245,16 +245,19 @@ fn one_deadline_bounds_the_proxy_and_what_follows() {
             let began = Instant::now();
             let config = Config::default().handshake_timeout(most);
             let error = connect(way, &Dial::new(&request).proxy(proxy), &config).map(drop);
+            took(began, most);
+            // What follows has no time of its own.
+            let in_time = began.elapsed() < most + pause.max(most / 2);
+            let _ = playing.join();
             let error = match error.unwrap_err() {
                 Error::Proxy(error) if of_proxy => *error,
+                Error::Proxy(_) => return false, // it answered too late
                 error if !of_proxy => error,
                 error => panic!("{error:?}"),
             };
             assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
-            let took = began.elapsed();
-            assert!(took >= most && took < most + pause / 2 + most, "{took:?}");
-            playing.join().unwrap();
-        }
+            in_time
+        });
     }
 }
 

@@ -2,6 +2,7 @@
 //! limits and the timing, every message arrives once, whole and in order, and both ends end.
 use crate::support::{
     self,
+    blocking::{PATIENCE, patient},
     tokio::{Rng, pair},
 };
 use std::{sync::Arc, thread, time::Duration};
@@ -98,9 +99,9 @@ async fn halves_in_many_threads_lose_nothing_through_pipes_of_any_size() {
             let (count, longest) = if room < 64 { (20, 50) } else { (200, 5000) };
             // Pings in between, at every few of the messages; whether any come at all matters not.
             let beat = Duration::from_millis(1 + dice.below(8) as u64);
-            let config = Config::default()
+            let config = patient()
                 .high_water(1 + dice.below(100_000))
-                .heartbeat(Heartbeat::new(beat, Duration::from_secs(60)));
+                .heartbeat(Heartbeat::new(beat, PATIENCE));
             let (near, far) = pair(room, &config);
             let end = Arc::new(Barrier::new(2));
             let mut tasks = vec![];
@@ -154,9 +155,9 @@ fn blocking_halves_in_four_threads_lose_nothing() {
         for round in 1..=8u64 {
             let mut dice = Rng(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
             let beat = Duration::from_millis(20 + dice.below(30) as u64);
-            let config = Config::default()
+            let config = patient()
                 .high_water(1 + dice.below(300_000))
-                .heartbeat(Heartbeat::new(beat, Duration::from_secs(60)));
+                .heartbeat(Heartbeat::new(beat, PATIENCE));
             let (near, far) = support::blocking::tcp_pair();
             let near = support::blocking::client(near, &config).into_split().unwrap();
             let far = support::blocking::server(far, &config).into_split().unwrap();
@@ -185,10 +186,10 @@ mod compressed_over_tls {
         deflate.server.takeover = true;
         deflate.client.takeover = true;
         let beat = Duration::from_millis(20 + dice.below(30) as u64);
-        Config::default()
+        patient()
             .deflate(deflate)
             .high_water(1 + dice.below(100_000))
-            .heartbeat(Heartbeat::new(beat, Duration::from_secs(60)))
+            .heartbeat(Heartbeat::new(beat, PATIENCE))
     }
 
     fn target() -> (Target, Request) {

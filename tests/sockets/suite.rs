@@ -2,9 +2,9 @@
 //! and the blocking adapter on loopback sockets, and these two with each other.
 //!
 //! A way to drive it is a [`Peer`]; one more is an `impl`, and a line in `Way::pair`.
-use crate::support::{tokio::*, wire::read_once};
+use crate::support::{blocking::PATIENCE, tokio::*, wire::read_once};
 use bytes::Buf;
-use std::{io::Write, net, sync::mpsc, thread, time::Duration};
+use std::{io::Write, net, sync::mpsc, thread};
 use tickwire::{
     CloseCode, CloseFrame, Config, Connection, DataKind, Ending, Error, Event, OwnedMessage,
     ProtocolError, RecvError, SendError, Step, blocking, handshake::client::Request,
@@ -336,7 +336,7 @@ fn both(near: impl FnOnce() + Send + 'static, far: impl FnOnce() + Send + 'stati
     });
     drop(done);
     for _ in 0..2 {
-        match ended.recv_timeout(Duration::from_secs(60)) {
+        match ended.recv_timeout(PATIENCE) {
             Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {}
             Err(mpsc::RecvTimeoutError::Timeout) => panic!("an end hangs"),
         }

@@ -4,7 +4,7 @@ use crate::support::{self, tokio::bounded};
 use std::{
     collections::BTreeSet,
     fmt::{Debug, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 use tickwire::{
     CloseCode, CloseFrame, Config,
@@ -13,9 +13,10 @@ use tickwire::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{
-    Event, Metadata, Subscriber,
+    Dispatch, Event, Metadata, Subscriber,
     field::{Field, Visit},
     span,
+    subscriber::{DefaultGuard, set_default},
 };
 
 /// Keeps each event as a line, and how the table of events would describe it.
@@ -73,12 +74,20 @@ impl Lines {
     }
 }
 
+/// What this thread tells, until dropped. With one dispatcher alone, tracing asks the thread that comes to
+/// an event first, which may be another test's, whether anybody listens; so there are two.
+fn listening() -> (Lines, DefaultGuard) {
+    static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Lines::default()));
+    LazyLock::force(&OTHER);
+    let lines = Lines::default();
+    (lines.clone(), set_default(lines))
+}
+
 const REQUEST: &str = "ws://test/feed?token=secret";
 
 #[tokio::test]
 async fn a_conversation_is_told_without_its_secrets() {
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
+    let (lines, _guard) = listening();
     bounded(async {
         let (ours, theirs) = tokio::io::duplex(4 << 10);
         let offered = ["bearer.secret", "ticks.v1"];
@@ -116,8 +125,7 @@ async fn a_conversation_is_told_without_its_secrets() {
 
 #[tokio::test]
 async fn refusals_and_violations_are_told_once() {
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
+    let (lines, _guard) = listening();
     bounded(async {
         let (mut raw, theirs) = tokio::io::duplex(4 << 10);
         raw.write_all(b"GET / HTTP/1.1\r\nHost: secret\r\n\r\n").await.unwrap();
@@ -218,8 +226,7 @@ fn documented() -> BTreeSet<String> {
 
 #[tokio::test]
 async fn the_documented_table_has_each_event_with_its_level_and_its_fields() {
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
+    let (lines, _guard) = listening();
     bounded(async {
         let (ours, theirs) = tokio::io::duplex(4 << 10);
         let (request, config) = (Request::new(REQUEST).unwrap(), Config::default());
@@ -264,8 +271,7 @@ fn refusals_through_an_http_stack_are_told_once() {
         handshake::http::{Opening, Upgrade},
     };
 
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
+    let (lines, _guard) = listening();
     let config = Config::default();
     let mut request = http::Request::new(());
     assert!(Upgrade::new(&request, None, &config).is_err());
