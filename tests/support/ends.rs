@@ -1,6 +1,6 @@
 //! One end of a connection, from its opening handshake to its last word, over whatever stream.
 use crate::{
-    support::blocking::patient,
+    support::blocking::{PATIENCE, patient},
     support::talk::{Halves, Part, Report, at_once, take_turns, talk_over, talk_over_in_threads},
     support::tls::{Authority, altered},
 };
@@ -84,7 +84,8 @@ fn by_rustls() -> &'static Tls {
 
 impl Kind {
     pub fn config(self) -> Config {
-        let config = patient();
+        // A write that is stuck is found first.
+        let config = patient().frame_timeout(2 * PATIENCE);
         if self == Self::Deflate { config.deflate(Deflate::default()) } else { config }
     }
 

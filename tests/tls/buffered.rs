@@ -1,6 +1,9 @@
 //! TLS over streams that buffer, in both adapters: over tokio's `BufStream`, over a blocking stream
 //! that keeps all until it is flushed, over TLS. Whoever waits for an answer has flushed first.
-use crate::support::tls::{Authority, Raw};
+use crate::support::{
+    blocking::{PATIENCE, patient},
+    tls::{Authority, Raw},
+};
 use std::{sync::Arc, time::Duration};
 use tickwire::{
     Config, Error,
@@ -15,9 +18,8 @@ use tickwire::{
     },
 };
 
-/// Within which all handshakes here end, and so the tests that fail.
 fn config() -> Config {
-    Config::default().handshake_timeout(Duration::from_secs(5))
+    patient()
 }
 
 fn request() -> Request {
@@ -262,7 +264,7 @@ mod on_tokio {
 
 mod on_threads {
     use super::*;
-    use crate::support::blocking::{BINARY, bounded, masked, ms, tcp_pair};
+    use crate::support::blocking::{BINARY, bounded, masked, tcp_pair};
     use std::{
         io::{self, Read, Write},
         net::{Shutdown, TcpStream},
@@ -438,8 +440,8 @@ mod on_threads {
         for version in [&TLS12, &TLS13] {
             let ((near, far), (c, s)) = (buffered(), ends_of(version));
             let (mut near, mut far) = (tls_client(near, c), tls_server(far, s));
-            near.set_read_timeout(Some(ms(5000))).unwrap();
-            far.set_read_timeout(Some(ms(5000))).unwrap();
+            near.set_read_timeout(Some(PATIENCE)).unwrap();
+            far.set_read_timeout(Some(PATIENCE)).unwrap();
             // The streams come back too: an end that is dropped has not failed.
             let near = move || (near.handshake(), near);
             both(
@@ -471,8 +473,8 @@ mod on_threads {
     fn a_close_notify_leaves_at_shutdown_and_at_drop() {
         let ((near, far), (c, s)) = (buffered(), ends());
         let (mut near, mut far) = (tls_client(near, c), tls_server(far, s));
-        near.set_read_timeout(Some(ms(5000))).unwrap();
-        far.set_read_timeout(Some(ms(5000))).unwrap();
+        near.set_read_timeout(Some(PATIENCE)).unwrap();
+        far.set_read_timeout(Some(PATIENCE)).unwrap();
         let shutting = move || {
             near.write_all(b"x").unwrap();
             Stream::shutdown(&mut near).unwrap();
@@ -570,7 +572,7 @@ mod on_threads {
         let answering = move || {
             let owed = Arc::default();
             let io = tls_server(Reluctant(far, Arc::clone(&owed)), s);
-            let config = config().write_timeout(ms(3000));
+            let config = config();
             let read = Incoming::read(io, &config).unwrap();
             let mut ws = read.accept_corked(Accept::default()).unwrap();
             let _ = ws.feed("behind the response").unwrap();

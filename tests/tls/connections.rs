@@ -1,7 +1,7 @@
 //! TLS under both adapters, in both roles: what leaves in which records, how a stream ends, what is
 //! said of a bad certificate, and that the handshake has a time limit.
 use crate::support::{
-    blocking::{bounded, ms, trickle},
+    blocking::{bounded, ms, patient, trickle, with_time_enough},
     tls::{
         ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Takes,
         Ws, async_tcp, runtime, self_signed, tcp_pair, wait,
@@ -218,29 +218,36 @@ fn messages_of_any_length_pass_both_adapters_in_both_roles() {
 fn a_peer_that_reads_nothing_is_given_up() {
     for (len, count) in [(8 << 20, 1), (1000, 8000)] {
         bounded(move || {
-            let authority = Authority::new();
-            let (listener, url) = listening();
-            let (tls, (done, deaf)) = (authority.server(), mpsc::channel::<()>());
-            let serving = thread::spawn(move || {
-                let (stream, _) = listener.accept().unwrap();
-                let ws = Server::accept(Adapter::Blocking, stream, &Config::default(), tls);
-                assert!(ws.is_ok() && deaf.recv().is_err());
+            with_time_enough(|timeout| {
+                let authority = Authority::new();
+                let (listener, url) = listening();
+                let (tls, (done, deaf)) = (authority.server(), mpsc::channel::<()>());
+                let serving = thread::spawn(move || {
+                    let (stream, _) = listener.accept().unwrap();
+                    let ws = Server::accept(Adapter::Blocking, stream, &patient(), tls);
+                    assert!(ws.is_ok() && deaf.recv().is_err());
+                });
+                let request = Request::new(&url).unwrap();
+                let config = patient().write_timeout(timeout).high_water(16 << 20);
+                let in_time = wait(&runtime(), async {
+                    let ws = Dial::new(&request).tls(authority.client()).connect(&config).await;
+                    let (mut reader, mut writer) = ws.unwrap().into_split();
+                    for _ in 0..count {
+                        let _ = writer.feed(vec![7; len]).unwrap();
+                    }
+                    let begun = tokio::time::timeout(timeout / 3, writer.flush()).await;
+                    if let Ok(flushed) = &begun {
+                        let late = matches!(flushed, Err(Error::Recv(RecvError::WriteTimeout)));
+                        assert!(late, "{flushed:?}");
+                    }
+                    let error = reader.recv().await.unwrap_err();
+                    assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+                    begun.is_err()
+                });
+                drop(done);
+                serving.join().unwrap();
+                in_time
             });
-            let request = Request::new(&url).unwrap();
-            let config = Config::default().write_timeout(ms(300)).high_water(16 << 20);
-            wait(&runtime(), async {
-                let ws = Dial::new(&request).tls(authority.client()).connect(&config).await;
-                let (mut reader, mut writer) = ws.unwrap().into_split();
-                for _ in 0..count {
-                    let _ = writer.feed(vec![7; len]).unwrap();
-                }
-                let begun = tokio::time::timeout(ms(100), writer.flush()).await;
-                assert!(begun.is_err(), "{begun:?}");
-                let error = reader.recv().await.unwrap_err();
-                assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
-            });
-            drop(done);
-            serving.join().unwrap();
         });
     }
 }
@@ -1366,36 +1373,44 @@ fn the_tls_handshake_is_within_the_time_of_the_opening_handshake() {
         // How far the peer goes before it falls silent: not a word, a part of one, all of TLS.
         for steps in 0..3 {
             bounded(move || {
-                let config = Config::default().handshake_timeout(ms(150));
-                let authority = Authority::new();
-                let server = authority.server();
-                let (listener, url) = listening();
-                let silent = thread::spawn(move || {
-                    let mut stream = listener.accept().unwrap().0;
-                    match steps {
-                        0 => {}
-                        1 => stream.write_all(&[22, 3, 3]).unwrap(),
-                        _ => Raw::server(stream.try_clone().unwrap(), server).handshake().unwrap(),
-                    }
-                    let _ = stream.read_to_end(&mut Vec::new());
+                let authority = &Authority::new();
+                with_time_enough(|timeout| {
+                    let server = authority.server();
+                    let (listener, url) = listening();
+                    let silent = thread::spawn(move || {
+                        let mut stream = listener.accept().unwrap().0;
+                        let clone = stream.try_clone().unwrap();
+                        let gone = match steps {
+                            0 => Ok(()),
+                            1 => stream.write_all(&[22, 3, 3]),
+                            _ => Raw::server(clone, server).handshake(),
+                        };
+                        let _ = stream.read_to_end(&mut Vec::new());
+                        gone.is_ok()
+                    });
+                    let config = Config::default().handshake_timeout(timeout);
+                    let connected = Client::connect(adapter, &url, &config, authority.client());
+                    timed_out(connected.map(drop));
+                    silent.join().unwrap()
                 });
-                let connected = Client::connect(adapter, &url, &config, authority.client());
-                timed_out(connected.map(drop));
-                silent.join().unwrap();
-
-                let (near, mut far) = tcp_pair();
-                let client = authority.client();
-                let silent = thread::spawn(move || {
-                    match steps {
-                        0 => {}
-                        1 => far.write_all(&[22, 3, 1]).unwrap(),
-                        _ => Raw::client(far.try_clone().unwrap(), client).handshake().unwrap(),
-                    }
-                    let _ = far.read_to_end(&mut Vec::new());
+                with_time_enough(|timeout| {
+                    let (near, mut far) = tcp_pair();
+                    let client = authority.client();
+                    let silent = thread::spawn(move || {
+                        let clone = far.try_clone().unwrap();
+                        let gone = match steps {
+                            0 => Ok(()),
+                            1 => far.write_all(&[22, 3, 1]),
+                            _ => Raw::client(clone, client).handshake(),
+                        };
+                        let _ = far.read_to_end(&mut Vec::new());
+                        gone.is_ok()
+                    });
+                    let config = Config::default().handshake_timeout(timeout);
+                    let accepted = Server::accept(adapter, near, &config, authority.server());
+                    timed_out(accepted.map(drop));
+                    silent.join().unwrap()
                 });
-                let accepted = Server::accept(adapter, near, &config, authority.server());
-                timed_out(accepted.map(drop));
-                silent.join().unwrap();
             });
         }
     }
@@ -1414,7 +1429,7 @@ fn a_peer_that_drips_its_handshake_is_not_waited_for() {
     // The start of a record of 16 KiB.
     fn drip(stream: TcpStream) {
         let mut record = vec![22, 3, 3, 0x40, 0];
-        record.resize(1000, 1);
+        record.resize(16 << 10, 1);
         trickle(stream, &record, ms(10));
     }
     for adapter in ADAPTERS {
@@ -1435,14 +1450,12 @@ fn a_peer_that_drips_its_handshake_is_not_waited_for() {
     }
 }
 
-/// Gives a byte at a time, each after a while, and notes how long it was allowed to wait for each.
-struct Drip(Mutex<(Option<Duration>, Vec<Option<Duration>>)>, Vec<u8>);
-
-const DRIP: Duration = Duration::from_millis(30);
+/// Gives a byte at a time, each after this long, and notes how long it was allowed to wait for each.
+struct Drip(Mutex<(Option<Duration>, Vec<Option<Duration>>)>, Vec<u8>, Duration);
 
 impl Read for &Drip {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        thread::sleep(DRIP);
+        thread::sleep(self.2);
         let (limit, ref mut noted) = *self.0.lock().unwrap();
         noted.push(limit);
         buf[0] = self.1[noted.len() - 1];
@@ -1473,29 +1486,37 @@ impl blocking::Stream for &Drip {
 fn each_read_of_a_handshake_has_the_time_that_those_before_it_left() {
     let record = [&[22, 3, 3, 0x40, 0][..], &[1; 1000]].concat();
     let authority = Authority::new();
-    let limit = 5 * DRIP / 2;
-    let is_short = |drip: &Drip, error: io::Error| {
+    let dripping = |limit| Drip(Mutex::default(), record.clone(), limit * 2 / 5);
+    // Whether a read began before the time was over.
+    let is_short = |drip: &Drip, limit: Duration, error: io::Error| {
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
         let noted = &drip.0.lock().unwrap().1;
-        assert!((1..=3).contains(&noted.len()), "{noted:?}");
+        assert!(noted.len() <= 3, "{noted:?}");
         for (i, allowed) in (0..).zip(noted) {
-            assert!(allowed.is_some_and(|allowed| allowed <= limit - i * DRIP), "{noted:?}");
+            assert!(allowed.is_some_and(|allowed| allowed <= limit - i * drip.2), "{noted:?}");
         }
+        !noted.is_empty()
     };
-    let drip = Drip(Mutex::default(), record.clone());
-    let mut tls = blocking::TlsStream::client(&drip, &localhost(), authority.client()).unwrap();
-    blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
-    is_short(&drip, tls.handshake().unwrap_err());
+    with_time_enough(|limit| {
+        let drip = dripping(limit);
+        let mut tls = blocking::TlsStream::client(&drip, &localhost(), authority.client()).unwrap();
+        blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
+        is_short(&drip, limit, tls.handshake().unwrap_err())
+    });
     // A server's, and TLS within TLS.
-    let drip = Drip(Mutex::default(), record.clone());
-    let mut tls = blocking::TlsStream::server(&drip, authority.server()).unwrap();
-    blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
-    is_short(&drip, tls.read(&mut [0; 100]).unwrap_err());
-    let drip = Drip(Mutex::default(), record);
-    let tls = blocking::TlsStream::client(&drip, &localhost(), authority.client()).unwrap();
-    let mut tls = blocking::TlsStream::server(tls, authority.server()).unwrap();
-    blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
-    is_short(&drip, tls.read(&mut [0; 100]).unwrap_err());
+    with_time_enough(|limit| {
+        let drip = dripping(limit);
+        let mut tls = blocking::TlsStream::server(&drip, authority.server()).unwrap();
+        blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
+        is_short(&drip, limit, tls.read(&mut [0; 100]).unwrap_err())
+    });
+    with_time_enough(|limit| {
+        let drip = dripping(limit);
+        let tls = blocking::TlsStream::client(&drip, &localhost(), authority.client()).unwrap();
+        let mut tls = blocking::TlsStream::server(tls, authority.server()).unwrap();
+        blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
+        is_short(&drip, limit, tls.read(&mut [0; 100]).unwrap_err())
+    });
 }
 
 /// Once told, it gives a byte at a time, each after a while. Notes the timeouts of reads.

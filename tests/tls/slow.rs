@@ -1,6 +1,6 @@
 //! TLS over a stream that takes little at a time, under tokio: nothing is refused for that, and
 //! whoever waits to write is woken, whatever a reader beside it does.
-use crate::support::tls::Authority;
+use crate::support::{bounded::bounded, tls::Authority};
 use ::tokio::{
     io::{
         AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, copy_bidirectional,
@@ -10,7 +10,7 @@ use ::tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 use tickwire::{
     Config, Dial, Error, Message,
     handshake::{client::Request, server::Accept},
@@ -19,13 +19,12 @@ use tickwire::{
 
 /// Both ends, in bounded time.
 async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
-    let both = async { ::tokio::join!(a, b) };
-    timeout(Duration::from_secs(10), both).await.expect("the ends wait for each other")
+    bounded(async { ::tokio::join!(a, b) }).await
 }
 
 /// The result of a task that writes, in bounded time.
 async fn woken<T>(writing: JoinHandle<T>) -> T {
-    timeout(Duration::from_secs(3), writing).await.expect("writer not woken").unwrap()
+    bounded(writing).await.unwrap()
 }
 
 type Session = TlsStream<DuplexStream>;
@@ -73,7 +72,7 @@ async fn read_up_to(n: usize, io: &mut Session) -> usize {
 }
 
 // A server's first write behind the handshake is larger than what rustls buffers, and the stream is slow.
-#[::tokio::test]
+#[::tokio::test(start_paused = true)]
 async fn corked_snapshot_over_slow_tls() {
     let (server, client) = pipe(4096);
     let receiving = async {
@@ -87,7 +86,7 @@ async fn corked_snapshot_over_slow_tls() {
 }
 
 // The client: its Finished and what it writes first.
-#[::tokio::test]
+#[::tokio::test(start_paused = true)]
 async fn raw_client_first_write_large() {
     let (mut server, mut client) = pipe(4096);
     let writing = async {
@@ -127,16 +126,15 @@ async fn corked_snapshot_over_tcp_small_sndbuf() {
 }
 
 // Split while the handshake's last words are not written: the reader drains, the writer is woken.
-#[::tokio::test]
+#[::tokio::test(start_paused = true)]
 async fn split_while_opening() {
     let (server, client) = pipe(4096);
     let peer = ::tokio::spawn(async move {
         let request = Request::new("wss://localhost/").unwrap();
         let mut ws = shake(client, &request, &Config::default()).await?;
         sleep(Duration::from_millis(300)).await;
-        let received = ws.recv().await.map(len);
-        sleep(Duration::from_secs(6)).await;
-        received
+        let _ = ws.recv().await.map(len);
+        pending::<Result<(), Error>>().await // an end would wake the writer too
     });
     let incoming = Incoming::read(server, &Config::default()).await.unwrap();
     let ws = incoming.accept_corked(Accept::default()).unwrap();
@@ -153,14 +151,14 @@ async fn split_while_opening() {
 }
 
 // The same after `handshake()` has returned, as its docs ask for.
-#[::tokio::test]
+#[::tokio::test(start_paused = true)]
 async fn raw_split_after_handshake() {
     let (mut server, mut client) = pipe(512);
     let peer = ::tokio::spawn(async move {
         server.handshake().await.unwrap();
         sleep(Duration::from_millis(300)).await;
         read_up_to(20_000, &mut server).await;
-        sleep(Duration::from_secs(6)).await;
+        pending::<()>().await // an end would wake the writer too
     });
     client.handshake().await.unwrap();
     let (mut reader, mut writer) = split(client);
@@ -178,7 +176,7 @@ async fn raw_split_after_handshake() {
 }
 
 // A reader that fails takes the writer's waker away.
-#[::tokio::test]
+#[::tokio::test(start_paused = true)]
 async fn failing_reader_and_pending_writer() {
     let (near, mut far) = duplex(4096);
     // The handshake, by hand, over `far`.
