@@ -70,7 +70,7 @@ fn a31_a_peer_that_never_answers_a_close_is_left_after_the_close_timeout() {
                 // Each is a sign of life, and none an answer.
                 while trickles && frames < 5000 && foe.flood(&one, 1) == 1 {
                     frames += 1;
-                    thread::sleep(Duration::from_millis(5));
+                    thread::sleep(Duration::from_millis(20));
                 }
                 let mut rest = Vec::new();
                 let _ = foe.io.read_to_end(&mut rest); // till it leaves

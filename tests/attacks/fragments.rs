@@ -424,7 +424,7 @@ fn a25_a_frame_that_trickles_in_is_ended_by_the_frame_timeout() {
                         // A header has no room for more, so it stays at that.
                         return bytes + foe.rest().len();
                     }
-                    std::thread::sleep(Duration::from_millis(5));
+                    std::thread::sleep(Duration::from_millis(20));
                 }
                 bytes
             }) {

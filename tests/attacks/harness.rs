@@ -16,7 +16,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::mpsc,
     thread,
-    time::Duration,
 };
 #[cfg(feature = "tokio")]
 use tickwire::tokio as on_tokio;
@@ -32,8 +31,7 @@ use tickwire::{
 
 pub(crate) use crate::limits::*;
 
-/// No attack takes as long, on a busy machine too.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) use crate::support::blocking::PATIENCE;
 
 /// The request of a client, as good as any.
 pub(crate) const REQUEST: &str = "GET /feed HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\

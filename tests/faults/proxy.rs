@@ -3,6 +3,7 @@
 //!
 //! `FAULT_RUNS` says how many runs (3,000 unless set), `FAULT_SEED` repeats one.
 use crate::{
+    support::blocking::PATIENCE,
     support::ends::{Adapter, Kind, Seat, Way, ending},
     support::talk::{Part, Report, agree, class, messages},
     support::tls::{async_tcp, runtime, tcp_pair},
@@ -28,9 +29,6 @@ use tokio::{
     },
     time::{sleep, timeout},
 };
-
-/// Longer than any deadline.
-const PATIENCE: Duration = Duration::from_secs(150);
 
 /// What becomes of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,7 +178,7 @@ impl Run {
         runtime.block_on(async {
             tokio::select! {
                 () = proxy([near, far], self.lines) => unreachable!("it outlives both ends"),
-                ended = timeout(PATIENCE, both) => ended.expect("an end that does not come").into(),
+                ended = timeout(2 * PATIENCE, both) => ended.expect("an end that does not come").into(),
             }
         })
     }

@@ -605,7 +605,7 @@ fn p071_p073_p075_the_tokio_adapter_waits_no_longer_than_it_may() {
 pub(crate) fn tcp_pair() -> (std::net::TcpStream, std::net::TcpStream) {
     let (near, far) = crate::support::blocking::tcp_pair();
     for stream in [&near, &far] {
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(crate::support::blocking::PATIENCE)).unwrap();
     }
     (near, far)
 }

@@ -120,8 +120,8 @@ fn p204_the_blocking_adapter_leaves_the_dead() {
         near.set_read_timeout(None).unwrap();
         let beat = Heartbeat::new(Duration::from_millis(40), Duration::from_millis(20));
         let conn = connection(role, &Config::default().heartbeat(beat));
-        let mut ws = tickwire::blocking::WebSocket::from_parts(near, conn);
         let began = std::time::Instant::now();
+        let mut ws = tickwire::blocking::WebSocket::from_parts(near, conn);
         let error = ws.recv().unwrap_err();
         assert!(matches!(error, tickwire::Error::Recv(RecvError::PongTimeout)), "{error:?}");
         assert!(began.elapsed() >= Duration::from_millis(60));
