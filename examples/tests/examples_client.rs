@@ -90,7 +90,10 @@ fn messages_leave_no_faster_than_the_rate() {
         assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
         assert_eq!((code, out.len(), errors), (0, 3, vec![]), "{out:?}");
         assert_eq!(out[0], "closed: 1000 (clean)");
-        assert!(out[1].starts_with("sent 21 in 0.200 s (100/s), received 21"), "{out:?}");
+        // From the first to the last, late as that may be on a busy machine.
+        let (seconds, rate) = (figure(&out[1], "sent 21 in"), figure(&out[1], "s ("));
+        assert!(seconds >= 0.2 && (rate - 20.0 / seconds).abs() < 1.0, "{out:?}");
+        assert!(out[1].contains(", received 21"), "{out:?}");
     }
 }
 

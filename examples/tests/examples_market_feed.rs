@@ -14,6 +14,8 @@ use std::{
 use tickwire::{CloseCode, Config, blocking, handshake::client::Request, tokio::client};
 use tokio::{net::TcpSocket, time::sleep};
 
+include!("../../tests/support/patience.rs");
+
 type TestResult = Result<(), Box<dyn Error>>;
 
 /// The example, which `cargo test` builds; `cargo test --test ..` does not, so it is built here.
@@ -214,6 +216,16 @@ struct Seen {
 
 /// Subscribes, with a small receive buffer; dawdles after the first message.
 async fn subscribe(url: &str, dawdle: Duration) -> Result<Seen, Box<dyn Error>> {
+    subscribe_and(url, dawdle, || ()).await
+}
+
+/// The same; does this at its first tick.
+async fn subscribe_and(
+    url: &str,
+    dawdle: Duration,
+    at_a_tick: impl FnOnce(),
+) -> Result<Seen, Box<dyn Error>> {
+    let mut at_a_tick = Some(at_a_tick);
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(8 << 10)?;
     let stream = socket.connect(url.trim_start_matches("ws://").parse()?).await?;
@@ -229,7 +241,12 @@ async fn subscribe(url: &str, dawdle: Duration) -> Result<Seen, Box<dyn Error>> 
             _ => field(24)?,
         };
         match message[0] {
-            1 => seen.ticks += 1,
+            1 => {
+                seen.ticks += 1;
+                if let Some(tell) = at_a_tick.take() {
+                    tell();
+                }
+            }
             _ => seen.skipped += advance,
         }
         if first {
@@ -288,13 +305,12 @@ async fn interrupted_it_says_that_it_goes_away() -> TestResult {
 #[cfg(unix)]
 async fn check_interrupted(args: &str) -> TestResult {
     let mut server = Server::start(args)?;
-    let interrupt = async {
-        sleep(Duration::from_millis(300)).await;
-        Command::new("kill").args(["-INT", &server.child.id().to_string()]).status()
+    let mut killed = None;
+    let interrupt = || {
+        killed = Some(Command::new("kill").args(["-INT", &server.child.id().to_string()]).status());
     };
-    let (seen, killed) = tokio::join!(subscribe(&server.url, Duration::ZERO), interrupt);
-    assert!(killed?.success());
-    let seen = seen?;
+    let seen = subscribe_and(&server.url, Duration::ZERO, interrupt).await?;
+    assert!(killed.ok_or("no tick")??.success());
     assert!(seen.ticks > 0);
     assert_eq!((seen.gaps, seen.close), (0, Some(CloseCode::GOING_AWAY.get())));
     assert!(server.child.wait()?.success());
@@ -325,7 +341,7 @@ fn one_process_serves_another_subscribes() -> TestResult {
 fn get(url: &str, request: &str) -> Result<String, Box<dyn Error>> {
     let address = url.trim_start_matches("ws://");
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

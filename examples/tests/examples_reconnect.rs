@@ -78,7 +78,7 @@ type Client = tokio::task::JoinHandle<(Result<u16, Error>, Backoff)>;
 /// A client of the loop under test, in a task or a thread.
 fn start(server: &Server, blocking: bool, backoff: Backoff) -> (Heard, Client) {
     let heard = Heard::default();
-    let beat = Heartbeat::new(Duration::from_millis(100), Duration::from_millis(200));
+    let beat = Heartbeat::new(Duration::from_millis(100), Duration::from_secs(5));
     let subscription = Subscription {
         request: Request::new(&server.url()).unwrap(),
         config: Config::default().heartbeat(beat),

@@ -13,8 +13,7 @@ use std::{
 /// Everything is done for each of these.
 pub(crate) const ADAPTERS: [&str; 2] = ["tokio", "blocking"];
 
-/// Longer than anything here takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+include!("../../../tests/support/patience.rs");
 
 /// A program under test, gone when the test is.
 pub(crate) struct Program {
