@@ -1,5 +1,5 @@
 //! A peer that sends and does not read is held no longer than the write timeout, over TLS too.
-use crate::wss_tests::{Far, servers};
+use crate::wss_tests::{Far, PATIENCE, servers};
 use std::{
     io::{ErrorKind, Write},
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ fn who_never_reads_is_ended_after_the_write_timeout() {
     for (addr, tls) in servers(&config) {
         let mut far = Far::open(addr, &tls);
         far.tcp.set_write_timeout(Some(Duration::from_secs(1))).expect("a stream");
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + PATIENCE;
         let ended = loop {
             let wire = far.seal(&frame);
             match far.tcp.write_all(&wire) {

@@ -4,7 +4,6 @@ use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU8, Ordering::Relaxed},
-    time::Duration,
 };
 use tickwire::{CloseCode, Config, Error, handshake::client::Request, tokio::WebSocket};
 use tokio::{
@@ -12,6 +11,8 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
+
+include!("../../../tests/support/patience.rs");
 
 /// A server, until dropped.
 struct Server {
@@ -157,7 +158,7 @@ impl Seen {
 }
 
 async fn bounded<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(60), future).await.expect("in time")
+    timeout(PATIENCE, future).await.expect("in time")
 }
 
 #[tokio::test]

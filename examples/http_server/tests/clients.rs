@@ -11,7 +11,6 @@ use std::{
     net::SocketAddr,
     process::{Child, Command, Stdio},
     sync::mpsc,
-    time::Duration,
 };
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, SystemEntropy,
@@ -23,6 +22,8 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+
+include!("../../../tests/support/patience.rs");
 
 const SERVERS: [&str; 2] = [env!("CARGO_BIN_EXE_hyper"), env!("CARGO_BIN_EXE_axum")];
 
@@ -43,14 +44,14 @@ impl Server {
         std::thread::spawn(move || {
             output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        let first: String = lines.recv_timeout(Duration::from_secs(10)).unwrap();
+        let first: String = lines.recv_timeout(PATIENCE).unwrap();
         let address = first.rsplit_once("//").unwrap().1.parse().unwrap();
         Self { process, lines, address }
     }
 
     #[track_caller]
     fn says(&self, line: &str) {
-        assert_eq!(self.lines.recv_timeout(Duration::from_secs(10)).as_deref(), Ok(line));
+        assert_eq!(self.lines.recv_timeout(PATIENCE).as_deref(), Ok(line));
     }
 }
 
@@ -62,7 +63,7 @@ impl Drop for Server {
 }
 
 async fn bounded<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(60), future).await.expect("in time")
+    timeout(PATIENCE, future).await.expect("in time")
 }
 
 fn request(server: &Server) -> Request {
@@ -199,7 +200,7 @@ async fn extended_connect_over_http_2() {
                 socket.await.unwrap();
             }
             for _ in 0..3 {
-                let line = server.lines.recv_timeout(Duration::from_secs(10)).unwrap();
+                let line = server.lines.recv_timeout(PATIENCE).unwrap();
                 assert!(line.starts_with("HTTP/2.0: "), "{line}");
             }
         })

@@ -1,6 +1,5 @@
 //! What is said to the proxy stays with it, and what it says is not the server's (A75).
 use crate::by_way_of;
-use std::time::Duration;
 use tickwire::{
     Config, Error, Proxy,
     handshake::{accept_key, client::Request},
@@ -11,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+include!("../../../tests/support/patience.rs");
 const SECRET: &str = "s3cret-t0ken";
 /// Base64 of `ann:s3cret-t0ken`.
 const BASIC: &str = "YW5uOnMzY3JldC10MGtlbg==";

@@ -23,8 +23,8 @@ async fn pair(
     )
 }
 
-/// Long enough for a slow machine; a lost wake-up waits for ever.
-const SOON: Duration = Duration::from_secs(30);
+// A lost wake-up waits for ever.
+include!("../../../tests/support/patience.rs");
 
 #[tokio::test]
 async fn an_echo_over_tcp_ends_in_order() {
@@ -57,7 +57,7 @@ async fn the_opening_handshake_passes_a_pipe_of_one_byte() {
     let (client, server) = tokio::io::duplex(1);
     let both =
         async { tokio::join!(client_async("ws://localhost/", client), accept_async(server)) };
-    let (client, server) = timeout(SOON, both).await.unwrap();
+    let (client, server) = timeout(PATIENCE, both).await.unwrap();
     let ((mut client, _), mut server) = (client.unwrap(), server.unwrap());
     let (sent, received) = tokio::join!(client.send("hi".into()), server.next());
     sent.unwrap();
@@ -88,7 +88,7 @@ async fn a_split_connection_echoes_in_two_tasks() {
     });
     let (mut n, mut pongs) = (0, 0);
     while n < 500 {
-        match timeout(SOON, from_server.next()).await.unwrap().unwrap().unwrap() {
+        match timeout(PATIENCE, from_server.next()).await.unwrap().unwrap().unwrap() {
             Message::Binary(bytes) => {
                 assert_eq!(bytes, vec![n as u8; n * 7]);
                 n += 1;
@@ -102,9 +102,9 @@ async fn a_split_connection_echoes_in_two_tasks() {
     }
     assert!(pongs > 0);
     sending.await.unwrap().close().await.unwrap();
-    assert!(timeout(SOON, from_server.next()).await.unwrap().unwrap().unwrap().is_close());
+    assert!(timeout(PATIENCE, from_server.next()).await.unwrap().unwrap().unwrap().is_close());
     echo.await.unwrap();
-    assert!(timeout(SOON, from_server.next()).await.unwrap().is_none());
+    assert!(timeout(PATIENCE, from_server.next()).await.unwrap().is_none());
 }
 
 /// The writer waits for the pipe; so does the reader, with its Pong. What empties the pipe has to wake both: the
@@ -131,13 +131,13 @@ async fn a_pipe_that_empties_wakes_the_writer_and_the_reader_that_has_a_pong_to_
         }
         let mut received = Vec::new();
         while received.len() < 2 {
-            received.push(timeout(SOON, client.next()).await.unwrap().unwrap().unwrap());
+            received.push(timeout(PATIENCE, client.next()).await.unwrap().unwrap().unwrap());
         }
         assert!(received.contains(&Message::Pong("!".into())));
         assert!(received.contains(&Message::binary(vec![5; 10_000])));
-        let mut to_client = timeout(SOON, writing).await.unwrap().unwrap();
+        let mut to_client = timeout(PATIENCE, writing).await.unwrap().unwrap();
         client.send(Message::text("next")).await.unwrap();
-        assert_eq!(timeout(SOON, reading).await.unwrap().unwrap(), Message::text("next"));
+        assert_eq!(timeout(PATIENCE, reading).await.unwrap().unwrap(), Message::text("next"));
         to_client.flush().await.unwrap();
     }
 }

@@ -14,8 +14,7 @@ use std::{
 use tickwire::blocking::{self, WebSocket};
 use tickwire::{CloseCode, Config, Heartbeat};
 
-/// No part of it takes as long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+include!("../../../../tests/support/patience.rs");
 
 /// How many messages each publisher publishes.
 pub const MANY: usize = 2000;
