@@ -293,18 +293,18 @@ fn control_frames_around_data_that_is_dropped_are_not_counted_with_it() {
 fn a_frame_behind_our_close_is_written_whole_or_not_at_all() {
     for end in [Call::End, Call::Fail] {
         for at in 0..=6 {
-            let calls = [Call::Close, Call::Write(2), Call::Pong, Call::Pong, Call::Write(at)];
-            checked([&calls[..], &[end.clone()]].concat());
+            let (pong, write) = (Call::Pong, Call::Write(at));
+            checked([Call::Close, Call::Write(2), pong.clone(), pong, write, end.clone()]);
             let calls = [Call::Close, Call::Pong, Call::Pong, Call::Write(at), end.clone()];
             checked(calls);
         }
     }
 }
 
-fn checked(calls: impl AsRef<[Call]>) {
+fn checked<const N: usize>(calls: [Call; N]) {
     for split in [false, true] {
         let mut pair = Pair::new(split);
-        for call in calls.as_ref() {
+        for call in &calls {
             pair.call(call);
             pair.check();
         }
