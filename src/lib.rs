@@ -335,7 +335,7 @@ pub use proto::{
     url,
 };
 #[cfg(feature = "stamps")]
-pub use socket::Stamped;
+pub use socket::stamped::Stamped;
 
 /// What a fuzz target drives and no user can.
 #[cfg(fuzzing)]

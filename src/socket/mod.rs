@@ -6,7 +6,7 @@ mod kernel;
 // it is public with the feature
 pub(crate) mod stamped;
 
-pub use stamped::Stamped;
+pub(crate) use stamped::Stamped;
 
 #[cfg(not(windows))]
 pub(crate) use std::os::fd::AsFd as Handle;

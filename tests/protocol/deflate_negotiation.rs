@@ -54,55 +54,6 @@ fn verdict(ours: Deflate, answer: &str) -> Result<(), HandshakeError> {
     dial_with(&Request::new("ws://h").unwrap(), &config, &wire).verdict
 }
 
-/// What is answered to one offer in this layout, which asks for a window of 10 bits.
-#[track_caller]
-fn layout(lines: &[&str]) {
-    let want = format!("{DEFAULT}; server_max_window_bits=10");
-    assert_eq!(answer_lines(ours(), lines), Some(want), "{lines:?}");
-}
-
-#[test]
-fn p142_extensions_are_the_same_in_one_line_or_several() {
-    layout(&["Sec-WebSocket-Extensions: a; b; c=1, permessage-deflate; server_max_window_bits=10"]);
-    layout(&[
-        "Sec-WebSocket-Extensions: a; b; c=1",
-        "X: y",
-        "sec-websocket-extensions: permessage-deflate; server_max_window_bits=10, d",
-    ]);
-}
-
-#[test]
-fn p143_a_quoted_value_is_the_token_that_it_unescapes_to() {
-    for value in ["10", "\"10\"", "\"\\10\"", "\"\\1\\0\""] {
-        let offer = format!("permessage-deflate; server_max_window_bits={value}");
-        layout(&[&format!("Sec-WebSocket-Extensions: {offer}")]);
-    }
-}
-
-#[test]
-fn p145_blanks_around_separators_change_nothing() {
-    for offers in [
-        "a;b=c,permessage-deflate;server_max_window_bits=10",
-        " a\t; b = c , permessage-deflate ;\tserver_max_window_bits = 10 ",
-        "a ;b =\"c\"\t,\tpermessage-deflate; server_max_window_bits =\"10\"",
-    ] {
-        layout(&[&format!("Sec-WebSocket-Extensions:{offers}")]);
-    }
-}
-
-#[test]
-fn p148_the_same_extension_may_be_offered_again_as_an_alternative() {
-    let bits = |n| format!("permessage-deflate; server_max_window_bits={n}");
-    let offers = format!("{}, {}, {}", bits(10), bits(12), "permessage-deflate");
-    layout(&[&format!("Sec-WebSocket-Extensions: {offers}")]); // in order
-}
-
-#[test]
-fn p150_names_of_extensions_compare_without_case_and_parameters_are_as_they_are() {
-    layout(&["Sec-WebSocket-Extensions: Permessage-Deflate; server_max_window_bits=10"]);
-    assert_eq!(answer(ours(), "permessage-deflate; Server_Max_Window_Bits=10"), None);
-}
-
 #[test]
 fn p152_an_offer_with_an_unknown_parameter_is_declined_and_the_next_one_tried() {
     assert_eq!(answer(ours(), "permessage-deflate; foo"), None);

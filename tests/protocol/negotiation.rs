@@ -91,6 +91,22 @@ fn p141_subprotocols_compare_with_regard_to_case() {
     }
 }
 
+/// A server takes up the one offer of permessage-deflate here, which asks for a window of 10 bits.
+#[track_caller]
+fn taken_up(lines: &[&str]) {
+    #[cfg(feature = "deflate")]
+    let (config, want) = (
+        Config::default().deflate(tickwire::deflate::Deflate::default()),
+        ["permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+          server_max_window_bits=10"],
+    );
+    #[cfg(not(feature = "deflate"))]
+    let (config, want) = (Config::default(), [""; 0]);
+    let served = serve_with(&config, Accept::default(), &request(lines));
+    assert_eq!((&served.verdict, served.status), (&Ok(()), 101), "{lines:?}");
+    assert_eq!(served.named("Sec-WebSocket-Extensions"), want, "{lines:?}");
+}
+
 /// A server accepts these offers, and takes none up.
 #[track_caller]
 fn ignored(value: &str) {
@@ -111,9 +127,21 @@ fn refused(value: &str) {
 }
 
 #[test]
+fn p142_extensions_are_the_same_in_one_line_or_several() {
+    let deflate = "permessage-deflate; server_max_window_bits=10";
+    taken_up(&[&format!("Sec-WebSocket-Extensions: a; b; c=1, {deflate}, d")]);
+    taken_up(&[
+        "Sec-WebSocket-Extensions: a; b; c=1",
+        "X: y",
+        &format!("sec-websocket-extensions: {deflate}, d"),
+    ]);
+}
+
+#[test]
 fn p143_a_quoted_value_has_to_be_a_token_once_unescaped() {
-    for value in ["a; b=10", "a; b=\"10\"", "a; b=\"\\10\"", "a; b=\"\\1\\0\""] {
-        ignored(value);
+    for value in ["10", "\"10\"", "\"\\10\"", "\"\\1\\0\""] {
+        let offer = format!("permessage-deflate; server_max_window_bits={value}");
+        taken_up(&[&format!("Sec-WebSocket-Extensions: {offer}")]);
     }
     for value in ["a; b=\"\"", "a; b=\"1,0\"", "a; b=\"1 0\"", "a; b=\"\\\"\"", "a; b=\"\\ \""] {
         refused(value);
@@ -132,8 +160,12 @@ fn p144_separators_in_quotes_are_no_separators_and_quotes_have_to_end() {
 
 #[test]
 fn p145_blanks_are_fine_around_every_separator() {
-    for value in ["a;b=c,d;e", " a\t; b = c , d ;\te ", "a ;b =\"c\"\t,\td; e"] {
-        ignored(value);
+    for offers in [
+        "a;b=c,permessage-deflate;server_max_window_bits=10",
+        " a\t; b = c , permessage-deflate ;\tserver_max_window_bits = 10 ",
+        "a ;b =\"c\"\t,\tpermessage-deflate; server_max_window_bits =\"10\"",
+    ] {
+        taken_up(&[&format!("Sec-WebSocket-Extensions:{offers}")]);
     }
     refused("a b");
     refused("a; b c");
@@ -156,6 +188,13 @@ fn p147_unknown_extensions_are_ignored() {
 }
 
 #[test]
+fn p148_the_same_extension_may_be_offered_again_as_an_alternative() {
+    let bits = |n| format!("permessage-deflate; server_max_window_bits={n}");
+    let offers = format!("{}, {}, permessage-deflate", bits(10), bits(12)); // in order
+    taken_up(&[&format!("Sec-WebSocket-Extensions: {offers}")]);
+}
+
+#[test]
 fn p149_extensions_accepted_twice_are_rejected() {
     // None is offered yet, so one is too many already.
     let request = Request::new("ws://h").unwrap();
@@ -167,7 +206,10 @@ fn p149_extensions_accepted_twice_are_rejected() {
 }
 
 #[test]
-fn p150_the_case_of_a_name_does_not_make_it_one_that_was_offered() {
+fn p150_names_of_extensions_compare_without_case_and_parameters_are_as_they_are() {
+    taken_up(&["Sec-WebSocket-Extensions: Permessage-Deflate; server_max_window_bits=10"]);
+    ignored("permessage-deflate; Server_Max_Window_Bits=10");
+    // On the way back the case does not make it one that was offered.
     let wire = response(&["Sec-WebSocket-Extensions: PERMESSAGE-DEFLATE"]);
     let dialed = dial_with(&Request::new("ws://h").unwrap(), &Config::default(), &wire);
     assert_eq!(dialed.verdict, Err(HandshakeError::UnexpectedExtension));
