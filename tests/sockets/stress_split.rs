@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::{sync::Arc, thread, time::Duration};
 use tickwire::{
-    CloseCode, Config, Error, Heartbeat, SendError,
+    CloseCode, Error, Heartbeat, SendError,
     blocking::{Reader as BlockingReader, Stream, Writer as BlockingWriter},
     tokio::{Reader, Writer},
 };
