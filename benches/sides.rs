@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Config, Connection, DataKind, Prepared, SendError, Sender, Step, blocking,
+    Config, Connection, DataKind, Event, Next, Prepared, SendError, Sender, Step, Time, blocking,
     handshake::{
         Progress,
         server::{Accept, Handshake},
@@ -132,6 +132,29 @@ pub fn receiving(len: usize, body: Body, client: bool, by_message: bool) -> Side
             }
         },
     )
+}
+
+/// Receiving, where the core is asked what to do next. The other sides are those of `receiving`.
+pub fn receiving_next(len: usize, client: bool) -> Sides {
+    let mut sides = receiving(len, Body::Binary, client, false);
+    let mut link = Stream::new(&messages(len, Body::Binary), Body::Binary, !client);
+    let mut core = connection(client);
+    sides[1].1 = Box::new(move |mut n| {
+        while n > 0 {
+            match core.next(Time::ZERO) {
+                Next::Event(Event::Message(message), _) => {
+                    assert!(black_box(message.as_bytes()).len() == len);
+                    n -= 1;
+                }
+                Next::Read(rx) => {
+                    let n = link.read(rx.spare_mut());
+                    rx.commit(n);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    sides
 }
 
 /// Receiving by the reading half of a split connection; the core's receiver is the same as ever.
