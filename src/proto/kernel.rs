@@ -422,15 +422,19 @@ impl Deref for Buffer {
     }
 }
 
-/// Text, shared. Invariant: valid UTF-8.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Text(Bytes);
+/// Text that owns its bytes: valid UTF-8 by type, cheap to clone, fit for other threads and channels.
+///
+/// A received [`OwnedMessage`](crate::OwnedMessage) holds one. It is all that a `&str` is, and is made of a `&str`, a
+/// `String`, or [`Bytes`], which are looked at. `Bytes::from(text)` is the same without a copy.
+// Invariant: valid UTF-8.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Text(Bytes);
 
 impl Text {
     #[inline]
     pub(crate) fn as_str(&self) -> &str {
-        // SAFETY: every way to make one, `into_text`, `kept` and the two below, takes it from text, and
-        // `Bytes` never change.
+        // SAFETY: every way to make one is here: `into_text`, `kept`, `from_static` and the three below take it from
+        // text, or look at it, and `Bytes` never change.
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 
@@ -440,8 +444,9 @@ impl Text {
         Self(block::copy(text.as_bytes()))
     }
 
-    pub(crate) fn into_bytes(self) -> Bytes {
-        self.0
+    /// Text that lives as long as the program, without a copy.
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(Bytes::from_static(text.as_bytes()))
     }
 }
 
@@ -451,9 +456,33 @@ impl From<String> for Text {
     }
 }
 
+/// A copy.
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
         Self(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+/// The same bytes, if they are UTF-8.
+impl TryFrom<Bytes> for Text {
+    type Error = core::str::Utf8Error;
+
+    fn try_from(bytes: Bytes) -> Result<Self, Self::Error> {
+        core::str::from_utf8(&bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl AsRef<Bytes> for Text {
+    fn as_ref(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl From<Text> for Bytes {
+    #[inline]
+    fn from(text: Text) -> Self {
+        text.0
     }
 }
 

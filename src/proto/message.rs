@@ -224,7 +224,7 @@ pub struct Arrival {
 
 /// A message that owns its payload: cheap to clone, fit for other threads and channels.
 ///
-/// It is made from the types that programs have: text from `&str`, `String` and references to it,
+/// It is made from the types that programs have: text from `&str`, `String`, [`Text`] and references to them,
 /// binary data from byte slices, `Vec<u8>` and [`Bytes`]; and from a [`Message`], of either kind.
 /// `Bytes::from(message)` is its payload, without a copy.
 ///
@@ -237,11 +237,11 @@ pub struct Arrival {
 /// A longer message has its own allocation, or keeps the receive buffer if it fills half of it. A thread on
 /// which such a message was received has up to one block besides. Without `std` there are no blocks.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct OwnedMessage(Payload);
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Payload {
+// Exhaustive: as `DataKind`.
+pub enum OwnedMessage {
+    /// Text.
     Text(Text),
+    /// Binary data.
     Binary(Bytes),
 }
 
@@ -258,9 +258,9 @@ impl OwnedMessage {
     /// The message, borrowed: to match on its kind, or to copy.
     #[inline]
     pub fn as_message(&self) -> Message<'_> {
-        match &self.0 {
-            Payload::Text(text) => Message::Text(text.as_str()),
-            Payload::Binary(bytes) => Message::Binary(bytes),
+        match self {
+            Self::Text(text) => Message::Text(text),
+            Self::Binary(bytes) => Message::Binary(bytes),
         }
     }
 
@@ -268,27 +268,6 @@ impl OwnedMessage {
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         self.as_message().as_bytes()
-    }
-
-    /// The text, if it is text.
-    #[inline]
-    pub fn as_text(&self) -> Option<&str> {
-        self.as_message().as_text()
-    }
-
-    /// A copy of the text.
-    ///
-    /// # Errors
-    ///
-    /// The message itself, if it is binary.
-    pub fn into_text(self) -> Result<String, Self> {
-        self.as_text().map(String::from).ok_or(self)
-    }
-
-    /// Whether it is text; it is binary otherwise.
-    #[inline]
-    pub fn is_text(&self) -> bool {
-        self.as_text().is_some()
     }
 
     /// The length of the payload, in bytes.
@@ -322,13 +301,6 @@ impl From<String> for OwnedMessage {
     }
 }
 
-/// Text.
-impl From<Text> for OwnedMessage {
-    fn from(text: Text) -> Self {
-        Self(Payload::Text(text))
-    }
-}
-
 /// Binary data.
 impl From<Vec<u8>> for OwnedMessage {
     fn from(bytes: Vec<u8>) -> Self {
@@ -339,7 +311,7 @@ impl From<Vec<u8>> for OwnedMessage {
 /// Binary data.
 impl From<Bytes> for OwnedMessage {
     fn from(bytes: Bytes) -> Self {
-        Self(Payload::Binary(bytes))
+        Self::Binary(bytes)
     }
 }
 
@@ -347,9 +319,9 @@ impl From<Bytes> for OwnedMessage {
 impl From<OwnedMessage> for Bytes {
     #[inline]
     fn from(message: OwnedMessage) -> Self {
-        match message.0 {
-            Payload::Text(text) => text.into_bytes(),
-            Payload::Binary(bytes) => bytes,
+        match message {
+            OwnedMessage::Text(text) => text.into(),
+            OwnedMessage::Binary(bytes) => bytes,
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) mod error;
 pub(crate) mod event;
 pub mod frame;
 pub mod handshake;
-mod kernel;
+pub(crate) mod kernel;
 pub mod mask;
 pub(crate) mod memory;
 pub(crate) mod message;
@@ -27,6 +27,7 @@ pub(crate) mod outbound;
 pub(crate) mod pool;
 pub(crate) mod role;
 pub(crate) mod shown;
+mod text;
 pub(crate) mod time;
 #[cfg_attr(not(feature = "tracing"), path = "no_trace.rs")]
 pub(crate) mod trace;

@@ -1,7 +1,11 @@
 //! Messages and close frames as values: what they show in a log, what they turn into.
-use crate::support::wire::times;
+use crate::support::wire::{TEXT, connection, drain, sent, times};
 use bytes::Bytes;
-use tickwire::{Chunk, CloseCode, CloseFrame, DataKind, Event, Message, OwnedEvent, OwnedMessage};
+use std::cmp::Ordering::Greater;
+use tickwire::{
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Event, Message, OwnedEvent, OwnedMessage, Role,
+    Text,
+};
 
 #[test]
 fn a_message_shows_its_kind_and_at_most_64_bytes_with_nothing_unprintable() {
@@ -44,9 +48,9 @@ fn a_message_gives_its_payload_in_every_form() {
         let owned = message.to_owned();
         assert_eq!((owned.as_message(), owned.as_message().kind()), (message, kind));
         assert_eq!((owned.as_bytes(), Bytes::from(owned.clone())), (&b"abc"[..], "abc".into()));
-        assert_eq!((owned.as_text(), owned.is_text()), (text, text.is_some()));
+        let kept = text.map(|text| OwnedMessage::Text(text.into()));
+        assert_eq!(owned, kept.unwrap_or(OwnedMessage::Binary(b"abc"[..].into())));
         assert_eq!((owned.len(), owned.is_empty()), (3, false));
-        assert_eq!(owned.clone().into_text(), text.map(String::from).ok_or(owned));
     }
     assert!(Message::Text("").as_bytes().is_empty() && Message::Binary(b"").as_bytes().is_empty());
     assert_eq!(Message::from("abc"), Message::Text("abc"));
@@ -61,6 +65,33 @@ fn a_message_gives_its_payload_in_every_form() {
     }
     assert_eq!(Bytes::from(OwnedMessage::from(bytes.clone())).as_ptr(), bytes.as_ptr());
     assert!(OwnedMessage::from("").is_empty());
+}
+
+/// In a channel, a map, a log; and back on the wire.
+#[test]
+fn a_text_is_what_a_str_is() {
+    let text = Text::from("aé€");
+    assert!(text == "aé€" && text == *"aé€" && text.starts_with('a'));
+    assert_eq!(format!("{text} {text:?} {text:>5}"), "aé€ \"aé€\"   aé€");
+    assert_eq!((Text::default(), Text::from("b")).cmp(&(Text::from(""), Text::from("a"))), Greater);
+    assert_eq!(Text::from("a"), Text::from_static("a"));
+    assert_eq!(std::collections::HashMap::from([(text.clone(), 1)]).get("aé€"), Some(&1));
+    assert_eq!(std::collections::BTreeMap::from([(text.clone(), 1)]).get("aé€"), Some(&1));
+    let as_bytes: &[u8] = text.as_ref();
+    let (as_str, bytes): (&str, &Bytes) = (text.as_ref(), text.as_ref());
+    assert_eq!((as_bytes, as_str, &bytes[..]), ("aé€".as_bytes(), "aé€", "aé€".as_bytes()));
+    assert!(Text::try_from(Bytes::from_static(b"\xff")).is_err());
+    // Nothing is copied on any way from bytes to bytes, through a message and a thread.
+    let bytes = Bytes::from("aé€".to_owned());
+    let message = OwnedMessage::from(Text::try_from(bytes.clone()).unwrap());
+    let message = std::thread::spawn(move || message.clone()).join().unwrap();
+    let OwnedMessage::Text(text) = message else { panic!("text") };
+    assert_eq!(text.as_ptr(), bytes.as_ptr());
+    assert_eq!(Bytes::from(text.clone()).as_ptr(), bytes.as_ptr());
+    let mut conn = connection(Role::Server, &Config::default().vectored_from(1));
+    conn.sender_mut().feed(&text).unwrap();
+    conn.sender_mut().feed(text).unwrap();
+    assert_eq!(sent(&drain(&mut conn)), [(TEXT, bytes.to_vec()), (TEXT, bytes.to_vec())]);
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Ws {
                 ws.recv_owned()
             }
         };
-        heard.unwrap().unwrap().as_text().unwrap().to_owned()
+        heard.unwrap().unwrap().as_message().as_text().unwrap().to_owned()
     }
 
     pub fn tcp_nodelay(&self) -> bool {

@@ -102,7 +102,7 @@ fn halves_of_threads_speak_tls_within_tls() {
         });
         for i in 0..500 {
             let message = reader.recv_owned().unwrap().unwrap();
-            assert_eq!(message.as_text(), Some(&*format!("message {i}")));
+            assert_eq!(message.as_message().as_text(), Some(&*format!("message {i}")));
         }
         drop((writing.join().unwrap(), reader));
         serving.join().unwrap();

@@ -231,7 +231,10 @@ impl Pair {
         for end in [&mut self.client, &mut self.server] {
             assert!(end.came[..all.len()] == all[..]);
             let many = &end.came[all.len()..];
-            assert!(many.len() == 100 && many.iter().all(|text| text.as_text() == Some("many")));
+            assert!(
+                many.len() == 100
+                    && many.iter().all(|text| text.as_message().as_text() == Some("many"))
+            );
         }
         self.client.conn().sender_mut().close(CloseCode::NORMAL).unwrap();
         self.run();

@@ -74,8 +74,23 @@ fn a_kept_text_is_its_twin() {
     let kept: Vec<_> = texts.iter().map(|text| Text::kept(text)).collect();
     for (text, kept) in texts.iter().zip(kept) {
         assert!(kept == Text::from(&text[..]));
-        assert_eq!(core::str::from_utf8(&kept.clone().into_bytes()), Ok(kept.as_str()));
+        assert_eq!(core::str::from_utf8(&Bytes::from(kept.clone())), Ok(kept.as_str()));
     }
+}
+
+/// Whatever bytes it is asked of, it is what `str::from_utf8` makes of them, or its error.
+#[test]
+fn text_of_bytes_is_its_twin() {
+    let alphabet = [b'a', 0x80, 0xa9, 0xc3, 0xe2, 0xf0, 0xff];
+    let mut valid = 0;
+    for n in 0..alphabet.len().pow(if cfg!(miri) { 2 } else { 4 }) {
+        let digits = (0..4).map(|i| alphabet[n / alphabet.len().pow(i) % alphabet.len()]);
+        let bytes: Bytes = digits.collect();
+        let text = Text::try_from(bytes.clone());
+        assert_eq!(text.as_ref().map(Text::as_str), core::str::from_utf8(&bytes).as_ref().copied());
+        valid += usize::from(text.is_ok());
+    }
+    assert!(cfg!(miri) || valid > 20, "{valid}");
 }
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];

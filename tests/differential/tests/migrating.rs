@@ -16,8 +16,8 @@ use std::{
 };
 use support::{blocking::*, wire::feed};
 use tickwire::{
-    CloseCode, CloseFrame, Config, DataKind, Dial, Error, Event, Message, ProtocolError, RecvError,
-    SendError, Step,
+    CloseCode, CloseFrame, Config, DataKind, Dial, Error, Event, Message, OwnedMessage,
+    ProtocolError, RecvError, SendError, Step, Text,
     blocking::{self, Incoming, Untimed},
     handshake::{client::Request, server::Accept, server::Rejection},
 };
@@ -35,7 +35,7 @@ use tungstenite::{
 const PAGE: &str = include_str!("../../../docs/MIGRATING.md");
 
 /// What the table has on its left, and the test of that row.
-const ROWS: [(&str, fn()); 27] = [
+const ROWS: [(&str, fn()); 28] = [
     ("`connect(url)?` returns `(ws, response)`", connect),
     ("`client(request, stream)?`", client_over_a_stream),
     ("`accept(stream)?`", accept),
@@ -57,6 +57,7 @@ const ROWS: [(&str, fn()); 27] = [
     ("`Error::Http(response)`", refusal),
     ("`message.into_data()`, `is_text()` of a message kept", kept_messages),
     ("`message.into_text()?`, which takes binary messages too", kept_messages),
+    ("`Utf8Bytes`, of a `Message::Text` that goes through a channel", kept_messages),
     ("`CloseCode::from(4009)`, `u16::from(code)`", close_codes),
     ("`Error::Protocol(ResetWithoutClosingHandshake)`", end_without_close),
     ("`WebSocketConfig::max_message_size` (64 MiB)", too_long),
@@ -385,10 +386,13 @@ fn kept_messages() {
         let theirs = [(); 3].map(|()| theirs.read().unwrap());
         let ours = [(); 3].map(|()| ours.recv_owned().unwrap().unwrap());
         for (theirs, ours) in theirs.into_iter().zip(ours) {
-            assert_eq!(theirs.is_text(), ours.is_text());
+            assert_eq!(theirs.is_text(), matches!(ours, OwnedMessage::Text(_)));
             let text = std::str::from_utf8(ours.as_bytes()).ok().map(str::to_owned);
             assert_eq!(theirs.clone().into_text().ok().map(|text| text.to_string()), text);
-            assert_eq!(ours.clone().into_text().is_ok(), ours.is_text());
+            if let (TheirMessage::Text(theirs), OwnedMessage::Text(ours)) = (&theirs, &ours) {
+                assert_eq!(theirs.as_str(), &**ours);
+                assert_eq!(Text::try_from(bytes::Bytes::from(theirs.clone())).as_ref(), Ok(ours));
+            }
             assert_eq!(theirs.into_data(), bytes::Bytes::from(ours));
         }
     });

@@ -1,7 +1,7 @@
 //! A connection without its stream: tickwire's, in the manners of tungstenite.
 use super::{
     CloseFrame, Message, Role, WebSocketConfig, config::SHARED_FROM, entropy::Keys, frame::Frame,
-    frame::FrameHeader, frame::Utf8Bytes, remask::Remask, spare,
+    frame::FrameHeader, remask::Remask, spare,
 };
 use crate::tungstenite::error::{Error, ProtocolError, Result};
 use bytes::{Buf, Bytes, BytesMut};
@@ -394,12 +394,12 @@ impl WebSocketContext {
     }
 }
 
-/// A message received. tickwire has checked that text is UTF-8.
+/// A message received.
 #[inline]
 fn data(message: OwnedMessage) -> Message {
-    match Utf8Bytes::received(message) {
-        Ok(text) => Message::Text(text),
-        Err(bytes) => Message::Binary(bytes),
+    match message {
+        OwnedMessage::Text(text) => Message::Text(text.into()),
+        OwnedMessage::Binary(bytes) => Message::Binary(bytes),
     }
 }
 

@@ -1,50 +1,33 @@
 //! Text that is shared as [`Bytes`] are.
-#![allow(unsafe_code)] // `from_bytes_unchecked` is part of the API
+#![allow(unsafe_code)] // `from_bytes_unchecked` is declared so, as in tungstenite's API; nothing here is
 use bytes::{Bytes, BytesMut};
-use std::{
-    borrow::Borrow,
-    cmp::Ordering,
-    fmt,
-    hash::{Hash, Hasher},
-    ops::Deref,
-    str::{self, Utf8Error},
-};
+use std::{borrow::Borrow, fmt, ops::Deref, str::Utf8Error};
+use tickwire::Text;
 
 /// Text in [`Bytes`]: cheap to clone, valid UTF-8 by type.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-// Invariant: UTF-8. Each constructor checks it, or has it from a type.
-pub struct Utf8Bytes(Bytes);
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Utf8Bytes(Text);
 
 impl Utf8Bytes {
     /// Text that lives as long as the program.
     #[inline]
     pub const fn from_static(text: &'static str) -> Self {
-        Self(Bytes::from_static(text.as_bytes()))
+        Self(Text::from_static(text))
     }
 
     /// The text.
     #[inline]
     pub fn as_str(&self) -> &str {
-        // SAFETY: the invariant of the type.
-        unsafe { str::from_utf8_unchecked(&self.0) }
+        &self.0
     }
 
-    /// Text from bytes that are not looked at.
+    /// Text from bytes, which are looked at here all the same: those that are not UTF-8 become an empty text.
     ///
     /// # Safety
     ///
-    /// They have to be UTF-8.
+    /// As in tungstenite, they have to be UTF-8.
     pub unsafe fn from_bytes_unchecked(bytes: Bytes) -> Self {
-        Self(bytes)
-    }
-
-    /// A text message that tickwire has received, whose UTF-8 it has checked; the bytes of a binary one.
-    #[inline]
-    pub(crate) fn received(message: tickwire::OwnedMessage) -> Result<Self, Bytes> {
-        match message.as_message() {
-            tickwire::Message::Text(_) => Ok(Self(message.into())), // the bytes of a `&str`
-            tickwire::Message::Binary(_) => Err(message.into()),
-        }
+        Self(bytes.try_into().unwrap_or_default())
     }
 }
 
@@ -60,7 +43,7 @@ impl Deref for Utf8Bytes {
 impl AsRef<[u8]> for Utf8Bytes {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
@@ -74,32 +57,13 @@ impl AsRef<str> for Utf8Bytes {
 impl AsRef<Bytes> for Utf8Bytes {
     #[inline]
     fn as_ref(&self) -> &Bytes {
-        &self.0
+        self.0.as_ref()
     }
 }
 
 impl Borrow<str> for Utf8Bytes {
     fn borrow(&self) -> &str {
         self.as_str()
-    }
-}
-
-/// As a `str`, whose hash a map may look for.
-impl Hash for Utf8Bytes {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
-}
-
-impl PartialOrd for Utf8Bytes {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Utf8Bytes {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_str().cmp(other)
     }
 }
 
@@ -124,8 +88,7 @@ impl TryFrom<Bytes> for Utf8Bytes {
     type Error = Utf8Error;
 
     fn try_from(bytes: Bytes) -> Result<Self, Utf8Error> {
-        str::from_utf8(&bytes)?;
-        Ok(Self(bytes))
+        bytes.try_into().map(Self)
     }
 }
 
@@ -153,7 +116,7 @@ impl From<String> for Utf8Bytes {
 
 impl From<&str> for Utf8Bytes {
     fn from(text: &str) -> Self {
-        Self(Bytes::copy_from_slice(text.as_bytes()))
+        Self(text.into())
     }
 }
 
@@ -163,8 +126,15 @@ impl From<&String> for Utf8Bytes {
     }
 }
 
+impl From<Text> for Utf8Bytes {
+    #[inline]
+    fn from(text: Text) -> Self {
+        Self(text)
+    }
+}
+
 impl From<Utf8Bytes> for Bytes {
     fn from(text: Utf8Bytes) -> Self {
-        text.0
+        text.0.into()
     }
 }

@@ -1,0 +1,97 @@
+//! What a program does with a [`Text`]: all that it does with a `&str`.
+use crate::proto::{
+    kernel::Text,
+    message::{Message, OwnedMessage},
+    outbound::{Content, Outbound},
+};
+use core::{
+    borrow::Borrow,
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Deref,
+};
+
+impl Deref for Text {
+    type Target = str;
+
+    #[inline]
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for Text {
+    #[inline]
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
+impl AsRef<[u8]> for Text {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl Borrow<str> for Text {
+    #[inline]
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
+/// As a `str`, which a map may be asked for.
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        str::hash(self, state);
+    }
+}
+
+impl PartialEq<str> for Text {
+    #[inline]
+    fn eq(&self, other: &str) -> bool {
+        **self == *other
+    }
+}
+
+impl PartialEq<&str> for Text {
+    #[inline]
+    fn eq(&self, other: &&str) -> bool {
+        **self == **other
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        str::fmt(self, f)
+    }
+}
+
+/// As a `str`: the whole text, escaped.
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl<'a> From<&'a Text> for Message<'a> {
+    #[inline]
+    fn from(text: &'a Text) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Text> for OwnedMessage {
+    #[inline]
+    fn from(text: Text) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Text> for Outbound<'_> {
+    #[inline]
+    fn from(text: Text) -> Self {
+        Content::Shared(text.into()).into()
+    }
+}
