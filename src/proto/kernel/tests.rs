@@ -73,7 +73,8 @@ fn a_kept_text_is_its_twin() {
     let texts: Vec<_> = (0..100).map(|i| "aé€😀".repeat(i * i % 600)).collect();
     let kept: Vec<_> = texts.iter().map(|text| Text::kept(text)).collect();
     for (text, kept) in texts.iter().zip(kept) {
-        assert!(kept == Text::from(&text[..]));
+        let copied = Text::from(&text[..]);
+        assert!(kept == copied);
         assert_eq!(core::str::from_utf8(&Bytes::from(kept.clone())), Ok(kept.as_str()));
     }
 }
