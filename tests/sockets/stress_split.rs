@@ -178,7 +178,8 @@ mod compressed_over_tls {
     use super::*;
     use crate::support::tls::Authority;
     use tickwire::{
-        blocking, deflate::Deflate, handshake::client::Request, tokio as on_tokio, url::Target,
+        Config, blocking, deflate::Deflate, handshake::client::Request, tokio as on_tokio,
+        url::Target,
     };
 
     fn config(dice: &mut Rng) -> Config {
