@@ -64,10 +64,11 @@ impl<S: Handle> Stamped<S> {
     /// Asks the kernel to stamp. On other systems than Linux nothing is stamped.
     ///
     /// ```no_run
+    /// # #[cfg(feature = "stamps")]
+    /// # fn serve() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::{net::TcpListener, time::{SystemTime, UNIX_EPOCH}};
     /// use tickwire::{Config, Stamped, blocking::accept};
     ///
-    /// # fn serve() -> Result<(), Box<dyn std::error::Error>> {
     /// let (stream, _) = TcpListener::bind("127.0.0.1:0")?.accept()?;
     /// let mut ws = accept(Stamped::new(stream)?, &Config::default().stamp_reads(true))?;
     /// while let Some(received) = ws.recv_with()? {

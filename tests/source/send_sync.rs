@@ -18,7 +18,9 @@ mod core_types {
         both::<Sender>();
         both::<Outgoing<'_>>();
         both::<MessageWriter<'_>>();
+        both::<Next>();
         both::<Step>();
+        both::<Text>();
         both::<Ending>();
         both::<ReadyState>();
         both::<Position>();
