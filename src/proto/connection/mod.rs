@@ -51,8 +51,8 @@ use alloc::{boxed::Box, vec::Vec};
 #[doc = include_str!("../../../docs/loop.rs")]
 /// ```
 ///
-/// For readiness of edges (mio, epoll) that is all. Over TLS each answer is acted on by way of a
-/// [session](crate::tls::Session) instead.
+/// For readiness of edges (mio, epoll) that is all. Over TLS the loop reads and writes through a `tls::Session`
+/// (feature `rustls`).
 ///
 /// # The fine calls
 ///
