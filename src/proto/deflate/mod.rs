@@ -54,7 +54,7 @@
 //! - Compressed bytes may exceed [`max_message`](crate::Config::max_message) by an eighth and
 //!   1 KiB, since incompressible data grows; the message itself may not.
 //! - Blocks without content are not counted: a sender that flushes often has many. They take time
-//!   and yield nothing: 210 to 490 instructions per byte received, about 20 to 35 ns (32
+//!   and yield nothing: 210 to 490 instructions per byte received, about 20 to 55 ns (32
 //!   where they are stored; stored data 7). That is linear, spent as the bytes arrive, and ends
 //!   with the limit above.
 use crate::proto::role::Role;
