@@ -84,7 +84,16 @@ fn spawn(
     ticks: &broadcast::Sender<Tick>,
     outbox: Outbox,
 ) -> JoinHandle<Result<OutboxCounts, Error>> {
-    let ws = support::tokio::server(stream, &patient());
+    spawn_with(&patient(), stream, ticks, outbox)
+}
+
+fn spawn_with(
+    config: &Config,
+    stream: TcpStream,
+    ticks: &broadcast::Sender<Tick>,
+    outbox: Outbox,
+) -> JoinHandle<Result<OutboxCounts, Error>> {
+    let ws = support::tokio::server(stream, config);
     tokio::spawn(subscriber(ws, ticks.subscribe(), outbox))
 }
 
@@ -351,7 +360,11 @@ async fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
             let (mut near, far) = narrow_pair().await;
             let mut outbox = Outbox::new(TooSlow::DropOldest);
             outbox.max_bytes = 100_000;
-            servers.push((stalled, spawn(far, &ticks, outbox)));
+            let config = match stalled {
+                true => patient().close_timeout(Duration::from_secs(1)), // nobody answers its Close
+                false => patient(),
+            };
+            servers.push((stalled, spawn_with(&config, far, &ticks, outbox)));
             let (mut go, received) = (go.subscribe(), received.clone());
             clients.push(tokio::spawn(async move {
                 if stalled {
