@@ -18,7 +18,7 @@ mod core_types {
         both::<Sender>();
         both::<Outgoing<'_>>();
         both::<MessageWriter<'_>>();
-        both::<Next>();
+        both::<Next<'_>>();
         both::<Step>();
         both::<Text>();
         both::<Ending>();
