@@ -21,6 +21,7 @@ mod core_types {
         both::<Next<'_>>();
         both::<Step>();
         both::<Text>();
+        both::<Wait>();
         both::<Ending>();
         both::<ReadyState>();
         both::<Position>();

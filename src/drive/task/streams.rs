@@ -120,6 +120,7 @@ impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
 /// frames**: of [`OwnedEvent`]s.
 ///
 /// ```
+/// # #[cfg(feature = "tokio")] mod with_tokio {
 /// use futures_util::{SinkExt, StreamExt};
 /// use tickwire::{Error, Events, OwnedEvent, tokio::WebSocket};
 /// use tokio::net::TcpStream;
@@ -137,6 +138,7 @@ impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
 ///     }
 ///     Ok(())
 /// }
+/// # }
 /// ```
 ///
 /// **Received** are the events of `recv_event`, the peer's Close among them; the stream ends when
