@@ -4,9 +4,9 @@
 //! and over TLS.
 //!
 //! - `grid`: a stream in memory does one thing wrong, at its n-th operation, for every n;
-//! - `proxy`: thousands of runs through a proxy over loopback, each from a seed.
+//! - `proxy`: many runs through a proxy over loopback, each from a seed.
 //!
-//! `FAULT_RUNS=20000` runs the proxy so often, and all faults in all conversations of the grid.
+//! `TESTS=all` tries all faults in all conversations of the grid, and runs the proxy 20,000 times.
 //! `tests/netns.rs` has the same conversation over a network that loses packets.
 #![cfg(all(feature = "tokio", feature = "deflate", feature = "rustls"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]

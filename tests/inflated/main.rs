@@ -1,7 +1,7 @@
 //! What compressed messages become, beside a plain reading of the RFCs (`reference.rs`): every
 //! short payload, every way to end one, and those that once became something else.
 //!
-//! `INFLATED=all` tries all payloads of up to 3 bytes, in a release build; else a part of those of 3.
+//! `TESTS=all` tries all payloads of up to 3 bytes, in a release build; else a part of those of 2 and 3.
 #![cfg(feature = "deflate")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -117,7 +117,6 @@ fn compare(payload: &[u8], how: How, conn: &mut Connection) {
 
 #[test]
 fn short_payloads_become_what_the_rfcs_say() {
-    let all = std::env::var_os("INFLATED").is_some_and(|v| v == "all");
     for how in ways() {
         let conn = &mut open(how.takeover);
         let (mut tried, mut whole) = (0, 0);
@@ -126,18 +125,14 @@ fn short_payloads_become_what_the_rfcs_say() {
             tried += 1;
             whole += usize::from(Stream::default().message(payload).is_some());
         };
-        let step = match all {
-            true if !how.cut && !how.frames => 1,
-            true => 31,
-            false => 1009,
-        };
+        let brief = !how.cut && !how.frames;
+        let (two, three) =
+            (sampled(if brief { 1 } else { 7 }, 31), sampled(if brief { 1 } else { 31 }, 8009));
         one(b"");
         (0..=0xff_u8).for_each(|n| one(&[n]));
-        (0..=0xffff_u16).step_by(step.min(7)).for_each(|n| one(&n.to_le_bytes()));
-        (0..1 << 24).step_by(step).for_each(|n: u32| one(&n.to_le_bytes()[..3]));
-        if all {
-            println!("{how:?}: {tried} tried, {whole} whole");
-        }
+        (0..=0xffff_u16).step_by(two).for_each(|n| one(&n.to_le_bytes()));
+        (0..1 << 24).step_by(three).for_each(|n: u32| one(&n.to_le_bytes()[..3]));
+        println!("{how:?}: {tried} tried, {whole} whole");
         assert!(whole > 30, "{whole}");
     }
 }
@@ -177,7 +172,8 @@ fn whatever_begins_in_the_last_two_bytes_ends_as_the_rfcs_say() {
             }
             let n = 16 - at;
             for n in [n, n - 8].into_iter().filter(|n| *n > 0) {
-                for value in 0..1 << n {
+                let step = if n > 8 { sampled(1, 13) } else { 1 };
+                for value in (0..1 << n).step_by(step) {
                     let mut bits = Bits(before.0.clone());
                     bits.push(value, n);
                     compare(&bits.bytes(), how, conn);
@@ -355,27 +351,28 @@ fn messages_that_end_with_a_flush_or_without_a_byte_are_whole() {
 #[test]
 fn a_block_may_end_where_the_room_for_a_chunk_does() {
     const CHUNK: usize = 16 << 10;
-    for how in ways().filter(|how| !how.frames) {
-        for n in (CHUNK - 3..CHUNK + 3).chain(2 * CHUNK - 2..2 * CHUNK + 2) {
-            // Stored, since that takes no bit of the next byte; then, and alone, fixed.
-            let fixed = |n: usize| {
-                let mut bits = Bits::default();
-                bits.push(0b010, 3);
-                (0..n).for_each(|_| bits.push(0x1ff, 9));
-                bits.push(0, 7);
-                bits.push(0, 3);
-                bits.bytes()
-            };
-            let len = n as u16;
-            let stored = |end: &[u8]| {
-                let head = [&[0], &len.to_le_bytes()[..], &(!len).to_le_bytes()].concat();
-                [&head, &vec![0xff; n][..], end].concat()
-            };
-            for payload in [fixed(n), stored(b""), stored(b"\x00"), stored(b"\x4a\x04\x00")] {
-                assert!(Stream::default().message(&payload).is_some());
-                compare(&payload, how, &mut open(how.takeover));
-                compare(&payload[..payload.len() - 1], how, &mut open(how.takeover));
-            }
+    let ends = || (CHUNK - 3..CHUNK + 3).chain(2 * CHUNK - 2..2 * CHUNK + 2);
+    let all = ways().filter(|how| !how.frames).flat_map(|how| ends().map(move |n| (how, n)));
+    // Every third: all ends, and all ways.
+    for (how, n) in all.step_by(sampled(1, 3)) {
+        // Stored, since that takes no bit of the next byte; then, and alone, fixed.
+        let fixed = |n: usize| {
+            let mut bits = Bits::default();
+            bits.push(0b010, 3);
+            (0..n).for_each(|_| bits.push(0x1ff, 9));
+            bits.push(0, 7);
+            bits.push(0, 3);
+            bits.bytes()
+        };
+        let len = n as u16;
+        let stored = |end: &[u8]| {
+            let head = [&[0], &len.to_le_bytes()[..], &(!len).to_le_bytes()].concat();
+            [&head, &vec![0xff; n][..], end].concat()
+        };
+        for payload in [fixed(n), stored(b""), stored(b"\x00"), stored(b"\x4a\x04\x00")] {
+            assert!(Stream::default().message(&payload).is_some());
+            compare(&payload, how, &mut open(how.takeover));
+            compare(&payload[..payload.len() - 1], how, &mut open(how.takeover));
         }
     }
 }
