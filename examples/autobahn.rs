@@ -7,7 +7,7 @@
 //! cargo run --release --example autobahn -- client --connect ws://127.0.0.1:9001
 //! ```
 //!
-//! `tests/interop/run autobahn` installs the suite, runs it against both, and judges its reports.
+//! `checks/interop/run autobahn` installs the suite, runs it against both, and judges its reports.
 //!
 //! [Autobahn TestSuite]: https://github.com/crossbario/autobahn-testsuite
 use lexopt::{Arg, Parser, ValueExt};

@@ -1,4 +1,4 @@
-//! The locks and the clock of a split WebSocket: those of std or, when `tests/model` builds this crate
+//! The locks and the clock of a split WebSocket: those of std or, when `checks/model` builds this crate
 //! to try all interleavings of threads, those of loom, with a clock that stands still.
 #[cfg(not(tickwire_model))]
 pub(crate) use std::{
@@ -10,7 +10,7 @@ pub(crate) use std::{
 };
 
 #[cfg(tickwire_model)]
-#[path = "../../tests/model/sync.rs"]
+#[path = "../../checks/model/sync.rs"]
 mod model;
 #[cfg(tickwire_model)]
 pub(crate) use {

@@ -27,7 +27,7 @@ const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
     (110..=110, "redirects are not followed; P094 hands them to the caller"),
     (
         111..=111,
-        "of `Dial::proxy`: tests/sockets/proxies.rs, tests/tls/proxies.rs, tests/interop/run proxy",
+        "of `Dial::proxy`: tests/sockets/proxies.rs, tests/tls/proxies.rs, checks/interop/run proxy",
     ),
     (151..=151, "there is no second extension that could be stacked"),
     (

@@ -193,7 +193,7 @@ fn every_test_and_file_that_is_named_is_there() {
             Some((path, name)) => (path, Some(name)),
             None => (place, None),
         };
-        let ours = ["tests/", "fuzz/", "examples/", "src/"];
+        let ours = ["tests/", "checks/", "fuzz/", "examples/", "src/"];
         if !ours.iter().any(|start| path.starts_with(start)) {
             continue;
         }

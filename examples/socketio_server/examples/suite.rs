@@ -1,6 +1,6 @@
 //! The servers that the protocols' own tests want, as other applications of the library: those of
 //! github.com/socketio/socket.io-protocol, and of github.com/socketio/engine.io-protocol, branches
-//! `main` and `v3`; folder `test-suite` each. `tests/interop/run suites` runs them.
+//! `main` and `v3`; folder `test-suite` each. `checks/interop/run suites` runs them.
 //!
 //! ```text
 //! cargo run -p socketio_server --example suite                 # at the ports 3000 and 3001

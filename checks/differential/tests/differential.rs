@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unused_must_use)]
 
 #[allow(dead_code)]
-#[path = "../../support/wire/mod.rs"]
+#[path = "../../../tests/support/wire/mod.rs"]
 mod support;
 use std::io::{self, Read, Write};
 use support::*;

@@ -3,7 +3,7 @@
 //! only what `feed` becomes is held.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #[allow(dead_code, unreachable_pub, unused_imports)]
-#[path = "../../support"]
+#[path = "../../../tests/support"]
 mod support {
     pub(crate) mod blocking;
     pub(crate) mod wire;

@@ -1,5 +1,5 @@
 //! This crate's end in the tests against other programs: a server with a path for each behaviour,
-//! and a client that checks a server with the same paths. `tests/interop/run` starts both.
+//! and a client that checks a server with the same paths. `checks/interop/run` starts both.
 //!
 //! | path | the server |
 //! |---|---|
