@@ -1,8 +1,30 @@
 //! Reading matter: recipes, and what the calls of other crates become. There is nothing in here to
 //! call, and nothing of it is compiled into a program.
 
-#[doc = include_str!("../docs/RECIPES.md")]
-pub mod recipes {}
+// The first definition of a link counts: the file's own are for readers of the repository.
+#[doc = "[feeds]: crate::guide::recipes::feeds"]
+#[doc = "[servers]: crate::guide::recipes::servers"]
+#[doc = "[operations]: crate::guide::recipes::operations"]
+#[doc = "[latency]: crate::guide::recipes::latency"]
+#[doc = "[testing]: crate::guide::recipes::testing"]
+#[doc = ""]
+#[doc = include_str!("../docs/recipes/README.md")]
+pub mod recipes {
+    #[doc = include_str!("../docs/recipes/feeds.md")]
+    pub mod feeds {}
+
+    #[doc = include_str!("../docs/recipes/servers.md")]
+    pub mod servers {}
+
+    #[doc = include_str!("../docs/recipes/operations.md")]
+    pub mod operations {}
+
+    #[doc = include_str!("../docs/recipes/latency.md")]
+    pub mod latency {}
+
+    #[doc = include_str!("../docs/recipes/testing.md")]
+    pub mod testing {}
+}
 
 #[doc = include_str!("../docs/MIGRATING.md")]
 pub mod migrating {}

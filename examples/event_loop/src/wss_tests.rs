@@ -215,7 +215,7 @@ fn receive(tls: &mut Session, tcp: &mut TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The next message, that of `RECIPES.md`.
+/// The next message, that of `docs/recipes/latency.md`.
 fn next(
     tls: &mut Session,
     conn: &mut Connection,
