@@ -401,7 +401,7 @@ async function checkTokens(browser) {
   await server.stop("SIGKILL");
 }
 
-// For the README: a desk by day, a phone by night.
+// For examples/README.md: a desk by day, a phone by night.
 async function takePictures(browser) {
   const kinds = [["desk", { ...DESK, colorScheme: "light" }], ["phone", { ...PHONE, colorScheme: "dark" }]];
   let server = await serve(marketFeed, "127.0.0.1:0", "--rate", "1000");

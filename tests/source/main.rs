@@ -3,6 +3,8 @@
 
 mod architecture;
 #[cfg(feature = "std")]
+mod documents;
+#[cfg(feature = "std")]
 mod security;
 #[cfg(feature = "std")]
 mod send_sync;

@@ -1,4 +1,4 @@
-//! `SECURITY.md`, and the README's table of limits, held against the code: what they say of defaults,
+//! `SECURITY.md`, and the defaults in `docs/LIMITS.md`, held against the code: what they say of defaults,
 //! constants, tests, `unsafe` and dependencies is so.
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 use tickwire::Config;
 
 const PAGE: &str = include_str!("../../SECURITY.md");
-const README: &str = include_str!("../../README.md");
+const LIMITS: &str = include_str!("../../docs/LIMITS.md");
 
 /// Settings that are no limit on a peer.
 const NO_LIMITS: [&str; 7] = [
@@ -21,11 +21,11 @@ const NO_LIMITS: [&str; 7] = [
     "deflate",
 ];
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -52,7 +52,7 @@ fn rows(section: &str) -> Vec<Vec<&str>> {
 }
 
 /// What stands between backquotes.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
@@ -112,7 +112,7 @@ fn the_defaults_of_all_limits_are_as_said() {
     assert_eq!(unnamed.collect::<Vec<_>>(), [""; 0], "limits that SECURITY.md does not name");
 
     let mut found = 0;
-    for row in rows(section(README, "## Limits and their defaults")) {
+    for row in rows(section(LIMITS, "## Defaults")) {
         for pair in row.chunks(2) {
             if let [name, said] = pair
                 && let Some(name) = quoted(name).next()
@@ -169,7 +169,7 @@ fn sources(directory: &str) -> Vec<PathBuf> {
 }
 
 /// The names of all tests in a source.
-fn tests(source: &str) -> BTreeSet<&str> {
+pub(crate) fn tests(source: &str) -> BTreeSet<&str> {
     let mut marked = false;
     let mut names = BTreeSet::new();
     for line in source.lines().map(str::trim_start) {

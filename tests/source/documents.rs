@@ -1,0 +1,151 @@
+//! The documents: their links lead somewhere, the tests that they name are there, and the README's
+//! figures are those of `benches/README.md`.
+use crate::security::{quoted, read, root, tests};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What is built, fetched or found by a tool.
+const NOT_OURS: [&str; 6] = ["target", "corpus", "artifacts", "coverage", "build", ".git"];
+
+/// All Markdown of the repository.
+fn pages() -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && !NOT_OURS.contains(&name) {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(found.len() > 25, "{} pages", found.len());
+    found
+}
+
+/// The lines outside of blocks of code.
+fn prose(page: &str) -> impl Iterator<Item = &str> {
+    let mut code = false;
+    page.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        code ^= fence;
+        !fence && !code
+    })
+}
+
+/// What a link to a heading has behind its `#`.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || "_- ".contains(*c);
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn anchors(page: &str) -> BTreeSet<String> {
+    prose(page).filter(|line| line.starts_with('#')).map(anchor).collect()
+}
+
+/// Where the links of a page lead: `[text](here)`, `[name]: here`, `href="here"`, `src="here"`.
+fn links(page: &str) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    for line in prose(page) {
+        for (start, end) in [("](", ')'), ("href=\"", '"'), ("src=\"", '"')] {
+            found.extend(line.split(start).skip(1).filter_map(|rest| rest.split(end).next()));
+        }
+        let definition = line.starts_with('[').then(|| line.split_once("]: ")).flatten();
+        found.extend(definition.map(|(_, to)| to));
+    }
+    found
+}
+
+/// The file that a link leads to, and the heading in it: an item of `guide` is the page it includes.
+fn target(from: &Path, link: &str) -> Option<(PathBuf, Option<String>)> {
+    let (path, heading) =
+        link.split_once('#').map_or((link, None), |(p, h)| (p, Some(h.to_owned())));
+    if let Some(recipes) = path.strip_prefix("crate::guide::recipes::") {
+        return Some((root().join(format!("docs/recipes/{recipes}.md")), heading));
+    }
+    if path.contains("://") || path.starts_with("crate") {
+        return None; // rustdoc looks at items
+    }
+    let file = if path.is_empty() { from.to_owned() } else { from.parent().unwrap().join(path) };
+    Some((file, heading))
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let mut followed = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in links(&text) {
+            let Some((file, heading)) = target(&page, link) else { continue };
+            assert!(file.exists(), "{}: {link} is not there", page.display());
+            if let Some(heading) = heading {
+                let there = anchors(&fs::read_to_string(&file).unwrap());
+                assert!(there.contains(&heading), "{}: no heading {link}", page.display());
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 100, "{followed} links followed");
+}
+
+#[test]
+fn links_and_anchors_are_found() {
+    let page = "[a](b.md#c) ![d](e.svg)\n```\n[no](link)\n# none\n```\n[f]: g.md\n<a href=\"h\">";
+    assert_eq!(links(page).into_iter().collect::<Vec<_>>(), ["b.md#c", "e.svg", "g.md", "h"]);
+    assert_eq!(anchor("## `select!` corrupts, and 2.5 more?"), "select-corrupts-and-25-more");
+    assert_eq!(anchors("# A b\n```\n# c\n```\n").into_iter().collect::<Vec<_>>(), ["a-b"]);
+}
+
+#[test]
+fn every_test_that_a_page_names_is_there() {
+    for (page, least) in [("docs/COMPARE.md", 3), ("docs/MIGRATING.md", 8)] {
+        let mut named = 0;
+        for (path, name) in quoted(&read(page)).filter_map(|place| place.split_once(".rs: ")) {
+            let source = read(&format!("{path}.rs"));
+            let shared = source.contains(&format!("\nfn {name}<")); // run for each adapter
+            assert!(shared || tests(&source).contains(name), "{page}: {path}.rs: no test {name}");
+            named += 1;
+        }
+        assert!(named >= least, "{page}: {named} tests named");
+    }
+}
+
+/// One screen to decide, one to start.
+#[test]
+fn the_readme_is_short_and_comes_to_the_code_early() {
+    let page = read("README.md");
+    assert!(page.lines().count() <= 150, "{}", page.lines().count());
+    let code = page.lines().position(|line| line.starts_with("```rust")).unwrap();
+    assert!(code < 39, "line {}", code + 1);
+}
+
+#[test]
+fn the_figures_of_the_readme_and_its_chart_are_those_measured() {
+    let (readme, benches, chart) =
+        (read("README.md"), read("benches/README.md"), read("docs/chart.svg"));
+    let (_, measured) = benches.split_once("\n## Side by side\n").unwrap();
+    let measured: BTreeSet<_> = measured.split("\n## ").next().unwrap().lines().collect();
+    let digit = |cell: &str| cell.trim_start().starts_with(|c: char| c.is_ascii_digit());
+    let rows = readme.lines().take_while(|line| !line.starts_with("## "));
+    let rows: Vec<_> = rows.filter(|row| row.split('|').nth(2).is_some_and(digit)).collect();
+    assert!(rows.len() >= 5, "{rows:?}");
+    for row in &rows {
+        assert!(measured.contains(row), "{row}");
+    }
+    let head = readme.lines().find(|line| line.starts_with("| |")).unwrap();
+    assert!(measured.contains(head), "{head}");
+
+    for (name, kind) in [("| echo over ws, 64 B", "ws"), ("| echo over wss, 64 B", "wss")] {
+        let row = rows.iter().find(|row| row.starts_with(name)).expect(name);
+        for figure in row.trim_matches('|').split('|').skip(1) {
+            let text = format!(">{} {kind}</text>", figure.trim());
+            assert!(chart.contains(&text), "{name}: {figure} is not in docs/chart.svg");
+        }
+    }
+}
