@@ -1,6 +1,6 @@
 //! The halves of a WebSocket in two threads, and the peer: all interleavings.
 //!
-//! Each case was seen to fail with the defect that it is about; tests/model/README.md has the list.
+//! Each case was seen to fail with the defect that it is about; checks/model/README.md has the list.
 mod support;
 
 use loom::thread;
