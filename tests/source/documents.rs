@@ -116,6 +116,26 @@ fn every_test_that_a_page_names_is_there() {
     }
 }
 
+/// A folder that moves takes its commands along.
+#[test]
+fn every_path_in_a_command_is_there() {
+    let ours = "tests/ checks/ fuzz/ benches/ examples/ src/ docs/ .ci/ tickwire-";
+    let ours: Vec<_> = ours.split(' ').collect();
+    let pages = ["README.md", "CONTRIBUTING.md", "RELEASING.md", "docs/TESTING.md"];
+    let mut found = 0;
+    for page in pages.into_iter().chain(["docs/COMPARE.md", "docs/MIGRATING.md"]) {
+        let page = read(page);
+        for word in quoted(&page).flat_map(str::split_whitespace) {
+            let path = word.trim_end_matches(':');
+            if ours.iter().any(|start| path.starts_with(start)) && !path.contains(['{', '*']) {
+                assert!(root().join(path).exists(), "{path} is not there");
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 50, "{found} paths");
+}
+
 /// One screen to decide, one to start.
 #[test]
 fn the_readme_is_short_and_comes_to_the_code_early() {
