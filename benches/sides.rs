@@ -935,10 +935,6 @@ impl blocking::Stream for Stream {
         Ok(())
     }
 
-    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
-    }
-
     fn writes_vectored(&self) -> bool {
         true
     }

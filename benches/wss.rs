@@ -330,9 +330,6 @@ impl blocking::Stream for Std {
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
-    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Both ends' configurations; the client's without and with keys to be had.

@@ -7,14 +7,14 @@ mod support;
 use crate::support::blocking::*;
 use std::{
     cell::RefCell,
-    io::{self, IoSlice, IoSliceMut, Read, Write},
+    io::{self, IoSlice, Read, Write},
     net::{TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 use tickwire::{
     CloseCode, Config, Error, Event, Heartbeat, RecvError,
-    blocking::{self, Spin, Stream, Untimed, WebSocket},
+    blocking::{self, Interest, Spin, Stream, Untimed, WebSocket},
     handshake::{HandshakeError, client::Request},
 };
 
@@ -194,8 +194,14 @@ impl Write for Reluctant {
 }
 
 impl Stream for Reluctant {
-    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        self.0.set_nonblocking(yes)
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buf)
+    }
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write(bufs)
+    }
+    fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.wait(interest, timeout)
     }
     fn shutdown(&mut self) -> io::Result<()> {
         match self.1 {
@@ -266,7 +272,7 @@ impl Write for Shy {
 }
 
 impl Stream for Shy {
-    fn set_nonblocking(&self, _: bool) -> io::Result<()> {
+    fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
     fn shutdown(&mut self) -> io::Result<()> {
@@ -274,25 +280,30 @@ impl Stream for Shy {
     }
 }
 
+/// A read asks 64 times between two looks at the clock, everything else once.
 #[test]
-fn it_asks_until_it_gets_and_no_more() {
+fn it_asks_so_often_and_no_more() {
     for shy in [0, 1, 63, 64, 65, 1_000] {
-        let mut io = Spin::new(Shy { shy, left: shy, calls: 0 }).unwrap();
-        for turn in 1..5 {
-            match turn {
-                1 => assert_eq!(io.read(&mut [0]).unwrap(), 1),
-                2 => assert_eq!(io.write(&[0]).unwrap(), 1),
-                3 => io.flush().unwrap(),
-                _ => io.shutdown().unwrap(),
-            }
-            assert_eq!(io.get_ref().calls, turn * (shy + 1));
+        let shy_stream = || Spin::new(Shy { shy, left: shy, calls: 0 }).unwrap();
+        let mut io = shy_stream();
+        for reads in 1..=(shy / 64) {
+            assert_eq!(io.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert_eq!(io.get_ref().calls, 64 * reads);
         }
-        // A timeout that has passed ends it, and the next call goes on.
-        io.set_read_timeout(Some(Duration::ZERO)).unwrap();
-        let read = io.read(&mut [0]);
-        assert_eq!(read.is_ok(), shy < 128, "{shy}");
-        io.set_read_timeout(None).unwrap();
         assert_eq!(io.read(&mut [0]).unwrap(), 1);
+        assert_eq!(io.get_ref().calls, shy + 1);
+        let calls: [fn(&mut Spin<Shy>) -> io::Result<()>; 5] = [
+            |io| io.write(&[0]).map(drop),
+            |io| io.try_write(&[IoSlice::new(&[0])]).map(drop),
+            |io| io.flush(),
+            |io| io.try_flush(),
+            |io| io.shutdown(),
+        ];
+        for call in calls {
+            let mut io = shy_stream();
+            assert_eq!(call(&mut io).is_ok(), shy == 0);
+            assert_eq!(io.get_ref().calls, 1);
+        }
     }
 }
 
@@ -301,13 +312,13 @@ fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
     bounded(|| {
         let error = Spin::new(Untimed(io::empty())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
-        assert!(Spin::new(Shy { shy: 0, left: 0, calls: 0 }).unwrap().into_inner().is_ok());
+        assert_eq!(Spin::new(Shy { shy: 0, left: 0, calls: 0 }).unwrap().into_inner().calls, 0);
         let (near, _far) = tcp_pair();
         let mut ws = server(near, &config());
         ws.set_read_timeout(Some(ms(40))).unwrap();
         ws.set_write_timeout(Some(ms(40))).unwrap();
         let (io, _) = ws.into_spin().unwrap().into_parts();
-        let mut near = io.into_inner().unwrap();
+        let mut near = io.into_inner();
         assert_eq!((near.read_timeout().unwrap(), near.write_timeout().unwrap()), (None, None));
         near.set_read_timeout(Some(ms(40))).unwrap();
         let began = Instant::now();
@@ -358,21 +369,11 @@ fn over_tls_it_spins_inside_and_outside() {
 struct Odd {
     asked: RefCell<Vec<&'static str>>,
     vectored: bool,
-    timeouts: Option<io::ErrorKind>,
-}
-
-impl Odd {
-    fn timeout(&self) -> io::Result<()> {
-        self.timeouts.map_or(Ok(()), |kind| Err(kind.into()))
-    }
 }
 
 impl Read for Odd {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(io::ErrorKind::BrokenPipe.into())
-    }
-    fn read_vectored(&mut self, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        Ok(into.iter().map(|into| into.len()).sum())
     }
 }
 
@@ -389,18 +390,11 @@ impl Write for Odd {
 }
 
 impl Stream for Odd {
-    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        self.timeout()
-    }
-    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        self.timeout()
-    }
     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
         self.asked.borrow_mut().push(if yes { "nodelay" } else { "delay" });
         Ok(())
     }
-    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        self.asked.borrow_mut().push(if yes { "nonblocking" } else { "blocking" });
+    fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
     fn writes_vectored(&self) -> bool {
@@ -415,24 +409,10 @@ fn a_stream_that_spins_does_what_the_stream_does() {
             let mut spin = Spin::new(Odd { vectored, ..Odd::default() }).unwrap();
             assert_eq!(spin.writes_vectored(), vectored);
             assert_eq!(spin.read(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-            let (mut a, mut b) = ([0; 2], [0; 3]);
-            let mut into = [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)];
-            assert_eq!(spin.read_vectored(&mut into).unwrap(), 5);
             let from = [IoSlice::new(b"ab"), IoSlice::new(b"cd")];
             assert_eq!(spin.write_vectored(&from).unwrap(), 4);
             spin.set_nodelay(true).unwrap();
-            let asked = spin.into_inner().unwrap().asked.into_inner();
-            assert_eq!(asked, ["nonblocking", "nodelay", "blocking"]);
+            assert_eq!(spin.into_inner().asked.into_inner(), ["nodelay"]);
         }
     });
-}
-
-#[test]
-fn a_stream_that_cannot_be_as_it_was_says_why() {
-    let back = |timeouts| {
-        let odd = Odd { timeouts: Some(timeouts), ..Odd::default() };
-        Spin::new(odd).unwrap().into_inner().map(drop).map_err(|error| error.kind())
-    };
-    assert_eq!(back(io::ErrorKind::Unsupported), Ok(()), "it has none");
-    assert_eq!(back(io::ErrorKind::PermissionDenied), Err(io::ErrorKind::PermissionDenied));
 }

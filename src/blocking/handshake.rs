@@ -1,29 +1,28 @@
 //! The opening handshakes on a stream that blocks.
 use super::{
-    Stream, WebSocket, context,
-    io::{Patience, read},
-    patient::Patient,
-    settled,
+    Stream, WebSocket,
+    thread::{Thread, context},
 };
 use crate::{
-    drive::{self, Error, Timed, Wire, sync::Instant},
+    drive::{self, Error, Timed, sync::Instant},
     proto::{
         config::Config,
-        connection::Connection,
         handshake::{
             HandshakeError,
             client::Request,
             server::{Accept, Rejection},
         },
-        time::Time,
     },
 };
-use std::{
-    io,
-    pin::pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{pin::pin, task::Poll};
+
+/// What a poll that has waited says.
+fn settled<T>(poll: Poll<T>) -> Result<T, Error> {
+    match poll {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => Err(Error::WouldBlock),
+    }
+}
 
 /// Reads an opening request and accepts it, whatever it asks for, with TCP_NODELAY on. Use
 /// [`Incoming`] to look at it first: at the path, at
@@ -69,7 +68,7 @@ pub(super) fn client_since<S: Stream>(
 }
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
-pub type Incoming<S> = drive::Incoming<Timed<S, Patient>>;
+pub type Incoming<S> = drive::Incoming<Timed<S, Thread>>;
 
 impl<S: Stream> Incoming<S> {
     /// Reads a request and makes all checks of RFC 6455 §4.2.1. A bad one is rejected: answered
@@ -142,41 +141,10 @@ pub(super) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
     settled(pin!(future).poll(&mut context()))
 }
 
-impl<S: Stream> Timed<S, Patient> {
+impl<S: Stream> Timed<S, Thread> {
     /// For a handshake that began at `began`.
     pub(super) fn since(began: Instant, io: S) -> Self {
         let _ = io.set_nodelay(true); // if that fails, reading will too
-        Self::new(io, Patience::new(began, Duration::MAX))
-    }
-}
-
-impl<S: Stream> Wire for Timed<S, Patient> {
-    fn poll_fill(
-        &mut self,
-        spare: &mut [u8],
-        by: Option<Time>,
-        _: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        let rest = self.wait.patience.rest_until(by);
-        let Self { io, wait: Patient { patience, read_timeout, .. } } = self;
-        let _ = read_timeout.set(rest, |to| io.set_read_timeout(to));
-        patience.after_read(read(io, spare), read_timeout)
-    }
-
-    fn limit_writes(&mut self, by: Option<Time>) {
-        let rest = self.wait.patience.rest_until(by);
-        let _ = self.wait.write_timeout.set(rest, |to| self.io.set_write_timeout(to));
-    }
-
-    fn poll_wait(&mut self, _: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
-        let now = self.wait.patience.now();
-        if self.wait.patience.go_on(now) { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    /// The stream may block for ever again, as before the handshake: a timeout costs the
-    /// system a timer for each read that waits.
-    fn opened(&mut self, conn: &mut Connection) {
-        let _ = self.wait.read_timeout.set(None, |to| self.io.set_read_timeout(to));
-        self.wait.patience = Patience::new(self.wait.patience.epoch, conn.shortest_timeout());
+        Self::new(io, began)
     }
 }

@@ -38,15 +38,23 @@
 //! **Timers.** Calls drive the deadlines of [`Config`]; nothing runs between them, so keep
 //! receiving. A receiving call that finds nothing to read sees to all of them, even one that returns
 //! `WouldBlock` at once: a loop that polls non-blocking streams once a tick needs nothing else
-//! (recipes: many connections on one thread). Over a stream that blocks, the
-//! adapter uses the stream's own timeouts, so set none there: a read blocks for at most a second
-//! while a deadline is armed, a write for some 50 ms. A deadline may be late by a quarter of the
-//! shortest one, and by a second at most; over a non-blocking stream, by the time between two calls.
+//! (recipes: many connections on one thread). A call that has to wait does so in [`Stream::wait`], `poll(2)` for a
+//! socket, until the next deadline, which is noticed as soon as the system wakes the thread. Only where no deadline falls
+//! into the next second does a read wait by itself; the adapter sets the stream's read timeout for that, so set
+//! none there.
+//!
+//! A stream that has no [`wait`](Stream::wait) ([`Untimed`]) blocks in its own calls: no deadline is noticed
+//! meanwhile, callers' timeouts are refused as `Unsupported`, and it cannot be split. TLS waits on the stream below it. A socket that you made
+//! non-blocking is never waited for (but on Windows, which does not tell the mode of a socket).
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) all calls wait without
 //! ever sleeping, which takes a core; see [`Spin`].
 //!
-//! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
+//! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`]. The system wakes neither for what the
+//! other does, since that would cost descriptors, so their waits are bounded: a reader notices a deadline that its writer armed
+//! after a quarter of the shorter of [`close_timeout`](Config::close_timeout) and
+//! [`write_timeout`](Config::write_timeout), and after a second at most. A writer that waits for room notices within
+//! 50 ms that receiving has failed.
 //!
 //! **Stopping.** A thread that waits in the `recv` of a [`Reader`] is stopped by [`Writer::close`], from another thread: `recv`
 //! returns when the peer has answered, or at the latest a second after what [`Config::close_timeout`] says. A
@@ -54,13 +62,12 @@
 //! [`set_read_timeout`](WebSocket::set_read_timeout), and look at each [`Error::WouldBlock`] of `recv`.
 mod connect;
 mod handshake;
-pub(crate) mod io;
-mod patient;
 mod spin;
 mod split;
-mod stream;
+pub(crate) mod stream;
+mod sys;
+mod thread;
 
-pub use crate::drive::SenderGuard;
 #[cfg(feature = "rustls")]
 pub use crate::tls::blocking::TlsStream;
 pub use crate::tls::maybe::blocking::MaybeTls;
@@ -68,14 +75,12 @@ pub use connect::connect;
 pub use handshake::{Incoming, accept, client};
 pub use spin::Spin;
 pub use split::{Reader, Writer};
-pub use stream::{Stream, Untimed};
+pub use stream::{Interest, Stream, Untimed};
 
 #[cfg(doc)]
 use crate::proto::{config::Config, connection::Sender};
 use crate::{
-    drive::{
-        Answers, Core, Error, Ready, Received, Socket, Timed, Want, Whole, begun, sync::Instant,
-    },
+    drive::{Core, Error, Ready, Received, Socket, Timed, Want, Whole, begun, sync::Instant},
     proto::{
         close::CloseFrame,
         connection::{Connection, Receiver, Step},
@@ -83,12 +88,11 @@ use crate::{
         outbound::Outbound,
     },
 };
-use io::Patience;
-use patient::{Patient, Waits};
 use std::{
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
+use thread::{Thread, context};
 
 /// A WebSocket over `S`.
 ///
@@ -97,26 +101,12 @@ use std::{
 /// dropped.
 ///
 /// This page also lists the methods of tasks (`async fn`, `Recv`, `Stream`), which this type does not have.
-pub type WebSocket<S> = Socket<Whole, Timed<S, Patient>>;
-
-/// The polls here wait by themselves, and wake no task.
-fn context() -> Context<'static> {
-    Context::from_waker(Waker::noop())
-}
-
-/// What a poll that has waited says.
-fn settled<T>(poll: Poll<T>) -> Result<T, Error> {
-    match poll {
-        Poll::Ready(done) => Ok(done),
-        Poll::Pending => Err(Error::WouldBlock),
-    }
-}
+pub type WebSocket<S> = Socket<Whole, Timed<S, Thread>>;
 
 impl<S: Stream> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done. Sets nothing on the stream.
     pub fn from_parts(io: S, conn: Connection) -> Self {
-        let patience = Patience::new(Instant::now(), Duration::MAX);
-        Self::join(Timed::new(io, patience), conn)
+        Self::join(Timed::new(io, Instant::now()), conn)
     }
 
     /// All further calls wait by [asking again and again](Spin) instead of sleeping. Messages fed
@@ -124,12 +114,11 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Stream::set_nonblocking`]: `Unsupported` for a stream that has no such mode. The
+    /// Those of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves. The
     /// connection is lost then.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
-        let Timed { io, wait: Patient { patience, .. } } = self.io;
-        // The timeouts of the system mean nothing any more.
-        Ok(Socket::new(self.core, Timed::new(Spin::new(io)?, patience)))
+        let Timed { io, wait } = self.io;
+        Ok(Socket::new(self.core, Timed { io: Spin::new(io)?, wait }))
     }
 
     /// How long a sending call may wait while the stream takes nothing before it returns
@@ -138,15 +127,15 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero, and those of [`Stream::set_write_timeout`]: the stream needs
-    /// timeouts.
+    /// `InvalidInput` for zero, and those of [`Stream::wait`], which the stream needs.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
-        self.io.limit_writes(timeout)
+        self.io.check(timeout)?;
+        self.io.wait.write_limit = timeout;
+        Ok(())
     }
 
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
-    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies
-    /// what the stream does not take at once. A client, which masks, copies all, and so does a connection that compresses.
+    /// stream has taken the message. A borrowed message is copied; see [`Outbound`] for the others.
     ///
     /// It does not read: a program that only sends notices the peer's Close when the stream breaks,
     /// and two peers that both send before they receive can block each other. Split, or feed and
@@ -161,9 +150,8 @@ impl<S: Stream> WebSocket<S> {
     /// send it again. [`Sender::fed`] before and after tells which.
     pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
         self.ready()?;
-        self.io.wait.patience.begin_sending();
-        self.feed_now(message.into(), &mut context())?;
-        settled(self.poll_flush(&mut context(), false))?
+        let _ = self.feed(message)?;
+        self.flush()
     }
 
     /// Waits until there is room for a message of any length, and writes if necessary. Does not read.
@@ -173,8 +161,8 @@ impl<S: Stream> WebSocket<S> {
     /// [`Error::Send`] when the sending half is closed, [`Error::Io`] and [`Error::Recv`] as
     /// [`flush`](Self::flush), [`Error::WouldBlock`] when there is no room yet.
     pub fn ready(&mut self) -> Result<(), Error> {
-        self.io.wait.patience.begin_sending();
-        settled(self.poll_room(&mut context()))?
+        self.io.wait.begin_sending();
+        self.settle(|ws, cx| ws.poll_room(cx))?
     }
 
     /// Writes everything buffered. Does not read.
@@ -187,8 +175,8 @@ impl<S: Stream> WebSocket<S> {
     /// leaves with the next flush.
     #[inline]
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.io.wait.patience.begin_sending();
-        settled(self.poll_flush(&mut context(), false))?
+        self.io.wait.begin_sending();
+        self.settle(|ws, cx| ws.poll_flush(cx, false))?
     }
 
     /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
@@ -205,24 +193,25 @@ impl<S: Stream> WebSocket<S> {
     /// be written. After [`Error::WouldBlock`] call it again.
     pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
         begun(self.sender().close(frame))?;
-        self.io.wait.patience.begin();
+        self.io.wait.begin();
         while self.wait_on(Want::Message)? == Ready::Item {}
         self.ended::<()>().map(drop)
     }
 }
 
 /// Receiving, by a connection in one piece or by the half of it that receives.
-impl<C: Core<Timed<S, Patient>> + Waits, S: Stream> Socket<C, Timed<S, Patient>> {
+impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
     /// How long a receiving call may wait for its result before it returns
     /// [`Error::WouldBlock`]; `None`, the default: as long as it takes. A Ping that is answered
     /// meanwhile, or a part of a message, does not restart the time.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero, and those of [`Stream::set_read_timeout`]: the stream needs
-    /// timeouts.
+    /// `InvalidInput` for zero, and those of [`Stream::wait`], which the stream needs.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
-        self.io.limit_reads(timeout)
+        self.io.check(timeout)?;
+        self.io.wait.read_limit = timeout;
+        Ok(())
     }
 
     /// The next message, or `None` once the peer has closed and been answered.
@@ -261,10 +250,7 @@ impl<C: Core<Timed<S, Patient>> + Waits, S: Stream> Socket<C, Timed<S, Patient>>
     ///
     /// As [`recv`](Self::recv).
     #[inline]
-    pub fn recv_with(&mut self) -> Result<Option<Received<'_, C::Sender<'_>>>, Error>
-    where
-        C: Answers<Timed<S, Patient>>,
-    {
+    pub fn recv_with(&mut self) -> Result<Option<Received<'_, C::Sender<'_>>>, Error> {
         if !self.quick_with() && self.wait_with()? == Ready::End {
             return self.ended();
         }
@@ -309,64 +295,45 @@ impl<C: Core<Timed<S, Patient>> + Waits, S: Stream> Socket<C, Timed<S, Patient>>
 
     #[inline]
     fn wait_message(&mut self) -> Result<Ready, Error> {
-        let step = self.quick();
-        if step != Some(Step::Message) {
-            self.io.wait.patience.begin();
-        }
-        self.wait_on_message(step)
-    }
-
-    /// A message, in a call that has begun, where the next step is this.
-    #[inline]
-    fn wait_on_message(&mut self, step: Option<Step>) -> Result<Ready, Error> {
-        match step {
+        match self.quick() {
             Some(Step::Message) => Ok(Ready::Item),
-            Some(_) => self.read_message(),
-            None => self.wait_on(Want::Message),
+            _ => self.wait_for(Want::Message),
         }
-    }
-
-    /// [`wait_on`](Self::wait_on) a message where the input is used up: its first round, in one
-    /// piece of code, which is what counts for a message that comes alone.
-    #[inline(never)]
-    fn read_message(&mut self) -> Result<Ready, Error> {
-        let cx = &mut context();
-        self.write(cx);
-        let read = self.poll_read(cx);
-        if let Poll::Ready(Ok(n @ 1..)) = read {
-            self.commit(n);
-            if self.quick() == Some(Step::Message) {
-                return Ok(Ready::Item);
-            }
-        } else {
-            settled(self.poll_take(cx, read))?;
-        }
-        self.wait_on(Want::Message)
     }
 
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
-        self.io.wait.patience.begin();
+        self.io.wait.begin();
         self.wait_on(want)
     }
 
     /// [`wait_for`](Self::wait_for), in a call that has begun.
     #[inline(never)]
     fn wait_on(&mut self, want: Want) -> Result<Ready, Error> {
-        settled(self.poll_more(&mut context(), want))
+        self.settle(|socket, cx| socket.poll_more(cx, want))
+    }
+
+    /// Polls, and waits, until that is done.
+    #[inline]
+    fn settle<T>(
+        &mut self,
+        mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, Error> {
+        loop {
+            if let Poll::Ready(done) = poll(self, &mut context()) {
+                return Ok(done);
+            }
+            self.io.wait()?;
+        }
     }
 
     /// What is discarded does not restart the caller's time.
     #[inline(never)]
-    fn wait_with(&mut self) -> Result<Ready, Error>
-    where
-        C: Answers<Timed<S, Patient>>,
-    {
-        self.io.wait.patience.begin_sending();
-        settled(C::poll_room(self, &mut context()))?;
-        self.io.wait.patience.begin();
+    fn wait_with(&mut self) -> Result<Ready, Error> {
+        self.io.wait.begin_sending();
+        self.settle(|socket, cx| C::poll_answerable(socket, cx))?;
+        self.io.wait.begin();
         loop {
-            let step = self.quick();
-            match self.wait_on_message(step)? {
+            match self.wait_on(Want::Message)? {
                 Ready::Item if self.core.is_mute() => {}
                 ready => return Ok(ready),
             }

@@ -1,13 +1,12 @@
 //! A stream that never sleeps: for the least latency, at the price of a core.
 //!
-//! This is only about how a read or write waits. Deadlines, ticks and limits stay with the adapter, to
-//! which this is a stream with timeouts like any other: they are kept here, and checked between turns.
-use super::Stream;
+//! This is only about how a read waits: by asking again, some times, before it says that it would block. The adapter
+//! looks at its deadlines then, and reads again, since [`wait`](Stream::wait) returns at once.
+use super::{Interest, Stream};
 use std::{
-    cell::Cell,
     hint::spin_loop,
-    io::{self, IoSlice, IoSliceMut, Read, Write},
-    time::{Duration, Instant},
+    io::{self, IoSlice, Read, Write},
+    time::Duration,
 };
 
 /// The number of turns between two looks at the clock: with a system call each, some 20 µs.
@@ -43,40 +42,26 @@ const TURNS: u32 = 64;
 /// **TLS** may be inside or outside. With the spinning inside, `TlsStream<Spin<TcpStream>>`, a turn is
 /// only the system call; `into_spin` after `connect` puts it outside, where each turn asks TLS too.
 ///
-/// Both halves of a split connection spin, each in its own calls. The stream, with all of its other
-/// handles, becomes non-blocking.
+/// Both halves of a split connection spin, each in its own calls.
 #[derive(Debug)]
 pub struct Spin<S> {
     io: S,
-    read_timeout: Cell<Option<Duration>>,
-    write_timeout: Cell<Option<Duration>>,
 }
 
 impl<S: Stream> Spin<S> {
-    /// Makes a stream non-blocking. The result can be used for the opening handshake.
+    /// Spins over a stream, which stays in the mode that it is in. The result can be used for the opening handshake.
     ///
     /// # Errors
     ///
-    /// Those of [`Stream::set_nonblocking`]: `Unsupported` for a stream that has no such mode.
+    /// Those of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     pub fn new(io: S) -> io::Result<Self> {
-        io.set_nonblocking(true)?;
-        Ok(Self { io, read_timeout: Cell::default(), write_timeout: Cell::default() })
+        io.wait(Interest::WRITE, Some(Duration::ZERO))?;
+        Ok(Self { io })
     }
 
-    /// The stream as it was, blocking again, without timeouts of its own.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Stream::set_nonblocking`], and those of [`Stream::set_read_timeout`] but `Unsupported`.
-    pub fn into_inner(self) -> io::Result<S> {
-        self.io.set_nonblocking(false)?;
-        for told in [self.io.set_read_timeout(None), self.io.set_write_timeout(None)] {
-            match told {
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {} // it has none
-                told => told?,
-            }
-        }
-        Ok(self.io)
+    /// The stream.
+    pub fn into_inner(self) -> S {
+        self.io
     }
 }
 
@@ -87,69 +72,45 @@ impl<S> Spin<S> {
     }
 }
 
-/// Repeats a call until it would no longer block, or the timeout passes.
-#[inline]
-fn spin<T>(
-    timeout: &Cell<Option<Duration>>,
-    mut call: impl FnMut() -> io::Result<T>,
-) -> io::Result<T> {
-    let mut until = None;
-    loop {
-        for _ in 0..TURNS {
-            match call() {
+impl<S: Stream> Read for Spin<S> {
+    #[inline]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        for _ in 1..TURNS {
+            match self.io.try_read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => spin_loop(),
                 done => return done,
             }
         }
-        // The first look starts the timeout: it need not be exact, and most waits never get here.
-        if let Some(timeout) = timeout.get() {
-            let now = Instant::now();
-            match until {
-                None => until = now.checked_add(timeout),
-                Some(until) if now >= until => return Err(io::ErrorKind::WouldBlock.into()),
-                Some(_) => {}
-            }
-        }
-    }
-}
-
-impl<S: Stream> Read for Spin<S> {
-    #[inline]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        spin(&self.read_timeout, || self.io.read(buf))
-    }
-
-    #[inline]
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        spin(&self.read_timeout, || self.io.read_vectored(bufs))
+        self.io.try_read(buf)
     }
 }
 
 impl<S: Stream> Write for Spin<S> {
     #[inline]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        spin(&self.write_timeout, || self.io.write(buf))
+        self.io.try_write(&[IoSlice::new(buf)])
     }
 
     #[inline]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        spin(&self.write_timeout, || self.io.write_vectored(bufs))
+        self.io.try_write(bufs)
     }
 
     #[inline]
     fn flush(&mut self) -> io::Result<()> {
-        spin(&self.write_timeout, || self.io.flush())
+        self.io.try_flush()
     }
 }
 
+/// Its calls are those above, of which none waits.
 impl<S: Stream> Stream for Spin<S> {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.read_timeout.set(timeout);
+    /// At once, since that is what spinning is.
+    fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.write_timeout.set(timeout);
+    /// A read never takes as long.
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 
@@ -158,7 +119,7 @@ impl<S: Stream> Stream for Spin<S> {
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
-        spin(&self.write_timeout, || self.io.shutdown())
+        self.io.shutdown()
     }
 
     fn try_clone(&self) -> io::Result<Self> {

@@ -1,4 +1,5 @@
 //! The requirements of the blocking adapter on a stream.
+use super::sys;
 use crate::socket::{Handle, Stamped};
 use std::{
     boxed::Box,
@@ -7,32 +8,110 @@ use std::{
     time::Duration,
 };
 
-/// A stream that blocks: bytes both ways, and, where it has them, timeouts.
+/// A stream for a thread: bytes both ways, calls that do not wait, and one that does nothing else.
 ///
-/// Everything except reading and writing has a default, for streams that lack it. Without
-/// timeouts a deadline of [`Config`](crate::Config) is noticed only when a read or write returns
-/// by itself, and so never if the peer stays silent. [`Untimed`] makes a `Stream` of any
-/// other `Read + Write`.
+/// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write), and waits in
+/// [`wait`](Self::wait) for the stream or the next deadline. [`read`](Read::read) is called only where it may wait: when nothing is
+/// to be written, and no deadline is within the time told to [`set_read_timeout`](Self::set_read_timeout). `write` and
+/// `write_vectored` are not called.
+///
+/// Everything except reading and writing has a default, for streams that lack it; [`Untimed`] makes a `Stream` of any
+/// `Read + Write` that way. A stream of your own around a socket, for example one that counts, forwards the rest too:
+///
+/// ```
+/// use std::{io::{self, IoSlice, Read, Write}, net::TcpStream, time::Duration};
+/// use tickwire::blocking::{Interest, Stream};
+///
+/// struct Counted(TcpStream, u64);
+///
+/// impl Read for Counted {
+///     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+///         self.0.read(buf).inspect(|n| self.1 += *n as u64)
+///     }
+/// }
+///
+/// impl Write for Counted {
+///     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+///         self.0.write(buf)
+///     }
+///     fn flush(&mut self) -> io::Result<()> {
+///         self.0.flush()
+///     }
+/// }
+///
+/// impl Stream for Counted {
+///     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+///         self.0.try_read(buf).inspect(|n| self.1 += *n as u64)
+///     }
+///     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+///         self.0.try_write(bufs)
+///     }
+///     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+///         self.0.wait(interest, timeout)
+///     }
+///     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+///         self.0.set_read_timeout(timeout)
+///     }
+///     fn shutdown(&mut self) -> io::Result<()> {
+///         Stream::shutdown(&mut self.0)
+///     }
+/// }
+/// ```
 pub trait Stream: Read + Write {
-    /// Sets how long a read may block; `None`: for ever. A read that takes longer fails with
-    /// `WouldBlock` or `TimedOut`, and loses nothing.
+    /// Reads what there is, and fails with `WouldBlock` where there is nothing. The default is a read, which may wait:
+    /// no deadline is noticed meanwhile.
     ///
     /// # Errors
     ///
-    /// The system's; `Unsupported`, the default, if the stream has no timeouts.
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        let _ = timeout;
+    /// The system's.
+    #[inline]
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read(buf)
+    }
+
+    /// Writes what there is room for, and fails with `WouldBlock` where there is none. The default is a write, which may
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    #[inline]
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match bufs {
+            [bytes] => self.write(bytes),
+            _ => self.write_vectored(bufs),
+        }
+    }
+
+    /// Flushes, and fails with `WouldBlock` where something is left. The default is `flush`, which may wait.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    #[inline]
+    fn try_flush(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+
+    /// Waits until the stream can be read or written, for that time at most, or shorter.
+    ///
+    /// # Errors
+    ///
+    /// The system's; `Unsupported`, the default, if the stream cannot be waited for: then a call that would have to returns
+    /// [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock`, unless the time is zero, if its user wants no call to
+    /// wait: that of a socket which the user made non-blocking.
+    fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        let _ = (interest, timeout);
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Sets how long a write may block, as [`set_read_timeout`](Self::set_read_timeout). A write
-    /// that has taken some bytes by then returns their number; a stream that cannot do that has
-    /// [`room`](Self::room).
+    /// Sets how long a `read` may wait; `None`: for ever. One that takes longer fails with
+    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets it once, to a second or less.
     ///
     /// # Errors
     ///
-    /// As [`set_read_timeout`](Self::set_read_timeout).
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+    /// The system's; `Unsupported`, the default: then the adapter calls `read` only where there is no deadline.
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         let _ = timeout;
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -47,17 +126,6 @@ pub trait Stream: Read + Write {
         Ok(())
     }
 
-    /// Whether reads and writes that would block fail with `WouldBlock` instead, for
-    /// [`Spin`](super::Spin).
-    ///
-    /// # Errors
-    ///
-    /// The system's; `Unsupported`, the default, if the stream has no such mode.
-    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        let _ = yes;
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     /// Ends writing: the peer reads the end of the stream, and may go on sending. Only flushes by
     /// default.
     ///
@@ -65,7 +133,7 @@ pub trait Stream: Read + Write {
     ///
     /// The system's; after `WouldBlock` or `Interrupted` it is called again.
     fn shutdown(&mut self) -> io::Result<()> {
-        self.flush()
+        self.try_flush()
     }
 
     /// Another handle of the same stream, so that one thread can read while another writes.
@@ -80,111 +148,125 @@ pub trait Stream: Read + Write {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether `write_vectored` writes more than the first slice. The default is no: then large
+    /// Whether `try_write` writes more than the first slice. The default is no: then large
     /// shared payloads are copied, so that no header travels alone.
     fn writes_vectored(&self) -> bool {
         false
     }
+}
 
-    /// Waits, as long as the write timeout lets a write wait, for a write to take bytes without waiting itself. Says
-    /// how many it will take, 0 if none. It is called before each write, which then has no more bytes than that.
-    ///
-    /// It is for streams that do not tell how many bytes a write took that its timeout cut short, as TCP on Windows:
-    /// they may have left, and bytes written twice would break the frames. If such a write fails with
-    /// `TimedOut` all the same, the connection ends, with `ConnectionAborted`. The default, `usize::MAX`, is that
-    /// writes wait, and tell.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    fn room(&self) -> io::Result<usize> {
-        Ok(usize::MAX)
+/// What a stream is [waited](Stream::wait) for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// To be read.
+    pub read: bool,
+    /// To be written.
+    pub write: bool,
+}
+
+impl Interest {
+    /// Input.
+    pub const READ: Self = Self { read: true, write: false };
+    /// Room.
+    pub const WRITE: Self = Self { read: false, write: true };
+
+    /// Both.
+    pub const fn and(self, other: Self) -> Self {
+        Self { read: self.read || other.read, write: self.write || other.write }
     }
 }
 
-impl Stream for TcpStream {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_read_timeout(timeout)
-    }
+macro_rules! socket {
+    ($socket:ty, |$this:ident, $yes:ident| $nodelay:expr) => {
+        impl Stream for $socket {
+            #[inline]
+            fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                sys::try_read(self, buf)
+            }
 
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_write_timeout(timeout)
-    }
+            #[inline]
+            fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+                sys::try_write(self, bufs)
+            }
 
-    fn set_nodelay(&self, yes: bool) -> io::Result<()> {
-        self.set_nodelay(yes)
-    }
+            fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+                sys::wait(self, interest, timeout)
+            }
 
-    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        self.set_nonblocking(yes)
-    }
+            fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.set_read_timeout(timeout)
+            }
 
-    fn shutdown(&mut self) -> io::Result<()> {
-        (*self).shutdown(net::Shutdown::Write)
-    }
+            fn set_nodelay(&self, $yes: bool) -> io::Result<()> {
+                let $this = self;
+                $nodelay
+            }
 
-    fn try_clone(&self) -> io::Result<Self> {
-        self.try_clone()
-    }
+            fn shutdown(&mut self) -> io::Result<()> {
+                (*self).shutdown(net::Shutdown::Write)
+            }
 
-    fn writes_vectored(&self) -> bool {
-        true
-    }
+            fn try_clone(&self) -> io::Result<Self> {
+                self.try_clone()
+            }
 
-    /// "If a send or receive operation times out on a socket, the socket state is indeterminate", Microsoft says of
-    /// SO_SNDTIMEO. One that does not block waits here like another; in [`Untimed`] it does not.
-    #[cfg(windows)]
-    fn room(&self) -> io::Result<usize> {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-        let timeout = self.write_timeout()?.and_then(|timeout| Timespec::try_from(timeout).ok());
-        let ready = poll(&mut [PollFd::new(self, PollFlags::OUT)], timeout.as_ref())?;
-        Ok(if ready > 0 { crate::drive::TURN } else { 0 })
-    }
+            fn writes_vectored(&self) -> bool {
+                true
+            }
+        }
+    };
 }
 
+socket!(TcpStream, |tcp, yes| tcp.set_nodelay(yes));
 #[cfg(unix)]
-impl Stream for std::os::unix::net::UnixStream {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_read_timeout(timeout)
-    }
+socket!(std::os::unix::net::UnixStream, |_unix, _yes| Ok(()));
 
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_write_timeout(timeout)
-    }
+/// The calls of another stream that have nothing to do with bytes.
+macro_rules! forwarded {
+    ($this:ident => $to:expr) => {
+        #[inline]
+        fn try_flush(&mut self) -> std::io::Result<()> {
+            let $this = self;
+            ($to).try_flush()
+        }
 
-    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        self.set_nonblocking(yes)
-    }
+        fn wait(
+            &self,
+            interest: $crate::blocking::Interest,
+            timeout: Option<std::time::Duration>,
+        ) -> std::io::Result<()> {
+            let $this = self;
+            ($to).wait(interest, timeout)
+        }
 
-    fn shutdown(&mut self) -> io::Result<()> {
-        (*self).shutdown(net::Shutdown::Write)
-    }
+        fn set_read_timeout(&self, timeout: Option<std::time::Duration>) -> std::io::Result<()> {
+            let $this = self;
+            $crate::blocking::Stream::set_read_timeout(&$to, timeout)
+        }
 
-    fn try_clone(&self) -> io::Result<Self> {
-        self.try_clone()
-    }
+        fn set_nodelay(&self, yes: bool) -> std::io::Result<()> {
+            let $this = self;
+            $crate::blocking::Stream::set_nodelay(&$to, yes)
+        }
 
-    fn writes_vectored(&self) -> bool {
-        true
-    }
+        fn writes_vectored(&self) -> bool {
+            let $this = self;
+            ($to).writes_vectored()
+        }
+    };
 }
 
 impl<S: Stream + Handle> Stream for Stamped<S> {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_read_timeout(timeout)
+    forwarded!(this => this.io);
+
+    #[inline]
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_as(buf, |io, buf| io.try_read(buf), false)
     }
 
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_write_timeout(timeout)
-    }
-
-    fn set_nodelay(&self, yes: bool) -> io::Result<()> {
-        self.io.set_nodelay(yes)
-    }
-
-    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        self.io.set_nonblocking(yes)
+    #[inline]
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.io.try_write(bufs)
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
@@ -194,55 +276,36 @@ impl<S: Stream + Handle> Stream for Stamped<S> {
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self::wrap(self.io.try_clone()?, self.is_on()))
     }
-
-    fn writes_vectored(&self) -> bool {
-        self.io.writes_vectored()
-    }
-
-    fn room(&self) -> io::Result<usize> {
-        self.io.room()
-    }
 }
 
-macro_rules! forward {
+macro_rules! pointer {
     ($pointer:ty) => {
         /// Cannot be cloned, and so not split.
         impl<S: Stream + ?Sized> Stream for $pointer {
-            fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                (**self).set_read_timeout(timeout)
+            forwarded!(this => **this);
+
+            #[inline]
+            fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                (**self).try_read(buf)
             }
 
-            fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                (**self).set_write_timeout(timeout)
-            }
-
-            fn set_nodelay(&self, yes: bool) -> io::Result<()> {
-                (**self).set_nodelay(yes)
-            }
-
-            fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-                (**self).set_nonblocking(yes)
+            #[inline]
+            fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+                (**self).try_write(bufs)
             }
 
             fn shutdown(&mut self) -> io::Result<()> {
                 (**self).shutdown()
             }
-
-            fn writes_vectored(&self) -> bool {
-                (**self).writes_vectored()
-            }
-
-            fn room(&self) -> io::Result<usize> {
-                (**self).room()
-            }
         }
     };
 }
 
-forward!(&mut S);
-forward!(Box<S>);
+pointer!(&mut S);
+pointer!(Box<S>);
 
-/// Any `Read + Write` as a [`Stream`], with nothing else: no timeouts, no shutdown, no split.
+/// Any `Read + Write` as a [`Stream`], with nothing else: its calls wait by themselves. So there are no deadlines, neither those
+/// of [`Config`](crate::Config) nor the caller's, while one does; and it has no shutdown and cannot be split.
 ///
 /// It may be non-blocking: a call that would block returns
 /// [`Error::WouldBlock`](crate::Error::WouldBlock).

@@ -1,21 +1,12 @@
 //! What the loop drives: a connection in one piece, or the reading half of a split one.
-use super::{
-    Error, Output, again,
-    io::{flush, shutdown, write, write_lent},
-    lost,
-};
+use super::{Error, Out, Output, Received, Socket, Source, io::shutdown};
 use crate::proto::{
-    close::CloseFrame,
-    connection::{Closed, Connection, Ending, Inbound, Step},
-    error::{RecvError, SendError},
-    outbound::Outbound,
+    connection::{Connection, Delivery, Inbound, Sender, Step},
+    error::RecvError,
+    pool,
     time::Time,
 };
-use bytes::Buf;
-use std::{
-    io::{self, IoSlice},
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll};
 
 /// The kind of item that a call waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,58 +19,91 @@ pub enum Want {
     Chunk,
 }
 
-/// What a connection came to.
-pub trait Outcome {
-    fn closed(&self) -> Option<Closed<'_>>;
-}
+/// A connection, or its reading half, over an `I`. The two differ in how they come by the sending side: a whole connection has
+/// it, a half locks it.
+pub trait Core<I>: Sized {
+    /// What the two sides have to tell each other where two tasks poll them; `None` where they do that by a lock.
+    const OUTLOOK: Option<fn(&Self) -> Outlook>;
+    /// What an answer is fed to.
+    type Sender<'a>
+    where
+        Self: 'a;
 
-/// A connection, or its reading half, over an `I`.
-pub trait Core<I>: Outcome {
     fn inbound(&mut self) -> &mut Inbound;
-    fn step(&mut self, want: Want) -> Result<Step, RecvError>;
+    /// Both sides at once. A half locks, and afterwards tells the other one if the connection ended.
+    fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
     /// Writes everything queued, as far as the stream takes it; ready when that is over. Keeps the
     /// reason of a failure.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
     /// Shuts the stream for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
-    /// Keeps the reason, if it is the first.
-    fn io_failed(&mut self, error: io::Error);
-    fn take_io_error(&mut self) -> Option<io::Error>;
 
-    /// Fails the connection, as [`Connection::fail`] does.
-    fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError>;
-    fn ending(&mut self) -> Ending;
-    /// A Pong came: tells the time, if that is waited for.
-    fn time_pong(&mut self, io: &I);
+    /// When the next deadline is.
+    fn next(&mut self) -> Option<Time>;
+    /// Gives the buffers back before a wait.
+    fn rest(&mut self);
 
-    /// Tells the time while input keeps coming, to the deadlines that this must not put off.
-    fn attend(&mut self, now: Time);
+    // Answers.
 
-    /// A deadline that passed when nothing was left to receive that could show it.
-    fn late(&self) -> Option<RecvError>;
+    /// Whether a message may be handed out before anything is written.
+    #[inline(always)]
+    fn is_free(&self) -> bool {
+        true
+    }
+    /// Waits for room for an answer, and writes where enough waits.
+    #[inline(always)]
+    fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = (socket, cx);
+        Poll::Ready(())
+    }
+    /// This end has closed: to what comes now, no answer is owed.
+    #[inline(always)]
+    fn is_mute(&self) -> bool {
+        false
+    }
+    /// The message at which the last step stopped.
+    fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
+
+    /// Consumes input up to the next item. The sending side is looked at only where a frame calls for that.
+    #[inline]
+    fn step(&mut self, want: Want) -> Result<Step, RecvError> {
+        let rx = self.inbound().receiver_mut();
+        let delivery = match want {
+            Want::Chunk => Delivery::Chunks,
+            Want::Message | Want::Event => match rx.quick() {
+                Some(step) => return Ok(step),
+                None => Delivery::Whole,
+            },
+        };
+        let step = rx.step_slow(delivery);
+        if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
+            self.with(|inbound, tx, _| inbound.respond(&step, tx));
+        }
+        step
+    }
 }
 
-/// The deadlines of a core, as whoever drives it sees to them.
-pub trait Deadlines {
-    /// A read follows, now.
-    fn reads(&mut self, now: impl FnOnce() -> Time);
-    /// When the next deadline is, or another look is due.
-    fn next(&mut self) -> Option<Time>;
-    /// Tells the time, if it is due. Says whether that has changed something: there is an error, or
-    /// something to write, or a phase has ended.
-    fn tell(&mut self, now: Time) -> bool;
+/// The state that one side may change while the other waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outlook {
+    /// A Close was queued, which begins a deadline of the side that receives.
+    pub(super) closed: bool,
+    /// The stream does not take bytes any more.
+    pub(super) broken: bool,
+    /// Receiving has failed.
+    pub(super) failed: bool,
+    /// The stream refuses bytes, and either side may write them later.
+    pub(super) blocked: bool,
+    /// One more message would be admitted.
+    pub(super) room: bool,
 }
 
 /// A connection in one piece.
 #[derive(Debug)]
 pub struct Whole {
     pub(crate) conn: Connection,
-    /// How many bytes the stream took and has not flushed.
-    pub(crate) unflushed: usize,
-    /// How the stream failed first; returned once there is nothing more to receive.
-    pub(crate) io_error: Option<io::Error>,
-    pub(crate) late: Option<RecvError>,
+    pub(super) out: Out,
 }
 
 impl Whole {
@@ -89,8 +113,8 @@ impl Whole {
         if !vectored {
             conn.sender_mut().set_flat();
         }
-        let unflushed = conn.sender().held_back(); // by this stream, when it was driven before
-        Self { conn, unflushed, io_error: None, late: None }
+        let out = Out::new(conn.sender());
+        Self { conn, out }
     }
 
     /// Why receiving failed, if it did.
@@ -100,99 +124,51 @@ impl Whole {
 
     /// Why messages fed were dropped: writing failed earlier, in a receiving call or by a deadline.
     #[cold]
-    pub(crate) fn lost(&self) -> Error {
-        lost(self.io_error.as_ref(), self.error().or(self.late))
+    pub(crate) fn lost(&mut self) -> Error {
+        self.out.recv_error = self.error().or(self.out.recv_error);
+        self.out.lost()
     }
 
-    /// Why writing ended, for a half that sends.
-    pub(crate) fn ended(&self) -> Option<RecvError> {
-        self.error().or(self.late).filter(|_| self.conn.sender().is_broken())
-    }
-
-    /// Writing failed. Keeps the reason, for receiving to return later, if it is the first.
-    #[cold]
-    pub(crate) fn write_failed(&mut self, error: io::Error) {
-        self.conn.write_failed();
-        self.unflushed = 0;
-        self.io_error.get_or_insert(error);
-    }
-
-    /// Feeds a large message, and writes it at once, from where it is, as far as the stream takes it.
-    pub(crate) fn feed_large<I: Output>(
-        &mut self,
-        io: &mut I,
-        message: Outbound<'_>,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Error> {
-        let Self { conn, unflushed, .. } = self;
-        let (tx, payload) = (conn.sender_mut(), message.payload());
-        io.before_write();
-        let mut written = None;
-        if let Some(head) = tx.head(&message, payload.len()) {
-            let once = io.poll_write(&[IoSlice::new(head.bytes()), IoSlice::new(payload)], cx);
-            if matches!(once, Poll::Ready(Ok(all)) if all == head.frame_len()) {
-                tx.passed(&head);
-                *unflushed += head.frame_len();
-                return Ok(());
-            }
-            written = Some(once);
-        }
-        let payload = tx.feed_lending(message)?;
-        let out = tx.outgoing().0;
-        write_lent(io, out, payload, written, unflushed, cx).map_err(|error| {
-            self.write_failed(again(&error));
-            error.into()
-        })
-    }
-
-    /// Writes until nothing is left, then flushes. Where the stream takes no more it is flushed too, before it is
-    /// given more: it may hold what it took itself.
-    #[inline]
-    pub(crate) fn poll_write_all<I: Output>(
-        &mut self,
-        io: &mut I,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Self { conn, unflushed, .. } = self;
-        io.before_write();
-        loop {
-            let tx = conn.sender_mut();
-            if *unflushed > 0 && (tx.held_back() > 0 || !tx.has_outgoing()) {
-                let flushed = flush(io, unflushed, cx);
-                tx.unflushed(*unflushed);
-                ready!(flushed)?;
-            }
-            let mut out = tx.outgoing();
-            if !out.has_remaining() {
-                break;
-            }
-            if let Poll::Ready(written) = write(io, &out, usize::MAX, cx) {
-                let n = written?;
-                out.advance(n);
-                *unflushed += n;
-                continue;
-            }
-            conn.write_blocked();
-            if *unflushed == 0 {
-                return Poll::Pending;
-            }
-            conn.sender_mut().unflushed(*unflushed);
-        }
-        io.written();
-        Poll::Ready(Ok(()))
+    /// Gives the buffer for sending back.
+    pub(super) fn flushed(&mut self) {
+        pool::give(self.conn.sender_mut().reclaim());
     }
 }
 
-impl Outcome for Whole {
-    fn closed(&self) -> Option<Closed<'_>> {
-        self.conn.closed()
-    }
-}
+impl<I: Source + Output> Core<I> for Whole {
+    const OUTLOOK: Option<fn(&Self) -> Outlook> = Some(|whole| {
+        let tx = whole.conn.sender();
+        Outlook {
+            closed: tx.is_closed(),
+            broken: tx.is_broken(),
+            failed: whole.error().is_some(),
+            blocked: tx.poll_timeout().is_some(),
+            room: tx.has_room(),
+        }
+    });
+    type Sender<'a> = &'a mut Sender;
 
-impl Deadlines for Whole {
     #[inline(always)]
-    fn reads(&mut self, now: impl FnOnce() -> Time) {
-        self.conn.inbound().reads(now);
+    fn inbound(&mut self) -> &mut Inbound {
+        self.conn.inbound()
+    }
+
+    #[inline(always)]
+    fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T {
+        let (inbound, tx) = self.conn.halves_mut();
+        f(inbound, tx, &mut self.out)
+    }
+
+    #[inline(always)]
+    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
+        if self.out.is_flushed() && !self.conn.sender().has_outgoing() {
+            return Poll::Ready(());
+        }
+        self.out.poll_write(self.conn.sender_mut(), io, cx).map(drop)
+    }
+
+    fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
+        shutdown(io, cx)
     }
 
     #[inline]
@@ -200,85 +176,38 @@ impl Deadlines for Whole {
         self.conn.poll_timeout()
     }
 
-    fn tell(&mut self, now: Time) -> bool {
-        if self.next().is_none_or(|at| at > now) {
-            return false;
-        }
-        let wrote = self.conn.sender().has_outgoing();
-        if let Err(error) = self.conn.handle_timeout(now) {
-            self.late = Some(error);
-            return true;
-        }
-        (!wrote && self.conn.sender().has_outgoing()) || self.next().is_none()
-    }
-}
-
-impl<I: Output> Core<I> for Whole {
-    #[inline(always)]
-    fn inbound(&mut self) -> &mut Inbound {
-        self.conn.inbound()
+    #[inline]
+    fn rest(&mut self) {
+        pool::give(self.conn.receiver_mut().reclaim());
+        self.flushed();
     }
 
     #[inline(always)]
-    fn step(&mut self, want: Want) -> Result<Step, RecvError> {
-        match want {
-            Want::Message | Want::Event => self.conn.step(),
-            Want::Chunk => self.conn.step_chunk(),
-        }
+    fn is_free(&self) -> bool {
+        let tx = self.conn.sender();
+        !tx.past_cork_limit() && !tx.is_closed()
     }
 
-    #[inline(always)]
-    fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-        if self.unflushed == 0 && !self.conn.sender().has_outgoing() {
-            return Poll::Ready(());
+    fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
+        let tx = socket.core.conn.sender();
+        if !tx.has_room() && !tx.is_closed() {
+            // Receiving finds the error again later.
+            return socket.poll_flush(cx, true).map(drop);
         }
-        if io.skips_write() {
-            return Poll::Pending;
-        }
-        if let Err(error) = ready!(self.poll_write_all(io, cx)) {
-            self.write_failed(error);
+        if tx.past_cork_limit() {
+            let _ = socket.write(cx);
         }
         Poll::Ready(())
     }
 
-    fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-        shutdown(io, cx)
+    fn is_mute(&self) -> bool {
+        let tx = self.conn.sender();
+        tx.is_closed() && !tx.is_broken()
     }
 
-    #[cold]
-    fn io_failed(&mut self, error: io::Error) {
-        self.io_error.get_or_insert(error);
-    }
-
-    fn take_io_error(&mut self) -> Option<io::Error> {
-        self.io_error.take()
-    }
-
-    fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError> {
-        self.conn.fail(frame)
-    }
-
-    fn ending(&mut self) -> Ending {
-        let ending = self.conn.ending();
-        if ending == Ending::Done {
-            self.conn.sender_mut().over();
-        }
-        ending
-    }
-
-    #[cold]
-    fn time_pong(&mut self, io: &I) {
-        if self.conn.sender().pong_waits() {
-            self.conn.sender_mut().time_pong(io.now());
-        }
-    }
-
-    #[cold]
-    fn attend(&mut self, now: Time) {
-        self.conn.attend(now);
-    }
-
-    fn late(&self) -> Option<RecvError> {
-        self.late
+    #[inline(always)]
+    fn received(&mut self) -> Option<Received<'_>> {
+        let (rx, tx) = self.conn.split_mut();
+        Received::new(rx, tx)
     }
 }

@@ -126,13 +126,3 @@ pub(crate) fn again(error: &io::Error) -> io::Error {
         None => error.kind().into(),
     }
 }
-
-/// Why messages fed were dropped: the stream's error, a deadline, or this half was closed.
-#[cold]
-pub(crate) fn lost(io_error: Option<&io::Error>, late: Option<RecvError>) -> Error {
-    match (io_error, late) {
-        (Some(error), _) => again(error).into(),
-        (None, Some(error)) => error.into(),
-        (None, None) => SendError::Closed.into(),
-    }
-}

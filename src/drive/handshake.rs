@@ -3,8 +3,8 @@
 //! A `Pending` means the same as in the loop of an open connection: a task is woken later; in `blocking`
 //! the stream does not block, and nothing will ever wake the future.
 use super::{
-    Error, Input, Output, Socket, Whole,
-    io::{flush, outcome, shutdown},
+    Error, Output, POOL, Socket, Source, Whole,
+    io::{flush, outcome, read, shutdown},
 };
 use crate::proto::{
     config::Config,
@@ -27,28 +27,13 @@ use std::{
     vec,
 };
 
-/// A stream while a handshake goes over it.
-pub trait Wire: Input<Whole> + Output + Sized {
-    /// Reads once. A thread waits for it, until then at most.
-    fn poll_fill(
-        &mut self,
-        spare: &mut [u8],
-        by: Option<Time>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>>;
-    /// Has a thread wait for the next write or flush until then at most.
-    fn limit_writes(&mut self, by: Option<Time>);
-    /// Waits until then, or shorter, behind a call that would block.
-    fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()>;
-    /// The handshake is over.
-    fn opened(&mut self, conn: &mut Connection);
-}
-
-impl<I: Wire> Socket<Whole, I> {
+impl<I: Source + Output> Socket<Whole, I> {
     /// Joins a stream and a connection whose opening handshake is done.
     #[inline]
-    pub(crate) fn join(mut io: I, mut conn: Connection) -> Self {
-        io.opened(&mut conn);
+    pub(crate) fn join(io: I, mut conn: Connection) -> Self {
+        if !I::WAITS {
+            conn.set_memory(&POOL);
+        }
         let vectored = io.is_write_vectored();
         Self::new(Whole::new(conn, vectored), io)
     }
@@ -75,7 +60,7 @@ impl<I> Incoming<I> {
     }
 }
 
-impl<I: Wire> Incoming<I> {
+impl<I: Source + Output> Incoming<I> {
     /// Accepts, and leaves the response to be written with the first messages, in one write: by
     /// the next flush, or the next receiving call.
     ///
@@ -121,15 +106,12 @@ impl<I: Wire> Incoming<I> {
         let io = &mut self.io;
         let end = io.now() + LINGER;
         let by = Some(end);
-        let shut = within(io, by, |io, cx| {
-            io.limit_writes(by);
-            shutdown(io, cx)
-        });
+        let shut = within(io, by, |io, cx| shutdown(io, cx));
         let _ = shut.await;
         let mut sink = vec![0; 4 << 10];
         let drained = within(io, by, |io, cx| {
             loop {
-                match ready!(io.poll_fill(&mut sink, by, cx)) {
+                match ready!(read(io, &mut sink, cx)) {
                     Ok(1..) if io.now() < end => {}
                     _ => return Poll::Ready(()),
                 }
@@ -141,7 +123,7 @@ impl<I: Wire> Incoming<I> {
 
 /// The opening handshake as a client. Its time began when that of `io` did; `ahead` are bytes that
 /// were read from it before.
-pub(crate) async fn client<I: Wire>(
+pub(crate) async fn client<I: Source + Output>(
     mut io: I,
     request: &Request,
     config: &Config,
@@ -177,13 +159,13 @@ pub(crate) async fn client<I: Wire>(
 }
 
 /// Reads once, or waits for that.
-pub(crate) fn poll_read<I: Wire>(
+pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     let by = to.poll_timeout();
-    match io.poll_fill(to.spare_mut(), by, cx) {
+    match read(io, to.spare_mut(), cx) {
         Poll::Ready(Ok(0)) => to.end_of_stream(),
         Poll::Ready(Ok(n)) => to.commit(n),
         Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -193,7 +175,7 @@ pub(crate) fn poll_read<I: Wire>(
 }
 
 /// Writes all, then flushes; `None` when that takes too long.
-pub(crate) async fn write_all<I: Wire>(
+pub(crate) async fn write_all<I: Source + Output>(
     io: &mut I,
     mut bytes: &[u8],
     by: Option<Time>,
@@ -201,20 +183,17 @@ pub(crate) async fn write_all<I: Wire>(
     let mut unflushed = bytes.len();
     let written = within(io, by, |io, cx| {
         while !bytes.is_empty() {
-            io.limit_writes(by);
             let n = ready!(outcome(ready!(io.poll_write(&[IoSlice::new(bytes)], cx)), cx))?;
             bytes = bytes.get(n..).unwrap_or_default();
         }
-        io.limit_writes(by);
         let flushed = ready!(flush(io, &mut unflushed, cx));
-        io.written();
         Poll::Ready(flushed)
     });
     written.await
 }
 
 /// What `poll` comes to, or `None` when that takes too long.
-async fn within<I: Wire, T>(
+async fn within<I: Source + Output, T>(
     io: &mut I,
     by: Option<Time>,
     mut poll: impl FnMut(&mut I, &mut Context<'_>) -> Poll<T>,

@@ -1,11 +1,5 @@
 //! Streams for a connection to read from and write to, and how they wait.
-use crate::proto::{
-    connection::{
-        Outgoing,
-        out_buffer::{OutBuffer, outgoing::Lending},
-    },
-    time::Time,
-};
+use crate::proto::{connection::Outgoing, time::Time};
 use bytes::Buf;
 use std::{
     io::{self, IoSlice},
@@ -22,27 +16,52 @@ pub struct Timed<S, W> {
     pub(crate) wait: W,
 }
 
-/// A stream and a clock.
+/// A stream with a clock, and how its user waits.
 pub trait Io {
+    /// The user is a thread that this one connection has to itself: it keeps its buffers, and a read
+    /// [may wait](Self::may_wait).
+    const WAITS: bool = false;
+
     /// The time since an epoch of its own.
     fn now(&self) -> Time;
+
+    /// Waits until then, or shorter.
+    fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Waits for the stream, but no longer than until then: in a handshake, whose futures no adapter polls twice
+    /// for a thread.
+    fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()> {
+        by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
+    }
+
+    /// The next read may wait by itself: there is nothing to write, and `until` is the next deadline.
+    #[inline(always)]
+    fn may_wait(&mut self, until: Option<Time>) {
+        let _ = until;
+    }
+
+    /// Bytes wait until the stream takes them: that is waited for too.
+    #[inline(always)]
+    fn write_blocked(&mut self) {}
 }
 
-/// What a `C` reads from, and how that waits.
-pub trait Input<C>: Io {
-    /// `poll_alarm` may be asked at any time, not only when the stream would block.
-    const ALWAYS_LOOKS: bool;
+/// What is read from.
+pub trait Source: Io {
+    /// Reads once, what there is: 0 bytes are the end of the stream.
+    fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+}
 
-    /// Reads once into the core.
-    fn poll_input(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
-    /// What the core can do without while this waits.
-    fn rest(&mut self, core: &mut C);
-    /// Waits for the next deadline; ready when one has changed something.
-    fn poll_alarm(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()>;
-    /// The same after a write that would block, while reading is paused.
-    fn poll_pause(&mut self, core: &mut C, cx: &mut Context<'_>) -> Poll<()>;
-    /// The stream took everything, and nothing is received.
-    fn flushed(&mut self, core: &mut C);
+/// Reads once.
+#[inline(always)]
+pub(crate) fn read<I: Source>(
+    io: &mut I,
+    spare: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    match io.poll_read(spare, cx) {
+        Poll::Ready(Err(error)) => failed(error, cx),
+        read => read,
+    }
 }
 
 /// What a connection writes to.
@@ -59,18 +78,6 @@ pub trait Output: Io {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Ends writing.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-
-    /// Whether, before a read, not to write.
-    #[inline(always)]
-    fn skips_write(&mut self) -> bool {
-        false
-    }
-    /// A round of writes begins.
-    #[inline(always)]
-    fn before_write(&mut self) {}
-    /// The stream took everything, or will take no more.
-    #[inline(always)]
-    fn written(&mut self) {}
 }
 
 /// The stream's error. If the call was only interrupted, it is made again.
@@ -91,97 +98,31 @@ pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> 
     }
 }
 
-/// One write, of about `most` bytes.
+/// One write.
 #[inline]
-pub(crate) fn write<I: Output>(
+pub(super) fn write<I: Output>(
     io: &mut I,
     out: &Outgoing<'_>,
-    most: usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let written = with_slices(out, most, false, |slices| io.poll_write(slices, cx));
+    let written = match out.single() {
+        Some(bytes) => io.poll_write(&[IoSlice::new(bytes)], cx),
+        None => with_many(out, |slices| io.poll_write(slices, cx)),
+    };
     outcome(ready!(written), cx)
 }
 
-/// Writes until a payload that is lent to `out` is written, as far as the stream takes it; `first` is the
-/// outcome of a write that was made. What the stream does not take of the payload is copied.
-pub(crate) fn write_lent<I: Output>(
-    io: &mut I,
-    out: &mut OutBuffer,
-    payload: &[u8],
-    mut first: Option<Poll<io::Result<usize>>>,
-    unflushed: &mut usize,
-    cx: &mut Context<'_>,
-) -> io::Result<()> {
-    let mut out = Lending::new(out, payload);
-    loop {
-        let written = match first.take() {
-            Some(first) => first,
-            None if !out.is_needed() => return Ok(()),
-            None => with_many(&out, usize::MAX, false, |slices| io.poll_write(slices, cx)),
-        };
-        let Poll::Ready(written) = written else { return Ok(()) };
-        let Poll::Ready(written) = outcome(written, cx) else { return Ok(()) };
-        let n = written?;
-        out.advance(n);
-        *unflushed += n;
-    }
-}
-
-/// Calls `write` with at most `most` bytes, or, if not `exact`, with about as many: a large payload goes
-/// along with its header.
-#[inline]
-pub(crate) fn with_slices<T>(
-    out: &Outgoing<'_>,
-    most: usize,
-    exact: bool,
-    write: impl FnOnce(&[IoSlice<'_>]) -> T,
-) -> T {
-    match out.single() {
-        Some(bytes) => write(&[IoSlice::new(bytes.get(..most).unwrap_or(bytes))]),
-        None => with_many(out, most, exact, write),
-    }
-}
-
 #[inline(never)]
-pub(crate) fn with_many<T>(
-    out: &impl Buf,
-    most: usize,
-    exact: bool,
-    write: impl FnOnce(&[IoSlice<'_>]) -> T,
-) -> T {
+fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
     // Most often there are no more than a header and a payload, and the others need not be made.
     let mut few = [IoSlice::new(&[]); 4];
     let filled = out.chunks_vectored(&mut few);
     if filled < few.len() {
-        return with_first(out, most, exact, few.get(..filled).unwrap_or_default(), write);
+        return write(few.get(..filled).unwrap_or_default());
     }
     let mut slices = [IoSlice::new(&[]); SLICES];
     let filled = out.chunks_vectored(&mut slices);
-    with_first(out, most, exact, slices.get(..filled).unwrap_or_default(), write)
-}
-
-#[inline]
-fn with_first<T>(
-    out: &impl Buf,
-    most: usize,
-    exact: bool,
-    slices: &[IoSlice<'_>],
-    write: impl FnOnce(&[IoSlice<'_>]) -> T,
-) -> T {
-    let mut len = 0;
-    let fit = slices.iter().take_while(|slice| {
-        let before = len;
-        len += slice.len();
-        if exact { len <= most } else { before < most }
-    });
-    match slices.get(..fit.count()) {
-        None | Some([]) => {
-            let bytes = out.chunk();
-            write(&[IoSlice::new(bytes.get(..most).unwrap_or(bytes))])
-        }
-        Some(slices) => write(slices),
-    }
+    write(slices.get(..filled).unwrap_or_default())
 }
 
 #[inline]

@@ -7,31 +7,38 @@
 //! `blocking` the poll has already waited for as long as it may.
 mod core;
 pub(crate) mod error;
-mod halves;
 pub(crate) mod handshake;
 pub(crate) mod io;
+mod out;
 pub(crate) mod received;
 mod socket;
+mod split;
 pub(crate) mod sync;
 #[cfg(feature = "_task")]
 pub(crate) mod task;
+pub(crate) mod wakers;
 
 pub use self::core::Whole;
-pub(crate) use self::core::{Core, Deadlines, Outcome, Want};
-pub(crate) use error::Error;
-pub(crate) use error::{again, lost};
-pub(crate) use halves::{Closing, Half, Hand, Link, Queue, Shared, TURN};
-pub use halves::{SenderGuard, Writer};
+pub(crate) use self::core::{Core, Outlook, Want};
+pub(crate) use error::{Error, again};
 pub use handshake::Incoming;
-pub(crate) use handshake::{Wire, client};
-pub(crate) use io::{Input, Io, Output, Timed};
-pub(crate) use received::{Answers, Received};
+pub(crate) use handshake::client;
+pub(crate) use io::{Io, Output, Source, Timed};
+pub(crate) use out::Out;
+pub(crate) use received::Received;
 pub(crate) use socket::begun;
+pub(crate) use split::Half;
+pub use split::Writer;
 #[cfg(feature = "_task")]
 pub use task::{MessageOrRoom, Recv, RecvWith};
 
 use crate::{
-    proto::connection::{Ending, Receiver, Step},
+    proto::{
+        connection::{Ending, Receiver, Step},
+        memory::Memory,
+        pool,
+        time::Time,
+    },
     socket::arrival,
 };
 use std::{
@@ -66,7 +73,10 @@ pub struct Socket<C, I> {
     polled: task::polls::Polled,
 }
 
-impl<C: Core<I>, I: Input<C>> Socket<C, I> {
+/// The buffers that the thread keeps.
+static POOL: Memory = Memory { take: pool::take, give: pool::give };
+
+impl<C: Core<I>, I: Source> Socket<C, I> {
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
         let noted = core.inbound().stamps_reads() || core.inbound().is_watched();
@@ -115,7 +125,7 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
                 Ok(Step::Message) => return Poll::Ready(Ready::Item),
                 Ok(step @ (Step::Ping | Step::Pong | Step::Close)) => {
                     if step == Step::Pong {
-                        self.core.time_pong(&self.io);
+                        self.time_pong();
                     }
                     if want == Want::Event {
                         return Poll::Ready(Ready::Item);
@@ -130,7 +140,11 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
                 continue;
             }
             // Reading goes on while writing is blocked; otherwise two peers could wait for each other.
-            self.write(cx);
+            let written = self.write(cx);
+            if I::WAITS && written.is_ready() {
+                let until = self.core.next();
+                self.io.may_wait(until);
+            }
             let read = self.poll_read(cx);
             ready!(self.poll_take(cx, read));
         }
@@ -138,8 +152,12 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
 
     /// Writes what is queued, as far as the stream takes it.
     #[inline(always)]
-    pub(crate) fn write(&mut self, cx: &mut Context<'_>) {
-        let _ = self.core.poll_write(&mut self.io, cx);
+    pub(crate) fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let written = self.core.poll_write(&mut self.io, cx);
+        if written.is_pending() {
+            self.io.write_blocked();
+        }
+        written
     }
 
     #[inline(always)]
@@ -147,13 +165,20 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
         if self.noted {
             return self.poll_noted(cx);
         }
-        self.io.poll_input(&mut self.core, cx)
+        self.poll_input(cx)
+    }
+
+    #[inline(always)]
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
+        let Self { core, io, .. } = self;
+        core.inbound().reads(|| io.now());
+        io::read(io, core.inbound().receiver_mut().spare_mut(), cx)
     }
 
     #[inline(never)]
     fn poll_noted(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         arrival::forget();
-        let read = self.io.poll_input(&mut self.core, cx);
+        let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let inbound = self.core.inbound();
             self.fresh = inbound.is_watched();
@@ -175,12 +200,12 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
             Poll::Ready(Ok(0)) => self.end_of_stream(),
             Poll::Ready(Ok(n)) => self.commit(n),
             Poll::Ready(Err(error)) => {
-                self.core.io_failed(error);
+                self.core.with(|_, _, out| out.io_failed(error));
                 self.end_of_stream();
             }
             Poll::Pending => {
-                if self.io.poll_alarm(&mut self.core, cx).is_pending() {
-                    self.io.rest(&mut self.core);
+                if self.poll_alarm(cx).is_pending() {
+                    self.rest();
                     return Poll::Pending;
                 }
             }
@@ -197,7 +222,41 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
     #[cold]
     fn attend(&mut self) {
         self.fresh = false;
-        self.core.attend(self.io.now());
+        let now = self.io.now();
+        if self.core.inbound().is_due(now) {
+            self.core.with(|inbound, tx, _| inbound.attend(now, tx));
+        }
+    }
+
+    /// A Pong came: tells the time, if that is waited for.
+    #[cold]
+    fn time_pong(&mut self) {
+        let Self { core, io, .. } = self;
+        core.with(|_, tx, _| {
+            if tx.pong_waits() {
+                tx.time_pong(io.now());
+            }
+        });
+    }
+
+    /// What to do with the stream now that receiving is over.
+    fn ending(&mut self) -> Ending {
+        self.core.with(|inbound, tx, out| {
+            out.recv_error = inbound.receiver().error().or(out.recv_error);
+            let ending = inbound.ending(tx);
+            if ending == Ending::Done {
+                tx.over();
+            }
+            ending
+        })
+    }
+
+    /// A thread that waits for this one connection keeps its buffers.
+    #[inline(always)]
+    fn rest(&mut self) {
+        if !I::WAITS {
+            self.core.rest();
+        }
     }
 
     fn end_of_stream(&mut self) {
@@ -208,9 +267,9 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         loop {
-            let done = match self.core.ending() {
+            let done = match self.ending() {
                 Ending::Done => break,
-                Ending::Flush => self.core.poll_write(&mut self.io, cx),
+                Ending::Flush => self.write(cx),
                 Ending::ShutDown => self.core.poll_shutdown(&mut self.io, cx).map(|()| {
                     self.core.inbound().shut_down();
                 }),
@@ -220,26 +279,61 @@ impl<C: Core<I>, I: Input<C>> Socket<C, I> {
                 }),
             };
             // Deadlines hold also for a stream that never has to wait.
-            let late = if done.is_pending() || I::ALWAYS_LOOKS {
-                self.io.poll_alarm(&mut self.core, cx)
-            } else {
-                Poll::Ready(())
-            };
+            let late = self.poll_alarm(cx);
             if done.is_pending() && late.is_pending() {
-                self.io.rest(&mut self.core);
+                self.rest();
                 return Poll::Pending;
             }
         }
-        self.io.rest(&mut self.core);
+        self.rest();
         // The peer's own word (a Close, a violation) says more than how the stream broke; that
         // says more than that it ended.
-        self.failed = match self.core.step(Want::Message) {
-            Err(error) => Some(match self.core.take_io_error() {
+        let ended = self.core.step(Want::Message);
+        self.failed = self.core.with(|_, _, out| match ended {
+            Err(error) => Some(match out.io_error.take() {
                 Some(io) if error.close_code().is_none() => io.into(),
                 _ => Error::Recv(error),
             }),
-            Ok(_) => self.core.late().map(Error::Recv),
-        };
+            Ok(_) => out.recv_error.map(Error::Recv), // a deadline that nothing was left to show
+        });
         Poll::Ready(Ready::End)
+    }
+}
+
+impl<C: Core<I>, I: Io> Socket<C, I> {
+    /// Waits for the next deadline; ready when one has changed something.
+    #[inline]
+    pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.core.next() {
+            None => Poll::Pending,
+            Some(at) => self.poll_until(at, cx),
+        }
+    }
+
+    #[inline(never)]
+    fn poll_until(&mut self, mut at: Time, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { core, io, .. } = self;
+        loop {
+            let now = io.now();
+            if at > now {
+                ready!(io.poll_sleep(at, cx));
+            } else {
+                // A task that used up its budget cannot read: silence proves nothing then.
+                // The timer shares the budget.
+                if at > Time::ZERO && core.inbound().may_be_silent() {
+                    ready!(io.poll_sleep(at, cx));
+                }
+                let told = |inbound: &mut _, tx: &mut _, out: &mut Out| {
+                    out.handle_timeout(Some(inbound), tx, now)
+                };
+                if core.with(told) {
+                    return Poll::Ready(());
+                }
+            }
+            match core.next() {
+                None => return Poll::Ready(()), // a phase has ended
+                Some(next) => at = next,
+            }
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! The calls that need no waiting, and the polls behind those that do: for adapters of tasks and of
 //! threads.
-use super::{
-    Answers, Core, Error, Half, Input, Io, Outcome, Output, Shared, Socket, Timed, Whole, again,
-};
+use super::{Core, Error, Half, Io, Output, Socket, Source, Timed, Whole};
 use crate::proto::{
     close::CloseFrame,
     connection::{Closed, Connection, Position, Receiver, Sender, Step},
@@ -18,15 +16,6 @@ impl<C, S, W> Socket<C, Timed<S, W>> {
     /// The stream, or the half of it that is read.
     pub fn get_ref(&self) -> &S {
         &self.io.io
-    }
-}
-
-impl<C: Outcome, I> Socket<C, I> {
-    /// How the connection ended, for a log: the codes of both Closes, and the error. `None` while more
-    /// may be received. See [`Connection::closed`]. A
-    /// `Reader` locks the sending half for it, so the same thread must not hold its `sender()` meanwhile.
-    pub fn closed(&self) -> Option<Closed<'_>> {
-        self.core.closed()
     }
 }
 
@@ -52,11 +41,15 @@ impl<C: Core<I>, I> Socket<C, I> {
     /// }
     /// ```
     pub fn fail<'f>(&mut self, frame: impl Into<CloseFrame<'f>>) -> Result<(), SendError> {
-        self.core.fail(frame.into())
+        self.core.with(|inbound, tx, out| {
+            inbound.fail(frame.into(), tx)?;
+            out.recv_error = inbound.receiver().error().or(out.recv_error);
+            Ok(())
+        })
     }
 }
 
-impl<I: Input<C>, C: Answers<I>> Socket<C, I> {
+impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Whether a message is here, and nothing has to be written before it is answered: nearly always
     /// so in a batch.
     #[inline(always)]
@@ -80,7 +73,13 @@ impl<S, W> Socket<Whole, Timed<S, W>> {
     }
 }
 
-impl<I: Io> Socket<Whole, I> {
+impl<I> Socket<Whole, I> {
+    /// How the connection ended, for a log: the codes of both Closes, and the error. `None` while more
+    /// may be received. See [`Connection::closed`].
+    pub fn closed(&self) -> Option<Closed<'_>> {
+        self.core.conn.closed()
+    }
+
     /// The connection.
     pub fn connection(&self) -> &Connection {
         &self.core.conn
@@ -103,7 +102,9 @@ impl<I: Io> Socket<Whole, I> {
     pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
         self.core.conn.sender_mut().feed(message)
     }
+}
 
+impl<I: Io> Socket<Whole, I> {
     /// Queues a Ping whose Pong gives [`Sender::rtt`] another time; see [`Sender::probe`]. It leaves
     /// with the next write. On a busy connection the heartbeat sends no Pings: call
     /// this now and then.
@@ -116,51 +117,37 @@ impl<I: Io> Socket<Whole, I> {
     }
 }
 
-impl<I: Input<Whole> + Output> Socket<Whole, I> {
+impl<I: Source + Output> Socket<Whole, I> {
     /// Writes everything, with reading paused while it waits. `enough`: until there is room.
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
         enough: bool,
     ) -> Poll<Result<(), Error>> {
-        let Self { core, io, .. } = self;
         loop {
+            let Self { core, io, .. } = &mut *self;
             // Waiting for a stream that still holds something back would be in vain.
             if core.conn.sender().is_broken() {
                 return Poll::Ready(Err(core.lost()));
             }
-            match core.poll_write_all(io, cx) {
+            match core.out.poll_write(core.conn.sender_mut(), io, cx) {
                 Poll::Ready(Ok(())) => {
-                    io.flushed(core);
+                    if !I::WAITS {
+                        core.flushed();
+                    }
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Ready(Err(error)) => {
-                    core.write_failed(again(&error));
-                    return Poll::Ready(Err(error.into()));
-                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending if enough && core.conn.sender().has_room() => {
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Pending => {}
             }
             core.conn.set_paused(true); // nobody reads while this is waited for
-            ready!(io.poll_pause(core, cx));
-            if let Some(error) = core.error() {
+            ready!(self.poll_alarm(cx));
+            if let Some(error) = self.core.error() {
                 return Poll::Ready(Err(error.into()));
             }
-        }
-    }
-
-    /// Feeds a message that will be flushed; a large one is written already, as far as the stream takes it.
-    #[inline]
-    pub(crate) fn feed_now(
-        &mut self,
-        message: Outbound<'_>,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Error> {
-        match self.core.conn.sender_mut().feed_small(message)? {
-            Some(large) => self.core.feed_large(&mut self.io, large, cx),
-            None => Ok(()),
         }
     }
 
@@ -190,7 +177,13 @@ pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
     }
 }
 
-impl<H: Shared, I> Socket<Half<H>, I> {
+impl<W, I> Socket<Half<W>, I> {
+    /// How the connection ended, as [`Connection::closed`]. Locks the sending half, so the same thread must not hold
+    /// its `sender()` meanwhile.
+    pub fn closed(&self) -> Option<Closed<'_>> {
+        self.core.inbound.closed(&self.core.link.sender())
+    }
+
     /// The receiving half of the core, to look at.
     pub fn receiver(&self) -> &Receiver {
         self.core.inbound.receiver()

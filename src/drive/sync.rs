@@ -3,18 +3,21 @@
 #[cfg(not(tickwire_model))]
 pub(crate) use std::{
     sync::{
-        Condvar, Mutex, Mutex as TryMutex, MutexGuard, MutexGuard as TryMutexGuard,
-        atomic::AtomicBool,
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
     },
+    thread::yield_now,
     time::Instant,
 };
 
 #[cfg(tickwire_model)]
-#[path = "../../checks/model/sync.rs"]
-mod model;
-#[cfg(tickwire_model)]
 pub(crate) use {
-    self::model::{TryMutex, TryMutexGuard},
     ::tokio::time::Instant,
-    loom::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicBool},
+    loom::{
+        sync::{
+            Mutex, MutexGuard,
+            atomic::{AtomicBool, Ordering},
+        },
+        thread::yield_now,
+    },
 };

@@ -62,7 +62,6 @@
 //! alone.
 mod split;
 
-pub use crate::drive::SenderGuard;
 pub use split::{ReadHalf, WriteHalf};
 
 use crate::{
@@ -267,12 +266,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        self.into_halves(|Timed { io, wait }| {
+        let halves = self.into_halves(|Timed { io, wait }| {
             let (read, write) = split(io);
             let FuturesIo { ref timers, epoch, .. } = wait;
             let twin = FuturesIo { timers: timers.clone(), epoch, sleep: None, reads: 0 };
-            (Timed { io: read, wait }, Timed { io: write, wait: twin })
-        })
+            Ok((Timed { io: read, wait }, Timed { io: write, wait: twin }, ()))
+        });
+        match halves {
+            Ok(halves) => halves,
+            Err(_) => unreachable!("nothing can fail"),
+        }
     }
 }
 
@@ -308,13 +311,13 @@ impl<T: Timers> fmt::Debug for FuturesIo<T> {
     }
 }
 
+impl<S, T: Timers> drive::task::Task for Timed<S, FuturesIo<T>> {}
+
 impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     fn now(&self) -> Time {
         Time::new(self.wait.timers.now().saturating_duration_since(self.wait.epoch))
     }
-}
 
-impl<S, T: Timers> drive::task::Timer for Timed<S, FuturesIo<T>> {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
         // An `Instant` may not reach further; waking up once in a while does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -340,7 +343,7 @@ impl<S, T: Timers> drive::task::Timer for Timed<S, FuturesIo<T>> {
     }
 }
 
-impl<S: AsyncRead + Unpin, T: Timers> drive::task::Source for Timed<S, FuturesIo<T>> {
+impl<S: AsyncRead + Unpin, T: Timers> drive::Source for Timed<S, FuturesIo<T>> {
     #[inline(always)]
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let reads = &mut self.wait.reads;

@@ -27,12 +27,17 @@ pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Reads once.
-pub(super) fn read<S: AsFd>(socket: &S, buf: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
+/// Reads once. `waits`: where nothing has arrived, if the socket does.
+pub(super) fn read<S: AsFd>(
+    socket: &S,
+    buf: &mut [u8],
+    waits: bool,
+) -> io::Result<(usize, Option<Arrival>)> {
     let mut control = Control([0; 128]);
     let socket = socket.as_fd().as_raw_fd();
     let slices = &mut [IoSliceMut::new(buf)];
-    let read = recvmsg::<()>(socket, slices, Some(&mut control.0), MsgFlags::empty())?;
+    let flags = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+    let read = recvmsg::<()>(socket, slices, Some(&mut control.0), flags)?;
     let arrived = read.cmsgs().ok().and_then(|mut all| all.find_map(arrived));
     Ok((read.bytes, arrived))
 }

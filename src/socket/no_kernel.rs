@@ -7,6 +7,6 @@ pub(super) fn stamp_reads<S>(_: &S) -> io::Result<bool> {
 }
 
 /// Not called: no stream is stamped.
-pub(super) fn read<S>(_: &S, _: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
+pub(super) fn read<S>(_: &S, _: &mut [u8], _: bool) -> io::Result<(usize, Option<Arrival>)> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -90,22 +90,33 @@ impl<S: Handle> Stamped<S> {
         };
         Ok(Self::wrap(io, asked.map_err(named)?))
     }
+
+    /// Reads as `plain` does, or as that with a stamp; `waits` where nothing has arrived, if the stream does.
+    #[inline]
+    pub(crate) fn read_as(
+        &mut self,
+        buf: &mut [u8],
+        plain: impl FnOnce(&mut S, &mut [u8]) -> io::Result<usize>,
+        waits: bool,
+    ) -> io::Result<usize> {
+        if !self.on {
+            return plain(&mut self.io, buf);
+        }
+        let read = kernel::read(&self.io, buf, waits)?;
+        Ok(self.note(read))
+    }
 }
 
 /// Reads once, and says when the bytes arrived.
 #[inline]
 pub(crate) fn read<S: Handle>(io: &S, buf: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
-    kernel::read(io, buf)
+    kernel::read(io, buf, true)
 }
 
 impl<S: Read + Handle> Read for Stamped<S> {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if !self.on {
-            return self.io.read(buf);
-        }
-        let read = read(&self.io, buf)?;
-        Ok(self.note(read))
+        self.read_as(buf, |io, buf| io.read(buf), true)
     }
 }
 

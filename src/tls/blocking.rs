@@ -12,7 +12,7 @@ mod output;
 
 use self::output::{Shared, is_passing, lock};
 use crate::{
-    blocking::{Stream, io::read},
+    blocking::{Interest, Stream},
     drive::Error,
     proto::url::Target,
     tls::{self, Session},
@@ -22,11 +22,7 @@ use std::{
     io::{self, IoSlice, Read, Write},
     net::TcpStream,
     ops::Deref,
-    sync::{
-        Arc, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::Poll,
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tickwire_tls::{
@@ -40,11 +36,11 @@ use tickwire_tls::{
 ///
 /// The TLS handshake takes place with the first read, or a client's first write, and so within the
 /// time that [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening
-/// handshake. A server's writes fail until then: there is no peer yet. Until it is over, each
-/// of the stream's timeouts is set on the stream below for reads and writes alike.
+/// handshake. A server's writes fail until then: there is no peer yet.
 ///
-/// Records may bring no data, without end: after 128 KiB of those a read without a timeout fails with `Interrupted`, to
-/// be made again. One with a timeout fails when that is over.
+/// `read` and `write` wait in the stream below, `try_read` and `try_write` do not. A read waits for the
+/// stream once: where that has brought no whole record of data, it fails with `Interrupted`, to be made again, as std's own
+/// loops do. So no peer that sends a record byte by byte, or records without data, holds a thread in one call.
 ///
 /// A write goes to the stream below at once as far as that takes it, in the fewest records that hold
 /// it; the rest goes with the next flush. The stream below may buffer, and may be a
@@ -74,15 +70,11 @@ use tickwire_tls::{
 pub struct TlsStream<S = TcpStream> {
     io: S,
     shared: Arc<Shared>,
-    /// How long a call may wait for a whole record, in microseconds: bytes that trickle
-    /// in do not restart the stream's own timeout.
-    limit: AtomicU64,
+    /// How long a read may wait, as told to this handle.
+    read_timeout: Mutex<Option<Duration>>,
     /// Sends close_notify on drop. A fn pointer, since `Drop` cannot require that `S` writes.
     part: fn(&mut Self),
 }
-
-/// No limit.
-const FOREVER: u64 = u64::MAX;
 
 impl<S: Stream> TlsStream<S> {
     /// As a client of the server `name`, such as [`Request::target`]: its certificate has to be for
@@ -118,24 +110,34 @@ impl<S: Stream> TlsStream<S> {
     }
 
     fn of(io: S, session: Session) -> Self {
-        Self { io, shared: Shared::new(session), limit: AtomicU64::new(FOREVER), part: Self::part }
+        Self { io, shared: Shared::new(session), read_timeout: Mutex::default(), part: Self::part }
     }
 
     /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
-    /// The read timeout bounds all of it, the write timeout each write.
+    /// The read timeout bounds all of it, whatever the peer drips; a write has the time of the stream below.
     ///
     /// # Errors
     ///
     /// Those of the stream; turned into an [`Error`], it is [`Error::Tls`] where TLS failed. After
-    /// `WouldBlock` or `Interrupted` call it again.
+    /// `WouldBlock` call it again.
     pub fn handshake(&mut self) -> io::Result<()> {
-        self.agree()?;
+        let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
+        loop {
+            match self.agree(true) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    if limit.is_some_and(|limit| began.elapsed() >= limit) {
+                        return Err(io::ErrorKind::WouldBlock.into());
+                    }
+                }
+                agreed => break agreed?,
+            }
+        }
         self.flush()
     }
 
     /// The handshake without its last flight, which goes along with the first data.
-    fn agree(&mut self) -> io::Result<()> {
-        let mut waited = Waited::default();
+    fn agree(&mut self, waits: bool) -> io::Result<()> {
+        let mut waited = false;
         loop {
             let session = self.shared.session();
             if !session.is_handshaking() {
@@ -144,54 +146,67 @@ impl<S: Stream> TlsStream<S> {
             let checked = session.check();
             drop(session);
             if let Err(error) = checked {
-                let _ = self.shared.try_send(&mut self.io);
+                let _ = self.shared.try_send(&mut self.io, false);
                 return Err(error);
             }
-            match self.fill(&mut waited) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    waited.check(self.limit())?;
-                }
-                filled => drop(filled?),
+            if waited {
+                return Err(io::ErrorKind::Interrupted.into());
             }
+            self.fill(waits)?;
+            waited = waits;
         }
     }
 
     /// Reads the stream once, after sending the handshake's messages; returns how many bytes.
-    fn fill(&mut self, waited: &mut Waited) -> io::Result<usize> {
-        // Later, sending is up to the writer, which may be stuck in it.
-        let opening = self.shared.session().is_opening();
-        waited.begin(opening);
-        if opening {
-            self.shared.try_send(&mut self.io)?;
-        }
-        let rest = waited.check(self.limit())?;
-        if rest.is_some() {
-            self.io.set_read_timeout(rest)?;
+    fn fill(&mut self, waits: bool) -> io::Result<usize> {
+        // Later, sending is up to the writer.
+        if self.shared.session().is_opening() {
+            self.shared.try_send(&mut self.io, waits)?;
         }
         let mut wire = self.shared.session().lend();
-        let done = read(&mut self.io, wire.room());
+        let done = match waits {
+            true => self.io.read(wire.room()),
+            false => self.io.try_read(wire.room()),
+        };
         let mut session = self.shared.session();
         session.restore(wire);
         match done {
-            Poll::Ready(Ok(0)) => session.end_of_stream(),
-            Poll::Ready(Ok(len)) => session.commit(len),
-            _ => session.commit(0),
+            Ok(0) => session.end_of_stream(),
+            Ok(len) => session.commit(len),
+            Err(_) => session.commit(0),
         }
-        drop(session);
-        if rest.is_some() {
-            self.io.set_read_timeout(self.limit())?;
+        done
+    }
+
+    fn read_slice(&mut self, buf: &mut [u8], waits: bool) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
         }
-        match done {
-            Poll::Ready(done) => done,
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        let shared = self.shared.clone();
+        let _input = lock(&shared.input);
+        let (mut waited, mut barren) = (false, 0);
+        loop {
+            let read = shared.session().read_on(buf);
+            match read {
+                Ok(Some(n)) => return Ok(n),
+                Ok(None) if waited || barren > BARREN => {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                Ok(None) => barren += self.fill(waits)?,
+                Err(error) => {
+                    let _ = shared.try_send(&mut self.io, false);
+                    return Err(error);
+                }
+            }
+            waited = waits;
         }
     }
 
-    fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write_slices(&mut self, from: &[IoSlice<'_>], waits: bool) -> io::Result<usize> {
         loop {
-            match self.shared.write(&mut self.io, from)? {
+            match self.shared.write(&mut self.io, from, waits)? {
                 Some(taken) => return Ok(taken),
-                None => self.agree()?,
+                None => self.agree(waits)?,
             }
         }
     }
@@ -204,56 +219,13 @@ impl<S: Stream> TlsStream<S> {
         if session.owes_close() {
             session.close();
             drop(session);
-            let _ = self.shared.try_send(&mut self.io);
-        }
-    }
-}
-
-/// How long a call has waited for a record to be whole.
-#[derive(Default)]
-struct Waited {
-    /// The call began in a handshake, which keeps its limit to the letter, whatever the peer drips.
-    exact: bool,
-    reads: u32,
-    since: Option<Instant>,
-}
-
-impl Waited {
-    /// Called before each read, and what is to be sent before that.
-    fn begin(&mut self, opening: bool) {
-        self.reads += 1;
-        if opening && self.reads == 1 {
-            self.exact = true;
-            self.since = Some(Instant::now());
-        }
-    }
-
-    /// Fails if the earlier reads took too long. Returns the limit on this one, where that is less.
-    /// Outside a handshake the first call does not read the clock.
-    fn check(&mut self, limit: Option<Duration>) -> io::Result<Option<Duration>> {
-        let Some(limit) = limit.filter(|_| self.exact || self.reads > 1) else {
-            return Ok(None);
-        };
-        let waited = self.since.get_or_insert_with(Instant::now).elapsed();
-        match limit.checked_sub(waited) {
-            Some(rest) if !rest.is_zero() => Ok(self.exact.then_some(rest)),
-            _ => Err(io::ErrorKind::WouldBlock.into()),
+            let _ = self.shared.try_send(&mut self.io, true);
         }
     }
 }
 
 impl<S> TlsStream<S> {
-    fn set_limit(&self, limit: Option<Duration>) {
-        let micros = limit.and_then(|limit| u64::try_from(limit.as_micros()).ok());
-        self.limit.store(micros.unwrap_or(FOREVER), Ordering::Relaxed);
-    }
-
-    fn limit(&self) -> Option<Duration> {
-        let limit = self.limit.load(Ordering::Relaxed);
-        (limit != FOREVER).then(|| Duration::from_micros(limit))
-    }
-
-    /// The stream below. Set timeouts on this stream, not on that one.
+    /// The stream below.
     pub fn get_ref(&self) -> &S {
         &self.io
     }
@@ -294,59 +266,54 @@ impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
 
 impl<S: Stream> Read for TlsStream<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        let shared = self.shared.clone();
-        let _input = lock(&shared.input);
-        let (mut waited, mut barren) = (Waited::default(), 0);
-        loop {
-            let read = shared.session().read_on(buf);
-            match read {
-                Ok(Some(n)) => return Ok(n),
-                Ok(None) if barren > BARREN && self.limit().is_none() => {
-                    return Err(io::ErrorKind::Interrupted.into());
-                }
-                Ok(None) => barren += self.fill(&mut waited)?,
-                Err(error) => {
-                    let _ = shared.try_send(&mut self.io);
-                    return Err(error);
-                }
-            }
-        }
+        self.read_slice(buf, true)
     }
 }
 
 impl<S: Stream> Write for TlsStream<S> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_slices(&[IoSlice::new(buf)])
+        self.write_slices(&[IoSlice::new(buf)], true)
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_slices(bufs)
+        self.write_slices(bufs, true)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.shared.flush(&mut self.io)
+        self.shared.flush(&mut self.io, true)
     }
 }
 
 impl<S: Stream> Stream for TlsStream<S> {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_read_timeout(timeout)?;
-        self.set_limit(timeout);
-        if self.shared.session().is_handshaking() {
-            self.io.set_write_timeout(timeout)?;
-        }
-        Ok(())
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_slice(buf, false)
     }
 
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_write_timeout(timeout)?;
-        if self.shared.session().is_handshaking() {
-            self.io.set_read_timeout(timeout)?;
-            self.set_limit(timeout);
-        }
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_slices(bufs, false)
+    }
+
+    fn try_flush(&mut self) -> io::Result<()> {
+        self.shared.flush(&mut self.io, false)
+    }
+
+    /// In a handshake both directions need input; and its messages that the stream refused need room.
+    fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        let session = self.shared.session();
+        let (handshaking, opening) = (session.is_handshaking(), session.is_opening());
+        let unsent = session.has_outgoing();
+        drop(session);
+        let write = opening && (unsent || self.shared.holds_output());
+        let interest = match handshaking {
+            true => Interest { read: true, write },
+            false => Interest { write: interest.write || write, ..interest },
+        };
+        self.io.wait(interest, timeout)
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.set_read_timeout(timeout)?;
+        *lock(&self.read_timeout) = timeout;
         Ok(())
     }
 
@@ -354,14 +321,10 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.io.set_nodelay(yes)
     }
 
-    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        self.io.set_nonblocking(yes)
-    }
-
     /// Sends a close_notify, then ends writing. `WouldBlock` or `Interrupted`: it has not left; call this again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.shared.session().close(); // once
-        match self.shared.flush(&mut self.io) {
+        match self.shared.flush(&mut self.io, false) {
             Err(error) if is_passing(&error) => Err(error),
             drained => self.io.shutdown().and(drained),
         }
@@ -372,10 +335,10 @@ impl<S: Stream> Stream for TlsStream<S> {
         if self.shared.session().is_handshaking() {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        let limit = AtomicU64::new(self.limit.load(Ordering::Relaxed));
         let io = self.io.try_clone()?;
         self.shared.handles.fetch_add(1, Ordering::AcqRel);
-        Ok(Self { io, shared: self.shared.clone(), limit, part: self.part })
+        let (shared, read_timeout) = (self.shared.clone(), Mutex::default());
+        Ok(Self { io, shared, read_timeout, part: self.part })
     }
 
     /// Yes: slices share records.

@@ -41,7 +41,6 @@
 mod connect;
 mod stamped;
 
-pub use crate::drive::SenderGuard;
 pub use crate::tls::maybe::tokio::MaybeTls;
 #[cfg(feature = "rustls")]
 pub use crate::tls::tokio::TlsStream;
@@ -236,10 +235,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        self.into_halves(|Timed { io, wait }| {
+        let halves = self.into_halves(|Timed { io, wait }| {
             let ((read, write), epoch) = (split(io), wait.epoch);
-            (Timed { io: read, wait }, Timed::since(epoch, write))
-        })
+            Ok((Timed { io: read, wait }, Timed::since(epoch, write), ()))
+        });
+        match halves {
+            Ok(halves) => halves,
+            Err(_) => unreachable!("nothing can fail"),
+        }
     }
 }
 
@@ -260,13 +263,13 @@ impl<S> Timed<S, Tokio> {
     }
 }
 
+impl<S> drive::task::Task for Timed<S, Tokio> {}
+
 impl<S> drive::Io for Timed<S, Tokio> {
     fn now(&self) -> Time {
         Time::new(self.wait.epoch.elapsed())
     }
-}
 
-impl<S> drive::task::Timer for Timed<S, Tokio> {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
         // tokio cannot sleep longer; waking up once in a while does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -280,7 +283,7 @@ impl<S> drive::task::Timer for Timed<S, Tokio> {
     }
 }
 
-impl<S: AsyncRead + Unpin> drive::task::Source for Timed<S, Tokio> {
+impl<S: AsyncRead + Unpin> drive::Source for Timed<S, Tokio> {
     #[inline(always)]
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(spare);

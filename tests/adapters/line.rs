@@ -216,10 +216,10 @@ impl<S: Bare> futures_io::AsyncWrite for Line<S> {
 
 impl Bare for UnixStream {
     fn poll_in(&mut self, buf: &mut [u8], _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        Poll::Ready(Read::read(self, buf))
+        Poll::Ready(blocking::Stream::try_read(self, buf))
     }
     fn poll_out(&mut self, bufs: &[IoSlice<'_>], _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        Poll::Ready(Write::write_vectored(self, bufs))
+        Poll::Ready(blocking::Stream::try_write(self, bufs))
     }
     fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(blocking::Stream::shutdown(self))
@@ -236,6 +236,11 @@ fn done<T>(call: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<T>>) -> io::Re
 
 impl Read for Line<UnixStream> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let _ = blocking::Stream::wait(
+            &self.io,
+            blocking::Interest::READ,
+            Some(Duration::from_secs(1)),
+        )?;
         done(|cx| Line::read(self, buf, cx))
     }
 }
@@ -256,11 +261,17 @@ impl blocking::Stream for Line<UnixStream> {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.io.set_read_timeout(timeout)
     }
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_write_timeout(timeout)
-    }
     fn shutdown(&mut self) -> io::Result<()> {
         done(|cx| self.end(cx))
+    }
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        done(|cx| Line::read(self, buf, cx))
+    }
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        done(|cx| Line::write(self, bufs, cx))
+    }
+    fn wait(&self, interest: blocking::Interest, timeout: Option<Duration>) -> io::Result<()> {
+        blocking::Stream::wait(&self.io, interest, timeout)
     }
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self::new(self.io.try_clone()?, self.how))

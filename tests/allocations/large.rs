@@ -1,5 +1,5 @@
-//! A large message that is sent at once is written from where it is: nothing is copied but what the
-//! stream does not take, and of that nothing is lost, whatever becomes of the call.
+//! A large message that is shared is written from where it is: nothing of it is copied or lost, whatever becomes of the
+//! call. A borrowed one is copied once.
 use crate::support::{
     alloc::{allocations, peak},
     blocking::bounded,
@@ -114,12 +114,12 @@ const LEN: usize = 1 << 20;
 const LITTLE: i64 = 40 << 10;
 
 #[test]
-fn nothing_is_copied_of_what_the_stream_takes() {
+fn nothing_is_copied_of_a_shared_message_that_the_stream_takes() {
     fn check<W: Way>() {
         let payload = vec![7; LEN];
         let shared = bytes::Bytes::from(payload.clone());
         let prepared = Prepared::new(&payload);
-        let messages: [Outbound<'_>; 3] = [(&payload).into(), shared.into(), (&prepared).into()];
+        let messages: [Outbound<'_>; 2] = [shared.clone().into(), (&prepared).into()];
         for message in messages {
             let io = Endless::new(vec![]);
             let mut way = W::new(connection(Role::Server, &config()), io.clone());
@@ -140,7 +140,7 @@ fn nothing_is_copied_of_what_the_stream_takes() {
         let mut way = W::new(connection(Role::Server, &config()), io.clone());
         way.tx().feed("before").unwrap();
         way.tx().ping(b"!").unwrap();
-        let cost = peak(|| assert!(way.send((&payload).into())));
+        let cost = peak(|| assert!(way.send(shared.into())));
         assert!(cost < LITTLE, "{cost}");
         let frames = frames(&io.state().written);
         let sent: Vec<_> = frames.iter().map(|frame| (frame.b0, frame.payload.len())).collect();
@@ -150,7 +150,7 @@ fn nothing_is_copied_of_what_the_stream_takes() {
 }
 
 #[test]
-fn no_more_is_copied_than_the_stream_does_not_take_and_nothing_is_lost() {
+fn nothing_is_copied_of_a_shared_message_that_the_stream_takes_in_part_and_nothing_is_lost() {
     fn check<W: Way>(cut: usize, before: bool) {
         let payload = Rng(cut as u64).bytes(LEN);
         let io = stream();
@@ -163,8 +163,9 @@ fn no_more_is_copied_than_the_stream_does_not_take_and_nothing_is_lost() {
         let whole = head + 10 + LEN;
         io.state().room = cut;
         let fed = way.tx().fed();
-        let cost = peak(|| assert!(!way.send((&payload).into())));
-        assert!(cost < (whole - cut) as i64 + LITTLE, "{cost} at {cut}");
+        let shared = bytes::Bytes::from(payload.clone());
+        let cost = peak(|| assert!(!way.send(shared.into())));
+        assert!(cost < LITTLE, "{cost} at {cut}");
         // It was fed, and what is left is owed, behind what a call of its own adds.
         let at = way.tx().fed();
         assert_ne!(at, fed);
@@ -196,6 +197,19 @@ fn no_more_is_copied_than_the_stream_does_not_take_and_nothing_is_lost() {
             way!(n, check(cut, before));
         }
     });
+}
+
+#[test]
+fn a_borrowed_message_is_copied_once() {
+    fn check<W: Way>() {
+        let payload = vec![7; LEN];
+        let io = Endless::new(vec![]);
+        let mut way = W::new(connection(Role::Server, &config()), io.clone());
+        let cost = peak(|| assert!(way.send((&payload).into())));
+        assert!(cost < LEN as i64 + LITTLE, "{cost}");
+        assert_eq!(io.state().taken, 10 + LEN);
+    }
+    everywhere(|n| way!(n, check()));
 }
 
 #[test]

@@ -97,8 +97,16 @@ impl blocking::Stream for Watched {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.io.set_read_timeout(timeout)
     }
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_write_timeout(timeout)
+    fn try_read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.looks.fetch_add(1, Relaxed);
+        self.io.try_read(to)
+    }
+    fn try_write(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.looks.fetch_add(1, Relaxed);
+        self.io.try_write(from)
+    }
+    fn wait(&self, interest: blocking::Interest, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.wait(interest, timeout)
     }
 }
 

@@ -7,7 +7,6 @@ mod support;
 
 mod batching;
 mod odd;
-mod room;
 mod signals;
 mod split;
 mod whole;

@@ -8,7 +8,7 @@ use std::{
 };
 use tickwire::{
     Config, Error, RecvError,
-    blocking::{self, Stream, Untimed, accept},
+    blocking::{self, Interest, Stream, Untimed, accept},
     handshake::client::Request,
 };
 
@@ -64,17 +64,18 @@ fn a_peer_that_the_system_gave_up_is_no_read_that_timed_out() {
 }
 
 #[test]
-fn a_stream_without_timeouts_is_asked_once_and_one_that_failed_again() {
+fn over_a_stream_that_cannot_be_waited_for_the_caller_has_no_timeouts() {
     use io::ErrorKind::{InvalidInput, Unsupported};
-    for (kind, times) in [(Unsupported, 1), (InvalidInput, 3)] {
+    for kind in [Unsupported, InvalidInput] {
         let io = Scripted::new([]);
-        io.script().timeout_error = Some(kind);
+        io.script().wait_error = Some(kind);
         let mut ws = server(io.clone(), &Config::default());
-        for _ in 0..3 {
-            let error = ws.set_read_timeout(Some(ms(100))).unwrap_err();
-            assert_eq!(error.kind(), kind);
-        }
-        assert_eq!(io.script().timeouts, times, "{kind}");
+        let set = [ws.set_read_timeout(Some(ms(100))), ws.set_write_timeout(Some(ms(100)))];
+        assert!(set.into_iter().all(|set| set.unwrap_err().kind() == kind));
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        let set = [reader.set_read_timeout(Some(ms(1))), writer.set_write_timeout(Some(ms(1)))];
+        assert!(set.into_iter().all(|set| set.unwrap_err().kind() == kind));
+        assert_eq!(io.script().asked, 4, "{kind}");
     }
 }
 
@@ -119,8 +120,7 @@ fn a_stream_that_says_nothing_of_itself_has_no_timeouts_and_flushes_at_the_end()
     let second = Some(Duration::from_secs(1));
     for refused in [
         plain.set_read_timeout(second),
-        plain.set_write_timeout(second),
-        plain.set_nonblocking(true),
+        plain.wait(Interest::READ, second),
         plain.try_clone().map(drop),
     ] {
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::Unsupported);
@@ -128,7 +128,7 @@ fn a_stream_that_says_nothing_of_itself_has_no_timeouts_and_flushes_at_the_end()
     plain.set_nodelay(true).unwrap();
     plain.shutdown().unwrap();
     assert_eq!(io.script().flushes, 1);
-    assert_eq!((plain.room().unwrap(), plain.writes_vectored()), (usize::MAX, false));
+    assert_eq!((usize::MAX, plain.writes_vectored()), (usize::MAX, false));
 }
 
 #[derive(Default)]
@@ -138,7 +138,6 @@ struct Held {
     says: Vec<u8>,
     holds: Vec<u8>,
     shut: bool,
-    timeouts: [Option<Duration>; 2],
 }
 
 /// Keeps what it takes until a flush; its shutdown does not flush.
@@ -149,21 +148,13 @@ impl Holding {
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap()
     }
-
-    /// What a call comes to that has waited in vain.
-    fn waits(held: MutexGuard<'_, Held>, which: usize) -> io::Result<usize> {
-        let timeout = held.timeouts[which];
-        drop(held);
-        thread::sleep(timeout.unwrap());
-        Err(io::ErrorKind::WouldBlock.into())
-    }
 }
 
 impl Read for Holding {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let mut held = self.held();
         if held.says.is_empty() && !held.shut {
-            return Self::waits(held, 0);
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         let says = std::mem::take(&mut held.says);
         to[..says.len()].copy_from_slice(&says);
@@ -175,7 +166,7 @@ impl Write for Holding {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         let mut held = self.held();
         if !held.takes {
-            return Self::waits(held, 1);
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         held.holds.extend(from);
         Ok(from.len())
@@ -187,12 +178,9 @@ impl Write for Holding {
 }
 
 impl Stream for Holding {
-    fn set_read_timeout(&self, to: Option<Duration>) -> io::Result<()> {
-        self.held().timeouts[0] = to;
-        Ok(())
-    }
-    fn set_write_timeout(&self, to: Option<Duration>) -> io::Result<()> {
-        self.held().timeouts[1] = to;
+    /// For a while: it is asked again.
+    fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        thread::sleep(timeout.unwrap_or(ms(5)).min(ms(5)));
         Ok(())
     }
     fn try_clone(&self) -> io::Result<Self> {

@@ -2,7 +2,6 @@
 //! is lost by them.
 use crate::support::blocking::*;
 use std::{
-    cell::Cell,
     io::{self, IoSlice, Read, Write},
     net::TcpStream,
     thread,
@@ -10,53 +9,29 @@ use std::{
 };
 use tickwire::{
     CloseCode, Config, Error, Heartbeat, RecvError,
-    blocking::{Stream, accept},
+    blocking::{Interest, Stream, accept},
     handshake::HandshakeError,
 };
 
 /// A signal comes this often.
 const SIGNAL: Duration = Duration::from_millis(5);
 
-/// A thread's stream, and the timeouts that it set: its calls are interrupted if they wait for long.
+/// A thread's stream: its calls are interrupted if they wait for long.
 #[derive(Debug)]
-struct Signalled {
-    io: TcpStream,
-    reads: Cell<Option<Duration>>,
-    writes: Cell<Option<Duration>>,
-}
-
-impl Signalled {
-    fn new(io: TcpStream) -> Self {
-        io.set_read_timeout(Some(SIGNAL)).unwrap();
-        io.set_write_timeout(Some(SIGNAL)).unwrap();
-        Self { io, reads: Cell::default(), writes: Cell::default() }
-    }
-}
-
-/// What a call comes to that waited until the signal.
-fn interrupted<T>(done: io::Result<T>, timeout: &Cell<Option<Duration>>) -> io::Result<T> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => match timeout.get() {
-            Some(timeout) if timeout <= SIGNAL => Err(error),
-            _ => Err(io::ErrorKind::Interrupted.into()),
-        },
-        done => done,
-    }
-}
+struct Signalled(TcpStream);
 
 impl Read for Signalled {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        interrupted(self.io.read(buf), &self.reads)
+        self.0.read(buf).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::ErrorKind::Interrupted.into(),
+            _ => error,
+        })
     }
 }
 
 impl Write for Signalled {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        interrupted(self.io.write(buf), &self.writes)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        interrupted(self.io.write_vectored(bufs), &self.writes)
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -65,32 +40,37 @@ impl Write for Signalled {
 }
 
 impl Stream for Signalled {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.reads.set(timeout);
-        Ok(())
-    }
-
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.writes.set(timeout);
-        Ok(())
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(()) // a signal comes first
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
-        self.io.shutdown(std::net::Shutdown::Write)
+        Stream::shutdown(&mut self.0)
+    }
+
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buf)
+    }
+
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write(bufs)
+    }
+
+    fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        let most = timeout.map_or(SIGNAL, |timeout| timeout.min(SIGNAL));
+        self.0.wait(interest, Some(most))?;
+        if timeout == Some(most) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
     }
 
     fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self {
-            io: self.io.try_clone()?,
-            reads: self.reads.clone(),
-            writes: self.writes.clone(),
-        })
+        self.0.try_clone().map(Self)
     }
 }
 
 fn pair() -> (Signalled, TcpStream) {
     let (near, far) = tcp_pair();
-    (Signalled::new(near), far)
+    near.set_read_timeout(Some(SIGNAL)).unwrap();
+    (Signalled(near), far)
 }
 
 fn config() -> Config {
@@ -170,9 +150,9 @@ fn an_interruption_is_not_taken_for_a_stream_that_does_not_block() {
     use io::ErrorKind::{Interrupted, WouldBlock};
     bounded(|| {
         for then in [Interrupted, WouldBlock] {
-            // A tick that ends early is the first each time: the call before it was interrupted.
             let reads = [WouldBlock, Interrupted, then].map(Read1::Fail);
             let io = Scripted::new(reads.into_iter().chain([Read1::Bytes(masked(TEXT, b"a"))]));
+            io.script().ready = true;
             let beat = Heartbeat::new(ms(60_000), ms(60_000));
             let mut ws = server(io, &config().heartbeat(beat));
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));
@@ -181,6 +161,7 @@ fn an_interruption_is_not_taken_for_a_stream_that_does_not_block() {
         let reads = [Read1::Fail(WouldBlock), Read1::Bytes(masked(TEXT, b"a"))];
         let io = Scripted::new(reads);
         io.script().write_error = Some(Interrupted);
+        io.script().ready = true;
         let mut ws = server(io.clone(), &config());
         let _ = ws.feed("b").unwrap();
         assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));

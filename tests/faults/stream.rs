@@ -122,7 +122,6 @@ pub struct State {
     /// In `blocking`, blocks for as long as it was told to, as a socket does, instead of not at all.
     sleeps: bool,
     read_timeout: Option<Duration>,
-    write_timeout: Option<Duration>,
 }
 
 /// What nobody needs, unless a call is made again and again without an end.
@@ -256,7 +255,6 @@ impl Io {
             wakers: vec![],
             sleeps,
             read_timeout: None,
-            write_timeout: None,
         })))
     }
 
@@ -284,24 +282,21 @@ impl Io {
         }
     }
 
-    fn now<T>(
-        &self,
-        timeout: impl FnOnce(&State) -> Option<Duration>,
-        op: impl FnOnce(&mut State) -> Done<T>,
-    ) -> io::Result<T> {
-        let mut state = self.state();
-        match op(&mut state) {
-            Ok(Some(done)) => return Ok(done),
-            Ok(None) if state.sleeps => {
-                let timeout = timeout(&state).expect("a call that would never return");
-                drop(state);
-                assert!(timeout <= LONGEST, "nothing comes, and nobody looks at the clock");
-                thread::sleep(timeout);
-            }
-            Ok(None) | Err(Blocked::Once) => {}
-            Err(Blocked::Failed(kind)) => return Err(kind.into()),
+    fn now<T>(&self, op: impl FnOnce(&mut State) -> Done<T>) -> io::Result<T> {
+        match op(&mut self.state()) {
+            Ok(Some(done)) => Ok(done),
+            Ok(None) | Err(Blocked::Once) => Err(ErrorKind::WouldBlock.into()),
+            Err(Blocked::Failed(kind)) => Err(kind.into()),
         }
-        Err(ErrorKind::WouldBlock.into())
+    }
+
+    /// A call of a thread that waits.
+    fn sleep(&self, timeout: Option<Duration>) {
+        if self.state().sleeps {
+            let timeout = timeout.expect("a call that would never return");
+            assert!(timeout <= LONGEST, "nothing comes, and nobody looks at the clock");
+            thread::sleep(timeout);
+        }
     }
 }
 
@@ -354,13 +349,19 @@ impl AsyncWrite for Io {
 
 impl Read for Io {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.now(|state| state.read_timeout, |state| state.read(buf))
+        let read = self.now(|state| state.read(buf));
+        let would_block = |error: &io::Error| error.kind() == ErrorKind::WouldBlock;
+        if read.as_ref().is_err_and(would_block) {
+            let timeout = self.state().read_timeout;
+            self.sleep(timeout);
+        }
+        read
     }
 }
 
 impl Write for Io {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.now(|state| state.write_timeout, |state| state.write(buf))
+        self.now(|state| state.write(buf))
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -368,7 +369,7 @@ impl Write for Io {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.now(|_| None, |state| state.minor(Op::Flush))
+        self.now(|state| state.minor(Op::Flush))
     }
 }
 
@@ -378,13 +379,20 @@ impl blocking::Stream for Io {
         Ok(())
     }
 
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.state().write_timeout = timeout;
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.now(|state| state.read(buf))
+    }
+
+    fn wait(&self, _: blocking::Interest, timeout: Option<Duration>) -> io::Result<()> {
+        if !self.state().sleeps && timeout != Some(Duration::ZERO) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.sleep(timeout);
         Ok(())
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
-        self.now(|_| None, State::shutdown)
+        self.now(State::shutdown)
     }
 
     fn try_clone(&self) -> io::Result<Self> {

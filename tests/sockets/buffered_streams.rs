@@ -205,9 +205,12 @@ mod blocking {
         thread,
         time::{Duration, Instant},
     };
-    use tickwire::{Config, Error, RecvError, blocking::Stream};
+    use tickwire::{
+        Config, Error, RecvError,
+        blocking::{Interest, Stream},
+    };
 
-    /// Takes all, and is not rid of it: a flush blocks for as long as it may. Its handles share one
+    /// Takes all, and is not rid of it: it is never flushed. Its handles share one
     /// socket.
     #[derive(Clone, Default)]
     struct Stuck(Arc<Mutex<Socket>>);
@@ -216,31 +219,30 @@ mod blocking {
     struct Socket {
         input: Vec<u8>,
         read_timeout: Option<Duration>,
-        write_timeout: Option<Duration>,
     }
 
     impl Stuck {
         fn new(input: &[u8]) -> Self {
             Self(Arc::new(Mutex::new(Socket { input: input.into(), ..Socket::default() })))
         }
-    }
 
-    fn block<T>(timeout: Option<Duration>) -> io::Result<T> {
-        thread::sleep(timeout.unwrap_or(2 * PATIENCE));
-        Err(io::ErrorKind::WouldBlock.into())
+        fn give(&self, buf: &mut [u8]) -> usize {
+            let input = std::mem::take(&mut self.0.lock().unwrap().input);
+            buf[..input.len()].copy_from_slice(&input);
+            input.len()
+        }
     }
 
     impl Read for Stuck {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            let mut socket = self.0.lock().unwrap();
-            let timeout = socket.read_timeout;
-            let input = std::mem::take(&mut socket.input);
-            drop(socket);
-            if input.is_empty() {
-                return block(timeout);
+            match self.give(buf) {
+                0 => {
+                    let timeout = self.0.lock().unwrap().read_timeout;
+                    thread::sleep(timeout.unwrap_or(2 * PATIENCE));
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                n => Ok(n),
             }
-            buf[..input.len()].copy_from_slice(&input);
-            Ok(input.len())
         }
     }
 
@@ -249,8 +251,7 @@ mod blocking {
             Ok(buf.len())
         }
         fn flush(&mut self) -> io::Result<()> {
-            let timeout = self.0.lock().unwrap().write_timeout;
-            block(timeout)
+            Err(io::ErrorKind::WouldBlock.into())
         }
     }
 
@@ -259,8 +260,14 @@ mod blocking {
             self.0.lock().unwrap().read_timeout = timeout;
             Ok(())
         }
-        fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-            self.0.lock().unwrap().write_timeout = timeout;
+        fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            match self.give(buf) {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                n => Ok(n),
+            }
+        }
+        fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
+            thread::sleep(timeout.unwrap_or(2 * PATIENCE));
             Ok(())
         }
         fn shutdown(&mut self) -> io::Result<()> {
@@ -353,9 +360,6 @@ mod blocking {
 
     impl Stream for Held {
         fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-            Ok(())
-        }
-        fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
             Ok(())
         }
         fn shutdown(&mut self) -> io::Result<()> {

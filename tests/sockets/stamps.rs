@@ -209,13 +209,10 @@ fn a_stamped_stream_is_set_as_the_one_in_it() {
         }
         let second = Some(Duration::from_secs(1));
         stamped.set_read_timeout(second).unwrap();
-        stamped.set_write_timeout(second).unwrap();
-        let tcp = stamped.get_ref();
-        assert_eq!((tcp.read_timeout().unwrap(), tcp.write_timeout().unwrap()), (second, second));
+        assert_eq!(stamped.get_ref().read_timeout().unwrap(), second);
         assert!(stamped.writes_vectored());
-        stamped.set_nonblocking(true).unwrap();
         stamped.set_read_timeout(None).unwrap();
-        assert_eq!(stamped.read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(stamped.try_read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     });
 }
 

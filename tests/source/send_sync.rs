@@ -4,7 +4,7 @@
 
 const fn both<T: Send + Sync>() {}
 const fn send<T: Send>() {}
-const fn sync<T: Sync>() {}
+const fn is_sync<T: Sync>(_: &T) {}
 
 #[allow(dead_code)]
 mod core_types {
@@ -122,7 +122,7 @@ mod core_types {
 
 #[allow(dead_code)]
 mod blocking_adapter {
-    use super::{both, send, sync};
+    use super::{both, is_sync, send};
     use std::{cell::Cell, net::TcpStream};
     use tickwire::blocking::*;
 
@@ -134,16 +134,18 @@ mod blocking_adapter {
         both::<Reader<TcpStream>>();
         both::<Writer<TcpStream>>();
         both::<MaybeTls>();
-        // Not `Sync`: a stream for one thread, which keeps its timeouts in cells to reach them at no
-        // cost. Split, each half is behind locks.
-        send::<Spin<TcpStream>>();
-        send::<WebSocket<Spin<TcpStream>>>();
-        // Not `Send`: it is a lock, to be given back where it was taken.
-        sync::<SenderGuard<'_>>();
+        both::<Interest>();
+        both::<Spin<TcpStream>>();
+        both::<WebSocket<Spin<TcpStream>>>();
         // What a half is depends on the stream alone.
         send::<Reader<Cell<u8>>>();
-        both::<Writer<Cell<u8>>>();
+        send::<Writer<Cell<u8>>>();
     };
+
+    // Not `Send`: it is a lock, to be given back where it was taken.
+    fn guard(writer: &mut Writer<TcpStream>) {
+        is_sync(&writer.sender());
+    }
 
     #[cfg(feature = "rustls")]
     const _: () = {
@@ -157,9 +159,9 @@ mod blocking_adapter {
 #[cfg(feature = "tokio")]
 #[allow(dead_code)]
 mod tokio_adapter {
-    use super::{both, sync};
+    use super::{both, is_sync};
     use tickwire::{
-        drive::{SenderGuard, Socket, Whole},
+        drive::{Socket, Whole},
         tokio::*,
     };
     use tokio::net::{
@@ -180,9 +182,12 @@ mod tokio_adapter {
         both::<Tokio>();
         both::<Whole>();
         both::<Socket<Whole, TcpStream>>();
-        // Not `Send`: it is a lock, to be given back where it was taken.
-        sync::<SenderGuard<'_>>();
     };
+
+    // Not `Send`: it is a lock, to be given back where it was taken.
+    fn guard(writer: &mut Writer<OwnedWriteHalf>) {
+        is_sync(&writer.sender());
+    }
 
     #[cfg(feature = "rustls")]
     const _: () = {
@@ -218,7 +223,7 @@ mod tokio_adapter {
 #[cfg(feature = "futures")]
 #[allow(dead_code)]
 mod futures_io_adapter {
-    use super::{both, sync};
+    use super::{both, is_sync};
     use async_net::TcpStream;
     use std::time::Instant;
     use tickwire::futures_io::*;
@@ -229,14 +234,17 @@ mod futures_io_adapter {
         both::<Incoming<TcpStream, Timer>>();
         both::<WebSocket<TcpStream, Timer>>();
         both::<FuturesIo<Timer>>();
-        // Not `Send`: it is a lock, to be given back where it was taken.
-        sync::<SenderGuard<'_>>();
         both::<Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>>();
         both::<MessageOrRoom<'_>>();
         both::<ReadHalf<TcpStream>>();
         both::<WriteHalf<TcpStream>>();
         both::<Writer<WriteHalf<TcpStream>, Timer>>();
     };
+
+    // Not `Send`: it is a lock, to be given back where it was taken.
+    fn guard(writer: &mut Writer<WriteHalf<TcpStream>, Timer>) {
+        is_sync(&writer.sender());
+    }
 }
 
 /// The names of all public types stand above, as the listing of the public API has them.

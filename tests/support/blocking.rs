@@ -17,7 +17,7 @@ use std::{
 };
 use tickwire::{
     Config, Connection, Negotiated, SystemEntropy,
-    blocking::{Stream, WebSocket},
+    blocking::{Interest, Stream, WebSocket},
 };
 pub use watchdog::{PATIENCE, bounded, tcp_pair};
 
@@ -154,7 +154,11 @@ pub struct Script {
     pub writes: usize,
     pub flushes: usize,
     pub timeouts: usize,
-    pub timeout_error: Option<io::ErrorKind>,
+    /// How often it was asked whether it can be waited for, and the answer.
+    pub asked: usize,
+    pub wait_error: Option<io::ErrorKind>,
+    /// Something comes whenever it is waited for.
+    pub ready: bool,
     pub written: Vec<u8>,
     pub write_error: Option<io::ErrorKind>,
     /// The most a write takes.
@@ -172,12 +176,6 @@ impl Scripted {
 
     pub fn script(&self) -> MutexGuard<'_, Script> {
         self.0.lock().unwrap()
-    }
-
-    fn timeout(&self) -> io::Result<()> {
-        let mut script = self.script();
-        script.timeouts += 1;
-        script.timeout_error.map_or(Ok(()), |kind| Err(kind.into()))
     }
 }
 
@@ -238,11 +236,19 @@ impl Write for Scripted {
 
 impl Stream for Scripted {
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        self.timeout()
+        self.script().timeouts += 1;
+        Ok(())
     }
 
-    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        self.timeout()
+    fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        let mut script = self.script();
+        let asked = timeout == Some(Duration::ZERO);
+        script.asked += usize::from(asked);
+        match script.wait_error {
+            Some(kind) => Err(kind.into()),
+            None if asked || script.ready => Ok(()),
+            None => Err(io::ErrorKind::WouldBlock.into()), // for ever
+        }
     }
 
     fn try_clone(&self) -> io::Result<Self> {

@@ -102,9 +102,6 @@ impl blocking::Stream for Endless {
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
-    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
-    }
     fn try_clone(&self) -> io::Result<Self> {
         Ok(self.clone())
     }

@@ -1,6 +1,6 @@
 //! Proxies that a test plays, and clients that go through them.
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread::{self, JoinHandle},
 };
@@ -165,7 +165,12 @@ fn carry<W: Write, E>(
     end: impl FnOnce(W) -> Result<(), E>,
 ) -> Vec<u8> {
     let (mut all, mut some) = (Vec::new(), [0; 4096]);
-    while let Ok(n @ 1..) = from.read(&mut some) {
+    loop {
+        let n = match from.read(&mut some) {
+            Ok(n @ 1..) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            _ => break,
+        };
         all.extend(&some[..n]);
         if to.write_all(&some[..n]).and_then(|()| to.flush()).is_err() {
             break;

@@ -19,7 +19,7 @@ use std::{
 };
 use tickwire::{
     CloseFrame, Config, Dial, Error, Outbound, OwnedMessage, Role, Sender,
-    blocking::{self, Stream},
+    blocking::{self, Interest, Stream},
     handshake::client::Request,
     tls::rustls::{
         ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
@@ -517,6 +517,38 @@ impl Log {
     }
 }
 
+impl<S> Recorder<S> {
+    /// One write, as `write` and `write_vectored` do it.
+    fn put(
+        &mut self,
+        bufs: &[IoSlice<'_>],
+        write: impl FnOnce(&mut S, &[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let buf = bufs.first().map_or(&[][..], |buf| buf);
+        let n = match self.takes {
+            Takes::ToBuffer => return Ok(self.keep(bufs)),
+            Takes::All if bufs.len() > 1 => write(&mut self.io, bufs)?,
+            Takes::All | Takes::Little => match self.share(buf)? {
+                Some(share) => write(&mut self.io, &[IoSlice::new(share)])?,
+                None => return Err(io::ErrorKind::WouldBlock.into()),
+            },
+        };
+        self.note(bufs, n);
+        Ok(n)
+    }
+
+    fn pass_on(
+        &mut self,
+        mut write: impl FnMut(&mut S, &[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        while !self.kept.is_empty() {
+            let n = write(&mut self.io, &[IoSlice::new(&self.kept)])?;
+            self.kept.drain(..n);
+        }
+        Ok(())
+    }
+}
+
 impl<S: Read> Read for Recorder<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.io.read(buf)
@@ -525,31 +557,15 @@ impl<S: Read> Read for Recorder<S> {
 
 impl<S: Write> Write for Recorder<S> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        if self.takes == Takes::ToBuffer {
-            return Ok(self.keep(&[IoSlice::new(buf)]));
-        }
-        let Some(share) = self.share(buf)? else { return Err(io::ErrorKind::WouldBlock.into()) };
-        let n = self.io.write(share)?;
-        self.note(&[IoSlice::new(buf)], n);
-        Ok(n)
+        self.write_vectored(&[IoSlice::new(buf)])
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self.takes {
-            Takes::All => {}
-            Takes::Little => return self.write(bufs.first().map_or(&[], |buf| buf)),
-            Takes::ToBuffer => return Ok(self.keep(bufs)),
-        }
-        let n = self.io.write_vectored(bufs)?;
-        self.note(bufs, n);
-        Ok(n)
+        self.put(bufs, |io, bufs| io.write_vectored(bufs))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        while !self.kept.is_empty() {
-            let n = self.io.write(&self.kept)?;
-            self.kept.drain(..n);
-        }
+        self.pass_on(|io, bufs| io.write_vectored(bufs))?;
         self.io.flush()
     }
 }
@@ -558,8 +574,18 @@ impl<S: Stream> Stream for Recorder<S> {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.io.set_read_timeout(timeout)
     }
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_write_timeout(timeout)
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.io.try_read(buf)
+    }
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.put(bufs, |io, bufs| io.try_write(bufs))
+    }
+    fn try_flush(&mut self) -> io::Result<()> {
+        self.pass_on(|io, bufs| io.try_write(bufs))?;
+        self.io.try_flush()
+    }
+    fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.wait(interest, timeout)
     }
     fn shutdown(&mut self) -> io::Result<()> {
         self.io.shutdown()

@@ -276,7 +276,7 @@ mod on_threads {
         thread,
     };
     use tickwire::{
-        blocking::{Incoming, Stream, TlsStream, WebSocket, accept, client},
+        blocking::{Incoming, Interest, Stream, TlsStream, WebSocket, accept, client},
         handshake::server::Accept,
     };
 
@@ -334,8 +334,11 @@ mod on_threads {
         fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
             self.tcp.set_read_timeout(timeout)
         }
-        fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-            self.tcp.set_write_timeout(timeout)
+        fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.tcp.try_read(buf)
+        }
+        fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+            self.tcp.wait(interest, timeout)
         }
         fn shutdown(&mut self) -> io::Result<()> {
             self.kept().clear();
@@ -530,7 +533,6 @@ mod on_threads {
     impl Write for Reluctant {
         fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
             if self.1.load(Relaxed) > 0 {
-                thread::sleep(self.0.write_timeout()?.expect("a tick"));
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             self.0.write(buf)
@@ -544,8 +546,14 @@ mod on_threads {
         fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
             self.0.set_read_timeout(timeout)
         }
-        fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-            self.0.set_write_timeout(timeout)
+        fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let n = self.0.try_read(buf)?;
+            self.1.store(self.1.load(Relaxed).saturating_sub(n), Relaxed);
+            Ok(n)
+        }
+        fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+            let write = interest.write && self.1.load(Relaxed) == 0;
+            self.0.wait(Interest { write, ..interest }, timeout)
         }
     }
 

@@ -14,13 +14,12 @@ use std::{
     net::{TcpListener, TcpStream},
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
     task::Poll,
     thread,
-    time::Duration,
 };
 use tickwire::{
     CloseCode, Config, Connection, Dial, Error, Message, Negotiated, OwnedMessage, RecvError, Role,
@@ -406,7 +405,7 @@ fn what_is_set_on_a_stream_is_set_on_the_one_below() {
         stream.set_nodelay(yes).unwrap();
         assert_eq!(stream.get_ref().nodelay().unwrap(), yes);
     }
-    stream.set_nonblocking(true).unwrap();
+    stream.get_ref().set_nonblocking(true).unwrap();
     assert_eq!(stream.handshake().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
@@ -985,7 +984,8 @@ fn a_clone_that_is_dropped_leaves_tls_to_the_other() {
             });
             stream.handshake().unwrap();
             let mut clone = stream.try_clone().unwrap();
-            assert_eq!(clone.read(&mut [0; 9]).unwrap(), 0);
+            // A ticket interrupts a read, which is made again.
+            assert_eq!(clone.read_to_end(&mut Vec::new()).unwrap(), 0);
             drop(clone);
             stream.write_all(b"y").unwrap();
             stream.flush().unwrap();
@@ -1450,85 +1450,15 @@ fn a_peer_that_drips_its_handshake_is_not_waited_for() {
     }
 }
 
-/// Gives a byte at a time, each after this long, and notes how long it was allowed to wait for each.
-struct Drip(Mutex<(Option<Duration>, Vec<Option<Duration>>)>, Vec<u8>, Duration);
-
-impl Read for &Drip {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        thread::sleep(self.2);
-        let (limit, ref mut noted) = *self.0.lock().unwrap();
-        noted.push(limit);
-        buf[0] = self.1[noted.len() - 1];
-        Ok(1)
-    }
-}
-
-impl Write for &Drip {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Ok(buf.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl blocking::Stream for &Drip {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.lock().unwrap().0 = timeout;
-        Ok(())
-    }
-    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn each_read_of_a_handshake_has_the_time_that_those_before_it_left() {
-    let record = [&[22, 3, 3, 0x40, 0][..], &[1; 1000]].concat();
-    let authority = Authority::new();
-    let dripping = |limit| Drip(Mutex::default(), record.clone(), limit * 2 / 5);
-    // Whether a read began before the time was over.
-    let is_short = |drip: &Drip, limit: Duration, error: io::Error| {
-        assert_eq!(error.kind(), ErrorKind::WouldBlock);
-        let noted = &drip.0.lock().unwrap().1;
-        assert!(noted.len() <= 3, "{noted:?}");
-        for (i, allowed) in (0..).zip(noted) {
-            assert!(allowed.is_some_and(|allowed| allowed <= limit - i * drip.2), "{noted:?}");
-        }
-        !noted.is_empty()
-    };
-    with_time_enough(|limit| {
-        let drip = dripping(limit);
-        let mut tls = blocking::TlsStream::client(&drip, &localhost(), authority.client()).unwrap();
-        blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
-        is_short(&drip, limit, tls.handshake().unwrap_err())
-    });
-    // A server's, and TLS within TLS.
-    with_time_enough(|limit| {
-        let drip = dripping(limit);
-        let mut tls = blocking::TlsStream::server(&drip, authority.server()).unwrap();
-        blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
-        is_short(&drip, limit, tls.read(&mut [0; 100]).unwrap_err())
-    });
-    with_time_enough(|limit| {
-        let drip = dripping(limit);
-        let tls = blocking::TlsStream::client(&drip, &localhost(), authority.client()).unwrap();
-        let mut tls = blocking::TlsStream::server(tls, authority.server()).unwrap();
-        blocking::Stream::set_read_timeout(&tls, Some(limit)).unwrap();
-        is_short(&drip, limit, tls.read(&mut [0; 100]).unwrap_err())
-    });
-}
-
-/// Once told, it gives a byte at a time, each after a while. Notes the timeouts of reads.
-struct Slow(TcpStream, AtomicBool, Mutex<Vec<Option<Duration>>>);
+/// Once told, it gives a byte at a time.
+struct Slow(TcpStream, AtomicBool);
 
 impl Read for &Slow {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if !self.1.load(Ordering::Relaxed) {
-            return (&self.0).read(buf);
+        match self.1.load(Ordering::Relaxed) {
+            true => (&self.0).read(&mut buf[..1]),
+            false => (&self.0).read(buf),
         }
-        thread::sleep(ms(5));
-        (&self.0).read(&mut buf[..1])
     }
 }
 
@@ -1541,18 +1471,10 @@ impl Write for &Slow {
     }
 }
 
-impl blocking::Stream for &Slow {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.2.lock().unwrap().push(timeout);
-        Ok(())
-    }
-    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
-    }
-}
+impl blocking::Stream for &Slow {}
 
 #[test]
-fn a_record_that_drips_in_is_waited_for_as_long_as_one_read_and_goes_on_later() {
+fn a_record_that_drips_in_interrupts_each_read_and_goes_on_later() {
     bounded(|| {
         let authority = Authority::new();
         let (near, far) = tcp_pair();
@@ -1564,20 +1486,18 @@ fn a_record_that_drips_in_is_waited_for_as_long_as_one_read_and_goes_on_later() 
             tls.flush().unwrap();
             let _ = tls.read(&mut [0]);
         });
-        let slow = Slow(near, AtomicBool::new(false), Mutex::default());
+        let slow = Slow(near, AtomicBool::new(false));
         let mut tls = blocking::TlsStream::client(&slow, &localhost(), authority.client()).unwrap();
         tls.handshake().unwrap();
         slow.1.store(true, Ordering::Relaxed);
-        blocking::Stream::set_read_timeout(&tls, Some(ms(20))).unwrap();
-        let error = tls.read(&mut [0; 100]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        for _ in 0..5 {
+            let error = tls.read(&mut [0; 100]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Interrupted);
+        }
         slow.1.store(false, Ordering::Relaxed);
-        blocking::Stream::set_read_timeout(&tls, None).unwrap();
         let mut got = [0; 1000];
         tls.read_exact(&mut got).unwrap();
         assert_eq!(got, [7; 1000]);
-        let asked_for = [Some(ms(20)), None];
-        assert_eq!(*slow.2.lock().unwrap(), asked_for, "the handshake is over, and all of it left");
         drop(tls);
         drop(slow);
         sending.join().unwrap();
@@ -1630,7 +1550,7 @@ fn a_dialed_stream_writes_slices_together() {
 fn a_dialed_stream_that_does_not_block_is_flushed_to_its_end() {
     bounded(|| {
         let (mut near, mut far) = dialed();
-        near.set_nonblocking(true).unwrap();
+        near.tcp().set_nonblocking(true).unwrap();
         let mut taken = 0;
         let error = loop {
             match near.write(&[7; 16 << 10]) {

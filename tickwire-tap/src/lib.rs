@@ -34,7 +34,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tickwire::blocking::Stream;
+use tickwire::blocking::{Interest, Stream};
 
 /// Compiles its code.
 #[cfg(all(doctest, feature = "tokio"))]
@@ -170,20 +170,36 @@ impl<S: Write> Write for Tap<S> {
 }
 
 impl<S: Stream> Stream for Tap<S> {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_read_timeout(timeout)
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.io.try_read(buf)?;
+        self.log_read(buf.get(..n).unwrap_or_default());
+        Ok(n)
     }
 
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_write_timeout(timeout)
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let n = self.io.try_write(bufs)?;
+        self.log_written(bufs, n);
+        Ok(n)
+    }
+
+    fn try_flush(&mut self) -> io::Result<()> {
+        self.io.try_flush()
+    }
+
+    fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.wait(interest, timeout)
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.io.set_read_timeout(timeout)
     }
 
     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
         self.io.set_nodelay(yes)
     }
 
-    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        self.io.set_nonblocking(yes)
+    fn writes_vectored(&self) -> bool {
+        self.io.writes_vectored()
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
@@ -194,14 +210,6 @@ impl<S: Stream> Stream for Tap<S> {
 
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { io: self.io.try_clone()?, log: self.log.clone() })
-    }
-
-    fn writes_vectored(&self) -> bool {
-        self.io.writes_vectored()
-    }
-
-    fn room(&self) -> io::Result<usize> {
-        self.io.room()
     }
 }
 

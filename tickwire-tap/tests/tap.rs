@@ -403,16 +403,16 @@ impl blocking::Stream for Noted {
         self.note(format!("read timeout {timeout:?}"));
         Ok(())
     }
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.note(format!("write timeout {timeout:?}"));
-        Ok(())
-    }
     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
         self.note(format!("nodelay {yes}"));
         Ok(())
     }
-    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        self.note(format!("nonblocking {yes}"));
+    fn try_flush(&mut self) -> io::Result<()> {
+        self.note("try to flush");
+        Ok(())
+    }
+    fn wait(&self, interest: blocking::Interest, timeout: Option<Duration>) -> io::Result<()> {
+        self.note(format!("wait for {interest:?} {timeout:?}"));
         Ok(())
     }
     fn shutdown(&mut self) -> io::Result<()> {
@@ -425,10 +425,6 @@ impl blocking::Stream for Noted {
     }
     fn writes_vectored(&self) -> bool {
         self.1
-    }
-    fn room(&self) -> io::Result<usize> {
-        self.note("room");
-        Ok(7)
     }
 }
 
@@ -465,12 +461,12 @@ fn a_tap_passes_everything_on() {
     let mut tap = Tap::new(noted.clone(), log.clone());
     let second = Some(Duration::from_secs(1));
     blocking::Stream::set_read_timeout(&tap, second).unwrap();
-    blocking::Stream::set_write_timeout(&tap, second).unwrap();
     blocking::Stream::set_nodelay(&tap, true).unwrap();
-    blocking::Stream::set_nonblocking(&tap, false).unwrap();
-    assert_eq!(blocking::Stream::room(&tap).unwrap(), 7);
-    let asked = ["read timeout Some(1s)", "write timeout Some(1s)", "nodelay true"];
-    assert_eq!(noted.noted(), [&asked[..], &["nonblocking false", "room"]].concat());
+    blocking::Stream::wait(&tap, blocking::Interest::READ, second).unwrap();
+    blocking::Stream::try_flush(&mut tap).unwrap();
+    let wait = "wait for Interest { read: true, write: false } Some(1s)";
+    let asked = ["read timeout Some(1s)", "nodelay true", wait, "try to flush"];
+    assert_eq!(noted.noted(), asked);
     assert_eq!(io::Read::read(&mut tap, &mut [0; 5]).unwrap(), 1);
     assert_eq!(Write::write(&mut tap, b"ab").unwrap(), 1);
     let slices = [io::IoSlice::new(b"cd"), io::IoSlice::new(b"ef")];

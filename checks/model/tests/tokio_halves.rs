@@ -1,6 +1,6 @@
 //! The halves of a WebSocket in two tasks that run in parallel, and the peer: all interleavings.
 //!
-//! Each case was seen to fail with the defect that it is about; checks/model/README.md has the list.
+//! checks/model/README.md says what each case is about.
 mod support;
 
 use loom::{
@@ -30,7 +30,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.0.input.poll_read(buf.initialize_unfilled(), cx.waker()) {
+        match self.0.read(buf.initialize_unfilled(), Some(cx.waker())) {
             Io::Done(n) => buf.advance(n),
             Io::Blocked => return Poll::Pending,
             Io::Broken => unreachable!(),
@@ -45,7 +45,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.0.output.poll_write(bytes, cx.waker()) {
+        match self.0.write(bytes, Some(cx.waker())) {
             Io::Done(n) => Poll::Ready(Ok(n)),
             Io::Blocked => Poll::Pending,
             Io::Broken => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
@@ -189,6 +189,29 @@ fn a_writer_that_waits_learns_that_receiving_failed() {
 
 fn is_violation(error: &Error) -> bool {
     matches!(error, Error::Recv(RecvError::Protocol(ProtocolError::ReservedOpCode)))
+}
+
+/// The writer's flush is given up while the stream refuses bytes, and the reader, which was about to wait for input alone, has
+/// to go on with it.
+#[test]
+fn a_flush_that_is_given_up_is_finished_by_the_reader() {
+    check("a flush given up", 3, || {
+        let wire = Wire::new(&[], 20, 5);
+        let (reader, mut writer) = halves(&wire);
+        let receiving = thread::spawn(move || assert_eq!(receive(reader), 0));
+        let sending = thread::spawn(move || {
+            assert!(writer.feed(b"abcdef").is_ok());
+            cancelled(writer.flush());
+            writer // alive until the end
+        });
+        let writer = sending.join().unwrap();
+        let mut frames = Frames::default();
+        wire.take_until(&mut frames, &[BINARY], false);
+        wire.close(&mut frames, false);
+        receiving.join().unwrap();
+        drop(writer);
+        frames.assert_are(&[(BINARY, b"abcdef"), (CLOSE, NORMAL)]);
+    });
 }
 
 /// Each half is dropped while it waits, and the stream wakes up whoever it was.

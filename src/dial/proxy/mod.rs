@@ -7,7 +7,7 @@ mod socks5;
 
 use crate::{
     drive::{
-        Error, Wire,
+        Error, Output, Source,
         handshake::{poll_read, write_all},
     },
     proto::{
@@ -106,7 +106,7 @@ impl Proxy {
     }
 
     /// Asks for a tunnel. Returns what has come through it already.
-    pub(crate) async fn tunnel<I: Wire>(
+    pub(crate) async fn tunnel<I: Source + Output>(
         &self,
         io: &mut I,
         server: &Target,
@@ -119,7 +119,7 @@ impl Proxy {
 }
 
 /// Asks a proxy for a tunnel. The time of that began when that of `io` did.
-async fn tunnel<I: Wire>(io: &mut I, dialogue: &mut Dialogue) -> Result<(), Error> {
+async fn tunnel<I: Source + Output>(io: &mut I, dialogue: &mut Dialogue) -> Result<(), Error> {
     dialogue.handle_timeout(Time::ZERO)?;
     loop {
         if !dialogue.outgoing().is_empty() {

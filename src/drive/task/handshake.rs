@@ -1,7 +1,7 @@
 //! The server's opening handshake, in a task.
-use super::{Source, Timer, WebSocket};
+use super::{Task, WebSocket};
 use crate::{
-    drive::{Error, Incoming, Output},
+    drive::{Error, Incoming, Output, Source},
     proto::{
         config::Config,
         handshake::{
@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Reads an opening request and accepts it, whatever it asks for.
-pub(crate) async fn accept<I: Source + Timer + Output + Unpin>(
+pub(crate) async fn accept<I: Source + Task + Output + Unpin>(
     io: I,
     config: &Config,
 ) -> Result<WebSocket<I>, Error> {
@@ -44,7 +44,7 @@ enum Accepting<I> {
     Neither,
 }
 
-impl<I: Source + Timer + Output> Accepting<I> {
+impl<I: Source + Task + Output> Accepting<I> {
     /// Goes on until the response is written, or the request, still being read, is found bad.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         if let Self::Reading(handshake) = self {
@@ -62,7 +62,7 @@ impl<I: Source + Timer + Output> Accepting<I> {
     }
 }
 
-impl<I: Source + Timer + Output> Incoming<I> {
+impl<I: Source + Task + Output> Incoming<I> {
     /// Reads a request; a bad one is refused.
     pub(crate) async fn read_good(mut self) -> Result<Self, Error> {
         match self.fill().await? {

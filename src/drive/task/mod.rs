@@ -4,24 +4,19 @@
 //! `futures_io`.
 mod handshake;
 pub(crate) mod polls;
-mod source;
 mod split;
 #[cfg(feature = "futures")]
 pub(crate) mod streams;
 
 pub(crate) use handshake::accept;
-use source::Sleeps;
-pub(crate) use source::{Source, Timer};
 pub(crate) use split::{Reader, Writer};
 
-use super::{Answers, Core, Error, Output, Ready, Received, Socket, Want, Whole, begun};
+use super::{Core, Error, Io, Output, Ready, Received, Socket, Source, Want, Whole, begun};
 use crate::proto::{
     close::CloseFrame,
     connection::{Receiver, Step},
-    memory::Memory,
     message::{Chunk, Event, Message, OwnedMessage},
     outbound::Outbound,
-    pool,
 };
 #[cfg(doc)]
 use crate::proto::{
@@ -34,15 +29,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+/// A stream that a task waits for: the calls of threads have the same names, on the same [`Socket`].
+pub trait Task: Io {}
+
 /// A WebSocket over an `I`. Private, so that rustdoc sees through it, and lists its methods at each adapter's
 /// `WebSocket`.
 pub(crate) type WebSocket<I> = Socket<Whole, I>;
 
-/// The buffers that the thread keeps.
-static POOL: Memory = Memory { take: pool::take, give: pool::give };
-
 /// Receiving, by a connection in one piece or by the half of it that receives.
-impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
+impl<C: Core<I>, I: Source + Task> Socket<C, I> {
     /// The next message, or `None` once the peer has closed and been answered.
     ///
     /// The message is borrowed from the buffer it was read into, and lives until the next call.
@@ -83,7 +78,7 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     #[inline]
     pub fn recv_with(&mut self) -> RecvWith<'_, C, I>
     where
-        C: Answers<I>,
+        C: Core<I>,
     {
         RecvWith(Some(self))
     }
@@ -131,7 +126,7 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     }
 }
 
-impl<I: Source + Timer + Output> WebSocket<I> {
+impl<I: Source + Task + Output> WebSocket<I> {
     /// [`recv`](Self::recv), but also returns when there is room again: when fewer than `below`
     /// bytes, and less than [`high_water`](Config::high_water), are unsent, if there was no such
     /// room when it was called. For callers with more to feed, such as an [`Outbox`](crate::Outbox),
@@ -165,9 +160,7 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     }
 
     /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
-    /// stream has taken the message. A server writes one of 16 KiB or more from where it is, and copies
-    /// what the stream has not taken at the first wait. A client, which masks, copies all, and so does a connection
-    /// that compresses.
+    /// stream has taken the message. A borrowed message is copied; see [`Outbound`] for the others.
     ///
     /// Cancel safe: if dropped before there was room, nothing was sent, and a message given by value is gone
     /// (`ready`, then `feed` and `flush`, keep it); if dropped later, the message
@@ -187,7 +180,8 @@ impl<I: Source + Timer + Output> WebSocket<I> {
         let mut message = Some(message);
         poll_fn(|cx| {
             ready!(self.poll_room(cx))?;
-            Poll::Ready(message.take().map_or(Ok(()), |message| self.feed_now(message.into(), cx)))
+            let fed = message.take().map(|message| self.feed(message));
+            Poll::Ready(fed.transpose().map_err(Error::from))
         })
         .await?;
         self.flush().await
@@ -244,10 +238,10 @@ impl<I: Source + Timer + Output> WebSocket<I> {
     }
 }
 
-impl<C: Answers<I> + Sleeps, I: Source + Timer> Socket<C, I> {
+impl<C: Core<I>, I: Source + Task> Socket<C, I> {
     #[inline(never)]
     fn poll_with(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
-        ready!(C::poll_room(self, cx));
+        ready!(C::poll_answerable(self, cx));
         loop {
             match ready!(self.poll_more(cx, Want::Message)) {
                 Ready::Item if self.core.is_mute() => {}
@@ -257,7 +251,7 @@ impl<C: Answers<I> + Sleeps, I: Source + Timer> Socket<C, I> {
     }
 }
 
-impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
+impl<C: Core<I>, I: Source + Task> Socket<C, I> {
     #[inline(always)]
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.quick() {
@@ -292,7 +286,7 @@ pub enum MessageOrRoom<'a> {
 #[must_use = "futures do nothing unless polled"]
 pub struct Recv<'a, C, I>(Option<&'a mut Socket<C, I>>);
 
-impl<'a, C: Core<I> + Sleeps, I: Source + Timer> Future for Recv<'a, C, I> {
+impl<'a, C: Core<I>, I: Source + Task> Future for Recv<'a, C, I> {
     type Output = Result<Option<Message<'a>>, Error>;
 
     #[inline(always)]
@@ -312,7 +306,7 @@ impl<'a, C: Core<I> + Sleeps, I: Source + Timer> Future for Recv<'a, C, I> {
 #[must_use = "futures do nothing unless polled"]
 pub struct RecvWith<'a, C, I>(Option<&'a mut Socket<C, I>>);
 
-impl<'a, C: Answers<I> + Sleeps, I: Source + Timer> Future for RecvWith<'a, C, I> {
+impl<'a, C: Core<I>, I: Source + Task> Future for RecvWith<'a, C, I> {
     type Output = Result<Option<Received<'a, C::Sender<'a>>>, Error>;
 
     #[inline(always)]

@@ -3,13 +3,12 @@
 //! A stream and a timer wake only the last task that polled. So the polls of a side hand them a waker
 //! that wakes both sides; and what one side changes for the other, without any I/O for it to see, wakes
 //! the other. The halves of `into_split` have such wakers of their own.
-use super::{
-    Socket, Source, Timer,
-    source::Sleeps,
-    split::{Side, Wakers},
-};
+use super::{Socket, Task};
 use crate::{
-    drive::{Core, Error, Ready, Want},
+    drive::{
+        Core, Error, Outlook, Ready, Source, Want,
+        wakers::{Side, Wakers},
+    },
     proto::{
         connection::Step,
         message::{Event, Message},
@@ -33,21 +32,6 @@ pub(crate) struct Polled {
     pub(super) over: bool,
 }
 
-/// The state that one side may change while the other waits.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Outlook {
-    /// A Close was queued, which begins a deadline of the side that receives.
-    pub(super) closed: bool,
-    /// The stream does not take bytes any more.
-    pub(super) broken: bool,
-    /// Receiving has failed.
-    pub(super) failed: bool,
-    /// The stream refuses bytes, and either side may write them later.
-    pub(super) blocked: bool,
-    /// One more message would be admitted.
-    pub(super) room: bool,
-}
-
 impl Outlook {
     /// Whether the other side has to know of the change from this. A side that waits for a stream that
     /// blocks is woken by it; but a stream may forget that waker when it takes bytes.
@@ -58,7 +42,7 @@ impl Outlook {
     }
 }
 
-impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
+impl<C: Core<I>, I: Source + Task> Socket<C, I> {
     /// Polls [`recv`](Self::recv): for a `Future` or a `Stream` of your own.
     ///
     /// There is nothing to cancel: all state lives in the connection, so what a poll has not returned, the
@@ -123,7 +107,7 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
         if outlook.is_news(mem::replace(&mut self.polled.outlook, outlook))
             && let Some(tasks) = &self.polled.tasks
         {
-            tasks.wake_one(side.other());
+            tasks.wake(side.other());
         }
         polled
     }

@@ -6,13 +6,9 @@
 //! precedence over those of `SinkExt`: `ws.send("text")` is [`WebSocket::send`].
 //!
 //! `StreamExt::split` lets two tasks share one WebSocket; [`Socket::poll_recv`] has the rule.
-use super::{
-    Core, Socket, Source, Timer, WebSocket,
-    source::Sleeps,
-    split::{Side, Writer},
-};
+use super::{Core, Socket, Task, WebSocket, split::Writer};
 use crate::{
-    drive::{Error, Output, Want, begun},
+    drive::{Error, Output, Source, Want, begun, wakers::Side},
     proto::{
         close::{CloseCode, CloseFrame},
         connection::{Receiver, Sender},
@@ -30,7 +26,7 @@ use std::{
 
 type Next<T> = Poll<Option<Result<T, Error>>>;
 
-impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
+impl<C: Core<I>, I: Source + Task> Socket<C, I> {
     /// The next item of a `Stream`.
     fn poll_owned<T>(
         &mut self,
@@ -51,7 +47,7 @@ impl<C: Core<I> + Sleeps, I: Source + Timer> Socket<C, I> {
 /// The messages of [`recv_owned`](Socket::recv_owned), up to the peer's Close. An error comes
 /// once, and is the last item. Messages fed are written when the input is used up. [`Events`] has
 /// control frames too; [who may poll](Socket::poll_recv).
-impl<C: Core<I> + Sleeps + Unpin, I: Source + Timer + Unpin> Stream for Socket<C, I> {
+impl<C: Core<I> + Unpin, I: Source + Task + Unpin> Stream for Socket<C, I> {
     type Item = Result<OwnedMessage, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next<OwnedMessage> {
@@ -59,7 +55,7 @@ impl<C: Core<I> + Sleeps + Unpin, I: Source + Timer + Unpin> Stream for Socket<C
     }
 }
 
-impl<C: Core<I> + Sleeps + Unpin, I: Source + Timer + Unpin> FusedStream for Socket<C, I> {
+impl<C: Core<I> + Unpin, I: Source + Task + Unpin> FusedStream for Socket<C, I> {
     fn is_terminated(&self) -> bool {
         self.polled.over
     }
@@ -68,7 +64,7 @@ impl<C: Core<I> + Sleeps + Unpin, I: Source + Timer + Unpin> FusedStream for Soc
 /// Ready when there is room, as [`ready`](WebSocket::ready) says; a message is queued as by
 /// [`Sender::feed`]. Closing sends a Close with code 1000 behind everything fed, and reads
 /// nothing: go on with the stream up to its end, or drop the connection.
-impl<I: Source + Timer + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
+impl<I: Source + Task + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -94,7 +90,7 @@ impl<I: Source + Timer + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
 }
 
 /// As that of the whole [`Socket`]; the half that receives goes on to the peer's Close.
-impl<W: Output + Timer> Sink<OwnedMessage> for Writer<W> {
+impl<W: Output + Task> Sink<OwnedMessage> for Writer<W> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -164,8 +160,8 @@ pub struct Events<S>(
 
 impl<C, I> Stream for Events<Socket<C, I>>
 where
-    C: Core<I> + Sleeps + Unpin,
-    I: Source + Timer + Unpin,
+    C: Core<I> + Unpin,
+    I: Source + Task + Unpin,
 {
     type Item = Result<OwnedEvent, Error>;
 
@@ -179,8 +175,8 @@ where
 
 impl<C, I> FusedStream for Events<Socket<C, I>>
 where
-    C: Core<I> + Sleeps + Unpin,
-    I: Source + Timer + Unpin,
+    C: Core<I> + Unpin,
+    I: Source + Task + Unpin,
 {
     fn is_terminated(&self) -> bool {
         self.0.is_terminated()
@@ -192,13 +188,13 @@ pub trait Control: Sink<OwnedMessage, Error = Error> + Unpin {
     fn tx(&mut self) -> impl DerefMut<Target = Sender>;
 }
 
-impl<I: Source + Timer + Output + Unpin> Control for WebSocket<I> {
+impl<I: Source + Task + Output + Unpin> Control for WebSocket<I> {
     fn tx(&mut self) -> impl DerefMut<Target = Sender> {
         self.sender()
     }
 }
 
-impl<W: Output + Timer> Control for Writer<W> {
+impl<W: Output + Task> Control for Writer<W> {
     fn tx(&mut self) -> impl DerefMut<Target = Sender> {
         self.sender()
     }

@@ -107,13 +107,4 @@ impl Writes {
         self.calls += 1;
         self.bytes += n as u64;
     }
-
-    /// The later one of two states of the same count.
-    #[inline(always)]
-    pub(super) fn latest(self, other: Self) -> Self {
-        if self.calls > other.calls {
-            return self;
-        }
-        other
-    }
 }

@@ -71,7 +71,7 @@ impl Idle {
             return false;
         }
         // Before messages that wait for the stream: those may wait for long.
-        let Ok(at) = tx.overtake(&self.message.as_message().into(), true) else { return false };
+        let Ok(at) = tx.overtake(&self.message.as_message().into()) else { return false };
         (last.mark, last.since) = (tx.data_mark(), now);
         self.fed = Some(at);
         true

@@ -90,11 +90,6 @@ impl Inbound {
         self.closing(tx).phase()
     }
 
-    /// How far the end has come, to be compared with an earlier value.
-    pub(crate) fn progress(&self, tx: &Sender) -> impl PartialEq + use<> {
-        self.phase(tx)
-    }
-
     pub(crate) fn ending(&self, tx: &Sender) -> Ending {
         self.phase(tx).ending()
     }
@@ -121,11 +116,17 @@ impl Inbound {
     /// When to tell the time next; `None`: not until something else happens.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
-        if self.rx.is_idle() && tx.is_idle() && !self.timers.ticks() {
+        if self.is_idle() && tx.is_idle() {
             debug_assert_eq!(self.earliest(tx), None, "nothing has begun that has to end");
             return None;
         }
         self.earliest(tx)
+    }
+
+    /// Whether no deadline has begun that does not depend on the sending half.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.rx.is_idle() && !self.timers.ticks()
     }
 
     #[inline(never)]
@@ -145,24 +146,10 @@ impl Inbound {
 
     /// [`handle_timeout`](Self::handle_timeout). `busy`: input keeps coming.
     pub(super) fn tell(&mut self, now: Time, busy: bool, tx: &mut Sender) -> Result<(), RecvError> {
-        self.tell_own(now, busy, tx)?;
-        tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
-    }
-
-    /// [`handle_timeout`](Self::handle_timeout) but for the deadline on writing. Says whether a message was
-    /// queued.
-    pub(crate) fn handle_own_timeout(
-        &mut self,
-        now: Time,
-        tx: &mut Sender,
-    ) -> Result<bool, RecvError> {
-        self.tell_own(now, false, tx)
-    }
-
-    fn tell_own(&mut self, now: Time, busy: bool, tx: &mut Sender) -> Result<bool, RecvError> {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
-        timers.handle(now, rx, tx, phase, busy).inspect_err(|&error| rx.cut_off(error))
+        timers.handle(now, rx, tx, phase, busy).inspect_err(|&error| rx.cut_off(error))?;
+        tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
     }
 
     /// Whether there are deadlines to [`attend`](Self::attend) to.
@@ -189,6 +176,10 @@ impl Inbound {
             rx.cut_off(error);
             false
         })
+    }
+
+    pub(super) fn close_timeout(&self) -> Duration {
+        self.timers.close_timeout
     }
 
     /// Says that the stream was shut for writing.
@@ -219,11 +210,6 @@ impl Inbound {
     /// Says that the times told from now on have another epoch.
     pub(super) fn restart_clock(&mut self) {
         self.timers.restart();
-    }
-
-    /// The shortest of all deadlines but the one on writing.
-    pub(super) fn shortest_timeout(&self) -> Duration {
-        self.timers.shortest()
     }
 
     pub(crate) fn stamps_reads(&self) -> bool {

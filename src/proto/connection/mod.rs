@@ -39,6 +39,7 @@ use crate::proto::{
     time::Time,
 };
 use alloc::{boxed::Box, vec::Vec};
+use core::time::Duration;
 
 /// One open WebSocket connection without its stream: bytes in, events out; messages in, bytes out.
 ///
@@ -215,6 +216,11 @@ impl Connection {
         self.inbound.handle_timeout(now, &mut self.tx)
     }
 
+    /// The shortest deadline that the sending half can set going, for an adapter whose halves cannot wake each other.
+    pub(crate) fn shortest_sending_timeout(&self) -> Duration {
+        self.inbound.close_timeout().min(self.tx.write_timeout())
+    }
+
     // Outputs.
 
     /// Consumes input up to the next event, and queues the reply it calls for.
@@ -301,24 +307,17 @@ impl Connection {
         (&mut self.inbound.rx, &mut self.tx)
     }
 
-    /// The shortest of all timeouts here.
-    pub(crate) fn shortest_timeout(&self) -> core::time::Duration {
-        self.inbound.shortest_timeout().min(self.tx.write_timeout())
-    }
-
     #[inline(always)]
     pub(crate) fn inbound(&mut self) -> &mut Inbound {
         &mut self.inbound
     }
 
-    /// Tells the time while input keeps coming.
-    pub(crate) fn attend(&mut self, now: Time) {
-        if self.inbound.is_due(now) {
-            self.inbound.attend(now, &mut self.tx);
-        }
+    /// The parts, for a connection that is used from two tasks or threads.
+    #[inline]
+    pub(crate) fn halves_mut(&mut self) -> (&mut Inbound, &mut Sender) {
+        (&mut self.inbound, &mut self.tx)
     }
 
-    /// The parts, for a connection that is used from two tasks or threads.
     pub(crate) fn into_halves(self) -> (Inbound, Sender) {
         (self.inbound, self.tx)
     }

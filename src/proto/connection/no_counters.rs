@@ -23,9 +23,4 @@ pub(super) struct Writes {}
 impl Writes {
     #[inline(always)]
     pub(super) fn add(&mut self, _: usize) {}
-
-    #[inline(always)]
-    pub(super) fn latest(self, _: Self) -> Self {
-        self
-    }
 }

@@ -26,7 +26,7 @@ pub(super) const SHORTEST: Duration = Duration::from_millis(5);
 pub(super) struct Timers {
     heartbeat: Option<Heartbeat>,
     frame_timeout: Duration,
-    close_timeout: Duration,
+    pub(super) close_timeout: Duration,
     beat: Beat,
     /// Boxed, since most connections have none.
     silence: Option<Box<Silence>>,
@@ -84,14 +84,6 @@ impl Timers {
             given_up: false,
             late: None,
         }
-    }
-
-    /// The shortest of all timeouts here.
-    pub(super) fn shortest(&self) -> Duration {
-        let ends = self.frame_timeout.min(self.close_timeout);
-        let ends = self.silence.as_ref().map_or(ends, |s| ends.min(s.between_looks()));
-        let ends = self.idle.as_ref().map_or(ends, |idle| ends.min(idle.between_looks()));
-        self.heartbeat.map_or(ends, |h| ends.min(between_looks(h)).min(h.timeout))
     }
 
     /// Forgets all times told.
@@ -377,27 +369,6 @@ mod tests {
         conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(wire);
         conn.receiver_mut().commit(wire.len());
         assert!(conn.step().is_ok());
-    }
-
-    /// How often an adapter that cannot be woken looks goes by this.
-    #[test]
-    fn the_shortest_of_all_deadlines_is_known() {
-        let config = || {
-            Config::default()
-                .frame_timeout(seconds(60))
-                .close_timeout(seconds(50))
-                .write_timeout(seconds(40))
-        };
-        for (config, shortest) in [
-            (config(), 40),
-            (config().frame_timeout(seconds(3)), 3),
-            (config().close_timeout(seconds(2)), 2),
-            (config().heartbeat(Heartbeat::new(seconds(10), seconds(9))), 2), // a look
-            (config().heartbeat(Heartbeat::new(seconds(100), seconds(9))), 9),
-            (config().heartbeat(Heartbeat::new(seconds(1000), seconds(900))), 40),
-        ] {
-            assert_eq!(server(&config).shortest_timeout(), seconds(shortest));
-        }
     }
 
     /// As when it goes to another adapter, with a clock of its own.

@@ -12,8 +12,7 @@ use prepared::Prepared;
 /// It is made from the types that programs have:
 ///
 /// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
-///   [`OwnedMessage`]: the payload is copied into the outgoing buffer; but an adapter's `send` of 16 KiB or
-///   more, by a server, writes it from where it is, and copies only what the stream does not take at once;
+///   [`OwnedMessage`]: the payload is copied into the outgoing buffer;
 /// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]: a server writes the payload from where it
 ///   is, if it is of [`vectored_from`](crate::Config::vectored_from) bytes or more, and copies it
 ///   otherwise;
@@ -37,10 +36,6 @@ pub(crate) enum Content<'a> {
     Prepared(Cow<'a, Prepared>),
 }
 
-/// From here on a server writes a message that is written at once from where it is: below, a copy is
-/// faster.
-pub(crate) const LARGE: usize = 16 << 10;
-
 impl<'a> Outbound<'a> {
     /// A message that is never compressed: for secrets, where permessage-deflate may have been
     /// agreed on.
@@ -62,14 +57,6 @@ impl<'a> Outbound<'a> {
             Content::Prepared(message) => Content::Prepared(Cow::Owned(message.into_owned())),
         };
         Outbound { content, ..self }
-    }
-
-    /// The payload, if it is only borrowed.
-    pub(crate) fn borrowed(&self) -> Option<&'a [u8]> {
-        match self.content {
-            Content::Borrowed(message) => Some(message.as_bytes()),
-            _ => None,
-        }
     }
 
     pub(crate) fn kind(&self) -> DataKind {

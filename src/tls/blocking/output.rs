@@ -1,16 +1,9 @@
 //! What the handles of one stream share, and the right to write it.
-use crate::{
-    blocking::{
-        Stream,
-        io::{flush, write},
-    },
-    tls::Session,
-};
+use crate::{blocking::Stream, tls::Session};
 use std::{
     io::{self, IoSlice},
     ops::DerefMut,
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, atomic::AtomicUsize},
-    task::Poll,
 };
 use tickwire_tls::{Below, Buffer};
 
@@ -53,39 +46,54 @@ impl Shared {
         lock(&self.session)
     }
 
+    /// Whether there is ciphertext that the stream has not taken.
+    pub(super) fn holds_output(&self) -> bool {
+        !lock(&self.output).bytes.is_empty()
+    }
+
     /// Encrypts what there is room for, and writes as much of it as the stream takes. Nothing in a handshake.
     pub(super) fn write(
         self: &mut Arc<Self>,
         io: &mut impl Stream,
         from: &[IoSlice<'_>],
+        waits: bool,
     ) -> io::Result<Option<usize>> {
         match Arc::get_mut(self) {
-            Some(alone) => alone.unlocked().write(io, from),
-            None => Right { output: lock(&self.output), session: &**self }.write(io, from),
+            Some(alone) => alone.unlocked(waits).write(io, from),
+            None => self.locked(lock(&self.output), waits).write(io, from),
         }
     }
 
     /// Writes and flushes everything.
-    pub(super) fn flush(self: &mut Arc<Self>, io: &mut impl Stream) -> io::Result<()> {
+    pub(super) fn flush(self: &mut Arc<Self>, io: &mut impl Stream, waits: bool) -> io::Result<()> {
         match Arc::get_mut(self) {
-            Some(alone) => alone.unlocked().flush(io),
-            None => Right { output: lock(&self.output), session: &**self }.flush(io),
+            Some(alone) => alone.unlocked(waits).flush(io),
+            None => self.locked(lock(&self.output), waits).flush(io),
         }
     }
 
     /// Writes and flushes everything, unless another thread is writing.
-    pub(super) fn try_send(&self, io: &mut impl Stream) -> io::Result<()> {
+    pub(super) fn try_send(&self, io: &mut impl Stream, waits: bool) -> io::Result<()> {
         let output = match self.output.try_lock() {
             Ok(output) => output,
             Err(TryLockError::Poisoned(output)) => output.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
-        Right { output, session: self }.drain(io, true)
+        self.locked(output, waits).drain(io, true)
+    }
+
+    fn locked<'a>(
+        &'a self,
+        output: MutexGuard<'a, Output>,
+        waits: bool,
+    ) -> Right<MutexGuard<'a, Output>, &'a Self> {
+        Right { output, session: self, waits }
     }
 
     /// Where there is no other handle, which spares a send its five locks.
-    fn unlocked(&mut self) -> Right<&mut Output, &mut Session> {
+    fn unlocked(&mut self, waits: bool) -> Right<&mut Output, &mut Session> {
         Right {
+            waits,
             output: self.output.get_mut().unwrap_or_else(PoisonError::into_inner),
             session: self.session.get_mut().unwrap_or_else(PoisonError::into_inner),
         }
@@ -113,12 +121,14 @@ impl Way for &mut Session {
 struct Right<O, W> {
     output: O,
     session: W,
+    /// Calls of the stream may wait.
+    waits: bool,
 }
 
 impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
     fn write(mut self, io: &mut impl Stream, from: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
         self.output.below.check()?;
-        self.output.send(io)?;
+        self.output.send(io, self.waits)?;
         let mut session = self.session.session();
         if session.is_handshaking() {
             session.may_write()?;
@@ -140,9 +150,9 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
     /// Writes everything, then, where `flushes` is set and the stream took any since the last flush,
     /// flushes it, and gives the right back. `WouldBlock` or `Interrupted`: something is left; without `flushes` that is for the flush.
     fn drain(self, io: &mut impl Stream, flushes: bool) -> io::Result<()> {
-        let Self { mut output, session: mut way } = self;
+        let Self { mut output, session: mut way, waits } = self;
         loop {
-            if let Err(error) = output.send(io) {
+            if let Err(error) = output.send(io, waits) {
                 return match () {
                     () if flushes => Err(error),
                     () if is_passing(&error) => Ok(()),
@@ -150,7 +160,7 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
                 };
             }
             if flushes && output.below.dirty {
-                output.flush(io)?;
+                output.flush(io, waits)?;
             }
             let mut session = way.session();
             if !session.has_outgoing() {
@@ -166,11 +176,16 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
 }
 
 impl Output {
-    fn send(&mut self, io: &mut impl Stream) -> io::Result<()> {
+    fn send(&mut self, io: &mut impl Stream, waits: bool) -> io::Result<()> {
         while !self.bytes.is_empty() {
-            match write(io, &[IoSlice::new(self.bytes.filled())]) {
-                Poll::Ready(n) => self.bytes.consume(n?),
-                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+            let bytes = self.bytes.filled();
+            let n = match waits {
+                true => io.write(bytes),
+                false => io.try_write(&[IoSlice::new(bytes)]),
+            };
+            match n? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                n => self.bytes.consume(n),
             }
             self.below.took();
         }
@@ -178,11 +193,8 @@ impl Output {
         Ok(())
     }
 
-    fn flush(&mut self, io: &mut impl Stream) -> io::Result<()> {
-        match flush(io) {
-            Poll::Ready(done) => done?,
-            Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
-        }
+    fn flush(&mut self, io: &mut impl Stream, waits: bool) -> io::Result<()> {
+        if waits { io.flush() } else { io.try_flush() }?;
         self.below.dirty = false;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What `connect` of `blocking` gives a connection to read and write.
 use super::{Maybe, inner};
 use crate::{
-    blocking::Stream,
+    blocking::{Interest, Stream},
     drive::Error,
     proto::url::Target,
     socket::Stamped,
@@ -92,20 +92,31 @@ impl Write for MaybeTls {
 }
 
 impl Stream for MaybeTls {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        inner!(&self.0, stream => Stream::set_read_timeout(stream, timeout))
+    #[inline]
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        inner!(&mut self.0, stream => stream.try_read(buf))
     }
 
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        inner!(&self.0, stream => Stream::set_write_timeout(stream, timeout))
+    #[inline]
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        inner!(&mut self.0, stream => stream.try_write(bufs))
+    }
+
+    #[inline]
+    fn try_flush(&mut self) -> io::Result<()> {
+        inner!(&mut self.0, stream => stream.try_flush())
+    }
+
+    fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        inner!(&self.0, stream => stream.wait(interest, timeout))
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.tcp().set_read_timeout(timeout)
     }
 
     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
         self.tcp().set_nodelay(yes)
-    }
-
-    fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        self.tcp().set_nonblocking(yes)
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
@@ -124,9 +135,5 @@ impl Stream for MaybeTls {
     /// Yes: TCP and TLS do.
     fn writes_vectored(&self) -> bool {
         true
-    }
-
-    fn room(&self) -> io::Result<usize> {
-        inner!(&self.0, stream => stream.room())
     }
 }

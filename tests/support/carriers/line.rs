@@ -148,10 +148,6 @@ mod blocking {
             Ok(())
         }
 
-        fn set_write_timeout(&self, _: Option<Duration>) -> Result<()> {
-            Ok(())
-        }
-
         fn shutdown(&mut self) -> Result<()> {
             self.lock().shut = true;
             Ok(())

@@ -91,7 +91,7 @@ pub fn check_both_are_dropped(
     check("both dropped", 3, move || {
         let wire = Wire::new(&frame(PING, b"?"), 20, 5);
         let halves = halves(&wire);
-        wire.output.read(&mut [0; 64]);
+        wire.take(&mut [0; 64]);
         wire.end();
         halves.into_iter().for_each(|half| half.join().unwrap());
         assert_eq!(Arc::strong_count(&wire), 1); // with the halves all that they share is gone
@@ -110,10 +110,10 @@ pub fn check_what_left_is_written<W: FnOnce() -> ([Option<bool>; 2], u64) + 'sta
     check("what left is written", 2, move || {
         let wire = Wire::new(&[], 20, room);
         let (receiving, sending) = halves(&wire);
-        wire.input.end();
+        wire.end_input();
         receiving.join().unwrap();
         let (written, dropped) = sending.join().unwrap()();
-        let left = wire.output.lock().bytes.len();
+        let left = wire.written();
         let fed: usize = written.iter().zip([4, 3]).map(|(at, len)| at.map_or(0, |_| len)).sum();
         let whole = [left >= 4, left >= 7].map(Some);
         assert!(written.iter().zip(whole).all(|(&at, whole)| at.is_none() || at == whole));
@@ -122,73 +122,27 @@ pub fn check_what_left_is_written<W: FnOnce() -> ([Option<bool>; 2], u64) + 'sta
 }
 
 /// Both directions of a stream, with little room. The WebSocket reads `input` and writes `output`.
+///
+/// One lock has both, since a thread may wait for either at once.
 pub struct Wire {
-    pub input: Pipe,
-    pub output: Pipe,
-}
-
-impl Wire {
-    /// `input`: is there already.
-    pub fn new(input: &[u8], input_room: usize, output_room: usize) -> Arc<Self> {
-        let wire = Self { input: Pipe::new(input_room), output: Pipe::new(output_room) };
-        wire.input.lock().bytes.extend(input);
-        Arc::new(wire)
-    }
-
-    // The peer.
-
-    /// Sends, and waits for room.
-    pub fn put(&self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            match self.input.write(bytes) {
-                Io::Done(n) => bytes = &bytes[n..],
-                Io::Blocked | Io::Broken => unreachable!(),
-            }
-        }
-    }
-
-    /// Receives until there is each of these; adds to `frames`. `ticks`: see [`Pipe::tick`].
-    pub fn take_until(&self, frames: &mut Frames, opcodes: &[u8], ticks: bool) {
-        let mut buffer = [0; 64];
-        while !opcodes.iter().all(|&opcode| frames.has(opcode)) {
-            match self.output.read(&mut buffer) {
-                Io::Done(n) => frames.add(&buffer[..n]),
-                Io::Blocked | Io::Broken => unreachable!(),
-            }
-            if ticks {
-                self.input.tick();
-            }
-        }
-    }
-
-    /// Closes: its Close, the other one, the end of the stream.
-    pub fn close(&self, frames: &mut Frames, ticks: bool) {
-        self.put(&frame(CLOSE, NORMAL));
-        self.take_until(frames, &[CLOSE], ticks);
-        self.end();
-    }
-
-    /// Ends both directions.
-    pub fn end(&self) {
-        self.input.end();
-        self.output.end();
-    }
-}
-
-/// Bytes one way.
-pub struct Pipe {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 struct State {
-    bytes: VecDeque<u8>,
-    room: usize,
-    ended: bool,
+    input: Pipe,
+    output: Pipe,
     ticks: usize,
     /// Threads that wait for a change.
     waiting: usize,
-    /// Tasks that do; as in a socket one to read, one to write.
+}
+
+/// Bytes one way.
+struct Pipe {
+    bytes: VecDeque<u8>,
+    room: usize,
+    ended: bool,
+    /// Tasks that wait; as in a socket one to read, one to write.
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -200,18 +154,13 @@ pub enum Io {
     Broken,
 }
 
-impl Pipe {
-    fn new(room: usize) -> Self {
-        let state = State {
-            bytes: VecDeque::new(),
-            room,
-            ended: false,
-            ticks: 0,
-            waiting: 0,
-            reader: None,
-            writer: None,
-        };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+impl Wire {
+    /// `input`: is there already.
+    pub fn new(input: &[u8], input_room: usize, output_room: usize) -> Arc<Self> {
+        let (mut input_pipe, output) = (Pipe::new(input_room), Pipe::new(output_room));
+        input_pipe.bytes.extend(input);
+        let state = State { input: input_pipe, output, ticks: 0, waiting: 0 };
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -229,84 +178,6 @@ impl Pipe {
         }
     }
 
-    // For a task.
-
-    pub fn poll_read(&self, spare: &mut [u8], waker: &Waker) -> Io {
-        let mut state = self.lock();
-        let done = state.read(spare);
-        match done {
-            Io::Blocked => state.reader = Some(waker.clone()),
-            _ => {
-                let waker = state.writer.take();
-                self.unlock(state, waker);
-            }
-        }
-        done
-    }
-
-    pub fn poll_write(&self, bytes: &[u8], waker: &Waker) -> Io {
-        let mut state = self.lock();
-        let done = state.write(bytes);
-        match done {
-            Io::Blocked => state.writer = Some(waker.clone()),
-            _ => {
-                let waker = state.reader.take();
-                self.unlock(state, waker);
-            }
-        }
-        done
-    }
-
-    // For a thread.
-
-    /// Waits for input.
-    pub fn read(&self, spare: &mut [u8]) -> Io {
-        self.read_or_tick(spare, &mut None)
-    }
-
-    /// Waits for input, or for a tick behind those seen, if any are to be seen.
-    pub fn read_or_tick(&self, spare: &mut [u8], seen: &mut Option<usize>) -> Io {
-        let mut state = self.lock();
-        loop {
-            let done = state.read(spare);
-            if !matches!(done, Io::Blocked) {
-                let waker = state.writer.take();
-                self.unlock(state, waker);
-                return done;
-            }
-            if let Some(seen) = seen
-                && *seen < state.ticks
-            {
-                *seen = state.ticks;
-                return Io::Blocked;
-            }
-            state = self.wait(state);
-        }
-    }
-
-    /// Waits for room.
-    pub fn write(&self, bytes: &[u8]) -> Io {
-        let mut state = self.lock();
-        loop {
-            let done = state.write(bytes);
-            if !matches!(done, Io::Blocked) {
-                let waker = state.reader.take();
-                self.unlock(state, waker);
-                return done;
-            }
-            state = self.wait(state);
-        }
-    }
-
-    /// Writes what there is room for.
-    pub fn try_write(&self, bytes: &[u8]) -> Io {
-        let mut state = self.lock();
-        let done = state.write(bytes);
-        let waker = state.reader.take();
-        self.unlock(state, waker);
-        done
-    }
-
     fn wait<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.waiting += 1;
         let mut state = self.changed.wait(state).unwrap();
@@ -314,34 +185,157 @@ impl Pipe {
         state
     }
 
-    /// A read that waits has waited long enough. A clock's ticks never end; here they come when the
-    /// peer has done something, since at other times there is nothing for a reader to notice.
+    // The WebSocket's end.
+
+    /// Reads what there is; a task is woken when there is more.
+    pub fn read(&self, spare: &mut [u8], waker: Option<&Waker>) -> Io {
+        let mut state = self.lock();
+        let done = state.input.read(spare);
+        self.after(state, done, waker, |state| (&mut state.input.reader, &mut state.input.writer))
+    }
+
+    /// Writes what there is room for; a task is woken when there is more.
+    pub fn write(&self, bytes: &[u8], waker: Option<&Waker>) -> Io {
+        let mut state = self.lock();
+        let done = state.output.write(bytes);
+        self.after(state, done, waker, |state| (&mut state.output.writer, &mut state.output.reader))
+    }
+
+    fn after(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        done: Io,
+        waker: Option<&Waker>,
+        sides: impl Fn(&mut State) -> (&mut Option<Waker>, &mut Option<Waker>),
+    ) -> Io {
+        let (own, other) = sides(&mut state);
+        match (&done, waker) {
+            (Io::Blocked, Some(waker)) => *own = Some(waker.clone()),
+            (Io::Blocked, None) => {}
+            _ => {
+                let waker = other.take();
+                self.unlock(state, waker);
+            }
+        }
+        done
+    }
+
+    /// A thread waits until it can read or write, or for a tick behind those seen, if any are to be seen.
+    pub fn wait_for(&self, read: bool, write: bool, seen: &mut Option<usize>) {
+        let mut state = self.lock();
+        loop {
+            let State { input, output, ticks, .. } = &*state;
+            if (read && input.is_readable()) || (write && output.is_writable()) {
+                return;
+            }
+            if let Some(seen) = seen
+                && *seen < *ticks
+            {
+                *seen = *ticks;
+                return;
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// How many bytes wait for the peer.
+    pub fn written(&self) -> usize {
+        self.lock().output.bytes.len()
+    }
+
+    // The peer.
+
+    /// Sends, and waits for room.
+    pub fn put(&self, mut bytes: &[u8]) {
+        let mut state = self.lock();
+        while !bytes.is_empty() {
+            match state.input.write(bytes) {
+                Io::Done(n) => {
+                    bytes = &bytes[n..];
+                    let waker = state.input.reader.take();
+                    self.unlock(state, waker);
+                    state = self.lock();
+                }
+                Io::Blocked => state = self.wait(state),
+                Io::Broken => unreachable!(),
+            }
+        }
+    }
+
+    /// Takes what was written, and waits for it.
+    pub fn take(&self, buffer: &mut [u8]) -> usize {
+        let mut state = self.lock();
+        loop {
+            match state.output.read(buffer) {
+                Io::Done(n) => {
+                    let waker = state.output.writer.take();
+                    self.unlock(state, waker);
+                    return n;
+                }
+                Io::Blocked => state = self.wait(state),
+                Io::Broken => unreachable!(),
+            }
+        }
+    }
+
+    /// Receives until there is each of these; adds to `frames`. `ticks`: see [`tick`](Self::tick).
+    pub fn take_until(&self, frames: &mut Frames, opcodes: &[u8], ticks: bool) {
+        let mut buffer = [0; 64];
+        while !opcodes.iter().all(|&opcode| frames.has(opcode)) {
+            let n = self.take(&mut buffer);
+            frames.add(&buffer[..n]);
+            if ticks {
+                self.tick();
+            }
+        }
+    }
+
+    /// A wait has lasted long enough. A clock's ticks never end; here they come when the
+    /// peer has done something, since at other times there is nothing for a thread to notice.
     pub fn tick(&self) {
         let mut state = self.lock();
         state.ticks += 1;
         self.unlock(state, None);
     }
 
-    /// Waits for a tick behind those seen.
-    pub fn wait_for_tick(&self, seen: &mut usize) {
-        let mut state = self.lock();
-        while state.ticks == *seen && !state.ended {
-            state = self.wait(state);
-        }
-        *seen = state.ticks;
+    /// Closes: its Close, the other one, the end of the stream.
+    pub fn close(&self, frames: &mut Frames, ticks: bool) {
+        self.put(&frame(CLOSE, NORMAL));
+        self.take_until(frames, &[CLOSE], ticks);
+        self.end();
     }
 
-    /// No more of it: reads find the end, writes fail.
+    /// Ends what the peer sends: reads find the end.
+    pub fn end_input(&self) {
+        let mut state = self.lock();
+        state.input.ended = true;
+        let waker = state.input.reader.take();
+        self.unlock(state, waker);
+    }
+
+    /// Ends both directions: reads find the end, writes fail.
     pub fn end(&self) {
         let mut state = self.lock();
-        state.ended = true;
-        let wakers = [state.reader.take(), state.writer.take()];
-        self.unlock(state, None);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        state.output.ended = true;
+        let waker = state.output.writer.take();
+        self.unlock(state, waker);
+        self.end_input();
     }
 }
 
-impl State {
+impl Pipe {
+    fn new(room: usize) -> Self {
+        Self { bytes: VecDeque::new(), room, ended: false, reader: None, writer: None }
+    }
+
+    fn is_readable(&self) -> bool {
+        self.ended || !self.bytes.is_empty()
+    }
+
+    fn is_writable(&self) -> bool {
+        self.ended || self.bytes.len() < self.room
+    }
+
     fn read(&mut self, spare: &mut [u8]) -> Io {
         let n = spare.len().min(self.bytes.len());
         if n == 0 {

@@ -45,9 +45,6 @@ pub(crate) struct OutBuffer {
     spliced: usize,
     /// Those of them that were not fed in order.
     aside: usize,
-    /// How much is to be written of a payload that is not here. Invariant: 0 unless there is a splice of
-    /// that kind, of which there is one at most.
-    borrowed: usize,
     /// The control frames that overtake, as one splice: its content and how far it is written.
     controls: Vec<u8>,
     controls_sent: usize,
@@ -74,9 +71,7 @@ struct Splice {
     kind: Kind,
     /// Part of it was written.
     begun: bool,
-    /// It leaves with whatever is written next, though nobody flushes.
-    owed: bool,
-    /// Empty for `Controls`, whose bytes have a place of their own, and for `Borrowed`.
+    /// Empty for `Controls`, whose bytes have a place of their own.
     bytes: Bytes,
 }
 
@@ -84,8 +79,6 @@ struct Splice {
 enum Kind {
     /// The payload of the frame whose header lies before `at`.
     Payload,
-    /// The same, which is not here: whoever writes has it.
-    Borrowed,
     /// Whole control frames.
     Controls,
     /// A whole message that overtakes.
@@ -95,7 +88,7 @@ enum Kind {
 impl Kind {
     /// Of a message fed in order.
     fn is_payload(self) -> bool {
-        matches!(self, Self::Payload | Self::Borrowed)
+        matches!(self, Self::Payload)
     }
 }
 
@@ -109,7 +102,6 @@ impl Default for OutBuffer {
             splices: VecDeque::new(),
             spliced: 0,
             aside: 0,
-            borrowed: 0,
             controls: Vec::new(),
             controls_sent: 0,
             origin: 0,
@@ -143,12 +135,6 @@ impl OutBuffer {
     #[inline]
     pub(super) fn written(&self) -> u64 {
         self.fed().wrapping_sub((self.len() - self.aside) as u64)
-    }
-
-    /// Counts on from where `before` ends.
-    pub(super) fn continue_from(&mut self, before: &Self) {
-        self.origin = before.fed().wrapping_sub(self.end as u64);
-        self.open = before.open;
     }
 
     /// The next `n` bytes to fill in, before [`filled`](Self::filled).
@@ -286,47 +272,7 @@ impl OutBuffer {
         self.origin = self.origin.wrapping_add(payload.len() as u64);
         if !payload.is_empty() {
             let kind = Kind::Payload;
-            self.splices.push_back(Splice {
-                at: self.end,
-                kind,
-                begun: false,
-                owed: false,
-                bytes: payload,
-            });
-        }
-    }
-
-    /// The stream took a frame that was not here, while nothing was to be written.
-    pub(super) fn passed(&mut self, n: usize) {
-        debug_assert!(self.len() == 0);
-        self.origin = self.origin.wrapping_add(n as u64);
-        self.stall = Stall::No;
-        self.writes.add(n);
-    }
-
-    /// Appends a payload behind its header, to be written by a [`Lending`](outgoing::Lending) alone, which has to follow at
-    /// once: until then nothing else may come behind it.
-    pub(super) fn borrow(&mut self, len: usize) {
-        debug_assert!(self.borrowed == 0 && len > 0);
-        self.spliced += len;
-        self.borrowed = len;
-        self.origin = self.origin.wrapping_add(len as u64);
-        let kind = Kind::Borrowed;
-        let bytes = Bytes::new();
-        self.splices.push_back(Splice { at: self.end, kind, begun: false, owed: false, bytes });
-    }
-
-    /// Takes `left` of it, which is not written.
-    #[cold]
-    fn keep(&mut self, left: &[u8]) {
-        self.room(left.len()).copy_from_slice(left);
-        self.splices.retain(|splice| splice.kind != Kind::Borrowed);
-        self.spliced -= core::mem::take(&mut self.borrowed);
-        self.origin = self.origin.wrapping_sub(left.len() as u64);
-        let begun = self.sent == self.end;
-        self.filled(left.len());
-        if begun {
-            self.mark = self.end; // the header is gone: what is left alone is no frame
+            self.splices.push_back(Splice { at: self.end, kind, begun: false, bytes: payload });
         }
     }
 
@@ -336,7 +282,7 @@ impl OutBuffer {
         let written = self.written();
         self.splices.clear();
         self.controls.clear();
-        (self.spliced, self.aside, self.borrowed, self.controls_sent) = (0, 0, 0, 0);
+        (self.spliced, self.aside, self.controls_sent) = (0, 0, 0);
         (self.mark, self.sent, self.end) = (0, 0, 0);
         self.origin = written;
         self.stall = Stall::No;
@@ -355,18 +301,12 @@ impl OutBuffer {
         }
     }
 
-    /// Says that the stream flushed what it took before.
-    pub(crate) fn flushed(&mut self) {
-        self.stall.set(false);
-    }
-
-    /// What a splice still has to be written; `lent` is that of a payload that is not here.
+    /// What a splice still has to be written.
     #[inline]
-    fn content<'a>(&'a self, splice: &'a Splice, lent: &'a [u8]) -> &'a [u8] {
+    fn content<'a>(&'a self, splice: &'a Splice) -> &'a [u8] {
         match splice.kind {
             Kind::Controls => self.controls.get(self.controls_sent..).unwrap_or_default(),
             Kind::Payload | Kind::First => &splice.bytes,
-            Kind::Borrowed => lent,
         }
     }
 
@@ -406,14 +346,12 @@ impl OutBuffer {
             let left = match splice.kind {
                 Kind::Controls => self.controls.len() - self.controls_sent,
                 Kind::Payload | Kind::First => splice.bytes.len(),
-                Kind::Borrowed => self.borrowed,
             };
             let take = n.min(left);
             splice.begun = true;
             match splice.kind {
                 Kind::Controls => self.controls_sent += take,
                 Kind::Payload | Kind::First => splice.bytes.advance(take),
-                Kind::Borrowed => self.borrowed -= take,
             }
             self.spliced -= take;
             if !splice.kind.is_payload() {

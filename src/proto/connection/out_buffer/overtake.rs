@@ -8,8 +8,6 @@ use bytes::Bytes;
 /// A whole message that overtakes.
 pub(in crate::proto::connection) struct First {
     pub(in crate::proto::connection) frame: Bytes,
-    /// It leaves with whatever is written next, though nobody flushes.
-    pub(in crate::proto::connection) owed: bool,
 }
 
 /// A place between two frames.
@@ -78,12 +76,6 @@ impl OutBuffer {
         self.controls.is_empty()
     }
 
-    /// Whether a Ping or a Pong is in front of all else here, which no later one is to pass.
-    pub(in crate::proto::connection) fn begins_with_controls(&self) -> bool {
-        let first = self.header(self.mark).map(|(header, _)| header.opcode);
-        !self.takes_controls() || matches!(first, Some(OpCode::Ping | OpCode::Pong))
-    }
-
     /// Where control frames that are to overtake are encoded, behind those that do, before they are placed.
     pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
         &mut self.controls
@@ -100,7 +92,7 @@ impl OutBuffer {
         }
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         let bytes = Bytes::new();
-        let splice = Splice { at, kind: Kind::Controls, begun: false, owed: true, bytes };
+        let splice = Splice { at, kind: Kind::Controls, begun: false, bytes };
         self.splices.insert(splices, splice);
     }
 
@@ -163,32 +155,15 @@ impl OutBuffer {
         let Some(Boundary { at, mut splices }) = self.message_boundary() else {
             return Err(first);
         };
-        let First { frame, owed } = first;
+        let First { frame } = first;
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
             splices += 1;
         }
         self.spliced += frame.len();
         self.aside += frame.len();
-        let splice = Splice { at, kind: Kind::First, begun: false, owed, bytes: frame };
+        let splice = Splice { at, kind: Kind::First, begun: false, bytes: frame };
         self.splices.insert(splices, splice);
         Ok(())
-    }
-
-    /// How many bytes are to be written up to the end of the last control frame or message that is owed, given that
-    /// control frames which did not overtake are the first in the buffer; and to the end of what is no frame.
-    pub(in crate::proto::connection) fn urgent(&self) -> usize {
-        if let Some(i) = self.splices.iter().rposition(|s| s.owed) {
-            let upto = self.splices.iter().take(i + 1);
-            let at = self.splices.get(i).map_or(self.sent, |s| s.at);
-            return at - self.sent + upto.map(|s| self.content(s, &[]).len()).sum::<usize>();
-        }
-        let mut at = self.mark;
-        while let Some((header, len)) = self.header(at)
-            && header.opcode.is_control()
-        {
-            at += len + header.payload_len as usize; // control payloads are never spliced
-        }
-        at.saturating_sub(self.sent)
     }
 
     /// How many bytes of messages that overtake are to be written.
@@ -211,7 +186,6 @@ impl OutBuffer {
                 self.spliced -= splice.bytes.len();
                 match splice.kind {
                     Kind::First => self.aside -= splice.bytes.len(),
-                    Kind::Borrowed => self.spliced -= core::mem::take(&mut self.borrowed),
                     Kind::Payload | Kind::Controls => {}
                 }
             }

@@ -1,4 +1,4 @@
-use super::{CALM, FIRST, LARGE, OutBuffer, Outgoing, outgoing::Lending};
+use super::{CALM, FIRST, LARGE, OutBuffer, Outgoing};
 use crate::proto::{
     frame::{Header, OpCode},
     memory::counted::{COUNTED, NONE, traffic},
@@ -181,68 +181,6 @@ fn a_longer_buffer_may_be_lent_and_an_empty_one_be_had_back() {
     assert!(out.reclaim().is_empty());
 }
 
-/// What a reader has to write before it may leave the rest to the writer.
-#[test]
-fn control_frames_and_what_is_no_frame_are_urgent_and_data_is_not() {
-    let (ping, data) = (b"\x89\x02ab", frame(200, 1));
-    let mut out = buffer();
-    assert_eq!(out.urgent(), 0);
-    out.append(ping);
-    out.append(ping);
-    assert_eq!(out.urgent(), 8);
-    out.append(&data);
-    assert_eq!(out.urgent(), 8);
-    write(&mut out, 1);
-    assert_eq!(out.urgent(), 7);
-    write(&mut out, 5);
-    assert_eq!(out.urgent(), 2);
-    write(&mut out, 12); // the data is begun
-    assert_eq!(out.urgent(), 0);
-    // Placed behind the frame under way, of which the rest is urgent too.
-    out.append(&data);
-    out.controls().extend(ping);
-    out.place_controls(0);
-    assert_eq!(out.urgent(), 190 + 4);
-    write(&mut out, 191);
-    assert_eq!(out.urgent(), 3);
-    write(&mut out, 3);
-    assert_eq!(out.urgent(), 0);
-    assert_eq!(rest(&mut out), data);
-
-    // Behind a payload that is spliced in.
-    let mut out = buffer();
-    let (header, n) = Header::new(OpCode::Binary, 5000).encode();
-    out.append(&header[..n]);
-    out.splice(Bytes::from(vec![b'p'; 5000]));
-    write(&mut out, 1);
-    out.append(&data);
-    out.controls().extend(ping);
-    out.place_controls(0);
-    assert_eq!(out.urgent(), n - 1 + 5000 + 4);
-    write(&mut out, n - 1 + 1000);
-    assert_eq!(out.urgent(), 4000 + 4);
-
-    let mut out = buffer();
-    out.append(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
-    out.begin_frames();
-    out.append(&data);
-    assert_eq!(out.urgent(), 36);
-    write(&mut out, 6);
-    assert_eq!(out.urgent(), 30);
-}
-
-#[test]
-fn an_empty_one_counts_on_from_where_the_other_ends() {
-    let (mut full, mut other) = (buffer(), buffer());
-    full.append(&frame(200, 1));
-    full.splice(Bytes::from_static(b"spliced"));
-    full.open = true;
-    other.continue_from(&full);
-    assert_eq!((other.fed(), other.written(), other.open), (207, 207, true));
-    other.append(&frame(200, 2));
-    assert_eq!((other.fed(), other.written()), (407, 207));
-}
-
 #[test]
 fn a_flush_that_is_refused_is_stalled_until_it_is_not() {
     use super::Stall;
@@ -258,28 +196,6 @@ fn a_flush_that_is_refused_is_stalled_until_it_is_not() {
     assert_eq!(out.stall, at, "it goes on");
     out.stall.set(false);
     assert!(!out.refused());
-}
-
-#[test]
-fn what_is_lent_counts_until_it_is_written_and_what_is_left_is_kept() {
-    let lend = |out: &mut OutBuffer| {
-        out.append(&frame(1000, 1)[..4]);
-        out.borrow(996);
-        assert_eq!(out.len(), 1000);
-    };
-    let mut out = buffer();
-    lend(&mut out);
-    let payload = vec![1; 996];
-    let mut lending = Lending::new(&mut out, &payload);
-    assert_eq!(lending.remaining(), 1000);
-    lending.advance(500);
-    assert_eq!(lending.remaining(), 500);
-    drop(lending);
-    assert_eq!(rest(&mut out), [1; 500]);
-    // Dropped as any data that has not begun.
-    let mut out = buffer();
-    lend(&mut out);
-    assert_eq!((out.truncate(), out.len()), (1000, 0));
 }
 
 #[test]

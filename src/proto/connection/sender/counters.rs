@@ -5,7 +5,7 @@ use crate::proto::connection::counters::Traffic;
 impl Sender {
     /// Counts of the traffic sent so far. Feature `counters`.
     pub fn counters(&self) -> Traffic {
-        let writes = self.ledger.held.writes.latest(self.out.writes);
+        let writes = self.out.writes;
         Traffic { calls: writes.calls, wire: writes.bytes, ..self.encoder.tally.traffic }
     }
 }

@@ -46,12 +46,6 @@ impl Encoder {
         out.splice(payload);
     }
 
-    /// The same, where the payload has to be [lent](crate::proto::connection::out_buffer::outgoing::Lending).
-    pub(super) fn borrow(&mut self, out: &mut OutBuffer, b0: u8, len: usize) {
-        self.header(out, b0, len);
-        out.borrow(len);
-    }
-
     /// The header of a server's data frame alone.
     fn header(&mut self, out: &mut OutBuffer, b0: u8, len: usize) {
         if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {

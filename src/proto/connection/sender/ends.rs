@@ -11,6 +11,7 @@ use crate::proto::{
     trace,
 };
 use alloc::boxed::Box;
+use core::time::Duration;
 
 impl Sender {
     /// Starts the closing handshake, or answers the peer's Close: a Close goes out behind everything
@@ -76,9 +77,7 @@ impl Sender {
         self.ledger.data_ended(&self.out);
         self.urgent.set_close(body, at_once);
         self.closed(frame);
-        if self.ledger.held.len == 0 {
-            self.settle();
-        }
+        self.settle();
     }
 
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
@@ -153,7 +152,6 @@ impl Sender {
     pub(crate) fn close_written(&self) -> bool {
         matches!(self.state, State::Closing | State::Closed { broken: false })
             && !self.has_outgoing()
-            && self.ledger.held.len == 0
             && !self.out.refused()
     }
 
@@ -169,21 +167,25 @@ impl Sender {
 
     /// Whether no Close is queued, the stream takes what there is, and no Pong waits for the time.
     #[inline]
-    pub(in crate::proto::connection) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()
     }
 
     // The deadline on writing: the stream has to take something by then.
 
+    pub(in crate::proto::connection) fn write_timeout(&self) -> Duration {
+        self.write_timeout
+    }
+
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        if self.ledger.held.len > 0 { self.ledger.held.stall.poll() } else { self.out.stall.poll() }
+        self.out.stall.poll()
     }
 
     /// Tells the time to the deadline on writing. Where it has passed this half is closed.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         let timeout = self.write_timeout;
-        if !self.stall_mut().handle(now, timeout) {
+        if !self.out.stall.handle(now, timeout) {
             return Ok(());
         }
         let trails = self.close_gone(); // nobody waits for the rest
@@ -197,7 +199,7 @@ impl Sender {
     }
 
     /// Says that the stream refuses bytes for now.
-    pub(in crate::proto::connection) fn blocked(&mut self) {
+    pub(crate) fn blocked(&mut self) {
         self.out.blocked();
     }
 }

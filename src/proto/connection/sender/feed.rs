@@ -127,14 +127,13 @@ impl Sender {
         &mut self,
         message: impl Into<Outbound<'m>>,
     ) -> Result<Position, SendError> {
-        self.overtake(&message.into(), false)
+        self.overtake(&message.into())
     }
 
-    /// [`feed_first`](Self::feed_first). `owed`: it leaves with whatever is written next, though nobody flushes.
+    /// [`feed_first`](Self::feed_first).
     pub(in crate::proto::connection) fn overtake(
         &mut self,
         message: &Outbound<'_>,
-        owed: bool,
     ) -> Result<Position, SendError> {
         if self.is_closed() {
             return Err(SendError::Closed);
@@ -145,7 +144,7 @@ impl Sender {
         let b0 = opcode(message.kind()).unfragmented();
         let frame = self.encoder.alone(b0, message.payload());
         let position = self.ledger.first_fed(frame.len());
-        self.urgent.push_first(First { frame, owed });
+        self.urgent.push_first(First { frame });
         Ok(position)
     }
 
@@ -158,8 +157,7 @@ impl Sender {
 
     pub(super) fn set_admission(&mut self) {
         let at_once = matches!(self.state, State::Open) && !self.deflate.is_on();
-        let room = self.high_water.saturating_sub(self.ledger.held.len);
-        self.admit_below = if at_once { room } else { 0 };
+        self.admit_below = if at_once { self.high_water } else { 0 };
     }
 
     /// Whether a message is framed at once. If not, `admit` says why.

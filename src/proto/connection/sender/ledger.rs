@@ -6,7 +6,7 @@
 //!   fed and written is known to [`OutBuffer`]; here is where in it the data and our Close end.
 //! - *first*: the messages that overtake. They are written in their own order.
 use super::urgent::Urgent;
-use crate::proto::connection::{counters::Writes, out_buffer::OutBuffer, stall::Stall};
+use crate::proto::connection::out_buffer::OutBuffer;
 
 /// A position in the bytes fed, just after a message, for
 /// [`is_written`](crate::Sender::is_written).
@@ -51,21 +51,6 @@ pub(super) struct Ledger {
     flushed: (u64, u64),
     /// Nothing more is written: whatever the stream took may have left. Never unset.
     over: bool,
-    /// What a writer has taken out and not yet written. Invariant: while `len` is not 0 the
-    /// sender's own buffer begins where this ends.
-    pub(super) held: Held,
-}
-
-/// What a writer of a split connection has taken, as of its last [note](Ledger::note).
-#[derive(Debug, Default)]
-pub(super) struct Held {
-    /// How many bytes it still has to write, and how many of them are of messages fed first.
-    pub(super) len: usize,
-    first: usize,
-    /// How far it has written the bytes fed in order.
-    written: u64,
-    pub(super) stall: Stall,
-    pub(super) writes: Writes,
 }
 
 impl Default for Ledger {
@@ -82,7 +67,6 @@ impl Default for Ledger {
             unflushed: 0,
             flushed: (0, 0),
             over: false,
-            held: Held::default(),
         }
     }
 }
@@ -98,7 +82,7 @@ impl Ledger {
     pub(super) fn controls_queued(&mut self, start: u64, out: &OutBuffer) {
         self.data_end = self.data_end(start);
         self.control_end = out.fed();
-        if self.held.len == 0 && out.written() >= start {
+        if out.written() >= start {
             self.ahead = self.control_end;
         }
     }
@@ -135,20 +119,8 @@ impl Ledger {
     pub(super) fn broken(&mut self, out: &OutBuffer, urgent: &Urgent) {
         self.over();
         self.data_ended(out);
-        if self.held.len == 0 {
-            self.forget_rest(out);
-        }
+        self.note_close(out);
         self.lose(out.written(), out.first_len() + urgent.first_len());
-    }
-
-    /// After [`broken`](Self::broken) a writer came back with `held`, of which no more is written.
-    pub(super) fn settle(&mut self, held: &OutBuffer) {
-        if self.held.len > 0 {
-            self.close_gone |= self.took_close(held.written());
-            self.lose(held.written(), held.first_len());
-            self.held = Held::default();
-        }
-        self.held.writes = held.writes.latest(self.held.writes);
     }
 
     /// In order nothing behind `written` is written any more, and so many bytes fed first are not.
@@ -164,23 +136,6 @@ impl Ledger {
     pub(super) fn note_close(&mut self, out: &OutBuffer) -> bool {
         self.close_gone |= self.close_is_out(out);
         self.close_gone
-    }
-
-    /// Unwritten bytes stay unwritten, and do not count.
-    fn forget_rest(&mut self, out: &OutBuffer) {
-        self.note_close(out);
-        self.held = Held { writes: self.held.writes, ..Held::default() }; // those were made
-    }
-
-    /// How far a writer has come with `held`.
-    pub(super) fn note(&mut self, held: &OutBuffer) {
-        let stall = match (held.stall, self.held.stall) {
-            (Stall::No, _) => Stall::No,
-            (refused, Stall::No) => refused,
-            (_, since) => since,
-        };
-        let (len, first, written) = (held.len(), held.first_len(), held.written());
-        self.held = Held { len, first, written, stall, writes: held.writes };
     }
 
     /// Where data ended when in order everything had been fed up to `end`.
@@ -240,7 +195,7 @@ impl Ledger {
     /// How many bytes fed first are not written, wherever they are.
     #[inline]
     fn first_left(&self, out: &OutBuffer, urgent: &Urgent) -> usize {
-        urgent.first_len() + out.first_len() + self.held.first
+        urgent.first_len() + out.first_len()
     }
 
     /// How many bytes of messages, of both streams, are not written and were not dropped.
@@ -258,7 +213,7 @@ impl Ledger {
     /// How far the stream took the bytes fed in order.
     #[inline]
     fn written(&self, out: &OutBuffer) -> u64 {
-        if self.held.len > 0 { self.held.written } else { out.written() }
+        out.written()
     }
 
     /// Whether the stream took all of our Close and has not refused to flush it, whatever became of

@@ -10,10 +10,9 @@ mod deflate;
 mod encoder;
 mod ends;
 mod feed;
+mod flush;
 mod ledger;
-mod lend;
 mod loss;
-mod split;
 #[cfg(test)]
 mod tests;
 mod urgent;
@@ -21,7 +20,6 @@ mod urgent;
 use super::{
     out_buffer::{OutBuffer, Outgoing},
     rtt::RoundTrip,
-    stall::Stall,
 };
 use crate::proto::{
     close::{CloseCode, CloseFrame},
@@ -205,8 +203,7 @@ impl Sender {
 
     /// Whether the heartbeat's Ping was written.
     pub(super) fn beat_written(&self) -> bool {
-        // A buffer that is held elsewhere was looked at when that was noted.
-        self.urgent.beat_written((self.ledger.held.len == 0).then_some(&self.out))
+        self.urgent.beat_written(&self.out)
     }
 
     /// A Pong came, `at` that time if anybody said so.
@@ -242,7 +239,7 @@ impl Sender {
     #[inline(never)]
     fn settle(&mut self) {
         let Self { out, encoder, ledger, urgent, .. } = self;
-        urgent.place(&mut Tail { out, encoder, ledger }, None);
+        urgent.place(&mut Tail { out, encoder, ledger });
     }
 
     /// Takes the output buffer away if it holds nothing; returns an empty one if there is none to take.
@@ -268,7 +265,7 @@ impl Sender {
         } else {
             0
         };
-        self.out.len() + self.ledger.held.len + self.ledger.held_back() + urgent
+        self.out.len() + self.ledger.held_back() + urgent
     }
 
     /// Whether there is anything to write.
@@ -361,10 +358,5 @@ impl Sender {
     pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
         let (code, reason) = &**self.close.as_ref()?;
         Some(CloseFrame { code: *code, reason })
-    }
-
-    fn stall_mut(&mut self) -> &mut Stall {
-        let held = &mut self.ledger.held;
-        if held.len > 0 { &mut held.stall } else { &mut self.out.stall }
     }
 }

@@ -1,4 +1,4 @@
-use super::{OutBuffer, Outgoing, Time};
+use super::{Sender, Time};
 use crate::proto::{
     close::CloseCode,
     config::{Config, Negotiated},
@@ -13,15 +13,12 @@ use core::time::Duration;
 fn an_open_half_frames_at_once_while_there_is_room() {
     let config = Config::default().high_water(15);
     let mut conn = Connection::server(&config, Negotiated::default());
-    let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+    let tx = &mut conn.tx;
     let fed = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
     assert!(fed.iter().all(Result::is_ok) && tx.admits() && tx.has_room());
-    assert!(tx.take_out(held, 0));
-    assert!(tx.admits() && tx.has_room(), "12 bytes lie with the writer");
     assert!(tx.feed("full").is_ok());
     assert!(!tx.admits() && !tx.has_room());
-    Outgoing(held).advance(4);
-    tx.note(held, 0);
+    tx.outgoing().advance(4);
     assert!(tx.admits() && tx.has_room());
     assert!(tx.close(None).is_ok());
     assert!(!tx.admits());
@@ -49,68 +46,42 @@ fn a_beat_is_written_when_its_last_byte_is() {
     }
 }
 
-/// Though the data behind it is stuck.
-#[test]
-fn a_beat_is_written_when_a_writer_has_written_its_last_byte() {
-    for behind in [false, true] {
-        let mut conn = Connection::server(&Config::default(), Negotiated::default());
-        let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
-        if behind {
-            let fed = [tx.feed("data"), tx.feed("more")];
-            assert!(fed.iter().all(Result::is_ok) && tx.take_out(held, 0));
-            Outgoing(held).advance(1);
-            tx.owe_beat(Time::ZERO);
-            assert!(tx.take_out(held, 0));
-            Outgoing(held).advance(5);
-        } else {
-            tx.owe_beat(Time::ZERO);
-            assert!(tx.feed("more").is_ok() && tx.take_out(held, 0));
-        }
-        for _ in 0..6 {
-            assert!(tx.take_out(held, 0) && !tx.beat_written());
-            Outgoing(held).advance(1);
-        }
-        tx.note(held, 0);
-        assert!(tx.beat_written());
-        assert_eq!(tx.buffered_amount(), 6);
-    }
-}
-
-/// `outgoing` is for connections that are not split, and is not forbidden to others.
 #[test]
 fn a_message_fed_first_that_an_abort_drops_is_not_written_wherever_it_lay() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());
-    let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
-    let fed = [tx.feed("held"), tx.feed("own")];
-    assert!(tx.take_out(held, 0));
-    assert!(tx.feed("late").is_ok());
-    let first = tx.feed_first("first");
-    assert!(tx.outgoing().has_remaining() && tx.abort(None).is_ok());
-    Outgoing(held).advance(1);
-    assert!(tx.take_out(held, 0));
-    tx.note(held, 0);
-    let mut gone = fed.into_iter().chain([first]).map(|at| at.is_ok_and(|at| tx.is_written(at)));
-    assert!(!gone.any(|gone| gone));
-    assert_eq!(tx.dropped(), 5 + 6 + 7);
+    let tx = &mut conn.tx;
+    let fed = [tx.feed("begun"), tx.feed("own")];
+    tx.outgoing().advance(1);
+    let placed = tx.feed_first("placed");
+    assert!(tx.outgoing().has_remaining());
+    let waiting = tx.feed_first("first");
+    assert!(tx.abort(None).is_ok());
+    let mut gone = [fed[1], placed, waiting].map(|at| at.is_ok_and(|at| tx.is_written(at)));
+    assert_eq!(tx.dropped(), 5 + 8 + 7);
+    let left = tx.outgoing().remaining();
+    tx.outgoing().advance(left);
+    assert!(fed[0].is_ok_and(|at| tx.is_written(at)));
+    gone.iter_mut().zip([fed[1], placed, waiting]).for_each(|(gone, at)| {
+        *gone |= at.is_ok_and(|at| tx.is_written(at));
+    });
+    assert_eq!(gone, [false; 3]);
 }
 
-/// The Close of a violation waits for what a writer holds, unless the stream refuses that.
+/// The Close of a violation waits for what was fed before, unless the stream refuses that.
 #[test]
-fn a_violations_close_waits_for_what_a_writer_holds_and_passes_what_is_refused() {
+fn a_violations_close_waits_for_what_was_fed_and_passes_what_is_refused() {
     for refused in [false, true] {
         let mut conn = Connection::server(&Config::default(), Negotiated::default());
-        let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
-        assert!(tx.feed("data").is_ok() && tx.take_out(held, 0));
-        assert!(tx.fail(CloseCode::PROTOCOL_ERROR.into()).is_ok() && tx.take_out(held, 0));
-        assert_eq!(held.len(), 6);
+        let tx = &mut conn.tx;
+        assert!(tx.feed("data").is_ok());
+        assert!(tx.fail(CloseCode::PROTOCOL_ERROR.into()).is_ok());
+        assert_eq!(tx.outgoing().remaining(), 6);
         if refused {
-            held.blocked();
+            tx.blocked();
         } else {
-            Outgoing(held).advance(6);
+            tx.outgoing().advance(6);
         }
-        assert!(tx.take_out(held, 0));
-        assert_eq!(wire(held), b"\x88\x02\x03\xea");
-        tx.note(held, 0);
+        assert_eq!(wire(tx), b"\x88\x02\x03\xea");
         assert_eq!((tx.dropped(), tx.close_written()), (if refused { 6 } else { 0 }, true));
     }
 }
@@ -137,156 +108,145 @@ fn a_closed_half_keeps_no_compressor() {
     }
 }
 
-/// Of a split connection a part lies with the writer, and what overtakes in there too.
 #[test]
 fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
     for written in 0..16 {
         let mut conn = Connection::server(&Config::default(), Negotiated::default());
-        let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
-        assert!(!tx.take_out(held, 0), "there is nothing to write");
+        let tx = &mut conn.tx;
+        assert!(!tx.outgoing().has_remaining(), "there is nothing to write");
         let fed = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
-        assert!(tx.take_out(held, 0));
-        Outgoing(held).advance(1);
-        tx.note(held, 0);
+        tx.outgoing().advance(1);
         let first = tx.feed_first("1st"); // 5 bytes, behind the first 6
-        assert!(tx.take_out(held, 0));
-        let late = tx.feed("late"); // stays with the sender
-        Outgoing(held).advance(written);
-        tx.note(held, 0);
+        let late = tx.feed("late");
+        tx.outgoing().advance(written);
         assert_eq!(tx.buffered_amount(), 1 + 5 + 5 + 6 + 6 - 1 - written, "{written}");
         tx.write_failed();
-        assert!(!tx.take_out(held, 0));
+        assert!(!tx.outgoing().has_remaining());
         assert_eq!(tx.dropped(), 22 - written as u64, "{written}");
-        assert_eq!((tx.buffered_amount(), held.len()), (0, 0));
+        assert_eq!(tx.buffered_amount(), 0);
         let is_written = |at| tx.is_written(at);
         let [a, b, first, late] = [fed[0], fed[1], first, late].map(|at| at.is_ok_and(is_written));
         assert_eq!([a, first, b, late], [written >= 5, written >= 10, written >= 16, false]);
     }
 }
 
-/// The other thread may look between a write and the flush behind it.
+/// A half may look between a write and the flush behind it.
 #[test]
-fn what_a_stream_took_from_a_writer_is_written_once_it_is_flushed() {
+fn what_a_stream_took_is_written_once_it_is_flushed() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());
-    let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+    let tx = &mut conn.tx;
     let fed = tx.feed("order");
-    assert!(tx.take_out(held, 0));
-    Outgoing(held).advance(7);
-    assert!(!tx.take_out(held, 7) && fed.is_ok_and(|at| !tx.is_written(at)));
+    tx.outgoing().advance(7);
+    tx.unflushed(7);
+    assert!(!tx.has_outgoing() && fed.is_ok_and(|at| !tx.is_written(at)));
     tx.unflushed(0);
     assert!(fed.is_ok_and(|at| tx.is_written(at)));
 }
 
 /// Whether or not all was taken; to look again does not put it off.
 #[test]
-fn a_stream_that_refuses_to_flush_what_a_writer_wrote_has_a_deadline() {
+fn a_stream_that_refuses_to_flush_what_it_took_has_a_deadline() {
     let timeout = Config::default().write_timeout;
     for left in [0, 1] {
         let mut conn = Connection::server(&Config::default(), Negotiated::default());
-        let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
-        assert!(tx.feed("order").is_ok() && tx.take_out(held, 0));
-        Outgoing(held).advance(7 - left);
+        let tx = &mut conn.tx;
+        assert!(tx.feed("order").is_ok());
+        tx.outgoing().advance(7 - left);
         for now in [1, 2, 3] {
-            tx.take_out(held, 7 - left);
-            held.blocked();
-            tx.refused(held, 7 - left);
+            tx.blocked();
+            tx.unflushed(7 - left);
             let now = Time::new(Duration::from_secs(now));
             assert!(tx.handle_timeout(now).is_ok());
             assert_eq!(tx.poll_timeout(), Some(Time::new(Duration::from_secs(1)) + timeout));
         }
         tx.unflushed(0);
-        held.flushed();
-        tx.take_out(held, 0);
         assert_eq!(tx.poll_timeout(), None);
     }
 }
 
 #[test]
-fn nothing_is_dropped_by_a_writer_that_took_nothing_before_the_stream_failed() {
+fn what_was_written_before_the_stream_failed_is_not_dropped() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());
-    let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+    let tx = &mut conn.tx;
     let fed = tx.feed("order");
-    tx.outgoing().advance(7); // before the split
+    tx.outgoing().advance(7);
     tx.write_failed();
-    assert!(!tx.take_out(held, 0));
+    assert!(!tx.outgoing().has_remaining());
     assert_eq!((tx.dropped(), fed.is_ok_and(|at| tx.is_written(at))), (0, true));
 }
 
-/// As in a connection that is not split: a writer has our Close, and the Pong that has its place behind it.
+/// The Pong has its place behind our Close.
 #[test]
-fn a_pong_that_a_writer_has_behind_our_close_is_dropped_when_the_peers_comes() {
+fn a_pong_that_is_placed_behind_our_close_is_dropped_when_the_peers_comes() {
     for begun in [0, 1] {
         let mut conn = Connection::server(&Config::default(), Negotiated::default());
-        let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
-        assert!(tx.close(None).is_ok() && tx.take_out(held, 0));
-        Outgoing(held).advance(begun);
-        tx.note(held, 0);
+        let tx = &mut conn.tx;
+        assert!(tx.close(None).is_ok());
+        tx.outgoing().advance(begun);
         tx.answer_ping(b"?");
-        assert!(tx.take_out(held, 0));
-        assert_eq!(held.len(), 2 + 3 - begun);
+        assert_eq!(tx.outgoing().remaining(), 2 + 3 - begun);
         tx.end_controls();
-        assert!(tx.take_out(held, 0));
-        assert_eq!(wire(held), b"\x88\0"[begun..]);
-        assert!(!tx.take_out(held, 0) && tx.close_written());
+        assert_eq!(wire(tx), b"\x88\0"[begun..]);
+        assert!(!tx.outgoing().has_remaining() && tx.close_written());
         assert_eq!(tx.buffered_amount(), 0);
     }
 }
 
-/// A writer has our Close and the Pongs behind it: of those it goes on with the one that it has begun.
+/// Of the Pongs behind our Close the peer's Close leaves the one that was begun.
 #[test]
-fn the_peers_close_cuts_no_pong_that_a_writer_has_begun_behind_ours() {
+fn the_peers_close_cuts_no_pong_that_was_begun_behind_ours() {
     for spliced in [false, true] {
         for at in 2..=2 + 3 + 4 {
             let mut conn = Connection::server(&Config::default(), Negotiated::default());
-            let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+            let tx = &mut conn.tx;
             let mut written = 0;
-            assert!(tx.close(None).is_ok() && tx.take_out(held, 0));
+            assert!(tx.close(None).is_ok());
             if !spliced {
-                Outgoing(held).advance(2);
+                tx.outgoing().advance(2);
                 written = 2;
             }
-            tx.note(held, 0);
             tx.answer_ping(b"?");
             tx.answer_ping(b"2!");
-            assert!(tx.take_out(held, 0));
-            Outgoing(held).advance(at - written);
-            held.blocked();
-            tx.refused(held, 0);
+            tx.outgoing().advance(at - written);
+            tx.blocked();
             tx.end_controls();
             let left = match at {
                 3 | 4 => 5 - at,
                 6..=8 => 9 - at,
                 _ => 0,
             };
-            assert_eq!(tx.take_out(held, 0), left > 0, "{spliced} {at}");
-            assert_eq!((held.len(), tx.buffered_amount()), (left, left), "{spliced} {at}");
+            assert_eq!(tx.buffered_amount(), left, "{spliced} {at}");
             assert_eq!((tx.close_written(), tx.close_gone()), (left == 0, true));
-            assert!(b"\x8a\x01?\x8a\x022!".ends_with(&wire(held)) || at < 6);
-            assert!(!tx.take_out(held, 0) && tx.close_written(), "{spliced} {at}");
+            let mut sent = Vec::new();
+            while tx.has_outgoing() {
+                sent.extend(wire(tx));
+            }
+            assert!(b"\x8a\x01?\x8a\x022!".ends_with(&sent) || at < 6);
+            assert_eq!(sent.len(), left, "{spliced} {at}");
+            assert!(tx.close_written(), "{spliced} {at}");
             assert_eq!((tx.buffered_amount(), tx.dropped()), (0, 0));
             assert_eq!(tx.poll_timeout(), None);
         }
     }
 }
 
-/// A Ping that waits when this half is closed goes behind the buffer that a writer has; one that comes later does not
-/// pass it there.
+/// A Ping that waits when this half is closed goes before the Close; one that comes later does not pass it there.
 #[test]
-fn control_frames_keep_their_order_when_a_writer_has_the_buffer_at_the_close() {
+fn control_frames_keep_their_order_at_the_close() {
     for fed in [&[][..], &["late"]] {
         for written in 0..=12 {
             let mut conn = Connection::server(&Config::default(), Negotiated::default());
-            let (tx, held) = (&mut conn.tx, &mut OutBuffer::default());
+            let tx = &mut conn.tx;
             let data = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
-            assert!(data.iter().all(Result::is_ok) && tx.take_out(held, 0));
+            assert!(data.iter().all(Result::is_ok));
+            tx.outgoing().advance(written);
             assert!(fed.iter().all(|late| tx.feed(*late).is_ok()));
             assert!(tx.ping(b"1").is_ok());
             assert!(tx.close(None).is_ok());
             tx.answer_ping(b"2");
-            Outgoing(held).advance(written);
             let mut sent = Vec::new();
-            while tx.take_out(held, 0) {
-                sent.extend(wire(held));
+            while tx.has_outgoing() {
+                sent.extend(wire(tx));
             }
             let at = |frame: &[u8]| sent.windows(frame.len()).position(|at| at == frame);
             let (first, second) = (at(b"\x89\x011"), at(b"\x8a\x012"));
@@ -296,8 +256,8 @@ fn control_frames_keep_their_order_when_a_writer_has_the_buffer_at_the_close() {
     }
 }
 
-fn wire(held: &mut OutBuffer) -> Vec<u8> {
-    let mut out = Outgoing(held);
+fn wire(tx: &mut Sender) -> Vec<u8> {
+    let mut out = tx.outgoing();
     let n = out.remaining();
     out.copy_to_bytes(n).to_vec()
 }

@@ -186,11 +186,6 @@ impl Urgent {
         !self.first.is_empty()
     }
 
-    /// Whether one of them is to leave though nobody flushes.
-    pub(super) fn owes_first(&self) -> bool {
-        self.first.iter().any(|first| first.owed)
-    }
-
     pub(super) fn first_len(&self) -> usize {
         self.first_len
     }
@@ -212,12 +207,11 @@ impl Urgent {
 
     /// Gives what waits its place in `to`: in front of data that has not begun to be written. Where
     /// a writer holds that buffer, `behind` is the sender's own.
-    pub(super) fn place(&mut self, to: &mut Tail<'_>, mut behind: Option<&mut OutBuffer>) {
+    pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
-            self.cut(&close.0, to, behind.as_deref_mut());
+            self.cut(&close.0, to);
         }
-        let passes = behind.as_deref().is_some_and(OutBuffer::begins_with_controls);
-        if to.out.takes_controls() && self.has_controls() && !passes {
+        if to.out.takes_controls() && self.has_controls() {
             self.place_controls(to);
         }
         while let Some(first) = self.first.pop_front() {
@@ -238,24 +232,17 @@ impl Urgent {
     }
 
     /// A Close waits for nothing but the frame under way: the data behind that is dropped.
-    fn cut(&mut self, body: &Control, to: &mut Tail<'_>, mut behind: Option<&mut OutBuffer>) {
+    fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
         if self.close_is_last {
             self.drop_controls(); // else they may follow an abort's
         }
         let mut first = to.out.first_len();
-        let mut dropped = to.out.truncate();
+        let dropped = to.out.truncate();
         first -= to.out.first_len();
-        if let Some(own) = &mut behind {
-            first += own.first_len(); // where `outgoing` was asked for in between
-            dropped += own.clear();
-        }
         to.ledger.first_dropped(first);
         to.ledger.in_order_dropped(dropped - first, to.out.fed());
         self.drop_first(to.ledger);
         to.append(OpCode::Close, body.payload());
-        if let Some(own) = behind {
-            own.continue_from(to.out);
-        }
     }
 
     /// Gives Pongs and a Ping their place, behind those that have one.
@@ -297,14 +284,9 @@ impl Urgent {
         }
     }
 
-    /// Looks at how far a writer has come with `held`.
-    pub(super) fn see_beat(&mut self, held: &OutBuffer) {
-        self.beat = self.beat.seen(held);
-    }
-
     /// Whether the heartbeat's Ping was written, seeing what `out` still holds.
-    pub(super) fn beat_written(&self, out: Option<&OutBuffer>) -> bool {
-        out.map_or(self.beat, |out| self.beat.seen(out)) == Beat::Written
+    pub(super) fn beat_written(&self, out: &OutBuffer) -> bool {
+        self.beat.seen(out) == Beat::Written
     }
 
     // Round-trip times.

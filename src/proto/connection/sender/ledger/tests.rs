@@ -3,10 +3,7 @@ use super::Position;
 use crate::proto::{
     close::CloseCode,
     config::{Config, Negotiated},
-    connection::{
-        Connection,
-        out_buffer::{OutBuffer, Outgoing, outgoing::Lending},
-    },
+    connection::Connection,
     frame::Header,
     message::{Chunk, DataKind},
 };
@@ -17,8 +14,6 @@ use proptest::{collection::vec, prelude::*};
 #[derive(Clone, Debug)]
 enum Call {
     Feed(usize),
-    /// A large message whose payload is lent, and how much the stream takes at once.
-    Send(usize, usize),
     First(usize),
     /// A piece of a message, and whether it is the last.
     Piece(usize, bool),
@@ -31,20 +26,19 @@ enum Call {
     Fail,
     /// The peer's Close.
     End,
-    /// The stream fails, and took so many bytes of what a writer was about to write.
-    Break(usize),
+    /// The stream fails.
+    Break,
 }
 
 fn call() -> impl Strategy<Value = Call> {
     use Call::*;
     prop_oneof![
         6 => (0..300_usize).prop_map(Feed),
-        2 => (16_384..17_000_usize, 0..40_000_usize).prop_map(|(len, most)| Send(len, most)),
         3 => (0..40_usize).prop_map(First),
         3 => (0..40_usize, any::<bool>()).prop_map(|(len, last)| Piece(len, last)),
         2 => Just(Pong),
         8 => prop_oneof![0..20_usize, 0..600_usize].prop_map(Write),
-        1 => prop_oneof![Just(Close), Just(Abort), Just(Fail), Just(End), (0..600_usize).prop_map(Break)],
+        1 => prop_oneof![Just(Close), Just(Abort), Just(Fail), Just(End), Just(Break)],
     ]
 }
 
@@ -57,8 +51,6 @@ struct Frame {
 
 struct Pair {
     conn: Connection,
-    /// Of a split connection.
-    held: Option<OutBuffer>,
     frames: Vec<Frame>,
     /// How many bytes of control frames were queued.
     controls: usize,
@@ -93,18 +85,10 @@ fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize, bool) {
 }
 
 impl Pair {
-    fn new(split: bool) -> Self {
+    fn new() -> Self {
         let config = Config::default().high_water(2000).vectored_from(100);
         let conn = Connection::server(&config, Negotiated::default());
-        Self {
-            conn,
-            held: split.then(OutBuffer::default),
-            frames: Vec::new(),
-            controls: 0,
-            pongs: 0,
-            lossy: false,
-            wire: Vec::new(),
-        }
+        Self { conn, frames: Vec::new(), controls: 0, pongs: 0, lossy: false, wire: Vec::new() }
     }
 
     fn payload(&self, len: usize) -> Vec<u8> {
@@ -126,10 +110,6 @@ impl Pair {
                 if let Ok(at) = self.conn.tx.feed(payload) {
                     self.fed(len, false, at);
                 }
-            }
-            Call::Send(len, most) => {
-                let payload = self.payload(len);
-                self.send(&payload, most);
             }
             Call::First(len) => {
                 let payload = self.payload(len);
@@ -166,58 +146,24 @@ impl Pair {
                 self.lossy = true;
                 tx.end_controls();
             }
-            Call::Break(late) => {
+            Call::Break => {
                 self.lossy = true;
                 let dropped = tx.dropped();
                 tx.write_failed();
-                if let Some(held) = &mut self.held {
-                    take(&mut Outgoing(held), late, &mut self.wire);
-                    assert!(!tx.take_out(held, 0) && held.len() == 0);
-                }
                 assert!(tx.dropped() >= dropped);
             }
         }
     }
 
-    /// As `send` of an adapter.
-    fn send(&mut self, payload: &[u8], most: usize) {
-        let (tx, wire) = (&mut self.conn.tx, &mut self.wire);
-        let behind = self.held.as_ref().is_some_and(|held| held.len() > 0);
-        let lent = match behind {
-            true => tx.feed(payload).map(|_| &[][..]),
-            false => tx.feed_lending(payload.into()),
-        };
-        let Ok(lent) = lent else { return };
-        let at = tx.fed();
-        if let (Some(held), [_, ..]) = (&mut self.held, lent) {
-            assert!(tx.take_out(held, 0));
-            take(&mut Lending::new(held, lent), most, wire);
-            tx.note(held, 0);
-        } else if !lent.is_empty() {
-            take(&mut Lending::new(tx.outgoing().0, lent), most, wire);
-        }
-        self.fed(payload.len() - 4, false, at);
-    }
-
     fn write(&mut self, most: usize) {
         let (tx, wire) = (&mut self.conn.tx, &mut self.wire);
-        match &mut self.held {
-            None => {
-                take(&mut tx.outgoing(), most, wire);
-                tx.blocked();
-            }
-            Some(held) => {
-                tx.take_out(held, 0);
-                take(&mut Outgoing(held), most, wire);
-                held.blocked();
-                tx.note(held, 0);
-            }
-        }
+        take(&mut tx.outgoing(), most, wire);
+        tx.blocked();
     }
 
     /// In the end all was written or is unsent, but messages behind one that was never ended.
     fn finish(&mut self) {
-        while self.conn.tx.has_outgoing() || self.held.as_ref().is_some_and(|held| held.len() > 0) {
+        while self.conn.tx.has_outgoing() {
             self.write(1000);
             self.check();
         }
@@ -268,8 +214,8 @@ const CALLS: usize = if cfg!(miri) { 15 } else { 60 };
 
 proptest! {
     #[test]
-    fn the_ledger_is_a_list_of_frames(calls in vec(call(), 0..CALLS), split: bool) {
-        let mut pair = Pair::new(split);
+    fn the_ledger_is_a_list_of_frames(calls in vec(call(), 0..CALLS)) {
+        let mut pair = Pair::new();
         for call in &calls {
             pair.call(call);
             pair.check();
@@ -285,8 +231,8 @@ fn a_pong_that_is_dropped_behind_our_close_is_no_data() {
 
 #[test]
 fn control_frames_around_data_that_is_dropped_are_not_counted_with_it() {
-    checked([Call::Pong, Call::Write(0), Call::Feed(9), Call::Break(0)]);
-    checked([Call::Feed(9), Call::Close, Call::Write(0), Call::Break(0)]);
+    checked([Call::Pong, Call::Write(0), Call::Feed(9), Call::Break]);
+    checked([Call::Feed(9), Call::Close, Call::Write(0), Call::Break]);
 }
 
 #[test]
@@ -302,12 +248,10 @@ fn a_frame_behind_our_close_is_written_whole_or_not_at_all() {
 }
 
 fn checked<const N: usize>(calls: [Call; N]) {
-    for split in [false, true] {
-        let mut pair = Pair::new(split);
-        for call in &calls {
-            pair.call(call);
-            pair.check();
-        }
-        pair.finish();
+    let mut pair = Pair::new();
+    for call in &calls {
+        pair.call(call);
+        pair.check();
     }
+    pair.finish();
 }

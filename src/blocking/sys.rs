@@ -1,0 +1,98 @@
+//! The calls of the system on a socket that do not wait, and the one that does nothing else. The socket stays in the mode
+//! that it is in, so that a plain read can wait too.
+use super::Interest;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+#[cfg(unix)]
+pub(super) use std::os::fd::AsFd;
+#[cfg(windows)]
+pub(super) use std::os::windows::io::AsSocket as AsFd;
+use std::{
+    io::{self, IoSlice, Read},
+    time::Duration,
+};
+
+/// Waits with `poll(2)`, which on Windows is WSAPoll. Says whether the socket can be read or written.
+fn ready(socket: &impl AsFd, want: Interest, timeout: Option<Duration>) -> io::Result<bool> {
+    let mut flags = PollFlags::empty();
+    flags.set(PollFlags::IN, want.read);
+    flags.set(PollFlags::OUT, want.write);
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    Ok(poll(&mut [PollFd::new(socket, flags)], timeout.as_ref())? > 0)
+}
+
+#[cfg(unix)]
+mod calls {
+    use super::*;
+    use rustix::{
+        fs::{OFlags, fcntl_getfl},
+        net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg},
+    };
+
+    #[inline]
+    pub(in super::super) fn try_read(
+        socket: &mut (impl AsFd + Read),
+        buf: &mut [u8],
+    ) -> io::Result<usize> {
+        Ok(recv(socket, buf, RecvFlags::DONTWAIT)?.1)
+    }
+
+    #[inline]
+    pub(in super::super) fn try_write(
+        socket: &mut impl AsFd,
+        bufs: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(match bufs {
+            [bytes] => send(socket, bytes, flags)?,
+            _ => sendmsg(socket, bufs, &mut SendAncillaryBuffer::default(), flags)?,
+        })
+    }
+
+    /// `WouldBlock` for a socket that the caller made non-blocking, if it would have to wait.
+    pub(in super::super) fn wait(
+        socket: &impl AsFd,
+        want: Interest,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let waits = timeout != Some(Duration::ZERO);
+        if waits && fcntl_getfl(socket)?.contains(OFlags::NONBLOCK) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        ready(socket, want, timeout).map(drop)
+    }
+}
+
+/// Windows has no MSG_DONTWAIT: the socket is made non-blocking, and stays so. Then a plain read does not wait either, and
+/// the wait behind it does. The system does not tell a socket's mode, so a caller's own non-blocking socket is waited for.
+#[cfg(windows)]
+mod calls {
+    use super::*;
+    use rustix::io::ioctl_fionbio;
+    use std::io::Write;
+
+    pub(in super::super) fn try_read(
+        socket: &mut (impl AsFd + Read),
+        buf: &mut [u8],
+    ) -> io::Result<usize> {
+        ioctl_fionbio(&*socket, true)?;
+        socket.read(buf)
+    }
+
+    pub(in super::super) fn try_write(
+        socket: &mut (impl AsFd + Write),
+        bufs: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        ioctl_fionbio(&*socket, true)?;
+        socket.write_vectored(bufs)
+    }
+
+    pub(in super::super) fn wait(
+        socket: &impl AsFd,
+        want: Interest,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        ready(socket, want, timeout).map(drop)
+    }
+}
+
+pub(super) use calls::{try_read, try_write, wait};

@@ -1,0 +1,268 @@
+//! How a thread waits: as a task does, whose waker is poll(2).
+//!
+//! The polls of [`drive`](crate::drive) read and write without waiting. What they would have waited for is noted here;
+//! [`wait`](Timed::wait) waits for all of it at once, and the call polls again.
+//!
+//! That would be a system call more for each message that is waited for, some 12 % of the processor's time for one of 64
+//! bytes. So where nothing is to be written, and no deadline falls into the next second, a read waits by itself
+//! ([`may_wait`](Io::may_wait)).
+use super::stream::{Interest, Stream};
+use crate::{
+    drive::{Error, Io, Output, Source, Timed, sync::Instant},
+    proto::time::Time,
+};
+use std::{
+    io::{self, ErrorKind, IoSlice},
+    mem,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+/// The longest that a read waits by itself where there is a deadline, which is not within that time.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+/// A system may end such a read late, by two steps of its clock: no deadline is within that time either.
+const LATE: Duration = Duration::from_millis(20);
+/// How many reads are made in a row, over any number of calls, before the deadlines are looked at.
+const READS: u32 = 64;
+
+/// A clock, and what the last polls would have waited for.
+#[derive(Debug)]
+pub struct Thread {
+    pub(super) epoch: Instant,
+    /// How long the caller lets a call wait for input, and for room.
+    pub(super) read_limit: Option<Duration>,
+    pub(super) write_limit: Option<Duration>,
+    /// When the caller's time for the call under way is over.
+    call_ends: Option<Time>,
+    /// The call under way sends: its time counts from when the stream took something.
+    sends: bool,
+    /// The call under way has not read yet: it reads once, however little time it has.
+    unread: bool,
+    /// What the last polls would have waited for, and until when.
+    want: Interest,
+    until: Option<Time>,
+    /// Something was put off without need to wait.
+    again: bool,
+    /// Reads in a row.
+    reads: u32,
+    /// The next read may wait by itself.
+    read_waits: bool,
+    /// Another thread may change what is waited for, and cannot wake this one: how long that goes unnoticed.
+    pub(super) tick: Option<Duration>,
+    /// Reads that wait by themselves end after a tick. `None` until the stream was asked to.
+    ticks: Option<bool>,
+}
+
+impl Thread {
+    fn new(epoch: Instant) -> Self {
+        Self {
+            epoch,
+            read_limit: None,
+            write_limit: None,
+            call_ends: None,
+            sends: false,
+            unread: true,
+            want: Interest::default(),
+            until: None,
+            again: false,
+            reads: 0,
+            read_waits: false,
+            tick: None,
+            ticks: None,
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::new(self.epoch.elapsed())
+    }
+
+    /// Bounds each wait.
+    pub(super) fn set_tick(&mut self, tick: Duration) {
+        (self.tick, self.ticks) = (Some(tick), None);
+    }
+
+    /// A receiving call begins.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        self.begin_call(false, self.read_limit);
+    }
+
+    /// A sending call begins, or its stream took something.
+    #[inline]
+    pub(super) fn begin_sending(&mut self) {
+        self.begin_call(true, self.write_limit);
+    }
+
+    #[inline]
+    fn begin_call(&mut self, sends: bool, limit: Option<Duration>) {
+        self.call_ends = limit.map(|limit| self.now() + limit);
+        self.sends = sends;
+        self.unread = true;
+        self.want = Interest::default();
+        self.until = None;
+    }
+
+    fn call_is_over(&self) -> bool {
+        self.call_ends.is_some_and(|ends| self.now() >= ends)
+    }
+
+    /// What a call of the stream comes to; one that would have waited is noted.
+    #[inline]
+    fn noted<T>(&mut self, done: io::Result<T>, want: Interest) -> Poll<io::Result<T>> {
+        match done {
+            Ok(done) => Poll::Ready(Ok(done)),
+            Err(error) => self.failed(error, want),
+        }
+    }
+
+    #[cold]
+    fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
+        match error.kind() {
+            ErrorKind::WouldBlock => self.want = self.want.and(want),
+            // A read that waited for a tick, of Windows or of a stream of the caller's. With a number of the system's,
+            // elsewhere, the peer is gone.
+            ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
+                self.want = self.want.and(want);
+            }
+            ErrorKind::Interrupted => self.again = true,
+            _ => return Poll::Ready(Err(error)),
+        }
+        Poll::Pending
+    }
+}
+
+/// The polls here wake no task.
+pub(super) fn context() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+impl<S: Stream> Timed<S, Thread> {
+    pub(super) fn new(io: S, epoch: Instant) -> Self {
+        Self { io, wait: Thread::new(epoch) }
+    }
+
+    /// Waits for what the last polls would have waited for.
+    #[inline(never)]
+    pub(super) fn wait(&mut self) -> Result<(), Error> {
+        let Self { io, wait } = self;
+        let (want, until) = (mem::take(&mut wait.want), wait.until.take());
+        let again = mem::take(&mut wait.again);
+        let untried = again && wait.unread && !wait.sends;
+        if !untried && wait.call_is_over() {
+            return Err(Error::WouldBlock);
+        }
+        if again {
+            return Ok(());
+        }
+        let tick = wait.tick.map(|tick| wait.now() + tick);
+        let until = [until, wait.call_ends, tick].into_iter().flatten().min();
+        match io.wait(want, until.map(|at| at - wait.now())) {
+            Ok(()) => Ok(()),
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => Ok(()),
+                ErrorKind::WouldBlock | ErrorKind::Unsupported => Err(Error::WouldBlock),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// Waits until the stream takes bytes.
+    pub(super) fn wait_to_write(&mut self, until: Option<Time>) -> Result<(), Error> {
+        (self.wait.want, self.wait.until) = (Interest::WRITE, until);
+        self.wait()
+    }
+
+    /// Whether a limit on the caller's waits can be kept.
+    pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
+        match limit {
+            None => Ok(()),
+            Some(Duration::ZERO) => Err(ErrorKind::InvalidInput.into()),
+            Some(_) => self.io.wait(Interest::WRITE, Some(Duration::ZERO)),
+        }
+    }
+}
+
+impl<S: Stream> Io for Timed<S, Thread> {
+    const WAITS: bool = true;
+
+    fn now(&self) -> Time {
+        self.wait.now()
+    }
+
+    fn poll_sleep(&mut self, until: Time, _: &mut Context<'_>) -> Poll<()> {
+        if self.now() >= until {
+            return Poll::Ready(());
+        }
+        let wait = &mut self.wait;
+        wait.until = Some(wait.until.map_or(until, |before| before.min(until)));
+        Poll::Pending
+    }
+
+    fn poll_wait(&mut self, by: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
+        self.wait.until = by;
+        match self.wait() {
+            Ok(()) => Poll::Ready(()),
+            Err(_) => Poll::Pending,
+        }
+    }
+
+    #[inline]
+    fn may_wait(&mut self, until: Option<Time>) {
+        let Self { io, wait } = self;
+        let tick = wait.tick.unwrap_or(TICK);
+        wait.read_waits = wait.call_ends.is_none()
+            && until.is_none_or(|at| at >= wait.now() + tick + LATE)
+            && ((until.is_none() && wait.tick.is_none())
+                || *wait.ticks.get_or_insert_with(|| io.set_read_timeout(Some(tick)).is_ok()));
+    }
+
+    fn write_blocked(&mut self) {
+        self.wait.want = self.wait.want.and(Interest::WRITE);
+    }
+}
+
+impl<S: Stream> Source for Timed<S, Thread> {
+    #[inline]
+    fn poll_read(&mut self, spare: &mut [u8], _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self { io, wait } = self;
+        let waits = mem::take(&mut wait.read_waits);
+        let first = mem::take(&mut wait.unread);
+        wait.reads += 1;
+        if wait.reads > READS || (!first && wait.call_is_over()) {
+            (wait.reads, wait.again, wait.unread) = (0, true, first);
+            return Poll::Pending;
+        }
+        let read = if waits { io.read(spare) } else { io.try_read(spare) };
+        wait.noted(read, Interest::READ)
+    }
+}
+
+impl<S: Stream> Output for Timed<S, Thread> {
+    #[inline]
+    fn poll_write(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        _: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let Self { io, wait } = self;
+        let written = io.try_write(slices);
+        if wait.sends && wait.call_ends.is_some() && written.is_ok() {
+            wait.begin_sending();
+        }
+        wait.noted(written, Interest::WRITE)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.writes_vectored()
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { io, wait } = self;
+        wait.noted(io.try_flush(), Interest::WRITE)
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { io, wait } = self;
+        wait.noted(io.shutdown(), Interest::WRITE)
+    }
+}

@@ -1,0 +1,393 @@
+//! Two halves of a WebSocket: the one that receives, and the one that sends.
+//!
+//! The [`Half`] owns everything that receiving needs. One lock holds everything that sending needs: the core's sender, and
+//! the stream's other half. Writes never wait, so the lock is never held across a wait: whoever has it writes as far as
+//! the stream takes it, and what is left stays in the sender, where a Pong joins it at the next frame boundary.
+//!
+//! A stream keeps one waker for writing, and both halves may wait for it, so that waker wakes both; and it may forget that
+//! waker when it takes bytes, so whoever writes the last of what it had refused wakes the other.
+use super::{
+    Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole,
+    io::shutdown,
+    sync::{AtomicBool, Mutex, MutexGuard, Ordering::Relaxed, yield_now},
+    wakers::{Side, Wakers},
+};
+use crate::proto::{
+    connection::{Inbound, Position, Sender},
+    error::SendError,
+    outbound::Outbound,
+    pool,
+    time::Time,
+};
+use std::{
+    fmt, io,
+    ops::{Deref, DerefMut},
+    sync::{Arc, PoisonError},
+    task::{Context, Poll, Waker, ready},
+};
+
+/// How often a writer yields to a reader that waits for the lock, which takes a few microseconds.
+const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
+
+/// What both halves have.
+#[derive(Debug)]
+pub(super) struct Shared<W> {
+    wakers: Arc<Wakers>,
+    /// The stream refused bytes, and whichever half can goes on with them. Set under the lock.
+    blocked: AtomicBool,
+    /// The sending side has no deadline, no Close and no Pong to time, so that the reader need not look. Set whenever the lock is
+    /// given back; a writer that floods has the lock nearly always, and the reader would wait for it before each wait.
+    quiet: AtomicBool,
+    /// The reader waits for the lock. A writer that comes back for it yields first: the lock is not fair, and a writer whose
+    /// stream keeps taking bytes would get it again and again.
+    awaited: AtomicBool,
+    sending: Mutex<Sending<W>>,
+}
+
+/// The sending side.
+#[derive(Debug)]
+struct Sending<W> {
+    tx: Sender,
+    out: Out,
+    io: W,
+}
+
+/// The sending side, locked: both halves wait for it while this lives. Unlocking it tells them what has changed for them.
+struct Locked<'a, W> {
+    quiet: &'a AtomicBool,
+    was_closed: bool,
+    had_ended: bool,
+    sending: MutexGuard<'a, Sending<W>>,
+    news: News<'a>, // dropped behind the lock, so that nobody is woken under it
+}
+
+#[derive(Debug)]
+struct News<'a> {
+    reader: bool,
+    writer: bool,
+    wakers: &'a Wakers,
+}
+
+impl<W> Sending<W> {
+    /// Whether nothing more is sent, and both halves have to know: a deadline has passed, receiving failed, or the stream.
+    fn has_ended(&self) -> bool {
+        self.out.recv_error.is_some() || self.tx.is_broken()
+    }
+}
+
+impl<W> Drop for Locked<'_, W> {
+    #[inline]
+    fn drop(&mut self) {
+        let Sending { tx, .. } = &*self.sending;
+        self.quiet.store(tx.is_idle(), Relaxed);
+        self.news.writer = self.sending.has_ended() && !self.had_ended;
+        // The deadline of a Close is the reader's.
+        self.news.reader = self.news.writer || (tx.is_closed() && !self.was_closed);
+    }
+}
+
+impl Drop for News<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.reader {
+            self.wakers.wake(Side::Reader);
+        }
+        if self.writer {
+            self.wakers.wake(Side::Writer);
+        }
+    }
+}
+
+/// A panic, of which there should be none, leaves nothing here half done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<W> Shared<W> {
+    fn new(tx: Sender, out: Out, io: W) -> Arc<Self> {
+        Arc::new(Self {
+            wakers: Arc::default(),
+            blocked: AtomicBool::new(true), // that is not known
+            quiet: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+            sending: Mutex::new(Sending { tx, out, io }),
+        })
+    }
+
+    fn lock(&self) -> Locked<'_, W> {
+        let sending = lock(&self.sending);
+        Locked {
+            quiet: &self.quiet,
+            was_closed: sending.tx.is_closed(),
+            had_ended: sending.has_ended(),
+            sending,
+            news: News { reader: false, writer: false, wakers: &self.wakers },
+        }
+    }
+
+    /// The lock, for the half that receives.
+    fn read_lock(&self) -> Locked<'_, W> {
+        self.awaited.store(true, Relaxed);
+        let locked = self.lock();
+        self.awaited.store(false, Relaxed);
+        locked
+    }
+
+    fn let_reader_pass(&self) {
+        for _ in 0..YIELDS {
+            if !self.awaited.load(Relaxed) {
+                return;
+            }
+            yield_now();
+        }
+    }
+
+    /// Wakes both tasks, and is all that a stream or a timer may keep that is polled under the lock: it drops there
+    /// what it kept before, and a half that goes with a task's own waker may need the lock.
+    fn both(&self) -> Waker {
+        Waker::from(self.wakers.clone())
+    }
+
+    pub(super) fn sender(&self) -> impl DerefMut<Target = Sender> + fmt::Debug {
+        self.lock()
+    }
+}
+
+impl<W: Output> Shared<W> {
+    /// Writes everything queued, as far as the stream takes it. The caller's waker is parked.
+    fn poll_write(&self, side: Side) -> Poll<io::Result<()>> {
+        let both = self.both();
+        if side == Side::Writer {
+            self.let_reader_pass();
+        }
+        let mut locked = self.lock();
+        let Sending { tx, out, io } = &mut *locked.sending;
+        let full = !tx.has_room();
+        let written = out.poll_write(tx, io, &mut Context::from_waker(&both));
+        let room = full && tx.has_room();
+        let was_blocked = self.blocked.swap(written.is_pending(), Relaxed);
+        if !W::WAITS && written.is_ready() {
+            pool::give(tx.reclaim());
+        }
+        drop(locked);
+        if was_blocked && (written.is_ready() || room) {
+            self.wakers.wake(side.other()); // the stream may not
+        }
+        written
+    }
+}
+
+/// The core of the reading half.
+#[derive(Debug)]
+pub struct Half<W> {
+    pub(super) inbound: Inbound,
+    /// This half may have queued something since the last complete write. What the writer feeds is not written here
+    /// otherwise, so that it leaves in one write when that flushes.
+    owes: bool,
+    pub(super) link: Arc<Shared<W>>,
+}
+
+impl<I: Source, W: Output> Core<I> for Half<W> {
+    const OUTLOOK: Option<fn(&Self) -> Outlook> = None;
+    type Sender<'a>
+        = ()
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn inbound(&mut self) -> &mut Inbound {
+        &mut self.inbound
+    }
+
+    fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T {
+        self.owes = true;
+        let mut locked = self.link.read_lock();
+        let Sending { tx, out, .. } = &mut *locked.sending;
+        f(&mut self.inbound, tx, out)
+    }
+
+    /// The waker is parked before anything shared is looked at, so that no change goes unnoticed.
+    #[inline]
+    fn poll_write(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.wakers.park(Side::Reader, cx);
+        if !self.owes && !self.link.blocked.load(Relaxed) {
+            return Poll::Ready(());
+        }
+        let written = self.link.poll_write(Side::Reader);
+        self.owes = written.is_pending();
+        written.map(drop)
+    }
+
+    fn poll_shutdown(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.wakers.park(Side::Reader, cx);
+        let both = self.link.both();
+        shutdown(&mut self.link.lock().sending.io, &mut Context::from_waker(&both))
+    }
+
+    fn next(&mut self) -> Option<Time> {
+        if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
+            return None;
+        }
+        self.inbound.poll_timeout(&self.link.read_lock().sending.tx)
+    }
+
+    fn rest(&mut self) {
+        pool::give(self.inbound.receiver_mut().reclaim());
+    }
+
+    #[inline(always)]
+    fn received(&mut self) -> Option<Received<'_, ()>> {
+        Received::new(self.inbound.receiver(), ())
+    }
+}
+
+/// The half that sends. Bytes leave when it flushes. Dropping it closes nothing: call `close` first. Messages fed and
+/// not flushed then leave with the next write of the half that receives, if there is one.
+///
+/// There is only one. For several senders, put a channel in front.
+#[derive(Debug)]
+pub struct Writer<W, H = ()> {
+    link: Arc<Shared<W>>,
+    /// The adapter's own part.
+    pub(crate) hand: H,
+}
+
+/// The half that receives, over an `R`, and the one that sends.
+type Halves<R, W, H> = (Socket<Half<W>, R>, Writer<W, H>);
+
+impl<I: Source + Output> Socket<Whole, I> {
+    /// Two halves. Messages fed and received before are kept.
+    pub(crate) fn into_halves<R: Source, W: Output, H>(
+        self,
+        split: impl FnOnce(I) -> io::Result<(R, W, H)>,
+    ) -> io::Result<Halves<R, W, H>> {
+        let Self { mut core, io, .. } = self;
+        core.conn.set_paused(false);
+        let (inbound, tx) = core.conn.into_halves();
+        let (read, write, hand) = split(io)?;
+        let link = Shared::new(tx, core.out, write);
+        let half = Half { inbound, owes: true, link: link.clone() };
+        Ok((Socket::new(half, read), Writer { link, hand }))
+    }
+}
+
+impl<W, H> Writer<W, H> {
+    /// For calls that need the sending half and no I/O; do not wait in it.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
+        f(&mut self.link.lock().sending.tx)
+    }
+
+    /// Whether there is room; the reason if nothing more can be fed.
+    pub(crate) fn has_room(&self) -> Result<bool, Error> {
+        let locked = self.link.lock();
+        let Sending { tx, out, .. } = &*locked.sending;
+        match tx.is_closed() {
+            true => Err(out.recv_error.map_or(SendError::Closed.into(), Error::from)),
+            false => Ok(tx.has_room()),
+        }
+    }
+
+    /// The sending half of the core, for everything that needs no I/O: an [`Outbox`](crate::Outbox) feeds
+    /// it. Both halves wait for it while the guard lives: drop it soon, and before an `.await`. If the
+    /// sender was closed meanwhile, the half that receives is told when the guard is dropped.
+    ///
+    /// `&mut`, since this one is to be fed: that of the half that receives takes `&self`, and is only to be looked at.
+    pub fn sender(&mut self) -> impl DerefMut<Target = Sender> + fmt::Debug {
+        self.link.sender()
+    }
+
+    /// Queues a message; see [`Sender::feed`]. It leaves with the next `flush`. Never waits, but refuses
+    /// with [`Full`](SendError::Full): call `ready` first to wait for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::feed`].
+    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
+        self.with(|tx| tx.feed(message))
+    }
+}
+
+impl<W: Io, H> Writer<W, H> {
+    /// Queues a Ping whose Pong gives [`Sender::rtt`] another time, as that of the whole WebSocket does.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed).
+    pub fn probe(&mut self) -> Result<(), SendError> {
+        let mut locked = self.link.lock();
+        let Sending { tx, io, .. } = &mut *locked.sending;
+        tx.probe(io.now())
+    }
+}
+
+impl<W: Output, H> Writer<W, H> {
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
+    }
+
+    /// Writes everything. `enough`: until there is room.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        enough: bool,
+    ) -> Poll<Result<(), Error>> {
+        self.link.wakers.park(Side::Writer, cx);
+        loop {
+            let written = self.link.poll_write(Side::Writer);
+            if let Poll::Ready(Err(error)) = written {
+                return Poll::Ready(Err(error.into()));
+            }
+            let locked = self.link.lock();
+            let Sending { tx, out, .. } = &*locked.sending;
+            if let Some(error) = out.recv_error {
+                return Poll::Ready(Err(error.into()));
+            }
+            if tx.is_broken() {
+                return Poll::Ready(Err(out.lost()));
+            }
+            if written.is_ready() || (enough && tx.has_room()) {
+                return Poll::Ready(Ok(()));
+            }
+            drop(locked);
+            ready!(self.poll_stall());
+        }
+    }
+
+    /// Waits for the deadline on writing, after a write that was refused; ready when it has passed, or the stream took
+    /// something.
+    fn poll_stall(&self) -> Poll<()> {
+        let both = self.link.both();
+        let cx = &mut Context::from_waker(&both);
+        let mut locked = self.link.lock();
+        let Sending { tx, out, io } = &mut *locked.sending;
+        while let Some(at) = tx.poll_timeout() {
+            let now = io.now();
+            if at > now {
+                ready!(io.poll_sleep(at, cx));
+            } else {
+                out.handle_timeout(None, tx, now);
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<W> Deref for Locked<'_, W> {
+    type Target = Sender;
+
+    fn deref(&self) -> &Sender {
+        &self.sending.tx
+    }
+}
+
+impl<W> DerefMut for Locked<'_, W> {
+    fn deref_mut(&mut self) -> &mut Sender {
+        &mut self.sending.tx
+    }
+}
+
+impl<W> fmt::Debug for Locked<'_, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

@@ -1,0 +1,71 @@
+//! The two sides of a connection that wait, each with a waker of its own.
+use super::{
+    split::lock,
+    sync::{Mutex, MutexGuard},
+};
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+};
+
+/// The tasks that wait: the reader for anything, the writer for the stream to take bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers {
+    reader: Mutex<Option<Waker>>,
+    writer: Mutex<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Reader,
+    Writer,
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Reader => Self::Writer,
+            Self::Writer => Self::Reader,
+        }
+    }
+}
+
+impl Wakers {
+    fn slot(&self, side: Side) -> MutexGuard<'_, Option<Waker>> {
+        lock(match side {
+            Side::Reader => &self.reader,
+            Side::Writer => &self.writer,
+        })
+    }
+
+    /// The clone and the drop of a waker may come back here, since a task may go with it: neither is made
+    /// under the lock.
+    pub(crate) fn park(&self, side: Side, cx: &Context<'_>) {
+        let waker = cx.waker();
+        if self.slot(side).as_ref().is_some_and(|parked| parked.will_wake(waker)) {
+            return;
+        }
+        let waker = Some(waker.clone());
+        let before = mem::replace(&mut *self.slot(side), waker);
+        drop(before);
+    }
+
+    pub(crate) fn wake(&self, side: Side) {
+        let waker = self.slot(side).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Wake for Wakers {
+    fn wake(self: Arc<Self>) {
+        Wake::wake_by_ref(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Self::wake(self, Side::Reader);
+        Self::wake(self, Side::Writer);
+    }
+}
