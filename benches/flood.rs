@@ -46,7 +46,7 @@ struct Run {
 fn receive(mut reader: Reader<TcpStream>, began: Instant) -> Result<Vec<Duration>> {
     let mut latencies = Vec::new();
     while let Some(message) = reader.recv()? {
-        let sent = Duration::from_nanos(u64::from_le_bytes(message.data().try_into()?));
+        let sent = Duration::from_nanos(u64::from_le_bytes(message.as_bytes().try_into()?));
         latencies.push(began.elapsed() - sent);
     }
     Ok(latencies)

@@ -270,9 +270,14 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             let done = match self.ending() {
                 Ending::Done => break,
                 Ending::Flush => self.write(cx),
-                Ending::ShutDown => self.core.poll_shutdown(&mut self.io, cx).map(|()| {
-                    self.core.inbound().shut_down();
-                }),
+                Ending::ShutDown => {
+                    let shut = self.core.poll_shutdown(&mut self.io, cx);
+                    match shut {
+                        Poll::Ready(()) => self.core.inbound().shut_down(),
+                        Poll::Pending => self.io.write_blocked(), // TLS has a close_notify to write
+                    }
+                    shut
+                }
                 Ending::Discard => self.poll_read(cx).map(|read| match read {
                     Ok(0) | Err(_) => self.end_of_stream(),
                     Ok(n) => self.commit(n),
